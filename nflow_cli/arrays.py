@@ -45,11 +45,10 @@ def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: An
     """Elementwise function of inputs of one shape, with a custom gradient.
 
     Args:
-        function: Returns the value, and a function from its gradient to that of each input.
-        The value may have a leading axis, of several results.
+        function: Returns the value, which may have a leading axis of several results, and a
+            function from its gradient to that of each input.
         xp: The array namespace.
-        *inputs: The arguments of ``function``. Tensors are flattened: XLA on CPUs works along
-        the last axis, which may be short.
+        *inputs: Tensors are flattened: XLA on CPUs works along the last axis, which may be short.
     """
     if xp is np:
         return function(*inputs)[0]
@@ -84,7 +83,7 @@ def log_softmax(x: Any, axis: int, xp: Any) -> Any:
 
 
 def _peak(x: Any, axis: int, xp: Any) -> Any:
-    """Maximum along an axis, 0 if it is -inf, without a gradient."""
+    """Maximum, 0 if it is -inf, without a gradient."""
     peak = xp.max(x, axis=axis, keepdims=True)
     peak = xp.where(peak == -math.inf, 0.0, peak)
     return peak if xp is np else xp.stop_gradient(peak)
@@ -123,7 +122,7 @@ def scaled_tail(x: Any) -> Any:
 
 @np.errstate(divide="ignore", under="ignore")
 def log_ndtr(x: Any, xp: Any) -> Any:
-    """``log Φ(x)``, the logarithm of the standard normal distribution function.
+    """``log Φ(x)``, Φ the standard normal distribution function.
 
     Accurate to rounding in both tails; its derivative is ``φ(x) / Φ(x)``.
     """
@@ -143,7 +142,7 @@ def log_ndtr(x: Any, xp: Any) -> Any:
 
 @np.errstate(divide="ignore", under="ignore")
 def log_tails(x: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
-    """``log Φ(x)``, ``log Φ(-x)``, and the logarithm of each one's slope.
+    """``log Φ(x)``, ``log Φ(-x)``, and the logarithms of their slopes.
 
     The slopes are ``φ(x) / Φ(x)`` and ``φ(x) / Φ(-x)``: inverse Mills ratios.
     """

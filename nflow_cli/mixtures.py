@@ -58,8 +58,8 @@ def log_interval_mass(
 ) -> Any:
     """``log(F(centre + half) - F(centre - half))``, accurate for any ``half > 0``.
 
-    A difference of the ends of a small interval has no digits, hence ``centre`` and ``half``. For
-    an interval without an end use :func:`log_cdf` or :func:`log_sf`.
+    A difference of the ends of a small interval has no digits, hence ``centre`` and ``half``.
+    Without an end: :func:`log_cdf`, :func:`log_sf`.
     """
     c, h = (xp.expand_dims(centre, axis) - means) / scales, xp.expand_dims(half, axis) / scales
     return logsumexp(log_weights + log_normal_mass(c, h, xp), axis, xp)

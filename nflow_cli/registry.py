@@ -116,12 +116,7 @@ def resolve(place: str) -> Any:
 
 
 def make(places: Mapping[str, str], spec: Any) -> Any:
-    """Object that a part of a config specifies, such as its target.
-
-    Args:
-        places: ``module:class`` by name.
-        spec: Its ``name``, and the arguments of the class.
-    """
+    """Object of a config's part: its ``name``, and the arguments of the class."""
     return resolve(places[spec.name])(**spec.model_dump(exclude={"name"}, exclude_none=True))
 
 

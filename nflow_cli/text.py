@@ -24,12 +24,12 @@ def to_stderr(line: str) -> None:
 
 
 def command_line(words: Iterable[str]) -> str:
-    """Command as one printable line that bash parses into these words, byte by byte."""
+    """Words as one printable line that bash parses into them, byte by byte."""
     return " ".join(map(_quoted, words))
 
 
 def _quoted(word: str) -> str:
-    """Quote a word; one that is not printable in ANSI-C style, which escapes its bytes."""
+    """One that is not printable is in ANSI-C style, which escapes its bytes."""
     if not _UNSHOWN.search(word):
         return shlex.quote(word)
     text = re.sub(r"[\\']", r"\\\g<0>", word)

@@ -28,7 +28,7 @@ M_TOP_PAD, HEAP_PAD = -2, 16 << 20  # from glibc's malloc.h; bytes of address sp
 
 
 def cores() -> int:
-    """Number of cores available to this process."""
+    """Cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -36,12 +36,12 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """The device that TensorFlow computes on: an option of the command, never of a config.
+    """Device of TensorFlow: an option of the command, never of a config.
 
     Attributes:
         device: ``cpu``, or ``gpu:N``.
         threads: Threads of one operation on the CPU; ``None``: TensorFlow's default.
-        card: The name of the GPU.
+        card: Name of the GPU.
     """
 
     device: str = CPU
@@ -50,27 +50,27 @@ class Machine:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether the device is a GPU."""
+        """Whether it is a GPU."""
         return self.device != CPU
 
     @property
     def number(self) -> int:
-        """The number of the GPU."""
+        """Number of the GPU."""
         return int(self.device.removeprefix(f"{GPU}:"))
 
     @property
     def text(self) -> str:
-        """The device and its name."""
+        """Device and name."""
         return f"{self.device} ({self.card})" if self.card else self.device
 
     def of(self, threads: int | None) -> "Machine":
-        """Machine with a number of threads, if one is given; a GPU takes none."""
+        """With a number of threads, if one is given; a GPU takes none."""
         if threads and self.is_gpu:
             raise DeviceError(f"--threads: expected --device cpu. Received: {self.device}")
         return replace(self, threads=threads or self.threads)
 
     def with_threads(self, usual: int | None) -> "Machine":
-        """Machine with the default number of threads, unless one is set."""
+        """With the default number of threads, unless one is set."""
         if self.is_gpu or self.threads or INTRA_OP in os.environ:
             return self
         return replace(self, threads=usual)
@@ -146,9 +146,9 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
 def _let_malloc_keep_memory() -> None:
     """Let malloc keep freed memory for the next operation.
 
-    XLA allocates the buffers of a matrix product at each call, and glibc returns them to the system
-    each time: up to half of an update was page faults. Heaps of threads are padded when they are
-    made, so this comes before TensorFlow makes any.
+    XLA allocates the buffers of a matrix product at each call, and glibc returned them to the
+    system each time: page faults were up to half of an update. Before TensorFlow makes threads,
+    whose heaps are padded when they are made.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(M_TOP_PAD, HEAP_PAD)
@@ -185,7 +185,7 @@ def gpus(device: str) -> list[str]:
 def _settle(machine: Machine) -> None:
     """Show TensorFlow one GPU or none, let its memory grow, and turn TF32 off.
 
-    TF32 multiplies with 11 bits, which the checks of `nflow check` would not pass.
+    With the 11 bits of TF32 `nflow check` would fail.
     """
     import tensorflow as tf
 
@@ -209,7 +209,6 @@ def _cards() -> list[str]:
 
 
 def _missing(device: str, cards: list[str]) -> str:
-    """Message that a GPU is not available, with those that are."""
     import tensorflow as tf
 
     if cards:
@@ -235,7 +234,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Redirect file descriptor 2 to null: native code writes there, past ``sys.stderr``."""
+    """Redirect file descriptor 2 to null: native code writes past ``sys.stderr``."""
     try:
         saved = os.dup(2)
     except OSError:  # it is closed

@@ -173,7 +173,7 @@ def sylvester_sizes(width: int | None, reflections: int | None, dim: int) -> tup
 
 
 def options_of(item: str | Mapping[str, Any]) -> Options:
-    """Options of the flow of an item, with defaults."""
+    """Options of an item's flow, with defaults."""
     name = pattern_name(item)
     named = {} if isinstance(item, str) else item[name]
     return OPTIONS.get(name, Options).model_validate(named)
@@ -195,7 +195,7 @@ def default_affine(
 
 
 def pattern_name(item: str | Mapping[str, Any]) -> str:
-    """Name of the flow of a pattern's item."""
+    """Name of an item's flow."""
     return item if isinstance(item, str) else next(iter(item))
 
 
@@ -213,11 +213,7 @@ def _item_text(item: str | Mapping[str, Any]) -> str:
 
 
 def checked_item(item: Any) -> str | dict[str, Any]:
-    """Item of a pattern: a name, or a mapping of a name to options.
-
-    Raises:
-        ConfigError: Unknown flow or option, or neither form.
-    """
+    """Item of a pattern, checked: a name, or a mapping of a name to options."""
     name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
     if not isinstance(name, str) or name not in FLOWS:
         hint = flow_hint(name) if isinstance(name, str) else ""

@@ -19,7 +19,7 @@ def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str
 
 
 def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
-    """Changes that set a preset's epochs to null if steps are given, and the reverse."""
+    """Set a preset's epochs to null if steps are given, and the reverse."""
     others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
     said = (change for change in changes if change.path in others)
     return [change._replace(path=others[change.path], value=None) for change in said]
@@ -62,7 +62,7 @@ def size_of(rows: int, dim: int, is_conditional: bool) -> Size:
 
 
 def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
-    """Pattern whose networks have two hidden layers of a width, unless they are set."""
+    """Pattern with two hidden layers of a width in its networks, unless set."""
     return [_with_hidden(item, width) for item in pattern]
 
 
@@ -75,7 +75,7 @@ def _with_hidden(item: Any, width: int) -> Any:
 
 
 def pattern_like(pattern: Sequence[Any], written: Sequence[Any]) -> list[Any]:
-    """Pattern with the hidden layers of a run's, unless they are set."""
+    """Pattern with the hidden layers of a run's, unless set."""
     if len(pattern) != len(written):
         return [*pattern]
     return [

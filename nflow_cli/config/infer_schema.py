@@ -141,7 +141,7 @@ class Density(Strict):
 
     @property
     def columns(self) -> list[str]:
-        """The names of the coordinates."""
+        """Names of the coordinates."""
         return list(self.names or ())
 
 
@@ -254,12 +254,12 @@ class InferConfig(Strict):
 
     @property
     def dim(self) -> int:
-        """D of the points."""
+        """D."""
         return self.density.dim or 0
 
     @property
     def subject(self) -> str:
-        """The name of the density; of a function, of its file, with its own name if unusual."""
+        """Name of the density; of a function, of its file, with its own name if unusual."""
         density = self.density
         if density.path is None:
             return density.name
@@ -269,6 +269,6 @@ class InferConfig(Strict):
 
     @property
     def base_name(self) -> str:
-        """The base as text."""
+        """Base as text."""
         df = self.base.df
         return self.base.name if df is None else f"{self.base.name} ({df:g} degrees of freedom)"

@@ -35,7 +35,7 @@ def without(data: Mapping[str, Any], keys: Iterable[str], prefix: str = "") -> d
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each dotted key of nested mappings with its value as text."""
+    """Each dotted key of nested mappings, with its value as text."""
     for key, value in data.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")

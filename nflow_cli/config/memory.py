@@ -21,9 +21,9 @@ class Footprint(NamedTuple):
     """Memory of an update, without the weights, which are bounded.
 
     Attributes:
-        samples: Samples of an update.
+        samples: Of an update.
         drawn: Numbers of a chunk per sample: a point; an image and its noise.
-        kept: Numbers that an update keeps per sample, about.
+        kept: Approximate numbers that an update keeps per sample.
     """
 
     samples: int

@@ -35,8 +35,7 @@ def resolve(
     """Validated config of a preset with changes, the later ones over the earlier.
 
     The preset's description is kept if nothing but the seed differs. Errors name the ``source`` of
-    the preset, or the change; a change that would drop another one or a value of the preset is an
-    error.
+    the preset, or the change; one that would drop another one or a value of the preset is an error.
     """
     data = dict(preset)
     for n, change in enumerate(changes):
@@ -62,7 +61,6 @@ def _check_dropped(change: Change, before: Iterable[Change]) -> None:
 def _opened(
     data: dict[str, Any], change: Change, source: str, before: Sequence[Change]
 ) -> dict[str, Any]:
-    """``data`` with a mapping, or nothing yet, at each key above ``change``."""
     *above, _ = change.path.split(".")
     value: Any = data
     for depth, key in enumerate(above, start=1):
@@ -82,7 +80,6 @@ def _opened(
 
 
 def _alone(preset: Mapping[str, Any], schemas: Any, seed: int) -> Any:
-    """Config of a preset with another seed; None if it is incomplete without changes."""
     try:
         return validate(preset, "", schemas).model_copy(update={"seed": seed})
     except ConfigError:

@@ -34,9 +34,9 @@ def find_preset(name_or_path: str) -> Path:
 
 
 def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
-    """Shipped fit-2d preset of ``target`` whose flows are closest to ``pattern`` and K.
+    """Shipped fit-2d preset of ``target`` with flows closest to ``pattern`` and K (default 8).
 
-    Flows with networks match presets with networks. The default K is 8.
+    Flows with networks match presets with networks.
     """
     k = Flow().k if k is None else k
     best: tuple[Any, Path] | None = None

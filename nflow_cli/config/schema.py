@@ -69,7 +69,7 @@ class Fit2DConfig(Strict):
 
     @property
     def subject(self) -> str:
-        """The name of the density."""
+        """Name of the density."""
         return self.target.name
 
     @property

@@ -15,7 +15,7 @@ def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
     """``Field`` arguments for a key that a command-line option sets.
 
     Args:
-        about: The description; the option's help is its part before `` Null: ``.
+        about: Description; the option's help is its part before `` Null: ``.
         flags: Of the option; default: the last part of the key.
         form: Of its value, one of :mod:`~nflow_cli.config.forms`; default: of its type.
     """

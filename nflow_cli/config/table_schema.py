@@ -322,32 +322,32 @@ class FitConfig(Strict):
 
     @property
     def subject(self) -> str:
-        """The name of the table."""
+        """Name of the table."""
         return self.data.name
 
     @property
     def is_settled(self) -> bool:
-        """Whether the config is complete without its table."""
+        """Whether it is complete without its table."""
         sizes = (self.flow.k, *(getattr(self.train, key) for key in SIZES[0].train))
         return self.data.kinds is not None and None not in sizes
 
     @property
     def given(self) -> list[str]:
-        """The columns conditioned on, in a row's order, once they are known."""
+        """Columns conditioned on, in a row's order, once known."""
         return row_names(self.data.kinds or {}, self.data.given).given
 
     @property
     def columns(self) -> list[str]:
-        """The D modelled columns, in a row's order, once they are known."""
+        """The D modelled columns, in a row's order, once known."""
         return row_names(self.data.kinds or {}, self.data.given).modelled
 
     @property
     def dim(self) -> int:
-        """D, once it is known."""
+        """D, once known."""
         return len(self.columns)
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":
-        """Config with the kinds, sizes and updates of another one."""
+        """With the kinds, sizes and updates of another one."""
         ours, theirs = self.train, written.train
         sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
         sizes |= ours.model_dump(include=set(sizes), exclude_none=True)
@@ -357,7 +357,7 @@ class FitConfig(Strict):
         return self._with(self.data.kinds or written.data.kinds or {}, flow, sizes)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
-        """Config completed by the kinds of columns and the number of training rows.
+        """Complete with the kinds of columns and the number of training rows.
 
         Sizes set in the config are kept. Not validated: the flows may have too many weights.
         """

@@ -40,7 +40,7 @@ def mixture_parameters(
 
 
 def shares(weights: np.ndarray) -> np.ndarray:
-    """Normalise positive weights ``(n,)`` to sum 1; exact sums are left unchanged."""
+    """Positive weights ``(n,)`` normalised to sum 1; exact sums are left unchanged."""
     total = weights.sum()
     return weights if abs(total - 1) < 1e-12 else weights / total
 

@@ -6,7 +6,7 @@ MIN_SHARED = 6_000_000  # weights of a map × rows of an update: fewer run on on
 
 
 def gained_by(flow: Flow, dim: int, rows: int) -> int | None:
-    """Number of threads that trains flows on ``rows`` points ``(D,)`` fastest.
+    """Fastest number of threads to train flows on ``rows`` points ``(D,)``.
 
     One if the operations of an update are too small to share; else ``None``: one per core.
     """

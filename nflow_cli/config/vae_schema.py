@@ -194,12 +194,12 @@ class VAEConfig(Strict):
 
     @property
     def subject_key(self) -> str:
-        """The key of the data."""
+        """Key of the data."""
         return "data"
 
     @property
     def subject(self) -> str:
-        """The name of the images."""
+        """Name of the images."""
         return self.data.name
 
     @field_validator("flow")

@@ -113,7 +113,7 @@ class _OneSided(ColumnMap):
 
     @abstractmethod
     def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
-        """``f`` and ``log f'`` of positive distances."""
+        """``f`` and ``log f'``."""
 
     @abstractmethod
     def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:

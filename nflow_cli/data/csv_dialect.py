@@ -169,7 +169,6 @@ def _is_header(first: list[str], rows: list[list[str]], decimal: str) -> bool:
 
 
 def _extent(name: str, text: str, delimiter: str) -> tuple[int, int, int, int]:
-    """Beginning and end of the first non-blank row, in characters and lines."""
     buffer = io.StringIO(text, newline="")
     reader = csv.reader(buffer, delimiter=delimiter)
     start, before = 0, 0

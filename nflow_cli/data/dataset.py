@@ -222,10 +222,6 @@ def kinds_and_faults(
 def _test_rows(
     settings: TableData, kinds: Mapping[str, ColumnKind], names: Sequence[str], digest: str
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
-    """Shuffled rows ``(n, C)`` of a separate test table, and their weights.
-
-    It must not have the rows of ``digest``.
-    """
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
@@ -259,7 +255,7 @@ def _with_levels(
 ) -> dict[str, ColumnKind]:
     """Kinds with the levels of training rows, the most frequent of too many.
 
-    A computed column has those of all rows, like its map.
+    Of a computed column those of all rows, like its map.
     """
     settled = {}
     for name, kind in kinds.items():

@@ -221,7 +221,6 @@ def _of_column(
 def _wrong_numbers(
     column: RawColumn, kind: ColumnKind, settings: TableData
 ) -> Iterator[tuple[str, np.ndarray, bool]]:
-    """Yield the expected numbers, the mask of others, and whether leaving the column out helps."""
     numbers = column.numbers
     if numbers is None:
         return

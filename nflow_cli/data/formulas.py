@@ -125,7 +125,7 @@ def _terms(
 
 
 def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
-    """Coefficients to check: rational ones; for one column also round ones, or any."""
+    """Rational coefficients; for one column also round ones, or any."""
     rational = np.array([float(Fraction(a).limit_denominator(DENOMINATOR)) for a in fit.tolist()])
     found = [rational] if rational.all() else []
     if len(fit) > 1:
@@ -144,7 +144,6 @@ def _constant(
     powers: np.ndarray,
     rows: np.ndarray,
 ) -> float | None:
-    """Roundest constant with which a formula holds in ``rows``, if any."""
     y, x = target.cells[rows], np.stack([source.cells[rows] for source in chosen], axis=1)
     plain, size = combined(rule, x, powers)
     step = target.written.steps_at(y)

@@ -186,7 +186,6 @@ def _cache() -> Path:
 
 
 def _mnist(notify: Callable[[str], Any]) -> bytes:
-    """MNIST's file, its checksum verified, from the cache or the network."""
     cache = _cache()
     if os.path.isfile(cache):
         try:

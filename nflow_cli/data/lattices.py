@@ -34,7 +34,6 @@ def finest(column: Written) -> Lattice | None:
 
 
 def _exact(column: Written) -> Lattice:
-    """Lattice of numbers with known decimals, by the greatest common divisor."""
     places = column.places or 0
     whole = np.rint(shifted(column.values, places)).astype(np.int64)
     step = int(np.gcd.reduce(np.diff(whole)))
@@ -141,7 +140,6 @@ def lattices_of(places: np.ndarray, counts: np.ndarray, fine: Lattice) -> Lattic
 
 
 def _multiples(places: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Multiples of the finest step of which two fit in the interquartile range."""
     ranks = np.cumsum(counts) / counts.sum()
     low, high = places[np.searchsorted(ranks, (0.25, 0.75))]
     return [multiple for multiple in MULTIPLES if high - low >= 2 * multiple]
@@ -152,7 +150,7 @@ def _likeliest(
 ) -> list[tuple[int, int]]:
     """Multiples with offsets that hold most more rows than by chance.
 
-    Searched among the places on no coarse lattice yet, and among those on each.
+    Among the places on no coarse lattice yet, and among those on each.
     """
     known, found = np.zeros(len(places), bool), []
     for m, r in chosen:

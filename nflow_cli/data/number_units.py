@@ -25,7 +25,6 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
 
 
 def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) -> np.ndarray:
-    """Widths ``(n,)`` of values' intervals, by the coarsest lattice, within bounds."""
     steps = np.full(len(values), step)
     for lattice in kind.lattices[1:]:
         places = lattice.offset + lattice.step * positions(values, lattice)

@@ -145,7 +145,6 @@ def _without_spread(train: np.ndarray, data: "Dataset", settings: TableData) -> 
 
 
 def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[Fault]:
-    """Faults of columns with a value out of float32's range in these units."""
     for rows in (data.train, data.validation, data.test):
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]

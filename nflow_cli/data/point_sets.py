@@ -71,7 +71,7 @@ class _Curves(_Smeared):
     @staticmethod
     @abstractmethod
     def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points ``(n, 2)`` of both curves at ``t``."""
+        """Both curves ``(n, 2)`` at ``t``."""
 
     @staticmethod
     @abstractmethod

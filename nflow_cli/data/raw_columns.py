@@ -94,7 +94,6 @@ def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.n
 
 
 def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | None) -> int:
-    """Read the rows of these numbers, or all; return the number of rows passed."""
     first = 0
     for block in table.blocks(list(readers)):
         end = first + block.num_rows
@@ -226,7 +225,6 @@ def _seconds(cells: Any, _: str) -> Any:
 
 
 def _cast(cells: Any, *types: Any) -> Any:
-    """Cast dates or text to the first type that fits, else NotANumberError."""
     import pyarrow as pa
 
     cells = present_cells(cells) if pa.types.is_string(cells.type) else cells

@@ -117,9 +117,8 @@ def crowded_ends(
 def _lower_end(
     values: np.ndarray, counts: np.ndarray, is_atom: bool, reach: float, step: float
 ) -> float | None:
-    """Lower end, if its rows are at least half of those next to it.
-
-    It is the lowest value of a grid or an atom, else the roundest number just below it.
+    """Lower end, if its rows are at least half of those next to it: the lowest value of a grid or
+    an atom, else the roundest number just below it.
     """
     width = max(reach, step / 2)
     from_end = values - values[0]
@@ -132,7 +131,6 @@ def _lower_end(
 
 
 def _rounded_down(value: float, reach: float) -> float:
-    """Roundest number up to ``reach`` below a value, else the value."""
     first = -int(np.floor(np.log10(max(abs(value), reach)))) - 1
     for places in range(first, min(first + MAX_PLACES, 300)):
         end = shifted(np.ceil(shifted(value, places)) - 1, -places)

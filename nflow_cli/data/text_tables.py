@@ -123,7 +123,7 @@ class TextTable(TableFile):
         return f"data row {row + 1}"
 
     def _whole_rows(self) -> Iterator[str]:
-        """Yield the text of some rows at a time.
+        """Text of some rows at a time.
 
         Arrow does not stream from files here: its threads would call Python, and hang at exit.
         """
@@ -180,7 +180,6 @@ class TextTable(TableFile):
             yield rest
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield line number and cells of each row by the slow parser, until one is invalid."""
         reader, line = csv.reader(self._lines(), delimiter=self.dialect.delimiter), 1
         try:
             for row in reader:

@@ -114,7 +114,7 @@ def _is_whole(values: np.ndarray) -> np.ndarray:
 
 
 def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
-    """Whether numbers are float32 with 15 digits: 3.09999990463257 for 3.1."""
+    """float32 with 15 digits: 3.09999990463257 for 3.1."""
     if np.all(_is_whole(values) | (values == digits)):
         return False
     with np.errstate(over="ignore"):
@@ -132,7 +132,6 @@ def _shortest(values: np.ndarray) -> np.ndarray:
 
 
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:
-    """Decimals that all values need, or None, and the resolution of most."""
     size = np.abs(values)
     most = math.floor(math.log10(size.max())) if size.any() else 0
     start = 13 - most if most > 13 else min(max(0, -most), 290)

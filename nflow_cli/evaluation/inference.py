@@ -98,9 +98,6 @@ def _draws(density: FlowDensity, seed: int, n: int) -> Iterator[Draw]:
 def _log_weights(
     density: FlowDensity, target: Target, rng: np.random.Generator, n: int
 ) -> tuple[np.ndarray, int]:
-    """``log p - log q`` ``(n,)`` at samples, ``-inf`` where ``p`` is not finite, and their
-    number.
-    """
     log_weights = np.empty(n)
     for draw in density.draw(n, lambda _: rng):
         part = slice(draw.start, draw.start + len(draw.x))

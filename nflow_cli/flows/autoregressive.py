@@ -95,10 +95,7 @@ class Autoregressive(Conditioned):
         return memo.dense(back, moved), ops.sum(log_slopes, axis=-2)
 
     def _in_turn(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
-        """Move coordinates one by one, by parameters from those already moved.
-
-        A pass runs the hidden layers, and the last one for its coordinate only.
-        """
+        """A pass runs the hidden layers, and the last one for its coordinate only."""
         there, back, *hidden, kernel, bias = weights
         points = memo.dense(there, points)
         dim, size = points.shape[-2], self.scalar_maps.size

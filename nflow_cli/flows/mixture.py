@@ -60,7 +60,6 @@ class Mixture(Elementwise):
         return normal_score(x, *self._mixture(parameters), ops, AXIS)
 
     def _mixture(self, parameters: Any) -> tuple[Any, Any, Any]:
-        """Log-shares, means and scales, the broad component first."""
         count, most = self.components - 1, math.log(1 / self.least)
         shares, means, scales = (
             parameters[..., i * count : (i + 1) * count, :, :] for i in range(3)

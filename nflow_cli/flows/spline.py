@@ -88,9 +88,8 @@ class Spline(Elementwise):
         return ops.where(outside, points, moved), ops.where(outside, 0.0, log_slope)
 
     def _inside(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
-        """Move points of the box, with an exact gradient of its own in few passes.
-
-        By the chain rule the slope would be a difference, and each selection a pass.
+        """Gradient of its own, exact, in few passes: by the chain rule the slope would be a
+        difference, and each selection a pass.
         """
 
         def run(raw: Any, at: Any) -> Any:
@@ -136,12 +135,12 @@ class Spline(Elementwise):
         return Bin(lengths, index, left, bottom, width, height, (start, end))
 
     def _masks(self, index: Any) -> tuple[Any, Any]:
-        """Which bins ``(*lead, bins, N, batch)`` are the point's, and which are below it."""
+        """The point's bin, and those below it, ``(*lead, bins, N, batch)``."""
         numbers = ops.cast(np.arange(self.bins)[:, None, None], index.dtype)
         return numbers == index, numbers < index
 
     def _masks_of_ends(self, index: Any) -> tuple[Any, Any]:
-        """Which inner knots are the ends of the point's bin."""
+        """Inner knots at the ends of the point's bin."""
         numbers = ops.cast(np.arange(self.bins - 1)[:, None, None], index.dtype)
         return numbers + 1 == index, numbers == index
 
@@ -178,7 +177,6 @@ class Spline(Elementwise):
         return of_raw, of_points
 
     def _handed_out(self, here: Bin, of_starts: Any, of_lengths: Any, of_slopes: Any) -> Any:
-        """Gradient by parameters, from that by the numbers of each point's bin."""
         is_here, is_below = (mask[..., None, :, :, :] for mask in self._masks(here.index))
         of_starts, of_lengths = (
             ops.expand_dims(ops.stack(pair, axis=-3), -3) for pair in (of_starts, of_lengths)

@@ -92,7 +92,7 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
 
 
 def _specs_of_saved(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
-    """Types and shapes of a step's residuals, by tracing it once."""
+    """By tracing the step once."""
 
     def run(state: Any, flat: Any) -> Any:
         memo = Saving()

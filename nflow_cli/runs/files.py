@@ -34,12 +34,12 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a plain file at ``path``; anything else is refused."""
+    """Whether a plain file is at ``path``; anything else is refused."""
     return _is_there(path, stat.S_IFREG, "a plain file")
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder at ``path``; anything else, such as a link, is refused."""
+    """Whether a folder is at ``path``; anything else, such as a link, is refused."""
     return _is_there(path, stat.S_IFDIR, "a folder")
 
 

@@ -15,7 +15,7 @@ Check = Callable[[str, tuple[int, ...], np.dtype], None]
 
 
 class ArrayError(Exception):
-    """An array has another name, type or shape than expected."""
+    """Array of another name, type or shape than expected."""
 
 
 def read_arrays(archive: zipfile.ZipFile, keys: Iterable[str], check: Check) -> dict[str, Any]:

@@ -33,7 +33,7 @@ IDENTITY = (
 
 @dataclass(frozen=True)
 class Result:
-    """A completed run with its experiment and summary."""
+    """Completed run with its experiment and summary."""
 
     run: RunDirectory
     experiment: Experiment
@@ -41,7 +41,7 @@ class Result:
 
     @property
     def config(self) -> Config:
-        """The resolved preset."""
+        """Resolved preset."""
         return self.experiment.config
 
     @property
@@ -50,10 +50,7 @@ class Result:
         return self.experiment.identity(self.summary)
 
     def settings(self) -> dict[str, str]:
-        """Settings that define the experiment, by dotted key, as text.
-
-        Those of :attr:`identity` are left out.
-        """
+        """Settings that define the experiment, without :attr:`identity`, by dotted key, as text."""
         config = self.config.model_dump(mode="json")
         settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY)))
         return settings | self.experiment.settings(self.summary)
@@ -91,12 +88,12 @@ class Group:
 
     @property
     def best(self) -> Result:
-        """The run with the best score."""
+        """Run with the best score."""
         return self.results[0]
 
     @property
     def seeds(self) -> list[int]:
-        """The distinct seeds."""
+        """Distinct seeds."""
         return sorted({result.config.seed for result in self.results})
 
     @property
@@ -211,7 +208,7 @@ def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
 
 
 def _order(key: tuple[Any, Any]) -> Any:
-    """The sort key of groups: numeric settings are sorted as numbers."""
+    """Numeric settings are sorted as numbers."""
     identity, settings = key
     return identity, [(name, _number(text), text) for name, text in settings]
 
@@ -243,10 +240,7 @@ def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
-    """Training curve: updates or epochs ``(n,)`` and scores ``(n,)``.
-
-    ``None`` for a run without ``metrics.csv``.
-    """
+    """Training curve: updates or epochs ``(n,)`` and scores ``(n,)``, if recorded."""
     experiment = result.experiment
     if not result.run.has(METRICS):
         return None

@@ -62,9 +62,8 @@ class PlannedRun:
         return record.get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
-        """Share of updates done, in 0-0.9, by ``metrics.csv``.
-
-        At least a tenth is left for scoring and drawing.
+        """Share of updates done, in 0-0.9 (a tenth is left for scoring and drawing), by
+        ``metrics.csv``.
         """
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
@@ -140,10 +139,7 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 
 
 def _stem(path: Path, sweep: SweepConfig) -> str:
-    """The start of a preset's folder names.
-
-    It is the preset's name, or a name of the keys that are not varied, such as ``u1-planar``.
-    """
+    """A preset's name, or one of the keys that are not varied, such as ``u1-planar``."""
     try:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
     except ConfigError:  # reported with the first of the runs

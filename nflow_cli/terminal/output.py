@@ -16,10 +16,8 @@ class Results(io.FileIO):
     failed = False
 
     def write(self, data: Any) -> int | None:
-        """Write as much as possible.
-
-        Raises:
-            NflowError: The disk is full, or the file was closed. click handles a broken pipe.
+        """Write as much as possible; a full disk or closed file is an NflowError (click handles a
+        broken pipe).
         """
         try:
             return _size(data) if self.failed else super().write(data)

@@ -64,10 +64,7 @@ class Raised:
 class Held:
     """Signals are deferred while entered; a second one goes to the previous handler.
 
-    At the end a signal that was not acted on is sent again.
-
-    Attributes:
-        received: The first signal received.
+    At the end a signal that was not acted on is sent again. ``received`` is the first one.
     """
 
     def __init__(self) -> None:

@@ -146,7 +146,6 @@ def _by_class(parts: list[Any]) -> dict[str, Any]:
 
 
 def _settings_of(config: Strict | Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that a resumed training must share."""
     data = config.model_dump(mode="json") if isinstance(config, Strict) else config
     return without(data, FREE_TO_CHANGE)
 
@@ -156,7 +155,7 @@ def _forms(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:
 
 
 def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:
-    """Lists of arrays saved as ``prefix + name/index``."""
+    """Arrays saved as ``prefix + name/index``."""
     groups: dict[str, list[np.ndarray]] = {}
     for name, array in arrays.items():
         key, _, _ = name.removeprefix(prefix).rpartition("/")

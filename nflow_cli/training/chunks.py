@@ -71,7 +71,7 @@ class DrawnChunks(Chunks):
 
     @property
     def _over(self) -> int:
-        """Number of items, counted from update 0, that end at or before the start."""
+        """Items, counted from update 0, that end at or before the start."""
         return bisect(self.early, self.start) + self.start // self.chunk
 
     def _end(self, index: int) -> int:
@@ -159,7 +159,6 @@ class PointChunks(DrawnChunks):
         return np.moveaxis(self.points[:, self._rows(seed, index)], 0, 1)
 
     def _rows(self, seed: int, index: int) -> np.ndarray:
-        """Draw the row numbers of chunk ``index``: ``(chunk, batch_size)``."""
         rng, size = stream(seed, "batches", index), (self.chunk, self.batch_size)
         n = self.points.shape[1]
         if self._below is None:

@@ -57,7 +57,7 @@ class DivergenceStop(keras.callbacks.Callback):
         return f"training diverged by update {end:,}: loss {float(logs['loss'])}; {TRY}"
 
     def _finite_updates(self, run: Any, chunk: Any, count: int) -> int:
-        """Number of finite updates of the chunk, after which the model is left."""
+        """Number of finite updates of the chunk; the model is left after them."""
 
         def run_again(updates: int) -> Mapping[str, Any]:
             self._go_back()

@@ -129,7 +129,6 @@ class Restarts:
         return ops.convert_to_numpy(ops.mean(ops.subtract(log_q, target.log_prob(z)), axis=-1))
 
     def _trainer(self) -> Any:
-        """Model of the restarts alive: ``model`` itself where there is one."""
         seeds = [self.seeds[r] for r in self.alive]
         if len(seeds) == 1:
             self.model.start_over(seeds)

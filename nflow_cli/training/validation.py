@@ -117,7 +117,6 @@ class ValidationLog(MetricsLog):
             self.model.stop_training = True
 
     def _keep(self, members: list[int]) -> None:
-        """Keep the weights of some members (first axis, where there are several)."""
         weights = self.model.get_weights()
         if len(self.losses) == 1:
             self.best_weights = weights

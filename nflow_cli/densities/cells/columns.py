@@ -181,7 +181,7 @@ class CellColumn:
         return float(self.values_at(np.zeros(1))[0])
 
     def _interval(self, values: np.ndarray, lattice: int = 0) -> Interval:
-        """Intervals about values, in units; those within the bounds partition R."""
+        """Those within the bounds partition R."""
         at, step = self.nearest(values, lattice), self._step(lattice)
         below, above = at - step / 2, at + step / 2
         low, high = self.inside(below)[0], self.inside(above)[0]

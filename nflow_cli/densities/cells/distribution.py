@@ -71,7 +71,6 @@ def _of_numbers(
     lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """:func:`of_number`; for the parameters of one row, each distinct cell once."""
     if mixture[0].shape[-1] != 1:
         every = np.broadcast_to(shares, (len(shares), len(codes)))
         return of_number(column, codes, every, lattices, mixture)

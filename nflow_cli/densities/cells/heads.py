@@ -66,7 +66,6 @@ def log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, x
 def _masses_by_value(
     centre: np.ndarray, half: np.ndarray, *mixtures: np.ndarray, xp: Any, has_ends: bool
 ) -> np.ndarray:
-    """Log-masses ``(N, n)`` by mixtures ``(N, M, 1)``, once per distinct value."""
     found = np.empty(centre.shape)
     for k, (log_weights, means, scales) in enumerate(zip(*mixtures)):
         some = log_weights[:, 0] > PADDING / 2

@@ -146,9 +146,6 @@ def _share_of_kernels(
 
 
 def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
-    """Fit ``count`` normals by EM, from the means and variances between quantiles, beside the broad
-    component of fixed weight.
-    """
     n = points.weight.sum()
     middles = np.cumsum(points.weight) - points.weight / 2
     place = np.unique(np.minimum(middles * count // n, count - 1), return_inverse=True)[1]
