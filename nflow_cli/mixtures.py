@@ -68,8 +68,8 @@ def log_interval_mass(
 def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
     r"""``log(Φ(c + h) - Φ(c - h))`` for ``h > 0``, arrays of one shape.
 
-    Where ``side`` is 1 it is ``log(1 - Φ(c))``, the mass above ``c``, and where it is -1 ``log
-    Φ(c)``; ``h`` is any positive number there. ``side`` broadcasts, and has no gradient.
+    Where ``side`` is 1 it is ``log(1 - Φ(c))``, the mass above ``c``, and where it is -1
+    ``log Φ(c)``; ``h`` is any positive number there. ``side`` broadcasts, and has no gradient.
 
     With ``a = |c| - h``, ``b = |c| + h`` and ``E(x) = Φ(-x) exp(x²/2)``
 

@@ -39,9 +39,9 @@ def missed_mass(
 
     ``p`` is climbed from starts scattered about ``q`` and about 0, by 3, 10 and 30 standard
     deviations. At each end where ``log p - log Z - log q`` is that large a Student's t with the
-    curvature of ``log p`` is placed; samples of the mixture ``r`` of these give ``m = E_r[p / (Z
-    r), where p/q is that large]``, and the share ``m/(1 + m)``. A narrow peak without mass, as in
-    the neck of a funnel, adds nothing.
+    curvature of ``log p`` is placed; samples of the mixture ``r`` of these give
+    ``m = E_r[p / (Z r), where p/q is that large]``, and the share ``m/(1 + m)``. A narrow peak
+    without mass, as in the neck of a funnel, adds nothing.
 
     Args:
         density: ``q``, in the coordinates of its flows.

@@ -91,8 +91,8 @@ def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
     """Arrays for the animation, in the units of the density.
 
     Returns:
-        ``moments (F,)``, ``axis_1 (n,)``, ``axis_2 (m,)``, and at each moment ``log_density (F, m,
-        n)`` in nats and samples ``draws (F, S, 2)``.
+        ``moments (F,)``, ``axis_1 (n,)``, ``axis_2 (m,)``, and at each moment
+        ``log_density (F, m, n)`` in nats and samples ``draws (F, S, 2)``.
     """
     units, moments = motion.density.units, moments_of(len(motion.steps))
     images = motion.images(moments, motion.draws(seed))

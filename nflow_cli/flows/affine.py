@@ -19,8 +19,9 @@ class Affine(Map):
     ``log|det df/dz| = Σ_i s_i`` in nats. Lower triangles with a positive diagonal map N(0, I) to
     every Gaussian.
 
-    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and for a triangle ``lower (D (D
-    - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2), both ways.
+    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and for a triangle
+    ``lower (D (D - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2),
+    both ways.
 
     Args:
         full: Whether ``L`` is a triangle.

@@ -23,9 +23,9 @@ class Autoregressive(Conditioned):
     """Moves each coordinate in turn: ``x_i = g(z_i; θ_i(x_1, …, x_{i-1}))``.
 
     All parameters ``θ`` are outputs of one masked network of ``x`` and the context, so the inverse
-    is one pass; forward, ``x`` is found coordinate by coordinate, in D passes. ``log|det df/dz| =
-    Σ_i log g'(z_i; θ_i)`` in nats. An ``order`` permutes the coordinates, which return to their
-    places. The first depends on the context alone.
+    is one pass; forward, ``x`` is found coordinate by coordinate, in D passes.
+    ``log|det df/dz| = Σ_i log g'(z_i; θ_i)`` in nats. An ``order`` permutes the coordinates, which
+    return to their places. The first depends on the context alone.
 
     One pass undoes D passes up to rounding, for it sees the same coordinates. The other way round,
     rounding in one coordinate changes the parameters of the next.

@@ -36,8 +36,9 @@ class Planar(Map):
         """``w`` of norm 2 in random directions, ``b`` from N(0, 1), ``u`` near the identity.
 
         The creases ``w.z + b = 0`` of the K flows cross the base in all directions near its centre;
-        with creases further out a stack misses modes. ``f`` is the identity where ``w.u = ln(e -
-        1)`` and ``u`` is along ``w``; noise in ``u`` breaks the symmetry between flows.
+        with creases further out a stack misses modes. ``f`` is the identity where
+        ``w.u = ln(e - 1)`` and ``u`` is along ``w``; noise in ``u`` breaks the symmetry between
+        flows.
         """
         w = rng.standard_normal((repeats, dim))
         w *= 2 / np.linalg.norm(w, axis=-1, keepdims=True)

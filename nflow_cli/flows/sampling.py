@@ -62,8 +62,8 @@ class GaussianSampling(keras.layers.Layer):
         return -0.5 * ops.sum(e * e + (LOG_2PI + 2 * math.log(self.prior_std)), axis=-1)
 
     def kl_divergence(self, mean: Any, log_variance: Any) -> Any:
-        """``KL(N(μ, σ^2) || prior)`` ``(...)`` in nats, in closed form: ``½ Σ [(σ^2 + (μ -
-        m)^2)/s^2 - 1 - log(σ^2/s^2)]`` for the prior ``N(m, s^2 I)``.
+        """``KL(N(μ, σ^2) || prior)`` ``(...)`` in nats, in closed form:
+        ``½ Σ [(σ^2 + (μ - m)^2)/s^2 - 1 - log(σ^2/s^2)]`` for the prior ``N(m, s^2 I)``.
         """
         variance = self.prior_std**2
         off = mean - self.prior_mean

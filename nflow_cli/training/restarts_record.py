@@ -15,7 +15,7 @@ class RestartsRecord(Strict):
         best: Number of the one kept.
         seed: Its seed.
         kl: KL divergence (nats) of each when it was last judged, or its free energy where log Z is
-        unknown; None: not finite, or never judged.
+            unknown; None: not finite, or never judged.
         updates: Of each.
     """
 

@@ -25,7 +25,7 @@ class ValidationLog(MetricsLog):
         chunks_per_row: Chunks that a row averages.
         validate: Returns the validation loss in nats: a number, or one a member.
         stopping: Training ends where no loss has fallen by ``min_delta`` nats in ``patience``
-        updates; ``None``: it goes on to its last update.
+            updates; ``None``: it goes on to its last update.
         from_start: The initial weights may be the best: they have a row.
     """
 

@@ -50,8 +50,8 @@ class Encoded(NamedTuple):
 
 
 class Conditionals(NamedTuple):
-    """Distributions of cells: parameters, per row or one for all, and log-masses in nats ``(N + X,
-    n)`` of numbers' intervals.
+    """Distributions of cells: parameters, per row or one for all, and log-masses in nats
+    ``(N + X, n)`` of numbers' intervals.
     """
 
     parameters: Parameters

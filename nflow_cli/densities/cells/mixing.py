@@ -18,9 +18,9 @@ def mixing_weights(
 ) -> np.ndarray:
     """Maximum-likelihood weights ``w`` ``(D,)`` of the network against the marginal.
 
-    Column j maximises ``Σ_i v_i log(w_j exp a_ij + (1 - w_j) exp b_ij)`` over ``[0, 1 - 1/(n +
-    1)]``, n the effective sample size. On these rows the mixture is never worse than the marginal,
-    and in no cell by more than ``-log(1 - w_j)``.
+    Column j maximises ``Σ_i v_i log(w_j exp a_ij + (1 - w_j) exp b_ij)`` over
+    ``[0, 1 - 1/(n + 1)]``, n the effective sample size. On these rows the mixture is never worse
+    than the marginal, and in no cell by more than ``-log(1 - w_j)``.
 
     Args:
         log_network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. A cell that is

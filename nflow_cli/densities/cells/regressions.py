@@ -241,10 +241,10 @@ def fit_ridge(
 ) -> Ridge:
     """Ridge regression with the penalty of the least leave-one-out error.
 
-    With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``, ``H =
-    1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised. ``inputs`` are ``(n,
-    P)``, ``target`` and ``weights`` ``(n,)``; for fewer than two rows the coefficients are 0, and
-    the scale is 1; else the scale is at least ``least``.
+    With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``,
+    ``H = 1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised. ``inputs`` are
+    ``(n, P)``, ``target`` and ``weights`` ``(n,)``; for fewer than two rows the coefficients are 0,
+    and the scale is 1; else the scale is at least ``least``.
     """
     if len(target) < 2:
         return Ridge(float(target.sum()), np.zeros(inputs.shape[1]), 1.0)
