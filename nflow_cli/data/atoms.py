@@ -40,8 +40,8 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
     """Compare the counts of values with those expected from their neighbours.
 
     Args:
-        places: `(m,)`, the values in units of their resolution, ascending.
-        counts: `(m,)`, rows of each.
+        places: `(m,)`, values in units of their resolution, ascending.
+        counts: `(m,)`.
         weights: `(m,)`, factor of each value's probability by its lattices.
         period: Places of the coarsest lattice's step.
     """

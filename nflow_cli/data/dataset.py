@@ -1,8 +1,8 @@
-"""The data set of a table: kinds of columns, numeric cells, training, validation and test rows.
+"""Data set of a table: kinds of columns, numeric cells, training, validation and test rows.
 
-A row of an array ``(n, C)``, float64, holds the given columns, then the modelled, then those
-computed from them, each in the table's order. A cell is the index of its level, -1 for one that no
-training row has; or a number; NaN where it is missing.
+A row of an array ``(n, C)``, float64, holds the given columns, the modelled, and those computed
+from them, each in the table's order. A cell is a number; or the index of its level, -1 if no
+training row has it; NaN where missing.
 """
 
 import hashlib
@@ -60,12 +60,12 @@ NEW = -1.0  # a level that no training row has
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The data of a fit; arrays are rows ``(n, C)``.
+    """Data of a fit; arrays are rows ``(n, C)``.
 
     Attributes:
         sha256: Of all rows in order, before the split.
         kinds: Of all columns, those left out too; levels are those of training rows.
-        units: The maps of each numeric column to about N(0, 1).
+        units: Maps of each numeric column to about N(0, 1).
         notes: Lines to print before training.
         tests: Name, path and SHA-256 of a separate file of test rows.
     """

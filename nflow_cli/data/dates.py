@@ -1,7 +1,7 @@
 """Dates and times in text: detection of their format, and conversion to numbers.
 
-A date is a number of days since 1970-01-01, a date with a time one of seconds since then, without a
-time zone or in UTC; a time of day is a number of seconds since midnight.
+A date is in days, a date with a time in seconds since 1970-01-01 (UTC, or without a time zone); a
+time of day in seconds since midnight.
 """
 
 import re

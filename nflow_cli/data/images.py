@@ -58,10 +58,9 @@ _IDX = {  # key: how the name of its IDX file begins
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A data set of grey images: ``x_*`` are uint8 ``(n, 28, 28)``, ``y_*`` uint8 ``(n,)`` or None.
+    """Grey images: ``x_*`` are uint8 ``(n, 28, 28)``, ``y_*`` uint8 ``(n,)`` or None; read-only.
 
-    ``sha256`` is of the bytes of x_train, y_train, x_test, y_test, those that exist. The arrays
-    are read-only.
+    ``sha256`` is of the bytes of x_train, y_train, x_test, y_test, those that exist.
     """
 
     name: str
@@ -129,9 +128,9 @@ def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) ->
     """Binarize grey levels ``x`` in 0–255, uint8, to uint8 of 0 and 1.
 
     ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each ``epoch``; ``static`` does so
-    once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps the
-    grey levels x / 255, float32. Scores of different modes do not compare. ``part`` is ``train``
-    or ``test``, whose draws are independent.
+    once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps x /
+    255, float32. Scores of different modes do not compare. Draws of the ``part`` ``train`` and
+    ``test`` are independent.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 grey levels. Received: dtype={images.dtype}")

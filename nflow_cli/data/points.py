@@ -28,10 +28,9 @@ ALIKE = Weights()
 
 
 def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
-    """Columns of rows ``(n, D)`` with atoms: values that a density cannot have.
+    """Columns of rows ``(n, D)`` with atoms, where the likelihood of a density rises without bound.
 
-    The likelihood of a density rises without bound at a value that repeats. Values rounded to a
-    small part of their spread are harmless.
+    Values rounded to a small part of their spread are harmless.
 
     Returns:
         For each such column its number, from 1, and either the most frequent ``value`` and its

@@ -68,7 +68,7 @@ def read_columns(
     ``max_rows`` rows, a random sample is read.
 
     Returns:
-        The columns, and the numbers ``(n,)`` of the rows in the table, in increasing order.
+        The columns, and the increasing numbers ``(n,)`` of the rows in the table.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
@@ -113,8 +113,8 @@ class _Reader:
     """Collects the blocks of a column: as numbers, else as the next possible source.
 
     Attributes:
-        sources: Remaining possible types of cells, the current one first; none: the stored type.
-        is_mixed: Whether cells fit none of the types that earlier ones did.
+        sources: Possible types of cells, the current one first; none: the stored type.
+        is_mixed: Cells fit none of the types that earlier ones did.
     """
 
     table: TableFile

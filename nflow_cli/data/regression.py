@@ -11,12 +11,12 @@ LEAST_SINGULAR = 1e-6  # relative to the largest, of a direction of the context 
 
 @dataclass(frozen=True)
 class Regression:
-    """The Gaussian ``N(b + B h, S)`` of ``z`` given a context ``h``.
+    """Gaussian ``N(b + B h, S)`` of ``z`` given a context ``h``.
 
     Attributes:
         intercept: ``b`` ``(D,)``.
         slope: ``B`` ``(D, H)``.
-        cholesky: The lower triangle ``(D, D)`` of ``S``.
+        cholesky: Lower triangle ``(D, D)`` of ``S``.
     """
 
     intercept: np.ndarray

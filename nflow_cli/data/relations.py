@@ -19,12 +19,12 @@ NATS = 10.0  # of evidence for each chosen value
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A column, prepared for the search of relations.
+    """Column, prepared for the search of relations.
 
     Attributes:
-        written: Its distinct numbers; None of text.
-        codes: `(n,)`, the index of each cell's value, -1 where missing; with more values than a
-            map may have, the row.
+        written: Distinct numbers; None of text.
+        codes: `(n,)`, the index of each cell's value, -1 where missing; with more values than a map
+            may have, the row.
         counts: `(m,)`, rows of each value.
     """
 

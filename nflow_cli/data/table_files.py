@@ -52,9 +52,9 @@ def open_table(name: str | Path) -> TableFile:
     """Open a table in a file.
 
     The format is detected by the first bytes: text (``.csv``, ``.tsv`` or any other), gzipped or
-    not, Parquet, or an array of NumPy; an archive of NumPy must be called ``.npz``. An ``.npz``
-    holds one array of rows, with an optional array ``columns`` of names, or one array for each
-    column. ``-`` is standard input: text or Parquet, at most 1 GiB.
+    not, Parquet, or a NumPy array; a NumPy archive must be called ``.npz``, and holds one array of
+    rows, with an optional array ``columns`` of names, or one array a column. ``-`` is standard
+    input: text or Parquet, at most 1 GiB.
 
     Delimiter, decimal comma, header and encoding of text are detected from its beginning, see
     ``str(table.dialect)``. Columns without names are numbered from "1".

@@ -12,11 +12,11 @@ from nflow_cli.data.column_maps import ColumnMap
 class Units(ABC):
     """Coordinates ``z`` of points ``x`` in the user's units.
 
-    ``log p(x) = log p(z) + log|det dz/dx|`` in nats. A point on a bound or outside it, where the
-    density is 0, has ``log|det dz/dx| = -inf`` and some finite ``z``; NaN stays NaN.
+    ``log p(x) = log p(z) + log|det dz/dx|`` in nats. On a bound or outside it, where the density is
+    0, ``log|det dz/dx| = -inf`` and ``z`` is finite; NaN stays NaN.
 
     Attributes:
-        dtype: The least precise type of points in the user's units.
+        dtype: Least precise type of points in the user's units.
     """
 
     dtype: ClassVar[type[np.floating]]

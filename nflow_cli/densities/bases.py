@@ -109,8 +109,8 @@ class StudentT(_Independent):
 class Widened(Base):
     """Equal mixture of a base and of independent Cauchy coordinates truncated at ±30.
 
-    It is at least half of the base everywhere, so no importance weight more than doubles, in any
-    dimension.
+    At least half of the base everywhere: in no dimension does an importance weight more than
+    double.
     """
 
     reach = 30.0

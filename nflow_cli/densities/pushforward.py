@@ -35,7 +35,7 @@ class Draw(NamedTuple):
 
 
 class FlowDensity:
-    """The density ``q`` of ``x = u^-1(f(z0))``, ``z0`` from a base ``q0``, ``f`` the flows.
+    """Density ``q`` of ``x = u^-1(f(z0))``, ``z0`` from a base ``q0``, ``f`` the flows.
 
     ``log q(x) = log q0(z0) - log|det df/dz0| + log|det du/dx|`` in nats (arXiv 1505.05770, eq. 5),
     where ``u`` maps the user's units to the coordinates of the flows.
@@ -44,14 +44,13 @@ class FlowDensity:
     of any length in the user's units, in bounded memory.
 
     R members side by side are an equal mixture, ``q = Σ_r q_r / R``; tensors then have a leading
-    axis R. Flows with a context of G numbers give ``log q(x | g)``; points are then rows
-    ``(..., G + D)``.
+    axis R. Flows with a context of G numbers give ``log q(x | g)``, of rows ``(..., G + D)``.
 
     Args:
         base: ``q0``.
         flow: ``f``, built.
         units: ``u``.
-        given_units: Units of the G given columns.
+        given_units: Of the G given columns.
     """
 
     def __init__(

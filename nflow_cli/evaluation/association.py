@@ -132,8 +132,8 @@ def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
     """Pairs of columns to plot, the strongest first.
 
     Half by the larger association of rows and samples, half by the absolute difference of their
-    squares, in which small associations are less noisy; if there are enough, no column in more than
-    two.
+    squares, in which small associations are less noisy; no column in more than two, if there are
+    enough.
     """
     pairs = list(combinations(range(len(found.rows)), 2))
     strength = {pair: max(found.rows[pair], found.draws[pair]) for pair in pairs}

@@ -17,10 +17,10 @@ def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
 
     With ``w = p/q``: ``kl = E[-log w]``; effective sample size ``ess = (Σw)^2 / (n Σw^2)``; and
     ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers
-    ``p``, and is too small where it does not. Each has a ``*_standard_error``, the last two by the
-    delta method; these are unreliable if one sample's share of ``Σw^2``, ``largest_weight``, is
-    large, or the tail of the weights is heavy, ``pareto_k`` (:func:`pareto_k`). If ``log_z`` is
-    ``None`` so is ``kl``, and ``free_energy`` is ``E[-log w]``.
+    ``p``, and is too small elsewhere. Each has a ``*_standard_error``, the last two by the delta
+    method; these are unreliable if one sample's share of ``Σw^2``, ``largest_weight``, is large, or
+    the tail of the weights is heavy (:func:`pareto_k`). If ``log_z`` is ``None`` so is ``kl``, and
+    ``free_energy`` is ``E[-log w]``.
     """
     n, shift, root = len(ratios), float(np.min(ratios)), math.sqrt(len(ratios))
 

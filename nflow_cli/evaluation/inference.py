@@ -44,10 +44,9 @@ def judge(
         n: Number of samples.
 
     Returns:
-        Scores in nats and in the user's units. ``kl`` is ``None`` if log Z is unknown; the errors
-        of log Z and of moments are ``None`` if ``pareto_k`` is 0.7 or more; ``widened_*`` are those
-        by a widened base, ``None`` if the function fails there; ``n_lost`` counts samples where
-        ``p`` is not finite.
+        Scores in nats and in the user's units. ``None`` are ``kl`` if log Z is unknown; the errors
+        of log Z and of moments if ``pareto_k`` is 0.7 or more; and ``widened_*``, by a widened
+        base, if the function fails there. ``n_lost`` counts samples where ``p`` is not finite.
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0

@@ -88,11 +88,8 @@ def moments_of(length: int) -> np.ndarray:
 
 
 def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
-    """Arrays for the animation, in the units of the density.
-
-    Returns:
-        ``moments (F,)``, ``axis_1 (n,)``, ``axis_2 (m,)``, and at each moment
-        ``log_density (F, m, n)`` in nats and samples ``draws (F, S, 2)``.
+    """Arrays of :func:`~nflow_cli.plotting.animation.animation_files`, in the units of the
+    density.
     """
     units, moments = motion.density.units, moments_of(len(motion.steps))
     images = motion.images(moments, motion.draws(seed))
@@ -105,14 +102,7 @@ def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
 
 
 def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]:
-    """Arrays for the plot of one flow, in the coordinates of the flows.
-
-    Returns:
-        ``axis_1 (n,)``, ``axis_2 (m,)``, densities ``log_before`` and ``log_after`` ``(m, n)`` in
-        nats, ``draws_before`` and ``draws_after`` ``(S, 2)``, the ``lines`` of a grid and their
-        images ``lines_after`` ``(L, P, 2)``, and the map's
-        :meth:`~nflow_cli.flows.map.Map.geometry`.
-    """
+    """Arrays of :func:`~nflow_cli.plotting.flow.flow_figure`, in the coordinates of the flows."""
     moments = (number - 1, number)
     before, after = motion.images(moments, motion.draws(seed))
     window = window_of(np.stack([before, after]), OUTER)

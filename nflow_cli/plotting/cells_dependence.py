@@ -99,7 +99,7 @@ def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any
 def pairs_figure(table: Table, found: Associations, subject: str, what: str) -> Figure:
     """Draw six pairs of columns: the most associated, and those that differ most.
 
-    Two numeric columns are dots, two categorical ones shares, one of each a box per level.
+    Two numeric columns are dots, two categorical ones shares, one of each boxes.
     """
     kinds, rows, draws = table
     names, pairs = list(kinds), pairs_to_show(found, MOST_PAIRS)

@@ -94,14 +94,10 @@ class DrawnChunks(Chunks):
 
 
 class NoiseChunks(DrawnChunks):
-    """Base samples for a fit by reverse KL.
+    """Base samples for a fit by reverse KL; other arguments as of :class:`PointChunks`.
 
     Args:
         dim: D.
-        seeds: One a restart.
-        steps: Updates of all chunks.
-        chunk: Updates per chunk.
-        batch_size: Samples per update.
         purpose: Of the random stream.
         even: Samples of an update are a randomly shifted lattice, which fills the base evenly.
         early: As of :class:`DrawnChunks`.
@@ -139,7 +135,7 @@ class PointChunks(DrawnChunks):
         steps: Updates of all chunks.
         chunk: Updates per chunk.
         batch_size: Points per update.
-        weights: ``(n,)``, to which the probabilities of a draw are proportional; ``None``: equal.
+        weights: ``(n,)``, proportional to the probabilities of a draw; ``None``: equal.
     """
 
     def __init__(

@@ -19,18 +19,14 @@ RATE = 0.05  # of learning, at the start
 
 
 def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> None:
-    """Fit the affine map of each restart of ``trainer`` to its density.
+    """Fit the affine map of each restart of ``trainer`` to its density, in ``first_stage`` updates.
 
     A Gaussian is fitted by reverse KL, starting at the mode that a search from base samples ends
     at. Where the objective is annealed, its target is the density to the power β of the start, so
     it is as wide as the flows' first objective. The flows may start wider: mass that the start
     covers is found by shrinking, mass outside hardly ever.
 
-    Args:
-        trainer: A :class:`~nflow_cli.experiments.density_2d.fit.Fit2D`, of one stack or several.
-        seeds: Of the restarts.
-        train: Settings; ``first_stage`` is its number of updates.
-        session: Of the training.
+    ``trainer`` is a :class:`~nflow_cli.experiments.density_2d.fit.Fit2D`, of one stack or several.
     """
     density = trainer.density
     starts = [density.base.sample(stream(s, "mode"), (1, density.dim))[0] for s in seeds]

@@ -84,8 +84,8 @@ class Session:
     def fit_first(self, model: ChunkTrainer, chunks: Any) -> None:
         """Train ``model`` before update 0: its rows have negative updates.
 
-        There is no checkpoint: a training stopped here begins again. The last loss is printed, to
-        compare with that of the training itself.
+        There is no checkpoint: a training stopped here begins again. The last loss is printed, for
+        comparison.
         """
         log, last = MetricsLog(Clock(first=-chunks.steps)), {}
         note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: last.update(logs))

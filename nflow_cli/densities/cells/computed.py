@@ -214,7 +214,7 @@ class Computed:
     def draw(
         self, rows: np.ndarray, rng: np.random.Generator, with_new: bool = False
     ) -> np.ndarray:
-        """Draw the cells ``(n,)`` of rows ``(n, C)``: by the function, else from the marginal.
+        """Cells ``(n,)`` of rows ``(n, C)``: by the function, else from the marginal.
 
         With ``with_new`` a cell may be broken or new; else it is drawn given that it is neither.
         """
