@@ -57,7 +57,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     start_tensorflow(PROCESSOR.with_threads(threads))
     import tensorflow as tf
 
-    from nflow_cli.config.schema import Train
+    from nflow_cli.config.training_schema import Train
     from nflow_cli.densities.bases import StandardNormal
     from nflow_cli.densities.pushforward import FlowDensity
     from nflow_cli.experiments.table.fit import FitPoints

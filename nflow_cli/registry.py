@@ -1,4 +1,4 @@
-"""Registry of flows, bases, targets, point sets and column maps: ``module:class`` by name.
+"""Registry of kinds of runs, flows, bases, targets and more: ``module:class`` by name.
 
 Importing this module loads nothing; :func:`resolve` imports on demand.
 """
@@ -6,7 +6,23 @@ Importing this module loads nothing; :func:`resolve` imports on demand.
 import difflib
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Kind(NamedTuple):
+    """A kind of run: its schema, which names its experiment, and its command."""
+
+    config: str
+    command: str
+
+
+# Kinds of runs, by command.
+KINDS = {
+    "fit-2d": Kind("nflow_cli.config.fit_2d_schema:Fit2DConfig", "nflow_cli.cli.fit_2d:fit_2d"),
+    "infer": Kind("nflow_cli.config.infer_schema:InferConfig", "nflow_cli.cli.infer:infer"),
+    "fit": Kind("nflow_cli.config.table_schema:FitConfig", "nflow_cli.cli.fit:fit"),
+    "train-vae": Kind("nflow_cli.config.vae_schema:VAEConfig", "nflow_cli.cli.train_vae:train_vae"),
+}
 
 FLOWS = {
     "planar": "nflow_cli.flows.planar:Planar",

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.schema import Train
+from nflow_cli.config.training_schema import Train
 from nflow_cli.training.annealing import inverse_temperature
 from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.reporting import ProgressReport

@@ -24,7 +24,7 @@ ALLOWED = {
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "tensorflow": [
-        "backend.py",  # its devices and threads
+        "backend/start.py",  # its devices and threads
         *("training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"),
         *("experiments/infer/array_fit.py", "experiments/infer/trial.py"),  # a user's function
     ],

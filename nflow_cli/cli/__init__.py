@@ -14,16 +14,12 @@ from nflow_cli.backend.start import NO_MEMORY, lacks_memory
 from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
-from nflow_cli.cli.fit import fit
-from nflow_cli.cli.fit_2d import fit_2d
-from nflow_cli.cli.infer import infer
 from nflow_cli.cli.plot import plot
 from nflow_cli.cli.presets import presets
 from nflow_cli.cli.report import report
 from nflow_cli.cli.resume import resume
 from nflow_cli.cli.sample import sample
 from nflow_cli.cli.sweep import sweep
-from nflow_cli.cli.train_vae import train_vae
 from nflow_cli.errors import (
     DeviceError,
     DivergenceError,
@@ -32,6 +28,7 @@ from nflow_cli.errors import (
     TakenError,
     one_line,
 )
+from nflow_cli.registry import KINDS, resolve
 from nflow_cli.terminal import output
 from nflow_cli.terminal.signals import Raised, interruption_line, set_handlers
 
@@ -105,10 +102,8 @@ def main() -> None:
     """Choose a command."""
 
 
-main.add_command(fit_2d)
-main.add_command(infer)
-main.add_command(fit)
-main.add_command(train_vae)
+for kind in KINDS.values():
+    main.add_command(resolve(kind.command))
 main.add_command(resume)
 main.add_command(plot)
 main.add_command(report)

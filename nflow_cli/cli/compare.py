@@ -177,7 +177,7 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
                 pictures[measure.key] = plotting.spread_figure(panels, name, seeds)
     for groups in tables:
         if picture := _courses(groups):
-            name = groups[0].best.experiment.name
+            name = groups[0].best.experiment.config.command
             pictures["training" if len(tables) == 1 else f"training-{name}"] = picture
     targets: dict[str, list[Any]] = {}
     fits = (group for groups in tables for group in groups if group.best.experiment.target_text)

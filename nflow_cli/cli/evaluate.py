@@ -19,7 +19,7 @@ from nflow_cli.cli.options import (
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments import Experiment
+    from nflow_cli.experiments.experiment import Experiment
 
 
 @click.command(cls=Command)

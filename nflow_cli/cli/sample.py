@@ -19,7 +19,7 @@ from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments import Experiment
+    from nflow_cli.experiments.experiment import Experiment
 
 FORMATS = (".csv", ".npy", ".parquet")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.strict import COMMAND, Description, Seed, Strict, by_name, option
+from nflow_cli.config.strict import COMMAND, RunConfig, Strict, by_name, option
 from nflow_cli.config.table_schema import (
     ENSEMBLE,
     MAX_MEMBERS,
@@ -84,26 +84,19 @@ class CellsTrain(TableTrain):
         return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
 
 
-class CellsConfig(Strict):
+class CellsConfig(RunConfig):
     """A run of ``nflow fit`` on columns of any kind."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
-    subject_key: ClassVar[str] = "data"
+    experiment: ClassVar[str] = "nflow_cli.experiments.cells:WholeTable"
 
-    description: Description = ""
     command: Annotated[Literal["fit"], COMMAND]
-    seed: Seed = 0
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     flow: None = Field(default=None, description="Null: a density of cells.")
     cells: Cells = Cells()
     train: CellsTrain = CellsTrain()
     evaluate: TableEvaluate = TableEvaluate()
-
-    @property
-    def subject(self) -> str:
-        """Name of the table."""
-        return self.data.name
 
     @property
     def is_settled(self) -> bool:

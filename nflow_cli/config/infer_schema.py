@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.forms import INTERVALS, NAMES
-from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name, option
+from nflow_cli.config.strict import COMMAND, MAX_PATH, RunConfig, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     Chunk,
     CooledStopping,
@@ -216,16 +216,15 @@ def natural_preset(dim: int) -> str:
     return "infer-wide" if dim > WIDE else "infer"
 
 
-class InferConfig(Strict):
+class InferConfig(RunConfig):
     """A run of ``nflow infer``."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
+    experiment: ClassVar[str] = "nflow_cli.experiments.infer:Inference"
     subject_key: ClassVar[str] = "density"
 
-    description: Description = ""
     command: Annotated[Literal["infer"], COMMAND]
-    seed: Seed = 0
     density: Annotated[Density, BeforeValidator(by_name, json_schema_input_type=Density | str)]
     base: Annotated[InferBase, BeforeValidator(by_name, json_schema_input_type=InferBase | str)] = (
         InferBase()

@@ -19,15 +19,7 @@ from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_w
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.config.strict import (
-    COMMAND,
-    MAX_SEED,
-    Description,
-    Seed,
-    Strict,
-    by_name,
-    option,
-)
+from nflow_cli.config.strict import COMMAND, MAX_SEED, RunConfig, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     CheckpointSeconds,
     ClipNorm,
@@ -276,17 +268,15 @@ class TableEvaluate(Strict):
     )
 
 
-class FitConfig(Strict):
+class FitConfig(RunConfig):
     """A run of ``nflow fit`` with a stack of flows, on columns of plain numbers."""
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
-    subject_key: ClassVar[str] = "data"
+    experiment: ClassVar[str] = "nflow_cli.experiments.table:Table"
 
-    description: Description = ""
     command: Annotated[Literal["fit"], COMMAND]
-    seed: Seed = 0
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     units: Units = Units()
     flow: TableFlow = TableFlow(pattern=["spline-coupling"])
@@ -319,11 +309,6 @@ class FitConfig(Strict):
             return flow
         names = row_names(data.kinds, data.given)
         return expect_weights(flow, flow.weights(len(names.modelled), len(names.given)))
-
-    @property
-    def subject(self) -> str:
-        """Name of the table."""
-        return self.data.name
 
     @property
     def is_settled(self) -> bool:

@@ -15,7 +15,7 @@ from nflow_cli.config.flow_schema import (
     expect_weights,
 )
 from nflow_cli.config.forms import PATTERN
-from nflow_cli.config.strict import COMMAND, MAX_PATH, Description, Seed, Strict, by_name, option
+from nflow_cli.config.strict import COMMAND, MAX_PATH, RunConfig, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     MOST_ANNEALED,
     BatchSize,
@@ -171,12 +171,12 @@ PIXELS = 784
 WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
 
 
-class VAEConfig(Strict):
+class VAEConfig(RunConfig):
     """A run of ``nflow train-vae``."""
 
-    description: Description = ""
+    experiment: ClassVar[str] = "nflow_cli.experiments.images:Images"
+
     command: Annotated[Literal["train-vae"], COMMAND]
-    seed: Seed = 0
     data: Annotated[Data, BeforeValidator(by_name, json_schema_input_type=Data | str)] = Data()
     model: VAEModel = VAEModel()
     flow: VAEFlow = Field(default=VAEFlow(), validate_default=True)
@@ -191,16 +191,6 @@ class VAEConfig(Strict):
     def dim(self) -> int:
         """D of the latents."""
         return self.model.latent_dim
-
-    @property
-    def subject_key(self) -> str:
-        """Key of the data."""
-        return "data"
-
-    @property
-    def subject(self) -> str:
-        """Name of the images."""
-        return self.data.name
 
     @field_validator("flow")
     @classmethod

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -38,12 +38,35 @@ __all__ = [
 MAX_BYTES = 8 * 2**30  # of a file, compressed or not
 MAX_STDIN = 2**30
 STDIN = "-"
-_FORMATS = "a table as .csv, .tsv or other text (also .gz), .parquet, .npy or .npz"
-_GZIP, _PARQUET, _NPY, _ZIP = b"\x1f\x8b", b"PAR1", b"\x93NUMPY", b"PK\x03\x04"
-_MAGIC = {".gz": _GZIP, ".parquet": _PARQUET, ".npy": _NPY, ".npz": _ZIP}
+
+
+class Reader(NamedTuple):
+    """A binary format of tables.
+
+    Attributes:
+        magic: Its first bytes.
+        opened: Opens it, given its name and a path, or a stream.
+        is_streamed: Whether it is read from standard input too.
+        is_detected: Whether it is known by its first bytes, whatever the file is called.
+    """
+
+    magic: bytes
+    opened: Callable[[str, Any], TableFile]
+    is_streamed: bool = False
+    is_detected: bool = True
+
+
+# Readers by suffix; anything else is text, gzipped or not.
+READERS = {
+    ".parquet": Reader(b"PAR1", ParquetTable, is_streamed=True),
+    ".npy": Reader(b"\x93NUMPY", array_tables.npy_table),
+    ".npz": Reader(b"PK\x03\x04", array_tables.npz_table, is_detected=False),
+}
+_GZIP, _MOST_MAGIC = b"\x1f\x8b", 6  # bytes
+_FORMATS = f"a table as .csv, .tsv or other text (also .gz), {', '.join(READERS)}"
 _NO_END = "its last line has no line break: the input, and its last value, may be truncated"
 _OTHERS = {
-    _ZIP: "a zip archive, as Excel's .xlsx is: export the sheet as CSV",
+    b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: export the sheet as CSV",
     b"\x89HDF": "an HDF5 file",
 }
 
@@ -64,16 +87,16 @@ def open_table(name: str | Path) -> TableFile:
     path, label = Path(name), str(name)
     start = _beginning(path, label)
     suffix = path.suffix.lower()
-    if suffix in _MAGIC and not start.startswith(_MAGIC[suffix]):
+    magic = {".gz": _GZIP, **{ending: reader.magic for ending, reader in READERS.items()}}
+    if not start.startswith(magic.get(suffix, b"")):
         raise DataError(
             f"{label}: expected the content of a {suffix} file; received a file that begins with "
             f"{start!r}"
         )
-    if suffix == ".npz":
-        return array_tables.npz_table(label, path)
-    if start.startswith(_NPY):
-        return array_tables.npy_table(label, path)
-    return _streamed(label, start, lambda: path.open("rb"), path)
+    for ending, reader in READERS.items():
+        if suffix == ending or (reader.is_detected and start.startswith(reader.magic)):
+            return reader.opened(label, path)
+    return _text(label, start, lambda: path.open("rb"))
 
 
 def _beginning(path: Path, label: str) -> bytes:
@@ -94,7 +117,7 @@ def _beginning(path: Path, label: str) -> bytes:
         if not size:  # or of the kernel, possibly endless
             raise DataError(f"{label}: an empty file; expected {_FORMATS}")
         with path.open("rb") as file:
-            return file.read(len(_NPY))
+            return file.read(_MOST_MAGIC)
     except (OSError, ValueError) as error:  # an invalid name: "\0"
         reason = error.strerror if isinstance(error, OSError) else None
         raise DataError(f"{label}: cannot be read: {reason or one_line(error)}") from None
@@ -107,21 +130,20 @@ def _standard_input() -> TableFile:
         raise DataError(f"{label}: expected at most {MAX_STDIN:,} bytes, received more")
     if not content:
         raise DataError(f"{label}: empty; expected {_FORMATS}")
-    if content.startswith(_NPY):
-        raise DataError(f"{label}: expected text or Parquet, received an array of NumPy")
-    start = content[: len(_NPY)]
-    table = _streamed(label, start, lambda: io.BytesIO(content), io.BytesIO(content))
-    is_text = isinstance(table, TextTable) and not start.startswith(
-        _GZIP
-    )  # gzip detects truncation
-    if is_text and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
+    start = content[:_MOST_MAGIC]
+    for ending, reader in READERS.items():
+        if reader.is_detected and start.startswith(reader.magic):
+            if reader.is_streamed:
+                return reader.opened(label, io.BytesIO(content))
+            raise DataError(f"{label}: expected text or Parquet, received a {ending} file")
+    table = _text(label, start, lambda: io.BytesIO(content))
+    # gzip detects truncation
+    if not start.startswith(_GZIP) and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
         table.notes = [f"{label}: {_NO_END}"]
     return table
 
 
-def _streamed(label: str, start: bytes, opened: Callable[[], BinaryIO], source: Any) -> TableFile:
-    if start.startswith(_PARQUET):
-        return ParquetTable(label, source)
+def _text(label: str, start: bytes, opened: Callable[[], BinaryIO]) -> TableFile:
     for magic, received in _OTHERS.items():
         if start.startswith(magic):
             raise DataError(f"{label}: expected {_FORMATS}; received {received}")

@@ -1,35 +1,18 @@
-"""What can be trained: a target, a log-density, a table or images: no other module asks which."""
+"""Experiments: a named density, a log-density, a table or images is trained and judged."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nflow_cli.config.schema import CellsConfig, Config, FitConfig, InferConfig, VAEConfig
-from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.registry import resolve
 
-NAMES = ("target", "inference", "table", "images")  # in the order of their tables
+if TYPE_CHECKING:
+    from nflow_cli.config.schema import Config
+    from nflow_cli.experiments.experiment import Experiment
 
 
-def of(config: Config) -> Experiment:
+def of(config: "Config") -> "Experiment":
     """Return the experiment that a config describes; the others are not imported."""
-    if isinstance(config, VAEConfig):
-        from nflow_cli.experiments.images import Images
-
-        return Images(config)
-    if isinstance(config, InferConfig):
-        from nflow_cli.experiments.infer import Inference
-
-        return Inference(config)
-    if isinstance(config, CellsConfig):
-        from nflow_cli.experiments.cells import WholeTable
-
-        return WholeTable(config)
-    if isinstance(config, FitConfig):
-        from nflow_cli.experiments.table import Table
-
-        return Table(config)
-    from nflow_cli.experiments.density_2d import Target
-
-    return Target(config)
+    return resolve(config.experiment)(config)
 
 
 def load(run: str | Path) -> Any:

@@ -67,7 +67,6 @@ class Experiment(ABC):
     It dispatches: the work stands in the modules of its folder.
 
     Attributes:
-        name: ``target``, ``table`` or ``images``.
         config: The resolved preset.
         column: Of ``metrics.csv``, that counts updates or epochs.
         formats: Endings of the files that samples are written to.
@@ -84,7 +83,6 @@ class Experiment(ABC):
         takes_density: Whether what is fitted may be a function that the command line names.
     """
 
-    name: ClassVar[str]
     column: ClassVar[str]
     formats: ClassVar[Sequence[str]]
     measures: ClassVar[Sequence[Measure]]

@@ -19,8 +19,9 @@ from nflow_cli.text import command_line
 
 MAX_BYTES = 2_000_000  # of the page
 MAX_PICTURE = 16 * 2**20  # of a file
+MOST_OTHERS = 20  # pictures without a caption here
 MARGIN = 100_000  # bytes, for notes on pictures
-# What each picture shows, in the order of the page.
+# Captions of pictures, in the order of the page; other pictures follow.
 PICTURES = {
     "density": "The density that was fitted, beside what it was fitted to.",
     "difference": "Where the fit has too much, and where too little: q − p.",
@@ -108,20 +109,25 @@ def pictures(run: RunDirectory, room: int) -> list[str]:
     from nflow_cli.plotting.embedded import embedded, embedded_animation
 
     notes: list[str] = []
-    files = {name: _plot(run, f"{name}.png", notes) for name in PICTURES}
+    drawn = (path.stem for path in sorted(run.path.glob(f"{PLOTS}/*.png")))
+    captions = {
+        **PICTURES,
+        **{name: f"The picture {name}." for name in drawn if name not in PICTURES},
+    }
+    files = {name: _plot(run, f"{name}.png", notes) for name in captions}
     files = {name: content for name, content in files.items() if content is not None}
     moving = _plot(run, f"{ANIMATION}.webp", notes)
     animated = embedded_animation(moving, room // 2) if moving is not None else None
     last = []
     if animated:
         last = [page.figure(animated.uri, animated.width, ANIMATION, MOVING, animated.still)]
-    around = sum(len(page.figure("", MAX_BYTES, name, PICTURES[name])) + 1 for name in files)
+    around = sum(len(page.figure("", MAX_BYTES, name, captions[name])) + 1 for name in files)
     shown = embedded(files, room - around - sum(map(len, last)) - MARGIN)
     lost = [f"{name}.png" for name in files if name not in shown]
     lost += [f"{ANIMATION}.webp"] if moving is not None and not animated else []
     if not files:
         notes.append(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.")
-    figures = [page.figure(*picture, name, PICTURES[name]) for name, picture in shown.items()]
+    figures = [page.figure(*picture, name, captions[name]) for name, picture in shown.items()]
     notes += [f"{PLOTS}/{name}: damaged, or too large to be shown here" for name in lost]
     return [*figures, *last, *(page.paragraph(note, "soft") for note in notes)]
 

@@ -17,10 +17,10 @@ from nflow_cli.config.schema import Config
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning, words
-from nflow_cli.experiments import Experiment
-from nflow_cli.experiments.experiment import Identity
+from nflow_cli.experiments.experiment import Experiment, Identity
 from nflow_cli.experiments.picture_data import read_course
 from nflow_cli.experiments.summary import read_summary
+from nflow_cli.registry import KINDS
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
@@ -160,8 +160,7 @@ def read_result(run: RunDirectory) -> Result:
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
     """Groups of each kind of experiment: a table shares its scores."""
-    names = experiments.NAMES
-    tables = (group(r for r in results if r.experiment.name == name) for name in names)
+    tables = (group(r for r in results if r.experiment.config.command == name) for name in KINDS)
     return list(filter(None, tables))
 
 

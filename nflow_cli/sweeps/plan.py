@@ -18,7 +18,7 @@ from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
-from nflow_cli.experiments import Experiment
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
 PATIENCE = 30  # seconds to wait for another process to claim a sweep's folder

@@ -83,6 +83,14 @@ def test_each_picture_that_is_drawn_has_its_place_on_the_page(tmp_path, kind):
     assert set(read_report(run.path).pictures) == names <= PICTURES.keys()
 
 
+def test_a_picture_without_a_caption_follows_the_others(tmp_path):
+    run = written_run(tmp_path / "run", "fit-2d")
+    drawn(run)
+    shutil.copy(run.path / "plots" / "training.png", run.path / "plots" / "another.png")
+    write_report(run)
+    assert list(read_report(run.path).pictures)[-1] == "another"
+
+
 def test_all_texts_of_a_run_are_shown_and_do_nothing(tmp_path):
     folder = tmp_path / "<b>'\"&"
     data = {

@@ -22,7 +22,6 @@ class Target(DensityExperiment):
     """A fit to a named 2-D density, by ``nflow fit-2d``."""
 
     config: Fit2DConfig
-    name = "target"
     measures = (
         Measure("kl", "KL", "nats", 5, judges=True),
         Measure("free_energy", "free energy", "nats", 5, judges=True),

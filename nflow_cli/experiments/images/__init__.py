@@ -32,7 +32,6 @@ class Images(Experiment):
     """A fit of a VAE to images, by ``nflow train-vae``."""
 
     config: VAEConfig
-    name = "images"
     column = "epoch"
     formats: ClassVar = (".npy",)
     measures = (

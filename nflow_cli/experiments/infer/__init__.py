@@ -29,7 +29,6 @@ class Inference(DensityExperiment):
     """
 
     config: InferConfig
-    name = "inference"
     measures = (
         Measure("free_energy", "free energy", "nats", 5, judges=True),
         Measure("estimated_log_z", "log Z", "nats", 5),

@@ -18,7 +18,6 @@ class OfTable(Experiment):
     """A fit to a table, by ``nflow fit``."""
 
     config: CellsConfig | FitConfig
-    name = "table"
     column = "update"
     formats: ClassVar = (".csv", ".parquet", ".npy")
     course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)

@@ -1,0 +1,66 @@
+"""Schema of `nflow fit-2d`: a named density in the plane."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.strict import COMMAND, RunConfig, Strict, by_name, option
+from nflow_cli.config.target_schema import NamedTarget, Target, TargetName
+from nflow_cli.config.training_schema import Train
+from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES
+
+MAX_GRID = 5_000
+
+
+class Evaluate(Strict):
+    """Evaluation of a 2-D fit."""
+
+    samples: int = Field(
+        default=200_000, ge=100, le=10**8, description="Number of fresh samples for the scores."
+    )
+    grid: int = Field(
+        default=500, ge=500, le=MAX_GRID, description="Grid points per side for density plots."
+    )
+
+
+class Fit2DConfig(RunConfig):
+    """A run of ``nflow fit-2d``. ``dim`` is D of the target."""
+
+    dim: ClassVar[int] = 2
+    prior: ClassVar[None] = None
+    experiment: ClassVar[str] = "nflow_cli.experiments.density_2d:Target"
+    subject_key: ClassVar[str] = "target"
+
+    command: Annotated[Literal["fit-2d"], COMMAND]
+    target: Annotated[
+        Target, BeforeValidator(by_name, json_schema_input_type=Target | TargetName)
+    ] = Field(
+        default=NamedTarget(name="multimodal"),
+        **option("Density to fit, by name; in a preset also with parameters."),
+    )
+    base: Literal["standard-normal", "uniform-box"] | None = Field(
+        default=None, description="Base distribution; null: the target's default."
+    )
+    flow: StackFlow = StackFlow()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+
+    @field_validator("flow")
+    @classmethod
+    def _can_be_trained(cls, flow: StackFlow) -> StackFlow:
+        expect_one_pass(flow, "forward", "a density is fitted")
+        return expect_weights(flow, flow.weights(cls.dim))
+
+    @field_validator("train")
+    @classmethod
+    def _has_a_first_stage(cls, train: Train, info: ValidationInfo) -> Train:
+        flow = info.data.get("flow")
+        if train.first_stage and flow and not flow.affine:
+            raise ValueError("first_stage 0 without flow.affine: that is what it trains")
+        return train
+
+    @property
+    def base_name(self) -> str:
+        """The base that is set, or the target's default."""
+        return self.base or TARGET_BASES.get(self.target.name, DEFAULT_BASE)
