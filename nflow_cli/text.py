@@ -1,4 +1,4 @@
-"""Untrusted text made safe to print or paste into a shell. Imports nothing heavy."""
+"""Untrusted text made safe to print or paste into a shell (light imports)."""
 
 import os
 import re

@@ -97,7 +97,7 @@ def recorded(machines: Any) -> Machine:
 
 
 def expect_tensorflow() -> None:
-    """Check that TensorFlow is installed, without the seconds of importing it."""
+    """Check that TensorFlow is installed, without importing it."""
     if importlib.util.find_spec("tensorflow") is None:
         raise NflowError("the commands need TensorFlow; install it with: pip install tensorflow")
 

@@ -49,7 +49,7 @@ class Cells(Strict):
 
     @property
     def text(self) -> str:
-        """The model as text, such as ``cells 128 × 2, 10 normals``."""
+        """The model as text: ``cells 128 × 2, 10 normals``."""
         unmixed = ", independent components" if self.unmixed else ""
         return f"cells {self.width} × {self.blocks}, {self.components} normals{unmixed}"
 
@@ -78,7 +78,7 @@ class CellsTrain(TableTrain):
 
     @property
     def decays(self) -> list[float]:
-        """Weight decay of each network: the best one depends on the table."""
+        """Weight decay of each network: the best depends on the table."""
         if self.weight_decay is not None:
             return [self.weight_decay] * self.members
         return [DECAYS[r % len(DECAYS)] for r in range(self.members)]

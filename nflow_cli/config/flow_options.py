@@ -180,7 +180,7 @@ def options_of(item: str | Mapping[str, Any]) -> Options:
 
 
 def has_network(pattern: Sequence[str | Mapping[str, Any]]) -> bool:
-    """Whether a pattern has a flow with a network."""
+    """Whether a pattern has a network."""
     return any(isinstance(options_of(item), NetworkOptions) for item in pattern)
 
 
@@ -213,7 +213,7 @@ def _item_text(item: str | Mapping[str, Any]) -> str:
 
 
 def checked_item(item: Any) -> str | dict[str, Any]:
-    """Item of a pattern, checked: a name, or a mapping of a name to options."""
+    """Item of a pattern, checked: a name, or a mapping of it to options."""
     name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
     if not isinstance(name, str) or name not in FLOWS:
         hint = flow_hint(name) if isinstance(name, str) else ""

@@ -61,7 +61,7 @@ class Flow(Strict):
 
     @property
     def text(self) -> str:
-        """The flows as text, such as ``planar,radial``."""
+        """The flows as text: ``planar,radial``."""
         return pattern_text(self.pattern)
 
     def weights(self, dim: int, width: int = 0) -> int:
@@ -81,7 +81,7 @@ class StackFlow(Flow):
 
     @property
     def text(self) -> str:
-        """The flows as text, such as ``planar + full affine``."""
+        """The flows as text: ``planar + full affine``."""
         return f"{super().text} + {self.affine} affine" if self.affine else super().text
 
 

@@ -1,4 +1,4 @@
-"""The default preset of `nflow fit`, and default sizes of flows and their training."""
+"""Default preset of `nflow fit`, and default sizes of flows and training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
 
 
 def size_of(rows: int, dim: int, is_conditional: bool) -> Size:
-    """Default sizes for numbers of training rows and of modelled columns."""
+    """Default sizes by training rows and modelled columns."""
     size = next(size for size in SIZES if rows < size.rows)
     if size.rows < math.inf:
         return size

@@ -73,7 +73,7 @@ LISTS: dict[str, Callable[[str], Iterable[Any]]] = {
 
 
 def items_of(form: str, texts: Sequence[str]) -> Any:
-    """Parse texts of a form: a list, or a mapping by name; None without texts."""
+    """Parse texts of a form: a list, or a mapping by name; None without any."""
     items = [item for text in texts for item in LISTS[form](text)]
     if form in (NAMES, PATTERN):
         return items or None

@@ -44,7 +44,7 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Dotted keys whose values differ between two configs, in order."""
+    """Dotted keys that differ between two configs, in order."""
     flat_first, flat_second = dict(flat(first)), dict(flat(second))
     keys = dict.fromkeys([*flat_first, *flat_second])
     return [key for key in keys if flat_first.get(key) != flat_second.get(key)]

@@ -1,4 +1,4 @@
-"""Find preset files: shipped ones by name, others by path, and the one nearest to some flows."""
+"""Preset files: shipped ones by name, others by path, and the nearest to some flows."""
 
 import contextlib
 import difflib
@@ -14,7 +14,7 @@ from nflow_cli.registry import nearest
 
 
 def preset_label(path: Path) -> str:
-    """Name of a preset in errors: of a shipped one its own, else its path."""
+    """Name of a preset in errors; of a file its path."""
     return path.stem if shipped_presets().get(path.stem) == path else str(path)
 
 

@@ -151,13 +151,13 @@ def parse_preset(content: bytes, source: str) -> dict[str, Any]:
 
 
 def parse_assignment(assignment: str) -> Change:
-    """Parse ``key.path=value``; the value is YAML, as in a preset."""
+    """Parse ``key.path=value``; the value is YAML."""
     key, value = _split(assignment, "--set expects key.path=value")
     return Change(f"--set {key}", key, parse_yaml(value, f"--set {key}"))
 
 
 def parse_variations(variations: Iterable[str]) -> dict[str, Any]:
-    """Parse each ``key.path=value,value``; the values are items of a YAML list."""
+    """Parse each ``key.path=value,value``, items of a YAML list."""
     values_by_key: dict[str, Any] = {}
     for variation in variations:
         key, values = _split(variation, "--vary expects key.path=value,value")
@@ -251,7 +251,7 @@ def dump(config: Strict) -> str:
 
 
 def expect_readable(config: Strict, source: str) -> None:
-    """Check that a run's config is short enough to be read again."""
+    """Check that a run's config can be read again."""
     text = dump(config).encode(errors="replace")
     try:
         parse_preset(text, source)

@@ -318,17 +318,17 @@ class FitConfig(RunConfig):
 
     @property
     def given(self) -> list[str]:
-        """Columns conditioned on, in a row's order, once known."""
+        """Columns conditioned on, in a row's order."""
         return row_names(self.data.kinds or {}, self.data.given).given
 
     @property
     def columns(self) -> list[str]:
-        """The D modelled columns, in a row's order, once known."""
+        """The D modelled columns, in a row's order."""
         return row_names(self.data.kinds or {}, self.data.given).modelled
 
     @property
     def dim(self) -> int:
-        """D, once known."""
+        """D."""
         return len(self.columns)
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":

@@ -1,4 +1,4 @@
-"""The fastest number of threads of a training, measured by ``benchmarks/threads.py``."""
+"""Fastest number of threads, measured by ``benchmarks/threads.py``."""
 
 from nflow_cli.config.flow_schema import Flow
 

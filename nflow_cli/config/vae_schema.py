@@ -107,7 +107,7 @@ class Prior(StackFlow):
 
     @property
     def title(self) -> str:
-        """The flows and K as text, such as ``affine-coupling + full affine, K = 4``."""
+        """The flows and K: ``affine-coupling + full affine, K = 4``."""
         return f"{self.text}, K = {self.k}"
 
 

@@ -1,4 +1,4 @@
-"""Tables of arrays: Parquet, NumPy files, DataFrames and Arrow. Nothing is unpickled."""
+"""Tables of Parquet, NumPy files, DataFrames and Arrow. Nothing is unpickled."""
 
 import warnings
 import zipfile
@@ -66,7 +66,7 @@ class ParquetTable(TableFile):
 
 
 class RowsTable(TableFile):
-    """An array of rows ``(n, D)``, or ``(n,)`` for one column, possibly memory-mapped."""
+    """Array ``(n, D)``, or ``(n,)`` for one column, possibly memory-mapped."""
 
     def __init__(self, name: str, rows: np.ndarray, names: Sequence[str] | None = None):
         expected = "an array (n,) or (n, D) of numbers"

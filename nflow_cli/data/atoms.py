@@ -61,7 +61,7 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
 
 
 def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Evidence against the smooth part: c log(c/e) - (c - e); 0 where it is weak."""
+    """Evidence against the smooth part: c log(c/e) - (c - e)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         nats = counts * np.log(counts / expected) - (counts - expected)
     least = NATS + np.log(max(1, len(counts) / MANY))
@@ -70,7 +70,7 @@ def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 class Neighbours:
-    """The values below each value of a column."""
+    """Values below each value of a column."""
 
     def __init__(self, places: np.ndarray, weights: np.ndarray, period: float):
         self.places, self.period, self.least = places, period, float(weights.min())

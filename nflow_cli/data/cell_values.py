@@ -1,4 +1,4 @@
-"""Values of numeric cells without noise: 3.1 for 3.0999999046325684, or an atom."""
+"""Numeric cells without noise: 3.1 for 3.0999999046325684, or an atom."""
 
 import numpy as np
 

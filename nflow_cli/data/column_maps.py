@@ -34,13 +34,12 @@ class ColumnMap(ABC):
 
     @abstractmethod
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """``z`` and ``log|dz/dx|`` in nats, both of the shape of ``x``."""
+        """``z`` and ``log|dz/dx|`` in nats, of the shape of ``x``."""
 
     @abstractmethod
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """``x`` and ``log|dx/dz|`` in nats, both of the shape of ``z``.
-
-        For any finite ``z``, ``x`` is finite and within the open bounds.
+        """``x``, within the open bounds and finite for any finite ``z``, and ``log|dx/dz|`` in
+        nats.
         """
 
     def record(self) -> dict[str, Any]:
@@ -183,7 +182,7 @@ class Logit(ColumnMap):
 
     @np.errstate(under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """``x``, computed from the nearer bound, and the logarithm of its slope."""
+        """``x``, computed from the nearer bound."""
         width, log_below, log_above = self.high - self.low, _softplus(-z, xp), _softplus(z, xp)
         from_low, from_high = width * xp.exp(-log_below), width * xp.exp(-log_above)
         x = xp.where(z < 0, self.low + from_low, self.high - from_high)
@@ -294,7 +293,7 @@ def _softplus(x: Any, xp: Any) -> Any:
 
 
 def _within(x: Any, low: float, high: float, xp: Any) -> Any:
-    """``x`` rounded to the nearest number in an open interval, never a denormal one."""
+    """``x`` rounded into an open interval, never to a denormal number."""
     dtype = dtype_of(x).type
     least, most = np.nextafter(dtype(low), dtype(high)), np.nextafter(dtype(high), dtype(low))
     tiny = np.finfo(dtype).tiny  # compiled loops flush smaller numbers to 0

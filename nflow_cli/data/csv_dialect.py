@@ -1,4 +1,4 @@
-"""Detection of a text table's encoding, delimiter, decimal mark and header."""
+"""Encoding, delimiter, decimal mark and header of a text table."""
 
 import codecs
 import csv

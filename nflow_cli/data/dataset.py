@@ -86,12 +86,12 @@ class Dataset:
 
     @property
     def columns(self) -> list[str]:
-        """Names of a row's C columns."""
+        """The row's C columns."""
         return [*self.given, *self.scored]
 
     @property
     def scored(self) -> list[str]:
-        """Names of the modelled and computed columns: those with probabilities."""
+        """Modelled and computed columns: those with probabilities."""
         return [*self.modelled, *self.computed]
 
     @property
@@ -202,7 +202,7 @@ def kinds_and_faults(
     settings: TableData,
     flows: Tails | None = None,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Kinds of columns, and the faults of the table before the split."""
+    """Kinds of columns, and faults before the split."""
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
         expect_kinds(kinds, [name for name in columns if name != settings.weights], table.name)
@@ -275,7 +275,7 @@ def _sorted(levels: Sequence[str], kind: ColumnKind) -> list[str]:
 
 
 def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
-    """Distinct values of a column as texts, and the index of each cell; -1: missing."""
+    """Distinct values as texts, and the index of each cell; -1: missing."""
     if column.numbers is None:
         return column.texts, cells_of(column)
     values, codes = np.unique(column.numbers, return_inverse=True)
@@ -287,7 +287,7 @@ def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndar
 
 
 def number_text(value: float, decimals: int | None) -> str:
-    """Number as a level, with the decimals of its column."""
+    """Number as a level."""
     if decimals is None:
         return repr(float(value))
     return f"{value:z.{decimals}f}"
@@ -333,7 +333,7 @@ def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Rows ``(n, C)`` of another table with these columns."""
+    """Rows ``(n, C)`` of another table."""
     texts = [name for name in names if kinds[name].type in ("text", "truth")]
     columns, rows = read_columns(table, names=names, texts=texts)
     if not len(rows):

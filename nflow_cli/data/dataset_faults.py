@@ -69,7 +69,7 @@ def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:
 
 
 def expect_names(table: TableFile, settings: TableData) -> None:
-    """Check that a table has the columns of its settings."""
+    """Check that a table has all columns named."""
     known = [column.name for column in table.columns]
     one = ((key, getattr(settings, key)) for key in ("split", "group", "weights"))
     asked = {
@@ -93,7 +93,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
 
 
 def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str) -> None:
-    """Check that the kinds set include all columns read."""
+    """Check that kinds are set of all columns read."""
     if without := [shown(column) for column in columns if column not in kinds]:
         raise DataError(
             f"{name}: data.kinds: expected the kinds of all columns, as config.yaml of a run has "
@@ -117,7 +117,7 @@ def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
 def complete_rows(
     columns: Mapping[str, RawColumn], names: Iterable[str], n: int
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Which of n rows have no missing value ``(n,)``, and the counts by column."""
+    """Which rows ``(n,)`` have no missing value, and counts by column."""
     present, counts = np.ones(n, bool), {}
     for name in names:
         column = columns[name]
@@ -142,7 +142,7 @@ def faults_of(
     settings: TableData,
     takes_gaps: bool = True,
 ) -> list[Fault]:
-    """Faults of a table in the rows of these numbers.
+    """Faults of these rows of a table.
 
     ``takes_gaps``: the density models missing values.
     """
@@ -175,7 +175,7 @@ def faults_of(
 
 
 def without_levels(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[Fault]:
-    """Faults of columns of levels without any in the training rows."""
+    """Faults of columns without levels in the training rows."""
     expected = "expected a value in the training rows, received none"
     return [
         Fault(name, expected, leaving_out(name, settings))

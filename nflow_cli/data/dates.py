@@ -53,7 +53,7 @@ def form_of(texts: Sequence[str]) -> str | None:
 
 
 def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
-    """Whether a format is of dates, dates with times, or times of day."""
+    """Dates, dates with times, or times of day."""
     if "%H" not in form:
         return "date"
     return "time" if "%Y" in form else "clock"

@@ -1,4 +1,4 @@
-"""Maps of columns to about N(0, 1), fitted to training rows by maximum likelihood."""
+"""Maximum-likelihood maps of columns to about N(0, 1), by training rows."""
 
 import math
 from typing import NamedTuple
@@ -47,14 +47,14 @@ NODES = 60  # of a quadrature over N(0, 1)
 
 
 class Bounds(NamedTuple):
-    """The open bounds of a column; ``None``: unbounded."""
+    """Open bounds of a column; ``None``: unbounded."""
 
     low: float | None = None
     high: float | None = None
 
 
 class _Chain(NamedTuple):
-    """Maps of a column, and the mean log-likelihood of its rows in nats, if known."""
+    """Maps of a column, and its mean log-likelihood in nats, if known."""
 
     log_likelihood: float
     maps: list[ColumnMap]

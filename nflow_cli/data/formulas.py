@@ -33,7 +33,7 @@ TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # col
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """Numeric column of a formula: cells `(n,)`, NaN where missing, and distinct values."""
+    """Numeric column: cells `(n,)`, NaN where missing, and distinct values."""
 
     name: str
     cells: np.ndarray
@@ -171,7 +171,7 @@ def _constant(
 
 
 def combined(rule: Rule, x: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Formula without its constant, `(n,)`, and the size of its terms."""
+    """Formula without its constant, `(n,)`, and size of its terms."""
     with np.errstate(all="ignore"):
         if rule == "product":
             value = np.prod(x**powers, axis=1)

@@ -1,4 +1,4 @@
-"""Kinds of columns, found from the rows, overridden by the user's settings."""
+"""Kinds of columns, by the rows or the user's settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
 def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, ColumnKind]:
-    """Kind of each column of a whole file, by name; settings override."""
+    """Kinds of columns by name; settings override."""
     found: dict[str, ColumnKind | None] = {}
     cells, forms = [], {}
     for column in columns:

@@ -23,7 +23,7 @@ ROUNDS = 50  # of expectation maximisation, for the shares
 
 
 def finest(column: Written) -> Lattice | None:
-    """Coarsest lattice with all values of a column, if any; two values are needed."""
+    """Coarsest lattice with all values, of which two are needed, if any."""
     if len(column.values) < 2:
         return None
     exact = _measured(column.values, TOLERANCES[0]) if column.places is None else _exact(column)
@@ -77,7 +77,7 @@ def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """Round values next to a lattice's place to it, if the decimals of the lattice are known."""
+    """Round values beside a lattice's place to it, if its decimals are known."""
     decimals = decimals_of(lattice)
     if decimals is None:
         return values
@@ -87,12 +87,12 @@ def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def decimals_of(lattice: Lattice) -> int | None:
-    """Decimals of a lattice's values; None if they do not end."""
+    """Decimals of a lattice's values; None if endless."""
     return written(np.array([lattice.step, lattice.offset])).decimals
 
 
 def fills(column: Written, lattice: Lattice, share: float) -> bool:
-    """Whether at least a share of the lattice's places between the ends occurs."""
+    """Whether a share of the lattice's places between the ends occurs."""
     places = (column.values[-1] - column.values[0]) / lattice.step + 1
     return len(column.values) >= share * places
 

@@ -58,7 +58,7 @@ def _why_text(column: RawColumn) -> str:
 
 
 def words(name: str) -> set[str]:
-    """Lower-case words of a name: of `patientID_2`, patient, id and 2."""
+    """Lower-case words of a name: patient, id and 2 of `patientID_2`."""
     parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return set(re.findall(r"[a-z]+|\d+", parts.lower()))
 

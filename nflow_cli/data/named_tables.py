@@ -1,4 +1,4 @@
-"""Open a table by name: a file, standard input, or a built-in point set."""
+"""Tables by name: a file, standard input, or a built-in point set."""
 
 import os
 
@@ -34,12 +34,12 @@ def _opened(name: str) -> TableFile:
 
 
 def names_of_set(points: np.ndarray) -> list[str]:
-    """Column names of a built-in set ``(n, D)``: "x1", "x2" and so on."""
+    """Column names of a built-in set ``(n, D)``: "x1", "x2", …."""
     return [f"x{i + 1}" for i in range(points.shape[1])]
 
 
 def _drawn(settings: TableData) -> TableFile:
-    """Built-in set by the seed of the split: runs of other seeds have the same rows."""
+    """By the seed of the split: runs of other seeds have the same rows."""
     points = resolve(POINT_SETS[settings.name])()
     rng = stream(settings.split_seed, f"points/{settings.name}")
     values = points.sample(rng, settings.size or SET_SIZE)

@@ -85,7 +85,7 @@ def on_bounds(
     names: Sequence[str],
     settings: TableData,
 ) -> list[Fault]:
-    """Faults of modelled columns with values on a bound, where there is no density."""
+    """Faults of modelled columns with values on a bound: no density there."""
     faults = []
     for name in names:
         numbers, ends = columns[name].numbers, settings.bounds.get(name, [])

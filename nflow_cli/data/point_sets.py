@@ -159,7 +159,7 @@ class Checkerboard(PointSet):
 
 
 class Rings(PointSet):
-    """Equally likely circles about 0 of radius 1, 2 and 3, the radius under noise N(0, 0.1^2)."""
+    """Equally likely circles about 0 of radius 1, 2 and 3, under radial noise N(0, 0.1^2)."""
 
     radii, noise = np.array([1.0, 2.0, 3.0]), 0.1
 

@@ -1,4 +1,4 @@
-"""Columns of a table as read, in memory, before their kinds are known."""
+"""Columns as read, in memory, before their kinds are known."""
 
 import re
 from collections.abc import Sequence
@@ -237,7 +237,7 @@ def _cast(cells: Any, *types: Any) -> Any:
 def distinct_texts(
     table: TableFile, name: str, cells: "pa.Array"
 ) -> tuple[list[str | None], np.ndarray]:
-    """Distinct values of cells as levels, and the index of each cell; -1: missing."""
+    """Distinct values as levels, and the index of each cell; -1: missing."""
     import pyarrow as pa
 
     try:

@@ -1,4 +1,4 @@
-"""Linear regression with Gaussian residuals, the baseline of a conditional density."""
+"""Gaussian linear regression, the baseline of a conditional density."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Columns computed from others: by a formula, or by a map of a column's values."""
+"""Columns computed from others: by a formula, or by a map of values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def _first_map(target: Cells, sources: Sequence[Cells]) -> Relation | None:
 
 
 def _likely_maps(columns: Sequence[Cells]) -> np.ndarray:
-    """Which columns (second) are maps of which (first) in some rows, `(C, C)`."""
+    """Which columns (second) map which (first) in some rows, `(C, C)`."""
     if not columns:
         return np.zeros((0, 0), bool)
     stride = max(1, len(columns[0].codes) // SAMPLE)

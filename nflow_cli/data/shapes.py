@@ -1,4 +1,4 @@
-"""Shape of a numeric column: lattices, atoms, and ends where rows accumulate."""
+"""Shape of a numeric column: lattices, atoms, ends where rows accumulate."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Open tables of files and Python objects, and write tables. Nothing is unpickled."""
+"""Tables of files and Python objects, opened and written. Nothing is unpickled."""
 
 import csv
 import gzip
@@ -218,7 +218,7 @@ def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBat
 
 
 def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
-    """Batches as one table of Arrow, which any DataFrame library reads."""
+    """Batches as a table of Arrow."""
     import pyarrow as pa
 
     schema, named = _schema(names, batches)

@@ -42,7 +42,7 @@ class Column:
 
 
 class NotANumberError(Exception):
-    """A value that is no number, and its row in the block."""
+    """A non-number, and its row in the block."""
 
     def __init__(self, row: int, value: Any):
         super().__init__(row, value)
@@ -66,10 +66,10 @@ class TableFile(ABC):
 
     @abstractmethod
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield the columns of these names as stored, some rows at a time."""
+        """Columns as stored, some rows at a time."""
 
     def place(self, row: int) -> str:
-        """Place of a row, counted from 0, for messages."""
+        """Place of a row, counted from 0, in messages."""
         return f"row {row} counted from 0"
 
     def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
@@ -96,7 +96,7 @@ class TableFile(ABC):
         return values
 
     def floats(self, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
-        """Column of a block as float64; the block's first row has the number ``first``."""
+        """Column of a block as float64; its first row has the number ``first``."""
         try:
             return floats(block.column(name), self.decimal).to_numpy(zero_copy_only=False)
         except NotANumberError as error:
@@ -123,7 +123,7 @@ class TableFile(ABC):
         return np.concatenate(parts) if parts else np.empty(0, object)
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
-        """Yield all columns, some rows at a time."""
+        """All columns, some rows at a time."""
         return self.blocks([column.name for column in self.columns])
 
     def expect(self, names: Sequence[str]) -> None:
@@ -155,7 +155,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def looks_like(line: str) -> str:
-    """Hint at the known format of an unreadable line, or ""."""
+    """Hint at the format of an unreadable line, or ""."""
     if re.search(r'\s"', line):
         return ", which looks like a space before a quotation mark"
     if re.fullmatch(r"\s*[^\s,;]+([ ]+[^\s,;]+)+\s*", line):
@@ -172,7 +172,7 @@ def is_number(type: "pa.DataType") -> bool:
 
 
 def floats(values: Any, decimal: str = ".") -> Any:
-    """Arrow values as float64, null where missing; NotANumberError for a non-number."""
+    """Arrow values as float64, null where missing; or a NotANumberError."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -229,7 +229,7 @@ def _first_bad(cells: Any) -> int:
 
 
 def expect_names(name: str, names: Sequence[str]) -> list[str]:
-    """Check the names of a table's columns; a first one left empty by pandas becomes ``index``."""
+    """Check column names; a first one left empty by pandas becomes ``index``."""
     if not 1 <= len(names) <= MAX_COLUMNS:
         received = f"{len(names):,}"
         raise DataError(f"{name}: expected 1 to {MAX_COLUMNS:,} columns, received {received}")
@@ -249,5 +249,5 @@ def expect_names(name: str, names: Sequence[str]) -> list[str]:
 
 
 def positions(n: int) -> list[str]:
-    """Names of unnamed columns: "1", "2" and so on."""
+    """Names of unnamed columns: "1", "2", …."""
     return [str(i) for i in range(1, n + 1)]

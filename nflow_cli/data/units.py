@@ -1,4 +1,4 @@
-"""Units of a density: maps between the user's coordinates and the flow's."""
+"""Units of a density: from the user's coordinates to the flow's, and back."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -55,7 +55,7 @@ class Written:
 
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
-    """Distinct finite values among numbers, of which there must be one."""
+    """Distinct finite numbers, at least one."""
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
     values = values + 0.0  # no negative zero
     digits, kind = _digits(values, is_float32)
@@ -66,7 +66,7 @@ def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
 
 
 def as_written(numbers: np.ndarray, is_float32: bool = False) -> np.ndarray:
-    """Numbers without the noise of their last digits, `(n,)`, as in :func:`written`."""
+    """Numbers without noise in their last digits, `(n,)`, as in :func:`written`."""
     result, finite = numbers + 0.0, np.isfinite(numbers)
     result[finite] = _digits(result[finite], is_float32)[0]
     return result
@@ -80,7 +80,7 @@ def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
 
 
 def typical_size(values: np.ndarray) -> float:
-    """Median size of nonzero values, safe to divide others by; 1 if there are none."""
+    """Median size of nonzero values, to divide others by; 1 without any."""
     size = np.abs(values)
     return max(float(np.median(size[size > 0])), LEAST * float(size.max())) if size.any() else 1.0
 

@@ -1,4 +1,4 @@
-"""Cells of rows in the table's own types: levels, whole numbers, dates, times."""
+"""Cells in the table's own types: levels, whole numbers, dates, times."""
 
 from typing import Any
 

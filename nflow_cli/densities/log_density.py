@@ -95,9 +95,7 @@ class ArrayDensity(LogDensity):
 
 
 def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A function's ``log p`` ``(n,)`` and gradient ``(n, D)``; other types and shapes are
-    refused.
-    """
+    """A function's ``log p`` ``(n,)`` and gradient ``(n, D)``, checked."""
     if not isinstance(result, tuple | list) or len(result) != 2:
         received = len(result) if isinstance(result, tuple | list) else type(result).__name__
         raise TargetError(f"{name}: expected a pair (log_p, gradient). Received: {received} values")

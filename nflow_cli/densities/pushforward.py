@@ -85,7 +85,7 @@ class FlowDensity:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of points and log-densities: that of the flows, or float64 in other units."""
+        """Type of points and log-densities: the flows', or float64 in other units."""
         return np.result_type(self.flow.variable_dtype, self.units.dtype)
 
     def push(self, z0: Any, context: Any = None) -> tuple[Any, Any]:
@@ -99,12 +99,12 @@ class FlowDensity:
         return z0, self.base.log_prob(z0) + log_det
 
     def held_log_prob(self, z: Any) -> Any:
-        """``log q(z)`` ``(...)`` with the weights held constant: its gradient is by ``z`` alone."""
+        """``log q(z)`` ``(...)`` with a gradient by ``z`` alone, not by the weights."""
         z0, log_det = self.flow.composition().of(ops.stop_gradient).run(z, inverse=True)
         return self.base.log_prob(z0) + log_det
 
     def parts(self, encoded: Any) -> tuple[Any, Any]:
-        """Split encoded rows ``(..., G + D)`` into the points of the flows and their context."""
+        """Split encoded rows ``(..., G + D)`` into points and context."""
         if not self.n_given:
             return encoded, None
         return encoded[..., self.n_given :], encoded[..., : self.n_given]
@@ -319,7 +319,7 @@ def mixture(log_q: np.ndarray) -> np.ndarray:
 
 
 def expect_one(members: int) -> None:
-    """Refuse the latents of a mixture: its members have different ones."""
+    """Refuse latents of a mixture: its members differ."""
     if members > 1:
         raise DataError(
             f"expected one density. Received: a mixture of {members}, which has no one latent"
@@ -327,7 +327,7 @@ def expect_one(members: int) -> None:
 
 
 def chunks(n: int, dim: int) -> Iterator[slice]:
-    """Slices of ``n`` rows of R^``dim`` that fit in bounded memory."""
+    """Slices of ``n`` rows of R^``dim``, in bounded memory."""
     size = max(1, min(CHUNK, NUMBERS // dim))
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 

@@ -231,7 +231,7 @@ class _Wave(Target):
 
 
 class U2(_Wave):
-    """Energy U2 of the paper's table 1: one wave."""
+    """Energy U2 of the paper: one wave."""
 
     widths = (0.4,)
 
@@ -240,7 +240,7 @@ class U2(_Wave):
 
 
 class U3(_Wave):
-    """Energy U3 of the paper's table 1: a wave that splits and joins again."""
+    """Energy U3 of the paper: a wave that splits and joins again."""
 
     widths = (0.35, 0.35)
 
@@ -250,7 +250,7 @@ class U3(_Wave):
 
 
 class U4(_Wave):
-    """Energy U4 of the paper's table 1: a wave that splits."""
+    """Energy U4 of the paper: a wave that splits."""
 
     widths = (0.4, 0.35)
 

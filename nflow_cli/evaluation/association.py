@@ -90,7 +90,7 @@ def _entropy(values: np.ndarray) -> float:
 
 
 class Associations(NamedTuple):
-    """The :func:`association` of each pair of columns ``(C, C)``, in rows and in samples."""
+    """:func:`association` of pairs of columns ``(C, C)``, in rows and samples."""
 
     rows: np.ndarray
     draws: np.ndarray

@@ -1,4 +1,4 @@
-"""Checks of a flow stack in float64: log-determinant, inverse, invertibility margin."""
+"""Float64 checks of flows: log-determinant, inverse, invertibility margin."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Motion of a 2-D density through its flows, for the animation and the plot of one flow."""
+"""Motion of a 2-D density through its flows, and the plot of one flow."""
 
 import math
 from typing import Any

@@ -35,7 +35,7 @@ def step_of(values: np.ndarray) -> float:
 
 
 def own_values(target: Target) -> Callable[[Any], Any]:
-    """``log p`` of points ``(..., D)``; for a user's function without the Jacobian."""
+    """``log p`` of points ``(..., D)``; of a user's function without the Jacobian."""
     if isinstance(target, LogDensity):
         return lambda z: target.values(target.outside(z)[0])
     return target.log_prob

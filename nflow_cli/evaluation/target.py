@@ -1,4 +1,4 @@
-"""Scores of a fit to a normalised 2-D target: KL divergence, ESS, missed share, arrays to plot."""
+"""Scores of a fit to a normalised 2-D target: KL divergence, ESS, missed share; arrays to plot."""
 
 import math
 from collections.abc import Callable

@@ -53,12 +53,12 @@ def records(warnings: Iterable[ScoreWarning]) -> list[dict[str, Any]]:
 
 
 def words(warnings: Iterable[ScoreWarning], key: str) -> str:
-    """Short forms of the warnings about a score, or ""."""
+    """Short forms of a score's warnings, or ""."""
     return ", ".join(warning.word for warning in warnings if key in warning.figures)
 
 
 def marked(text: str, warnings: Iterable[ScoreWarning], key: str) -> str:
-    """A score as text, with the short forms of its warnings."""
+    """A score as text, with its warnings."""
     beside = words(warnings, key)
     return f"{text} [{beside}]" if beside else text
 
@@ -164,7 +164,7 @@ def mass(summary: Summary) -> ScoreWarning | None:
 
 
 def rows_judged(summary: Summary) -> float | None:
-    """Number of rows in a log-likelihood: test rows, or ``n`` of other data."""
+    """Rows in a log-likelihood: test rows, or ``n`` of other data."""
     if (n := number(summary, "n")) is not None:
         return n - (number(summary, "outside") or 0)
     n = number(summary, "n_test")
@@ -188,7 +188,7 @@ def errors_of_95(n: float | None) -> float:
 
 
 def few_rows(summary: Summary) -> ScoreWarning | None:
-    """Warn about a log-likelihood with an effective sample size below ten."""
+    """Warn about an effective sample size below ten."""
     n = number(summary, "n_effective")
     if n is None or not 0 < n < FEW_ROWS:
         return None

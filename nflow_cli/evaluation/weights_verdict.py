@@ -1,4 +1,4 @@
-"""Reliability of importance weights: k-hat in words, and jumps of log Z."""
+"""Reliability of importance weights: k-hat in words, jumps of log Z."""
 
 import math
 from collections.abc import Mapping

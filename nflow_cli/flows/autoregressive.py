@@ -129,7 +129,7 @@ class SplineAutoregressive(Splined, Autoregressive):
 
 @dataclass(frozen=True)
 class MixtureAutoregressive(Mixed, Autoregressive):
-    """An :class:`Autoregressive` map with mixtures of normals (:class:`Mixed`)."""
+    """An :class:`Autoregressive` map with mixtures (:class:`Mixed`)."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def draw_seed(seed: int | None) -> int:
 def add_initialised_weight(
     layer: keras.layers.Layer, name: str, value: np.ndarray, trainable: bool = True
 ) -> Any:
-    """Add a weight with the initial value ``value``."""
+    """Add a weight with its initial value."""
     return layer.add_weight(
         shape=value.shape,
         initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype=dtype),

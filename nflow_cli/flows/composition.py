@@ -30,7 +30,7 @@ class Step:
         return run_maps([self.map], [self.weights], 1, points, inverse)
 
     def part(self, t: float) -> "Step":
-        """The map that goes a part ``t`` of the way; see :meth:`Map.part`."""
+        """The map at a part ``t`` of the way; see :meth:`Map.part`."""
         moved = self.map.part(t, **self.arrays())
         types = {name: value.dtype for name, value in self.weights.items()}
         weights = {name: ops.cast(value, types[name]) for name, value in moved.items()}

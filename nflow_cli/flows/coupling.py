@@ -67,4 +67,4 @@ class SplineCoupling(Splined, Coupling):
 
 @dataclass(frozen=True)
 class MixtureCoupling(Mixed, Coupling):
-    """A :class:`Coupling` with mixtures of normals (:class:`Mixed`)."""
+    """A :class:`Coupling` with mixtures (:class:`Mixed`)."""

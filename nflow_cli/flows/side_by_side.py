@@ -1,4 +1,4 @@
-"""Several stacks of one pattern in one program, for restarts and ensembles."""
+"""Stacks of one pattern side by side in one program, for restarts and ensembles."""
 
 from collections.abc import Sequence
 from typing import Any

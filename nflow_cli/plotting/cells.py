@@ -53,7 +53,7 @@ def is_spaced_by_powers(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -
 
 
 def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers: bool) -> Frame:
-    """Limits of an axis for values (n,) and (m,) of a column."""
+    """Limits of an axis for values (n,) and (m,)."""
     if by_powers:
         low, high = frame_of(np.log10(rows), np.log10(draws))
         return 10**low, 10**high
@@ -64,7 +64,7 @@ def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers:
 
 
 def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_powers: bool) -> None:
-    """Set the name, the limits and few ticks of an axis."""
+    """Set name, limits and few ticks of an axis."""
     set_ends = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
     axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
     if by_powers:
@@ -99,7 +99,7 @@ def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
 
 
 def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
-    """Share of each group in rows and in draws (G,)."""
+    """Shares of groups in rows and in draws (G,)."""
     count = len(groups.names)
     parts = groups.rows, groups.draws
     shares = [np.bincount(x, minlength=count) / max(len(x), 1) for x in parts]
@@ -107,7 +107,7 @@ def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
 
 
 def names_text(names: Sequence[str], letters: int) -> str:
-    """Names in one line of limited length, and the number of omitted ones."""
+    """Names in one line of limited length, and the number omitted."""
     texts: list[str] = []
     for name in names:
         if len(", ".join([*texts, cut(name, 20)])) > letters:

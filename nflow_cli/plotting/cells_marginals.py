@@ -81,7 +81,7 @@ def panel_height(kind: ColumnKind) -> float:
 
 
 def draw_levels(ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> None:
-    """Draw the shares of levels as bars, rows wide, draws narrow."""
+    """Draw shares of levels as bars, rows wide, draws narrow."""
     groups = grouped(kind, rows, draws, MOST_LEVELS)
     at = np.arange(len(groups.names))
     for shares, height, colour in zip(shares_in(groups), (0.8, 0.3), (SKY, ORANGE), strict=True):

@@ -147,7 +147,7 @@ def corner_panels(
 
 
 def name_axis(axis: Axis, name: str, size: float) -> None:
-    """Set ticks and a name, of a font size in points."""
+    """Set ticks and a name, in points."""
     axis.set_major_locator(InnerLocator())
     formatter = ScalarFormatter()
     formatter.set_powerlimits((-2, 3))  # numbers are short
@@ -211,7 +211,7 @@ def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 
 
 
 def distance_text(distance: float | None, band: float | None) -> str:
-    """Distance and its band of chance; "" without one."""
+    """Distance and its band of chance, if any."""
     if distance is None or band is None:
         return ""
     return f"distance {number_text(distance)}, 95% band {number_text(band)}"
@@ -243,7 +243,7 @@ def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
 
 
 def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
-    """Number of points (n, m), and of those within all frames."""
+    """Numbers of points (n, m), and of those within all frames."""
     return cut_text(points, frames, what) or f"{len(points):,} {what}"
 
 
@@ -255,6 +255,6 @@ def cut_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
 
 
 def shown_text(shown: np.ndarray, summary: Summary) -> str:
-    """Names of the shown columns, if not all."""
+    """Names of columns shown, if not all."""
     count = len(summary["columns"])
     return f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""

@@ -178,7 +178,7 @@ def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:
-    """Scale the y axis: logarithmic over more than a decade, linear about 0."""
+    """Scale y: logarithmic over more than a decade, linear about 0."""
     values = values[np.isfinite(values)]
     if not values.any() or values.max() < 10 * abs(values.min()):
         return
@@ -191,7 +191,7 @@ def scale_values(ax: Axes, values: np.ndarray) -> None:
 
 
 def label_k(ax: Axes, ks: Sequence[int]) -> None:
-    """Scale the K axis logarithmically, with 0 left of 1, and label its values."""
+    """Scale K logarithmically, with 0 left of 1, and label its values."""
     ax.set_xscale("symlog", base=2, linthresh=1)
     shown = ks if len(ks) <= 8 else [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
     ax.xaxis.set_major_locator(FixedLocator(shown))

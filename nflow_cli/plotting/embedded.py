@@ -16,14 +16,14 @@ MAX_PIXELS, MAX_FRAMES = 40_000_000, 200
 
 
 class Embedded(NamedTuple):
-    """A picture as a ``data:`` URI, and its width in pixels of 1/96 inch."""
+    """Picture as a ``data:`` URI, and its width in pixels of 1/96 inch."""
 
     uri: str
     width: int
 
 
 class Animated(NamedTuple):
-    """An animation as a ``data:`` URI, its last frame as another, and its width."""
+    """Animation as a ``data:`` URI, its last frame as another, and its width."""
 
     uri: str
     still: str

@@ -218,7 +218,7 @@ def draw_prior(ax: Axes) -> None:
 
 
 def mosaic_figure(tiles: np.ndarray, names: tuple[str, str]) -> tuple[Figure, Axes]:
-    """Figure of a mosaic of images (rows, columns, h, w), each a unit square."""
+    """Mosaic of images (rows, columns, h, w), each a unit square."""
     extent = (0.0, float(tiles.shape[1]), 0.0, float(tiles.shape[0]))
     side, head = (0.8, 0.45) if names[0] else (0.1, 0.05)
     figure, axes = panel_grid(1, 1, extent, 6.0 + side, names, side, head)

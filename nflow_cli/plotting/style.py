@@ -1,4 +1,4 @@
-"""Common style of all pictures: constants, panels, titles, colour bars, layout and files."""
+"""Common style of pictures: constants, panels, titles, colour bars, layout, files."""
 
 import contextlib
 import functools
@@ -153,7 +153,7 @@ def draw_grid(
 
 
 def name_lost(ax: Axes, values: np.ndarray, height: float = 0.5) -> None:
-    """Write "not finite" at a height (0-1) of the panel if no value is finite."""
+    """Write "not finite" at a height (0-1) of a panel without finite values."""
     if not np.isfinite(values).any():
         ax.text(0.5, height, "not finite", ha="center", va="center", transform=ax.transAxes)
 
@@ -216,7 +216,7 @@ def drawn_by(font: str) -> frozenset[int]:
 
 
 def add_title(figure: Figure, *parts: str) -> None:
-    """Set the overall title from the non-empty parts, with line breaks between them."""
+    """Set the overall title from its non-empty parts, one a line."""
     # A no-break space keeps "K = 8" together.
     fixed = (plain(part).replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
     words = (re.sub(r",(?=[^\W\d])", ", ", part) for part in fixed)
@@ -282,7 +282,7 @@ def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float
 
 
 def label_steps(axes: Iterable[Axes], name: str) -> None:
-    """Give stacked panels with common steps a light grid, and name the lowest axis."""
+    """Give stacked panels with common steps a light grid; name the lowest axis."""
     for ax in axes:
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

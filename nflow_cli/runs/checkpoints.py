@@ -1,4 +1,4 @@
-"""Checkpoints: saved and loaded so that a run can resume after a kill at any moment."""
+"""Checkpoints, from which a run can resume after a kill at any moment."""
 
 import hashlib
 import io

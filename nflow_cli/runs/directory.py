@@ -189,7 +189,7 @@ class RunDirectory:
         self.write_json(RUN, {**record, **end})
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of each file that a finished run has."""
+        """SHA-256 of a finished run's files."""
         return {name: files.sha256(self._path(name)) for name in ENDED if self.has(name)}
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
@@ -223,7 +223,7 @@ class RunDirectory:
         return self.write_arrays(EVALUATION, arrays)
 
     def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Estimates for each test image, whose means are the scores of a VAE."""
+        """Estimates for each test image: their means are a VAE's scores."""
         return self.write_arrays(ESTIMATES, arrays)
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
@@ -318,14 +318,14 @@ class RunDirectory:
             return npz.read_arrays(archive, list(shapes), check_of(shapes))
 
     def arrays_of(self, name: str, content: bytes) -> Arrays:
-        """Arrays in the bytes of an ``.npz`` file of the run, by name."""
+        """Arrays of an ``.npz`` file's bytes, by name."""
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             keys = [key.removesuffix(".npy") for key in archive.namelist()]
             return npz.read_arrays(archive, keys, _check_numbers)
 
     @contextmanager
     def damaged_arrays(self, name: str) -> Iterator[None]:
-        """Turn any error while arrays are read into a RunDirectoryError."""
+        """Turn errors while arrays are read into a RunDirectoryError."""
         wrong: object = "expected arrays saved by nflow"
         try:
             yield

@@ -34,12 +34,12 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a plain file is at ``path``; anything else is refused."""
+    """Whether ``path`` is a plain file; anything else is refused."""
     return _is_there(path, stat.S_IFREG, "a plain file")
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is at ``path``; anything else, such as a link, is refused."""
+    """Whether ``path`` is a folder; anything else, such as a link, is refused."""
     return _is_there(path, stat.S_IFDIR, "a folder")
 
 
@@ -129,7 +129,7 @@ def remove(folder: Path, unwanted: Callable[[str], bool]) -> None:
 
 
 def lock(file: Any, path: Path) -> bool:
-    """Lock an open file, unless another process has, until it is closed or the process ends."""
+    """Lock an open file until it is closed or the process ends; False if another process has."""
     try:
         import fcntl
 

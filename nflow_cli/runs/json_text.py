@@ -30,7 +30,7 @@ def json_text(data: Mapping[str, Any]) -> str:
 
 
 def with_nulls(data: Any) -> Any:
-    """Replace numbers that are not finite, which JSON has not, by None."""
+    """Replace non-finite numbers, which JSON lacks, by None."""
     if isinstance(data, Mapping):
         return {key: with_nulls(value) for key, value in data.items()}
     if isinstance(data, list | tuple):

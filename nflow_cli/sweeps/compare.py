@@ -174,7 +174,7 @@ def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
 
 
 def group(results: Iterable[Result]) -> list[Group]:
-    """Group results of one experiment over seeds, sorted by identity and settings."""
+    """Group results of one experiment over seeds, by identity and settings."""
     results = list(results)
     names = _names(results)
     together: dict[Any, list[Result]] = {}
@@ -221,7 +221,7 @@ def _number(text: str) -> float:
 
 
 def rank(result: Result) -> float:
-    """Score by which runs are ranked, the lower the better."""
+    """Score for ranking, the lower the better."""
     judges = (measure for measure in result.experiment.measures if measure.judges)
     known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
     return next((sign * value for sign, value in known), math.inf)
@@ -233,7 +233,7 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:
 
 
 def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Grid's axis ``(n,)`` and the log-densities ``(n, n)`` of target and fit."""
+    """Axis ``(n,)`` and log-densities ``(n, n)`` of target and fit."""
     arrays = thinned(result.run.read_evaluation(DENSITIES), DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]
 
@@ -249,7 +249,7 @@ def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def course_name(results: Iterable[Result]) -> str:
-    """Axis label of training curves, such as KL, or free energy without log Z."""
+    """Axis label of training curves: KL, or free energy without log Z."""
     courses = ((result.experiment.course, result) for result in results)
     names = (
         course.name

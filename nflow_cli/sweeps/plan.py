@@ -43,7 +43,7 @@ class PlannedRun:
 
     @property
     def work(self) -> float:
-        """Estimated duration, in units shared only by runs of one experiment."""
+        """Estimated duration; units differ between experiments."""
         return self.experiment.work
 
     def is_finished(self, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Standard output, where failed writes are errors, and standard error, where they are ignored."""
+"""Standard output and error: failed writes are errors, or ignored."""
 
 import errno
 import io
@@ -41,7 +41,7 @@ class Log(io.FileIO):
 
 
 def prepare(stdout: type[io.FileIO] = Results) -> None:
-    """Set up stdout and stderr of this process, even if it was started without them."""
+    """Set up stdout and stderr, even if the process started without them."""
     for descriptor, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(descriptor)

@@ -114,6 +114,6 @@ def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
 
 
 def interruption_line(interruption: Interrupted, argv: Sequence[str]) -> str:
-    """Line that ``nflow *argv`` was interrupted, with its hint or the command again."""
+    """Line on an interruption of ``nflow *argv``, with its hint or the command again."""
     hint = interruption.hint or f"to run it again: {command_line(['nflow', *argv])}"
     return printable(f"nflow: interrupted; {hint}")

@@ -104,7 +104,7 @@ class DivergenceStop(keras.callbacks.Callback):
 def trace_flows(
     flow: FlowStack, points: Any, context: Any = None, inverse: bool = False
 ) -> Generator[tuple[str, Any], None, Any]:
-    """Push points through a stack: yield the result of each flow by name, return the last."""
+    """Push points through a stack: yield each flow's result by name, return the last."""
     steps = list(flow.composition(context).steps())
     for step in reversed(steps) if inverse else steps:
         points, log_det = step.run(points, inverse)

@@ -33,7 +33,7 @@ def progress_bar(*columns: Any) -> Any:
 
 @contextlib.contextmanager
 def phase(text: str) -> Iterator[None]:
-    """Print the line ``text`` on stderr once the block has run for two seconds."""
+    """Print ``text`` on stderr once the block has run for two seconds."""
     timer = threading.Timer(QUIET, tell, (text,))
     timer.daemon = True
     timer.start()

@@ -59,7 +59,7 @@ class Conditionals(NamedTuple):
 
 
 class Block:
-    """Rows ``(n, C)`` and the distributions of their cells, each computed once."""
+    """Rows ``(n, C)`` and distributions of their cells, each computed once."""
 
     def __init__(self, density: "CellDensity", rows: np.ndarray):
         self.density, self.layout, self.rows = density, density.layout, rows
@@ -121,8 +121,8 @@ class Block:
 
     @computed_once
     def by_mixture(self) -> np.ndarray:
-        """Log-probabilities ``(n, D + K)`` of cells by the mixture of members, given the cells
-        before.
+        """Log-probabilities ``(n, D + K)`` of cells, given those before, by the mixture of
+        members.
         """
         cells = self.by_members
         if len(cells) == 1:
@@ -177,7 +177,7 @@ class Block:
     # Distribution functions.
 
     def pit(self, noise: np.ndarray) -> np.ndarray:
-        """Randomised probability integral transforms ``(n, D + K)``, by uniform noise."""
+        """Randomised probability integral transforms ``(n, D + K)``."""
         density = self.density
         noise, last = np.split(noise, [len(density.modelled)], axis=1)
         computed = [one.pit(self.rows, v) for one, v in zip(density.computed, last.T)]

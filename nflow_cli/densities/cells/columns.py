@@ -1,4 +1,4 @@
-"""Columns of a density of cells: table values as outcomes and intervals, and back."""
+"""Columns of a density of cells: values as outcomes and intervals, and back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,13 +115,13 @@ class CellColumn:
 
     @property
     def step(self) -> float:
-        """Width of the interval of a value, in table units; on the finest lattice."""
+        """Width of a value's interval, in table units, on the finest lattice."""
         lattices = self.kind.lattices
         return lattices[0].step if lattices else self.kind.resolution or 0.0
 
     @property
     def log_measure(self) -> float:
-        """Log-width of a number's interval, in nats, which makes a mass a density; 0 on a grid."""
+        """Log-width of a number's interval, in nats: from mass to density; 0 on a grid."""
         return float(np.log(self.step)) if self.kind.kind == "number" else 0.0
 
     def encode(self, values: np.ndarray) -> Cells:
@@ -223,7 +223,7 @@ class CellColumn:
         return self.kind.lattices[lattice].step if lattice else self.step
 
     def nearest(self, values: np.ndarray, lattice: int = 0) -> np.ndarray:
-        """Nearest values on a lattice; the values themselves without one."""
+        """Nearest values on a lattice, if there is one."""
         if self.kind.kind != "grid":
             return values
         offset, step = self.kind.lattices[lattice].offset, self._step(lattice)

@@ -176,7 +176,7 @@ class Computed:
         return np.where(cells.codes == outcomes.number, smooth, log_p)
 
     def pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Randomised PIT ``(n,)`` of cells, by uniform noise; NaN if unknown. Order of values as in
+        """Randomised PIT ``(n,)`` of cells; NaN if unknown. Order of values as in
         :func:`~nflow_cli.densities.cells.distribution.below_and_at`.
         """
         expected, values = self.expected(rows), rows[:, self.place]

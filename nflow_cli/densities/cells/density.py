@@ -101,7 +101,7 @@ class CellDensity:
 
     @property
     def cell_names(self) -> list[str]:
-        """Names of the D + K cells with a probability: columns, or components."""
+        """Names of the D + K cells: columns, or components."""
         return [c.name for c in [*self.modelled, *(one.column for one in self.computed)]]
 
     @property
@@ -122,7 +122,7 @@ class CellDensity:
     # Scores of rows ``(n, C)``.
 
     def scored_rows(self, rows: np.ndarray, rng: np.random.Generator) -> Scored:
-        """All scores of rows, in one pass; ``rng`` is that of :meth:`pit`."""
+        """All scores, in one pass; ``rng`` as of :meth:`pit`."""
         return Scored(
             *self._by_blocks(
                 lambda block, noise: (

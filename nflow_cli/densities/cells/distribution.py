@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Lattice(NamedTuple):
-    """Middles, half widths and masses ``(n,)`` of the intervals of a lattice."""
+    """Middles, half widths and masses ``(n,)`` of a lattice's intervals."""
 
     centre: np.ndarray
     half: np.ndarray
@@ -84,7 +84,7 @@ def _of_numbers(
 
 
 def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
-    """Both probabilities for a column of levels, with shares ``(L, n)`` of outcomes."""
+    """Both probabilities of levels, by shares ``(L, n)`` of outcomes."""
     rows = np.arange(len(codes))
     at = shares[codes, rows]
     return np.cumsum(shares, axis=0)[codes, rows] - at, at
@@ -99,7 +99,7 @@ def of_number(
     lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """Both probabilities for a column of numbers, with its atoms among the values.
+    """Both probabilities of numbers, with atoms among the values.
 
     Shares are of all outcomes ``(L, n)``; the finest lattice is first; the mixture is log-weights,
     means and scales ``(M, n)``.

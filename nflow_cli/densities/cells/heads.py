@@ -76,7 +76,7 @@ def _masses_by_value(
 
 
 def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct columns of arrays ``(n,)``, and the index of each place's."""
+    """Distinct columns of arrays ``(n,)``, and each place's index."""
     order = np.lexsort(arrays[::-1])  # faster than np.unique of an axis
     columns = np.stack(arrays)[:, order]
     is_new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(order)]

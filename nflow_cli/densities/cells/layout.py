@@ -33,7 +33,7 @@ class Outcomes(NamedTuple):
 
     @property
     def learnt(self) -> int:
-        """Number of outcomes that a network learns, the first ones."""
+        """Number of outcomes learnt by a network, the first ones."""
         return self.count - self.has_new
 
 

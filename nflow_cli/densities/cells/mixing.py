@@ -7,7 +7,7 @@ ROUNDS = 100  # EM iterations; later gains are below noise
 
 
 def scaled_weights(count: int, weights: np.ndarray | None) -> np.ndarray:
-    """Row weights ``(n,)`` scaled to sum to the effective sample size ``(Σw)²/Σw²``."""
+    """Row weights ``(n,)`` that sum to the effective sample size ``(Σw)²/Σw²``."""
     if weights is None:
         return np.ones(count)
     return weights * (weights.sum() / np.square(weights).sum())

@@ -37,7 +37,7 @@ class Parameters(NamedTuple):
 
 
 def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights of one network, by name; weight decay is for kernels."""
+    """Shapes of the weights of one network; weight decay is for kernels."""
     width, n_inputs, n_logits = layout.width, len(layout.inputs), len(layout.logits)
     n_mixed = len(layout.mixed)
     of_blocks = {}
@@ -191,5 +191,5 @@ def normals(
 
 
 def _leaky(free: Any, limited: Any, xp: Any) -> Any:
-    """Limited values, with a gradient of 0.01 beyond the limits that leads back."""
+    """Limits with a gradient of 0.01 beyond that leads back."""
     return limited if xp is np else limited + LEAK * (free - xp.stop_gradient(free))

@@ -19,7 +19,7 @@ STEPS, CONVERGED = 200, 1e-5  # EM iterations at most; stop below this gain in n
 
 @dataclass(frozen=True, eq=False)
 class Normals:
-    """A mixture of M normals: normalised log-weights, means and positive scales ``(M,)``, in column
+    """Mixture of M normals: normalised log-weights, means, positive scales ``(M,)``, in column
     units.
     """
 

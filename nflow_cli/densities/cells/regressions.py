@@ -1,4 +1,4 @@
-"""Simple models of a column given earlier ones: shares by one parent column, ridge regression."""
+"""Simple models of a column given earlier ones: shares by one parent, ridge regression."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class ParentShares:
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """A ridge regression: unpenalised intercept, coefficients ``(P,)``, and the root mean square of
+    """Ridge regression: unpenalised intercept, coefficients ``(P,)``, root mean square of
     leave-one-out residuals.
     """
 
@@ -273,7 +273,7 @@ def fit_ridge(
 def each_column(
     columns: Sequence[Support], codes: np.ndarray, centre: np.ndarray, half: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
-    """Yield each column's outcomes, middles and half widths ``(n,)``; ``None`` without numbers."""
+    """Outcomes, middles and half widths ``(n,)`` of each column; ``None`` without numbers."""
     place = 0
     for support, column in zip(columns, codes.T):
         if support.number is None:
