@@ -61,7 +61,7 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
 
 
 def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Evidence against the smooth part: c log(c/e) - (c - e)."""
+    """Evidence against the smooth part: c log(c/e) - (c - e); 0 where weak."""
     with np.errstate(divide="ignore", invalid="ignore"):
         nats = counts * np.log(counts / expected) - (counts - expected)
     least = NATS + np.log(max(1, len(counts) / MANY))
@@ -79,8 +79,8 @@ class Neighbours:
     def level(self, rows: np.ndarray) -> np.ndarray:
         """Rows of a value of weight 1 expected from those below it, `(m,)`.
 
-        A block of neighbours gives a density, with a margin for its noise. The last value has
-        neighbours on this side alone: a second block gives a slope, which is extrapolated.
+        A block of neighbours gives a density, with a margin for its noise; at the last value, with
+        neighbours on this side alone, a second block gives a slope.
         """
         before = np.concatenate([[0.0], np.cumsum(rows)])
         here = np.arange(len(rows))

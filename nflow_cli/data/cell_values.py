@@ -12,8 +12,8 @@ from nflow_cli.data.written import as_written
 def numbers_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
     """Numbers of a column in its kind's resolution, `(n,)`, without noise.
 
-    Noise is below 12 digits, or of single precision. Values near a place of the finest lattice are
-    moved to it if its decimals are known. Text, unless a date in the kind's form, is a ValueError.
+    Noise is below 12 digits, or of single precision. Values beside a place of the finest lattice
+    are moved to it if its decimals are known. Text must be dates in the kind's form (ValueError).
     """
     numbers = column.numbers if kind.form is None else in_form(column, kind.form)
     if numbers is None:

@@ -59,9 +59,9 @@ class Dialect:
 def sniff(name: str, head: bytes, whole: bool) -> Dialect:
     """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
-    The delimiter, of comma, semicolon, tab and bar, is that with equally many cells in most rows
-    and most numbers. The first row is a header if it has text and no number, or text and whole
-    numbers where numbers stand below the text.
+    Of comma, semicolon, tab and bar the delimiter gives most rows equally many cells, most of them
+    numbers. The first row is a header if it has text and no number, or text and whole numbers where
+    numbers stand below the text.
     """
     encoding, text = _decoded(head, whole)
     controls = _CONTROL.findall(text[:_SNIFFED])

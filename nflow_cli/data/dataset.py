@@ -102,9 +102,9 @@ class Dataset:
 
     @property
     def measure(self) -> str:
-        """SHA-256 of the base measure of a row: log-densities compare only if it is equal.
+        """SHA-256 of the base measure of a row: log-densities compare only if equal.
 
-        It covers each modelled column's kind, width and atoms, and each computed column's width.
+        Of modelled columns kind, width and atoms, of computed ones the width.
         """
         kinds = {name: self.kinds[name] for name in sorted(self.scored)}
         has_width = {name: "number" in (kind.kind, kind.own) for name, kind in kinds.items()}
@@ -129,10 +129,10 @@ class Dataset:
 def load_dataset(
     settings: TableData, table: TableFile | None = None, flows: Tails | None = None
 ) -> Dataset:
-    """Read a table, find the kinds of its columns, unless they are set, and split its rows.
+    """Read a table, find the kinds of its columns, unless set, and split its rows.
 
-    ``table`` replaces the one that ``settings`` names; ``flows`` is the map of tails for flows. All
-    faults of the table are in one ``DataError``.
+    ``table`` replaces that of ``settings``; ``flows`` is the map of tails for flows. All faults of
+    the table are in one ``DataError``.
     """
     table = table or table_named(settings)
     columns, numbers = read_used(table, settings)

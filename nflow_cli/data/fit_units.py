@@ -68,14 +68,14 @@ def fit_units(
 ) -> list[ColumnMap]:
     """Maps of a column of training rows to about N(0, 1).
 
-    Bounds go first: a logit between two; of one, the more likely of logarithm and softplus. Then a
+    Bounds go first: a logit between two; of one, the likelier of logarithm and softplus. Then a
     robust centre and scale, and Tukey's h if it adds more than 2 nats in all.
 
     Args:
         x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
         bounds: Open; a row on one or outside is refused.
         tails: "tukey-h", or "none".
-        skewed: Replace scale and tails by an asinh if that adds more than 0.2 nats a row. One bound
+        skewed: An asinh in place of scale and tails if it adds more than 0.2 nats a row. One bound
             then has the softplus alone: the inverse of a logarithm is unbounded.
     """
     chains: list[_Chain] = []
@@ -128,8 +128,8 @@ def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
 def _fit_asinh(y: np.ndarray) -> _Chain:
     """Fit Johnson's S_U to values in R.
 
-    The ends are the extreme values; mean and scale after the asinh those of the rows; its centre
-    and scale are searched on grids, each around the best of the last and half as wide.
+    Its ends are the extreme values; centre and scale are searched on grids, each around the best of
+    the last and half as wide; mean and scale after the asinh are those of the rows.
     """
     robust = Scale(*_robust(y))
     u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)

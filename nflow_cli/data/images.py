@@ -2,13 +2,13 @@
 
 ``mnist_sample.npz`` holds 10,000 digits of MNIST (Yann LeCun, Corinna Cortes, Christopher J.C.
 Burges; http://yann.lecun.com/exdb/mnist/; licence CC BY-SA 3.0, which holds for the sample too):
-800 of each digit from the training set and 200 of each from the test set, unchanged. How they were
-drawn: ``keys = numpy.random.PCG64(0).random_raw(70_000)`` gives its first 60,000 numbers to the
-training images and the other 10,000 to the test images, in the order of ``keras.datasets.mnist``;
-of each digit, the images with the smallest numbers are taken, and they keep that order.
+800 of each digit from the training set and 200 of each from the test set, unchanged.
+``keys = numpy.random.PCG64(0).random_raw(70_000)`` gives its first 60,000 numbers to the training
+images and the others to the test images, in the order of ``keras.datasets.mnist``; of each digit,
+those with the smallest numbers are taken, in that order.
 
-No file is trusted: sizes are checked first, and nothing is unpickled. MNIST is not downloaded by
-``keras.utils.get_file``, which has no timeout, keeps corrupt files, and prints on stdout.
+No file is trusted: sizes are checked first, and nothing is unpickled. ``keras.utils.get_file`` is
+not used for MNIST: it has no timeout, keeps corrupt files, and prints on stdout.
 """
 
 import gzip
@@ -97,7 +97,7 @@ def load_images(
         name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample``
             (embedded), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
             folder or prefix of IDX files, plain or ``.gz``. Labels are optional.
-        fallback: Use ``mnist-sample``, with a warning, if ``mnist`` is not available.
+        fallback: Use ``mnist-sample``, with a warning, in place of an unavailable ``mnist``.
         notify: Called with each line for the user.
     """
     if name == SAMPLE:
@@ -150,8 +150,8 @@ def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) ->
 def _bernoulli(images: np.ndarray, seed: int, purpose: str, step: int) -> np.ndarray:
     """Draw 0 or 1 with P(1) = x / 255 to within 2⁻⁶⁴, from one random byte a pixel.
 
-    A byte u below 255 is uniform on 255 values, of which x lie below x; for the one byte in 256
-    that is 255, u is drawn again, from 64 bits modulo 255.
+    A byte u below 255 is uniform on 255 values, of which x lie below x; for 255, one byte in 256, u
+    is drawn again, from 64 bits modulo 255.
     """
     bits = stream(seed, purpose, step).bit_generator
     drawn = np.empty(images.shape, dtype=np.uint8)

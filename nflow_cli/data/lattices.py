@@ -114,8 +114,8 @@ def lattices_of(places: np.ndarray, counts: np.ndarray, fine: Lattice) -> Lattic
     """Finest lattice and coarser ones that hold clearly more rows, by a mixture model.
 
     A row is on lattice r with some share, at one of its places of multiple m_r; shares are fitted
-    by maximum likelihood, and a lattice is added if it raises that enough. ``places`` `(m,)` are
-    whole numbers on the finest lattice ``fine``, ``counts`` `(m,)` their rows.
+    by maximum likelihood, which an added lattice must raise enough. ``places`` `(m,)` are whole
+    numbers on the finest lattice ``fine``, ``counts`` `(m,)` their rows.
     """
     chosen: list[tuple[int, int]] = []
     gain, weights, least = 0.0, np.ones(len(places)), LEAST_SHARE * counts.sum()

@@ -12,7 +12,7 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
     """Maps of values ``(n,)`` of a column to about N(0, 1).
 
     A bound is half a step beyond the last possible value, at the end of its interval. Equal values
-    are spread over their intervals: otherwise a tail would be fitted as heavy as it can be.
+    are spread over their intervals: otherwise the tail would be fitted as heavy as it can be.
     """
     step = kind.lattices[0].step if kind.lattices else kind.resolution or 1.0
     if not len(values) or values.min() == values.max():

@@ -1,7 +1,6 @@
-"""Checks and units of columns of plain numbers, the only ones that flows model.
+"""Checks and units of plain numbers, the only columns that flows model.
 
-Where values repeat, or follow from other columns, there is no density: the likelihood of flows
-rises without bound.
+Where values repeat, or follow from other columns, the likelihood of flows rises without bound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +39,7 @@ def plain_kinds(
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Kinds of columns for flows, and faults of columns that flows cannot model.
+    """Kinds of columns for flows, and faults of others.
 
     Columns computed from others are left out; those whose values repeat are faults, unless given.
     """
@@ -103,9 +102,9 @@ def on_bounds(
 def units_and_faults(
     data: "Dataset", settings: TableData, tails: Tails
 ) -> tuple[dict[str, list[ColumnMap]], list[Fault]]:
-    """Units of each column, or the faults of columns that flows cannot model.
+    """Units of each column, or faults of columns that flows cannot model.
 
-    Units are fitted to the training rows, resampled by their weights if there are any.
+    Fitted to the training rows, resampled by their weights if there are any.
     """
     train, weights = data.train, data.weights.train
     if weights is not None:
@@ -162,7 +161,7 @@ def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[F
 def _dependent(z: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[Fault]:
     """Faults of modelled columns that depend linearly on each other or on given columns.
 
-    Given columns of ``z`` ``(n, C)``, which may be dependent, are first regressed out.
+    Given columns of ``z`` ``(n, C)``, which may be dependent, are regressed out first.
     """
     z = (z - z.mean(axis=0)) / z.std(axis=0)
     given, z = np.split(z, [len(data.given)], axis=1)

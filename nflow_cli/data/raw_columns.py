@@ -39,7 +39,7 @@ class RawColumn:
         numbers: ``(n,)`` float64, NaN where missing: values, the days of a date or the seconds of a
             time since 1970-01-01. ``None`` of text and truth values.
         codes: ``(n,)`` int32, indices in ``texts``, -1 where missing. ``None`` of numbers, dates,
-            times, text with too many distinct values, and nested data.
+            times, nested data and too many distinct texts.
         texts: Distinct, by first appearance.
         is_index: Of a pandas DataFrame.
         is_float32: Stored in single precision.
@@ -61,14 +61,11 @@ def read_columns(
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
 ) -> tuple[list[RawColumn], np.ndarray]:
-    """Read columns into 8 bytes a number, 4 bytes a text, and one block.
+    """Columns in 8 bytes a number, 4 bytes a text, and one block, with their row numbers ``(n,)``.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
     times if all are; else text, as are those of ``texts``. Infinities are kept. Of more than
     ``max_rows`` rows, a random sample is read.
-
-    Returns:
-        The columns, and the increasing numbers ``(n,)`` of the rows in the table.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)

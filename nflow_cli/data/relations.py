@@ -69,8 +69,7 @@ def cells_of(raw: RawColumn) -> Cells:
 def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:
     """Relations of computed columns, by name; ``fixed`` ones are not computed.
 
-    A column is computed from earlier ones if possible, else from a later one by a map, and never
-    from a computed one.
+    Of earlier columns if possible, else a map of a later one; never of a computed one.
     """
     found: dict[str, Relation] = {}
     kept: list[int] = []

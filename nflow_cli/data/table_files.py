@@ -74,13 +74,13 @@ _OTHERS = {
 def open_table(name: str | Path) -> TableFile:
     """Open a table in a file.
 
-    The format is detected by the first bytes: text (``.csv``, ``.tsv`` or any other), gzipped or
-    not, Parquet, or a NumPy array; a NumPy archive must be called ``.npz``, and holds one array of
-    rows, with an optional array ``columns`` of names, or one array a column. ``-`` is standard
-    input: text or Parquet, at most 1 GiB.
+    The first bytes decide the format: text (``.csv``, ``.tsv`` or any other), gzipped or not,
+    Parquet, or a NumPy array; a NumPy archive must be called ``.npz``, and holds one array of rows,
+    with an optional array ``columns`` of names, or one array a column. ``-`` is standard input:
+    text or Parquet, at most 1 GiB.
 
-    Delimiter, decimal comma, header and encoding of text are detected from its beginning, see
-    ``str(table.dialect)``. Columns without names are numbered from "1".
+    Delimiter, decimal comma, header and encoding of text are detected from its beginning
+    (``str(table.dialect)``). Columns without names are numbered from "1".
     """
     if str(name) == STDIN:
         return _standard_input()
@@ -230,9 +230,8 @@ def write_table(
 ) -> None:
     """Write batches of rows as a table, atomically, in bounded memory.
 
-    The suffix ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other CSV,
-    with a header unless the columns are numbered; ``-`` is CSV on standard output. Numbers in text
-    have all digits.
+    The suffix ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other CSV, with
+    all digits, and a header unless the columns are numbered; ``-`` is CSV on standard output.
     """
     names = list(names)
     if str(path) == STDIN:

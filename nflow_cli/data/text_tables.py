@@ -29,7 +29,7 @@ JUDGED = 200  # cells that decide if a text column is mostly numbers
 
 
 class TextTable(TableFile):
-    """A text table in the format that :func:`~nflow_cli.data.csv_dialect.sniff` detects.
+    """Text table in the format found by :func:`~nflow_cli.data.csv_dialect.sniff`.
 
     ``unpacked`` opens the uncompressed file anew at each call. A column is numeric if its cells in
     the first MiB are numbers or missing, but not all missing. Blank lines are skipped.

@@ -71,8 +71,8 @@ def association(x: np.ndarray, y: np.ndarray) -> float:
     ``√(1 - exp(-2 I))``, Linfoot's informational coefficient of correlation (1957), which is |ρ|
     for two normals, over its value at ``I = √(H(x) H(y))``: 0 for independent or constant columns,
     1 where each determines the other. The entropies H of the mutual information I have Miller &
-    Madow's correction ``(K - 1)/2n`` for K nonempty bins, without which independent columns would
-    have an I of about ``(K_x - 1)(K_y - 1)/2n``.
+    Madow's correction ``(K - 1)/2n`` for K nonempty bins; else independent columns would have an I
+    of about ``(K_x - 1)(K_y - 1)/2n``.
     """
     if not len(x):
         return 0.0

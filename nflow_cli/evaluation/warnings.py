@@ -1,7 +1,6 @@
-"""Warnings about unreliable scores.
+"""Warnings about unreliable scores, by the config and the summary.
 
-One list for ``summary.json``, tables, pictures, ``compare`` and ``check``, derived from the config
-and the summary.
+One list for ``summary.json``, tables, pictures, ``compare`` and ``check``.
 """
 
 import math
@@ -133,7 +132,7 @@ def dominated(summary: Summary) -> ScoreWarning | None:
 def lost_mode(summary: Summary, is_annealed: bool) -> ScoreWarning | None:
     """Warn about a fit with almost no mass in part of its target.
 
-    Its own samples miss that part, so ESS and log Z do not show it; a KL with a known log Z does.
+    ESS and log Z, by the fit's own samples, do not show it; a KL with a known log Z does.
     """
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
     if missed is None or error is None or not missed - SIGMAS * error > MUCH_MISSED:

@@ -29,9 +29,9 @@ def pit_figure(
 ) -> Figure:
     """Draw the distribution of randomised PIT (n, D) less the uniform one, and its distances.
 
-    One line a column; the worst is thick and named. Grey is the simultaneous 99 % band of all
-    columns, by :func:`~nflow_cli.evaluation.pit.pit`, for the column with most rows. At the right
-    are the largest distances with their bands.
+    One line a column; the worst is thick and named. Grey: the simultaneous 99 % band of all columns
+    (:func:`~nflow_cli.evaluation.pit.pit`), for the column with most rows. Right: the largest
+    distances with their bands.
     """
     names, worst = list(judged.columns), judged.worst_column
     w = np.ones(len(values)) if weights is None else weights

@@ -52,12 +52,12 @@ BINARIZED = {
 def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
 
-    `evaluation` holds `base_latents` z_0 and `latents` z_K (n, 2) of n test images, in the two
-    latent units `latent_axes` (2,), counted from 0; `labels` (n,) 0-9, or (0,) without any;
-    `originals` and `reconstructions` (m, h, w) and `samples` (s, h, w) in [0, 1]; `manifold` (r, r,
-    h, w), whose image [i, j] is decoded at (`manifold_axis`[j], `manifold_axis`[i]) of those two
-    units, and `manifold_axis` (r,). With a flow prior, `prior_latents` (p, 2) are draws of it, and
-    the manifold is in the units of its base.
+    `evaluation` holds `base_latents` z_0 and `latents` z_K (n, 2) of n test images, in the latent
+    units `latent_axes` (2,), counted from 0; `labels` (n,) 0-9, or (0,); `originals` and
+    `reconstructions` (m, h, w) and `samples` (s, h, w) in [0, 1]; `manifold` (r, r, h, w), whose
+    image [i, j] is decoded at (`manifold_axis`[j], `manifold_axis`[i]) of those units, and
+    `manifold_axis` (r,). With a flow prior, `prior_latents` (p, 2) are draws of it, and the
+    manifold is in the units of its base.
 
     `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
     image), `beta`, and `validation_negative_elbo` with a validation split. `summary` gives `flow`,

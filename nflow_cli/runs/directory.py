@@ -140,8 +140,8 @@ class RunDirectory:
     def recorded(self, info: Mapping[str, Any], config: str | None = None) -> Iterator[None]:
         """Record ``info`` and the run's status in ``run.json``, from start to end of the block.
 
-        A resumed run keeps its first record, counts the resumption and adds the machine if it is
-        another. A completed run lists the SHA-256 of its final files.
+        A resumed run keeps its first record, counts the resumption and adds another machine. A
+        completed run lists the SHA-256 of its final files.
 
         ``config``, the text of ``config.yaml``, is written first for a new run, which can be
         resumed once ``run.json`` is there; afterwards for a finished run that is extended, which

@@ -18,8 +18,8 @@ class Plateau(keras.callbacks.Callback):
 
     The loss of a chunk is a noisy mean, so two windows of ``patience`` updates are compared:
     ``max(fall of the mean loss, 0) + 2 standard errors < min_delta`` (errors by the spread of the
-    chunks). Noise that could hide a larger fall therefore ends nothing. Then the learning rate
-    falls to 0 in ``cool_down`` updates.
+    chunks); noise that could hide a larger fall ends nothing. Then the learning rate falls to 0 in
+    ``cool_down`` updates.
 
     Args:
         clock: Must come before this callback.

@@ -23,9 +23,8 @@ class ChunkTrainer(keras.Model):
     array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with gradient and
     optimizer. A subclass defines :meth:`objective` and names its ``terms``.
 
-    R restarts can be trained side by side: then ``restarts`` is ``(R,)``, the terms have that
-    shape, and the first axis of every weight is that of restarts. Each restart makes the updates
-    that it would make alone.
+    R restarts are trained side by side if ``restarts`` is ``(R,)``: the terms have that shape, and
+    R is the first axis of every weight. Each makes the updates that it would make alone.
     """
 
     terms: tuple[str, ...]

@@ -3,8 +3,8 @@
     P(x | the row) = (1 - e) [x = f(the row)] + e m(x)
 
 ``m`` is the column's marginal: masses, of intervals for numbers. A cell is missing where a source
-is. Where a source is new, or missing though it never is in training rows, or ``f`` is undefined,
-the probability is ``m``.
+is. Where a source is new, or missing though never in training rows, or ``f`` is undefined, the
+probability is ``m``.
 """
 
 from collections.abc import Sequence

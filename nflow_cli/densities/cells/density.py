@@ -219,8 +219,7 @@ class CellDensity:
     ) -> np.ndarray:
         """Draw rows ``(n, C)``, one for the given columns of each row of ``given``.
 
-        With ``with_new`` a level may be new (-1) and a computed cell broken; else each cell is
-        drawn given that it is neither.
+        With ``with_new`` a level may be new (-1) and a computed cell broken; else neither is.
         """
         rows = given.astype(float)
         weights = [member.weight for member in self.networks]

@@ -1,7 +1,7 @@
 """Sampling of rows, column by column.
 
 A hidden unit sees the columns up to its degree, so it is computed once, when these are drawn: all
-columns together cost one pass through the network.
+columns cost one pass through the network.
 """
 
 from typing import TYPE_CHECKING, Any

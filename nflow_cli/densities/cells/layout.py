@@ -1,7 +1,7 @@
 """Layout of a network's arrays: columns in banks, their outcomes, mixtures and masks.
 
-A softmax over outcomes is one operation for columns with equally many. So columns stand in *banks*,
-whose size is a power of two: a column is in the smallest that holds its outcomes.
+A softmax is one operation for columns with equally many outcomes. So columns stand in *banks*,
+whose size is a power of two: each in the smallest that holds its outcomes.
 """
 
 from collections.abc import Sequence

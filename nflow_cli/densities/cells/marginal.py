@@ -86,7 +86,7 @@ class Marginal:
         """Posterior shares of the outcomes of each cell, by :meth:`log_parts`.
 
         Returns:
-            Rows, outcomes and shares ``(m,)`` above 0; they sum to 1 in a known row.
+            Rows, outcomes and shares ``(m,)`` above 0, of sum 1 in a known row.
         """
         log_p = self.log_parts(codes, intervals)
         shares = np.exp(log_p - logsumexp(log_p, 1, np)[:, None])

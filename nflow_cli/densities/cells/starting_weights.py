@@ -1,7 +1,7 @@
 """Starting weights of a network of cells, to which weight decay pulls back.
 
-Each column starts as a simple density given the columns before: shares of its outcomes given one
-parent column, and a ridge regression of its numbers on all of them.
+Each column starts as a simple density given those before: shares of its outcomes given one parent
+column, and a ridge regression of its numbers on all of them.
 """
 
 from collections.abc import Mapping, Sequence

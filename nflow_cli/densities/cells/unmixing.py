@@ -3,8 +3,8 @@
     v = A u,    log q(u) = log q(v) + log|det A|
 
 u are the numbers in column units. A is found by FastICA (Hyvärinen 1999): the least normal
-components of whitened numbers. For columns that are linear mixtures of nearly independent sources,
-as of sensors and colours, a component given those before is simpler than a column.
+components of whitened numbers. For linear mixtures of nearly independent sources, as of sensors and
+colours, a component given those before is simpler than a column.
 """
 
 from collections.abc import Sequence
