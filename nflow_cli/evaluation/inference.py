@@ -35,13 +35,8 @@ def judge(
 ) -> Judgement:
     """Score ``q`` by ``n`` fresh samples; keys as in docs/scores.md.
 
-    Args:
-        density: ``q``, in the coordinates of its flows.
-        target: ``p`` in these, up to a constant.
-        units: Map them to the user's.
-        names: Of the D coordinates.
-        seed: Of the samples.
-        n: Number of samples.
+    ``target`` is ``p`` in the coordinates of the flows, up to a constant; ``units`` map them to the
+    user's, which have the D ``names``.
 
     Returns:
         Scores in nats and in the user's units. ``None`` are ``kl`` if log Z is unknown; the errors

@@ -46,11 +46,8 @@ class Affine(Map):
         }
 
     def moments(self, mean: np.ndarray, cholesky: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights that map N(0, I) to a Gaussian; for a diagonal map, to its diagonal.
-
-        Args:
-            mean: ``(D,)``.
-            cholesky: Cholesky factor ``(D, D)`` of the covariance.
+        """Weights that map N(0, I) to a Gaussian of ``mean`` ``(D,)`` and Cholesky factor
+        ``(D, D)``; for a diagonal map, to its diagonal.
         """
         scale = np.diagonal(cholesky) if self.full else np.sqrt(np.sum(cholesky**2, axis=-1))
         below = cholesky[np.tril_indices(len(mean), -1)]

@@ -71,9 +71,8 @@ class Autoregressive(Conditioned):
     def _masks(self, dim: int) -> dict[str, np.ndarray]:
         """Masks of the kernels ``(out, in)``.
 
-        A unit sees the first coordinates of the order up to some number: hidden units evenly from 0
-        (the context) to D - 1, output i those before i. It sees the units that see no more than it
-        does.
+        A unit sees the first coordinates of the order up to some number, and the units that see no
+        more: hidden units evenly from 0 (the context) to D - 1, output i those before i.
         """
         widths = self.widths(dim)
         seen = [

@@ -51,7 +51,7 @@ class Composition:
         names: Of the maps of the pattern.
         maps: The pattern.
         weights: Raw, of each position; see :func:`~nflow_cli.flows.fold.run_maps`.
-        k: Number of maps of the pattern that are run.
+        k: Number of maps run.
         last: The affine map and its raw weights.
     """
 

@@ -28,7 +28,7 @@ def run_maps(
         inverse: Run backwards.
 
     Returns:
-        The points ``(..., D)`` and the sum of the log-determinants ``(...)`` in nats.
+        The points and the sum of the log-determinants ``(...)`` in nats.
     """
     if k == 0:
         return points, ops.zeros_like(points[..., 0])

@@ -78,12 +78,7 @@ class Mixture(Elementwise):
 
 @dataclass(frozen=True)
 class Mixed(Conditioned):
-    """Scalar maps are :class:`Mixture`.
-
-    Args:
-        components: Of each mixture, with the broad one.
-        least: Least scale, and least share of the broad component.
-    """
+    """Scalar maps are :class:`Mixture`, with the same arguments."""
 
     components: int = 8
     least: float = 1e-3

@@ -16,12 +16,7 @@ class SideBySide(FlowStack):
     """R stacks of one pattern: points ``(R, batch, D)``, each row through its own stack.
 
     R is the first axis of all weights. Contexts are ``(R, batch, H)``, or ``(batch, H)`` for all
-    stacks.
-
-    Args:
-        pattern: Names of flows, or with options.
-        k: Flows in each stack.
-        seeds: Stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
+    stacks. Stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
     """
 
     repeats_axis = 1

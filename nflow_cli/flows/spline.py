@@ -196,13 +196,7 @@ class Spline(Elementwise):
 
 @dataclass(frozen=True)
 class Splined:
-    """Scalar maps are :class:`Spline`.
-
-    Args:
-        bins: Of each spline.
-        bound: End of the splines, beyond which they are the identity.
-        least: Least width and height of a bin, as parts of the box, and least slope.
-    """
+    """Scalar maps are :class:`Spline`, with the same arguments."""
 
     bins: int = 8
     bound: float = 5.0
@@ -214,14 +208,7 @@ class Splined:
 
 
 class Spot(NamedTuple):
-    """Position of a point in its bin, and the numbers of the bin.
-
-    Attributes:
-        part: ``ξ``.
-        s: Height over width.
-        start: The slope ``d_0``.
-        end: The slope ``d_1``.
-    """
+    """Position of a point in its bin: ``ξ``, height over width, the slopes ``d_0`` and ``d_1``."""
 
     part: Any
     s: Any

@@ -48,14 +48,12 @@ SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
 
 
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Pictures of a fit to a table of D columns.
+    """Pictures of a fit to a table of D columns: `corner`, or `density` where D = 1 and nothing is
+    given; `normality`, `training`.
 
-    They are `corner`, or `density` where D = 1 and nothing is given; `normality`, `training`.
-    Values that are not finite are left out and counted.
-
-    `evaluation` holds test `rows` (t, D), `samples` (s, D) of q, the `latents` (t, D) of the rows,
-    and the indices `columns_shown` (m,); for `density`, also the grid `axis_1` (x,) and `log_q`
-    (x,) in nats. `metrics` and `summary` are those of
+    `evaluation` holds the arrays of :func:`nflow_cli.experiments.table.pictures.shapes_of`: test
+    `rows`, their `latents`, `samples` of q, and for `density` the exact `log_q` in nats. Values
+    that are not finite are left out and counted. `metrics` and `summary` are those of
     :func:`~nflow_cli.plotting.table.points_figures`; `summary` also has `columns`, and `normality`
     of :func:`~nflow_cli.evaluation.normality.normality`.
     """

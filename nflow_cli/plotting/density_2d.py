@@ -37,16 +37,11 @@ DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
 
-    `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,); `log_target`, `log_base` and
-    `log_q` (m, n) in nats, -inf where the density is 0; `samples`, `base_samples` (S, 2) and
-    `target_samples` (S', 2), where S' may be 0; `deformation_k` (P,), `log_deformation` (P, m2,
-    n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples` (P, S'',
-    2). `metrics` has one row per logging interval: `update`, `loss` and `kl` (nats), `beta`.
-    `summary` gives `target`, `flow`, `k`, and, each None where unknown, `kl` and
-    `kl_standard_error` (nats), `ess`, `mass`, `log_z`.
-
-    Where neither KL nor log Z is known, the target is scaled to mass 1 over the grid and the
-    training picture shows the free energy.
+    `evaluation` holds the arrays of ``shapes`` in :mod:`nflow_cli.experiments.density_2d`,
+    log-densities in nats, -inf where the density is 0; `target_samples` may be empty. `metrics` has
+    one row per logging interval: `update`, `loss` and `kl` (nats), `beta`. Scores in `summary` are
+    None where unknown. Where neither KL nor log Z is known, the target is scaled to mass 1 over the
+    grid and the training picture shows the free energy.
     """
     with drawing():
         return {

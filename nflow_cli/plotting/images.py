@@ -52,18 +52,15 @@ BINARIZED = {
 def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
 
-    `evaluation` holds `base_latents` z_0 and `latents` z_K (n, 2) of n test images, in the latent
-    units `latent_axes` (2,), counted from 0; `labels` (n,) 0-9, or (0,); `originals` and
-    `reconstructions` (m, h, w) and `samples` (s, h, w) in [0, 1]; `manifold` (r, r, h, w), whose
-    image [i, j] is decoded at (`manifold_axis`[j], `manifold_axis`[i]) of those units, and
-    `manifold_axis` (r,). With a flow prior, `prior_latents` (p, 2) are draws of it, and the
-    manifold is in the units of its base.
+    `evaluation` holds the arrays of ``shapes`` in :mod:`nflow_cli.experiments.images`:
+    `base_latents` z_0 and `latents` z_K of test images, in the latent units `latent_axes`, counted
+    from 0; `labels` 0-9, if any; images in [0, 1]; of `manifold` the image [i, j] is decoded at
+    (`manifold_axis`[j], `manifold_axis`[i]) of those units. With a flow prior, `prior_latents` are
+    draws of it, and the manifold is in the units of its base.
 
     `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
-    image), `beta`, and `validation_negative_elbo` with a validation split. `summary` gives `flow`,
-    `k`, `latent_dim`, `amortized`, `binarization`, `data` {`name`, `n_test`}, `prior` (its flows,
-    or None), `negative_elbo`, `reconstruction`, `kl` (nats), `negative_log_likelihood` (or None),
-    `nll_standard_error` and `nll_samples`.
+    image), `beta`, and `validation_negative_elbo` with a validation split. In `summary`, `prior`
+    (its flows) and `negative_log_likelihood` may be None.
     """
     with drawing():
         return {

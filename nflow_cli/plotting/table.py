@@ -49,12 +49,10 @@ TYPICAL = 0.995  # of the window lies below what the colours are made for
 def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a 2-D fit to points: `density`, `deformation`, `training`, in the user's units.
 
-    `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,), `log_q` (m, n) in nats,
-    `test_points` (S, 2) and `samples` (S', 2) of q; and the `deformation_*` of
-    :func:`~nflow_cli.plotting.density_2d.fit2d_figures`. `metrics` has one row per logging
-    interval: `update`, and the negative log-likelihoods `loss` and `validation_loss` in nats a
-    point. `summary` gives `data` {`name`}, `flow`, `k`, `best_update`, `log_likelihood` and
-    `gaussian_log_likelihood` with a `*_standard_error` each, None where not finite.
+    `evaluation` holds the arrays of ``PLANE`` in :mod:`nflow_cli.experiments.table.pictures`,
+    log-densities in nats. `metrics` has one row per logging interval: `update`, and the negative
+    log-likelihoods `loss` and `validation_loss` in nats a point. Scores in `summary` are None where
+    not finite.
     """
     with drawing():
         return {
