@@ -45,14 +45,13 @@ def _vae(k: int, steps: int, chunk: int) -> dict[str, Any]:
 
 def auto(preset: dict[str, Any]) -> int:
     """Return how many threads the command line takes."""
-    from nflow_cli import experiments
     from nflow_cli.config import presets
 
     if preset["command"] == "fit":  # settled by its rows alone, whose number of columns it names
         dim = int(preset["data"]["name"].removesuffix(".npy").split("x")[1])
         columns = [str(i) for i in range(dim)]
         preset = {**preset, "data": {**preset["data"], "columns": columns}}
-    return experiments.of(presets.validate(preset, "benchmark")).threads or cores()
+    return presets.validate(preset, "benchmark").threads or cores()
 
 
 def measured(shape: str, counts: list[int], scale: float, repeats: int) -> dict[str, Any]:

@@ -137,9 +137,10 @@ def _check_output(
         raise click.UsageError("-o: expected --data FILE, whose rows are written")
     if not experiment.scores_rows:
         raise click.UsageError("-o: expected a run of `nflow fit`")
-    if latent and experiment.members > 1:
+    members = experiment.config.train.members
+    if latent and members > 1:
         raise click.UsageError(
-            f"--latent: expected one density. Received: an ensemble of {experiment.members}, "
+            f"--latent: expected one density. Received: an ensemble of {members}, "
             "which has no one latent"
         )
     if not output.lower().endswith((".csv", ".parquet")):

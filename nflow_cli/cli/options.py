@@ -200,12 +200,11 @@ def resolve_config(
     command: str, preset: Path, assignments: Iterable[str], changes: Iterable[Any] = ()
 ) -> Any:
     """Merge options > ``--set`` > preset > defaults, and validate the result."""
-    from nflow_cli import experiments
     from nflow_cli.config import memory, overrides, presets
 
     changes = [*map(presets.parse_assignment, assignments), *changes]
     resolved = overrides.merged(command, preset, changes)
-    resolved, note = memory.bounded(resolved, experiments.of(resolved).footprint)
+    resolved, note = memory.bounded(resolved)
     if note:
         tell(note)
     return resolved

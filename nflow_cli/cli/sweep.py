@@ -126,7 +126,7 @@ def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) 
 
     for note in dict.fromkeys(note for run in left for note in run.notes):
         tell(note)
-    if note := overlap(seeds, max(run.experiment.restarts for run in runs)):
+    if note := overlap(seeds, max(run.experiment.config.train.restarts for run in runs)):
         tell(note)
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.strict import COMMAND, RunConfig, Strict, by_name, option
+from nflow_cli.config.run_config import OF_AN_OUTPUT, Footprint, RunConfig
+from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.table_schema import (
     ENSEMBLE,
     MAX_MEMBERS,
@@ -72,11 +73,6 @@ class CellsTrain(TableTrain):
     )
 
     @property
-    def members(self) -> int:
-        """Number of networks."""
-        return self.ensemble or 1
-
-    @property
     def decays(self) -> list[float]:
         """Weight decay of each network: the best depends on the table."""
         if self.weight_decay is not None:
@@ -110,6 +106,26 @@ class CellsConfig(RunConfig):
             and self.cells.is_settled
             and None not in (train.steps, train.batch_size, train.chunk, train.ensemble)
         )
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """Memory of an update; ``None`` before the columns are known."""
+        if not self.is_settled:
+            return None
+        cells, kinds = self.cells, self.data.kinds or {}
+        width = (cells.width or 0) * (2 + 2 * (cells.blocks or 0))
+        outputs = sum(len(kind.levels or kind.atoms) + 3 for kind in kinds.values())
+        numbers = sum(kind.kind in ("grid", "number") for kind in kinds.values())
+        kept = OF_AN_OUTPUT * (width + 2 * outputs + 12 * numbers * (cells.components or 0))
+        samples = (self.train.batch_size or 0) * self.train.members
+        return Footprint(samples, 3 * len(kinds), kept)
+
+    @property
+    def work(self) -> float:
+        """Estimated duration."""
+        cells = self.cells
+        per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
+        return self.length * per_row * self.train.members
 
     def settled_like(self, written: "CellsConfig") -> "CellsConfig":
         """With the kinds, sizes and updates of another one."""

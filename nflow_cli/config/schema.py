@@ -5,7 +5,8 @@ from typing import TypeAlias
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.fit_2d_schema import Fit2DConfig
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.config.strict import RunConfig, Strict
+from nflow_cli.config.run_config import RunConfig
+from nflow_cli.config.strict import Strict
 from nflow_cli.config.sweep_schema import SweepConfig
 from nflow_cli.config.table_schema import FitConfig
 from nflow_cli.config.vae_schema import VAEConfig

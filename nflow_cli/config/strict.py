@@ -1,7 +1,7 @@
 """Common parts of all schemas: strict models, options, seeds."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -35,27 +35,6 @@ class Strict(BaseModel):
     """A frozen model without unknown keys or type conversion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class RunConfig(Strict):
-    """The config of a run of any kind.
-
-    Attributes:
-        experiment: ``module:class`` of its experiment.
-        subject_key: Key of the data or density that is fitted.
-    """
-
-    experiment: ClassVar[str]
-    subject_key: ClassVar[str] = "data"
-
-    description: Description = ""
-    command: Annotated[str, COMMAND]
-    seed: Seed = 0
-
-    @property
-    def subject(self) -> str:
-        """Name of the data or density."""
-        return getattr(self, self.subject_key).name
 
 
 def _finite(value: Any) -> Any:

@@ -19,7 +19,9 @@ from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_w
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.config.strict import COMMAND, MAX_SEED, RunConfig, Strict, by_name, option
+from nflow_cli.config.run_config import Footprint, RunConfig, of_flows
+from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
+from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training_schema import (
     CheckpointSeconds,
     ClipNorm,
@@ -205,6 +207,7 @@ class TableTrain(Strict):
     """
 
     length_key: ClassVar[str] = "steps"
+    restarts: ClassVar[int] = 1
 
     steps: int | None = Field(
         default=None,
@@ -231,6 +234,11 @@ class TableTrain(Strict):
         description="Updates between validations; null: by the table's size.",
     )
     checkpoint_seconds: CheckpointSeconds = 30.0
+
+    @property
+    def members(self) -> int:
+        """Number of ensemble members."""
+        return self.ensemble or 1
 
     @field_validator("epochs")
     @classmethod
@@ -330,6 +338,20 @@ class FitConfig(RunConfig):
     def dim(self) -> int:
         """D."""
         return len(self.columns)
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """Memory of an update; ``None`` before the columns are known."""
+        if not self.is_settled:
+            return None
+        samples, given = (self.train.batch_size or 0) * self.train.members, len(self.given)
+        return Footprint(samples, given + self.dim, of_flows(self.flow, self.dim) + given)
+
+    @property
+    def threads(self) -> int | None:
+        """Useful number of CPU threads; ``None``: one per core."""
+        footprint = self.footprint
+        return footprint and gained_by(self.flow, self.dim, footprint.samples)
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":
         """With the kinds, sizes and updates of another one."""

@@ -103,7 +103,7 @@ class Train(Strict):
     """Training of a fit to a density, by reverse KL."""
 
     length_key: ClassVar[str] = "steps"  # of the training
-    ensemble: ClassVar[int] = 1
+    members: ClassVar[int] = 1
 
     steps: Steps = 20_000
     batch_size: BatchSize = 512

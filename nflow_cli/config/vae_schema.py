@@ -15,7 +15,8 @@ from nflow_cli.config.flow_schema import (
     expect_weights,
 )
 from nflow_cli.config.forms import PATTERN
-from nflow_cli.config.strict import COMMAND, MAX_PATH, RunConfig, Strict, by_name, option
+from nflow_cli.config.run_config import OF_AN_OUTPUT, Footprint, RunConfig, of_flows
+from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     MOST_ANNEALED,
     BatchSize,
@@ -26,6 +27,8 @@ from nflow_cli.config.training_schema import (
     Schedule,
 )
 
+CONVOLVED = 200_000  # outputs of a convolutional encoder and decoder, per image
+UNITS = {"relu": 1, "maxout": 4}  # outputs of a layer per unit
 Binarization = Annotated[
     Literal["stochastic", "static", "threshold", "none"],
     Field(
@@ -135,6 +138,8 @@ class VAETrain(Strict):
     """Training of a VAE."""
 
     length_key: ClassVar[str] = "epochs"
+    restarts: ClassVar[int] = 1
+    members: ClassVar[int] = 1
 
     epochs: int = Field(default=100, ge=1, le=10**6, **option("Epochs over the training images."))
     batch_size: BatchSize = Field(default=100, description="Images per update.")
@@ -210,6 +215,23 @@ class VAEConfig(RunConfig):
         if model and flow:
             expect_weights(prior, _weights(model, flow) + prior.weights(model.latent_dim))
         return prior
+
+    @property
+    def footprint(self) -> Footprint:
+        """Memory of an update."""
+        dim = self.model.latent_dim
+        of_prior = self.prior.kept(dim) if self.prior else 0
+        kept = of_flows(self.flow, dim) + of_prior + OF_AN_OUTPUT * self._outputs
+        return Footprint(self.train.batch_size, PIXELS + dim, kept)
+
+    @property
+    def _outputs(self) -> int:
+        model, flow = self.model, self.flow
+        dim = model.latent_dim
+        of_context = flow.weights(dim, width=1) - flow.weights(dim) if flow.amortized else 0
+        if model.network == "gated-conv":
+            return CONVOLVED + of_context
+        return 2 * UNITS[model.network] * sum(model.hidden) + 2 * PIXELS + of_context
 
 
 def _weights(model: VAEModel, flow: VAEFlow) -> int:

@@ -104,7 +104,7 @@ def check_training(run: CheckedRun) -> Verdict:
     if run.config.train.early_stopping is None and made != experiment.length:
         wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {experiment.length}")
     facts, wrong_facts = run.training_facts()
-    expected = {experiment.length_key: made, **facts}
+    expected = {run.config.train.length_key: made, **facts}
     wrong += differences(SUMMARY, expected, run.summary) + wrong_facts
     text = ", ".join(f"{name} {value:,}" for name, value in expected.items() if value is not None)
     return passed(not wrong), "; ".join(wrong) or f"{text}, by {METRICS}"

@@ -139,7 +139,7 @@ class CheckedRun:
 
     def best_of_members(self) -> int:
         """Return the last update at which a member's validation loss was lowest."""
-        members = self.experiment.members
+        members = self.config.train.members
         tails = [""] if members == 1 else [f"_{r}" for r in range(1, members + 1)]
         return max(self.best_at(f"validation_loss{tail}") for tail in tails)
 

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nflow_cli.config.memory import Footprint, of_flows
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig
-from nflow_cli.config.threads import gained_by
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Experiment
 from nflow_cli.runs.directory import RunDirectory
@@ -17,25 +15,6 @@ class DensityExperiment(Experiment):
     config: Fit2DConfig | FitConfig | InferConfig
     column = "update"
     formats: ClassVar = (".csv", ".npy")
-
-    @property
-    def footprint(self) -> Footprint | None:
-        """Memory of an update."""
-        config, dim = self.config, self.config.dim
-        samples = (config.train.batch_size or 0) * self.members * self.restarts
-        return Footprint(samples, dim, of_flows(config.flow, dim))
-
-    @property
-    def members(self) -> int:
-        """Number of ensemble members."""
-        return self.config.train.ensemble
-
-    @property
-    def threads(self) -> int | None:
-        """Useful number of threads; ``None``, one a core, for user densities of unknown cost."""
-        if self.takes_density or self.footprint is None:
-            return None
-        return gained_by(self.config.flow, self.config.dim, self.footprint.samples)
 
     def expect_fits(self, data: Any) -> None:
         """Accept any number of rows: batches are drawn with replacement."""
@@ -51,7 +30,9 @@ class DensityExperiment(Experiment):
         from nflow_cli.runs.model_file import load_weights
 
         config = self.config
-        flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=self.members)
+        flow = make_stack(
+            **config.flow.model_dump(), seed=config.seed, members=self.config.train.members
+        )
         flow.build((None, config.dim))
         arguments = config.flow.model_dump(exclude_none=True)
         load_weights(run, flow, arguments, config.dim)
@@ -59,7 +40,7 @@ class DensityExperiment(Experiment):
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
         """Load a 2-D density whose flows can be drawn."""
-        members, flow = self.members, self.config.flow
+        members, flow = self.config.train.members, self.config.flow
         reasons = {
             f"D = {self.config.dim}": self.config.dim != 2,
             f"an ensemble of {members}": members > 1,

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from nflow_cli.config.memory import Footprint
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation import warnings as cautions
@@ -102,46 +101,14 @@ class Experiment(ABC):
     # Before training.
 
     @property
-    @abstractmethod
-    def footprint(self) -> Footprint | None:
-        """What an update takes of memory; ``None`` where that is known of the data alone."""
-
-    @property
-    def length_key(self) -> str:
-        """The key of how long a training is, in ``train`` and in the summary."""
-        return self.config.train.length_key
-
-    @property
     def length(self) -> int:
-        """How long the training is: updates, or epochs."""
-        return getattr(self.config.train, self.length_key)
+        """Number of updates, or epochs."""
+        return self.config.length
 
     @property
     def given_example(self) -> str:
         """Values of given columns that samples may be drawn at, as text; "" where none are."""
         return ""
-
-    @property
-    def restarts(self) -> int:
-        """How many trainings share the run, from its seed on."""
-        return 1
-
-    @property
-    def members(self) -> int:
-        """Of how many densities the fit is a mixture."""
-        return 1
-
-    @property
-    def work(self) -> float:
-        """How long it takes, roughly, in units that only runs of one experiment share."""
-        of_prior = self.config.prior.k if self.config.prior else 0
-        of_flow = (self.config.flow.k or 0) if self.config.flow else 0
-        return self.length * (8 + of_flow + of_prior) * self.restarts
-
-    @property
-    def threads(self) -> int | None:
-        """How many threads of a processor it gains by; ``None``: one a core."""
-        return None
 
     @abstractmethod
     def data(self, run: RunDirectory | None = None) -> Any:

@@ -60,10 +60,10 @@ def settled(config: Config, data: Any) -> Config:
     from nflow_cli.config import memory
 
     config = experiments.of(config).settled(data)
-    config, note = memory.bounded(config, experiments.of(config).footprint)
+    config, note = memory.bounded(config)
     if note:
         tell(note)
-    memory.expect_memory(config, experiments.of(config).footprint)
+    memory.expect_memory(config)
     return config
 
 
@@ -148,7 +148,7 @@ def train(
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
     info |= {VERSIONS: versions(), "seed": config.seed}
     if machine is not None:
-        machine = machine.with_threads(experiment.threads)
+        machine = machine.with_threads(config.threads)
         info[MACHINES] = [machine.record()]
     if data is not None:
         info["data"] = data.record()

@@ -99,7 +99,7 @@ class Group:
     @property
     def restarts(self) -> int:
         """Restarts of each run."""
-        return self.best.experiment.restarts
+        return self.best.experiment.config.train.restarts
 
     def words(self, key: str) -> str:
         """Warning labels of a score over all runs, or ""."""

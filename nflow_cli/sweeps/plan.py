@@ -44,7 +44,7 @@ class PlannedRun:
     @property
     def work(self) -> float:
         """Estimated duration; units differ between experiments."""
-        return self.experiment.work
+        return self.experiment.config.work
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the run has completed; its config must be the recorded one."""
@@ -129,7 +129,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 settings = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
-            settings, note = memory.bounded(settings, experiments.of(settings).footprint)
+            settings, note = memory.bounded(settings)
             runs.append(PlannedRun(name, settings, (note,) if note else ()))
     return runs
 

@@ -1,16 +1,15 @@
 import pytest
 
-from nflow_cli import experiments
 from nflow_cli.config import memory, preset_files, presets
 from nflow_cli.errors import ConfigError
 
 
 def bounded(settings):
-    return memory.bounded(settings, experiments.of(settings).footprint)
+    return memory.bounded(settings)
 
 
 def expect_memory(settings):
-    memory.expect_memory(settings, experiments.of(settings).footprint)
+    memory.expect_memory(settings)
 
 
 def settings(command="fit-2d", **changes):

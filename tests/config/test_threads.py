@@ -2,7 +2,6 @@
 
 import pytest
 
-from nflow_cli import experiments
 from nflow_cli.config import preset_files, presets
 from nflow_cli.config.kinds_schema import ColumnKind
 
@@ -20,12 +19,12 @@ from nflow_cli.config.kinds_schema import ColumnKind
 def test_small_flows_take_one_thread(preset, changes, threads):
     data = presets.override(presets.read_preset(preset_files.find_preset(preset)), changes)
     config = presets.validate(data, "a test")
-    assert experiments.of(config).threads == threads
+    assert config.threads == threads
 
 
 def test_a_table_whose_columns_are_not_known_takes_what_tensorflow_does():
     config = presets.validate(presets.read_preset(preset_files.find_preset("flows")), "a test")
-    assert experiments.of(config).threads is None
+    assert config.threads is None
     kinds = {name: ColumnKind(kind="number") for name in "abcd"}
-    assert experiments.of(config.settled(kinds, 100_000)).threads is None
-    assert experiments.of(config.settled(kinds, 100)).threads == 1
+    assert config.settled(kinds, 100_000).threads is None
+    assert config.settled(kinds, 100).threads == 1

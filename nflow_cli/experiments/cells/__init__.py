@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
-from nflow_cli.config.memory import OF_AN_OUTPUT, Footprint
 from nflow_cli.errors import ConfigError, DataError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.cells.summary import CellsSummary
@@ -55,30 +54,6 @@ class WholeTable(OfTable):
         unmixed = found is not None and (asked or are_better(found, data))
         cells = config.cells.model_copy(update={"unmixed": unmixed})
         return config.model_copy(update={"cells": cells})
-
-    @property
-    def footprint(self) -> Footprint | None:
-        """Memory of an update; ``None`` before the columns are known."""
-        if not self.config.is_settled:
-            return None
-        cells, kinds = self.config.cells, self.config.data.kinds or {}
-        width = (cells.width or 0) * (2 + 2 * (cells.blocks or 0))
-        outputs = sum(len(kind.levels or kind.atoms) + 3 for kind in kinds.values())
-        numbers = sum(kind.kind in ("grid", "number") for kind in kinds.values())
-        kept = OF_AN_OUTPUT * (width + 2 * outputs + 12 * numbers * (cells.components or 0))
-        samples = (self.config.train.batch_size or 0) * self.members
-        return Footprint(samples, 3 * len(kinds), kept)
-
-    @property
-    def members(self) -> int:
-        """Number of networks in the mixture."""
-        return self.config.train.members
-
-    @property
-    def work(self) -> float:
-        """Estimated duration."""
-        cells = self.config.cells
-        return self.length * (cells.width or 128) * (1 + (cells.blocks or 2)) * self.members
 
     # Training.
 

@@ -37,11 +37,6 @@ class Target(DensityExperiment):
     summary_type = TargetSummary
     samples: ClassVar = (100, 10**7)
 
-    @property
-    def restarts(self) -> int:
-        """Number of restarts."""
-        return self.config.train.restarts
-
     def data(self, run: RunDirectory | None = None) -> None:
         """Return ``None``: the config holds the target."""
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nflow_cli.config.memory import Footprint, of_vae
-from nflow_cli.config.vae_schema import PIXELS, VAEConfig
+from nflow_cli.config.vae_schema import VAEConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.warnings import ScoreWarning, ruined_images
 from nflow_cli.experiments.experiment import (
@@ -53,13 +52,6 @@ class Images(Experiment):
             **{"manifold": "rrhw", "manifold_axis": "r"},
             **({"prior_latents": ("p", 2)} if self.config.prior else {}),
         }
-
-    @property
-    def footprint(self) -> Footprint:
-        """Memory of an update."""
-        config = self.config
-        drawn = PIXELS + config.model.latent_dim
-        return Footprint(config.train.batch_size, drawn, of_vae(config))
 
     def data(self, run: RunDirectory | None = None) -> Any:
         """Load the images, or those of a run."""

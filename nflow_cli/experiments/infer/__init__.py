@@ -48,11 +48,6 @@ class Inference(DensityExperiment):
         points: Shapes = {"rows": ("t", self.config.dim), "samples": ("s", self.config.dim)}
         return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
 
-    @property
-    def restarts(self) -> int:
-        """Number of restarts."""
-        return self.config.train.restarts
-
     def data(self, run: RunDirectory | None = None) -> Any:
         """Return the built-in density; a user's is never executed from a config."""
         density = self.config.density

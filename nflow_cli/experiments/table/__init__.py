@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nflow_cli.config.memory import Footprint, of_flows
 from nflow_cli.config.schema import FitConfig
 from nflow_cli.config.table_schema import Tails
 from nflow_cli.errors import ConfigError
@@ -37,16 +36,6 @@ class Table(OfTable, DensityExperiment):
     summary_type = TableSummary
 
     # Before training.
-
-    @property
-    def footprint(self) -> Footprint | None:
-        """Memory of an update; ``None`` before the columns are known."""
-        config = self.config
-        if not config.is_settled:
-            return None
-        samples = (config.train.batch_size or 0) * self.members
-        given = len(config.given)
-        return Footprint(samples, given + config.dim, of_flows(config.flow, config.dim) + given)
 
     @property
     def tails(self) -> Tails:
@@ -152,7 +141,7 @@ class Table(OfTable, DensityExperiment):
     @property
     def is_in_the_plane(self) -> bool:
         """Whether the pictures are 2-D maps: two columns, none given, no ensemble."""
-        return self.config.dim == 2 and self.members == 1 and not self.config.given
+        return self.config.dim == 2 and self.config.train.members == 1 and not self.config.given
 
     @property
     def shapes(self) -> Shapes:

@@ -26,11 +26,6 @@ class OfTable(Experiment):
     scores_rows = True
 
     @property
-    def length(self) -> int:
-        """Number of updates; 0 before it is known."""
-        return self.config.train.steps or 0
-
-    @property
     def keeps_rows(self) -> bool:
         """Whether the run keeps test rows."""
         return self.config.evaluate.keep_rows

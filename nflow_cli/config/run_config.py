@@ -1,0 +1,76 @@
+"""What the config of a run of any kind has, and the cost of its training."""
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+
+from nflow_cli.config.flow_schema import Flow
+from nflow_cli.config.strict import COMMAND, Description, Seed, Strict
+
+# Numbers that an update keeps, approximately.
+OF_A_SAMPLE = 30  # whatever the flows
+OF_AN_OUTPUT = 3  # the output, its gradient, and that of its input
+
+
+class Footprint(NamedTuple):
+    """Memory of an update, without the weights, which are bounded.
+
+    Attributes:
+        samples: Samples of an update.
+        drawn: Numbers of a chunk per sample: a point; an image and its noise.
+        kept: Numbers that an update keeps per sample, about.
+    """
+
+    samples: int
+    drawn: int
+    kept: float
+
+
+def of_flows(flow: Flow, dim: int) -> float:
+    """Return about how many numbers flows keep per sample ``(dim,)``."""
+    return OF_A_SAMPLE + flow.kept(dim)
+
+
+class RunConfig(Strict):
+    """The config of a run of any kind.
+
+    Attributes:
+        experiment: ``module:class`` of its experiment.
+        subject_key: Key of the data or density that is fitted.
+    """
+
+    experiment: ClassVar[str]
+    subject_key: ClassVar[str] = "data"
+
+    description: Description = ""
+    command: Annotated[str, COMMAND]
+    seed: Seed = 0
+    if TYPE_CHECKING:  # each kind has its own, in its own place
+        train: Any
+        flow: Any
+        prior: Any
+
+    @property
+    def subject(self) -> str:
+        """Name of the data or density."""
+        return getattr(self, self.subject_key).name
+
+    @property
+    def length(self) -> int:
+        """Number of updates, or epochs; 0 before it is known."""
+        return getattr(self.train, self.train.length_key) or 0
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """Memory of an update; ``None`` if unknown."""
+        return None
+
+    @property
+    def threads(self) -> int | None:
+        """Useful number of CPU threads; ``None``: one per core."""
+        return None
+
+    @property
+    def work(self) -> float:
+        """Estimated duration, in units that only runs of one kind share."""
+        of_prior = self.prior.k if self.prior else 0
+        of_flow = (self.flow.k or 0) if self.flow else 0
+        return self.length * (8 + of_flow + of_prior) * self.train.restarts
