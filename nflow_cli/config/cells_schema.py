@@ -122,7 +122,6 @@ class CellsConfig(RunConfig):
 
     @property
     def work(self) -> float:
-        """Estimated duration."""
         cells = self.cells
         per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
         return self.length * per_row * self.train.members

@@ -254,7 +254,6 @@ class InferConfig(RunConfig):
 
     @property
     def dim(self) -> int:
-        """D."""
         return self.density.dim or 0
 
     @property
@@ -275,6 +274,5 @@ class InferConfig(RunConfig):
 
     @property
     def footprint(self) -> Footprint:
-        """Memory of an update."""
         samples = self.train.batch_size * self.train.restarts
         return Footprint(samples, self.dim, of_flows(self.flow, self.dim))

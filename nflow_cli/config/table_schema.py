@@ -336,7 +336,6 @@ class FitConfig(RunConfig):
 
     @property
     def dim(self) -> int:
-        """D."""
         return len(self.columns)
 
     @property

@@ -218,7 +218,6 @@ class VAEConfig(RunConfig):
 
     @property
     def footprint(self) -> Footprint:
-        """Memory of an update."""
         dim = self.model.latent_dim
         of_prior = self.prior.kept(dim) if self.prior else 0
         kept = of_flows(self.flow, dim) + of_prior + OF_AN_OUTPUT * self._outputs
