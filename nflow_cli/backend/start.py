@@ -144,10 +144,9 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
 
 
 def _let_malloc_keep_memory() -> None:
-    """Let malloc keep freed memory for the next operation.
+    """Let malloc keep freed memory for the next operation: page faults were half of an update.
 
-    XLA allocates the buffers of a matrix product at each call, and glibc returned them to the
-    system each time: page faults were up to half of an update. Before TensorFlow makes threads,
+    XLA allocates the buffers of a matrix product at each call. Before TensorFlow makes threads,
     whose heaps are padded when they are made.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library

@@ -29,8 +29,8 @@ def run_name(resolved: Config, preset: Path) -> str:
 def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
     """Name of target or data, flows and K, such as ``two-moons-planar-k32``.
 
-    A VAE's prior follows, such as ``prior-affine-coupling-k4``. Parts that the dotted keys
-    ``varied`` change are left out.
+    A VAE's prior follows (``prior-affine-coupling-k4``). Parts that the dotted keys ``varied``
+    change are left out.
     """
     flow, prior = resolved.flow, resolved.prior
     words = {resolved.subject_key: _subject(resolved)}

@@ -35,7 +35,7 @@ def resolve(
     """Validated config of a preset with changes, the later ones over the earlier.
 
     The preset's description is kept if nothing but the seed differs. Errors name the ``source`` of
-    the preset, or the change; one that would drop another one or a value of the preset is an error.
+    the preset, or the change; a change must not drop another one or a value of the preset.
     """
     data = dict(preset)
     for n, change in enumerate(changes):

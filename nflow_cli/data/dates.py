@@ -76,7 +76,7 @@ def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
 def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
     """Texts of finite numbers `(n,)` in a format.
 
-    ``decimals`` are of fractions of a second, at least one where the format has them.
+    ``decimals`` are of seconds, at least one where the format has them.
     """
     kind = kind_of_form(form)
     digits = max(decimals, 1) if "%f" in form else 0

@@ -23,8 +23,8 @@ class Cells:
 
     Attributes:
         written: Distinct numbers; None of text.
-        codes: `(n,)`, the index of each cell's value, -1 where missing; with more values than a map
-            may have, the row.
+        codes: `(n,)`, the index of each cell's value, -1 where missing; with too many values for a
+            map, the row.
         counts: `(m,)`, rows of each value.
     """
 

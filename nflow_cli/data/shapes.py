@@ -42,12 +42,9 @@ class Shape:
 
 
 def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
-    """Shape of a column.
+    """Shape of a column, by its distinct values and the coarsest lattice of all, if any.
 
-    Args:
-        numbers: Its distinct values.
-        lattice: The coarsest with all values on it, if any.
-        is_grid: Whether it is a grid even if values do not repeat.
+    ``is_grid``: even if values do not repeat.
     """
     values, counts, resolution = numbers.values, numbers.counts, numbers.resolution
     if lattice is not None and len(values) >= CERTAIN:
@@ -118,7 +115,7 @@ def _lower_end(
     values: np.ndarray, counts: np.ndarray, is_atom: bool, reach: float, step: float
 ) -> float | None:
     """Lower end, if its rows are at least half of those next to it: the lowest value of a grid or
-    an atom, else the roundest number just below it.
+    an atom, else the roundest number just below.
     """
     width = max(reach, step / 2)
     from_end = values - values[0]

@@ -36,12 +36,8 @@ def judge(
     """Score ``q`` by ``n`` fresh samples; keys as in docs/scores.md.
 
     ``target`` is ``p`` in the coordinates of the flows, up to a constant; ``units`` map them to the
-    user's, which have the D ``names``.
-
-    Returns:
-        Scores in nats and in the user's units. ``None`` are ``kl`` if log Z is unknown; the errors
-        of log Z and of moments if ``pareto_k`` is 0.7 or more; and ``widened_*``, by a widened
-        base, if the function fails there. ``n_lost`` counts samples where ``p`` is not finite.
+    user's, which have the D ``names``. Standard errors of log Z and of moments are ``None`` if
+    ``pareto_k`` is 0.7 or more.
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0

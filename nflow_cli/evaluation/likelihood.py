@@ -20,7 +20,7 @@ class Gain(Mean):
     """Mean of ``log q`` minus that of a baseline, paired by row.
 
     Attributes:
-        columns: Gain of each column; they sum to the mean.
+        columns: Gains that sum to the mean.
         n: Rows possible under both.
         n_impossible: Rows impossible under the baseline alone.
     """
@@ -37,7 +37,7 @@ class Likelihood(Mean):
         n: Number of rows.
         n_effective: Effective sample size ``(Σw)²/Σw²`` of the possible rows.
         n_impossible: Rows with ``log q = -inf``.
-        n_unknown: Unknown cells, left out.
+        n_unknown: Cells left out.
         gains: Over each baseline, by name.
     """
 

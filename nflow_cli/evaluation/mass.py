@@ -24,7 +24,7 @@ def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> t
 
     Returns:
         ``∫q``, and its error: the sum of remaining differences, a bound unless all points of a cell
-        miss its mass, and ``4/m`` for the mass beyond the outermost samples.
+        miss its mass, and ``4/m`` for the mass beyond the samples.
     """
     centre, basis = _coordinates(samples)
     corners, sides = cells(np.linalg.solve(basis, (samples - centre).T).T)

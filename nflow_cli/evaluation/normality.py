@@ -16,12 +16,8 @@ def normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
 
     ``sup |F_n - F|`` of each column of ``z`` ``(n, D)`` against N(0, 1), and of ``|z|^2`` against
     chi-square with D degrees of freedom, which detects dependence of normal columns. There is no
-    p-value: with enough rows any fit has one of 0. The :func:`band` is the distance by chance.
-
-    Returns:
-        Under ``normality``: ``worst_column``, its ``distance`` and ``band``; ``radius_distance``
-        and ``radius_band`` of ``|z|^2``; the number of finite rows ``n``, and of others, left out,
-        ``n_lost``. Without rows all but these are None.
+    p-value: with enough rows any fit has one of 0. The :func:`band` is the distance by chance. Keys
+    of ``normality`` as in docs/scores.md; without finite rows, but for their numbers, None.
     """
     finite = latents[np.isfinite(latents).all(axis=1)]
     n, dim = finite.shape

@@ -55,12 +55,10 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 
 
 def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, Any]:
-    """Likelihood scores of ``q`` on the test rows; keys as in docs/scores.md.
+    """Likelihood scores of ``q`` on the test rows, and normality of latents; keys as in
+    docs/scores.md.
 
-    Weighted means in nats per row with standard errors: ``log_likelihood``, that of the
-    :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian` and of the base, and the paired
-    ``gain`` over the former; ``-inf`` and NaN if a test row is impossible. Normality of latents,
-    scores of members.
+    Means are weighted, in nats per row; ``-inf`` and NaN if a test row is impossible.
     """
     test, weights = data.test, data.weights.test
     log_q = density.log_prob(test)

@@ -25,9 +25,8 @@ class Evaluation(NamedTuple):
     """Scores of a fit by its samples.
 
     Attributes:
-        scores: Those of :func:`~nflow_cli.evaluation.importance.score`; ``base_free_energy`` of the
-            base without flows, in nats, with its standard error; the target's ``log_z`` and
-            ``log_z_source``.
+        scores: Those of :func:`~nflow_cli.evaluation.importance.score`, of the base in
+            ``base_free_energy``, and the target's ``log_z``; keys as in docs/scores.md.
         first: The first chunk of samples.
     """
 

@@ -179,7 +179,7 @@ def has_unequal_weights(summary: Summary) -> bool:
 def errors_of_95(n: float | None) -> float:
     """Half width of a 95 % interval in standard errors, by effective sample size.
 
-    2 from ten rows on, or if unknown; infinite below 1.5.
+    2 from ten on, or if unknown; infinite below 1.5.
     """
     if n is None or n >= FEW_ROWS:
         return 2.0

@@ -16,20 +16,13 @@ from nflow_cli.flows.map import Map
 class Flow(keras.layers.Layer):
     """An invertible, differentiable map ``f`` of R^D with a cheap log-determinant.
 
-    If ``z ~ q0`` then ``x = f(z)`` has ``log q(x) = log q0(z) - log|det df/dz|``
-    (Rezende & Mohamed 2015, arXiv 1505.05770, eq. 5). All logarithms are in nats.
+    If ``z ~ q0`` then ``x = f(z)`` has ``log q(x) = log q0(z) - log|det df/dz|`` (Rezende & Mohamed
+    2015, arXiv 1505.05770, eq. 5). All logarithms are in nats.
 
-    ========================  ======================  =============================
-    method                    takes                   returns
-    ========================  ======================  =============================
-    ``forward_and_log_det``   ``z`` ``(..., D)``      ``f(z)``, ``log|det df/dz|``
-    ``inverse_and_log_det``   ``x`` ``(..., D)``      ``f^-1(x)``, ``log|det df^-1/dx|``
-    calling the layer         ``z`` ``(..., D)``      as ``forward_and_log_det``
-    ========================  ======================  =============================
-
-    A log-determinant has the shape ``(...)``. Each takes a ``context`` as well, on which the map
-    may depend. Weights are raw (free in R) and constrained where they are used, so that all values
-    give a bijection.
+    Points are ``(..., D)``, log-determinants ``(...)``. Calling the layer is
+    :meth:`forward_and_log_det`; each method takes a ``context`` as well, on which the map may
+    depend. Weights are raw (free in R) and constrained where they are used, so that all values give
+    a bijection.
 
     Attributes:
         dim: D, known once the layer is built.

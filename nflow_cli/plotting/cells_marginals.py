@@ -147,8 +147,8 @@ def edges_of(
 ) -> np.ndarray:
     """Edges of bins of the values in a frame, by the rule of Freedman & Diaconis.
 
-    The width is that of the smallest non-empty part. Bins of a grid hold a whole number of its
-    steps, and are centred on its values if that is one.
+    As wide as for the smallest non-empty part; on a grid whole steps, centred on its values if one
+    step wide.
     """
     low, high = np.log10(frame) if by_powers else frame
     values = np.concatenate(parts)

@@ -51,11 +51,8 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     """Pictures of a fit to a table of D columns: `corner`, or `density` where D = 1 and nothing is
     given; `normality`, `training`.
 
-    `evaluation` holds the arrays of :func:`nflow_cli.experiments.table.pictures.shapes_of`: test
-    `rows`, their `latents`, `samples` of q, and for `density` the exact `log_q` in nats. Values
-    that are not finite are left out and counted. `metrics` and `summary` are those of
-    :func:`~nflow_cli.plotting.table.points_figures`; `summary` also has `columns`, and `normality`
-    of :func:`~nflow_cli.evaluation.normality.normality`.
+    Arrays, rows of metrics and scores as in docs/scores.md, of other tables. Values that are not
+    finite are left out and counted.
     """
     first = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     first |= {"density": density_figure} if "axis_1" in evaluation else {}

@@ -63,7 +63,7 @@ def draw_density(
 ) -> AxesImage:
     """Draw a density (m, n) over the extent, divided by a scale; as 0 if all its mass is elsewhere.
 
-    `share` is the share of its mass within the extent, NaN if unknown.
+    `share` is that of its mass within the extent, NaN if unknown.
     """
     if share < SEEN:
         note(ax, "mass < 1% here", 0.6)

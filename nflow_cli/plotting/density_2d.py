@@ -37,11 +37,9 @@ DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
 
-    `evaluation` holds the arrays of ``shapes`` in :mod:`nflow_cli.experiments.density_2d`,
-    log-densities in nats, -inf where the density is 0; `target_samples` may be empty. `metrics` has
-    one row per logging interval: `update`, `loss` and `kl` (nats), `beta`. Scores in `summary` are
-    None where unknown. Where neither KL nor log Z is known, the target is scaled to mass 1 over the
-    grid and the training picture shows the free energy.
+    Arrays, rows of metrics and scores as in docs/scores.md, in the plane. Log-densities are -inf
+    where the density is 0; `target_samples` may be empty. Where neither KL nor log Z is known, the
+    target is scaled to mass 1 over the grid and the training picture shows the free energy.
     """
     with drawing():
         return {

@@ -52,15 +52,10 @@ BINARIZED = {
 def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
 
-    `evaluation` holds the arrays of ``shapes`` in :mod:`nflow_cli.experiments.images`:
-    `base_latents` z_0 and `latents` z_K of test images, in the latent units `latent_axes`, counted
-    from 0; `labels` 0-9, if any; images in [0, 1]; of `manifold` the image [i, j] is decoded at
-    (`manifold_axis`[j], `manifold_axis`[i]) of those units. With a flow prior, `prior_latents` are
-    draws of it, and the manifold is in the units of its base.
-
-    `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
-    image), `beta`, and `validation_negative_elbo` with a validation split. In `summary`, `prior`
-    (its flows) and `negative_log_likelihood` may be None.
+    Arrays, rows of metrics and scores as in docs/scores.md, of images: `latent_axes` counted from
+    0, labels 0-9, pixels in [0, 1]; of `manifold` the image [i, j] is decoded at
+    (`manifold_axis`[j], `manifold_axis`[i]). With a flow prior, the manifold is in the units of its
+    base.
     """
     with drawing():
         return {

@@ -25,11 +25,7 @@ LEAST = 1e-300  # of a part of the largest weight that is drawn
 def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a fit to a log-density: `corner`, `weights`, `training`.
 
-    `evaluation` holds the arrays of ``shapes`` in :mod:`nflow_cli.experiments.infer`: `samples` of
-    q, reference `rows` (exact samples or importance-resampled draws), and logarithms of the largest
-    weights relative to the maximum: the raw `tail` in order, and the fitted `smooth_tail`.
-    `metrics` is that of :func:`~nflow_cli.plotting.density_2d.fit2d_figures`; `has_exact_samples`
-    in `summary` is the kind of the rows.
+    Arrays, rows of metrics and scores as in docs/scores.md, of a log-density.
     """
     with drawing():
         return {

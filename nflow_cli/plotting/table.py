@@ -49,10 +49,8 @@ TYPICAL = 0.995  # of the window lies below what the colours are made for
 def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a 2-D fit to points: `density`, `deformation`, `training`, in the user's units.
 
-    `evaluation` holds the arrays of ``PLANE`` in :mod:`nflow_cli.experiments.table.pictures`,
-    log-densities in nats. `metrics` has one row per logging interval: `update`, and the negative
-    log-likelihoods `loss` and `validation_loss` in nats a point. Scores in `summary` are None where
-    not finite.
+    Arrays, rows of metrics and scores as in docs/scores.md, in the plane; losses are negative
+    log-likelihoods in nats a point, scores None where not finite.
     """
     with drawing():
         return {

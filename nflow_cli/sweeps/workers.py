@@ -117,7 +117,7 @@ class Pool:
     """Where the runs of a sweep are trained; valid inside its context.
 
     ``submit`` takes a request and returns the future of its outcome; ``interrupt`` is
-    :meth:`Workers.interrupt` on all machines; ``slots`` returns the number of concurrent runs.
+    :meth:`Workers.interrupt` on all machines; ``slots`` is the number of concurrent runs.
     """
 
     submit: Callable[[Mapping[str, Any]], Future[Outcome]]

@@ -23,13 +23,10 @@ from nflow_cli.training.trainer import ChunkTrainer
 class Checkpointer(keras.callbacks.Callback):
     """Saves checkpoints at intervals, at the end, and before training stops at a signal.
 
-    A checkpoint holds the weights, the optimizer's variables and, by the name of its class, the
-    state of every other callback that has one: ``state()`` returns a dictionary for JSON, or of
-    lists of arrays; ``restore(state)`` takes it back, or raises ``StateError``.
-
-    Args:
-        steps: Updates of the whole training.
-        callbacks: The others; those with a state are of different classes (``ValueError``).
+    A checkpoint holds the weights, the optimizer's variables and, by the name of its class
+    (``ValueError`` for two of one), the state of each of the other ``callbacks`` that has one:
+    ``state()`` returns a dictionary for JSON, or of lists of arrays; ``restore(state)`` takes it
+    back, or raises ``StateError``.
     """
 
     def __init__(self, store: Checkpoints, config: Config, steps: int, callbacks: list[Any]):

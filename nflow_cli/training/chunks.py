@@ -134,7 +134,6 @@ class PointChunks(DrawnChunks):
         seeds: One a member.
         steps: Updates of all chunks.
         chunk: Updates per chunk.
-        batch_size: Points per update.
         weights: ``(n,)``, proportional to the probabilities of a draw; ``None``: equal.
     """
 

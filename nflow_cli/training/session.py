@@ -26,8 +26,7 @@ class Session:
     Args:
         steps: Updates of the whole training.
         directory: Of rows and checkpoints; a training begun there is resumed.
-        log: It and its clock are called before all other callbacks.
-        callbacks: Further ones.
+        log: It and its clock are called before the other ``callbacks``.
         parts: Further objects with ``state()`` and ``restore(state)`` to save.
     """
 

@@ -37,9 +37,7 @@ class ChunkTrainer(keras.Model):
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """The ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
 
-        Args:
-            batch: One item of the chunk.
-            update: Number of updates made before.
+        ``batch`` is one item of the chunk, ``update`` the number of updates before.
         """
         raise NotImplementedError
 
@@ -317,12 +315,8 @@ class Clock(keras.callbacks.Callback):
 class MetricsLog(keras.callbacks.Callback):
     """Rows of ``metrics.csv``, also of a training that is no longer finite.
 
-    A row holds the means over the updates since the last row, and the learning rate and gradient
-    norm of the last update.
-
-    Args:
-        clock: Must come before this callback.
-        chunks_per_row: Chunks that a row averages.
+    A row holds the means over the updates of ``chunks_per_row`` chunks, and the learning rate and
+    gradient norm of the last update. ``clock`` must come before this callback.
     """
 
     def __init__(self, clock: Clock, chunks_per_row: int = 1):

@@ -18,12 +18,13 @@ class ValidationLog(MetricsLog):
 
     Members trained side by side each keep their weights of the lowest validation loss, for
     :meth:`take_best`; a row has the loss of each and their mean. Where the objective is annealed,
-    nothing counts before ``beta`` is 1. Without ``validate`` it is a plain log.
+    nothing counts before ``beta`` is 1.
 
     Args:
         clock: Must come before this callback.
         chunks_per_row: Chunks that a row averages.
-        validate: Returns the validation loss in nats: a number, or one a member.
+        validate: Returns the validation loss in nats: a number, or one a member; ``None``: a plain
+            log.
         stopping: Training ends where no loss has fallen by ``min_delta`` nats in ``patience``
             updates; ``None``: it goes on to its last update.
         from_start: The initial weights may be the best: they have a row.

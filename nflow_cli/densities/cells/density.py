@@ -1,10 +1,10 @@
-"""The density of a row, as a product over its cells: NumPy, float64.
+"""Density of a row, as a product over its cells: NumPy, float64.
 
     log q(row | given) = Σ_j log P(cell_j | given, the cells before it)
 
 A number of a continuous column has a density, in 1/unit; every other cell a mass. Each network is
-mixed with the marginal of the column, ``w_j network + (1 - w_j) marginal``. An ensemble is a
-mixture of such products.
+mixed with the column's marginal, ``w_j network + (1 - w_j) marginal``. An ensemble is a mixture of
+such products.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +30,8 @@ FEWEST, MOST, PARAMETERS = 256, 16_384, 2**20
 
 
 class Member(NamedTuple):
-    """A network of an ensemble: masked weights in float64, its mixing weights ``(D,)`` against the
-    marginals, bank by bank, and its weight in the mixture of members.
+    """Network of an ensemble: masked weights in float64, mixing weights ``(D,)`` against the
+    marginals, bank by bank, and its own in the mixture of members.
     """
 
     weights: network.Weights

@@ -20,8 +20,8 @@ class Outcomes(NamedTuple):
         number: First outcome that is a number, whose value has a mixture; ``None``: none.
         summed: Number of first outcomes that are also values on the grid: masses are added.
         has_ends: Some intervals are one-sided.
-        has_new: The last is new: no training row has it, and a network does not learn it.
-        lattices: R: outcomes ``number`` to ``number + R - 1``, added where a value is on several.
+        has_new: The last is new: no training row has it, and no network learns it.
+        lattices: R numbers, from ``number`` on, added where a value is on several lattices.
     """
 
     count: int

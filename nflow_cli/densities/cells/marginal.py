@@ -25,7 +25,7 @@ class Support:
         new: A level that no training row has.
         floor: Least scale of a normal, in column units.
         widest: Scale of the broad normal; ``None``: five times the range.
-        lattices: R: outcomes ``number`` to ``number + R - 1`` are numbers.
+        lattices: R, the number of outcomes that are numbers.
     """
 
     count: int
@@ -68,7 +68,7 @@ class Marginal:
         """Log-probabilities in nats ``(n, 1 + R)`` of the outcomes that cells may have.
 
         First that of the code, unless it is a number; then a number on each lattice of the value.
-        Their sum is the probability of a cell on a grid, 0 for code -1. ``intervals`` are middles
+        They sum to the probability of a cell on a grid, 0 for code -1. ``intervals`` are middles
         and half widths ``(n,)`` by lattice.
         """
         number, lattices = self.number or 0, len(intervals)
