@@ -59,7 +59,7 @@ def command(path):
     "table",
     [pytest.param(COLUMNS, id="mapping", marks=pytest.mark.slow), Frame(COLUMNS)],
 )
-def test_rows_in_python_are_fitted_as_those_of_a_file(command, tmp_path, table):
+def test_rows_in_python_are_fitted_as_those_of_a_file(command, path, tmp_path, table):
     run = tmp_path / "run"
     with without_pictures():
         q = nflow_cli.fit(table, bounds=BOUNDS, flow=NARROW, k=2, steps=60, seed=4, output=run)
@@ -69,7 +69,7 @@ def test_rows_in_python_are_fitted_as_those_of_a_file(command, tmp_path, table):
     assert q.columns == ["a", "b", "price"]
     np.testing.assert_array_equal(q.log_prob(X), nflow_cli.load(command).log_prob(X))
     shuffled = {"more": X[:, 0], **{name: COLUMNS[name] for name in ("price", "b", "a")}}
-    for frame in (shuffled, Frame(shuffled)):
+    for frame in (shuffled, Frame(shuffled), path, str(path)):
         np.testing.assert_array_equal(q.log_prob(frame), q.log_prob(X))
         np.testing.assert_array_equal(q.latent(frame), q.latent(X))
     drawn = q.sample_table(50, seed=1)

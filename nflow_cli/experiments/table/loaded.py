@@ -1,6 +1,7 @@
 """The common base of loaded densities of table rows."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,9 @@ import numpy as np
 from nflow_cli.arguments import room_for
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import is_table, table_of
+from nflow_cli.data.table_files import is_table, open_table, table_of
 from nflow_cli.data.tables import TableFile, shown
-from nflow_cli.errors import DataError
+from nflow_cli.errors import DataError, one_line
 from nflow_cli.experiments.trained_run import TrainedRun
 
 
@@ -18,7 +19,7 @@ class TableRun(TrainedRun):
     """A trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
 
     Methods take arrays ``(n, C)`` in the order of ``columns``, or tables that contain these
-    columns: a DataFrame of any library, or a mapping of arrays.
+    columns: a DataFrame of any library, a mapping of arrays, or the path of a file.
 
     ``batches`` draws ``n`` rows by a seed at each of conditions ``(m, G)``, and yields the number
     of rows before, rows ``(l, C)``, and ``log q`` ``(l,)`` in nats.
@@ -43,14 +44,23 @@ class TableRun(TrainedRun):
         return row_names(self.config.data.kinds or {}, self.config.data.given).given
 
     def rows(self, table: Any) -> np.ndarray:
-        """Return a table or an array of rows as rows ``(n, C)``."""
-        if is_table(table):
-            return self.rows_of(table_of(table))
-        rows = np.asarray(table, np.float64)
+        """Return a table, the path of one, or an array of rows as rows ``(n, C)``."""
+        if (rows := self.rows_of_table(table)) is not None:
+            return rows
+        try:
+            rows = np.asarray(table, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"expected a table, or rows of numbers: {one_line(error)}") from None
         if rows.ndim != 2 or rows.shape[1] != len(self.columns):
             expected = f"(n, {len(self.columns)}): {', '.join(map(shown, self.columns[:10]))}"
             raise DataError(f"expected rows {expected}, received shape {rows.shape}")
         return rows
+
+    def rows_of_table(self, table: Any) -> np.ndarray | None:
+        """Return the rows ``(n, C)`` of a table or of the path of one; ``None`` of an array."""
+        if isinstance(table, str | Path):
+            return self.rows_of(open_table(table))
+        return self.rows_of(table_of(table)) if is_table(table) else None
 
     def rows_of(self, table: TableFile) -> np.ndarray:
         """Return the rows ``(n, C)`` of a table."""

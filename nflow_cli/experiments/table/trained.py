@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.data.table_files import is_table, table_of
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.units import ColumnUnits, Units
 from nflow_cli.densities.pushforward import FlowDensity
@@ -52,4 +51,5 @@ class TrainedTable(TableRun, FlowDensity):
         return at
 
     def _points(self, x: Any) -> np.ndarray:
-        return self.rows_of(table_of(x)) if is_table(x) else super()._points(x)
+        rows = self.rows_of_table(x)
+        return super()._points(x) if rows is None else rows
