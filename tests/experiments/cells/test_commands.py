@@ -64,7 +64,7 @@ def test_draws_are_written_as_the_table_is(invoke, run, density):
     assert any(not row["price"] for row in rows) and any(row["wage"] == "0" for row in rows)
     log_q = [float(row["log_q"]) for row in rows]
     assert np.isfinite(log_q).all()
-    np.testing.assert_allclose(density.log_prob(density.rows_of(open_table("d.csv"))), log_q)
+    np.testing.assert_allclose(density.log_prob("d.csv"), log_q)
 
 
 def test_a_seed_fixes_draws_in_each_format(invoke, run, density):
@@ -97,7 +97,7 @@ def test_rows_of_a_table_are_scored_in_their_order(invoke, run, density):
     assert [{key: row[key] for key in table[0]} for row in scored] == table
     assert list(scored[0])[-2:] == ["log_q", "log_q_spread"]
     log_q = np.array([float(row["log_q"]) for row in scored])
-    np.testing.assert_allclose(log_q, density.log_prob(density.rows_of(open_table(TABLE))))
+    np.testing.assert_allclose(log_q, density.log_prob(TABLE))
     scores = json.loads(succeed(invoke, "evaluate", run, "--data", TABLE, "--json"))
     assert scores["log_likelihood"] == pytest.approx(log_q.mean())
     tests = [q for q, row in zip(log_q, table) if row["part"] == "test"]
@@ -112,7 +112,7 @@ def test_cells_that_do_not_count_as_others_are_counted(invoke, tmp_path, run, de
     scores = json.loads(succeed(invoke, "evaluate", run, "--data", "new.csv", "--json"))
     assert (scores["n"], scores["n_impossible"]) == (7, 1)
     assert (scores["n_unknown"], scores["n_new_levels"]) == (3, 1)
-    log_q = density.log_prob(density.rows_of(open_table(tmp_path / "new.csv")))
+    log_q = density.log_prob(tmp_path / "new.csv")
     assert log_q[2] == -np.inf and np.isfinite(np.delete(log_q, 2)).all()
     assert log_q[6] < log_q[0] and log_q[1] < log_q[0]
 
