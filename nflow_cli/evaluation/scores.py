@@ -31,9 +31,9 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 
     Returns:
         ``log_likelihood``: the mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``:
-            the mean where ``q > 0``, with its standard error (``None`` below 1.5 effective points)
-            and effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them
-            with ``q = 0``; ``n_missing`` with a NaN.
+        the mean where ``q > 0``, with its standard error (``None`` below 1.5 effective points) and
+        effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them with
+        ``q = 0``; ``n_missing`` with a NaN.
     """
     log_q, known = log_q.astype(np.float64), ~np.isnan(log_q)
     counts = known if weights is None else known & (weights > 0)
@@ -55,12 +55,10 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 
 
 def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, Any]:
-    """Likelihood scores of ``q`` on the test rows; keys as in docs/scores.md.
+    """Likelihood scores of ``q`` on the test rows, and normality of latents; keys as in
+    docs/scores.md.
 
-    Weighted means in nats per row with standard errors: ``log_likelihood``, that of the
-    :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian` and of the base, and the paired
-    ``gain`` over the former; ``-inf`` and NaN if a test row is impossible. Normality of latents,
-    and scores of members.
+    Means are weighted, in nats per row; ``-inf`` and NaN if a test row is impossible.
     """
     test, weights = data.test, data.weights.test
     log_q = density.log_prob(test)
@@ -80,7 +78,7 @@ def table_scores(density: FlowDensity, data: Dataset, seed: int) -> dict[str, An
 
 
 def representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> np.ndarray:
-    """Rows of equal weight: resampled to the effective sample size if they have weights."""
+    """Rows of equal weight: resampled to the effective sample size if weighted."""
     if weights is None:
         return rows
     n = max(1, int(effective(weights)))
@@ -89,9 +87,7 @@ def representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> n
 
 
 def log_q_of_rows(density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
-    """``test_log_q`` ``(n,)`` in nats of each test row, and ``test_weights`` if unequal, for paired
-    comparisons.
-    """
+    """``test_log_q`` ``(n,)`` in nats, and ``test_weights`` if unequal, for paired comparisons."""
     arrays = {"test_log_q": density.log_prob(data.test).astype(np.float64)}
     return arrays if data.weights.test is None else {**arrays, "test_weights": data.weights.test}
 
