@@ -15,7 +15,7 @@ MAX_SEED = 2**32 - 1  # of a run, a stream or a layer: Keras takes no larger one
 def whole_number(
     name: str, value: Any, most: int | None = None, error: type[NflowError] = ConfigError
 ) -> int:
-    """Return a non-negative whole number of Python or NumPy; truth values are refused."""
+    """Non-negative whole number of Python or NumPy; truth values are refused."""
     expected = f"a whole number, 0 or more{'' if most is None else f', at most {most}'}"
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)
@@ -28,7 +28,7 @@ def whole_number(
 
 
 def room_for(n: Any, row: tuple[int, ...], dtype: Any, times: int = 1) -> "np.ndarray":
-    """Return an uninitialised array for ``n`` × ``times`` rows of a shape."""
+    """Uninitialised array for ``n`` × ``times`` rows of a shape."""
     import numpy as np
 
     shape = (whole_number("n", n, error=DataError) * times, *row)

@@ -37,19 +37,18 @@ _POWERS = {
 
 
 def dtype_of(x: Any) -> np.dtype:
-    """Return the NumPy dtype of an array or a tensor of any backend."""
+    """NumPy dtype of an array or a tensor of any backend."""
     return np.dtype(getattr(x.dtype, "name", str(x.dtype).removeprefix("torch.")))
 
 
 def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: Any) -> Any:
-    """Return an elementwise function of inputs of one shape, with a custom gradient.
+    """Elementwise function of inputs of one shape, with a custom gradient.
 
     Args:
-        function: Returns the value, and a function from its gradient to that of each input.
-            The value may have a leading axis, of several results.
+        function: Returns the value, which may have a leading axis of several results, and a
+            function from its gradient to that of each input.
         xp: The array namespace.
-        *inputs: The arguments of ``function``. Tensors are flattened: XLA on CPUs works along
-            the last axis, which may be short.
+        *inputs: Tensors are flattened: XLA on CPUs works along the last axis, which may be short.
     """
     if xp is np:
         return function(*inputs)[0]
@@ -71,20 +70,20 @@ def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: An
 
 @np.errstate(divide="ignore", under="ignore")
 def logsumexp(x: Any, axis: int, xp: Any) -> Any:
-    """Return ``log Σ exp(x)`` along an axis; ``-inf`` where all of ``x`` are."""
+    """``log Σ exp(x)`` along an axis; ``-inf`` where all of ``x`` are."""
     peak = _peak(x, axis, xp)
     return xp.squeeze(peak, axis) + xp.log(xp.sum(xp.exp(x - peak), axis=axis))
 
 
 @np.errstate(under="ignore")
 def log_softmax(x: Any, axis: int, xp: Any) -> Any:
-    """Return ``x - log Σ exp(x)``, the sum along an axis."""
+    """``x - log Σ exp(x)``, the sum along an axis."""
     moved = x - _peak(x, axis, xp)
     return moved - xp.log(xp.sum(xp.exp(moved), axis=axis, keepdims=True))
 
 
 def _peak(x: Any, axis: int, xp: Any) -> Any:
-    """Return the maximum along an axis, 0 if it is -inf, without a gradient."""
+    """Maximum, 0 if it is -inf, without a gradient."""
     peak = xp.max(x, axis=axis, keepdims=True)
     peak = xp.where(peak == -math.inf, 0.0, peak)
     return peak if xp is np else xp.stop_gradient(peak)
@@ -92,24 +91,24 @@ def _peak(x: Any, axis: int, xp: Any) -> Any:
 
 @np.errstate(under="ignore")
 def silu(x: Any, xp: Any) -> Any:
-    """Return ``x / (1 + exp(-x))``."""
+    """``x / (1 + exp(-x))``."""
     small = xp.exp(-xp.abs(x))
     return x * xp.where(x < 0, small, 1.0) / (1 + small)
 
 
 @np.errstate(divide="ignore", under="ignore")
 def log1mexp(x: Any, xp: Any) -> Any:
-    """Return ``log(1 - exp(x))`` of ``x < 0``; ``-inf`` at 0."""
+    """``log(1 - exp(x))`` of ``x < 0``; ``-inf`` at 0."""
     small = x > -LOG_2  # expm1 is accurate on this side, log1p on the other
     near, far = xp.where(small, x, -LOG_2), xp.where(small, -LOG_2, x)
     return xp.where(small, xp.log(-xp.expm1(near)), xp.log1p(-xp.exp(far)))
 
 
 def scaled_tail(x: Any) -> Any:
-    """Return ``Φ(-x) exp(x²/2)`` for ``x >= 0``, of any array, by arithmetic alone.
+    """``Φ(-x) exp(x²/2)`` for ``x >= 0``, of any array, by arithmetic alone.
 
-    Φ is the standard normal distribution function. The relative error is 7e-16 in float64 and
-    3e-7 in float32, at any ``x``.
+    Φ is the standard normal distribution function. The relative error is 7e-16 in float64 and 3e-7
+    in float32, at any ``x``.
     """
     part = 1 / (x + _SHIFT)
     y = 1 - 2 * _SHIFT * part
@@ -123,7 +122,7 @@ def scaled_tail(x: Any) -> Any:
 
 @np.errstate(divide="ignore", under="ignore")
 def log_ndtr(x: Any, xp: Any) -> Any:
-    """Return ``log Φ(x)``, the logarithm of the standard normal distribution function.
+    """``log Φ(x)``, Φ the standard normal distribution function.
 
     Accurate to rounding in both tails; its derivative is ``φ(x) / Φ(x)``.
     """
@@ -143,7 +142,7 @@ def log_ndtr(x: Any, xp: Any) -> Any:
 
 @np.errstate(divide="ignore", under="ignore")
 def log_tails(x: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
-    """Return ``log Φ(x)``, ``log Φ(-x)``, and the logarithm of each one's slope.
+    """``log Φ(x)``, ``log Φ(-x)``, and the logarithms of their slopes.
 
     The slopes are ``φ(x) / Φ(x)`` and ``φ(x) / Φ(-x)``: inverse Mills ratios.
     """
@@ -169,7 +168,7 @@ def log_tails(x: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def _tails(x: Any, xp: Any) -> tuple[Any, ...]:
-    """Return ``log Φ(-|x|)``, ``log Φ(|x|)``, the logarithm of the scaled tail, and ``x²/2``."""
+    """``log Φ(-|x|)``, ``log Φ(|x|)``, the logarithm of the scaled tail, and ``x²/2``."""
     tail, half_square = scaled_tail(xp.abs(x)), x * x / 2
     log_tail, far = xp.log(tail), xp.log1p(-tail * xp.exp(-half_square))
     return log_tail - half_square, far, log_tail, half_square
@@ -177,7 +176,7 @@ def _tails(x: Any, xp: Any) -> tuple[Any, ...]:
 
 @np.errstate(under="ignore")
 def ndtri_exp(log_p: Any, xp: Any) -> Any:
-    """Return ``Φ⁻¹(exp(log_p))`` for ``log_p <= 0``: the inverse of :func:`log_ndtr`.
+    """``Φ⁻¹(exp(log_p))`` for ``log_p <= 0``: the inverse of :func:`log_ndtr`.
 
     ``log_p`` near 0 has few digits of ``1 - p``: above the median use ``-ndtri_exp(log(1 - p))``.
     """
@@ -194,7 +193,7 @@ def ndtri_exp(log_p: Any, xp: Any) -> Any:
 
 @np.errstate(divide="ignore", under="ignore")
 def ndtri(p: Any, xp: Any) -> Any:
-    """Return ``Φ⁻¹(p)`` of ``0 <= p <= 1``: infinite at both ends."""
+    """``Φ⁻¹(p)`` of ``0 <= p <= 1``: infinite at both ends."""
     low = p < 0.5
     log_tail = xp.where(low, xp.log(xp.where(low, p, 0.5)), xp.log1p(-xp.where(low, 0.5, p)))
     x = ndtri_exp(log_tail, xp)
@@ -203,7 +202,7 @@ def ndtri(p: Any, xp: Any) -> Any:
 
 @np.errstate(over="ignore", invalid="ignore")
 def _upper_quantile(log_q: Any, xp: Any) -> Any:
-    """Return ``x >= 0`` with ``log Φ(-x) = log_q <= log 1/2``.
+    """``x >= 0`` with ``log Φ(-x) = log_q <= log 1/2``.
 
     A rational approximation (Abramowitz & Stegun, *Handbook*, 1964, 26.2.23) of error 4.5e-4, then
     two steps of Halley's method, which triple the number of digits; one in float32.

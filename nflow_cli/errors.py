@@ -4,20 +4,20 @@ from nflow_cli.text import printable
 
 
 class NflowError(Exception):
-    """Base of all errors that a user can cause; the command line prints one line."""
+    """Base of all errors that a user can cause."""
 
 
 def one_line(error: object) -> str:
-    """Return a message as one line; of an empty one its type."""
+    """Message as one line; of an empty one its type."""
     return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 class ConfigError(NflowError):
-    """A preset, an override or a value in them is invalid."""
+    """Invalid preset, override or value."""
 
 
 class RunDirectoryError(NflowError):
-    """A run directory is missing, damaged, or not writable."""
+    """Missing, damaged or unwritable run directory."""
 
 
 class BusyError(RunDirectoryError):
@@ -29,19 +29,19 @@ class TakenError(BusyError):
 
 
 class DeviceError(NflowError):
-    """There is no such device."""
+    """No such device."""
 
 
 class TargetError(NflowError):
-    """A target density is improper, or lacks a requested property."""
+    """Improper target density, or one that lacks a requested property."""
 
 
 class DivergenceError(NflowError):
-    """The loss became infinite or NaN."""
+    """Infinite or NaN loss."""
 
 
 class DataError(NflowError):
-    """A data set is missing, damaged, or invalid."""
+    """Missing, damaged or invalid data."""
 
 
 class Interrupted(BaseException):

@@ -28,20 +28,20 @@ _NARROW = 1 / 16  # half width times the slope of the log-density: error of the 
 
 
 def log_density(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
-    """Return ``log f(x)``."""
+    """``log f(x)``."""
     z = (xp.expand_dims(x, axis) - means) / scales
     return logsumexp(log_weights - xp.log(SQRT_2PI * scales) - z * z / 2, axis, xp)
 
 
 def log_cdf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
-    """Return ``log F(x)``, the log-mass below ``x``, accurate to rounding in the lower tail."""
+    """``log F(x)``, the log-mass below ``x``, accurate to rounding in the lower tail."""
     return logsumexp(
         log_weights + log_ndtr((xp.expand_dims(x, axis) - means) / scales, xp), axis, xp
     )
 
 
 def log_sf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
-    """Return ``log(1 - F(x))``, the log-mass above, accurate to rounding in the upper tail."""
+    """``log(1 - F(x))``, the log-mass above, accurate to rounding in the upper tail."""
     return logsumexp(
         log_weights + log_ndtr((means - xp.expand_dims(x, axis)) / scales, xp), axis, xp
     )
@@ -56,17 +56,17 @@ def log_interval_mass(
     xp: Any,
     axis: int = -1,
 ) -> Any:
-    """Return ``log(F(centre + half) - F(centre - half))``, accurate for any ``half > 0``.
+    """``log(F(centre + half) - F(centre - half))``, accurate for any ``half > 0``.
 
-    A difference of the ends of a small interval has no digits, hence ``centre`` and ``half``. For
-    an interval without an end use :func:`log_cdf` or :func:`log_sf`.
+    A difference of the ends of a small interval has no digits, hence ``centre`` and ``half``.
+    Without an end: :func:`log_cdf`, :func:`log_sf`.
     """
     c, h = (xp.expand_dims(centre, axis) - means) / scales, xp.expand_dims(half, axis) / scales
     return logsumexp(log_weights + log_normal_mass(c, h, xp), axis, xp)
 
 
 def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
-    r"""Return ``log(Φ(c + h) - Φ(c - h))`` for ``h > 0``, arrays of one shape.
+    r"""``log(Φ(c + h) - Φ(c - h))`` for ``h > 0``, arrays of one shape.
 
     Where ``side`` is 1 it is ``log(1 - Φ(c))``, the mass above ``c``, and where it is -1
     ``log Φ(c)``; ``h`` is any positive number there. ``side`` broadcasts, and has no gradient.
@@ -102,7 +102,7 @@ def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
         value = xp.log(scaled) - start
 
         def gradient(upstream: Any) -> tuple[Any, ...]:
-            """Return that of ``φ(a) - φ(b)``, signed, and ``φ(a) + φ(b)``, over the mass."""
+            """``φ(a) - φ(b)``, signed, and ``φ(a) + φ(b)``, over the mass."""
             bend = shift - clipped * clipped / 2
             at_near = upstream * xp.where(narrow, xp.exp(bend), peak) / (SQRT_2PI * scaled)
             slopes = sign * at_near * fall, at_near * (2 + fall)
@@ -116,7 +116,7 @@ def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
 
 
 def _mean_of_cosh(w: Any, v: Any) -> Any:
-    """Return the mean of ``cosh(√w t) exp(-v t²/2)`` over ``0 < t < 1``, to third order."""
+    """Mean of ``cosh(√w t) exp(-v t²/2)`` over ``0 < t < 1``, to third order."""
     no_v = 1 + w * (1 / 6 + w * (1 / 120 + w / 5040))
     one_v = -1 / 6 + w * (-1 / 20 - w / 336)
     return no_v + v * (one_v + v * (1 / 40 + w / 112 - v / 336))
@@ -125,7 +125,7 @@ def _mean_of_cosh(w: Any, v: Any) -> Any:
 def normal_score(
     x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1
 ) -> tuple[Any, Any]:
-    """Return ``z = Φ⁻¹(F(x))`` and ``log dz/dx``, accurate to rounding in both tails.
+    """``z = Φ⁻¹(F(x))`` and ``log dz/dx``, accurate to rounding in both tails.
 
     If ``x`` is drawn from the mixture, ``z`` is N(0, 1).
     """
@@ -144,7 +144,7 @@ def normal_score(
 def from_normal_score(
     z: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1
 ) -> Any:
-    """Return ``x = F⁻¹(Φ(z))``, the inverse of :func:`normal_score`, without a gradient.
+    """``x = F⁻¹(Φ(z))``, the inverse of :func:`normal_score`, without a gradient.
 
     Newton's method, with bisection where a step leaves the bracket of the root or is slow.
     """
@@ -179,5 +179,5 @@ def from_normal_score(
 
 
 def quantile(p: Any, log_weights: Any, means: Any, scales: Any) -> Any:
-    """Return ``F⁻¹(p)`` of NumPy arrays, ``0 <= p <= 1``: infinite at both ends."""
+    """``F⁻¹(p)`` of NumPy arrays, ``0 <= p <= 1``: infinite at both ends."""
     return from_normal_score(ndtri(p, np), log_weights, means, scales, np)

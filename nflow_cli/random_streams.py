@@ -8,13 +8,10 @@ from nflow_cli.arguments import MAX_SEED, whole_number
 
 
 def stream(seed: int, purpose: str, step: int = 0) -> np.random.Generator:
-    """Return the random generator of one step of one purpose.
+    """Random generator of one step of one purpose.
 
     Counter-based (Philox): a stream depends on its three keys alone, so any step can be drawn
-    again, in any order, and purposes never overlap.
-
-    Raises:
-        ConfigError: If ``seed`` is no whole number from 0 to 2³² - 1.
+    again, in any order, and purposes never overlap. ``seed`` is from 0 to 2³² - 1.
     """
     key = [whole_number("seed", seed, MAX_SEED), zlib.crc32(purpose.encode())]
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, step]))
@@ -25,8 +22,8 @@ def shifted_lattice(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndar
 
     Point i of a set is ``u + i α mod 1``, one uniform ``u`` a set, with ``α = (1/n, φ⁻¹, φ⁻², …)``
     and ``φ^D = φ + 1``, for D = 2 the golden ratio (Roberts 2018). So each point is uniform and a
-    mean over a set unbiased; for smooth functions of few coordinates its error falls nearly as
-    1/n, not as the 1/√n of independent points (Cranley & Patterson 1976).
+    mean over a set unbiased; for smooth functions of few coordinates its error falls nearly as 1/n,
+    not as the 1/√n of independent points (Cranley & Patterson 1976).
     """
     *leading, dim, n = shape
     phi = 2.0

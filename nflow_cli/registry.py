@@ -120,7 +120,7 @@ NATURAL_TARGETS = {"planar": "multimodal", "radial": "gaussian-from-uniform"}
 
 
 def flow_hint(name: str) -> str:
-    """Return a hint for an unknown flow: its name here, or the :func:`nearest` one."""
+    """Hint for an unknown flow: its name here, or the :func:`nearest` one."""
     usual = USUAL_NAMES.get(name.casefold())
     return f" ({name} is {usual!r} here)" if usual else nearest(name, list(FLOWS))
 
@@ -132,17 +132,12 @@ def resolve(place: str) -> Any:
 
 
 def make(places: Mapping[str, str], spec: Any) -> Any:
-    """Return the object that a part of a config specifies, such as its target.
-
-    Args:
-        places: ``module:class`` by name.
-        spec: Its ``name``, and the arguments of the class.
-    """
+    """Object of a config's part: its ``name``, and the arguments of the class."""
     return resolve(places[spec.name])(**spec.model_dump(exclude={"name"}, exclude_none=True))
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, or ""."""
+    """`` (did you mean 'x'?)`` for the known name nearest to ``name``, or ""."""
     names = {other.casefold(): other for other in known}
     close = difflib.get_close_matches(str(name).casefold(), names, n=1, cutoff=0.6)
     return f" (did you mean {names[close[0]]!r}?)" if close else ""

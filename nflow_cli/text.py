@@ -1,4 +1,4 @@
-"""Untrusted text made safe to print or paste into a shell. Imports nothing heavy."""
+"""Untrusted text made safe to print or paste into a shell (light imports)."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _UNSHOWN = re.compile(
 
 
 def printable(text: object) -> str:
-    """Return a text as one line, with control characters escaped."""
+    """Text as one line, with control characters escaped."""
     return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
@@ -24,12 +24,12 @@ def to_stderr(line: str) -> None:
 
 
 def command_line(words: Iterable[str]) -> str:
-    """Return a command as one printable line that bash parses into these words, byte by byte."""
+    """Words as one printable line that bash parses into them, byte by byte."""
     return " ".join(map(_quoted, words))
 
 
 def _quoted(word: str) -> str:
-    """Quote a word; one that is not printable in ANSI-C style, which escapes its bytes."""
+    """One that is not printable is in ANSI-C style, which escapes its bytes."""
     if not _UNSHOWN.search(word):
         return shlex.quote(word)
     text = re.sub(r"[\\']", r"\\\g<0>", word)

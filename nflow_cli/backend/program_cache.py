@@ -1,9 +1,9 @@
 """Cache of XLA's compiled programs, in a private folder of the user.
 
-TensorFlow can keep compiled programs in a folder, one file each, and uses one whose instructions
-are equal in full. Here each file is verified: its SHA-256 is in its name. Each process works in a
-folder of its own, into which the intact files are linked at the start, so that it reads nothing
-that another is writing; at its end, what it compiled is added to the cache.
+TensorFlow keeps compiled programs in a folder, one file each, and uses one whose instructions are
+equal in full. Here a file's SHA-256 is in its name, and verified. Each process works in a folder of
+its own with links to the intact files, so it reads nothing that another is writing; at its end its
+new programs join the cache.
 
 The environment variable ``NFLOW_CACHE`` sets another folder, or ``off``.
 """
@@ -37,8 +37,7 @@ MAX_AGE = 24 * 3600  # seconds until the folder of a process is taken for abando
 def enabled(threads: int = 0) -> Iterator[None]:
     """Enable the cache where TensorFlow reads its flags within this context.
 
-    Args:
-        threads: Of an operation, on which the code depends; 0: the number of cores.
+    ``threads`` of an operation, on which the code depends; 0: the number of cores.
     """
     flags, folder = os.environ.get(FLAGS), None
     if DIRECTORY not in (flags or ""):  # else the user has set it
@@ -55,11 +54,6 @@ def enabled(threads: int = 0) -> Iterator[None]:
 
 
 def _home() -> Path:
-    """Return the folder of the cache.
-
-    Raises:
-        OSError: The cache is off.
-    """
     chosen = os.environ.get(VARIABLE, "")
     if chosen == "off":
         raise OSError
@@ -68,7 +62,7 @@ def _home() -> Path:
 
 
 def _key(threads: int) -> str:
-    """Return a name for all that the code depends on: TensorFlow, processor, cores, flags."""
+    """Name of all that the code depends on: TensorFlow, processor, cores, flags."""
     package = importlib.util.find_spec("tensorflow")
     origin = package.origin if package else None
     facts = [origin, *(os.stat(origin)[6:9] if origin else ()), threads, os.cpu_count()]
@@ -79,7 +73,6 @@ def _key(threads: int) -> str:
 
 
 def _processor() -> list[str]:
-    """Return the model and features of the first core, by Linux."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             first = file.read(16_384).split("\n\n")[0]
@@ -90,7 +83,7 @@ def _processor() -> list[str]:
 
 
 def _open(folder: Path) -> Path | None:
-    """Return a private folder of this process with links to the intact programs of ``folder``.
+    """Private folder of this process with links to the intact programs of ``folder``.
 
     ``None`` where ``folder`` is not private, or its path has a space, which would end the flag.
     """
@@ -111,7 +104,6 @@ def _open(folder: Path) -> Path | None:
 
 
 def _is_private(folder: Path) -> bool:
-    """Return whether a folder is owned by the user, no link, and closed to others."""
     status = folder.lstat()
     return (
         folder.is_dir()
@@ -135,7 +127,6 @@ def _digest(path: Path) -> str:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove folders of killed processes, and the oldest programs beyond ``MAX_BYTES``."""
     for path in folder.glob(f"{PRIVATE}*"):
         if time.time() - path.lstat().st_mtime > MAX_AGE:
             shutil.rmtree(path, ignore_errors=True)
@@ -148,7 +139,6 @@ def _tidy(folder: Path) -> None:
 
 
 def _close(private: Path, process: int) -> None:
-    """Move newly compiled programs to the cache, and remove the folder of the process."""
     if os.getpid() != process:  # a fork
         return
     with contextlib.suppress(OSError):

@@ -28,7 +28,7 @@ M_TOP_PAD, HEAP_PAD = -2, 16 << 20  # from glibc's malloc.h; bytes of address sp
 
 
 def cores() -> int:
-    """Return the number of cores available to this process."""
+    """Cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -36,12 +36,12 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """The device that TensorFlow computes on: an option of the command, never of a config.
+    """Device of TensorFlow: an option of the command, never of a config.
 
     Attributes:
         device: ``cpu``, or ``gpu:N``.
         threads: Threads of one operation on the CPU; ``None``: TensorFlow's default.
-        card: The name of the GPU.
+        card: Name of the GPU.
     """
 
     device: str = CPU
@@ -50,33 +50,33 @@ class Machine:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether the device is a GPU."""
+        """Whether it is a GPU."""
         return self.device != CPU
 
     @property
     def number(self) -> int:
-        """The number of the GPU."""
+        """Number of the GPU."""
         return int(self.device.removeprefix(f"{GPU}:"))
 
     @property
     def text(self) -> str:
-        """The device and its name."""
+        """Device and name."""
         return f"{self.device} ({self.card})" if self.card else self.device
 
     def of(self, threads: int | None) -> "Machine":
-        """Return the machine with a number of threads, if one is given; a GPU takes none."""
+        """With a number of threads, if one is given; a GPU takes none."""
         if threads and self.is_gpu:
             raise DeviceError(f"--threads: expected --device cpu. Received: {self.device}")
         return replace(self, threads=threads or self.threads)
 
     def with_threads(self, usual: int | None) -> "Machine":
-        """Return the machine with the default number of threads, unless one is set."""
+        """With the default number of threads, unless one is set."""
         if self.is_gpu or self.threads or INTRA_OP in os.environ:
             return self
         return replace(self, threads=usual)
 
     def record(self) -> dict[str, str | int]:
-        """Return the record in ``run.json``."""
+        """Record in ``run.json``."""
         if self.is_gpu:
             return {"device": self.device, "card": self.card}
         of_tensorflow = os.environ.get(INTRA_OP, "")
@@ -88,7 +88,7 @@ PROCESSOR = Machine()
 
 
 def recorded(machines: Any) -> Machine:
-    """Return the last machine that ``run.json`` records, with at most as many threads as cores."""
+    """Last machine that ``run.json`` records, with at most as many threads as cores."""
     last = machines[-1] if isinstance(machines, list) and machines else None
     known = last if isinstance(last, dict) else {}
     device, threads = str(known.get("device")), known.get("threads")
@@ -97,7 +97,7 @@ def recorded(machines: Any) -> Machine:
 
 
 def expect_tensorflow() -> None:
-    """Check that TensorFlow is installed, without the seconds of importing it."""
+    """Check that TensorFlow is installed, without importing it."""
     if importlib.util.find_spec("tensorflow") is None:
         raise NflowError("the commands need TensorFlow; install it with: pip install tensorflow")
 
@@ -144,18 +144,17 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
 
 
 def _let_malloc_keep_memory() -> None:
-    """Let malloc keep freed memory for the next operation.
+    """Let malloc keep freed memory for the next operation: page faults were half of an update.
 
-    XLA allocates the buffers of a matrix product at each call, and glibc returns them to the system
-    each time: up to half of an update was page faults. Heaps of threads are padded when they are
-    made, so this comes before TensorFlow makes any.
+    XLA allocates the buffers of a matrix product at each call. Before TensorFlow makes threads,
+    whose heaps are padded when they are made.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(M_TOP_PAD, HEAP_PAD)
 
 
 def machine_of(device: str) -> Machine:
-    """Return the machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow."""
+    """Machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow."""
     machine = Machine(f"{GPU}:0" if device == GPU else device)
     if not machine.is_gpu:
         return machine
@@ -168,7 +167,7 @@ def machine_of(device: str) -> Machine:
 
 
 def gpus(device: str) -> list[str]:
-    """Return the ``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or all for ``gpu``; use none here."""
+    """``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or all for ``gpu``; none is used here."""
     expect_tensorflow()
     start_tensorflow()
     cards = _cards()
@@ -185,7 +184,7 @@ def gpus(device: str) -> list[str]:
 def _settle(machine: Machine) -> None:
     """Show TensorFlow one GPU or none, let its memory grow, and turn TF32 off.
 
-    TF32 multiplies with 11 bits, which the checks of `nflow check` would not pass.
+    With the 11 bits of TF32 `nflow check` would fail.
     """
     import tensorflow as tf
 
@@ -209,7 +208,6 @@ def _cards() -> list[str]:
 
 
 def _missing(device: str, cards: list[str]) -> str:
-    """Return the message that a GPU is not available, with those that are."""
     import tensorflow as tf
 
     if cards:
@@ -227,7 +225,7 @@ def _missing(device: str, cards: list[str]) -> str:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Return whether an error of NumPy or TensorFlow is one of memory."""
+    """Whether an error of NumPy or TensorFlow is one of memory."""
     tensorflow = sys.modules.get("tensorflow")
     exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
     return isinstance(error, (MemoryError, *exhausted))
@@ -235,7 +233,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Redirect file descriptor 2 to null: native code writes there, past ``sys.stderr``."""
+    """Redirect file descriptor 2 to null: native code writes past ``sys.stderr``."""
     try:
         saved = os.dup(2)
     except OSError:  # it is closed

@@ -41,7 +41,6 @@ class _Group(click.Group):
     """A group that prints a user's or the system's error as one line and sets the exit code."""
 
     def __call__(self, *args: Any, **extra: Any) -> Any:
-        """Run the command line and exit."""
         set_handlers(signal.SIG_IGN)  # after the command
         os.environ.setdefault(ONE_THREAD, "1")
         output.prepare()

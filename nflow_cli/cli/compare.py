@@ -101,7 +101,6 @@ def present(
 
 
 def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
-    """Notes on data sets whose fits have different base measures."""
     measures: dict[str, set[str]] = {}
     for group in (group for groups in tables for group in groups):
         if measure := group.best.summary.get("measure"):

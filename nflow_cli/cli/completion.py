@@ -22,17 +22,17 @@ PLAIN = re.compile(r"[\w.,=+@%/-]+")
 
 
 def files(_: Any, __: Any, incomplete: str) -> Items:
-    """Leave the completion of files to the shell."""
+    """Files, completed by the shell."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def folders(_: Any, __: Any, incomplete: str) -> Items:
-    """Leave the completion of folders to the shell."""
+    """Folders, completed by the shell."""
     return [CompletionItem(incomplete, type="dir")]
 
 
 def names_or_files(names: Sequence[str]) -> Callable[[Any, Any, str], Items]:
-    """Return a completer of names or files."""
+    """Completer of names or files."""
 
     def complete(context: Any, parameter: Any, incomplete: str) -> Items:
         known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
@@ -42,7 +42,7 @@ def names_or_files(names: Sequence[str]) -> Callable[[Any, Any, str], Items]:
 
 
 def presets(context: Any, parameter: Any, incomplete: str) -> Items:
-    """Complete a preset of the command, with its description, or a file."""
+    """Presets of the command, with descriptions, or files."""
     command = context.command.name
     items = files(context, parameter, incomplete)
     for name, path in shipped_presets().items():
@@ -58,25 +58,25 @@ def presets(context: Any, parameter: Any, incomplete: str) -> Items:
 
 
 def _value(preset: str, key: str) -> str:
-    """The text at a key of a shipped preset, by a regular expression: YAML is slower."""
+    """Text at a key of a shipped preset, by a regular expression: YAML is slower."""
     match = re.search(rf"^{key}: *(.*?) *(#.*)?$", preset, re.MULTILINE)
     return match[1] if match else ""
 
 
 def flows(_: Any, __: Any, incomplete: str) -> Items:
-    """Complete the last flow of a comma-separated list."""
+    """The last flow of a comma-separated list."""
     before, comma, last = incomplete.rpartition(",")
     names = (name for name in registry.FLOWS if name.startswith(last))
     return [CompletionItem(f"{before}{comma}{name}") for name in names]
 
 
 def runs(context: Any, parameter: Any, incomplete: str) -> Items:
-    """Complete a run directory, newest first, or another folder."""
+    """Run directories, newest first, or another folder."""
     return [*folders(context, parameter, incomplete), *_folders_with((RUN,), incomplete)]
 
 
 def runs_and_sweeps(context: Any, parameter: Any, incomplete: str) -> Items:
-    """Complete the folder of a run or a sweep, or another folder."""
+    """Folders of runs and sweeps, or another folder."""
     return [*folders(context, parameter, incomplete), *_folders_with((RUN, SWEEP), incomplete)]
 
 

@@ -32,7 +32,7 @@ class Fit2D(Command):
 
 
 def of_points(args: Sequence[str]) -> list[str] | None:
-    """Return the arguments of ``nflow fit`` in place of ``--data NAME``, else ``None``."""
+    """Arguments of ``nflow fit`` in place of ``--data NAME``, else ``None``."""
     words = [word for arg in args for word in re.split("(?<=^--data)=", arg, maxsplit=1)]
     if "--data" not in words[:-1]:
         return None

@@ -59,7 +59,6 @@ def infer(
 
 
 def _named(density: str | None, dim: int | None, machine: Machine) -> tuple[Any, list[Any]]:
-    """The user's function, if any, and the changes of the preset."""
     from nflow_cli.config.presets import Change
 
     if density is None:

@@ -19,10 +19,10 @@ from nflow_cli.terminal.layout import tell
 
 
 class Command(click.Command):
-    """A command that refuses empty arguments, such as an unset shell variable."""
+    """Command that refuses empty arguments, such as an unset shell variable."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; refuse empty ones."""
+        """Refuse empty arguments."""
         rest = super().parse_args(ctx, args)
         for parameter in self.get_params(ctx):
             value = ctx.params.get(parameter.name or "")
@@ -59,7 +59,7 @@ def _a_number(_: Any, __: Any, value: float | None) -> float | None:
 
 
 def key_options(command: str) -> list[click.Parameter]:
-    """Return the options that set preset keys."""
+    """Options that set preset keys."""
     return [_option_of(option) for option in options_of(command).values()]
 
 
@@ -87,7 +87,7 @@ def _option_of(option: KeyOption) -> click.Option:
 
 
 def density_option(command: Any) -> Any:
-    """Add ``--density``, the user's function of an infer run."""
+    """Decorator for ``--density``, the user's function of an infer run."""
     text = "Of an infer run: the function it was fitted to; its file is executed."
     return click.option(
         "--density", metavar="FILE.py:FUNCTION", help=text, shell_complete=completion.files
@@ -121,13 +121,13 @@ FIRST = "gpu is the first GPU"
 
 
 def named_device(text: str, usual: str | None = None) -> Callable[[Any], Any]:
-    """Return a decorator that adds ``--device``."""
+    """Decorator for ``--device``."""
     form: Any = {"metavar": "cpu|gpu|gpu:N", "default": usual, "callback": device_name}
     return click.option("--device", help=f"Device to compute on; {text}.", **form)
 
 
 def threads_option(usual: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds ``--threads``."""
+    """Decorator for ``--threads``."""
     text = f"CPU threads. Default: auto, {usual}."
     return click.option("--threads", metavar="N|auto", callback=_threads, help=text)
 
@@ -146,7 +146,7 @@ def device_option(command: Any) -> Any:
 
 
 def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine) -> Any:
-    """Return the data of a run, or the function of ``--density``."""
+    """Data of a run, or the function of ``--density``."""
     if density is not None and not experiment.takes_density:
         raise click.UsageError("--density: expected a run of `nflow infer`")
     if experiment.takes_density:
@@ -157,23 +157,23 @@ def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine
 
 
 def preset_option(text: str) -> Any:
-    """Return a decorator that adds ``--preset``."""
+    """Decorator for ``--preset``."""
     complete = completion.presets
     return click.option("--preset", metavar="NAME|FILE", help=text, shell_complete=complete)
 
 
 def output_option(text: str) -> Any:
-    """Return a decorator that adds ``--output``, a folder."""
+    """Decorator for ``--output``, a folder."""
     return click.option("--output", metavar="DIR", help=text, shell_complete=completion.folders)
 
 
 def assignments_option(text: str) -> Any:
-    """Return a decorator that adds ``--set``."""
+    """Decorator for ``--set``."""
     return click.option("--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help=text)
 
 
 def run_options(command: Any) -> Any:
-    """Add the options shared by all training commands."""
+    """Add the options of all training commands."""
     for add in (
         threads_option(BY_SIZE),
         device_option,
@@ -186,7 +186,7 @@ def run_options(command: Any) -> Any:
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
-    """Return the preset changes of a command's options."""
+    """Preset changes of a command's options."""
     from nflow_cli.config.presets import Change
 
     return [
@@ -199,10 +199,7 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
 def resolve_config(
     command: str, preset: Path, assignments: Iterable[str], changes: Iterable[Any] = ()
 ) -> Any:
-    """Merge options > ``--set`` > preset > defaults, and validate the result.
-
-    ``changes`` are those of options.
-    """
+    """Merge options > ``--set`` > preset > defaults, and validate the result."""
     from nflow_cli.config import memory, overrides, presets
 
     changes = [*map(presets.parse_assignment, assignments), *changes]

@@ -137,7 +137,6 @@ def _resolved(
     seeds: str | None,
     assignments: tuple[str, ...],
 ) -> tuple[Any, str, str]:
-    """The sweep with its options, its source for error messages, and its name."""
     from nflow_cli.config import preset_files, presets
     from nflow_cli.sweeps.plan import resolve
 
@@ -182,7 +181,6 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 
 def _check_data(runs: Sequence[Any]) -> None:
-    """Refuse data that do not fit their settings; each data set is loaded once."""
     loaded: dict[str, Any] = {}
     for run in runs:
         key = repr(run.config.model_dump(include={"data", "density"}))
@@ -258,7 +256,6 @@ def _outcome(future: Future[Any]) -> dict[str, str]:
 
 
 def _stop(pool: Any, pending: set[Any], number: int) -> None:
-    """Let running trainings save and end; at a second signal, at once."""
     from nflow_cli.errors import Interrupted
 
     for _ in range(2):

@@ -17,10 +17,9 @@ class SweepReport:
     """Counts finished, running and failed runs, and estimates the remaining time.
 
     Args:
-        count: Number of runs of the sweep.
+        count: Runs of the sweep.
         left: Runs to train now.
         failures: Error messages by run name; new failures are added.
-        folder: Of the sweep.
         slots: Returns the number of concurrent runs.
     """
 

@@ -50,7 +50,7 @@ class Cells(Strict):
 
     @property
     def text(self) -> str:
-        """The model as text, such as ``cells 128 × 2, 10 normals``."""
+        """The model as text: ``cells 128 × 2, 10 normals``."""
         unmixed = ", independent components" if self.unmixed else ""
         return f"cells {self.width} × {self.blocks}, {self.components} normals{unmixed}"
 
@@ -74,7 +74,7 @@ class CellsTrain(TableTrain):
 
     @property
     def decays(self) -> list[float]:
-        """The weight decay of each network: the best one depends on the table."""
+        """Weight decay of each network: the best depends on the table."""
         if self.weight_decay is not None:
             return [self.weight_decay] * self.members
         return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
@@ -96,7 +96,7 @@ class CellsConfig(RunConfig):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the config is complete without its table."""
+        """Whether it is complete without its table."""
         kinds, train = self.data.kinds, self.train
         is_known = kinds is not None and all(
             kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
@@ -122,13 +122,12 @@ class CellsConfig(RunConfig):
 
     @property
     def work(self) -> float:
-        """Estimated duration."""
         cells = self.cells
         per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
         return self.length * per_row * self.train.members
 
     def settled_like(self, written: "CellsConfig") -> "CellsConfig":
-        """Return the config with the kinds, sizes and updates of another one."""
+        """With the kinds, sizes and updates of another one."""
         kinds = self.data.kinds or written.data.kinds or {}
         ours, theirs = self.train, written.train
         sizes = {k: getattr(written.cells, k) if v is None else v for k, v in self.cells}
@@ -147,14 +146,14 @@ class CellsConfig(RunConfig):
         return self.model_copy(update=update)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
-        """Return the config completed by the kinds of columns and the number of training rows."""
+        """Complete with the kinds of columns and the number of training rows."""
         cells, train = sizes(self.cells, self.train, rows)
         data = self.data.with_kinds(kinds)
         return self.model_copy(update={"data": data, "cells": cells, "train": train})
 
 
 class Size(NamedTuple):
-    """Default sizes of the network and the training, up to a number of training rows."""
+    """Default sizes of network and training, up to a number of training rows."""
 
     rows: float
     width: int
@@ -175,10 +174,7 @@ SIZED = "batch_size", "chunk", "ensemble"
 
 
 def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain]:
-    """Return network and training with default sizes for a number of training rows.
-
-    Sizes set in the config are kept.
-    """
+    """Default sizes for a number of training rows; those set in the config are kept."""
     size = next(size for size in SIZES if rows < size.rows)
     natural = {"width": size.width, "blocks": BLOCKS, "components": COMPONENTS}
     said = cells.model_dump(exclude_none=True)

@@ -14,7 +14,7 @@ LARGEST_BOUND = 1e100
 
 
 def _text(value: Any) -> Any:
-    """Return a whole number as text: columns without names are numbered."""
+    """Whole numbers as text: columns without names are numbered."""
     return str(value) if type(value) is int else value
 
 

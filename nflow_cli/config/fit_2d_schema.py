@@ -69,7 +69,6 @@ class Fit2DConfig(RunConfig):
 
     @property
     def footprint(self) -> Footprint:
-        """Memory of an update."""
         samples = self.train.batch_size * self.train.restarts
         return Footprint(samples, self.dim, of_flows(self.flow, self.dim))
 

@@ -15,11 +15,11 @@ class Options(Strict):
     """Options of a flow without any."""
 
     def weights(self, dim: int) -> tuple[int, int]:
-        """Return approximate numbers of weights, and of those that depend on a context."""
+        """Approximate numbers of weights, and of those that depend on a context."""
         return 2 * dim + 1, 2 * dim + 1
 
     def kept(self, dim: int) -> float:
-        """Return about how many numbers an update keeps per sample."""
+        """Approximate numbers that an update keeps per sample."""
         return 2.5 * dim
 
 
@@ -29,7 +29,6 @@ class AffineOptions(Options):
     full: bool = False
 
     def weights(self, dim: int) -> tuple[int, int]:
-        """See :meth:`Options.weights`."""
         count = dim * (dim + 3) // 2 if self.full else 2 * dim
         return count, count
 
@@ -40,7 +39,7 @@ class NetworkOptions(Options):
     hidden: list[Annotated[int, Field(ge=1, le=10_000)]] | None = Field(default=None, min_length=1)
 
     def widths(self, dim: int) -> list[int]:
-        """Return the widths of the network, with inputs and outputs."""
+        """Widths of the network, with inputs and outputs."""
         raise NotImplementedError
 
     @property
@@ -49,12 +48,10 @@ class NetworkOptions(Options):
         return 2
 
     def weights(self, dim: int) -> tuple[int, int]:
-        """See :meth:`Options.weights`."""
         widths = self.widths(dim)
         return sum((a + 1) * b for a, b in pairwise(widths)), widths[1]
 
     def kept(self, dim: int) -> float:
-        """See :meth:`Options.kept`."""
         return super().kept(dim) + sum(self.widths(dim)[1:])
 
 
@@ -62,7 +59,6 @@ class CouplingOptions(NetworkOptions):
     """Options of a coupling."""
 
     def widths(self, dim: int) -> list[int]:
-        """See :func:`coupling_widths`."""
         return coupling_widths(self.hidden, self.outputs, dim)
 
 
@@ -70,7 +66,6 @@ class MaskedOptions(NetworkOptions):
     """Options of an autoregressive map."""
 
     def widths(self, dim: int) -> list[int]:
-        """See :func:`masked_widths`."""
         return masked_widths(self.hidden, self.outputs, dim)
 
 
@@ -83,7 +78,6 @@ class SplineOptions(NetworkOptions):
 
     @property
     def outputs(self) -> int:
-        """See :class:`NetworkOptions`."""
         return 3 * self.bins - 1
 
 
@@ -103,7 +97,6 @@ class MixtureOptions(NetworkOptions):
 
     @property
     def outputs(self) -> int:
-        """See :class:`NetworkOptions`."""
         return 3 * (self.components - 1)
 
 
@@ -122,13 +115,11 @@ class SylvesterOptions(Options):
     reflections: int | None = Field(default=None, ge=1, le=1_000)
 
     def weights(self, dim: int) -> tuple[int, int]:
-        """See :meth:`Options.weights`."""
         width, reflections = sylvester_sizes(self.width, self.reflections, dim)
         count = reflections * dim + width * (width + 2)
         return count, count
 
     def kept(self, dim: int) -> float:
-        """See :meth:`Options.kept`."""
         width, _ = sylvester_sizes(self.width, self.reflections, dim)
         return super().kept(dim) + 2 * width
 
@@ -156,7 +147,7 @@ IN_TURN: Mapping[str, Mapping[str, str]] = {
 
 
 def coupling_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[int]:
-    """Return the widths of a coupling's network, with ``dim // 2`` inputs and all outputs.
+    """Widths of a coupling's network, with ``dim // 2`` inputs and all outputs.
 
     Hidden layers are by default 64, 64 up to D = 8, else 128, 128.
     """
@@ -164,7 +155,7 @@ def coupling_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> lis
 
 
 def masked_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[int]:
-    """Return the widths of an autoregressive map's network: see :func:`coupling_widths`."""
+    """Widths of an autoregressive map's network: see :func:`coupling_widths`."""
     return [dim - 1, *_hidden(hidden, dim), outputs * dim]
 
 
@@ -173,7 +164,7 @@ def _hidden(hidden: Sequence[int] | None, dim: int) -> Sequence[int]:
 
 
 def sylvester_sizes(width: int | None, reflections: int | None, dim: int) -> tuple[int, int]:
-    """Return M and the number of reflections; by default M = min(D, 16), and M reflections.
+    """M and the number of reflections; by default M = min(D, 16), and M reflections.
 
     M reflections reach any M directions.
     """
@@ -182,21 +173,21 @@ def sylvester_sizes(width: int | None, reflections: int | None, dim: int) -> tup
 
 
 def options_of(item: str | Mapping[str, Any]) -> Options:
-    """Return the options of the flow of an item, with defaults."""
+    """Options of an item's flow, with defaults."""
     name = pattern_name(item)
     named = {} if isinstance(item, str) else item[name]
     return OPTIONS.get(name, Options).model_validate(named)
 
 
 def has_network(pattern: Sequence[str | Mapping[str, Any]]) -> bool:
-    """Return whether a pattern has a flow with a network."""
+    """Whether a pattern has a network."""
     return any(isinstance(options_of(item), NetworkOptions) for item in pattern)
 
 
 def default_affine(
     pattern: Sequence[str | Mapping[str, Any]],
 ) -> Literal["full"] | None:
-    """Return the affine map at the data's end of a stack: a full one after flows with networks.
+    """Affine map at the data's end of a stack: a full one after flows with networks.
 
     Splines map a box onto itself: without an affine map no stack of them moves mass out of it.
     """
@@ -204,12 +195,12 @@ def default_affine(
 
 
 def pattern_name(item: str | Mapping[str, Any]) -> str:
-    """Return the name of the flow of a pattern's item."""
+    """Name of an item's flow."""
     return item if isinstance(item, str) else next(iter(item))
 
 
 def pattern_text(pattern: Sequence[str | Mapping[str, Any]]) -> str:
-    """Return a pattern as text, such as ``planar,affine(full=True)``."""
+    """Pattern as text, such as ``planar,affine(full=True)``."""
     return ",".join(map(_item_text, pattern))
 
 
@@ -222,11 +213,7 @@ def _item_text(item: str | Mapping[str, Any]) -> str:
 
 
 def checked_item(item: Any) -> str | dict[str, Any]:
-    """Return an item of a pattern: a name, or a mapping of a name to options.
-
-    Raises:
-        ConfigError: Unknown flow or option, or neither form.
-    """
+    """Item of a pattern, checked: a name, or a mapping of it to options."""
     name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
     if not isinstance(name, str) or name not in FLOWS:
         hint = flow_hint(name) if isinstance(name, str) else ""
@@ -258,7 +245,7 @@ def _check_options(name: str, options: Any) -> None:
 
 
 def checked_pattern(pattern: Any) -> list[str | dict[str, Any]]:
-    """Return a pattern as a list of checked items."""
+    """Pattern as a list of checked items."""
     if not isinstance(pattern, Sequence) or isinstance(pattern, str) or not len(pattern):
         raise ConfigError(
             f'expected a list of one or more flows, such as ["planar"]. Received: {pattern=!r:.60}'

@@ -61,16 +61,16 @@ class Flow(Strict):
 
     @property
     def text(self) -> str:
-        """The flows as text, such as ``planar,radial``."""
+        """The flows as text: ``planar,radial``."""
         return pattern_text(self.pattern)
 
     def weights(self, dim: int, width: int = 0) -> int:
-        """Return about how many weights the flows have, given a context of ``width`` numbers."""
+        """Approximate number of weights, given a context of ``width`` numbers."""
         counts = [options_of(item).weights(dim) for item in self.pattern]
         return self.k * sum(n + width * m for n, m in counts) // len(counts)
 
     def kept(self, dim: int) -> float:
-        """Return about how many numbers an update keeps per sample."""
+        """Approximate numbers that an update keeps per sample."""
         return self.k * sum(options_of(item).kept(dim) for item in self.pattern) / len(self.pattern)
 
 
@@ -81,19 +81,19 @@ class StackFlow(Flow):
 
     @property
     def text(self) -> str:
-        """The flows as text, such as ``planar + full affine``."""
+        """The flows as text: ``planar + full affine``."""
         return f"{super().text} + {self.affine} affine" if self.affine else super().text
 
 
 def expect_weights(flow: Any, count: int) -> Any:
-    """Return the flows of a model, unless it has too many weights."""
+    """Refuse flows with too many weights."""
     if count > MAX_WEIGHTS:
         raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
     return flow
 
 
 def expect_one_pass(flow: Any, way: Literal["forward", "inverse"], fitted: str) -> Any:
-    """Return the flows, unless one takes D passes in the direction of training."""
+    """Refuse flows that take D passes in the direction of training."""
     for name in map(pattern_name, flow.pattern):
         if instead := IN_TURN[way].get(name):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The default preset of `nflow fit`, and default sizes of flows and their training."""
+"""Default preset of `nflow fit`, and default sizes of flows and training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ WIDE = 8  # columns, beyond which flows overfit sooner
 
 
 def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
-    """Return the default preset: ``cells``, or one of flows if an option or a change sets flows."""
+    """Default preset: ``cells``, or one of flows if an option or a change sets flows."""
     keys = {change.path.partition(".")[0] for change in changes if change.value is not None}
     if keys.isdisjoint({"flow", "units"}):
         return "cells"
@@ -19,7 +19,7 @@ def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str
 
 
 def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
-    """Return changes that set a preset's epochs to null if steps are given, and the reverse."""
+    """Set a preset's epochs to null if steps are given, and the reverse."""
     others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
     said = (change for change in changes if change.path in others)
     return [change._replace(path=others[change.path], value=None) for change in said]
@@ -53,7 +53,7 @@ OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
 
 
 def size_of(rows: int, dim: int, is_conditional: bool) -> Size:
-    """Return the default sizes for numbers of training rows and of modelled columns."""
+    """Default sizes by training rows and modelled columns."""
     size = next(size for size in SIZES if rows < size.rows)
     if size.rows < math.inf:
         return size
@@ -62,7 +62,7 @@ def size_of(rows: int, dim: int, is_conditional: bool) -> Size:
 
 
 def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
-    """Return a pattern whose networks have two hidden layers of a width, unless they are set."""
+    """Pattern with two hidden layers of a width in its networks, unless set."""
     return [_with_hidden(item, width) for item in pattern]
 
 
@@ -75,7 +75,7 @@ def _with_hidden(item: Any, width: int) -> Any:
 
 
 def pattern_like(pattern: Sequence[Any], written: Sequence[Any]) -> list[Any]:
-    """Return a pattern with the hidden layers of a run's, unless they are set."""
+    """Pattern with the hidden layers of a run's, unless set."""
     if len(pattern) != len(written):
         return [*pattern]
     return [

@@ -18,7 +18,7 @@ _BETWEEN = re.compile("(=[^=:,]*:[^=:,]*),")  # between intervals
 
 
 def escaped(name: str) -> str:
-    """Return a name with a backslash before each comma, for lists."""
+    """Name with a backslash before each comma, for lists."""
     return name.replace(",", "\\,")
 
 
@@ -38,7 +38,6 @@ def _pattern(text: str) -> list[str]:
 
 
 def _steps(texts: str) -> Iterable[tuple[str, float]]:
-    """Parse ``NAME`` or ``NAME:STEP``; the default step is 1."""
     for text in _names(texts):
         name, _, step = text.rpartition(":") if ":" in text else (text, ":", "1")
         size = _end(step)
@@ -48,10 +47,7 @@ def _steps(texts: str) -> Iterable[tuple[str, float]]:
 
 
 def _intervals(texts: str) -> Iterable[tuple[str, list[float | None]]]:
-    """Parse ``NAME=LOW:HIGH``; either end may be left out.
-
-    A comma in a name may have a backslash, but needs none.
-    """
+    """Parse ``NAME=LOW:HIGH``; commas in names need no backslash here."""
     for text in _BETWEEN.sub("\\1\0", texts).split("\0"):
         name, equals, interval = text.replace("\\,", ",").strip().rpartition("=")
         low, colon, high = interval.partition(":")
@@ -62,7 +58,6 @@ def _intervals(texts: str) -> Iterable[tuple[str, list[float | None]]]:
 
 
 def _end(text: str) -> float | None:
-    """Parse an end of an interval; ``None`` if it is empty, NaN if it is no number."""
     try:
         return float(text) if text.strip() else None
     except ValueError:
@@ -78,7 +73,7 @@ LISTS: dict[str, Callable[[str], Iterable[Any]]] = {
 
 
 def items_of(form: str, texts: Sequence[str]) -> Any:
-    """Parse texts of a form: a list, or a mapping by name; None without texts."""
+    """Parse texts of a form: a list, or a mapping by name; None without any."""
     items = [item for text in texts for item in LISTS[form](text)]
     if form in (NAMES, PATTERN):
         return items or None

@@ -142,7 +142,7 @@ class Density(Strict):
 
     @property
     def columns(self) -> list[str]:
-        """The names of the coordinates."""
+        """Names of the coordinates."""
         return list(self.names or ())
 
 
@@ -208,12 +208,12 @@ class InferEvaluate(Strict):
 
 
 def usual_dim(name: Any) -> int:
-    """Return the default D of a built-in density, 1 for any other name."""
+    """Default D of a built-in density, 1 for any other name."""
     return SIZES[name].usual if name in SIZES else 1
 
 
 def natural_preset(dim: int) -> str:
-    """Return the default preset for a D."""
+    """Default preset for a D."""
     return "infer-wide" if dim > WIDE else "infer"
 
 
@@ -254,12 +254,11 @@ class InferConfig(RunConfig):
 
     @property
     def dim(self) -> int:
-        """D of the points."""
         return self.density.dim or 0
 
     @property
     def subject(self) -> str:
-        """The name of the density; of a function, of its file, with its own name if unusual."""
+        """Name of the density; of a function, of its file, with its own name if unusual."""
         density = self.density
         if density.path is None:
             return density.name
@@ -269,12 +268,11 @@ class InferConfig(RunConfig):
 
     @property
     def base_name(self) -> str:
-        """The base as text."""
+        """Base as text."""
         df = self.base.df
         return self.base.name if df is None else f"{self.base.name} ({df:g} degrees of freedom)"
 
     @property
     def footprint(self) -> Footprint:
-        """Memory of an update."""
         samples = self.train.batch_size * self.train.restarts
         return Footprint(samples, self.dim, of_flows(self.flow, self.dim))

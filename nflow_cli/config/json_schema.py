@@ -10,7 +10,7 @@ from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of presets: keys, types, ranges and defaults.
+    """JSON schema of presets: keys, types, ranges and defaults.
 
     Conditions between keys are validated by nflow alone.
     """

@@ -17,13 +17,13 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class KeyOption(NamedTuple):
-    """An option that sets a key.
+    """Option that sets a key.
 
     Attributes:
         key: Dotted, such as ``flow.pattern``.
         form: Of its value, such as ``NAME,…``; "" for a choice and for a flag.
         about: Its help, a sentence.
-        field: The JSON schema of its value.
+        field: JSON schema of its value.
     """
 
     key: str
@@ -35,7 +35,7 @@ class KeyOption(NamedTuple):
 
 @cache
 def options_of(command: str) -> dict[str, KeyOption]:
-    """Return the options of a command by argument name, ``seed`` last."""
+    """Options of a command by argument name, ``seed`` last."""
     text = (presets_folder() / "nflow.schema.json").read_text(encoding="utf-8")
     models = json.loads(text)["$defs"]
     found: dict[str, KeyOption] = {}
@@ -62,9 +62,8 @@ def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyO
 
 
 def with_keywords(function: _Function) -> _Function:
-    """Add the options of a command to the signature and docstring of its Python function.
-
-    They replace ``**options``, as keyword arguments.
+    """Replace ``**options`` by a command's options, in signature and docstring of its Python
+    function.
     """
     options, signature = options_of(function.__name__), inspect.signature(function)
     *named, _ = signature.parameters.values()

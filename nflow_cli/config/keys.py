@@ -19,12 +19,12 @@ SAME_EXPERIMENT = (
 
 
 def is_within(path: str, other: str) -> bool:
-    """Return whether a dotted path is ``other`` or below it."""
+    """Whether a dotted path is ``other`` or below it."""
     return f"{path}.".startswith(f"{other}.")
 
 
 def without(data: Mapping[str, Any], keys: Iterable[str], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings without some dotted keys."""
+    """Nested mappings without some dotted keys."""
     rest = {}
     for key, value in data.items():
         path = f"{prefix}{key}"
@@ -35,7 +35,7 @@ def without(data: Mapping[str, Any], keys: Iterable[str], prefix: str = "") -> d
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each dotted key of nested mappings with its value as text."""
+    """Each dotted key of nested mappings, with its value as text."""
     for key, value in data.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
@@ -44,7 +44,7 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Return the dotted keys whose values differ between two configs, in order."""
+    """Dotted keys that differ between two configs, in order."""
     flat_first, flat_second = dict(flat(first)), dict(flat(second))
     keys = dict.fromkeys([*flat_first, *flat_second])
     return [key for key in keys if flat_first.get(key) != flat_second.get(key)]

@@ -67,7 +67,7 @@ class Relation(Strict):
 
     @property
     def text(self) -> str:
-        """The function as text, such as ``2 * a - b``, ``log(x)`` or ``map of country``."""
+        """The function as text: ``2 * a - b``, ``log(x)`` or ``map of country``."""
         if self.rule == "map":
             return f"map of {self.columns[0]}"
         pairs = list(zip(self.columns, self.coefficients, strict=True))
@@ -152,7 +152,7 @@ class ColumnKind(Strict):
 
     @property
     def alone(self) -> "ColumnKind":
-        """The kind of a computed column by itself; any other kind unchanged."""
+        """The kind without its relation."""
         return self.model_copy(update={"kind": self.own, "own": None}) if self.own else self
 
 
@@ -165,7 +165,7 @@ class RowNames(NamedTuple):
 
 
 def row_names(kinds: Mapping[str, ColumnKind], given: Sequence[str]) -> RowNames:
-    """Return the names of a row's columns."""
+    """Names of a row's columns."""
     named = [name for name, kind in kinds.items() if name in given and kind.kind != "left out"]
     rest = {name: kind.kind for name, kind in kinds.items() if name not in given}
     modelled = [name for name, kind in rest.items() if kind in ("levels", "grid", "number")]

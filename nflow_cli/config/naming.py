@@ -22,15 +22,15 @@ EXPERIMENT |= {"data": {"name", "binarization"}}
 
 
 def run_name(resolved: Config, preset: Path) -> str:
-    """Return the name of a run: the preset's for the same experiment, else :func:`made_name`."""
+    """Name of a run: the preset's for the same experiment, else :func:`made_name`."""
     return preset.stem if _same_experiment(resolved, preset) else made_name(resolved)
 
 
 def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
-    """Return a name of target or data, flows and K, such as ``two-moons-planar-k32``.
+    """Name of target or data, flows and K, such as ``two-moons-planar-k32``.
 
-    A VAE's prior follows, such as ``prior-affine-coupling-k4``. Parts that the dotted keys
-    ``varied`` change are left out.
+    A VAE's prior follows (``prior-affine-coupling-k4``). Parts that the dotted keys ``varied``
+    change are left out.
     """
     flow, prior = resolved.flow, resolved.prior
     words = {resolved.subject_key: _subject(resolved)}
@@ -48,7 +48,7 @@ def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
 
 
 def touches(keys: Iterable[str], path: str) -> bool:
-    """Return whether a dotted key is at ``path``, below it or above it."""
+    """Whether a dotted key is at ``path``, below it or above it."""
     return any(is_within(key, path) or is_within(path, key) for key in keys)
 
 
@@ -73,7 +73,7 @@ def _same_experiment(resolved: Config, preset: Path) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text that is valid in file names; "" for a mapping."""
+    """Value as text that is valid in file names; "" for a mapping."""
     if isinstance(value, Mapping):
         return ""
     if isinstance(value, list):

@@ -19,7 +19,7 @@ from nflow_cli.errors import ConfigError
 
 
 def merged(command: str, path: Path, changes: Sequence[Change]) -> Any:
-    """Return the config of a command's preset file with changes."""
+    """Config of a command's preset file with changes."""
     data, source = {"command": command, **read_preset(path)}, preset_label(path)
     if (other := data["command"]) != command and other in list(SCHEMAS):  # it may be anything
         raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
@@ -32,11 +32,10 @@ def resolve(
     changes: Sequence[Change],
     schemas: Mapping[str, type[Strict]],
 ) -> Any:
-    """Return the validated config of a preset with changes, the later ones over the earlier.
+    """Validated config of a preset with changes, the later ones over the earlier.
 
     The preset's description is kept if nothing but the seed differs. Errors name the ``source`` of
-    the preset, or the change; a change that would drop another one or a value of the preset is an
-    error.
+    the preset, or the change; a change must not drop another one or a value of the preset.
     """
     data = dict(preset)
     for n, change in enumerate(changes):
@@ -62,7 +61,6 @@ def _check_dropped(change: Change, before: Iterable[Change]) -> None:
 def _opened(
     data: dict[str, Any], change: Change, source: str, before: Sequence[Change]
 ) -> dict[str, Any]:
-    """Return ``data`` with a mapping, or nothing yet, at each key above ``change``."""
     *above, _ = change.path.split(".")
     value: Any = data
     for depth, key in enumerate(above, start=1):
@@ -82,7 +80,6 @@ def _opened(
 
 
 def _alone(preset: Mapping[str, Any], schemas: Any, seed: int) -> Any:
-    """Return the config of a preset with another seed; None if it is incomplete without changes."""
     try:
         return validate(preset, "", schemas).model_copy(update={"seed": seed})
     except ConfigError:

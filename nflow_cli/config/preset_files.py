@@ -1,4 +1,4 @@
-"""Find preset files: shipped ones by name, others by path, and the one nearest to some flows."""
+"""Preset files: shipped ones by name, others by path, and the nearest to some flows."""
 
 import contextlib
 import difflib
@@ -14,12 +14,12 @@ from nflow_cli.registry import nearest
 
 
 def preset_label(path: Path) -> str:
-    """Return the name of a preset in errors: of a shipped one its own, else its path."""
+    """Name of a preset in errors; of a file its path."""
     return path.stem if shipped_presets().get(path.stem) == path else str(path)
 
 
 def find_preset(name_or_path: str) -> Path:
-    """Return the path of a preset given by name or path."""
+    """Path of a preset given by name or path."""
     shipped = shipped_presets()
     if name_or_path in shipped:
         return shipped[name_or_path]
@@ -34,9 +34,9 @@ def find_preset(name_or_path: str) -> Path:
 
 
 def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
-    """Return the shipped fit-2d preset of ``target`` whose flows are closest to ``pattern`` and K.
+    """Shipped fit-2d preset of ``target`` with flows closest to ``pattern`` and K (default 8).
 
-    Flows with networks match presets with networks. The default K is 8.
+    Flows with networks match presets with networks.
     """
     k = Flow().k if k is None else k
     best: tuple[Any, Path] | None = None

@@ -28,7 +28,7 @@ MAX_LETTERS = 100  # of a key or a whole number
 
 
 class Change(NamedTuple):
-    """A value for a dotted key of a preset; ``source`` in errors, such as ``--set flow.k``."""
+    """Value for a dotted key of a preset; ``source`` in errors, such as ``--set flow.k``."""
 
     source: str
     path: str
@@ -43,7 +43,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = self._values = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node within the limits; an alias could multiply values without limit."""
+        """An alias could multiply values without limit."""
         event: Any = self.peek_event()
         if event.anchor:
             mark = "*" if isinstance(event, yaml.AliasEvent) else "&"
@@ -71,13 +71,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def construct_yaml_int(self, node: Any) -> int:
-        """Parse a whole number of a length that Python can print."""
+        """A whole number of a length that Python can print."""
         if len(node.value) > MAX_LETTERS:
             raise _refusal(node, f"a whole number of more than {MAX_LETTERS} digits")
         return super().construct_yaml_int(_decimal(node))
 
     def construct_yaml_float(self, node: Any) -> float:
-        """Parse a number."""
         return super().construct_yaml_float(_decimal(node))
 
 
@@ -91,7 +90,7 @@ def _is_key(key: Any) -> bool:
 
 
 def _decimal(node: Any) -> Any:
-    """Return the node of a number; YAML 1.1 reads 2:30 as 150, which is refused."""
+    """YAML 1.1 reads 2:30 as 150, which is refused."""
     if ":" in node.value:
         raise _refusal(node, f"{node.value} is a number to the base 60; quotes make it text")
     return node
@@ -115,7 +114,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def preset_text(path: Path) -> str:
-    """Return the text of a preset file of at most ``MAX_BYTES``."""
+    """Text of a preset file of at most ``MAX_BYTES``."""
     return _text(_content(path), str(path))
 
 
@@ -138,12 +137,12 @@ def _text(content: bytes, source: str) -> str:
 
 
 def read_preset(path: Path) -> dict[str, Any]:
-    """Read a preset file as a plain mapping, not yet validated."""
+    """Read a preset file as a plain mapping, not validated."""
     return parse_preset(_content(path), str(path))
 
 
 def parse_preset(content: bytes, source: str) -> dict[str, Any]:
-    """Parse a preset's content to a plain mapping; ``source`` names it in errors."""
+    """Parse a preset to a plain mapping; ``source`` names it in errors."""
     data = parse_yaml(_text(content, source), source)
     if not isinstance(data, dict):
         got = "an empty file" if data is None else f"a {type(data).__name__}"
@@ -152,13 +151,13 @@ def parse_preset(content: bytes, source: str) -> dict[str, Any]:
 
 
 def parse_assignment(assignment: str) -> Change:
-    """Parse ``key.path=value``; the value is YAML, as in a preset."""
+    """Parse ``key.path=value``; the value is YAML."""
     key, value = _split(assignment, "--set expects key.path=value")
     return Change(f"--set {key}", key, parse_yaml(value, f"--set {key}"))
 
 
 def parse_variations(variations: Iterable[str]) -> dict[str, Any]:
-    """Parse each ``key.path=value,value``; the values are items of a YAML list."""
+    """Parse each ``key.path=value,value``, items of a YAML list."""
     values_by_key: dict[str, Any] = {}
     for variation in variations:
         key, values = _split(variation, "--vary expects key.path=value,value")
@@ -178,7 +177,7 @@ def _split(text: str, expected: str) -> tuple[str, str]:
 
 
 def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with the value of each dotted path in ``changes``."""
+    """``data`` with the value of each dotted path in ``changes``."""
     result = dict(data)
     for path, value in changes.items():
         head, _, rest = path.partition(".")
@@ -197,10 +196,8 @@ def validate(
 ) -> Any:
     """Validate ``data`` by the schema of its ``command``, and freeze it.
 
-    Errors name ``source``, or the one of ``changes``, already in ``data``, that caused them.
-
-    Raises:
-        ConfigError: One line: source, dotted path, expected, received.
+    Errors are one line: the source, or that of the ``changes``, already in ``data``, which caused
+    them; dotted path, expected, received.
     """
     command = data.get("command")
     if not isinstance(command, str) or command not in schemas:
@@ -217,7 +214,7 @@ def validate(
 def checked(
     schema: type[Strict], data: Mapping[str, Any], source: str, changes: Sequence[Change] = ()
 ) -> Any:
-    """Validate ``data`` by a schema and freeze it; raises as :func:`validate`."""
+    """:func:`validate` by one schema."""
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -248,13 +245,13 @@ def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str =
 
 
 def dump(config: Strict) -> str:
-    """Return the config as YAML that loads to an equal config."""
+    """Config as YAML that loads to an equal config."""
     # Without allow_unicode: PyYAML would turn a line separator such as U+0085 into a space.
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def expect_readable(config: Strict, source: str) -> None:
-    """Check that the config of a run is short enough to be read again."""
+    """Check that a run's config can be read again."""
     text = dump(config).encode(errors="replace")
     try:
         parse_preset(text, source)
@@ -269,13 +266,12 @@ def expect_readable(config: Strict, source: str) -> None:
 
 
 def fingerprint(config: Strict | Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a config's content, independent of its YAML layout."""
+    """SHA-256 of a config's content, independent of its YAML."""
     data = config.model_dump(mode="json") if isinstance(config, Strict) else config
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
-    """Turn an error of pydantic into a dotted path and ``expected …. Received: …``."""
     path, error_type = list(error["loc"]), error["type"]
     if path[:1] == ["target"] and len(path) > 1:
         schema = TARGET_KINDS[str(path.pop(1))]  # the tag of a union, not a key
@@ -323,7 +319,7 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
 
 
 def shortened(value: Any) -> str:
-    """Return the ``repr`` of a value, shortened to part of a line."""
+    """``repr`` of a value, shortened to part of a line."""
     return _SHORT.repr(value)
 
 

@@ -1,4 +1,4 @@
-"""What the config of a run of any kind has, and the cost of its training."""
+"""Base of the configs of all kinds of runs, and the cost of their training."""
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
@@ -14,9 +14,9 @@ class Footprint(NamedTuple):
     """Memory of an update, without the weights, which are bounded.
 
     Attributes:
-        samples: Samples of an update.
+        samples: Of an update.
         drawn: Numbers of a chunk per sample: a point; an image and its noise.
-        kept: Numbers that an update keeps per sample, about.
+        kept: Approximate numbers that an update keeps per sample.
     """
 
     samples: int
@@ -25,7 +25,7 @@ class Footprint(NamedTuple):
 
 
 def of_flows(flow: Flow, dim: int) -> float:
-    """Return about how many numbers flows keep per sample ``(dim,)``."""
+    """Approximate numbers that flows keep per sample ``(dim,)``."""
     return OF_A_SAMPLE + flow.kept(dim)
 
 

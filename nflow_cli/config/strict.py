@@ -12,10 +12,10 @@ LARGEST = 1e100  # of a score; a larger one is meaningless, and overflows in a p
 
 
 def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
-    """Return ``Field`` arguments for a key that a command-line option sets.
+    """``Field`` arguments for a key that a command-line option sets.
 
     Args:
-        about: The description; the option's help is its part before `` Null: ``.
+        about: Description; the option's help is its part before `` Null: ``.
         flags: Of the option; default: the last part of the key.
         form: Of its value, one of :mod:`~nflow_cli.config.forms`; default: of its type.
     """

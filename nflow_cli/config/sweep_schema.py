@@ -16,7 +16,6 @@ from nflow_cli.config.strict import COMMAND, MAX_SEED, Description, Strict
 
 
 def _seed_range(seeds: Any) -> Any:
-    """Parse ``"first:end"`` or ``"first:end:step"`` as a Python range of seeds."""
     if isinstance(seeds, list):
         return seeds
     number = r"(\d{1,10})"

@@ -186,7 +186,7 @@ class TableData(Strict):
         return value
 
     def with_kinds(self, kinds: Mapping[str, ColumnKind]) -> "TableData":
-        """Return the settings with kinds, and the given columns in a row's order."""
+        """Settings with kinds, and the given columns in a row's order."""
         update = {"kinds": dict(kinds), "given": row_names(kinds, self.given).given}
         return self.model_copy(update=update)
 
@@ -320,23 +320,22 @@ class FitConfig(RunConfig):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the config is complete without its table."""
+        """Whether it is complete without its table."""
         sizes = (self.flow.k, *(getattr(self.train, key) for key in SIZES[0].train))
         return self.data.kinds is not None and None not in sizes
 
     @property
     def given(self) -> list[str]:
-        """The columns conditioned on, in a row's order, once they are known."""
+        """Columns conditioned on, in a row's order."""
         return row_names(self.data.kinds or {}, self.data.given).given
 
     @property
     def columns(self) -> list[str]:
-        """The D modelled columns, in a row's order, once they are known."""
+        """The D modelled columns, in a row's order."""
         return row_names(self.data.kinds or {}, self.data.given).modelled
 
     @property
     def dim(self) -> int:
-        """D, once it is known."""
         return len(self.columns)
 
     @property
@@ -364,7 +363,7 @@ class FitConfig(RunConfig):
         return footprint and gained_by(self.flow, self.dim, footprint.samples)
 
     def settled_like(self, written: "FitConfig") -> "FitConfig":
-        """Return the config with the kinds, sizes and updates of another one."""
+        """With the kinds, sizes and updates of another one."""
         ours, theirs = self.train, written.train
         sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
         sizes |= ours.model_dump(include=set(sizes), exclude_none=True)
@@ -374,7 +373,7 @@ class FitConfig(RunConfig):
         return self._with(self.data.kinds or written.data.kinds or {}, flow, sizes)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
-        """Return the config completed by the kinds of columns and the number of training rows.
+        """Complete with the kinds of columns and the number of training rows.
 
         Sizes set in the config are kept. Not validated: the flows may have too many weights.
         """

@@ -11,7 +11,7 @@ from nflow_cli.errors import TargetError
 def mixture_parameters(
     weights: Any, means: Any, covariances: Any = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights ``(n,)``, means ``(n, 2)`` and covariances ``(n, 2, 2)`` of a mixture."""
+    """Weights ``(n,)``, means ``(n, 2)`` and covariances ``(n, 2, 2)`` of a mixture."""
     weights, means = _numbers("mixture weights", weights), _numbers("mixture means", means)
     if covariances is None:
         covariances = np.broadcast_to(np.eye(2), (*weights.shape, 2, 2))
@@ -40,7 +40,7 @@ def mixture_parameters(
 
 
 def shares(weights: np.ndarray) -> np.ndarray:
-    """Normalise positive weights ``(n,)`` to sum 1; exact sums are left unchanged."""
+    """Positive weights ``(n,)`` normalised to sum 1; exact sums are left unchanged."""
     total = weights.sum()
     return weights if abs(total - 1) < 1e-12 else weights / total
 
@@ -48,7 +48,7 @@ def shares(weights: np.ndarray) -> np.ndarray:
 def ring_parameters(
     weights: Any, centers: Any, radii: Any, widths: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights, radii and widths ``(n,)`` and centers ``(n, 2)`` of a mixture of rings."""
+    """Weights, radii and widths ``(n,)`` and centers ``(n, 2)`` of a mixture of rings."""
     parameters = {"weights": weights, "centers": centers, "radii": radii, "widths": widths}
     arrays = [_numbers(f"ring {name}", values) for name, values in parameters.items()]
     weights, centers, radii, widths = arrays
@@ -72,7 +72,7 @@ def ring_parameters(
 
 
 def ring_masses(radii: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Return ``2π [σ^2 exp(-t^2/2) + r σ √(2π) Φ(t)]``, ``t = r/σ``, of each ring: ``(n,)``."""
+    """``2π [σ^2 exp(-t^2/2) + r σ √(2π) Φ(t)]``, ``t = r/σ``, of each ring: ``(n,)``."""
 
     def mass(radius: float, width: float) -> float:
         t = radius / width

@@ -54,7 +54,6 @@ class MixtureTarget(Strict):
 
     @model_validator(mode="after")
     def _is_density(self) -> "MixtureTarget":
-        """Normalise the weights and expand the covariances; refuse improper densities."""
         from nflow_cli.config import target_parameters  # loads NumPy
 
         covariances = self.covariances

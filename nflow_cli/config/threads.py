@@ -1,4 +1,4 @@
-"""The fastest number of threads of a training, measured by ``benchmarks/threads.py``."""
+"""Fastest number of threads, measured by ``benchmarks/threads.py``."""
 
 from nflow_cli.config.flow_schema import Flow
 
@@ -6,7 +6,7 @@ MIN_SHARED = 6_000_000  # weights of a map × rows of an update: fewer run on on
 
 
 def gained_by(flow: Flow, dim: int, rows: int) -> int | None:
-    """Return the number of threads that trains flows on ``rows`` points ``(D,)`` fastest.
+    """Fastest number of threads to train flows on ``rows`` points ``(D,)``.
 
     One if the operations of an update are too small to share; else ``None``: one per core.
     """

@@ -141,7 +141,7 @@ class Train(Strict):
         return Annealed(self.annealing.start, round(self.annealing.share * self.steps))
 
     def path_from(self, pattern: Sequence[Any]) -> int | None:
-        """Return the update from which the path gradient is used; ``None``: never."""
+        """Update from which the path gradient is used; ``None``: never."""
         in_turn = any(pattern_name(item) in IN_TURN["inverse"] for item in pattern)
         if self.gradient == "full" or in_turn:
             return None

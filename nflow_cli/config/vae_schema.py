@@ -110,7 +110,7 @@ class Prior(StackFlow):
 
     @property
     def title(self) -> str:
-        """The flows and K as text, such as ``affine-coupling + full affine, K = 4``."""
+        """The flows and K: ``affine-coupling + full affine, K = 4``."""
         return f"{self.text}, K = {self.k}"
 
 
@@ -218,7 +218,6 @@ class VAEConfig(RunConfig):
 
     @property
     def footprint(self) -> Footprint:
-        """Memory of an update."""
         dim = self.model.latent_dim
         of_prior = self.prior.kept(dim) if self.prior else 0
         kept = of_flows(self.flow, dim) + of_prior + OF_AN_OUTPUT * self._outputs

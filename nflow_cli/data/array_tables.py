@@ -1,4 +1,4 @@
-"""Tables of arrays: Parquet, NumPy files, DataFrames and Arrow. Nothing is unpickled."""
+"""Tables of Parquet, NumPy files, DataFrames and Arrow. Nothing is unpickled."""
 
 import warnings
 import zipfile
@@ -34,7 +34,6 @@ class ArrowTable(TableFile):
         super().__init__(name, columns, table.num_rows)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield slices of the table."""
         yield from self._table.select(names).to_batches(max_chunksize=BLOCK_ROWS)
 
 
@@ -53,7 +52,6 @@ class ParquetTable(TableFile):
         super().__init__(name, columns, n_rows)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield stored values."""
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -68,7 +66,7 @@ class ParquetTable(TableFile):
 
 
 class RowsTable(TableFile):
-    """An array of rows ``(n, D)``, or ``(n,)`` for one column, possibly memory-mapped."""
+    """Array ``(n, D)``, or ``(n,)`` for one column, possibly memory-mapped."""
 
     def __init__(self, name: str, rows: np.ndarray, names: Sequence[str] | None = None):
         expected = "an array (n,) or (n, D) of numbers"
@@ -86,7 +84,6 @@ class RowsTable(TableFile):
         super().__init__(name, [Column(c, rows.dtype.kind != "b") for c in names], len(rows))
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield columns of slices of the array."""
         import pyarrow as pa
 
         known = [column.name for column in self.columns]
@@ -108,7 +105,7 @@ def npy_table(name: str, path: Any) -> TableFile:
 
 
 def npz_table(name: str, path: Any) -> TableFile:
-    """Read an ``.npz`` file: an array of rows, or an array for each column."""
+    """An ``.npz`` file: an array of rows, or one array a column."""
     with _explained(name, _NPZ), zipfile.ZipFile(path) as archive:
         keys = [key.removesuffix(".npy") for key in archive.namelist() if key.endswith(".npy")]
         if len(keys) > tables.MAX_COLUMNS:
@@ -129,7 +126,7 @@ def npz_table(name: str, path: Any) -> TableFile:
 
 
 def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
-    """Return the table of arrays ``(n,)``."""
+    """Table of arrays ``(n,)``."""
     import pyarrow as pa
 
     arrays, names = [], expect_names(name, list(map(str, columns)))
@@ -150,7 +147,7 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
 
 
 def frame_table(name: str, data: Any) -> TableFile:
-    """Return the table of a DataFrame of any library, or of Arrow."""
+    """Table of a DataFrame of any library, or of Arrow."""
     import pyarrow as pa
 
     with _explained(name, "a table"):
@@ -176,7 +173,6 @@ def _columns(name: str, schema: "pa.Schema") -> list[Column]:
 
 
 def _index_columns(schema: "pa.Schema") -> set[str]:
-    """Return the index columns of a pandas DataFrame, by the metadata of pandas."""
     try:
         about = json_object((schema.metadata or {}).get(b"pandas", b"{}").decode())
     except ValueError:

@@ -15,11 +15,11 @@ PASSES = 4  # atoms of a pass are no neighbours in the next
 
 @dataclass(frozen=True, eq=False)
 class Heaps:
-    """Counts of values, compared with those expected from their neighbours.
+    """Counts of values against those expected from their neighbours.
 
     Attributes:
         nats: `(m,)`, -log of the Chernoff bound on the probability of the count; 0: no atom.
-        expected: `(m,)`, expected rows by the smooth part.
+        expected: `(m,)`, rows by the smooth part.
     """
 
     nats: np.ndarray
@@ -31,7 +31,7 @@ class Heaps:
         return self.nats > 0
 
     def most(self, limit: int) -> np.ndarray:
-        """Return the indices of at most ``limit`` atoms of greatest ``nats``, ascending."""
+        """Indices of the ``limit`` atoms of greatest ``nats``, ascending."""
         order = np.argsort(-self.nats, kind="stable")[:limit]
         return np.sort(order[self.nats[order] > 0])
 
@@ -40,8 +40,8 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
     """Compare the counts of values with those expected from their neighbours.
 
     Args:
-        places: `(m,)`, the values in units of their resolution, ascending.
-        counts: `(m,)`, rows of each.
+        places: `(m,)`, values in units of their resolution, ascending.
+        counts: `(m,)`.
         weights: `(m,)`, factor of each value's probability by its lattices.
         period: Places of the coarsest lattice's step.
     """
@@ -61,7 +61,7 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
 
 
 def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return the evidence against the smooth part: c log(c/e) - (c - e); 0 where it is weak."""
+    """Evidence against the smooth part: c log(c/e) - (c - e); 0 where weak."""
     with np.errstate(divide="ignore", invalid="ignore"):
         nats = counts * np.log(counts / expected) - (counts - expected)
     least = NATS + np.log(max(1, len(counts) / MANY))
@@ -70,17 +70,17 @@ def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 class Neighbours:
-    """The values below each value of a column."""
+    """Values below each value of a column."""
 
     def __init__(self, places: np.ndarray, weights: np.ndarray, period: float):
         self.places, self.period, self.least = places, period, float(weights.min())
         self.weights = np.concatenate([[0.0], np.cumsum(weights)])
 
     def level(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows of a value of weight 1 expected from those below it, `(m,)`.
+        """Rows of a value of weight 1 expected from those below it, `(m,)`.
 
-        A block of neighbours gives a density, with a margin for its noise. The last value has
-        neighbours on this side alone: a second block gives a slope, which is extrapolated.
+        A block of neighbours gives a density, with a margin for its noise; at the last value, with
+        neighbours on this side alone, a second block gives a slope.
         """
         before = np.concatenate([[0.0], np.cumsum(rows)])
         here = np.arange(len(rows))
@@ -106,9 +106,9 @@ class Neighbours:
         return np.clip(np.minimum(starts, ends - 1), 0, None)
 
     def _mass(self, first: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Return the weights of the places in ``[first, end)``.
+        """Weights of the places in ``[first, end)``, of mean 1.
 
-        The mean weight is 1; less than two periods are summed, empty places with the least weight.
+        Less than two periods are summed, empty places with the least weight.
         """
         width = np.maximum(self.places[end] - self.places[first], 1)
         seen = np.maximum(self.weights[end] - self.weights[first], (end - first) * self.least)

@@ -1,4 +1,4 @@
-"""Values of numeric cells without noise: 3.1 for 3.0999999046325684, or an atom."""
+"""Numeric cells without noise: 3.1 for 3.0999999046325684, or an atom."""
 
 import numpy as np
 
@@ -10,13 +10,10 @@ from nflow_cli.data.written import as_written
 
 
 def numbers_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
-    """Return the numbers of a column in its kind's resolution, `(n,)`, without noise.
+    """Numbers of a column in its kind's resolution, `(n,)`, without noise.
 
-    Noise is below 12 digits, or of single precision. Values near a place of the finest lattice are
-    moved to it if its decimals are known. Without a resolution numbers are unchanged.
-
-    Raises:
-        ValueError: Text, unless it is a date in the kind's form.
+    Noise is below 12 digits, or of single precision. Values beside a place of the finest lattice
+    are moved to it if its decimals are known. Text must be dates in the kind's form (ValueError).
     """
     numbers = column.numbers if kind.form is None else in_form(column, kind.form)
     if numbers is None:

@@ -20,13 +20,10 @@ LEAST_ROOT = math.exp(-40)  # of W's argument: below, W is negligible beside 1 i
 
 @dataclass(frozen=True)
 class ColumnMap(ABC):
-    """An increasing map from the values ``x`` of a column to ``z`` in R, for arrays of any shape.
+    """Increasing map from the values ``x`` of a column to ``z`` in R, for arrays of any shape.
 
-    A value on a bound or beyond it has ``log|dz/dx| = -inf`` (a density of 0) and some finite
-    ``z``; NaN stays NaN.
-
-    Raises:
-        ValueError: An argument is not finite.
+    On a bound or beyond it ``log|dz/dx| = -inf`` (a density of 0) and ``z`` is finite; NaN stays
+    NaN. Arguments must be finite (ValueError).
     """
 
     def __post_init__(self):
@@ -37,24 +34,22 @@ class ColumnMap(ABC):
 
     @abstractmethod
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``log|dz/dx|`` in nats, both of the shape of ``x``."""
+        """``z`` and ``log|dz/dx|`` in nats, of the shape of ``x``."""
 
     @abstractmethod
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x`` and ``log|dx/dz|`` in nats, both of the shape of ``z``.
-
-        For any finite ``z``, ``x`` is finite and within the open bounds.
+        """``x``, within the open bounds and finite for any finite ``z``, and ``log|dx/dz|`` in
+        nats.
         """
 
     def record(self) -> dict[str, Any]:
-        """Return an exact record for JSON."""
         place = f"{type(self).__module__}:{type(self).__qualname__}"
         name = next(name for name, other in COLUMN_MAPS.items() if other == place)
         return {"name": name, **asdict(self)}
 
 
 def recorded_map(record: Any) -> ColumnMap:
-    """Return the map of a record; ValueError if it is invalid."""
+    """Map of a record; ValueError if it is invalid."""
     if not isinstance(record, Mapping) or record.get("name") not in list(COLUMN_MAPS):
         raise ValueError(f"expected the name of a map, one of {', '.join(COLUMN_MAPS)}")
     arguments = {key: value for key, value in record.items() if key != "name"}
@@ -67,12 +62,7 @@ def recorded_map(record: Any) -> ColumnMap:
 
 @dataclass(frozen=True)
 class Scale(ColumnMap):
-    """``z = (x - centre) / scale``.
-
-    Args:
-        centre: Any number.
-        scale: Positive.
-    """
+    """``z = (x - centre) / scale``, ``scale > 0``."""
 
     centre: float
     scale: float
@@ -83,19 +73,17 @@ class Scale(ColumnMap):
 
     @np.errstate(over="ignore")  # infinite for such values
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``-log scale``."""
         return (x - self.centre) / self.scale, xp.zeros_like(x) - math.log(self.scale)
 
     @np.errstate(over="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x`` and ``log scale``."""
         x = _within(self.centre + self.scale * z, -math.inf, math.inf, xp)
         return x, xp.zeros_like(z) + math.log(self.scale)
 
 
 @dataclass(frozen=True)
 class _OneSided(ColumnMap):
-    """A map ``z = f(d)`` above a bound and ``-f(d)`` below it, of the distance ``d > 0``."""
+    """``z = f(d)`` above a bound and ``-f(d)`` below it, of the distance ``d > 0``."""
 
     bound: float
     side: Side
@@ -111,7 +99,6 @@ class _OneSided(ColumnMap):
 
     @np.errstate(over="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``log f'(d)``."""
         distance = self._sign * (x - self.bound)
         beyond = distance <= 0
         z, log_det = self._of_distance(xp.where(beyond, 1.0, distance), xp)
@@ -119,18 +106,17 @@ class _OneSided(ColumnMap):
 
     @np.errstate(over="ignore", under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x`` and ``-log f'(d)``."""
         distance, log_det = self._distance(self._sign * z, xp)
         limits = (self.bound, math.inf) if self.side == "above" else (-math.inf, self.bound)
         return _within(self.bound + self._sign * distance, *limits, xp), log_det
 
     @abstractmethod
     def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
-        """Return ``f`` and ``log f'`` of positive distances."""
+        """``f`` and ``log f'``."""
 
     @abstractmethod
     def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:
-        """Return ``f^-1`` and its log-slope."""
+        """``f^-1`` and its log-slope."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +172,7 @@ class Logit(ColumnMap):
 
     @np.errstate(over="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``log((high - low) / ((x - low) (high - x)))``."""
+        """``z`` and ``log((high - low) / ((x - low) (high - x)))``."""
         below, above = x - self.low, self.high - x
         beyond = xp.minimum(below, above) <= 0
         log_below = xp.log(xp.where(beyond, 1.0, below))
@@ -196,7 +182,7 @@ class Logit(ColumnMap):
 
     @np.errstate(under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x``, computed from the nearer bound, and the logarithm of its slope."""
+        """``x``, computed from the nearer bound."""
         width, log_below, log_above = self.high - self.low, _softplus(-z, xp), _softplus(z, xp)
         from_low, from_high = width * xp.exp(-log_below), width * xp.exp(-log_above)
         x = xp.where(z < 0, self.low + from_low, self.high - from_high)
@@ -207,16 +193,9 @@ class Logit(ColumnMap):
 class Asinh(ColumnMap):
     """``z = asinh y``, ``y = (x - centre) / scale``, continued linearly beyond two ends.
 
-    ``z = asinh c + (y - c) / sqrt(1 + c²)``, ``c`` the nearest to ``y`` of the numbers between
-    ``sinh low`` and ``sinh high``. Johnson's S_U distribution is N(0, 1) in these units, with a
-    :class:`Scale` after them: heavier-tailed than normal and, with a centre beside the values,
-    skewed.
-
-    Args:
-        centre: Any number.
-        scale: Positive: nearer to the centre this is linear.
-        low: The lower end of the asinh.
-        high: The upper end.
+    ``z = asinh c + (y - c) / sqrt(1 + c²)``, ``c`` the nearest to ``y`` between ``sinh low`` and
+    ``sinh high``. Johnson's S_U is N(0, 1) in these units, with a :class:`Scale` after them:
+    heavier-tailed than normal and, with a centre beside the values, skewed.
 
     References:
         Johnson, *Systems of frequency curves generated by methods of translation*, 1949.
@@ -235,7 +214,7 @@ class Asinh(ColumnMap):
 
     @np.errstate(over="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``-log scale - log(1 + c²) / 2``."""
+        """``z`` and ``-log scale - log(1 + c²) / 2``."""
         y = (x - self.centre) / self.scale
         c = xp.minimum(xp.maximum(y, math.sinh(self.low)), math.sinh(self.high))
         square = c * c
@@ -244,7 +223,7 @@ class Asinh(ColumnMap):
 
     @np.errstate(over="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x`` and ``log scale + log cosh c``, ``c`` the nearest to ``z`` between ends."""
+        """``x`` and ``log scale + log cosh c``, ``c`` the nearest to ``z`` between ends."""
         c = xp.minimum(xp.maximum(z, self.low), self.high)
         y = xp.sinh(c) + (z - c) * xp.cosh(c)
         most, away = float(np.finfo(dtype_of(z)).max) / 4, xp.abs(c)
@@ -256,12 +235,10 @@ class Asinh(ColumnMap):
 
 @dataclass(frozen=True)
 class TukeyH(ColumnMap):
-    """``x = z exp(h z²/2)``: heavier tails, of index ``1/h``; ``h = 0`` is the identity.
+    """``x = z exp(h z²/2)``, ``h >= 0``: heavier tails, of index ``1/h``; ``h = 0`` is the
+    identity.
 
     ``dx/dz = exp(h z²/2) (1 + h z²)``, and ``z = sign(x) sqrt(W(h x²) / h)`` with Lambert's ``W``.
-
-    Args:
-        h: 0 or more.
 
     References:
         Goerg, *The Lambert way to Gaussianize heavy-tailed data*, 2015, arXiv 1010.2265.
@@ -276,7 +253,7 @@ class TukeyH(ColumnMap):
 
     @np.errstate(over="ignore", under="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``z`` and ``-(W/2 + log(1 + W))``."""
+        """``z`` and ``-(W/2 + log(1 + W))``."""
         if self.h == 0:
             return x, xp.zeros_like(x)
         away = xp.abs(x)
@@ -287,18 +264,18 @@ class TukeyH(ColumnMap):
 
     @np.errstate(over="ignore", under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Return ``x`` and ``h z²/2 + log(1 + h z²)``."""
+        """``x`` and ``h z²/2 + log(1 + h z²)``."""
         w = self.h * z * z
         stretch = xp.exp(xp.minimum(w / 2, math.log(np.finfo(dtype_of(z)).max) - 1))
         return _within(z * stretch, -math.inf, math.inf, xp), w / 2 + xp.log1p(w)
 
 
 def _lambert_w_of_square(root: Any, xp: Any) -> Any:
-    """Return Lambert's ``W(root²)``, the ``w`` of ``w e^w = root²``, for ``root >= 0``.
+    """Lambert's ``W(root²)``, the ``w`` of ``w e^w = root²``, for ``root >= 0``.
 
     Newton's method on ``w + log w = log root²``, which cannot overflow, from a guess of relative
-    error 1 % (Iacono & Boyd, *New approximations to the principal real-valued branch of the
-    Lambert W-function*, 2017, eqs. 12 and 19).
+    error 1 % (Iacono & Boyd, *New approximations to the principal real-valued branch of the Lambert
+    W-function*, 2017, eqs. 12 and 19).
     """
     most = float(np.finfo(dtype_of(root)).max)
     log_square = 2 * xp.log(xp.minimum(xp.maximum(root, LEAST_ROOT), most))
@@ -310,13 +287,13 @@ def _lambert_w_of_square(root: Any, xp: Any) -> Any:
 
 
 def _softplus(x: Any, xp: Any) -> Any:
-    """Return ``log(1 + e^x)``, of slope 1/2 at 0 on any backend, unlike a maximum."""
+    """``log(1 + e^x)``, of slope 1/2 at 0 on any backend, unlike a maximum."""
     away = xp.abs(x)
     return (x / 2 + away / 2) + xp.log1p(xp.exp(-away))
 
 
 def _within(x: Any, low: float, high: float, xp: Any) -> Any:
-    """Return ``x`` rounded to the nearest number in an open interval, never a denormal one."""
+    """``x`` rounded into an open interval, never to a denormal number."""
     dtype = dtype_of(x).type
     least, most = np.nextafter(dtype(low), dtype(high)), np.nextafter(dtype(high), dtype(low))
     tiny = np.finfo(dtype).tiny  # compiled loops flush smaller numbers to 0

@@ -1,4 +1,4 @@
-"""Detection of a text table's encoding, delimiter, decimal mark and header."""
+"""Encoding, delimiter, decimal mark and header of a text table."""
 
 import codecs
 import csv
@@ -30,10 +30,10 @@ _MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 
 @dataclass(frozen=True)
 class Dialect:
-    """The format of a text table.
+    """Format of a text table.
 
-    ``skipped`` and ``lines`` are the characters and lines before the first row. ``has_returns``:
-    lines end in a carriage return alone.
+    ``skipped`` and ``lines`` are the characters and lines before the first row; with
+    ``has_returns`` a carriage return alone ends a line.
     """
 
     encoding: str
@@ -46,7 +46,7 @@ class Dialect:
     has_returns: bool
 
     def parsable(self, text: str) -> str:
-        """Return text with carriage returns inside lines replaced by :data:`RETURN`."""
+        """Replace carriage returns inside lines by :data:`RETURN`."""
         return text if self.has_returns else _without_lone_returns(text)
 
     def __str__(self) -> str:
@@ -59,9 +59,9 @@ class Dialect:
 def sniff(name: str, head: bytes, whole: bool) -> Dialect:
     """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
-    The delimiter is that of comma, semicolon, tab and bar by which most rows have equally many
-    cells, and most cells are numbers. The first row is a header if it has text and no number, or
-    text and whole numbers where numbers stand below the text.
+    Of comma, semicolon, tab and bar the delimiter gives most rows equally many cells, most of them
+    numbers. The first row is a header if it has text and no number, or text and whole numbers where
+    numbers stand below the text.
     """
     encoding, text = _decoded(head, whole)
     controls = _CONTROL.findall(text[:_SNIFFED])
@@ -142,7 +142,7 @@ def _marks(name: str, sample: str) -> tuple[str, str]:
 
 
 def is_number(cell: str, decimal: str) -> bool:
-    """Return whether a cell is a number, by the decimal mark."""
+    """Whether a cell is a number."""
     cell = cell.strip()
     if decimal == ",":
         cell = cell.replace(".", "?").replace(",", ".")
@@ -169,7 +169,6 @@ def _is_header(first: list[str], rows: list[list[str]], decimal: str) -> bool:
 
 
 def _extent(name: str, text: str, delimiter: str) -> tuple[int, int, int, int]:
-    """Return the beginning and end of the first non-blank row, in characters and lines."""
     buffer = io.StringIO(text, newline="")
     reader = csv.reader(buffer, delimiter=delimiter)
     start, before = 0, 0

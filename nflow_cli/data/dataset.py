@@ -1,8 +1,8 @@
-"""The data set of a table: kinds of columns, numeric cells, training, validation and test rows.
+"""Data set of a table: kinds of columns, numeric cells, training, validation and test rows.
 
-A row of an array ``(n, C)``, float64, holds the given columns, then the modelled, then those
-computed from them, each in the table's order. A cell is the index of its level, -1 for one that no
-training row has; or a number; NaN where it is missing.
+A row of an array ``(n, C)``, float64, holds the given columns, the modelled, and those computed
+from them, each in the table's order. A cell is a number; or the index of its level, -1 if no
+training row has it; NaN where missing.
 """
 
 import hashlib
@@ -60,12 +60,12 @@ NEW = -1.0  # a level that no training row has
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The data of a fit; arrays are rows ``(n, C)``.
+    """Data of a fit; arrays are rows ``(n, C)``.
 
     Attributes:
         sha256: Of all rows in order, before the split.
         kinds: Of all columns, those left out too; levels are those of training rows.
-        units: The maps of each numeric column to about N(0, 1).
+        units: Maps of each numeric column to about N(0, 1).
         notes: Lines to print before training.
         tests: Name, path and SHA-256 of a separate file of test rows.
     """
@@ -86,25 +86,25 @@ class Dataset:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the C columns of a row."""
+        """The row's C columns."""
         return [*self.given, *self.scored]
 
     @property
     def scored(self) -> list[str]:
-        """Names of the modelled and computed columns, which have probabilities."""
+        """Modelled and computed columns: those with probabilities."""
         return [*self.modelled, *self.computed]
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Numbers of rows of each part."""
+        """Rows of each part."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {f"n_{name}": len(rows) for name, rows in parts.items()}
 
     @property
     def measure(self) -> str:
-        """SHA-256 of the base measure of a row: log-densities compare only if it is equal.
+        """SHA-256 of the base measure of a row: log-densities compare only if equal.
 
-        It covers each modelled column's kind, width and atoms, and each computed column's width.
+        Of modelled columns kind, width and atoms, of computed ones the width.
         """
         kinds = {name: self.kinds[name] for name in sorted(self.scored)}
         has_width = {name: "number" in (kind.kind, kind.own) for name, kind in kinds.items()}
@@ -116,7 +116,7 @@ class Dataset:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """Return the record of the data in ``run.json``."""
+        """Record in ``run.json``."""
         units = {"units": {name: [m.record() for m in maps] for name, maps in self.units.items()}}
         is_file = self.name not in (*POINT_SETS, STDIN, IN_PYTHON)
         path = {"path": os.path.abspath(self.name)} if is_file else {}
@@ -129,13 +129,10 @@ class Dataset:
 def load_dataset(
     settings: TableData, table: TableFile | None = None, flows: Tails | None = None
 ) -> Dataset:
-    """Read a table, find the kinds of its columns, unless they are set, and split its rows.
+    """Read a table, find the kinds of its columns, unless set, and split its rows.
 
-    ``table`` replaces the one that ``settings`` names. ``flows`` is the transformation of tails
-    for a fit by flows.
-
-    Raises:
-        DataError: There is no such table, or all that is wrong with it.
+    ``table`` replaces that of ``settings``; ``flows`` is the map of tails for flows. All faults of
+    the table are in one ``DataError``.
     """
     table = table or table_named(settings)
     columns, numbers = read_used(table, settings)
@@ -162,7 +159,7 @@ def load_dataset(
 
 
 def _are_numbers(data: Dataset) -> np.ndarray:
-    """Return which test rows ``(n,)`` have a continuous number: others repeat by chance."""
+    """Test rows ``(n,)`` with a continuous number: others repeat by chance."""
     found = np.zeros(len(data.test), bool)
     for name, values in zip(data.columns, data.test.T):
         if (kind := data.kinds[name]).kind == "number":
@@ -205,7 +202,7 @@ def kinds_and_faults(
     settings: TableData,
     flows: Tails | None = None,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Return the kinds of columns, and the faults of the table before the split."""
+    """Kinds of columns, and faults before the split."""
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
         expect_kinds(kinds, [name for name in columns if name != settings.weights], table.name)
@@ -225,11 +222,6 @@ def kinds_and_faults(
 def _test_rows(
     settings: TableData, kinds: Mapping[str, ColumnKind], names: Sequence[str], digest: str
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
-    """Read the shuffled rows ``(n, C)`` of a separate test table, and their weights.
-
-    Raises:
-        DataError: It lacks columns, or has the rows of ``digest``.
-    """
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
@@ -261,9 +253,9 @@ def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
 def _with_levels(
     kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], train: np.ndarray
 ) -> dict[str, ColumnKind]:
-    """Return the kinds with the levels of training rows, the most frequent of too many.
+    """Kinds with the levels of training rows, the most frequent of too many.
 
-    A computed column has those of all rows, like its map.
+    Of a computed column those of all rows, like its map.
     """
     settled = {}
     for name, kind in kinds.items():
@@ -283,7 +275,7 @@ def _sorted(levels: Sequence[str], kind: ColumnKind) -> list[str]:
 
 
 def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
-    """Return the distinct values of a column as texts, and the index of each cell; -1: missing."""
+    """Distinct values as texts, and the index of each cell; -1: missing."""
     if column.numbers is None:
         return column.texts, cells_of(column)
     values, codes = np.unique(column.numbers, return_inverse=True)
@@ -295,14 +287,14 @@ def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndar
 
 
 def number_text(value: float, decimals: int | None) -> str:
-    """Return a number as a level, with the decimals of its column."""
+    """Number as a level."""
     if decimals is None:
         return repr(float(value))
     return f"{value:z.{decimals}f}"
 
 
 def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarray:
-    """Return the cells ``(n,)`` of a column as in a row."""
+    """Cells ``(n,)`` of a column as in a row."""
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
         raise DataError(
@@ -341,7 +333,7 @@ def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Return rows ``(n, C)`` of another table with these columns."""
+    """Rows ``(n, C)`` of another table."""
     texts = [name for name in names if kinds[name].type in ("text", "truth")]
     columns, rows = read_columns(table, names=names, texts=texts)
     if not len(rows):

@@ -21,11 +21,11 @@ STEP_TOLERANCE = 0.01  # distance from a multiple of a step, in steps
 
 
 class Fault(NamedTuple):
-    """A reason why a table cannot be fitted, and the option that fixes it.
+    """Reason why a table cannot be fitted, and the option that fixes it.
 
     Attributes:
         column: "" for the whole table.
-        mend: The option, "" if there is none.
+        mend: The option, or "".
     """
 
     column: str
@@ -34,7 +34,7 @@ class Fault(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The column and its problem."""
+        """Column and problem."""
         return f"column {shown(self.column)}: {self.problem}" if self.column else self.problem
 
 
@@ -47,7 +47,7 @@ class FaultsError(DataError):
 
 
 def leaving_out(name: str, settings: TableData) -> str:
-    """Return the option that leaves out a column."""
+    """Option that leaves out a column."""
     for key in ("columns", "given"):
         if name in (getattr(settings, key) or ()):
             return f"--{key} without {escaped(name)}"
@@ -55,7 +55,7 @@ def leaving_out(name: str, settings: TableData) -> str:
 
 
 def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:
-    """Raise the faults of a table, if any, with the options that fix them or a hint."""
+    """Raise the faults of a table, if any."""
     if not faults:
         return
     mends: dict[str, list[str]] = {}
@@ -69,7 +69,7 @@ def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:
 
 
 def expect_names(table: TableFile, settings: TableData) -> None:
-    """Check that a table has all columns that settings name."""
+    """Check that a table has all columns named."""
     known = [column.name for column in table.columns]
     one = ((key, getattr(settings, key)) for key in ("split", "group", "weights"))
     asked = {
@@ -93,7 +93,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
 
 
 def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str) -> None:
-    """Check that the kinds that are set include all columns that are read."""
+    """Check that kinds are set of all columns read."""
     if without := [shown(column) for column in columns if column not in kinds]:
         raise DataError(
             f"{name}: data.kinds: expected the kinds of all columns, as config.yaml of a run has "
@@ -110,14 +110,14 @@ def expect_resolutions(kinds: Mapping[str, ColumnKind], name: str) -> None:
 
 
 def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
-    """Return the columns of a row, in its order."""
+    """Columns of a row, in order."""
     return [name for group in row_names(kinds, settings.given) for name in group]
 
 
 def complete_rows(
     columns: Mapping[str, RawColumn], names: Iterable[str], n: int
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return which of n rows have no missing value ``(n,)``, and the counts by column."""
+    """Which rows ``(n,)`` have no missing value, and counts by column."""
     present, counts = np.ones(n, bool), {}
     for name in names:
         column = columns[name]
@@ -129,7 +129,7 @@ def complete_rows(
 
 
 def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
-    """Return how many rows have missing values, and in which columns."""
+    """Numbers of missing values, by column."""
     where = listed([f"{name} {count:,}" for name, count in counts.items()])
     return f"{(~present).sum():,} of {len(present):,} rows have missing values ({where})"
 
@@ -142,7 +142,7 @@ def faults_of(
     settings: TableData,
     takes_gaps: bool = True,
 ) -> list[Fault]:
-    """Return the faults of the rows of these numbers in a table.
+    """Faults of these rows of a table.
 
     ``takes_gaps``: the density models missing values.
     """
@@ -175,7 +175,7 @@ def faults_of(
 
 
 def without_levels(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[Fault]:
-    """Return faults of columns of levels without any in the training rows."""
+    """Faults of columns without levels in the training rows."""
     expected = "expected a value in the training rows, received none"
     return [
         Fault(name, expected, leaving_out(name, settings))
@@ -221,7 +221,6 @@ def _of_column(
 def _wrong_numbers(
     column: RawColumn, kind: ColumnKind, settings: TableData
 ) -> Iterator[tuple[str, np.ndarray, bool]]:
-    """Yield the expected numbers, the mask of others, and whether leaving the column out helps."""
     numbers = column.numbers
     if numbers is None:
         return

@@ -1,4 +1,4 @@
-"""The rows of a table that are used, and their split: training, validation, test."""
+"""Rows of a table that are used, and their split: training, validation, test."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,11 +29,7 @@ REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 
 def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarray]:
-    """Read the columns that settings do not leave out, and the weights.
-
-    Returns:
-        The columns by name, and the numbers ``(n,)`` of the rows in the table.
-    """
+    """Columns by name, without those left out, and their row numbers ``(n,)``."""
     expect_names(table, settings)
     aside = {*settings.exclude, settings.split, settings.group}
     wanted = settings.columns and {*settings.columns, *settings.given, settings.weights}
@@ -53,11 +49,7 @@ def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarra
 def without_gaps(
     columns: Columns, kinds: Mapping[str, ColumnKind], settings: TableData, n: int
 ) -> tuple[Columns, dict[str, ColumnKind], np.ndarray, list[str]]:
-    """Drop rows with missing values.
-
-    Returns:
-        Columns and kinds without missing values, the rows kept ``(n,)``, and a note.
-    """
+    """Drop rows with missing values: columns, kinds, rows kept ``(n,)`` and a note."""
     names = [*used(kinds, settings), *([settings.weights] if settings.weights else [])]
     present, counts = complete_rows(columns, names, n)
     kept = {name: _some(columns[name], present) for name in names}
@@ -74,7 +66,7 @@ def _some(column: RawColumn, present: np.ndarray) -> RawColumn:
 
 
 def parts_of(table: TableFile, settings: TableData, rows: np.ndarray) -> tuple[Parts, list[Fault]]:
-    """Split rows, given by their numbers in the table, into parts; also return faults."""
+    """Split of the rows of these numbers, and faults."""
     try:
         return _parts(table, settings, rows), []
     except DataError as error:
@@ -96,7 +88,7 @@ def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
 def part_weights(
     column: RawColumn | None, parts: Parts, tests: np.ndarray | None = None
 ) -> tuple[Weights, list[Fault]]:
-    """Return the weights of the rows of each part, of mean 1, and faults of parts of weight 0.
+    """Row weights of each part, of mean 1, and faults of parts of weight 0.
 
     ``tests`` are the weights of a separate table of test rows.
     """
@@ -118,7 +110,7 @@ def part_weights(
 def notes_of(
     table: TableFile, settings: TableData, kinds: Mapping[str, ColumnKind], rows: np.ndarray
 ) -> list[str]:
-    """Return notes on the columns and rows that are left out."""
+    """Notes on columns and rows left out."""
     notes, left_out = [*table.notes], dict[str, list[str]]()
     for name, kind in kinds.items():
         if kind.kind == "left out":
@@ -134,7 +126,7 @@ def notes_of(
 def notes_of_texts(
     table: TableFile, columns: Columns, rows: np.ndarray, settings: TableData
 ) -> list[str]:
-    """Return notes on columns that are text because of few cells: the others are numbers."""
+    """Notes on columns that are text by a few cells only."""
     notes = []
     for name, column in columns.items():
         if column.source != "text" or column.codes is None or name in settings.categorical:
@@ -153,7 +145,7 @@ def notes_of_texts(
 
 
 def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
-    """Return a note on the effective sample size of weighted training rows."""
+    """Note on the effective sample size of weighted training rows."""
     if weights is None:
         return []
     effective = weights.sum() ** 2 / (weights * weights).sum()
@@ -162,7 +154,7 @@ def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
 
 
 def note_of_repeats(train: np.ndarray, test: np.ndarray, some: np.ndarray) -> list[str]:
-    """Return a note on test rows that are training rows too, if these are more than a few."""
+    """Note on test rows that are training rows too, if several."""
     rng = stream(0, "repeats")
     factors = rng.integers(2**63, size=train.shape[1], dtype=np.uint64)
     seen, judged = (

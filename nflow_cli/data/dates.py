@@ -1,7 +1,7 @@
 """Dates and times in text: detection of their format, and conversion to numbers.
 
-A date is a number of days since 1970-01-01, a date with a time one of seconds since then, without a
-time zone or in UTC; a time of day is a number of seconds since midnight.
+A date is in days, a date with a time in seconds since 1970-01-01 (UTC, or without a time zone); a
+time of day in seconds since midnight.
 """
 
 import re
@@ -42,7 +42,7 @@ EXAMPLES = 100  # texts for a first try of a format
 
 
 def form_of(texts: Sequence[str]) -> str | None:
-    """Return the only format of dates or times that fits all texts, or None.
+    """The only format of dates or times that fits all texts, or None.
 
     03/04/2020 alone fits two, hence none.
     """
@@ -53,14 +53,14 @@ def form_of(texts: Sequence[str]) -> str | None:
 
 
 def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
-    """Return whether a format is of dates, dates with times, or times of day."""
+    """Dates, dates with times, or times of day."""
     if "%H" not in form:
         return "date"
     return "time" if "%Y" in form else "clock"
 
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
-    """Return the numbers of texts in a format, `(n,)`; ValueError if a text has another."""
+    """Numbers of texts in a format, `(n,)`; ValueError if a text has another."""
     pattern = _pattern(form)
     matches = [pattern.fullmatch(text) for text in texts]
     if not all(matches):
@@ -74,9 +74,9 @@ def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
 
 
 def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
-    """Return finite numbers `(n,)` as texts in a format.
+    """Texts of finite numbers `(n,)` in a format.
 
-    ``decimals`` are of fractions of a second, at least one where the format has them.
+    ``decimals`` are of seconds, at least one where the format has them.
     """
     kind = kind_of_form(form)
     digits = max(decimals, 1) if "%f" in form else 0
@@ -93,10 +93,7 @@ def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
 
 
 def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
-    """Convert a text column of dates or times to numbers; also return their format, or None.
-
-    A time of day becomes a number of seconds.
-    """
+    """Numbers of a text column of dates or times (of day: seconds), and their format, or None."""
     form = form_of(column.texts) if column.source == "text" and column.codes is not None else None
     if form is None or column.codes is None:
         return column, None
@@ -107,7 +104,7 @@ def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
 
 
 def in_form(column: RawColumn, form: str) -> np.ndarray | None:
-    """Return the numbers of dates or times in text, `(n,)`, NaN where missing, or the column's."""
+    """Numbers of dates or times in text, `(n,)`, NaN where missing, or the column's."""
     if column.codes is None:
         return column.numbers
     return np.append(numbers_of(column.texts, form), np.nan)[column.codes]

@@ -1,4 +1,4 @@
-"""Maps of columns to about N(0, 1), fitted to training rows by maximum likelihood."""
+"""Maximum-likelihood maps of columns to about N(0, 1), by training rows."""
 
 import math
 from typing import NamedTuple
@@ -47,14 +47,14 @@ NODES = 60  # of a quadrature over N(0, 1)
 
 
 class Bounds(NamedTuple):
-    """The open bounds of a column; ``None``: unbounded."""
+    """Open bounds of a column; ``None``: unbounded."""
 
     low: float | None = None
     high: float | None = None
 
 
 class _Chain(NamedTuple):
-    """Maps of a column, and the mean log-likelihood of its rows in nats, if it is known."""
+    """Maps of a column, and its mean log-likelihood in nats, if known."""
 
     log_likelihood: float
     maps: list[ColumnMap]
@@ -66,17 +66,17 @@ def fit_units(
     tails: Tails = "tukey-h",
     skewed: bool = False,
 ) -> list[ColumnMap]:
-    """Return the maps of a column of training rows to about N(0, 1).
+    """Maps of a column of training rows to about N(0, 1).
 
-    Bounds go first: a logit between two; of one, the more likely of logarithm and softplus. Then a
+    Bounds go first: a logit between two; of one, the likelier of logarithm and softplus. Then a
     robust centre and scale, and Tukey's h if it adds more than 2 nats in all.
 
     Args:
         x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
-        bounds: Open ends; a row on one or outside is refused.
+        bounds: Open; a row on one or outside is refused.
         tails: "tukey-h", or "none".
-        skewed: Replace scale and tails by an asinh if that adds more than 0.2 nats a row. One
-            bound then has the softplus alone: the inverse of a logarithm is unbounded.
+        skewed: An asinh in place of scale and tails if it adds more than 0.2 nats a row. One bound
+            then has the softplus alone: the inverse of a logarithm is unbounded.
     """
     chains: list[_Chain] = []
     for first in _bounded(x, bounds or Bounds(), skewed):
@@ -128,9 +128,8 @@ def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
 def _fit_asinh(y: np.ndarray) -> _Chain:
     """Fit Johnson's S_U to values in R.
 
-    The ends are the least and the greatest value. Mean and scale after the asinh are those of the
-    rows; its centre and scale are searched on grids, each around the best of the last and half as
-    wide.
+    Its ends are the extreme values; centre and scale are searched on grids, each around the best of
+    the last and half as wide; mean and scale after the asinh are those of the rows.
     """
     robust = Scale(*_robust(y))
     u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)
@@ -171,7 +170,7 @@ def _robust(y: np.ndarray) -> tuple[float, float]:
 
 
 def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
-    """Return the maximum-likelihood centre, log scale and h, and the log-likelihood.
+    """Maximum-likelihood centre, log scale and h, and the log-likelihood.
 
     ``u = c + s z exp(h z²/2)``, ``z ~ N(0, 1)``, by Fisher scoring: steps of ``I^-1 S'1 / n``,
     ``S`` the scores of the rows and ``I`` the Fisher information, halved until they gain.
@@ -197,9 +196,9 @@ def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
 
 
 def _start(u: np.ndarray) -> np.ndarray:
-    """Return the centre, log scale and h by the quartiles of N(0, 1), and the 95 % of ``u``.
+    """Centre, log scale and h by the quartiles of N(0, 1), and the 95 % of ``u``.
 
-    At the 97.5th and 75th percentile ``log(u/z)`` differ by ``h`` times half the difference of
+    ``log(u/z)`` at the 97.5th and 75th percentile differ by ``h`` times half the difference of
     ``z²``.
     """
     spread = np.subtract(*np.quantile(u, [0.975, 0.025])) / (2 * NORMAL_95)
@@ -215,10 +214,10 @@ def _likelihood(u: np.ndarray, at: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Return the derivatives ``(n, 3)`` of each row's log-likelihood by c, log s and h.
+    """Derivatives ``(n, 3)`` of each row's log-likelihood by c, log s and h.
 
-    With ``w = h z²`` it is ``-z²/2 - w/2 - log(1 + w) - log s``, and the slopes of ``z`` by c,
-    log s and h are ``-exp(-w/2) / (s (1 + w))``, ``-z / (1 + w)`` and ``-z³ / (2 (1 + w))``.
+    With ``w = h z²`` it is ``-z²/2 - w/2 - log(1 + w) - log s``, and the slopes of ``z`` by c, log
+    s and h are ``-exp(-w/2) / (s (1 + w))``, ``-z / (1 + w)`` and ``-z³ / (2 (1 + w))``.
     """
     _, log_scale, h = at.tolist()
     w = h * z * z
@@ -230,7 +229,7 @@ def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _information(at: np.ndarray) -> np.ndarray:
-    """Return the Fisher information ``(3, 3)`` of one row, by Gauss-Hermite quadrature."""
+    """Fisher information ``(3, 3)`` of one row, by Gauss-Hermite quadrature."""
     nodes, weights = hermegauss(NODES)
     scores = _scores(nodes, at)
     return (weights[:, None] * scores).T @ scores / weights.sum()

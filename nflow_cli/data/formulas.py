@@ -33,7 +33,7 @@ TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # col
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A numeric column of a formula: cells `(n,)`, NaN where missing, and distinct values."""
+    """Numeric column: cells `(n,)`, NaN where missing, and distinct values."""
 
     name: str
     cells: np.ndarray
@@ -46,12 +46,12 @@ class Numbers:
 
     @cached_property
     def is_varied(self) -> bool:
-        """Whether the column has more than a few distinct values."""
+        """More than a few distinct values."""
         return len(self.written.values) > VARIED
 
 
 def formula_of(target: Numbers, sources: Sequence[Numbers]) -> Relation | None:
-    """Return a formula of a column by others that holds in all rows, if there is one.
+    """Formula of a column by others that holds in all rows, if there is one.
 
     The column must be missing exactly where one of the others is.
     """
@@ -125,7 +125,7 @@ def _terms(
 
 
 def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
-    """Return coefficients to check: rational ones; for one column also round ones, or any."""
+    """Rational coefficients; for one column also round ones, or any."""
     rational = np.array([float(Fraction(a).limit_denominator(DENOMINATOR)) for a in fit.tolist()])
     found = [rational] if rational.all() else []
     if len(fit) > 1:
@@ -144,7 +144,6 @@ def _constant(
     powers: np.ndarray,
     rows: np.ndarray,
 ) -> float | None:
-    """Return the roundest constant with which a formula holds in ``rows``, if any."""
     y, x = target.cells[rows], np.stack([source.cells[rows] for source in chosen], axis=1)
     plain, size = combined(rule, x, powers)
     step = target.written.steps_at(y)
@@ -172,7 +171,7 @@ def _constant(
 
 
 def combined(rule: Rule, x: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a formula without its constant, `(n,)`, and the size of its terms."""
+    """Formula without its constant, `(n,)`, and size of its terms."""
     with np.errstate(all="ignore"):
         if rule == "product":
             value = np.prod(x**powers, axis=1)

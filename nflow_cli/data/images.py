@@ -2,13 +2,13 @@
 
 ``mnist_sample.npz`` holds 10,000 digits of MNIST (Yann LeCun, Corinna Cortes, Christopher J.C.
 Burges; http://yann.lecun.com/exdb/mnist/; licence CC BY-SA 3.0, which holds for the sample too):
-800 of each digit from the training set and 200 of each from the test set, unchanged. How they were
-drawn: ``keys = numpy.random.PCG64(0).random_raw(70_000)`` gives its first 60,000 numbers to the
-training images and the other 10,000 to the test images, in the order of ``keras.datasets.mnist``;
-of each digit, the images with the smallest numbers are taken, and they keep that order.
+800 of each digit from the training set and 200 of each from the test set, unchanged.
+``keys = numpy.random.PCG64(0).random_raw(70_000)`` gives its first 60,000 numbers to the training
+images and the others to the test images, in the order of ``keras.datasets.mnist``; of each digit,
+those with the smallest numbers are taken, in that order.
 
-No file is trusted: sizes are checked first, and nothing is unpickled. MNIST is not downloaded by
-``keras.utils.get_file``, which has no timeout, keeps corrupt files, and prints on stdout.
+No file is trusted: sizes are checked first, and nothing is unpickled. ``keras.utils.get_file`` is
+not used for MNIST: it has no timeout, keeps corrupt files, and prints on stdout.
 """
 
 import gzip
@@ -58,10 +58,9 @@ _IDX = {  # key: how the name of its IDX file begins
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A data set of grey images: ``x_*`` are uint8 ``(n, 28, 28)``, ``y_*`` uint8 ``(n,)`` or None.
+    """Grey images: ``x_*`` are uint8 ``(n, 28, 28)``, ``y_*`` uint8 ``(n,)`` or None; read-only.
 
-    ``sha256`` is of the bytes of x_train, y_train, x_test, y_test, those that exist. The arrays
-    are read-only.
+    ``sha256`` is of the bytes of x_train, y_train, x_test, y_test, those that exist.
     """
 
     name: str
@@ -72,7 +71,7 @@ class Images:
     sha256: str
 
     def record(self) -> dict[str, Any]:
-        """Return the record of the data in ``run.json``."""
+        """Record in ``run.json``."""
         record = {"name": self.name, "sha256": self.sha256}
         if self.name not in (MNIST, SAMPLE):
             record["path"] = os.path.abspath(os.path.expanduser(self.name))
@@ -80,12 +79,12 @@ class Images:
 
     @property
     def n_train(self) -> int:
-        """Number of training images."""
+        """Training images."""
         return len(self.x_train)
 
     @property
     def n_test(self) -> int:
-        """Number of test images."""
+        """Test images."""
         return len(self.x_test)
 
 
@@ -95,10 +94,10 @@ def load_images(
     """Load a data set.
 
     Args:
-        name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample`` (the
-            embedded one), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
+        name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample``
+            (embedded), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
             folder or prefix of IDX files, plain or ``.gz``. Labels are optional.
-        fallback: Use ``mnist-sample``, with a warning, if ``mnist`` is not available.
+        fallback: Use ``mnist-sample``, with a warning, in place of an unavailable ``mnist``.
         notify: Called with each line for the user.
     """
     if name == SAMPLE:
@@ -129,9 +128,9 @@ def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) ->
     """Binarize grey levels ``x`` in 0–255, uint8, to uint8 of 0 and 1.
 
     ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each ``epoch``; ``static`` does so
-    once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps the
-    grey levels x / 255, float32. Scores of different modes do not compare. ``part`` is ``train``
-    or ``test``, whose draws are independent.
+    once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps x /
+    255, float32. Scores of different modes do not compare. Draws of the ``part`` ``train`` and
+    ``test`` are independent.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 grey levels. Received: dtype={images.dtype}")
@@ -151,8 +150,8 @@ def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) ->
 def _bernoulli(images: np.ndarray, seed: int, purpose: str, step: int) -> np.ndarray:
     """Draw 0 or 1 with P(1) = x / 255 to within 2⁻⁶⁴, from one random byte a pixel.
 
-    A byte u below 255 is uniform on 255 values, of which x lie below x; for the one byte in 256
-    that is 255, u is drawn again, from 64 bits modulo 255.
+    A byte u below 255 is uniform on 255 values, of which x lie below x; for 255, one byte in 256, u
+    is drawn again, from 64 bits modulo 255.
     """
     bits = stream(seed, purpose, step).bit_generator
     drawn = np.empty(images.shape, dtype=np.uint8)
@@ -186,7 +185,6 @@ def _cache() -> Path:
 
 
 def _mnist(notify: Callable[[str], Any]) -> bytes:
-    """Return the file of MNIST, its checksum verified, from the cache or the network."""
     cache = _cache()
     if os.path.isfile(cache):
         try:

@@ -1,4 +1,4 @@
-"""Kinds of columns, found from the rows, overridden by the user's settings."""
+"""Kinds of columns, by the rows or the user's settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
 def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, ColumnKind]:
-    """Return the kind of each column of a whole file, by name; settings override."""
+    """Kinds of columns by name; settings override."""
     found: dict[str, ColumnKind | None] = {}
     cells, forms = [], {}
     for column in columns:
@@ -50,7 +50,6 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
 
 
 def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
-    """Return a kind with the format of its dates or times in text; levels keep their text."""
     if form is None:
         return kind
     if kind.alone.kind == "levels":
@@ -75,7 +74,6 @@ def _between(
     kinds: Mapping[str, ColumnKind | None],
     forms: Mapping[str, str | None],
 ) -> Relation | None:
-    """Return a relation in the values of its kinds; there is no formula of text."""
     for name in relation.columns:
         form, kind = forms.get(name), kinds[name]
         if form is not None and kind is not None and kind.type == "text":
@@ -98,7 +96,6 @@ def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
 
 
 def _bounded(kind: ColumnKind, column: Cells) -> ColumnKind:
-    """Return the kind of a column whose logarithm or root is another column: bounded by 0."""
     low, high = kind.bounds or (None, None)
     if kind.kind == "levels" or low is not None or column.written is None:
         return kind
@@ -126,10 +123,7 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
 
 
 def _modelled(column: Cells, settings: TableData, relation: Relation | None = None) -> ColumnKind:
-    """Return the kind of a column by itself.
-
-    A column with a formula is not one of levels: it may give a number that no row has.
-    """
+    """A column with a formula is not one of levels: it may give a number that no row has."""
     may_be_levels = relation is None or relation.rule == "map"
     missing = bool((column.codes < 0).any())
     if column.written is None:

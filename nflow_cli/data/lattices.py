@@ -23,7 +23,7 @@ ROUNDS = 50  # of expectation maximisation, for the shares
 
 
 def finest(column: Written) -> Lattice | None:
-    """Return the coarsest lattice with all values of a column, if any; two values are needed."""
+    """Coarsest lattice with all values, of which two are needed, if any."""
     if len(column.values) < 2:
         return None
     exact = _measured(column.values, TOLERANCES[0]) if column.places is None else _exact(column)
@@ -34,7 +34,6 @@ def finest(column: Written) -> Lattice | None:
 
 
 def _exact(column: Written) -> Lattice:
-    """Return the lattice of numbers with known decimals, by the greatest common divisor."""
     places = column.places or 0
     whole = np.rint(shifted(column.values, places)).astype(np.int64)
     step = int(np.gcd.reduce(np.diff(whole)))
@@ -43,7 +42,7 @@ def _exact(column: Written) -> Lattice:
 
 
 def _measured(values: np.ndarray, part: float) -> Lattice | None:
-    """Return the lattice of inexact numbers, by Euclid's algorithm on their differences."""
+    """Lattice of inexact numbers, by Euclid's algorithm on their differences."""
     largest = float(np.abs(values).max())
     tolerance, exact = part * largest, ROUNDING * largest
     gaps = np.diff(values)
@@ -73,12 +72,12 @@ def _measured(values: np.ndarray, part: float) -> Lattice | None:
 
 
 def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """Return the whole number `i` of each value `offset + i * step`."""
+    """Whole number `i` of each value `offset + i * step`."""
     return np.rint((values - lattice.offset) / lattice.step)
 
 
 def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """Round values next to a lattice's place to it, if the decimals of the lattice are known."""
+    """Round values beside a lattice's place to it, if its decimals are known."""
     decimals = decimals_of(lattice)
     if decimals is None:
         return values
@@ -88,12 +87,12 @@ def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 
 def decimals_of(lattice: Lattice) -> int | None:
-    """Return the decimals of a lattice's values; None if they do not end."""
+    """Decimals of a lattice's values; None if endless."""
     return written(np.array([lattice.step, lattice.offset])).decimals
 
 
 def fills(column: Written, lattice: Lattice, share: float) -> bool:
-    """Return whether at least a share of the lattice's places between the ends occurs."""
+    """Whether a share of the lattice's places between the ends occurs."""
     places = (column.values[-1] - column.values[0]) / lattice.step + 1
     return len(column.values) >= share * places
 
@@ -112,15 +111,11 @@ class Lattices:
 
 
 def lattices_of(places: np.ndarray, counts: np.ndarray, fine: Lattice) -> Lattices:
-    """Return the finest lattice and coarser ones that hold clearly more rows, by a mixture model.
+    """Finest lattice and coarser ones that hold clearly more rows, by a mixture model.
 
     A row is on lattice r with some share, at one of its places of multiple m_r; shares are fitted
-    by maximum likelihood, and a lattice is added if it raises that enough.
-
-    Args:
-        places: `(m,)` whole numbers, on the finest lattice.
-        counts: `(m,)`, rows of each.
-        fine: The finest lattice.
+    by maximum likelihood, which an added lattice must raise enough. ``places`` `(m,)` are whole
+    numbers on the finest lattice ``fine``, ``counts`` `(m,)` their rows.
     """
     chosen: list[tuple[int, int]] = []
     gain, weights, least = 0.0, np.ones(len(places)), LEAST_SHARE * counts.sum()
@@ -141,7 +136,6 @@ def lattices_of(places: np.ndarray, counts: np.ndarray, fine: Lattice) -> Lattic
 
 
 def _multiples(places: np.ndarray, counts: np.ndarray) -> list[int]:
-    """Return the multiples of the finest step of which two fit in the interquartile range."""
     ranks = np.cumsum(counts) / counts.sum()
     low, high = places[np.searchsorted(ranks, (0.25, 0.75))]
     return [multiple for multiple in MULTIPLES if high - low >= 2 * multiple]
@@ -150,9 +144,9 @@ def _multiples(places: np.ndarray, counts: np.ndarray) -> list[int]:
 def _likeliest(
     places: np.ndarray, counts: np.ndarray, chosen: list[tuple[int, int]], multiples: list[int]
 ) -> list[tuple[int, int]]:
-    """Return the multiples with offsets that hold most more rows than by chance.
+    """Multiples with offsets that hold most more rows than by chance.
 
-    They are searched among the places on no coarse lattice yet, and among those on each.
+    Among the places on no coarse lattice yet, and among those on each.
     """
     known, found = np.zeros(len(places), bool), []
     for m, r in chosen:
@@ -179,7 +173,7 @@ def _heaped(
 def _likelihood(
     places: np.ndarray, counts: np.ndarray, chosen: list[tuple[int, int]]
 ) -> tuple[float, np.ndarray]:
-    """Return the nats that coarse lattices add, and the weights of the places.
+    """Nats that coarse lattices add, and the weights of the places.
 
     The three most frequent places of each are ignored: single heaps are no lattice.
     """

@@ -20,20 +20,20 @@ TIME_WORDS |= {"age", "t", "minute", "second"}
 
 
 def cells_of(column: RawColumn) -> np.ndarray:
-    """Return the numbers or codes of a column, `(n,)`; empty if its text is not collected."""
+    """Numbers or codes of a column, `(n,)`; empty if its text is not collected."""
     if column.numbers is not None:
         return column.numbers
     return np.zeros(0, np.int32) if column.codes is None else column.codes
 
 
 def is_missing(column: RawColumn) -> np.ndarray:
-    """Return the mask of empty cells, `(n,)`."""
+    """Mask of empty cells, `(n,)`."""
     cells = cells_of(column)
     return cells < 0 if column.numbers is None else ~np.isfinite(cells)
 
 
 def why_left_out(column: RawColumn, is_named: bool = False) -> str:
-    """Return why a column is left out, or "".
+    """Reason why a column is left out, or "".
 
     ``is_named``: by the user, and left out only if it is constant or too large.
     """
@@ -58,7 +58,7 @@ def _why_text(column: RawColumn) -> str:
 
 
 def words(name: str) -> set[str]:
-    """Return the words of a name in lower case: of `patientID_2`, patient, id and 2."""
+    """Lower-case words of a name: patient, id and 2 of `patientID_2`."""
     parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return set(re.findall(r"[a-z]+|\d+", parts.lower()))
 

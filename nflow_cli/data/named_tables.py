@@ -1,4 +1,4 @@
-"""Open a table by name: a file, standard input, or a built-in point set."""
+"""Tables by name: a file, standard input, or a built-in point set."""
 
 import os
 
@@ -16,7 +16,7 @@ IN_PYTHON = "<python>"  # name of a table passed in Python
 
 
 def table_named(settings: TableData) -> TableFile:
-    """Open the table that settings name, or draw the built-in set."""
+    """Open the table of the settings, or draw the built-in set."""
     return _drawn(settings) if settings.name in POINT_SETS else _opened(settings.name)
 
 
@@ -34,12 +34,12 @@ def _opened(name: str) -> TableFile:
 
 
 def names_of_set(points: np.ndarray) -> list[str]:
-    """Return the column names of a built-in set ``(n, D)``: "x1", "x2" and so on."""
+    """Column names of a built-in set ``(n, D)``: "x1", "x2", …."""
     return [f"x{i + 1}" for i in range(points.shape[1])]
 
 
 def _drawn(settings: TableData) -> TableFile:
-    """Draw a built-in set by the seed of the split: runs of other seeds have the same rows."""
+    """By the seed of the split: runs of other seeds have the same rows."""
     points = resolve(POINT_SETS[settings.name])()
     rng = stream(settings.split_seed, f"points/{settings.name}")
     values = points.sample(rng, settings.size or SET_SIZE)

@@ -9,10 +9,10 @@ from nflow_cli.data.lattices import FINENESS, positions
 
 
 def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
-    """Return the maps of values ``(n,)`` of a column to about N(0, 1).
+    """Maps of values ``(n,)`` of a column to about N(0, 1).
 
     A bound is half a step beyond the last possible value, at the end of its interval. Equal values
-    are spread over their intervals: otherwise a tail would be fitted as heavy as it can be.
+    are spread over their intervals: otherwise the tail would be fitted as heavy as it can be.
     """
     step = kind.lattices[0].step if kind.lattices else kind.resolution or 1.0
     if not len(values) or values.min() == values.max():
@@ -25,7 +25,6 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
 
 
 def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) -> np.ndarray:
-    """Return the widths ``(n,)`` of values' intervals, by the coarsest lattice, within bounds."""
     steps = np.full(len(values), step)
     for lattice in kind.lattices[1:]:
         places = lattice.offset + lattice.step * positions(values, lattice)
@@ -36,7 +35,6 @@ def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) ->
 
 
 def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return values ``(n,)``, equal ones spread evenly over their intervals."""
     order = np.argsort(values, kind="stable")
     _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
     place = np.arange(len(values)) - np.repeat(first, counts) + 0.5

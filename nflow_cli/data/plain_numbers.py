@@ -1,7 +1,6 @@
-"""Checks and units of columns of plain numbers, the only ones that flows model.
+"""Checks and units of plain numbers, the only columns that flows model.
 
-Where values repeat, or follow from other columns, there is no density: the likelihood of flows
-rises without bound.
+Where values repeat, or follow from other columns, the likelihood of flows rises without bound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +39,7 @@ def plain_kinds(
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Return the kinds of columns for flows, and the faults of columns that flows cannot model.
+    """Kinds of columns for flows, and faults of others.
 
     Columns computed from others are left out; those whose values repeat are faults, unless given.
     """
@@ -85,7 +84,7 @@ def on_bounds(
     names: Sequence[str],
     settings: TableData,
 ) -> list[Fault]:
-    """Return faults of modelled columns with values on a bound, where there is no density."""
+    """Faults of modelled columns with values on a bound: no density there."""
     faults = []
     for name in names:
         numbers, ends = columns[name].numbers, settings.bounds.get(name, [])
@@ -103,9 +102,9 @@ def on_bounds(
 def units_and_faults(
     data: "Dataset", settings: TableData, tails: Tails
 ) -> tuple[dict[str, list[ColumnMap]], list[Fault]]:
-    """Return the units of each column, or the faults of columns that flows cannot model.
+    """Units of each column, or faults of columns that flows cannot model.
 
-    Units are fitted to the training rows, resampled by their weights if there are any.
+    Fitted to the training rows, resampled by their weights if there are any.
     """
     train, weights = data.train, data.weights.train
     if weights is not None:
@@ -145,7 +144,6 @@ def _without_spread(train: np.ndarray, data: "Dataset", settings: TableData) -> 
 
 
 def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[Fault]:
-    """Yield faults of columns with a value out of float32's range in these units."""
     for rows in (data.train, data.validation, data.test):
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
@@ -161,9 +159,9 @@ def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[F
 
 
 def _dependent(z: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[Fault]:
-    """Yield faults of modelled columns that depend linearly on each other or on given columns.
+    """Faults of modelled columns that depend linearly on each other or on given columns.
 
-    Given columns of ``z`` ``(n, C)``, which may be dependent, are first regressed out.
+    Given columns of ``z`` ``(n, C)``, which may be dependent, are regressed out first.
     """
     z = (z - z.mean(axis=0)) / z.std(axis=0)
     given, z = np.split(z, [len(data.given)], axis=1)

@@ -13,10 +13,10 @@ NAMES = ("z1", "z2")  # in the output of `nflow sample`, before a third column
 
 
 def read_points(name: str | Path) -> np.ndarray:
-    """Read at most 10 million points ``(n, 2)``, float64, all finite, from a table.
+    """Points ``(n, 2)`` of a table, float64, finite, at most 10 million.
 
-    It has two numeric columns, with or without a header; of more columns, as in the output of
-    ``nflow sample``, ``z1`` and ``z2`` are taken.
+    Of two numeric columns, with or without a header; of more, as of ``nflow sample``, ``z1`` and
+    ``z2``.
     """
     table = open_table(name)
     points = table.numbers(_columns(table), MAX_POINTS)

@@ -16,7 +16,7 @@ class PointSet(ABC):
 
     @abstractmethod
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the exact log-density ``(n,)`` in nats at points ``(n, 2)``."""
+        """Exact log-density ``(n,)`` in nats at points ``(n, 2)``."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -36,7 +36,6 @@ class _Smeared(PointSet):
         self.centres, self.weights, self.noise = centres, weights, noise
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at points ``(n, 2)``, in bounded memory."""
         log_p, rows = np.empty(len(x)), BLOCK // len(self.centres)
         for start in range(0, len(x), rows):
             part = x[start : start + rows]
@@ -54,10 +53,10 @@ class _Curves(_Smeared):
     Each curve is cut into panels no longer than ten σ, of 24 nodes. Along a panel the integrand is
     a Gaussian about five σ to either side, whose expansion in Legendre polynomials is cut off after
     degree 47: within ten σ of the curves, where all points are drawn, the error of ``log p`` is
-    below 1e-10. Farther out the integrand is narrower, and the error grows: at twenty σ 2e-5.
+    below 1e-10. Farther out the integrand is narrower: at twenty σ the error is 2e-5.
 
     Args:
-        end: The parameter ``t`` of the curves runs from 0 to this.
+        end: Of the parameter ``t`` of the curves, from 0.
         panels: Of each curve.
         noise: σ.
     """
@@ -72,12 +71,12 @@ class _Curves(_Smeared):
     @staticmethod
     @abstractmethod
     def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points ``(n, 2)`` of both curves at ``t``."""
+        """Both curves ``(n, 2)`` at ``t``."""
 
     @staticmethod
     @abstractmethod
     def density(t: np.ndarray) -> np.ndarray:
-        """Return the density ``(n,)`` of ``t``."""
+        """Density ``(n,)`` of ``t``."""
 
 
 class TwoMoons(_Curves):
@@ -92,17 +91,14 @@ class TwoMoons(_Curves):
 
     @staticmethod
     def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(n, 2)`` of the upper and the lower half circle."""
         arc = np.stack([np.cos(t), np.sin(t)], axis=-1)
         return arc, [1, 0.5] - arc
 
     @staticmethod
     def density(t: np.ndarray) -> np.ndarray:
-        """Return ``1/π``."""
         return np.full(len(t), 1 / np.pi)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw points ``(n, 2)``."""
         t, lower = rng.uniform(0, np.pi, n), rng.random(n) < 0.5
         first, second = self.curves(t)
         return np.where(lower[:, None], second, first) + self.noise * rng.standard_normal((n, 2))
@@ -120,17 +116,15 @@ class Spirals(_Curves):
 
     @staticmethod
     def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points ``(n, 2)`` of both spirals."""
         arm = (t / 3)[:, None] * np.stack([-np.cos(t), np.sin(t)], axis=-1)
         return arm, -arm
 
     @staticmethod
     def density(t: np.ndarray) -> np.ndarray:
-        """Return ``2t / (3π)^2``, the density of ``3π √u``."""
+        """``2t / (3π)^2``, the density of ``3π √u``."""
         return 2 * t / (3 * np.pi) ** 2
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw points ``(n, 2)``."""
         t, sign = 3 * np.pi * np.sqrt(rng.random(n)), rng.choice([-1.0, 1.0], n)
         arm = sign[:, None] * self.curves(t)[0]
         return arm + self.noise * rng.standard_normal((n, 2))
@@ -145,7 +139,6 @@ class EightGaussians(_Smeared):
         super().__init__(centres, np.full(8, 1 / 8), noise=0.2)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw points ``(n, 2)``."""
         centres = self.centres[rng.integers(8, size=n)]
         return centres + self.noise * rng.standard_normal((n, 2))
 
@@ -154,28 +147,27 @@ class Checkerboard(PointSet):
     """The 8 dark squares, of side 2, of a 4 x 4 board on [-4, 4]^2; the lower left one is dark."""
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` at points ``(n, 2)``: ``-log 32`` nats, or ``-inf``."""
+        """``-log 32`` nats, or ``-inf``."""
         square = np.floor(x / 2)
         dark = (square.sum(axis=-1) % 2 == 0) & (np.abs(square + 0.5) < 2).all(axis=-1)
         return np.where(dark, -math.log(32), -np.inf)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw points ``(n, 2)``."""
         column = rng.integers(4, size=n)
         row = 2 * rng.integers(2, size=n) + column % 2
         return 2 * (np.stack([column, row], axis=-1) + rng.random((n, 2))) - 4
 
 
 class Rings(PointSet):
-    """Equally likely circles about 0 of radius 1, 2 and 3, the radius under noise N(0, 0.1^2)."""
+    """Equally likely circles about 0 of radius 1, 2 and 3, under radial noise N(0, 0.1^2)."""
 
     radii, noise = np.array([1.0, 2.0, 3.0]), 0.1
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at points ``(n, 2)``.
+        """Log-density ``(n,)`` in nats at points ``(n, 2)``.
 
-        ``p(x) = ⅓ Σ_R [N(ρ; R, 0.1^2) + N(-ρ; R, 0.1^2)] / (2πρ)``, ``ρ = |x|``: what noise takes
-        beyond the centre lies on the other side of it. At 0 it is infinite.
+        ``p(x) = ⅓ Σ_R [N(ρ; R, 0.1^2) + N(-ρ; R, 0.1^2)] / (2πρ)``, ``ρ = |x|``: noise beyond the
+        centre comes out on the other side. At 0 it is infinite.
         """
         rho = np.hypot(x[:, 0], x[:, 1])
         away = np.concatenate([np.subtract.outer(sign * rho, self.radii) for sign in (1, -1)], 1)
@@ -185,7 +177,6 @@ class Rings(PointSet):
             return of_radius - level - LOG_2PI - np.log(rho)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw points ``(n, 2)``."""
         angle = rng.uniform(0, 2 * np.pi, n)
         radius = self.radii[rng.integers(3, size=n)] + self.noise * rng.standard_normal(n)
         return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)

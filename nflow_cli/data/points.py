@@ -28,14 +28,13 @@ ALIKE = Weights()
 
 
 def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
-    """Return the columns of rows ``(n, D)`` with atoms: values that a density cannot have.
+    """Columns of rows ``(n, D)`` with atoms, where the likelihood of a density rises without bound.
 
-    The likelihood of a density rises without bound at a value that repeats. Values rounded to a
-    small part of their spread are harmless.
+    Values rounded to a small part of their spread are harmless.
 
     Returns:
         For each such column its number, from 1, and either the most frequent ``value`` and its
-        ``share`` of the rows, or the ``step`` between values and the share that is ``repeated``.
+        ``share`` of the rows, or the ``step`` between values and the share ``repeated``.
     """
     atoms: list[dict[str, Any]] = []
     for number, column in enumerate(points.T, start=1):
@@ -53,12 +52,12 @@ def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
 
 
 def checksum(points: np.ndarray) -> str:
-    """Return the SHA-256 of points in order, as little-endian float64."""
+    """SHA-256 of points in order, as little-endian float64."""
     return hashlib.sha256(np.ascontiguousarray(points, "<f8").data).hexdigest()
 
 
 def no_spread(values: np.ndarray) -> str:
-    """Return why a column has no spread, or ""."""
+    """Reason why a column has no spread, or ""."""
     largest = float(np.abs(values).max())
     if (values == values[0]).all():
         return f"is constant, {values[0]:.6g}"

@@ -1,4 +1,4 @@
-"""Columns of a table as read, in memory, before their kinds are known."""
+"""Columns as read, in memory, before their kinds are known."""
 
 import re
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ TRUTH = {"true", "false"}
 
 @dataclass(frozen=True, eq=False)
 class RawColumn:
-    """A column of n rows as read.
+    """Column of n rows as read.
 
     Attributes:
         source: Type of its cells; ``time`` is a date with a time of day.
         numbers: ``(n,)`` float64, NaN where missing: values, the days of a date or the seconds of a
             time since 1970-01-01. ``None`` of text and truth values.
         codes: ``(n,)`` int32, indices in ``texts``, -1 where missing. ``None`` of numbers, dates,
-            times, text with too many distinct values, and nested data.
-        texts: The distinct texts, by first appearance.
-        is_index: Whether it is of the index of a pandas DataFrame.
-        is_float32: Whether it is stored in single precision.
+            times, nested data and too many distinct texts.
+        texts: Distinct, by first appearance.
+        is_index: Of a pandas DataFrame.
+        is_float32: Stored in single precision.
     """
 
     name: str
@@ -61,14 +61,11 @@ def read_columns(
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
 ) -> tuple[list[RawColumn], np.ndarray]:
-    """Read columns into 8 bytes a number, 4 bytes a text, and one block.
+    """Columns in 8 bytes a number, 4 bytes a text, and one block, with their row numbers ``(n,)``.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
     times if all are; else text, as are those of ``texts``. Infinities are kept. Of more than
     ``max_rows`` rows, a random sample is read.
-
-    Returns:
-        The columns, and the numbers ``(n,)`` of the rows in the table, in increasing order.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
@@ -94,7 +91,6 @@ def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.n
 
 
 def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | None) -> int:
-    """Read the rows of these numbers, or all; return the number of rows passed."""
     first = 0
     for block in table.blocks(list(readers)):
         end = first + block.num_rows
@@ -114,8 +110,8 @@ class _Reader:
     """Collects the blocks of a column: as numbers, else as the next possible source.
 
     Attributes:
-        sources: Remaining possible types of cells, the current one first; none: the stored type.
-        is_mixed: Whether cells fit none of the types that earlier ones did.
+        sources: Possible types of cells, the current one first; none: the stored type.
+        is_mixed: Cells fit none of the types that earlier ones did.
     """
 
     table: TableFile
@@ -130,7 +126,6 @@ class _Reader:
     _any: bool = False  # a cell is not missing
 
     def afresh(self) -> "_Reader":
-        """Return an empty reader with the remaining sources."""
         return _Reader(self.table, self.name, self.sources)
 
     def add(self, cells: "pa.Array") -> None:
@@ -193,7 +188,6 @@ class _Reader:
         self._is_bounded, self._parts, self._codes = False, [], {}
 
     def column(self, is_index: bool) -> RawColumn:
-        """Return the column, and empty the reader."""
         source = self.sources[0] if self.sources else "number"
         parts, self._parts = self._parts, []
         if source != "text":
@@ -228,7 +222,6 @@ def _seconds(cells: Any, _: str) -> Any:
 
 
 def _cast(cells: Any, *types: Any) -> Any:
-    """Cast dates or text to the first type that fits; NotANumberError if none does."""
     import pyarrow as pa
 
     cells = present_cells(cells) if pa.types.is_string(cells.type) else cells
@@ -241,7 +234,7 @@ def _cast(cells: Any, *types: Any) -> Any:
 def distinct_texts(
     table: TableFile, name: str, cells: "pa.Array"
 ) -> tuple[list[str | None], np.ndarray]:
-    """Return the distinct values of cells as levels, and the index of each cell; -1: missing."""
+    """Distinct values as levels, and the index of each cell; -1: missing."""
     import pyarrow as pa
 
     try:

@@ -1,4 +1,4 @@
-"""Linear regression with Gaussian residuals, the baseline of a conditional density."""
+"""Gaussian linear regression, the baseline of a conditional density."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ LEAST_SINGULAR = 1e-6  # relative to the largest, of a direction of the context 
 
 @dataclass(frozen=True)
 class Regression:
-    """The Gaussian ``N(b + B h, S)`` of ``z`` given a context ``h``.
+    """Gaussian ``N(b + B h, S)`` of ``z`` given a context ``h``.
 
     Attributes:
         intercept: ``b`` ``(D,)``.
         slope: ``B`` ``(D, H)``.
-        cholesky: The lower triangle ``(D, D)`` of ``S``.
+        cholesky: Lower triangle ``(D, D)`` of ``S``.
     """
 
     intercept: np.ndarray
@@ -24,7 +24,7 @@ class Regression:
     cholesky: np.ndarray
 
     def log_prob(self, z: np.ndarray, context: np.ndarray) -> np.ndarray:
-        """Return the log-density ``(n,)`` in nats at ``z`` ``(n, D)`` given ``context``."""
+        """Log-density ``(n,)`` in nats at ``z`` ``(n, D)`` given ``context``."""
         away = np.linalg.solve(self.cholesky, (z - self.intercept - context @ self.slope.T).T)
         with np.errstate(over="ignore"):
             squared = np.sum(away * away, axis=0)

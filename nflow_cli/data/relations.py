@@ -1,4 +1,4 @@
-"""Columns computed from others: by a formula, or by a map of a column's values."""
+"""Columns computed from others: by a formula, or by a map of values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ NATS = 10.0  # of evidence for each chosen value
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A column, prepared for the search of relations.
+    """Column, prepared for the search of relations.
 
     Attributes:
-        written: Its distinct numbers; None of text.
-        codes: `(n,)`, the index of each cell's value, -1 where missing; with more values than a
-            map may have, the row.
+        written: Distinct numbers; None of text.
+        codes: `(n,)`, the index of each cell's value, -1 where missing; with too many values for a
+            map, the row.
         counts: `(m,)`, rows of each value.
     """
 
@@ -35,12 +35,12 @@ class Cells:
 
     @property
     def name(self) -> str:
-        """The column's."""
+        """Name of the column."""
         return self.raw.name
 
     @cached_property
     def nats(self) -> float:
-        """Entropy of the column's values over all rows, in nats."""
+        """Entropy of the values over all rows, in nats."""
         counts = self.counts[self.counts > 0]
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
@@ -67,10 +67,9 @@ def cells_of(raw: RawColumn) -> Cells:
 
 
 def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:
-    """Return the relations of computed columns, by name; ``fixed`` ones are not computed.
+    """Relations of computed columns, by name; ``fixed`` ones are not computed.
 
-    A column is computed from earlier ones if possible, else from a later one by a map, and never
-    from a computed one.
+    Of earlier columns if possible, else a map of a later one; never of a computed one.
     """
     found: dict[str, Relation] = {}
     kept: list[int] = []
@@ -108,7 +107,7 @@ def _first_map(target: Cells, sources: Sequence[Cells]) -> Relation | None:
 
 
 def _likely_maps(columns: Sequence[Cells]) -> np.ndarray:
-    """Return which columns (second) are maps of which (first) in some rows, `(C, C)`."""
+    """Which columns (second) map which (first) in some rows, `(C, C)`."""
     if not columns:
         return np.zeros((0, 0), bool)
     stride = max(1, len(columns[0].codes) // SAMPLE)
@@ -129,7 +128,7 @@ def _has_keys(source: Cells) -> bool:
 
 
 def map_of(target: Cells, source: Cells) -> Relation | None:
-    """Return the map from a column's values to another's, if it is one and holds often enough.
+    """Map from a column's values to another's, if it is one and holds often enough.
 
     Neither text nor whole numbers are a map of decimals: those are computed from them.
     """
@@ -167,7 +166,7 @@ def _is_map(source: np.ndarray, target: np.ndarray, keys: int) -> bool:
 
 
 def _evidence(target: Cells, source: Cells) -> float:
-    """Return the nats of the target's cells beyond the first of each source value."""
+    """Nats of the target's cells beyond the first of each source value."""
     counts = target.counts
     nats = -np.log(counts / counts.sum())
     images = _images(source.codes, target.codes, len(source.counts))

@@ -1,4 +1,4 @@
-"""Shape of a numeric column: lattices, atoms, and ends where rows accumulate."""
+"""Shape of a numeric column: lattices, atoms, ends where rows accumulate."""
 
 from dataclasses import dataclass
 
@@ -24,13 +24,13 @@ CROWD_ROWS = 5  # and this number, at least
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """The shape of a numeric column.
+    """Shape of a numeric column.
 
     Attributes:
         atoms: Values that repeat more often than a smooth density explains.
-        are_levels: Whether atoms, beyond the maximum number too, are nearly all rows.
+        are_levels: Atoms, beyond the maximum number too, are nearly all rows.
         lattices: Of a grid, finest first; empty for a continuous column.
-        resolution: The step of the finest lattice, or of the written numbers.
+        resolution: Step of the finest lattice, or of the written numbers.
         bounds: `[low, high]` where rows accumulate, or None.
     """
 
@@ -42,12 +42,9 @@ class Shape:
 
 
 def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
-    """Return the shape of a column.
+    """Shape of a column, by its distinct values and the coarsest lattice of all, if any.
 
-    Args:
-        numbers: Its distinct values.
-        lattice: The coarsest with all values on it, if any.
-        is_grid: Whether it is a grid even if values do not repeat.
+    ``is_grid``: even if values do not repeat.
     """
     values, counts, resolution = numbers.values, numbers.counts, numbers.resolution
     if lattice is not None and len(values) >= CERTAIN:
@@ -102,7 +99,7 @@ def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:
 def crowded_ends(
     values: np.ndarray, counts: np.ndarray, are_atoms: np.ndarray, step: float
 ) -> list[float | None] | None:
-    """Return the ends at which the rows of a column accumulate, or None.
+    """Ends at which the rows of a column accumulate, or None.
 
     ``values`` ``(m,)`` are ascending, ``step`` is that of a grid, or 0.
     """
@@ -117,9 +114,8 @@ def crowded_ends(
 def _lower_end(
     values: np.ndarray, counts: np.ndarray, is_atom: bool, reach: float, step: float
 ) -> float | None:
-    """Return the lower end if its rows are at least half of those next to it.
-
-    It is the lowest value of a grid or an atom, else the roundest number just below it.
+    """Lower end, if its rows are at least half of those next to it: the lowest value of a grid or
+    an atom, else the roundest number just below.
     """
     width = max(reach, step / 2)
     from_end = values - values[0]
@@ -132,7 +128,6 @@ def _lower_end(
 
 
 def _rounded_down(value: float, reach: float) -> float:
-    """Return the roundest number up to ``reach`` below a value; the value, if there is none."""
     first = -int(np.floor(np.log10(max(abs(value), reach)))) - 1
     for places in range(first, min(first + MAX_PLACES, 300)):
         end = shifted(np.ceil(shifted(value, places)) - 1, -places)

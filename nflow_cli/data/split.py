@@ -27,18 +27,18 @@ class Parts(NamedTuple):
 
 
 def shuffled(parts: Parts, seed: int) -> Parts:
-    """Shuffle the rows of each part, so that its first rows represent all."""
+    """Shuffle the rows of each part: its first ones represent all."""
     rng = stream(seed, "order")
     return Parts(*map(rng.permutation, parts))
 
 
 def held_out(n: int) -> int:
-    """Return the size of validation and of test: a tenth of ``n`` rows, at least 2."""
+    """A tenth of ``n`` rows, at least 2: for validation and for test."""
     return min(max(2, n // 10), HELD_OUT)
 
 
 def split_at_random(n: int, seed: int, with_test: bool = True) -> Parts:
-    """Split ``n`` rows at random; ``with_test``: hold out a tenth for the test."""
+    """Random split of ``n`` rows; ``with_test``: a tenth for the test."""
     order = stream(seed, "split").permutation(n)
     tests = held_out(n) if with_test else 0
     test, validation, train = np.split(order, [tests, tests + held_out(n)])
@@ -46,7 +46,7 @@ def split_at_random(n: int, seed: int, with_test: bool = True) -> Parts:
 
 
 def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableData) -> Parts:
-    """Split rows at random, those of one group, by its text ``(n,)``, together."""
+    """Random split that keeps groups ``(n,)`` together."""
     _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     parts = 2 if settings.test else 3
     if len(sizes) < parts:
@@ -81,7 +81,7 @@ def _are_enough(parts: Parts, with_test: bool = True) -> bool:
 
 
 def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Parts:
-    """Split rows by the text ``(n,)`` of a column; a missing validation part is held out."""
+    """Split by a column's text ``(n,)``; a missing validation part is held out."""
     words = [str(text).strip().casefold().removesuffix(".0") for text in texts]
     parts = np.array([NAMES.get(word, "") for word in words])
     if (parts == "").any():

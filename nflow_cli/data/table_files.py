@@ -1,4 +1,4 @@
-"""Open tables of files and Python objects, and write tables. Nothing is unpickled."""
+"""Tables of files and Python objects, opened and written. Nothing is unpickled."""
 
 import csv
 import gzip
@@ -74,13 +74,13 @@ _OTHERS = {
 def open_table(name: str | Path) -> TableFile:
     """Open a table in a file.
 
-    The format is detected by the first bytes: text (``.csv``, ``.tsv`` or any other), gzipped or
-    not, Parquet, or an array of NumPy; an archive of NumPy must be called ``.npz``. An ``.npz``
-    holds one array of rows, with an optional array ``columns`` of names, or one array for each
-    column. ``-`` is standard input: text or Parquet, at most 1 GiB.
+    The first bytes decide the format: text (``.csv``, ``.tsv`` or any other), gzipped or not,
+    Parquet, or a NumPy array; a NumPy archive must be called ``.npz``, and holds one array of rows,
+    with an optional array ``columns`` of names, or one array a column. ``-`` is standard input:
+    text or Parquet, at most 1 GiB.
 
-    Delimiter, decimal comma, header and encoding of text are detected from its beginning, see
-    ``str(table.dialect)``. Columns without names are numbered from "1".
+    Delimiter, decimal comma, header and encoding of text are detected from its beginning
+    (``str(table.dialect)``). Columns without names are numbered from "1".
     """
     if str(name) == STDIN:
         return _standard_input()
@@ -172,16 +172,16 @@ class _Unpacked(gzip.GzipFile):
 
 
 def is_table(data: Any) -> bool:
-    """Return whether a Python object has named columns."""
+    """Whether a Python object has named columns."""
     protocols = ("__arrow_c_stream__", "__dataframe__")
     return isinstance(data, Mapping) or any(hasattr(data, name) for name in protocols)
 
 
 def table_of(data: Any) -> TableFile:
-    """Return a Python object as a table.
+    """Table of a Python object.
 
-    It is a DataFrame of any library, by the Arrow or the dataframe protocol, or a Series of pandas
-    or polars; a table of Arrow; a mapping of names to arrays ``(n,)``; or an array ``(n, D)`` or
+    A DataFrame of any library, by the Arrow or the dataframe protocol, or a Series of pandas or
+    polars; a table of Arrow; a mapping of names to arrays ``(n,)``; or an array ``(n, D)`` or
     ``(n,)``, whose columns are numbered from "1".
     """
     name = "the table given"
@@ -206,7 +206,7 @@ def table_of(data: Any) -> TableFile:
 
 
 def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBatch":
-    """Return columns of float64 ``(n,)``, NaN for missing values, or of text, to be written.
+    """Columns to be written: float64 ``(n,)``, NaN for missing values, or text.
 
     The columns of ``beside``, a batch, come first.
     """
@@ -218,7 +218,7 @@ def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBat
 
 
 def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
-    """Return batches as one table of Arrow, which any DataFrame library reads."""
+    """Batches as a table of Arrow."""
     import pyarrow as pa
 
     schema, named = _schema(names, batches)
@@ -230,9 +230,8 @@ def write_table(
 ) -> None:
     """Write batches of rows as a table, atomically, in bounded memory.
 
-    The suffix ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other CSV,
-    with a header unless the columns are numbered; ``-`` is CSV on standard output. Numbers in text
-    have all digits.
+    The suffix ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other CSV, with
+    all digits, and a header unless the columns are numbered; ``-`` is CSV on standard output.
     """
     names = list(names)
     if str(path) == STDIN:

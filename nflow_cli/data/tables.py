@@ -26,12 +26,12 @@ _SHOWN = 60  # characters of a value, in a message
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. Truth values, dates and text are no numbers.
+    """Column of a table. Truth values, dates and text are no numbers.
 
     Attributes:
-        is_index: Whether it is of the index of a pandas DataFrame, ignored unless named.
+        is_index: Of a pandas DataFrame, ignored unless named.
         other_mark: A value with another decimal mark than the table's.
-        stray: The first non-number in a column of text that is mostly numbers.
+        stray: First non-number in a column of text that is mostly numbers.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Column:
 
 
 class NotANumberError(Exception):
-    """A value that is no number, and its row in the block."""
+    """A non-number, and its row in the block."""
 
     def __init__(self, row: int, value: Any):
         super().__init__(row, value)
@@ -53,7 +53,7 @@ class NotANumberError(Exception):
 
 
 class TableFile(ABC):
-    """A table: a file, or a Python object; ``n_rows`` is None if it must be read for that."""
+    """A file, or a Python object; ``n_rows`` is None if it must be read for that."""
 
     decimal = "."  # the mark in numbers that are text
     is_untyped = False  # whether all cells are text
@@ -66,14 +66,14 @@ class TableFile(ABC):
 
     @abstractmethod
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield the columns of these names as stored, some rows at a time."""
+        """Columns as stored, some rows at a time."""
 
     def place(self, row: int) -> str:
-        """Return the place of a row, counted from 0, for messages."""
+        """Place of a row, counted from 0, in messages."""
         return f"row {row} counted from 0"
 
     def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
-        """Read at most ``most_rows`` rows of numeric columns ``(n, D)``, float64.
+        """At most ``most_rows`` rows of numeric columns ``(n, D)``, float64.
 
         A value is missing, and NaN, if it is null, or a cell that is empty or, in capitals or not,
         NA, N/A, #NA, #N/A, NaN, -NaN, +NaN, NULL, None or <NA>. Infinities are kept.
@@ -96,7 +96,7 @@ class TableFile(ABC):
         return values
 
     def floats(self, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
-        """Return a column of a block as float64; the block's first row has the number ``first``."""
+        """Column of a block as float64; its first row has the number ``first``."""
         try:
             return floats(block.column(name), self.decimal).to_numpy(zero_copy_only=False)
         except NotANumberError as error:
@@ -106,7 +106,7 @@ class TableFile(ABC):
             ) from None
 
     def text(self, name: str) -> np.ndarray:
-        """Read a column as text: an array ``(n,)`` of ``str``, "" where missing."""
+        """A column as text: an array ``(n,)`` of ``str``, "" where missing."""
         import pyarrow as pa
 
         self.expect([name])
@@ -123,7 +123,7 @@ class TableFile(ABC):
         return np.concatenate(parts) if parts else np.empty(0, object)
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
-        """Yield all columns in order, some rows at a time."""
+        """All columns, some rows at a time."""
         return self.blocks([column.name for column in self.columns])
 
     def expect(self, names: Sequence[str]) -> None:
@@ -138,24 +138,24 @@ class TableFile(ABC):
                 )
 
     def too_many(self, most: int, received: str) -> DataError:
-        """Return the error of too many rows."""
+        """Error of too many rows."""
         return DataError(f"{self.name}: expected at most {most:,} rows, received {received}")
 
 
 def shown(value: Any) -> str:
-    """Return a value as at most 60 printable characters."""
+    """At most 60 printable characters of a value."""
     text = repr(value if isinstance(value, str) else str(value))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names separated by commas, at most ten."""
+    """At most ten names, separated by commas."""
     text = ", ".join(names[:10])
     return text if len(names) <= 10 else f"{text} and {len(names) - 10:,} others"
 
 
 def looks_like(line: str) -> str:
-    """Return a hint at the known format of an unreadable line, or ""."""
+    """Hint at the format of an unreadable line, or ""."""
     if re.search(r'\s"', line):
         return ", which looks like a space before a quotation mark"
     if re.fullmatch(r"\s*[^\s,;]+([ ]+[^\s,;]+)+\s*", line):
@@ -164,7 +164,7 @@ def looks_like(line: str) -> str:
 
 
 def is_number(type: "pa.DataType") -> bool:
-    """Return whether a type is numeric."""
+    """Whether a type is numeric."""
     import pyarrow as pa
 
     types = pa.types
@@ -172,7 +172,7 @@ def is_number(type: "pa.DataType") -> bool:
 
 
 def floats(values: Any, decimal: str = ".") -> Any:
-    """Return Arrow values as float64, null where missing; NotANumberError for a non-number."""
+    """Arrow values as float64, null where missing; or a NotANumberError."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -202,7 +202,7 @@ def floats(values: Any, decimal: str = ".") -> Any:
 
 
 def present_cells(values: Any) -> Any:
-    """Return stripped text, null where missing."""
+    """Stripped text, null where missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -229,7 +229,7 @@ def _first_bad(cells: Any) -> int:
 
 
 def expect_names(name: str, names: Sequence[str]) -> list[str]:
-    """Check the names of a table's columns; a first one left empty by pandas becomes ``index``."""
+    """Check column names; a first one left empty by pandas becomes ``index``."""
     if not 1 <= len(names) <= MAX_COLUMNS:
         received = f"{len(names):,}"
         raise DataError(f"{name}: expected 1 to {MAX_COLUMNS:,} columns, received {received}")
@@ -249,5 +249,5 @@ def expect_names(name: str, names: Sequence[str]) -> list[str]:
 
 
 def positions(n: int) -> list[str]:
-    """Return names of unnamed columns: "1", "2" and so on."""
+    """Names of unnamed columns: "1", "2", …."""
     return [str(i) for i in range(1, n + 1)]

@@ -29,7 +29,7 @@ JUDGED = 200  # cells that decide if a text column is mostly numbers
 
 
 class TextTable(TableFile):
-    """A text table in the format that :func:`~nflow_cli.data.csv_dialect.sniff` detects.
+    """Text table in the format found by :func:`~nflow_cli.data.csv_dialect.sniff`.
 
     ``unpacked`` opens the uncompressed file anew at each call. A column is numeric if its cells in
     the first MiB are numbers or missing, but not all missing. Blank lines are skipped.
@@ -72,7 +72,6 @@ class TextTable(TableFile):
         return 2 * sum(is_number(cell, self.decimal) for cell in first) > len(first)
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Yield cells as text."""
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
@@ -101,7 +100,7 @@ class TextTable(TableFile):
                 yield _with_returns(batch) if RETURN in text else batch
 
     def batches(self) -> Iterator["pa.RecordBatch"]:
-        """Yield all columns in order, numeric ones as float64, the others as text."""
+        """All columns, numeric ones as float64, the others as text."""
         import pyarrow as pa
 
         n = 0
@@ -117,14 +116,14 @@ class TextTable(TableFile):
             n += block.num_rows
 
     def place(self, row: int) -> str:
-        """Return the line of a row, counted from 1."""
+        """Line of a row, counted from 1."""
         for i, (line, _) in enumerate(self._rows()):
             if i == row:
                 return f"line {line}"
         return f"data row {row + 1}"
 
     def _whole_rows(self) -> Iterator[str]:
-        """Yield the text of some rows at a time.
+        """Text of some rows at a time.
 
         Arrow does not stream from files here: its threads would call Python, and hang at exit.
         """
@@ -181,7 +180,6 @@ class TextTable(TableFile):
             yield rest
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield line number and cells of each row by the slow parser, until one is invalid."""
         reader, line = csv.reader(self._lines(), delimiter=self.dialect.delimiter), 1
         try:
             for row in reader:
@@ -229,7 +227,6 @@ def _pass_over_blanks(row: Any) -> str:
 
 
 def _end_of_rows(text: str, delimiter: str) -> int:
-    """Return the end of the last certainly complete row, or 0."""
     if '"' not in text:
         return text.rfind("\n") + 1 or text.rfind("\r") + 1
     lines, end, before = io.StringIO(text, newline=""), 0, 0

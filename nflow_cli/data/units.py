@@ -1,4 +1,4 @@
-"""Units of a density: maps between the user's coordinates and the flow's."""
+"""Units of a density: from the user's coordinates to the flow's, and back."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,29 +12,29 @@ from nflow_cli.data.column_maps import ColumnMap
 class Units(ABC):
     """Coordinates ``z`` of points ``x`` in the user's units.
 
-    ``log p(x) = log p(z) + log|det dz/dx|`` in nats. A point on a bound or outside it, where the
-    density is 0, has ``log|det dz/dx| = -inf`` and some finite ``z``; NaN stays NaN.
+    ``log p(x) = log p(z) + log|det dz/dx|`` in nats. On a bound or outside it, where the density is
+    0, ``log|det dz/dx| = -inf`` and ``z`` is finite; NaN stays NaN.
 
     Attributes:
-        dtype: The least precise type of points in the user's units.
+        dtype: Least precise type of points in the user's units.
     """
 
     dtype: ClassVar[type[np.floating]]
 
     @abstractmethod
     def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``z`` ``(..., D)`` of points ``x`` and ``log|det dz/dx|`` ``(...)`` in nats."""
+        """``z`` ``(..., D)`` of points ``x`` and ``log|det dz/dx|`` ``(...)`` in nats."""
 
     @abstractmethod
     def outside_and_log_det(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``x`` ``(..., D)`` of points ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
+        """``x`` ``(..., D)`` of points ``z`` and ``log|det dx/dz|`` ``(...)`` in nats."""
 
     def inside(self, x: np.ndarray) -> np.ndarray:
-        """Return ``z`` ``(..., D)`` of points ``x``."""
+        """``z`` ``(..., D)`` of points ``x``."""
         return self.inside_and_log_det(x)[0]
 
     def outside(self, z: np.ndarray) -> np.ndarray:
-        """Return ``x`` ``(..., D)`` of points ``z``."""
+        """``x`` ``(..., D)`` of points ``z``."""
         return self.outside_and_log_det(z)[0]
 
 
@@ -44,16 +44,17 @@ class Identity(Units):
     dtype = np.float32
 
     def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``x`` and zeros ``(...)``."""
         return x, np.zeros(x.shape[:-1], self.dtype)
 
     def outside_and_log_det(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``z`` and zeros ``(...)``."""
         return self.inside_and_log_det(z)
 
 
 class ColumnUnits(Units):
-    """A chain of maps, possibly empty, for each column, from the user's side on."""
+    """Chain of maps, possibly empty, for each column, from the user's side on.
+
+    In the user's units points are finite and within bounds.
+    """
 
     dtype = np.float64
 
@@ -61,7 +62,6 @@ class ColumnUnits(Units):
         self.columns = tuple(map(tuple, columns))
 
     def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`Units.inside_and_log_det`."""
         z, log_det = x.astype(self.dtype), np.zeros(x.shape[:-1])
         for column, chain in enumerate(self.columns):
             for column_map in chain:
@@ -70,7 +70,6 @@ class ColumnUnits(Units):
         return z, log_det
 
     def outside_and_log_det(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`Units.outside_and_log_det`; ``x`` is finite, and within bounds."""
         most = np.finfo(self.dtype).max
         x, log_det = np.clip(z.astype(self.dtype), -most, most), np.zeros(z.shape[:-1])
         for column, chain in enumerate(self.columns):

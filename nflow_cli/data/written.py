@@ -17,14 +17,14 @@ FULL = {np.float64: 10.0 ** (1 - DIGITS), np.float32: 2e-7}
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """The distinct values of a column.
+    """Distinct values of a column.
 
     Attributes:
         values: `(m,)`, ascending, float64.
         counts: `(m,)`, rows of each.
         places: Decimals that all values need (negative: zeros before the point); None if they have
             all digits of their type.
-        resolution: The step of most written values.
+        resolution: Step of most written values.
     """
 
     values: np.ndarray
@@ -34,12 +34,12 @@ class Written:
 
     @property
     def rows(self) -> int:
-        """Number of rows with a value."""
+        """Rows with a value."""
         return int(self.counts.sum())
 
     @property
     def decimals(self) -> int | None:
-        """Decimals; None if values have all digits of their type."""
+        """Decimals; None: all digits of the type."""
         return None if self.places is None or self.places > 17 else max(0, self.places)
 
     @cached_property
@@ -48,14 +48,14 @@ class Written:
         return typical_size(self.values)
 
     def steps_at(self, values: np.ndarray) -> np.ndarray:
-        """Return the steps between written numbers near some values."""
+        """Steps between written numbers near some values."""
         if self.decimals is not None:
             return np.full(len(values), min(self.resolution, 10.0**-self.decimals))
         return self.resolution * spacing(values, self.typical)
 
 
 def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
-    """Return the distinct finite values among numbers, of which there must be one."""
+    """Distinct finite numbers, at least one."""
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
     values = values + 0.0  # no negative zero
     digits, kind = _digits(values, is_float32)
@@ -66,7 +66,7 @@ def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
 
 
 def as_written(numbers: np.ndarray, is_float32: bool = False) -> np.ndarray:
-    """Return numbers without the noise of their last digits, `(n,)`, as in :func:`written`."""
+    """Numbers without noise in their last digits, `(n,)`, as in :func:`written`."""
     result, finite = numbers + 0.0, np.isfinite(numbers)
     result[finite] = _digits(result[finite], is_float32)[0]
     return result
@@ -80,21 +80,20 @@ def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
 
 
 def typical_size(values: np.ndarray) -> float:
-    """Return the median size of nonzero values, safe to divide others by; 1 if there are none."""
+    """Median size of nonzero values, to divide others by; 1 without any."""
     size = np.abs(values)
     return max(float(np.median(size[size > 0])), LEAST * float(size.max())) if size.any() else 1.0
 
 
 def spacing(values: np.ndarray, typical: float) -> np.ndarray:
-    """Return the spacing of floating-point numbers at values, relative to that at a typical one.
-
-    It is at most twice too large.
+    """Spacing of floating-point numbers at values, relative to that at a typical one; at most twice
+    too large.
     """
     return np.maximum(1.0, 2 * np.abs(values) / typical)
 
 
 def shifted(values: Any, places: int) -> Any:
-    """Return `values * 10**places`, rounded once."""
+    """`values * 10**places`, rounded once."""
     return values * 10.0**places if places >= 0 else values / 10.0**-places
 
 
@@ -115,7 +114,7 @@ def _is_whole(values: np.ndarray) -> np.ndarray:
 
 
 def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
-    """Return whether numbers are float32 with 15 digits: 3.09999990463257 for 3.1."""
+    """float32 with 15 digits: 3.09999990463257 for 3.1."""
     if np.all(_is_whole(values) | (values == digits)):
         return False
     with np.errstate(over="ignore"):
@@ -123,7 +122,6 @@ def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
 
 
 def _shortest(values: np.ndarray) -> np.ndarray:
-    """Return the shortest decimals that identify float32 numbers."""
     result = np.where(_is_whole(values), values, np.nan)
     single = values.astype(np.float32)
     for digits in range(6, 10):
@@ -134,7 +132,6 @@ def _shortest(values: np.ndarray) -> np.ndarray:
 
 
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:
-    """Return the decimals that all values need, or None, and the resolution of most."""
     size = np.abs(values)
     most = math.floor(math.log10(size.max())) if size.any() else 0
     start = 13 - most if most > 13 else min(max(0, -most), 290)

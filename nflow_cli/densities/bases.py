@@ -21,7 +21,7 @@ class Base(ABC):
 
     @abstractmethod
     def log_prob(self, z: Any) -> Any:
-        """Return the log-density ``(...)`` in nats of points ``(..., D)``; NaN where one is NaN."""
+        """Log-density ``(...)`` in nats of points ``(..., D)``; NaN where one is NaN."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -39,7 +39,6 @@ class Base(ABC):
 
 class _Independent(Base):
     def sample_columns(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points ``(..., D, n)``, features first."""
         return self.sample(rng, shape)
 
 
@@ -47,15 +46,13 @@ class StandardNormal(_Independent):
     """``N(0, I)`` on R^D: ``log q(z) = -|z|^2/2 - (D/2) log 2π`` in nats."""
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         return -0.5 * (ops.sum(z * z, axis=-1) + z.shape[-1] * LOG_2PI)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points."""
         return rng.standard_normal(shape, dtype=np.float32)
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
-        """Return ``Φ⁻¹(u)``, finite at 0 and 1 too."""
+        """``Φ⁻¹(u)``, finite at 0 and 1 too."""
         farthest = 1 - np.finfo(float).eps  # beyond it TensorFlow's erfinv is infinite
         inside = np.clip(2 * u - 1, -farthest, farthest)
         return ops.convert_to_numpy(math.sqrt(2) * ops.erfinv(inside)).astype(np.float32)
@@ -74,19 +71,16 @@ class UniformBox(_Independent):
         self.half_width = half_width
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density ``(...)`` in nats; NaN where a coordinate is NaN."""
         inside = ops.all(ops.abs(z) <= self.half_width, axis=-1)
         level = -z.shape[-1] * math.log(2 * self.half_width)
         outside = ops.where(ops.any(ops.isnan(z), axis=-1), math.nan, -math.inf)
         return ops.where(inside, ops.full_like(z[..., 0], level), outside)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points."""
         unit = rng.random(shape, dtype=np.float32)
         return self.quantiles(unit)
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
-        """Return ``h (2u - 1)``."""
         return (2 * u - 1).astype(np.float32) * np.float32(self.half_width)
 
 
@@ -105,20 +99,18 @@ class StudentT(_Independent):
         self.level = halves - 0.5 * math.log(df * math.pi)
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         tails = ops.sum(ops.log1p(z * z / self.df), axis=-1)
         return z.shape[-1] * self.level - 0.5 * (self.df + 1) * tails
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points."""
         return rng.standard_t(self.df, shape).astype(np.float32)
 
 
 class Widened(Base):
     """Equal mixture of a base and of independent Cauchy coordinates truncated at ±30.
 
-    It is at least half of the base everywhere, so no importance weight more than doubles, in any
-    dimension.
+    At least half of the base everywhere: in no dimension does an importance weight more than
+    double.
     """
 
     reach = 30.0
@@ -128,13 +120,11 @@ class Widened(Base):
         self.angle = math.atan(self.reach)  # arctan z is uniform within this
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         tails = -z.shape[-1] * math.log(2 * self.angle) - ops.sum(ops.log1p(z * z), axis=-1)
         tails = ops.where(ops.all(ops.abs(z) <= self.reach, axis=-1), tails, -math.inf)
         return ops.logaddexp(self.base.log_prob(z), tails) - math.log(2.0)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float32 points."""
         near = self.base.sample(rng, shape)
         far = np.tan(self.angle * (2 * rng.random(shape) - 1)).astype(np.float32)
         far = np.clip(far, -self.reach, self.reach)

@@ -37,14 +37,12 @@ class Funnel(Example):
         self.moments = {0: (0.0, 3.0)}
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         v, x, n = z[..., 0], z[..., 1:], self.dim - 1
         squares = ops.sum(x * x, axis=-1) * ops.exp(-v)
         level = self.dim * LOG_2PI + 2 * math.log(3.0)
         return -0.5 * (v * v / 9.0 + squares + n * v + level)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples."""
         v = 3.0 * rng.standard_normal((n, 1))
         x = np.exp(v / 2) * rng.standard_normal((n, self.dim - 1))
         return np.concatenate([v, x], axis=1)
@@ -67,14 +65,13 @@ class ManyWell(Example):
         self.log_z = self.log_z_of_a_pair * (dim // 2)
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         first, second = z[..., 0::2], z[..., 1::2]
         squares = first * first
         energy = squares * (squares - 6.0) - 0.5 * first + 0.5 * second * second
         return -ops.sum(energy, axis=-1) - self.log_z
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples, double wells by an inverse CDF on a fine grid."""
+        """Exact samples, double wells by an inverse CDF on a fine grid."""
         x = rng.standard_normal((n, self.dim))
         grid = np.linspace(-4.0, 4.0, 20001)
         pdf = np.exp(-(grid**4) + 6 * grid**2 + 0.5 * grid)
@@ -93,12 +90,10 @@ class Banana(Example):
         self.moments = {0: (0.0, 1.0), 1: (1.0, math.sqrt(2 + self.width**2))}
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         off = (z[..., 1] - z[..., 0] * z[..., 0]) / self.width
         return -0.5 * (z[..., 0] * z[..., 0] + off * off) - LOG_2PI - math.log(self.width)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples."""
         first, second = rng.standard_normal((2, n))
         return np.stack([first, first**2 + self.width * second], axis=-1)
 
@@ -123,7 +118,6 @@ class EightSchools(Example):
         self.moments = {0: (5.79904, 5.44723), 1: (2.45057, 0.51284)}
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         average, log_spread, effects = z[..., 0], z[..., 1], z[..., 2:]
         effect_level = sum(math.log(error) for error in self.errors)
         level = -0.5 * 18 * LOG_2PI - math.log(10.0) - effect_level - self.log_z
@@ -162,12 +156,10 @@ class Gmm40(Example):
         super().__init__(dim)
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         off = (z[..., None, :] - self.means.astype("float32")) / self.width
         level = -LOG_2PI - 2 * math.log(self.width) - math.log(len(self.means))
         return level + ops.logsumexp(-0.5 * ops.sum(off * off, axis=-1), axis=-1)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples."""
         which = rng.integers(len(self.means), size=n)
         return self.means[which] + self.width * rng.standard_normal((n, 2))

@@ -11,8 +11,8 @@ class LinearGaussian:
 
     Args:
         density: Supplies the units.
-        rows: Rows ``(n, G + D)`` to fit.
-        weights: Row weights ``(n,)``, or ``None``.
+        rows: ``(n, G + D)``.
+        weights: Of the rows ``(n,)``, or ``None``.
     """
 
     def __init__(self, density: FlowDensity, rows: np.ndarray, weights: np.ndarray | None = None):

@@ -19,7 +19,7 @@ class LogDensity(Target):
     ``log p(z) = log p(x) + log|det dx/dz|`` in nats; the units map bounded coordinates to R.
 
     Args:
-        function: Takes points ``(n, D)``.
+        function: Of points ``(n, D)``.
         dim: D.
         units: Map ``z`` to ``x`` by ``outside``.
         name: Of the function, in errors.
@@ -46,7 +46,7 @@ class LogDensity(Target):
         return any(self.units.columns)
 
     def outside(self, z: Any) -> tuple[Any, Any]:
-        """Return ``x`` ``(..., D)`` of tensors ``z``, and ``log|det dx/dz|`` ``(...)`` in nats."""
+        """``x`` ``(..., D)`` of tensors ``z``, and ``log|det dx/dz|`` ``(...)`` in nats."""
         if not self.is_bounded:
             return z, ops.zeros_like(z[..., 0])
         columns, log_det = [], ops.zeros_like(z[..., 0])
@@ -63,12 +63,10 @@ class TensorDensity(LogDensity):
     """A log-density by Keras or TensorFlow operations, which is compiled."""
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density ``(...)`` in nats."""
         x, log_det = self.outside(z)
         return ops.cast(self.values(x), log_det.dtype) + log_det
 
     def values(self, x: Any) -> Any:
-        """Values of the function, in its own type."""
         return ops.reshape(self.function(ops.reshape(x, (-1, self.dim))), x.shape[:-1])
 
 
@@ -81,16 +79,14 @@ class ArrayDensity(LogDensity):
     takes_arrays = True
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density ``(...)`` in nats, computed eagerly."""
         x, log_det = self.outside(z)
         return self.values(x) + ops.cast(log_det, "float64")
 
     def values(self, x: Any) -> Any:
-        """Values of the function, float64."""
         return ops.convert_to_tensor(self.at(ops.convert_to_numpy(x))[0], "float64")
 
     def at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``log p`` ``(...)`` at ``x`` ``(..., D)``, float64, and its gradient, float32."""
+        """``log p`` ``(...)`` at ``x`` ``(..., D)``, float64, and its gradient, float32."""
         points = x.reshape(-1, self.dim).astype(np.float64)
         values, gradients = checked_pair(self.name, self.function(points), points)
         with np.errstate(over="ignore"):
@@ -99,9 +95,7 @@ class ArrayDensity(LogDensity):
 
 
 def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a function's ``log p`` ``(n,)`` and gradient ``(n, D)``; refuse other types and
-    shapes.
-    """
+    """A function's ``log p`` ``(n,)`` and gradient ``(n, D)``, checked."""
     if not isinstance(result, tuple | list) or len(result) != 2:
         received = len(result) if isinstance(result, tuple | list) else type(result).__name__
         raise TargetError(f"{name}: expected a pair (log_p, gradient). Received: {received} values")

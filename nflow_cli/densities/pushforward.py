@@ -24,7 +24,7 @@ class Draw(NamedTuple):
     Attributes:
         start: Number of samples drawn before.
         z0: Base samples ``(m, D)``.
-        x: Samples ``(m, G + D)`` in the user's units, given columns first.
+        x: ``(m, G + D)`` in the user's units, given columns first.
         log_q: Log-density in nats ``(m,)``.
     """
 
@@ -35,7 +35,7 @@ class Draw(NamedTuple):
 
 
 class FlowDensity:
-    """The density ``q`` of ``x = u^-1(f(z0))``, ``z0`` from a base ``q0``, ``f`` the flows.
+    """Density ``q`` of ``x = u^-1(f(z0))``, ``z0`` from a base ``q0``, ``f`` the flows.
 
     ``log q(x) = log q0(z0) - log|det df/dz0| + log|det du/dx|`` in nats (arXiv 1505.05770, eq. 5),
     where ``u`` maps the user's units to the coordinates of the flows.
@@ -44,14 +44,13 @@ class FlowDensity:
     of any length in the user's units, in bounded memory.
 
     R members side by side are an equal mixture, ``q = Σ_r q_r / R``; tensors then have a leading
-    axis R. Flows with a context of G numbers give ``log q(x | g)``; points are then rows
-    ``(..., G + D)``.
+    axis R. Flows with a context of G numbers give ``log q(x | g)``, of rows ``(..., G + D)``.
 
     Args:
         base: ``q0``.
         flow: ``f``, built.
         units: ``u``.
-        given_units: Units of the G given columns.
+        given_units: Of the G given columns.
     """
 
     def __init__(
@@ -66,17 +65,17 @@ class FlowDensity:
 
     @property
     def dim(self) -> int:
-        """D, the dimension of modelled points."""
+        """D."""
         return self.flow.dim
 
     @property
     def n_given(self) -> int:
-        """G, the number of given columns, first in a row."""
+        """G."""
         return len(self.given_units.columns)
 
     @property
     def numbers_a_row(self) -> int:
-        """Row width G + D."""
+        """G + D."""
         return self.n_given + self.dim
 
     @property
@@ -86,34 +85,32 @@ class FlowDensity:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of points and log-densities: that of the flows, or float64 in other units."""
+        """Type of points and log-densities: the flows', or float64 in other units."""
         return np.result_type(self.flow.variable_dtype, self.units.dtype)
 
     def push(self, z0: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``z = f(z0)`` ``(..., D)`` and ``log q0(z0) - log|det df/dz0|`` ``(...)``."""
+        """``z = f(z0)`` ``(..., D)`` and ``log q0(z0) - log|det df/dz0|`` ``(...)``."""
         z, log_det = self.flow.forward_and_log_det(z0, context)
         return z, self.base.log_prob(z0) - log_det
 
     def pull(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``z0 = f^-1(z)`` ``(..., D)`` and ``log q0(z0) + log|det df^-1/dz|`` ``(...)``."""
+        """``z0 = f^-1(z)`` ``(..., D)`` and ``log q0(z0) + log|det df^-1/dz|`` ``(...)``."""
         z0, log_det = self.flow.inverse_and_log_det(z, context)
         return z0, self.base.log_prob(z0) + log_det
 
     def held_log_prob(self, z: Any) -> Any:
-        """Return ``log q(z)`` ``(...)`` with the weights held constant: its gradient is by ``z``
-        alone.
-        """
+        """``log q(z)`` ``(...)`` with a gradient by ``z`` alone, not by the weights."""
         z0, log_det = self.flow.composition().of(ops.stop_gradient).run(z, inverse=True)
         return self.base.log_prob(z0) + log_det
 
     def parts(self, encoded: Any) -> tuple[Any, Any]:
-        """Split encoded rows ``(..., G + D)`` into the points of the flows and their context."""
+        """Split encoded rows ``(..., G + D)`` into points and context."""
         if not self.n_given:
             return encoded, None
         return encoded[..., self.n_given :], encoded[..., : self.n_given]
 
     def encoded(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows ``(n, G + D)`` in the coordinates of the flows, and ``log|det du/dx|``."""
+        """Rows ``(n, G + D)`` in the coordinates of the flows, and ``log|det du/dx|``."""
         given, x = np.split(x, [self.n_given], axis=-1)
         z, log_det = self.units.inside_and_log_det(x)
         if not self.n_given:
@@ -124,7 +121,7 @@ class FlowDensity:
 
     @property
     def members(self) -> int:
-        """R, the number of mixture components."""
+        """R."""
         return math.prod(self.flow.members)
 
     def draw(
@@ -166,10 +163,8 @@ class FlowDensity:
     def sample(self, n: int, seed: int = 0, given: np.ndarray | None = None) -> np.ndarray:
         """Draw ``n`` points ``(n, D)``, of ``dtype``; a smaller ``n`` gives the first of these.
 
-        With m conditions ``given`` ``(m, G)`` these are rows ``(m n, G + D)``, n at each.
-
-        Raises:
-            DataError: ``n`` is not a whole number, or needs more than the memory.
+        With m conditions ``given`` ``(m, G)`` these are rows ``(m n, G + D)``, n at each. More than
+        the memory holds is a ``DataError``.
         """
         times = 1 if given is None else len(given)
         points = room_for(n, (self.numbers_a_row,), self.dtype, times=times)
@@ -178,18 +173,13 @@ class FlowDensity:
         return points
 
     def log_prob(self, x: Any) -> np.ndarray:
-        """Return the exact ``log q(x)`` in nats.
-
-        Args:
-            x: Points ``(..., D)``, or rows ``(..., G + D)`` with given columns first.
+        """Exact ``log q(x)`` in nats of points ``(..., D)``, or rows ``(..., G + D)``, given
+        columns first.
 
         Returns:
             ``(...)``, of ``dtype``; ``-inf`` where ``q`` is 0: outside the image of a bounded base,
             on or outside a bound of the units, and beyond 1e15; NaN where a number is NaN or a
             given one not finite.
-
-        Raises:
-            DataError: ``x`` is not an array of numbers with rows of this width.
         """
         return mixture(self.member_log_probs(x))
 
@@ -209,13 +199,10 @@ class FlowDensity:
         return self.pull(each_member(self.flow, z), context)
 
     def latent(self, x: Any) -> np.ndarray:
-        """Return ``f^-1(u(x))``, the inverse of :meth:`from_latent`, of points ``x`` ``(..., D)``.
+        """``f^-1(u(x))``, the inverse of :meth:`from_latent`, of points ``x`` ``(..., D)``.
 
-        NaN on or outside a bound, where ``u`` is not defined.
-
-        Raises:
-            DataError: ``x`` is not an array of numbers with rows of this width, or ``q`` is a
-                mixture.
+        NaN on or outside a bound, where ``u`` is not defined; a ``DataError`` if ``q`` is a
+        mixture.
         """
         expect_one(self.members)
         return self.member_latents(x)[0]
@@ -232,14 +219,11 @@ class FlowDensity:
         return z0.reshape(self.members, *shape, self.dim)
 
     def from_latent(self, z0: Any) -> np.ndarray:
-        """Return ``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q``, if they are samples of
-        the base.
+        """``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q``, if they are samples of the
+        base.
 
-        Given columns come first, in ``z0`` and in the result.
-
-        Raises:
-            DataError: ``z0`` is not an array of numbers with rows of this width, or ``q`` is a
-                mixture.
+        Given columns come first, in ``z0`` and in the result. A ``DataError`` if ``q`` is a
+        mixture.
         """
         expect_one(self.members)
         points = self._points(z0)
@@ -327,7 +311,7 @@ def each_member(flow: FlowStack, points: Any) -> Any:
 
 
 def mixture(log_q: np.ndarray) -> np.ndarray:
-    """Return ``log Σ_r q_r / R`` of log-densities ``(R, ...)``."""
+    """``log Σ_r q_r / R`` of log-densities ``(R, ...)``."""
     if len(log_q) == 1:
         return log_q[0]
     with np.errstate(invalid="ignore"):  # of points that lack a value
@@ -335,7 +319,7 @@ def mixture(log_q: np.ndarray) -> np.ndarray:
 
 
 def expect_one(members: int) -> None:
-    """Refuse the latents of a mixture: its members have different ones."""
+    """Refuse latents of a mixture: its members differ."""
     if members > 1:
         raise DataError(
             f"expected one density. Received: a mixture of {members}, which has no one latent"
@@ -343,7 +327,7 @@ def expect_one(members: int) -> None:
 
 
 def chunks(n: int, dim: int) -> Iterator[slice]:
-    """Slices of ``n`` rows of R^``dim`` that fit in bounded memory."""
+    """Slices of ``n`` rows of R^``dim``, in bounded memory."""
     size = max(1, min(CHUNK, NUMBERS // dim))
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 

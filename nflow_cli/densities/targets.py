@@ -16,15 +16,15 @@ FAR_AWAY = 3  # distance from 0, in widths of the density
 
 
 class Target(ABC):
-    """A density to fit. A subclass must define :meth:`log_prob`; all else is optional.
+    """Density to fit. A subclass must define :meth:`log_prob`; all else is optional.
 
     Attributes:
         dim: D.
         log_z: ``log ∫ exp(-U)`` in nats, where ``log_prob`` is ``-U - log_z``; ``None`` if unknown:
             ``log_prob`` may then be unnormalised.
-        log_z_source: How ``log_z`` is known: ``exact`` or ``quadrature``.
+        log_z_source: ``exact`` or ``quadrature``.
         window: Half the side of the square to plot; ``None``: by the samples of the fit.
-        center: Centre of that square, ``(D,)`` or 0.
+        center: Of that square, ``(D,)`` or 0.
         sample: ``sample(rng, n)`` draws ``n`` exact samples ``(n, D)``; ``None`` if unavailable.
     """
 
@@ -64,7 +64,6 @@ class Mixture(Target):
             self.window, self.center = float(np.max(high - low) / 2), (low + high) / 2
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         terms = []
         for weight, mean, whiten in zip(self.weights, self.means, self.whiten):
             d0, d1 = z[..., 0] - float(mean[0]), z[..., 1] - float(mean[1])
@@ -75,7 +74,6 @@ class Mixture(Target):
         return _log_sum(terms)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples."""
         which = rng.choice(len(self.weights), size=n, p=self.weights)
         noise = rng.standard_normal((n, 2))
         return self.means[which] + np.einsum("nij,nj->ni", self.factors[which], noise)
@@ -119,7 +117,6 @@ class Ring(Target):
         self.window = float(reach.max())
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         terms = []
         rings = zip(self.weights, self.centers, self.radii, self.widths)
         for weight, center, radius, width in rings:
@@ -129,7 +126,7 @@ class Ring(Target):
         return _log_sum(terms)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples, radii by an inverse CDF on a fine grid."""
+        """Exact samples, radii by an inverse CDF on a fine grid."""
         which = rng.choice(len(self.weights), size=n, p=self._masses / self._masses.sum())
         points = np.empty((n, 2))
         for i in range(len(self.weights)):
@@ -155,14 +152,13 @@ class U1(Target):
     log_z, log_z_source, window = 1.8775016, "quadrature", 4.0
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         ring = 0.5 * ((_radius(z[..., 0], z[..., 1]) - 2) / 0.4) ** 2
         right = -0.5 * ((z[..., 0] - 2) / 0.6) ** 2
         left = -0.5 * ((z[..., 0] + 2) / 0.6) ** 2
         return logaddexp(right, left) - ring - self.log_z
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples by rejection, the ring as proposal."""
+        """Exact samples by rejection, the ring as proposal."""
         ring = Ring([1.0], [[0.0, 0.0]], [2.0], [0.4])
 
         def accepted(z: np.ndarray) -> np.ndarray:
@@ -179,14 +175,11 @@ class WavyRing(Target):
     log_z, log_z_source, window = 1.6119973590547, "quadrature", 2.2
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         off = z[..., 0] * z[..., 0] + z[..., 1] * z[..., 1] - 2
         return ops.sin(math.pi * z[..., 0]) - 2 * off * off - self.log_z
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples by rejection: without the sine, ``|z|^2`` is a
-        truncated normal.
-        """
+        """Exact samples by rejection: without the sine, ``|z|^2`` is a truncated normal."""
 
         def ring(m: int) -> np.ndarray:
             squares, angle = rng.normal(2.0, 0.5, m), rng.uniform(0, 2 * np.pi, m)
@@ -208,7 +201,6 @@ class _Wave(Target):
 
     @property
     def log_z(self) -> float:
-        """``log ∫ exp(-U)`` in nats."""
         root = math.sqrt(2 * math.pi)
         return math.log((8 + 0.1 * root) * sum(self.widths) * root)
 
@@ -217,7 +209,6 @@ class _Wave(Target):
         raise NotImplementedError
 
     def log_prob(self, z: Any) -> Any:
-        """Log-density in nats."""
         z1, z2 = z[..., 0], z[..., 1]
         off = z2 - ops.sin(math.pi / 2 * z1)
         terms = [
@@ -228,7 +219,7 @@ class _Wave(Target):
         return _log_sum(terms) - 50 * beyond * beyond - self.log_z
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draw exact samples: z1 flat with Gaussian edges, then z2."""
+        """Exact samples: z1 flat with Gaussian edges, then z2."""
         flat = rng.random(n) < 8 / (8 + 0.1 * math.sqrt(2 * math.pi))
         edge = 0.1 * rng.standard_normal(n)
         z1 = np.where(flat, rng.uniform(-4, 4, n), np.sign(edge) * 4 + edge)
@@ -240,32 +231,31 @@ class _Wave(Target):
 
 
 class U2(_Wave):
-    """Energy U2 of the paper's table 1: one wave."""
+    """Energy U2 of the paper: one wave."""
 
     widths = (0.4,)
 
     def shifts(self, z1: Any, functions: Any) -> list[Any]:
-        """One branch, on the wave."""
         return [0.0]
 
 
 class U3(_Wave):
-    """Energy U3 of the paper's table 1: a wave that splits and joins again."""
+    """Energy U3 of the paper: a wave that splits and joins again."""
 
     widths = (0.35, 0.35)
 
     def shifts(self, z1: Any, functions: Any) -> list[Any]:
-        """The second branch runs ``w2 = 3 exp(-½((z1 - 1)/0.6)^2)`` below."""
+        """Second branch ``w2 = 3 exp(-½((z1 - 1)/0.6)^2)`` below."""
         return [0.0, 3 * functions.exp(-0.5 * ((z1 - 1) / 0.6) ** 2)]
 
 
 class U4(_Wave):
-    """Energy U4 of the paper's table 1: a wave that splits."""
+    """Energy U4 of the paper: a wave that splits."""
 
     widths = (0.4, 0.35)
 
     def shifts(self, z1: Any, functions: Any) -> list[Any]:
-        """The second branch runs ``w3 = 3 σ((z1 - 1)/0.3)`` below."""
+        """Second branch ``w3 = 3 σ((z1 - 1)/0.3)`` below."""
         return [0.0, 1.5 * (1 + functions.tanh((z1 - 1) / 0.6))]
 
 

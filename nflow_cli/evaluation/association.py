@@ -15,8 +15,8 @@ OTHER, MISSING, NEW = "other levels", "missing", "new level"
 
 
 class Groups(NamedTuple):
-    """Grouped cells of a column of levels: names of the groups (levels, other levels, missing,
-    new), and the groups of rows ``(n,)`` and of samples ``(m,)``.
+    """Groups of a column of levels (levels, other levels, missing, new): names, and those of rows
+    ``(n,)`` and samples ``(m,)``.
     """
 
     names: list[str]
@@ -27,7 +27,7 @@ class Groups(NamedTuple):
 def grouped(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, most: int) -> Groups:
     """Group the cells ``(n,)`` and ``(m,)`` of a column of levels.
 
-    Occurring levels in their order; if more than ``most``, the most frequent ones by frequency.
+    Occurring levels in order; if more than ``most``, the most frequent ones by frequency.
     """
     known = [x[x >= 0].astype(int) for x in (rows, draws)]
     size = 1 + max((int(x.max()) for x in known if len(x)), default=0)
@@ -53,7 +53,7 @@ def binned(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> tuple[np.nd
     """Bin numbers of the cells ``(n,)`` and ``(m,)`` of a column.
 
     Numbers: about ``n^(1/3)``, at most 8 quantile bins of the rows; levels: at most 12 and the
-    rest. Missing cells and new levels have bins of their own.
+    rest; missing cells and new levels apart.
     """
     if kind.kind == "levels":
         return grouped(kind, rows, draws, MOST_GROUPS)[1:]
@@ -69,10 +69,10 @@ def association(x: np.ndarray, y: np.ndarray) -> float:
     """Association of two binned columns ``(n,)``, from 0 to 1.
 
     ``√(1 - exp(-2 I))``, Linfoot's informational coefficient of correlation (1957), which is |ρ|
-    for two normals, over its value at ``I = √(H(x) H(y))``: 0 for independent columns and for a
-    constant one, 1 where each determines the other. The entropies H of the mutual information I
-    have Miller & Madow's correction ``(K - 1)/2n`` for K nonempty bins, without which independent
-    columns would have an I of about ``(K_x - 1)(K_y - 1)/2n``.
+    for two normals, over its value at ``I = √(H(x) H(y))``: 0 for independent or constant columns,
+    1 where each determines the other. The entropies H of the mutual information I have Miller &
+    Madow's correction ``(K - 1)/2n`` for K nonempty bins; else independent columns would have an I
+    of about ``(K_x - 1)(K_y - 1)/2n``.
     """
     if not len(x):
         return 0.0
@@ -90,7 +90,7 @@ def _entropy(values: np.ndarray) -> float:
 
 
 class Associations(NamedTuple):
-    """The :func:`association` of each pair of columns ``(C, C)``, in rows and in samples."""
+    """:func:`association` of pairs of columns ``(C, C)``, in rows and samples."""
 
     rows: np.ndarray
     draws: np.ndarray
@@ -132,8 +132,8 @@ def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
     """Pairs of columns to plot, the strongest first.
 
     Half by the larger association of rows and samples, half by the absolute difference of their
-    squares, in which small associations are less noisy. A column is in at most two pairs, if there
-    are enough.
+    squares, in which small associations are less noisy; no column in more than two, if there are
+    enough.
     """
     pairs = list(combinations(range(len(found.rows)), 2))
     strength = {pair: max(found.rows[pair], found.draws[pair]) for pair in pairs}

@@ -1,4 +1,4 @@
-"""Checks of a flow stack in float64: log-determinant, inverse, invertibility margin."""
+"""Float64 checks of flows: log-determinant, inverse, invertibility margin."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,20 +29,20 @@ class Flows:
 
     Attributes:
         maps: With raw weights as float64 arrays.
-        points: Base samples ``(..., D)`` to check at.
+        points: Base samples ``(..., D)``.
     """
 
     maps: Composition
     points: np.ndarray
 
     def run(self, points: Any, inverse: bool = False, dtype: str = "float64") -> Any:
-        """Run the maps in ``dtype``; return points and log-determinants as float64 arrays."""
+        """Points and log-determinants by the maps in ``dtype``, as float64 arrays."""
         maps = self.maps.of(lambda weight: ops.convert_to_tensor(weight, dtype))
         moved = maps.run(ops.convert_to_tensor(points, dtype), inverse)
         return [ops.convert_to_numpy(array).astype(np.float64) for array in moved]
 
     def shaken(self, points: np.ndarray, size: np.ndarray, inverse: bool = False) -> Any:
-        """Run the maps in float64 with noise before each: ``size`` times ``1 + |points|``."""
+        """Run in float64 with noise before each map: ``size`` times ``1 + |points|``."""
         rng, log_det = stream(0, "rounding"), np.zeros(points.shape[:-1])
         steps = list(self.maps.of(ops.convert_to_tensor).steps())
         for step in reversed(steps) if inverse else steps:
@@ -54,12 +54,12 @@ class Flows:
 
 
 def as_arrays(maps: Composition) -> Composition:
-    """The same maps with raw weights as float64 arrays."""
+    """The maps with raw weights as float64 arrays."""
     return maps.of(lambda weight: ops.convert_to_numpy(weight).astype(np.float64))
 
 
 def check_log_det(flows: Flows) -> Verdict:
-    """Compare the log-determinant with that of a dense Jacobian by finite differences.
+    """Compare the log-determinant with that of a Jacobian by finite differences.
 
     Their rounding error is eps ``|x|`` / step, times the norm of the inverse Jacobian.
     """
@@ -108,7 +108,7 @@ def jacobian(
 
 
 def check_round_trip(flows: Flows) -> Verdict:
-    """Run the flows forward and back, and back and forward, in float64 and as saved.
+    """Run forward and back, and back and forward, in float64 and as saved.
 
     Where flows amplify rounding, the tolerance is the effect of coarser rounding.
     """
@@ -130,7 +130,7 @@ def check_round_trip(flows: Flows) -> Verdict:
 def _trip(
     flows: Flows, points: np.ndarray, dtype: str, inverse: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run the flows and back, or with ``inverse`` back first.
+    """Run forward and back, or with ``inverse`` back and forward.
 
     Returns:
         Error of each point, or of the sum of its two log-determinants, ``(n,)``, and its share that

@@ -7,11 +7,11 @@ OUTER, INNER, BORDER = 0.003, 0.03, 0.1
 
 
 class Grid:
-    """Points ``(n * m, 2)`` of a grid, the first coordinate along rows; slices are computed lazily.
+    """Points ``(n * m, 2)`` of a grid, the first coordinate along rows; slices are lazy.
 
     Args:
         first: First coordinates ``(n,)``.
-        second: Second coordinates ``(m,)``.
+        second: ``(m,)``.
     """
 
     def __init__(self, first: np.ndarray, second: np.ndarray):
@@ -19,7 +19,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Shape ``(m, n)`` of an array of values on the grid."""
+        """``(m, n)``, of values on the grid."""
         return len(self.second), len(self.first)
 
     def __len__(self) -> int:
@@ -59,21 +59,19 @@ def window_of(draws: np.ndarray, out: float) -> np.ndarray:
 
 
 def window_of_all(draws: np.ndarray) -> np.ndarray:
-    """Corners ``(2, 2)`` of a window for all stages ``(F, S, 2)`` of a flow, from the base to the
-    fit.
-    """
+    """Corners ``(2, 2)`` of a window for all stages ``(F, S, 2)`` of a flow."""
     ends, between = draws[[0, -1]], draws[1:-1]
     windows = [window_of(ends, OUTER), *([window_of(between, INNER)] if len(between) else [])]
     return np.stack([np.min(windows, axis=0)[0], np.max(windows, axis=0)[1]])
 
 
 def grid_of(window: np.ndarray, n: int) -> Grid:
-    """Grid of ``n`` points along each axis, over a window and a border."""
+    """``n`` × ``n`` grid over a window and a border."""
     middle, half = window.mean(axis=0), (0.5 + BORDER) * np.ptp(window, axis=0)
     return grid_between(middle - half, middle + half, n)
 
 
 def grid_between(low: np.ndarray, high: np.ndarray, n: int) -> Grid:
-    """Grid of ``n`` points along each axis between two corners ``(2,)``."""
+    """``n`` × ``n`` grid between two corners ``(2,)``."""
     first, second = np.linspace(low, high, n).T
     return Grid(first, second)

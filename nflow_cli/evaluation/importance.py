@@ -17,10 +17,10 @@ def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
 
     With ``w = p/q``: ``kl = E[-log w]``; effective sample size ``ess = (Σw)^2 / (n Σw^2)``; and
     ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers
-    ``p``, and is too small where it does not. Each has a ``*_standard_error``, the last two by the
-    delta method; these are unreliable if one sample's share of ``Σw^2``, ``largest_weight``, is
-    large, or the tail of the weights is heavy, ``pareto_k`` (:func:`pareto_k`). If ``log_z`` is
-    ``None`` so is ``kl``, and ``free_energy`` is ``E[-log w]``.
+    ``p``, and is too small elsewhere. Each has a ``*_standard_error``, the last two by the delta
+    method; these are unreliable if one sample's share of ``Σw^2``, ``largest_weight``, is large, or
+    the tail of the weights is heavy (:func:`pareto_k`). If ``log_z`` is ``None`` so is ``kl``, and
+    ``free_energy`` is ``E[-log w]``.
     """
     n, shift, root = len(ratios), float(np.min(ratios)), math.sqrt(len(ratios))
 
@@ -83,7 +83,7 @@ def tail_of(log_weights: np.ndarray) -> Tail:
     """Fit the tail ``(m,)`` of ordered log-weights ``(1 + m,)`` relative to the largest.
 
     If they spread over more than a float, k-hat is the mean of ``log(w / threshold)`` (Hill 1975),
-    close to the fit for large k, and the scale is 0.
+    close to the fit for large k; the scale is 0.
     """
     log_tail = log_weights[1:]
     quartile = _quartile(len(log_tail))
@@ -98,7 +98,7 @@ def _quartile(count: int) -> int:
 
 
 def fit_tail(x: np.ndarray) -> Tail:
-    """Fit a generalised Pareto tail to ordered exceedances ``(m,)``; see :func:`pareto_k`."""
+    """Generalised Pareto tail of ordered exceedances ``(m,)``; see :func:`pareto_k`."""
     count = len(x)
     if not x[-1] > 1e-6:  # equal up to rounding, or not finite
         return Tail(0.0 if np.isfinite(x[-1]) else math.nan, 0.0)

@@ -35,19 +35,9 @@ def judge(
 ) -> Judgement:
     """Score ``q`` by ``n`` fresh samples; keys as in docs/scores.md.
 
-    Args:
-        density: ``q``, in the coordinates of its flows.
-        target: ``p``, up to a constant, in these.
-        units: Map them to the user's.
-        names: Of the D coordinates.
-        seed: Fixes the samples.
-        n: How many.
-
-    Returns:
-        Scores in nats and in the user's units. ``kl`` is ``None`` if log Z is unknown; the errors
-        of log Z and of moments are ``None`` if ``pareto_k`` is 0.7 or more; ``widened_*`` are those
-        by a widened base, ``None`` if the function fails there; ``n_lost`` counts samples where
-        ``p`` is not finite.
+    ``target`` is ``p`` in the coordinates of the flows, up to a constant; ``units`` map them to the
+    user's, which have the D ``names``. Standard errors of log Z and of moments are ``None`` if
+    ``pareto_k`` is 0.7 or more.
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0
@@ -98,9 +88,6 @@ def _draws(density: FlowDensity, seed: int, n: int) -> Iterator[Draw]:
 def _log_weights(
     density: FlowDensity, target: Target, rng: np.random.Generator, n: int
 ) -> tuple[np.ndarray, int]:
-    """``log p - log q`` ``(n,)`` at samples, ``-inf`` where ``p`` is not finite, and the number of
-    these.
-    """
     log_weights = np.empty(n)
     for draw in density.draw(n, lambda _: rng):
         part = slice(draw.start, draw.start + len(draw.x))
@@ -149,13 +136,11 @@ def effective_share(log_weights: np.ndarray) -> float:
 def moments(
     density: FlowDensity, units: Units, seed: int, log_weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and standard deviation of each coordinate, and their errors.
+    """Weighted mean and standard deviation of each coordinate, and their errors, ``(D, 2)`` each.
 
     With weights ``w`` of sum 1: ``m = Σ w x`` and ``s² = Σ w (x - m)²``, with standard errors by
-    the delta method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``.
-
-    Returns:
-        Both ``(D, 2)``, in the user's units.
+    the delta method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``, in the user's
+    units.
     """
     w, _ = _scaled(log_weights)
     w = w / w.sum()
@@ -185,7 +170,7 @@ def resampled(
     density: FlowDensity, target: Target, units: Units, seed: int, n: int
 ) -> tuple[np.ndarray, Smoothed]:
     """Sampling-importance resampling: ``n`` points ``(n, D)`` in the user's units, and the weights
-    of the samples they were chosen from.
+    of the samples they were drawn from.
     """
     count = max(RESAMPLED_FROM * n, 1_000)
     weights = smoothed(_log_weights(density, target, stream(seed, "evaluation"), count)[0])
@@ -202,10 +187,7 @@ def resampled(
 def arrays_of(
     density: FlowDensity, target: Target, units: Units, seed: int, judged: Judgement
 ) -> dict[str, np.ndarray]:
-    """Arrays for the plots.
-
-    ``rows`` are exact samples if available, else resampled by weight.
-    """
+    """Arrays for the plots; ``rows`` are exact samples if available, else resampled by weight."""
     if target.sample is not None:
         rows = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
     else:

@@ -20,9 +20,9 @@ class Gain(Mean):
     """Mean of ``log q`` minus that of a baseline, paired by row.
 
     Attributes:
-        columns: Gain of each column; they sum to the mean.
-        n: Number of rows possible under both.
-        n_impossible: Number of rows impossible under the baseline alone.
+        columns: Gains that sum to the mean.
+        n: Rows possible under both.
+        n_impossible: Rows impossible under the baseline alone.
     """
 
     columns: Mapping[str, Mean]
@@ -36,9 +36,9 @@ class Likelihood(Mean):
     Attributes:
         n: Number of rows.
         n_effective: Effective sample size ``(Σw)²/Σw²`` of the possible rows.
-        n_impossible: Number of rows with ``log q = -inf``.
-        n_unknown: Number of unknown cells, left out.
-        gains: Gain over each baseline, by name.
+        n_impossible: Rows with ``log q = -inf``.
+        n_unknown: Cells left out.
+        gains: Over each baseline, by name.
     """
 
     n: int
@@ -63,11 +63,8 @@ def likelihood(
         log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown, which is left
             out of the sum.
         columns: The D names.
-        baselines: The same of other densities, by name.
+        baselines: The same of other densities, by name, with the same unknown cells.
         weights: Of the rows ``(n,)``.
-
-    Raises:
-        ValueError: A baseline has another shape, or other unknown cells.
     """
     w = np.ones(len(log_q)) if weights is None else weights.astype(np.float64)
     unknown = np.isnan(log_q)

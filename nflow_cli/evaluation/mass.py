@@ -16,7 +16,7 @@ WEIGHTS = np.outer(_weights, _weights).ravel() / 4
 
 
 def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> tuple[float, float]:
-    """Integrate a density over a parallelogram that covers its ``samples`` ``(m, 2)``, finite.
+    """Integral of a density over a parallelogram that covers its ``samples`` ``(m, 2)``, finite.
 
     Adaptive cubature in coordinates in which the samples are uncorrelated: 3 x 3 Gauss-Legendre
     rules in cells, initially of few samples each; quarters of a cell are divided again where they
@@ -24,7 +24,7 @@ def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> t
 
     Returns:
         ``∫q``, and its error: the sum of remaining differences, a bound unless all points of a cell
-        miss its mass, and ``4/m`` for the mass beyond the outermost samples.
+        miss its mass, and ``4/m`` for the mass beyond the samples.
     """
     centre, basis = _coordinates(samples)
     corners, sides = cells(np.linalg.solve(basis, (samples - centre).T).T)
@@ -61,9 +61,8 @@ def _coordinates(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cells(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the bounding rectangle of ``samples`` in four until no cell holds many of them.
-
-    A cell is also divided if more than a few lie in a part of it.
+    """Divide the bounding rectangle of ``samples`` in four until no cell, or part of one, holds
+    many.
 
     Returns:
         Lower corners and sides of the cells, both ``(n, 2)``.

@@ -24,7 +24,7 @@ CURVATURE_STEPS = 3
 
 class Missed(NamedTuple):
     """Mass of a target that a fit misses: its share of ``p``, a lower bound, with its error
-    (``None`` if unknown), and the mode with most of it ``(D,)`` (``None`` if negligible).
+    (``None`` if unknown), and its largest mode ``(D,)`` (``None`` if negligible).
     """
 
     share: float | None
@@ -49,7 +49,7 @@ def missed_mass(
         log_z: Log of the mass of ``exp(target.log_prob)`` that ``q`` visits, in nats.
         highest: Maximum of ``log p - log Z - log q`` at samples of ``q``, in nats; at least
             :data:`LEAST_EXCESS` is used.
-        seed: Fixes starts and samples.
+        seed: Of starts and samples.
     """
     least = max(highest, LEAST_EXCESS)
     rng = stream(seed, "missed-mass")

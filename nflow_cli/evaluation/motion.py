@@ -1,4 +1,4 @@
-"""Motion of a 2-D density through its flows, for the animation and the plot of one flow."""
+"""Motion of a 2-D density through its flows, and the plot of one flow."""
 
 import math
 from typing import Any
@@ -23,13 +23,10 @@ SQUARE = 0.75  # least ratio of the sides of a flow's window
 
 
 class Motion:
-    """The flows of a 2-D density, run partially.
+    """Flows of a 2-D density, run partially.
 
     At moment ``k + t`` the first k flows have been applied, and a part ``t`` of the next
     (:meth:`~nflow_cli.flows.map.Map.part`), in the coordinates of the flows.
-
-    Args:
-        density: Of D = 2, without a context.
     """
 
     def __init__(self, density: FlowDensity):
@@ -68,7 +65,7 @@ class Motion:
         return np.stack(images)
 
     def draws(self, seed: int) -> np.ndarray:
-        """Draw points ``(S, 2)`` from the base."""
+        """Base points ``(S, 2)``."""
         return self.density.base.sample(stream(seed, "motion"), (DRAWS, self.density.dim))
 
     def tensor(self, points: np.ndarray) -> Any:
@@ -82,9 +79,8 @@ def _parted(moment: float) -> tuple[int, float]:
 
 
 def moments_of(length: int) -> np.ndarray:
-    """Moments of the frames for ``length`` flows, from 0 to ``length``.
-
-    With all whole numbers, unless there are more flows than frames.
+    """Moments of the frames for ``length`` flows, 0 to ``length``: whole numbers if there are fewer
+    flows than frames.
     """
     if length > FRAMES:
         return np.linspace(0, length, min(FRAMES, max(FEWEST_FRAMES, INVERSES // length)) + 1)
@@ -92,11 +88,8 @@ def moments_of(length: int) -> np.ndarray:
 
 
 def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
-    """Arrays for the animation, in the units of the density.
-
-    Returns:
-        ``moments (F,)``, ``axis_1 (n,)``, ``axis_2 (m,)``, and at each moment
-        ``log_density (F, m, n)`` in nats and samples ``draws (F, S, 2)``.
+    """Arrays of :func:`~nflow_cli.plotting.animation.animation_files`, in the units of the
+    density.
     """
     units, moments = motion.density.units, moments_of(len(motion.steps))
     images = motion.images(moments, motion.draws(seed))
@@ -109,14 +102,7 @@ def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
 
 
 def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]:
-    """Arrays for the plot of one flow, in the coordinates of the flows.
-
-    Returns:
-        ``axis_1 (n,)``, ``axis_2 (m,)``, densities ``log_before`` and ``log_after`` ``(m, n)`` in
-        nats, ``draws_before`` and ``draws_after`` ``(S, 2)``, the ``lines`` of a grid and their
-        images ``lines_after`` ``(L, P, 2)``, and the map's
-        :meth:`~nflow_cli.flows.map.Map.geometry`.
-    """
+    """Arrays of :func:`~nflow_cli.plotting.flow.flow_figure`, in the coordinates of the flows."""
     moments = (number - 1, number)
     before, after = motion.images(moments, motion.draws(seed))
     window = window_of(np.stack([before, after]), OUTER)

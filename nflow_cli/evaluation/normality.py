@@ -14,18 +14,10 @@ _TINY, _HUGE = 1e-300, 1e300
 def normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
     """Kolmogorov-Smirnov distances of the latents ``z = f^-1(x)`` of held-out rows from N(0, I).
 
-    ``sup |F_n - F|`` of each column of ``z`` against N(0, 1), and of ``|z|^2`` against chi-square
-    with D degrees of freedom, which detects dependence of normal columns. There is no p-value: with
-    enough rows any fit has one of 0. The :func:`band` is the distance by chance.
-
-    Args:
-        latents: ``(n, D)``; rows that are not finite are left out.
-        columns: The D names.
-
-    Returns:
-        Under ``normality``: ``worst_column``, its ``distance`` and ``band``; ``radius_distance``
-        and ``radius_band`` of ``|z|^2``; the number of rows ``n``, and of those left out
-        ``n_lost``. Without rows all but these are None.
+    ``sup |F_n - F|`` of each column of ``z`` ``(n, D)`` against N(0, 1), and of ``|z|^2`` against
+    chi-square with D degrees of freedom, which detects dependence of normal columns. There is no
+    p-value: with enough rows any fit has one of 0. The :func:`band` is the distance by chance. Keys
+    of ``normality`` as in docs/scores.md; without finite rows, but for their numbers, None.
     """
     finite = latents[np.isfinite(latents).all(axis=1)]
     n, dim = finite.shape
@@ -103,8 +95,7 @@ def _erfc(x: np.ndarray) -> np.ndarray:
 def most_dependent(rows: np.ndarray, most: int) -> list[int]:
     """Columns of rows ``(n, D)`` with the largest absolute Spearman correlation with another.
 
-    At most ``most``, in the order of the table; of ties the first. Rows that are not finite are
-    left out.
+    At most ``most``, in the order of the table; rows that are not finite are left out.
     """
     dim = rows.shape[1]
     if dim <= most:

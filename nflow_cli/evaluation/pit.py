@@ -19,8 +19,8 @@ class ColumnPit(Strict):
     Attributes:
         distance: Kolmogorov's ``sup |F_n(u) - u|``; None without known cells.
         band: 99 % simultaneous band for the distances of all columns, at this column's sample size.
-        p_value: Probability of such a distance or a larger one in this column alone.
-        n: Number of known cells.
+        p_value: Of this column alone.
+        n: Known cells.
         n_effective: Their effective sample size ``(Σw)²/Σw²``.
     """
 
@@ -43,13 +43,13 @@ class Pit(Strict):
 
     @property
     def worst_column(self) -> str | None:
-        """The column with the largest distance over its band; None without known cells."""
+        """Column with the largest distance over its band; None without known cells."""
         known = [name for name, column in self.columns.items() if column.distance is not None]
         return max(known, key=lambda name: self.columns[name].excess, default=None)
 
     @property
     def p_value(self) -> float | None:
-        """Bonferroni: the least p-value times the number of columns, at most 1."""
+        """Bonferroni: least p-value times the number of columns, at most 1."""
         values = [c.p_value for c in self.columns.values() if c.p_value is not None]
         return min(1.0, min(values) * len(values)) if values else None
 
@@ -64,12 +64,8 @@ def pit(values: np.ndarray, columns: Sequence[str], weights: np.ndarray | None =
     """Calibration by the randomised PIT of held-out cells, uniform for a calibrated density.
 
     The PIT of a number is ``F(x | before)``; that of an outcome with mass is uniform between the
-    sums of the masses before it and with it (Smith 1985).
-
-    Args:
-        values: ``(n, D)`` in [0, 1]; NaN if unknown.
-        columns: The D names.
-        weights: Of the rows ``(n,)``.
+    sums of the masses before it and with it (Smith 1985). ``values`` are ``(n, D)`` in [0, 1], NaN
+    if unknown; ``weights`` of the rows ``(n,)``.
     """
     w = np.ones(len(values)) if weights is None else weights.astype(np.float64)
     known = np.isfinite(values) & (w > 0)[:, None]
@@ -112,7 +108,7 @@ def band(n: int, count: int = 1, confidence: float = CONFIDENCE) -> float:
 
 
 def p_value(distance: float, n: float) -> float:
-    """Probability that n uniform values have this Kolmogorov distance or a larger one.
+    """Probability of a Kolmogorov distance at least this large of n uniform values.
 
     Kolmogorov's limit ``2 Σ (-1)^(k-1) exp(-2 k² x²)``, with Stephens' correction as in
     :func:`band`.

@@ -35,7 +35,7 @@ def step_of(values: np.ndarray) -> float:
 
 
 def own_values(target: Target) -> Callable[[Any], Any]:
-    """``log p`` of points ``(..., D)``; for a user's function without the Jacobian."""
+    """``log p`` of points ``(..., D)``; of a user's function without the Jacobian."""
     if isinstance(target, LogDensity):
         return lambda z: target.values(target.outside(z)[0])
     return target.log_prob
@@ -44,10 +44,9 @@ def own_values(target: Target) -> Callable[[Any], Any]:
 def rounding(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
     """Rounding error of ``log p`` at samples of ``q``; NaN if not finite.
 
-    Returns:
-        ``log_density_step`` in nats (:func:`step_of`); and ``rounding_error``, the standard
-        deviation in nats of the error of ``log p`` by such steps and by moving each coordinate by
-        one float: a step h has variance h²/12.
+    ``log_density_step`` in nats (:func:`step_of`); ``rounding_error``, the standard deviation in
+    nats of the error of ``log p`` by such steps and by moving each coordinate by one float: a step
+    h has variance h²/12.
     """
     rng = stream(seed, "rounding")
     z = next(density.draw(POINTS, lambda _: rng)).x

@@ -32,9 +32,9 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 
     Returns:
         ``log_likelihood``: the mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``:
-            the mean where ``q > 0``, with its standard error (``None`` below 1.5 effective points)
-            and effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them
-            with ``q = 0``; ``n_missing`` with a NaN.
+        the mean where ``q > 0``, with its standard error (``None`` below 1.5 effective points) and
+        effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them with
+        ``q = 0``; ``n_missing`` with a NaN.
     """
     log_q, known = log_q.astype(np.float64), ~np.isnan(log_q)
     counts = known if weights is None else known & (weights > 0)
@@ -58,13 +58,10 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
 def table_scores(
     density: FlowDensity, data: Dataset, seed: int, fresh: int | None = None
 ) -> dict[str, Any]:
-    """Likelihood scores of ``q`` on the test rows; keys as in docs/scores.md.
+    """Likelihood scores of ``q`` on the test rows, normality of latents, and the gap to the truth
+    by samples of the seed ``fresh`` (``None``: the same); keys as in docs/scores.md.
 
-    Weighted means in nats per row with standard errors: ``log_likelihood``, that of the
-    :class:`~nflow_cli.densities.linear_gaussian.LinearGaussian` and of the base, and the paired
-    ``gain`` over the former; ``-inf`` and NaN if a test row is impossible. Normality of latents,
-    scores of members, and the gap to the truth by samples of the seed ``fresh`` (``None``: the
-    same).
+    Means are weighted, in nats per row; ``-inf`` and NaN if a test row is impossible.
     """
     test, weights, columns = data.test, data.weights.test, list(data.modelled)
     log_q = density.log_prob(test)
@@ -85,7 +82,7 @@ def table_scores(
 
 
 def representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> np.ndarray:
-    """Rows of equal weight: resampled to the effective sample size if they have weights."""
+    """Rows of equal weight: resampled to the effective sample size if weighted."""
     if weights is None:
         return rows
     n = max(1, int(effective(weights)))
@@ -94,9 +91,7 @@ def representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> n
 
 
 def log_q_of_rows(density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
-    """``test_log_q`` ``(n,)`` in nats of each test row, and ``test_weights`` if unequal, for paired
-    comparisons.
-    """
+    """``test_log_q`` ``(n,)`` in nats, and ``test_weights`` if unequal, for paired comparisons."""
     arrays = {"test_log_q": density.log_prob(data.test).astype(np.float64)}
     return arrays if data.weights.test is None else {**arrays, "test_weights": data.weights.test}
 

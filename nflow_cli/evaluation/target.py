@@ -1,4 +1,4 @@
-"""Scores of a fit to a normalised 2-D target: KL divergence, ESS, missed share, arrays to plot."""
+"""Scores of a fit to a normalised 2-D target: KL divergence, ESS, missed share; arrays to plot."""
 
 import math
 from collections.abc import Callable
@@ -25,9 +25,8 @@ class Evaluation(NamedTuple):
     """Scores of a fit by its samples.
 
     Attributes:
-        scores: Those of :func:`~nflow_cli.evaluation.importance.score`; ``base_free_energy`` of the
-            base without flows, in nats, with its standard error; the target's ``log_z`` and
-            ``log_z_source``.
+        scores: Those of :func:`~nflow_cli.evaluation.importance.score`, of the base in
+            ``base_free_energy``, and the target's ``log_z``; keys as in docs/scores.md.
         first: The first chunk of samples.
     """
 
@@ -78,7 +77,7 @@ def missed_share(density: FlowDensity, target: Target, seed: int) -> dict[str, f
 
 
 def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
-    """Evaluate a log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
+    """A log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
 
     Points are an array, or give arrays when sliced.
     """
@@ -95,8 +94,8 @@ def density_arrays(
     """Arrays for the plots: densities on an ``n x n`` grid over the target's window, and after each
     flow.
 
-    The density is exact at every point, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``.
-    ``first`` are samples of the fit, of which some are shown.
+    The density is exact at every point, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``;
+    ``first`` are samples of the fit.
     """
     window = target.window
     if window is None:
@@ -131,7 +130,7 @@ def density_arrays(
 
 
 def strip_panels(k: int) -> list[int]:
-    """Numbers of flows after which the density is shown: 0, ..., k, at most nine."""
+    """Numbers of flows in the deformation picture: 0, ..., k, at most nine."""
     return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
 
 

@@ -19,11 +19,8 @@ def gap_to_the_truth(
     """``KL(p || q)`` from the density ``p`` of a built-in point set, by 100,000 fresh samples.
 
     ``log_prob`` returns ``log q`` ``(n,)`` in nats of points ``(n, D)``, with ``columns`` in its
-    order (empty: all).
-
-    Returns:
-        ``gap``: the mean of ``log p - log q`` in nats, and its ``gap_standard_error``; infinite and
-            NaN if ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
+    order (empty: all). ``gap``, the mean of ``log p - log q`` in nats, and its standard error are
+    infinite and NaN if ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
     """
     if name not in POINT_SETS:
         return {**UNKNOWN}

@@ -17,5 +17,5 @@ Verdict = tuple[Outcome, str]
 
 
 def passed(condition: Any) -> Outcome:
-    """Return ``OK`` or ``FAIL``."""
+    """``OK`` or ``FAIL``."""
     return Outcome.OK if condition else Outcome.FAIL

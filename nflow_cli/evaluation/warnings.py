@@ -1,7 +1,6 @@
-"""Warnings about unreliable scores.
+"""Warnings about unreliable scores, by the config and the summary.
 
-One list for ``summary.json``, tables, pictures, ``compare`` and ``check``, derived from the config
-and the summary.
+One list for ``summary.json``, tables, pictures, ``compare`` and ``check``.
 """
 
 import math
@@ -26,11 +25,11 @@ Summary = Mapping[str, Any]
 
 
 class ScoreWarning(NamedTuple):
-    """Warning about the scores ``figures`` of a summary, given by their keys.
+    """Warning about scores of a summary.
 
     Attributes:
         word: Short form, printed beside a score.
-        figures: Keys of the scores concerned.
+        figures: Keys of the scores.
         reason: Why they are unreliable.
     """
 
@@ -53,12 +52,12 @@ def records(warnings: Iterable[ScoreWarning]) -> list[dict[str, Any]]:
 
 
 def words(warnings: Iterable[ScoreWarning], key: str) -> str:
-    """Short forms of the warnings about a score, or ""."""
+    """Short forms of a score's warnings, or ""."""
     return ", ".join(warning.word for warning in warnings if key in warning.figures)
 
 
 def marked(text: str, warnings: Iterable[ScoreWarning], key: str) -> str:
-    """A score as text, with the short forms of its warnings."""
+    """A score as text, with its warnings."""
     beside = words(warnings, key)
     return f"{text} [{beside}]" if beside else text
 
@@ -80,7 +79,7 @@ def ruined_images(summary: Summary) -> ScoreWarning | None:
 
 
 def ruined_fit(summary: Summary, key: str, sign: int) -> ScoreWarning | None:
-    """Warn about a fit whose score ``key`` is worse than that of its base distribution.
+    """Warn about a fit with a score ``key`` worse than that of its base distribution.
 
     ``sign``: 1 if smaller scores are better, else -1.
     """
@@ -133,7 +132,7 @@ def dominated(summary: Summary) -> ScoreWarning | None:
 def lost_mode(summary: Summary, is_annealed: bool) -> ScoreWarning | None:
     """Warn about a fit with almost no mass in part of its target.
 
-    Its own samples miss that part, so ESS and log Z do not show it; a KL with a known log Z does.
+    ESS and log Z, by the fit's own samples, do not show it; a KL with a known log Z does.
     """
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
     if missed is None or error is None or not missed - SIGMAS * error > MUCH_MISSED:
@@ -164,7 +163,7 @@ def mass(summary: Summary) -> ScoreWarning | None:
 
 
 def rows_judged(summary: Summary) -> float | None:
-    """Number of rows in a log-likelihood: test rows, or ``n`` of other data."""
+    """Rows in a log-likelihood: test rows, or ``n`` of other data."""
     if (n := number(summary, "n")) is not None:
         return n - (number(summary, "outside") or 0)
     n = number(summary, "n_test")
@@ -180,7 +179,7 @@ def has_unequal_weights(summary: Summary) -> bool:
 def errors_of_95(n: float | None) -> float:
     """Half width of a 95 % interval in standard errors, by effective sample size.
 
-    2 from ten rows on, or if unknown; infinite below 1.5.
+    2 from ten on, or if unknown; infinite below 1.5.
     """
     if n is None or n >= FEW_ROWS:
         return 2.0
@@ -188,7 +187,7 @@ def errors_of_95(n: float | None) -> float:
 
 
 def few_rows(summary: Summary) -> ScoreWarning | None:
-    """Warn about a log-likelihood with an effective sample size below ten."""
+    """Warn about an effective sample size below ten."""
     n = number(summary, "n_effective")
     if n is None or not 0 < n < FEW_ROWS:
         return None

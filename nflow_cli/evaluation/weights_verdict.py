@@ -1,4 +1,4 @@
-"""Reliability of importance weights: k-hat in words, and jumps of log Z."""
+"""Reliability of importance weights: k-hat in words, jumps of log Z."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def verdict(k: float | None) -> str:
 
 
 def jump(scores: Mapping[str, Any]) -> float | None:
-    """Nats by which log Z rises with a widened base, if significant."""
+    """Nats by which a widened base raises log Z, if significant."""
     first, second = (number(scores, key) for key in ("estimated_log_z", "widened_log_z"))
     if first is None or second is None:
         return None

@@ -88,11 +88,8 @@ def differences(
 ) -> list[str]:
     """Return for each key whose values differ a line that names the first number that does.
 
-    Args:
-        file: Whose values are ``received``, and whose :data:`TOLERANCES` hold.
-        expected: Numbers, texts, arrays, and lists and mappings of them, by key.
-        received: The same; other keys are not compared.
-        tolerances: Of some keys, in place of those of the file.
+    ``received`` are values of ``file``, whose :data:`TOLERANCES` hold but for ``tolerances``; keys
+    that are not ``expected`` are not compared.
     """
     table = {**TOLERANCES[file], **tolerances}
     found = (

@@ -19,8 +19,9 @@ class Affine(Map):
     ``log|det df/dz| = Σ_i s_i`` in nats. Lower triangles with a positive diagonal map N(0, I) to
     every Gaussian.
 
-    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and for a triangle ``lower (D (D
-    - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2), both ways.
+    Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and for a triangle
+    ``lower (D (D - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2),
+    both ways.
 
     Args:
         full: Whether ``L`` is a triangle.
@@ -34,23 +35,19 @@ class Affine(Map):
     full: bool = False
 
     def shapes(self, dim: int) -> Shapes:
-        """Shapes of ``shift``, ``log_scale`` and ``lower``."""
         shapes: dict[str, tuple[int, ...]] = {"shift": (dim,), "log_scale": (dim,)}
         return {**shapes, "lower": (math.comb(dim, 2),)} if self.full and dim > 1 else shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw all from N(0, 0.01^2); 0 is the identity."""
+        """All from N(0, 0.01^2); 0 is the identity."""
         return {
             name: 0.01 * rng.standard_normal((repeats, *shape))
             for name, shape in self.shapes(dim).items()
         }
 
     def moments(self, mean: np.ndarray, cholesky: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights that map N(0, I) to a Gaussian; for a diagonal map, to its diagonal.
-
-        Args:
-            mean: ``(D,)``.
-            cholesky: Cholesky factor ``(D, D)`` of the covariance.
+        """Weights that map N(0, I) to a Gaussian of ``mean`` ``(D,)`` and Cholesky factor
+        ``(D, D)``; for a diagonal map, to its diagonal.
         """
         scale = np.diagonal(cholesky) if self.full else np.sqrt(np.sum(cholesky**2, axis=-1))
         below = cholesky[np.tril_indices(len(mean), -1)]
@@ -58,21 +55,19 @@ class Affine(Map):
         return {name: weights[name] for name in self.shapes(len(mean))}
 
     def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Return ``t`` times the weights: the diagonal of ``L`` becomes ``exp(t s)``."""
+        """``t`` times the weights: the diagonal of ``L`` becomes ``exp(t s)``."""
         return {name: t * value for name, value in raw.items()}
 
     def constrain(self, shift: Any, log_scale: Any, *lower: Any) -> tuple[Any, ...]:
-        """Return ``m``, the log-determinant, and ``L`` or its diagonal."""
+        """``m``, the log-determinant, and ``L`` or its diagonal."""
         scale, log_det = ops.exp(log_scale), ops.sum(log_scale, axis=-2)
         return shift, log_det, triangle(scale, *lower) if self.full else scale
 
     def forward(self, memo: Memo, z: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
-        """Return ``m + L z`` and the log-determinant."""
         moved = memo.dense(scale, z) if self.full else scale * z
         return shift + moved, log_det + ops.zeros_like(z[..., 0, :])
 
     def inverse(self, memo: Memo, x: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
-        """Return ``L^-1 (x - m)`` and the log-determinant."""
         moved = _solved(scale, x - shift) if self.full else (x - shift) / scale
         return moved, ops.zeros_like(x[..., 0, :]) - log_det
 
@@ -91,7 +86,7 @@ def triangle(scale: Any, lower: Any = None) -> Any:
 
 
 def _solved(triangle: Any, points: Any) -> Any:
-    """Return ``L^-1 y`` of triangles ``(..., D, D, batch or 1)``."""
+    """``L^-1 y`` of triangles ``(..., D, D, batch or 1)``."""
     if triangle.shape[-1] == 1:
         matrix = triangle[..., 0] + ops.zeros_like(points[..., :1])  # the solver does not broadcast
         return ops.solve_triangular(matrix, points, lower=True)

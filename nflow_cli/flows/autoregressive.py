@@ -23,7 +23,7 @@ class Autoregressive(Conditioned):
     """Moves each coordinate in turn: ``x_i = g(z_i; θ_i(x_1, …, x_{i-1}))``.
 
     All parameters ``θ`` are outputs of one masked network of ``x`` and the context, so the inverse
-    is one pass. Forward, ``x`` is found coordinate by coordinate, in D passes.
+    is one pass; forward, ``x`` is found coordinate by coordinate, in D passes.
     ``log|det df/dz| = Σ_i log g'(z_i; θ_i)`` in nats. An ``order`` permutes the coordinates, which
     return to their places. The first depends on the context alone.
 
@@ -42,7 +42,7 @@ class Autoregressive(Conditioned):
         return masked_widths(self.hidden, self.scalar_maps.size, dim)
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw kernels that preserve variance through the masks."""
+        """Kernels that preserve variance through the masks."""
         values = super().initial(rng, repeats, dim)
         for name, mask in self._masks(dim).items():
             inputs = np.maximum(np.sum(mask, axis=-1, keepdims=True), 1)
@@ -50,11 +50,10 @@ class Autoregressive(Conditioned):
         return values
 
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
-        """Orders: :func:`~nflow_cli.flows.orders.alternating`."""
         return {"order": np.array([alternating(place, dim) for place in places]).reshape(-1, dim)}
 
     def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
-        """Return the order as permutation matrices, both ways, and the masked layers."""
+        """The order as permutation matrices, both ways, and the masked layers."""
         dim, masked = order.shape[-2], []
         masks = self._masks(dim)
         for name, layer in zip(list(self.shapes(dim))[1:], layers):
@@ -64,19 +63,16 @@ class Autoregressive(Conditioned):
         return super().constrain(order, *masked)
 
     def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and the log-determinant, in D passes."""
         return self._in_turn(memo, z, weights, self.scalar_maps.forward)
 
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the log-determinant, in one pass."""
         return self._at_once(memo, x, weights, self.scalar_maps.inverse)
 
     def _masks(self, dim: int) -> dict[str, np.ndarray]:
         """Masks of the kernels ``(out, in)``.
 
-        A unit sees the first coordinates of the order up to some number: hidden units evenly from 0
-        (for the context) to D - 1, output i those before i. It sees the units that see no more than
-        it does.
+        A unit sees the first coordinates of the order up to some number, and the units that see no
+        more: hidden units evenly from 0 (the context) to D - 1, output i those before i.
         """
         widths = self.widths(dim)
         seen = [
@@ -98,10 +94,7 @@ class Autoregressive(Conditioned):
         return memo.dense(back, moved), ops.sum(log_slopes, axis=-2)
 
     def _in_turn(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
-        """Move coordinates one by one, by parameters from those already moved.
-
-        A pass runs the hidden layers, and the last one for its coordinate only.
-        """
+        """A pass runs the hidden layers, and the last one for its coordinate only."""
         there, back, *hidden, kernel, bias = weights
         points = memo.dense(there, points)
         dim, size = points.shape[-2], self.scalar_maps.size
@@ -135,7 +128,7 @@ class SplineAutoregressive(Splined, Autoregressive):
 
 @dataclass(frozen=True)
 class MixtureAutoregressive(Mixed, Autoregressive):
-    """An :class:`Autoregressive` map with mixtures of normals (:class:`Mixed`)."""
+    """An :class:`Autoregressive` map with mixtures (:class:`Mixed`)."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +141,7 @@ class InverseAutoregressive(AffineAutoregressive):
     """
 
     def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and the log-determinant, in one pass."""
         return self._at_once(memo, z, weights, self.scalar_maps.forward)
 
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the log-determinant, in D passes."""
         return self._in_turn(memo, x, weights, self.scalar_maps.inverse)

@@ -16,20 +16,13 @@ from nflow_cli.flows.map import Map
 class Flow(keras.layers.Layer):
     """An invertible, differentiable map ``f`` of R^D with a cheap log-determinant.
 
-    If ``z ~ q0`` then ``x = f(z)`` has ``log q(x) = log q0(z) - log|det df/dz|``
-    (Rezende & Mohamed 2015, arXiv 1505.05770, eq. 5). All logarithms are in nats.
+    If ``z ~ q0`` then ``x = f(z)`` has ``log q(x) = log q0(z) - log|det df/dz|`` (Rezende & Mohamed
+    2015, arXiv 1505.05770, eq. 5). All logarithms are in nats.
 
-    ========================  ======================  =============================
-    method                    takes                   returns
-    ========================  ======================  =============================
-    ``forward_and_log_det``   ``z`` ``(..., D)``      ``f(z)``, ``log|det df/dz|``
-    ``inverse_and_log_det``   ``x`` ``(..., D)``      ``f^-1(x)``, ``log|det df^-1/dx|``
-    calling the layer         ``z`` ``(..., D)``      as ``forward_and_log_det``
-    ========================  ======================  =============================
-
-    A log-determinant has the shape ``(...)``. Each takes a ``context`` as well, on which the map
-    may depend. Weights are raw (free in R) and constrained where they are used, so that all values
-    give a bijection.
+    Points are ``(..., D)``, log-determinants ``(...)``. Calling the layer is
+    :meth:`forward_and_log_det`; each method takes a ``context`` as well, on which the map may
+    depend. Weights are raw (free in R) and constrained where they are used, so that all values give
+    a bijection.
 
     Attributes:
         dim: D, known once the layer is built.
@@ -45,19 +38,17 @@ class Flow(keras.layers.Layer):
         keep_precision(self)
 
     def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
+        """``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward_and_log_det")
 
     def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
+        """``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
         raise NotImplementedError(f"{type(self).__name__} defines no inverse_and_log_det")
 
     def call(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """:meth:`forward_and_log_det`."""
         return self.forward_and_log_det(z, context)
 
     def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> tuple[Any, Any]:
-        """Shapes of the points and of the log-determinant."""
         return tuple(z_shape), tuple(z_shape)[:-1]
 
 
@@ -75,7 +66,6 @@ class MapLayer(Flow):
         self.seed = draw_seed(seed)
 
     def build(self, input_shape: Any) -> None:
-        """Create the raw weights for points ``(..., D)``."""
         self.dim = input_shape[-1]
         values = self.map.initial(np.random.default_rng(self.seed), 1, self.dim)
         self.parameters = {
@@ -84,11 +74,9 @@ class MapLayer(Flow):
         }
 
     def forward_and_log_det(self, z: Any, context: None = None) -> tuple[Any, Any]:
-        """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
         return self._run(z, context, inverse=False)
 
     def inverse_and_log_det(self, x: Any, context: None = None) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
         return self._run(x, context, inverse=True)
 
     def _run(self, points: Any, context: None, inverse: bool) -> tuple[Any, Any]:
@@ -99,7 +87,6 @@ class MapLayer(Flow):
         return run_maps([self.map], [weights], 1, points, inverse)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
         return {**super().get_config(), "seed": self.seed}
 
 
@@ -114,14 +101,14 @@ def keep_precision(layer: keras.layers.Layer) -> None:
 
 
 def draw_seed(seed: int | None) -> int:
-    """Return ``seed``, or for ``None`` one drawn from Python's generator (which Keras seeds)."""
+    """``seed``, or for ``None`` one drawn from Python's generator (which Keras seeds)."""
     return random.randrange(2**32) if seed is None else whole_number("seed", seed, MAX_SEED)
 
 
 def add_initialised_weight(
     layer: keras.layers.Layer, name: str, value: np.ndarray, trainable: bool = True
 ) -> Any:
-    """Add a weight with the initial value ``value``."""
+    """Add a weight with its initial value."""
     return layer.add_weight(
         shape=value.shape,
         initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype=dtype),

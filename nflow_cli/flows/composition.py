@@ -16,7 +16,7 @@ class Step:
     """One map of a composition, with its weights.
 
     Attributes:
-        name: Its name in messages and tables.
+        name: In messages and tables.
         map: Its mathematics.
         weights: Raw, of one repeat; see :func:`~nflow_cli.flows.fold.run_maps`.
     """
@@ -26,18 +26,17 @@ class Step:
     weights: Weights
 
     def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """Return the images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
+        """Images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
         return run_maps([self.map], [self.weights], 1, points, inverse)
 
     def part(self, t: float) -> "Step":
-        """The map that goes a part ``t`` of the way; see :meth:`Map.part`."""
+        """The map at a part ``t`` of the way; see :meth:`Map.part`."""
         moved = self.map.part(t, **self.arrays())
         types = {name: value.dtype for name, value in self.weights.items()}
         weights = {name: ops.cast(value, types[name]) for name, value in moved.items()}
         return replace(self, weights=weights)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The raw weights as float64 arrays."""
         return {
             name: ops.convert_to_numpy(value).astype(np.float64)
             for name, value in self.weights.items()
@@ -51,8 +50,8 @@ class Composition:
     Attributes:
         names: Of the maps of the pattern.
         maps: The pattern.
-        weights: Raw weights of each position; see :func:`~nflow_cli.flows.fold.run_maps`.
-        k: Number of maps of the pattern that are run.
+        weights: Raw, of each position; see :func:`~nflow_cli.flows.fold.run_maps`.
+        k: Number of maps run.
         last: The affine map and its raw weights.
     """
 
@@ -72,13 +71,13 @@ class Composition:
         return replace(self, weights=weights, last=last)
 
     def parts(self) -> Iterator[tuple[str, Map, Weights]]:
-        """Yield name, map and raw weights of each position of the pattern, and of the last map."""
+        """Name, map and raw weights of each position of the pattern, and of the last map."""
         yield from zip(self.names, self.maps, self.weights)
         if self.last is not None:
             yield "affine", self.last[0], self.last[1]
 
     def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """Return the images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
+        """Images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
         parts = [(self.maps, self.weights, self.k)]
         if self.last is not None:
             parts.append(([self.last[0]], [self.last[1]], 1))
@@ -89,7 +88,7 @@ class Composition:
         return points, sum(log_dets[1:], start=log_dets[0])
 
     def steps(self) -> Iterator[Step]:
-        """Yield the maps one by one, in the order of application."""
+        """The maps one by one, in the order of application."""
         for index in range(self.k):
             repeat, position = divmod(index, len(self.maps))
             weights = {

@@ -33,7 +33,6 @@ class Conditioned(Map):
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """The scalar maps."""
         raise NotImplementedError
 
     def widths(self, dim: int) -> list[int]:
@@ -41,7 +40,6 @@ class Conditioned(Map):
         raise NotImplementedError
 
     def shapes(self, dim: int) -> Shapes:
-        """Shapes of ``order``, kernels and biases."""
         shapes: dict[str, tuple[int, ...]] = {"order": (dim,)}
         for i, (inputs, outputs) in enumerate(itertools.pairwise(self.widths(dim))):
             if inputs:  # none at D = 1: the context alone
@@ -50,7 +48,7 @@ class Conditioned(Map):
         return shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw kernels that preserve variance; those of the last layer are near 0."""
+        """Kernels that preserve variance; those of the last layer are near 0."""
         last = len(self.widths(dim)) - 2
         values = {}
         for name, shape in self.shapes(dim).items():
@@ -66,17 +64,17 @@ class Conditioned(Map):
         return 1.0 if name == "bias_0" else None
 
     def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Return weights of a network with outputs ``t`` times as large."""
+        """Weights of a network with outputs ``t`` times as large."""
         last = len([name for name in raw if name.startswith("bias")]) - 1
         outputs = (f"kernel_{last}", f"bias_{last}")
         return {name: t * value if name in outputs else value for name, value in raw.items()}
 
     def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
-        """Return the order as permutation matrices, both ways, and the layers."""
+        """The order as permutation matrices, both ways, and the layers."""
         return (*as_matrices(order), *layers)
 
     def margin(self, order: np.ndarray, **layers: np.ndarray) -> tuple[str, np.ndarray]:
-        """Return how often each coordinate is in its order."""
+        """Count of each coordinate in its order."""
         return counts(order)
 
 

@@ -36,15 +36,12 @@ class Coupling(Conditioned):
         return coupling_widths(self.hidden, self.scalar_maps.size, dim)
 
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
-        """Orders: :func:`~nflow_cli.flows.orders.parting`."""
         return {"order": np.array([parting(place, dim) for place in places]).reshape(-1, dim)}
 
     def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and the log-determinant."""
         return self._run(memo, z, weights, self.scalar_maps.forward)
 
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the log-determinant."""
         return self._run(memo, x, weights, self.scalar_maps.inverse)
 
     def _run(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
@@ -70,4 +67,4 @@ class SplineCoupling(Splined, Coupling):
 
 @dataclass(frozen=True)
 class MixtureCoupling(Mixed, Coupling):
-    """A :class:`Coupling` with mixtures of normals (:class:`Mixed`)."""
+    """A :class:`Coupling` with mixtures (:class:`Mixed`)."""

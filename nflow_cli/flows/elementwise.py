@@ -22,11 +22,11 @@ class Elementwise:
         raise NotImplementedError
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and ``log f'(z)``."""
+        """``f(z)`` and ``log f'(z)``."""
         raise NotImplementedError
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the log of its slope."""
+        """``f^-1(x)`` and the log of its slope."""
         raise NotImplementedError
 
 
@@ -35,16 +35,15 @@ class ScaleAndShift(Elementwise):
 
     @property
     def size(self) -> int:
-        """Parameters per coordinate."""
         return 2
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
-        """Return ``e^s z + m`` and ``s``."""
+        """``e^s z + m`` and ``s``."""
         shift, log_scale = _bounded(parameters)
         return ops.exp(log_scale) * z + shift, log_scale + ops.zeros_like(z)
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``e^-s (x - m)`` and ``-s``."""
+        """``e^-s (x - m)`` and ``-s``."""
         shift, log_scale = _bounded(parameters)
         return ops.exp(-log_scale) * (x - shift), ops.zeros_like(x) - log_scale
 
@@ -54,7 +53,6 @@ class Scaling:
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """The scalar maps."""
         return ScaleAndShift()
 
 

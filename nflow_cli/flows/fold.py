@@ -28,7 +28,7 @@ def run_maps(
         inverse: Run backwards.
 
     Returns:
-        The points ``(..., D)`` and the sum of the log-determinants ``(...)`` in nats.
+        The points and the sum of the log-determinants ``(...)`` in nats.
     """
     if k == 0:
         return points, ops.zeros_like(points[..., 0])
@@ -60,7 +60,7 @@ def run_maps(
 
 
 def _broadcast(points: Any, raw: Sequence[Sequence[tuple[tuple[int, ...], Any]]]) -> Any:
-    """Broadcast points to their final shape, which a loop needs at its start."""
+    """A loop needs the final shape at its start."""
     wider = {}
     for shape, array in itertools.chain(*raw):
         sizes = (*array.shape[1 : -1 - len(shape)], array.shape[-1])
@@ -91,8 +91,8 @@ def _backward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) 
 def _fold(step: Callable[..., Any], state: Any, sets: Any, count: int) -> Any:
     """Fold ``state = step(memo, state, weights)`` over the leading axis of all in ``sets``.
 
-    Compiled once for any ``count``. No single Keras loop is differentiable under XLA on every
-    backend: TensorFlow needs a ``while_loop`` with a known bound, JAX needs ``scan``.
+    Compiled once for any ``count``: under XLA TensorFlow differentiates a ``while_loop`` with a
+    known bound, JAX a ``scan``.
     """
     if count == 0:
         return state

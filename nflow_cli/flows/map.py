@@ -34,15 +34,14 @@ class Map:
         raise NotImplementedError
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw raw weights ``(repeats, *shape)`` near the identity, different for each repeat."""
+        """Random raw weights ``(repeats, *shape)`` near the identity."""
         raise NotImplementedError
 
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
         """Orders of the coordinates ``(repeats, D)``, by the name of their weight.
 
-        Args:
-            places: For each repeat, its position among the maps of the stack with the same rule.
-            dim: D.
+        ``places`` are, for each repeat, its position among the maps of the stack with the same
+        rule.
         """
         return {}
 
@@ -60,11 +59,11 @@ class Map:
         return raw
 
     def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and ``log|det df/dz|``."""
+        """``f(z)`` and ``log|det df/dz|``."""
         raise NotImplementedError
 
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and ``log|det df^-1/dx|``.
+        """``f^-1(x)`` and ``log|det df^-1/dx|``.
 
         A root without a closed form is found by ``memo.root``: no gradient passes through it.
         """

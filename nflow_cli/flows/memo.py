@@ -9,21 +9,19 @@ from keras import ops
 class Memo:
     """Computes products and roots without saving them, for the backend's own gradient.
 
-    A loop with its own gradient saves them in the forward pass and reuses them in the backward
-    pass.
+    A loop with its own gradient saves them in the forward pass for the backward pass.
     """
 
     def dense(self, weights: Any, points: Any) -> Any:
-        """Return :func:`product`."""
         return product(weights, points)
 
     def root(self, solve: Callable[..., Any], *known: Any) -> Any:
-        """Return ``solve(*known)``, without a gradient."""
+        """``solve(*known)``, without a gradient."""
         return ops.stop_gradient(solve(*map(ops.stop_gradient, known)))
 
 
 def product(weights: Any, points: Any) -> Any:
-    """Return ``W z``: weights ``(*lead, M, D, batch or 1)``, points ``(*lead, D, batch)``.
+    """``W z``: weights ``(*lead, M, D, batch or 1)``, points ``(*lead, D, batch)``.
 
     One matrix product if all points of a batch share the weights.
     """

@@ -41,13 +41,11 @@ class Mixture(Elementwise):
 
     @property
     def size(self) -> int:
-        """Parameters per coordinate."""
         return 3 * (self.components - 1)
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and ``log f'(z)``.
-
-        The terms added to the root are 0; their first and second derivatives are those of ``f``.
+        """The terms added to the root are 0; their first and second derivatives are those of
+        ``f``.
         """
         mixture = self._mixture(parameters)
         known = [ops.stop_gradient(array) for array in mixture]
@@ -59,11 +57,9 @@ class Mixture(Elementwise):
         return x, -normal_score(x, *mixture, ops, AXIS)[1]
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the log of its slope."""
         return normal_score(x, *self._mixture(parameters), ops, AXIS)
 
     def _mixture(self, parameters: Any) -> tuple[Any, Any, Any]:
-        """Log-shares, means and scales, the broad component first."""
         count, most = self.components - 1, math.log(1 / self.least)
         shares, means, scales = (
             parameters[..., i * count : (i + 1) * count, :, :] for i in range(3)
@@ -82,23 +78,17 @@ class Mixture(Elementwise):
 
 @dataclass(frozen=True)
 class Mixed(Conditioned):
-    """Scalar maps are :class:`Mixture`.
-
-    Args:
-        components: Of each mixture, with the broad one.
-        least: Least scale, and least share of the broad component.
-    """
+    """Scalar maps are :class:`Mixture`, with the same arguments."""
 
     components: int = 8
     least: float = 1e-3
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """The scalar maps."""
         return Mixture(self.components, self.least)
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw weights near the identity, with separate means."""
+        """Weights near the identity, with separate means."""
         values = super().initial(rng, repeats, dim)
         biases = values[f"bias_{len(self.widths(dim)) - 2}"]
         count = self.components - 1

@@ -17,7 +17,7 @@ def is_direction(squared_norm: Any) -> Any:
 
 
 def tanh(x: Any) -> Any:
-    """Return ``tanh(x)`` in the type of ``x``.
+    """``tanh(x)`` in the type of ``x``.
 
     ``ops.tanh`` computes in ``keras.config.floatx()`` on JAX, whatever the type of ``x``.
     """
@@ -28,17 +28,17 @@ def tanh(x: Any) -> Any:
 
 
 def softplus(x: Any) -> Any:
-    """Return ``log(1 + exp(x))``; torch's own returns ``x`` from 20 on, 2e-9 too little."""
+    """``log(1 + exp(x))``; torch's own returns ``x`` from 20 on, 2e-9 too little."""
     return -ops.log_sigmoid(-x)
 
 
 def inverse_softplus(y: np.ndarray) -> np.ndarray:
-    """Return ``x`` with ``log(1 + exp(x)) = y > 0``, for arrays."""
+    """``x`` with ``log(1 + exp(x)) = y > 0``, for arrays."""
     return y + np.log(-np.expm1(-y))
 
 
 def logaddexp(a: Any, b: Any) -> Any:
-    """Return ``log(exp(a) + exp(b))`` in the type of ``a``, which must be finite.
+    """``log(exp(a) + exp(b))`` in the type of ``a``, which must be finite.
 
     ``ops.logaddexp`` returns ``keras.config.floatx()`` on JAX and torch.
     """

@@ -33,8 +33,8 @@ def parting(place: int, dim: int) -> np.ndarray:
 def alternating(place: int, dim: int) -> np.ndarray:
     """Order ``(D,)`` of the coordinates for the masked map at a position of a stack.
 
-    Positions come in pairs, an order and its reverse: the natural one, then random ones. So of any
-    two coordinates each is conditioned on the other in one map of a pair.
+    Positions come in pairs, an order and its reverse: the natural one, then random ones. So either
+    of two coordinates is conditioned on the other in one map of a pair.
     """
     pair, is_reverse = divmod(place, 2)
     order = shuffle(pair, dim) if pair and dim > 2 else np.arange(dim)
@@ -57,11 +57,11 @@ def _codes(dim: int, bits: int) -> np.ndarray:
 
 
 def as_matrices(order: Any) -> tuple[Any, Any]:
-    """Orders ``(..., D, batch)`` as permutation matrices ``(..., D, D, batch)``, both ways.
+    """Orders ``(..., D, batch)`` as permutation matrices ``(..., D, D, batch)``, both ways, without
+    gradient.
 
-    No gradient passes through them. The gradient of a product with a matrix is one; that of a
-    gather is a scatter, which is slow. TensorFlow's compiled loop has no second derivative of a
-    matrix transposed inside it.
+    The gradient of a product with a matrix is one; that of a gather is a scatter, which is slow.
+    TensorFlow's compiled loop has no second derivative of a matrix transposed inside it.
     """
     columns = ops.cast(np.arange(order.shape[-2])[:, None], order.dtype)
     there = ops.expand_dims(order, -2) == columns

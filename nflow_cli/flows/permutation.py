@@ -22,7 +22,6 @@ class Permutation(Map):
     untrained: ClassVar = frozenset({"order"})
 
     def shapes(self, dim: int) -> Shapes:
-        """Shape of ``order``."""
         return {"order": (dim,)}
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
@@ -30,7 +29,7 @@ class Permutation(Map):
         return {}
 
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
-        """Orders: random, at D = 2 the swap."""
+        """Random, at D = 2 the swap."""
         return {"order": np.array([shuffle(place, dim) for place in places]).reshape(-1, dim)}
 
     def part(self, t: float, order: np.ndarray) -> dict[str, np.ndarray]:
@@ -39,17 +38,14 @@ class Permutation(Map):
         return {"order": order if t > 0.5 else np.broadcast_to(places, order.shape)}
 
     def constrain(self, order: Any) -> tuple[Any, ...]:
-        """Permutation matrices, both ways."""
         return as_matrices(order)
 
     def forward(self, memo: Memo, z: Any, there: Any, back: Any) -> tuple[Any, Any]:
-        """Return the permuted point, and 0."""
         return memo.dense(there, z), ops.zeros_like(z[..., 0, :])
 
     def inverse(self, memo: Memo, x: Any, there: Any, back: Any) -> tuple[Any, Any]:
-        """Return the original point, and 0."""
         return memo.dense(back, x), ops.zeros_like(x[..., 0, :])
 
     def margin(self, order: np.ndarray) -> tuple[str, np.ndarray]:
-        """Return how often each coordinate is in its order."""
+        """Count of each coordinate in its order."""
         return counts(order)

@@ -30,11 +30,10 @@ class Planar(Map):
     """
 
     def shapes(self, dim: int) -> Shapes:
-        """Shapes of ``u``, ``w`` and ``b``."""
         return {"u": (dim,), "w": (dim,), "b": ()}
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw ``w`` of norm 2 in random directions, ``b`` from N(0, 1), ``u`` near the identity.
+        """``w`` of norm 2 in random directions, ``b`` from N(0, 1), ``u`` near the identity.
 
         The creases ``w.z + b = 0`` of the K flows cross the base in all directions near its centre;
         with creases further out a stack misses modes. ``f`` is the identity where
@@ -47,7 +46,7 @@ class Planar(Map):
         return {"u": u, "w": w, "b": rng.standard_normal(repeats)}
 
     def constrain(self, u: Any, w: Any, b: Any) -> tuple[Any, ...]:
-        """Return ``û``, ``w``, ``b``, and ``1 + w.û`` for :func:`log_slope`."""
+        """``û``, ``w``, ``b``, and ``1 + w.û`` for :func:`log_slope`."""
         squared_norm = ops.sum(w * w, axis=-2)
         nonzero = is_direction(squared_norm)
         wu = ops.sum(w * u, axis=-2)
@@ -64,20 +63,20 @@ class Planar(Map):
     def forward(
         self, memo: Memo, z: Any, u_hat: Any, w: Any, b: Any, *slope: Any
     ) -> tuple[Any, Any]:
-        """Return ``z + û h`` and the log-determinant, with ``h = tanh(w.z + b)``."""
+        """``z + û h`` and the log-determinant, ``h = tanh(w.z + b)``."""
         h = tanh(ops.sum(w * z, axis=-2) + b)
         return z + u_hat * ops.expand_dims(h, -2), log_slope(h, *slope)
 
     def inverse(
         self, memo: Memo, x: Any, u_hat: Any, w: Any, b: Any, *slope: Any
     ) -> tuple[Any, Any]:
-        """Return ``x - û tanh(v)`` and the log-determinant, for the root ``v = w.z + b``."""
+        """``x - û tanh(v)`` and the log-determinant, for the root ``v = w.z + b``."""
         c = ops.sum(w * x, axis=-2) + b
         h = implicit(tanh(memo.root(signed_root, c, slope[0])), c, slope[0])
         return x - u_hat * ops.expand_dims(h, -2), -log_slope(h, *slope)
 
     def part(self, t: float, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-        """Return weights of ``f_t(z) = z + t û tanh(w.z + b)``."""
+        """Weights of ``f_t(z) = z + t û tanh(w.z + b)``."""
         wu, along = self._along(u, w)
         return {
             "u": t * u + (inverse_softplus(1 + t * (along - 1)) - t * wu) * _over(w),
@@ -86,7 +85,7 @@ class Planar(Map):
         }
 
     def geometry(self, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-        """Return ``û``, and ``w`` and ``b`` of the hyperplane ``w.z + b = 0``."""
+        """``û``, and ``w`` and ``b`` of the hyperplane ``w.z + b = 0``."""
         wu, along = self._along(u, w)
         return {"u_hat": u + (along - 1 - wu) * _over(w), "w": w, "b": b}
 
@@ -95,7 +94,7 @@ class Planar(Map):
         return wu, np.logaddexp(0, wu)
 
     def margin(self, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[str, np.ndarray]:
-        """Return ``1 + w.û = softplus(w.u)``."""
+        """``1 + w.û = softplus(w.u)``."""
         return "1 + w.û", np.logaddexp(0, np.sum(w * u, axis=-2))
 
 

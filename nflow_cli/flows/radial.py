@@ -29,11 +29,10 @@ class Radial(Map):
     """
 
     def shapes(self, dim: int) -> Shapes:
-        """Shapes of ``center``, ``alpha`` and ``beta``."""
         return {"center": (dim,), "alpha": (), "beta": ()}
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw centres from N(0, 2^2 I), ``alpha`` from N(1, 1), and ``beta`` from N(alpha, 1).
+        """Centres from N(0, 2^2 I), ``alpha`` from N(1, 1), ``beta`` from N(alpha, 1).
 
         ``f`` is the identity for ``beta = alpha``: some flows expand, others contract.
         """
@@ -45,18 +44,18 @@ class Radial(Map):
         }
 
     def constrain(self, center: Any, alpha: Any, beta: Any) -> tuple[Any, ...]:
-        """Return ``center``, ``α`` and ``B = α + β̂``, both positive."""
+        """``center``, ``α`` and ``B = α + β̂``, both positive."""
         return center, softplus(alpha), softplus(beta)
 
     def forward(self, memo: Memo, z: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
-        """Return ``z + (z - c) β̂ / (r + α)`` and the log-determinant."""
+        """``z + (z - c) β̂ / (r + α)`` and the log-determinant."""
         away = z - center
         r = _norm(away)
         scale = ops.expand_dims((outer - alpha) / (r + alpha), -2)
         return z + away * scale, _log_det(r, alpha, outer, z.shape[-2])
 
     def inverse(self, memo: Memo, x: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
-        """Return ``x - (x - c) β̂ / (r + B)`` and the log-determinant.
+        """``x - (x - c) β̂ / (r + B)`` and the log-determinant.
 
         ``r`` is the positive root of ``r^2 + (B - g) r - α g = 0``, ``g = |x - c|``.
         """
@@ -71,7 +70,7 @@ class Radial(Map):
     def part(
         self, t: float, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Return weights of ``f_t(z) = z + t β̂ (z - c) / (α + r)``."""
+        """Weights of ``f_t(z) = z + t β̂ (z - c) / (α + r)``."""
         inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
         beta = inverse_softplus((1 - t) * inner + t * outer)
         return {"center": center, "alpha": alpha, "beta": beta}
@@ -79,14 +78,13 @@ class Radial(Map):
     def geometry(
         self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Return ``c``, ``α`` and ``β̂``."""
         inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
         return {"center": center, "alpha": inner, "beta_hat": outer - inner}
 
     def margin(
         self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> tuple[str, np.ndarray]:
-        """Return ``α + β̂ = softplus(beta)``."""
+        """``α + β̂ = softplus(beta)``."""
         return "α + β̂", np.logaddexp(0, beta)
 
 

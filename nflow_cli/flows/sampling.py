@@ -47,14 +47,13 @@ class GaussianSampling(keras.layers.Layer):
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, inputs: Any, noise: Any = None) -> Any:
-        """Return ``μ + σ ε``, with ``noise`` for ``ε`` if passed."""
         mean, log_variance = inputs
         if noise is None:
             noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=self.generator)
         return mean + ops.exp(log_variance / 2) * noise
 
     def log_prob(self, noise: Any, log_variance: Any) -> Any:
-        """Return ``log q(μ + σ ε) = -½ Σ (ε^2 + log σ^2 + log 2π)`` ``(...)`` in nats."""
+        """``log q(μ + σ ε) = -½ Σ (ε^2 + log σ^2 + log 2π)`` ``(...)`` in nats."""
         return -0.5 * ops.sum(noise * noise + log_variance + LOG_2PI, axis=-1)
 
     def prior_log_prob(self, z: Any) -> Any:
@@ -63,7 +62,7 @@ class GaussianSampling(keras.layers.Layer):
         return -0.5 * ops.sum(e * e + (LOG_2PI + 2 * math.log(self.prior_std)), axis=-1)
 
     def kl_divergence(self, mean: Any, log_variance: Any) -> Any:
-        """Return ``KL(N(μ, σ^2) || prior)`` ``(...)`` in nats, in closed form:
+        """``KL(N(μ, σ^2) || prior)`` ``(...)`` in nats, in closed form:
         ``½ Σ [(σ^2 + (μ - m)^2)/s^2 - 1 - log(σ^2/s^2)]`` for the prior ``N(m, s^2 I)``.
         """
         variance = self.prior_std**2
@@ -73,10 +72,8 @@ class GaussianSampling(keras.layers.Layer):
         return 0.5 * ops.sum(terms, axis=-1)
 
     def compute_output_shape(self, inputs_shape: Any, noise_shape: Any = None) -> tuple[Any, ...]:
-        """Shape of a draw: that of the mean, or of the noise if passed."""
         return tuple(noise_shape or inputs_shape[0])
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
         arguments = {"prior_mean": self.prior_mean, "prior_std": self.prior_std, "seed": self.seed}
         return {**super().get_config(), **arguments}

@@ -1,4 +1,4 @@
-"""Several stacks of one pattern in one program, for restarts and ensembles."""
+"""Stacks of one pattern side by side in one program, for restarts and ensembles."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,7 @@ class SideBySide(FlowStack):
     """R stacks of one pattern: points ``(R, batch, D)``, each row through its own stack.
 
     R is the first axis of all weights. Contexts are ``(R, batch, H)``, or ``(batch, H)`` for all
-    stacks.
-
-    Args:
-        pattern: Names of flows, or with options.
-        k: Flows in each stack.
-        seeds: Stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
+    stacks. Stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
     """
 
     repeats_axis = 1
@@ -32,20 +27,16 @@ class SideBySide(FlowStack):
 
     @property
     def members(self) -> tuple[int, ...]:
-        """R, the leading axis of points."""
         return (len(self.seeds),)
 
     def restart(self, *seeds: int) -> None:
-        """Reset to the initial values of new seeds, as many as before."""
         self.seeds = list(seeds)
         super().restart(seeds[0])
 
     def without_maps(self) -> "SideBySide":
-        """Stacks of the initial last affine map alone."""
         return SideBySide(self.pattern, 0, self.seeds, affine=self.affine)
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
-        """Draw the raw weights of each position of the pattern, for all stacks."""
         return _stacked([self._drawn(seed, dim) for seed in self.seeds])
 
     def _initial_slopes(self) -> list[dict[str, np.ndarray]]:
@@ -54,13 +45,10 @@ class SideBySide(FlowStack):
         return _stacked([self._drawn_slopes(seed) for seed in self.seeds])
 
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Stored shape of a weight, R first."""
         return (len(self.seeds), *shape)
 
     def laid_out(self, stored: Any) -> Any:
-        """Move the repeats of a stored weight ``(R, repeats, *shape)`` to the front, and add a
-        batch of 1.
-        """
+        """The repeats of a stored weight ``(R, repeats, *shape)`` first, and a batch of 1."""
         return super().laid_out(ops.swapaxes(stored, 0, 1))
 
     def _weights(self, values: Any, slopes: Any, context: Any) -> dict[str, Any]:
@@ -73,7 +61,6 @@ class SideBySide(FlowStack):
         return weights
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
         arguments = super().get_config()
         del arguments["seed"]
         return {**arguments, "seeds": self.seeds}

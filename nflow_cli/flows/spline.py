@@ -18,10 +18,7 @@ class Bin(NamedTuple):
     Attributes:
         lengths: Widths and heights of all bins above the least, ``(*lead, 2, bins, N, batch)``.
         index: ``(*lead, 1, N, batch)``.
-        left: Left end.
-        bottom: The spline there.
-        width: Width.
-        height: Height.
+        bottom: The spline at ``left``.
         raw_slopes: At both ends.
     """
 
@@ -65,7 +62,6 @@ class Spline(Elementwise):
 
     @property
     def size(self) -> int:
-        """Parameters per coordinate."""
         return 3 * self.bins - 1
 
     @property
@@ -80,11 +76,9 @@ class Spline(Elementwise):
         return self.least + softplus(raw + self._shift)
 
     def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
-        """Return ``f(z)`` and ``log f'(z)``."""
         return self._run(parameters, z, inverse=False)
 
     def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` and the log of its slope."""
         return self._run(parameters, x, inverse=True)
 
     def _run(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
@@ -94,9 +88,8 @@ class Spline(Elementwise):
         return ops.where(outside, points, moved), ops.where(outside, 0.0, log_slope)
 
     def _inside(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
-        """Move points of the box, with an exact gradient of its own in few passes.
-
-        By the chain rule the slope would be a difference, and each selection a pass.
+        """Gradient of its own, exact, in few passes: by the chain rule the slope would be a
+        difference, and each selection a pass.
         """
 
         def run(raw: Any, at: Any) -> Any:
@@ -142,12 +135,12 @@ class Spline(Elementwise):
         return Bin(lengths, index, left, bottom, width, height, (start, end))
 
     def _masks(self, index: Any) -> tuple[Any, Any]:
-        """Which bins ``(*lead, bins, N, batch)`` are the point's, and which are below it."""
+        """The point's bin, and those below it, ``(*lead, bins, N, batch)``."""
         numbers = ops.cast(np.arange(self.bins)[:, None, None], index.dtype)
         return numbers == index, numbers < index
 
     def _masks_of_ends(self, index: Any) -> tuple[Any, Any]:
-        """Which inner knots are the ends of the point's bin."""
+        """Inner knots at the ends of the point's bin."""
         numbers = ops.cast(np.arange(self.bins - 1)[:, None, None], index.dtype)
         return numbers + 1 == index, numbers == index
 
@@ -184,7 +177,6 @@ class Spline(Elementwise):
         return of_raw, of_points
 
     def _handed_out(self, here: Bin, of_starts: Any, of_lengths: Any, of_slopes: Any) -> Any:
-        """Gradient by parameters, from that by the numbers of each point's bin."""
         is_here, is_below = (mask[..., None, :, :, :] for mask in self._masks(here.index))
         of_starts, of_lengths = (
             ops.expand_dims(ops.stack(pair, axis=-3), -3) for pair in (of_starts, of_lengths)
@@ -204,13 +196,7 @@ class Spline(Elementwise):
 
 @dataclass(frozen=True)
 class Splined:
-    """Scalar maps are :class:`Spline`.
-
-    Args:
-        bins: Of each spline.
-        bound: End of the splines, beyond which they are the identity.
-        least: Least width and height of a bin, as parts of the box, and least slope.
-    """
+    """Scalar maps are :class:`Spline`, with the same arguments."""
 
     bins: int = 8
     bound: float = 5.0
@@ -218,19 +204,11 @@ class Splined:
 
     @property
     def scalar_maps(self) -> Elementwise:
-        """The scalar maps."""
         return Spline(self.bins, self.bound, self.least)
 
 
 class Spot(NamedTuple):
-    """Position of a point in its bin, and the numbers of the bin.
-
-    Attributes:
-        part: ``ξ``.
-        s: Height over width.
-        start: The slope ``d_0``.
-        end: The slope ``d_1``.
-    """
+    """Position of a point in its bin: ``ξ``, height over width, the slopes ``d_0`` and ``d_1``."""
 
     part: Any
     s: Any
@@ -243,27 +221,27 @@ class Spot(NamedTuple):
         return 1 - self.part
 
     def _sides(self) -> tuple[Any, Any]:
-        """Return ``N`` and ``M``."""
+        """``N`` and ``M``."""
         part, rest = self.part, self.rest
         return part * (self.s * part + self.start * rest), rest * (self.s * rest + self.end * part)
 
     def _steepness(self) -> Any:
-        """Return ``d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)``."""
+        """``d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)``."""
         part, rest = self.part, self.rest
         return self.start * rest * rest + self.end * part * part + 2 * self.s * part * rest
 
     def part_of_height(self) -> Any:
-        """Return ``η = N / (N + M)``."""
+        """``η = N / (N + M)``."""
         n, m = self._sides()
         return n / (n + m)
 
     def slope(self) -> Any:
-        """Return ``f'``."""
+        """``f'``."""
         ratio = self.s / sum(self._sides())
         return ratio * ratio * self._steepness()
 
     def log_slope(self) -> Any:
-        """Return ``log f'``."""
+        """``log f'``."""
         return ops.log(self.slope())
 
     def bend(self) -> Any:

@@ -77,7 +77,6 @@ class FlowStack(Flow):
         return self.k + (self.affine is not None)
 
     def build(self, z_shape: Any, context_shape: Any = None) -> None:
-        """Create the raw weights for points ``(..., D)``, as functions of contexts if given."""
         self.dim = z_shape[-1]
         self.parameters = self._added(self.initial_values(self.dim))
         self.last: dict[str, Any] = {}
@@ -117,7 +116,7 @@ class FlowStack(Flow):
                 weight.assign(ops.zeros_like(weight))
 
     def initial_values(self, dim: int) -> list[dict[str, np.ndarray]]:
-        """Draw the raw weights ``(repeats, *shape)`` of each position of the pattern."""
+        """Raw weights ``(repeats, *shape)`` of each position of the pattern."""
         return self._drawn(self.seed, dim)
 
     def _drawn(self, seed: int, dim: int) -> list[dict[str, np.ndarray]]:
@@ -148,7 +147,6 @@ class FlowStack(Flow):
         return slopes
 
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Stored shape of a weight of one stack."""
         return shape
 
     def without_maps(self) -> "FlowStack":
@@ -185,12 +183,10 @@ class FlowStack(Flow):
             weight.assign(ops.broadcast_to(slope, weight.shape))
 
     def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
         z, context = self._built_for(z, context)
         return self.composition(context).run(z)
 
     def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
-        """Return ``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
         x, context = self._built_for(x, context)
         return self.composition(context).run(x, inverse=True)
 
@@ -231,7 +227,6 @@ class FlowStack(Flow):
         return points, None if context is None else ops.cast(context, self.variable_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
         arguments = {"pattern": self.pattern, "k": self.k, "seed": self.seed, "affine": self.affine}
         return {**super().get_config(), **arguments}
 
@@ -244,7 +239,7 @@ def _map_of(item: Any) -> Map:
 def _of_context(
     context: Any, weights: Mapping[str, Any], slopes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return ``θ_0 + A h`` ``(repeats, *shape, batch)`` for contexts ``h`` ``(batch, H)``."""
+    """``θ_0 + A h`` ``(repeats, *shape, batch)`` for contexts ``h`` ``(batch, H)``."""
     turned, values = ops.transpose(context), {}
     for name, weight in weights.items():
         values[name] = ops.expand_dims(weight, -1)

@@ -46,7 +46,6 @@ class Sylvester(Map):
     reflections: int | None = None
 
     def shapes(self, dim: int) -> Shapes:
-        """Shapes of the weights."""
         width, reflections = sylvester_sizes(self.width, self.reflections, dim)
         one = {name: (width,) for name in ("bias", "slope", "scale")}
         shapes: dict[str, tuple[int, ...]] = {"reflections": (reflections, dim), **one}
@@ -55,7 +54,7 @@ class Sylvester(Map):
         return shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Draw units as :class:`~nflow_cli.flows.planar.Planar` does, in orthogonal directions.
+        """Units as of :class:`~nflow_cli.flows.planar.Planar`, in orthogonal directions.
 
         ``R = 0`` is the identity; noise breaks the symmetry between flows.
         """
@@ -70,7 +69,7 @@ class Sylvester(Map):
     def constrain(
         self, reflections: Any, bias: Any, slope: Any, scale: Any, *above: Any
     ) -> tuple[Any, ...]:
-        """Return ``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes for ``log_slope``."""
+        """``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes for ``log_slope``."""
         width, inner_diagonal = slope.shape[-2], softplus(scale)
         outer_diagonal = (softplus(slope) - 1) / inner_diagonal
         entries_above = [(entries,) for entries in above] or [(), ()]  # none at M = 1
@@ -86,14 +85,13 @@ class Sylvester(Map):
     def forward(
         self, memo: Memo, z: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
     ) -> tuple[Any, Any]:
-        """Return ``z + Q R h`` and the log-determinant."""
         h = tanh(memo.dense(into, z) + bias)
         return z + memo.dense(out, h), ops.sum(log_slope(h, *slopes), axis=-2)
 
     def inverse(
         self, memo: Memo, x: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
     ) -> tuple[Any, Any]:
-        """Return ``x - Q R h`` and the log-determinant.
+        """``x - Q R h`` and the log-determinant.
 
         ``v = R̃ Qᵀ z + b`` solves ``v + R̃ R tanh(v) = R̃ Qᵀ x + b``. ``R̃ R`` is an upper
         triangle: from the last unit on, each is one equation of one unknown.
@@ -105,13 +103,13 @@ class Sylvester(Map):
         return x - memo.dense(out, h), -ops.sum(log_slope(h, *slopes), axis=-2)
 
     def part(self, t: float, slope: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
-        """Return weights of ``f_t(z) = z + t Q R tanh(R̃ Qᵀ z + b)``."""
+        """Weights of ``f_t(z) = z + t Q R tanh(R̃ Qᵀ z + b)``."""
         scaled = {name: t * value for name, value in others.items() if name == "outer"}
         slope = inverse_softplus(1 + t * (np.logaddexp(0, slope) - 1))
         return {**others, **scaled, "slope": slope}
 
     def margin(self, slope: np.ndarray, **others: np.ndarray) -> tuple[str, np.ndarray]:
-        """Return ``1 + r r̃ = softplus(slope)``."""
+        """``1 + r r̃ = softplus(slope)``."""
         return "1 + r r̃", np.logaddexp(0, slope)
 
 
@@ -135,12 +133,12 @@ def _reflected(reflections: Any, width: int) -> Any:
 
 
 def _at_root(i: Any, c: Any, slope: Any) -> Any:
-    """Return ``tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``, without a gradient."""
+    """``tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``, without a gradient."""
     return tanh(signed_root(c, slope))
 
 
 def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
-    """Return ``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` for each unit ``i``."""
+    """``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` for each unit ``i``."""
     width = c.shape[-2]
     places = ops.convert_to_tensor(np.eye(width, dtype=bool)[..., None])
     columns, slopes = ops.moveaxis(between, -2, 0), ops.moveaxis(slope, -2, 0)

@@ -16,7 +16,7 @@ FLAT = 1e-9  # slope whose square is close to underflow in float32
 
 
 def slope_of(raw: Any) -> tuple[Any, Any]:
-    """Return the slope ``s = softplus(raw)`` and ``rest``, for :func:`log_slope`."""
+    """Slope ``s = softplus(raw)`` and ``rest``, for :func:`log_slope`."""
     lowest = LOG_SMALLEST.get(keras.backend.standardize_dtype(raw.dtype), -87.0)
     floor = ops.exp(lowest + raw - ops.stop_gradient(raw))  # its gradient in raw is that of exp
     slope = ops.where(raw < lowest, floor, softplus(raw))
@@ -41,7 +41,7 @@ def implicit(h: Any, c: Any, slope: Any) -> Any:
 
 
 def log_slope(h: Any, slope: Any, rest: Any) -> Any:
-    """Return ``log(1 + (1 - h^2) (s - 1)) = log(h^2 + (1 - h^2) s)`` in nats, ``h = tanh(v)``.
+    """``log(1 + (1 - h^2) (s - 1)) = log(h^2 + (1 - h^2) s)`` in nats, ``h = tanh(v)``.
 
     The second form does not cancel: both terms are positive. ``s`` is kept from underflow for large
     negative raw values, where ``h^2`` outweighs it; the missing part of its logarithm, ``rest``,
@@ -52,7 +52,7 @@ def log_slope(h: Any, slope: Any, rest: Any) -> Any:
 
 
 def signed_root(c: Any, slope: Any) -> Any:
-    """Return the root ``v`` of ``v + (s - 1) tanh(v) = c``.
+    """Root ``v`` of ``v + (s - 1) tanh(v) = c``.
 
     By symmetry for ``|c|``, in ``[|c| - |s - 1|, |c| + |s - 1|]``, ``v >= 0``. There the left side
     is convex for ``s < 1`` and concave for ``s > 1``, so Newton's iteration is monotone, from an
@@ -93,7 +93,7 @@ def _derivative(h: Any, slope: Any) -> Any:
 
 
 def _tanh_and_excess(v: Any) -> tuple[Any, Any]:
-    """Return ``tanh(v)`` and ``v - tanh(v)``, the second without cancellation near 0."""
+    """``tanh(v)`` and ``v - tanh(v)``, the second without cancellation near 0."""
     h = tanh(v)
     v2 = v * v
     series = 1 / 3 - v2 * (2 / 15 - v2 * (17 / 315 - v2 * (62 / 2835 - v2 * 1382 / 155925)))

@@ -16,11 +16,9 @@ class Saving(Memo):
         self.values: list[Any] = []
 
     def dense(self, weights: Any, points: Any) -> Any:
-        """Return the product, and save it."""
         return self._saved(super().dense(weights, points))
 
     def root(self, solve: Callable[..., Any], *known: Any) -> Any:
-        """Return the root, and save it."""
         return self._saved(super().root(solve, *known))
 
     def _saved(self, value: Any) -> Any:
@@ -35,7 +33,6 @@ class Reusing(Memo):
         self.values: Iterator[Any] = iter(values)
 
     def dense(self, weights: Any, points: Any) -> Any:
-        """Return the saved product."""
         value = next(self.values)
 
         @tf.custom_gradient
@@ -53,16 +50,15 @@ class Reusing(Memo):
         return known(weights, points)
 
     def root(self, solve: Callable[..., Any], *known: Any) -> Any:
-        """Return the saved root."""
         return tf.stop_gradient(next(self.values))
 
 
 def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) -> Any:
     """Fold ``state = step(memo, state, weights)`` over the leading axis of all in ``sets``.
 
-    The state, products and roots of each step are saved; from them the gradient runs the step
-    again. (TensorFlow's own gradient of a ``while_loop`` copies whatever a step has read or
-    computed, and takes a third longer.)
+    State, products and roots of each step are saved; from them the gradient runs the step again.
+    (TensorFlow's own gradient of a ``while_loop`` copies whatever a step has read or computed, and
+    takes a third longer.)
     """
 
     @tf.custom_gradient
@@ -96,7 +92,7 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
 
 
 def _specs_of_saved(step: Any, state: Any, arrays: Any, sets: Any) -> list[Any]:
-    """Types and shapes of a step's residuals, by tracing it once."""
+    """By tracing the step once."""
 
     def run(state: Any, flat: Any) -> Any:
         memo = Saving()

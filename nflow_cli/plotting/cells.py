@@ -21,12 +21,12 @@ SPREAD, SKEW = 30.0, 5.0  # of quantiles, from which on a positive column is spa
 
 
 def is_dated(kind: ColumnKind) -> bool:
-    """Return whether a column holds dates or times."""
+    """Whether a column holds dates or times."""
     return kind.type in ("date", "time")
 
 
 def values_of(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
-    """Return the values (n,) of a column that are not missing, on the scale of an axis.
+    """Values (n,) of a column without missing ones, on the scale of an axis.
 
     Dates and times are days since 1970, clipped to the years that can be drawn.
     """
@@ -35,13 +35,13 @@ def values_of(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
 
 
 def step_of(kind: ColumnKind) -> float:
-    """Return the step of a column's finest grid in axis units; 0 without a grid."""
+    """Step of a column's finest grid in axis units; 0 without a grid."""
     step = kind.lattices[0].step if kind.lattices else 0.0
     return step / DAY if kind.type == "time" else step
 
 
 def is_spaced_by_powers(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> bool:
-    """Return whether an axis should be logarithmic: all values positive and most of them small.
+    """Whether an axis should be logarithmic: all values positive and most small.
 
     A grid must have steps that are narrow everywhere.
     """
@@ -53,7 +53,7 @@ def is_spaced_by_powers(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -
 
 
 def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers: bool) -> Frame:
-    """Return the limits of an axis for values (n,) and (m,) of a column."""
+    """Limits of an axis for values (n,) and (m,)."""
     if by_powers:
         low, high = frame_of(np.log10(rows), np.log10(draws))
         return 10**low, 10**high
@@ -64,7 +64,7 @@ def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers:
 
 
 def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_powers: bool) -> None:
-    """Set the name, the limits and few ticks of an axis."""
+    """Set name, limits and few ticks of an axis."""
     set_ends = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
     axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
     if by_powers:
@@ -99,7 +99,7 @@ def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
 
 
 def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share of each group in rows and in draws (G,)."""
+    """Shares of groups in rows and in draws (G,)."""
     count = len(groups.names)
     parts = groups.rows, groups.draws
     shares = [np.bincount(x, minlength=count) / max(len(x), 1) for x in parts]
@@ -107,7 +107,7 @@ def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
 
 
 def names_text(names: Sequence[str], letters: int) -> str:
-    """Return names in one line of limited length, and the number of omitted ones."""
+    """Names in one line of limited length, and the number omitted."""
     texts: list[str] = []
     for name in names:
         if len(", ".join([*texts, cut(name, 20)])) > letters:
@@ -117,7 +117,7 @@ def names_text(names: Sequence[str], letters: int) -> str:
 
 
 def note_empty(ax: Axes, rows: np.ndarray, draws: np.ndarray) -> None:
-    """Write a note where a panel has no values of rows or draws."""
+    """Note in a panel without values of rows or draws."""
     lost = [name for name, x in (("rows", rows), ("draws", draws)) if not len(x)]
     if lost:
         note(ax, f"no values in {' or '.join(lost)}", 0.9)

@@ -40,7 +40,7 @@ Table = tuple[Mapping[str, ColumnKind], np.ndarray, np.ndarray]
 
 
 class Side(NamedTuple):
-    """A column of a pair: kind, name, and cells in rows (n,) and draws (m,)."""
+    """Column of a pair: kind, name, and cells in rows (n,) and draws (m,)."""
 
     kind: ColumnKind
     name: str
@@ -50,9 +50,9 @@ class Side(NamedTuple):
 def dependence_figures(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
 ) -> dict[str, Figure]:
-    """Return `dependence` and `pairs` of rows (n, C) and draws (m, C).
+    """`dependence` and `pairs` of rows (n, C) and draws (m, C), of at most the first 100 columns.
 
-    At most the first 100 columns are compared. Empty for one column, and without rows.
+    Empty for one column, and without rows.
     """
     kinds = dict(list(kinds.items())[:COMPARED])
     if len(kinds) < 2 or not len(rows) + len(draws):
@@ -85,7 +85,7 @@ def matrix_figure(names: list[str], found: Associations, subject: str, what: str
 
 
 def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any:
-    """Draw a matrix as colours, a small one with numbers."""
+    """Draw a matrix as colours, with numbers if small."""
     image = ax.imshow(matrix, SEQUENTIAL, norm, aspect="auto", interpolation="nearest")
     ax.tick_params(length=0)
     if max(matrix.shape) <= WRITTEN:
@@ -99,7 +99,7 @@ def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any
 def pairs_figure(table: Table, found: Associations, subject: str, what: str) -> Figure:
     """Draw six pairs of columns: the most associated, and those that differ most.
 
-    Two numeric columns are dots, two categorical ones shares, one of each a box per level.
+    Two numeric columns are dots, two categorical ones shares, one of each boxes.
     """
     kinds, rows, draws = table
     names, pairs = list(kinds), pairs_to_show(found, MOST_PAIRS)
@@ -139,7 +139,7 @@ def draw_dots(part: Any, across: Side, up: Side) -> None:
 
 
 def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
-    """Set the values and the name of an axis; without a name, no tick labels."""
+    """Set values and name of an axis; without a name, no tick labels."""
     x, y = (values_of(side.kind, cells) for cells in side.cells)
     by_powers = is_spaced_by_powers(side.kind, x, y)
     frame = axis_frame(side.kind, x, y, by_powers)
@@ -148,7 +148,7 @@ def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
 
 
 def spread(kind: ColumnKind, values: np.ndarray) -> np.ndarray:
-    """Return values (n,) of a grid, each jittered by up to 0.35 of a step."""
+    """Values (n,) of a grid, jittered by up to 0.35 of a step."""
     shifts = np.modf(GOLDEN * np.arange(len(values)))[0] - 0.5
     return values + 0.7 * step_of(kind) * shifts
 
@@ -174,7 +174,7 @@ def draw_boxes(part: Any, number: Side, levels: Side) -> None:
 
 
 def draw_shares(part: Any, across: Side, up: Side) -> None:
-    """Draw the share of each pair of levels, rows beside draws."""
+    """Draw shares of pairs of levels, rows beside draws."""
     axes = part.subplots(1, 2)
     right, left = (grouped(side.kind, *side.cells, MOST_LEVELS) for side in (across, up))
     matrices = [shares_of(*codes) for codes in zip((right, right), (left, left), (1, 2))]
@@ -194,7 +194,7 @@ def draw_shares(part: Any, across: Side, up: Side) -> None:
 
 
 def shares_of(across: Groups, up: Groups, side: int) -> np.ndarray:
-    """Return the share of each pair of groups, (up, across), in rows (side 1) or draws (2)."""
+    """Shares of pairs of groups, (up, across), in rows (side 1) or draws (2)."""
     shape = len(up.names), len(across.names)
     codes = np.asarray(up[side]) * shape[1] + np.asarray(across[side])
     counts = np.bincount(codes, minlength=shape[0] * shape[1])

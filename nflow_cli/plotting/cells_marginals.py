@@ -37,11 +37,10 @@ LEAST_SCALE = 0.05  # of an axis of shares, so that what is rare looks rare
 def marginals_figure(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
 ) -> Figure:
-    """Draw each column of rows (n, C) and of draws (m, C), at most 24.
+    """Draw each column of rows (n, C) and of draws (m, C), at most the 24 that differ most.
 
-    The columns that differ most are shown, others named. Numbers are histograms with common bins,
-    on a grid whole steps wide; atoms and missing cells are spikes on the axis of shares at the
-    right. Levels are bars.
+    Numbers are histograms with common bins, on a grid whole steps wide; atoms and missing cells are
+    spikes on the axis of shares at the right; levels are bars.
     """
     order = np.argsort(-differences(kinds, rows, draws), kind="stable")[:MOST_PANELS]
     shown = sorted(order.tolist())
@@ -63,7 +62,7 @@ def marginals_figure(
 
 
 def panels(heights: list[float]) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels with heights in inches."""
+    """Figure of panels with heights in inches."""
     count = len(heights)
     columns = count if count < 3 else 2 if count == 4 else 3 if count < 10 else 4
     heights = [max(height, TALL if count < 3 else LOW) for height in heights]
@@ -76,13 +75,13 @@ def panels(heights: list[float]) -> tuple[Figure, list[Axes]]:
 
 
 def panel_height(kind: ColumnKind) -> float:
-    """Return the height of a column's panel in inches: level names need room."""
+    """Height of a column's panel in inches: level names need room."""
     count = len(kind.levels or ()) + kind.missing if kind.kind == "levels" else 0
     return 0.3 + 0.14 * min(count, MOST_LEVELS + 2)
 
 
 def draw_levels(ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> None:
-    """Draw the shares of levels as bars, rows wide, draws narrow."""
+    """Draw shares of levels as bars, rows wide, draws narrow."""
     groups = grouped(kind, rows, draws, MOST_LEVELS)
     at = np.arange(len(groups.names))
     for shares, height, colour in zip(shares_in(groups), (0.8, 0.3), (SKY, ORANGE), strict=True):
@@ -127,7 +126,7 @@ def draw_numbers(
 def without_atoms(
     kind: ColumnKind, rows: np.ndarray, draws: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """Return the most frequent atoms (A,); other values and atom shares (A,) of rows and draws."""
+    """Most frequent atoms (A,); other values and atom shares (A,) of rows and draws."""
     atoms = values_of(kind, np.array(kind.atoms))
     near = step_of(kind) / 4 or (values_of(kind, np.array([kind.resolution or 0.0]))[0] / 4)
     at = [np.abs(x[:, None] - atoms) <= near for x in (rows, draws)]
@@ -138,7 +137,7 @@ def without_atoms(
 
 
 def beyond_text(rows: int, draws: int) -> str:
-    """Return the numbers of rows and draws outside the frame, or a space."""
+    """Numbers of rows and draws outside the frame, or a space."""
     parts = [f"{n:,} of the {what}" for n, what in ((rows, "rows"), (draws, "draws")) if n]
     return f"outside the frame: {', '.join(parts)}" if parts else " "
 
@@ -146,10 +145,10 @@ def beyond_text(rows: int, draws: int) -> str:
 def edges_of(
     kind: ColumnKind, parts: list[np.ndarray], frame: Frame, by_powers: bool
 ) -> np.ndarray:
-    """Return the edges of bins of the values in a frame, by the rule of Freedman & Diaconis.
+    """Edges of bins of the values in a frame, by the rule of Freedman & Diaconis.
 
-    The width is that of the smallest non-empty part. Bins of a grid hold a whole number of its
-    steps, and are centred on its values if that is one.
+    As wide as for the smallest non-empty part; on a grid whole steps, centred on its values if one
+    step wide.
     """
     low, high = np.log10(frame) if by_powers else frame
     values = np.concatenate(parts)

@@ -29,9 +29,9 @@ def pit_figure(
 ) -> Figure:
     """Draw the distribution of randomised PIT (n, D) less the uniform one, and its distances.
 
-    One line a column; the worst is thick and named. Grey is the simultaneous 99 % band of all
-    columns, by :func:`~nflow_cli.evaluation.pit.pit`, for the column with most rows. At the right
-    are the largest distances with their bands.
+    One line a column; the worst is thick and named. Grey: the simultaneous 99 % band of all columns
+    (:func:`~nflow_cli.evaluation.pit.pit`), for the column with most rows. Right: the largest
+    distances with their bands.
     """
     names, worst = list(judged.columns), judged.worst_column
     w = np.ones(len(values)) if weights is None else weights
@@ -51,7 +51,6 @@ def pit_figure(
 
 
 def _shares(u: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted empirical distribution of known values (n,) at the levels of the curve."""
     known = np.isfinite(u) & (weights > 0)
     order = np.argsort(u[known])
     sums = np.concatenate([[0.0], np.cumsum(weights[known][order])])
@@ -95,7 +94,7 @@ def draw_distances(ax: Axes, judged: Pit) -> None:
 def rows_figure(rows: np.ndarray, draws: np.ndarray, subject: str, what: str) -> Figure:
     """Draw a histogram of log q (nats) of rows (n,) beside that of draws (m,).
 
-    Rows less likely than draws, at the left, are those that the density does not model.
+    Rows less likely than draws, at the left, are not modelled.
     """
     figure = Figure((7.0, 4.0), DPI, layout="constrained")
     ax = figure.subplots()

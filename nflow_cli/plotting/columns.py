@@ -48,17 +48,11 @@ SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
 
 
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Return the pictures of a fit to a table of D columns.
+    """Pictures of a fit to a table of D columns: `corner`, or `density` where D = 1 and nothing is
+    given; `normality`, `training`.
 
-    They are `corner`, or `density` where D = 1 and nothing is given; `normality`, `training`.
-    Values that are not finite are left out and counted.
-
-    `evaluation` holds test `rows` (t, D), `samples` (s, D) of q, the `latents` (t, D) of the rows,
-    and the indices `columns_shown` (m,); for `density`, also the grid `axis_1` (x,) and `log_q`
-    (x,) in nats.
-
-    `metrics` and `summary` are those of :func:`~nflow_cli.plotting.table.points_figures`; `summary`
-    also has `columns`, and `normality` of :func:`~nflow_cli.evaluation.normality.normality`.
+    Arrays, rows of metrics and scores as in docs/scores.md, of other tables. Values that are not
+    finite are left out and counted.
     """
     first = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     first |= {"density": density_figure} if "axis_1" in evaluation else {}
@@ -95,7 +89,7 @@ def corner_figure(
 ) -> Figure:
     """Draw rows and draws, each pair of columns, and the histogram of each.
 
-    `what` labels the rows; `score` is in the title, by default the log-likelihood.
+    `score` is in the title, by default the log-likelihood.
     """
     shown = evaluation["columns_shown"]
     rows, lost_rows = finite(evaluation["rows"][:, shown], what)
@@ -125,7 +119,7 @@ def corner_figure(
 def corner_panels(
     names: Sequence[str], frames: Sequence[Frame]
 ) -> tuple[Figure, dict[tuple[int, int], Axes]]:
-    """Return a figure and its lower triangle of panels, by row and column."""
+    """Figure and its lower triangle of panels, by row and column."""
     count = len(names)
     width = min(10.0, 2.0 + 1.5 * count)
     size = 9.0 if count < 6 else 8.0 if count < 9 else 6.5
@@ -148,7 +142,7 @@ def corner_panels(
 
 
 def name_axis(axis: Axis, name: str, size: float) -> None:
-    """Set ticks and a name, of a font size in points."""
+    """Set ticks and a name, in points."""
     axis.set_major_locator(InnerLocator())
     formatter = ScalarFormatter()
     formatter.set_powerlimits((-2, 3))  # numbers are short
@@ -192,9 +186,8 @@ def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 
 def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 0) -> str:
-    """Draw quantiles of columns (n, D) against their nominal ones.
-
-    Returns a note on the rows outside the panel, if any.
+    """Draw quantiles of columns (n, D) against their nominal ones; note the rows outside the
+    panel.
     """
     p = levels(len(values))
     theory, lines = quantile(p), np.quantile(values, p, axis=0, method="hazen")
@@ -213,7 +206,7 @@ def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 
 
 
 def distance_text(distance: float | None, band: float | None) -> str:
-    """Return a distance and its band of chance; "" without one."""
+    """Distance and its band of chance, if any."""
     if distance is None or band is None:
         return ""
     return f"distance {number_text(distance)}, 95% band {number_text(band)}"
@@ -237,7 +230,7 @@ def draw_histogram(
 
 
 def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
-    """Return the finite points (n, m) in float64, and a note on the others."""
+    """Finite points (n, m) in float64, and a note on the others."""
     good = np.isfinite(points).all(axis=1)
     lost = len(points) - int(good.sum())
     text = f"not finite: {lost:,} of {len(points):,} {what}" if lost else ""
@@ -245,18 +238,18 @@ def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
 
 
 def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
-    """Return the number of points (n, m), and of those within all frames."""
+    """Numbers of points (n, m), and of those within all frames."""
     return cut_text(points, frames, what) or f"{len(points):,} {what}"
 
 
 def cut_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
-    """Return the number of points (n, m) within all frames, if not all."""
+    """Number of points (n, m) within all frames, if not all."""
     low, high = np.transpose(frames)
     seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
     return "" if seen == len(points) else f"{seen:,} of {len(points):,} {what} in the frame"
 
 
 def shown_text(shown: np.ndarray, summary: Summary) -> str:
-    """Return the names of the shown columns, if not all."""
+    """Names of columns shown, if not all."""
     count = len(summary["columns"])
     return f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""

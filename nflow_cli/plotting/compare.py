@@ -40,10 +40,7 @@ PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their 
 
 
 class Series(NamedTuple):
-    """A line of a panel: at each K median, minimum and maximum over seeds.
-
-    ``words`` are the warning labels of the points.
-    """
+    """Line of a panel: at each K median, minimum and maximum over seeds, and warning labels."""
 
     name: str
     k: Sequence[int]
@@ -54,7 +51,7 @@ class Series(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A training curve: updates or epochs (n,), and a score (n,) at each.
+    """Training curve: updates or epochs (n,), and a score (n,) at each.
 
     ``name`` is shared by runs that differ only by their seeds.
     """
@@ -181,7 +178,7 @@ def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def scale_values(ax: Axes, values: np.ndarray) -> None:
-    """Scale the y axis: logarithmic over more than a decade, linear about 0."""
+    """Scale y: logarithmic over more than a decade, linear about 0."""
     values = values[np.isfinite(values)]
     if not values.any() or values.max() < 10 * abs(values.min()):
         return
@@ -194,7 +191,7 @@ def scale_values(ax: Axes, values: np.ndarray) -> None:
 
 
 def label_k(ax: Axes, ks: Sequence[int]) -> None:
-    """Scale the K axis logarithmically, with 0 left of 1, and label its values."""
+    """Scale K logarithmically, with 0 left of 1, and label its values."""
     ax.set_xscale("symlog", base=2, linthresh=1)
     shown = ks if len(ks) <= 8 else [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
     ax.xaxis.set_major_locator(FixedLocator(shown))

@@ -34,8 +34,8 @@ def deformation_figure(
 ) -> Figure:
     """Draw the density after the first k flows, one panel for each k.
 
-    Each panel has its own colour scale; its peak is written above, and the share of draws within
-    the frame if not all.
+    Each panel has its own colour scale; above it are its peak and, if not all, the share of draws
+    within the frame.
     """
     steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
     extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
@@ -63,7 +63,7 @@ def draw_density(
 ) -> AxesImage:
     """Draw a density (m, n) over the extent, divided by a scale; as 0 if all its mass is elsewhere.
 
-    `share` is the share of its mass within the extent, NaN if unknown.
+    `share` is that of its mass within the extent, NaN if unknown.
     """
     if share < SEEN:
         note(ax, "mass < 1% here", 0.6)
@@ -72,7 +72,7 @@ def draw_density(
 
 
 def share_of(points: np.ndarray, extent: Extent) -> float:
-    """Return the share of draws (S, 2) within the extent; NaN if some are not finite."""
+    """Share of draws (S, 2) within the extent; NaN if some are not finite."""
     left, right, bottom, top = extent
     inside = np.all((points >= (left, bottom)) & (points <= (right, top)), axis=1)
     return float(inside.mean()) if len(points) and np.isfinite(points).all() else math.nan
@@ -88,7 +88,7 @@ def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
 
 
 def count_shown(ax: Axes, points: np.ndarray, what: str) -> str:
-    """Return the number of points (n, 2) in a panel; write a note in it if none."""
+    """Number of points (n, 2) in a panel, with a note in it if none."""
     low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
     seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
     if len(points) and not seen:
@@ -98,18 +98,18 @@ def count_shown(ax: Axes, points: np.ndarray, what: str) -> str:
 
 
 def density_of(log_density: np.ndarray) -> np.ndarray:
-    """Return a density from its logarithm, NaN where not finite."""
+    """Density from its logarithm, NaN where not finite."""
     density = np.exp(log_density)
     return np.where(np.isfinite(density), density, np.nan)
 
 
 def peak_of(density: np.ndarray) -> float:
-    """Return the maximum of a density, 0 where none is finite."""
+    """Maximum of a density, 0 where none is finite."""
     return float(np.nanmax(density, initial=0.0))
 
 
 def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
-    """Return the extent of a grid with these axes."""
+    """Extent of a grid with these axes."""
     # The grid's points are the centres of the pixels, so the picture is half a step wider.
     dx, dy = ((axis[-1] - axis[0]) / (len(axis) - 1) / 2 for axis in (x, y))
     return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)

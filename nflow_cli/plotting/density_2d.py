@@ -35,17 +35,10 @@ DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 
 
 def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Return the pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
+    """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
 
-    `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,); `log_target`, `log_base` and
-    `log_q` (m, n) in nats, -inf where the density is 0; `samples`, `base_samples` (S, 2) and
-    `target_samples` (S', 2), where S' may be 0; `deformation_k` (P,), `log_deformation`
-    (P, m2, n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples`
-    (P, S'', 2).
-
-    `metrics` has one row per logging interval: `update`, `loss` and `kl` (nats), `beta`.
-    `summary` gives `target`, `flow`, `k`, and, each None where unknown, `kl` and
-    `kl_standard_error` (nats), `ess`, `mass`, `log_z`. Where neither KL nor log Z is known, the
+    Arrays, rows of metrics and scores as in docs/scores.md, in the plane. Log-densities are -inf
+    where the density is 0; `target_samples` may be empty. Where neither KL nor log Z is known, the
     target is scaled to mass 1 over the grid and the training picture shows the free energy.
     """
     with drawing():
@@ -130,6 +123,6 @@ def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
 
 
 def mass_of(density: np.ndarray, extent: Extent) -> float:
-    """Return the integral of a density (m, n) over the extent, NaN where not finite."""
+    """Integral of a density (m, n) over the extent, NaN where not finite."""
     left, right, bottom, top = extent
     return float(np.mean(density)) * (right - left) * (top - bottom)

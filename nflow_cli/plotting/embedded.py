@@ -16,14 +16,14 @@ MAX_PIXELS, MAX_FRAMES = 40_000_000, 200
 
 
 class Embedded(NamedTuple):
-    """A picture as a ``data:`` URI, and its width in pixels of 1/96 inch."""
+    """Picture as a ``data:`` URI, and its width in pixels of 1/96 inch."""
 
     uri: str
     width: int
 
 
 class Animated(NamedTuple):
-    """An animation as a ``data:`` URI, its last frame as another, and its width."""
+    """Animation as a ``data:`` URI, its last frame as another, and its width."""
 
     uri: str
     still: str
@@ -31,10 +31,10 @@ class Animated(NamedTuple):
 
 
 def embedded(pictures: Mapping[str, bytes], room: int) -> dict[str, Embedded]:
-    """Return PNG files as URIs of at most ``room`` letters together, by name.
+    """PNG files as URIs of at most ``room`` letters together, by name.
 
-    If they exceed it, all are reduced to 256 colours and fewer pixels. Empty if that does not
-    suffice; files that are no PNG of a drawable size are left out.
+    If they exceed it, all are reduced to 256 colours and fewer pixels; empty if that does not
+    suffice. Files that are no PNG of a drawable size are left out.
     """
     whole = {name: png for name, png in pictures.items() if _is_drawable(png)}
     uris = {name: _uri(png) for name, png in whole.items()}
@@ -49,7 +49,7 @@ def embedded(pictures: Mapping[str, bytes], room: int) -> dict[str, Embedded]:
 
 
 def embedded_animation(webp: bytes, room: int) -> Animated | None:
-    """Return a WebP animation as URIs of at most ``room`` letters, or ``None``."""
+    """WebP animation as URIs of at most ``room`` letters, or ``None``."""
     still = io.BytesIO()
     try:
         with Image.open(io.BytesIO(webp), formats=["WEBP"]) as image:

@@ -21,7 +21,7 @@ Frame = tuple[float, float]
 
 
 def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
-    """Return the limits of a column's axis: most rows, and draws near them."""
+    """Limits of a column's axis: most rows, and draws near them."""
     every = np.concatenate([rows, draws])
     if not len(every):
         return 0.0, 1.0
@@ -31,7 +31,7 @@ def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
 
 
 def padded(frame: tuple[float, float]) -> Frame:
-    """Return limits with a margin and a positive width."""
+    """Limits with a margin and a positive width."""
     low, high = frame
     least = 1e-9 * max(abs(low), abs(high)) or 1.0
     border = max(BORDER * (high - low), least)
@@ -39,12 +39,12 @@ def padded(frame: tuple[float, float]) -> Frame:
 
 
 def column_text(name: str, width: int = LETTERS) -> str:
-    """Return a column's name for an axis, cut in the middle and wrapped."""
+    """Column's name for an axis, cut in the middle and wrapped."""
     return textwrap.fill(cut(name, LETTERS), width)
 
 
 def cut(text: str, letters: int) -> str:
-    """Return untrusted text, safe to draw, cut in the middle."""
+    """Untrusted text, safe to draw, cut in the middle."""
     drawn = plain(text)
     start, end = letters // 2, letters // 2 - 1
     return drawn if len(drawn) <= letters else f"{drawn[:start]}…{drawn[-end:]}"
@@ -65,7 +65,7 @@ class InnerLocator(MaxNLocator):
         super().__init__(3, steps=[1, 2, 4, 5, 10], min_n_ticks=2)
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        """Return the ticks between two limits."""
+        """Ticks between two limits."""
         low, high = vmin + 0.08 * (vmax - vmin), vmax - 0.08 * (vmax - vmin)
         ticks = np.asarray(super().tick_values(low, high))
         ticks = ticks[(ticks >= low) & (ticks <= high)]

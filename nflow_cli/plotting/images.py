@@ -50,20 +50,12 @@ BINARIZED = {
 
 
 def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Return a flow-VAE's pictures: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
+    """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
 
-    `evaluation` holds `base_latents` z_0 and `latents` z_K (n, 2) of n test images, in the two
-    latent units `latent_axes` (2,), counted from 0; `labels` (n,) 0-9, or (0,) without any;
-    `originals` and `reconstructions` (m, h, w) and `samples` (s, h, w) in [0, 1];
-    `manifold` (r, r, h, w), whose image [i, j] is decoded at (`manifold_axis`[j],
-    `manifold_axis`[i]) of those two units, and `manifold_axis` (r,). With a flow prior,
-    `prior_latents` (p, 2) are draws of it, and the manifold is in the units of its base.
-
-    `metrics` has one row per epoch: `epoch`, `negative_elbo`, `reconstruction`, `kl` (nats per
-    image), `beta`, and `validation_negative_elbo` with a validation split.
-    `summary` gives `flow`, `k`, `latent_dim`, `amortized`, `binarization`,
-    `data` {`name`, `n_test`}, `prior` (its flows, or None), `negative_elbo`, `reconstruction`,
-    `kl` (nats), `negative_log_likelihood` (or None), `nll_standard_error` and `nll_samples`.
+    Arrays, rows of metrics and scores as in docs/scores.md, of images: `latent_axes` counted from
+    0, labels 0-9, pixels in [0, 1]; of `manifold` the image [i, j] is decoded at
+    (`manifold_axis`[j], `manifold_axis`[i]). With a flow prior, the manifold is in the units of its
+    base.
     """
     with drawing():
         return {
@@ -76,9 +68,9 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
 
 
 def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw base and transformed latents as points, coloured by digit where there are labels.
+    """Draw base and transformed latents as points, coloured by digit if labelled.
 
-    They share limits, unless these hide one of them. Without flows they are equal, and drawn once.
+    They share limits, unless these hide one of them; without flows they are equal, and drawn once.
     The prior is drawn as circles, or by draws if it has flows.
     """
     clouds = {"base z₀": evaluation["base_latents"], "transformed z": evaluation["latents"]}
@@ -155,7 +147,7 @@ def manifold_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw the bound and its two terms (nats) against epoch, and the test scores.
 
-    Shaded: epochs with beta < 1. Large first epochs are cut off, with a note in the legend. Rows
+    Shaded: epochs with beta < 1. Large first epochs are cut off, with a note in the legend; rows
     that are not finite get a cross.
     """
     epoch, beta = np.asarray(metrics["epoch"], float), np.asarray(metrics["beta"], float)
@@ -218,7 +210,7 @@ def draw_prior(ax: Axes) -> None:
 
 
 def mosaic_figure(tiles: np.ndarray, names: tuple[str, str]) -> tuple[Figure, Axes]:
-    """Return a figure of a mosaic of images (rows, columns, h, w), each a unit square."""
+    """Mosaic of images (rows, columns, h, w), each a unit square."""
     extent = (0.0, float(tiles.shape[1]), 0.0, float(tiles.shape[0]))
     side, head = (0.8, 0.45) if names[0] else (0.1, 0.05)
     figure, axes = panel_grid(1, 1, extent, 6.0 + side, names, side, head)
@@ -255,7 +247,6 @@ def shade_annealing(ax: Axes, annealed: np.ndarray, once: str) -> None:
 
 
 def _windows(clouds: list[np.ndarray]) -> list[Extent]:
-    """Limits of each cloud, common ones unless their sizes differ much."""
     windows = [_window(points) for points in clouds]
     widths = [window[1] - window[0] for window in windows]
     if max(widths) > 3 * min(widths):

@@ -23,16 +23,9 @@ LEAST = 1e-300  # of a part of the largest weight that is drawn
 
 
 def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Return the pictures of a fit to a log-density: `corner`, `weights`, `training`.
+    """Pictures of a fit to a log-density: `corner`, `weights`, `training`.
 
-    `evaluation` holds `samples` (s, D) of q and reference `rows` (t, D), exact samples or
-    importance-resampled draws; the indices `columns_shown` (m,); and logarithms of the largest
-    weights relative to the maximum: the raw `tail` (u,) in order, and the fitted `smooth_tail`
-    (u,).
-
-    `metrics` is that of :func:`~nflow_cli.plotting.density_2d.fit2d_figures`; `summary` also has
-    `columns`, `pareto_k` and `ess`, None where not finite, and `has_exact_samples`, the kind of the
-    rows.
+    Arrays, rows of metrics and scores as in docs/scores.md, of a log-density.
     """
     with drawing():
         return {

@@ -14,14 +14,14 @@ Quantile = Callable[[np.ndarray], np.ndarray]
 
 
 def levels(n: int) -> np.ndarray:
-    """Return probabilities of quantiles of n values, evenly spaced for a normal."""
+    """Probabilities of quantiles of n values, evenly spaced for a normal."""
     z = np.linspace(-6, 6, 4_001)
     end = np.interp(0.5 / n, normal_cdf(z), z)
     return np.clip(normal_cdf(np.linspace(end, -end, LEVELS)), 0.5 / n, 1 - 0.5 / n)
 
 
 def interpolated(values: np.ndarray, cdf: np.ndarray) -> Quantile:
-    """Return the quantile function through values (m,) with probabilities ``cdf`` (m,)."""
+    """Quantile function through values (m,) with probabilities ``cdf`` (m,)."""
     return lambda p: np.interp(p, cdf, values)
 
 
@@ -34,7 +34,7 @@ def draw_chance(ax: Axes, p: np.ndarray, quantile: Quantile, n: float) -> None:
 
 
 def chance(p: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % range of probabilities of the p-quantile of n values.
+    """95 % range of probabilities of the p-quantile of n values.
 
     The i-th smallest is ``Beta(i, n - i + 1)``, by the cube root of Wilson & Hilferty, accurate to
     2% at the ends.

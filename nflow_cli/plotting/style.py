@@ -1,4 +1,4 @@
-"""Common style of all pictures: constants, panels, titles, colour bars, layout and files."""
+"""Common style of pictures: constants, panels, titles, colour bars, layout, files."""
 
 import contextlib
 import functools
@@ -88,10 +88,10 @@ def panel_grid(
     head: float = 0.5,
     height: float | None = None,
 ) -> Panels:
-    """Return a figure of equal panels with axes named at the outer edges.
+    """Figure of equal panels with axes named at the outer edges.
 
     `side` is the width in inches of labels and colour bars, `head` the height of titles and labels
-    of each row, `height` the aspect of a panel if it is not that of the extent.
+    of each row, `height` the aspect of a panel if not that of the extent.
     """
     rows = math.ceil(count / columns)
     panel = ((width - side) / columns - 0.1) * (height or _ratio(extent))
@@ -110,13 +110,13 @@ def _ratio(extent: Extent) -> float:
 
 
 def height_of(extent: Extent) -> float:
-    """Return the aspect of a panel, height over width: 1 if extreme, as units then differ."""
+    """Aspect of a panel, height over width: 1 if extreme, as units then differ."""
     ratio = _ratio(extent)
     return ratio if 1 / COMPARABLE < ratio < COMPARABLE else 1.0
 
 
 def aspect_of(extent: Extent) -> Any:
-    """Return the aspect of a panel over the extent."""
+    """Aspect of a panel."""
     ratio = _ratio(extent)
     return "equal" if height_of(extent) == ratio else height_of(extent) / ratio
 
@@ -153,7 +153,7 @@ def draw_grid(
 
 
 def name_lost(ax: Axes, values: np.ndarray, height: float = 0.5) -> None:
-    """Write "not finite" at a height (0-1) of the panel if no value is finite."""
+    """Write "not finite" at a height (0-1) of a panel without finite values."""
     if not np.isfinite(values).any():
         ax.text(0.5, height, "not finite", ha="center", va="center", transform=ax.transAxes)
 
@@ -166,17 +166,17 @@ def note(ax: Axes, text: str, height: float = 0.5) -> None:
 
 
 def superscript(number: int | str) -> str:
-    """Return an integer as an exponent."""
+    """Integer as an exponent."""
     return str(number).translate(SUPERSCRIPTS)
 
 
 def subscript(number: int) -> str:
-    """Return a non-negative integer as an index."""
+    """Non-negative integer as an index."""
     return str(number).translate(SUBSCRIPTS)
 
 
 def number_text(value: float) -> str:
-    """Return a non-negative number with at least two significant digits, without an e."""
+    """Non-negative number with at least two significant digits, without an e."""
     power = math.floor(math.log10(value)) if value > 0 else 0
     if -4 <= power < 5:
         return f"{value:.{max(1 - power, 0)}f}"
@@ -184,10 +184,10 @@ def number_text(value: float) -> str:
 
 
 def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
-    """Return one colour scale for densities with these peaks, and how its colour bar extends.
+    """One colour scale for densities with these peaks, and how its colour bar extends.
 
-    It ends at the highest peak, or below it if that is a spike far above the typical one, which
-    would leave every other panel dark; the colour bar then has an arrow.
+    It ends at the highest peak, or below it, with an arrow, if that is a spike far above the
+    typical one, which would leave every other panel dark.
     """
     highest = max(peaks) or 1.0
     spiked = highest > 2.5 * typical > 0
@@ -211,12 +211,12 @@ def plain(text: str) -> str:
 
 @functools.cache
 def drawn_by(font: str) -> frozenset[int]:
-    """Return the code points of a font, cached."""
+    """Code points of a font, cached."""
     return frozenset(get_font(font).get_charmap())
 
 
 def add_title(figure: Figure, *parts: str) -> None:
-    """Set the overall title from the non-empty parts, with line breaks between them."""
+    """Set the overall title from its non-empty parts, one a line."""
     # A no-break space keeps "K = 8" together.
     fixed = (plain(part).replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
     words = (re.sub(r",(?=[^\W\d])", ", ", part) for part in fixed)
@@ -233,7 +233,7 @@ def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
 
 
 def subject_of(summary: Summary) -> str:
-    """Return the name of target or data."""
+    """Name of target or data."""
     return summary.get("target") or Path(summary.get("data", {}).get("name", "")).name
 
 
@@ -282,7 +282,7 @@ def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float
 
 
 def label_steps(axes: Iterable[Axes], name: str) -> None:
-    """Give stacked panels with common steps a light grid, and name the lowest axis."""
+    """Give stacked panels with common steps a light grid; name the lowest axis."""
     for ax in axes:
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -301,7 +301,7 @@ class PowerFormatter(LogFormatterSciNotation):
     """
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        """Return the label of a tick."""
+        """Label of a tick."""
         axis: Any = self.axis
         text, (low, high) = super().__call__(x, pos), sorted(axis.get_view_interval())
         if text and 0 < high <= FEW_POWERS * low and PLAIN[0] < x < PLAIN[1]:
@@ -331,12 +331,12 @@ def space_by_logarithm(axes: Sequence[Axes]) -> None:
 
 
 def marked(text: str, summary: Summary, key: str) -> str:
-    """Return a score's text with its warning labels; "" stays."""
+    """Score's text with its warning labels; "" stays."""
     return with_words(text, summary.get("warnings", ()), key) if text else ""
 
 
 def value_text(value: float, error: float | None) -> str:
-    """Return a value in nats with its standard error, if known and finite."""
+    """Value in nats with its standard error, if known and finite."""
     if not error or not math.isfinite(error):
         return f"{value:.3g} nats"
     # Two significant digits of the error say how many of the value mean anything.

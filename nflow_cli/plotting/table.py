@@ -47,17 +47,10 @@ TYPICAL = 0.995  # of the window lies below what the colours are made for
 
 
 def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Return the pictures of a 2-D fit to points: `density`, `deformation`, `training`.
+    """Pictures of a 2-D fit to points: `density`, `deformation`, `training`, in the user's units.
 
-    `evaluation` holds the grid `axis_1` (n,) and `axis_2` (m,), `log_q` (m, n) in nats,
-    `test_points` (S, 2) and `samples` (S', 2) of q; `deformation_k` (P,), `log_deformation`
-    (P, m2, n2), `deformation_axis_1` (n2,), `deformation_axis_2` (m2,), and `deformation_samples`
-    (P, S'', 2).
-
-    `metrics` has one row per logging interval: `update`, and the negative log-likelihoods `loss`
-    and `validation_loss` in nats a point. `summary` gives `data` {`name`}, `flow`, `k`,
-    `best_update`, `log_likelihood` and `gaussian_log_likelihood` with a `*_standard_error` each,
-    None where not finite.
+    Arrays, rows of metrics and scores as in docs/scores.md, in the plane; losses are negative
+    log-likelihoods in nats a point, scores None where not finite.
     """
     with drawing():
         return {
@@ -125,7 +118,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
 def likelihood_text(
     summary: Summary, key: str = "log_likelihood", name: str = "log-likelihood = "
 ) -> str:
-    """Return a log-likelihood as text; "" where not finite."""
+    """Log-likelihood as text; "" where not finite."""
     value = summary[key]
     if value is None:
         return ""

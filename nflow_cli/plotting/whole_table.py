@@ -20,20 +20,20 @@ def whole_table_figures(
     what: str = "test rows",
     n_given: int = 0,
 ) -> dict[str, Figure]:
-    """Return the pictures `marginals`, `dependence`, `pairs`, `pit` and `rows` of a fit.
+    """Pictures `marginals`, `dependence`, `pairs`, `pit` and `rows` of a fit.
 
     A table of one column has no `dependence` and `pairs`.
 
     Args:
         kinds: Of the C columns in order, with all levels of training rows.
-        evaluation: ``rows`` ``(n, C)`` and ``draws`` ``(m, C)``; a cell is the index of a level, -1
-            for a new one, or a value (dates in days, times in seconds since 1970), NaN where
-            missing. ``pit`` ``(n, D)`` of the modelled columns, optional ``weights`` ``(n,)``, used
-            for the PIT alone, ``rows_log_q`` ``(n,)`` and ``draws_log_q`` ``(m,)`` in nats.
-        judged: The PIT scores of the D modelled columns or their components.
+        evaluation: ``rows`` ``(n, C)`` and ``draws`` ``(m, C)``, given columns first; a cell is the
+            index of a level, -1 for a new one, or a value (dates in days, times in seconds since
+            1970), NaN where missing. ``pit`` ``(n, D)`` and its optional ``weights`` ``(n,)``;
+            ``rows_log_q`` ``(n,)`` and ``draws_log_q`` ``(m,)`` in nats.
+        judged: PIT scores of the D modelled columns or their components.
         subject: Data and model, for the title.
-        what: The label of the rows.
-        n_given: Number of given columns, which come first.
+        what: Label of the rows.
+        n_given: Number of given columns.
     """
     rows, draws = evaluation["rows"], evaluation["draws"]
     own = dict(list(kinds.items())[n_given:])

@@ -41,7 +41,7 @@ _MAX_DRAWN = 1_000  # points of a grid along an axis: more than a panel has pixe
 
 
 def check_of(shapes: Shapes) -> npz.Check:
-    """Return a check that refuses an array of another type or shape before it is read."""
+    """Check of an array's type and shape before it is read."""
     lengths: dict[str | int, int] = {}
 
     def check(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -75,7 +75,7 @@ def check_axes(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def thinned(arrays: Mapping[str, np.ndarray], shapes: Shapes) -> dict[str, np.ndarray]:
-    """Return the arrays, their grids with no more points than a picture can show."""
+    """Arrays with grids no finer than a picture can show."""
     steps = {
         axis: -(-length // _MAX_DRAWN)
         for name in arrays

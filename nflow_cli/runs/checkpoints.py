@@ -1,4 +1,4 @@
-"""Checkpoints: saved and loaded so that a run can resume after a kill at any moment."""
+"""Checkpoints, from which a run can resume after a kill at any moment."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ def _is_name(name: str) -> bool:
 
 
 class Checkpoints:
-    """The last two checkpoints of a run, in ``checkpoints/``, and a manifest of their SHA-256.
+    """Last two checkpoints of a run, in ``checkpoints/``, and a manifest of their SHA-256.
 
     Each is synced to disk after its rows of ``metrics.csv`` and before the manifest lists it; the
     older one is removed last: a kill or a power cut leaves at least one intact. ``notify`` is
@@ -44,7 +44,7 @@ class Checkpoints:
         self.directory, self.notify = directory, notify
 
     def save(self, update: int, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint of ``update``, and remove all but the newest two."""
+        """Write a checkpoint, and remove all but the newest two."""
         # JSON as an array: one file, written atomically.
         state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
         content, members = io.BytesIO(), {**checkpoint.arrays, _STATE: state}
@@ -61,7 +61,7 @@ class Checkpoints:
         files.remove(folder, lambda name: _is_name(name) and name not in newest)
 
     def load(self) -> Checkpoint | None:
-        """Load the newest intact checkpoint; ``None`` if none was written yet."""
+        """Newest intact checkpoint; ``None`` if none was written yet."""
         manifest = self._manifest()
         for left, name in reversed(list(enumerate(sorted(manifest)))):
             try:

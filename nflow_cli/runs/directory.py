@@ -45,8 +45,7 @@ Arrays = dict[str, np.ndarray]
 class RunDirectory:
     """One run on disk. Every file but ``metrics.csv`` is written atomically.
 
-    Raises:
-        RunDirectoryError: From every method, naming the file, if it cannot be read or written.
+    A file that cannot be read or written is a ``RunDirectoryError`` that names it.
     """
 
     def __init__(self, path: Path):
@@ -75,7 +74,7 @@ class RunDirectory:
 
     @classmethod
     def at(cls, path: str) -> "RunDirectory":
-        """Use a folder that need not be a run, of a sweep or of pictures; create it if missing."""
+        """Folder that need not be a run, of a sweep or of pictures; created if missing."""
         with files.explained(Path(path)):
             Path(path).mkdir(parents=True, exist_ok=True)
         return cls(Path(path))
@@ -104,12 +103,12 @@ class RunDirectory:
         return files.is_locked(self.path / LOCK)
 
     def below(self, name: str) -> "RunDirectory":
-        """Return a subfolder, such as a run of a sweep."""
+        """Subfolder, such as a run of a sweep."""
         files.is_folder(self.path / name)
         return RunDirectory(self.path / name)
 
     def has(self, name: str) -> bool:
-        """Return whether there is a file of that name; anything but a plain file is refused."""
+        """Whether there is such a plain file; anything else of that name is refused."""
         return files.is_file(self._path(name))
 
     def _path(self, name: str) -> Path:
@@ -120,12 +119,10 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, what: str = "run") -> Iterator[None]:
-        """Lock the folder against other processes until the block, or this process, ends.
+        """Lock the folder against other processes (``BusyError``) until the block, or this process,
+        ends.
 
         Unfinished files of a killed process are removed.
-
-        Raises:
-            BusyError: If another process holds the lock.
         """
         path = self.path / LOCK
         with files.opened(path, "ab") as file:
@@ -143,14 +140,12 @@ class RunDirectory:
     def recorded(self, info: Mapping[str, Any], config: str | None = None) -> Iterator[None]:
         """Record ``info`` and the run's status in ``run.json``, from start to end of the block.
 
-        A resumed run keeps its first record, counts the resumption and adds the machine if it is
-        another. A completed run lists the SHA-256 of its final files.
+        A resumed run keeps its first record, counts the resumption and adds another machine. A
+        completed run lists the SHA-256 of its final files.
 
-        Args:
-            info: The record of a new run.
-            config: The text of ``config.yaml``. Written first for a new run, which can be resumed
-                once ``run.json`` is there; afterwards for a finished run that is extended, which
-                must not be taken for finished.
+        ``config``, the text of ``config.yaml``, is written first for a new run, which can be
+        resumed once ``run.json`` is there; afterwards for a finished run that is extended, which
+        must not be taken for finished.
         """
         record = signed({**info, "resumed": 0, "start_seconds": round(time.time(), 3)})
         first, then = config, None
@@ -194,7 +189,7 @@ class RunDirectory:
         self.write_json(RUN, {**record, **end})
 
     def checksums(self) -> dict[str, str]:
-        """Return the SHA-256 of each file that a finished run has."""
+        """SHA-256 of a finished run's files."""
         return {name: files.sha256(self._path(name)) for name in ENDED if self.has(name)}
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
@@ -219,42 +214,41 @@ class RunDirectory:
         return self.write(name, lambda file: file.write(content))
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
-        """Write a JSON file; non-finite numbers become null."""
+        """A JSON file; non-finite numbers become null."""
         text = json.dumps(with_nulls(data), indent=2, ensure_ascii=False)
         return self.write_text(name, text + "\n")
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Write the arrays of the plots."""
+        """Arrays of the plots."""
         return self.write_arrays(EVALUATION, arrays)
 
     def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Write the estimates for each test image, whose means are the scores of a VAE."""
+        """Estimates for each test image: their means are a VAE's scores."""
         return self.write_arrays(ESTIMATES, arrays)
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Write arrays by name as an ``.npz`` file."""
+        """Arrays by name, as ``.npz``."""
         content = io.BytesIO()  # an unfinished zip file raises again when it is freed
         members: dict[str, Any] = dict(arrays)
         np.savez(content, **members)
         return self.write(name, lambda file: file.write(content.getbuffer()))
 
     def write_model(self, save: Callable[[str], Any]) -> Path:
-        """Write ``model.keras`` with ``save(path)``."""
+        """``model.keras``, by ``save(path)``."""
         with self._replaced(MODEL) as temporary:
             save(str(temporary))
         return self.path / MODEL
 
     def write_plot(self, name: str, format: str, draw: Callable[[BinaryIO], Any]) -> Path:
-        """Write one picture with ``draw(file)``."""
+        """One picture, by ``draw(file)``."""
         return self.write(f"{PLOTS}/{name}.{format}", draw)
 
     @contextmanager
     def metrics_writer(
         self, rows: int | None = None
     ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """Open ``metrics.csv`` to append rows, first cut to ``rows`` rows if given.
-
-        Yields a function that adds a row.
+        """``metrics.csv``, first cut to ``rows`` rows if given; yields a function that adds a
+        row.
         """
         path = self.path / METRICS
         if rows is not None:
@@ -278,7 +272,6 @@ class RunDirectory:
                 files.sync(path)
 
     def _keep_rows(self, path: Path, rows: int) -> None:
-        """Truncate ``metrics.csv`` after ``rows`` rows and their header."""
         content = self.read(METRICS, MAX_METRICS) if self.has(METRICS) else b""
         lines = content.splitlines(keepends=True)
         if rows and len(lines) <= rows:
@@ -292,16 +285,16 @@ class RunDirectory:
         return files.opened(self.path / LOG, "ab")
 
     def read_config(self) -> Config:
-        """Read and validate ``config.yaml``."""
+        """Validated ``config.yaml``."""
         return presets.validate(self.read_preset(CONFIG), str(self.path / CONFIG), RUNS)
 
     def read_preset(self, name: str) -> dict[str, Any]:
-        """Read ``config.yaml`` or ``sweep.yaml`` as a plain mapping."""
+        """``config.yaml`` or ``sweep.yaml`` as a plain mapping."""
         content = self.read(name, presets.MAX_BYTES)
         return presets.parse_preset(content, str(self.path / name))
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read ``run.json`` or ``summary.json``; non-finite numbers become None."""
+        """``run.json`` or ``summary.json``; non-finite numbers become None."""
         text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
         try:
             return json_object(text)
@@ -309,14 +302,14 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
 
     def read_evaluation(self, shapes: Shapes) -> Arrays:
-        """Read arrays of ``evaluation.npz`` of the given shapes."""
+        """Arrays of ``evaluation.npz`` of the given shapes."""
         arrays = self._read_shaped(EVALUATION, shapes)
         with self.damaged_arrays(EVALUATION):
             check_axes(arrays)
         return arrays
 
     def read_estimates(self, shapes: Shapes) -> Arrays:
-        """Read the estimates for each test image of a VAE."""
+        """Estimates for each test image of a VAE."""
         return self._read_shaped(ESTIMATES, shapes)
 
     def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
@@ -325,14 +318,14 @@ class RunDirectory:
             return npz.read_arrays(archive, list(shapes), check_of(shapes))
 
     def arrays_of(self, name: str, content: bytes) -> Arrays:
-        """Return the arrays in the bytes of an ``.npz`` file of the run, by name."""
+        """Arrays of an ``.npz`` file's bytes, by name."""
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             keys = [key.removesuffix(".npy") for key in archive.namelist()]
             return npz.read_arrays(archive, keys, _check_numbers)
 
     @contextmanager
     def damaged_arrays(self, name: str) -> Iterator[None]:
-        """Turn any error while arrays are read into a RunDirectoryError."""
+        """Turn errors while arrays are read into a RunDirectoryError."""
         wrong: object = "expected arrays saved by nflow"
         try:
             yield
@@ -344,7 +337,7 @@ class RunDirectory:
         raise RunDirectoryError(f"{self.path / name}: damaged: {wrong}")
 
     def read_metrics(self) -> Arrays:
-        """Read the columns of ``metrics.csv``."""
+        """Columns of ``metrics.csv``."""
         text = self.read(METRICS, MAX_METRICS).decode("utf-8", errors="replace")
         try:
             lines = io.StringIO(text)
@@ -367,14 +360,14 @@ class RunDirectory:
         return columns
 
     def read(self, name: str, limit: int) -> bytes:
-        """Return the content of a file of at most ``limit`` bytes."""
+        """Content of a file of at most ``limit`` bytes."""
         if not self.has(name):
             raise RunDirectoryError(f"{self.path / name}: missing; did the run end?")
         return files.read(self._path(name), limit)
 
 
 def _is_unbegun(names: list[str]) -> bool:
-    """Return whether a folder is empty, or holds only files of a run killed at its start."""
+    """Empty, or only with files of a run killed at its start."""
     left = (name for name in names if name not in (LOCK, CONFIG))
     return not names or (LOCK in names and all(map(files.is_unfinished, left)))
 

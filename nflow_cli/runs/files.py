@@ -34,12 +34,12 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is a plain file at ``path``; anything else is refused."""
+    """Whether ``path`` is a plain file; anything else is refused."""
     return _is_there(path, stat.S_IFREG, "a plain file")
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is a folder at ``path``; anything else, such as a link, is refused."""
+    """Whether ``path`` is a folder; anything else, such as a link, is refused."""
     return _is_there(path, stat.S_IFDIR, "a folder")
 
 
@@ -84,7 +84,7 @@ def _open_carefully(path: str, flags: int) -> int:
 
 
 def read(path: Path, limit: int) -> bytes:
-    """Return the content of a plain file of at most ``limit`` bytes."""
+    """Content of a plain file of at most ``limit`` bytes."""
     with opened(path, "rb") as file, explained(path):
         if os.fstat(file.fileno()).st_size > limit:
             raise RunDirectoryError(f"{path}: damaged: expected at most {limit:,} bytes")
@@ -92,7 +92,7 @@ def read(path: Path, limit: int) -> bytes:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a plain file."""
+    """SHA-256 of a plain file."""
     with opened(path, "rb") as file, explained(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -116,7 +116,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def is_unfinished(name: str) -> bool:
-    """Return whether this is the name of a temporary file."""
+    """Whether this is the name of a temporary file."""
     return _UNFINISHED.fullmatch(name) is not None
 
 
@@ -129,7 +129,7 @@ def remove(folder: Path, unwanted: Callable[[str], bool]) -> None:
 
 
 def lock(file: Any, path: Path) -> bool:
-    """Lock an open file, unless another process has, until it is closed or the process ends."""
+    """Lock an open file until it is closed or the process ends; False if another process has."""
     try:
         import fcntl
 
@@ -144,7 +144,7 @@ def lock(file: Any, path: Path) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether another process holds the lock of a file."""
+    """Whether another process holds the lock of a file."""
     if not is_file(path):
         return False
     with opened(path, "ab") as file:

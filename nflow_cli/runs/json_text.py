@@ -11,8 +11,7 @@ MAX_DIGITS = 300  # of a whole number
 def json_object(text: str) -> dict[str, Any]:
     """Parse a JSON object; non-finite numbers become None.
 
-    Raises:
-        ValueError: It is no object, or holds a whole number beyond the range of a float.
+    A ``ValueError`` if it is none, or holds a whole number beyond the range of a float.
     """
     try:
         data = json.loads(text, **_NUMBERS)
@@ -26,12 +25,12 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_text(data: Mapping[str, Any]) -> str:
-    """Return an object as ASCII lines; non-finite numbers become null."""
+    """Object as ASCII lines; non-finite numbers become null."""
     return json.dumps(with_nulls(data), indent=2)
 
 
 def with_nulls(data: Any) -> Any:
-    """Replace numbers that are not finite, which JSON has not, by None."""
+    """Replace non-finite numbers, which JSON lacks, by None."""
     if isinstance(data, Mapping):
         return {key: with_nulls(value) for key, value in data.items()}
     if isinstance(data, list | tuple):

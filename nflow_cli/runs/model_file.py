@@ -31,7 +31,7 @@ def save_model(run: RunDirectory, model: Any) -> str:
 
 
 def weights_sha256(model: Any) -> str:
-    """Return the SHA-256 of the weights: in order, their shapes, types and bytes.
+    """SHA-256 of the weights: in order, their shapes, types and bytes.
 
     It does not depend on how the file is packed.
     """
@@ -50,7 +50,7 @@ def load_weights(
 
     The file must hold weights of the shapes of ``model``'s and nothing else, all finite. No class
     that it names is built, and nothing larger than expected is unpacked. ``arguments`` of the
-    constructor decide the shapes; ``dim`` is D that it is built for, if it is fixed.
+    constructor decide the shapes; ``dim`` is D that it is built for, if fixed.
     """
     path = run.path / MODEL
     if not run.has(MODEL):
@@ -81,7 +81,7 @@ def _most_bytes(model: Any) -> int:
 
 
 def _check_members(archive: zipfile.ZipFile, model: Any) -> None:
-    """Check that the archive holds the files that Keras writes, uncompressed, none too large."""
+    """Only the files that Keras writes, uncompressed, none too large."""
     largest = {**dict.fromkeys(MEMBERS, MAX_DESCRIPTION), WEIGHTS: _most_bytes(model)}
     received = archive.infolist()
     if sorted(info.filename for info in received) != sorted(MEMBERS):
@@ -92,7 +92,6 @@ def _check_members(archive: zipfile.ZipFile, model: Any) -> None:
 
 
 def _check_weights(file: h5py.File, model: Any) -> None:
-    """Check that an HDF5 file holds the arrays of the model's weights, and no others."""
     received = sorted((array.shape, array.dtype.name) for array in _arrays(file, set()))
     expected = sorted((tuple(weight.shape), weight.dtype) for weight in model.weights)
     if received != expected:
@@ -100,10 +99,10 @@ def _check_weights(file: h5py.File, model: Any) -> None:
 
 
 def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
-    """Yield the arrays below a group: each once, in this file, and fully written.
+    """Arrays below a group: each once, in this file, and fully written.
 
-    A link can lead to another file or back to its own group; a compressed or unwritten array can
-    be of any size though the file is small.
+    A link can lead to another file or back to its own group; a compressed or unwritten array can be
+    of any size though the file is small.
     """
     for name in group:
         place = f"{group.name}/{name}".replace("//", "/")
@@ -124,7 +123,6 @@ def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
 
 
 def _check_description(path: Path, described: Any, model: Any, expected: Mapping[str, Any]) -> None:
-    """Check the model's class and arguments in the file."""
     arguments = dict(described["config"])
     received = described["registered_name"] or described["class_name"]
     if isinstance(dtype := arguments["dtype"], dict):

@@ -15,7 +15,7 @@ Check = Callable[[str, tuple[int, ...], np.dtype], None]
 
 
 class ArrayError(Exception):
-    """An array has another name, type or shape than expected."""
+    """Array of another name, type or shape than expected."""
 
 
 def read_arrays(archive: zipfile.ZipFile, keys: Iterable[str], check: Check) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def check_size(size: int) -> None:
 def read_values(
     stream: Any, key: str, shape: tuple[int, ...], dtype: np.dtype, order: Any = "C"
 ) -> np.ndarray:
-    """Read the rest of ``stream`` as one read-only array, of exactly that length."""
+    """Read the rest of ``stream`` as a read-only array, of exactly that length."""
     expected = math.prod(shape) * dtype.itemsize
     content = stream.read(expected + 1)
     if len(content) != expected:

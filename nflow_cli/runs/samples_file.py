@@ -26,7 +26,7 @@ def write_npy(
 
 
 def write_csv(file: BinaryIO, columns: Iterable[str], parts: Iterator[np.ndarray]) -> None:
-    """Write rows of numbers under a header, with all digits to restore them exactly."""
+    """Rows of numbers under a header, with all digits to restore them exactly."""
     file.write((",".join(columns) + "\n").encode())
     for part in parts:
         fmt = "%.9g" if part.dtype == np.float32 else "%.17g"

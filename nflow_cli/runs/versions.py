@@ -1,4 +1,4 @@
-"""The format of a run directory, and which versions of nflow can read it."""
+"""Format of a run directory, and the versions of nflow that read it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +11,13 @@ VERSIONS, NFLOW = "versions", "nflow-cli"  # in run.json: of each package, and o
 
 
 def signed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of ``run.json`` with the format and this version of nflow."""
+    """``run.json`` with the format and this version."""
     versions = {NFLOW: __version__, **record.get(VERSIONS, {})}
     return {"format": FORMAT, **record, VERSIONS: versions}
 
 
 def expect_readable(path: str, record: Mapping[str, Any]) -> None:
-    """Check that this version can read a run: format and, of development versions, the version."""
+    """Check that this version can read a run: format and, of development versions, version."""
     number, known = record.get("format"), record.get(VERSIONS)
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise RunDirectoryError(f"{path}: damaged: expected a format number")

@@ -23,7 +23,7 @@ def save_weights(run: RunDirectory, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def sha256_of(arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of arrays: by name, their shapes, types and bytes."""
+    """SHA-256 of arrays: by name, their shapes, types and bytes."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         value = np.ascontiguousarray(arrays[name])

@@ -15,7 +15,7 @@ CONNECT = 10  # seconds that a scheduler gets to answer
 
 
 class SweepPlugin(WorkerPlugin):
-    """The worker processes of one sweep on each Dask worker, including workers that join later."""
+    """Worker processes of one sweep on each Dask worker, also on those that join later."""
 
     def __init__(self) -> None:
         self.name = f"nflow-sweep-{uuid.uuid4().hex}"
@@ -25,7 +25,7 @@ class SweepPlugin(WorkerPlugin):
         self.workers = Workers()
 
     async def teardown(self, worker: Any) -> None:
-        """End the worker processes without blocking the Dask worker."""
+        """End the processes without blocking the Dask worker."""
         await asyncio.to_thread(self.workers.close)
 
 

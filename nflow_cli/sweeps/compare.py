@@ -33,7 +33,7 @@ IDENTITY = (
 
 @dataclass(frozen=True)
 class Result:
-    """A completed run with its experiment and summary."""
+    """Completed run with its experiment and summary."""
 
     run: RunDirectory
     experiment: Experiment
@@ -41,7 +41,7 @@ class Result:
 
     @property
     def config(self) -> Config:
-        """The resolved preset."""
+        """Resolved preset."""
         return self.experiment.config
 
     @property
@@ -50,10 +50,7 @@ class Result:
         return self.experiment.identity(self.summary)
 
     def settings(self) -> dict[str, str]:
-        """Return the settings that define the experiment, by dotted key, as text.
-
-        Those of :attr:`identity` are left out.
-        """
+        """Settings that define the experiment, without :attr:`identity`, by dotted key, as text."""
         config = self.config.model_dump(mode="json")
         settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY)))
         return settings | self.experiment.settings(self.summary)
@@ -64,7 +61,7 @@ class Result:
         return self.experiment.warnings(self.summary)
 
     def value(self, key: str) -> float | None:
-        """Return a score of the summary, or ``None``."""
+        """Score of the summary, or ``None``."""
         value = self.summary.get(key)
         return None if value is None else float(value)
 
@@ -91,12 +88,12 @@ class Group:
 
     @property
     def best(self) -> Result:
-        """The run with the best score."""
+        """Run with the best score."""
         return self.results[0]
 
     @property
     def seeds(self) -> list[int]:
-        """The distinct seeds."""
+        """Distinct seeds."""
         return sorted({result.config.seed for result in self.results})
 
     @property
@@ -105,13 +102,13 @@ class Group:
         return self.best.experiment.config.train.restarts
 
     def words(self, key: str) -> str:
-        """Return the warning labels of a score over all runs, or ""."""
+        """Warning labels of a score over all runs, or ""."""
         return ", ".join(
             dict.fromkeys(filter(None, (words(r.warnings, key) for r in self.results)))
         )
 
     def spread(self, key: str) -> Spread | None:
-        """Return the spread of a score; ``None`` if a run lacks it."""
+        """Spread of a score; ``None`` if a run lacks it."""
         values = [result.value(key) for result in self.results]
         known = [value for value in values if value is not None]
         if len(known) < len(values):
@@ -119,11 +116,11 @@ class Group:
         return Spread(statistics.median(known), min(known), max(known))
 
     def error(self, key: str) -> float | None:
-        """Return the standard error of a score of a single run, else ``None``."""
+        """Standard error of a score of a single run, else ``None``."""
         return self.best.value(f"{key}_standard_error") if len(self.results) == 1 else None
 
     def shows(self, key: str) -> bool:
-        """Return whether a score is shown: the free energy only where no KL is known."""
+        """Whether a score is shown: the free energy only where no KL is known."""
         return self.spread(key) is not None and (key != "free_energy" or not self.spread("kl"))
 
 
@@ -162,13 +159,13 @@ def read_result(run: RunDirectory) -> Result:
 
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
-    """Return the groups of each kind of experiment: a table shares its scores."""
+    """Groups of each kind of experiment: a table shares its scores."""
     tables = (group(r for r in results if r.experiment.config.command == name) for name in KINDS)
     return list(filter(None, tables))
 
 
 def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
-    """Return a run's name and reason for each warning label."""
+    """Run's name and reason for each warning label."""
     runs: dict[str, tuple[str, str]] = {}
     for result in results:
         for word, _, reason in result.warnings:
@@ -177,7 +174,7 @@ def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
 
 
 def group(results: Iterable[Result]) -> list[Group]:
-    """Group results of one experiment over seeds, sorted by identity and settings."""
+    """Group results of one experiment over seeds, by identity and settings."""
     results = list(results)
     names = _names(results)
     together: dict[Any, list[Result]] = {}
@@ -210,7 +207,7 @@ def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
 
 
 def _order(key: tuple[Any, Any]) -> Any:
-    """The sort key of groups: numeric settings are sorted as numbers."""
+    """Numeric settings are sorted as numbers."""
     identity, settings = key
     return identity, [(name, _number(text), text) for name, text in settings]
 
@@ -224,7 +221,7 @@ def _number(text: str) -> float:
 
 
 def rank(result: Result) -> float:
-    """Return the score by which runs are ranked, the lower the better."""
+    """Score for ranking, the lower the better."""
     judges = (measure for measure in result.experiment.measures if measure.judges)
     known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
     return next((sign * value for sign, value in known), math.inf)
@@ -236,16 +233,13 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:
 
 
 def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the grid's axis ``(n,)`` and the log-densities ``(n, n)`` of target and fit."""
+    """Axis ``(n,)`` and log-densities ``(n, n)`` of target and fit."""
     arrays = thinned(result.run.read_evaluation(DENSITIES), DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]
 
 
 def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the training curve: updates or epochs ``(n,)`` and scores ``(n,)``.
-
-    ``None`` for a run without ``metrics.csv``.
-    """
+    """Training curve: updates or epochs ``(n,)`` and scores ``(n,)``, if recorded."""
     experiment = result.experiment
     if not result.run.has(METRICS):
         return None
@@ -255,7 +249,7 @@ def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def course_name(results: Iterable[Result]) -> str:
-    """Return the axis label of training curves, such as KL, or free energy without log Z."""
+    """Axis label of training curves: KL, or free energy without log Z."""
     courses = ((result.experiment.course, result) for result in results)
     names = (
         course.name

@@ -16,14 +16,14 @@ OTHERS = ("name", "bounds", "exclude")
 
 
 class Difference(NamedTuple):
-    """The mean of ``log q - log q_best`` over test rows in nats, and its standard error."""
+    """Mean of ``log q - log q_best`` over test rows in nats, and its standard error."""
 
     value: float
     standard_error: float
 
 
 def differences(groups: Sequence[Group]) -> list[Difference | None]:
-    """Return the difference of each group's best run from the best run on the same test rows.
+    """Difference of each group's best run from the best run on the same test rows.
 
     ``None`` for the best itself, and where the test rows are not known to be the same or were not
     kept.
@@ -40,7 +40,6 @@ def differences(groups: Sequence[Group]) -> list[Difference | None]:
 
 
 def _rows_judged(result: Result) -> Any:
-    """A key shared by runs with the same test rows; ``None`` without rows."""
     if not _shapes(result):
         return None
     settings = result.config.model_dump(mode="json")["data"]

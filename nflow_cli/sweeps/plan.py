@@ -43,11 +43,11 @@ class PlannedRun:
 
     @property
     def work(self) -> float:
-        """Estimated duration, in units shared only by runs of one experiment."""
+        """Estimated duration; units differ between experiments."""
         return self.experiment.config.work
 
     def is_finished(self, folder: Path) -> bool:
-        """Return whether the run has completed; its config must be the recorded one."""
+        """Whether the run has completed; its config must be the recorded one."""
         run = RunDirectory(folder).below(self.name)
         record = RunDirectory.open(str(run.path)).read_json(RUN) if run.has(RUN) else {}
         try:
@@ -62,9 +62,8 @@ class PlannedRun:
         return record.get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
-        """Return the share of updates done, in 0-0.9, by ``metrics.csv``.
-
-        At least a tenth is left for scoring and drawing.
+        """Share of updates done, in 0-0.9 (a tenth is left for scoring and drawing), by
+        ``metrics.csv``.
         """
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
@@ -72,7 +71,7 @@ class PlannedRun:
         return 0.0
 
     def as_begun(self, folder: Path) -> "PlannedRun":
-        """Return the run with the config in its folder, if any."""
+        """Run with the config in its folder, if any."""
         run = RunDirectory(folder).below(self.name)
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
@@ -104,7 +103,7 @@ def _absolute(preset: str, folder: Path) -> str:
 
 
 def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
-    """Return the runs of a sweep, each with a valid config and a unique name."""
+    """Runs of a sweep, each with a valid config and a unique name."""
     paths = [preset_files.find_preset(name) for name in sweep.presets]
     stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
     axes = [
@@ -140,10 +139,7 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 
 
 def _stem(path: Path, sweep: SweepConfig) -> str:
-    """The start of a preset's folder names.
-
-    It is the preset's name, or a name of the keys that are not varied, such as ``u1-planar``.
-    """
+    """A preset's name, or one of the keys that are not varied, such as ``u1-planar``."""
     try:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
     except ConfigError:  # reported with the first of the runs
@@ -154,7 +150,7 @@ def _stem(path: Path, sweep: SweepConfig) -> str:
 
 
 def overlap(seeds: Sequence[int], restarts: int) -> str:
-    """Return a warning if runs with these seeds share restarts, else "".
+    """Warning if runs with these seeds share restarts, else "".
 
     A run of R restarts trains with its seed and the next R - 1.
     """

@@ -32,11 +32,10 @@ Outcome = dict[str, str]  # "status", and the "message" of a run that failed
 
 
 class Workers:
-    """The processes of one sweep, one for each running training.
+    """Processes of one sweep, one for each running training.
 
-    Args:
-        gpus: Values of ``CUDA_VISIBLE_DEVICES``: a process gets the GPU with the fewest processes.
-            Without any, processes inherit this one's devices.
+    ``gpus`` are values of ``CUDA_VISIBLE_DEVICES``: a process gets the GPU with the fewest
+    processes; without any, this one's devices.
     """
 
     def __init__(self, gpus: Sequence[str] = ()) -> None:
@@ -118,7 +117,7 @@ class Pool:
     """Where the runs of a sweep are trained; valid inside its context.
 
     ``submit`` takes a request and returns the future of its outcome; ``interrupt`` is
-    :meth:`Workers.interrupt` on all machines; ``slots`` returns the number of concurrent runs.
+    :meth:`Workers.interrupt` on all machines; ``slots`` is the number of concurrent runs.
     """
 
     submit: Callable[[Mapping[str, Any]], Future[Outcome]]

@@ -46,8 +46,8 @@ def worded(wording: Callable[[str], str]) -> Iterator[None]:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> str:
     """Format a table; one too wide for the terminal is split into parts below each other.
 
-    The first ``keys`` columns and their number are repeated in each part. The middle of a text
-    too long for a line is left out.
+    The first ``keys`` columns and their number are repeated in each part. The middle of a text too
+    long for a line is left out.
     """
     columns = list(zip(header, *rows, strict=True))
     width = terminal_width(sys.stdout)
@@ -65,7 +65,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> st
 
 
 def terminal_width(stream: Any) -> int | None:
-    """Return the width of a terminal; None for anything else, whose lines are unlimited."""
+    """Width of a terminal; None for anything else, whose lines are unlimited."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 

@@ -1,4 +1,4 @@
-"""Standard output, where failed writes are errors, and standard error, where they are ignored."""
+"""Standard output and error: failed writes are errors, or ignored."""
 
 import errno
 import io
@@ -16,10 +16,8 @@ class Results(io.FileIO):
     failed = False
 
     def write(self, data: Any) -> int | None:
-        """Write as much as possible.
-
-        Raises:
-            NflowError: The disk is full, or the file was closed. click handles a broken pipe.
+        """Write as much as possible; a full disk or closed file is an NflowError (click handles a
+        broken pipe).
         """
         try:
             return _size(data) if self.failed else super().write(data)
@@ -43,7 +41,7 @@ class Log(io.FileIO):
 
 
 def prepare(stdout: type[io.FileIO] = Results) -> None:
-    """Set up stdout and stderr of this process, even if it was started without them."""
+    """Set up stdout and stderr, even if the process started without them."""
     for descriptor, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(descriptor)

@@ -1,1 +1,1 @@
-"""Training: the loop, what it is fed, what watches it, and how it goes on after a stop."""
+"""Training: the compiled loop, its batches, its callbacks, checkpoints and restarts."""

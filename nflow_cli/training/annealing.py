@@ -6,9 +6,9 @@ from keras import ops
 
 
 def inverse_temperature(update: Any, anneal_updates: int, start: float) -> Any:
-    """Return ``β_t``, rising linearly from ``start`` to 1 in ``anneal_updates`` updates.
+    """``β_t``, linear from ``start`` to 1 over ``anneal_updates`` updates.
 
-    The objective at update ``t`` has ``β_t log p`` in place of ``log p``; in the paper
+    The annealed objective has ``β_t log p`` in place of ``log p``; in the paper
     ``β_t = min(1, 0.01 + t/10000)`` (arXiv 1505.05770, eq. 20).
     """
     if anneal_updates == 0:

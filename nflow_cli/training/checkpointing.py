@@ -1,4 +1,4 @@
-"""What makes a training stoppable: checkpoints while it runs, and a stop that loses nothing."""
+"""Checkpoints during training, and a clean stop at a signal."""
 
 import itertools
 import time
@@ -21,21 +21,12 @@ from nflow_cli.training.trainer import ChunkTrainer
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Saves the training every so often, at its end, and before it stops at a signal.
+    """Saves checkpoints at intervals, at the end, and before training stops at a signal.
 
-    A checkpoint holds the weights, the optimizer's variables and, by the name of its class, the
-    state of every other callback that has one: ``state()`` returns a dictionary of what JSON can
-    hold, or of lists of arrays like the model's weights; ``restore(state)`` takes it back, or
-    raises ``StateError``.
-
-    Args:
-        store: Where checkpoints are kept.
-        config: Of the run.
-        steps: How many updates the whole training makes.
-        callbacks: The others.
-
-    Raises:
-        ValueError: Two of the callbacks that have a state are of one class.
+    A checkpoint holds the weights, the optimizer's variables and, by the name of its class
+    (``ValueError`` for two of one), the state of each of the other ``callbacks`` that has one:
+    ``state()`` returns a dictionary for JSON, or of lists of arrays; ``restore(state)`` takes it
+    back, or raises ``StateError``.
     """
 
     def __init__(self, store: Checkpoints, config: Config, steps: int, callbacks: list[Any]):
@@ -46,11 +37,9 @@ class Checkpointer(keras.callbacks.Callback):
         self.signals = Held()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Start the clock."""
         self._saved = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Save if it is time; stop if a signal came."""
         if self.model.stop_training:
             return  # what it ends with is saved when every callback is done
         if self.signals.received or time.monotonic() - self._saved >= self.seconds:
@@ -59,12 +48,11 @@ class Checkpointer(keras.callbacks.Callback):
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        """Stop if a signal came."""
         if self.signals.received:
             raise Interrupted(self.signals.received)
 
     def save(self, finished: bool) -> None:
-        """Write a checkpoint; ``finished``: training is over, and only the rest is to be done."""
+        """Write a checkpoint; ``finished``: no update is left."""
         arrays = {
             f"variable/{i}": keras.ops.convert_to_numpy(variable)
             for i, variable in enumerate(self.model.state_variables)
@@ -81,10 +69,9 @@ class Checkpointer(keras.callbacks.Callback):
         self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
 
     def load(self) -> Checkpoint | None:
-        """Read the newest checkpoint, if there is one, and put the callbacks into its state.
+        """Newest checkpoint, if any; the callbacks are restored from it.
 
-        Raises:
-            RunDirectoryError: It is damaged, or of a training by other settings.
+        A damaged one, or one of a training with other settings, is a ``RunDirectoryError``.
         """
         saved = self.store.load()
         if saved is not None:
@@ -97,11 +84,7 @@ class Checkpointer(keras.callbacks.Callback):
         return saved
 
     def _expect_settings(self, state: Mapping[str, Any]) -> None:
-        """See that a checkpoint is of a training by the settings of this one.
-
-        They are compared key by key, and a key that the checkpoint has not has its default: schemas
-        gain keys.
-        """
+        """Refuse a checkpoint of other settings; a key that it lacks has its default."""
         try:
             trained = _settings_of(validate(state["config"], "", RUNS))
         except (KeyError, ConfigError, AttributeError):
@@ -130,11 +113,11 @@ class Checkpointer(keras.callbacks.Callback):
         return state["finished"] and state["steps"] != self.steps and made < state["steps"]
 
     def finished(self, saved: Checkpoint | None) -> bool:
-        """Return whether a training of as many steps had ended when ``saved`` was."""
+        """Whether ``saved`` is the end of a training of at least these steps."""
         return saved is not None and saved.state["finished"] and saved.state["steps"] == self.steps
 
     def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
-        """Put ``model`` and its optimizer into the state of ``saved``."""
+        """Restore the variables of ``model`` and its optimizer from ``saved``."""
         self.set_model(model)
         variables, values = model.state_variables, _grouped(saved.arrays, "").get("variable", [])
         expected = [(tuple(v.shape), v.dtype) for v in variables]
@@ -152,7 +135,6 @@ class Checkpointer(keras.callbacks.Callback):
 
 
 def _by_class(parts: list[Any]) -> dict[str, Any]:
-    """Return what has a state, by the name of its class."""
     names = [type(part).__name__ for part in parts]
     for name in names:
         if names.count(name) > 1:
@@ -161,18 +143,16 @@ def _by_class(parts: list[Any]) -> dict[str, Any]:
 
 
 def _settings_of(config: Strict | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a config that a training which goes on must share."""
     data = config.model_dump(mode="json") if isinstance(config, Strict) else config
     return without(data, FREE_TO_CHANGE)
 
 
 def _forms(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:
-    """Return the shape of each array and the name of its dtype."""
     return [(array.shape, str(array.dtype)) for array in arrays]
 
 
 def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:
-    """Return the lists of arrays that were saved as ``prefix + name/index``."""
+    """Arrays saved as ``prefix + name/index``."""
     groups: dict[str, list[np.ndarray]] = {}
     for name, array in arrays.items():
         key, _, _ = name.removeprefix(prefix).rpartition("/")

@@ -1,4 +1,4 @@
-"""What the compiled training loop is fed: one chunk of updates at a time."""
+"""Training batches, grouped into chunks of updates for the compiled loop."""
 
 import math
 from bisect import bisect
@@ -15,10 +15,10 @@ EARLY = (10, 20, 50, 100, 200)  # updates within a first chunk that have rows: t
 
 
 class Chunks:
-    """A sequence of chunks ``(arrays, (count,))``, all of one shape: ``count`` updates are due."""
+    """Sequence of chunks ``(arrays, (count,))`` of one shape; ``count`` updates of each are run."""
 
     def start_at(self, update: int) -> None:
-        """Leave out the first ``update`` updates."""
+        """Skip the first ``update`` updates."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -32,14 +32,12 @@ class Chunks:
 
 
 class DrawnChunks(Chunks):
-    """Points that are drawn for a fit, one chunk of updates at a time.
+    """Random points for a fit, one chunk of updates at a time.
 
-    An item is ``(points, count)``: points ``(chunk, D, batch_size)`` for the next updates (features
-    first, as the flows compute: transposing would cost a twentieth of an update), and how many of
-    them are due, ``(1,)``: up to the end of the chunk, or of a part of it.
-    R seeds give ``(chunk, R, D, batch_size)``: to each restart what its seed alone would give.
-    ``early`` are updates at which an item ends within the first chunk too. What an update is fed
-    does not depend on where items end.
+    An item is ``(points, count)``: points ``(chunk, D, batch_size)``, features first as in the
+    flows, and the number ``(1,)`` of updates to run, which end with the chunk or at an update in
+    ``early``. R seeds give ``(chunk, R, D, batch_size)``, each restart its own stream. The batch of
+    an update does not depend on where items end.
     """
 
     def __init__(
@@ -56,7 +54,6 @@ class DrawnChunks(Chunks):
         self._kept: tuple[int, np.ndarray] | None = None  # a chunk whose next part is to come
 
     def start_at(self, update: int) -> None:
-        """Leave out the first ``update`` updates, in the middle of a chunk if need be."""
         self.start = update
 
     def __len__(self) -> int:
@@ -74,17 +71,17 @@ class DrawnChunks(Chunks):
 
     @property
     def _over(self) -> int:
-        """How many items, counted from update 0, end where these start or before."""
+        """Items, counted from update 0, that end at or before the start."""
         return bisect(self.early, self.start) + self.start // self.chunk
 
     def _end(self, index: int) -> int:
-        """Return where an item ends, counted from update 0; 0 before the first."""
+        """End of an item, counted from update 0; 0 before the first."""
         if 0 <= index < len(self.early):
             return self.early[index]
         return min((index + 1 - len(self.early)) * self.chunk, self.steps) if index >= 0 else 0
 
     def _chunk(self, number: int) -> np.ndarray:
-        """Return the points of all seeds for a chunk, as they were drawn or drawn anew."""
+        """Points of a chunk for all seeds; the last chunk is kept."""
         kept = self._kept
         if kept is not None and kept[0] == number:
             return kept[1]
@@ -92,23 +89,17 @@ class DrawnChunks(Chunks):
         return drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=1)
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw what chunk ``index`` of one seed is fed: ``(chunk, D, batch_size)``, float32."""
+        """Draw chunk ``index`` of one seed: ``(chunk, D, batch_size)``, float32."""
         raise NotImplementedError
 
 
 class NoiseChunks(DrawnChunks):
-    """The base samples that a flow is fitted to a density with.
+    """Base samples for a fit by reverse KL; other arguments as of :class:`PointChunks`.
 
     Args:
-        base: The :class:`~nflow_cli.densities.bases.Base`.
         dim: D.
-        seeds: Each fixes the noise of one restart.
-        steps: How many updates all chunks make.
-        chunk: Updates per chunk.
-        batch_size: Samples per update.
-        purpose: Of the stream that they are drawn from.
-        even: Whether the samples of an update are a lattice with a random shift, which fills the
-            base evenly.
+        purpose: Of the random stream.
+        even: Samples of an update are a randomly shifted lattice, which fills the base evenly.
         early: As of :class:`DrawnChunks`.
     """
 
@@ -128,7 +119,6 @@ class NoiseChunks(DrawnChunks):
         self.base, self.dim, self.purpose, self.even = base, dim, purpose, even
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw the noise of chunk ``index`` of one seed: ``(chunk, D, batch_size)``, float32."""
         shape = (self.chunk, self.dim, self.batch_size)
         rng = stream(seed, self.purpose, index)
         if self.even:
@@ -137,15 +127,14 @@ class NoiseChunks(DrawnChunks):
 
 
 class PointChunks(DrawnChunks):
-    """Batches of the points that a density is fitted to, drawn with replacement.
+    """Batches of data points for a maximum-likelihood fit, drawn with replacement.
 
     Args:
         points: ``(n, D)``, standardised.
-        seeds: Each fixes the batches of one member.
-        steps: How many updates all chunks make.
+        seeds: One a member.
+        steps: Updates of all chunks.
         chunk: Updates per chunk.
-        batch_size: Points per update.
-        weights: In proportion to which each is drawn ``(n,)``; ``None``: equal ones.
+        weights: ``(n,)``, proportional to the probabilities of a draw; ``None``: equal.
     """
 
     def __init__(
@@ -162,11 +151,9 @@ class PointChunks(DrawnChunks):
         self._below = None if weights is None else np.cumsum(weights / weights.sum())
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw the points of chunk ``index``: ``(chunk, D, batch_size)``, float32."""
         return np.moveaxis(self.points[:, self._rows(seed, index)], 0, 1)
 
     def _rows(self, seed: int, index: int) -> np.ndarray:
-        """Draw which points are in chunk ``index``: ``(chunk, batch_size)``."""
         rng, size = stream(seed, "batches", index), (self.chunk, self.batch_size)
         n = self.points.shape[1]
         if self._below is None:
@@ -175,11 +162,12 @@ class PointChunks(DrawnChunks):
 
 
 class ImageChunks(Chunks):
-    """The training images of a VAE, shuffled and binarized anew each epoch, a chunk at a time.
+    """Training images of a VAE, shuffled and binarized anew each epoch.
 
     Item ``i`` is ``((pixels, noise), count)``: pixels ``(chunk, batch_size, 784)`` (uint8 of 0 and
-    1, or float32 grey levels), noise ``(chunk, batch_size, D)`` from N(0, I), and how many updates
-    are due, ``(1,)``. An epoch leaves out the images beyond its last whole batch, others each time.
+    1, or float32 grey levels), noise ``(chunk, batch_size, D)`` from N(0, I), and the number
+    ``(1,)`` of updates to run. An epoch leaves out the images beyond its last whole batch, others
+    each time.
     """
 
     def __init__(self, images: np.ndarray, config: VAEConfig):
@@ -194,11 +182,11 @@ class ImageChunks(Chunks):
 
     @property
     def steps(self) -> int:
-        """How many updates all epochs make."""
+        """Updates of all epochs."""
         return self.epochs * self.batches
 
     def start_at(self, update: int) -> None:
-        """Leave out the first ``update`` updates, which must be whole chunks."""
+        """Skip the first ``update`` updates, which must be whole chunks."""
         epoch, batch = divmod(update, self.batches)
         self.first = epoch * self.chunks_per_epoch + batch // self.chunk
 
@@ -218,7 +206,7 @@ class ImageChunks(Chunks):
         return (pixels, noise), np.array([count], dtype=np.int32)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        """Return the batches of an epoch ``(batches, batch_size, 784)``; the last one is kept."""
+        """Batches of an epoch ``(batches, batch_size, 784)``; the last epoch is kept."""
         if self._epoch is None or self._epoch[0] != epoch:
             pixels = binarize(self.images, self.mode, self.seed, epoch, "train")
             order = stream(self.seed, "shuffle", epoch).permutation(len(pixels))

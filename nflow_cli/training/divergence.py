@@ -1,4 +1,4 @@
-"""Stop a training that is no longer finite, and say where that began."""
+"""Divergence: training stops at the first non-finite update, and its source is named."""
 
 import math
 import time
@@ -20,11 +20,8 @@ CHECK, TRY = "check the target or the data", "try a smaller train.learning_rate 
 class DivergenceStop(keras.callbacks.Callback):
     """Raises a :class:`~nflow_cli.errors.DivergenceError` when loss or gradient are not finite.
 
-    What led there is run again from weights that were kept at most ``KEEP_SECONDS`` before, as far
-    as it was finite: then one more update, taken apart, tells the first layer and term that is not.
-
-    Args:
-        chunks: The :class:`~nflow_cli.training.chunks.Chunks` that the model is trained on.
+    Training is replayed from weights kept at most ``KEEP_SECONDS`` before, up to its last finite
+    update; the terms of the next one then show the first layer that is not finite.
     """
 
     def __init__(self, chunks: Any):
@@ -34,13 +31,11 @@ class DivergenceStop(keras.callbacks.Callback):
         self._kept_at = -math.inf
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Keep what the chunk begins with, if it is time."""
         if time.monotonic() - self._kept_at >= KEEP_SECONDS:
             self._keep()
             self._kept_at = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Stop if what came out is not finite."""
         if not is_finite(logs):
             raise DivergenceError(self._explained(logs))
         self._norm = float(logs["gradient_norm"])  # where the next chunk fails at once
@@ -62,7 +57,7 @@ class DivergenceStop(keras.callbacks.Callback):
         return f"training diverged by update {end:,}: loss {float(logs['loss'])}; {TRY}"
 
     def _finite_updates(self, run: Any, chunk: Any, count: int) -> int:
-        """Return how many updates of the chunk are finite, and leave the model after them."""
+        """Number of finite updates of the chunk; the model is left after them."""
 
         def run_again(updates: int) -> Mapping[str, Any]:
             self._go_back()
@@ -109,7 +104,7 @@ class DivergenceStop(keras.callbacks.Callback):
 def trace_flows(
     flow: FlowStack, points: Any, context: Any = None, inverse: bool = False
 ) -> Generator[tuple[str, Any], None, Any]:
-    """Push points through a stack flow by flow: yield each result by name, return the last."""
+    """Push points through a stack: yield each flow's result by name, return the last."""
     steps = list(flow.composition(context).steps())
     for step in reversed(steps) if inverse else steps:
         points, log_det = step.run(points, inverse)
@@ -119,10 +114,10 @@ def trace_flows(
 
 
 def first_fault(model: Any, batch: Any) -> str:
-    """Name the first layer and term of an update on ``batch`` that is not finite.
+    """Name the first non-finite layer and term of an update on ``batch``.
 
-    They are looked at in the order of computation: the terms of the objective, then the gradients,
-    from the last layer to the first. Restarts that diverged before are left out.
+    In order of computation: the terms of the objective, then the gradients from the last layer to
+    the first. Restarts that diverged before are left out.
     """
     alive = _alive(model) if model.restarts else 0
     for name, array in model.trace(batch):
@@ -138,13 +133,11 @@ def first_fault(model: Any, batch: Any) -> str:
 
 
 def _alive(model: Any) -> int:
-    """Return the first restart whose weights are finite."""
     weights = [ops.convert_to_numpy(v) for v in model.trainable_variables]
     finite = [all(np.isfinite(w[r]).all() for w in weights) for r in range(*model.restarts)]
     return finite.index(True) if True in finite else 0
 
 
 def _fault(values: np.ndarray) -> str | None:
-    """Return the first of ``values`` that is not finite."""
     faults = values[~np.isfinite(values)]
     return str(faults[0]) if faults.size else None

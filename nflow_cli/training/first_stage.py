@@ -1,7 +1,7 @@
-"""The first stage of a fit to a density: its mode, then a Gaussian, before any other map.
+"""First stage of a fit to a density: mode search, then a Gaussian, before all other maps.
 
-Couplings start as the identity, and splines move nothing that is outside of their box: so the
-affine map at the data's end is brought to the density first.
+Couplings start as the identity, and splines move nothing outside their box: so the affine map at
+the data's end is fitted first.
 """
 
 import math
@@ -19,18 +19,14 @@ RATE = 0.05  # of learning, at the start
 
 
 def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> None:
-    """Bring the affine map of each restart of ``trainer`` to its density.
+    """Fit the affine map of each restart of ``trainer`` to its density, in ``first_stage`` updates.
 
-    A Gaussian is fitted by reverse KL, from the mode that a search from a sample of the base ends
-    at. Where the objective is annealed, it is fitted to the density to the power β at the start:
-    so it is as wide as what the flows begin with. The flows may start from a wider one: what it
-    covers of the density is found by shrinking, and what it does not hardly ever.
+    A Gaussian is fitted by reverse KL, from the mode that a search from base samples ends at. Where
+    the objective is annealed, its target is the density to the power β of the start, so it is as
+    wide as the flows' first objective. The flows may start wider: mass that the start covers is
+    found by shrinking, mass outside hardly ever.
 
-    Args:
-        trainer: A :class:`~nflow_cli.experiments.density_2d.fit.Fit2D`, of one stack or of several.
-        seeds: Of the restarts.
-        train: The settings of the training; ``first_stage`` says how many updates.
-        session: Of the training.
+    ``trainer`` is a :class:`~nflow_cli.experiments.density_2d.fit.Fit2D`, of one stack or several.
     """
     density = trainer.density
     starts = [density.base.sample(stream(s, "mode"), (1, density.dim))[0] for s in seeds]
@@ -47,7 +43,7 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
 
 
 def widened(weights: Mapping[str, Any], width: float) -> dict[str, Any]:
-    """Return the weights of an affine map whose Gaussian is so many times as wide."""
+    """Affine map's weights with its Gaussian ``width`` times as wide."""
     if width == 1:
         return dict(weights)
     wider = {"log_scale": lambda s: s + math.log(width), "lower": lambda below: width * below}

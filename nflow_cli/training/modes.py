@@ -1,4 +1,4 @@
-"""Modes of a log-density, by climbing it."""
+"""Mode search: ascent of a log-density."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,10 @@ Slopes = Callable[[Any], tuple[Any, Any]]
 
 
 def slopes_of(target: Any, xla: bool | None = None) -> Slopes:
-    """Return a function of points ``(n, D)``: values ``(n,)`` of ``log p``, gradients ``(n, D)``.
+    """Function of points ``(n, D)``: values ``(n,)`` of ``log p``, gradients ``(n, D)``.
 
     Args:
-        target: ``p``; of tensors, or of arrays, which no program can hold.
+        target: ``p``; of tensors, or of arrays, which is not compiled.
         xla: As of :func:`~nflow_cli.training.trainer.with_gradient`.
     """
     if not getattr(target, "takes_arrays", False):
@@ -44,14 +44,9 @@ def slopes_of(target: Any, xla: bool | None = None) -> Slopes:
 def modes(slopes: Slopes, starts: np.ndarray, steps: int = STEPS) -> np.ndarray:
     """Climb a log-density from each of ``starts`` ``(n, D)``; return the highest points reached.
 
-    By the signs of the gradient alone (Riedmiller & Braun, *RPROP*, 1993): the step of a
-    coordinate grows while the sign stays, and is halved where it changes. So a mode at a distance
+    Only the signs of the gradient count (Riedmiller & Braun, *RPROP*, 1993): the step of a
+    coordinate grows while its sign stays, and is halved where it changes. So a mode at a distance
     of 1,000 is reached within a hundred steps, whatever its width.
-
-    Args:
-        slopes: Of the log-density, by :func:`slopes_of`.
-        starts: Points.
-        steps: Of each climb.
     """
     x, best = starts.astype(np.float32), starts.astype(np.float32)
     highest = np.full(len(starts), -np.inf)

@@ -1,4 +1,4 @@
-"""What ends a fit to a density early: a loss that falls no more, and a learning rate then to 0."""
+"""Convergence of a reverse-KL fit: when the loss is flat, the learning rate falls to 0."""
 
 import math
 from collections.abc import Mapping
@@ -16,17 +16,14 @@ SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks
 class Plateau(keras.callbacks.Callback):
     """Ends a training whose loss falls by less than ``min_delta`` nats in ``patience`` updates.
 
-    The loss of a chunk is a noisy mean, so two windows of ``patience`` updates are compared: the
-    fall of the mean loss from one to the next, 0 where it rose, plus two of its standard errors by
-    the spread of their chunks, has to be below ``min_delta``. So noise that hides such a fall ends
-    nothing. Then the learning rate falls to 0 in ``cool_down`` updates, and training ends.
+    The loss of a chunk is a noisy mean, so two windows of ``patience`` updates are compared:
+    ``max(fall of the mean loss, 0) + 2 standard errors < min_delta`` (errors by the spread of the
+    chunks); noise that could hide a larger fall ends nothing. Then the learning rate falls to 0 in
+    ``cool_down`` updates.
 
     Args:
-        patience: Updates of a window.
-        min_delta: Nats.
-        cool_down: Updates.
         clock: Must come before this callback.
-        start: The update before which nothing counts: another objective or gradient is to come.
+        start: Losses of earlier updates do not count: objective or gradient change there.
     """
 
     def __init__(self, patience: int, min_delta: float, cool_down: int, clock: Clock, start: int):
@@ -37,11 +34,9 @@ class Plateau(keras.callbacks.Callback):
         self.reached: int | None = None  # the update at which the loss fell no more
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Cool a program that another one hands over to, or a checkpoint."""
         self._cool()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Compare the windows, or end the training when it has cooled down."""
         update = self.clock.updates[-1]
         if self.reached is None and update > self.start:
             chunks = max(2, round(self.patience / self.clock.made))
@@ -62,14 +57,12 @@ class Plateau(keras.callbacks.Callback):
         self.model.cooled.cool(self.reached)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
         return {"losses": self.losses, "reached": self.reached}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
         saved = checked(PlateauState, state)
         self.losses, self.reached = saved.losses, saved.reached
 
     def be_patient_again(self) -> None:
-        """Begin to compare anew, where a training that this ended is extended."""
+        """Restart the windows, for a training that is extended."""
         self.losses, self.reached = [], None

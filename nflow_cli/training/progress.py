@@ -1,4 +1,4 @@
-"""How far a long work is, on stderr: a bar that leaves room for a note beside it."""
+"""Progress on stderr: a bar with a note beside it."""
 
 import contextlib
 import math
@@ -15,11 +15,10 @@ QUIET = 2.0  # seconds that a phase runs before it is named
 
 
 def progress_bar(*columns: Any) -> Any:
-    """Return a bar of rich, shown where stderr is a terminal; ``columns`` are what stands beside.
+    """Progress bar of rich with ``columns`` (formats of ``task``) beside it.
 
-    They are formats of ``task``, or columns of rich. The bar takes the room that they leave.
-    ``NO_COLOR`` takes its colours; ``FORCE_COLOR`` makes no terminal of a file, nor of a dumb one
-    another, where plain lines are to be written instead.
+    It is shown where stderr is a terminal; elsewhere, ``FORCE_COLOR`` or not, plain lines are due.
+    ``NO_COLOR`` takes its colours.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -34,7 +33,7 @@ def progress_bar(*columns: Any) -> Any:
 
 @contextlib.contextmanager
 def phase(text: str) -> Iterator[None]:
-    """Print what is being done as a line on stderr, once it has run for two seconds."""
+    """Print ``text`` on stderr once the block has run for two seconds."""
     timer = threading.Timer(QUIET, tell, (text,))
     timer.daemon = True
     timer.start()
@@ -45,21 +44,21 @@ def phase(text: str) -> Iterator[None]:
 
 
 def left_text(seconds: float) -> str:
-    """Return how long a work still takes, to stand behind a comma, or "" where that is not long."""
+    """Remaining time, to stand behind a comma, or "" where it is short."""
     return f", about {duration(seconds)} left" if seconds >= SHOWN_FROM else ""
 
 
 def duration(seconds: float) -> str:
-    """Write a duration with the unit that suits it."""
+    """Write a duration with a fitting unit."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def nats_text(value: float) -> str:
-    """Write a score in nats with three to five decimals: four digits of it, if five have as many.
+    """Write nats with four significant digits, in three to five decimals.
 
-    Fewer than three would not show what the rest of a training wins.
+    With fewer, the gain of the rest of a training would not show.
     """
     if not abs(value) < 1e9:
         return f"{value:.3e}"

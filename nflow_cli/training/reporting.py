@@ -1,4 +1,4 @@
-"""How far a training is, on stderr: a callback of the training."""
+"""Progress of a training on stderr."""
 
 import math
 import sys
@@ -13,10 +13,10 @@ from nflow_cli.training.trainer import Clock
 
 
 class ProgressReport(keras.callbacks.Callback):
-    """Shows how far training is, on stderr: a bar with an ETA, or plain lines elsewhere.
+    """Progress bar with an ETA, or plain lines where stderr is no terminal.
 
-    Lines have the time left, by the pace since the first chunk, which compiles; the first comes
-    after ten seconds of that pace at the latest.
+    The ETA goes by the pace since the first chunk, which compiles; the first line comes after ten
+    seconds of that pace at the latest.
     """
 
     def __init__(self, steps: int, clock: Clock, note: Callable[[Mapping[str, Any]], str]):
@@ -25,7 +25,6 @@ class ProgressReport(keras.callbacks.Callback):
         self._warm: tuple[int, float] | None = None  # the first update of the pace, and when it was
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Open the bar, unless an earlier program of this run did."""
         if hasattr(self, "bar"):
             return
         from rich.progress import TimeRemainingColumn
@@ -38,9 +37,8 @@ class ProgressReport(keras.callbacks.Callback):
         self.bar.start()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Move the bar; print a line at every tenth of the way where there is no terminal.
-
-        At the end of a chunk's epoch: what was validated there is in the note.
+        """Move the bar, or print a line at every tenth; the note has the validation of this
+        epoch.
         """
         update, now = self.clock.updates[-1], time.monotonic()
         self._warm = self._warm or (update, now)
@@ -53,13 +51,11 @@ class ProgressReport(keras.callbacks.Callback):
             print(f"training: {update:,}/{self.steps:,} updates, {note}{left}", file=sys.stderr)
 
     def _seconds_left(self, update: int, now: float) -> float:
-        """Return how long the rest takes at the pace so far; NaN where that is not known."""
         first, begun = self._warm or (update, now)
         made = update - first
         return (self.steps - update) * (now - begun) / made if made else math.nan
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Say so if that is early."""
         if self.model.stop_training:
             made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
             self.bar.console.print(
@@ -70,6 +66,5 @@ class ProgressReport(keras.callbacks.Callback):
             )
 
     def close(self) -> None:
-        """Close the bar, however training ended."""
         if hasattr(self, "bar"):
             self.bar.stop()

@@ -1,7 +1,6 @@
-"""Restarts of a 2-D fit: stacks trained side by side in one program, the worse dropped early.
+"""Restarts of a reverse-KL fit: trained side by side in one program, the worse half dropped early.
 
-Reverse KL drops modes, and whether it does is a matter of the first weights: so train several and
-keep the best.
+Reverse KL drops modes depending on the initial weights: so several are trained, the best is kept.
 """
 
 import math
@@ -28,7 +27,7 @@ JUDGED_SAMPLES = 50_000
 
 
 def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, int]]:
-    """Return how many restarts train up to which update, as pairs, in order."""
+    """Pairs (restarts, update up to which they are trained), in order."""
     chunks = math.ceil(steps / chunk)
     ends = sorted({round(eighths * chunks / 8) for eighths in DROPS} - {0, chunks})
     rungs = []
@@ -40,15 +39,14 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
 
 
 class Restarts:
-    """The restarts of one fit: those still trained, and what became of the others.
+    """The restarts of one fit: those still trained, and the last scores of the others.
 
-    ``kl`` and ``updates`` hold the KL divergence (nats) that each had when it was last judged,
-    ``None`` where it never was or is not finite, and the updates it made.
+    ``kl`` and ``updates`` hold each restart's KL divergence (nats) when it was last judged
+    (``None``: never, or not finite), and its number of updates.
 
     Args:
-        model: The fit that the best restart ends in; the one that is trained where there is one.
-        config: The run's :class:`~nflow_cli.config.schema.Fit2DConfig`. Restart ``r`` has the seed
-            ``config.seed + r``, beginning again at 0 behind the largest.
+        model: The fit that the best restart ends in.
+        config: Restart ``r`` has the seed ``config.seed + r``, modulo the number of seeds.
     """
 
     def __init__(self, model: Any, config: Fit2DConfig | InferConfig):
@@ -61,7 +59,7 @@ class Restarts:
         self.trainer = self._trainer()
 
     def train(self, session: Session) -> None:
-        """Train them all, dropping the worse as planned; leave the best in ``model``."""
+        """Train all, dropping the worse by :func:`plan`; leave the best in ``model``."""
         settings = self.config.train
         if not session.take_over(self.trainer) and settings.first_stage:
             seeds = [self.seeds[r] for r in self.alive]
@@ -76,11 +74,10 @@ class Restarts:
         session.finish(self.model)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
         return {"alive": self.alive, "kl": self.kl, "updates": self.updates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; the weights come after that."""
+        """Restore all but the weights, which come later."""
         saved, count = checked(RestartsState, state), len(self.seeds)
         if not len(saved.kl) == len(saved.updates) == count:
             raise StateError(f"kl, updates: expected one for each of {count} restarts")
@@ -90,13 +87,12 @@ class Restarts:
         self.trainer = self._trainer()
 
     def record(self) -> RestartsRecord:
-        """Return what became of them, once one is left."""
         best = self.alive[0]
         facts = {"kl": self.kl, "updates": self.updates}
         return RestartsRecord(count=len(self.seeds), best=best, seed=self.seeds[best], **facts)
 
     def fit(self, steps: int, session: Session) -> None:
-        """Train those alive until each has made ``steps`` updates."""
+        """Train those alive up to update ``steps``."""
         settings = self.config.train
         seeds = [self.seeds[r] for r in self.alive]
         density, size = self.model.density, (settings.chunk, settings.batch_size)
@@ -121,10 +117,10 @@ class Restarts:
         _hand_over(trainer, self.trainer, keep)
 
     def judge(self) -> np.ndarray:
-        """Return the KL in nats of each of those alive, from common samples.
+        """KL (nats) of each restart alive, from common samples.
 
-        No training has seen the samples, and the final scores have others. Where the target's
-        log Z is unknown this is the free energy.
+        These are neither those of training nor those of the final scores. Where the target's log Z
+        is unknown this is the free energy.
         """
         density, target = self.trainer.density, self.trainer.target
         shape = (JUDGED_SAMPLES, density.dim)
@@ -133,7 +129,6 @@ class Restarts:
         return ops.convert_to_numpy(ops.mean(ops.subtract(log_q, target.log_prob(z)), axis=-1))
 
     def _trainer(self) -> Any:
-        """Return a model that trains those alive: ``model`` itself where there is one."""
         seeds = [self.seeds[r] for r in self.alive]
         if len(seeds) == 1:
             self.model.start_over(seeds)
@@ -146,7 +141,7 @@ class Restarts:
 
 
 def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
-    """Give ``narrow`` the weights and Adam's moments of the restarts ``keep`` of ``wide``."""
+    """Copy the weights and Adam's moments of the restarts ``keep`` of ``wide`` to ``narrow``."""
     pairs = [(wide.trainable_variables, narrow.trainable_variables)]
     pairs += [(wide.optimizer.variables, narrow.optimizer.variables)]
     for sources, targets in pairs:

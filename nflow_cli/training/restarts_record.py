@@ -1,4 +1,4 @@
-"""The record of the restarts of a fit, in its summary. No Keras here."""
+"""The record of a fit's restarts in its summary (no Keras)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,15 +9,14 @@ from nflow_cli.config.strict import Count, Figure, Strict
 
 
 class RestartsRecord(Strict):
-    """What became of the restarts of one fit.
+    """Outcome of the restarts of one fit.
 
     Attributes:
-        count: How many there were.
-        best: Which of them was kept.
-        seed: The seed of that one.
+        best: Number of the one kept.
+        seed: Its seed.
         kl: KL divergence (nats) of each when it was last judged, or its free energy where log Z is
-            not known; None where that is not finite, or it never was judged.
-        updates: How many updates each made.
+            unknown; None: not finite, or never judged.
+        updates: Of each.
     """
 
     count: Count
@@ -33,11 +32,11 @@ class RestartsRecord(Strict):
         return self
 
     def judged(self, scores: Mapping[str, Any]) -> "RestartsRecord":
-        """Return the record with the final score (nats) of the restart that is kept."""
+        """Record with the final score (nats) of the restart kept."""
         kls = [*self.kl[: self.best], final_kl(scores), *self.kl[self.best + 1 :]]
         return RestartsRecord(**{**self.model_dump(), "kl": kls})
 
 
 def final_kl(scores: Mapping[str, Any]) -> Any:
-    """Return the KL divergence (nats) of scores, or the free energy where log Z is not known."""
+    """KL divergence (nats), or the free energy where log Z is unknown."""
     return scores.get("free_energy") if scores.get("kl") is None else scores["kl"]

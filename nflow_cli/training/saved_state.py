@@ -1,6 +1,6 @@
-"""What a checkpoint says of each part of a training: checked before it is gone on from. No Keras.
+"""Forms of the parts of a checkpoint, checked before training resumes (no Keras).
 
-Numbers that are not finite are among it: the best loss before there is one.
+Numbers may be infinite: the best loss before there is one.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class StateError(Exception):
-    """A part of a training cannot be in the state that a checkpoint says it is in."""
+    """A saved state that a part of a training cannot have."""
 
 
 class TrainingState(BaseModel):
-    """Of the training itself; ``steps``: the updates of the whole."""
+    """Of the training itself; ``steps``: updates of the whole."""
 
     finished: Annotated[bool, Field(strict=True)]
     steps: Count
@@ -39,7 +39,7 @@ class LogState(BaseModel):
 
 
 class ValidationState(LogState):
-    """Of a :class:`~nflow_cli.training.validation.ValidationLog`, a number of each member."""
+    """Of a :class:`~nflow_cli.training.validation.ValidationLog`, one number a member."""
 
     losses: list[float]
     bests: list[float]
@@ -76,11 +76,7 @@ State = TypeVar("State", bound=BaseModel)
 
 
 def checked(form: type[State], state: Mapping[str, Any]) -> State:
-    """Return what a checkpoint says of a part, which has to be of that form.
-
-    Raises:
-        StateError: It is not; the key, and what was expected.
-    """
+    """Saved state of a part in its form; else a ``StateError`` names the key."""
     try:
         return form.model_validate(state)
     except ValidationError as error:

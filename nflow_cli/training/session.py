@@ -1,4 +1,4 @@
-"""A training that is logged and saved in a run directory, and goes on from where it was."""
+"""A training in a run directory: logged, saved, resumable."""
 
 import contextlib
 import ctypes
@@ -18,18 +18,16 @@ from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog
 
 
 class Session:
-    """What one training shares, however many models it goes through (restarts are narrowed down).
+    """One training with its log, checkpoints and progress, over all its models (restarts narrow
+    down).
 
-    Used as a context; :meth:`fit` trains, :meth:`finish` says that training is over.
+    Used as a context; :meth:`fit` trains, :meth:`finish` saves the end.
 
     Args:
-        config: Of the run.
-        steps: How many updates the whole training makes.
-        directory: Where rows and checkpoints go, and where the training goes on if it had begun.
-        log: Writes the rows; it and its clock watch the training before all others.
-        progress: Shows how far training is.
-        callbacks: What else watches the training.
-        parts: More objects with ``state()`` and ``restore(state)`` to save.
+        steps: Updates of the whole training.
+        directory: Of rows and checkpoints; a training begun there is resumed.
+        log: It and its clock are called before the other ``callbacks``.
+        parts: Further objects with ``state()`` and ``restore(state)`` to save.
     """
 
     def __init__(
@@ -68,18 +66,14 @@ class Session:
         self._stack.__exit__(*error)
 
     def take_over(self, model: ChunkTrainer) -> bool:
-        """Put ``model`` into the state of the checkpoint, if the training goes on from one.
-
-        Returns:
-            Whether it does.
-        """
+        """Restore ``model`` from the checkpoint, if any; return whether there was one."""
         saved, self._saved = self._saved, None
         if self.checkpointer and saved:
             self.checkpointer.assign(model, saved)
         return saved is not None
 
     def fit(self, model: ChunkTrainer, chunks: Any) -> None:
-        """Train ``model`` on the chunks that are still to come."""
+        """Train ``model`` on the chunks left."""
         self.take_over(model)
         chunks.start_at(int(model.optimizer.iterations))
         if self.finished or not len(chunks):
@@ -87,10 +81,10 @@ class Session:
         model.train_on(chunks, [*self.callbacks, DivergenceStop(chunks)])
 
     def fit_first(self, model: ChunkTrainer, chunks: Any) -> None:
-        """Train ``model`` before the training itself begins: its rows are of updates before 0.
+        """Train ``model`` before update 0: its rows have negative updates.
 
-        It has no checkpoint: a training that is stopped here begins again. What it ended with is
-        printed, as what the training itself wins is seen beside it.
+        There is no checkpoint: a training stopped here begins again. The last loss is printed, for
+        comparison.
         """
         log, last = MetricsLog(Clock(first=-chunks.steps)), {}
         note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: last.update(logs))
@@ -101,7 +95,7 @@ class Session:
         tell(f"first stage, a Gaussian: {self.progress.note(last)}")
 
     def begin(self, model: ChunkTrainer) -> None:
-        """Save what the training begins with, where a first stage came before."""
+        """Save the start of the training, after a first stage."""
         self.log.clock.updates = [0]
         self._save(model, finished=False)
 
@@ -116,12 +110,11 @@ class Session:
             self.checkpointer.stop_if_asked()
 
     def finish(self, model: ChunkTrainer) -> None:
-        """Save what training ended with."""
         if not self.finished:
             self._save(model, finished=True)
 
 
 def _release_freed_memory() -> None:
-    """Give back to the system what the compiler has freed: the C library keeps it, about 85 MB."""
+    """Return freed memory to the system: the C library keeps about 85 MB of the compiler's."""
     with contextlib.suppress(OSError, AttributeError):  # only glibc has malloc_trim
         ctypes.CDLL(None).malloc_trim(0)

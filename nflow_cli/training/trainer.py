@@ -1,4 +1,4 @@
-"""The shared trainer: many updates in one compiled call, with ``Model.fit`` as the driver."""
+"""The shared trainer: many updates in one compiled call, driven by ``Model.fit``."""
 
 import itertools
 import math
@@ -19,13 +19,12 @@ NEVER = 1e30  # an update that does not come
 class ChunkTrainer(keras.Model):
     """A Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
 
-    Small models spend their time in dispatch, not in arithmetic: so what Keras sees as one batch
-    is a chunk, an array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with
-    the gradient and the optimizer. A subclass defines :meth:`objective` and names its ``terms``.
+    Small models spend their time in dispatch, not in arithmetic: so a batch of Keras is a chunk, an
+    array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with gradient and
+    optimizer. A subclass defines :meth:`objective` and names its ``terms``.
 
-    Several restarts can be trained at once, side by side: then ``restarts`` is ``(R,)``, the
-    terms have that shape, and every weight has an axis of restarts, its first. Each restart
-    makes the updates that it would make alone.
+    R restarts are trained side by side if ``restarts`` is ``(R,)``: the terms have that shape, and
+    R is the first axis of every weight. Each makes the updates that it would make alone.
     """
 
     terms: tuple[str, ...]
@@ -36,16 +35,14 @@ class ChunkTrainer(keras.Model):
     xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
+        """The ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
 
-        Args:
-            batch: One item of the chunk.
-            update: How many updates were made before.
+        ``batch`` is one item of the chunk, ``update`` the number of updates before.
         """
         raise NotImplementedError
 
     def prepare(self, train: Any, steps: int) -> None:
-        """Compile with the optimizer and the clipping that ``train`` asks for."""
+        """Compile with the optimizer and clipping of the settings ``train``."""
         self.clip_norm = train.clip_norm
         rate = learning_rate(train, steps)
         self.cooled = rate if isinstance(rate, Cooled) else None
@@ -55,7 +52,7 @@ class ChunkTrainer(keras.Model):
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
 
     def forget(self) -> None:
-        """Put the optimizer back to where it began: the weights are a subclass's to set."""
+        """Reset the optimizer; the weights are reset by a subclass."""
         for variable, value in zip(self.optimizer.variables, self._fresh):
             variable.assign(value)
         self.stop_training = False
@@ -66,15 +63,14 @@ class ChunkTrainer(keras.Model):
         self.fit(prefetched(chunks), callbacks=callbacks, shuffle=False, verbose=0, **epochs)
 
     def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
-        """Return :meth:`train_step` as one program."""
         return compiled(self.train_step, self.xla)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Run ``count`` updates on ``data = (chunk, (count,))``.
 
         Returns:
-            The terms' means over the chunk and the norm of the last gradient, of the restart
-            whose mean loss is lowest; and the learning rate.
+            Means of the terms over the chunk and norm of the last gradient, of the restart with the
+            lowest mean loss; and the learning rate.
         """
         import tensorflow as tf
 
@@ -105,7 +101,7 @@ class ChunkTrainer(keras.Model):
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
-        """Return the terms of the next update and the gradient of its loss by every weight."""
+        """Terms of the next update and the gradients of its loss."""
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
@@ -114,12 +110,12 @@ class ChunkTrainer(keras.Model):
         return terms, tape.gradient(terms["loss"], [v.value for v in self.trainable_variables])
 
     def trace(self, batch: Any) -> Iterable[tuple[str, Any]]:
-        """Yield what :meth:`objective` computes from ``batch``, with a name, in that order."""
+        """Yield the intermediate results of :meth:`objective` by name, in order."""
         terms = self.objective(batch, self.optimizer.iterations)
         return ((f"the term {name}", value) for name, value in terms.items())
 
     def decay_weights(self) -> None:
-        """Shrink the kernels by ``decay`` times the learning rate, apart from the gradient.
+        """Decoupled weight decay: shrink the kernels by ``decay`` times the learning rate.
 
         Loshchilov & Hutter 2019 (arXiv 1711.05101), with one decay or, ``(R,)``, one per restart.
         """
@@ -134,11 +130,10 @@ class ChunkTrainer(keras.Model):
 
     @property
     def state_variables(self) -> list[Any]:
-        """All that training changes: the weights, then the optimizer's variables."""
+        """The weights, then the optimizer's variables."""
         return [*self.weights, *self.optimizer.variables]
 
     def norms(self, gradients: list[Any]) -> Any:
-        """Return the norm of each restart's gradient."""
         total = ops.zeros(self.restarts)
         for gradient in gradients:
             others = range(len(self.restarts), len(gradient.shape))
@@ -146,7 +141,7 @@ class ChunkTrainer(keras.Model):
         return ops.sqrt(total)
 
     def clipped(self, gradients: list[Any], norms: Any) -> list[Any]:
-        """Scale each restart's gradient to a norm of at most ``clip_norm``."""
+        """Gradient clipping: each restart's norm is at most ``clip_norm``."""
         if self.clip_norm is None:
             return gradients
         scale = self.clip_norm / ops.maximum(norms, self.clip_norm)
@@ -155,7 +150,7 @@ class ChunkTrainer(keras.Model):
 
 
 def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
-    """Pick, of logs shaped like the restarts, those of the finite one with the lowest loss."""
+    """Logs of the finite restart with the lowest loss."""
     finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
     best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
     # Not ``[best]``: what the start of a slice depends on, here the count of updates by the mean
@@ -164,18 +159,14 @@ def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_finite(logs: Mapping[str, Any]) -> bool:
-    """Return whether the loss of a chunk and its last gradient are finite."""
+    """Whether the loss of a chunk and its last gradient are finite."""
     return math.isfinite(float(logs["loss"])) and math.isfinite(float(logs["gradient_norm"]))
 
 
 class Cooled(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that is as it was until :meth:`cool` is called: then it falls to 0.
+    """A learning rate, or schedule, that falls to 0 in ``length`` updates after :meth:`cool`.
 
     Weights are noisy at a high rate: a training that just stops is worse than one whose rate fell.
-
-    Args:
-        rate: A number, or a schedule.
-        length: Updates in which it falls.
     """
 
     def __init__(self, rate: Any, length: int):
@@ -184,7 +175,6 @@ class Cooled(keras.optimizers.schedules.LearningRateSchedule):
         self.start = keras.Variable(NEVER, trainable=False, dtype="float32", name="cooling_start")
 
     def __call__(self, step: Any) -> Any:
-        """Return the rate of an update."""
         rate: Any = self.rate(step) if callable(self.rate) else self.rate
         part = ops.clip((ops.cast(step, "float32") - self.start) / self.length, 0.0, 1.0)
         return rate * 0.5 * (1.0 + ops.cos(math.pi * part))
@@ -195,7 +185,7 @@ class Cooled(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def learning_rate(train: Any, steps: int) -> Any:
-    """Return the learning rate that ``train`` asks for: a number, or a schedule."""
+    """Learning rate of the settings ``train``: a number, or a schedule."""
     rate, stopping = train.learning_rate, getattr(train, "early_stopping", None)
     if train.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
@@ -204,7 +194,7 @@ def learning_rate(train: Any, steps: int) -> Any:
 
 
 def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
-    """Return ``function`` of tensors as one program, of XLA or of TensorFlow's own kernels."""
+    """``function`` of tensors as one program, of XLA or of TensorFlow's own kernels."""
     import tensorflow as tf
 
     return tf.function(function, jit_compile=xla, autograph=False)
@@ -213,10 +203,10 @@ def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., An
 def with_gradient(
     function: Callable[..., Any], xla: bool | None = True
 ) -> Callable[..., tuple[Any, Any]]:
-    """Return a function of points ``(n, D)``: the values ``(n,)`` and the gradients ``(n, D)``.
+    """Function of points ``(n, D)``: values ``(n,)`` and gradients ``(n, D)``.
 
-    It is compiled as :func:`compiled` does, or where ``xla`` is ``None`` run operation by
-    operation. What ``function`` takes beside the points, it takes too.
+    It is compiled by :func:`compiled`, or run operation by operation where ``xla`` is ``None``.
+    Further arguments of ``function`` are its own too.
     """
     import tensorflow as tf
 
@@ -230,10 +220,10 @@ def with_gradient(
 
 
 def prefetched(chunks: Any) -> Any:
-    """Return :class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws two of them ahead.
+    """:class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws two ahead.
 
-    Without TensorFlow's tuning: its thread sleeps for up to a minute before it sees that it is not
-    needed any more, and whoever frees the dataset waits for it, the garbage collector included.
+    Without TensorFlow's tuning: its thread sleeps up to a minute before it ends, and whoever frees
+    the dataset, such as the garbage collector, waits for it.
     """
     import tensorflow as tf
 
@@ -248,7 +238,7 @@ def prefetched(chunks: Any) -> Any:
 
 
 class Speed(NamedTuple):
-    """How long a training took, in seconds: compiling and in all; and its updates per second."""
+    """Seconds of compiling and of the whole training; updates per second."""
 
     compile_seconds: float
     train_seconds: float
@@ -256,7 +246,7 @@ class Speed(NamedTuple):
 
 
 class Clock(keras.callbacks.Callback):
-    """Times the chunks: the first of every program holds its compilation, the others are warm.
+    """Times the chunks: the first of every program holds its compilation.
 
     Args:
         first: The number of the first update.
@@ -270,16 +260,13 @@ class Clock(keras.callbacks.Callback):
         self._cold: list[int] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Note where training starts, unless it goes on; the first chunk will be cold."""
         self.updates = self.updates or [self._number()]
         self._cold.append(len(self.seconds))
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Start the clock."""
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Note how long the chunk took."""
         self.updates.append(self._number())
         self.seconds.append(time.perf_counter() - self._start)
 
@@ -288,15 +275,13 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def made(self) -> int:
-        """How many updates the last chunk made."""
+        """Updates of the last chunk."""
         return self.updates[-1] - self.updates[-2]
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
         return {"updates": self.updates, "seconds": self.seconds, "cold": self._cold}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
         saved = checked(ClockState, state)
         self.updates, self.seconds, self._cold = saved.updates, saved.seconds, saved.cold
         chunks = len(self.seconds)
@@ -305,14 +290,11 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def steps(self) -> int:
-        """How many updates were made."""
+        """Updates made so far."""
         return self.updates[-1]
 
     def speed(self) -> Speed:
-        """Return how long training took.
-
-        A single chunk does not tell compiling and training apart: it has no updates per second.
-        """
+        """Times of the training; a single chunk, which compiles, has no updates per second."""
         compile_seconds, done, warm_seconds = 0.0, 0, 0.0
         made = [end - start for start, end in itertools.pairwise(self.updates)]
         for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):
@@ -331,14 +313,10 @@ class Clock(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Adds rows to ``metrics.csv``, also where training is no longer finite.
+    """Rows of ``metrics.csv``, also of a training that is no longer finite.
 
-    A row holds the means over the updates since the last one, and the learning rate and gradient
-    norm of the last of them.
-
-    Args:
-        clock: Must come before this callback.
-        chunks_per_row: How many chunks a row is about.
+    A row holds the means over the updates of ``chunks_per_row`` chunks, and the learning rate and
+    gradient norm of the last update. ``clock`` must come before this callback.
     """
 
     def __init__(self, clock: Clock, chunks_per_row: int = 1):
@@ -348,31 +326,27 @@ class MetricsLog(keras.callbacks.Callback):
         self._chunks: list[tuple[int, float, dict[str, float]]] = []
 
     def write_to(self, add_row: Callable[[Mapping[str, Any]], None]) -> None:
-        """Hand each row that comes to ``add_row``; before, they go nowhere."""
+        """Pass each further row to ``add_row``."""
         self.add_row = add_row
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Note the terms of the chunk that ended."""
         terms = {name: float(value) for name, value in (logs or {}).items()}
         self._chunks.append((self.clock.made, self.clock.seconds[-1], terms))
         if not is_finite(terms):  # training stops here
             self.write_row({})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Write a row if it is time."""
         if len(self._chunks) == self.chunks_per_row:
             self.end_row()
 
     def end_row(self) -> None:
-        """Write the row of the chunks that ended."""
+        """Write the row of the chunks so far."""
         self.write_row({})
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
         return {"rows": self.rows, "chunks": self._chunks}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
         saved = checked(LogState, state)
         self.rows, self._chunks = saved.rows, saved.chunks
 

@@ -14,20 +14,20 @@ KEPT = ("losses", "bests", "bests_at", "marks", "marks_at", "best_weights")  # i
 
 
 class ValidationLog(MetricsLog):
-    """Writes rows as :class:`MetricsLog` does, with the loss on a validation split in each.
+    """Metrics with a validation loss in each row, early stopping, and best weights.
 
-    Of several members that are trained side by side, a row has the mean of their losses and the
-    loss of each. Each keeps its weights of the lowest loss, for :meth:`take_best`. Where the
-    objective is annealed, nothing counts before ``beta`` is 1. Without ``validate`` it is a plain
-    log.
+    Members trained side by side each keep their weights of the lowest validation loss, for
+    :meth:`take_best`; a row has the loss of each and their mean. Where the objective is annealed,
+    nothing counts before ``beta`` is 1.
 
     Args:
         clock: Must come before this callback.
-        chunks_per_row: How many chunks a row is about.
-        validate: Returns the loss on the validation split, in nats: a number, or one a member.
-        stopping: ``patience`` and ``min_delta``: training ends where no loss has fallen by
-            ``min_delta`` nats for so many updates; ``None``: it goes on to its last update.
-        from_start: Whether the weights that training begins with may be the best: they have a row.
+        chunks_per_row: Chunks that a row averages.
+        validate: Returns the validation loss in nats: a number, or one a member; ``None``: a plain
+            log.
+        stopping: Training ends where no loss has fallen by ``min_delta`` nats in ``patience``
+            updates; ``None``: it goes on to its last update.
+        from_start: The initial weights may be the best: they have a row.
     """
 
     column = "validation_loss"
@@ -53,16 +53,16 @@ class ValidationLog(MetricsLog):
 
     @property
     def validation(self) -> float:
-        """The mean loss of the members when they were last validated; NaN before."""
+        """Mean of the members' last validation losses; NaN before."""
         return float(np.mean(self.losses)) if self.losses else math.nan
 
     @property
     def reached(self) -> int:
-        """The progress of the training in the unit of the patience: updates."""
+        """Updates so far, the unit of the patience."""
         return self.clock.updates[-1]
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Validate the initial weights, unless a training goes on."""
+        """Validate the initial weights, unless training was resumed."""
         if self.validate and self.from_start and not self.rows:
             self.rows, validated = 1, self.validated()
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
@@ -79,7 +79,6 @@ class ValidationLog(MetricsLog):
             self.compare()
 
     def end_row(self) -> None:
-        """Validate, write the row, and compare."""
         if not self.validate:
             self.write_row({})
             return
@@ -87,7 +86,7 @@ class ValidationLog(MetricsLog):
             self.compare()
 
     def validated(self) -> dict[str, float]:
-        """Compute the validation losses; return the columns that they have in a row."""
+        """Compute the validation losses; return their columns of a row."""
         found = np.atleast_1d(self.validate() if self.validate else math.nan)
         self.losses = found.astype(float).tolist()
         return self._columns(self.validation, self.losses)
@@ -100,7 +99,7 @@ class ValidationLog(MetricsLog):
         }
 
     def compare(self) -> None:
-        """Keep the weights of members at their best; stop where the patience with all ends."""
+        """Keep the weights of members at their best; stop when the patience with all has ended."""
         count = len(self.losses)
         if not self.bests:
             self.bests, self.bests_at = [math.inf] * count, [0] * count
@@ -119,7 +118,6 @@ class ValidationLog(MetricsLog):
             self.model.stop_training = True
 
     def _keep(self, members: list[int]) -> None:
-        """Keep the weights of some members, which are the first axis where there are several."""
         weights = self.model.get_weights()
         if len(self.losses) == 1:
             self.best_weights = weights
@@ -131,10 +129,7 @@ class ValidationLog(MetricsLog):
 
     @property
     def kept_of_each(self) -> list[int]:
-        """The update whose weights :meth:`take_best` gives, of each member.
-
-        The last one where no loss was finite.
-        """
+        """Update of each member's best weights; the last one where no loss was finite."""
         return [
             at if math.isfinite(best) else self.reached
             for best, at in zip(self.bests, self.bests_at)
@@ -146,27 +141,25 @@ class ValidationLog(MetricsLog):
         return max(self.kept_of_each, default=self.reached)
 
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Write one row; a row that ends in a divergence has no validation loss."""
+        """Write one row; one that ends in a divergence has no validation loss."""
         if self.validate and self.column not in columns:
             lost = [math.nan] * len(self.losses)
             columns = {**columns, **self._columns(math.nan, lost)}
         return super().write_row(columns)
 
     def be_patient_again(self) -> None:
-        """Count from here, where a training that this stopped is extended."""
+        """Restart the patience, for a training that is extended."""
         self.marks_at = [self.reached] * len(self.marks_at)
 
     def take_best(self, model: keras.Model) -> None:
-        """Give ``model`` the weights of the lowest validation loss of each member."""
+        """Give ``model`` each member's weights of the lowest validation loss."""
         if self.best_weights:
             model.set_weights(self.best_weights)
 
     def state(self) -> dict[str, Any]:
-        """Return the part of a checkpoint."""
         return {**super().state(), **{name: getattr(self, name) for name in KEPT}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
         super().restore(state)
         saved = checked(ValidationState, state)
         if len({len(getattr(saved, name)) for name in KEPT[1:-1]}) != 1:
@@ -176,10 +169,11 @@ class ValidationLog(MetricsLog):
 
 
 class EarlyStop(keras.callbacks.Callback):
-    """Stops when the smoothed loss has not fallen by ``min_delta`` for ``patience`` updates.
+    """Early stopping by the smoothed training loss: no fall by ``min_delta`` in ``patience``
+    updates.
 
     The loss is smoothed exponentially over a quarter of the patience; while the objective is
-    still annealed, nothing is counted.
+    annealed, nothing counts.
     """
 
     def __init__(self, patience: int, min_delta: float, clock: Clock):
@@ -188,7 +182,6 @@ class EarlyStop(keras.callbacks.Callback):
         self.smooth, self.best, self.best_update = None, math.inf, 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Compare the smoothed loss with the best one."""
         if logs["beta"] < 1:
             return
         update, loss, made = self.clock.updates[-1], float(logs["loss"]), self.clock.made
@@ -200,14 +193,12 @@ class EarlyStop(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
         return {"smooth": self.smooth, "best": self.best, "best_update": self.best_update}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
         saved = checked(EarlyStopState, state)
         self.smooth, self.best, self.best_update = saved.smooth, saved.best, saved.best_update
 
     def be_patient_again(self) -> None:
-        """Count from here, where a training that this stopped is extended."""
+        """Restart the patience, for a training that is extended."""
         self.best_update = self.clock.updates[-1]

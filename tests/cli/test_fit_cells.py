@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import keras
@@ -137,35 +136,18 @@ def test_a_frame_in_python_is_fitted_as_the_file_is(home, tmp_path):
     assert draws["city"].to_pylist() == 5 * ["Rome"] + 5 * ["Oslo"]
 
 
-def test_standard_input_is_fitted_as_the_file_is(invoke, monkeypatch, tmp_path):
-    for name in ("mine.csv", "-"):
-        stdin = io.TextIOWrapper(io.BytesIO(text_of(TABLE).encode()))
-        monkeypatch.setattr(sys, "stdin", stdin)
-        with without_pictures():
-            words = ["fit", name, "--group", "age", "--max-rows", 120, "--steps", 10, *SET]
-            (tmp_path / "mine.csv").write_text(text_of(TABLE))
-            done = CliRunner().invoke(
-                main, [*map(str, words), "--output", f"run{name}"], input=text_of(TABLE)
-            )
-        assert done.exit_code == 0, done.stderr
-    first, second = summary_of("runmine.csv"), summary_of("run-")
-    assert first["model_sha256"] == second["model_sha256"]
-    assert "cannot be read again" in succeed(invoke, "check", "run-")
-
-
-def test_a_built_in_set_is_fitted_by_its_name(tmp_path):
+def test_a_table_from_standard_input_is_not_found_again(invoke):
+    words = ["fit", "-", "--group", "age", "--max-rows", "120", "--steps", "10", *SET]
     with without_pictures():
-        q = nflow_cli.fit(
-            "two-moons", steps=10, settings={"data.size": 300, **SMALL}, output=tmp_path / "run"
-        )
-    assert q.columns == ["x1", "x2"] and np.isfinite(q.log_prob(q.sample(10))).all()
+        done = CliRunner().invoke(main, [*words, "--output", "run"], input=text_of(TABLE))
+    assert done.exit_code == 0, done.stderr
+    assert "cannot be read again" in succeed(invoke, "check", "run")
 
 
 def test_flows_are_fitted_where_they_are_asked_for(tmp_path):
     numbers = {"x": TABLE["x"], "y": RNG.normal(size=N)}
-    for i, asked in enumerate(({"flow": ["planar"]}, {"k": 0}, {"settings": {"flow.k": 0}})):
-        with without_pictures():
-            q = nflow_cli.fit(numbers, steps=2, output=tmp_path / f"{i}", **asked)
-        assert hasattr(q, "flow")
+    with without_pictures():
+        q = nflow_cli.fit(numbers, steps=2, output=tmp_path / "run", settings={"flow.k": 0})
+    assert hasattr(q, "flow")
     with pytest.raises(NflowError, match="rows have missing values"):
         nflow_cli.fit({"x": TABLE["x"], "gappy": TABLE["gappy"]}, k=0)

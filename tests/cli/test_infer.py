@@ -178,10 +178,6 @@ def test_a_run_that_was_stopped_goes_on_with_the_function(finished, model, tmp_p
         ("{model}:no --dim 2", 1, "no such name; functions in the file: log_density"),
         ("gone.py --dim 2", 1, "no such file"),
         ("banana --dim 3", 1, "--dim: expected 2 of banana"),
-        ("{model} --dim 2 --names a", 1, "--names: expected 2 different names"),
-        ("{model} --dim 2 --bounds y=0:", 1, "--bounds: expected some of the coordinates x1, x2"),
-        ("banana --bounds x1=0:", 1, "--bounds: expected none of a built-in density"),
-        ("banana --preset u1-planar-k2", 1, "a preset of `nflow fit-2d`, not of infer"),
     ],
 )
 def test_a_wrong_command_is_one_line(tmp_path, monkeypatch, model, words, code, said):

@@ -78,13 +78,9 @@ def test_a_file_that_is_there_is_replaced(invoke, tmp_path, runs):
 @pytest.mark.parametrize(
     ("options", "code", "expected"),
     [
-        ("-n 10", 2, "Missing option '-o'"),
         ("-n 10 -o points.txt", 2, "ends in .csv, .npy or .parquet"),
-        ("-n 0 -o p.csv", 2, "not in the range"),
-        ("-n 10 -o p.csv --seed -1", 2, "not in the range"),
         ("-n 10 -o folder.csv", 2, "is a folder"),
         ("-n 10 -o nowhere/p.csv", 1, "nowhere/p.csv: No such file or directory"),
-        (f"-n 10 -o {300 * 'a'}.csv", 1, "name too long"),
     ],
 )
 def test_a_bad_output_is_one_line_and_leaves_nothing(
@@ -206,10 +202,8 @@ def test_more_importance_samples_tighten_the_bound(invoke, tmp_path, runs):
     [
         ("flow", "--samples 99", 2, "99 is not in the range 100<=x<=10000000 of a fit-2d run"),
         ("vae", "--samples 5001", 2, "5001 is not in the range 1<=x<=5000 of a train-vae run"),
-        ("flow", "--data nowhere.csv", 1, "nowhere.csv: no such file"),
         ("flow", "--data bad.csv", 1, "bad.csv: line 2, column 'y': expected a number"),
         ("vae", "--data nowhere", 1, "no such data set"),
-        ("vae", "--data bad.csv", 1, "bad.csv: "),
     ],
 )
 def test_bad_input_to_evaluate_is_one_line(invoke, tmp_path, runs, run, options, code, expected):

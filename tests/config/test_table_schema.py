@@ -136,6 +136,12 @@ def test_kinds_that_flows_do_not_take_are_refused():
             "data.discrete: expected no column of data.categorical, where 'n' is",
         ),
         ({"columns": ["a"], "discrete": {"n": 1}}, "data.discrete: expected columns of data.colum"),
+        (
+            {"columns": ["a"], "bounds": {"c": [0, 1]}},
+            "data.bounds: expected columns of data.col",
+        ),
+        ({"exclude": ["c"], "bounds": {"c": [0, 1]}}, "data.bounds: expected no column of data.ex"),
+        ({"split": "c", "bounds": {"c": [0, 1]}}, "data.split: expected no column of data.bounds"),
         ({"weights": ["w"]}, "data.weights: expected text"),
         *(
             ({key: value, "weights": "w"}, f"data.weights: expected no column of data.{key}, where")
@@ -186,3 +192,4 @@ def test_flows_that_take_d_passes_for_a_row_are_answered_with_what_takes_one():
 def test_the_preset_goes_by_the_flows(pattern, name):
     changes = [] if pattern is None else [Change("--flow", "flow.pattern", pattern)]
     assert natural_preset(pattern, changes) == name
+    assert natural_preset(pattern, [Change("--k", "flow.k", 0)]).startswith("flows")

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class computed_once(Generic[T]):  # noqa: N801 - a decorator
-    """A cached property without a lock.
+    """Cached property without a lock.
 
     That of functools has one lock for all instances before Python 3.12: no two blocks of rows were
     scored at a time.
@@ -30,7 +30,6 @@ class computed_once(Generic[T]):  # noqa: N801 - a decorator
         self.function, self.__doc__ = function, function.__doc__
 
     def __get__(self, instance: Any, owner: type) -> T:
-        """Return the value, which hides this from then on."""
         value = self.function(instance)
         instance.__dict__[self.function.__name__] = value
         return value
@@ -42,7 +41,7 @@ class Encoded(NamedTuple):
     Attributes:
         codes: Outcome of each cell ``(C, n)``.
         centre: Middles of intervals ``(K + X, n)``: columns with numbers, then coarse lattices.
-        half: Half widths ``(K + X, n)``.
+        half: Half widths.
     """
 
     codes: np.ndarray
@@ -60,7 +59,7 @@ class Conditionals(NamedTuple):
 
 
 class Block:
-    """Rows ``(n, C)`` and the distributions of their cells, each computed once."""
+    """Rows ``(n, C)`` and distributions of their cells, each computed once."""
 
     def __init__(self, density: "CellDensity", rows: np.ndarray):
         self.density, self.layout, self.rows = density, density.layout, rows
@@ -122,8 +121,8 @@ class Block:
 
     @computed_once
     def by_mixture(self) -> np.ndarray:
-        """Log-probabilities ``(n, D + K)`` of cells by the mixture of members, given the cells
-        before.
+        """Log-probabilities ``(n, D + K)`` of cells, given those before, by the mixture of
+        members.
         """
         cells = self.by_members
         if len(cells) == 1:
@@ -162,7 +161,7 @@ class Block:
     def _log_measures(self) -> np.ndarray:
         """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
 
-        For a value beyond found bounds, less its log-probability among those beyond.
+        Of a value beyond found bounds, less its log-probability among those beyond.
         """
         first, columns = self.density.n_given, self.density.modelled
         measures = np.zeros((len(self.rows), len(columns)))
@@ -178,7 +177,7 @@ class Block:
     # Distribution functions.
 
     def pit(self, noise: np.ndarray) -> np.ndarray:
-        """Randomised probability integral transforms ``(n, D + K)``, by uniform noise."""
+        """Randomised probability integral transforms ``(n, D + K)``."""
         density = self.density
         noise, last = np.split(noise, [len(density.modelled)], axis=1)
         computed = [one.pit(self.rows, v) for one, v in zip(density.computed, last.T)]

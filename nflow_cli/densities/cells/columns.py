@@ -1,4 +1,4 @@
-"""Columns of a density of cells: table values as outcomes and intervals, and back."""
+"""Columns of a density of cells: values as outcomes and intervals, and back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Interval(NamedTuple):
 
     Attributes:
         centre: Middles; off a coarse lattice, the boundary between its neighbours there.
-        half: Half widths; 0 off the lattice, and ``-inf`` or ``inf`` for the first and last value
+        half: Half widths; 0 off the lattice; ``-inf`` or ``inf`` for the first and last value
             within bounds, whose interval is all below or above ``centre``.
     """
 
@@ -34,10 +34,10 @@ class Cells(NamedTuple):
     """Encoded cells of n rows.
 
     Attributes:
-        codes: Outcome of each ``(n,)``, or ``UNKNOWN``; a number on several lattices has the
+        codes: Outcome of each ``(n,)``, or ``UNKNOWN``; of a number on several lattices, the
             coarsest.
         fine: Intervals on the finest lattice.
-        coarse: Intervals on each of the others.
+        coarse: On each of the others.
     """
 
     codes: np.ndarray
@@ -47,14 +47,13 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class CellColumn:
-    """A column whose kind is fixed by the training rows.
+    """Column whose kind is fixed by the training rows.
 
     Outcomes, in order: levels or atoms; a number, one per lattice; missing; and new, a level or a
     number beyond found bounds that no training row has.
 
     Args:
-        name: Its name.
-        kind: Its kind, with all levels.
+        kind: With all levels.
         maps: Units of its numbers, the user's side first.
         floor: Least scale of a normal, in units.
         low: Lower end of the training numbers, in units: normals of a network stay within.
@@ -80,7 +79,7 @@ class CellColumn:
 
     @property
     def n_lattices(self) -> int:
-        """R, the number of lattices of a number: 1 without a grid, 0 for levels."""
+        """R: 1 without a grid, 0 for levels."""
         return max(len(self.kind.lattices), 1) if self.has_numbers else 0
 
     @property
@@ -107,7 +106,7 @@ class CellColumn:
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """The outcomes of its cells, as a network's layout takes them."""
+        """The outcomes, for a network's layout."""
         has_new = self.new is not None
         count = len(self.first) + self.n_lattices + self.kind.missing + has_new
         summed = len(self.first) if self.kind.kind == "grid" else 0
@@ -116,13 +115,13 @@ class CellColumn:
 
     @property
     def step(self) -> float:
-        """Width of the interval of a value, in table units; on the finest lattice."""
+        """Width of a value's interval, in table units, on the finest lattice."""
         lattices = self.kind.lattices
         return lattices[0].step if lattices else self.kind.resolution or 0.0
 
     @property
     def log_measure(self) -> float:
-        """Log-width of a number's interval, in nats, which makes a mass a density; 0 on a grid."""
+        """Log-width of a number's interval, in nats: from mass to density; 0 on a grid."""
         return float(np.log(self.step)) if self.kind.kind == "number" else 0.0
 
     def encode(self, values: np.ndarray) -> Cells:
@@ -182,7 +181,7 @@ class CellColumn:
         return float(self.values_at(np.zeros(1))[0])
 
     def _interval(self, values: np.ndarray, lattice: int = 0) -> Interval:
-        """Intervals about values, in units; those within the bounds partition R."""
+        """Those within the bounds partition R."""
         at, step = self.nearest(values, lattice), self._step(lattice)
         below, above = at - step / 2, at + step / 2
         low, high = self.inside(below)[0], self.inside(above)[0]
@@ -224,7 +223,7 @@ class CellColumn:
         return self.kind.lattices[lattice].step if lattice else self.step
 
     def nearest(self, values: np.ndarray, lattice: int = 0) -> np.ndarray:
-        """Nearest values on a lattice; the values themselves without one."""
+        """Nearest values on a lattice, if there is one."""
         if self.kind.kind != "grid":
             return values
         offset, step = self.kind.lattices[lattice].offset, self._step(lattice)

@@ -3,8 +3,8 @@
     P(x | the row) = (1 - e) [x = f(the row)] + e m(x)
 
 ``m`` is the column's marginal: masses, of intervals for numbers. A cell is missing where a source
-is. Where a source is new, or missing though it never is in training rows, or ``f`` is undefined,
-the probability is ``m``.
+is. Where a source is new, or missing though never in training rows, or ``f`` is undefined, the
+probability is ``m``.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Expected(NamedTuple):
         values: As written in the table, NaN for missing.
         exact: Before rounding.
         slack: Rounding error of the arithmetic.
-        known: Whether the function is defined.
+        known: The function is defined.
     """
 
     values: np.ndarray
@@ -46,14 +46,14 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """A column computed from others.
+    """Column computed from others.
 
     Args:
-        column: The column itself; its kind has the relation.
+        column: Its kind has the relation.
         place: Its index in a row.
         others: The given and modelled columns, in the order of a row.
         marginal: Of its cells.
-        broken: e, the probability that the marginal is drawn from in place of ``f``.
+        broken: e, the probability of a draw from the marginal in place of ``f``.
     """
 
     column: CellColumn
@@ -64,12 +64,12 @@ class Computed:
 
     @property
     def relation(self) -> Relation:
-        """The relation to other columns."""
+        """Its relation to other columns."""
         return cast(Relation, self.column.kind.relation)  # the schema asks for one
 
     @cached_property
     def sources(self) -> list[tuple[int, CellColumn]]:
-        """The source columns, with their index in a row."""
+        """The sources, with their index in a row."""
         places = {column.name: i for i, column in enumerate(self.others)}
         return [(places[name], self.others[places[name]]) for name in self.relation.columns]
 
@@ -176,7 +176,7 @@ class Computed:
         return np.where(cells.codes == outcomes.number, smooth, log_p)
 
     def pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Randomised PIT ``(n,)`` of cells, by uniform noise; NaN if unknown. Order of values as in
+        """Randomised PIT ``(n,)`` of cells; NaN if unknown. Order of values as in
         :func:`~nflow_cli.densities.cells.distribution.below_and_at`.
         """
         expected, values = self.expected(rows), rows[:, self.place]
@@ -214,7 +214,7 @@ class Computed:
     def draw(
         self, rows: np.ndarray, rng: np.random.Generator, with_new: bool = False
     ) -> np.ndarray:
-        """Draw the cells ``(n,)`` of rows ``(n, C)``: by the function, else from the marginal.
+        """Cells ``(n,)`` of rows ``(n, C)``: by the function, else from the marginal.
 
         With ``with_new`` a cell may be broken or new; else it is drawn given that it is neither.
         """

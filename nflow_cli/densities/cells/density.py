@@ -1,10 +1,10 @@
-"""The density of a row, as a product over its cells: NumPy, float64.
+"""Density of a row, as a product over its cells: NumPy, float64.
 
     log q(row | given) = Σ_j log P(cell_j | given, the cells before it)
 
 A number of a continuous column has a density, in 1/unit; every other cell a mass. Each network is
-mixed with the marginal of the column, ``w_j network + (1 - w_j) marginal``. An ensemble is a
-mixture of such products.
+mixed with the column's marginal, ``w_j network + (1 - w_j) marginal``. An ensemble is a mixture of
+such products.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +30,8 @@ FEWEST, MOST, PARAMETERS = 256, 16_384, 2**20
 
 
 class Member(NamedTuple):
-    """A network of an ensemble: masked weights in float64, its mixing weights ``(D,)`` against the
-    marginals, bank by bank, and its weight in the mixture of members.
+    """Network of an ensemble: masked weights in float64, mixing weights ``(D,)`` against the
+    marginals, bank by bank, and its own in the mixture of members.
     """
 
     weights: network.Weights
@@ -41,7 +41,7 @@ class Member(NamedTuple):
 
 class Scored(NamedTuple):
     """Scores of n rows: log-probability in nats of each cell ``(n, D + K)``, given those before and
-    by marginals, randomised PIT, and log-density by member ``(n, R)``.
+    by marginals; randomised PIT; log-density by member ``(n, R)``.
     """
 
     log_q: np.ndarray
@@ -51,12 +51,12 @@ class Scored(NamedTuple):
 
 
 class CellDensity:
-    """The density of rows of a table.
+    """Density of rows of a table.
 
     Args:
-        columns: Columns of a row; the first ``n_given`` are given.
+        columns: Of a row; the first ``n_given`` are given.
         layout: Of each network.
-        marginal: Marginals of all columns, as parameters of one row.
+        marginal: Of all columns, as parameters of one row.
         members: The networks.
         computed: The K computed columns, last in a row.
         unmixing: Map of rows to components, if ``columns`` are components; then none is given or
@@ -101,7 +101,7 @@ class CellDensity:
 
     @property
     def cell_names(self) -> list[str]:
-        """Names of the D + K cells with a probability: columns, or components."""
+        """Names of the D + K cells: columns, or components."""
         return [c.name for c in [*self.modelled, *(one.column for one in self.computed)]]
 
     @property
@@ -110,19 +110,19 @@ class CellDensity:
         return len(self.networks)
 
     def encode(self, rows: np.ndarray) -> Encoded:
-        """Return rows ``(n, C)`` as the networks take them."""
+        """Rows ``(n, C)`` as the networks take them."""
         rows = self.unmixing.components(rows) if self.unmixing else rows
         return encode(self.cells, self.layout, rows)
 
     def are_known(self, rows: np.ndarray) -> np.ndarray:
-        """Return which cells ``(n, D + K)`` count: not gaps of columns that had none."""
+        """Which cells ``(n, D + K)`` count: not gaps of columns that had none."""
         gaps = np.isnan(rows[:, self.n_given :])
         return ~gaps | np.array([column.missing is not None for column in self.scored])
 
     # Scores of rows ``(n, C)``.
 
     def scored_rows(self, rows: np.ndarray, rng: np.random.Generator) -> Scored:
-        """Return all that is known of rows, in one pass; ``rng`` is that of :meth:`pit`."""
+        """All scores, in one pass; ``rng`` as of :meth:`pit`."""
         return Scored(
             *self._by_blocks(
                 lambda block, noise: (
@@ -217,11 +217,9 @@ class CellDensity:
     def draw(
         self, given: np.ndarray, rng: np.random.Generator, with_new: bool = False
     ) -> np.ndarray:
-        """Draw rows ``(n, C)``, one for each row of ``given``, of which only given columns are
-        used.
+        """Draw rows ``(n, C)``, one for the given columns of each row of ``given``.
 
-        With ``with_new`` a level may be new (-1) and a computed cell broken; else each cell is
-        drawn given that it is neither.
+        With ``with_new`` a level may be new (-1) and a computed cell broken; else neither is.
         """
         rows = given.astype(float)
         weights = [member.weight for member in self.networks]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Lattice(NamedTuple):
-    """Middles, half widths and masses ``(n,)`` of the intervals of a lattice."""
+    """Middles, half widths and masses ``(n,)`` of a lattice's intervals."""
 
     centre: np.ndarray
     half: np.ndarray
@@ -33,7 +33,7 @@ def below_and_at(
     encoded: "Encoded",
     log_masses: np.ndarray,
 ) -> Ends:
-    """Return ``P(X < x)`` and ``P(X = x)`` ``(D, n)`` of cells, bank by bank; NaN if unknown.
+    """``P(X < x)`` and ``P(X = x)`` ``(D, n)`` of cells, bank by bank; NaN if unknown.
 
     Levels are in their order; missing is above all levels and numbers, a new level above missing.
     For a number, ``X = x`` is its interval, one of the ``log_masses`` ``(N + X, n)``.
@@ -71,7 +71,6 @@ def _of_numbers(
     lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """Like :func:`of_number`; for the parameters of one row, each distinct cell once."""
     if mixture[0].shape[-1] != 1:
         every = np.broadcast_to(shares, (len(shares), len(codes)))
         return of_number(column, codes, every, lattices, mixture)
@@ -85,7 +84,7 @@ def _of_numbers(
 
 
 def of_code(shares: np.ndarray, codes: np.ndarray) -> Ends:
-    """Both probabilities for a column of levels, with shares ``(L, n)`` of outcomes."""
+    """Both probabilities of levels, by shares ``(L, n)`` of outcomes."""
     rows = np.arange(len(codes))
     at = shares[codes, rows]
     return np.cumsum(shares, axis=0)[codes, rows] - at, at
@@ -100,7 +99,7 @@ def of_number(
     lattices: Sequence[Lattice],
     mixture: Sequence[np.ndarray],
 ) -> Ends:
-    """Both probabilities for a column of numbers, with its atoms among the values.
+    """Both probabilities of numbers, with atoms among the values.
 
     Shares are of all outcomes ``(L, n)``; the finest lattice is first; the mixture is log-weights,
     means and scales ``(M, n)``.

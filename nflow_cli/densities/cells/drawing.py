@@ -1,7 +1,7 @@
 """Sampling of rows, column by column.
 
 A hidden unit sees the columns up to its degree, so it is computed once, when these are drawn: all
-columns together cost one pass through the network.
+columns cost one pass through the network.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,7 @@ class Drawing:
 def _without_broad(
     log_weights: np.ndarray, means: np.ndarray, scales: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Drop the broad normal of a marginal, which stands for future outliers."""
+    """Drop the broad normal of a marginal, which is for future outliers."""
     known = log_weights > PADDING / 2
     if known.sum() < 2:
         return log_weights, means, scales

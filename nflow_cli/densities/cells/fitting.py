@@ -23,7 +23,7 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
 
 
 def _fitted(data: Dataset, place: int) -> CellColumn:
-    """A column with the limits of its normals: least scale a quarter of a typical interval, ends
+    """Column with the limits of its normals: least scale a quarter of a typical interval, ends
     those of the numbers' intervals.
     """
     name = data.columns[place]
@@ -84,7 +84,7 @@ def support_of(column: CellColumn, widest: float | None = None) -> Support:
 
 
 def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
-    """Encode values ``(n,)``, with one-sided intervals made symmetric about them."""
+    """Encode values ``(n,)``, one-sided intervals made symmetric."""
     cells = column.encode(values)
     symmetric = []
     for interval in (cells.fine, *cells.coarse):
@@ -120,7 +120,7 @@ def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | Non
 
 
 def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:
-    """Marginals of modelled columns as parameters of one row, bank by bank."""
+    """Marginals as parameters of one row, bank by bank."""
     shares = []
     for bank in layout.banks:
         padded = np.full((len(bank.modelled), bank.size, 1), PADDING)

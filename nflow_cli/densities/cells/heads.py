@@ -24,13 +24,8 @@ def log_cells(
 ) -> Any:
     """Log-probabilities ``(…, D, n)`` in nats of the modelled cells, bank by bank; 0 if unknown.
 
-    Args:
-        layout: Of the network.
-        parameters: Distributions of the cells.
-        codes: ``(…, C, n)``, bank by bank.
-        centre: ``(…, N + X, n)``: columns with mixtures, then coarse lattices.
-        half: The same; 0 off the lattice.
-        xp: Array namespace.
+    ``codes`` are ``(…, C, n)``, bank by bank; ``centre`` and ``half`` ``(…, N + X, n)``: columns
+    with mixtures, then coarse lattices; ``half`` is 0 off the lattice.
     """
     masses = log_masses(layout, parameters, centre, half, xp)
     return log_cells_by_masses(layout, parameters.log_shares, codes, masses, xp)
@@ -71,7 +66,6 @@ def log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, x
 def _masses_by_value(
     centre: np.ndarray, half: np.ndarray, *mixtures: np.ndarray, xp: Any, has_ends: bool
 ) -> np.ndarray:
-    """Log-masses ``(N, n)`` by mixtures ``(N, M, 1)``, once per distinct value."""
     found = np.empty(centre.shape)
     for k, (log_weights, means, scales) in enumerate(zip(*mixtures)):
         some = log_weights[:, 0] > PADDING / 2
@@ -82,7 +76,7 @@ def _masses_by_value(
 
 
 def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct columns of arrays ``(n,)``, and the index of each place's."""
+    """Distinct columns of arrays ``(n,)``, and each place's index."""
     order = np.lexsort(arrays[::-1])  # faster than np.unique of an axis
     columns = np.stack(arrays)[:, order]
     is_new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(order)]

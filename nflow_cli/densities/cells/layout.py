@@ -1,7 +1,7 @@
 """Layout of a network's arrays: columns in banks, their outcomes, mixtures and masks.
 
-A softmax over outcomes is one operation for columns with equally many. So columns stand in *banks*,
-whose size is a power of two: a column is in the smallest that holds its outcomes.
+A softmax is one operation for columns with equally many outcomes. So columns stand in *banks*,
+whose size is a power of two: each in the smallest that holds its outcomes.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ class Outcomes(NamedTuple):
         count: L: levels, atoms, numbers, missing and new together.
         number: First outcome that is a number, whose value has a mixture; ``None``: none.
         summed: Number of first outcomes that are also values on the grid: masses are added.
-        has_ends: Whether some intervals are one-sided.
-        has_new: Whether the last is new: no training row has it, and a network does not learn it.
-        lattices: R: outcomes ``number`` to ``number + R - 1``, added where a value is on several.
+        has_ends: Some intervals are one-sided.
+        has_new: The last is new: no training row has it, and no network learns it.
+        lattices: R numbers, from ``number`` on, added where a value is on several lattices.
     """
 
     count: int
@@ -33,7 +33,7 @@ class Outcomes(NamedTuple):
 
     @property
     def learnt(self) -> int:
-        """Number of outcomes that a network learns, the first ones."""
+        """Number of outcomes learnt by a network, the first ones."""
         return self.count - self.has_new
 
 
@@ -44,8 +44,8 @@ class Bank:
     Attributes:
         size: Outcomes per column, a power of two.
         columns: Their indices in a row: given before modelled, each without numbers before with.
-        n_given: Number of given ones.
-        n_plain: Number of modelled ones without numbers.
+        n_given: Given ones.
+        n_plain: Modelled ones without numbers.
     """
 
     size: int
@@ -138,9 +138,8 @@ class Layout:
 
     @cached_property
     def intervals(self) -> list[int]:
-        """Index of the ``N + X`` mixture intervals among those of encoded cells.
-
-        These are finest lattices of columns with numbers, then coarse ones.
+        """Index of the ``N + X`` mixture intervals among those of encoded cells: finest lattices,
+        then coarse ones.
         """
         numbers = self.with_numbers
         fine = [numbers.index(i) for i in self.mixed]

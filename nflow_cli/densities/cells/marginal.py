@@ -22,10 +22,10 @@ class Support:
     Attributes:
         count: Number of outcomes.
         number: First outcome that is a number, with an interval; ``None``: none.
-        new: Outcome of a level that no training row has.
+        new: A level that no training row has.
         floor: Least scale of a normal, in column units.
         widest: Scale of the broad normal; ``None``: five times the range.
-        lattices: R: outcomes ``number`` to ``number + R - 1`` are numbers.
+        lattices: R, the number of outcomes that are numbers.
     """
 
     count: int
@@ -68,7 +68,7 @@ class Marginal:
         """Log-probabilities in nats ``(n, 1 + R)`` of the outcomes that cells may have.
 
         First that of the code, unless it is a number; then a number on each lattice of the value.
-        Their sum is the probability of a cell on a grid, 0 for code -1. ``intervals`` are middles
+        They sum to the probability of a cell on a grid, 0 for code -1. ``intervals`` are middles
         and half widths ``(n,)`` by lattice.
         """
         number, lattices = self.number or 0, len(intervals)
@@ -86,7 +86,7 @@ class Marginal:
         """Posterior shares of the outcomes of each cell, by :meth:`log_parts`.
 
         Returns:
-            Rows, outcomes and shares ``(m,)`` above 0; they sum to 1 in a known row.
+            Rows, outcomes and shares ``(m,)`` above 0, of sum 1 in a known row.
         """
         log_p = self.log_parts(codes, intervals)
         shares = np.exp(log_p - logsumexp(log_p, 1, np)[:, None])
@@ -126,13 +126,9 @@ def fit_lattices(
     """Fit the marginal of a column whose numbers lie on several lattices.
 
     ``P(x) = Σ_a π_a [x = a] + Σ_r π_r mass_r(x)``, the same normals for all lattices: fitted first
-    as if the mass of an interval were its width, then the shares given them.
-
-    Args:
-        support: Of the cells.
-        codes: Outcomes ``(n,)``, -1 if unknown.
-        intervals: Middles and finite half widths ``(n,)`` by lattice; 0 off the lattice.
-        weights: Of the rows ``(n,)``, or ``None``.
+    as if the mass of an interval were its width, then the shares given them. Arguments as of
+    :func:`fit_marginal`; ``intervals`` are middles and finite half widths ``(n,)`` by lattice, 0
+    off the lattice.
     """
     scaled = scaled_weights(len(codes), weights)
     log_shares = np.log(outcome_shares(support, codes, scaled))

@@ -7,7 +7,7 @@ ROUNDS = 100  # EM iterations; later gains are below noise
 
 
 def scaled_weights(count: int, weights: np.ndarray | None) -> np.ndarray:
-    """Row weights ``(n,)`` scaled to sum to the effective sample size ``(Σw)²/Σw²``."""
+    """Row weights ``(n,)`` that sum to the effective sample size ``(Σw)²/Σw²``."""
     if weights is None:
         return np.ones(count)
     return weights * (weights.sum() / np.square(weights).sum())
@@ -26,7 +26,7 @@ def mixing_weights(
         log_network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. A cell that is
             NaN in either, or -inf in both, is left out; a column without cells or without a gain
             has weight 0.
-        log_marginal: Those of the marginals, ``b``.
+        log_marginal: ``b``.
         weights: Row weights ``v`` ``(n,)``, or ``None``.
     """
     scaled = scaled_weights(len(log_network), weights)
@@ -36,12 +36,9 @@ def mixing_weights(
 def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Maximum-likelihood mixture weights ``π`` ``(R,)`` of densities.
 
-    They maximise ``Σ_i v_i log Σ_r π_r exp l_ri``, by EM from equal weights.
-
-    Args:
-        log_q: Log-densities ``l`` ``(R, n)`` in nats of held-out rows. A row impossible by all is
-            left out.
-        weights: Row weights ``v`` ``(n,)``, or ``None``.
+    They maximise ``Σ_i v_i log Σ_r π_r exp l_ri``, by EM from equal weights. ``log_q`` are
+    log-densities ``l`` ``(R, n)`` in nats of held-out rows; a row impossible by all is left out.
+    ``weights`` are ``v`` ``(n,)``.
     """
     count, known = len(log_q), np.isfinite(log_q).any(axis=0)
     v, found = scaled_weights(log_q.shape[1], weights)[known], np.full(count, 1 / count)
@@ -55,13 +52,13 @@ def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.n
 
 
 def log_mixture(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return ``log(w e^a + (1 - w) e^b)`` of log-probabilities ``a``, ``b`` ``(…, D)``."""
+    """``log(w e^a + (1 - w) e^b)`` of log-probabilities ``a``, ``b`` ``(…, D)``."""
     with np.errstate(divide="ignore"):
         return np.logaddexp(np.log(weights) + first, np.log1p(-weights) + second)
 
 
 def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most: float):
-    """Return the ``w`` ``(D,)`` in ``[0, most]`` that maximise ``Σ v log(w e^a + (1 - w) e^b)``.
+    """``w`` ``(D,)`` in ``[0, most]`` that maximise ``Σ v log(w e^a + (1 - w) e^b)``.
 
     Concave in w, so its slope is bisected. ``a``, ``b`` are ``(n, D)``, ``v`` ``(n,)``, ``most``
     below 1.

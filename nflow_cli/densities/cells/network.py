@@ -37,7 +37,7 @@ class Parameters(NamedTuple):
 
 
 def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights of one network, by name; weight decay is for kernels."""
+    """Shapes of the weights of one network; weight decay is for kernels."""
     width, n_inputs, n_logits = layout.width, len(layout.inputs), len(layout.logits)
     n_mixed = len(layout.mixed)
     of_blocks = {}
@@ -101,11 +101,8 @@ def masked(layout: Layout, weights: Weights) -> dict[str, Any]:
 def inputs(layout: Layout, codes: Any, centre: Any, xp: Any) -> Any:
     """Inputs ``(I, n)`` of the network.
 
-    Args:
-        layout: Of the network.
-        codes: ``(C, n)``, bank by bank, in floating point.
-        centre: ``(K, n)`` of the columns with numbers, bank by bank; more rows are ignored.
-        xp: Array namespace.
+    ``codes`` are ``(C, n)``, bank by bank, in floating point; ``centre`` ``(K, n)`` of the columns
+    with numbers, bank by bank (more rows are ignored).
     """
     centre = centre[..., : len(layout.with_numbers), :]
     parts, start = [], 0
@@ -127,12 +124,8 @@ def one_hot(codes: Any, size: int, xp: Any) -> Any:
 def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp: Any) -> Parameters:
     """Parameters of the cells of rows.
 
-    Args:
-        layout: Of the network.
-        weights: Masked, ``(…, out, in)``.
-        limits: Least scales of normals and the ends of their means ``(3, N, 1, 1)``.
-        x: Inputs ``(…, I, n)``.
-        xp: Array namespace.
+    ``weights`` are masked, ``(…, out, in)``; ``limits`` the least scales of normals and the ends of
+    their means ``(3, N, 1, 1)``; ``x`` inputs ``(…, I, n)``.
     """
     h = hidden(weights, x, xp)
     shares, mixtures = [None] * len(layout.banks), (None, None, None)
@@ -198,5 +191,5 @@ def normals(
 
 
 def _leaky(free: Any, limited: Any, xp: Any) -> Any:
-    """Limited values, with a gradient of 0.01 beyond the limits that leads back."""
+    """Limits with a gradient of 0.01 beyond that leads back."""
     return limited if xp is np else limited + LEAK * (free - xp.stop_gradient(free))

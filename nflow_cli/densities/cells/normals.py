@@ -19,7 +19,7 @@ STEPS, CONVERGED = 200, 1e-5  # EM iterations at most; stop below this gain in n
 
 @dataclass(frozen=True, eq=False)
 class Normals:
-    """A mixture of M normals: normalised log-weights, means and positive scales ``(M,)``, in column
+    """Mixture of M normals: normalised log-weights, means, positive scales ``(M,)``, in column
     units.
     """
 
@@ -146,10 +146,6 @@ def _share_of_kernels(
 
 
 def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
-    """Fit ``count`` normals by EM beside the broad component, whose weight is fixed.
-
-    Starts from the means and variances between quantiles.
-    """
     n = points.weight.sum()
     middles = np.cumsum(points.weight) - points.weight / 2
     place = np.unique(np.minimum(middles * count // n, count - 1), return_inverse=True)[1]

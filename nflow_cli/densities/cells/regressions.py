@@ -1,4 +1,4 @@
-"""Simple models of a column given earlier ones: shares by one parent column, ridge regression."""
+"""Simple models of a column given earlier ones: shares by one parent, ridge regression."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class ParentShares:
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """A ridge regression: unpenalised intercept, coefficients ``(P,)``, and the root mean square of
+    """Ridge regression: unpenalised intercept, coefficients ``(P,)``, root mean square of
     leave-one-out residuals.
     """
 
@@ -82,14 +82,14 @@ def fit_parents(
     first: int = 0,
     parts: Mapping[int, Parts] = MappingProxyType({}),
 ) -> list[ParentShares]:
-    """Fit the shares of columns ``first`` on, each given its best parent among the columns before.
+    """Shares of columns ``first`` on, each given its best parent among the columns before.
 
     The best parent has the largest leave-one-out likelihood: mutual information, corrected for
     chance.
 
     Args:
-        columns: Supports of the columns.
-        codes: Outcome codes ``(n, D)``, -1 if unknown.
+        columns: Supports.
+        codes: Outcomes ``(n, D)``, -1 if unknown.
         centre: Middles of intervals of the N columns with numbers, ``(n, N)``.
         weights: Of the rows ``(n,)``, or ``None``.
         first: Number of given columns.
@@ -242,13 +242,9 @@ def fit_ridge(
     """Ridge regression with the penalty of the least leave-one-out error.
 
     With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``,
-    ``H = 1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised.
-
-    Args:
-        inputs: ``(n, P)``.
-        target: ``(n,)``; for fewer than two rows the coefficients are 0, and the scale is 1.
-        weights: Of the rows ``(n,)``, or ``None``.
-        least: Least scale.
+    ``H = 1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised. ``inputs`` are
+    ``(n, P)``, ``target`` and ``weights`` ``(n,)``; for fewer than two rows the coefficients are 0,
+    and the scale is 1; else the scale is at least ``least``.
     """
     if len(target) < 2:
         return Ridge(float(target.sum()), np.zeros(inputs.shape[1]), 1.0)
@@ -277,7 +273,7 @@ def fit_ridge(
 def each_column(
     columns: Sequence[Support], codes: np.ndarray, centre: np.ndarray, half: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
-    """Yield each column's outcomes, middles and half widths ``(n,)``; ``None`` without numbers."""
+    """Outcomes, middles and half widths ``(n,)`` of each column; ``None`` without numbers."""
     place = 0
     for support, column in zip(columns, codes.T):
         if support.number is None:

@@ -1,7 +1,7 @@
 """Starting weights of a network of cells, to which weight decay pulls back.
 
-Each column starts as a simple density given the columns before: shares of its outcomes given one
-parent column, and a ridge regression of its numbers on all of them.
+Each column starts as a simple density given those before: shares of its outcomes given one parent
+column, and a ridge regression of its numbers on all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class StartingWeights(NamedTuple):
     units: dict[str, np.ndarray]
 
     def of(self, name: str, trained: Any) -> Any:
-        """Weights used by the network, from trained ones."""
+        """Weights of the network, from trained ones."""
         scaled = trained * self.units[name] if name in self.units else trained
         return scaled + self.arrays[name] if name in self.arrays else scaled
 
@@ -45,7 +45,7 @@ def starting_weights(
     rows: np.ndarray,
     weights: np.ndarray | None,
 ) -> StartingWeights:
-    """Starting weights and their units, float32, fitted to training rows ``(n, C)``."""
+    """Starting weights and units, float32, fitted to training rows ``(n, C)``."""
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
     codes = np.stack([cell.codes for cell in cells], axis=1)
     numbers = [cell.fine.centre for column, cell in zip(columns, cells) if column.has_numbers]
@@ -73,7 +73,7 @@ def starting_weights(
 
 
 def _narrow(supports: Sequence[Support], codes: np.ndarray) -> tuple[list[Support], np.ndarray]:
-    """Limit the levels in regressions, whose normal matrix is square in their number."""
+    """Limit levels in regressions: their normal matrix is square in them."""
     levels = np.array([0 if column.number is not None else column.count for column in supports])
     order = np.argsort(levels, kind="stable")
     many = np.zeros(len(levels), bool)

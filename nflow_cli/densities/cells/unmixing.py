@@ -3,8 +3,8 @@
     v = A u,    log q(u) = log q(v) + log|det A|
 
 u are the numbers in column units. A is found by FastICA (Hyvärinen 1999): the least normal
-components of whitened numbers. For columns that are linear mixtures of nearly independent sources,
-as of sensors and colours, a component given those before is simpler than a column.
+components of whitened numbers. For linear mixtures of nearly independent sources, as of sensors and
+colours, a component given those before is simpler than a column.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Unmixing:
         return np.stack(slopes, axis=1) + each
 
     def rows(self, components: np.ndarray) -> np.ndarray:
-        """Rows ``(n, D)`` of components, written as their columns are."""
+        """Rows ``(n, D)`` of components, as written."""
         units = np.linalg.solve(self.matrix, components.T)
         return np.stack([c.values_at(u) for c, u in zip(self.columns, units)], axis=1)
 
@@ -66,7 +66,7 @@ class Unmixing:
 
 
 def component(place: int, *limits: float) -> CellColumn:
-    """A component as a column, with its least scale and the ends of its numbers."""
+    """Component as a column, with its least scale and ends."""
     kind = ColumnKind(kind="number", resolution=RESOLUTION)
     return CellColumn(f"component {place + 1}", kind, (), *limits)
 
@@ -77,9 +77,7 @@ def units_of(columns: Sequence[CellColumn], rows: np.ndarray) -> np.ndarray:
 
 
 def can_be_unmixed(data: Dataset) -> bool:
-    """Whether all columns are plain numbers: no levels, missing cells, bounds, weights, or given
-    columns.
-    """
+    """Whether all columns are plain numbers without gaps, bounds, weights or given columns."""
     kinds = [data.kinds[name] for name in data.columns]
     are_plain = all(
         kind.kind == "number" and not (kind.bounds or kind.atoms or kind.missing) for kind in kinds
@@ -88,7 +86,7 @@ def can_be_unmixed(data: Dataset) -> bool:
 
 
 def fit_unmixing(columns: Sequence[CellColumn], data: Dataset) -> Unmixing | None:
-    """Unmixing of a table's columns by training rows; ``None`` if they are linearly dependent."""
+    """Unmixing by training rows; ``None`` if columns are linearly dependent."""
     matrix = unmixing(units_of(columns, _thinned(data.train)))
     return None if matrix is None else Unmixing(columns, matrix)
 

@@ -10,11 +10,7 @@ from nflow_cli.flows.base import add_initialised_weight, keep_precision
 
 
 class CellWeights(keras.layers.Layer):
-    """Weights of R networks side by side, the axis of networks first.
-
-    Args:
-        members: Initial weights of each, by name.
-    """
+    """Weights of R networks side by side, R first; ``members``: initial ones, by name."""
 
     def __init__(self, members: Sequence[Mapping[str, np.ndarray]], **kwargs: Any):
         super().__init__(**kwargs)

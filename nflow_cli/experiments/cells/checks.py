@@ -31,7 +31,6 @@ class CheckedCells(CheckedRows):
 
     @property
     def checks(self) -> Checks:
-        """Checks of data, density, scores and pictures."""
         of_density: Checks = {"masses": check_masses, "own draws": check_own_draws}
         return {**super().checks, **of_density, **self.score_checks}
 
@@ -45,12 +44,10 @@ class CheckedCells(CheckedRows):
 
     @property
     def data_facts(self) -> dict[str, Any]:
-        """What the summary says of the data."""
         return {**super().data_facts, "measure": self.data.measure, "columns": self.data.scored}
 
     @cached_property
     def judged(self) -> Judged:
-        """Its scores and arrays, recomputed."""
         return judge.judged(self.config, self.trained, self.data)
 
 

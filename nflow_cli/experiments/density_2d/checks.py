@@ -23,7 +23,6 @@ class CheckedTarget(CheckedRestarts):
 
     @property
     def checks(self) -> Checks:
-        """Checks of flows, scores and pictures."""
         return {
             **super().checks,
             "mass": check_mass,
@@ -44,7 +43,6 @@ class CheckedTarget(CheckedRestarts):
 
     @cached_property
     def judged(self) -> Judged:
-        """Its scores and arrays, recomputed."""
         return judged(self.config, self.trained, self.trained.target, self.evaluation)
 
 

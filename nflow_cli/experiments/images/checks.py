@@ -41,13 +41,11 @@ class CheckedImages(CheckedRun):
 
     @property
     def checks(self) -> Checks:
-        """Checks of data, flows, scores and pictures."""
         of_flows = {**checked_flows.OF_FLOWS, **(OF_PRIOR if self.config.prior else {})}
         return {"data": check_images, **of_flows, "bound": check_bound, "arrays": check_arrays}
 
     @property
     def model(self) -> Any:
-        """The VAE."""
         return self.trained.model
 
     @cached_property
@@ -87,7 +85,6 @@ class CheckedImages(CheckedRun):
 
     @property
     def training(self) -> dict[str, Any]:
-        """The best epoch."""
         validated = self.config.train.early_stopping is not None
         return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}
 

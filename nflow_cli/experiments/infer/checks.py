@@ -25,7 +25,6 @@ class CheckedInference(CheckedRestarts):
 
     @property
     def checks(self) -> Checks:
-        """Checks of flows, scores and pictures."""
         of_user_code = {} if self.config.density.is_built_in else {"summary": skip_user_code}
         return {**super().checks, **OF_SCORES, **of_user_code}
 

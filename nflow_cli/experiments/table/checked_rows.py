@@ -22,7 +22,6 @@ class CheckedRows(CheckedRun):
 
     @property
     def checks(self) -> Checks:
-        """Checks of the data, and of the model."""
         return {"data": skip_gone if self.is_gone else check_rows, **super().checks}
 
     @property

@@ -23,5 +23,4 @@ class CheckedTable(CheckedRows, CheckedDensity):
 
     @cached_property
     def judged(self) -> Judged:
-        """Its scores and arrays, recomputed."""
         return judged(self.config, self.trained, self.data)
