@@ -1,4 +1,4 @@
-"""Draw a run's pictures into its folder: what training ends with and `plot` repeats."""
+"""Pictures of a run, drawn into its folder after training and by `nflow plot`."""
 
 import importlib
 import threading
@@ -18,7 +18,7 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 def import_ahead() -> None:
-    """Begin to import what draws, in a thread of its own: a compiled training leaves Python idle.
+    """Import the plotting modules in a thread: a compiled training leaves Python idle.
 
     Whoever imports it meanwhile waits for that thread.
     """

@@ -1,4 +1,4 @@
-"""What is asked of an experiment, whichever it is. Heavy imports stand inside its methods."""
+"""The base class of experiments. Heavy imports stand inside its methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ FLOWS_EXPECTED = "--flow-at, --animate: expected flows of two numbers. Received:
 
 
 class Measure(NamedTuple):
-    """A score of ``summary.json``: its key, its name in tables, its unit, and its decimals.
+    """A score of ``summary.json`` as tables show it.
 
-    A run is judged by the first ``judges`` that it has, the lower the better, or the higher where
-    ``sign`` is -1; these are drawn. Tables tell the spread of all but speed.
+    Runs are ranked by the first ``judges`` score that they have: lower is better, or higher where
+    ``sign`` is -1. ``has_spread``: whether tables show its spread over seeds.
     """
 
     key: str
@@ -40,10 +40,9 @@ class Measure(NamedTuple):
 
 
 class Course(NamedTuple):
-    """What the course of a training is followed by: a column of ``metrics.csv``, and its name.
+    """The training curve: ``sign`` times a column of ``metrics.csv``, and its name.
 
-    The values are those of the column, or of a ``sign`` of -1 their negatives. ``otherwise`` is
-    their name in a run whose summary has no such score, if that is another.
+    ``otherwise``: its name in a run whose summary lacks that score.
     """
 
     column: str
@@ -53,7 +52,7 @@ class Course(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What a line of a comparison is of: what is trained on, the flow, and K."""
+    """Identity of a line in a comparison: subject, flow, and K."""
 
     subject: str
     flow: str
@@ -61,25 +60,22 @@ class Identity(NamedTuple):
 
 
 class Experiment(ABC):
-    """A config, and what becomes of it from its data to its pictures.
-
-    It dispatches: the work stands in the modules of its folder.
+    """A config with its data, training, scores and pictures; it dispatches to its folder's modules.
 
     Attributes:
         config: The resolved preset.
-        column: Of ``metrics.csv``, that counts updates or epochs.
-        formats: Endings of the files that samples are written to.
-        measures: The scores that runs are compared by.
-        course: What the course of its training is followed by.
-        shapes: Of the arrays in ``evaluation.npz``.
-        columns: Of ``metrics.csv``, that pictures are drawn from.
-        summary_type: Of the figures in ``summary.json``.
-        samples: The least and the greatest number of samples that ``nflow evaluate`` takes;
-            ``None`` where it takes none.
-        model_file: What holds the weights that were trained.
-        needs_tensorflow: Whether what was trained is computed by TensorFlow; else by NumPy alone.
-        scores_rows: Whether rows of data can be written with their scores.
-        takes_density: Whether what is fitted may be a function that the command line names.
+        column: Column of ``metrics.csv`` that counts updates or epochs.
+        formats: Suffixes of files of samples.
+        measures: Scores by which runs are compared.
+        course: The training curve.
+        shapes: Shapes of the arrays in ``evaluation.npz``.
+        columns: Columns of ``metrics.csv`` in pictures.
+        summary_type: Schema of ``summary.json``.
+        samples: Range of ``nflow evaluate --samples``; ``None`` without samples.
+        model_file: File of the trained weights.
+        needs_tensorflow: Whether the trained model runs on TensorFlow; else on NumPy.
+        scores_rows: Whether rows can be written with their scores.
+        takes_density: Whether a user's function is fitted.
     """
 
     column: ClassVar[str]
@@ -107,60 +103,60 @@ class Experiment(ABC):
 
     @property
     def given_example(self) -> str:
-        """Values of given columns that samples may be drawn at, as text; "" where none are."""
+        """Example values of the given columns as text; "" without any."""
         return ""
 
     @abstractmethod
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Load what is trained on, or what ``run`` was trained on; ``None`` of a target.
+        """Load the data, or those of a run; ``None`` without data.
 
         Raises:
-            RunDirectoryError: The run does not say what it was.
-            DataError: It cannot be read, or is something else than when the run began.
+            RunDirectoryError: The run does not record them.
+            DataError: They cannot be read, or have changed since the run began.
         """
 
     def density_again(self, place: str) -> Any:
-        """Load the function that a run was fitted to, ``FILE.py:name``, and see that it is that.
+        """Load the user's log-density ``FILE.py:name`` of a run.
 
         Raises:
-            NflowError: It is another one, or cannot be read or fitted.
+            NflowError: It has changed, or cannot be read or fitted.
         """
         raise NotImplementedError
 
     def settled(self, data: Any) -> Config:
-        """Return the config with all written out that depends on the data."""
+        """Return the config with all that depends on the data resolved."""
         return self.config
 
     def settled_like(self, written: Config) -> Config:
-        """Return the config with what depends on the data as that of a run has it."""
+        """Return the config resolved as that of a run."""
         return self.config
 
     @abstractmethod
     def expect_fits(self, data: Any) -> None:
-        """See that the training fits the data.
+        """Check the config against the data.
 
         Raises:
-            ConfigError: It does not.
+            ConfigError: It does not fit them.
         """
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return what was left out of the data, a line each."""
+        """Return notes on data left out, a line each."""
         return []
 
     @property
     def resuming(self) -> Sequence[str]:
-        """The arguments of `nflow resume`, beside the run, that go on with a training."""
+        """Arguments of ``nflow resume`` beside the run."""
         return []
 
     def way_on(self, run: RunDirectory) -> str:
-        """Return the command that goes on with a run."""
+        """Return the command that resumes a run."""
         return f"to go on: {command_line(['nflow', 'resume', str(run.path), *self.resuming])}"
 
     def expect_trained(self, run: RunDirectory) -> None:
-        """See that a run has a model, as one has whose training ended. It loads no TensorFlow.
+        """Check that a run has a trained model, without TensorFlow.
 
         Raises:
-            RunDirectoryError: It has none yet: how far it is, and how to go on with it.
+            RunDirectoryError: Training has not ended; with the command that resumes it.
         """
         status = "completed" if run.has(self.model_file) else run.read_json(RUN).get("status")
         if status == "completed":
@@ -180,10 +176,10 @@ class Experiment(ABC):
 
     @abstractmethod
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train from where the run is, and judge; save the model."""
+        """Train or resume, score, and save the model."""
 
     def train(self, run: RunDirectory, data: Any = None) -> Result:
-        """Train, judge and save in ``run``, from where it is."""
+        """Train or resume in ``run``; write model, arrays and summary."""
         fitted = self.fit(run, data)
         run.write_evaluation(fitted.arrays)
         facts = fitted.summary.facts
@@ -194,33 +190,30 @@ class Experiment(ABC):
 
     @abstractmethod
     def load(self, run: RunDirectory) -> Any:
-        """Load what a run trained."""
+        """Load the trained model."""
 
     # Its scores.
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        """Return the warnings about the scores of a summary.
-
-        Facts that the summary lacks, or that are not numbers, give none.
-        """
+        """Return the warnings about the scores of a summary; missing scores give none."""
         rules = (cautions.dominated, cautions.mass, cautions.few_rows)
         every = (self.ruined(summary), *(rule(summary) for rule in rules))
         return [warning for warning in every if warning is not None]
 
     @abstractmethod
     def ruined(self, summary: Summary) -> ScoreWarning | None:
-        """Tell a fit that is worse than no fit at all."""
+        """Warn of a fit that is worse than its baseline."""
 
     @abstractmethod
     def labels(self) -> dict[str, Any]:
-        """Return what the summary says of the config, beside its flow, K and seed."""
+        """Return the summary's config entries beside flow, K and seed."""
 
     @abstractmethod
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the rows of the table that a training ends with."""
+        """Return the printed scores."""
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return what a run is judged by, first, and what that is to be compared with."""
+        """Return the main score, then what it is compared with."""
         judges = [(m, cautions.number(summary, m.key)) for m in self.measures if m.judges]
         return [
             (m.name, cautions.marked(f"{value:.{m.decimals}f} {m.unit}", warnings, m.key))
@@ -232,92 +225,90 @@ class Experiment(ABC):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Judge what a run trained anew, by fresh samples or by other data.
+        """Score a trained model by fresh samples or other data.
 
         Args:
-            trained: What :meth:`load` returned.
-            data: What it is judged by: :meth:`data`, or :meth:`read_data`.
-            samples: How many; as many as the run for ``None``.
+            trained: The model of :meth:`load`.
+            data: Of :meth:`data` or :meth:`read_data`.
+            samples: Sample size; ``None``: the run's.
             seed: Of the samples.
             recorded: The summary of the run.
         """
 
     @abstractmethod
     def read_data(self, name: str) -> Any:
-        """Read data of the user's own, to judge a trained run by."""
+        """Read user data by which a trained run is scored."""
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
-        """Write rows of data with their scores, and latents if asked to; judge the run by them."""
+        """Write rows with their scores, and latents on request; return the judgement."""
         raise NotImplementedError
 
     @abstractmethod
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:
-        """Draw ``n`` samples into a file; return the paths that were written.
-
-        Where samples take values of given columns, ``given`` says these: so many at each.
+        """Write ``n`` samples, at each row of ``given`` if any; return the paths.
 
         Raises:
-            DataError: The name of the file says a format that the samples do not fit in.
+            DataError: The format of the file cannot hold the samples.
         """
 
     def write_resampled(
         self, trained: Any, data: Any, n: int, path: Path, seed: int
     ) -> tuple[list[Path], str]:
-        """Draw ``n`` samples by their weights into a file; return the paths written and a note."""
+        """Write ``n`` importance-resampled draws; return the paths and a note."""
         raise NotImplementedError
 
     # Side by side with others.
 
     @abstractmethod
     def identity(self, summary: Summary) -> Identity:
-        """Return what a line of a comparison is of."""
+        """Return the identity of the run in a comparison."""
 
     def identity_of(self, subject: str) -> Identity:
-        """Return what a line of a comparison is of, by the name of its subject."""
+        """Return the identity of a run on a subject of that name."""
         k = self.config.flow.k if self.config.flow else 1
         return Identity(subject, self.model_text, 0 if k is None else k)
 
     @property
     def model_text(self) -> str:
-        """The model as text: its flows, where it has some."""
+        """The model as text."""
         return self.config.flow.text if self.config.flow else ""
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return settings that are not in the config, as text by key."""
+        """Return settings beside the config, as text by key."""
         return {}
 
     @property
     def target_text(self) -> str:
-        """The target as text, with its parameters; "" where there is none."""
+        """The target with its parameters, as text; "" without one."""
         return ""
 
     # Its pictures and checks.
 
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return which file that pictures are drawn from is not of this config, and why, or ""."""
+        """Return an inconsistency between the files of the pictures and the config, or ""."""
         return ""
 
     @abstractmethod
     def draw(
         self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
     ) -> dict[str, Any]:
-        """Draw the pictures of a run; return them by name."""
+        """Return the pictures by name."""
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        """Load a density of two numbers, each of whose flows can be drawn.
+        """Load a 2-D density whose flows can be drawn.
 
         Raises:
-            ConfigError: The run trained something else, or has no flow.
+            ConfigError: The run has none.
         """
         raise ConfigError(f"{FLOWS_EXPECTED} {self.config.command}, which draws none of its flows")
 
     @abstractmethod
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return a run to be checked."""
+        """Return the checks of a run."""
 
 
 def checksum_of_data(summary: Summary) -> dict[str, str]:
-    """Return what tells data of one name apart, as a setting."""
+    """Return the checksum of the data, as a setting."""
     return {"data.sha256": summary["data"]["sha256"][:12]}

@@ -1,4 +1,4 @@
-"""The input of the pictures of a run: its arrays, metrics and summary. No Keras here."""
+"""The input of the pictures of a run: arrays, metrics and summary."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class PictureData(NamedTuple):
 
 
 def picture_data(run: RunDirectory, experiment: "Experiment", result: Result) -> PictureData:
-    """Return the input of the pictures of a training that has just ended in ``run``."""
+    """Return the input of the pictures after training."""
     shown = {name: result.arrays[name] for name in experiment.shapes}
     summary = {**result.summary, "warnings": result.warnings}
     course = read_course(run, experiment.columns)
@@ -49,7 +49,7 @@ def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureDat
 def inconsistency_with_columns(
     arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]
 ) -> str:
-    """Return which file that is drawn is not of these columns, and why, or ""."""
+    """Return an inconsistency between files and columns, or ""."""
     if summary["columns"] != list(columns):
         return f"{SUMMARY}: damaged: expected the columns of {CONFIG}"
     shown = arrays.get("columns_shown", np.zeros(1, int))
@@ -59,7 +59,7 @@ def inconsistency_with_columns(
 
 
 def read_course(run: RunDirectory, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read ``metrics.csv``, of many rows their means; what is beyond ``LARGEST`` is not finite."""
+    """Read ``metrics.csv``, averaged if long; values beyond ``LARGEST`` are not finite."""
     metrics = run.read_metrics()
     for name in columns:
         if name not in metrics:

@@ -1,4 +1,4 @@
-"""The page of a run: what its files say, for a person. No Keras here."""
+"""The report of a run: one HTML page."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def write_report(run: RunDirectory) -> Path:
 def write_page(
     run: RunDirectory, experiment: Experiment, summary: Summary, warnings: Sequence[ScoreWarning]
 ) -> Path:
-    """Write ``report.html`` of a run whose summary and warnings are these; see write_report."""
+    """Write ``report.html`` from a summary and warnings; see :func:`write_report`."""
     config, record = experiment.config, run.read_json(RUN)
     head = [
         f"<header><h1>{page.shown(run.path.resolve().name)}</h1>",
@@ -94,7 +94,7 @@ def _verdict(
 
 
 def _facts(facts: Mapping[str, Any]) -> Rows:
-    """Return the numbers and texts of a part of ``run.json``."""
+    """Return numbers and texts as rows."""
     texts = [(name, _text(value)) for name, value in facts.items()]
     return [(name, text) for name, text in texts if text]
 
@@ -105,7 +105,7 @@ def _text(value: Any) -> str:
 
 
 def pictures(run: RunDirectory, room: int) -> list[str]:
-    """Return the PNG pictures and the animation of a run in at most ``room`` bytes, with notes."""
+    """Return the pictures and the animation of a run, at most ``room`` bytes, with notes."""
     from nflow_cli.plotting.embedded import embedded, embedded_animation
 
     notes: list[str] = []
@@ -133,7 +133,7 @@ def pictures(run: RunDirectory, room: int) -> list[str]:
 
 
 def _plot(run: RunDirectory, name: str, notes: list[str]) -> bytes | None:
-    """Return a file of ``plots/``; ``None`` where there is none, and a note where it cannot be."""
+    """Return a file of ``plots/``, or ``None``, with a note if it is unreadable."""
     try:
         path = f"{PLOTS}/{name}"
         return run.read(path, MAX_PICTURE) if run.has(path) else None
@@ -143,7 +143,7 @@ def _plot(run: RunDirectory, name: str, notes: list[str]) -> bytes | None:
 
 
 def _training(record: Mapping[str, Any]) -> Rows:
-    """Return when the run was trained, and on what."""
+    """Return times and data of the training."""
     data = record.get("data")
     rows = [
         ("seed", _text(record.get("seed"))),
@@ -167,7 +167,7 @@ def _moment(seconds: Any) -> str:
 
 
 def _repetition(run: RunDirectory, command: str, record: Mapping[str, Any]) -> list[str]:
-    """Return the command that repeats a run, how it was begun, and by which versions."""
+    """Return the command that repeats a run, its own command, and the versions."""
     again = command_line(["nflow", command, "--preset", str(run.path / CONFIG)])
     parts = [page.code(again)]
     argv = record.get("argv")

@@ -1,4 +1,4 @@
-"""Carry out a training in its run directory: what `fit-2d`, `train-vae` and `resume` end with."""
+"""Training in a run directory, with pictures and report: `fit-2d`, `fit`, `infer`, `train-vae`."""
 
 import platform
 import time
@@ -24,7 +24,7 @@ from nflow_cli.text import printable
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of every package that decides the numbers, if known."""
+    """Return the versions of Python and of the numerical packages, if known."""
     known = {"python": platform.python_version()}
     for name in ("keras", "tensorflow", "numpy"):
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
@@ -40,9 +40,9 @@ def begin(
     machine: Machine,
     data: Any = None,
 ) -> None:
-    """Make the run directory of a config of ``preset``, or ``output``, and train in it.
+    """Create a run directory, named by ``preset`` or ``output``, and train in it.
 
-    What can be refused is refused before. The rest is as in :func:`carry_out`.
+    A config that cannot be trained is refused before.
     """
     from nflow_cli.backend.start import expect_tensorflow
 
@@ -52,10 +52,10 @@ def begin(
 
 
 def settled(config: Config, data: Any) -> Config:
-    """Return the config of a run on that data, with all written out that depends on them.
+    """Return the config of a run with all that depends on the data resolved.
 
     Raises:
-        ConfigError: This machine has not the memory for it.
+        ConfigError: The machine has too little memory.
     """
     from nflow_cli.config import memory
 
@@ -68,7 +68,7 @@ def settled(config: Config, data: Any) -> Config:
 
 
 def train_anew(config: Config, preset: Path, output: str | Path | None, data: Any) -> Any:
-    """Settle a config of ``preset``, train it in a new run directory; return what was trained."""
+    """Train a config in a new run directory; return the trained model."""
     experiment = experiments.of(settled(config, data))
     name = run_name(experiment.config, preset)
     run = RunDirectory.create(name, None if output is None else str(output))
@@ -83,12 +83,10 @@ def carry_on(
     machine: Machine,
     patience: float = 0.0,
 ) -> None:
-    """Do what :func:`carry_out` does of a run of a sweep, which may have begun.
-
-    Another process that writes it has ``patience`` seconds to end.
+    """Train or resume a run of a sweep.
 
     Raises:
-        BusyError: It has not.
+        BusyError: Another process still trains it after ``patience`` seconds.
     """
     from nflow_cli.backend.start import start_tensorflow
 
@@ -115,7 +113,7 @@ def carry_out(
     machine: Machine = PROCESSOR,
     data: Any = None,
 ) -> None:
-    """Do what :func:`train` does, and print the scores and the path of the run."""
+    """Train or resume; print the scores and the path of the run."""
     experiment = experiments.of(config)
     result = train(experiment, run, argv, machine, data)
     print(laid_out(experiment.rows(result.summary, result.warnings), result.warnings))
@@ -129,14 +127,14 @@ def train(
     machine: Machine | None,
     data: Any = None,
 ) -> Result:
-    """Train in ``run``, from where it is; judge, draw and report.
+    """Train or resume, score, draw and report.
 
     Args:
         experiment: Of the run.
-        run: Where it is.
-        argv: The command's arguments, to be recorded.
-        machine: What to compute on; ``None``: as whoever owns the process has it.
-        data: The images of a VAE, or the rows of a table.
+        run: Its directory.
+        argv: Arguments of the command, to be recorded.
+        machine: The device; ``None``: the process's own setting.
+        data: Images or rows.
     """
     from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.config import presets
@@ -171,7 +169,7 @@ def train(
 
 
 def _report(run: RunDirectory, experiment: Experiment, result: Result) -> None:
-    """Write the page of a run that has ended; it is no less a run without."""
+    """Write the report; a failure is a note."""
     from nflow_cli.experiments.report import write_page
 
     try:

@@ -1,4 +1,4 @@
-"""The summary of a run: the figures in ``summary.json``, typed. No Keras here."""
+"""The summary of a run: typed figures of ``summary.json``."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,7 +27,7 @@ class WarningRecord(Strict):
 
 
 class RunSummary(Strict):
-    """What the summary of every run has; a key that does not apply to a run is absent.
+    """Summary of any run; keys that do not apply are absent.
 
     Attributes:
         flow: The model as text.
@@ -74,7 +74,7 @@ class DataRecord(Strict):
 
 
 def identity_of(config: Any) -> dict[str, Any]:
-    """Return the figures of a fit of flows that its config determines."""
+    """Return the summary entries of a fit of flows that its config determines."""
     return {
         "flow": config.flow.text,
         "k": config.flow.k or 0,
@@ -91,14 +91,14 @@ class Judged(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What a training and its evaluation return: the summary, and the arrays of the pictures."""
+    """Result of training and evaluation: summary, and arrays of the pictures."""
 
     summary: RunSummary
     arrays: Mapping[str, np.ndarray]
 
 
 class Result(NamedTuple):
-    """The facts of a summary, the warnings about them, and the arrays of the pictures."""
+    """Summary, warnings, and arrays of the pictures."""
 
     summary: Mapping[str, Any]
     warnings: list[ScoreWarning]

@@ -1,4 +1,4 @@
-"""What a run trained, ready for use: samples and exact densities of a flow, images of a VAE."""
+"""Loaded models: densities of flows, and VAEs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,7 +90,7 @@ class TrainedVAE(TrainedRun):
         return images
 
     def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-        """Decode what :meth:`sample` does, some at a time, with the number of images before."""
+        """Yield the images of :meth:`sample` in batches, with the number of images before."""
         for start in range(0, whole_number("n", n, error=DataError), IMAGES):
             shape = (min(IMAGES, n - start), self.model.latent_dim)
             noise = stream(seed, "samples", start // IMAGES).standard_normal(shape, np.float32)

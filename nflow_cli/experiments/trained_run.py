@@ -1,4 +1,4 @@
-"""What every run has that is loaded: its figures and warnings, shown as the command prints them."""
+"""The common base of loaded runs: scores and warnings."""
 
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class TrainedRun:
             return f"<{type(self).__name__} of {printable(getattr(self, 'path', None))}>"
 
     def _repr_html_(self) -> str | None:
-        """Return the same as HTML, for notebooks; None where ``repr`` has no table."""
+        """Return the table of ``repr`` as HTML, or ``None``."""
         try:
             return page.table(with_reasons(*self._scores())) + page.paragraph(self.path)
         except Exception:  # as above
