@@ -57,7 +57,7 @@ TOLERANCES: Mapping[str, Mapping[str, Tolerance]] = {
     RUN: {OTHERS: EXACT, "units": Tolerance(relative=1e-6)},
     SUMMARY: {
         OTHERS: MEAN,
-        **dict.fromkeys(("restarts", "member_log_likelihoods"), EXACT),
+        "restarts": EXACT,
         **dict.fromkeys(("mass", "mass_error"), MASS),
         **dict.fromkeys(("moments", "missed_mode"), MOMENT),
         "moments_standard_error": Tolerance(1e-12, 1e-3),

@@ -20,7 +20,6 @@ class DensityExperiment(Experiment):
         """Accept any number of rows: batches are drawn with replacement."""
 
     def labels(self) -> dict[str, Any]:
-        """Return the summary's config entries."""
         target = self.config.target
         return {"target": target and target.name, "base": self.config.base_name}
 
@@ -39,7 +38,6 @@ class DensityExperiment(Experiment):
         return flow
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        """Load a 2-D density whose flows can be drawn."""
         members, flow = self.config.train.members, self.config.flow
         reasons = {
             f"D = {self.config.dim}": self.config.dim != 2,
@@ -61,7 +59,6 @@ class DensityExperiment(Experiment):
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:
-        """Write ``n`` points with their log-density in nats."""
         import numpy as np
 
         from nflow_cli.runs.samples_file import write_csv, write_file, write_npy

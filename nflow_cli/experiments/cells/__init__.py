@@ -58,13 +58,11 @@ class WholeTable(OfTable):
     # Training.
 
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train, score and save."""
         from nflow_cli.experiments.cells.run import run as fit_run
 
         return fit_run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
-        """Load the trained density."""
         from nflow_cli.experiments.cells.loaded import load
 
         self.expect_settled(run)
@@ -73,7 +71,6 @@ class WholeTable(OfTable):
     # Scores.
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        """Return warnings about the scores."""
         from nflow_cli.experiments.cells.warnings import warnings_of
 
         data = self.config.data
@@ -81,28 +78,23 @@ class WholeTable(OfTable):
         return warnings_of(summary, are_chosen)
 
     def ruined(self, summary: Summary) -> ScoreWarning | None:
-        """Warn if worse than independent columns."""
         from nflow_cli.experiments.cells.warnings import ruined
 
         return ruined(summary)
 
     def labels(self) -> dict[str, Any]:
-        """Return the summary's config entries."""
         return {"target": None, "given": [*self.config.data.given]}
 
     @property
     def model_text(self) -> str:
-        """The model as text."""
         return self.config.cells.text
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the printed scores."""
         from nflow_cli.experiments.cells.printed import rows_of
 
         return rows_of(summary, self.length, warnings)
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return log-likelihood and gain."""
         from nflow_cli.experiments.cells.printed import verdict_of
 
         return verdict_of(summary, warnings)
@@ -110,7 +102,6 @@ class WholeTable(OfTable):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Score by test rows, or another table."""
         from nflow_cli.data.dataset import Dataset
         from nflow_cli.experiments.cells import judge, printed
         from nflow_cli.experiments.cells.scoring import judged_table
@@ -127,7 +118,6 @@ class WholeTable(OfTable):
         return Judgement(scores, lines + rows + printed.notes(facts), found)
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
-        """Write rows with their log-density, and cell by cell."""
         from nflow_cli.experiments.cells.scoring import write_scored
 
         if with_latents:
@@ -145,7 +135,6 @@ class WholeTable(OfTable):
 
     @property
     def shapes(self) -> Shapes:
-        """The arrays in ``evaluation.npz``."""
         names = row_names(self.config.data.kinds or {}, self.config.data.given)
         d = len(names.modelled) + len(names.computed)
         c = d + len(names.given)
@@ -155,7 +144,6 @@ class WholeTable(OfTable):
         return shown
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the pictures by name."""
         from nflow_cli.experiments.cells.plots import figures
 
         return figures(self.config, *arrays)
@@ -167,7 +155,6 @@ class WholeTable(OfTable):
         )
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return the checks of a run."""
         from nflow_cli.experiments.cells.checks import CheckedCells
 
         return CheckedCells(run, trained, self)

@@ -41,13 +41,11 @@ class Target(DensityExperiment):
         """Return ``None``: the config holds the target."""
 
     def fit(self, run: RunDirectory, data: None) -> Fitted:
-        """Train, score and save."""
         from nflow_cli.experiments.density_2d import fit as target_fit
 
         return target_fit.run(self.config, run)
 
     def load(self, run: RunDirectory) -> Any:
-        """Load the trained density."""
         from nflow_cli.experiments.trained import TrainedDensity
 
         return TrainedDensity(run.path, self, self.load_model(run))
@@ -64,11 +62,9 @@ class Target(DensityExperiment):
         return [lost, *(warning for warning in warnings if warning.word != "dominated")]
 
     def ruined(self, summary: Summary) -> ScoreWarning | None:
-        """Warn if the fit is worse than its base."""
         return ruined_fit(summary, "free_energy", sign=1)
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the printed scores."""
         return rows.rows_of(summary, self.length, warnings)
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
@@ -78,7 +74,6 @@ class Target(DensityExperiment):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Score by fresh samples, and points if given."""
         from nflow_cli.evaluation.scores import likelihood
         from nflow_cli.evaluation.target import evaluate_samples, missed_share
 
@@ -94,28 +89,23 @@ class Target(DensityExperiment):
         return Judgement({**drawn, **scores, **of_points}, lines, warnings)
 
     def read_data(self, name: str) -> Any:
-        """Read points ``(n, 2)`` from a file."""
         from nflow_cli.data.point_files import read_points
 
         return read_points(name)
 
     def identity(self, summary: Summary) -> Identity:
-        """Return target, flow and K."""
         return self.identity_of(self.config.subject)
 
     @property
     def target_text(self) -> str:
-        """The target with its parameters, as JSON."""
         return self.config.target.model_dump_json()
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the pictures by name."""
         from nflow_cli import plotting
 
         return plotting.fit2d_figures(*arrays)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return the checks of a run."""
         from nflow_cli.experiments.density_2d.checks import CheckedTarget
 
         return CheckedTarget(run, trained, self)

@@ -45,7 +45,6 @@ class Images(Experiment):
 
     @property
     def shapes(self) -> Shapes:
-        """The arrays in ``evaluation.npz``."""
         return {
             **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},
             **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
@@ -54,7 +53,6 @@ class Images(Experiment):
         }
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the images, or those of a run."""
         from nflow_cli.data.images import load_images
         from nflow_cli.experiments.data import images_of
 
@@ -74,13 +72,11 @@ class Images(Experiment):
             )
 
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train, score and save."""
         from nflow_cli.experiments.images import fit as images_fit
 
         return images_fit.run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
-        """Load the trained VAE."""
         from nflow_cli.experiments.images.vae import FlowVAE
         from nflow_cli.experiments.trained import TrainedVAE
         from nflow_cli.runs.model_file import load_weights
@@ -95,11 +91,9 @@ class Images(Experiment):
         return TrainedVAE(run.path, self, model)
 
     def ruined(self, summary: Summary) -> ScoreWarning | None:
-        """Warn if worse than fair coins."""
         return ruined_images(summary)
 
     def labels(self) -> dict[str, Any]:
-        """Return the summary's config entries."""
         return {
             "amortized": self.config.flow.amortized,
             "latent_dim": self.config.model.latent_dim,
@@ -113,17 +107,14 @@ class Images(Experiment):
         return self.config.prior and self.config.prior.title
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the printed scores."""
         return rows.rows_of(summary, self.length, warnings)
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return bound and likelihood."""
         return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Score by test images, or others."""
         from nflow_cli.data.images import binarize
         from nflow_cli.experiments.images.evaluation import evaluate_vae
 
@@ -142,7 +133,6 @@ class Images(Experiment):
         return Judgement({"seed": seed, **scores}, lines, warnings)
 
     def read_data(self, name: str) -> Any:
-        """Read images by name or path."""
         from nflow_cli.data.images import load_images
 
         return load_images(name, fallback=False)
@@ -164,22 +154,18 @@ class Images(Experiment):
         return [path, picture]
 
     def identity(self, summary: Summary) -> Identity:
-        """Return images with binarization, flow and K."""
         name = Path(summary["data"]["name"]).name
         return self.identity_of(f"{name} ({self.config.data.binarization})")
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return the checksum of the images, and the prior."""
         return {**checksum_of_data(summary), "prior": self.prior_title or "N(0, I)"}
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the pictures by name."""
         from nflow_cli import plotting
 
         return plotting.vae_figures(*arrays)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return the checks of a run."""
         from nflow_cli.experiments.images.checks import CheckedImages
 
         return CheckedImages(run, trained, self)

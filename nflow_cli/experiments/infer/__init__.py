@@ -44,7 +44,6 @@ class Inference(DensityExperiment):
 
     @property
     def shapes(self) -> Shapes:
-        """The arrays in ``evaluation.npz``."""
         points: Shapes = {"rows": ("t", self.config.dim), "samples": ("s", self.config.dim)}
         return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
 
@@ -70,14 +69,12 @@ class Inference(DensityExperiment):
         )
 
     def density_again(self, place: str) -> Any:
-        """Load the user's function named on the command line."""
         from nflow_cli.experiments.infer.subject import subject_again
 
         return subject_again(self.config, place)
 
     @property
     def resuming(self) -> Sequence[str]:
-        """Arguments of ``nflow resume`` that name the function."""
         density = self.config.density
         if density.is_built_in:
             return []
@@ -85,41 +82,33 @@ class Inference(DensityExperiment):
         return ["--density", f"{path}:{density.name}"]
 
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train, score and save."""
         from nflow_cli.experiments.infer import fit as infer_fit
 
         return infer_fit.run(self.config, run, data)
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return notes on the function."""
         return data.notes
 
     def load(self, run: RunDirectory) -> Any:
-        """Load the trained density, in the user's units."""
         from nflow_cli.experiments.trained import TrainedInference
 
         return TrainedInference(run.path, self, self.load_model(run))
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        """Return the warnings about the scores."""
         common = [warning for warning in super().warnings(summary) if warning.word != "dominated"]
         return common + rules.warnings_of(summary)
 
     def ruined(self, summary: Summary) -> ScoreWarning | None:
-        """Warn if the fit is not finite."""
         return rules.ruined(summary)
 
     def labels(self) -> dict[str, Any]:
-        """Return the summary's config entries."""
         facts = {"target": self.config.subject, "base": self.config.base_name}
         return {**facts, "columns": self.config.density.columns}
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the printed scores."""
         return rows.rows_of(summary, self.length, warnings, self.truth)
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return KL or free energy, k-hat and log Z."""
         return rows.verdict_of(summary, warnings)
 
     @property
@@ -134,7 +123,6 @@ class Inference(DensityExperiment):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Score a fit by fresh samples."""
         from nflow_cli.evaluation.inference import judge
 
         n = samples or self.config.evaluate.samples
@@ -155,20 +143,16 @@ class Inference(DensityExperiment):
         return trained.columns
 
     def identity(self, summary: Summary) -> Identity:
-        """Return density, flow and K."""
         return self.identity_of(self.config.subject)
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return the checksum of the user's file."""
         sha256 = self.config.density.sha256
         return {} if sha256 is None else {"density.sha256": sha256[:12]}
 
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return an inconsistency between arrays and columns, or ""."""
         return inconsistency_with_columns(arrays, summary, self.config.density.columns)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the pictures by name."""
         from nflow_cli import plotting
 
         return plotting.infer_figures(*arrays)
@@ -176,13 +160,11 @@ class Inference(DensityExperiment):
     def write_resampled(
         self, trained: Any, data: Any, n: int, path: Path, seed: int
     ) -> tuple[list[Path], str]:
-        """Write ``n`` importance-resampled draws."""
         from nflow_cli.experiments.infer.draws import write_resampled
 
         return write_resampled(trained, data.target, n, path, seed)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return the checks of a run."""
         from nflow_cli.experiments.infer.checks import CheckedInference
 
         return CheckedInference(run, trained, self)

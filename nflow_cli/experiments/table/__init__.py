@@ -45,13 +45,11 @@ class Table(OfTable, DensityExperiment):
     # Training.
 
     def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        """Train, score and save."""
         from nflow_cli.experiments.table import fit as table_fit
 
         return table_fit.run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
-        """Load the trained density, in the table's units."""
         from nflow_cli.experiments.data import column_units
         from nflow_cli.experiments.table.fit import built_stack
         from nflow_cli.experiments.table.trained import TrainedTable
@@ -65,7 +63,6 @@ class Table(OfTable, DensityExperiment):
         return TrainedTable(run.path, self, flow, *units)
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        """Load a 2-D density whose flows can be drawn."""
         if self.config.given:
             raise ConfigError(f"{FLOWS_EXPECTED} columns that are given")
         return super().flows_in_the_plane(run)
@@ -73,25 +70,20 @@ class Table(OfTable, DensityExperiment):
     # Scores.
 
     def ruined(self, summary: Summary) -> ScoreWarning | None:
-        """Warn if worse than the base."""
         return ruined_fit(summary, "log_likelihood", sign=-1)
 
     def labels(self) -> dict[str, Any]:
-        """Return the summary's config entries."""
         return {**super().labels(), "given": self.config.given}
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the printed scores."""
         return rows.rows_of(summary, self.length, warnings)
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return log-likelihood and gain."""
         return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        """Score by test rows, or another table."""
         from nflow_cli.data.dataset import Dataset
         from nflow_cli.evaluation.scores import table_scores
         from nflow_cli.experiments.table.judging import judged_table
@@ -109,7 +101,6 @@ class Table(OfTable, DensityExperiment):
         return [("data", self.config.subject), ("flow", f"{flow.text}, K = {flow.k}")]
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
-        """Write rows with log-density, and latents if asked."""
         from nflow_cli.experiments.table.judging import write_scored
 
         return write_scored(trained, data, path, with_latents, [])
@@ -117,14 +108,12 @@ class Table(OfTable, DensityExperiment):
     # Side by side with others.
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return the checksum of the data."""
         return checksum_of_data(summary)
 
     # Pictures and checks.
 
     @property
     def shapes(self) -> Shapes:
-        """The arrays in ``evaluation.npz``."""
         shown = pictures.PLANE
         if not self.config.is_in_the_plane:
             shown = pictures.shapes_of(self.config.dim, bool(self.config.given))
@@ -133,18 +122,15 @@ class Table(OfTable, DensityExperiment):
         return {**shown, **ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}
 
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return an inconsistency between arrays and columns, or ""."""
         return inconsistency_with_columns(arrays, summary, self.config.columns)
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the pictures by name."""
         from nflow_cli import plotting
 
         draw = plotting.points_figures if self.config.is_in_the_plane else plotting.table_figures
         return draw(*arrays)
 
     def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return the checks of a run."""
         from nflow_cli.experiments.table.checks import CheckedTable
 
         return CheckedTable(run, trained, self)

@@ -46,7 +46,6 @@ class OfTable(Experiment):
         return None
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the rows, or those of a run."""
         from nflow_cli.data.dataset import load_dataset
         from nflow_cli.experiments.data import found_again, with_tests
 
@@ -73,7 +72,6 @@ class OfTable(Experiment):
         return presets.validate(config.model_dump(), data.name)
 
     def settled_like(self, written: Any) -> Any:
-        """Return the config resolved as that of a run."""
         config: Any = self.config
         return config.settled_like(written) if isinstance(written, type(config)) else config
 
@@ -81,11 +79,9 @@ class OfTable(Experiment):
         """Accept any number of rows: batches are drawn with replacement."""
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return notes on omitted columns and rows."""
         return data.notes
 
     def read_data(self, name: str) -> Any:
-        """Open a table with the columns of the run."""
         from nflow_cli.data.table_files import open_table
 
         return open_table(name)
@@ -100,5 +96,4 @@ class OfTable(Experiment):
         return [path]
 
     def identity(self, summary: Summary) -> Identity:
-        """Return data, model and K."""
         return self.identity_of(summary["data"]["name"])
