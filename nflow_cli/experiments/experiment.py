@@ -79,6 +79,7 @@ class Experiment(ABC):
         model_file: What holds the weights that were trained.
         needs_tensorflow: Whether what was trained is computed by TensorFlow; else by NumPy alone.
         scores_rows: Whether rows of data can be written with their scores.
+        predicts: Whether one column can be predicted from the others.
         takes_density: Whether what is fitted may be a function that the command line names.
     """
 
@@ -93,6 +94,7 @@ class Experiment(ABC):
     model_file: ClassVar[str] = MODEL
     needs_tensorflow: ClassVar[bool] = True
     scores_rows: ClassVar[bool] = False
+    predicts: ClassVar[bool] = False
     takes_density: ClassVar[bool] = False
 
     def __init__(self, config: Config):
@@ -248,6 +250,12 @@ class Experiment(ABC):
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
         """Write rows of data with their scores, and latents if asked to; judge the run by them."""
+        raise NotImplementedError
+
+    def write_predictions(
+        self, trained: Any, data: Any, path: Path, target: str | None, quantiles: Sequence[float]
+    ) -> Judgement:
+        """Write rows of data with the distribution of one column given the others; score it."""
         raise NotImplementedError
 
     @abstractmethod

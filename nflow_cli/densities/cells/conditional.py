@@ -1,0 +1,262 @@
+"""The distribution of one cell given all other cells of its row.
+
+    P(x_j | the others) ∝ P(x_j | before) Π_{k > j} P(x_k | before)
+
+By quadrature over the values of cell j: each level, atom, gap and value of a short grid is a node;
+other numbers are cells of the mixture ``P(x_j | before)``, of which those with most probability
+are split twice. The last column has no factors behind it: its distribution is exact.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nflow_cli.densities.cells.block import Block
+from nflow_cli.densities.cells.nodes import (
+    Nodes,
+    cell_nodes,
+    first_edges,
+    grid_nodes,
+    joined,
+    points,
+    split,
+)
+from nflow_cli.densities.cells.prior import LEAST, MarginalCdf, Prior, marginal_cdf
+
+if TYPE_CHECKING:
+    from nflow_cli.densities.cells.density import CellDensity
+
+PASSES, RESOLVED = 2, 1e-3  # most refinements of the cells, and the error that needs none
+UNRESOLVED = 1e-2  # error of a distribution, above which its numbers are unknown
+NODES = 2**17  # nodes at a time
+FAR = 700.0  # nats: a likelihood so much smaller than the largest is 0
+
+
+class Conditional(NamedTuple):
+    """Distributions of the cells of a column, in n rows, given the other cells.
+
+    Attributes:
+        levels: Probabilities ``(n, L)`` of the levels; none of a column of numbers.
+        missing: Probability ``(n,)`` of a missing cell.
+        mean: ``(n,)``, of a number, given that it is not missing and no outlier.
+        sd: Its standard deviation.
+        quantiles: ``(n, k)``, of a number, given that it is not missing.
+        log_prob: Log-probability ``(n,)`` in nats of the row's own value; NaN if unknown.
+        error: Total variation ``(n,)`` that is left by the quadrature. Where it is above
+            ``UNRESOLVED`` mean, sd and quantiles are NaN.
+    """
+
+    levels: np.ndarray
+    missing: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    quantiles: np.ndarray
+    log_prob: np.ndarray
+    error: np.ndarray
+
+
+def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray) -> Conditional:
+    """Return the distributions of cell ``j``, a modelled column, of rows ``(n, C)``.
+
+    Computed columns are ignored. ``p`` ``(k,)`` are the probabilities of the quantiles.
+    """
+    column = density.cells[j]
+    marginal = marginal_cdf(density, j) if column.has_numbers else None
+    nodes = 128 if column.has_numbers else column.outcomes.count
+    at_a_time = max(min(density.at_a_time, NODES // nodes), 1)
+    found = density.by_blocks(
+        lambda block: _Cell(block, j, marginal).conditional(p), rows, at_a_time=at_a_time
+    )
+    return Conditional(*found)
+
+
+class _Cell:
+    """Cell ``j`` of the rows of a block."""
+
+    def __init__(self, block: Block, j: int, marginal: MarginalCdf | None):
+        self.block, self.density = block, block.density
+        self.j, self.place = j, j - self.density.n_given
+        self.prior = Prior(block, j, marginal)
+        self.column = self.prior.column
+        self.is_last = j == len(self.density.cells) - 1
+
+    def conditional(self, p: np.ndarray) -> Conditional:
+        """The distributions, with quantiles at ``p``."""
+        nodes, log_total, weights, error = self._posterior()
+        missing = np.where(np.isnan(nodes.values), weights, 0.0).sum(axis=1)
+        levels, numbers = len(self.column.first), np.full((2 + len(p), len(missing)), np.nan)
+        if self.column.has_numbers:
+            levels, is_cell = 0, nodes.is_cell
+            with np.errstate(invalid="ignore"):
+                usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
+            numbers[:2] = _moments(nodes.values, usual)
+            is_exact = self.is_last and self.column.n_lattices == 1 and is_cell.any()
+            is_cell = is_cell & (self.column.kind.kind == "number")
+            quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, is_cell, p)
+            numbers[2:] = quantiles.T
+            numbers[:, ~(error <= UNRESOLVED)] = np.nan
+        own = self.block.by_mixture[:, self.place : len(self.density.modelled)].sum(axis=1)
+        known = self.density.are_known(self.block.rows)[:, self.place]
+        log_p = np.where(known, own - log_total, np.nan)
+        return Conditional(
+            weights[:, :levels], missing, numbers[0], numbers[1], numbers[2:].T, log_p, error
+        )
+
+    def _posterior(self) -> tuple[Nodes, np.ndarray, np.ndarray, np.ndarray]:
+        """Nodes, the logarithm ``(n,)`` of their total, their probabilities and the error."""
+        nodes, grid = points(self.prior), grid_nodes(self.prior)
+        if grid is not None:
+            nodes = joined([nodes, grid])
+        behind, error = self._behind(nodes), np.zeros(len(nodes.mass))
+        if grid is None and self.column.has_numbers:
+            nodes, behind, error = self._with_cells(nodes, behind)
+        peak = _peak(behind[0])
+        weights = nodes.mass * np.exp(behind[0] - peak)
+        total = weights.sum(axis=1, keepdims=True)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of rows that no value makes possible
+            return nodes, (np.log(total) + peak)[:, 0], weights / total, error
+
+    def _with_cells(
+        self, others: Nodes, of_others: np.ndarray
+    ) -> tuple[Nodes, np.ndarray, np.ndarray]:
+        """Other nodes and those of cells, refined, with :meth:`_behind`, and the error ``(n,)``."""
+        edges, count = first_edges(self.prior), self.column.n_lattices
+        cells = cell_nodes(self.prior, edges)
+        behind, left = self._behind(cells), PASSES
+        while True:
+            nodes, every = joined([others, cells]), np.concatenate([of_others, behind], axis=2)
+            if self.is_last:
+                return nodes, every, np.zeros(len(edges))
+            middles = (edges[:, 1:] + edges[:, :-1]) / 2
+            errors = [_error(nodes, each, middles) for each in every]
+            is_done = np.maximum(*errors) <= RESOLVED
+            if not left or is_done.all():
+                return nodes, every, errors[0]
+            left -= 1
+            shape = (2, len(edges), count, -1)
+            shares = cells.mass * np.exp(behind - _peak(behind))
+            shares = shares.reshape(shape).sum(axis=2)
+            shares = np.where(is_done[:, None], 0.0, shares)
+            edges, which, is_new = split(edges, _normalised(shares).sum(axis=0))
+            cells = cell_nodes(self.prior, edges)
+            old = np.take_along_axis(behind.reshape(shape), which[None, :, None], 3)
+            is_new = np.tile(is_new, (1, count))
+            behind = self._behind(cells, is_new, old.reshape(2, *cells.mass.shape))
+
+    def _behind(
+        self, nodes: Nodes, some: np.ndarray | bool = True, known: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        """Log-probability ``(2, n, N)`` of the cells behind at each of some nodes, else as known;
+        and that by the networks without marginals, whose slope leads to a narrow peak from afar.
+        """
+        shape = nodes.mass.shape
+        if self.is_last:
+            return np.zeros((2, *shape))
+        found = np.where(nodes.mass > 0, known, np.full((2, *shape), -np.inf))
+        row, node = np.nonzero((nodes.mass > 0) & some)
+        values, size = np.broadcast_to(nodes.values, shape)[row, node], self.density.at_a_time
+        for start in range(0, len(row), size):
+            part = slice(start, start + size)
+            rows = self.block.rows[row[part]]
+            rows[:, self.j] = values[part]
+            block = Block(self.density, rows)
+            for each, cells in zip(found, (block.by_mixture, block.by_networks)):
+                behind = cells[:, self.place + 1 : len(self.density.modelled)]
+                each[row[part], node[part]] = behind.sum(axis=1)
+        return found
+
+    def _exact(self, p: np.ndarray) -> np.ndarray:
+        """Quantiles ``(n, k)`` of numbers given the cells before, and given not missing: atoms, or
+        by inversion.
+        """
+        column, atoms = self.column, points(self.prior)
+        values = np.broadcast_to(atoms.values, atoms.mass.shape)[0]
+        order = np.argsort(values)[: np.sum(~np.isnan(values))]
+        values, mass = values[order], atoms.mass[:, order]
+        total = self.prior.number + mass.sum(axis=1)
+        below = (
+            self.prior.below(self._units(values)[None]).sum(axis=0) + np.cumsum(mass, axis=1) - mass
+        )
+        target = p * total[:, None]
+        passed = (below + mass)[:, :, None] < target[:, None]
+        left = target - (mass[:, :, None] * passed).sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.clip(left / self.prior.number[:, None], LEAST, 1 - LEAST)
+        units = self.prior.quantiles(share)
+        found = column.values_at(units.ravel()).reshape(units.shape)
+        is_atom = ~passed & (below[:, :, None] < target[:, None])
+        return np.where(is_atom.any(axis=1), np.append(values, np.nan)[passed.sum(axis=1)], found)
+
+    def _units(self, values: np.ndarray) -> np.ndarray:
+        """Atoms in units, and values beyond bounds at infinity."""
+        low, high = (
+            np.nan if end is None else end for end in self.column.kind.bounds or 2 * [None]
+        )
+        units = self.column.inside(np.fmin(np.fmax(values, low), high))[0]
+        return np.where(values < low, -np.inf, np.where(values > high, np.inf, units))
+
+
+def _peak(log_likelihood: np.ndarray) -> np.ndarray:
+    peak = log_likelihood.max(axis=-1, keepdims=True)
+    return np.where(np.isfinite(peak), peak, 0.0)
+
+
+def _normalised(weights: np.ndarray) -> np.ndarray:
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights / np.where(total > 0, total, 1.0)
+
+
+def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray) -> np.ndarray:
+    """Total variation ``(n,)`` between the distributions by all nodes, and by those of every second
+    cell with the likelihood log-linear between them; the larger of the odd and the even.
+    """
+    first, shape = int(np.argmax(nodes.is_cell)), (len(rest), -1, middles.shape[1])
+    every = np.maximum(rest - _peak(rest), -FAR)
+    width = middles[:, 2:] - middles[:, :-2]
+    part = ((middles[:, 1:-1] - middles[:, :-2]) / np.where(width > 0, width, 1.0))[:, None]
+    shares, found = _normalised(nodes.mass * np.exp(every)), []
+    for start in (1, 2):
+        few = every.copy()
+        old, new = (a[:, first:].reshape(shape) for a in (every, few))
+        between = (1 - part) * old[..., :-2] + part * old[..., 2:]
+        new[..., start:-1:2] = between[..., start - 1 :: 2]
+        few[:, first:] = new.reshape(len(rest), -1)
+        found.append(np.abs(_normalised(nodes.mass * np.exp(few)) - shares).sum(axis=1) / 2)
+    return np.where(np.isfinite(rest).any(axis=1), np.maximum(*found), np.nan)
+
+
+def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation ``(n,)`` of values with weights ``(n, N)``."""
+    values = np.where(weights > 0, values, 0.0)
+    with np.errstate(invalid="ignore"):
+        shares = weights / weights.sum(axis=1, keepdims=True)
+    mean = (shares * values).sum(axis=1)
+    return mean, np.sqrt((shares * np.square(values - mean[:, None])).sum(axis=1))
+
+
+def _quantiles(nodes: Nodes, weights: np.ndarray, is_cell: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Quantiles ``(n, k)`` of nodes given not missing: the least value whose cumulative probability
+    reaches ``p``; linear between the middles of cells.
+    """
+    values = np.broadcast_to(nodes.values, weights.shape)
+    gaps = np.isnan(values)
+    values, weights = np.where(gaps, np.inf, values), np.where(gaps, 0.0, weights)
+    order = np.argsort(values, axis=1, kind="stable")
+    values, weights = (np.take_along_axis(a, order, 1) for a in (values, weights))
+    spread = np.where(is_cell[order], 0.5, 0.0)
+    total = np.cumsum(weights, axis=1)
+    known = total[:, -1:]
+    # A value is reached between two probabilities; those of a cell are its middle.
+    ends = np.stack([total - weights * (1 - spread), total - weights * spread], axis=2)
+    ends = ends.reshape(len(values), -1)
+    target = p * known
+    found = []
+    for one in target.T[:, :, None]:
+        at = np.minimum((ends < one * (1 - 1e-12)).sum(axis=1), ends.shape[1] - 1)[:, None]
+        before = np.maximum(at - 1, 0)
+        low, high = (np.take_along_axis(ends, k, 1) for k in (before, at))
+        left, right = (np.take_along_axis(values, k // 2, 1) for k in (before, at))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part = np.where(high > low, (one - low) / (high - low), 1.0)
+            found.append(np.where(right == left, left, left + np.clip(part, 0, 1) * (right - left)))
+    return np.concatenate(found, axis=1)
