@@ -26,9 +26,11 @@ from nflow_cli.densities.cells.prior import LEAST, MarginalCdf, Prior, marginal_
 if TYPE_CHECKING:
     from nflow_cli.densities.cells.density import CellDensity
 
-PASSES, RESOLVED = 2, 1e-3  # most refinements of the cells, and the error that needs none
+PASSES = 4  # most refinements of the cells
+RESOLVED, LARGEST = 3e-3, 0.025  # error, and probability of a cell, that need none
 UNRESOLVED = 1e-2  # error of a distribution, above which its numbers are unknown
 NODES = 2**17  # nodes at a time
+ROUNDING = 1e-12  # of a cumulative probability
 FAR = 700.0  # nats: a likelihood so much smaller than the largest is 0
 
 
@@ -79,6 +81,8 @@ class _Cell:
         self.prior = Prior(block, j, marginal)
         self.column = self.prior.column
         self.is_last = j == len(self.density.cells) - 1
+        self.grid = grid_nodes(self.prior)
+        self.has_cells = self.column.has_numbers and self.grid is None
 
     def conditional(self, p: np.ndarray) -> Conditional:
         """The distributions, with quantiles at ``p``."""
@@ -86,13 +90,13 @@ class _Cell:
         missing = np.where(np.isnan(nodes.values), weights, 0.0).sum(axis=1)
         levels, numbers = len(self.column.first), np.full((2 + len(p), len(missing)), np.nan)
         if self.column.has_numbers:
-            levels, is_cell = 0, nodes.is_cell
+            levels = 0
             with np.errstate(invalid="ignore"):
                 usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
             numbers[:2] = _moments(nodes.values, usual)
-            is_exact = self.is_last and self.column.n_lattices == 1 and is_cell.any()
-            is_cell = is_cell & (self.column.kind.kind == "number")
-            quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, is_cell, p)
+            is_exact = self.is_last and self.column.n_lattices == 1 and self.has_cells
+            quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, p)
+            quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
             numbers[2:] = quantiles.T
             numbers[:, ~(error <= UNRESOLVED)] = np.nan
         own = self.block.by_mixture[:, self.place : len(self.density.modelled)].sum(axis=1)
@@ -104,11 +108,11 @@ class _Cell:
 
     def _posterior(self) -> tuple[Nodes, np.ndarray, np.ndarray, np.ndarray]:
         """Nodes, the logarithm ``(n,)`` of their total, their probabilities and the error."""
-        nodes, grid = points(self.prior), grid_nodes(self.prior)
-        if grid is not None:
-            nodes = joined([nodes, grid])
+        nodes = points(self.prior)
+        if self.grid is not None:
+            nodes = joined([nodes, self.grid])
         behind, error = self._behind(nodes), np.zeros(len(nodes.mass))
-        if grid is None and self.column.has_numbers:
+        if self.has_cells:
             nodes, behind, error = self._with_cells(nodes, behind)
         peak = _peak(behind[0])
         weights = nodes.mass * np.exp(behind[0] - peak)
@@ -128,16 +132,16 @@ class _Cell:
             if self.is_last:
                 return nodes, every, np.zeros(len(edges))
             middles = (edges[:, 1:] + edges[:, :-1]) / 2
-            errors = [_error(nodes, each, middles) for each in every]
-            is_done = np.maximum(*errors) <= RESOLVED
+            errors = [_error(nodes, each, middles, count) for each in every]
+            shape = (2, len(edges), count, -1)
+            shares = cells.mass * np.exp(behind - _peak(behind))
+            shares = _normalised(shares.reshape(shape).sum(axis=2)).sum(axis=0)
+            is_done = (np.maximum(*errors) <= RESOLVED) & (shares.max(axis=1) <= 2 * LARGEST)
             if not left or is_done.all():
                 return nodes, every, errors[0]
             left -= 1
-            shape = (2, len(edges), count, -1)
-            shares = cells.mass * np.exp(behind - _peak(behind))
-            shares = shares.reshape(shape).sum(axis=2)
             shares = np.where(is_done[:, None], 0.0, shares)
-            edges, which, is_new = split(edges, _normalised(shares).sum(axis=0))
+            edges, which, is_new = split(edges, shares)
             cells = cell_nodes(self.prior, edges)
             old = np.take_along_axis(behind.reshape(shape), which[None, :, None], 3)
             is_new = np.tile(is_new, (1, count))
@@ -206,11 +210,12 @@ def _normalised(weights: np.ndarray) -> np.ndarray:
     return weights / np.where(total > 0, total, 1.0)
 
 
-def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray) -> np.ndarray:
+def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray, n_lattices: int) -> np.ndarray:
     """Total variation ``(n,)`` between the distributions by all nodes, and by those of every second
     cell with the likelihood log-linear between them; the larger of the odd and the even.
     """
-    first, shape = int(np.argmax(nodes.is_cell)), (len(rest), -1, middles.shape[1])
+    shape = (len(rest), n_lattices, middles.shape[1])
+    first = rest.shape[1] - n_lattices * shape[2]
     every = np.maximum(rest - _peak(rest), -FAR)
     width = middles[:, 2:] - middles[:, :-2]
     part = ((middles[:, 1:-1] - middles[:, :-2]) / np.where(width > 0, width, 1.0))[:, None]
@@ -234,29 +239,22 @@ def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     return mean, np.sqrt((shares * np.square(values - mean[:, None])).sum(axis=1))
 
 
-def _quantiles(nodes: Nodes, weights: np.ndarray, is_cell: np.ndarray, p: np.ndarray) -> np.ndarray:
+def _quantiles(nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Quantiles ``(n, k)`` of nodes given not missing: the least value whose cumulative probability
-    reaches ``p``; linear between the middles of cells.
+    reaches ``p``; linear within a cell.
     """
-    values = np.broadcast_to(nodes.values, weights.shape)
-    gaps = np.isnan(values)
-    values, weights = np.where(gaps, np.inf, values), np.where(gaps, 0.0, weights)
+    values, low, high = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
+    weights = np.where(np.isnan(values), 0.0, weights)
     order = np.argsort(values, axis=1, kind="stable")
-    values, weights = (np.take_along_axis(a, order, 1) for a in (values, weights))
-    spread = np.where(is_cell[order], 0.5, 0.0)
+    low, high, weights = (np.take_along_axis(a, order, 1) for a in (low, high, weights))
     total = np.cumsum(weights, axis=1)
-    known = total[:, -1:]
-    # A value is reached between two probabilities; those of a cell are its middle.
-    ends = np.stack([total - weights * (1 - spread), total - weights * spread], axis=2)
-    ends = ends.reshape(len(values), -1)
-    target = p * known
     found = []
-    for one in target.T[:, :, None]:
-        at = np.minimum((ends < one * (1 - 1e-12)).sum(axis=1), ends.shape[1] - 1)[:, None]
-        before = np.maximum(at - 1, 0)
-        low, high = (np.take_along_axis(ends, k, 1) for k in (before, at))
-        left, right = (np.take_along_axis(values, k // 2, 1) for k in (before, at))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            part = np.where(high > low, (one - low) / (high - low), 1.0)
-            found.append(np.where(right == left, left, left + np.clip(part, 0, 1) * (right - left)))
+    for target in (total[:, -1:] * p).T[:, :, None]:
+        at = (total < target * (1 - ROUNDING)).sum(axis=1, keepdims=True)
+        at = np.minimum(at, total.shape[1] - 1)
+        first, last, weight, end = (
+            np.take_along_axis(a, at, 1) for a in (low, high, weights, total)
+        )
+        part = 1 - (end - target) / np.where(weight > 0, weight, 1.0)
+        found.append(first + np.clip(part, 0.0, 1.0) * (last - first))
     return np.concatenate(found, axis=1)

@@ -13,33 +13,36 @@ from nflow_cli.densities.cells.prior import Prior
 VALUES = 256  # most values of a grid that are nodes each
 CORE, TAIL = 1e-3, 1e-13  # mass of a normal beyond single values, and beyond all nodes
 GROWTH = 1.4  # of the intervals beyond single values
-CELLS, MORE = 127, 64  # cells of a mixture at first, and added in a refinement; an odd sum
+CELLS, MORE = 127, 64  # cells of a mixture at first, and added in a refinement
 # Probabilities below the inner ends of the outermost cells.
 TAILS = np.array([1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3])
 
 
 class Nodes(NamedTuple):
-    """Nodes of n rows.
+    """Nodes of n rows, NaN where missing.
 
     Attributes:
-        values: ``(n, N)`` or ``(1, N)``, NaN for missing.
+        values: ``(n, N)`` or ``(1, N)``.
+        low: Least value of a cell, the same shape; the value itself of any other node.
+        high: The greatest.
         mass: Probabilities ``(n, N)`` given the cells before.
         usual: The same without outliers: beyond bounds, or of the marginal's broad normal.
-        is_cell: Whether each ``(N,)`` stands for an interval of numbers, not for its value alone.
     """
 
     values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     mass: np.ndarray
     usual: np.ndarray
-    is_cell: np.ndarray
 
 
 def joined(parts: Sequence[Nodes]) -> Nodes:
     """Nodes side by side."""
-    shape = max(len(part.values) for part in parts)
-    values = [np.broadcast_to(part.values, (shape, part.values.shape[1])) for part in parts]
-    others = [np.concatenate(arrays, axis=-1) for arrays in list(zip(*parts))[1:]]
-    return Nodes(np.concatenate(values, axis=1), *others)
+    n = max(len(part.values) for part in parts)
+    every = [
+        [np.broadcast_to(a, (max(n, len(a)), a.shape[1])) for a in arrays] for arrays in zip(*parts)
+    ]
+    return Nodes(*(np.concatenate(arrays, axis=1) for arrays in every))
 
 
 def points(prior: Prior) -> Nodes:
@@ -54,8 +57,8 @@ def points(prior: Prior) -> Nodes:
         units[codes == column.new], shares[codes == column.new] = [0.25, 0.75], 0.5
     mass = prior.outcomes[codes].T * shares
     is_usual = (codes != column.missing) & (codes != column.new)
-    values, are_cells = column.decode(codes, units)[None], np.zeros(len(codes), bool)
-    return Nodes(values, mass, mass * is_usual, are_cells)
+    values = column.decode(codes, units)[None]
+    return Nodes(values, values, values, mass, mass * is_usual)
 
 
 def grid_nodes(prior: Prior) -> Nodes | None:
@@ -68,8 +71,8 @@ def grid_nodes(prior: Prior) -> Nodes | None:
             return None
         first, middle = values
         edges = _edges(prior.column, first, lattice)
-        masses = [part[lattice] for part in prior.masses(edges[None])]
-        found.append(Nodes(middle[None], *masses, np.zeros(len(middle), bool)))
+        mass, usual = (part[lattice] for part in prior.masses(edges[None]))
+        found.append(Nodes(*(3 * [middle[None]]), mass, usual))
     return joined(found)
 
 
@@ -113,19 +116,31 @@ def _edges(column: CellColumn, first: np.ndarray, lattice: int) -> np.ndarray:
 
 
 def first_edges(prior: Prior) -> np.ndarray:
-    """Ends ``(n, S + 1)`` in units of cells of about equal probability, narrower in the tails."""
+    """Ends ``(n, S + 1)`` in units of cells of about equal probability, narrower in the tails.
+
+    No atom is within a cell.
+    """
     count = CELLS + 2 - 2 * len(TAILS)
     even = np.arange(1, count) / count
-    return prior.guessed_quantiles(np.concatenate([TAILS, even, 1 - TAILS[::-1]]))
+    edges = prior.guessed_quantiles(np.concatenate([TAILS, even, 1 - TAILS[::-1]]))
+    atoms = prior.column.inside(np.array(prior.column.kind.atoms, float))[0]
+    return np.sort(np.append(edges, np.tile(atoms, (len(edges), 1)), axis=1), axis=1)
 
 
 def cell_nodes(prior: Prior, edges: np.ndarray) -> Nodes:
     """Nodes of numbers on each lattice: the values at the middles of cells with these ends."""
-    middles, column = (edges[:, 1:] + edges[:, :-1]) / 2, prior.column
-    flat, found = middles.ravel(), []
+    column, found = prior.column, []
+
+    def values_at(units: np.ndarray, lattice: int) -> np.ndarray:
+        return column.values_at(units.ravel(), lattice).reshape(units.shape)
+
     for lattice, masses in enumerate(zip(*prior.masses(edges))):
-        values = column.values_at(flat, lattice).reshape(middles.shape)
-        found.append(Nodes(values, *masses, np.ones(middles.shape[1], bool)))
+        values = values_at((edges[:, 1:] + edges[:, :-1]) / 2, lattice)
+        low = high = values
+        if column.n_lattices == 1:
+            ends = values_at(edges, lattice)
+            low, high = ends[:, :-1], ends[:, 1:]
+        found.append(Nodes(values, low, high, *masses))
     return joined(found)
 
 

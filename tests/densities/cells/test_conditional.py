@@ -61,10 +61,10 @@ def log_joint(density, rows, j, values):
 
 def assert_quantiles(found, values, shares, slack):
     """Check ``P(X < q) <= p <= P(X <= q)`` of quantiles of values with shares ``(n, V)``."""
-    for row, share in zip(found, shares):
+    for row, share, some in zip(found, shares, np.broadcast_to(slack, len(found))):
         below = np.array([share[values < q].sum() for q in row])
         up_to = np.array([share[values <= q].sum() for q in row])
-        assert (below <= P + slack).all() and (P - slack <= up_to).all()
+        assert (below <= P + some).all() and (P - some <= up_to).all()
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -110,9 +110,9 @@ def test_mean_and_deviation_are_those_of_all_values_in_the_row(j):
     np.testing.assert_allclose(np.square(found.sd), variance, atol=1e-7)
 
 
-@pytest.mark.parametrize(("j", "slack"), [(0, 2e-3), (2, 2e-3), (3, 1e-5)])
+@pytest.mark.parametrize("j", [0, 2, 3])
 @pytest.mark.parametrize("members", [1, 3])
-def test_quantiles_of_numbers_are_those_by_dense_quadrature(j, slack, members):
+def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(j, members):
     density = random_density(NUMBERS, members=members, seed=5)
     rows, column = drawn(density, 12), density.cells[j]
     found = conditional(density, rows, j, P)
@@ -126,12 +126,13 @@ def test_quantiles_of_numbers_are_those_by_dense_quadrature(j, slack, members):
     log_q = log_joint(density, rows, j, values) + np.log(np.append(width, np.ones(len(others))))
     log_total = logsumexp(log_q, 1, np)
     shares, gaps = np.exp(log_q - log_total[:, None]), np.isnan(values)
-    np.testing.assert_allclose(found.missing, shares[:, gaps].sum(axis=1), atol=slack)
-    np.testing.assert_allclose(found.log_prob, density.log_prob(rows) - log_total, atol=slack)
+    slack = found.error + 1e-5
+    assert (slack < UNRESOLVED).all() and (j < 3 or not found.error.any())
+    assert (np.abs(found.missing - shares[:, gaps].sum(axis=1)) <= slack).all()
+    assert (np.abs(found.log_prob - density.log_prob(rows) + log_total) <= 4 * slack).all()
     shares = shares[:, ~gaps] / shares[:, ~gaps].sum(axis=1, keepdims=True)
     # The nodes of this quadrature have a share each.
     assert_quantiles(found.quantiles, values[~gaps], shares, slack + 4e-3)
-    assert (found.error < UNRESOLVED).all()
 
 
 def test_a_narrow_peak_is_found():
