@@ -128,3 +128,22 @@ def test_a_run_of_another_kind_is_refused(invoke, short_run):
     for other in (short_run(), short_run(**POINTS)):
         result = invoke("predict", other, "--data", TABLE, "-o", "out.csv")
         assert result.exit_code == 2 and "expected a run of `nflow fit` by cells" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def conditional_run(short_run):
+    data = {**CELLS["data"], "columns": ["wage"], "given": ["city", "rooms"]}
+    return short_run(**{**CELLS, "data": data})
+
+
+def test_the_only_modelled_column_is_the_target(invoke, conditional_run):
+    rows = predicted(invoke, conditional_run, "--quantiles", ".1,.9")
+    assert not numbers(rows, "quadrature_error").any()
+    low, high = (numbers(rows, f"wage_{name}") for name in ("q0.1", "q0.9"))
+    assert (low <= high).all()
+    log_p = nflow_cli.load(conditional_run).log_prob(TABLE)
+    np.testing.assert_allclose(numbers(rows, "wage_log_p"), log_p)
+    arguments = ["predict", conditional_run, "--data", TABLE, "-o", "b.csv", "--target", "city"]
+    result = invoke(*arguments)
+    expected = "--target: expected one of wage. Received: 'city', a given column"
+    assert (result.exit_code, result.stderr) == (1, f"nflow: error: {expected}\n")

@@ -66,10 +66,13 @@ def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray)
     marginal = marginal_cdf(density, j) if column.has_numbers else None
     nodes = 128 if column.has_numbers else column.outcomes.count
     at_a_time = max(min(density.at_a_time, NODES // nodes), 1)
-    found = density.by_blocks(
-        lambda block: _Cell(block, j, marginal).conditional(p), rows, at_a_time=at_a_time
-    )
-    return Conditional(*found)
+
+    # Of rows that no value makes possible, and of values far beyond the table's.
+    @np.errstate(divide="ignore", over="ignore", invalid="ignore")
+    def of_block(block: Block) -> Conditional:
+        return _Cell(block, j, marginal).conditional(p)
+
+    return Conditional(*density.by_blocks(of_block, rows, at_a_time=at_a_time))
 
 
 class _Cell:
@@ -91,8 +94,7 @@ class _Cell:
         levels, numbers = len(self.column.first), np.full((2 + len(p), len(missing)), np.nan)
         if self.column.has_numbers:
             levels = 0
-            with np.errstate(invalid="ignore"):
-                usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
+            usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
             numbers[:2] = _moments(nodes.values, usual)
             is_exact = self.is_last and self.column.n_lattices == 1 and self.has_cells
             quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, p)
@@ -117,8 +119,7 @@ class _Cell:
         peak = _peak(behind[0])
         weights = nodes.mass * np.exp(behind[0] - peak)
         total = weights.sum(axis=1, keepdims=True)
-        with np.errstate(divide="ignore", invalid="ignore"):  # of rows that no value makes possible
-            return nodes, (np.log(total) + peak)[:, 0], weights / total, error
+        return nodes, (np.log(total) + peak)[:, 0], weights / total, error
 
     def _with_cells(
         self, others: Nodes, of_others: np.ndarray
@@ -184,8 +185,7 @@ class _Cell:
         target = p * total[:, None]
         passed = (below + mass)[:, :, None] < target[:, None]
         left = target - (mass[:, :, None] * passed).sum(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.clip(left / self.prior.number[:, None], LEAST, 1 - LEAST)
+        share = np.clip(left / self.prior.number[:, None], LEAST, 1 - LEAST)
         units = self.prior.quantiles(share)
         found = column.values_at(units.ravel()).reshape(units.shape)
         is_atom = ~passed & (below[:, :, None] < target[:, None])
@@ -233,8 +233,7 @@ def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray, n_lattices: int)
 def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation ``(n,)`` of values with weights ``(n, N)``."""
     values = np.where(weights > 0, values, 0.0)
-    with np.errstate(invalid="ignore"):
-        shares = weights / weights.sum(axis=1, keepdims=True)
+    shares = weights / weights.sum(axis=1, keepdims=True)
     mean = (shares * values).sum(axis=1)
     return mean, np.sqrt((shares * np.square(values - mean[:, None])).sum(axis=1))
 

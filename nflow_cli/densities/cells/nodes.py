@@ -12,6 +12,8 @@ from nflow_cli.densities.cells.prior import Prior
 
 VALUES = 256  # most values of a grid that are nodes each
 CORE, TAIL = 1e-3, 1e-13  # mass of a normal beyond single values, and beyond all nodes
+FARTHEST = 2.0**53  # steps from an offset: the next has no number
+LARGE = 1e300  # largest value
 GROWTH = 1.4  # of the intervals beyond single values
 CELLS, MORE = 127, 64  # cells of a mixture at first, and added in a refinement
 # Probabilities below the inner ends of the outermost cells.
@@ -72,7 +74,8 @@ def grid_nodes(prior: Prior) -> Nodes | None:
         first, middle = values
         edges = _edges(prior.column, first, lattice)
         mass, usual = (part[lattice] for part in prior.masses(edges[None]))
-        found.append(Nodes(*(3 * [middle[None]]), mass, usual))
+        at = middle[None]
+        found.append(Nodes(at, at, at, mass, usual))
     return joined(found)
 
 
@@ -82,7 +85,7 @@ def _values(prior: Prior, lattice: int) -> tuple[np.ndarray, np.ndarray] | None:
 
     def places(least: float) -> tuple[int, int]:
         ends = column.values_at(np.array(prior.reach(least)), lattice)
-        low, high = np.rint((ends - offset) / step)
+        low, high = np.clip(np.rint((ends - offset) / step), -FARTHEST, FARTHEST)
         return int(low), int(high)
 
     (low, high), (least, most) = places(CORE), places(TAIL)
@@ -132,7 +135,8 @@ def cell_nodes(prior: Prior, edges: np.ndarray) -> Nodes:
     column, found = prior.column, []
 
     def values_at(units: np.ndarray, lattice: int) -> np.ndarray:
-        return column.values_at(units.ravel(), lattice).reshape(units.shape)
+        values = column.values_at(units.ravel(), lattice).reshape(units.shape)
+        return np.clip(values, -LARGE, LARGE)
 
     for lattice, masses in enumerate(zip(*prior.masses(edges))):
         values = values_at((edges[:, 1:] + edges[:, :-1]) / 2, lattice)

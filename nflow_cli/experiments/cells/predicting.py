@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import TableFile, is_table, open_table, table_of
 from nflow_cli.data.tables import listed, shown
@@ -100,10 +101,11 @@ def columns_of(predicted: Predicted) -> dict[str, Any]:
     column, kind, found = predicted.column, predicted.column.kind, predicted.found
     columns: dict[str, Any] = {}
     if column.has_numbers:
-        columns |= {"mean": _mean(column, found.mean), "sd": found.sd}
+        is_date = kind.type in ("date", "time") or kind.form is not None
+        columns["mean"] = _written(kind, found.mean) if is_date else found.mean
+        columns["sd"] = found.sd
         for p, values in zip(predicted.p, found.quantiles.T):
-            rounded = values if kind.decimals is None else np.round(values, kind.decimals)
-            columns[f"q{p:g}"] = as_written(kind, rounded)
+            columns[f"q{p:g}"] = _written(kind, values)
     else:
         columns |= {f"p_{level}": share for level, share in zip(column.first, found.levels.T)}
     if column.missing is not None:
@@ -116,12 +118,8 @@ def columns_of(predicted: Predicted) -> dict[str, Any]:
     return {**named, "quadrature_error": found.error} if column.has_numbers else named
 
 
-def _mean(column: CellColumn, values: np.ndarray) -> Any:
-    """Means as numbers, or as dates and times."""
-    kind = column.kind
-    if kind.type in ("date", "time") or kind.form is not None:
-        return as_written(kind, column.nearest(values))
-    return values
+def _written(kind: ColumnKind, values: np.ndarray) -> Any:
+    return as_written(kind, values if kind.decimals is None else np.round(values, kind.decimals))
 
 
 def write_predicted(
