@@ -111,11 +111,17 @@ def columns_of(predicted: Predicted) -> dict[str, Any]:
     if column.missing is not None:
         columns["missing"] = found.missing
     if not column.has_numbers:
-        columns["level"] = as_written(kind, found.levels.argmax(axis=1).astype(float))
+        columns["level"] = as_written(kind, _likeliest(found))
     if predicted.values is not None:
         columns["log_p"] = found.log_prob
     named = {f"{column.name}_{name}": values for name, values in columns.items()}
     return {**named, "quadrature_error": found.error} if column.has_numbers else named
+
+
+def _likeliest(found: Conditional) -> np.ndarray:
+    """The likeliest level ``(n,)``; NaN of a row that no level makes possible."""
+    impossible = np.isnan(found.levels).any(axis=1)
+    return np.where(impossible, np.nan, found.levels.argmax(axis=1))
 
 
 def _written(kind: ColumnKind, values: np.ndarray) -> Any:
@@ -160,7 +166,7 @@ def _scores(predicted: Predicted) -> dict[str, Any]:
     scores["log_p_standard_error"] = error
     is_known &= ~np.isnan(values)
     if not column.has_numbers:
-        return scores | {"error_rate": _mean_of(found.levels.argmax(axis=1) != values, is_known)}
+        return scores | {"error_rate": _mean_of(_likeliest(found) != values, is_known)}
     scores["coverage"] = _mean_of((low <= values) & (values <= high), is_known)
     square = _mean_of(np.square(found.mean - values), is_known)
     return scores | {"rmse": None if square is None else float(np.sqrt(square))}
