@@ -136,8 +136,8 @@ class Block:
 
     @property
     def by_networks(self) -> np.ndarray:
-        """Log-masses ``(n, D)`` of cells by the networks, without marginals."""
-        cells = np.stack([self.masses(found)[self.density.order].T for found in self.networks])
+        """Log-probabilities ``(n, D)`` of cells by the networks, without marginals."""
+        cells = np.stack([self._as_densities(self.masses(found)) for found in self.networks])
         return logsumexp(self.density.log_weights[:, None, None] + cells, 0, np)
 
     @computed_once

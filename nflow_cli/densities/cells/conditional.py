@@ -4,7 +4,8 @@
 
 By quadrature over the values of cell j: each level, atom, gap and value of a short grid is a node;
 other numbers are cells of the mixture ``P(x_j | before)``, of which those with most probability
-are split twice. The last column has no factors behind it: its distribution is exact.
+are split. The last column has no factors behind it: its distribution is exact. Of unmixed columns
+the factors are ``q(row) / m(x_j)``, and ``m``, the column's marginal, is in place of the first.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,8 +63,8 @@ def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray)
 
     Computed columns are ignored. ``p`` ``(k,)`` are the probabilities of the quantiles.
     """
-    column = density.cells[j]
-    marginal = marginal_cdf(density, j) if column.has_numbers else None
+    column = density.row[j]
+    marginal = marginal_cdf(density.alone or density, j) if column.has_numbers else None
     nodes = 128 if column.has_numbers else column.outcomes.count
     at_a_time = max(min(density.at_a_time, NODES // nodes), 1)
 
@@ -81,9 +82,10 @@ class _Cell:
     def __init__(self, block: Block, j: int, marginal: MarginalCdf | None):
         self.block, self.density = block, block.density
         self.j, self.place = j, j - self.density.n_given
-        self.prior = Prior(block, j, marginal)
+        alone = self.density.alone  # of columns that are unmixed
+        self.prior = Prior(Block(alone, block.rows) if alone else block, j, marginal)
         self.column = self.prior.column
-        self.is_last = j == len(self.density.cells) - 1
+        self.is_last = not alone and j == len(self.density.cells) - 1
         self.grid = grid_nodes(self.prior)
         self.has_cells = self.column.has_numbers and self.grid is None
 
@@ -101,9 +103,10 @@ class _Cell:
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
             numbers[2:] = quantiles.T
             numbers[:, ~(error <= UNRESOLVED)] = np.nan
-        own = self.block.by_mixture[:, self.place : len(self.density.modelled)].sum(axis=1)
+        first = 0 if self.density.unmixing else self.place
+        own = self.block.by_mixture[:, first : len(self.density.modelled)].sum(axis=1)
         known = self.density.are_known(self.block.rows)[:, self.place]
-        log_p = np.where(known, own - log_total, np.nan)
+        log_p = np.where(known & np.isfinite(log_total), own - log_total, np.nan)
         return Conditional(
             weights[:, :levels], missing, numbers[0], numbers[1], numbers[2:].T, log_p, error
         )
@@ -164,11 +167,16 @@ class _Cell:
             part = slice(start, start + size)
             rows = self.block.rows[row[part]]
             rows[:, self.j] = values[part]
-            block = Block(self.density, rows)
-            for each, cells in zip(found, (block.by_mixture, block.by_networks)):
-                behind = cells[:, self.place + 1 : len(self.density.modelled)]
-                each[row[part], node[part]] = behind.sum(axis=1)
+            found[:, row[part], node[part]] = self._factors(Block(self.density, rows))
         return found
+
+    def _factors(self, block: Block) -> np.ndarray:
+        """Log-density ``(2, m)`` of rows relative to that of the cell by the prior."""
+        every = np.stack([block.by_mixture[:, : len(self.density.modelled)], block.by_networks])
+        if not self.density.unmixing:
+            return every[:, :, self.place + 1 :].sum(axis=2)
+        own, gaps = block.by_marginals[:, self.place], np.isnan(block.rows).any(axis=1)
+        return np.where(gaps, -np.inf, every.sum(axis=2) - own)
 
     def _exact(self, p: np.ndarray) -> np.ndarray:
         """Quantiles ``(n, k)`` of numbers given the cells before, and given not missing: atoms, or

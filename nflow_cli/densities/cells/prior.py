@@ -83,19 +83,17 @@ class Prior:
     def __init__(self, block: "Block", j: int, marginal: MarginalCdf | None):
         density, layout = block.density, block.layout
         self.column, self.n = density.cells[j], len(block.rows)
-        place, shape = layout.modelled.index(j), (density.members, self.n, len(layout.modelled))
-        before = np.broadcast_to(block.weights_before, shape)[:, :, j - density.n_given]
-        shares = np.array([[member.shares[place]] for member in density.networks]) * before
-        rest = 1 - shares.sum(axis=0)
+        shares = _shares(block, j)
+        of_marginal = (1 - shares.sum(axis=0)) * _outcomes(block, block.marginals, j)
         of_networks = [
             share * _outcomes(block, found, j) for share, found in zip(shares, block.networks)
-        ]
-        of_marginal = rest * _outcomes(block, block.marginals, j)
+        ] or [0 * of_marginal]
         self.outcomes = np.sum(of_networks, axis=0) + of_marginal
         if marginal is not None:
             first, count = len(self.column.first), self.column.n_lattices
             numbers, m = slice(first, first + count), layout.mixed.index(j)
             every = [[a[m] for a in found.parameters[1:]] for found in block.networks]
+            every = every or [np.ones((3, 1, 1))]
             mixtures = [np.broadcast_to(a, (*np.shape(a)[:2], self.n)) for a in every]
             self.weights = np.concatenate(
                 [p[numbers, None] * np.exp(mix[0]) for p, mix in zip(of_networks, mixtures)], 1
@@ -193,6 +191,18 @@ class Prior:
 
 def _score(p: np.ndarray) -> np.ndarray:
     return ndtri(np.clip(p, LEAST, 1 - LEAST), np)
+
+
+def _shares(block: "Block", j: int) -> np.ndarray:
+    """Weights ``(R, n)`` of the networks in a cell."""
+    density, shape = block.density, (block.density.members, len(block.rows))
+    if not density.networks:
+        return np.zeros(shape)
+    place = density.layout.modelled.index(j)
+    before = block.weights_before
+    before = before[:, :, 0 if density.members == 1 else j - density.n_given]
+    of_members = np.array([[member.shares[place]] for member in density.networks])
+    return np.broadcast_to(of_members * before, shape)
 
 
 def _outcomes(block: "Block", found: "Conditionals", j: int) -> np.ndarray:

@@ -58,12 +58,8 @@ def predicted(
 
 
 def _target(trained: "TrainedCells", name: str | None) -> CellColumn:
-    modelled = {column.name: column for column in trained.modelled}
-    if trained.unmixing:
-        raise DataError(
-            "the run's columns are mixed linearly, and no column has a distribution of its own; "
-            "expected a run with `--set cells.unmixed=false`"
-        )
+    every = trained.row[trained.n_given : len(trained.cells)]
+    modelled = {column.name: column for column in every}
     if name is None and len(modelled) == 1:
         return next(iter(modelled.values()))
     if name in modelled:
@@ -89,7 +85,8 @@ def _rows(trained: "TrainedCells", table: Any, target: str) -> tuple[np.ndarray,
         else:
             return trained.rows(table), True
     has_own = target in [column.name for column in table.columns]
-    names = [c.name for c in trained.cells if has_own or c.name != target]
+    names = trained.columns[: len(trained.cells)]
+    names = [name for name in names if has_own or name != target]
     found = rows_of(table, trained.kinds, names)
     rows = np.full((len(found), len(trained.columns)), np.nan)
     rows[:, [trained.columns.index(name) for name in names]] = found

@@ -22,6 +22,7 @@ from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.densities.cells.conditional import UNRESOLVED, conditional
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.prior import MarginalCdf, normal_cdf
+from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.mixtures import log_cdf
 
 P = np.array([0.001, 0.05, 0.5, 0.95, 0.999])
@@ -156,6 +157,30 @@ def test_a_narrow_peak_is_found():
     np.testing.assert_allclose(at, np.broadcast_to(P, at.shape), atol=UNRESOLVED)
     np.testing.assert_allclose(found.mean, mean, atol=0.01 * sd)
     np.testing.assert_allclose(found.sd, sd, rtol=0.01)
+
+
+@pytest.mark.parametrize("j", [0, 1, 2])
+def test_columns_that_are_unmixed_have_their_conditional(j):
+    columns = [number(name, resolution=1e-6, decimals=None) for name in "abc"]
+    matrix = np.array([[1.0, 0.8, -0.5], [0.3, -1.2, 0.4], [0.6, 0.2, 0.9]])
+    parts = random_density([component(i, 0.02, -6.0, 6.0) for i in range(3)], members=2)
+    marginals = random_density(columns)
+    alone = CellDensity(columns, marginals.layout, marginals.marginal, [])
+    found = parts.cells, parts.layout, parts.marginal, parts.networks
+    density = CellDensity(*found, [], Unmixing(columns, matrix), alone)
+    rows, column = drawn(density, 8), density.row[j]
+    found = conditional(density, rows, j, P)
+    t = np.linspace(-3.5, 3.5, 4_001)
+    x, width = np.sinh(t), np.cosh(t) * (t[1] - t[0])
+    for one in reversed(column.maps):
+        x, log_slope = one.outside(x)
+        width = width * np.exp(log_slope)
+    log_q = log_joint(density, rows, j, x) + np.log(width)
+    log_total = logsumexp(log_q, 1, np)
+    slack = found.error + 1e-4
+    assert (slack < UNRESOLVED).all()
+    assert (np.abs(found.log_prob - density.log_prob(rows) + log_total) <= 4 * slack).all()
+    assert_quantiles(found.quantiles, x, np.exp(log_q - log_total[:, None]), slack + 4e-3)
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0, 2, 3]))
