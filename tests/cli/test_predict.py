@@ -9,6 +9,7 @@ from running import read_rows, succeed
 from short_runs import CELLS, POINTS
 
 import nflow_cli
+from nflow_cli.errors import DataError
 
 pytestmark = [
     pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
@@ -105,6 +106,12 @@ def test_python_gives_the_numbers_of_the_command(invoke, run, target):
             np.testing.assert_array_equal(np.array(values, float), numbers(rows, name))
         else:
             assert [str(value) for value in values] == [row[name] for row in rows]
+
+
+@pytest.mark.parametrize("quantiles", [[0.5, 1.0], [], "x"])
+def test_python_refuses_quantiles_that_are_no_probabilities(run, quantiles):
+    with pytest.raises(DataError, match="quantiles: expected numbers between 0 and 1"):
+        nflow_cli.load(run).predict(TABLE, "price", quantiles)
 
 
 @pytest.mark.parametrize(

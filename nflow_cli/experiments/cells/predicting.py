@@ -47,7 +47,10 @@ def predicted(
 ) -> Predicted:
     """Predict a column of a table, or of rows ``(n, C)``, from the others."""
     column = _target(trained, target)
-    p = np.unique(np.asarray(quantiles, float))
+    try:
+        p = np.unique(np.asarray(quantiles, float))
+    except (TypeError, ValueError):
+        p = np.zeros(1)
     if not len(p) or not ((p > 0) & (p < 1)).all():
         raise DataError(f"quantiles: expected numbers between 0 and 1, received {quantiles!r:.60}")
     rows, has_own = _rows(trained, table, column.name)
