@@ -15,6 +15,7 @@ from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
 from nflow_cli.cli.plot import plot
+from nflow_cli.cli.predict import predict
 from nflow_cli.cli.presets import presets
 from nflow_cli.cli.report import report
 from nflow_cli.cli.resume import resume
@@ -93,6 +94,7 @@ nflow plot RUN_DIR                   redraw the pictures of a run
 nflow report RUN_DIR                 a run on one page, report.html
 nflow sweep figure3                  a grid of runs, on all cores
 nflow sample RUN_DIR -n 1000 -o points.csv
+nflow predict RUN_DIR --data new.csv -o out.csv
 """
 
 
@@ -110,6 +112,7 @@ main.add_command(report)
 main.add_command(presets)
 main.add_command(sample)
 main.add_command(evaluate)
+main.add_command(predict)
 main.add_command(check)
 main.add_command(sweep)
 main.add_command(compare)

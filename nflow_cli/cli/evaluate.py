@@ -88,16 +88,17 @@ def evaluate(
     trained = experiment.load(run)
     if output is not None:
         judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
-        _print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
+        print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
     recorded = read_summary(run, experiment) if run.has(SUMMARY) else {}
     recorded.pop("mass_error", None)  # no mass is shown
     draws_seed = config.seed if seed is None else seed
     judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
-    _print_scores(judgement, {"run": run_dir, "data": data}, as_json)
+    print_scores(judgement, {"run": run_dir, "data": data}, as_json)
 
 
-def _print_scores(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
+def print_scores(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
+    """Print scores as a table, the path of the output last, or as one JSON object."""
     from nflow_cli.evaluation.warnings import records
     from nflow_cli.experiments.rows import laid_out
     from nflow_cli.runs.json_text import json_text

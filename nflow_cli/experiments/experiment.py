@@ -75,6 +75,7 @@ class Experiment(ABC):
         model_file: File of the trained weights.
         needs_tensorflow: Whether the trained model runs on TensorFlow; else on NumPy.
         scores_rows: Whether rows can be written with their scores.
+        predicts: Whether one column can be predicted from the others.
         takes_density: Whether a user's function is fitted.
     """
 
@@ -89,6 +90,7 @@ class Experiment(ABC):
     model_file: ClassVar[str] = MODEL
     needs_tensorflow: ClassVar[bool] = True
     scores_rows: ClassVar[bool] = False
+    predicts: ClassVar[bool] = False
     takes_density: ClassVar[bool] = False
 
     def __init__(self, config: Config):
@@ -241,6 +243,12 @@ class Experiment(ABC):
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
         """Write rows with their scores, and latents on request; return the judgement."""
+        raise NotImplementedError
+
+    def write_predictions(
+        self, trained: Any, data: Any, path: Path, target: str | None, quantiles: Sequence[float]
+    ) -> Judgement:
+        """Write rows with the distribution of one column given the others; return scores."""
         raise NotImplementedError
 
     @abstractmethod

@@ -67,7 +67,7 @@ def runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("runs")
-@pytest.mark.parametrize("command", ["check", "evaluate", "plot", "resume", "sample"])
+@pytest.mark.parametrize("command", ["check", "evaluate", "plot", "predict", "resume", "sample"])
 def test_folders_of_runs_come_first(command):
     last_first = ["outputs/2026-b", "outputs/2025-a"]
     assert completed(command, "") == (["mine", *last_first], {"dir"})

@@ -133,6 +133,12 @@ class Block:
             differences = np.diff(before, axis=1, prepend=0.0)
         return np.nan_to_num(differences, nan=0.0, neginf=-np.inf)
 
+    @property
+    def by_networks(self) -> np.ndarray:
+        """Log-probabilities ``(n, D)`` of cells by the networks, without marginals."""
+        cells = np.stack([self._as_densities(self.masses(found)) for found in self.networks])
+        return logsumexp(self.density.log_weights[:, None, None] + cells, 0, np)
+
     @computed_once
     def by_marginals(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
@@ -183,15 +189,17 @@ class Block:
         computed = [one.pit(self.rows, v) for one, v in zip(density.computed, last.T)]
         marginal = self._uniforms(self.marginals, noise)
         total = np.zeros_like(noise)
-        for member, found, weight in zip(density.networks, self.networks, self._weights):
+        for member, found, weight in zip(density.networks, self.networks, self.weights_before):
             shares = member.shares[density.order]
             of_network = self._uniforms(found, noise)
             total += weight * (shares * of_network + (1 - shares) * marginal)
         return np.clip(np.column_stack([total, *computed]), 0.0, 1.0)
 
     @property
-    def _weights(self) -> np.ndarray:
-        """Weights of members in each cell: prior times likelihood of the cells before."""
+    def weights_before(self) -> np.ndarray:
+        """Weights of members in each cell ``(R, n, D)``, ``(1, 1, 1)`` of one: prior times
+        likelihood of the cells before.
+        """
         if self.density.members == 1:
             return np.ones((1, 1, 1))
         cells = self.by_members[:, :, : len(self.density.modelled)]

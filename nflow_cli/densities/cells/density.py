@@ -124,7 +124,7 @@ class CellDensity:
     def scored_rows(self, rows: np.ndarray, rng: np.random.Generator) -> Scored:
         """All scores, in one pass; ``rng`` as of :meth:`pit`."""
         return Scored(
-            *self._by_blocks(
+            *self.by_blocks(
                 lambda block, noise: (
                     block.by_mixture,
                     block.by_marginals,
@@ -142,7 +142,7 @@ class CellDensity:
 
     def member_log_probs(self, rows: np.ndarray) -> np.ndarray:
         """Log-density ``(R, n)`` in nats by each member."""
-        (found,) = self._by_blocks(lambda block: (block.by_members.sum(axis=2).T,), rows)
+        (found,) = self.by_blocks(lambda block: (block.by_members.sum(axis=2).T,), rows)
         return found.T
 
     def cell_log_probs(self, rows: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ class CellDensity:
 
         By the mixture of members: the cells of a row sum to its log-density.
         """
-        (found,) = self._by_blocks(lambda block: (block.by_mixture,), rows)
+        (found,) = self.by_blocks(lambda block: (block.by_mixture,), rows)
         return found
 
     def network_log_cells(self, member: Member, rows: np.ndarray) -> np.ndarray:
@@ -163,7 +163,7 @@ class CellDensity:
         return self._masses(lambda block: block.masses(block.marginals), rows)
 
     def _masses(self, masses: Callable[[Block], np.ndarray], rows: np.ndarray) -> np.ndarray:
-        (found,) = self._by_blocks(
+        (found,) = self.by_blocks(
             lambda block: (np.where(block.is_known, masses(block), np.nan).T,), rows
         )
         return found
@@ -176,21 +176,28 @@ class CellDensity:
         numbers and levels, a new level above missing.
         """
         noise = rng.random((len(rows), len(self.scored)))
-        (found,) = self._by_blocks(lambda block, noise: (block.pit(noise),), rows, noise)
+        (found,) = self.by_blocks(lambda block, noise: (block.pit(noise),), rows, noise)
         return found
 
-    def _by_blocks(
-        self, scores: Callable[..., tuple[np.ndarray, ...]], rows: np.ndarray, *others: np.ndarray
+    def by_blocks(
+        self,
+        scores: Callable[..., tuple[np.ndarray, ...]],
+        rows: np.ndarray,
+        *others: np.ndarray,
+        at_a_time: int | None = None,
     ) -> list[np.ndarray]:
+        """Return arrays of scores of blocks of rows, and of the same rows of other arrays."""
+
         def scored(places: slice) -> tuple[np.ndarray, ...]:
             return scores(Block(self, rows[places]), *(array[places] for array in others))
 
         with ThreadPoolExecutor(cores()) as pool:
-            blocks = list(pool.map(scored, _places(len(rows), self._at_a_time)))
+            blocks = list(pool.map(scored, _places(len(rows), at_a_time or self.at_a_time)))
         return [np.concatenate(arrays) for arrays in zip(*blocks)]
 
     @property
-    def _at_a_time(self) -> int:
+    def at_a_time(self) -> int:
+        """Number of rows scored at a time."""
         count = len(self.layout.mixed) * self.layout.components * self.members
         return min(max(FEWEST, PARAMETERS // max(count, 1)), MOST)
 

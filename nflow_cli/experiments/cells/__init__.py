@@ -33,6 +33,7 @@ class WholeTable(OfTable):
     )
     model_file = WEIGHTS
     needs_tensorflow = False
+    predicts = True
     summary_type = CellsSummary
 
     # Before training.
@@ -124,6 +125,14 @@ class WholeTable(OfTable):
             raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
         lines = [("data", data.name), ("model", self.model_text)]
         return write_scored(trained, data, path, lines)
+
+    def write_predictions(
+        self, trained: Any, data: Any, path: Path, target: str | None, quantiles: Sequence[float]
+    ) -> Judgement:
+        """Write rows with the distribution of one column given the others; score it."""
+        from nflow_cli.experiments.cells.predicting import write_predicted
+
+        return write_predicted(trained, data, path, target, quantiles)
 
     # Side by side with others.
 

@@ -1,6 +1,6 @@
 """Trained densities of cells, loaded from their run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,31 @@ class TrainedCells(TableRun, CellDensity):
     def log_prob(self, rows: Any) -> np.ndarray:
         """Return ``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
         return CellDensity.log_prob(self, self.rows(rows))
+
+    def predict(
+        self,
+        table: Any,
+        target: str | None = None,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    ) -> Any:
+        """Return the distribution of one column given all others, of each row, as an Arrow table.
+
+        Columns are those of ``nflow predict``: mean, standard deviation and quantiles, or the
+        probabilities of levels, in nats where they are logarithms.
+
+        Args:
+            table: A table with the other given and modelled columns; or rows ``(n, C)``.
+            target: A modelled column; default: the only one.
+            quantiles: Their probabilities, between 0 and 1.
+
+        Raises:
+            DataError: The table lacks a column, or the target is no modelled column.
+        """
+        from nflow_cli.data.table_files import arrow_table, batch_of
+        from nflow_cli.experiments.cells.predicting import columns_of, predicted
+
+        found = columns_of(predicted(self, table, target, quantiles))
+        return arrow_table([*found], [batch_of([*found.values()])])
 
     def batches(
         self, n: int, seed: int, given: np.ndarray

@@ -1,0 +1,81 @@
+"""``nflow predict``: the distribution of one column of a table given the others."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nflow_cli.cli import completion
+from nflow_cli.cli.evaluate import print_scores
+from nflow_cli.cli.options import Command, json_option, run_argument
+
+
+def _probabilities(_: Any, __: Any, text: str) -> list[float]:
+    try:
+        found = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        found = [-1.0]
+    if not all(0 < p < 1 for p in found):
+        raise click.BadParameter(f"{text!r}: expected numbers between 0 and 1, such as .05,.5,.95")
+    return found
+
+
+@click.command(cls=Command)
+@run_argument
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE",
+    help="A table with the other columns of the run.",
+    shell_complete=completion.files,
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="A .csv or .parquet file for the rows and their predictions.",
+    shell_complete=completion.files,
+)
+@click.option("--target", metavar="COLUMN", help="The column. Default: the only modelled one.")
+@click.option(
+    "--quantiles",
+    metavar="P,…",
+    default=".05,.5,.95",
+    show_default=True,
+    callback=_probabilities,
+    help="Probabilities of the quantiles of a column of numbers.",
+)
+@json_option
+def predict(
+    run_dir: str,
+    data: str,
+    output: str,
+    target: str | None,
+    quantiles: list[float],
+    as_json: bool,
+) -> None:
+    """Predict one column of a table from the others, by a density of cells.
+
+    Writes the rows of --data with the distribution of the target given all other columns: mean,
+    standard deviation and quantiles of numbers, the probability of each level, and that of a
+    missing cell. If the table has the target, its log-probability in nats too, and scores are
+    printed: its mean, the coverage of the outermost interval, and the error.
+    """
+    from nflow_cli import experiments
+    from nflow_cli.runs.directory import RunDirectory
+
+    run = RunDirectory.open(run_dir)
+    experiment = experiments.of(run.read_config())
+    if not experiment.predicts:
+        raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
+    if not output.lower().endswith((".csv", ".parquet")):
+        raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .parquet")
+    if Path(output).is_dir():
+        raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
+    experiment.expect_trained(run)
+    table = experiment.read_data(data)
+    judgement = experiment.write_predictions(
+        experiment.load(run), table, Path(output), target, quantiles
+    )
+    print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)

@@ -1,0 +1,267 @@
+"""The distribution of one cell given all other cells of its row.
+
+    P(x_j | the others) ∝ P(x_j | before) Π_{k > j} P(x_k | before)
+
+By quadrature over the values of cell j: each level, atom, gap and value of a short grid is a node;
+other numbers are cells of the mixture ``P(x_j | before)``, of which those with most probability
+are split. The last column has no factors behind it: its distribution is exact. Of unmixed columns
+the factors are ``q(row) / m(x_j)``, and ``m``, the column's marginal, is in place of the first.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nflow_cli.densities.cells.block import Block
+from nflow_cli.densities.cells.nodes import (
+    Nodes,
+    cell_nodes,
+    first_edges,
+    grid_nodes,
+    joined,
+    points,
+    split,
+)
+from nflow_cli.densities.cells.prior import LEAST, MarginalCdf, Prior, marginal_cdf
+
+if TYPE_CHECKING:
+    from nflow_cli.densities.cells.density import CellDensity
+
+PASSES = 4  # most refinements of the cells
+RESOLVED, LARGEST = 3e-3, 0.025  # error, and probability of a cell, that need none
+UNRESOLVED = 1e-2  # error of a distribution, above which its numbers are unknown
+NODES = 2**17  # nodes at a time
+ROUNDING = 1e-12  # of a cumulative probability
+FAR = 700.0  # nats: a likelihood so much smaller than the largest is 0
+
+
+class Conditional(NamedTuple):
+    """Distributions of the cells of a column, in n rows, given the other cells.
+
+    Attributes:
+        levels: Probabilities ``(n, L)`` of the levels; none of a column of numbers.
+        missing: Probability ``(n,)`` of a missing cell.
+        mean: ``(n,)``, of a number, given that it is not missing and no outlier.
+        sd: Its standard deviation.
+        quantiles: ``(n, k)``, of a number, given that it is not missing.
+        log_prob: Log-probability ``(n,)`` in nats of the row's own value; NaN if unknown.
+        error: Total variation ``(n,)`` that is left by the quadrature. Where it is above
+            ``UNRESOLVED`` mean, sd and quantiles are NaN.
+    """
+
+    levels: np.ndarray
+    missing: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    quantiles: np.ndarray
+    log_prob: np.ndarray
+    error: np.ndarray
+
+
+def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray) -> Conditional:
+    """Return the distributions of cell ``j``, a modelled column, of rows ``(n, C)``.
+
+    Computed columns are ignored. ``p`` ``(k,)`` are the probabilities of the quantiles.
+    """
+    column = density.row[j]
+    marginal = marginal_cdf(density.alone or density, j) if column.has_numbers else None
+    nodes = 128 if column.has_numbers else column.outcomes.count
+    at_a_time = max(min(density.at_a_time, NODES // nodes), 1)
+
+    # Of rows that no value makes possible, and of values far beyond the table's.
+    @np.errstate(divide="ignore", over="ignore", invalid="ignore")
+    def of_block(block: Block) -> Conditional:
+        return _Cell(block, j, marginal).conditional(p)
+
+    return Conditional(*density.by_blocks(of_block, rows, at_a_time=at_a_time))
+
+
+class _Cell:
+    """Cell ``j`` of the rows of a block."""
+
+    def __init__(self, block: Block, j: int, marginal: MarginalCdf | None):
+        self.block, self.density = block, block.density
+        self.j, self.place = j, j - self.density.n_given
+        alone = self.density.alone  # of columns that are unmixed
+        self.prior = Prior(Block(alone, block.rows) if alone else block, j, marginal)
+        self.column = self.prior.column
+        self.is_last = not alone and j == len(self.density.cells) - 1
+        self.grid = grid_nodes(self.prior)
+        self.has_cells = self.column.has_numbers and self.grid is None
+
+    def conditional(self, p: np.ndarray) -> Conditional:
+        """The distributions, with quantiles at ``p``."""
+        nodes, log_total, weights, error = self._posterior()
+        missing = np.where(np.isnan(nodes.values), weights, 0.0).sum(axis=1)
+        levels, numbers = len(self.column.first), np.full((2 + len(p), len(missing)), np.nan)
+        if self.column.has_numbers:
+            levels = 0
+            usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
+            numbers[:2] = _moments(nodes.values, usual)
+            is_exact = self.is_last and self.column.n_lattices == 1 and self.has_cells
+            quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, p)
+            quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
+            numbers[2:] = quantiles.T
+            numbers[:, ~(error <= UNRESOLVED)] = np.nan
+        first = 0 if self.density.unmixing else self.place
+        own = self.block.by_mixture[:, first : len(self.density.modelled)].sum(axis=1)
+        known = self.density.are_known(self.block.rows)[:, self.place]
+        log_p = np.where(known & np.isfinite(log_total), own - log_total, np.nan)
+        return Conditional(
+            weights[:, :levels], missing, numbers[0], numbers[1], numbers[2:].T, log_p, error
+        )
+
+    def _posterior(self) -> tuple[Nodes, np.ndarray, np.ndarray, np.ndarray]:
+        """Nodes, the logarithm ``(n,)`` of their total, their probabilities and the error."""
+        nodes = points(self.prior)
+        if self.grid is not None:
+            nodes = joined([nodes, self.grid])
+        behind, error = self._behind(nodes), np.zeros(len(nodes.mass))
+        if self.has_cells:
+            nodes, behind, error = self._with_cells(nodes, behind)
+        peak = _peak(behind[0])
+        weights = nodes.mass * np.exp(behind[0] - peak)
+        total = weights.sum(axis=1, keepdims=True)
+        return nodes, (np.log(total) + peak)[:, 0], weights / total, error
+
+    def _with_cells(
+        self, others: Nodes, of_others: np.ndarray
+    ) -> tuple[Nodes, np.ndarray, np.ndarray]:
+        """Other nodes and those of cells, refined, with :meth:`_behind`, and the error ``(n,)``."""
+        edges, count = first_edges(self.prior), self.column.n_lattices
+        cells = cell_nodes(self.prior, edges)
+        behind, left = self._behind(cells), PASSES
+        while True:
+            nodes, every = joined([others, cells]), np.concatenate([of_others, behind], axis=2)
+            if self.is_last:
+                return nodes, every, np.zeros(len(edges))
+            middles = (edges[:, 1:] + edges[:, :-1]) / 2
+            errors = [_error(nodes, each, middles, count) for each in every]
+            shape = (2, len(edges), count, -1)
+            shares = cells.mass * np.exp(behind - _peak(behind))
+            shares = _normalised(shares.reshape(shape).sum(axis=2)).sum(axis=0)
+            is_done = (np.maximum(*errors) <= RESOLVED) & (shares.max(axis=1) <= 2 * LARGEST)
+            if not left or is_done.all():
+                return nodes, every, errors[0]
+            left -= 1
+            shares = np.where(is_done[:, None], 0.0, shares)
+            edges, which, is_new = split(edges, shares)
+            cells = cell_nodes(self.prior, edges)
+            old = np.take_along_axis(behind.reshape(shape), which[None, :, None], 3)
+            is_new = np.tile(is_new, (1, count))
+            behind = self._behind(cells, is_new, old.reshape(2, *cells.mass.shape))
+
+    def _behind(
+        self, nodes: Nodes, some: np.ndarray | bool = True, known: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        """Log-probability ``(2, n, N)`` of the cells behind at each of some nodes, else as known;
+        and that by the networks without marginals, whose slope leads to a narrow peak from afar.
+        """
+        shape = nodes.mass.shape
+        if self.is_last:
+            return np.zeros((2, *shape))
+        found = np.where(nodes.mass > 0, known, np.full((2, *shape), -np.inf))
+        row, node = np.nonzero((nodes.mass > 0) & some)
+        values, size = np.broadcast_to(nodes.values, shape)[row, node], self.density.at_a_time
+        for start in range(0, len(row), size):
+            part = slice(start, start + size)
+            rows = self.block.rows[row[part]]
+            rows[:, self.j] = values[part]
+            found[:, row[part], node[part]] = self._factors(Block(self.density, rows))
+        return found
+
+    def _factors(self, block: Block) -> np.ndarray:
+        """Log-density ``(2, m)`` of rows relative to that of the cell by the prior."""
+        every = np.stack([block.by_mixture[:, : len(self.density.modelled)], block.by_networks])
+        if not self.density.unmixing:
+            return every[:, :, self.place + 1 :].sum(axis=2)
+        own, gaps = block.by_marginals[:, self.place], np.isnan(block.rows).any(axis=1)
+        return np.where(gaps, -np.inf, every.sum(axis=2) - own)
+
+    def _exact(self, p: np.ndarray) -> np.ndarray:
+        """Quantiles ``(n, k)`` of numbers given the cells before, and given not missing: atoms, or
+        by inversion.
+        """
+        column, atoms = self.column, points(self.prior)
+        values = np.broadcast_to(atoms.values, atoms.mass.shape)[0]
+        order = np.argsort(values)[: np.sum(~np.isnan(values))]
+        values, mass = values[order], atoms.mass[:, order]
+        total = self.prior.number + mass.sum(axis=1)
+        below = (
+            self.prior.below(self._units(values)[None]).sum(axis=0) + np.cumsum(mass, axis=1) - mass
+        )
+        target = p * total[:, None]
+        passed = (below + mass)[:, :, None] < target[:, None]
+        left = target - (mass[:, :, None] * passed).sum(axis=1)
+        share = np.clip(left / self.prior.number[:, None], LEAST, 1 - LEAST)
+        units = self.prior.quantiles(share)
+        found = column.values_at(units.ravel()).reshape(units.shape)
+        is_atom = ~passed & (below[:, :, None] < target[:, None])
+        return np.where(is_atom.any(axis=1), np.append(values, np.nan)[passed.sum(axis=1)], found)
+
+    def _units(self, values: np.ndarray) -> np.ndarray:
+        """Atoms in units, and values beyond bounds at infinity."""
+        low, high = (
+            np.nan if end is None else end for end in self.column.kind.bounds or 2 * [None]
+        )
+        units = self.column.inside(np.fmin(np.fmax(values, low), high))[0]
+        return np.where(values < low, -np.inf, np.where(values > high, np.inf, units))
+
+
+def _peak(log_likelihood: np.ndarray) -> np.ndarray:
+    peak = log_likelihood.max(axis=-1, keepdims=True)
+    return np.where(np.isfinite(peak), peak, 0.0)
+
+
+def _normalised(weights: np.ndarray) -> np.ndarray:
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights / np.where(total > 0, total, 1.0)
+
+
+def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray, n_lattices: int) -> np.ndarray:
+    """Total variation ``(n,)`` between the distributions by all nodes, and by those of every second
+    cell with the likelihood log-linear between them; the larger of the odd and the even.
+    """
+    shape = (len(rest), n_lattices, middles.shape[1])
+    first = rest.shape[1] - n_lattices * shape[2]
+    every = np.maximum(rest - _peak(rest), -FAR)
+    width = middles[:, 2:] - middles[:, :-2]
+    part = ((middles[:, 1:-1] - middles[:, :-2]) / np.where(width > 0, width, 1.0))[:, None]
+    shares, found = _normalised(nodes.mass * np.exp(every)), []
+    for start in (1, 2):
+        few = every.copy()
+        old, new = (a[:, first:].reshape(shape) for a in (every, few))
+        between = (1 - part) * old[..., :-2] + part * old[..., 2:]
+        new[..., start:-1:2] = between[..., start - 1 :: 2]
+        few[:, first:] = new.reshape(len(rest), -1)
+        found.append(np.abs(_normalised(nodes.mass * np.exp(few)) - shares).sum(axis=1) / 2)
+    return np.where(np.isfinite(rest).any(axis=1), np.maximum(*found), np.nan)
+
+
+def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation ``(n,)`` of values with weights ``(n, N)``."""
+    values = np.where(weights > 0, values, 0.0)
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    mean = (shares * values).sum(axis=1)
+    return mean, np.sqrt((shares * np.square(values - mean[:, None])).sum(axis=1))
+
+
+def _quantiles(nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Quantiles ``(n, k)`` of nodes given not missing: the least value whose cumulative probability
+    reaches ``p``; linear within a cell.
+    """
+    values, low, high = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
+    weights = np.where(np.isnan(values), 0.0, weights)
+    order = np.argsort(values, axis=1, kind="stable")
+    low, high, weights = (np.take_along_axis(a, order, 1) for a in (low, high, weights))
+    total = np.cumsum(weights, axis=1)
+    found = []
+    for target in (total[:, -1:] * p).T[:, :, None]:
+        at = (total < target * (1 - ROUNDING)).sum(axis=1, keepdims=True)
+        at = np.minimum(at, total.shape[1] - 1)
+        first, last, weight, end = (
+            np.take_along_axis(a, at, 1) for a in (low, high, weights, total)
+        )
+        part = 1 - (end - target) / np.where(weight > 0, weight, 1.0)
+        found.append(first + np.clip(part, 0.0, 1.0) * (last - first))
+    return np.concatenate(found, axis=1)

@@ -1,0 +1,220 @@
+"""The distribution of one cell given the cells before it, as one mixture of all networks and the
+marginal.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nflow_cli.arrays import SQRT_2PI, log_ndtr, ndtri
+from nflow_cli.densities.cells.network import PADDING
+
+if TYPE_CHECKING:
+    from nflow_cli.densities.cells.block import Block, Conditionals
+    from nflow_cli.densities.cells.density import CellDensity
+
+REACH, STEPS = 9.0, 256  # of the table of Φ: beyond ± 9 it is 0 or 1; points per unit
+KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of a marginal, per normal
+AROUND = np.array([-1.5, 0.0, 1.5])  # scales from a mean: first guesses of quantiles
+LEAST = 1e-12  # probabilities below are rounding errors of a difference
+SHARED = np.array([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])  # the same, of a marginal
+CONVERGED, ROUNDS = 1e-12, 100  # error of a probability, and most steps to reach it
+
+_AT = np.arange(-REACH * STEPS, REACH * STEPS + 1) / STEPS
+_SLOPE = np.exp(-_AT * _AT / 2) / SQRT_2PI
+_TAYLOR = (
+    np.exp(log_ndtr(_AT, np)),
+    _SLOPE,
+    -_AT * _SLOPE / 2,
+    (_AT * _AT - 1) * _SLOPE / 6,
+)
+
+
+def normal_cdf(z: np.ndarray) -> np.ndarray:
+    """Φ(z) by a Taylor series at the nearest point of a table; absolute error below 1e-12."""
+    z = np.clip(z, -REACH, REACH)
+    places = np.rint((z + REACH) * STEPS).astype(np.intp)
+    d = z - _AT[places]
+    a, b, c, e = (part[places] for part in _TAYLOR)
+    return a + d * (b + d * (c + d * e))
+
+
+class MarginalCdf:
+    """The distribution function of a mixture ``(M,)``, by a table that is cubic between knots."""
+
+    def __init__(self, log_weights: np.ndarray, means: np.ndarray, scales: np.ndarray):
+        self.weights, self.means, self.scales = np.exp(log_weights), means, scales
+        self.knots = np.unique(means[:, None] + scales[:, None] * KNOTS)
+        self.cdf, self.slope = np.zeros((2, len(self.knots)))
+        for weight, mean, scale in zip(self.weights, means, scales):
+            z = (self.knots - mean) / scale
+            self.cdf += weight * normal_cdf(z)
+            self.slope += weight * np.exp(-z * z / 2) / (SQRT_2PI * scale)
+
+    def __call__(self, u: np.ndarray) -> np.ndarray:
+        """Mass below ``u``."""
+        u = np.clip(u, self.knots[0], self.knots[-1])
+        i = np.clip(np.searchsorted(self.knots, u) - 1, 0, len(self.knots) - 2)
+        width = self.knots[i + 1] - self.knots[i]
+        t = (u - self.knots[i]) / width
+        rise = self.cdf[i + 1] - self.cdf[i]
+        first, last = self.slope[i] * width, self.slope[i + 1] * width
+        bend = t * (1 - t) * ((1 - t) * (first - rise) - t * (last - rise))
+        return self.cdf[i] + t * rise + bend
+
+
+class Prior:
+    """The distribution of cell ``j`` of n rows given the cells before it.
+
+    Args:
+        block: The rows, whatever they have in cell ``j``.
+        j: Index of the column.
+        marginal: The column's, of :func:`marginal_cdf`, if it has numbers.
+
+    Attributes:
+        outcomes: Probabilities ``(L, n)`` of the outcomes.
+        weights: Of the normals of the networks ``(Q, C, n)`` on each of the Q lattices, times the
+            lattice's probability.
+        means: ``(C, n)``, in column units.
+        scales: The same.
+        alone: Probabilities ``(Q, n)`` of a number on a lattice by the marginal.
+    """
+
+    def __init__(self, block: "Block", j: int, marginal: MarginalCdf | None):
+        density, layout = block.density, block.layout
+        self.column, self.n = density.cells[j], len(block.rows)
+        shares = _shares(block, j)
+        of_marginal = (1 - shares.sum(axis=0)) * _outcomes(block, block.marginals, j)
+        of_networks = [
+            share * _outcomes(block, found, j) for share, found in zip(shares, block.networks)
+        ] or [0 * of_marginal]
+        self.outcomes = np.sum(of_networks, axis=0) + of_marginal
+        if marginal is not None:
+            first, count = len(self.column.first), self.column.n_lattices
+            numbers, m = slice(first, first + count), layout.mixed.index(j)
+            every = [[a[m] for a in found.parameters[1:]] for found in block.networks]
+            every = every or [np.ones((3, 1, 1))]
+            mixtures = [np.broadcast_to(a, (*np.shape(a)[:2], self.n)) for a in every]
+            self.weights = np.concatenate(
+                [p[numbers, None] * np.exp(mix[0]) for p, mix in zip(of_networks, mixtures)], 1
+            )
+            self.means, self.scales = (np.concatenate([mix[i] for mix in mixtures]) for i in (1, 2))
+            self.alone = of_marginal[numbers]
+            self.marginal = marginal
+
+    @property
+    def number(self) -> np.ndarray:
+        """Probability ``(n,)`` of a number that is no atom."""
+        return self.weights.sum(axis=(0, 1)) + self.alone.sum(axis=0)
+
+    def below(self, u: np.ndarray) -> np.ndarray:
+        """Probability ``(Q, n, k)`` of a number below units ``(n, k)`` or ``(1, k)``."""
+        found = self.alone[:, :, None] * self.marginal(u)
+        for weights, mean, scale in zip(self.weights.swapaxes(0, 1), self.means, self.scales):
+            found += weights[:, :, None] * normal_cdf((u - mean[:, None]) / scale[:, None])
+        return found
+
+    def masses(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities ``(Q, n, k)`` of a number between edges ``(n, k + 1)`` or ``(1, k + 1)``,
+        all below the first and above the last included; and the same without outliers, the broad
+        normal of the marginal.
+        """
+        edges = edges.copy()
+        edges[:, 0], edges[:, -1] = -np.inf, np.inf
+        below, found = self.below(edges), self.marginal
+        mass = np.diff(below)
+        usual = mass
+        if len(found.scales) > 1:
+            broad = int(np.argmax(found.scales))
+            cdf = normal_cdf((edges - found.means[broad]) / found.scales[broad])
+            usual = mass - found.weights[broad] * self.alone[:, :, None] * np.diff(cdf)
+        return np.where(mass > LEAST, mass, 0.0), np.where(usual > LEAST, usual, 0.0)
+
+    def reach(self, least: float) -> tuple[float, float]:
+        """Ends of the units, of all rows, beyond which each normal has mass below ``least``."""
+        weights = self.weights.sum(axis=0).max(axis=1)
+        of_marginal = self.alone.sum(axis=0).max() * self.marginal.weights
+        low, high = [], []
+        for weight, mean, scale in [
+            *zip(weights, self.means, self.scales),
+            *zip(of_marginal, self.marginal.means, self.marginal.scales),
+        ]:
+            if weight > least:
+                away = np.sqrt(2 * np.log(weight / least)) * scale
+                low.append(np.min(mean - away))
+                high.append(np.max(mean + away))
+        return (min(low), max(high)) if low else (0.0, 0.0)
+
+    def quantiles(self, p: np.ndarray) -> np.ndarray:
+        """Units ``(n, k)`` below which a number that is no atom lies with probability ``p``
+        ``(n, k)``: a root between two guesses, by false position (Illinois).
+        """
+        x, low, high, below, above = self._guesses(p)
+        side = np.zeros(p.shape)
+        for _ in range(ROUNDS):
+            off = self._cdf(x) - p
+            if not (np.abs(off) > CONVERGED).any():
+                break
+            is_low = off < 0
+            above = np.where(is_low, np.where(side < 0, above / 2, above), off)
+            below = np.where(is_low, off, np.where(side > 0, below / 2, below))
+            low, high = np.where(is_low, x, low), np.where(is_low, high, x)
+            side = np.where(is_low, -1.0, 1.0)
+            x = low - (high - low) * below / np.maximum(above - below, 1e-300)
+        return x
+
+    def guessed_quantiles(self, p: np.ndarray) -> np.ndarray:
+        """Quantiles ``(n, k)`` at ``p`` ``(k,)``, as between normals: rough, and in order."""
+        return self._guesses(np.broadcast_to(p, (self.n, len(p))))[0]
+
+    def _cdf(self, u: np.ndarray) -> np.ndarray:
+        number = self.number[:, None]
+        return self.below(u).sum(axis=0) / np.where(number > 0, number, 1.0)
+
+    def _guesses(self, p: np.ndarray) -> list[np.ndarray]:
+        """A quantile, and the ends of an interval about it with ``F - p`` there."""
+        known = self.marginal.knots
+        low = np.minimum((self.means - REACH * self.scales).min(axis=0), known[0])[:, None]
+        high = np.maximum((self.means + REACH * self.scales).max(axis=0), known[-1])[:, None]
+        middle = (self.means[..., None] + self.scales[..., None] * AROUND).swapaxes(0, 1)
+        shared = np.broadcast_to(np.interp(SHARED, self.marginal.cdf, known), (self.n, len(SHARED)))
+        points = np.concatenate([low, middle.reshape(self.n, -1), shared, high], axis=1)
+        points.sort(axis=1)
+        cdf = self._cdf(points)
+        cdf[:, 0], cdf[:, -1] = 0.0, 1.0
+        i = np.stack([(cdf[:, 1:-1] < one[:, None]).sum(axis=1) for one in p.T], axis=1)
+        at = [np.take_along_axis(a, k, 1) for a in (points, cdf) for k in (i, i + 1)]
+        left, right, score = (_score(one) for one in (at[2], at[3], p))
+        part = np.clip((score - left) / np.maximum(right - left, 1e-300), 0.0, 1.0)
+        return [at[0] + part * (at[1] - at[0]), at[0], at[1], at[2] - p, at[3] - p]
+
+
+def _score(p: np.ndarray) -> np.ndarray:
+    return ndtri(np.clip(p, LEAST, 1 - LEAST), np)
+
+
+def _shares(block: "Block", j: int) -> np.ndarray:
+    """Weights ``(R, n)`` of the networks in a cell."""
+    density, shape = block.density, (block.density.members, len(block.rows))
+    if not density.networks:
+        return np.zeros(shape)
+    place = density.layout.modelled.index(j)
+    before = block.weights_before
+    before = before[:, :, 0 if density.members == 1 else j - density.n_given]
+    of_members = np.array([[member.shares[place]] for member in density.networks])
+    return np.broadcast_to(of_members * before, shape)
+
+
+def _outcomes(block: "Block", found: "Conditionals", j: int) -> np.ndarray:
+    """Probabilities ``(L, n)`` or ``(L, 1)`` of the outcomes of a column."""
+    for bank, shares in zip(block.layout.banks, found.parameters.log_shares):
+        if j in bank.modelled and shares is not None:
+            return np.exp(shares[bank.modelled.index(j)][: block.layout.outcomes[j].count])
+    return np.ones((1, 1))
+
+
+def marginal_cdf(density: "CellDensity", j: int) -> MarginalCdf:
+    """The marginal distribution function of the numbers of a column."""
+    m = density.layout.mixed.index(j)
+    parts = [array[m][:, 0] for array in density.marginal[1:]]
+    return MarginalCdf(*(part[parts[0] > PADDING / 2] for part in parts))

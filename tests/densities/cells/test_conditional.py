@@ -1,0 +1,218 @@
+"""The distribution of one cell given all others, by the probabilities of whole rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cells import (
+    BETWEEN,
+    TAILS,
+    a_sample,
+    grid,
+    lattices,
+    levels,
+    number,
+    random_density,
+    values_of,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nflow_cli.arrays import log_ndtr, logsumexp
+from nflow_cli.densities.cells.conditional import UNRESOLVED, conditional
+from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.prior import MarginalCdf, normal_cdf
+from nflow_cli.densities.cells.unmixing import Unmixing, component
+from nflow_cli.mixtures import log_cdf
+
+P = np.array([0.001, 0.05, 0.5, 0.95, 0.999])
+COUNTED = {
+    "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],
+    "grids": [grid("a", atoms=[0.0, 2.5], missing=True), levels("b", 2), grid("c", step=1.0)],
+    "lattices": [
+        lattices("a", (0.5, 0.0), (1.0, 0.0), (2.5, 1.0), atoms=[1.0, 3.5], missing=True),
+        levels("b", 3, missing=True),
+        lattices("c", (3.0, 2.99), (9.0, 5.99)),
+    ],
+    "bounds": [
+        grid("a", step=1.0, maps=BETWEEN, bounds=[0, 9], missing=True),
+        grid("b", step=1.0, maps=BETWEEN, bounds=[0, 9], atoms=[9.0]),
+        levels("c", 2, missing=True),
+    ],
+}
+NUMBERS = [
+    number("a", atoms=[0.5], missing=True, resolution=1e-7, decimals=None),
+    levels("b", 3),
+    number("c", maps=TAILS, resolution=1e-7, decimals=None),
+    number("d", resolution=1e-7, decimals=None),
+]
+
+
+def drawn(density, n, seed=0):
+    empty = np.full((n, len(density.cells)), np.nan)
+    return density.draw(empty, np.random.default_rng(seed))
+
+
+def log_joint(density, rows, j, values):
+    """Return the log-probability of each row with each value of cell j ``(n, V)``."""
+    every = np.repeat(rows, len(values), axis=0)
+    every[:, j] = np.tile(values, len(rows))
+    return density.log_prob(every).reshape(len(rows), -1)
+
+
+def assert_quantiles(found, values, shares, slack):
+    """Check ``P(X < q) <= p <= P(X <= q)`` of quantiles of values with shares ``(n, V)``."""
+    for row, share, some in zip(found, shares, np.broadcast_to(slack, len(found))):
+        below = np.array([share[values < q].sum() for q in row])
+        up_to = np.array([share[values <= q].sum() for q in row])
+        assert (below <= P + some).all() and (P - some <= up_to).all()
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("j", [0, 1, 2])
+@pytest.mark.parametrize("case", COUNTED)
+def test_probabilities_are_those_of_all_values_in_the_row(case, j, members):
+    density = random_density(COUNTED[case], members=members, seed=len(case))
+    rows, column = drawn(density, 20), density.cells[j]
+    found, values = conditional(density, rows, j, P), np.round(values_of(column, 40.0), 2)
+    log_q = log_joint(density, rows, j, values)
+    log_total = logsumexp(log_q, 1, np)
+    shares = np.exp(log_q - log_total[:, None])
+    gaps = np.isnan(values)
+    exact = {"rtol": 0, "atol": 1e-9}
+    np.testing.assert_allclose(found.missing, shares[:, gaps].sum(axis=1), **exact)
+    np.testing.assert_allclose(found.log_prob, density.log_prob(rows) - log_total, **exact)
+    assert not found.error.any()
+    if column.has_numbers:
+        shares = shares[:, ~gaps] / shares[:, ~gaps].sum(axis=1, keepdims=True)
+        assert_quantiles(found.quantiles, values[~gaps], shares, 1e-9)
+    else:
+        np.testing.assert_allclose(found.levels, shares[:, : len(column.first)], **exact)
+
+
+def test_values_beyond_bounds_have_their_probability():
+    bounded = grid("a", step=1.0, maps=BETWEEN, bounds=[0, 9], is_open=True)
+    density = random_density([bounded, levels("b", 3)], seed=2)
+    rows, values = drawn(density, 20), values_of(bounded)
+    log_total = logsumexp(log_joint(density, rows, 0, values), 1, np)
+    found = conditional(density, rows, 0, P)
+    np.testing.assert_allclose(found.log_prob, density.log_prob(rows) - log_total, atol=1e-7)
+
+
+@pytest.mark.parametrize("j", [0, 1])
+def test_mean_and_deviation_are_those_of_all_values_in_the_row(j):
+    density = random_density([grid("a"), grid("b", step=1.0)], shares=1.0, seed=3)
+    rows, values = drawn(density, 20), values_of(density.cells[j], 40.0)
+    found, log_q = conditional(density, rows, j, P), log_joint(density, rows, j, values)
+    shares = np.exp(log_q - logsumexp(log_q, 1, np)[:, None])
+    mean = shares @ values
+    np.testing.assert_allclose(found.mean, mean, atol=1e-8)
+    variance = shares @ np.square(values) - mean**2
+    np.testing.assert_allclose(np.square(found.sd), variance, atol=1e-7)
+
+
+@pytest.mark.parametrize("j", [0, 2, 3])
+@pytest.mark.parametrize("members", [1, 3])
+def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(j, members):
+    density = random_density(NUMBERS, members=members, seed=5)
+    rows, column = drawn(density, 12), density.cells[j]
+    found = conditional(density, rows, j, P)
+    t = np.linspace(-4.5, 4.5, 3_001)
+    x, width = np.sinh(t), np.cosh(t) * (t[1] - t[0])
+    for one in reversed(column.maps):
+        x, log_slope = one.outside(x)
+        width = width * np.exp(log_slope)
+    others = values_of(column)  # atoms, and a gap
+    values = np.append(x, others)
+    log_q = log_joint(density, rows, j, values) + np.log(np.append(width, np.ones(len(others))))
+    log_total = logsumexp(log_q, 1, np)
+    shares, gaps = np.exp(log_q - log_total[:, None]), np.isnan(values)
+    slack = found.error + 1e-5
+    assert (slack < UNRESOLVED).all() and (j < 3 or not found.error.any())
+    assert (np.abs(found.missing - shares[:, gaps].sum(axis=1)) <= slack).all()
+    assert (np.abs(found.log_prob - density.log_prob(rows) + log_total) <= 4 * slack).all()
+    shares = shares[:, ~gaps] / shares[:, ~gaps].sum(axis=1, keepdims=True)
+    # The nodes of this quadrature have a share each.
+    assert_quantiles(found.quantiles, values[~gaps], shares, slack + 4e-3)
+
+
+def test_a_narrow_peak_is_found():
+    """y is x and an error of 0.003, so x given y is 300 times as narrow as x."""
+    columns = [number(name, resolution=1e-7, maps=(), decimals=None) for name in "xy"]
+    density = random_density(columns, shares=1.0, width=4)
+    weights = {name: np.zeros_like(array) for name, array in density.networks[0].weights.items()}
+    bias = np.zeros((2, 3, 3))
+    bias[0, 2], bias[1, 2] = 0.0, np.log(0.003)
+    weights["mixtures_bias"] = bias.reshape(-1, 1)
+    weights["means_skip_kernel"] = np.zeros_like(weights["means_skip_kernel"])
+    weights["means_skip_kernel"][1, density.layout.inputs.tolist().index(0, 2)] = 1.0
+    narrow = [replace(column, floor=1e-9) for column in columns]
+    density = CellDensity(narrow, density.layout, density.marginal, [Member(weights, np.ones(2))])
+    y = np.linspace(-3, 3, 61)
+    found = conditional(density, np.column_stack([np.full(61, np.nan), y]), 0, P)
+    variance = 1 / (1 + 1 / 0.003**2)
+    mean, sd = y * variance / 0.003**2, np.sqrt(variance)
+    at = normal_cdf((found.quantiles - mean[:, None]) / sd)
+    assert (found.error < UNRESOLVED).all()
+    np.testing.assert_allclose(at, np.broadcast_to(P, at.shape), atol=UNRESOLVED)
+    np.testing.assert_allclose(found.mean, mean, atol=0.01 * sd)
+    np.testing.assert_allclose(found.sd, sd, rtol=0.01)
+
+
+@pytest.mark.parametrize("j", [0, 1, 2])
+def test_columns_that_are_unmixed_have_their_conditional(j):
+    columns = [number(name, resolution=1e-6, decimals=None) for name in "abc"]
+    matrix = np.array([[1.0, 0.8, -0.5], [0.3, -1.2, 0.4], [0.6, 0.2, 0.9]])
+    parts = random_density([component(i, 0.02, -6.0, 6.0) for i in range(3)], members=2)
+    marginals = random_density(columns)
+    alone = CellDensity(columns, marginals.layout, marginals.marginal, [])
+    found = parts.cells, parts.layout, parts.marginal, parts.networks
+    density = CellDensity(*found, [], Unmixing(columns, matrix), alone)
+    rows, column = drawn(density, 8), density.row[j]
+    found = conditional(density, rows, j, P)
+    t = np.linspace(-3.5, 3.5, 4_001)
+    x, width = np.sinh(t), np.cosh(t) * (t[1] - t[0])
+    for one in reversed(column.maps):
+        x, log_slope = one.outside(x)
+        width = width * np.exp(log_slope)
+    log_q = log_joint(density, rows, j, x) + np.log(width)
+    log_total = logsumexp(log_q, 1, np)
+    slack = found.error + 1e-4
+    assert (slack < UNRESOLVED).all()
+    assert (np.abs(found.log_prob - density.log_prob(rows) + log_total) <= 4 * slack).all()
+    assert_quantiles(found.quantiles, x, np.exp(log_q - log_total[:, None]), slack + 4e-3)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0, 2, 3]))
+@settings(max_examples=6, deadline=None)
+def test_quantiles_never_cross(seed, j):
+    density = random_density(NUMBERS, members=1 + seed % 2, seed=seed)
+    rows = a_sample(NUMBERS, 6, seed)
+    found = conditional(density, rows, j, np.linspace(0.01, 0.99, 30))
+    known = found.error <= UNRESOLVED
+    assert (np.diff(found.quantiles[known]) >= 0).all()
+
+
+def test_the_own_value_changes_only_its_probability():
+    density = random_density(NUMBERS, members=2, seed=5)
+    rows = drawn(density, 10)
+    for j in range(4):
+        others = rows.copy()
+        others[:, j] = np.nan
+        *found, _, error = conditional(density, rows, j, P)
+        *expected, unknown, same = conditional(density, others, j, P)
+        for one, other in zip([*found, error], [*expected, same]):
+            np.testing.assert_array_equal(one, other)
+        assert np.isnan(unknown).all() == (density.cells[j].missing is None)
+
+
+def test_the_table_of_the_normal_distribution_function():
+    z = np.linspace(-12, 12, 10_001)
+    np.testing.assert_allclose(normal_cdf(z), np.exp(log_ndtr(z, np)), rtol=0, atol=1e-12)
+
+
+def test_the_table_of_a_marginal_is_its_distribution_function():
+    mixture = np.log([0.5, 0.3, 0.2]), np.array([0.0, 3.0, -1.0]), np.array([1e-3, 0.5, 20.0])
+    u = np.concatenate([np.linspace(-150, 150, 5_000), np.linspace(-0.01, 0.01, 5_000)])
+    expected = np.exp(log_cdf(u, *mixture, np))
+    np.testing.assert_allclose(MarginalCdf(*mixture)(u), expected, atol=1e-9)
