@@ -136,7 +136,7 @@ class _Cell:
             if self.is_last:
                 return nodes, every, np.zeros(len(edges))
             middles = (edges[:, 1:] + edges[:, :-1]) / 2
-            errors = [_error(nodes, each, middles, count) for each in every]
+            errors = [_error(nodes, each, middles, self._spacings) for each in every]
             shape = (2, len(edges), count, -1)
             shares = cells.mass * np.exp(behind - _peak(behind))
             shares = _normalised(shares.reshape(shape).sum(axis=2)).sum(axis=0)
@@ -150,6 +150,12 @@ class _Cell:
             old = np.take_along_axis(behind.reshape(shape), which[None, :, None], 3)
             is_new = np.tile(is_new, (1, count))
             behind = self._behind(cells, is_new, old.reshape(2, *cells.mass.shape))
+
+    @property
+    def _spacings(self) -> np.ndarray:
+        """Distances ``(R,)`` of the values of each lattice; 0 without a grid."""
+        lattices = self.column.kind.lattices
+        return np.array([one.step for one in lattices] or [0.0])
 
     def _behind(
         self, nodes: Nodes, some: np.ndarray | bool = True, known: np.ndarray | float = 0.0
@@ -218,12 +224,16 @@ def _normalised(weights: np.ndarray) -> np.ndarray:
     return weights / np.where(total > 0, total, 1.0)
 
 
-def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray, n_lattices: int) -> np.ndarray:
+def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray, spacings: np.ndarray) -> np.ndarray:
     """Total variation ``(n,)`` between the distributions by all nodes, and by those of every second
     cell with the likelihood log-linear between them; the larger of the odd and the even.
+
+    Cells of single values, which are the ``spacings`` ``(R,)`` of their lattices apart, are exact.
     """
-    shape = (len(rest), n_lattices, middles.shape[1])
-    first = rest.shape[1] - n_lattices * shape[2]
+    shape = (len(rest), len(spacings), middles.shape[1])
+    first = rest.shape[1] - shape[1] * shape[2]
+    values = np.broadcast_to(nodes.values, rest.shape)[:, first:].reshape(shape)
+    is_single = values[..., 2:] - values[..., :-2] <= 2.5 * spacings[:, None]
     every = np.maximum(rest - _peak(rest), -FAR)
     width = middles[:, 2:] - middles[:, :-2]
     part = ((middles[:, 1:-1] - middles[:, :-2]) / np.where(width > 0, width, 1.0))[:, None]
@@ -232,6 +242,7 @@ def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray, n_lattices: int)
         few = every.copy()
         old, new = (a[:, first:].reshape(shape) for a in (every, few))
         between = (1 - part) * old[..., :-2] + part * old[..., 2:]
+        between = np.where(is_single, old[..., 1:-1], between)
         new[..., start:-1:2] = between[..., start - 1 :: 2]
         few[:, first:] = new.reshape(len(rest), -1)
         found.append(np.abs(_normalised(nodes.mass * np.exp(few)) - shares).sum(axis=1) / 2)
