@@ -31,6 +31,7 @@ __all__ = [
     "batch_of",
     "is_table",
     "open_table",
+    "opened",
     "table_of",
     "write_table",
 ]
@@ -45,13 +46,13 @@ class Reader(NamedTuple):
 
     Attributes:
         magic: Its first bytes.
-        opened: Opens it, given its name and a path, or a stream.
+        read: Opens it, given its name and a path, or a stream.
         is_streamed: Whether it is read from standard input too.
         is_detected: Whether it is known by its first bytes, whatever the file is called.
     """
 
     magic: bytes
-    opened: Callable[[str, Any], TableFile]
+    read: Callable[[str, Any], TableFile]
     is_streamed: bool = False
     is_detected: bool = True
 
@@ -95,7 +96,7 @@ def open_table(name: str | Path) -> TableFile:
         )
     for ending, reader in READERS.items():
         if suffix == ending or (reader.is_detected and start.startswith(reader.magic)):
-            return reader.opened(label, path)
+            return reader.read(label, path)
     return _text(label, start, lambda: path.open("rb"))
 
 
@@ -134,7 +135,7 @@ def _standard_input() -> TableFile:
     for ending, reader in READERS.items():
         if reader.is_detected and start.startswith(reader.magic):
             if reader.is_streamed:
-                return reader.opened(label, io.BytesIO(content))
+                return reader.read(label, io.BytesIO(content))
             raise DataError(f"{label}: expected text or Parquet, received a {ending} file")
     table = _text(label, start, lambda: io.BytesIO(content))
     # gzip detects truncation
@@ -175,6 +176,15 @@ def is_table(data: Any) -> bool:
     """Whether a Python object has named columns."""
     protocols = ("__arrow_c_stream__", "__dataframe__")
     return isinstance(data, Mapping) or any(hasattr(data, name) for name in protocols)
+
+
+def opened(data: Any) -> TableFile | None:
+    """Return a table, of a path or of a Python object with named columns; ``None`` of arrays."""
+    if isinstance(data, TableFile):
+        return data
+    if isinstance(data, str | Path):
+        return open_table(data)
+    return table_of(data) if is_table(data) else None
 
 
 def table_of(data: Any) -> TableFile:

@@ -15,6 +15,7 @@ import numpy as np
 from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.nodes import (
     Nodes,
+    are_usual,
     cell_nodes,
     first_edges,
     grid_nodes,
@@ -135,9 +136,11 @@ class _Cell:
             nodes, every = joined([others, cells]), np.concatenate([of_others, behind], axis=2)
             if self.is_last:
                 return nodes, every, np.zeros(len(edges))
-            middles = (edges[:, 1:] + edges[:, :-1]) / 2
-            errors = [_error(nodes, each, middles, self._spacings) for each in every]
             shape = (2, len(edges), count, -1)
+            values = cells.values.reshape(shape[1:])
+            places = self.column.inside(values.ravel())[0].reshape(values.shape)
+            usual = are_usual(self.column, values)
+            errors = [_error(nodes, each, places, usual) for each in every]
             shares = cells.mass * np.exp(behind - _peak(behind))
             shares = _normalised(shares.reshape(shape).sum(axis=2)).sum(axis=0)
             is_done = (np.maximum(*errors) <= RESOLVED) & (shares.max(axis=1) <= 2 * LARGEST)
@@ -150,12 +153,6 @@ class _Cell:
             old = np.take_along_axis(behind.reshape(shape), which[None, :, None], 3)
             is_new = np.tile(is_new, (1, count))
             behind = self._behind(cells, is_new, old.reshape(2, *cells.mass.shape))
-
-    @property
-    def _spacings(self) -> np.ndarray:
-        """Distances ``(R,)`` of the values of each lattice; 0 without a grid."""
-        lattices = self.column.kind.lattices
-        return np.array([one.step for one in lattices] or [0.0])
 
     def _behind(
         self, nodes: Nodes, some: np.ndarray | bool = True, known: np.ndarray | float = 0.0
@@ -224,29 +221,34 @@ def _normalised(weights: np.ndarray) -> np.ndarray:
     return weights / np.where(total > 0, total, 1.0)
 
 
-def _error(nodes: Nodes, rest: np.ndarray, middles: np.ndarray, spacings: np.ndarray) -> np.ndarray:
+def _error(nodes: Nodes, rest: np.ndarray, places: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """Total variation ``(n,)`` between the distributions by all nodes, and by those of every second
-    cell with the likelihood log-linear between them; the larger of the odd and the even.
-
-    Cells of single values, which are the ``spacings`` ``(R,)`` of their lattices apart, are exact.
+    cell with the likelihood log-linear between ``usual`` ones ``(n, R, S)`` at ``places`` in units;
+    the larger of the odd and the even.
     """
-    shape = (len(rest), len(spacings), middles.shape[1])
-    first = rest.shape[1] - shape[1] * shape[2]
-    values = np.broadcast_to(nodes.values, rest.shape)[:, first:].reshape(shape)
-    is_single = values[..., 2:] - values[..., :-2] <= 2.5 * spacings[:, None]
+    first = rest.shape[1] - usual.shape[1] * usual.shape[2]
     every = np.maximum(rest - _peak(rest), -FAR)
-    width = middles[:, 2:] - middles[:, :-2]
-    part = ((middles[:, 1:-1] - middles[:, :-2]) / np.where(width > 0, width, 1.0))[:, None]
+    between = _between(every[:, first:].reshape(usual.shape), usual, places)
     shares, found = _normalised(nodes.mass * np.exp(every)), []
     for start in (1, 2):
-        few = every.copy()
-        old, new = (a[:, first:].reshape(shape) for a in (every, few))
-        between = (1 - part) * old[..., :-2] + part * old[..., 2:]
-        between = np.where(is_single, old[..., 1:-1], between)
-        new[..., start:-1:2] = between[..., start - 1 :: 2]
-        few[:, first:] = new.reshape(len(rest), -1)
-        found.append(np.abs(_normalised(nodes.mass * np.exp(few)) - shares).sum(axis=1) / 2)
+        few = every[:, first:].reshape(usual.shape).copy()
+        few[..., start:-1:2] = between[..., start - 1 :: 2]
+        both = np.concatenate([every[:, :first], few.reshape(len(rest), -1)], axis=1)
+        found.append(np.abs(_normalised(nodes.mass * np.exp(both)) - shares).sum(axis=1) / 2)
     return np.where(np.isfinite(rest).any(axis=1), np.maximum(*found), np.nan)
+
+
+def _between(values: np.ndarray, some: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Inner values ``(…, S - 2)``; of ``some`` by linear interpolation between the nearest two."""
+    count, last = np.arange(values.shape[-1]), values.shape[-1] - 1
+    low = np.maximum.accumulate(np.where(some, count, -1), axis=-1)[..., :-2]
+    high = np.where(some, count, last + 1)[..., ::-1]
+    high = np.minimum.accumulate(high, axis=-1)[..., ::-1][..., 2:]
+    is_inner = (low >= 0) & (high <= last) & some[..., 1:-1]
+    ends = np.clip([low, high], 0, last)
+    (y0, y1), (x0, x1) = ([np.take_along_axis(a, k, -1) for k in ends] for a in (values, places))
+    part = (places[..., 1:-1] - x0) / np.where(x1 > x0, x1 - x0, 1.0)
+    return np.where(is_inner, (1 - part) * y0 + part * y1, values[..., 1:-1])
 
 
 def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

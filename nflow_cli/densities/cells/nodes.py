@@ -141,11 +141,37 @@ def cell_nodes(prior: Prior, edges: np.ndarray) -> Nodes:
     for lattice, masses in enumerate(zip(*prior.masses(edges))):
         values = values_at((edges[:, 1:] + edges[:, :-1]) / 2, lattice)
         low = high = values
+        ends = values_at(edges, lattice)
+        if column.kind.kind == "grid":
+            values = _typical(column, values, ends, lattice)
         if column.n_lattices == 1:
-            ends = values_at(edges, lattice)
             low, high = ends[:, :-1], ends[:, 1:]
         found.append(Nodes(values, low, high, *masses))
     return joined(found)
+
+
+def _typical(column: CellColumn, values: np.ndarray, ends: np.ndarray, lattice: int) -> np.ndarray:
+    """Values ``(n, S)`` that stand for their cells: in one of several values, no atom."""
+    step, decimals = column.kind.lattices[lattice].step, column.kind.decimals
+    is_wide = np.diff(ends, axis=1) > 1.5 * step
+    for steps in (1, -2):
+        codes = column.encode(values.ravel()).codes.reshape(values.shape)
+        values = np.where(
+            is_wide & (codes != len(column.first) + lattice), values + steps * step, values
+        )
+        values = values if decimals is None else np.round(values, decimals)
+    return values
+
+
+def are_usual(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    """Whether values ``(n, R, S)`` on lattices are no atoms, and on no coarser lattice.
+
+    The cells behind may depend on it.
+    """
+    if column.kind.kind != "grid":
+        return np.ones(values.shape, bool)
+    codes = column.encode(values.ravel()).codes.reshape(values.shape)
+    return codes == len(column.first) + np.arange(column.n_lattices)[:, None]
 
 
 def split(edges: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import TableFile, is_table, open_table, table_of
+from nflow_cli.data.table_files import TableFile, opened
 from nflow_cli.data.tables import listed, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.columns import CellColumn
@@ -80,19 +80,14 @@ def _target(trained: "TrainedCells", name: str | None) -> CellColumn:
 
 def _rows(trained: "TrainedCells", table: Any, target: str) -> tuple[np.ndarray, bool]:
     """Rows ``(n, C)``, computed columns unknown, and whether they have the target."""
-    if not isinstance(table, TableFile):
-        if isinstance(table, str | Path):
-            table = open_table(table)
-        elif is_table(table):
-            table = table_of(table)
-        else:
-            return trained.rows(table), True
-    has_own = target in [column.name for column in table.columns]
+    if (found := opened(table)) is None:
+        return trained.rows(table), True
+    has_own = target in [column.name for column in found.columns]
     names = trained.columns[: len(trained.cells)]
     names = [name for name in names if has_own or name != target]
-    found = rows_of(table, trained.kinds, names)
-    rows = np.full((len(found), len(trained.columns)), np.nan)
-    rows[:, [trained.columns.index(name) for name in names]] = found
+    values = rows_of(found, trained.kinds, names)
+    rows = np.full((len(values), len(trained.columns)), np.nan)
+    rows[:, [trained.columns.index(name) for name in names]] = values
     return rows, has_own
 
 

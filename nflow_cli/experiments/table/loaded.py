@@ -1,7 +1,6 @@
 """The common base of loaded densities of table rows."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from nflow_cli.arguments import room_for
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import is_table, open_table, table_of
+from nflow_cli.data.table_files import opened, table_of
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.experiments.trained_run import TrainedRun
@@ -45,8 +44,8 @@ class TableRun(TrainedRun):
 
     def rows(self, table: Any) -> np.ndarray:
         """Return a table, the path of one, or an array of rows as rows ``(n, C)``."""
-        if (rows := self.rows_of_table(table)) is not None:
-            return rows
+        if (found := opened(table)) is not None:
+            return self.rows_of(found)
         try:
             rows = np.asarray(table, np.float64)
         except (TypeError, ValueError) as error:
@@ -55,12 +54,6 @@ class TableRun(TrainedRun):
             expected = f"(n, {len(self.columns)}): {', '.join(map(shown, self.columns[:10]))}"
             raise DataError(f"expected rows {expected}, received shape {rows.shape}")
         return rows
-
-    def rows_of_table(self, table: Any) -> np.ndarray | None:
-        """Return the rows ``(n, C)`` of a table or of the path of one; ``None`` of an array."""
-        if isinstance(table, str | Path):
-            return self.rows_of(open_table(table))
-        return self.rows_of(table_of(table)) if is_table(table) else None
 
     def rows_of(self, table: TableFile) -> np.ndarray:
         """Return the rows ``(n, C)`` of a table."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.data.table_files import opened
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.units import ColumnUnits, Units
 from nflow_cli.densities.pushforward import FlowDensity
@@ -51,5 +52,5 @@ class TrainedTable(TableRun, FlowDensity):
         return at
 
     def _points(self, x: Any) -> np.ndarray:
-        rows = self.rows_of_table(x)
-        return super()._points(x) if rows is None else rows
+        table = opened(x)
+        return super()._points(x) if table is None else self.rows_of(table)
