@@ -90,6 +90,18 @@ def test_probabilities_are_those_of_all_values_in_the_row(case, j, members):
         np.testing.assert_allclose(found.levels, shares[:, : len(column.first)], **exact)
 
 
+def test_a_long_grid_with_many_atoms_has_its_conditional():
+    """What follows an atom differs from what follows the values beside it."""
+    atoms = [float(x) for x in np.round(np.arange(-32, 32) * 0.02, 3)]
+    long = lattices("a", (0.005, 0.0), atoms=atoms, decimals=3)
+    density = random_density([long, levels("b", 3), grid("c"), levels("d", 4)], shares=1.0, seed=2)
+    rows, values = drawn(density, 40), np.round(np.arange(-4_000, 4_001) * 0.005, 3)
+    found, log_q = conditional(density, rows, 0, P), log_joint(density, rows, 0, values)
+    shares = np.exp(log_q - logsumexp(log_q, 1, np)[:, None])
+    assert (found.error < 1e-3).all()
+    assert_quantiles(found.quantiles, values, shares, found.error + 2e-3)
+
+
 def test_values_beyond_bounds_have_their_probability():
     bounded = grid("a", step=1.0, maps=BETWEEN, bounds=[0, 9], is_open=True)
     density = random_density([bounded, levels("b", 3)], seed=2)
