@@ -127,7 +127,7 @@ def whole(value: float) -> int:
 def check_scores(run: CheckedRun) -> Verdict:
     """Compare the recomputed scores with those of the summary."""
     recomputed = run.judged.scores
-    # With the types, and None for what is not finite, of a summary.
+    # Typed as a summary: values that are not finite are None.
     whole = run.experiment.summary_type(**{**run.summary, **recomputed}).facts
     scores = {key: whole[key] for key in recomputed}
     numbers = {key: x for key, x in scores.items() if type(x) in (int, float)}

@@ -1,4 +1,4 @@
-"""Comparison of what is recomputed with what a run's files hold, within tolerances by key."""
+"""Comparison of recomputed scores and arrays with the files of a run, by tolerances."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

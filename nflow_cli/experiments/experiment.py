@@ -215,7 +215,7 @@ class Experiment(ABC):
         """Return the printed scores."""
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the main score, then what it is compared with."""
+        """Return the main score and its baseline."""
         judges = [(m, cautions.number(summary, m.key)) for m in self.measures if m.judges]
         return [
             (m.name, cautions.marked(f"{value:.{m.decimals}f} {m.unit}", warnings, m.key))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class computed_once(Generic[T]):  # noqa: N801 - a decorator
+class Lazy(Generic[T]):
     """Cached property without a lock.
 
     That of functools has one lock for all instances before Python 3.12: no two blocks of rows were
@@ -67,12 +67,12 @@ class Block:
 
     # Distributions.
 
-    @computed_once
+    @Lazy
     def networks(self) -> list[Conditionals]:
         """Distributions by each network."""
         return [self.by_network(member) for member in self.density.networks]
 
-    @computed_once
+    @Lazy
     def marginals(self) -> Conditionals:
         """Distributions by the marginals."""
         return self._conditionals(self.density.marginal)
@@ -108,7 +108,7 @@ class Block:
 
     # Log-probabilities, in nats.
 
-    @computed_once
+    @Lazy
     def by_members(self) -> np.ndarray:
         """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
         alone = self.masses(self.marginals)
@@ -119,7 +119,7 @@ class Block:
         last = [one.log_prob(self.rows) for one in self.density.computed]
         return np.stack([np.column_stack([self._as_densities(cells), *last]) for cells in kept])
 
-    @computed_once
+    @Lazy
     def by_mixture(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells, given those before, by the mixture of
         members.
@@ -139,7 +139,7 @@ class Block:
         cells = np.stack([self._as_densities(self.masses(found)) for found in self.networks])
         return logsumexp(self.density.log_weights[:, None, None] + cells, 0, np)
 
-    @computed_once
+    @Lazy
     def by_marginals(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
         if self.density.alone:
@@ -163,7 +163,7 @@ class Block:
     def _as_densities(self, masses: np.ndarray) -> np.ndarray:
         return masses[self.density.order].T - self._log_measures
 
-    @computed_once
+    @Lazy
     def _log_measures(self) -> np.ndarray:
         """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
 
