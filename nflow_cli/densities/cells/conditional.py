@@ -46,8 +46,11 @@ class Conditional(NamedTuple):
         sd: Its standard deviation.
         quantiles: ``(n, k)``, of a number, given that it is not missing.
         log_prob: Log-probability ``(n,)`` in nats of the row's own value; NaN if unknown.
+        below: Probability ``(n,)`` of less than the row's own number, given that it is not missing;
+            NaN of other cells.
+        at: Probability ``(n,)`` of that number itself, given the same: 0 without atom or grid.
         error: Total variation ``(n,)`` that is left by the quadrature. Where it is above
-            ``UNRESOLVED`` mean, sd and quantiles are NaN.
+            ``UNRESOLVED`` mean, sd, quantiles, below and at are NaN.
     """
 
     levels: np.ndarray
@@ -56,6 +59,8 @@ class Conditional(NamedTuple):
     sd: np.ndarray
     quantiles: np.ndarray
     log_prob: np.ndarray
+    below: np.ndarray
+    at: np.ndarray
     error: np.ndarray
 
 
@@ -94,23 +99,33 @@ class _Cell:
         """The distributions, with quantiles at ``p``."""
         nodes, log_total, weights, error = self._posterior()
         missing = np.where(np.isnan(nodes.values), weights, 0.0).sum(axis=1)
-        levels, numbers = len(self.column.first), np.full((2 + len(p), len(missing)), np.nan)
+        levels, numbers = len(self.column.first), np.full((4 + len(p), len(missing)), np.nan)
         if self.column.has_numbers:
             levels = 0
             usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
             numbers[:2] = _moments(nodes.values, usual)
+            numbers[2:4] = _ends(nodes, weights, self.block.rows[:, self.j], self._half)
             is_exact = self.is_last and self.column.n_lattices == 1 and self.has_cells
             quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, p)
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
-            numbers[2:] = quantiles.T
+            numbers[4:] = quantiles.T
             numbers[:, ~(error <= UNRESOLVED)] = np.nan
         first = 0 if self.density.unmixing else self.place
         own = self.block.by_mixture[:, first : len(self.density.modelled)].sum(axis=1)
         known = self.density.are_known(self.block.rows)[:, self.place]
         log_p = np.where(known & np.isfinite(log_total), own - log_total, np.nan)
+        mean, sd, below, at = numbers[:4]
+        if self._half:
+            at = np.where(np.isnan(at), at, np.exp(log_p) / (1 - missing))
         return Conditional(
-            weights[:, :levels], missing, numbers[0], numbers[1], numbers[2:].T, log_p, error
+            weights[:, :levels], missing, mean, sd, numbers[4:].T, log_p, below, at, error
         )
+
+    @property
+    def _half(self) -> float:
+        """Half the width of a number's interval of a long grid; 0 of others."""
+        is_grid = self.has_cells and self.column.kind.kind == "grid"
+        return self.column.kind.lattices[0].step / 2 if is_grid else 0.0
 
     def _posterior(self) -> tuple[Nodes, np.ndarray, np.ndarray, np.ndarray]:
         """Nodes, the logarithm ``(n,)`` of their total, their probabilities and the error."""
@@ -257,6 +272,20 @@ def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     shares = weights / weights.sum(axis=1, keepdims=True)
     mean = (shares * values).sum(axis=1)
     return mean, np.sqrt((shares * np.square(values - mean[:, None])).sum(axis=1))
+
+
+def _ends(nodes: Nodes, weights: np.ndarray, values: np.ndarray, half: float) -> np.ndarray:
+    """Probabilities ``(2, n)`` of less than values ``(n,)``, and of them, given not missing: linear
+    within a cell, where values are intervals of this half width.
+    """
+    at, first, last = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
+    weights = _normalised(np.where(np.isnan(at), 0.0, weights))
+    is_cell, width = last > first, np.where(last > first, last - first, 1.0)
+    low, through = (np.clip((values + d)[:, None] - first, 0.0, width) / width for d in (-half, half))
+    below = np.where(is_cell, low, at < values[:, None])
+    at_values = np.where(is_cell, through - low, at == values[:, None])
+    found = [(weights * part).sum(axis=1) for part in (below, at_values)]
+    return np.where(np.isnan(values), np.nan, found)
 
 
 def _quantiles(nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -68,6 +68,16 @@ def assert_quantiles(found, values, shares, slack):
         assert (below <= P + some).all() and (P - some <= up_to).all()
 
 
+def assert_ends(found, own, values, shares, slack):
+    """Check ``P(X < x)`` and ``P(X <= x)`` of the rows' own x, of values with shares ``(n, V)``."""
+    below = (shares * (values < own[:, None])).sum(axis=1)
+    up_to = (shares * (values <= own[:, None])).sum(axis=1)
+    known = ~np.isnan(own)
+    assert (np.abs(found.below - below) <= slack)[known].all()
+    assert (np.abs(found.below + found.at - up_to) <= slack)[known].all()
+    assert np.isnan(found.below[~known]).all() and np.isnan(found.at[~known]).all()
+
+
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("j", [0, 1, 2])
 @pytest.mark.parametrize("case", COUNTED)
@@ -86,6 +96,7 @@ def test_probabilities_are_those_of_all_values_in_the_row(case, j, members):
     if column.has_numbers:
         shares = shares[:, ~gaps] / shares[:, ~gaps].sum(axis=1, keepdims=True)
         assert_quantiles(found.quantiles, values[~gaps], shares, 1e-9)
+        assert_ends(found, rows[:, j], values[~gaps], shares, 1e-9)
     else:
         np.testing.assert_allclose(found.levels, shares[:, : len(column.first)], **exact)
 
@@ -100,6 +111,7 @@ def test_a_long_grid_with_many_atoms_has_its_conditional():
     shares = np.exp(log_q - logsumexp(log_q, 1, np)[:, None])
     assert (found.error < 1e-3).all()
     assert_quantiles(found.quantiles, values, shares, found.error + 2e-3)
+    assert_ends(found, rows[:, 0], values, shares, found.error + 3e-3)
 
 
 def test_values_beyond_bounds_have_their_probability():
@@ -146,6 +158,7 @@ def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(j, members):
     shares = shares[:, ~gaps] / shares[:, ~gaps].sum(axis=1, keepdims=True)
     # The nodes of this quadrature have a share each.
     assert_quantiles(found.quantiles, values[~gaps], shares, slack + 4e-3)
+    assert_ends(found, rows[:, j], values[~gaps], shares, slack + 4e-3)
 
 
 def test_a_narrow_peak_is_found():
@@ -211,11 +224,11 @@ def test_the_own_value_changes_only_its_probability():
     for j in range(4):
         others = rows.copy()
         others[:, j] = np.nan
-        *found, _, error = conditional(density, rows, j, P)
-        *expected, unknown, same = conditional(density, others, j, P)
-        for one, other in zip([*found, error], [*expected, same]):
-            np.testing.assert_array_equal(one, other)
-        assert np.isnan(unknown).all() == (density.cells[j].missing is None)
+        found, expected = conditional(density, rows, j, P), conditional(density, others, j, P)
+        for name in ("levels", "missing", "mean", "sd", "quantiles", "error"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        assert np.isnan(expected.log_prob).all() == (density.cells[j].missing is None)
+        assert np.isnan(expected.below).all() and np.isnan(expected.at).all()
 
 
 def test_the_table_of_the_normal_distribution_function():
