@@ -281,7 +281,8 @@ def _ends(nodes: Nodes, weights: np.ndarray, values: np.ndarray, half: float) ->
     at, first, last = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
     weights = _normalised(np.where(np.isnan(at), 0.0, weights))
     is_cell, width = last > first, np.where(last > first, last - first, 1.0)
-    low, through = (np.clip((values + d)[:, None] - first, 0.0, width) / width for d in (-half, half))
+    ends = [(values + d)[:, None] for d in (-half, half)]
+    low, through = (np.clip(end - first, 0.0, width) / width for end in ends)
     below = np.where(is_cell, low, at < values[:, None])
     at_values = np.where(is_cell, through - low, at == values[:, None])
     found = [(weights * part).sum(axis=1) for part in (below, at_values)]
