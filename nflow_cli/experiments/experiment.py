@@ -246,7 +246,7 @@ class Experiment(ABC):
         raise NotImplementedError
 
     def write_predictions(
-        self, trained: Any, data: Any, path: Path, target: str | None, quantiles: Sequence[float]
+        self, trained: Any, data: Any, path: Path, question: Mapping[str, Any]
     ) -> Judgement:
         """Write rows with the distribution of one column given the others; return scores."""
         raise NotImplementedError
