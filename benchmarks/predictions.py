@@ -7,8 +7,8 @@ Prints a JSON line per split: the mean negative log-likelihood in nats of the te
 standard error, of diamonds that of log10 of the price (whole dollars), of concrete that of the
 strength (MPa, in 0.01); the mean pinball loss of quantiles 0.05 to 0.95; and seconds. The tables
 are ggplot2's diamonds and modeldata's concrete, as CSV. The splits are scikit-learn's
-`train_test_split(test_size=…, random_state=split)`; validation rows are of the rest. `--peers` names
-a Python that has ngboost, quantile-forest and pandas; these have the same rows.
+`train_test_split(test_size=…, random_state=split)`; validation rows are of the rest. `--peers`
+names a Python that has ngboost, quantile-forest and pandas; these have the same rows.
 """
 
 import argparse

@@ -63,8 +63,16 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
 @click.option(
     "--by", metavar="COLUMN", help="With --coverage: calibrate each level of a column by itself."
 )
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="A .png, .svg or .pdf picture: predicted against true values, and the coverage.",
+    shell_complete=completion.files,
+)
 @json_option
-def predict(run_dir: str, data: str, output: str, as_json: bool, **question: Any) -> None:
+def predict(
+    run_dir: str, data: str, output: str, plot: str | None, as_json: bool, **question: Any
+) -> None:
     """Predict one column of a table from the others, by a density of cells.
 
     Writes the rows of --data with the distribution of the target given all other columns: mean,
@@ -82,12 +90,15 @@ def predict(run_dir: str, data: str, output: str, as_json: bool, **question: Any
         raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
     if output != "-" and not output.lower().endswith((".csv", ".parquet")):
         raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .parquet")
+    if plot is not None and not plot.lower().endswith((".png", ".svg", ".pdf")):
+        raise click.BadParameter(f"{plot!r}: expected a name that ends in .png, .svg or .pdf")
     if question["by"] and question["coverage"] is None:
         raise click.UsageError("--by: expected --coverage too")
     if Path(output).is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
     experiment.expect_trained(run)
     table = experiment.read_data(data)
-    judgement = experiment.write_predictions(experiment.load(run), table, Path(output), question)
-    facts = {"run": run_dir, "data": data, "output": output}
+    trained, picture = experiment.load(run), None if plot is None else Path(plot)
+    judgement = experiment.write_predictions(trained, table, Path(output), question, picture)
+    facts = {"run": run_dir, "data": data, "output": output, **({"plot": plot} if plot else {})}
     print_scores(judgement, facts, as_json, err=output == "-")

@@ -246,7 +246,12 @@ class Experiment(ABC):
         raise NotImplementedError
 
     def write_predictions(
-        self, trained: Any, data: Any, path: Path, question: Mapping[str, Any]
+        self,
+        trained: Any,
+        data: Any,
+        path: Path,
+        question: Mapping[str, Any],
+        plot: Path | None = None,
     ) -> Judgement:
         """Write rows with the distribution of one column given the others; return scores."""
         raise NotImplementedError

@@ -90,6 +90,11 @@ def test_a_table_without_the_target_has_the_same_predictions(invoke, run):
     succeed(invoke, "predict", run, "--data", "new.csv", "-o", "b.csv", "--target", "wage")
     others = read_rows("b.csv")
     added = [name for name in others[0] if name not in names]
+    options = ("-o", "c.csv", "--target", "wage", "--plot", "a.svg")
+    result = invoke("predict", run, "--data", "new.csv", *options)
+    assert (
+        result.exit_code == 1 and "--plot: expected the target 'wage' in new.csv" in result.stderr
+    )
     assert "wage_log_p" not in added and "wage_mean" in added
     assert [[row[name] for name in added] for row in rows] == [
         [row[name] for name in added] for row in others
@@ -125,6 +130,7 @@ def test_python_refuses_quantiles_that_are_no_probabilities(run, quantiles):
         (["--target", "price", "--quantiles", "a"], 2, "expected numbers between 0 and 1"),
         (["--target", "price", "-o", "out.txt"], 2, "ends in .csv or .parquet"),
         (["--target", "price", "--coverage", "90"], 2, "expected a number between 0 and 1"),
+        (["--target", "price", "--plot", "a.gif"], 2, "ends in .png, .svg or .pdf"),
         (["--target", "price", "--by", "city"], 2, "--by: expected --coverage too"),
         (
             ["--target", "price", "--coverage", ".9", "--by", "cty"],
@@ -215,6 +221,13 @@ def test_a_frame_is_answered_by_one_of_its_library(run, library):
     np.testing.assert_allclose(found["price_mean"], expected["price_mean"][5:25], rtol=1e-12)
     if library == "pandas":
         assert (found.index == some.index).all()
+
+
+@pytest.mark.parametrize("target", ["price", "city", "day"])
+def test_a_picture_is_drawn_on_request(invoke, run, target):
+    predicted(invoke, run, "--target", target, "--plot", "a.png")
+    with open("a.png", "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
 def test_own_rows_have_a_warning(invoke, run):

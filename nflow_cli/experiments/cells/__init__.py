@@ -127,12 +127,17 @@ class WholeTable(OfTable):
         return write_scored(trained, data, path, lines)
 
     def write_predictions(
-        self, trained: Any, data: Any, path: Path, question: Mapping[str, Any]
+        self,
+        trained: Any,
+        data: Any,
+        path: Path,
+        question: Mapping[str, Any],
+        plot: Path | None = None,
     ) -> Judgement:
-        """Write rows with the distribution of one column given the others; score it."""
+        """Write and score the distribution of one column given the others; draw a picture."""
         from nflow_cli.experiments.cells.predicting import Question, write_predicted
 
-        return write_predicted(trained, data, path, Question(**question))
+        return write_predicted(trained, data, path, Question(**question), plot)
 
     # Side by side with others.
 

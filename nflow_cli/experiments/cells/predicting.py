@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nflow_cli import plotting
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import TableFile, opened
@@ -20,6 +21,7 @@ from nflow_cli.experiments.cells.sets import Calibrated, calibration, central, l
 from nflow_cli.experiments.rows import Judgement, Rows, Warnings, figure, mean_text
 from nflow_cli.experiments.table.scoring import expect_room, warnings_of, write_beside
 from nflow_cli.registry import nearest
+from nflow_cli.runs.samples_file import write_file
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
@@ -184,12 +186,18 @@ def _written(kind: ColumnKind, values: np.ndarray) -> Any:
 
 
 def write_predicted(
-    trained: "TrainedCells", table: TableFile, path: Path, question: Question
+    trained: "TrainedCells", table: TableFile, path: Path, question: Question, plot: Path | None
 ) -> Judgement:
-    """Write the rows of a table, in order, with their predictions; return the scores."""
+    """Write the rows of a table, in order, with their predictions, and a picture; return scores."""
     found = predicted(trained, table, question)
     columns = columns_of(found)
     expect_room(trained, columns)
+    if plot is not None:
+        if found.values is None:
+            name = shown(found.column.name)
+            raise DataError(f"--plot: expected the target {name} in {table.name}")
+        figure, format = _figure(found, found.values, table.name), plot.suffix[1:].lower()
+        write_file(plot, lambda file: plotting.save_figure(figure, file, format))
     write_beside(table, path, columns)
     are_levels = [not column.has_numbers and column is not found.column for column in trained.row]
     n_new = int((found.rows[:, are_levels] < 0).any(axis=1).sum())
@@ -203,6 +211,21 @@ def write_predicted(
         *_printed(found, scores, warnings),
     ]
     return Judgement(scores, lines, warnings)
+
+
+def _figure(predicted: Predicted, values: np.ndarray, subject: str) -> Any:
+    column, found = predicted.column, predicted.found
+    if not column.has_numbers:
+        levels = [str(level) for level in column.first]
+        return plotting.levels_figure(column.name, levels, found.levels, values, printable(subject))
+    low, high = predicted.ends.T if predicted.sets else found.quantiles[:, [0, -1]].T
+    p = predicted.p
+    share = predicted.sets.coverage if predicted.sets else p[-1] - p[0]
+    middle = found.quantiles[:, np.argmin(np.abs(p - 0.5))]
+    intervals = plotting.Intervals(middle, low, high, float(share))
+    return plotting.intervals_figure(
+        column.name, column.kind, values, intervals, printable(subject)
+    )
 
 
 def _scores(predicted: Predicted) -> dict[str, Any]:
