@@ -19,7 +19,6 @@ from nflow_cli.text import command_line
 
 MAX_BYTES = 2_000_000  # of the page
 MAX_PICTURE = 16 * 2**20  # of a file
-MOST_OTHERS = 20  # pictures without a caption here
 MARGIN = 100_000  # bytes, for notes on pictures
 # Captions of pictures, in the order of the page; other pictures follow.
 PICTURES = {

@@ -1,6 +1,7 @@
 """Loaded models: densities of flows, and VAEs."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,61 +9,57 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arguments import room_for, whole_number
-from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.targets import Target
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.trained_run import TrainedRun
-from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import BASES, INFER_BASES, TARGETS, make, resolve
+from nflow_cli.registry import TARGETS, make
 
 IMAGES = 200  # images at a time
 
 
-class TrainedDensity(TrainedRun, FlowDensity):
-    """The density ``q`` of a finished fit-2d run: its base pushed through its flows.
+class TrainedFlows(TrainedRun, FlowDensity):
+    """The trained density ``q`` of flows, of a finished run.
 
     Attributes:
         path: The run directory.
         config: The resolved preset.
         flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
         base: The base distribution ``q0``.
-        target: The density ``p`` that ``q`` was fitted to.
+        units: Map user units to the coordinates of the flows.
     """
 
-    def __init__(self, path: Path, experiment: Experiment, flow: FlowStack):
-        config: Any = experiment.config
-        super().__init__(resolve(BASES[config.base_name])(), flow)
-        self.path, self.experiment = path, experiment
-        self.target = make(TARGETS, config.target)
+    def __init__(self, path: Path, experiment: Experiment, *parts: Any):
+        """``parts``: the arguments of :class:`FlowDensity`."""
+        TrainedRun.__init__(self, path, experiment)
+        FlowDensity.__init__(self, *parts)
 
 
-class TrainedInference(TrainedRun, FlowDensity):
-    """The density ``q`` of a finished run of ``nflow infer``, in the user's units.
+class TrainedDensity(TrainedFlows):
+    """The density ``q`` of a finished fit-2d run; :class:`TrainedFlows` lists its attributes."""
 
-    Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
-        base: The base distribution ``q0``.
-        units: Take what lies between bounds to all of R.
+    @cached_property
+    def target(self) -> Target:
+        """The density ``p`` that was fitted."""
+        return make(TARGETS, self.config.target)
+
+
+class TrainedInference(TrainedFlows):
+    """The density ``q`` of a finished run of ``nflow infer``, in user units.
+
+    :class:`TrainedFlows` lists its attributes.
     """
-
-    def __init__(self, path: Path, experiment: Experiment, flow: FlowStack):
-        config: Any = experiment.config
-        units = units_of(config.density.columns, config.density.bounds)
-        super().__init__(make(INFER_BASES, config.base), flow, units)
-        self.path, self.experiment = path, experiment
 
     @property
     def columns(self) -> list[str]:
-        """The names of the D coordinates."""
+        """Names of the D coordinates."""
         return self.config.density.columns
 
     @property
     def inside(self) -> FlowDensity:
-        """The density of the coordinates of the flows, in which there are no bounds."""
+        """The density in the coordinates of the flows, without bounds."""
         return FlowDensity(self.base, self.flow)
 
 
@@ -76,7 +73,8 @@ class TrainedVAE(TrainedRun):
     """
 
     def __init__(self, path: Path, experiment: Experiment, model: Any):
-        self.path, self.experiment, self.model = path, experiment, model
+        super().__init__(path, experiment)
+        self.model = model
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32.

@@ -1,4 +1,4 @@
-"""The common base of loaded runs: scores and warnings."""
+"""The base of loaded runs: scores and warnings."""
 
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ class TrainedRun:
         experiment: Of the run.
     """
 
-    path: Path
-    experiment: Experiment
+    def __init__(self, path: Path, experiment: Experiment):
+        self.path, self.experiment = path, experiment
 
     @property
     def config(self) -> Any:

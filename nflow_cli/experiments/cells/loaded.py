@@ -37,7 +37,8 @@ class TrainedCells(TableRun, CellDensity):
     ):
         parts = density.cells, density.layout, density.marginal, density.networks
         CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.alone)
-        self.path, self.experiment, self.arrays = path, experiment, arrays
+        TableRun.__init__(self, path, experiment)
+        self.arrays = arrays
 
     @property
     def kinds(self) -> Mapping[str, ColumnKind]:

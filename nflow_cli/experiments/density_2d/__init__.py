@@ -11,6 +11,7 @@ from nflow_cli.experiments.density_2d.summary import TargetSummary
 from nflow_cli.experiments.experiment import Course, Identity, Measure
 from nflow_cli.experiments.rows import Judgement, Rows, Summary, likelihood_rows
 from nflow_cli.experiments.summary import Fitted
+from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -48,7 +49,8 @@ class Target(DensityExperiment):
     def load(self, run: RunDirectory) -> Any:
         from nflow_cli.experiments.trained import TrainedDensity
 
-        return TrainedDensity(run.path, self, self.load_model(run))
+        base = resolve(BASES[self.config.base_name])()
+        return TrainedDensity(run.path, self, base, self.load_model(run))
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
         """Return the warnings about the scores, a lost mode among them.

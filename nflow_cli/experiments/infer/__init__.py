@@ -15,6 +15,7 @@ from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.picture_data import inconsistency_with_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.summary import Fitted
+from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -90,9 +91,12 @@ class Inference(DensityExperiment):
         return data.notes
 
     def load(self, run: RunDirectory) -> Any:
+        from nflow_cli.densities.log_density import units_of
         from nflow_cli.experiments.trained import TrainedInference
 
-        return TrainedInference(run.path, self, self.load_model(run))
+        density, base = self.config.density, make(INFER_BASES, self.config.base)
+        units = units_of(density.columns, density.bounds)
+        return TrainedInference(run.path, self, base, self.load_model(run), units)
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
         common = [warning for warning in super().warnings(summary) if warning.word != "dominated"]

@@ -16,6 +16,7 @@ from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table import pictures, rows
 from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.experiments.table.summary import TableSummary
+from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -60,7 +61,8 @@ class Table(OfTable, DensityExperiment):
         flow = built_stack(config)
         load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
         units = (column_units(run, names) for names in (config.columns, config.given))
-        return TrainedTable(run.path, self, flow, *units)
+        base = resolve(BASES[config.base_name])()
+        return TrainedTable(run.path, self, base, flow, *units)
 
     def flows_in_the_plane(self, run: RunDirectory) -> Any:
         if self.config.given:
