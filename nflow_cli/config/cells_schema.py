@@ -126,8 +126,7 @@ class CellsConfig(RunConfig):
         per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
         return self.length * per_row * self.train.members
 
-    def settled_like(self, written: "CellsConfig") -> "CellsConfig":
-        """With the kinds, sizes and updates of another one."""
+    def settled_like(self, written: Any) -> "CellsConfig":
         kinds = self.data.kinds or written.data.kinds or {}
         ours, theirs = self.train, written.train
         sizes = {k: getattr(written.cells, k) if v is None else v for k, v in self.cells}

@@ -63,6 +63,10 @@ class RunConfig(Strict):
         """Memory of an update; ``None`` if unknown."""
         return None
 
+    def settled_like(self, written: Any) -> Any:
+        """With what another config of the class resolved by its data."""
+        return self
+
     @property
     def threads(self) -> int | None:
         """Useful number of CPU threads; ``None``: one per core."""

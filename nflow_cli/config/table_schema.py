@@ -362,8 +362,7 @@ class FitConfig(RunConfig):
         footprint = self.footprint
         return footprint and gained_by(self.flow, self.dim, footprint.samples)
 
-    def settled_like(self, written: "FitConfig") -> "FitConfig":
-        """With the kinds, sizes and updates of another one."""
+    def settled_like(self, written: Any) -> "FitConfig":
         ours, theirs = self.train, written.train
         sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
         sizes |= ours.model_dump(include=set(sizes), exclude_none=True)

@@ -12,6 +12,7 @@ from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.checked_run import CheckedRun, Checks
 from nflow_cli.experiments.comparison import agreement, differences
+from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import (
     CONFIG,
     ENDED,
@@ -42,7 +43,8 @@ def check_run(path: str) -> Iterator[Finding]:
     try:
         experiment = experiments.of(directory.read_config())
         experiment.expect_trained(directory)
-        run = experiment.checked(directory, experiment.load(directory))
+        trained = experiment.load(directory)
+        run = resolve(experiment.checking)(directory, trained, experiment)
     except NflowError as error:
         yield Finding("model", Outcome.FAIL, str(error))
         return
@@ -98,11 +100,11 @@ def check_record(run: CheckedRun) -> Verdict:
 
 def check_training(run: CheckedRun) -> Verdict:
     """Check that config.yaml, summary.json and the rows of metrics.csv are of one training."""
-    experiment, made = run.experiment, run.length
+    experiment, made, planned = run.experiment, run.length, run.config.length
     expected = {run.config.train.length_key: made, **run.training}
     wrong = differences(SUMMARY, expected, run.summary)
-    if run.config.train.early_stopping is None and made != experiment.length:
-        wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {experiment.length}")
+    if run.config.train.early_stopping is None and made != planned:
+        wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {planned}")
     counts = (f"{name} {n:,}" for name, n in expected.items() if isinstance(n, int))
     return agreement(wrong, f"{', '.join(counts)}, by {METRICS}")
 

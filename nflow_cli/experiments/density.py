@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig
-from nflow_cli.errors import ConfigError
-from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Experiment
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -37,20 +36,15 @@ class DensityExperiment(Experiment):
         load_weights(run, flow, arguments, config.dim)
         return flow
 
-    def flows_in_the_plane(self, run: RunDirectory) -> Any:
+    @property
+    def undrawn(self) -> str:
         members, flow = self.config.train.members, self.config.flow
         reasons = {
             f"D = {self.config.dim}": self.config.dim != 2,
             f"an ensemble of {members}": members > 1,
             "K = 0": not flow.k and not flow.affine,
         }
-        for reason, holds in reasons.items():
-            if holds:
-                raise ConfigError(f"{FLOWS_EXPECTED} {reason}")
-        from nflow_cli.backend.start import start_tensorflow
-
-        start_tensorflow()
-        return self.load(run)
+        return next((reason for reason, holds in reasons.items() if holds), "")
 
     def sample_columns(self, trained: Any) -> list[str]:
         """Return the names of coordinates in a file of samples."""

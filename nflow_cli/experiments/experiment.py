@@ -1,26 +1,21 @@
 """The base class of experiments. Heavy imports stand inside its methods."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from nflow_cli.config.schema import Config
-from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation import warnings as cautions
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.summary import Fitted, Result, RunSummary
+from nflow_cli.registry import resolve
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import MODEL, RUN, SUMMARY, RunDirectory
 from nflow_cli.text import command_line
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
-
-
-FLOWS_EXPECTED = "--flow-at, --animate: expected flows of two numbers. Received: a run of"
 
 
 class Measure(NamedTuple):
@@ -51,6 +46,9 @@ class Course(NamedTuple):
     otherwise: str = ""
 
 
+Rule = Callable[[Summary], ScoreWarning | None]
+
+
 class Identity(NamedTuple):
     """Identity of a line in a comparison: subject, flow, and K."""
 
@@ -74,9 +72,10 @@ class Experiment(ABC):
         samples: Range of ``nflow evaluate --samples``; ``None`` without samples.
         model_file: File of the trained weights.
         needs_tensorflow: Whether the trained model runs on TensorFlow; else on NumPy.
-        scores_rows: Whether rows can be written with their scores.
-        predicts: Whether one column can be predicted from the others.
-        takes_density: Whether a user's function is fitted.
+        fitting: ``module:function`` that trains or resumes, scores and saves.
+        checking: ``module:class`` of the checks of a run.
+        printed: Module of the printed scores, with ``rows_of`` and ``verdict_of``.
+        rules: Functions of a summary that return a warning about its scores, or ``None``.
     """
 
     column: ClassVar[str]
@@ -89,19 +88,15 @@ class Experiment(ABC):
     samples: ClassVar[tuple[int, int] | None]
     model_file: ClassVar[str] = MODEL
     needs_tensorflow: ClassVar[bool] = True
-    scores_rows: ClassVar[bool] = False
-    predicts: ClassVar[bool] = False
-    takes_density: ClassVar[bool] = False
+    fitting: ClassVar[str]
+    checking: ClassVar[str]
+    printed: ClassVar[Any]
+    rules: Sequence[Rule]
 
     def __init__(self, config: Config):
         self.config = config
 
     # Before training.
-
-    @property
-    def length(self) -> int:
-        """Number of updates, or epochs."""
-        return self.config.length
 
     @property
     def given_example(self) -> str:
@@ -117,20 +112,8 @@ class Experiment(ABC):
             DataError: They cannot be read, or have changed since the run began.
         """
 
-    def density_again(self, place: str) -> Any:
-        """Load the user's log-density ``FILE.py:name`` of a run.
-
-        Raises:
-            NflowError: It has changed, or cannot be read or fitted.
-        """
-        raise NotImplementedError
-
     def settled(self, data: Any) -> Config:
         """Return the config with all that depends on the data resolved."""
-        return self.config
-
-    def settled_like(self, written: Config) -> Config:
-        """Return the config resolved as that of a run."""
         return self.config
 
     @abstractmethod
@@ -171,14 +154,14 @@ class Experiment(ABC):
             how, way_on = "diverged", "train again with a smaller train.learning_rate"
         elif run.is_busy:
             how, way_on = "still in training", "it has one at its end"
-        far = f"after {made:,} of {self.length:,} {self.column}s"
+        far = f"after {made:,} of {self.config.length:,} {self.column}s"
         raise RunDirectoryError(f"{run.path}: {how} {far}, so it has no model yet; {way_on}")
 
     # Training.
 
-    @abstractmethod
-    def fit(self, run: RunDirectory, data: Any) -> Fitted:
+    def fit(self, run: RunDirectory, data: Any = None) -> Fitted:
         """Train or resume, score, and save the model."""
+        return resolve(self.fitting)(self.config, run, data)
 
     def train(self, run: RunDirectory, data: Any = None) -> Result:
         """Train or resume in ``run``; write model, arrays and summary."""
@@ -198,30 +181,19 @@ class Experiment(ABC):
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
         """Return the warnings about the scores of a summary; missing scores give none."""
-        rules = (cautions.dominated, cautions.mass, cautions.few_rows)
-        every = (self.ruined(summary), *(rule(summary) for rule in rules))
-        return [warning for warning in every if warning is not None]
-
-    @abstractmethod
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        """Warn of a fit that is worse than its baseline."""
+        return [warning for rule in self.rules if (warning := rule(summary)) is not None]
 
     @abstractmethod
     def labels(self) -> dict[str, Any]:
         """Return the summary's config entries beside flow, K and seed."""
 
-    @abstractmethod
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
         """Return the printed scores."""
+        return self.printed.rows_of(summary, self.config.length, warnings)
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the main score and its baseline."""
-        judges = [(m, cautions.number(summary, m.key)) for m in self.measures if m.judges]
-        return [
-            (m.name, cautions.marked(f"{value:.{m.decimals}f} {m.unit}", warnings, m.key))
-            for m, value in judges
-            if value is not None
-        ]
+        """Return the main scores and their baselines."""
+        return self.printed.verdict_of(summary, warnings)
 
     @abstractmethod
     def evaluate(
@@ -241,16 +213,6 @@ class Experiment(ABC):
     def read_data(self, name: str) -> Any:
         """Read user data by which a trained run is scored."""
 
-    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
-        """Write rows with their scores, and latents on request; return the judgement."""
-        raise NotImplementedError
-
-    def write_predictions(
-        self, trained: Any, data: Any, path: Path, target: str | None, quantiles: Sequence[float]
-    ) -> Judgement:
-        """Write rows with the distribution of one column given the others; return scores."""
-        raise NotImplementedError
-
     @abstractmethod
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
@@ -261,17 +223,11 @@ class Experiment(ABC):
             DataError: The format of the file cannot hold the samples.
         """
 
-    def write_resampled(
-        self, trained: Any, data: Any, n: int, path: Path, seed: int
-    ) -> tuple[list[Path], str]:
-        """Write ``n`` importance-resampled draws; return the paths and a note."""
-        raise NotImplementedError
-
     # Side by side with others.
 
-    @abstractmethod
     def identity(self, summary: Summary) -> Identity:
         """Return the identity of the run in a comparison."""
+        return self.identity_of(self.config.subject)
 
     def identity_of(self, subject: str) -> Identity:
         """Return the identity of a run on a subject of that name."""
@@ -304,17 +260,10 @@ class Experiment(ABC):
     ) -> dict[str, Any]:
         """Return the pictures by name."""
 
-    def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        """Load a 2-D density whose flows can be drawn.
-
-        Raises:
-            ConfigError: The run has none.
-        """
-        raise ConfigError(f"{FLOWS_EXPECTED} {self.config.command}, which draws none of its flows")
-
-    @abstractmethod
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return the checks of a run."""
+    @property
+    def undrawn(self) -> str:
+        """Why its flows cannot be drawn in the plane; "" if they can."""
+        return "a run without; `nflow fit TABLE --flow planar` fits some"
 
 
 def checksum_of_data(summary: Summary) -> dict[str, str]:

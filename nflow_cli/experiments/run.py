@@ -13,6 +13,7 @@ from nflow_cli.backend.start import PROCESSOR, Machine
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
+from nflow_cli.experiments.abilities import FitsFunctions
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.summary import Result
@@ -91,7 +92,7 @@ def carry_on(
     from nflow_cli.backend.start import start_tensorflow
 
     experiment = experiments.of(config)
-    if experiment.takes_density:
+    if isinstance(experiment, FitsFunctions):
         start_tensorflow(machine)  # before a density, which is in operations of it
     data = experiment.data(run if run.begun else None)
     config = config if run.begun else settled(config, data)

@@ -67,7 +67,7 @@ class PlannedRun:
         """
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
-            return min(0.9, float(rows[self.experiment.column][-1]) / self.experiment.length)
+            return min(0.9, float(rows[self.experiment.column][-1]) / self.config.length)
         return 0.0
 
     def as_begun(self, folder: Path) -> "PlannedRun":
@@ -76,7 +76,9 @@ class PlannedRun:
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
-        ours = self.experiment.settled_like(written)
+        if type(written) is not type(self.config):
+            return False
+        ours = self.config.settled_like(written)
         return ours.model_dump(exclude=NO_FIGURES) == written.model_dump(exclude=NO_FIGURES)
 
 

@@ -5,7 +5,6 @@ from nflow_cli.evaluation.warnings import (
     ScoreWarning,
     Summary,
     errors_of_95,
-    few_rows,
     number,
     ruined_text,
 )
@@ -14,20 +13,6 @@ from nflow_cli.text import printable
 SHOWN = 5  # columns in a message
 CHANCE = 3.0  # standard errors of an AUC above 1/2
 MEMORISED = 0.6  # smallest AUC of a warning
-
-
-def warnings_of(summary: Summary, are_chosen: bool = False) -> list[ScoreWarning]:
-    """Return the warnings about the scores of a summary.
-
-    ``are_chosen``: whether the test rows are not a random part of the rows.
-    """
-    every = (
-        ruined(summary),
-        few_rows(summary),
-        miscalibrated(summary),
-        memorised(summary, are_chosen),
-    )
-    return [warning for warning in every if warning is not None]
 
 
 def ruined(summary: Summary) -> ScoreWarning | None:
@@ -65,7 +50,8 @@ def miscalibrated(summary: Summary) -> ScoreWarning | None:
 def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None:
     """Return a warning if training rows are much likelier than test rows.
 
-    The AUC of the likelihood attack must be beyond chance and above 0.6.
+    The AUC of the likelihood attack must be beyond chance and above 0.6. ``are_chosen``: whether
+    the test rows are not a random part of the rows.
     """
     effect, facts = memorisation_text(summary), summary.get("memorisation", {})
     if not effect or not (number(facts, "auc") or 0) > MEMORISED:

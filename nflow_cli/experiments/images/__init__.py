@@ -1,12 +1,12 @@
 """VAEs with a flow posterior, trained on images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from nflow_cli.config.vae_schema import VAEConfig
 from nflow_cli.errors import ConfigError
-from nflow_cli.evaluation.warnings import ScoreWarning, ruined_images
+from nflow_cli.evaluation.warnings import ruined_images
 from nflow_cli.experiments.experiment import (
     Course,
     Experiment,
@@ -16,13 +16,9 @@ from nflow_cli.experiments.experiment import (
 )
 from nflow_cli.experiments.images import rows
 from nflow_cli.experiments.images.summary import ImagesSummary
-from nflow_cli.experiments.rows import Judgement, Rows, Summary
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.rows import Judgement, Summary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
 
 SHOWN = 64  # samples in the picture
 
@@ -42,6 +38,10 @@ class Images(Experiment):
     columns = ("epoch", "negative_elbo", "reconstruction", "kl", "beta")
     summary_type = ImagesSummary
     samples: ClassVar = (1, 5_000)
+    fitting = "nflow_cli.experiments.images.fit:run"
+    checking = "nflow_cli.experiments.images.checks:CheckedImages"
+    printed = rows
+    rules: ClassVar = (ruined_images,)
 
     @property
     def shapes(self) -> Shapes:
@@ -71,11 +71,6 @@ class Images(Experiment):
                 f"{' left by the validation split' if held_out else ''}. Received: {size}"
             )
 
-    def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        from nflow_cli.experiments.images import fit as images_fit
-
-        return images_fit.run(self.config, run, data)
-
     def load(self, run: RunDirectory) -> Any:
         from nflow_cli.experiments.images.vae import FlowVAE
         from nflow_cli.experiments.trained import TrainedVAE
@@ -90,9 +85,6 @@ class Images(Experiment):
         load_weights(run, model, arguments)
         return TrainedVAE(run.path, self, model)
 
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        return ruined_images(summary)
-
     def labels(self) -> dict[str, Any]:
         return {
             "amortized": self.config.flow.amortized,
@@ -105,12 +97,6 @@ class Images(Experiment):
     def prior_title(self) -> str | None:
         """The flows of the prior as text; ``None`` where it is N(0, I)."""
         return self.config.prior and self.config.prior.title
-
-    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.rows_of(summary, self.length, warnings)
-
-    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
@@ -164,8 +150,3 @@ class Images(Experiment):
         from nflow_cli import plotting
 
         return plotting.vae_figures(*arrays)
-
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        from nflow_cli.experiments.images.checks import CheckedImages
-
-        return CheckedImages(run, trained, self)

@@ -2,25 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from nflow_cli.config.infer_schema import IN_PYTHON, InferConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import Course, Identity, Measure
+from nflow_cli.experiments.experiment import Course, Measure
 from nflow_cli.experiments.infer import rows
-from nflow_cli.experiments.infer import warnings as rules
 from nflow_cli.experiments.infer.summary import InferSummary
+from nflow_cli.experiments.infer.warnings import RULES
 from nflow_cli.experiments.picture_data import inconsistency_with_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
-from nflow_cli.experiments.summary import Fitted
 from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
 
 
 class Inference(DensityExperiment):
@@ -41,7 +37,10 @@ class Inference(DensityExperiment):
     columns = ("update", "loss", "kl", "beta")
     summary_type = InferSummary
     samples: ClassVar = (1_000, 10**7)
-    takes_density = True
+    fitting = "nflow_cli.experiments.infer.fit:run"
+    checking = "nflow_cli.experiments.infer.checks:CheckedInference"
+    printed = rows
+    rules: ClassVar = RULES
 
     @property
     def shapes(self) -> Shapes:
@@ -82,11 +81,6 @@ class Inference(DensityExperiment):
         path = "FILE.py" if density.path == IN_PYTHON else density.path
         return ["--density", f"{path}:{density.name}"]
 
-    def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        from nflow_cli.experiments.infer import fit as infer_fit
-
-        return infer_fit.run(self.config, run, data)
-
     def notes_of_data(self, data: Any) -> Sequence[str]:
         return data.notes
 
@@ -98,22 +92,12 @@ class Inference(DensityExperiment):
         units = units_of(density.columns, density.bounds)
         return TrainedInference(run.path, self, base, self.load_model(run), units)
 
-    def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        common = [warning for warning in super().warnings(summary) if warning.word != "dominated"]
-        return common + rules.warnings_of(summary)
-
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        return rules.ruined(summary)
-
     def labels(self) -> dict[str, Any]:
         facts = {"target": self.config.subject, "base": self.config.base_name}
         return {**facts, "columns": self.config.density.columns}
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.rows_of(summary, self.length, warnings, self.truth)
-
-    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.verdict_of(summary, warnings)
+        return rows.rows_of(summary, self.config.length, warnings, self.truth)
 
     @property
     def truth(self) -> Mapping[str, tuple[float, float]]:
@@ -146,9 +130,6 @@ class Inference(DensityExperiment):
         """Return the names of coordinates."""
         return trained.columns
 
-    def identity(self, summary: Summary) -> Identity:
-        return self.identity_of(self.config.subject)
-
     def settings(self, summary: Summary) -> dict[str, str]:
         sha256 = self.config.density.sha256
         return {} if sha256 is None else {"density.sha256": sha256[:12]}
@@ -167,8 +148,3 @@ class Inference(DensityExperiment):
         from nflow_cli.experiments.infer.draws import write_resampled
 
         return write_resampled(trained, data.target, n, path, seed)
-
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        from nflow_cli.experiments.infer.checks import CheckedInference
-
-        return CheckedInference(run, trained, self)

@@ -27,12 +27,6 @@ def ruined(summary: Summary) -> ScoreWarning | None:
     return ruined_text("the fit is not finite") if value is None or value != value else None
 
 
-def warnings_of(summary: Summary) -> list[ScoreWarning]:
-    """Return the warnings about importance weights, rounding, and restarts that disagree."""
-    rules = (_heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
-    return [warning for rule in rules if (warning := rule(summary)) is not None]
-
-
 def _heavy_tail(summary: Summary) -> ScoreWarning | None:
     k, figures = number(summary, "pareto_k"), ("estimated_log_z", "moments")
     if k is None or k < GOOD:
@@ -121,3 +115,6 @@ def _disagreement(summary: Summary) -> ScoreWarning | None:
         "dropped early, and all may have lost some"
     )
     return ScoreWarning("restarts differ", ("free_energy", "kl"), reason)
+
+
+RULES = (ruined, _heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
