@@ -16,9 +16,6 @@ from nflow_cli.backend.garbage import uncollected
 from nflow_cli.errors import DeviceError, NflowError
 from nflow_cli.terminal.signals import Held
 
-NO_MEMORY = "not enough memory; fewer samples, a smaller batch or fewer restarts take less"
-
-
 CPU, GPU = "cpu", "gpu"  # gpu: the first; also gpu:N
 INTRA_OP = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's variable for the number of threads
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -224,11 +221,17 @@ def _missing(device: str, cards: list[str]) -> str:
     return f"--device {device}: expected a GPU that TensorFlow sees. Received: {seen}"
 
 
-def lacks_memory(error: BaseException) -> bool:
-    """Whether an error of NumPy or TensorFlow is one of memory."""
-    tensorflow = sys.modules.get("tensorflow")
-    exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
-    return isinstance(error, (MemoryError, *exhausted))
+@contextlib.contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Turn an out-of-memory error of NumPy or TensorFlow into a one-line error with a remedy."""
+    try:
+        yield
+    except Exception as error:
+        tensorflow = sys.modules.get("tensorflow")
+        exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
+        if not isinstance(error, (MemoryError, *exhausted)):
+            raise
+        raise NflowError(f"out of memory; {remedy}") from None
 
 
 @contextlib.contextmanager

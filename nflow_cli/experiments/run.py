@@ -137,8 +137,8 @@ def train(
         machine: The device; ``None``: the process's own setting.
         data: Images or rows.
     """
-    from nflow_cli.backend.start import start_tensorflow
-    from nflow_cli.config import presets
+    from nflow_cli.backend.start import memory_errors, start_tensorflow
+    from nflow_cli.config import memory, presets
     from nflow_cli.experiments.drawing import draw, import_ahead
     from nflow_cli.experiments.picture_data import picture_data
     from nflow_cli.training.progress import phase
@@ -157,7 +157,8 @@ def train(
 
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():
-        with run.recorded(info, presets.dump(config)):
+        record = run.recorded(info, presets.dump(config))
+        with record, memory_errors(memory.remedy(config)):
             for note in experiment.notes_of_data(data):
                 tell(note)
             start_tensorflow(machine)
