@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.forms import INTERVALS, NAMES
-from nflow_cli.config.run_config import Footprint, RunConfig, of_flows
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     Chunk,
@@ -271,8 +271,3 @@ class InferConfig(RunConfig):
         """Base as text."""
         df = self.base.df
         return self.base.name if df is None else f"{self.base.name} ({df:g} degrees of freedom)"
-
-    @property
-    def footprint(self) -> Footprint:
-        samples = self.train.batch_size * self.train.restarts
-        return Footprint(samples, self.dim, of_flows(self.flow, self.dim))

@@ -47,6 +47,7 @@ class RunConfig(Strict):
         train: Any
         flow: Any
         prior: Any
+        dim: Any
 
     @property
     def subject(self) -> str:
@@ -60,8 +61,9 @@ class RunConfig(Strict):
 
     @property
     def footprint(self) -> Footprint | None:
-        """Memory of an update; ``None`` if unknown."""
-        return None
+        """Memory of an update, here by samples of flows; ``None`` if unknown."""
+        samples = self.train.batch_size * self.train.restarts
+        return Footprint(samples, self.dim, of_flows(self.flow, self.dim))
 
     def settled_like(self, written: Any) -> Any:
         """With what another config of the class resolved by its data."""

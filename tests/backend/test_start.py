@@ -86,7 +86,7 @@ def _no_keras(name, *_):
 
 def test_a_lack_of_memory_is_one_line_with_a_remedy():
     remedied = backend.memory_errors("lower train.batch_size")
-    with pytest.raises(NflowError, match="^out of memory; lower train.batch_size$"), remedied:
+    with pytest.raises(NflowError, match=r"^out of memory; lower train\.batch_size$"), remedied:
         raise MemoryError("Unable to allocate 745 GiB")
     with pytest.raises(ValueError, match="wrong"), backend.memory_errors(""):
         raise ValueError("wrong")
