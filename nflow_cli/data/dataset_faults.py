@@ -25,7 +25,7 @@ class Fault(NamedTuple):
 
     Attributes:
         column: "" for the whole table.
-        mend: The option, or "".
+        mend: Option, or "".
     """
 
     column: str

@@ -75,7 +75,7 @@ def fit_units(
         x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
         bounds: Open; a row on one or outside is refused.
         tails: "tukey-h", or "none".
-        skewed: An asinh in place of scale and tails if it adds more than 0.2 nats a row. One bound
+        skewed: Asinh in place of scale and tails if it adds more than 0.2 nats a row. One bound
             then has the softplus alone: the inverse of a logarithm is unbounded.
     """
     chains: list[_Chain] = []

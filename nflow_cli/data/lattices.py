@@ -99,7 +99,7 @@ def fills(column: Written, lattice: Lattice, share: float) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Lattices:
-    """The lattices of a column of repeated values.
+    """Lattices of a column of repeated values.
 
     Attributes:
         all: At most four, finest first; all values lie on the finest.

@@ -12,7 +12,7 @@ BLOCK = 2**15  # numbers at a time
 
 
 class PointSet(ABC):
-    """A density ``p`` in the plane with samples."""
+    """Density ``p`` in the plane with samples."""
 
     @abstractmethod
     def log_prob(self, x: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ class Cells:
 
     @cached_property
     def numbers(self) -> Numbers | None:
-        """The column for formulas; None of text."""
+        """Column for formulas; None of text."""
         if self.written is None or self.raw.numbers is None:
             return None
         return Numbers(self.name, self.raw.numbers, self.written)

@@ -42,7 +42,7 @@ STDIN = "-"
 
 
 class Reader(NamedTuple):
-    """A binary format of tables.
+    """Binary format of tables.
 
     Attributes:
         magic: Its first bytes.
@@ -179,7 +179,7 @@ def is_table(data: Any) -> bool:
 
 
 def opened(data: Any) -> TableFile | None:
-    """Return a table, of a path or of a Python object with named columns; ``None`` of arrays."""
+    """Table, of a path or of a Python object with named columns; ``None`` of arrays."""
     if isinstance(data, TableFile):
         return data
     if isinstance(data, str | Path):

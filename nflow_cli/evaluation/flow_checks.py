@@ -54,7 +54,7 @@ class Flows:
 
 
 def as_arrays(maps: Composition) -> Composition:
-    """The maps with raw weights as float64 arrays."""
+    """Maps with raw weights as float64 arrays."""
     return maps.of(lambda weight: ops.convert_to_numpy(weight).astype(np.float64))
 
 

@@ -62,7 +62,7 @@ def likelihood(
     Args:
         log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown, which is left
             out of the sum.
-        columns: The D names.
+        columns: D names.
         baselines: The same of other densities, by name, with the same unknown cells.
         weights: Of the rows ``(n,)``.
     """

@@ -27,7 +27,7 @@ class Evaluation(NamedTuple):
     Attributes:
         scores: Those of :func:`~nflow_cli.evaluation.importance.score`, of the base in
             ``base_free_energy``, and the target's ``log_z``; keys as in docs/scores.md.
-        first: The first chunk of samples.
+        first: First chunk of samples.
     """
 
     scores: dict[str, Any]
@@ -77,7 +77,7 @@ def missed_share(density: FlowDensity, target: Target, seed: int) -> dict[str, f
 
 
 def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
-    """A log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
+    """Log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
 
     Points are an array, or give arrays when sliced.
     """

@@ -57,13 +57,13 @@ def words(warnings: Iterable[ScoreWarning], key: str) -> str:
 
 
 def marked(text: str, warnings: Iterable[ScoreWarning], key: str) -> str:
-    """A score as text, with its warnings."""
+    """Score as text, with its warnings."""
     beside = words(warnings, key)
     return f"{text} [{beside}]" if beside else text
 
 
 def number(summary: Summary, key: str) -> float | None:
-    """A number in a summary: None if unknown, NaN if not finite."""
+    """Number in a summary: None if unknown, NaN if not finite."""
     value = summary.get(key)
     if value is None:
         return None

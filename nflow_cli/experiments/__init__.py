@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def of(config: "Config") -> "Experiment":
-    """Return the experiment that a config describes; the others are not imported."""
+    """Experiment that a config describes; the others are not imported."""
     return resolve(config.experiment)(config)
 
 
@@ -19,7 +19,7 @@ def load(run: str | Path) -> Any:
     """Load the trained density or VAE of a run.
 
     Args:
-        run: A run directory.
+        run: Run directory.
 
     Raises:
         NflowError: In one line, if it is no run directory, the run has no model yet, or a file of

@@ -1,4 +1,4 @@
-"""A run that is checked, and what its checks share."""
+"""Run that is checked, and what its checks share."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -18,7 +18,7 @@ Checks = Mapping[str, Check]
 
 
 class Weights(NamedTuple):
-    """The weights of a model: its name, how many arrays and numbers they are, and their SHA-256."""
+    """Weights of a model: its name, how many arrays and numbers they are, and their SHA-256."""
 
     model: str
     arrays: int
@@ -27,7 +27,7 @@ class Weights(NamedTuple):
 
 
 class CheckedRun:
-    """A run and what its checks share.
+    """Run and what its checks share.
 
     Attributes:
         source: What its scores are of.
@@ -48,12 +48,12 @@ class CheckedRun:
 
     @property
     def model(self) -> Any:
-        """The Keras layer or model that was saved."""
+        """Keras layer or model that was saved."""
         return self.trained.trained
 
     @cached_property
     def weights(self) -> Weights:
-        """The weights that were saved."""
+        """Weights that were saved."""
         from nflow_cli.runs.model_file import weights_sha256
 
         model = self.model
@@ -67,12 +67,12 @@ class CheckedRun:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The figures of ``summary.json``."""
+        """Figures of ``summary.json``."""
         return read_summary(self.directory, self.experiment)
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
-        """The columns of ``metrics.csv``."""
+        """Columns of ``metrics.csv``."""
         return self.directory.read_metrics()
 
     @cached_property
@@ -87,16 +87,16 @@ class CheckedRun:
 
     @cached_property
     def data(self) -> Any:
-        """The images or points that the run was trained on and judged by."""
+        """Images or points that the run was trained on and judged by."""
         return self.experiment.data(self.directory)
 
     @property
     def training(self) -> dict[str, Any]:
-        """The figures of the training beside its length, by metrics.csv."""
+        """Figures of the training beside its length, by metrics.csv."""
         raise NotImplementedError
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column of metrics.csv."""
+        """Column of metrics.csv."""
         if name not in self.metrics:
             raise RunDirectoryError(f"{METRICS}: damaged: expected a column {name}")
         return self.metrics[name]
@@ -107,7 +107,7 @@ class CheckedRun:
         return whole(self.column(self.experiment.column)[-1])
 
     def best_at(self, loss: str) -> int:
-        """Return when a validation loss was lowest; the end where none is finite.
+        """When a validation loss was lowest; the end where none is finite.
 
         What was still annealed does not count.
         """
@@ -118,7 +118,7 @@ class CheckedRun:
 
 
 def whole(value: float) -> int:
-    """Return a number of metrics.csv that must be whole."""
+    """Number of metrics.csv that must be whole."""
     if not value == value // 1:
         raise RunDirectoryError(f"{METRICS}: damaged: expected a whole number, received {value}")
     return int(value)

@@ -1,4 +1,4 @@
-"""The common base of experiments whose model is a flow stack over a base."""
+"""Common base of experiments whose model is a flow stack over a base."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 class DensityExperiment(Experiment):
-    """A fit of a flow density."""
+    """Fit of a flow density."""
 
     config: Fit2DConfig | FitConfig | InferConfig
     column = "update"
@@ -23,7 +23,7 @@ class DensityExperiment(Experiment):
         return {"target": target and target.name, "base": self.config.base_name}
 
     def load_model(self, run: RunDirectory) -> Any:
-        """Return the trained flow stack."""
+        """Trained flow stack."""
         from nflow_cli.flows.side_by_side import make_stack
         from nflow_cli.runs.model_file import load_weights
 
@@ -47,7 +47,7 @@ class DensityExperiment(Experiment):
         return next((reason for reason, holds in reasons.items() if holds), "")
 
     def sample_columns(self, trained: Any) -> list[str]:
-        """Return the names of coordinates in a file of samples."""
+        """Names of coordinates in a file of samples."""
         return [f"z{i + 1}" for i in range(trained.dim)]
 
     def write_samples(

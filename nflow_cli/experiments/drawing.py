@@ -36,7 +36,7 @@ def redraw(
     """Draw pictures of ``run`` from its files, all or ``only`` some; return their paths.
 
     Raises:
-        NflowError: A file is missing or damaged, does not fit the others, or cannot be written; or
+        NflowError: File is missing or damaged, does not fit the others, or cannot be written; or
             there is no picture of a name.
     """
     experiment = experiments.of(run.read_config())

@@ -1,4 +1,4 @@
-"""The base class of experiments. Heavy imports stand inside its methods."""
+"""Base class of experiments. Heavy imports stand inside its methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from nflow_cli.text import command_line
 
 
 class Measure(NamedTuple):
-    """A score of ``summary.json`` as tables show it.
+    """Score of ``summary.json`` as tables show it.
 
     Runs are ranked by the first ``judges`` score that they have: lower is better, or higher where
     ``sign`` is -1. ``has_spread``: whether tables show its spread over seeds.
@@ -35,7 +35,7 @@ class Measure(NamedTuple):
 
 
 class Course(NamedTuple):
-    """The training curve: ``sign`` times a column of ``metrics.csv``, and its name.
+    """Training curve: ``sign`` times a column of ``metrics.csv``, and its name.
 
     ``otherwise``: its name in a run whose summary lacks that score.
     """
@@ -58,14 +58,14 @@ class Identity(NamedTuple):
 
 
 class Experiment(ABC):
-    """A config with its data, training, scores and pictures; it dispatches to its folder's modules.
+    """Config with its data, training, scores and pictures; it dispatches to its folder's modules.
 
     Attributes:
-        config: The resolved preset.
+        config: Resolved preset.
         column: Column of ``metrics.csv`` that counts updates or epochs.
         formats: Suffixes of files of samples.
         measures: Scores by which runs are compared.
-        course: The training curve.
+        course: Training curve.
         shapes: Shapes of the arrays in ``evaluation.npz``.
         columns: Columns of ``metrics.csv`` in pictures.
         summary_type: Schema of ``summary.json``.
@@ -108,12 +108,12 @@ class Experiment(ABC):
         """Load the data, or those of a run; ``None`` without data.
 
         Raises:
-            RunDirectoryError: The run does not record them.
+            RunDirectoryError: Run does not record them.
             DataError: They cannot be read, or have changed since the run began.
         """
 
     def settled(self, data: Any) -> Config:
-        """Return the config with all that depends on the data resolved."""
+        """Config with all that depends on the data resolved."""
         return self.config
 
     @abstractmethod
@@ -125,7 +125,7 @@ class Experiment(ABC):
         """
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return notes on data left out, a line each."""
+        """Notes on data left out, a line each."""
         return []
 
     @property
@@ -134,7 +134,7 @@ class Experiment(ABC):
         return []
 
     def way_on(self, run: RunDirectory) -> str:
-        """Return the command that resumes a run."""
+        """Command that resumes a run."""
         return f"to go on: {command_line(['nflow', 'resume', str(run.path), *self.resuming])}"
 
     def expect_trained(self, run: RunDirectory) -> None:
@@ -180,19 +180,19 @@ class Experiment(ABC):
     # Its scores.
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        """Return the warnings about the scores of a summary; missing scores give none."""
+        """Warnings about the scores of a summary; missing scores give none."""
         return [warning for rule in self.rules if (warning := rule(summary)) is not None]
 
     @abstractmethod
     def labels(self) -> dict[str, Any]:
-        """Return the summary's config entries beside flow, K and seed."""
+        """Summary's config entries beside flow, K and seed."""
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the printed scores."""
+        """Printed scores."""
         return self.printed.rows_of(summary, self.config.length, warnings)
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the main scores and their baselines."""
+        """Main scores and their baselines."""
         return self.printed.verdict_of(summary, warnings)
 
     @abstractmethod
@@ -202,11 +202,11 @@ class Experiment(ABC):
         """Score a trained model by fresh samples or other data.
 
         Args:
-            trained: The model of :meth:`load`.
+            trained: Model of :meth:`load`.
             data: Of :meth:`data` or :meth:`read_data`.
             samples: Sample size; ``None``: the run's.
             seed: Of the samples.
-            recorded: The summary of the run.
+            recorded: Summary of the run.
         """
 
     @abstractmethod
@@ -220,45 +220,45 @@ class Experiment(ABC):
         """Write ``n`` samples, at each row of ``given`` if any; return the paths.
 
         Raises:
-            DataError: The format of the file cannot hold the samples.
+            DataError: Format of the file cannot hold the samples.
         """
 
     # Side by side with others.
 
     def identity(self, summary: Summary) -> Identity:
-        """Return the identity of the run in a comparison."""
+        """Identity of the run in a comparison."""
         return self.identity_of(self.config.subject)
 
     def identity_of(self, subject: str) -> Identity:
-        """Return the identity of a run on a subject of that name."""
+        """Identity of a run on a subject of that name."""
         k = self.config.flow.k if self.config.flow else 1
         return Identity(subject, self.model_text, 0 if k is None else k)
 
     @property
     def model_text(self) -> str:
-        """The model as text."""
+        """Model as text."""
         return self.config.flow.text if self.config.flow else ""
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return settings beside the config, as text by key."""
+        """Settings beside the config, as text by key."""
         return {}
 
     @property
     def target_text(self) -> str:
-        """The target with its parameters, as text; "" without one."""
+        """Target with its parameters, as text; "" without one."""
         return ""
 
     # Its pictures and checks.
 
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return an inconsistency between the files of the pictures and the config, or ""."""
+        """Inconsistency between the files of the pictures and the config, or ""."""
         return ""
 
     @abstractmethod
     def draw(
         self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
     ) -> dict[str, Any]:
-        """Return the pictures by name."""
+        """Pictures by name."""
 
     @property
     def undrawn(self) -> str:
@@ -267,5 +267,5 @@ class Experiment(ABC):
 
 
 def checksum_of_data(summary: Summary) -> dict[str, str]:
-    """Return the checksum of the data, as a setting."""
+    """Checksum of the data, as a setting."""
     return {"data.sha256": summary["data"]["sha256"][:12]}

@@ -25,7 +25,7 @@ from nflow_cli.text import printable
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the numerical packages, if known."""
+    """Versions of Python and of the numerical packages, if known."""
     known = {"python": platform.python_version()}
     for name in ("keras", "tensorflow", "numpy"):
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
@@ -53,10 +53,10 @@ def begin(
 
 
 def settled(config: Config, data: Any) -> Config:
-    """Return the config of a run with all that depends on the data resolved.
+    """Config of a run with all that depends on the data resolved.
 
     Raises:
-        ConfigError: The machine has too little memory.
+        ConfigError: Machine has too little memory.
     """
     from nflow_cli.config import memory
 
@@ -134,7 +134,7 @@ def train(
         experiment: Of the run.
         run: Its directory.
         argv: Arguments of the command, to be recorded.
-        machine: The device; ``None``: the process's own setting.
+        machine: Device; ``None``: the process's own setting.
         data: Images or rows.
     """
     from nflow_cli.backend.start import memory_errors, start_tensorflow

@@ -21,13 +21,13 @@ IMAGES = 200  # images at a time
 
 
 class TrainedFlows(TrainedRun, FlowDensity):
-    """The trained density ``q`` of flows, of a finished run.
+    """Trained density ``q`` of flows, of a finished run.
 
     Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
-        base: The base distribution ``q0``.
+        path: Run directory.
+        config: Resolved preset.
+        flow: :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
+        base: Base distribution ``q0``.
         units: Map user units to the coordinates of the flows.
     """
 
@@ -38,16 +38,16 @@ class TrainedFlows(TrainedRun, FlowDensity):
 
 
 class TrainedDensity(TrainedFlows):
-    """The density ``q`` of a finished fit-2d run; :class:`TrainedFlows` lists its attributes."""
+    """Density ``q`` of a finished fit-2d run; :class:`TrainedFlows` lists its attributes."""
 
     @cached_property
     def target(self) -> Target:
-        """The density ``p`` that was fitted."""
+        """Density ``p`` that was fitted."""
         return make(TARGETS, self.config.target)
 
 
 class TrainedInference(TrainedFlows):
-    """The density ``q`` of a finished run of ``nflow infer``, in user units.
+    """Density ``q`` of a finished run of ``nflow infer``, in user units.
 
     :class:`TrainedFlows` lists its attributes.
     """
@@ -59,17 +59,17 @@ class TrainedInference(TrainedFlows):
 
     @property
     def inside(self) -> FlowDensity:
-        """The density in the coordinates of the flows, without bounds."""
+        """Density in the coordinates of the flows, without bounds."""
         return FlowDensity(self.base, self.flow)
 
 
 class TrainedVAE(TrainedRun):
-    """A finished train-vae run.
+    """Finished train-vae run.
 
     Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        model: The :class:`~nflow_cli.experiments.images.vae.FlowVAE`, a Keras model.
+        path: Run directory.
+        config: Resolved preset.
+        model: :class:`~nflow_cli.experiments.images.vae.FlowVAE`, a Keras model.
     """
 
     def __init__(self, path: Path, experiment: Experiment, model: Any):

@@ -1,4 +1,4 @@
-"""The pictures `dependence` and `pairs` of a whole table."""
+"""Pictures `dependence` and `pairs` of a whole table."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The picture `marginals` of a whole table."""
+"""Picture `marginals` of a whole table."""
 
 import math
 from collections.abc import Mapping

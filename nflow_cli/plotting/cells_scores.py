@@ -1,4 +1,4 @@
-"""The pictures `pit` and `rows` of a whole table: calibration, and log q of rows."""
+"""Pictures `pit` and `rows` of a whole table: calibration, and log q of rows."""
 
 import numpy as np
 from matplotlib.axes import Axes

@@ -62,7 +62,7 @@ class Curve(NamedTuple):
 
 
 class Density(NamedTuple):
-    """A panel: title, axis (n,) of its square grid, log-densities (n, n) in nats."""
+    """Panel: title, axis (n,) of its square grid, log-densities (n, n) in nats."""
 
     title: str
     axis: np.ndarray

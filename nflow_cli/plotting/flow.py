@@ -1,4 +1,4 @@
-"""The picture of one flow in the plane."""
+"""Picture of one flow in the plane."""
 
 from collections.abc import Sequence
 from typing import Any

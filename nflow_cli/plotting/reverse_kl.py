@@ -1,4 +1,4 @@
-"""The training picture of a fit by reverse KL."""
+"""Training picture of a fit by reverse KL."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The run directory: file names, atomic writes, locks and status."""
+"""Run directory: file names, atomic writes, locks and status."""
 
 import csv
 import io
@@ -214,7 +214,7 @@ class RunDirectory:
         return self.write(name, lambda file: file.write(content))
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
-        """A JSON file; non-finite numbers become null."""
+        """JSON file; non-finite numbers become null."""
         text = json.dumps(with_nulls(data), indent=2, ensure_ascii=False)
         return self.write_text(name, text + "\n")
 

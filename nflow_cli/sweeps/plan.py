@@ -38,7 +38,7 @@ class PlannedRun:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment of the config."""
+        """Experiment of the config."""
         return experiments.of(self.config)
 
     @property
@@ -141,7 +141,7 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 
 
 def _stem(path: Path, sweep: SweepConfig) -> str:
-    """A preset's name, or one of the keys that are not varied, such as ``u1-planar``."""
+    """Preset's name, or one of the keys that are not varied, such as ``u1-planar``."""
     try:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
     except ConfigError:  # reported with the first of the runs

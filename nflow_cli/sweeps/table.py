@@ -1,4 +1,4 @@
-"""The score table of a comparison: groups of runs with their spread."""
+"""Score table of a comparison: groups of runs with their spread."""
 
 from collections.abc import Sequence
 

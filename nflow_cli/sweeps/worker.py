@@ -1,4 +1,4 @@
-"""The process of one run of a sweep, started by ``nflow_cli.sweeps.workers``.
+"""Process of one run of a sweep, started by ``nflow_cli.sweeps.workers``.
 
 The request is a line of JSON on stdin, the answer one on stdout; output goes to ``log.txt``. At
 the end of stdin the process saves its training and ends, as at SIGTERM.

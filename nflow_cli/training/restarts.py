@@ -39,13 +39,13 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
 
 
 class Restarts:
-    """The restarts of one fit: those still trained, and the last scores of the others.
+    """Restarts of one fit: those still trained, and the last scores of the others.
 
     ``kl`` and ``updates`` hold each restart's KL divergence (nats) when it was last judged
     (``None``: never, or not finite), and its number of updates.
 
     Args:
-        model: The fit that the best restart ends in.
+        model: Fit that the best restart ends in.
         config: Restart ``r`` has the seed ``config.seed + r``, modulo the number of seeds.
     """
 

@@ -1,4 +1,4 @@
-"""The record of a fit's restarts in its summary (no Keras)."""
+"""Record of a fit's restarts in its summary (no Keras)."""
 
 from collections.abc import Mapping
 from typing import Any

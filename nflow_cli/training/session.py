@@ -1,4 +1,4 @@
-"""A training in a run directory: logged, saved, resumable."""
+"""Training in a run directory: logged, saved, resumable."""
 
 import contextlib
 import ctypes

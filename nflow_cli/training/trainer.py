@@ -1,4 +1,4 @@
-"""The shared trainer: many updates in one compiled call, driven by ``Model.fit``."""
+"""Shared trainer: many updates in one compiled call, driven by ``Model.fit``."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ NEVER = 1e30  # an update that does not come
 
 
 class ChunkTrainer(keras.Model):
-    """A Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
+    """Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
 
     Small models spend their time in dispatch, not in arithmetic: so a batch of Keras is a chunk, an
     array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with gradient and
@@ -35,7 +35,7 @@ class ChunkTrainer(keras.Model):
     xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """The ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
+        """``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
 
         ``batch`` is one item of the chunk, ``update`` the number of updates before.
         """
@@ -130,7 +130,7 @@ class ChunkTrainer(keras.Model):
 
     @property
     def state_variables(self) -> list[Any]:
-        """The weights, then the optimizer's variables."""
+        """Weights, then the optimizer's variables."""
         return [*self.weights, *self.optimizer.variables]
 
     def norms(self, gradients: list[Any]) -> Any:
@@ -164,7 +164,7 @@ def is_finite(logs: Mapping[str, Any]) -> bool:
 
 
 class Cooled(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate, or schedule, that falls to 0 in ``length`` updates after :meth:`cool`.
+    """Learning rate, or schedule, that falls to 0 in ``length`` updates after :meth:`cool`.
 
     Weights are noisy at a high rate: a training that just stops is worse than one whose rate fell.
     """
@@ -249,7 +249,7 @@ class Clock(keras.callbacks.Callback):
     """Times the chunks: the first of every program holds its compilation.
 
     Args:
-        first: The number of the first update.
+        first: Number of the first update.
     """
 
     def __init__(self, first: int = 0) -> None:

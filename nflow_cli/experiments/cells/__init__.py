@@ -20,7 +20,7 @@ from nflow_cli.runs.directory import WEIGHTS, RunDirectory
 
 
 class WholeTable(OfTable):
-    """A fit of a density of cells to a table, by ``nflow fit``."""
+    """Fit of a density of cells to a table, by ``nflow fit``."""
 
     config: CellsConfig
     measures = (
@@ -40,7 +40,7 @@ class WholeTable(OfTable):
     # Before training.
 
     def settled(self, data: Any) -> Any:
-        """Return the config with column kinds, sizes, updates and ``cells.unmixed`` resolved."""
+        """Config with column kinds, sizes, updates and ``cells.unmixed`` resolved."""
         from nflow_cli.densities.cells.fitting import fitted_columns
         from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, fit_unmixing
 
@@ -117,7 +117,7 @@ class WholeTable(OfTable):
     # Side by side with others.
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return checksum and base measure: only equal measures are comparable."""
+        """Checksum and base measure: only equal measures are comparable."""
         return {**super().settings(summary), "measure": str(summary.get("measure"))[:12]}
 
     # Pictures and checks.

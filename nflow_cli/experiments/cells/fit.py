@@ -37,7 +37,7 @@ AT_A_TIME = 4_096  # validation rows
 
 
 class Parts(NamedTuple):
-    """A density without networks, and the networks to train."""
+    """Density without networks, and the networks to train."""
 
     density: CellDensity
     model: FitCells
@@ -85,7 +85,7 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
 
 
 def _measure(density: CellDensity, data: Dataset) -> float:
-    """The mean over rows of log mass - log density, in nats."""
+    """Mean over rows of log mass - log density, in nats."""
     codes, total = density.encode(data.train).codes, 0.0
     for place, of_column in zip(density.layout.columns, codes):
         column = density.cells[place]
@@ -113,7 +113,7 @@ def train(
 
 
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
-    """The validation losses of the networks, each mixed with the marginals."""
+    """Validation losses of the networks, each mixed with the marginals."""
     log_cells, of_rows = compiled(parts.model.log_cells), packed(parts.density, rows).T
     marginal = parts.model.parts(of_rows)[3].T.astype(float)
     batches = [
@@ -138,7 +138,7 @@ def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Ca
 def _shares(
     density: CellDensity, cells: np.ndarray, marginal: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray:
-    """The weights ``(D,)`` of a network beside the marginals, by held-out cells.
+    """Weights ``(D,)`` of a network beside the marginals, by held-out cells.
 
     The first column is conditioned on none: its weight is 0.
     """
@@ -146,7 +146,7 @@ def _shares(
 
 
 def fitted(parts: Parts, data: Dataset) -> CellDensity:
-    """Return the trained density, with mixture weights of maximum validation likelihood.
+    """Trained density, with mixture weights of maximum validation likelihood.
 
     Each network is mixed with the marginals by cell; then networks are mixed by row.
     """

@@ -23,7 +23,7 @@ Estimates = Mapping[str, np.ndarray]
 
 
 def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Return estimates of rows ``(n, C)``, from which scores are computed.
+    """Estimates of rows ``(n, C)``, from which scores are computed.
 
     Returns:
         ``log_q`` and ``log_independent`` ``(n, D)``, log-probabilities in nats of modelled and
@@ -44,7 +44,7 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
 
 
 def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | None = None) -> Scores:
-    """Return the scores of a density by :func:`estimates` of rows, with weights ``(n,)``."""
+    """Scores of a density by :func:`estimates` of rows, with weights ``(n,)``."""
     columns = density.cell_names
     baselines = {"independent": estimated["log_independent"]}
     judged = likelihood(estimated["log_q"], columns, baselines, weights)
@@ -70,7 +70,7 @@ def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | Non
 def held_out(
     density: CellDensity, data: Dataset, estimated: Estimates, seed: int, fresh: int | None = None
 ) -> dict[str, Any]:
-    """Return all scores by :func:`estimates` of the test rows, and by samples of the truth.
+    """All scores by :func:`estimates` of the test rows, and by samples of the truth.
 
     ``fresh`` is the seed of the latter (``None``: the same).
     """
@@ -82,7 +82,7 @@ def held_out(
 
 
 def judged(config: CellsConfig, density: CellDensity, data: Dataset) -> Judged:
-    """Return the scores of a density by the test rows, and its arrays."""
+    """Scores of a density by the test rows, and its arrays."""
     with phase(f"scoring: {len(data.test):,} test rows"):
         estimated = estimates(density, data.test, config.seed)
         found = held_out(density, data, estimated, config.seed)
@@ -92,13 +92,13 @@ def judged(config: CellsConfig, density: CellDensity, data: Dataset) -> Judged:
 
 
 def mean_shares(density: CellDensity) -> dict[str, float]:
-    """Return the mean weight of the networks beside each column's marginal."""
+    """Mean weight of the networks beside each column's marginal."""
     shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
     return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
 
 def gap(density: CellDensity, name: str, seed: int) -> dict[str, float | None]:
-    """Return the gap to the truth of a fit to a built-in set, ``None`` where not finite.
+    """Gap to the truth of a fit to a built-in set, ``None`` where not finite.
 
     It is known if all columns are numbers without atoms, and none is given.
     """

@@ -1,4 +1,4 @@
-"""A training of a density of cells, from data to summary."""
+"""Training of a density of cells, from data to summary."""
 
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.presets import fingerprint

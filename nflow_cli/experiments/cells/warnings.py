@@ -16,7 +16,7 @@ MEMORISED = 0.6  # smallest AUC of a warning
 
 
 def ruined(summary: Summary) -> ScoreWarning | None:
-    """Return a warning if the fit is worse than independent columns.
+    """Warning if the fit is worse than independent columns.
 
     The threshold is 4 standard errors, or twice the half width of a 95 % interval of few rows.
     """
@@ -30,7 +30,7 @@ def ruined(summary: Summary) -> ScoreWarning | None:
 
 
 def miscalibrated(summary: Summary) -> ScoreWarning | None:
-    """Return a warning of columns whose PIT is not uniform."""
+    """Warning of columns whose PIT is not uniform."""
     wrong = [
         name
         for name, column in summary.get("pit", {"columns": {}})["columns"].items()
@@ -48,7 +48,7 @@ def miscalibrated(summary: Summary) -> ScoreWarning | None:
 
 
 def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None:
-    """Return a warning if training rows are much likelier than test rows.
+    """Warning if training rows are much likelier than test rows.
 
     The AUC of the likelihood attack must be beyond chance and above 0.6. ``are_chosen``: whether
     the test rows are not a random part of the rows.
@@ -66,7 +66,7 @@ def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None
 
 
 def memorisation_text(summary: Summary) -> str:
-    """Return the excess log-likelihood of training rows and the AUC; "" if within chance."""
+    """Excess log-likelihood of training rows and the AUC; "" if within chance."""
     facts = summary.get("memorisation", {})
     auc, error = number(facts, "auc"), number(facts, "auc_standard_error")
     if auc is None or error is None or not auc - 0.5 > CHANCE * error:

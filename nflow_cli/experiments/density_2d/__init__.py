@@ -24,7 +24,7 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 class Target(DensityExperiment):
-    """A fit to a named 2-D density, by ``nflow fit-2d``."""
+    """Fit to a named 2-D density, by ``nflow fit-2d``."""
 
     config: Fit2DConfig
     measures = (
@@ -47,7 +47,7 @@ class Target(DensityExperiment):
     rules: ClassVar = (partial(ruined_fit, key="free_energy", sign=1), dominated, mass, few_rows)
 
     def data(self, run: RunDirectory | None = None) -> None:
-        """Return ``None``: the config holds the target."""
+        """``None``: the config holds the target."""
 
     def load(self, run: RunDirectory) -> Any:
         from nflow_cli.experiments.trained import TrainedDensity
@@ -56,7 +56,7 @@ class Target(DensityExperiment):
         return TrainedDensity(run.path, self, base, self.load_model(run))
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        """Return the warnings about the scores, a lost mode among them.
+        """Warnings about the scores, a lost mode among them.
 
         A few large weights are a sign of a lost mode, and no warning of their own beside it.
         """

@@ -17,7 +17,7 @@ SIGMAS = 4.0
 
 
 class CheckedTarget(CheckedRestarts):
-    """A run of ``nflow fit-2d`` to check."""
+    """Run of ``nflow fit-2d`` to check."""
 
     config: Fit2DConfig
 
@@ -38,7 +38,7 @@ class CheckedTarget(CheckedRestarts):
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """The draws that the summary was computed from, scored again."""
+        """Draws that the summary was computed from, scored again."""
         return self.evaluated(self.config.seed)
 
     @cached_property

@@ -24,7 +24,7 @@ SHOWN = 64  # samples in the picture
 
 
 class Images(Experiment):
-    """A fit of a VAE to images, by ``nflow train-vae``."""
+    """Fit of a VAE to images, by ``nflow train-vae``."""
 
     config: VAEConfig
     column = "epoch"
@@ -95,7 +95,7 @@ class Images(Experiment):
 
     @property
     def prior_title(self) -> str | None:
-        """The flows of the prior as text; ``None`` where it is N(0, I)."""
+        """Flows of the prior as text; ``None`` where it is N(0, I)."""
         return self.config.prior and self.config.prior.title
 
     def evaluate(

@@ -30,7 +30,7 @@ class ImportanceSampler:
     One compiled program serves all batches of images and blocks of draws, padded to one size.
 
     Args:
-        vae: The model.
+        vae: Model.
         draws: S, for each image.
         seed: Fixes the draws.
     """
@@ -197,7 +197,7 @@ def draw_prior(vae: FlowVAE, n: int, seed: int) -> np.ndarray:
 
 
 def shown_units(mean_latent: np.ndarray) -> list[int]:
-    """The two most active latent units, in order."""
+    """Two most active latent units, in order."""
     variance = np.var(mean_latent, axis=0)
     return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
 

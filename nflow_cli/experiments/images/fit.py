@@ -37,7 +37,7 @@ from nflow_cli.training.validation import ValidationLog
 
 
 class FitVAE(ChunkTrainer):
-    """A flow-VAE and the warm-up of its objective."""
+    """Flow-VAE and the warm-up of its objective."""
 
     terms = ("loss", "negative_elbo", "reconstruction", "kl", "beta")
 
@@ -49,7 +49,7 @@ class FitVAE(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the loss and the bound of a batch ``(pixels, noise)``, means in nats per image.
+        """Loss and the bound of a batch ``(pixels, noise)``, means in nats per image.
 
         While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or the paper's annealed
         free energy ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
@@ -103,7 +103,7 @@ class EpochLog(ValidationLog):
 
 
 class Training(NamedTuple):
-    """The result of a training; ``best_epoch`` is ``None`` without a validation split.
+    """Result of a training; ``best_epoch`` is ``None`` without a validation split.
 
     ``seconds_per_epoch`` is the median, without the first, which compiles.
     """
@@ -128,7 +128,7 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
 
 
 def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the training images, and the validation split for early stopping, if any.
+    """Training images, and the validation split for early stopping, if any.
 
     It is sampled by the seed, as files may be sorted.
     """
@@ -186,7 +186,7 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
 
 
 def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
-    """Return the published scores for the same data and number of flows."""
+    """Published scores for the same data and number of flows."""
     name = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
     data = name, config.data.binarization
     return [
@@ -203,7 +203,7 @@ def judged(
     labels: np.ndarray | None,
     estimates: dict[str, np.ndarray],
 ) -> Judged:
-    """Return the scores of a VAE by the estimates of each test image, and its arrays."""
+    """Scores of a VAE by the estimates of each test image, and its arrays."""
     scores = scores_of(estimates, config.evaluate.importance_samples)
     return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
 

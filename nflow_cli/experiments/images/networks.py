@@ -79,7 +79,7 @@ _UP = ((64, 5, 1), (32, 5, 2), (32, 5, 1), (32, 5, 2), (32, 5, 1))
 
 
 def _gated(convolution: Any, x: Any, filters: int, initializer: Callable[[], Any], **size) -> Any:
-    """Return ``(W x) * sigmoid(V x)`` of two convolutions."""
+    """``(W x) * sigmoid(V x)`` of two convolutions."""
     both = convolution(2 * filters, kernel_initializer=initializer(), **size)(x)
     return both[..., :filters] * ops.sigmoid(both[..., filters:])
 

@@ -101,7 +101,7 @@ class FlowVAE(keras.Model):
         }
 
     def elbo_terms(self, images: Any, noise: Any) -> dict[str, Any]:
-        """Return :meth:`posterior` and the two terms of the ELBO, ``(..., batch)`` in nats.
+        """:meth:`posterior` and the two terms of the ELBO, ``(..., batch)`` in nats.
 
         ``log p(x) >= E[reconstruction + log p(z_K) - log q0 + log_det]`` (arXiv 1505.05770, eq.
         15): ``log_likelihood = log p(x|z_K)``, summed over pixels, and
@@ -114,7 +114,7 @@ class FlowVAE(keras.Model):
         return {**drawn, "log_likelihood": likelihood, "kl": kl}
 
     def log_prior(self, latents: Any) -> Any:
-        """Return ``log p(z)`` ``(...)`` in nats of latents ``(..., D)``."""
+        """``log p(z)`` ``(...)`` in nats of latents ``(..., D)``."""
         if self.prior is None:
             return self.sampling.prior_log_prob(latents)
         base, log_det = self.prior.inverse_and_log_det(latents)

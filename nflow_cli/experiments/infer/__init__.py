@@ -20,7 +20,7 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 class Inference(DensityExperiment):
-    """A fit to a log-density, by ``nflow infer``.
+    """Fit to a log-density, by ``nflow infer``.
 
     A user-supplied log-density is executed only when named on the command line.
     """
@@ -48,7 +48,7 @@ class Inference(DensityExperiment):
         return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Return the built-in density; a user's is never executed from a config."""
+        """Built-in density; a user's is never executed from a config."""
         density = self.config.density
         if density.is_built_in:
             from nflow_cli.backend.start import start_tensorflow
@@ -127,7 +127,7 @@ class Inference(DensityExperiment):
         raise ConfigError("--data: expected none: a run of `nflow infer` is scored by its draws")
 
     def sample_columns(self, trained: Any) -> list[str]:
-        """Return the names of coordinates."""
+        """Names of coordinates."""
         return trained.columns
 
     def settings(self, summary: Summary) -> dict[str, str]:

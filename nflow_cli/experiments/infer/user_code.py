@@ -26,7 +26,7 @@ _OF_TENSORFLOW = re.compile(r"\{\{function_node .*?\}\} | \[Op:\w+\](?: name:.*)
 
 
 class UserFunction(NamedTuple):
-    """A user's function, whose errors have file and line, with its name, path and file's SHA-256.
+    """User's function, whose errors have file and line, with its name, path and file's SHA-256.
 
     ``path`` is ``<python>`` without a file.
     """
@@ -44,8 +44,8 @@ def load_function(
 
     Args:
         place: File and name.
-        default: The name where ``place`` has none.
-        sha256: The expected checksum of the file, tested before it is executed; any for ``None``.
+        default: Name where ``place`` has none.
+        sha256: Expected checksum of the file, tested before it is executed; any for ``None``.
     """
     path, name = _parts(place, default)
     try:
@@ -79,7 +79,7 @@ def load_function(
 
 
 def function_of(function: Any) -> UserFunction:
-    """Return a function passed in Python."""
+    """Function passed in Python."""
     if not callable(function):
         raise TargetError(f"expected a function of points (n, D). Received: {function!r:.60}")
     name = getattr(function, "__name__", type(function).__name__)
@@ -106,7 +106,7 @@ def _parts(place: str, default: str) -> tuple[Path, str]:
 
 
 def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
-    """Return a function that raises :class:`TargetError`: one line, with file and line number."""
+    """Function that raises :class:`TargetError`: one line, with file and line number."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:

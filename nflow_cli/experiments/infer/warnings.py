@@ -22,7 +22,7 @@ FIGURES = ("estimated_log_z", "free_energy", "kl", "moments")
 
 
 def ruined(summary: Summary) -> ScoreWarning | None:
-    """Return a warning if the free energy is not finite."""
+    """Warning if the free energy is not finite."""
     value = number(summary, "free_energy")
     return ruined_text("the fit is not finite") if value is None or value != value else None
 
@@ -85,7 +85,7 @@ def _rounding(summary: Summary) -> ScoreWarning | None:
 
 
 def _coarsest(summary: Summary) -> str:
-    """The coordinate with the largest float32 step relative to its standard deviation."""
+    """Coordinate with the largest float32 step relative to its standard deviation."""
     steps = {
         name: (float(np.spacing(np.float32(abs(mean)))), spread, mean)
         for name, (mean, spread) in summary.get("moments", {}).items()

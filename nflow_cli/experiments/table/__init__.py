@@ -21,7 +21,7 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 class Table(OfTable, DensityExperiment):
-    """A fit of flows to plain numbers, by ``nflow fit --flow``."""
+    """Fit of flows to plain numbers, by ``nflow fit --flow``."""
 
     config: FitConfig
     measures = (
@@ -40,7 +40,7 @@ class Table(OfTable, DensityExperiment):
 
     @property
     def tails(self) -> Tails:
-        """The transform of tails before the flows."""
+        """Transform of tails before the flows."""
         return self.config.units.tails
 
     # Training.

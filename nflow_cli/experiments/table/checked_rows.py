@@ -11,7 +11,7 @@ from nflow_cli.runs.directory import RUN, SUMMARY
 
 
 class CheckedRows(CheckedRun):
-    """A run on a table, which need not be readable again."""
+    """Run on a table, which need not be readable again."""
 
     source = "from the test rows"
 
@@ -37,7 +37,7 @@ class CheckedRows(CheckedRun):
 
     @property
     def training(self) -> dict[str, Any]:
-        """The last update at which a member's validation loss was lowest."""
+        """Last update at which a member's validation loss was lowest."""
         members = self.config.train.members
         tails = [""] if members == 1 else [f"_{r}" for r in range(1, members + 1)]
         return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}

@@ -11,7 +11,7 @@ from nflow_cli.experiments.table.fit import judged
 
 
 class CheckedTable(CheckedRows, CheckedDensity):
-    """A run of ``nflow fit --flow`` to check."""
+    """Run of ``nflow fit --flow`` to check."""
 
     config: FitConfig
 

@@ -1,4 +1,4 @@
-"""The common base of both fits to a table: densities of cells, and flows."""
+"""Common base of both fits to a table: densities of cells, and flows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from nflow_cli.runs.directory import CONFIG, RunDirectory
 
 
 class OfTable(Experiment):
-    """A fit to a table, by ``nflow fit``."""
+    """Fit to a table, by ``nflow fit``."""
 
     config: CellsConfig | FitConfig
     column = "update"
@@ -44,7 +44,7 @@ class OfTable(Experiment):
 
     @property
     def tails(self) -> Tails | None:
-        """The transform of tails before flows; ``None`` without flows."""
+        """Transform of tails before flows; ``None`` without flows."""
         return None
 
     def data(self, run: RunDirectory | None = None) -> Any:
@@ -68,7 +68,7 @@ class OfTable(Experiment):
             )
 
     def settled(self, data: Any) -> Any:
-        """Return the config with column kinds, sizes and updates resolved."""
+        """Config with column kinds, sizes and updates resolved."""
         config = self.config.settled(data.kinds, len(data.train))
         presets.expect_readable(config, data.name)
         return presets.validate(config.model_dump(), data.name)

@@ -1,4 +1,4 @@
-"""A loaded density of rows of a table by flows."""
+"""Loaded density of rows of a table by flows."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from nflow_cli.experiments.trained import TrainedFlows
 
 
 class TrainedTable(TableRun, TrainedFlows):
-    """The density ``q`` of a row of a table by flows, of a finished run of ``nflow fit``.
+    """Density ``q`` of a row of a table by flows, of a finished run of ``nflow fit``.
 
     :class:`TrainedFlows` lists its attributes; ``given_units`` are those of the given columns.
     """
 
     def conditions_of(self, table: TableFile) -> np.ndarray:
-        """Return the conditions ``(m, G)`` that a table has.
+        """Conditions ``(m, G)`` that a table has.
 
         Raises:
-            DataError: A value is missing.
+            DataError: Value is missing.
         """
         at = super().conditions_of(table)
         if np.isnan(at).any():

@@ -13,7 +13,7 @@ from nflow_cli.training.validation import ValidationLog
 
 
 class Training(NamedTuple):
-    """The result of a training: updates, the best update, and speed."""
+    """Result of a training: updates, the best update, and speed."""
 
     steps: int
     best_update: int
