@@ -16,14 +16,10 @@ def of(config: "Config") -> "Experiment":
 
 
 def load(run: str | Path) -> Any:
-    """Load the trained density or VAE of a run.
-
-    Args:
-        run: Run directory.
+    """Load the trained density or VAE of a run directory.
 
     Raises:
-        NflowError: In one line, if it is no run directory, the run has no model yet, or a file of
-            it is damaged.
+        NflowError: The run has no model yet, or a file of it is damaged.
     """
     from nflow_cli.backend.start import start_keras
     from nflow_cli.runs.directory import RunDirectory

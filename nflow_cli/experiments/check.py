@@ -1,4 +1,4 @@
-"""Verify a run by itself: its model against mathematics, its files against each other."""
+"""Verify a run: its model against mathematics, its files against each other."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from nflow_cli.runs.directory import (
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, what it ended in, and its scores or what was wrong."""
+    """One check: name, outcome, and scores or error."""
 
     name: str
     outcome: Outcome
@@ -34,11 +34,7 @@ class Finding:
 
 
 def check_run(path: str) -> Iterator[Finding]:
-    """Check a run, one thing after another.
-
-    Raises:
-        RunDirectoryError: If ``path`` is not a run directory.
-    """
+    """Check a run; a path that is no run directory is a ``RunDirectoryError``."""
     directory = RunDirectory.open(path)
     try:
         experiment = experiments.of(directory.read_config())
@@ -66,10 +62,10 @@ def check_status(run: CheckedRun) -> Verdict:
 
 
 def check_files(run: CheckedRun) -> Verdict:
-    """Check that the files hold the bytes that the run ended with.
+    """Check that the files have the recorded checksums.
 
-    That is all that can be said of the seconds, of the restarts that were dropped, and of the rows
-    of a training: to compute them again is to train again.
+    Seconds, dropped restarts and the rows of a training cannot be recomputed without training
+    again.
     """
     received, recorded = run.directory.checksums(), run.record.get(FILES)
     known = recorded if isinstance(recorded, dict) else {}
@@ -81,7 +77,7 @@ def check_files(run: CheckedRun) -> Verdict:
 
 
 def check_record(run: CheckedRun) -> Verdict:
-    """Check that config.yaml, run.json, summary.json and the model say the same."""
+    """Check that config.yaml, run.json, summary.json and the model agree."""
     config, summary = run.config, run.summary
     identity = run.experiment.identity_of(config.subject)
     expected = {
@@ -99,7 +95,7 @@ def check_record(run: CheckedRun) -> Verdict:
 
 
 def check_training(run: CheckedRun) -> Verdict:
-    """Check that config.yaml, summary.json and the rows of metrics.csv are of one training."""
+    """Check that config.yaml, summary.json and metrics.csv are of one training."""
     experiment, made, planned = run.experiment, run.length, run.config.length
     expected = {run.config.train.length_key: made, **run.training}
     wrong = differences(SUMMARY, expected, run.summary)
@@ -110,12 +106,12 @@ def check_training(run: CheckedRun) -> Verdict:
 
 
 def check_weights(run: CheckedRun) -> Verdict:
-    """Count the weights: no others than those of the config are loaded, and all are finite."""
+    """Count the weights; those loaded are those of the config, and finite."""
     return Outcome.OK, f"{run.weights.arrays} arrays, {run.weights.numbers:,} numbers, all finite"
 
 
 def check_checksum(run: CheckedRun) -> Verdict:
-    """Check that the weights are, to the bit, those that training ended with."""
+    """Check that the weights are, to the bit, the recorded ones."""
     expected, received = run.summary.get("model_sha256"), run.weights.sha256
     if expected != received:
         return Outcome.FAIL, f"expected SHA-256 {expected!r:.80}, received {received}"

@@ -59,7 +59,7 @@ class CheckedRestarts(CheckedDensity):
 
     @property
     def training(self) -> dict[str, Any]:
-        """Record of the restarts, of the one that was kept by the other figures."""
+        """Record of the restarts; of the kept one by the other figures."""
         record = self.summary["restarts"]
         best, kls, updates = record["best"], [*record["kl"]], [*record["updates"]]
         kls[best], updates[best] = final_kl(self.summary), self.length
@@ -69,7 +69,7 @@ class CheckedRestarts(CheckedDensity):
 
 
 def check_mass(run: CheckedDensity) -> Verdict:
-    """Integrate ``q`` where its samples are; what could not be resolved is no failure."""
+    """Integrate ``q`` around its samples; an unresolved mass is no failure."""
     bounded = run.trained.base.bounded
     tolerance = BOUNDED_MASS_TOLERANCE if bounded else MASS_TOLERANCE
     mass, error = mass_of(run.trained, run.config.seed)

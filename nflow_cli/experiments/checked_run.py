@@ -1,4 +1,4 @@
-"""Run that is checked, and what its checks share."""
+"""Base of checked runs."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -18,7 +18,7 @@ Checks = Mapping[str, Check]
 
 
 class Weights(NamedTuple):
-    """Weights of a model: its name, how many arrays and numbers they are, and their SHA-256."""
+    """Weights of a model: its name, their number and SHA-256."""
 
     model: str
     arrays: int
@@ -27,11 +27,11 @@ class Weights(NamedTuple):
 
 
 class CheckedRun:
-    """Run and what its checks share.
+    """Base of checked runs.
 
     Attributes:
-        source: What its scores are of.
-        tolerances: Of its scores, in place of those of ``comparison``.
+        source: Source of its scores.
+        tolerances: In place of those of ``comparison``.
     """
 
     source = "from the same draws"
@@ -62,7 +62,7 @@ class CheckedRun:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What ``run.json`` holds."""
+        """``run.json``."""
         return self.directory.read_json(RUN)
 
     @cached_property
@@ -77,22 +77,22 @@ class CheckedRun:
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What ``evaluation.npz`` holds."""
+        """``evaluation.npz``."""
         return self.directory.read_evaluation(self.experiment.shapes)
 
     @cached_property
     def judged(self) -> Judged:
-        """Its scores and arrays, recomputed by the function that training uses."""
+        """Scores and arrays, recomputed by the function that training uses."""
         raise NotImplementedError
 
     @cached_property
     def data(self) -> Any:
-        """Images or points that the run was trained on and judged by."""
+        """Training and test data."""
         return self.experiment.data(self.directory)
 
     @property
     def training(self) -> dict[str, Any]:
-        """Figures of the training beside its length, by metrics.csv."""
+        """Figures of the training by metrics.csv, beside its length."""
         raise NotImplementedError
 
     def column(self, name: str) -> np.ndarray:
@@ -103,14 +103,11 @@ class CheckedRun:
 
     @property
     def length(self) -> int:
-        """How long the training was by metrics.csv: updates, or epochs."""
+        """Number of updates, or epochs, in metrics.csv."""
         return whole(self.column(self.experiment.column)[-1])
 
     def best_at(self, loss: str) -> int:
-        """When a validation loss was lowest; the end where none is finite.
-
-        What was still annealed does not count.
-        """
+        """Time of the lowest validation loss after annealing; the end if none is finite."""
         values, ends = self.column(loss), self.column(self.experiment.column)
         counted = np.isfinite(values) & (self.metrics.get("beta", np.ones(len(values))) >= 1)
         best = np.where(counted, values, np.inf).argmin() if counted.any() else -1

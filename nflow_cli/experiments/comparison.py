@@ -12,8 +12,8 @@ from nflow_cli.runs.directory import ESTIMATES, EVALUATION, RUN, SUMMARY
 class Tolerance(NamedTuple):
     """Allowed difference of a number x: ``max(absolute, relative |x|) + scaled * scale``.
 
-    ``scale`` is a function of x, or of its array; of all values by key; and of the keys down to x.
-    A share ``few`` of an array may differ by more, where flows amplify rounding.
+    ``scale`` is a function of x or its array, all values by key, and the keys down to x. A share
+    ``few`` of an array may differ by more, where flows amplify rounding.
     """
 
     absolute: float = 0.0
@@ -33,7 +33,7 @@ class Tolerance(NamedTuple):
 
 
 def spread(array: np.ndarray, *_: Any) -> Any:
-    """Standard deviation of an array: of points in the plane, of each column."""
+    """Standard deviation of an array, by column."""
     columns = -2 if array.ndim > 1 and array.shape[-1] == 2 else None
     return np.nanstd(array, axis=columns, keepdims=True) if array.size else 0.0
 
@@ -86,10 +86,9 @@ def differences(
     received: Mapping[str, Any],
     tolerances: Mapping[str, Tolerance] = {},
 ) -> list[str]:
-    """For each key whose values differ a line that names the first number that does.
+    """A line for each ``expected`` key whose value differs, with the first differing number.
 
-    ``received`` are values of ``file``, whose :data:`TOLERANCES` hold but for ``tolerances``; keys
-    that are not ``expected`` are not compared.
+    ``received`` are values of ``file``; ``tolerances`` replace some of its :data:`TOLERANCES`.
     """
     table = {**TOLERANCES[file], **tolerances}
     found = (

@@ -24,7 +24,7 @@ def images_of(run: RunDirectory) -> Images:
 
 
 def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
-    """Reload the rows of a run by path or name, and compare their checksums."""
+    """Reload the rows of a run, and compare checksums."""
     recorded = _recorded(run)
     place = _place(recorded)
     try:

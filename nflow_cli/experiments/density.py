@@ -1,4 +1,4 @@
-"""Common base of experiments whose model is a flow stack over a base."""
+"""Base of experiments with a flow stack over a base."""
 
 from pathlib import Path
 from typing import Any, ClassVar

@@ -19,10 +19,10 @@ from nflow_cli.text import command_line
 
 
 class Measure(NamedTuple):
-    """Score of ``summary.json`` as tables show it.
+    """Score of ``summary.json`` in tables.
 
-    Runs are ranked by the first ``judges`` score that they have: lower is better, or higher where
-    ``sign`` is -1. ``has_spread``: whether tables show its spread over seeds.
+    Runs are ranked by the first known ``judges`` score: lower is better, or higher if ``sign`` is
+    -1. ``has_spread``: whether tables show its spread over seeds.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Measure(NamedTuple):
 class Course(NamedTuple):
     """Training curve: ``sign`` times a column of ``metrics.csv``, and its name.
 
-    ``otherwise``: its name in a run whose summary lacks that score.
+    ``otherwise``: its name if the summary lacks that score.
     """
 
     column: str
@@ -58,24 +58,24 @@ class Identity(NamedTuple):
 
 
 class Experiment(ABC):
-    """Config with its data, training, scores and pictures; it dispatches to its folder's modules.
+    """Config with its data, training, scores and pictures.
 
     Attributes:
         config: Resolved preset.
         column: Column of ``metrics.csv`` that counts updates or epochs.
         formats: Suffixes of files of samples.
-        measures: Scores by which runs are compared.
+        measures: Scores in comparisons.
         course: Training curve.
         shapes: Shapes of the arrays in ``evaluation.npz``.
         columns: Columns of ``metrics.csv`` in pictures.
         summary_type: Schema of ``summary.json``.
         samples: Range of ``nflow evaluate --samples``; ``None`` without samples.
         model_file: File of the trained weights.
-        needs_tensorflow: Whether the trained model runs on TensorFlow; else on NumPy.
+        needs_tensorflow: Whether the model runs on TensorFlow; else on NumPy.
         fitting: ``module:function`` that trains or resumes, scores and saves.
         checking: ``module:class`` of the checks of a run.
-        printed: Module of the printed scores, with ``rows_of`` and ``verdict_of``.
-        rules: Functions of a summary that return a warning about its scores, or ``None``.
+        printed: Module of printed scores, with ``rows_of`` and ``verdict_of``.
+        rules: Functions of a summary that return a warning or ``None``.
     """
 
     column: ClassVar[str]
@@ -108,21 +108,17 @@ class Experiment(ABC):
         """Load the data, or those of a run; ``None`` without data.
 
         Raises:
-            RunDirectoryError: Run does not record them.
-            DataError: They cannot be read, or have changed since the run began.
+            RunDirectoryError: The run does not record them.
+            DataError: They cannot be read, or have changed.
         """
 
     def settled(self, data: Any) -> Config:
-        """Config with all that depends on the data resolved."""
+        """Config resolved by the data."""
         return self.config
 
     @abstractmethod
     def expect_fits(self, data: Any) -> None:
-        """Check the config against the data.
-
-        Raises:
-            ConfigError: It does not fit them.
-        """
+        """Check the config against the data; a ``ConfigError`` if it does not fit."""
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
         """Notes on data left out, a line each."""
@@ -138,11 +134,7 @@ class Experiment(ABC):
         return f"to go on: {command_line(['nflow', 'resume', str(run.path), *self.resuming])}"
 
     def expect_trained(self, run: RunDirectory) -> None:
-        """Check that a run has a trained model, without TensorFlow.
-
-        Raises:
-            RunDirectoryError: Training has not ended; with the command that resumes it.
-        """
+        """Check that training has ended, without TensorFlow; else say what resumes it."""
         status = "completed" if run.has(self.model_file) else run.read_json(RUN).get("status")
         if status == "completed":
             return
@@ -202,7 +194,7 @@ class Experiment(ABC):
         """Score a trained model by fresh samples or other data.
 
         Args:
-            trained: Model of :meth:`load`.
+            trained: Of :meth:`load`.
             data: Of :meth:`data` or :meth:`read_data`.
             samples: Sample size; ``None``: the run's.
             seed: Of the samples.
@@ -217,11 +209,7 @@ class Experiment(ABC):
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:
-        """Write ``n`` samples, at each row of ``given`` if any; return the paths.
-
-        Raises:
-            DataError: Format of the file cannot hold the samples.
-        """
+        """Write ``n`` samples, at each row of ``given`` if any; return the paths."""
 
     # Side by side with others.
 

@@ -33,7 +33,7 @@ def draw_flows(run: RunDirectory, numbers: Iterable[int], format: str, dpi: int)
 
 
 def animate(run: RunDirectory) -> list[Path]:
-    """Draw the density of ``run`` from its base through all flows, as a GIF and as a WebP."""
+    """Draw the density from its base through all flows, as a GIF and as a WebP."""
     trained, summary = _loaded(run)
     from nflow_cli.evaluation.motion import Motion, motion_arrays
     from nflow_cli.plotting import animation_files, density, table

@@ -79,7 +79,7 @@ def warning_list(warnings: Iterable[tuple[str, str]]) -> str:
 def figure(uri: str, width: int, name: str, caption: str, still: str = "") -> str:
     """Picture with a ``data:`` URI and a caption.
 
-    ``still`` replaces an animation in print, and for users who prefer reduced motion.
+    ``still`` replaces an animation in print and for reduced motion.
     """
     image = f'<img src="{uri}" width="{width}" alt="{shown(f"{name}: {caption}")}">'
     if still:

@@ -35,11 +35,7 @@ def picture_data(run: RunDirectory, experiment: "Experiment", result: Result) ->
 
 
 def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureData:
-    """Read the input of the pictures of a run of that experiment.
-
-    Raises:
-        NflowError: In one line that names the file: it is missing, damaged, or of another run.
-    """
+    """Read the input of the pictures of a run of that experiment."""
     arrays, summary = run.read_evaluation(experiment.shapes), read_summary(run, experiment)
     if inconsistency := experiment.inconsistency(arrays, summary):
         raise RunDirectoryError(f"{run.path}/{inconsistency}")

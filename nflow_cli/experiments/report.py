@@ -39,13 +39,7 @@ MOVING = "The base on its way through the flows, each of which moves it at a ste
 
 
 def write_report(run: RunDirectory) -> Path:
-    """Write ``report.html`` from the other files of a run.
-
-    One file that needs no other and loads none; of at most ``MAX_BYTES``.
-
-    Raises:
-        NflowError: In one line: a file is missing or damaged, or the page cannot be written.
-    """
+    """Write ``report.html``, self-contained, from the files of a run; at most ``MAX_BYTES``."""
     experiment = experiments.of(run.read_config())
     summary = read_summary(run, experiment) if run.has(SUMMARY) else {}
     warnings = experiment.warnings(summary) if summary else []

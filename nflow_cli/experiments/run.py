@@ -41,10 +41,7 @@ def begin(
     machine: Machine,
     data: Any = None,
 ) -> None:
-    """Create a run directory, named by ``preset`` or ``output``, and train in it.
-
-    A config that cannot be trained is refused before.
-    """
+    """Create a run directory, named by ``preset`` or ``output``, and train in it."""
     from nflow_cli.backend.start import expect_tensorflow
 
     expect_tensorflow()
@@ -53,11 +50,7 @@ def begin(
 
 
 def settled(config: Config, data: Any) -> Config:
-    """Config of a run with all that depends on the data resolved.
-
-    Raises:
-        ConfigError: Machine has too little memory.
-    """
+    """Config resolved by the data, if the machine has memory for it (``ConfigError``)."""
     from nflow_cli.config import memory
 
     config = experiments.of(config).settled(data)
@@ -87,7 +80,7 @@ def carry_on(
     """Train or resume a run of a sweep.
 
     Raises:
-        BusyError: Another process still trains it after ``patience`` seconds.
+        BusyError: Another process trains it after ``patience`` seconds.
     """
     from nflow_cli.backend.start import start_tensorflow
 
@@ -133,7 +126,7 @@ def train(
     Args:
         experiment: Of the run.
         run: Its directory.
-        argv: Arguments of the command, to be recorded.
+        argv: Arguments of the command, recorded.
         machine: Device; ``None``: the process's own setting.
         data: Images or rows.
     """

@@ -34,7 +34,7 @@ class RunSummary(Strict):
         k: Number of maps.
         n_parameters: Number of weights.
         model_sha256: Of the weights.
-        compile_seconds: What compiling took.
+        compile_seconds: Duration of compilation.
     """
 
     flow: Text
@@ -56,9 +56,9 @@ class UpdatesSummary(RunSummary):
     """Summary of a training that counts updates.
 
     Attributes:
-        steps: Updates that were made.
-        train_seconds: What they took, with compiling.
-        steps_per_second: Their median speed, without compiling; None where it is not known.
+        steps: Updates made.
+        train_seconds: Their duration, with compilation.
+        steps_per_second: Median speed without compilation; None if unknown.
     """
 
     steps: Count
@@ -84,7 +84,7 @@ def identity_of(config: Any) -> dict[str, Any]:
 
 
 class Judged(NamedTuple):
-    """Scores of a trained model, by keys of its summary, and the arrays of its pictures."""
+    """Scores of a model by summary key, and arrays of its pictures."""
 
     scores: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
@@ -106,11 +106,7 @@ class Result(NamedTuple):
 
 
 def read_summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
-    """Read the figures of ``summary.json``.
-
-    Raises:
-        RunDirectoryError: In one line: it is missing, or is not the summary of such a run.
-    """
+    """Read ``summary.json``; a ``RunDirectoryError`` if it is missing or of other runs."""
     data = run.read_json(SUMMARY)
     try:
         source = f"{run.path / SUMMARY}: damaged"

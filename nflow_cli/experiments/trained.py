@@ -69,7 +69,7 @@ class TrainedVAE(TrainedRun):
     Attributes:
         path: Run directory.
         config: Resolved preset.
-        model: :class:`~nflow_cli.experiments.images.vae.FlowVAE`, a Keras model.
+        model: :class:`~nflow_cli.experiments.images.vae.FlowVAE`.
     """
 
     def __init__(self, path: Path, experiment: Experiment, model: Any):
@@ -77,11 +77,7 @@ class TrainedVAE(TrainedRun):
         self.model = model
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32.
-
-        Raises:
-            DataError: ``n`` is no whole number, or more than memory holds.
-        """
+        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32."""
         images = room_for(n, (28, 28), np.float32)
         for start, part in self.batches(n, seed):
             images[start : start + len(part)] = part
@@ -96,11 +92,7 @@ class TrainedVAE(TrainedRun):
             yield start, ops.convert_to_numpy(self.model.decode(latents))
 
     def log_prob(self, x: Any) -> np.ndarray:
-        """Refuse: the likelihood of a VAE has no closed form.
-
-        Raises:
-            NflowError: Always; it says what estimates the likelihood.
-        """
+        """Refuse: a VAE's likelihood has no closed form."""
         raise NflowError(
             "a VAE has no exact log_prob: `nflow evaluate RUN` estimates it by importance sampling"
         )

@@ -14,9 +14,7 @@ from nflow_cli.text import printable
 
 
 class TrainedRun:
-    """Run that is loaded.
-
-    ``repr`` is the table that the command prints, with its warnings and the path of the run.
+    """Loaded run; its ``repr`` is the table that the command prints.
 
     Attributes:
         path: Run directory.
@@ -33,20 +31,12 @@ class TrainedRun:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Figures of the run, by the keys of ``summary.json``; None where not finite.
-
-        Raises:
-            RunDirectoryError: In one line: the run has none yet, or its file is damaged.
-        """
+        """Figures by the keys of ``summary.json``; None where not finite."""
         return read_summary(RunDirectory(self.path), self.experiment)
 
     @property
     def warnings(self) -> list[ScoreWarning]:
-        """Warnings: each has a ``word``, the ``figures`` that it is about, and a ``reason``.
-
-        Raises:
-            RunDirectoryError: As of ``summary``.
-        """
+        """Warnings: each has a ``word``, the ``figures`` it is about, and a ``reason``."""
         return self._warnings(self.summary)
 
     def _warnings(self, summary: dict[str, Any]) -> list[ScoreWarning]:

@@ -1,4 +1,4 @@
-"""Training of a density of cells on the rows of a table, by maximum likelihood."""
+"""Training of a density of cells, by maximum likelihood."""
 
 import math
 from collections.abc import Callable

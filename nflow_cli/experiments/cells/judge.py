@@ -27,9 +27,9 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
 
     Returns:
         ``log_q`` and ``log_independent`` ``(n, D)``, log-probabilities in nats of modelled and
-        computed cells by the density and by independent columns, NaN where a cell is unknown;
-        ``pit`` ``(n, D)``; ``members`` ``(n, R)``, log-densities of the members; ``new_levels``
-        ``(n,)``, the number of cells with a level of no training row.
+        computed cells by the density and by independent columns, NaN if unknown; ``pit``
+        ``(n, D)``; ``members`` ``(n, R)``, log-densities of members; ``new_levels`` ``(n,)``,
+        numbers of cells with a level of no training row.
     """
     known, found = density.are_known(rows), density.scored_rows(rows, stream(seed, "pit"))
     has_levels = np.array([not column.has_numbers for column in density.scored])
@@ -70,9 +70,9 @@ def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | Non
 def held_out(
     density: CellDensity, data: Dataset, estimated: Estimates, seed: int, fresh: int | None = None
 ) -> dict[str, Any]:
-    """All scores by :func:`estimates` of the test rows, and by samples of the truth.
+    """All scores, by :func:`estimates` of the test rows and samples of the truth.
 
-    ``fresh`` is the seed of the latter (``None``: the same).
+    ``fresh``: seed of the latter (``None``: the same).
     """
     return {
         **scores(density, estimated, data.weights.test).model_dump(),
@@ -98,10 +98,7 @@ def mean_shares(density: CellDensity) -> dict[str, float]:
 
 
 def gap(density: CellDensity, name: str, seed: int) -> dict[str, float | None]:
-    """Gap to the truth of a fit to a built-in set, ``None`` where not finite.
-
-    It is known if all columns are numbers without atoms, and none is given.
-    """
+    """Gap to the truth of a built-in set without atoms or given columns, ``None`` if not finite."""
     are_numbers = all(c.kind.kind == "number" and not c.kind.atoms for c in density.row)
     if density.n_given or density.computed or not are_numbers:
         return {**UNKNOWN}

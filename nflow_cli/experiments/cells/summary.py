@@ -40,8 +40,8 @@ class CellsSummary(Scores, OfTableSummary):
     """Scores of a density of cells.
 
     Attributes:
-        measure: SHA-256 of the base measure: log-likelihoods compare only where it is equal.
-        shares: Mean weight of the networks, beside the marginal, of each column.
+        measure: SHA-256 of the base measure: log-likelihoods compare only if equal.
+        shares: Mean weight of the networks beside the marginal of each column.
     """
 
     measure: Text

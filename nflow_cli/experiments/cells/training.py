@@ -31,9 +31,9 @@ class FitCells(ChunkTrainer):
         layout: Of each network.
         columns: Of a row.
         trained: Weights of all networks.
-        start: Initial density added to the weights, and their units: weight decay pulls to it.
-        shift: Added to the mean log-probability of a row in nats, so that it is a log-density in
-            the table's units: a density is a mass over the width of its interval.
+        start: Initial density, to which weight decay pulls, added to the weights, and their units.
+        shift: Nats from the mean log-probability of a row to its log-density in the table's units:
+            a density is a mass over the width of its interval.
     """
 
     terms = ("loss",)
@@ -71,7 +71,7 @@ class FitCells(ChunkTrainer):
 
         Args:
             packed: ``(…, E, n)`` of :func:`packed`, optionally followed by rows of 0 and 1, one a
-                column: cells of 1 are hidden from the networks.
+                column: 1 hides a cell from the networks.
         """
         layout = self.layout
         codes, centre, half, _, hidden = self.parts(packed)
@@ -105,7 +105,7 @@ class FitCells(ChunkTrainer):
 class CellChunks(PointChunks):
     """Batches of packed rows with randomly hidden cells, of C = ``n_columns``.
 
-    The network so learns each cell given any subset of those before it, as for rows with missing
+    The network so learns each cell given any subset of those before it, for rows with missing
     cells. One row in seven hides its cells, each with a probability that is uniform from row to
     row.
     """
@@ -126,8 +126,8 @@ class CellChunks(PointChunks):
 def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     """Rows ``(n, C)`` as one float32 array ``(n, E)`` of training inputs.
 
-    These are codes, centres, half widths, and log-probabilities by the marginals given that a cell
-    is a level or number of training rows. Other cells count as unknown, without a gradient.
+    Codes, centres, half widths, and log-probabilities by the marginals given that a cell is a level
+    or number of training rows; others count as unknown, without a gradient.
     """
     layout, encoded = density.layout, density.encode(rows)
     learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]

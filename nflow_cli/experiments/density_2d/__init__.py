@@ -56,10 +56,7 @@ class Target(DensityExperiment):
         return TrainedDensity(run.path, self, base, self.load_model(run))
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        """Warnings about the scores, a lost mode among them.
-
-        A few large weights are a sign of a lost mode, and no warning of their own beside it.
-        """
+        """Warnings about the scores. A lost mode explains a few large weights."""
         train, warnings = self.config.train, super().warnings(summary)
         lost = lost_mode(summary, train.annealing.share > 0)
         if lost is None:

@@ -47,7 +47,7 @@ class CheckedTarget(CheckedRestarts):
 
 
 def check_fresh(run: CheckedTarget) -> Verdict:
-    """Compute the summary's scores from fresh draws, within 4 standard errors of both."""
+    """Compare the scores with those of fresh draws: within 4 standard errors of both."""
     fresh = run.evaluated((run.config.seed + 1) % (MAX_SEED + 1)).scores
     same = run.evaluation.scores
     errors = {"kl": "kl_standard_error", "free_energy": "kl_standard_error"}

@@ -44,10 +44,10 @@ LOG_P = "the log-density of the target"  # its name in :meth:`Fit2D.trace`
 
 
 class Fit2D(ChunkTrainer):
-    """Trainable density and its target, with ``annealing`` the schedule of ``beta``.
+    """Trainable density and its target; ``annealing`` is the schedule of ``beta``.
 
-    ``restarts`` is ``(R,)`` for R stacks side by side. ``is_first``: this is the first stage, to
-    the target as annealed at the start.
+    ``restarts`` is ``(R,)`` for R stacks side by side. ``is_first``: first stage, to the target as
+    annealed at the start.
     """
 
     terms = ("loss", "kl", "beta")
@@ -91,13 +91,12 @@ class Fit2D(ChunkTrainer):
         return self.density.held_log_prob(z) if self._by_path else log_q
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
-        """Terms of the next update and the gradient of its loss by every weight."""
+        """Terms of the next update and the gradient of its loss."""
         return self.early_or_late(lambda: super(Fit2D, self).differentiate(batch))
 
     def early_or_late(self, differentiated: Callable[[], Any]) -> Any:
-        """``differentiated()``: from ``path_from`` on with the path gradient, without score.
-
-        The path gradient is unstable far from ``p``, and has less variance near it.
+        """``differentiated()``, from ``path_from`` on with the path gradient: unstable far from
+        ``p``, of less variance near it.
         """
         if self.path_from is None:
             return differentiated()
@@ -127,7 +126,7 @@ class Fit2D(ChunkTrainer):
             yield "the log-density by the inverse", self.density.held_log_prob(z)
 
     def start_over(self, seeds: Sequence[int]) -> None:
-        """Restart with other seeds: one, or one for each stack side by side."""
+        """Restart with other seeds, one for each stack."""
         self.forget()
         self.flow.restart(*seeds)
 
@@ -140,7 +139,7 @@ class Fit2D(ChunkTrainer):
         return self._like(flow, (restarts,))
 
     def first_stage(self) -> "Fit2D":
-        """Fit of the last affine map alone, to the target as annealed at the start."""
+        """Fit of the last affine map alone."""
         return self._like(self.flow.without_maps(), self.restarts, is_first=True)
 
     def _like(self, flow: FlowStack, restarts: tuple[int, ...], is_first: bool = False) -> "Fit2D":
@@ -177,9 +176,8 @@ def train(
     config: Fit2DConfig | InferConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train ``model`` as ``config.train`` specifies.
-
-    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
+    """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
+    resumable.
     """
     settings = config.train
     clock, restarts = Clock(), Restarts(model, config)
@@ -214,7 +212,7 @@ def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
 def judged(
     config: Fit2DConfig, density: FlowDensity, target: Target, evaluation: Evaluation
 ) -> Judged:
-    """Scores of a density by the draws of an evaluation, and its arrays."""
+    """Scores by the draws of an evaluation, and arrays."""
     scores = {name: evaluation.scores[name] for name in IN_SUMMARY}
     scores |= missed_share(density, target, config.seed)
     drawn = evaluation.first, config.seed, config.evaluate.grid

@@ -61,7 +61,7 @@ class Images(Experiment):
         return load_images(self.config.subject, fallback=self.config.data.fallback)
 
     def expect_fits(self, data: Any) -> None:
-        """Refuse a batch or a validation split that is larger than the training set."""
+        """Refuse a batch or a validation split larger than the training set."""
         stopping, size = self.config.train.early_stopping, self.config.train.batch_size
         held_out = stopping.images if stopping else 0
         if size > data.n_train - held_out:
@@ -126,7 +126,7 @@ class Images(Experiment):
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:
-        """Write ``n`` images ``(n, 28, 28)``, and a picture of the first ones."""
+        """Write ``n`` images ``(n, 28, 28)``, and a picture of the first."""
         from nflow_cli import plotting
         from nflow_cli.runs.samples_file import write_file, write_npy
 

@@ -108,10 +108,7 @@ def check_images(run: CheckedImages) -> Verdict:
 
 
 def check_bound(run: CheckedImages) -> Verdict:
-    """Recompute the scores from the estimates of each image, and some of the estimates.
-
-    These are redrawn for the first, the middle and the last batch of images.
-    """
+    """Recompute the scores from the estimates of each image, and the estimates of three batches."""
     outcome, detail = check_scores(run)
     n, draws = len(run.pixels), run.config.evaluate.importance_samples
     sampler, starts = ImportanceSampler(run.model, draws, run.config.seed), range(0, n, BATCH)

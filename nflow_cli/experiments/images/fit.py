@@ -49,10 +49,10 @@ class FitVAE(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Loss and the bound of a batch ``(pixels, noise)``, means in nats per image.
+        """Loss and bound of a batch ``(pixels, noise)``, means in nats per image.
 
-        While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or the paper's annealed
-        free energy ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
+        While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or
+        ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
         """
         beta = inverse_temperature(update, self.warm_up_updates, self.start)
         drawn = self.vae.elbo_terms(*batch)
@@ -105,7 +105,7 @@ class EpochLog(ValidationLog):
 class Training(NamedTuple):
     """Result of a training; ``best_epoch`` is ``None`` without a validation split.
 
-    ``seconds_per_epoch`` is the median, without the first, which compiles.
+    ``seconds_per_epoch``: median without the first, which compiles.
     """
 
     epochs: int
@@ -128,10 +128,7 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
 
 
 def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
-    """Training images, and the validation split for early stopping, if any.
-
-    It is sampled by the seed, as files may be sorted.
-    """
+    """Training images, and a validation split, random as files may be sorted."""
     stopping = config.train.early_stopping
     if stopping is None:
         return images.x_train, None
@@ -146,9 +143,8 @@ def train(
     config: VAEConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train ``model`` as ``config.train`` specifies.
-
-    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
+    """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
+    resumable.
     """
     clock = Clock()
     validate = None if held_out is None else _validator(model.vae, held_out, config)
@@ -203,7 +199,7 @@ def judged(
     labels: np.ndarray | None,
     estimates: dict[str, np.ndarray],
 ) -> Judged:
-    """Scores of a VAE by the estimates of each test image, and its arrays."""
+    """Scores by the estimates of each test image, and arrays."""
     scores = scores_of(estimates, config.evaluate.importance_samples)
     return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
 

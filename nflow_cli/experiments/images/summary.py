@@ -17,8 +17,8 @@ class ImagesSummary(RunSummary):
     """Scores of a VAE, in nats an image; ``evaluation.images.scores_of`` defines them.
 
     Attributes:
-        best_epoch: Epoch whose weights were kept; ``None`` without a validation split.
-        prior: Flows of the prior as text; ``None`` for N(0, I).
+        best_epoch: Epoch of the kept weights; ``None`` without a validation split.
+        prior: Flows of the prior; ``None`` for N(0, I).
         seconds_per_epoch: Median, without the first, which compiles.
     """
 

@@ -1,4 +1,4 @@
-"""Fits of flows to a log-density, user-supplied or built in, by reverse KL in D dimensions."""
+"""Fits of flows to a log-density by reverse KL, in D dimensions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from nflow_cli.runs.directory import RunDirectory
 class Inference(DensityExperiment):
     """Fit to a log-density, by ``nflow infer``.
 
-    A user-supplied log-density is executed only when named on the command line.
+    A user's log-density is executed only when named on the command line.
     """
 
     config: InferConfig

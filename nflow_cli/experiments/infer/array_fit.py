@@ -16,9 +16,9 @@ class ArrayFit(Fit2D):
     """Density and the NumPy log-density that it is fitted to.
 
     No compiled loop can call NumPy, so each update is one program: with ``log p`` and its gradient
-    at the points ``x`` of its base samples, it minimises a surrogate with the same gradient as the
-    loss, ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]`` at constant ``∇log p``, and pushes the base
-    samples of the next update to points.
+    at the points ``x`` of its base samples, it minimises a surrogate of equal gradient,
+    ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]`` at constant ``∇log p``, and pushes the base samples
+    of the next update.
     """
 
     target: ArrayDensity

@@ -29,7 +29,7 @@ START_SAMPLES = 1_000  # for comparing a mode with the base
 class CautiousStarts:
     """Start at a mode only if base samples shifted to it have a larger mean ``log p``.
 
-    A hierarchical model can have its peak where it has no mass: in a funnel's neck.
+    A hierarchical model can have a peak without mass: a funnel's neck.
     """
 
     density: FlowDensity

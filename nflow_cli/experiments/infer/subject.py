@@ -15,7 +15,7 @@ from nflow_cli.registry import DENSITIES, resolve
 class Subject:
     """Log-density to fit, in the coordinates of the flows, and its name.
 
-    ``path`` and ``sha256`` are those of a user's file; ``notes`` are one line each.
+    ``path`` and ``sha256`` are of a user's file; ``notes`` are one line each.
     """
 
     target: Any

@@ -37,8 +37,8 @@ NO_COMPILE = "--no-compile is slower, without compilation"
 def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogDensity:
     """Log-density of a user's function, after a trial at three points.
 
-    The function is called with a NumPy array ``(3, D)``, and returns the log-density and its
-    gradient as arrays; or else with a tensor, and returns a tensor.
+    The function is called with a NumPy array ``(3, D)``, and returns log-density and gradient as
+    arrays; else with a tensor, and returns one.
     """
     x = units.outside(_trial_points(len(names)))
     parts = user.function, len(names), units, user.name
@@ -215,7 +215,7 @@ def expect_compiled(density: LogDensity, compiles: bool) -> None:
 
 @contextmanager
 def compiling(compiles: bool) -> Iterator[None]:
-    """Turn a compilation failure of a user's function into a one-line error with a remedy."""
+    """Turn a compilation failure of a user's function into a one-line error."""
     import tensorflow as tf
 
     try:

@@ -17,7 +17,7 @@ class CheckedTable(CheckedRows, CheckedDensity):
 
     @property
     def checks(self) -> Checks:
-        """Checks of data, flows, scores and pictures; of a density of two columns its mass."""
+        """Checks of data, flows, scores and pictures; in the plane of the mass."""
         mass: Checks = {"mass": check_mass} if self.config.is_of_two else {}
         return {**super().checks, **mass, **self.score_checks}
 

@@ -31,7 +31,7 @@ class DryRun:
     """Columns of a table, their kinds, and all errors.
 
     Attributes:
-        settings: Those of the command, corrected by options if needed; ``None`` if none do.
+        settings: Of the command, corrected by options; ``None`` if none do.
         data: Rows to fit, if there are no errors.
     """
 

@@ -1,4 +1,4 @@
-"""Common base of both fits to a table: densities of cells, and flows."""
+"""Base of both fits to a table: densities of cells, and flows."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training of flow stacks on the rows of a table, by maximum likelihood (forward KL)."""
+"""Training of flow stacks on rows of a table, by maximum likelihood (forward KL)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,8 +33,8 @@ class FitPoints(ChunkTrainer):
     """Density to train on rows, in the coordinates of its units.
 
     Args:
-        density: Its base must be positive everywhere.
-        log_det: Mean ``log|det dz/dx|`` in nats of the units over the training rows.
+        density: With a base positive everywhere.
+        log_det: Mean ``log|det dz/dx|`` in nats of the units over training rows.
     """
 
     terms = ("loss",)
@@ -82,7 +82,7 @@ def built_stack(config: FitConfig) -> FlowStack:
 def starting_density(config: FitConfig, data: Dataset) -> FlowDensity:
     """Initial density: the Gaussian of the rows, if the flows have an affine map.
 
-    With given columns the mean is the linear regression on them.
+    With given columns its mean is a linear regression.
     """
     units, given = (
         ColumnUnits([data.units[name] for name in names]) for names in (data.modelled, data.given)
@@ -110,8 +110,7 @@ def train(
 ) -> Training:
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation.
 
-    The initial weights are candidates too. With ``directory``, the training is logged and saved
-    there, and resumes from its checkpoint.
+    The initial weights are candidates too. With ``directory``: logged there and resumable.
     """
     settings, steps = config.train, config.train.steps or 0
     seeds = seeds_from(config.seed, settings.ensemble)

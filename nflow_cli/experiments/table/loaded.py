@@ -17,11 +17,11 @@ from nflow_cli.experiments.trained_run import TrainedRun
 class TableRun(TrainedRun):
     """Trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
 
-    Methods take arrays ``(n, C)`` in the order of ``columns``, or tables that contain these
-    columns: a DataFrame of any library, a mapping of arrays, or the path of a file.
+    Methods take arrays ``(n, C)`` in the order of ``columns``, or tables with these columns: a
+    DataFrame of any library, a mapping of arrays, or a file's path.
 
-    ``batches`` draws ``n`` rows by a seed at each of conditions ``(m, G)``, and yields the number
-    of rows before, rows ``(l, C)``, and ``log q`` ``(l,)`` in nats.
+    ``batches`` draws ``n`` rows by a seed at each of conditions ``(m, G)``: the number of rows
+    before, rows ``(l, C)``, and ``log q`` ``(l,)`` in nats.
     """
 
     batches: Callable[..., Iterator[tuple[int, np.ndarray, np.ndarray]]]

@@ -30,10 +30,7 @@ TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as 
 
 
 def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
-    """Weights ``(n,)`` of a table's rows, if it has the run's weight column.
-
-    Missing weights are 0.
-    """
+    """Weights ``(n,)`` of a table's rows, 0 if missing, if it has the run's weight column."""
     name = trained.config.data.weights
     if name not in [column.name for column in table.columns]:
         return None
@@ -63,9 +60,9 @@ def expect_room(trained: "TableRun", added: Iterable[str]) -> None:
 
 
 def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) -> None:
-    """Write the rows of a table, in order, followed by added columns ``(n,)``.
+    """Write the rows of a table, in order, with added columns ``(n,)``.
 
-    Columns of the table with these names are replaced.
+    They replace columns of equal name.
     """
     others = [column.name for column in table.columns if column.name not in added]
 

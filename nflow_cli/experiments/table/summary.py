@@ -21,14 +21,14 @@ class Normality(Strict):
 
 
 class OfTableSummary(UpdatesSummary):
-    """Scores of every fit to a table, in nats a test row.
+    """Scores of any fit to a table, in nats a test row.
 
     Attributes:
-        best_update: Update whose weights were kept, the latest of several members.
+        best_update: Update of the kept weights, the latest of several members.
         log_likelihood: Mean ``log q``.
-        n_effective: Effective sample size of the rows in that mean.
-        gain: Mean of ``log q`` less that of the baseline, paired by row.
-        gap: Mean ``log p - log q`` over fresh points of a built-in set, ``None`` of other data.
+        n_effective: Effective sample size in that mean.
+        gain: Mean ``log q`` less that of the baseline, paired by row.
+        gap: Mean ``log p - log q`` over fresh points of a built-in set, else ``None``.
     """
 
     target: None
@@ -55,7 +55,7 @@ class TableSummary(OfTableSummary):
         gaussian_log_likelihood: Mean of the Gaussian of the training rows, the baseline.
         base_log_likelihood: Mean of the base without a flow.
         member_spread: Mean standard deviation of ``log q`` over members.
-        mass: ``∫ q`` of two columns, over the cells of a grid.
+        mass: ``∫ q`` of two columns, over a grid.
     """
 
     base: Text

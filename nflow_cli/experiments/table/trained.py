@@ -18,11 +18,7 @@ class TrainedTable(TableRun, TrainedFlows):
     """
 
     def conditions_of(self, table: TableFile) -> np.ndarray:
-        """Conditions ``(m, G)`` that a table has.
-
-        Raises:
-            DataError: Value is missing.
-        """
+        """Conditions ``(m, G)`` of a table, without missing values (``DataError``)."""
         at = super().conditions_of(table)
         if np.isnan(at).any():
             row, column = divmod(int(np.argmax(np.isnan(at))), at.shape[1])

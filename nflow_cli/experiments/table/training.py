@@ -28,9 +28,9 @@ def train_on_rows(
     config: CellsConfig | FitConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train a model as ``config.train`` specifies, and restore the weights of the best validation.
+    """Train a model as ``config.train`` specifies; restore the weights of the best validation.
 
-    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
+    With ``directory``: logged there and resumable.
     """
     steps = config.train.steps or 0
 
