@@ -1,7 +1,7 @@
 """Dates and times in text: detection of their format, and conversion to numbers.
 
-A date is in days, a date with a time in seconds since 1970-01-01 (UTC, or without a time zone); a
-time of day in seconds since midnight.
+Dates are days, dates with a time seconds since 1970-01-01 (UTC, or without a time zone); times of
+day seconds since midnight.
 """
 
 import re

@@ -35,7 +35,7 @@ def is_missing(column: RawColumn) -> np.ndarray:
 def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     """Reason why a column is left out, or "".
 
-    ``is_named``: by the user, and left out only if it is constant or too large.
+    ``is_named`` by the user: only if constant or too large.
     """
     if _is_constant(column):
         return "constant"

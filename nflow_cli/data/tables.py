@@ -31,7 +31,7 @@ class Column:
     Attributes:
         is_index: Of a pandas DataFrame, ignored unless named.
         other_mark: Value with another decimal mark than the table's.
-        stray: First non-number in a column of text that is mostly numbers.
+        stray: First non-number in text that is mostly numbers.
     """
 
     name: str
@@ -53,7 +53,7 @@ class NotANumberError(Exception):
 
 
 class TableFile(ABC):
-    """File, or a Python object; ``n_rows`` is None if it must be read for that."""
+    """File, or a Python object; ``n_rows`` is None if unknown before reading."""
 
     decimal = "."  # the mark in numbers that are text
     is_untyped = False  # whether all cells are text
@@ -75,8 +75,8 @@ class TableFile(ABC):
     def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
         """At most ``most_rows`` rows of numeric columns ``(n, D)``, float64.
 
-        A value is missing, and NaN, if it is null, or a cell that is empty or, in capitals or not,
-        NA, N/A, #NA, #N/A, NaN, -NaN, +NaN, NULL, None or <NA>. Infinities are kept.
+        Missing values, NaN, are nulls, empty cells and, in any case, NA, N/A, #NA, #N/A, NaN, -NaN,
+        +NaN, NULL, None or <NA>. Infinities are kept.
         """
         self.expect(names)
         if self.n_rows is not None and self.n_rows > most_rows:

@@ -60,8 +60,8 @@ def likelihood(
     (:func:`~nflow_cli.evaluation.weighted.weighted_mean`).
 
     Args:
-        log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown, which is left
-            out of the sum.
+        log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown and left out of
+            the sum.
         columns: D names.
         baselines: The same of other densities, by name, with the same unknown cells.
         weights: Of the rows ``(n,)``.
