@@ -43,9 +43,9 @@ Arrays = dict[str, np.ndarray]
 
 
 class RunDirectory:
-    """One run on disk. Every file but ``metrics.csv`` is written atomically.
+    """One run on disk. All files but ``metrics.csv`` are written atomically.
 
-    A file that cannot be read or written is a ``RunDirectoryError`` that names it.
+    An unreadable or unwritable file is a ``RunDirectoryError`` that names it.
     """
 
     def __init__(self, path: Path):
@@ -108,7 +108,7 @@ class RunDirectory:
         return RunDirectory(self.path / name)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a plain file; anything else of that name is refused."""
+        """Whether there is a plain file of that name; anything else is refused."""
         return files.is_file(self._path(name))
 
     def _path(self, name: str) -> Path:
@@ -122,7 +122,7 @@ class RunDirectory:
         """Lock the folder against other processes (``BusyError``) until the block, or this process,
         ends.
 
-        Unfinished files of a killed process are removed.
+        Removes unfinished files of a killed process.
         """
         path = self.path / LOCK
         with files.opened(path, "ab") as file:
@@ -144,8 +144,8 @@ class RunDirectory:
         completed run lists the SHA-256 of its final files.
 
         ``config``, the text of ``config.yaml``, is written first for a new run, which can be
-        resumed once ``run.json`` is there; afterwards for a finished run that is extended, which
-        must not be taken for finished.
+        resumed once ``run.json`` is there; afterwards for an extended run, which must not be taken
+        for finished.
         """
         record = signed({**info, "resumed": 0, "start_seconds": round(time.time(), 3)})
         first, then = config, None
@@ -247,9 +247,7 @@ class RunDirectory:
     def metrics_writer(
         self, rows: int | None = None
     ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """``metrics.csv``, first cut to ``rows`` rows if given; yields a function that adds a
-        row.
-        """
+        """``metrics.csv``, cut to ``rows`` rows if given; yields a function that adds a row."""
         path = self.path / METRICS
         if rows is not None:
             self._keep_rows(path, rows)

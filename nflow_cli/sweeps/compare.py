@@ -78,8 +78,8 @@ class Spread(NamedTuple):
 class Group:
     """Runs that differ only by their seeds, the best first.
 
-    Targets of equal name are numbered in ``identity``. ``settings`` are those that differ among
-    groups of the same target or data.
+    Targets of equal name are numbered in ``identity``. ``settings`` differ among groups of the same
+    target or data.
     """
 
     identity: Identity

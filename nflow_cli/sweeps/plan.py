@@ -62,9 +62,7 @@ class PlannedRun:
         return record.get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
-        """Share of updates done, in 0-0.9 (a tenth is left for scoring and drawing), by
-        ``metrics.csv``.
-        """
+        """Share of updates done, in 0-0.9 (a tenth is left for scoring and drawing)."""
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
             return min(0.9, float(rows[self.experiment.column][-1]) / self.config.length)
@@ -141,7 +139,7 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 
 
 def _stem(path: Path, sweep: SweepConfig) -> str:
-    """Preset's name, or one of the keys that are not varied, such as ``u1-planar``."""
+    """Preset's name, or one of the keys that are not varied: ``u1-planar``."""
     try:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
     except ConfigError:  # reported with the first of the runs

@@ -1,7 +1,7 @@
 """Process of one run of a sweep, started by ``nflow_cli.sweeps.workers``.
 
-The request is a line of JSON on stdin, the answer one on stdout; output goes to ``log.txt``. At
-the end of stdin the process saves its training and ends, as at SIGTERM.
+The request is a line of JSON on stdin, the answer one on stdout; output goes to ``log.txt``. At the
+end of stdin the process saves and ends, as at SIGTERM.
 """
 
 import contextlib

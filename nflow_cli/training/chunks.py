@@ -134,7 +134,7 @@ class PointChunks(DrawnChunks):
         seeds: One a member.
         steps: Updates of all chunks.
         chunk: Updates per chunk.
-        weights: ``(n,)``, proportional to the probabilities of a draw; ``None``: equal.
+        weights: ``(n,)``, proportional to probabilities; ``None``: equal.
     """
 
     def __init__(
@@ -166,8 +166,8 @@ class ImageChunks(Chunks):
 
     Item ``i`` is ``((pixels, noise), count)``: pixels ``(chunk, batch_size, 784)`` (uint8 of 0 and
     1, or float32 grey levels), noise ``(chunk, batch_size, D)`` from N(0, I), and the number
-    ``(1,)`` of updates to run. An epoch leaves out the images beyond its last whole batch, others
-    each time.
+    ``(1,)`` of updates to run. An epoch leaves out images beyond its last whole batch, others each
+    time.
     """
 
     def __init__(self, images: np.ndarray, config: VAEConfig):

@@ -1,6 +1,6 @@
 """Restarts of a reverse-KL fit: trained side by side in one program, the worse half dropped early.
 
-Reverse KL drops modes depending on the initial weights: so several are trained, the best is kept.
+Reverse KL drops modes depending on the initial weights: the best of several is kept.
 """
 
 import math
@@ -41,8 +41,8 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
 class Restarts:
     """Restarts of one fit: those still trained, and the last scores of the others.
 
-    ``kl`` and ``updates`` hold each restart's KL divergence (nats) when it was last judged
-    (``None``: never, or not finite), and its number of updates.
+    ``kl`` and ``updates`` hold each restart's last KL divergence (nats; ``None``: never judged, or
+    not finite) and number of updates.
 
     Args:
         model: Fit that the best restart ends in.
@@ -117,10 +117,10 @@ class Restarts:
         _hand_over(trainer, self.trainer, keep)
 
     def judge(self) -> np.ndarray:
-        """KL (nats) of each restart alive, from common samples.
+        """KL (nats) of each restart alive, from common samples; the free energy if log Z is
+        unknown.
 
-        These are neither those of training nor those of the final scores. Where the target's log Z
-        is unknown this is the free energy.
+        The samples are neither those of training nor of the final scores.
         """
         density, target = self.trainer.density, self.trainer.target
         shape = (JUDGED_SAMPLES, density.dim)
@@ -141,7 +141,7 @@ class Restarts:
 
 
 def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
-    """Copy the weights and Adam's moments of the restarts ``keep`` of ``wide`` to ``narrow``."""
+    """Copy weights and Adam's moments of the restarts ``keep`` of ``wide`` to ``narrow``."""
     pairs = [(wide.trainable_variables, narrow.trainable_variables)]
     pairs += [(wide.optimizer.variables, narrow.optimizer.variables)]
     for sources, targets in pairs:

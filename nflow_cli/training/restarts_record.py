@@ -14,8 +14,8 @@ class RestartsRecord(Strict):
     Attributes:
         best: Number of the one kept.
         seed: Its seed.
-        kl: KL divergence (nats) of each when it was last judged, or its free energy where log Z is
-            unknown; None: not finite, or never judged.
+        kl: Last KL divergence (nats) of each, or free energy if log Z is unknown; None: not finite,
+            or never judged.
         updates: Of each.
     """
 

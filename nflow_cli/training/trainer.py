@@ -19,12 +19,12 @@ NEVER = 1e30  # an update that does not come
 class ChunkTrainer(keras.Model):
     """Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
 
-    Small models spend their time in dispatch, not in arithmetic: so a batch of Keras is a chunk, an
+    Small models spend their time in dispatch, not in arithmetic: a batch of Keras is a chunk, an
     array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with gradient and
     optimizer. A subclass defines :meth:`objective` and names its ``terms``.
 
-    R restarts are trained side by side if ``restarts`` is ``(R,)``: the terms have that shape, and
-    R is the first axis of every weight. Each makes the updates that it would make alone.
+    R restarts are trained side by side if ``restarts`` is ``(R,)``: the shape of the terms, and R
+    the first axis of every weight. Each makes the updates that it would make alone.
     """
 
     terms: tuple[str, ...]
@@ -166,7 +166,7 @@ def is_finite(logs: Mapping[str, Any]) -> bool:
 class Cooled(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate, or schedule, that falls to 0 in ``length`` updates after :meth:`cool`.
 
-    Weights are noisy at a high rate: a training that just stops is worse than one whose rate fell.
+    Weights are noisy at a high rate: a training that just stops is worse.
     """
 
     def __init__(self, rate: Any, length: int):
@@ -205,8 +205,8 @@ def with_gradient(
 ) -> Callable[..., tuple[Any, Any]]:
     """Function of points ``(n, D)``: values ``(n,)`` and gradients ``(n, D)``.
 
-    It is compiled by :func:`compiled`, or run operation by operation where ``xla`` is ``None``.
-    Further arguments of ``function`` are its own too.
+    By :func:`compiled`, or operation by operation where ``xla`` is ``None``. Further arguments are
+    those of ``function``.
     """
     import tensorflow as tf
 
@@ -222,8 +222,8 @@ def with_gradient(
 def prefetched(chunks: Any) -> Any:
     """:class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws two ahead.
 
-    Without TensorFlow's tuning: its thread sleeps up to a minute before it ends, and whoever frees
-    the dataset, such as the garbage collector, waits for it.
+    Without TensorFlow's tuning, whose thread sleeps up to a minute while whoever frees the dataset
+    waits.
     """
     import tensorflow as tf
 
@@ -315,8 +315,8 @@ class Clock(keras.callbacks.Callback):
 class MetricsLog(keras.callbacks.Callback):
     """Rows of ``metrics.csv``, also of a training that is no longer finite.
 
-    A row holds the means over the updates of ``chunks_per_row`` chunks, and the learning rate and
-    gradient norm of the last update. ``clock`` must come before this callback.
+    A row holds means over the updates of ``chunks_per_row`` chunks, and learning rate and gradient
+    norm of the last update. ``clock`` must come before this callback.
     """
 
     def __init__(self, clock: Clock, chunks_per_row: int = 1):
