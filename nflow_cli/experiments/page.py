@@ -96,12 +96,12 @@ def code(text: str) -> str:
 
 
 def section(title: str, parts: Sequence[str]) -> str:
-    """Section of HTML parts."""
+    """HTML section."""
     return f"<section><h2>{shown(title)}</h2>\n{chr(10).join(parts)}\n</section>"
 
 
 def document(title: str, parts: Sequence[str]) -> str:
-    """Page of HTML parts."""
+    """HTML page."""
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -35,7 +35,7 @@ def picture_data(run: RunDirectory, experiment: "Experiment", result: Result) ->
 
 
 def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureData:
-    """Read the input of the pictures of a run of that experiment."""
+    """Read the input of the pictures of a run."""
     arrays, summary = run.read_evaluation(experiment.shapes), read_summary(run, experiment)
     if inconsistency := experiment.inconsistency(arrays, summary):
         raise RunDirectoryError(f"{run.path}/{inconsistency}")

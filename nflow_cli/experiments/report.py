@@ -77,7 +77,6 @@ def write_page(
 def _verdict(
     experiment: Experiment, summary: Summary, warnings: Sequence[ScoreWarning]
 ) -> list[str]:
-    """Main scores of a run, and the warnings about them."""
     if not summary:
         return [page.paragraph(f"None yet: the run has no {SUMMARY}.")]
     judged = page.table(experiment.verdict(summary, warnings), "verdict")
@@ -87,13 +86,11 @@ def _verdict(
 
 
 def _facts(facts: Mapping[str, Any]) -> Rows:
-    """Numbers and texts as rows."""
     texts = [(name, _text(value)) for name, value in facts.items()]
     return [(name, text) for name, text in texts if text]
 
 
 def _text(value: Any) -> str:
-    """Number or a text as text; "" for what is neither."""
     return str(value) if isinstance(value, str | int | float) else ""
 
 
@@ -136,7 +133,6 @@ def _plot(run: RunDirectory, name: str, notes: list[str]) -> bytes | None:
 
 
 def _training(record: Mapping[str, Any]) -> Rows:
-    """Times and data of the training."""
     data = record.get("data")
     rows = [
         ("seed", _text(record.get("seed"))),
@@ -160,7 +156,6 @@ def _moment(seconds: Any) -> str:
 
 
 def _repetition(run: RunDirectory, command: str, record: Mapping[str, Any]) -> list[str]:
-    """Command that repeats a run, its own command, and the versions."""
     again = command_line(["nflow", command, "--preset", str(run.path / CONFIG)])
     parts = [page.code(again)]
     argv = record.get("argv")

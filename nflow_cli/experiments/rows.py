@@ -51,7 +51,7 @@ def figure(summary: Summary, key: str, decimals: int = 5) -> str:
 
 
 def training_text(summary: Summary, planned: int) -> str:
-    """Number of updates, the duration and the speed."""
+    """Updates, duration and speed."""
     text = (
         f"{length_text(summary['steps'], planned, 'updates')} in {summary['train_seconds']:.1f} s"
     )

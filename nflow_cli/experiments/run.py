@@ -1,4 +1,4 @@
-"""Training in a run directory, with pictures and report: `fit-2d`, `fit`, `infer`, `train-vae`."""
+"""Training in a run directory, with pictures and report."""
 
 import platform
 import time

@@ -91,7 +91,7 @@ class Judged(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """Result of training and evaluation: summary, and arrays of the pictures."""
+    """Summary of a fit, and arrays of its pictures."""
 
     summary: RunSummary
     arrays: Mapping[str, np.ndarray]

@@ -21,24 +21,23 @@ IMAGES = 200  # images at a time
 
 
 class TrainedFlows(TrainedRun, FlowDensity):
-    """Trained density ``q`` of flows, of a finished run.
+    """The trained density ``q`` of flows, of a finished run.
 
     Attributes:
         path: Run directory.
         config: Resolved preset.
         flow: :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
         base: Base distribution ``q0``.
-        units: Map user units to the coordinates of the flows.
+        units: From user units to the coordinates of the flows.
     """
 
     def __init__(self, path: Path, experiment: Experiment, *parts: Any):
-        """``parts``: the arguments of :class:`FlowDensity`."""
         TrainedRun.__init__(self, path, experiment)
         FlowDensity.__init__(self, *parts)
 
 
 class TrainedDensity(TrainedFlows):
-    """Density ``q`` of a finished fit-2d run; :class:`TrainedFlows` lists its attributes."""
+    """Density ``q`` of a finished fit-2d run, a :class:`TrainedFlows`."""
 
     @cached_property
     def target(self) -> Target:
@@ -47,10 +46,7 @@ class TrainedDensity(TrainedFlows):
 
 
 class TrainedInference(TrainedFlows):
-    """Density ``q`` of a finished run of ``nflow infer``, in user units.
-
-    :class:`TrainedFlows` lists its attributes.
-    """
+    """Density ``q`` of a finished run of ``nflow infer``, in user units."""
 
     @property
     def columns(self) -> list[str]:

@@ -249,7 +249,7 @@ def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def course_name(results: Iterable[Result]) -> str:
-    """Axis label of training curves: KL, or free energy without log Z."""
+    """Axis label of training curves: KL or free energy."""
     courses = ((result.experiment.course, result) for result in results)
     names = (
         course.name

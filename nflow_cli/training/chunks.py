@@ -18,7 +18,6 @@ class Chunks:
     """Sequence of chunks ``(arrays, (count,))`` of one shape; ``count`` updates of each are run."""
 
     def start_at(self, update: int) -> None:
-        """Skip the first ``update`` updates."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -182,7 +181,6 @@ class ImageChunks(Chunks):
 
     @property
     def steps(self) -> int:
-        """Updates of all epochs."""
         return self.epochs * self.batches
 
     def start_at(self, update: int) -> None:

@@ -92,7 +92,6 @@ class Restarts:
         return RestartsRecord(count=len(self.seeds), best=best, seed=self.seeds[best], **facts)
 
     def fit(self, steps: int, session: Session) -> None:
-        """Train those alive up to update ``steps``."""
         settings = self.config.train
         seeds = [self.seeds[r] for r in self.alive]
         density, size = self.model.density, (settings.chunk, settings.batch_size)

@@ -73,7 +73,6 @@ class Session:
         return saved is not None
 
     def fit(self, model: ChunkTrainer, chunks: Any) -> None:
-        """Train ``model`` on the chunks left."""
         self.take_over(model)
         chunks.start_at(int(model.optimizer.iterations))
         if self.finished or not len(chunks):

@@ -275,7 +275,6 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def made(self) -> int:
-        """Updates of the last chunk."""
         return self.updates[-1] - self.updates[-2]
 
     def state(self) -> dict[str, Any]:
@@ -340,7 +339,6 @@ class MetricsLog(keras.callbacks.Callback):
             self.end_row()
 
     def end_row(self) -> None:
-        """Write the row of the chunks so far."""
         self.write_row({})
 
     def state(self) -> dict[str, Any]:

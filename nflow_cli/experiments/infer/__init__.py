@@ -127,7 +127,6 @@ class Inference(DensityExperiment):
         raise ConfigError("--data: expected none: a run of `nflow infer` is scored by its draws")
 
     def sample_columns(self, trained: Any) -> list[str]:
-        """Names of coordinates."""
         return trained.columns
 
     def settings(self, summary: Summary) -> dict[str, str]:

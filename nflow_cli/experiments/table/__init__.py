@@ -40,7 +40,6 @@ class Table(OfTable, DensityExperiment):
 
     @property
     def tails(self) -> Tails:
-        """Transform of tails before the flows."""
         return self.config.units.tails
 
     # Training.

@@ -17,7 +17,6 @@ class CheckedRows(CheckedRun):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the table cannot be read again."""
         return self.config.subject in (STDIN, IN_PYTHON)
 
     @property
@@ -26,12 +25,10 @@ class CheckedRows(CheckedRun):
 
     @property
     def score_checks(self) -> Checks:
-        """Checks of scores and pictures, if the rows can be read."""
         return {} if self.is_gone else OF_SCORES
 
     @property
     def data_facts(self) -> dict[str, Any]:
-        """What the summary says of the data."""
         data = self.data
         return {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
 

@@ -34,7 +34,6 @@ class OfTable(Experiment):
 
     @property
     def given_example(self) -> str:
-        """Example values of the given columns as text; "" without any."""
         kinds = self.config.data.kinds or {}
         values = {
             name: (kinds[name].levels or ["0"])[0] if name in kinds else "0"

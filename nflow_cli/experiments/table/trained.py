@@ -12,9 +12,9 @@ from nflow_cli.experiments.trained import TrainedFlows
 
 
 class TrainedTable(TableRun, TrainedFlows):
-    """Density ``q`` of a row of a table by flows, of a finished run of ``nflow fit``.
+    """Density ``q`` of a row of a table by flows, a :class:`TrainedFlows`.
 
-    :class:`TrainedFlows` lists its attributes; ``given_units`` are those of the given columns.
+    ``given_units`` are those of the given columns.
     """
 
     def conditions_of(self, table: TableFile) -> np.ndarray:
