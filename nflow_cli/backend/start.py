@@ -144,7 +144,7 @@ def _let_malloc_keep_memory() -> None:
     """Let malloc keep freed memory for the next operation: page faults were half of an update.
 
     XLA allocates the buffers of a matrix product at each call. Before TensorFlow makes threads,
-    whose heaps are padded when they are made.
+    which pad their heaps.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(M_TOP_PAD, HEAP_PAD)
@@ -223,7 +223,7 @@ def _missing(device: str, cards: list[str]) -> str:
 
 @contextlib.contextmanager
 def memory_errors(remedy: str) -> Iterator[None]:
-    """Turn an out-of-memory error of NumPy or TensorFlow into a one-line error with a remedy."""
+    """Turn an out-of-memory error of NumPy or TensorFlow into one line with a remedy."""
     try:
         yield
     except Exception as error:

@@ -17,12 +17,9 @@ LOWERED = {
 
 
 def bounded(config: Config) -> tuple[Config, str]:
-    """Shorten chunks to at most ``CHUNK`` numbers, or to one update.
+    """Shorten chunks to at most ``CHUNK`` numbers, or to one update, and say so in a line, or "".
 
     The noise of an update depends on the chunk: a recorded run keeps its own.
-
-    Returns:
-        The config, and a line about the change, or "".
     """
     footprint = config.footprint
     if footprint is None:

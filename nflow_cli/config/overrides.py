@@ -34,8 +34,8 @@ def resolve(
 ) -> Any:
     """Validated config of a preset with changes, the later ones over the earlier.
 
-    The preset's description is kept if nothing but the seed differs. Errors name the ``source`` of
-    the preset, or the change; a change must not drop another one or a value of the preset.
+    The preset's description is kept if only the seed differs. Errors name the preset's ``source``,
+    or the change; a change must not drop another or a value of the preset.
     """
     data = dict(preset)
     for n, change in enumerate(changes):

@@ -374,7 +374,7 @@ class FitConfig(RunConfig):
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
         """Complete with the kinds of columns and the number of training rows.
 
-        Sizes set in the config are kept. Not validated: the flows may have too many weights.
+        Sizes in the config are kept. Not validated: the flows may have too many weights.
         """
         names, train = row_names(kinds, self.data.given), self.train
         size = size_of(rows, len(names.modelled), bool(names.given))

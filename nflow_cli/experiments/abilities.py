@@ -1,4 +1,4 @@
-"""Abilities of some experiments, as protocols: a command asks for one by ``isinstance``."""
+"""Abilities of some experiments: a command asks for one by ``isinstance``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,7 @@ class FitsFunctions(Protocol):
     """Fits a log-density, which may be a user's function."""
 
     def density_again(self, place: str) -> Any:
-        """Load the user's log-density ``FILE.py:name`` of a run.
-
-        Raises:
-            NflowError: It has changed, or cannot be read or fitted.
-        """
+        """Load the user's log-density ``FILE.py:name`` of a run, if unchanged."""
 
     def write_resampled(
         self, trained: Any, data: Any, n: int, path: Path, seed: int

@@ -105,12 +105,7 @@ class Experiment(ABC):
 
     @abstractmethod
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the data, or those of a run; ``None`` without data.
-
-        Raises:
-            RunDirectoryError: The run does not record them.
-            DataError: They cannot be read, or have changed.
-        """
+        """Load the data, or those of a run, which must be unchanged; ``None`` without data."""
 
     def settled(self, data: Any) -> Config:
         """Config resolved by the data."""

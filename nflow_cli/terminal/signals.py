@@ -20,8 +20,8 @@ AGAIN = 0.05  # seconds until a signal is sent again after its exception was los
 class Raised:
     """Signals raise :class:`Interrupted` from :meth:`start` to :meth:`stop`.
 
-    An exception raised in a finalizer is lost and printed by Python as a traceback: that is
-    suppressed, and the signal is sent again.
+    An exception in a finalizer is lost and printed by Python as a traceback: that is suppressed,
+    and the signal sent again.
 
     Attributes:
         over: The command has ended: signals raise no more.
