@@ -69,7 +69,7 @@ class Scale(ColumnMap):
 
     def __post_init__(self):
         super().__post_init__()
-        _positive("scale", self.scale)
+        _expect_scale(self.scale)
 
     @np.errstate(over="ignore")  # infinite for such values
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
@@ -142,7 +142,7 @@ class Softplus(_OneSided):
 
     def __post_init__(self):
         super().__post_init__()
-        _positive("scale", self.scale)
+        _expect_scale(self.scale)
 
     def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
         y = xp.maximum(distance / self.scale, float(np.finfo(dtype_of(distance)).tiny))
@@ -208,7 +208,7 @@ class Asinh(ColumnMap):
 
     def __post_init__(self):
         super().__post_init__()
-        _positive("scale", self.scale)
+        _expect_scale(self.scale)
         if not -MAX_ASINH <= self.low < self.high <= MAX_ASINH:
             raise ValueError(f"expected low < high, both within {MAX_ASINH:g} of 0")
 
@@ -308,6 +308,6 @@ def _finite(name: str, value: Any) -> float:
     return float(value)
 
 
-def _positive(name: str, value: float) -> None:
+def _expect_scale(value: float) -> None:
     if value <= 0:
-        raise ValueError(f"expected a positive {name}")
+        raise ValueError("expected a positive scale")

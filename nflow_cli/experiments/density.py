@@ -55,13 +55,8 @@ class DensityExperiment(Experiment):
     ) -> list[Path]:
         import numpy as np
 
-        from nflow_cli.runs.samples_file import write_csv, write_file, write_npy
+        from nflow_cli.runs.samples_file import write_rows
 
         rows = (np.column_stack([x, log_q]) for _, x, log_q in trained.batches(n, seed))
         columns = [*self.sample_columns(trained), "log_q"]
-        if path.suffix.lower() == ".csv":
-            write_file(path, lambda file: write_csv(file, columns, rows))
-        else:
-            shape = (n, len(columns))
-            write_file(path, lambda file: write_npy(file, shape, rows, trained.dtype))
-        return [path]
+        return write_rows(path, columns, n, rows, trained.dtype)

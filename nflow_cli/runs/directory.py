@@ -222,10 +222,6 @@ class RunDirectory:
         """Arrays of the plots."""
         return self.write_arrays(EVALUATION, arrays)
 
-    def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Estimates for each test image: their means are a VAE's scores."""
-        return self.write_arrays(ESTIMATES, arrays)
-
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         """Arrays by name, as ``.npz``."""
         content = io.BytesIO()  # an unfinished zip file raises again when it is freed
@@ -301,16 +297,13 @@ class RunDirectory:
 
     def read_evaluation(self, shapes: Shapes) -> Arrays:
         """Arrays of ``evaluation.npz`` of the given shapes."""
-        arrays = self._read_shaped(EVALUATION, shapes)
+        arrays = self.read_arrays(EVALUATION, shapes)
         with self.damaged_arrays(EVALUATION):
             check_axes(arrays)
         return arrays
 
-    def read_estimates(self, shapes: Shapes) -> Arrays:
-        """Estimates for each test image of a VAE."""
-        return self._read_shaped(ESTIMATES, shapes)
-
-    def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
+    def read_arrays(self, name: str, shapes: Shapes) -> Arrays:
+        """Arrays of an ``.npz`` file, of the given shapes."""
         content = self.read(name, MAX_EVALUATION)
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             return npz.read_arrays(archive, list(shapes), check_of(shapes))

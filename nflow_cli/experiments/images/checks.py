@@ -59,7 +59,7 @@ class CheckedImages(CheckedRun):
         """Arrays of ``estimates.npz``, by test image."""
         n, d = len(self.pixels), self.model.latent_dim
         shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}
-        return self.directory.read_estimates(shapes)
+        return self.directory.read_arrays(ESTIMATES, shapes)
 
     @cached_property
     def flows(self) -> Flows:

@@ -21,7 +21,7 @@ from nflow_cli.experiments.images.summary import ImagesRecord, ImagesSummary
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.summary import Fitted, Judged, identity_of
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.annealing import inverse_temperature
 from nflow_cli.training.chunks import ImageChunks
@@ -217,7 +217,7 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
         _, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
     with phase("preparing pictures"):
         scores, arrays = judged(config, model.vae, pixels, images.y_test, estimates)
-    directory.write_estimates(estimate_arrays(estimates))
+    directory.write_arrays(ESTIMATES, estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
     summary = ImagesSummary(
         **identity_of(config),

@@ -144,6 +144,12 @@ class Inference(DensityExperiment):
     def write_resampled(
         self, trained: Any, data: Any, n: int, path: Path, seed: int
     ) -> tuple[list[Path], str]:
-        from nflow_cli.experiments.infer.draws import write_resampled
+        from nflow_cli.evaluation.inference import effective_share, resampled
+        from nflow_cli.evaluation.weights_verdict import verdict
+        from nflow_cli.runs.samples_file import write_rows
 
-        return write_resampled(trained, data.target, n, path, seed)
+        points, weights = resampled(trained.inside, data.target, trained.units, seed, n)
+        paths = write_rows(path, trained.columns, n, [points], points.dtype)
+        share, count = effective_share(weights.log_weights), len(weights.log_weights)
+        note = f"resampled from {count:,} draws by weights of ESS {share:.3f}"
+        return paths, f"{note}, k-hat {weights.k:.2f}: {verdict(weights.k)}"
