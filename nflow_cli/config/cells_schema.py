@@ -86,6 +86,7 @@ class CellsConfig(RunConfig):
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
     experiment: ClassVar[str] = "nflow_cli.experiments.cells:WholeTable"
+    k: ClassVar[int] = 1
 
     command: Annotated[Literal["fit"], COMMAND]
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
@@ -93,6 +94,10 @@ class CellsConfig(RunConfig):
     cells: Cells = Cells()
     train: CellsTrain = CellsTrain()
     evaluate: TableEvaluate = TableEvaluate()
+
+    @property
+    def model_text(self) -> str:
+        return self.cells.text
 
     @property
     def is_settled(self) -> bool:

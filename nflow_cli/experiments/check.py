@@ -12,6 +12,7 @@ from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.checked_run import CheckedRun, Checks
 from nflow_cli.experiments.comparison import agreement, differences
+from nflow_cli.experiments.summary import identity_of
 from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import (
     CONFIG,
@@ -79,11 +80,8 @@ def check_files(run: CheckedRun) -> Verdict:
 def check_record(run: CheckedRun) -> Verdict:
     """Check that config.yaml, run.json, summary.json and the model agree."""
     config, summary = run.config, run.summary
-    identity = run.experiment.identity_of(config.subject)
     expected = {
-        "flow": identity.flow,
-        "k": identity.k,
-        "seed": config.seed,
+        **identity_of(config),
         "n_parameters": run.weights.numbers,
         "config_sha256": fingerprint(run.directory.read_preset(CONFIG)),
     }

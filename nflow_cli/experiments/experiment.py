@@ -214,13 +214,7 @@ class Experiment(ABC):
 
     def identity_of(self, subject: str) -> Identity:
         """Identity of a run on a subject of that name."""
-        k = self.config.flow.k if self.config.flow else 1
-        return Identity(subject, self.model_text, 0 if k is None else k)
-
-    @property
-    def model_text(self) -> str:
-        """Model as text."""
-        return self.config.flow.text if self.config.flow else ""
+        return Identity(subject, self.config.model_text, self.config.k)
 
     def settings(self, summary: Summary) -> dict[str, str]:
         """Settings beside the config, as text by key."""

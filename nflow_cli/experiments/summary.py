@@ -74,10 +74,10 @@ class DataRecord(Strict):
 
 
 def identity_of(config: Any) -> dict[str, Any]:
-    """Summary entries of a fit of flows that its config determines."""
+    """Summary entries that the config determines."""
     return {
-        "flow": config.flow.text,
-        "k": config.flow.k or 0,
+        "flow": config.model_text,
+        "k": config.k,
         "seed": config.seed,
         "config_sha256": presets.fingerprint(config),
     }

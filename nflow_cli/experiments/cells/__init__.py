@@ -77,10 +77,6 @@ class WholeTable(OfTable):
     def labels(self) -> dict[str, Any]:
         return {"target": None, "given": [*self.config.data.given]}
 
-    @property
-    def model_text(self) -> str:
-        return self.config.cells.text
-
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
@@ -88,7 +84,7 @@ class WholeTable(OfTable):
         from nflow_cli.experiments.cells import judge
         from nflow_cli.experiments.cells.scoring import judged_table
 
-        lines = [("data", self.config.subject), ("model", self.model_text)]
+        lines = [("data", self.config.subject), ("model", self.config.model_text)]
         if not isinstance(data, Dataset):
             return judged_table(trained, data, [("data", data.name), *lines[1:]])
         estimated = judge.estimates(trained, data.test, self.config.seed)
@@ -104,7 +100,7 @@ class WholeTable(OfTable):
 
         if with_latents:
             raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
-        lines = [("data", data.name), ("model", self.model_text)]
+        lines = [("data", data.name), ("model", self.config.model_text)]
         return write_scored(trained, data, path, lines)
 
     def write_predictions(
