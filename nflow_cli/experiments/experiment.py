@@ -73,6 +73,7 @@ class Experiment(ABC):
         model_file: File of the trained weights.
         needs_tensorflow: Whether the model runs on TensorFlow; else on NumPy.
         fitting: ``module:function`` that trains or resumes, scores and saves.
+        drawing: ``module:function`` of the pictures.
         checking: ``module:class`` of the checks of a run.
         printed: Module of printed scores, with ``rows_of`` and ``verdict_of``.
         rules: Functions of a summary that return a warning or ``None``.
@@ -89,6 +90,7 @@ class Experiment(ABC):
     model_file: ClassVar[str] = MODEL
     needs_tensorflow: ClassVar[bool] = True
     fitting: ClassVar[str]
+    drawing: str
     checking: ClassVar[str]
     printed: ClassVar[Any]
     rules: Sequence[Rule]
@@ -231,11 +233,11 @@ class Experiment(ABC):
         """Inconsistency between the files of the pictures and the config, or ""."""
         return ""
 
-    @abstractmethod
     def draw(
         self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
     ) -> dict[str, Any]:
         """Pictures by name."""
+        return resolve(self.drawing)(arrays, metrics, summary)
 
     @property
     def undrawn(self) -> str:

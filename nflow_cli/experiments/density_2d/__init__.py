@@ -1,6 +1,5 @@
 """Fits of flows to named 2-D densities by reverse KL."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -42,6 +41,7 @@ class Target(DensityExperiment):
     summary_type = TargetSummary
     samples: ClassVar = (100, 10**7)
     fitting = "nflow_cli.experiments.density_2d.fit:run"
+    drawing = "nflow_cli.plotting:fit2d_figures"
     checking = "nflow_cli.experiments.density_2d.checks:CheckedTarget"
     printed = rows
     rules: ClassVar = (partial(ruined_fit, key="free_energy", sign=1), dominated, mass, few_rows)
@@ -88,8 +88,3 @@ class Target(DensityExperiment):
     @property
     def target_text(self) -> str:
         return self.config.target.model_dump_json()
-
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        from nflow_cli import plotting
-
-        return plotting.fit2d_figures(*arrays)

@@ -1,6 +1,5 @@
 """VAEs with a flow posterior, trained on images."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +38,7 @@ class Images(Experiment):
     summary_type = ImagesSummary
     samples: ClassVar = (1, 5_000)
     fitting = "nflow_cli.experiments.images.fit:run"
+    drawing = "nflow_cli.plotting:vae_figures"
     checking = "nflow_cli.experiments.images.checks:CheckedImages"
     printed = rows
     rules: ClassVar = (ruined_images,)
@@ -145,8 +145,3 @@ class Images(Experiment):
 
     def settings(self, summary: Summary) -> dict[str, str]:
         return {**checksum_of_data(summary), "prior": self.prior_title or "N(0, I)"}
-
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        from nflow_cli import plotting
-
-        return plotting.vae_figures(*arrays)

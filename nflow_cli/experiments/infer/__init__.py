@@ -38,6 +38,7 @@ class Inference(DensityExperiment):
     summary_type = InferSummary
     samples: ClassVar = (1_000, 10**7)
     fitting = "nflow_cli.experiments.infer.fit:run"
+    drawing = "nflow_cli.plotting:infer_figures"
     checking = "nflow_cli.experiments.infer.checks:CheckedInference"
     printed = rows
     rules: ClassVar = RULES
@@ -135,11 +136,6 @@ class Inference(DensityExperiment):
 
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         return inconsistency_with_columns(arrays, summary, self.config.density.columns)
-
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        from nflow_cli import plotting
-
-        return plotting.infer_figures(*arrays)
 
     def write_resampled(
         self, trained: Any, data: Any, n: int, path: Path, seed: int

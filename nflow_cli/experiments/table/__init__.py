@@ -103,8 +103,7 @@ class Table(OfTable, DensityExperiment):
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         return inconsistency_with_columns(arrays, summary, self.config.columns)
 
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        from nflow_cli import plotting
-
-        draw = plotting.points_figures if self.config.is_in_the_plane else plotting.table_figures
-        return draw(*arrays)
+    @property
+    def drawing(self) -> str:
+        kind = "points" if self.config.is_in_the_plane else "table"
+        return f"nflow_cli.plotting:{kind}_figures"
