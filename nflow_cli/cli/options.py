@@ -212,11 +212,7 @@ def resolve_config(
     command: str, preset: Path, assignments: Iterable[str], changes: Iterable[Any] = ()
 ) -> Any:
     """Merge options > ``--set`` > preset > defaults, and validate the result."""
-    from nflow_cli.config import memory, overrides, presets
+    from nflow_cli.config import overrides, presets
 
     changes = [*map(presets.parse_assignment, assignments), *changes]
-    resolved = overrides.merged(command, preset, changes)
-    resolved, note = memory.bounded(resolved)
-    if note:
-        tell(note)
-    return resolved
+    return overrides.merged(command, preset, changes)

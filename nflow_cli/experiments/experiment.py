@@ -242,7 +242,7 @@ class Experiment(ABC):
     @property
     def undrawn(self) -> str:
         """Why its flows cannot be drawn in the plane; "" if they can."""
-        return "a run without; `nflow fit TABLE --flow planar` fits some"
+        return "none; `nflow fit TABLE --flow planar` fits some"
 
 
 def checksum_of_data(summary: Summary) -> dict[str, str]:

@@ -99,8 +99,8 @@ def test_points_move_in_their_own_units(invoke, run):
 @pytest.mark.parametrize(
     ("changes", "received"),
     [
-        ({**VAE}, "a run without; `nflow fit TABLE --flow planar` fits some"),
-        (CELLS, "a run without; `nflow fit TABLE --flow planar` fits some"),
+        ({**VAE}, "none; `nflow fit TABLE --flow planar` fits some"),
+        (CELLS, "none; `nflow fit TABLE --flow planar` fits some"),
         ({"command": "fit"}, "D = 3"),
         ({"flow": {"k": 0}}, "K = 0"),
     ],
