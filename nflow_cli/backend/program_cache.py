@@ -85,7 +85,7 @@ def _processor() -> list[str]:
 def _open(folder: Path) -> Path | None:
     """Private folder of this process with links to the intact programs of ``folder``.
 
-    ``None`` where ``folder`` is not private, or its path has a space, which would end the flag.
+    ``None`` if ``folder`` is not private, or its path has a space, which would end the flag.
     """
     for path in (folder.parent, folder):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

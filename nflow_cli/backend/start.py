@@ -102,7 +102,7 @@ def expect_tensorflow() -> None:
 def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
     """Import Keras on TensorFlow, in single precision, whatever ``keras.json`` says.
 
-    ``machine`` is the device, unless Keras is loaded already; ``None``: TensorFlow's default.
+    ``machine``: device, unless Keras is loaded already; ``None``: TensorFlow's default.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -120,7 +120,7 @@ def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
 
 
 def start_keras(settle: Callable[[], None] = lambda: None) -> None:
-    """Import Keras on its configured backend, unless it is loaded already.
+    """Import Keras on its configured backend, unless it is loaded.
 
     ``settle`` configures the backend before the first operation.
     """

@@ -114,7 +114,6 @@ class CellsConfig(RunConfig):
 
     @property
     def footprint(self) -> Footprint | None:
-        """Memory of an update; ``None`` before the columns are known."""
         if not self.is_settled:
             return None
         cells, kinds = self.cells, self.data.kinds or {}
@@ -150,7 +149,6 @@ class CellsConfig(RunConfig):
         return self.model_copy(update=update)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
-        """Complete with the kinds of columns and the number of training rows."""
         cells, train = sizes(self.cells, self.train, rows)
         data = self.data.with_kinds(kinds)
         return self.model_copy(update={"data": data, "cells": cells, "train": train})

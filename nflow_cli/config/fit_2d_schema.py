@@ -69,5 +69,4 @@ class Fit2DConfig(RunConfig):
 
     @property
     def threads(self) -> int | None:
-        """Useful number of CPU threads."""
         return gained_by(self.flow, self.dim, self.train.batch_size * self.train.restarts)

@@ -258,7 +258,7 @@ class InferConfig(RunConfig):
 
     @property
     def subject(self) -> str:
-        """Name of the density; of a function, of its file, with its own name if unusual."""
+        """Name of the density; of a function, of its file, with its own if unusual."""
         density = self.density
         if density.path is None:
             return density.name

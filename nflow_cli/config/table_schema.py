@@ -350,7 +350,6 @@ class FitConfig(RunConfig):
 
     @property
     def footprint(self) -> Footprint | None:
-        """Memory of an update; ``None`` before the columns are known."""
         if not self.is_settled:
             return None
         samples, given = (self.train.batch_size or 0) * self.train.members, len(self.given)
@@ -358,7 +357,6 @@ class FitConfig(RunConfig):
 
     @property
     def threads(self) -> int | None:
-        """Useful number of CPU threads; ``None``: one per core."""
         footprint = self.footprint
         return footprint and gained_by(self.flow, self.dim, footprint.samples)
 

@@ -254,9 +254,8 @@ def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
 def _with_levels(
     kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], train: np.ndarray
 ) -> dict[str, ColumnKind]:
-    """Kinds with the levels of training rows, the most frequent of too many.
-
-    Of a computed column those of all rows, like its map.
+    """Kinds with the levels of training rows, of a computed column of all rows; of too many the
+    most frequent.
     """
     settled = {}
     for name, kind in kinds.items():

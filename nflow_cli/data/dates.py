@@ -104,7 +104,7 @@ def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
 
 
 def in_form(column: RawColumn, form: str) -> np.ndarray | None:
-    """Numbers of dates or times in text, `(n,)`, NaN where missing, or the column's."""
+    """Numbers of dates or times in text, `(n,)`, NaN if missing, or the column's."""
     if column.codes is None:
         return column.numbers
     return np.append(numbers_of(column.texts, form), np.nan)[column.codes]

@@ -150,8 +150,8 @@ def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) ->
 def _bernoulli(images: np.ndarray, seed: int, purpose: str, step: int) -> np.ndarray:
     """Draw 0 or 1 with P(1) = x / 255 to within 2⁻⁶⁴, from one random byte a pixel.
 
-    A byte u below 255 is uniform on 255 values, of which x lie below x; for 255, one byte in 256, u
-    is drawn again, from 64 bits modulo 255.
+    A byte u below 255 is uniform on 255 values, x of them below x; for 255, one byte in 256, u is
+    drawn from 64 bits modulo 255.
     """
     bits = stream(seed, purpose, step).bit_generator
     drawn = np.empty(images.shape, dtype=np.uint8)

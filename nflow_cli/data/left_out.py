@@ -20,7 +20,7 @@ TIME_WORDS |= {"age", "t", "minute", "second"}
 
 
 def cells_of(column: RawColumn) -> np.ndarray:
-    """Numbers or codes of a column, `(n,)`; empty if its text is not collected."""
+    """Numbers or codes of a column, `(n,)`; empty if text is not collected."""
     if column.numbers is not None:
         return column.numbers
     return np.zeros(0, np.int32) if column.codes is None else column.codes

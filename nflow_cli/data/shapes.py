@@ -99,9 +99,9 @@ def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:
 def crowded_ends(
     values: np.ndarray, counts: np.ndarray, are_atoms: np.ndarray, step: float
 ) -> list[float | None] | None:
-    """Ends at which the rows of a column accumulate, or None.
+    """Ends at which rows accumulate, or None.
 
-    ``values`` ``(m,)`` are ascending, ``step`` is that of a grid, or 0.
+    ``values`` ``(m,)`` ascend; ``step`` is of a grid, or 0.
     """
     ranks = np.cumsum(counts) / counts.sum()
     low, high = values[np.searchsorted(ranks, (0.25, 0.75))]

@@ -99,9 +99,9 @@ class Associations(NamedTuple):
 def associations(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray
 ) -> Associations:
-    """Associations in rows ``(n, C)`` and in samples ``(m, C)``, of each at most 5,000.
+    """Associations in rows ``(n, C)`` and in samples ``(m, C)``, at most 5,000 each.
 
-    A cell is a number, the index of a level, -1 for a new one, or NaN if missing.
+    A cell is a number, the index of a level, -1 for a new one, or NaN.
     """
     bins = list(_bins(kinds, rows, draws))
     matrices = np.stack([np.eye(len(bins))] * 2)
@@ -112,7 +112,7 @@ def associations(
 
 
 def differences(kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Total variation distance ``(C,)`` between rows and samples in each binned column."""
+    """Total variation distance ``(C,)`` between binned rows and samples, by column."""
     found = []
     for parts in _bins(kinds, rows, draws):
         size = 1 + max((int(x.max()) for x in parts if len(x)), default=0)

@@ -82,8 +82,8 @@ class Tail(NamedTuple):
 def tail_of(log_weights: np.ndarray) -> Tail:
     """Fit the tail ``(m,)`` of ordered log-weights ``(1 + m,)`` relative to the largest.
 
-    If they spread over more than a float, k-hat is the mean of ``log(w / threshold)`` (Hill 1975),
-    close to the fit for large k; the scale is 0.
+    Beyond a float's range k-hat is the mean of ``log(w / threshold)`` (Hill 1975), close to the fit
+    for large k; the scale is 0.
     """
     log_tail = log_weights[1:]
     quartile = _quartile(len(log_tail))

@@ -35,7 +35,7 @@ class Likelihood(Mean):
 
     Attributes:
         n: Number of rows.
-        n_effective: Effective sample size ``(Σw)²/Σw²`` of the possible rows.
+        n_effective: Effective sample size ``(Σw)²/Σw²`` of possible rows.
         n_impossible: Rows with ``log q = -inf``.
         n_unknown: Cells left out.
         gains: Over each baseline, by name.

@@ -128,7 +128,7 @@ def _bumps(slopes: Slopes, ends: np.ndarray) -> list[_Bump]:
 def _factor(slopes: Slopes, mode: np.ndarray) -> np.ndarray:
     """Factor ``F`` of the curvature ``-∂² log p = F Fᵀ`` at a mode, by differences of gradients.
 
-    Their steps are a third of each coordinate's scale, found by iteration.
+    Steps are a third of each coordinate's scale, by iteration.
     """
     dim = len(mode)
     steps = 1e-2 * np.maximum(np.abs(mode), 1e-2)

@@ -21,7 +21,7 @@ class Judgement(NamedTuple):
 
 
 def laid_out(rows: Rows, warnings: Warnings, least: int = 12) -> str:
-    """Format rows in two columns, the first at least ``least`` wide, with warnings below."""
+    """Rows in two columns, the first at least ``least`` wide, with warnings below."""
     every = with_reasons(rows, warnings)
     width = max(least, *(len(name) for name, _ in every))
     return "\n".join(hanging(f"{name:<{width}} ", value) for name, value in every)
@@ -93,10 +93,7 @@ def likelihood_rows(scores: Summary, warnings: Warnings) -> Rows:
 
 
 def mean_text(scores: Summary, key: str, unit: str) -> str:
-    """Mean over rows ± its standard error.
-
-    ``log_likelihood`` of unequal weights also has the effective sample size.
-    """
+    """Mean over rows ± its standard error, with the effective sample size of unequal weights."""
     text, error = figure(scores, key), number(scores, f"{key}_standard_error")
     is_known = error is not None and math.isfinite(error)
     text += f" ± {error:.5f} {unit}" if is_known else f" {unit}, standard error unknown"

@@ -15,7 +15,7 @@ EARLY = (10, 20, 50, 100, 200)  # updates within a first chunk that have rows: t
 
 
 class Chunks:
-    """Sequence of chunks ``(arrays, (count,))`` of one shape; ``count`` updates of each are run."""
+    """Sequence of chunks ``(arrays, (count,))`` of one shape, with ``count`` updates each."""
 
     def start_at(self, update: int) -> None:
         raise NotImplementedError
@@ -98,7 +98,7 @@ class NoiseChunks(DrawnChunks):
     Args:
         dim: D.
         purpose: Of the random stream.
-        even: Samples of an update are a randomly shifted lattice, which fills the base evenly.
+        even: An update's samples are a randomly shifted lattice, which fills the base evenly.
         early: As of :class:`DrawnChunks`.
     """
 

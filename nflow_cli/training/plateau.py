@@ -1,4 +1,4 @@
-"""Convergence of a reverse-KL fit: when the loss is flat, the learning rate falls to 0."""
+"""Convergence of a reverse-KL fit: at a flat loss the learning rate falls to 0."""
 
 import math
 from collections.abc import Mapping

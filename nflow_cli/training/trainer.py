@@ -289,7 +289,6 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def steps(self) -> int:
-        """Updates made so far."""
         return self.updates[-1]
 
     def speed(self) -> Speed:
@@ -325,7 +324,6 @@ class MetricsLog(keras.callbacks.Callback):
         self._chunks: list[tuple[int, float, dict[str, float]]] = []
 
     def write_to(self, add_row: Callable[[Mapping[str, Any]], None]) -> None:
-        """Pass each further row to ``add_row``."""
         self.add_row = add_row
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

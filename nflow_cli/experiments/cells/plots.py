@@ -19,7 +19,7 @@ def figures(
     metrics: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Pictures by name."""
+    """Pictures of a density of cells by name."""
     kinds = config.data.kinds or {}
     names = [name for group in row_names(kinds, config.data.given) for name in group]
     subject = f"{printable(config.subject)}, {config.model_text}"

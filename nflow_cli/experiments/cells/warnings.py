@@ -18,7 +18,7 @@ MEMORISED = 0.6  # smallest AUC of a warning
 def ruined(summary: Summary) -> ScoreWarning | None:
     """Warning if the fit is worse than independent columns.
 
-    The threshold is 4 standard errors, or twice the half width of a 95 % interval of few rows.
+    By 4 standard errors, or twice the half width of a 95 % interval of few rows.
     """
     gain, error = number(summary, "gain"), number(summary, "gain_standard_error")
     if summary.get("log_likelihood", 0.0) is None:
@@ -50,8 +50,8 @@ def miscalibrated(summary: Summary) -> ScoreWarning | None:
 def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None:
     """Warning if training rows are much likelier than test rows.
 
-    The AUC of the likelihood attack must be beyond chance and above 0.6. ``are_chosen``: whether
-    the test rows are not a random part of the rows.
+    The AUC of the likelihood attack must be beyond chance and above 0.6. ``are_chosen``: the test
+    rows are not random.
     """
     effect, facts = memorisation_text(summary), summary.get("memorisation", {})
     if not effect or not (number(facts, "auc") or 0) > MEMORISED:

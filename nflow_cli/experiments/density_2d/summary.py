@@ -9,14 +9,14 @@ class TargetSummary(UpdatesSummary):
     """Scores of a fit to a 2-D density, in nats.
 
     Attributes:
-        kl: ``KL(q || p)``; ``None`` where log Z is unknown.
-        kl_standard_error: Also that of the free energy.
-        ess: Effective sample size of the importance weights, as a share of the draws.
+        kl: ``KL(q || p)``; ``None`` if log Z is unknown.
+        kl_standard_error: Also of the free energy.
+        ess: Effective sample size of the importance weights, as a share.
         largest_weight: Largest share of a draw in ``Σ w²``.
         free_energy: ``KL - log Z``.
-        log_z: That of the target, where known.
+        log_z: Of the target, if known.
         missed_share: Share of ``p`` where ``q`` has nearly no mass.
-        mass: ``∫ q`` over the cells of a grid.
+        mass: ``∫ q`` over a grid.
     """
 
     target: Text

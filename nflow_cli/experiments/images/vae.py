@@ -67,7 +67,7 @@ class FlowVAE(keras.Model):
     def xla(self) -> bool:
         """Whether to compile with XLA: its convolutions take minutes on a CPU.
 
-        TensorFlow's own sums depend in their last bits on the number of threads.
+        TensorFlow's own sums depend in their last bits on the threads.
         """
         return self.network != "gated-conv"
 
