@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig
-from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.experiments.experiment import Course, Experiment
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -14,6 +14,8 @@ class DensityExperiment(Experiment):
     config: Fit2DConfig | FitConfig | InferConfig
     column = "update"
     formats: ClassVar = (".csv", ".npy")
+    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
+    columns = ("update", "loss", "kl", "beta")
 
     def expect_fits(self, data: Any) -> None:
         """Accept any number of rows: batches are drawn with replacement."""

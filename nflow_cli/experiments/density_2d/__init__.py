@@ -15,7 +15,7 @@ from nflow_cli.evaluation.warnings import (
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.density_2d import rows
 from nflow_cli.experiments.density_2d.summary import TargetSummary
-from nflow_cli.experiments.experiment import Course, Measure
+from nflow_cli.experiments.experiment import Measure
 from nflow_cli.experiments.rows import Judgement, Summary, likelihood_rows
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.array_shapes import STRIP, Shapes
@@ -32,12 +32,10 @@ class Target(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
     shapes: ClassVar[Shapes] = {
         **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
         **{"samples": ("s", 2), "base_samples": ("t", 2), "target_samples": ("u", 2), **STRIP},
     }
-    columns = ("update", "loss", "kl", "beta")
     summary_type = TargetSummary
     samples: ClassVar = (100, 10**7)
     fitting = "nflow_cli.experiments.density_2d.fit:run"

@@ -8,7 +8,7 @@ from nflow_cli.config.infer_schema import IN_PYTHON, InferConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import Course, Measure
+from nflow_cli.experiments.experiment import Measure
 from nflow_cli.experiments.infer import rows
 from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.warnings import RULES
@@ -33,8 +33,6 @@ class Inference(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
-    columns = ("update", "loss", "kl", "beta")
     summary_type = InferSummary
     samples: ClassVar = (1_000, 10**7)
     fitting = "nflow_cli.experiments.infer.fit:run"
