@@ -98,12 +98,12 @@ def _option_of(option: KeyOption) -> click.Option:
     return click.Option(flags, **about, **more)
 
 
-def density_option(command: Any) -> Any:
-    """Decorator for ``--density``, the user's function of an infer run."""
-    text = "Of an infer run: the function it was fitted to; its file is executed."
-    return click.option(
-        "--density", metavar="FILE.py:FUNCTION", help=text, shell_complete=completion.files
-    )(command)
+density_option = click.option(
+    "--density",
+    metavar="FILE.py:FUNCTION",
+    help="Of an infer run: the function it was fitted to; its file is executed.",
+    shell_complete=completion.files,
+)
 
 
 def device_name(_: Any, __: Any, value: str | None) -> str | None:

@@ -59,7 +59,7 @@ class Fit2DConfig(RunConfig):
     def _has_a_first_stage(cls, train: Train, info: ValidationInfo) -> Train:
         flow = info.data.get("flow")
         if train.first_stage and flow and not flow.affine:
-            raise ValueError("first_stage 0 without flow.affine: that is what it trains")
+            raise ValueError("first_stage 0 without flow.affine, which it trains")
         return train
 
     @property

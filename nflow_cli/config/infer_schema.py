@@ -246,7 +246,7 @@ class InferConfig(RunConfig):
     def _has_what_it_trains(cls, train: InferTrain, info: ValidationInfo) -> InferTrain:
         flow = info.data.get("flow")
         if train.first_stage and flow and not flow.affine:
-            raise ValueError("first_stage 0 without flow.affine: that is what it trains")
+            raise ValueError("first_stage 0 without flow.affine, which it trains")
         base = info.data.get("base")
         if train.draws != "independent" and base and base.name != DEFAULT_BASE:
             raise ValueError(f"draws independent of {base.name}, not {train.draws}")

@@ -53,8 +53,8 @@ def _check_dropped(change: Change, before: Iterable[Change]) -> None:
     for other in before:
         if other.path != change.path and is_within(other.path, change.path):
             raise ConfigError(
-                f"{other.source} and {change.source}: one replaces what the other changes; give "
-                "one of the two"
+                f"{other.source} and {change.source}: expected one of the two, as the second "
+                "replaces the first"
             )
 
 

@@ -154,7 +154,7 @@ class TableData(Strict):
         for kind in (kinds or {}).values():
             for name in kind.relation.columns if kind.relation else ():
                 if name in apart or name not in (kinds or {}):
-                    raise ValueError(f"a column that others follow from to be modelled: {name!r}")
+                    raise ValueError(f"a modelled column as the source of computed ones: {name!r}")
         return kinds
 
     @field_validator("split", "group")
@@ -162,7 +162,7 @@ class TableData(Strict):
     def _one_way_to_split(cls, column: str | None, info: ValidationInfo) -> str | None:
         other = "test" if info.field_name == "split" else "split"
         if column is not None and info.data.get(other) is not None:
-            raise ValueError(f"null beside {other}: one of the two says which rows are held out")
+            raise ValueError(f"null if {other} is set: both choose the held-out rows")
         return column
 
     @field_validator(*EXCLUSIVE)
@@ -244,7 +244,7 @@ class TableTrain(Strict):
     @classmethod
     def _one_length(cls, epochs: float | None, info: ValidationInfo) -> float | None:
         if epochs is not None and info.data.get("steps") is not None:
-            raise ValueError("null where steps says how long")
+            raise ValueError("null if steps is set")
         return epochs
 
 

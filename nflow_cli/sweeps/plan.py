@@ -56,8 +56,8 @@ class PlannedRun:
             raise RunDirectoryError(str(error)) from None
         if not same:
             raise ConfigError(
-                f"{run.path / CONFIG}: not the config that the sweep has now (did a preset "
-                "change?); --output takes a new folder"
+                f"{run.path / CONFIG}: differs from the config of the sweep (has a preset "
+                "changed?); --output takes a new folder"
             )
         return record.get("status") == "completed"
 
@@ -120,7 +120,9 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
         for point in itertools.product(*axes):
             name = stem + "".join(f",{key}={text}" for key, text, _ in point)
             if len(name.encode()) > MAX_NAME:
-                raise ConfigError(f"{source}: too much is varied to name a folder: {name:.60}...")
+                raise ConfigError(
+                    f"{source}: folder name longer than {MAX_NAME} bytes: {name:.60}..."
+                )
             changes = [
                 *_set(sweep),
                 *(Change(f"vary {key}", key, value) for key, _, value in point),

@@ -90,8 +90,8 @@ class Checkpointer(keras.callbacks.Callback):
             raise self._damaged("a checkpoint's config") from None
         if changed := differing(self.settings, trained):
             raise RunDirectoryError(
-                f"{self.store.directory.path / CONFIG}: not the one that its checkpoints were "
-                f"trained by ({', '.join(changed)}); put that back, or repeat the run from this one"
+                f"{self.store.directory.path / CONFIG}: differs from the config of its checkpoints "
+                f"({', '.join(changed)}); restore it, or train a new run from this one"
             )
 
     def _restore(self, saved: Checkpoint) -> None:

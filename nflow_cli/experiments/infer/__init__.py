@@ -59,11 +59,11 @@ class Inference(DensityExperiment):
         where = f"of {density.path}" if density.path != IN_PYTHON else "of Python"
         if run is None:
             raise ConfigError(
-                f"density: a function {where}, which no preset executes; name it: "
+                f"density: a function {where}, never executed from a preset; name it: "
                 f"nflow infer FILE.py:{density.name}"
             )
         raise ConfigError(
-            f"{run.path}: fitted to {density.name} {where}, which no run directory executes; "
+            f"{run.path}: fitted to {density.name} {where}, never executed from a run directory; "
             f"name it: --density FILE.py:{density.name}"
         )
 
