@@ -1,8 +1,8 @@
 """Cache of XLA's compiled programs, in a private folder of the user.
 
 TensorFlow keeps compiled programs in a folder, one file each, and uses one whose instructions are
-equal in full. Here a file's SHA-256 is in its name, and verified. Each process works in a folder of
-its own with links to the intact files, so it reads nothing that another is writing; at its end its
+equal in full. Here a file's SHA-256 is in its name, and verified. Each process works in its own
+folder with links to the intact files, so it reads nothing that another is writing; at its end its
 new programs join the cache.
 
 The environment variable ``NFLOW_CACHE`` sets another folder, or ``off``.
@@ -85,7 +85,7 @@ def _processor() -> list[str]:
 def _open(folder: Path) -> Path | None:
     """Private folder of this process with links to the intact programs of ``folder``.
 
-    ``None`` where ``folder`` is not private, or its path has a space, which would end the flag.
+    ``None`` if ``folder`` is not private, or its path has a space, which would end the flag.
     """
     for path in (folder.parent, folder):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

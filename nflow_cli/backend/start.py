@@ -16,9 +16,6 @@ from nflow_cli.backend.garbage import uncollected
 from nflow_cli.errors import DeviceError, NflowError
 from nflow_cli.terminal.signals import Held
 
-NO_MEMORY = "not enough memory; fewer samples, a smaller batch or fewer restarts take less"
-
-
 CPU, GPU = "cpu", "gpu"  # gpu: the first; also gpu:N
 INTRA_OP = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's variable for the number of threads
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -105,7 +102,7 @@ def expect_tensorflow() -> None:
 def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
     """Import Keras on TensorFlow, in single precision, whatever ``keras.json`` says.
 
-    ``machine`` is the device, unless Keras is loaded already; ``None``: TensorFlow's default.
+    ``machine``: device, unless Keras is loaded already; ``None``: TensorFlow's default.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -123,7 +120,7 @@ def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
 
 
 def start_keras(settle: Callable[[], None] = lambda: None) -> None:
-    """Import Keras on its configured backend, unless it is loaded already.
+    """Import Keras on its configured backend, unless it is loaded.
 
     ``settle`` configures the backend before the first operation.
     """
@@ -147,7 +144,7 @@ def _let_malloc_keep_memory() -> None:
     """Let malloc keep freed memory for the next operation: page faults were half of an update.
 
     XLA allocates the buffers of a matrix product at each call. Before TensorFlow makes threads,
-    whose heaps are padded when they are made.
+    which pad their heaps.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(M_TOP_PAD, HEAP_PAD)
@@ -224,11 +221,17 @@ def _missing(device: str, cards: list[str]) -> str:
     return f"--device {device}: expected a GPU that TensorFlow sees. Received: {seen}"
 
 
-def lacks_memory(error: BaseException) -> bool:
-    """Whether an error of NumPy or TensorFlow is one of memory."""
-    tensorflow = sys.modules.get("tensorflow")
-    exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
-    return isinstance(error, (MemoryError, *exhausted))
+@contextlib.contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Turn an out-of-memory error of NumPy or TensorFlow into one line with a remedy."""
+    try:
+        yield
+    except Exception as error:
+        tensorflow = sys.modules.get("tensorflow")
+        exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
+        if not isinstance(error, (MemoryError, *exhausted)):
+            raise
+        raise NflowError(f"out of memory; {remedy}") from None
 
 
 @contextlib.contextmanager

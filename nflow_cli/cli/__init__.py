@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nflow_cli import __version__
-from nflow_cli.backend.start import NO_MEMORY, lacks_memory
+from nflow_cli.backend.start import memory_errors
 from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
@@ -70,15 +70,11 @@ class _Group(click.Group):
 
     def _explained(self, *args: Any, **extra: Any) -> Any:
         try:
-            return super().main(*args, **extra)
+            with memory_errors("fewer samples or rows take less"):
+                return super().main(*args, **extra)
         except (NflowError, OSError) as error:
             click.echo(f"nflow: error: {one_line(error)}", err=True)
             sys.exit(EXIT_CODES.get(type(error), 1))
-        except Exception as error:
-            if not lacks_memory(error):
-                raise
-            click.echo(f"nflow: error: {NO_MEMORY}", err=True)
-            sys.exit(1)
 
 
 # "\b" keeps click from filling the lines that follow it.

@@ -67,7 +67,7 @@ def present(
 ) -> None:
     """Print the table of runs; draw their pictures, and print the paths on stderr.
 
-    Pictures go to ``output`` or the plots of ``sweep``; ``saving`` are arguments of
+    Pictures go to ``output`` or the plots of ``sweep``; ``saving``: arguments of
     ``plotting.save_figure``.
     """
     from nflow_cli.errors import NflowError

@@ -16,6 +16,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
+from nflow_cli.experiments.abilities import ScoresRows
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def evaluate(
     if experiment.needs_tensorflow:
         start_tensorflow(machine)
     trained = experiment.load(run)
-    if output is not None:
+    if output is not None and isinstance(experiment, ScoresRows):
         judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
         print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
@@ -138,7 +139,7 @@ def _check_output(
         return
     if data is None:
         raise click.UsageError("-o: expected --data FILE, whose rows are written")
-    if not experiment.scores_rows:
+    if not isinstance(experiment, ScoresRows):
         raise click.UsageError("-o: expected a run of `nflow fit`")
     members = experiment.config.train.members
     if latent and members > 1:

@@ -4,18 +4,30 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nflow_cli.arguments import MAX_SEED
-from nflow_cli.backend.start import CPU, DEVICE, GPU, MOST_THREADS, Machine, machine_of
+from nflow_cli.backend.start import (
+    CPU,
+    DEVICE,
+    GPU,
+    MOST_THREADS,
+    Machine,
+    machine_of,
+    start_tensorflow,
+)
 from nflow_cli.cli import completion
 from nflow_cli.config import forms
 from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
+from nflow_cli.experiments.abilities import FitsFunctions
 from nflow_cli.terminal.layout import tell
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.experiment import Experiment
 
 
 class Command(click.Command):
@@ -86,12 +98,12 @@ def _option_of(option: KeyOption) -> click.Option:
     return click.Option(flags, **about, **more)
 
 
-def density_option(command: Any) -> Any:
-    """Decorator for ``--density``, the user's function of an infer run."""
-    text = "Of an infer run: the function it was fitted to; its file is executed."
-    return click.option(
-        "--density", metavar="FILE.py:FUNCTION", help=text, shell_complete=completion.files
-    )(command)
+density_option = click.option(
+    "--density",
+    metavar="FILE.py:FUNCTION",
+    help="Of an infer run: the function it was fitted to; its file is executed.",
+    shell_complete=completion.files,
+)
 
 
 def device_name(_: Any, __: Any, value: str | None) -> str | None:
@@ -145,15 +157,15 @@ def device_option(command: Any) -> Any:
     return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
 
 
-def data_of_run(experiment: Any, run: Any, density: str | None, machine: Machine) -> Any:
+def data_of_run(experiment: "Experiment", run: Any, density: str | None, machine: Machine) -> Any:
     """Data of a run, or the function of ``--density``."""
-    if density is not None and not experiment.takes_density:
-        raise click.UsageError("--density: expected a run of `nflow infer`")
-    if experiment.takes_density:
-        from nflow_cli.backend.start import start_tensorflow
-
+    if isinstance(experiment, FitsFunctions):
         start_tensorflow(machine)  # before a density, which is in operations of it
-    return experiment.data(run) if density is None else experiment.density_again(density)
+        if density is not None:
+            return experiment.density_again(density)
+    elif density is not None:
+        raise click.UsageError("--density: expected a run of `nflow infer`")
+    return experiment.data(run)
 
 
 def preset_option(text: str) -> Any:
@@ -200,11 +212,7 @@ def resolve_config(
     command: str, preset: Path, assignments: Iterable[str], changes: Iterable[Any] = ()
 ) -> Any:
     """Merge options > ``--set`` > preset > defaults, and validate the result."""
-    from nflow_cli.config import memory, overrides, presets
+    from nflow_cli.config import overrides, presets
 
     changes = [*map(presets.parse_assignment, assignments), *changes]
-    resolved = overrides.merged(command, preset, changes)
-    resolved, note = memory.bounded(resolved)
-    if note:
-        tell(note)
-    return resolved
+    return overrides.merged(command, preset, changes)

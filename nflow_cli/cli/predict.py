@@ -8,6 +8,7 @@ import click
 from nflow_cli.cli import completion
 from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import Command, json_option, run_argument
+from nflow_cli.experiments.abilities import Predicts
 
 
 def _share(_: Any, __: Any, value: float | None) -> float | None:
@@ -86,7 +87,7 @@ def predict(
 
     run = RunDirectory.open(run_dir)
     experiment = experiments.of(run.read_config())
-    if not experiment.predicts:
+    if not isinstance(experiment, Predicts):
         raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
     if output != "-" and not output.lower().endswith((".csv", ".parquet")):
         raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .parquet")

@@ -74,8 +74,8 @@ def resume(
     if extended:
         total = "--steps" if steps else "--epochs"
         tell(
-            f"{total}: from here on the schedule is that of the new total, so the result differs "
-            "from a run of that length from the start"
+            f"{total}: the rest follows the schedule of the new total; a run of that length from "
+            "the start ends differently"
         )
     carry_out(resolved, run, argv, machine, data)
 

@@ -15,6 +15,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
+from nflow_cli.experiments.abilities import FitsFunctions
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
 
@@ -96,7 +97,7 @@ def sample(
     experiment.expect_trained(run)
     if experiment.needs_tensorflow:
         start_tensorflow(machine)
-    if resample:
+    if resample and isinstance(experiment, FitsFunctions):
         data = data_of_run(experiment, run, density, machine)
         paths, note = experiment.write_resampled(experiment.load(run), data, n, path, seed)
         tell(note)
@@ -117,5 +118,5 @@ def _check_source(
         raise click.UsageError("--given: expected none for a density without given columns")
     if density is not None and not resample:
         raise click.UsageError("--density: expected --resample, which alone needs it")
-    if resample and not experiment.takes_density:
+    if resample and not isinstance(experiment, FitsFunctions):
         raise click.UsageError("--resample: expected a run of `nflow infer`")

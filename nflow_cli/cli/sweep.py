@@ -102,7 +102,9 @@ def sweep(
 
 def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool) -> None:
     if scheduler and workers:
-        raise click.UsageError("--workers is for this machine; a cluster has its own")
+        raise click.UsageError(
+            "--workers: expected none with --scheduler, whose cluster has its own"
+        )
     if one_by_one and (scheduler or workers):
         raise click.UsageError(ALONE)
 

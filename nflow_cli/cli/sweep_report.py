@@ -19,7 +19,7 @@ class SweepReport:
     Args:
         count: Runs of the sweep.
         left: Runs to train now.
-        failures: Error messages by run name; new failures are added.
+        failures: Error messages by run; new ones are added.
         slots: Returns the number of concurrent runs.
     """
 

@@ -86,6 +86,7 @@ class CellsConfig(RunConfig):
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
     experiment: ClassVar[str] = "nflow_cli.experiments.cells:WholeTable"
+    k: ClassVar[int] = 1
 
     command: Annotated[Literal["fit"], COMMAND]
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
@@ -93,6 +94,10 @@ class CellsConfig(RunConfig):
     cells: Cells = Cells()
     train: CellsTrain = CellsTrain()
     evaluate: TableEvaluate = TableEvaluate()
+
+    @property
+    def model_text(self) -> str:
+        return self.cells.text
 
     @property
     def is_settled(self) -> bool:
@@ -109,7 +114,6 @@ class CellsConfig(RunConfig):
 
     @property
     def footprint(self) -> Footprint | None:
-        """Memory of an update; ``None`` before the columns are known."""
         if not self.is_settled:
             return None
         cells, kinds = self.cells, self.data.kinds or {}
@@ -126,8 +130,7 @@ class CellsConfig(RunConfig):
         per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
         return self.length * per_row * self.train.members
 
-    def settled_like(self, written: "CellsConfig") -> "CellsConfig":
-        """With the kinds, sizes and updates of another one."""
+    def settled_like(self, written: Any) -> "CellsConfig":
         kinds = self.data.kinds or written.data.kinds or {}
         ours, theirs = self.train, written.train
         sizes = {k: getattr(written.cells, k) if v is None else v for k, v in self.cells}
@@ -146,7 +149,6 @@ class CellsConfig(RunConfig):
         return self.model_copy(update=update)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
-        """Complete with the kinds of columns and the number of training rows."""
         cells, train = sizes(self.cells, self.train, rows)
         data = self.data.with_kinds(kinds)
         return self.model_copy(update={"data": data, "cells": cells, "train": train})

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
-from nflow_cli.config.run_config import Footprint, RunConfig, of_flows
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.target_schema import NamedTarget, Target, TargetName
 from nflow_cli.config.threads import gained_by
@@ -59,7 +59,7 @@ class Fit2DConfig(RunConfig):
     def _has_a_first_stage(cls, train: Train, info: ValidationInfo) -> Train:
         flow = info.data.get("flow")
         if train.first_stage and flow and not flow.affine:
-            raise ValueError("first_stage 0 without flow.affine: that is what it trains")
+            raise ValueError("first_stage 0 without flow.affine, which it trains")
         return train
 
     @property
@@ -68,11 +68,5 @@ class Fit2DConfig(RunConfig):
         return self.base or TARGET_BASES.get(self.target.name, DEFAULT_BASE)
 
     @property
-    def footprint(self) -> Footprint:
-        samples = self.train.batch_size * self.train.restarts
-        return Footprint(samples, self.dim, of_flows(self.flow, self.dim))
-
-    @property
     def threads(self) -> int | None:
-        """Useful number of CPU threads."""
-        return gained_by(self.flow, self.dim, self.footprint.samples)
+        return gained_by(self.flow, self.dim, self.train.batch_size * self.train.restarts)

@@ -164,9 +164,8 @@ def _hidden(hidden: Sequence[int] | None, dim: int) -> Sequence[int]:
 
 
 def sylvester_sizes(width: int | None, reflections: int | None, dim: int) -> tuple[int, int]:
-    """M and the number of reflections; by default M = min(D, 16), and M reflections.
-
-    M reflections reach any M directions.
+    """M and the number of reflections; by default M = min(D, 16), and M reflections, which reach
+    any M directions.
     """
     width = min(width or 16, dim)
     return width, reflections or width
@@ -189,7 +188,7 @@ def default_affine(
 ) -> Literal["full"] | None:
     """Affine map at the data's end of a stack: a full one after flows with networks.
 
-    Splines map a box onto itself: without an affine map no stack of them moves mass out of it.
+    Splines map a box onto itself: only an affine map moves mass out of it.
     """
     return "full" if has_network(pattern) else None
 

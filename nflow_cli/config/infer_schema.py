@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.forms import INTERVALS, NAMES
-from nflow_cli.config.run_config import Footprint, RunConfig, of_flows
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     Chunk,
@@ -246,7 +246,7 @@ class InferConfig(RunConfig):
     def _has_what_it_trains(cls, train: InferTrain, info: ValidationInfo) -> InferTrain:
         flow = info.data.get("flow")
         if train.first_stage and flow and not flow.affine:
-            raise ValueError("first_stage 0 without flow.affine: that is what it trains")
+            raise ValueError("first_stage 0 without flow.affine, which it trains")
         base = info.data.get("base")
         if train.draws != "independent" and base and base.name != DEFAULT_BASE:
             raise ValueError(f"draws independent of {base.name}, not {train.draws}")
@@ -258,7 +258,7 @@ class InferConfig(RunConfig):
 
     @property
     def subject(self) -> str:
-        """Name of the density; of a function, of its file, with its own name if unusual."""
+        """Name of the density; of a function, of its file, with its own if unusual."""
         density = self.density
         if density.path is None:
             return density.name
@@ -271,8 +271,3 @@ class InferConfig(RunConfig):
         """Base as text."""
         df = self.base.df
         return self.base.name if df is None else f"{self.base.name} ({df:g} degrees of freedom)"
-
-    @property
-    def footprint(self) -> Footprint:
-        samples = self.train.batch_size * self.train.restarts
-        return Footprint(samples, self.dim, of_flows(self.flow, self.dim))

@@ -10,10 +10,7 @@ from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of presets: keys, types, ranges and defaults.
-
-    Conditions between keys are validated by nflow alone.
-    """
+    """JSON schema of presets: keys, types, ranges and defaults, without conditions between keys."""
     others = (schema for command, schema in SCHEMAS.items() if command != "fit")
     every: Any = functools.reduce(operator.or_, others)
     preset: Any = Annotated[every, Field(discriminator="command")] | FitConfig | CellsConfig

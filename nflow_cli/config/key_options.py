@@ -1,6 +1,6 @@
-"""Command-line options that set keys of presets, defined by fields of the schema.
+"""Command-line options that set keys of presets, by fields of the schema.
 
-They are read from the shipped JSON schema in a millisecond, so that help loads no pydantic.
+They are read from the shipped JSON schema in a millisecond: help loads no pydantic.
 """
 
 import inspect
@@ -62,9 +62,7 @@ def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyO
 
 
 def with_keywords(function: _Function) -> _Function:
-    """Replace ``**options`` by a command's options, in signature and docstring of its Python
-    function.
-    """
+    """Replace ``**options`` by a command's options, in signature and docstring."""
     options, signature = options_of(function.__name__), inspect.signature(function)
     *named, _ = signature.parameters.values()
     keywords = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in options]

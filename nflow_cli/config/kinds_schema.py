@@ -1,4 +1,4 @@
-"""Schema of the kinds of a table's columns, as recorded in a run's config."""
+"""Schema of the kinds of a table's columns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple, Self

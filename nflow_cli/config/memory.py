@@ -8,15 +8,18 @@ from nflow_cli.errors import ConfigError
 
 CHUNK = 2**26  # numbers in a chunk, at most: 256 MB
 DRAWN_AHEAD = 3  # chunks in memory at once
+LOWERED = {
+    "train": ("batch_size", "restarts", "ensemble"),
+    "flow": ("k",),
+    "prior": ("k",),
+    "cells": ("width",),
+}
 
 
 def bounded(config: Config) -> tuple[Config, str]:
-    """Shorten chunks to at most ``CHUNK`` numbers, or to one update.
+    """Shorten chunks to at most ``CHUNK`` numbers, or to one update, and say so in a line, or "".
 
     The noise of an update depends on the chunk: a recorded run keeps its own.
-
-    Returns:
-        The config, and a line about the change, or "".
     """
     footprint = config.footprint
     if footprint is None:
@@ -41,6 +44,15 @@ def expect_memory(config: Config) -> None:
     if needed > there:
         raise ConfigError(
             f"not enough memory: an update takes about {needed / 1e9:,.0f} GB, and this machine "
-            f"has {there / 1e9:,.0f}; a smaller train.batch_size or flow.k, or fewer "
-            "train.restarts take less"
+            f"has {there / 1e9:,.0f}; {remedy(config)}"
         )
+
+
+def remedy(config: Config) -> str:
+    """Advice to lower one of the keys that set the memory of a training, with their values."""
+    sizes = {
+        f"{section}.{key}": getattr(getattr(config, section, None), key, None)
+        for section, keys in LOWERED.items()
+        for key in keys
+    }
+    return f"lower {' or '.join(f'{key} ({n:,})' for key, n in sizes.items() if n and n > 1)}"

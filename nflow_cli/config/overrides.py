@@ -34,8 +34,8 @@ def resolve(
 ) -> Any:
     """Validated config of a preset with changes, the later ones over the earlier.
 
-    The preset's description is kept if nothing but the seed differs. Errors name the ``source`` of
-    the preset, or the change; a change must not drop another one or a value of the preset.
+    The preset's description is kept if only the seed differs. Errors name the preset's ``source``,
+    or the change; a change must not drop another or a value of the preset.
     """
     data = dict(preset)
     for n, change in enumerate(changes):
@@ -53,8 +53,8 @@ def _check_dropped(change: Change, before: Iterable[Change]) -> None:
     for other in before:
         if other.path != change.path and is_within(other.path, change.path):
             raise ConfigError(
-                f"{other.source} and {change.source}: one replaces what the other changes; give "
-                "one of the two"
+                f"{other.source} and {change.source}: expected one of the two, as the second "
+                "replaces the first"
             )
 
 

@@ -1,4 +1,4 @@
-"""Preset files: shipped ones by name, others by path, and the nearest to some flows."""
+"""Preset files: shipped ones by name, others by path."""
 
 import contextlib
 import difflib
@@ -34,9 +34,8 @@ def find_preset(name_or_path: str) -> Path:
 
 
 def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
-    """Shipped fit-2d preset of ``target`` with flows closest to ``pattern`` and K (default 8).
-
-    Flows with networks match presets with networks.
+    """Shipped fit-2d preset of ``target`` with flows closest to ``pattern`` and K (default 8), with
+    or without networks as these.
     """
     k = Flow().k if k is None else k
     best: tuple[Any, Path] | None = None

@@ -196,7 +196,7 @@ def validate(
 ) -> Any:
     """Validate ``data`` by the schema of its ``command``, and freeze it.
 
-    Errors are one line: the source, or that of the ``changes``, already in ``data``, which caused
+    Errors are one line: the source, or that of the ``changes``, already in ``data``, that caused
     them; dotted path, expected, received.
     """
     command = data.get("command")

@@ -47,6 +47,7 @@ class RunConfig(Strict):
         train: Any
         flow: Any
         prior: Any
+        dim: Any
 
     @property
     def subject(self) -> str:
@@ -59,9 +60,24 @@ class RunConfig(Strict):
         return getattr(self.train, self.train.length_key) or 0
 
     @property
+    def model_text(self) -> str:
+        """Model as text."""
+        return self.flow.text
+
+    @property
+    def k(self) -> int:
+        """Number of maps; 0 before it is known."""
+        return self.flow.k or 0
+
+    @property
     def footprint(self) -> Footprint | None:
-        """Memory of an update; ``None`` if unknown."""
-        return None
+        """Memory of an update, here by samples of flows; ``None`` if unknown."""
+        samples = self.train.batch_size * self.train.restarts
+        return Footprint(samples, self.dim, of_flows(self.flow, self.dim))
+
+    def settled_like(self, written: Any) -> Any:
+        """With what another config of the class resolved by its data."""
+        return self
 
     @property
     def threads(self) -> int | None:
@@ -72,5 +88,4 @@ class RunConfig(Strict):
     def work(self) -> float:
         """Estimated duration, in units that only runs of one kind share."""
         of_prior = self.prior.k if self.prior else 0
-        of_flow = (self.flow.k or 0) if self.flow else 0
-        return self.length * (8 + of_flow + of_prior) * self.train.restarts
+        return self.length * (8 + self.k + of_prior) * self.train.restarts

@@ -154,7 +154,7 @@ class TableData(Strict):
         for kind in (kinds or {}).values():
             for name in kind.relation.columns if kind.relation else ():
                 if name in apart or name not in (kinds or {}):
-                    raise ValueError(f"a column that others follow from to be modelled: {name!r}")
+                    raise ValueError(f"a modelled column as the source of computed ones: {name!r}")
         return kinds
 
     @field_validator("split", "group")
@@ -162,7 +162,7 @@ class TableData(Strict):
     def _one_way_to_split(cls, column: str | None, info: ValidationInfo) -> str | None:
         other = "test" if info.field_name == "split" else "split"
         if column is not None and info.data.get(other) is not None:
-            raise ValueError(f"null beside {other}: one of the two says which rows are held out")
+            raise ValueError(f"null if {other} is set: both choose the held-out rows")
         return column
 
     @field_validator(*EXCLUSIVE)
@@ -244,7 +244,7 @@ class TableTrain(Strict):
     @classmethod
     def _one_length(cls, epochs: float | None, info: ValidationInfo) -> float | None:
         if epochs is not None and info.data.get("steps") is not None:
-            raise ValueError("null where steps says how long")
+            raise ValueError("null if steps is set")
         return epochs
 
 
@@ -350,7 +350,6 @@ class FitConfig(RunConfig):
 
     @property
     def footprint(self) -> Footprint | None:
-        """Memory of an update; ``None`` before the columns are known."""
         if not self.is_settled:
             return None
         samples, given = (self.train.batch_size or 0) * self.train.members, len(self.given)
@@ -358,12 +357,10 @@ class FitConfig(RunConfig):
 
     @property
     def threads(self) -> int | None:
-        """Useful number of CPU threads; ``None``: one per core."""
         footprint = self.footprint
         return footprint and gained_by(self.flow, self.dim, footprint.samples)
 
-    def settled_like(self, written: "FitConfig") -> "FitConfig":
-        """With the kinds, sizes and updates of another one."""
+    def settled_like(self, written: Any) -> "FitConfig":
         ours, theirs = self.train, written.train
         sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
         sizes |= ours.model_dump(include=set(sizes), exclude_none=True)
@@ -375,7 +372,7 @@ class FitConfig(RunConfig):
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
         """Complete with the kinds of columns and the number of training rows.
 
-        Sizes set in the config are kept. Not validated: the flows may have too many weights.
+        Sizes in the config are kept. Not validated: the flows may have too many weights.
         """
         names, train = row_names(kinds, self.data.given), self.train
         size = size_of(rows, len(names.modelled), bool(names.given))

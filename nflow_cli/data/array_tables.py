@@ -26,7 +26,7 @@ _NPZ = (
 
 
 class ArrowTable(TableFile):
-    """A table in Arrow's memory."""
+    """Table in Arrow's memory."""
 
     def __init__(self, name: str, table: "pa.Table"):
         columns = _columns(name, table.schema)
@@ -38,7 +38,7 @@ class ArrowTable(TableFile):
 
 
 class ParquetTable(TableFile):
-    """A Parquet file, read one block at a time."""
+    """Parquet file, read one block at a time."""
 
     def __init__(self, name: str, source: Any):
         from pyarrow import parquet
@@ -105,7 +105,7 @@ def npy_table(name: str, path: Any) -> TableFile:
 
 
 def npz_table(name: str, path: Any) -> TableFile:
-    """An ``.npz`` file: an array of rows, or one array a column."""
+    """``.npz`` file: an array of rows, or one array a column."""
     with _explained(name, _NPZ), zipfile.ZipFile(path) as archive:
         keys = [key.removesuffix(".npy") for key in archive.namelist() if key.endswith(".npy")]
         if len(keys) > tables.MAX_COLUMNS:

@@ -1,4 +1,4 @@
-"""Atoms: values of a numeric column that repeat more often than a smooth density explains."""
+"""Atoms: values of a numeric column more frequent than a smooth density explains."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
         places: `(m,)`, values in units of their resolution, ascending.
         counts: `(m,)`.
         weights: `(m,)`, factor of each value's probability by its lattices.
-        period: Places of the coarsest lattice's step.
+        period: Places per step of the coarsest lattice.
     """
     rows = counts.astype(float)
     nats, expected = np.zeros(len(counts)), rows
@@ -79,8 +79,8 @@ class Neighbours:
     def level(self, rows: np.ndarray) -> np.ndarray:
         """Rows of a value of weight 1 expected from those below it, `(m,)`.
 
-        A block of neighbours gives a density, with a margin for its noise; at the last value, with
-        neighbours on this side alone, a second block gives a slope.
+        A block of neighbours gives a density, with a margin for noise; at the last value, with
+        neighbours on one side, a second block gives a slope.
         """
         before = np.concatenate([[0.0], np.cumsum(rows)])
         here = np.arange(len(rows))

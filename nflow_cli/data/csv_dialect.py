@@ -32,8 +32,8 @@ _MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 class Dialect:
     """Format of a text table.
 
-    ``skipped`` and ``lines`` are the characters and lines before the first row; with
-    ``has_returns`` a carriage return alone ends a line.
+    ``skipped`` and ``lines`` are characters and lines before the first row; with ``has_returns`` a
+    carriage return alone ends a line.
     """
 
     encoding: str
@@ -59,7 +59,7 @@ class Dialect:
 def sniff(name: str, head: bytes, whole: bool) -> Dialect:
     """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
-    Of comma, semicolon, tab and bar the delimiter gives most rows equally many cells, most of them
+    The delimiter (comma, semicolon, tab or bar) gives most rows equally many cells, most of them
     numbers. The first row is a header if it has text and no number, or text and whole numbers where
     numbers stand below the text.
     """

@@ -1,8 +1,8 @@
 """Data set of a table: kinds of columns, numeric cells, training, validation and test rows.
 
 A row of an array ``(n, C)``, float64, holds the given columns, the modelled, and those computed
-from them, each in the table's order. A cell is a number; or the index of its level, -1 if no
-training row has it; NaN where missing.
+from them, each in the table's order. A cell is a number, or the index of its level, -1 if no
+training row has it; NaN if missing.
 """
 
 import hashlib
@@ -64,9 +64,9 @@ class Dataset:
 
     Attributes:
         sha256: Of all rows in order, before the split.
-        kinds: Of all columns, those left out too; levels are those of training rows.
+        kinds: Of all columns, also those left out; with the levels of training rows.
         units: Maps of each numeric column to about N(0, 1).
-        notes: Lines to print before training.
+        notes: Lines printed before training.
         tests: Name, path and SHA-256 of a separate file of test rows.
     """
 
@@ -102,9 +102,10 @@ class Dataset:
 
     @property
     def measure(self) -> str:
-        """SHA-256 of the base measure of a row: log-densities compare only if equal.
+        """SHA-256 of a row's base measure: kind, width and atoms of modelled columns, width of
+        computed ones.
 
-        Of modelled columns kind, width and atoms, of computed ones the width.
+        Log-densities compare only if it is equal.
         """
         kinds = {name: self.kinds[name] for name in sorted(self.scored)}
         has_width = {name: "number" in (kind.kind, kind.own) for name, kind in kinds.items()}
@@ -131,8 +132,8 @@ def load_dataset(
 ) -> Dataset:
     """Read a table, find the kinds of its columns, unless set, and split its rows.
 
-    ``table`` replaces that of ``settings``; ``flows`` is the map of tails for flows. All faults of
-    the table are in one ``DataError``.
+    ``table`` replaces that of ``settings``; ``flows``: map of tails for flows. All faults of the
+    table are in one ``DataError``.
     """
     table = table or table_named(settings)
     columns, numbers = read_used(table, settings)
@@ -253,9 +254,8 @@ def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
 def _with_levels(
     kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], train: np.ndarray
 ) -> dict[str, ColumnKind]:
-    """Kinds with the levels of training rows, the most frequent of too many.
-
-    Of a computed column those of all rows, like its map.
+    """Kinds with the levels of training rows, of a computed column of all rows; of too many the
+    most frequent.
     """
     settled = {}
     for name, kind in kinds.items():

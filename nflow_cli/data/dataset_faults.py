@@ -25,7 +25,7 @@ class Fault(NamedTuple):
 
     Attributes:
         column: "" for the whole table.
-        mend: The option, or "".
+        mend: Option, or "".
     """
 
     column: str
@@ -129,7 +129,7 @@ def complete_rows(
 
 
 def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
-    """Numbers of missing values, by column."""
+    """Numbers of missing values."""
     where = listed([f"{name} {count:,}" for name, count in counts.items()])
     return f"{(~present).sum():,} of {len(present):,} rows have missing values ({where})"
 
@@ -142,10 +142,7 @@ def faults_of(
     settings: TableData,
     takes_gaps: bool = True,
 ) -> list[Fault]:
-    """Faults of these rows of a table.
-
-    ``takes_gaps``: the density models missing values.
-    """
+    """Faults of rows of a table; ``takes_gaps``: missing values are modelled."""
     names, way_on = used(kinds, settings), "--missing model" if takes_gaps else "--missing drop"
     faults = [
         fault for name in names for fault in _of_column(table, columns[name], rows, kinds, settings)

@@ -1,7 +1,7 @@
 """Dates and times in text: detection of their format, and conversion to numbers.
 
-A date is in days, a date with a time in seconds since 1970-01-01 (UTC, or without a time zone); a
-time of day in seconds since midnight.
+Dates are days, dates with a time seconds since 1970-01-01 (UTC, or without a time zone); times of
+day seconds since midnight.
 """
 
 import re
@@ -104,7 +104,7 @@ def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
 
 
 def in_form(column: RawColumn, form: str) -> np.ndarray | None:
-    """Numbers of dates or times in text, `(n,)`, NaN where missing, or the column's."""
+    """Numbers of dates or times in text, `(n,)`, NaN if missing, or the column's."""
     if column.codes is None:
         return column.numbers
     return np.append(numbers_of(column.texts, form), np.nan)[column.codes]

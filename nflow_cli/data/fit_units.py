@@ -75,7 +75,7 @@ def fit_units(
         x: ``(n,)``, float64, finite, in random order: a tail is fitted to the first 20,000.
         bounds: Open; a row on one or outside is refused.
         tails: "tukey-h", or "none".
-        skewed: An asinh in place of scale and tails if it adds more than 0.2 nats a row. One bound
+        skewed: Asinh in place of scale and tails if it adds more than 0.2 nats a row. One bound
             then has the softplus alone: the inverse of a logarithm is unbounded.
     """
     chains: list[_Chain] = []
@@ -128,8 +128,8 @@ def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
 def _fit_asinh(y: np.ndarray) -> _Chain:
     """Fit Johnson's S_U to values in R.
 
-    Its ends are the extreme values; centre and scale are searched on grids, each around the best of
-    the last and half as wide; mean and scale after the asinh are those of the rows.
+    Its ends are the extreme values; centre and scale are searched on grids, each around the last
+    best and half as wide; mean and scale after the asinh are the rows'.
     """
     robust = Scale(*_robust(y))
     u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)
@@ -198,8 +198,7 @@ def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
 def _start(u: np.ndarray) -> np.ndarray:
     """Centre, log scale and h by the quartiles of N(0, 1), and the 95 % of ``u``.
 
-    ``log(u/z)`` at the 97.5th and 75th percentile differ by ``h`` times half the difference of
-    ``z²``.
+    ``log(u/z)`` at the 97.5th and 75th percentile differ by ``h/2`` times the difference of ``z²``.
     """
     spread = np.subtract(*np.quantile(u, [0.975, 0.025])) / (2 * NORMAL_95)
     h = math.log(max(spread, 1.0)) / (0.5 * (NORMAL_95**2 - (NORMAL_IQR / 2) ** 2))

@@ -1,7 +1,7 @@
 """Formulas by which numeric columns follow from others, found in some rows and checked in all.
 
-`linear`: y = c + sum a x; `product`: y = c prod x^a; `log`: y = c + sum a log x;
-`exp`: y = c exp(sum a x).
+`linear`: y = c + sum a x; `product`: y = c prod x^a; `log`: y = c + sum a log x; `exp`: y = c
+exp(sum a x).
 """
 
 import math
@@ -51,9 +51,8 @@ class Numbers:
 
 
 def formula_of(target: Numbers, sources: Sequence[Numbers]) -> Relation | None:
-    """Formula of a column by others that holds in all rows, if there is one.
-
-    The column must be missing exactly where one of the others is.
+    """Formula of a column by others that holds in all rows, with equal missing cells, if there is
+    one.
     """
     rows = np.flatnonzero(~target.gaps)
     few = rows[:: max(1, -(-len(rows) // SAMPLE))]

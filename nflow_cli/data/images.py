@@ -1,14 +1,14 @@
-"""Images for the VAE: MNIST, its embedded sample or the user's files, and binarization.
+"""Images for the VAE: MNIST, its embedded sample or user files, and binarization.
 
 ``mnist_sample.npz`` holds 10,000 digits of MNIST (Yann LeCun, Corinna Cortes, Christopher J.C.
 Burges; http://yann.lecun.com/exdb/mnist/; licence CC BY-SA 3.0, which holds for the sample too):
-800 of each digit from the training set and 200 of each from the test set, unchanged.
+800 of each digit from the training set and 200 from the test set, unchanged.
 ``keys = numpy.random.PCG64(0).random_raw(70_000)`` gives its first 60,000 numbers to the training
 images and the others to the test images, in the order of ``keras.datasets.mnist``; of each digit,
 those with the smallest numbers are taken, in that order.
 
-No file is trusted: sizes are checked first, and nothing is unpickled. ``keras.utils.get_file`` is
-not used for MNIST: it has no timeout, keeps corrupt files, and prints on stdout.
+No file is trusted: sizes are checked first, and nothing is unpickled. ``keras.utils.get_file`` has
+no timeout, keeps corrupt files, and prints on stdout, so it is not used.
 """
 
 import gzip
@@ -97,8 +97,8 @@ def load_images(
         name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample``
             (embedded), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
             folder or prefix of IDX files, plain or ``.gz``. Labels are optional.
-        fallback: Use ``mnist-sample``, with a warning, in place of an unavailable ``mnist``.
-        notify: Called with each line for the user.
+        fallback: Replace an unavailable ``mnist`` by ``mnist-sample``, with a warning.
+        notify: Called with lines for the user.
     """
     if name == SAMPLE:
         return _sample()
@@ -127,10 +127,10 @@ def load_images(
 def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) -> np.ndarray:
     """Binarize grey levels ``x`` in 0–255, uint8, to uint8 of 0 and 1.
 
-    ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each ``epoch``; ``static`` does so
-    once for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps x /
-    255, float32. Scores of different modes do not compare. Draws of the ``part`` ``train`` and
-    ``test`` are independent.
+    ``stochastic`` draws each pixel from Bernoulli(x / 255), anew each ``epoch``; ``static`` once
+    for a seed (Salakhutdinov & Murray 2008); ``threshold`` is x >= 128; ``none`` keeps x / 255,
+    float32. Scores of different modes do not compare. Draws of the ``part`` ``train`` and ``test``
+    are independent.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 grey levels. Received: dtype={images.dtype}")
@@ -150,8 +150,8 @@ def binarize(images: np.ndarray, mode: str, seed: int, epoch: int, part: str) ->
 def _bernoulli(images: np.ndarray, seed: int, purpose: str, step: int) -> np.ndarray:
     """Draw 0 or 1 with P(1) = x / 255 to within 2⁻⁶⁴, from one random byte a pixel.
 
-    A byte u below 255 is uniform on 255 values, of which x lie below x; for 255, one byte in 256, u
-    is drawn again, from 64 bits modulo 255.
+    A byte u below 255 is uniform on 255 values, x of them below x; for 255, one byte in 256, u is
+    drawn from 64 bits modulo 255.
     """
     bits = stream(seed, purpose, step).bit_generator
     drawn = np.empty(images.shape, dtype=np.uint8)

@@ -123,7 +123,7 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
 
 
 def _modelled(column: Cells, settings: TableData, relation: Relation | None = None) -> ColumnKind:
-    """A column with a formula is not one of levels: it may give a number that no row has."""
+    """A formula may give numbers that no row has, so its column has no levels."""
     may_be_levels = relation is None or relation.rule == "map"
     missing = bool((column.codes < 0).any())
     if column.written is None:

@@ -92,18 +92,18 @@ def decimals_of(lattice: Lattice) -> int | None:
 
 
 def fills(column: Written, lattice: Lattice, share: float) -> bool:
-    """Whether a share of the lattice's places between the ends occurs."""
+    """Whether a share of the lattice's places within the ends occurs."""
     places = (column.values[-1] - column.values[0]) / lattice.step + 1
     return len(column.values) >= share * places
 
 
 @dataclass(frozen=True, eq=False)
 class Lattices:
-    """The lattices of a column of repeated values.
+    """Lattices of a column of repeated values.
 
     Attributes:
         all: At most four, finest first; all values lie on the finest.
-        weights: `(m,)`, probability of a place relative to one on the finest lattice alone.
+        weights: `(m,)`, probability of a place relative to one on the finest alone.
     """
 
     all: list[Lattice]
@@ -113,9 +113,9 @@ class Lattices:
 def lattices_of(places: np.ndarray, counts: np.ndarray, fine: Lattice) -> Lattices:
     """Finest lattice and coarser ones that hold clearly more rows, by a mixture model.
 
-    A row is on lattice r with some share, at one of its places of multiple m_r; shares are fitted
-    by maximum likelihood, which an added lattice must raise enough. ``places`` `(m,)` are whole
-    numbers on the finest lattice ``fine``, ``counts`` `(m,)` their rows.
+    A row is on lattice r with some share, at a place of multiple m_r; shares are fitted by maximum
+    likelihood, which an added lattice must raise enough. ``places`` `(m,)` are whole numbers on the
+    finest lattice ``fine``, ``counts`` `(m,)` their rows.
     """
     chosen: list[tuple[int, int]] = []
     gain, weights, least = 0.0, np.ones(len(places)), LEAST_SHARE * counts.sum()
@@ -144,9 +144,8 @@ def _multiples(places: np.ndarray, counts: np.ndarray) -> list[int]:
 def _likeliest(
     places: np.ndarray, counts: np.ndarray, chosen: list[tuple[int, int]], multiples: list[int]
 ) -> list[tuple[int, int]]:
-    """Multiples with offsets that hold most more rows than by chance.
-
-    Among the places on no coarse lattice yet, and among those on each.
+    """Multiples with offsets that hold most more rows than by chance, among places on no coarse
+    lattice, and on each.
     """
     known, found = np.zeros(len(places), bool), []
     for m, r in chosen:
@@ -173,7 +172,7 @@ def _heaped(
 def _likelihood(
     places: np.ndarray, counts: np.ndarray, chosen: list[tuple[int, int]]
 ) -> tuple[float, np.ndarray]:
-    """Nats that coarse lattices add, and the weights of the places.
+    """Nats that coarse lattices add, and the weights of places.
 
     The three most frequent places of each are ignored: single heaps are no lattice.
     """

@@ -20,7 +20,7 @@ TIME_WORDS |= {"age", "t", "minute", "second"}
 
 
 def cells_of(column: RawColumn) -> np.ndarray:
-    """Numbers or codes of a column, `(n,)`; empty if its text is not collected."""
+    """Numbers or codes of a column, `(n,)`; empty if text is not collected."""
     if column.numbers is not None:
         return column.numbers
     return np.zeros(0, np.int32) if column.codes is None else column.codes
@@ -35,7 +35,7 @@ def is_missing(column: RawColumn) -> np.ndarray:
 def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     """Reason why a column is left out, or "".
 
-    ``is_named``: by the user, and left out only if it is constant or too large.
+    ``is_named`` by the user: only if constant or too large.
     """
     if _is_constant(column):
         return "constant"

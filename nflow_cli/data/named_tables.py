@@ -39,7 +39,7 @@ def names_of_set(points: np.ndarray) -> list[str]:
 
 
 def _drawn(settings: TableData) -> TableFile:
-    """By the seed of the split: runs of other seeds have the same rows."""
+    """By the seed of the split: other seeds of a run have the same rows."""
     points = resolve(POINT_SETS[settings.name])()
     rng = stream(settings.split_seed, f"points/{settings.name}")
     values = points.sample(rng, settings.size or SET_SIZE)

@@ -11,8 +11,8 @@ from nflow_cli.data.lattices import FINENESS, positions
 def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
     """Maps of values ``(n,)`` of a column to about N(0, 1).
 
-    A bound is half a step beyond the last possible value, at the end of its interval. Equal values
-    are spread over their intervals: otherwise the tail would be fitted as heavy as it can be.
+    A bound is half a step beyond the last possible value, at its interval's end. Equal values are
+    spread over their intervals: otherwise the fitted tail is as heavy as it can be.
     """
     step = kind.lattices[0].step if kind.lattices else kind.resolution or 1.0
     if not len(values) or values.min() == values.max():

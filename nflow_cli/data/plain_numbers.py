@@ -1,6 +1,6 @@
 """Checks and units of plain numbers, the only columns that flows model.
 
-Where values repeat, or follow from other columns, the likelihood of flows rises without bound.
+With repeated values or computed columns, the likelihood of flows rises without bound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ def plain_kinds(
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
     """Kinds of columns for flows, and faults of others.
 
-    Columns computed from others are left out; those whose values repeat are faults, unless given.
+    Computed columns are left out; repeated values are faults, unless given.
     """
     plain, faults = dict[str, ColumnKind](), list[Fault]()
     in_file = {column.name: column for column in table.columns}
@@ -104,7 +104,7 @@ def units_and_faults(
 ) -> tuple[dict[str, list[ColumnMap]], list[Fault]]:
     """Units of each column, or faults of columns that flows cannot model.
 
-    Fitted to the training rows, resampled by their weights if there are any.
+    Fitted to training rows, resampled by their weights.
     """
     train, weights = data.train, data.weights.train
     if weights is not None:
@@ -159,7 +159,7 @@ def _far(data: "Dataset", units: ColumnUnits, settings: TableData) -> Iterator[F
 
 
 def _dependent(z: np.ndarray, data: "Dataset", settings: TableData) -> Iterator[Fault]:
-    """Faults of modelled columns that depend linearly on each other or on given columns.
+    """Faults of modelled columns that depend linearly on others.
 
     Given columns of ``z`` ``(n, C)``, which may be dependent, are regressed out first.
     """

@@ -15,8 +15,8 @@ NAMES = ("z1", "z2")  # in the output of `nflow sample`, before a third column
 def read_points(name: str | Path) -> np.ndarray:
     """Points ``(n, 2)`` of a table, float64, finite, at most 10 million.
 
-    Of two numeric columns, with or without a header; of more, as of ``nflow sample``, ``z1`` and
-    ``z2``.
+    Of two numeric columns, with or without a header; else ``z1`` and ``z2``, as of
+    ``nflow sample``.
     """
     table = open_table(name)
     points = table.numbers(_columns(table), MAX_POINTS)

@@ -12,7 +12,7 @@ BLOCK = 2**15  # numbers at a time
 
 
 class PointSet(ABC):
-    """A density ``p`` in the plane with samples."""
+    """Density ``p`` in the plane with samples."""
 
     @abstractmethod
     def log_prob(self, x: np.ndarray) -> np.ndarray:
@@ -50,13 +50,13 @@ class _Smeared(PointSet):
 class _Curves(_Smeared):
     """Two curves under noise; the integral along each is a Gauss-Legendre sum.
 
-    Each curve is cut into panels no longer than ten σ, of 24 nodes. Along a panel the integrand is
-    a Gaussian about five σ to either side, whose expansion in Legendre polynomials is cut off after
-    degree 47: within ten σ of the curves, where all points are drawn, the error of ``log p`` is
-    below 1e-10. Farther out the integrand is narrower: at twenty σ the error is 2e-5.
+    Each curve is cut into panels of at most ten σ, of 24 nodes. Along a panel the integrand is a
+    Gaussian about five σ to either side, whose Legendre expansion is cut off after degree 47:
+    within ten σ of the curves, where all points are drawn, the error of ``log p`` is below 1e-10.
+    Farther out the integrand is narrower: at twenty σ the error is 2e-5.
 
     Args:
-        end: Of the parameter ``t`` of the curves, from 0.
+        end: Of the curves' parameter ``t``, from 0.
         panels: Of each curve.
         noise: σ.
     """

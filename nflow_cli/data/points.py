@@ -33,8 +33,8 @@ def atoms_of(points: np.ndarray) -> list[dict[str, Any]]:
     Values rounded to a small part of their spread are harmless.
 
     Returns:
-        For each such column its number, from 1, and either the most frequent ``value`` and its
-        ``share`` of the rows, or the ``step`` between values and the share ``repeated``.
+        For each such column its number, from 1, and the most frequent ``value`` and its ``share``
+        of the rows, or the ``step`` between values and the share ``repeated``.
     """
     atoms: list[dict[str, Any]] = []
     for number, column in enumerate(points.T, start=1):

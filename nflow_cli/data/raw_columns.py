@@ -36,9 +36,9 @@ class RawColumn:
 
     Attributes:
         source: Type of its cells; ``time`` is a date with a time of day.
-        numbers: ``(n,)`` float64, NaN where missing: values, the days of a date or the seconds of a
-            time since 1970-01-01. ``None`` of text and truth values.
-        codes: ``(n,)`` int32, indices in ``texts``, -1 where missing. ``None`` of numbers, dates,
+        numbers: ``(n,)`` float64, NaN if missing: values, days of a date or seconds of a time since
+            1970-01-01. ``None`` of text and truth values.
+        codes: ``(n,)`` int32, indices in ``texts``, -1 if missing. ``None`` of numbers, dates,
             times, nested data and too many distinct texts.
         texts: Distinct, by first appearance.
         is_index: Of a pandas DataFrame.
@@ -61,7 +61,7 @@ def read_columns(
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
 ) -> tuple[list[RawColumn], np.ndarray]:
-    """Columns in 8 bytes a number, 4 bytes a text, and one block, with their row numbers ``(n,)``.
+    """Columns in 8 bytes a number, 4 bytes a text, and one block, with row numbers ``(n,)``.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
     times if all are; else text, as are those of ``texts``. Infinities are kept. Of more than
@@ -110,8 +110,8 @@ class _Reader:
     """Collects the blocks of a column: as numbers, else as the next possible source.
 
     Attributes:
-        sources: Possible types of cells, the current one first; none: the stored type.
-        is_mixed: Cells fit none of the types that earlier ones did.
+        sources: Possible types of cells, the current one first; none: stored type.
+        is_mixed: Cells fit none of the types of earlier ones.
     """
 
     table: TableFile

@@ -37,8 +37,7 @@ def fit_regression(
 ) -> Regression:
     """Fit the regression of ``z`` ``(n, D)`` on ``context`` ``(n, H)`` by (weighted) least squares.
 
-    Directions without variance of the context, such as the sum of a category's indicators, have
-    no slope.
+    Directions of no variance, such as the sum of a category's indicators, have no slope.
     """
     shares = np.full(len(z), 1 / len(z)) if weights is None else weights / weights.sum()
     z_mean, context_mean = shares @ z, shares @ context

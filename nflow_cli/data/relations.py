@@ -23,8 +23,8 @@ class Cells:
 
     Attributes:
         written: Distinct numbers; None of text.
-        codes: `(n,)`, the index of each cell's value, -1 where missing; with too many values for a
-            map, the row.
+        codes: `(n,)`, index of each cell's value, -1 if missing; with too many values for a map,
+            the row.
         counts: `(m,)`, rows of each value.
     """
 
@@ -46,7 +46,7 @@ class Cells:
 
     @cached_property
     def numbers(self) -> Numbers | None:
-        """The column for formulas; None of text."""
+        """Column for formulas; None of text."""
         if self.written is None or self.raw.numbers is None:
             return None
         return Numbers(self.name, self.raw.numbers, self.written)
@@ -69,7 +69,7 @@ def cells_of(raw: RawColumn) -> Cells:
 def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:
     """Relations of computed columns, by name; ``fixed`` ones are not computed.
 
-    Of earlier columns if possible, else a map of a later one; never of a computed one.
+    Of earlier columns if possible, else a map of a later one.
     """
     found: dict[str, Relation] = {}
     kept: list[int] = []
@@ -128,9 +128,9 @@ def _has_keys(source: Cells) -> bool:
 
 
 def map_of(target: Cells, source: Cells) -> Relation | None:
-    """Map from a column's values to another's, if it is one and holds often enough.
+    """Map from a column's values to another's, if it holds often enough.
 
-    Neither text nor whole numbers are a map of decimals: those are computed from them.
+    Decimals are computed from text or whole numbers, not the reverse.
     """
     keys = len(source.counts)
     if not _has_keys(source) or len(target.counts) > keys:

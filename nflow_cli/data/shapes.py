@@ -27,10 +27,10 @@ class Shape:
     """Shape of a numeric column.
 
     Attributes:
-        atoms: Values that repeat more often than a smooth density explains.
+        atoms: Values more frequent than a smooth density explains.
         are_levels: Atoms, beyond the maximum number too, are nearly all rows.
         lattices: Of a grid, finest first; empty for a continuous column.
-        resolution: Step of the finest lattice, or of the written numbers.
+        resolution: Step of the finest lattice, or of written numbers.
         bounds: `[low, high]` where rows accumulate, or None.
     """
 
@@ -42,7 +42,7 @@ class Shape:
 
 
 def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
-    """Shape of a column, by its distinct values and the coarsest lattice of all, if any.
+    """Shape of a column, by its distinct values and their coarsest lattice, if any.
 
     ``is_grid``: even if values do not repeat.
     """
@@ -99,9 +99,9 @@ def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:
 def crowded_ends(
     values: np.ndarray, counts: np.ndarray, are_atoms: np.ndarray, step: float
 ) -> list[float | None] | None:
-    """Ends at which the rows of a column accumulate, or None.
+    """Ends at which rows accumulate, or None.
 
-    ``values`` ``(m,)`` are ascending, ``step`` is that of a grid, or 0.
+    ``values`` ``(m,)`` ascend; ``step`` is of a grid, or 0.
     """
     ranks = np.cumsum(counts) / counts.sum()
     low, high = values[np.searchsorted(ranks, (0.25, 0.75))]
@@ -115,7 +115,7 @@ def _lower_end(
     values: np.ndarray, counts: np.ndarray, is_atom: bool, reach: float, step: float
 ) -> float | None:
     """Lower end, if its rows are at least half of those next to it: the lowest value of a grid or
-    an atom, else the roundest number just below.
+    atom, else the roundest number just below.
     """
     width = max(reach, step / 2)
     from_end = values - values[0]

@@ -43,13 +43,13 @@ STDIN = "-"
 
 
 class Reader(NamedTuple):
-    """A binary format of tables.
+    """Binary format of tables.
 
     Attributes:
         magic: Its first bytes.
-        read: Opens it, given its name and a path, or a stream.
-        is_streamed: Whether it is read from standard input too.
-        is_detected: Whether it is known by its first bytes, whatever the file is called.
+        read: Opens it, given its name and a path or stream.
+        is_streamed: Also from standard input.
+        is_detected: By its first bytes, whatever the file's name.
     """
 
     magic: bytes
@@ -81,8 +81,8 @@ def open_table(name: str | Path) -> TableFile:
     with an optional array ``columns`` of names, or one array a column. ``-`` is standard input:
     text or Parquet, at most 1 GiB.
 
-    Delimiter, decimal comma, header and encoding of text are detected from its beginning
-    (``str(table.dialect)``). Columns without names are numbered from "1".
+    Delimiter, decimal comma, header and encoding of text are detected (``str(table.dialect)``).
+    Columns without names are numbered from "1".
     """
     if str(name) == STDIN:
         return _standard_input()
@@ -180,7 +180,7 @@ def is_table(data: Any) -> bool:
 
 
 def opened(data: Any) -> TableFile | None:
-    """Return a table, of a path or of a Python object with named columns; ``None`` of arrays."""
+    """Table of a path or of a Python object with named columns; ``None`` of arrays."""
     if isinstance(data, TableFile):
         return data
     if isinstance(data, str | Path):
@@ -189,11 +189,9 @@ def opened(data: Any) -> TableFile | None:
 
 
 def table_of(data: Any) -> TableFile:
-    """Table of a Python object.
-
-    A DataFrame of any library, by the Arrow or the dataframe protocol, or a Series of pandas or
-    polars; a table of Arrow; a mapping of names to arrays ``(n,)``; or an array ``(n, D)`` or
-    ``(n,)``, whose columns are numbered from "1".
+    """Table of a Python object: a DataFrame of any library, by the Arrow or the dataframe protocol,
+    or a Series of pandas or polars; an Arrow table; a mapping of names to arrays ``(n,)``; or an
+    array ``(n, D)`` or ``(n,)``, whose columns are numbered from "1".
     """
     name = "the table given"
     if isinstance(data, np.ma.MaskedArray) and data.dtype.kind in "fiub":
@@ -217,9 +215,8 @@ def table_of(data: Any) -> TableFile:
 
 
 def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBatch":
-    """Columns to be written: float64 ``(n,)``, NaN for missing values, or text.
-
-    The columns of ``beside``, a batch, come first.
+    """Columns to write: float64 ``(n,)``, NaN if missing, or text, after those of the batch
+    ``beside``.
     """
     import pyarrow as pa
 
@@ -251,8 +248,8 @@ def write_table(
 ) -> None:
     """Write batches of rows as a table, atomically, in bounded memory.
 
-    The suffix ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other CSV, with
-    all digits, and a header unless the columns are numbered; ``-`` is CSV on standard output.
+    ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other suffix CSV, with all
+    digits, and a header unless the columns are numbered; ``-`` is CSV on standard output.
     """
     names = list(names)
     if str(path) == STDIN:

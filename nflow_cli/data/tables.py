@@ -30,8 +30,8 @@ class Column:
 
     Attributes:
         is_index: Of a pandas DataFrame, ignored unless named.
-        other_mark: A value with another decimal mark than the table's.
-        stray: First non-number in a column of text that is mostly numbers.
+        other_mark: Value with another decimal mark than the table's.
+        stray: First non-number in text that is mostly numbers.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Column:
 
 
 class NotANumberError(Exception):
-    """A non-number, and its row in the block."""
+    """Non-number, and its row in the block."""
 
     def __init__(self, row: int, value: Any):
         super().__init__(row, value)
@@ -53,7 +53,7 @@ class NotANumberError(Exception):
 
 
 class TableFile(ABC):
-    """A file, or a Python object; ``n_rows`` is None if it must be read for that."""
+    """File, or a Python object; ``n_rows`` is None if unknown before reading."""
 
     decimal = "."  # the mark in numbers that are text
     is_untyped = False  # whether all cells are text
@@ -75,8 +75,8 @@ class TableFile(ABC):
     def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
         """At most ``most_rows`` rows of numeric columns ``(n, D)``, float64.
 
-        A value is missing, and NaN, if it is null, or a cell that is empty or, in capitals or not,
-        NA, N/A, #NA, #N/A, NaN, -NaN, +NaN, NULL, None or <NA>. Infinities are kept.
+        Missing values, NaN, are nulls, empty cells and, in any case, NA, N/A, #NA, #N/A, NaN, -NaN,
+        +NaN, NULL, None or <NA>. Infinities are kept.
         """
         self.expect(names)
         if self.n_rows is not None and self.n_rows > most_rows:
@@ -106,7 +106,7 @@ class TableFile(ABC):
             ) from None
 
     def text(self, name: str) -> np.ndarray:
-        """A column as text: an array ``(n,)`` of ``str``, "" where missing."""
+        """Column as text: an array ``(n,)`` of ``str``, "" where missing."""
         import pyarrow as pa
 
         self.expect([name])

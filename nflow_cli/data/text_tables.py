@@ -125,7 +125,7 @@ class TextTable(TableFile):
     def _whole_rows(self) -> Iterator[str]:
         """Text of some rows at a time.
 
-        Arrow does not stream from files here: its threads would call Python, and hang at exit.
+        Arrow's own streaming would call Python from its threads, and hang at exit.
         """
         rest = ""
         for part in self._parts():

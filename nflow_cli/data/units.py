@@ -12,8 +12,8 @@ from nflow_cli.data.column_maps import ColumnMap
 class Units(ABC):
     """Coordinates ``z`` of points ``x`` in the user's units.
 
-    ``log p(x) = log p(z) + log|det dz/dx|`` in nats. On a bound or outside it, where the density is
-    0, ``log|det dz/dx| = -inf`` and ``z`` is finite; NaN stays NaN.
+    ``log p(x) = log p(z) + log|det dz/dx|`` in nats. On a bound or outside, where the density is 0,
+    ``log|det dz/dx| = -inf`` and ``z`` is finite; NaN stays NaN.
 
     Attributes:
         dtype: Least precise type of points in the user's units.
@@ -53,7 +53,7 @@ class Identity(Units):
 class ColumnUnits(Units):
     """Chain of maps, possibly empty, for each column, from the user's side on.
 
-    In the user's units points are finite and within bounds.
+    Points in the user's units are finite and within bounds.
     """
 
     dtype = np.float64

@@ -22,8 +22,8 @@ class Written:
     Attributes:
         values: `(m,)`, ascending, float64.
         counts: `(m,)`, rows of each.
-        places: Decimals that all values need (negative: zeros before the point); None if they have
-            all digits of their type.
+        places: Decimals that all values need (negative: zeros before the point); None if all digits
+            of their type.
         resolution: Step of most written values.
     """
 
@@ -86,8 +86,8 @@ def typical_size(values: np.ndarray) -> float:
 
 
 def spacing(values: np.ndarray, typical: float) -> np.ndarray:
-    """Spacing of floating-point numbers at values, relative to that at a typical one; at most twice
-    too large.
+    """Spacing of floating-point numbers at values, relative to a typical one; at most twice too
+    large.
     """
     return np.maximum(1.0, 2 * np.abs(values) / typical)
 

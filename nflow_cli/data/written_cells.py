@@ -9,7 +9,7 @@ from nflow_cli.data.dates import texts_of
 
 
 def as_written(kind: ColumnKind, values: np.ndarray) -> Any:
-    """Cells ``(n,)`` of a column in the types of the table, as floats or Arrow's.
+    """Cells ``(n,)`` of a column in the table's types, as floats or Arrow's.
 
     A missing cell is null or NaN, a new level null.
     """

@@ -109,8 +109,7 @@ class StudentT(_Independent):
 class Widened(Base):
     """Equal mixture of a base and of independent Cauchy coordinates truncated at ±30.
 
-    At least half of the base everywhere: in no dimension does an importance weight more than
-    double.
+    At least half of the base everywhere: no importance weight more than doubles.
     """
 
     reach = 30.0

@@ -103,7 +103,7 @@ class EightSchools(Example):
 
     ``avg_effect ~ N(0, 10²)``, ``log_stddev ~ N(5, 1)``,
     ``effect_j ~ N(avg_effect, e^(2 log_stddev))``, and the data ``y_j ~ N(effect_j, σ_j²)``. log Z
-    and moments are by quadrature over the first two, given which the effects are normal.
+    and moments by quadrature over the first two, given which the effects are normal.
 
     References:
         Rubin, *Estimation in parallel randomized experiments*, 1981.

@@ -10,7 +10,7 @@ class LinearGaussian:
     """Maximum-likelihood Gaussian of rows about their linear regression on the given columns.
 
     Args:
-        density: Supplies the units.
+        density: With the units.
         rows: ``(n, G + D)``.
         weights: Of the rows ``(n,)``, or ``None``.
     """

@@ -22,7 +22,7 @@ class LogDensity(Target):
         function: Of points ``(n, D)``.
         dim: D.
         units: Map ``z`` to ``x`` by ``outside``.
-        name: Of the function, in errors.
+        name: Of the function.
     """
 
     takes_arrays = False

@@ -163,8 +163,8 @@ class FlowDensity:
     def sample(self, n: int, seed: int = 0, given: np.ndarray | None = None) -> np.ndarray:
         """Draw ``n`` points ``(n, D)``, of ``dtype``; a smaller ``n`` gives the first of these.
 
-        With m conditions ``given`` ``(m, G)`` these are rows ``(m n, G + D)``, n at each. More than
-        the memory holds is a ``DataError``.
+        With m conditions ``given`` ``(m, G)``: rows ``(m n, G + D)``, n at each. Beyond the memory
+        a ``DataError``.
         """
         times = 1 if given is None else len(given)
         points = room_for(n, (self.numbers_a_row,), self.dtype, times=times)
@@ -199,10 +199,9 @@ class FlowDensity:
         return self.pull(each_member(self.flow, z), context)
 
     def latent(self, x: Any) -> np.ndarray:
-        """``f^-1(u(x))``, the inverse of :meth:`from_latent`, of points ``x`` ``(..., D)``.
+        """``f^-1(u(x))`` of points ``x`` ``(..., D)``, the inverse of :meth:`from_latent`.
 
-        NaN on or outside a bound, where ``u`` is not defined; a ``DataError`` if ``q`` is a
-        mixture.
+        NaN on or outside a bound; a ``DataError`` if ``q`` is a mixture.
         """
         expect_one(self.members)
         return self.member_latents(x)[0]
@@ -219,8 +218,7 @@ class FlowDensity:
         return z0.reshape(self.members, *shape, self.dim)
 
     def from_latent(self, z0: Any) -> np.ndarray:
-        """``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q``, if they are samples of the
-        base.
+        """``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q`` from samples of the base.
 
         Given columns come first, in ``z0`` and in the result. A ``DataError`` if ``q`` is a
         mixture.
@@ -244,7 +242,7 @@ class FlowDensity:
     def partial_log_densities(self, points: Mapping[int, Any]) -> dict[int, np.ndarray]:
         """Log-density in nats after the first k flows, at ``points[k]`` ``(m, D)`` for each k.
 
-        One pass down the stack serves all k. Points are arrays, or give arrays when sliced.
+        In one pass for all k. Points are arrays, or give arrays when sliced.
         """
         log_q = {k: np.empty(len(points[k]), self.dtype) for k in points}
         lengths = {k: len(points[k]) for k in sorted(points, reverse=True)}

@@ -16,16 +16,16 @@ FAR_AWAY = 3  # distance from 0, in widths of the density
 
 
 class Target(ABC):
-    """Density to fit. A subclass must define :meth:`log_prob`; all else is optional.
+    """Density to fit. A subclass must define :meth:`log_prob`.
 
     Attributes:
         dim: D.
         log_z: ``log ∫ exp(-U)`` in nats, where ``log_prob`` is ``-U - log_z``; ``None`` if unknown:
             ``log_prob`` may then be unnormalised.
         log_z_source: ``exact`` or ``quadrature``.
-        window: Half the side of the square to plot; ``None``: by the samples of the fit.
+        window: Half the side of the plotted square; ``None``: by the samples of the fit.
         center: Of that square, ``(D,)`` or 0.
-        sample: ``sample(rng, n)`` draws ``n`` exact samples ``(n, D)``; ``None`` if unavailable.
+        sample: ``sample(rng, n)`` draws exact samples ``(n, D)``; ``None`` if unavailable.
     """
 
     dim: int = 2

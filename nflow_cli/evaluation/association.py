@@ -15,7 +15,7 @@ OTHER, MISSING, NEW = "other levels", "missing", "new level"
 
 
 class Groups(NamedTuple):
-    """Groups of a column of levels (levels, other levels, missing, new): names, and those of rows
+    """Groups of a column of levels (levels, other levels, missing, new): names, and group of rows
     ``(n,)`` and samples ``(m,)``.
     """
 
@@ -27,7 +27,7 @@ class Groups(NamedTuple):
 def grouped(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, most: int) -> Groups:
     """Group the cells ``(n,)`` and ``(m,)`` of a column of levels.
 
-    Occurring levels in order; if more than ``most``, the most frequent ones by frequency.
+    Occurring levels in order; of more than ``most``, the most frequent by frequency.
     """
     known = [x[x >= 0].astype(int) for x in (rows, draws)]
     size = 1 + max((int(x.max()) for x in known if len(x)), default=0)
@@ -68,11 +68,11 @@ def binned(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> tuple[np.nd
 def association(x: np.ndarray, y: np.ndarray) -> float:
     """Association of two binned columns ``(n,)``, from 0 to 1.
 
-    ``√(1 - exp(-2 I))``, Linfoot's informational coefficient of correlation (1957), which is |ρ|
-    for two normals, over its value at ``I = √(H(x) H(y))``: 0 for independent or constant columns,
-    1 where each determines the other. The entropies H of the mutual information I have Miller &
-    Madow's correction ``(K - 1)/2n`` for K nonempty bins; else independent columns would have an I
-    of about ``(K_x - 1)(K_y - 1)/2n``.
+    ``√(1 - exp(-2 I))``, Linfoot's informational coefficient of correlation (1957), |ρ| for two
+    normals, over its value at ``I = √(H(x) H(y))``: 0 for independent or constant columns, 1 where
+    each determines the other. Entropies H and mutual information I have Miller & Madow's correction
+    ``(K - 1)/2n`` for K nonempty bins; else independent columns would have an I of about
+    ``(K_x - 1)(K_y - 1)/2n``.
     """
     if not len(x):
         return 0.0
@@ -99,9 +99,9 @@ class Associations(NamedTuple):
 def associations(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray
 ) -> Associations:
-    """Associations in rows ``(n, C)`` and in samples ``(m, C)``, of each at most 5,000.
+    """Associations in rows ``(n, C)`` and in samples ``(m, C)``, at most 5,000 each.
 
-    A cell is a number, the index of a level, -1 for a new one, or NaN if missing.
+    A cell is a number, the index of a level, -1 for a new one, or NaN.
     """
     bins = list(_bins(kinds, rows, draws))
     matrices = np.stack([np.eye(len(bins))] * 2)
@@ -112,7 +112,7 @@ def associations(
 
 
 def differences(kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Total variation distance ``(C,)`` between rows and samples in each binned column."""
+    """Total variation distance ``(C,)`` between binned rows and samples, by column."""
     found = []
     for parts in _bins(kinds, rows, draws):
         size = 1 + max((int(x.max()) for x in parts if len(x)), default=0)
@@ -132,8 +132,7 @@ def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
     """Pairs of columns to plot, the strongest first.
 
     Half by the larger association of rows and samples, half by the absolute difference of their
-    squares, in which small associations are less noisy; no column in more than two, if there are
-    enough.
+    squares, less noisy for small associations; no column in more than two, if there are enough.
     """
     pairs = list(combinations(range(len(found.rows)), 2))
     strength = {pair: max(found.rows[pair], found.draws[pair]) for pair in pairs}

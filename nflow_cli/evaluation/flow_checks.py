@@ -54,7 +54,7 @@ class Flows:
 
 
 def as_arrays(maps: Composition) -> Composition:
-    """The maps with raw weights as float64 arrays."""
+    """Maps with raw weights as float64 arrays."""
     return maps.of(lambda weight: ops.convert_to_numpy(weight).astype(np.float64))
 
 
@@ -110,7 +110,7 @@ def jacobian(
 def check_round_trip(flows: Flows) -> Verdict:
     """Run forward and back, and back and forward, in float64 and as saved.
 
-    Where flows amplify rounding, the tolerance is the effect of coarser rounding.
+    Where flows amplify rounding, the tolerance is that of coarser rounding.
     """
     z0 = flows.points
     wide = 2 * z0  # points that need not be samples
@@ -133,8 +133,8 @@ def _trip(
     """Run forward and back, or with ``inverse`` back and forward.
 
     Returns:
-        Error of each point, or of the sum of its two log-determinants, ``(n,)``, and its share that
-        may be rounding.
+        Error of each point, or of the sum of its two log-determinants, ``(n,)``, and its share by
+        rounding.
     """
     moved, there = flows.run(points, inverse, dtype)
     back, home = flows.run(moved, not inverse, dtype)

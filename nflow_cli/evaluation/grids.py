@@ -7,11 +7,8 @@ OUTER, INNER, BORDER = 0.003, 0.03, 0.1
 
 
 class Grid:
-    """Points ``(n * m, 2)`` of a grid, the first coordinate along rows; slices are lazy.
-
-    Args:
-        first: First coordinates ``(n,)``.
-        second: ``(m,)``.
+    """Points ``(n * m, 2)`` of a grid of coordinates ``(n,)`` along rows and ``(m,)``; slices are
+    lazy.
     """
 
     def __init__(self, first: np.ndarray, second: np.ndarray):

@@ -18,8 +18,8 @@ def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
     With ``w = p/q``: ``kl = E[-log w]``; effective sample size ``ess = (Σw)^2 / (n Σw^2)``; and
     ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers
     ``p``, and is too small elsewhere. Each has a ``*_standard_error``, the last two by the delta
-    method; these are unreliable if one sample's share of ``Σw^2``, ``largest_weight``, is large, or
-    the tail of the weights is heavy (:func:`pareto_k`). If ``log_z`` is ``None`` so is ``kl``, and
+    method; unreliable if one sample's share of ``Σw^2``, ``largest_weight``, is large, or the tail
+    of the weights heavy (:func:`pareto_k`). If ``log_z`` is ``None`` so is ``kl``, and
     ``free_energy`` is ``E[-log w]``.
     """
     n, shift, root = len(ratios), float(np.min(ratios)), math.sqrt(len(ratios))
@@ -82,8 +82,8 @@ class Tail(NamedTuple):
 def tail_of(log_weights: np.ndarray) -> Tail:
     """Fit the tail ``(m,)`` of ordered log-weights ``(1 + m,)`` relative to the largest.
 
-    If they spread over more than a float, k-hat is the mean of ``log(w / threshold)`` (Hill 1975),
-    close to the fit for large k; the scale is 0.
+    Beyond a float's range k-hat is the mean of ``log(w / threshold)`` (Hill 1975), close to the fit
+    for large k; the scale is 0.
     """
     log_tail = log_weights[1:]
     quartile = _quartile(len(log_tail))
@@ -121,7 +121,7 @@ class Smoothed(NamedTuple):
     Attributes:
         log_weights: ``(n,)``, in nats.
         k: k-hat.
-        tail: Raw log-weights of the tail, in order, relative to the largest.
+        tail: Raw log-weights of the tail, ordered, relative to the largest.
         smooth_tail: Smoothed ones.
     """
 
@@ -135,8 +135,8 @@ def smoothed(log_weights: np.ndarray) -> Smoothed:
     """Pareto-smoothed importance weights.
 
     The largest are replaced by the expected order statistics of the fitted tail, truncated at the
-    largest raw weight (Vehtari et al. 2024, arXiv 1507.02646, section 2). ``log_weights`` ``(n,)``
-    are float64, in nats; ``-inf`` for a weight of 0.
+    largest raw weight (Vehtari et al. 2024, arXiv 1507.02646, section 2). ``log_weights`` ``(n,)``:
+    float64, in nats; ``-inf`` for a weight of 0.
     """
     highest = log_weights.max()
     count = tail_length(len(log_weights))

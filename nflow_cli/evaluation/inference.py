@@ -36,8 +36,8 @@ def judge(
     """Score ``q`` by ``n`` fresh samples; keys as in docs/scores.md.
 
     ``target`` is ``p`` in the coordinates of the flows, up to a constant; ``units`` map them to the
-    user's, which have the D ``names``. Standard errors of log Z and of moments are ``None`` if
-    ``pareto_k`` is 0.7 or more.
+    user's, with D ``names``. Standard errors of log Z and moments are ``None`` if ``pareto_k`` is
+    0.7 or more.
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0
@@ -138,9 +138,8 @@ def moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted mean and standard deviation of each coordinate, and their errors, ``(D, 2)`` each.
 
-    With weights ``w`` of sum 1: ``m = Σ w x`` and ``s² = Σ w (x - m)²``, with standard errors by
-    the delta method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``, in the user's
-    units.
+    With weights ``w`` of sum 1: ``m = Σ w x`` and ``s² = Σ w (x - m)²``, with errors by the delta
+    method ``√(Σ w² (x - m)²)`` and ``√(Σ w² ((x - m)² - s²)²) / 2s``, in the user's units.
     """
     w, _ = _scaled(log_weights)
     w = w / w.sum()
@@ -169,8 +168,8 @@ def moments(
 def resampled(
     density: FlowDensity, target: Target, units: Units, seed: int, n: int
 ) -> tuple[np.ndarray, Smoothed]:
-    """Sampling-importance resampling: ``n`` points ``(n, D)`` in the user's units, and the weights
-    of the samples they were drawn from.
+    """Sampling-importance resampling: ``n`` points ``(n, D)`` in the user's units, and weights of
+    the original samples.
     """
     count = max(RESAMPLED_FROM * n, 1_000)
     weights = smoothed(_log_weights(density, target, stream(seed, "evaluation"), count)[0])
@@ -187,7 +186,7 @@ def resampled(
 def arrays_of(
     density: FlowDensity, target: Target, units: Units, seed: int, judged: Judgement
 ) -> dict[str, np.ndarray]:
-    """Arrays for the plots; ``rows`` are exact samples if available, else resampled by weight."""
+    """Arrays for the plots; ``rows`` are exact samples if available, else resampled."""
     if target.sample is not None:
         rows = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
     else:

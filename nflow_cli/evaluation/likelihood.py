@@ -35,7 +35,7 @@ class Likelihood(Mean):
 
     Attributes:
         n: Number of rows.
-        n_effective: Effective sample size ``(Σw)²/Σw²`` of the possible rows.
+        n_effective: Effective sample size ``(Σw)²/Σw²`` of possible rows.
         n_impossible: Rows with ``log q = -inf``.
         n_unknown: Cells left out.
         gains: Over each baseline, by name.
@@ -60,9 +60,9 @@ def likelihood(
     (:func:`~nflow_cli.evaluation.weighted.weighted_mean`).
 
     Args:
-        log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown, which is left
-            out of the sum.
-        columns: The D names.
+        log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown and left out of
+            the sum.
+        columns: D names.
         baselines: The same of other densities, by name, with the same unknown cells.
         weights: Of the rows ``(n,)``.
     """

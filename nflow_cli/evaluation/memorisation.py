@@ -16,15 +16,15 @@ class Memorisation(Strict):
     """Membership inference by log-density; None where unknown.
 
     The attack takes a row for a training row if its log-density exceeds a threshold (Yeom et al.
-    2018, arXiv 1709.01604). Standard errors are those without memorisation: they test for chance.
+    2018, arXiv 1709.01604). Standard errors, without memorisation, test for chance.
 
     Attributes:
         nats: Mean ``log q`` of training rows minus that of test rows, of those above ``-inf``.
         auc: ``P(log q(train) > log q(test)) + P(=)/2``: 1/2 without memorisation.
         auc_standard_error: ``√((n + m + 1)/(12 n m))`` for n training and m test rows.
         true_positive_rate: At a false-positive rate of 1 %; None below 100 test rows.
-        true_positive_rate_standard_error: ``√(p (1 - p) (n + m + 1)/(n (m + 2)))``, p the expected
-            rate without memorisation.
+        true_positive_rate_standard_error: ``√(p (1 - p) (n + m + 1)/(n (m + 2)))``, p the rate
+            without memorisation.
     """
 
     nats: float | None

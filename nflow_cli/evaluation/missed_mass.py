@@ -41,14 +41,14 @@ def missed_mass(
     deviations. At each end where ``log p - log Z - log q`` is that large a Student's t with the
     curvature of ``log p`` is placed; samples of the mixture ``r`` of these give
     ``m = E_r[p / (Z r), where p/q is that large]``, and the share ``m/(1 + m)``. A narrow peak
-    without mass, as in the neck of a funnel, adds nothing.
+    without mass, as in a funnel's neck, adds nothing.
 
     Args:
         density: ``q``, in the coordinates of its flows.
         target: ``p`` in these, up to a constant.
         log_z: Log of the mass of ``exp(target.log_prob)`` that ``q`` visits, in nats.
         highest: Maximum of ``log p - log Z - log q`` at samples of ``q``, in nats; at least
-            :data:`LEAST_EXCESS` is used.
+            :data:`LEAST_EXCESS`.
         seed: Of starts and samples.
     """
     least = max(highest, LEAST_EXCESS)
@@ -128,7 +128,7 @@ def _bumps(slopes: Slopes, ends: np.ndarray) -> list[_Bump]:
 def _factor(slopes: Slopes, mode: np.ndarray) -> np.ndarray:
     """Factor ``F`` of the curvature ``-∂² log p = F Fᵀ`` at a mode, by differences of gradients.
 
-    Their steps are a third of each coordinate's scale, found by iteration.
+    Steps are a third of each coordinate's scale, by iteration.
     """
     dim = len(mode)
     steps = 1e-2 * np.maximum(np.abs(mode), 1e-2)

@@ -25,8 +25,8 @@ SQUARE = 0.75  # least ratio of the sides of a flow's window
 class Motion:
     """Flows of a 2-D density, run partially.
 
-    At moment ``k + t`` the first k flows have been applied, and a part ``t`` of the next
-    (:meth:`~nflow_cli.flows.map.Map.part`), in the coordinates of the flows.
+    At moment ``k + t`` the first k flows and a part ``t`` of the next
+    (:meth:`~nflow_cli.flows.map.Map.part`) have been applied, in the coordinates of the flows.
     """
 
     def __init__(self, density: FlowDensity):
@@ -79,8 +79,8 @@ def _parted(moment: float) -> tuple[int, float]:
 
 
 def moments_of(length: int) -> np.ndarray:
-    """Moments of the frames for ``length`` flows, 0 to ``length``: whole numbers if there are fewer
-    flows than frames.
+    """Moments of the frames for ``length`` flows, 0 to ``length``: whole numbers for fewer flows
+    than frames.
     """
     if length > FRAMES:
         return np.linspace(0, length, min(FRAMES, max(FEWEST_FRAMES, INVERSES // length)) + 1)

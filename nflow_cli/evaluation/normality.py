@@ -15,8 +15,8 @@ def normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
     """Kolmogorov-Smirnov distances of the latents ``z = f^-1(x)`` of held-out rows from N(0, I).
 
     ``sup |F_n - F|`` of each column of ``z`` ``(n, D)`` against N(0, 1), and of ``|z|^2`` against
-    chi-square with D degrees of freedom, which detects dependence of normal columns. There is no
-    p-value: with enough rows any fit has one of 0. The :func:`band` is the distance by chance. Keys
+    chi-square with D degrees of freedom, which detects dependence of normal columns. The
+    :func:`band` is the distance by chance; a p-value would be 0 for any fit with enough rows. Keys
     of ``normality`` as in docs/scores.md; without finite rows, but for their numbers, None.
     """
     finite = latents[np.isfinite(latents).all(axis=1)]
@@ -93,9 +93,10 @@ def _erfc(x: np.ndarray) -> np.ndarray:
 
 
 def most_dependent(rows: np.ndarray, most: int) -> list[int]:
-    """Columns of rows ``(n, D)`` with the largest absolute Spearman correlation with another.
+    """At most ``most`` columns of rows ``(n, D)``, in order, with the largest absolute Spearman
+    correlation with another.
 
-    At most ``most``, in the order of the table; rows that are not finite are left out.
+    Rows that are not finite are left out.
     """
     dim = rows.shape[1]
     if dim <= most:

@@ -63,9 +63,9 @@ class Pit(Strict):
 def pit(values: np.ndarray, columns: Sequence[str], weights: np.ndarray | None = None) -> Pit:
     """Calibration by the randomised PIT of held-out cells, uniform for a calibrated density.
 
-    The PIT of a number is ``F(x | before)``; that of an outcome with mass is uniform between the
-    sums of the masses before it and with it (Smith 1985). ``values`` are ``(n, D)`` in [0, 1], NaN
-    if unknown; ``weights`` of the rows ``(n,)``.
+    The PIT of a number is ``F(x | before)``; of an outcome with mass uniform between the sums of
+    masses before it and with it (Smith 1985). ``values`` are ``(n, D)`` in [0, 1], NaN if unknown;
+    ``weights`` of the rows ``(n,)``.
     """
     w = np.ones(len(values)) if weights is None else weights.astype(np.float64)
     known = np.isfinite(values) & (w > 0)[:, None]
@@ -99,9 +99,8 @@ def from_uniform(values: np.ndarray, weights: np.ndarray) -> tuple[float, float,
 def band(n: int, count: int = 1, confidence: float = CONFIDENCE) -> float:
     """95 % band for the largest of ``count`` Kolmogorov distances, each of n values.
 
-    For one about ``1.358 / √n``: Kolmogorov's limit ``P(√n d > x) = 2 exp(-2x^2)``, whose further
-    terms are below 1e-6 here, with Stephens' correction for small samples (1970), good to 1 % from
-    n = 5 on.
+    For one about ``1.358 / √n``: Kolmogorov's limit ``P(√n d > x) = 2 exp(-2x^2)``, further terms
+    below 1e-6 here, with Stephens' correction for small samples (1970), good to 1 % from n = 5 on.
     """
     exceeded = -math.expm1(math.log(confidence) / count)
     return min(1.0, math.sqrt(math.log(2 / exceeded) / 2) / _root(n))

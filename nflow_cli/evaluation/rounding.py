@@ -45,8 +45,8 @@ def rounding(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
     """Rounding error of ``log p`` at samples of ``q``; NaN if not finite.
 
     ``log_density_step`` in nats (:func:`step_of`); ``rounding_error``, the standard deviation in
-    nats of the error of ``log p`` by such steps and by moving each coordinate by one float: a step
-    h has variance h²/12.
+    nats of the error by such steps and by moving each coordinate by one float: a step h has
+    variance h²/12.
     """
     rng = stream(seed, "rounding")
     z = next(density.draw(POINTS, lambda _: rng)).x

@@ -31,10 +31,10 @@ def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
     """Likelihood scores by the log-density ``(n,)`` in nats of new points, weighted.
 
     Returns:
-        ``log_likelihood``: the mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``:
-        the mean where ``q > 0``, with its standard error (``None`` below 1.5 effective points) and
-        effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them with
-        ``q = 0``; ``n_missing`` with a NaN.
+        ``log_likelihood``: mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``: mean
+            where ``q > 0``, with its standard error (``None`` below 1.5 effective points) and
+            effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them
+            with ``q = 0``; ``n_missing`` with a NaN.
     """
     log_q, known = log_q.astype(np.float64), ~np.isnan(log_q)
     counts = known if weights is None else known & (weights > 0)
@@ -97,8 +97,8 @@ def log_q_of_rows(density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
 
 
 def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-    """Mean log-likelihood in nats of each member, by ``log_q`` ``(R, n)``, and the mean over rows
-    of its standard deviation over members; empty for one member.
+    """Mean log-likelihood in nats of each member, by ``log_q`` ``(R, n)``, and the mean standard
+    deviation over members; empty for one member.
     """
     if len(log_q) == 1:
         return {}

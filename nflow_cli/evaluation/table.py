@@ -23,7 +23,7 @@ def density_of_points(
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots of points in the plane, in the user's units; densities in nats per area.
 
-    ``keep_rows``: include test points.
+    ``keep_rows``: with test points.
     """
     window = shown_window(data)
     grid = grid_between(window[0], window[1], SHOWN_GRID)
@@ -51,8 +51,8 @@ def rows_and_draws(
     """Arrays for the plots of rows of any D, in the user's units, with samples at the given
     columns.
 
-    ``keep_rows``: include test rows and their latents, of a mixture those of the member furthest
-    from N(0, I).
+    ``keep_rows``: with test rows and their latents, of a mixture those of the member furthest from
+    N(0, I).
     """
     tests = representative(data.test, data.weights.test, seed)
     _, worst = worst_normality(density.member_latents(tests), data.modelled)

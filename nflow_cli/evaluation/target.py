@@ -25,9 +25,9 @@ class Evaluation(NamedTuple):
     """Scores of a fit by its samples.
 
     Attributes:
-        scores: Those of :func:`~nflow_cli.evaluation.importance.score`, of the base in
-            ``base_free_energy``, and the target's ``log_z``; keys as in docs/scores.md.
-        first: The first chunk of samples.
+        scores: :func:`~nflow_cli.evaluation.importance.score`, the base's ``base_free_energy``, and
+            the target's ``log_z``.
+        first: First chunk of samples.
     """
 
     scores: dict[str, Any]
@@ -77,7 +77,7 @@ def missed_share(density: FlowDensity, target: Target, seed: int) -> dict[str, f
 
 
 def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
-    """A log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
+    """Log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
 
     Points are an array, or give arrays when sliced.
     """
@@ -94,8 +94,8 @@ def density_arrays(
     """Arrays for the plots: densities on an ``n x n`` grid over the target's window, and after each
     flow.
 
-    The density is exact at every point, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``;
-    ``first`` are samples of the fit.
+    The density is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``; ``first`` are samples
+    of the fit.
     """
     window = target.window
     if window is None:

@@ -1,7 +1,4 @@
-"""Warnings about unreliable scores, by the config and the summary.
-
-One list for ``summary.json``, tables, pictures, ``compare`` and ``check``.
-"""
+"""Warnings about unreliable scores, by the config and the summary."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -28,7 +25,7 @@ class ScoreWarning(NamedTuple):
     """Warning about scores of a summary.
 
     Attributes:
-        word: Short form, printed beside a score.
+        word: Short form, beside a score.
         figures: Keys of the scores.
         reason: Why they are unreliable.
     """
@@ -57,13 +54,13 @@ def words(warnings: Iterable[ScoreWarning], key: str) -> str:
 
 
 def marked(text: str, warnings: Iterable[ScoreWarning], key: str) -> str:
-    """A score as text, with its warnings."""
+    """Score as text, with its warnings."""
     beside = words(warnings, key)
     return f"{text} [{beside}]" if beside else text
 
 
 def number(summary: Summary, key: str) -> float | None:
-    """A number in a summary: None if unknown, NaN if not finite."""
+    """Number in a summary: None if unknown, NaN if not finite."""
     value = summary.get(key)
     if value is None:
         return None
@@ -113,8 +110,8 @@ def dominated(summary: Summary) -> ScoreWarning | None:
     """Warn about importance weights dominated by a few samples, or that larger samples would have.
 
     The largest of n weights grows as ``n^k``, ``k`` the shape of their tail (Vehtari et al. 2024,
-    arXiv 1507.02646), so its share of the sum of squares as ``n^(2k - 1)``. Their mean is finite,
-    so ``k`` is at most 1.
+    arXiv 1507.02646), so its share of the sum of squares as ``n^(2k - 1)``. Their mean is finite:
+    ``k`` is at most 1.
     """
     share, tail = (number(summary, key) or 0.0 for key in ("largest_weight", "pareto_k"))
     later = share * float(MORE_SAMPLES) ** (2 * min(tail, 1.0) - 1)
@@ -132,7 +129,7 @@ def dominated(summary: Summary) -> ScoreWarning | None:
 def lost_mode(summary: Summary, is_annealed: bool) -> ScoreWarning | None:
     """Warn about a fit with almost no mass in part of its target.
 
-    ESS and log Z, by the fit's own samples, do not show it; a KL with a known log Z does.
+    ESS and log Z, by the fit's samples, do not show it; a KL with a known log Z does.
     """
     missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
     if missed is None or error is None or not missed - SIGMAS * error > MUCH_MISSED:

@@ -11,19 +11,15 @@ if TYPE_CHECKING:
 
 
 def of(config: "Config") -> "Experiment":
-    """Return the experiment that a config describes; the others are not imported."""
+    """Experiment that a config describes; the others are not imported."""
     return resolve(config.experiment)(config)
 
 
 def load(run: str | Path) -> Any:
-    """Load the trained density or VAE of a run.
-
-    Args:
-        run: A run directory.
+    """Load the trained density or VAE of a run directory.
 
     Raises:
-        NflowError: In one line, if it is no run directory, the run has no model yet, or a file of
-            it is damaged.
+        NflowError: The run has no model yet, or a file of it is damaged.
     """
     from nflow_cli.backend.start import start_keras
     from nflow_cli.runs.directory import RunDirectory

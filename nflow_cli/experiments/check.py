@@ -1,4 +1,4 @@
-"""Verify a run by itself: its model against mathematics, its files against each other."""
+"""Verify a run: its model against mathematics, its files against each other."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.checked_run import CheckedRun, Checks
 from nflow_cli.experiments.comparison import agreement, differences
+from nflow_cli.experiments.summary import identity_of
+from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import (
     CONFIG,
     ENDED,
@@ -25,7 +27,7 @@ from nflow_cli.runs.directory import (
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, what it ended in, and its scores or what was wrong."""
+    """One check: name, outcome, and scores or error."""
 
     name: str
     outcome: Outcome
@@ -33,16 +35,13 @@ class Finding:
 
 
 def check_run(path: str) -> Iterator[Finding]:
-    """Check a run, one thing after another.
-
-    Raises:
-        RunDirectoryError: If ``path`` is not a run directory.
-    """
+    """Check a run; a path that is no run directory is a ``RunDirectoryError``."""
     directory = RunDirectory.open(path)
     try:
         experiment = experiments.of(directory.read_config())
         experiment.expect_trained(directory)
-        run = experiment.checked(directory, experiment.load(directory))
+        trained = experiment.load(directory)
+        run = resolve(experiment.checking)(directory, trained, experiment)
     except NflowError as error:
         yield Finding("model", Outcome.FAIL, str(error))
         return
@@ -64,10 +63,10 @@ def check_status(run: CheckedRun) -> Verdict:
 
 
 def check_files(run: CheckedRun) -> Verdict:
-    """Check that the files hold the bytes that the run ended with.
+    """Check that the files have the recorded checksums.
 
-    That is all that can be said of the seconds, of the restarts that were dropped, and of the rows
-    of a training: to compute them again is to train again.
+    Seconds, dropped restarts and the rows of a training cannot be recomputed without training
+    again.
     """
     received, recorded = run.directory.checksums(), run.record.get(FILES)
     known = recorded if isinstance(recorded, dict) else {}
@@ -79,13 +78,10 @@ def check_files(run: CheckedRun) -> Verdict:
 
 
 def check_record(run: CheckedRun) -> Verdict:
-    """Check that config.yaml, run.json, summary.json and the model say the same."""
+    """Check that config.yaml, run.json, summary.json and the model agree."""
     config, summary = run.config, run.summary
-    identity = run.experiment.identity_of(config.subject)
     expected = {
-        "flow": identity.flow,
-        "k": identity.k,
-        "seed": config.seed,
+        **identity_of(config),
         "n_parameters": run.weights.numbers,
         "config_sha256": fingerprint(run.directory.read_preset(CONFIG)),
     }
@@ -97,23 +93,23 @@ def check_record(run: CheckedRun) -> Verdict:
 
 
 def check_training(run: CheckedRun) -> Verdict:
-    """Check that config.yaml, summary.json and the rows of metrics.csv are of one training."""
-    experiment, made = run.experiment, run.length
+    """Check that config.yaml, summary.json and metrics.csv are of one training."""
+    experiment, made, planned = run.experiment, run.length, run.config.length
     expected = {run.config.train.length_key: made, **run.training}
     wrong = differences(SUMMARY, expected, run.summary)
-    if run.config.train.early_stopping is None and made != experiment.length:
-        wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {experiment.length}")
+    if run.config.train.early_stopping is None and made != planned:
+        wrong.append(f"{METRICS}: ends at {experiment.column} {made}, not at {planned}")
     counts = (f"{name} {n:,}" for name, n in expected.items() if isinstance(n, int))
     return agreement(wrong, f"{', '.join(counts)}, by {METRICS}")
 
 
 def check_weights(run: CheckedRun) -> Verdict:
-    """Count the weights: no others than those of the config are loaded, and all are finite."""
+    """Count the weights; those loaded are those of the config, and finite."""
     return Outcome.OK, f"{run.weights.arrays} arrays, {run.weights.numbers:,} numbers, all finite"
 
 
 def check_checksum(run: CheckedRun) -> Verdict:
-    """Check that the weights are, to the bit, those that training ended with."""
+    """Check that the weights are, to the bit, the recorded ones."""
     expected, received = run.summary.get("model_sha256"), run.weights.sha256
     if expected != received:
         return Outcome.FAIL, f"expected SHA-256 {expected!r:.80}, received {received}"

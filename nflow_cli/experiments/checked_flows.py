@@ -32,7 +32,7 @@ OF_FLOWS: Checks = {
 
 
 class CheckedDensity(CheckedRun):
-    """A run whose model is a density."""
+    """Run whose model is a density."""
 
     config: Fit2DConfig | FitConfig | InferConfig
 
@@ -43,7 +43,7 @@ class CheckedDensity(CheckedRun):
 
     @cached_property
     def flows(self) -> Flows:
-        """The flows in float64, and points to check them at."""
+        """Flows in float64, and points to check them at."""
         flow, rng = self.trained.flow, stream(self.config.seed, "check")
         points = self.trained.base.sample(rng, (*flow.members, POINTS, self.trained.dim))
         context = None  # of flows that take one, any will do
@@ -53,13 +53,13 @@ class CheckedDensity(CheckedRun):
 
 
 class CheckedRestarts(CheckedDensity):
-    """A run of reverse KL, which has restarts."""
+    """Run of reverse KL, which has restarts."""
 
     config: Fit2DConfig | InferConfig
 
     @property
     def training(self) -> dict[str, Any]:
-        """The record of the restarts, of the one that was kept by the other figures."""
+        """Record of the restarts; of the kept one by the other figures."""
         record = self.summary["restarts"]
         best, kls, updates = record["best"], [*record["kl"]], [*record["updates"]]
         kls[best], updates[best] = final_kl(self.summary), self.length
@@ -69,7 +69,7 @@ class CheckedRestarts(CheckedDensity):
 
 
 def check_mass(run: CheckedDensity) -> Verdict:
-    """Integrate ``q`` where its samples are; what could not be resolved is no failure."""
+    """Integrate ``q`` around its samples; an unresolved mass is no failure."""
     bounded = run.trained.base.bounded
     tolerance = BOUNDED_MASS_TOLERANCE if bounded else MASS_TOLERANCE
     mass, error = mass_of(run.trained, run.config.seed)

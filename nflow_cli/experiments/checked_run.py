@@ -1,4 +1,4 @@
-"""A run that is checked, and what its checks share."""
+"""Base of checked runs."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -18,7 +18,7 @@ Checks = Mapping[str, Check]
 
 
 class Weights(NamedTuple):
-    """The weights of a model: its name, how many arrays and numbers they are, and their SHA-256."""
+    """Weights of a model: its name, their number and SHA-256."""
 
     model: str
     arrays: int
@@ -27,11 +27,11 @@ class Weights(NamedTuple):
 
 
 class CheckedRun:
-    """A run and what its checks share.
+    """Base of checked runs.
 
     Attributes:
-        source: What its scores are of.
-        tolerances: Of its scores, in place of those of ``comparison``.
+        source: Source of its scores.
+        tolerances: In place of those of ``comparison``.
     """
 
     source = "from the same draws"
@@ -48,12 +48,12 @@ class CheckedRun:
 
     @property
     def model(self) -> Any:
-        """The Keras layer or model that was saved."""
+        """Keras layer or model that was saved."""
         return self.trained.trained
 
     @cached_property
     def weights(self) -> Weights:
-        """The weights that were saved."""
+        """Weights that were saved."""
         from nflow_cli.runs.model_file import weights_sha256
 
         model = self.model
@@ -62,55 +62,52 @@ class CheckedRun:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What ``run.json`` holds."""
+        """``run.json``."""
         return self.directory.read_json(RUN)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The figures of ``summary.json``."""
+        """Figures of ``summary.json``."""
         return read_summary(self.directory, self.experiment)
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
-        """The columns of ``metrics.csv``."""
+        """Columns of ``metrics.csv``."""
         return self.directory.read_metrics()
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What ``evaluation.npz`` holds."""
+        """``evaluation.npz``."""
         return self.directory.read_evaluation(self.experiment.shapes)
 
     @cached_property
     def judged(self) -> Judged:
-        """Its scores and arrays, recomputed by the function that training uses."""
+        """Scores and arrays, recomputed by the function that training uses."""
         raise NotImplementedError
 
     @cached_property
     def data(self) -> Any:
-        """The images or points that the run was trained on and judged by."""
+        """Training and test data."""
         return self.experiment.data(self.directory)
 
     @property
     def training(self) -> dict[str, Any]:
-        """The figures of the training beside its length, by metrics.csv."""
+        """Figures of the training by metrics.csv, beside its length."""
         raise NotImplementedError
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column of metrics.csv."""
+        """Column of metrics.csv."""
         if name not in self.metrics:
             raise RunDirectoryError(f"{METRICS}: damaged: expected a column {name}")
         return self.metrics[name]
 
     @property
     def length(self) -> int:
-        """How long the training was by metrics.csv: updates, or epochs."""
+        """Number of updates, or epochs, in metrics.csv."""
         return whole(self.column(self.experiment.column)[-1])
 
     def best_at(self, loss: str) -> int:
-        """Return when a validation loss was lowest; the end where none is finite.
-
-        What was still annealed does not count.
-        """
+        """Time of the lowest validation loss after annealing; the end if none is finite."""
         values, ends = self.column(loss), self.column(self.experiment.column)
         counted = np.isfinite(values) & (self.metrics.get("beta", np.ones(len(values))) >= 1)
         best = np.where(counted, values, np.inf).argmin() if counted.any() else -1
@@ -118,7 +115,7 @@ class CheckedRun:
 
 
 def whole(value: float) -> int:
-    """Return a number of metrics.csv that must be whole."""
+    """Number of metrics.csv that must be whole."""
     if not value == value // 1:
         raise RunDirectoryError(f"{METRICS}: damaged: expected a whole number, received {value}")
     return int(value)

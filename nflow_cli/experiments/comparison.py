@@ -10,10 +10,10 @@ from nflow_cli.runs.directory import ESTIMATES, EVALUATION, RUN, SUMMARY
 
 
 class Tolerance(NamedTuple):
-    """The allowed difference of a number x: ``max(absolute, relative |x|) + scaled * scale``.
+    """Allowed difference of a number x: ``max(absolute, relative |x|) + scaled * scale``.
 
-    ``scale`` is a function of x, or of its array; of all values by key; and of the keys down to x.
-    A share ``few`` of an array may differ by more, where flows amplify rounding.
+    ``scale`` is a function of x or its array, all values by key, and the keys down to x. A share
+    ``few`` of an array may differ by more, where flows amplify rounding.
     """
 
     absolute: float = 0.0
@@ -23,7 +23,7 @@ class Tolerance(NamedTuple):
     few: float = 0.0
 
     def allows(self, x: Any, received: Any, *where: Any) -> Any:
-        """Return whether numbers, or arrays of them, differ by no more."""
+        """Whether numbers, or arrays of them, differ by no more."""
         scale = self.scale(x, *where)
         with np.errstate(invalid="ignore"):  # of infinities
             off = np.where(x == received, 0.0, np.abs(x - received))
@@ -33,13 +33,13 @@ class Tolerance(NamedTuple):
 
 
 def spread(array: np.ndarray, *_: Any) -> Any:
-    """Return the standard deviation of an array: of points in the plane, of each column."""
+    """Standard deviation of an array, by column."""
     columns = -2 if array.ndim > 1 and array.shape[-1] == 2 else None
     return np.nanstd(array, axis=columns, keepdims=True) if array.size else 0.0
 
 
 def error_of(key: str) -> Callable[..., Any]:
-    """Return the scale that is the value of a key."""
+    """Scale that is the value of a key."""
     return lambda _, values, keys: values[key]
 
 
@@ -86,10 +86,9 @@ def differences(
     received: Mapping[str, Any],
     tolerances: Mapping[str, Tolerance] = {},
 ) -> list[str]:
-    """Return for each key whose values differ a line that names the first number that does.
+    """A line for each ``expected`` key whose value differs, with the first differing number.
 
-    ``received`` are values of ``file``, whose :data:`TOLERANCES` hold but for ``tolerances``; keys
-    that are not ``expected`` are not compared.
+    ``received`` are values of ``file``; ``tolerances`` replace some of its :data:`TOLERANCES`.
     """
     table = {**TOLERANCES[file], **tolerances}
     found = (
@@ -136,5 +135,5 @@ def _unlike_arrays(expected: np.ndarray, received: np.ndarray, near: Tolerance) 
 
 
 def agreement(wrong: Sequence[str], text: str) -> Verdict:
-    """Return a verdict: the differences, or if there are none a text."""
+    """Verdict: the differences, or if there are none a text."""
     return passed(not wrong), "; ".join(wrong) or text

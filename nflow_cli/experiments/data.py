@@ -24,7 +24,7 @@ def images_of(run: RunDirectory) -> Images:
 
 
 def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
-    """Reload the rows of a run by path or name, and compare their checksums."""
+    """Reload the rows of a run, and compare checksums."""
     recorded = _recorded(run)
     place = _place(recorded)
     try:
@@ -53,7 +53,7 @@ def found_again(run: RunDirectory, load: Callable[[str], Any]) -> Any:
 
 
 def with_tests(run: RunDirectory, settings: TableData) -> TableData:
-    """Return the settings of a run with the present path of its file of test rows, if any."""
+    """Settings of a run with the present path of its file of test rows, if any."""
     if settings.test is None:
         return settings
     tests = _tests(_recorded(run))
@@ -69,12 +69,12 @@ def _tests(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_data_of(run: RunDirectory, sha256: str) -> bool:
-    """Return whether a checksum is that of a run's rows, in their order."""
+    """Whether a checksum is that of a run's rows, in their order."""
     return sha256 == _recorded(run).get("sha256")
 
 
 def column_units(run: RunDirectory, names: Sequence[str]) -> ColumnUnits:
-    """Return the recorded units of numeric columns of a run."""
+    """Recorded units of numeric columns of a run."""
     record = _recorded(run)
     try:
         return ColumnUnits([_maps(record["units"][name]) for name in names])
@@ -96,13 +96,13 @@ def _recorded(run: RunDirectory) -> dict[str, Any]:
 
 
 def is_named(record: Any) -> bool:
-    """Return whether a record of data has a valid name."""
+    """Whether a record of data has a valid name."""
     name = record.get("name") if isinstance(record, dict) else None
     return isinstance(name, str) and len(name) <= MAX_PATH
 
 
 def _place(recorded: dict[str, Any]) -> str:
-    """The path of the data, if it still exists, or else their name."""
+    """Path of the data, if it still exists, or else their name."""
     path = recorded.get("path")
     return path if isinstance(path, str) and os.path.exists(path) else recorded["name"]
 

@@ -1,20 +1,21 @@
-"""The common base of experiments whose model is a flow stack over a base."""
+"""Base of experiments with a flow stack over a base."""
 
 from pathlib import Path
 from typing import Any, ClassVar
 
 from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig
-from nflow_cli.errors import ConfigError
-from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Experiment
+from nflow_cli.experiments.experiment import Course, Experiment
 from nflow_cli.runs.directory import RunDirectory
 
 
 class DensityExperiment(Experiment):
-    """A fit of a flow density."""
+    """Fit of a flow density."""
 
     config: Fit2DConfig | FitConfig | InferConfig
     column = "update"
     formats: ClassVar = (".csv", ".npy")
+    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
+    columns = ("update", "loss", "kl", "beta")
 
     def expect_fits(self, data: Any) -> None:
         """Accept any number of rows: batches are drawn with replacement."""
@@ -24,7 +25,7 @@ class DensityExperiment(Experiment):
         return {"target": target and target.name, "base": self.config.base_name}
 
     def load_model(self, run: RunDirectory) -> Any:
-        """Return the trained flow stack."""
+        """Trained flow stack."""
         from nflow_cli.flows.side_by_side import make_stack
         from nflow_cli.runs.model_file import load_weights
 
@@ -37,23 +38,18 @@ class DensityExperiment(Experiment):
         load_weights(run, flow, arguments, config.dim)
         return flow
 
-    def flows_in_the_plane(self, run: RunDirectory) -> Any:
+    @property
+    def undrawn(self) -> str:
         members, flow = self.config.train.members, self.config.flow
         reasons = {
             f"D = {self.config.dim}": self.config.dim != 2,
             f"an ensemble of {members}": members > 1,
             "K = 0": not flow.k and not flow.affine,
         }
-        for reason, holds in reasons.items():
-            if holds:
-                raise ConfigError(f"{FLOWS_EXPECTED} {reason}")
-        from nflow_cli.backend.start import start_tensorflow
-
-        start_tensorflow()
-        return self.load(run)
+        return next((reason for reason, holds in reasons.items() if holds), "")
 
     def sample_columns(self, trained: Any) -> list[str]:
-        """Return the names of coordinates in a file of samples."""
+        """Names of coordinates in a file of samples."""
         return [f"z{i + 1}" for i in range(trained.dim)]
 
     def write_samples(
@@ -61,13 +57,8 @@ class DensityExperiment(Experiment):
     ) -> list[Path]:
         import numpy as np
 
-        from nflow_cli.runs.samples_file import write_csv, write_file, write_npy
+        from nflow_cli.runs.samples_file import write_rows
 
         rows = (np.column_stack([x, log_q]) for _, x, log_q in trained.batches(n, seed))
         columns = [*self.sample_columns(trained), "log_q"]
-        if path.suffix.lower() == ".csv":
-            write_file(path, lambda file: write_csv(file, columns, rows))
-        else:
-            shape = (n, len(columns))
-            write_file(path, lambda file: write_npy(file, shape, rows, trained.dtype))
-        return [path]
+        return write_rows(path, columns, n, rows, trained.dtype)

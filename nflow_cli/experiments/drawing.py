@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn into its folder after training and by `nflow plot`."""
+"""Pictures of a run, drawn after training and by `nflow plot`."""
 
 import importlib
 import threading
@@ -18,10 +18,7 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 def import_ahead() -> None:
-    """Import the plotting modules in a thread: a compiled training leaves Python idle.
-
-    Whoever imports it meanwhile waits for that thread.
-    """
+    """Import the plotting modules in a thread: a compiled training leaves Python idle."""
 
     def import_pictures() -> None:
         with suppress(ImportError):  # told by the one who needs it
@@ -33,12 +30,7 @@ def import_ahead() -> None:
 def redraw(
     run: RunDirectory, format: str = "png", dpi: int = DPI, only: Collection[str] = ()
 ) -> list[Path]:
-    """Draw pictures of ``run`` from its files, all or ``only`` some; return their paths.
-
-    Raises:
-        NflowError: A file is missing or damaged, does not fit the others, or cannot be written; or
-            there is no picture of a name.
-    """
+    """Draw pictures of ``run`` from its files, all or ``only`` some; return their paths."""
     experiment = experiments.of(run.read_config())
     return draw(run, experiment, read_picture_data(run, experiment), format, dpi, only)
 
@@ -52,11 +44,7 @@ def draw(
     dpi: int = DPI,
     only: Collection[str] = (),
 ) -> list[Path]:
-    """Draw pictures into ``run``, all or ``only`` some; return their paths.
-
-    Raises:
-        NflowError: One cannot be written, or there is no picture of a name.
-    """
+    """Draw pictures into ``run``, all or ``only`` some; return their paths."""
     pictures = experiment.draw(*data)
     for name in only:
         if name not in pictures:

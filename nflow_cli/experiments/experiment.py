@@ -1,33 +1,28 @@
-"""The base class of experiments. Heavy imports stand inside its methods."""
+"""Base class of experiments. Heavy imports stand inside its methods."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from nflow_cli.config.schema import Config
-from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation import warnings as cautions
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.summary import Fitted, Result, RunSummary
+from nflow_cli.registry import resolve
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import MODEL, RUN, SUMMARY, RunDirectory
 from nflow_cli.text import command_line
 
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
-
-
-FLOWS_EXPECTED = "--flow-at, --animate: expected flows of two numbers. Received: a run of"
-
 
 class Measure(NamedTuple):
-    """A score of ``summary.json`` as tables show it.
+    """Score of ``summary.json`` in tables.
 
-    Runs are ranked by the first ``judges`` score that they have: lower is better, or higher where
-    ``sign`` is -1. ``has_spread``: whether tables show its spread over seeds.
+    Runs are ranked by the first known ``judges`` score: lower is better, or higher if ``sign`` is
+    -1. ``has_spread``: whether tables show its spread over seeds.
     """
 
     key: str
@@ -40,15 +35,18 @@ class Measure(NamedTuple):
 
 
 class Course(NamedTuple):
-    """The training curve: ``sign`` times a column of ``metrics.csv``, and its name.
+    """Training curve: ``sign`` times a column of ``metrics.csv``, and its name.
 
-    ``otherwise``: its name in a run whose summary lacks that score.
+    ``otherwise``: its name if the summary lacks that score.
     """
 
     column: str
     name: str
     sign: int = 1
     otherwise: str = ""
+
+
+Rule = Callable[[Summary], ScoreWarning | None]
 
 
 class Identity(NamedTuple):
@@ -60,23 +58,25 @@ class Identity(NamedTuple):
 
 
 class Experiment(ABC):
-    """A config with its data, training, scores and pictures; it dispatches to its folder's modules.
+    """Config with its data, training, scores and pictures.
 
     Attributes:
-        config: The resolved preset.
+        config: Resolved preset.
         column: Column of ``metrics.csv`` that counts updates or epochs.
         formats: Suffixes of files of samples.
-        measures: Scores by which runs are compared.
-        course: The training curve.
+        measures: Scores in comparisons.
+        course: Training curve.
         shapes: Shapes of the arrays in ``evaluation.npz``.
         columns: Columns of ``metrics.csv`` in pictures.
         summary_type: Schema of ``summary.json``.
         samples: Range of ``nflow evaluate --samples``; ``None`` without samples.
         model_file: File of the trained weights.
-        needs_tensorflow: Whether the trained model runs on TensorFlow; else on NumPy.
-        scores_rows: Whether rows can be written with their scores.
-        predicts: Whether one column can be predicted from the others.
-        takes_density: Whether a user's function is fitted.
+        needs_tensorflow: Whether the model runs on TensorFlow; else on NumPy.
+        fitting: ``module:function`` that trains or resumes, scores and saves.
+        drawing: ``module:function`` of the pictures.
+        checking: ``module:class`` of the checks of a run.
+        printed: Module of printed scores, with ``rows_of`` and ``verdict_of``.
+        rules: Functions of a summary that return a warning or ``None``.
     """
 
     column: ClassVar[str]
@@ -89,19 +89,16 @@ class Experiment(ABC):
     samples: ClassVar[tuple[int, int] | None]
     model_file: ClassVar[str] = MODEL
     needs_tensorflow: ClassVar[bool] = True
-    scores_rows: ClassVar[bool] = False
-    predicts: ClassVar[bool] = False
-    takes_density: ClassVar[bool] = False
+    fitting: ClassVar[str]
+    drawing: str
+    checking: ClassVar[str]
+    printed: ClassVar[Any]
+    rules: Sequence[Rule]
 
     def __init__(self, config: Config):
         self.config = config
 
     # Before training.
-
-    @property
-    def length(self) -> int:
-        """Number of updates, or epochs."""
-        return self.config.length
 
     @property
     def given_example(self) -> str:
@@ -110,39 +107,18 @@ class Experiment(ABC):
 
     @abstractmethod
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Load the data, or those of a run; ``None`` without data.
-
-        Raises:
-            RunDirectoryError: The run does not record them.
-            DataError: They cannot be read, or have changed since the run began.
-        """
-
-    def density_again(self, place: str) -> Any:
-        """Load the user's log-density ``FILE.py:name`` of a run.
-
-        Raises:
-            NflowError: It has changed, or cannot be read or fitted.
-        """
-        raise NotImplementedError
+        """Load the data, or those of a run, which must be unchanged; ``None`` without data."""
 
     def settled(self, data: Any) -> Config:
-        """Return the config with all that depends on the data resolved."""
-        return self.config
-
-    def settled_like(self, written: Config) -> Config:
-        """Return the config resolved as that of a run."""
+        """Config resolved by the data."""
         return self.config
 
     @abstractmethod
     def expect_fits(self, data: Any) -> None:
-        """Check the config against the data.
-
-        Raises:
-            ConfigError: It does not fit them.
-        """
+        """Check the config against the data; a ``ConfigError`` if it does not fit."""
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
-        """Return notes on data left out, a line each."""
+        """Notes on data left out, a line each."""
         return []
 
     @property
@@ -151,15 +127,11 @@ class Experiment(ABC):
         return []
 
     def way_on(self, run: RunDirectory) -> str:
-        """Return the command that resumes a run."""
+        """Command that resumes a run."""
         return f"to go on: {command_line(['nflow', 'resume', str(run.path), *self.resuming])}"
 
     def expect_trained(self, run: RunDirectory) -> None:
-        """Check that a run has a trained model, without TensorFlow.
-
-        Raises:
-            RunDirectoryError: Training has not ended; with the command that resumes it.
-        """
+        """Check that training has ended, without TensorFlow; else say what resumes it."""
         status = "completed" if run.has(self.model_file) else run.read_json(RUN).get("status")
         if status == "completed":
             return
@@ -171,14 +143,14 @@ class Experiment(ABC):
             how, way_on = "diverged", "train again with a smaller train.learning_rate"
         elif run.is_busy:
             how, way_on = "still in training", "it has one at its end"
-        far = f"after {made:,} of {self.length:,} {self.column}s"
+        far = f"after {made:,} of {self.config.length:,} {self.column}s"
         raise RunDirectoryError(f"{run.path}: {how} {far}, so it has no model yet; {way_on}")
 
     # Training.
 
-    @abstractmethod
-    def fit(self, run: RunDirectory, data: Any) -> Fitted:
+    def fit(self, run: RunDirectory, data: Any = None) -> Fitted:
         """Train or resume, score, and save the model."""
+        return resolve(self.fitting)(self.config, run, data)
 
     def train(self, run: RunDirectory, data: Any = None) -> Result:
         """Train or resume in ``run``; write model, arrays and summary."""
@@ -197,31 +169,20 @@ class Experiment(ABC):
     # Its scores.
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        """Return the warnings about the scores of a summary; missing scores give none."""
-        rules = (cautions.dominated, cautions.mass, cautions.few_rows)
-        every = (self.ruined(summary), *(rule(summary) for rule in rules))
-        return [warning for warning in every if warning is not None]
-
-    @abstractmethod
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        """Warn of a fit that is worse than its baseline."""
+        """Warnings about the scores of a summary; missing scores give none."""
+        return [warning for rule in self.rules if (warning := rule(summary)) is not None]
 
     @abstractmethod
     def labels(self) -> dict[str, Any]:
-        """Return the summary's config entries beside flow, K and seed."""
+        """Summary's config entries beside flow, K and seed."""
 
-    @abstractmethod
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the printed scores."""
+        """Printed scores."""
+        return self.printed.rows_of(summary, self.config.length, warnings)
 
     def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the main score and its baseline."""
-        judges = [(m, cautions.number(summary, m.key)) for m in self.measures if m.judges]
-        return [
-            (m.name, cautions.marked(f"{value:.{m.decimals}f} {m.unit}", warnings, m.key))
-            for m, value in judges
-            if value is not None
-        ]
+        """Main scores and their baselines."""
+        return self.printed.verdict_of(summary, warnings)
 
     @abstractmethod
     def evaluate(
@@ -230,98 +191,60 @@ class Experiment(ABC):
         """Score a trained model by fresh samples or other data.
 
         Args:
-            trained: The model of :meth:`load`.
+            trained: Of :meth:`load`.
             data: Of :meth:`data` or :meth:`read_data`.
             samples: Sample size; ``None``: the run's.
             seed: Of the samples.
-            recorded: The summary of the run.
+            recorded: Summary of the run.
         """
 
     @abstractmethod
     def read_data(self, name: str) -> Any:
         """Read user data by which a trained run is scored."""
 
-    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
-        """Write rows with their scores, and latents on request; return the judgement."""
-        raise NotImplementedError
-
-    def write_predictions(
-        self,
-        trained: Any,
-        data: Any,
-        path: Path,
-        question: Mapping[str, Any],
-        plot: Path | None = None,
-    ) -> Judgement:
-        """Write rows with the distribution of one column given the others; return scores."""
-        raise NotImplementedError
-
     @abstractmethod
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:
-        """Write ``n`` samples, at each row of ``given`` if any; return the paths.
-
-        Raises:
-            DataError: The format of the file cannot hold the samples.
-        """
-
-    def write_resampled(
-        self, trained: Any, data: Any, n: int, path: Path, seed: int
-    ) -> tuple[list[Path], str]:
-        """Write ``n`` importance-resampled draws; return the paths and a note."""
-        raise NotImplementedError
+        """Write ``n`` samples, at each row of ``given`` if any; return the paths."""
 
     # Side by side with others.
 
-    @abstractmethod
     def identity(self, summary: Summary) -> Identity:
-        """Return the identity of the run in a comparison."""
+        """Identity of the run in a comparison."""
+        return self.identity_of(self.config.subject)
 
     def identity_of(self, subject: str) -> Identity:
-        """Return the identity of a run on a subject of that name."""
-        k = self.config.flow.k if self.config.flow else 1
-        return Identity(subject, self.model_text, 0 if k is None else k)
-
-    @property
-    def model_text(self) -> str:
-        """The model as text."""
-        return self.config.flow.text if self.config.flow else ""
+        """Identity of a run on a subject of that name."""
+        return Identity(subject, self.config.model_text, self.config.k)
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return settings beside the config, as text by key."""
+        """Settings beside the config, as text by key."""
         return {}
 
     @property
     def target_text(self) -> str:
-        """The target with its parameters, as text; "" without one."""
+        """Target with its parameters, as text; "" without one."""
         return ""
 
     # Its pictures and checks.
 
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
-        """Return an inconsistency between the files of the pictures and the config, or ""."""
+        """Inconsistency between the files of the pictures and the config, or ""."""
         return ""
 
-    @abstractmethod
     def draw(
         self, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
     ) -> dict[str, Any]:
-        """Return the pictures by name."""
+        """Pictures by name."""
+        return resolve(self.drawing)(arrays, metrics, summary)
 
-    def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        """Load a 2-D density whose flows can be drawn.
-
-        Raises:
-            ConfigError: The run has none.
-        """
-        raise ConfigError(f"{FLOWS_EXPECTED} {self.config.command}, which draws none of its flows")
-
-    @abstractmethod
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        """Return the checks of a run."""
+    @property
+    def undrawn(self) -> str:
+        """Why its flows cannot be drawn in the plane; "" if they can."""
+        return "none; `nflow fit TABLE --flow planar` fits some"
 
 
 def checksum_of_data(summary: Summary) -> dict[str, str]:
-    """Return the checksum of the data, as a setting."""
+    """Checksum of the data, as a setting."""
     return {"data.sha256": summary["data"]["sha256"][:12]}

@@ -33,7 +33,7 @@ def draw_flows(run: RunDirectory, numbers: Iterable[int], format: str, dpi: int)
 
 
 def animate(run: RunDirectory) -> list[Path]:
-    """Draw the density of ``run`` from its base through all flows, as a GIF and as a WebP."""
+    """Draw the density from its base through all flows, as a GIF and as a WebP."""
     trained, summary = _loaded(run)
     from nflow_cli.evaluation.motion import Motion, motion_arrays
     from nflow_cli.plotting import animation_files, density, table
@@ -49,5 +49,12 @@ def animate(run: RunDirectory) -> list[Path]:
 
 def _loaded(run: RunDirectory) -> tuple[Any, dict[str, Any]]:
     experiment = experiments.of(run.read_config())
-    density, summary = experiment.flows_in_the_plane(run), read_summary(run, experiment)
+    if reason := experiment.undrawn:
+        raise ConfigError(
+            f"--flow-at, --animate: expected flows of two numbers. Received: {reason}"
+        )
+    from nflow_cli.backend.start import start_tensorflow
+
+    start_tensorflow()
+    density, summary = experiment.load(run), read_summary(run, experiment)
     return density, {**summary, "warnings": experiment.warnings(summary)}

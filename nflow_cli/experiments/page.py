@@ -52,18 +52,18 @@ pre { background: var(--block); border-radius: 4px; padding: .8rem 1rem; margin:
 
 
 def shown(text: object, most: int = MAX_TEXT) -> str:
-    """Return a text as one line of escaped HTML."""
+    """Text as one line of escaped HTML."""
     line = str(text)
     return escape(printable(line if len(line) <= most else f"{line[:most]} …"))
 
 
 def paragraph(text: object, style: str = "") -> str:
-    """Return a paragraph, optionally of a style such as ``soft``."""
+    """Paragraph, optionally of a style such as ``soft``."""
     return f'<p class="{style}">{shown(text)}</p>' if style else f"<p>{shown(text)}</p>"
 
 
 def table(rows: Rows, style: str = "scores") -> str:
-    """Return a table of two columns."""
+    """Table of two columns."""
     lines = (
         f'<tr><th scope="row">{shown(a)}</th><td>{shown(b)}</td></tr>' for a, b in rows[:MAX_ROWS]
     )
@@ -71,15 +71,15 @@ def table(rows: Rows, style: str = "scores") -> str:
 
 
 def warning_list(warnings: Iterable[tuple[str, str]]) -> str:
-    """Return a box of warnings: labels and reasons."""
+    """Box of warnings: labels and reasons."""
     items = (f"<li><strong>{shown(word)}</strong>: {shown(why)}</li>" for word, why in warnings)
     return f'<ul class="warnings">{"".join(items)}</ul>'
 
 
 def figure(uri: str, width: int, name: str, caption: str, still: str = "") -> str:
-    """Return a picture with a ``data:`` URI and a caption.
+    """Picture with a ``data:`` URI and a caption.
 
-    ``still`` replaces an animation in print, and for users who prefer reduced motion.
+    ``still`` replaces an animation in print and for reduced motion.
     """
     image = f'<img src="{uri}" width="{width}" alt="{shown(f"{name}: {caption}")}">'
     if still:
@@ -89,19 +89,19 @@ def figure(uri: str, width: int, name: str, caption: str, still: str = "") -> st
 
 
 def code(text: str) -> str:
-    """Return preformatted lines."""
+    """Preformatted lines."""
     kept = text[:MAX_CODE].rstrip("\n").split("\n")
     lines = [shown(line, MAX_CODE) for line in kept]
     return f"<pre>{chr(10).join([*lines, *('…' for _ in text[MAX_CODE : MAX_CODE + 1])])}</pre>"
 
 
 def section(title: str, parts: Sequence[str]) -> str:
-    """Return a section of HTML parts."""
+    """HTML section."""
     return f"<section><h2>{shown(title)}</h2>\n{chr(10).join(parts)}\n</section>"
 
 
 def document(title: str, parts: Sequence[str]) -> str:
-    """Return a page of HTML parts."""
+    """HTML page."""
     return f"""<!doctype html>
 <html lang="en">
 <head>

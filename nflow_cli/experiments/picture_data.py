@@ -1,4 +1,4 @@
-"""The input of the pictures of a run: arrays, metrics and summary."""
+"""Input of the pictures of a run: arrays, metrics and summary."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 
 class PictureData(NamedTuple):
-    """The arguments of a function of ``nflow_cli.plotting``."""
+    """Arguments of a function of ``nflow_cli.plotting``."""
 
     evaluation: Mapping[str, np.ndarray]
     metrics: Mapping[str, np.ndarray]
@@ -27,7 +27,7 @@ class PictureData(NamedTuple):
 
 
 def picture_data(run: RunDirectory, experiment: "Experiment", result: Result) -> PictureData:
-    """Return the input of the pictures after training."""
+    """Input of the pictures after training."""
     shown = {name: result.arrays[name] for name in experiment.shapes}
     summary = {**result.summary, "warnings": result.warnings}
     course = read_course(run, experiment.columns)
@@ -35,11 +35,7 @@ def picture_data(run: RunDirectory, experiment: "Experiment", result: Result) ->
 
 
 def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureData:
-    """Read the input of the pictures of a run of that experiment.
-
-    Raises:
-        NflowError: In one line that names the file: it is missing, damaged, or of another run.
-    """
+    """Read the input of the pictures of a run."""
     arrays, summary = run.read_evaluation(experiment.shapes), read_summary(run, experiment)
     if inconsistency := experiment.inconsistency(arrays, summary):
         raise RunDirectoryError(f"{run.path}/{inconsistency}")
@@ -49,7 +45,7 @@ def read_picture_data(run: RunDirectory, experiment: "Experiment") -> PictureDat
 def inconsistency_with_columns(
     arrays: Mapping[str, Any], summary: Mapping[str, Any], columns: Sequence[str]
 ) -> str:
-    """Return an inconsistency between files and columns, or ""."""
+    """Inconsistency between files and columns, or ""."""
     if summary["columns"] != list(columns):
         return f"{SUMMARY}: damaged: expected the columns of {CONFIG}"
     shown = arrays.get("columns_shown", np.zeros(1, int))

@@ -21,7 +21,7 @@ _EXAMPLES = {  # by form
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
-    """Return the preset changes of keyword arguments."""
+    """Preset changes of keyword arguments."""
     changes, known = [], options_of(command)
     for name, given in options.items():
         if name not in known:
@@ -32,7 +32,7 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
 
 
 def settings_of(settings: Any) -> list[Change]:
-    """Return the preset changes of ``settings``."""
+    """Preset changes of ``settings``."""
     values = _read("settings", settings, SETTINGS) or {}
     return [Change(key, key, value) for key, value in values.items() if value is not None]
 
@@ -53,7 +53,7 @@ def _read(name: str, value: Any, form: str) -> Any:
 
 
 def list_of(name: str, value: Any, example: str) -> list[Any]:
-    """Return the list of an argument; a text is not one."""
+    """List of an argument; a text is not one."""
     if not _is_list(value):
         raise _expected("a list", name, value, example)
     return [str(one) if isinstance(one, str) else one for one in value]  # NumPy's text among them

@@ -31,7 +31,7 @@ _OPTION = re.compile(
 
 
 def in_python(text: str) -> str:
-    """Return a message with its options as keyword arguments of ``fit`` and ``infer``."""
+    """Message with its options as keyword arguments of ``fit`` and ``infer``."""
     return _OPTION.sub(_keyword, text)
 
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page."""
+"""Report of a run: one HTML page."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ from nflow_cli.text import command_line
 
 MAX_BYTES = 2_000_000  # of the page
 MAX_PICTURE = 16 * 2**20  # of a file
-MOST_OTHERS = 20  # pictures without a caption here
 MARGIN = 100_000  # bytes, for notes on pictures
 # Captions of pictures, in the order of the page; other pictures follow.
 PICTURES = {
@@ -40,13 +39,7 @@ MOVING = "The base on its way through the flows, each of which moves it at a ste
 
 
 def write_report(run: RunDirectory) -> Path:
-    """Write ``report.html`` from the other files of a run.
-
-    One file that needs no other and loads none; of at most ``MAX_BYTES``.
-
-    Raises:
-        NflowError: In one line: a file is missing or damaged, or the page cannot be written.
-    """
+    """Write ``report.html``, self-contained, from the files of a run; at most ``MAX_BYTES``."""
     experiment = experiments.of(run.read_config())
     summary = read_summary(run, experiment) if run.has(SUMMARY) else {}
     warnings = experiment.warnings(summary) if summary else []
@@ -84,7 +77,6 @@ def write_page(
 def _verdict(
     experiment: Experiment, summary: Summary, warnings: Sequence[ScoreWarning]
 ) -> list[str]:
-    """Return the main scores of a run, and the warnings about them."""
     if not summary:
         return [page.paragraph(f"None yet: the run has no {SUMMARY}.")]
     judged = page.table(experiment.verdict(summary, warnings), "verdict")
@@ -94,18 +86,16 @@ def _verdict(
 
 
 def _facts(facts: Mapping[str, Any]) -> Rows:
-    """Return numbers and texts as rows."""
     texts = [(name, _text(value)) for name, value in facts.items()]
     return [(name, text) for name, text in texts if text]
 
 
 def _text(value: Any) -> str:
-    """Return a number or a text as text; "" for what is neither."""
     return str(value) if isinstance(value, str | int | float) else ""
 
 
 def pictures(run: RunDirectory, room: int) -> list[str]:
-    """Return the pictures and the animation of a run, at most ``room`` bytes, with notes."""
+    """Pictures and the animation of a run, at most ``room`` bytes, with notes."""
     from nflow_cli.plotting.embedded import embedded, embedded_animation
 
     notes: list[str] = []
@@ -133,7 +123,7 @@ def pictures(run: RunDirectory, room: int) -> list[str]:
 
 
 def _plot(run: RunDirectory, name: str, notes: list[str]) -> bytes | None:
-    """Return a file of ``plots/``, or ``None``, with a note if it is unreadable."""
+    """File of ``plots/``, or ``None``, with a note if it is unreadable."""
     try:
         path = f"{PLOTS}/{name}"
         return run.read(path, MAX_PICTURE) if run.has(path) else None
@@ -143,7 +133,6 @@ def _plot(run: RunDirectory, name: str, notes: list[str]) -> bytes | None:
 
 
 def _training(record: Mapping[str, Any]) -> Rows:
-    """Return times and data of the training."""
     data = record.get("data")
     rows = [
         ("seed", _text(record.get("seed"))),
@@ -157,7 +146,7 @@ def _training(record: Mapping[str, Any]) -> Rows:
 
 
 def _moment(seconds: Any) -> str:
-    """Return seconds since 1970 as a date; "" where they are none."""
+    """Seconds since 1970 as a date; "" where they are none."""
     if not isinstance(seconds, int | float):
         return ""
     try:
@@ -167,7 +156,6 @@ def _moment(seconds: Any) -> str:
 
 
 def _repetition(run: RunDirectory, command: str, record: Mapping[str, Any]) -> list[str]:
-    """Return the command that repeats a run, its own command, and the versions."""
     again = command_line(["nflow", command, "--preset", str(run.path / CONFIG)])
     parts = [page.code(again)]
     argv = record.get("argv")

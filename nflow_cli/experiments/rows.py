@@ -21,37 +21,37 @@ class Judgement(NamedTuple):
 
 
 def laid_out(rows: Rows, warnings: Warnings, least: int = 12) -> str:
-    """Format rows in two columns, the first at least ``least`` wide, with warnings below."""
+    """Rows in two columns, the first at least ``least`` wide, with warnings below."""
     every = with_reasons(rows, warnings)
     width = max(least, *(len(name) for name, _ in every))
     return "\n".join(hanging(f"{name:<{width}} ", value) for name, value in every)
 
 
 def with_reasons(rows: Rows, warnings: Warnings) -> Rows:
-    """Return rows followed by the reasons of warnings."""
+    """Rows followed by the reasons of warnings."""
     return [*rows, *((f"[{warning.word}]", warning.reason) for warning in warnings)]
 
 
 def flow_row(summary: Summary) -> tuple[str, str]:
-    """Return the row of a flow stack and its size."""
+    """Row of a flow stack and its size."""
     text = f"{summary['flow']}, K = {summary['k']}, {summary['n_parameters']} parameters"
     return "flow", text
 
 
 def mass_row(summary: Summary, warnings: Warnings) -> tuple[str, str]:
-    """Return the row of the mass of a density."""
+    """Row of the mass of a density."""
     text = f"{figure(summary, 'mass')} ± {figure(summary, 'mass_error')}"
     return "mass of q", marked(text, warnings, "mass")
 
 
 def figure(summary: Summary, key: str, decimals: int = 5) -> str:
-    """Return a score as text; "not finite" where JSON has none."""
+    """Score as text; "not finite" where JSON has none."""
     value = summary.get(key)
     return "not finite" if value is None or value != value else f"{value:.{decimals}f}"
 
 
 def training_text(summary: Summary, planned: int) -> str:
-    """Return the number of updates, the duration and the speed."""
+    """Updates, duration and speed."""
     text = (
         f"{length_text(summary['steps'], planned, 'updates')} in {summary['train_seconds']:.1f} s"
     )
@@ -62,14 +62,14 @@ def training_text(summary: Summary, planned: int) -> str:
 
 
 def length_text(made: int, planned: int, unit: str) -> str:
-    """Return the length of a training, and whether it stopped early."""
+    """Length of a training, and whether it stopped early."""
     if made >= planned:
         return f"{made} {unit.removesuffix('s') if made == 1 else unit}"
     return f"stopped early after {made:,} of {planned:,} {unit}"
 
 
 def gap_rows(scores: Summary) -> Rows:
-    """Return the row of the gap to the truth, if known."""
+    """Row of the gap to the truth, if known."""
     if scores.get("gap") is None:
         return []
     text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
@@ -77,7 +77,7 @@ def gap_rows(scores: Summary) -> Rows:
 
 
 def likelihood_rows(scores: Summary, warnings: Warnings) -> Rows:
-    """Return the rows of the log-likelihood of user points."""
+    """Rows of the log-likelihood of user points."""
     outside, points = scores["outside"], f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
     if not scores["n"]:
         return [("log-likelihood", "unknown: every row has missing values")]
@@ -93,10 +93,7 @@ def likelihood_rows(scores: Summary, warnings: Warnings) -> Rows:
 
 
 def mean_text(scores: Summary, key: str, unit: str) -> str:
-    """Return a mean over rows ± its standard error.
-
-    ``log_likelihood`` of unequal weights also has the effective sample size.
-    """
+    """Mean over rows ± its standard error, with the effective sample size of unequal weights."""
     text, error = figure(scores, key), number(scores, f"{key}_standard_error")
     is_known = error is not None and math.isfinite(error)
     text += f" ± {error:.5f} {unit}" if is_known else f" {unit}, standard error unknown"

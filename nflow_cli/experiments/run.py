@@ -1,4 +1,4 @@
-"""Training in a run directory, with pictures and report: `fit-2d`, `fit`, `infer`, `train-vae`."""
+"""Training in a run directory, with pictures and report."""
 
 import platform
 import time
@@ -13,6 +13,7 @@ from nflow_cli.backend.start import PROCESSOR, Machine
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
+from nflow_cli.experiments.abilities import FitsFunctions
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.summary import Result
@@ -24,7 +25,7 @@ from nflow_cli.text import printable
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the numerical packages, if known."""
+    """Versions of Python and of the numerical packages, if known."""
     known = {"python": platform.python_version()}
     for name in ("keras", "tensorflow", "numpy"):
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
@@ -40,10 +41,7 @@ def begin(
     machine: Machine,
     data: Any = None,
 ) -> None:
-    """Create a run directory, named by ``preset`` or ``output``, and train in it.
-
-    A config that cannot be trained is refused before.
-    """
+    """Create a run directory, named by ``preset`` or ``output``, and train in it."""
     from nflow_cli.backend.start import expect_tensorflow
 
     expect_tensorflow()
@@ -52,11 +50,7 @@ def begin(
 
 
 def settled(config: Config, data: Any) -> Config:
-    """Return the config of a run with all that depends on the data resolved.
-
-    Raises:
-        ConfigError: The machine has too little memory.
-    """
+    """Config resolved by the data, if the machine has memory for it (``ConfigError``)."""
     from nflow_cli.config import memory
 
     config = experiments.of(config).settled(data)
@@ -86,12 +80,12 @@ def carry_on(
     """Train or resume a run of a sweep.
 
     Raises:
-        BusyError: Another process still trains it after ``patience`` seconds.
+        BusyError: Another process trains it after ``patience`` seconds.
     """
     from nflow_cli.backend.start import start_tensorflow
 
     experiment = experiments.of(config)
-    if experiment.takes_density:
+    if isinstance(experiment, FitsFunctions):
         start_tensorflow(machine)  # before a density, which is in operations of it
     data = experiment.data(run if run.begun else None)
     config = config if run.begun else settled(config, data)
@@ -132,12 +126,12 @@ def train(
     Args:
         experiment: Of the run.
         run: Its directory.
-        argv: Arguments of the command, to be recorded.
-        machine: The device; ``None``: the process's own setting.
+        argv: Arguments of the command, recorded.
+        machine: Device; ``None``: the process's own setting.
         data: Images or rows.
     """
-    from nflow_cli.backend.start import start_tensorflow
-    from nflow_cli.config import presets
+    from nflow_cli.backend.start import memory_errors, start_tensorflow
+    from nflow_cli.config import memory, presets
     from nflow_cli.experiments.drawing import draw, import_ahead
     from nflow_cli.experiments.picture_data import picture_data
     from nflow_cli.training.progress import phase
@@ -156,7 +150,8 @@ def train(
 
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.locked():
-        with run.recorded(info, presets.dump(config)):
+        record = run.recorded(info, presets.dump(config))
+        with record, memory_errors(memory.remedy(config)):
             for note in experiment.notes_of_data(data):
                 tell(note)
             start_tensorflow(machine)

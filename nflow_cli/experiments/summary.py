@@ -1,4 +1,4 @@
-"""The summary of a run: typed figures of ``summary.json``."""
+"""Summary of a run: typed figures of ``summary.json``."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,7 @@ MOST_WARNINGS = 100
 
 
 class WarningRecord(Strict):
-    """A warning: its word, the keys of its figures, and its reason."""
+    """Warning: its word, the keys of its figures, and its reason."""
 
     word: Text
     figures: list[Text]
@@ -30,11 +30,11 @@ class RunSummary(Strict):
     """Summary of any run; keys that do not apply are absent.
 
     Attributes:
-        flow: The model as text.
+        flow: Model as text.
         k: Number of maps.
         n_parameters: Number of weights.
         model_sha256: Of the weights.
-        compile_seconds: What compiling took.
+        compile_seconds: Duration of compilation.
     """
 
     flow: Text
@@ -48,17 +48,17 @@ class RunSummary(Strict):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The figures by key, without those that do not apply."""
+        """Figures by key, without those that do not apply."""
         return self.model_dump(exclude_unset=True)
 
 
 class UpdatesSummary(RunSummary):
-    """The summary of a training that counts updates.
+    """Summary of a training that counts updates.
 
     Attributes:
-        steps: The updates that were made.
-        train_seconds: What they took, with compiling.
-        steps_per_second: Their median speed, without compiling; None where it is not known.
+        steps: Updates made.
+        train_seconds: Their duration, with compilation.
+        steps_per_second: Median speed without compilation; None if unknown.
     """
 
     steps: Count
@@ -67,31 +67,31 @@ class UpdatesSummary(RunSummary):
 
 
 class DataRecord(Strict):
-    """The name of the data, and their SHA-256."""
+    """Name of the data, and their SHA-256."""
 
     name: Text
     sha256: Text
 
 
 def identity_of(config: Any) -> dict[str, Any]:
-    """Return the summary entries of a fit of flows that its config determines."""
+    """Summary entries that the config determines."""
     return {
-        "flow": config.flow.text,
-        "k": config.flow.k or 0,
+        "flow": config.model_text,
+        "k": config.k,
         "seed": config.seed,
         "config_sha256": presets.fingerprint(config),
     }
 
 
 class Judged(NamedTuple):
-    """The scores of a trained model, by keys of its summary, and the arrays of its pictures."""
+    """Scores of a model by summary key, and arrays of its pictures."""
 
     scores: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
 
 
 class Fitted(NamedTuple):
-    """Result of training and evaluation: summary, and arrays of the pictures."""
+    """Summary of a fit, and arrays of its pictures."""
 
     summary: RunSummary
     arrays: Mapping[str, np.ndarray]
@@ -106,11 +106,7 @@ class Result(NamedTuple):
 
 
 def read_summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
-    """Read the figures of ``summary.json``.
-
-    Raises:
-        RunDirectoryError: In one line: it is missing, or is not the summary of such a run.
-    """
+    """Read ``summary.json``; a ``RunDirectoryError`` if it is missing or of other runs."""
     data = run.read_json(SUMMARY)
     try:
         source = f"{run.path / SUMMARY}: damaged"

@@ -1,6 +1,7 @@
 """Loaded models: densities of flows, and VAEs."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,82 +9,71 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arguments import room_for, whole_number
-from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.targets import Target
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.trained_run import TrainedRun
-from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import BASES, INFER_BASES, TARGETS, make, resolve
+from nflow_cli.registry import TARGETS, make
 
 IMAGES = 200  # images at a time
 
 
-class TrainedDensity(TrainedRun, FlowDensity):
-    """The density ``q`` of a finished fit-2d run: its base pushed through its flows.
+class TrainedFlows(TrainedRun, FlowDensity):
+    """The trained density ``q`` of flows, of a finished run.
 
     Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
-        base: The base distribution ``q0``.
-        target: The density ``p`` that ``q`` was fitted to.
+        path: Run directory.
+        config: Resolved preset.
+        flow: :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
+        base: Base distribution ``q0``.
+        units: From user units to the coordinates of the flows.
     """
 
-    def __init__(self, path: Path, experiment: Experiment, flow: FlowStack):
-        config: Any = experiment.config
-        super().__init__(resolve(BASES[config.base_name])(), flow)
-        self.path, self.experiment = path, experiment
-        self.target = make(TARGETS, config.target)
+    def __init__(self, path: Path, experiment: Experiment, *parts: Any):
+        TrainedRun.__init__(self, path, experiment)
+        FlowDensity.__init__(self, *parts)
 
 
-class TrainedInference(TrainedRun, FlowDensity):
-    """The density ``q`` of a finished run of ``nflow infer``, in the user's units.
+class TrainedDensity(TrainedFlows):
+    """Density ``q`` of a finished fit-2d run, a :class:`TrainedFlows`."""
 
-    Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
-        base: The base distribution ``q0``.
-        units: Take what lies between bounds to all of R.
-    """
+    @cached_property
+    def target(self) -> Target:
+        """Density ``p`` that was fitted."""
+        return make(TARGETS, self.config.target)
 
-    def __init__(self, path: Path, experiment: Experiment, flow: FlowStack):
-        config: Any = experiment.config
-        units = units_of(config.density.columns, config.density.bounds)
-        super().__init__(make(INFER_BASES, config.base), flow, units)
-        self.path, self.experiment = path, experiment
+
+class TrainedInference(TrainedFlows):
+    """Density ``q`` of a finished run of ``nflow infer``, in user units."""
 
     @property
     def columns(self) -> list[str]:
-        """The names of the D coordinates."""
+        """Names of the D coordinates."""
         return self.config.density.columns
 
     @property
     def inside(self) -> FlowDensity:
-        """The density of the coordinates of the flows, in which there are no bounds."""
+        """Density in the coordinates of the flows, without bounds."""
         return FlowDensity(self.base, self.flow)
 
 
 class TrainedVAE(TrainedRun):
-    """A finished train-vae run.
+    """Finished train-vae run.
 
     Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        model: The :class:`~nflow_cli.experiments.images.vae.FlowVAE`, a Keras model.
+        path: Run directory.
+        config: Resolved preset.
+        model: :class:`~nflow_cli.experiments.images.vae.FlowVAE`.
     """
 
     def __init__(self, path: Path, experiment: Experiment, model: Any):
-        self.path, self.experiment, self.model = path, experiment, model
+        super().__init__(path, experiment)
+        self.model = model
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32.
-
-        Raises:
-            DataError: ``n`` is no whole number, or more than memory holds.
-        """
+        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32."""
         images = room_for(n, (28, 28), np.float32)
         for start, part in self.batches(n, seed):
             images[start : start + len(part)] = part
@@ -98,11 +88,7 @@ class TrainedVAE(TrainedRun):
             yield start, ops.convert_to_numpy(self.model.decode(latents))
 
     def log_prob(self, x: Any) -> np.ndarray:
-        """Refuse: the likelihood of a VAE has no closed form.
-
-        Raises:
-            NflowError: Always; it says what estimates the likelihood.
-        """
+        """Refuse: a VAE's likelihood has no closed form."""
         raise NflowError(
             "a VAE has no exact log_prob: `nflow evaluate RUN` estimates it by importance sampling"
         )

@@ -1,4 +1,4 @@
-"""The common base of loaded runs: scores and warnings."""
+"""Base of loaded runs: scores and warnings."""
 
 from pathlib import Path
 from typing import Any
@@ -14,39 +14,29 @@ from nflow_cli.text import printable
 
 
 class TrainedRun:
-    """A run that is loaded.
-
-    ``repr`` is the table that the command prints, with its warnings and the path of the run.
+    """Loaded run; its ``repr`` is the table that the command prints.
 
     Attributes:
-        path: The run directory.
+        path: Run directory.
         experiment: Of the run.
     """
 
-    path: Path
-    experiment: Experiment
+    def __init__(self, path: Path, experiment: Experiment):
+        self.path, self.experiment = path, experiment
 
     @property
     def config(self) -> Any:
-        """The resolved preset."""
+        """Resolved preset."""
         return self.experiment.config
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The figures of the run, by the keys of ``summary.json``; None where not finite.
-
-        Raises:
-            RunDirectoryError: In one line: the run has none yet, or its file is damaged.
-        """
+        """Figures by the keys of ``summary.json``; None where not finite."""
         return read_summary(RunDirectory(self.path), self.experiment)
 
     @property
     def warnings(self) -> list[ScoreWarning]:
-        """The warnings: each has a ``word``, the ``figures`` that it is about, and a ``reason``.
-
-        Raises:
-            RunDirectoryError: As of ``summary``.
-        """
+        """Warnings: each has a ``word``, the ``figures`` it is about, and a ``reason``."""
         return self._warnings(self.summary)
 
     def _warnings(self, summary: dict[str, Any]) -> list[ScoreWarning]:
@@ -66,7 +56,7 @@ class TrainedRun:
             return f"<{type(self).__name__} of {printable(getattr(self, 'path', None))}>"
 
     def _repr_html_(self) -> str | None:
-        """Return the table of ``repr`` as HTML, or ``None``."""
+        """Table of ``repr`` as HTML, or ``None``."""
         try:
             return page.table(with_reasons(*self._scores())) + page.paragraph(self.path)
         except Exception:  # as above

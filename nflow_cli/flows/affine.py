@@ -20,8 +20,8 @@ class Affine(Map):
     every Gaussian.
 
     Weights: ``shift (D,)`` is ``m``, ``log_scale (D,)`` is ``s``, and for a triangle
-    ``lower (D (D - 1) / 2,)`` the entries below the diagonal, row by row. Cost: O(D), or O(D^2),
-    both ways.
+    ``lower (D (D - 1) / 2,)`` the entries below the diagonal, by row. Cost: O(D), or O(D^2), both
+    ways.
 
     Args:
         full: Whether ``L`` is a triangle.

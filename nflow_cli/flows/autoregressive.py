@@ -23,18 +23,18 @@ class Autoregressive(Conditioned):
     """Moves each coordinate in turn: ``x_i = g(z_i; θ_i(x_1, …, x_{i-1}))``.
 
     All parameters ``θ`` are outputs of one masked network of ``x`` and the context, so the inverse
-    is one pass; forward, ``x`` is found coordinate by coordinate, in D passes.
+    is one pass; forward, ``x`` takes D passes, one a coordinate.
     ``log|det df/dz| = Σ_i log g'(z_i; θ_i)`` in nats. An ``order`` permutes the coordinates, which
     return to their places. The first depends on the context alone.
 
-    One pass undoes D passes up to rounding, for it sees the same coordinates. The other way round,
+    One pass undoes D passes up to rounding, for it sees the same coordinates; the other way round,
     rounding in one coordinate changes the parameters of the next.
 
     Weights: those of :class:`Conditioned`; masked entries of a kernel are unused.
 
     References:
         Papamakarios, Pavlakou & Murray, *Masked Autoregressive Flow*, 2017, arXiv 1705.07057, eqs.
-        3-5. The masks: Germain, Gregor, Murray & Larochelle, *MADE*, 2015, arXiv 1502.03509.
+        3-5. Masks: Germain, Gregor, Murray & Larochelle, *MADE*, 2015, arXiv 1502.03509.
     """
 
     def widths(self, dim: int) -> list[int]:
@@ -71,7 +71,7 @@ class Autoregressive(Conditioned):
     def _masks(self, dim: int) -> dict[str, np.ndarray]:
         """Masks of the kernels ``(out, in)``.
 
-        A unit sees the first coordinates of the order up to some number, and the units that see no
+        A unit sees the first coordinates of the order up to some number, and units that see no
         more: hidden units evenly from 0 (the context) to D - 1, output i those before i.
         """
         widths = self.widths(dim)

@@ -17,12 +17,11 @@ class Flow(keras.layers.Layer):
     """An invertible, differentiable map ``f`` of R^D with a cheap log-determinant.
 
     If ``z ~ q0`` then ``x = f(z)`` has ``log q(x) = log q0(z) - log|det df/dz|`` (Rezende & Mohamed
-    2015, arXiv 1505.05770, eq. 5). All logarithms are in nats.
+    2015, arXiv 1505.05770, eq. 5), in nats.
 
     Points are ``(..., D)``, log-determinants ``(...)``. Calling the layer is
-    :meth:`forward_and_log_det`; each method takes a ``context`` as well, on which the map may
-    depend. Weights are raw (free in R) and constrained where they are used, so that all values give
-    a bijection.
+    :meth:`forward_and_log_det`; each method also takes a ``context``, on which the map may depend.
+    Weights are raw (free in R) and constrained where used, so all values give a bijection.
 
     Attributes:
         dim: D, known once the layer is built.

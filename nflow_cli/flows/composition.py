@@ -77,7 +77,6 @@ class Composition:
             yield "affine", self.last[0], self.last[1]
 
     def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """Images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
         parts = [(self.maps, self.weights, self.k)]
         if self.last is not None:
             parts.append(([self.last[0]], [self.last[1]], 1))

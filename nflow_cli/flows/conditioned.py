@@ -1,4 +1,4 @@
-"""Maps with scalar maps of the coordinates, whose parameters are outputs of a network."""
+"""Maps with scalar maps whose parameters are outputs of a network."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ NEAR_IDENTITY = 0.01  # standard deviation of the weights of the last layer, for
 class Conditioned(Map):
     """Moves coordinates by scalar maps with parameters from a network of other coordinates.
 
-    Weights: ``order (D,)``, not trained, and for each layer of the network ``kernel_i (out, in)``
-    and ``bias_i (out,)``. A context joins the inputs of the first layer.
+    Weights: ``order (D,)``, not trained, and for each layer ``kernel_i (out, in)`` and
+    ``bias_i (out,)``. A context joins the inputs of the first layer.
 
     Args:
-        hidden: Widths of the hidden layers; ``None``: 2 of 64 up to D = 8, else of 128.
+        hidden: Widths of hidden layers; ``None``: 2 of 64 up to D = 8, else of 128.
     """
 
     untrained: ClassVar = frozenset({"order"})
@@ -48,7 +48,7 @@ class Conditioned(Map):
         return shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Kernels that preserve variance; those of the last layer are near 0."""
+        """Kernels that preserve variance; the last near 0."""
         last = len(self.widths(dim)) - 2
         values = {}
         for name, shape in self.shapes(dim).items():
@@ -74,7 +74,6 @@ class Conditioned(Map):
         return (*as_matrices(order), *layers)
 
     def margin(self, order: np.ndarray, **layers: np.ndarray) -> tuple[str, np.ndarray]:
-        """Count of each coordinate in its order."""
         return counts(order)
 
 

@@ -21,8 +21,8 @@ class Coupling(Conditioned):
     """Moves ``⌈D/2⌉`` coordinates: ``f(z) = (g(z_1; θ(z_2)), z_2)``, with ``g`` elementwise.
 
     The parameters ``θ`` are outputs of a network of the other coordinates and the context, so
-    ``log|det df/dz| = Σ_i log g'_i`` in nats. An ``order`` of the coordinates says which move; they
-    return to their places.
+    ``log|det df/dz| = Σ_i log g'_i`` in nats. An ``order`` says which coordinates move; they return
+    to their places.
 
     Weights: those of :class:`Conditioned`. Cost: one pass through the network both ways.
 

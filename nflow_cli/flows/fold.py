@@ -21,14 +21,14 @@ def run_maps(
     Args:
         maps: The pattern, such as ``[Planar(), Radial()]``.
         weights: Raw weights by name, for each position of the pattern:
-            ``(repeats, *lead, *shape, batch or 1)``, as for :class:`~nflow_cli.flows.map.Map` with
-            ``repeats`` in front.
+            ``(repeats, *lead, *shape, batch or 1)``, as for :class:`~nflow_cli.flows.map.Map` after
+            ``repeats``.
         k: Number of maps; ``repeats`` is ``k / len(maps)``, rounded up for the first positions.
         points: ``(..., D)``; the axis before the last is the batch.
         inverse: Run backwards.
 
     Returns:
-        The points and the sum of the log-determinants ``(...)`` in nats.
+        The points and the sum of log-determinants ``(...)`` in nats.
     """
     if k == 0:
         return points, ops.zeros_like(points[..., 0])

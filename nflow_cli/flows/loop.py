@@ -10,8 +10,8 @@ from keras import ops
 def repeated(step: Callable[[Any, Any], Any], state: Any, count: int) -> Any:
     """Iterate ``state = step(i, state)`` for ``i`` from 0 to ``count - 1``.
 
-    By ``scan`` on JAX, by a ``while_loop`` with a known bound on TensorFlow: no single Keras loop
-    is differentiable under XLA on both.
+    By ``scan`` on JAX, by a ``while_loop`` with a known bound on TensorFlow: no Keras loop is
+    differentiable under XLA on both.
     """
     backend = keras.config.backend()
     if backend == "jax":

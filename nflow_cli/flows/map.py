@@ -19,12 +19,12 @@ class Map:
 
     Its fields are its options. Weights come from a table, or are functions of a context. Points are
     ``(*lead, D, batch)``, features second to last: XLA vectorises along the batch. A weight
-    declared ``(M, D)`` arrives as ``(*lead, M, D, batch)``, where leading axes and the batch may be
-    of size 1, or a leading axis absent: weights broadcast against points. Log-determinants are
+    declared ``(M, D)`` arrives as ``(*lead, M, D, batch)``, where leading axes and batch may be of
+    size 1, or a leading axis absent: weights broadcast against points. Log-determinants are
     ``(*lead, batch)``, in nats.
 
     Attributes:
-        untrained: Names of the weights set by :meth:`orders`, not trained.
+        untrained: Names of weights set by :meth:`orders`, not trained.
     """
 
     untrained: ClassVar[frozenset[str]] = frozenset()
@@ -40,8 +40,7 @@ class Map:
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
         """Orders of the coordinates ``(repeats, D)``, by the name of their weight.
 
-        ``places`` are, for each repeat, its position among the maps of the stack with the same
-        rule.
+        ``places``: for each repeat, its position among the stack's maps with the same rule.
         """
         return {}
 
@@ -54,7 +53,7 @@ class Map:
     def constrain(self, *raw: Any) -> tuple[Any, ...]:
         """Map raw weights, in the order of :meth:`shapes`, to constrained ones.
 
-        For all repeats at once, with one more leading axis.
+        All repeats at once, with one more leading axis.
         """
         return raw
 
@@ -65,26 +64,22 @@ class Map:
     def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
         """``f^-1(x)`` and ``log|det df^-1/dx|``.
 
-        A root without a closed form is found by ``memo.root``: no gradient passes through it.
+        A root without a closed form is found by ``memo.root``, without gradient.
         """
         raise NotImplementedError
 
     def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
         """Raw weights of the map ``f_t`` that goes a part ``t`` of the way.
 
-        ``f_0`` is the identity, ``f_1`` the map, each between them a bijection of its kind,
-        continuous in ``t`` (except for a permutation).
+        ``f_0`` is the identity, ``f_1`` the map, each between a bijection of its kind, continuous
+        in ``t`` (except for a permutation).
         """
         raise NotImplementedError
 
     def geometry(self, **raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Points and directions by name, for the plot of the map in the plane; empty if there are
-        none.
-        """
+        """Points and directions by name, for the plot of the map in the plane, if any."""
         return {}
 
     def margin(self, **raw: np.ndarray) -> tuple[str, np.ndarray] | None:
-        """Formula and values of what must be positive for a bijection; ``None`` if nothing can
-        fail.
-        """
+        """Formula and values that must be positive for a bijection, if any."""
         return None

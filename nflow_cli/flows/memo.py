@@ -9,7 +9,7 @@ from keras import ops
 class Memo:
     """Computes products and roots without saving them, for the backend's own gradient.
 
-    A loop with its own gradient saves them in the forward pass for the backward pass.
+    A loop with its own gradient saves them for the backward pass.
     """
 
     def dense(self, weights: Any, points: Any) -> Any:

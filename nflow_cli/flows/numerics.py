@@ -17,10 +17,7 @@ def is_direction(squared_norm: Any) -> Any:
 
 
 def tanh(x: Any) -> Any:
-    """``tanh(x)`` in the type of ``x``.
-
-    ``ops.tanh`` computes in ``keras.config.floatx()`` on JAX, whatever the type of ``x``.
-    """
+    """``tanh(x)`` in the type of ``x``, unlike ``ops.tanh`` on JAX."""
     if keras.backend.standardize_dtype(x.dtype) == keras.config.floatx():
         return ops.tanh(x)
     e = ops.expm1(ops.clip(-2 * x, -80.0, 80.0))

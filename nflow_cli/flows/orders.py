@@ -18,8 +18,8 @@ def parting(place: int, dim: int) -> np.ndarray:
     moves.
 
     Positions come in pairs, an order and its reverse: by each bit of the coordinates' codes, then
-    random. The codes differ, so the first ``2 ⌈log₂ D⌉`` couplings separate any two coordinates;
-    cyclic shifts by a fixed number never separate some.
+    random. As codes differ, the first ``2 ⌈log₂ D⌉`` couplings separate any two coordinates; cyclic
+    shifts by a fixed number never separate some.
     """
     pair, is_reverse = divmod(place, 2)
     bits = max(dim - 1, 1).bit_length()
@@ -34,7 +34,7 @@ def alternating(place: int, dim: int) -> np.ndarray:
     """Order ``(D,)`` of the coordinates for the masked map at a position of a stack.
 
     Positions come in pairs, an order and its reverse: the natural one, then random ones. So either
-    of two coordinates is conditioned on the other in one map of a pair.
+    of two coordinates is conditioned on the other in one of a pair.
     """
     pair, is_reverse = divmod(place, 2)
     order = shuffle(pair, dim) if pair and dim > 2 else np.arange(dim)
@@ -60,8 +60,8 @@ def as_matrices(order: Any) -> tuple[Any, Any]:
     """Orders ``(..., D, batch)`` as permutation matrices ``(..., D, D, batch)``, both ways, without
     gradient.
 
-    The gradient of a product with a matrix is one; that of a gather is a scatter, which is slow.
-    TensorFlow's compiled loop has no second derivative of a matrix transposed inside it.
+    The gradient of a product with a matrix is one; that of a gather is a slow scatter. TensorFlow's
+    compiled loop has no second derivative of a matrix transposed inside it.
     """
     columns = ops.cast(np.arange(order.shape[-2])[:, None], order.dtype)
     there = ops.expand_dims(order, -2) == columns

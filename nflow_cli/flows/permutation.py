@@ -25,7 +25,6 @@ class Permutation(Map):
         return {"order": (dim,)}
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
-        """Nothing: no weight is trained."""
         return {}
 
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
@@ -47,5 +46,4 @@ class Permutation(Map):
         return memo.dense(back, x), ops.zeros_like(x[..., 0, :])
 
     def margin(self, order: np.ndarray) -> tuple[str, np.ndarray]:
-        """Count of each coordinate in its order."""
         return counts(order)

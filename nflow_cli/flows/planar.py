@@ -100,7 +100,7 @@ class Planar(Map):
 
 @keras.saving.register_keras_serializable("nflow_cli")
 class PlanarFlow(MapLayer):
-    """One :class:`Planar` map with weights of its own: ``u (D,)``, ``w (D,)``, ``b ()``.
+    """One :class:`Planar` map with its own weights: ``u (D,)``, ``w (D,)``, ``b ()``.
 
     Args:
         seed: Fixes the initial values; ``None`` draws one.

@@ -90,7 +90,7 @@ class Radial(Map):
 
 @keras.saving.register_keras_serializable("nflow_cli")
 class RadialFlow(MapLayer):
-    """One :class:`Radial` map with weights of its own: ``center (D,)``, ``alpha ()``, ``beta ()``.
+    """One :class:`Radial` map with its own weights: ``center (D,)``, ``alpha ()``, ``beta ()``.
 
     Args:
         seed: Fixes the initial values; ``None`` draws one.

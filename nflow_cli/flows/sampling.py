@@ -27,8 +27,7 @@ class GaussianSampling(keras.layers.Layer):
         seed: Fixes the draws; ``None`` draws one.
 
     Raises:
-        ConfigError: ``prior_std`` is not positive, ``seed`` is not a seed of Keras, or half
-            precision.
+        ConfigError: ``prior_std`` is not positive, ``seed`` no seed of Keras, or half precision.
     """
 
     def __init__(

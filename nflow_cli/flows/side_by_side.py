@@ -15,8 +15,8 @@ from nflow_cli.flows.stack import FlowStack
 class SideBySide(FlowStack):
     """R stacks of one pattern: points ``(R, batch, D)``, each row through its own stack.
 
-    R is the first axis of all weights. Contexts are ``(R, batch, H)``, or ``(batch, H)`` for all
-    stacks. Stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
+    R is the first axis of all weights. Contexts are ``(R, batch, H)``, or ``(batch, H)`` for all.
+    Stack ``r`` starts as ``FlowStack(pattern, k, seeds[r])``.
     """
 
     repeats_axis = 1
@@ -76,7 +76,7 @@ def _stacked(values: Sequence[list[dict[str, np.ndarray]]]) -> list[dict[str, np
 def make_stack(
     pattern: Sequence[Any], k: int, seed: int, affine: str | None, members: int, **kwargs: Any
 ) -> FlowStack:
-    """A stack, or several members side by side with seeds from ``seed`` on."""
+    """A stack, or members side by side with seeds from ``seed`` on."""
     if members == 1:
         return FlowStack(pattern, k, seed, affine, **kwargs)
     return SideBySide(pattern, k, seeds_from(seed, members), affine=affine, **kwargs)

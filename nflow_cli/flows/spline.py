@@ -88,8 +88,8 @@ class Spline(Elementwise):
         return ops.where(outside, points, moved), ops.where(outside, 0.0, log_slope)
 
     def _inside(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
-        """Gradient of its own, exact, in few passes: by the chain rule the slope would be a
-        difference, and each selection a pass.
+        """Own gradient, exact, in few passes: by the chain rule the slope would be a difference,
+        and each selection a pass.
         """
 
         def run(raw: Any, at: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Stack of K flows: a repeated pattern of maps, and an optional affine map after them."""
+"""Stack of K flows: a repeated pattern of maps, and an optional affine map."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -45,8 +45,8 @@ class FlowStack(Flow):
             initially the identity; see :meth:`adapt`.
 
     Raises:
-        ConfigError: ``pattern`` is not a list of one or more known flows, ``k`` or ``seed`` not a
-            whole number of 0 or more, or the precision is half.
+        ConfigError: ``pattern`` is no list of known flows, ``k`` or ``seed`` no whole number of 0
+            or more, or the precision is half.
     """
 
     repeats_axis: ClassVar[int] = 0  # of stored weights
@@ -160,7 +160,7 @@ class FlowStack(Flow):
 
         Args:
             mean: ``(D,)``; of a stack built with contexts, its value where these are 0.
-            cholesky: The lower triangle ``(D, D)`` of its covariance.
+            cholesky: Lower triangle ``(D, D)`` of its covariance.
             slope: ``(D, H)``, of the mean by a context.
 
         Raises:
@@ -191,7 +191,7 @@ class FlowStack(Flow):
         return self.composition(context).run(x, inverse=True)
 
     def composition(self, context: Any = None) -> Composition:
-        """The maps with their raw weights, for contexts ``(batch, H)`` if it takes some.
+        """The maps with their raw weights, for contexts ``(batch, H)`` if any.
 
         All that depends on a context is computed here, before any map is run.
         """

@@ -30,7 +30,7 @@ class Sylvester(Map):
     sign is no loss. At M = 1 it is a planar map.
 
     Weights: ``reflections (H, D)``, ``bias (M,)``, ``slope (M,)``, ``scale (M,)``, and for M > 1
-    the entries above the diagonal, column by column, ``outer`` of ``R`` and ``inner`` of ``R̃``
+    the entries above the diagonal, by column, ``outer`` of ``R`` and ``inner`` of ``R̃``
     ``(M (M - 1) / 2,)``. Cost: O(D M) both ways.
 
     Args:
@@ -38,8 +38,9 @@ class Sylvester(Map):
         reflections: H; ``None``: M, enough for every ``Q``.
 
     References:
-        van den Berg, Hasenclever, Tomczak & Welling, *Sylvester Normalizing Flows for Variational
-        Inference*, 2018, arXiv 1803.05649, eqs. 8, 13 and section 3.3.
+        van den Berg, Hasenclever, Tomczak & Welling,
+        *Sylvester Normalizing Flows for Variational Inference*, 2018, arXiv 1803.05649, eqs. 8, 13
+        and section 3.3.
     """
 
     width: int | None = None

@@ -28,7 +28,7 @@ def implicit(h: Any, c: Any, slope: Any) -> Any:
 
     It is that of the implicit function ``v``: the term added to ``h`` is 0 and has the first and
     second derivatives of ``tanh(v)``, those of a step of Halley's iteration. (Only the first if the
-    square of the slope underflows.)
+    slope squared underflows.)
     """
     moved = c - slope * h
     gap = moved - ops.stop_gradient(moved)
@@ -45,8 +45,8 @@ def log_slope(h: Any, slope: Any, rest: Any) -> Any:
 
     The second form does not cancel: both terms are positive. ``s`` is kept from underflow for large
     negative raw values, where ``h^2`` outweighs it; the missing part of its logarithm, ``rest``,
-    counts where ``h`` is 0. (Between 0 and 1e-15, or 1e-145 in float64, the value is finite but not
-    exact.)
+    counts where ``h`` is 0. (Between 0 and 1e-15, or 1e-145 in float64, the value is finite but
+    inexact.)
     """
     return ops.log(h * h + (1 - h * h) * slope) + ops.where(h == 0, rest, 0.0)
 
@@ -56,7 +56,7 @@ def signed_root(c: Any, slope: Any) -> Any:
 
     By symmetry for ``|c|``, in ``[|c| - |s - 1|, |c| + |s - 1|]``, ``v >= 0``. There the left side
     is convex for ``s < 1`` and concave for ``s > 1``, so Newton's iteration is monotone, from an
-    upper bound of the root in the first case and from a lower one in the second.
+    upper bound of the root in the first case and a lower one in the second.
     """
     return ops.sign(c) * _root(ops.abs(c), slope)
 

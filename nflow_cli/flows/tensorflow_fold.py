@@ -57,7 +57,7 @@ def fold(step: Callable[..., Any], state: Sequence[Any], sets: Any, count: int) 
     """Fold ``state = step(memo, state, weights)`` over the leading axis of all in ``sets``.
 
     State, products and roots of each step are saved; from them the gradient runs the step again.
-    (TensorFlow's own gradient of a ``while_loop`` copies whatever a step has read or computed, and
+    (TensorFlow's own gradient of a ``while_loop`` copies all that a step reads or computes, and
     takes a third longer.)
     """
 

@@ -33,8 +33,8 @@ SHOWN = 200  # draws
 def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> dict[str, bytes]:
     """Animation of a stack as a GIF and a WebP, each frame with its own colour scale.
 
-    `arrays` holds `moments` (F,), from 0 to the number of maps, `axis_1` (n,), `axis_2` (m,), and
-    at each moment `log_density` (m, n) in nats and `draws` (S, 2).
+    `arrays`: `moments` (F,), from 0 to the number of maps, `axis_1` (n,), `axis_2` (m,), and at
+    each moment `log_density` (m, n) in nats and `draws` (S, 2).
     """
     frames = list(_frames(arrays, summary, names))
     times = [FRAME] * len(frames)

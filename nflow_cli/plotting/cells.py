@@ -28,7 +28,7 @@ def is_dated(kind: ColumnKind) -> bool:
 def values_of(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
     """Values (n,) of a column without missing ones, on the scale of an axis.
 
-    Dates and times are days since 1970, clipped to the years that can be drawn.
+    Dates and times are days since 1970, clipped to drawable years.
     """
     values = cells[np.isfinite(cells)] / (DAY if kind.type == "time" else 1.0)
     return np.clip(values, *CALENDAR) if is_dated(kind) else values
@@ -41,9 +41,8 @@ def step_of(kind: ColumnKind) -> float:
 
 
 def is_spaced_by_powers(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> bool:
-    """Whether an axis should be logarithmic: all values positive and most small.
-
-    A grid must have steps that are narrow everywhere.
+    """Whether an axis should be logarithmic: all values positive, most small, steps of a grid
+    narrow.
     """
     if is_dated(kind) or not len(rows) or min(rows.min(), draws.min(initial=np.inf)) <= 0:
         return False

@@ -1,4 +1,4 @@
-"""The pictures `dependence` and `pairs` of a whole table."""
+"""Pictures `dependence` and `pairs` of a whole table."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -48,9 +48,9 @@ class Side(NamedTuple):
 
 
 def dependence_figures(
-    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
+    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str
 ) -> dict[str, Figure]:
-    """`dependence` and `pairs` of rows (n, C) and draws (m, C), of at most the first 100 columns.
+    """`dependence` and `pairs` of rows (n, C) and draws (m, C), of the first 100 columns.
 
     Empty for one column, and without rows.
     """
@@ -60,19 +60,19 @@ def dependence_figures(
     rows, draws = rows[:, :COMPARED], draws[:, :COMPARED]
     found = associations(kinds, rows, draws)
     return {
-        "dependence": matrix_figure(list(kinds), found, subject, what),
-        "pairs": pairs_figure((kinds, rows, draws), found, subject, what),
+        "dependence": matrix_figure(list(kinds), found, subject),
+        "pairs": pairs_figure((kinds, rows, draws), found, subject),
     }
 
 
-def matrix_figure(names: list[str], found: Associations, subject: str, what: str) -> Figure:
+def matrix_figure(names: list[str], found: Associations, subject: str) -> Figure:
     """Draw the associations of at most 24 columns, rows beside draws."""
     strongest = [np.max(matrix - np.eye(len(names)), axis=1) for matrix in found]
     shown = np.sort(np.argsort(-np.maximum(*strongest), kind="stable")[:MOST_COLUMNS])
     size = 4.2 + 0.08 * len(shown)
     figure = Figure((2 * size + 1, size + 0.7), DPI, layout="constrained")
     axes = list(figure.subplots(1, 2))
-    for ax, matrix, title in zip(axes, found, (what, "draws"), strict=True):
+    for ax, matrix, title in zip(axes, found, ("test rows", "draws"), strict=True):
         texts = [cut(names[i], 20) for i in shown]
         image = draw_matrix(ax, matrix[np.ix_(shown, shown)], Normalize(0, 1), "{:.2f}")
         ax.set_xticks(range(len(shown)), texts, size=SIZE, rotation=90)
@@ -96,10 +96,10 @@ def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any
     return image
 
 
-def pairs_figure(table: Table, found: Associations, subject: str, what: str) -> Figure:
+def pairs_figure(table: Table, found: Associations, subject: str) -> Figure:
     """Draw six pairs of columns: the most associated, and those that differ most.
 
-    Two numeric columns are dots, two categorical ones shares, one of each boxes.
+    Two numeric columns are dots, two categorical ones shares, mixed ones boxes.
     """
     kinds, rows, draws = table
     names, pairs = list(kinds), pairs_to_show(found, MOST_PAIRS)
@@ -115,7 +115,7 @@ def pairs_figure(table: Table, found: Associations, subject: str, what: str) -> 
         (draw_dots, draw_boxes, draw_shares)[of_levels](part, *sides)
         text = f"association {found.rows[i, j]:.2f} in rows, {found.draws[i, j]:.2f} in draws"
         part.suptitle(text, size=SIZE + 1)
-    draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws")
+    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws")
     chosen = "most associated pairs of columns, and those that differ most"
     add_title(figure, subject, chosen if len(pairs) < len(names) * (len(names) - 1) / 2 else "")
     return figure

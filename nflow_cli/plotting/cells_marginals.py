@@ -1,4 +1,4 @@
-"""The picture `marginals` of a whole table."""
+"""Picture `marginals` of a whole table."""
 
 import math
 from collections.abc import Mapping
@@ -35,12 +35,12 @@ LEAST_SCALE = 0.05  # of an axis of shares, so that what is rare looks rare
 
 
 def marginals_figure(
-    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str, what: str
+    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str
 ) -> Figure:
     """Draw each column of rows (n, C) and of draws (m, C), at most the 24 that differ most.
 
     Numbers are histograms with common bins, on a grid whole steps wide; atoms and missing cells are
-    spikes on the axis of shares at the right; levels are bars.
+    spikes on a right axis of shares; levels are bars.
     """
     order = np.argsort(-differences(kinds, rows, draws), kind="stable")[:MOST_PANELS]
     shown = sorted(order.tolist())
@@ -57,7 +57,7 @@ def marginals_figure(
     add_title(figure, subject, few if len(shown) < len(names) else "", spikes)
     rest = [name for j, name in enumerate(names) if j not in shown]
     text = f"not shown: {names_text(rest, 130)}" if rest else ""
-    draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws", text)
+    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws", text)
     return figure
 
 
@@ -147,8 +147,7 @@ def edges_of(
 ) -> np.ndarray:
     """Edges of bins of the values in a frame, by the rule of Freedman & Diaconis.
 
-    As wide as for the smallest non-empty part; on a grid whole steps, centred on its values if one
-    step wide.
+    By the smallest non-empty part; on a grid whole steps, centred on its values if one step wide.
     """
     low, high = np.log10(frame) if by_powers else frame
     values = np.concatenate(parts)
@@ -173,9 +172,8 @@ def edges_of(
 
 
 def draw_masses(ax: Axes, atoms: np.ndarray, shares: list[np.ndarray], gaps: list[float]) -> None:
-    """Draw the shares of atoms (A,) as spikes, and missing cells as bars beside the panel.
-
-    Pairs are rows, draws.
+    """Draw the shares of atoms (A,) as spikes, and missing cells as bars beside the panel; pairs
+    are rows, draws.
     """
     top = max(LEAST_SCALE, 1.12 * max(*gaps, *(s.max(initial=0) for s in shares)))
     axis = None

@@ -1,4 +1,4 @@
-"""The pictures `pit` and `rows` of a whole table: calibration, and log q of rows."""
+"""Pictures `pit` and `rows` of a whole table."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,9 +29,9 @@ def pit_figure(
 ) -> Figure:
     """Draw the distribution of randomised PIT (n, D) less the uniform one, and its distances.
 
-    One line a column; the worst is thick and named. Grey: the simultaneous 99 % band of all columns
+    One line a column; the worst is thick and named. Grey: simultaneous 99 % band of all columns
     (:func:`~nflow_cli.evaluation.pit.pit`), for the column with most rows. Right: the largest
-    distances with their bands.
+    distances with bands.
     """
     names, worst = list(judged.columns), judged.worst_column
     w = np.ones(len(values)) if weights is None else weights
@@ -91,7 +91,7 @@ def draw_distances(ax: Axes, judged: Pit) -> None:
     name_lost(ax, np.array([c.distance for c in known.values()], float))
 
 
-def rows_figure(rows: np.ndarray, draws: np.ndarray, subject: str, what: str) -> Figure:
+def rows_figure(rows: np.ndarray, draws: np.ndarray, subject: str) -> Figure:
     """Draw a histogram of log q (nats) of rows (n,) beside that of draws (m,).
 
     Rows less likely than draws, at the left, are not modelled.
@@ -114,6 +114,6 @@ def rows_figure(rows: np.ndarray, draws: np.ndarray, subject: str, what: str) ->
         note(ax, f"further left: {', '.join(parts)}", 0.93)
     impossible = int(np.isneginf(rows).sum())
     lost = f"log q = −∞: {impossible:,} of the rows" if impossible else ""
-    draw_key(figure, f"{len(rows):,} {what}", f"{len(draws):,} draws")
+    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws")
     add_title(figure, subject, "log q of rows and draws", lost)
     return figure

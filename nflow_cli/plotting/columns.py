@@ -51,8 +51,8 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     """Pictures of a fit to a table of D columns: `corner`, or `density` where D = 1 and nothing is
     given; `normality`, `training`.
 
-    Arrays, rows of metrics and scores as in docs/scores.md, of other tables. Values that are not
-    finite are left out and counted.
+    Arrays, metrics and scores as in docs/scores.md, of other tables. Non-finite values are left out
+    and counted.
     """
     first = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     first |= {"density": density_figure} if "axis_1" in evaluation else {}
@@ -87,7 +87,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def corner_figure(
     evaluation: Arrays, summary: Summary, what: str = "test rows", score: str | None = None
 ) -> Figure:
-    """Draw rows and draws, each pair of columns, and the histogram of each.
+    """Draw rows and draws: each pair of columns, and histograms.
 
     `score` is in the title, by default the log-likelihood.
     """
@@ -186,9 +186,7 @@ def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 
 def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 0) -> str:
-    """Draw quantiles of columns (n, D) against their nominal ones; note the rows outside the
-    panel.
-    """
+    """Draw quantiles of columns (n, D) against nominal ones; note the rows outside the panel."""
     p = levels(len(values))
     theory, lines = quantile(p), np.quantile(values, p, axis=0, method="hazen")
     draw_chance(ax, p, quantile, len(values))

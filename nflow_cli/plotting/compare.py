@@ -40,7 +40,7 @@ PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their 
 
 
 class Series(NamedTuple):
-    """Line of a panel: at each K median, minimum and maximum over seeds, and warning labels."""
+    """Line of a panel: at each K median, minimum and maximum over seeds, and warnings."""
 
     name: str
     k: Sequence[int]
@@ -51,9 +51,9 @@ class Series(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Training curve: updates or epochs (n,), and a score (n,) at each.
+    """Training curve: updates or epochs (n,), and scores (n,).
 
-    ``name`` is shared by runs that differ only by their seeds.
+    ``name`` is shared by runs that differ only by seeds.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Curve(NamedTuple):
 
 
 class Density(NamedTuple):
-    """A panel: title, axis (n,) of its square grid, log-densities (n, n) in nats."""
+    """Panel: title, axis (n,) of its square grid, log-densities (n, n) in nats."""
 
     title: str
     axis: np.ndarray
@@ -72,7 +72,7 @@ class Density(NamedTuple):
 def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int) -> Figure:
     """Draw series of a score called `name` against K, a panel for each title.
 
-    With `seeds` > 1, bars reach from the minimum to the maximum.
+    With `seeds` > 1, bars from minimum to maximum.
     """
     with drawing():
         columns = min(len(panels), 4)
@@ -131,7 +131,7 @@ def courses_figure(
 ) -> Figure:
     """Draw training curves over logarithmic steps, a panel for each title.
 
-    `value` and `step` name the axes. Curves of one name share a colour and a style.
+    `value` and `step` name the axes. Curves of one name share a style.
     """
     with drawing():
         columns = min(len(panels), 2)
@@ -201,9 +201,9 @@ def label_k(ax: Axes, ks: Sequence[int]) -> None:
 
 
 def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
-    """Draw each target, the first of its densities, beside its fits.
+    """Draw each target, first of its densities, beside its fits.
 
-    The colour scale of a row ends at the peak of its target; the bar marks fits above it.
+    A row's colour scale ends at the peak of its target; the bar marks fits above it.
     """
     rows = []
     for name, (target, *fits) in targets.items():

@@ -34,8 +34,8 @@ def deformation_figure(
 ) -> Figure:
     """Draw the density after the first k flows, one panel for each k.
 
-    Each panel has its own colour scale; above it are its peak and, if not all, the share of draws
-    within the frame.
+    Each panel has its own colour scale; above it are its peak and the share of draws within the
+    frame.
     """
     steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
     extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
@@ -61,9 +61,9 @@ def deformation_figure(
 def draw_density(
     ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize, share: float, scale: float = 1.0
 ) -> AxesImage:
-    """Draw a density (m, n) over the extent, divided by a scale; as 0 if all its mass is elsewhere.
+    """Draw a density (m, n) over the extent, divided by a scale; as 0 if its mass is elsewhere.
 
-    `share` is that of its mass within the extent, NaN if unknown.
+    `share`: of its mass within the extent, NaN if unknown.
     """
     if share < SEEN:
         note(ax, "mass < 1% here", 0.6)
@@ -88,7 +88,7 @@ def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
 
 
 def count_shown(ax: Axes, points: np.ndarray, what: str) -> str:
-    """Number of points (n, 2) in a panel, with a note in it if none."""
+    """Number of points (n, 2) in a panel, which has a note if none."""
     low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
     seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
     if len(points) and not seen:

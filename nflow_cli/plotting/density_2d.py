@@ -37,9 +37,9 @@ DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
 
-    Arrays, rows of metrics and scores as in docs/scores.md, in the plane. Log-densities are -inf
-    where the density is 0; `target_samples` may be empty. Where neither KL nor log Z is known, the
-    target is scaled to mass 1 over the grid and the training picture shows the free energy.
+    Arrays, metrics and scores as in docs/scores.md, in the plane. Log-densities are -inf where the
+    density is 0; `target_samples` may be empty. If neither KL nor log Z is known, the target is
+    scaled to mass 1 over the grid and the free energy is drawn.
     """
     with drawing():
         return {
@@ -53,8 +53,8 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw base, fit and target side by side, with draws.
 
-    Fit and target share a colour scale; a higher peak of the fit is written. A base with a higher
-    peak has its own scale.
+    Fit and target share a colour scale; a higher peak of the fit is written. A base of higher peak
+    has its own.
     """
     target, target_title = _target(evaluation, summary)
     base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
@@ -89,8 +89,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw q - p: red where the flow puts too much mass, blue where too little.
 
-    The scale is symmetric about 0 and ends at the target's peak; the colour bar has an arrow if q
-    exceeds it.
+    The scale ends at ± the target's peak; the colour bar has an arrow if q exceeds it.
     """
     target, _ = _target(evaluation, summary)
     difference = density_of(evaluation["log_q"]) - target

@@ -33,8 +33,8 @@ class Animated(NamedTuple):
 def embedded(pictures: Mapping[str, bytes], room: int) -> dict[str, Embedded]:
     """PNG files as URIs of at most ``room`` letters together, by name.
 
-    If they exceed it, all are reduced to 256 colours and fewer pixels; empty if that does not
-    suffice. Files that are no PNG of a drawable size are left out.
+    Otherwise all are reduced to 256 colours and fewer pixels; empty if that does not suffice. Files
+    that are no PNG of a drawable size are left out.
     """
     whole = {name: png for name, png in pictures.items() if _is_drawable(png)}
     uris = {name: _uri(png) for name, png in whole.items()}

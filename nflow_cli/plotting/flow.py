@@ -1,4 +1,4 @@
-"""The picture of one flow in the plane."""
+"""Picture of one flow in the plane."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,11 +40,11 @@ TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
 def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[str]) -> Figure:
     """Draw the density before a flow, its map of the plane, and the density after it.
 
-    `arrays` holds `axis_1` (n,), `axis_2` (m,), `log_before` and `log_after` (m, n) in nats, with
-    samples `draws_before` and `draws_after` (S, 2), the `lines` of a grid and their images
-    `lines_after` (L, P, 2); of a planar flow `u_hat` (2,), `w` (2,) and `b`, of a radial one
-    `center` (2,), `alpha` and `beta_hat` (:meth:`~nflow_cli.flows.map.Map.geometry`). Both
-    densities share a colour scale.
+    `arrays`: `axis_1` (n,), `axis_2` (m,), `log_before` and `log_after` (m, n) in nats, samples
+    `draws_before` and `draws_after` (S, 2), the `lines` of a grid and their images `lines_after`
+    (L, P, 2); of a planar flow `u_hat` (2,), `w` (2,) and `b`, of a radial one `center` (2,),
+    `alpha` and `beta_hat` (:meth:`~nflow_cli.flows.map.Map.geometry`). Both densities share a
+    colour scale.
     """
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():

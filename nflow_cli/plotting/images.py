@@ -52,10 +52,9 @@ BINARIZED = {
 def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
 
-    Arrays, rows of metrics and scores as in docs/scores.md, of images: `latent_axes` counted from
-    0, labels 0-9, pixels in [0, 1]; of `manifold` the image [i, j] is decoded at
-    (`manifold_axis`[j], `manifold_axis`[i]). With a flow prior, the manifold is in the units of its
-    base.
+    Arrays, metrics and scores as in docs/scores.md, of images: `latent_axes` from 0, labels 0-9,
+    pixels in [0, 1]; the image [i, j] of `manifold` is decoded at (`manifold_axis`[j],
+    `manifold_axis`[i]), with a flow prior in its base.
     """
     with drawing():
         return {
@@ -70,8 +69,8 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
 def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw base and transformed latents as points, coloured by digit if labelled.
 
-    They share limits, unless these hide one of them; without flows they are equal, and drawn once.
-    The prior is drawn as circles, or by draws if it has flows.
+    They share limits, unless these hide one; without flows they are drawn once. The prior is drawn
+    as circles, or by draws if it has flows.
     """
     clouds = {"base z₀": evaluation["base_latents"], "transformed z": evaluation["latents"]}
     if summary["k"] == 0:
@@ -147,8 +146,8 @@ def manifold_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw the bound and its two terms (nats) against epoch, and the test scores.
 
-    Shaded: epochs with beta < 1. Large first epochs are cut off, with a note in the legend; rows
-    that are not finite get a cross.
+    Shaded: beta < 1. Large first epochs are cut off, with a note in the legend; rows that are not
+    finite get a cross.
     """
     epoch, beta = np.asarray(metrics["epoch"], float), np.asarray(metrics["beta"], float)
     figure = Figure((9.2, 5.8), DPI, layout="constrained")

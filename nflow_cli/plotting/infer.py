@@ -25,7 +25,7 @@ LEAST = 1e-300  # of a part of the largest weight that is drawn
 def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a fit to a log-density: `corner`, `weights`, `training`.
 
-    Arrays, rows of metrics and scores as in docs/scores.md, of a log-density.
+    Arrays, metrics and scores as in docs/scores.md, of a log-density.
     """
     with drawing():
         return {
@@ -46,9 +46,8 @@ def _score(summary: Summary) -> str:
 
 
 def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the number of samples above each of the largest weights, and the fitted tail.
-
-    On log-log axes a tail of shape k falls with slope -1/k.
+    """Draw the number of samples above each of the largest weights, and the fitted tail, of slope
+    -1/k on log-log axes.
     """
     figure = Figure((7.0, 4.2), DPI, layout="constrained")
     ax = figure.subplots()

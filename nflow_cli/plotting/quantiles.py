@@ -36,8 +36,8 @@ def draw_chance(ax: Axes, p: np.ndarray, quantile: Quantile, n: float) -> None:
 def chance(p: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
     """95 % range of probabilities of the p-quantile of n values.
 
-    The i-th smallest is ``Beta(i, n - i + 1)``, by the cube root of Wilson & Hilferty, accurate to
-    2% at the ends.
+    The i-th smallest is ``Beta(i, n - i + 1)``, by Wilson & Hilferty's cube root, accurate to 2% at
+    the ends.
     """
     tail = np.minimum(p, 1 - p)
     i = n * tail + 0.5

@@ -1,4 +1,4 @@
-"""The training picture of a fit by reverse KL."""
+"""Training picture of a fit by reverse KL."""
 
 import math
 
@@ -24,9 +24,9 @@ from nflow_cli.plotting.style import (
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw KL (nats) against update, and beta below it where it was annealed.
 
-    Thin: interval means; thick: a running median; dashed: the final KL. Without a KL the free
-    energy is drawn. Rows that are not finite get a cross. Shaded: updates of several restarts,
-    where a row is that of the best; and those before 0, of the first stage.
+    Thin: interval means; thick: running median; dashed: final KL. Without a KL the free energy.
+    Non-finite rows get a cross. Shaded: updates of several restarts, where a row is of the best;
+    and those before 0, of the first stage.
     """
     has_kl = summary.get("kl") is not None
     update, beta = np.asarray(metrics["update"], float), np.asarray(metrics["beta"], float)

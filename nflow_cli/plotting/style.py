@@ -90,8 +90,8 @@ def panel_grid(
 ) -> Panels:
     """Figure of equal panels with axes named at the outer edges.
 
-    `side` is the width in inches of labels and colour bars, `head` the height of titles and labels
-    of each row, `height` the aspect of a panel if not that of the extent.
+    `side`: width in inches of labels and colour bars; `head`: height of titles and labels of a row;
+    `height`: aspect of a panel if not the extent's.
     """
     rows = math.ceil(count / columns)
     panel = ((width - side) / columns - 0.1) * (height or _ratio(extent))
@@ -186,8 +186,8 @@ def number_text(value: float) -> str:
 def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
     """One colour scale for densities with these peaks, and how its colour bar extends.
 
-    It ends at the highest peak, or below it, with an arrow, if that is a spike far above the
-    typical one, which would leave every other panel dark.
+    It ends at the highest peak, or below it, with an arrow, if that is a spike beside which other
+    panels would be dark.
     """
     highest = max(peaks) or 1.0
     spiked = highest > 2.5 * typical > 0
@@ -297,7 +297,7 @@ FEW_POWERS, PLAIN = 100, (1e-4, 1e5)  # of an axis whose ticks are plain numbers
 class PowerFormatter(LogFormatterSciNotation):
     """Tick labels as plain text: powers of 10 such as 10⁻², or numbers.
 
-    Numbers where few powers are on the axis and others stand between them: 0.6, 3 or 4.
+    Numbers for few powers with others between them: 0.6, 3 or 4.
     """
 
     def __call__(self, x: float, pos: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of a 2-D fit to points: `density`, `deformation`, `training`, in the user's units."""
+"""Pictures of a 2-D fit to points."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ TYPICAL = 0.995  # of the window lies below what the colours are made for
 def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a 2-D fit to points: `density`, `deformation`, `training`, in the user's units.
 
-    Arrays, rows of metrics and scores as in docs/scores.md, in the plane; losses are negative
+    Arrays, metrics and scores as in docs/scores.md, in the plane; losses are negative
     log-likelihoods in nats a point, scores None where not finite.
     """
     with drawing():
@@ -90,7 +90,7 @@ def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
 def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw the log-likelihood (nats) of training batches and of the validation rows.
 
-    Dashed: that of the test rows; dotted: a baseline; vertical line: the best weights.
+    Dashed: test rows; dotted: a baseline; vertical line: the best weights.
     """
     update = np.asarray(metrics["update"], float)
     loss, validation = (np.asarray(metrics[name], float) for name in ("loss", "validation_loss"))

@@ -17,7 +17,6 @@ def whole_table_figures(
     evaluation: Arrays,
     judged: Pit,
     subject: str,
-    what: str = "test rows",
     n_given: int = 0,
 ) -> dict[str, Figure]:
     """Pictures `marginals`, `dependence`, `pairs`, `pit` and `rows` of a fit.
@@ -28,21 +27,18 @@ def whole_table_figures(
         kinds: Of the C columns in order, with all levels of training rows.
         evaluation: ``rows`` ``(n, C)`` and ``draws`` ``(m, C)``, given columns first; a cell is the
             index of a level, -1 for a new one, or a value (dates in days, times in seconds since
-            1970), NaN where missing. ``pit`` ``(n, D)`` and its optional ``weights`` ``(n,)``;
+            1970), NaN if missing. ``pit`` ``(n, D)`` and its optional ``weights`` ``(n,)``;
             ``rows_log_q`` ``(n,)`` and ``draws_log_q`` ``(m,)`` in nats.
         judged: PIT scores of the D modelled columns or their components.
         subject: Data and model, for the title.
-        what: Label of the rows.
         n_given: Number of given columns.
     """
     rows, draws = evaluation["rows"], evaluation["draws"]
     own = dict(list(kinds.items())[n_given:])
     with drawing():
         return {
-            "marginals": marginals_figure(
-                own, rows[:, n_given:], draws[:, n_given:], subject, what
-            ),
-            **dependence_figures(kinds, rows, draws, subject, what),
+            "marginals": marginals_figure(own, rows[:, n_given:], draws[:, n_given:], subject),
+            **dependence_figures(kinds, rows, draws, subject),
             "pit": pit_figure(evaluation["pit"], judged, subject, evaluation.get("weights")),
-            "rows": rows_figure(evaluation["rows_log_q"], evaluation["draws_log_q"], subject, what),
+            "rows": rows_figure(evaluation["rows_log_q"], evaluation["draws_log_q"], subject),
         }

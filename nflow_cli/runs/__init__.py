@@ -1,1 +1,1 @@
-"""The run directory: files, locks, checkpoints and weights."""
+"""Run directory: files, locks, checkpoints and weights."""

@@ -36,8 +36,8 @@ class Checkpoints:
     """Last two checkpoints of a run, in ``checkpoints/``, and a manifest of their SHA-256.
 
     Each is synced to disk after its rows of ``metrics.csv`` and before the manifest lists it; the
-    older one is removed last: a kill or a power cut leaves at least one intact. ``notify`` is
-    called with each line for the user.
+    older is removed last: a kill or a power cut leaves at least one intact. ``notify`` is called
+    with lines for the user.
     """
 
     def __init__(self, directory: RunDirectory, notify: Callable[[str], Any] = to_stderr):

@@ -1,4 +1,4 @@
-"""The run directory: file names, atomic writes, locks and status."""
+"""Run directory: file names, atomic writes, locks and status."""
 
 import csv
 import io
@@ -43,9 +43,9 @@ Arrays = dict[str, np.ndarray]
 
 
 class RunDirectory:
-    """One run on disk. Every file but ``metrics.csv`` is written atomically.
+    """One run on disk. All files but ``metrics.csv`` are written atomically.
 
-    A file that cannot be read or written is a ``RunDirectoryError`` that names it.
+    An unreadable or unwritable file is a ``RunDirectoryError`` that names it.
     """
 
     def __init__(self, path: Path):
@@ -108,7 +108,7 @@ class RunDirectory:
         return RunDirectory(self.path / name)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a plain file; anything else of that name is refused."""
+        """Whether there is a plain file of that name; anything else is refused."""
         return files.is_file(self._path(name))
 
     def _path(self, name: str) -> Path:
@@ -122,7 +122,7 @@ class RunDirectory:
         """Lock the folder against other processes (``BusyError``) until the block, or this process,
         ends.
 
-        Unfinished files of a killed process are removed.
+        Removes unfinished files of a killed process.
         """
         path = self.path / LOCK
         with files.opened(path, "ab") as file:
@@ -144,8 +144,8 @@ class RunDirectory:
         completed run lists the SHA-256 of its final files.
 
         ``config``, the text of ``config.yaml``, is written first for a new run, which can be
-        resumed once ``run.json`` is there; afterwards for a finished run that is extended, which
-        must not be taken for finished.
+        resumed once ``run.json`` is there; afterwards for an extended run, which must not be taken
+        for finished.
         """
         record = signed({**info, "resumed": 0, "start_seconds": round(time.time(), 3)})
         first, then = config, None
@@ -214,17 +214,13 @@ class RunDirectory:
         return self.write(name, lambda file: file.write(content))
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> Path:
-        """A JSON file; non-finite numbers become null."""
+        """JSON file; non-finite numbers become null."""
         text = json.dumps(with_nulls(data), indent=2, ensure_ascii=False)
         return self.write_text(name, text + "\n")
 
     def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Arrays of the plots."""
         return self.write_arrays(EVALUATION, arrays)
-
-    def write_estimates(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Estimates for each test image: their means are a VAE's scores."""
-        return self.write_arrays(ESTIMATES, arrays)
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         """Arrays by name, as ``.npz``."""
@@ -247,9 +243,7 @@ class RunDirectory:
     def metrics_writer(
         self, rows: int | None = None
     ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """``metrics.csv``, first cut to ``rows`` rows if given; yields a function that adds a
-        row.
-        """
+        """``metrics.csv``, cut to ``rows`` rows if given; yields a function that adds a row."""
         path = self.path / METRICS
         if rows is not None:
             self._keep_rows(path, rows)
@@ -303,16 +297,13 @@ class RunDirectory:
 
     def read_evaluation(self, shapes: Shapes) -> Arrays:
         """Arrays of ``evaluation.npz`` of the given shapes."""
-        arrays = self._read_shaped(EVALUATION, shapes)
+        arrays = self.read_arrays(EVALUATION, shapes)
         with self.damaged_arrays(EVALUATION):
             check_axes(arrays)
         return arrays
 
-    def read_estimates(self, shapes: Shapes) -> Arrays:
-        """Estimates for each test image of a VAE."""
-        return self._read_shaped(ESTIMATES, shapes)
-
-    def _read_shaped(self, name: str, shapes: Shapes) -> Arrays:
+    def read_arrays(self, name: str, shapes: Shapes) -> Arrays:
+        """Arrays of an ``.npz`` file, of the given shapes."""
         content = self.read(name, MAX_EVALUATION)
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             return npz.read_arrays(archive, list(shapes), check_of(shapes))

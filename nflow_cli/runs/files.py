@@ -1,7 +1,6 @@
 """Safe file access in untrusted directories: plain files only.
 
-Links are never followed, FIFOs and devices never opened. The folder that the user names may itself
-be a link.
+Links are never followed, FIFOs and devices never opened. The folder itself may be a link.
 """
 
 import errno

@@ -11,7 +11,7 @@ MAX_DIGITS = 300  # of a whole number
 def json_object(text: str) -> dict[str, Any]:
     """Parse a JSON object; non-finite numbers become None.
 
-    A ``ValueError`` if it is none, or holds a whole number beyond the range of a float.
+    A ``ValueError`` if it is none, or holds a whole number too large for a float.
     """
     try:
         data = json.loads(text, **_NUMBERS)

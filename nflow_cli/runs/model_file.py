@@ -31,10 +31,7 @@ def save_model(run: RunDirectory, model: Any) -> str:
 
 
 def weights_sha256(model: Any) -> str:
-    """SHA-256 of the weights: in order, their shapes, types and bytes.
-
-    It does not depend on how the file is packed.
-    """
+    """SHA-256 of the shapes, types and bytes of the weights, however the file is packed."""
     digest = hashlib.sha256()
     for weight in model.weights:
         value = ops.convert_to_numpy(weight.value)
@@ -48,9 +45,9 @@ def load_weights(
 ) -> None:
     """Load the weights of ``model``, which is built, from ``model.keras``.
 
-    The file must hold weights of the shapes of ``model``'s and nothing else, all finite. No class
-    that it names is built, and nothing larger than expected is unpacked. ``arguments`` of the
-    constructor decide the shapes; ``dim`` is D that it is built for, if fixed.
+    The file must hold exactly weights of ``model``'s shapes, all finite. No class that it names is
+    built, and nothing larger than expected is unpacked. ``arguments`` of the constructor decide the
+    shapes; ``dim`` is D, if fixed.
     """
     path = run.path / MODEL
     if not run.has(MODEL):
@@ -101,8 +98,8 @@ def _check_weights(file: h5py.File, model: Any) -> None:
 def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
     """Arrays below a group: each once, in this file, and fully written.
 
-    A link can lead to another file or back to its own group; a compressed or unwritten array can be
-    of any size though the file is small.
+    A link can lead to another file or back; a compressed or unwritten array can be of any size in a
+    small file.
     """
     for name in group:
         place = f"{group.name}/{name}".replace("//", "/")

@@ -21,9 +21,8 @@ class ArrayError(Exception):
 def read_arrays(archive: zipfile.ZipFile, keys: Iterable[str], check: Check) -> dict[str, Any]:
     """Read arrays of an ``.npz`` after checking the sizes of all.
 
-    ``check`` is called with an array's key, shape and dtype before its values are read, and raises
-    :class:`ArrayError` to refuse it. Damaged bytes raise the errors of ``zipfile``, ``zlib`` and
-    NumPy.
+    ``check``, called with an array's key, shape and dtype before its values are read, raises
+    :class:`ArrayError` to refuse it. Damaged bytes raise errors of ``zipfile``, ``zlib`` and NumPy.
     """
     members = {key: _member(archive, key) for key in keys}
     check_size(sum(info.file_size for info in members.values()))

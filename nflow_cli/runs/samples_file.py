@@ -1,6 +1,6 @@
 """Samples written to ``.npy`` and CSV in chunks, in bounded memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,9 +25,19 @@ def write_npy(
         file.write(part.astype(number).tobytes())
 
 
-def write_csv(file: BinaryIO, columns: Iterable[str], parts: Iterator[np.ndarray]) -> None:
-    """Rows of numbers under a header, with all digits to restore them exactly."""
-    file.write((",".join(columns) + "\n").encode())
-    for part in parts:
-        fmt = "%.9g" if part.dtype == np.float32 else "%.17g"
-        np.savetxt(file, part, fmt=fmt, delimiter=",")
+def write_rows(
+    path: Path, columns: Sequence[str], n: int, parts: Iterable[np.ndarray], dtype: Any
+) -> list[Path]:
+    """Write ``n`` rows as ``.npy``, or as CSV with a header and all digits; return the path."""
+
+    def as_csv(file: BinaryIO) -> None:
+        file.write((",".join(columns) + "\n").encode())
+        for part in parts:
+            fmt = "%.9g" if part.dtype == np.float32 else "%.17g"
+            np.savetxt(file, part, fmt=fmt, delimiter=",")
+
+    def as_array(file: BinaryIO) -> None:
+        write_npy(file, (n, len(columns)), parts, dtype)
+
+    write_file(path, as_csv if path.suffix.lower() == ".csv" else as_array)
+    return [path]

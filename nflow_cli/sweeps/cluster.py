@@ -1,4 +1,4 @@
-"""A pool of Dask workers; the only module that imports Dask."""
+"""Pool of Dask workers; the only module that imports Dask."""
 
 import asyncio
 import uuid

@@ -78,8 +78,8 @@ class Spread(NamedTuple):
 class Group:
     """Runs that differ only by their seeds, the best first.
 
-    Targets of equal name are numbered in ``identity``. ``settings`` are those that differ among
-    groups of the same target or data.
+    Targets of equal name are numbered in ``identity``. ``settings`` differ among groups of the same
+    target or data.
     """
 
     identity: Identity
@@ -249,7 +249,7 @@ def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def course_name(results: Iterable[Result]) -> str:
-    """Axis label of training curves: KL, or free energy without log Z."""
+    """Axis label of training curves: KL or free energy."""
     courses = ((result.experiment.course, result) for result in results)
     names = (
         course.name

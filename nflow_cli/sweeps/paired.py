@@ -1,4 +1,4 @@
-"""Paired differences between fits to a table, row by row of the test set."""
+"""Paired differences between fits to a table, by test row."""
 
 import json
 import math
@@ -25,8 +25,7 @@ class Difference(NamedTuple):
 def differences(groups: Sequence[Group]) -> list[Difference | None]:
     """Difference of each group's best run from the best run on the same test rows.
 
-    ``None`` for the best itself, and where the test rows are not known to be the same or were not
-    kept.
+    ``None`` for the best, and where test rows differ, are unknown or were not kept.
     """
     best: dict[Any, Result] = {}
     rows = [_rows_judged(group.best) for group in groups]

@@ -38,7 +38,7 @@ class PlannedRun:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment of the config."""
+        """Experiment of the config."""
         return experiments.of(self.config)
 
     @property
@@ -56,18 +56,16 @@ class PlannedRun:
             raise RunDirectoryError(str(error)) from None
         if not same:
             raise ConfigError(
-                f"{run.path / CONFIG}: not the config that the sweep has now (did a preset "
-                "change?); --output takes a new folder"
+                f"{run.path / CONFIG}: differs from the config of the sweep (has a preset "
+                "changed?); --output takes a new folder"
             )
         return record.get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
-        """Share of updates done, in 0-0.9 (a tenth is left for scoring and drawing), by
-        ``metrics.csv``.
-        """
+        """Share of updates done, in 0-0.9 (a tenth is left for scoring and drawing)."""
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
-            return min(0.9, float(rows[self.experiment.column][-1]) / self.experiment.length)
+            return min(0.9, float(rows[self.experiment.column][-1]) / self.config.length)
         return 0.0
 
     def as_begun(self, folder: Path) -> "PlannedRun":
@@ -76,7 +74,9 @@ class PlannedRun:
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
-        ours = self.experiment.settled_like(written)
+        if type(written) is not type(self.config):
+            return False
+        ours = self.config.settled_like(written)
         return ours.model_dump(exclude=NO_FIGURES) == written.model_dump(exclude=NO_FIGURES)
 
 
@@ -120,7 +120,9 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
         for point in itertools.product(*axes):
             name = stem + "".join(f",{key}={text}" for key, text, _ in point)
             if len(name.encode()) > MAX_NAME:
-                raise ConfigError(f"{source}: too much is varied to name a folder: {name:.60}...")
+                raise ConfigError(
+                    f"{source}: folder name longer than {MAX_NAME} bytes: {name:.60}..."
+                )
             changes = [
                 *_set(sweep),
                 *(Change(f"vary {key}", key, value) for key, _, value in point),
@@ -139,7 +141,7 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 
 
 def _stem(path: Path, sweep: SweepConfig) -> str:
-    """A preset's name, or one of the keys that are not varied, such as ``u1-planar``."""
+    """Preset's name, or one of the keys that are not varied: ``u1-planar``."""
     try:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
     except ConfigError:  # reported with the first of the runs

@@ -1,4 +1,4 @@
-"""The score table of a comparison: groups of runs with their spread."""
+"""Score table of a comparison: groups of runs with their spread."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ Columns = tuple[list[str], list[list[str]]]  # their names, and a row of texts f
 def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     """Header and a row for each group of one experiment.
 
-    Target or data, flow, K, number of seeds; scores; paired differences of fits to a table;
-    settings that differ; training speed; the best run.
+    Target or data, flow, K, number of seeds; scores; paired differences; differing settings; speed;
+    the best run.
     """
     experiment = groups[0].best.experiment
     known = [m for m in experiment.measures if any(g.shows(m.key) for g in groups)]

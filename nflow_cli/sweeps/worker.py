@@ -1,7 +1,7 @@
-"""The process of one run of a sweep, started by ``nflow_cli.sweeps.workers``.
+"""Process of one run of a sweep, started by ``nflow_cli.sweeps.workers``.
 
-The request is a line of JSON on stdin, the answer one on stdout; output goes to ``log.txt``. At
-the end of stdin the process saves its training and ends, as at SIGTERM.
+The request is a line of JSON on stdin, the answer one on stdout; output goes to ``log.txt``. At the
+end of stdin the process saves and ends, as at SIGTERM.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from nflow_cli.backend.start import NO_MEMORY, lacks_memory, machine_of
+from nflow_cli.backend.start import machine_of
 from nflow_cli.errors import Interrupted, NflowError, one_line
 from nflow_cli.runs.directory import LOG, RunDirectory
 from nflow_cli.sweeps.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
@@ -52,8 +52,6 @@ def _outcome(request: dict[str, Any]) -> Outcome:
     except (NflowError, OSError) as error:
         return {"status": FAILED, "message": one_line(error)}
     except Exception as error:
-        if lacks_memory(error):
-            return {"status": FAILED, "message": NO_MEMORY}
         return {"status": FAILED, "message": f"{error!r:.200}; see {LOG} in its folder"}
     return {"status": COMPLETED}
 

@@ -1,7 +1,7 @@
 """Worker processes of a sweep, on this machine or on a Dask cluster.
 
-Each run has its own process, so that runs share no state but compiled programs on disk. Every
-pool calls :meth:`Workers.train`, so a run gives the same bits on a cluster.
+Each run has its own process, so runs share only compiled programs on disk. Every pool calls
+:meth:`Workers.train`, so a run gives the same bits on a cluster.
 """
 
 import json
@@ -32,10 +32,10 @@ Outcome = dict[str, str]  # "status", and the "message" of a run that failed
 
 
 class Workers:
-    """Processes of one sweep, one for each running training.
+    """Processes of one sweep, one per running training.
 
-    ``gpus`` are values of ``CUDA_VISIBLE_DEVICES``: a process gets the GPU with the fewest
-    processes; without any, this one's devices.
+    ``gpus`` are values of ``CUDA_VISIBLE_DEVICES``: a process gets the GPU with the fewest; without
+    any, this process's devices.
     """
 
     def __init__(self, gpus: Sequence[str] = ()) -> None:
@@ -47,7 +47,7 @@ class Workers:
     def train(self, request: Mapping[str, Any]) -> Outcome:
         """Train a run in a new process, and wait for it.
 
-        ``request`` has ``folder`` and ``config`` of the run, ``argv`` and ``cwd`` of the command.
+        ``request``: ``folder`` and ``config`` of the run, ``argv`` and ``cwd`` of the command.
         """
         with self._lock:
             if self._stopped:
@@ -86,7 +86,7 @@ class Workers:
     def interrupt(self, number: int) -> None:
         """Send a signal to the processes, and start no other.
 
-        At the first signal a run saves its training; at the second it ends at once.
+        A run saves its training at the first signal, and ends at once at the second.
         """
         with self._lock:
             self._stopped = True
@@ -114,10 +114,10 @@ def _end(process: Any) -> None:
 
 @dataclass(frozen=True)
 class Pool:
-    """Where the runs of a sweep are trained; valid inside its context.
+    """Place where runs of a sweep are trained; valid inside its context.
 
     ``submit`` takes a request and returns the future of its outcome; ``interrupt`` is
-    :meth:`Workers.interrupt` on all machines; ``slots`` is the number of concurrent runs.
+    :meth:`Workers.interrupt` on all machines; ``slots``: number of concurrent runs.
     """
 
     submit: Callable[[Mapping[str, Any]], Future[Outcome]]

@@ -46,8 +46,8 @@ def worded(wording: Callable[[str], str]) -> Iterator[None]:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> str:
     """Format a table; one too wide for the terminal is split into parts below each other.
 
-    The first ``keys`` columns and their number are repeated in each part. The middle of a text too
-    long for a line is left out.
+    The first ``keys`` columns and their number are repeated in each part. Text too long for a line
+    is cut in the middle.
     """
     columns = list(zip(header, *rows, strict=True))
     width = terminal_width(sys.stdout)

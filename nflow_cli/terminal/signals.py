@@ -20,8 +20,8 @@ AGAIN = 0.05  # seconds until a signal is sent again after its exception was los
 class Raised:
     """Signals raise :class:`Interrupted` from :meth:`start` to :meth:`stop`.
 
-    An exception raised in a finalizer is lost and printed by Python as a traceback: that is
-    suppressed, and the signal is sent again.
+    An exception in a finalizer is lost and printed by Python as a traceback: that is suppressed,
+    and the signal sent again.
 
     Attributes:
         over: The command has ended: signals raise no more.
@@ -64,7 +64,7 @@ class Raised:
 class Held:
     """Signals are deferred while entered; a second one goes to the previous handler.
 
-    At the end a signal that was not acted on is sent again. ``received`` is the first one.
+    At the end an unhandled signal is sent again. ``received`` is the first.
     """
 
     def __init__(self) -> None:
@@ -114,6 +114,6 @@ def hinted(hint: Callable[[], str | None]) -> Iterator[None]:
 
 
 def interruption_line(interruption: Interrupted, argv: Sequence[str]) -> str:
-    """Line on an interruption of ``nflow *argv``, with its hint or the command again."""
+    """Line on an interruption of ``nflow *argv``, with its hint or the command."""
     hint = interruption.hint or f"to run it again: {command_line(['nflow', *argv])}"
     return printable(f"nflow: interrupted; {hint}")

@@ -23,10 +23,9 @@ from nflow_cli.training.trainer import ChunkTrainer
 class Checkpointer(keras.callbacks.Callback):
     """Saves checkpoints at intervals, at the end, and before training stops at a signal.
 
-    A checkpoint holds the weights, the optimizer's variables and, by the name of its class
-    (``ValueError`` for two of one), the state of each of the other ``callbacks`` that has one:
-    ``state()`` returns a dictionary for JSON, or of lists of arrays; ``restore(state)`` takes it
-    back, or raises ``StateError``.
+    A checkpoint holds the weights, the optimizer's variables and, by class name (``ValueError`` for
+    two of one), the state of other ``callbacks``: ``state()`` returns a dictionary for JSON, or of
+    lists of arrays; ``restore(state)`` takes it back, or raises ``StateError``.
     """
 
     def __init__(self, store: Checkpoints, config: Config, steps: int, callbacks: list[Any]):
@@ -71,7 +70,7 @@ class Checkpointer(keras.callbacks.Callback):
     def load(self) -> Checkpoint | None:
         """Newest checkpoint, if any; the callbacks are restored from it.
 
-        A damaged one, or one of a training with other settings, is a ``RunDirectoryError``.
+        If damaged, or of other settings: a ``RunDirectoryError``.
         """
         saved = self.store.load()
         if saved is not None:
@@ -91,8 +90,8 @@ class Checkpointer(keras.callbacks.Callback):
             raise self._damaged("a checkpoint's config") from None
         if changed := differing(self.settings, trained):
             raise RunDirectoryError(
-                f"{self.store.directory.path / CONFIG}: not the one that its checkpoints were "
-                f"trained by ({', '.join(changed)}); put that back, or repeat the run from this one"
+                f"{self.store.directory.path / CONFIG}: differs from the config of its checkpoints "
+                f"({', '.join(changed)}); restore it, or train a new run from this one"
             )
 
     def _restore(self, saved: Checkpoint) -> None:

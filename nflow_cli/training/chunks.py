@@ -15,10 +15,9 @@ EARLY = (10, 20, 50, 100, 200)  # updates within a first chunk that have rows: t
 
 
 class Chunks:
-    """Sequence of chunks ``(arrays, (count,))`` of one shape; ``count`` updates of each are run."""
+    """Sequence of chunks ``(arrays, (count,))`` of one shape, with ``count`` updates each."""
 
     def start_at(self, update: int) -> None:
-        """Skip the first ``update`` updates."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -99,7 +98,7 @@ class NoiseChunks(DrawnChunks):
     Args:
         dim: D.
         purpose: Of the random stream.
-        even: Samples of an update are a randomly shifted lattice, which fills the base evenly.
+        even: An update's samples are a randomly shifted lattice, which fills the base evenly.
         early: As of :class:`DrawnChunks`.
     """
 
@@ -134,7 +133,7 @@ class PointChunks(DrawnChunks):
         seeds: One a member.
         steps: Updates of all chunks.
         chunk: Updates per chunk.
-        weights: ``(n,)``, proportional to the probabilities of a draw; ``None``: equal.
+        weights: ``(n,)``, proportional to probabilities; ``None``: equal.
     """
 
     def __init__(
@@ -166,8 +165,8 @@ class ImageChunks(Chunks):
 
     Item ``i`` is ``((pixels, noise), count)``: pixels ``(chunk, batch_size, 784)`` (uint8 of 0 and
     1, or float32 grey levels), noise ``(chunk, batch_size, D)`` from N(0, I), and the number
-    ``(1,)`` of updates to run. An epoch leaves out the images beyond its last whole batch, others
-    each time.
+    ``(1,)`` of updates to run. An epoch leaves out images beyond its last whole batch, others each
+    time.
     """
 
     def __init__(self, images: np.ndarray, config: VAEConfig):
@@ -182,7 +181,6 @@ class ImageChunks(Chunks):
 
     @property
     def steps(self) -> int:
-        """Updates of all epochs."""
         return self.epochs * self.batches
 
     def start_at(self, update: int) -> None:

@@ -20,8 +20,8 @@ CHECK, TRY = "check the target or the data", "try a smaller train.learning_rate 
 class DivergenceStop(keras.callbacks.Callback):
     """Raises a :class:`~nflow_cli.errors.DivergenceError` when loss or gradient are not finite.
 
-    Training is replayed from weights kept at most ``KEEP_SECONDS`` before, up to its last finite
-    update; the terms of the next one then show the first layer that is not finite.
+    Training is replayed from weights kept at most ``KEEP_SECONDS`` before, to its last finite
+    update; the terms of the next one show the first layer that is not finite.
     """
 
     def __init__(self, chunks: Any):
@@ -116,8 +116,8 @@ def trace_flows(
 def first_fault(model: Any, batch: Any) -> str:
     """Name the first non-finite layer and term of an update on ``batch``.
 
-    In order of computation: the terms of the objective, then the gradients from the last layer to
-    the first. Restarts that diverged before are left out.
+    In order of computation: terms of the objective, then gradients from the last layer to the
+    first, without restarts that diverged before.
     """
     alive = _alive(model) if model.restarts else 0
     for name, array in model.trace(batch):

@@ -1,6 +1,6 @@
-"""First stage of a fit to a density: mode search, then a Gaussian, before all other maps.
+"""First stage of a fit to a density: mode search, then a Gaussian.
 
-Couplings start as the identity, and splines move nothing outside their box: so the affine map at
+Couplings start as the identity, and splines move nothing outside their box, so the affine map at
 the data's end is fitted first.
 """
 
@@ -21,10 +21,10 @@ RATE = 0.05  # of learning, at the start
 def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> None:
     """Fit the affine map of each restart of ``trainer`` to its density, in ``first_stage`` updates.
 
-    A Gaussian is fitted by reverse KL, from the mode that a search from base samples ends at. Where
-    the objective is annealed, its target is the density to the power β of the start, so it is as
-    wide as the flows' first objective. The flows may start wider: mass that the start covers is
-    found by shrinking, mass outside hardly ever.
+    A Gaussian is fitted by reverse KL, from the mode where a search from base samples ends. An
+    annealed target is the density to the power β of the start: as wide as the flows' first
+    objective. The flows may start wider: mass that the start covers is found by shrinking, mass
+    outside hardly ever.
 
     ``trainer`` is a :class:`~nflow_cli.experiments.density_2d.fit.Fit2D`, of one stack or several.
     """

@@ -19,7 +19,7 @@ def slopes_of(target: Any, xla: bool | None = None) -> Slopes:
     """Function of points ``(n, D)``: values ``(n,)`` of ``log p``, gradients ``(n, D)``.
 
     Args:
-        target: ``p``; of tensors, or of arrays, which is not compiled.
+        target: ``p``, of tensors, or of arrays and not compiled.
         xla: As of :func:`~nflow_cli.training.trainer.with_gradient`.
     """
     if not getattr(target, "takes_arrays", False):
@@ -44,9 +44,9 @@ def slopes_of(target: Any, xla: bool | None = None) -> Slopes:
 def modes(slopes: Slopes, starts: np.ndarray, steps: int = STEPS) -> np.ndarray:
     """Climb a log-density from each of ``starts`` ``(n, D)``; return the highest points reached.
 
-    Only the signs of the gradient count (Riedmiller & Braun, *RPROP*, 1993): the step of a
-    coordinate grows while its sign stays, and is halved where it changes. So a mode at a distance
-    of 1,000 is reached within a hundred steps, whatever its width.
+    Only signs of the gradient count (Riedmiller & Braun, *RPROP*, 1993): the step of a coordinate
+    grows while its sign stays, and is halved where it changes. So a mode 1,000 away is reached
+    within a hundred steps, whatever its width.
     """
     x, best = starts.astype(np.float32), starts.astype(np.float32)
     highest = np.full(len(starts), -np.inf)

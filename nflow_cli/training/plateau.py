@@ -1,4 +1,4 @@
-"""Convergence of a reverse-KL fit: when the loss is flat, the learning rate falls to 0."""
+"""Convergence of a reverse-KL fit: at a flat loss the learning rate falls to 0."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Plateau(keras.callbacks.Callback):
 
     Args:
         clock: Must come before this callback.
-        start: Losses of earlier updates do not count: objective or gradient change there.
+        start: Earlier losses do not count: objective or gradient change there.
     """
 
     def __init__(self, patience: int, min_delta: float, cool_down: int, clock: Clock, start: int):

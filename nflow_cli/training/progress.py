@@ -17,8 +17,7 @@ QUIET = 2.0  # seconds that a phase runs before it is named
 def progress_bar(*columns: Any) -> Any:
     """Progress bar of rich with ``columns`` (formats of ``task``) beside it.
 
-    It is shown where stderr is a terminal; elsewhere, ``FORCE_COLOR`` or not, plain lines are due.
-    ``NO_COLOR`` takes its colours.
+    Only where stderr is a terminal, with ``FORCE_COLOR`` or not. ``NO_COLOR`` takes its colours.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -56,10 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def nats_text(value: float) -> str:
-    """Write nats with four significant digits, in three to five decimals.
-
-    With fewer, the gain of the rest of a training would not show.
-    """
+    """Nats with four significant digits, in three to five decimals."""
     if not abs(value) < 1e9:
         return f"{value:.3e}"
     if abs(value) < 0.5 * 10.0**-DECIMALS:

@@ -13,7 +13,7 @@ from nflow_cli.training.trainer import Clock
 
 
 class ProgressReport(keras.callbacks.Callback):
-    """Progress bar with an ETA, or plain lines where stderr is no terminal.
+    """Progress bar with an ETA, or plain lines if stderr is no terminal.
 
     The ETA goes by the pace since the first chunk, which compiles; the first line comes after ten
     seconds of that pace at the latest.
@@ -37,9 +37,7 @@ class ProgressReport(keras.callbacks.Callback):
         self.bar.start()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Move the bar, or print a line at every tenth; the note has the validation of this
-        epoch.
-        """
+        """Move the bar, or print a line at every tenth, with the validation of this epoch."""
         update, now = self.clock.updates[-1], time.monotonic()
         self._warm = self._warm or (update, now)
         note = self.note(logs or {})

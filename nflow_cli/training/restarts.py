@@ -1,6 +1,6 @@
 """Restarts of a reverse-KL fit: trained side by side in one program, the worse half dropped early.
 
-Reverse KL drops modes depending on the initial weights: so several are trained, the best is kept.
+Reverse KL drops modes depending on the initial weights: the best of several is kept.
 """
 
 import math
@@ -39,13 +39,13 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
 
 
 class Restarts:
-    """The restarts of one fit: those still trained, and the last scores of the others.
+    """Restarts of one fit: those still trained, and the last scores of the others.
 
-    ``kl`` and ``updates`` hold each restart's KL divergence (nats) when it was last judged
-    (``None``: never, or not finite), and its number of updates.
+    ``kl`` and ``updates`` hold each restart's last KL divergence (nats; ``None``: never judged, or
+    not finite) and number of updates.
 
     Args:
-        model: The fit that the best restart ends in.
+        model: Fit that the best restart ends in.
         config: Restart ``r`` has the seed ``config.seed + r``, modulo the number of seeds.
     """
 
@@ -92,7 +92,6 @@ class Restarts:
         return RestartsRecord(count=len(self.seeds), best=best, seed=self.seeds[best], **facts)
 
     def fit(self, steps: int, session: Session) -> None:
-        """Train those alive up to update ``steps``."""
         settings = self.config.train
         seeds = [self.seeds[r] for r in self.alive]
         density, size = self.model.density, (settings.chunk, settings.batch_size)
@@ -117,10 +116,10 @@ class Restarts:
         _hand_over(trainer, self.trainer, keep)
 
     def judge(self) -> np.ndarray:
-        """KL (nats) of each restart alive, from common samples.
+        """KL (nats) of each restart alive, from common samples; the free energy if log Z is
+        unknown.
 
-        These are neither those of training nor those of the final scores. Where the target's log Z
-        is unknown this is the free energy.
+        The samples are neither those of training nor of the final scores.
         """
         density, target = self.trainer.density, self.trainer.target
         shape = (JUDGED_SAMPLES, density.dim)
@@ -141,7 +140,7 @@ class Restarts:
 
 
 def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
-    """Copy the weights and Adam's moments of the restarts ``keep`` of ``wide`` to ``narrow``."""
+    """Copy weights and Adam's moments of the restarts ``keep`` of ``wide`` to ``narrow``."""
     pairs = [(wide.trainable_variables, narrow.trainable_variables)]
     pairs += [(wide.optimizer.variables, narrow.optimizer.variables)]
     for sources, targets in pairs:

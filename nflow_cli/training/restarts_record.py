@@ -1,4 +1,4 @@
-"""The record of a fit's restarts in its summary (no Keras)."""
+"""Record of a fit's restarts in its summary (no Keras)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +14,8 @@ class RestartsRecord(Strict):
     Attributes:
         best: Number of the one kept.
         seed: Its seed.
-        kl: KL divergence (nats) of each when it was last judged, or its free energy where log Z is
-            unknown; None: not finite, or never judged.
+        kl: Last KL divergence (nats) of each, or free energy if log Z is unknown; None: not finite,
+            or never judged.
         updates: Of each.
     """
 

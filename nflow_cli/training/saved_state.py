@@ -13,7 +13,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class StateError(Exception):
-    """A saved state that a part of a training cannot have."""
+    """Saved state that a part of a training cannot have."""
 
 
 class TrainingState(BaseModel):

@@ -1,4 +1,4 @@
-"""A training in a run directory: logged, saved, resumable."""
+"""Training in a run directory: logged, saved, resumable."""
 
 import contextlib
 import ctypes
@@ -21,13 +21,13 @@ class Session:
     """One training with its log, checkpoints and progress, over all its models (restarts narrow
     down).
 
-    Used as a context; :meth:`fit` trains, :meth:`finish` saves the end.
+    A context; :meth:`fit` trains, :meth:`finish` saves the end.
 
     Args:
         steps: Updates of the whole training.
         directory: Of rows and checkpoints; a training begun there is resumed.
-        log: It and its clock are called before the other ``callbacks``.
-        parts: Further objects with ``state()`` and ``restore(state)`` to save.
+        log: Called, with its clock, before the other ``callbacks``.
+        parts: Further objects to save, with ``state()`` and ``restore(state)``.
     """
 
     def __init__(
@@ -73,7 +73,6 @@ class Session:
         return saved is not None
 
     def fit(self, model: ChunkTrainer, chunks: Any) -> None:
-        """Train ``model`` on the chunks left."""
         self.take_over(model)
         chunks.start_at(int(model.optimizer.iterations))
         if self.finished or not len(chunks):
@@ -83,8 +82,7 @@ class Session:
     def fit_first(self, model: ChunkTrainer, chunks: Any) -> None:
         """Train ``model`` before update 0: its rows have negative updates.
 
-        There is no checkpoint: a training stopped here begins again. The last loss is printed, for
-        comparison.
+        Without checkpoint: a training stopped here begins again. Prints the last loss.
         """
         log, last = MetricsLog(Clock(first=-chunks.steps)), {}
         note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: last.update(logs))

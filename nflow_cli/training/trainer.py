@@ -1,4 +1,4 @@
-"""The shared trainer: many updates in one compiled call, driven by ``Model.fit``."""
+"""Shared trainer: many updates in one compiled call, driven by ``Model.fit``."""
 
 import itertools
 import math
@@ -17,14 +17,14 @@ NEVER = 1e30  # an update that does not come
 
 
 class ChunkTrainer(keras.Model):
-    """A Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
+    """Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
 
-    Small models spend their time in dispatch, not in arithmetic: so a batch of Keras is a chunk, an
+    Small models spend their time in dispatch, not in arithmetic: a batch of Keras is a chunk, an
     array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with gradient and
     optimizer. A subclass defines :meth:`objective` and names its ``terms``.
 
-    R restarts are trained side by side if ``restarts`` is ``(R,)``: the terms have that shape, and
-    R is the first axis of every weight. Each makes the updates that it would make alone.
+    R restarts are trained side by side if ``restarts`` is ``(R,)``: the shape of the terms, and R
+    the first axis of every weight. Each makes the updates that it would make alone.
     """
 
     terms: tuple[str, ...]
@@ -35,7 +35,7 @@ class ChunkTrainer(keras.Model):
     xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """The ``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
+        """``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
 
         ``batch`` is one item of the chunk, ``update`` the number of updates before.
         """
@@ -130,7 +130,7 @@ class ChunkTrainer(keras.Model):
 
     @property
     def state_variables(self) -> list[Any]:
-        """The weights, then the optimizer's variables."""
+        """Weights, then the optimizer's variables."""
         return [*self.weights, *self.optimizer.variables]
 
     def norms(self, gradients: list[Any]) -> Any:
@@ -164,9 +164,9 @@ def is_finite(logs: Mapping[str, Any]) -> bool:
 
 
 class Cooled(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate, or schedule, that falls to 0 in ``length`` updates after :meth:`cool`.
+    """Learning rate, or schedule, that falls to 0 in ``length`` updates after :meth:`cool`.
 
-    Weights are noisy at a high rate: a training that just stops is worse than one whose rate fell.
+    Weights are noisy at a high rate: a training that just stops is worse.
     """
 
     def __init__(self, rate: Any, length: int):
@@ -205,8 +205,8 @@ def with_gradient(
 ) -> Callable[..., tuple[Any, Any]]:
     """Function of points ``(n, D)``: values ``(n,)`` and gradients ``(n, D)``.
 
-    It is compiled by :func:`compiled`, or run operation by operation where ``xla`` is ``None``.
-    Further arguments of ``function`` are its own too.
+    By :func:`compiled`, or operation by operation where ``xla`` is ``None``. Further arguments are
+    those of ``function``.
     """
     import tensorflow as tf
 
@@ -222,8 +222,8 @@ def with_gradient(
 def prefetched(chunks: Any) -> Any:
     """:class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws two ahead.
 
-    Without TensorFlow's tuning: its thread sleeps up to a minute before it ends, and whoever frees
-    the dataset, such as the garbage collector, waits for it.
+    Without TensorFlow's tuning, whose thread sleeps up to a minute while whoever frees the dataset
+    waits.
     """
     import tensorflow as tf
 
@@ -249,7 +249,7 @@ class Clock(keras.callbacks.Callback):
     """Times the chunks: the first of every program holds its compilation.
 
     Args:
-        first: The number of the first update.
+        first: Number of the first update.
     """
 
     def __init__(self, first: int = 0) -> None:
@@ -275,7 +275,6 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def made(self) -> int:
-        """Updates of the last chunk."""
         return self.updates[-1] - self.updates[-2]
 
     def state(self) -> dict[str, Any]:
@@ -290,7 +289,6 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def steps(self) -> int:
-        """Updates made so far."""
         return self.updates[-1]
 
     def speed(self) -> Speed:
@@ -315,8 +313,8 @@ class Clock(keras.callbacks.Callback):
 class MetricsLog(keras.callbacks.Callback):
     """Rows of ``metrics.csv``, also of a training that is no longer finite.
 
-    A row holds the means over the updates of ``chunks_per_row`` chunks, and the learning rate and
-    gradient norm of the last update. ``clock`` must come before this callback.
+    A row holds means over the updates of ``chunks_per_row`` chunks, and learning rate and gradient
+    norm of the last update. ``clock`` must come before this callback.
     """
 
     def __init__(self, clock: Clock, chunks_per_row: int = 1):
@@ -326,7 +324,6 @@ class MetricsLog(keras.callbacks.Callback):
         self._chunks: list[tuple[int, float, dict[str, float]]] = []
 
     def write_to(self, add_row: Callable[[Mapping[str, Any]], None]) -> None:
-        """Pass each further row to ``add_row``."""
         self.add_row = add_row
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -340,7 +337,6 @@ class MetricsLog(keras.callbacks.Callback):
             self.end_row()
 
     def end_row(self) -> None:
-        """Write the row of the chunks so far."""
         self.write_row({})
 
     def state(self) -> dict[str, Any]:

@@ -16,18 +16,18 @@ KEPT = ("losses", "bests", "bests_at", "marks", "marks_at", "best_weights")  # i
 class ValidationLog(MetricsLog):
     """Metrics with a validation loss in each row, early stopping, and best weights.
 
-    Members trained side by side each keep their weights of the lowest validation loss, for
-    :meth:`take_best`; a row has the loss of each and their mean. Where the objective is annealed,
-    nothing counts before ``beta`` is 1.
+    Members side by side each keep their weights of the lowest validation loss, for
+    :meth:`take_best`; a row has the loss of each and their mean. Nothing counts before ``beta`` is
+    1.
 
     Args:
         clock: Must come before this callback.
         chunks_per_row: Chunks that a row averages.
-        validate: Returns the validation loss in nats: a number, or one a member; ``None``: a plain
+        validate: Returns the validation loss in nats, a number or one a member; ``None``: a plain
             log.
-        stopping: Training ends where no loss has fallen by ``min_delta`` nats in ``patience``
-            updates; ``None``: it goes on to its last update.
-        from_start: The initial weights may be the best: they have a row.
+        stopping: Training ends if no loss has fallen by ``min_delta`` nats in ``patience`` updates;
+            ``None``: at its last update.
+        from_start: The initial weights may be the best, and have a row.
     """
 
     column = "validation_loss"
@@ -99,7 +99,7 @@ class ValidationLog(MetricsLog):
         }
 
     def compare(self) -> None:
-        """Keep the weights of members at their best; stop when the patience with all has ended."""
+        """Keep the best weights of members; stop when the patience with all has ended."""
         count = len(self.losses)
         if not self.bests:
             self.bests, self.bests_at = [math.inf] * count, [0] * count
@@ -129,7 +129,7 @@ class ValidationLog(MetricsLog):
 
     @property
     def kept_of_each(self) -> list[int]:
-        """Update of each member's best weights; the last one where no loss was finite."""
+        """Update of each member's best weights; the last if no loss was finite."""
         return [
             at if math.isfinite(best) else self.reached
             for best, at in zip(self.bests, self.bests_at)
@@ -172,8 +172,8 @@ class EarlyStop(keras.callbacks.Callback):
     """Early stopping by the smoothed training loss: no fall by ``min_delta`` in ``patience``
     updates.
 
-    The loss is smoothed exponentially over a quarter of the patience; while the objective is
-    annealed, nothing counts.
+    Smoothed exponentially over a quarter of the patience; nothing counts while the objective is
+    annealed.
     """
 
     def __init__(self, patience: int, min_delta: float, clock: Clock):

@@ -84,15 +84,21 @@ def _no_keras(name, *_):
         raise ImportError("no keras here")
 
 
-def test_a_lack_of_memory_is_told_from_other_errors():
-    assert backend.lacks_memory(MemoryError("Unable to allocate 745 GiB"))
-    assert not backend.lacks_memory(ValueError("wrong"))
+def test_a_lack_of_memory_is_one_line_with_a_remedy():
+    remedied = backend.memory_errors("lower train.batch_size")
+    with pytest.raises(NflowError, match=r"^out of memory; lower train\.batch_size$"), remedied:
+        raise MemoryError("Unable to allocate 745 GiB")
+    with pytest.raises(ValueError, match="wrong"), backend.memory_errors(""):
+        raise ValueError("wrong")
 
 
 def test_a_lack_of_memory_of_tensorflow_is_one_too():
     errors = pytest.importorskip("tensorflow").errors
-    assert backend.lacks_memory(errors.ResourceExhaustedError(None, None, "OOM"))
-    assert not backend.lacks_memory(errors.InvalidArgumentError(None, None, "wrong"))
+    with pytest.raises(NflowError, match="out of memory"), backend.memory_errors(""):
+        raise errors.ResourceExhaustedError(None, None, "OOM")
+    wrong = errors.InvalidArgumentError(None, None, "wrong")
+    with pytest.raises(errors.InvalidArgumentError), backend.memory_errors(""):
+        raise wrong
 
 
 @pytest.fixture

@@ -8,7 +8,10 @@ import sys
 import pytest
 from running import QUICK
 
+import nflow_cli
+from nflow_cli.errors import NflowError
 from nflow_cli.experiments.density_2d import Target
+from nflow_cli.experiments.table import Table
 from nflow_cli.runs.directory import RunDirectory
 
 # Forks processes that begin a run and are killed at the n-th file operation, n = 1, 2, ...; then
@@ -118,8 +121,20 @@ def test_a_lack_of_memory_is_one_line_and_the_run_can_go_on(invoke, tmp_path, tr
     result = invoke("fit-2d", *QUICK, "--output", "run")
     assert (result.exit_code, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
-    assert line.startswith("nflow: error: not enough memory")
+    assert line.startswith("nflow: error: out of memory; lower train.batch_size (")
     assert RunDirectory.open("run").read_json("run.json")["status"] == "interrupted"
+
+
+def test_a_lack_of_memory_in_python_says_what_to_lower(tmp_path, monkeypatch):
+    def allocate(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Table, "fit", allocate)
+    sizes = {"train.batch_size": 64, "train.ensemble": 3}
+    with pytest.raises(NflowError) as caught:
+        nflow_cli.fit("rings", flow=["planar"], k=4, settings=sizes, output=tmp_path / "run")
+    lowered = "lower train.batch_size (64) or train.ensemble (3) or flow.k (4)"
+    assert str(caught.value) == f"out of memory; {lowered}"
 
 
 def test_what_was_typed_is_recorded(invoke, trained):

@@ -99,10 +99,10 @@ def test_points_move_in_their_own_units(invoke, run):
 @pytest.mark.parametrize(
     ("changes", "received"),
     [
-        ({**VAE}, "a run of train-vae"),
-        (CELLS, "a run of cells, which has no flows; `nflow fit TABLE --flow planar` fits some"),
-        ({"command": "fit"}, "a run of D = 3"),
-        ({"flow": {"k": 0}}, "a run of K = 0"),
+        ({**VAE}, "none; `nflow fit TABLE --flow planar` fits some"),
+        (CELLS, "none; `nflow fit TABLE --flow planar` fits some"),
+        ({"command": "fit"}, "D = 3"),
+        ({"flow": {"k": 0}}, "K = 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(invoke, run, option, changes, received):

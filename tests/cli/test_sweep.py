@@ -141,7 +141,11 @@ def test_a_damaged_run_is_told_of_and_a_finished_sweep_starts_nothing(swept, tmp
     ("line", "code", "expected"),
     [
         ("", 2, "expected one of SWEEP"),
-        ("figure3 --workers 2 --scheduler tcp://127.0.0.1:1", 2, "--workers is for this machine"),
+        (
+            "figure3 --workers 2 --scheduler tcp://127.0.0.1:1",
+            2,
+            "--workers: expected none with --scheduler",
+        ),
         ("u1-planar-k2", 1, "a preset of `nflow fit-2d`, not of sweep; --preset takes it"),
         ("--preset u1-planar-k2 --vary flow.k", 1, "--vary expects key.path=value,value"),
         ("--preset u1-planar-k2 --vary flow.k=2 --vary flow.k=8", 1, "--vary flow.k: given twice"),

@@ -203,8 +203,12 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
         (["flow.k=many"], {}, "--set flow.k: expected a whole number. Received: 'many'"),
         (["trian.steps=1"], {}, "--set trian.steps: trian: unknown key (did you mean 'train'?)"),
         ([], {"flow.k": -1}, "--flow.k: expected a number not less than 0. Received: -1"),
-        (["target.foo=bar"], {"target": "u1"}, "--set target.foo and --target: one replaces"),
-        (["flow.k=2", "flow={}"], {}, "--set flow.k and --set flow: one replaces what the other"),
+        (
+            ["target.foo=bar"],
+            {"target": "u1"},
+            "--set target.foo and --target: expected one of the two",
+        ),
+        (["flow.k=2", "flow={}"], {}, "--set flow.k and --set flow: expected one of the two"),
         (["train=1"], {"train.steps": 5}, "--train.steps: expected a mapping at train. Received: "),
         (
             ["train.first_stage=5"],

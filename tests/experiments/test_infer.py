@@ -21,6 +21,7 @@ from nflow_cli.experiments.infer import fit as infer_fit
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
 from nflow_cli.experiments.run import train
+from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 
@@ -347,7 +348,7 @@ def test_a_run_of_a_function_is_checked_without_it(fitted):
 def test_an_edited_score_fails_the_check(banana, key):
     directory = RunDirectory.open(str(banana.path))
     experiment = experiments.of(directory.read_config())
-    run = experiment.checked(directory, experiment.load(directory))
+    run = resolve(experiment.checking)(directory, experiment.load(directory), experiment)
     if key == "moments":
         run.summary[key]["x1"][0] += 1
     else:
@@ -358,7 +359,7 @@ def test_an_edited_score_fails_the_check(banana, key):
 def test_other_columns_fail_the_check(banana):
     directory = RunDirectory.open(str(banana.path))
     experiment = experiments.of(directory.read_config())
-    run = experiment.checked(directory, experiment.load(directory))
+    run = resolve(experiment.checking)(directory, experiment.load(directory), experiment)
     run.summary["columns"] = run.summary["columns"][::-1]
     assert check_record(run)[0] == "FAIL"
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from nflow_cli.experiments.infer.rows import judged_rows
-from nflow_cli.experiments.infer.warnings import warnings_of
+from nflow_cli.experiments.infer.warnings import RULES
 
 GOOD = {
     **{"kl": None, "free_energy": 100.3, "kl_standard_error": 0.01, "n_lost": 0, "ess": 0.6},
@@ -40,6 +40,10 @@ def test_figures_that_say_less_than_they_seem_to_have_a_warning(changes, word, s
     found = warnings_of(GOOD | changes)
     assert [warning.word for warning in found] == ([word] if word else [])
     assert all(said in warning.reason for warning in found)
+
+
+def warnings_of(scores):
+    return [warning for rule in RULES if (warning := rule(scores))]
 
 
 def printed(**changes):

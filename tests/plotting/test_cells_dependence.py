@@ -16,7 +16,7 @@ def draw(names, rows, draws, kinds=KINDS):
     at = [list(kinds).index(name) for name in names]
     some = {name: kinds[name] for name in names}
     with drawing():
-        figures = dependence_figures(some, rows[:, at], draws[:, at], "mine.csv", "test rows")
+        figures = dependence_figures(some, rows[:, at], draws[:, at], "mine.csv")
     return {name: placed(figure) for name, figure in figures.items()}
 
 

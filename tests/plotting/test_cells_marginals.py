@@ -15,7 +15,7 @@ from nflow_cli.plotting.style import ORANGE, drawing
 
 def draw(kinds, rows, draws):
     with drawing():
-        return placed(marginals_figure(kinds, rows, draws, "mine.csv", "test rows"))
+        return placed(marginals_figure(kinds, rows, draws, "mine.csv"))
 
 
 def panel(name, draws_seed=1):

@@ -18,7 +18,7 @@ def draw_pit(values, names=NAMES, weights=None):
 
 def draw_rows(rows, draws):
     with drawing():
-        return placed(rows_figure(rows, draws, "mine.csv", "test rows"))
+        return placed(rows_figure(rows, draws, "mine.csv"))
 
 
 def uniform(n=400, dim=3):

@@ -79,7 +79,7 @@ USES = {
     ],
     "summary.json": [lambda run: run.read_json("summary.json")],
     "evaluation.npz": [lambda run: run.read_evaluation({}), lambda run: run.checksums()],
-    "estimates.npz": [lambda run: run.read_estimates({})],
+    "estimates.npz": [lambda run: run.read_arrays("estimates.npz", {})],
     "metrics.csv": [
         lambda run: run.read_metrics(),
         lambda run: run.metrics_writer().__enter__(),

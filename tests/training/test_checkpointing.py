@@ -62,8 +62,8 @@ def a_list(state):
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        (another_value, "config.yaml: not the one that its checkpoints were trained by (train.s"),
-        (without_what_the_run_sets, "were trained by (train.batch_size); put that back"),
+        (another_value, "config.yaml: differs from the config of its checkpoints (train.s"),
+        (without_what_the_run_sets, "of its checkpoints (train.batch_size); restore it"),
         (no_config, "checkpoints: damaged: a checkpoint's config"),
         (a_list, "checkpoints: damaged: a checkpoint's config"),
     ],

@@ -20,10 +20,8 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """Cached property without a lock.
-
-    That of functools has one lock for all instances before Python 3.12: no two blocks of rows were
-    scored at a time.
+    """Cached property without a lock: that of functools, before Python 3.12, is one for all
+    instances, so blocks of rows were scored one at a time.
     """
 
     def __init__(self, function: Callable[[Any], T]):
@@ -39,7 +37,7 @@ class Encoded(NamedTuple):
     """Encoded rows as a network takes them: bank by bank, rows last.
 
     Attributes:
-        codes: Outcome of each cell ``(C, n)``.
+        codes: Outcomes ``(C, n)``.
         centre: Middles of intervals ``(K + X, n)``: columns with numbers, then coarse lattices.
         half: Half widths.
     """

@@ -51,9 +51,9 @@ class Computed:
     Args:
         column: Its kind has the relation.
         place: Its index in a row.
-        others: The given and modelled columns, in the order of a row.
+        others: Given and modelled columns, in row order.
         marginal: Of its cells.
-        broken: e, the probability of a draw from the marginal in place of ``f``.
+        broken: e, the probability of a draw from the marginal.
     """
 
     column: CellColumn
@@ -216,7 +216,7 @@ class Computed:
     ) -> np.ndarray:
         """Cells ``(n,)`` of rows ``(n, C)``: by the function, else from the marginal.
 
-        With ``with_new`` a cell may be broken or new; else it is drawn given that it is neither.
+        With ``with_new`` a cell may be broken or new, else neither.
         """
         expected, learnt = self.expected(rows), self.column.outcomes.learnt
         is_lost = ~expected.known

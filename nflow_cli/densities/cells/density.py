@@ -58,10 +58,10 @@ class CellDensity:
         layout: Of each network.
         marginal: Of all columns, as parameters of one row.
         members: The networks.
-        computed: The K computed columns, last in a row.
-        unmixing: Map of rows to components, if ``columns`` are components; then none is given or
+        computed: K computed columns, last in a row.
+        unmixing: Map of rows to components, if ``columns`` are components; none is then given or
             computed.
-        alone: With unmixing: marginals of the original columns, without networks.
+        alone: With unmixing: marginals of the original columns.
 
     Attributes:
         order: Positions ``(D,)`` of the modelled columns among the banks.
@@ -149,7 +149,7 @@ class CellDensity:
         """Log-probability ``(n, D + K)`` in nats of each cell given those before, computed cells
         last.
 
-        By the mixture of members: the cells of a row sum to its log-density.
+        Of the mixture of members: the cells of a row sum to its log-density.
         """
         (found,) = self.by_blocks(lambda block: (block.by_mixture,), rows)
         return found

@@ -1,7 +1,7 @@
 """Sampling of rows, column by column.
 
-A hidden unit sees the columns up to its degree, so it is computed once, when these are drawn: all
-columns cost one pass through the network.
+A hidden unit sees the columns up to its degree, so it is computed once, when these are drawn: one
+pass through the network in all.
 """
 
 from typing import TYPE_CHECKING, Any

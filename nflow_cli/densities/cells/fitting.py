@@ -24,7 +24,7 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
 
 def _fitted(data: Dataset, place: int) -> CellColumn:
     """Column with the limits of its normals: least scale a quarter of a typical interval, ends
-    those of the numbers' intervals.
+    those of the intervals.
     """
     name = data.columns[place]
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
@@ -100,9 +100,9 @@ def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
 
 
 def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | None:
-    """Scale of a normal with 95 % within ten ranges of the numbers.
+    """Scale of a normal with 95 % within ten ranges of the numbers, in table units.
 
-    The ranges are in table units: ten ranges in the column's units can lie beyond all numbers.
+    Ten ranges in the column's units can lie beyond all numbers.
     """
     are_numbers = column.are_numbers(cells.codes)
     numbers = values[are_numbers]

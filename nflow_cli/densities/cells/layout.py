@@ -1,7 +1,7 @@
 """Layout of a network's arrays: columns in banks, their outcomes, mixtures and masks.
 
-A softmax is one operation for columns with equally many outcomes. So columns stand in *banks*,
-whose size is a power of two: each in the smallest that holds its outcomes.
+A softmax is one operation for columns with equally many outcomes, so columns stand in the smallest
+*bank*, of a power of two, that holds their outcomes.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ class Outcomes(NamedTuple):
 
     Attributes:
         count: L: levels, atoms, numbers, missing and new together.
-        number: First outcome that is a number, whose value has a mixture; ``None``: none.
-        summed: Number of first outcomes that are also values on the grid: masses are added.
+        number: First outcome that is a number, with a mixture; ``None``: none.
+        summed: Number of first outcomes that are also on the grid: masses are added.
         has_ends: Some intervals are one-sided.
         has_new: The last is new: no training row has it, and no network learns it.
         lattices: R numbers, from ``number`` on, added where a value is on several lattices.
@@ -184,7 +184,7 @@ class Layout:
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
         """Masks of 0 and 1, float32: a column sees only the columns before it, and no new outcomes,
-        whose weights would stay at their initial values.
+        whose weights would stay initial.
         """
         degrees, mixed = self.degrees, np.array(self.mixed, int)
         numbers = np.repeat(mixed, 3 * self.components)

@@ -67,9 +67,9 @@ class Marginal:
     def log_parts(self, codes: np.ndarray, intervals: Intervals) -> np.ndarray:
         """Log-probabilities in nats ``(n, 1 + R)`` of the outcomes that cells may have.
 
-        First that of the code, unless it is a number; then a number on each lattice of the value.
-        They sum to the probability of a cell on a grid, 0 for code -1. ``intervals`` are middles
-        and half widths ``(n,)`` by lattice.
+        First that of the code, unless it is a number; then a number on each of the value's
+        lattices. They sum to the probability of a cell on a grid, 0 for code -1. ``intervals``:
+        middles and half widths ``(n,)`` by lattice.
         """
         number, lattices = self.number or 0, len(intervals)
         log_p = np.full((len(codes), 1 + lattices), -np.inf)
@@ -104,8 +104,8 @@ def fit_marginal(
 ) -> Marginal:
     """Fit the marginal of a column to training rows.
 
-    ``codes`` are outcomes ``(n,)``, -1 if unknown; ``centre`` and ``half`` the middles and half
-    widths ``(n,)`` of numbers' intervals; ``weights`` of the rows ``(n,)``.
+    ``codes``: outcomes ``(n,)``, -1 if unknown; ``centre`` and ``half``: middles and half widths
+    ``(n,)`` of numbers' intervals; ``weights`` of the rows ``(n,)``.
     """
     scaled = scaled_weights(len(codes), weights)
     log_shares = np.log(outcome_shares(support, codes, scaled))
@@ -126,9 +126,9 @@ def fit_lattices(
     """Fit the marginal of a column whose numbers lie on several lattices.
 
     ``P(x) = Σ_a π_a [x = a] + Σ_r π_r mass_r(x)``, the same normals for all lattices: fitted first
-    as if the mass of an interval were its width, then the shares given them. Arguments as of
-    :func:`fit_marginal`; ``intervals`` are middles and finite half widths ``(n,)`` by lattice, 0
-    off the lattice.
+    as if an interval's mass were its width, then the shares given them. Arguments as of
+    :func:`fit_marginal`; ``intervals``: middles and finite half widths ``(n,)`` by lattice, 0 off
+    the lattice.
     """
     scaled = scaled_weights(len(codes), weights)
     log_shares = np.log(outcome_shares(support, codes, scaled))
@@ -196,11 +196,11 @@ def _with_shares(
 
 
 def outcome_shares(support: Support, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Shares ``(L,)`` of a column's outcomes, all positive, with sum 1.
+    """Shares ``(L,)`` of a column's outcomes, positive, of sum 1.
 
-    Each outcome counts half a row more (Krichevsky & Trofimov 1981). A new level has the share of
-    rows whose level occurs once (Good 1953), at least ``1/(n + 1)``. ``weights`` ``(n,)`` sum to n,
-    the effective sample size.
+    Each counts half a row more (Krichevsky & Trofimov 1981). A new level has the share of rows
+    whose level occurs once (Good 1953), at least ``1/(n + 1)``. ``weights`` ``(n,)`` sum to n, the
+    effective sample size.
     """
     known = codes >= 0
     counts = np.bincount(codes[known], weights[known], support.count)

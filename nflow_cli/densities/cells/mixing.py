@@ -23,9 +23,8 @@ def mixing_weights(
     than the marginal, and in no cell by more than ``-log(1 - w_j)``.
 
     Args:
-        log_network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. A cell that is
-            NaN in either, or -inf in both, is left out; a column without cells or without a gain
-            has weight 0.
+        log_network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. Cells NaN in
+            either, or -inf in both, are left out; without cells or gain a column has weight 0.
         log_marginal: ``b``.
         weights: Row weights ``v`` ``(n,)``, or ``None``.
     """
@@ -36,9 +35,9 @@ def mixing_weights(
 def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Maximum-likelihood mixture weights ``π`` ``(R,)`` of densities.
 
-    They maximise ``Σ_i v_i log Σ_r π_r exp l_ri``, by EM from equal weights. ``log_q`` are
-    log-densities ``l`` ``(R, n)`` in nats of held-out rows; a row impossible by all is left out.
-    ``weights`` are ``v`` ``(n,)``.
+    They maximise ``Σ_i v_i log Σ_r π_r exp l_ri``, by EM from equal weights. ``log_q``:
+    log-densities ``l`` ``(R, n)`` in nats of held-out rows; rows impossible by all are left out.
+    ``weights``: ``v`` ``(n,)``.
     """
     count, known = len(log_q), np.isfinite(log_q).any(axis=0)
     v, found = scaled_weights(log_q.shape[1], weights)[known], np.full(count, 1 / count)
@@ -60,8 +59,8 @@ def log_mixture(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> n
 def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most: float):
     """``w`` ``(D,)`` in ``[0, most]`` that maximise ``Σ v log(w e^a + (1 - w) e^b)``.
 
-    Concave in w, so its slope is bisected. ``a``, ``b`` are ``(n, D)``, ``v`` ``(n,)``, ``most``
-    below 1.
+    Concave in w: its slope is bisected. ``a``, ``b`` are ``(n, D)``, ``v`` ``(n,)``, ``most`` below
+    1.
     """
     with np.errstate(invalid="ignore"):  # -inf in both
         difference = first - second

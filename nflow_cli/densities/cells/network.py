@@ -124,8 +124,8 @@ def one_hot(codes: Any, size: int, xp: Any) -> Any:
 def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp: Any) -> Parameters:
     """Parameters of the cells of rows.
 
-    ``weights`` are masked, ``(…, out, in)``; ``limits`` the least scales of normals and the ends of
-    their means ``(3, N, 1, 1)``; ``x`` inputs ``(…, I, n)``.
+    ``weights`` are masked, ``(…, out, in)``; ``limits``: least scales of normals and ends of their
+    means ``(3, N, 1, 1)``; ``x``: inputs ``(…, I, n)``.
     """
     h = hidden(weights, x, xp)
     shares, mixtures = [None] * len(layout.banks), (None, None, None)

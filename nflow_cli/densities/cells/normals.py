@@ -57,14 +57,14 @@ def fit_normals(
 ) -> Normals:
     """Fit a mixture of normals to cells, with a broad last component.
 
-    M = 1 to 10 normals by EM, the M with the best likelihood less 1.5 nats per parameter; and
-    kernels on the most frequent values, weighted by counts, with the share that maximises the
-    leave-one-out likelihood. The last component is at the median, with weight ``1/(n + 1)``.
+    M = 1 to 10 normals by EM, with the best likelihood less 1.5 nats per parameter; and kernels on
+    the most frequent values, weighted by counts, with the share that maximises the leave-one-out
+    likelihood. The last component is at the median, with weight ``1/(n + 1)``.
 
     Args:
         centre: Middles of the cells' intervals ``(n,)``, in column units.
         half: Half widths, positive.
-        weights: Of the rows, with sum n, the effective sample size.
+        weights: Of the rows, of sum n, the effective sample size.
         floor: Least scale fitted by EM.
         widest: Scale of the last component; ``None``: five times the range.
     """

@@ -84,8 +84,7 @@ def fit_parents(
 ) -> list[ParentShares]:
     """Shares of columns ``first`` on, each given its best parent among the columns before.
 
-    The best parent has the largest leave-one-out likelihood: mutual information, corrected for
-    chance.
+    The best has the largest leave-one-out likelihood: mutual information, corrected for chance.
 
     Args:
         columns: Supports.
@@ -93,7 +92,7 @@ def fit_parents(
         centre: Middles of intervals of the N columns with numbers, ``(n, N)``.
         weights: Of the rows ``(n,)``, or ``None``.
         first: Number of given columns.
-        parts: For a column whose cells may have several outcomes: rows, outcomes and their shares.
+        parts: Of a column whose cells may have several outcomes: rows, outcomes and shares.
     """
     v = scaled_weights(len(codes), weights)
     bins, places = [], []
@@ -196,7 +195,7 @@ def plain_inputs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs of regressions ``(n, P)``, and the number of inputs up to each column.
 
-    For each column its outcomes one-hot, and its number in units, clipped to ±6; all 0 if unknown.
+    Of a column its outcomes one-hot, and its number in units, clipped to ±6; 0 if unknown.
     Arguments as of :func:`fit_parents`.
     """
     blocks = []
@@ -219,8 +218,8 @@ def fit_ridges(
 ) -> list[Ridge | None]:
     """Ridge regressions of the numbers of columns ``first`` on, on the columns before each.
 
-    Coefficients are those of the :func:`plain_inputs` before the column's own; ``None`` for a
-    column without numbers. Arguments as of :func:`fit_parents`.
+    Coefficients of the :func:`plain_inputs` before the column's own; ``None`` without numbers.
+    Arguments as of :func:`fit_parents`.
     """
     inputs, ends = plain_inputs(columns, codes, centre)
     ridges: list[Ridge | None] = []
@@ -243,8 +242,8 @@ def fit_ridge(
 
     With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``,
     ``H = 1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised. ``inputs`` are
-    ``(n, P)``, ``target`` and ``weights`` ``(n,)``; for fewer than two rows the coefficients are 0,
-    and the scale is 1; else the scale is at least ``least``.
+    ``(n, P)``, ``target`` and ``weights`` ``(n,)``; below two rows coefficients are 0 and the scale
+    1, else at least ``least``.
     """
     if len(target) < 2:
         return Ridge(float(target.sum()), np.zeros(inputs.shape[1]), 1.0)

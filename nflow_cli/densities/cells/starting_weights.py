@@ -1,7 +1,7 @@
 """Starting weights of a network of cells, to which weight decay pulls back.
 
-Each column starts as a simple density given those before: shares of its outcomes given one parent
-column, and a ridge regression of its numbers on all of them.
+Each column starts as a simple density given those before: shares of outcomes given one parent, and
+a ridge regression of its numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ class StartingWeights(NamedTuple):
 
     Attributes:
         arrays: The start, by name.
-        units: For the means of normals: scale of the residuals of a column's regression. A column
-            that nearly follows from others needs digits that updates in other units would lose.
+        units: For the means of normals: scale of a regression's residuals. A column that nearly
+            follows from others needs digits that updates in other units would lose.
     """
 
     arrays: dict[str, np.ndarray]

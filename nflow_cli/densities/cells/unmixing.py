@@ -96,10 +96,10 @@ def _thinned(rows: np.ndarray) -> np.ndarray:
 
 
 def unmixing(units: np.ndarray) -> np.ndarray | None:
-    """Unmixing matrix A ``(D, D)`` of units ``(n, D)``; ``None`` if they are linearly dependent.
+    """Unmixing matrix A ``(D, D)`` of units ``(n, D)``; ``None`` if linearly dependent.
 
-    Components have variance 1. The iteration starts at the symmetric whitening ``Σ^(-1/2)``, so
-    each component stays near its column.
+    Components have variance 1. The iteration starts at the symmetric whitening ``Σ^(-1/2)``: each
+    component stays near its column.
     """
     x = units - units.mean(axis=0)
     variances, vectors = np.linalg.eigh(x.T @ x / len(x))
@@ -125,8 +125,8 @@ def are_better(found: Unmixing, data: Dataset) -> bool:
     """Whether columns depend linearly, and independent components are likelier than linear
     regressions.
 
-    Judged on validation rows, by marginals of training rows. Without linear dependence a network
-    needs no components.
+    By validation rows and marginals of training rows. Without linear dependence a network needs no
+    components.
     """
     parts = [units_of(found.columns, _thinned(rows)) for rows in (data.train, data.validation)]
     columns = np.zeros(len(parts[1]))

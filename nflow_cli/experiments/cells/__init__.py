@@ -1,27 +1,26 @@
 """Fits of a density of cells to whole tables."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.errors import ConfigError, DataError
-from nflow_cli.evaluation.warnings import ScoreWarning
+from nflow_cli.evaluation.warnings import few_rows
+from nflow_cli.experiments.cells import printed
+from nflow_cli.experiments.cells import warnings as of_cells
 from nflow_cli.experiments.cells.summary import CellsSummary
-from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
-from nflow_cli.experiments.rows import Judgement, Rows, Summary
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.experiment import Measure, Rule
+from nflow_cli.experiments.rows import Judgement, Summary
 from nflow_cli.experiments.table.experiment import OfTable
-from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
+from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import WEIGHTS, RunDirectory
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
 
 
 class WholeTable(OfTable):
-    """A fit of a density of cells to a table, by ``nflow fit``."""
+    """Fit of a density of cells to a table, by ``nflow fit``."""
 
     config: CellsConfig
     measures = (
@@ -33,13 +32,15 @@ class WholeTable(OfTable):
     )
     model_file = WEIGHTS
     needs_tensorflow = False
-    predicts = True
+    fitting = "nflow_cli.experiments.cells.run:run"
+    checking = "nflow_cli.experiments.cells.checks:CheckedCells"
+    printed = printed
     summary_type = CellsSummary
 
     # Before training.
 
     def settled(self, data: Any) -> Any:
-        """Return the config with column kinds, sizes, updates and ``cells.unmixed`` resolved."""
+        """Config with column kinds, sizes, updates and ``cells.unmixed`` resolved."""
         from nflow_cli.densities.cells.fitting import fitted_columns
         from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, fit_unmixing
 
@@ -58,11 +59,6 @@ class WholeTable(OfTable):
 
     # Training.
 
-    def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        from nflow_cli.experiments.cells.run import run as fit_run
-
-        return fit_run(self.config, run, data)
-
     def load(self, run: RunDirectory) -> Any:
         from nflow_cli.experiments.cells.loaded import load
 
@@ -71,43 +67,24 @@ class WholeTable(OfTable):
 
     # Scores.
 
-    def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        from nflow_cli.experiments.cells.warnings import warnings_of
-
+    @property
+    def rules(self) -> Sequence[Rule]:
         data = self.config.data
         are_chosen = any((data.split, data.test, data.group))
-        return warnings_of(summary, are_chosen)
-
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        from nflow_cli.experiments.cells.warnings import ruined
-
-        return ruined(summary)
+        memorised = partial(of_cells.memorised, are_chosen=are_chosen)
+        return of_cells.ruined, few_rows, of_cells.miscalibrated, memorised
 
     def labels(self) -> dict[str, Any]:
         return {"target": None, "given": [*self.config.data.given]}
-
-    @property
-    def model_text(self) -> str:
-        return self.config.cells.text
-
-    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        from nflow_cli.experiments.cells.printed import rows_of
-
-        return rows_of(summary, self.length, warnings)
-
-    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        from nflow_cli.experiments.cells.printed import verdict_of
-
-        return verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
         from nflow_cli.data.dataset import Dataset
-        from nflow_cli.experiments.cells import judge, printed
+        from nflow_cli.experiments.cells import judge
         from nflow_cli.experiments.cells.scoring import judged_table
 
-        lines = [("data", self.config.subject), ("model", self.model_text)]
+        lines = [("data", self.config.subject), ("model", self.config.model_text)]
         if not isinstance(data, Dataset):
             return judged_table(trained, data, [("data", data.name), *lines[1:]])
         estimated = judge.estimates(trained, data.test, self.config.seed)
@@ -123,18 +100,12 @@ class WholeTable(OfTable):
 
         if with_latents:
             raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
-        lines = [("data", data.name), ("model", self.model_text)]
+        lines = [("data", data.name), ("model", self.config.model_text)]
         return write_scored(trained, data, path, lines)
 
     def write_predictions(
-        self,
-        trained: Any,
-        data: Any,
-        path: Path,
-        question: Mapping[str, Any],
-        plot: Path | None = None,
+        self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
     ) -> Judgement:
-        """Write and score the distribution of one column given the others; draw a picture."""
         from nflow_cli.experiments.cells.predicting import Question, write_predicted
 
         return write_predicted(trained, data, path, Question(**question), plot)
@@ -142,8 +113,8 @@ class WholeTable(OfTable):
     # Side by side with others.
 
     def settings(self, summary: Summary) -> dict[str, str]:
-        """Return checksum and base measure: only equal measures are comparable."""
-        return {**checksum_of_data(summary), "measure": str(summary.get("measure"))[:12]}
+        """Checksum and base measure: only equal measures are comparable."""
+        return {**super().settings(summary), "measure": str(summary.get("measure"))[:12]}
 
     # Pictures and checks.
 
@@ -153,22 +124,9 @@ class WholeTable(OfTable):
         d = len(names.modelled) + len(names.computed)
         c = d + len(names.given)
         shown: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s", "pit": ("u", d)}
-        if self.keeps_rows:
-            shown |= {**ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}
-        return shown
+        return {**shown, **self.shapes_of_rows}
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
         from nflow_cli.experiments.cells.plots import figures
 
         return figures(self.config, *arrays)
-
-    def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        """Refuse: cells have no flows."""
-        raise ConfigError(
-            f"{FLOWS_EXPECTED} cells, which has no flows; `nflow fit TABLE --flow planar` fits some"
-        )
-
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        from nflow_cli.experiments.cells.checks import CheckedCells
-
-        return CheckedCells(run, trained, self)

@@ -17,7 +17,7 @@ def pictures(
     seed: int,
     keeps_rows: bool,
 ) -> dict[str, np.ndarray]:
-    """Return test rows, draws with their log-density, and the PIT of test cells."""
+    """Test rows, draws with their log-density, and the PIT of test cells."""
     rows = data.test[:SHOWN_SAMPLES] if keeps_rows else data.test[:0]
     given = np.resize(data.test, (min(SHOWN_SAMPLES, len(data.train)), data.test.shape[1]))
     draws = density.draw(given, stream(seed, "shown"))

@@ -24,7 +24,7 @@ UNLIKELY = 1e-6  # smallest p-value accepted
 
 
 class CheckedCells(CheckedRows):
-    """A run of ``nflow fit`` on a whole table to check."""
+    """Run of ``nflow fit`` on a whole table to check."""
 
     config: CellsConfig
     trained: TrainedCells
@@ -36,7 +36,7 @@ class CheckedCells(CheckedRows):
 
     @cached_property
     def weights(self) -> Weights:
-        """The weights that were saved; of the networks the numbers are counted."""
+        """Weights that were saved; of the networks the numbers are counted."""
         arrays = self.trained.arrays
         trained = network.shapes(self.trained.layout, blocks_of(arrays))
         numbers = sum(arrays[name].size for name in trained)

@@ -1,4 +1,4 @@
-"""Training of a density of cells on the rows of a table, by maximum likelihood."""
+"""Training of a density of cells, by maximum likelihood."""
 
 import math
 from collections.abc import Callable
@@ -37,7 +37,7 @@ AT_A_TIME = 4_096  # validation rows
 
 
 class Parts(NamedTuple):
-    """A density without networks, and the networks to train."""
+    """Density without networks, and the networks to train."""
 
     density: CellDensity
     model: FitCells
@@ -85,7 +85,7 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
 
 
 def _measure(density: CellDensity, data: Dataset) -> float:
-    """The mean over rows of log mass - log density, in nats."""
+    """Mean over rows of log mass - log density, in nats."""
     places, total = density.layout.columns, 0.0
     numbers = np.array([[density.cells[place].number] for place in places], float)
     (are_numbers,) = density.by_blocks(lambda b: ((b.encoded.codes == numbers).T,), data.train)
@@ -114,7 +114,7 @@ def train(
 
 
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
-    """The validation losses of the networks, each mixed with the marginals."""
+    """Validation losses of the networks, each mixed with the marginals."""
     log_cells, of_rows = compiled(parts.model.log_cells), packed(parts.density, rows).T
     marginal = parts.model.parts(of_rows)[3].T.astype(float)
     batches = [
@@ -139,7 +139,7 @@ def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Ca
 def _shares(
     density: CellDensity, cells: np.ndarray, marginal: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray:
-    """The weights ``(D,)`` of a network beside the marginals, by held-out cells.
+    """Weights ``(D,)`` of a network beside the marginals, by held-out cells.
 
     The first column is conditioned on none: its weight is 0.
     """
@@ -147,7 +147,7 @@ def _shares(
 
 
 def fitted(parts: Parts, data: Dataset) -> CellDensity:
-    """Return the trained density, with mixture weights of maximum validation likelihood.
+    """Trained density, with mixture weights of maximum validation likelihood.
 
     Each network is mixed with the marginals by cell; then networks are mixed by row.
     """

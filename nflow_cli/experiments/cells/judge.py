@@ -23,13 +23,13 @@ Estimates = Mapping[str, np.ndarray]
 
 
 def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Return estimates of rows ``(n, C)``, from which scores are computed.
+    """Estimates of rows ``(n, C)``, from which scores are computed.
 
     Returns:
         ``log_q`` and ``log_independent`` ``(n, D)``, log-probabilities in nats of modelled and
-        computed cells by the density and by independent columns, NaN where a cell is unknown;
-        ``pit`` ``(n, D)``; ``members`` ``(n, R)``, log-densities of the members; ``new_levels``
-        ``(n,)``, the number of cells with a level of no training row.
+        computed cells by the density and by independent columns, NaN if unknown; ``pit``
+        ``(n, D)``; ``members`` ``(n, R)``, log-densities of members; ``new_levels`` ``(n,)``,
+        numbers of cells with a level of no training row.
     """
     known, found = density.are_known(rows), density.scored_rows(rows, stream(seed, "pit"))
     has_levels = np.array([not column.has_numbers for column in density.scored])
@@ -44,7 +44,7 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
 
 
 def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | None = None) -> Scores:
-    """Return the scores of a density by :func:`estimates` of rows, with weights ``(n,)``."""
+    """Scores of a density by :func:`estimates` of rows, with weights ``(n,)``."""
     columns = density.cell_names
     baselines = {"independent": estimated["log_independent"]}
     judged = likelihood(estimated["log_q"], columns, baselines, weights)
@@ -70,9 +70,9 @@ def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | Non
 def held_out(
     density: CellDensity, data: Dataset, estimated: Estimates, seed: int, fresh: int | None = None
 ) -> dict[str, Any]:
-    """Return all scores by :func:`estimates` of the test rows, and by samples of the truth.
+    """All scores, by :func:`estimates` of the test rows and samples of the truth.
 
-    ``fresh`` is the seed of the latter (``None``: the same).
+    ``fresh``: seed of the latter (``None``: the same).
     """
     return {
         **scores(density, estimated, data.weights.test).model_dump(),
@@ -82,7 +82,7 @@ def held_out(
 
 
 def judged(config: CellsConfig, density: CellDensity, data: Dataset) -> Judged:
-    """Return the scores of a density by the test rows, and its arrays."""
+    """Scores of a density by the test rows, and its arrays."""
     with phase(f"scoring: {len(data.test):,} test rows"):
         estimated = estimates(density, data.test, config.seed)
         found = held_out(density, data, estimated, config.seed)
@@ -92,16 +92,13 @@ def judged(config: CellsConfig, density: CellDensity, data: Dataset) -> Judged:
 
 
 def mean_shares(density: CellDensity) -> dict[str, float]:
-    """Return the mean weight of the networks beside each column's marginal."""
+    """Mean weight of the networks beside each column's marginal."""
     shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
     return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
 
 def gap(density: CellDensity, name: str, seed: int) -> dict[str, float | None]:
-    """Return the gap to the truth of a fit to a built-in set, ``None`` where not finite.
-
-    It is known if all columns are numbers without atoms, and none is given.
-    """
+    """Gap to the truth of a built-in set without atoms or given columns, ``None`` if not finite."""
     are_numbers = all(c.kind.kind == "number" and not c.kind.atoms for c in density.row)
     if density.n_given or density.computed or not are_numbers:
         return {**UNKNOWN}

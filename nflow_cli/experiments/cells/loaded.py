@@ -26,7 +26,7 @@ BATCH = 20_000  # draws at a time
 
 
 class TrainedCells(TableRun, CellDensity):
-    """The trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
+    """Trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
 
     Methods take arrays ``(n, C)`` in the order of ``columns``, where a level is its index from 0,
     -1 a new level, and NaN a missing cell; or tables that contain these columns.
@@ -37,11 +37,12 @@ class TrainedCells(TableRun, CellDensity):
     ):
         parts = density.cells, density.layout, density.marginal, density.networks
         CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.alone)
-        self.path, self.experiment, self.arrays = path, experiment, arrays
+        TableRun.__init__(self, path, experiment)
+        self.arrays = arrays
 
     @property
     def kinds(self) -> Mapping[str, ColumnKind]:
-        """The kind of each column; a computed one by itself."""
+        """Kind of each column; a computed one by itself."""
         return {column.name: column.kind for column in self.row}
 
     @property
@@ -55,7 +56,7 @@ class TrainedCells(TableRun, CellDensity):
         return self.columns[: self.n_given]
 
     def rows(self, table: Any) -> np.ndarray:
-        """Return a table or an array of rows as rows ``(n, C)``."""
+        """Table or an array of rows as rows ``(n, C)``."""
         rows = super().rows(table)
         if not is_table(table):
             for column, values in zip(self.row[: len(self.cells)], rows.T):
@@ -63,7 +64,7 @@ class TrainedCells(TableRun, CellDensity):
         return rows
 
     def log_prob(self, rows: Any) -> np.ndarray:
-        """Return ``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
+        """``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
         return CellDensity.log_prob(self, self.rows(rows))
 
     def predict(
@@ -74,14 +75,14 @@ class TrainedCells(TableRun, CellDensity):
         coverage: float | None = None,
         by: str | None = None,
     ) -> Any:
-        """Return the distribution of one column given all others, of each row.
+        """Distribution of one column given all others, of each row.
 
         Columns are those of ``nflow predict``: mean, standard deviation and quantiles, or the
         probabilities of levels, in nats where they are logarithms.
 
         Args:
-            table: A table with the other given and modelled columns; or rows ``(n, C)``.
-            target: A modelled column; default: the only one.
+            table: Table with the other given and modelled columns; or rows ``(n, C)``.
+            target: Modelled column; default: the only one.
             quantiles: Their probabilities, between 0 and 1.
             coverage: Share of fresh values in an interval or a set of levels, by split conformal
                 prediction on the test rows of the run.
@@ -92,7 +93,7 @@ class TrainedCells(TableRun, CellDensity):
             Arrow.
 
         Raises:
-            DataError: The table lacks a column, or the target is no modelled column.
+            DataError: Table lacks a column, or the target is no modelled column.
         """
         from nflow_cli.data.table_files import arrow_table, batch_of, frame_like
         from nflow_cli.experiments.cells.predicting import Question, columns_of, predicted
@@ -130,7 +131,7 @@ def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
 
 
 def load(run: RunDirectory, experiment: Experiment) -> TrainedCells:
-    """Return the density of a run whose config is settled."""
+    """Density of a run whose config is settled."""
     config: Any = experiment.config
     kinds, cells = config.data.kinds or {}, config.cells
     names = row_names(kinds, config.data.given)

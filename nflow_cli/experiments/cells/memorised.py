@@ -14,7 +14,7 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
     """Compare log q of at most 5,000 training rows and 5,000 test rows, sampled at random.
 
     Rows with a level of no other training row are left out: it makes a test row unlikely without
-    any memorisation. So are test rows with an unknown cell: log q is a sum of fewer terms.
+    memorisation. So are test rows with an unknown cell: log q has fewer terms.
     """
     rng = stream(seed, "memorisation")
     of_train = _are_comparable(density, data.train, data.train, 1)

@@ -19,10 +19,10 @@ def figures(
     metrics: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the pictures by name."""
+    """Pictures of a density of cells by name."""
     kinds = config.data.kinds or {}
     names = [name for group in row_names(kinds, config.data.given) for name in group]
-    subject = f"{printable(config.subject)}, {config.cells.text}"
+    subject = f"{printable(config.subject)}, {config.model_text}"
     rows, shown = len(evaluation["rows"]), evaluation["pit"]
     arrays = {**evaluation, "rows_log_q": evaluation.get("test_log_q", np.zeros(0))[:rows]}
     weights = evaluation.get("test_weights")

@@ -11,7 +11,7 @@ SHOWN = 3  # columns that gain most
 
 
 def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
-    """Return the rows printed after training."""
+    """Rows printed after training."""
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     best = f"best after {summary['best_update']:,}"
     if not summary["best_update"]:
@@ -29,7 +29,7 @@ def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
 
 
 def verdict_of(summary: Summary, warnings: Warnings, part: str = "test ") -> Rows:
-    """Return the rows of log-likelihood, independent columns, gain and gap."""
+    """Rows of log-likelihood, independent columns, gain and gap."""
     names = {"log-likelihood": "log_likelihood", "independent": "independent_log_likelihood"}
     rows = [
         (name, marked(mean_text(summary, key, f"nats a {part}row"), warnings, key))
@@ -44,7 +44,7 @@ def verdict_of(summary: Summary, warnings: Warnings, part: str = "test ") -> Row
 
 
 def best_columns(summary: Summary) -> Rows:
-    """Return the row of the columns with the largest gain from conditioning."""
+    """Row of the columns with the largest gain from conditioning."""
     gains = {name: gain["mean"] or 0.0 for name, gain in summary["column_gains"].items()}
     names: Sequence[str] = sorted(gains, key=lambda name: -gains[name])[:SHOWN]
     text = ", ".join(f"{printable(name)} {gains[name]:.3f}" for name in names)
@@ -52,7 +52,7 @@ def best_columns(summary: Summary) -> Rows:
 
 
 def pit_rows(summary: Summary, warnings: Warnings) -> Rows:
-    """Return the row of the largest distance of a column's PIT from uniform."""
+    """Row of the largest distance of a column's PIT from uniform."""
     columns = summary["pit"]["columns"]
     known = {name: c for name, c in columns.items() if c["distance"] is not None and c["band"]}
     if not known:
@@ -64,7 +64,7 @@ def pit_rows(summary: Summary, warnings: Warnings) -> Rows:
 
 
 def memorisation_rows(summary: Summary, warnings: Warnings) -> Rows:
-    """Return the row of memorisation, where it is beyond chance."""
+    """Row of memorisation, where it is beyond chance."""
     if not (effect := memorisation_text(summary)):
         return []
     text = f"training rows likelier than test rows by {effect}"
@@ -72,7 +72,7 @@ def memorisation_rows(summary: Summary, warnings: Warnings) -> Rows:
 
 
 def notes(summary: Summary, part: str = "test ") -> Rows:
-    """Return the rows of impossible rows, new levels and cells left out."""
+    """Rows of impossible rows, new levels and cells left out."""
     rows = []
     if n := summary["n_impossible"]:
         rows.append(("impossible", f"{n:,} {part}rows have a value off the grid of its column"))

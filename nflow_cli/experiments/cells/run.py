@@ -1,12 +1,11 @@
-"""A training of a density of cells, from data to summary."""
+"""Training of a density of cells, from data to summary."""
 
 from nflow_cli.config.cells_schema import CellsConfig
-from nflow_cli.config.presets import fingerprint
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.cells import fit, judge
 from nflow_cli.experiments.cells.summary import CellsSummary
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
-from nflow_cli.experiments.summary import DataRecord, Fitted
+from nflow_cli.experiments.summary import DataRecord, Fitted, identity_of
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import save_weights
 
@@ -20,20 +19,17 @@ def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Fitted:
     scores, arrays = judge.judged(config, density, data)
     summary = CellsSummary(
         **scores,
-        flow=config.cells.text,
-        k=1,
+        **identity_of(config),
         target=None,
         data=DataRecord(name=data.name, sha256=data.sha256),
         measure=data.measure,
         columns=data.scored,
         given=list(data.given),
-        seed=config.seed,
         steps=training.steps,
         best_update=training.best_update,
         **data.sizes,
         n_parameters=parts.model.trained.count_params(),
         model_sha256=model_sha256,
-        config_sha256=fingerprint(config),
         **training.speed._asdict(),
     )
     return Fitted(summary, arrays)

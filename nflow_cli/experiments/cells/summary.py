@@ -1,4 +1,4 @@
-"""The summary of a fit to a whole table."""
+"""Summary of a fit to a whole table."""
 
 from collections.abc import Mapping
 
@@ -13,13 +13,13 @@ class Scores(Strict):
     """Held-out scores of a density in nats; ``None`` where not finite.
 
     Attributes:
-        log_likelihood: The mean ``log q`` of rows of positive probability.
-        n_effective: The effective sample size of those rows.
+        log_likelihood: Mean ``log q`` of rows of positive probability.
+        n_effective: Effective sample size of those rows.
         n_impossible: Rows of probability 0.
         n_unknown: Cells left out: missing ones of columns without missing cells in training.
         n_new_levels: Cells with a level of no training row.
-        gain: The mean difference from independent columns, paired by row.
-        column_gains: The gain of each column's cells; their sum is ``gain``.
+        gain: Mean difference from independent columns, paired by row.
+        column_gains: Gain of each column's cells; their sum is ``gain``.
     """
 
     log_likelihood: Figure
@@ -37,11 +37,11 @@ class Scores(Strict):
 
 
 class CellsSummary(Scores, OfTableSummary):
-    """The scores of a density of cells.
+    """Scores of a density of cells.
 
     Attributes:
-        measure: The SHA-256 of the base measure: log-likelihoods compare only where it is equal.
-        shares: The mean weight of the networks, beside the marginal, of each column.
+        measure: SHA-256 of the base measure: log-likelihoods compare only if equal.
+        shares: Mean weight of the networks beside the marginal of each column.
     """
 
     measure: Text

@@ -1,4 +1,4 @@
-"""The training model of a density of cells."""
+"""Training model of a density of cells."""
 
 import itertools
 import math
@@ -26,15 +26,15 @@ LEAST = -1e4  # nats; finite in float32
 
 
 class FitCells(ChunkTrainer):
-    """The networks of a density of cells, side by side.
+    """Networks of a density of cells, side by side.
 
     Args:
         layout: Of each network.
         columns: Of a row.
-        trained: The weights of all networks.
-        start: The initial density added to the weights, and their units: weight decay pulls to it.
-        shift: Added to the mean log-probability of a row in nats, so that it is a log-density in
-            the table's units: a density is a mass over the width of its interval.
+        trained: Weights of all networks.
+        start: Initial density, to which weight decay pulls, added to the weights, and their units.
+        shift: Nats from the mean log-probability of a row to its log-density in the table's units:
+            a density is a mass over the width of its interval.
     """
 
     terms = ("loss",)
@@ -58,7 +58,7 @@ class FitCells(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return ``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``.
+        """``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``.
 
         ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
         """
@@ -68,11 +68,11 @@ class FitCells(ChunkTrainer):
         return {"loss": -ops.mean(ops.sum(mixed, axis=-2), axis=-1) - self.shift}
 
     def log_cells(self, packed: Any) -> Any:
-        """Return log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
+        """Log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
 
         Args:
             packed: ``(…, E, n)`` of :func:`packed`, optionally followed by rows of 0 and 1, one a
-                column: cells of 1 are hidden from the networks.
+                column: 1 hides a cell from the networks.
         """
         layout = self.layout
         codes, centre, half, _, hidden = self.parts(packed)
@@ -88,7 +88,7 @@ class FitCells(ChunkTrainer):
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
 
     def parts(self, packed: Any) -> list[Any]:
-        """Return codes, centres, half widths, marginals, and hidden cells."""
+        """Codes, centres, half widths, marginals, and hidden cells."""
         layout = self.layout
         n = len(layout.with_numbers) + len(layout.coarse)
         counts = layout.n_columns, n, n, len(layout.modelled), layout.n_columns
@@ -96,7 +96,7 @@ class FitCells(ChunkTrainer):
         return [packed[..., start:end, :] for start, end in itertools.pairwise(ends)]
 
     def members(self) -> list[dict[str, np.ndarray]]:
-        """Return the weights of each network with their start, float32."""
+        """Weights of each network with their start, float32."""
         return [
             {name: self.start.of(name, array) for name, array in one.items()}
             for one in self.trained.members()
@@ -106,7 +106,7 @@ class FitCells(ChunkTrainer):
 class CellChunks(PointChunks):
     """Batches of packed rows with randomly hidden cells, of C = ``n_columns``.
 
-    The network so learns each cell given any subset of those before it, as for rows with missing
+    The network so learns each cell given any subset of those before it, for rows with missing
     cells. One row in seven hides its cells, each with a probability that is uniform from row to
     row.
     """
@@ -125,10 +125,10 @@ class CellChunks(PointChunks):
 
 
 def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
-    """Return rows ``(n, C)`` as one float32 array ``(n, E)`` of training inputs.
+    """Rows ``(n, C)`` as one float32 array ``(n, E)`` of training inputs.
 
-    These are codes, centres, half widths, and log-probabilities by the marginals given that a cell
-    is a level or number of training rows. Other cells count as unknown, without a gradient.
+    Codes, centres, half widths, and log-probabilities by the marginals given that a cell is a level
+    or number of training rows; others count as unknown, without a gradient.
     """
     layout = density.layout
     learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]

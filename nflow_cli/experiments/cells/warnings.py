@@ -5,7 +5,6 @@ from nflow_cli.evaluation.warnings import (
     ScoreWarning,
     Summary,
     errors_of_95,
-    few_rows,
     number,
     ruined_text,
 )
@@ -17,25 +16,10 @@ NEGLIGIBLE = 1e-3  # nats, and rounding where no network gains over a marginal
 MEMORISED = 0.6  # smallest AUC of a warning
 
 
-def warnings_of(summary: Summary, are_chosen: bool = False) -> list[ScoreWarning]:
-    """Return the warnings about the scores of a summary.
-
-    ``are_chosen``: whether the test rows are not a random part of the rows.
-    """
-    every = (
-        ruined(summary),
-        few_rows(summary),
-        miscalibrated(summary),
-        memorised(summary, are_chosen),
-    )
-    return [warning for warning in every if warning is not None]
-
-
 def ruined(summary: Summary) -> ScoreWarning | None:
-    """Return a warning if the fit is worse than independent columns.
+    """Warning if the fit is worse than independent columns.
 
-    The threshold is 4 standard errors, or twice the half width of a 95 % interval of few rows; and
-    0.001 nats.
+    By 4 standard errors, or twice the half width of a 95 % interval of few rows; and 0.001 nats.
     """
     gain, error = number(summary, "gain"), number(summary, "gain_standard_error")
     if summary.get("log_likelihood", 0.0) is None:
@@ -47,7 +31,7 @@ def ruined(summary: Summary) -> ScoreWarning | None:
 
 
 def miscalibrated(summary: Summary) -> ScoreWarning | None:
-    """Return a warning of columns whose PIT is not uniform."""
+    """Warning of columns whose PIT is not uniform."""
     wrong = [
         name
         for name, column in summary.get("pit", {"columns": {}})["columns"].items()
@@ -65,9 +49,10 @@ def miscalibrated(summary: Summary) -> ScoreWarning | None:
 
 
 def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None:
-    """Return a warning if training rows are much likelier than test rows.
+    """Warning if training rows are much likelier than test rows.
 
-    The AUC of the likelihood attack must be beyond chance and above 0.6.
+    The AUC of the likelihood attack must be beyond chance and above 0.6. ``are_chosen``: the test
+    rows are not random.
     """
     effect, facts = memorisation_text(summary), summary.get("memorisation", {})
     if not effect or not (number(facts, "auc") or 0) > MEMORISED:
@@ -82,7 +67,7 @@ def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None
 
 
 def memorisation_text(summary: Summary) -> str:
-    """Return the excess log-likelihood of training rows and the AUC; "" if within chance."""
+    """Excess log-likelihood of training rows and the AUC; "" if within chance."""
     facts = summary.get("memorisation", {})
     auc, error = number(facts, "auc"), number(facts, "auc_standard_error")
     if auc is None or error is None or not auc - 0.5 > CHANCE * error:

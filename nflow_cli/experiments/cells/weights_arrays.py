@@ -1,4 +1,4 @@
-"""The arrays of ``weights.npz`` of a density of cells."""
+"""Arrays of ``weights.npz`` of a density of cells."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
 def shapes(
     layout: Layout, computed: Sequence[CellColumn], blocks: int, members: int, is_unmixed: bool
 ) -> dict[str, Shape]:
-    """Return the shapes of all arrays; those of networks begin with R."""
+    """Shapes of all arrays; those of networks begin with R."""
     shares = {_shares_of(k): (column.outcomes.count,) for k, column in enumerate(computed)}
     normals = {_normals_of(k): (3, -1) for k, c in enumerate(computed) if c.has_numbers}
     of_networks = network.shapes(layout, blocks)
@@ -54,7 +54,7 @@ def _normals_of(k: int) -> str:
 def arrays_of(
     density: CellDensity, networks: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """Return all arrays of a density, with the trained weights of its networks."""
+    """All arrays of a density, with the trained weights of its networks."""
     layout, shares = density.layout, []
     for bank, of_bank in zip(layout.banks, density.marginal.log_shares):
         for c, i in enumerate(bank.modelled):
@@ -91,7 +91,7 @@ def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
 
 
 def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the first invalid array and the expected values; "" if all are valid."""
+    """First invalid array and the expected values; "" if all are valid."""
     limits, shares, (log_weights, _, scales) = (
         arrays[LIMITS],
         arrays[SHARES],
@@ -115,7 +115,7 @@ def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def is_mixture(weights: np.ndarray) -> bool:
-    """Return whether weights are non-negative with sum 1."""
+    """Whether weights are non-negative with sum 1."""
     return bool((weights >= 0).all() and np.isclose(weights.sum(), 1))
 
 
@@ -125,7 +125,7 @@ def density_of(
     layout: Layout,
     arrays: Mapping[str, np.ndarray],
 ) -> CellDensity:
-    """Return the density of :func:`arrays_of`; ``columns`` have their own scales."""
+    """Density of :func:`arrays_of`; ``columns`` have their own scales."""
     limits = dict(zip(layout.mixed, arrays[LIMITS].T.tolist()))
     bounded = [
         CellColumn(column.name, column.kind, column.maps, *limits.get(i, ()))
@@ -157,7 +157,7 @@ def density_of(
 
 
 def blocks_of(arrays: Mapping[str, np.ndarray]) -> int:
-    """Return the number of residual blocks of a network."""
+    """Number of residual blocks of a network."""
     return sum(name.endswith("_in_kernel") for name in arrays)
 
 

@@ -1,25 +1,29 @@
 """Fits of flows to named 2-D densities by reverse KL."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from nflow_cli.config.schema import Fit2DConfig
-from nflow_cli.evaluation.warnings import ScoreWarning, lost_mode, ruined_fit
+from nflow_cli.evaluation.warnings import (
+    ScoreWarning,
+    dominated,
+    few_rows,
+    lost_mode,
+    mass,
+    ruined_fit,
+)
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.density_2d import rows
 from nflow_cli.experiments.density_2d.summary import TargetSummary
-from nflow_cli.experiments.experiment import Course, Identity, Measure
-from nflow_cli.experiments.rows import Judgement, Rows, Summary, likelihood_rows
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.experiment import Measure
+from nflow_cli.experiments.rows import Judgement, Summary, likelihood_rows
+from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.runs.directory import RunDirectory
 
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
-
 
 class Target(DensityExperiment):
-    """A fit to a named 2-D density, by ``nflow fit-2d``."""
+    """Fit to a named 2-D density, by ``nflow fit-2d``."""
 
     config: Fit2DConfig
     measures = (
@@ -28,48 +32,34 @@ class Target(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
     shapes: ClassVar[Shapes] = {
         **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
         **{"samples": ("s", 2), "base_samples": ("t", 2), "target_samples": ("u", 2), **STRIP},
     }
-    columns = ("update", "loss", "kl", "beta")
     summary_type = TargetSummary
     samples: ClassVar = (100, 10**7)
+    fitting = "nflow_cli.experiments.density_2d.fit:run"
+    drawing = "nflow_cli.plotting:fit2d_figures"
+    checking = "nflow_cli.experiments.density_2d.checks:CheckedTarget"
+    printed = rows
+    rules: ClassVar = (partial(ruined_fit, key="free_energy", sign=1), dominated, mass, few_rows)
 
     def data(self, run: RunDirectory | None = None) -> None:
-        """Return ``None``: the config holds the target."""
-
-    def fit(self, run: RunDirectory, data: None) -> Fitted:
-        from nflow_cli.experiments.density_2d import fit as target_fit
-
-        return target_fit.run(self.config, run)
+        """``None``: the config holds the target."""
 
     def load(self, run: RunDirectory) -> Any:
         from nflow_cli.experiments.trained import TrainedDensity
 
-        return TrainedDensity(run.path, self, self.load_model(run))
+        base = resolve(BASES[self.config.base_name])()
+        return TrainedDensity(run.path, self, base, self.load_model(run))
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        """Return the warnings about the scores, a lost mode among them.
-
-        A few large weights are a sign of a lost mode, and no warning of their own beside it.
-        """
+        """Warnings about the scores. A lost mode explains a few large weights."""
         train, warnings = self.config.train, super().warnings(summary)
         lost = lost_mode(summary, train.annealing.share > 0)
         if lost is None:
             return warnings
         return [lost, *(warning for warning in warnings if warning.word != "dominated")]
-
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        return ruined_fit(summary, "free_energy", sign=1)
-
-    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.rows_of(summary, self.length, warnings)
-
-    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        """Return the KL, and that of the base without a flow."""
-        return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
@@ -93,19 +83,6 @@ class Target(DensityExperiment):
 
         return read_points(name)
 
-    def identity(self, summary: Summary) -> Identity:
-        return self.identity_of(self.config.subject)
-
     @property
     def target_text(self) -> str:
         return self.config.target.model_dump_json()
-
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        from nflow_cli import plotting
-
-        return plotting.fit2d_figures(*arrays)
-
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        from nflow_cli.experiments.density_2d.checks import CheckedTarget
-
-        return CheckedTarget(run, trained, self)

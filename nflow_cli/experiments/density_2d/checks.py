@@ -17,7 +17,7 @@ SIGMAS = 4.0
 
 
 class CheckedTarget(CheckedRestarts):
-    """A run of ``nflow fit-2d`` to check."""
+    """Run of ``nflow fit-2d`` to check."""
 
     config: Fit2DConfig
 
@@ -38,7 +38,7 @@ class CheckedTarget(CheckedRestarts):
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """The draws that the summary was computed from, scored again."""
+        """Draws that the summary was computed from, scored again."""
         return self.evaluated(self.config.seed)
 
     @cached_property
@@ -47,7 +47,7 @@ class CheckedTarget(CheckedRestarts):
 
 
 def check_fresh(run: CheckedTarget) -> Verdict:
-    """Compute the summary's scores from fresh draws, within 4 standard errors of both."""
+    """Compare the scores with those of fresh draws: within 4 standard errors of both."""
     fresh = run.evaluated((run.config.seed + 1) % (MAX_SEED + 1)).scores
     same = run.evaluation.scores
     errors = {"kl": "kl_standard_error", "free_energy": "kl_standard_error"}

@@ -44,10 +44,10 @@ LOG_P = "the log-density of the target"  # its name in :meth:`Fit2D.trace`
 
 
 class Fit2D(ChunkTrainer):
-    """A trainable density and its target, with ``annealing`` the schedule of ``beta``.
+    """Trainable density and its target; ``annealing`` is the schedule of ``beta``.
 
-    ``restarts`` is ``(R,)`` for R stacks side by side. ``is_first``: this is the first stage, to
-    the target as annealed at the start.
+    ``restarts`` is ``(R,)`` for R stacks side by side. ``is_first``: first stage, to the target as
+    annealed at the start.
     """
 
     terms = ("loss", "kl", "beta")
@@ -70,7 +70,7 @@ class Fit2D(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the annealed free energy and the KL of base samples ``(D, [R,] batch_size)``.
+        """Annealed free energy and the KL of base samples ``(D, [R,] batch_size)``.
 
         ``KL(q || p) = E[log q(z) - log p(z)]`` where ``p`` is normalised, else the free energy
         ``KL - log Z`` (arXiv 1505.05770, eq. 15).
@@ -82,7 +82,7 @@ class Fit2D(ChunkTrainer):
         return {"loss": loss, "kl": kl, "beta": beta}
 
     def log_q_to_train(self, z: Any, log_q: Any) -> Any:
-        """Return ``log q`` at samples ``z`` ``(..., D)``, with the gradient used for training.
+        """``log q`` at samples ``z`` ``(..., D)``, with the gradient used for training.
 
         ``d log q(z(θ); θ)/dθ`` is a path term, ``∇_z log q · dz/dθ``, plus the score at fixed
         ``z``, whose mean is 0. Without the score the gradient has no variance where q = p (Roeder,
@@ -91,13 +91,12 @@ class Fit2D(ChunkTrainer):
         return self.density.held_log_prob(z) if self._by_path else log_q
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
-        """Return the terms of the next update and the gradient of its loss by every weight."""
+        """Terms of the next update and the gradient of its loss."""
         return self.early_or_late(lambda: super(Fit2D, self).differentiate(batch))
 
     def early_or_late(self, differentiated: Callable[[], Any]) -> Any:
-        """Return ``differentiated()``: from ``path_from`` on with the path gradient, without score.
-
-        The path gradient is unstable far from ``p``, and has less variance near it.
+        """``differentiated()``, from ``path_from`` on with the path gradient: unstable far from
+        ``p``, of less variance near it.
         """
         if self.path_from is None:
             return differentiated()
@@ -113,7 +112,7 @@ class Fit2D(ChunkTrainer):
         return ops.cond(is_late, lambda: by_path(True), lambda: by_path(False))
 
     def beta(self, update: Any) -> Any:
-        """Return the inverse temperature of the target at an update."""
+        """Inverse temperature of the target at an update."""
         made = 0 * update if self.is_first else update
         return inverse_temperature(made, self.annealing.updates, self.annealing.start)
 
@@ -127,20 +126,20 @@ class Fit2D(ChunkTrainer):
             yield "the log-density by the inverse", self.density.held_log_prob(z)
 
     def start_over(self, seeds: Sequence[int]) -> None:
-        """Restart with other seeds: one, or one for each stack side by side."""
+        """Restart with other seeds, one for each stack."""
         self.forget()
         self.flow.restart(*seeds)
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
-        """Return the means of the Gaussians ``(R, D)`` that start the first stage: the modes."""
+        """Means of the Gaussians ``(R, D)`` that start the first stage: the modes."""
         return modes
 
     def with_flow(self, flow: FlowStack, restarts: int) -> "Fit2D":
-        """Return the same fit with another flow of ``restarts`` stacks."""
+        """Same fit with another flow of ``restarts`` stacks."""
         return self._like(flow, (restarts,))
 
     def first_stage(self) -> "Fit2D":
-        """Return the fit of the last affine map alone, to the target as annealed at the start."""
+        """Fit of the last affine map alone."""
         return self._like(self.flow.without_maps(), self.restarts, is_first=True)
 
     def _like(self, flow: FlowStack, restarts: tuple[int, ...], is_first: bool = False) -> "Fit2D":
@@ -153,7 +152,7 @@ class Fit2D(ChunkTrainer):
 
 
 class Training(NamedTuple):
-    """The result of a training: updates, speed, and the record of its restarts."""
+    """Result of a training: updates, speed, and the record of its restarts."""
 
     steps: int
     speed: Speed
@@ -177,9 +176,8 @@ def train(
     config: Fit2DConfig | InferConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train ``model`` as ``config.train`` specifies.
-
-    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
+    """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
+    resumable.
     """
     settings = config.train
     clock, restarts = Clock(), Restarts(model, config)
@@ -214,14 +212,14 @@ def _stopping(config: Fit2DConfig | InferConfig, clock: Clock) -> list[Any]:
 def judged(
     config: Fit2DConfig, density: FlowDensity, target: Target, evaluation: Evaluation
 ) -> Judged:
-    """Return the scores of a density by the draws of an evaluation, and its arrays."""
+    """Scores by the draws of an evaluation, and arrays."""
     scores = {name: evaluation.scores[name] for name in IN_SUMMARY}
     scores |= missed_share(density, target, config.seed)
     drawn = evaluation.first, config.seed, config.evaluate.grid
     return Judged(scores, density_arrays(density, target, *drawn))
 
 
-def run(config: Fit2DConfig, directory: RunDirectory) -> Fitted:
+def run(config: Fit2DConfig, directory: RunDirectory, data: None = None) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     model = build(config)
     training = train(model, config, directory)

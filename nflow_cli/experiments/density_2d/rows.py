@@ -15,7 +15,7 @@ from nflow_cli.experiments.rows import (
 
 
 def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
-    """Return the rows printed after training."""
+    """Rows printed after training."""
     text = "unknown (as log Z is)"
     if summary["log_z"] is not None:
         error = f"± {figure(summary, 'kl_standard_error')} nats"
@@ -34,7 +34,7 @@ def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
 
 
 def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
-    """Return the KL, or the free energy where log Z is unknown, beside that of the base."""
+    """KL, or the free energy where log Z is unknown, beside that of the base."""
     name, key, log_z = "KL(q || p)", "kl", summary["log_z"]
     if log_z is None:
         name, key, log_z = "free energy", "free_energy", 0.0
@@ -53,7 +53,7 @@ def _restarts(restarts: Summary) -> Rows:
 
 
 def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, warnings: Warnings) -> Rows:
-    """Return the rows of ``nflow evaluate``, from ``n`` fresh samples."""
+    """Rows of ``nflow evaluate``, from ``n`` fresh samples."""
     config = trained.config
     kl, error = scores["kl"], scores["kl_standard_error"]
     free_energy = f"{scores['free_energy']:.5f} ± {error:.5f} nats"

@@ -1,4 +1,4 @@
-"""The summary of a fit to a 2-D density."""
+"""Summary of a fit to a 2-D density."""
 
 from nflow_cli.config.strict import Error, Figure, Text
 from nflow_cli.experiments.summary import UpdatesSummary
@@ -6,17 +6,17 @@ from nflow_cli.training.restarts_record import RestartsRecord
 
 
 class TargetSummary(UpdatesSummary):
-    """The scores of a fit to a 2-D density, in nats.
+    """Scores of a fit to a 2-D density, in nats.
 
     Attributes:
-        kl: ``KL(q || p)``; ``None`` where log Z is unknown.
-        kl_standard_error: Also that of the free energy.
-        ess: Effective sample size of the importance weights, as a share of the draws.
-        largest_weight: The largest share of a draw in ``Σ w²``.
+        kl: ``KL(q || p)``; ``None`` if log Z is unknown.
+        kl_standard_error: Also of the free energy.
+        ess: Effective sample size of the importance weights, as a share.
+        largest_weight: Largest share of a draw in ``Σ w²``.
         free_energy: ``KL - log Z``.
-        log_z: That of the target, where known.
-        missed_share: The share of ``p`` where ``q`` has nearly no mass.
-        mass: ``∫ q`` over the cells of a grid.
+        log_z: Of the target, if known.
+        missed_share: Share of ``p`` where ``q`` has nearly no mass.
+        mass: ``∫ q`` over a grid.
     """
 
     target: Text

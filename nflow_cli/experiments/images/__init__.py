@@ -1,12 +1,11 @@
 """VAEs with a flow posterior, trained on images."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from nflow_cli.config.vae_schema import VAEConfig
 from nflow_cli.errors import ConfigError
-from nflow_cli.evaluation.warnings import ScoreWarning, ruined_images
+from nflow_cli.evaluation.warnings import ruined_images
 from nflow_cli.experiments.experiment import (
     Course,
     Experiment,
@@ -16,19 +15,15 @@ from nflow_cli.experiments.experiment import (
 )
 from nflow_cli.experiments.images import rows
 from nflow_cli.experiments.images.summary import ImagesSummary
-from nflow_cli.experiments.rows import Judgement, Rows, Summary
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.rows import Judgement, Summary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
 
 SHOWN = 64  # samples in the picture
 
 
 class Images(Experiment):
-    """A fit of a VAE to images, by ``nflow train-vae``."""
+    """Fit of a VAE to images, by ``nflow train-vae``."""
 
     config: VAEConfig
     column = "epoch"
@@ -42,6 +37,11 @@ class Images(Experiment):
     columns = ("epoch", "negative_elbo", "reconstruction", "kl", "beta")
     summary_type = ImagesSummary
     samples: ClassVar = (1, 5_000)
+    fitting = "nflow_cli.experiments.images.fit:run"
+    drawing = "nflow_cli.plotting:vae_figures"
+    checking = "nflow_cli.experiments.images.checks:CheckedImages"
+    printed = rows
+    rules: ClassVar = (ruined_images,)
 
     @property
     def shapes(self) -> Shapes:
@@ -61,7 +61,7 @@ class Images(Experiment):
         return load_images(self.config.subject, fallback=self.config.data.fallback)
 
     def expect_fits(self, data: Any) -> None:
-        """Refuse a batch or a validation split that is larger than the training set."""
+        """Refuse a batch or a validation split larger than the training set."""
         stopping, size = self.config.train.early_stopping, self.config.train.batch_size
         held_out = stopping.images if stopping else 0
         if size > data.n_train - held_out:
@@ -70,11 +70,6 @@ class Images(Experiment):
                 f"{max(data.n_train - held_out, 0):,} training images"
                 f"{' left by the validation split' if held_out else ''}. Received: {size}"
             )
-
-    def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        from nflow_cli.experiments.images import fit as images_fit
-
-        return images_fit.run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
         from nflow_cli.experiments.images.vae import FlowVAE
@@ -90,9 +85,6 @@ class Images(Experiment):
         load_weights(run, model, arguments)
         return TrainedVAE(run.path, self, model)
 
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        return ruined_images(summary)
-
     def labels(self) -> dict[str, Any]:
         return {
             "amortized": self.config.flow.amortized,
@@ -103,14 +95,8 @@ class Images(Experiment):
 
     @property
     def prior_title(self) -> str | None:
-        """The flows of the prior as text; ``None`` where it is N(0, I)."""
+        """Flows of the prior as text; ``None`` where it is N(0, I)."""
         return self.config.prior and self.config.prior.title
-
-    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.rows_of(summary, self.length, warnings)
-
-    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
@@ -140,7 +126,7 @@ class Images(Experiment):
     def write_samples(
         self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
     ) -> list[Path]:
-        """Write ``n`` images ``(n, 28, 28)``, and a picture of the first ones."""
+        """Write ``n`` images ``(n, 28, 28)``, and a picture of the first."""
         from nflow_cli import plotting
         from nflow_cli.runs.samples_file import write_file, write_npy
 
@@ -159,13 +145,3 @@ class Images(Experiment):
 
     def settings(self, summary: Summary) -> dict[str, str]:
         return {**checksum_of_data(summary), "prior": self.prior_title or "N(0, I)"}
-
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        from nflow_cli import plotting
-
-        return plotting.vae_figures(*arrays)
-
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        from nflow_cli.experiments.images.checks import CheckedImages
-
-        return CheckedImages(run, trained, self)

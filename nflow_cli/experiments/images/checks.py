@@ -35,7 +35,7 @@ PRIOR_POINTS = 32
 
 
 class CheckedImages(CheckedRun):
-    """A run of ``nflow train-vae`` to check."""
+    """Run of ``nflow train-vae`` to check."""
 
     config: VAEConfig
 
@@ -50,20 +50,20 @@ class CheckedImages(CheckedRun):
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """The test images, binarized as for the scores."""
+        """Test images, binarized as for the scores."""
         images = self.data.x_test
         return binarize(images, self.config.data.binarization, self.config.seed, 0, "test")
 
     @cached_property
     def estimates(self) -> dict[str, np.ndarray]:
-        """The arrays of ``estimates.npz``, by test image."""
+        """Arrays of ``estimates.npz``, by test image."""
         n, d = len(self.pixels), self.model.latent_dim
         shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}
-        return self.directory.read_estimates(shapes)
+        return self.directory.read_arrays(ESTIMATES, shapes)
 
     @cached_property
     def flows(self) -> Flows:
-        """The posterior flows of a few images in float64, and their check points."""
+        """Posterior flows of a few images in float64, and their check points."""
         model, pixels = self.model, self.pixels[:IMAGES]
         shape = (DRAWS, len(pixels), model.latent_dim)
         noise = stream(self.config.seed, "check").standard_normal(shape, np.float32)
@@ -73,7 +73,7 @@ class CheckedImages(CheckedRun):
 
     @cached_property
     def prior_flows(self) -> Flows:
-        """The flows of the prior in float64, and their check points."""
+        """Flows of the prior in float64, and their check points."""
         shape = (PRIOR_POINTS, self.model.latent_dim)
         points = stream(self.config.seed, "check prior").standard_normal(shape, np.float32)
         return Flows(as_arrays(self.model.prior.composition()), points.astype(np.float64))
@@ -108,10 +108,7 @@ def check_images(run: CheckedImages) -> Verdict:
 
 
 def check_bound(run: CheckedImages) -> Verdict:
-    """Recompute the scores from the estimates of each image, and some of the estimates.
-
-    These are redrawn for the first, the middle and the last batch of images.
-    """
+    """Recompute the scores from the estimates of each image, and the estimates of three batches."""
     outcome, detail = check_scores(run)
     n, draws = len(run.pixels), run.config.evaluate.importance_samples
     sampler, starts = ImportanceSampler(run.model, draws, run.config.seed), range(0, n, BATCH)

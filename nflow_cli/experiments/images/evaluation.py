@@ -30,9 +30,9 @@ class ImportanceSampler:
     One compiled program serves all batches of images and blocks of draws, padded to one size.
 
     Args:
-        vae: The model.
-        draws: S, for each image.
-        seed: Fixes the draws.
+        vae: Model.
+        draws: S per image.
+        seed: Of the draws.
     """
 
     def __init__(self, vae: FlowVAE, draws: int, seed: int):
@@ -46,11 +46,9 @@ class ImportanceSampler:
         self.weigh = compiled(weigh, vae.xla)
 
     def __call__(self, pixels: np.ndarray, start: int) -> dict[str, np.ndarray]:
-        """Estimates for the images of a batch, whose first is image ``start``, in nats:
-        ``reconstruction`` and ``kl``, means over the draws; ``log_evidence``, the
-        estimate ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``; and mean and variance of the
-        latents, ``mean_latent`` and ``latent_variance`` ``(n, D)``, the latter NaN for a
-        single draw.
+        """Estimates for a batch whose first image is image ``start``, in nats: ``reconstruction``
+        and ``kl``, means over draws; ``log_evidence``, ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``;
+        ``mean_latent`` and ``latent_variance`` ``(n, D)``, NaN for a single draw.
         """
         n = len(pixels)
         filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
@@ -107,10 +105,10 @@ def evaluate_vae(
 def scores_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
     """Scores by estimates of each image from ``draws`` latents, in nats per image.
 
-    The ELBO ``negative_elbo = reconstruction + kl``; ``negative_log_likelihood = -log p(x)`` by
-    importance sampling, a tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with
-    its standard error over images. ``active_units`` counts latent units whose posterior mean has a
-    variance over images above 0.01 (ibid.); ``None`` for a single draw.
+    ``negative_elbo = reconstruction + kl``; ``negative_log_likelihood = -log p(x)`` by importance
+    sampling, a tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with its
+    standard error over images. ``active_units``: latent units whose posterior mean has a variance
+    over images above 0.01 (ibid.); ``None`` for a single draw.
     """
     nll = -estimates["log_evidence"]
     n = len(nll)
@@ -174,7 +172,7 @@ def vae_arrays(
 
 
 def shown_images(n: int, seed: int, most: int) -> np.ndarray:
-    """Indices of shown images, random by the seed: files may be sorted by label."""
+    """Indices of shown images, random as files may be sorted by label."""
     return np.sort(stream(seed, "shown").permutation(n)[:most])
 
 
@@ -197,7 +195,7 @@ def draw_prior(vae: FlowVAE, n: int, seed: int) -> np.ndarray:
 
 
 def shown_units(mean_latent: np.ndarray) -> list[int]:
-    """The two most active latent units, in order."""
+    """Two most active latent units, in order."""
     variance = np.var(mean_latent, axis=0)
     return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
 

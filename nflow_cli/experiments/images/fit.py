@@ -21,7 +21,7 @@ from nflow_cli.experiments.images.summary import ImagesRecord, ImagesSummary
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.summary import Fitted, Judged, identity_of
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.annealing import inverse_temperature
 from nflow_cli.training.chunks import ImageChunks
@@ -37,7 +37,7 @@ from nflow_cli.training.validation import ValidationLog
 
 
 class FitVAE(ChunkTrainer):
-    """A flow-VAE and the warm-up of its objective."""
+    """Flow-VAE and the warm-up of its objective."""
 
     terms = ("loss", "negative_elbo", "reconstruction", "kl", "beta")
 
@@ -49,10 +49,10 @@ class FitVAE(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the loss and the bound of a batch ``(pixels, noise)``, means in nats per image.
+        """Loss and bound of a batch ``(pixels, noise)``, means in nats per image.
 
-        While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or the paper's annealed
-        free energy ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
+        While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or
+        ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
         """
         beta = inverse_temperature(update, self.warm_up_updates, self.start)
         drawn = self.vae.elbo_terms(*batch)
@@ -103,9 +103,9 @@ class EpochLog(ValidationLog):
 
 
 class Training(NamedTuple):
-    """The result of a training; ``best_epoch`` is ``None`` without a validation split.
+    """Result of a training; ``best_epoch`` is ``None`` without a validation split.
 
-    ``seconds_per_epoch`` is the median, without the first, which compiles.
+    ``seconds_per_epoch``: median without the first, which compiles.
     """
 
     epochs: int
@@ -128,10 +128,7 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
 
 
 def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the training images, and the validation split for early stopping, if any.
-
-    It is sampled by the seed, as files may be sorted.
-    """
+    """Training images, and a validation split, random as files may be sorted."""
     stopping = config.train.early_stopping
     if stopping is None:
         return images.x_train, None
@@ -146,9 +143,8 @@ def train(
     config: VAEConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train ``model`` as ``config.train`` specifies.
-
-    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
+    """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
+    resumable.
     """
     clock = Clock()
     validate = None if held_out is None else _validator(model.vae, held_out, config)
@@ -186,7 +182,7 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
 
 
 def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
-    """Return the published scores for the same data and number of flows."""
+    """Published scores for the same data and number of flows."""
     name = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
     data = name, config.data.binarization
     return [
@@ -203,7 +199,7 @@ def judged(
     labels: np.ndarray | None,
     estimates: dict[str, np.ndarray],
 ) -> Judged:
-    """Return the scores of a VAE by the estimates of each test image, and its arrays."""
+    """Scores by the estimates of each test image, and arrays."""
     scores = scores_of(estimates, config.evaluate.importance_samples)
     return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
 
@@ -221,7 +217,7 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
         _, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
     with phase("preparing pictures"):
         scores, arrays = judged(config, model.vae, pixels, images.y_test, estimates)
-    directory.write_estimates(estimate_arrays(estimates))
+    directory.write_arrays(ESTIMATES, estimate_arrays(estimates))
     sizes = {"n_train": len(training), "n_test": images.n_test}
     summary = ImagesSummary(
         **identity_of(config),

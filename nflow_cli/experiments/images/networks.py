@@ -21,15 +21,15 @@ def build_networks(
     """Build an encoder and a decoder.
 
     Args:
-        network: ``relu`` or ``maxout`` (multilayer perceptrons), or ``gated-conv``.
-        hidden: Widths of the hidden layers; for ``gated-conv`` one number, the encoder's output.
+        network: ``relu``, ``maxout`` (perceptrons) or ``gated-conv``.
+        hidden: Widths of hidden layers; for ``gated-conv`` that of the encoder's output.
         latent_dim: D.
-        seed: Fixes the initial values.
+        seed: Of the initial values.
 
     Returns:
-        The encoder maps pixels ``(batch, 784)`` to the posterior's mean ``(batch, D)``,
-        log-variance ``(batch, D)`` and last hidden layer ``(batch, H)``. The decoder maps latents
-        ``(batch, D)`` to pixel logits ``(batch, 784)``.
+        The encoder: pixels ``(batch, 784)`` to the posterior's mean and log-variance ``(batch, D)``
+        and the last hidden layer ``(batch, H)``. The decoder: latents ``(batch, D)`` to pixel
+        logits ``(batch, 784)``.
     """
     seeds = stream(seed, "networks")
 
@@ -79,7 +79,7 @@ _UP = ((64, 5, 1), (32, 5, 2), (32, 5, 1), (32, 5, 2), (32, 5, 1))
 
 
 def _gated(convolution: Any, x: Any, filters: int, initializer: Callable[[], Any], **size) -> Any:
-    """Return ``(W x) * sigmoid(V x)`` of two convolutions."""
+    """``(W x) * sigmoid(V x)`` of two convolutions."""
     both = convolution(2 * filters, kernel_initializer=initializer(), **size)(x)
     return both[..., :filters] * ops.sigmoid(both[..., filters:])
 

@@ -5,7 +5,7 @@ from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure, length_t
 
 
 def rows_of(summary: Summary, epochs: int, warnings: Warnings) -> Rows:
-    """Return the rows printed after training."""
+    """Rows printed after training."""
     data = summary["data"]
     made = length_text(summary["epochs"], epochs, "epochs")
     best = f"; best after {summary['best_epoch']:,}" if summary["best_epoch"] else ""
@@ -24,30 +24,30 @@ def rows_of(summary: Summary, epochs: int, warnings: Warnings) -> Rows:
 
 
 def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
-    """Return the rows of bound, likelihood, fair coins and published scores."""
+    """Rows of bound, likelihood, fair coins and published scores."""
     bound, _, likelihood, _ = bound_rows(summary, summary["latent_dim"], warnings)
     published = [("published", _published(entry)) for entry in summary["published"]]
     return [bound, likelihood, ("fair coins", f"{FAIR_COIN_NATS:.2f} nats"), *published]
 
 
 def data_row(name: str, binarization: str, count: int) -> tuple[str, str]:
-    """Return the row of the test images."""
+    """Row of the test images."""
     return "data", f"{name}, binarization: {binarization}, {count:,} test images"
 
 
 def flow_row(pattern: str, k: int, amortized: bool) -> tuple[str, str]:
-    """Return the row of the posterior's flows."""
+    """Row of the posterior's flows."""
     text = f"{pattern}, K = {k}, {'amortized' if amortized else 'shared'}"
     return "flow", text if k else "none (K = 0)"
 
 
 def prior_rows(title: str | None) -> Rows:
-    """Return the row of the prior's flows, if any."""
+    """Row of the prior's flows, if any."""
     return [("prior", f"N(0, I) pushed through {title}")] if title else []
 
 
 def bound_rows(scores: Summary, latent_dim: int, warnings: Warnings) -> Rows:
-    """Return the rows of the bound and the likelihood."""
+    """Rows of the bound and the likelihood."""
     error, active = scores["nll_standard_error"], scores["active_units"]
     spread = "" if error is None else f" ± {error:.2f}"
     draws = f"{scores['nll_samples']} importance samples"

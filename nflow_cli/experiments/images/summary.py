@@ -1,4 +1,4 @@
-"""The summary of a VAE."""
+"""Summary of a VAE."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from nflow_cli.experiments.summary import DataRecord, RunSummary
 
 
 class ImagesRecord(DataRecord):
-    """The images, with sizes."""
+    """Images, with sizes."""
 
     n_train: Count
     n_test: Count
 
 
 class ImagesSummary(RunSummary):
-    """The scores of a VAE, in nats an image; ``evaluation.images.scores_of`` defines them.
+    """Scores of a VAE, in nats an image; ``evaluation.images.scores_of`` defines them.
 
     Attributes:
-        best_epoch: The epoch whose weights were kept; ``None`` without a validation split.
-        prior: The flows of the prior as text; ``None`` for N(0, I).
-        seconds_per_epoch: The median, without the first, which compiles.
+        best_epoch: Epoch of the kept weights; ``None`` without a validation split.
+        prior: Flows of the prior; ``None`` for N(0, I).
+        seconds_per_epoch: Median, without the first, which compiles.
     """
 
     amortized: bool

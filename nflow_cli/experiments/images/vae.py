@@ -15,26 +15,26 @@ from nflow_cli.random_streams import stream
 class FlowVAE(keras.Model):
     """VAE with posterior ``q(z_K|x)``: a diagonal Gaussian ``q0(z_0|x)`` pushed through K flows.
 
-    The prior is ``p(z) = N(0, I)``, or that pushed through flows of its own, ``z = g(ε)``:
+    The prior is ``p(z) = N(0, I)``, or that pushed through flows ``z = g(ε)``:
     ``log p(z) = log N(g^-1(z); 0, I) + log|det dg^-1/dz|`` in nats, trained jointly. Pixels are
-    Bernoulli given ``z``. Images are ``(batch, 28, 28)`` or ``(batch, 784)`` in [0, 1]; latents are
+    Bernoulli given ``z``. Images are ``(batch, 28, 28)`` or ``(batch, 784)`` in [0, 1], latents
     ``(batch, latent_dim)``. Calling the model reconstructs.
 
     Args:
         latent_dim: D.
         network: ``relu``, ``maxout`` or ``gated-conv``.
-        hidden: Widths of the hidden layers.
+        hidden: Widths of hidden layers.
         pattern: Names of flows, such as ``["planar", "radial"]``.
-        k: Number of flows; 0 is the plain VAE.
+        k: Number of flows; 0: plain VAE.
         amortized: Whether the encoder outputs the flows' weights; else all images share them.
-        seed: Fixes the initial values.
+        seed: Of the initial values.
         prior: ``pattern``, ``k`` and ``affine`` of the prior's :class:`~nflow_cli.flows.FlowStack`;
             ``None``: N(0, I). Training runs its inverse.
 
     References:
-        Prior: Chen et al., *Variational Lossy Autoencoder*, 2017, arXiv 1611.02731, section 3.2.
         Rezende & Mohamed, *Variational Inference with Normalizing Flows*, 2015, arXiv 1505.05770,
         section 4.
+        Prior: Chen et al., *Variational Lossy Autoencoder*, 2017, arXiv 1611.02731, section 3.2.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class FlowVAE(keras.Model):
     def xla(self) -> bool:
         """Whether to compile with XLA: its convolutions take minutes on a CPU.
 
-        TensorFlow's own sums depend in their last bits on the number of threads.
+        TensorFlow's own sums depend in their last bits on the threads.
         """
         return self.network != "gated-conv"
 
@@ -85,7 +85,7 @@ class FlowVAE(keras.Model):
 
         Returns:
             ``mean``, ``log_variance`` ``(batch, D)`` of the base, its draws ``z0`` and their images
-            ``z`` ``(..., batch, D)``, ``log_q0`` and ``log_det`` ``(..., batch)`` in nats:
+            ``z`` ``(..., batch, D)``, ``log_q0`` and ``log_det`` ``(..., batch)`` in nats;
             ``log q(z|x) = log_q0 - log_det``.
         """
         mean, log_variance, context = self.encoded(images)
@@ -101,7 +101,7 @@ class FlowVAE(keras.Model):
         }
 
     def elbo_terms(self, images: Any, noise: Any) -> dict[str, Any]:
-        """Return :meth:`posterior` and the two terms of the ELBO, ``(..., batch)`` in nats.
+        """:meth:`posterior` and the two terms of the ELBO, ``(..., batch)`` in nats.
 
         ``log p(x) >= E[reconstruction + log p(z_K) - log q0 + log_det]`` (arXiv 1505.05770, eq.
         15): ``log_likelihood = log p(x|z_K)``, summed over pixels, and
@@ -114,14 +114,14 @@ class FlowVAE(keras.Model):
         return {**drawn, "log_likelihood": likelihood, "kl": kl}
 
     def log_prior(self, latents: Any) -> Any:
-        """Return ``log p(z)`` ``(...)`` in nats of latents ``(..., D)``."""
+        """``log p(z)`` ``(...)`` in nats of latents ``(..., D)``."""
         if self.prior is None:
             return self.sampling.prior_log_prob(latents)
         base, log_det = self.prior.inverse_and_log_det(latents)
         return self.sampling.prior_log_prob(base) + log_det
 
     def prior_latents(self, noise: Any) -> Any:
-        """Map ``noise`` ``(n, D)`` through the flows of the prior, if it has some."""
+        """Map ``noise`` ``(n, D)`` through the flows of the prior, if any."""
         return noise if self.prior is None else self.prior.forward_and_log_det(noise)[0]
 
     def encode(self, images: Any, seed: int = 0) -> Any:

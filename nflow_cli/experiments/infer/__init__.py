@@ -1,31 +1,28 @@
-"""Fits of flows to a log-density, user-supplied or built in, by reverse KL in D dimensions."""
+"""Fits of flows to a log-density by reverse KL, in D dimensions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from nflow_cli.config.infer_schema import IN_PYTHON, InferConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import Course, Identity, Measure
+from nflow_cli.experiments.experiment import Measure
 from nflow_cli.experiments.infer import rows
-from nflow_cli.experiments.infer import warnings as rules
 from nflow_cli.experiments.infer.summary import InferSummary
+from nflow_cli.experiments.infer.warnings import RULES
 from nflow_cli.experiments.picture_data import inconsistency_with_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
-
 
 class Inference(DensityExperiment):
-    """A fit to a log-density, by ``nflow infer``.
+    """Fit to a log-density, by ``nflow infer``.
 
-    A user-supplied log-density is executed only when named on the command line.
+    A user's log-density is executed only when named on the command line.
     """
 
     config: InferConfig
@@ -36,11 +33,13 @@ class Inference(DensityExperiment):
         Measure("ess", "ESS", "", 3),
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
-    course = Course("kl", "KL (nats)", otherwise="free energy (nats)")
-    columns = ("update", "loss", "kl", "beta")
     summary_type = InferSummary
     samples: ClassVar = (1_000, 10**7)
-    takes_density = True
+    fitting = "nflow_cli.experiments.infer.fit:run"
+    drawing = "nflow_cli.plotting:infer_figures"
+    checking = "nflow_cli.experiments.infer.checks:CheckedInference"
+    printed = rows
+    rules: ClassVar = RULES
 
     @property
     def shapes(self) -> Shapes:
@@ -48,7 +47,7 @@ class Inference(DensityExperiment):
         return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        """Return the built-in density; a user's is never executed from a config."""
+        """Built-in density; a user's is never executed from a config."""
         density = self.config.density
         if density.is_built_in:
             from nflow_cli.backend.start import start_tensorflow
@@ -60,11 +59,11 @@ class Inference(DensityExperiment):
         where = f"of {density.path}" if density.path != IN_PYTHON else "of Python"
         if run is None:
             raise ConfigError(
-                f"density: a function {where}, which no preset executes; name it: "
+                f"density: a function {where}, never executed from a preset; name it: "
                 f"nflow infer FILE.py:{density.name}"
             )
         raise ConfigError(
-            f"{run.path}: fitted to {density.name} {where}, which no run directory executes; "
+            f"{run.path}: fitted to {density.name} {where}, never executed from a run directory; "
             f"name it: --density FILE.py:{density.name}"
         )
 
@@ -81,35 +80,23 @@ class Inference(DensityExperiment):
         path = "FILE.py" if density.path == IN_PYTHON else density.path
         return ["--density", f"{path}:{density.name}"]
 
-    def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        from nflow_cli.experiments.infer import fit as infer_fit
-
-        return infer_fit.run(self.config, run, data)
-
     def notes_of_data(self, data: Any) -> Sequence[str]:
         return data.notes
 
     def load(self, run: RunDirectory) -> Any:
+        from nflow_cli.densities.log_density import units_of
         from nflow_cli.experiments.trained import TrainedInference
 
-        return TrainedInference(run.path, self, self.load_model(run))
-
-    def warnings(self, summary: Summary) -> list[ScoreWarning]:
-        common = [warning for warning in super().warnings(summary) if warning.word != "dominated"]
-        return common + rules.warnings_of(summary)
-
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        return rules.ruined(summary)
+        density, base = self.config.density, make(INFER_BASES, self.config.base)
+        units = units_of(density.columns, density.bounds)
+        return TrainedInference(run.path, self, base, self.load_model(run), units)
 
     def labels(self) -> dict[str, Any]:
         facts = {"target": self.config.subject, "base": self.config.base_name}
         return {**facts, "columns": self.config.density.columns}
 
     def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.rows_of(summary, self.length, warnings, self.truth)
-
-    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.verdict_of(summary, warnings)
+        return rows.rows_of(summary, self.config.length, warnings, self.truth)
 
     @property
     def truth(self) -> Mapping[str, tuple[float, float]]:
@@ -139,11 +126,7 @@ class Inference(DensityExperiment):
         raise ConfigError("--data: expected none: a run of `nflow infer` is scored by its draws")
 
     def sample_columns(self, trained: Any) -> list[str]:
-        """Return the names of coordinates."""
         return trained.columns
-
-    def identity(self, summary: Summary) -> Identity:
-        return self.identity_of(self.config.subject)
 
     def settings(self, summary: Summary) -> dict[str, str]:
         sha256 = self.config.density.sha256
@@ -152,19 +135,15 @@ class Inference(DensityExperiment):
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         return inconsistency_with_columns(arrays, summary, self.config.density.columns)
 
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        from nflow_cli import plotting
-
-        return plotting.infer_figures(*arrays)
-
     def write_resampled(
         self, trained: Any, data: Any, n: int, path: Path, seed: int
     ) -> tuple[list[Path], str]:
-        from nflow_cli.experiments.infer.draws import write_resampled
+        from nflow_cli.evaluation.inference import effective_share, resampled
+        from nflow_cli.evaluation.weights_verdict import verdict
+        from nflow_cli.runs.samples_file import write_rows
 
-        return write_resampled(trained, data.target, n, path, seed)
-
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        from nflow_cli.experiments.infer.checks import CheckedInference
-
-        return CheckedInference(run, trained, self)
+        points, weights = resampled(trained.inside, data.target, trained.units, seed, n)
+        paths = write_rows(path, trained.columns, n, [points], points.dtype)
+        share, count = effective_share(weights.log_weights), len(weights.log_weights)
+        note = f"resampled from {count:,} draws by weights of ESS {share:.3f}"
+        return paths, f"{note}, k-hat {weights.k:.2f}: {verdict(weights.k)}"

@@ -13,12 +13,12 @@ from nflow_cli.training.trainer import best_restart, compiled
 
 
 class ArrayFit(Fit2D):
-    """A density and the NumPy log-density that it is fitted to.
+    """Density and the NumPy log-density that it is fitted to.
 
     No compiled loop can call NumPy, so each update is one program: with ``log p`` and its gradient
-    at the points ``x`` of its base samples, it minimises a surrogate with the same gradient as the
-    loss, ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]`` at constant ``∇log p``, and pushes the base
-    samples of the next update to points.
+    at the points ``x`` of its base samples, it minimises a surrogate of equal gradient,
+    ``E[log q(x(z_0)) - β x(z_0) · ∇log p(x)]`` at constant ``∇log p``, and pushes the base samples
+    of the next update.
     """
 
     target: ArrayDensity
@@ -28,7 +28,7 @@ class ArrayFit(Fit2D):
         self.train_function = lambda iterator: self.run_chunk(next(iterator))
 
     def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
-        """Return :meth:`run_chunk`, which is not one program."""
+        """:meth:`run_chunk`, which is not one program."""
         return self.run_chunk
 
     def run_chunk(self, data: Any) -> dict[str, Any]:
@@ -48,12 +48,12 @@ class ArrayFit(Fit2D):
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
-        """Return terms and gradients."""
+        """Terms and gradients."""
         points = ops.convert_to_numpy(self.points_of(batch))
         return self._differentiated(batch, *map(ops.convert_to_tensor, self.target.at(points)))
 
     def points_of(self, batch: Any) -> Any:
-        """Return the points ``x`` of base samples ``(D, [R,] batch_size)``."""
+        """Points ``x`` of base samples ``(D, [R,] batch_size)``."""
         z, _ = self.density.push(ops.swapaxes(batch, -1, -2))
         return self.target.outside(z)[0]
 

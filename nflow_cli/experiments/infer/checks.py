@@ -15,7 +15,7 @@ from nflow_cli.experiments.summary import Judged
 
 
 class CheckedInference(CheckedRestarts):
-    """A run of ``nflow infer`` to check."""
+    """Run of ``nflow infer`` to check."""
 
     config: InferConfig
     tolerances: Mapping[str, Tolerance] = {  # a climb by signs may end elsewhere

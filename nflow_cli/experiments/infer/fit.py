@@ -29,7 +29,7 @@ START_SAMPLES = 1_000  # for comparing a mode with the base
 class CautiousStarts:
     """Start at a mode only if base samples shifted to it have a larger mean ``log p``.
 
-    A hierarchical model can have its peak where it has no mass: in a funnel's neck.
+    A hierarchical model can have a peak without mass: a funnel's neck.
     """
 
     density: FlowDensity
@@ -37,7 +37,7 @@ class CautiousStarts:
     remedies: ClassVar = {LOG_P: WHERE_IT_ENDS}
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
-        """Return the means of the Gaussians ``(R, D)`` that start the first stage."""
+        """Means of the Gaussians ``(R, D)`` that start the first stage."""
         noise = self.density.base.sample(stream(0, "starts"), (START_SAMPLES, modes.shape[-1]))
         there = np.stack([self._score(noise + mode) for mode in modes])
         return np.where((there > self._score(noise))[:, None], modes, 0.0).astype(modes.dtype)
@@ -48,11 +48,11 @@ class CautiousStarts:
 
 
 class TensorFit(CautiousStarts, Fit2D):
-    """A fit to a log-density of tensors."""
+    """Fit to a log-density of tensors."""
 
 
 class HostFit(CautiousStarts, ArrayFit):
-    """A fit to a log-density of NumPy arrays."""
+    """Fit to a log-density of NumPy arrays."""
 
 
 def build(config: InferConfig, target: Any) -> Fit2D:
@@ -69,7 +69,7 @@ def build(config: InferConfig, target: Any) -> Fit2D:
 
 
 def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
-    """Return the scores of a density by its draws, and its arrays."""
+    """Scores of a density by its draws, and its arrays."""
     units = units_of(config.density.columns, config.density.bounds)
     parts, n = (density, target, units), config.evaluate.samples
     with phase(f"scoring: {n:,} draws"):

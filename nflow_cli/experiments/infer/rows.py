@@ -20,7 +20,7 @@ Truth = Mapping[str, tuple[float, float]]
 
 
 def rows_of(summary: Summary, steps: int, warnings: Warnings, truth: Truth) -> Rows:
-    """Return the rows printed after training."""
+    """Rows printed after training."""
     return [
         ("density", printable(summary["target"])),
         flow_row(summary),
@@ -31,12 +31,12 @@ def rows_of(summary: Summary, steps: int, warnings: Warnings, truth: Truth) -> R
 
 
 def judged_rows(scores: Summary, warnings: Warnings, truth: Truth) -> Rows:
-    """Return the rows of scores by fresh samples."""
+    """Rows of scores by fresh samples."""
     return verdict_of(scores, warnings) + _moments(scores, truth)
 
 
 def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
-    """Return the rows of KL, free energy, k-hat, ESS and log Z."""
+    """Rows of KL, free energy, k-hat, ESS and log Z."""
     rows = []
     if (kl := number(scores, "kl")) is not None:
         text = f"{kl:.5f} ± {_error(scores, 'kl')} nats"

@@ -1,4 +1,4 @@
-"""The log-density of a run of ``nflow infer``: built in, or a user's function."""
+"""Log-density of a run of ``nflow infer``: built in, or a user's function."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,9 @@ from nflow_cli.registry import DENSITIES, resolve
 
 @dataclass(frozen=True)
 class Subject:
-    """The log-density to fit, in the coordinates of the flows, and its name.
+    """Log-density to fit, in the coordinates of the flows, and its name.
 
-    ``path`` and ``sha256`` are those of a user's file; ``notes`` are one line each.
+    ``path`` and ``sha256`` are of a user's file; ``notes`` are one line each.
     """
 
     target: Any
@@ -25,12 +25,12 @@ class Subject:
     notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """Return the entry of ``run.json``."""
+        """Entry of ``run.json``."""
         return {"name": self.name, "path": self.path, "sha256": self.sha256}
 
 
 def built_in(config: InferConfig) -> Subject:
-    """Return the built-in density of a config."""
+    """Built-in density of a config."""
     density = config.density
     return Subject(resolve(DENSITIES[density.name])(dim=config.dim), density.name)
 

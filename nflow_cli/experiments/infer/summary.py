@@ -1,4 +1,4 @@
-"""The summary of a fit to a log-density."""
+"""Summary of a fit to a log-density."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -14,7 +14,7 @@ Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
 
 
 class InferSummary(UpdatesSummary):
-    """The scores of a fit to a log-density, in nats; ``evaluation.inference`` defines them.
+    """Scores of a fit to a log-density, in nats; ``evaluation.inference`` defines them.
 
     ``has_exact_samples``: whether the pictures show exact samples of the density.
     """

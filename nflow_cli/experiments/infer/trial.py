@@ -35,10 +35,10 @@ NO_COMPILE = "--no-compile is slower, without compilation"
 
 
 def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogDensity:
-    """Return the log-density of a user's function, after a trial at three points.
+    """Log-density of a user's function, after a trial at three points.
 
-    The function is called with a NumPy array ``(3, D)``, and returns the log-density and its
-    gradient as arrays; or else with a tensor, and returns a tensor.
+    The function is called with a NumPy array ``(3, D)``, and returns log-density and gradient as
+    arrays; else with a tensor, and returns one.
     """
     x = units.outside(_trial_points(len(names)))
     parts = user.function, len(names), units, user.name
@@ -56,7 +56,7 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
 
 
 def rounding_notes(density: LogDensity) -> tuple[str, ...]:
-    """Return a note if values at the trial's points are rounded."""
+    """Note if values at the trial's points are rounded."""
     step = step_of(values_at(own_values(density), _trial_points(density.dim)))
     if not step / math.sqrt(12) > ROUNDED:
         return ()
@@ -71,7 +71,7 @@ def _trial_points(dim: int) -> np.ndarray:
 
 
 def _hinted(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
-    """The function with the expected shape in its errors: many users write it for one point."""
+    """Function with the expected shape in its errors: many users write it for one point."""
 
     def call(x: Any) -> Any:
         try:
@@ -215,7 +215,7 @@ def expect_compiled(density: LogDensity, compiles: bool) -> None:
 
 @contextmanager
 def compiling(compiles: bool) -> Iterator[None]:
-    """Turn a compilation failure of a user's function into a one-line error with a remedy."""
+    """Turn a compilation failure of a user's function into a one-line error."""
     import tensorflow as tf
 
     try:

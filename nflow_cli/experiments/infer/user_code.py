@@ -1,4 +1,4 @@
-"""User functions: loading a file, calling functions, and errors with file and line.
+"""User functions: loading, calling, and errors with file and line.
 
 Files are executed only if named on the command line or passed in Python.
 """
@@ -26,10 +26,7 @@ _OF_TENSORFLOW = re.compile(r"\{\{function_node .*?\}\} | \[Op:\w+\](?: name:.*)
 
 
 class UserFunction(NamedTuple):
-    """A user's function, whose errors have file and line, with its name, path and file's SHA-256.
-
-    ``path`` is ``<python>`` without a file.
-    """
+    """User's function, whose errors have file and line; ``path`` is ``<python>`` without a file."""
 
     function: Callable[[Any], Any]
     name: str
@@ -44,8 +41,8 @@ def load_function(
 
     Args:
         place: File and name.
-        default: The name where ``place`` has none.
-        sha256: The expected checksum of the file, tested before it is executed; any for ``None``.
+        default: Name if ``place`` has none.
+        sha256: Expected checksum of the file, tested before execution; ``None``: any.
     """
     path, name = _parts(place, default)
     try:
@@ -79,7 +76,7 @@ def load_function(
 
 
 def function_of(function: Any) -> UserFunction:
-    """Return a function passed in Python."""
+    """Function passed in Python."""
     if not callable(function):
         raise TargetError(f"expected a function of points (n, D). Received: {function!r:.60}")
     name = getattr(function, "__name__", type(function).__name__)
@@ -106,7 +103,7 @@ def _parts(place: str, default: str) -> tuple[Path, str]:
 
 
 def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
-    """Return a function that raises :class:`TargetError`: one line, with file and line number."""
+    """Function that raises :class:`TargetError`: one line, with file and line number."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:

@@ -22,15 +22,9 @@ FIGURES = ("estimated_log_z", "free_energy", "kl", "moments")
 
 
 def ruined(summary: Summary) -> ScoreWarning | None:
-    """Return a warning if the free energy is not finite."""
+    """Warning if the free energy is not finite."""
     value = number(summary, "free_energy")
     return ruined_text("the fit is not finite") if value is None or value != value else None
-
-
-def warnings_of(summary: Summary) -> list[ScoreWarning]:
-    """Return the warnings about importance weights, rounding, and restarts that disagree."""
-    rules = (_heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
-    return [warning for rule in rules if (warning := rule(summary)) is not None]
 
 
 def _heavy_tail(summary: Summary) -> ScoreWarning | None:
@@ -91,7 +85,7 @@ def _rounding(summary: Summary) -> ScoreWarning | None:
 
 
 def _coarsest(summary: Summary) -> str:
-    """The coordinate with the largest float32 step relative to its standard deviation."""
+    """Coordinate with the largest float32 step relative to its standard deviation."""
     steps = {
         name: (float(np.spacing(np.float32(abs(mean)))), spread, mean)
         for name, (mean, spread) in summary.get("moments", {}).items()
@@ -121,3 +115,6 @@ def _disagreement(summary: Summary) -> ScoreWarning | None:
         "dropped early, and all may have lost some"
     )
     return ScoreWarning("restarts differ", ("free_energy", "kl"), reason)
+
+
+RULES = (ruined, _heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)

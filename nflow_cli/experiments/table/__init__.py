@@ -1,30 +1,27 @@
 """Fits of flow stacks to tables of plain numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from nflow_cli.config.schema import FitConfig
 from nflow_cli.config.table_schema import Tails
-from nflow_cli.errors import ConfigError
-from nflow_cli.evaluation.warnings import ScoreWarning, ruined_fit
+from nflow_cli.evaluation.warnings import few_rows, mass, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
-from nflow_cli.experiments.experiment import FLOWS_EXPECTED, Measure, checksum_of_data
+from nflow_cli.experiments.experiment import Measure
 from nflow_cli.experiments.picture_data import inconsistency_with_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
-from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table import pictures, rows
 from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.experiments.table.summary import TableSummary
-from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
+from nflow_cli.registry import BASES, resolve
+from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.checked_run import CheckedRun
 
 
 class Table(OfTable, DensityExperiment):
-    """A fit of flows to plain numbers, by ``nflow fit --flow``."""
+    """Fit of flows to plain numbers, by ``nflow fit --flow``."""
 
     config: FitConfig
     measures = (
@@ -34,20 +31,18 @@ class Table(OfTable, DensityExperiment):
         Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
     )
     summary_type = TableSummary
+    fitting = "nflow_cli.experiments.table.fit:run"
+    checking = "nflow_cli.experiments.table.checks:CheckedTable"
+    printed = rows
+    rules: ClassVar = (partial(ruined_fit, key="log_likelihood", sign=-1), mass, few_rows)
 
     # Before training.
 
     @property
     def tails(self) -> Tails:
-        """The transform of tails before the flows."""
         return self.config.units.tails
 
     # Training.
-
-    def fit(self, run: RunDirectory, data: Any) -> Fitted:
-        from nflow_cli.experiments.table import fit as table_fit
-
-        return table_fit.run(self.config, run, data)
 
     def load(self, run: RunDirectory) -> Any:
         from nflow_cli.experiments.data import column_units
@@ -60,26 +55,17 @@ class Table(OfTable, DensityExperiment):
         flow = built_stack(config)
         load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
         units = (column_units(run, names) for names in (config.columns, config.given))
-        return TrainedTable(run.path, self, flow, *units)
+        base = resolve(BASES[config.base_name])()
+        return TrainedTable(run.path, self, base, flow, *units)
 
-    def flows_in_the_plane(self, run: RunDirectory) -> Any:
-        if self.config.given:
-            raise ConfigError(f"{FLOWS_EXPECTED} columns that are given")
-        return super().flows_in_the_plane(run)
+    @property
+    def undrawn(self) -> str:
+        return "columns that are given" if self.config.given else super().undrawn
 
     # Scores.
 
-    def ruined(self, summary: Summary) -> ScoreWarning | None:
-        return ruined_fit(summary, "log_likelihood", sign=-1)
-
     def labels(self) -> dict[str, Any]:
         return {**super().labels(), "given": self.config.given}
-
-    def rows(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.rows_of(summary, self.length, warnings)
-
-    def verdict(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
-        return rows.verdict_of(summary, warnings)
 
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
@@ -105,11 +91,6 @@ class Table(OfTable, DensityExperiment):
 
         return write_scored(trained, data, path, with_latents, [])
 
-    # Side by side with others.
-
-    def settings(self, summary: Summary) -> dict[str, str]:
-        return checksum_of_data(summary)
-
     # Pictures and checks.
 
     @property
@@ -117,20 +98,12 @@ class Table(OfTable, DensityExperiment):
         shown = pictures.PLANE
         if not self.config.is_in_the_plane:
             shown = pictures.shapes_of(self.config.dim, bool(self.config.given))
-        if not self.keeps_rows:
-            return shown
-        return {**shown, **ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}
+        return {**shown, **self.shapes_of_rows}
 
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         return inconsistency_with_columns(arrays, summary, self.config.columns)
 
-    def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
-        from nflow_cli import plotting
-
-        draw = plotting.points_figures if self.config.is_in_the_plane else plotting.table_figures
-        return draw(*arrays)
-
-    def checked(self, run: RunDirectory, trained: Any) -> "CheckedRun":
-        from nflow_cli.experiments.table.checks import CheckedTable
-
-        return CheckedTable(run, trained, self)
+    @property
+    def drawing(self) -> str:
+        kind = "points" if self.config.is_in_the_plane else "table"
+        return f"nflow_cli.plotting:{kind}_figures"

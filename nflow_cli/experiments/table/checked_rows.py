@@ -11,13 +11,12 @@ from nflow_cli.runs.directory import RUN, SUMMARY
 
 
 class CheckedRows(CheckedRun):
-    """A run on a table, which need not be readable again."""
+    """Run on a table, which need not be readable again."""
 
     source = "from the test rows"
 
     @property
     def is_gone(self) -> bool:
-        """Whether the table cannot be read again."""
         return self.config.subject in (STDIN, IN_PYTHON)
 
     @property
@@ -26,18 +25,16 @@ class CheckedRows(CheckedRun):
 
     @property
     def score_checks(self) -> Checks:
-        """Checks of scores and pictures, if the rows can be read."""
         return {} if self.is_gone else OF_SCORES
 
     @property
     def data_facts(self) -> dict[str, Any]:
-        """What the summary says of the data."""
         data = self.data
         return {**data.sizes, "data": {"name": data.name, "sha256": data.sha256}}
 
     @property
     def training(self) -> dict[str, Any]:
-        """The last update at which a member's validation loss was lowest."""
+        """Last update at which a member's validation loss was lowest."""
         members = self.config.train.members
         tails = [""] if members == 1 else [f"_{r}" for r in range(1, members + 1)]
         return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}

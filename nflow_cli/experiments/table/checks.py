@@ -11,13 +11,13 @@ from nflow_cli.experiments.table.fit import judged
 
 
 class CheckedTable(CheckedRows, CheckedDensity):
-    """A run of ``nflow fit --flow`` to check."""
+    """Run of ``nflow fit --flow`` to check."""
 
     config: FitConfig
 
     @property
     def checks(self) -> Checks:
-        """Checks of data, flows, scores and pictures; of a density of two columns its mass."""
+        """Checks of data, flows, scores and pictures; in the plane of the mass."""
         mass: Checks = {"mass": check_mass} if self.config.is_of_two else {}
         return {**super().checks, **mass, **self.score_checks}
 

@@ -31,8 +31,8 @@ class DryRun:
     """Columns of a table, their kinds, and all errors.
 
     Attributes:
-        settings: Those of the command, corrected by options if needed; ``None`` if none do.
-        data: The rows to fit, if there are no errors.
+        settings: Of the command, corrected by options; ``None`` if none do.
+        data: Rows to fit, if there are no errors.
     """
 
     columns: Sequence[RawColumn]
@@ -96,7 +96,7 @@ def _without(said: TableData, faults: Sequence[Fault]) -> dict[str, Any]:
 
 
 def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | None:
-    """Return the corrected command line; ``None`` if no options correct it."""
+    """Corrected command line; ``None`` if no options correct it."""
     if found.settings is None:
         return None
     after = found.settings
@@ -129,7 +129,7 @@ def _option(key: str, value: Any) -> list[str]:
 
 
 def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None) -> list[str]:
-    """Return the printed lines of a dry run."""
+    """Printed lines of a dry run."""
     rows = [_row(column, found.kinds[column.name]) for column in found.columns]
     said = config.data.model_copy(update={"kinds": None})  # which the table has
     shown = presets.dump(config.model_copy(update={"data": said}))
@@ -150,7 +150,7 @@ def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None
 def record_of(
     found: DryRun, config: FitConfig | CellsConfig, command: str | None
 ) -> dict[str, Any]:
-    """Return a dry run as a JSON object."""
+    """Dry run as a JSON object."""
     columns = {
         column.name: {
             **found.kinds[column.name].model_dump(mode="json"),

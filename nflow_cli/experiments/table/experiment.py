@@ -1,4 +1,4 @@
-"""The common base of both fits to a table: densities of cells, and flows."""
+"""Base of both fits to a table: densities of cells, and flows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,14 @@ from nflow_cli.config.forms import escaped
 from nflow_cli.config.schema import CellsConfig, FitConfig
 from nflow_cli.config.table_schema import Tails
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.experiment import Course, Experiment, Identity
+from nflow_cli.experiments.experiment import Course, Experiment, Identity, checksum_of_data
 from nflow_cli.experiments.rows import Summary
+from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
 
 class OfTable(Experiment):
-    """A fit to a table, by ``nflow fit``."""
+    """Fit to a table, by ``nflow fit``."""
 
     config: CellsConfig | FitConfig
     column = "update"
@@ -23,16 +24,16 @@ class OfTable(Experiment):
     course = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
     columns: ClassVar = ("update", "loss", "validation_loss")
     samples: ClassVar = None
-    scores_rows = True
 
     @property
-    def keeps_rows(self) -> bool:
-        """Whether the run keeps test rows."""
-        return self.config.evaluate.keep_rows
+    def shapes_of_rows(self) -> Shapes:
+        """Shapes of the arrays by test row, if the run keeps them."""
+        if not self.config.evaluate.keep_rows:
+            return {}
+        return {**ROWS, **(ROW_WEIGHTS if self.config.data.weights else {})}
 
     @property
     def given_example(self) -> str:
-        """Example values of the given columns as text; "" without any."""
         kinds = self.config.data.kinds or {}
         values = {
             name: (kinds[name].levels or ["0"])[0] if name in kinds else "0"
@@ -42,7 +43,7 @@ class OfTable(Experiment):
 
     @property
     def tails(self) -> Tails | None:
-        """The transform of tails before flows; ``None`` without flows."""
+        """Transform of tails before flows; ``None`` without flows."""
         return None
 
     def data(self, run: RunDirectory | None = None) -> Any:
@@ -66,14 +67,10 @@ class OfTable(Experiment):
             )
 
     def settled(self, data: Any) -> Any:
-        """Return the config with column kinds, sizes and updates resolved."""
+        """Config with column kinds, sizes and updates resolved."""
         config = self.config.settled(data.kinds, len(data.train))
         presets.expect_readable(config, data.name)
         return presets.validate(config.model_dump(), data.name)
-
-    def settled_like(self, written: Any) -> Any:
-        config: Any = self.config
-        return config.settled_like(written) if isinstance(written, type(config)) else config
 
     def expect_fits(self, data: Any) -> None:
         """Accept any number of rows: batches are drawn with replacement."""
@@ -97,3 +94,6 @@ class OfTable(Experiment):
 
     def identity(self, summary: Summary) -> Identity:
         return self.identity_of(summary["data"]["name"])
+
+    def settings(self, summary: Summary) -> dict[str, str]:
+        return checksum_of_data(summary)

@@ -1,4 +1,4 @@
-"""Training of flow stacks on the rows of a table, by maximum likelihood (forward KL)."""
+"""Training of flow stacks on rows of a table, by maximum likelihood (forward KL)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,11 +30,11 @@ from nflow_cli.training.validation import ValidationLog
 
 
 class FitPoints(ChunkTrainer):
-    """A density to train on rows, in the coordinates of its units.
+    """Density to train on rows, in the coordinates of its units.
 
     Args:
-        density: Its base must be positive everywhere.
-        log_det: The mean ``log|det dz/dx|`` in nats of the units over the training rows.
+        density: With a base positive everywhere.
+        log_det: Mean ``log|det dz/dx|`` in nats of the units over training rows.
     """
 
     terms = ("loss",)
@@ -47,7 +47,7 @@ class FitPoints(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """Return the :meth:`negative_log_likelihood` of rows ``(G + D, batch_size)``."""
+        """:meth:`negative_log_likelihood` of rows ``(G + D, batch_size)``."""
         return {"loss": self.negative_log_likelihood(ops.swapaxes(batch, -1, -2))}
 
     def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
@@ -58,7 +58,7 @@ class FitPoints(ChunkTrainer):
         yield "the loss", self.objective(batch, 0)["loss"]
 
     def negative_log_likelihood(self, encoded: Any, weights: Any = None) -> Any:
-        """Return ``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``, weighted or not.
+        """``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``, weighted or not.
 
         For R members: ``(R,)``, of rows ``(R, n, G + D)``.
 
@@ -73,16 +73,16 @@ class FitPoints(ChunkTrainer):
 
 
 def built_stack(config: FitConfig) -> FlowStack:
-    """Return the initial flows of a settled config."""
+    """Initial flows of a settled config."""
     flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
     flow.build((None, config.dim), (None, len(config.given)) if config.given else None)
     return flow
 
 
 def starting_density(config: FitConfig, data: Dataset) -> FlowDensity:
-    """Return the initial density: the Gaussian of the rows, if the flows have an affine map.
+    """Initial density: the Gaussian of the rows, if the flows have an affine map.
 
-    With given columns the mean is the linear regression on them.
+    With given columns its mean is a linear regression.
     """
     units, given = (
         ColumnUnits([data.units[name] for name in names]) for names in (data.modelled, data.given)
@@ -110,8 +110,7 @@ def train(
 ) -> Training:
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation.
 
-    The initial weights are candidates too. With ``directory``, the training is logged and saved
-    there, and resumes from its checkpoint.
+    The initial weights are candidates too. With ``directory``: logged there and resumable.
     """
     settings, steps = config.train, config.train.steps or 0
     seeds = seeds_from(config.seed, settings.ensemble)
@@ -154,7 +153,7 @@ def _baseline(density: FlowDensity, data: Dataset) -> float:
 
 
 def judged(config: FitConfig, density: FlowDensity, data: Dataset) -> Judged:
-    """Return the scores of a density by the test rows, and its arrays."""
+    """Scores of a density by the test rows, and its arrays."""
     shown = density_of_points if config.is_in_the_plane else rows_and_draws
     keeps_rows = config.evaluate.keep_rows
     with phase(f"scoring: {len(data.test):,} test rows"):

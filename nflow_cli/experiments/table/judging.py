@@ -41,8 +41,8 @@ def write_scored(
 ) -> Judgement:
     """Write the rows of a table, in order, with their ``log_q`` in nats; return the scores.
 
-    Rows with missing values have none. An ensemble adds the standard deviation over members,
-    ``log_q_spread``; ``with_latents`` adds ``latent_1`` … ``latent_D``.
+    Rows with missing values have none. An ensemble adds ``log_q_spread``, the standard deviation
+    over members; ``with_latents`` adds ``latent_1`` … ``latent_D``.
     """
     names = [f"latent_{i + 1}" for i in range(trained.dim if with_latents else 0)]
     expect_room(trained, [LOG_Q, *([SPREAD] if trained.members > 1 else []), *names])

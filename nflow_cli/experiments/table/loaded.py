@@ -1,4 +1,4 @@
-"""The common base of loaded densities of table rows."""
+"""Common base of loaded densities of table rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,20 +15,20 @@ from nflow_cli.experiments.trained_run import TrainedRun
 
 
 class TableRun(TrainedRun):
-    """A trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
+    """Trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
 
-    Methods take arrays ``(n, C)`` in the order of ``columns``, or tables that contain these
-    columns: a DataFrame of any library, a mapping of arrays, or the path of a file.
+    Methods take arrays ``(n, C)`` in the order of ``columns``, or tables with these columns: a
+    DataFrame of any library, a mapping of arrays, or a file's path.
 
-    ``batches`` draws ``n`` rows by a seed at each of conditions ``(m, G)``, and yields the number
-    of rows before, rows ``(l, C)``, and ``log q`` ``(l,)`` in nats.
+    ``batches`` draws ``n`` rows by a seed at each of conditions ``(m, G)``: the number of rows
+    before, rows ``(l, C)``, and ``log q`` ``(l,)`` in nats.
     """
 
     batches: Callable[..., Iterator[tuple[int, np.ndarray, np.ndarray]]]
 
     @property
     def kinds(self) -> Mapping[str, ColumnKind]:
-        """The kind of each column; a computed one by itself."""
+        """Kind of each column; a computed one by itself."""
         return {name: kind.alone for name, kind in (self.config.data.kinds or {}).items()}
 
     @property
@@ -43,7 +43,7 @@ class TableRun(TrainedRun):
         return row_names(self.config.data.kinds or {}, self.config.data.given).given
 
     def rows(self, table: Any) -> np.ndarray:
-        """Return a table, the path of one, or an array of rows as rows ``(n, C)``."""
+        """Table, the path of one, or an array of rows as rows ``(n, C)``."""
         if (found := opened(table)) is not None:
             return self.rows_of(found)
         try:
@@ -56,7 +56,7 @@ class TableRun(TrainedRun):
         return rows
 
     def rows_of(self, table: TableFile) -> np.ndarray:
-        """Return the rows ``(n, C)`` of a table."""
+        """Rows ``(n, C)`` of a table."""
         return rows_of(table, self.kinds, self.columns)
 
     def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
@@ -80,7 +80,7 @@ class TableRun(TrainedRun):
         return arrow_table(names_of_draws(self), draws(self, self.batches(n, seed, at)))
 
     def conditions(self, given: Any) -> np.ndarray:
-        """Return the conditions ``(m, G)`` of :meth:`sample`."""
+        """Conditions ``(m, G)`` of :meth:`sample`."""
         if not self.given:
             if given is not None:
                 raise DataError("expected no `given`: this density has no given columns")
@@ -94,5 +94,5 @@ class TableRun(TrainedRun):
         return self.conditions_of(table_of(given))
 
     def conditions_of(self, table: TableFile) -> np.ndarray:
-        """Return the conditions ``(m, G)`` of a table."""
+        """Conditions ``(m, G)`` of a table."""
         return rows_of(table, self.kinds, self.given)

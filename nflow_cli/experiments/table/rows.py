@@ -16,7 +16,7 @@ from nflow_cli.text import printable
 
 
 def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
-    """Return the rows printed after training."""
+    """Rows printed after training."""
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     return [
         ("data", f"{summary['data']['name']}: {parts} points"),
@@ -36,7 +36,7 @@ def _best_text(summary: Summary) -> str:
 
 
 def held_out_rows(scores: Summary, warnings: Warnings) -> Rows:
-    """Return the rows of held-out scores."""
+    """Rows of held-out scores."""
     rows = likelihoods(scores, warnings)
     if members := scores.get("member_log_likelihoods"):
         text = f"{min(members):.5f} to {max(members):.5f} nats each"
@@ -49,12 +49,12 @@ def held_out_rows(scores: Summary, warnings: Warnings) -> Rows:
 
 
 def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
-    """Return the rows of log-likelihood, Gaussian, gain and gap."""
+    """Rows of log-likelihood, Gaussian, gain and gap."""
     return likelihoods(summary, warnings) + differences(summary, warnings)
 
 
 def likelihoods(scores: Summary, warnings: Warnings) -> Rows:
-    """Return the rows of log-likelihood and that of a Gaussian."""
+    """Rows of log-likelihood and that of a Gaussian."""
     names = {"log-likelihood": "log_likelihood", "Gaussian": "gaussian_log_likelihood"}
     rows = []
     for name, key in names.items():
@@ -64,7 +64,7 @@ def likelihoods(scores: Summary, warnings: Warnings) -> Rows:
 
 
 def differences(scores: Summary, warnings: Warnings) -> Rows:
-    """Return the rows of the gain and the gap."""
+    """Rows of the gain and the gap."""
     rows = []
     if "gain" in scores:
         gain, error = (number(scores, key) for key in ("gain", "gain_standard_error"))
@@ -78,7 +78,7 @@ def differences(scores: Summary, warnings: Warnings) -> Rows:
 
 
 def normality_rows(normality: Summary) -> Rows:
-    """Return the row of distances of test latents from ``N(0, I)``."""
+    """Row of distances of test latents from ``N(0, I)``."""
     if not normality["n"]:
         return []
     worst = f"{normality['distance']:.4f} (worst column {printable(normality['worst_column'])})"
@@ -92,7 +92,7 @@ def normality_rows(normality: Summary) -> Rows:
 
 
 def scored_rows(scores: Summary, warnings: Warnings, weighted: str) -> Rows:
-    """Return the rows of scores of a user's table."""
+    """Rows of scores of a user's table."""
     rows = likelihood_rows(scores, warnings)
     if weighted:
         rows.append(("", f"weighted by {printable(weighted)}"))

@@ -30,10 +30,7 @@ TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as 
 
 
 def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
-    """Return the weights ``(n,)`` of a table's rows, if it has the run's weight column.
-
-    Missing weights are 0.
-    """
+    """Weights ``(n,)`` of a table's rows, 0 if missing, if it has the run's weight column."""
     name = trained.config.data.weights
     if name not in [column.name for column in table.columns]:
         return None
@@ -49,7 +46,7 @@ def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
 
 
 def warnings_of(trained: "TableRun", rows: np.ndarray, scores: Summary) -> list[ScoreWarning]:
-    """Return warnings about scores of a user table's rows ``(n, C)``."""
+    """Warnings about scores of a user table's rows ``(n, C)``."""
     complete, run = rows[~np.isnan(rows).any(axis=1)], RunDirectory(trained.path)
     are_known = any(is_data_of(run, checksum(some)) for some in (rows, complete))
     few = few_rows(scores)
@@ -63,9 +60,9 @@ def expect_room(trained: "TableRun", added: Iterable[str]) -> None:
 
 
 def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) -> None:
-    """Write the rows of a table, in order, followed by added columns ``(n,)``.
+    """Write the rows of a table, in order, with added columns ``(n,)``.
 
-    Columns of the table with these names are replaced.
+    They replace columns of equal name.
     """
     others = [column.name for column in table.columns if column.name not in added]
 
@@ -80,13 +77,13 @@ def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) 
 
 
 def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the standard deviation over members of log-densities ``(R, n)``, by its name."""
+    """Standard deviation over members of log-densities ``(R, n)``, by its name."""
     with np.errstate(invalid="ignore"):  # of rows that no member gives a probability
         return {SPREAD: log_q.std(axis=0, ddof=1)}
 
 
 def names_of_draws(trained: "TableRun") -> list[str]:
-    """Return the columns of draws: modelled, given, ``log_q``."""
+    """Columns of draws: modelled, given, ``log_q``."""
     given, in_table = trained.given, trained.config.data.kinds or {}
     drawn = set(trained.columns) - set(given)
     return [*(name for name in in_table if name in drawn), *given, LOG_Q]
@@ -114,7 +111,7 @@ def write_draws(trained: "TableRun", n: int, path: Path, seed: int, given: str |
 
 
 def conditions_in(trained: "TableRun", text: str | None) -> np.ndarray:
-    """Return the conditions ``(m, G)`` of ``--given``: a table, or ``a=1,b=two``."""
+    """Conditions ``(m, G)`` of ``--given``: a table, or ``a=1,b=two``."""
     if text is None or not trained.given:
         return trained.conditions(text)
     if text == STDIN or os.path.exists(text) or "=" not in text:

@@ -1,4 +1,4 @@
-"""The summary of a fit of flows to a table."""
+"""Summary of a fit of flows to a table."""
 
 from pydantic import Field
 
@@ -21,14 +21,14 @@ class Normality(Strict):
 
 
 class OfTableSummary(UpdatesSummary):
-    """The scores of every fit to a table, in nats a test row.
+    """Scores of any fit to a table, in nats a test row.
 
     Attributes:
-        best_update: The update whose weights were kept, the latest of several members.
-        log_likelihood: The mean ``log q``.
-        n_effective: The effective sample size of the rows in that mean.
-        gain: The mean of ``log q`` less that of the baseline, paired by row.
-        gap: The mean ``log p - log q`` over fresh points of a built-in set, ``None`` of other data.
+        best_update: Update of the kept weights, the latest of several members.
+        log_likelihood: Mean ``log q``.
+        n_effective: Effective sample size in that mean.
+        gain: Mean ``log q`` less that of the baseline, paired by row.
+        gap: Mean ``log p - log q`` over fresh points of a built-in set, else ``None``.
     """
 
     target: None
@@ -49,13 +49,13 @@ class OfTableSummary(UpdatesSummary):
 
 
 class TableSummary(OfTableSummary):
-    """The scores of flows fitted to a table, in nats a test row.
+    """Scores of flows fitted to a table, in nats a test row.
 
     Attributes:
-        gaussian_log_likelihood: The mean of the Gaussian of the training rows, the baseline.
-        base_log_likelihood: The mean of the base without a flow.
-        member_spread: The mean standard deviation of ``log q`` over members.
-        mass: ``∫ q`` of two columns, over the cells of a grid.
+        gaussian_log_likelihood: Mean of the Gaussian of the training rows, the baseline.
+        base_log_likelihood: Mean of the base without a flow.
+        member_spread: Mean standard deviation of ``log q`` over members.
+        mass: ``∫ q`` of two columns, over a grid.
     """
 
     base: Text

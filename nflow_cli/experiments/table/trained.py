@@ -1,47 +1,24 @@
-"""A loaded density of rows of a table by flows."""
+"""Loaded density of rows of a table by flows."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.tables import TableFile, shown
-from nflow_cli.data.units import ColumnUnits, Units
-from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.table.loaded import TableRun
-from nflow_cli.flows import FlowStack
-from nflow_cli.registry import BASES, resolve
+from nflow_cli.experiments.trained import TrainedFlows
 
 
-class TrainedTable(TableRun, FlowDensity):
-    """The density ``q`` of a row of a table by flows, of a finished run of ``nflow fit``.
+class TrainedTable(TableRun, TrainedFlows):
+    """Density ``q`` of a row of a table by flows, a :class:`TrainedFlows`.
 
-    Attributes:
-        path: The run directory.
-        config: The resolved preset.
-        flow: The :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
-        base: The base distribution ``q0``.
-        units: Of the modelled columns.
-        given_units: Of the given columns.
+    ``given_units`` are those of the given columns.
     """
 
-    def __init__(
-        self, path: Path, experiment: Experiment, flow: FlowStack, units: Units, given: ColumnUnits
-    ):
-        config: Any = experiment.config
-        base = resolve(BASES[config.base_name])()
-        FlowDensity.__init__(self, base, flow, units, given)
-        self.path, self.experiment = path, experiment
-
     def conditions_of(self, table: TableFile) -> np.ndarray:
-        """Return the conditions ``(m, G)`` that a table has.
-
-        Raises:
-            DataError: In one line: a value is missing, or is no finite number.
-        """
+        """Conditions ``(m, G)`` of a table, without missing values (``DataError``)."""
         at = super().conditions_of(table)
         if np.isnan(at).any():
             row, column = divmod(int(np.argmax(np.isnan(at))), at.shape[1])

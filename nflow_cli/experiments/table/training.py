@@ -13,7 +13,7 @@ from nflow_cli.training.validation import ValidationLog
 
 
 class Training(NamedTuple):
-    """The result of a training: updates, the best update, and speed."""
+    """Result of a training: updates, the best update, and speed."""
 
     steps: int
     best_update: int
@@ -28,9 +28,9 @@ def train_on_rows(
     config: CellsConfig | FitConfig,
     directory: RunDirectory | None = None,
 ) -> Training:
-    """Train a model as ``config.train`` specifies, and restore the weights of the best validation.
+    """Train a model as ``config.train`` specifies; restore the weights of the best validation.
 
-    With ``directory``, the training is logged and saved there, and resumes from its checkpoint.
+    With ``directory``: logged there and resumable.
     """
     steps = config.train.steps or 0
 

@@ -13,6 +13,7 @@ from short_runs import CELLS, edit_json
 from nflow_cli import experiments
 from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import OF_FILES, check_run
+from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.skipif(
@@ -41,7 +42,7 @@ def failures(run):
 def checked_run(run):
     directory = RunDirectory(run)
     experiment = experiments.of(directory.read_config())
-    return experiment.checked(directory, experiment.load(directory))
+    return resolve(experiment.checking)(directory, experiment.load(directory), experiment)
 
 
 def edit_arrays(path, change):

@@ -1,0 +1,42 @@
+"""Abilities of some experiments: a command asks for one by ``isinstance``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.rows import Judgement
+
+
+@runtime_checkable
+class FitsFunctions(Protocol):
+    """Fits a log-density, which may be a user's function."""
+
+    def density_again(self, place: str) -> Any:
+        """Load the user's log-density ``FILE.py:name`` of a run, if unchanged."""
+
+    def write_resampled(
+        self, trained: Any, data: Any, n: int, path: Path, seed: int
+    ) -> tuple[list[Path], str]:
+        """Write ``n`` importance-resampled draws; return the paths and a note."""
+        ...
+
+
+@runtime_checkable
+class ScoresRows(Protocol):
+    """Scores the rows of a table."""
+
+    def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> "Judgement":
+        """Write rows with their scores, and latents on request; return the judgement."""
+        ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """Predicts one column of a table from the others."""
+
+    def write_predictions(
+        self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
+    ) -> "Judgement":
+        """Write and score the distribution of one column given the others; draw a picture."""
+        ...
