@@ -75,7 +75,7 @@ class Experiment(ABC):
         model_file: File of the trained weights.
         needs_tensorflow: Whether the trained model runs on TensorFlow; else on NumPy.
         scores_rows: Whether rows can be written with their scores.
-        predicts: Whether one column can be predicted from the others.
+        predicts: Whether one column can be predicted from the others, and odd rows explained.
         takes_density: Whether a user's function is fitted.
     """
 
@@ -243,6 +243,12 @@ class Experiment(ABC):
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:
         """Write rows with their scores, and latents on request; return the judgement."""
+        raise NotImplementedError
+
+    def write_explained(self, trained: Any, data: Any, held_out: Any, path: Path) -> Judgement:
+        """Write rows with the surprise of each cell, and p-values among the held-out data of
+        :meth:`data`; return scores and the oddest rows.
+        """
         raise NotImplementedError
 
     def write_predictions(
