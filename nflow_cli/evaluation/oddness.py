@@ -45,7 +45,7 @@ def adjusted(p: np.ndarray) -> np.ndarray:
     Statistics 51, 149-178).
     """
     order = np.argsort(p)
-    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    scaled = p[order] * (len(p) / np.arange(1, len(p) + 1))
     found = np.empty(len(p))
     found[order] = np.minimum.accumulate(scaled[::-1])[::-1]
     return np.minimum(found, 1.0)

@@ -143,7 +143,7 @@ class _Cell:
         weights: np.ndarray,
         x: np.ndarray,
     ) -> np.ndarray:
-        """Weight ``(n,)`` below ``x`` ``(n,)``, in the cell around it in proportion to the prior."""
+        """Weight ``(n,)`` below ``x`` ``(n,)``, within a cell in proportion to the prior."""
         at = x[:, None]
         whole = np.where(is_cell, high <= at, high < at)
         around = is_cell & (low < at) & (at < high)

@@ -49,7 +49,9 @@ def odd_rows(
         known = [j for j in np.argsort(-nats[i], kind="stable") if nats[i, j] > LEAST]
         cells = [_sentence(found.cells[j], i, texts[i][j]) for j in known[:SHOWN]]
         head = f"p {found.p[i]:.2g} (adjusted {every[i]:.2g}), log q {found.log_q[i]:.2f}"
-        written.append(OddRow(f"row {i + 1:,}", head, cells or ["no cell is odd given all others"]))
+        written.append(
+            OddRow(f"row {i + 1:,}", head, cells or ["no cell by itself is odd given all others"])
+        )
     return written
 
 
