@@ -70,8 +70,8 @@ def evaluate(
     mean log-likelihood of those points. Of an infer run: free energy, and log Z and moments by
     importance weights; a function of your own is named again by --density. Of a fit to a table:
     the mean log-likelihood of its test rows, or of those of --data, which -o FILE writes row by
-    row. Of a train-vae run: the bound and the importance-sampled likelihood of its test images, or
-    of those of --data. All in nats.
+    row, with --explain also how odd each row and cell is. Of a train-vae run: the bound and the
+    importance-sampled likelihood of its test images, or of those of --data. All in nats.
     """
     from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow

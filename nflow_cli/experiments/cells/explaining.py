@@ -1,5 +1,6 @@
 """Explanations of odd rows of a table by a density of cells."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -82,14 +83,11 @@ def names_of(density: CellDensity) -> list[str]:
 
 def columns_of(found: Explained) -> dict[str, Any]:
     """The columns to be written, by name."""
-    import pyarrow as pa
-
     nats, names = found.nats, [one.column.name for one in found.cells]
-    is_known = (~np.isnan(nats)).any(axis=1).tolist()
-    oddest = np.where(np.isnan(nats), -1.0, nats).argmax(axis=1)
-    oddest = [names[at] if known else None for at, known in zip(oddest, is_known)]
+    every = np.column_stack([np.nan_to_num(nats, nan=-1.0), np.full(len(nats), -0.5)])
+    oddest = np.array([*names, ""], object)[every.argmax(axis=1)]
     columns = {LOG_Q: found.log_q, "p_value": found.p, "p_adjusted": adjusted(found.p)}
-    columns |= {"oddest": pa.array(oddest, pa.string())}
+    columns |= {"oddest": oddest}
     return columns | {f"{name}_surprise": values for name, values in zip(names, nats.T)}
 
 
@@ -126,12 +124,12 @@ def _scores(found: Explained) -> dict[str, Any]:
 
 def _printed(scores: dict[str, Any]) -> Rows:
     least, count = scores["smallest_p"], scores["n_held_out"]
+    text = f"{scores['n_odd']:,} rows; {scores['n_odd_expected']:,.1f} expected by chance"
+    if least > LEVEL:
+        text = f"impossible with fewer than {math.ceil(1 / LEVEL) - 1} held-out rows"
     rows = [
         ("p-values", f"among {count:,} held-out rows, {least:.2g} at least"),
-        (
-            f"p up to {LEVEL:g}",
-            f"{scores['n_odd']:,} rows; {scores['n_odd_expected']:,.1f} expected by chance",
-        ),
+        (f"p up to {LEVEL:g}", text),
     ]
     if n := scores["n_unexplained"]:
         rows.append(("unexplained", f"{n:,} cells: unknown, or their quadrature unresolved"))
