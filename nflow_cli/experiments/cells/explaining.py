@@ -128,7 +128,7 @@ def _printed(scores: dict[str, Any]) -> Rows:
     if least > LEVEL:
         text = f"impossible with fewer than {math.ceil(1 / LEVEL) - 1} held-out rows"
     rows = [
-        ("p-values", f"among {count:,} held-out rows, {least:.2g} at least"),
+        ("p-values", f"among {count:,} held-out rows; the smallest possible is {least:.2g}"),
         (f"p up to {LEVEL:g}", text),
     ]
     if n := scores["n_unexplained"]:
