@@ -16,7 +16,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
-from nflow_cli.experiments.abilities import ScoresRows
+from nflow_cli.experiments.abilities import Predicts, ScoresRows
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 )
 @click.option("--latent", is_flag=True, help="Also write their latents.")
 @click.option(
+    "--explain",
+    is_flag=True,
+    help="Also write how odd each row and cell is; the oddest rows as an HTML page beside FILE.",
+)
+@click.option(
     "--samples",
     type=click.IntRange(1, 10**7),
     help="Samples of q; of a VAE, importance samples per image (at most 5,000).",
@@ -53,6 +58,7 @@ def evaluate(
     data: str | None,
     output: str | None,
     latent: bool,
+    explain: bool,
     samples: int | None,
     seed: int | None,
     density: str | None,
@@ -65,8 +71,8 @@ def evaluate(
     mean log-likelihood of those points. Of an infer run: free energy, and log Z and moments by
     importance weights; a function of your own is named again by --density. Of a fit to a table:
     the mean log-likelihood of its test rows, or of those of --data, which -o FILE writes row by
-    row. Of a train-vae run: the bound and the importance-sampled likelihood of its test images, or
-    of those of --data. All in nats.
+    row, with --explain also how odd each row and cell is. Of a train-vae run: the bound and the
+    importance-sampled likelihood of its test images, or of those of --data. All in nats.
     """
     from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
@@ -77,18 +83,22 @@ def evaluate(
     config = run.read_config()
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
+    _check_explain(experiment, output, latent, explain)
     _check_output(experiment, data, output, latent)
     experiment.expect_trained(run)
-    judged_by = (
-        data_of_run(experiment, run, density, machine)
-        if data is None
-        else experiment.read_data(data)
-    )
+    own = data_of_run(experiment, run, density, machine) if data is None or explain else None
+    judged_by = own if data is None else experiment.read_data(data)
     if experiment.needs_tensorflow:
         start_tensorflow(machine)
     trained = experiment.load(run)
-    if output is not None and isinstance(experiment, ScoresRows):
-        judgement = experiment.write_scores(trained, judged_by, Path(output), latent)
+    if output is not None:
+        writer: Any = experiment  # checked above
+        path = Path(output)
+        judgement = (
+            writer.write_explained(trained, judged_by, own, path)
+            if explain
+            else writer.write_scores(trained, judged_by, path, latent)
+        )
         print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
     recorded = read_summary(run, experiment) if run.has(SUMMARY) else {}
@@ -128,6 +138,21 @@ def _check_samples(experiment: "Experiment", samples: int | None, seed: int | No
             f"{samples} is not in the range {low}<=x<={high} of a {experiment.config.command} run",
             param_hint="'--samples'",
         )
+
+
+def _check_explain(
+    experiment: "Experiment", output: str | None, latent: bool, explain: bool
+) -> None:
+    if not explain:
+        return
+    if not isinstance(experiment, Predicts):
+        raise click.UsageError(
+            "--explain: expected a run of `nflow fit` by cells, without --flow and --k"
+        )
+    if output is None:
+        raise click.UsageError("--explain: expected --data FILE and -o FILE, to write to")
+    if latent:
+        raise click.UsageError("--explain: expected no --latent: a density of cells has no latents")
 
 
 def _check_output(

@@ -33,10 +33,14 @@ class ScoresRows(Protocol):
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Predicts one column of a table from the others."""
+    """Predicts one column of a table from the others, and explains odd rows."""
 
     def write_predictions(
         self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
     ) -> "Judgement":
         """Write and score the distribution of one column given the others; draw a picture."""
+        ...
+
+    def write_explained(self, trained: Any, data: Any, held_out: Any, path: Path) -> "Judgement":
+        """Write rows with the surprise of each cell, and p-values among held-out rows."""
         ...

@@ -170,6 +170,11 @@ class CellColumn:
         each = np.where(self._is_on_grid(values), each, -np.inf)
         return np.where(steps > 0, each, 0.0)
 
+    @cached_property
+    def log_farther(self) -> float:
+        """Log-ratio of the probability beyond the bounds, from a value on, to that of the value."""
+        return -float(np.log(-np.expm1(-1 / self._spread)))
+
     def _atoms(self, values: np.ndarray) -> np.ndarray:
         codes = np.full(len(values), self.number)
         for i, atom in enumerate(self.kind.atoms):

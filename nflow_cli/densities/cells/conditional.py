@@ -105,7 +105,7 @@ class _Cell:
             levels = 0
             usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
             numbers[:2] = _moments(nodes.values, usual)
-            numbers[2:4] = _ends(nodes, weights, self.block.rows[:, self.j], self._half)
+            numbers[2:4] = self._ends(nodes, weights)
             is_exact = self.is_last and self.column.n_lattices == 1 and self.has_cells
             quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, p)
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
@@ -121,6 +121,42 @@ class _Cell:
         return Conditional(
             weights[:, :levels], missing, mean, sd, numbers[4:].T, log_p, below, at, error
         )
+
+    def _ends(self, nodes: Nodes, weights: np.ndarray) -> list[np.ndarray]:
+        """Probabilities ``(n,)`` of less than the own number, and of it, given not missing."""
+        own, half = self.block.rows[:, self.j], self._half
+        at, low, high = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
+        weights, is_cell = _normalised(np.where(np.isnan(at), 0.0, weights)), high > low
+        low = np.where(low == np.where(is_cell, low, np.inf).min(axis=1)[:, None], -np.inf, low)
+        high = np.where(high == np.where(is_cell, high, -np.inf).max(axis=1)[:, None], np.inf, high)
+        below, through = (
+            self._below(np.where(is_cell, high, at), low, is_cell, weights, own + d)
+            for d in (-half, half)
+        )
+        on = through - below + (weights * (~is_cell & (at == own[:, None]))).sum(axis=1)
+        return [np.where(np.isnan(own), np.nan, found) for found in (below, on)]
+
+    def _below(
+        self,
+        high: np.ndarray,
+        low: np.ndarray,
+        is_cell: np.ndarray,
+        weights: np.ndarray,
+        x: np.ndarray,
+    ) -> np.ndarray:
+        """Weight ``(n,)`` below ``x`` ``(n,)``, within a cell in proportion to the prior."""
+        at = x[:, None]
+        whole = np.where(is_cell, high <= at, high < at)
+        around = is_cell & (low < at) & (at < high)
+        place = around.argmax(axis=1)[:, None]
+        ends = np.stack([np.take_along_axis(a, place, 1)[:, 0] for a in (low, high)] + [x], axis=1)
+        with np.errstate(invalid="ignore"):
+            units = self.column.inside(ends.ravel())[0].reshape(ends.shape)
+        units = np.where(np.isinf(ends), ends, units)
+        first, last, here = self.prior.below(np.where(np.isnan(units), 0.0, units)).sum(axis=0).T
+        part = np.clip((here - first) / np.maximum(last - first, LEAST), 0.0, 1.0)
+        part = part * np.take_along_axis(weights, place, 1)[:, 0]
+        return (weights * whole).sum(axis=1) + np.where(around.any(axis=1), part, 0.0)
 
     @property
     def _half(self) -> float:
@@ -273,21 +309,6 @@ def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     shares = weights / weights.sum(axis=1, keepdims=True)
     mean = (shares * values).sum(axis=1)
     return mean, np.sqrt((shares * np.square(values - mean[:, None])).sum(axis=1))
-
-
-def _ends(nodes: Nodes, weights: np.ndarray, values: np.ndarray, half: float) -> np.ndarray:
-    """Probabilities ``(2, n)`` of less than values ``(n,)``, and of them, given not missing: linear
-    within a cell, where values are intervals of this half width.
-    """
-    at, first, last = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
-    weights = _normalised(np.where(np.isnan(at), 0.0, weights))
-    is_cell, width = last > first, np.where(last > first, last - first, 1.0)
-    ends = [(values + d)[:, None] for d in (-half, half)]
-    low, through = (np.clip(end - first, 0.0, width) / width for end in ends)
-    below = np.where(is_cell, low, at < values[:, None])
-    at_values = np.where(is_cell, through - low, at == values[:, None])
-    found = [(weights * part).sum(axis=1) for part in (below, at_values)]
-    return np.where(np.isnan(values), np.nan, found)
 
 
 def _quantiles(nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -102,6 +102,26 @@ class TrainedCells(TableRun, CellDensity):
         found = columns_of(predicted(self, table, question))
         return frame_like(table, arrow_table([*found], [batch_of([*found.values()])]))
 
+    def explain(self, table: Any) -> Any:
+        """Return the oddness of rows and the surprise of each cell, as an Arrow table.
+
+        Columns are those of ``nflow evaluate --explain``: ``log_q`` in nats, ``p_value`` among the
+        held-out rows of the run, ``p_adjusted`` for the false discovery rate, ``oddest``, and
+        ``-log p`` of each cell given all others of its row, in nats.
+
+        Args:
+            table: A table with the columns of the run; or rows ``(n, C)``.
+
+        Raises:
+            DataError: The table lacks a column, or that of the run has changed.
+        """
+        from nflow_cli.data.table_files import arrow_table, batch_of
+        from nflow_cli.experiments.cells.explaining import columns_of, explained
+
+        rows, tests = self.rows(table), self.experiment.data(RunDirectory(self.path)).test
+        found = columns_of(explained(self, rows, tests))
+        return arrow_table([*found], [batch_of([*found.values()])])
+
     def batches(
         self, n: int, seed: int, given: np.ndarray
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -78,6 +78,23 @@ def test_a_row_that_breaks_a_relation_is_improbable_but_not_impossible(trained):
     assert lost[~is_broken] == pytest.approx(0)
 
 
+def test_a_broken_relation_is_explained_by_its_function(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    total = TABLE["total"][:6].copy()
+    total[2] += 1
+    arrow_csv.write_csv(table_of({**{n: v[:6] for n, v in TABLE.items()}, "total": total}), "n.csv")
+    arguments = ["evaluate", str(run), "--data", "n.csv", "--explain", "-o", "o.csv"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    expected = f"total: expected {total[2] - 1:.0f} (north + 2 * south), is {total[2]:.0f}"
+    assert expected in result.output
+    found = arrow_csv.read_csv("o.csv")
+    assert found["oddest"].to_pylist()[2] == "total"
+    nats = found["total_surprise"].to_numpy()
+    assert nats[2] == pytest.approx(np.log(N * 0.9), abs=0.3)
+    np.testing.assert_array_equal(np.delete(nats, 2), 0.0)
+
+
 def test_draws_are_scored_as_finite(trained):
     scores = trained.log_prob(trained.sample_table(2_000, seed=2))
     assert np.isfinite(scores).all()

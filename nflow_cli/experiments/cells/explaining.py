@@ -1,0 +1,136 @@
+"""Explanations of odd rows of a table by a density of cells."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.data.table_files import TableFile
+from nflow_cli.data.tables import LOG_Q
+from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.evaluation.oddness import adjusted, expected_share, p_values
+from nflow_cli.experiments.cells.odd_rows import odd_rows, write_page
+from nflow_cli.experiments.cells.scoring import judged_table
+from nflow_cli.experiments.cells.surprise import CellSurprise, oddness, surprises
+from nflow_cli.experiments.rows import Judgement, Rows
+from nflow_cli.experiments.table.scoring import expect_room, write_beside
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.cells.loaded import TrainedCells
+
+LEVEL = 0.01  # of the p-values that are counted
+PRINTED, ON_PAGE = 3, 20  # rows
+
+
+class Explained(NamedTuple):
+    """Explanations of n rows.
+
+    Attributes:
+        log_q: Log-density ``(n,)`` in nats.
+        odd: Oddness ``(n,)``, of :func:`~nflow_cli.experiments.cells.surprise.oddness`.
+        p: P-values ``(n,)`` among held-out rows with the same cells hidden.
+        held_out: Number ``(n,)`` of these rows.
+        cells: Surprise of the cells, column by column.
+    """
+
+    log_q: np.ndarray
+    odd: np.ndarray
+    p: np.ndarray
+    held_out: np.ndarray
+    cells: list[CellSurprise]
+
+    @property
+    def order(self) -> np.ndarray:
+        """Rows ``(n,)``, the oddest first."""
+        return np.lexsort((-self.odd, self.p))
+
+    @property
+    def nats(self) -> np.ndarray:
+        """Surprise ``(n, D + K)`` of all cells."""
+        return np.column_stack([one.nats for one in self.cells])
+
+
+def explained(density: CellDensity, rows: np.ndarray, tests: np.ndarray) -> Explained:
+    """Explain rows ``(n, C)``, given the held-out rows ``(m, C)``."""
+    odd = oddness(density, rows)
+    p, held_out = _among(density, rows, odd, tests)
+    log_q = density.cell_log_probs(rows).sum(axis=1)
+    return Explained(log_q, odd, p, held_out, surprises(density, rows))
+
+
+def _among(
+    density: CellDensity, rows: np.ndarray, odd: np.ndarray, tests: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """P-values and the number of held-out rows: those with the same unknown cells, once hidden."""
+    is_complete = np.array([column.missing is None for column in density.row])
+    hidden, lost = (np.isnan(some) & is_complete for some in (rows, tests))
+    patterns, which = np.unique(hidden, axis=0, return_inverse=True)
+    p, count = np.empty((2, len(rows)))
+    for i, pattern in enumerate(patterns):
+        others = np.where(pattern, np.nan, tests)[~(lost & ~pattern).any(axis=1)]
+        at = which.ravel() == i
+        p[at] = p_values(odd[at], oddness(density, others) if len(others) else np.empty(0))
+        count[at] = len(others)
+    return p, count
+
+
+def names_of(density: CellDensity) -> list[str]:
+    """The names of the written columns."""
+    surprise = [f"{column.name}_surprise" for column in density.scored]
+    return [LOG_Q, "p_value", "p_adjusted", "oddest", *surprise]
+
+
+def columns_of(found: Explained) -> dict[str, Any]:
+    """The columns to be written, by name."""
+    nats, names = found.nats, [one.column.name for one in found.cells]
+    every = np.column_stack([np.nan_to_num(nats, nan=-1.0), np.full(len(nats), -0.5)])
+    oddest = np.array([*names, ""], object)[every.argmax(axis=1)]
+    columns = {LOG_Q: found.log_q, "p_value": found.p, "p_adjusted": adjusted(found.p)}
+    columns |= {"oddest": oddest}
+    return columns | {f"{name}_surprise": values for name, values in zip(names, nats.T)}
+
+
+def write_explained(
+    trained: "TrainedCells", table: TableFile, tests: np.ndarray, path: Path, lines: Rows
+) -> Judgement:
+    """Write the rows of a table, in order, with their explanations; and a page of the oddest.
+
+    Returns the scores.
+    """
+    expect_room(trained, names_of(trained))
+    rows = trained.rows_of(table)
+    judged = judged_table(trained, table, lines)
+    found = explained(trained, rows, tests)
+    write_beside(table, path, columns_of(found))
+    scores = {**judged.scores, **_scores(found)}
+    facts = _printed(scores)
+    shown = odd_rows(found.order[:ON_PAGE], found, table, rows)
+    write_page(path, [*judged.rows, *facts], judged.warnings, shown)
+    oddest = [(one.name, f"{one.head}: {'; '.join(one.reasons)}") for one in shown[:PRINTED]]
+    return Judgement(scores, [*judged.rows, *facts, *oddest], judged.warnings)
+
+
+def _scores(found: Explained) -> dict[str, Any]:
+    most = int(found.held_out.max())
+    return {
+        "n_held_out": most,
+        "smallest_p": 1 / (most + 1),
+        "n_odd": int((found.p <= LEVEL).sum()),
+        "n_odd_expected": float(expected_share(found.held_out, LEVEL).sum()),
+        "n_unexplained": int(np.isnan(found.nats).sum()),
+    }
+
+
+def _printed(scores: dict[str, Any]) -> Rows:
+    least, count = scores["smallest_p"], scores["n_held_out"]
+    text = f"{scores['n_odd']:,} rows; {scores['n_odd_expected']:,.1f} expected by chance"
+    if least > LEVEL:
+        text = f"impossible with fewer than {math.ceil(1 / LEVEL) - 1} held-out rows"
+    rows = [
+        ("p-values", f"among {count:,} held-out rows; the smallest possible is {least:.2g}"),
+        (f"p up to {LEVEL:g}", text),
+    ]
+    if n := scores["n_unexplained"]:
+        rows.append(("unexplained", f"{n:,} cells: unknown, or their quadrature unresolved"))
+    return rows

@@ -1,0 +1,138 @@
+"""`nflow evaluate --explain`: odd rows and why, on one tiny run."""
+
+import csv
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from running import read_rows, succeed
+from short_runs import CELLS, POINTS
+
+import nflow_cli
+
+pytestmark = [
+    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
+    pytest.mark.usefixtures("without_xla"),
+]
+TABLE = CELLS["data"]["name"]
+COLUMNS = ["city", "flag", "day", "rooms", "price", "wage"]
+ODD = {"city": "<b>Rome</b>\x1b[31m", "rooms": "900"}
+
+
+@pytest.fixture(scope="module")
+def run(short_run):
+    return short_run(**CELLS)
+
+
+@pytest.fixture
+def new(tmp_path):
+    """Write a table of 30 rows, of which the fifth is odd; return its rows."""
+    rows = read_rows(TABLE)[:30]
+    rows[4] |= ODD
+    with open("new.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+def explain(invoke, run, *options, data="new.csv"):
+    result = invoke("evaluate", run, "--data", data, "--explain", "-o", "out.csv", *options)
+    assert result.exit_code == 0, result.output
+    return result.stdout  # stderr has progress, if it takes long
+
+
+def test_rows_are_written_with_their_oddness(invoke, run, new):
+    explain(invoke, run)
+    rows = read_rows("out.csv")
+    added = ["log_q", "p_value", "p_adjusted", "oddest", *(f"{name}_surprise" for name in COLUMNS)]
+    assert [*rows[0]] == [*new[0], *added]
+    assert [{name: row[name] for name in new[0]} for row in rows] == new
+    for row in rows:
+        nats = {name: float(row[f"{name}_surprise"] or "nan") for name in COLUMNS}
+        assert row["oddest"] == max(nats, key=lambda name: np.nan_to_num(nats[name], nan=-1.0))
+        assert all(value >= 0 for value in nats.values() if not np.isnan(value))
+        assert float(row["p_value"]) <= float(row["p_adjusted"])
+    odd = min(range(len(rows)), key=lambda i: float(rows[i]["p_value"]))
+    assert rows[odd]["p_value"] == rows[4]["p_value"]
+    assert rows[4]["oddest"] in ODD
+
+
+def test_scores_are_those_without_it_and_counts(invoke, run, new):
+    usual = json.loads(
+        succeed(invoke, "evaluate", run, "--data", "new.csv", "-o", "a.csv", "--json")
+    )
+    found = json.loads(explain(invoke, run, "--json"))
+    assert {key: found[key] for key in usual if key != "output"} == {
+        key: value for key, value in usual.items() if key != "output"
+    }
+    n = json.loads((run / "summary.json").read_text())["n_test"]
+    assert found["n_held_out"] == n and found["smallest_p"] == pytest.approx(1 / (n + 1))
+    p = np.array([float(row["p_value"]) for row in read_rows("out.csv")])
+    assert found["n_odd"] == np.sum(p <= 0.01) and p.min() >= found["smallest_p"]
+
+
+def test_the_oddest_rows_are_printed_and_on_a_page_with_their_reasons(invoke, run, new, tmp_path):
+    printed = explain(invoke, run)
+    assert "row 5 " in printed and "rooms: expected " in printed and ", is 900" in printed
+    assert "is <b>Rome</b>\\x1b[31m (" in printed and "\x1b" not in printed
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert "<b>" not in page and "\x1b" not in page
+    assert "&lt;b&gt;Rome&lt;/b&gt;" in page and "row 5<" in page and ", is 900" in page
+    names = [line for line in printed.splitlines() if line.startswith("row ")]
+    assert len(names) == 3 and page.count('<th scope="row">row ') == 20
+
+
+def test_rows_of_the_training_are_known_and_parquet_is_written(invoke, run, tmp_path):
+    from pyarrow import parquet
+
+    assert "[trained on]" in explain(invoke, run, "-o", "out.parquet", data=TABLE)
+    found = parquet.read_table("out.parquet")
+    assert found.num_rows == len(read_rows(TABLE)) and found["p_value"].to_numpy().min() > 0
+    assert (tmp_path / "out.html").exists() and not (tmp_path / "out.csv").exists()
+
+
+def test_python_gives_the_numbers_of_the_command(invoke, run, new):
+    explain(invoke, run)
+    found, rows = nflow_cli.load(run).explain("new.csv"), read_rows("out.csv")
+    assert found.column_names == [*rows[0]][len(new[0]) :]
+    assert found["oddest"].to_pylist() == [row["oddest"] for row in rows]
+    for name in ("log_q", "p_value", "p_adjusted", "wage_surprise"):
+        np.testing.assert_array_equal(
+            found[name].to_numpy(), [float(row[name] or "nan") for row in rows]
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--explain: expected --data FILE and -o FILE"),
+        (["--data", TABLE], "--explain: expected --data FILE and -o FILE"),
+        (["-o", "out.csv"], "-o: expected --data FILE"),
+        (["--data", TABLE, "-o", "out.txt"], "ends in .csv or .parquet"),
+        (["--data", TABLE, "-o", "out.csv", "--latent"], "--explain: expected no --latent"),
+    ],
+)
+def test_wrong_options_are_one_line(invoke, run, options, words):
+    result = invoke("evaluate", run, "--explain", *options)
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert words in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_run_of_another_kind_is_refused(invoke, short_run):
+    for other in (short_run(), short_run(**POINTS)):
+        result = invoke("evaluate", other, "--data", TABLE, "-o", "out.csv", "--explain")
+        assert result.exit_code == 2 and "expected a run of `nflow fit` by cells" in result.stderr
+
+
+def test_a_table_that_has_changed_is_one_line(invoke, run, new, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text())
+    record["data"] |= {"path": str(tmp_path / "new.csv")}
+    path.write_text(json.dumps(record))
+    result = invoke("evaluate", "run", "--data", TABLE, "-o", "out.csv", "--explain")
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1, result.stderr
+    assert "not the data of this run" in result.stderr and not (tmp_path / "out.csv").exists()

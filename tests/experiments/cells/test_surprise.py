@@ -1,0 +1,164 @@
+"""The surprise of cells given all others, by the probabilities of whole rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cells import (
+    BETWEEN,
+    grid,
+    lattices,
+    levels,
+    number,
+    random_density,
+    random_marginal,
+    values_of,
+)
+
+from nflow_cli.arrays import log_ndtr, logsumexp
+from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.data.column_maps import Scale
+from nflow_cli.densities.cells.computed import Computed
+from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.experiments.cells.explaining import explained
+from nflow_cli.experiments.cells.surprise import LARGEST, oddness, surprises
+
+COUNTED = {
+    "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],
+    "grids": [grid("a", atoms=[0.0, 2.5], missing=True), levels("b", 2), grid("c", step=1.0)],
+    "lattices": [
+        lattices("a", (0.5, 0.0), (1.0, 0.0), (2.5, 1.0), atoms=[1.0, 3.5], missing=True),
+        levels("b", 3, missing=True),
+    ],
+    "beyond bounds": [
+        grid("a", step=1.0, maps=BETWEEN, bounds=[0, 9], is_open=True, missing=True),
+        levels("b", 3),
+    ],
+}
+
+
+def drawn(density, n, seed=0, with_new=True):
+    empty = np.full((n, len(density.cells)), np.nan)
+    return density.draw(empty, np.random.default_rng(seed), with_new)
+
+
+def nats(density, rows):
+    return np.column_stack([one.nats for one in surprises(density, rows)])
+
+
+def at_least_as_odd(column, own, values, shares):
+    """Return the probability of a cell at least as odd, of values with shares ``(V,)``."""
+    gaps = np.isnan(values)
+    missing, is_gap = shares[gaps].sum(), np.isnan(own)
+    if not column.has_numbers:
+        at = gaps if is_gap else values == own
+        return shares[shares <= shares[at] * (1 + 1e-9)].sum()
+    if is_gap:
+        return missing if missing < 0.5 else 1.0
+    p = min(shares[values <= own].sum(), shares[values >= own].sum()) / (1 - missing)
+    return min(1.0, 2 * p) * (1.0 if missing <= 0.5 else 1 - missing)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("case", COUNTED)
+def test_it_is_the_probability_of_a_cell_at_least_as_odd(case, members):
+    density = random_density(COUNTED[case], members=members, seed=len(case))
+    rows = drawn(density, 60)
+    if case == "beyond bounds":
+        rows[:8, 0] = [-1.0, 10.0, -7.0, 16.0, 25.0, 0.0, 9.0, -20.0]
+    found = nats(density, rows)
+    for j, column in enumerate(density.cells):
+        values = np.round(values_of(column, 40.0), 2)
+        every = np.repeat(rows, len(values), axis=0)
+        every[:, j] = np.tile(values, len(rows))
+        log_q = density.log_prob(every).reshape(len(rows), -1)
+        shares = np.exp(log_q - logsumexp(log_q, 1, np)[:, None])
+        p = [at_least_as_odd(column, own, values, some) for own, some in zip(rows[:, j], shares)]
+        np.testing.assert_allclose(found[:, j], -np.log(p), rtol=1e-6, atol=1e-6)
+
+
+def on_a_line(noise, resolution=1e-7, maps=()):
+    """Return the density of x from N(0, 1), and y = x + noise times N(0, 1)."""
+    columns = [number(name, resolution=resolution, maps=maps, decimals=None) for name in "xy"]
+    density = random_density(columns, shares=1.0, width=4)
+    weights = {name: np.zeros_like(array) for name, array in density.networks[0].weights.items()}
+    bias = np.zeros((2, 3, 3))
+    bias[1, 2] = np.log(noise)
+    weights["mixtures_bias"] = bias.reshape(-1, 1)
+    weights["means_skip_kernel"][1, density.layout.inputs.tolist().index(0, 2)] = 1.0
+    columns = [replace(column, floor=1e-9) for column in columns]
+    return CellDensity(columns, density.layout, density.marginal, [Member(weights, np.ones(2))])
+
+
+@pytest.mark.parametrize("noise", [0.05, 1.0])
+def test_numbers_have_the_tail_of_a_normal_distribution(noise):
+    z, y = np.linspace(-4, 4, 33), np.tile([-1.0, 0.0, 0.5], 11)
+    sd = noise / np.sqrt(1 + noise**2)
+    rows = np.column_stack([y / (1 + noise**2) + sd * z, y])
+    found = nats(on_a_line(noise), rows)
+    of_y = (rows[:, 1] - rows[:, 0]) / noise
+    for j, score in enumerate([z, of_y]):
+        expected = -np.minimum(0.0, np.log(2) + log_ndtr(-np.abs(score), np))
+        np.testing.assert_allclose(found[:, j], expected, rtol=0.05, atol=0.05)
+
+
+def test_units_of_a_column_change_nothing():
+    columns = [number("a", atoms=[0.5], missing=True), levels("b", 3), number("c")]
+    atoms = {"atoms": [50.0], "missing": True, "decimals": 1}
+    other = number("a", resolution=0.1, maps=(Scale(100.0, 200.0),), **atoms)
+    one, two = (random_density(some, seed=3) for some in (columns, [other, *columns[1:]]))
+    rows = drawn(one, 40)
+    scaled = rows * [100.0, 1.0, 1.0]
+    scaled[:, 0] = np.round(scaled[:, 0], 1)
+    np.testing.assert_allclose(nats(two, scaled), nats(one, rows), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(oddness(two, scaled), oddness(one, rows), rtol=1e-6)
+    assert np.abs(two.log_prob(scaled) - one.log_prob(rows)).max() > 4
+
+
+def test_the_oddness_of_a_row_is_by_the_probability_of_its_cells_as_written():
+    step = 0.1
+    column = number("a", resolution=step, decimals=1)
+    density = random_density([column, levels("b", 2)], seed=1)
+    x = np.round(np.arange(-400, 400) * step, 1)
+    rows = np.column_stack([np.repeat(x, 2), np.tile([0.0, 1.0], len(x))])
+    new = random_density([column, levels("b", 2)], seed=1).log_prob(rows)
+    np.testing.assert_allclose(np.exp(-oddness(density, rows)), np.exp(new) * step, rtol=1e-8)
+    assert np.exp(-oddness(density, rows)).sum() <= 1
+
+
+def test_a_value_on_no_grid_is_the_oddest_and_the_others_are_as_without_it():
+    density = random_density([grid("a", step=0.5), levels("b", 3), grid("c", step=1.0)], seed=4)
+    rows = drawn(density, 20, with_new=False)
+    hidden, odd = rows.copy(), rows.copy()
+    hidden[:, 0], odd[:, 0] = np.nan, 0.3
+    found, expected = nats(density, odd), nats(density, hidden)
+    np.testing.assert_array_equal(found[:, 0], LARGEST)
+    np.testing.assert_array_equal(found[:, 1:], expected[:, 1:])
+    assert np.isnan(expected[:, 0]).all() and np.isfinite(expected[:, 1:]).all()
+
+
+def test_a_broken_relation_is_as_odd_as_its_being_broken_is_improbable():
+    total = Relation(rule="linear", columns=["a"], coefficients=[2.0], constant=1.0)
+    sources, column = [grid("a", step=0.5)], grid("y", step=1.0)
+    column = replace(column, kind=column.kind.model_copy(update={"relation": total}))
+    marginal = random_marginal(column, np.random.default_rng(0))
+    density = random_density(sources)
+    one = Computed(column, 1, sources, marginal, 0.002)
+    density = CellDensity(density.cells, density.layout, density.marginal, density.networks, [one])
+    rows = np.array([[0.5, 2.0], [0.5, 3.0], [np.nan, 3.0], [0.5, np.nan]])
+    found = surprises(density, rows)[1]
+    np.testing.assert_allclose(found.nats, [0.0, -np.log(0.002), np.nan, np.nan])
+    np.testing.assert_array_equal(found.low[:2], [2.0, 2.0])
+
+
+def test_rows_of_the_density_have_uniform_p_values_whichever_cells_are_unknown():
+    density = random_density([levels("a", 30), grid("b", step=0.5), levels("c", 9)], seed=2)
+    rows, tests = drawn(density, 1_500, seed=1), drawn(density, 1_999, seed=2)
+    rows[::3, 0] = np.nan
+    tests[:50, 2] = np.nan
+    found = explained(density, rows, tests)
+    assert set(found.held_out) == {1_949}
+    for at in (slice(0, None, 3), np.arange(1_500) % 3 > 0):
+        for t in (0.05, 0.2, 0.5):
+            error = np.sqrt(t * (1 - t) * (1 / len(found.p[at]) + 1 / 1_949))
+            assert abs(np.mean(found.p[at] <= t) - t) < 4 * error
