@@ -75,7 +75,7 @@ def test_rows_of_components_are_the_rows():
 
 def test_the_density_of_the_rows_has_mass_one():
     columns, matrix = COLUMNS[:2], MATRIX[:2, :2]
-    density, grid = unmixed(columns, matrix), np.linspace(-40, 40, 1_201)
+    density, grid = unmixed(columns, matrix), np.linspace(-40, 40, 401)
     x = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
     mass = np.exp(density.log_prob(x)).sum() * (grid[1] - grid[0]) ** 2
     assert mass == pytest.approx(1, abs=2e-3)
