@@ -33,6 +33,14 @@ def tidy():
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quiet():
+    """Name no phase that takes long on a busy machine: tests expect an empty stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nflow_cli.training.progress.QUIET", 600.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def short_run(tmp_path_factory):
     """Return a function that trains each short run once, for the tests of all processes."""

@@ -98,18 +98,20 @@ def evaluate(
     print_scores(judgement, {"run": run_dir, "data": data}, as_json)
 
 
-def print_scores(judgement: Any, said: dict[str, Any], as_json: bool) -> None:
-    """Print scores as a table, the path of the output last, or as one JSON object."""
+def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool = False) -> None:
+    """Print scores as a table, the path of the output last, or as one JSON object; ``err``: on
+    stderr.
+    """
     from nflow_cli.evaluation.warnings import records
     from nflow_cli.experiments.rows import laid_out
     from nflow_cli.runs.json_text import json_text
 
     if as_json:
         warnings = {"warnings": records(judgement.warnings)}
-        click.echo(json_text({**said, **judgement.scores, **warnings}))
+        click.echo(json_text({**said, **judgement.scores, **warnings}), err=err)
         return
-    click.echo(laid_out(judgement.rows, judgement.warnings, 14))
-    if "output" in said:
+    click.echo(laid_out(judgement.rows, judgement.warnings, 14), err=err)
+    if "output" in said and not err:
         click.echo(printable(said["output"]))
 
 

@@ -11,6 +11,12 @@ from nflow_cli.cli.options import Command, json_option, run_argument
 from nflow_cli.experiments.abilities import Predicts
 
 
+def _share(_: Any, __: Any, value: float | None) -> float | None:
+    if value is not None and not 0 < value < 1:
+        raise click.BadParameter(f"{value:g}: expected a number between 0 and 1, such as .9")
+    return value
+
+
 def _probabilities(_: Any, __: Any, text: str) -> list[float]:
     try:
         found = sorted({float(part) for part in text.split(",")})
@@ -35,7 +41,7 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
     "--output",
     required=True,
     metavar="FILE",
-    help="A .csv or .parquet file for the rows and their predictions.",
+    help="A .csv or .parquet file for the rows and their predictions; -: CSV on standard output.",
     shell_complete=completion.files,
 )
 @click.option("--target", metavar="COLUMN", help="The column. Default: the only modelled one.")
@@ -47,21 +53,34 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
     callback=_probabilities,
     help="Probabilities of the quantiles of a column of numbers.",
 )
+@click.option(
+    "--coverage",
+    type=float,
+    metavar="P",
+    callback=_share,
+    help="Add intervals, or sets of levels, that contain this share of fresh rows "
+    "(split conformal prediction, calibrated on the test rows of the run).",
+)
+@click.option(
+    "--by", metavar="COLUMN", help="With --coverage: calibrate each level of a column by itself."
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="A .png, .svg or .pdf picture: predicted against true values, and the coverage.",
+    shell_complete=completion.files,
+)
 @json_option
 def predict(
-    run_dir: str,
-    data: str,
-    output: str,
-    target: str | None,
-    quantiles: list[float],
-    as_json: bool,
+    run_dir: str, data: str, output: str, plot: str | None, as_json: bool, **question: Any
 ) -> None:
     """Predict one column of a table from the others, by a density of cells.
 
     Writes the rows of --data with the distribution of the target given all other columns: mean,
     standard deviation and quantiles of numbers, the probability of each level, and that of a
     missing cell. If the table has the target, its log-probability in nats too, and scores are
-    printed: its mean, the coverage of the outermost interval, and the error.
+    printed: its mean, the coverage of the outermost interval, and the error. --coverage adds an
+    interval or a set of levels with that share of fresh rows, if they are like those of the table.
     """
     from nflow_cli import experiments
     from nflow_cli.runs.directory import RunDirectory
@@ -70,13 +89,17 @@ def predict(
     experiment = experiments.of(run.read_config())
     if not isinstance(experiment, Predicts):
         raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
-    if not output.lower().endswith((".csv", ".parquet")):
+    if output != "-" and not output.lower().endswith((".csv", ".parquet")):
         raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .parquet")
+    if plot is not None and not plot.lower().endswith((".png", ".svg", ".pdf")):
+        raise click.BadParameter(f"{plot!r}: expected a name that ends in .png, .svg or .pdf")
+    if question["by"] and question["coverage"] is None:
+        raise click.UsageError("--by: expected --coverage too")
     if Path(output).is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
     experiment.expect_trained(run)
     table = experiment.read_data(data)
-    judgement = experiment.write_predictions(
-        experiment.load(run), table, Path(output), target, quantiles
-    )
-    print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
+    trained, picture = experiment.load(run), None if plot is None else Path(plot)
+    judgement = experiment.write_predictions(trained, table, Path(output), question, picture)
+    facts = {"run": run_dir, "data": data, "output": output, **({"plot": plot} if plot else {})}
+    print_scores(judgement, facts, as_json, err=output == "-")

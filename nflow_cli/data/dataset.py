@@ -328,7 +328,11 @@ def _first_of_another(column: RawColumn, kind: ColumnKind, table: TableFile) -> 
 
 def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
     texts, codes = level_texts(column, kind)
-    numbers = {text: float(i) for i, text in enumerate(kind.levels or ())}
+    levels = kind.levels or ()
+    if "truth" in (column.source, kind.type):  # True is true
+        texts = [text.lower() for text in texts]
+        levels = [text.lower() for text in levels]
+    numbers = {text: float(i) for i, text in enumerate(levels)}
     return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "TableFile",
     "arrow_table",
     "batch_of",
+    "frame_like",
     "is_table",
     "open_table",
     "opened",
@@ -230,6 +231,16 @@ def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "p
 
     schema, named = _schema(names, batches)
     return pa.Table.from_batches(named, schema)
+
+
+def frame_like(frame: Any, table: "pa.Table") -> Any:
+    """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index."""
+    library = type(frame).__module__.partition(".")[0]
+    if library == "pandas":
+        return table.to_pandas().set_axis(frame.index)
+    if library == "polars":
+        return sys.modules[library].from_arrow(table)
+    return table
 
 
 def write_table(

@@ -1,6 +1,6 @@
 """Abilities of some experiments: a command asks for one by ``isinstance``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -36,7 +36,12 @@ class Predicts(Protocol):
     """Predicts one column of a table from the others."""
 
     def write_predictions(
-        self, trained: Any, data: Any, path: Path, target: str | None, quantiles: Sequence[float]
+        self,
+        trained: Any,
+        data: Any,
+        path: Path,
+        question: Mapping[str, Any],
+        plot: Path | None = None,
     ) -> "Judgement":
         """Write rows with the distribution of one column given the others; return scores."""
         ...

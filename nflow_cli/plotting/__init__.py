@@ -14,6 +14,7 @@ from nflow_cli.plotting.density_2d import fit2d_figures
 from nflow_cli.plotting.flow import flow_figure
 from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.infer import infer_figures
+from nflow_cli.plotting.predictions import Intervals, intervals_figure, levels_figure
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.table import points_figures
 from nflow_cli.plotting.whole_table import whole_table_figures
@@ -21,6 +22,7 @@ from nflow_cli.plotting.whole_table import whole_table_figures
 __all__ = [
     "Curve",
     "Density",
+    "Intervals",
     "Series",
     "animation_files",
     "courses_figure",
@@ -29,6 +31,8 @@ __all__ = [
     "flow_figure",
     "images_figure",
     "infer_figures",
+    "intervals_figure",
+    "levels_figure",
     "points_figures",
     "save_figure",
     "spread_figure",

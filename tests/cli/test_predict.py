@@ -10,6 +10,7 @@ from short_runs import CELLS, POINTS
 
 import nflow_cli
 from nflow_cli.errors import DataError
+from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = [
     pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
@@ -89,6 +90,11 @@ def test_a_table_without_the_target_has_the_same_predictions(invoke, run):
     succeed(invoke, "predict", run, "--data", "new.csv", "-o", "b.csv", "--target", "wage")
     others = read_rows("b.csv")
     added = [name for name in others[0] if name not in names]
+    options = ("-o", "c.csv", "--target", "wage", "--plot", "a.svg")
+    result = invoke("predict", run, "--data", "new.csv", *options)
+    assert (
+        result.exit_code == 1 and "--plot: expected the target 'wage' in new.csv" in result.stderr
+    )
     assert "wage_log_p" not in added and "wage_mean" in added
     assert [[row[name] for name in added] for row in rows] == [
         [row[name] for name in added] for row in others
@@ -123,6 +129,15 @@ def test_python_refuses_quantiles_that_are_no_probabilities(run, quantiles):
         (["--target", "price", "--quantiles", "5"], 2, "expected numbers between 0 and 1"),
         (["--target", "price", "--quantiles", "a"], 2, "expected numbers between 0 and 1"),
         (["--target", "price", "-o", "out.txt"], 2, "ends in .csv or .parquet"),
+        (["--target", "price", "--coverage", "90"], 2, "expected a number between 0 and 1"),
+        (["--target", "price", "--plot", "a.gif"], 2, "ends in .png, .svg or .pdf"),
+        (["--target", "price", "--by", "city"], 2, "--by: expected --coverage too"),
+        (
+            ["--target", "price", "--coverage", ".9", "--by", "cty"],
+            1,
+            "--by: expected a column of levels: one of city, flag. Received: 'cty' (did you mean",
+        ),
+        (["--target", "city", "--coverage", ".9", "--by", "city"], 1, "one of flag. Received"),
     ],
 )
 def test_wrong_options_are_one_line(invoke, run, options, code, words):
@@ -135,6 +150,89 @@ def test_a_run_of_another_kind_is_refused(invoke, short_run):
     for other in (short_run(), short_run(**POINTS)):
         result = invoke("predict", other, "--data", TABLE, "-o", "out.csv")
         assert result.exit_code == 2 and "expected a run of `nflow fit` by cells" in result.stderr
+
+
+def scores_of(invoke, run, *options):
+    options = ("--data", TABLE, "-o", "out.csv", *options, "--json")
+    return json.loads(succeed(invoke, "predict", run, *options)), read_rows("out.csv")
+
+
+def test_intervals_of_a_coverage_are_written_and_scored(invoke, run):
+    scores, rows = scores_of(invoke, run, "--target", "price", "--coverage", ".8")
+    values, low, high = (numbers(rows, f"price{n}") for n in ("", "_low", "_high"))
+    known, inside = ~np.isnan(values), (low <= values) & (values <= high)
+    assert scores["set_coverage"] == pytest.approx(inside[known].mean())
+    assert scores["set_width"] == pytest.approx((high - low).mean())
+    (group,) = scores["calibration"]["groups"]
+    assert group["n"] <= sum(row["price"] != "" for row in rows) and group["group"] == "all"
+    assert group["coverage_low"] < 0.8 < group["coverage_high"]
+
+
+def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(invoke, run):
+    """Of n values ⌈(n + 1) c⌉ or more are in the sets that these n calibrate."""
+    q, test = nflow_cli.load(run), None
+    test = q.experiment.data(RunDirectory(q.path)).test
+    for target, coverage in (("price", 0.5), ("city", 0.7), ("rooms", 0.8)):
+        own = test[:, q.columns.index(target)]
+        found = q.predict(test, target, coverage=coverage)
+        if target == "city":
+            levels = next(column.first for column in q.row if column.name == target)
+            names = [
+                levels[int(code)] if code >= 0 else None for code in np.nan_to_num(own, nan=-1)
+            ]
+            sets = [text.split("|") for text in found["city_set"].to_pylist()]
+            inside = np.array([name in members for name, members in zip(names, sets)])
+        else:
+            low, high = (found[f"{target}_{end}"].to_numpy() for end in ("low", "high"))
+            inside = (low <= own) & (own <= high)
+        n = (~np.isnan(own)).sum()
+        assert inside.sum() >= np.ceil((n + 1) * coverage) - (own == -1).sum()
+
+
+def test_groups_with_too_few_rows_have_sets_of_all_values(invoke, run):
+    scores, rows = scores_of(invoke, run, "--target", "price", "--coverage", ".97", "--by", "city")
+    groups = {group["group"]: group["n"] for group in scores["calibration"]["groups"]}
+    assert len(groups) > 2 and max(groups.values()) < 0.97 / 0.03
+    assert scores["n_infinite"] == len(rows) and {row["price_low"] for row in rows} == {"-inf"}
+    out = succeed(
+        invoke, "predict", run, "--data", TABLE, "-o", "a.csv", "--target", "city",
+        "--coverage", ".97", "--by", "flag",
+    )  # fmt: skip
+    assert "too few for 0.97, sets contain all values" in out
+    levels = [name.removeprefix("city_p_") for name in read_rows("a.csv")[0] if "_p_" in name]
+    assert {row["city_set"] for row in read_rows("a.csv")} == {"|".join(levels)}
+
+
+def test_predictions_are_written_to_standard_output(invoke, run):
+    result = invoke("predict", run, "--data", TABLE, "-o", "-", "--target", "city")
+    succeed(invoke, "predict", run, "--data", TABLE, "-o", "a.csv", "--target", "city")
+    with open("a.csv") as file:
+        assert result.stdout == file.read()
+    assert "error rate" in result.stderr
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_frame_is_answered_by_one_of_its_library(run, library):
+    frames = pytest.importorskip(library)
+    table = frames.read_csv(TABLE)
+    some = table[5:25] if library == "polars" else table.iloc[5:25]
+    found, expected = (nflow_cli.load(run).predict(t, "price") for t in (some, TABLE))
+    assert type(found) is type(table)
+    np.testing.assert_allclose(found["price_mean"], expected["price_mean"][5:25], rtol=1e-12)
+    if library == "pandas":
+        assert (found.index == some.index).all()
+
+
+@pytest.mark.parametrize("target", ["price", "city", "day"])
+def test_a_picture_is_drawn_on_request(invoke, run, target):
+    predicted(invoke, run, "--target", target, "--plot", "a.png")
+    with open("a.png", "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def test_own_rows_have_a_warning(invoke, run):
+    scores, _ = scores_of(invoke, run, "--target", "wage")
+    assert [warning["word"] for warning in scores["warnings"]] == ["trained on"]
 
 
 @pytest.fixture(scope="module")

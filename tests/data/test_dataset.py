@@ -5,7 +5,7 @@ import pytest
 
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.dataset import load_dataset, rows_of
-from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.data.table_files import open_table, opened, table_of
 from nflow_cli.errors import DataError
 
 N = 400
@@ -198,3 +198,14 @@ def test_numbers_stored_in_single_precision_are_those_that_were_written():
     single = load({"heaped": heaped.astype("f4"), "spread": spread.astype("f4")})
     assert exact.kinds["heaped"].atoms == single.kinds["heaped"].atoms == [54321.5]
     np.testing.assert_array_equal(single.train, exact.train)
+
+
+def test_truth_values_of_a_frame_are_levels_of_a_text(tmp_path):
+    """A CSV file says True where a DataFrame has true: neither is a new level of the other."""
+    values = np.tile([True, False, True], 20)
+    (tmp_path / "t.csv").write_text("b,x\n" + "".join(f"{v},{i}\n" for i, v in enumerate(values)))
+    frame = {"b": values, "x": np.arange(60.0)}
+    for known, new in ((tmp_path / "t.csv", frame), (frame, tmp_path / "t.csv")):
+        kinds = load_dataset(TableData(name="t", missing="model"), table=opened(known)).kinds
+        found = rows_of(opened(new), kinds, ["b"])
+        np.testing.assert_array_equal(found[:, 0], values)

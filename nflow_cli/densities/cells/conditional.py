@@ -67,7 +67,7 @@ class Conditional(NamedTuple):
 def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray) -> Conditional:
     """Return the distributions of cell ``j``, a modelled column, of rows ``(n, C)``.
 
-    Computed columns are ignored. ``p`` ``(k,)`` are the probabilities of the quantiles.
+    Computed columns are ignored. Quantiles are at probabilities ``p`` ``(k,)`` or ``(n, k)``.
     """
     column = density.row[j]
     marginal = marginal_cdf(density.alone or density, j) if column.has_numbers else None
@@ -76,10 +76,11 @@ def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray)
 
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    def of_block(block: Block) -> Conditional:
+    def of_block(block: Block, p: np.ndarray) -> Conditional:
         return _Cell(block, j, marginal).conditional(p)
 
-    return Conditional(*density.by_blocks(of_block, rows, at_a_time=at_a_time))
+    p = np.broadcast_to(p, (len(rows), np.shape(p)[-1]))
+    return Conditional(*density.by_blocks(of_block, rows, p, at_a_time=at_a_time))
 
 
 class _Cell:
@@ -96,10 +97,10 @@ class _Cell:
         self.has_cells = self.column.has_numbers and self.grid is None
 
     def conditional(self, p: np.ndarray) -> Conditional:
-        """The distributions, with quantiles at ``p``."""
+        """The distributions, with quantiles at ``p`` ``(n, k)``."""
         nodes, log_total, weights, error = self._posterior()
         missing = np.where(np.isnan(nodes.values), weights, 0.0).sum(axis=1)
-        levels, numbers = len(self.column.first), np.full((4 + len(p), len(missing)), np.nan)
+        levels, numbers = len(self.column.first), np.full((4 + p.shape[1], len(missing)), np.nan)
         if self.column.has_numbers:
             levels = 0
             usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
@@ -281,7 +282,8 @@ def _ends(nodes: Nodes, weights: np.ndarray, values: np.ndarray, half: float) ->
     at, first, last = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
     weights = _normalised(np.where(np.isnan(at), 0.0, weights))
     is_cell, width = last > first, np.where(last > first, last - first, 1.0)
-    low, through = (np.clip((values + d)[:, None] - first, 0.0, width) / width for d in (-half, half))
+    ends = [(values + d)[:, None] for d in (-half, half)]
+    low, through = (np.clip(end - first, 0.0, width) / width for end in ends)
     below = np.where(is_cell, low, at < values[:, None])
     at_values = np.where(is_cell, through - low, at == values[:, None])
     found = [(weights * part).sum(axis=1) for part in (below, at_values)]

@@ -17,6 +17,7 @@ from nflow_cli.densities.cells.marginal import Support, parts_by_widths
 from nflow_cli.densities.cells.network import MOST_SKIPPED
 from nflow_cli.densities.cells.regressions import ParentShares, Ridge, fit_parents, fit_ridges
 
+ROWS = 500_000  # most rows in the fit
 MOST_INPUTS = 2_000  # most level inputs of a regression
 SPREAD, SCALE = 1.5, 0.6  # of the means and scales of normals, over the residual scale
 
@@ -45,7 +46,9 @@ def starting_weights(
     rows: np.ndarray,
     weights: np.ndarray | None,
 ) -> StartingWeights:
-    """Starting weights and units, float32, fitted to training rows ``(n, C)``."""
+    """Starting weights and units, float32, of at most ``ROWS`` of the training rows ``(n, C)``."""
+    some = slice(None, None, -(-len(rows) // ROWS))
+    rows, weights = rows[some], None if weights is None else weights[some]
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
     codes = np.stack([cell.codes for cell in cells], axis=1)
     numbers = [cell.fine.centre for column, cell in zip(columns, cells) if column.has_numbers]

@@ -104,11 +104,16 @@ class WholeTable(OfTable):
         return write_scored(trained, data, path, lines)
 
     def write_predictions(
-        self, trained: Any, data: Any, path: Path, target: str | None, quantiles: Sequence[float]
+        self,
+        trained: Any,
+        data: Any,
+        path: Path,
+        question: Mapping[str, Any],
+        plot: Path | None = None,
     ) -> Judgement:
-        from nflow_cli.experiments.cells.predicting import write_predicted
+        from nflow_cli.experiments.cells.predicting import Question, write_predicted
 
-        return write_predicted(trained, data, path, target, quantiles)
+        return write_predicted(trained, data, path, Question(**question), plot)
 
     # Side by side with others.
 

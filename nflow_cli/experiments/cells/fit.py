@@ -86,12 +86,13 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
 
 def _measure(density: CellDensity, data: Dataset) -> float:
     """Mean over rows of log mass - log density, in nats."""
-    codes, total = density.encode(data.train).codes, 0.0
-    for place, of_column in zip(density.layout.columns, codes):
-        column = density.cells[place]
+    places, total = density.layout.columns, 0.0
+    numbers = np.array([[density.cells[place].number] for place in places], float)
+    (are_numbers,) = density.by_blocks(lambda b: ((b.encoded.codes == numbers).T,), data.train)
+    for place, is_number in zip(places, are_numbers.T):
         if place >= density.n_given:
-            share = np.average(of_column == column.number, weights=data.weights.train)
-            total += column.log_measure * float(share)
+            share = np.average(is_number, weights=data.weights.train)
+            total += density.cells[place].log_measure * float(share)
     if density.unmixing:
         total -= float(density.unmixing.log_slopes(data.train).sum(axis=1).mean())
     return total

@@ -72,8 +72,10 @@ class TrainedCells(TableRun, CellDensity):
         table: Any,
         target: str | None = None,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        coverage: float | None = None,
+        by: str | None = None,
     ) -> Any:
-        """Distribution of one column given all others, of each row, as an Arrow table.
+        """Distribution of one column given all others, of each row.
 
         Columns are those of ``nflow predict``: mean, standard deviation and quantiles, or the
         probabilities of levels, in nats where they are logarithms.
@@ -82,15 +84,23 @@ class TrainedCells(TableRun, CellDensity):
             table: Table with the other given and modelled columns; or rows ``(n, C)``.
             target: Modelled column; default: the only one.
             quantiles: Their probabilities, between 0 and 1.
+            coverage: Share of fresh values in an interval or a set of levels, by split conformal
+                prediction on the test rows of the run.
+            by: Column whose levels are calibrated by themselves.
+
+        Returns:
+            A DataFrame of pandas or polars where ``table`` is one, with its index; else a table of
+            Arrow.
 
         Raises:
-            DataError: Table lacks a column, or the target is no modelled column.
+            DataError: The table lacks a column, or the target is no modelled column.
         """
-        from nflow_cli.data.table_files import arrow_table, batch_of
-        from nflow_cli.experiments.cells.predicting import columns_of, predicted
+        from nflow_cli.data.table_files import arrow_table, batch_of, frame_like
+        from nflow_cli.experiments.cells.predicting import Question, columns_of, predicted
 
-        found = columns_of(predicted(self, table, target, quantiles))
-        return arrow_table([*found], [batch_of([*found.values()])])
+        question = Question(target, quantiles, coverage, by)
+        found = columns_of(predicted(self, table, question))
+        return frame_like(table, arrow_table([*found], [batch_of([*found.values()])]))
 
     def batches(
         self, n: int, seed: int, given: np.ndarray

@@ -1,11 +1,13 @@
 """Predictions of one column of a table from the others, by a density of cells."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nflow_cli import plotting
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import TableFile, opened
@@ -14,14 +16,41 @@ from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.rows import Judgement, Rows, figure, mean_text
-from nflow_cli.experiments.table.scoring import expect_room, write_beside
+from nflow_cli.evaluation.warnings import ScoreWarning, marked
+from nflow_cli.experiments.cells.sets import Calibrated, calibration, central, level_sets
+from nflow_cli.experiments.rows import Judgement, Rows, Warnings, figure, mean_text
+from nflow_cli.experiments.table.scoring import expect_room, warnings_of, write_beside
 from nflow_cli.registry import nearest
+from nflow_cli.runs.samples_file import write_file
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
+
+QUANTILES = 0.05, 0.5, 0.95
+BETWEEN = "|"  # levels of a set
+OWN_ROWS = ScoreWarning(
+    "trained on",
+    ("log_p",),
+    "these are the run's own rows, most of them training rows: scores of fresh rows are worse",
+)
+
+
+class Question(NamedTuple):
+    """A question for predictions.
+
+    Attributes:
+        target: Name of the column; ``None``: the only modelled one.
+        quantiles: Their probabilities.
+        coverage: Share of fresh values in a set; ``None``: no sets.
+        by: Column whose levels are calibrated by themselves.
+    """
+
+    target: str | None = None
+    quantiles: Sequence[float] = QUANTILES
+    coverage: float | None = None
+    by: str | None = None
 
 
 class Predicted(NamedTuple):
@@ -33,6 +62,9 @@ class Predicted(NamedTuple):
         rows: Rows ``(n, C)`` of the table.
         values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
         found: The distributions.
+        sets: Calibration of the sets; ``None`` without.
+        thresholds: Largest scores ``(n,)`` in the sets.
+        ends: Of intervals ``(n, 2)``, of numbers with sets.
     """
 
     column: CellColumn
@@ -40,24 +72,39 @@ class Predicted(NamedTuple):
     rows: np.ndarray
     values: np.ndarray | None
     found: Conditional
+    sets: Calibrated | None
+    thresholds: np.ndarray
+    ends: np.ndarray
 
 
-def predicted(
-    trained: "TrainedCells", table: Any, target: str | None, quantiles: Sequence[float]
-) -> Predicted:
+def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predicted:
     """Predict a column of a table, or of rows ``(n, C)``, from the others."""
-    column = _target(trained, target)
+    column = _target(trained, question.target)
+    p, sets = _probabilities(question.quantiles), None
+    if question.coverage is not None:
+        sets = calibration(trained, column, question.coverage, question.by)
+    elif question.by is not None:
+        raise DataError("--by: expected --coverage too")
+    rows, has_own = _rows(trained, table, column.name)
+    thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
+    every = np.append(np.tile(p, (len(rows), 1)), central(thresholds), axis=1)
+    place = trained.columns.index(column.name)
+    with phase(f"predicting {printable(column.name)}: {len(rows):,} rows"):
+        found = conditional(trained, rows, place, every)
+    ends = found.quantiles[:, -2:] + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
+    found = found._replace(quantiles=found.quantiles[:, :-2])
+    values = rows[:, place] if has_own else None
+    return Predicted(column, p, rows, values, found, sets, thresholds, ends)
+
+
+def _probabilities(quantiles: Sequence[float]) -> np.ndarray:
     try:
         p = np.unique(np.asarray(quantiles, float))
     except (TypeError, ValueError):
         p = np.zeros(1)
     if not len(p) or not ((p > 0) & (p < 1)).all():
         raise DataError(f"quantiles: expected numbers between 0 and 1, received {quantiles!r:.60}")
-    rows, has_own = _rows(trained, table, column.name)
-    place = trained.columns.index(column.name)
-    with phase(f"predicting {printable(column.name)}: {len(rows):,} rows"):
-        found = conditional(trained, rows, place, p)
-    return Predicted(column, p, rows, rows[:, place] if has_own else None, found)
+    return p
 
 
 def _target(trained: "TrainedCells", name: str | None) -> CellColumn:
@@ -96,17 +143,20 @@ def columns_of(predicted: Predicted) -> dict[str, Any]:
     column, kind, found = predicted.column, predicted.column.kind, predicted.found
     columns: dict[str, Any] = {}
     if column.has_numbers:
-        is_date = kind.type in ("date", "time") or kind.form is not None
-        columns["mean"] = _written(kind, found.mean) if is_date else found.mean
+        columns["mean"] = _written(kind, found.mean) if _is_date(kind) else found.mean
         columns["sd"] = found.sd
         for p, values in zip(predicted.p, found.quantiles.T):
             columns[f"q{p:g}"] = _written(kind, values)
+        if predicted.sets:
+            columns["low"], columns["high"] = (_written(kind, end) for end in predicted.ends.T)
     else:
         columns |= {f"p_{level}": share for level, share in zip(column.first, found.levels.T)}
     if column.missing is not None:
         columns["missing"] = found.missing
     if not column.has_numbers:
         columns["level"] = as_written(kind, _likeliest(found))
+        if predicted.sets:
+            columns["set"] = _set_texts(predicted)
     if predicted.values is not None:
         columns["log_p"] = found.log_prob
     named = {f"{column.name}_{name}": values for name, values in columns.items()}
@@ -119,29 +169,63 @@ def _likeliest(found: Conditional) -> np.ndarray:
     return np.where(impossible, np.nan, found.levels.argmax(axis=1))
 
 
+def _set_texts(predicted: Predicted) -> np.ndarray:
+    names = [str(level) for level in predicted.column.first]
+    are_in = level_sets(predicted.found, predicted.thresholds)
+    return np.array([BETWEEN.join(itertools.compress(names, row)) for row in are_in], object)
+
+
+def _is_date(kind: ColumnKind) -> bool:
+    return kind.type in ("date", "time") or kind.form is not None
+
+
 def _written(kind: ColumnKind, values: np.ndarray) -> Any:
+    if _is_date(kind):
+        values = np.where(np.isfinite(values), values, np.nan)
     return as_written(kind, values if kind.decimals is None else np.round(values, kind.decimals))
 
 
 def write_predicted(
-    trained: "TrainedCells",
-    table: TableFile,
-    path: Path,
-    target: str | None,
-    quantiles: Sequence[float],
+    trained: "TrainedCells", table: TableFile, path: Path, question: Question, plot: Path | None
 ) -> Judgement:
-    """Write the rows of a table, in order, with their predictions; return the scores."""
-    found = predicted(trained, table, target, quantiles)
+    """Write the rows of a table, in order, with their predictions, and a picture; return scores."""
+    found = predicted(trained, table, question)
     columns = columns_of(found)
     expect_room(trained, columns)
+    if plot is not None:
+        if found.values is None:
+            name = shown(found.column.name)
+            raise DataError(f"--plot: expected the target {name} in {table.name}")
+        figure, format = _figure(found, found.values, table.name), plot.suffix[1:].lower()
+        write_file(plot, lambda file: plotting.save_figure(figure, file, format))
     write_beside(table, path, columns)
-    scores = {"target": found.column.name, "n": len(found.rows), **_scores(found)}
+    are_levels = [not column.has_numbers and column is not found.column for column in trained.row]
+    n_new = int((found.rows[:, are_levels] < 0).any(axis=1).sum())
+    facts = {"target": found.column.name, "n": len(found.rows), "n_new_levels": n_new}
+    scores = {**facts, **_scores(found)}
+    is_own = found.values is not None and warnings_of(trained, found.rows, {})
+    warnings = [OWN_ROWS] if is_own else []
     lines = [
         ("data", f"{printable(table.name)}: {len(found.rows):,} rows"),
         ("target", printable(found.column.name)),
-        *_printed(found, scores),
+        *_printed(found, scores, warnings),
     ]
-    return Judgement(scores, lines, [])
+    return Judgement(scores, lines, warnings)
+
+
+def _figure(predicted: Predicted, values: np.ndarray, subject: str) -> Any:
+    column, found = predicted.column, predicted.found
+    if not column.has_numbers:
+        levels = [str(level) for level in column.first]
+        return plotting.levels_figure(column.name, levels, found.levels, values, printable(subject))
+    low, high = predicted.ends.T if predicted.sets else found.quantiles[:, [0, -1]].T
+    p = predicted.p
+    share = predicted.sets.coverage if predicted.sets else p[-1] - p[0]
+    middle = found.quantiles[:, np.argmin(np.abs(p - 0.5))]
+    intervals = plotting.Intervals(middle, low, high, float(share))
+    return plotting.intervals_figure(
+        column.name, column.kind, values, intervals, printable(subject)
+    )
 
 
 def _scores(predicted: Predicted) -> dict[str, Any]:
@@ -152,6 +236,7 @@ def _scores(predicted: Predicted) -> dict[str, Any]:
         low, high = found.quantiles[:, [0, -1]].T
         scores = {"n_unresolved": int((~is_known).sum())}
         scores["width"] = _mean_of(high - low, is_known)
+    scores |= _scores_of_sets(predicted, is_known)
     if values is None:
         return scores
     log_p = found.log_prob[~np.isnan(found.log_prob)]
@@ -167,20 +252,69 @@ def _scores(predicted: Predicted) -> dict[str, Any]:
     return scores | {"rmse": None if square is None else float(np.sqrt(square))}
 
 
+def _scores_of_sets(predicted: Predicted, is_known: np.ndarray) -> dict[str, Any]:
+    sets, values = predicted.sets, predicted.values
+    if sets is None:
+        return {}
+    groups = {sets.name(code): one for code, one in sets.groups.items()}
+    records = [
+        {"group": name, "n": one.n, "coverage_low": one.band[0], "coverage_high": one.band[1]}
+        for name, one in groups.items()
+    ]
+    is_finite = is_known & (predicted.thresholds < 1)
+    found: dict[str, Any] = {"n_infinite": int((~np.isfinite(predicted.thresholds)).sum())}
+    if predicted.column.has_numbers:
+        low, high = predicted.ends.T
+        found["set_width"] = _mean_of(high - low, is_finite)
+        are_in = None if values is None else (low <= values) & (values <= high)
+    else:
+        members = level_sets(predicted.found, predicted.thresholds)
+        found["set_size"] = _mean_of(members.sum(axis=1), is_known)
+        are_in = None if values is None else _members_at(members, values)
+    if values is not None and are_in is not None:
+        found["set_coverage"] = _mean_of(are_in, is_known & ~np.isnan(values))
+    return {"calibration": {"coverage": sets.coverage, "groups": records}, **found}
+
+
+def _members_at(members: np.ndarray, values: np.ndarray) -> np.ndarray:
+    every = np.append(members, np.zeros((len(values), 1), bool), axis=1)  # a new level is in none
+    return every[np.arange(len(values)), np.nan_to_num(values, nan=-1.0).astype(int)]
+
+
 def _mean_of(values: np.ndarray, some: np.ndarray | None = None) -> float | None:
     values = values if some is None else values[some]
     return float(np.mean(values)) if len(values) else None
 
 
-def _printed(predicted: Predicted, scores: dict[str, Any]) -> Rows:
+def _printed(predicted: Predicted, scores: dict[str, Any], warnings: Warnings) -> Rows:
     rows = []
     if predicted.column.has_numbers:
         interval = f"from the {predicted.p[0]:g} to the {predicted.p[-1]:g} quantile"
         rows.append(("mean width", f"{figure(scores, 'width')}, {interval}"))
     if "log_p" in scores:
-        rows.append(("mean log p", mean_text(scores, "log_p", "nats a row")))
+        text = mean_text(scores, "log_p", "nats a row")
+        rows.append(("mean log p", marked(text, warnings, "log_p")))
         named = {"coverage": "coverage", "rmse": "RMSE of mean", "error_rate": "error rate"}
         rows += [(name, figure(scores, key)) for key, name in named.items() if key in scores]
+    if n := scores["n_new_levels"]:
+        rows.append(("new levels", f"{n:,} rows have a level that no training row has"))
     if n := scores.get("n_unresolved"):
         rows.append(("unresolved", f"{n:,} rows: quadrature error above {UNRESOLVED:g}"))
+    return rows + (_printed_sets(predicted.sets, scores) if predicted.sets else [])
+
+
+def _printed_sets(sets: Calibrated, scores: dict[str, Any]) -> Rows:
+    named = {"set_width": "width", "set_size": "size", "set_coverage": "coverage"}
+    facts = [f"{name} {figure(scores, key)}" for key, name in named.items() if key in scores]
+    rows = [("sets", f"{sets.coverage:.4g} of fresh rows; mean {', '.join(facts)}")]
+    for code, one in sets.groups.items():
+        low, high = one.band
+        text = f"{one.n:,} test rows: "
+        if np.isinf(one.threshold):
+            text += f"too few for {sets.coverage:.4g}, sets contain all values"
+        else:
+            text += f"coverage of this calibration {low:.1%} to {high:.1%}"
+        rows.append(("" if sets.by is None else printable(sets.name(code)), text))
+    if n := scores["n_infinite"]:
+        rows.append(("infinite", f"{n:,} rows of groups with too few test rows"))
     return rows

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.densities.cells import network
+from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import CellDensity, limits_of
 from nflow_cli.densities.cells.heads import log_cells
@@ -129,11 +130,17 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     Codes, centres, half widths, and log-probabilities by the marginals given that a cell is a level
     or number of training rows; others count as unknown, without a gradient.
     """
-    layout, encoded = density.layout, density.encode(rows)
+    layout = density.layout
     learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]
-    codes = np.where(encoded.codes < learnt, encoded.codes, UNKNOWN)
     modelled = [layout.columns.index(i) for i in layout.modelled]
-    learnt_cells = density.marginal_log_cells(rows) - density.log_learnt
-    marginal = np.where(codes[modelled] < 0, 0.0, learnt_cells.T)
-    parts = codes, encoded.centre, encoded.half, np.maximum(marginal, LEAST)
-    return np.concatenate(parts, axis=0).T.astype(np.float32)
+
+    def of_block(block: Block) -> tuple[np.ndarray]:
+        encoded = block.encoded
+        codes = np.where(encoded.codes < learnt, encoded.codes, UNKNOWN)
+        learnt_cells = block.masses(block.marginals) - density.log_learnt[:, None]
+        marginal = np.where(codes[modelled] < 0, 0.0, np.maximum(learnt_cells, LEAST))
+        parts = codes, encoded.centre, encoded.half, marginal
+        return (np.concatenate(parts, axis=0).T.astype(np.float32),)
+
+    (found,) = density.by_blocks(of_block, rows)
+    return found

@@ -12,19 +12,20 @@ from nflow_cli.text import printable
 
 SHOWN = 5  # columns in a message
 CHANCE = 3.0  # standard errors of an AUC above 1/2
+NEGLIGIBLE = 1e-3  # nats, and rounding where no network gains over a marginal
 MEMORISED = 0.6  # smallest AUC of a warning
 
 
 def ruined(summary: Summary) -> ScoreWarning | None:
     """Warning if the fit is worse than independent columns.
 
-    By 4 standard errors, or twice the half width of a 95 % interval of few rows.
+    By 4 standard errors, or twice the half width of a 95 % interval of few rows; and 0.001 nats.
     """
     gain, error = number(summary, "gain"), number(summary, "gain_standard_error")
     if summary.get("log_likelihood", 0.0) is None:
         return ruined_text("the fit is not finite")
     errors = SIGMAS / 2 * errors_of_95(number(summary, "n_effective"))
-    if gain is None or error is None or not -gain > errors * error:
+    if gain is None or error is None or not -gain > max(errors * error, NEGLIGIBLE):
         return None
     return ruined_text(f"worse than independent columns by {-gain:.4g} nats")
 

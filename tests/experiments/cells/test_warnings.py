@@ -57,3 +57,8 @@ def test_a_memorisation_that_is_no_figure_has_no_warning(facts):
 def test_a_fit_to_few_rows_is_ruined_by_more_standard_errors(n, errors, word):
     facts = {"gain": -0.1 * errors, "gain_standard_error": 0.1, "n_effective": n, "n_test": n}
     assert (ruined(facts) is not None) == bool(word)
+
+
+def test_rounding_in_place_of_a_gain_has_no_warning():
+    facts = {"gain": -5.8e-17, "gain_standard_error": 1.2e-18, "n_effective": 2_000}
+    assert ruined(facts) is None

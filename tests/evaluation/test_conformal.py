@@ -1,0 +1,44 @@
+"""Split conformal prediction: coverage of fresh values, whatever the model."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nflow_cli.evaluation.conformal import calibrated, central_scores
+
+
+@pytest.mark.parametrize(("n", "coverage"), [(9, 0.9), (34, 0.9), (200, 0.5), (5_000, 0.99)])
+def test_the_band_is_that_of_a_beta_distribution(n, coverage):
+    k = int(np.ceil((n + 1) * coverage))
+    found = calibrated(np.random.default_rng(n).random(n), coverage)
+    np.testing.assert_allclose(found.band, stats.beta(k, n + 1 - k).ppf([0.025, 0.975]), rtol=1e-9)
+
+
+def test_too_few_values_calibrate_no_finite_set():
+    assert calibrated(np.random.default_rng(0).random(8), 0.9).threshold == np.inf
+    assert calibrated(np.zeros(0), 0.9).threshold == np.inf
+    assert calibrated(np.random.default_rng(0).random(9), 0.9).threshold < 1
+
+
+def test_sets_of_a_wrong_model_have_their_coverage():
+    """Means over calibrations are k / (n + 1), though the model is too narrow and off its place."""
+    rng, n, coverage = np.random.default_rng(1), 99, 0.9
+    x = stats.gamma(2).rvs((4_000, n + 1), random_state=rng)
+    below = stats.norm(1.5, 0.7).cdf(x)
+    scores = central_scores(below, np.zeros_like(below))
+    thresholds = np.array([calibrated(row[:-1], coverage).threshold for row in scores])
+    inside = scores[:, -1] <= thresholds
+    assert abs(inside.mean() - 0.9) < 4 * np.sqrt(0.09 / 4_000)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 0.99])
+def test_a_value_is_in_the_central_interval_from_its_score_on(share):
+    """Of a distribution with atoms: the interval is between the least values that reach p."""
+    values, rng = np.arange(12), np.random.default_rng(2)
+    masses = rng.dirichlet(np.full(12, 0.3))
+    through = np.cumsum(masses)
+    low, high = (
+        values[np.argmax(through >= p - 1e-15)] for p in ((1 - share) / 2, (1 + share) / 2)
+    )
+    scores = central_scores(through - masses, masses)
+    np.testing.assert_array_equal((low <= values) & (values <= high), scores <= share)
