@@ -36,12 +36,7 @@ class Predicts(Protocol):
     """Predicts one column of a table from the others."""
 
     def write_predictions(
-        self,
-        trained: Any,
-        data: Any,
-        path: Path,
-        question: Mapping[str, Any],
-        plot: Path | None = None,
+        self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
     ) -> "Judgement":
-        """Write rows with the distribution of one column given the others; return scores."""
+        """Write and score the distribution of one column given the others; draw a picture."""
         ...

@@ -104,12 +104,7 @@ class WholeTable(OfTable):
         return write_scored(trained, data, path, lines)
 
     def write_predictions(
-        self,
-        trained: Any,
-        data: Any,
-        path: Path,
-        question: Mapping[str, Any],
-        plot: Path | None = None,
+        self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
     ) -> Judgement:
         from nflow_cli.experiments.cells.predicting import Question, write_predicted
 
