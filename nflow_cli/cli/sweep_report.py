@@ -16,11 +16,7 @@ EVERY = 300  # seconds between lines
 class SweepReport:
     """Counts finished, running and failed runs, and estimates the remaining time.
 
-    Args:
-        count: Runs of the sweep.
-        left: Runs to train now.
-        failures: Error messages by run; new ones are added.
-        slots: Returns the number of concurrent runs.
+    New ``failures`` are added, by run; ``slots`` returns the number of concurrent runs.
     """
 
     def __init__(

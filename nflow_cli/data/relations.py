@@ -23,8 +23,7 @@ class Cells:
 
     Attributes:
         written: Distinct numbers; None of text.
-        codes: `(n,)`, index of each cell's value, -1 if missing; with too many values for a map,
-            the row.
+        codes: `(n,)`, index of each value, -1 if missing; with too many values for a map, the row.
         counts: `(m,)`, rows of each value.
     """
 

@@ -22,13 +22,7 @@ Summary = Mapping[str, Any]
 
 
 class ScoreWarning(NamedTuple):
-    """Warning about scores of a summary.
-
-    Attributes:
-        word: Short form, beside a score.
-        figures: Keys of the scores.
-        reason: Why they are unreliable.
-    """
+    """Warning about scores of a summary: a short form, the keys of the scores, and why."""
 
     word: str
     figures: tuple[str, ...]

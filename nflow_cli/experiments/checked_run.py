@@ -27,12 +27,7 @@ class Weights(NamedTuple):
 
 
 class CheckedRun:
-    """Base of checked runs.
-
-    Attributes:
-        source: Source of its scores.
-        tolerances: In place of those of ``comparison``.
-    """
+    """Base of checked runs; ``tolerances`` replace those of ``comparison``."""
 
     source = "from the same draws"
     tolerances: Mapping[str, Tolerance] = {}

@@ -190,12 +190,7 @@ class Experiment(ABC):
     ) -> Judgement:
         """Score a trained model by fresh samples or other data.
 
-        Args:
-            trained: Of :meth:`load`.
-            data: Of :meth:`data` or :meth:`read_data`.
-            samples: Sample size; ``None``: the run's.
-            seed: Of the samples.
-            recorded: Summary of the run.
+        ``samples`` ``None``: the run's; ``recorded``: its summary.
         """
 
     @abstractmethod

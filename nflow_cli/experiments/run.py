@@ -123,12 +123,7 @@ def train(
 ) -> Result:
     """Train or resume, score, draw and report.
 
-    Args:
-        experiment: Of the run.
-        run: Its directory.
-        argv: Arguments of the command, recorded.
-        machine: Device; ``None``: the process's own setting.
-        data: Images or rows.
+    ``argv`` is recorded; ``machine`` ``None``: the process's own setting.
     """
     from nflow_cli.backend.start import memory_errors, start_tensorflow
     from nflow_cli.config import memory, presets

@@ -29,12 +29,7 @@ class WarningRecord(Strict):
 class RunSummary(Strict):
     """Summary of any run; keys that do not apply are absent.
 
-    Attributes:
-        flow: Model as text.
-        k: Number of maps.
-        n_parameters: Number of weights.
-        model_sha256: Of the weights.
-        compile_seconds: Duration of compilation.
+    ``flow`` is the model as text, ``k`` its number of maps, ``n_parameters`` that of its weights.
     """
 
     flow: Text

@@ -14,12 +14,7 @@ from nflow_cli.text import printable
 
 
 class TrainedRun:
-    """Loaded run; its ``repr`` is the table that the command prints.
-
-    Attributes:
-        path: Run directory.
-        experiment: Of the run.
-    """
+    """Loaded run, of directory ``path``; its ``repr`` is the table that the command prints."""
 
     def __init__(self, path: Path, experiment: Experiment):
         self.path, self.experiment = path, experiment

@@ -9,14 +9,10 @@ from nflow_cli.config.strict import Count, Figure, Strict
 
 
 class RestartsRecord(Strict):
-    """Outcome of the restarts of one fit.
+    """Outcome of the restarts of one fit: the ``best`` one, and of each the updates and last score.
 
-    Attributes:
-        best: Number of the one kept.
-        seed: Its seed.
-        kl: Last KL divergence (nats) of each, or free energy if log Z is unknown; None: not finite,
-            or never judged.
-        updates: Of each.
+    ``kl``: KL divergence (nats), or free energy if log Z is unknown; None: not finite, or never
+    judged.
     """
 
     count: Count

@@ -93,7 +93,7 @@ class TrainedCells(TableRun, CellDensity):
             Arrow.
 
         Raises:
-            DataError: Table lacks a column, or the target is no modelled column.
+            DataError: The table lacks a column, or the target is no modelled column.
         """
         from nflow_cli.data.table_files import arrow_table, batch_of, frame_like
         from nflow_cli.experiments.cells.predicting import Question, columns_of, predicted

@@ -37,12 +37,9 @@ class UserFunction(NamedTuple):
 def load_function(
     place: str, default: str = DEFAULT_FUNCTION, sha256: str | None = None
 ) -> UserFunction:
-    """Execute a file and return its function ``FILE.py:name``.
+    """Execute a file and return its function ``FILE.py:name``, ``default`` without a name.
 
-    Args:
-        place: File and name.
-        default: Name if ``place`` has none.
-        sha256: Expected checksum of the file, tested before execution; ``None``: any.
+    ``sha256``: expected checksum of the file, tested before execution; ``None``: any.
     """
     path, name = _parts(place, default)
     try:

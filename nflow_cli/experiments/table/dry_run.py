@@ -30,9 +30,8 @@ DRY = ("--dry-run", "--json")
 class DryRun:
     """Columns of a table, their kinds, and all errors.
 
-    Attributes:
-        settings: Of the command, corrected by options; ``None`` if none do.
-        data: Rows to fit, if there are no errors.
+    ``settings`` are corrected by options, ``None`` if none do; ``data`` are the rows without
+    errors.
     """
 
     columns: Sequence[RawColumn]
