@@ -8,7 +8,7 @@ import numpy as np
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.data.table_files import is_table
+from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table
 from nflow_cli.data.tables import shown
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
@@ -95,15 +95,13 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column, or the target is no modelled column.
         """
-        from nflow_cli.data.table_files import arrow_table, batch_of, frame_like
         from nflow_cli.experiments.cells.predicting import Question, columns_of, predicted
 
         question = Question(target, quantiles, coverage, by)
-        found = columns_of(predicted(self, table, question))
-        return frame_like(table, arrow_table([*found], [batch_of([*found.values()])]))
+        return _like(table, columns_of(predicted(self, table, question)))
 
     def explain(self, table: Any) -> Any:
-        """Return the oddness of rows and the surprise of each cell, as an Arrow table.
+        """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.
 
         Columns are those of ``nflow evaluate --explain``: ``log_q`` in nats, ``p_value`` among the
         held-out rows of the run, ``p_adjusted`` for the false discovery rate, ``oddest``, and
@@ -115,12 +113,10 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
         """
-        from nflow_cli.data.table_files import arrow_table, batch_of
         from nflow_cli.experiments.cells.explaining import columns_of, explained
 
         rows, tests = self.rows(table), self.experiment.data(RunDirectory(self.path)).test
-        found = columns_of(explained(self, rows, tests))
-        return arrow_table([*found], [batch_of([*found.values()])])
+        return _like(table, columns_of(explained(self, rows, tests)))
 
     def batches(
         self, n: int, seed: int, given: np.ndarray
@@ -137,6 +133,11 @@ class TrainedCells(TableRun, CellDensity):
             at[:, : self.n_given] = given[places // n]
             rows = self.draw(at, stream(seed, "samples", part))
             yield start, rows, CellDensity.log_prob(self, rows)
+
+
+def _like(table: Any, columns: Mapping[str, Any]) -> Any:
+    """Columns as a DataFrame of the library of ``table``, else as a table of Arrow."""
+    return frame_like(table, arrow_table([*columns], [batch_of([*columns.values()])]))
 
 
 def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
