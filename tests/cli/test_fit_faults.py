@@ -42,7 +42,7 @@ def changed(name, row, value):
 
 ENDLESS = [*RNG.normal(size=40), *(20 * [np.inf])]
 LINES = text_of(COLUMNS).splitlines()
-WIDE = text_of({f"c{i}": RNG.normal(size=12) for i in range(1_001)})
+WIDE = text_of({f"c{i}": np.resize(["a", "b"], 12) for i in range(1_001)})
 FILES = {
     "good.csv": text_of(COLUMNS),
     "inf.csv": changed("x", 3, "inf"),
