@@ -60,7 +60,7 @@ SOURCES = [
 def rows_of(one, sources):
     """Return rows of all values of a cell, and of the value by the function, beside sources."""
     at = np.array([[*sources, np.nan]])
-    values = np.append(values_of(one.column, 400.0), one.expected(at).values)
+    values = np.append(values_of(one.column, 100.0), one.expected(at).values)
     values = np.unique(np.round(values, 6))
     if one.column.missing is None:
         values = values[~np.isnan(values)]

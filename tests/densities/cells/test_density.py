@@ -74,7 +74,7 @@ def alone(density):
     return [CellDensity(*parts, [member]) for member in density.networks]
 
 
-@pytest.mark.parametrize("members", [1, 2, 3])
+@pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("case", COUNTED)
 def test_all_rows_that_there_may_be_have_sum_1(case, members):
     columns = COUNTED[case]
@@ -84,15 +84,14 @@ def test_all_rows_that_there_may_be_have_sum_1(case, members):
     assert total == pytest.approx(1, abs=1e-9)
 
 
-@pytest.mark.parametrize("members", [1, 2])
-def test_levels_gaps_atoms_and_numbers_have_integral_1(members):
+def test_levels_gaps_atoms_and_numbers_have_integral_1():
     columns = [
         levels("a", 2),
         number("b", maps=TAILS, atoms=[0.5], missing=True),
         number("c", decimals=None),
     ]
-    density = random_density(columns, members=members, seed=4)
-    t = np.linspace(-4.5, 4.5, 241)  # u is dense where narrow normals are, and far out
+    density = random_density(columns, members=2, seed=4)
+    t = np.linspace(-4.5, 4.5, 161)  # u is dense where narrow normals are, and far out
     u, du = np.sinh(t), np.cosh(t) * (t[1] - t[0])
     values, weights = [values_of(columns[0])], [np.ones(3)]
     for column in columns[1:]:
