@@ -72,7 +72,7 @@ def test_draws_at_a_moment_have_the_density_of_that_moment(motions, which, momen
     motion = motions[which]
     z0 = np.random.default_rng(0).standard_normal((20_000, 2))
     (draws,) = motion.images([moment], z0)
-    axis = np.linspace(-14, 14, 400)
+    axis = np.linspace(-14, 14, 201)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     log_q = motion.log_density(moment, grid).astype(float)
     weights = np.exp(log_q) * (axis[1] - axis[0]) ** 2
