@@ -86,8 +86,11 @@ def evaluate(
     _check_explain(experiment, output, latent, explain)
     _check_output(experiment, data, output, latent)
     experiment.expect_trained(run)
-    own = data_of_run(experiment, run, density, machine) if data is None or explain else None
-    judged_by = own if data is None else experiment.read_data(data)
+    judged_by = (
+        data_of_run(experiment, run, density, machine)
+        if data is None
+        else experiment.read_data(data)
+    )
     if experiment.needs_tensorflow:
         start_tensorflow(machine)
     trained = experiment.load(run)
@@ -95,7 +98,7 @@ def evaluate(
         writer: Any = experiment  # checked above
         path = Path(output)
         judgement = (
-            writer.write_explained(trained, judged_by, own, path)
+            writer.write_explained(trained, judged_by, path)
             if explain
             else writer.write_scores(trained, judged_by, path, latent)
         )

@@ -41,6 +41,6 @@ class Predicts(Protocol):
         """Write and score the distribution of one column given the others; draw a picture."""
         ...
 
-    def write_explained(self, trained: Any, data: Any, held_out: Any, path: Path) -> "Judgement":
+    def write_explained(self, trained: Any, data: Any, path: Path) -> "Judgement":
         """Write rows with the surprise of each cell, and p-values among held-out rows."""
         ...

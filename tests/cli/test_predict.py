@@ -170,7 +170,7 @@ def test_intervals_of_a_coverage_are_written_and_scored(invoke, run):
 
 def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(invoke, run):
     """Of n values ⌈(n + 1) c⌉ or more are in the sets that these n calibrate."""
-    q, test = nflow_cli.load(run), None
+    q = nflow_cli.load(run)
     test = q.experiment.data(RunDirectory(q.path)).test
     for target, coverage in (("price", 0.5), ("city", 0.7), ("rooms", 0.8)):
         own = test[:, q.columns.index(target)]

@@ -103,12 +103,12 @@ class WholeTable(OfTable):
         lines = [("data", data.name), ("model", self.config.model_text)]
         return write_scored(trained, data, path, lines)
 
-    def write_explained(self, trained: Any, data: Any, held_out: Any, path: Path) -> Judgement:
+    def write_explained(self, trained: Any, data: Any, path: Path) -> Judgement:
         """Write rows with the surprise of each cell and p-values; return scores and oddest rows."""
         from nflow_cli.experiments.cells.explaining import write_explained
 
         lines = [("data", data.name), ("model", self.config.model_text)]
-        return write_explained(trained, data, held_out.test, path, lines)
+        return write_explained(trained, data, path, lines)
 
     def write_predictions(
         self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None

@@ -92,7 +92,7 @@ def columns_of(found: Explained) -> dict[str, Any]:
 
 
 def write_explained(
-    trained: "TrainedCells", table: TableFile, tests: np.ndarray, path: Path, lines: Rows
+    trained: "TrainedCells", table: TableFile, path: Path, lines: Rows
 ) -> Judgement:
     """Write the rows of a table, in order, with their explanations; and a page of the oddest.
 
@@ -101,7 +101,7 @@ def write_explained(
     expect_room(trained, names_of(trained))
     rows = trained.rows_of(table)
     judged = judged_table(trained, table, lines)
-    found = explained(trained, rows, tests)
+    found = explained(trained, rows, trained.held_out)
     write_beside(table, path, columns_of(found))
     scores = {**judged.scores, **_scores(found)}
     facts = _printed(scores)

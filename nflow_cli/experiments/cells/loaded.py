@@ -1,6 +1,7 @@
 """Trained densities of cells, loaded from their run."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ class TrainedCells(TableRun, CellDensity):
     def given(self) -> list[str]:
         """Names of the G given columns."""
         return self.columns[: self.n_given]
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Test rows ``(n, C)`` that the run keeps, or if it keeps none, those of its table."""
+        run = RunDirectory(self.path)
+        if self.config.evaluate.keep_rows:
+            return run.read_evaluation(self.experiment.shapes)["rows"].astype(float)
+        return self.experiment.data(run).test
 
     def rows(self, table: Any) -> np.ndarray:
         """Table or an array of rows as rows ``(n, C)``."""
@@ -115,8 +124,7 @@ class TrainedCells(TableRun, CellDensity):
         """
         from nflow_cli.experiments.cells.explaining import columns_of, explained
 
-        rows, tests = self.rows(table), self.experiment.data(RunDirectory(self.path)).test
-        return _like(table, columns_of(explained(self, rows, tests)))
+        return _like(table, columns_of(explained(self, self.rows(table), self.held_out)))
 
     def batches(
         self, n: int, seed: int, given: np.ndarray

@@ -10,7 +10,6 @@ from nflow_cli.densities.cells.conditional import Conditional, conditional
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
 from nflow_cli.registry import nearest
-from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
@@ -55,7 +54,7 @@ def calibration(
     if not isinstance(coverage, float | int) or not 0 < coverage < 1:
         raise DataError(f"coverage: expected a number between 0 and 1, received {coverage!r:.60}")
     of_groups = None if by is None else _groups(trained, by, column)
-    rows = trained.experiment.data(RunDirectory(trained.path)).test
+    rows = trained.held_out
     place = trained.columns.index(column.name)
     with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
         found = conditional(trained, rows, place, np.array([0.5]))
