@@ -65,7 +65,7 @@ def test_the_first_help_has_an_example_a_line(invoke):
             "config.yaml",
             "k: 2",
             "k: 4",
-            "config.yaml: not the one that its checkpoints were trained",
+            "config.yaml: differs from the config of its checkpoints",
         ),
         (
             "run.json",

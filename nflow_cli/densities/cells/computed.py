@@ -21,7 +21,6 @@ from nflow_cli.data.written import as_written, spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
 from nflow_cli.densities.cells.distribution import Ends, Lattice, of_code, of_number
 from nflow_cli.densities.cells.drawing import drawn_outcomes
-from nflow_cli.densities.cells.heads import log_mass
 from nflow_cli.densities.cells.marginal import Marginal
 
 ALIKE = 1e-6  # of the last decimal: closer numbers are equal
@@ -206,7 +205,7 @@ class Computed:
             for a in (normals.log_weights, normals.means, normals.scales)
         ]
         lattices = [
-            Lattice(*interval, np.exp(log_mass(*interval, *mixture, xp=np, has_ends=True)))
+            Lattice(*interval, np.exp(normals.log_mass(*interval)))
             for interval in (cells.fine, *cells.coarse)
         ]
         return of_number(self.column, cells.codes, shares, lattices, mixture)

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nflow_cli.arrays import logsumexp
+from nflow_cli.densities.cells.heads import distinct
 from nflow_cli.densities.cells.mixing import best_shares
-from nflow_cli.mixtures import log_interval_mass
+from nflow_cli.mixtures import log_normal_mass
 
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
 VALUES = 100  # most frequent values that get a kernel each
@@ -28,10 +30,15 @@ class Normals:
     scales: np.ndarray
 
     def log_mass(self, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
-        """Log-mass in nats of the intervals ``centre ± half`` ``(n,)``."""
-        cells, inverse = np.unique(centre + 1j * half, return_inverse=True)  # pairs
-        mixture = (self.log_weights, self.means, self.scales)
-        return log_interval_mass(cells.real, cells.imag, *mixture, np)[inverse]
+        """Log-mass in nats of the intervals ``centre ± half`` ``(n,)``; a ``half`` of ``inf``: all
+        above ``centre``, or ``-inf``: all below.
+        """
+        (centre, half), inverse = distinct(centre, half)
+        is_tail = np.isinf(half)
+        side = np.where(is_tail, np.sign(half), 0.0)[:, None] if is_tail.any() else None
+        c = (centre[:, None] - self.means) / self.scales
+        h = np.where(is_tail, 1.0, half)[:, None] / self.scales
+        return logsumexp(self.log_weights + log_normal_mass(c, h, np, side), 1, np)[inverse]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from cells import grid, lattices, levels, number, random_density, random_marginal, values_of
+from cells import (
+    BETWEEN,
+    grid,
+    lattices,
+    levels,
+    number,
+    random_density,
+    random_marginal,
+    values_of,
+)
 
 from nflow_cli.config.kinds_schema import ColumnKind, Relation
 from nflow_cli.densities.cells.columns import CellColumn
@@ -44,6 +53,9 @@ CASES = {
     "grid with atoms": computed(grid("y", step=0.5, atoms=[2.5, 3.0], missing=True), MEANS),
     "lattices with atoms": computed(
         lattices("y", (0.5, 0.0), (1.0, 0.0), (2.5, 1.0), atoms=[2.5, 3.0], missing=True), MEANS
+    ),
+    "grid with bounds": computed(
+        grid("y", step=0.5, maps=BETWEEN, bounds=[0, 9], missing=True), MEANS
     ),
     "grid beside the values": computed(grid("y", step=0.3, missing=True), TOTAL),
 }
