@@ -90,7 +90,7 @@ def covered(scores: np.ndarray, n: int) -> dict[str, float]:
         shares.append((scores[order[n:]] <= threshold).mean())
     return {
         "n": len(scores),
-        "mean": np.mean(shares),
+        "mean": float(np.mean(shares)),
         "least": min(shares),
         "greatest": max(shares),
     }
