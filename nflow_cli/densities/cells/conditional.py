@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.nodes import (
     Nodes,
@@ -72,7 +73,8 @@ def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray)
     column = density.row[j]
     marginal = marginal_cdf(density.alone or density, j) if column.has_numbers else None
     nodes = 128 if column.has_numbers else column.outcomes.count
-    at_a_time = max(min(density.at_a_time, NODES // nodes), 1)
+    each = -(-len(rows) // cores())  # a core has a part of few rows too
+    at_a_time = max(min(density.at_a_time, NODES // nodes, each), 1)
 
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
