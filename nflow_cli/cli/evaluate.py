@@ -76,8 +76,7 @@ def evaluate(
     """
     from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
-    from nflow_cli.experiments.summary import read_summary
-    from nflow_cli.runs.directory import SUMMARY, RunDirectory
+    from nflow_cli.runs.directory import RunDirectory
 
     run = RunDirectory.open(run_dir)
     config = run.read_config()
@@ -95,20 +94,30 @@ def evaluate(
         start_tensorflow(machine)
     trained = experiment.load(run)
     if output is not None:
-        writer: Any = experiment  # checked above
-        path = Path(output)
-        judgement = (
-            writer.write_explained(trained, judged_by, path)
-            if explain
-            else writer.write_scores(trained, judged_by, path, latent)
-        )
+        judgement = _written(experiment, trained, judged_by, Path(output), latent, explain)
         print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
         return
-    recorded = read_summary(run, experiment) if run.has(SUMMARY) else {}
-    recorded.pop("mass_error", None)  # no mass is shown
+    recorded = _recorded(run, experiment)
     draws_seed = config.seed if seed is None else seed
     judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
     print_scores(judgement, {"run": run_dir, "data": data}, as_json)
+
+
+def _recorded(run: Any, experiment: Any) -> dict[str, Any]:
+    from nflow_cli.experiments.summary import read_summary
+    from nflow_cli.runs.directory import SUMMARY
+
+    recorded = read_summary(run, experiment) if run.has(SUMMARY) else {}
+    recorded.pop("mass_error", None)  # no mass is shown
+    return recorded
+
+
+def _written(
+    experiment: Any, trained: Any, data: Any, path: Path, latent: bool, explain: bool
+) -> Any:
+    if explain:
+        return experiment.write_explained(trained, data, path)
+    return experiment.write_scores(trained, data, path, latent)
 
 
 def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool = False) -> None:

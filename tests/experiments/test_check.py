@@ -40,12 +40,12 @@ def failures(run):
 
 
 def outcome_of(run, name):
-    """Return what the check of this name finds; those after it are not carried out."""
+    """Result of the check of this name; later ones are not run."""
     return next(finding for finding in check_run(str(run)) if finding.name == name)
 
 
 def detail_of(run, name):
-    """Return what the check of this name fails with."""
+    """Message of the failed check of this name."""
     finding = outcome_of(run, name)
     assert finding.outcome == Outcome.FAIL
     return finding.detail

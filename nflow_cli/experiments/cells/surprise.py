@@ -19,7 +19,7 @@ DIGITS = 9  # of an oddness: further ones depend on the rows beside
 
 
 class CellSurprise(NamedTuple):
-    """Surprise of the cells of a column in n rows, and what was expected.
+    """Surprise of the cells of a column in n rows, and the expected values.
 
     Attributes:
         column: The column.

@@ -91,7 +91,7 @@ def test_levels_gaps_atoms_and_numbers_have_integral_1():
         number("c", decimals=None),
     ]
     density = random_density(columns, members=2, seed=4)
-    t = np.linspace(-4.5, 4.5, 161)  # u is dense where narrow normals are, and far out
+    t = np.linspace(-4.5, 4.5, 161)  # u is dense where normals are narrow, and sparse in the tails
     u, du = np.sinh(t), np.cosh(t) * (t[1] - t[0])
     values, weights = [values_of(columns[0])], [np.ones(3)]
     for column in columns[1:]:
