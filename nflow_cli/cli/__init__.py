@@ -14,6 +14,7 @@ from nflow_cli.backend.start import memory_errors
 from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
 from nflow_cli.cli.evaluate import evaluate
+from nflow_cli.cli.impute import impute
 from nflow_cli.cli.plot import plot
 from nflow_cli.cli.predict import predict
 from nflow_cli.cli.presets import presets
@@ -91,6 +92,7 @@ nflow report RUN_DIR                 a run on one page, report.html
 nflow sweep figure3                  a grid of runs, on all cores
 nflow sample RUN_DIR -n 1000 -o points.csv
 nflow predict RUN_DIR --data new.csv -o out.csv
+nflow impute RUN_DIR --data gaps.csv -o filled.csv
 """
 
 
@@ -109,6 +111,7 @@ main.add_command(presets)
 main.add_command(sample)
 main.add_command(evaluate)
 main.add_command(predict)
+main.add_command(impute)
 main.add_command(check)
 main.add_command(sweep)
 main.add_command(compare)

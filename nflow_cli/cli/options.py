@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from nflow_cli.config import forms
 from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
-from nflow_cli.experiments.abilities import FitsFunctions
+from nflow_cli.experiments.abilities import FitsFunctions, Predicts
 from nflow_cli.terminal.layout import tell
 
 if TYPE_CHECKING:
@@ -96,6 +97,47 @@ def _option_of(option: KeyOption) -> click.Option:
         more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
     about = {"help": option.about, "show_default": "preset", "metavar": form or None}
     return click.Option(flags, **about, **more)
+
+
+def table_option(text: str) -> Any:
+    """Decorator for ``--data``, a table."""
+    complete = completion.files
+    return click.option("--data", required=True, metavar="FILE", help=text, shell_complete=complete)
+
+
+def _written(_: Any, __: Any, value: str) -> str:
+    if value != "-" and not value.lower().endswith((".csv", ".parquet")):
+        raise click.BadParameter(f"{value!r}: expected a name that ends in .csv or .parquet")
+    if os.path.isdir(value):
+        raise click.BadParameter(f"{value!r} is a folder; expected the name of a file")
+    return value
+
+
+def written_option(content: str) -> Any:
+    """Decorator for ``-o``, a table to be written."""
+    text = f"A .csv or .parquet file for {content}; -: CSV on standard output."
+    return click.option(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help=text,
+        callback=_written,
+        shell_complete=completion.files,
+    )
+
+
+def cells_run(run_dir: str) -> tuple[Any, Any]:
+    """Open a finished run of a density of cells; return its experiment, and the run."""
+    from nflow_cli import experiments
+    from nflow_cli.runs.directory import RunDirectory
+
+    run = RunDirectory.open(run_dir)
+    experiment = experiments.of(run.read_config())
+    if not isinstance(experiment, Predicts):
+        raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
+    experiment.expect_trained(run)
+    return experiment, run
 
 
 density_option = click.option(

@@ -7,8 +7,14 @@ import click
 
 from nflow_cli.cli import completion
 from nflow_cli.cli.evaluate import print_scores
-from nflow_cli.cli.options import Command, json_option, run_argument
-from nflow_cli.experiments.abilities import Predicts
+from nflow_cli.cli.options import (
+    Command,
+    cells_run,
+    json_option,
+    run_argument,
+    table_option,
+    written_option,
+)
 
 
 def _share(_: Any, __: Any, value: float | None) -> float | None:
@@ -29,21 +35,8 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
 
 @click.command(cls=Command)
 @run_argument
-@click.option(
-    "--data",
-    required=True,
-    metavar="FILE",
-    help="A table with the other columns of the run.",
-    shell_complete=completion.files,
-)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="FILE",
-    help="A .csv or .parquet file for the rows and their predictions; -: CSV on standard output.",
-    shell_complete=completion.files,
-)
+@table_option("A table with the other columns of the run.")
+@written_option("the rows and their predictions")
 @click.option("--target", metavar="COLUMN", help="The column. Default: the only modelled one.")
 @click.option(
     "--quantiles",
@@ -82,22 +75,11 @@ def predict(
     printed: its mean, the coverage of the outermost interval, and the error. --coverage adds an
     interval or a set of levels with that share of fresh rows, if they are like those of the table.
     """
-    from nflow_cli import experiments
-    from nflow_cli.runs.directory import RunDirectory
-
-    run = RunDirectory.open(run_dir)
-    experiment = experiments.of(run.read_config())
-    if not isinstance(experiment, Predicts):
-        raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
-    if output != "-" and not output.lower().endswith((".csv", ".parquet")):
-        raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .parquet")
     if plot is not None and not plot.lower().endswith((".png", ".svg", ".pdf")):
         raise click.BadParameter(f"{plot!r}: expected a name that ends in .png, .svg or .pdf")
     if question["by"] and question["coverage"] is None:
         raise click.UsageError("--by: expected --coverage too")
-    if Path(output).is_dir():
-        raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
-    experiment.expect_trained(run)
+    experiment, run = cells_run(run_dir)
     table = experiment.read_data(data)
     trained, picture = experiment.load(run), None if plot is None else Path(plot)
     judgement = experiment.write_predictions(trained, table, Path(output), question, picture)

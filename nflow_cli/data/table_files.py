@@ -29,6 +29,7 @@ __all__ = [
     "TableFile",
     "arrow_table",
     "batch_of",
+    "filled",
     "frame_like",
     "is_table",
     "open_table",
@@ -214,15 +215,38 @@ def table_of(data: Any) -> TableFile:
     return RowsTable(name, rows)
 
 
-def batch_of(columns: Sequence[np.ndarray], beside: Any = None) -> "pa.RecordBatch":
-    """Columns to write: float64 ``(n,)``, NaN if missing, or text, after those of the batch
-    ``beside``.
+def batch_of(
+    columns: Sequence[np.ndarray], beside: Any = None, are_first: bool = False
+) -> "pa.RecordBatch":
+    """Columns to write: numbers ``(n,)``, NaN if missing, or text; after those of the batch
+    ``beside``, or before.
     """
     import pyarrow as pa
 
-    before = [] if beside is None else beside.columns
+    others = [] if beside is None else beside.columns
     arrays = [pa.array(values, from_pandas=True) for values in columns]
-    return pa.RecordBatch.from_arrays([*before, *arrays], positions(len(before) + len(arrays)))
+    every = [*arrays, *others] if are_first else [*others, *arrays]
+    return pa.RecordBatch.from_arrays(every, positions(len(every)))
+
+
+def filled(
+    batch: "pa.RecordBatch", cells: Mapping[int, tuple[np.ndarray, Any]]
+) -> "pa.RecordBatch":
+    """Batch with other cells in some columns, in the columns' types: by position, which rows
+    ``(n,)``, and values ``(n,)``.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = list(batch.columns)
+    for place, (some, values) in cells.items():
+        column, values = columns[place], pa.array(values)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        column = column.cast(values.type) if pa.types.is_null(column.type) else column
+        values = values.cast(column.type, safe=False)
+        columns[place] = pc.if_else(pa.array(some), values, column)  # pyright: ignore[reportAttributeAccessIssue]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
@@ -234,10 +258,13 @@ def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "p
 
 
 def frame_like(frame: Any, table: "pa.Table") -> Any:
-    """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index."""
+    """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index, repeated for
+    a table of its rows again and again.
+    """
     library = type(frame).__module__.partition(".")[0]
     if library == "pandas":
-        return table.to_pandas().set_axis(frame.index)
+        places = np.arange(len(table)) % max(len(frame), 1)
+        return table.to_pandas().set_axis(frame.index.take(places))
     if library == "polars":
         return sys.modules[library].from_arrow(table)
     return table

@@ -33,7 +33,7 @@ class ScoresRows(Protocol):
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Predicts one column of a table from the others, and explains odd rows."""
+    """Predicts columns of a table from the others, fills its gaps, and explains odd rows."""
 
     def write_predictions(
         self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
@@ -43,4 +43,10 @@ class Predicts(Protocol):
 
     def write_explained(self, trained: Any, data: Any, path: Path) -> "Judgement":
         """Write rows with the surprise of each cell, and p-values among held-out rows."""
+        ...
+
+    def write_imputed(
+        self, trained: Any, data: Any, path: Path, draws: int | None, seed: int
+    ) -> "Judgement":
+        """Write a table with its gaps imputed."""
         ...

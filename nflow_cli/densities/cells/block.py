@@ -109,13 +109,18 @@ class Block:
     @Lazy
     def by_members(self) -> np.ndarray:
         """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
+        pairs = zip(self.density.networks, self.networks)
+        return np.stack([self._by_member(member, found) for member, found in pairs])
+
+    def by_member(self, member: "Member") -> np.ndarray:
+        """Log-probabilities ``(n, D + K)`` of cells by one member."""
+        return self._by_member(member, self.by_network(member))
+
+    def _by_member(self, member: "Member", found: Conditionals) -> np.ndarray:
         alone = self.masses(self.marginals)
-        kept = [
-            log_mixture(member.shares, self.masses(found).T, alone.T).T
-            for member, found in zip(self.density.networks, self.networks)
-        ]
+        kept = log_mixture(member.shares, self.masses(found).T, alone.T).T
         last = [one.log_prob(self.rows) for one in self.density.computed]
-        return np.stack([np.column_stack([self._as_densities(cells), *last]) for cells in kept])
+        return np.column_stack([self._as_densities(kept), *last])
 
     @Lazy
     def by_mixture(self) -> np.ndarray:

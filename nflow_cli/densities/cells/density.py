@@ -154,6 +154,11 @@ class CellDensity:
         (found,) = self.by_blocks(lambda block: (block.by_mixture,), rows)
         return found
 
+    def cells_by(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n, D + K)`` in nats of each cell by one member."""
+        (found,) = self.by_blocks(lambda block: (block.by_member(member),), rows)
+        return found
+
     def network_log_cells(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-masses ``(n, D)`` by a network, bank by bank; NaN if unknown."""
         return self._masses(lambda block: block.masses(block.by_network(member)), rows)

@@ -1,4 +1,4 @@
-"""Sampling of rows, column by column.
+"""Sampling of rows, or of their unknown cells, column by column.
 
 A hidden unit sees the columns up to its degree, so it is computed once, when these are drawn: one
 pass through the network in all.
@@ -11,6 +11,7 @@ import numpy as np
 from nflow_cli.arrays import logsumexp, silu
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.mixing import log_mixture
 from nflow_cli.densities.cells.network import INPUT_LIMIT, PADDING
 
 if TYPE_CHECKING:
@@ -23,11 +24,18 @@ class Drawing:
     """Rows ``(n, C)`` being drawn from one member, given columns known.
 
     With ``with_new`` a cell may be one that no training row has.
+
+    Attributes:
+        log_present: After :meth:`completed`, log-probability ``(n,)`` in nats, at the draws before,
+            that the drawn cells are not missing.
     """
 
-    def __init__(self, density: "CellDensity", member: "Member", rows: np.ndarray, with_new: bool):
+    def __init__(
+        self, density: "CellDensity", member: "Member", rows: np.ndarray, with_new: bool = False
+    ):
         self.density, self.layout, self.member = density, density.layout, member
         self.rows, self.n, self.with_new = rows, len(rows), with_new
+        self.log_present = np.zeros(len(rows))
         self.x = np.zeros((len(self.layout.inputs), self.n))
         blocks = sum(name.endswith("_in_kernel") for name in member.weights)
         layer = (self.layout.width, self.n)
@@ -41,6 +49,21 @@ class Drawing:
             self._advance(j)
             if j >= self.density.n_given:
                 self.rows[:, j] = column.decode(*self._choose(j, column, rng))
+            self._see(j, column)
+        return self.rows
+
+    def completed(self, rng: np.random.Generator, present: bool) -> np.ndarray:
+        """Draw the modelled cells that are NaN; return the rows ``(n, C)``.
+
+        Each is drawn given the cells before, those behind it ignored; with ``present`` also given
+        that it is not missing.
+        """
+        for j, column in enumerate(self.density.cells):
+            self._advance(j)
+            unknown = np.isnan(self.rows[:, j])
+            if j >= self.density.n_given and unknown.any():
+                drawn = column.decode(*self._choose(j, column, rng, unknown & present))
+                self.rows[unknown, j] = drawn[unknown]
             self._see(j, column)
         return self.rows
 
@@ -70,11 +93,23 @@ class Drawing:
         self._last[new] = silu(h, np)
 
     def _choose(
-        self, j: int, column: CellColumn, rng: np.random.Generator
+        self,
+        j: int,
+        column: CellColumn,
+        rng: np.random.Generator,
+        present: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        by_network = rng.random(self.n) < self.member.shares[self.layout.modelled.index(j)]
+        """Draw outcomes and numbers of a column; those ``present`` ``(n,)`` are not missing."""
+        share = self.member.shares[self.layout.modelled.index(j)]
         log_new, marginal = self._marginal(j)
-        drawn = [drawn_outcomes(one, self.n, rng) for one in (self._network(j), marginal)]
+        both = [self._network(j), marginal]
+        if present is not None and present.any() and column.missing is not None:
+            both, log_present = zip(*(_without_missing(one, column.missing) for one in both))
+            both_present = log_mixture(share, *log_present)
+            self.log_present += np.where(present, both_present, 0.0)
+            share = share * np.exp(log_present[0] - both_present)
+        by_network = rng.random(self.n) < share
+        drawn = [drawn_outcomes(one, self.n, rng) for one in both]
         codes, units = (np.where(by_network, *pair) for pair in zip(*drawn))
         if self.with_new and column.new is not None:
             is_new = rng.random(self.n) < np.exp(log_new)
@@ -115,6 +150,13 @@ class Drawing:
             mixture = tuple(array[layout.mixed.index(j)] for array in mixtures)
             mixture = mixture if self.with_new else _without_broad(*mixture)
         return log_new, (log_shares, mixture)
+
+
+def _without_missing(one: Conditional, missing: int) -> tuple[Conditional, np.ndarray]:
+    """Conditional without its missing outcome, and the log-probability ``(n,)`` of the others."""
+    log_shares, mixture = one
+    some = np.where(np.arange(len(log_shares))[:, None] == missing, PADDING, log_shares)
+    return (some, mixture), logsumexp(some, 0, np) - logsumexp(log_shares, 0, np)
 
 
 def _without_broad(

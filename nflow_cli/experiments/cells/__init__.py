@@ -117,6 +117,13 @@ class WholeTable(OfTable):
 
         return write_predicted(trained, data, path, Question(**question), plot)
 
+    def write_imputed(
+        self, trained: Any, data: Any, path: Path, draws: int | None, seed: int
+    ) -> Judgement:
+        from nflow_cli.experiments.cells.imputing import write_imputed
+
+        return write_imputed(trained, data, path, draws, seed)
+
     # Side by side with others.
 
     def settings(self, summary: Summary) -> dict[str, str]:

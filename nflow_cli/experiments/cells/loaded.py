@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table
+from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table, opened
 from nflow_cli.data.tables import shown
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
@@ -125,6 +125,32 @@ class TrainedCells(TableRun, CellDensity):
         from nflow_cli.experiments.cells.explaining import columns_of, explained
 
         return _like(table, columns_of(explained(self, self.rows(table), self.held_out)))
+
+    def impute(self, table: Any, draws: int | None = None, seed: int = 0) -> Any:
+        """Table with its gaps imputed, as :meth:`predict` returns a table.
+
+        By means of numbers, as values of their columns, and likeliest levels; or ``draws`` times by
+        draws, one after another, with a first column ``draw`` if there are several. Cells are
+        assumed to be missing at random given the known cells of their row.
+
+        Raises:
+            DataError: The table lacks a column of the run.
+        """
+        from nflow_cli.experiments.cells.imputing import (
+            batches_of,
+            checked_draws,
+            imputed,
+            names_with,
+        )
+
+        if (opened_table := opened(table)) is None:
+            raise DataError("expected a table with named columns, or a file's path")
+        draws = checked_draws(draws)
+        names = names_with(opened_table, draws)
+        found = imputed(self, self.rows_of(opened_table), draws, seed)
+        columns = [column.name for column in opened_table.columns]
+        batches = batches_of(self, opened_table, found, columns)
+        return frame_like(table, arrow_table(names, batches))
 
     def batches(
         self, n: int, seed: int, given: np.ndarray

@@ -1,0 +1,47 @@
+"""``nflow impute``: fill the gaps of a table."""
+
+from pathlib import Path
+
+import click
+
+from nflow_cli.cli.evaluate import print_scores
+from nflow_cli.cli.options import (
+    Command,
+    cells_run,
+    json_option,
+    run_argument,
+    seeds,
+    table_option,
+    written_option,
+)
+
+
+@click.command(cls=Command)
+@run_argument
+@table_option("A table with the columns of the run, and gaps.")
+@written_option("the table without gaps")
+@click.option(
+    "--draws",
+    type=click.IntRange(1, 1000),
+    metavar="M",
+    help="Impute M times by draws: M tables one after another, with a first column `draw`. "
+    "Default: once, by means of numbers and likeliest levels.",
+)
+@click.option("--seed", type=seeds, default=0, show_default=True, help="Seed of the draws.")
+@json_option
+def impute(
+    run_dir: str, data: str, output: str, draws: int | None, seed: int, as_json: bool
+) -> None:
+    """Fill the gaps of a table, given the known cells of their rows.
+
+    Writes the rows of --data, with a value in each empty cell of a modelled column: by default the
+    mean of numbers, as a value of the column, and the likeliest level; with --draws a random draw
+    from their joint distribution, so that the spread of the draws is the uncertainty. Cells are
+    assumed to be missing at random given the known cells of their row.
+    """
+    experiment, run = cells_run(run_dir)
+    table = experiment.read_data(data)
+    trained = experiment.load(run)
+    judgement = experiment.write_imputed(trained, table, Path(output), draws, seed)
+    said = {"run": run_dir, "data": data, "output": output}
+    print_scores(judgement, said, as_json, err=output == "-")

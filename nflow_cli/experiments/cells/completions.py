@@ -1,0 +1,121 @@
+"""Weighted completions of rows with unknown cells, by a density of cells."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from nflow_cli.densities.cells.conditional import UNRESOLVED, conditional
+from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.proposals import proposals
+from nflow_cli.random_streams import stream
+
+DRAWN = 128  # draws of a row at first
+MORE = 4  # times as many for a row with few effective draws
+ROUNDS = 3  # of more draws
+ENOUGH = 32.0  # effective draws
+AT_A_TIME = 20_000  # draws
+
+
+class Completions(NamedTuple):
+    """Draws of the unknown cells of b rows given their known cells, none of them missing.
+
+    Attributes:
+        places: The rows ``(b,)`` of the table.
+        draws: ``(b, S, C)``.
+        weights: ``(b, S)``, with sum 1.
+    """
+
+    places: np.ndarray
+    draws: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def effective(self) -> np.ndarray:
+        """Effective sample sizes ``1/Σw²`` ``(b,)``."""
+        return 1 / np.square(self.weights).sum(axis=1)
+
+    def resampled(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws ``(b, n, C)`` of equal weight, by systematic resampling in random order."""
+        at = (np.arange(n) + rng.random((len(self.places), 1))) / n
+        ends = np.cumsum(self.weights, axis=1)
+        chosen = np.stack([np.searchsorted(e, u * e[-1]) for e, u in zip(ends, at)])
+        chosen = rng.permuted(np.minimum(chosen, self.weights.shape[1] - 1), axis=1)
+        return np.take_along_axis(self.draws, chosen[:, :, None], axis=1)
+
+
+def completions(density: CellDensity, rows: np.ndarray, seed: int) -> Iterator[Completions]:
+    """Complete the rows ``(n, C)`` with an unknown modelled or computed cell.
+
+    A row with one unknown cell is completed by the distribution of that cell given all others, by
+    quadrature; any other by importance sampling, with up to 8,192 draws where few are effective.
+
+    Yields:
+        Completions of some rows, each once.
+    """
+    unknown = np.isnan(rows)
+    unknown[:, : density.n_given] = False
+    counts = unknown.sum(axis=1)
+    left = np.flatnonzero(counts)
+    for j in range(density.n_given, len(density.cells)):
+        places = np.flatnonzero((counts == 1) & unknown[:, j])
+        if len(places):
+            found = _by_quadrature(density, rows[places], j, stream(seed, "completions", j))
+            is_known = ~np.isnan(found).any(axis=1)
+            left = np.setdiff1d(left, places[is_known], assume_unique=True)
+            yield _with_column(rows, places[is_known], j, found[is_known])
+    for part, start in enumerate(range(0, len(left), AT_A_TIME // DRAWN)):
+        some = left[start : start + AT_A_TIME // DRAWN]
+        yield from _by_importance(density, rows, some, stream(seed, "proposals", part))
+
+
+def _with_column(rows: np.ndarray, places: np.ndarray, j: int, values: np.ndarray) -> Completions:
+    draws = np.repeat(rows[places, None], DRAWN, axis=1)
+    draws[:, :, j] = values
+    return Completions(places, draws, np.full(values.shape, 1 / DRAWN))
+
+
+def _by_quadrature(
+    density: CellDensity, rows: np.ndarray, j: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Stratified draws ``(b, S)`` of cell j given all others; NaN where unresolved."""
+    p = (np.arange(DRAWN) + rng.random((len(rows), DRAWN))) / DRAWN
+    found = conditional(density, rows, j, p)
+    if density.row[j].has_numbers:
+        return found.quantiles
+    ends = np.cumsum(found.levels, axis=1)
+    drawn = (ends[:, None, :-1] < p[:, :, None] * ends[:, None, -1:]).sum(axis=2).astype(float)
+    return np.where((found.error <= UNRESOLVED)[:, None] & (ends[:, -1:] > 0), drawn, np.nan)
+
+
+def _by_importance(
+    density: CellDensity, rows: np.ndarray, places: np.ndarray, rng: np.random.Generator
+) -> Iterator[Completions]:
+    pool = _drawn(density, rows, places, DRAWN, rng)
+    for count in range(ROUNDS + 1):
+        found = _normalised(places, *pool)
+        is_done = (found.effective >= ENOUGH) | (count == ROUNDS)
+        if is_done.any():
+            yield Completions(*(array[is_done] for array in found))
+        places, pool = places[~is_done], [array[~is_done] for array in pool]
+        if not len(places):
+            return
+        more = _drawn(density, rows, places, (MORE - 1) * pool[1].shape[1], rng)
+        pool = [np.concatenate(arrays, axis=1) for arrays in zip(pool, more)]
+
+
+def _drawn(
+    density: CellDensity, rows: np.ndarray, places: np.ndarray, n: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    found, log_weights = proposals(density, np.repeat(rows[places], n, axis=0), rng)
+    return [found.reshape(len(places), n, -1), log_weights.reshape(len(places), n)]
+
+
+def _normalised(places: np.ndarray, draws: np.ndarray, log_weights: np.ndarray) -> Completions:
+    peak = log_weights.max(axis=1, keepdims=True)
+    weights = np.exp(log_weights - np.where(np.isfinite(peak), peak, 0.0))
+    total = weights.sum(axis=1, keepdims=True)
+    equal = np.full_like(weights, 1 / weights.shape[1])  # if no draw is possible
+    return Completions(
+        places, draws, np.where(total > 0, weights / np.maximum(total, 1e-300), equal)
+    )

@@ -1,0 +1,158 @@
+"""Imputation of the gaps of a table by a density of cells."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.arguments import whole_number
+from nflow_cli.data.table_files import TableFile, batch_of, filled, write_table
+from nflow_cli.data.tables import shown
+from nflow_cli.data.written_cells import as_written
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.errors import DataError
+from nflow_cli.experiments.cells.completions import Completions, completions
+from nflow_cli.experiments.rows import Judgement, Rows
+from nflow_cli.random_streams import stream
+from nflow_cli.text import printable
+from nflow_cli.training.progress import phase
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.cells.loaded import TrainedCells
+
+DRAW = "draw"  # column of the number of a draw
+FEW = 10.0  # effective draws of a row, below which its values are unreliable
+
+
+class Imputed(NamedTuple):
+    """Imputations of the gaps in n rows.
+
+    Attributes:
+        gaps: Which cells ``(n, C)`` are imputed.
+        rows: ``(M, n, C)``: draws, or one of means of numbers and likeliest levels.
+        effective: Effective sample size ``(n,)`` of a row's draws; NaN without gaps.
+    """
+
+    gaps: np.ndarray
+    rows: np.ndarray
+    effective: np.ndarray
+
+
+def imputed(density: CellDensity, rows: np.ndarray, draws: int | None, seed: int) -> Imputed:
+    """Impute the gaps of rows ``(n, C)``, by ``draws`` or by means and likeliest levels."""
+    gaps = np.isnan(rows)
+    gaps[:, : density.n_given] = False
+    found = np.repeat(rows[None], draws or 1, axis=0)
+    effective, rng = np.full(len(rows), np.nan), stream(seed, "imputation")
+    with phase(f"imputing: {int(gaps.any(axis=1).sum()):,} rows"):
+        for one in completions(density, rows, seed):
+            values = _means(density, one)[None]
+            if draws:
+                values = one.resampled(draws, rng).swapaxes(0, 1)
+            some = gaps[one.places]
+            found[:, one.places] = np.where(some, values, found[:, one.places])
+            effective[one.places] = one.effective
+    return Imputed(gaps, found, effective)
+
+
+def _means(density: CellDensity, some: Completions) -> np.ndarray:
+    """Means of numbers, as values of their columns, and likeliest levels ``(b, C)``."""
+    found = np.einsum("bs,bsc->bc", some.weights, some.draws)
+    for j, column in enumerate(density.row):
+        draws = some.draws[:, :, j]
+        if column.has_numbers:
+            found[:, j] = _nearest(column, found[:, j])
+        else:
+            shares = [(some.weights * (draws == i)).sum(axis=1) for i in range(len(column.first))]
+            found[:, j] = np.argmax(shares, axis=0)
+    return found
+
+
+def _nearest(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    values, decimals = column.nearest(values), column.kind.decimals
+    return values if decimals is None else np.round(values, decimals)
+
+
+def batches_of(
+    trained: "TrainedCells", table: TableFile, found: Imputed, names: Sequence[str]
+) -> Iterator[Any]:
+    """Yield batches of the columns ``names`` of a table, their gaps imputed.
+
+    Several draws are one after another, with a first column of their numbers.
+    """
+    places = {name: trained.columns.index(name) for name in names if name in trained.columns}
+    for draw, rows in enumerate(found.rows, 1):
+        first = 0
+        for block in table.blocks(names):
+            part = slice(first, first + block.num_rows)
+            gaps = {
+                c: found.gaps[part, places[name]] for c, name in enumerate(names) if name in places
+            }
+            cells = {
+                c: (some, as_written(trained.kinds[names[c]], rows[part, places[names[c]]]))
+                for c, some in gaps.items()
+                if some.any()
+            }
+            number = [np.full(block.num_rows, draw)] if len(found.rows) > 1 else []
+            yield batch_of(number, filled(block, cells), are_first=True)
+            first += block.num_rows
+
+
+def names_with(table: TableFile, draws: int | None) -> list[str]:
+    """Columns of the imputed table: those of a table, after the draw if there are several."""
+    names = [column.name for column in table.columns]
+    if draws and draws > 1 and DRAW in names:
+        raise DataError(f"{table.name}: column {shown(DRAW)} has the name of an added column")
+    return [DRAW, *names] if draws and draws > 1 else names
+
+
+def write_imputed(
+    trained: "TrainedCells", table: TableFile, path: Path, draws: int | None, seed: int
+) -> Judgement:
+    """Write a table with its gaps imputed; return what was imputed."""
+    names = names_with(table, draws)
+    rows = trained.rows_of(table)
+    found = imputed(trained, rows, draws, seed)
+    columns = [column.name for column in table.columns]
+    write_table(path, names, batches_of(trained, table, found, columns))
+    scores = _scores(trained, rows, found)
+    return Judgement(scores, _printed(table, scores, draws), [])
+
+
+def _scores(trained: "TrainedCells", rows: np.ndarray, found: Imputed) -> dict[str, Any]:
+    counts = zip(trained.columns, found.gaps.sum(axis=0))
+    return {
+        "n": len(rows),
+        "n_imputed": int(found.gaps.sum()),
+        "imputed": {name: int(count) for name, count in counts if count},
+        "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
+        "n_given_missing": int(np.isnan(rows[:, : trained.n_given]).sum()),
+        "n_few_draws": int((found.effective < FEW).sum()),
+    }
+
+
+def _printed(table: TableFile, scores: dict[str, Any], draws: int | None) -> Rows:
+    columns = scores["imputed"]
+    each = ", ".join(f"{printable(name)} {count:,}" for name, count in columns.items())
+    by = f"{draws:,} draw{'s' * (draws > 1)}" if draws else "means and likeliest levels"
+    rows = [
+        ("data", f"{printable(table.name)}: {scores['n']:,} rows"),
+        ("imputed", f"{scores['n_imputed']:,} cells of {scores['n_rows_imputed']:,} rows, by {by}"),
+    ]
+    if each:
+        rows.append(("columns", each))
+    if n := scores["n_given_missing"]:
+        rows.append(("left", f"{n:,} cells of given columns, which the run does not model"))
+    if n := scores["n_few_draws"]:
+        text = f"{n:,} rows: fewer than {FEW:g} effective draws: their known cells are improbable"
+        rows.append(("unreliable", text))
+    return [*rows, ("assumed", "cells are missing at random, given the known cells of their row")]
+
+
+def checked_draws(draws: Any) -> int | None:
+    """Number of draws, 1 or more; ``None``: means and likeliest levels."""
+    if draws is not None and not whole_number("draws", draws, error=DataError):
+        raise DataError("expected one or more draws. Received: draws=0")
+    return draws

@@ -1,0 +1,55 @@
+"""Proposals for unknown cells, against the density summed over all their values."""
+
+import numpy as np
+import pytest
+
+from nflow_cli.densities.cells.proposals import proposals
+from tests.cells import grid, levels, number, products, random_density, values_of
+
+N = 40_000
+
+
+def weighted_shares(rows, log_weights, values):
+    weights = np.exp(log_weights - log_weights.max())
+    return np.array([weights[(rows == one).all(axis=1)].sum() for one in values]) / weights.sum()
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("known", [[0], [2], [1, 3], [3]])
+def test_weighted_proposals_have_the_exact_conditional_of_levels(members, known):
+    columns = [levels("a", 3), levels("b", 2, missing=True), levels("c", 4), levels("d", 2)]
+    density = random_density(columns, members=members)
+    every = products(*(np.arange(len(column.first)) for column in columns))
+    row = every[17]
+    values = every[(every[:, known] == row[known]).all(axis=1)]
+    truth = np.exp(density.log_prob(values))
+    at = np.full((N, 4), np.nan)
+    at[:, known] = row[known]
+    found = weighted_shares(*proposals(density, at, np.random.default_rng(1)), values)
+    assert np.abs(found - truth / truth.sum()).sum() / 2 < 0.02
+
+
+def test_known_cells_before_all_unknown_ones_give_equal_weights():
+    density = random_density([grid("a"), levels("b", 3), number("c")])
+    at = np.tile([0.5, np.nan, np.nan], (100, 1))
+    rows, log_weights = proposals(density, at, np.random.default_rng(0))
+    assert (rows[:, 0] == 0.5).all() and not np.isnan(rows).any()
+    assert np.ptp(log_weights) < 1e-12
+
+
+def test_a_number_known_behind_an_unknown_one_weighs_by_its_density():
+    columns = [grid("a", step=0.5), number("b")]
+    density = random_density(columns, shares=1.0)  # a draw is no outlier
+    values = values_of(columns[0])
+    rows = np.column_stack([values, np.full(len(values), 0.3)])
+    truth = np.exp(density.log_prob(rows))
+    at = np.tile([np.nan, 0.3], (N, 1))
+    found = weighted_shares(*proposals(density, at, np.random.default_rng(2)), rows)
+    assert np.abs(found - truth / truth.sum()).sum() / 2 < 0.02
+
+
+def test_given_cells_stay_as_they_are():
+    density = random_density([levels("g", 2, missing=True), levels("a", 3)], n_given=1)
+    rows, log_weights = proposals(density, np.full((10, 2), np.nan), np.random.default_rng(0))
+    assert np.isnan(rows[:, 0]).all() and not np.isnan(rows[:, 1]).any()
+    assert np.allclose(log_weights, 0)
