@@ -15,12 +15,17 @@ from nflow_cli.cli.options import (
     table_option,
     written_option,
 )
+from nflow_cli.config import forms
 
 
 def _share(_: Any, __: Any, value: float | None) -> float | None:
     if value is not None and not 0 < value < 1:
         raise click.BadParameter(f"{value:g}: expected a number between 0 and 1, such as .9")
     return value
+
+
+def _names(_: Any, __: Any, text: str | None) -> list[str] | None:
+    return None if text is None else forms.items_of(forms.NAMES, [text])
 
 
 def _probabilities(_: Any, __: Any, text: str) -> list[float]:
@@ -37,7 +42,12 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
 @run_argument
 @table_option("A table with the other columns of the run.")
 @written_option("the rows and their predictions")
-@click.option("--target", metavar="COLUMN", help="The column. Default: the only modelled one.")
+@click.option(
+    "--target",
+    metavar=forms.NAMES,
+    callback=_names,
+    help="The column, or several, predicted jointly by draws. Default: the only modelled one.",
+)
 @click.option(
     "--quantiles",
     metavar="P,…",
@@ -67,13 +77,14 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
 def predict(
     run_dir: str, data: str, output: str, plot: str | None, as_json: bool, **question: Any
 ) -> None:
-    """Predict one column of a table from the others, by a density of cells.
+    """Predict columns of a table from the others, by a density of cells.
 
     Writes the rows of --data with the distribution of the target given all other columns: mean,
     standard deviation and quantiles of numbers, the probability of each level, and that of a
     missing cell. If the table has the target, its log-probability in nats too, and scores are
     printed: its mean, the coverage of the outermost interval, and the error. --coverage adds an
     interval or a set of levels with that share of fresh rows, if they are like those of the table.
+    Of several targets each has these statistics given the columns that are no targets.
     """
     if plot is not None and not plot.lower().endswith((".png", ".svg", ".pdf")):
         raise click.BadParameter(f"{plot!r}: expected a name that ends in .png, .svg or .pdf")

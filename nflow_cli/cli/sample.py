@@ -15,7 +15,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
-from nflow_cli.experiments.abilities import FitsFunctions
+from nflow_cli.experiments.abilities import FitsFunctions, Predicts
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
 
@@ -46,7 +46,8 @@ FORMATS = (".csv", ".npy", ".parquet")
 @click.option(
     "--given",
     metavar="FILE|NAME=VALUE,…",
-    help="Of a conditional density: conditions, with -n draws each; a table, or values a=1,b=2.",
+    help="Of a table: conditions, with -n draws each; a table of some columns, or values and "
+    "ranges a=1,b=2:3.",
     shell_complete=completion.files,
 )
 @click.option(
@@ -73,7 +74,8 @@ def sample(
 
     Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; those
     of an infer run its coordinates and log_q, with --resample the coordinates alone; rows of a
-    `fit` run have the columns of its table and log_q. Images of a train-vae run are the means of
+    `fit` run have the columns of its table and log_q; --given sets some of them, for a run by cells
+    any. Images of a train-vae run are the means of
     their pixels, float32 (n, 28, 28) in 0-1, with a picture of the first ones beside the file.
     Prints the paths of the written files.
     """
@@ -114,7 +116,7 @@ def _check_source(
     if example and given is None:
         words = command_line(["--given", example])
         raise click.UsageError(f"expected values of the given columns, such as {words}, or a table")
-    if given is not None and not example:
+    if given is not None and not example and not isinstance(experiment, Predicts):
         raise click.UsageError("--given: expected none for a density without given columns")
     if density is not None and not resample:
         raise click.UsageError("--density: expected --resample, which alone needs it")

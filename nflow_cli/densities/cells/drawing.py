@@ -52,18 +52,17 @@ class Drawing:
             self._see(j, column)
         return self.rows
 
-    def completed(self, rng: np.random.Generator, present: bool) -> np.ndarray:
-        """Draw the modelled cells that are NaN; return the rows ``(n, C)``.
+    def completed(self, unknown: np.ndarray, rng: np.random.Generator, present: bool) -> np.ndarray:
+        """Draw the ``unknown`` cells ``(n, C)`` of modelled columns; return the rows ``(n, C)``.
 
         Each is drawn given the cells before, those behind it ignored; with ``present`` also given
         that it is not missing.
         """
         for j, column in enumerate(self.density.cells):
             self._advance(j)
-            unknown = np.isnan(self.rows[:, j])
-            if j >= self.density.n_given and unknown.any():
-                drawn = column.decode(*self._choose(j, column, rng, unknown & present))
-                self.rows[unknown, j] = drawn[unknown]
+            if j >= self.density.n_given and (at := unknown[:, j]).any():
+                drawn = column.decode(*self._choose(j, column, rng, at & present))
+                self.rows[at, j] = drawn[at]
             self._see(j, column)
         return self.rows
 

@@ -29,33 +29,38 @@ Weighted = tuple[np.ndarray, np.ndarray]  # rows (n, C), and log-weights (n,) in
 
 
 def proposals(
-    density: "CellDensity", rows: np.ndarray, rng: np.random.Generator, present: bool = True
+    density: "CellDensity",
+    rows: np.ndarray,
+    unknown: np.ndarray,
+    rng: np.random.Generator,
+    present: bool = True,
 ) -> Weighted:
-    """Draw the unknown cells of rows ``(n, C)``, NaN in modelled and computed columns.
+    """Draw the ``unknown`` cells ``(n, C)`` of rows, of modelled and computed columns.
 
-    With ``present`` none of them is missing. Given cells stay as they are.
+    With ``present`` none of them is missing. A NaN elsewhere is a missing cell, or one that is left
+    out of the sum.
     """
     if density.unmixing:
-        return _of_unmixed(density, rows, rng)
-    known = ~np.isnan(rows[:, density.n_given :])
+        return _of_unmixed(density, rows, unknown, rng)
     members = rng.choice(density.members, len(rows), p=[one.weight for one in density.networks])
-    found, log_weights = rows.copy(), np.zeros(len(rows))
+    found, log_weights = np.where(unknown, np.nan, rows), np.zeros(len(rows))
     for r, member in enumerate(density.networks):
         at = np.flatnonzero(members == r)
-        drawing = Drawing(density, member, rows[at])
-        found[at] = drawing.completed(rng, present)
+        drawing = Drawing(density, member, found[at])
+        found[at] = drawing.completed(unknown[at], rng, present)
         for one in density.computed:
-            drawn = one.draw(found[at], rng)
-            found[at, one.place] = np.where(
-                np.isnan(rows[at, one.place]), drawn, rows[at, one.place]
-            )
+            drawn, place = one.draw(found[at], rng), one.place
+            found[at, place] = np.where(unknown[at, place], drawn, rows[at, place])
         cells = density.cells_by(member, found[at])
-        log_weights[at] = np.where(known[at], cells, 0.0).sum(axis=1) + drawing.log_present
+        known = ~unknown[at, density.n_given :]
+        log_weights[at] = np.where(known, cells, 0.0).sum(axis=1) + drawing.log_present
     return found, log_weights
 
 
-def _of_unmixed(density: "CellDensity", rows: np.ndarray, rng: np.random.Generator) -> Weighted:
-    columns, unknown = density.row, np.isnan(rows)
+def _of_unmixed(
+    density: "CellDensity", rows: np.ndarray, unknown: np.ndarray, rng: np.random.Generator
+) -> Weighted:
+    columns = density.row
     typical = density.draw(np.full((DRAWN, len(columns)), np.nan), stream(0, "regressions"))
     typical, units = units_of(columns, typical), units_of(columns, rows)
     middle, covariance = typical.mean(axis=0), np.cov(typical.T)

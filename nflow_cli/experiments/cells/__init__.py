@@ -113,9 +113,9 @@ class WholeTable(OfTable):
     def write_predictions(
         self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
     ) -> Judgement:
-        from nflow_cli.experiments.cells.predicting import Question, write_predicted
+        from nflow_cli.experiments.cells.predicting_jointly import write_predictions
 
-        return write_predicted(trained, data, path, Question(**question), plot)
+        return write_predictions(trained, data, path, question, plot)
 
     def write_imputed(
         self, trained: Any, data: Any, path: Path, draws: int | None, seed: int

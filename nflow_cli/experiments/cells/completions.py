@@ -44,8 +44,10 @@ class Completions(NamedTuple):
         return np.take_along_axis(self.draws, chosen[:, :, None], axis=1)
 
 
-def completions(density: CellDensity, rows: np.ndarray, seed: int) -> Iterator[Completions]:
-    """Complete the rows ``(n, C)`` with an unknown modelled or computed cell.
+def completions(
+    density: CellDensity, rows: np.ndarray, unknown: np.ndarray, seed: int
+) -> Iterator[Completions]:
+    """Complete the rows ``(n, C)`` with ``unknown`` cells, of modelled or computed columns.
 
     A row with one unknown cell is completed by the distribution of that cell given all others, by
     quadrature; any other by importance sampling, with up to 8,192 draws where few are effective.
@@ -53,8 +55,6 @@ def completions(density: CellDensity, rows: np.ndarray, seed: int) -> Iterator[C
     Yields:
         Completions of some rows, each once.
     """
-    unknown = np.isnan(rows)
-    unknown[:, : density.n_given] = False
     counts = unknown.sum(axis=1)
     left = np.flatnonzero(counts)
     for j in range(density.n_given, len(density.cells)):
@@ -66,7 +66,8 @@ def completions(density: CellDensity, rows: np.ndarray, seed: int) -> Iterator[C
             yield _with_column(rows, places[is_known], j, found[is_known])
     for part, start in enumerate(range(0, len(left), AT_A_TIME // DRAWN)):
         some = left[start : start + AT_A_TIME // DRAWN]
-        yield from _by_importance(density, rows, some, stream(seed, "proposals", part))
+        rng = stream(seed, "proposals", part)
+        yield from _by_importance(density, rows[some], unknown[some], some, rng)
 
 
 def _with_column(rows: np.ndarray, places: np.ndarray, j: int, values: np.ndarray) -> Completions:
@@ -89,26 +90,30 @@ def _by_quadrature(
 
 
 def _by_importance(
-    density: CellDensity, rows: np.ndarray, places: np.ndarray, rng: np.random.Generator
+    density: CellDensity,
+    rows: np.ndarray,
+    unknown: np.ndarray,
+    places: np.ndarray,
+    rng: np.random.Generator,
 ) -> Iterator[Completions]:
-    pool = _drawn(density, rows, places, DRAWN, rng)
+    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
+        at = np.repeat(left, n)
+        found, log_weights = proposals(density, rows[at], unknown[at], rng)
+        return found.reshape(len(left), n, -1), log_weights.reshape(len(left), n)
+
+    left = np.arange(len(rows))
+    draws, log_weights = drawn(DRAWN)
     for count in range(ROUNDS + 1):
-        found = _normalised(places, *pool)
-        is_done = (found.effective >= ENOUGH) | (count == ROUNDS)
-        if is_done.any():
-            yield Completions(*(array[is_done] for array in found))
-        places, pool = places[~is_done], [array[~is_done] for array in pool]
-        if not len(places):
+        found = _normalised(places[left], draws, log_weights)
+        is_left = (found.effective < ENOUGH) & (count < ROUNDS)
+        if not is_left.all():
+            yield Completions(*(array[~is_left] for array in found))
+        left, draws, log_weights = left[is_left], draws[is_left], log_weights[is_left]
+        if not len(left):
             return
-        more = _drawn(density, rows, places, (MORE - 1) * pool[1].shape[1], rng)
-        pool = [np.concatenate(arrays, axis=1) for arrays in zip(pool, more)]
-
-
-def _drawn(
-    density: CellDensity, rows: np.ndarray, places: np.ndarray, n: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    found, log_weights = proposals(density, np.repeat(rows[places], n, axis=0), rng)
-    return [found.reshape(len(places), n, -1), log_weights.reshape(len(places), n)]
+        more = drawn((MORE - 1) * draws.shape[1])
+        draws = np.concatenate([draws, more[0]], axis=1)
+        log_weights = np.concatenate([log_weights, more[1]], axis=1)
 
 
 def _normalised(places: np.ndarray, draws: np.ndarray, log_weights: np.ndarray) -> Completions:

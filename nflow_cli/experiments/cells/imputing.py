@@ -47,7 +47,7 @@ def imputed(density: CellDensity, rows: np.ndarray, draws: int | None, seed: int
     found = np.repeat(rows[None], draws or 1, axis=0)
     effective, rng = np.full(len(rows), np.nan), stream(seed, "imputation")
     with phase(f"imputing: {int(gaps.any(axis=1).sum()):,} rows"):
-        for one in completions(density, rows, seed):
+        for one in completions(density, rows, gaps, seed):
             values = _means(density, one)[None]
             if draws:
                 values = one.resampled(draws, rng).swapaxes(0, 1)
@@ -87,14 +87,11 @@ def batches_of(
         first = 0
         for block in table.blocks(names):
             part = slice(first, first + block.num_rows)
-            gaps = {
-                c: found.gaps[part, places[name]] for c, name in enumerate(names) if name in places
-            }
-            cells = {
-                c: (some, as_written(trained.kinds[names[c]], rows[part, places[names[c]]]))
-                for c, some in gaps.items()
-                if some.any()
-            }
+            cells = {}
+            for c, name in enumerate(names):
+                j = places.get(name)
+                if j is not None and (gaps := found.gaps[part, j]).any():
+                    cells[c] = gaps, as_written(trained.kinds[name], rows[part, j])
             number = [np.full(block.num_rows, draw)] if len(found.rows) > 1 else []
             yield batch_of(number, filled(block, cells), are_first=True)
             first += block.num_rows

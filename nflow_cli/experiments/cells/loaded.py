@@ -9,13 +9,20 @@ import numpy as np
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table, opened
-from nflow_cli.data.tables import shown
+from nflow_cli.data.array_tables import columns_table
+from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table, opened, table_of
+from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.cells import weights_arrays
+from nflow_cli.experiments.cells.conditions import (
+    Conditions,
+    conditions_of,
+    draws_given,
+    ranges_in,
+)
 from nflow_cli.experiments.data import column_units
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.table.loaded import TableRun
@@ -79,19 +86,20 @@ class TrainedCells(TableRun, CellDensity):
     def predict(
         self,
         table: Any,
-        target: str | None = None,
+        target: str | Sequence[str] | None = None,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         coverage: float | None = None,
         by: str | None = None,
     ) -> Any:
-        """Distribution of one column given all others, of each row.
+        """Distribution of one column given all others, or of several given the rest, of each row.
 
         Columns are those of ``nflow predict``: mean, standard deviation and quantiles, or the
         probabilities of levels, in nats where they are logarithms.
 
         Args:
             table: Table with the other given and modelled columns; or rows ``(n, C)``.
-            target: Modelled column; default: the only one.
+            target: Modelled column, by default the only one; or several, predicted by draws,
+                without ``coverage``.
             quantiles: Their probabilities, between 0 and 1.
             coverage: Share of fresh values in an interval or a set of levels, by split conformal
                 prediction on the test rows of the run.
@@ -105,7 +113,14 @@ class TrainedCells(TableRun, CellDensity):
             DataError: The table lacks a column, or the target is no modelled column.
         """
         from nflow_cli.experiments.cells.predicting import Question, columns_of, predicted
+        from nflow_cli.experiments.cells.predicting_jointly import (
+            expect_one_target,
+            predicted_jointly,
+        )
 
+        if target is not None and not isinstance(target, str):
+            expect_one_target(target, coverage=coverage, by=by)
+            return _like(table, predicted_jointly(self, table, target, quantiles))
         question = Question(target, quantiles, coverage, by)
         return _like(table, columns_of(predicted(self, table, question)))
 
@@ -152,20 +167,54 @@ class TrainedCells(TableRun, CellDensity):
         batches = batches_of(self, opened_table, found, columns)
         return frame_like(table, arrow_table(names, batches))
 
+    # Draws.
+
+    @property
+    def conditioned(self) -> list[str]:
+        """Names of the columns that may be conditioned on: all but computed ones."""
+        return self.columns[: len(self.cells)]
+
+    def conditions(self, given: Any, name: str = "given") -> Conditions:
+        """Conditions of :meth:`sample`: values of given and modelled columns.
+
+        Of a mapping a value may be ``slice(low, high)``, the numbers between, or ``None`` for an
+        end.
+        """
+        if given is None and not self.given:
+            return Conditions(np.full((1, len(self.columns)), np.nan))
+        if given is None:
+            raise DataError(f"expected values of the given columns: {', '.join(self.given)}")
+        if isinstance(given, np.ndarray) and given.shape[1:] == (self.n_given,):
+            rows = np.full((len(given), len(self.columns)), np.nan)
+            rows[:, : self.n_given] = given
+            return Conditions(rows)
+        if not isinstance(given, Mapping):
+            return self.conditions_of(table_of(given))
+        values, ranges = ranges_in(given)
+        values = {column: np.atleast_1d(value) for column, value in values.items()}
+        table = columns_table(name, values) if values else None
+        return conditions_of(self, table, ranges, name)
+
+    def conditions_of(self, table: TableFile) -> Conditions:
+        """Conditions of the columns that a table has."""
+        return conditions_of(self, table, {}, table.name)
+
     def batches(
-        self, n: int, seed: int, given: np.ndarray
+        self, n: int, seed: int, given: Conditions
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Draw ``n`` rows at each of the conditions ``given`` ``(m, G)``, in batches.
+        """Draw ``n`` rows at each of m conditions, in batches.
 
         Yields:
             The number of rows before, the rows ``(l, C)``, and their ``log q`` ``(l,)`` in nats.
         """
         total = whole_number("n", n, error=DataError) * len(given)
+        if not given.only_on(self.n_given):
+            for start, rows in draws_given(self, given, n, seed):
+                yield start, rows, CellDensity.log_prob(self, rows)
+            return
         for part, start in enumerate(range(0, total, BATCH)):
             places = np.arange(start, min(start + BATCH, total))
-            at = np.full((len(places), len(self.columns)), np.nan)
-            at[:, : self.n_given] = given[places // n]
-            rows = self.draw(at, stream(seed, "samples", part))
+            rows = self.draw(given.rows[places // n], stream(seed, "samples", part))
             yield start, rows, CellDensity.log_prob(self, rows)
 
 

@@ -80,7 +80,7 @@ class Predicted(NamedTuple):
 def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predicted:
     """Predict a column of a table, or of rows ``(n, C)``, from the others."""
     column = _target(trained, question.target)
-    p, sets = _probabilities(question.quantiles), None
+    p, sets = probabilities(question.quantiles), None
     if question.coverage is not None:
         sets = calibration(trained, column, question.coverage, question.by)
     elif question.by is not None:
@@ -97,7 +97,8 @@ def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predic
     return Predicted(column, p, rows, values, found, sets, thresholds, ends)
 
 
-def _probabilities(quantiles: Sequence[float]) -> np.ndarray:
+def probabilities(quantiles: Sequence[float]) -> np.ndarray:
+    """Probabilities of quantiles, checked and in order."""
     try:
         p = np.unique(np.asarray(quantiles, float))
     except (TypeError, ValueError):
@@ -143,12 +144,14 @@ def columns_of(predicted: Predicted) -> dict[str, Any]:
     column, kind, found = predicted.column, predicted.column.kind, predicted.found
     columns: dict[str, Any] = {}
     if column.has_numbers:
-        columns["mean"] = _written(kind, found.mean) if _is_date(kind) else found.mean
+        columns["mean"] = written_number(kind, found.mean) if _is_date(kind) else found.mean
         columns["sd"] = found.sd
         for p, values in zip(predicted.p, found.quantiles.T):
-            columns[f"q{p:g}"] = _written(kind, values)
+            columns[f"q{p:g}"] = written_number(kind, values)
         if predicted.sets:
-            columns["low"], columns["high"] = (_written(kind, end) for end in predicted.ends.T)
+            columns["low"], columns["high"] = (
+                written_number(kind, end) for end in predicted.ends.T
+            )
     else:
         columns |= {f"p_{level}": share for level, share in zip(column.first, found.levels.T)}
     if column.missing is not None:
@@ -179,7 +182,8 @@ def _is_date(kind: ColumnKind) -> bool:
     return kind.type in ("date", "time") or kind.form is not None
 
 
-def _written(kind: ColumnKind, values: np.ndarray) -> Any:
+def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
+    """Numbers ``(n,)`` in the column's decimals, and dates as in the table."""
     if _is_date(kind):
         values = np.where(np.isfinite(values), values, np.nan)
     return as_written(kind, values if kind.decimals is None else np.round(values, kind.decimals))

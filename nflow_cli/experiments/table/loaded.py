@@ -7,6 +7,7 @@ import numpy as np
 
 from nflow_cli.arguments import room_for
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import opened, table_of
 from nflow_cli.data.tables import TableFile, shown
@@ -79,8 +80,13 @@ class TableRun(TrainedRun):
         room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
         return arrow_table(names_of_draws(self), draws(self, self.batches(n, seed, at)))
 
-    def conditions(self, given: Any) -> np.ndarray:
-        """Conditions ``(m, G)`` of :meth:`sample`."""
+    @property
+    def conditioned(self) -> list[str]:
+        """Names of the columns that may be conditioned on."""
+        return self.given
+
+    def conditions(self, given: Any, name: str = "given") -> Any:
+        """Conditions ``(m, G)`` of :meth:`sample`; ``name`` is theirs in errors."""
         if not self.given:
             if given is not None:
                 raise DataError("expected no `given`: this density has no given columns")
@@ -90,9 +96,10 @@ class TableRun(TrainedRun):
         if isinstance(given, np.ndarray) and given.shape[1:] == (len(self.given),):
             return given.astype(np.float64)
         if isinstance(given, Mapping):
-            given = {name: np.atleast_1d(values) for name, values in given.items()}
+            columns = {column: np.atleast_1d(values) for column, values in given.items()}
+            return self.conditions_of(columns_table(name, columns))
         return self.conditions_of(table_of(given))
 
-    def conditions_of(self, table: TableFile) -> np.ndarray:
+    def conditions_of(self, table: TableFile) -> Any:
         """Conditions ``(m, G)`` of a table."""
         return rows_of(table, self.kinds, self.given)

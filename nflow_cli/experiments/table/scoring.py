@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.points import checksum
 from nflow_cli.data.raw_columns import read_columns
 from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, write_table
-from nflow_cli.data.tables import LOG_Q, shown
+from nflow_cli.data.tables import LOG_Q, listed, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows
@@ -110,32 +109,35 @@ def write_draws(trained: "TableRun", n: int, path: Path, seed: int, given: str |
     write_table(path, names_of_draws(trained), draws(trained, batches))
 
 
-def conditions_in(trained: "TableRun", text: str | None) -> np.ndarray:
-    """Conditions ``(m, G)`` of ``--given``: a table, or ``a=1,b=two``."""
-    if text is None or not trained.given:
-        return trained.conditions(text)
+def conditions_in(trained: "TableRun", text: str | None) -> Any:
+    """Conditions of ``--given``, as ``batches`` takes them: a table, or ``a=1,b=two``."""
+    if text is None:
+        return trained.conditions(None)
     if text == STDIN or os.path.exists(text) or "=" not in text:
         return trained.conditions_of(open_table(text))
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for pair in text.replace("\\,", "\0").split(","):
         pair = pair.replace("\0", ",")
         name, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or name not in trained.given or name in values:
+        if not equals or name not in trained.conditioned or name in values:
+            names = listed(trained.conditioned)
             raise DataError(
-                f"--given: expected each of {', '.join(trained.given)} once, as NAME=VALUE, or a "
-                f"table. Received: {pair!r:.60}"
+                f"--given: expected each of {names} once, as NAME=VALUE, or a table. Received: "
+                f"{pair!r:.60}"
             )
-        values[name] = value
+        values[name] = _typed(name, value, trained.kinds[name], name not in trained.given)
     if missing := [name for name in trained.given if name not in values]:
         raise DataError(f"--given: expected a value of {', '.join(missing)} too")
-    typed = {name: [_typed(name, value, trained.kinds[name])] for name, value in values.items()}
-    return trained.conditions_of(columns_table("--given", typed))
+    return trained.conditions(values, "--given")
 
 
-def _typed(name: str, text: str, kind: ColumnKind) -> str | float:
+def _typed(name: str, text: str, kind: ColumnKind, may_be_range: bool) -> str | float | slice:
     levels = kind.levels if kind.kind == "levels" and kind.type == "text" else None
     if levels and text and text not in levels:
         tell(f"note: {name}: no training row has {text!r:.60}{nearest(text, levels)}")
+    if may_be_range and kind.kind != "levels" and kind.type != "time" and text.count(":") == 1:
+        ends = text.split(":")
+        return slice(*(_typed(name, end, kind, False) if end else None for end in ends))
     if kind.type in TEXTS:
         return text
     try:

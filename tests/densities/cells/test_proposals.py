@@ -25,14 +25,14 @@ def test_weighted_proposals_have_the_exact_conditional_of_levels(members, known)
     truth = np.exp(density.log_prob(values))
     at = np.full((N, 4), np.nan)
     at[:, known] = row[known]
-    found = weighted_shares(*proposals(density, at, np.random.default_rng(1)), values)
+    found = weighted_shares(*proposals(density, at, np.isnan(at), np.random.default_rng(1)), values)
     assert np.abs(found - truth / truth.sum()).sum() / 2 < 0.02
 
 
 def test_known_cells_before_all_unknown_ones_give_equal_weights():
     density = random_density([grid("a"), levels("b", 3), number("c")])
     at = np.tile([0.5, np.nan, np.nan], (100, 1))
-    rows, log_weights = proposals(density, at, np.random.default_rng(0))
+    rows, log_weights = proposals(density, at, np.isnan(at), np.random.default_rng(0))
     assert (rows[:, 0] == 0.5).all() and not np.isnan(rows).any()
     assert np.ptp(log_weights) < 1e-12
 
@@ -44,12 +44,14 @@ def test_a_number_known_behind_an_unknown_one_weighs_by_its_density():
     rows = np.column_stack([values, np.full(len(values), 0.3)])
     truth = np.exp(density.log_prob(rows))
     at = np.tile([np.nan, 0.3], (N, 1))
-    found = weighted_shares(*proposals(density, at, np.random.default_rng(2)), rows)
+    found = weighted_shares(*proposals(density, at, np.isnan(at), np.random.default_rng(2)), rows)
     assert np.abs(found - truth / truth.sum()).sum() / 2 < 0.02
 
 
 def test_given_cells_stay_as_they_are():
     density = random_density([levels("g", 2, missing=True), levels("a", 3)], n_given=1)
-    rows, log_weights = proposals(density, np.full((10, 2), np.nan), np.random.default_rng(0))
+    at = np.full((10, 2), np.nan)
+    unknown = np.array([[False, True]]).repeat(10, axis=0)
+    rows, log_weights = proposals(density, at, unknown, np.random.default_rng(0))
     assert np.isnan(rows[:, 0]).all() and not np.isnan(rows[:, 1]).any()
     assert np.allclose(log_weights, 0)

@@ -27,8 +27,8 @@ def conditional():
 
 @pytest.mark.parametrize("day", ["2024-02-29", ""])
 def test_conditions_are_read_from_text(conditional, day):
-    (row,) = conditions_in(conditional, f"b=-1.25,a=level 2,day={day}")
-    expected = [2, 19_782 if day else np.nan, -1.25]
+    (row,) = conditions_in(conditional, f"b=-1.25,a=level 2,day={day}").rows
+    expected = [2, 19_782 if day else np.nan, -1.25, np.nan]
     np.testing.assert_array_equal(row, expected)
 
 
@@ -36,11 +36,12 @@ def test_conditions_are_read_from_text(conditional, day):
     ("text", "words"),
     [
         ("a=level 1,b=2", "expected a value of day too"),
-        ("a=level 1,b=2,c=1,day=2024-01-01", "Received: 'c=1'"),
+        ("a=level 1,b=2,e=1,day=2024-01-01", "Received: 'e=1'"),
         ("a=level 1,b=x,day=2024-01-01", "b: expected a finite number. Received: 'x'"),
         ("a=level 1,b=inf,day=2024-01-01", "b: expected a finite number"),
         ("a=level 1,b=2,day=soon", "'day'"),
         ("a=level 1,a=level 1,b=2,day=2024-01-01", "once"),
+        ("a=level 1,b=1:2,day=2024-01-01", "b: expected a finite number. Received: '1:2'"),
     ],
 )
 def test_conditions_that_are_none_are_one_line(conditional, text, words):
@@ -50,7 +51,7 @@ def test_conditions_that_are_none_are_one_line(conditional, text, words):
 
 
 def test_a_level_that_no_training_row_has_may_be_given_and_has_a_note(conditional, capsys):
-    (row,) = conditions_in(conditional, "a=level 9,b=1,day=2024-01-01")
+    (row,) = conditions_in(conditional, "a=level 9,b=1,day=2024-01-01").rows
     assert row[0] == -1
     assert "a: no training row has 'level 9' (did you mean" in capsys.readouterr().err
     draws = conditional.sample(20, given={"a": ["else"], "b": [1.0], "day": ["2024-01-01"]})

@@ -1,0 +1,200 @@
+"""Conditions on any columns of a table, and draws given them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.data.array_tables import columns_table
+from nflow_cli.data.dataset import rows_of
+from nflow_cli.data.tables import TableFile, listed, shown
+from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.proposals import proposals
+from nflow_cli.errors import DataError
+from nflow_cli.evaluation.importance import pareto_k
+from nflow_cli.evaluation.weights_verdict import verdict
+from nflow_cli.random_streams import stream
+from nflow_cli.terminal.layout import tell
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.cells.loaded import TrainedCells
+
+FEWEST, MOST = 256, 20_000  # proposals at a time
+TRIED = 100  # proposals a draw, at most
+LEAST_TRIED = 200_000
+EQUAL = 1e-9  # nats: weights so close are equal
+SPARE = 1.2  # times as many proposals as seem necessary
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """m conditions on the cells of a row.
+
+    Attributes:
+        rows: ``(m, C)``; a NaN is no condition, but of a given column a missing cell.
+        ranges: Ends of the numbers allowed in a column, by its place.
+    """
+
+    rows: np.ndarray
+    ranges: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def only_on(self, n_given: int) -> bool:
+        """Whether no column but given ones has a condition."""
+        return not self.ranges and bool(np.isnan(self.rows[:, n_given:]).all())
+
+    def allow(self, rows: np.ndarray) -> np.ndarray:
+        """Whether rows ``(n, C)`` are within the ranges."""
+        allowed = np.ones(len(rows), bool)
+        for place, (low, high) in self.ranges.items():
+            allowed &= (low <= rows[:, place]) & (rows[:, place] <= high)
+        return allowed
+
+
+def conditions_of(
+    trained: "TrainedCells", table: TableFile | None, ranges: Mapping[str, slice], name: str
+) -> Conditions:
+    """Conditions of the columns of a table, and on ranges of others."""
+    found = [] if table is None else [column.name for column in table.columns]
+    names = [column for column in trained.conditioned if column in found]
+    unknown = [column for column in found if column in trained.columns and column not in names]
+    if unknown:
+        received = shown(unknown[0])
+        raise DataError(f"{name}: {received} is computed from other columns: give these")
+    if missing := [column for column in trained.given if column not in names]:
+        raise DataError(f"{name}: expected values of {listed(missing)} too")
+    if not names and not ranges:
+        raise DataError(f"{name}: expected one of the columns {listed(trained.conditioned)}")
+    values = rows_of(table, trained.kinds, names) if table and names else np.zeros((1, 0))
+    rows = np.full((len(values), len(trained.columns)), np.nan)
+    rows[:, [trained.columns.index(column) for column in names]] = values
+    return Conditions(rows, dict(_range(trained, *one, name) for one in ranges.items()))
+
+
+def _range(
+    trained: "TrainedCells", column: str, ends: slice, name: str
+) -> tuple[int, tuple[float, float]]:
+    if column not in trained.conditioned or column in trained.given:
+        modelled = [one for one in trained.conditioned if one not in trained.given]
+        raise DataError(f"{name}: expected ranges of {listed(modelled)}. Received: {shown(column)}")
+    place, kind = trained.columns.index(column), trained.kinds[column]
+    if kind.kind == "levels":
+        raise DataError(f"{name}: {shown(column)}: expected a level, as it has no range of numbers")
+    found = []
+    for end, none in ((ends.start, -np.inf), (ends.stop, np.inf)):
+        table = columns_table(name, {column: np.atleast_1d(none if end is None else end)})
+        found.append(none if end is None else float(rows_of(table, trained.kinds, [column])[0, 0]))
+    if not found[0] <= found[1]:
+        raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, received {found}")
+    return place, (found[0], found[1])
+
+
+class Pool(NamedTuple):
+    """Weighted proposals.
+
+    Attributes:
+        rows: Possible ones ``(k, C)``.
+        log_weights: In nats, of all ``(N,)``.
+    """
+
+    rows: np.ndarray
+    log_weights: np.ndarray
+
+    @property
+    def possible(self) -> np.ndarray:
+        """Log-weights ``(k,)`` of the possible proposals."""
+        return self.log_weights[self.log_weights > -np.inf]
+
+    @property
+    def effective(self) -> float:
+        """Effective sample size ``(Σw)²/Σw²``."""
+        if not len(possible := self.possible):
+            return 0.0
+        weights = np.exp(possible - possible.max())
+        return float(weights.sum() ** 2 / np.square(weights).sum())
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all possible proposals have the same weight."""
+        return len(self.rows) > 0 and bool(np.ptp(self.possible) <= EQUAL)
+
+    def draws(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw ``n`` rows: the first ones of equal weight, else by systematic resampling."""
+        if self.is_equal and len(self.rows) >= n:
+            return self.rows[:n]
+        ends = np.cumsum(np.exp(self.possible - self.possible.max()))
+        chosen = np.searchsorted(ends, (np.arange(n) + rng.random()) / n * ends[-1])
+        return self.rows[rng.permutation(np.minimum(chosen, len(ends) - 1))]
+
+
+def draws_given(
+    density: CellDensity, conditions: Conditions, n: int, seed: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Draw ``n`` rows at each condition; yield the number of rows before, and the rows ``(n, C)``.
+
+    By importance sampling, with twice as many effective proposals as draws, if 100 proposals a draw
+    suffice. A note on their reliability follows.
+    """
+    pools = []
+    for i in range(len(conditions) if n else 0):
+        rng = stream(seed, "conditional draws", i)
+        pool = _pool(density, conditions, i, n, rng)
+        if not len(pool.rows):
+            count = len(pool.log_weights)
+            raise DataError(
+                f"given: none of {count:,} draws meets the conditions: they are too rare"
+            )
+        pools.append((len(pool.log_weights), pool.effective / n, _k_hat(pool)))
+        yield i * n, pool.draws(n, rng)
+    if pools:
+        _tell_reliability(n, pools)
+
+
+def _pool(
+    density: CellDensity, conditions: Conditions, i: int, n: int, rng: np.random.Generator
+) -> Pool:
+    rows, log_weights, total = [], [], 0
+    size, most = min(max(n, FEWEST), MOST), max(TRIED * n, LEAST_TRIED)
+    while True:
+        at = np.repeat(conditions.rows[[i]], size, axis=0)
+        unknown = np.isnan(at) & (np.arange(at.shape[1]) >= density.n_given)
+        drawn, log_weight = proposals(density, at, unknown, rng, present=False)
+        log_weight = np.where(conditions.allow(drawn), log_weight, -np.inf)
+        rows.append(drawn[log_weight > -np.inf])
+        log_weights.append(log_weight)
+        total += size
+        pool = Pool(np.concatenate(rows), np.concatenate(log_weights))
+        enough = n if pool.is_equal else 2 * n
+        if pool.effective >= enough or total >= most:
+            return pool
+        more = SPARE * total * (enough / max(pool.effective, 0.5) - 1)
+        size = int(min(max(more, FEWEST), MOST, most - total))
+
+
+def _k_hat(pool: Pool) -> float:
+    if pool.is_equal:
+        return 0.0
+    return pareto_k(-pool.log_weights) if len(pool.log_weights) >= FEWEST else np.nan
+
+
+def _tell_reliability(n: int, pools: Sequence[tuple[int, float, float]]) -> None:
+    counts, shares, shapes = (np.array(values) for values in zip(*pools))
+    k = float(shapes.max())
+    if k == 0 and shares.min() >= 1:
+        return
+    where = "" if len(pools) == 1 else f" at the least reliable of {len(pools):,} conditions"
+    text = (
+        f"given: importance sampling, {int(counts.sum()):,} proposals, effective sample size "
+        f"{shares.min() * n:,.0f}{where}, k-hat {k:.2f} ({verdict(k)})"
+    )
+    few = f"; fewer than the {n:,} draws, some of which are equal" if shares.min() < 1 else ""
+    tell(text + few)
+
+
+def ranges_in(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, slice]]:
+    """Values, and ranges as slices, by column."""
+    ranges = {name: value for name, value in given.items() if isinstance(value, slice)}
+    return {name: value for name, value in given.items() if name not in ranges}, ranges

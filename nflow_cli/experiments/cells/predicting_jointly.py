@@ -1,0 +1,132 @@
+"""Predictions of several columns of a table from the others, by draws."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nflow_cli.data.dataset import rows_of
+from nflow_cli.data.table_files import TableFile, opened
+from nflow_cli.data.tables import listed, shown
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.errors import DataError
+from nflow_cli.experiments.cells.completions import Completions, completions
+from nflow_cli.experiments.cells.predicting import (
+    Question,
+    probabilities,
+    write_predicted,
+    written_number,
+)
+from nflow_cli.experiments.rows import Judgement
+from nflow_cli.experiments.table.scoring import expect_room, write_beside
+from nflow_cli.text import printable
+from nflow_cli.training.progress import phase
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.cells.loaded import TrainedCells
+
+EFFECTIVE = "effective_draws"
+
+
+def predicted_jointly(
+    trained: "TrainedCells", table: Any, targets: Sequence[str], quantiles: Sequence[float]
+) -> dict[str, Any]:
+    """Columns to be written, by name: mean, sd, quantiles of numbers, probabilities of levels, of
+    each target given the columns that are no targets; and effective sample sizes of the draws.
+    """
+    places, p = [_place(trained, name) for name in targets], probabilities(quantiles)
+    rows = _rows(trained, table, targets)
+    unknown = np.zeros(rows.shape, bool)
+    unknown[:, [*places, *range(len(trained.cells), rows.shape[1])]] = True
+    found = {j: np.full((len(rows), _count(trained.row[j], p)), np.nan) for j in places}
+    effective = np.full(len(rows), np.nan)
+    with phase(f"predicting {printable(listed(targets))}: {len(rows):,} rows"):
+        for some in completions(trained, rows, unknown, trained.config.seed):
+            effective[some.places] = some.effective
+            for j in places:
+                found[j][some.places] = _statistics(trained.row[j], some, j, p)
+    columns: dict[str, Any] = {}
+    for j in places:
+        columns |= _named(trained.row[j], found[j], p)
+    return {**columns, EFFECTIVE: effective}
+
+
+def expect_one_target(targets: Sequence[str], **options: Any) -> None:
+    """Refuse options of one target."""
+    for name, value in options.items():
+        if value is not None:
+            raise DataError(f"{name}: expected one target, received {listed(targets)}")
+
+
+def _place(trained: "TrainedCells", name: str) -> int:
+    modelled = trained.columns[trained.n_given : len(trained.cells)]
+    if name not in modelled:
+        expected = f"--target: expected some of {listed(modelled)}"
+        raise DataError(f"{expected}. Received: {shown(name)}")
+    return trained.columns.index(name)
+
+
+def _rows(trained: "TrainedCells", table: Any, targets: Sequence[str]) -> np.ndarray:
+    if (found := opened(table)) is None:
+        return trained.rows(table)
+    names = [name for name in trained.columns[: len(trained.cells)] if name not in targets]
+    if not names:
+        raise DataError("--target: expected another column, from which to predict")
+    values = rows_of(found, trained.kinds, names)
+    rows = np.full((len(values), len(trained.columns)), np.nan)
+    rows[:, [trained.columns.index(name) for name in names]] = values
+    return rows
+
+
+def _count(column: CellColumn, p: np.ndarray) -> int:
+    return 2 + len(p) if column.has_numbers else len(column.first)
+
+
+def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) -> np.ndarray:
+    draws = some.draws[:, :, j]
+    if not column.has_numbers:
+        shares = [(some.weights * (draws == i)).sum(axis=1) for i in range(len(column.first))]
+        return np.stack(shares, axis=1)
+    mean = (some.weights * draws).sum(axis=1)
+    sd = np.sqrt((some.weights * np.square(draws - mean[:, None])).sum(axis=1))
+    order = np.argsort(draws, axis=1)
+    ends = np.cumsum(np.take_along_axis(some.weights, order, axis=1), axis=1)
+    places = (ends[:, None] < p[:, None] * ends[:, -1:, None]).sum(axis=2)
+    return np.column_stack([mean, sd, np.take_along_axis(np.sort(draws, axis=1), places, axis=1)])
+
+
+def _named(column: CellColumn, found: np.ndarray, p: np.ndarray) -> dict[str, Any]:
+    name = column.name
+    if not column.has_numbers:
+        return {f"{name}_p_{level}": share for level, share in zip(column.first, found.T)}
+    mean, sd, *quantiles = found.T
+    named = {f"{name}_mean": mean, f"{name}_sd": sd}
+    every = zip(p, quantiles)
+    return named | {f"{name}_q{q:g}": written_number(column.kind, x) for q, x in every}
+
+
+def write_predictions(
+    trained: "TrainedCells",
+    table: TableFile,
+    path: Path,
+    question: Mapping[str, Any],
+    plot: Path | None,
+) -> Judgement:
+    """Write the rows of a table, in order, with predictions of one column or several."""
+    targets: Sequence[str] = question["target"] or ()
+    if len(targets) < 2:
+        one = Question(**{**question, "target": targets[0] if targets else None})
+        return write_predicted(trained, table, path, one, plot)
+    expect_one_target(targets, coverage=question["coverage"], plot=plot)
+    columns = predicted_jointly(trained, table, targets, question["quantiles"])
+    expect_room(trained, columns)
+    write_beside(table, path, columns)
+    least, count = float(np.min(columns[EFFECTIVE])), len(columns[EFFECTIVE])
+    scores = {"target": list(targets), "n": count, "least_effective_draws": least}
+    lines = [
+        ("data", f"{printable(table.name)}: {count:,} rows"),
+        ("targets", printable(listed(targets))),
+        ("draws", f"by importance sampling; least effective sample size of a row {least:.1f}"),
+    ]
+    return Judgement(scores, lines, [])
