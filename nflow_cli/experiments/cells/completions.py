@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.conditional import UNRESOLVED, conditional
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.proposals import proposals
@@ -60,33 +61,44 @@ def completions(
     for j in range(density.n_given, len(density.cells)):
         places = np.flatnonzero((counts == 1) & unknown[:, j])
         if len(places):
-            found = _by_quadrature(density, rows[places], j, stream(seed, "completions", j))
-            is_known = ~np.isnan(found).any(axis=1)
-            left = np.setdiff1d(left, places[is_known], assume_unique=True)
-            yield _with_column(rows, places[is_known], j, found[is_known])
+            found = _by_quadrature(density, rows, places, j, stream(seed, "completions", j))
+            left = np.setdiff1d(left, found.places, assume_unique=True)
+            yield found
     for part, start in enumerate(range(0, len(left), AT_A_TIME // DRAWN)):
         some = left[start : start + AT_A_TIME // DRAWN]
         rng = stream(seed, "proposals", part)
         yield from _by_importance(density, rows[some], unknown[some], some, rng)
 
 
-def _with_column(rows: np.ndarray, places: np.ndarray, j: int, values: np.ndarray) -> Completions:
-    draws = np.repeat(rows[places, None], DRAWN, axis=1)
-    draws[:, :, j] = values
-    return Completions(places, draws, np.full(values.shape, 1 / DRAWN))
-
-
 def _by_quadrature(
-    density: CellDensity, rows: np.ndarray, j: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Stratified draws ``(b, S)`` of cell j given all others; NaN where unresolved."""
-    p = (np.arange(DRAWN) + rng.random((len(rows), DRAWN))) / DRAWN
-    found = conditional(density, rows, j, p)
-    if density.row[j].has_numbers:
-        return found.quantiles
-    ends = np.cumsum(found.levels, axis=1)
-    drawn = (ends[:, None, :-1] < p[:, :, None] * ends[:, None, -1:]).sum(axis=2).astype(float)
-    return np.where((found.error <= UNRESOLVED)[:, None] & (ends[:, -1:] > 0), drawn, np.nan)
+    density: CellDensity, rows: np.ndarray, places: np.ndarray, j: int, rng: np.random.Generator
+) -> Completions:
+    """Complete cell j by stratified draws given all others, where that is resolved.
+
+    Outliers, farther beyond the training numbers than these are apart, have weight 0.
+    """
+    column, p = density.row[j], (np.arange(DRAWN) + rng.random((len(places), DRAWN))) / DRAWN
+    found = conditional(density, rows[places], j, p)
+    if column.has_numbers:
+        values = nearest(column, found.quantiles)
+        reach = column.high - column.low
+        units = column.inside(values.ravel())[0].reshape(values.shape)
+        weights = ((column.low - reach <= units) & (units <= column.high + reach)).astype(float)
+    else:
+        ends = np.cumsum(found.levels, axis=1)
+        values = (ends[:, None, :-1] < p[:, :, None] * ends[:, None, -1:]).sum(axis=2)
+        weights = np.where(ends[:, -1:] > 0, 1.0, np.zeros_like(p))
+    total = weights.sum(axis=1)
+    done = (found.error <= UNRESOLVED) & (total > 0)
+    draws = np.repeat(rows[places[done], None], DRAWN, axis=1)
+    draws[:, :, j] = values[done]
+    return Completions(places[done], draws, weights[done] / total[done, None])
+
+
+def nearest(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    """Numbers as values of their column: on its grid, and with its decimals."""
+    values, decimals = column.nearest(values), column.kind.decimals
+    return values if decimals is None else np.round(values, decimals)
 
 
 def _by_importance(

@@ -10,10 +10,9 @@ from nflow_cli.arguments import whole_number
 from nflow_cli.data.table_files import TableFile, batch_of, filled, write_table
 from nflow_cli.data.tables import shown
 from nflow_cli.data.written_cells import as_written
-from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.completions import Completions, completions
+from nflow_cli.experiments.cells.completions import Completions, completions, nearest
 from nflow_cli.experiments.rows import Judgement, Rows
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
@@ -63,16 +62,11 @@ def _means(density: CellDensity, some: Completions) -> np.ndarray:
     for j, column in enumerate(density.row):
         draws = some.draws[:, :, j]
         if column.has_numbers:
-            found[:, j] = _nearest(column, found[:, j])
+            found[:, j] = nearest(column, found[:, j])
         else:
             shares = [(some.weights * (draws == i)).sum(axis=1) for i in range(len(column.first))]
             found[:, j] = np.argmax(shares, axis=0)
     return found
-
-
-def _nearest(column: CellColumn, values: np.ndarray) -> np.ndarray:
-    values, decimals = column.nearest(values), column.kind.decimals
-    return values if decimals is None else np.round(values, decimals)
 
 
 def batches_of(

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from cells import grid, levels, number, products, random_density, values_of
 
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.proposals import proposals
-from tests.cells import grid, levels, number, products, random_density, values_of
+from nflow_cli.densities.cells.unmixing import Unmixing, component
 
 N = 40_000
 
@@ -55,3 +57,22 @@ def test_given_cells_stay_as_they_are():
     rows, log_weights = proposals(density, at, unknown, np.random.default_rng(0))
     assert np.isnan(rows[:, 0]).all() and not np.isnan(rows[:, 1]).any()
     assert np.allclose(log_weights, 0)
+
+
+def test_unmixed_columns_have_the_density_of_the_unknown_one():
+    columns, matrix = [number("a"), number("b")], np.array([[1.0, 0.6], [-0.4, 1.1]])
+    found = random_density([component(i, 0.05, -6.0, 6.0) for i in range(2)])
+    parts = found.cells, found.layout, found.marginal, found.networks
+    unmixing = Unmixing(columns, matrix)
+    density = CellDensity(*parts, [], unmixing, random_density(columns, shares=0.0))
+    ends = columns[0].values_at(np.linspace(-12, 12, 60_001))
+    grid = np.column_stack([(ends[1:] + ends[:-1]) / 2, np.full(60_000, 0.3)])
+    truth = np.exp(density.log_prob(grid)) * np.diff(ends)
+    mean = (truth * grid[:, 0]).sum() / truth.sum()
+    sd = np.sqrt((truth * (grid[:, 0] - mean) ** 2).sum() / truth.sum())
+    at = np.tile([np.nan, 0.3], (N, 1))
+    rows, log_weights = proposals(density, at, np.isnan(at), np.random.default_rng(3))
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    error = sd / np.sqrt(1 / np.square(weights).sum())
+    assert abs(weights @ rows[:, 0] - mean) < 4 * error and error < 0.03 * sd

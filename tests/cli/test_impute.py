@@ -1,0 +1,146 @@
+"""`nflow impute`, `sample --given` and several targets of `predict`, on one tiny run."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from running import read_rows, succeed
+from short_runs import CELLS
+
+import nflow_cli
+from nflow_cli.errors import DataError
+
+pytestmark = [
+    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
+    pytest.mark.usefixtures("without_xla"),
+]
+TABLE = CELLS["data"]["name"]
+COVERAGE = "--coverage", ".9"
+COLUMNS = ["price", "city", "day", "rooms"]
+
+
+@pytest.fixture(scope="module")
+def run(short_run):
+    return short_run(**CELLS)
+
+
+@pytest.fixture
+def gaps(tmp_path):
+    """A table with gaps in the columns of the run, and a column that is none of these."""
+    rows = read_rows(TABLE)[:40]
+    for i, row in enumerate(rows):
+        row["note"] = f"row {i}, untouched"
+        row[COLUMNS[i % 4]] = ""
+        if i % 3 == 0:
+            row[COLUMNS[(i + 1) % 4]] = "NA"
+    path = tmp_path / "gaps.csv"
+    lines = [",".join(rows[0]), *(",".join(map(quoted, row.values())) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path, rows
+
+
+def quoted(text):
+    return f'"{text}"' if "," in text else text
+
+
+def is_empty(text):
+    return text in ("", "NA")
+
+
+def test_gaps_are_filled_in_the_types_of_their_columns(invoke, run, gaps):
+    path, rows = gaps
+    scores = json.loads(succeed(invoke, "impute", run, "--data", path, "-o", "out.csv", "--json"))
+    filled = read_rows("out.csv")
+    assert [*filled[0]] == [*rows[0]]
+    count = 0
+    for before, after in zip(rows, filled, strict=True):
+        for name, text in before.items():
+            count += is_empty(text)
+            assert after[name] if is_empty(text) else after[name] == text
+        assert str(np.datetime64(after["day"])) == after["day"]
+        assert float(after["rooms"]).is_integer() and float(after["price"])
+    assert scores["n_imputed"] == count == sum(scores["imputed"].values())
+    printed = succeed(invoke, "impute", run, "--data", path, "-o", "out.csv")
+    assert f"imputed        {count} cells of 40 rows" in printed and printed.endswith("\nout.csv\n")
+
+
+def test_draws_are_tables_one_after_another(invoke, run, gaps):
+    path, rows = gaps
+    succeed(invoke, "impute", run, "--data", path, "-o", "out.csv", "--draws", "3")
+    filled = read_rows("out.csv")
+    assert [row["draw"] for row in filled] == [str(d) for d in (1, 2, 3) for _ in rows]
+    assert [row["note"] for row in filled] == 3 * [row["note"] for row in rows]
+    gaps = [i for i, row in enumerate(rows) if is_empty(row["price"])]
+    prices = np.array([float(filled[d * len(rows) + i]["price"]) for d in range(3) for i in gaps])
+    assert len(np.unique(prices)) > len(gaps)
+    again = invoke("impute", run, "--data", path, "-o", "-", "--draws", "3")
+    with open("out.csv") as file:
+        assert again.stdout == file.read()
+
+
+def test_in_python_a_frame_keeps_its_index(run, gaps):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(gaps[0]).set_axis(range(100, 140))
+    trained = nflow_cli.load(run)
+    assert list(trained.impute(frame).index) == list(frame.index)
+    several = trained.impute(frame, draws=2)
+    assert list(several.index) == 2 * list(frame.index) and several["rooms"].notna().all()
+    with pytest.raises(DataError, match="draws=0"):
+        trained.impute(frame, draws=0)
+
+
+def test_several_targets_are_predicted_from_the_rest(invoke, run):
+    options = "--target", "price,city", "--quantiles", ".1,.9"
+    succeed(invoke, "predict", run, "--data", TABLE, "-o", "out.csv", *options)
+    rows, table = read_rows("out.csv"), read_rows(TABLE)
+    for before, row in zip(table, rows, strict=True):
+        assert {key: row[key] for key in before} == before
+        low, mean, high = (float(row[f"price_{name}"]) for name in ("q0.1", "mean", "q0.9"))
+        assert low <= mean <= high
+        shares = [float(row[name]) for name in row if name.startswith("city_p_")]
+        assert sum(shares) == pytest.approx(1)
+    found = nflow_cli.load(run).predict(TABLE, ["price", "city"], [0.1, 0.9])
+    means = [float(row["price_mean"]) for row in rows]
+    assert found["price_mean"].to_pylist() == pytest.approx(means)
+
+
+def test_draws_meet_conditions_on_modelled_columns(invoke, run):
+    result = invoke(
+        "sample", run, "-n", "50", "-o", "out.csv", "--given", "rooms=2:3,day=2024-03-01:"
+    )
+    assert result.exit_code == 0, result.output
+    rows = read_rows("out.csv")
+    assert len(rows) == 50 and {row["rooms"] for row in rows} <= {"2", "3"}
+    assert all(row["day"] >= "2024-03-01" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["impute", "--data", TABLE, "-o", "out.txt"], "expected a name that ends in .csv"),
+        (["impute", "--data", TABLE, "-o", "out.csv", "--draws", "0"], "draws"),
+        (["predict", "--data", TABLE, "-o", "o.csv", "--target", "price,zz"], "Received: 'zz'"),
+        (
+            [
+                "predict",
+                "--data",
+                TABLE,
+                "-o",
+                "o.csv",
+                "--target",
+                "price,city",
+                "--coverage",
+                ".9",
+            ],
+            "expected one target",
+        ),
+        (["sample", "-o", "o.csv", "--given", "zz=1"], "Received: 'zz=1'"),
+        (["sample", "-o", "o.csv", "--given", "rooms=9000:"], "meets the conditions"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(invoke, run, command, words):
+    name, *options = command
+    result = invoke(name, run, *options)
+    assert result.exit_code and words in " ".join(result.output.split())
+    assert "Traceback" not in result.output

@@ -1,0 +1,96 @@
+"""Draws given any columns, by the density summed over all rows that meet the conditions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cells import grid, levels, number, products, random_density
+
+from nflow_cli.errors import DataError
+from nflow_cli.experiments.cells.loaded import TrainedCells
+from nflow_cli.experiments.table.scoring import conditions_in
+
+COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]
+EVERY = products(np.arange(-30.0, 31), [0, 1, 2, np.nan], np.arange(4))
+N = 20_000
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def joint(request):
+    density = random_density(COLUMNS, members=request.param, shares=1.0)
+    return TrainedCells(Path("run"), None, density, {})
+
+
+def expect_shares(draws, density, met):
+    values = EVERY[met]
+    truth = np.exp(density.log_prob(values))
+    found = np.array(
+        [((draws == one) | (np.isnan(draws) & np.isnan(one))).all(axis=1).mean() for one in values]
+    )
+    # Each share has the error of N draws, or of the 2 N effective ones that these are chosen from.
+    p = truth / truth.sum()
+    assert (np.abs(found - p) < 5 * np.sqrt(p * (1 - p) / N) + 4 / N).all()
+
+
+def test_draws_have_the_distribution_given_a_column_behind_others(joint):
+    draws = joint.sample(N, given={"c": "level 2"})
+    expect_shares(draws, joint, EVERY[:, 2] == 2)
+
+
+def test_draws_have_the_distribution_given_a_range(joint):
+    draws = joint.sample(N, given={"a": slice(0, 2), "b": "level 1"})
+    met = (EVERY[:, 0] >= 0) & (EVERY[:, 0] <= 2) & (EVERY[:, 1] == 1)
+    expect_shares(draws, joint, met)
+
+
+def test_a_table_conditions_on_its_columns_and_an_empty_cell_is_no_condition(joint):
+    table = {"b": ["level 0", None], "c": ["level 3", "level 1"]}
+    draws = joint.sample(500, given=table)
+    assert (draws[:500, 1:] == [0, 3]).all() and (draws[500:, 2] == 1).all()
+    assert len(np.unique(draws[500:, 1])) > 1
+
+
+def test_reliability_is_printed(joint, capsys):
+    joint.sample(100, given={"c": "level 2"})
+    printed = capsys.readouterr().err
+    assert "effective sample size" in printed and "k-hat" in printed
+    joint.sample(100)
+    assert not capsys.readouterr().err
+
+
+def test_conditions_that_no_draw_meets_are_one_error(joint):
+    with pytest.raises(DataError, match="none of 200,000 draws meets the conditions"):
+        joint.sample(10, given={"a": slice(1e6, None)})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("d=1", "expected each of a, b, c once"),
+        ("b=level 1:level 2", "no training row has"),
+        ("a=2:1", "'a': expected LOW:HIGH"),
+        ("a=x:1", "a: expected a finite number. Received: 'x'"),
+    ],
+)
+def test_texts_that_are_no_conditions_are_one_line(joint, text, words, capsys):
+    if "level" in text:
+        conditions_in(joint, text)
+        assert words in capsys.readouterr().err
+        return
+    with pytest.raises(DataError, match=words) as error:
+        conditions_in(joint, text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"g": 1.0, "b": slice(0, 1)}, "'b': expected a level"),
+        ({"b": "level 0"}, "expected values of g too"),
+        ({"g": slice(0, 1)}, "expected values of g too"),
+    ],
+)
+def test_columns_that_have_no_ranges_are_refused(given, words):
+    density = random_density([number("g"), levels("b", 2)], n_given=1)
+    with pytest.raises(DataError, match=words):
+        TrainedCells(Path("run"), None, density, {}).sample(5, given=given)
