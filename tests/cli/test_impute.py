@@ -107,12 +107,12 @@ def test_several_targets_are_predicted_from_the_rest(invoke, run):
 
 def test_draws_meet_conditions_on_modelled_columns(invoke, run):
     result = invoke(
-        "sample", run, "-n", "50", "-o", "out.csv", "--given", "rooms=2:3,day=2024-03-01:"
+        "sample", run, "-n", "50", "-o", "out.csv", "--given", "rooms=4:5,day=2021-03-01:"
     )
     assert result.exit_code == 0, result.output
     rows = read_rows("out.csv")
-    assert len(rows) == 50 and {row["rooms"] for row in rows} <= {"2", "3"}
-    assert all(row["day"] >= "2024-03-01" for row in rows)
+    assert len(rows) == 50 and {row["rooms"] for row in rows} <= {"4", "5"}
+    assert all(row["day"] >= "2021-03-01" for row in rows)
 
 
 @pytest.mark.parametrize(
