@@ -147,7 +147,8 @@ def draws_given(
             raise DataError(
                 f"given: none of {count:,} draws meets the conditions: they are too rare"
             )
-        pools.append((len(pool.log_weights), pool.effective / n, _k_hat(pool)))
+        if not (pool.is_equal and len(pool.rows) >= n):
+            pools.append((len(pool.log_weights), pool.effective / n, _k_hat(pool)))
         yield i * n, pool.draws(n, rng)
     if pools:
         _tell_reliability(n, pools)
@@ -183,8 +184,6 @@ def _k_hat(pool: Pool) -> float:
 def _tell_reliability(n: int, pools: Sequence[tuple[int, float, float]]) -> None:
     counts, shares, shapes = (np.array(values) for values in zip(*pools))
     k = float(shapes.max())
-    if k == 0 and shares.min() >= 1:
-        return
     where = "" if len(pools) == 1 else f" at the least reliable of {len(pools):,} conditions"
     text = (
         f"given: importance sampling, {int(counts.sum()):,} proposals, effective sample size "
