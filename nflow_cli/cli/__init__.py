@@ -93,6 +93,7 @@ nflow sweep figure3                  a grid of runs, on all cores
 nflow sample RUN_DIR -n 1000 -o points.csv
 nflow predict RUN_DIR --data new.csv -o out.csv
 nflow impute RUN_DIR --data gaps.csv -o filled.csv
+nflow drift RUN_DIR --data new.csv
 """
 
 

@@ -55,7 +55,7 @@ def test_every_command_and_every_option_has_help(invoke, args):
 
 def test_the_first_help_has_an_example_a_line(invoke):
     lines = invoke("--help").stdout.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 10 * ["nflow"]
+    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 12 * ["nflow"]
 
 
 @pytest.mark.parametrize(
