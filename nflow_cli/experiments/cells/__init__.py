@@ -72,7 +72,7 @@ class WholeTable(OfTable):
         data = self.config.data
         are_chosen = any((data.split, data.test, data.group))
         memorised = partial(of_cells.memorised, are_chosen=are_chosen)
-        return of_cells.ruined, few_rows, of_cells.miscalibrated, memorised
+        return of_cells.ruined, few_rows, of_cells.miscalibrated, memorised, of_cells.copied
 
     def labels(self) -> dict[str, Any]:
         return {"target": None, "given": [*self.config.data.given]}
@@ -92,7 +92,7 @@ class WholeTable(OfTable):
         facts = {**data.sizes, **scores}
         found = self.warnings(facts)
         rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)
-        rows += printed.memorisation_rows(facts, found)
+        rows += printed.memorisation_rows(facts, found) + printed.copies_rows(facts, found)
         return Judgement(scores, lines + rows + printed.notes(facts), found)
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:

@@ -13,7 +13,7 @@ from nflow_cli.evaluation.likelihood import likelihood
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.truth import UNKNOWN, gap_to_the_truth
 from nflow_cli.experiments.cells.arrays import pictures
-from nflow_cli.experiments.cells.memorised import memorised
+from nflow_cli.experiments.cells.memorised import copied, memorised
 from nflow_cli.experiments.cells.summary import Scores
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
@@ -78,6 +78,7 @@ def held_out(
         **scores(density, estimated, data.weights.test).model_dump(),
         **gap(density, data.name, seed if fresh is None else fresh),
         "memorisation": memorised(density, data, seed).model_dump(),
+        "copies": None if (found := copied(density, data, seed)) is None else found.model_dump(),
     }
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.evaluation.copies import Copies, copies
 from nflow_cli.evaluation.memorisation import Memorisation, memorisation
 from nflow_cli.random_streams import stream
 
@@ -26,6 +27,16 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
     u, v = data.weights.train, data.weights.test
     weights = None if u is None else u[train], None if v is None else v[test]
     return memorisation(log_q[: len(train)], log_q[len(train) :], *weights)
+
+
+def copied(density: CellDensity, data: Dataset, seed: int) -> Copies | None:
+    """Copies of training rows among 5,000 draws, at the given columns of test rows."""
+    if not len(data.test):
+        return None
+    at = np.full((COMPARED, data.train.shape[1]), np.nan)
+    at[:, : density.n_given] = np.resize(data.test, at.shape)[:, : density.n_given]
+    draws = density.draw(at, stream(seed, "copies"))
+    return copies(data.train, draws, data.test)
 
 
 def _are_comparable(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nflow_cli.evaluation.warnings import errors_of_95, marked, number
-from nflow_cli.experiments.cells.warnings import memorisation_text
+from nflow_cli.experiments.cells.warnings import copies_text, memorisation_text
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, gap_rows, mean_text, training_text
 from nflow_cli.text import printable
 
@@ -23,6 +23,7 @@ def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
         *best_columns(summary),
         *pit_rows(summary, warnings),
         *memorisation_rows(summary, warnings),
+        *copies_rows(summary, warnings),
         *notes(summary),
         ("training", f"{training_text(summary, steps)}; {best}"),
     ]
@@ -69,6 +70,12 @@ def memorisation_rows(summary: Summary, warnings: Warnings) -> Rows:
         return []
     text = f"training rows likelier than test rows by {effect}"
     return [("memorisation", marked(text, warnings, "memorisation"))]
+
+
+def copies_rows(summary: Summary, warnings: Warnings) -> Rows:
+    """Row of copies of training rows among draws, where they are beyond chance."""
+    text = copies_text(summary)
+    return [("copies", marked(text, warnings, "copies"))] if text else []
 
 
 def notes(summary: Summary, part: str = "test ") -> Rows:

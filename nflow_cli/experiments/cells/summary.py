@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
+from nflow_cli.evaluation.copies import Copies
 from nflow_cli.evaluation.likelihood import Mean
 from nflow_cli.evaluation.memorisation import Memorisation
 from nflow_cli.evaluation.pit import Pit
@@ -47,3 +48,4 @@ class CellsSummary(Scores, OfTableSummary):
     measure: Text
     shares: Mapping[str, Figure]
     memorisation: Memorisation
+    copies: Copies | None

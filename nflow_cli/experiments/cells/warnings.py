@@ -1,5 +1,6 @@
 """Warnings about unreliable scores of a fit to a whole table."""
 
+from nflow_cli.evaluation.copies import Copies
 from nflow_cli.evaluation.warnings import (
     SIGMAS,
     ScoreWarning,
@@ -64,6 +65,32 @@ def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None
     if are_chosen:
         reason += "; or the test rows, which are not a random sample, have another distribution"
     return ScoreWarning("memorised", ("memorisation",), reason)
+
+
+def copied(summary: Summary) -> ScoreWarning | None:
+    """Warning if draws repeat training rows more often than held-out rows do."""
+    if not (text := copies_text(summary)):
+        return None
+    reason = (
+        f"{text}: such draws disclose rows; try fewer updates or a larger train.weight_decay, or "
+        "leave the copies out"
+    )
+    return ScoreWarning("copies", ("copies",), reason)
+
+
+def copies_text(summary: Summary) -> str:
+    """Shares of copies among draws and held-out rows; "" if the excess is within chance."""
+    facts = summary.get("copies") or {}
+    figures = {key: number(facts, key) for key in Copies.model_fields}
+    if None in figures.values():
+        return ""
+    found = Copies.model_construct(**figures)
+    if not found.excess > CHANCE * found.standard_error:
+        return ""
+    return (
+        f"{found.drawn:.2%} of draws equal a training row, and {found.held_out:.2%} of test rows "
+        f"(excess {found.excess:.2%} ± {found.standard_error:.2%})"
+    )
 
 
 def memorisation_text(summary: Summary) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from nflow_cli.experiments.cells.printed import memorisation_rows
-from nflow_cli.experiments.cells.warnings import memorised, ruined
+from nflow_cli.experiments.cells.warnings import copied, memorised, ruined
 
 
 def attacked(auc, error, **facts):
@@ -42,6 +42,15 @@ def test_the_reason_has_the_effect_and_what_to_do():
     )
     chosen = memorised(attacked(0.65, 0.04), are_chosen=True)
     assert chosen.reason.startswith(warning.reason) and "another distribution" in chosen.reason
+
+
+@pytest.mark.parametrize(("drawn", "is_beyond"), [(0.01, False), (0.012, False), (0.03, True)])
+def test_copies_are_marked_where_draws_have_more_than_held_out_rows(drawn, is_beyond):
+    facts = {"drawn": drawn, "held_out": 0.01, "n_drawn": 5_000, "n_held_out": 2_000}
+    warning = copied({"copies": facts})
+    assert (warning is not None) == is_beyond
+    if warning:
+        assert "3.00% of draws equal a training row, and 1.00% of test rows" in warning.reason
 
 
 @pytest.mark.parametrize("facts", [{}, {"auc": 0.9}, {"auc": None, "auc_standard_error": None}])
