@@ -20,6 +20,7 @@ PUBLIC = {
         "PlanarFlow",
         "RadialFlow",
     ],
+    "nflow_cli.sklearn": ["TableDensity", "TableRegressor"],
 }
 OF_A_RUN = {  # that is loaded
     "target": ["flow", "from_latent", "latent", "log_prob", "sample"],

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import importlib
 import io
 import itertools
 import os
@@ -235,11 +236,22 @@ def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "p
 
 def frame_like(frame: Any, table: "pa.Table") -> Any:
     """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index."""
-    library = type(frame).__module__.partition(".")[0]
+    library = library_of(frame)
+    found = frame_in(library, table)
+    return found.set_axis(frame.index) if library == "pandas" else found
+
+
+def library_of(frame: Any) -> str:
+    """Package of an object's class, such as ``pandas``."""
+    return type(frame).__module__.partition(".")[0]
+
+
+def frame_in(library: str, table: "pa.Table") -> Any:
+    """A table as a DataFrame of pandas or polars, or as it is."""
     if library == "pandas":
-        return table.to_pandas().set_axis(frame.index)
+        return table.to_pandas()
     if library == "polars":
-        return sys.modules[library].from_arrow(table)
+        return importlib.import_module(library).from_arrow(table)
     return table
 
 
