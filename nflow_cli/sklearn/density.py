@@ -12,12 +12,8 @@ from nflow_cli.sklearn.table_estimator import TableEstimator, seed_of
 class TableDensity(DensityMixin, TableEstimator):
     """Density ``q`` of the rows of a table; low where a row is unlike those of the fit.
 
-    Args:
-        given: Condition on these columns: ``q(other columns | these)``.
-        **others: As :class:`~nflow_cli.sklearn.TableRegressor` has them.
-
-    Attributes:
-        density_: Trained density, as :func:`nflow_cli.load` returns it.
+    Arguments are those of :class:`~nflow_cli.sklearn.TableRegressor`, and ``given``: columns to
+    condition on, for ``q(other columns | these)``.
     """
 
     def __init__(
@@ -51,7 +47,7 @@ class TableDensity(DensityMixin, TableEstimator):
         )
         self.given = given
 
-    def fit(self, X: Any, y: Any = None) -> "TableDensity":  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> "TableDensity":
         """Fit ``q``; a tenth of the rows chooses the number of updates, another tenth scores it.
 
         Args:
@@ -67,13 +63,13 @@ class TableDensity(DensityMixin, TableEstimator):
         self._train(columns, given=self.given, columns=modelled)
         return self
 
-    def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
+    def score_samples(self, X: Any) -> np.ndarray:
         """``log q`` ``(n,)`` of rows, in nats."""
         density, columns = self.density_, self._columns(X)
         with self._as_configured():
             return density.log_prob(columns)
 
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
+    def score(self, X: Any, y: Any = None) -> float:
         """Mean ``log q`` of rows, in nats a row, as ``GaussianMixture.score``."""
         return float(self.score_samples(X).mean())
 

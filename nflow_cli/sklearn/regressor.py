@@ -1,16 +1,18 @@
 """A number given the columns of a table, as a regressor of scikit-learn."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from nflow_cli.experiments.cells.loaded import TrainedCells
-from nflow_cli.experiments.cells.predicting import Predicted, Question, predicted
 from nflow_cli.experiments.cells.sets import level_sets
 from nflow_cli.sklearn.table_estimator import FitValueError, TableEstimator
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.cells.predicting import Predicted
 
 TARGET = "y"
 
@@ -18,13 +20,27 @@ TARGET = "y"
 class TableRegressor(RegressorMixin, TableEstimator):
     """Density of a number given the columns of a table: its mean, quantiles and intervals.
 
-    ``score`` is R².
+    ``score`` is R². A pickle holds the run.
+
+    Args:
+        bounds: Bounds ``(low, high)`` of columns by name, None for no bound.
+        categorical: Names of columns that are categories.
+        discrete: Names of columns that are multiples of 1, or their steps by name.
+        missing: ``"drop"`` or ``"refuse"`` rows with gaps; default: gaps are modelled.
+        steps: Number of updates; default: by the number of rows, as are the next two.
+        learning_rate: Peak learning rate of Adam.
+        ensemble: Number of networks, whose mixture is the density.
+        preset: Name or path of a preset for all other settings.
+        settings: Other keys of a preset, dotted, and their values.
+        random_state: Seed; None is the preset's, so that a fit is repeated bit for bit.
+        verbose: Print notes and progress on stderr.
 
     Attributes:
-        density_: Trained density ``q(y | X)``; its column of y is called ``target_``.
+        density_: Trained density ``q(y | X)``, as :func:`nflow_cli.load` returns it.
+        target_: Name of its column of y.
     """
 
-    def fit(self, X: Any, y: Any) -> "TableRegressor":  # noqa: N803
+    def fit(self, X: Any, y: Any) -> "TableRegressor":
         """Fit ``q(y | X)``; a tenth of the rows chooses the number of updates, and another tenth
         calibrates intervals.
 
@@ -36,7 +52,9 @@ class TableRegressor(RegressorMixin, TableEstimator):
             name = type(self).__name__
             raise ValueError(f"This {name} requires y to be passed, but the target y is None")
         columns = self._columns(X, reset=True)
-        y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), warn=True)
+        y = column_or_1d(
+            check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), warn=True
+        )
         check_consistent_length(next(iter(columns.values())), y)
         target = TARGET
         while target in columns:
@@ -47,7 +65,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
             raise FitValueError("expected a preset of cells, received one of flows")
         return self
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """Conditional means ``(n,)``."""
         found = self._predicted(X)
         if found.column.has_numbers:
@@ -57,7 +75,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
     def predict_quantiles(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     ) -> np.ndarray:
         """Conditional quantiles ``(n, k)`` at k probabilities between 0 and 1."""
@@ -69,7 +87,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         below = np.cumsum(shares, axis=1)[:, :-1, None] < found.p[places] - 1e-12
         return values[below.sum(axis=1)]
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:  # noqa: N803
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Intervals ``(n, 2)`` that contain a share ``coverage`` of fresh values.
 
         By split conformal prediction on the tenth of the rows that training has not used; infinite
@@ -82,13 +100,15 @@ class TableRegressor(RegressorMixin, TableEstimator):
         ends = [np.where(members, values, end) for end in (np.inf, -np.inf)]
         return np.stack([ends[0].min(axis=1), ends[1].max(axis=1)], axis=1)
 
-    def _predicted(self, X: Any, **asked: Any) -> Predicted:  # noqa: N803
+    def _predicted(self, X: Any, **asked: Any) -> "Predicted":
+        from nflow_cli.experiments.cells.predicting import Question, predicted  # loads Matplotlib
+
         density, columns = self.density_, self._columns(X)
         with self._as_configured():
             return predicted(density, columns, Question(self.target_, **asked))
 
 
-def _levels(found: Predicted) -> tuple[np.ndarray, np.ndarray]:
+def _levels(found: "Predicted") -> tuple[np.ndarray, np.ndarray]:
     """Values ``(L,)``, in order, of a y of few numbers, and their probabilities ``(n, L)``."""
     shares = found.found.levels
     values = np.array([float(level) for level in found.column.first])

@@ -16,6 +16,8 @@ from nflow_cli.data.array_tables import frame_table
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.table_files import is_table
 from nflow_cli.errors import NflowError
+from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.table import python
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sklearn.packed_run import PackedRun
 from nflow_cli.terminal.layout import silenced
@@ -29,7 +31,7 @@ class FitValueError(NflowError, ValueError):
 
 
 class TableEstimator(BaseEstimator):
-    """Estimator fitted to a table by ``nflow_cli.fit``."""
+    """Estimator that is fitted to a table, as by :func:`nflow_cli.fit`."""
 
     def __init__(
         self,
@@ -65,12 +67,12 @@ class TableEstimator(BaseEstimator):
 
     @property
     def density_(self) -> Any:
-        """Trained density, as :func:`nflow_cli.load` returns it."""
+        """Trained density, as :func:`nflow_cli.load` returns it, of a temporary run directory."""
         check_is_fitted(self)
         return self.run_.density
 
     def save(self, output: str | Path) -> None:
-        """Write the run directory, which ``nflow`` and :func:`nflow_cli.load` read.
+        """Write the run directory, without pictures, for ``nflow`` and :func:`nflow_cli.load`.
 
         Args:
             output: A new or empty folder.
@@ -81,8 +83,6 @@ class TableEstimator(BaseEstimator):
 
     def _train(self, table: Mapping[str, Any], **roles: Any) -> None:
         """Fit to columns by name; ``roles``: further arguments of ``nflow_cli.fit``."""
-        from nflow_cli.experiments.table import python
-
         options = {name: getattr(self, name) for name in ARGUMENTS}
         options |= {"seed": seed_of(self.random_state), **roles}
         with self._as_configured():
@@ -93,8 +93,8 @@ class TableEstimator(BaseEstimator):
                 )
             )
 
-    def _columns(self, X: Any, reset: bool = False) -> dict[str, Any]:  # noqa: N803
-        """Columns of X by name; of an array, or without names, ``x0``, ``x1`` …"""
+    def _columns(self, X: Any, reset: bool = False) -> dict[str, Any]:
+        """Columns of X by name; without names they are called ``x0``, ``x1`` and so on."""
         if is_table(X) and not isinstance(X, Mapping):
             with self._as_configured():
                 columns = frame_table("X", X).arrays
@@ -102,7 +102,7 @@ class TableEstimator(BaseEstimator):
         else:
             options: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": "allow-nan"}
             least = LEAST if reset else 1
-            X = validate_data(self, X, reset=reset, ensure_min_samples=least, **options)  # noqa: N806
+            X = validate_data(self, X, reset=reset, ensure_min_samples=least, **options)
             columns = dict(enumerate(np.asarray(X).T))
         return dict(zip(self._names(), columns.values(), strict=True))
 
@@ -114,14 +114,16 @@ class TableEstimator(BaseEstimator):
     def _as_configured(self) -> Iterator[None]:
         """Silent unless ``verbose``; errors are a ``ValueError`` too."""
         try:
-            with silenced(not self.verbose):
+            with silenced(not self.verbose), python_words():
                 yield
         except NflowError as error:
             raise FitValueError(str(error)) from None
 
 
 def seed_of(random_state: Any) -> int | None:
-    """Seed of a run: a whole number as it is, None the preset's, else a draw."""
-    if random_state is None or isinstance(random_state, numbers.Integral):
-        return random_state if random_state is None else int(random_state)
+    """Seed of a run: a whole number is one, None the preset's, else a draw."""
+    if random_state is None:
+        return None
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
     return int(check_random_state(random_state).randint(2**31))
