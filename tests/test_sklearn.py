@@ -215,7 +215,6 @@ def test_pipelines_and_searches():
 def test_folds_in_other_processes():
     scores = [cross_val_score(TableRegressor(**TINY), X, Y, cv=2, n_jobs=n) for n in (1, 2)]
     np.testing.assert_allclose(*scores, rtol=1e-3)
-    assert min(scores[0]) > 0.5
 
 
 def test_without_scikit_learn(monkeypatch):
