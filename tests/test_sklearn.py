@@ -199,6 +199,8 @@ def test_errors_are_those_of_both_libraries(tmp_path):
         with pytest.raises(ValueError, match=r"steps|x9|no-such") as caught:
             TableDensity(**{**TINY, **wrong}).fit(X)
         assert isinstance(caught.value, NflowError)
+    with pytest.raises(ValueError, match="constant"):
+        TableRegressor(**TINY).fit(X, np.ones(N))
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="not empty; output="):
         TableDensity(**TINY).fit(X).save(tmp_path)
