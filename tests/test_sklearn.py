@@ -154,6 +154,18 @@ def test_draws_of_an_array_have_all_its_columns():
     assert not np.array_equal(fitted.sample(5), fitted.sample(5))
 
 
+def test_a_row_of_probability_zero_leaves_the_score_finite():
+    table = np.column_stack([X[:, 0], RNG.poisson(9, N)])
+    fitted = TableDensity(**TINY).fit(table)
+    assert fitted.density_.kinds["x1"].kind == "grid"
+    few = np.array([[0.0, 9.0], [0.0, 10.0], [0.0, 9.5]])
+    first, second, off_grid = fitted.score_samples(few)
+    assert off_grid == -np.inf
+    expected = (first + second + min(first, second) - 12 * np.log(10)) / 3
+    np.testing.assert_allclose(fitted.score(few), expected)
+    assert fitted.score(few[2:]) == -np.inf
+
+
 def test_a_conditional_density():
     fitted = TableDensity(**TINY, given=["x1"]).fit(X)
     drawn = fitted.sample(10, 0, given={"x1": [0.5]})

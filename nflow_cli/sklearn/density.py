@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import DensityMixin
 
 from nflow_cli.data.table_files import frame_in, is_table, library_of
+from nflow_cli.densities.cells.prior import LEAST
 from nflow_cli.sklearn.table_estimator import TableEstimator, seed_of
 
 
@@ -70,8 +71,14 @@ class TableDensity(DensityMixin, TableEstimator):
             return density.log_prob(columns)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean ``log q`` of rows, in nats a row, as ``GaussianMixture.score``."""
-        return float(self.score_samples(X).mean())
+        """Mean ``log q`` of rows, in nats a row, as ``GaussianMixture.score``.
+
+        A row of probability 0, such as one with a value on no grid, counts as 1e-12 of the least
+        likely other row: among folds there may be one, and scores stay comparable.
+        """
+        log_q = self.score_samples(X)
+        least = log_q.min(where=log_q > -np.inf, initial=np.inf) + np.log(LEAST)
+        return float(np.where(log_q > -np.inf, log_q, least if least < np.inf else -np.inf).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None, given: Any = None) -> Any:
         """Draw rows: a DataFrame of the library of the fit, or an array ``(n, D)``.
