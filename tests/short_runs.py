@@ -98,6 +98,18 @@ def without_xla():
 
 
 @contextmanager
+def without_programs():
+    """Run each operation by itself: a fit of few updates takes less time than to compile it."""
+    import tensorflow as tf
+
+    def function(function=None, **options):
+        return function or (lambda function: function)
+
+    with patch.object(tf, "function", function):
+        yield
+
+
+@contextmanager
 def without_layout():
     """Leave the panels of pictures where they are: to place them takes more time than to draw."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine

@@ -23,6 +23,7 @@ ALLOWED = {
     "PIL": ["plotting/animation.py", "plotting/embedded.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
+    "sklearn": ["sklearn/"],
     "tensorflow": [
         "backend/start.py",  # its devices and threads
         *("training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"),

@@ -89,7 +89,7 @@ def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 5, "docs/layers.md": 3}
     known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
-    known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1}
+    known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1, "docs/sklearn.md": 3}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -155,6 +155,21 @@ def frame(n=300):
         "n": rng.poisson(5, n).astype(float),
         "w": rng.uniform(0.5, 2, n),
     }
+
+
+def test_estimators_of_scikit_learn(capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    short = "steps=20, settings={'train.chunk': 10}"
+    shorter = [("TableDensity())", f"TableDensity({short}))")]
+    shorter += [("TableRegressor()", f"TableRegressor({short})")]
+    shorter += [("TableDensity(),", "TableDensity(steps=20),")]
+    names = executed("docs/sklearn.md", shorter=shorter)
+    assert 0.5 < names["auc"] <= 1 and 40 < names["rmse"] < 80 and 0.6 < names["inside"] <= 1
+    assert len(names["search"].cv_results_["mean_test_score"]) == 2
+    printed = re.sub(r"[\d.]+", "0", capsys.readouterr().out).splitlines()
+    said = re.sub(r"[\d.]+", "0", "".join(blocks("text", DOCUMENTS["docs/sklearn.md"])))
+    assert printed[:2] == said.splitlines()[:2]
 
 
 def test_a_table_in_python():

@@ -33,6 +33,12 @@ class ArrowTable(TableFile):
         self._table = table.rename_columns([column.name for column in columns])
         super().__init__(name, columns, table.num_rows)
 
+    @property
+    def arrays(self) -> dict[str, "pa.ChunkedArray"]:
+        """Columns by name, without the index of a DataFrame."""
+        names = [column.name for column in self.columns if not column.is_index]
+        return {name: self._table.column(name) for name in names}
+
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         yield from self._table.select(names).to_batches(max_chunksize=BLOCK_ROWS)
 
@@ -125,7 +131,7 @@ def npz_table(name: str, path: Any) -> TableFile:
     return columns_table(name, arrays)
 
 
-def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
+def columns_table(name: str, columns: Mapping[str, Any]) -> ArrowTable:
     """Table of arrays ``(n,)``."""
     import pyarrow as pa
 
@@ -146,7 +152,7 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> TableFile:
     return ArrowTable(name, pa.table(arrays, names=names))
 
 
-def frame_table(name: str, data: Any) -> TableFile:
+def frame_table(name: str, data: Any) -> ArrowTable:
     """Table of a DataFrame of any library, or of Arrow."""
     import pyarrow as pa
 

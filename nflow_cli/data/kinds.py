@@ -35,6 +35,8 @@ def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, Col
     cells.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
     relations = relations_of(cells, fixed)
+    if all(column.name in {*relations, *settings.given} for column in cells):
+        relations = {}  # a fit models one column at least
     positive = {name for relation in relations.values() for name in relation.positive}
     for column in cells:
         if column.name not in relations:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import importlib
 import io
 import itertools
 import os
@@ -261,12 +262,24 @@ def frame_like(frame: Any, table: "pa.Table") -> Any:
     """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index, repeated for
     a table of its rows again and again.
     """
-    library = type(frame).__module__.partition(".")[0]
+    library = library_of(frame)
+    found = frame_in(library, table)
     if library == "pandas":
-        places = np.arange(len(table)) % max(len(frame), 1)
-        return table.to_pandas().set_axis(frame.index.take(places))
+        found = found.set_axis(frame.index.take(np.arange(len(found)) % max(len(frame), 1)))
+    return found
+
+
+def library_of(frame: Any) -> str:
+    """Package of an object's class, such as ``pandas``."""
+    return type(frame).__module__.partition(".")[0]
+
+
+def frame_in(library: str, table: "pa.Table") -> Any:
+    """A table as a DataFrame of pandas or polars, or as it is."""
+    if library == "pandas":
+        return table.to_pandas()
     if library == "polars":
-        return sys.modules[library].from_arrow(table)
+        return importlib.import_module(library).from_arrow(table)
     return table
 
 

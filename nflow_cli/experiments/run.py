@@ -61,12 +61,14 @@ def settled(config: Config, data: Any) -> Config:
     return config
 
 
-def train_anew(config: Config, preset: Path, output: str | Path | None, data: Any) -> Any:
+def train_anew(
+    config: Config, preset: Path, output: str | Path | None, data: Any, pictures: bool = True
+) -> Any:
     """Train a config in a new run directory; return the trained model."""
     experiment = experiments.of(settled(config, data))
     name = run_name(experiment.config, preset)
     run = RunDirectory.create(name, None if output is None else str(output))
-    train(experiment, run, [], None, data)
+    train(experiment, run, [], None, data, pictures)
     return experiment.load(run)
 
 
@@ -120,10 +122,12 @@ def train(
     argv: Sequence[str],
     machine: Machine | None,
     data: Any = None,
+    pictures: bool = True,
 ) -> Result:
     """Train or resume, score, draw and report.
 
-    ``argv`` is recorded; ``machine`` ``None``: the process's own setting.
+    ``argv`` is recorded; ``machine`` ``None``: the process's own setting; ``pictures``: draw and
+    report.
     """
     from nflow_cli.backend.start import memory_errors, start_tensorflow
     from nflow_cli.config import memory, presets
@@ -150,11 +154,14 @@ def train(
             for note in experiment.notes_of_data(data):
                 tell(note)
             start_tensorflow(machine)
-            import_ahead()
+            if pictures:
+                import_ahead()
             result = experiment.train(run, data)
-            with phase("drawing pictures"):
-                draw(run, experiment, picture_data(run, experiment, result))
-        _report(run, experiment, result)
+            if pictures:
+                with phase("drawing pictures"):
+                    draw(run, experiment, picture_data(run, experiment, result))
+        if pictures:
+            _report(run, experiment, result)
     return result
 
 

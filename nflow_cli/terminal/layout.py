@@ -15,6 +15,7 @@ GAP = 2  # blanks between the columns of a table
 MIN_WIDTH = 8  # of a column, however narrow the terminal is
 MAX_KEYS = 0.6  # of the width, for the key columns
 _WORDING: ContextVar[Callable[[str], str]] = ContextVar("wording", default=str)  # of notes
+_SILENT: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 def hanging(head: str, text: str, stream: Any = None) -> str:
@@ -29,8 +30,25 @@ def hanging(head: str, text: str, stream: Any = None) -> str:
 
 
 def tell(text: str, head: str = "") -> None:
-    """Print a note on stderr."""
+    """Print a note on stderr, unless silenced."""
+    if is_silent():
+        return
     print(hanging(head, _WORDING.get()(text), sys.stderr), file=sys.stderr)
+
+
+@contextmanager
+def silenced(silent: bool = True) -> Iterator[None]:
+    """Print no notes and no progress in this context."""
+    token = _SILENT.set(silent)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
+
+def is_silent() -> bool:
+    """Whether notes and progress are silenced."""
+    return _SILENT.get()
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """Progress on stderr: a bar with a note beside it."""
 
 import contextlib
+import contextvars
 import math
 import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.layout import is_silent, tell
 
 LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
 SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
@@ -26,14 +27,15 @@ def progress_bar(*columns: Any) -> Any:
     console = Console(stderr=True)
     bar = BarColumn(None, table_column=Column(max_width=40))
     beside = [TextColumn(c, markup=False) if isinstance(c, str) else c for c in columns]
-    is_shown = sys.stderr.isatty() and console.is_interactive
+    is_shown = sys.stderr.isatty() and console.is_interactive and not is_silent()
     return Progress(bar, *beside, console=console, disable=not is_shown)
 
 
 @contextlib.contextmanager
 def phase(text: str) -> Iterator[None]:
     """Print ``text`` on stderr once the block has run for two seconds."""
-    timer = threading.Timer(QUIET, tell, (text,))
+    in_context = contextvars.copy_context().run  # a thread has none of its own
+    timer = threading.Timer(QUIET, in_context, (tell, text))
     timer.daemon = True
     timer.start()
     try:

@@ -1,13 +1,13 @@
 """Progress of a training on stderr."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
+from nflow_cli.terminal.layout import is_silent, tell
 from nflow_cli.training.progress import SHOWN_FROM, left_text, progress_bar
 from nflow_cli.training.trainer import Clock
 
@@ -46,7 +46,7 @@ class ProgressReport(keras.callbacks.Callback):
         if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
             self.shown = tenth
             left = left_text(self._seconds_left(update, now))
-            print(f"training: {update:,}/{self.steps:,} updates, {note}{left}", file=sys.stderr)
+            tell(f"training: {update:,}/{self.steps:,} updates, {note}{left}")
 
     def _seconds_left(self, update: int, now: float) -> float:
         first, begun = self._warm or (update, now)
@@ -54,7 +54,7 @@ class ProgressReport(keras.callbacks.Callback):
         return (self.steps - update) * (now - begun) / made if made else math.nan
 
     def on_train_end(self, logs: Any = None) -> None:
-        if self.model.stop_training:
+        if self.model.stop_training and not is_silent():
             made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
             self.bar.console.print(
                 f"training: stopped early at {made}, by train.early_stopping",

@@ -149,6 +149,13 @@ def kinds(table, **settings):
     return kinds_of(columns, TableData(name="table.csv", **settings))
 
 
+def test_one_column_at_least_is_modelled():
+    some = kinds({"a": A, "b": B, "double": 2 * A}, given=["a"])
+    assert (some["b"].kind, some["double"].kind) == ("number", "computed")
+    alone = kinds({"a": A, "double": 2 * A}, given=["a"])
+    assert alone["double"].kind == "grid"
+
+
 def test_a_logarithm_in_single_precision_is_found():
     wages = np.round(RNG.lognormal(1.6, 0.6, N), 2).astype(np.float32).astype(float)
     assert found({"wage": wages, "lwage": np.log(wages).astype(np.float32)})["lwage"].rule == "log"

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nflow_cli.terminal.layout import silenced
 from nflow_cli.training import progress
 from nflow_cli.training.progress import nats_text, phase, progress_bar
 from nflow_cli.training.reporting import ProgressReport
@@ -186,3 +187,17 @@ def test_a_dumb_terminal_has_no_bar_but_lines(monkeypatch):
 )
 def test_a_figure_has_digits_that_say_something(value, text):
     assert nats_text(value) == text
+
+
+def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
+    terminal_of(monkeypatch)
+    monkeypatch.setattr(progress, "QUIET", 0.01)
+    report = ProgressReport(10, SimpleNamespace(updates=[0, 10]), lambda logs: "KL")
+    report.set_model(SimpleNamespace(stop_training=True))
+    with silenced(), phase("sleeping"):
+        report.on_train_begin()
+        report.on_epoch_end(0, {})
+        report.on_train_end()
+        report.close()
+        time.sleep(0.1)
+    assert sys.stderr.getvalue() == ""

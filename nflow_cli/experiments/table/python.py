@@ -24,6 +24,7 @@ def fit(
     settings: Mapping[str, Any] | None,
     output: str | Path | None,
     options: Mapping[str, Any],
+    pictures: bool = True,
 ) -> Any:
     """Fit a density to a table: see :func:`nflow_cli.fit`."""
     name = str(table) if isinstance(table, str | Path) else IN_PYTHON
@@ -33,7 +34,7 @@ def fit(
     flow = {change.path: change.value for change in said}.get("flow.pattern")
     path = preset_files.find_preset(preset or natural_preset(flow, changes))
     config = overrides.merged("fit", path, [*sized, *changes])
-    return train_anew(config, path, output, _loaded(config, table))
+    return train_anew(config, path, output, _loaded(config, table), pictures)
 
 
 def _loaded(config: Any, table: Any) -> Any:

@@ -1,0 +1,14 @@
+"""Estimators of scikit-learn: the density of a table, and of a number given a table."""
+
+try:
+    from nflow_cli.sklearn.density import TableDensity
+    from nflow_cli.sklearn.regressor import TableRegressor
+except ImportError as error:
+    if (error.name or "").partition(".")[0] != "sklearn":
+        raise
+    raise ImportError(
+        "nflow_cli.sklearn needs scikit-learn 1.6 or newer; install it in nflow's checkout with: "
+        "pip install '.[sklearn]'"
+    ) from None
+
+__all__ = ["TableDensity", "TableRegressor"]

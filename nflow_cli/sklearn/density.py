@@ -1,0 +1,99 @@
+"""The density of a table's rows, as an estimator of scikit-learn."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import DensityMixin
+
+from nflow_cli.data.table_files import frame_in, is_table, library_of
+from nflow_cli.densities.cells.prior import LEAST
+from nflow_cli.sklearn.table_estimator import TableEstimator, seed_of
+
+
+class TableDensity(DensityMixin, TableEstimator):
+    """Density ``q`` of the rows of a table; low where a row is unlike those of the fit.
+
+    Arguments are those of :class:`~nflow_cli.sklearn.TableRegressor`, and ``given``: columns to
+    condition on, for ``q(other columns | these)``.
+    """
+
+    def __init__(
+        self,
+        *,
+        given: Any = None,
+        bounds: Any = None,
+        categorical: Any = None,
+        discrete: Any = None,
+        missing: Any = None,
+        steps: Any = None,
+        learning_rate: Any = None,
+        ensemble: Any = None,
+        preset: Any = None,
+        settings: Any = None,
+        random_state: Any = None,
+        verbose: bool = False,
+    ):
+        super().__init__(
+            bounds=bounds,
+            categorical=categorical,
+            discrete=discrete,
+            missing=missing,
+            steps=steps,
+            learning_rate=learning_rate,
+            ensemble=ensemble,
+            preset=preset,
+            settings=settings,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.given = given
+
+    def fit(self, X: Any, y: Any = None) -> "TableDensity":
+        """Fit ``q``; a tenth of the rows chooses the number of updates, another tenth scores it.
+
+        Args:
+            X: A DataFrame with columns of any kind, of which constants, row numbers and unique text
+                are left out; or an array ``(n, D)`` of numbers, all but constants used.
+            y: Ignored.
+        """
+        columns, given = self._columns(X, reset=True), list(self.given or ())
+        self.frame_, modelled = library_of(X), None
+        if not is_table(X):
+            self.frame_, modelled = None, [name for name in columns if name not in given]
+            self._first = {name: values[0] for name, values in columns.items()}
+        self._train(columns, given=self.given, columns=modelled)
+        return self
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """``log q`` ``(n,)`` of rows, in nats."""
+        density, columns = self.density_, self._columns(X)
+        with self._as_configured():
+            return density.log_prob(columns)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean ``log q`` of rows, in nats a row, as ``GaussianMixture.score``.
+
+        A row of probability 0, such as one with a value on no grid, counts as 1e-12 of the least
+        likely other row: among folds there may be one, and scores stay comparable.
+        """
+        log_q = self.score_samples(X)
+        least = log_q.min(where=log_q > -np.inf, initial=np.inf) + np.log(LEAST)
+        return float(np.where(log_q > -np.inf, log_q, least if least < np.inf else -np.inf).mean())
+
+    def sample(self, n_samples: int = 1, random_state: Any = None, given: Any = None) -> Any:
+        """Draw rows: a DataFrame of the library of the fit, or an array ``(n, D)``.
+
+        Args:
+            n_samples: Number of rows, at each condition.
+            random_state: Seed; None draws one from NumPy's global state.
+            given: Values of the given columns: a mapping, or a table.
+        """
+        density = self.density_
+        seed = seed_of(np.random if random_state is None else random_state)
+        with self._as_configured():
+            drawn = density.sample_table(n_samples, seed, given)
+        names = [name for name in self._names() if name in drawn.column_names]
+        if self.frame_ is not None:
+            return frame_in(self.frame_, drawn.select(names))
+        constants = {name: np.full(len(drawn), value) for name, value in self._first.items()}
+        return np.column_stack([*(constants | {n: drawn[n].to_numpy() for n in names}).values()])

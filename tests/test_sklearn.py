@@ -1,0 +1,246 @@
+import copy
+import gc
+import importlib
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from short_runs import without_programs
+
+import nflow_cli
+from nflow_cli.errors import NflowError
+
+sklearn = pytest.importorskip("sklearn")
+
+from sklearn.base import clone  # noqa: E402
+from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+
+from nflow_cli.sklearn import TableDensity, TableRegressor  # noqa: E402
+
+TINY = {
+    "steps": 1,
+    "ensemble": 1,
+    "settings": {
+        "train.chunk": 1,
+        "train.batch_size": 16,
+        "cells.width": 4,
+        "cells.blocks": 0,
+        "cells.components": 2,
+    },
+}
+RNG = np.random.default_rng(0)
+N = 100
+X = RNG.normal(size=(N, 2))
+Y = X @ [1.0, -2.0] + 0.5 * RNG.normal(size=N)
+
+
+@pytest.fixture(autouse=True)
+def _without_programs(request):
+    if "slow" in request.keywords:
+        yield
+    else:
+        with without_programs():
+            yield
+
+
+@pytest.fixture(scope="module")
+def regressor():
+    with without_programs():
+        return TableRegressor(**TINY).fit(X, Y)
+
+
+@pytest.fixture(params=["pandas", "polars"])
+def frame(request):
+    """Return a DataFrame with text, a category, gaps and truth values, not in order."""
+    library = pytest.importorskip(request.param)
+    columns = {
+        "size": RNG.normal(size=N),
+        "city": RNG.choice(["Rome", "Oslo"], N),
+        "rooms": np.where(RNG.random(N) < 0.3, np.nan, RNG.poisson(3, N)),
+        "is_new": RNG.random(N) < 0.5,
+    }
+    made = library.DataFrame(columns)
+    if request.param == "pandas":
+        made["city"] = made["city"].astype("category")
+        return made.sample(frac=1, random_state=0)
+    return made
+
+
+@parametrize_with_checks([TableDensity(**TINY), TableRegressor(**TINY)])
+def test_the_protocol(estimator, check):
+    check(estimator)
+
+
+def test_predictions_are_integrals_of_the_density(regressor):
+    """Mean and distribution function at the quantiles, by the trapezoidal rule."""
+    grid = np.linspace(Y.min() - 12, Y.max() + 12, 40_001)
+    p = [0.9, 0.05, 0.5]
+    mean, quantiles = regressor.predict(X[:3]), regressor.predict_quantiles(X[:3], p)
+    for i in range(3):
+        columns = {"x0": np.full(len(grid), X[i, 0]), "x1": np.full(len(grid), X[i, 1])}
+        density = np.exp(regressor.density_.log_prob({**columns, "y": grid}))
+        below = np.cumsum(density) * (grid[1] - grid[0])
+        np.testing.assert_allclose(np.interp(quantiles[i], grid, below), p, atol=2e-3)
+        np.testing.assert_allclose(mean[i], np.trapezoid(grid * density, grid), atol=0.02)
+
+
+def test_a_linear_relation_is_found(regressor):
+    """R² of the truth is 5 / 5.25."""
+    assert regressor.score(X, Y) > 0.8
+
+
+def test_intervals_are_those_of_the_run(regressor, tmp_path):
+    regressor.save(tmp_path / "run")
+    q = nflow_cli.load(tmp_path / "run")
+    columns = {"x0": X[:, 0], "x1": X[:, 1]}
+    low, high = q.predict(columns, "y", coverage=0.5).columns[-3:-1]
+    found = regressor.predict_interval(X, coverage=0.5)
+    np.testing.assert_allclose(found, np.stack([low, high], axis=1), atol=1e-6)
+    assert np.isinf(regressor.predict_interval(X, coverage=0.99)).all()  # by ten test rows
+
+
+def test_a_target_of_two_numbers():
+    """Probabilities of 1 are means, and quantiles step where they exceed 1 - p."""
+    y = 3.0 + 4.0 * (X[:, 0] + 0.3 * RNG.normal(size=N) > 0)
+    fitted = TableRegressor(**TINY).fit(X, y)
+    table = {"x0": X[:, 0], "x1": X[:, 1]}
+    log_p = [fitted.density_.log_prob({**table, "y": np.full(N, level)}) for level in (3.0, 7.0)]
+    low, high = np.exp(log_p)
+    np.testing.assert_allclose(fitted.predict(X), (3 * low + 7 * high) / (low + high), rtol=1e-6)
+    expected = np.where(low / (low + high) < 0.4, 7.0, 3.0)
+    np.testing.assert_array_equal(fitted.predict_quantiles(X, [0.4])[:, 0], expected)
+    ends = fitted.predict_interval(X, 0.5)
+    assert np.isin(ends, [3.0, 7.0]).all() and (ends[:, 0] <= ends[:, 1]).all()
+
+
+def test_a_target_that_is_a_function_of_a_column():
+    y = 2 * X[:, 0] + 1
+    assert TableRegressor(**TINY).fit(X, y).score(X, y) > 0.8
+
+
+def test_a_column_may_be_called_as_the_target():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"x": X[:, 0], "y": X[:, 1]})
+    fitted = TableRegressor(**TINY).fit(table, Y)
+    assert fitted.target_ == "y_" and len(fitted.predict(table)) == N
+
+
+def test_a_frame_of_columns_of_all_kinds(frame):
+    fitted = TableDensity(**TINY).fit(frame)
+    names = ["size", "city", "rooms", "is_new"]
+    assert list(fitted.feature_names_in_) == names and fitted.n_features_in_ == 4
+    log_q = fitted.score_samples(frame)
+    np.testing.assert_allclose(log_q, nflow_cli.load(fitted.density_.path).log_prob(frame))
+    assert fitted.score(frame) == pytest.approx(log_q.mean())
+    drawn = fitted.sample(50, random_state=1)
+    assert type(drawn) is type(frame) and list(drawn.columns) == names and len(drawn) == 50
+    assert set(drawn["city"]) == {"Rome", "Oslo"}
+    with pytest.raises(ValueError, match="order"):
+        fitted.score_samples(frame[names[::-1]])
+
+
+def test_draws_of_an_array_have_all_its_columns():
+    table = np.column_stack([X[:, 0], np.full(N, 4.0), np.arange(N)])
+    fitted = TableDensity(**TINY, random_state=3).fit(table)
+    drawn = fitted.sample(20, random_state=np.random.RandomState(0))
+    assert drawn.shape == (20, 3) and (drawn[:, 1] == 4).all()
+    assert fitted.density_.config.seed == 3
+    np.testing.assert_array_equal(fitted.sample(5, random_state=7), fitted.sample(5, 7))
+    assert not np.array_equal(fitted.sample(5), fitted.sample(5))
+
+
+def test_a_row_of_probability_zero_leaves_the_score_finite():
+    table = np.column_stack([X[:, 0], RNG.poisson(9, N)])
+    fitted = TableDensity(**TINY).fit(table)
+    assert fitted.density_.kinds["x1"].kind == "grid"
+    few = np.array([[0.0, 9.0], [0.0, 10.0], [0.0, 9.5]])
+    first, second, off_grid = fitted.score_samples(few)
+    assert off_grid == -np.inf
+    expected = (first + second + min(first, second) - 12 * np.log(10)) / 3
+    np.testing.assert_allclose(fitted.score(few), expected)
+    assert fitted.score(few[2:]) == -np.inf
+
+
+def test_a_conditional_density():
+    fitted = TableDensity(**TINY, given=["x1"]).fit(X)
+    drawn = fitted.sample(10, 0, given={"x1": [0.5]})
+    assert drawn.shape == (10, 2) and (drawn[:, 1] == 0.5).all()
+    table = {"x0": X[:, 0], "x1": X[:, 1]}
+    np.testing.assert_allclose(fitted.score_samples(X), fitted.density_.log_prob(table))
+
+
+def test_a_density_of_flows():
+    settings = {"train.chunk": 1, "train.batch_size": 16, "flow.k": 2}
+    fitted = TableDensity(steps=1, preset="flows-planar", settings=settings).fit(X)
+    assert np.isfinite(fitted.score(X)) and fitted.sample(3, 0).shape == (3, 2)
+    with pytest.raises(ValueError, match="of cells"):
+        TableRegressor(steps=1, preset="flows-planar", settings=settings).fit(X, Y)
+
+
+def test_a_pickle_holds_the_run(regressor):
+    expected = regressor.predict(X)
+    content = pickle.dumps(regressor)
+    first = pickle.loads(content)
+    np.testing.assert_array_equal(first.predict(X), expected)
+    folder = first.density_.path
+    assert folder != regressor.density_.path and str(folder).encode() not in pickle.dumps(first)
+    again = copy.deepcopy(first)
+    del first
+    gc.collect()
+    assert not folder.exists()
+    np.testing.assert_array_equal(again.predict_interval(X), regressor.predict_interval(X))
+    assert not hasattr(clone(regressor), "run_")
+    assert len(content) < 100_000
+
+
+def test_a_fit_prints_nothing_unless_it_is_verbose(capfd):
+    TableDensity(**TINY).fit(X).score(X)
+    assert capfd.readouterr() == ("", "")
+    TableDensity(**TINY, verbose=True).fit(X)
+    out, err = capfd.readouterr()
+    assert out == "" and "training: 1/1 updates" in err
+
+
+def test_errors_are_those_of_both_libraries(tmp_path):
+    for wrong in ({"steps": 0}, {"bounds": {"x9": (0, 1)}}, {"preset": "no-such"}):
+        with pytest.raises(ValueError, match=r"steps|x9|no-such") as caught:
+            TableDensity(**{**TINY, **wrong}).fit(X)
+        assert isinstance(caught.value, NflowError)
+    with pytest.raises(ValueError, match="constant"):
+        TableRegressor(**TINY).fit(X, np.ones(N))
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="not empty; output="):
+        TableDensity(**TINY).fit(X).save(tmp_path)
+
+
+def test_pipelines_and_searches():
+    pipeline = make_pipeline(StandardScaler(), TableDensity(**TINY))
+    search = GridSearchCV(pipeline, {"tabledensity__ensemble": [1, 2]}, cv=2).fit(X)
+    assert search.best_params_["tabledensity__ensemble"] in (1, 2)
+    np.testing.assert_allclose(search.score_samples(X).mean(), search.score(X))
+
+
+@pytest.mark.slow
+def test_folds_in_other_processes():
+    scores = [cross_val_score(TableRegressor(**TINY), X, Y, cv=2, n_jobs=n) for n in (1, 2)]
+    np.testing.assert_allclose(*scores, rtol=1e-3)
+
+
+def test_without_scikit_learn(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("nflow_cli.sklearn")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"needs scikit-learn .* pip install '\.\[sklearn\]'"):
+        importlib.import_module("nflow_cli.sklearn")
+
+
+def test_the_import_starts_no_tensorflow():
+    code = "import nflow_cli.sklearn, sys; print({'tensorflow', 'matplotlib'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
