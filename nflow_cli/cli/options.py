@@ -2,8 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -206,13 +205,3 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
         for name, option in options_of(command).items()
         if (value := options[name]) is not None
     ]
-
-
-def resolve_config(
-    command: str, preset: Path, assignments: Iterable[str], changes: Iterable[Any] = ()
-) -> Any:
-    """Merge options > ``--set`` > preset > defaults, and validate the result."""
-    from nflow_cli.config import overrides, presets
-
-    changes = [*map(presets.parse_assignment, assignments), *changes]
-    return overrides.merged(command, preset, changes)
