@@ -63,6 +63,7 @@ class Flow(Strict):
         return self.k * sum(n + width * m for n, m in counts) // len(counts)
 
     def kept(self, dim: int) -> float:
+        """Approximate numbers that an update keeps per sample ``(dim,)``."""
         return self.k * sum(options_of(item).kept(dim) for item in self.pattern) / len(self.pattern)
 
 
