@@ -23,7 +23,6 @@ from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.abilities import FitsFunctions
-from nflow_cli.terminal.layout import tell
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.experiment import Experiment
@@ -120,14 +119,6 @@ def _threads(_: Any, __: Any, value: str | None) -> int | None:
     return int(value)
 
 
-def computing_on(device: str) -> Machine:
-    """Find the machine of a device; print a note if it is a GPU."""
-    machine = machine_of(device)
-    if machine.is_gpu:
-        tell(f"computing on {machine.text}")
-    return machine
-
-
 FIRST = "gpu is the first GPU"
 
 
@@ -151,7 +142,7 @@ def device_option(command: Any) -> Any:
 
     @functools.wraps(command)
     def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> Any:
-        return command(*args, machine=computing_on(device).of(threads), **options)
+        return command(*args, machine=machine_of(device).of(threads), **options)
 
     return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
 
