@@ -70,10 +70,13 @@ def nflow(tmp_path):
 @pytest.fixture
 def invoke(tmp_path, monkeypatch):
     """Return a function that runs ``nflow`` in this process, in an empty folder: it is faster."""
+    from short_runs import without_layout
+
     from nflow_cli.cli import main
 
     monkeypatch.chdir(tmp_path)
-    return lambda *args: CliRunner().invoke(main, [str(arg) for arg in args], prog_name="nflow")
+    with without_layout():
+        yield lambda *args: CliRunner().invoke(main, [str(a) for a in args], prog_name="nflow")
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def settings(**changes):
 
 def logger(rows, clock, chunks_per_row=1):
     log = MetricsLog(clock, chunks_per_row)
-    log.write_to(rows.append)
+    log.add_row = rows.append
     return log
 
 

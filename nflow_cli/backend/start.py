@@ -14,6 +14,7 @@ from typing import Any
 from nflow_cli.backend import program_cache
 from nflow_cli.backend.garbage import uncollected
 from nflow_cli.errors import DeviceError, NflowError
+from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import Held
 
 CPU, GPU = "cpu", "gpu"  # gpu: the first; also gpu:N
@@ -151,7 +152,7 @@ def _let_malloc_keep_memory() -> None:
 
 
 def machine_of(device: str) -> Machine:
-    """Machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow."""
+    """Machine of ``cpu``, ``gpu`` or ``gpu:N``; a GPU starts TensorFlow, and prints a note."""
     machine = Machine(f"{GPU}:0" if device == GPU else device)
     if not machine.is_gpu:
         return machine
@@ -160,7 +161,9 @@ def machine_of(device: str) -> Machine:
     cards = _cards()
     if machine.number >= len(cards):
         raise DeviceError(_missing(device, cards))
-    return replace(machine, card=cards[machine.number])
+    machine = replace(machine, card=cards[machine.number])
+    tell(f"computing on {machine.text}")
+    return machine
 
 
 def gpus(device: str) -> list[str]:

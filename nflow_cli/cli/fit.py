@@ -8,7 +8,7 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
+from nflow_cli.cli.options import Command, changes_of, key_options, run_options
 
 
 @click.command("fit", cls=Command, params=key_options("fit"))
@@ -46,7 +46,7 @@ def fit(
     directory.
     """
     from nflow_cli import experiments
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
     from nflow_cli.experiments.run import begin
 
@@ -56,11 +56,10 @@ def fit(
         raise click.UsageError("expected TABLE, or --preset with one")
     if as_json and not dry_run:
         raise click.UsageError("--json: expected --dry-run with it")
-    said = changes_of("fit", options)
-    changes = [*in_place_of_other(said), *_of_table(table, assignments), *said]
-    asked = [*map(presets.parse_assignment, assignments), *changes]
-    path = preset_files.find_preset(preset or natural_preset(options["flow"], asked))
-    resolved = resolve_config("fit", path, assignments, changes)
+    assigned, said = [*map(presets.parse_assignment, assignments)], changes_of("fit", options)
+    changes = [*assigned, *in_place_of_other(said), *_of_table(table, assigned), *said]
+    path = preset_files.find_preset(preset or natural_preset(options["flow"], changes))
+    resolved = overrides.merged("fit", path, changes)
     if dry_run:
         _dry_run(resolved, argv, as_json)
     else:
@@ -84,12 +83,12 @@ def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _of_table(table: str | None, assignments: Sequence[str]) -> list[Any]:
-    from nflow_cli.config.presets import Change, parse_assignment
+def _of_table(table: str | None, assigned: Sequence[Any]) -> list[Any]:
+    from nflow_cli.config.presets import Change
 
     if table is None:
         return []
-    is_sized = any(parse_assignment(text).path == "data.size" for text in assignments)
+    is_sized = any(change.path == "data.size" for change in assigned)
     is_set = table in registry.POINT_SETS
     size = [] if is_set or is_sized else [Change("TABLE", "data.size", None)]
     return [Change("TABLE", "data.name", table), *size]

@@ -9,7 +9,7 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend.start import Machine
 from nflow_cli.cli.fit import fit
-from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
+from nflow_cli.cli.options import Command, changes_of, key_options, run_options
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line
 
@@ -58,7 +58,7 @@ def fit_2d(
     Without --preset, --flow, --target and --k choose the nearest preset of that target (by default
     K = 8). The last line printed is the run directory. Points are fitted by `nflow fit`.
     """
-    from nflow_cli.config import preset_files
+    from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.experiments.run import begin
 
     pattern = options["flow"] or ["planar"]
@@ -67,5 +67,5 @@ def fit_2d(
         path = preset_files.nearest_preset(target, pattern, options["k"])
     else:
         path = preset_files.find_preset(preset)
-    resolved = resolve_config("fit-2d", path, assignments, changes_of("fit-2d", options))
-    begin(resolved, path, output, argv, machine)
+    changes = [*map(presets.parse_assignment, assignments), *changes_of("fit-2d", options)]
+    begin(overrides.merged("fit-2d", path, changes), path, output, argv, machine)

@@ -7,7 +7,7 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
+from nflow_cli.cli.options import Command, changes_of, key_options, run_options
 
 
 @click.command("infer", cls=Command, params=key_options("infer"))
@@ -38,16 +38,16 @@ def infer(
     """
     from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
-    from nflow_cli.config import preset_files
+    from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
     from nflow_cli.experiments.run import begin
 
     if density is None and preset is None:
         raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
     user, named = _named(density, dim := options["dim"], machine)
-    changes = [*named, *changes_of("infer", options)]
+    said = [*map(presets.parse_assignment, assignments), *named, *changes_of("infer", options)]
     path = preset_files.find_preset(preset or natural_preset(dim or usual_dim(density)))
-    resolved = resolve_config("infer", path, assignments, changes)
+    resolved = overrides.merged("infer", path, said)
     start_tensorflow(machine)
     if user is None:
         subject = experiments.of(resolved).data()

@@ -3,8 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,7 +24,6 @@ from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.abilities import FitsFunctions, Predicts
-from nflow_cli.terminal.layout import tell
 
 if TYPE_CHECKING:
     from nflow_cli.experiments.experiment import Experiment
@@ -163,14 +161,6 @@ def _threads(_: Any, __: Any, value: str | None) -> int | None:
     return int(value)
 
 
-def computing_on(device: str) -> Machine:
-    """Find the machine of a device; print a note if it is a GPU."""
-    machine = machine_of(device)
-    if machine.is_gpu:
-        tell(f"computing on {machine.text}")
-    return machine
-
-
 FIRST = "gpu is the first GPU"
 
 
@@ -194,7 +184,7 @@ def device_option(command: Any) -> Any:
 
     @functools.wraps(command)
     def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> Any:
-        return command(*args, machine=computing_on(device).of(threads), **options)
+        return command(*args, machine=machine_of(device).of(threads), **options)
 
     return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
 
@@ -248,13 +238,3 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
         for name, option in options_of(command).items()
         if (value := options[name]) is not None
     ]
-
-
-def resolve_config(
-    command: str, preset: Path, assignments: Iterable[str], changes: Iterable[Any] = ()
-) -> Any:
-    """Merge options > ``--set`` > preset > defaults, and validate the result."""
-    from nflow_cli.config import overrides, presets
-
-    changes = [*map(presets.parse_assignment, assignments), *changes]
-    return overrides.merged(command, preset, changes)

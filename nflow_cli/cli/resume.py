@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.backend.start import Machine, recorded
+from nflow_cli.backend.start import Machine, machine_of, recorded
 from nflow_cli.cli.options import (
     BY_SIZE,
     FIRST,
     Command,
-    computing_on,
     data_of_run,
     density_option,
     named_device,
@@ -86,9 +85,9 @@ def _machine(record: dict[str, Any], device: str | None, threads: int | None) ->
 
     before = recorded(record.get(MACHINES))
     if device not in (None, before.device):
-        return computing_on(device or before.device).of(threads)
+        return machine_of(device or before.device).of(threads)
     try:
-        machine = computing_on(before.device)
+        machine = machine_of(before.device)
     except DeviceError as error:
         raise DeviceError(f"{error}; the run's own; --device cpu continues without it") from None
     return machine.of(threads or before.threads)

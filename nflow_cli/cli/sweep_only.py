@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.backend.start import Machine
-from nflow_cli.cli.options import computing_on
+from nflow_cli.backend.start import Machine, machine_of
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
@@ -36,7 +35,7 @@ def train_only(
         tell(f"{run.name}: finished already")
         click.echo(printable(folder / run.name))
         return
-    found = computing_on(machine.device).of(machine.threads)
+    found = machine_of(machine.device).of(machine.threads)
     for note in run.notes:
         tell(note)
     directory = RunDirectory.at(str(folder / run.name))

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from nflow_cli.backend.start import Machine
-from nflow_cli.cli.options import Command, changes_of, key_options, resolve_config, run_options
+from nflow_cli.cli.options import Command, changes_of, key_options, run_options
 
 
 @click.command("train-vae", cls=Command, params=key_options("train-vae"))
@@ -27,11 +27,12 @@ def train_vae(
     directory.
     """
     from nflow_cli import experiments
-    from nflow_cli.config import preset_files
+    from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.experiments.run import begin
 
     path = preset_files.find_preset(preset or "mnist")
-    resolved = resolve_config("train-vae", path, assignments, changes_of("train-vae", options))
+    changes = [*map(presets.parse_assignment, assignments), *changes_of("train-vae", options)]
+    resolved = overrides.merged("train-vae", path, changes)
     experiment = experiments.of(resolved)
     images = experiment.data()
     experiment.expect_fits(images)

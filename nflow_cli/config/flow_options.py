@@ -212,11 +212,11 @@ def _item_text(item: str | Mapping[str, Any]) -> str:
 
 
 def checked_item(item: Any) -> str | dict[str, Any]:
-    """Item of a pattern, checked: a name, or a mapping of it to options."""
+    """Item of a pattern, checked: a name, or a mapping of it to options; else a ``ValueError``."""
     name: Any = next(iter(item)) if isinstance(item, Mapping) and len(item) == 1 else item
     if not isinstance(name, str) or name not in FLOWS:
         hint = flow_hint(name) if isinstance(name, str) else ""
-        raise ConfigError(f"one of {', '.join(FLOWS)}{hint}")
+        raise ValueError(f"one of {', '.join(FLOWS)}{hint}")
     if isinstance(item, str):
         return item
     options = {} if item[name] is None else item[name]
@@ -228,7 +228,7 @@ def _check_options(name: str, options: Any) -> None:
     schema = OPTIONS.get(name, Options)
     known = list(schema.model_fields)
     if not isinstance(options, Mapping):
-        raise ConfigError(f"options of {name} by name")
+        raise ValueError(f"options of {name} by name")
     try:
         schema.model_validate(dict(options))
     except ValidationError as error:
@@ -236,11 +236,11 @@ def _check_options(name: str, options: Any) -> None:
         key = str(first["loc"][0])
         if key in known:
             expected = first["msg"].removeprefix("Input should be ")
-            raise ConfigError(f"{expected} as {key} of {name}") from None
+            raise ValueError(f"{expected} as {key} of {name}") from None
         options_known = f"no options of {name}"
         if known:
             options_known = f"of the options of {name} only {', '.join(known)}{nearest(key, known)}"
-        raise ConfigError(options_known) from None
+        raise ValueError(options_known) from None
 
 
 def checked_pattern(pattern: Any) -> list[str | dict[str, Any]]:
@@ -251,7 +251,7 @@ def checked_pattern(pattern: Any) -> list[str | dict[str, Any]]:
         )
     try:
         return [checked_item(item) for item in pattern]
-    except ConfigError as error:
+    except ValueError as error:
         raise ConfigError(
             f"unknown flow or option: expected {error}. Received: {pattern=!r:.60}"
         ) from None

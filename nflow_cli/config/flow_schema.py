@@ -14,22 +14,15 @@ from nflow_cli.config.flow_options import (
 )
 from nflow_cli.config.forms import PATTERN
 from nflow_cli.config.strict import Strict, option
-from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS
-
-
-def _item(value: Any) -> Any:
-    try:
-        return checked_item(value)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
 
 MAX_WEIGHTS = 10**8
 Name: Any = Literal[tuple(FLOWS)]
 Item = Annotated[
     str | dict[str, JsonValue],
-    BeforeValidator(_item, json_schema_input_type=Name | dict[Name, dict[str, JsonValue] | None]),
+    BeforeValidator(
+        checked_item, json_schema_input_type=Name | dict[Name, dict[str, JsonValue] | None]
+    ),
 ]
 SPELLED_OUT = "in a preset also with options, `{name: {option: value}}`."
 Pattern = Annotated[
@@ -70,6 +63,7 @@ class Flow(Strict):
         return self.k * sum(n + width * m for n, m in counts) // len(counts)
 
     def kept(self, dim: int) -> float:
+        """Approximate numbers that an update keeps per sample ``(dim,)``."""
         return self.k * sum(options_of(item).kept(dim) for item in self.pattern) / len(self.pattern)
 
 

@@ -44,7 +44,7 @@ def resolve(
         data = override(data, {change.path: change.value})
     resolved = validate(data, source, schemas, changes)
     is_new = any(change.path == "description" for change in changes)
-    if is_new or resolved == _alone(preset, schemas, resolved.seed):
+    if is_new or {**data, "seed": 0} == {**preset, "seed": 0}:
         return resolved
     return resolved.model_copy(update={"description": ""})
 
@@ -77,10 +77,3 @@ def _opened(
                 f"from {[source, *setters][-1]}"
             )
     return data
-
-
-def _alone(preset: Mapping[str, Any], schemas: Any, seed: int) -> Any:
-    try:
-        return validate(preset, "", schemas).model_copy(update={"seed": seed})
-    except ConfigError:
-        return None

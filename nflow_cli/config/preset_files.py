@@ -7,7 +7,7 @@ from typing import Any
 
 from nflow_cli.config.flow_options import has_network, pattern_name
 from nflow_cli.config.flow_schema import Flow
-from nflow_cli.config.presets import preset_text, read_preset
+from nflow_cli.config.presets import read_preset
 from nflow_cli.config.shipped import shipped_presets
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
@@ -40,7 +40,7 @@ def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
     k = Flow().k if k is None else k
     best: tuple[Any, Path] | None = None
     for path in shipped_presets().values():
-        if "command: fit-2d" not in preset_text(path):  # parsing all takes 40 ms
+        if b"command: fit-2d" not in path.read_bytes():  # parsing all takes 40 ms
             continue
         data = read_preset(path)
         if data.get("command") != "fit-2d" or data.get("target") != target:

@@ -208,7 +208,8 @@ def validate(
         if "command" in data:
             problem = f"expected {known}. Received: {shortened(command)}"
         raise ConfigError(f"{_blamed(source, changes, 'command')}: {problem}")
-    return checked(_without_flow(schemas[command], data), data, source, changes)
+    is_of_cells = schemas[command] is FitConfig and data.get("flow", "") is None
+    return checked(CellsConfig if is_of_cells else schemas[command], data, source, changes)
 
 
 def checked(
@@ -223,11 +224,6 @@ def checked(
         raise ConfigError(f"{where}: {problem}") from None
     except TargetError as error:
         raise ConfigError(f"{_blamed(source, changes, 'target')}: {error}") from None
-
-
-def _without_flow(schema: type[Strict], data: Mapping[str, Any]) -> type[Strict]:
-    is_of_cells = schema is FitConfig and data.get("flow", "") is None
-    return CellsConfig if is_of_cells else schema
 
 
 def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str = "") -> str:

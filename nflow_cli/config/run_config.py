@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
-from nflow_cli.config.flow_schema import Flow
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict
 
 # Numbers that an update keeps, approximately.
@@ -22,11 +21,6 @@ class Footprint(NamedTuple):
     samples: int
     drawn: int
     kept: float
-
-
-def of_flows(flow: Flow, dim: int) -> float:
-    """Approximate numbers that flows keep per sample ``(dim,)``."""
-    return OF_A_SAMPLE + flow.kept(dim)
 
 
 class RunConfig(Strict):
@@ -73,7 +67,7 @@ class RunConfig(Strict):
     def footprint(self) -> Footprint | None:
         """Memory of an update, here by samples of flows; ``None`` if unknown."""
         samples = self.train.batch_size * self.train.restarts
-        return Footprint(samples, self.dim, of_flows(self.flow, self.dim))
+        return Footprint(samples, self.dim, OF_A_SAMPLE + self.flow.kept(self.dim))
 
     def settled_like(self, written: Any) -> Any:
         """With what another config of the class resolved by its data."""

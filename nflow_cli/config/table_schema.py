@@ -19,7 +19,7 @@ from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_w
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.config.run_config import Footprint, RunConfig, of_flows
+from nflow_cli.config.run_config import OF_A_SAMPLE, Footprint, RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
 from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training_schema import (
@@ -121,18 +121,13 @@ class TableData(Strict):
         description="Kind of each column; null: detected. A run records them.",
     )
 
-    @field_validator("size")
+    @field_validator("size", "max_rows", "split", "group")
     @classmethod
-    def _is_of_a_set(cls, size: int | None, info: ValidationInfo) -> int | None:
-        if size is not None and info.data.get("name") not in POINT_SETS:
-            raise ValueError("null for a file: max_rows takes a part of its rows")
-        return size
-
-    @field_validator("max_rows", "split", "group")
-    @classmethod
-    def _is_of_a_file(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is not None and info.data.get("name") in POINT_SETS:
-            raise ValueError("null for a built-in set")
+    def _suits_the_source(cls, value: Any, info: ValidationInfo) -> Any:
+        is_set, is_of_sets = info.data.get("name") in POINT_SETS, info.field_name == "size"
+        if value is not None and is_set != is_of_sets:
+            of_file = "null for a file: max_rows takes a part of its rows"
+            raise ValueError("null for a built-in set" if is_set else of_file)
         return value
 
     @field_validator("columns", "exclude", "given", "categorical")
@@ -353,7 +348,8 @@ class FitConfig(RunConfig):
         if not self.is_settled:
             return None
         samples, given = (self.train.batch_size or 0) * self.train.members, len(self.given)
-        return Footprint(samples, given + self.dim, of_flows(self.flow, self.dim) + given)
+        kept = OF_A_SAMPLE + self.flow.kept(self.dim) + given
+        return Footprint(samples, given + self.dim, kept)
 
     @property
     def threads(self) -> int | None:

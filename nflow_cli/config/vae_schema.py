@@ -15,7 +15,7 @@ from nflow_cli.config.flow_schema import (
     expect_weights,
 )
 from nflow_cli.config.forms import PATTERN
-from nflow_cli.config.run_config import OF_AN_OUTPUT, Footprint, RunConfig, of_flows
+from nflow_cli.config.run_config import OF_A_SAMPLE, OF_AN_OUTPUT, Footprint, RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     MOST_ANNEALED,
@@ -220,7 +220,7 @@ class VAEConfig(RunConfig):
     def footprint(self) -> Footprint:
         dim = self.model.latent_dim
         of_prior = self.prior.kept(dim) if self.prior else 0
-        kept = of_flows(self.flow, dim) + of_prior + OF_AN_OUTPUT * self._outputs
+        kept = OF_A_SAMPLE + self.flow.kept(dim) + of_prior + OF_AN_OUTPUT * self._outputs
         return Footprint(self.train.batch_size, PIXELS + dim, kept)
 
     @property

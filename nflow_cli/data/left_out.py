@@ -26,12 +26,6 @@ def cells_of(column: RawColumn) -> np.ndarray:
     return np.zeros(0, np.int32) if column.codes is None else column.codes
 
 
-def is_missing(column: RawColumn) -> np.ndarray:
-    """Mask of empty cells, `(n,)`."""
-    cells = cells_of(column)
-    return cells < 0 if column.numbers is None else ~np.isfinite(cells)
-
-
 def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     """Reason why a column is left out, or "".
 
@@ -66,7 +60,8 @@ def words(name: str) -> set[str]:
 def _is_constant(column: RawColumn) -> bool:
     if column.numbers is None and column.codes is None:
         return False
-    cells, empty = cells_of(column), is_missing(column)
+    cells = cells_of(column)
+    empty = cells < 0 if column.numbers is None else ~np.isfinite(cells)
     if empty.any():
         return bool(empty.all())
     ends = np.array([cells.min(), cells.max()]) if len(cells) else np.zeros(2)

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
-from nflow_cli.backend.start import PROCESSOR, Machine
+from nflow_cli.backend.start import (
+    PROCESSOR,
+    Machine,
+    expect_tensorflow,
+    memory_errors,
+    start_tensorflow,
+)
+from nflow_cli.config import memory, presets
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
@@ -42,8 +49,6 @@ def begin(
     data: Any = None,
 ) -> None:
     """Create a run directory, named by ``preset`` or ``output``, and train in it."""
-    from nflow_cli.backend.start import expect_tensorflow
-
     expect_tensorflow()
     name, config = run_name(config, preset), settled(config, data)
     carry_out(config, RunDirectory.create(name, output), argv, machine, data)
@@ -51,8 +56,6 @@ def begin(
 
 def settled(config: Config, data: Any) -> Config:
     """Config resolved by the data, if the machine has memory for it (``ConfigError``)."""
-    from nflow_cli.config import memory
-
     config = experiments.of(config).settled(data)
     config, note = memory.bounded(config)
     if note:
@@ -84,8 +87,6 @@ def carry_on(
     Raises:
         BusyError: Another process trains it after ``patience`` seconds.
     """
-    from nflow_cli.backend.start import start_tensorflow
-
     experiment = experiments.of(config)
     if isinstance(experiment, FitsFunctions):
         start_tensorflow(machine)  # before a density, which is in operations of it
@@ -129,8 +130,6 @@ def train(
     ``argv`` is recorded; ``machine`` ``None``: the process's own setting; ``pictures``: draw and
     report.
     """
-    from nflow_cli.backend.start import memory_errors, start_tensorflow
-    from nflow_cli.config import memory, presets
     from nflow_cli.experiments.drawing import draw, import_ahead
     from nflow_cli.experiments.picture_data import picture_data
     from nflow_cli.training.progress import phase

@@ -147,19 +147,20 @@ class RunDirectory:
         resumed once ``run.json`` is there; afterwards for an extended run, which must not be taken
         for finished.
         """
-        record = signed({**info, "resumed": 0, "start_seconds": round(time.time(), 3)})
-        first, then = config, None
-        if self.begun:
-            record, first, then = self._resumed(info), None, config
+        is_new = not self.begun
+        fresh = {**info, "resumed": 0, "start_seconds": round(time.time(), 3)}
+        record = signed(fresh) if is_new else self._resumed(info)
         try:
-            self._write_config(first)
+            if is_new and config is not None:
+                self.write_text(CONFIG, config)
             self.write_json(RUN, {**record, "status": "running"})
         except BaseException:
             if not self.begun:  # and never will
                 (self.path / CONFIG).unlink(missing_ok=True)
             raise
         try:
-            self._write_config(then)
+            if not is_new and config is not None:
+                self.write_text(CONFIG, config)
             yield
         except BaseException as error:
             status = "diverged" if isinstance(error, DivergenceError) else "interrupted"
@@ -179,10 +180,6 @@ class RunDirectory:
         if now and known[-1:] != now:
             record[MACHINES] = [*known, *now]
         return {**record, "resumed": before + 1}
-
-    def _write_config(self, text: str | None) -> None:
-        if text is not None:
-            self.write_text(CONFIG, text)
 
     def _record_end(self, record: Mapping[str, Any], status: str) -> None:
         end = {"status": status, "end_seconds": round(time.time(), 3)}

@@ -141,9 +141,8 @@ def _by_class(parts: list[Any]) -> dict[str, Any]:
     return dict(zip(names, parts))
 
 
-def _settings_of(config: Strict | Mapping[str, Any]) -> dict[str, Any]:
-    data = config.model_dump(mode="json") if isinstance(config, Strict) else config
-    return without(data, FREE_TO_CHANGE)
+def _settings_of(config: Strict) -> dict[str, Any]:
+    return without(config.model_dump(mode="json"), FREE_TO_CHANGE)
 
 
 def _forms(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:

@@ -56,7 +56,7 @@ class Session:
                 self._saved = self.checkpointer.load()
                 self.finished = self.checkpointer.finished(self._saved)
                 rows = self.directory.metrics_writer(self.log.rows)
-                self.log.write_to(stack.enter_context(rows))
+                self.log.add_row = stack.enter_context(rows)
                 stack.enter_context(self.checkpointer.signals)
                 self.callbacks.append(self.checkpointer)
             self._stack = stack.pop_all()
@@ -86,7 +86,7 @@ class Session:
         """
         log, last = MetricsLog(Clock(first=-chunks.steps)), {}
         note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: last.update(logs))
-        log.write_to(self.log.add_row)
+        log.add_row = self.log.add_row
         stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._stop_if_asked())
         model.train_on(chunks, [log.clock, log, note, stop, DivergenceStop(chunks)])
         self.log.rows += log.rows

@@ -314,7 +314,7 @@ class MetricsLog(keras.callbacks.Callback):
     """Rows of ``metrics.csv``, also of a training that is no longer finite.
 
     A row holds means over the updates of ``chunks_per_row`` chunks, and learning rate and gradient
-    norm of the last update. ``clock`` must come before this callback.
+    norm of the last update. ``clock`` must come before this callback; ``add_row`` takes each row.
     """
 
     def __init__(self, clock: Clock, chunks_per_row: int = 1):
@@ -322,9 +322,6 @@ class MetricsLog(keras.callbacks.Callback):
         self.clock, self.chunks_per_row, self.rows = clock, chunks_per_row, 0
         self.add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
         self._chunks: list[tuple[int, float, dict[str, float]]] = []
-
-    def write_to(self, add_row: Callable[[Mapping[str, Any]], None]) -> None:
-        self.add_row = add_row
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         terms = {name: float(value) for name, value in (logs or {}).items()}

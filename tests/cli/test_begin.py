@@ -19,7 +19,7 @@ from nflow_cli.runs.directory import RunDirectory
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from nflow_cli.backend import start as backend
+from nflow_cli.experiments import run as running
 from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.sweeps import worker
@@ -36,11 +36,11 @@ def work():
     worker._train("run", preset.model_dump(mode="json"), [], ".", "cpu", 1)
 
 try:
-    backend.start_tensorflow = lambda *_: sys.exit()
+    running.start_tensorflow = lambda *_: sys.exit()
     main()  # imports all that it takes, once
 except SystemExit:
     shutil.rmtree("run")
-backend.start_tensorflow = lambda *_: os._exit(BEGAN)
+running.start_tensorflow = lambda *_: os._exit(BEGAN)
 
 def forked(act, kill_at=None):
     if not (child := os.fork()):
@@ -89,7 +89,7 @@ def test_a_run_that_is_killed_while_it_begins_is_resumed_or_begun_again(tmp_path
 def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
-    monkeypatch.setattr("nflow_cli.backend.start.start_tensorflow", lambda *_: None)
+    monkeypatch.setattr("nflow_cli.experiments.run.start_tensorflow", lambda *_: None)
     monkeypatch.setattr(Target, "fit", lambda target, run, data: does[0](target.config))
     return does
 

@@ -204,7 +204,7 @@ def rates_of(path):
 @pytest.mark.usefixtures("without_xla")
 def test_early_stopping_cools_down_and_a_run_that_is_extended_is_warm_again(model, tmp_path):
     """Nothing falls by 99 nats, and nothing counts while the density is annealed."""
-    path, words = tmp_path / "run", [*SHORT, "--steps", 600, "--anneal", 40 / 600]
+    path, words = tmp_path / "run", [*SHORT, "--k", 0, "--steps", 600, "--anneal", 40 / 600]
     stopping = "train.early_stopping={patience: 20, min_delta: 99, cool_down: 30}"
     with without_pictures():
         fitted = ["infer", f"{model}:log_density", "--dim", 2, *words, "--output", path]

@@ -39,7 +39,7 @@ def no_network(tmp_path, monkeypatch):
 def no_tensorflow(monkeypatch):
     """See to it that an error is found before TensorFlow is asked for."""
     monkeypatch.setattr(
-        "nflow_cli.backend.start.start_tensorflow", lambda *_: pytest.fail("too late")
+        "nflow_cli.experiments.run.start_tensorflow", lambda *_: pytest.fail("too late")
     )
 
 
@@ -152,7 +152,7 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
         taken.append(images.name)
         raise NflowError("stopped by the test")
 
-    monkeypatch.setattr("nflow_cli.backend.start.start_tensorflow", lambda *_: None)
+    monkeypatch.setattr("nflow_cli.experiments.run.start_tensorflow", lambda *_: None)
     monkeypatch.setattr(Images, "fit", fit)
     result = invoke("train-vae", "--output", "run")
     assert taken == ["mnist-sample"]

@@ -6,8 +6,7 @@ from pydantic import ValidationError
 
 from nflow_cli import registry
 from nflow_cli.arguments import MAX_SEED
-from nflow_cli.cli.options import resolve_config
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import overrides, preset_files, presets
 from nflow_cli.config.flow_options import IN_TURN
 from nflow_cli.errors import ConfigError
 
@@ -30,7 +29,8 @@ def complaint(tmp_path, text):
 
 def changed(*assignments, options=None, preset="multimodal-planar"):
     changes = [presets.Change(f"--{path}", path, value) for path, value in (options or {}).items()]
-    return resolve_config("fit-2d", PRESETS[preset], assignments, changes)
+    assigned = map(presets.parse_assignment, assignments)
+    return overrides.merged("fit-2d", PRESETS[preset], [*assigned, *changes])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_mixture_is_one_however_it_is_spelled(spelled):
 def test_a_preset_without_a_command_is_of_the_one_that_reads_it(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("flow: {k: 3}\n")
-    assert resolve_config("fit-2d", path, ()).flow.k == 3
+    assert overrides.merged("fit-2d", path, []).flow.k == 3
 
 
 WRITTEN_OUT = "expected values written out, no anchors and aliases."
@@ -187,14 +187,16 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
 
     def k(assignments=(), option=None):
         options = [] if option is None else [presets.Change("--k", "flow.k", option)]
-        return resolve_config("fit-2d", path, assignments, options).flow.k
+        assigned = map(presets.parse_assignment, assignments)
+        return overrides.merged("fit-2d", path, [*assigned, *options]).flow.k
 
     assert presets.validate(MINIMAL, "none").flow.k == 8
     assert k() == 3
     assert k(("flow.k=4",)) == 4
     assert k(("flow.k=4",), 5) == 5
     assert k(("flow.k=4", "flow.k=6")) == 6
-    assert resolve_config("fit-2d", path, ("flow.k=4",)).train.steps == 11
+    one = presets.Change("--k", "flow.k", 4)
+    assert overrides.merged("fit-2d", path, [one]).train.steps == 11
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_what_an_option_would_replace_in_a_damaged_preset_is_refused(tmp_path, t
     path.write_text(f"command: fit-2d\n{text}\n")
     steps = presets.Change("--steps", "train.steps", 500)
     with pytest.raises(ConfigError, match=rf"--steps: expected a mapping at train.* from {path}"):
-        resolve_config("fit-2d", path, (), [steps])
+        overrides.merged("fit-2d", path, [steps])
 
 
 def test_text_stands_for_the_name_below_it_too():

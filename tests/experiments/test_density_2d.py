@@ -249,6 +249,7 @@ def test_a_run_tells_everything_promised_of_it(finished):
     assert abs(summary["mass"] - 1) < 1e-3
 
 
+@pytest.mark.slow  # the fast tests of the command repeat a run by its config
 @pytest.mark.usefixtures("without_xla")
 def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
     folder, settings, _ = finished

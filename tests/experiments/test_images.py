@@ -300,7 +300,7 @@ def watch(bounds, betas=None, patience=2, min_delta=0.0):
     stopping = SimpleNamespace(patience=patience, min_delta=min_delta)
     log = images_fit.EpochLog(clock, 1, lambda: next(left), stopping)
     model = Weights()
-    log.write_to(rows.append)
+    log.add_row = rows.append
     log.set_model(model)
     for epoch in range(1, len(bounds) + 1):
         model.weights = epoch
@@ -352,7 +352,7 @@ def test_the_row_of_a_divergence_has_the_columns_of_the_others():
     rows, clock = [], SimpleNamespace(updates=[0, 1], seconds=[1.0], made=1)
     stopping = SimpleNamespace(patience=1, min_delta=0.0)
     log = images_fit.EpochLog(clock, 1, lambda: 5.0, stopping)
-    log.write_to(rows.append)
+    log.add_row = rows.append
     log.set_model(Weights())
     log.on_train_batch_end(0, LOGS)
     log.on_epoch_end(0)

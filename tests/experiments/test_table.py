@@ -342,13 +342,13 @@ def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, 
     rng = np.random.default_rng(0)
     np.save(folder / "few.npy", rng.standard_normal((60, 2)))
     train = {"steps": 5_000, "chunk": 20, "schedule": "constant", "learning_rate": 0.05}
-    train |= {"early_stopping": {"patience": 300, "min_delta": 0.0}}
+    train |= {"early_stopping": {"patience": 100, "min_delta": 0.0}}
     settings = preset(folder / "few.npy", train, flow={"pattern": ["planar"], "k": 3})
     run, summary = finish(tmp_path / "run", settings)
     metrics = run.read_metrics()
     best = int(np.argmin(metrics["validation_loss"]))
     assert summary["steps"] == metrics["update"][-1] < 5_000
-    assert summary["best_update"] == metrics["update"][best] == summary["steps"] - 300
+    assert summary["best_update"] == metrics["update"][best] == summary["steps"] - 100
     data = data_of(settings)
     kept = -nflow_cli.load(run.path).log_prob(data.validation).mean()
     assert kept == pytest.approx(metrics["validation_loss"][best], abs=1e-5)

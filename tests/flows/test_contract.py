@@ -32,6 +32,7 @@ from keras import ops
 every_flow = over(NAMES)
 # Few shapes, used again and again: JAX compiles for each of them.
 every_dim = pytest.mark.parametrize("dim", [5] if ON_JAX else [1, 5])
+BATCH = 6 if ON_JAX else 33
 both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
 
 
@@ -71,8 +72,9 @@ def test_any_leading_axes_give_points_of_their_shape_and_one_log_det_each(name, 
         few_ulp = 64 * eps_of(dtype)
         np.testing.assert_allclose(points.reshape(6, 5), expected, few_ulp, few_ulp)
         np.testing.assert_allclose(log_det.reshape(6), expected_log_det, few_ulp, few_ulp)
-    point, log_det = evaluate(layer, direction, [flat[0], *(array[:1] for array in context)])
-    assert (point.shape, log_det.shape) == ((5,), ())
+    if not ON_JAX:  # one more shape
+        point, log_det = evaluate(layer, direction, [flat[0], *(array[:1] for array in context)])
+        assert (point.shape, log_det.shape) == ((5,), ())
 
 
 @every_flow
@@ -114,10 +116,11 @@ def test_each_direction_undoes_the_other(name, dim, dtype, direction):
     assert np.all(np.abs(log_det_back + log_det_there) <= 10 * allowed)
 
 
+@pytest.mark.skipif(ON_JAX, reason="two more shapes, of the same operations")
 @every_flow
 @both_directions
 def test_a_batch_of_one_equals_its_row_of_a_batch(name, direction):
-    layer, inputs = make(name, 5), inputs_for(name, 5, batch=33)
+    layer, inputs = make(name, 5), inputs_for(name, 5, batch=BATCH)
     whole, whole_log_det = evaluate(layer, direction, inputs)
     few_ulp = 64 * eps_of("float64")
     for row in (0, 7, 32):
@@ -228,7 +231,7 @@ def test_the_seed_fixes_the_initial_weights(name):
 @both_directions
 def test_float32_agrees_with_float64(name, direction):
     single, double = make(name, 5, "float32"), make(name, 5)
-    inputs, weights = split(single, arrays_of(single, inputs_for(name, 5, "float32", 33)))
+    inputs, weights = split(single, arrays_of(single, inputs_for(name, 5, "float32", BATCH)))
     exactly = [[array.astype("float64") for array in arrays] for arrays in (inputs, weights)]
     for narrow, wide in zip(
         evaluate(single, direction, inputs), evaluate(double, direction, *exactly)

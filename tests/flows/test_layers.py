@@ -17,7 +17,9 @@ from catalogue import (
 
 from nflow_cli.errors import ConfigError
 
-every_flow = over(NAMES)
+# Files and configs are Keras's on any backend; on JAX each call of a layer compiles it anew.
+ALL_KINDS = ["mixed stack", "spline and permutation stack", "mixed stack of a context"]
+every_flow = over(ALL_KINDS if ON_JAX else NAMES)
 # Keras traces for a second or more: that of each map and each way to have weights.
 others = ("radial", "full affine", "mixed stack", "empty stack")
 some_flows = over([name for name in CATALOGUE if name not in ALIKE], *others)

@@ -41,7 +41,7 @@ def settings(target, k=2, **train):
     return presets.validate(data | {"train": small | train}, "test")
 
 
-STOPPED = settings(TWO, restarts=2, halving=False, checkpoint_seconds=0.0, first_stage=60)
+STOPPED = settings(TWO, checkpoint_seconds=0.0, first_stage=60)
 
 
 def fit(settings):

@@ -37,7 +37,7 @@ def trained(losses, state=None, **options):
         return next(left)
 
     log = ValidationLog(Clock(), validate=validate, **options)
-    log.write_to(rows.append)
+    log.add_row = rows.append
     if state:
         log.restore(state)
     with session(log, UPDATES) as open_session:

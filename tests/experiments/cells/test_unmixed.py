@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from running import succeed
+from short_runs import without_layout, without_xla
 
 import nflow_cli
 from nflow_cli.errors import ConfigError
@@ -28,7 +29,9 @@ def table():
 
 @pytest.fixture(scope="module")
 def density(table, tmp_path_factory):
-    return nflow_cli.fit(table, steps=20, settings=SIZES, output=tmp_path_factory.mktemp("r") / "r")
+    with without_xla(), without_layout():
+        output = tmp_path_factory.mktemp("r") / "r"
+        return nflow_cli.fit(table, steps=20, settings=SIZES, output=output)
 
 
 def test_a_run_of_components_passes_its_checks(invoke, density):
