@@ -1,10 +1,11 @@
 """Abilities of some experiments: a command asks for one by ``isinstance``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from nflow_cli.backend.start import Machine
     from nflow_cli.experiments.rows import Judgement
 
 
@@ -43,4 +44,24 @@ class Predicts(Protocol):
 
     def write_explained(self, trained: Any, data: Any, path: Path) -> "Judgement":
         """Write rows with the surprise of each cell, and p-values among held-out rows."""
+        ...
+
+
+@runtime_checkable
+class FindsDrift(Protocol):
+    """Compares new rows with the held-out rows of a run."""
+
+    def judge_drift(self, trained: Any, data: Any) -> "Judgement":
+        """Judge the changes of a table's rows against the held-out rows."""
+        ...
+
+    def judge_fit_again(
+        self,
+        trained: Any,
+        name: str,
+        output: str | None,
+        argv: Sequence[str],
+        machine: "Machine | None",
+    ) -> "tuple[Judgement, str]":
+        """Fit the table of that name by the run's config; judge the divergence, return its path."""
         ...

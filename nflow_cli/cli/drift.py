@@ -1,0 +1,84 @@
+"""``nflow drift``: whether new rows differ from the held-out rows of a run, and where."""
+
+from typing import Any
+
+import click
+
+from nflow_cli.backend.start import Machine
+from nflow_cli.cli import completion
+from nflow_cli.cli.evaluate import print_scores
+from nflow_cli.cli.options import Command, device_option, json_option, output_option, run_argument
+from nflow_cli.experiments.abilities import FindsDrift
+
+
+def _share(_: Any, __: Any, value: float | None) -> float | None:
+    if value is not None and not 0 <= value < 1:
+        raise click.BadParameter(f"{value:g}: expected a probability below 1, such as .99")
+    return value
+
+
+@click.command(cls=Command)
+@run_argument
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE",
+    help="A table of new rows with the columns of the run.",
+    shell_complete=completion.files,
+)
+@click.option(
+    "--fail-above",
+    type=float,
+    metavar="P",
+    callback=_share,
+    help="Exit with status 1 if 1 - p exceeds this, such as .99; p is the p-value of the whole.",
+)
+@click.option(
+    "--fit",
+    "again",
+    is_flag=True,
+    help="Also fit the new table, by the config of the run, and print the KL both ways.",
+)
+@output_option("With --fit: a new or empty folder for the new run.")
+@device_option
+@json_option
+@click.pass_obj
+def drift(
+    argv: list[str],
+    run_dir: str,
+    data: str,
+    fail_above: float | None,
+    again: bool,
+    output: str | None,
+    machine: Machine,
+    as_json: bool,
+) -> None:
+    """Compare new rows with the held-out rows of a run by cells: what has changed, and how much.
+
+    Prints three lists. Columns that moved, each tested by itself; relations that changed, the
+    distribution of a column given those before it, where moved columns do not explain it; and the
+    mean log-probability of a row. Shifts are in standard deviations, with standard errors. At most
+    5 % of all comparisons without a change find one.
+    """
+    from nflow_cli import experiments
+    from nflow_cli.errors import NflowError
+    from nflow_cli.runs.directory import RunDirectory
+
+    run = RunDirectory.open(run_dir)
+    experiment = experiments.of(run.read_config())
+    if not isinstance(experiment, FindsDrift):
+        raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
+    if output is not None and not again:
+        raise click.UsageError("--output: expected --fit too, whose run is written there")
+    experiment.expect_trained(run)
+    table = experiment.read_data(data)
+    trained = experiment.load(run)
+    judgement, facts = experiment.judge_drift(trained, table), {"run": run_dir, "data": data}
+    if again:
+        of_fits, path = experiment.judge_fit_again(trained, data, output, argv, machine)
+        judgement = judgement.with_others(of_fits)
+        facts["output"] = path
+    print_scores(judgement, facts, as_json)
+    p = judgement.scores["p_value"]
+    if fail_above is not None and 1 - p > fail_above:
+        raise NflowError(f"{data}: drift, p = {p:.2g}: 1 - p exceeds --fail-above {fail_above:g}")

@@ -1,0 +1,145 @@
+"""Drift of new rows against the held-out rows of a run, by a density of cells."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nflow_cli.data.table_files import TableFile
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.computed import Computed
+from nflow_cli.densities.cells.conditional import conditional
+from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.errors import DataError
+from nflow_cli.evaluation.drift import (
+    LEVEL,
+    Change,
+    Drift,
+    RowChange,
+    as_held_out,
+    change_of_levels,
+    change_of_numbers,
+    change_of_rows,
+    moved,
+)
+from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
+from nflow_cli.experiments.cells.surprise import oddness
+from nflow_cli.experiments.rows import Judgement
+from nflow_cli.experiments.table.scoring import warnings_of
+from nflow_cli.random_streams import stream
+from nflow_cli.training.progress import phase
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.cells.loaded import TrainedCells
+
+HELD = "broken", "holds"  # a relation
+MEDIAN = np.array([0.5])
+
+
+def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
+    """Judge the drift of a table's rows."""
+    rows = trained.rows_of(table)
+    found = drifted(trained, rows)
+    few = few_rows(found)
+    is_own = bool(warnings_of(trained, rows, {}))
+    warnings = [*([OWN_ROWS] if is_own else []), *([few] if few else [])]
+    return Judgement(found.model_dump(), rows_of(found, table.name, warnings), warnings)
+
+
+def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
+    """Changes of rows ``(n, C)`` against the held-out rows of a run.
+
+    For relations, numbers of moved columns are first replaced by the held-out numbers of the same
+    ranks: the change of a column alone changes no relation.
+    """
+    held_out = trained.held_out
+    if not len(held_out):
+        raise DataError("expected held-out rows to compare with: the run has none")
+    with phase(f"comparing columns: {len(rows):,} rows"):
+        columns = _columns(trained.row, held_out, rows)
+    related = _related(trained)
+    tests = len(columns) + len(related) + 1
+    found, alike = moved(columns, tests), rows.copy()
+    for j, column in enumerate(trained.row):
+        if column.name in found and column.has_numbers:
+            alike[:, j] = as_held_out(held_out[:, j], rows[:, j])
+    left = [name for name in related if name not in found]
+    with phase(f"comparing relations: {len(rows):,} rows"):
+        computed = {one.column.name: one for one in trained.computed}
+        modelled = [name for name in left if name not in computed]
+        relations = _relations(trained, modelled, held_out, alike, trained.config.seed)
+        broken = {n: _broken(one, held_out, rows) for n, one in computed.items() if n in left}
+        relations = {**relations, **broken}
+        row = _row(trained, held_out, rows)
+    smallest = min(one.p_value for one in [*columns.values(), *relations.values(), row])
+    return Drift(
+        n=len(rows),
+        n_held_out=len(held_out),
+        p_value=min(1.0, smallest * tests),
+        tests=tests,
+        moved=found,
+        moved_relations=moved(relations, tests),
+        row_moved=row.p_value * tests <= LEVEL,
+        columns=columns,
+        relations=relations,
+        row=row,
+    )
+
+
+def _columns(
+    columns: Sequence[CellColumn], held_out: np.ndarray, rows: np.ndarray
+) -> dict[str, Change]:
+    return {
+        column.name: change_of_numbers(before, after)
+        if column.has_numbers
+        else change_of_levels(before, after, [*map(str, column.first)])
+        for column, before, after in zip(columns, held_out.T, rows.T, strict=True)
+    }
+
+
+def _related(density: CellDensity) -> list[str]:
+    """Columns with a distribution given others: in a chain, all but the first."""
+    first = 0 if density.unmixing or density.n_given else 1
+    return [column.name for column in density.scored[first:]]
+
+
+def _relations(
+    density: CellDensity, names: Sequence[str], held_out: np.ndarray, rows: np.ndarray, seed: int
+) -> dict[str, Change]:
+    """Changes of the randomised PIT given the columns before, or given all others if unmixed."""
+    pits = [
+        _pits(density, names, some, stream(seed, "drift", part))
+        for part, some in enumerate((held_out, rows))
+    ]
+    known = [{name: u[~np.isnan(u)] for name, u in of_part.items()} for of_part in pits]
+    return {name: change_of_numbers(known[0][name], known[1][name]) for name in names}
+
+
+def _pits(
+    density: CellDensity, names: Sequence[str], rows: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    if not density.unmixing:
+        every = zip([column.name for column in density.scored], density.pit(rows, rng).T)
+        return {name: u for name, u in every if name in names}
+    found = {}
+    for j, column in enumerate(density.row):
+        if column.name in names:
+            given = conditional(density, rows, j, MEDIAN)
+            found[column.name] = given.below + rng.random(len(rows)) * given.at
+    return found
+
+
+def _row(density: CellDensity, held_out: np.ndarray, rows: np.ndarray) -> RowChange:
+    """Change of rows whose cells are all known."""
+    known = [some[density.are_known(some).all(axis=1)] for some in (held_out, rows)]
+    before, after = (-oddness(density, some) for some in known)
+    return change_of_rows(before, after, len(rows) - len(after))
+
+
+def _broken(one: Computed, held_out: np.ndarray, rows: np.ndarray) -> Change:
+    """Change of the share of rows in which a column's relation holds."""
+    parts = []
+    for some in (held_out, rows):
+        expected = one.expected(some)
+        parts.append(np.where(expected.known, one.holds(some, expected), np.nan))
+    return change_of_levels(parts[0], parts[1], HELD)
