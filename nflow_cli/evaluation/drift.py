@@ -6,9 +6,17 @@ import numpy as np
 
 from nflow_cli.arrays import ndtri
 from nflow_cli.config.strict import Strict
-from nflow_cli.evaluation.two_samples import p_of_levels, p_of_numbers, p_of_scores, ranks
+from nflow_cli.evaluation.two_samples import (
+    p_of_levels,
+    p_of_means,
+    p_of_numbers,
+    p_of_scores,
+    polynomials,
+    ranks,
+)
 
 LEVEL = 0.05  # probability of any finding without a change
+Pair = tuple[np.ndarray, np.ndarray]  # of held-out rows and of new rows
 MISSING, NEW = "missing", "new level"
 
 
@@ -114,10 +122,25 @@ def moved(changes: Mapping[str, Change], tests: int) -> list[str]:
 
 def change_of_numbers(held_out: np.ndarray, new: np.ndarray) -> Change:
     """Change of numbers ``(m,)`` to ``(n,)``; NaN is missing."""
+    return _change(held_out, new, p_of_numbers(held_out, new))
+
+
+def change_of_pit(held_out: np.ndarray, new: np.ndarray, given: Pair | None) -> Change:
+    """Change of PITs ``(m,)`` to ``(n,)``, NaN if unknown, beyond that by covariates.
+
+    ``given``: covariates ``(m, l)`` and ``(n, l)``.
+    """
+    known = [~np.isnan(u) for u in (held_out, new)]
+    before, after = held_out[known[0]], new[known[1]]
+    some = None if given is None else (given[0][known[0]], given[1][known[1]])
+    return _change(before, after, p_of_means(*polynomials(before, after), some))
+
+
+def _change(held_out: np.ndarray, new: np.ndarray, p: float) -> Change:
     gaps = [float(np.isnan(x).mean()) if len(x) else 0.0 for x in (held_out, new)]
     known = [x[~np.isnan(x)] for x in (held_out, new)]
     return Change(
-        p_value=p_of_numbers(held_out, new),
+        p_value=p,
         missing_before=gaps[0],
         missing_after=gaps[1],
         shift=_shift(*known) if min(map(len, known)) > 1 else None,
@@ -177,6 +200,14 @@ def change_of_rows(held_out: np.ndarray, new: np.ndarray, n_unknown: int = 0) ->
         n_impossible_held_out=int(np.isnan(before).sum()),
         n_unknown=n_unknown,
     )
+
+
+def indicators(held_out: np.ndarray, new: np.ndarray) -> Pair:
+    """Indicators ``(m, l)`` and ``(n, l)`` of the levels, also missing and new, that both have."""
+    both = [np.nan_to_num(x, nan=np.inf) for x in (held_out, new)]
+    common = np.intersect1d(both[0], both[1])
+    before, after = ((x[:, None] == common).astype(float) for x in both)
+    return before, after
 
 
 def as_held_out(held_out: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -55,19 +55,21 @@ def p_of_numbers(held_out: np.ndarray, new: np.ndarray) -> float:
     A smooth test (Neyman 1937) by Legendre polynomials of orders 1 to 4 of the pooled ranks, tied
     values at their mean rank, and by the share of missing values.
     """
+    before, after = polynomials(held_out, new)
+    return p_of_scores(before, after)
+
+
+def polynomials(held_out: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Legendre polynomials ``(m, 4)`` and ``(n, 4)`` of the pooled ranks of numbers, or NaN."""
     both = np.concatenate([held_out, new])
-    scores, known = np.zeros((len(both), ORDERS)), ~np.isnan(both)
+    scores, known = np.full((len(both), ORDERS), np.nan), ~np.isnan(both)
     if known.any():
         scores[known] = legendre.legvander(2 * ranks(both[known], both[known]) - 1, ORDERS)[:, 1:]
-    return p_of_scores(*_parts(np.where(known[:, None], scores, np.nan), new))
+    return _parts(scores, new)
 
 
 def p_of_scores(held_out: np.ndarray, new: np.ndarray) -> float:
-    """P-value for a change of the means of scores ``(m, k)`` and ``(n, k)``, or of their NaNs.
-
-    ``T = mn/(m + n) d' S⁺ d``, d the difference of means and S the covariance of all rows, is
-    chi-squared with ``rank S`` degrees of freedom in large samples.
-    """
+    """P-value for a change of the means of scores ``(m, k)`` and ``(n, k)``, or of their NaNs."""
     gaps = [np.isnan(part.sum(axis=1)) for part in (held_out, new)]
     rare = np.array([gap.sum() for gap in gaps])
     if rare.sum() * min(len(held_out), len(new)) >= LEAST_EXPECTED * (len(held_out) + len(new)):
@@ -77,8 +79,33 @@ def p_of_scores(held_out: np.ndarray, new: np.ndarray) -> float:
         )
         rare = np.zeros(2, int)
     known = [part[~np.isnan(part.sum(axis=1))] for part in (held_out, new)]
-    p = _of_means(*known) if len(known[0]) and len(known[1]) else 1.0
-    return _of_both(p, rare, len(held_out), len(new))
+    return _of_both(p_of_means(known[0], known[1]), rare, len(held_out), len(new))
+
+
+def p_of_means(
+    held_out: np.ndarray, new: np.ndarray, given: tuple[np.ndarray, np.ndarray] | None = None
+) -> float:
+    """P-value for a change of the means of scores ``(m, k)`` and ``(n, k)``.
+
+    ``T = mn/(m + n) d' S⁺ d``, d the difference of means and S the covariance of all rows, is
+    chi-squared with ``rank S`` degrees of freedom in large samples. With covariates ``given``
+    ``(m, l)`` and ``(n, l)``, a change that follows linearly from theirs does not count.
+    """
+    m, n = len(held_out), len(new)
+    if not (m and n):
+        return 1.0
+    both = np.column_stack([np.concatenate([held_out, new]), np.repeat([0.0, 1.0], [m, n])])
+    constant = np.ones((m + n, 1))
+    covariates = constant if given is None else np.column_stack([constant, np.concatenate(given)])
+    both -= covariates @ np.linalg.lstsq(covariates, both, rcond=None)[0]
+    scores, side = both[:, :-1], both[:, -1]
+    if side @ side <= SINGULAR * (m + n):
+        return 1.0
+    values, vectors = np.linalg.eigh(scores.T @ scores / (m + n))
+    some = values > SINGULAR * max(values[-1], 1e-300)
+    along = side @ scores @ vectors[:, some]
+    statistic = float((along**2 / values[some]).sum() / (side @ side))
+    return tail_of_chi_squared(statistic, int(some.sum()))
 
 
 def ranks(values: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -98,18 +125,6 @@ def _pearson(counts: np.ndarray) -> float:
         return 1.0
     statistic = float((np.square(counts - expected) / expected).sum())
     return tail_of_chi_squared(statistic, max(counts.shape[1] - 1, 0))
-
-
-def _of_means(held_out: np.ndarray, new: np.ndarray) -> float:
-    m, n = len(held_out), len(new)
-    difference = new.mean(axis=0) - held_out.mean(axis=0)
-    both = np.concatenate([held_out, new])
-    centred = both - both.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(both))
-    some = values > SINGULAR * max(values[-1], 1e-300)
-    along = difference @ vectors[:, some]
-    statistic = m * n / (m + n) * float((along**2 / values[some]).sum())
-    return tail_of_chi_squared(statistic, int(some.sum()))
 
 
 def _of_both(p: float, rare: np.ndarray, m: int, n: int) -> float:

@@ -15,11 +15,14 @@ from nflow_cli.evaluation.drift import (
     LEVEL,
     Change,
     Drift,
+    Pair,
     RowChange,
     as_held_out,
     change_of_levels,
     change_of_numbers,
+    change_of_pit,
     change_of_rows,
+    indicators,
     moved,
 )
 from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
@@ -50,7 +53,8 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
     """Changes of rows ``(n, C)`` against the held-out rows of a run.
 
     For relations, numbers of moved columns are first replaced by the held-out numbers of the same
-    ranks: the change of a column alone changes no relation.
+    ranks, and levels of moved columns are covariates: the change of a column alone changes no
+    relation.
     """
     held_out = trained.held_out
     if not len(held_out):
@@ -59,17 +63,9 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
         columns = _columns(trained.row, held_out, rows)
     related = _related(trained)
     tests = len(columns) + len(related) + 1
-    found, alike = moved(columns, tests), rows.copy()
-    for j, column in enumerate(trained.row):
-        if column.name in found and column.has_numbers:
-            alike[:, j] = as_held_out(held_out[:, j], rows[:, j])
-    left = [name for name in related if name not in found]
+    found = moved(columns, tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
-        computed = {one.column.name: one for one in trained.computed}
-        modelled = [name for name in left if name not in computed]
-        relations = _relations(trained, modelled, held_out, alike, trained.config.seed)
-        broken = {n: _broken(one, held_out, rows) for n, one in computed.items() if n in left}
-        relations = {**relations, **broken}
+        relations = _relations(trained, [n for n in related if n not in found], found, rows)
         row = _row(trained, held_out, rows)
     smallest = min(one.p_value for one in [*columns.values(), *relations.values(), row])
     return Drift(
@@ -104,20 +100,48 @@ def _related(density: CellDensity) -> list[str]:
 
 
 def _relations(
-    density: CellDensity, names: Sequence[str], held_out: np.ndarray, rows: np.ndarray, seed: int
+    trained: "TrainedCells", names: Sequence[str], found: Sequence[str], rows: np.ndarray
 ) -> dict[str, Change]:
-    """Changes of the randomised PIT given the columns before, or given all others if unmixed."""
-    pits = [
-        _pits(density, names, some, stream(seed, "drift", part))
-        for part, some in enumerate((held_out, rows))
-    ]
-    known = [{name: u[~np.isnan(u)] for name, u in of_part.items()} for of_part in pits]
-    return {name: change_of_numbers(known[0][name], known[1][name]) for name in names}
+    """Changes of columns given others, beyond those of the ``found`` columns by themselves."""
+    held_out, computed = trained.held_out, {one.column.name: one for one in trained.computed}
+    alike, given = _explained(trained.row, found, held_out, rows)
+    modelled = [name for name in names if name not in computed]
+    before, after = (
+        _pits(trained, modelled, some, stream(trained.config.seed, "drift", part))
+        for part, some in enumerate((held_out, alike))
+    )
+    return {
+        name: change_of_pit(before[name], after[name], given)
+        if name in modelled
+        else _broken(computed[name], held_out, rows)
+        for name in names
+    }
+
+
+def _explained(
+    columns: Sequence[CellColumn], names: Sequence[str], held_out: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, Pair | None]:
+    """New rows with the numbers of moved columns as held-out rows have them, and covariates: the
+    levels and gaps of these columns.
+    """
+    alike, given = rows.copy(), []
+    for j, column in enumerate(columns):
+        if column.name in names:
+            pair = held_out[:, j], rows[:, j]
+            if column.has_numbers:
+                alike[:, j] = as_held_out(*pair)
+                pair = np.isnan(pair[0]), np.isnan(pair[1])
+            given.append(indicators(*pair))
+    if not given:
+        return alike, None
+    before, after = (np.column_stack(parts) for parts in zip(*given))
+    return alike, (before, after)
 
 
 def _pits(
     density: CellDensity, names: Sequence[str], rows: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
+    """Randomised PIT of columns given those before, or given all others if unmixed."""
     if not density.unmixing:
         every = zip([column.name for column in density.scored], density.pit(rows, rng).T)
         return {name: u for name, u in every if name in names}
