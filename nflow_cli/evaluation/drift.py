@@ -8,15 +8,12 @@ from nflow_cli.arrays import ndtri
 from nflow_cli.config.strict import Strict
 from nflow_cli.evaluation.two_samples import (
     p_of_levels,
-    p_of_means,
     p_of_numbers,
     p_of_scores,
-    polynomials,
     ranks,
 )
 
 LEVEL = 0.05  # probability of any finding without a change
-Pair = tuple[np.ndarray, np.ndarray]  # of held-out rows and of new rows
 MISSING, NEW = "missing", "new level"
 
 
@@ -50,13 +47,29 @@ class Share(Strict):
     standard_error: float
 
 
+class Link(Strict):
+    """Another column with which the dependence of a column changed most.
+
+    Attributes:
+        column: Its name.
+        before: Rank correlation of it and the column's PIT in held-out rows; None of levels.
+        after: In new rows.
+    """
+
+    column: str
+    before: float | None
+    after: float | None
+
+
 class Change(Strict):
     """Two-sample test of a column in new rows against held-out rows, and the effect.
 
     Attributes:
-        p_value: Of this test alone.
-        shift: Of a column of numbers, with two or more in either sample.
+        p_value: Of this column alone.
+        shift: Of a column of numbers, with two or more in either sample; of a relation, of the
+            column's PIT.
         share: Of a column of levels.
+        link: Of a relation, if it changed with another column more than by itself.
         missing_before: Share of held-out cells that are missing.
         missing_after: Share of new cells.
         n_new_levels: New cells with a level that no training row has.
@@ -65,6 +78,7 @@ class Change(Strict):
     p_value: float
     shift: Shift | None = None
     share: Share | None = None
+    link: Link | None = None
     missing_before: float
     missing_after: float
     n_new_levels: int = 0
@@ -122,21 +136,11 @@ def moved(changes: Mapping[str, Change], tests: int) -> list[str]:
 
 def change_of_numbers(held_out: np.ndarray, new: np.ndarray) -> Change:
     """Change of numbers ``(m,)`` to ``(n,)``; NaN is missing."""
-    return _change(held_out, new, p_of_numbers(held_out, new))
+    return change_with(held_out, new, p_of_numbers(held_out, new))
 
 
-def change_of_pit(held_out: np.ndarray, new: np.ndarray, given: Pair | None) -> Change:
-    """Change of PITs ``(m,)`` to ``(n,)``, NaN if unknown, beyond that by covariates.
-
-    ``given``: covariates ``(m, l)`` and ``(n, l)``.
-    """
-    known = [~np.isnan(u) for u in (held_out, new)]
-    before, after = held_out[known[0]], new[known[1]]
-    some = None if given is None else (given[0][known[0]], given[1][known[1]])
-    return _change(before, after, p_of_means(*polynomials(before, after), some))
-
-
-def _change(held_out: np.ndarray, new: np.ndarray, p: float) -> Change:
+def change_with(held_out: np.ndarray, new: np.ndarray, p: float) -> Change:
+    """Change of numbers, with its p-value."""
     gaps = [float(np.isnan(x).mean()) if len(x) else 0.0 for x in (held_out, new)]
     known = [x[~np.isnan(x)] for x in (held_out, new)]
     return Change(
@@ -200,27 +204,6 @@ def change_of_rows(held_out: np.ndarray, new: np.ndarray, n_unknown: int = 0) ->
         n_impossible_held_out=int(np.isnan(before).sum()),
         n_unknown=n_unknown,
     )
-
-
-def indicators(held_out: np.ndarray, new: np.ndarray) -> Pair:
-    """Indicators ``(m, l)`` and ``(n, l)`` of the levels, also missing and new, that both have."""
-    both = [np.nan_to_num(x, nan=np.inf) for x in (held_out, new)]
-    common = np.intersect1d(both[0], both[1])
-    before, after = ((x[:, None] == common).astype(float) for x in both)
-    return before, after
-
-
-def as_held_out(held_out: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """New numbers ``(n,)`` replaced by the held-out numbers ``(m,)`` of the same ranks.
-
-    Equal numbers stay equal; NaN stays.
-    """
-    known, found = ~np.isnan(new), new.copy()
-    ordered = np.sort(held_out[~np.isnan(held_out)])
-    if known.any() and len(ordered):
-        places = np.ceil(ranks(new[known], new[known]) * len(ordered)).astype(int) - 1
-        found[known] = ordered[np.clip(places, 0, len(ordered) - 1)]
-    return found
 
 
 class Divergence(Strict):

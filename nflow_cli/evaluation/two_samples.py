@@ -41,12 +41,17 @@ def p_of_levels(held_out: np.ndarray, new: np.ndarray) -> float:
     codes = np.unique(both, return_inverse=True)[1]
     counts = np.array([np.bincount(part, minlength=codes.max() + 1) for part in _parts(codes, new)])
     totals = counts.sum(axis=0)
-    least = LEAST_EXPECTED * len(both) / min(len(held_out), len(new))
+    least = least_count(len(held_out), len(new))
     rare = counts[:, totals < least].sum(axis=1)
     counts = counts[:, totals >= least]
     if rare.sum() >= least:
         counts, rare = np.column_stack([counts, rare]), np.zeros(2, int)
     return _of_both(_pearson(counts), rare, len(held_out), len(new))
+
+
+def least_count(m: int, n: int) -> float:
+    """Count of an outcome in both samples, expected to be 5 in the smaller."""
+    return LEAST_EXPECTED * (m + n) / max(min(m, n), 1)
 
 
 def p_of_numbers(held_out: np.ndarray, new: np.ndarray) -> float:
@@ -72,7 +77,7 @@ def p_of_scores(held_out: np.ndarray, new: np.ndarray) -> float:
     """P-value for a change of the means of scores ``(m, k)`` and ``(n, k)``, or of their NaNs."""
     gaps = [np.isnan(part.sum(axis=1)) for part in (held_out, new)]
     rare = np.array([gap.sum() for gap in gaps])
-    if rare.sum() * min(len(held_out), len(new)) >= LEAST_EXPECTED * (len(held_out) + len(new)):
+    if rare.sum() >= least_count(len(held_out), len(new)):
         held_out, new = (
             np.column_stack([np.where(gap[:, None], 0.0, part), gap])
             for part, gap in zip((held_out, new), gaps)
@@ -95,17 +100,24 @@ def p_of_means(
     if not (m and n):
         return 1.0
     both = np.column_stack([np.concatenate([held_out, new]), np.repeat([0.0, 1.0], [m, n])])
-    constant = np.ones((m + n, 1))
-    covariates = constant if given is None else np.column_stack([constant, np.concatenate(given)])
-    both -= covariates @ np.linalg.lstsq(covariates, both, rcond=None)[0]
+    both -= both.mean(axis=0)
+    if given is not None:
+        covariates = np.concatenate(given)
+        basis = _orthonormal(covariates - covariates.mean(axis=0))
+        both -= basis @ (basis.T @ both)
     scores, side = both[:, :-1], both[:, -1]
     if side @ side <= SINGULAR * (m + n):
         return 1.0
-    values, vectors = np.linalg.eigh(scores.T @ scores / (m + n))
-    some = values > SINGULAR * max(values[-1], 1e-300)
-    along = side @ scores @ vectors[:, some]
-    statistic = float((along**2 / values[some]).sum() / (side @ side))
-    return tail_of_chi_squared(statistic, int(some.sum()))
+    basis = _orthonormal(scores)
+    statistic = (m + n) * float(np.square(side @ basis).sum() / (side @ side))
+    return tail_of_chi_squared(statistic, basis.shape[1])
+
+
+def _orthonormal(x: np.ndarray) -> np.ndarray:
+    """Orthonormal basis ``(n, r)`` of the r independent columns of ``(n, k)``."""
+    values, vectors = np.linalg.eigh(x.T @ x)
+    some = values > SINGULAR * max(values.max(initial=0.0), 1e-300)
+    return x @ (vectors[:, some] / np.sqrt(values[some]))
 
 
 def ranks(values: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from nflow_cli.evaluation.drift import Change, Drift, RowChange
+from nflow_cli.evaluation.drift import Change, Drift, Link, RowChange
 from nflow_cli.evaluation.warnings import ScoreWarning, marked
 from nflow_cli.experiments.rows import Rows, Warnings
 from nflow_cli.text import printable
@@ -66,11 +66,19 @@ def _effects(change: Change) -> list[str]:
     if one := change.share:
         shares = f"{one.before:.1%} → {one.after:.1%} ± {one.standard_error:.1%}"
         texts.append(f"{printable(one.level)} {shares}")
+    if one := change.link:
+        texts.append(f"with {printable(one.column)}{_correlations(one)}")
     if change.missing_before != change.missing_after:
         texts.append(f"missing {change.missing_before:.1%} → {change.missing_after:.1%}")
     if change.n_new_levels:
         texts.append(f"{change.n_new_levels:,} cells of new levels")
     return texts
+
+
+def _correlations(link: Link) -> str:
+    if link.before is None or link.after is None:
+        return ""
+    return f", rank correlation of the PIT {link.before:+.2f} → {link.after:+.2f}"
 
 
 def _row_text(row: RowChange, has_moved: bool) -> str:

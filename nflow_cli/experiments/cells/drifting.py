@@ -1,6 +1,6 @@
 """Drift of new rows against the held-out rows of a run, by a density of cells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,15 +15,18 @@ from nflow_cli.evaluation.drift import (
     LEVEL,
     Change,
     Drift,
-    Pair,
     RowChange,
-    as_held_out,
     change_of_levels,
     change_of_numbers,
-    change_of_pit,
     change_of_rows,
-    indicators,
     moved,
+)
+from nflow_cli.evaluation.relations import (
+    Features,
+    as_held_out,
+    change_of_pit,
+    features,
+    indicators,
 )
 from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
 from nflow_cli.experiments.cells.surprise import oddness
@@ -110,32 +113,43 @@ def _relations(
         _pits(trained, modelled, some, stream(trained.config.seed, "drift", part))
         for part, some in enumerate((held_out, alike))
     )
+    every = {
+        column.name: features(x, y, not column.has_numbers)
+        for column, x, y in zip(trained.row, held_out.T, alike.T)
+    }
     return {
-        name: change_of_pit(before[name], after[name], given)
+        name: change_of_pit(before[name], after[name], _others(trained, every, name), given)
         if name in modelled
         else _broken(computed[name], held_out, rows)
         for name in names
     }
 
 
+def _others(density: CellDensity, every: Mapping[str, Features], name: str) -> dict[str, Features]:
+    """Features of the columns before one, or of all others if unmixed."""
+    names = [column.name for column in density.row]
+    some = names if density.unmixing else names[: names.index(name)]
+    return {other: every[other] for other in some if other != name}
+
+
 def _explained(
     columns: Sequence[CellColumn], names: Sequence[str], held_out: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, Pair | None]:
+) -> tuple[np.ndarray, Features | None]:
     """New rows with the numbers of moved columns as held-out rows have them, and covariates: the
     levels and gaps of these columns.
     """
     alike, given = rows.copy(), []
     for j, column in enumerate(columns):
         if column.name in names:
-            pair = held_out[:, j], rows[:, j]
+            before, after = held_out[:, j], rows[:, j]
             if column.has_numbers:
-                alike[:, j] = as_held_out(*pair)
-                pair = np.isnan(pair[0]), np.isnan(pair[1])
-            given.append(indicators(*pair))
+                alike[:, j] = as_held_out(before, after)
+                before, after = np.isnan(before), np.isnan(after)
+            given.append(indicators(before, after)[:2])
     if not given:
         return alike, None
     before, after = (np.column_stack(parts) for parts in zip(*given))
-    return alike, (before, after)
+    return alike, Features(before, after)
 
 
 def _pits(
