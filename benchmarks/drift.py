@@ -22,7 +22,7 @@ Table = dict[str, np.ndarray]
 
 
 def mixed(rng: np.random.Generator, n: int, weight: float = 0.5) -> Table:
-    """A pair of normals with ρ = 0.9, two equal modes, a level that depends on both, and a normal.
+    """A pair of normals with ρ = 0.9, two equal modes, a level that depends on a and modes, and c.
 
     ``weight``: of the upper mode.
     """
@@ -37,7 +37,7 @@ def mixed(rng: np.random.Generator, n: int, weight: float = 0.5) -> Table:
 def linear(rng: np.random.Generator, n: int) -> Table:
     """Three linear mixtures of skewed sources, which a run unmixes."""
     sources = rng.exponential(size=(n, 3)) - 1
-    matrix = np.array([[1.0, 0.6, 0.3], [0.5, 1.0, -0.4], [-0.3, 0.7, 1.0]])
+    matrix = np.array([[1.0, 0.9, 0.4], [0.8, 1.0, 0.6], [0.4, 0.7, 1.0]])
     return dict(zip("abc", (sources @ matrix.T).T))
 
 

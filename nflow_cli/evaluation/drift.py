@@ -108,12 +108,12 @@ class Drift(Strict):
 
     Attributes:
         p_value: Bonferroni: number of tests times the smallest p-value, at most 1.
-        tests: Number of tests: of columns, of relations (moved columns too) and of the row.
+        tests: Number of tests: of columns, of relations and of the row.
         moved: Columns with ``tests * p_value <= 0.05``.
-        moved_relations: Columns not ``moved`` whose distribution given others changed.
+        moved_relations: Columns whose distribution given others changed.
         row_moved: Whether the log-probability of rows changed.
         columns: Every column.
-        relations: Each column given the columns before it, those ``moved`` left out.
+        relations: Each column given the columns before it.
     """
 
     n: int

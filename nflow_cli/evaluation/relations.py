@@ -42,13 +42,6 @@ def features(held_out: np.ndarray, new: np.ndarray, are_levels: bool) -> Feature
     return Features(before, after, are_ordered=True)
 
 
-def indicators(held_out: np.ndarray, new: np.ndarray) -> Features:
-    """Indicators of the levels, also missing and new, that occur in both samples."""
-    both = [np.nan_to_num(x, nan=np.inf) for x in (held_out, new)]
-    common = np.intersect1d(both[0], both[1])
-    return Features(*((x[:, None] == common).astype(float) for x in both))
-
-
 def change_of_pit(
     held_out: np.ndarray,
     new: np.ndarray,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nflow_cli.evaluation.relations import as_held_out, change_of_pit, features, indicators
+from nflow_cli.evaluation.relations import as_held_out, change_of_pit, features
 
 
 def test_new_numbers_get_the_held_out_numbers_of_their_ranks():
@@ -16,17 +16,11 @@ def test_new_numbers_get_the_held_out_numbers_of_their_ranks():
     np.testing.assert_array_equal(as_held_out(np.full(2, np.nan), held_out), held_out)
 
 
-def test_levels_that_both_samples_have_are_indicators():
-    before, after, _ = indicators(np.array([0.0, 2, np.nan, -1]), np.array([np.nan, 2, 2, 1]))
-    np.testing.assert_array_equal(before, [[0, 0], [1, 0], [0, 1], [0, 0]])
-    np.testing.assert_array_equal(after, [[0, 1], [1, 0], [1, 0], [0, 0]])
-
-
 def test_a_pit_that_depends_on_a_level_changes_with_its_share_alone():
     rng = np.random.default_rng(0)
     levels = [(rng.random(2_000) < share).astype(float) for share in (0.2, 0.8)]
     pits = [np.clip(rng.random(2_000) * (1 - 0.3 * level), 0, 1) for level in levels]
-    given = indicators(*levels)
+    given = features(*levels, are_levels=True)
     assert change_of_pit(*pits, {}).p_value < 1e-6
     assert change_of_pit(*pits, {}, given).p_value > 1e-3
     pits[1][::2] = np.nan

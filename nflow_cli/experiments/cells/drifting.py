@@ -8,7 +8,6 @@ import numpy as np
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.conditional import conditional
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.drift import (
@@ -26,7 +25,6 @@ from nflow_cli.evaluation.relations import (
     as_held_out,
     change_of_pit,
     features,
-    indicators,
 )
 from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
 from nflow_cli.experiments.cells.surprise import oddness
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
 
 HELD = "broken", "holds"  # a relation
-MEDIAN = np.array([0.5])
 
 
 def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
@@ -55,9 +52,10 @@ def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
 def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
     """Changes of rows ``(n, C)`` against the held-out rows of a run.
 
-    For relations, numbers of moved columns are first replaced by the held-out numbers of the same
-    ranks, and levels of moved columns are covariates: the change of a column alone changes no
-    relation.
+    A relation is judged by the PIT of a column given those before it, alone and with each of them.
+    If columns moved, it is judged by rows with equal marginals too, and has changed if both say so:
+    neither a change of columns by themselves explains it, nor one of the columns before. Relations
+    of unmixed columns are judged by their ranks.
     """
     held_out = trained.held_out
     if not len(held_out):
@@ -68,7 +66,7 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
     tests = len(columns) + len(related) + 1
     found = moved(columns, tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
-        relations = _relations(trained, [n for n in related if n not in found], found, rows)
+        relations = _relations(trained, related, bool(found), rows)
         row = _row(trained, held_out, rows)
     smallest = min(one.p_value for one in [*columns.values(), *relations.values(), row])
     return Drift(
@@ -103,24 +101,38 @@ def _related(density: CellDensity) -> list[str]:
 
 
 def _relations(
-    trained: "TrainedCells", names: Sequence[str], found: Sequence[str], rows: np.ndarray
+    trained: "TrainedCells", names: Sequence[str], have_moved: bool, rows: np.ndarray
 ) -> dict[str, Change]:
-    """Changes of columns given others, beyond those of the ``found`` columns by themselves."""
+    """Changes of columns given others.
+
+    If columns moved, also with equal marginals: a relation has changed if it has in both ways.
+    """
     held_out, computed = trained.held_out, {one.column.name: one for one in trained.computed}
-    alike, given = _explained(trained.row, found, held_out, rows)
     modelled = [name for name in names if name not in computed]
+    ways = [] if trained.unmixing else [_changes(trained, modelled, rows, None)]
+    if have_moved or trained.unmixing:
+        alike, given = _with_equal_marginals(trained.row, held_out, rows)
+        ways.append(_changes(trained, modelled, alike, given))
+    broken = {name: _broken(computed[name], held_out, rows) for name in names if name in computed}
+    return {
+        n: max((way[n] for way in ways), key=lambda one: one.p_value) for n in modelled
+    } | broken
+
+
+def _changes(
+    trained: "TrainedCells", names: Sequence[str], rows: np.ndarray, given: Features | None
+) -> dict[str, Change]:
+    held_out, seed = trained.held_out, trained.config.seed
     before, after = (
-        _pits(trained, modelled, some, stream(trained.config.seed, "drift", part))
-        for part, some in enumerate((held_out, alike))
+        _pits(trained, some, stream(seed, "drift", part))
+        for part, some in enumerate((held_out, rows))
     )
     every = {
         column.name: features(x, y, not column.has_numbers)
-        for column, x, y in zip(trained.row, held_out.T, alike.T)
+        for column, x, y in zip(trained.row, held_out.T, rows.T)
     }
     return {
         name: change_of_pit(before[name], after[name], _others(trained, every, name), given)
-        if name in modelled
-        else _broken(computed[name], held_out, rows)
         for name in names
     }
 
@@ -132,39 +144,27 @@ def _others(density: CellDensity, every: Mapping[str, Features], name: str) -> d
     return {other: every[other] for other in some if other != name}
 
 
-def _explained(
-    columns: Sequence[CellColumn], names: Sequence[str], held_out: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, Features | None]:
-    """New rows with the numbers of moved columns as held-out rows have them, and covariates: the
-    levels and gaps of these columns.
-    """
+def _pits(
+    density: CellDensity, rows: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Randomised PIT of columns given those before; if unmixed, the columns themselves."""
+    names = [column.name for column in density.scored]
+    return dict(zip(names, (rows if density.unmixing else density.pit(rows, rng)).T))
+
+
+def _with_equal_marginals(
+    columns: Sequence[CellColumn], held_out: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, Features]:
+    """New rows with the held-out numbers of the same ranks, and covariates: levels and gaps."""
     alike, given = rows.copy(), []
     for j, column in enumerate(columns):
-        if column.name in names:
-            before, after = held_out[:, j], rows[:, j]
-            if column.has_numbers:
-                alike[:, j] = as_held_out(before, after)
-                before, after = np.isnan(before), np.isnan(after)
-            given.append(indicators(before, after)[:2])
-    if not given:
-        return alike, None
+        before, after = held_out[:, j], rows[:, j]
+        if column.has_numbers:
+            alike[:, j] = as_held_out(before, after)
+            before, after = np.isnan(before), np.isnan(after)
+        given.append(features(before, after, are_levels=True)[:2])
     before, after = (np.column_stack(parts) for parts in zip(*given))
     return alike, Features(before, after)
-
-
-def _pits(
-    density: CellDensity, names: Sequence[str], rows: np.ndarray, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Randomised PIT of columns given those before, or given all others if unmixed."""
-    if not density.unmixing:
-        every = zip([column.name for column in density.scored], density.pit(rows, rng).T)
-        return {name: u for name, u in every if name in names}
-    found = {}
-    for j, column in enumerate(density.row):
-        if column.name in names:
-            given = conditional(density, rows, j, MEDIAN)
-            found[column.name] = given.below + rng.random(len(rows)) * given.at
-    return found
 
 
 def _row(density: CellDensity, held_out: np.ndarray, rows: np.ndarray) -> RowChange:
