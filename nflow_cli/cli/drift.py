@@ -55,12 +55,13 @@ def drift(
 ) -> None:
     """Compare new rows with the held-out rows of a run by cells: what has changed, and how much.
 
-    Prints three lists. Columns that moved, each tested by itself; relations that changed, the
-    distribution of a column given those before it, where moved columns do not explain it; and the
-    mean log-probability of a row. Shifts are in standard deviations, with standard errors. At most
-    5 % of all comparisons without a change find one.
+    Prints the columns that moved, each tested by itself; the relations that changed, which are the
+    distributions of columns given those before them, where moved columns do not explain it; and
+    the change of the mean log-probability of a row, in nats. Shifts are in standard deviations.
+    Without a change a comparison finds one with probability 0.05 at most.
     """
     from nflow_cli import experiments
+    from nflow_cli.data.table_files import STDIN
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.directory import RunDirectory
 
@@ -70,6 +71,8 @@ def drift(
         raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
     if output is not None and not again:
         raise click.UsageError("--output: expected --fit too, whose run is written there")
+    if again and data == STDIN:
+        raise click.UsageError("--fit: expected --data FILE, which is read twice. Received: -")
     experiment.expect_trained(run)
     table = experiment.read_data(data)
     trained = experiment.load(run)

@@ -1,6 +1,6 @@
 """Drift of new rows against the held-out rows of a run, by a density of cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,41 +107,40 @@ def _relations(
 
     If columns moved, also with equal marginals: a relation has changed if it has in both ways.
     """
-    held_out, computed = trained.held_out, {one.column.name: one for one in trained.computed}
-    modelled = [name for name in names if name not in computed]
-    ways = [] if trained.unmixing else [_changes(trained, modelled, rows, None)]
-    if have_moved or trained.unmixing:
-        alike, given = _with_equal_marginals(trained.row, held_out, rows)
-        ways.append(_changes(trained, modelled, alike, given))
-    broken = {name: _broken(computed[name], held_out, rows) for name in names if name in computed}
-    return {
-        n: max((way[n] for way in ways), key=lambda one: one.p_value) for n in modelled
-    } | broken
-
-
-def _changes(
-    trained: "TrainedCells", names: Sequence[str], rows: np.ndarray, given: Features | None
-) -> dict[str, Change]:
     held_out, seed = trained.held_out, trained.config.seed
-    before, after = (
-        _pits(trained, some, stream(seed, "drift", part))
-        for part, some in enumerate((held_out, rows))
-    )
-    every = {
-        column.name: features(x, y, not column.has_numbers)
-        for column, x, y in zip(trained.row, held_out.T, rows.T)
-    }
-    return {
-        name: change_of_pit(before[name], after[name], _others(trained, every, name), given)
-        for name in names
-    }
+    ways: list[tuple[np.ndarray, Features | None]] = []
+    if not trained.unmixing:
+        ways.append((rows, None))
+    if have_moved or trained.unmixing:
+        ways.append(_with_equal_marginals(trained.row, held_out, rows))
+    computed = {one.column.name: one for one in trained.computed}
+    before, found = _pits(trained, held_out, stream(seed, "drift", 0)), dict[str, list[Change]]()
+    for some, given in ways:
+        after = _pits(trained, some, stream(seed, "drift", 1))
+        every = _features(trained.row, held_out, some)
+        for name in names:
+            others = {other: every[other] for other in _others(trained, name)}
+            change = (
+                _broken(computed[name], held_out, rows)
+                if name in computed
+                else change_of_pit(before[name], after[name], others, given)
+            )
+            found.setdefault(name, []).append(change)
+    return {name: max(some, key=lambda one: one.p_value) for name, some in found.items()}
 
 
-def _others(density: CellDensity, every: Mapping[str, Features], name: str) -> dict[str, Features]:
-    """Features of the columns before one, or of all others if unmixed."""
+def _features(
+    columns: Sequence[CellColumn], held_out: np.ndarray, rows: np.ndarray
+) -> dict[str, Features]:
+    parts = zip(columns, held_out.T, rows.T)
+    return {c.name: features(x, y, are_levels=not c.has_numbers) for c, x, y in parts}
+
+
+def _others(density: CellDensity, name: str) -> list[str]:
+    """The columns before one, or all others if unmixed."""
     names = [column.name for column in density.row]
     some = names if density.unmixing else names[: names.index(name)]
-    return {other: every[other] for other in some if other != name}
+    return [other for other in some if other != name]
 
 
 def _pits(
