@@ -25,7 +25,16 @@ OF_A_RUN = {  # that is loaded
     "target": ["flow", "from_latent", "latent", "log_prob", "sample"],
     "points": ["flow", "from_latent", "latent", "log_prob", "sample"],
     "table": ["columns", "flow", "from_latent", "latent", "log_prob", "sample", "sample_table"],
-    "cells": ["columns", "explain", "given", "log_prob", "predict", "sample", "sample_table"],
+    "cells": [
+        "columns",
+        "drift",
+        "explain",
+        "given",
+        "log_prob",
+        "predict",
+        "sample",
+        "sample_table",
+    ],
     "images": ["model", "sample"],
 }
 OF_ANY_RUN = ["warnings", "path", "summary"]

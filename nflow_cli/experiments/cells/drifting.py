@@ -66,8 +66,13 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
     tests = len(columns) + len(related) + 1
     found = moved(columns, tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
-        relations = _relations(trained, related, bool(found), rows)
-        row = _row(trained, held_out, rows)
+        seed = trained.config.seed
+        scored = [
+            trained.scored_rows(some, stream(seed, "drift", part))
+            for part, some in enumerate((held_out, rows))
+        ]
+        relations = _relations(trained, related, bool(found), rows, [one.pit for one in scored])
+    row = _row(trained, (held_out, rows), [one.log_q for one in scored])
     smallest = min(one.p_value for one in [*columns.values(), *relations.values(), row])
     return Drift(
         n=len(rows),
@@ -101,32 +106,48 @@ def _related(density: CellDensity) -> list[str]:
 
 
 def _relations(
-    trained: "TrainedCells", names: Sequence[str], have_moved: bool, rows: np.ndarray
+    trained: "TrainedCells",
+    names: Sequence[str],
+    have_moved: bool,
+    rows: np.ndarray,
+    pits: Sequence[np.ndarray],
 ) -> dict[str, Change]:
-    """Changes of columns given others.
+    """Changes of columns given others, by PITs of held-out and of new rows.
 
     If columns moved, also with equal marginals: a relation has changed if it has in both ways.
     """
-    held_out, seed = trained.held_out, trained.config.seed
-    ways: list[tuple[np.ndarray, Features | None]] = []
-    if not trained.unmixing:
-        ways.append((rows, None))
-    if have_moved or trained.unmixing:
-        ways.append(_with_equal_marginals(trained.row, held_out, rows))
-    computed = {one.column.name: one for one in trained.computed}
-    before, found = _pits(trained, held_out, stream(seed, "drift", 0)), dict[str, list[Change]]()
-    for some, given in ways:
-        after = _pits(trained, some, stream(seed, "drift", 1))
-        every = _features(trained.row, held_out, some)
-        for name in names:
-            others = {other: every[other] for other in _others(trained, name)}
-            change = (
-                _broken(computed[name], held_out, rows)
-                if name in computed
-                else change_of_pit(before[name], after[name], others, given)
-            )
-            found.setdefault(name, []).append(change)
-    return {name: max(some, key=lambda one: one.p_value) for name, some in found.items()}
+    held_out = trained.held_out
+    if trained.unmixing:
+        alike, given = _with_equal_marginals(trained.row, held_out, rows)
+        return _changes(trained, names, (held_out, alike), (held_out, alike), given)
+    found = _changes(trained, names, (held_out, rows), pits, None)
+    if have_moved:
+        alike, given = _with_equal_marginals(trained.row, held_out, rows)
+        after = trained.pit(alike, stream(trained.config.seed, "drift", 1))
+        others = _changes(trained, names, (held_out, alike), (pits[0], after), given)
+        pairs = {name: (found[name], others[name]) for name in names}
+        found = {name: max(pair, key=lambda one: one.p_value) for name, pair in pairs.items()}
+    broken = {one.column.name: _broken(one, held_out, rows) for one in trained.computed}
+    return {name: broken.get(name, found[name]) for name in names}
+
+
+def _changes(
+    density: CellDensity,
+    names: Sequence[str],
+    parts: Sequence[np.ndarray],
+    pits: Sequence[np.ndarray],
+    given: Features | None,
+) -> dict[str, Change]:
+    before, after = (
+        dict(zip([column.name for column in density.scored], values.T)) for values in pits
+    )
+    every = _features(density.row, *parts)
+    return {
+        name: change_of_pit(
+            before[name], after[name], {o: every[o] for o in _others(density, name)}, given
+        )
+        for name in names
+    }
 
 
 def _features(
@@ -141,14 +162,6 @@ def _others(density: CellDensity, name: str) -> list[str]:
     names = [column.name for column in density.row]
     some = names if density.unmixing else names[: names.index(name)]
     return [other for other in some if other != name]
-
-
-def _pits(
-    density: CellDensity, rows: np.ndarray, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Randomised PIT of columns given those before; if unmixed, the columns themselves."""
-    names = [column.name for column in density.scored]
-    return dict(zip(names, (rows if density.unmixing else density.pit(rows, rng)).T))
 
 
 def _with_equal_marginals(
@@ -166,11 +179,15 @@ def _with_equal_marginals(
     return alike, Features(before, after)
 
 
-def _row(density: CellDensity, held_out: np.ndarray, rows: np.ndarray) -> RowChange:
+def _row(
+    density: CellDensity, parts: Sequence[np.ndarray], log_q: Sequence[np.ndarray]
+) -> RowChange:
     """Change of rows whose cells are all known."""
-    known = [some[density.are_known(some).all(axis=1)] for some in (held_out, rows)]
-    before, after = (-oddness(density, some) for some in known)
-    return change_of_rows(before, after, len(rows) - len(after))
+    known = [density.are_known(rows).all(axis=1) for rows in parts]
+    before, after = (
+        -oddness(density, rows[at], cells[at]) for rows, at, cells in zip(parts, known, log_q)
+    )
+    return change_of_rows(before, after, int((~known[1]).sum()))
 
 
 def _broken(one: Computed, held_out: np.ndarray, rows: np.ndarray) -> Change:
