@@ -78,7 +78,7 @@ def _effects(change: Change) -> list[str]:
 def _correlations(link: Link) -> str:
     if link.before is None or link.after is None:
         return ""
-    return f", rank correlation of the PIT {link.before:+.2f} → {link.after:+.2f}"
+    return f", rank correlation {link.before:+.2f} → {link.after:+.2f}"
 
 
 def _row_text(row: RowChange, has_moved: bool) -> str:

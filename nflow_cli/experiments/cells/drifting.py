@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
 
 HELD = "broken", "holds"  # a relation
+MOST = 100_000  # new rows whose relations are compared, about
 
 
 def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
@@ -71,7 +72,9 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
             trained.scored_rows(some, stream(seed, "drift", part))
             for part, some in enumerate((held_out, rows))
         ]
-        relations = _relations(trained, related, bool(found), rows, [one.pit for one in scored])
+        some = slice(None, None, 1 + len(rows) // MOST)
+        pits = scored[0].pit, scored[1].pit[some]
+        relations = _relations(trained, related, bool(found), rows[some], pits)
     row = _row(trained, (held_out, rows), [one.log_q for one in scored])
     smallest = min(one.p_value for one in [*columns.values(), *relations.values(), row])
     return Drift(
