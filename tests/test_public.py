@@ -28,6 +28,7 @@ OF_A_RUN = {  # that is loaded
     "table": ["columns", "flow", "from_latent", "latent", "log_prob", "sample", "sample_table"],
     "cells": [
         "columns",
+        "drift",
         "explain",
         "given",
         "impute",

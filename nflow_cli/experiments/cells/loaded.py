@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import WEIGHTS, RunDirectory
 from nflow_cli.runs.weights_file import load_weights
+
+if TYPE_CHECKING:
+    from nflow_cli.evaluation.drift import Drift
 
 BATCH = 20_000  # draws at a time
 
@@ -166,6 +169,24 @@ class TrainedCells(TableRun, CellDensity):
         columns = [column.name for column in opened_table.columns]
         batches = batches_of(self, opened_table, found, columns)
         return frame_like(table, arrow_table(names, batches))
+
+    def drift(self, table: Any) -> "Drift":
+        """Changes of new rows against the held-out rows of the run, as ``nflow drift`` has them.
+
+        Args:
+            table: A table with the columns of the run; or rows ``(n, C)``.
+
+        Returns:
+            A :class:`~nflow_cli.evaluation.drift.Drift`: the columns and relations that moved, all
+            tests with their effect sizes, the mean log-probability of a row, and the p-value of the
+            whole.
+
+        Raises:
+            DataError: The table lacks a column, or that of the run has changed.
+        """
+        from nflow_cli.experiments.cells.drifting import drifted
+
+        return drifted(self, self.rows(table))
 
     # Draws.
 

@@ -106,13 +106,13 @@ def _of_computed(one: Computed, rows: np.ndarray) -> CellSurprise:
     return CellSurprise(one.column, nats, expected.values, expected.values, nothing, nothing)
 
 
-def oddness(density: CellDensity, rows: np.ndarray) -> np.ndarray:
+def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = None) -> np.ndarray:
     """Minus the log-probability ``(n,)`` in nats of the known cells as written, of rows ``(n, C)``.
 
     ``-log q - Σ log δ_j`` over the numbers with a density, δ the resolution of their column: it is
-    the same in any units.
+    the same in any units. ``log_q`` are log-probabilities of the cells, if known.
     """
-    total = density.cell_log_probs(rows).sum(axis=1)
+    total = (density.cell_log_probs(rows) if log_q is None else log_q).sum(axis=1)
     for j, column in enumerate(density.row[density.n_given : len(density.cells)], density.n_given):
         if column.log_measure:
             codes = column.encode(rows[:, j]).codes

@@ -1,0 +1,231 @@
+"""Drift: changes of new rows against held-out rows, column by column."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nflow_cli.arrays import ndtri
+from nflow_cli.config.strict import Strict
+from nflow_cli.evaluation.two_samples import (
+    p_of_levels,
+    p_of_numbers,
+    p_of_scores,
+    ranks,
+)
+
+LEVEL = 0.05  # probability of any finding without a change
+MISSING, NEW = "missing", "new level"
+
+
+class Shift(Strict):
+    """Change of numbers, in normal scores among the held-out numbers.
+
+    Attributes:
+        mean: Mean of the new scores minus that of the held-out ones: in standard deviations.
+        spread: Ratio of their standard deviations, new over held-out; None if that is 0.
+    """
+
+    mean: float
+    mean_standard_error: float
+    spread: float | None
+    spread_standard_error: float | None
+
+
+class Share(Strict):
+    """Change of the outcome of a column of levels whose share changed most.
+
+    Attributes:
+        level: The outcome.
+        before: Its share of held-out rows.
+        after: Its share of new rows.
+        standard_error: Of their difference.
+    """
+
+    level: str
+    before: float
+    after: float
+    standard_error: float
+
+
+class Link(Strict):
+    """Another column with which the dependence of a column changed most.
+
+    Attributes:
+        column: Its name.
+        before: Rank correlation of it and the column's PIT in held-out rows; None of levels.
+        after: In new rows.
+    """
+
+    column: str
+    before: float | None
+    after: float | None
+
+
+class Change(Strict):
+    """Two-sample test of a column in new rows against held-out rows, and the effect.
+
+    Attributes:
+        p_value: Of this column alone.
+        shift: Of a column of numbers, with two or more in either sample; of a relation, of the
+            column's PIT.
+        share: Of a column of levels.
+        link: Of a relation, if it changed with another column more than by itself.
+        missing_before: Share of held-out cells that are missing.
+        missing_after: Share of new cells.
+        n_new_levels: New cells with a level that no training row has.
+    """
+
+    p_value: float
+    shift: Shift | None = None
+    share: Share | None = None
+    link: Link | None = None
+    missing_before: float
+    missing_after: float
+    n_new_levels: int = 0
+
+
+class RowChange(Strict):
+    """Change of the log-probability of rows as written.
+
+    Attributes:
+        p_value: For a change of its mean or of the share of impossible rows.
+        difference: Mean of possible new rows minus that of held-out rows, in nats.
+        n_impossible: New rows of probability 0.
+        n_impossible_held_out: Held-out rows of probability 0.
+        n_unknown: New rows with unknown cells, which are left out.
+    """
+
+    p_value: float
+    difference: float | None
+    standard_error: float | None
+    n_impossible: int
+    n_impossible_held_out: int
+    n_unknown: int
+
+
+class Drift(Strict):
+    """Changes of n new rows against held-out rows.
+
+    Attributes:
+        p_value: Bonferroni: number of tests times the smallest p-value, at most 1.
+        tests: Number of tests: of columns, of relations and of the row.
+        moved: Columns with ``tests * p_value <= 0.05``.
+        moved_relations: Columns whose distribution given others changed.
+        row_moved: Whether the log-probability of rows changed.
+        columns: Every column.
+        relations: Each column given the columns before it.
+    """
+
+    n: int
+    n_held_out: int
+    p_value: float
+    tests: int
+    moved: Sequence[str]
+    moved_relations: Sequence[str]
+    row_moved: bool
+    columns: Mapping[str, Change]
+    relations: Mapping[str, Change]
+    row: RowChange
+
+
+def moved(changes: Mapping[str, Change], tests: int) -> list[str]:
+    """Names of the changes found among a number of tests, the clearest first."""
+    found = [name for name, change in changes.items() if change.p_value * tests <= LEVEL]
+    return sorted(found, key=lambda name: changes[name].p_value)
+
+
+def change_of_numbers(held_out: np.ndarray, new: np.ndarray) -> Change:
+    """Change of numbers ``(m,)`` to ``(n,)``; NaN is missing."""
+    return change_with(held_out, new, p_of_numbers(held_out, new))
+
+
+def change_with(held_out: np.ndarray, new: np.ndarray, p: float) -> Change:
+    """Change of numbers, with its p-value."""
+    gaps = [float(np.isnan(x).mean()) if len(x) else 0.0 for x in (held_out, new)]
+    known = [x[~np.isnan(x)] for x in (held_out, new)]
+    return Change(
+        p_value=p,
+        missing_before=gaps[0],
+        missing_after=gaps[1],
+        shift=_shift(*known) if min(map(len, known)) > 1 else None,
+    )
+
+
+def _shift(held_out: np.ndarray, new: np.ndarray) -> Shift:
+    """Shift of numbers, with the standard errors of normal scores: ``√(s²/n + t²/m)`` and
+    ``s/t √(1/2n + 1/2m)``.
+    """
+    m, n = len(held_out), len(new)
+    before, after = (ndtri((m * ranks(x, held_out) + 0.5) / (m + 1), np) for x in (held_out, new))
+    s, t = float(after.std(ddof=1)), float(before.std(ddof=1))
+    return Shift(
+        mean=float(after.mean() - before.mean()),
+        mean_standard_error=float(np.sqrt(s**2 / n + t**2 / m)),
+        spread=s / t if t else None,
+        spread_standard_error=float(s / t * np.sqrt(0.5 / n + 0.5 / m)) if t else None,
+    )
+
+
+def change_of_levels(held_out: np.ndarray, new: np.ndarray, names: Sequence[str]) -> Change:
+    """Change of indices of levels ``(m,)`` to ``(n,)``; NaN is missing, -1 a new level."""
+    m, n, count = len(held_out), len(new), len(names)
+    every = [*names, MISSING, NEW]
+    codes = [np.where(np.isnan(x), count, x).astype(int) for x in (held_out, new)]
+    shares = [np.bincount(x % len(every), minlength=len(every)) / len(x) for x in codes]
+    p, q = shares
+    at = int(np.argmax(np.abs(q - p)))
+    return Change(
+        p_value=p_of_levels(held_out, new),
+        share=Share(
+            level=every[at],
+            before=float(p[at]),
+            after=float(q[at]),
+            standard_error=float(np.sqrt(p[at] * (1 - p[at]) / m + q[at] * (1 - q[at]) / n)),
+        ),
+        missing_before=float(p[count]),
+        missing_after=float(q[count]),
+        n_new_levels=int((codes[1] < 0).sum()),
+    )
+
+
+def change_of_rows(held_out: np.ndarray, new: np.ndarray, n_unknown: int = 0) -> RowChange:
+    """Change of log-probabilities ``(m,)`` to ``(n,)`` in nats; -inf is impossible."""
+    before, after = (np.where(np.isfinite(x), x, np.nan) for x in (held_out, new))
+    known = [x[~np.isnan(x)] for x in (before, after)]
+    difference = error = None
+    if min(map(len, known)) > 1:
+        difference = float(known[1].mean() - known[0].mean())
+        error = float(np.sqrt(sum(x.var(ddof=1) / len(x) for x in known)))
+    return RowChange(
+        p_value=p_of_scores(before[:, None], after[:, None]),
+        difference=difference,
+        standard_error=error,
+        n_impossible=int(np.isnan(after).sum()),
+        n_impossible_held_out=int(np.isnan(before).sum()),
+        n_unknown=n_unknown,
+    )
+
+
+class Divergence(Strict):
+    """Mean of ``log p - log q`` over rows of p in nats: the divergence of q from p.
+
+    Attributes:
+        mean: Over the rows possible under both.
+        n: Rows of p.
+        n_impossible: Of them, rows impossible under either.
+    """
+
+    mean: float | None
+    standard_error: float | None
+    n: int
+    n_impossible: int
+
+
+def divergence(log_p: np.ndarray, log_q: np.ndarray) -> Divergence:
+    """Divergence ``KL(p‖q)`` by log-densities ``(n,)`` of held-out rows of p."""
+    known = np.isfinite(log_p) & np.isfinite(log_q)
+    ratios, mean, error = (log_p - log_q)[known] if known.any() else np.empty(0), None, None
+    if len(ratios) > 1:
+        mean, error = float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(len(ratios)))
+    n = len(log_p)
+    return Divergence(mean=mean, standard_error=error, n=n, n_impossible=n - len(ratios))

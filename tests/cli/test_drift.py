@@ -1,0 +1,158 @@
+"""`nflow drift`: new rows against the held-out rows of one tiny run."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from running import read_rows, succeed
+from short_runs import CELLS, POINTS, make_run
+
+import nflow_cli
+from nflow_cli.evaluation.drift import Drift
+
+pytestmark = [
+    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
+    pytest.mark.usefixtures("without_xla"),
+]
+TABLE = CELLS["data"]["name"]
+COLUMNS = ["city", "flag", "day", "rooms", "price", "wage"]
+
+
+@pytest.fixture(scope="module")
+def run(short_run):
+    return short_run(**CELLS)
+
+
+@pytest.fixture
+def new():
+    """Write a table in which wages are three times as high and one city has another name."""
+    rows = read_rows(TABLE)
+    for row in rows:
+        row["wage"] = row["wage"] and str(3 * int(row["wage"]))
+        row["city"] = "Paris" if row["city"] == "Oslo" else row["city"]
+    write(rows, "new.csv")
+    return rows
+
+
+def write(rows, path):
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def drift(invoke, run, *options):
+    result = invoke("drift", run, "--data", "new.csv", *options)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_what_moved_is_printed_with_its_effect(invoke, run, new):
+    lines = drift(invoke, run).splitlines()
+    assert lines[0] == f"data           new.csv: {len(new)} rows, against 30 held-out rows"
+    assert lines[1] == "columns        2 of 6 moved"
+    rows = {line[:15].strip(): line[15:] for line in lines}
+    assert rows["wage"].startswith("p ") and "shift +" in rows["wage"] and " sd" in rows["wage"]
+    known = next(c.first for c in nflow_cli.load(run).row if c.name == "city")
+    count = sum(row["city"] not in ["", *known] for row in new)
+    assert f"new level 3.3% → {count / len(new):.1%}" in rows["city"]
+    assert f"; {count} cells of new levels" in rows["city"]
+    assert "relations" in rows and "mean log-probability -" in rows["row"]
+    assert "of 12 tests (Bonferroni) [few rows]" in rows["p-value"]
+
+
+def test_json_is_what_python_returns(invoke, run, new):
+    found = json.loads(drift(invoke, run, "--json"))
+    assert (found["run"], found["data"]) == (str(run), "new.csv")
+    assert [*found["columns"]] == COLUMNS and [*found["relations"]] == COLUMNS[1:]
+    assert sorted(found["moved"]) == ["city", "wage"]
+    assert [warning["word"] for warning in found["warnings"]] == ["few rows"]
+    scores = {key: found[key] for key in Drift.model_fields}
+    assert json.loads(nflow_cli.load(run).drift("new.csv").model_dump_json()) == scores
+    assert (
+        nflow_cli.load(run).drift(nflow_cli.load(run).rows("new.csv")).p_value == scores["p_value"]
+    )
+
+
+def test_the_exit_status_is_that_of_the_whole(invoke, run, new):
+    result = invoke("drift", run, "--data", "new.csv", "--fail-above", ".99")
+    assert result.exit_code == 1 and "p-value" in result.stdout
+    assert "new.csv: drift, p = " in result.stderr and "exceeds --fail-above 0.99" in result.stderr
+    write(read_rows(TABLE)[:120], "new.csv")
+    assert "0 of 6 moved" in drift(invoke, run, "--fail-above", ".99")
+
+
+def test_own_rows_have_a_warning(invoke, run):
+    printed = succeed(invoke, "drift", run, "--data", TABLE)
+    assert "[own rows, few rows]" in printed and "the held-out rows among them" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([], 2, "Missing option '--data'"),
+        (["--data", "none.csv"], 1, "none.csv: no such file"),
+        (["--data", TABLE, "--fail-above", "99"], 2, "expected a probability below 1"),
+        (["--data", TABLE, "--fail-above", "nan"], 2, "expected a probability below 1"),
+        (["--data", TABLE, "--output", "out"], 2, "--output: expected --fit too"),
+        (["--data", "-", "--fit"], 2, "--fit: expected --data FILE"),
+        (["--data", "few.csv"], 1, "few.csv: no column 'flag'"),
+    ],
+)
+def test_wrong_options_are_one_line(invoke, run, options, code, words):
+    write([{"city": "Oslo"}], "few.csv")
+    result = invoke("drift", run, *options)
+    assert (result.exit_code, result.stdout) == (code, ""), result.output
+    assert words in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_run_of_another_kind_is_refused(invoke, short_run):
+    for other in (short_run(), short_run(**POINTS)):
+        result = invoke("drift", other, "--data", TABLE)
+        assert result.exit_code == 2 and "expected a run of `nflow fit` by cells" in result.stderr
+
+
+def test_a_fit_to_the_new_rows_is_a_run_of_its_own(invoke, run, new):
+    """Both divergences are means over the held-out rows of a run."""
+    found = json.loads(drift(invoke, run, "--fit", "--output", "again", "--json"))
+    one, other = nflow_cli.load(run), nflow_cli.load("again")
+    assert found["output"] == "again" and "Paris" in other.kinds["city"].levels
+    assert one.config.cells == other.config.cells and other.config.data.name == "new.csv"
+    measures = [json.loads((q.path / "summary.json").read_text())["measure"] for q in (one, other)]
+    assert measures[0] == measures[1]
+    succeed(invoke, "check", "again")
+    parts = {key: [row for row in rows if row["part"] == "test"] for key, rows in
+             (("kl", read_rows(TABLE)), ("kl_reverse", new))}  # fmt: skip
+    for key, p, q in (("kl", one, other), ("kl_reverse", other, one)):
+        write(parts[key], "part.csv")
+        ratios = p.log_prob("part.csv") - q.log_prob("part.csv")
+        assert found[key]["mean"] == pytest.approx(ratios.mean())
+        assert found[key]["standard_error"] == pytest.approx(ratios.std(ddof=1) / np.sqrt(30))
+        assert (found[key]["n"], found[key]["n_impossible"]) == (30, 0)
+    result = invoke("drift", run, "--data", "new.csv", "--fit", "--output", "again")
+    assert result.exit_code == 1 and "again: not empty" in result.stderr
+
+
+def test_a_run_by_given_columns(invoke, short_run, new):
+    data = {**CELLS["data"], "columns": ["wage"], "given": ["city", "rooms"]}
+    found = json.loads(drift(invoke, short_run(**{**CELLS, "data": data}), "--json"))
+    assert sorted(found["columns"]) == ["city", "rooms", "wage"]
+    assert [*found["relations"]] == ["wage"] and found["tests"] == 5
+
+
+def test_unmixed_columns_are_compared_by_ranks(invoke, tmp_path):
+    rng = np.random.default_rng(0)
+    table = rng.gamma(1.0, size=(2_000, 2)) @ np.array([[1.0, 0.9], [0.8, 1.0]]).T
+    np.savetxt("t.csv", table, delimiter=",", header="a,b", comments="")
+    cells = {"width": 8, "blocks": 1, "components": 3, "unmixed": True}
+    data = {"name": "t.csv", "missing": "model"}
+    path = make_run(tmp_path / "run", **{**CELLS, "data": data, "cells": cells})
+    for values, moved, relations in (
+        (table[:, :] * [1, 2], ["b"], []),
+        (np.column_stack([table[:, 0], table[::-1, 1]]), [], ["a", "b"]),
+    ):
+        np.savetxt("new.csv", values[:1_500], delimiter=",", header="a,b", comments="")
+        found = json.loads(drift(invoke, path, "--json"))
+        assert (found["moved"], sorted(found["moved_relations"])) == (moved, relations)
