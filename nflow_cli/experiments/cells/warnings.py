@@ -84,7 +84,7 @@ def copies_text(summary: Summary) -> str:
     figures = {key: number(facts, key) for key in Copies.model_fields}
     if None in figures.values():
         return ""
-    found = Copies.model_construct(**figures)
+    found = Copies.model_construct(None, **figures)
     if not found.excess > CHANCE * found.standard_error:
         return ""
     return (
