@@ -5,7 +5,8 @@ import contextvars
 import math
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nflow_cli.terminal.layout import is_silent, tell
@@ -32,14 +33,29 @@ def progress_bar(*columns: Any) -> Any:
 
 
 @contextlib.contextmanager
-def phase(text: str) -> Iterator[None]:
-    """Print ``text`` on stderr once the block has run for two seconds."""
+def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
+    """Print ``text`` on stderr once the block has run for two seconds.
+
+    Yields:
+        A function for progress, to be called with the number of further rows that are done, of
+        ``total``: every tenth of a long block is printed, with the time left.
+    """
+    begun, done, shown = time.monotonic(), 0, 0
+
+    def advance(count: int) -> None:
+        nonlocal done, shown
+        done += count
+        tenth, seconds = 10 * done // total, time.monotonic() - begun
+        if shown < tenth < 10 and seconds >= SHOWN_FROM:
+            shown = tenth
+            tell(f"{text}: {tenth}0 %{left_text(seconds * (total / done - 1))}")
+
     in_context = contextvars.copy_context().run  # a thread has none of its own
     timer = threading.Timer(QUIET, in_context, (tell, text))
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield advance
     finally:
         timer.cancel()
 

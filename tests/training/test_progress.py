@@ -121,6 +121,19 @@ def test_the_first_plain_line_comes_within_ten_seconds_of_training(monkeypatch, 
     assert second.startswith("training: 10,000/100,000")
 
 
+def test_a_long_phase_prints_tenths_and_the_time_left(monkeypatch, capsys):
+    now = iter([0.0, 1.0, 30.0, 31.0, 60.0, 100.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    with phase("predicting: 100 rows", 100) as advance:
+        for count in (1, 29, 5, 25, 40):
+            advance(count)
+    printed = [line for line in capsys.readouterr().err.splitlines() if "%" in line]
+    assert printed == [
+        "predicting: 100 rows: 30 %, about 70 s left",
+        "predicting: 100 rows: 60 %, about 40 s left",
+    ]
+
+
 def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypatch, capsys):
     with phase("scoring: 3 draws"):
         pass

@@ -8,6 +8,7 @@ are split. The last column has no factors behind it: its distribution is exact. 
 the factors are ``q(row) / m(x_j)``, and ``m``, the column's marginal, is in place of the first.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -65,10 +66,17 @@ class Conditional(NamedTuple):
     error: np.ndarray
 
 
-def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray) -> Conditional:
+def conditional(
+    density: "CellDensity",
+    rows: np.ndarray,
+    j: int,
+    p: np.ndarray,
+    advance: Callable[[int], None] | None = None,
+) -> Conditional:
     """Return the distributions of cell ``j``, a modelled column, of rows ``(n, C)``.
 
     Computed columns are ignored. Quantiles are at probabilities ``p`` ``(k,)`` or ``(n, k)``.
+    ``advance`` is called with the number of rows of each block that is done.
     """
     column = density.row[j]
     marginal = marginal_cdf(density.alone or density, j) if column.has_numbers else None
@@ -82,7 +90,7 @@ def conditional(density: "CellDensity", rows: np.ndarray, j: int, p: np.ndarray)
         return _Cell(block, j, marginal).conditional(p)
 
     p = np.broadcast_to(p, (len(rows), np.shape(p)[-1]))
-    return Conditional(*density.by_blocks(of_block, rows, p, at_a_time=at_a_time))
+    return Conditional(*density.by_blocks(of_block, rows, p, at_a_time=at_a_time, advance=advance))
 
 
 class _Cell:

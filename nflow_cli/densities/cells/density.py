@@ -121,8 +121,13 @@ class CellDensity:
 
     # Scores of rows ``(n, C)``.
 
-    def scored_rows(self, rows: np.ndarray, rng: np.random.Generator) -> Scored:
-        """All scores, in one pass; ``rng`` as of :meth:`pit`."""
+    def scored_rows(
+        self,
+        rows: np.ndarray,
+        rng: np.random.Generator,
+        advance: Callable[[int], None] | None = None,
+    ) -> Scored:
+        """All scores, in one pass; ``rng`` as of :meth:`pit`, ``advance`` of :meth:`by_blocks`."""
         return Scored(
             *self.by_blocks(
                 lambda block, noise: (
@@ -133,6 +138,7 @@ class CellDensity:
                 ),
                 rows,
                 rng.random((len(rows), len(self.scored))),
+                advance=advance,
             )
         )
 
@@ -190,14 +196,22 @@ class CellDensity:
         rows: np.ndarray,
         *others: np.ndarray,
         at_a_time: int | None = None,
+        advance: Callable[[int], None] | None = None,
     ) -> list[np.ndarray]:
-        """Return arrays of scores of blocks of rows, and of the same rows of other arrays."""
+        """Return arrays of scores of blocks of rows, and of the same rows of other arrays.
+
+        ``advance`` is called with the number of rows of each block.
+        """
 
         def scored(places: slice) -> tuple[np.ndarray, ...]:
             return scores(Block(self, rows[places]), *(array[places] for array in others))
 
         with ThreadPoolExecutor(cores()) as pool:
-            blocks = list(pool.map(scored, _places(len(rows), at_a_time or self.at_a_time)))
+            blocks = []
+            for block in pool.map(scored, _places(len(rows), at_a_time or self.at_a_time)):
+                blocks.append(block)
+                if advance:
+                    advance(len(block[0]))
         return [np.concatenate(arrays) for arrays in zip(*blocks)]
 
     @property

@@ -45,11 +45,13 @@ def imputed(density: CellDensity, rows: np.ndarray, draws: int | None, seed: int
     gaps[:, : density.n_given] = False
     found = np.repeat(rows[None], draws or 1, axis=0)
     effective, rng = np.full(len(rows), np.nan), stream(seed, "imputation")
-    with phase(f"imputing: {int(gaps.any(axis=1).sum()):,} rows"):
+    count = int(gaps.any(axis=1).sum())
+    with phase(f"imputing: {count:,} rows", count) as advance:
         for one in completions(density, rows, gaps, seed):
             values = _means(density, one)[None]
             if draws:
                 values = one.resampled(draws, rng).swapaxes(0, 1)
+            advance(len(one.places))
             some = gaps[one.places]
             found[:, one.places] = np.where(some, values, found[:, one.places])
             effective[one.places] = one.effective

@@ -1,7 +1,7 @@
 """Held-out estimates and scores of a density of cells."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,12 @@ from nflow_cli.training.progress import phase
 Estimates = Mapping[str, np.ndarray]
 
 
-def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def estimates(
+    density: CellDensity,
+    rows: np.ndarray,
+    seed: int,
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, np.ndarray]:
     """Estimates of rows ``(n, C)``, from which scores are computed.
 
     Returns:
@@ -31,7 +36,7 @@ def estimates(density: CellDensity, rows: np.ndarray, seed: int) -> dict[str, np
         ``(n, D)``; ``members`` ``(n, R)``, log-densities of members; ``new_levels`` ``(n,)``,
         numbers of cells with a level of no training row.
     """
-    known, found = density.are_known(rows), density.scored_rows(rows, stream(seed, "pit"))
+    known, found = density.are_known(rows), density.scored_rows(rows, stream(seed, "pit"), advance)
     has_levels = np.array([not column.has_numbers for column in density.scored])
     is_new = (rows[:, density.n_given :] < 0) & has_levels
     return {

@@ -89,8 +89,9 @@ def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predic
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
     every = np.append(np.tile(p, (len(rows), 1)), central(thresholds), axis=1)
     place = trained.columns.index(column.name)
-    with phase(f"predicting {printable(column.name)}: {len(rows):,} rows"):
-        found = conditional(trained, rows, place, every)
+    text = f"predicting {printable(column.name)}: {len(rows):,} rows"
+    with phase(text, len(rows)) as advance:
+        found = conditional(trained, rows, place, every, advance)
     ends = found.quantiles[:, -2:] + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
     found = found._replace(quantiles=found.quantiles[:, :-2])
     values = rows[:, place] if has_own else None

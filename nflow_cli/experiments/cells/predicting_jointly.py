@@ -41,8 +41,10 @@ def predicted_jointly(
     unknown[:, [*places, *range(len(trained.cells), rows.shape[1])]] = True
     found = {j: np.full((len(rows), _count(trained.row[j], p)), np.nan) for j in places}
     effective = np.full(len(rows), np.nan)
-    with phase(f"predicting {printable(listed(targets))}: {len(rows):,} rows"):
+    text = f"predicting {printable(listed(targets))}: {len(rows):,} rows"
+    with phase(text, len(rows)) as advance:
         for some in completions(trained, rows, unknown, trained.config.seed):
+            advance(len(some.places))
             effective[some.places] = some.effective
             for j in places:
                 found[j][some.places] = _statistics(trained.row[j], some, j, p)

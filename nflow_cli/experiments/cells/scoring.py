@@ -31,8 +31,8 @@ def judged_table(trained: "TrainedCells", table: TableFile, lines: Rows) -> Judg
 
 
 def _estimates(trained: "TrainedCells", rows: np.ndarray) -> judge.Estimates:
-    with phase(f"scoring: {len(rows):,} rows"):
-        return judge.estimates(trained, rows, trained.config.seed)
+    with phase(f"scoring: {len(rows):,} rows", len(rows)) as advance:
+        return judge.estimates(trained, rows, trained.config.seed, advance)
 
 
 def _judgement(
