@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
 
 FEWEST, MOST = 256, 20_000  # proposals at a time
-TRIED = 100  # proposals a draw, at most
-LEAST_TRIED = 200_000
+TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that may be tried
+ALL_TRIED = 200_000  # at all conditions
 EQUAL = 1e-9  # nats: weights so close are equal
 SPARE = 1.2  # times as many proposals as seem necessary
 
@@ -136,7 +136,7 @@ def draws_given(
     """Draw ``n`` rows at each condition; yield the number of rows before, and the rows ``(n, C)``.
 
     By importance sampling, with twice as many effective proposals as draws, if 100 proposals a draw
-    suffice. A note on their reliability follows.
+    suffice, 1,000 at a condition, or 200,000 in all. A note on their reliability follows.
     """
     pools = []
     for i in range(len(conditions) if n else 0):
@@ -158,7 +158,8 @@ def _pool(
     density: CellDensity, conditions: Conditions, i: int, n: int, rng: np.random.Generator
 ) -> Pool:
     rows, log_weights, total = [], [], 0
-    size, most = min(max(n, FEWEST), MOST), max(TRIED * n, LEAST_TRIED)
+    size = min(max(n, FEWEST), MOST)
+    most = max(TRIED * n, AT_A_CONDITION, ALL_TRIED // len(conditions))
     while True:
         at = np.repeat(conditions.rows[[i]], size, axis=0)
         unknown = np.isnan(at) & (np.arange(at.shape[1]) >= density.n_given)
