@@ -41,7 +41,7 @@ Y = X @ [1.0, -2.0] + 0.5 * RNG.normal(size=N)
 
 @pytest.fixture(autouse=True)
 def _without_programs(request):
-    if "slow" in request.keywords:
+    if "slow" in request.keywords and "protocol" not in request.node.name:
         yield
     else:
         with without_programs():
@@ -71,8 +71,14 @@ def frame(request):
     return made
 
 
-@parametrize_with_checks([TableDensity(**TINY), TableRegressor(**TINY)])
-def test_the_protocol(estimator, check):
+@parametrize_with_checks([TableRegressor(**TINY)])
+def test_the_protocol_of_a_regressor(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([TableDensity(**TINY)])
+def test_the_protocol_of_a_density(estimator, check):
     check(estimator)
 
 
