@@ -106,12 +106,14 @@ def test_real_tables(invoke):
     *_, sample = [words for words in commands(DOCUMENTS["docs/tables.md"]) if "penguins" in words]
     of_hours = [words for words in commands(DOCUMENTS["docs/conditional.md"]) if "hours" in words]
     fits = ["fit", "penguins.csv", "--output", "penguins", "--steps", "20"], sample
-    for words in (*fits, [*of_hours[0], "--steps", "20"], *of_hours[1:]):
+    of_gaps = [words for words in commands(DOCUMENTS["docs/impute.md"]) if "penguins" in words]
+    for words in (*fits, *of_gaps, [*of_hours[0], "--steps", "20"], *of_hours[1:]):
         result = invoke(*words)
         assert result.exit_code == 0, result.stderr
     for page, name in (("tables", "draws"), ("conditional", "none")):
         drawn = Path(f"{name}.csv").read_text().splitlines()
         assert len(drawn) == 10_001 and drawn[0] in DOCUMENTS[f"docs/{page}.md"]
+    assert len(of_gaps) == 3 and len(Path("five.csv").read_text().splitlines()) == 1 + 5 * 344
 
 
 @pytest.mark.parametrize(
