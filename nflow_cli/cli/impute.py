@@ -24,8 +24,8 @@ from nflow_cli.cli.options import (
     "--draws",
     type=click.IntRange(1, 1000),
     metavar="M",
-    help="Impute M times by draws: M tables one after another, with a first column `draw`. "
-    "Default: once, by means of numbers and likeliest levels.",
+    help="Impute M times by draws: M tables one after another, with first columns `draw` and "
+    "`row`. Default: once, by means of numbers and likeliest levels.",
 )
 @click.option("--seed", type=seeds, default=0, show_default=True, help="Seed of the draws.")
 @json_option

@@ -70,6 +70,7 @@ def test_draws_are_tables_one_after_another(invoke, run, gaps):
     succeed(invoke, "impute", run, "--data", path, "-o", "out.csv", "--draws", "3")
     filled = read_rows("out.csv")
     assert [row["draw"] for row in filled] == [str(d) for d in (1, 2, 3) for _ in rows]
+    assert [row["row"] for row in filled] == 3 * [str(1 + i) for i in range(len(rows))]
     assert [row["note"] for row in filled] == 3 * [row["note"] for row in rows]
     gaps = [i for i, row in enumerate(rows) if is_empty(row["price"])]
     prices = np.array([float(filled[d * len(rows) + i]["price"]) for d in range(3) for i in gaps])

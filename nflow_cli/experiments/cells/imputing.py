@@ -21,7 +21,7 @@ from nflow_cli.training.progress import phase
 if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
 
-DRAW = "draw"  # column of the number of a draw
+ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 FEW = 10.0  # effective draws of a row, below which its values are unreliable
 
 
@@ -65,9 +65,13 @@ def _means(density: CellDensity, some: Completions) -> np.ndarray:
         draws = some.draws[:, :, j]
         if column.has_numbers:
             found[:, j] = nearest(column, found[:, j])
-        else:
-            shares = [(some.weights * (draws == i)).sum(axis=1) for i in range(len(column.first))]
-            found[:, j] = np.argmax(shares, axis=0)
+            continue
+        levels = np.arange(len(column.first))
+        shares = np.stack([(some.weights * (draws == i)).sum(axis=1) for i in levels], axis=1)
+        found[:, j] = shares.argmax(axis=1)
+        if column.kind.type not in ("text", "truth") and len(levels) > 2:  # of ordered numbers
+            values = np.array([*map(float, column.first)])
+            found[:, j] = np.abs((shares @ values)[:, None] - values).argmin(axis=1)
     return found
 
 
@@ -76,7 +80,7 @@ def batches_of(
 ) -> Iterator[Any]:
     """Yield batches of the columns ``names`` of a table, their gaps imputed.
 
-    Several draws are one after another, with a first column of their numbers.
+    Several draws are one after another, with first columns of their numbers and the rows'.
     """
     places = {name: trained.columns.index(name) for name in names if name in trained.columns}
     for draw, rows in enumerate(found.rows, 1):
@@ -88,17 +92,19 @@ def batches_of(
                 j = places.get(name)
                 if j is not None and (gaps := found.gaps[part, j]).any():
                     cells[c] = gaps, as_written(trained.kinds[name], rows[part, j])
-            number = [np.full(block.num_rows, draw)] if len(found.rows) > 1 else []
-            yield batch_of(number, filled(block, cells), are_first=True)
+            numbers = np.full(block.num_rows, draw), 1 + np.arange(part.start, part.stop)
+            added = numbers if len(found.rows) > 1 else ()
+            yield batch_of(added, filled(block, cells), are_first=True)
             first += block.num_rows
 
 
 def names_with(table: TableFile, draws: int | None) -> list[str]:
-    """Columns of the imputed table: those of a table, after the draw if there are several."""
+    """Columns of the imputed table: those of a table, after draw and row if there are several."""
     names = [column.name for column in table.columns]
-    if draws and draws > 1 and DRAW in names:
-        raise DataError(f"{table.name}: column {shown(DRAW)} has the name of an added column")
-    return [DRAW, *names] if draws and draws > 1 else names
+    added = ADDED if draws and draws > 1 else ()
+    for name in set(added) & set(names):
+        raise DataError(f"{table.name}: column {shown(name)} has the name of an added column")
+    return [*added, *names]
 
 
 def write_imputed(

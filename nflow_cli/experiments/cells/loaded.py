@@ -148,8 +148,8 @@ class TrainedCells(TableRun, CellDensity):
         """Table with its gaps imputed, as :meth:`predict` returns a table.
 
         By means of numbers, as values of their columns, and likeliest levels; or ``draws`` times by
-        draws, one after another, with a first column ``draw`` if there are several. Cells are
-        assumed to be missing at random given the known cells of their row.
+        draws, one after another, with first columns ``draw`` and ``row`` if there are several.
+        Cells are assumed to be missing at random given the known cells of their row.
 
         Raises:
             DataError: The table lacks a column of the run.
