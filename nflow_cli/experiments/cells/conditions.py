@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FEWEST, MOST = 256, 20_000  # proposals at a time
 TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that may be tried
 ALL_TRIED = 200_000  # at all conditions
+LEAST_EFFECTIVE = 32  # proposals, however few draws
 EQUAL = 1e-9  # nats: weights so close are equal
 SPARE = 1.2  # times as many proposals as seem necessary
 
@@ -135,8 +136,9 @@ def draws_given(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Draw ``n`` rows at each condition; yield the number of rows before, and the rows ``(n, C)``.
 
-    By importance sampling, with twice as many effective proposals as draws, if 100 proposals a draw
-    suffice, 1,000 at a condition, or 200,000 in all. A note on their reliability follows.
+    By importance sampling, with twice as many effective proposals as draws, and 32 at least, if 100
+    proposals a draw suffice, 1,000 at a condition, or 200,000 in all. A note on their reliability
+    follows.
     """
     pools = []
     for i in range(len(conditions) if n else 0):
@@ -169,7 +171,7 @@ def _pool(
         log_weights.append(log_weight)
         total += size
         pool = Pool(np.concatenate(rows), np.concatenate(log_weights))
-        enough = n if pool.is_equal else 2 * n
+        enough = n if pool.is_equal else max(2 * n, LEAST_EFFECTIVE)
         if pool.effective >= enough or total >= most:
             return pool
         more = SPARE * total * (enough / max(pool.effective, 0.5) - 1)
