@@ -57,7 +57,7 @@ def test_a_run_is_shown_with_its_verdict_and_its_pictures(short_run, tmp_path):
 
 @pytest.mark.parametrize("size", [(1200, 1800), TELEPHONE])
 def test_the_texts_of_a_stranger_run_nothing_and_ask_for_nothing(tmp_path, size):
-    run = written_run(tmp_path / "mine", "fit", summary={"data": {"name": HOSTILE}})
+    run = written_run(tmp_path / "mine", "fit", summary={"data": {"name": HOSTILE, "sha256": "0"}})
     edit_json(run.path / "run.json", status=HOSTILE, data={"name": HOSTILE}, argv=["fit", HOSTILE])
     page = opened(write_report(run), tmp_path, size)
     assert read(page, "mine: nflow fit").text.count(HOSTILE) >= 2
