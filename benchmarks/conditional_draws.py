@@ -3,7 +3,7 @@
     python -m benchmarks.conditional_draws FOLDER
 
 Each table is fitted twice with the same split. At the values of some late columns in 1,000 held-out
-rows both runs draw one row; a classifier is to tell the draws apart by all columns, by
+rows both runs draw one row; a classifier separates the draws by all columns, by
 cross-validation. Prints a JSON line for each table: its accuracy with the standard error over folds
 (0.5 if the draws have one distribution), the same against the rows themselves, and the share of
 effective draws. FOLDER has tables of R packages as PACKAGE__NAME.csv.
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def measured(folder: Path, name: str, given: tuple[str, ...]) -> dict[str, Any]:
-    """Return how well draws by both runs of a table, and its rows, are told apart."""
+    """Return the accuracies of classifiers of draws by both runs of a table, and of its rows."""
     import pandas
 
     import nflow_cli

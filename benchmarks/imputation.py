@@ -12,6 +12,7 @@ central 90 % of 100 draws. FOLDER has tables of R packages as PACKAGE__NAME.csv.
 """
 
 import argparse
+import importlib
 import json
 import tempfile
 import time
@@ -85,7 +86,8 @@ def by_two_fits(gaps: Any) -> tuple[Any, Any]:
 def by_regressions(gaps: Any) -> tuple[Any]:
     """Fill gaps by chained ridge regressions of standardised columns and indicators of levels."""
     import pandas
-    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+
+    importlib.import_module("sklearn.experimental.enable_iterative_imputer")
     from sklearn.impute import IterativeImputer
 
     parts, levels = [], {}

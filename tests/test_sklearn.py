@@ -8,19 +8,15 @@ import sys
 import numpy as np
 import pytest
 from short_runs import without_programs
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import nflow_cli
 from nflow_cli.errors import NflowError
-
-sklearn = pytest.importorskip("sklearn")
-
-from sklearn.base import clone  # noqa: E402
-from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
-from sklearn.pipeline import make_pipeline  # noqa: E402
-from sklearn.preprocessing import StandardScaler  # noqa: E402
-from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
-
-from nflow_cli.sklearn import TableDensity, TableRegressor  # noqa: E402
+from nflow_cli.sklearn import TableDensity, TableRegressor
 
 TINY = {
     "steps": 1,

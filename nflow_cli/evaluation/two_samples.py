@@ -146,15 +146,15 @@ def _of_both(p: float, rare: np.ndarray, m: int, n: int) -> float:
     return min(1.0, 2 * min(p, fisher(int(rare[0]), int(rare[1]), m, n)))
 
 
-def fisher(k: int, l: int, m: int, n: int) -> float:  # noqa: E741
-    """P-value of Fisher's exact test for ``k`` of m rows and ``l`` of n rows, two-sided."""
-    x = np.arange(max(0, k + l - n), min(k + l, m) + 1)
+def fisher(k: int, j: int, m: int, n: int) -> float:
+    """P-value of Fisher's exact test for ``k`` of m rows and ``j`` of n rows, two-sided."""
+    x = np.arange(max(0, k + j - n), min(k + j, m) + 1)
 
     def log_choose(total: int, some: np.ndarray) -> np.ndarray:
         parts = (math.lgamma(i + 1) + math.lgamma(total - i + 1) for i in some)
         return math.lgamma(total + 1) - np.array([*parts])
 
-    log_p = log_choose(m, x) + log_choose(n, k + l - x)
+    log_p = log_choose(m, x) + log_choose(n, k + j - x)
     p = np.exp(log_p - log_p.max())
     p /= p.sum()
     return float(min(1.0, no_likelier(p[[k - x[0]]], p[None])[0]))

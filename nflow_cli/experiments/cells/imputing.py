@@ -110,7 +110,7 @@ def names_with(table: TableFile, draws: int | None) -> list[str]:
 def write_imputed(
     trained: "TrainedCells", table: TableFile, path: Path, draws: int | None, seed: int
 ) -> Judgement:
-    """Write a table with its gaps imputed; return what was imputed."""
+    """Write a table with its gaps imputed; return the counts of imputed cells."""
     names = names_with(table, draws)
     rows = trained.rows_of(table)
     found = imputed(trained, rows, draws, seed)
