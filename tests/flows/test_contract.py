@@ -123,10 +123,9 @@ def test_a_batch_of_one_equals_its_row_of_a_batch(name, direction):
     layer, inputs = make(name, 5), inputs_for(name, 5, batch=BATCH)
     whole, whole_log_det = evaluate(layer, direction, inputs)
     few_ulp = 64 * eps_of("float64")
-    for row in (0, 7, 32):
-        one, log_det = evaluate(layer, direction, [array[row : row + 1] for array in inputs])
-        np.testing.assert_allclose(one[0], whole[row], few_ulp, few_ulp)
-        np.testing.assert_allclose(log_det[0], whole_log_det[row], few_ulp, few_ulp)
+    one, log_det = evaluate(layer, direction, [array[7:8] for array in inputs])
+    np.testing.assert_allclose(one[0], whole[7], few_ulp, few_ulp)
+    np.testing.assert_allclose(log_det[0], whole_log_det[7], few_ulp, few_ulp)
 
 
 def arrays_of(layer, inputs):

@@ -36,7 +36,8 @@ def quickly():
 
 # The gradients are longer than clip_norm here, so that every update is clipped.
 TRAIN = {"steps": 100, "batch_size": 64, "chunk": 20, "learning_rate": 0.02, "clip_norm": 0.5}
-FLOW = {"pattern": ["planar", "radial"], "k": 5}
+FLOW = {"pattern": ["planar"], "k": 3}  # soon compiled: which maps there are has no part either
+MIXED = ["planar", "radial"]
 
 
 def preset(seed=0, flow=FLOW, **train):
@@ -112,11 +113,11 @@ def test_the_worse_half_goes_after_every_eighth_from_the_third_on(count, chunks,
 @pytest.mark.parametrize("k", [0, 1, 2, 5])
 def test_stacks_side_by_side_are_each_the_stack_of_its_seed(k):
     seeds, points = [3, 0, 9], np.random.default_rng(0).standard_normal((3, 7, 2)).astype("float32")
-    together = SideBySide(FLOW["pattern"], k, seeds)
+    together = SideBySide(MIXED, k, seeds)
     z, log_det = together(points)
     back, log_det_back = together.inverse_and_log_det(z)
     for r, seed in enumerate(seeds):
-        alone_z, alone_log_det = FlowStack(FLOW["pattern"], k, seed=seed)(points[r])
+        alone_z, alone_log_det = FlowStack(MIXED, k, seed=seed)(points[r])
         np.testing.assert_allclose(to_numpy(z)[r], to_numpy(alone_z), 1e-5, 1e-6)
         np.testing.assert_allclose(to_numpy(log_det)[r], to_numpy(alone_log_det), 1e-4, 1e-5)
     np.testing.assert_allclose(to_numpy(back), points, 1e-3, 1e-4)
@@ -124,7 +125,7 @@ def test_stacks_side_by_side_are_each_the_stack_of_its_seed(k):
 
 
 def test_stacks_side_by_side_restart_as_those_of_other_seeds():
-    restarted, new = (SideBySide(FLOW["pattern"], 5, seeds) for seeds in ([3, 0], [7, 4]))
+    restarted, new = (SideBySide(MIXED, 5, seeds) for seeds in ([3, 0], [7, 4]))
     for stacks in (restarted, new):
         stacks.build((None, 2))
     restarted.restart(7, 4)
@@ -259,7 +260,7 @@ def test_the_summary_tells_of_every_restart(finished):
     assert set(record) == {"count", "best", "seed", "kl", "updates"}
     assert (record["count"], summary["seed"]) == (2, 3)
     assert record["kl"][record["best"]] == summary["kl"]
-    assert summary["n_parameters"] == 3 * 5 + 2 * 4
+    assert summary["n_parameters"] == 3 * 5
     assert len(folder.read_metrics()["update"]) == 6
 
 

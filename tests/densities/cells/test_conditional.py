@@ -106,7 +106,7 @@ def test_a_long_grid_with_many_atoms_has_its_conditional():
     atoms = [float(x) for x in np.round(np.arange(-32, 32) * 0.02, 3)]
     long = lattices("a", (0.005, 0.0), atoms=atoms, decimals=3)
     density = random_density([long, levels("b", 3), grid("c"), levels("d", 4)], shares=1.0, seed=2)
-    rows, values = drawn(density, 40), np.round(np.arange(-4_000, 4_001) * 0.005, 3)
+    rows, values = drawn(density, 12), np.round(np.arange(-4_000, 4_001) * 0.005, 3)
     found, log_q = conditional(density, rows, 0, P), log_joint(density, rows, 0, values)
     shares = np.exp(log_q - logsumexp(log_q, 1, np)[:, None])
     assert (found.error < 1e-3).all()
