@@ -135,13 +135,16 @@ def _fit_asinh(y: np.ndarray) -> _Chain:
     u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)
     some = np.sort(u)[np.linspace(0, len(u) - 1, min(len(u), QUANTILES)).round().astype(int)]
     best, at = -math.inf, np.zeros(2)
+    places = 2 * np.array(list(np.ndindex(GRID, GRID))) / (GRID - 1) - 1
     for zoom in range(ZOOMS):
-        middle = at
-        for place in np.ndindex(GRID, GRID):
-            there = middle + SEARCHED / 2**zoom * (2 * np.array(place) / (GRID - 1) - 1)
-            found = _likelihood_of_asinh(some, _asinh(there))[0]
-            best, at = (found, there) if found > best else (best, at)
-    log_likelihood, mean, scale = _likelihood_of_asinh(u, one := _asinh(at))
+        there = at + SEARCHED / 2**zoom * places
+        found = _likelihood_of_asinh(some, *_asinh(there))[0]
+        if found.max() > best:
+            best, at = found.max(), there[found.argmax()]
+    one = Scale(*np.ravel(_asinh(at[None])).tolist())
+    log_likelihood, mean, scale = (
+        float(value[0]) for value in _likelihood_of_asinh(u, *_asinh(at[None]))
+    )
     centre, stretch = robust.centre + robust.scale * one.centre, robust.scale * one.scale
     ends = np.arcsinh(
         (np.clip(robust.inside(y)[0], -MAX_VALUE, MAX_VALUE) - one.centre) / one.scale
@@ -150,16 +153,19 @@ def _fit_asinh(y: np.ndarray) -> _Chain:
     return _Chain(log_likelihood - math.log(robust.scale), [whole, Scale(mean, scale)])
 
 
-def _asinh(at: np.ndarray) -> Scale:
-    centre, log_scale = at.tolist()
-    return Scale(math.sinh(centre), max(math.exp(log_scale), LEAST_SCALE))
+def _asinh(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and scales ``(g, 1)`` of places ``(g, 2)`` of the search."""
+    return np.sinh(at[:, :1]), np.maximum(np.exp(at[:, 1:]), LEAST_SCALE)
 
 
-def _likelihood_of_asinh(u: np.ndarray, one: Scale) -> tuple[float, float, float]:
-    y = one.inside(u)[0]
-    z, log_det = np.arcsinh(y), -np.log1p(y * y) / 2 - math.log(one.scale)
-    mean, scale = float(z.mean()), max(float(z.std()), float(np.finfo(float).tiny))
-    return float(log_det.mean()) - 0.5 * (LOG_2PI + 1) - math.log(scale), mean, scale
+def _likelihood_of_asinh(
+    u: np.ndarray, centre: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean log-likelihoods ``(g,)``, and means and deviations after the asinh."""
+    y = (u - centre) / scale
+    z, log_det = np.arcsinh(y), -np.log1p(y * y) / 2 - np.log(scale)
+    mean, deviation = z.mean(axis=1), np.maximum(z.std(axis=1), np.finfo(float).tiny)
+    return log_det.mean(axis=1) - 0.5 * (LOG_2PI + 1) - np.log(deviation), mean, deviation
 
 
 def _robust(y: np.ndarray) -> tuple[float, float]:

@@ -5,6 +5,7 @@ Of n exchangeable calibration scores the set of values whose score is at most th
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,7 @@ def central_scores(below: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.maximum(np.maximum(1 - 2 * (below + at), 2 * below - 1), 0.0)
 
 
+@cache
 def _beta_quantile(p: float, k: int, n: int) -> float:
     """Quantile of Beta(k, n + 1 - k): x with ``P(Binomial(n, x) >= k) = p``, by bisection."""
     i = np.arange(k, n + 1)
