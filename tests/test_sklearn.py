@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import nflow_cli
 from nflow_cli.errors import NflowError
@@ -67,7 +67,21 @@ def frame(request):
     return made
 
 
-@parametrize_with_checks([TableRegressor(**TINY)])
+def checks(estimator):
+    """Return the checks of an estimator; to train on arrays that may be written to is slow.
+
+    Another check trains on arrays that may not, and one on float32.
+    """
+    found = []
+    for one, check in estimator_checks_generator(estimator):
+        name, options = check.func.__name__, check.keywords
+        again = name == "check_regressors_train" and options != {"readonly_memmap": True}
+        marks = [pytest.mark.slow] if again else []
+        found.append(pytest.param(one, check, id=f"{name}{options or ''}", marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("estimator", "check"), checks(TableRegressor(**TINY)))
 def test_the_protocol_of_a_regressor(estimator, check):
     check(estimator)
 
