@@ -89,8 +89,8 @@ def load(run: Any) -> Any:
         Of a fit-2d run a :class:`~nflow_cli.experiments.trained.TrainedDensity`:
         ``sample(n, seed=0)``, the exact ``log_prob(x)`` in nats, ``latent(x)`` and
         ``from_latent(z0)``, ``flow``; of an infer run a
-        :class:`~nflow_cli.experiments.trained.TrainedInference`, which has the same and
-        ``columns``. Of a run of ``nflow fit`` a
+        :class:`~nflow_cli.experiments.trained.TrainedInference`, which has the same,
+        ``columns`` and ``to_arviz(n, seed=0)``. Of a run of ``nflow fit`` a
         :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`, whose ``sample`` and ``log_prob``
         take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of flows a
         :class:`~nflow_cli.experiments.table.trained.TrainedTable`, which has the same. Of a run of
