@@ -58,8 +58,8 @@ def infer(
     Args:
         log_density: A function of points ``(n, D)`` that returns ``log p`` ``(n,)`` in nats, up to
             a constant: in operations of Keras or TensorFlow, or a pair of arrays, ``log p`` and its
-            gradient ``(n, D)``; a model of NumPyro without arguments, such as a partial; or the
-            name of a built-in density.
+            gradient ``(n, D)``; a ``pymc.Model``, or a model of NumPyro without arguments, such
+            as a partial; or the name of a built-in density.
         preset: Name or path of a preset for all other settings; default: the one for D.
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run, which ``nflow resume`` continues if it is

@@ -280,23 +280,10 @@ def stand_ins(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
 
-class PyMCModel:
-    """A stand-in for a model of PyMC: N(0, I)."""
-
-    def logp_dlogp_function(self, ravel_inputs):
-        function = PyMCModel()
-        function.set_extra_values = lambda values: None
-        return function
-
-    def __call__(self, x):
-        return -0.5 * float(x @ x), -x
-
-
 @pytest.mark.parametrize(
     ("adapter", "needs", "arguments"),
     [
         ("from_stan", None, ("model.stan", "data.json")),
-        ("from_pymc", None, (PyMCModel(),)),
         ("from_pytorch", "torch", (lambda x: -0.5 * (x**2).sum(axis=-1),)),
     ],
 )

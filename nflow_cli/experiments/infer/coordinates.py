@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Bounds = dict[str, list[float | None]]
+REFUSED = "write its log-density over unconstrained coordinates as a function"
 
 
 class Variable(NamedTuple):

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.errors import TargetError
-from nflow_cli.experiments.infer.coordinates import Model, Variable, coordinates_of
+from nflow_cli.experiments.infer.coordinates import REFUSED, Model, Variable, coordinates_of
 
 AT_ONCE = 512  # points
-REFUSED = "write its log-density over unconstrained coordinates as a function"
 
 
 def numpyro_model(value: Any, data: Any = None) -> Model | None:

@@ -18,6 +18,7 @@ from nflow_cli.config.infer_schema import DEFAULT_FUNCTION, IN_PYTHON
 from nflow_cli.errors import NflowError, TargetError, one_line
 from nflow_cli.experiments.infer.coordinates import Coordinates, Model
 from nflow_cli.experiments.infer.numpyro_model import numpyro_model
+from nflow_cli.experiments.infer.pymc_model import pymc_model
 from nflow_cli.registry import nearest
 
 OF_MODEL = ("dim", "names", "bounds")  # options
@@ -113,7 +114,7 @@ def function_of(function: Any) -> UserFunction:
 
 
 def _model(value: Any, data: Any = None) -> Model | None:
-    return numpyro_model(value, data)
+    return pymc_model(value) or numpyro_model(value, data)
 
 
 def _is_own(value: Any) -> bool:
