@@ -31,8 +31,8 @@ def pymc_model(value: Any) -> Model | None:
     values = [plain.rvs_to_values[plain[variable.name]] for variable in value.free_RVs]
     shapes = [np.shape(plain.initial_point()[v.name]) for v in values]
     variables = [
-        Variable(variable.name, shape, *bounds, _labels(value, variable.name))
-        for variable, shape, bounds in zip(value.free_RVs, shapes, ends)
+        Variable(variable.name, shape, low, high, _labels(value, variable.name))
+        for variable, shape, (low, high) in zip(value.free_RVs, shapes, ends)
     ]
     return Model(_pair(plain, values), coordinates_of(variables))
 
