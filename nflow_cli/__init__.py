@@ -58,7 +58,8 @@ def infer(
     Args:
         log_density: A function of points ``(n, D)`` that returns ``log p`` ``(n,)`` in nats, up to
             a constant: in operations of Keras or TensorFlow, or a pair of arrays, ``log p`` and its
-            gradient ``(n, D)``; or the name of a built-in density.
+            gradient ``(n, D)``; a ``pymc.Model``, or a model of NumPyro without arguments, such
+            as a partial; or the name of a built-in density.
         preset: Name or path of a preset for all other settings; default: the one for D.
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run, which ``nflow resume`` continues if it is
@@ -89,8 +90,8 @@ def load(run: Any) -> Any:
         Of a fit-2d run a :class:`~nflow_cli.experiments.trained.TrainedDensity`:
         ``sample(n, seed=0)``, the exact ``log_prob(x)`` in nats, ``latent(x)`` and
         ``from_latent(z0)``, ``flow``; of an infer run a
-        :class:`~nflow_cli.experiments.trained.TrainedInference`, which has the same and
-        ``columns``. Of a run of ``nflow fit`` a
+        :class:`~nflow_cli.experiments.trained.TrainedInference`, which has the same,
+        ``columns`` and ``to_arviz(n, seed=0)``. Of a run of ``nflow fit`` a
         :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`, whose ``sample`` and ``log_prob``
         take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of flows a
         :class:`~nflow_cli.experiments.table.trained.TrainedTable`, which has the same. Of a run of

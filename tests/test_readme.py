@@ -264,9 +264,6 @@ def test_every_array_and_score_of_an_experiment_is_described(config):
 def stand_ins(monkeypatch):
     """Put what the adapters of a page import from other libraries in their place: N(0, I)."""
 
-    def log_density(model, args, kwargs, sites):
-        return -0.5 * sum(value**2 for value in sites.values()), None
-
     class StanModel:
         def __init__(self, *files):
             pass
@@ -275,9 +272,6 @@ def stand_ins(monkeypatch):
             return -0.5 * float(row @ row), -row
 
     modules = {
-        "numpyro": {},
-        "numpyro.infer": {},
-        "numpyro.infer.util": {"log_density": log_density},
         "bridgestan": {"StanModel": StanModel},
     }
     for name, members in modules.items():
@@ -286,24 +280,10 @@ def stand_ins(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
 
-class PyMCModel:
-    """A stand-in for a model of PyMC: N(0, I)."""
-
-    def logp_dlogp_function(self, ravel_inputs):
-        function = PyMCModel()
-        function.set_extra_values = lambda values: None
-        return function
-
-    def __call__(self, x):
-        return -0.5 * float(x @ x), -x
-
-
 @pytest.mark.parametrize(
     ("adapter", "needs", "arguments"),
     [
-        ("from_numpyro", "jax", (None, ())),
         ("from_stan", None, ("model.stan", "data.json")),
-        ("from_pymc", None, (PyMCModel(),)),
         ("from_pytorch", "torch", (lambda x: -0.5 * (x**2).sum(axis=-1),)),
     ],
 )

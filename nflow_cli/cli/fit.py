@@ -39,11 +39,11 @@ def fit(
 ) -> None:
     """Fit a density to the columns of a table by maximum likelihood.
 
-    TABLE is a .csv, .tsv, .parquet, .npy or .npz file, - for standard input, or a built-in set of
-    points. It is fitted whole, by the preset `cells`: numbers, text, dates and gaps. With --flow or
-    --k a stack of flows is fitted instead to a table of plain numbers: without --preset by `flows`,
-    or `flows-planar` for planar, radial and sylvester flows. The last line printed is the run
-    directory.
+    TABLE is a .csv, .tsv, .parquet, .npy, .npz or .nc file, - for standard input, or a built-in set
+    of points. It is fitted whole, by the preset `cells`: numbers, text, dates and gaps. With --flow
+    or --k a stack of flows is fitted instead to a table of plain numbers: without --preset by
+    `flows`, or `flows-planar` for planar, radial and sylvester flows. The last line printed is the
+    run directory.
     """
     from nflow_cli import experiments
     from nflow_cli.config import overrides, preset_files, presets

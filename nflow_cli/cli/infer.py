@@ -1,5 +1,6 @@
 """``nflow infer``: fit a user-supplied or built-in log-density in D dimensions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -31,10 +32,11 @@ def infer(
     """Fit flows to a log-density by reverse KL, and judge draws by their importance weights.
 
     FILE.py:FUNCTION takes points (n, D) and returns log p (n,), up to a constant: in operations of
-    Keras or TensorFlow, or with its gradient (n, D) as arrays of NumPy. The file is executed;
-    FILE.py alone uses its function log_density. NAME is a built-in density: funnel, many-well,
-    banana, eight-schools or gmm40. Without --preset, `infer`, or `infer-wide` for many coordinates.
-    The last line printed is the run directory.
+    Keras or TensorFlow, or with its gradient (n, D) as arrays of NumPy. It may be a model of PyMC
+    or NumPyro, which has coordinates and bounds itself; a NumPyro model's data are what a function
+    `data` of the file returns. The file is executed; FILE.py alone uses its function log_density.
+    NAME is a built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset,
+    `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
     """
     from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
@@ -44,7 +46,8 @@ def infer(
 
     if density is None and preset is None:
         raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
-    user, named = _named(density, dim := options["dim"], machine)
+    user, named = _named(density, options, machine)
+    dim = options["dim"] or (named[0].value.get("dim") if named else None)
     said = [*map(presets.parse_assignment, assignments), *named, *changes_of("infer", options)]
     path = preset_files.find_preset(preset or natural_preset(dim or usual_dim(density)))
     resolved = overrides.merged("infer", path, said)
@@ -58,7 +61,9 @@ def infer(
     begin(resolved, path, output, argv, machine, subject)
 
 
-def _named(density: str | None, dim: int | None, machine: Machine) -> tuple[Any, list[Any]]:
+def _named(
+    density: str | None, options: Mapping[str, Any], machine: Machine
+) -> tuple[Any, list[Any]]:
     from nflow_cli.config.presets import Change
 
     if density is None:
@@ -72,12 +77,12 @@ def _named(density: str | None, dim: int | None, machine: Machine) -> tuple[Any,
             f"{density!r} is not a density{hint}; known: {', '.join(known)}, or FILE.py:FUNCTION",
             param_hint="DENSITY",
         )
-    if dim is None:
-        raise click.UsageError("--dim: expected the number of coordinates")
     from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.experiments.infer.user_code import load_function
 
     start_tensorflow(machine)  # before a file that imports it
     user = load_function(density)
-    parts = {"name": user.name, "path": user.path, "sha256": user.sha256}
-    return user, [Change("FILE", "density", parts)]
+    user.expect_free(options)
+    if user.coordinates is None and options["dim"] is None:
+        raise click.UsageError("--dim: expected the number of coordinates")
+    return user, [Change("FILE", "density", user.density)]

@@ -22,7 +22,7 @@ from nflow_cli.text import command_line, printable
 if TYPE_CHECKING:
     from nflow_cli.experiments.experiment import Experiment
 
-FORMATS = (".csv", ".npy", ".parquet")
+FORMATS = (".csv", ".npy", ".parquet", ".nc")
 
 
 @click.command(cls=Command)
@@ -40,7 +40,8 @@ FORMATS = (".csv", ".npy", ".parquet")
     "--output",
     required=True,
     metavar="FILE",
-    help="A .csv or .npy file for points, also .parquet for a table; a .npy file for images.",
+    help="A .csv or .npy file for points, also .parquet for a table and .nc (ArviZ) for an infer "
+    "run; a .npy file for images.",
     shell_complete=completion.files,
 )
 @click.option(
@@ -73,15 +74,17 @@ def sample(
     """Draw samples from a trained run into a file.
 
     Points of a fit-2d run have the columns z1, z2 and log_q, the exact log-density in nats; those
-    of an infer run its coordinates and log_q, with --resample the coordinates alone; rows of a
-    `fit` run have the columns of its table and log_q; --given sets some of them, for a run by cells
-    any. Images of a train-vae run are the means of
-    their pixels, float32 (n, 28, 28) in 0-1, with a picture of the first ones beside the file.
-    Prints the paths of the written files.
+    of an infer run its coordinates and log_q, with --resample the coordinates alone; a .nc file is
+    ArviZ's InferenceData with log_q and, of a built-in density or with --density, log_prob. Rows of
+    a `fit` run have the columns of its table and log_q; --given sets some of them, for a run by
+    cells any. Images of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1,
+    with a picture of the first ones beside the file. Prints the paths of the written files.
     """
     path = Path(output)
     if path.suffix.lower() not in FORMATS:
-        raise click.BadParameter(f"{output!r}: expected a name that ends in .csv, .npy or .parquet")
+        raise click.BadParameter(
+            f"{output!r}: expected a name that ends in .csv, .npy, .parquet or .nc"
+        )
     if path.is_dir():
         raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
     from nflow_cli import experiments
@@ -95,14 +98,15 @@ def sample(
         raise click.BadParameter(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
-    _check_source(experiment, given, resample, density)
+    _check_source(experiment, given, resample, density, path)
     experiment.expect_trained(run)
     if experiment.needs_tensorflow:
         start_tensorflow(machine)
-    if resample and isinstance(experiment, FitsFunctions):
-        data = data_of_run(experiment, run, density, machine)
-        paths, note = experiment.write_resampled(experiment.load(run), data, n, path, seed)
-        tell(note)
+    if (resample or density) and isinstance(experiment, FitsFunctions):
+        data, trained = data_of_run(experiment, run, density, machine), experiment.load(run)
+        paths, note = experiment.write_beside_density(trained, data, n, path, seed, resample)
+        if note:
+            tell(note)
     else:
         paths = experiment.write_samples(experiment.load(run), n, path, seed, given)
     for written in paths:
@@ -110,7 +114,7 @@ def sample(
 
 
 def _check_source(
-    experiment: "Experiment", given: str | None, resample: bool, density: str | None
+    experiment: "Experiment", given: str | None, resample: bool, density: str | None, path: Path
 ) -> None:
     example = experiment.given_example
     if example and given is None:
@@ -118,7 +122,7 @@ def _check_source(
         raise click.UsageError(f"expected values of the given columns, such as {words}, or a table")
     if given is not None and not example and not isinstance(experiment, Predicts):
         raise click.UsageError("--given: expected none for a density without given columns")
-    if density is not None and not resample:
-        raise click.UsageError("--density: expected --resample, which alone needs it")
+    if density is not None and not resample and path.suffix.lower() != ".nc":
+        raise click.UsageError("--density: expected --resample or a .nc file, which need it")
     if resample and not isinstance(experiment, FitsFunctions):
         raise click.UsageError("--resample: expected a run of `nflow infer`")

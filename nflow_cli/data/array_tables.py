@@ -51,7 +51,7 @@ class ParquetTable(TableFile):
 
         self._source = source
         self.name = name
-        with _explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
+        with explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
         columns = _columns(name, schema)
         self._stored = dict(zip((column.name for column in columns), schema.names))
@@ -65,7 +65,7 @@ class ParquetTable(TableFile):
             return
         stored = [self._stored[name] for name in names]
         file = parquet.ParquetFile(self._source, pre_buffer=False)
-        with _explained(self.name, "a Parquet file"), file:
+        with explained(self.name, "a Parquet file"), file:
             for block in file.iter_batches(BLOCK_ROWS, columns=stored):
                 arrays = [block.column(name) for name in stored]
                 yield pa.RecordBatch.from_arrays(arrays, list(names))
@@ -104,7 +104,7 @@ class RowsTable(TableFile):
 def npy_table(name: str, path: Any) -> TableFile:
     """Open an ``.npy`` file, memory-mapped."""
     expected = "an array (n,) or (n, D) of numbers, saved by numpy.save"
-    with _explained(name, expected), warnings.catch_warnings():
+    with explained(name, expected), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's about files written by Python 2
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     return RowsTable(name, rows)
@@ -112,7 +112,7 @@ def npy_table(name: str, path: Any) -> TableFile:
 
 def npz_table(name: str, path: Any) -> TableFile:
     """``.npz`` file: an array of rows, or one array a column."""
-    with _explained(name, _NPZ), zipfile.ZipFile(path) as archive:
+    with explained(name, _NPZ), zipfile.ZipFile(path) as archive:
         keys = [key.removesuffix(".npy") for key in archive.namelist() if key.endswith(".npy")]
         if len(keys) > tables.MAX_COLUMNS:
             raise DataError(f"{name}: expected {_NPZ}; received {len(keys):,} arrays")
@@ -144,7 +144,7 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> ArrowTable:
             )
         if isinstance(array, np.ndarray):
             array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        with _explained(name, f"column {shown(column)} of numbers or text"):
+        with explained(name, f"column {shown(column)} of numbers or text"):
             arrays.append(pa.array(array) if isinstance(array, np.ndarray) else array)
     if len({len(array) for array in arrays}) > 1:
         lengths = ", ".join(f"{shown(c)} {len(a):,}" for c, a in list(zip(columns, arrays))[:10])
@@ -156,7 +156,7 @@ def frame_table(name: str, data: Any) -> ArrowTable:
     """Table of a DataFrame of any library, or of Arrow."""
     import pyarrow as pa
 
-    with _explained(name, "a table"):
+    with explained(name, "a table"):
         if isinstance(data, pa.Table):
             table = data
         elif hasattr(data, "__arrow_c_stream__"):
@@ -189,7 +189,8 @@ def _index_columns(schema: "pa.Schema") -> set[str]:
 
 
 @contextmanager
-def _explained(name: str, expected: str) -> Iterator[None]:
+def explained(name: str, expected: str) -> Iterator[None]:
+    """Turn any error of a file's library into a one-line ``DataError``."""
     try:
         yield
     except DataError:

@@ -38,7 +38,7 @@ def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     if is_named:
         return ""
     if column.is_index:
-        return "index of the DataFrame"
+        return "index or log-density of the rows"
     if column.source == "text":
         return _why_text(column)
     return "row number" if column.source == "number" and _numbers_rows(column) else ""

@@ -41,7 +41,7 @@ class RawColumn:
         codes: ``(n,)`` int32, indices in ``texts``, -1 if missing. ``None`` of numbers, dates,
             times, nested data and too many distinct texts.
         texts: Distinct, by first appearance.
-        is_index: Of a pandas DataFrame.
+        is_index: As of a :class:`~nflow_cli.data.tables.Column`.
         is_float32: Stored in single precision.
     """
 

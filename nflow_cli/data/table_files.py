@@ -17,6 +17,7 @@ from numpy.lib import format as npy
 
 from nflow_cli.data import array_tables
 from nflow_cli.data.array_tables import ParquetTable, RowsTable
+from nflow_cli.data.netcdf import MAGIC, InferenceTable
 from nflow_cli.data.tables import Column, TableFile, floats, is_number, positions, shown
 from nflow_cli.data.text_tables import TextTable
 from nflow_cli.errors import DataError, one_line
@@ -65,23 +66,21 @@ READERS = {
     ".parquet": Reader(b"PAR1", ParquetTable, is_streamed=True),
     ".npy": Reader(b"\x93NUMPY", array_tables.npy_table),
     ".npz": Reader(b"PK\x03\x04", array_tables.npz_table, is_detected=False),
+    ".nc": Reader(MAGIC, InferenceTable),
 }
 _GZIP, _MOST_MAGIC = b"\x1f\x8b", 6  # bytes
 _FORMATS = f"a table as .csv, .tsv or other text (also .gz), {', '.join(READERS)}"
 _NO_END = "its last line has no line break: the input, and its last value, may be truncated"
-_OTHERS = {
-    b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: export the sheet as CSV",
-    b"\x89HDF": "an HDF5 file",
-}
+_OTHERS = {b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: export the sheet as CSV"}
 
 
 def open_table(name: str | Path) -> TableFile:
     """Open a table in a file.
 
     The first bytes decide the format: text (``.csv``, ``.tsv`` or any other), gzipped or not,
-    Parquet, or a NumPy array; a NumPy archive must be called ``.npz``, and holds one array of rows,
-    with an optional array ``columns`` of names, or one array a column. ``-`` is standard input:
-    text or Parquet, at most 1 GiB.
+    Parquet, a NumPy array, or ArviZ's InferenceData in netCDF-4; a NumPy archive must be called
+    ``.npz``, and holds one array of rows, with an optional array ``columns`` of names, or one array
+    a column. ``-`` is standard input: text or Parquet, at most 1 GiB.
 
     Delimiter, decimal comma, header and encoding of text are detected (``str(table.dialect)``).
     Columns without names are numbered from "1".

@@ -29,7 +29,8 @@ class Column:
     """Column of a table. Truth values, dates and text are no numbers.
 
     Attributes:
-        is_index: Of a pandas DataFrame, ignored unless named.
+        is_index: Index of a pandas DataFrame, or a draw's number or log-density; ignored unless
+            named.
         other_mark: Value with another decimal mark than the table's.
         stray: First non-number in text that is mostly numbers.
     """

@@ -16,10 +16,12 @@ class FitsFunctions(Protocol):
     def density_again(self, place: str) -> Any:
         """Load the user's log-density ``FILE.py:name`` of a run, if unchanged."""
 
-    def write_resampled(
-        self, trained: Any, data: Any, n: int, path: Path, seed: int
+    def write_beside_density(
+        self, trained: Any, data: Any, n: int, path: Path, seed: int, resample: bool
     ) -> tuple[list[Path], str]:
-        """Write ``n`` importance-resampled draws; return the paths and a note."""
+        """Write ``n`` draws with their log-density, or importance-resampled; return the paths and a
+        note, or "".
+        """
         ...
 
 

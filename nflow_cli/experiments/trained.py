@@ -58,6 +58,21 @@ class TrainedInference(TrainedFlows):
         """Density in the coordinates of the flows, without bounds."""
         return FlowDensity(self.base, self.flow)
 
+    @cached_property
+    def target(self) -> Target | None:
+        """Built-in density ``p`` that was fitted; ``None`` of a user's function."""
+        return self.experiment.data().target if self.config.density.is_built_in else None
+
+    def to_arviz(self, n: int = 10_000, seed: int = 0) -> Any:
+        """ArviZ's InferenceData of ``n`` draws: one chain, a variable for each coordinate.
+
+        ``sample_stats`` has ``log_q``, of a built-in density also the unnormalised ``log_prob``, in
+        nats; the attributes have k-hat and log Z of the run.
+        """
+        from nflow_cli.experiments.inference_data import inference_data
+
+        return inference_data(self, self.target, n, seed)
+
 
 class TrainedVAE(TrainedRun):
     """Finished train-vae run.

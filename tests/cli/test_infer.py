@@ -1,10 +1,13 @@
 """``nflow infer`` as a user types it, and what is done with its runs."""
 
+import hashlib
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -16,7 +19,8 @@ from short_runs import without_pictures, without_xla
 import nflow_cli
 from nflow_cli import experiments
 from nflow_cli.cli import main
-from nflow_cli.errors import Interrupted
+from nflow_cli.data.table_files import open_table
+from nflow_cli.errors import Interrupted, NflowError
 from nflow_cli.experiments.picture_data import read_picture_data
 from nflow_cli.experiments.python_words import in_python
 from nflow_cli.runs.directory import RunDirectory
@@ -94,6 +98,61 @@ def test_sample_writes_the_coordinates_and_resample_asks_for_the_function(
     assert done.exit_code == 0 and "k-hat" in done.stderr
     points = np.loadtxt(out, delimiter=",", skiprows=1)
     assert points.shape == (50, 2) and np.abs(points.mean(axis=0) - 1).max() < 0.8
+
+
+def table_of(path):
+    table = open_table(path)
+    names = [column.name for column in table.columns]
+    return names, table.numbers(names, 10**6)
+
+
+def test_sample_writes_inference_data_with_log_p_if_the_function_is_named(
+    finished, model, tmp_path
+):
+    path, out = finished[0], tmp_path / "x.nc"
+    assert run("sample", path, "-n", 7, "-o", out).exit_code == 0
+    names, rows = table_of(out)
+    assert names == ["chain", "draw", "x1", "x2", "log_q"]
+    q = nflow_cli.load(path)
+    np.testing.assert_array_equal(rows[:, 2:4], q.sample(7))
+    np.testing.assert_allclose(rows[:, 4], q.log_prob(q.sample(7)), rtol=1e-4)
+    for words in ([], ["--resample"]):
+        assert run("sample", path, "-n", 50, "-o", out, "--density", model, *words).exit_code == 0
+        names, rows = table_of(out)
+        assert names == ["chain", "draw", "x1", "x2", "log_prob", "log_q"]
+        x = rows[:, 2:4]
+        np.testing.assert_allclose(rows[:, 5], q.log_prob(x), rtol=1e-4)
+        np.testing.assert_allclose(rows[:, 4], -0.5 * ((x - 1) ** 2).sum(axis=1), rtol=1e-4)
+    refused = run("sample", path, "-o", tmp_path / "x.csv", "--density", model)
+    assert refused.exit_code == 2 and "expected --resample or a .nc file" in refused.stderr
+
+
+def test_inference_data_names_its_run(finished, tmp_path):
+    run("sample", finished[0], "-n", 2, "-o", tmp_path / "x.nc")
+    q = nflow_cli.load(finished[0])
+    with h5py.File(tmp_path / "x.nc") as file:
+        facts = dict(file["posterior"].attrs)
+    config = (finished[0] / "config.yaml").read_bytes()
+    assert facts["config_sha256"].decode() == hashlib.sha256(config).hexdigest()
+    assert facts["pareto_k"] == q.summary["pareto_k"]
+    assert facts["estimated_log_z"] == q.summary["estimated_log_z"]
+    assert facts["inference_library_version"].decode() == nflow_cli.__version__
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_arviz_is_given_the_draws_or_asked_for(finished, monkeypatch):
+    q = nflow_cli.load(finished[0])
+    with monkeypatch.context() as context:
+        context.setitem(sys.modules, "arviz", None)
+        with pytest.raises(NflowError, match="pip install arviz"):
+            q.to_arviz()
+    pytest.importorskip("arviz", reason="ArviZ is not installed")
+    data = q.to_arviz(n=9, seed=3)
+    x = np.stack([data["posterior"][name].values[0] for name in ("x1", "x2")], axis=-1)
+    np.testing.assert_array_equal(x, q.sample(9, seed=3))
+    assert data["posterior"].attrs["pareto_k"] == q.summary["pareto_k"]
+    log_q = data["sample_stats"]["log_q"].values[0]
+    np.testing.assert_allclose(log_q, q.log_prob(x), rtol=1e-4)
 
 
 def test_evaluate_asks_for_the_function(finished, model):

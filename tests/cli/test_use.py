@@ -78,7 +78,7 @@ def test_a_file_that_is_there_is_replaced(invoke, tmp_path, runs):
 @pytest.mark.parametrize(
     ("options", "code", "expected"),
     [
-        ("-n 10 -o points.txt", 2, "ends in .csv, .npy or .parquet"),
+        ("-n 10 -o points.txt", 2, "ends in .csv, .npy, .parquet or .nc"),
         ("-n 10 -o folder.csv", 2, "is a folder"),
         ("-n 10 -o nowhere/p.csv", 1, "nowhere/p.csv: No such file or directory"),
     ],

@@ -73,7 +73,7 @@ def test_what_tells_something_is_kept(cells, name):
 
 
 def test_an_index_is_left_out():
-    assert kind_of(NORMAL, is_index=True).why == "index of the DataFrame"
+    assert kind_of(NORMAL, is_index=True).why == "index or log-density of the rows"
 
 
 def test_text_that_differs_too_often_to_be_collected_is_left_out():

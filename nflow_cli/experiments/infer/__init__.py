@@ -18,6 +18,8 @@ from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
+NETCDF = ".nc"  # suffix
+
 
 class Inference(DensityExperiment):
     """Fit to a log-density, by ``nflow infer``.
@@ -35,6 +37,7 @@ class Inference(DensityExperiment):
     )
     summary_type = InferSummary
     samples: ClassVar = (1_000, 10**7)
+    formats: ClassVar = (".csv", ".npy", NETCDF)
     fitting = "nflow_cli.experiments.infer.fit:run"
     drawing = "nflow_cli.plotting:infer_figures"
     checking = "nflow_cli.experiments.infer.checks:CheckedInference"
@@ -135,15 +138,30 @@ class Inference(DensityExperiment):
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         return inconsistency_with_columns(arrays, summary, self.config.density.columns)
 
-    def write_resampled(
-        self, trained: Any, data: Any, n: int, path: Path, seed: int
+    def write_samples(
+        self, trained: Any, n: int, path: Path, seed: int, given: str | None = None
+    ) -> list[Path]:
+        if path.suffix.lower() != NETCDF:
+            return super().write_samples(trained, n, path, seed, given)
+        from nflow_cli.experiments.inference_data import write_draws
+
+        return write_draws(trained, trained.target, n, path, seed)
+
+    def write_beside_density(
+        self, trained: Any, data: Any, n: int, path: Path, seed: int, resample: bool
     ) -> tuple[list[Path], str]:
         from nflow_cli.evaluation.inference import effective_share, resampled
         from nflow_cli.evaluation.weights_verdict import verdict
+        from nflow_cli.experiments import inference_data
         from nflow_cli.runs.samples_file import write_rows
 
+        if not resample:
+            return inference_data.write_draws(trained, data.target, n, path, seed), ""
         points, weights = resampled(trained.inside, data.target, trained.units, seed, n)
-        paths = write_rows(path, trained.columns, n, [points], points.dtype)
+        if path.suffix.lower() == NETCDF:
+            paths = inference_data.write_points(trained, data.target, points, path)
+        else:
+            paths = write_rows(path, trained.columns, n, [points], points.dtype)
         share, count = effective_share(weights.log_weights), len(weights.log_weights)
         note = f"resampled from {count:,} draws by weights of ESS {share:.3f}"
         return paths, f"{note}, k-hat {weights.k:.2f}: {verdict(weights.k)}"

@@ -8,7 +8,7 @@ from nflow_cli.config import overrides, preset_files
 from nflow_cli.config.infer_schema import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
 from nflow_cli.experiments.infer.subject import built_in, user_subject
-from nflow_cli.experiments.infer.user_code import function_of
+from nflow_cli.experiments.infer.user_code import UserFunction, function_of
 from nflow_cli.experiments.python_arguments import changes_of, settings_of
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
@@ -25,16 +25,18 @@ def infer(
 ) -> Any:
     """Fit flows to a log-density: see :func:`nflow_cli.infer`."""
     user, density = _named(log_density)
+    if user is not None:
+        user.expect_free(options)
     changes = [Change("density", "density", density), *changes_of("infer", options)]
-    dim = options.get("dim") or usual_dim(density["name"])
+    dim = options.get("dim") or density.get("dim") or usual_dim(density["name"])
     path = preset_files.find_preset(preset or natural_preset(dim))
     config = overrides.merged("infer", path, [*changes, *settings_of(settings)])
     subject = built_in(config) if user is None else user_subject(config, user)
     return train_anew(config, path, output, subject)
 
 
-def _named(log_density: Any) -> tuple[Any, dict[str, Any]]:
+def _named(log_density: Any) -> tuple[UserFunction | None, dict[str, Any]]:
     if isinstance(log_density, str) and log_density in DENSITIES:
         return None, {"name": log_density}
     user = function_of(log_density)
-    return user, {"name": user.name, "path": user.path}
+    return user, user.density

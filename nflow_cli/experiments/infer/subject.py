@@ -36,8 +36,13 @@ def built_in(config: InferConfig) -> Subject:
 
 
 def user_subject(config: InferConfig, user: UserFunction) -> Subject:
-    """Try a user's function and return it."""
+    """Try a user's function or model and return it."""
     names = config.density.columns
+    if user.coordinates and (names, config.density.bounds) != user.coordinates:
+        raise ConfigError(
+            f"{user.name}: expected the names and bounds of the run. Received: others; the model's "
+            "data may have changed"
+        )
     target = density_of(user, names, units_of(names, config.density.bounds))
     expect_compiled(target, config.train.compile)
     return Subject(target, user.name, user.path, user.sha256, rounding_notes(target))

@@ -1,4 +1,4 @@
-"""User functions: loading, calling, and errors with file and line.
+"""User functions and models: loading, calling, and errors with file and line.
 
 Files are executed only if named on the command line or passed in Python.
 """
@@ -10,14 +10,18 @@ import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nflow_cli.config.infer_schema import DEFAULT_FUNCTION, IN_PYTHON
 from nflow_cli.errors import NflowError, TargetError, one_line
+from nflow_cli.experiments.infer.coordinates import Coordinates, Model
+from nflow_cli.experiments.infer.numpyro_model import numpyro_model
+from nflow_cli.experiments.infer.pymc_model import pymc_model
 from nflow_cli.registry import nearest
 
+OF_MODEL = ("dim", "names", "bounds")  # options
 MODULE = "nflow_density"  # module name of a user's file
 MOST_BYTES = 2**26  # of a file
 MOST_LETTERS = 300  # of an exception's text
@@ -26,12 +30,31 @@ _OF_TENSORFLOW = re.compile(r"\{\{function_node .*?\}\} | \[Op:\w+\](?: name:.*)
 
 
 class UserFunction(NamedTuple):
-    """User's function, whose errors have file and line; ``path`` is ``<python>`` without a file."""
+    """User's function, whose errors have file and line; ``path`` is ``<python>`` without a file.
+
+    ``coordinates`` are those of a model of NumPyro or PyMC; ``None`` of a function.
+    """
 
     function: Callable[[Any], Any]
     name: str
     path: str
     sha256: str | None
+    coordinates: Coordinates | None = None
+
+    @property
+    def density(self) -> dict[str, Any]:
+        """Entries of a config."""
+        place = {"name": self.name, "path": self.path, "sha256": self.sha256}
+        if self.coordinates is None:
+            return place
+        names, bounds = self.coordinates
+        return {**place, "dim": len(names), "names": names, "bounds": bounds}
+
+    def expect_free(self, options: Mapping[str, Any]) -> None:
+        """Refuse options that a model decides."""
+        given = [name for name in OF_MODEL if options.get(name)]
+        if self.coordinates and given:
+            raise TargetError(f"--{given[0]}: expected none: the model {self.name} has its own")
 
 
 def load_function(
@@ -61,6 +84,10 @@ def load_function(
     sys.modules[MODULE] = module  # so that it may be pickled, and have dataclasses
     guarded(spec.loader.exec_module, str(path))(module)
     function = getattr(module, name, None)
+    model = guarded(_model, str(path))(function, getattr(module, "data", None))
+    if model is not None:
+        called = guarded(model.function, str(path))
+        return UserFunction(called, name, str(path), digest, model.coordinates)
     if not callable(function):
         known = [key for key, value in vars(module).items() if _is_own(value) and key[0] != "_"]
         received = "no such name" if function is None else f"a {type(function).__name__}"
@@ -73,12 +100,21 @@ def load_function(
 
 
 def function_of(function: Any) -> UserFunction:
-    """Function passed in Python."""
+    """Function or model passed in Python."""
+    named = getattr(function, "func", function)  # of a partial
+    name = getattr(named, "__name__", type(function).__name__)
+    path = getattr(getattr(function, "__code__", None), "co_filename", "")
+    model = guarded(_model, path)(function)
+    if model is not None:
+        called = guarded(model.function, path)
+        return UserFunction(called, name, IN_PYTHON, None, model.coordinates)
     if not callable(function):
         raise TargetError(f"expected a function of points (n, D). Received: {function!r:.60}")
-    name = getattr(function, "__name__", type(function).__name__)
-    code = getattr(function, "__code__", None)
-    return UserFunction(guarded(function, getattr(code, "co_filename", "")), name, IN_PYTHON, None)
+    return UserFunction(guarded(function, path), name, IN_PYTHON, None)
+
+
+def _model(value: Any, data: Any = None) -> Model | None:
+    return pymc_model(value) or numpyro_model(value, data)
 
 
 def _is_own(value: Any) -> bool:

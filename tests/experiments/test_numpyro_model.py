@@ -1,0 +1,200 @@
+"""Models of NumPyro as they are written, against closed forms."""
+
+import functools
+import json
+import math
+import sys
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from documents import DOCUMENTS, blocks
+
+import nflow_cli
+from nflow_cli.cli import main
+from nflow_cli.config import presets
+from nflow_cli.errors import ConfigError, TargetError
+from nflow_cli.experiments.infer.numpyro_model import numpyro_model
+from nflow_cli.experiments.infer.subject import subject_again
+from nflow_cli.experiments.infer.user_code import function_of, load_function
+
+pytestmark = [
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+    ),
+    pytest.mark.usefixtures("without_xla"),
+]
+FILE = """
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+LOW = np.array([0.0, -1.0])
+
+def line(x, y=None):
+    slope = numpyro.sample("slope", dist.Normal(0, 1))
+    scale = numpyro.sample("scale", dist.HalfNormal(2))
+    numpyro.deterministic("twice", 2 * slope)
+    numpyro.sample("y", dist.Normal(slope * x, scale), obs=y)
+def data(): return {"x": np.array([1.0, 2.0]), "y": np.array([1.5, 1.0])}
+def shapes():
+    numpyro.sample("u", dist.Uniform(LOW, 2.0).to_event(1))
+    with numpyro.plate("rows", 2):
+        numpyro.sample("m", dist.MultivariateNormal(np.zeros(1), np.eye(1)))
+    numpyro.sample("t", dist.TruncatedNormal(0.0, 1.0, high=3.0))
+def simplex(): numpyro.sample("p", dist.Dirichlet(np.ones(3)))
+def matrix(): numpyro.sample("c", dist.LKJCholesky(2))
+def discrete(): numpyro.sample("k", dist.Poisson(3))
+def moving(): numpyro.sample("b", dist.Uniform(0, numpyro.sample("a", dist.HalfNormal(1))))
+def param(): numpyro.sample("a", dist.Normal(numpyro.param("m", 0.0), 1))
+def subsampled():
+    with numpyro.plate("rows", 9, subsample_size=3):
+        numpyro.sample("a", dist.Normal(0, 1))
+def fails():
+    a = numpyro.sample("a", dist.Normal(0, 1))
+    a.no_such
+def log_density(x): return -0.5 * (x**2).sum(axis=1), -x
+def nothing(): return 1
+"""
+SHORT = [
+    *("--k", 2, "--flow", "affine-coupling", "--steps", 20, "--set", "train.chunk=10"),
+    *("--set", "train.first_stage=20", "--set", "evaluate.samples=1000"),
+]
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], prog_name="nflow")
+
+
+def normal(x, mean, scale):
+    return -0.5 * ((x - mean) / scale) ** 2 - np.log(scale) - 0.5 * math.log(2 * math.pi)
+
+
+def log_line(slope, scale):
+    likelihood = normal(1.5, slope, scale) + normal(1.0, 2 * slope, scale)
+    return normal(slope, 0, 1) + math.log(2) + normal(scale, 0, 2) + likelihood
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    pytest.importorskip("numpyro", reason="NumPyro is not installed")
+    path = tmp_path_factory.mktemp("model") / "model.py"
+    path.write_text(FILE)
+    return path
+
+
+def test_what_is_no_model_is_none(monkeypatch):
+    monkeypatch.delitem(sys.modules, "numpyro", raising=False)
+    assert numpyro_model(lambda: 1 / 0) is None
+    assert numpyro_model(None) is None
+
+
+def test_a_model_is_its_joint_density_in_its_own_space(model):
+    user = load_function(f"{model}:line")
+    assert user.coordinates == (["slope", "scale"], {"scale": [0.0, None]})
+    x = np.array([[0.3, 0.5], [-1.0, 2.0], [4.0, 0.01]])
+    values, gradients = user.function(x)
+    assert values.dtype == gradients.dtype == np.float64
+    np.testing.assert_allclose(values, [log_line(*row) for row in x], rtol=1e-12)
+    h = 1e-6
+    for i in range(2):
+        step = h * np.eye(2)[i]
+        slopes = [(log_line(*(r + step)) - log_line(*(r - step))) / (2 * h) for r in x[:2]]
+        np.testing.assert_allclose(gradients[:2, i], slopes, rtol=1e-6)
+
+
+def test_sites_of_any_shape_have_the_bounds_of_their_support(model):
+    names, bounds = load_function(f"{model}:shapes").coordinates
+    assert names == ["u[0]", "u[1]", "m[0, 0]", "m[1, 0]", "t"]
+    assert bounds == {"u[0]": [0.0, 2.0], "u[1]": [-1.0, 2.0], "t": [None, 3.0]}
+    x = np.array([[1.0, 0.0, 0.5, -0.5, 2.0]])
+    at = load_function(f"{model}:shapes").function(x)[0]
+    below_3 = math.log(0.5 * math.erfc(-3 / math.sqrt(2)))
+    expected = -math.log(2 * 3) + normal(0.5, 0, 1) + normal(-0.5, 0, 1) + normal(2, 0, 1) - below_3
+    np.testing.assert_allclose(at, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("simplex", "site p: expected real values, or values between bounds. Received: Simplex()"),
+        ("matrix", "site c: expected real values, or values between bounds. Received: CorrCh"),
+        ("discrete", "site k: expected real values, or values between bounds. Received: discrete"),
+        ("moving", "site b: expected bounds that are constant"),
+        ("param", "site m: expected no param"),
+        ("subsampled", "plate rows: expected all of its rows, no subsample"),
+        ("fails", "AttributeError"),
+    ],
+)
+def test_what_has_no_coordinates_is_one_line(model, name, expected):
+    with pytest.raises(TargetError) as caught:
+        load_function(f"{model}:{name}")
+    assert expected in str(caught.value) and str(caught.value).isprintable()
+    assert name != "fails" or "model.py:29: " in str(caught.value)
+
+
+def test_functions_beside_models_are_functions(model):
+    for name in ("log_density", "nothing"):
+        assert load_function(f"{model}:{name}").coordinates is None
+
+
+def test_a_model_is_fitted_and_used_as_a_function_is(model, tmp_path):
+    path = tmp_path / "run"
+    words = ["infer", f"{model}:line", *SHORT, "--output", path]
+    for option in (["--dim", 2], ["--names", "a,b"], ["--bounds", "scale=0:"]):
+        refused = run(*words, *option)
+        assert refused.exit_code == 1
+        assert f"{option[0]}: expected none: the model line has its own" in refused.stderr
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
+    summary = json.loads((path / "summary.json").read_text())
+    assert list(summary["moments"]) == ["slope", "scale"]
+    assert (nflow_cli.load(path).sample(1000)[:, 1] > 0).all()
+    again = run("evaluate", path, "--density", f"{model}:line", "--samples", 1000)
+    assert again.exit_code == 0, again.stderr
+    refused = run("infer", f"{model}:log_density", *SHORT)
+    assert refused.exit_code == 2 and "--dim: expected the number" in refused.stderr
+
+
+def test_a_model_of_other_data_is_not_that_of_a_run(model, tmp_path):
+    path, sizes = tmp_path / "sized.py", tmp_path / "size"
+    path.write_text(
+        "import numpyro, numpyro.distributions as dist\n"
+        "from pathlib import Path\n"
+        f"def data(): return {{'n': int(Path({str(sizes)!r}).read_text())}}\n"
+        "def model(n): numpyro.sample('a', dist.Normal(0, 1).expand((n,)).to_event(1))\n"
+    )
+    sizes.write_text("2")
+    density = {**load_function(f"{path}:model").density}
+    config = presets.validate({"command": "infer", "density": density}, "a test")
+    assert subject_again(config, f"{path}:model").target.dim == 2
+    sizes.write_text("3")
+    with pytest.raises(ConfigError, match="expected the names and bounds of the run"):
+        subject_again(config, f"{path}:model")
+
+
+def test_a_partial_is_a_model_in_python(model):
+    values = {}
+    exec(compile(FILE, str(model), "exec"), values)
+    user = function_of(functools.partial(values["line"], **values["data"]()))
+    assert user.name == "line" and user.density["dim"] == 2
+    np.testing.assert_allclose(user.function(np.array([[0.3, 0.5]]))[0], log_line(0.3, 0.5))
+    with pytest.raises(TargetError, match="expected none: the model line has its own"):
+        nflow_cli.infer(functools.partial(values["line"], **values["data"]()), dim=2)
+
+
+def test_the_model_of_the_page_is_eight_schools(tmp_path):
+    pytest.importorskip("numpyro", reason="NumPyro is not installed")
+    path = tmp_path / "schools.py"
+    path.write_text(blocks("python", DOCUMENTS["docs/infer.md"])[4])
+    user = load_function(f"{path}:model")
+    effects, errors = np.array([[28, 8, -3, 7, -1, 1, 18, 12], [15, 10, 16, 11, 9, 11, 10, 18.0]])
+    assert user.coordinates.names == ["mu", "tau", *(f"theta[{i}]" for i in range(8))]
+    x = np.random.default_rng(0).standard_normal((5, 10))
+    x[:, 1] = np.exp(x[:, 1])
+    mu, tau, theta = x[:, :1], x[:, 1:2], x[:, 2:]
+    scales = normal(np.log(tau), 5, 1) - np.log(tau)
+    schools = normal(theta, mu, tau) + normal(effects, theta, errors)
+    expected = (normal(mu, 0, 10) + scales)[:, 0] + schools.sum(axis=1)
+    np.testing.assert_allclose(user.function(x)[0], expected, rtol=1e-6)
