@@ -21,6 +21,9 @@ KINDS = {
     "fit-2d": Kind("nflow_cli.config.fit_2d_schema:Fit2DConfig", "nflow_cli.cli.fit_2d:fit_2d"),
     "infer": Kind("nflow_cli.config.infer_schema:InferConfig", "nflow_cli.cli.infer:infer"),
     "fit": Kind("nflow_cli.config.table_schema:FitConfig", "nflow_cli.cli.fit:fit"),
+    "evidence": Kind(
+        "nflow_cli.config.evidence_schema:EvidenceConfig", "nflow_cli.cli.evidence:evidence"
+    ),
     "train-vae": Kind("nflow_cli.config.vae_schema:VAEConfig", "nflow_cli.cli.train_vae:train_vae"),
 }
 

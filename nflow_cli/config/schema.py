@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.evidence_schema import EvidenceConfig
 from nflow_cli.config.fit_2d_schema import Fit2DConfig
 from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.config.run_config import RunConfig
@@ -13,6 +14,8 @@ from nflow_cli.config.vae_schema import VAEConfig
 from nflow_cli.registry import KINDS, resolve
 
 NAMED = ("target", "data", "density", "base")  # a bare name stands for these mappings
-Config: TypeAlias = Fit2DConfig | InferConfig | FitConfig | CellsConfig | VAEConfig  # of a run
+Config: TypeAlias = (  # of a run
+    Fit2DConfig | InferConfig | EvidenceConfig | FitConfig | CellsConfig | VAEConfig
+)
 RUNS: dict[str, type[RunConfig]] = {name: resolve(kind.config) for name, kind in KINDS.items()}
 SCHEMAS: dict[str, type[Strict]] = {**RUNS, "sweep": SweepConfig}

@@ -67,9 +67,12 @@ def pareto_k(ratios: np.ndarray) -> float:
     return tail_of(np.sort(largest - largest.max())).k
 
 
-def tail_length(n: int) -> int:
-    """Number of weights in the Pareto tail."""
-    return min(n // 5, math.ceil(3 * math.sqrt(n)))
+def tail_length(n: int, effective: float | None = None) -> int:
+    """Number of weights in the Pareto tail: ``min(n/5, 3 √n)``.
+
+    Of n draws of a chain with fewer ``effective`` ones: ``min(n/5, 3 n / √effective)``.
+    """
+    return min(n // 5, math.ceil(3 * n / math.sqrt(n if effective is None else effective)))
 
 
 class Tail(NamedTuple):
@@ -131,15 +134,16 @@ class Smoothed(NamedTuple):
     smooth_tail: np.ndarray
 
 
-def smoothed(log_weights: np.ndarray) -> Smoothed:
+def smoothed(log_weights: np.ndarray, count: int | None = None) -> Smoothed:
     """Pareto-smoothed importance weights.
 
     The largest are replaced by the expected order statistics of the fitted tail, truncated at the
     largest raw weight (Vehtari et al. 2024, arXiv 1507.02646, section 2). ``log_weights`` ``(n,)``:
-    float64, in nats; ``-inf`` for a weight of 0.
+    float64, in nats; ``-inf`` for a weight of 0. ``count``: weights of the tail, by default
+    :func:`tail_length`.
     """
     highest = log_weights.max()
-    count = tail_length(len(log_weights))
+    count = tail_length(len(log_weights)) if count is None else count
     order = np.argsort(log_weights, kind="stable")
     highest_few = log_weights[order[-count - 1 :]] - highest
     log_tail, level = highest_few[1:], math.exp(highest_few[0])

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nflow_cli.config.schema import Fit2DConfig, FitConfig, InferConfig
+from nflow_cli.config.schema import EvidenceConfig, Fit2DConfig, FitConfig, InferConfig
 from nflow_cli.experiments.experiment import Course, Experiment
 from nflow_cli.runs.directory import RunDirectory
 
@@ -11,7 +11,7 @@ from nflow_cli.runs.directory import RunDirectory
 class DensityExperiment(Experiment):
     """Fit of a flow density."""
 
-    config: Fit2DConfig | FitConfig | InferConfig
+    config: EvidenceConfig | Fit2DConfig | FitConfig | InferConfig
     column = "update"
     formats: ClassVar = (".csv", ".npy")
     course = Course("kl", "KL (nats)", otherwise="free energy (nats)")

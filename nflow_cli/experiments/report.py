@@ -26,6 +26,7 @@ PICTURES = {
     "difference": "Where the fit has too much, and where too little: q − p.",
     "corner": "Draws of the fit and what they are compared with, each column against each other.",
     "marginals": "Each column by itself: test rows and draws of the fit.",
+    "log-z": "log Z of each chain by the density that left it out, and of all.",
     "weights": "The largest importance weights of draws of the fit, whose shape k-hat tells.",
     "normality": "The latents of the test rows, which of a perfect fit are N(0, I).",
     "latent": "Test images in the latent space, before and after the flows.",

@@ -11,6 +11,7 @@ from nflow_cli.plotting.compare import (
     spread_figure,
 )
 from nflow_cli.plotting.density_2d import fit2d_figures
+from nflow_cli.plotting.evidence import evidence_figures
 from nflow_cli.plotting.flow import flow_figure
 from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.infer import infer_figures
@@ -27,6 +28,7 @@ __all__ = [
     "animation_files",
     "courses_figure",
     "densities_figures",
+    "evidence_figures",
     "fit2d_figures",
     "flow_figure",
     "images_figure",

@@ -1,0 +1,149 @@
+"""Schema of `nflow evidence`: log Z from draws of a posterior."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from nflow_cli.config.column_schema import Column, Columns, Interval, Path, an_interval
+from nflow_cli.config.flow_schema import StackFlow, expect_one_pass
+from nflow_cli.config.forms import INTERVALS, NAME, NAMES
+from nflow_cli.config.run_config import OF_A_SAMPLE, Footprint, RunConfig
+from nflow_cli.config.strict import COMMAND, Strict, by_name, option
+from nflow_cli.config.training_schema import (
+    BatchSize,
+    CheckpointSeconds,
+    Chunk,
+    ClipNorm,
+    EarlyStopping,
+    LearningRate,
+    Schedule,
+    Steps,
+    WeightDecay,
+)
+from nflow_cli.registry import DEFAULT_BASE
+
+MAX_FILES = 1_000
+MOST_FOLDS = 4
+
+
+class DrawsData(Strict):
+    """Draws of a posterior, with their unnormalised log-density."""
+
+    name: Path = Field(description="File of draws, the first of several.")
+    others: list[Path] = Field(
+        default=[], max_length=MAX_FILES, description="Files of further chains."
+    )
+    log_p: Column = Field(
+        default="lp__", **option("Column of unnormalised log-densities in nats.", form=NAME)
+    )
+    columns: Columns | None = Field(
+        default=None,
+        min_length=1,
+        **option("The free parameters. Null: all numeric columns of no other role.", form=NAMES),
+    )
+    chain: Column | None = Field(
+        default=None,
+        **option("Column that numbers the chains. Null: a column of that name, or files.", form=NAME),
+    )
+    bounds: dict[Column, Interval] = Field(
+        default={},
+        **option(
+            "Bounds of parameters; one of the two may be left out. With neither, a parameter has "
+            "no bounds even where all its draws are positive. Null: no bound.",
+            form=INTERVALS,
+        ),
+    )
+    space: Literal["constrained", "unconstrained"] | None = Field(
+        default=None,
+        **option(
+            "Space of the log-density of bounded parameters: their own, or that of their logs and "
+            "logits, as of Stan, PyMC and NumPyro. Null: unconstrained for lp__ and lp."
+        ),
+    )
+
+    folds: int | None = Field(
+        default=None,
+        ge=2,
+        le=MOST_FOLDS,
+        description="Densities that each leave chains out; null: one a chain, at most four.",
+    )
+
+    @field_validator("bounds")
+    @classmethod
+    def _are_intervals(cls, bounds: dict[str, Any]) -> dict[str, Any]:
+        return {n: e if e == [None, None] else an_interval(e) for n, e in bounds.items()}
+
+    @property
+    def files(self) -> Sequence[str]:
+        """All files."""
+        return [self.name, *self.others]
+
+
+class EvidenceFlow(StackFlow):
+    """The flows of each fold."""
+
+
+class EvidenceTrain(Strict):
+    """Training of one density for each fold of chains, side by side.
+
+    The weights of the best validation loss are kept, by the last fifth of each chain.
+    """
+
+    length_key: ClassVar[str] = "steps"
+    restarts: ClassVar[int] = MOST_FOLDS  # at most, for the memory
+
+    steps: Steps = 2_000
+    batch_size: BatchSize = 256
+    learning_rate: LearningRate = 0.002
+    schedule: Schedule = "cosine"
+    clip_norm: ClipNorm = 20.0
+    weight_decay: WeightDecay = 1.0
+    early_stopping: EarlyStopping | None = EarlyStopping(patience=500, min_delta=0.0)
+    chunk: Chunk = 50
+    checkpoint_seconds: CheckpointSeconds = 30.0
+
+
+class EvidenceConfig(RunConfig):
+    """A run of ``nflow evidence``."""
+
+    target: ClassVar[None] = None
+    prior: ClassVar[None] = None
+    base_name: ClassVar[str] = DEFAULT_BASE
+    experiment: ClassVar[str] = "nflow_cli.experiments.evidence:Evidence"
+
+    command: Annotated[Literal["evidence"], COMMAND]
+    data: Annotated[DrawsData, BeforeValidator(by_name, json_schema_input_type=DrawsData | str)]
+    flow: EvidenceFlow = EvidenceFlow(
+        pattern=[
+            {"affine-autoregressive": {"hidden": [128]}},
+            {"mixture-autoregressive": {"hidden": [128]}},
+        ],
+        k=2,
+        affine="full",
+    )
+    train: EvidenceTrain = EvidenceTrain()
+
+    @field_validator("flow")
+    @classmethod
+    def _can_be_trained(cls, flow: EvidenceFlow) -> EvidenceFlow:
+        return expect_one_pass(flow, "inverse", "draws are fitted")
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is complete without its draws."""
+        return None not in (self.data.columns, self.data.folds)
+
+    @property
+    def columns(self) -> list[str]:
+        """The D parameters; none before they are known."""
+        return list(self.data.columns or ())
+
+    @property
+    def dim(self) -> int:
+        return len(self.columns)
+
+    @property
+    def footprint(self) -> Footprint | None:
+        samples = self.train.batch_size * self.train.restarts
+        return Footprint(samples, 1 + self.dim, OF_A_SAMPLE + self.flow.kept(self.dim))

@@ -1,0 +1,236 @@
+"""Draws of a posterior with their log-density: files of Markov chains."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.evidence_schema import MOST_FOLDS, DrawsData
+from nflow_cli.data.column_maps import ColumnMap, Log, Logit, Scale
+from nflow_cli.data.points import checksum, no_spread
+from nflow_cli.data.table_files import open_table
+from nflow_cli.data.tables import MAX_ROWS, TableFile, listed, shown
+from nflow_cli.data.units import ColumnUnits
+from nflow_cli.errors import DataError
+
+CHAINS = ("chain", ".chain", "chain__", "chain_id")
+NUMBERING = ("draw", ".draw", "draw__", "iteration", ".iteration", "iter", "index")
+OTHERS = ("log_q", "log_prob", "lp", "lp__", "log_prior", "log_likelihood")  # no parameters
+OF_UNCONSTRAINED = ("lp", "lp__")  # of PyMC, NumPyro and ArviZ; of Stan
+GENERATED = re.compile(r"(^log_?lik|_?rep|_pred|_hat)([\[.].*)?$")  # by custom in Stan
+LEAST_DRAWS = 200
+DEPENDENT = 1e-8  # eigenvalue of correlations, of columns that determine each other
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Draws of a posterior.
+
+    Attributes:
+        files: Names of their files.
+        sha256: Of rows, log-densities and chains.
+        columns: Names of the D parameters.
+        rows: ``(n, D)``, in the user's units.
+        log_p: Unnormalised log-density ``(n,)`` of the rows in these units, in nats.
+        chains: Number of each row's chain ``(n,)``, from 0.
+        units: Maps of each parameter to R, and to a mean of 0 and a standard deviation of 1.
+        n_folds: Number of folds.
+        is_stan: Whether CmdStan wrote them.
+    """
+
+    name: str
+    files: Sequence[str]
+    sha256: str
+    columns: Sequence[str]
+    rows: np.ndarray
+    log_p: np.ndarray
+    chains: np.ndarray
+    units: Sequence[Sequence[ColumnMap]]
+    n_folds: int
+    is_stan: bool
+    notes: Sequence[str] = ()
+
+    @cached_property
+    def parts(self) -> list[np.ndarray]:
+        """Rows of each chain, in order; of one chain its quarters."""
+        count = int(self.chains.max()) + 1
+        if count == 1:
+            return np.array_split(np.arange(len(self.rows)), MOST_FOLDS)
+        return [np.flatnonzero(self.chains == chain) for chain in range(count)]
+
+    @property
+    def folds(self) -> np.ndarray:
+        """Fold of each of :attr:`parts`: a density is fitted to the other folds."""
+        count = len(self.parts)
+        return np.arange(count) * self.n_folds // count
+
+    def record(self) -> dict[str, Any]:
+        """Record in ``run.json``."""
+        maps = {n: [m.record() for m in chain] for n, chain in zip(self.columns, self.units)}
+        paths = [os.path.abspath(name) for name in self.files]
+        record = {"name": self.name, "path": paths[0], "paths": paths, "sha256": self.sha256}
+        return {**record, "columns": list(self.columns), "units": maps}
+
+
+def load_draws(settings: DrawsData) -> Draws:
+    """Read the draws of all files; a ``DataError`` if they are no draws of free parameters."""
+    tables = [open_table(name) for name in settings.files]
+    first = tables[0]
+    first.expect([settings.log_p])
+    chain = _chain_column(first, settings)
+    columns = _parameters(first, settings, chain)
+    parts, log_ps, chains = [], [], []
+    for table in tables:
+        names = [*columns, settings.log_p, *([chain] if chain else [])]
+        block = table.numbers(names, MAX_ROWS)
+        _expect_finite(table, block, names)
+        ids = block[:, -1] if chain else np.zeros(len(block))
+        parts.append(block[:, : len(columns)])
+        log_ps.append(block[:, len(columns)])
+        before = int(chains[-1].max()) + 1 if chains else 0
+        chains.append(before + np.unique(ids, return_inverse=True)[1])
+    rows, log_p, which = np.concatenate(parts), np.concatenate(log_ps), np.concatenate(chains)
+    if len(rows) < max(LEAST_DRAWS, 10 * len(columns)):
+        least = max(LEAST_DRAWS, 10 * len(columns))
+        raise DataError(f"{first.name}: expected {least:,} draws or more, received {len(rows):,}")
+    bounds = [_bound_map(settings.bounds.get(name)) for name in columns]
+    inside = _inside(first, columns, rows, bounds)
+    _expect_free(first, columns, inside)
+    units = [
+        [*maps, Scale(float(z.mean()), float(z.std()))] for maps, z in zip(bounds, inside.T)
+    ]
+    if (settings.space or _usual_space(settings.log_p)) == "unconstrained":
+        log_p = log_p + ColumnUnits(bounds).inside_and_log_det(rows)[1]
+    count = int(which.max()) + 1
+    return Draws(
+        name=first.name,
+        files=settings.files,
+        sha256=checksum(np.column_stack([rows, log_p, which])),
+        columns=columns,
+        rows=rows,
+        log_p=log_p,
+        chains=which,
+        units=units,
+        n_folds=settings.folds or (min(count, MOST_FOLDS) if count > 1 else MOST_FOLDS),
+        is_stan=settings.log_p == "lp__" and any(c.name == "accept_stat__" for c in first.columns),
+        notes=_notes(settings, columns, rows),
+    )
+
+
+def _usual_space(log_p: str) -> str:
+    return "unconstrained" if log_p in OF_UNCONSTRAINED else "constrained"
+
+
+def _chain_column(table: TableFile, settings: DrawsData) -> str | None:
+    if settings.chain is not None:
+        table.expect([settings.chain])
+        return settings.chain
+    names = {column.name for column in table.columns}
+    return next((name for name in CHAINS if name in names), None)
+
+
+def _parameters(table: TableFile, settings: DrawsData, chain: str | None) -> list[str]:
+    if settings.columns is not None:
+        table.expect(settings.columns)
+        return list(settings.columns)
+    no_parameters = {settings.log_p, chain, *CHAINS, *NUMBERING, *OTHERS}
+    names = [
+        column.name
+        for column in table.columns
+        if column.is_number and column.name not in no_parameters and not column.name.endswith("__")
+    ]
+    if generated := [name for name in names if GENERATED.search(name)]:
+        raise DataError(
+            f"{table.name}: expected free parameters alone, received generated quantities by their "
+            f"names: {listed(generated)}; name the parameters by --columns"
+        )
+    if not names:
+        raise DataError(f"{table.name}: expected numeric columns of parameters; received none")
+    for name in settings.bounds:
+        if name not in names:
+            table.expect([name])
+    return names
+
+
+def _expect_finite(table: TableFile, block: np.ndarray, names: Sequence[str]) -> None:
+    wrong = ~np.isfinite(block)
+    if wrong.any():
+        row, place = (int(i[0]) for i in np.nonzero(wrong))
+        raise DataError(
+            f"{table.name}: {table.place(row)}, column {shown(names[place])}: expected a finite "
+            f"number, received {block[row, place]}"
+        )
+
+
+def _bound_map(ends: Sequence[float | None] | None) -> list[ColumnMap]:
+    """Map of Stan: log of the distance from one bound, logit between two."""
+    low, high = ends or (None, None)
+    if low is not None and high is not None:
+        return [Logit(low, high)]
+    if low is not None:
+        return [Log(low, "above")]
+    return [] if high is None else [Log(high, "below")]
+
+
+def _inside(
+    table: TableFile, columns: Sequence[str], rows: np.ndarray, bounds: Sequence[Any]
+) -> np.ndarray:
+    """Rows ``(n, D)`` without bounds."""
+    inside = rows.copy()
+    for place, (name, maps) in enumerate(zip(columns, bounds)):
+        if reason := no_spread(rows[:, place]):
+            raise DataError(
+                f"{table.name}: column {shown(name)} {reason}: no free parameter; leave it out by "
+                "--columns"
+            )
+        for one in maps:
+            inside[:, place], slope = one.inside(inside[:, place])
+            if beyond := int((slope == -np.inf).sum()):
+                raise DataError(
+                    f"{table.name}: column {shown(name)}: expected draws within its bounds; "
+                    f"received {beyond:,} on a bound or beyond"
+                )
+    return inside
+
+
+def _expect_free(table: TableFile, columns: Sequence[str], inside: np.ndarray) -> None:
+    """Refuse columns that determine each other: the density of such draws is singular."""
+    z = (inside - inside.mean(axis=0)) / inside.std(axis=0)
+    values, vectors = np.linalg.eigh(z.T @ z / len(z))
+    together = np.abs(vectors[:, 0]) > 0.05 if values[0] < DEPENDENT else None
+    if together is None:
+        order = np.argsort(z, axis=0, kind="stable")
+        places = np.argsort(order, axis=0, kind="stable") / len(z)
+        alike = np.abs(np.corrcoef(places.T)) if z.shape[1] > 1 else np.zeros((1, 1))
+        np.fill_diagonal(alike, 0)
+        if not alike.max() > 1 - 1e-9:
+            return
+        together = alike.max(axis=0) > 1 - 1e-9
+    names = [name for name, some in zip(columns, together) if some]
+    raise DataError(
+        f"{table.name}: expected free parameters, received columns that determine each other: "
+        f"{listed(names)}; name the free ones by --columns. Of simplexes and of correlation or "
+        "covariance matrices, write unconstrained draws"
+    )
+
+
+def _notes(settings: DrawsData, columns: Sequence[str], rows: np.ndarray) -> list[str]:
+    if (settings.space or _usual_space(settings.log_p)) == "constrained":
+        return []
+    one_sided = [
+        name
+        for name, values in zip(columns, rows.T)
+        if name not in settings.bounds and (values > 0).all() and values.min() < values.std()
+    ]
+    if not one_sided:
+        return []
+    example = ",".join(f"{name}=0:" for name in one_sided[:3])
+    return [
+        f"all draws of {listed(one_sided)} are positive: if the model bounds them, {settings.log_p} "
+        f"is the log-density of their logarithms: --bounds {example}; else --bounds "
+        f"{one_sided[0]}=:"
+    ]

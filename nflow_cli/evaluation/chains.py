@@ -1,0 +1,79 @@
+"""Convergence of Markov chains: split R-hat, and effective sample size.
+
+Vehtari, Gelman, Simpson, Carpenter & Bürkner 2021 (arXiv 1903.08008).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nflow_cli.arrays import ndtri
+from nflow_cli.evaluation.two_samples import ranks
+
+LEAST_DRAWS = 4  # of half a chain
+
+
+def split_halves(chains: Sequence[np.ndarray]) -> np.ndarray:
+    """Halves ``(2 C, m)`` of chains ``(n,)``, each cut to the shortest."""
+    m = min(map(len, chains)) // 2
+    return np.stack([part for chain in chains for part in (chain[:m], chain[-m:])])
+
+
+def split_rhat(chains: Sequence[np.ndarray]) -> float:
+    """Rank-normalised split R-hat, of location and of scale: the larger.
+
+    1 for chains that agree. ``chains``: one array ``(n,)`` each. NaN if too short.
+    """
+    halves = split_halves(chains)
+    if halves.shape[1] < LEAST_DRAWS:
+        return np.nan
+    folded = np.abs(halves - np.median(halves))
+    return max(_rhat(_normal_scores(halves)), _rhat(_normal_scores(folded)))
+
+
+def _normal_scores(x: np.ndarray) -> np.ndarray:
+    """``Φ⁻¹`` of the ranks of all values among each other, ties shared."""
+    n = x.size
+    return ndtri((n * ranks(x.ravel(), x.ravel()) + 0.125) / (n + 0.25), np).reshape(x.shape)
+
+
+def _rhat(halves: np.ndarray) -> float:
+    """``√((n - 1)/n + B/(n W))`` of chains ``(C, n)``."""
+    n = halves.shape[1]
+    within = halves.var(axis=1, ddof=1).mean()
+    between = halves.mean(axis=1).var(ddof=1)
+    if within == 0:
+        return 1.0 if between == 0 else np.inf
+    return float(np.sqrt((n - 1) / n + between / within))
+
+
+def effective_draws(chains: Sequence[np.ndarray]) -> float:
+    """Effective sample size of the mean over chains ``(n,)``.
+
+    ``C n / τ`` with the autocorrelation time ``τ = 1 + 2 Σ ρ_t``, by Geyer's initial monotone
+    sequence, over split chains.
+    """
+    halves = split_halves(chains)
+    count, n = halves.shape
+    if n < LEAST_DRAWS:
+        return np.nan
+    covariance = _autocovariances(halves)
+    within = covariance[:, 0].mean() * n / (n - 1)
+    variance = within * (n - 1) / n + halves.mean(axis=1).var(ddof=1)
+    if not variance > 0:
+        return np.nan
+    rho = 1 - (within - covariance.mean(axis=0)) / variance
+    rho[0] = 1.0
+    pairs = rho[: n // 2 * 2].reshape(-1, 2).sum(axis=1)
+    positive = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else len(pairs)
+    time = -1 + 2 * float(np.minimum.accumulate(pairs[:positive]).sum())
+    total = count * n
+    return total / max(time, 1 / np.log10(total))
+
+
+def _autocovariances(chains: np.ndarray) -> np.ndarray:
+    """Autocovariances ``(C, n)`` of chains ``(C, n)``, divided by ``n``, by FFT."""
+    n = chains.shape[1]
+    size = 2 ** int(np.ceil(np.log2(2 * n)))
+    spectrum = np.fft.rfft(chains - chains.mean(axis=1, keepdims=True), size, axis=1)
+    return np.fft.irfft(np.abs(spectrum) ** 2, size, axis=1)[:, :n] / n

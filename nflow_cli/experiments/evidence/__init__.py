@@ -1,0 +1,112 @@
+"""log Z from draws of a posterior, by the learned harmonic mean."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from nflow_cli.config.evidence_schema import EvidenceConfig
+from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.experiments.density import DensityExperiment
+from nflow_cli.experiments.evidence import rows
+from nflow_cli.experiments.evidence.summary import EvidenceSummary
+from nflow_cli.experiments.evidence.warnings import RULES
+from nflow_cli.experiments.experiment import Course, Measure, checksum_of_data
+from nflow_cli.experiments.rows import Judgement, Summary
+from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.directory import CONFIG, RUN, RunDirectory
+
+
+class Evidence(DensityExperiment):
+    """Estimate of log Z from draws, by ``nflow evidence``."""
+
+    config: EvidenceConfig
+    measures = (
+        Measure("log_z", "log Z", "nats", 4),
+        Measure("log_z_standard_error", "± log Z", "nats", 4, has_spread=False),
+        Measure("pareto_k", "k-hat", "", 2),
+        Measure("kl", "KL", "nats", 3, judges=True),
+    )
+    course = Course("validation_loss", "validation loss (nats)")
+    columns = ("update", "loss", "validation_loss")
+    shapes: ClassVar[Shapes] = {"tail": "u", "smooth_tail": "u"}
+    summary_type = EvidenceSummary
+    samples: ClassVar = None
+    fitting = "nflow_cli.experiments.evidence.fit:run"
+    drawing = "nflow_cli.plotting:evidence_figures"
+    checking = "nflow_cli.experiments.evidence.checks:CheckedEvidence"
+    printed = rows
+    rules: ClassVar = RULES
+
+    def data(self, run: RunDirectory | None = None) -> Any:
+        from nflow_cli.data.draws import load_draws
+        from nflow_cli.experiments.data import found_again
+
+        settings = self.config.data
+        if run is None:
+            return load_draws(settings)
+        settings = settings.model_copy(update={"others": _other_files(run, settings.others)})
+        return found_again(
+            run, lambda name: load_draws(settings.model_copy(update={"name": name}))
+        )
+
+    def settled(self, data: Any) -> EvidenceConfig:
+        """Config with the parameters named, and the folds counted."""
+        update = {"columns": list(data.columns), "folds": data.n_folds}
+        settings = self.config.data.model_copy(update=update)
+        return self.config.model_copy(update={"data": settings})
+
+    def notes_of_data(self, data: Any) -> Sequence[str]:
+        return data.notes
+
+    def load(self, run: RunDirectory) -> Any:
+        from nflow_cli.experiments.data import column_units
+        from nflow_cli.experiments.evidence.fit import built_stack
+        from nflow_cli.experiments.trained import TrainedFlows
+        from nflow_cli.registry import BASES, resolve
+        from nflow_cli.runs.model_file import load_weights
+
+        config = self.config
+        if not config.is_settled:
+            raise RunDirectoryError(f"{run.path / CONFIG}: damaged: expected columns and folds")
+        flow = built_stack(config)
+        load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
+        base = resolve(BASES[config.base_name])()
+        return TrainedFlows(run.path, self, base, flow, column_units(run, config.columns))
+
+    @property
+    def undrawn(self) -> str:
+        return "an ensemble of densities"
+
+    def labels(self) -> dict[str, Any]:
+        return {"target": None, "columns": self.config.columns}
+
+    def evaluate(
+        self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
+    ) -> Judgement:
+        from nflow_cli.experiments.evidence.judge import judged
+
+        scores = dict(judged(trained, data).scores)
+        warnings = self.warnings(scores)
+        table = [("draws", self.config.subject), *rows.judged_rows(scores, warnings)]
+        return Judgement(scores, table, warnings)
+
+    def read_data(self, name: str) -> Any:
+        """Refuse ``--data``: log Z is that of the run's own draws."""
+        raise ConfigError("--data: expected none: a run of `nflow evidence` has draws of its own")
+
+    def sample_columns(self, trained: Any) -> list[str]:
+        return self.config.columns
+
+    def settings(self, summary: Summary) -> dict[str, str]:
+        return checksum_of_data(summary)
+
+
+def _other_files(run: RunDirectory, named: Sequence[str]) -> list[str]:
+    """Recorded paths of the further files, if these still exist, or else their names."""
+    data: Any = run.read_json(RUN).get("data")
+    paths = data.get("paths") if isinstance(data, dict) else None
+    found = paths[1:] if isinstance(paths, list) else []
+    are_there = len(found) == len(named) and all(
+        isinstance(path, str) and os.path.exists(path) for path in found
+    )
+    return found if are_there else list(named)

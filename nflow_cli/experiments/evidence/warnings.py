@@ -1,0 +1,53 @@
+"""Warnings about an estimate of log Z from draws."""
+
+from nflow_cli.evaluation.warnings import ScoreWarning, number
+from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH
+from nflow_cli.experiments.rows import Summary
+
+FIGURES = ("log_z",)
+RHAT = 1.01  # Vehtari et al. 2021
+FEW_DRAWS = 400  # effective
+LARGE_ERROR = 0.15  # nats
+STEP = 0.05  # nats
+
+
+def _heavy_tail(summary: Summary) -> ScoreWarning | None:
+    k, error = number(summary, "pareto_k"), number(summary, "log_z_standard_error")
+    if k is None or error is None or not k < ROUGH:
+        shown = "not finite" if k is None else f"{k:.2f}"
+        reason = f"k-hat {shown}: a few draws dominate, log Z and its error are unreliable"
+        return ScoreWarning("poor ratios", FIGURES, f"{reason}; try more draws or more updates")
+    if k >= GOOD:
+        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} the standard error may be too small"
+        return ScoreWarning("rough ratios", FIGURES, reason)
+    if error > LARGE_ERROR:
+        reason = f"a standard error above {LARGE_ERROR} nats is rough: more draws reduce it"
+        return ScoreWarning("rough ratios", FIGURES, reason)
+    return None
+
+
+def _disagreement(summary: Summary) -> ScoreWarning | None:
+    rhat = number(summary, "rhat")
+    if rhat is None or not rhat > RHAT:
+        return None
+    reason = f"split R-hat of {summary['rhat_column']} is {rhat:.3g}, above {RHAT}: chains disagree"
+    return ScoreWarning("chains disagree", FIGURES, f"{reason}; log Z is that of no posterior yet")
+
+
+def _few_draws(summary: Summary) -> ScoreWarning | None:
+    effective = number(summary, "effective_draws")
+    if effective is None or effective >= FEW_DRAWS:
+        return None
+    reason = f"{effective:.0f} effective draws of some column, fewer than {FEW_DRAWS}"
+    return ScoreWarning("few draws", FIGURES, reason)
+
+
+def _rounding(summary: Summary) -> ScoreWarning | None:
+    step = number(summary, "log_p_step")
+    if step is None or not step > STEP:
+        return None
+    reason = f"the log-densities are multiples of {step:g} nats: write more digits, by sig_figs=10"
+    return ScoreWarning("few digits", FIGURES, reason)
+
+
+RULES = (_heavy_tail, _disagreement, _few_draws, _rounding)
