@@ -69,6 +69,7 @@ READERS = {
     ".nc": Reader(MAGIC, InferenceTable),
 }
 _GZIP, _MOST_MAGIC = b"\x1f\x8b", 6  # bytes
+_CMDSTAN = b"# stan"  # draws with comments before, between and after the rows
 _FORMATS = f"a table as .csv, .tsv or other text (also .gz), {', '.join(READERS)}"
 _NO_END = "its last line has no line break: the input, and its last value, may be truncated"
 _OTHERS = {b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: export the sheet as CSV"}
@@ -150,6 +151,8 @@ def _text(label: str, start: bytes, opened: Callable[[], BinaryIO]) -> TableFile
     for magic, received in _OTHERS.items():
         if start.startswith(magic):
             raise DataError(f"{label}: expected {_FORMATS}; received {received}")
+    if start.startswith(_CMDSTAN):
+        return TextTable(label, lambda: _Uncommented(opened()))
     if not start.startswith(_GZIP):
         return TextTable(label, opened)
     try:
@@ -172,6 +175,29 @@ class _Unpacked(gzip.GzipFile):
     def close(self) -> None:
         super().close()
         self._packed.close()
+
+
+class _Uncommented:
+    """File without the lines that begin with #."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._rest = file, b""
+
+    def __enter__(self) -> "_Uncommented":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> bytes:
+        parts, count = [self._rest], len(self._rest)
+        while count < size and (line := self._file.readline(size)):
+            if not line.startswith(b"#"):
+                parts.append(line)
+                count += len(line)
+        whole = b"".join(parts)
+        self._rest = whole[size:]
+        return whole[:size]
 
 
 def is_table(data: Any) -> bool:

@@ -1,0 +1,69 @@
+import math
+
+import numpy as np
+import pytest
+
+from nflow_cli.evaluation.evidence import Fold, best_temperature, harmonic_mean
+
+LEVEL = 3.7  # log Z
+
+
+def fold_of(x, spread=1.0):
+    """Draws of N(0, I), times e^3.7, by the density N(0, spread² I)."""
+    dim = x.shape[1]
+    squared = np.square(x / spread).sum(axis=1)
+    normal = dim / 2 * math.log(2 * math.pi)
+    log_q = -squared / 2 - dim * math.log(spread) - normal
+    log_p = LEVEL - np.square(x).sum(axis=1) / 2 - normal
+    return Fold(log_q, squared, log_p, dim)
+
+
+def chains(dim, seed, count=4, n=2_000, stay=0.0):
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        moved = rng.random(n) >= stay
+        moved[0] = True
+        yield rng.standard_normal((int(moved.sum()), dim))[np.cumsum(moved) - 1]
+
+
+def test_the_density_itself_gives_log_z_without_an_error():
+    found = harmonic_mean([fold_of(x).log_ratios(1.0) for x in chains(5, 0)])
+    assert found.log_z == pytest.approx(LEVEL, abs=1e-12)
+    assert (found.standard_error, found.k) == (pytest.approx(0, abs=1e-12), 0.0)
+
+
+@pytest.mark.parametrize(("dim", "temperature"), [(2, 0.9), (10, 0.8), (32, 0.9)])
+def test_errors_are_those_of_shrunk_normals(dim, temperature):
+    """Var(q_T/p) = (T (2 - T))^(-D/2) - 1 under p = N(0, I)."""
+    variance = (temperature * (2 - temperature)) ** (-dim / 2) - 1
+    expected = math.sqrt(variance / 8_000)
+    found = [
+        harmonic_mean([fold_of(x).log_ratios(temperature) for x in chains(dim, seed)])
+        for seed in range(20)
+    ]
+    off = np.array([one.log_z - LEVEL for one in found])
+    assert np.mean([one.within for one in found]) == pytest.approx(expected, rel=0.2)
+    assert math.sqrt(np.mean(off**2)) == pytest.approx(expected, rel=0.5)
+    assert np.mean(np.abs(off) <= 2 * np.array([one.standard_error for one in found])) >= 0.8
+
+
+def test_errors_of_chains_that_stay_where_they_are_are_larger():
+    found = [
+        harmonic_mean([fold_of(x).log_ratios(0.8) for x in chains(5, seed, stay=0.8)])
+        for seed in range(40)
+    ]
+    spread = np.std([one.log_z for one in found])
+    assert np.mean([one.within for one in found]) == pytest.approx(spread, rel=0.35)
+    assert np.mean([one.effective for one in found]) == pytest.approx(8_000 / 9, rel=0.2)
+
+
+def test_a_density_that_is_too_wide_is_shrunk():
+    x = next(chains(4, 1))
+    assert best_temperature(fold_of(x, 1.0)) == 1.0
+    assert best_temperature(fold_of(x, 1.25)) == 0.6
+
+
+def test_one_far_draw_makes_heavy_ratios():
+    ratios = [fold_of(x).log_ratios(0.9) for x in chains(3, 2)]
+    ratios[0][:20] += np.arange(20.0)
+    assert harmonic_mean(ratios).k > 0.7
