@@ -4,10 +4,10 @@
     python -m benchmarks.evidence --posterior funnel --seeds 3 --set train.steps=4000
     python -m benchmarks.evidence --summary
 
-Each run is `nflow evidence` on four chains of 2,000 exact draws, of which each repeats the last with
-probability 1/2, and a line of JSON, printed and added to ``--rows``; what stands there already is
-not run again. ``--summary`` prints, of each posterior, how often log Z was within 2 and within 3 of
-its standard errors, how often it was called good, and the median standard error.
+Each run is `nflow evidence` on four chains of 2,000 exact draws, of which each repeats the last
+with probability 1/2, and a line of JSON, printed and added to ``--rows``; what stands there already
+is not run again. ``--summary`` prints, of each posterior, how often log Z was called good, and then
+within 2 and 3 of its standard errors, and medians.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def summarise(rows):
 
 def main():
     """Run what is missing, or summarise."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--posterior", nargs="+", choices=list(POSTERIORS), default=[])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--set", dest="settings", action="append", default=[])

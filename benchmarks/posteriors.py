@@ -170,7 +170,9 @@ class LinearModel:
         steps = np.linalg.solve(self.root, b.T).T
         within = normal(steps, 0.0, self.prior_sd(scales)).sum(axis=1)
         noise = self.noise_sd(scales)[:, None]
-        return self.log_prior(scales) + within + normal(self.y, b @ self.design.T, noise).sum(axis=1)
+        return (
+            self.log_prior(scales) + within + normal(self.y, b @ self.design.T, noise).sum(axis=1)
+        )
 
     def _parts(self, scales):
         design = self.design @ self.root

@@ -47,8 +47,8 @@ def compare(
 
     Prints a table, in nats: runs that differ only by their seeds share a line, with median, minimum
     and maximum over the seeds, and the name of the best run (lowest KL or -ELBO, highest
-    log-likelihood). Draws the scores against K, the training curves, and the densities of targets
-    and best fits.
+    log-likelihood); of two runs with log Z also the log Bayes factor. Draws the scores against K,
+    the training curves, and the densities of targets and best fits.
     """
     from nflow_cli.constants import SWEEP
     from nflow_cli.runs.directory import RunDirectory
@@ -72,6 +72,7 @@ def present(
     """
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.json_text import json_text
+    from nflow_cli.sweeps.bayes_factor import bayes_factor
     from nflow_cli.sweeps.compare import examples, gather, tables_of
     from nflow_cli.sweeps.plan import overlap
 
@@ -83,11 +84,15 @@ def present(
             f"{count} {printable(status):.20}" for status, count in unfinished.items()
         )
         layout.tell(f"unfinished runs left out: {counts}")
-    tables = tables_of(results)
+    tables, factor = tables_of(results), bayes_factor(results)
     if as_json:
-        click.echo(json_text({"groups": [r for groups in tables for r in _records(groups)]}))
+        groups = [r for groups in tables for r in _records(groups)]
+        more = {} if factor is None else {"log_bayes_factor": factor._asdict()}
+        click.echo(json_text({"groups": groups, **more}))
     else:
         click.echo("\n\n".join(_table(groups) for groups in tables))
+        if factor is not None:
+            click.echo(f"\n{factor}")
     for word, (name, reason) in examples(results).items():
         layout.tell(f"[{word}] such as {name}: {reason}")
     shared = (overlap(g.seeds, g.restarts) for groups in tables for g in groups)

@@ -44,7 +44,9 @@ class DrawsData(Strict):
     )
     chain: Column | None = Field(
         default=None,
-        **option("Column that numbers the chains. Null: a column of that name, or files.", form=NAME),
+        **option(
+            "Column that numbers the chains. Null: a column of that name, or files.", form=NAME
+        ),
     )
     bounds: dict[Column, Interval] = Field(
         default={},
@@ -91,7 +93,8 @@ class EvidenceTrain(Strict):
     """
 
     length_key: ClassVar[str] = "steps"
-    restarts: ClassVar[int] = MOST_FOLDS  # at most, for the memory
+    members: ClassVar[int] = MOST_FOLDS  # at most
+    restarts: ClassVar[int] = MOST_FOLDS  # for the memory
 
     steps: Steps = 2_000
     batch_size: BatchSize = 256
@@ -115,12 +118,7 @@ class EvidenceConfig(RunConfig):
     command: Annotated[Literal["evidence"], COMMAND]
     data: Annotated[DrawsData, BeforeValidator(by_name, json_schema_input_type=DrawsData | str)]
     flow: EvidenceFlow = EvidenceFlow(
-        pattern=[
-            {"affine-autoregressive": {"hidden": [128]}},
-            {"mixture-autoregressive": {"hidden": [128]}},
-        ],
-        k=2,
-        affine="full",
+        pattern=[{"mixture-autoregressive": {"hidden": [128]}}], k=2, affine="full"
     )
     train: EvidenceTrain = EvidenceTrain()
 

@@ -100,9 +100,7 @@ def load_draws(settings: DrawsData) -> Draws:
     bounds = [_bound_map(settings.bounds.get(name)) for name in columns]
     inside = _inside(first, columns, rows, bounds)
     _expect_free(first, columns, inside)
-    units = [
-        [*maps, Scale(float(z.mean()), float(z.std()))] for maps, z in zip(bounds, inside.T)
-    ]
+    units = [[*maps, Scale(float(z.mean()), float(z.std()))] for maps, z in zip(bounds, inside.T)]
     if (settings.space or _usual_space(settings.log_p)) == "unconstrained":
         log_p = log_p + ColumnUnits(bounds).inside_and_log_det(rows)[1]
     count = int(which.max()) + 1
@@ -230,7 +228,7 @@ def _notes(settings: DrawsData, columns: Sequence[str], rows: np.ndarray) -> lis
         return []
     example = ",".join(f"{name}=0:" for name in one_sided[:3])
     return [
-        f"all draws of {listed(one_sided)} are positive: if the model bounds them, {settings.log_p} "
-        f"is the log-density of their logarithms: --bounds {example}; else --bounds "
-        f"{one_sided[0]}=:"
+        f"all draws of {listed(one_sided)} are positive: if the model bounds them, "
+        f"{settings.log_p} is the log-density of their logarithms: --bounds {example}; else "
+        f"--bounds {one_sided[0]}=:"
     ]

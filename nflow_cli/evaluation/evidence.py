@@ -16,7 +16,7 @@ from nflow_cli.evaluation.chains import effective_draws
 from nflow_cli.evaluation.importance import pareto_k, smoothed, tail_length
 
 TEMPERATURES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
-LIGHT = 0.4  # k-hat of a tail that is no reason for a lower temperature
+LIGHT = 0.1  # k-hat of a tail that is no reason for a lower temperature
 
 
 class Fold(NamedTuple):
@@ -44,7 +44,7 @@ class Fold(NamedTuple):
 
 
 def best_temperature(fold: Fold) -> float:
-    """Temperature of the least k-hat above 0.4, then of the least standard error of ``1/Z``.
+    """Temperature of the least k-hat, at least 0.1, then of the least standard error of ``1/Z``.
 
     ``fold``: draws that judge nothing else.
     """
@@ -126,7 +126,9 @@ def _batch_error(chains: Sequence[np.ndarray], slowness: float) -> float:
         length = max(math.ceil(2 * slowness), math.isqrt(len(chain)))
         count = max(len(chain) // length, 1)
         batches += [part.mean() for part in np.array_split(chain, count)]
-    return float(np.std(batches, ddof=1) / math.sqrt(len(batches))) if len(batches) > 1 else math.nan
+    if len(batches) < 2:
+        return math.nan
+    return float(np.std(batches, ddof=1) / math.sqrt(len(batches)))
 
 
 def _between(chains: Sequence[np.ndarray], means: np.ndarray) -> float:

@@ -222,6 +222,10 @@ class Experiment(ABC):
         """Target with its parameters, as text; "" without one."""
         return ""
 
+    def log_evidence(self, summary: Summary) -> tuple[float | None, float | None]:
+        """Estimate of log Z in nats, and its standard error; ``None`` if unknown."""
+        return None, None
+
     # Its pictures and checks.
 
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.plotting.infer import weights_figure
 from nflow_cli.plotting.style import (
@@ -42,7 +43,7 @@ def log_z_figure(summary: Summary) -> Figure:
     if log_z is not None and error is not None:
         ax.axhspan(log_z - error, log_z + error, color=ORANGE, alpha=0.2, lw=0)
     ax.set(xlabel="chain", ylabel="log Z (nats)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.ticklabel_format(axis="y", useOffset=False)
     ax.legend(frameon=False)
     title_figure(figure, summary, "log Z by the density that left a chain out")

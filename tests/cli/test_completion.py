@@ -12,6 +12,7 @@ from nflow_cli import registry
 from nflow_cli.cli import main
 from nflow_cli.config import preset_files, presets
 
+COMMANDS = {"evidence", "fit-2d", "fit", "infer", "train-vae"}
 PRESETS = {name: presets.read_preset(path) for name, path in preset_files.shipped_presets().items()}
 
 
@@ -29,8 +30,8 @@ def completed(*words):
     [
         (["presets"], None),
         (["sweep"], {"sweep"}),
-        (["sweep", "--preset"], {"fit-2d", "fit", "infer", "train-vae"}),
-        *(([name, "--preset"], {name}) for name in ("fit-2d", "fit", "infer", "train-vae")),
+        (["sweep", "--preset"], COMMANDS),
+        *(([name, "--preset"], {name}) for name in sorted(COMMANDS)),
     ],
 )
 def test_presets_are_those_that_the_command_takes(words, commands):

@@ -13,7 +13,7 @@ from nflow_cli.config.schema import SCHEMAS, CellsConfig
 
 MODELS = {name: [model] for name, model in SCHEMAS.items()}
 MODELS["fit"].append(CellsConfig)
-COMMANDS = ("fit", "fit-2d", "infer", "train-vae")
+COMMANDS = ("evidence", "fit", "fit-2d", "infer", "train-vae")
 OPTIONS = [(command, name) for command in COMMANDS for name in options_of(command)]
 
 

@@ -70,7 +70,7 @@ def test_a_log_density_of_another_name_is_that_of_the_columns_themselves(tmp_pat
 
 def test_chains_are_by_their_column_and_one_chain_is_four_quarters(tmp_path):
     x, _ = rows(400)
-    columns = {"a": x[:, 0], "b": x[:, 1], "lp": -x[:, 0] ** 2}
+    columns = {"a": x[:, 0], "b": x[:, 1], "lp": -(x[:, 0] ** 2)}
     chain = np.repeat([7, 3, 5, 1, 9], 80)
     path = write_csv(tmp_path / "a.csv", chain=chain, draw=np.arange(400), **columns)
     draws = load_draws(DrawsData(name=path, log_p="lp"))

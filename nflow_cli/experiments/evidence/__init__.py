@@ -45,9 +45,7 @@ class Evidence(DensityExperiment):
         if run is None:
             return load_draws(settings)
         settings = settings.model_copy(update={"others": _other_files(run, settings.others)})
-        return found_again(
-            run, lambda name: load_draws(settings.model_copy(update={"name": name}))
-        )
+        return found_again(run, lambda name: load_draws(settings.model_copy(update={"name": name})))
 
     def settled(self, data: Any) -> EvidenceConfig:
         """Config with the parameters named, and the folds counted."""
@@ -73,10 +71,6 @@ class Evidence(DensityExperiment):
         base = resolve(BASES[config.base_name])()
         return TrainedFlows(run.path, self, base, flow, column_units(run, config.columns))
 
-    @property
-    def undrawn(self) -> str:
-        return "an ensemble of densities"
-
     def labels(self) -> dict[str, Any]:
         return {"target": None, "columns": self.config.columns}
 
@@ -96,6 +90,9 @@ class Evidence(DensityExperiment):
 
     def sample_columns(self, trained: Any) -> list[str]:
         return self.config.columns
+
+    def log_evidence(self, summary: Summary) -> tuple[float | None, float | None]:
+        return summary["log_z"], summary["log_z_standard_error"]
 
     def settings(self, summary: Summary) -> dict[str, str]:
         return checksum_of_data(summary)

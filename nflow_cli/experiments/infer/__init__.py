@@ -135,6 +135,9 @@ class Inference(DensityExperiment):
         sha256 = self.config.density.sha256
         return {} if sha256 is None else {"density.sha256": sha256[:12]}
 
+    def log_evidence(self, summary: Summary) -> tuple[float | None, float | None]:
+        return summary["estimated_log_z"], summary["log_z_standard_error"]
+
     def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
         return inconsistency_with_columns(arrays, summary, self.config.density.columns)
 

@@ -1,0 +1,166 @@
+"""``nflow evidence`` as a user types it."""
+
+import json
+import math
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from running import assert_same_run
+from short_runs import without_xla
+
+import nflow_cli
+from nflow_cli.cli import main
+from nflow_cli.errors import Interrupted
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.checkpointing import Checkpointer
+
+pytestmark = [
+    pytest.mark.skipif(
+        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
+    ),
+    pytest.mark.usefixtures("without_xla"),
+]
+LOG_Z = 2.5
+SHORT = [
+    *("--log-p", "log_post", "--k", 1, "--flow", "affine-autoregressive", "--steps", 40),
+    *("--set", "train.chunk=20"),
+]
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], prog_name="nflow")
+
+
+@pytest.fixture(scope="module")
+def chains(tmp_path_factory):
+    """Three chains of a correlated normal (a, log b), of which b has a bound, times e^2.5."""
+    folder, rng, files = tmp_path_factory.mktemp("chains"), np.random.default_rng(0), []
+    root = np.linalg.cholesky([[1.0, 0.6], [0.6, 1.0]])
+    for chain in range(3):
+        noise = rng.standard_normal((500, 2))
+        z = noise @ root.T
+        log_p = -0.5 * (noise**2).sum(axis=1) - math.log(2 * math.pi * 0.8) - z[:, 1] + LOG_Z
+        table = np.column_stack([z[:, 0], np.exp(z[:, 1]), log_p])
+        files.append(folder / f"chain_{chain}.csv")
+        np.savetxt(files[-1], table, "%.12g", ",", header="a,b,log_post", comments="")
+    return files
+
+
+@pytest.fixture(scope="module")
+def finished(chains, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with without_xla():
+        found = run("evidence", *chains, *SHORT, "--bounds", "b=0:", "--output", path)
+    assert found.exit_code == 0, found.output
+    return path, found
+
+
+def test_log_z_of_a_normal_is_found_within_its_error(finished):
+    path, found = finished
+    summary = json.loads((path / "summary.json").read_text())
+    error = summary["log_z_standard_error"]
+    assert abs(summary["log_z"] - LOG_Z) < 4 * error
+    assert 0 < error < 0.05
+    assert found.stdout.splitlines()[-1] == str(path)
+    assert "no other is in it" in found.stdout
+    assert sorted(p.name for p in (path / "plots").iterdir()) == [
+        "log-z.png",
+        "training.png",
+        "weights.png",
+    ]
+
+
+def test_moments_have_their_monte_carlo_errors(finished):
+    summary = json.loads((finished[0] / "summary.json").read_text())
+    mean, spread = summary["moments"]["a"]
+    assert spread == pytest.approx(1, abs=0.1)
+    assert summary["moments_standard_error"]["a"] == pytest.approx(1 / math.sqrt(1_500), rel=0.2)
+    assert abs(mean) < 4 / math.sqrt(1_500)
+
+
+def test_a_run_passes_its_checks_and_is_evaluated_to_the_same_figures(finished):
+    path, _ = finished
+    checked = run("check", path)
+    assert checked.exit_code == 0, checked.output
+    assert "draws found again" in checked.output
+    again = json.loads(run("evaluate", path, "--json").stdout)
+    recorded = json.loads((path / "summary.json").read_text())
+    for key in ("log_z", "log_z_standard_error", "pareto_k", "rhat", "effective_draws"):
+        assert again[key] == pytest.approx(recorded[key], rel=1e-6)
+
+
+def test_changed_draws_fail_the_check(finished, chains, tmp_path):
+    changed = chains[2].read_text()
+    try:
+        chains[2].write_text(changed.replace("\n", "\n0.1,1.0,-2\n", 1))
+        assert run("check", finished[0]).exit_code == 1
+    finally:
+        chains[2].write_text(changed)
+
+
+def test_the_density_is_sampled_and_loaded(finished, tmp_path):
+    written = run("sample", finished[0], "-n", 50, "-o", tmp_path / "draws.csv")
+    assert written.exit_code == 0, written.output
+    assert (tmp_path / "draws.csv").read_text().startswith("a,b,log_q\n")
+    q = nflow_cli.load(finished[0])
+    assert (q.sample(100)[:, 1] > 0).all()
+    assert "log Z" in repr(q)
+
+
+def test_a_run_that_is_stopped_and_resumed_ends_as_one_that_was_not(
+    chains, finished, tmp_path, monkeypatch
+):
+    saved = Checkpointer.on_epoch_end
+
+    def stopped(self, epoch, logs=None):
+        saved(self, epoch, logs)
+        self.save(finished=False)
+        raise Interrupted(2)
+
+    path = tmp_path / "run"
+    monkeypatch.setattr(Checkpointer, "on_epoch_end", stopped)
+    run("evidence", *chains, *SHORT, "--bounds", "b=0:", "--output", path)
+    assert not RunDirectory(path).has("summary.json")
+    monkeypatch.undo()
+    resumed = run("resume", path)
+    assert resumed.exit_code == 0, resumed.output
+    assert_same_run(path, finished[0])
+
+
+def test_two_runs_have_a_log_bayes_factor(finished, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(finished[0], other)
+    summary = json.loads((other / "summary.json").read_text())
+    (other / "summary.json").write_text(json.dumps({**summary, "log_z": summary["log_z"] - 1.5}))
+    found = json.loads(run("compare", finished[0], other, "--json").stdout)["log_bayes_factor"]
+    assert found["log_bayes_factor"] == pytest.approx(1.5)
+    error = math.sqrt(2) * summary["log_z_standard_error"]
+    assert found["standard_error"] == pytest.approx(error)
+    text = f"log Bayes factor of {finished[0]} over {other}: 1.5000 ± {error:.4f} nats"
+    assert text in run("compare", finished[0], other).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        ([], 2, "expected DRAWS, or --preset with some"),
+        (["none.csv"], 1, "none.csv: no such file"),
+        (["CHAIN", "--log-p", "lp"], 1, "no column 'lp'"),
+        (["CHAIN", "--log-p", "log_post", "--bounds", "b=1:"], 1, "on a bound or beyond"),
+        (["CHAIN", "--log-p", "log_post", "--flow", "inverse-autoregressive"], 1, "D passes"),
+    ],
+)
+def test_errors_are_one_line(chains, words, code, expected):
+    found = run("evidence", *[chains[0] if word == "CHAIN" else word for word in words])
+    assert found.exit_code == code
+    assert expected in found.output
+    assert "Traceback" not in found.output
+
+
+def test_a_run_of_draws_takes_no_other_data(finished):
+    found = run("evaluate", finished[0], "--data", "x.csv")
+    assert found.exit_code == 1
+    assert "has draws of its own" in found.output
