@@ -160,7 +160,7 @@ def test_seeds_are_a_range_or_a_list(text, seeds):
         ),
         (
             {"set": {"command": "sweep"}},
-            "command: expected one of fit-2d, infer, fit, train-vae.",
+            "command: expected one of fit-2d, infer, fit, evidence, train-vae.",
         ),
         (
             {"vary": {f"{'a' * n}.b": [1] for n in range(1, 60)}},
