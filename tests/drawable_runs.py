@@ -35,6 +35,7 @@ ARRAYS = {
         **{"rows": ROWS, "samples": -ROWS, "columns_shown": np.array([0, 1, 2])},
         **{"tail": -(AXIS[::-1] ** 2), "smooth_tail": -(AXIS[::-1] ** 2) - 0.1},
     },
+    "evidence": {"tail": -(AXIS[::-1] ** 2), "smooth_tail": -(AXIS[::-1] ** 2) - 0.1},
     "train-vae": {
         **{"base_latents": DOTS, "latents": -DOTS, "latent_axes": np.array([0, 1])},
         **{"labels": np.arange(20) % 10, "originals": IMAGES, "reconstructions": IMAGES},
@@ -88,6 +89,16 @@ SUMMARIES = {
         "moments_standard_error": {name: [0.1, 0.1] for name in "abc"},
         "restarts": RESTARTS,
     },
+    "evidence": {
+        **UPDATES,
+        **{"target": None, "data": {"name": "a.csv", "sha256": "0"}, "columns": ["a", "b"]},
+        **{"best_update": 20, "log_z": 1.5, "log_z_standard_error": 0.1, "within_error": 0.1},
+        **{"between_error": 0.05, "pareto_k": 0.2, "ess": 900.0, "temperatures": [0.9, 0.8]},
+        **{"log_z_by_chain": [1.4, 1.6], "kl": 0.1, "n_draws": 1_000, "n_chains": 2},
+        **{"rhat": 1.002, "rhat_column": "b", "effective_draws": 800.0, "log_p_step": 0.0},
+        **{"is_stan": True, "moments": {"a": [0.0, 1.0], "b": [0.0, 1.0]}},
+        "moments_standard_error": {"a": 0.1, "b": 0.1},
+    },
     "train-vae": {
         **IDENTITY,
         **{"latent_dim": 2, "amortized": True, "binarization": "static", "prior": None},
@@ -102,6 +113,7 @@ HEADERS = {
     "points": "update,loss,validation_loss",
     "fit": "update,loss,validation_loss",
     "infer": "update,loss,kl,beta",
+    "evidence": "update,loss,validation_loss",
     "train-vae": "epoch,negative_elbo,reconstruction,kl,beta",
 }
 CONFIGS = {
@@ -118,6 +130,10 @@ CONFIGS = {
     "infer": (
         "command: infer\nflow: {pattern: [planar], k: 2}\n"
         "density: {name: log_density, path: model.py, dim: 3, names: [a, b, c]}\n"
+    ),
+    "evidence": (
+        "command: evidence\ndata: {name: a.csv, columns: [a, b], folds: 2}\n"
+        "flow: {pattern: [affine-autoregressive], k: 2}\n"
     ),
     "train-vae": "command: train-vae\nflow: {k: 2}\n",
 }

@@ -33,5 +33,5 @@ def bayes_factor(results: Sequence[Any]) -> BayesFactor | None:
     )
     if log_z is None or other is None or error is None or its_error is None:
         return None
-    names = (str(result.run.path) for result in results)
-    return BayesFactor(*names, log_z - other, math.hypot(error, its_error))
+    first, second = (str(result.run.path) for result in results)
+    return BayesFactor(first, second, log_z - other, math.hypot(error, its_error))
