@@ -82,10 +82,6 @@ class DrawsData(Strict):
         return [self.name, *self.others]
 
 
-class EvidenceFlow(StackFlow):
-    """The flows of each fold."""
-
-
 class EvidenceTrain(Strict):
     """Training of one density for each fold of chains, side by side.
 
@@ -117,14 +113,14 @@ class EvidenceConfig(RunConfig):
 
     command: Annotated[Literal["evidence"], COMMAND]
     data: Annotated[DrawsData, BeforeValidator(by_name, json_schema_input_type=DrawsData | str)]
-    flow: EvidenceFlow = EvidenceFlow(
+    flow: StackFlow = StackFlow(
         pattern=[{"mixture-autoregressive": {"hidden": [128]}}], k=2, affine="full"
     )
     train: EvidenceTrain = EvidenceTrain()
 
     @field_validator("flow")
     @classmethod
-    def _can_be_trained(cls, flow: EvidenceFlow) -> EvidenceFlow:
+    def _can_be_trained(cls, flow: StackFlow) -> StackFlow:
         return expect_one_pass(flow, "inverse", "draws are fitted")
 
     @property

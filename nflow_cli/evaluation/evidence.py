@@ -67,7 +67,6 @@ class Estimate(NamedTuple):
         k: k-hat of the ratios.
         by_chain: log Z of each chain.
         effective: Effective sample size of the mean ratio.
-        ratios: Smoothed ratios ``(n,)``, of mean 1.
         tail: Raw log-ratios of the tail, ordered, relative to the largest.
         smooth_tail: Smoothed ones.
     """
@@ -78,7 +77,6 @@ class Estimate(NamedTuple):
     k: float
     by_chain: list[float]
     effective: float
-    ratios: np.ndarray
     tail: np.ndarray
     smooth_tail: np.ndarray
 
@@ -113,7 +111,6 @@ def harmonic_mean(log_ratios: Sequence[np.ndarray]) -> Estimate:
         k=found.k,
         by_chain=(-np.log(means * average) - peak).tolist(),
         effective=effective,
-        ratios=ratios / average,
         tail=found.tail,
         smooth_tail=found.smooth_tail,
     )

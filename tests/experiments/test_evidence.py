@@ -1,0 +1,65 @@
+"""Folds, warnings and rounding of an estimate of log Z from draws."""
+
+import numpy as np
+import pytest
+
+from nflow_cli.config.evidence_schema import DrawsData
+from nflow_cli.data.draws import load_draws
+from nflow_cli.experiments.evidence.folds import fold_rows
+from nflow_cli.experiments.evidence.judge import rounding_step
+from nflow_cli.experiments.evidence.rows import verdict_of
+from nflow_cli.experiments.evidence.warnings import RULES
+
+GOOD = {
+    **{"log_z": 1.0, "log_z_standard_error": 0.01, "pareto_k": 0.2, "is_stan": False},
+    **{"rhat": 1.001, "rhat_column": "a", "effective_draws": 900.0, "log_p_step": 1e-6},
+}
+
+
+def words_of(**changes):
+    found = [rule({**GOOD, **changes}) for rule in RULES]
+    return [warning.word for warning in found if warning]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"pareto_k": 0.6}, ["rough ratios"]),
+        ({"pareto_k": 0.8}, ["poor ratios"]),
+        ({"pareto_k": None}, ["poor ratios"]),
+        ({"log_z_standard_error": 0.2}, ["rough ratios"]),
+        ({"rhat": 1.05}, ["chains disagree"]),
+        ({"effective_draws": 120.0}, ["few draws"]),
+        ({"log_p_step": 0.1}, ["few digits"]),
+    ],
+)
+def test_unreliable_estimates_have_warnings(changes, words):
+    assert words_of(**changes) == words
+    found = [warning for rule in RULES if (warning := rule({**GOOD, **changes}))]
+    shown = dict(verdict_of({**GOOD, **changes}, found))["k-hat"]
+    assert shown.endswith(", good") == (not words)
+
+
+def test_a_density_is_fitted_to_no_draw_that_it_judges(tmp_path):
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((700, 3))
+    chain = np.repeat(np.arange(7), 100)
+    np.savez(tmp_path / "a.npz", a=table[:, 0], b=table[:, 1], lp=table[:, 2], chain=chain)
+    draws = load_draws(DrawsData(name=str(tmp_path / "a.npz"), log_p="lp"))
+    train, validation = fold_rows(draws)
+    assert len(train) == len(validation) == 4
+    for fold, (some, others) in enumerate(zip(train, validation)):
+        judged = np.concatenate([p for p, of in zip(draws.parts, draws.folds) if of == fold])
+        assert not set(some) & set(others)
+        assert not (set(some) | set(others)) & set(judged)
+        assert len(some) + len(others) + len(judged) == 700
+        assert set(draws.chains[some]) == set(draws.chains[others])  # of each other chain
+
+
+@pytest.mark.parametrize(("digits", "step"), [(6, 0.1), (8, 0.001)])
+def test_the_step_of_rounded_log_densities_is_found(digits, step):
+    values = -31_234.6 + np.random.default_rng(0).standard_normal(500)
+    rounded = np.array([float(f"{value:.{digits}g}") for value in values])
+    assert rounding_step(rounded) == pytest.approx(step)
+    assert rounding_step(values) == 0.0
