@@ -13,6 +13,7 @@ from nflow_cli.experiments.evidence.warnings import RULES
 GOOD = {
     **{"log_z": 1.0, "log_z_standard_error": 0.01, "pareto_k": 0.2, "is_stan": False},
     **{"rhat": 1.001, "rhat_column": "a", "effective_draws": 900.0, "log_p_step": 1e-6},
+    "kl": 0.03,
 }
 
 
@@ -29,6 +30,7 @@ def words_of(**changes):
         ({"pareto_k": 0.8}, ["poor ratios"]),
         ({"pareto_k": None}, ["poor ratios"]),
         ({"log_z_standard_error": 0.2}, ["rough ratios"]),
+        ({"kl": 0.5}, ["rough ratios"]),
         ({"rhat": 1.05}, ["chains disagree"]),
         ({"effective_draws": 120.0}, ["few draws"]),
         ({"log_p_step": 0.1}, ["few digits"]),

@@ -9,6 +9,7 @@ RHAT = 1.01  # Vehtari et al. 2021
 FEW_DRAWS = 400  # effective
 LARGE_ERROR = 0.15  # nats
 STEP = 0.05  # nats
+FAR = 0.25  # nats; ratios of a q farther from p have tails that the draws do not show
 
 
 def _heavy_tail(summary: Summary) -> ScoreWarning | None:
@@ -23,6 +24,9 @@ def _heavy_tail(summary: Summary) -> ScoreWarning | None:
     if error > LARGE_ERROR:
         reason = f"a standard error above {LARGE_ERROR} nats is rough: more draws reduce it"
         return ScoreWarning("rough ratios", FIGURES, reason)
+    if (kl := number(summary, "kl")) is not None and kl > FAR:
+        reason = f"KL(p || q) is {kl:.2f} nats, above {FAR}: the tail of the ratios may be unseen"
+        return ScoreWarning("rough ratios", FIGURES, f"{reason}; try more draws or more updates")
     return None
 
 
