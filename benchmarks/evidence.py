@@ -80,7 +80,7 @@ def summarise(rows):
 
 
 def main():
-    """Run what is missing, or summarise."""
+    """Run the missing seeds, or summarise."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--posterior", nargs="+", choices=list(POSTERIORS), default=[])
     parser.add_argument("--seeds", type=int, default=1)

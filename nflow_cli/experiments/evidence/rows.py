@@ -37,7 +37,7 @@ def judged_rows(scores: Summary, warnings: Warnings) -> Rows:
 
 
 def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
-    """Rows of log Z, its reliability, and what it does not hold."""
+    """Rows of log Z, its reliability, and its limits."""
     error = f"± {figure(scores, 'log_z_standard_error')} nats"
     log_z = f"{figure(scores, 'log_z')} {error}"
     rows = [
