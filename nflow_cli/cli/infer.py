@@ -33,8 +33,8 @@ def infer(
 
     FILE.py:FUNCTION takes points (n, D) and returns log p (n,), up to a constant: in operations of
     Keras or TensorFlow, or with its gradient (n, D) as arrays of NumPy. It may be a model of PyMC
-    or NumPyro, which has coordinates and bounds itself; a NumPyro model's data are what a function
-    `data` of the file returns. The file is executed; FILE.py alone uses its function log_density.
+    or NumPyro, which has coordinates and bounds itself; a function `data` of the file returns the
+    data of a NumPyro model. The file is executed; FILE.py alone uses its function log_density.
     NAME is a built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset,
     `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
     """

@@ -80,13 +80,7 @@ def sample(
     cells any. Images of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1,
     with a picture of the first ones beside the file. Prints the paths of the written files.
     """
-    path = Path(output)
-    if path.suffix.lower() not in FORMATS:
-        raise click.BadParameter(
-            f"{output!r}: expected a name that ends in .csv, .npy, .parquet or .nc"
-        )
-    if path.is_dir():
-        raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
+    path = _path_of(output)
     from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.runs.directory import RunDirectory
@@ -111,6 +105,17 @@ def sample(
         paths = experiment.write_samples(experiment.load(run), n, path, seed, given)
     for written in paths:
         click.echo(printable(written))
+
+
+def _path_of(output: str) -> Path:
+    path = Path(output)
+    if path.suffix.lower() not in FORMATS:
+        raise click.BadParameter(
+            f"{output!r}: expected a name that ends in .csv, .npy, .parquet or .nc"
+        )
+    if path.is_dir():
+        raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
+    return path
 
 
 def _check_source(

@@ -35,6 +35,11 @@ Level = Annotated[
 ]
 
 
+def intervals(bounds: dict[str, Any]) -> dict[str, Any]:
+    """Check the bounds of columns; ``[None, None]`` is none."""
+    return {n: e if e == [None, None] else an_interval(e) for n, e in bounds.items()}
+
+
 def an_interval(bounds: Any) -> Any:
     """Check that one or both bounds are set, in order."""
     low, high = bounds

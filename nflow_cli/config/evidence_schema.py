@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from nflow_cli.config.column_schema import Column, Columns, Interval, Path, an_interval
+from nflow_cli.config.column_schema import Column, Columns, Interval, Path, intervals
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass
 from nflow_cli.config.forms import INTERVALS, NAME, NAMES
 from nflow_cli.config.run_config import OF_A_SAMPLE, Footprint, RunConfig
@@ -74,7 +74,7 @@ class DrawsData(Strict):
     @field_validator("bounds")
     @classmethod
     def _are_intervals(cls, bounds: dict[str, Any]) -> dict[str, Any]:
-        return {n: e if e == [None, None] else an_interval(e) for n, e in bounds.items()}
+        return intervals(bounds)
 
     @property
     def files(self) -> Sequence[str]:

@@ -12,7 +12,7 @@ from nflow_cli.config.column_schema import (
     Interval,
     Path,
     Step,
-    an_interval,
+    intervals,
 )
 from nflow_cli.config.flow_options import has_network
 from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_weights
@@ -140,7 +140,7 @@ class TableData(Strict):
     @field_validator("bounds")
     @classmethod
     def _are_intervals(cls, bounds: dict[str, Any]) -> dict[str, Any]:
-        return {n: e if e == [None, None] else an_interval(e) for n, e in bounds.items()}
+        return intervals(bounds)
 
     @field_validator("kinds")
     @classmethod

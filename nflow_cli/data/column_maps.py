@@ -48,6 +48,15 @@ class ColumnMap(ABC):
         return {"name": name, **asdict(self)}
 
 
+def bound_maps(low: float | None, high: float | None) -> list[ColumnMap]:
+    """Maps of bounded values to R: log of the distance from one bound, logit between two."""
+    if low is not None and high is not None:
+        return [Logit(low, high)]
+    if low is not None:
+        return [Log(low, "above")]
+    return [] if high is None else [Log(high, "below")]
+
+
 def recorded_map(record: Any) -> ColumnMap:
     """Map of a record; ValueError if it is invalid."""
     if not isinstance(record, Mapping) or record.get("name") not in list(COLUMN_MAPS):

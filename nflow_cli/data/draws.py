@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.evidence_schema import MOST_FOLDS, DrawsData
-from nflow_cli.data.column_maps import ColumnMap, Log, Logit, Scale
+from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
 from nflow_cli.data.points import checksum, no_spread
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import MAX_ROWS, TableFile, listed, shown
@@ -97,7 +97,7 @@ def load_draws(settings: DrawsData) -> Draws:
     if len(rows) < max(LEAST_DRAWS, 10 * len(columns)):
         least = max(LEAST_DRAWS, 10 * len(columns))
         raise DataError(f"{first.name}: expected {least:,} draws or more, received {len(rows):,}")
-    bounds = [_bound_map(settings.bounds.get(name)) for name in columns]
+    bounds = [bound_maps(*settings.bounds.get(name, (None, None))) for name in columns]
     inside = _inside(first, columns, rows, bounds)
     _expect_free(first, columns, inside)
     units = [[*maps, Scale(float(z.mean()), float(z.std()))] for maps, z in zip(bounds, inside.T)]
@@ -162,16 +162,6 @@ def _expect_finite(table: TableFile, block: np.ndarray, names: Sequence[str]) ->
             f"{table.name}: {table.place(row)}, column {shown(names[place])}: expected a finite "
             f"number, received {block[row, place]}"
         )
-
-
-def _bound_map(ends: Sequence[float | None] | None) -> list[ColumnMap]:
-    """Map of Stan: log of the distance from one bound, logit between two."""
-    low, high = ends or (None, None)
-    if low is not None and high is not None:
-        return [Logit(low, high)]
-    if low is not None:
-        return [Log(low, "above")]
-    return [] if high is None else [Log(high, "below")]
 
 
 def _inside(

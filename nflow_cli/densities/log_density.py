@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.data.column_maps import Log, Logit
+from nflow_cli.data.column_maps import bound_maps
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
@@ -116,13 +116,4 @@ def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.
 
 def units_of(names: Sequence[str], bounds: Any) -> ColumnUnits:
     """Units of named coordinates: ``Log`` for one bound, ``Logit`` for ``[low, high]``."""
-    chains: list[list[Any]] = []
-    for name in names:
-        low, high = bounds.get(name, (None, None))
-        if low is not None and high is not None:
-            chains.append([Logit(low, high)])
-        elif low is not None:
-            chains.append([Log(low, "above")])
-        else:
-            chains.append([] if high is None else [Log(high, "below")])
-    return ColumnUnits(chains)
+    return ColumnUnits([bound_maps(*bounds.get(name, (None, None))) for name in names])
