@@ -3,7 +3,8 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -227,6 +228,29 @@ def run_options(command: Any) -> Any:
     ):
         command = add(command)
     return command
+
+
+def _due(context: Any, option: click.Parameter, minutes: float | None) -> float | None:
+    minutes = _a_number(context, option, minutes)
+    return minutes and time.monotonic() + 60 * minutes
+
+
+# The command receives ``due``, a time of time.monotonic().
+minutes_option = click.option(
+    "--minutes",
+    "due",
+    type=click.FloatRange(0, 1e5, min_open=True),
+    callback=_due,
+    help="Train for as many updates, or epochs, as the whole command can make in M minutes.",
+    metavar="M",
+)
+
+
+def expect_one_length(due: float | None, changes: Iterable[Any]) -> None:
+    """Refuse ``--minutes`` beside changes of the length of a training."""
+    for change in changes:
+        if due is not None and change.path in ("train.steps", "train.epochs"):
+            raise click.UsageError(f"--minutes and {change.source}: expected one of the two")
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:

@@ -22,6 +22,7 @@ from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.experiments.abilities import FitsFunctions
 from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.experiments.minutes import in_time
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.summary import Result
 from nflow_cli.runs.directory import MACHINES, RunDirectory
@@ -29,6 +30,7 @@ from nflow_cli.runs.versions import VERSIONS
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import printable
+from nflow_cli.training.progress import ended_by
 
 
 def versions() -> dict[str, str]:
@@ -47,11 +49,17 @@ def begin(
     argv: Sequence[str],
     machine: Machine,
     data: Any = None,
+    due: float | None = None,
 ) -> None:
-    """Create a run directory, named by ``preset`` or ``output``, and train in it."""
+    """Create a run directory, named by ``preset`` or ``output``, and train in it.
+
+    ``due``: as of :func:`~nflow_cli.experiments.minutes.in_time`.
+    """
     expect_tensorflow()
     name, config = run_name(config, preset), settled(config, data)
-    carry_out(config, RunDirectory.create(name, output), argv, machine, data)
+    run = RunDirectory.create(name, output)
+    with ended_by(due):
+        carry_out(in_time(config, data, machine, due), run, argv, machine, data)
 
 
 def settled(config: Config, data: Any) -> Config:
@@ -65,13 +73,19 @@ def settled(config: Config, data: Any) -> Config:
 
 
 def train_anew(
-    config: Config, preset: Path, output: str | Path | None, data: Any, pictures: bool = True
+    config: Config,
+    preset: Path,
+    output: str | Path | None,
+    data: Any,
+    pictures: bool = True,
+    due: float | None = None,
 ) -> Any:
     """Train a config in a new run directory; return the trained model."""
-    experiment = experiments.of(settled(config, data))
-    name = run_name(experiment.config, preset)
-    run = RunDirectory.create(name, None if output is None else str(output))
-    train(experiment, run, [], None, data, pictures)
+    config = settled(config, data)
+    run = RunDirectory.create(run_name(config, preset), None if output is None else str(output))
+    with ended_by(due):
+        experiment = in_time(config, data, None, due)
+        train(experiment, run, [], None, data, pictures)
     return experiment.load(run)
 
 
@@ -95,7 +109,7 @@ def carry_on(
     deadline = time.monotonic() + patience
     while True:
         try:
-            carry_out(config, run, argv, machine, data)
+            carry_out(experiments.of(config), run, argv, machine, data)
             return
         except BusyError:
             if time.monotonic() >= deadline:
@@ -104,14 +118,13 @@ def carry_on(
 
 
 def carry_out(
-    config: Config,
+    experiment: Experiment,
     run: RunDirectory,
     argv: Sequence[str],
     machine: Machine = PROCESSOR,
     data: Any = None,
 ) -> None:
     """Train or resume; print the scores and the path of the run."""
-    experiment = experiments.of(config)
     result = train(experiment, run, argv, machine, data)
     print(laid_out(experiment.rows(result.summary, result.warnings), result.warnings))
     print(printable(run.path))

@@ -15,6 +15,18 @@ LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
 SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
 QUIET = 2.0  # seconds that a phase runs before it is named
 
+_DUE: contextvars.ContextVar[float | None] = contextvars.ContextVar("due", default=None)
+
+
+@contextlib.contextmanager
+def ended_by(due: float | None) -> Iterator[None]:
+    """Show the seconds until ``due``, a time of :func:`time.monotonic`, in this context's lines."""
+    token = _DUE.set(due)
+    try:
+        yield
+    finally:
+        _DUE.reset(token)
+
 
 def progress_bar(*columns: Any) -> Any:
     """Progress bar of rich with ``columns`` (formats of ``task``) beside it.
@@ -61,7 +73,13 @@ def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
 
 
 def left_text(seconds: float) -> str:
-    """Remaining time, to stand behind a comma, or "" where it is short."""
+    """Remaining time, to stand behind a comma, or "" where it is short.
+
+    Within :func:`ended_by` that of the command, if it is longer.
+    """
+    if (due := _DUE.get()) is not None:
+        of_command = max(due - time.monotonic(), 0.0)
+        return f", about {duration(max(of_command, seconds))} left"  # seconds may be NaN
     return f", about {duration(seconds)} left" if seconds >= SHOWN_FROM else ""
 
 
