@@ -37,13 +37,21 @@ class Trial(NamedTuple):
     built: Any = None
 
 
-def seconds_per_update(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL) -> float:
+class Pace(NamedTuple):
+    """Seconds of an update, and of compiling them."""
+
+    update: float
+    compiling: float
+
+
+def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL) -> Pace:
     """Time updates of ``model`` for some seconds after compiling; restore its start."""
     start, clock = model.get_weights(), Clock()
     model.train_on(_Growing(chunks), [clock, _Enough(clock, seconds)])
     model.set_weights(start)
     model.forget()
-    return sum(clock.seconds[1:]) / (clock.updates[-1] - clock.updates[1])
+    update = sum(clock.seconds[1:]) / (clock.updates[-1] - clock.updates[1])
+    return Pace(update, max(clock.seconds[0] - update, 0.0))
 
 
 def seconds_of(call: Callable[[], Any]) -> float:

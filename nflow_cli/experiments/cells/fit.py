@@ -34,7 +34,7 @@ from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.budget import DRAWING, Cost, Trial, seconds_of, seconds_per_update
+from nflow_cli.training.budget import DRAWING, Cost, Trial, pace, seconds_of
 from nflow_cli.training.trainer import Clock
 from nflow_cli.training.validation import ValidationLog
 
@@ -121,7 +121,7 @@ def trial(config: CellsConfig, data: Dataset) -> Trial:
     chunks = _batches(parts, data, config)
     validate = _validator(parts, data.validation, data.weights.validation)
     before = time.perf_counter() - start  # once more in the run
-    update = seconds_per_update(parts.model, chunks)
+    update = pace(parts.model, chunks).update
     validate()  # compiles
     validation = seconds_of(validate)
     update += validation / (config.train.chunk or 1)

@@ -23,7 +23,7 @@ from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import tell
-from nflow_cli.training.budget import DRAWING, Cost, Trial, seconds_of, seconds_per_update
+from nflow_cli.training.budget import DRAWING, Cost, Trial, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import nats_text, phase
@@ -131,7 +131,7 @@ def train(
 def trial(config: FitConfig, data: Dataset) -> Trial:
     """Build the model, and measure the cost of a run."""
     model = build(config, data)
-    update = seconds_per_update(model, _batches(model, data, config))
+    update = pace(model, _batches(model, data, config)).update
     validate = _validator(model, data)
     validate()  # compiles
     update += seconds_of(validate) / (config.train.chunk or 1)
