@@ -3,13 +3,12 @@
 import functools
 import math
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.arguments import MAX_SEED
+from nflow_cli.arguments import MAX_MINUTES, MAX_SEED, due_in
 from nflow_cli.backend.start import (
     CPU,
     DEVICE,
@@ -22,6 +21,7 @@ from nflow_cli.backend.start import (
 from nflow_cli.cli import completion
 from nflow_cli.config import forms
 from nflow_cli.config.key_options import KeyOption, options_of
+from nflow_cli.config.keys import LENGTHS
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.abilities import FitsFunctions, Predicts
@@ -231,15 +231,14 @@ def run_options(command: Any) -> Any:
 
 
 def _due(context: Any, option: click.Parameter, minutes: float | None) -> float | None:
-    minutes = _a_number(context, option, minutes)
-    return minutes and time.monotonic() + 60 * minutes
+    return due_in(_a_number(context, option, minutes))
 
 
 # The command receives ``due``, a time of time.monotonic().
 minutes_option = click.option(
     "--minutes",
     "due",
-    type=click.FloatRange(0, 1e5, min_open=True),
+    type=click.FloatRange(0, MAX_MINUTES, min_open=True),
     callback=_due,
     help="Train for as many updates, or epochs, as the whole command can make in M minutes.",
     metavar="M",
@@ -249,7 +248,7 @@ minutes_option = click.option(
 def expect_one_length(due: float | None, changes: Iterable[Any]) -> None:
     """Refuse ``--minutes`` beside changes of the length of a training."""
     for change in changes:
-        if due is not None and change.path in ("train.steps", "train.epochs"):
+        if due is not None and change.path in LENGTHS:
             raise click.UsageError(f"--minutes and {change.source}: expected one of the two")
 
 

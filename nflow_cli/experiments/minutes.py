@@ -1,6 +1,8 @@
 """Number of updates, or epochs, by the minutes that a command may take."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nflow_cli import experiments
@@ -9,9 +11,13 @@ from nflow_cli.config import memory
 from nflow_cli.config.schema import Config
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.terminal.layout import tell
+from nflow_cli.training.progress import about_left, ending, phase
 
 
-def in_time(config: Config, data: Any, machine: Machine | None, due: float | None) -> Experiment:
+@contextmanager
+def in_time(
+    config: Config, data: Any, machine: Machine | None, due: float | None
+) -> Iterator[Experiment]:
     """Experiment of a settled config, with the length of training that ends the command in time.
 
     A model is built, compiled and timed for some updates, and reset: the recorded config alone
@@ -19,16 +25,17 @@ def in_time(config: Config, data: Any, machine: Machine | None, due: float | Non
     length of the config.
     """
     if due is None:
-        return experiments.of(config)
-    from nflow_cli.training.progress import left_text, phase
-
+        yield experiments.of(config)
+        return
+    doing = f"compiling, and timing some updates{about_left(due - time.monotonic())}"
     start_tensorflow(machine and machine.with_threads(config.threads))
-    with phase("compiling, and timing some updates"), memory_errors(memory.remedy(config)):
+    with phase(doing), memory_errors(memory.remedy(config)):
         cost, built = experiments.of(config).trial(data)
     seconds, key = due - time.monotonic(), config.train.length_key
     length = cost.updates(seconds, config.train.chunk if key == "steps" else 1)
-    config = config.of_length(length)
-    if (late := cost.seconds(length) - seconds) > 0:
-        tell(f"--minutes: too few by about {late / 60:.1f} for the shortest training")
-    tell(f"--minutes: --{key} {length}, as the run records{left_text(seconds)}")
-    return experiments.of(config, built)
+    needed, config = cost.seconds(length), config.of_length(length)
+    if needed > seconds:
+        tell(f"--minutes: too few by about {(needed - seconds) / 60:.1f} for the least training")
+    tell(f"--minutes: --{key} {length}, as the run records{about_left(needed)}")
+    with ending(due, cost.after):
+        yield experiments.of(config, built)

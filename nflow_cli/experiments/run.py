@@ -30,7 +30,6 @@ from nflow_cli.runs.versions import VERSIONS
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import printable
-from nflow_cli.training.progress import ended_by
 
 
 def versions() -> dict[str, str]:
@@ -58,8 +57,8 @@ def begin(
     expect_tensorflow()
     name, config = run_name(config, preset), settled(config, data)
     run = RunDirectory.create(name, output)
-    with ended_by(due):
-        carry_out(in_time(config, data, machine, due), run, argv, machine, data)
+    with in_time(config, data, machine, due) as experiment:
+        carry_out(experiment, run, argv, machine, data)
 
 
 def settled(config: Config, data: Any) -> Config:
@@ -83,8 +82,7 @@ def train_anew(
     """Train a config in a new run directory; return the trained model."""
     config = settled(config, data)
     run = RunDirectory.create(run_name(config, preset), None if output is None else str(output))
-    with ended_by(due):
-        experiment = in_time(config, data, None, due)
+    with in_time(config, data, None, due) as experiment:
         train(experiment, run, [], None, data, pictures)
     return experiment.load(run)
 

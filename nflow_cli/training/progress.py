@@ -15,17 +15,21 @@ LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
 SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
 QUIET = 2.0  # seconds that a phase runs before it is named
 
-_DUE: contextvars.ContextVar[float | None] = contextvars.ContextVar("due", default=None)
+_END: contextvars.ContextVar[tuple[float, float] | None]
+_END = contextvars.ContextVar("end", default=None)  # of a command
 
 
 @contextlib.contextmanager
-def ended_by(due: float | None) -> Iterator[None]:
-    """Show the seconds until ``due``, a time of :func:`time.monotonic`, in this context's lines."""
-    token = _DUE.set(due)
+def ending(due: float, after: float) -> Iterator[None]:
+    """Show the time left of the whole command in a training's lines.
+
+    It goes on for ``after`` seconds, until ``due``, a time of :func:`time.monotonic`.
+    """
+    token = _END.set((due, after))
     try:
         yield
     finally:
-        _DUE.reset(token)
+        _END.reset(token)
 
 
 def progress_bar(*columns: Any) -> Any:
@@ -73,14 +77,21 @@ def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
 
 
 def left_text(seconds: float) -> str:
-    """Remaining time, to stand behind a comma, or "" where it is short.
+    """Remaining time, to stand behind a comma, or "" where it is short."""
+    return about_left(seconds) if seconds >= SHOWN_FROM else ""
 
-    Within :func:`ended_by` that of the command, if it is longer.
-    """
-    if (due := _DUE.get()) is not None:
-        of_command = max(due - time.monotonic(), 0.0)
-        return f", about {duration(max(of_command, seconds))} left"  # seconds may be NaN
-    return f", about {duration(seconds)} left" if seconds >= SHOWN_FROM else ""
+
+def training_left_text(seconds: float) -> str:
+    """:func:`left_text` of a training, NaN before it is known; within :func:`ending` always."""
+    if (end := _END.get()) is None:
+        return left_text(seconds)
+    due, after = end
+    return about_left(due - time.monotonic() if math.isnan(seconds) else seconds + after)
+
+
+def about_left(seconds: float) -> str:
+    """Remaining time, to stand behind a comma."""
+    return f", about {duration(max(seconds, 0.0))} left"
 
 
 def duration(seconds: float) -> str:
