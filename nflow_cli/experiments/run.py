@@ -56,9 +56,10 @@ def begin(
     """
     expect_tensorflow()
     name, config = run_name(config, preset), settled(config, data)
-    run = RunDirectory.create(name, output)
+    if output is not None:
+        RunDirectory.create(name, output)  # before a trial: it may be taken
     with in_time(config, data, machine, due) as experiment:
-        carry_out(experiment, run, argv, machine, data)
+        carry_out(experiment, RunDirectory.create(name, output), argv, machine, data)
 
 
 def settled(config: Config, data: Any) -> Config:
@@ -80,8 +81,8 @@ def train_anew(
     due: float | None = None,
 ) -> Any:
     """Train a config in a new run directory; return the trained model."""
-    config = settled(config, data)
-    run = RunDirectory.create(run_name(config, preset), None if output is None else str(output))
+    config, folder = settled(config, data), None if output is None else str(output)
+    run = RunDirectory.create(run_name(config, preset), folder)
     with in_time(config, data, None, due) as experiment:
         train(experiment, run, [], None, data, pictures)
     return experiment.load(run)
