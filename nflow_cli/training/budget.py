@@ -11,7 +11,8 @@ from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.trainer import ChunkTrainer, Clock
 
 TRIAL = 2.0  # seconds of a trial, after compiling
-DRAWING = 3.0  # seconds of pictures and report, and of the end of the process
+DRAWING = 4.0  # seconds of pictures and report, and of the end of the process, undisturbed
+SAMPLE = 0.1  # seconds of a processor that show how busy it is
 
 
 class Cost(NamedTuple):
@@ -59,6 +60,14 @@ def seconds_of(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def seconds_of_drawing() -> float:
+    """Estimate of the pictures' time: longer on a processor that has other work."""
+    wall, own = time.perf_counter(), time.thread_time()
+    while time.thread_time() < own + SAMPLE:
+        pass
+    return DRAWING * (time.perf_counter() - wall) / SAMPLE
 
 
 class _Growing(Chunks):

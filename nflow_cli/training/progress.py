@@ -86,7 +86,8 @@ def training_left_text(seconds: float) -> str:
     if (end := _END.get()) is None:
         return left_text(seconds)
     due, after = end
-    return about_left(due - time.monotonic() if math.isnan(seconds) else seconds + after)
+    planned = max(due - time.monotonic(), after)
+    return about_left(planned if math.isnan(seconds) else seconds + after)
 
 
 def about_left(seconds: float) -> str:

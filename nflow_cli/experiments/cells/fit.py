@@ -34,7 +34,7 @@ from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.budget import DRAWING, Cost, Trial, pace, seconds_of
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.trainer import Clock
 from nflow_cli.training.validation import ValidationLog
 
@@ -135,7 +135,7 @@ def _seconds_after(parts: Parts, data: Dataset) -> float:
     of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
     compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
     scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
-    return DRAWING + scored * of_rows
+    return seconds_of_drawing() + scored * of_rows
 
 
 def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:

@@ -25,7 +25,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.annealing import inverse_temperature
-from nflow_cli.training.budget import DRAWING, Cost, Trial, pace, seconds_of
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import phase
@@ -144,7 +144,9 @@ def trial(config: VAEConfig, images: Images) -> Trial:
         validate = _validator(model.vae, held_out, config)
         validate()  # compiles
         epoch += seconds_of(validate)
-    return Trial(Cost(epoch, after=DRAWING + _seconds_after(config, model.vae, images)), model)
+    return Trial(
+        Cost(epoch, after=seconds_of_drawing() + _seconds_after(config, model.vae, images)), model
+    )
 
 
 def _seconds_after(config: VAEConfig, vae: FlowVAE, images: Images) -> float:

@@ -23,7 +23,7 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import silenced
 from nflow_cli.training import first_stage
-from nflow_cli.training.budget import DRAWING, Cost, Trial, pace, seconds_of
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.progress import phase
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.restarts import Restarts, plan
@@ -85,7 +85,7 @@ def trial(config: InferConfig, subject: Subject) -> Trial:
         restarts = Restarts(model, config)
         before = seconds_of(lambda: _first_stage(restarts)) if settings.first_stage else 0.0
         found = pace(restarts.trainer, restarts.chunks(settings.steps))
-        after = DRAWING + _seconds_after(config, model.density, subject.target)
+        after = seconds_of_drawing() + _seconds_after(config, model.density, subject.target)
     rungs = plan(settings.restarts, settings.steps, settings.chunk, settings.halving)
     if len(rungs) == 1 and model.path_from is None and not settings.annealing.share:
         return Trial(Cost(found.update, before, after), model)

@@ -23,7 +23,7 @@ from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import tell
-from nflow_cli.training.budget import DRAWING, Cost, Trial, pace, seconds_of
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import nats_text, phase
@@ -136,7 +136,7 @@ def trial(config: FitConfig, data: Dataset) -> Trial:
     validate()  # compiles
     update += seconds_of(validate) / (config.train.chunk or 1)
     after = seconds_of(lambda: judged(config, model.density, data))
-    return Trial(Cost(update, after=after + DRAWING), model)
+    return Trial(Cost(update, after=after + seconds_of_drawing()), model)
 
 
 def _batches(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
