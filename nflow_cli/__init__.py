@@ -10,7 +10,13 @@ __all__ = ["__version__", "fit", "infer", "load"]
 
 @with_keywords
 def fit(
-    table: Any, *, preset: Any = None, settings: Any = None, output: Any = None, **options: Any
+    table: Any,
+    *,
+    preset: Any = None,
+    settings: Any = None,
+    output: Any = None,
+    minutes: Any = None,
+    **options: Any,
 ) -> Any:
     """Fit a density to the columns of a table, as ``nflow fit`` does.
 
@@ -26,6 +32,7 @@ def fit(
             or ``flows-planar``.
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run; default: one below ``outputs``.
+        minutes: Of the whole call, instead of ``steps`` or ``epochs``.
         **options: By name; None keeps the preset's value.
 
     Returns:
@@ -34,12 +41,14 @@ def fit(
     Raises:
         NflowError: The table or an option is invalid.
     """
+    from nflow_cli.arguments import due_in
     from nflow_cli.backend.start import start_tensorflow
 
+    due = due_in(minutes)
     start_tensorflow(machine=None)
     from nflow_cli.experiments.table import python
 
-    return python.fit(table, preset, settings, output, options)
+    return python.fit(table, preset, settings, output, options, due=due)
 
 
 @with_keywords
@@ -49,6 +58,7 @@ def infer(
     preset: Any = None,
     settings: Any = None,
     output: Any = None,
+    minutes: Any = None,
     **options: Any,
 ) -> Any:
     """Fit flows to a log-density by reverse KL, as ``nflow infer`` does.
@@ -64,6 +74,7 @@ def infer(
         settings: Other keys of a preset, dotted, and their values.
         output: A new or empty folder for the run, which ``nflow resume`` continues if it is
             stopped; default: one below ``outputs``.
+        minutes: Of the whole call, instead of ``steps``.
         **options: By name; None keeps the preset's value.
 
     Returns:
@@ -72,12 +83,14 @@ def infer(
     Raises:
         NflowError: The function or an option is invalid.
     """
+    from nflow_cli.arguments import due_in
     from nflow_cli.backend.start import start_tensorflow
 
+    due = due_in(minutes)
     start_tensorflow(machine=None)
     from nflow_cli.experiments.infer import python
 
-    return python.infer(log_density, preset, settings, output, options)
+    return python.infer(log_density, preset, settings, output, options, due)
 
 
 def load(run: Any) -> Any:

@@ -8,7 +8,14 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, changes_of, key_options, run_options
+from nflow_cli.cli.options import (
+    Command,
+    changes_of,
+    expect_one_length,
+    key_options,
+    minutes_option,
+    run_options,
+)
 
 
 @click.command("fit", cls=Command, params=key_options("fit"))
@@ -19,6 +26,7 @@ from nflow_cli.cli.options import Command, changes_of, key_options, run_options
     shell_complete=completion.names_or_files(list(registry.POINT_SETS)),
 )
 @run_options
+@minutes_option
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -33,6 +41,7 @@ def fit(
     assignments: tuple[str, ...],
     output: str | None,
     machine: Machine,
+    due: float | None,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -58,12 +67,13 @@ def fit(
         raise click.UsageError("--json: expected --dry-run with it")
     assigned, said = [*map(presets.parse_assignment, assignments)], changes_of("fit", options)
     changes = [*assigned, *in_place_of_other(said), *_of_table(table, assigned), *said]
+    expect_one_length(due, changes)
     path = preset_files.find_preset(preset or natural_preset(options["flow"], changes))
     resolved = overrides.merged("fit", path, changes)
     if dry_run:
         _dry_run(resolved, argv, as_json)
     else:
-        begin(resolved, path, output, argv, machine, experiments.of(resolved).data())
+        begin(resolved, path, output, argv, machine, experiments.of(resolved).data(), due)
 
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:

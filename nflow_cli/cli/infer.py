@@ -8,7 +8,14 @@ import click
 from nflow_cli import registry
 from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, changes_of, key_options, run_options
+from nflow_cli.cli.options import (
+    Command,
+    changes_of,
+    expect_one_length,
+    key_options,
+    minutes_option,
+    run_options,
+)
 
 
 @click.command("infer", cls=Command, params=key_options("infer"))
@@ -19,6 +26,7 @@ from nflow_cli.cli.options import Command, changes_of, key_options, run_options
     shell_complete=completion.names_or_files(list(registry.DENSITIES)),
 )
 @run_options
+@minutes_option
 @click.pass_obj
 def infer(
     argv: list[str],
@@ -27,6 +35,7 @@ def infer(
     assignments: tuple[str, ...],
     output: str | None,
     machine: Machine,
+    due: float | None,
     **options: Any,
 ) -> None:
     """Fit flows to a log-density by reverse KL, and judge draws by their importance weights.
@@ -49,6 +58,7 @@ def infer(
     user, named = _named(density, options, machine)
     dim = options["dim"] or (named[0].value.get("dim") if named else None)
     said = [*map(presets.parse_assignment, assignments), *named, *changes_of("infer", options)]
+    expect_one_length(due, said)
     path = preset_files.find_preset(preset or natural_preset(dim or usual_dim(density)))
     resolved = overrides.merged("infer", path, said)
     start_tensorflow(machine)
@@ -58,7 +68,7 @@ def infer(
         from nflow_cli.experiments.infer.subject import user_subject
 
         subject = user_subject(resolved, user)
-    begin(resolved, path, output, argv, machine, subject)
+    begin(resolved, path, output, argv, machine, subject, due)
 
 
 def _named(

@@ -3,12 +3,12 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.arguments import MAX_SEED
+from nflow_cli.arguments import MAX_MINUTES, MAX_SEED, due_in
 from nflow_cli.backend.start import (
     CPU,
     DEVICE,
@@ -21,6 +21,7 @@ from nflow_cli.backend.start import (
 from nflow_cli.cli import completion
 from nflow_cli.config import forms
 from nflow_cli.config.key_options import KeyOption, options_of
+from nflow_cli.config.keys import LENGTHS
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.abilities import FitsFunctions, Predicts
@@ -227,6 +228,28 @@ def run_options(command: Any) -> Any:
     ):
         command = add(command)
     return command
+
+
+def _due(context: Any, option: click.Parameter, minutes: float | None) -> float | None:
+    return due_in(_a_number(context, option, minutes))
+
+
+# The command receives ``due``, a time of time.monotonic().
+minutes_option = click.option(
+    "--minutes",
+    "due",
+    type=click.FloatRange(0, MAX_MINUTES, min_open=True),
+    callback=_due,
+    help="Train for as many updates, or epochs, as the whole command can make in M minutes.",
+    metavar="M",
+)
+
+
+def expect_one_length(due: float | None, changes: Iterable[Any]) -> None:
+    """Refuse ``--minutes`` beside changes of the length of a training."""
+    for change in changes:
+        if due is not None and change.path in LENGTHS:
+            raise click.UsageError(f"--minutes and {change.source}: expected one of the two")
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:

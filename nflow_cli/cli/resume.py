@@ -69,14 +69,15 @@ def resume(
         click.echo(printable(run.path))
         return
     machine = _machine(record, device, threads)
-    data = data_of_run(experiments.of(resolved), run, density, machine)
+    experiment = experiments.of(resolved)
+    data = data_of_run(experiment, run, density, machine)
     if extended:
         total = "--steps" if steps else "--epochs"
         tell(
             f"{total}: the rest follows the schedule of the new total; a run of that length from "
             "the start ends differently"
         )
-    carry_out(resolved, run, argv, machine, data)
+    carry_out(experiment, run, argv, machine, data)
 
 
 def _machine(record: dict[str, Any], device: str | None, threads: int | None) -> Machine:
@@ -106,8 +107,4 @@ def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Confi
     before = getattr(config.train, key)
     if total < before:
         raise ConfigError(f"--{key}: expected {before} or more. Received: {total}")
-    if total == before:
-        return config
-    train = config.train.model_copy(update={key: total})
-    # The description may name the old length.
-    return config.model_copy(update={"train": train, "description": ""})
+    return config if total == before else config.of_length(total)

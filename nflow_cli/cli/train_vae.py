@@ -5,11 +5,19 @@ from typing import Any
 import click
 
 from nflow_cli.backend.start import Machine
-from nflow_cli.cli.options import Command, changes_of, key_options, run_options
+from nflow_cli.cli.options import (
+    Command,
+    changes_of,
+    expect_one_length,
+    key_options,
+    minutes_option,
+    run_options,
+)
 
 
 @click.command("train-vae", cls=Command, params=key_options("train-vae"))
 @run_options
+@minutes_option
 @click.pass_obj
 def train_vae(
     argv: list[str],
@@ -17,6 +25,7 @@ def train_vae(
     assignments: tuple[str, ...],
     output: str | None,
     machine: Machine,
+    due: float | None,
     **options: Any,
 ) -> None:
     """Train a VAE with a flow posterior on images, by its variational bound.
@@ -32,8 +41,9 @@ def train_vae(
 
     path = preset_files.find_preset(preset or "mnist")
     changes = [*map(presets.parse_assignment, assignments), *changes_of("train-vae", options)]
+    expect_one_length(due, changes)
     resolved = overrides.merged("train-vae", path, changes)
     experiment = experiments.of(resolved)
     images = experiment.data()
     experiment.expect_fits(images)
-    begin(resolved, path, output, argv, machine, images)
+    begin(resolved, path, output, argv, machine, images, due)

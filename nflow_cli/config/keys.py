@@ -9,6 +9,7 @@ FREE_TO_CHANGE = (
     *("description", "evaluate", "published"),
     *("train.steps", "train.epochs", "train.checkpoint_seconds"),
 )
+LENGTHS = "train.steps", "train.epochs"  # keys of the length of a training
 # Keys that do not change the experiment: description, evaluation, saving. More importance
 # samples change the score of a VAE, a tighter bound; more samples of a density keep the score with
 # a smaller error.

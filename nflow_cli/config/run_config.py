@@ -53,6 +53,11 @@ class RunConfig(Strict):
         """Number of updates, or epochs; 0 before it is known."""
         return getattr(self.train, self.train.length_key) or 0
 
+    def of_length(self, length: int) -> Any:
+        """With another number of updates, or epochs; the description may name the old one."""
+        train = self.train.model_copy(update={self.train.length_key: length})
+        return self.model_copy(update={"train": train, "description": ""})
+
     @property
     def model_text(self) -> str:
         """Model as text."""

@@ -125,6 +125,10 @@ class WarmUp(Strict):
     )
     start: float = Field(default=0.01, gt=0, le=1, description="β at the first update.")
 
+    def updates(self, steps: int) -> int:
+        """Updates in which β rises, of a training of ``steps``; 0 without annealing."""
+        return max(round(self.share * steps), 1) if self.share else 0
+
 
 class ValidationStopping(Strict):
     """Stop when the validation bound has not risen by ``min_delta`` for ``patience`` epochs."""

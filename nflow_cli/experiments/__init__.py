@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from nflow_cli.experiments.experiment import Experiment
 
 
-def of(config: "Config") -> "Experiment":
-    """Experiment that a config describes; the others are not imported."""
-    return resolve(config.experiment)(config)
+def of(config: "Config", built: Any = None) -> "Experiment":
+    """Experiment that a config describes; the others are not imported.
+
+    ``built``: its model, of a trial.
+    """
+    return resolve(config.experiment)(config, built)
 
 
 def load(run: str | Path) -> Any:

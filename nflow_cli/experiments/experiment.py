@@ -73,6 +73,8 @@ class Experiment(ABC):
         model_file: File of the trained weights.
         needs_tensorflow: Whether the model runs on TensorFlow; else on NumPy.
         fitting: ``module:function`` that trains or resumes, scores and saves.
+        trying: ``module:function`` that builds the model and measures the cost of a run.
+        built: Model of a trial; ``None``: to be built.
         drawing: ``module:function`` of the pictures.
         checking: ``module:class`` of the checks of a run.
         printed: Module of printed scores, with ``rows_of`` and ``verdict_of``.
@@ -90,13 +92,14 @@ class Experiment(ABC):
     model_file: ClassVar[str] = MODEL
     needs_tensorflow: ClassVar[bool] = True
     fitting: ClassVar[str]
+    trying: ClassVar[str]
     drawing: str
     checking: ClassVar[str]
     printed: ClassVar[Any]
     rules: Sequence[Rule]
 
-    def __init__(self, config: Config):
-        self.config = config
+    def __init__(self, config: Config, built: Any = None):
+        self.config, self.built = config, built
 
     # Before training.
 
@@ -150,7 +153,12 @@ class Experiment(ABC):
 
     def fit(self, run: RunDirectory, data: Any = None) -> Fitted:
         """Train or resume, score, and save the model."""
-        return resolve(self.fitting)(self.config, run, data)
+        model = {} if self.built is None else {"built": self.built}
+        return resolve(self.fitting)(self.config, run, data, **model)
+
+    def trial(self, data: Any) -> Any:
+        """:class:`~nflow_cli.training.budget.Trial` of a run."""
+        return resolve(self.trying)(self.config, data)
 
     def train(self, run: RunDirectory, data: Any = None) -> Result:
         """Train or resume in ``run``; write model, arrays and summary."""

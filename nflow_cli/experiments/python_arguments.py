@@ -6,6 +6,7 @@ from typing import Any
 
 from nflow_cli.config.forms import INTERVALS, NAMES, PATTERN, STEPS
 from nflow_cli.config.key_options import options_of
+from nflow_cli.config.keys import LENGTHS
 from nflow_cli.config.presets import Change
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
@@ -29,6 +30,13 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
         key, value = known[name].key, _read(name, given, known[name].form)
         changes += [] if value is None else [Change(key, key, value)]
     return changes
+
+
+def expect_one_length(due: float | None, changes: Iterable[Change]) -> None:
+    """Refuse ``minutes`` beside changes of the length of a training."""
+    for change in changes:
+        if due is not None and change.path in LENGTHS:
+            raise ConfigError(f"minutes and {change.source}: expected one of the two")
 
 
 def settings_of(settings: Any) -> list[Change]:

@@ -17,6 +17,7 @@ KEYS = {**options_of("infer"), **options_of("fit")}
 OPTIONS = {  # their forms by flag
     **{option.flags[0].removeprefix("--"): option.form for option in KEYS.values()},
     **dict.fromkeys(("preset", "output"), forms.NAME),
+    "minutes": forms.NUMBER,
 }
 # Words after an option without a value, and words after a name of several words.
 _NO_VALUE = (

@@ -22,6 +22,7 @@ from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.experiments.abilities import FitsFunctions
 from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.experiments.minutes import in_time
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.summary import Result
 from nflow_cli.runs.directory import MACHINES, RunDirectory
@@ -47,11 +48,18 @@ def begin(
     argv: Sequence[str],
     machine: Machine,
     data: Any = None,
+    due: float | None = None,
 ) -> None:
-    """Create a run directory, named by ``preset`` or ``output``, and train in it."""
+    """Create a run directory, named by ``preset`` or ``output``, and train in it.
+
+    ``due``: as of :func:`~nflow_cli.experiments.minutes.in_time`.
+    """
     expect_tensorflow()
     name, config = run_name(config, preset), settled(config, data)
-    carry_out(config, RunDirectory.create(name, output), argv, machine, data)
+    if output is not None:
+        RunDirectory.create(name, output)  # before a trial: it may be taken
+    with in_time(config, data, machine, due) as experiment:
+        carry_out(experiment, RunDirectory.create(name, output), argv, machine, data)
 
 
 def settled(config: Config, data: Any) -> Config:
@@ -65,13 +73,18 @@ def settled(config: Config, data: Any) -> Config:
 
 
 def train_anew(
-    config: Config, preset: Path, output: str | Path | None, data: Any, pictures: bool = True
+    config: Config,
+    preset: Path,
+    output: str | Path | None,
+    data: Any,
+    pictures: bool = True,
+    due: float | None = None,
 ) -> Any:
     """Train a config in a new run directory; return the trained model."""
-    experiment = experiments.of(settled(config, data))
-    name = run_name(experiment.config, preset)
-    run = RunDirectory.create(name, None if output is None else str(output))
-    train(experiment, run, [], None, data, pictures)
+    config, folder = settled(config, data), None if output is None else str(output)
+    run = RunDirectory.create(run_name(config, preset), folder)
+    with in_time(config, data, None, due) as experiment:
+        train(experiment, run, [], None, data, pictures)
     return experiment.load(run)
 
 
@@ -95,7 +108,7 @@ def carry_on(
     deadline = time.monotonic() + patience
     while True:
         try:
-            carry_out(config, run, argv, machine, data)
+            carry_out(experiments.of(config), run, argv, machine, data)
             return
         except BusyError:
             if time.monotonic() >= deadline:
@@ -104,14 +117,13 @@ def carry_on(
 
 
 def carry_out(
-    config: Config,
+    experiment: Experiment,
     run: RunDirectory,
     argv: Sequence[str],
     machine: Machine = PROCESSOR,
     data: Any = None,
 ) -> None:
     """Train or resume; print the scores and the path of the run."""
-    experiment = experiments.of(config)
     result = train(experiment, run, argv, machine, data)
     print(laid_out(experiment.rows(result.summary, result.warnings), result.warnings))
     print(printable(run.path))

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from nflow_cli.terminal.layout import is_silent, tell
-from nflow_cli.training.progress import SHOWN_FROM, left_text, progress_bar
+from nflow_cli.training.progress import SHOWN_FROM, progress_bar, training_left_text
 from nflow_cli.training.trainer import Clock
 
 
@@ -45,7 +45,7 @@ class ProgressReport(keras.callbacks.Callback):
         tenth, waited = 10 * update // self.steps, now - self._warm[1] >= SHOWN_FROM
         if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
             self.shown = tenth
-            left = left_text(self._seconds_left(update, now))
+            left = training_left_text(self._seconds_left(update, now))
             tell(f"training: {update:,}/{self.steps:,} updates, {note}{left}")
 
     def _seconds_left(self, update: int, now: float) -> float:

@@ -92,15 +92,18 @@ class Restarts:
         return RestartsRecord(count=len(self.seeds), best=best, seed=self.seeds[best], **facts)
 
     def fit(self, steps: int, session: Session) -> None:
+        session.fit(self.trainer, self.chunks(steps))
+        for r in self.alive:
+            self.updates[r] = int(self.trainer.optimizer.iterations)
+
+    def chunks(self, steps: int) -> NoiseChunks:
+        """Base samples of the restarts alive, up to update ``steps``."""
         settings = self.config.train
         seeds = [self.seeds[r] for r in self.alive]
         density, size = self.model.density, (settings.chunk, settings.batch_size)
         early = () if settings.early_stopping else EARLY  # it smooths the means of whole chunks
         even = settings.draws == "even"
-        chunks = NoiseChunks(density.base, density.dim, seeds, steps, *size, early=early, even=even)
-        session.fit(self.trainer, chunks)
-        for r in self.alive:
-            self.updates[r] = int(self.trainer.optimizer.iterations)
+        return NoiseChunks(density.base, density.dim, seeds, steps, *size, early=early, even=even)
 
     def narrow(self, count: int) -> None:
         """Keep the ``count`` restarts of the lowest KL divergence."""

@@ -11,9 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.training.rates import Cooled, Cosine, learning_rate
 from nflow_cli.training.saved_state import ClockState, LogState, StateError, checked
-
-NEVER = 1e30  # an update that does not come
 
 
 class ChunkTrainer(keras.Model):
@@ -45,11 +44,18 @@ class ChunkTrainer(keras.Model):
         """Compile with the optimizer and clipping of the settings ``train``."""
         self.clip_norm = train.clip_norm
         rate = learning_rate(train, steps)
-        self.cooled = rate if isinstance(rate, Cooled) else None
+        self.rate, self.cooled = rate, rate if isinstance(rate, Cooled) else None
         self.decay = getattr(train, "weight_decay", 0.0)
         self.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=self.xla)
         self.optimizer.build(self.trainable_variables)
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
+
+    def lengthen(self, steps: int) -> None:
+        """Set the number of updates of the whole training, as :meth:`prepare` does: the program
+        stays.
+        """
+        if isinstance(self.rate, Cooled | Cosine):
+            self.rate.lengthen(steps)
 
     def forget(self) -> None:
         """Reset the optimizer; the weights are reset by a subclass."""
@@ -161,36 +167,6 @@ def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
 def is_finite(logs: Mapping[str, Any]) -> bool:
     """Whether the loss of a chunk and its last gradient are finite."""
     return math.isfinite(float(logs["loss"])) and math.isfinite(float(logs["gradient_norm"]))
-
-
-class Cooled(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate, or schedule, that falls to 0 in ``length`` updates after :meth:`cool`.
-
-    Weights are noisy at a high rate: a training that just stops is worse.
-    """
-
-    def __init__(self, rate: Any, length: int):
-        super().__init__()
-        self.rate, self.length = rate, length
-        self.start = keras.Variable(NEVER, trainable=False, dtype="float32", name="cooling_start")
-
-    def __call__(self, step: Any) -> Any:
-        rate: Any = self.rate(step) if callable(self.rate) else self.rate
-        part = ops.clip((ops.cast(step, "float32") - self.start) / self.length, 0.0, 1.0)
-        return rate * 0.5 * (1.0 + ops.cos(math.pi * part))
-
-    def cool(self, update: int | None) -> None:
-        """Let the rate fall from ``update`` on; ``None``: not yet."""
-        self.start.assign(NEVER if update is None else update)
-
-
-def learning_rate(train: Any, steps: int) -> Any:
-    """Learning rate of the settings ``train``: a number, or a schedule."""
-    rate, stopping = train.learning_rate, getattr(train, "early_stopping", None)
-    if train.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
-    cool_down = getattr(stopping, "cool_down", 0)
-    return Cooled(rate, cool_down) if cool_down else rate
 
 
 def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:

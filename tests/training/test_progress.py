@@ -8,7 +8,7 @@ import pytest
 
 from nflow_cli.terminal.layout import silenced
 from nflow_cli.training import progress
-from nflow_cli.training.progress import nats_text, phase, progress_bar
+from nflow_cli.training.progress import ending, nats_text, phase, progress_bar
 from nflow_cli.training.reporting import ProgressReport
 
 COLUMNS = 80
@@ -214,3 +214,21 @@ def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
         report.close()
         time.sleep(0.1)
     assert sys.stderr.getvalue() == ""
+
+
+def test_within_a_time_every_line_has_what_is_left_of_the_command(monkeypatch, capsys):
+    """Ten chunks of a second, the first at 100 s; the command goes on for 3 s and ends at 130 s."""
+    now = iter([100.0, 100.0, *range(101, 110)])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    clock = SimpleNamespace(updates=[0])
+    report = ProgressReport(1000, clock, lambda logs: "KL 0.5 nats")
+    report.bar, report.task, report.shown = SimpleNamespace(disable=True), 0, 0
+    monkeypatch.setattr(report.bar, "update", lambda *_, **__: None, raising=False)
+    with ending(130.0, 3.0):
+        for chunk in range(10):
+            clock.updates.append(100 * (chunk + 1))
+            report.on_epoch_end(chunk, {})
+    lines = capsys.readouterr().err.splitlines()
+    ends = [line.partition(" nats, about ")[2] for line in lines]
+    # The first knows no pace yet.
+    assert ends == [f"{n} s left" for n in (30, 11, 10, 9, 8, 7, 6, 5, 4, 3)]

@@ -34,6 +34,7 @@ class WholeTable(OfTable):
     model_file = WEIGHTS
     needs_tensorflow = False
     fitting = "nflow_cli.experiments.cells.run:run"
+    trying = "nflow_cli.experiments.cells.fit:trial"
     checking = "nflow_cli.experiments.cells.checks:CheckedCells"
     printed = printed
     summary_type = CellsSummary

@@ -1,7 +1,9 @@
 """Training of a density of cells, by maximum likelihood."""
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,15 +27,19 @@ from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
+from nflow_cli.experiments.cells.memorised import COMPARED
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
 from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.trainer import Clock, compiled
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
+from nflow_cli.training.trainer import Clock
 from nflow_cli.training.validation import ValidationLog
 
 AT_A_TIME = 4_096  # validation rows
+TIMED = 300  # of them, in a trial
 
 
 class Parts(NamedTuple):
@@ -102,20 +108,46 @@ def train(
     parts: Parts, data: Dataset, config: CellsConfig, directory: RunDirectory | None = None
 ) -> Training:
     """Train the networks as ``config.train`` specifies, each to its best validation loss."""
-    model, settings, steps = parts.model, config.train, config.train.steps or 0
-    rows = packed(parts.density, data.train)
-    seeds = seeds_from(config.seed, settings.members)
-    shape = (steps, settings.chunk or 1, settings.batch_size or 0)
-    chunks = CellChunks(model.layout.n_columns, rows, seeds, *shape, data.weights.train)
-    clock = Clock()
+    chunks, clock = _batches(parts, data, config), Clock()
     validate = _validator(parts, data.validation, data.weights.validation)
-    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
-    return train_on_rows(model, chunks, log, clock, config, directory)
+    stopping = config.train.early_stopping
+    log = ValidationLog(clock, validate=validate, stopping=stopping, from_start=True)
+    return train_on_rows(parts.model, chunks, log, clock, config, directory)
+
+
+def trial(config: CellsConfig, data: Dataset) -> Trial:
+    """Build the networks, and measure the cost of a run."""
+    parts, start = build(config, data), time.perf_counter()
+    chunks = _batches(parts, data, config)
+    validate = _validator(parts, data.validation, data.weights.validation)
+    before = time.perf_counter() - start  # once more in the run
+    update = pace(parts.model, chunks).update
+    validate()  # compiles
+    validation = seconds_of(validate)
+    update += validation / (config.train.chunk or 1)
+    return Trial(Cost(update, before + validation, _seconds_after(parts, data)), parts)
+
+
+def _seconds_after(parts: Parts, data: Dataset) -> float:
+    """Seconds of a run after its training, by a scoring of some rows."""
+    density, rows = copy(parts.density), data.validation[:TIMED]
+    density.networks = list(_networks(parts))
+    of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
+    compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
+    scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
+    return seconds_of_drawing() + scored * of_rows
+
+
+def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
+    settings, rows = config.train, packed(parts.density, data.train)
+    seeds = seeds_from(config.seed, settings.members)
+    shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
+    return CellChunks(parts.model.layout.n_columns, rows, seeds, *shape, data.weights.train)
 
 
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
     """Validation losses of the networks, each mixed with the marginals."""
-    log_cells, of_rows = compiled(parts.model.log_cells), packed(parts.density, rows).T
+    log_cells, of_rows = parts.model.compiled_log_cells, packed(parts.density, rows).T
     marginal = parts.model.parts(of_rows)[3].T.astype(float)
     batches = [
         ops.convert_to_tensor(of_rows[:, start : start + AT_A_TIME])
@@ -153,13 +185,19 @@ def fitted(parts: Parts, data: Dataset) -> CellDensity:
     """
     density, rows, weights = parts.density, data.validation, data.weights.validation
     marginal = density.marginal_log_cells(rows)
-    for arrays in parts.model.members():
-        float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
-        masked = network.masked(density.layout, float64)
-        alone = Member(masked, np.ones(len(density.modelled)))
+    for alone in _networks(parts):
         cells = density.network_log_cells(alone, rows)
         shares = _shares(density, cells, marginal, weights)
         density.networks.append(alone._replace(shares=shares))
     found = member_weights(density.member_log_probs(rows), weights)
     density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]
     return density
+
+
+def _networks(parts: Parts) -> Iterator[Member]:
+    """Trained networks, each alone, in float64."""
+    density = parts.density
+    for arrays in parts.model.members():
+        float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
+        masked = network.masked(density.layout, float64)
+        yield Member(masked, np.ones(len(density.modelled)))

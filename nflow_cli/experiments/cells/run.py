@@ -10,9 +10,11 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import save_weights
 
 
-def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Fitted:
-    """Train or resume in ``directory``, score and save."""
-    parts = fit.build(config, data)
+def run(
+    config: CellsConfig, directory: RunDirectory, data: Dataset, built: fit.Parts | None = None
+) -> Fitted:
+    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
+    parts = built or fit.build(config, data)
     training = fit.train(parts, data, config, directory)
     density = fit.fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from nflow_cli.densities.cells.starting_weights import StartingWeights
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.trainer import ChunkTrainer
+from nflow_cli.training.trainer import ChunkTrainer, compiled
 
 HIDING = 1 / 7  # of the rows of a batch
 FLOOR = 0.01  # weight of the marginals in the loss, which bounds the effect of outliers
@@ -86,6 +87,11 @@ class FitCells(ChunkTrainer):
         parameters = network.parameters(layout, weights, self.limits, x, ops)
         mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
         return log_cells(layout, parameters, codes, *mixed, xp=ops)
+
+    @cached_property
+    def compiled_log_cells(self) -> Callable[[Any], Any]:
+        """:meth:`log_cells` as a program."""
+        return compiled(self.log_cells)
 
     def parts(self, packed: Any) -> list[Any]:
         """Codes, centres, half widths, marginals, and hidden cells."""

@@ -38,6 +38,7 @@ class Images(Experiment):
     summary_type = ImagesSummary
     samples: ClassVar = (1, 5_000)
     fitting = "nflow_cli.experiments.images.fit:run"
+    trying = "nflow_cli.experiments.images.fit:trial"
     drawing = "nflow_cli.plotting:vae_figures"
     checking = "nflow_cli.experiments.images.checks:CheckedImages"
     printed = rows

@@ -11,6 +11,7 @@ from keras import ops
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
 from nflow_cli.experiments.images.evaluation import (
+    BATCH,
     ImportanceSampler,
     estimate_arrays,
     evaluate_vae,
@@ -24,9 +25,11 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.annealing import inverse_temperature
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import phase
+from nflow_cli.training.rates import Updates
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import (
@@ -44,7 +47,8 @@ class FitVAE(ChunkTrainer):
     def __init__(self, vae: FlowVAE, warm_up: str, warm_up_updates: int, start: float):
         super().__init__()
         self.vae, self.warm_up = vae, warm_up
-        self.warm_up_updates, self.start = warm_up_updates, start
+        self.warm_up_updates, self.start = Updates(warm_up_updates), start
+        self.warms_up = warm_up_updates > 0
         self.xla = vae.xla
         self.built = True
 
@@ -54,7 +58,8 @@ class FitVAE(ChunkTrainer):
         While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or
         ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
         """
-        beta = inverse_temperature(update, self.warm_up_updates, self.start)
+        warm_up = self.warm_up_updates.value if self.warms_up else 0
+        beta = inverse_temperature(update, warm_up, self.start)
         drawn = self.vae.elbo_terms(*batch)
         reconstruction, kl = -ops.mean(drawn["log_likelihood"]), ops.mean(drawn["kl"])
         loss = reconstruction + beta * kl
@@ -121,10 +126,35 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
     prior = config.prior and config.prior.model_dump()
     vae = FlowVAE(*networks, flow.pattern, flow.k, flow.amortized, config.seed, prior)
     warm_up = train.warm_up
-    updates = round(warm_up.share * train.epochs * updates_per_epoch)
-    fit = FitVAE(vae, warm_up.kind, updates, warm_up.start)
-    fit.prepare(train, train.epochs * updates_per_epoch)
+    steps = train.epochs * updates_per_epoch
+    fit = FitVAE(vae, warm_up.kind, warm_up.updates(steps), warm_up.start)
+    fit.prepare(train, steps)
     return fit
+
+
+def trial(config: VAEConfig, images: Images) -> Trial:
+    """Build the model, and measure the cost of a run and its epochs."""
+    training, held_out = split(images, config)
+    chunks = ImageChunks(training, config)
+    model = build(config, chunks.batches)
+    epoch = chunks.batches * pace(model, chunks).update
+    again = ImageChunks(training, config)
+    epoch += seconds_of(lambda: again[0])  # shuffled and binarized
+    if held_out is not None:
+        validate = _validator(model.vae, held_out, config)
+        validate()  # compiles
+        epoch += seconds_of(validate)
+    return Trial(
+        Cost(epoch, after=seconds_of_drawing() + _seconds_after(config, model.vae, images)), model
+    )
+
+
+def _seconds_after(config: VAEConfig, vae: FlowVAE, images: Images) -> float:
+    """Seconds of the scores, by those of two batches, of which the first compiles."""
+    pixels = binarize(images.x_test[:BATCH], config.data.binarization, config.seed, 0, "test")
+    sampler = ImportanceSampler(vae, config.evaluate.importance_samples, config.seed)
+    compiling, batch = (seconds_of(lambda: sampler(pixels, 0)) for _ in range(2))
+    return compiling + batch * images.n_test / len(pixels)
 
 
 def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
@@ -146,6 +176,8 @@ def train(
     """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
     resumable.
     """
+    model.lengthen(chunks.steps)
+    model.warm_up_updates.assign(config.train.warm_up.updates(chunks.steps))
     clock = Clock()
     validate = None if held_out is None else _validator(model.vae, held_out, config)
     stopping, size = config.train.early_stopping, chunks.chunks_per_epoch
@@ -204,11 +236,13 @@ def judged(
     return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
 
 
-def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
-    """Train or resume in ``directory``, score and save."""
+def run(
+    config: VAEConfig, directory: RunDirectory, images: Images, built: FitVAE | None = None
+) -> Fitted:
+    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
-    model = build(config, chunks.batches)
+    model = built or build(config, chunks.batches)
     trained = train(model, chunks, held_out, config, directory)
     model_sha256 = save_model(directory, model.vae)
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")

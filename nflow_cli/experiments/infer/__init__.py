@@ -39,6 +39,7 @@ class Inference(DensityExperiment):
     samples: ClassVar = (1_000, 10**7)
     formats: ClassVar = (".csv", ".npy", NETCDF)
     fitting = "nflow_cli.experiments.infer.fit:run"
+    trying = "nflow_cli.experiments.infer.fit:trial"
     drawing = "nflow_cli.plotting:infer_figures"
     checking = "nflow_cli.experiments.infer.checks:CheckedInference"
     printed = rows

@@ -8,7 +8,7 @@ import numpy as np
 from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.inference import arrays_of, judge
+from nflow_cli.evaluation.inference import RESAMPLED_FROM, arrays_of, judge, resampled
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.density_2d.fit import LOG_P, Fit2D, train
 from nflow_cli.experiments.infer.array_fit import ArrayFit
@@ -21,9 +21,18 @@ from nflow_cli.random_streams import stream
 from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
+from nflow_cli.terminal.layout import silenced
+from nflow_cli.training import first_stage
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.progress import phase
+from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.restarts import Restarts, plan
+from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import Clock, MetricsLog
 
 START_SAMPLES = 1_000  # for comparing a mode with the base
+TIMED = 20_000  # draws, in a trial
+OTHERS = 3.5  # times their resampling: missed mass, rounding, rows of the pictures
 
 
 class CautiousStarts:
@@ -68,6 +77,37 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     return model
 
 
+def trial(config: InferConfig, subject: Subject) -> Trial:
+    """Build the model, and measure the cost of a run; it is kept if its program stays the same."""
+    settings = config.train
+    with compiling(settings.compile):
+        model = build(config, subject.target)
+        restarts = Restarts(model, config)
+        before = seconds_of(lambda: _first_stage(restarts)) if settings.first_stage else 0.0
+        found = pace(restarts.trainer, restarts.chunks(settings.steps))
+        after = seconds_of_drawing() + _seconds_after(config, model.density, subject.target)
+    rungs = plan(settings.restarts, settings.steps, settings.chunk, settings.halving)
+    if len(rungs) == 1 and model.path_from is None and not settings.annealing.share:
+        return Trial(Cost(found.update, before, after), model)
+    return Trial(Cost(found.update, before + len(rungs) * found.compiling, after))
+
+
+def _first_stage(restarts: Restarts) -> None:
+    config, seeds = restarts.config, restarts.seeds
+    log = MetricsLog(Clock())
+    progress = ProgressReport(1, log.clock, lambda logs: "")
+    with silenced(), Session(config, 1, None, log=log, progress=progress) as session:
+        first_stage.run(restarts.trainer, seeds, config.train, session)
+
+
+def _seconds_after(config: InferConfig, density: FlowDensity, target: Any) -> float:
+    """Seconds of the scores, by a resampling: :func:`judged` goes through the draws three times."""
+    units, n = units_of(config.density.columns, config.density.bounds), TIMED // RESAMPLED_FROM
+    for _ in range(2):  # the first compiles
+        seconds = seconds_of(lambda: resampled(density, target, units, config.seed, n))
+    return seconds * (3 * config.evaluate.samples / (2 * TIMED) + OTHERS)
+
+
 def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
     """Scores of a density by its draws, and its arrays."""
     units = units_of(config.density.columns, config.density.bounds)
@@ -79,9 +119,12 @@ def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
         return Judged(scores, arrays_of(*parts, config.seed, judgement))
 
 
-def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> Fitted:
-    """Train or resume in ``directory``, score and save."""
-    model = build(config, subject.target)
+def run(
+    config: InferConfig, directory: RunDirectory, subject: Subject, built: Fit2D | None = None
+) -> Fitted:
+    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
+    model = built or build(config, subject.target)
+    model.lengthen(config.train.steps)
     with compiling(config.train.compile):
         training = train(model, config, directory)
     model_sha256 = save_model(directory, model.flow)

@@ -9,7 +9,7 @@ from nflow_cli.config.infer_schema import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import UserFunction, function_of
-from nflow_cli.experiments.python_arguments import changes_of, settings_of
+from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import DENSITIES
@@ -22,17 +22,23 @@ def infer(
     settings: Mapping[str, Any] | None,
     output: str | Path | None,
     options: Mapping[str, Any],
+    due: float | None = None,
 ) -> Any:
     """Fit flows to a log-density: see :func:`nflow_cli.infer`."""
     user, density = _named(log_density)
     if user is not None:
         user.expect_free(options)
-    changes = [Change("density", "density", density), *changes_of("infer", options)]
+    changes = [
+        Change("density", "density", density),
+        *changes_of("infer", options),
+        *settings_of(settings),
+    ]
+    expect_one_length(due, changes)
     dim = options.get("dim") or density.get("dim") or usual_dim(density["name"])
     path = preset_files.find_preset(preset or natural_preset(dim))
-    config = overrides.merged("infer", path, [*changes, *settings_of(settings)])
+    config = overrides.merged("infer", path, changes)
     subject = built_in(config) if user is None else user_subject(config, user)
-    return train_anew(config, path, output, subject)
+    return train_anew(config, path, output, subject, due=due)
 
 
 def _named(log_density: Any) -> tuple[UserFunction | None, dict[str, Any]]:

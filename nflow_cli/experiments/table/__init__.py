@@ -32,6 +32,7 @@ class Table(OfTable, DensityExperiment):
     )
     summary_type = TableSummary
     fitting = "nflow_cli.experiments.table.fit:run"
+    trying = "nflow_cli.experiments.table.fit:trial"
     checking = "nflow_cli.experiments.table.checks:CheckedTable"
     printed = rows
     rules: ClassVar = (partial(ruined_fit, key="log_likelihood", sign=-1), mass, few_rows)

@@ -1,6 +1,7 @@
 """Training of flow stacks on rows of a table, by maximum likelihood (forward KL)."""
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import tell
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import nats_text, phase
@@ -71,6 +73,11 @@ class FitPoints(ChunkTrainer):
             return -ops.sum(weights * log_q, axis=-1) / ops.sum(weights) - self.log_det
         return -ops.mean(log_q, axis=-1) - self.log_det
 
+    @cached_property
+    def compiled_loss(self) -> Callable[..., Any]:
+        """:meth:`negative_log_likelihood` as a program."""
+        return compiled(self.negative_log_likelihood)
+
 
 def built_stack(config: FitConfig) -> FlowStack:
     """Initial flows of a settled config."""
@@ -112,21 +119,35 @@ def train(
 
     The initial weights are candidates too. With ``directory``: logged there and resumable.
     """
-    settings, steps = config.train, config.train.steps or 0
-    seeds = seeds_from(config.seed, settings.ensemble)
-    encoded = model.density.encoded(data.train)[0]
-    shape = steps, settings.chunk or 1, settings.batch_size or 0
-    batches = PointChunks(encoded, seeds, *shape, data.weights.train)
-    clock, validate = Clock(), _validator(model, data)
+    batches, validate, clock = _batches(model, data, config), _validator(model, data), Clock()
     name = "linear regression" if data.given else "Gaussian"
     known = nats_text(_baseline(model.density, data))
     tell(f"{name}: log-likelihood {known} nats a validation row")
-    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
+    stopping = config.train.early_stopping
+    log = ValidationLog(clock, validate=validate, stopping=stopping, from_start=True)
     return train_on_rows(model, batches, log, clock, config, directory)
 
 
+def trial(config: FitConfig, data: Dataset) -> Trial:
+    """Build the model, and measure the cost of a run."""
+    model = build(config, data)
+    update = pace(model, _batches(model, data, config)).update
+    validate = _validator(model, data)
+    validate()  # compiles
+    update += seconds_of(validate) / (config.train.chunk or 1)
+    after = seconds_of(lambda: judged(config, model.density, data))
+    return Trial(Cost(update, after=after + seconds_of_drawing()), model)
+
+
+def _batches(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
+    settings, encoded = config.train, model.density.encoded(data.train)[0]
+    seeds = seeds_from(config.seed, settings.ensemble)
+    shape = settings.steps or 0, settings.chunk or 1, settings.batch_size or 0
+    return PointChunks(encoded, seeds, *shape, data.weights.train)
+
+
 def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
-    loss, weights = compiled(model.negative_log_likelihood), data.weights.validation
+    loss, weights = model.compiled_loss, data.weights.validation
     z, log_det = model.density.encoded(data.validation)
     parts, shares = [], []
     for part in chunks(len(z), model.density.numbers_a_row):
@@ -163,9 +184,11 @@ def judged(config: FitConfig, density: FlowDensity, data: Dataset) -> Judged:
         return Judged(scores, {**shown(density, data, config.seed, keeps_rows), **of_rows})
 
 
-def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
-    """Train or resume in ``directory``, score and save."""
-    model = build(config, data)
+def run(
+    config: FitConfig, directory: RunDirectory, data: Dataset, built: FitPoints | None = None
+) -> Fitted:
+    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
+    model = built or build(config, data)
     training = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
     scores, arrays = judged(config, model.density, data)

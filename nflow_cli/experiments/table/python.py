@@ -11,7 +11,7 @@ from nflow_cli.config.presets import Change
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.named_tables import IN_PYTHON
 from nflow_cli.data.table_files import table_of
-from nflow_cli.experiments.python_arguments import changes_of, settings_of
+from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.run import train_anew
 from nflow_cli.registry import POINT_SETS
@@ -25,16 +25,18 @@ def fit(
     output: str | Path | None,
     options: Mapping[str, Any],
     pictures: bool = True,
+    due: float | None = None,
 ) -> Any:
     """Fit a density to a table: see :func:`nflow_cli.fit`."""
     name = str(table) if isinstance(table, str | Path) else IN_PYTHON
     sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
     said, others = changes_of("fit", options), settings_of(settings)
     changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
+    expect_one_length(due, changes)
     flow = {change.path: change.value for change in said}.get("flow.pattern")
     path = preset_files.find_preset(preset or natural_preset(flow, changes))
     config = overrides.merged("fit", path, [*sized, *changes])
-    return train_anew(config, path, output, _loaded(config, table), pictures)
+    return train_anew(config, path, output, _loaded(config, table), pictures, due)
 
 
 def _loaded(config: Any, table: Any) -> Any:

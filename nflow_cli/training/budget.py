@@ -1,0 +1,95 @@
+"""Length of a training by the time that it may take."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from nflow_cli.training.chunks import Chunks
+from nflow_cli.training.trainer import ChunkTrainer, Clock
+
+TRIAL = 2.0  # seconds of a trial, after compiling
+DRAWING = 4.0  # seconds of pictures and report, and of the end of the process, undisturbed
+SAMPLE = 0.1  # seconds of a processor that show how busy it is
+
+
+class Cost(NamedTuple):
+    """Seconds of a run: ``before`` its first update, of each ``update``, ``after`` its last."""
+
+    update: float
+    before: float = 0.0
+    after: float = 0.0
+
+    def updates(self, seconds: float, least: int = 1) -> int:
+        """Most updates that a run of ``seconds`` can make, at least ``least``."""
+        return max(int((seconds - self.before - self.after) / self.update), least)
+
+    def seconds(self, updates: int) -> float:
+        """Seconds of a run of that many updates."""
+        return self.before + updates * self.update + self.after
+
+
+class Trial(NamedTuple):
+    """Cost of a run, and its model, compiled and at its start; ``None``: to be built again."""
+
+    cost: Cost
+    built: Any = None
+
+
+class Pace(NamedTuple):
+    """Seconds of an update, and of compiling them."""
+
+    update: float
+    compiling: float
+
+
+def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL) -> Pace:
+    """Time updates of ``model`` for some seconds after compiling; restore its start."""
+    start, clock = model.get_weights(), Clock()
+    model.train_on(_Growing(chunks), [clock, _Enough(clock, seconds)])
+    model.set_weights(start)
+    model.forget()
+    update = sum(clock.seconds[1:]) / (clock.updates[-1] - clock.updates[1])
+    return Pace(update, max(clock.seconds[0] - update, 0.0))
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Time of a call whose programs are compiled already."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def seconds_of_drawing() -> float:
+    """Estimate of the pictures' time: longer on a processor that has other work."""
+    wall, own = time.perf_counter(), time.thread_time()
+    while time.thread_time() < own + SAMPLE:
+        pass
+    return DRAWING * (time.perf_counter() - wall) / SAMPLE
+
+
+class _Growing(Chunks):
+    """Chunks cut short to 1, 1, 2, 4, 8, … updates, to time slow ones soon."""
+
+    def __init__(self, chunks: Chunks):
+        self.chunks = chunks
+
+    def __len__(self) -> int:
+        return 10**6
+
+    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
+        points, count = self.chunks[index % len(self.chunks)]
+        return points, np.minimum(count, 2 ** min(max(index - 1, 0), 20)).astype(count.dtype)
+
+
+class _Enough(keras.callbacks.Callback):
+    """Ends a training ``seconds`` after its first chunk, which compiles."""
+
+    def __init__(self, clock: Clock, seconds: float):
+        super().__init__()
+        self.clock, self.seconds = clock, seconds
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.stop_training = epoch > 0 and sum(self.clock.seconds[1:]) >= self.seconds
