@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,7 +49,7 @@ def judged_parts(
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.sweeps.parts import claim, identity, parts_of
 
-    parts, asked = parts_of(data), identity(run, question)
+    parts, asked = parts_of(data, Path(output)), identity(run, question)
     folder = RunDirectory.at(output)
     place = {"device": GPU if machine.is_gpu else CPU, "threads": machine.threads}
     shared = {"work": WORK, "run": str(run.path), "asked": asked, "cwd": os.getcwd(), **place}
@@ -57,7 +58,7 @@ def judged_parts(
         claim(folder, asked, parts)
         left = [part for part in parts if part.tally(folder.path) is None]
         if left:
-            requests = ({"part": part.request(folder.path), **shared} for part in left)
+            requests = ({"paths": part.paths(folder.path), **shared} for part in left)
             with (
                 pool_of(scheduler, workers, machine, len(left)) as pool,
                 PartsReport(len(parts), left, failures, folder.path, pool.slots) as report,

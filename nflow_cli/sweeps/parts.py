@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
-from nflow_cli.backend.start import machine_of, start_tensorflow
+from nflow_cli.backend.start import machine_of, memory_errors, start_tensorflow
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.runs import files
@@ -43,51 +43,50 @@ class Part:
         """Share done of a part that has no record: 0."""
         return 0.0
 
-    def request(self, folder: Path) -> dict[str, str]:
+    def paths(self, folder: Path) -> tuple[str, str, str]:
         """Paths of the part, its output, and its record."""
         record = folder / RECORDS / f"{self.name}.json"
-        return {"path": str(self.path), "output": str(folder / self.name), "record": str(record)}
+        return str(self.path), str(folder / self.name), str(record)
 
     def tally(self, folder: Path) -> Tally | None:
         """Sums over the rows of a part that is done; ``None`` if not, or of a changed file."""
-        paths = {name: Path(path) for name, path in self.request(folder).items()}
-        if not files.is_file(paths["record"]):
+        *paths, record = self.paths(folder)
+        if not files.is_file(Path(record)):
             return None
         try:
-            record = json.loads(files.read(paths["record"], MAX_JSON))
-            found = Tally.read(record["tally"])
+            written = json.loads(files.read(Path(record), MAX_JSON))
+            found = Tally.read(written["tally"])
         except (ValueError, KeyError, TypeError):
             return None
-        stamps = {name: stamp(paths[name]) for name in ("path", "output")}
-        return found if {name: record.get(name) for name in stamps} == stamps else None
+        return found if written.get("files") == [*map(stamp, paths)] else None
 
 
-def stamp(path: Path) -> list[Any] | None:
+def stamp(path: str) -> list[Any] | None:
     """Place, size and time of a file, by which a change of it is noticed."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
-    return [str(path.resolve()), found.st_size, found.st_mtime_ns]
+    return [os.path.realpath(path), found.st_size, found.st_mtime_ns]
 
 
-def parts_of(name: str) -> list[Part]:
-    """Parts of a folder or a pattern, in the order of their paths."""
-    folder = Path(name)
+def parts_of(name: str, output: Path) -> list[Part]:
+    """Parts of a folder or a pattern, in the order of their paths; files in ``output`` are none."""
+    folder, own = Path(name), output.resolve()
     if folder.is_dir():
         found = [path for path in folder.rglob("*") if not _is_hidden(path, folder)]
     else:
         found = map(Path, glob.glob(name, recursive=True))
         folder = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), folder.parts))
-    paths = sorted(path for path in found if path.is_file())
+    paths = [path for path in found if path.is_file() and own not in path.resolve().parents]
     if not paths:
-        raise DataError(f"{name}: no files; expected those of a table")
-    parts = [Part(_output(path.relative_to(folder)), path, path.stat().st_size) for path in paths]
+        raise DataError(f"{name}: no files; expected parts of a table, outside {output}")
     outputs: dict[str, Path] = {}
-    for part in parts:
-        if (other := outputs.setdefault(part.name, part.path)) != part.path:
-            raise DataError(f"{other} and {part.path}: both would be written to {part.name}")
-    return parts
+    for path in sorted(paths):
+        label = _output(path.relative_to(folder))
+        if (other := outputs.setdefault(label, path)) != path:
+            raise DataError(f"{other} and {path}: both would be written to {label}")
+    return [Part(label, path, path.stat().st_size) for label, path in outputs.items()]
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:
@@ -106,58 +105,55 @@ def identity(run: RunDirectory, question: Mapping[str, Any]) -> dict[str, Any]:
     """Command and run that an output follows from."""
     model = experiments.of(run.read_config()).model_file
     sha256 = {name: files.sha256(run.path / name) for name in (CONFIG, model)}
-    return {"run": sha256, **question}
+    return {"run": sha256, "question": {**question}}
 
 
 def claim(folder: RunDirectory, asked: Mapping[str, Any], parts: Sequence[Part]) -> None:
     """Reserve a folder for the outputs of a command, or check that it holds those."""
-    for part in parts:
-        if (folder.path / part.name).resolve() == part.path.resolve():
-            raise RunDirectoryError(f"{folder.path}: holds the data; -o takes another folder")
-    records = RunDirectory.at(str(folder.path / RECORDS)) if _is_free(folder) else None
-    records = records or folder.below(RECORDS)
-    if not records.has(COMMAND):
-        records.write_json(COMMAND, asked)
-    elif records.read_json(COMMAND) != json.loads(json.dumps(asked)):
-        raise RunDirectoryError(
-            f"{folder.path}: of another run, or of other options; -o takes a new folder"
-        )
-    for parent in {Path(path).parent for part in parts for path in part.request(folder.path)}:
-        files.remove(parent, files.is_unfinished)
-
-
-def _is_free(folder: RunDirectory) -> bool:
     names = {entry.name for entry in folder.path.iterdir()} - {LOCK}
     if names and RECORDS not in names:
         raise RunDirectoryError(f"{folder.path}: not empty; -o takes a new folder")
-    return not names
+    records = RunDirectory.at(str(folder.path / RECORDS))
+    if not records.has(COMMAND):
+        records.write_json(COMMAND, asked)
+    elif records.read_json(COMMAND) != asked:
+        raise RunDirectoryError(
+            f"{folder.path}: of another run, or of other options; -o takes a new folder"
+        )
+    for parent in {Path(path).parent for part in parts for path in part.paths(folder.path)[1:]}:
+        files.remove(parent, files.is_unfinished)
 
 
 def work_off(
     run: str,
-    part: Mapping[str, str],
+    paths: Sequence[str],
     asked: Mapping[str, Any],
     cwd: str,
     device: str,
     threads: int | None,
 ) -> None:
-    """Write the output of a part, and its record; ``asked`` is an :func:`identity`."""
+    """Write the output of a part, and then its record.
+
+    ``paths``: of :meth:`Part.paths`; ``asked``: an :func:`identity`.
+    """
     os.chdir(cwd)
-    directory = RunDirectory.open(run)
-    question = {name: value for name, value in asked.items() if name != "run"}
-    if identity(directory, question) != asked:
+    directory, (path, output, record) = RunDirectory.open(run), paths
+    if identity(directory, asked["question"]) != asked:
         raise RunDirectoryError(f"{run}: has changed since the command began")
-    experiment: Any = experiments.of(directory.read_config())
-    path, output, record = (Path(part[name]) for name in ("path", "output", "record"))
-    before = stamp(path)
+    experiment, before = experiments.of(directory.read_config()), stamp(path)
     if experiment.needs_tensorflow:
         start_tensorflow(machine_of(device).of(threads))
-    trained, table = experiment.load(directory), experiment.read_data(part["path"])
-    folder = RunDirectory.at(str(output.parent))
+    RunDirectory.at(os.path.dirname(output))
+    with memory_errors("smaller parts take less"):
+        judged = _written(experiment, directory, path, Path(output), asked["question"])
+    text = json.dumps({"files": [before, stamp(output)], "tally": judged.tally._asdict()})
+    RunDirectory.at(os.path.dirname(record)).write_text(os.path.basename(record), text)
+
+
+def _written(
+    experiment: Any, run: RunDirectory, path: str, output: Path, question: Mapping[str, Any]
+) -> Any:
+    trained, table = experiment.load(run), experiment.read_data(path)
     if "latent" in question:
-        judged = experiment.write_scores(trained, table, output, question["latent"])
-    else:
-        judged = experiment.write_predictions(trained, table, output, question, None)
-    made = {"path": before, "output": stamp(folder.path / output.name)}
-    text = json.dumps({**made, "tally": judged.tally._asdict()})
-    RunDirectory.at(str(record.parent)).write_text(record.name, text)
+        return experiment.write_scores(trained, table, output, question["latent"])
+    return experiment.write_predictions(trained, table, output, question, None)
