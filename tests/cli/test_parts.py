@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from documents import executed
 from pyarrow import csv, parquet
 from running import NFLOW, read_rows, run_nflow, wait_for
 from short_runs import CELLS
@@ -260,3 +261,18 @@ def test_a_worker_of_a_cluster_that_is_killed_loses_nothing(run, parts, cluster,
     assert len(names) == 16
     for name in names:
         assert (Path("out") / name).read_bytes() == (Path("here") / name).read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, to Dask
+def test_the_recipe_for_tables_of_dask(run, parts):
+    pytest.importorskip("dask.dataframe", reason="dask.dataframe is not installed")
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    for i in range(2):
+        shutil.copy(parts / "part-3.parquet", f"part-{i}.parquet")
+    names = executed("docs/parts.md", shorter=[("runs/a", str(run))])
+    q, one = names["q"], parquet.read_table("part-0.parquet").to_pandas()
+    found, predicted = (names[name].compute() for name in ("scored", "predicted"))
+    assert len(found) == len(predicted) == 120 == len(parquet.read_table("scored"))
+    np.testing.assert_allclose(found["log_q"], np.tile(q.log_prob(one), 2), rtol=1e-12)
+    expected = q.predict(one, "price")["price_mean"]
+    np.testing.assert_allclose(predicted["price_mean"], np.tile(expected, 2), rtol=1e-12)
