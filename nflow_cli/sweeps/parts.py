@@ -1,7 +1,7 @@
 """A table of many files, its parts: each is scored or predicted by itself, into a file of its own.
 
-A record beside an output, in a hidden folder, holds what it was made from and the sums over its
-rows. It is written last, so a part with a record is done.
+The record of an output, in a hidden folder, holds size and time of both files, and the sums over
+the rows. It is written last, so a part with a record is done.
 """
 
 import glob
