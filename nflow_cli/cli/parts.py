@@ -49,6 +49,8 @@ def judged_parts(
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.sweeps.parts import claim, identity, parts_of
 
+    if output == "-":
+        raise click.UsageError("-o: of many files, expected a folder. Received: -")
     parts, asked = parts_of(data, Path(output)), identity(run, question)
     folder = RunDirectory.at(output)
     place = {"device": GPU if machine.is_gpu else CPU, "threads": machine.threads}

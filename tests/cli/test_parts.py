@@ -200,6 +200,7 @@ def test_a_folder_of_something_else_is_refused(invoke, run, parts, short_run):
     assert "expected -o DIR" in refusal("evaluate", run)
     assert "--explain: expected one file" in refusal("evaluate", run, "--explain", "-o", "x")
     assert "--plot: expected one file" in refusal("predict", run, "-o", "x", "--plot", "a.png")
+    assert "-o: of many files, expected a folder" in refusal("predict", run, "-o", "-", *PREDICT)
     assert "--target: expected one of" in refusal("predict", run, "-o", "x", "--target", "y")
     assert "none-*: no files" in refusal("evaluate", run, "-o", "x", data="none-*")
     assert "expected --data of many files" in refusal(
