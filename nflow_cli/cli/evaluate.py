@@ -12,10 +12,13 @@ from nflow_cli.cli.options import (
     data_of_run,
     density_option,
     device_option,
+    expect_table_name,
     json_option,
     run_argument,
     seeds,
 )
+from nflow_cli.cli.parts import expect_parts, judged_parts
+from nflow_cli.cli.pool import pool_options
 from nflow_cli.experiments.abilities import ComparesDensity, Predicts, ScoresRows
 from nflow_cli.text import printable
 
@@ -27,15 +30,15 @@ if TYPE_CHECKING:
 @run_argument
 @click.option(
     "--data",
-    metavar="FILE",
-    help="Points or a table; of a VAE, images (NAME|PATH).",
+    metavar="FILE|DIR|PATTERN",
+    help="Points or a table, also of many files; of a VAE, images (NAME|PATH).",
     shell_complete=completion.files,
 )
 @click.option(
     "-o",
     "--output",
-    metavar="FILE",
-    help="Write the rows of --data with their log_q there.",
+    metavar="FILE|DIR",
+    help="Write the rows of --data with their log_q there; of many files, a folder.",
     shell_complete=completion.files,
 )
 @click.option("--latent", is_flag=True, help="Also write their latents.")
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=seeds, help="Seed of the samples; default: the run's.")
 @density_option
 @device_option
+@pool_options("parts of --data", "Score them")
 @json_option
 def evaluate(
     run_dir: str,
@@ -63,6 +67,8 @@ def evaluate(
     seed: int | None,
     density: str | None,
     machine: Machine,
+    workers: int | None,
+    scheduler: str | None,
     as_json: bool,
 ) -> None:
     """Score a trained run by fresh samples, or by data of your own.
@@ -74,29 +80,42 @@ def evaluate(
     log-likelihood of its test rows, or of those of --data, which -o FILE writes row by row, with
     --explain also how odd each row and cell is. Of a train-vae run: the bound and the
     importance-sampled likelihood of its test images, or of those of --data. All in nats.
+    --data may be a table of many files, a folder or a quoted pattern such as 'part-*.parquet', if
+    -o is a folder: each is scored by itself, on all cores, into a file of its name. The same
+    command goes on after an interruption.
     """
     from nflow_cli import experiments
     from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.sweeps.parts import are_parts
 
     run = RunDirectory.open(run_dir)
     config = run.read_config()
     experiment = experiments.of(config)
     _check_samples(experiment, samples, seed)
     _check_explain(experiment, output, latent, explain)
-    _check_output(experiment, data, output, latent)
+    many = data is not None and isinstance(experiment, ScoresRows) and are_parts(data)
+    expect_parts(many, scheduler, workers, explain=explain)
+    _check_output(experiment, data, output, latent, many)
     experiment.expect_trained(run)
+    said = {"run": run_dir, "data": data}
+    if many and data and output:
+        scored: Any = experiment
+        to = data, output, {"latent": latent}, scored.judge_scores
+        judgement = judged_parts(run, *to, machine, scheduler, workers)
+        print_scores(judgement, {**said, "output": output}, as_json)
+        return
     judged_by = _judged_by(experiment, run, data, density, machine)
     if experiment.needs_tensorflow:
         start_tensorflow(machine)
     trained = experiment.load(run)
     if output is not None:
         judgement = _written(experiment, trained, judged_by, Path(output), latent, explain)
-        print_scores(judgement, {"run": run_dir, "data": data, "output": output}, as_json)
+        print_scores(judgement, {**said, "output": output}, as_json)
         return
     recorded = _recorded(run, experiment)
     draws_seed = config.seed if seed is None else seed
     judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
-    print_scores(judgement, {"run": run_dir, "data": data}, as_json)
+    print_scores(judgement, said, as_json)
 
 
 def _judged_by(
@@ -175,11 +194,13 @@ def _check_explain(
 
 
 def _check_output(
-    experiment: "Experiment", data: str | None, output: str | None, latent: bool
+    experiment: "Experiment", data: str | None, output: str | None, latent: bool, many: bool
 ) -> None:
     if latent and output is None:
         raise click.UsageError("--latent: expected -o FILE, to write them to")
     if output is None:
+        if many:
+            raise click.UsageError("--data: of many files, expected -o DIR, to write to")
         return
     if data is None:
         raise click.UsageError("-o: expected --data FILE, whose rows are written")
@@ -191,7 +212,5 @@ def _check_output(
             f"--latent: expected one density. Received: an ensemble of {members}, "
             "which has no one latent"
         )
-    if not output.lower().endswith((".csv", ".parquet")):
-        raise click.BadParameter(f"{output!r}: expected a name that ends in .csv or .parquet")
-    if Path(output).is_dir():
-        raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
+    if not many:
+        expect_table_name(output)

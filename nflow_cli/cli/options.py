@@ -98,30 +98,36 @@ def _option_of(option: KeyOption) -> click.Option:
     return click.Option(flags, **about, **more)
 
 
-def table_option(text: str) -> Any:
+def table_option(text: str, form: str = "FILE") -> Any:
     """Decorator for ``--data``, a table."""
     complete = completion.files
-    return click.option("--data", required=True, metavar="FILE", help=text, shell_complete=complete)
+    return click.option("--data", required=True, metavar=form, help=text, shell_complete=complete)
 
 
-def _written(_: Any, __: Any, value: str) -> str:
-    if value != "-" and not value.lower().endswith((".csv", ".parquet")):
+def expect_table_name(value: str) -> None:
+    """Refuse the name of an output that is no table's."""
+    if not value.lower().endswith((".csv", ".parquet")):
         raise click.BadParameter(f"{value!r}: expected a name that ends in .csv or .parquet")
     if os.path.isdir(value):
         raise click.BadParameter(f"{value!r} is a folder; expected the name of a file")
+
+
+def _written(_: Any, __: Any, value: str) -> str:
+    if value != "-":
+        expect_table_name(value)
     return value
 
 
-def written_option(content: str) -> Any:
-    """Decorator for ``-o``, a table to be written."""
+def written_option(content: str, is_folder: bool = False) -> Any:
+    """Decorator for ``-o``, a table to be written; or a folder of many, which is not checked."""
     text = f"A .csv or .parquet file for {content}; -: CSV on standard output."
     return click.option(
         "-o",
         "--output",
         required=True,
-        metavar="FILE",
-        help=text,
-        callback=_written,
+        metavar="FILE|DIR" if is_folder else "FILE",
+        help=text + (" Of many files, a folder." if is_folder else ""),
+        callback=None if is_folder else _written,
         shell_complete=completion.files,
     )
 

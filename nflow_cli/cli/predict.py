@@ -5,16 +5,20 @@ from typing import Any
 
 import click
 
+from nflow_cli.backend.start import Machine
 from nflow_cli.cli import completion
 from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import (
     Command,
     cells_run,
+    expect_table_name,
     json_option,
     run_argument,
     table_option,
     written_option,
 )
+from nflow_cli.cli.parts import expect_parts, judged_parts
+from nflow_cli.cli.pool import pool_options
 from nflow_cli.config import forms
 
 
@@ -40,8 +44,8 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
 
 @click.command(cls=Command)
 @run_argument
-@table_option("A table with the other columns of the run.")
-@written_option("the rows and their predictions")
+@table_option("A table with the other columns of the run, also of many files.", "FILE|DIR|PATTERN")
+@written_option("the rows and their predictions", is_folder=True)
 @click.option(
     "--target",
     metavar=forms.NAMES,
@@ -73,9 +77,17 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
     help="A .png, .svg or .pdf picture: predicted against true values, and the coverage.",
     shell_complete=completion.files,
 )
+@pool_options("parts of --data", "Predict them")
 @json_option
 def predict(
-    run_dir: str, data: str, output: str, plot: str | None, as_json: bool, **question: Any
+    run_dir: str,
+    data: str,
+    output: str,
+    plot: str | None,
+    workers: int | None,
+    scheduler: str | None,
+    as_json: bool,
+    **question: Any,
 ) -> None:
     """Predict columns of a table from the others, by a density of cells.
 
@@ -84,15 +96,29 @@ def predict(
     missing cell. If the table has the target, its log-probability in nats too, and scores are
     printed: its mean, the coverage of the outermost interval, and the error. --coverage adds an
     interval or a set of levels with that share of fresh rows, if they are like those of the table.
-    Of several targets each has these statistics given the columns that are no targets.
+    Of several targets each has these statistics given the columns that are no targets. --data may
+    be a table of many files, and -o a folder, as of `nflow evaluate`.
     """
+    from nflow_cli.sweeps.parts import are_parts
+
     if plot is not None and not plot.lower().endswith((".png", ".svg", ".pdf")):
         raise click.BadParameter(f"{plot!r}: expected a name that ends in .png, .svg or .pdf")
     if question["by"] and question["coverage"] is None:
         raise click.UsageError("--by: expected --coverage too")
+    many = are_parts(data)
+    expect_parts(many, scheduler, workers, plot=plot)
+    if not many and output != "-":
+        expect_table_name(output)
     experiment, run = cells_run(run_dir)
+    said = {"run": run_dir, "data": data, "output": output}
+    if many:
+        judge = experiment.judge_of_predictions(experiment.load(run), question)
+        to = data, output, question
+        judgement = judged_parts(run, *to, judge, Machine(), scheduler, workers)
+        print_scores(judgement, said, as_json)
+        return
     table = experiment.read_data(data)
     trained, picture = experiment.load(run), None if plot is None else Path(plot)
     judgement = experiment.write_predictions(trained, table, Path(output), question, picture)
-    facts = {"run": run_dir, "data": data, "output": output, **({"plot": plot} if plot else {})}
+    facts = {**said, **({"plot": plot} if plot else {})}
     print_scores(judgement, facts, as_json, err=output == "-")

@@ -2,14 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future, wait
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nflow_cli.backend.start import CPU, Machine, cores, gpus
+from nflow_cli.backend.start import CPU, Machine
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
@@ -19,9 +17,17 @@ from nflow_cli.cli.options import (
     preset_option,
     threads_option,
 )
+from nflow_cli.cli.pool import (
+    expect_one_pool,
+    pool_of,
+    pool_options,
+    tell_failures,
+    work_off,
+)
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
 
+TRAIN = "nflow_cli.sweeps.worker:train"
 ALONE = "--workers and --scheduler: expected neither with --commands or --only"
 MISSING = "expected one of SWEEP, a preset of `nflow sweep`, and --preset, a preset to vary"
 
@@ -41,12 +47,7 @@ MISSING = "expected one of SWEEP, a preset of `nflow sweep`, and --preset, a pre
 )
 @assignments_option("Set a key of every run.")
 @output_option("The folder of the runs; default: outputs/<sweep>.")
-@click.option(
-    "--workers", type=click.IntRange(1, 1024), help="Concurrent runs; default: one per core or GPU."
-)
-@click.option(
-    "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler instead."
-)
+@pool_options("runs", "Train")
 @named_device("gpu is all GPUs, one worker each. Default: cpu")
 @threads_option("1")
 @click.option(
@@ -88,23 +89,19 @@ def sweep(
         if commands or only:
             _one_by_one(folder, resolved, runs, only, argv, machine)
             return
-        cards = gpus(machine.device) if machine.is_gpu and not scheduler else []
         with folder.locked("sweep"):
             claim(folder, resolved)
             left, failures = _unfinished(runs, folder.path)
             _check_data(left)
             if left:
                 _tell_notes(runs, left, resolved.seeds)
-                with _pool(scheduler, workers, cards, len(left)) as pool:
+                with pool_of(scheduler, workers, machine, len(left)) as pool:
                     _train(runs, left, failures, folder.path, pool, argv, machine)
             _conclude(folder, failures, [run.name for run in runs])
 
 
 def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool) -> None:
-    if scheduler and workers:
-        raise click.UsageError(
-            "--workers: expected none with --scheduler, whose cluster has its own"
-        )
+    expect_one_pool(scheduler, workers)
     if one_by_one and (scheduler or workers):
         raise click.UsageError(ALONE)
 
@@ -191,25 +188,6 @@ def _check_data(runs: Sequence[Any]) -> None:
         run.experiment.expect_fits(loaded[key])
 
 
-def _pool(
-    scheduler: str | None, workers: int | None, cards: Sequence[str], count: int
-) -> AbstractContextManager[Any]:
-    from nflow_cli.errors import NflowError
-    from nflow_cli.sweeps.workers import local_pool
-
-    if scheduler is None:
-        if cards:
-            tell(f"computing on {len(cards)} GPU{'s' if len(cards) > 1 else ''}")
-        return local_pool(min(workers or len(cards) or cores(), count), cards)
-    try:
-        from nflow_cli.sweeps.cluster import cluster_pool
-    except ImportError:
-        raise NflowError(
-            "--scheduler needs Dask; install it in nflow's checkout with: pip install '.[cluster]'"
-        ) from None
-    return cluster_pool(scheduler)
-
-
 def _train(
     runs: Sequence[Any],
     left: Sequence[Any],
@@ -220,63 +198,28 @@ def _train(
     machine: Machine,
 ) -> None:
     from nflow_cli.cli.sweep_report import SweepReport
-    from nflow_cli.errors import Interrupted
 
     place = {"device": machine.device, "threads": machine.threads}
-    shared = {"argv": argv, "cwd": os.getcwd(), **place}
-    futures: dict[Future[Any], Any] = {}
-    pending: set[Future[Any]] = set()
+    shared = {"work": TRAIN, "argv": argv, "cwd": os.getcwd(), **place}
+    # The longest first, so that none is left at the end.
+    longest = sorted(left, key=lambda run: -run.work)
+    requests = (
+        {
+            "folder": str(folder.resolve() / run.name),
+            "config": run.config.model_dump(mode="json"),
+            **shared,
+        }
+        for run in longest
+    )
     with SweepReport(len(runs), left, failures, folder, pool.slots) as report:
-        try:
-            # The longest first, so that none is left at the end.
-            for run in sorted(left, key=lambda run: -run.work):
-                path = str(folder.resolve() / run.name)
-                request = {"folder": path, "config": run.config.model_dump(mode="json"), **shared}
-                futures[pool.submit(request)] = run
-            pending = set(futures)
-            while pending:
-                done, pending = wait(pending, timeout=1.0, return_when="FIRST_COMPLETED")
-                for future in done:
-                    report.end(futures[future], _outcome(future))
-                report.show()
-        except Interrupted as interruption:
-            report.stopping()
-            _stop(pool, pending, interruption.number)
-            raise
-
-
-def _outcome(future: Future[Any]) -> dict[str, str]:
-    from nflow_cli.errors import one_line
-    from nflow_cli.sweeps.workers import FAILED
-
-    try:
-        return future.result()
-    except CancelledError:
-        return {"status": FAILED, "message": "cancelled by the cluster"}
-    except Exception as error:  # of a cluster: its workers died, or lack nflow
-        return {"status": FAILED, "message": one_line(error)}
-
-
-def _stop(pool: Any, pending: set[Any], number: int) -> None:
-    from nflow_cli.errors import Interrupted
-
-    for _ in range(2):
-        pool.interrupt(number)
-        try:
-            while pending and pool.slots():  # queued runs end too, at once
-                _, pending = wait(pending, timeout=1.0)
-            return
-        except Interrupted:
-            continue
+        work_off(zip(longest, requests), pool, report)
 
 
 def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> None:
     from nflow_cli.cli.compare import present
     from nflow_cli.errors import NflowError
 
-    width = max(map(len, failures), default=0)
-    for name, message in failures.items():
-        tell(message, head=f"failed: {name:<{width}}  ")
+    tell_failures(failures)
     if ended := [str(folder.path / name) for name in names if name not in failures]:
         present(ended, sweep=folder.path)
     click.echo(printable(folder.path))

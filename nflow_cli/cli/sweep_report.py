@@ -1,4 +1,7 @@
-"""Progress of a sweep on stderr: a bar with an ETA, or plain lines without a terminal."""
+"""Progress of a sweep or of the parts of a table, on stderr.
+
+A bar with the time left, or plain lines without a terminal.
+"""
 
 import sys
 import time
@@ -49,7 +52,10 @@ class SweepReport:
         if status != COMPLETED:
             self.failures[run.name] = message
             status = f"{FAILED}: {message}"
-        self._print(f"{run.name}: {status}; {self._counts()}")
+        self._print_end(run.name, status)
+
+    def _print_end(self, name: str, status: str) -> None:
+        self._print(f"{name}: {status}; {self._counts()}")
 
     def show(self) -> None:
         """Move the bar; without a terminal, print a line every five minutes."""
@@ -86,3 +92,21 @@ class SweepReport:
             return ""
         seconds = (time.monotonic() - self.start) * (self.total - done) / (done - self.before)
         return f", about {duration(seconds)} left"
+
+
+class PartsReport(SweepReport):
+    """Counts the parts of a table: a line for each that failed, and for each tenth that is done."""
+
+    tenth = 0
+
+    def stopping(self) -> None:
+        """Print a note that the command ends."""
+        self._print("stopping: the parts that are done are kept")
+
+    def _print_end(self, name: str, status: str) -> None:
+        tenth = 10 * (self.count - len(self.left)) // self.count
+        if status != COMPLETED:
+            super()._print_end(name, status)
+        elif tenth > self.tenth:
+            self._print(f"{self.folder}: {self._counts()}")
+        self.tenth = tenth

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from nflow_cli.config.strict import Strict
-from nflow_cli.evaluation.weighted import effective, weighted_mean
+from nflow_cli.evaluation.tallies import Moments, Tally
+
+LOG_Q = "log_q"  # in a tally
 
 
 class Mean(Strict):
@@ -57,7 +60,7 @@ def likelihood(
     """Held-out log-likelihood, ``log q(row) = Σ_j log q(cell_j | before)``.
 
     Means are ``Σ w v / Σw`` and their standard errors ``√(n/(n - 1) Σ w² (v - m)²) / Σw``
-    (:func:`~nflow_cli.evaluation.weighted.weighted_mean`).
+    (:class:`~nflow_cli.evaluation.tallies.Moments`).
 
     Args:
         log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown and left out of
@@ -66,43 +69,99 @@ def likelihood(
         baselines: The same of other densities, by name, with the same unknown cells.
         weights: Of the rows ``(n,)``.
     """
+    return likelihood_of(tallied(log_q, columns, baselines, weights), [*baselines])
+
+
+def tallied(
+    log_q: np.ndarray,
+    columns: Sequence[str],
+    baselines: Mapping[str, np.ndarray],
+    weights: np.ndarray | None = None,
+) -> Tally:
+    """Sums of :func:`likelihood` over rows; its arguments."""
     w = np.ones(len(log_q)) if weights is None else weights.astype(np.float64)
     unknown = np.isnan(log_q)
     for name, cells in baselines.items():
         if cells.shape != log_q.shape or (np.isnan(cells) != unknown).any():
             raise ValueError(f"{name}: expected the cells of q to be known, and no others")
-    known = {name: np.where(unknown, 0.0, cells) for name, cells in baselines.items()}
     cells = np.where(unknown, 0.0, log_q)
     possible = (cells > -math.inf).all(axis=1)
+    means = {LOG_Q: Moments.of(cells[possible].sum(axis=1), w[possible])}
+    counts = {"n": len(cells), "n_impossible": int((~possible).sum())}
+    counts["n_unknown"] = int(unknown.sum())
+    for name, baseline in baselines.items():
+        known = np.where(unknown, 0.0, baseline)
+        both = possible & (known > -math.inf).all(axis=1)
+        gains = cells[both] - known[both]
+        means[name] = Moments.of(gains.sum(axis=1), w[both])
+        of_cells = zip(columns, gains.T, strict=True)
+        means |= {_key(name, column): Moments.of(v, w[both]) for column, v in of_cells}
+        counts[_key(name, "n_impossible")] = int((possible & ~both).sum())
+    return Tally(means, counts)
+
+
+def likelihood_of(tally: Tally, baselines: Sequence[str]) -> Likelihood:
+    """Held-out log-likelihood by its :func:`tallied` sums."""
+    judged = tally.means[LOG_Q]
     return Likelihood(
-        **_mean(cells[possible].sum(axis=1), w[possible]),
-        n=len(cells),
-        n_effective=effective(w[possible]),
-        n_impossible=int((~possible).sum()),
-        n_unknown=int(unknown.sum()),
-        gains={
-            n: _gain(cells[possible], b[possible], columns, w[possible]) for n, b in known.items()
-        },
+        **_mean(judged),
+        n=tally.counts["n"],
+        n_effective=judged.n_effective,
+        n_impossible=tally.counts["n_impossible"],
+        n_unknown=tally.counts["n_unknown"],
+        gains={name: _gain(tally, name) for name in baselines},
     )
 
 
-def _gain(
-    log_q: np.ndarray, baseline: np.ndarray, columns: Sequence[str], weights: np.ndarray
-) -> Gain:
-    possible = (baseline > -math.inf).all(axis=1)
-    cells, w = log_q[possible] - baseline[possible], weights[possible]
+def _gain(tally: Tally, name: str) -> Gain:
+    start = _key(name, "")
     return Gain(
-        **_mean(cells.sum(axis=1), w),
-        columns={name: Mean(**_mean(v, w)) for name, v in zip(columns, cells.T, strict=True)},
-        n=len(cells),
-        n_impossible=int((~possible).sum()),
+        **_mean(tally.means[name]),
+        columns={
+            key.removeprefix(start): Mean(**_mean(moments))
+            for key, moments in tally.means.items()
+            if key.startswith(start)
+        },
+        n=tally.means[name].n,
+        n_impossible=tally.counts[_key(name, "n_impossible")],
     )
 
 
-def _mean(values: np.ndarray, weights: np.ndarray) -> dict[str, float | None]:
-    if not weights.sum() > 0:
-        return {"mean": None, "standard_error": None}
-    figures = weighted_mean("mean", values, weights)
-    names = {"mean": "mean", "standard_error": "mean_standard_error"}
-    finite = {name: figures[key] for name, key in names.items() if math.isfinite(figures[key])}
-    return {"mean": None, "standard_error": None} | finite
+def _key(baseline: str, column: str) -> str:
+    return f"{baseline}: {column}"
+
+
+def _mean(moments: Moments) -> dict[str, float | None]:
+    mean = moments.value
+    is_finite = mean is not None and math.isfinite(mean)
+    return {"mean": mean if is_finite else None, "standard_error": moments.standard_error}
+
+
+def tallied_points(log_q: np.ndarray, weights: np.ndarray | None = None) -> Tally:
+    """Sums of :func:`likelihood_of_points` by the log-density ``(n,)`` in nats."""
+    log_q, known = log_q.astype(np.float64), ~np.isnan(log_q)
+    counts = known if weights is None else known & (weights > 0)
+    inside = counts & (log_q > -math.inf)
+    moments = Moments.of(log_q[inside], None if weights is None else weights[inside])
+    n, n_inside, n_missing = (int(some.sum()) for some in (counts, inside, ~known))
+    return Tally({LOG_Q: moments}, {"n": n, "outside": n - n_inside, "n_missing": n_missing})
+
+
+def likelihood_of_points(tally: Tally) -> dict[str, Any]:
+    """Likelihood scores by sums over new points, weighted.
+
+    Returns:
+        ``log_likelihood``: mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``: mean
+            where ``q > 0``, with its standard error (``None`` below 1.5 effective points) and
+            effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them
+            with ``q = 0``; ``n_missing`` with a NaN.
+    """
+    inside, counts = tally.means[LOG_Q], tally.counts
+    size = inside.n_effective
+    return {
+        "log_likelihood": -math.inf if counts["outside"] else inside.value,
+        "log_likelihood_inside": inside.value,
+        "log_likelihood_standard_error": inside.standard_error,
+        "n_effective": inside.n if size == inside.n else size,
+        **{name: counts[name] for name in ("n", "outside", "n_missing")},
+    }

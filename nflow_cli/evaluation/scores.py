@@ -27,34 +27,6 @@ def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
     return mass(density.log_prob, samples.astype(np.float64))
 
 
-def likelihood(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-    """Likelihood scores by the log-density ``(n,)`` in nats of new points, weighted.
-
-    Returns:
-        ``log_likelihood``: mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``: mean
-            where ``q > 0``, with its standard error (``None`` below 1.5 effective points) and
-            effective sample size ``n_effective``; ``n`` points with weight, ``outside`` of them
-            with ``q = 0``; ``n_missing`` with a NaN.
-    """
-    log_q, known = log_q.astype(np.float64), ~np.isnan(log_q)
-    counts = known if weights is None else known & (weights > 0)
-    inside = counts & (log_q > -math.inf)
-    w = None if weights is None else weights[inside]
-    mean, error = None, None
-    if inside.any():
-        mean, error = weighted_mean("mean", log_q[inside], w).values()
-    outside = int(counts.sum() - inside.sum())
-    return {
-        "log_likelihood": -math.inf if outside else mean,
-        "log_likelihood_inside": mean,
-        "log_likelihood_standard_error": None if error is None or math.isnan(error) else error,
-        "n_effective": int(inside.sum()) if w is None else effective(w),
-        "n": int(counts.sum()),
-        "outside": outside,
-        "n_missing": int((~known).sum()),
-    }
-
-
 def table_scores(
     density: FlowDensity, data: Dataset, seed: int, fresh: int | None = None
 ) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Abilities of some experiments: a command asks for one by ``isinstance``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from nflow_cli.backend.start import Machine
+    from nflow_cli.evaluation.tallies import Tally
     from nflow_cli.experiments.rows import Judgement
     from nflow_cli.runs.directory import RunDirectory
 
@@ -42,6 +43,10 @@ class ScoresRows(Protocol):
         """Write rows with their scores, and latents on request; return the judgement."""
         ...
 
+    def judge_scores(self, found: "Tally", name: str) -> "Judgement":
+        """Judge the rows of a table of that name by the sums over its parts."""
+        ...
+
 
 @runtime_checkable
 class Predicts(Protocol):
@@ -53,6 +58,14 @@ class Predicts(Protocol):
         self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
     ) -> "Judgement":
         """Write and score the distribution of one column given the others; draw a picture."""
+        ...
+
+    def judge_of_predictions(
+        self, trained: Any, question: Mapping[str, Any]
+    ) -> "Callable[[Tally, str], Judgement]":
+        """Judge of predictions of a table by the sums over its parts and its name; checks the
+        question.
+        """
         ...
 
     def write_explained(self, trained: Any, data: Any, path: Path) -> "Judgement":

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, has_unequal_weights, marked, number
 from nflow_cli.terminal.layout import hanging
 
@@ -13,11 +14,14 @@ Warnings = Sequence[ScoreWarning]
 
 
 class Judgement(NamedTuple):
-    """Scores by key as in ``summary.json``, as printed rows, and their warnings."""
+    """Scores by key as in ``summary.json``, as printed rows, their warnings, and for a table that
+    may be a part of another the sums that they follow from.
+    """
 
     scores: dict[str, Any]
     rows: Rows
     warnings: list[ScoreWarning]
+    tally: Tally | None = None
 
     def with_others(self, other: "Judgement") -> "Judgement":
         """Both judgements, one after the other."""

@@ -80,11 +80,11 @@ class TableRegressor(RegressorMixin, TableEstimator):
     ) -> np.ndarray:
         """Conditional quantiles ``(n, k)`` at k probabilities between 0 and 1."""
         found = self._predicted(X, quantiles=quantiles)
-        places = np.searchsorted(found.p, quantiles)  # found are in order
+        places = np.searchsorted(found.asked.p, quantiles)  # found are in order
         if found.column.has_numbers:
             return found.found.quantiles[:, places]
         values, shares = _levels(found)
-        below = np.cumsum(shares, axis=1)[:, :-1, None] < found.p[places] - 1e-12
+        below = np.cumsum(shares, axis=1)[:, :-1, None] < found.asked.p[places] - 1e-12
         return values[below.sum(axis=1)]
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Process of one run of a sweep, started by ``nflow_cli.sweeps.workers``.
+"""Process of one run of a sweep, or one part of a table, started by ``nflow_cli.sweeps.workers``.
 
-The request is a line of JSON on stdin, the answer one on stdout; output goes to ``log.txt``. At the
-end of stdin the process saves and ends, as at SIGTERM.
+The request is a line of JSON on stdin, the answer one on stdout; output of a run goes to
+``log.txt``. At the end of stdin the process saves and ends, as at SIGTERM.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from typing import Any
 
 from nflow_cli.backend.start import machine_of
 from nflow_cli.errors import Interrupted, NflowError, one_line
+from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import LOG, RunDirectory
 from nflow_cli.sweeps.workers import COMPLETED, FAILED, INTERRUPTED, Outcome
 from nflow_cli.terminal import output
@@ -26,7 +27,7 @@ PATIENCE = 120
 
 
 def main() -> None:
-    """Train the run requested on stdin, and answer."""
+    """Do the work requested on stdin, and answer."""
     answers = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -45,20 +46,22 @@ def _end_with_stdin() -> None:
 
 
 def _outcome(request: dict[str, Any]) -> Outcome:
+    log = f"; see {LOG} in its folder" if "folder" in request else ""
     try:
-        _train(**request)
+        resolve(request.pop("work"))(**request)
     except Interrupted:
         return {"status": INTERRUPTED}
     except (NflowError, OSError) as error:
         return {"status": FAILED, "message": one_line(error)}
     except Exception as error:
-        return {"status": FAILED, "message": f"{error!r:.200}; see {LOG} in its folder"}
+        return {"status": FAILED, "message": f"{error!r:.200}{log}"}
     return {"status": COMPLETED}
 
 
-def _train(
+def train(
     folder: str, config: dict[str, Any], argv: list[str], cwd: str, device: str, threads: int | None
 ) -> None:
+    """Train or resume a run in its folder."""
     from nflow_cli.config.presets import validate
     from nflow_cli.experiments.run import carry_on
 

@@ -1,7 +1,7 @@
-"""Worker processes of a sweep, on this machine or on a Dask cluster.
+"""Worker processes of a sweep or of the parts of a table, on this machine or on a Dask cluster.
 
-Each run has its own process, so runs share only compiled programs on disk. Every pool calls
-:meth:`Workers.train`, so a run gives the same bits on a cluster.
+Each run, or part, has its own process, so runs share only compiled programs on disk. Every pool
+calls :meth:`Workers.train`, so a run gives the same bits on a cluster.
 """
 
 import json
@@ -20,6 +20,7 @@ from typing import Any
 from nflow_cli.backend.start import VISIBLE
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
+DIED = "died"  # its process did: a failure that need not come again
 # Without -P, modules of the current folder would shadow installed ones.
 COMMAND = ("-P", "-m", "nflow_cli.sweeps.worker")
 PATIENCE = 10  # seconds for a process to end
@@ -45,9 +46,9 @@ class Workers:
         self._stopped = False
 
     def train(self, request: Mapping[str, Any]) -> Outcome:
-        """Train a run in a new process, and wait for it.
+        """Train a run, or do other work, in a new process, and wait for it.
 
-        ``request``: ``folder`` and ``config`` of the run, ``argv`` and ``cwd`` of the command.
+        ``request``: ``work``, the ``module:function`` to call, and its arguments.
         """
         with self._lock:
             if self._stopped:
@@ -67,7 +68,7 @@ class Workers:
             return json.loads(answer)
         if self._stopped:
             return {"status": INTERRUPTED}
-        return {"status": FAILED, "message": f"its process died (exit code {process.returncode})"}
+        return {"status": DIED, "message": f"its process died (exit code {process.returncode})"}
 
     def _begin(self) -> Any:
         taken = Counter(self._processes.values())

@@ -33,7 +33,7 @@ def command():
     main()
 
 def work():
-    worker._train("run", preset.model_dump(mode="json"), [], ".", "cpu", 1)
+    worker.train("run", preset.model_dump(mode="json"), [], ".", "cpu", 1)
 
 try:
     running.start_tensorflow = lambda *_: sys.exit()

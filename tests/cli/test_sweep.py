@@ -6,12 +6,10 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
 
 import pytest
 from click.testing import CliRunner
-from running import NFLOW, assert_same_run, run_nflow
+from running import NFLOW, assert_same_run, run_nflow, wait_for
 
 from nflow_cli.cli import main
 from nflow_cli.config import presets
@@ -189,14 +187,6 @@ BEGUN = ["--preset", "multimodal-planar", "--set", "flow.k=2", *SHORT, "--seeds"
 BEGUN += ["--set", "train.checkpoint_seconds=0", "--workers", "2"]
 
 
-def wait_for(condition):
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never came")
-
-
 def rows_of(folder):
     """Return a function that says whether some run of a sweep has begun to train."""
     return lambda: any(p.stat().st_size > 200 for p in folder.glob("*/metrics.csv"))
@@ -241,33 +231,6 @@ def test_the_same_command_goes_on_after_ctrl_c(tmp_path):
     alone = run_nflow(tmp_path, "fit-2d", "--preset", run / "config.yaml", "--output", "alone")
     assert alone.returncode == 0, alone.stderr
     assert_same_run(tmp_path / "alone", run)
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    """Return a function that starts a scheduler and workers here; it returns them."""
-    pytest.importorskip("distributed")
-    processes, file = [], tmp_path / "scheduler.json"
-
-    def start(kind, *args):
-        command = [sys.executable, "-W", "ignore", "-m", f"distributed.cli.dask_{kind}", *args]
-        command += ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
-        folder = tmp_path / f"dask-{len(processes)}"
-        folder.mkdir()
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-        processes.append(subprocess.Popen(command, **quiet))
-        return processes[-1]
-
-    def cluster(count):
-        start("scheduler", "--port", "0")
-        wait_for(file.is_file)
-        address = json.loads(file.read_text())["address"]
-        return address, [start("worker", "--nthreads", "1", "--no-nanny") for _ in range(count)]
-
-    yield cluster
-    for process in reversed(processes):
-        process.terminate()
-        process.wait(timeout=30)
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ from truth import normal_log_prob
 
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.scores import likelihood, mass_of
+from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
+from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.flows import FlowStack
 
 
@@ -42,12 +43,12 @@ def test_a_density_whose_samples_are_nowhere_has_no_mass():
 def test_the_likelihood_of_points_is_their_mean_log_density():
     q = FlowDensity(StandardNormal(), make("empty"))
     points = 2 * np.random.default_rng(0).standard_normal((500, 2))
-    found = likelihood(q.log_prob(points))
+    found = likelihood_of_points(tallied_points(q.log_prob(points)))
     expected = normal_log_prob(points)
     assert found["log_likelihood"] == pytest.approx(expected.mean(), rel=1e-5)
     assert found["log_likelihood_standard_error"] == pytest.approx(
         expected.std(ddof=1) / np.sqrt(500), rel=1e-5
     )
     assert (found["n"], found["outside"], found["n_effective"]) == (500, 0, 500)
-    one = likelihood(q.log_prob(points[:1]))
+    one = likelihood_of_points(tallied_points(q.log_prob(points[:1])))
     assert one["log_likelihood_standard_error"] is None and one["n"] == 1

@@ -270,7 +270,7 @@ def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare(short, invoke
     row = ("gap to the truth", gap_row(summary))
     assert row in experiment.rows(summary, [])
     judged_by = experiment.data(run)
-    _, rows, _ = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary)
+    rows = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary).rows
     assert row in rows
     table = invoke("compare", run.path).stdout
     assert "gap to the truth" in table and f" {summary['gap']:.4f} ± " in table

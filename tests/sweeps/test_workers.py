@@ -46,7 +46,7 @@ def test_more_processes_than_gpus_share_them():
 
 def test_a_process_that_dies_fails_its_run_alone(several):
     answer = several.train({"exit": 7})
-    assert answer == {"status": "failed", "message": "its process died (exit code 7)"}
+    assert answer == {"status": "died", "message": "its process died (exit code 7)"}
     assert several.train({})["status"] == "completed"
 
 

@@ -1,6 +1,6 @@
 """Fits of a density of cells to whole tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,13 @@ from nflow_cli.backend.start import Machine
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.errors import ConfigError, DataError
+from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import few_rows
 from nflow_cli.experiments.cells import printed
 from nflow_cli.experiments.cells import warnings as of_cells
 from nflow_cli.experiments.cells.summary import CellsSummary
 from nflow_cli.experiments.experiment import Measure, Rule
-from nflow_cli.experiments.rows import Judgement, Summary
+from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import WEIGHTS, RunDirectory
@@ -86,9 +87,9 @@ class WholeTable(OfTable):
         from nflow_cli.experiments.cells import judge
         from nflow_cli.experiments.cells.scoring import judged_table
 
-        lines = [("data", self.config.subject), ("model", self.config.model_text)]
         if not isinstance(data, Dataset):
-            return judged_table(trained, data, [("data", data.name), *lines[1:]])
+            return judged_table(trained, data, self._lines(data.name))
+        lines = self._lines(self.config.subject)
         estimated = judge.estimates(trained, data.test, self.config.seed)
         scores = judge.held_out(trained, data, estimated, self.config.seed, seed)
         facts = {**data.sizes, **scores}
@@ -102,15 +103,21 @@ class WholeTable(OfTable):
 
         if with_latents:
             raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
-        lines = [("data", data.name), ("model", self.config.model_text)]
-        return write_scored(trained, data, path, lines)
+        return write_scored(trained, data, path, self._lines(data.name))
+
+    def judge_scores(self, found: Tally, name: str) -> Judgement:
+        from nflow_cli.experiments.cells.scoring import judged_tally
+
+        return judged_tally(found, bool(self.config.cells.unmixed), self._lines(name))
+
+    def _lines(self, name: str) -> Rows:
+        return [("data", name), ("model", self.config.model_text)]
 
     def write_explained(self, trained: Any, data: Any, path: Path) -> Judgement:
         """Write rows with the surprise of each cell and p-values; return scores and oddest rows."""
         from nflow_cli.experiments.cells.explaining import write_explained
 
-        lines = [("data", data.name), ("model", self.config.model_text)]
-        return write_explained(trained, data, path, lines)
+        return write_explained(trained, data, path, self._lines(data.name))
 
     def write_predictions(
         self, trained: Any, data: Any, path: Path, question: Mapping[str, Any], plot: Path | None
@@ -118,6 +125,13 @@ class WholeTable(OfTable):
         from nflow_cli.experiments.cells.predicting_jointly import write_predictions
 
         return write_predictions(trained, data, path, question, plot)
+
+    def judge_of_predictions(
+        self, trained: Any, question: Mapping[str, Any]
+    ) -> Callable[[Tally, str], Judgement]:
+        from nflow_cli.experiments.cells.predicting_jointly import judge_of
+
+        return judge_of(trained, question)
 
     def write_imputed(
         self, trained: Any, data: Any, path: Path, draws: int | None, seed: int

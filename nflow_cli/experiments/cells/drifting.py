@@ -29,7 +29,7 @@ from nflow_cli.evaluation.relations import (
 from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
 from nflow_cli.experiments.cells.surprise import oddness
 from nflow_cli.experiments.rows import Judgement
-from nflow_cli.experiments.table.scoring import warnings_of
+from nflow_cli.experiments.table.scoring import are_own
 from nflow_cli.random_streams import stream
 from nflow_cli.training.progress import phase
 
@@ -45,7 +45,7 @@ def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
     rows = trained.rows_of(table)
     found = drifted(trained, rows)
     few = few_rows(found)
-    is_own = bool(warnings_of(trained, rows, {}))
+    is_own = are_own(trained, rows)
     warnings = [*([OWN_ROWS] if is_own else []), *([few] if few else [])]
     return Judgement(found.model_dump(), rows_of(found, table.name, warnings), warnings)
 

@@ -9,8 +9,9 @@ import numpy as np
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.density import CellDensity
-from nflow_cli.evaluation.likelihood import likelihood
+from nflow_cli.evaluation.likelihood import LOG_Q, likelihood_of, tallied
 from nflow_cli.evaluation.pit import pit
+from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.truth import UNKNOWN, gap_to_the_truth
 from nflow_cli.experiments.cells.arrays import pictures
 from nflow_cli.experiments.cells.memorised import copied, memorised
@@ -20,6 +21,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.training.progress import phase
 
 Estimates = Mapping[str, np.ndarray]
+BASELINE, ALONE = "independent", "log_independent"  # in a tally
 
 
 def estimates(
@@ -48,28 +50,40 @@ def estimates(
     }
 
 
-def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | None = None) -> Scores:
-    """Scores of a density by :func:`estimates` of rows, with weights ``(n,)``."""
-    columns = density.cell_names
-    baselines = {"independent": estimated["log_independent"]}
-    judged = likelihood(estimated["log_q"], columns, baselines, weights)
-    alone = likelihood(estimated["log_independent"], columns, {}, weights)
-    gain = judged.gains["independent"]
-    facts: dict[str, Any] = {
+def tally(density: CellDensity, estimated: Estimates, weights: np.ndarray | None = None) -> Tally:
+    """Sums of scores over rows, by :func:`estimates` of them, with weights ``(n,)``."""
+    columns, independent = density.cell_names, estimated["log_independent"]
+    judged = tallied(estimated["log_q"], columns, {BASELINE: independent}, weights)
+    alone = tallied(independent, columns, {}, weights).means[LOG_Q]
+    counts = {**judged.counts, "n_new_levels": int(estimated["new_levels"].sum())}
+    return Tally({**judged.means, ALONE: alone}, counts)
+
+
+def figures(found: Tally, is_unmixed: bool) -> dict[str, Any]:
+    """Scores by their :func:`tally`: all but the PIT."""
+    judged = likelihood_of(found, [BASELINE])
+    alone = likelihood_of(Tally({LOG_Q: found.means[ALONE]}, found.counts), [])
+    gain = judged.gains[BASELINE]
+    return {
         "log_likelihood": judged.mean,
         "log_likelihood_standard_error": judged.standard_error,
         "n_effective": judged.n_effective,
         "n_impossible": judged.n_impossible,
         "n_unknown": judged.n_unknown,
-        "n_new_levels": int(estimated["new_levels"].sum()),
+        "n_new_levels": found.counts["n_new_levels"],
         "independent_log_likelihood": alone.mean,
         "independent_log_likelihood_standard_error": alone.standard_error,
         "gain": gain.mean,
         "gain_standard_error": gain.standard_error,
         # An unmixed component is no column.
-        "column_gains": {} if density.unmixing else gain.columns,
+        "column_gains": {} if is_unmixed else gain.columns,
     }
-    return Scores(**facts, pit=pit(estimated["pit"], columns, weights))
+
+
+def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | None = None) -> Scores:
+    """Scores of a density by :func:`estimates` of rows, with weights ``(n,)``."""
+    facts = figures(tally(density, estimated, weights), bool(density.unmixing))
+    return Scores(**facts, pit=pit(estimated["pit"], density.cell_names, weights))
 
 
 def held_out(

@@ -16,10 +16,11 @@ from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, marked
 from nflow_cli.experiments.cells.sets import Calibrated, calibration, central, level_sets
 from nflow_cli.experiments.rows import Judgement, Rows, Warnings, figure, mean_text
-from nflow_cli.experiments.table.scoring import expect_room, warnings_of, write_beside
+from nflow_cli.experiments.table.scoring import OWN, are_own, expect_room, write_beside
 from nflow_cli.registry import nearest
 from nflow_cli.runs.samples_file import write_file
 from nflow_cli.text import printable
@@ -53,38 +54,59 @@ class Question(NamedTuple):
     by: str | None = None
 
 
-class Predicted(NamedTuple):
-    """Predictions of a column.
+class Asked(NamedTuple):
+    """A question to a density.
 
     Attributes:
         column: The column.
         p: Probabilities of the quantiles.
-        rows: Rows ``(n, C)`` of the table.
-        values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
-        found: The distributions.
         sets: Calibration of the sets; ``None`` without.
-        thresholds: Largest scores ``(n,)`` in the sets.
-        ends: Of intervals ``(n, 2)``, of numbers with sets.
     """
 
     column: CellColumn
     p: np.ndarray
+    sets: Calibrated | None
+
+
+class Predicted(NamedTuple):
+    """Predictions of a column.
+
+    Attributes:
+        asked: The question.
+        rows: Rows ``(n, C)`` of the table.
+        values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
+        found: The distributions.
+        thresholds: Largest scores ``(n,)`` in the sets.
+        ends: Of intervals ``(n, 2)``, of numbers with sets.
+    """
+
+    asked: Asked
     rows: np.ndarray
     values: np.ndarray | None
     found: Conditional
-    sets: Calibrated | None
     thresholds: np.ndarray
     ends: np.ndarray
 
+    @property
+    def column(self) -> CellColumn:
+        """The predicted column."""
+        return self.asked.column
 
-def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predicted:
-    """Predict a column of a table, or of rows ``(n, C)``, from the others."""
+
+def asked(trained: "TrainedCells", question: Question) -> Asked:
+    """Question to a density, checked, with its calibration."""
     column = _target(trained, question.target)
     p, sets = probabilities(question.quantiles), None
     if question.coverage is not None:
         sets = calibration(trained, column, question.coverage, question.by)
     elif question.by is not None:
         raise DataError("--by: expected --coverage too")
+    return Asked(column, p, sets)
+
+
+def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predicted:
+    """Predict a column of a table, or of rows ``(n, C)``, from the others."""
+    column, p, sets = wanted = asked(trained, question)
     rows, has_own = _rows(trained, table, column.name)
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
     every = np.append(np.tile(p, (len(rows), 1)), central(thresholds), axis=1)
@@ -95,7 +117,7 @@ def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predic
     ends = found.quantiles[:, -2:] + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
     found = found._replace(quantiles=found.quantiles[:, :-2])
     values = rows[:, place] if has_own else None
-    return Predicted(column, p, rows, values, found, sets, thresholds, ends)
+    return Predicted(wanted, rows, values, found, thresholds, ends)
 
 
 def probabilities(quantiles: Sequence[float]) -> np.ndarray:
@@ -142,14 +164,15 @@ def _rows(trained: "TrainedCells", table: Any, target: str) -> tuple[np.ndarray,
 
 def columns_of(predicted: Predicted) -> dict[str, Any]:
     """The columns to be written, by name."""
-    column, kind, found = predicted.column, predicted.column.kind, predicted.found
+    (column, p, sets), found = predicted.asked, predicted.found
+    kind = column.kind
     columns: dict[str, Any] = {}
     if column.has_numbers:
         columns["mean"] = written_number(kind, found.mean) if _is_date(kind) else found.mean
         columns["sd"] = found.sd
-        for p, values in zip(predicted.p, found.quantiles.T):
-            columns[f"q{p:g}"] = written_number(kind, values)
-        if predicted.sets:
+        for share, values in zip(p, found.quantiles.T):
+            columns[f"q{share:g}"] = written_number(kind, values)
+        if sets:
             columns["low"], columns["high"] = (
                 written_number(kind, end) for end in predicted.ends.T
             )
@@ -159,7 +182,7 @@ def columns_of(predicted: Predicted) -> dict[str, Any]:
         columns["missing"] = found.missing
     if not column.has_numbers:
         columns["level"] = as_written(kind, _likeliest(found))
-        if predicted.sets:
+        if sets:
             columns["set"] = _set_texts(predicted)
     if predicted.values is not None:
         columns["log_p"] = found.log_prob
@@ -204,28 +227,16 @@ def write_predicted(
         figure, format = _figure(found, found.values, table.name), plot.suffix[1:].lower()
         write_file(plot, lambda file: plotting.save_figure(figure, file, format))
     write_beside(table, path, columns)
-    are_levels = [not column.has_numbers and column is not found.column for column in trained.row]
-    n_new = int((found.rows[:, are_levels] < 0).any(axis=1).sum())
-    facts = {"target": found.column.name, "n": len(found.rows), "n_new_levels": n_new}
-    scores = {**facts, **_scores(found)}
-    is_own = found.values is not None and warnings_of(trained, found.rows, {})
-    warnings = [OWN_ROWS] if is_own else []
-    lines = [
-        ("data", f"{printable(table.name)}: {len(found.rows):,} rows"),
-        ("target", printable(found.column.name)),
-        *_printed(found, scores, warnings),
-    ]
-    return Judgement(scores, lines, warnings)
+    return judged(found.asked, _tally(trained, found), table.name)
 
 
 def _figure(predicted: Predicted, values: np.ndarray, subject: str) -> Any:
-    column, found = predicted.column, predicted.found
+    (column, p, sets), found = predicted.asked, predicted.found
     if not column.has_numbers:
         levels = [str(level) for level in column.first]
         return plotting.levels_figure(column.name, levels, found.levels, values, printable(subject))
-    low, high = predicted.ends.T if predicted.sets else found.quantiles[:, [0, -1]].T
-    p = predicted.p
-    share = predicted.sets.coverage if predicted.sets else p[-1] - p[0]
+    low, high = predicted.ends.T if sets else found.quantiles[:, [0, -1]].T
+    share = sets.coverage if sets else p[-1] - p[0]
     middle = found.quantiles[:, np.argmin(np.abs(p - 0.5))]
     intervals = plotting.Intervals(middle, low, high, float(share))
     return plotting.intervals_figure(
@@ -233,52 +244,47 @@ def _figure(predicted: Predicted, values: np.ndarray, subject: str) -> Any:
     )
 
 
-def _scores(predicted: Predicted) -> dict[str, Any]:
+def _tally(trained: "TrainedCells", predicted: Predicted) -> Tally:
     column, values, found = predicted.column, predicted.values, predicted.found
-    is_known = found.error <= UNRESOLVED
-    scores: dict[str, Any] = {}
+    is_known, means = found.error <= UNRESOLVED, {}
+    are_levels = [not other.has_numbers and other is not column for other in trained.row]
+    counts = {
+        "n": len(predicted.rows),
+        "n_new_levels": int((predicted.rows[:, are_levels] < 0).any(axis=1).sum()),
+        OWN: values is not None and are_own(trained, predicted.rows),
+    }
     if column.has_numbers:
+        counts["n_unresolved"] = int((~is_known).sum())
         low, high = found.quantiles[:, [0, -1]].T
-        scores = {"n_unresolved": int((~is_known).sum())}
-        scores["width"] = _mean_of(high - low, is_known)
-    scores |= _scores_of_sets(predicted, is_known)
+        means["width"] = Moments.of((high - low)[is_known])
+    if predicted.asked.sets:
+        counts["n_infinite"] = int((~np.isfinite(predicted.thresholds)).sum())
+        means |= _means_of_sets(predicted, is_known)
     if values is None:
-        return scores
-    log_p = found.log_prob[~np.isnan(found.log_prob)]
-    scores["log_p"] = _mean_of(log_p)
-    is_sure = len(log_p) > 1 and np.isfinite(log_p).all()
-    error = log_p.std(ddof=1) / np.sqrt(len(log_p)) if is_sure else None
-    scores["log_p_standard_error"] = error
+        return Tally(means, counts)
+    means["log_p"] = Moments.of(found.log_prob[~np.isnan(found.log_prob)])
     is_known &= ~np.isnan(values)
     if not column.has_numbers:
-        return scores | {"error_rate": _mean_of(_likeliest(found) != values, is_known)}
-    scores["coverage"] = _mean_of((low <= values) & (values <= high), is_known)
-    square = _mean_of(np.square(found.mean - values), is_known)
-    return scores | {"rmse": None if square is None else float(np.sqrt(square))}
+        means["error_rate"] = Moments.of((_likeliest(found) != values)[is_known])
+        return Tally(means, counts)
+    means["coverage"] = Moments.of(((low <= values) & (values <= high))[is_known])
+    means["square"] = Moments.of(np.square(found.mean - values)[is_known])
+    return Tally(means, counts)
 
 
-def _scores_of_sets(predicted: Predicted, is_known: np.ndarray) -> dict[str, Any]:
-    sets, values = predicted.sets, predicted.values
-    if sets is None:
-        return {}
-    groups = {sets.name(code): one for code, one in sets.groups.items()}
-    records = [
-        {"group": name, "n": one.n, "coverage_low": one.band[0], "coverage_high": one.band[1]}
-        for name, one in groups.items()
-    ]
-    is_finite = is_known & (predicted.thresholds < 1)
-    found: dict[str, Any] = {"n_infinite": int((~np.isfinite(predicted.thresholds)).sum())}
+def _means_of_sets(predicted: Predicted, is_known: np.ndarray) -> dict[str, Moments]:
+    values, thresholds = predicted.values, predicted.thresholds
     if predicted.column.has_numbers:
         low, high = predicted.ends.T
-        found["set_width"] = _mean_of(high - low, is_finite)
+        means = {"set_width": Moments.of((high - low)[is_known & (thresholds < 1)])}
         are_in = None if values is None else (low <= values) & (values <= high)
     else:
-        members = level_sets(predicted.found, predicted.thresholds)
-        found["set_size"] = _mean_of(members.sum(axis=1), is_known)
+        members = level_sets(predicted.found, thresholds)
+        means = {"set_size": Moments.of(members.sum(axis=1)[is_known])}
         are_in = None if values is None else _members_at(members, values)
     if values is not None and are_in is not None:
-        found["set_coverage"] = _mean_of(are_in, is_known & ~np.isnan(values))
-    return {"calibration": {"coverage": sets.coverage, "groups": records}, **found}
+        means["set_coverage"] = Moments.of(are_in[is_known & ~np.isnan(values)])
+    return means
 
 
 def _members_at(members: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -286,15 +292,40 @@ def _members_at(members: np.ndarray, values: np.ndarray) -> np.ndarray:
     return every[np.arange(len(values)), np.nan_to_num(values, nan=-1.0).astype(int)]
 
 
-def _mean_of(values: np.ndarray, some: np.ndarray | None = None) -> float | None:
-    values = values if some is None else values[some]
-    return float(np.mean(values)) if len(values) else None
+def judged(asked: Asked, found: Tally, name: str) -> Judgement:
+    """Judgement of the predictions of a table's rows by the sums over them."""
+    scores = {"target": asked.column.name, "n": found.counts["n"], **_scores(asked.sets, found)}
+    warnings = [OWN_ROWS] if found.counts[OWN] else []
+    lines = [
+        ("data", f"{printable(name)}: {scores['n']:,} rows"),
+        ("target", printable(asked.column.name)),
+        *_printed(asked, scores, warnings),
+    ]
+    return Judgement(scores, lines, warnings, found)
 
 
-def _printed(predicted: Predicted, scores: dict[str, Any], warnings: Warnings) -> Rows:
+def _scores(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
+    counts = {name: n for name, n in found.counts.items() if name not in ("n", OWN)}
+    scores = {**counts, **{name: one.value for name, one in found.means.items()}}
+    if sets:
+        records = [
+            {"group": sets.name(code), "n": one.n}
+            | {"coverage_low": one.band[0], "coverage_high": one.band[1]}
+            for code, one in sets.groups.items()
+        ]
+        scores["calibration"] = {"coverage": sets.coverage, "groups": records}
+    if "log_p" in scores:
+        scores["log_p_standard_error"] = found.means["log_p"].standard_error
+    if "square" in scores:
+        square = scores.pop("square")
+        scores["rmse"] = None if square is None else float(np.sqrt(square))
+    return scores
+
+
+def _printed(asked: Asked, scores: dict[str, Any], warnings: Warnings) -> Rows:
     rows = []
-    if predicted.column.has_numbers:
-        interval = f"from the {predicted.p[0]:g} to the {predicted.p[-1]:g} quantile"
+    if asked.column.has_numbers:
+        interval = f"from the {asked.p[0]:g} to the {asked.p[-1]:g} quantile"
         rows.append(("mean width", f"{figure(scores, 'width')}, {interval}"))
     if "log_p" in scores:
         text = mean_text(scores, "log_p", "nats a row")
@@ -305,7 +336,7 @@ def _printed(predicted: Predicted, scores: dict[str, Any], warnings: Warnings) -
         rows.append(("new levels", f"{n:,} rows have a level that no training row has"))
     if n := scores.get("n_unresolved"):
         rows.append(("unresolved", f"{n:,} rows: quadrature error above {UNRESOLVED:g}"))
-    return rows + (_printed_sets(predicted.sets, scores) if predicted.sets else [])
+    return rows + (_printed_sets(asked.sets, scores) if asked.sets else [])
 
 
 def _printed_sets(sets: Calibrated, scores: dict[str, Any]) -> Rows:

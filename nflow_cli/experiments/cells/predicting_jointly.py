@@ -1,6 +1,7 @@
 """Predictions of several columns of a table from the others, by draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,12 @@ from nflow_cli.data.table_files import TableFile, opened
 from nflow_cli.data.tables import listed, shown
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.experiments.cells.completions import Completions, completions
 from nflow_cli.experiments.cells.predicting import (
     Question,
+    asked,
+    judged,
     probabilities,
     write_predicted,
     written_number,
@@ -118,17 +122,41 @@ def write_predictions(
     """Write the rows of a table, in order, with predictions of one column or several."""
     targets: Sequence[str] = question["target"] or ()
     if len(targets) < 2:
-        one = Question(**{**question, "target": targets[0] if targets else None})
-        return write_predicted(trained, table, path, one, plot)
+        return write_predicted(trained, table, path, _of_one(question), plot)
     expect_one_target(targets, coverage=question["coverage"], plot=plot)
     columns = predicted_jointly(trained, table, targets, question["quantiles"])
     expect_room(trained, columns)
     write_beside(table, path, columns)
-    least, count = float(np.min(columns[EFFECTIVE])), len(columns[EFFECTIVE])
+    effective = columns[EFFECTIVE]
+    found = Tally(counts={"n": len(effective)}, least={EFFECTIVE: float(np.min(effective))})
+    return judged_jointly(targets, found, table.name)
+
+
+def judged_jointly(targets: Sequence[str], found: Tally, name: str) -> Judgement:
+    """Judgement of joint predictions of a table's rows by the sums over them."""
+    least, count = found.least[EFFECTIVE], found.counts["n"]
     scores = {"target": list(targets), "n": count, "least_effective_draws": least}
     lines = [
-        ("data", f"{printable(table.name)}: {count:,} rows"),
+        ("data", f"{printable(name)}: {count:,} rows"),
         ("targets", printable(listed(targets))),
         ("draws", f"by importance sampling; least effective sample size of a row {least:.1f}"),
     ]
-    return Judgement(scores, lines, [])
+    return Judgement(scores, lines, [], found)
+
+
+def judge_of(
+    trained: "TrainedCells", question: Mapping[str, Any]
+) -> Callable[[Tally, str], Judgement]:
+    """Judge of predictions by sums over rows and the name of their table, of a valid question."""
+    targets: Sequence[str] = question["target"] or ()
+    if len(targets) < 2:
+        return partial(judged, asked(trained, _of_one(question)))
+    expect_one_target(targets, coverage=question["coverage"])
+    for name in targets:
+        _place(trained, name)
+    return partial(judged_jointly, targets)
+
+
+def _of_one(question: Mapping[str, Any]) -> Question:
+    targets = question["target"]
+    return Question(**{**question, "target": targets[0] if targets else None})

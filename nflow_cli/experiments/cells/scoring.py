@@ -7,10 +7,14 @@ import numpy as np
 
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
+from nflow_cli.evaluation.pit import pit
+from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.experiments.cells import judge, printed
 from nflow_cli.experiments.rows import Judgement, Rows
 from nflow_cli.experiments.table.scoring import (
+    OWN,
     SPREAD,
+    are_own,
     expect_room,
     spread_of,
     warnings_of,
@@ -42,11 +46,23 @@ def _judgement(
     estimated: judge.Estimates,
     lines: Rows,
 ) -> Judgement:
-    judged = judge.scores(trained, estimated, weights_in(trained, table))
-    scores = {**judged.model_dump(), "n": len(rows)}
-    found = warnings_of(trained, rows, scores)
-    shown = printed.verdict_of(scores, found, "") + printed.notes(scores, "")
-    return Judgement(scores, [*lines, ("rows", f"{len(rows):,}"), *shown], found)
+    weights = weights_in(trained, table)
+    means, counts, _ = judge.tally(trained, estimated, weights)
+    found = Tally(means, {**counts, OWN: are_own(trained, rows)})
+    judged = judged_tally(found, bool(trained.unmixing), lines)
+    of_cells = pit(estimated["pit"], trained.cell_names, weights).model_dump()
+    return judged._replace(scores={**judged.scores, "pit": of_cells})
+
+
+def judged_tally(found: Tally, is_unmixed: bool, lines: Rows) -> Judgement:
+    """Judgement of a table's rows by the sums over them."""
+    gains = judge.figures(found, is_unmixed)
+    columns = {name: mean.model_dump() for name, mean in gains["column_gains"].items()}
+    scores = {**gains, "column_gains": columns, "n": found.counts["n"]}
+    warnings = warnings_of(found, scores)
+    shown = printed.verdict_of(scores, warnings, "") + printed.notes(scores, "")
+    rows = [*lines, ("rows", f"{scores['n']:,}"), *shown]
+    return Judgement(scores, rows, warnings, found)
 
 
 def write_scored(trained: "TrainedCells", table: TableFile, path: Path, lines: Rows) -> Judgement:

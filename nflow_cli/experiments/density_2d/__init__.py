@@ -64,13 +64,15 @@ class Target(DensityExperiment):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        from nflow_cli.evaluation.scores import likelihood
+        from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
         from nflow_cli.evaluation.target import evaluate_samples, missed_share
 
         n = samples or self.config.evaluate.samples
         scores = evaluate_samples(trained, trained.target, seed, n).scores
         scores |= missed_share(trained, trained.target, seed)
-        of_points = {} if data is None else likelihood(trained.log_prob(data))
+        of_points = {}
+        if data is not None:
+            of_points = likelihood_of_points(tallied_points(trained.log_prob(data)))
         warnings = self.warnings({**recorded, **scores, **of_points})
         lines = rows.evaluated_rows(trained, scores, n, seed, warnings)
         if of_points:

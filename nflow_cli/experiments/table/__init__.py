@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from nflow_cli.config.schema import FitConfig
 from nflow_cli.config.table_schema import Tails
+from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import few_rows, mass, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Measure
@@ -91,6 +92,11 @@ class Table(OfTable, DensityExperiment):
         from nflow_cli.experiments.table.judging import write_scored
 
         return write_scored(trained, data, path, with_latents, [])
+
+    def judge_scores(self, found: Tally, name: str) -> Judgement:
+        from nflow_cli.experiments.table.judging import judged_tally
+
+        return judged_tally(found, self.config, [("data", name)])
 
     # Pictures and checks.
 

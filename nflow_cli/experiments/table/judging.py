@@ -7,17 +7,22 @@ import numpy as np
 
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
-from nflow_cli.evaluation.scores import likelihood
+from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
+from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.experiments.rows import Judgement, Rows
 from nflow_cli.experiments.table.rows import scored_rows
 from nflow_cli.experiments.table.scoring import (
+    OWN,
     SPREAD,
+    are_own,
     expect_room,
     spread_of,
     warnings_of,
     weights_in,
     write_beside,
 )
+
+WEIGHTED = "weighted"  # in a tally: tables with weights
 
 
 def judged_table(trained: Any, table: TableFile, lines: Rows) -> Judgement:
@@ -30,10 +35,17 @@ def _judgement(
     trained: Any, table: TableFile, rows: np.ndarray, log_q: np.ndarray, lines: Rows
 ) -> Judgement:
     weights = weights_in(trained, table)
-    scores = likelihood(log_q, weights)
-    found = warnings_of(trained, rows, scores)
-    weighted = "" if weights is None else trained.config.data.weights
-    return Judgement(scores, [*lines, *scored_rows(scores, found, weighted)], found)
+    means, counts, _ = tallied_points(log_q, weights)
+    facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
+    return judged_tally(Tally(means, {**counts, **facts}), trained.config, lines)
+
+
+def judged_tally(found: Tally, config: Any, lines: Rows) -> Judgement:
+    """Judgement of a table's rows by the sums over them."""
+    scores = likelihood_of_points(found)
+    warnings = warnings_of(found, scores)
+    weighted = config.data.weights if found.counts[WEIGHTED] else ""
+    return Judgement(scores, [*lines, *scored_rows(scores, warnings, weighted)], warnings, found)
 
 
 def write_scored(

@@ -14,6 +14,7 @@ from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, w
 from nflow_cli.data.tables import LOG_Q, listed, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows
 from nflow_cli.experiments.data import is_data_of
 from nflow_cli.experiments.rows import Summary
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nflow_cli.experiments.table.loaded import TableRun
 
 SPREAD = "log_q_spread"
+OWN = "own"  # in a tally: tables that are the run's
 TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as text
 
 
@@ -44,12 +46,16 @@ def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
     return np.atleast_1d(weights)
 
 
-def warnings_of(trained: "TableRun", rows: np.ndarray, scores: Summary) -> list[ScoreWarning]:
-    """Warnings about scores of a user table's rows ``(n, C)``."""
+def are_own(trained: "TableRun", rows: np.ndarray) -> bool:
+    """Whether rows ``(n, C)`` of a user table are those of the run."""
     complete, run = rows[~np.isnan(rows).any(axis=1)], RunDirectory(trained.path)
-    are_known = any(is_data_of(run, checksum(some)) for some in (rows, complete))
+    return any(is_data_of(run, checksum(some)) for some in (rows, complete))
+
+
+def warnings_of(found: Tally, scores: Summary) -> list[ScoreWarning]:
+    """Warnings about scores of a user table."""
     few = few_rows(scores)
-    return [*([TRAINED_ON] if are_known else []), *([few] if few else [])]
+    return [*([TRAINED_ON] if found.counts[OWN] else []), *([few] if few else [])]
 
 
 def expect_room(trained: "TableRun", added: Iterable[str]) -> None:

@@ -1,0 +1,159 @@
+"""A table of many files, its parts: each is scored or predicted by itself, into a file of its own.
+
+The record of an output, in a hidden folder, holds size and time of both files, and the sums over
+the rows. It is written last, so a part with a record is done.
+"""
+
+import glob
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nflow_cli import experiments
+from nflow_cli.backend.start import machine_of, memory_errors, start_tensorflow
+from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.evaluation.tallies import Tally
+from nflow_cli.runs import files
+from nflow_cli.runs.directory import CONFIG, LOCK, MAX_JSON, RunDirectory
+
+RECORDS = ".nflow"  # folder of the records, which readers of a folder of tables leave out
+COMMAND = "command.json"  # in it: the command and the run that the folder belongs to
+TABLES = ".csv", ".parquet"
+HIDDEN = ".", "_"  # first letters of files of a folder that are no parts, as in Arrow and Dask
+
+
+def are_parts(name: str) -> bool:
+    """Whether this is a folder, or a pattern of file names."""
+    return os.path.isdir(name) or (glob.has_magic(name) and not os.path.exists(name))
+
+
+@dataclass(frozen=True)
+class Part:
+    """File of a table; ``name`` is that of its output in the folder, a relative path."""
+
+    name: str
+    path: Path
+    work: int  # bytes
+
+    def part_done(self, folder: Path) -> float:
+        """Share done of a part that has no record: 0."""
+        return 0.0
+
+    def paths(self, folder: Path) -> tuple[str, str, str]:
+        """Paths of the part, its output, and its record."""
+        record = folder / RECORDS / f"{self.name}.json"
+        return str(self.path), str(folder / self.name), str(record)
+
+    def tally(self, folder: Path) -> Tally | None:
+        """Sums over the rows of a part that is done; ``None`` if not, or of a changed file."""
+        *paths, record = self.paths(folder)
+        if not files.is_file(Path(record)):
+            return None
+        try:
+            written = json.loads(files.read(Path(record), MAX_JSON))
+            found = Tally.read(written["tally"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        return found if written.get("files") == [*map(stamp, paths)] else None
+
+
+def stamp(path: str) -> list[Any] | None:
+    """Place, size and time of a file, by which a change of it is noticed."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [os.path.realpath(path), found.st_size, found.st_mtime_ns]
+
+
+def parts_of(name: str, output: Path) -> list[Part]:
+    """Parts of a folder or a pattern, in the order of their paths; files in ``output`` are none."""
+    folder, own = Path(name), output.resolve()
+    if folder.is_dir():
+        found = [path for path in folder.rglob("*") if not _is_hidden(path, folder)]
+    else:
+        found = map(Path, glob.glob(name, recursive=True))
+        folder = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), folder.parts))
+    paths = [path for path in found if path.is_file() and own not in path.resolve().parents]
+    if not paths:
+        raise DataError(f"{name}: no files; expected parts of a table, outside {output}")
+    outputs: dict[str, Path] = {}
+    for path in sorted(paths):
+        label = _output(path.relative_to(folder))
+        if (other := outputs.setdefault(label, path)) != path:
+            raise DataError(f"{other} and {path}: both would be written to {label}")
+    return [Part(label, path, path.stat().st_size) for label, path in outputs.items()]
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(name.startswith(HIDDEN) for name in path.relative_to(folder).parts)
+
+
+def _output(path: Path) -> str:
+    """Name of an output: that of the part, or one of a CSV."""
+    if path.suffix.lower() in TABLES:
+        return str(path)
+    path = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return str(path.with_suffix(".csv"))
+
+
+def identity(run: RunDirectory, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Command and run that an output follows from."""
+    model = experiments.of(run.read_config()).model_file
+    sha256 = {name: files.sha256(run.path / name) for name in (CONFIG, model)}
+    return {"run": sha256, "question": {**question}}
+
+
+def claim(folder: RunDirectory, asked: Mapping[str, Any], parts: Sequence[Part]) -> None:
+    """Reserve a folder for the outputs of a command, or check that it holds those."""
+    names = {entry.name for entry in folder.path.iterdir()} - {LOCK}
+    if names and RECORDS not in names:
+        raise RunDirectoryError(f"{folder.path}: not empty; -o takes a new folder")
+    records = RunDirectory.at(str(folder.path / RECORDS))
+    if not records.has(COMMAND):
+        records.write_json(COMMAND, asked)
+    elif records.read_json(COMMAND) != asked:
+        raise RunDirectoryError(
+            f"{folder.path}: of another run, or of other options; -o takes a new folder"
+        )
+    for parent in {Path(path).parent for part in parts for path in part.paths(folder.path)[1:]}:
+        files.remove(parent, files.is_unfinished)
+
+
+def work_off(
+    run: str,
+    paths: Sequence[str],
+    asked: Mapping[str, Any],
+    cwd: str,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Write the output of a part, and then its record.
+
+    ``paths``: of :meth:`Part.paths`; ``asked``: an :func:`identity`.
+    """
+    os.chdir(cwd)
+    directory, (path, output, record) = RunDirectory.open(run), paths
+    if identity(directory, asked["question"]) != asked:
+        raise RunDirectoryError(f"{run}: has changed since the command began")
+    experiment, before = experiments.of(directory.read_config()), stamp(path)
+    if experiment.needs_tensorflow:
+        start_tensorflow(machine_of(device).of(threads))
+    RunDirectory.at(os.path.dirname(output))
+    with memory_errors("smaller parts take less"):
+        judged = _written(experiment, directory, path, Path(output), asked["question"])
+    text = json.dumps({"files": [before, stamp(output)], "tally": judged.tally._asdict()})
+    RunDirectory.at(os.path.dirname(record)).write_text(os.path.basename(record), text)
+
+
+def _written(
+    experiment: Any, run: RunDirectory, path: str, output: Path, question: Mapping[str, Any]
+) -> Any:
+    trained, table = experiment.load(run), experiment.read_data(path)
+    if "latent" in question:
+        return experiment.write_scores(trained, table, output, question["latent"])
+    return experiment.write_predictions(trained, table, output, question, None)
