@@ -23,6 +23,7 @@ from nflow_cli.registry import DEFAULT_BASE, DENSITIES
 IN_PYTHON = "<python>"  # path of a function passed in Python
 DEFAULT_FUNCTION = "log_density"  # of a file
 USUAL = (DEFAULT_FUNCTION, "<lambda>")  # names not shown
+MOST_MODES = 64
 WIDE = 6  # coordinates; more have another preset
 
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
@@ -192,6 +193,12 @@ class InferTrain(Train):
         ge=1,
         le=100,
         description="Width of the flows' start, relative to the Gaussian of the first stage.",
+    )
+    modes: int = Field(
+        default=MOST_MODES,
+        ge=1,
+        le=MOST_MODES,
+        description="Most members of a mixture, with one more for each mode missed; 1: no mixture.",
     )
     compile: bool = Field(
         default=True,

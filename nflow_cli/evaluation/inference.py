@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from keras import ops
 
 from nflow_cli.data.units import Units
 from nflow_cli.densities.bases import Widened
@@ -12,7 +13,7 @@ from nflow_cli.densities.pushforward import Draw, FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
-from nflow_cli.evaluation.missed_mass import missed_mass
+from nflow_cli.evaluation.missed_mass import Missed, missed_mass
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.rounding import rounding
 from nflow_cli.evaluation.target import values_at
@@ -21,6 +22,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 
 RESAMPLED_FROM = 20  # samples per resampled point
+EM_STEPS, LEAST_WEIGHT = 100, 1e-6  # of the weights of a mixture
 
 
 class Judgement(NamedTuple):
@@ -62,6 +64,38 @@ def judge(
         "moments_standard_error": dict(zip(names, errors.tolist())) if tail.k < ROUGH else None,
     }
     return Judgement(scores, tail)
+
+
+def missed_by(density: FlowDensity, target: Target, seed: int, n: int) -> Missed:
+    """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
+    log_weights, _ = _log_weights(density, target, stream(seed, "missed-modes"), n)
+    weights, highest = _scaled(smoothed(log_weights).log_weights)
+    visited = float(math.log(weights.mean()) + highest)
+    return missed_mass(density, target, visited, float(log_weights.max()) - visited, seed)
+
+
+def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> np.ndarray:
+    """Weights ``(R,)`` of the mixture of a density's members that is nearest to ``p``.
+
+    By EM, ``w_r ← E_p[w_r q_r / Σ_s w_s q_s]``, which lowers ``KL(p || q)`` at each step;
+    expectations by Pareto-smoothed importance weights of ``n`` draws, as many of each member.
+    """
+    count = density.members
+    z0 = density.base.sample(stream(seed, "mixture"), (count, n // count, density.dim))
+    x = ops.convert_to_numpy(density.push(ops.convert_to_tensor(z0))[0]).reshape(-1, density.dim)
+    log_q = density.member_log_probs(x).astype(np.float64)
+    with np.errstate(all="ignore"):  # of a user's function, far away
+        log_p = values_at(target.log_prob, x).astype(np.float64)
+        log_weights = log_p - np.logaddexp.reduce(log_q)
+    log_weights[~np.isfinite(log_weights)] = -math.inf
+    w, _ = _scaled(smoothed(log_weights).log_weights)
+    relative = np.exp(log_q - log_q.max(axis=0))
+    shares = np.full(count, 1 / count)
+    for _ in range(EM_STEPS):
+        joint = shares[:, None] * relative
+        shares = np.maximum(joint / joint.sum(axis=0) @ w / w.sum(), LEAST_WEIGHT)
+        shares /= shares.sum()
+    return shares
 
 
 def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.warnings import RULES
 from nflow_cli.experiments.picture_data import inconsistency_with_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.experiments.summary import read_summary
 from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.array_shapes import Shapes
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
 NETCDF = ".nc"  # suffix
 
@@ -93,6 +94,20 @@ class Inference(DensityExperiment):
         density, base = self.config.density, make(INFER_BASES, self.config.base)
         units = units_of(density.columns, density.bounds)
         return TrainedInference(run.path, self, base, self.load_model(run), units)
+
+    def load_model(self, run: RunDirectory) -> Any:
+        """Trained flow stack, or the stacks of a mixture."""
+        from nflow_cli.experiments.infer.members import weighted_stacks
+        from nflow_cli.runs.model_file import load_weights
+
+        if (count := self._members(run)) == 1:
+            return super().load_model(run)
+        flow = weighted_stacks(self.config, count)
+        load_weights(run, flow, self.config.flow.model_dump(exclude_none=True), self.config.dim)
+        return flow
+
+    def _members(self, run: RunDirectory) -> int:
+        return len(read_summary(run, self)["member_weights"]) if run.has(SUMMARY) else 1
 
     def labels(self) -> dict[str, Any]:
         facts = {"target": self.config.subject, "base": self.config.base_name}

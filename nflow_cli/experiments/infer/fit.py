@@ -12,6 +12,7 @@ from nflow_cli.evaluation.inference import arrays_of, judge
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.density_2d.fit import LOG_P, Fit2D, train
 from nflow_cli.experiments.infer.array_fit import ArrayFit
+from nflow_cli.experiments.infer.members import with_missed_modes
 from nflow_cli.experiments.infer.subject import Subject
 from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
@@ -84,8 +85,9 @@ def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> Fitte
     model = build(config, subject.target)
     with compiling(config.train.compile):
         training = train(model, config, directory)
-    model_sha256 = save_model(directory, model.flow)
-    scores, arrays = judged(config, model.density, subject.target)
+        density, member_seconds = with_missed_modes(model, config)
+    model_sha256 = save_model(directory, density.flow)
+    scores, arrays = judged(config, density, subject.target)
     summary = InferSummary(
         **identity_of(config),
         target=config.subject,
@@ -93,9 +95,11 @@ def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> Fitte
         steps=training.steps,
         columns=config.density.columns,
         **scores,
-        n_parameters=model.flow.count_params(),
+        n_parameters=density.flow.count_params(),
         model_sha256=model_sha256,
         **training.speed._asdict(),
         restarts=training.restarts.judged(scores),
+        member_weights=density.member_weights.tolist(),
+        member_seconds=member_seconds,
     )
     return Fitted(summary, arrays)
