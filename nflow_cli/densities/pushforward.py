@@ -143,6 +143,16 @@ class FlowDensity:
 
         ``rng_of`` returns the generator of a chunk's base samples, by its number.
         """
+        for start, z0, x, log_q in self._drawn(n, rng_of, given):
+            yield Draw(start, z0, x, self.log_prob(x) if log_q is None else log_q)
+
+    def points(
+        self, n: int, rng_of: Callable[[int], np.random.Generator]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Points of :meth:`draw` with the number before, without ``log q``: faster of a mixture."""
+        return ((start, x) for start, _, x, _ in self._drawn(n, rng_of, None))
+
+    def _drawn(self, n: int, rng_of: Any, given: Any) -> Iterator[tuple[int, Any, Any, Any]]:
         given = np.zeros((1, 0)) if given is None else given
         for number, part in enumerate(chunks(n * len(given), self.numbers_a_row)):
             at = given[np.arange(part.start, part.stop) // n]
@@ -153,7 +163,7 @@ class FlowDensity:
             x, log_det = self.units.outside_and_log_det(z)
             if self.n_given:
                 x = np.concatenate([at, x], axis=1)
-            yield Draw(part.start, z0, x, self.log_prob(x) if log_q is None else log_q - log_det)
+            yield part.start, z0, x, None if log_q is None else log_q - log_det
 
     def _pushed(self, z0: np.ndarray, context: Any, rng: np.random.Generator) -> tuple[Any, Any]:
         """Images of base samples, each by a random member, and ``log q`` if there is one member."""
@@ -162,11 +172,20 @@ class FlowDensity:
             return ops.convert_to_numpy(z), ops.convert_to_numpy(log_q)
         which, z = self._member_of_each(rng, len(z0)), np.empty_like(z0)
         for part in chunks(len(z0), self.numbers_a_row, self.members):
-            points = each_member(self.flow, self._tensor(z0[part]))
-            images = self.push(points, None if context is None else context[part])[0]
-            here = which[part]
-            z[part] = ops.convert_to_numpy(images)[here, np.arange(len(here))]
+            at = None if context is None else context[part]
+            z[part] = self._pushed_by(which[part], z0[part], at)
         return z, None
+
+    def _pushed_by(self, which: np.ndarray, z0: np.ndarray, context: Any) -> np.ndarray:
+        if context is not None:
+            images = self.push(each_member(self.flow, self._tensor(z0)), context)[0]
+            return ops.convert_to_numpy(images)[which, np.arange(len(which))]
+        order, counts = np.argsort(which, kind="stable"), np.bincount(which, minlength=self.members)
+        rank = np.empty(len(which), int)  # of a point among those of its member
+        rank[order] = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        points = np.zeros((self.members, counts.max(), self.dim), z0.dtype)
+        points[which, rank] = z0
+        return ops.convert_to_numpy(self.push(self._tensor(points))[0])[which, rank]
 
     def _member_of_each(self, rng: np.random.Generator, n: int) -> np.ndarray:
         if self.flow.log_weights is None:

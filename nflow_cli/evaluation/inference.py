@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.data.units import Units
 from nflow_cli.densities.bases import Widened
-from nflow_cli.densities.pushforward import Draw, FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
@@ -111,12 +111,12 @@ def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]
 
 def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
     """Plotted samples, in the user's units."""
-    return units.outside(next(_draws(density, seed, SHOWN_SAMPLES)).x)
+    return units.outside(next(_points(density, seed, SHOWN_SAMPLES))[1])
 
 
-def _draws(density: FlowDensity, seed: int, n: int) -> Iterator[Draw]:
+def _points(density: FlowDensity, seed: int, n: int) -> Iterator[tuple[int, np.ndarray]]:
     rng = stream(seed, "evaluation")
-    return density.draw(n, lambda _: rng)
+    return density.points(n, lambda _: rng)
 
 
 def _log_weights(
@@ -182,9 +182,9 @@ def moments(
     )  # avoids cancellation
     sums, squares = np.zeros((3, density.dim)), np.zeros((5, density.dim))  # of w and w², by power
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for draw in _draws(density, seed, len(w)):
-            off = units.outside(draw.x) - center
-            part = w[draw.start : draw.start + len(off)]
+        for start, x in _points(density, seed, len(w)):
+            off = units.outside(x) - center
+            part = w[start : start + len(off)]
             powers = [off**power for power in range(5)]
             sums += [part @ power for power in powers[:3]]
             squares += [part**2 @ power for power in powers]
@@ -211,9 +211,9 @@ def resampled(
     places = (np.arange(n) + stream(seed, "resampling").random(n)) / n * w.sum()
     chosen = np.minimum(np.searchsorted(np.cumsum(w), places), count - 1)
     points = np.empty((n, density.dim))
-    for draw in _draws(density, seed, count):
-        here = (chosen >= draw.start) & (chosen < draw.start + len(draw.x))
-        points[here] = units.outside(draw.x)[chosen[here] - draw.start]
+    for start, x in _points(density, seed, count):
+        here = (chosen >= start) & (chosen < start + len(x))
+        points[here] = units.outside(x)[chosen[here] - start]
     return points[stream(seed, "order").permutation(n)], weights
 
 
