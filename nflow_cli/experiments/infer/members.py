@@ -61,7 +61,9 @@ def with_missed_modes(model: Fit2D, config: InferConfig) -> Members:
             tell(f"no flows at the missed modes: {error}")
             break
         seconds += sum(clock.seconds)
-        density = _mixture(model, config, [*_weights(density.flow), *_weights(added)])
+        if not (new := [each for each in _weights(added) if _is_finite(each)]):
+            break
+        density = _mixture(model, config, [*_weights(density.flow), *new])
     return Members(density, seconds)
 
 
@@ -109,9 +111,12 @@ def _variables(flow: FlowStack) -> list[Any]:
     return [weight for here in (*flow.parameters, flow.last) for weight in here.values()]
 
 
+def _is_finite(weights: Weights) -> bool:
+    return all(np.isfinite(array).all() for array in weights)
+
+
 def _mixture(model: Fit2D, config: InferConfig, members: Sequence[Weights]) -> FlowDensity:
-    """Mixture of the members that are finite, weighted to be nearest to the target."""
-    members = [each for each in members if all(np.isfinite(array).all() for array in each)]
+    """Mixture of members, weighted to be nearest to the target."""
     flow = weighted_stacks(config, len(members))
     for weight, values in zip(_variables(flow), zip(*members), strict=True):
         weight.assign(np.stack(values))
