@@ -104,6 +104,7 @@ def test_a_mixture_is_checked(mixture):
     assert found["arrays"] == "OK" and "FAIL" not in found.values()
 
 
+@pytest.mark.slow
 def test_of_one_flow_the_loss_of_a_mode_is_a_warning(tmp_path):
     with without_pictures():
         _, summary = fit(tmp_path / "run", modes=1)
@@ -120,6 +121,7 @@ def test_killed_among_its_members_a_run_resumes_to_the_same_bits(mixture, tmp_pa
     assert_same_run(mixture[0].path, run.path)
 
 
+@pytest.mark.slow
 def test_without_a_member_that_trains_the_first_flow_is_kept(tmp_path):
     with without_pictures(), patch.object(members, "_trained", side_effect=DivergenceError("no")):
         _, summary = fit(tmp_path / "run")
