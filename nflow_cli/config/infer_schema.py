@@ -210,7 +210,10 @@ class InferEvaluate(Strict):
     """Evaluation of a fit to a log-density, by fresh samples."""
 
     samples: int = Field(
-        default=200_000, ge=1_000, le=10**7, description="Number of fresh samples for the scores."
+        default=200_000,
+        ge=1_000,
+        le=10**7,
+        description="Number of fresh samples for the scores; of a mixture divided by its flows.",
     )
 
 

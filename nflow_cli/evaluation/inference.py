@@ -23,6 +23,7 @@ from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 
 RESAMPLED_FROM = 20  # samples per resampled point
 EM_STEPS, LEAST_WEIGHT = 100, 1e-6  # of the weights of a mixture
+LEAST_SAMPLES = 20_000  # of a mixture
 
 
 class Judgement(NamedTuple):
@@ -30,6 +31,11 @@ class Judgement(NamedTuple):
 
     scores: dict[str, Any]
     weights: Smoothed
+
+
+def sample_size(n: int, members: int) -> int:
+    """Sample size for ``n`` evaluations of a member: each of R evaluates each sample."""
+    return n if members == 1 else max(n // members, min(n, LEAST_SAMPLES))
 
 
 def judge(
@@ -68,6 +74,7 @@ def judge(
 
 def missed_by(density: FlowDensity, target: Target, seed: int, n: int) -> Missed:
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
+    n = sample_size(n, density.members)
     log_weights, _ = _log_weights(density, target, stream(seed, "missed-modes"), n)
     weights, highest = _scaled(smoothed(log_weights).log_weights)
     visited = float(math.log(weights.mean()) + highest)
@@ -78,10 +85,11 @@ def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> 
     """Weights ``(R,)`` of the mixture of a density's members that is nearest to ``p``.
 
     By EM, ``w_r ← E_p[w_r q_r / Σ_s w_s q_s]``, which lowers ``KL(p || q)`` at each step;
-    expectations by Pareto-smoothed importance weights of ``n`` draws, as many of each member.
+    expectations by Pareto-smoothed importance weights of draws, as many of each member.
     """
     count = density.members
-    z0 = density.base.sample(stream(seed, "mixture"), (count, n // count, density.dim))
+    each = sample_size(n, count) // count
+    z0 = density.base.sample(stream(seed, "mixture"), (count, each, density.dim))
     x = ops.convert_to_numpy(density.push(ops.convert_to_tensor(z0))[0]).reshape(-1, density.dim)
     log_q = density.member_log_probs(x).astype(np.float64)
     with np.errstate(all="ignore"):  # of a user's function, far away

@@ -128,9 +128,9 @@ class Inference(DensityExperiment):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        from nflow_cli.evaluation.inference import judge
+        from nflow_cli.evaluation.inference import judge, sample_size
 
-        n = samples or self.config.evaluate.samples
+        n = samples or sample_size(self.config.evaluate.samples, trained.inside.members)
         parts = trained.inside, data.target, trained.units, trained.columns
         scores = judge(*parts, seed, n).scores
         warnings = self.warnings({**recorded, **scores})

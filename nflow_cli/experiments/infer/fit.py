@@ -8,7 +8,7 @@ import numpy as np
 from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.inference import arrays_of, judge
+from nflow_cli.evaluation.inference import arrays_of, judge, sample_size
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.density_2d.fit import LOG_P, Fit2D, train
 from nflow_cli.experiments.infer.array_fit import ArrayFit
@@ -72,7 +72,8 @@ def build(config: InferConfig, target: Any) -> Fit2D:
 def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
     """Scores of a density by its draws, and its arrays."""
     units = units_of(config.density.columns, config.density.bounds)
-    parts, n = (density, target, units), config.evaluate.samples
+    parts = density, target, units
+    n = sample_size(config.evaluate.samples, density.members)
     with phase(f"scoring: {n:,} draws"):
         judgement = judge(*parts, config.density.columns, config.seed, n)
     scores = {**judgement.scores, "has_exact_samples": target.sample is not None}
