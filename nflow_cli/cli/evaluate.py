@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nflow_cli.backend.start import Machine
+from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
@@ -16,7 +16,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
-from nflow_cli.experiments.abilities import Predicts, ScoresRows
+from nflow_cli.experiments.abilities import ComparesDensity, Predicts, ScoresRows
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ def evaluate(
 
     Of a fit-2d run: KL, effective sample size and log Z by importance sampling, and with --data the
     mean log-likelihood of those points. Of an infer run: free energy, and log Z and moments by
-    importance weights; a function of your own is named again by --density. Of a fit to a table:
-    the mean log-likelihood of its test rows, or of those of --data, which -o FILE writes row by
-    row, with --explain also how odd each row and cell is. Of a train-vae run: the bound and the
+    importance weights; a function of your own is named again by --density. Of an evidence run: log
+    Z of its draws, and with --density also by bridge sampling. Of a fit to a table: the mean
+    log-likelihood of its test rows, or of those of --data, which -o FILE writes row by row, with
+    --explain also how odd each row and cell is. Of a train-vae run: the bound and the
     importance-sampled likelihood of its test images, or of those of --data. All in nats.
     """
     from nflow_cli import experiments
-    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.runs.directory import RunDirectory
 
     run = RunDirectory.open(run_dir)
@@ -85,11 +85,7 @@ def evaluate(
     _check_explain(experiment, output, latent, explain)
     _check_output(experiment, data, output, latent)
     experiment.expect_trained(run)
-    judged_by = (
-        data_of_run(experiment, run, density, machine)
-        if data is None
-        else experiment.read_data(data)
-    )
+    judged_by = _judged_by(experiment, run, data, density, machine)
     if experiment.needs_tensorflow:
         start_tensorflow(machine)
     trained = experiment.load(run)
@@ -101,6 +97,17 @@ def evaluate(
     draws_seed = config.seed if seed is None else seed
     judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
     print_scores(judgement, {"run": run_dir, "data": data}, as_json)
+
+
+def _judged_by(
+    experiment: Any, run: Any, data: str | None, density: str | None, machine: Machine
+) -> Any:
+    if data is not None:
+        return experiment.read_data(data)
+    if density is not None and isinstance(experiment, ComparesDensity):
+        start_tensorflow(machine)  # before a density, which may be in operations of it
+        return experiment.data_and_density(run, density)
+    return data_of_run(experiment, run, density, machine)
 
 
 def _recorded(run: Any, experiment: Any) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def cells_run(run_dir: str) -> tuple[Any, Any]:
 density_option = click.option(
     "--density",
     metavar="FILE.py:FUNCTION",
-    help="Of an infer run: the function it was fitted to; its file is executed.",
+    help="Log-density of an infer or evidence run; its file is executed.",
     shell_complete=completion.files,
 )
 

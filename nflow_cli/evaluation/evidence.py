@@ -1,4 +1,4 @@
-"""Evidence from draws of a posterior: the learned harmonic mean.
+"""Evidence from draws of a posterior: the learned harmonic mean, and the bridge estimate.
 
 ``1/Z = E_p[q_T(x) / p̃(x)]`` for draws of ``p = p̃/Z`` and any density ``q_T`` whose tails are no
 heavier than those of ``p`` (Gelfand & Dey 1994; with learned densities McEwen, Wallis, Price &
@@ -15,6 +15,7 @@ import numpy as np
 from nflow_cli.evaluation.chains import effective_draws
 from nflow_cli.evaluation.importance import pareto_k, smoothed, tail_length
 
+BRIDGE_STEPS, CLOSE = 1_000, 1e-10  # of the bridge's iteration; nats
 TEMPERATURES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
 LIGHT = 0.1  # k-hat of a tail that is no reason for a lower temperature
 
@@ -137,3 +138,51 @@ def _between(chains: Sequence[np.ndarray], means: np.ndarray) -> float:
     shares /= shares.sum()
     squares = np.square(shares * (means - shares @ means)).sum()
     return float(math.sqrt(squares * count / (count - 1)))
+
+
+class Bridge(NamedTuple):
+    """Bridge estimate of log Z, and its standard error, in nats."""
+
+    log_z: float
+    standard_error: float
+
+
+def bridge(of_draws: Sequence[np.ndarray], of_samples: np.ndarray) -> Bridge:
+    """``log Z`` by bridge sampling between draws of ``p`` and samples of ``q``.
+
+    The fixed point of ``Z = E_q[p̃ h] / E_p[q h]``, ``h = 1/(s₁ p̃ + s₂ Z q)``, with the shares
+    ``s`` of both sample sizes, that of the draws their effective one (Meng & Wong 1996, eq. 4.1).
+    The standard error is by the delta method (Frühwirth-Schnatter 2004), that of draws as in
+    :func:`harmonic_mean`. Samples without mass under ``p`` are ``-inf``.
+
+    Args:
+        of_draws: ``log p̃ - log q`` ``(n,)`` at the draws of each chain, in nats.
+        of_samples: The same ``(m,)`` at samples of ``q``.
+    """
+    joined = np.concatenate(of_draws)
+    effective = float(np.fmin(effective_draws(of_draws), len(joined)))
+    share = effective / (effective + len(of_samples))
+    log_z = float(np.median(joined))
+
+    def terms(values: np.ndarray) -> np.ndarray:
+        return -np.logaddexp(math.log(share) + values - log_z, math.log1p(-share))
+
+    for _ in range(BRIDGE_STEPS):
+        above = log_mean(of_samples - log_z + terms(of_samples))
+        step = above - log_mean(terms(joined))
+        log_z += step
+        if not abs(step) > CLOSE:
+            break
+    chains = [np.exp(terms(part)) for part in of_draws]
+    average = np.concatenate(chains).mean()
+    chains = [part / average for part in chains]
+    within = _batch_error(chains, len(joined) / effective)
+    between = _between(chains, np.array([part.mean() for part in chains]))
+    ratios = np.exp(of_samples - log_z + terms(of_samples))
+    of_q = ratios.std() / ratios.mean() / math.sqrt(len(ratios))
+    return Bridge(log_z, float(math.hypot(np.fmax(within, between), of_q)))
+
+
+def log_mean(values: np.ndarray) -> float:
+    """Log of the mean of ``exp(values)`` ``(n,)``."""
+    return float(np.logaddexp.reduce(values) - math.log(len(values)))

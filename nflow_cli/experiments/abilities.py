@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from nflow_cli.backend.start import Machine
     from nflow_cli.experiments.rows import Judgement
+    from nflow_cli.runs.directory import RunDirectory
 
 
 @runtime_checkable
@@ -23,6 +24,14 @@ class FitsFunctions(Protocol):
         note, or "".
         """
         ...
+
+
+@runtime_checkable
+class ComparesDensity(Protocol):
+    """Compares its data with a user's log-density."""
+
+    def data_and_density(self, run: "RunDirectory", place: str) -> Any:
+        """Data of a run, and the user's log-density ``FILE.py:name``."""
 
 
 @runtime_checkable

@@ -73,6 +73,29 @@ def test_log_z_of_a_normal_is_found_within_its_error(finished):
     ]
 
 
+DENSITY = """
+import math
+from keras import ops
+
+def log_density(x):
+    a, b = x[:, 0], ops.log(x[:, 1])
+    return -(a * a - 1.2 * a * b + b * b) / 1.28 - b
+"""
+
+
+def test_a_log_density_gives_a_bridge_estimate_beside(finished, tmp_path):
+    (tmp_path / "model.py").write_text(DENSITY)
+    found = run("evaluate", finished[0], "--density", tmp_path / "model.py", "--json")
+    assert found.exit_code == 0, found.output
+    scores = json.loads(found.stdout)
+    expected = math.log(2 * math.pi * 0.8)
+    error = scores["bridge_log_z_standard_error"]
+    assert 0 < error < scores["log_z_standard_error"]
+    assert scores["bridge_log_z"] == pytest.approx(expected, abs=4 * error)
+    assert scores["log_p_difference"] == pytest.approx(expected - LOG_Z, abs=1e-4)
+    assert scores["warnings"] == []
+
+
 def test_moments_have_their_monte_carlo_errors(finished):
     summary = json.loads((finished[0] / "summary.json").read_text())
     mean, spread = summary["moments"]["a"]

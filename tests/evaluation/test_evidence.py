@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from nflow_cli.evaluation.evidence import Fold, best_temperature, harmonic_mean
+from nflow_cli.evaluation.evidence import Fold, best_temperature, bridge, harmonic_mean
 
 LEVEL = 3.7  # log Z
 
@@ -67,3 +67,29 @@ def test_one_far_draw_makes_heavy_ratios():
     ratios = [fold_of(x).log_ratios(0.9) for x in chains(3, 2)]
     ratios[0][:20] += np.arange(20.0)
     assert harmonic_mean(ratios).k > 0.7
+
+
+def bridges(spread, stay):
+    """Bridges to log Z by draws of N(0, I_3), times e^3.7, and samples of N(0, spread² I)."""
+    for seed in range(60):
+        samples = spread * np.random.default_rng([seed, 1]).standard_normal((2_000, 3))
+        draws = [-fold_of(x, spread).log_ratios(1.0) for x in chains(3, seed, n=500, stay=stay)]
+        yield bridge(draws, -fold_of(samples, spread).log_ratios(1.0))
+
+
+@pytest.mark.parametrize(("spread", "stay"), [(0.7, 0.0), (1.5, 0.0), (1.5, 0.8)])
+def test_a_bridge_has_the_level_and_its_error(spread, stay):
+    found = list(bridges(spread, stay))
+    off = np.array([one.log_z - LEVEL for one in found])
+    errors = np.array([one.standard_error for one in found])
+    assert math.sqrt(np.mean(off**2)) == pytest.approx(math.sqrt(np.mean(errors**2)), rel=0.35)
+    assert abs(off.mean()) < 4 * off.std() / math.sqrt(len(off))
+
+
+def test_a_bridge_counts_samples_without_mass_under_the_target():
+    """p of the half line x > 0 has half the mass of N(0, 1), from which q draws."""
+    rng = np.random.default_rng(0)
+    samples = np.where(rng.standard_normal(20_000) > 0, 0.0, -np.inf)
+    found = bridge([np.zeros(2_000)] * 4, samples)
+    assert found.log_z == pytest.approx(math.log(0.5), abs=4 * found.standard_error)
+    assert found.standard_error == pytest.approx(1 / math.sqrt(20_000), rel=0.3)

@@ -5,6 +5,7 @@ import pytest
 
 from nflow_cli.config.evidence_schema import DrawsData
 from nflow_cli.data.draws import load_draws
+from nflow_cli.experiments.evidence.bridge import bridge_warnings
 from nflow_cli.experiments.evidence.folds import fold_rows
 from nflow_cli.experiments.evidence.judge import rounding_step
 from nflow_cli.experiments.evidence.rows import verdict_of
@@ -41,6 +42,25 @@ def test_unreliable_estimates_have_warnings(changes, words):
     found = [warning for rule in RULES if (warning := rule({**GOOD, **changes}))]
     shown = dict(verdict_of({**GOOD, **changes}, found))["k-hat"]
     assert shown.endswith(", good") == (not words)
+
+
+BRIDGED = {
+    **GOOD,
+    **{"bridge_log_z": 3.02, "bridge_log_z_standard_error": 0.01},
+    **{"log_p_difference": 2.0, "log_p_difference_sd": 1e-6},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"bridge_log_z": 3.1}, ["estimates differ"]),
+        ({"log_p_difference_sd": 0.2}, ["another density"]),
+    ],
+)
+def test_a_bridge_to_another_density_has_a_warning(changes, words):
+    assert [warning.word for warning in bridge_warnings({**BRIDGED, **changes})] == words
 
 
 def test_a_density_is_fitted_to_no_draw_that_it_judges(tmp_path):

@@ -77,12 +77,31 @@ class Evidence(DensityExperiment):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
+        from nflow_cli.experiments.evidence import bridge
         from nflow_cli.experiments.evidence.judge import judged
 
-        scores = dict(judged(trained, data).scores)
+        density, draws = data if isinstance(data, tuple) else (None, data)
+        scores = dict(judged(trained, draws).scores)
         warnings = self.warnings(scores)
+        if density is not None:
+            bounds = self.config.data.bounds
+            scores |= bridge.bridge_scores(trained, draws, density, bounds, seed)
+            warnings = [*warnings, *bridge.bridge_warnings(scores)]
         table = [("draws", self.config.subject), *rows.judged_rows(scores, warnings)]
-        return Judgement(scores, table, warnings)
+        more = bridge.bridge_rows(scores, warnings) if density is not None else []
+        return Judgement(scores, [*table, *more], warnings)
+
+    def data_and_density(self, run: RunDirectory, place: str) -> Any:
+        from nflow_cli.experiments.infer.user_code import load_function
+
+        user, draws = load_function(place), self.data(run)
+        coordinates = list(draws.columns), self.config.data.bounds
+        if user.coordinates and user.coordinates != coordinates:
+            raise ConfigError(
+                f"{user.name}: expected the parameters and bounds of the run, "
+                f"{', '.join(draws.columns)}. Received: {', '.join(user.coordinates[0])}"
+            )
+        return user, draws
 
     def read_data(self, name: str) -> Any:
         """Refuse ``--data``: log Z is that of the run's own draws."""

@@ -1,0 +1,97 @@
+"""Bridge estimate of log Z by a user's log-density, beside that of the draws alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.data.draws import Draws
+from nflow_cli.densities.log_density import LogDensity, units_of
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.errors import TargetError
+from nflow_cli.evaluation.evidence import bridge
+from nflow_cli.evaluation.target import values_at
+from nflow_cli.evaluation.warnings import ScoreWarning, marked
+from nflow_cli.experiments.infer.trial import density_of
+from nflow_cli.experiments.infer.user_code import UserFunction
+from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure
+from nflow_cli.random_streams import stream
+from nflow_cli.training.progress import phase
+
+SAMPLES = 8_000  # of all folds
+SPREAD = 0.01  # nats of the difference of function and column, beyond which they are of two models
+APART = 3.0  # standard errors between both estimates
+
+
+def bridge_scores(
+    density: FlowDensity, draws: Draws, user: UserFunction, bounds: Any, seed: int
+) -> dict[str, float]:
+    """``bridge_log_z`` of the function and its error, and the function's mean difference from the
+    column of log-densities, with the standard deviation, in nats.
+    """
+    target = density_of(user, list(draws.columns), units_of(draws.columns, bounds))
+    with phase(f"bridge: {SAMPLES:,} samples"), np.errstate(all="ignore"):
+        log_p = values_at(target.values, draws.rows).astype(float)
+        if not np.isfinite(log_p).all():
+            raise TargetError(f"{user.name}: expected a finite log-density at each draw")
+        members = density.member_log_probs(draws.rows)
+        parts = zip(draws.folds, draws.parts)
+        of_draws = [log_p[part] - members[fold][part] for fold, part in parts]
+        found = bridge(of_draws, _of_samples(density, target, seed))
+    off = log_p - draws.log_p
+    return {
+        "bridge_log_z": found.log_z,
+        "bridge_log_z_standard_error": found.standard_error,
+        "log_p_difference": float(off.mean()),
+        "log_p_difference_sd": float(off.std()),
+    }
+
+
+def _of_samples(density: FlowDensity, target: LogDensity, seed: int) -> np.ndarray:
+    """``log p̃ - log q`` at samples, as many of each fold's density."""
+    rng, shape = stream(seed, "bridge"), (density.members, SAMPLES // density.members, density.dim)
+    pushed = density.push(ops.convert_to_tensor(density.base.sample(rng, shape)))
+    z, log_q = (ops.convert_to_numpy(part).astype(float) for part in pushed)
+    x, log_det = density.units.outside_and_log_det(z.reshape(-1, density.dim))
+    off = values_at(target.values, x).astype(float) - (log_q.reshape(-1) - log_det)
+    return np.where(np.isfinite(off), off, -np.inf)
+
+
+def bridge_rows(scores: Summary, warnings: Warnings) -> Rows:
+    """Printed rows of :func:`bridge_scores`."""
+    value, error = figure(scores, "bridge_log_z"), figure(scores, "bridge_log_z_standard_error")
+    text = f"{value} ± {error} nats, log Z of --density by bridge sampling"
+    difference = f"{figure(scores, 'log_p_difference')} nats above that of the draws"
+    spread = f"sd {figure(scores, 'log_p_difference_sd')}"
+    return [
+        ("bridge", marked(text, warnings, "bridge_log_z")),
+        ("log p", f"{difference}, {spread}"),
+    ]
+
+
+def _another_density(scores: Summary) -> ScoreWarning | None:
+    spread = scores["log_p_difference_sd"]
+    if spread <= max(SPREAD, scores["log_p_step"]):
+        return None
+    reason = (
+        f"--density differs from the draws' log-density by more than a constant, sd {spread:.3g}"
+    )
+    return ScoreWarning("another density", ("bridge_log_z",), f"{reason} nats")
+
+
+def _estimates_differ(scores: Summary) -> ScoreWarning | None:
+    off = scores["bridge_log_z"] - scores["log_z"] - scores["log_p_difference"]
+    error = np.hypot(scores["log_z_standard_error"], scores["bridge_log_z_standard_error"])
+    if not abs(off) > APART * error:
+        return None
+    reason = f"bridge and harmonic mean differ by {off:.3g} ± {error:.2g} nats"
+    return ScoreWarning("estimates differ", ("log_z", "bridge_log_z"), reason)
+
+
+RULES = (_another_density, _estimates_differ)
+
+
+def bridge_warnings(scores: Summary) -> Sequence[ScoreWarning]:
+    """Warnings about a bridge estimate."""
+    return [warning for rule in RULES if (warning := rule(scores))]
