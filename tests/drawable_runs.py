@@ -64,6 +64,7 @@ SUMMARIES = {
         **{"ess": 0.5, "largest_weight": 1e-4, "pareto_k": 0.1, "free_energy": 0.25},
         **{"base_free_energy": 0.5, "base_free_energy_standard_error": 0.01},
         **{"log_z": 0.0, "log_z_source": "closed form", "mass": 1.0, "mass_error": 1e-4},
+        **{"member_weights": [1.0], "member_seconds": 0.0},
         "restarts": RESTARTS,
     },
     "points": {

@@ -23,6 +23,7 @@ from nflow_cli.registry import DEFAULT_BASE, DENSITIES
 IN_PYTHON = "<python>"  # path of a function passed in Python
 DEFAULT_FUNCTION = "log_density"  # of a file
 USUAL = (DEFAULT_FUNCTION, "<lambda>")  # names not shown
+MOST_MODES = 64
 WIDE = 6  # coordinates; more have another preset
 
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
@@ -193,6 +194,12 @@ class InferTrain(Train):
         le=100,
         description="Width of the flows' start, relative to the Gaussian of the first stage.",
     )
+    modes: int = Field(
+        default=MOST_MODES,
+        ge=1,
+        le=MOST_MODES,
+        description="Most members of a mixture, with one more for each mode missed; 1: no mixture.",
+    )
     compile: bool = Field(
         default=True,
         **option("Compile the log-density with XLA; turn off if an operation is unsupported."),
@@ -203,7 +210,10 @@ class InferEvaluate(Strict):
     """Evaluation of a fit to a log-density, by fresh samples."""
 
     samples: int = Field(
-        default=200_000, ge=1_000, le=10**7, description="Number of fresh samples for the scores."
+        default=200_000,
+        ge=1_000,
+        le=10**7,
+        description="Number of fresh samples for the scores; of a mixture divided by its flows.",
     )
 
 

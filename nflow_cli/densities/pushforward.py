@@ -43,8 +43,9 @@ class FlowDensity:
     :meth:`push` and :meth:`pull` work on tensors in these coordinates; all other methods on arrays
     of any length in the user's units, in bounded memory.
 
-    R members side by side are an equal mixture, ``q = Σ_r q_r / R``; tensors then have a leading
-    axis R. Flows with a context of G numbers give ``log q(x | g)``, of rows ``(..., G + D)``.
+    R members side by side are a mixture, ``q = Σ_r w_r q_r``, with the weights of the stacks if
+    they have any, else equal; tensors then have a leading axis R. Flows with a context of G numbers
+    give ``log q(x | g)``, of rows ``(..., G + D)``.
 
     Args:
         base: ``q0``.
@@ -124,6 +125,14 @@ class FlowDensity:
         """R."""
         return math.prod(self.flow.members)
 
+    @property
+    def member_weights(self) -> np.ndarray:
+        """``w`` ``(R,)``, of sum 1."""
+        if self.flow.log_weights is None:
+            return np.full(self.members, 1 / self.members)
+        weights = np.exp(ops.convert_to_numpy(self.flow.log_weights).astype(np.float64))
+        return weights / weights.sum()
+
     def draw(
         self,
         n: int,
@@ -134,21 +143,54 @@ class FlowDensity:
 
         ``rng_of`` returns the generator of a chunk's base samples, by its number.
         """
+        for start, z0, x, log_q in self._drawn(n, rng_of, given):
+            yield Draw(start, z0, x, self.log_prob(x) if log_q is None else log_q)
+
+    def points(
+        self, n: int, rng_of: Callable[[int], np.random.Generator]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Points of :meth:`draw` with the number before, without ``log q``: faster of a mixture."""
+        return ((start, x) for start, _, x, _ in self._drawn(n, rng_of, None))
+
+    def _drawn(self, n: int, rng_of: Any, given: Any) -> Iterator[tuple[int, Any, Any, Any]]:
         given = np.zeros((1, 0)) if given is None else given
         for number, part in enumerate(chunks(n * len(given), self.numbers_a_row)):
             at = given[np.arange(part.start, part.stop) // n]
             rng = rng_of(number)
             z0 = self.base.sample(rng, (len(at), self.dim))
             context = self._rows(self.given_units.inside(at)) if self.n_given else None
-            pushed = self.push(each_member(self.flow, self._tensor(z0)), context)
-            z, log_q = map(ops.convert_to_numpy, pushed)
-            if self.members > 1:
-                z = z[rng.integers(self.members, size=len(z0)), np.arange(len(z0))]
+            z, log_q = self._pushed(z0, context, rng)
             x, log_det = self.units.outside_and_log_det(z)
             if self.n_given:
                 x = np.concatenate([at, x], axis=1)
-            is_one = self.members == 1
-            yield Draw(part.start, z0, x, log_q - log_det if is_one else self.log_prob(x))
+            yield part.start, z0, x, None if log_q is None else log_q - log_det
+
+    def _pushed(self, z0: np.ndarray, context: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Images of base samples, each by a random member, and ``log q`` if there is one member."""
+        if self.members == 1:
+            z, log_q = self.push(self._tensor(z0), context)
+            return ops.convert_to_numpy(z), ops.convert_to_numpy(log_q)
+        which, z = self._member_of_each(rng, len(z0)), np.empty_like(z0)
+        for part in chunks(len(z0), self.numbers_a_row, self.members):
+            at = None if context is None else context[part]
+            z[part] = self._pushed_by(which[part], z0[part], at)
+        return z, None
+
+    def _pushed_by(self, which: np.ndarray, z0: np.ndarray, context: Any) -> np.ndarray:
+        if context is not None:
+            images = self.push(each_member(self.flow, self._tensor(z0)), context)[0]
+            return ops.convert_to_numpy(images)[which, np.arange(len(which))]
+        order, counts = np.argsort(which, kind="stable"), np.bincount(which, minlength=self.members)
+        rank = np.empty(len(which), int)  # of a point among those of its member
+        rank[order] = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        points = np.zeros((self.members, counts.max(), self.dim), z0.dtype)
+        points[which, rank] = z0
+        return ops.convert_to_numpy(self.push(self._tensor(points))[0])[which, rank]
+
+    def _member_of_each(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        if self.flow.log_weights is None:
+            return rng.integers(self.members, size=n)
+        return rng.choice(self.members, size=n, p=self.member_weights)
 
     def batches(
         self, n: int, seed: int = 0, given: np.ndarray | None = None
@@ -181,7 +223,7 @@ class FlowDensity:
             on or outside a bound of the units, and beyond 1e15; NaN where a number is NaN or a
             given one not finite.
         """
-        return mixture(self.member_log_probs(x))
+        return mixture(self.member_log_probs(x), self.member_weights)
 
     def member_log_probs(self, x: Any) -> np.ndarray:
         """Log-density in nats of each member ``(R, ...)``; see :meth:`log_prob`."""
@@ -189,7 +231,7 @@ class FlowDensity:
         encoded, log_det = self.encoded(points)
         rows, shape = self._rows(encoded), points.shape[:-1]
         log_q = np.empty((self.members, len(rows)), rows.dtype)
-        for part in chunks(len(rows), self.numbers_a_row):
+        for part in chunks(len(rows), self.numbers_a_row, self.members):
             log_q[:, part] = ops.convert_to_numpy(self._pulled(rows[part])[1])
         log_q = _unless_far(log_q, rows[:, self.n_given :])
         return log_q.reshape(self.members, *shape) + log_det
@@ -308,12 +350,15 @@ def each_member(flow: FlowStack, points: Any) -> Any:
     return ops.broadcast_to(points, (*flow.members, *points.shape)) if flow.members else points
 
 
-def mixture(log_q: np.ndarray) -> np.ndarray:
-    """``log Σ_r q_r / R`` of log-densities ``(R, ...)``."""
+def mixture(log_q: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """``log Σ_r w_r q_r`` of log-densities ``(R, ...)``."""
     if len(log_q) == 1:
         return log_q[0]
     with np.errstate(invalid="ignore"):  # of points that lack a value
-        return np.logaddexp.reduce(log_q) - math.log(len(log_q))
+        if np.ptp(weights) == 0:
+            return np.logaddexp.reduce(log_q) - math.log(len(log_q))
+        log_weights = np.log(weights).astype(log_q.dtype).reshape(-1, *[1] * (log_q.ndim - 1))
+        return np.logaddexp.reduce(log_q + log_weights)
 
 
 def expect_one(members: int) -> None:
@@ -324,9 +369,9 @@ def expect_one(members: int) -> None:
         )
 
 
-def chunks(n: int, dim: int) -> Iterator[slice]:
-    """Slices of ``n`` rows of R^``dim``, in bounded memory."""
-    size = max(1, min(CHUNK, NUMBERS // dim))
+def chunks(n: int, dim: int, members: int = 1) -> Iterator[slice]:
+    """Slices of ``n`` rows of R^``dim``, each for all members, in bounded memory."""
+    size = max(1, min(CHUNK, NUMBERS // dim) // members)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 

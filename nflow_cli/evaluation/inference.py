@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from keras import ops
 
 from nflow_cli.data.units import Units
 from nflow_cli.densities.bases import Widened
-from nflow_cli.densities.pushforward import Draw, FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
-from nflow_cli.evaluation.missed_mass import missed_mass
+from nflow_cli.evaluation.missed_mass import Missed, missed_mass
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.rounding import rounding
 from nflow_cli.evaluation.target import values_at
@@ -21,6 +22,8 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 
 RESAMPLED_FROM = 20  # samples per resampled point
+EM_STEPS, LEAST_WEIGHT = 100, 1e-6  # of the weights of a mixture
+LEAST_SAMPLES = 20_000  # of a mixture
 
 
 class Judgement(NamedTuple):
@@ -28,6 +31,11 @@ class Judgement(NamedTuple):
 
     scores: dict[str, Any]
     weights: Smoothed
+
+
+def sample_size(n: int, members: int) -> int:
+    """Sample size for ``n`` evaluations of a member: each of R evaluates each sample."""
+    return n if members == 1 else max(n // members, min(n, LEAST_SAMPLES))
 
 
 def judge(
@@ -64,6 +72,40 @@ def judge(
     return Judgement(scores, tail)
 
 
+def missed_by(density: FlowDensity, target: Target, seed: int, n: int) -> Missed:
+    """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
+    n = sample_size(n, density.members)
+    log_weights, _ = _log_weights(density, target, stream(seed, "missed-modes"), n)
+    weights, highest = _scaled(smoothed(log_weights).log_weights)
+    visited = float(math.log(weights.mean()) + highest)
+    return missed_mass(density, target, visited, float(log_weights.max()) - visited, seed)
+
+
+def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> np.ndarray:
+    """Weights ``(R,)`` of the mixture of a density's members that is nearest to ``p``.
+
+    By EM, ``w_r ← E_p[w_r q_r / Σ_s w_s q_s]``, which lowers ``KL(p || q)`` at each step;
+    expectations by Pareto-smoothed importance weights of draws, as many of each member.
+    """
+    count = density.members
+    each = sample_size(n, count) // count
+    z0 = density.base.sample(stream(seed, "mixture"), (count, each, density.dim))
+    x = ops.convert_to_numpy(density.push(ops.convert_to_tensor(z0))[0]).reshape(-1, density.dim)
+    log_q = density.member_log_probs(x).astype(np.float64)
+    with np.errstate(all="ignore"):  # of a user's function, far away
+        log_p = values_at(target.log_prob, x).astype(np.float64)
+        log_weights = log_p - np.logaddexp.reduce(log_q)
+    log_weights[~np.isfinite(log_weights)] = -math.inf
+    w, _ = _scaled(smoothed(log_weights).log_weights)
+    relative = np.exp(log_q - log_q.max(axis=0))
+    shares = np.full(count, 1 / count)
+    for _ in range(EM_STEPS):
+        joint = shares[:, None] * relative
+        shares = np.maximum(joint / joint.sum(axis=0) @ w / w.sum(), LEAST_WEIGHT)
+        shares /= shares.sum()
+    return shares
+
+
 def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]:
     seen = -log_weights[np.isfinite(log_weights)]
     energy = mean(seen) if len(seen) else math.inf
@@ -77,12 +119,12 @@ def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]
 
 def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
     """Plotted samples, in the user's units."""
-    return units.outside(next(_draws(density, seed, SHOWN_SAMPLES)).x)
+    return units.outside(next(_points(density, seed, SHOWN_SAMPLES))[1])
 
 
-def _draws(density: FlowDensity, seed: int, n: int) -> Iterator[Draw]:
+def _points(density: FlowDensity, seed: int, n: int) -> Iterator[tuple[int, np.ndarray]]:
     rng = stream(seed, "evaluation")
-    return density.draw(n, lambda _: rng)
+    return density.points(n, lambda _: rng)
 
 
 def _log_weights(
@@ -148,9 +190,9 @@ def moments(
     )  # avoids cancellation
     sums, squares = np.zeros((3, density.dim)), np.zeros((5, density.dim))  # of w and w², by power
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for draw in _draws(density, seed, len(w)):
-            off = units.outside(draw.x) - center
-            part = w[draw.start : draw.start + len(off)]
+        for start, x in _points(density, seed, len(w)):
+            off = units.outside(x) - center
+            part = w[start : start + len(off)]
             powers = [off**power for power in range(5)]
             sums += [part @ power for power in powers[:3]]
             squares += [part**2 @ power for power in powers]
@@ -177,9 +219,9 @@ def resampled(
     places = (np.arange(n) + stream(seed, "resampling").random(n)) / n * w.sum()
     chosen = np.minimum(np.searchsorted(np.cumsum(w), places), count - 1)
     points = np.empty((n, density.dim))
-    for draw in _draws(density, seed, count):
-        here = (chosen >= draw.start) & (chosen < draw.start + len(draw.x))
-        points[here] = units.outside(draw.x)[chosen[here] - draw.start]
+    for start, x in _points(density, seed, count):
+        here = (chosen >= start) & (chosen < start + len(x))
+        points[here] = units.outside(x)[chosen[here] - start]
     return points[stream(seed, "order").permutation(n)], weights
 
 

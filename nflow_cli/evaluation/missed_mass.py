@@ -1,6 +1,7 @@
 """Search for modes of a target that a fit misses, and the mass there."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,23 +14,66 @@ from nflow_cli.evaluation.target import values_at
 from nflow_cli.random_streams import stream
 from nflow_cli.training.modes import Slopes, modes, slopes_of
 
-STARTS, REACHES = 128, (3.0, 10.0, 30.0)  # climbs; spread of their starts, in standard deviations
+STARTS, REACHES = 512, (3.0, 10.0, 30.0)  # climbs; spread of their starts, in standard deviations
 STEPS = 150  # of a climb; half of them reach a mode of unit scale
 LEAST_EXCESS = 3.0  # nats by which p exceeds q where q has almost no mass
-MOST_MODES = 32
-LEAST_MASS = 1e-3  # relative to that visited, for a mode to be named
-DRAWS, DF = 4_096, 5.0  # of the proposal, a Student's t at each mode
+MOST_MODES = 64
+LEAST_MASS = 1e-3  # share of p, for a mode to be named
+LEAST_SHARE = 1e-4  # of p, for a mode to be listed
+DRAWS, DF = 8_192, 5.0  # of the proposal, a Student's t at each mode
 CURVATURE_STEPS = 3
+NEAR = 0.1  # squared standard deviations within which a climb has reached its mode
+
+
+class Bump(NamedTuple):
+    """Mode of a target ``(D,)`` and a factor ``F`` of its precision ``P = F Fᵀ``.
+
+    ``distance``: squared, of a Newton step from here, ``gᵀ P⁻¹ g``: 0 at a mode.
+    """
+
+    mode: np.ndarray
+    factor: np.ndarray
+    distance: float
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw ``(n, D)`` from a Student's t of :data:`DF` degrees of freedom at the mode."""
+        noise = rng.standard_normal((n, len(self.mode)))
+        noise /= np.sqrt(rng.chisquare(DF, (n, 1)) / DF)
+        return (self.mode + np.linalg.solve(self.factor.T, noise.T).T).astype(np.float32)
+
+    @property
+    def cholesky(self) -> np.ndarray:
+        """Cholesky factor ``(D, D)`` of the covariance ``P⁻¹``."""
+        root = np.linalg.inv(self.factor)  # P⁻¹ = rootᵀ root
+        upper = np.linalg.qr(root).R
+        return (upper * np.sign(np.diag(upper))[:, None]).T
+
+    def squared_distance(self, z: np.ndarray) -> np.ndarray:
+        """``(z - m)ᵀ P (z - m)`` ``(n,)``."""
+        return np.sum(((z - self.mode) @ self.factor) ** 2, axis=-1)
+
+    def log_prob(self, z: np.ndarray) -> np.ndarray:
+        """Log-density ``(n,)`` of :meth:`draw` in nats."""
+        dim = len(self.mode)
+        level = math.lgamma((DF + dim) / 2) - math.lgamma(DF / 2) - dim / 2 * math.log(DF * math.pi)
+        level += np.linalg.slogdet(self.factor)[1]
+        return level - (DF + dim) / 2 * np.log1p(self.squared_distance(z) / DF)
 
 
 class Missed(NamedTuple):
     """Mass of a target that a fit misses: its share of ``p``, a lower bound, with its error
-    (``None`` if unknown), and its largest mode ``(D,)`` (``None`` if negligible).
+    (``None`` if unknown), and its modes, by their mass, which is at least :data:`LEAST_SHARE`.
     """
 
     share: float | None
     standard_error: float | None
-    place: np.ndarray | None
+    bumps: Sequence[Bump] = ()
+
+    @property
+    def place(self) -> np.ndarray | None:
+        """Largest missed mode ``(D,)``, if the mass is not negligible."""
+        share = self.share or 0.0
+        return self.bumps[0].mode if self.bumps and share > LEAST_MASS else None
 
 
 def missed_mass(
@@ -57,7 +101,7 @@ def missed_mass(
         with np.errstate(all="ignore"):  # of a user's function, far from q
             return _missed_mass(density, target, log_z, least, rng)
     except TargetError:  # a function not defined everywhere
-        return Missed(None, None, None)
+        return Missed(None, None)
 
 
 def _missed_mass(
@@ -72,10 +116,10 @@ def _missed_mass(
     ends = modes(slopes, _starts(density, rng), STEPS)
     height, excess = above(ends)
     unseen = np.isfinite(height) & (excess > least)
+    if not unseen.any():
+        return Missed(0.0, 0.0)
     ends = ends[unseen][np.argsort(-height[unseen], kind="stable")]
     found = _bumps(slopes, ends)
-    if not found:
-        return Missed(0.0, 0.0, None)
     which = np.sort(np.arange(DRAWS) % len(found))
     z = np.concatenate([bump.draw(rng, int(np.sum(which == i))) for i, bump in enumerate(found)])
     log_r = np.logaddexp.reduce([bump.log_prob(z) for bump in found]) - math.log(len(found))
@@ -83,9 +127,12 @@ def _missed_mass(
     w = np.where(np.isfinite(log_p) & (excess > least), np.exp(log_p - log_r), 0.0)
     mass, error = float(w.mean()), float(w.std() / math.sqrt(len(w)))
     if not math.isfinite(mass + error):
-        return Missed(None, None, None)
-    place = found[int(np.argmax(np.bincount(which, w)))].mode if mass > LEAST_MASS else None
-    return Missed(mass / (1 + mass), error / (1 + mass) ** 2, place)
+        return Missed(None, None)
+    masses = np.bincount(which, w, len(found)) / len(w)
+    largest = np.argsort(-masses, kind="stable")
+    heavy = [found[i] for i in largest if masses[i] > LEAST_SHARE * (1 + mass)]
+    kept = [bump for bump in heavy if bump.distance < NEAR]
+    return Missed(mass / (1 + mass), error / (1 + mass) ** 2, kept)
 
 
 def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
@@ -96,32 +143,16 @@ def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
     return scattered
 
 
-class _Bump(NamedTuple):
-    mode: np.ndarray
-    factor: np.ndarray  # of its precision P = F Fᵀ
-
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        noise = rng.standard_normal((n, len(self.mode)))
-        noise /= np.sqrt(rng.chisquare(DF, (n, 1)) / DF)
-        return (self.mode + np.linalg.solve(self.factor.T, noise.T).T).astype(np.float32)
-
-    def squared_distance(self, z: np.ndarray) -> np.ndarray:
-        return np.sum(((z - self.mode) @ self.factor) ** 2, axis=-1)
-
-    def log_prob(self, z: np.ndarray) -> np.ndarray:
-        dim = len(self.mode)
-        level = math.lgamma((DF + dim) / 2) - math.lgamma(DF / 2) - dim / 2 * math.log(DF * math.pi)
-        level += np.linalg.slogdet(self.factor)[1]
-        return level - (DF + dim) / 2 * np.log1p(self.squared_distance(z) / DF)
-
-
-def _bumps(slopes: Slopes, ends: np.ndarray) -> list[_Bump]:
-    found: list[_Bump] = []
-    for end in ends.astype(np.float64):
+def _bumps(slopes: Slopes, ends: np.ndarray) -> list[Bump]:
+    found: list[Bump] = []
+    gradients = ops.convert_to_numpy(slopes(ops.convert_to_tensor(ends))[1]).astype(np.float64)
+    for end, gradient in zip(ends.astype(np.float64), gradients):
         if len(found) == MOST_MODES:
             break
         if all(bump.squared_distance(end) > 1 for bump in found):
-            found.append(_Bump(end, _factor(slopes, end)))
+            factor = _factor(slopes, end)
+            step = np.linalg.solve(factor, gradient)
+            found.append(Bump(end, factor, float(step @ step)))
     return found
 
 

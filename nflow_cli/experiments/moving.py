@@ -49,12 +49,17 @@ def animate(run: RunDirectory) -> list[Path]:
 
 def _loaded(run: RunDirectory) -> tuple[Any, dict[str, Any]]:
     experiment = experiments.of(run.read_config())
-    if reason := experiment.undrawn:
-        raise ConfigError(
-            f"--flow-at, --animate: expected flows of two numbers. Received: {reason}"
-        )
+    _expect_drawn(experiment.undrawn)
     from nflow_cli.backend.start import start_tensorflow
 
     start_tensorflow()
     density, summary = experiment.load(run), read_summary(run, experiment)
+    _expect_drawn(f"a mixture of {density.members}" if density.members > 1 else "")
     return density, {**summary, "warnings": experiment.warnings(summary)}
+
+
+def _expect_drawn(reason: str) -> None:
+    if reason:
+        raise ConfigError(
+            f"--flow-at, --animate: expected flows of two numbers. Received: {reason}"
+        )

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arguments import MAX_SEED
+from nflow_cli.flows.base import add_initialised_weight
 from nflow_cli.flows.stack import FlowStack
 
 
@@ -64,6 +65,19 @@ class SideBySide(FlowStack):
         arguments = super().get_config()
         del arguments["seed"]
         return {**arguments, "seeds": self.seeds}
+
+
+@keras.saving.register_keras_serializable("nflow_cli")
+class WeightedStacks(SideBySide):
+    """Stacks side by side, members of a mixture with log-weights ``log_weights`` ``(R,)``.
+
+    The weights are stored, not trained; initially equal.
+    """
+
+    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+        super().build(z_shape, context_shape)
+        equal = np.full(len(self.seeds), -np.log(len(self.seeds)))
+        self.log_weights = add_initialised_weight(self, "log_weights", equal, trainable=False)
 
 
 def _stacked(values: Sequence[list[dict[str, np.ndarray]]]) -> list[dict[str, np.ndarray]]:

@@ -51,6 +51,7 @@ class FlowStack(Flow):
 
     repeats_axis: ClassVar[int] = 0  # of stored weights
     members: tuple[int, ...] = ()  # leading axis of points, with a stack for each
+    log_weights: Any = None  # of the members of a mixture; ``None``: equal
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.normality import band, distance
-from nflow_cli.flows.side_by_side import make_stack
+from nflow_cli.flows.side_by_side import WeightedStacks, make_stack
 from nflow_cli.random_streams import stream
 
 SEED, R = 4, 3
@@ -96,3 +96,29 @@ def test_draws_are_of_each_member_equally(make):
 def test_a_mixture_has_no_one_latent(make):
     with pytest.raises(DataError, match="a mixture of 3, which has no one latent"):
         make(SEED, R).latent(rows_of(make))
+
+
+def test_a_mixture_has_the_weights_of_its_stacks():
+    alone, _ = alone_and_together(flow_density)
+    weights, shifts = np.array([0.2, 0.7, 0.1]), (-30.0, 0.0, 30.0)
+    for density, shift in zip(alone, shifts):
+        density.flow.last["shift"].assign([shift, shift])
+    flow = WeightedStacks(SPLINE, 2, [0, 0, 0], affine="full", dtype="float64")
+    flow.build((None, 2))
+    q = FlowDensity(StandardNormal(), flow, alone[0].units)
+    np.testing.assert_allclose(q.member_weights, 1 / R)
+    flow.log_weights.assign(np.log(weights))
+    for weight, *each in zip(flow.trainable_weights, *(d.flow.trainable_weights for d in alone)):
+        weight.assign(np.stack([ops.convert_to_numpy(one) for one in each]))
+    x = rows_of(flow_density)
+    expected = np.log(sum(w * np.exp(d.log_prob(x)) for w, d in zip(weights, alone)))
+    np.testing.assert_allclose(q.log_prob(x), expected, rtol=1e-10)
+    n = 4_000
+    draw = next(q.draw(n, lambda _: np.random.default_rng(0)))
+    np.testing.assert_allclose(draw.log_q, q.log_prob(draw.x), rtol=1e-10)
+    centers = [density.sample(100).mean() for density in alone]
+    nearest = np.abs(draw.x.mean(axis=1)[:, None] - centers).argmin(axis=1)
+    shares = np.bincount(nearest, minlength=R) / n
+    assert np.all(np.abs(shares - weights) < 4 * np.sqrt(weights * (1 - weights) / n))
+    (_, points), *_ = q.points(n, lambda _: np.random.default_rng(0))
+    np.testing.assert_array_equal(points, draw.x)

@@ -1,5 +1,6 @@
 """The search for modes that a fit does not visit, against mixtures of known shares."""
 
+import itertools
 import math
 
 import keras
@@ -54,6 +55,22 @@ def test_a_lost_share_of_many_modes_is_found():
     wells, visited = ManyWell(6), 3 * math.log(right)
     missed = missed_mass(normal(6, [1.7, 0.0] * 3, 0.6), wells, visited, 0.0, seed=0)
     assert missed.share == pytest.approx(1 - right**3, abs=0.02)
+    sides = [tuple(bump.mode[0::2] > 0) for bump in missed.bumps]
+    assert sorted(sides) == sorted(set(itertools.product([False, True], repeat=3)) - {(True,) * 3})
+    assert sum(sides[0]) == 2 and not any(sides[-1])  # by their mass
+
+
+def test_a_mode_has_the_covariance_of_its_curvature():
+    class Correlated(Target):
+        dim, precision = 2, np.array([[2.0, 0.6], [0.6, 0.5]], "f")
+
+        def log_prob(self, z):
+            return -0.5 * ops.sum((z @ self.precision) * z, axis=-1)
+
+    (bump,) = missed_mass(normal(2, 40.0), Correlated(), -9.0, 0.0, seed=0).bumps
+    covariance = bump.cholesky @ bump.cholesky.T
+    np.testing.assert_allclose(covariance, np.linalg.inv(Correlated.precision), rtol=1e-3)
+    assert bump.cholesky[0, 1] == 0 and np.all(np.diag(bump.cholesky) > 0)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +106,4 @@ class Raising(TwoNormals):
 
 def test_a_function_that_fails_far_away_leaves_the_share_unknown():
     missed = missed_mass(normal(2, 4.0), Raising(2, 0.5), 2.5, 0.0, seed=0)
-    assert missed == (None, None, None)
+    assert missed == (None, None, ())

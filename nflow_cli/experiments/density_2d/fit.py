@@ -138,6 +138,12 @@ class Fit2D(ChunkTrainer):
         """Same fit with another flow of ``restarts`` stacks."""
         return self._like(flow, (restarts,))
 
+    def member_fit(self, flow: FlowStack) -> "Fit2D":
+        """Same fit with another flow, not annealed."""
+        fit = self._like(flow, flow.members)
+        fit.annealing = Annealed(1.0, 0)
+        return fit
+
     def first_stage(self) -> "Fit2D":
         """Fit of the last affine map alone."""
         return self._like(self.flow.without_maps(), self.restarts, is_first=True)

@@ -14,9 +14,10 @@ from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.warnings import RULES
 from nflow_cli.experiments.picture_data import inconsistency_with_columns
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
+from nflow_cli.experiments.summary import read_summary
 from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.array_shapes import Shapes
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.directory import SUMMARY, RunDirectory
 
 NETCDF = ".nc"  # suffix
 
@@ -95,6 +96,20 @@ class Inference(DensityExperiment):
         units = units_of(density.columns, density.bounds)
         return TrainedInference(run.path, self, base, self.load_model(run), units)
 
+    def load_model(self, run: RunDirectory) -> Any:
+        """Trained flow stack, or the stacks of a mixture."""
+        from nflow_cli.experiments.infer.members import weighted_stacks
+        from nflow_cli.runs.model_file import load_weights
+
+        if (count := self._members(run)) == 1:
+            return super().load_model(run)
+        flow = weighted_stacks(self.config, count)
+        load_weights(run, flow, self.config.flow.model_dump(exclude_none=True), self.config.dim)
+        return flow
+
+    def _members(self, run: RunDirectory) -> int:
+        return len(read_summary(run, self)["member_weights"]) if run.has(SUMMARY) else 1
+
     def labels(self) -> dict[str, Any]:
         facts = {"target": self.config.subject, "base": self.config.base_name}
         return {**facts, "columns": self.config.density.columns}
@@ -114,9 +129,9 @@ class Inference(DensityExperiment):
     def evaluate(
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
-        from nflow_cli.evaluation.inference import judge
+        from nflow_cli.evaluation.inference import judge, sample_size
 
-        n = samples or self.config.evaluate.samples
+        n = samples or sample_size(self.config.evaluate.samples, trained.inside.members)
         parts = trained.inside, data.target, trained.units, trained.columns
         scores = judge(*parts, seed, n).scores
         warnings = self.warnings({**recorded, **scores})

@@ -8,10 +8,17 @@ import numpy as np
 from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.inference import RESAMPLED_FROM, arrays_of, judge, resampled
+from nflow_cli.evaluation.inference import (
+    RESAMPLED_FROM,
+    arrays_of,
+    judge,
+    resampled,
+    sample_size,
+)
 from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.density_2d.fit import LOG_P, Fit2D, train
 from nflow_cli.experiments.infer.array_fit import ArrayFit
+from nflow_cli.experiments.infer.members import with_missed_modes
 from nflow_cli.experiments.infer.subject import Subject
 from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
@@ -111,7 +118,8 @@ def _seconds_after(config: InferConfig, density: FlowDensity, target: Any) -> fl
 def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
     """Scores of a density by its draws, and its arrays."""
     units = units_of(config.density.columns, config.density.bounds)
-    parts, n = (density, target, units), config.evaluate.samples
+    parts = density, target, units
+    n = sample_size(config.evaluate.samples, density.members)
     with phase(f"scoring: {n:,} draws"):
         judgement = judge(*parts, config.density.columns, config.seed, n)
     scores = {**judgement.scores, "has_exact_samples": target.sample is not None}
@@ -127,8 +135,9 @@ def run(
     model.lengthen(config.train.steps)
     with compiling(config.train.compile):
         training = train(model, config, directory)
-    model_sha256 = save_model(directory, model.flow)
-    scores, arrays = judged(config, model.density, subject.target)
+        density, member_seconds = with_missed_modes(model, config)
+    model_sha256 = save_model(directory, density.flow)
+    scores, arrays = judged(config, density, subject.target)
     summary = InferSummary(
         **identity_of(config),
         target=config.subject,
@@ -136,9 +145,11 @@ def run(
         steps=training.steps,
         columns=config.density.columns,
         **scores,
-        n_parameters=model.flow.count_params(),
+        n_parameters=density.flow.count_params(),
         model_sha256=model_sha256,
         **training.speed._asdict(),
         restarts=training.restarts.judged(scores),
+        member_weights=density.member_weights.tolist(),
+        member_seconds=member_seconds,
     )
     return Fitted(summary, arrays)

@@ -8,7 +8,7 @@ from nflow_cli.evaluation.weights_verdict import verdict
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure, flow_row, training_text
 from nflow_cli.text import printable
 
-MOST_ROWS = 12  # of moments
+MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
 WORDS = {
     "good": "good: the weights have finite variance; log Z ignores mass that q misses",
     "rough": "rough: the weights may have infinite variance; standard errors may be too small",
@@ -26,6 +26,7 @@ def rows_of(summary: Summary, steps: int, warnings: Warnings, truth: Truth) -> R
         flow_row(summary),
         *judged_rows(summary, warnings, truth),
         *_restarts(summary),
+        *_mixture(summary),
         ("training", training_text(summary, steps)),
     ]
 
@@ -109,3 +110,13 @@ def _restarts(summary: Summary) -> Rows:
     name = "free energy" if summary["kl"] is None else "KL"
     scores = ", ".join("not finite" if kl is None else f"{kl:.4f}" for kl in restarts["kl"])
     return [("restarts", f"{name} {scores}; seed {restarts['seed']} is kept")]
+
+
+def _mixture(summary: Summary) -> Rows:
+    weights = sorted(summary["member_weights"], reverse=True)
+    if len(weights) == 1:
+        return []
+    shown = ", ".join(f"{weight:.3g}" for weight in weights[:MOST_WEIGHTS])
+    more = ", …" if len(weights) > MOST_WEIGHTS else ""
+    seconds = f"{len(weights) - 1} added in {summary['member_seconds']:.1f} s"
+    return [("mixture", f"{len(weights)} flows, weights {shown}{more}; {seconds}")]

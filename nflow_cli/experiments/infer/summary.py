@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from nflow_cli.config.column_schema import MAX_COLUMNS
+from nflow_cli.config.infer_schema import MOST_MODES
 from nflow_cli.config.strict import Count, Error, Figure, Text
 from nflow_cli.experiments.summary import UpdatesSummary
 from nflow_cli.training.restarts_record import RestartsRecord
@@ -17,6 +18,8 @@ class InferSummary(UpdatesSummary):
     """Scores of a fit to a log-density, in nats; ``evaluation.inference`` defines them.
 
     ``has_exact_samples``: whether the pictures show exact samples of the density.
+    ``member_weights``: of the members of a mixture, ``[1.0]`` of one; ``member_seconds``: of
+    training those beyond the first.
     """
 
     target: Text
@@ -44,3 +47,5 @@ class InferSummary(UpdatesSummary):
     moments: Mapping[str, Moments]
     moments_standard_error: Mapping[str, Moments] | None
     restarts: RestartsRecord
+    member_weights: list[float] = Field(min_length=1, max_length=MOST_MODES)
+    member_seconds: Figure

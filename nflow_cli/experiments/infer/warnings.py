@@ -108,6 +108,8 @@ def _lost(summary: Summary) -> ScoreWarning | None:
 def _disagreement(summary: Summary) -> ScoreWarning | None:
     kls = summary.get("restarts", {}).get("kl", ())
     finite = [kl for kl in kls if kl is not None and math.isfinite(kl)]
+    if len(summary.get("member_weights", ())) > 1:  # which restart is best says little then
+        return None
     if len(finite) < 2 or max(finite) - min(finite) <= APART:
         return None
     reason = (

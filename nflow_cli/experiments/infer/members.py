@@ -1,0 +1,135 @@
+"""Mixture of flows: a further member for each mode that a fit misses."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.infer_schema import InferConfig
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.errors import DivergenceError, TargetError
+from nflow_cli.evaluation.inference import missed_by, mixture_weights
+from nflow_cli.evaluation.missed_mass import Bump, Missed
+from nflow_cli.experiments.density_2d.fit import Fit2D
+from nflow_cli.flows import FlowStack
+from nflow_cli.flows.side_by_side import WeightedStacks, make_stack, seeds_from
+from nflow_cli.flows.stack import AFFINE
+from nflow_cli.terminal.layout import tell
+from nflow_cli.training.chunks import NoiseChunks
+from nflow_cli.training.divergence import DivergenceStop
+from nflow_cli.training.progress import nats_text, phase
+from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.trainer import Clock
+
+MISSED, ERRORS = 0.005, 2.0  # least share of p to add members for, beyond its standard errors
+ROUNDS = 3
+DRAWS = 50_000  # of a search, and of the weights
+LEAST_BATCH = 32  # samples an update of each member
+
+Weights = list[np.ndarray]
+
+
+class Members(NamedTuple):
+    """Density of a fit, a mixture if it missed modes; the ``seconds`` that its members took."""
+
+    density: FlowDensity
+    seconds: float
+
+
+def with_missed_modes(model: Fit2D, config: InferConfig) -> Members:
+    """Train a further member at each mode that the fit ``model`` misses, and weight all.
+
+    A member starts as the Gaussian of a mode's curvature, is fitted to ``p`` by itself by reverse
+    KL, and so stays there. Repeated while modes are missed, :data:`ROUNDS` times at most. A
+    training that fails, as the density may far from ``q``, adds no members.
+    """
+    density, seconds = model.density, 0.0
+    if config.train.modes == 1 or not config.flow.affine:
+        return Members(density, seconds)
+    for _ in range(ROUNDS):
+        with phase(f"searching for missed modes: {DRAWS:,} draws"):
+            missed = missed_by(density, model.target, config.seed, DRAWS)
+        bumps = missed.bumps[: config.train.modes - density.members]
+        if not bumps or not _is_significant(missed):
+            break
+        share = 100 * (missed.share or 0.0)
+        tell(f"missed: {len(bumps)} modes with {share:.3g} % of p; training a flow at each")
+        try:
+            added, clock = _trained(model, config, bumps, density.members)
+        except (DivergenceError, TargetError) as error:
+            tell(f"no flows at the missed modes: {error}")
+            break
+        seconds += sum(clock.seconds)
+        if not (new := [each for each in _weights(added) if _is_finite(each)]):
+            break
+        density = _mixture(model, config, [*_weights(density.flow), *new])
+    return Members(density, seconds)
+
+
+def _is_significant(missed: Missed) -> bool:
+    return (missed.share or 0.0) - ERRORS * (missed.standard_error or 0.0) > MISSED
+
+
+def _trained(
+    model: Fit2D, config: InferConfig, bumps: Sequence[Bump], before: int
+) -> tuple[FlowStack, Clock]:
+    """Flows side by side, one started at each of ``bumps`` and trained, after ``before`` others."""
+    train, count, clock = config.train, len(bumps), Clock()
+    seeds = seeds_from(config.seed + train.restarts + before - 1, count)
+    flow = make_stack(**config.flow.model_dump(), seed=seeds[0], members=count)
+    trainer = model.member_fit(flow)
+    trainer.prepare(train, train.steps)
+    affine = AFFINE[config.flow.affine or "full"]
+    starts = [affine.moments(bump.mode, bump.cholesky) for bump in bumps]
+    for name, weight in flow.last.items():
+        weight.assign(np.stack([start[name] for start in starts]).reshape(weight.shape))
+
+    def note(logs: Any) -> str:
+        return f"free energy {nats_text(float(logs['kl']))} nats{of}"
+
+    of = f", the lowest of {count} flows" if count > 1 else ""
+    size = (train.steps, train.chunk, max(LEAST_BATCH, train.batch_size // count))
+    noise = NoiseChunks(model.density.base, config.dim, seeds, *size, purpose="member-noise")
+    progress = ProgressReport(train.steps, clock, note)
+    try:
+        trainer.train_on(noise, [clock, progress, DivergenceStop(noise)])
+    finally:
+        progress.close()
+    return flow, clock
+
+
+def _weights(flow: FlowStack) -> list[Weights]:
+    """Weights of each member."""
+    values = [ops.convert_to_numpy(weight.value) for weight in _variables(flow)]
+    if not flow.members:
+        return [values]
+    return [[value[r] for value in values] for r in range(*flow.members)]
+
+
+def _variables(flow: FlowStack) -> list[Any]:
+    return [weight for here in (*flow.parameters, flow.last) for weight in here.values()]
+
+
+def _is_finite(weights: Weights) -> bool:
+    return all(np.isfinite(array).all() for array in weights)
+
+
+def _mixture(model: Fit2D, config: InferConfig, members: Sequence[Weights]) -> FlowDensity:
+    """Mixture of members, weighted to be nearest to the target."""
+    flow = weighted_stacks(config, len(members))
+    for weight, values in zip(_variables(flow), zip(*members), strict=True):
+        weight.assign(np.stack(values))
+    density = FlowDensity(model.density.base, flow)
+    flow.log_weights.assign(np.log(mixture_weights(density, model.target, config.seed, DRAWS)))
+    return density
+
+
+def weighted_stacks(config: InferConfig, members: int) -> WeightedStacks:
+    """Stacks of a mixture, built."""
+    flow = config.flow
+    stacks = WeightedStacks(
+        flow.pattern, flow.k, seeds_from(config.seed, members), affine=flow.affine
+    )
+    stacks.build((None, config.dim))
+    return stacks
