@@ -4,22 +4,23 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 NEVER = 1e30  # an update that does not come
 
 
-class Updates:
-    """Number of updates that a compiled loop reads: another number takes no new compilation.
+class Number:
+    """Number that a compiled loop reads: another one takes no new compilation.
 
     No weight of the model that holds it.
     """
 
-    def __init__(self, count: float):
-        self._variable = keras.Variable(count, trainable=False, dtype="float32")
+    def __init__(self, value: float):
+        self._variable = keras.Variable(value, trainable=False, dtype="float32")
 
-    def assign(self, count: float) -> None:
-        self._variable.assign(count)
+    def assign(self, value: float) -> None:
+        self._variable.assign(value)
 
     @property
     def value(self) -> Any:
@@ -32,15 +33,20 @@ class Cosine(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, rate: float, steps: int):
         super().__init__()
-        self.rate, self.steps = rate, Updates(steps)
+        self.rate, self.step = rate, Number(_angle(steps))
 
     def __call__(self, step: Any) -> Any:
-        part = ops.minimum(ops.cast(step, "float32") / self.steps.value, 1.0)
-        return self.rate * 0.5 * (1.0 + ops.cos(math.pi * part))
+        angle = ops.minimum(ops.cast(step, "float32") * self.step.value, math.pi)
+        return self.rate * (0.5 * (1.0 + ops.cos(angle)))
 
     def lengthen(self, steps: int) -> None:
         """Set the number of updates T."""
-        self.steps.assign(steps)
+        self.step.assign(_angle(steps))
+
+
+def _angle(steps: int) -> float:
+    """``π/T`` with the rounding of XLA's constants: the bits are those of a fixed ``T``."""
+    return np.float32(math.pi) * (np.float32(1) / np.float32(steps))
 
 
 class Cooled(keras.optimizers.schedules.LearningRateSchedule):
@@ -51,7 +57,7 @@ class Cooled(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, rate: Any, length: int):
         super().__init__()
-        self.rate, self.length, self.start = rate, length, Updates(NEVER)
+        self.rate, self.length, self.start = rate, length, Number(NEVER)
 
     def __call__(self, step: Any) -> Any:
         rate: Any = self.rate(step) if callable(self.rate) else self.rate

@@ -24,12 +24,12 @@ from nflow_cli.experiments.summary import Fitted, Judged, identity_of
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
-from nflow_cli.training.annealing import inverse_temperature
+from nflow_cli.training.annealing import rise, rising
 from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import phase
-from nflow_cli.training.rates import Updates
+from nflow_cli.training.rates import Number
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import (
@@ -47,10 +47,15 @@ class FitVAE(ChunkTrainer):
     def __init__(self, vae: FlowVAE, warm_up: str, warm_up_updates: int, start: float):
         super().__init__()
         self.vae, self.warm_up = vae, warm_up
-        self.warm_up_updates, self.start = Updates(warm_up_updates), start
+        self.start, self.rise = start, Number(0.0)
         self.warms_up = warm_up_updates > 0
+        self.warm_up_in(warm_up_updates)
         self.xla = vae.xla
         self.built = True
+
+    def warm_up_in(self, updates: int) -> None:
+        """Set the number of updates in which β rises: the program stays."""
+        self.rise.assign(rise(updates, self.start) if updates else 0.0)
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Loss and bound of a batch ``(pixels, noise)``, means in nats per image.
@@ -58,8 +63,8 @@ class FitVAE(ChunkTrainer):
         While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or
         ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
         """
-        warm_up = self.warm_up_updates.value if self.warms_up else 0
-        beta = inverse_temperature(update, warm_up, self.start)
+        start = self.start if self.warms_up else 1.0
+        beta = rising(update, self.rise.value, start)
         drawn = self.vae.elbo_terms(*batch)
         reconstruction, kl = -ops.mean(drawn["log_likelihood"]), ops.mean(drawn["kl"])
         loss = reconstruction + beta * kl
@@ -177,7 +182,7 @@ def train(
     resumable.
     """
     model.lengthen(chunks.steps)
-    model.warm_up_updates.assign(config.train.warm_up.updates(chunks.steps))
+    model.warm_up_in(config.train.warm_up.updates(chunks.steps))
     clock = Clock()
     validate = None if held_out is None else _validator(model.vae, held_out, config)
     stopping, size = config.train.early_stopping, chunks.chunks_per_epoch
