@@ -47,6 +47,25 @@ def far_gaussian(x):
     return -0.5 * (off**2).sum(axis=1), -off / 3
 
 
+def two_normals(weight, mean, correlation):
+    """Return log p of ``w N(m, C) + (1 - w) N(-m, C)``, ``C`` of equal correlations."""
+    from keras import ops
+
+    dim = len(mean)
+    covariance = np.full((dim, dim), correlation) + (1 - correlation) * np.eye(dim)
+    root = np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32)
+    level = -0.5 * np.linalg.slogdet(2 * math.pi * covariance)[1]
+
+    def log_p(x):
+        parts = [
+            math.log(share) + level - 0.5 * ops.sum(ops.square((x - center) @ root), axis=-1)
+            for share, center in [(weight, mean), (1 - weight, -mean)]
+        ]
+        return ops.logaddexp(*parts)
+
+    return log_p
+
+
 # D, and of functions log Z, the first by quadrature.
 DENSITIES = {
     "banana": (2, None),
@@ -56,8 +75,20 @@ DENSITIES = {
     "many-well": (6, None),
     "ring": (2, 1.6119974),
     "far-gaussian": (10, 5 * math.log(2 * math.pi * 9)),
+    "unequal-modes": (2, 0.0),
+    "correlated-modes": (2, 0.0),
+    "modes-of-ten": (10, 0.0),
 }
-FUNCTIONS = {"ring": ring, "far-gaussian": far_gaussian}
+TWO = {  # weight of one mode, its mean, and the correlation
+    "unequal-modes": (0.7, np.full(2, 6.0, np.float32), 0.0),
+    "correlated-modes": (0.5, np.array([3.0, -3.0], np.float32), 0.95),
+    "modes-of-ten": (0.5, np.full(10, 4.0, np.float32), 0.0),
+}
+FUNCTIONS = {
+    "ring": ring,
+    "far-gaussian": far_gaussian,
+    **{name: two_normals(*parts) for name, parts in TWO.items()},
+}
 
 
 def modes(name, x):
@@ -73,6 +104,9 @@ def modes(name, x):
     elif name == "gmm40":
         which = ((x[:, None, :] - Gmm40.means) ** 2).sum(axis=-1).argmin(axis=1)
         masses = np.full(len(Gmm40.means), 1 / len(Gmm40.means))
+    elif name in TWO:
+        weight, mean, _ = TWO[name]
+        which, masses = (x @ mean < 0).astype(int), np.array([weight, 1 - weight])
     else:
         return None
     shares = np.bincount(which, minlength=len(masses)) / len(x)

@@ -64,7 +64,6 @@ SUMMARIES = {
         **{"ess": 0.5, "largest_weight": 1e-4, "pareto_k": 0.1, "free_energy": 0.25},
         **{"base_free_energy": 0.5, "base_free_energy_standard_error": 0.01},
         **{"log_z": 0.0, "log_z_source": "closed form", "mass": 1.0, "mass_error": 1e-4},
-        **{"member_weights": [1.0], "member_seconds": 0.0},
         "restarts": RESTARTS,
     },
     "points": {
@@ -88,6 +87,7 @@ SUMMARIES = {
         **{"columns": ["a", "b", "c"], "has_exact_samples": False, "n_lost": 0},
         "moments": {name: [0.0, 1.0] for name in "abc"},
         "moments_standard_error": {name: [0.1, 0.1] for name in "abc"},
+        **{"member_weights": [1.0], "member_seconds": 0.0},
         "restarts": RESTARTS,
     },
     "evidence": {
