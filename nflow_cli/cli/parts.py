@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nflow_cli.backend.start import CPU, GPU, Machine
-from nflow_cli.cli.pool import expect_one_pool, pool_of, tell_failures, work_off
+from nflow_cli.cli.pool import cards_of, expect_one_pool, pool_of, tell_failures, work_off
 
 if TYPE_CHECKING:
     from nflow_cli.evaluation.tallies import Tally
@@ -56,13 +56,14 @@ def judged_parts(
     place = {"device": GPU if machine.is_gpu else CPU, "threads": machine.threads}
     shared = {"work": WORK, "run": str(run.path), "asked": asked, "cwd": os.getcwd(), **place}
     failures: dict[str, str] = {}
+    cards = cards_of(scheduler, machine)
     with folder.locked("folder"):
         claim(folder, asked, parts)
         left = [part for part in parts if part.tally(folder.path) is None]
         if left:
             requests = ({"paths": part.paths(folder.path), **shared} for part in left)
             with (
-                pool_of(scheduler, workers, machine, len(left)) as pool,
+                pool_of(scheduler, workers, cards, len(left)) as pool,
                 PartsReport(len(parts), left, failures, folder.path, pool.slots) as report,
             ):
                 work_off(zip(left, requests), pool, report, TRIES)

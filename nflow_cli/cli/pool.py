@@ -31,15 +31,19 @@ def expect_one_pool(scheduler: str | None, workers: int | None) -> None:
         )
 
 
+def cards_of(scheduler: str | None, machine: Machine) -> Sequence[str]:
+    """GPUs of this machine to work on; none of a cluster's."""
+    return gpus(machine.device) if machine.is_gpu and not scheduler else []
+
+
 def pool_of(
-    scheduler: str | None, workers: int | None, machine: Machine, count: int
+    scheduler: str | None, workers: int | None, cards: Sequence[str], count: int
 ) -> AbstractContextManager[Any]:
     """Pool for ``count`` pieces of work."""
     from nflow_cli.errors import NflowError
     from nflow_cli.sweeps.workers import local_pool
 
     if scheduler is None:
-        cards = gpus(machine.device) if machine.is_gpu else []
         if cards:
             tell(f"computing on {len(cards)} GPU{'s' if len(cards) > 1 else ''}")
         return local_pool(min(workers or len(cards) or cores(), count), cards)

@@ -18,6 +18,7 @@ from nflow_cli.cli.options import (
     threads_option,
 )
 from nflow_cli.cli.pool import (
+    cards_of,
     expect_one_pool,
     pool_of,
     pool_options,
@@ -89,13 +90,14 @@ def sweep(
         if commands or only:
             _one_by_one(folder, resolved, runs, only, argv, machine)
             return
+        cards = cards_of(scheduler, machine)
         with folder.locked("sweep"):
             claim(folder, resolved)
             left, failures = _unfinished(runs, folder.path)
             _check_data(left)
             if left:
                 _tell_notes(runs, left, resolved.seeds)
-                with pool_of(scheduler, workers, machine, len(left)) as pool:
+                with pool_of(scheduler, workers, cards, len(left)) as pool:
                     _train(runs, left, failures, folder.path, pool, argv, machine)
             _conclude(folder, failures, [run.name for run in runs])
 

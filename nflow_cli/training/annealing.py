@@ -19,7 +19,7 @@ def inverse_temperature(update: Any, anneal_updates: int, start: float) -> Any:
 
 def rise(anneal_updates: int, start: float) -> float:
     """Rise of ``β`` in an update, ``(1 - start)/anneal_updates``, rounded as XLA's constants."""
-    return np.float32(1 - start) * (np.float32(1) / np.float32(anneal_updates))
+    return float(np.float32(1 - start) * (np.float32(1) / np.float32(anneal_updates)))
 
 
 def rising(update: Any, step: Any, start: float) -> Any:

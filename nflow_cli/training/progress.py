@@ -81,12 +81,12 @@ def left_text(seconds: float) -> str:
     return about_left(seconds) if seconds >= SHOWN_FROM else ""
 
 
-def training_left_text(seconds: float) -> str:
+def training_left_text(seconds: float, now: float) -> str:
     """:func:`left_text` of a training, NaN before it is known; within :func:`ending` always."""
     if (end := _END.get()) is None:
         return left_text(seconds)
     due, after = end
-    planned = max(due - time.monotonic(), after)
+    planned = max(due - now, after)
     return about_left(planned if math.isnan(seconds) else seconds + after)
 
 

@@ -46,7 +46,7 @@ class Cosine(keras.optimizers.schedules.LearningRateSchedule):
 
 def _angle(steps: int) -> float:
     """``π/T`` with the rounding of XLA's constants: the bits are those of a fixed ``T``."""
-    return np.float32(math.pi) * (np.float32(1) / np.float32(steps))
+    return float(np.float32(math.pi) * (np.float32(1) / np.float32(steps)))
 
 
 class Cooled(keras.optimizers.schedules.LearningRateSchedule):

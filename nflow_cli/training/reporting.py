@@ -45,7 +45,7 @@ class ProgressReport(keras.callbacks.Callback):
         tenth, waited = 10 * update // self.steps, now - self._warm[1] >= SHOWN_FROM
         if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
             self.shown = tenth
-            left = training_left_text(self._seconds_left(update, now))
+            left = training_left_text(self._seconds_left(update, now), now)
             tell(f"training: {update:,}/{self.steps:,} updates, {note}{left}")
 
     def _seconds_left(self, update: int, now: float) -> float:

@@ -218,8 +218,9 @@ def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
 
 def test_within_a_time_every_line_has_what_is_left_of_the_command(monkeypatch, capsys):
     """Ten chunks of a second, the first at 100 s; the command goes on for 3 s and ends at 130 s."""
-    now = iter([100.0, 100.0, *range(101, 110)])
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    now = iter(range(100, 110))
+    watch = SimpleNamespace(monotonic=lambda: next(now))
+    monkeypatch.setattr("nflow_cli.training.reporting.time", watch)  # other threads have their own
     clock = SimpleNamespace(updates=[0])
     report = ProgressReport(1000, clock, lambda logs: "KL 0.5 nats")
     report.bar, report.task, report.shown = SimpleNamespace(disable=True), 0, 0
