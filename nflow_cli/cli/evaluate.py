@@ -86,21 +86,18 @@ def evaluate(
     """
     from nflow_cli import experiments
     from nflow_cli.runs.directory import RunDirectory
-    from nflow_cli.sweeps.parts import are_parts
 
     run = RunDirectory.open(run_dir)
     config = run.read_config()
-    experiment = experiments.of(config)
+    experiment: Any = experiments.of(config)
+    many = _is_of_parts(experiment, data, scheduler, workers, explain)
     _check_samples(experiment, samples, seed)
     _check_explain(experiment, output, latent, explain)
-    many = data is not None and isinstance(experiment, ScoresRows) and are_parts(data)
-    expect_parts(many, scheduler, workers, explain=explain)
     _check_output(experiment, data, output, latent, many)
     experiment.expect_trained(run)
     said = {"run": run_dir, "data": data}
     if many and data and output:
-        scored: Any = experiment
-        to = data, output, {"latent": latent}, scored.judge_scores
+        to = data, output, {"latent": latent}, experiment.judge_scores
         judgement = judged_parts(run, *to, machine, scheduler, workers)
         print_scores(judgement, {**said, "output": output}, as_json)
         return
@@ -116,6 +113,16 @@ def evaluate(
     draws_seed = config.seed if seed is None else seed
     judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
     print_scores(judgement, said, as_json)
+
+
+def _is_of_parts(
+    experiment: Any, data: str | None, scheduler: str | None, workers: int | None, explain: bool
+) -> bool:
+    from nflow_cli.sweeps.parts import are_parts
+
+    many = data is not None and isinstance(experiment, ScoresRows) and are_parts(data)
+    expect_parts(many, scheduler, workers, explain=explain)
+    return many
 
 
 def _judged_by(
