@@ -95,11 +95,10 @@ def evaluate(
     _check_explain(experiment, output, latent, explain)
     _check_output(experiment, data, output, latent, many)
     experiment.expect_trained(run)
-    said = {"run": run_dir, "data": data}
+    said = {"run": run_dir, "data": data, **({"output": output} if output else {})}
     if many and data and output:
         to = data, output, {"latent": latent}, experiment.judge_scores
-        judgement = judged_parts(run, *to, machine, scheduler, workers)
-        print_scores(judgement, {**said, "output": output}, as_json)
+        print_scores(judged_parts(run, *to, machine, scheduler, workers), said, as_json)
         return
     judged_by = _judged_by(experiment, run, data, density, machine)
     if experiment.needs_tensorflow:
@@ -107,11 +106,9 @@ def evaluate(
     trained = experiment.load(run)
     if output is not None:
         judgement = _written(experiment, trained, judged_by, Path(output), latent, explain)
-        print_scores(judgement, {**said, "output": output}, as_json)
-        return
-    recorded = _recorded(run, experiment)
-    draws_seed = config.seed if seed is None else seed
-    judgement = experiment.evaluate(trained, judged_by, samples, draws_seed, recorded)
+    else:
+        of_draws = samples, config.seed if seed is None else seed, _recorded(run, experiment)
+        judgement = experiment.evaluate(trained, judged_by, *of_draws)
     print_scores(judgement, said, as_json)
 
 
