@@ -25,12 +25,20 @@ from nflow_cli.cli.options import (
     required=False,
     shell_complete=completion.names_or_files(list(registry.DENSITIES)),
 )
+@click.option(
+    "--start",
+    metavar="FILE",
+    help="Table of points, with the coordinates as columns, at which the search for modes starts "
+    "too.",
+    shell_complete=completion.files,
+)
 @run_options
 @minutes_option
 @click.pass_obj
 def infer(
     argv: list[str],
     density: str | None,
+    start: str | None,
     preset: str | None,
     assignments: tuple[str, ...],
     output: str | None,
@@ -51,6 +59,7 @@ def infer(
     from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
+    from nflow_cli.data.point_files import read_coordinates
     from nflow_cli.experiments.run import begin
 
     if density is None and preset is None:
@@ -61,6 +70,10 @@ def infer(
     expect_one_length(due, said)
     path = preset_files.find_preset(preset or natural_preset(dim or usual_dim(density)))
     resolved = overrides.merged("infer", path, said)
+    if start is not None:
+        points = read_coordinates(start, resolved.density.columns).tolist()
+        said.append(presets.Change("--start", "train.starts", points))
+        resolved = overrides.merged("infer", path, said)
     start_tensorflow(machine)
     if user is None:
         subject = experiments.of(resolved).data()

@@ -3,7 +3,7 @@
 import pathlib
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
 
 from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
@@ -24,6 +24,7 @@ IN_PYTHON = "<python>"  # path of a function passed in Python
 DEFAULT_FUNCTION = "log_density"  # of a file
 USUAL = (DEFAULT_FUNCTION, "<lambda>")  # names not shown
 MOST_MODES = 64
+MOST_STARTS, MOST_NUMBERS = 1_000, 10_000  # of starts, and in all of them
 WIDE = 6  # coordinates; more have another preset
 
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
@@ -200,6 +201,12 @@ class InferTrain(Train):
         le=MOST_MODES,
         description="Most members of a mixture, with one more for each mode missed; 1: no mixture.",
     )
+    starts: list[list[FiniteFloat]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_STARTS,
+        description="Points (n, D) at which the search for modes starts too, `--start FILE`.",
+    )
     compile: bool = Field(
         default=True,
         **option("Compile the log-density with XLA; turn off if an operation is unsupported."),
@@ -225,6 +232,19 @@ def usual_dim(name: Any) -> int:
 def natural_preset(dim: int) -> str:
     """Default preset for a D."""
     return "infer-wide" if dim > WIDE else "infer"
+
+
+def _expect_points(points: list[list[float]], density: Density) -> None:
+    """Check that points have D coordinates, each within its bounds."""
+    if len(points) * (density.dim or 0) > MOST_NUMBERS:
+        raise ValueError(f"{MOST_NUMBERS:,} numbers at most, not {len(points)} × {density.dim}")
+    for point in points:
+        if len(point) != density.dim:
+            raise ValueError(f"points of {density.dim} coordinates, not {len(point)}")
+        for name, value in zip(density.columns, point):
+            low, high = density.bounds.get(name, (None, None))
+            if (low is not None and value <= low) or (high is not None and value >= high):
+                raise ValueError(f"points within the bounds, not {name} = {value:g}")
 
 
 class InferConfig(RunConfig):
@@ -257,6 +277,9 @@ class InferConfig(RunConfig):
         flow = info.data.get("flow")
         if train.first_stage and flow and not flow.affine:
             raise ValueError("first_stage 0 without flow.affine, which it trains")
+        density = info.data.get("density")
+        if train.starts and density:
+            _expect_points(train.starts, density)
         base = info.data.get("base")
         if train.draws != "independent" and base and base.name != DEFAULT_BASE:
             raise ValueError(f"draws independent of {base.name}, not {train.draws}")

@@ -1,5 +1,6 @@
-"""Points in the plane, read from a table of two columns."""
+"""Points read from a table: in the plane, or of named coordinates."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,25 @@ def read_points(name: str | Path) -> np.ndarray:
     ``nflow sample``.
     """
     table = open_table(name)
-    points = table.numbers(_columns(table), MAX_POINTS)
+    return _finite(table, _columns(table))
+
+
+def read_coordinates(name: str | Path, names: Sequence[str]) -> np.ndarray:
+    """Points ``(n, D)`` of a table's columns ``names``, float64, finite, at most 10 million."""
+    table = open_table(name)
+    table.expect(names)
+    return _finite(table, names)
+
+
+def _finite(table: TableFile, names: Sequence[str]) -> np.ndarray:
+    points = table.numbers(names, MAX_POINTS)
     if not len(points):
-        raise DataError(f"{name}: no points in it; expected two columns of numbers")
+        raise DataError(f"{table.name}: no points in it; expected {len(names)} columns of numbers")
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
         raise DataError(
-            f"{name}: {table.place(row)}: expected two finite numbers, "
+            f"{table.name}: {table.place(row)}: expected {len(names)} finite numbers, "
             f"received {points[row].tolist()}"
         )
     return points

@@ -39,19 +39,26 @@ def sample_size(n: int, members: int) -> int:
 
 
 def judge(
-    density: FlowDensity, target: Target, units: Units, names: Sequence[str], seed: int, n: int
+    density: FlowDensity,
+    target: Target,
+    units: Units,
+    names: Sequence[str],
+    seed: int,
+    n: int,
+    starts: np.ndarray | None = None,
 ) -> Judgement:
     """Score ``q`` by ``n`` fresh samples; keys as in docs/scores.md.
 
     ``target`` is ``p`` in the coordinates of the flows, up to a constant; ``units`` map them to the
-    user's, with D ``names``. Standard errors of log Z and moments are ``None`` if ``pareto_k`` is
-    0.7 or more.
+    user's, with D ``names``; ``starts`` are as of :func:`missed_mass`. Standard errors of log Z and
+    moments are ``None`` if ``pareto_k`` is 0.7 or more.
     """
     log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
     tail, log_z = smoothed(log_weights), target.log_z or 0.0
     estimate = _log_z("estimated_log_z", "log_z_standard_error", "pareto_k", tail, log_z)
     visited = estimate["estimated_log_z"] - log_z
-    missed = missed_mass(density, target, visited, float(log_weights.max()) - visited, seed)
+    highest = float(log_weights.max()) - visited
+    missed = missed_mass(density, target, visited, highest, seed, starts)
     place = None if missed.place is None else units.outside(missed.place[None])[0].tolist()
     each, errors = moments(density, units, seed, tail.log_weights)
     scores = {
@@ -72,13 +79,16 @@ def judge(
     return Judgement(scores, tail)
 
 
-def missed_by(density: FlowDensity, target: Target, seed: int, n: int) -> Missed:
+def missed_by(
+    density: FlowDensity, target: Target, seed: int, n: int, starts: np.ndarray | None = None
+) -> Missed:
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
     n = sample_size(n, density.members)
     log_weights, _ = _log_weights(density, target, stream(seed, "missed-modes"), n)
     weights, highest = _scaled(smoothed(log_weights).log_weights)
     visited = float(math.log(weights.mean()) + highest)
-    return missed_mass(density, target, visited, float(log_weights.max()) - visited, seed)
+    highest = float(log_weights.max()) - visited
+    return missed_mass(density, target, visited, highest, seed, starts)
 
 
 def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> np.ndarray:

@@ -77,7 +77,12 @@ class Missed(NamedTuple):
 
 
 def missed_mass(
-    density: FlowDensity, target: Target, log_z: float, highest: float, seed: int
+    density: FlowDensity,
+    target: Target,
+    log_z: float,
+    highest: float,
+    seed: int,
+    starts: np.ndarray | None = None,
 ) -> Missed:
     """Share of ``p`` in regions where ``p/q`` is larger than at any sample of ``q``.
 
@@ -94,18 +99,27 @@ def missed_mass(
         highest: Maximum of ``log p - log Z - log q`` at samples of ``q``, in nats; at least
             :data:`LEAST_EXCESS`.
         seed: Of starts and samples.
+        starts: More points ``(n, D)`` to climb from.
     """
     least = max(highest, LEAST_EXCESS)
     rng = stream(seed, "missed-mass")
     try:
         with np.errstate(all="ignore"):  # of a user's function, far from q
-            return _missed_mass(density, target, log_z, least, rng)
+            from_here = _starts(density, rng)
+            if starts is not None:
+                from_here = np.concatenate([starts, from_here])
+            return _missed_mass(density, target, log_z, least, from_here, rng)
     except TargetError:  # a function not defined everywhere
         return Missed(None, None)
 
 
 def _missed_mass(
-    density: FlowDensity, target: Target, log_z: float, least: float, rng: np.random.Generator
+    density: FlowDensity,
+    target: Target,
+    log_z: float,
+    least: float,
+    starts: np.ndarray,
+    rng: np.random.Generator,
 ) -> Missed:
     slopes = slopes_of(target)
 
@@ -113,7 +127,7 @@ def _missed_mass(
         log_p = values_at(target.log_prob, z).astype(np.float64) - log_z
         return log_p, log_p - density.log_prob(z)
 
-    ends = modes(slopes, _starts(density, rng), STEPS)
+    ends = modes(slopes, starts, STEPS)
     height, excess = above(ends)
     unseen = np.isfinite(height) & (excess > least)
     if not unseen.any():

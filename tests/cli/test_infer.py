@@ -74,6 +74,33 @@ def test_python_shows_the_table_that_the_command_printed(finished):
     assert q.summary["moments"].keys() == {"x1", "x2"} and "estimated_log_z" in q.summary
 
 
+def test_starts_of_a_file_are_recorded_by_name(model, tmp_path):
+    (tmp_path / "starts.csv").write_text("note,b,a\nfar,2,30\nnear,-1,0.5\n")
+    names, output = ("--dim", 2, "--names", "a,b"), ("--output", tmp_path / "run")
+    with without_pictures():
+        done = run("infer", model, *names, *SHORT, "--start", tmp_path / "starts.csv", *output)
+    assert done.exit_code == 0, done.stderr
+    config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert config["train"]["starts"] == [[30.0, 2.0], [0.5, -1.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("x1\n1\n", [], "x2"),
+        ("x1,x2\n1,\n", [], "expected 2 finite numbers"),
+        ("x1,x2\n1,2\n", ["--bounds", "x2=3:"], "points within the bounds, not x2 = 2"),
+        ("x1,x2\n", [], "no points"),
+    ],
+)
+def test_starts_that_are_no_points_are_refused(model, tmp_path, text, options, said):
+    path = tmp_path / "starts.csv"
+    path.write_text(text)
+    done = run("infer", model, "--dim", 2, "--start", path, *options)
+    assert done.exit_code in (1, 2) and said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_run_records_the_function_and_prints_its_scores(finished, model):
     path, done = finished
     config = yaml.safe_load((path / "config.yaml").read_text())

@@ -63,7 +63,7 @@ def test_an_array_is_read(tmp_path, dtype, order):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("x,y\n", "no points in it; expected two columns of numbers"),
+        ("x,y\n", "no points in it; expected 2 columns of numbers"),
         ('1,2\n"3", "4"\n', "which looks like a space before a quotation mark"),
         ("１,２\n３,４\n", "line 2, column '１': expected a number, received '３'"),
         ("1,2\n" + 399 * "3," + "4\n", "line 2: expected 2 columns, received 400: '3,3,3"),
@@ -74,11 +74,11 @@ def test_an_array_is_read(tmp_path, dtype, order):
         ("1\n2\n", "expected two columns of numbers, received one, called '1'"),
         ("x,y\n\n1,2\n3,four\n", "line 4, column 'y': expected a number, received 'four'"),
         ("1,2\nx,y\n", "line 2, column '1': expected a number, received 'x'"),
-        ("1,\n", "line 1: expected two finite numbers, received [1.0, nan]"),
-        ("1,2\n3,nan\n", "line 2: expected two finite numbers, received [3.0, nan]"),
-        ("nan,nan\n", "line 1: expected two finite numbers"),
-        ("1,2\n\n-inf,2\n", "line 3: expected two finite numbers, received [-inf, 2.0]"),
-        ("1,2\n1e999,2\n", "line 2: expected two finite numbers, received [inf, 2.0]"),
+        ("1,\n", "line 1: expected 2 finite numbers, received [1.0, nan]"),
+        ("1,2\n3,nan\n", "line 2: expected 2 finite numbers, received [3.0, nan]"),
+        ("nan,nan\n", "line 1: expected 2 finite numbers"),
+        ("1,2\n\n-inf,2\n", "line 3: expected 2 finite numbers, received [-inf, 2.0]"),
+        ("1,2\n1e999,2\n", "line 2: expected 2 finite numbers, received [inf, 2.0]"),
         ("1,2\n1_0,2\n", "line 2, column '1': expected a number, received '1_0'"),
         ("z1,z2,log_q\n1,x,3\n", "line 2, column 'z2': expected a number, received 'x'"),
         ("2020_01,2020_02\n1,2\n3,x\n", "line 3, column '2020_02': expected a number"),
@@ -126,8 +126,8 @@ def test_a_pickle_is_never_loaded(tmp_path, write):
         (np.zeros((0, 2)), "no points in it"),
         (np.zeros((4, 2), bool), "row 0 counted from 0, column '1': expected a number, received"),
         (np.array([["1", "2"]]), "dtype <U1"),
-        (np.array([[1.0, 2.0], [np.nan, 0.0]]), "row 1 counted from 0: expected two finite"),
-        (np.array([[np.inf, 2.0]], "f4"), "row 0 counted from 0: expected two finite numbers"),
+        (np.array([[1.0, 2.0], [np.nan, 0.0]]), "row 1 counted from 0: expected 2 finite"),
+        (np.array([[np.inf, 2.0]], "f4"), "row 0 counted from 0: expected 2 finite numbers"),
     ],
 )
 def test_a_bad_array_is_one_line(tmp_path, array, expected):

@@ -50,6 +50,17 @@ def test_the_share_of_a_mode_that_was_lost_is_found(dim, share):
     np.testing.assert_allclose(missed.place, -4.0, atol=0.05)
 
 
+def test_a_mode_beyond_the_search_is_found_from_a_start_near_it():
+    class Far(TwoNormals):  # modes at 0 and at -800
+        def log_prob(self, z):
+            return super().log_prob(z + 400)
+
+    parts = normal(2), Far(2, 0.3, at=400.0), 2.5 + math.log(0.7), 0.0
+    assert missed_mass(*parts, seed=0).share == 0
+    missed = missed_mass(*parts, seed=0, starts=np.array([[-798.0, -801.0]]))
+    assert abs(missed.share - 0.3) < 4 * missed.standard_error
+
+
 def test_a_lost_share_of_many_modes_is_found():
     right = 1 - 0.156  # of each of the three pairs
     wells, visited = ManyWell(6), 3 * math.log(right)

@@ -130,10 +130,11 @@ class Inference(DensityExperiment):
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
         from nflow_cli.evaluation.inference import judge, sample_size
+        from nflow_cli.experiments.infer.starts import starts_of
 
         n = samples or sample_size(self.config.evaluate.samples, trained.inside.members)
         parts = trained.inside, data.target, trained.units, trained.columns
-        scores = judge(*parts, seed, n).scores
+        scores = judge(*parts, seed, n, starts_of(self.config)).scores
         warnings = self.warnings({**recorded, **scores})
         flow = ("flow", f"{self.config.flow.text}, K = {self.config.flow.k}")
         head = [("density", self.config.subject), flow, ("samples", f"{n:,}, seed {seed}")]

@@ -19,6 +19,7 @@ from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.density_2d.fit import LOG_P, Fit2D, train
 from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.members import with_missed_modes
+from nflow_cli.experiments.infer.starts import starts_of
 from nflow_cli.experiments.infer.subject import Subject
 from nflow_cli.experiments.infer.summary import InferSummary
 from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
@@ -121,7 +122,7 @@ def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
     parts = density, target, units
     n = sample_size(config.evaluate.samples, density.members)
     with phase(f"scoring: {n:,} draws"):
-        judgement = judge(*parts, config.density.columns, config.seed, n)
+        judgement = judge(*parts, config.density.columns, config.seed, n, starts_of(config))
     scores = {**judgement.scores, "has_exact_samples": target.sample is not None}
     with phase("preparing pictures"):
         return Judged(scores, arrays_of(*parts, config.seed, judgement))

@@ -12,6 +12,7 @@ from nflow_cli.errors import DivergenceError, TargetError
 from nflow_cli.evaluation.inference import missed_by, mixture_weights
 from nflow_cli.evaluation.missed_mass import Bump, Missed
 from nflow_cli.experiments.density_2d.fit import Fit2D
+from nflow_cli.experiments.infer.starts import starts_of
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import WeightedStacks, make_stack, seeds_from
 from nflow_cli.flows.stack import AFFINE
@@ -49,7 +50,7 @@ def with_missed_modes(model: Fit2D, config: InferConfig) -> Members:
         return Members(density, seconds)
     for _ in range(ROUNDS):
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
-            missed = missed_by(density, model.target, config.seed, DRAWS)
+            missed = missed_by(density, model.target, config.seed, DRAWS, starts_of(config))
         bumps = missed.bumps[: config.train.modes - density.members]
         if not bumps or not _is_significant(missed):
             break
