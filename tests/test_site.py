@@ -90,7 +90,7 @@ def test_every_long_block_of_python_is_run():
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 7, "docs/layers.md": 3}
     known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
     known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1, "docs/sklearn.md": 3}
-    known |= {"docs/drift.md": 1, "docs/parts.md": 1}
+    known |= {"docs/drift.md": 1, "docs/gallery.md": 1, "docs/parts.md": 1}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -225,6 +225,13 @@ def test_a_log_density_in_python_and_a_sampler_by_it():
     )
     assert draws.shape == (2_000, 3)
     assert abs(draws.mean()) < 0.1 and abs(draws.std() - 1) < 0.1
+
+
+def test_the_density_of_the_gallery_is_normalised():
+    side = np.arange(-12, 12, 0.1)
+    points = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype("f")
+    log_p = keras.ops.convert_to_numpy(executed("docs/gallery.md")["ring"](points))
+    assert np.exp(log_p).sum() * 0.1**2 == pytest.approx(1, abs=1e-4)
 
 
 def test_a_conditional_density_on_jax():
