@@ -250,6 +250,7 @@ def batch_of(
     import pyarrow as pa
 
     others = [] if beside is None else beside.columns
+
     def of_type(values: Any) -> Any:
         is_text = isinstance(values, np.ndarray) and values.dtype.hasobject
         return pa.array(values, pa.string() if is_text else None, from_pandas=True)
