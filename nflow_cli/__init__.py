@@ -111,7 +111,8 @@ def load(run: Any) -> Any:
         train-vae a :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``,
         ``model``.
         Each has ``summary``, its figures, ``warnings``, its warnings, and ``path``, the run
-        directory; ``repr`` is the table that the command prints.
+        directory; ``repr`` is the table that the command prints. An interrupted run has its weights
+        so far, with an ``UnfinishedWarning`` and without ``summary``.
 
     Raises:
         NflowError: The run cannot be loaded.

@@ -85,6 +85,9 @@ def _concluded(
             f"{folder.path}: {len(failures):,} of {len(parts):,} parts failed; the same command "
             "tries them again, and no others"
         )
-    judged = judge(Tally.merged([*tallies.values()]), data)
+    found = Tally.merged([*tallies.values()])
+    if not any(found.counts.get(name) for name in ("n", "n_missing")):
+        raise NflowError(f"{data}: expected rows, received none in any of {len(parts):,} parts")
+    judged = judge(found, data)
     rows = [("parts", f"{len(parts):,}"), *judged.rows]
     return judged._replace(scores={"parts": len(parts), **judged.scores}, rows=rows)

@@ -78,7 +78,9 @@ def sample(
     ArviZ's InferenceData with log_q and, of a built-in density or with --density, log_prob. Rows of
     a `fit` run have the columns of its table and log_q; --given sets some of them, for a run by
     cells any. Images of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1,
-    with a picture of the first ones beside the file. Prints the paths of the written files.
+    with a picture of the first ones beside the file. An interrupted run is drawn from its best
+    weights so far, or those of its last checkpoint, with a warning. Prints the paths of the written
+    files.
     """
     path = _path_of(output)
     from nflow_cli import experiments
@@ -93,8 +95,8 @@ def sample(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
     _check_source(experiment, given, resample, density, path)
-    experiment.expect_trained(run)
-    if experiment.needs_tensorflow:
+    experiment.expect_weights(run)
+    if experiment.loads_tensorflow(run):
         start_tensorflow(machine)
     if (resample or density) and isinstance(experiment, FitsFunctions):
         data, trained = data_of_run(experiment, run, density, machine), experiment.load(run)

@@ -53,7 +53,7 @@ class ParquetTable(TableFile):
         self.name = name
         with explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
-        columns = _columns(name, schema)
+        columns, self._empty = _columns(name, schema), schema.empty_table()
         self._stored = dict(zip((column.name for column in columns), schema.names))
         super().__init__(name, columns, n_rows)
 
@@ -61,9 +61,11 @@ class ParquetTable(TableFile):
         import pyarrow as pa
         from pyarrow import parquet
 
-        if not self.n_rows:  # no row group either, which older Arrow needs
-            return
         stored = [self._stored[name] for name in names]
+        if not self.n_rows:  # no row group either, which older Arrow needs
+            arrays = [self._empty.column(name).combine_chunks() for name in stored]
+            yield pa.RecordBatch.from_arrays(arrays, list(names))
+            return
         file = parquet.ParquetFile(self._source, pre_buffer=False)
         with explained(self.name, "a Parquet file"), file:
             for block in file.iter_batches(BLOCK_ROWS, columns=stored):

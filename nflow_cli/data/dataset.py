@@ -337,10 +337,10 @@ def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Rows ``(n, C)`` of another table."""
+    """Rows ``(n, C)`` of another table; only a part of one may have none."""
     texts = [name for name in names if kinds[name].type in ("text", "truth")]
     columns, rows = read_columns(table, names=names, texts=texts)
-    if not len(rows):
+    if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
     values = [values_of(column, kinds[column.name], table) for column in columns]
     return np.column_stack(values)

@@ -250,7 +250,12 @@ def batch_of(
     import pyarrow as pa
 
     others = [] if beside is None else beside.columns
-    arrays = [pa.array(values, from_pandas=True) for values in columns]
+
+    def of_type(values: Any) -> Any:
+        is_text = isinstance(values, np.ndarray) and values.dtype.hasobject
+        return pa.array(values, pa.string() if is_text else None, from_pandas=True)
+
+    arrays = [of_type(values) for values in columns]
     every = [*arrays, *others] if are_first else [*others, *arrays]
     return pa.RecordBatch.from_arrays(every, positions(len(every)))
 

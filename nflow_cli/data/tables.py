@@ -58,6 +58,7 @@ class TableFile(ABC):
 
     decimal = "."  # the mark in numbers that are text
     is_untyped = False  # whether all cells are text
+    is_part = False  # of a table of many files: it may have no rows
     notes: Sequence[str] = ()  # lines to print before a fit to it
 
     def __init__(self, name: str, columns: Sequence[Column], n_rows: int | None = None):

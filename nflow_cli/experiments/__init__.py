@@ -29,7 +29,7 @@ def load(run: str | Path) -> Any:
 
     directory = RunDirectory.open(str(run))
     experiment = of(directory.read_config())
-    experiment.expect_trained(directory)
-    if experiment.needs_tensorflow:
+    experiment.expect_weights(directory)
+    if experiment.loads_tensorflow(directory):
         start_keras()
     return experiment.load(directory)

@@ -27,7 +27,6 @@ class DensityExperiment(Experiment):
     def load_model(self, run: RunDirectory) -> Any:
         """Trained flow stack."""
         from nflow_cli.flows.side_by_side import make_stack
-        from nflow_cli.runs.model_file import load_weights
 
         config = self.config
         flow = make_stack(
@@ -35,7 +34,7 @@ class DensityExperiment(Experiment):
         )
         flow.build((None, config.dim))
         arguments = config.flow.model_dump(exclude_none=True)
-        load_weights(run, flow, arguments, config.dim)
+        self.load_weights(run, flow, arguments, config.dim)
         return flow
 
     @property

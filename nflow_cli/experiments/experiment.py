@@ -14,7 +14,8 @@ from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.summary import Fitted, Result, RunSummary
 from nflow_cli.registry import resolve
 from nflow_cli.runs.array_shapes import Shapes
-from nflow_cli.runs.directory import MODEL, RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.checkpoints import MANIFEST
+from nflow_cli.runs.directory import CHECKPOINTS, MODEL, RUN, SUMMARY, RunDirectory
 from nflow_cli.text import command_line
 
 
@@ -133,9 +134,26 @@ class Experiment(ABC):
         """Command that resumes a run."""
         return f"to go on: {command_line(['nflow', 'resume', str(run.path), *self.resuming])}"
 
+    def _status(self, run: RunDirectory) -> Any:
+        return "completed" if run.has(self.model_file) else run.read_json(RUN).get("status")
+
+    def is_interrupted(self, run: RunDirectory) -> bool:
+        """Whether training stopped before its end, and left a checkpoint to resume from."""
+        stopped = self._status(run) in ("interrupted", "running") and not run.is_busy
+        return stopped and run.has(f"{CHECKPOINTS}/{MANIFEST}")
+
+    def expect_weights(self, run: RunDirectory) -> None:
+        """Check that there are weights to load, of an interrupted training too."""
+        if not self.is_interrupted(run):
+            self.expect_trained(run)
+
+    def loads_tensorflow(self, run: RunDirectory) -> bool:
+        """Whether loading a run needs TensorFlow."""
+        return self.needs_tensorflow or self.is_interrupted(run)
+
     def expect_trained(self, run: RunDirectory) -> None:
         """Check that training has ended, without TensorFlow; else say what resumes it."""
-        status = "completed" if run.has(self.model_file) else run.read_json(RUN).get("status")
+        status = self._status(run)
         if status == "completed":
             return
         made = 0
@@ -172,7 +190,19 @@ class Experiment(ABC):
 
     @abstractmethod
     def load(self, run: RunDirectory) -> Any:
-        """Load the trained model."""
+        """Load the trained model; of an interrupted run as it is so far, with a warning."""
+
+    def load_weights(
+        self, run: RunDirectory, model: Any, arguments: Mapping[str, Any], dim: int | None = None
+    ) -> None:
+        """Load the weights of a built model, of whose constructor ``arguments`` are."""
+        from nflow_cli.experiments import interrupted
+        from nflow_cli.runs import model_file
+
+        if self.is_interrupted(run):
+            interrupted.load_weights(self, run, model)
+        else:
+            model_file.load_weights(run, model, arguments, dim)
 
     # Its scores.
 

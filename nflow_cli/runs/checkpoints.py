@@ -37,11 +37,16 @@ class Checkpoints:
 
     Each is synced to disk after its rows of ``metrics.csv`` and before the manifest lists it; the
     older is removed last: a kill or a power cut leaves at least one intact. ``notify`` is called
-    with lines for the user.
+    with lines for the user; ``most``: bytes of one that is loaded.
     """
 
-    def __init__(self, directory: RunDirectory, notify: Callable[[str], Any] = to_stderr):
-        self.directory, self.notify = directory, notify
+    def __init__(
+        self,
+        directory: RunDirectory,
+        notify: Callable[[str], Any] = to_stderr,
+        most: int = npz.MAX_BYTES,
+    ):
+        self.directory, self.notify, self.most = directory, notify, most
 
     def save(self, update: int, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, and remove all but the newest two."""
@@ -76,10 +81,10 @@ class Checkpoints:
         return None
 
     def _read(self, name: str, digest: str) -> Checkpoint:
-        content = self.directory.read(name, npz.MAX_BYTES)
+        content = self.directory.read(name, self.most)
         if hashlib.sha256(content).hexdigest() != digest:
             raise RunDirectoryError(f"{self.directory.path / name}: damaged: its checksum differs")
-        arrays = self.directory.arrays_of(name, content)
+        arrays = self.directory.arrays_of(name, content, self.most)
         try:
             state = json.loads(arrays.pop(_STATE).tobytes())
         except (KeyError, ValueError, RecursionError):

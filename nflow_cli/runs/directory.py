@@ -305,11 +305,11 @@ class RunDirectory:
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             return npz.read_arrays(archive, list(shapes), check_of(shapes))
 
-    def arrays_of(self, name: str, content: bytes) -> Arrays:
-        """Arrays of an ``.npz`` file's bytes, by name."""
+    def arrays_of(self, name: str, content: bytes, most: int) -> Arrays:
+        """Arrays of an ``.npz`` file's bytes, by name; of ``most`` bytes together."""
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
             keys = [key.removesuffix(".npy") for key in archive.namelist()]
-            return npz.read_arrays(archive, keys, _check_numbers)
+            return npz.read_arrays(archive, keys, _check_numbers, most)
 
     @contextmanager
     def damaged_arrays(self, name: str) -> Iterator[None]:

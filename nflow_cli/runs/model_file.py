@@ -53,7 +53,7 @@ def load_weights(
     if not run.has(MODEL):
         status = run.read_json(RUN).get("status")
         raise RunDirectoryError(f"{path}: missing; the run has no model yet (status: {status})")
-    content = run.read(MODEL, _most_bytes(model) + 3 * MAX_DESCRIPTION)
+    content = run.read(MODEL, most_bytes(model) + 3 * MAX_DESCRIPTION)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_members(archive, model)
@@ -72,14 +72,15 @@ def load_weights(
     _check_finite(path, model)
 
 
-def _most_bytes(model: Any) -> int:
+def most_bytes(model: Any) -> int:
+    """Bytes of a file of the weights of ``model``, at most."""
     sizes = [math.prod(w.shape) * np.dtype(w.dtype).itemsize for w in model.weights]
     return sum(sizes) + OVERHEAD * (1 + len(sizes))
 
 
 def _check_members(archive: zipfile.ZipFile, model: Any) -> None:
     """Only the files that Keras writes, uncompressed, none too large."""
-    largest = {**dict.fromkeys(MEMBERS, MAX_DESCRIPTION), WEIGHTS: _most_bytes(model)}
+    largest = {**dict.fromkeys(MEMBERS, MAX_DESCRIPTION), WEIGHTS: most_bytes(model)}
     received = archive.infolist()
     if sorted(info.filename for info in received) != sorted(MEMBERS):
         raise ValueError(f"its files are not {', '.join(MEMBERS)}")

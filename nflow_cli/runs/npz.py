@@ -18,14 +18,16 @@ class ArrayError(Exception):
     """Array of another name, type or shape than expected."""
 
 
-def read_arrays(archive: zipfile.ZipFile, keys: Iterable[str], check: Check) -> dict[str, Any]:
-    """Read arrays of an ``.npz`` after checking the sizes of all.
+def read_arrays(
+    archive: zipfile.ZipFile, keys: Iterable[str], check: Check, most: int | None = None
+) -> dict[str, Any]:
+    """Read arrays of an ``.npz`` after checking the sizes of all: ``most`` bytes together.
 
     ``check``, called with an array's key, shape and dtype before its values are read, raises
     :class:`ArrayError` to refuse it. Damaged bytes raise errors of ``zipfile``, ``zlib`` and NumPy.
     """
     members = {key: _member(archive, key) for key in keys}
-    check_size(sum(info.file_size for info in members.values()))
+    check_size(sum(info.file_size for info in members.values()), most)
     return {key: _read_member(archive, key, info, check) for key, info in members.items()}
 
 
@@ -36,10 +38,11 @@ def _member(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
         raise ArrayError(f"expected an array {key}") from None
 
 
-def check_size(size: int) -> None:
-    """Refuse a file of more than ``MAX_BYTES`` bytes, uncompressed."""
-    if size > MAX_BYTES:
-        raise ArrayError(f"expected at most {MAX_BYTES:,} bytes uncompressed, received {size:,}")
+def check_size(size: int, most: int | None = None) -> None:
+    """Refuse a file of more than ``most`` bytes, uncompressed; by default ``MAX_BYTES``."""
+    most = MAX_BYTES if most is None else most
+    if size > most:
+        raise ArrayError(f"expected at most {most:,} bytes uncompressed, received {size:,}")
 
 
 def read_values(

@@ -154,6 +154,7 @@ def _written(
     experiment: Any, run: RunDirectory, path: str, output: Path, question: Mapping[str, Any]
 ) -> Any:
     trained, table = experiment.load(run), experiment.read_data(path)
+    table.is_part = True
     if "latent" in question:
         return experiment.write_scores(trained, table, output, question["latent"])
     return experiment.write_predictions(trained, table, output, question, None)

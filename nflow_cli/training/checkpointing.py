@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -72,9 +72,8 @@ class Checkpointer(keras.callbacks.Callback):
 
         If damaged, or of other settings: a ``RunDirectoryError``.
         """
-        saved = self.store.load()
+        saved = self.read()
         if saved is not None:
-            self._expect_settings(saved.state)
             self._restore(saved)
             if self._is_extended_after_early_stop(saved.state):
                 for part in self.parts.values():
@@ -82,12 +81,19 @@ class Checkpointer(keras.callbacks.Callback):
                         part.be_patient_again()
         return saved
 
+    def read(self) -> Checkpoint | None:
+        """Newest checkpoint, if any, of these settings; nothing is restored."""
+        saved = self.store.load()
+        if saved is not None:
+            self._expect_settings(saved.state)
+        return saved
+
     def _expect_settings(self, state: Mapping[str, Any]) -> None:
         """Refuse a checkpoint of other settings; a key that it lacks has its default."""
         try:
             trained = _settings_of(validate(state["config"], "", RUNS))
         except (KeyError, ConfigError, AttributeError):
-            raise self._damaged("a checkpoint's config") from None
+            raise self.damaged("a checkpoint's config") from None
         if changed := differing(self.settings, trained):
             raise RunDirectoryError(
                 f"{self.store.directory.path / CONFIG}: differs from the config of its checkpoints "
@@ -99,12 +105,13 @@ class Checkpointer(keras.callbacks.Callback):
         try:
             checked(TrainingState, saved.state)
             for name, part in self.parts.items():
-                state, groups = saved.state.get(name), _grouped(saved.arrays, f"{name}/")
+                state, groups = saved.state.get(name), grouped(saved.arrays, f"{name}/")
                 part.restore({**state, **groups} if isinstance(state, dict) else {})
         except StateError as error:
-            raise self._damaged(f"the state of {name}: {error}") from None
+            raise self.damaged(f"the state of {name}: {error}") from None
 
-    def _damaged(self, wrong: str) -> RunDirectoryError:
+    def damaged(self, wrong: str) -> RunDirectoryError:
+        """Error of checkpoints with something wrong."""
         return RunDirectoryError(f"{self.store.directory.path / CHECKPOINTS}: damaged: {wrong}")
 
     def _is_extended_after_early_stop(self, state: Mapping[str, Any]) -> bool:
@@ -118,19 +125,19 @@ class Checkpointer(keras.callbacks.Callback):
     def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
         """Restore the variables of ``model`` and its optimizer from ``saved``."""
         self.set_model(model)
-        variables, values = model.state_variables, _grouped(saved.arrays, "").get("variable", [])
-        expected = [(tuple(v.shape), v.dtype) for v in variables]
+        variables, values = model.state_variables, grouped(saved.arrays, "").get("variable", [])
+        expected = forms(variables)
         weights = expected[: len(model.weights)]
-        groups = (_grouped(saved.arrays, f"{name}/").values() for name in self.parts)
-        if _forms(values) != expected or any(
-            _forms(arrays) != weights for arrays in itertools.chain(*groups)
+        groups = (grouped(saved.arrays, f"{name}/").values() for name in self.parts)
+        if forms(values) != expected or any(
+            forms(arrays) != weights for arrays in itertools.chain(*groups)
         ):
-            raise self._damaged("a checkpoint of another model")
+            raise self.damaged("a checkpoint of another model")
         for variable, value in zip(variables, values):
             variable.assign(value)
         made = int(model.optimizer.iterations)
         if (clock := self.parts.get("Clock")) and clock.updates[-1] != made:
-            raise self._damaged(f"{made} updates, of which it counts {clock.updates[-1]}")
+            raise self.damaged(f"{made} updates, of which it counts {clock.updates[-1]}")
 
 
 def _by_class(parts: list[Any]) -> dict[str, Any]:
@@ -145,11 +152,12 @@ def _settings_of(config: Strict) -> dict[str, Any]:
     return without(config.model_dump(mode="json"), FREE_TO_CHANGE)
 
 
-def _forms(arrays: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:
-    return [(array.shape, str(array.dtype)) for array in arrays]
+def forms(arrays: Iterable[Any]) -> list[tuple[tuple[int, ...], str]]:
+    """Shapes and types of arrays or variables."""
+    return [(tuple(array.shape), str(array.dtype)) for array in arrays]
 
 
-def _grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:
+def grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:
     """Arrays saved as ``prefix + name/index``."""
     groups: dict[str, list[np.ndarray]] = {}
     for name, array in arrays.items():

@@ -61,7 +61,7 @@ def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
     def advance(count: int) -> None:
         nonlocal done, shown
         done += count
-        tenth, seconds = 10 * done // total, time.monotonic() - begun
+        tenth, seconds = 10 * done // max(total, 1), time.monotonic() - begun
         if shown < tenth < 10 and seconds >= SHOWN_FROM:
             shown = tenth
             tell(f"{text}: {tenth}0 %{left_text(seconds * (total / done - 1))}")

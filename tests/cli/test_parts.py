@@ -148,6 +148,40 @@ def test_a_damaged_part_fails_alone_and_is_made_once_mended(invoke, run, parts):
     assert all((Path("out") / n).stat().st_mtime_ns == at for n, at in before.items())
 
 
+@pytest.mark.parametrize(("command", "options"), [("evaluate", []), ("predict", PREDICT)])
+def test_parts_without_rows_have_outputs_without_rows(invoke, run, parts, command, options):
+    one = parts / "part-3.parquet"
+    for path in parts.glob("*.csv"):
+        path.unlink()
+    expected = scored(invoke, command, run, "--data", one, "-o", "one.parquet", *options)
+    parquet.write_table(parquet.read_table(one).slice(0, 0), parts / "part-4.parquet")
+    (parts / "part-5.csv").write_text(Path(TABLE).read_text().splitlines(keepends=True)[0])
+    words = [command, run, "--data", "parts", "-o", "out", *options]
+    many = scored(invoke, *words)
+    assert many.pop("parts") == 3
+    for name in ("data", "output", "pit"):
+        expected.pop(name, None), many.pop(name, None)
+    assert same(many, expected)
+    assert not invoke(*words).stderr  # all are done
+    table, empty = (parquet.read_table(f"out/part-{i}.parquet") for i in (3, 4))
+    assert empty.schema == table.schema and (len(table), len(empty)) == (60, 0)
+    assert Path("out/part-5.csv").read_text() == ",".join(table.column_names) + "\n"
+
+
+def test_no_rows_at_all_are_one_line(invoke, run, parts):
+    for i, path in enumerate(sorted(parts.iterdir())):
+        path.unlink()
+        path = parts / f"part-{i}.csv"
+        path.write_text(Path(TABLE).read_text().splitlines(keepends=True)[0])
+    many = invoke("evaluate", run, "--data", "parts", "-o", "out")
+    assert (many.exit_code, many.stdout) == (1, "")
+    line = "nflow: error: parts: expected rows, received none in any of 4 parts"
+    assert many.stderr.splitlines()[-1] == line
+    single = invoke("evaluate", run, "--data", parts / "part-0.csv", "-o", "x.csv")
+    assert single.exit_code == 1 and single.stderr.count("\n") == 1
+    assert "part-0.csv: expected rows, received none" in single.stderr
+
+
 KILL = """
 import os, pathlib, signal
 calls, replace = [], os.replace
@@ -214,11 +248,12 @@ def test_flows_score_many_files_too(invoke, short_run):
     run, (head, *rows) = short_run(command="fit"), FLOWS.read_text().splitlines(keepends=True)
     for i in range(2):
         Path(f"part-{i}.csv").write_text(head + "".join(rows[100 * i :][:100]))
+    Path("part-2.csv").write_text(head)
     Path("one.csv").write_text(head + "".join(rows[:200]))
     words = ["evaluate", run, "--latent", "--data"]
     one = scored(invoke, *words, "one.csv", "-o", "o.csv")
     many = scored(invoke, *words, "part-*.csv", "-o", "out")
-    assert many.pop("parts") == 2 and many["n"] == 200
+    assert many.pop("parts") == 3 and many["n"] == 200
     for name in ("run", "data", "output", "warnings"):
         one.pop(name), many.pop(name)
     assert many == pytest.approx(one, rel=1e-6)

@@ -89,8 +89,12 @@ def conditional(
     def of_block(block: Block, p: np.ndarray) -> Conditional:
         return _Cell(block, j, marginal).conditional(p)
 
-    p = np.broadcast_to(p, (len(rows), np.shape(p)[-1]))
-    return Conditional(*density.by_blocks(of_block, rows, p, at_a_time=at_a_time, advance=advance))
+    n, k = len(rows), np.shape(p)[-1]
+    if not n:  # as of one row, of which nothing is kept
+        rows, p = np.full((1, rows.shape[1]), np.nan), np.full(k, 0.5)
+    p = np.broadcast_to(p, (len(rows), k))
+    found = density.by_blocks(of_block, rows, p, at_a_time=at_a_time, advance=advance)
+    return Conditional(*(array[:n] for array in found))
 
 
 class _Cell:

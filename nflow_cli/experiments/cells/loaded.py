@@ -270,7 +270,12 @@ def load(run: RunDirectory, experiment: Experiment) -> TrainedCells:
     layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
     sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
     shapes = weights_arrays.shapes(layout, computed, *sizes)
-    arrays = load_weights(run, shapes)
+    if experiment.is_interrupted(run):
+        from nflow_cli.experiments.cells.run import arrays_so_far
+
+        arrays = arrays_so_far(run, experiment)
+    else:
+        arrays = load_weights(run, shapes)
     if wrong := weights_arrays.inconsistency(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")
     density = weights_arrays.density_of(columns, computed, layout, arrays)

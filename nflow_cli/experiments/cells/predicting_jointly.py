@@ -128,7 +128,9 @@ def write_predictions(
     expect_room(trained, columns)
     write_beside(table, path, columns)
     effective = columns[EFFECTIVE]
-    found = Tally(counts={"n": len(effective)}, least={EFFECTIVE: float(np.min(effective))})
+    found = Tally(
+        counts={"n": len(effective)}, least={EFFECTIVE: float(np.min(effective, initial=np.inf))}
+    )
     return judged_jointly(targets, found, table.name)
 
 

@@ -1,13 +1,29 @@
 """Training of a density of cells, from data to summary."""
 
+from typing import Any
+
+import numpy as np
+
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.cells import fit, judge
 from nflow_cli.experiments.cells.summary import CellsSummary
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
+from nflow_cli.experiments.interrupted import load_weights
 from nflow_cli.experiments.summary import DataRecord, Fitted, identity_of
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import save_weights
+
+
+def arrays_so_far(directory: RunDirectory, experiment: Any) -> dict[str, np.ndarray]:
+    """Arrays of the density of an interrupted run, all but its networks fitted to its table again.
+
+    A table that is gone or has changed is a ``DataError``.
+    """
+    data = experiment.data(directory)
+    parts = fit.build(experiment.config, data)
+    load_weights(experiment, directory, parts.model)
+    return arrays_of(fit.fitted(parts, data), parts.model.members())
 
 
 def run(

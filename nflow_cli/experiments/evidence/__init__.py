@@ -61,13 +61,12 @@ class Evidence(DensityExperiment):
         from nflow_cli.experiments.evidence.fit import built_stack
         from nflow_cli.experiments.trained import TrainedFlows
         from nflow_cli.registry import BASES, resolve
-        from nflow_cli.runs.model_file import load_weights
 
         config = self.config
         if not config.is_settled:
             raise RunDirectoryError(f"{run.path / CONFIG}: damaged: expected columns and folds")
         flow = built_stack(config)
-        load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
+        self.load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
         base = resolve(BASES[config.base_name])()
         return TrainedFlows(run.path, self, base, flow, column_units(run, config.columns))
 

@@ -75,7 +75,6 @@ class Images(Experiment):
     def load(self, run: RunDirectory) -> Any:
         from nflow_cli.experiments.images.vae import FlowVAE
         from nflow_cli.experiments.trained import TrainedVAE
-        from nflow_cli.runs.model_file import load_weights
 
         flow = self.config.flow
         arguments: dict[str, Any] = {"pattern": flow.pattern, "k": flow.k}
@@ -83,7 +82,7 @@ class Images(Experiment):
         arguments["amortized"] = flow.amortized
         arguments["prior"] = self.config.prior and self.config.prior.model_dump()
         model = FlowVAE(**arguments, seed=self.config.seed)
-        load_weights(run, model, arguments)
+        self.load_weights(run, model, arguments)
         return TrainedVAE(run.path, self, model)
 
     def labels(self) -> dict[str, Any]:

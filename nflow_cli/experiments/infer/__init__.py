@@ -99,12 +99,13 @@ class Inference(DensityExperiment):
     def load_model(self, run: RunDirectory) -> Any:
         """Trained flow stack, or the stacks of a mixture."""
         from nflow_cli.experiments.infer.members import weighted_stacks
-        from nflow_cli.runs.model_file import load_weights
 
         if (count := self._members(run)) == 1:
             return super().load_model(run)
         flow = weighted_stacks(self.config, count)
-        load_weights(run, flow, self.config.flow.model_dump(exclude_none=True), self.config.dim)
+        self.load_weights(
+            run, flow, self.config.flow.model_dump(exclude_none=True), self.config.dim
+        )
         return flow
 
     def _members(self, run: RunDirectory) -> int:

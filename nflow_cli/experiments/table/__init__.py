@@ -50,12 +50,11 @@ class Table(OfTable, DensityExperiment):
         from nflow_cli.experiments.data import column_units
         from nflow_cli.experiments.table.fit import built_stack
         from nflow_cli.experiments.table.trained import TrainedTable
-        from nflow_cli.runs.model_file import load_weights
 
         self.expect_settled(run)
         config = self.config
         flow = built_stack(config)
-        load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
+        self.load_weights(run, flow, config.flow.model_dump(exclude_none=True), config.dim)
         units = (column_units(run, names) for names in (config.columns, config.given))
         base = resolve(BASES[config.base_name])()
         return TrainedTable(run.path, self, base, flow, *units)
