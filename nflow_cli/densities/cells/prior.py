@@ -195,14 +195,12 @@ def _score(p: np.ndarray) -> np.ndarray:
 
 def _shares(block: "Block", j: int) -> np.ndarray:
     """Weights ``(R, n)`` of the networks in a cell."""
-    density, shape = block.density, (block.density.members, len(block.rows))
+    density = block.density
     if not density.networks:
-        return np.zeros(shape)
+        return np.zeros((0, len(block.rows)))
     place = density.layout.modelled.index(j)
-    before = block.weights_before
-    before = before[:, :, 0 if density.members == 1 else j - density.n_given]
-    of_members = np.array([[member.shares[place]] for member in density.networks])
-    return np.broadcast_to(of_members * before, shape)
+    before = np.exp(block.log_weights_before[:, :, j - density.n_given])
+    return np.array([[member.shares[place]] for member in density.networks]) * before
 
 
 def _outcomes(block: "Block", found: "Conditionals", j: int) -> np.ndarray:
