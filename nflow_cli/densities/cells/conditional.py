@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PASSES = 4  # most refinements of the cells
 RESOLVED, LARGEST = 3e-3, 0.025  # error, and probability of a cell, that need none
 UNRESOLVED = 1e-2  # error of a distribution, above which its numbers are unknown
-NODES = 2**17  # nodes at a time
+NODES = 2**15  # nodes at a time
 ROUNDING = 1e-12  # of a cumulative probability
 FAR = 700.0  # nats: a likelihood so much smaller than the largest is 0
 
