@@ -89,9 +89,11 @@ def _peak(x: Any, axis: int, xp: Any) -> Any:
     return peak if xp is np else xp.stop_gradient(peak)
 
 
-@np.errstate(under="ignore")
+@np.errstate(over="ignore", under="ignore")
 def silu(x: Any, xp: Any) -> Any:
     """``x / (1 + exp(-x))``."""
+    if xp is np:  # without a gradient, which an overflow makes NaN
+        return x / (1 + xp.exp(-x))
     small = xp.exp(-xp.abs(x))
     return x * xp.where(x < 0, small, 1.0) / (1 + small)
 

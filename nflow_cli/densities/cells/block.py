@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from nflow_cli.arrays import logsumexp
+from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.distribution import below_and_at
 from nflow_cli.densities.cells.heads import log_cells_by_masses, log_masses
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+IMPOSSIBLE = -1e300  # nats, of a product of cells, one of which no row can have
 
 
 class Lazy(Generic[T]):
@@ -109,16 +110,15 @@ class Block:
     @Lazy
     def by_members(self) -> np.ndarray:
         """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
-        pairs = zip(self.density.networks, self.networks)
-        return np.stack([self._by_member(member, found) for member, found in pairs])
+        pairs = zip(self.density.networks, self._of_networks)
+        return np.stack([self._by_member(member, masses) for member, masses in pairs])
 
     def by_member(self, member: "Member") -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by one member."""
-        return self._by_member(member, self.by_network(member))
+        return self._by_member(member, self.masses(self.by_network(member)))
 
-    def _by_member(self, member: "Member", found: Conditionals) -> np.ndarray:
-        alone = self.masses(self.marginals)
-        kept = log_mixture(member.shares, self.masses(found).T, alone.T).T
+    def _by_member(self, member: "Member", masses: np.ndarray) -> np.ndarray:
+        kept = log_mixture(member.shares, masses.T, self._of_marginals.T).T
         last = [one.log_prob(self.rows) for one in self.density.computed]
         return np.column_stack([self._as_densities(kept), *last])
 
@@ -139,7 +139,7 @@ class Block:
     @property
     def by_networks(self) -> np.ndarray:
         """Log-probabilities ``(n, D)`` of cells by the networks, without marginals."""
-        cells = np.stack([self._as_densities(self.masses(found)) for found in self.networks])
+        cells = np.stack([self._as_densities(masses) for masses in self._of_networks])
         return logsumexp(self.density.log_weights[:, None, None] + cells, 0, np)
 
     @Lazy
@@ -148,7 +148,15 @@ class Block:
         if self.density.alone:
             return Block(self.density.alone, self.rows).by_marginals
         last = [one.alone.log_prob(self.rows) for one in self.density.computed]
-        return np.column_stack([self._as_densities(self.masses(self.marginals)), *last])
+        return np.column_stack([self._as_densities(self._of_marginals), *last])
+
+    @Lazy
+    def _of_networks(self) -> list[np.ndarray]:
+        return [self.masses(found) for found in self.networks]
+
+    @Lazy
+    def _of_marginals(self) -> np.ndarray:
+        return self.masses(self.marginals)
 
     def masses(self, conditionals: Conditionals) -> np.ndarray:
         """Log-masses ``(D, n)`` of cells, bank by bank."""
@@ -192,24 +200,25 @@ class Block:
         computed = [one.pit(self.rows, v) for one, v in zip(density.computed, last.T)]
         marginal = self._uniforms(self.marginals, noise)
         total = np.zeros_like(noise)
-        for member, found, weight in zip(density.networks, self.networks, self.weights_before):
+        weights = np.exp(self.log_weights_before)
+        for member, found, weight in zip(density.networks, self.networks, weights):
             shares = member.shares[density.order]
             of_network = self._uniforms(found, noise)
             total += weight * (shares * of_network + (1 - shares) * marginal)
         return np.clip(np.column_stack([total, *computed]), 0.0, 1.0)
 
-    @property
-    def weights_before(self) -> np.ndarray:
-        """Weights of members in each cell ``(R, n, D)``, ``(1, 1, 1)`` of one: prior times
-        likelihood of the cells before.
+    @Lazy
+    def log_weights_before(self) -> np.ndarray:
+        """Log-weights of members in each cell ``(R, n, D)``: prior times likelihood of the cells
+        before.
         """
+        shape = self.density.members, len(self.rows), len(self.density.modelled)
         if self.density.members == 1:
-            return np.ones((1, 1, 1))
+            return np.zeros(shape)
         cells = self.by_members[:, :, : len(self.density.modelled)]
         before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
-        before = np.maximum(before, -1e300)  # behind a cell that no row can have
-        before = before + self.density.log_weights[:, None, None]
-        return np.exp(before - logsumexp(before, 0, np))
+        before = np.maximum(before, IMPOSSIBLE)
+        return log_softmax(before + self.density.log_weights[:, None, None], 0, np)
 
     def _uniforms(self, conditionals: Conditionals, noise: np.ndarray) -> np.ndarray:
         parts = self.density.cells, conditionals.parameters, self.encoded

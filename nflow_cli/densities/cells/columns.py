@@ -124,31 +124,38 @@ class CellColumn:
         """Log-width of a number's interval, in nats: from mass to density; 0 on a grid."""
         return float(np.log(self.step)) if self.kind.kind == "number" else 0.0
 
-    def encode(self, values: np.ndarray) -> Cells:
-        """Outcomes and intervals of values ``(n,)``."""
+    def codes(self, values: np.ndarray) -> np.ndarray:
+        """Outcomes of values ``(n,)``, as of :class:`Cells`."""
         gaps = np.isnan(values)
-        gap = UNKNOWN if self.missing is None else self.missing
         if not self.has_numbers:
             codes = np.where(gaps, 0, values).astype(np.int64)
             codes = np.where(codes < 0, len(self.first) + self.kind.missing, codes)
+        else:
+            codes, beyond = self._atoms(np.where(gaps, 0.0, values)), self._beyond(values) > 0
+            for lattice in range(1, self.n_lattices):
+                is_on = self._is_on_grid(values, lattice) & ~beyond & self.are_numbers(codes)
+                codes = np.where(is_on, len(self.first) + lattice, codes)
+            if self.new is not None:
+                codes = np.where(beyond, self.new, codes)
+        return np.where(gaps, UNKNOWN if self.missing is None else self.missing, codes)
+
+    def encode(self, values: np.ndarray) -> Cells:
+        """Outcomes and intervals of values ``(n,)``."""
+        codes = self.codes(values)
+        if not self.has_numbers:
             zeros = np.zeros(len(values))
-            return Cells(np.where(gaps, gap, codes), Interval(zeros, zeros))
-        beyond = self._beyond(values) > 0
+            return Cells(codes, Interval(zeros, zeros))
+        gaps, beyond = np.isnan(values), self._beyond(values) > 0
         is_none = gaps | beyond
         numbers = np.where(is_none, self._typical, values)
         centre, half = self._interval(numbers)
         if self.new is None:
             half = np.where(beyond, 0.0, half)
         fine = Interval(np.where(is_none, 0.0, centre), np.where(gaps, 1.0, half))
-        codes, coarse = self._atoms(np.where(gaps, 0.0, values)), []
+        coarse = []
         for lattice in range(1, self.n_lattices):
             centre, half = self._interval(numbers, lattice)
             coarse.append(Interval(centre, np.where(is_none, 0.0, half)))
-            is_on = (coarse[-1].half != 0) & self.are_numbers(codes)
-            codes = np.where(is_on, len(self.first) + lattice, codes)
-        codes = np.where(gaps, gap, codes)
-        if self.new is not None:
-            codes = np.where(beyond, self.new, codes)
         return Cells(codes, fine, tuple(coarse))
 
     def _beyond(self, values: np.ndarray) -> np.ndarray:

@@ -190,7 +190,7 @@ class Computed:
     def _rank(self, values: np.ndarray) -> np.ndarray:
         if self.column.has_numbers:
             return np.where(np.isnan(values), np.inf, values)
-        return self.column.encode(values).codes.astype(float)
+        return self.column.codes(values).astype(float)
 
     # Values on no grid have mass 0; of very large ones the square overflows.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")

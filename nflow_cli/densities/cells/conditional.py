@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.backend.start import cores
-from nflow_cli.densities.cells.block import Block
+from nflow_cli.densities.cells.behind import columns_from
+from nflow_cli.densities.cells.block import IMPOSSIBLE, Block
 from nflow_cli.densities.cells.nodes import (
     Nodes,
     are_usual,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 PASSES = 4  # most refinements of the cells
 RESOLVED, LARGEST = 3e-3, 0.025  # error, and probability of a cell, that need none
 UNRESOLVED = 1e-2  # error of a distribution, above which its numbers are unknown
-NODES = 2**17  # nodes at a time
+NODES = 2**15  # nodes at a time
 ROUNDING = 1e-12  # of a cumulative probability
 FAR = 700.0  # nats: a likelihood so much smaller than the largest is 0
 
@@ -80,6 +82,7 @@ def conditional(
     """
     column = density.row[j]
     marginal = marginal_cdf(density.alone or density, j) if column.has_numbers else None
+    behind = density if density.unmixing else columns_from(density, j)
     nodes = 128 if column.has_numbers else column.outcomes.count
     each = -(-len(rows) // cores())  # a core has a part of few rows too
     at_a_time = max(min(density.at_a_time, NODES // nodes, each), 1)
@@ -87,7 +90,7 @@ def conditional(
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def of_block(block: Block, p: np.ndarray) -> Conditional:
-        return _Cell(block, j, marginal).conditional(p)
+        return _Cell(block, behind, j, marginal).conditional(p)
 
     n, k = len(rows), np.shape(p)[-1]
     if not n:  # as of one row, of which nothing is kept
@@ -98,10 +101,10 @@ def conditional(
 
 
 class _Cell:
-    """Cell ``j`` of the rows of a block."""
+    """Cell ``j`` of the rows of a block; ``behind``: density of it and the cells behind."""
 
-    def __init__(self, block: Block, j: int, marginal: MarginalCdf | None):
-        self.block, self.density = block, block.density
+    def __init__(self, block: Block, behind: "CellDensity", j: int, marginal: MarginalCdf | None):
+        self.block, self.density, self.behind = block, block.density, behind
         self.j, self.place = j, j - self.density.n_given
         alone = self.density.alone  # of columns that are unmixed
         self.prior = Prior(Block(alone, block.rows) if alone else block, j, marginal)
@@ -231,21 +234,28 @@ class _Cell:
             return np.zeros((2, *shape))
         found = np.where(nodes.mass > 0, known, np.full((2, *shape), -np.inf))
         row, node = np.nonzero((nodes.mass > 0) & some)
-        values, size = np.broadcast_to(nodes.values, shape)[row, node], self.density.at_a_time
+        values, size = np.broadcast_to(nodes.values, shape)[row, node], self.behind.at_a_time
         for start in range(0, len(row), size):
             part = slice(start, start + size)
-            rows = self.block.rows[row[part]]
-            rows[:, self.j] = values[part]
-            found[:, row[part], node[part]] = self._factors(Block(self.density, rows))
+            found[:, row[part], node[part]] = self._factors(row[part], values[part])
         return found
 
-    def _factors(self, block: Block) -> np.ndarray:
-        """Log-density ``(2, m)`` of rows relative to that of the cell by the prior."""
-        every = np.stack([block.by_mixture[:, : len(self.density.modelled)], block.by_networks])
-        if not self.density.unmixing:
-            return every[:, :, self.place + 1 :].sum(axis=2)
-        own, gaps = block.by_marginals[:, self.place], np.isnan(block.rows).any(axis=1)
-        return np.where(gaps, -np.inf, every.sum(axis=2) - own)
+    def _factors(self, which: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Log-density ``(2, m)`` of some rows, of other values of the cell, relative to that of the
+        cell by the prior.
+        """
+        rows = self.block.rows[which]
+        rows[:, self.j] = values
+        block = Block(self.behind, rows)
+        if self.density.unmixing:
+            every = np.stack([block.by_mixture, block.by_networks]).sum(axis=2)
+            gaps = np.isnan(rows).any(axis=1)
+            return np.where(gaps, -np.inf, every - block.by_marginals[:, self.place])
+        cells = block.by_members
+        weights = self.block.log_weights_before[:, :, self.place][:, which] + cells[:, :, 0]
+        weights = log_softmax(np.maximum(weights, IMPOSSIBLE), 0, np)
+        by_mixture = logsumexp(weights + cells[:, :, 1:].sum(axis=2), 0, np)
+        return np.stack([by_mixture, block.by_networks[:, 1:].sum(axis=1)])
 
     def _exact(self, p: np.ndarray) -> np.ndarray:
         """Quantiles ``(n, k)`` of numbers given the cells before, and given not missing: atoms, or

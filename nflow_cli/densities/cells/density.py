@@ -26,7 +26,7 @@ from nflow_cli.densities.cells.unmixing import Unmixing
 
 DRAWN = 1_024  # rows drawn at a time
 # Rows scored at a time: marginals are shared by equal values, mixture parameters fill memory.
-FEWEST, MOST, PARAMETERS = 256, 16_384, 2**20
+FEWEST, MOST, PARAMETERS = 256, 16_384, 2**18
 
 
 class Member(NamedTuple):

@@ -88,9 +88,10 @@ def _values(prior: Prior, lattice: int) -> tuple[np.ndarray, np.ndarray] | None:
         low, high = np.clip(np.rint((ends - offset) / step), -FARTHEST, FARTHEST)
         return int(low), int(high)
 
-    (low, high), (least, most) = places(CORE), places(TAIL)
+    low, high = places(CORE)
     if high - low >= VALUES:
         return None
+    least, most = places(TAIL)
     if most - least < VALUES:
         low, high = least, most
     steps = np.unique(np.rint(GROWTH ** np.arange(200.0)))
@@ -155,7 +156,7 @@ def _typical(column: CellColumn, values: np.ndarray, ends: np.ndarray, lattice: 
     step, decimals = column.kind.lattices[lattice].step, column.kind.decimals
     is_wide = np.diff(ends, axis=1) > 1.5 * step
     for steps in (1, -2):
-        codes = column.encode(values.ravel()).codes.reshape(values.shape)
+        codes = column.codes(values.ravel()).reshape(values.shape)
         values = np.where(
             is_wide & (codes != len(column.first) + lattice), values + steps * step, values
         )
@@ -170,7 +171,7 @@ def are_usual(column: CellColumn, values: np.ndarray) -> np.ndarray:
     """
     if column.kind.kind != "grid":
         return np.ones(values.shape, bool)
-    codes = column.encode(values.ravel()).codes.reshape(values.shape)
+    codes = column.codes(values.ravel()).reshape(values.shape)
     return codes == len(column.first) + np.arange(column.n_lattices)[:, None]
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nflow_cli.arrays import SQRT_2PI, log_ndtr, ndtri
+from nflow_cli.densities.cells.block import Block, Conditionals, Lazy
 from nflow_cli.densities.cells.network import PADDING
 
 if TYPE_CHECKING:
-    from nflow_cli.densities.cells.block import Block, Conditionals
     from nflow_cli.densities.cells.density import CellDensity
 
-REACH, STEPS = 9.0, 256  # of the table of Φ: beyond ± 9 it is 0 or 1; points per unit
+REACH, STEPS = 9.0, 4096  # of the table of Φ: beyond ± 9 it is 0 or 1; points per unit
+AT_ONCE = 2**15  # points of normals: more are not in the processor's cache
 KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of a marginal, per normal
 AROUND = np.array([-1.5, 0.0, 1.5])  # scales from a mean: first guesses of quantiles
 LEAST = 1e-12  # probabilities below are rounding errors of a difference
@@ -21,22 +22,28 @@ SHARED = np.array([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])  # the same, of a m
 CONVERGED, ROUNDS = 1e-12, 100  # error of a probability, and most steps to reach it
 
 _AT = np.arange(-REACH * STEPS, REACH * STEPS + 1) / STEPS
-_SLOPE = np.exp(-_AT * _AT / 2) / SQRT_2PI
-_TAYLOR = (
-    np.exp(log_ndtr(_AT, np)),
-    _SLOPE,
-    -_AT * _SLOPE / 2,
-    (_AT * _AT - 1) * _SLOPE / 6,
-)
+_CDF, _SLOPE = np.exp(log_ndtr(_AT, np)), np.exp(-_AT * _AT / 2) / (SQRT_2PI * STEPS)
 
 
 def normal_cdf(z: np.ndarray) -> np.ndarray:
     """Φ(z) by a Taylor series at the nearest point of a table; absolute error below 1e-12."""
-    z = np.clip(z, -REACH, REACH)
-    places = np.rint((z + REACH) * STEPS).astype(np.intp)
-    d = z - _AT[places]
-    a, b, c, e = (part[places] for part in _TAYLOR)
-    return a + d * (b + d * (c + d * e))
+    return _cdf_at(z * STEPS)
+
+
+def _cdf_at(d: np.ndarray) -> np.ndarray:
+    """Φ(d / STEPS); ``d`` is overwritten: in place it takes half the time."""
+    end = REACH * STEPS
+    np.clip(d, -end, end, out=d)
+    found = np.rint(d)
+    places = (found + end).astype(np.intp)
+    d -= found
+    found *= d
+    found *= -0.5 / STEPS**2
+    found += 1
+    found *= d
+    found *= _SLOPE.take(places)
+    found += _CDF.take(places)
+    return found
 
 
 class MarginalCdf:
@@ -80,7 +87,7 @@ class Prior:
         alone: Probabilities ``(Q, n)`` of a number on a lattice by the marginal.
     """
 
-    def __init__(self, block: "Block", j: int, marginal: MarginalCdf | None):
+    def __init__(self, block: Block, j: int, marginal: MarginalCdf | None):
         density, layout = block.density, block.layout
         self.column, self.n = density.cells[j], len(block.rows)
         shares = _shares(block, j)
@@ -110,8 +117,12 @@ class Prior:
     def below(self, u: np.ndarray) -> np.ndarray:
         """Probability ``(Q, n, k)`` of a number below units ``(n, k)`` or ``(1, k)``."""
         found = self.alone[:, :, None] * self.marginal(u)
-        for weights, mean, scale in zip(self.weights.swapaxes(0, 1), self.means, self.scales):
-            found += weights[:, :, None] * normal_cdf((u - mean[:, None]) / scale[:, None])
+        count = max(AT_ONCE // max(found[0].size, 1), 1)
+        for start in range(0, len(self.means), count):
+            some = slice(start, start + count)
+            away = u - self.means[some, :, None]
+            away *= STEPS / self.scales[some, :, None]
+            found += np.einsum("qcn,cnk->qnk", self.weights[:, some], _cdf_at(away))
         return found
 
     def masses(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,14 +176,15 @@ class Prior:
 
     def guessed_quantiles(self, p: np.ndarray) -> np.ndarray:
         """Quantiles ``(n, k)`` at ``p`` ``(k,)``, as between normals: rough, and in order."""
-        return self._guesses(np.broadcast_to(p, (self.n, len(p))))[0]
+        return self._guesses(p[None])[0]
 
     def _cdf(self, u: np.ndarray) -> np.ndarray:
         number = self.number[:, None]
         return self.below(u).sum(axis=0) / np.where(number > 0, number, 1.0)
 
-    def _guesses(self, p: np.ndarray) -> list[np.ndarray]:
-        """A quantile, and the ends of an interval about it with ``F - p`` there."""
+    @Lazy
+    def _known(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points ``(n, K)`` in units, in order, the distribution function there, and its score."""
         known = self.marginal.knots
         low = np.minimum((self.means - REACH * self.scales).min(axis=0), known[0])[:, None]
         high = np.maximum((self.means + REACH * self.scales).max(axis=0), known[-1])[:, None]
@@ -182,30 +194,33 @@ class Prior:
         points.sort(axis=1)
         cdf = self._cdf(points)
         cdf[:, 0], cdf[:, -1] = 0.0, 1.0
+        return points, cdf, _score(cdf)
+
+    def _guesses(self, p: np.ndarray) -> list[np.ndarray]:
+        """A quantile, and the ends of an interval about it with ``F - p`` there."""
+        _, cdf, _ = self._known
         i = np.stack([(cdf[:, 1:-1] < one[:, None]).sum(axis=1) for one in p.T], axis=1)
-        at = [np.take_along_axis(a, k, 1) for a in (points, cdf) for k in (i, i + 1)]
-        left, right, score = (_score(one) for one in (at[2], at[3], p))
-        part = np.clip((score - left) / np.maximum(right - left, 1e-300), 0.0, 1.0)
-        return [at[0] + part * (at[1] - at[0]), at[0], at[1], at[2] - p, at[3] - p]
+        ends = [[np.take_along_axis(a, k, 1) for k in (i, i + 1)] for a in self._known]
+        (low, high), (below, above), (left, right) = ends
+        part = np.clip((_score(p) - left) / np.maximum(right - left, 1e-300), 0.0, 1.0)
+        return [low + part * (high - low), low, high, below - p, above - p]
 
 
 def _score(p: np.ndarray) -> np.ndarray:
     return ndtri(np.clip(p, LEAST, 1 - LEAST), np)
 
 
-def _shares(block: "Block", j: int) -> np.ndarray:
+def _shares(block: Block, j: int) -> np.ndarray:
     """Weights ``(R, n)`` of the networks in a cell."""
-    density, shape = block.density, (block.density.members, len(block.rows))
+    density = block.density
     if not density.networks:
-        return np.zeros(shape)
+        return np.zeros((0, len(block.rows)))
     place = density.layout.modelled.index(j)
-    before = block.weights_before
-    before = before[:, :, 0 if density.members == 1 else j - density.n_given]
-    of_members = np.array([[member.shares[place]] for member in density.networks])
-    return np.broadcast_to(of_members * before, shape)
+    before = np.exp(block.log_weights_before[:, :, j - density.n_given])
+    return np.array([[member.shares[place]] for member in density.networks]) * before
 
 
-def _outcomes(block: "Block", found: "Conditionals", j: int) -> np.ndarray:
+def _outcomes(block: Block, found: Conditionals, j: int) -> np.ndarray:
     """Probabilities ``(L, n)`` or ``(L, 1)`` of the outcomes of a column."""
     for bank, shares in zip(block.layout.banks, found.parameters.log_shares):
         if j in bank.modelled and shares is not None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli import plotting
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import TableFile, opened
@@ -77,7 +76,7 @@ class Predicted(NamedTuple):
         values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
         found: The distributions.
         thresholds: Largest scores ``(n,)`` in the sets.
-        ends: Of intervals ``(n, 2)``, of numbers with sets.
+        ends: Of intervals ``(n, 2)``, of numbers with sets; else ``(n, 0)``.
     """
 
     asked: Asked
@@ -109,13 +108,16 @@ def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predic
     column, p, sets = wanted = asked(trained, question)
     rows, has_own = _rows(trained, table, column.name)
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
-    every = np.append(np.tile(p, (len(rows), 1)), central(thresholds), axis=1)
+    of_sets = central(thresholds) if sets else np.empty((len(rows), 0))
+    every = np.append(np.tile(p, (len(rows), 1)), of_sets, axis=1)
     place = trained.columns.index(column.name)
     text = f"predicting {printable(column.name)}: {len(rows):,} rows"
     with phase(text, len(rows)) as advance:
         found = conditional(trained, rows, place, every, advance)
-    ends = found.quantiles[:, -2:] + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
-    found = found._replace(quantiles=found.quantiles[:, :-2])
+    quantiles, ends = np.split(found.quantiles, [len(p)], axis=1)
+    if sets:
+        ends = ends + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
+    found = found._replace(quantiles=quantiles)
     values = rows[:, place] if has_own else None
     return Predicted(wanted, rows, values, found, thresholds, ends)
 
@@ -224,6 +226,8 @@ def write_predicted(
         if found.values is None:
             name = shown(found.column.name)
             raise DataError(f"--plot: expected the target {name} in {table.name}")
+        from nflow_cli import plotting
+
         figure, format = _figure(found, found.values, table.name), plot.suffix[1:].lower()
         write_file(plot, lambda file: plotting.save_figure(figure, file, format))
     write_beside(table, path, columns)
@@ -231,6 +235,8 @@ def write_predicted(
 
 
 def _figure(predicted: Predicted, values: np.ndarray, subject: str) -> Any:
+    from nflow_cli import plotting
+
     (column, p, sets), found = predicted.asked, predicted.found
     if not column.has_numbers:
         levels = [str(level) for level in column.first]

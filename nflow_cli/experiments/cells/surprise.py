@@ -72,7 +72,7 @@ def _of_numbers(column: CellColumn, given: Conditional, values: np.ndarray) -> C
     present, gaps = 1 - given.missing, np.isnan(values)
     p = two_sided(given.below, given.at)
     if column.new is not None:
-        is_beyond = column.encode(values).codes == column.new
+        is_beyond = column.codes(values) == column.new
         with np.errstate(over="ignore"):
             tail = np.exp(given.log_prob + column.log_measure + column.log_farther) / present
         p = np.where(is_beyond, np.minimum(1.0, 2 * tail), p)
@@ -115,7 +115,7 @@ def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = N
     total = (density.cell_log_probs(rows) if log_q is None else log_q).sum(axis=1)
     for j, column in enumerate(density.row[density.n_given : len(density.cells)], density.n_given):
         if column.log_measure:
-            codes = column.encode(rows[:, j]).codes
+            codes = column.codes(rows[:, j])
             has_density = column.are_numbers(codes) | (codes == column.new)
             total = total + column.log_measure * has_density
     return np.round(-total, DIGITS)
