@@ -17,7 +17,9 @@ def signed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expect_readable(path: str, record: Mapping[str, Any]) -> None:
-    """Check that this version can read a run: format and, of development versions, version."""
+    """Check that this version can read a run: its format and, if a development version wrote it,
+    that version.
+    """
     number, known = record.get("format"), record.get(VERSIONS)
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise RunDirectoryError(f"{path}: damaged: expected a format number")
@@ -33,8 +35,8 @@ def expect_readable(path: str, record: Mapping[str, Any]) -> None:
     writer = known.get(NFLOW) if isinstance(known, Mapping) else None
     if not isinstance(writer, str):
         raise RunDirectoryError(f"{path}: damaged: expected the version of {NFLOW}")
-    if writer != __version__ and ".dev" in writer + __version__:
+    if writer != __version__ and ".dev" in writer:
         raise RunDirectoryError(
             f"{path}: written by nflow {writer:.40}; this is {__version__}, and a development "
-            "version shares no runs with another: train it again"
+            "version's runs are read by no other: train it again"
         )
