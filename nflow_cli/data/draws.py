@@ -12,6 +12,7 @@ import numpy as np
 from nflow_cli.config.evidence_schema import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
 from nflow_cli.data.points import checksum, no_spread
+from nflow_cli.data.singular import dependent_columns
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import MAX_ROWS, TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
@@ -23,7 +24,6 @@ OTHERS = ("log_q", "log_prob", "lp", "lp__", "log_prior", "log_likelihood")  # n
 OF_UNCONSTRAINED = ("lp", "lp__")  # of PyMC, NumPyro and ArviZ; of Stan
 GENERATED = re.compile(r"(^log_?lik|_?rep|_pred|_hat)([\[.].*)?$")  # by custom in Stan
 LEAST_DRAWS = 200
-DEPENDENT = 1e-8  # eigenvalue of correlations, of columns that determine each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def load_draws(settings: DrawsData) -> Draws:
         raise DataError(f"{first.name}: expected {least:,} draws or more, received {len(rows):,}")
     bounds = [bound_maps(*settings.bounds.get(name, (None, None))) for name in columns]
     inside = _inside(first, columns, rows, bounds)
-    _expect_free(first, columns, inside)
+    _expect_free(first, columns, rows, inside)
     units = [[*maps, Scale(float(z.mean()), float(z.std()))] for maps, z in zip(bounds, inside.T)]
     if (settings.space or _usual_space(settings.log_p)) == "unconstrained":
         log_p = log_p + ColumnUnits(bounds).inside_and_log_det(rows)[1]
@@ -185,19 +185,15 @@ def _inside(
     return inside
 
 
-def _expect_free(table: TableFile, columns: Sequence[str], inside: np.ndarray) -> None:
+def _expect_free(
+    table: TableFile, columns: Sequence[str], rows: np.ndarray, inside: np.ndarray
+) -> None:
     """Refuse columns that determine each other: the density of such draws is singular."""
-    z = (inside - inside.mean(axis=0)) / inside.std(axis=0)
-    values, vectors = np.linalg.eigh(z.T @ z / len(z))
-    together = np.abs(vectors[:, 0]) > 0.05 if values[0] < DEPENDENT else None
-    if together is None:
-        order = np.argsort(z, axis=0, kind="stable")
-        places = np.argsort(order, axis=0, kind="stable") / len(z)
-        alike = np.abs(np.corrcoef(places.T)) if z.shape[1] > 1 else np.zeros((1, 1))
-        np.fill_diagonal(alike, 0)
-        if not alike.max() > 1 - 1e-9:
-            return
-        together = alike.max(axis=0) > 1 - 1e-9
+    together = dependent_columns(inside)
+    if not together.any() and (rows != inside).any():
+        together = dependent_columns(rows)
+    if not together.any():
+        return
     names = [name for name, some in zip(columns, together) if some]
     raise DataError(
         f"{table.name}: expected free parameters, received columns that determine each other: "

@@ -73,6 +73,21 @@ def test_log_z_of_a_normal_is_found_within_its_error(finished):
     ]
 
 
+def test_a_generated_column_has_a_warning_and_a_parameter_has_none(finished, tmp_path):
+    rng, files = np.random.default_rng(1), []
+    for chain in range(3):
+        a = rng.standard_normal(1_000)
+        table = np.column_stack([a, a + rng.standard_normal(1_000), -0.5 * a**2])
+        files.append(tmp_path / f"chain_{chain}.csv")
+        np.savetxt(files[-1], table, "%.12g", ",", header="a,g,log_post", comments="")
+    longer = ("--steps", 400, "--set", "train.learning_rate=0.01")
+    found = run("evidence", *files, *SHORT, *longer, "--output", tmp_path / "run")
+    assert found.exit_code == 0, found.output
+    assert "log p is not the log-density of these columns" in found.stdout
+    sound = json.loads((finished[0] / "summary.json").read_text())
+    assert abs(sound["kl_by_likelihood"]) < 3 * sound["kl_by_likelihood_standard_error"]
+
+
 DENSITY = """
 import math
 from keras import ops

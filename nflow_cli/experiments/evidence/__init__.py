@@ -81,7 +81,7 @@ class Evidence(DensityExperiment):
 
         density, draws = data if isinstance(data, tuple) else (None, data)
         scores = dict(judged(trained, draws).scores)
-        warnings = self.warnings(scores)
+        warnings = self.warnings({**recorded, **scores})
         if density is not None:
             bounds = self.config.data.bounds
             scores |= bridge.bridge_scores(trained, draws, density, bounds, seed)

@@ -11,6 +11,7 @@ from nflow_cli.data.draws import Draws
 from nflow_cli.data.regression import fit_regression
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.experiments.evidence.bound import UPDATES, bound_scores
 from nflow_cli.experiments.evidence.folds import fold_rows
 from nflow_cli.experiments.evidence.judge import judged
 from nflow_cli.experiments.evidence.summary import EvidenceSummary
@@ -23,6 +24,7 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.progress import nats_text
+from nflow_cli.training.rates import Number
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import ChunkTrainer, Clock, compiled
@@ -37,6 +39,9 @@ class FitDraws(ChunkTrainer):
 
     Args:
         density: Of R members, one a fold.
+
+    Attributes:
+        weight: Of the spread of ``log q - log p̃`` in the loss; 0: maximum likelihood.
     """
 
     terms = ("loss",)
@@ -44,6 +49,7 @@ class FitDraws(ChunkTrainer):
     def __init__(self, density: FlowDensity):
         super().__init__()
         self.density, self.trained = density, density.trained  # where Keras finds the weights
+        self.weight = Number(WEIGHT)
         self.restarts = density.flow.members
         self.built = True
 
@@ -52,7 +58,7 @@ class FitDraws(ChunkTrainer):
         return {"loss": self.mismatch(ops.swapaxes(batch, -1, -2))}
 
     def mismatch(self, rows: Any) -> Any:
-        """``-mean log q + 10 mean h(d - mean d)`` ``(R,)`` in nats, ``d = log q - log p̃``.
+        """``-mean log q + w mean h(d - mean d)`` ``(R,)`` in nats, ``d = log q - log p̃``, ``w`` 10.
 
         ``h`` is Huber's: half the square, linear beyond 1 nat. Half the variance of ``d`` under
         ``p`` is, near ``q = p``, the KL divergence, with no noise there: draws with their
@@ -66,7 +72,7 @@ class FitDraws(ChunkTrainer):
         off = log_q - rows[..., -1]
         away = ops.abs(off - ops.mean(off, axis=-1, keepdims=True))
         bent = ops.where(away < LINEAR, 0.5 * away * away, LINEAR * (away - 0.5 * LINEAR))
-        return ops.mean(WEIGHT * bent - log_q, axis=-1)
+        return ops.mean(self.weight.value * bent - log_q, axis=-1)
 
 
 class FoldChunks(PointChunks):
@@ -90,8 +96,8 @@ class FoldChunks(PointChunks):
 
 def built_stack(config: EvidenceConfig) -> FlowStack:
     """Initial flows of a settled config, one stack a fold."""
-    settings, seeds = config.flow, seeds_from(config.seed, config.data.folds or 0)
-    flow = SideBySide(settings.pattern, settings.k, seeds, affine=settings.affine)
+    settings = config.flow
+    flow = SideBySide(settings.pattern, settings.k, folds_seeds(config), affine=settings.affine)
     flow.build((None, config.dim))
     return flow
 
@@ -114,14 +120,8 @@ def train(
 ) -> tuple[Clock, ValidationLog]:
     """Train all members; restore each one's weights of the best validation loss."""
     settings, clock = config.train, Clock()
-    encoded, log_det = model.density.encoded(draws.rows)
-    log_p = draws.log_p - log_det
-    rows = np.column_stack([encoded, log_p - log_p.mean()])
-    trained_on, validation = fold_rows(draws)
-    shape = settings.steps, settings.chunk, settings.batch_size
-    seeds = seeds_from(config.seed, len(trained_on))
-    chunks = FoldChunks(trained_on, rows, seeds, *shape)
-    validate = _validator(model, rows, validation)
+    chunks = fold_chunks(model.density, draws, config, settings.steps)
+    validate = _validator(model, draws)
     log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
 
     def note(logs: Any) -> str:
@@ -135,9 +135,28 @@ def train(
     return clock, log
 
 
-def _validator(
-    model: FitDraws, rows: np.ndarray, validation: Sequence[np.ndarray]
-) -> Callable[[], Any]:
+def folds_seeds(config: EvidenceConfig) -> list[int]:
+    """Seed of each fold's density."""
+    return seeds_from(config.seed, config.data.folds or 0)
+
+
+def fold_chunks(
+    density: FlowDensity, draws: Draws, config: EvidenceConfig, steps: int
+) -> FoldChunks:
+    """Batches of ``steps`` updates for each fold's density."""
+    parts = fold_rows(draws)[0], _with_log_p(density, draws), folds_seeds(config)
+    return FoldChunks(*parts, steps, config.train.chunk, config.train.batch_size)
+
+
+def _with_log_p(density: FlowDensity, draws: Draws) -> np.ndarray:
+    """Draws in the flows' coordinates, and their log-density there ``(n, D + 1)``."""
+    encoded, log_det = density.encoded(draws.rows)
+    log_p = draws.log_p - log_det
+    return np.column_stack([encoded, log_p - log_p.mean()])
+
+
+def _validator(model: FitDraws, draws: Draws) -> Callable[[], Any]:
+    rows, validation = _with_log_p(model.density, draws), fold_rows(draws)[1]
     loss, least = compiled(model.mismatch), min(map(len, validation))
     chosen = [part[np.arange(least) * len(part) // least] for part in validation]
     batch = ops.convert_to_tensor(rows[np.stack(chosen)].astype(np.float32))
@@ -150,6 +169,9 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
     clock, log = train(model, draws, config, directory)
     model_sha256 = save_model(directory, model.trained)
     scores, arrays = judged(model.density, draws)
+    chunks = fold_chunks(model.density, draws, config, UPDATES)
+    log_z = scores["log_z"], scores["log_z_standard_error"]
+    bound = bound_scores(model, chunks, draws, *log_z)
     speed = clock.speed()._asdict()
     summary = EvidenceSummary(
         **identity_of(config),
@@ -159,6 +181,7 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
         steps=clock.steps,
         best_update=log.kept_at,
         **scores,
+        **bound,
         n_parameters=model.trained.count_params(),
         model_sha256=model_sha256,
         **speed,

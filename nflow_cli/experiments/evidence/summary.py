@@ -57,9 +57,16 @@ class Scores(Strict):
 
 
 class EvidenceSummary(Scores, UpdatesSummary):
-    """Summary of a run of ``nflow evidence``."""
+    """Summary of a run of ``nflow evidence``.
+
+    Attributes:
+        kl_by_likelihood: Mean ``log p̃ - log r - log Z`` of densities ``r`` by maximum likelihood.
+        kl_by_likelihood_standard_error: With that of log Z.
+    """
 
     target: None
     data: DataRecord
     columns: list[Text] = Field(max_length=MAX_COLUMNS)
     best_update: Count
+    kl_by_likelihood: Figure
+    kl_by_likelihood_standard_error: Error

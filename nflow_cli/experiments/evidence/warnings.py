@@ -9,6 +9,7 @@ RHAT = 1.01  # Vehtari et al. 2021
 FEW_DRAWS = 400  # effective
 LARGE_ERROR = 0.15  # nats
 STEP = 0.05  # nats
+SIGMAS = 4.0  # below 0, of a KL divergence that cannot be negative
 FAR = 0.25  # nats; ratios of a q farther from p have tails that the draws do not show
 
 
@@ -54,4 +55,17 @@ def _rounding(summary: Summary) -> ScoreWarning | None:
     return ScoreWarning("few digits", FIGURES, reason)
 
 
-RULES = (_heavy_tail, _disagreement, _few_draws, _rounding)
+def _other_columns(summary: Summary) -> ScoreWarning | None:
+    kl = number(summary, "kl_by_likelihood")
+    error = number(summary, "kl_by_likelihood_standard_error")
+    if kl is None or error is None or not kl < -SIGMAS * error:
+        return None
+    reason = (
+        f"a density by maximum likelihood is {-kl:.3g} ± {error:.2g} nats above p, as none can be: "
+        "log p is not the log-density of these columns"
+    )
+    remedy = "leave generated ones out, add missing ones, or set --space"
+    return ScoreWarning("other columns", FIGURES, f"{reason}; {remedy}")
+
+
+RULES = (_other_columns, _heavy_tail, _disagreement, _few_draws, _rounding)
