@@ -12,6 +12,7 @@ from nflow_cli.cli.options import (
     data_of_run,
     density_option,
     device_option,
+    expect_another_file,
     expect_table_name,
     json_option,
     run_argument,
@@ -218,3 +219,4 @@ def _check_output(
         )
     if not many:
         expect_table_name(output)
+        expect_another_file(output, data)

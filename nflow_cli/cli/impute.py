@@ -8,6 +8,7 @@ from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import (
     Command,
     cells_run,
+    expect_another_file,
     json_option,
     run_argument,
     seeds,
@@ -39,6 +40,7 @@ def impute(
     from their joint distribution, so that the spread of the draws is the uncertainty. Cells are
     assumed to be missing at random given the known cells of their row.
     """
+    expect_another_file(output, data)
     experiment, run = cells_run(run_dir)
     table = experiment.read_data(data)
     trained = experiment.load(run)

@@ -104,6 +104,12 @@ def table_option(text: str, form: str = "FILE") -> Any:
     return click.option("--data", required=True, metavar=form, help=text, shell_complete=complete)
 
 
+def expect_another_file(output: str, data: str) -> None:
+    """Refuse an output in place of its input, which would be lost."""
+    if os.path.exists(output) and os.path.exists(data) and os.path.samefile(output, data):
+        raise click.UsageError(f"-o: expected another file than {data}, which it would replace")
+
+
 def expect_table_name(value: str) -> None:
     """Refuse the name of an output that is no table's."""
     if not value.lower().endswith((".csv", ".parquet")):

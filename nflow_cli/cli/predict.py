@@ -11,6 +11,7 @@ from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import (
     Command,
     cells_run,
+    expect_another_file,
     expect_table_name,
     json_option,
     run_argument,
@@ -29,7 +30,10 @@ def _share(_: Any, __: Any, value: float | None) -> float | None:
 
 
 def _names(_: Any, __: Any, text: str | None) -> list[str] | None:
-    return None if text is None else forms.items_of(forms.NAMES, [text])
+    names = None if text is None else forms.items_of(forms.NAMES, [text])
+    if names and len(set(names)) < len(names):
+        raise click.BadParameter(f"{text!r}: expected different columns")
+    return names
 
 
 def _probabilities(_: Any, __: Any, text: str) -> list[float]:
@@ -109,6 +113,7 @@ def predict(
     expect_parts(many, scheduler, workers, plot=plot)
     if not many and output != "-":
         expect_table_name(output)
+        expect_another_file(output, data)
     experiment, run = cells_run(run_dir)
     said = {"run": run_dir, "data": data, "output": output}
     if many:

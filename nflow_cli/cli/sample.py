@@ -1,7 +1,8 @@
 """``nflow sample``: draw samples from a trained run into a file."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,7 @@ from nflow_cli.cli.options import (
     data_of_run,
     density_option,
     device_option,
+    expect_another_file,
     run_argument,
     seeds,
 )
@@ -85,7 +87,7 @@ def sample(
     path = _path_of(output)
     from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
-    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.runs.directory import RUN, RunDirectory
 
     run = RunDirectory.open(run_dir)
     experiment = experiments.of(run.read_config())
@@ -94,6 +96,7 @@ def sample(
         raise click.BadParameter(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
+    _expect_table_stays(run.read_json(RUN), output)
     _check_source(experiment, given, resample, density, path)
     experiment.expect_weights(run)
     if experiment.loads_tensorflow(run):
@@ -107,6 +110,14 @@ def sample(
         paths = experiment.write_samples(experiment.load(run), n, path, seed, given)
     for written in paths:
         click.echo(printable(written))
+
+
+def _expect_table_stays(record: Mapping[str, Any], output: str) -> None:
+    """Refuse an output in place of the run's own table."""
+    data: Any = record.get("data")
+    place = data.get("path") if isinstance(data, dict) else None
+    if isinstance(place, str):
+        expect_another_file(output, place)
 
 
 def _path_of(output: str) -> Path:

@@ -40,7 +40,7 @@ from nflow_cli.data.dataset_parts import (
     read_used,
     without_gaps,
 )
-from nflow_cli.data.dates import dated
+from nflow_cli.data.dates import dated, in_unit
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.named_tables import IN_PYTHON, table_named
@@ -305,6 +305,7 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
         return np.full(len(column.codes), np.nan)  # all are missing
     if kind.type in ("date", "time") and kind.form is None:
         column, _ = dated(column)  # text in a table of typed columns
+        column = in_unit(column, kind.type)
     try:
         return _levels_in(column, kind) if kind.kind == "levels" else numbers_in(column, kind)
     except ValueError:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.raw_columns import RawColumn, Source
 
 DAY = 86_400
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -101,6 +101,15 @@ def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
     source = "number" if kind == "clock" else kind
     numbers = in_form(column, form)
     return replace(column, source=source, numbers=numbers, codes=None, texts=[]), form
+
+
+def in_unit(column: RawColumn, type: str) -> RawColumn:
+    """Column of dates as times, in seconds, or of times as dates, in days, if it is the other."""
+    if column.numbers is None or {column.source, type} != {"date", "time"}:
+        return column
+    factor = DAY if type == "time" else 1 / DAY
+    source: Source = "time" if type == "time" else "date"
+    return replace(column, source=source, numbers=column.numbers * factor)
 
 
 def in_form(column: RawColumn, form: str) -> np.ndarray | None:

@@ -94,6 +94,7 @@ def load_draws(settings: DrawsData) -> Draws:
         before = int(chains[-1].max()) + 1 if chains else 0
         chains.append(before + np.unique(ids, return_inverse=True)[1])
     rows, log_p, which = np.concatenate(parts), np.concatenate(log_ps), np.concatenate(chains)
+    _expect_chains_of_their_own(first, rows, which)
     if len(rows) < max(LEAST_DRAWS, 10 * len(columns)):
         least = max(LEAST_DRAWS, 10 * len(columns))
         raise DataError(f"{first.name}: expected {least:,} draws or more, received {len(rows):,}")
@@ -117,6 +118,17 @@ def load_draws(settings: DrawsData) -> Draws:
         is_stan=settings.log_p == "lp__" and any(c.name == "accept_stat__" for c in first.columns),
         notes=_notes(settings, columns, rows),
     )
+
+
+def _expect_chains_of_their_own(table: TableFile, rows: np.ndarray, which: np.ndarray) -> None:
+    """Refuse a chain given twice: its draws would be judged by a density fitted to them."""
+    known: dict[str, int] = {}
+    for chain in range(int(which.max()) + 1):
+        if (same := known.setdefault(checksum(rows[which == chain]), chain)) != chain:
+            raise DataError(
+                f"{table.name}: expected chains of their own, received the draws of chain "
+                f"{same + 1} again as chain {chain + 1}"
+            )
 
 
 def _usual_space(log_p: str) -> str:

@@ -35,7 +35,9 @@ def in_time(
     length = cost.updates(seconds, config.train.chunk if key == "steps" else 1)
     needed, config = cost.seconds(length), config.of_length(length)
     if needed > seconds:
-        tell(f"--minutes: too few by about {(needed - seconds) / 60:.1f} for the least training")
+        tell(
+            f"--minutes: about {(needed - seconds) / 60:.1f} minutes too few for the least training"
+        )
     tell(f"--minutes: --{key} {length}, as the run records{about_left(needed)}")
     with ending(due, cost.after):
         yield experiments.of(config, built)

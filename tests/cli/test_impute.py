@@ -1,6 +1,7 @@
 """`nflow impute`, `sample --given` and several targets of `predict`, on one tiny run."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -144,3 +145,49 @@ def test_what_cannot_be_done_is_one_line(invoke, run, command, words):
     result = invoke(name, run, *options)
     assert result.exit_code and words in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("impute", "--data", "gaps.csv"),
+        ("predict", "--data", "gaps.csv", "--target", "price"),
+        ("evaluate", "--data", "gaps.csv"),
+    ],
+)
+def test_the_input_is_never_the_output(invoke, run, gaps, words):
+    command, *options = words
+    before = gaps[0].read_text()
+    result = invoke(command, run, *options, "-o", "./gaps.csv")
+    assert (result.exit_code, gaps[0].read_text()) == (2, before)
+    assert "another file than gaps.csv" in result.stderr
+
+
+def test_draws_do_not_replace_the_table_of_their_run(invoke, run):
+    result = invoke("sample", run, "-n", 5, "-o", TABLE)
+    assert result.exit_code == 2 and "which it would replace" in result.stderr
+    assert len(read_rows(TABLE)) > 5
+
+
+def test_own_columns_that_predictions_replace_are_named(invoke, run):
+    rows = read_rows(TABLE)[:5]
+    lines = [",".join([*rows[0], "price_mean"])]
+    lines += [",".join([*map(quoted, row.values()), "1"]) for row in rows]
+    with open("own.csv", "w") as file:
+        file.write("\n".join(lines))
+    result = invoke("predict", run, "--data", "own.csv", "--target", "price", "-o", "out.csv")
+    assert result.exit_code == 0 and "replaced in the output: price_mean" in result.stderr
+
+
+@pytest.mark.parametrize("code", [7.0, 4e8, -2.0, 0.5])
+@pytest.mark.parametrize("command", [("plot",), ("drift", "--data", TABLE)])
+def test_level_indices_of_a_stranger_are_checked(invoke, run, code, command):
+    shutil.copytree(run, "copy")
+    with np.load("copy/evaluation.npz") as saved:
+        arrays = dict(saved)
+    names = [*read_rows(TABLE)[0]]
+    arrays["rows"][0, names.index("city")] = code
+    np.savez("copy/evaluation.npz", **arrays)
+    words, *options = command
+    result = invoke(words, "copy", *options)
+    assert result.exit_code == 1 and "evaluation.npz: damaged" in result.stderr

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nflow_cli.data.dates import form_of, kind_of_form, numbers_of, texts_of
+from nflow_cli.data.dates import form_of, in_unit, kind_of_form, numbers_of, texts_of
+from nflow_cli.data.raw_columns import RawColumn
 
 EPOCH = datetime.datetime(1970, 1, 1)
 
@@ -73,3 +74,11 @@ def test_times_are_the_seconds_since_the_epoch(times):
     known = [(time.replace(microsecond=0) - EPOCH).total_seconds() for time in times]
     np.testing.assert_array_equal(numbers, known)
     assert texts_of(numbers, "%Y-%m-%dT%H:%M:%S") == texts
+
+
+def test_a_date_in_a_column_of_times_is_its_midnight_and_back():
+    days = RawColumn("at", "date", np.array([19_783.0, np.nan]), None, [])  # 2024-03-01
+    times = in_unit(days, "time")
+    np.testing.assert_equal(times.numbers, [1_709_251_200.0, np.nan])
+    np.testing.assert_equal(in_unit(times, "date").numbers, days.numbers)
+    assert in_unit(days, "date") is days

@@ -90,6 +90,13 @@ def test_units_are_those_of_bounded_draws(tmp_path):
     np.testing.assert_allclose(z, (np.log(tau) - np.log(tau).mean()) / np.log(tau).std(), 1e-6)
 
 
+def test_a_chain_given_twice_is_refused(tmp_path):
+    x, _ = rows(200)
+    files = [write_csv(tmp_path / f"{n}.csv", a=x[:, 0], lp=-(x[:, 0] ** 2)) for n in "ab"]
+    with pytest.raises(DataError, match="the draws of chain 1 again as chain 2"):
+        load_draws(DrawsData(name=files[0], others=files[1:], log_p="lp"))
+
+
 X, TAU = rows()
 GOOD = {"a": X[:, 0], "b": X[:, 1], "lp": -X[:, 0]}
 SHARE = 1 / (1 + np.exp(X[:, 0]))
@@ -103,6 +110,7 @@ SHARE = 1 / (1 + np.exp(X[:, 0]))
         ({**GOOD, "y_rep.1": X[:, 0]}, {}, "generated quantities by their names: y_rep.1"),
         ({**GOOD, "p": SHARE, "q": 1 - SHARE}, {}, "determine each other: p, q"),
         ({**GOOD, "tau": np.exp(X[:, 0])}, {}, "determine each other: a, tau"),
+        ({**GOOD, "c": X[:, 0] * X[:, 1]}, {}, "determine each other: a, b, c"),
         ({**GOOD, "c": np.where(X[:, 0] > 2, np.nan, X[:, 1])}, {}, "expected a finite number"),
         (GOOD, {"bounds": {"a": [0, None]}}, "on a bound or beyond"),
         (GOOD, {"bounds": {"z": [0, None]}}, "no column 'z'"),

@@ -40,7 +40,7 @@ def test_the_length_is_that_of_the_time_and_all_else_as_it_was(monkeypatch, caps
 def test_the_least_training_is_a_chunk_or_an_epoch(monkeypatch, capsys, preset, least, late):
     length, _ = in_a_minute(monkeypatch, preset, Cost(12.0, after=98.0))
     assert length == least
-    text = f"--minutes: too few by about {late:.1f} for the least training\n"
+    text = f"--minutes: about {late:.1f} minutes too few for the least training\n"
     assert capsys.readouterr().err.startswith(text)
 
 

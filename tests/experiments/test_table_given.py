@@ -15,10 +15,12 @@ from short_runs import KilledError, edit_json, edit_weights, killed_after, witho
 
 import nflow_cli
 from nflow_cli.cli import main
+from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.evaluation.weighted import weighted_mean
 from nflow_cli.experiments.check import check_run
+from nflow_cli.experiments.table.scoring import range_ends
 from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.skipif(
@@ -403,3 +405,18 @@ def test_the_density_is_that_of_the_weighted_rows(tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     for key in ("log_likelihood", "gaussian_log_likelihood"):
         assert abs(summary[key] - expected) < 4 * summary[f"{key}_standard_error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("2024-01-01:2024-02-01", ["2024-01-01", "2024-02-01"]),
+        ("2024-01-01 06:00:2024-01-01 18:30:05", ["2024-01-01 06:00", "2024-01-01 18:30:05"]),
+        ("2024-01-01T06:00Z:", ["2024-01-01T06:00Z", ""]),
+        (":2024-01-01 06:00:00.5+02:00", ["", "2024-01-01 06:00:00.5+02:00"]),
+        ("2024-01-01 06:00", []),
+        ("2024-01-01", []),
+    ],
+)
+def test_a_range_of_times_is_told_from_a_time(text, ends):
+    assert list(range_ends(text, ColumnKind(kind="number", type="time"))) == ends

@@ -192,6 +192,7 @@ class CellColumn:
     def _typical(self) -> float:
         return float(self.values_at(np.zeros(1))[0])
 
+    @np.errstate(over="ignore")  # of numbers near the largest
     def _interval(self, values: np.ndarray, lattice: int = 0) -> Interval:
         """Those within the bounds partition R."""
         at, step = self.nearest(values, lattice), self._step(lattice)

@@ -18,7 +18,7 @@ from nflow_cli.experiments.experiment import Measure, Rule
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.runs.array_shapes import Shapes
-from nflow_cli.runs.directory import WEIGHTS, RunDirectory
+from nflow_cli.runs.directory import EVALUATION, WEIGHTS, RunDirectory
 
 
 class WholeTable(OfTable):
@@ -175,6 +175,13 @@ class WholeTable(OfTable):
         c = d + len(names.given)
         shown: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s", "pit": ("u", d)}
         return {**shown, **self.shapes_of_rows}
+
+    def inconsistency(self, arrays: Mapping[str, Any], summary: Summary) -> str:
+        from nflow_cli.experiments.cells.kept_rows import wrong_cells
+
+        kinds, given = self.config.data.kinds or {}, self.config.data.given
+        wrong = wrong_cells(kinds, given, arrays["rows"], arrays["draws"])
+        return f"{EVALUATION}: damaged: {wrong}" if wrong else ""
 
     def draw(self, *arrays: Mapping[str, Any]) -> dict[str, Any]:
         from nflow_cli.experiments.cells.plots import figures

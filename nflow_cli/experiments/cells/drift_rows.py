@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from nflow_cli.data.tables import listed
 from nflow_cli.evaluation.drift import Change, Drift, Link, RowChange
 from nflow_cli.evaluation.warnings import ScoreWarning, marked
 from nflow_cli.experiments.rows import Rows, Warnings
@@ -28,8 +29,8 @@ def few_rows(found: Drift) -> ScoreWarning | None:
     return ScoreWarning("few rows", ("p_value",), reason)
 
 
-def rows_of(found: Drift, name: str, warnings: Warnings) -> Rows:
-    """Printed scores of the drift of a table of that name."""
+def rows_of(found: Drift, name: str, warnings: Warnings, left_out: Sequence[str]) -> Rows:
+    """Printed scores of the drift of a table of that name; columns ``left_out`` of the density."""
     text = f"{printable(name)}: {found.n:,} rows, against {found.n_held_out:,} held-out rows"
     overall = f"{p_text(found.p_value)}, of {found.tests} tests (Bonferroni)"
     return [
@@ -38,6 +39,7 @@ def rows_of(found: Drift, name: str, warnings: Warnings) -> Rows:
         *_list("relations", "changed", found.relations, found.moved_relations),
         ("row", _row_text(found.row, found.row_moved)),
         ("p-value", marked(overall, warnings, "p_value")),
+        *([("not compared", f"{listed(left_out)}, left out of the run")] if left_out else []),
     ]
 
 

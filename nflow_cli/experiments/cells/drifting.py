@@ -47,7 +47,9 @@ def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
     few = few_rows(found)
     is_own = are_own(trained, rows)
     warnings = [*([OWN_ROWS] if is_own else []), *([few] if few else [])]
-    return Judgement(found.model_dump(), rows_of(found, table.name, warnings), warnings)
+    kinds = trained.config.data.kinds or {}
+    left_out = [name for name, kind in kinds.items() if kind.kind == "left out"]
+    return Judgement(found.model_dump(), rows_of(found, table.name, warnings, left_out), warnings)
 
 
 def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:

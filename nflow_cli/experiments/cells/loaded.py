@@ -23,6 +23,7 @@ from nflow_cli.experiments.cells.conditions import (
     draws_given,
     ranges_in,
 )
+from nflow_cli.experiments.cells.kept_rows import read_rows
 from nflow_cli.experiments.data import column_units
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.table.loaded import TableRun
@@ -71,7 +72,7 @@ class TrainedCells(TableRun, CellDensity):
         """Test rows ``(n, C)`` that the run keeps, or if it keeps none, those of its table."""
         run = RunDirectory(self.path)
         if self.config.evaluate.keep_rows:
-            return run.read_evaluation(self.experiment.shapes)["rows"].astype(float)
+            return read_rows(run, self.experiment)
         return self.experiment.data(run).test
 
     def rows(self, table: Any) -> np.ndarray:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 QUANTILES = 0.05, 0.5, 0.95
 BETWEEN = "|"  # levels of a set
+ROUNDING = 1e-12  # of a value, relative
 OWN_ROWS = ScoreWarning(
     "trained on",
     ("log_p",),
@@ -273,9 +274,16 @@ def _tally(trained: "TrainedCells", predicted: Predicted) -> Tally:
     if not column.has_numbers:
         means["error_rate"] = Moments.of((_likeliest(found) != values)[is_known])
         return Tally(means, counts)
-    means["coverage"] = Moments.of(((low <= values) & (values <= high))[is_known])
-    means["square"] = Moments.of(np.square(found.mean - values)[is_known])
+    means["coverage"] = Moments.of(are_between(values, low, high)[is_known])
+    with np.errstate(over="ignore"):
+        means["square"] = Moments.of(np.square(found.mean - values)[is_known])
     return Tally(means, counts)
+
+
+def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Whether values are in intervals with their ends, to rounding: ends may lie on a grid."""
+    close = ROUNDING * np.abs(values)
+    return (low - close <= values) & (values <= high + close)
 
 
 def _means_of_sets(predicted: Predicted, is_known: np.ndarray) -> dict[str, Moments]:
@@ -283,7 +291,7 @@ def _means_of_sets(predicted: Predicted, is_known: np.ndarray) -> dict[str, Mome
     if predicted.column.has_numbers:
         low, high = predicted.ends.T
         means = {"set_width": Moments.of((high - low)[is_known & (thresholds < 1)])}
-        are_in = None if values is None else (low <= values) & (values <= high)
+        are_in = None if values is None else are_between(values, low, high)
     else:
         members = level_sets(predicted.found, thresholds)
         means = {"set_size": Moments.of(members.sum(axis=1)[is_known])}

@@ -82,7 +82,9 @@ def notes(summary: Summary, part: str = "test ") -> Rows:
     """Rows of impossible rows, new levels and cells left out."""
     rows = []
     if n := summary["n_impossible"]:
-        rows.append(("impossible", f"{n:,} {part}rows have a value off the grid of its column"))
+        rows.append(
+            ("impossible", f"{n:,} {part}rows have a value of density 0, off its grid or far away")
+        )
     if n := summary["n_new_levels"]:
         rows.append(("new levels", f"{n:,} {part}cells have a level not in the training rows"))
     if n := summary["n_unknown"]:

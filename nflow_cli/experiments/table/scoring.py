@@ -1,7 +1,8 @@
 """Input and output of user tables: weights, conditions, scored rows, draws."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SPREAD = "log_q_spread"
 OWN = "own"  # in a tally: tables that are the run's
 TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as text
+TIME = r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+TIMES = re.compile(f"{TIME}:{TIME}")  # a range, either end open
 
 
 def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
@@ -67,9 +70,11 @@ def expect_room(trained: "TableRun", added: Iterable[str]) -> None:
 def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) -> None:
     """Write the rows of a table, in order, with added columns ``(n,)``.
 
-    They replace columns of equal name.
+    They replace columns of equal name, which a note lists.
     """
     others = [column.name for column in table.columns if column.name not in added]
+    if replaced := [column.name for column in table.columns if column.name in added]:
+        tell(f"{table.name}: replaced in the output: {listed(replaced)}")
 
     def beside() -> Iterator[Any]:
         first = 0
@@ -137,12 +142,19 @@ def conditions_in(trained: "TableRun", text: str | None) -> Any:
     return trained.conditions(values, "--given")
 
 
+def range_ends(text: str, kind: ColumnKind) -> Sequence[str]:
+    """Both ends of a range ``LOW:HIGH``, "" if open; none of a single value."""
+    if kind.type != "time":
+        return text.split(":") if text.count(":") == 1 else ()
+    found = TIMES.fullmatch(text)
+    return [found[1] or "", found[2] or ""] if found else ()
+
+
 def _typed(name: str, text: str, kind: ColumnKind, may_be_range: bool) -> str | float | slice:
     levels = kind.levels if kind.kind == "levels" and kind.type == "text" else None
     if levels and text and text not in levels:
         tell(f"note: {name}: no training row has {text!r:.60}{nearest(text, levels)}")
-    if may_be_range and kind.kind != "levels" and kind.type != "time" and text.count(":") == 1:
-        ends = text.split(":")
+    if may_be_range and kind.kind != "levels" and (ends := range_ends(text, kind)):
         return slice(*(_typed(name, end, kind, False) if end else None for end in ends))
     if kind.type in TEXTS:
         return text

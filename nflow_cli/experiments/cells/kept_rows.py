@@ -1,0 +1,36 @@
+"""Test rows that a run keeps, checked: they may be a stranger's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.runs.directory import EVALUATION, RunDirectory
+
+
+def read_rows(run: RunDirectory, experiment: Experiment) -> np.ndarray:
+    """Test rows ``(n, C)`` of a run of cells."""
+    config: Any = experiment.config
+    rows = run.read_evaluation(experiment.shapes)["rows"].astype(float)
+    if wrong := wrong_cells(config.data.kinds or {}, config.data.given, rows):
+        raise RunDirectoryError(f"{run.path / EVALUATION}: damaged: {wrong}")
+    return rows
+
+
+def wrong_cells(kinds: Mapping[str, ColumnKind], given: Sequence[str], *tables: np.ndarray) -> str:
+    """First column of rows ``(n, C)`` with a cell that is none of its kind, or ""."""
+    names = [name for group in row_names(kinds, given) for name in group]
+    for rows in tables:
+        for name, cells in zip(names, rows.T):
+            if not _are_cells(kinds[name], cells[~np.isnan(cells)]):
+                return f"expected values or level indices in column {name!r}"
+    return ""
+
+
+def _are_cells(kind: ColumnKind, cells: np.ndarray) -> bool:
+    if kind.levels is None:
+        return bool(np.isfinite(cells).all())
+    return bool(np.isin(cells, np.arange(-1, len(kind.levels))).all())
