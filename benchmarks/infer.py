@@ -27,6 +27,7 @@ import numpy as np
 import yaml
 
 from benchmarks.infer_peers import PEERS
+from benchmarks.posteriors import OBSERVED
 
 ROWS = Path(__file__).with_name("results") / "infer.jsonl"
 DRAWS, SHARE = 100_000, 0.1  # by which modes are counted, and what a kept one holds of its mass
@@ -66,7 +67,27 @@ def two_normals(weight, mean, correlation):
     return log_p
 
 
-# D, and of functions log Z, the first by quadrature.
+def brownian(x):
+    """Return log p of two log-scales and 30 locations, as of :mod:`benchmarks.posteriors`."""
+    from keras import ops
+
+    def normal(values, scale, log_scale):
+        level = -log_scale - 0.5 * math.log(2 * math.pi)
+        return ops.sum(level - 0.5 * ops.square(values / scale), axis=1)
+
+    log_step, log_noise, at = x[:, :1], x[:, 1:2], x[:, 2:]
+    steps = ops.concatenate([at[:, :1], at[:, 1:] - at[:, :-1]], axis=1)
+    off = ops.concatenate([at[:, :10], at[:, 20:]], axis=1)
+    off = off - ops.convert_to_tensor(OBSERVED, x.dtype)
+    prior = normal(x[:, :2], 2.0, math.log(2.0))
+    return (
+        prior
+        + normal(steps, ops.exp(log_step), log_step)
+        + normal(off, ops.exp(log_noise), log_noise)
+    )
+
+
+# D, and of functions log Z, the first two by quadrature.
 DENSITIES = {
     "banana": (2, None),
     "eight-schools": (10, None),
@@ -74,6 +95,7 @@ DENSITIES = {
     "gmm40": (2, None),
     "many-well": (6, None),
     "ring": (2, 1.6119974),
+    "brownian": (32, 1.187749),
     "far-gaussian": (10, 5 * math.log(2 * math.pi * 9)),
     "unequal-modes": (2, 0.0),
     "correlated-modes": (2, 0.0),
@@ -86,6 +108,7 @@ TWO = {  # weight of one mode, its mean, and the correlation
 }
 FUNCTIONS = {
     "ring": ring,
+    "brownian": brownian,
     "far-gaussian": far_gaussian,
     **{name: two_normals(*parts) for name, parts in TWO.items()},
 }
