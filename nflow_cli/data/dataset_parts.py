@@ -1,5 +1,7 @@
 """Rows of a table that are used, and their split: training, validation, test."""
 
+import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -25,6 +27,8 @@ from nflow_cli.random_streams import stream
 
 Columns = dict[str, RawColumn]
 STRAY = 0.1  # share of text cells among numbers, for a note
+UNIT = r"[$€£¥%]?"
+SEPARATED = re.compile(rf"-?{UNIT}\s?-?\d{{1,3}}(?:[,.'\s]?\d{{3}})*(?:[.,]\d+)?\s?{UNIT}")
 REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 
@@ -126,7 +130,7 @@ def notes_of(
 def notes_of_texts(
     table: TableFile, columns: Columns, rows: np.ndarray, settings: TableData
 ) -> list[str]:
-    """Notes on columns that are text by a few cells only."""
+    """Notes on columns that are text by a few cells only, or by separators in numbers."""
     notes = []
     for name, column in columns.items():
         if column.source != "text" or column.codes is None or name in settings.categorical:
@@ -134,12 +138,21 @@ def notes_of_texts(
         are_others = np.array([not is_number(text, table.decimal) for text in column.texts], bool)
         known = np.flatnonzero(column.codes >= 0)
         others = known[are_others[column.codes[known]]] if len(column.texts) else known[:0]
-        if 0 < len(others) <= STRAY * len(known):
-            first = int(others[0])
-            text, place = shown(column.texts[column.codes[first]]), table.place(int(rows[first]))
+        if not len(others):
+            continue
+        first = int(others[0])
+        text, place = shown(column.texts[column.codes[first]]), table.place(int(rows[first]))
+        if len(others) <= STRAY * len(known):
             notes.append(
                 f"{name} is read as text: {len(others):,} of {len(known):,} cells are not numbers: "
                 f"{text} in {place}"
+            )
+        elif all(
+            SEPARATED.fullmatch(text) for text in itertools.compress(column.texts, are_others)
+        ):
+            notes.append(
+                f"{name} is read as text: it looks like numbers with thousands separators or a "
+                f"unit, {text} in {place}; without these it is fitted as numbers"
             )
     return notes
 

@@ -150,6 +150,16 @@ def test_a_column_of_text_by_a_few_cells_has_a_note(tmp_path):
     )
 
 
+@pytest.mark.parametrize("form", ["${:,}", "{:,} €", "-{:,}.5"])
+def test_numbers_with_separators_or_units_have_a_note(tmp_path, form):
+    wealth = np.random.default_rng(5).integers(500, 50_000, N)
+    rows = [f'"{form.format(w)}";{i % 7}' for i, w in enumerate(wealth)]
+    (tmp_path / "t.csv").write_text("w;y\n" + "\n".join(rows))
+    settings = TableData(name="t", missing="model")
+    notes = load_dataset(settings, open_table(str(tmp_path / "t.csv"))).notes
+    assert any(note.startswith("w is read as text: it looks like numbers") for note in notes)
+
+
 def test_test_rows_that_are_training_rows_too_have_a_note():
     x, y = np.random.default_rng(4).normal(size=(2, N))
     twice = {"x": np.append(x, x[:90]), "y": np.append(y, y[:90])}
