@@ -99,6 +99,7 @@ SUMMARIES = {
         **{"rhat": 1.002, "rhat_column": "b", "effective_draws": 800.0, "log_p_step": 0.0},
         **{"is_stan": True, "moments": {"a": [0.0, 1.0], "b": [0.0, 1.0]}},
         "moments_standard_error": {"a": 0.1, "b": 0.1},
+        **{"kl_by_likelihood": 0.05, "kl_by_likelihood_standard_error": 0.02},
     },
     "train-vae": {
         **IDENTITY,
