@@ -83,17 +83,7 @@ def load_draws(settings: DrawsData) -> Draws:
     first.expect([settings.log_p])
     chain = _chain_column(first, settings)
     columns = _parameters(first, settings, chain)
-    parts, log_ps, chains = [], [], []
-    for table in tables:
-        names = [*columns, settings.log_p, *([chain] if chain else [])]
-        block = table.numbers(names, MAX_ROWS)
-        _expect_finite(table, block, names)
-        ids = block[:, -1] if chain else np.zeros(len(block))
-        parts.append(block[:, : len(columns)])
-        log_ps.append(block[:, len(columns)])
-        before = int(chains[-1].max()) + 1 if chains else 0
-        chains.append(before + np.unique(ids, return_inverse=True)[1])
-    rows, log_p, which = np.concatenate(parts), np.concatenate(log_ps), np.concatenate(chains)
+    rows, log_p, which = _chains_of(tables, [*columns, settings.log_p], chain)
     _expect_chains_of_their_own(first, rows, which)
     if len(rows) < max(LEAST_DRAWS, 10 * len(columns)):
         least = max(LEAST_DRAWS, 10 * len(columns))
@@ -118,6 +108,23 @@ def load_draws(settings: DrawsData) -> Draws:
         is_stan=settings.log_p == "lp__" and any(c.name == "accept_stat__" for c in first.columns),
         notes=_notes(settings, columns, rows),
     )
+
+
+def _chains_of(
+    tables: Sequence[TableFile], names: Sequence[str], chain: str | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws ``(n, D)``, log-densities ``(n,)``, the last of ``names``, and numbers of chains."""
+    blocks, chains = [], []
+    for table in tables:
+        every = [*names, *([chain] if chain else [])]
+        block = table.numbers(every, MAX_ROWS)
+        _expect_finite(table, block, every)
+        ids = block[:, -1] if chain else np.zeros(len(block))
+        blocks.append(block[:, : len(names)])
+        before = int(chains[-1].max()) + 1 if chains else 0
+        chains.append(before + np.unique(ids, return_inverse=True)[1])
+    joined = np.concatenate(blocks)
+    return joined[:, :-1], joined[:, -1], np.concatenate(chains)
 
 
 def _expect_chains_of_their_own(table: TableFile, rows: np.ndarray, which: np.ndarray) -> None:
