@@ -129,9 +129,11 @@ def _chains_of(
 
 def _expect_chains_of_their_own(table: TableFile, rows: np.ndarray, which: np.ndarray) -> None:
     """Refuse a chain given twice: its draws would be judged by a density fitted to them."""
+    ends = np.cumsum(np.bincount(which))[:-1]
+    chains = np.split(rows[np.argsort(which, kind="stable")], ends)
     known: dict[str, int] = {}
-    for chain in range(int(which.max()) + 1):
-        if (same := known.setdefault(checksum(rows[which == chain]), chain)) != chain:
+    for chain, draws in enumerate(chains):
+        if (same := known.setdefault(checksum(draws), chain)) != chain:
             raise DataError(
                 f"{table.name}: expected chains of their own, received the draws of chain "
                 f"{same + 1} again as chain {chain + 1}"

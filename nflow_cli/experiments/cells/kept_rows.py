@@ -25,12 +25,13 @@ def wrong_cells(kinds: Mapping[str, ColumnKind], given: Sequence[str], *tables: 
     names = [name for group in row_names(kinds, given) for name in group]
     for rows in tables:
         for name, cells in zip(names, rows.T):
-            if not _are_cells(kinds[name], cells[~np.isnan(cells)]):
+            if not are_cells(kinds[name], cells[~np.isnan(cells)]).all():
                 return f"expected values or level indices in column {name!r}"
     return ""
 
 
-def _are_cells(kind: ColumnKind, cells: np.ndarray) -> bool:
+def are_cells(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
+    """Whether known cells ``(n,)`` are finite numbers or level indices, -1 for a new level."""
     if kind.levels is None:
-        return bool(np.isfinite(cells).all())
-    return bool(np.isin(cells, np.arange(-1, len(kind.levels))).all())
+        return np.isfinite(cells)
+    return np.isin(cells, np.arange(-1, len(kind.levels)))

@@ -23,7 +23,7 @@ from nflow_cli.experiments.cells.conditions import (
     draws_given,
     ranges_in,
 )
-from nflow_cli.experiments.cells.kept_rows import read_rows
+from nflow_cli.experiments.cells.kept_rows import are_cells, read_rows
 from nflow_cli.experiments.data import column_units
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.table.loaded import TableRun
@@ -246,12 +246,11 @@ def _like(table: Any, columns: Mapping[str, Any]) -> Any:
 
 
 def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
-    count = len(column.first)
-    expected, wrong = "a finite number", ~np.isfinite(values)
-    if not column.has_numbers:
-        expected = f"a level index, 0 to {count - 1}, or -1 for a new level"
-        wrong = ~np.isin(values, np.arange(-1, count))
+    wrong = ~are_cells(column.kind, values)
     if wrong.any():
+        expected = "a finite number"
+        if not column.has_numbers:
+            expected = f"a level index, 0 to {len(column.first) - 1}, or -1 for a new level"
         received = values[int(np.argmax(wrong))]
         raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
 
