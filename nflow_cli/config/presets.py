@@ -24,7 +24,8 @@ MAX_BYTES = 2**20  # of a preset file
 FEWER = "exclude columns, of text above all, to shorten it: --exclude"
 MAX_DEPTH = 20  # presets have up to seven levels
 MAX_VALUES = 50_000  # 1,000 columns take 30,000
-MAX_LETTERS = 100  # of a key or a whole number
+MAX_KEY = 500  # letters of a key, which may be the name of a column
+MAX_DIGITS = 100  # of a whole number
 
 
 class Change(NamedTuple):
@@ -63,8 +64,8 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if not _is_key(key):
-                raise _refusal(key_node, f"keys must be {_A_KEY}. Received: {shortened(key)}")
+            if not is_key(key):
+                raise _refusal(key_node, f"keys must be {A_KEY}. Received: {shortened(key)}")
             if key in seen:
                 raise _refusal(key_node, f"duplicate key {key!r}")
             seen.add(key)
@@ -72,8 +73,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node: Any) -> int:
         """A whole number of a length that Python can print."""
-        if len(node.value) > MAX_LETTERS:
-            raise _refusal(node, f"a whole number of more than {MAX_LETTERS} digits")
+        if len(node.value) > MAX_DIGITS:
+            raise _refusal(node, f"a whole number of more than {MAX_DIGITS} digits")
         return super().construct_yaml_int(_decimal(node))
 
     def construct_yaml_float(self, node: Any) -> float:
@@ -82,11 +83,12 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
-_A_KEY = f"text of at most {MAX_LETTERS} letters, all printable"
+A_KEY = f"text of at most {MAX_KEY} letters, all printable"
 
 
-def _is_key(key: Any) -> bool:
-    return isinstance(key, str) and len(key) <= MAX_LETTERS and key.isprintable()
+def is_key(key: Any) -> bool:
+    """Whether a config may have this key."""
+    return isinstance(key, str) and len(key) <= MAX_KEY and key.isprintable()
 
 
 def _decimal(node: Any) -> Any:
@@ -171,7 +173,7 @@ def _split(text: str, expected: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     key = key.strip()
     parts = key.split(".")
-    if not equals or not all(parts) or not all(map(_is_key, parts)) or len(parts) > MAX_DEPTH:
+    if not equals or not all(parts) or not all(map(is_key, parts)) or len(parts) > MAX_DEPTH:
         raise ConfigError(f"{expected}. Received: {shortened(text)}")
     return key, value
 

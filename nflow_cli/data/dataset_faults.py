@@ -8,6 +8,7 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.config.presets import A_KEY, is_key
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.left_out import cells_of
@@ -145,6 +146,11 @@ def faults_of(
     """Faults of rows of a table; ``takes_gaps``: missing values are modelled."""
     names, way_on = used(kinds, settings), "--missing model" if takes_gaps else "--missing drop"
     faults = [
+        Fault(name, f"expected a name that is {A_KEY}: rename it")
+        for name in kinds
+        if not is_key(name)
+    ]
+    faults += [
         fault for name in names for fault in _of_column(table, columns[name], rows, kinds, settings)
     ]
     weights = [settings.weights] if settings.weights else []

@@ -52,6 +52,12 @@ def form_of(texts: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def iso_form(texts: Sequence[str], kind: Literal["date", "time"]) -> str:
+    """ISO format of dates, or of times, in UTC if these texts, of several formats, have zones."""
+    zone = "Z" if any(re.search(r"(Z|:[\d.]+[+-][\d:]+)$", text) for text in texts) else ""
+    return "%Y-%m-%d" if kind == "date" else f"%Y-%m-%d %H:%M:%S{zone}"
+
+
 def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
     """Dates, dates with times, or times of day."""
     if "%H" not in form:

@@ -6,7 +6,7 @@ import numpy as np
 
 from nflow_cli.config.column_schema import LARGEST_BOUND, MAX_LEVEL
 from nflow_cli.data.raw_columns import RawColumn
-from nflow_cli.data.written import as_written
+from nflow_cli.data.written import DIGITS, as_written
 
 NAMES_ROWS = 50  # rows beyond which mostly unique text identifies rows
 UNIQUE = 0.5  # of the texts
@@ -32,7 +32,7 @@ def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     ``is_named`` by the user: only if constant or too large.
     """
     if _is_constant(column):
-        return "constant"
+        return "constant" if _is_equal(cells_of(column)) else f"constant to {DIGITS} digits"
     if column.numbers is not None and _is_huge(column.numbers):
         return f"numbers beyond {LARGEST_BOUND:g}"
     if is_named:
@@ -68,6 +68,10 @@ def _is_constant(column: RawColumn) -> bool:
     if column.numbers is not None:  # noise below the significant digits is ignored
         ends = as_written(ends, column.is_float32)
     return bool(ends[0] == ends[1])
+
+
+def _is_equal(cells: np.ndarray) -> bool:
+    return not len(cells) or bool((cells == cells[0]).all() or np.isnan(cells).all())
 
 
 def _names_rows(column: RawColumn) -> bool:

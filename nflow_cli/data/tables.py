@@ -173,6 +173,13 @@ def is_number(type: "pa.DataType") -> bool:
     return types.is_integer(type) or types.is_floating(type) or types.is_decimal(type)
 
 
+def is_text(type: "pa.DataType") -> bool:
+    """Whether a type is text."""
+    import pyarrow as pa
+
+    return pa.types.is_string(type) or pa.types.is_large_string(type)
+
+
 def floats(values: Any, decimal: str = ".") -> Any:
     """Arrow values as float64, null where missing; or a NotANumberError."""
     import pyarrow as pa
@@ -184,7 +191,7 @@ def floats(values: Any, decimal: str = ".") -> Any:
         return values.cast(pa.float64(), safe=False)  # large integers are rounded
     if pa.types.is_null(values.type):
         return values.cast(pa.float64())
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+    if not is_text(values.type):
         if len(values) == values.null_count:
             return pa.nulls(len(values), pa.float64())
         row = values.is_valid().index(True).as_py()

@@ -1,7 +1,9 @@
 """`nflow impute`, `sample --given` and several targets of `predict`, on one tiny run."""
 
 import json
+import re
 import shutil
+from datetime import datetime, timedelta
 
 import keras
 import numpy as np
@@ -64,6 +66,30 @@ def test_gaps_are_filled_in_the_types_of_their_columns(invoke, run, gaps):
     assert scores["n_imputed"] == count == sum(scores["imputed"].values())
     printed = succeed(invoke, "impute", run, "--data", path, "-o", "out.csv")
     assert f"imputed        {count} cells of 40 rows" in printed and printed.endswith("\nout.csv\n")
+
+
+@pytest.mark.parametrize(
+    ("spelled", "filled"),
+    [
+        ("%Y-%m-%dT%H:%MZ", r"2024-01-\d\dT\d\d:\d\dZ"),
+        ("%Y-%m-%dT%H:%M:%S+00:00", r"2024-01-\d\dT\d\d:\d\d:\d\d\+00:00"),
+        ("%Y-%m-%d %H:%M:%S+02:00", r"2024-01-\d\d \d\d:\d\d:\d\dZ"),
+    ],
+)
+def test_times_are_filled_in_the_format_of_the_table(invoke, spelled, filled):
+    rng = np.random.default_rng(0)
+    start = datetime(2024, 1, 10)
+    times = [start + timedelta(minutes=int(m)) for m in rng.integers(0, 15_000, 200)]
+    texts = [time.strftime(spelled) for time in times]
+    values = rng.normal(size=200).round(3)
+    with open("times.csv", "w") as file:
+        file.writelines(["at,x\n", *(f"{text},{x}\n" for text, x in zip(texts, values))])
+    succeed(invoke, "fit", "times.csv", "--steps", "20", "--output", "run")
+    with open("gaps.csv", "w") as file:
+        file.writelines(["at,x\n", *(f",{x}\n" for x in values[:5]), f"{texts[5]},1.5\n"])
+    succeed(invoke, "impute", "run", "--data", "gaps.csv", "-o", "out.csv")
+    *made, known = (row["at"] for row in read_rows("out.csv"))
+    assert known == texts[5] and all(re.fullmatch(filled, text) for text in made)
 
 
 def test_draws_are_tables_one_after_another(invoke, run, gaps):

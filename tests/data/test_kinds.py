@@ -38,7 +38,8 @@ def kind_of(cells, name="x", *, settings=None, **facts):
     ("cells", "name", "why"),
     [
         (np.full(N, 3.0), "x", "constant"),
-        (3 + 1e-14 * NORMAL, "x", "constant"),  # to 12 digits
+        (3 + 1e-14 * NORMAL, "x", "constant to 12 digits"),
+        (2.0**60 + 256 * np.arange(N), "x", "constant to 12 digits"),
         (np.full(N, np.nan), "x", "constant"),
         (["a"] * N, "x", "constant"),
         (np.arange(N), "x", "row number"),

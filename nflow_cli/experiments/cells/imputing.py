@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nflow_cli.arguments import whole_number
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.data.dates import form_of, iso_form, kind_of_form
 from nflow_cli.data.table_files import TableFile, batch_of, filled, write_table
-from nflow_cli.data.tables import shown
+from nflow_cli.data.tables import is_text, present_cells, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
@@ -91,11 +93,23 @@ def batches_of(
             for c, name in enumerate(names):
                 j = places.get(name)
                 if j is not None and (gaps := found.gaps[part, j]).any():
-                    cells[c] = gaps, as_written(trained.kinds[name], rows[part, j])
+                    kind = _as_spelled(trained.kinds[name], block.column(c))
+                    cells[c] = gaps, as_written(kind, rows[part, j])
             numbers = np.full(block.num_rows, draw), 1 + np.arange(part.start, part.stop)
             added = numbers if len(found.rows) > 1 else ()
             yield batch_of(added, filled(block, cells), are_first=True)
             first += block.num_rows
+
+
+def _as_spelled(kind: ColumnKind, cells: Any) -> ColumnKind:
+    """Kind of a column of a table, with the format of the ISO dates or times in these texts."""
+    if kind.form is not None or kind.type not in ("date", "time") or not is_text(cells.type):
+        return kind
+    texts = [text for text in present_cells(cells).unique().to_pylist() if text is not None]
+    form = form_of(texts)
+    if form is None or kind_of_form(form) != kind.type:
+        form = iso_form(texts, kind.type)
+    return kind.model_copy(update={"form": form})
 
 
 def names_with(table: TableFile, draws: int | None) -> list[str]:

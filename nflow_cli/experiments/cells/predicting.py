@@ -11,6 +11,7 @@ from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import TableFile, opened
 from nflow_cli.data.tables import listed, shown
+from nflow_cli.data.written import DIGITS
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
@@ -126,7 +127,7 @@ def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predic
 def probabilities(quantiles: Sequence[float]) -> np.ndarray:
     """Probabilities of quantiles, checked and in order."""
     try:
-        p = np.unique(np.asarray(quantiles, float))
+        p = np.unique(np.round(np.asarray(quantiles, float), DIGITS))
     except (TypeError, ValueError):
         p = np.zeros(1)
     if not len(p) or not ((p > 0) & (p < 1)).all():
@@ -174,7 +175,7 @@ def columns_of(predicted: Predicted) -> dict[str, Any]:
         columns["mean"] = written_number(kind, found.mean) if _is_date(kind) else found.mean
         columns["sd"] = found.sd
         for share, values in zip(p, found.quantiles.T):
-            columns[f"q{share:g}"] = written_number(kind, values)
+            columns[f"q{share:.{DIGITS}g}"] = written_number(kind, values)
         if sets:
             columns["low"], columns["high"] = (
                 written_number(kind, end) for end in predicted.ends.T
