@@ -133,7 +133,7 @@ WRITTEN_OUT = "expected values written out, no anchors and aliases."
         ("command: fit-2d\nseed: [" + 50_000 * "1,", "line 2 more than 50,000 values"),
         ("command: fit-2d\nseed: 0x" + 5000 * "f", "line 2 a whole number of more than 100 digits"),
         ("command: fit-2d\nseed: 1" + 5000 * ":1", "line 2 a whole number of more than 100 digits"),
-        (f"command: fit-2d\n{101 * 'k'}: 1\n", "line 2 keys must be text of at most 100 letters"),
+        (f"command: fit-2d\n{501 * 'k'}: 1\n", "line 2 keys must be text of at most 500 letters"),
         ('command: fit-2d\n"a\\nb": 1\n', "line 2 keys must be text"),
         ("command: fit-2d\n<<: {seed: 1}\n", "line 2 could not determine"),
         ("command: fit-2d\0\n", "not valid YAML"),
@@ -172,7 +172,7 @@ def test_set_reaches_every_depth_and_is_read_as_yaml():
     "text",
     [
         *("seed", "=1", " =1", ".=1", "train.=1", ".steps=1", "a..b=1"),
-        *(21 * ".a" + "=1", 20_000 * "a." + "a=1", "\udcff=1", "a.b\nc=1", 101 * "k" + "=1"),
+        *(21 * ".a" + "=1", 20_000 * "a." + "a=1", "\udcff=1", "a.b\nc=1", 501 * "k" + "=1"),
     ],
 )
 def test_set_without_a_key_path_and_a_value_is_refused(text):

@@ -2,13 +2,15 @@
 
     python tests/golden/make.py
 
-Of each kind of run a finished one and one that Ctrl-C interrupted at its second checkpoint, without
-the pictures, which are derived; in tests/golden/VERSION, with log q of some points by this version.
+Of each kind of run a finished one and one that Ctrl-C interrupted at its second checkpoint, small,
+and without the pictures, which are derived; in tests/golden/VERSION.tar.xz.
 """
 
 import json
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from unittest.mock import patch
@@ -21,15 +23,31 @@ from nflow_cli.constants import __version__
 from nflow_cli.runs.checkpoints import Checkpoints
 
 TESTS = Path(__file__).parents[1]
-TRAINING = ["--steps", "40", *("--set", "train.chunk=10", "--set", "train.checkpoint_seconds=0")]
-SMALL = [*TRAINING, "--batch-size", "64"]
+OFTEN = ["--set", "train.chunk=10", "--set", "train.checkpoint_seconds=0"]
+SHORT = ["--steps", "40", "--batch-size", "64", *OFTEN]
+CELLS = ["--set", "cells.width=8", "--set", "cells.blocks=1", "--set", "cells.components=3"]
+
+
+def hidden(flow: str) -> list[str]:
+    """Options of two flows with a hidden layer of 8."""
+    return ["--set", f"flow.pattern=[{{{flow}: {{hidden: [8]}}}}]", "--set", "flow.k=2"]
+
+
+SMALL = ["--set", "model.hidden=[8]", "--set", "model.latent_dim=2"]
 COMMANDS = {
-    "fit-2d": ["fit-2d", "--flow", "planar", "--k", "2", *SMALL],
-    "infer": ["infer", "banana", "--flow", "affine-coupling", "--k", "2", *SMALL],
-    "evidence": ["evidence", "draws.csv", "--log-p", "lp", *SMALL],
-    "cells": ["fit", "mixed.csv", *SMALL],
-    "flows": ["fit", "table.csv", "--flow", "spline-coupling", "--k", "2", *SMALL],
-    "images": ["train-vae", "--preset", "smoke"],
+    "fit-2d": ["fit-2d", "--flow", "planar", "--k", "2", *SHORT],
+    "infer": ["infer", "banana", *hidden("affine-coupling"), *SHORT],
+    "evidence": [
+        "evidence",
+        "draws.csv",
+        "--log-p",
+        "lp",
+        *hidden("mixture-autoregressive"),
+        *SHORT,
+    ],
+    "cells": ["fit", "mixed.csv", *CELLS, *SHORT],
+    "flows": ["fit", "table.csv", "--preset", "flows", *hidden("spline-coupling"), *SHORT],
+    "images": ["train-vae", "--preset", "smoke", "--epochs", "2", *SMALL, *OFTEN],
 }
 
 
@@ -40,11 +58,11 @@ def make(folder: Path) -> None:
     write_draws(folder / "draws.csv")
     os.chdir(folder)
     for kind, command in COMMANDS.items():
-        succeed(*command, "--output", kind)
+        run_nflow(*command, "--output", kind)
         with patch.object(Checkpoints, "save", interrupting(Checkpoints.save)):
-            CliRunner().invoke(main, [*command, "--output", f"{kind}-interrupted"])
+            run_nflow(*command, "--output", f"{kind}-interrupted", expected=130)
         for run in (kind, f"{kind}-interrupted"):
-            without_derived(Path(run))
+            remove_derived(Path(run))
 
 
 def write_draws(path: Path) -> None:
@@ -63,28 +81,30 @@ def interrupting(save):
         save(store, *args)
         count += 1
         if count == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     return interrupted
 
 
-def succeed(*args: str) -> None:
+def run_nflow(*args: str, expected: int = 0) -> None:
     """Run ``nflow`` in this process."""
     result = CliRunner().invoke(main, args)
-    if result.exit_code:
-        raise SystemExit(f"nflow {' '.join(args)}: {result.output}")
+    if result.exit_code != expected:
+        raise SystemExit(f"nflow {' '.join(args)}: {result.exit_code}: {result.output}")
 
 
-def without_derived(run: Path) -> None:
+def remove_derived(run: Path) -> None:
     """Remove pictures, the report, and the folder's path on this machine."""
     shutil.rmtree(run / "plots", ignore_errors=True)
     (run / "report.html").unlink(missing_ok=True)
     record = json.loads((run / "run.json").read_text())
-    record.get("data", {}).pop("path", None)
+    for part in (record, record.get("data", {})):
+        part.pop("path", None)
     (run / "run.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
+    (name,) = sys.argv[1:] or [__version__]
     with tempfile.TemporaryDirectory() as made:
         make(Path(made))
-        shutil.copytree(made, Path(__file__).with_name(__version__))
+        shutil.make_archive(str(Path(__file__).with_name(name)), "xztar", made)

@@ -10,6 +10,8 @@ from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.runs.directory import EVALUATION, RunDirectory
 
+LARGEST = 1e150  # of tables 1e100; pictures of larger numbers overflow
+
 
 def read_rows(run: RunDirectory, experiment: Experiment) -> np.ndarray:
     """Test rows ``(n, C)`` of a run of cells."""
@@ -31,7 +33,7 @@ def wrong_cells(kinds: Mapping[str, ColumnKind], given: Sequence[str], *tables: 
 
 
 def are_cells(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
-    """Whether known cells ``(n,)`` are finite numbers or level indices, -1 for a new level."""
+    """Whether known cells ``(n,)`` are numbers to 1e150 or level indices, -1 for a new level."""
     if kind.levels is None:
-        return np.isfinite(cells)
+        return np.abs(cells) <= LARGEST
     return np.isin(cells, np.arange(-1, len(kind.levels)))
