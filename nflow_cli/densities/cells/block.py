@@ -8,8 +8,9 @@ import numpy as np
 from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.distribution import below_and_at
+from nflow_cli.densities.cells.gaps import LogCells, with_presence
 from nflow_cli.densities.cells.heads import log_cells_by_masses, log_masses
-from nflow_cli.densities.cells.mixing import log_mixture
+from nflow_cli.densities.cells.mixing import log_mixture, log_mixture_of_cells
 from nflow_cli.densities.cells.network import Parameters
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+MOST = 700.0  # nats, whose exponential is finite
 IMPOSSIBLE = -1e300  # nats, of a product of cells, one of which no row can have
 
 
@@ -111,14 +113,14 @@ class Block:
     def by_members(self) -> np.ndarray:
         """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
         pairs = zip(self.density.networks, self._of_networks)
-        return np.stack([self._by_member(member, masses) for member, masses in pairs])
+        return np.stack([self._by_member(member, cells) for member, cells in pairs])
 
     def by_member(self, member: "Member") -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by one member."""
-        return self._by_member(member, self.masses(self.by_network(member)))
+        return self._by_member(member, self.log_cells(self.by_network(member)))
 
-    def _by_member(self, member: "Member", masses: np.ndarray) -> np.ndarray:
-        kept = log_mixture(member.shares, masses.T, self._of_marginals.T).T
+    def _by_member(self, member: "Member", cells: LogCells) -> np.ndarray:
+        kept = log_mixture_of_cells(member.shares[:, None], cells, self._of_marginals)
         last = [one.log_prob(self.rows) for one in self.density.computed]
         return np.column_stack([self._as_densities(kept), *last])
 
@@ -139,7 +141,7 @@ class Block:
     @property
     def by_networks(self) -> np.ndarray:
         """Log-probabilities ``(n, D)`` of cells by the networks, without marginals."""
-        cells = np.stack([self._as_densities(masses) for masses in self._of_networks])
+        cells = np.stack([self._as_densities(one.masses) for one in self._of_networks])
         return logsumexp(self.density.log_weights[:, None, None] + cells, 0, np)
 
     @Lazy
@@ -148,28 +150,29 @@ class Block:
         if self.density.alone:
             return Block(self.density.alone, self.rows).by_marginals
         last = [one.alone.log_prob(self.rows) for one in self.density.computed]
-        return np.column_stack([self._as_densities(self._of_marginals), *last])
+        return np.column_stack([self._as_densities(self._of_marginals.masses), *last])
 
     @Lazy
-    def _of_networks(self) -> list[np.ndarray]:
-        return [self.masses(found) for found in self.networks]
+    def _of_networks(self) -> list[LogCells]:
+        return [self.log_cells(found) for found in self.networks]
 
     @Lazy
-    def _of_marginals(self) -> np.ndarray:
-        return self.masses(self.marginals)
+    def _of_marginals(self) -> LogCells:
+        return self.log_cells(self.marginals)
 
-    def masses(self, conditionals: Conditionals) -> np.ndarray:
-        """Log-masses ``(D, n)`` of cells, bank by bank."""
+    def log_cells(self, conditionals: Conditionals) -> LogCells:
+        """Log-masses ``(D, n)`` of cells, and of their presence, bank by bank."""
         (log_shares, *_), masses = conditionals
+        of_cells = self.layout, log_shares, self.encoded.codes
         # Of a value that is on no grid.
         with np.errstate(invalid="ignore"):
-            return log_cells_by_masses(self.layout, log_shares, self.encoded.codes, masses, np)
+            found = log_cells_by_masses(*of_cells, masses, np)
+        return with_presence(*of_cells, found, np)
 
     @property
-    def is_known(self) -> np.ndarray:
-        """Known cells ``(D, n)``, bank by bank."""
-        places = [self.layout.columns.index(i) for i in self.layout.modelled]
-        return self.encoded.codes[places] >= 0
+    def codes(self) -> np.ndarray:
+        """Outcomes ``(D, n)`` of the modelled cells, bank by bank; below 0 if unknown."""
+        return self.encoded.codes[[self.layout.columns.index(i) for i in self.layout.modelled]]
 
     def _as_densities(self, masses: np.ndarray) -> np.ndarray:
         return masses[self.density.order].T - self._log_measures
@@ -201,11 +204,25 @@ class Block:
         marginal = self._uniforms(self.marginals, noise)
         total = np.zeros_like(noise)
         weights = np.exp(self.log_weights_before)
-        for member, found, weight in zip(density.networks, self.networks, weights):
-            shares = member.shares[density.order]
-            of_network = self._uniforms(found, noise)
-            total += weight * (shares * of_network + (1 - shares) * marginal)
+        for r, (found, weight) in enumerate(zip(self.networks, weights)):
+            of_network, of_marginal = self._factors(r)
+            total += weight * (of_network * self._uniforms(found, noise) + of_marginal * marginal)
         return np.clip(np.column_stack([total, *computed]), 0.0, 1.0)
+
+    def _factors(self, r: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weights ``(n, D)`` or ``(D,)`` of a network and of the marginals in each cell."""
+        order, shares = self.density.order, self.density.networks[r].shares
+        first, second = self._of_networks[r].presence, self._of_marginals.presence
+        if first is None:
+            return shares[order], 1 - shares[order]
+        gaps = np.array([self.layout.outcomes[i].missing for i in self.layout.modelled])
+        is_gap, weights = self.codes == gaps[:, None], shares[:, None]
+        total = log_mixture(weights, first, second)
+        of_network, of_marginal = (
+            (share * np.exp(np.where(is_gap, 0.0, np.minimum(total - one, MOST))))[order].T
+            for share, one in ((weights, first), (1 - weights, second))
+        )
+        return of_network, of_marginal
 
     @Lazy
     def log_weights_before(self) -> np.ndarray:

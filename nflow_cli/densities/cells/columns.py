@@ -110,8 +110,9 @@ class CellColumn:
         has_new = self.new is not None
         count = len(self.first) + self.n_lattices + self.kind.missing + has_new
         summed = len(self.first) if self.kind.kind == "grid" else 0
-        has_ends = self.kind.bounds is not None
-        return Outcomes(count, self.number, summed, has_ends, has_new, max(self.n_lattices, 1))
+        has_ends, has_gaps = self.kind.bounds is not None, self.kind.missing
+        lattices = max(self.n_lattices, 1)
+        return Outcomes(count, self.number, summed, has_ends, has_new, lattices, has_gaps)
 
     @property
     def step(self) -> float:

@@ -20,6 +20,7 @@ from nflow_cli.densities.cells.block import Block, Encoded
 from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.drawing import Drawing
+from nflow_cli.densities.cells.gaps import LogCells
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.unmixing import Unmixing
@@ -165,19 +166,21 @@ class CellDensity:
         (found,) = self.by_blocks(lambda block: (block.by_member(member),), rows)
         return found
 
-    def network_log_cells(self, member: Member, rows: np.ndarray) -> np.ndarray:
+    def network_log_cells(self, member: Member, rows: np.ndarray) -> LogCells:
         """Log-masses ``(n, D)`` by a network, bank by bank; NaN if unknown."""
-        return self._masses(lambda block: block.masses(block.by_network(member)), rows)
+        return self._log_cells(lambda block: block.log_cells(block.by_network(member)), rows)
 
-    def marginal_log_cells(self, rows: np.ndarray) -> np.ndarray:
+    def marginal_log_cells(self, rows: np.ndarray) -> LogCells:
         """Log-masses ``(n, D)`` by marginals, bank by bank; NaN if unknown."""
-        return self._masses(lambda block: block.masses(block.marginals), rows)
+        return self._log_cells(lambda block: block.log_cells(block.marginals), rows)
 
-    def _masses(self, masses: Callable[[Block], np.ndarray], rows: np.ndarray) -> np.ndarray:
-        (found,) = self.by_blocks(
-            lambda block: (np.where(block.is_known, masses(block), np.nan).T,), rows
-        )
-        return found
+    def _log_cells(self, log_cells: Callable[[Block], LogCells], rows: np.ndarray) -> LogCells:
+        def of_block(block: Block) -> tuple[np.ndarray, ...]:
+            masses, presence = log_cells(block)
+            masses = np.where(block.codes >= 0, masses, np.nan)
+            return (masses.T,) if presence is None else (masses.T, presence.T)
+
+        return LogCells(*self.by_blocks(of_block, rows))
 
     def pit(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Probability integral transforms ``(n, D + K)``, randomised for masses; NaN if unknown.

@@ -22,6 +22,7 @@ class Outcomes(NamedTuple):
         has_ends: Some intervals are one-sided.
         has_new: The last is new: no training row has it, and no network learns it.
         lattices: R numbers, from ``number`` on, added where a value is on several lattices.
+        has_gaps: The last that is learnt is a missing cell.
     """
 
     count: int
@@ -30,6 +31,12 @@ class Outcomes(NamedTuple):
     has_ends: bool = False
     has_new: bool = False
     lattices: int = 1
+    has_gaps: bool = False
+
+    @property
+    def missing(self) -> int:
+        """Outcome of a missing cell; -1: none."""
+        return self.learnt - 1 if self.has_gaps else -1
 
     @property
     def learnt(self) -> int:
@@ -149,6 +156,11 @@ class Layout:
     def has_ends(self) -> bool:
         """Whether some intervals are one-sided."""
         return any(self.outcomes[i].has_ends for i in self.mixed)
+
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether modelled cells may be missing."""
+        return any(self.outcomes[i].has_gaps for i in self.modelled)
 
     @cached_property
     def inputs(self) -> np.ndarray:

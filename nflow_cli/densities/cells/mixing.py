@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from nflow_cli.densities.cells.gaps import LogCells
+
 STEPS = 60  # bisection steps: [0, 1] down to rounding
 ROUNDS = 100  # EM iterations; later gains are below noise
 
@@ -14,22 +16,28 @@ def scaled_weights(count: int, weights: np.ndarray | None) -> np.ndarray:
 
 
 def mixing_weights(
-    log_network: np.ndarray, log_marginal: np.ndarray, weights: np.ndarray | None = None
+    network: LogCells, marginal: LogCells, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Maximum-likelihood weights ``w`` ``(D,)`` of the network against the marginal.
 
     Column j maximises ``Σ_i v_i log(w_j exp a_ij + (1 - w_j) exp b_ij)`` over
-    ``[0, 1 - 1/(n + 1)]``, n the effective sample size. On these rows the mixture is never worse
-    than the marginal, and in no cell by more than ``-log(1 - w_j)``.
+    ``[0, 1 - 1/(n + 1)]``, n the effective sample size; with gaps the same of presence, plus that
+    of values. On these rows the mixture is never worse than the marginal.
 
     Args:
-        log_network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. Cells NaN in
+        network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. Cells NaN in
             either, or -inf in both, are left out; without cells or gain a column has weight 0.
-        log_marginal: ``b``.
+        marginal: ``b``.
         weights: Row weights ``v`` ``(n,)``, or ``None``.
     """
-    scaled = scaled_weights(len(log_network), weights)
-    return best_shares(log_network, log_marginal, scaled, 1 - 1 / (scaled.sum() + 1))
+    scaled = scaled_weights(len(network.masses), weights)
+    most = 1 - 1 / (scaled.sum() + 1)
+    if network.presence is None:
+        return best_shares(network.masses, marginal.masses, scaled, most)
+    first, second = (
+        np.concatenate([one.presence, one.masses - one.presence]) for one in (network, marginal)
+    )
+    return best_shares(first, second, np.tile(scaled, 2), most)
 
 
 def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -54,6 +62,14 @@ def log_mixture(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> n
     """``log(w e^a + (1 - w) e^b)`` of log-probabilities ``a``, ``b`` ``(…, D)``."""
     with np.errstate(divide="ignore"):
         return np.logaddexp(np.log(weights) + first, np.log1p(-weights) + second)
+
+
+def log_mixture_of_cells(weights: np.ndarray, first: LogCells, second: LogCells) -> np.ndarray:
+    """Log-probabilities of cells of a mixture with weights ``w`` of the first; gaps apart."""
+    if first.presence is None:
+        return log_mixture(weights, first.masses, second.masses)
+    values = log_mixture(weights, *(one.masses - one.presence for one in (first, second)))
+    return log_mixture(weights, first.presence, second.presence) + values
 
 
 def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most: float):

@@ -8,6 +8,7 @@ import numpy as np
 
 from nflow_cli.arrays import SQRT_2PI, log_ndtr, ndtri
 from nflow_cli.densities.cells.block import Block, Conditionals, Lazy
+from nflow_cli.densities.cells.gaps import mixed_outcomes
 from nflow_cli.densities.cells.network import PADDING
 
 if TYPE_CHECKING:
@@ -90,11 +91,8 @@ class Prior:
     def __init__(self, block: Block, j: int, marginal: MarginalCdf | None):
         density, layout = block.density, block.layout
         self.column, self.n = density.cells[j], len(block.rows)
-        shares = _shares(block, j)
-        of_marginal = (1 - shares.sum(axis=0)) * _outcomes(block, block.marginals, j)
-        of_networks = [
-            share * _outcomes(block, found, j) for share, found in zip(shares, block.networks)
-        ] or [0 * of_marginal]
+        of_networks, of_marginals = _parts(block, j)
+        of_marginal = np.sum(of_marginals, axis=0)
         self.outcomes = np.sum(of_networks, axis=0) + of_marginal
         if marginal is not None:
             first, count = len(self.column.first), self.column.n_lattices
@@ -210,14 +208,22 @@ def _score(p: np.ndarray) -> np.ndarray:
     return ndtri(np.clip(p, LEAST, 1 - LEAST), np)
 
 
-def _shares(block: Block, j: int) -> np.ndarray:
-    """Weights ``(R, n)`` of the networks in a cell."""
-    density = block.density
+def _parts(block: Block, j: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Parts ``(L, n)`` in the outcomes of the networks, and of the marginal beside each."""
+    density, marginal = block.density, _outcomes(block, block.marginals, j)
     if not density.networks:
-        return np.zeros((0, len(block.rows)))
-    place = density.layout.modelled.index(j)
+        marginal = np.broadcast_to(marginal, (len(marginal), len(block.rows)))
+        return [0 * marginal], [marginal]
+    place, outcomes = density.layout.modelled.index(j), density.layout.outcomes[j]
     before = np.exp(block.log_weights_before[:, :, j - density.n_given])
-    return np.array([[member.shares[place]] for member in density.networks]) * before
+    pairs = [
+        [weight * part for part in mixed_outcomes(outcomes, member.shares[place], own, marginal)]
+        for weight, member, own in zip(
+            before, density.networks, (_outcomes(block, found, j) for found in block.networks)
+        )
+    ]
+    of_networks, of_marginals = (list(parts) for parts in zip(*pairs))
+    return of_networks, of_marginals
 
 
 def _outcomes(block: Block, found: Conditionals, j: int) -> np.ndarray:

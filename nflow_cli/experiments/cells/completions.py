@@ -25,11 +25,14 @@ class Completions(NamedTuple):
         places: The rows ``(b,)`` of the table.
         draws: ``(b, S, C)``.
         weights: ``(b, S)``, with sum 1.
+        present: Probability ``(b,)`` that the cell is not missing, given the others, of rows with
+            one unknown cell; else NaN.
     """
 
     places: np.ndarray
     draws: np.ndarray
     weights: np.ndarray
+    present: np.ndarray
 
     @property
     def effective(self) -> np.ndarray:
@@ -92,7 +95,8 @@ def _by_quadrature(
     done = (found.error <= UNRESOLVED) & (total > 0)
     draws = np.repeat(rows[places[done], None], DRAWN, axis=1)
     draws[:, :, j] = values[done]
-    return Completions(places[done], draws, weights[done] / total[done, None])
+    weights = weights[done] / total[done, None]
+    return Completions(places[done], draws, weights, 1 - found.missing[done])
 
 
 def nearest(column: CellColumn, values: np.ndarray) -> np.ndarray:
@@ -133,6 +137,5 @@ def _normalised(places: np.ndarray, draws: np.ndarray, log_weights: np.ndarray) 
     weights = np.exp(log_weights - np.where(np.isfinite(peak), peak, 0.0))
     total = weights.sum(axis=1, keepdims=True)
     equal = np.full_like(weights, 1 / weights.shape[1])  # if no draw is possible
-    return Completions(
-        places, draws, np.where(total > 0, weights / np.maximum(total, 1e-300), equal)
-    )
+    weights = np.where(total > 0, weights / np.maximum(total, 1e-300), equal)
+    return Completions(places, draws, weights, np.full(len(places), np.nan))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -21,14 +21,15 @@ from nflow_cli.densities.cells.fitting import (
     fitted_marginals,
     layout_of,
 )
+from nflow_cli.densities.cells.gaps import LogCells
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.mixing import log_mixture, member_weights, mixing_weights
+from nflow_cli.densities.cells.mixing import log_mixture_of_cells, member_weights, mixing_weights
 from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.memorised import COMPARED
-from nflow_cli.experiments.cells.training import CellChunks, FitCells, packed
+from nflow_cli.experiments.cells.training import CellChunks, FitCells, learnt_shares, packed
 from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
@@ -60,8 +61,8 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
         for seed in seeds_from(config.seed, members)
     ]
     start = starting_weights(layout, columns, train, data.weights.train)
-    shift = float(density.log_learnt.sum()) - _measure(density, data)
-    model = FitCells(layout, columns, CellWeights(starts), start, shift)
+    shift = _shift(density, data.train, data.weights.train)
+    model = FitCells(layout, columns, CellWeights(starts), start, learnt_shares(density), shift)
     model.prepare(config.train, config.train.steps or 0)
     model.decay = np.array(config.train.decays)
     return Parts(density, model)
@@ -90,17 +91,17 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
         )
 
 
-def _measure(density: CellDensity, data: Dataset) -> float:
-    """Mean over rows of log mass - log density, in nats."""
-    places, total = density.layout.columns, 0.0
+def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -> float:
+    """Nats from the mean log-probability of rows, given learnt cells, to their log-density."""
+    places, total = density.layout.columns, float(density.log_learnt.sum())
     numbers = np.array([[density.cells[place].number] for place in places], float)
-    (are_numbers,) = density.by_blocks(lambda b: ((b.encoded.codes == numbers).T,), data.train)
+    (are_numbers,) = density.by_blocks(lambda b: ((b.encoded.codes == numbers).T,), rows)
     for place, is_number in zip(places, are_numbers.T):
         if place >= density.n_given:
-            share = np.average(is_number, weights=data.weights.train)
-            total += density.cells[place].log_measure * float(share)
+            share = np.average(is_number, weights=weights)
+            total -= density.cells[place].log_measure * float(share)
     if density.unmixing:
-        total -= float(density.unmixing.log_slopes(data.train).sum(axis=1).mean())
+        total += float(density.unmixing.log_slopes(rows).sum(axis=1).mean())
     return total
 
 
@@ -148,28 +149,45 @@ def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
     """Validation losses of the networks, each mixed with the marginals."""
     log_cells, of_rows = parts.model.compiled_log_cells, packed(parts.density, rows).T
-    marginal = parts.model.parts(of_rows)[3].T.astype(float)
+    marginal = _in_rows(parts.model.marginal_log_cells(of_rows, np))
     batches = [
         ops.convert_to_tensor(of_rows[:, start : start + AT_A_TIME])
         for start in range(0, len(rows), AT_A_TIME)
     ]
+    shift = _shift(parts.density, rows, weights)
     few = slice(AT_A_TIME)  # rows that the mixture weights are fitted to
     few_weights = None if weights is None else weights[few]
 
-    def loss(cells: np.ndarray) -> float:
-        shares = _shares(parts.density, cells[few], marginal[few], few_weights)
-        log_q = log_mixture(shares, cells, marginal).sum(axis=1)
-        return -float(np.average(log_q, weights=weights)) - parts.model.shift
+    def loss(cells: LogCells) -> float:
+        shares = _shares(parts.density, _some(cells, few), _some(marginal, few), few_weights)
+        log_q = log_mixture_of_cells(shares, cells, marginal).sum(axis=1)
+        return -float(np.average(log_q, weights=weights)) - shift
 
     def validate() -> Any:
-        found = [ops.convert_to_numpy(log_cells(batch)).astype(float) for batch in batches]
-        return [loss(member.T) for member in np.concatenate(found, axis=-1)]
+        found = zip(*(log_cells(batch) for batch in batches))
+        every = LogCells(*(_joined(part) for part in found))
+        return [loss(_in_rows(_some(every, r))) for r in range(len(every.masses))]
 
     return validate
 
 
+def _joined(batches: Sequence[Any]) -> np.ndarray | None:
+    if batches[0] is None:
+        return None
+    return np.concatenate([ops.convert_to_numpy(batch) for batch in batches], axis=-1)
+
+
+def _some(cells: LogCells, places: slice | int) -> LogCells:
+    return LogCells(*(None if part is None else part[places] for part in cells))
+
+
+def _in_rows(cells: LogCells) -> LogCells:
+    """Cells ``(D, n)`` as ``(n, D)`` in float64."""
+    return LogCells(*(None if part is None else part.T.astype(float) for part in cells))
+
+
 def _shares(
-    density: CellDensity, cells: np.ndarray, marginal: np.ndarray, weights: np.ndarray | None
+    density: CellDensity, cells: LogCells, marginal: LogCells, weights: np.ndarray | None
 ) -> np.ndarray:
     """Weights ``(D,)`` of a network beside the marginals, by held-out cells.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
 
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
+SELDOM = 0.1  # probability of a cell, below which few rows show its values
 FEW = 10.0  # effective draws of a row, below which its values are unreliable
 
 
@@ -34,11 +35,13 @@ class Imputed(NamedTuple):
         gaps: Which cells ``(n, C)`` are imputed.
         rows: ``(M, n, C)``: draws, or one of means of numbers and likeliest levels.
         effective: Effective sample size ``(n,)`` of a row's draws; NaN without gaps.
+        present: Probability ``(n,)`` that the only gap of a row is none; else NaN.
     """
 
     gaps: np.ndarray
     rows: np.ndarray
     effective: np.ndarray
+    present: np.ndarray
 
 
 def imputed(density: CellDensity, rows: np.ndarray, draws: int | None, seed: int) -> Imputed:
@@ -46,7 +49,7 @@ def imputed(density: CellDensity, rows: np.ndarray, draws: int | None, seed: int
     gaps = np.isnan(rows)
     gaps[:, : density.n_given] = False
     found = np.repeat(rows[None], draws or 1, axis=0)
-    effective, rng = np.full(len(rows), np.nan), stream(seed, "imputation")
+    (effective, present), rng = np.full((2, len(rows)), np.nan), stream(seed, "imputation")
     count = int(gaps.any(axis=1).sum())
     with phase(f"imputing: {count:,} rows", count) as advance:
         for one in completions(density, rows, gaps, seed):
@@ -56,8 +59,8 @@ def imputed(density: CellDensity, rows: np.ndarray, draws: int | None, seed: int
             advance(len(one.places))
             some = gaps[one.places]
             found[:, one.places] = np.where(some, values, found[:, one.places])
-            effective[one.places] = one.effective
-    return Imputed(gaps, found, effective)
+            effective[one.places], present[one.places] = one.effective, one.present
+    return Imputed(gaps, found, effective, present)
 
 
 def _means(density: CellDensity, some: Completions) -> np.ndarray:
@@ -143,6 +146,7 @@ def _scores(trained: "TrainedCells", rows: np.ndarray, found: Imputed) -> dict[s
         "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
         "n_given_missing": int(np.isnan(rows[:, : trained.n_given]).sum()),
         "n_few_draws": int((found.effective < FEW).sum()),
+        "n_seldom_present": int((found.present < SELDOM).sum()),
     }
 
 
@@ -161,6 +165,9 @@ def _printed(table: TableFile, scores: dict[str, Any], draws: int | None) -> Row
     if n := scores["n_few_draws"]:
         text = f"{n:,} rows: fewer than {FEW:g} effective draws: their known cells are improbable"
         rows.append(("unreliable", text))
+    if n := scores["n_seldom_present"]:
+        text = f"{n:,} cells: of rows like theirs fewer than {SELDOM:.0%} have the cell"
+        rows.append(("extrapolated", text))
     return [*rows, ("assumed", "cells are missing at random, given the known cells of their row")]
 
 

@@ -13,6 +13,7 @@ from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import CellDensity, limits_of
+from nflow_cli.densities.cells.gaps import LogCells, with_presence
 from nflow_cli.densities.cells.heads import log_cells
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.starting_weights import StartingWeights
@@ -34,6 +35,8 @@ class FitCells(ChunkTrainer):
         columns: Of a row.
         trained: Weights of all networks.
         start: Initial density, to which weight decay pulls, added to the weights, and their units.
+        marginal_shares: Log-probabilities of outcomes by the marginals, bank by bank, given that a
+            cell is a level or number of training rows.
         shift: Nats from the mean log-probability of a row to its log-density in the table's units:
             a density is a mass over the width of its interval.
     """
@@ -46,10 +49,12 @@ class FitCells(ChunkTrainer):
         columns: Sequence[CellColumn],
         trained: CellWeights,
         start: StartingWeights,
+        marginal_shares: Sequence[np.ndarray | None],
         shift: float,
     ):
         super().__init__()
         self.layout, self.trained, self.start, self.shift = layout, trained, start, shift
+        self.marginal_shares = marginal_shares
         self.restarts = (trained.count,)
         self.limits = limits_of(columns, layout).astype(np.float32)
         self.with_numbers = np.array(
@@ -63,12 +68,14 @@ class FitCells(ChunkTrainer):
 
         ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
         """
-        *_, marginal, _ = self.parts(batch)
-        log_floor, log_rest = math.log(FLOOR), math.log1p(-FLOOR)
-        mixed = ops.logaddexp(log_rest + self.log_cells(batch), log_floor + marginal)
+        network, marginal = self.log_cells(batch), self.marginal_log_cells(batch, ops)
+        mixed = _with_floor(network.masses, marginal.masses)
+        if network.presence is not None:
+            values = [one.masses - one.presence for one in (network, marginal)]
+            mixed = _with_floor(network.presence, marginal.presence) + _with_floor(*values)
         return {"loss": -ops.mean(ops.sum(mixed, axis=-2), axis=-1) - self.shift}
 
-    def log_cells(self, packed: Any) -> Any:
+    def log_cells(self, packed: Any) -> LogCells:
         """Log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
 
         Args:
@@ -86,10 +93,16 @@ class FitCells(ChunkTrainer):
         weights = network.masked(layout, arrays)
         parameters = network.parameters(layout, weights, self.limits, x, ops)
         mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
-        return log_cells(layout, parameters, codes, *mixed, xp=ops)
+        masses = log_cells(layout, parameters, codes, *mixed, xp=ops)
+        return with_presence(layout, parameters.log_shares, codes, masses, ops)
+
+    def marginal_log_cells(self, packed: Any, xp: Any) -> LogCells:
+        """Log-probabilities ``(…, D, n)`` of the cells of packed rows by the marginals."""
+        codes, _, _, marginal, _ = self.parts(packed)
+        return with_presence(self.layout, self.marginal_shares, codes, marginal, xp)
 
     @cached_property
-    def compiled_log_cells(self) -> Callable[[Any], Any]:
+    def compiled_log_cells(self) -> Callable[[Any], LogCells]:
         """:meth:`log_cells` as a program."""
         return compiled(self.log_cells)
 
@@ -107,6 +120,11 @@ class FitCells(ChunkTrainer):
             {name: self.start.of(name, array) for name, array in one.items()}
             for one in self.trained.members()
         ]
+
+
+def _with_floor(network: Any, marginal: Any) -> Any:
+    log_floor, log_rest = math.log(FLOOR), math.log1p(-FLOOR)
+    return ops.logaddexp(log_rest + network, log_floor + marginal)
 
 
 class CellChunks(PointChunks):
@@ -143,10 +161,22 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     def of_block(block: Block) -> tuple[np.ndarray]:
         encoded = block.encoded
         codes = np.where(encoded.codes < learnt, encoded.codes, UNKNOWN)
-        learnt_cells = block.masses(block.marginals) - density.log_learnt[:, None]
+        learnt_cells = block.log_cells(block.marginals).masses - density.log_learnt[:, None]
         marginal = np.where(codes[modelled] < 0, 0.0, np.maximum(learnt_cells, LEAST))
         parts = codes, encoded.centre, encoded.half, marginal
         return (np.concatenate(parts, axis=0).T.astype(np.float32),)
 
     (found,) = density.by_blocks(of_block, rows)
+    return found
+
+
+def learnt_shares(density: CellDensity) -> list[np.ndarray | None]:
+    """Log-probabilities of outcomes by the marginals, bank by bank, given that a cell is a level or
+    number of training rows.
+    """
+    found, start = [], 0
+    for bank, shares in zip(density.layout.banks, density.marginal.log_shares):
+        learnt = density.log_learnt[start : start + len(bank.modelled), None, None]
+        found.append(shares if shares is None else (shares - learnt).astype(np.float32))
+        start += len(bank.modelled)
     return found

@@ -144,7 +144,9 @@ def test_the_weight_of_a_network_is_that_beside_the_marginal():
     w = member.shares[density.order]
     parts = np.exp(of_network.cell_log_probs(rows)), np.exp(of_marginal.cell_log_probs(rows))
     expected = np.log(w * parts[0] + (1 - w) * parts[1])
-    np.testing.assert_allclose(density.cell_log_probs(rows), expected, rtol=1e-9, atol=1e-9)
+    whole = [column.missing is None for column in MIXED]  # gaps: test_gaps
+    found = density.cell_log_probs(rows)[:, whole]
+    np.testing.assert_allclose(found, expected[:, whole], rtol=1e-9, atol=1e-9)
     changed = rows.copy()
     changed[:, 0] = a_sample(MIXED, 300, 6)[:, 0]
     np.testing.assert_allclose(

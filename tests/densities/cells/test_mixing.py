@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
+from nflow_cli.densities.cells.gaps import LogCells
 from nflow_cli.densities.cells.mixing import member_weights, mixing_weights
+
+
+def weights_of(a, b, weights=None):
+    return mixing_weights(LogCells(a), LogCells(b), weights)
 
 
 def likelihood(w, a, b, weights):
@@ -16,7 +21,7 @@ def test_no_other_weights_are_likelier(weighted):
     rng = np.random.default_rng(int(weighted))
     a, b = rng.normal(-3, [[0.3, 1, 30]], (200, 3)), rng.normal(-3, 1, (200, 3))
     weights = rng.random(200) if weighted else None
-    best = mixing_weights(a, b, weights)
+    best = weights_of(a, b, weights)
     v = np.ones(200) if weights is None else weights
     for column, w in enumerate(best):
         cells = a[:, column], b[:, column], v
@@ -24,28 +29,40 @@ def test_no_other_weights_are_likelier(weighted):
         assert 0 < w < 1 - 1 / 201 and likelihood(w, *cells) >= max(others) - 1e-10
 
 
+def test_presence_and_values_of_a_column_have_one_weight():
+    rng = np.random.default_rng(5)
+    (a, b), v = rng.normal(-1, 1, (2, 2, 100)), np.ones(100)
+    own, other = (LogCells((x + y)[:, None], x[:, None]) for x, y in ((a[0], a[1]), (b[0], b[1])))
+    (best,) = mixing_weights(own, other)
+
+    def total(w):
+        return likelihood(w, a[0], b[0], v) + likelihood(w, a[1], b[1], v)
+
+    assert 0 < best < 1 and total(best) >= max(map(total, np.linspace(0, 1, 2001)[1:-1])) - 1e-10
+
+
 def test_weights_end_at_0_and_just_below_1():
     better, worse = np.full((99, 1), -1.0), np.full((99, 1), -2.0)
-    assert mixing_weights(worse, better) == 0
-    assert mixing_weights(better, better) == 0
-    assert mixing_weights(better, worse) == 1 - 1 / 100
+    assert weights_of(worse, better) == 0
+    assert weights_of(better, better) == 0
+    assert weights_of(better, worse) == 1 - 1 / 100
 
 
 def test_an_impossible_cell_bounds_the_weight():
     a, b = np.zeros((100, 1)), np.full((100, 1), -800.0)
     a[:10] = -np.inf
-    assert mixing_weights(a, b)[0] == pytest.approx(0.9)  # Σ: 90 log w + 10 log(1 - w)
-    assert mixing_weights(b, np.where(np.isinf(a), -np.inf, 0.0))[0] == pytest.approx(0.1)
+    assert weights_of(a, b)[0] == pytest.approx(0.9)  # Σ: 90 log w + 10 log(1 - w)
+    assert weights_of(b, np.where(np.isinf(a), -np.inf, 0.0))[0] == pytest.approx(0.1)
 
 
 def test_cells_that_are_unknown_or_impossible_to_both_do_not_count():
     rng = np.random.default_rng(3)
     a, b = rng.normal(-3, 1, (2, 50, 1))
-    expected = mixing_weights(a, b, np.append(np.ones(48), [0, 0]))
+    expected = weights_of(a, b, np.append(np.ones(48), [0, 0]))
     a[48], b[49] = np.nan, -np.inf
     a[49] = -np.inf
-    assert mixing_weights(a, b) == pytest.approx(expected, abs=1e-12)
-    assert mixing_weights(np.full((5, 1), np.nan), np.zeros((5, 1))) == 0
+    assert weights_of(a, b) == pytest.approx(expected, abs=1e-12)
+    assert weights_of(np.full((5, 1), np.nan), np.zeros((5, 1))) == 0
 
 
 def test_weights_of_members_are_those_that_rows_were_drawn_by():

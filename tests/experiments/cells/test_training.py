@@ -33,7 +33,7 @@ COLUMNS = [
 def fit_of(members, n_given=1, columns=COLUMNS):
     """Return a fit with random weights, and its density."""
     from nflow_cli.densities.cells.weights import CellWeights
-    from nflow_cli.experiments.cells.training import FitCells
+    from nflow_cli.experiments.cells.training import FitCells, learnt_shares
 
     layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, 16)
     rng = np.random.default_rng(0)
@@ -42,18 +42,21 @@ def fit_of(members, n_given=1, columns=COLUMNS):
         {k: (least + 0.1 * rng.standard_normal(a.shape)).astype("float32") for k, a in arrays}
         for least, arrays in ((0.0, weights[0].items()), (1.0, weights[0].items()))
     )
-    fit = FitCells(layout, columns, CellWeights(weights), StartingWeights(start, units), 0.0)
     normals = Normals(np.zeros(1), np.zeros(1), np.ones(1))
     shares = [np.arange(o.count) < o.learnt for o in layout.outcomes]  # of new levels, nothing
     marginals = [
         Marginal(np.where(some, -np.log(some.sum()), -1e9), o.number, normals)
         for some, o in zip(shares, layout.outcomes)
     ]
+    marginal = as_parameters(layout, marginals)
+    learnt = learnt_shares(CellDensity(columns, layout, marginal, []))
+    starting = StartingWeights(start, units)
+    fit = FitCells(layout, columns, CellWeights(weights), starting, learnt, 0.0)
     members = []
     for arrays in fit.members():
         arrays = {name: array.astype(float) for name, array in arrays.items()}
         members.append(Member(network.masked(layout, arrays), np.ones(len(layout.modelled))))
-    return fit, CellDensity(columns, layout, as_parameters(layout, marginals), members)
+    return fit, CellDensity(columns, layout, marginal, members)
 
 
 def packed(density, rows):
@@ -63,7 +66,7 @@ def packed(density, rows):
 
 
 def by_network(density, rows, member=0):
-    return density.network_log_cells(density.networks[member], rows).T
+    return density.network_log_cells(density.networks[member], rows).masses.T
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -72,7 +75,7 @@ def test_the_loss_in_single_precision_is_that_of_the_density(members):
     rows = a_sample(COLUMNS, 400)
     rows[:7, 2] = -1  # a new level
     rows[7:14, 5] = np.nan  # a gap in a column that has none is left out
-    single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(packed(density, rows))))
+    single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(packed(density, rows))).masses)
     assert single.shape == (members, 8, 400) and single.dtype == np.float32
     for r in range(members):
         cells = by_network(density, rows, r)
@@ -128,7 +131,7 @@ def test_columns_of_levels_alone_are_trained():
     rows = np.abs(a_sample(columns, 30))
     batch = keras.ops.convert_to_tensor(packed(density, rows))
     np.testing.assert_allclose(
-        to_numpy(fit.log_cells(batch))[0], by_network(density, rows), rtol=1e-5
+        to_numpy(fit.log_cells(batch).masses)[0], by_network(density, rows), rtol=1e-5
     )
 
 
@@ -138,7 +141,7 @@ def test_cells_that_are_hidden_are_unknown_to_the_network_and_are_scored():
     hidden = np.zeros((len(COLUMNS), 40), np.float32)
     hidden[[fit.layout.columns.index(3), fit.layout.columns.index(5)]] = 1
     batch = np.concatenate([packed(density, rows), hidden])
-    single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(batch)))[0]
+    single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(batch)).masses)[0]
     unknown = rows.copy()
     unknown[:, [3, 5]] = np.nan  # of columns without gaps
     order = fit.layout.modelled
