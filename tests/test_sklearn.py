@@ -81,6 +81,7 @@ def checks(estimator):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "check"), checks(TableRegressor(**TINY)))
 def test_the_protocol_of_a_regressor(estimator, check):
     check(estimator)

@@ -17,7 +17,7 @@ SAYING_FLOWS = ("--flow", "--preset", "flow.pattern")
 
 
 class Fit2D(Command):
-    """``nflow fit-2d``, whose ``--data`` is the former name of ``nflow fit``."""
+    """``nflow fit-2d``, whose ``--data`` is deprecated: it is ``nflow fit``."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
@@ -27,7 +27,7 @@ class Fit2D(Command):
         if words is None:
             return super().make_context(info_name, args, parent, **extra)
         now = command_line(["nflow", "fit", *words])
-        tell(f"`nflow fit-2d --data` is a former name of `nflow fit`; this runs `{now}`")
+        tell(f"`nflow fit-2d --data` is deprecated, and leaves in 0.2.0: this runs `{now}`")
         return fit.make_context("fit", words, parent, **extra)
 
 

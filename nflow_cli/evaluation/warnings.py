@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from nflow_cli.text import printable
+
 # Share of one sample in Σw^2, now or with ten times as many samples, above which the errors of ESS
 # and log Z are too small.
 DOMINATED, MORE_SAMPLES = 0.03, 10
@@ -175,6 +177,18 @@ def errors_of_95(n: float | None) -> float:
     if n is None or n >= FEW_ROWS:
         return 2.0
     return T_95[min(round(n), FEW_ROWS - 1) - 2] if n >= LEAST_ROWS else math.inf
+
+
+def grouped(summary: Summary, column: str | None) -> ScoreWarning | None:
+    """Warn about errors and p-values of rows that are grouped by a column."""
+    if column is None or not rows_judged(summary):
+        return None
+    reason = (
+        f"rows with equal {printable(column)} depend on each other, but errors, bands and p-values "
+        "count them as independent: they are too small; the sample size is the number of groups"
+    )
+    figures = ("log_likelihood", "gain", "pit", "log_p", "p_value")
+    return ScoreWarning("grouped rows", figures, reason)
 
 
 def few_rows(summary: Summary) -> ScoreWarning | None:

@@ -73,6 +73,7 @@ def test_log_z_of_a_normal_is_found_within_its_error(finished):
     ]
 
 
+@pytest.mark.slow
 def test_a_generated_column_has_a_warning_and_a_parameter_has_none(finished, tmp_path):
     rng, files = np.random.default_rng(1), []
     for chain in range(3):
@@ -148,6 +149,7 @@ def test_the_density_is_sampled_and_loaded(finished, tmp_path):
     assert "log Z" in repr(q)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_and_resumed_ends_as_one_that_was_not(
     chains, finished, tmp_path, monkeypatch
 ):

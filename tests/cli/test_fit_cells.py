@@ -141,6 +141,7 @@ def test_a_table_from_standard_input_is_not_found_again(invoke):
     with without_pictures():
         done = CliRunner().invoke(main, [*words, "--output", "run"], input=text_of(TABLE))
     assert done.exit_code == 0, done.stderr
+    assert "[grouped rows]" in done.stdout
     assert "cannot be read again" in succeed(invoke, "check", "run")
 
 

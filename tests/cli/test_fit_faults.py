@@ -250,6 +250,7 @@ def test_what_is_refused_is_mended_by_the_options_that_the_line_ends_with(folder
         assert done.exit_code == 0, done.output
 
 
+@pytest.mark.slow
 def test_levels_beyond_what_a_config_holds_are_refused_before_training(folder, invoke):
     levels = [f"level {i}" for i in range(1_000)]
     table = {f"c{i}": RNG.choice(levels, 2_500) for i in range(70)}

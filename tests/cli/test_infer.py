@@ -287,6 +287,7 @@ def rates_of(path):
     return dict(zip(metrics["update"].tolist(), metrics["learning_rate"].tolist()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_xla")
 def test_early_stopping_cools_down_and_a_run_that_is_extended_is_warm_again(model, tmp_path):
     """Nothing falls by 99 nats, and nothing counts while the density is annealed."""

@@ -195,6 +195,7 @@ os.replace = killed
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [1, 2], ids=["of the output", "of the record"])
 def test_a_killed_worker_process_loses_nothing(invoke, run, parts, monkeypatch, call):
     monkeypatch.setattr(workers, "COMMAND", ("-c", KILL.format(call=call) + WORKER))
@@ -211,6 +212,7 @@ def test_a_part_whose_process_always_dies_is_given_up(invoke, run, parts, monkey
     assert "part-0.csv  its process died (exit code 9)" in result.stderr
 
 
+@pytest.mark.slow
 def test_no_process_loads_tensorflow(invoke, run, parts, monkeypatch):
     without = "import sys; sys.modules |= dict.fromkeys(('keras', 'tensorflow', 'jax', 'torch'))"
     monkeypatch.setattr(workers, "COMMAND", ("-c", without + WORKER))

@@ -192,6 +192,7 @@ def test_a_fit_starts_at_a_mode_only_where_a_gaussian_is_better_off_there():
     np.testing.assert_array_equal(model.starts(MEAN[None]), MEAN[None])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "restarts", "k"),
     [
@@ -385,6 +386,7 @@ def test_a_function_is_fitted_from_python(tmp_path):
     assert q.columns == ["a", "b"] and q.sample(5).shape == (5, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_score_is_left_out_in_the_second_half_alone(name):
     config = settings(name, train__gradient="path", flow__k=0)

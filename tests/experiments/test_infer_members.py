@@ -112,6 +112,7 @@ def test_of_one_flow_the_loss_of_a_mode_is_a_warning(tmp_path):
     assert [warning["word"] for warning in summary["warnings"]] == ["missed mass"]
 
 
+@pytest.mark.slow
 def test_killed_among_its_members_a_run_resumes_to_the_same_bits(mixture, tmp_path):
     with without_pictures(), patch.object(members, "_mixture", side_effect=KeyboardInterrupt):
         run = RunDirectory.create("test", str(tmp_path / "run"))

@@ -109,6 +109,7 @@ def test_flows_may_start_from_a_wider_gaussian():
     np.testing.assert_allclose(after - mean, 3 * (before - mean), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_restarts_have_first_stages_of_their_own():
     model, rows = fit(settings(TWO, restarts=2, halving=False, first_stage=200, steps=20))
     assert [row["update"] for row in rows][:2] == [-180, -160]

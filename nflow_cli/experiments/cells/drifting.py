@@ -26,6 +26,7 @@ from nflow_cli.evaluation.relations import (
     change_of_pit,
     features,
 )
+from nflow_cli.evaluation.warnings import grouped
 from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
 from nflow_cli.experiments.cells.surprise import oddness
 from nflow_cli.experiments.rows import Judgement
@@ -44,12 +45,13 @@ def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
     """Judge the drift of a table's rows."""
     rows = trained.rows_of(table)
     found = drifted(trained, rows)
-    few = few_rows(found)
-    is_own = are_own(trained, rows)
-    warnings = [*([OWN_ROWS] if is_own else []), *([few] if few else [])]
-    kinds = trained.config.data.kinds or {}
+    data, scores = trained.config.data, found.model_dump()
+    every = few_rows(found), grouped(scores, data.group)
+    warnings = [OWN_ROWS] if are_own(trained, rows) else []
+    warnings += [one for one in every if one]
+    kinds = data.kinds or {}
     left_out = [name for name, kind in kinds.items() if kind.kind == "left out"]
-    return Judgement(found.model_dump(), rows_of(found, table.name, warnings, left_out), warnings)
+    return Judgement(scores, rows_of(found, table.name, warnings, left_out), warnings)
 
 
 def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
 from nflow_cli.evaluation.pit import pit
@@ -49,17 +50,17 @@ def _judgement(
     weights = weights_in(trained, table)
     means, counts, _ = judge.tally(trained, estimated, weights)
     found = Tally(means, {**counts, OWN: are_own(trained, rows)})
-    judged = judged_tally(found, bool(trained.unmixing), lines)
+    judged = judged_tally(found, trained.config, lines)
     of_cells = pit(estimated["pit"], trained.cell_names, weights).model_dump()
     return judged._replace(scores={**judged.scores, "pit": of_cells})
 
 
-def judged_tally(found: Tally, is_unmixed: bool, lines: Rows) -> Judgement:
+def judged_tally(found: Tally, config: CellsConfig, lines: Rows) -> Judgement:
     """Judgement of a table's rows by the sums over them."""
-    gains = judge.figures(found, is_unmixed)
+    gains = judge.figures(found, bool(config.cells.unmixed))
     columns = {name: mean.model_dump() for name, mean in gains["column_gains"].items()}
     scores = {**gains, "column_gains": columns, "n": found.counts["n"]}
-    warnings = warnings_of(found, scores)
+    warnings = warnings_of(found, scores, config.data.group)
     shown = printed.verdict_of(scores, warnings, "") + printed.notes(scores, "")
     rows = [*lines, ("rows", f"{scores['n']:,}"), *shown]
     return Judgement(scores, rows, warnings, found)

@@ -43,7 +43,7 @@ def _judgement(
 def judged_tally(found: Tally, config: Any, lines: Rows) -> Judgement:
     """Judgement of a table's rows by the sums over them."""
     scores = likelihood_of_points(found)
-    warnings = warnings_of(found, scores)
+    warnings = warnings_of(found, scores, config.data.group)
     weighted = config.data.weights if found.counts[WEIGHTED] else ""
     return Judgement(scores, [*lines, *scored_rows(scores, warnings, weighted)], warnings, found)
 

@@ -140,6 +140,7 @@ HEAPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEAPED)
 def test_draws_are_heaped_as_the_rows_are(name):
     """Numbers that people round to several steps keep their shares of each, and are no likelier."""

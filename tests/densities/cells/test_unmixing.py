@@ -96,6 +96,7 @@ def test_independent_columns_are_those_of_the_rows():
     np.testing.assert_allclose(density.scored_rows(rows, rng).log_independent, alone, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_components_are_taken_of_columns_that_are_linear_mixtures_of_independent_ones():
     rng, near = np.random.default_rng(5), 1 + 0.3 * MATRIX
     skewed, normal = rng.gamma(2.0, size=(1_500, 3)), rng.standard_normal((1_500, 3))
