@@ -95,7 +95,7 @@ WRONG = {
     "summed": r"log_p of shape \(3,\).*Received: shape \(\)",
     "sign": "wrong gradient by x1.*by finite differences. Received",
     "doubled": "wrong gradient by x2",
-    "undefined": "nan; so at all 3 trial points: correct the function, or give its support by",
+    "undefined": "nan, as at every trial point; correct the function, or give its support by",
     "letters": "Received: shape .*<U1",
     "fixed": r"log_p of shape \(6,\) for 6 points",
     "branch": r"model\.py:41: .*symbolic",
@@ -162,7 +162,7 @@ def test_a_wrong_function_is_refused_in_one_line(path, name):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("undefined", "so at all 3 trial points: correct the function, or give a smaller support"),
+        ("undefined", "as at every trial point; correct the function, or give a smaller support"),
         ("support", "-inf; give a smaller support by --bounds"),
     ],
 )

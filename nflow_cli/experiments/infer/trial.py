@@ -147,7 +147,8 @@ def _expect_finite(
     if len(wrong):
         received = np.array2string(values[wrong[0]], threshold=4, precision=4)
         if np.isnan(values).reshape(POINTS, -1).any(axis=1).all():
-            ends = f"so at all {POINTS} trial points: correct the function, or {ends}"
+            received += ", as at every trial point"
+            ends = f"correct the function, or {ends}"
         at = _point(x[wrong[0]], names)
         raise TargetError(f"expected a finite {what} at {at}. Received: {received}; {ends}")
 
