@@ -87,7 +87,7 @@ def quickly_in_a_folder(tmp_path, monkeypatch, without_xla):
 
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
-    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 7, "docs/layers.md": 3}
+    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 7, "docs/layers.md": 5}
     known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
     known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1, "docs/sklearn.md": 3}
     known |= {"docs/drift.md": 1, "docs/gallery.md": 1, "docs/parts.md": 1}
@@ -250,6 +250,14 @@ def test_a_conditional_density_on_jax():
     assert done.returncode == 0, done.stderr
     printed = re.search(r"mean log q\(y\|x\): (\S+)", done.stdout)
     assert -5 < float(printed[1]) < -0.31  # the entropy of the truth
+
+
+def test_a_flow_of_ones_own(capsys):
+    names = executed("docs/layers.md", [3, 4], [("epochs=10", "epochs=1")])
+    change = names["again"] - names["z"]
+    assert names["log_det"].shape == (100,) and np.abs(change).max() < 1e-12
+    entropy = 1 + np.log(2 * np.pi * 0.15) + names["normal"].sum(axis=1).mean()
+    assert -2 < float(capsys.readouterr().out.split()[-1]) < 0.02 - entropy
 
 
 class Trial:

@@ -56,7 +56,8 @@ def fit_2d(
     """Fit a flow stack to a 2-D density by reverse KL.
 
     Without --preset, --flow, --target and --k choose the nearest preset of that target (by default
-    K = 8). The last line printed is the run directory. Points are fitted by `nflow fit`.
+    K = 8). Without --target the first flow chooses it too: gaussian-from-uniform for radial, else
+    multimodal. The last line printed is the run directory. Points are fitted by `nflow fit`.
     """
     from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.experiments.run import begin

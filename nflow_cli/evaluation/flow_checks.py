@@ -163,6 +163,6 @@ def check_margin(flows: Flows) -> Verdict:
     if not least:
         return Outcome.OK, "no flow with a margin"
     texts = [
-        f"{name}: minimum of {formula} is {value:.2g}" for (name, formula), value in least.items()
+        f"{name}: minimum of {formula} is {value:.4g}" for (name, formula), value in least.items()
     ]
     return passed(all(value > 0 for value in least.values())), ", ".join(texts)

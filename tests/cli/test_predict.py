@@ -48,7 +48,12 @@ def test_numbers_are_written_beside_the_rows(invoke, run):
         )
     )
     assert scores["n"] == len(table) and scores["n_unresolved"] == 0
-    assert scores["coverage"] == pytest.approx(inside[known].mean())
+    share = inside[known].mean()
+    assert scores["coverage"] == pytest.approx(share)
+    binomial = np.sqrt(share * (1 - share) / (known.sum() - 1))
+    assert scores["coverage_standard_error"] == pytest.approx(binomial)
+    printed = succeed(invoke, "predict", run, "--data", TABLE, "-o", "a.csv", "--target", "price")
+    assert f"coverage       {share:.5f} ± {binomial:.5f} (nominal 0.9)\n" in printed
     error = numbers(rows, "price_mean")[known] - values[known]
     assert scores["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
     assert scores["log_p"] == pytest.approx(numbers(rows, "price_log_p").mean())

@@ -116,12 +116,12 @@ def test_the_least_margin_is_reported():
     raw = {"u": np.array([[-3.0, 0], [1, 1]]), "w": np.array([[4.0, 0], [0, 1]]), "b": np.zeros(2)}
     outcome, detail = check_margin(flows_of("planar", raw))
     assert outcome == Outcome.OK
-    assert detail == f"planar: minimum of 1 + w.û is {np.log1p(np.exp(-12.0)):.2g}"
+    assert detail == f"planar: minimum of 1 + w.û is {np.log1p(np.exp(-12.0)):.4g}"
     raw["u"][0, 0] = -1e4
     assert check_margin(flows_of("planar", raw))[0] == Outcome.FAIL
     radial = {"center": np.zeros((1, 2)), "alpha": np.zeros(1), "beta": np.array([-2.0])}
     _, detail = check_margin(flows_of("radial", radial))
-    assert detail == f"radial: minimum of α + β̂ is {np.log1p(np.exp(-2.0)):.2g}"
+    assert detail == f"radial: minimum of α + β̂ is {np.log1p(np.exp(-2.0)):.4g}"
     affine = {"shift": np.zeros((1, 2)), "log_scale": np.zeros((1, 2))}
     assert check_margin(flows_of("affine", affine)) == (Outcome.OK, "no flow with a margin")
 

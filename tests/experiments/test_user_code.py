@@ -95,7 +95,7 @@ WRONG = {
     "summed": r"log_p of shape \(3,\).*Received: shape \(\)",
     "sign": "wrong gradient by x1.*by finite differences. Received",
     "doubled": "wrong gradient by x2",
-    "undefined": "expected a finite log-density.*nan",
+    "undefined": "nan, as at every trial point; correct the function, or give its support by",
     "letters": "Received: shape .*<U1",
     "fixed": r"log_p of shape \(6,\) for 6 points",
     "branch": r"model\.py:41: .*symbolic",
@@ -157,6 +157,19 @@ def test_a_wrong_function_is_refused_in_one_line(path, name):
     with pytest.raises(TargetError, match=WRONG[name]) as refusal:
         subject(path, name)
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("undefined", "as at every trial point; correct the function, or give a smaller support"),
+        ("support", "-inf; give a smaller support by --bounds"),
+    ],
+)
+def test_a_density_that_ends_within_its_bounds_needs_smaller_ones(path, name, said):
+    given = config(name, path, bounds={"x1": [-9, 9]})
+    with pytest.raises(TargetError, match=f"expected a finite log-density.*{said}"):
+        user_subject(given, load_function(f"{path}:{name}"))
 
 
 @pytest.mark.parametrize(

@@ -329,8 +329,9 @@ def _scores(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
             for code, one in sets.groups.items()
         ]
         scores["calibration"] = {"coverage": sets.coverage, "groups": records}
-    if "log_p" in scores:
-        scores["log_p_standard_error"] = found.means["log_p"].standard_error
+    for name in ("log_p", "coverage"):
+        if name in scores:
+            scores[f"{name}_standard_error"] = found.means[name].standard_error
     if "square" in scores:
         square = scores.pop("square")
         scores["rmse"] = None if square is None else float(np.sqrt(square))
@@ -345,7 +346,10 @@ def _printed(asked: Asked, scores: dict[str, Any], warnings: Warnings) -> Rows:
     if "log_p" in scores:
         text = mean_text(scores, "log_p", "nats a row")
         rows.append(("mean log p", marked(text, warnings, "log_p")))
-        named = {"coverage": "coverage", "rmse": "RMSE of mean", "error_rate": "error rate"}
+        if "coverage" in scores:
+            nominal = f"(nominal {asked.p[-1] - asked.p[0]:.4g})"
+            rows.append(("coverage", mean_text(scores, "coverage", nominal)))
+        named = {"rmse": "RMSE of mean", "error_rate": "error rate"}
         rows += [(name, figure(scores, key)) for key, name in named.items() if key in scores]
     if n := scores["n_new_levels"]:
         rows.append(("new levels", f"{n:,} rows have a level that no training row has"))

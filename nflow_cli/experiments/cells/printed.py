@@ -15,7 +15,7 @@ def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
     parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
     best = f"best after {summary['best_update']:,}"
     if not summary["best_update"]:
-        best = "best after 0: independent columns were never beaten on the validation rows"
+        best = "best after 0: the initial conditionals were never beaten on the validation rows"
     return [
         ("data", f"{printable(summary['data']['name'])}: {parts} rows"),
         ("model", summary["flow"]),

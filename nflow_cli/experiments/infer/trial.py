@@ -31,6 +31,7 @@ STEPS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 TOLERANCE = 0.02  # of a slope, relative
 ROUNDING = 8.0  # times the rounding of a value in float32, over the largest step
 WHERE_IT_ENDS = "give its support by --bounds"
+WITHIN_BOUNDS = "give a smaller support by --bounds"
 NO_COMPILE = "--no-compile is slower, without compilation"
 
 
@@ -49,8 +50,9 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     else:
         density = TensorDensity(*parts)
         values, slopes = _values_and_slopes(user, x, names)
-    _expect_finite("log-density", values, x, names)
-    _expect_finite("gradient", slopes, x, names)
+    ends = WITHIN_BOUNDS if density.is_bounded else WHERE_IT_ENDS
+    _expect_finite("log-density", values, x, names, ends)
+    _expect_finite("gradient", slopes, x, names, ends)
     _compare(density, user, values, slopes, x, names)
     return density
 
@@ -138,14 +140,17 @@ def _values_and_slopes(
     return np.asarray(values, np.float64), np.asarray(ops.convert_to_tensor(slopes), np.float64)
 
 
-def _expect_finite(what: str, values: np.ndarray, x: np.ndarray, names: list[str]) -> None:
+def _expect_finite(
+    what: str, values: np.ndarray, x: np.ndarray, names: list[str], ends: str
+) -> None:
     wrong = np.flatnonzero(~np.isfinite(values.reshape(POINTS, -1)).all(axis=1))
     if len(wrong):
-        value = values[wrong[0]]
-        raise TargetError(
-            f"expected a finite {what} at {_point(x[wrong[0]], names)}. Received: "
-            f"{np.array2string(value, threshold=4, precision=4)}; {WHERE_IT_ENDS}"
-        )
+        received = np.array2string(values[wrong[0]], threshold=4, precision=4)
+        if np.isnan(values).reshape(POINTS, -1).any(axis=1).all():
+            received += ", as at every trial point"
+            ends = f"correct the function, or {ends}"
+        at = _point(x[wrong[0]], names)
+        raise TargetError(f"expected a finite {what} at {at}. Received: {received}; {ends}")
 
 
 def _point(x: np.ndarray, names: list[str]) -> str:
