@@ -80,7 +80,7 @@ def test_the_former_name_of_a_fit_to_points_makes_the_run_that_its_note_says(inv
     former = invoke("fit-2d", "--data", "two-moons", *SHORT, "--output", "former")
     note = former.stderr.splitlines()[0]
     command = "nflow fit two-moons --k 2 --steps 20 --output former --flow planar"
-    assert note == f"`nflow fit-2d --data` is deprecated, and leaves in 0.2.0: this runs `{command}`"
+    assert note.startswith("`nflow fit-2d --data` is deprecated") and note.endswith(f"`{command}`")
     assert invoke(*command.split()[1:]).exit_code == former.exit_code == 0
     assert begun[0] == begun[1]
 
