@@ -13,9 +13,10 @@ pytestmark = [
 ]
 GOLDEN = Path(__file__).with_name("golden")
 END = ".tar.xz"
+LONG = "infer", "evidence", "images"
 KINDS = "fit-2d", "infer", "evidence", "cells", "flows", "images"
 RUNS = [
-    pytest.param(version, f"{kind}{state}", marks=[pytest.mark.slow] * (kind == "evidence"))
+    pytest.param(version, f"{kind}{state}", marks=[pytest.mark.slow] * (kind in LONG))
     for version in sorted(path.name.removesuffix(END) for path in GOLDEN.glob(f"*{END}"))
     for kind in KINDS
     for state in ("", "-interrupted")

@@ -98,8 +98,8 @@ def remove_derived(run: Path) -> None:
     shutil.rmtree(run / "plots", ignore_errors=True)
     (run / "report.html").unlink(missing_ok=True)
     record = json.loads((run / "run.json").read_text())
-    for part in (record, record.get("data", {})):
-        part.pop("path", None)
+    for key in ("path", "paths"):
+        record.get("data", {}).pop(key, None)
     (run / "run.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
