@@ -46,7 +46,8 @@ def verdict_of(summary: Summary, warnings: Warnings, part: str = "test ") -> Row
 
 def best_columns(summary: Summary) -> Rows:
     """Row of the columns with the largest gain from conditioning."""
-    gains = {name: gain["mean"] or 0.0 for name, gain in summary["column_gains"].items()}
+    every = summary["column_gains"].items()
+    gains = {name: round(gain["mean"] or 0.0, 3) + 0.0 for name, gain in every}  # no -0.000
     names: Sequence[str] = sorted(gains, key=lambda name: -gains[name])[:SHOWN]
     text = ", ".join(f"{printable(name)} {gains[name]:.3f}" for name in names)
     return [("largest gains", text)] if len(gains) > 1 else []
