@@ -53,9 +53,18 @@ def form_of(texts: Sequence[str]) -> str | None:
 
 
 def iso_form(texts: Sequence[str], kind: Literal["date", "time"]) -> str:
-    """ISO format of dates, or of times, in UTC if these texts, of several formats, have zones."""
-    zone = "Z" if any(re.search(r"(Z|:[\d.]+[+-][\d:]+)$", text) for text in texts) else ""
-    return "%Y-%m-%d" if kind == "date" else f"%Y-%m-%d %H:%M:%S{zone}"
+    """Format of ISO dates or times like these texts: the only one that fits them; else of times
+    with a zone in UTC, with a fraction of seconds if one has it.
+    """
+    form = form_of(texts)
+    if form is not None and kind_of_form(form) == kind:
+        return form
+    if kind == "date":
+        return "%Y-%m-%d"
+    zone = "Z" if any(re.search(r"(Z|\d[+-]\d\d(:?\d\d)?)$", text) for text in texts) else ""
+    fraction = "%f" if any(re.search(r":\d\d\.\d", text) for text in texts) else ""
+    joint = "T" if any("T" in text for text in texts) else " "
+    return f"%Y-%m-%d{joint}%H:%M:%S{fraction}{zone}"
 
 
 def kind_of_form(form: str) -> Literal["date", "time", "clock"]:

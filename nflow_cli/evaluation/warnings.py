@@ -179,15 +179,16 @@ def errors_of_95(n: float | None) -> float:
     return T_95[min(round(n), FEW_ROWS - 1) - 2] if n >= LEAST_ROWS else math.inf
 
 
-def grouped(summary: Summary, column: str | None) -> ScoreWarning | None:
-    """Warn about errors and p-values of rows that are grouped by a column."""
+def grouped_rows(summary: Summary, column: str | None) -> ScoreWarning | None:
+    """Warn about errors of scores of rows that are grouped by a column."""
     if column is None or not rows_judged(summary):
         return None
     reason = (
         f"rows with equal {printable(column)} depend on each other, but errors, bands and p-values "
-        "count them as independent: they are too small; the sample size is the number of groups"
+        "count them as independent: they are too small, as if there were more rows; the effective "
+        "sample size may be as small as the number of groups"
     )
-    figures = ("log_likelihood", "gain", "pit", "log_p", "p_value")
+    figures = ("log_likelihood", "gain", "pit", "log_p", "coverage", "p_value")
     return ScoreWarning("grouped rows", figures, reason)
 
 

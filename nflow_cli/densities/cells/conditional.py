@@ -171,7 +171,8 @@ class _Cell:
             units = self.column.inside(ends.ravel())[0].reshape(ends.shape)
         units = np.where(np.isinf(ends), ends, units)
         first, last, here = self.prior.below(np.where(np.isnan(units), 0.0, units)).sum(axis=0).T
-        part = np.clip((here - first) / np.maximum(last - first, LEAST), 0.0, 1.0)
+        least = np.maximum(LEAST * self.prior.number, 1e-300)
+        part = np.clip((here - first) / np.maximum(last - first, least), 0.0, 1.0)
         part = part * np.take_along_axis(weights, place, 1)[:, 0]
         return (weights * whole).sum(axis=1) + np.where(around.any(axis=1), part, 0.0)
 

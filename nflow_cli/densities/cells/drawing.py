@@ -105,13 +105,13 @@ class Drawing:
         if column.missing is not None:
             both, log_present = zip(*(_without_missing(one, column.missing) for one in both))
             both_present = log_mixture(share, *log_present)
-            known = is_gap if present is None else present
-            self.log_present += np.where(known, both_present, 0.0)
-            is_gap = ~known & (rng.random(self.n) >= np.exp(both_present))
+            present = np.zeros(self.n, bool) if present is None else present
+            self.log_present += np.where(present, both_present, 0.0)
+            is_gap = ~present & (rng.random(self.n) >= np.exp(both_present))
         by_network = rng.random(self.n) < share
         drawn = [drawn_outcomes(one, self.n, rng) for one in both]
         codes, units = (np.where(by_network, *pair) for pair in zip(*drawn))
-        codes = np.where(is_gap, column.missing or 0, codes)
+        codes = codes if column.missing is None else np.where(is_gap, column.missing, codes)
         if self.with_new and column.new is not None:
             is_new = rng.random(self.n) < np.exp(log_new)
             codes = np.where(is_new, column.new, codes)

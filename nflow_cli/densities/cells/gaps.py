@@ -27,8 +27,8 @@ class LogCells(NamedTuple):
 
     Attributes:
         masses: Of the cells.
-        presence: That they are missing, or that they are not, as they are; 0 of new or unknown
-            cells and of columns without gaps. ``None``: no column has gaps.
+        presence: Of being missing for a missing cell, of being present for any other; 0 of new or
+            unknown cells and of columns without gaps. ``None``: no column has gaps.
     """
 
     masses: Any
@@ -59,30 +59,30 @@ def with_presence(
 def _of_bank(layout: Layout, bank: Bank, shares: Any, codes: Any, xp: Any) -> Any:
     outcomes = [layout.outcomes[i] for i in bank.modelled]
     gap, learnt = np.array([(o.missing, o.learnt) for o in outcomes]).T[..., None]
-    is_gap, is_value = (one[..., None] for one in _kinds(gap, learnt, bank.size))
+    is_gap, is_value = (one[..., None] for one in _gaps_and_values(gap, learnt, bank.size))
     missing = xp.sum(xp.where(is_gap, shares, 0.0), axis=-2)
     present = logsumexp(xp.where(is_value, shares, PADDING), -2, xp)
     has_presence = (gap >= 0) & (codes >= 0) & (codes < learnt)
     return xp.where(has_presence, xp.where(codes == gap, missing, present), 0.0)
 
 
-def _kinds(gap: np.ndarray, learnt: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _gaps_and_values(gap: Any, learnt: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
     places = np.arange(size)
     return places == gap, (places < learnt) & (places != gap)
 
 
 def mixed_outcomes(
-    outcomes: Outcomes, share: np.ndarray, network: np.ndarray, marginal: np.ndarray
+    outcomes: Outcomes, share: float, network: np.ndarray, marginal: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Parts ``(L, n)`` of a network and of the marginal in the probabilities of outcomes.
 
-    ``share`` ``(n,)`` is the weight of the network; both have probabilities ``(L, n)`` or
+    ``share`` is the weight of the network; both have probabilities ``(L, n)`` or
     ``(L, 1)``. The parts of a value, missing or new outcome sum to its probability.
     """
     parts = share * network, (1 - share) * marginal
     if outcomes.missing < 0:
         return parts
-    _, is_value = _kinds(np.array(outcomes.missing), np.array(outcomes.learnt), outcomes.count)
+    _, is_value = _gaps_and_values(outcomes.missing, outcomes.learnt, outcomes.count)
     present = [np.maximum(one[is_value].sum(axis=0), TINY) for one in (network, marginal)]
     total = share * present[0] + (1 - share) * present[1]
     first, second = (

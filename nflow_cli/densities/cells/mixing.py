@@ -59,7 +59,7 @@ def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.n
 
 
 def log_mixture(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """``log(w e^a + (1 - w) e^b)`` of log-probabilities ``a``, ``b`` ``(…, D)``."""
+    """``log(w e^a + (1 - w) e^b)`` of log-probabilities ``a``, ``b``, broadcast with ``w``."""
     with np.errstate(divide="ignore"):
         return np.logaddexp(np.log(weights) + first, np.log1p(-weights) + second)
 

@@ -137,7 +137,8 @@ class Prior:
             broad = int(np.argmax(found.scales))
             cdf = normal_cdf((edges - found.means[broad]) / found.scales[broad])
             usual = mass - found.weights[broad] * self.alone[:, :, None] * np.diff(cdf)
-        return np.where(mass > LEAST, mass, 0.0), np.where(usual > LEAST, usual, 0.0)
+        least = LEAST * self.number[:, None]
+        return np.where(mass > least, mass, 0.0), np.where(usual > least, usual, 0.0)
 
     def reach(self, least: float) -> tuple[float, float]:
         """Ends of the units, of all rows, beyond which each normal has mass below ``least``."""

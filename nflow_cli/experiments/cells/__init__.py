@@ -10,7 +10,7 @@ from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.errors import ConfigError, DataError
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.evaluation.warnings import few_rows, grouped
+from nflow_cli.evaluation.warnings import few_rows, grouped_rows
 from nflow_cli.experiments.cells import printed
 from nflow_cli.experiments.cells import warnings as of_cells
 from nflow_cli.experiments.cells.summary import CellsSummary
@@ -75,7 +75,7 @@ class WholeTable(OfTable):
         data = self.config.data
         are_chosen = any((data.split, data.test, data.group))
         memorised = partial(of_cells.memorised, are_chosen=are_chosen)
-        of_groups = partial(grouped, column=data.group)
+        of_groups = partial(grouped_rows, column=data.group)
         of_rows = of_cells.miscalibrated, memorised, of_cells.copied, of_groups
         return of_cells.ruined, few_rows, *of_rows
 

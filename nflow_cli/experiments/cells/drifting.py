@@ -26,7 +26,7 @@ from nflow_cli.evaluation.relations import (
     change_of_pit,
     features,
 )
-from nflow_cli.evaluation.warnings import grouped
+from nflow_cli.evaluation.warnings import grouped_rows
 from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
 from nflow_cli.experiments.cells.surprise import oddness
 from nflow_cli.experiments.rows import Judgement
@@ -46,7 +46,7 @@ def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
     rows = trained.rows_of(table)
     found = drifted(trained, rows)
     data, scores = trained.config.data, found.model_dump()
-    every = few_rows(found), grouped(scores, data.group)
+    every = few_rows(found), grouped_rows(scores, data.group)
     warnings = [OWN_ROWS] if are_own(trained, rows) else []
     warnings += [one for one in every if one]
     kinds = data.kinds or {}

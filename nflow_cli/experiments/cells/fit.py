@@ -101,7 +101,7 @@ def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -
             share = np.average(is_number, weights=weights)
             total -= density.cells[place].log_measure * float(share)
     if density.unmixing:
-        total += float(density.unmixing.log_slopes(rows).sum(axis=1).mean())
+        total += float(np.nanmean(density.unmixing.log_slopes(rows).sum(axis=1)))
     return total
 
 

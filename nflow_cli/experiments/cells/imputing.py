@@ -8,7 +8,7 @@ import numpy as np
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.data.dates import form_of, iso_form, kind_of_form
+from nflow_cli.data.dates import iso_form
 from nflow_cli.data.table_files import TableFile, batch_of, filled, write_table
 from nflow_cli.data.tables import is_text, present_cells, shown
 from nflow_cli.data.written_cells import as_written
@@ -88,6 +88,7 @@ def batches_of(
     Several draws are one after another, with first columns of their numbers and the rows'.
     """
     places = {name: trained.columns.index(name) for name in names if name in trained.columns}
+    kinds = {name: _as_spelled(trained.kinds[name], table, name) for name in places}
     for draw, rows in enumerate(found.rows, 1):
         first = 0
         for block in table.blocks(names):
@@ -96,23 +97,23 @@ def batches_of(
             for c, name in enumerate(names):
                 j = places.get(name)
                 if j is not None and (gaps := found.gaps[part, j]).any():
-                    kind = _as_spelled(trained.kinds[name], block.column(c))
-                    cells[c] = gaps, as_written(kind, rows[part, j])
+                    cells[c] = gaps, as_written(kinds[name], rows[part, j])
             numbers = np.full(block.num_rows, draw), 1 + np.arange(part.start, part.stop)
             added = numbers if len(found.rows) > 1 else ()
             yield batch_of(added, filled(block, cells), are_first=True)
             first += block.num_rows
 
 
-def _as_spelled(kind: ColumnKind, cells: Any) -> ColumnKind:
-    """Kind of a column of a table, with the format of the ISO dates or times in these texts."""
-    if kind.form is not None or kind.type not in ("date", "time") or not is_text(cells.type):
+def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
+    """Kind of a column, with the format of its ISO dates or times in a table of text."""
+    if kind.form is not None or kind.type not in ("date", "time"):
         return kind
-    texts = [text for text in present_cells(cells).unique().to_pylist() if text is not None]
-    form = form_of(texts)
-    if form is None or kind_of_form(form) != kind.type:
-        form = iso_form(texts, kind.type)
-    return kind.model_copy(update={"form": form})
+    texts = set[str]()
+    for block in table.blocks([name]):
+        if not is_text((cells := block.column(name)).type):
+            return kind
+        texts |= {text for text in present_cells(cells).unique().to_pylist() if text is not None}
+    return kind.model_copy(update={"form": iso_form(sorted(texts), kind.type)})
 
 
 def names_with(table: TableFile, draws: int | None) -> list[str]:

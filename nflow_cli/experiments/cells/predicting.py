@@ -17,7 +17,7 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Moments, Tally
-from nflow_cli.evaluation.warnings import ScoreWarning, marked
+from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
 from nflow_cli.experiments.cells.sets import Calibrated, calibration, central, level_sets
 from nflow_cli.experiments.rows import Judgement, Rows, Warnings, figure, mean_text
 from nflow_cli.experiments.table.scoring import OWN, are_own, expect_room, write_beside
@@ -62,11 +62,13 @@ class Asked(NamedTuple):
         column: The column.
         p: Probabilities of the quantiles.
         sets: Calibration of the sets; ``None`` without.
+        group: Column by which rows of the run are grouped, if any.
     """
 
     column: CellColumn
     p: np.ndarray
     sets: Calibrated | None
+    group: str | None
 
 
 class Predicted(NamedTuple):
@@ -102,12 +104,12 @@ def asked(trained: "TrainedCells", question: Question) -> Asked:
         sets = calibration(trained, column, question.coverage, question.by)
     elif question.by is not None:
         raise DataError("--by: expected --coverage too")
-    return Asked(column, p, sets)
+    return Asked(column, p, sets, trained.config.data.group)
 
 
 def predicted(trained: "TrainedCells", table: Any, question: Question) -> Predicted:
     """Predict a column of a table, or of rows ``(n, C)``, from the others."""
-    column, p, sets = wanted = asked(trained, question)
+    column, p, sets, _ = wanted = asked(trained, question)
     rows, has_own = _rows(trained, table, column.name)
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
     of_sets = central(thresholds) if sets else np.empty((len(rows), 0))
@@ -168,7 +170,7 @@ def _rows(trained: "TrainedCells", table: Any, target: str) -> tuple[np.ndarray,
 
 def columns_of(predicted: Predicted) -> dict[str, Any]:
     """The columns to be written, by name."""
-    (column, p, sets), found = predicted.asked, predicted.found
+    (column, p, sets, _), found = predicted.asked, predicted.found
     kind = column.kind
     columns: dict[str, Any] = {}
     if column.has_numbers:
@@ -239,7 +241,7 @@ def write_predicted(
 def _figure(predicted: Predicted, values: np.ndarray, subject: str) -> Any:
     from nflow_cli import plotting
 
-    (column, p, sets), found = predicted.asked, predicted.found
+    (column, p, sets, _), found = predicted.asked, predicted.found
     if not column.has_numbers:
         levels = [str(level) for level in column.first]
         return plotting.levels_figure(column.name, levels, found.levels, values, printable(subject))
@@ -310,7 +312,8 @@ def _members_at(members: np.ndarray, values: np.ndarray) -> np.ndarray:
 def judged(asked: Asked, found: Tally, name: str) -> Judgement:
     """Judgement of the predictions of a table's rows by the sums over them."""
     scores = {"target": asked.column.name, "n": found.counts["n"], **_scores(asked.sets, found)}
-    warnings = [OWN_ROWS] if found.counts[OWN] else []
+    of_groups = grouped_rows(scores, asked.group)
+    warnings = [*([OWN_ROWS] if found.counts[OWN] else []), *([of_groups] if of_groups else [])]
     lines = [
         ("data", f"{printable(name)}: {scores['n']:,} rows"),
         ("target", printable(asked.column.name)),
@@ -348,7 +351,8 @@ def _printed(asked: Asked, scores: dict[str, Any], warnings: Warnings) -> Rows:
         rows.append(("mean log p", marked(text, warnings, "log_p")))
         if "coverage" in scores:
             nominal = f"(nominal {asked.p[-1] - asked.p[0]:.4g})"
-            rows.append(("coverage", mean_text(scores, "coverage", nominal)))
+            text = mean_text(scores, "coverage", nominal)
+            rows.append(("coverage", marked(text, warnings, "coverage")))
         named = {"rmse": "RMSE of mean", "error_rate": "error rate"}
         rows += [(name, figure(scores, key)) for key, name in named.items() if key in scores]
     if n := scores["n_new_levels"]:

@@ -36,7 +36,7 @@ class FitCells(ChunkTrainer):
         trained: Weights of all networks.
         start: Initial density, to which weight decay pulls, added to the weights, and their units.
         marginal_shares: Log-probabilities of outcomes by the marginals, bank by bank, given that a
-            cell is a level or number of training rows.
+            cell is not new.
         shift: Nats from the mean log-probability of a row to its log-density in the table's units:
             a density is a mass over the width of its interval.
     """
@@ -69,8 +69,9 @@ class FitCells(ChunkTrainer):
         ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
         """
         network, marginal = self.log_cells(batch), self.marginal_log_cells(batch, ops)
-        mixed = _with_floor(network.masses, marginal.masses)
-        if network.presence is not None:
+        if network.presence is None:
+            mixed = _with_floor(network.masses, marginal.masses)
+        else:
             values = [one.masses - one.presence for one in (network, marginal)]
             mixed = _with_floor(network.presence, marginal.presence) + _with_floor(*values)
         return {"loss": -ops.mean(ops.sum(mixed, axis=-2), axis=-1) - self.shift}
@@ -171,9 +172,7 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
 
 
 def learnt_shares(density: CellDensity) -> list[np.ndarray | None]:
-    """Log-probabilities of outcomes by the marginals, bank by bank, given that a cell is a level or
-    number of training rows.
-    """
+    """Log-probabilities of outcomes by the marginals, given that a cell is not new."""
     found, start = [], 0
     for bank, shares in zip(density.layout.banks, density.marginal.log_shares):
         learnt = density.log_learnt[start : start + len(bank.modelled), None, None]

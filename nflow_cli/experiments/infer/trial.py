@@ -141,7 +141,7 @@ def _values_and_slopes(
 
 
 def _expect_finite(
-    what: str, values: np.ndarray, x: np.ndarray, names: list[str], ends: str
+    quantity: str, values: np.ndarray, x: np.ndarray, names: list[str], ends: str
 ) -> None:
     wrong = np.flatnonzero(~np.isfinite(values.reshape(POINTS, -1)).all(axis=1))
     if len(wrong):
@@ -150,7 +150,7 @@ def _expect_finite(
             received += ", as at every trial point"
             ends = f"correct the function, or {ends}"
         at = _point(x[wrong[0]], names)
-        raise TargetError(f"expected a finite {what} at {at}. Received: {received}; {ends}")
+        raise TargetError(f"expected a finite {quantity} at {at}. Received: {received}; {ends}")
 
 
 def _point(x: np.ndarray, names: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from nflow_cli.config.schema import FitConfig
 from nflow_cli.config.table_schema import Tails
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.evaluation.warnings import ScoreWarning, few_rows, grouped, mass, ruined_fit
+from nflow_cli.evaluation.warnings import ScoreWarning, few_rows, grouped_rows, mass, ruined_fit
 from nflow_cli.experiments.density import DensityExperiment
 from nflow_cli.experiments.experiment import Measure
 from nflow_cli.experiments.picture_data import inconsistency_with_columns
@@ -67,7 +67,7 @@ class Table(OfTable, DensityExperiment):
 
     def warnings(self, summary: Summary) -> list[ScoreWarning]:
         """Warnings about the scores."""
-        found = grouped(summary, self.config.data.group)
+        found = grouped_rows(summary, self.config.data.group)
         return [*super().warnings(summary), *([found] if found else [])]
 
     def labels(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nflow_cli.data.tables import LOG_Q, listed, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped
+from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped_rows
 from nflow_cli.experiments.data import is_data_of
 from nflow_cli.experiments.rows import Summary
 from nflow_cli.registry import nearest
@@ -57,7 +57,7 @@ def are_own(trained: "TableRun", rows: np.ndarray) -> bool:
 
 def warnings_of(found: Tally, scores: Summary, group: str | None) -> list[ScoreWarning]:
     """Warnings about scores of a user table, of a run with rows grouped by a column."""
-    every = few_rows(scores), grouped(scores, group)
+    every = few_rows(scores), grouped_rows(scores, group)
     return [*([TRAINED_ON] if found.counts[OWN] else []), *(one for one in every if one)]
 
 

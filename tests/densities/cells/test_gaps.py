@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from cells import a_sample, grid, levels, number, random_density
 
+from nflow_cli.densities.cells.block import Block
+from nflow_cli.densities.cells.prior import Prior, marginal_cdf
+
 COLUMNS = [
     levels("a", 4),
     number("b", atoms=[0.5], missing=True),
@@ -43,3 +46,29 @@ def test_the_value_of_a_present_cell_has_the_weight_of_the_network_however_seldo
         np.testing.assert_allclose(found[0][is_value], (total * value)[is_value], rtol=1e-5)
         least = min(least, present[0].min())
     assert least < 0.01
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_gap_has_one_probability_in_scores_pit_prior_and_draws(members):
+    density = random_density(COLUMNS, members=members, seed=3, shares=0.6)
+    rows = a_sample(COLUMNS, 200, 7)
+    rows[:, 1:] = np.where(np.random.default_rng(0).random((200, 3)) < 0.5, np.nan, rows[:, 1:])
+    scores, block = np.exp(density.cell_log_probs(rows)), Block(density, rows)
+    ends = [block.pit(np.full((200, 4), noise)) for noise in (0.0, 1.0)]
+    gaps = np.isnan(rows)
+    np.testing.assert_allclose((ends[1] - ends[0])[gaps], scores[gaps], rtol=1e-9)
+    for j, column in enumerate(COLUMNS[1:], 1):
+        marginal = marginal_cdf(density, j) if column.has_numbers else None
+        prior = Prior(block, j, marginal).outcomes
+        np.testing.assert_allclose(prior.sum(axis=0), 1.0, rtol=1e-12)
+        np.testing.assert_allclose(prior[column.missing][gaps[:, j]], scores[gaps[:, j], j])
+    one = np.repeat(rows[:1], 20_000, axis=0)
+    drawn = density.draw(np.full_like(one, np.nan), np.random.default_rng(1), with_new=True)
+    gap = drawn.copy()
+    gap[:, 3] = np.nan
+    expected = np.exp(density.cell_log_probs(gap)[:, 3])  # of a gap, given the cells before
+    share, error = (
+        np.isnan(drawn[:, 3]).mean(),
+        np.sqrt(np.mean(expected * (1 - expected)) / 20_000),
+    )
+    assert abs(share - expected.mean()) < 4 * error
