@@ -27,7 +27,7 @@ class Fit2D(Command):
         if words is None:
             return super().make_context(info_name, args, parent, **extra)
         now = command_line(["nflow", "fit", *words])
-        tell(f"`nflow fit-2d --data` is deprecated, and leaves in 0.2.0: this runs `{now}`")
+        tell(f"`nflow fit-2d --data` is deprecated, and leaves in 0.2.0; this runs `{now}`")
         return fit.make_context("fit", words, parent, **extra)
 
 
