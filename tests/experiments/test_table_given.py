@@ -418,5 +418,5 @@ def test_the_density_is_that_of_the_weighted_rows(tmp_path):
         ("2024-01-01", []),
     ],
 )
-def test_a_range_of_times_is_told_from_a_time(text, ends):
+def test_a_range_of_times_is_distinguished_from_a_time(text, ends):
     assert list(range_ends(text, ColumnKind(kind="number", type="time"))) == ends

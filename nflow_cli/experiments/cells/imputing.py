@@ -88,7 +88,11 @@ def batches_of(
     Several draws are one after another, with first columns of their numbers and the rows'.
     """
     places = {name: trained.columns.index(name) for name in names if name in trained.columns}
-    kinds = {name: _as_spelled(trained.kinds[name], table, name) for name in places}
+    kinds = {
+        name: _as_spelled(trained.kinds[name], table, name)
+        for name, j in places.items()
+        if found.gaps[:, j].any()
+    }
     for draw, rows in enumerate(found.rows, 1):
         first = 0
         for block in table.blocks(names):
