@@ -3,10 +3,9 @@
     python -m benchmarks.imputation FOLDER [TABLE…]
 
 Of each table 20 % of the cells are emptied at random. nflow is fitted to the table with gaps, with
-default settings, and fills them, also after a second fit to the table that it has imputed four
-times. So do a chained ridge regression (IterativeImputer, levels as indicators) and missForest
-(Stekhoven & Bühlmann 2012: random forests of 100 trees, column by column, until the changes grow).
-Prints a JSON line for each table and method: root mean squared error of numbers in standard
+default settings, and fills them. So do a chained ridge regression (IterativeImputer, levels as
+indicators) and missForest (Stekhoven & Bühlmann 2012: random forests of 100 trees, column by
+column, until the changes grow). Prints a JSON line for each table and method: root mean squared error of numbers in standard
 deviations, mean over columns; error rate of levels; seconds; and the share of numbers within the
 central 90 % of 100 draws. FOLDER has tables of R packages as PACKAGE__NAME.csv.
 """
@@ -42,7 +41,7 @@ def main() -> None:
         rng = np.random.default_rng(1)
         empty = rng.random(table.shape) < EMPTY
         empty[empty.all(axis=1)] = False
-        for method in (by_nflow, by_two_fits, by_regressions, by_forests):
+        for method in (by_nflow, by_regressions, by_forests):
             start = time.perf_counter()
             filled, *more = method(table.astype(object).mask(empty))
             facts = {"table": name, "method": method.__name__, **errors(table, filled, empty)}
@@ -67,19 +66,6 @@ def by_nflow(gaps: Any) -> tuple[Any, Any]:
     gaps = gaps.infer_objects()
     with tempfile.TemporaryDirectory() as output:
         q = nflow_cli.fit(gaps, output=f"{output}/run")
-        return q.impute(gaps), q.impute(gaps, draws=DRAWS)
-
-
-def by_two_fits(gaps: Any) -> tuple[Any, Any]:
-    """Fill gaps by a second fit, to the table imputed four times by the first."""
-    import nflow_cli
-
-    gaps = gaps.infer_objects()
-    with tempfile.TemporaryDirectory() as output:
-        first = nflow_cli.fit(gaps, output=f"{output}/first")
-        four = first.impute(gaps, draws=4)
-        options: dict[str, Any] = {"group": "row", "exclude": ["draw", "row"]}
-        q = nflow_cli.fit(four, output=f"{output}/again", **options)
         return q.impute(gaps), q.impute(gaps, draws=DRAWS)
 
 

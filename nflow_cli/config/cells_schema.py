@@ -72,6 +72,14 @@ class CellsTrain(TableTrain):
         default=None, ge=1, le=MAX_MEMBERS, **option(f"{ENSEMBLE} Null: by the table's size.")
     )
 
+    filled: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Share of a batch whose gaps are filled by draws of the density (stochastic "
+        "EM); null: 0.8 if a tenth of the training rows have gaps, else 0.",
+    )
+
     @property
     def decays(self) -> list[float]:
         """Weight decay of each network: the best depends on the table."""
@@ -135,6 +143,7 @@ class CellsConfig(RunConfig):
         ours, theirs = self.train, written.train
         sizes = {k: getattr(written.cells, k) if v is None else v for k, v in self.cells}
         length = {
+            "filled": theirs.filled if ours.filled is None else ours.filled,
             "steps": ours.steps or theirs.steps,
             "batch_size": ours.batch_size or theirs.batch_size,
             "chunk": ours.chunk or theirs.chunk,

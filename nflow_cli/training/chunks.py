@@ -15,7 +15,13 @@ EARLY = (10, 20, 50, 100, 200)  # updates within a first chunk that have rows: t
 
 
 class Chunks:
-    """Sequence of chunks ``(arrays, (count,))`` of one shape, with ``count`` updates each."""
+    """Sequence of chunks ``(arrays, (count,))`` of one shape, with ``count`` updates each.
+
+    Attributes:
+        ahead: Number of chunks that are drawn ahead of training.
+    """
+
+    ahead = 2
 
     def start_at(self, update: int) -> None:
         raise NotImplementedError

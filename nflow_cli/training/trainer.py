@@ -196,7 +196,7 @@ def with_gradient(
 
 
 def prefetched(chunks: Any) -> Any:
-    """:class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws two ahead.
+    """:class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws ``ahead``.
 
     Without TensorFlow's tuning, whose thread sleeps up to a minute while whoever frees the dataset
     waits.
@@ -210,7 +210,8 @@ def prefetched(chunks: Any) -> Any:
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_generator(lambda: iter(chunks), output_signature=shapes)
-    return dataset.prefetch(2).with_options(options)
+    dataset = dataset.prefetch(chunks.ahead) if chunks.ahead else dataset
+    return dataset.with_options(options)
 
 
 class Speed(NamedTuple):

@@ -20,6 +20,8 @@ from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import EVALUATION, WEIGHTS, RunDirectory
 
+FILLED, GAPS = 0.8, 0.1  # of a batch are filled, if as many training rows have gaps
+
 
 class WholeTable(OfTable):
     """Fit of a density of cells to a table, by ``nflow fit``."""
@@ -43,7 +45,9 @@ class WholeTable(OfTable):
     # Before training.
 
     def settled(self, data: Any) -> Any:
-        """Config with column kinds, sizes, updates and ``cells.unmixed`` resolved."""
+        """Config with column kinds, sizes, updates, ``cells.unmixed`` and ``train.filled``
+        resolved.
+        """
         from nflow_cli.densities.cells.fitting import fitted_columns
         from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, fit_unmixing
 
@@ -58,7 +62,10 @@ class WholeTable(OfTable):
             )
         unmixed = found is not None and (asked or are_better(found, data))
         cells = config.cells.model_copy(update={"unmixed": unmixed})
-        return config.model_copy(update={"cells": cells})
+        train = config.train
+        if train.filled is None:
+            train = train.model_copy(update={"filled": FILLED if _have_gaps(data) else 0.0})
+        return config.model_copy(update={"cells": cells, "train": train})
 
     # Training.
 
@@ -189,3 +196,10 @@ class WholeTable(OfTable):
         from nflow_cli.experiments.cells.plots import figures
 
         return figures(self.config, *arrays)
+
+
+def _have_gaps(data: Any) -> bool:
+    import numpy as np
+
+    modelled = slice(len(data.given), len(data.given) + len(data.modelled))
+    return bool(np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
+from nflow_cli.experiments.cells.filling import FilledChunks, Filling
 from nflow_cli.experiments.cells.memorised import COMPARED
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, learnt_shares, packed
 from nflow_cli.experiments.table.training import Training, train_on_rows
@@ -113,7 +115,8 @@ def train(
     validate = _validator(parts, data.validation, data.weights.validation)
     stopping = config.train.early_stopping
     log = ValidationLog(clock, validate=validate, stopping=stopping, from_start=True)
-    return train_on_rows(parts.model, chunks, log, clock, config, directory)
+    filling = _filling(parts, data, chunks)
+    return train_on_rows(parts.model, chunks, log, clock, config, directory, filling)
 
 
 def trial(config: CellsConfig, data: Dataset) -> Trial:
@@ -125,7 +128,8 @@ def trial(config: CellsConfig, data: Dataset) -> Trial:
     update = pace(parts.model, chunks).update
     validate()  # compiles
     validation = seconds_of(validate)
-    update += validation / (config.train.chunk or 1)
+    filling = sum(seconds_of(partial(one.fill, 0)) for one in _filling(parts, data, chunks))
+    update += (validation + filling) / (config.train.chunk or 1)
     return Trial(Cost(update, before + validation, _seconds_after(parts, data)), parts)
 
 
@@ -143,7 +147,15 @@ def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
     settings, rows = config.train, packed(parts.density, data.train)
     seeds = seeds_from(config.seed, settings.members)
     shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
-    return CellChunks(parts.model.layout.n_columns, rows, seeds, *shape, data.weights.train)
+    said = parts.model.layout.n_columns, rows, seeds, *shape, data.weights.train
+    return FilledChunks(settings.filled, *said) if settings.filled else CellChunks(*said)
+
+
+def _filling(parts: Parts, data: Dataset, chunks: CellChunks) -> list[Filling]:
+    if not isinstance(chunks, FilledChunks):
+        return []
+    networks = partial(_networks, parts)
+    return [Filling(parts.density, networks, data.train, data.weights.train, chunks)]
 
 
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:

@@ -67,13 +67,17 @@ class FitCells(ChunkTrainer):
         """``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``.
 
         ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
+        Of rows with filled gaps the values count, not that they are present.
         """
         network, marginal = self.log_cells(batch), self.marginal_log_cells(batch, ops)
         if network.presence is None:
             mixed = _with_floor(network.masses, marginal.masses)
         else:
             values = [one.masses - one.presence for one in (network, marginal)]
-            mixed = _with_floor(network.presence, marginal.presence) + _with_floor(*values)
+            presence = _with_floor(network.presence, marginal.presence)
+            if (are_filled := self.parts(batch)[-1]).shape[-2]:
+                presence = presence * (1 - are_filled)
+            mixed = presence + _with_floor(*values)
         return {"loss": -ops.mean(ops.sum(mixed, axis=-2), axis=-1) - self.shift}
 
     def log_cells(self, packed: Any) -> LogCells:
@@ -81,10 +85,10 @@ class FitCells(ChunkTrainer):
 
         Args:
             packed: ``(…, E, n)`` of :func:`packed`, optionally followed by rows of 0 and 1, one a
-                column: 1 hides a cell from the networks.
+                column: 1 hides a cell from the networks; and one more: 1 of rows with filled gaps.
         """
         layout = self.layout
-        codes, centre, half, _, hidden = self.parts(packed)
+        codes, centre, half, _, hidden, _ = self.parts(packed)
         seen = codes, centre[..., : len(layout.with_numbers), :]
         if hidden.shape[-2]:
             of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
@@ -99,7 +103,7 @@ class FitCells(ChunkTrainer):
 
     def marginal_log_cells(self, packed: Any, xp: Any) -> LogCells:
         """Log-probabilities ``(…, D, n)`` of the cells of packed rows by the marginals."""
-        codes, _, _, marginal, _ = self.parts(packed)
+        codes, _, _, marginal, *_ = self.parts(packed)
         return with_presence(self.layout, self.marginal_shares, codes, marginal, xp)
 
     @cached_property
@@ -108,10 +112,10 @@ class FitCells(ChunkTrainer):
         return compiled(self.log_cells)
 
     def parts(self, packed: Any) -> list[Any]:
-        """Codes, centres, half widths, marginals, and hidden cells."""
+        """Codes, centres, half widths, marginals, hidden cells, and rows with filled gaps."""
         layout = self.layout
         n = len(layout.with_numbers) + len(layout.coarse)
-        counts = layout.n_columns, n, n, len(layout.modelled), layout.n_columns
+        counts = layout.n_columns, n, n, len(layout.modelled), layout.n_columns, 1
         ends = np.cumsum([0, *counts])
         return [packed[..., start:end, :] for start, end in itertools.pairwise(ends)]
 
@@ -132,19 +136,19 @@ class CellChunks(PointChunks):
     """Batches of packed rows with randomly hidden cells, of C = ``n_columns``.
 
     The network so learns each cell given any subset of those before it, for rows with missing
-    cells. One row in seven hides its cells, each with a probability that is uniform from row to
-    row.
+    cells. A share of the rows, ``hiding``, hides its cells, each with a probability that is uniform
+    from row to row.
     """
 
-    def __init__(self, n_columns: int, *arguments: Any):
+    def __init__(self, n_columns: int, *arguments: Any, hiding: float = HIDING):
         super().__init__(*arguments)
-        self.n_columns = n_columns
+        self.n_columns, self.hiding = n_columns, hiding
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw the rows of chunk ``index`` and their hidden cells."""
         rows, rng = super().drawn(seed, index), stream(seed, "hidden", index)
         shape = (self.chunk, 1, self.batch_size)
-        share = np.where(rng.random(shape) < HIDING, rng.random(shape), 0.0).astype(np.float32)
+        share = np.where(rng.random(shape) < self.hiding, rng.random(shape), 0.0).astype(np.float32)
         hidden = rng.random((self.chunk, self.n_columns, self.batch_size), np.float32) < share
         return np.concatenate([rows, hidden.astype(np.float32)], axis=1)
 

@@ -1,5 +1,6 @@
 """Maximum-likelihood training with validation and early stopping, for flows and cells."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from nflow_cli.config.schema import CellsConfig, FitConfig
@@ -27,6 +28,7 @@ def train_on_rows(
     clock: Clock,
     config: CellsConfig | FitConfig,
     directory: RunDirectory | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Training:
     """Train a model as ``config.train`` specifies; restore the weights of the best validation.
 
@@ -41,7 +43,8 @@ def train_on_rows(
         return f"{text}{validation} nats"
 
     progress = ProgressReport(steps, clock, note)
-    with Session(config, steps, directory, log=log, progress=progress) as session:
+    said = {"log": log, "progress": progress, "callbacks": callbacks}
+    with Session(config, steps, directory, **said) as session:
         session.fit(model, chunks)
         log.take_best(model)
         session.finish(model)
