@@ -5,9 +5,10 @@
 Of each table 20 % of the cells are emptied at random. nflow is fitted to the table with gaps, with
 default settings, and fills them. So do a chained ridge regression (IterativeImputer, levels as
 indicators) and missForest (Stekhoven & Bühlmann 2012: random forests of 100 trees, column by
-column, until the changes grow). Prints a JSON line for each table and method: root mean squared error of numbers in standard
-deviations, mean over columns; error rate of levels; seconds; and the share of numbers within the
-central 90 % of 100 draws. FOLDER has tables of R packages as PACKAGE__NAME.csv.
+column, until the changes grow). Prints a JSON line for each table and method: root mean squared
+error of numbers in standard deviations, mean over columns; error rate of levels; seconds; and the
+share of numbers within the central 90 % of 100 draws. FOLDER has tables of R packages as
+PACKAGE__NAME.csv.
 """
 
 import argparse
