@@ -77,7 +77,7 @@ class CellsTrain(TableTrain):
         ge=0,
         lt=1,
         description="Share of a batch whose gaps are filled by draws of the density (stochastic "
-        "EM); null: 0.8 if a tenth of the training rows have gaps, else 0.",
+        "EM); null: 0.5 if a tenth of the training rows have gaps, else 0.",
     )
 
     @property

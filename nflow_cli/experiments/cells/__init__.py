@@ -20,7 +20,7 @@ from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import EVALUATION, WEIGHTS, RunDirectory
 
-FILLED, GAPS = 0.8, 0.1  # of a batch are filled, if as many training rows have gaps
+FILLED, GAPS = 0.5, 0.1  # of a batch are filled, if as many training rows have gaps
 
 
 class WholeTable(OfTable):
