@@ -84,6 +84,8 @@ class Filling(keras.callbacks.Callback):
             self.chunks.filled = dict(zip(self.chunks.seeds, found))
 
     def _filled(self, member: Member, seed: int, index: int) -> np.ndarray:
+        if not all(np.isfinite(array).all() for array in member.weights.values()):
+            return self.chunks.filled[seed]  # of a network that has diverged
         density, rng = copy(self.density), stream(seed, "gaps", index)
         density.networks = [member]
         n, weighted = len(self.rows), self.shares is not None

@@ -6,6 +6,7 @@ import pytest
 from cells import grid, levels, number, products, random_density
 
 from nflow_cli.experiments.cells import filling
+from nflow_cli.experiments.cells.training import packed
 from nflow_cli.random_streams import stream
 
 pytestmark = pytest.mark.skipif(
@@ -48,3 +49,14 @@ def test_rows_with_filled_gaps_are_marked_and_make_up_their_share_of_a_batch():
         filled = drawn[:, r, 3] == 1
         assert abs(filled.mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / filled.size)
         assert (drawn[:, r, 1][filled] == -seed).all() and (drawn[:, r, 1][~filled] >= 0).all()
+
+
+def test_a_network_that_has_diverged_fills_nothing_and_the_others_do():
+    density = random_density(COLUMNS, members=2, shares=1.0)
+    lost, kept = (one._replace(weight=1.0) for one in density.networks)
+    lost = lost._replace(weights={k: np.full_like(a, np.nan) for k, a in lost.weights.items()})
+    rows = np.array([[1.0, np.nan, 2], [2.0, 1, 3]])
+    chunks = filling.FilledChunks(0.5, 3, packed(density, rows), [3, 5], 40, 20, 50)
+    filling.Filling(density, lambda: [lost, kept], rows, None, chunks).fill(0)
+    of_lost, of_kept = (sorted(chunks.filled[seed].T.tolist()) for seed in (3, 5))
+    assert of_lost == sorted(packed(density, rows).tolist()) != of_kept
