@@ -20,7 +20,8 @@ from nflow_cli.experiments.table.experiment import OfTable
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import EVALUATION, WEIGHTS, RunDirectory
 
-FILLED, GAPS = 0.5, 0.1  # of a batch are filled, if as many training rows have gaps
+GAPS = 0.1  # least share of training rows with gaps, of which some are filled in training
+FILLED = 0.5  # share of a batch, then
 
 
 class WholeTable(OfTable):

@@ -147,8 +147,10 @@ def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
     settings, rows = config.train, packed(parts.density, data.train)
     seeds = seeds_from(config.seed, settings.members)
     shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
-    said = parts.model.layout.n_columns, rows, seeds, *shape, data.weights.train
-    return FilledChunks(settings.filled, *said) if settings.filled else CellChunks(*said)
+    arguments = parts.model.layout.n_columns, rows, seeds, *shape, data.weights.train
+    if settings.filled:
+        return FilledChunks(settings.filled, *arguments)
+    return CellChunks(*arguments)
 
 
 def _filling(parts: Parts, data: Dataset, chunks: CellChunks) -> list[Filling]:

@@ -43,8 +43,8 @@ def train_on_rows(
         return f"{text}{validation} nats"
 
     progress = ProgressReport(steps, clock, note)
-    said = {"log": log, "progress": progress, "callbacks": callbacks}
-    with Session(config, steps, directory, **said) as session:
+    of_session = {"log": log, "progress": progress, "callbacks": callbacks}
+    with Session(config, steps, directory, **of_session) as session:
         session.fit(model, chunks)
         log.take_best(model)
         session.finish(model)
