@@ -33,7 +33,7 @@ import numpy as np
 from nflow_cli.backend.start import machine_of
 machine = machine_of(sys.argv[1])
 import tensorflow as tf
-from nflow_cli.training.trainer import compiled
+from nflow_cli.backend.programs import compiled
 rng = np.random.default_rng(0)
 a, b = rng.standard_normal((2, int(sys.argv[2]), int(sys.argv[2])))
 truth = a @ b

@@ -5,12 +5,14 @@ import hashlib
 import json
 import zipfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import keras
 
 from nflow_cli import experiments
+from nflow_cli.backend import programs
 from nflow_cli.config import presets
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
@@ -84,11 +86,8 @@ def without_xla():
     """
     import tensorflow as tf
 
-    def function(*args, by_any=tf.function, **options):
-        return by_any(*args, **{**options, "jit_compile": False})
-
     before = tf.config.optimizer.get_experimental_options()
-    with patch.object(tf, "function", function):
+    with patch.object(programs, "Program", partial(programs.compiled, xla=False)):
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         try:
             yield
@@ -105,7 +104,10 @@ def without_programs():
     def function(function=None, **options):
         return function or (lambda function: function)
 
-    with patch.object(tf, "function", function):
+    with (
+        patch.object(tf, "function", function),
+        patch.object(programs, "Program", lambda function: function),
+    ):
         yield
 
 

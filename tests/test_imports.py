@@ -25,7 +25,7 @@ ALLOWED = {
     "distributed": ["sweeps/cluster.py"],
     "sklearn": ["sklearn/"],
     "tensorflow": [
-        "backend/start.py",  # its devices and threads
+        *("backend/start.py", "backend/programs.py"),  # its devices, threads and compiler
         *("training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"),
         *("experiments/infer/array_fit.py", "experiments/infer/trial.py"),  # a user's function
     ],

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.grids import OUTER, Grid, grid_of, window_of, window_of_all
 from nflow_cli.flows.composition import Step
 from nflow_cli.flows.fold import run_maps
 from nflow_cli.random_streams import stream
-from nflow_cli.training.trainer import compiled
 
 GRID = 200  # points along each axis
 DRAWS = 2_000  # samples that set the window

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import experiments
+from nflow_cli.backend.programs import released
 from nflow_cli.backend.start import (
     PROCESSOR,
     Machine,
@@ -72,6 +73,7 @@ def settled(config: Config, data: Any) -> Config:
     return config
 
 
+@released()
 def train_anew(
     config: Config,
     preset: Path,
@@ -88,6 +90,7 @@ def train_anew(
     return experiment.load(run)
 
 
+@released()
 def carry_on(
     config: Config,
     run: RunDirectory,

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.training.rates import Cooled, Cosine, learning_rate
 from nflow_cli.training.saved_state import ClockState, LogState, StateError, checked
 
@@ -46,7 +47,7 @@ class ChunkTrainer(keras.Model):
         rate = learning_rate(train, steps)
         self.rate, self.cooled = rate, rate if isinstance(rate, Cooled) else None
         self.decay = getattr(train, "weight_decay", 0.0)
-        self.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=self.xla)
+        self.compile(optimizer=keras.optimizers.Adam(rate))
         self.optimizer.build(self.trainable_variables)
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
 
@@ -67,6 +68,12 @@ class ChunkTrainer(keras.Model):
         """Train on :class:`~nflow_cli.training.chunks.Chunks`, each an epoch of Keras."""
         epochs = {"epochs": len(chunks), "steps_per_epoch": 1}
         self.fit(prefetched(chunks), callbacks=callbacks, shuffle=False, verbose=0, **epochs)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Train chunk by chunk with :meth:`chunk_program`."""
+        if self.train_function is None or force:
+            program = self.chunk_program()
+            self.train_function = lambda iterator: program(next(iterator))
 
     def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
         return compiled(self.train_step, self.xla)
@@ -167,13 +174,6 @@ def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
 def is_finite(logs: Mapping[str, Any]) -> bool:
     """Whether the loss of a chunk and its last gradient are finite."""
     return math.isfinite(float(logs["loss"])) and math.isfinite(float(logs["gradient_norm"]))
-
-
-def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
-    """``function`` of tensors as one program, of XLA or of TensorFlow's own kernels."""
-    import tensorflow as tf
-
-    return tf.function(function, jit_compile=xla, autograph=False)
 
 
 def with_gradient(

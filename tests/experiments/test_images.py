@@ -15,6 +15,7 @@ from short_runs import without_xla
 from truth import normal_log_prob, to_numpy
 
 from nflow_cli import experiments
+from nflow_cli.backend.programs import compiled
 from nflow_cli.config import presets
 from nflow_cli.config.flow_options import IN_TURN
 from nflow_cli.data.images import binarize, load_images
@@ -25,7 +26,7 @@ from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.trainer import compiled, learning_rate
+from nflow_cli.training.trainer import learning_rate
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"

@@ -12,6 +12,7 @@ from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_num
 
 import nflow_cli
 from nflow_cli import experiments
+from nflow_cli.backend.programs import compiled
 from nflow_cli.config import preset_files, presets
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
@@ -23,7 +24,7 @@ from nflow_cli.experiments.table import fit as table_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
-from nflow_cli.training.trainer import compiled, learning_rate
+from nflow_cli.training.trainer import learning_rate
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"

@@ -12,6 +12,7 @@ from test_coupling import cases, change_by, moved_exactly, network
 from test_coupling_stacks import recorded, tensors
 from test_coupling_stacks import weighted_sum as weighted_sum_of
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.autoregressive import (
     AffineAutoregressive,
@@ -19,7 +20,6 @@ from nflow_cli.flows.autoregressive import (
     SplineAutoregressive,
 )
 from nflow_cli.flows.side_by_side import SideBySide
-from nflow_cli.training.trainer import compiled
 
 HIDDEN, ROWS = (8, 7), 4
 MAPS = {

@@ -8,12 +8,12 @@ import pytest
 from catalogue import DTYPES, ON_JAX, eps_of, run_one, to_numpy
 from keras import ops
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.fold import run_maps
 from nflow_cli.flows.map import Map
 from nflow_cli.flows.planar import Planar
 from nflow_cli.flows.radial import Radial
-from nflow_cli.training.trainer import compiled
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.divergence import first_fault
-from nflow_cli.training.trainer import learning_rate
+from nflow_cli.training.trainer import ChunkTrainer, learning_rate
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
@@ -115,8 +115,12 @@ def test_losses_whose_sum_overflows_are_told_from_one_that_does():
 
 def test_what_does_not_happen_again_is_told_of_the_whole_chunk(monkeypatch):
     fine = {"loss": 0.0, "gradient_norm": 1.0}
-    chunk_program = "nflow_cli.training.trainer.ChunkTrainer.chunk_program"
-    monkeypatch.setattr(chunk_program, lambda self: lambda data: fine)
+    of_training = iter([ChunkTrainer.chunk_program])
+
+    def chunk_program(self):
+        return next(of_training, lambda self: lambda data: fine)(self)
+
+    monkeypatch.setattr(ChunkTrainer, "chunk_program", chunk_program)
     with pytest.raises(DivergenceError, match="diverged by update 23: loss nan"):
         fit(LogOf(), 23, settings(learning_rate=0.15))
 

@@ -86,9 +86,11 @@ def test_steps_that_are_no_multiple_of_the_chunk_are_made_exactly(chunked):
 
 
 def test_a_chunk_that_is_cut_short_is_the_program_of_the_others():
+    import tensorflow as tf
+
     model = Bend(10)
     model.prepare(settings(), UPDATES)
-    program = model.chunk_program()
+    program = tf.function(model.train_step, jit_compile=True, autograph=False)
     counts = [np.array([count], np.int32) for count in (5, 3)]
     chunk = ops.convert_to_tensor(NOISE[:5])
     lowered = [

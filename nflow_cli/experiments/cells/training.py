@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
@@ -20,7 +21,7 @@ from nflow_cli.densities.cells.starting_weights import StartingWeights
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.trainer import ChunkTrainer, compiled
+from nflow_cli.training.trainer import ChunkTrainer
 
 HIDING = 1 / 7  # of the rows of a batch
 FLOOR = 0.01  # weight of the marginals in the loss, which bounds the effect of outliers

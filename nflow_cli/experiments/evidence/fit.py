@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.config.evidence_schema import EvidenceConfig
 from nflow_cli.data.draws import Draws
 from nflow_cli.data.regression import fit_regression
@@ -27,7 +28,7 @@ from nflow_cli.training.progress import nats_text
 from nflow_cli.training.rates import Number
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import ChunkTrainer, Clock, compiled
+from nflow_cli.training.trainer import ChunkTrainer, Clock
 from nflow_cli.training.validation import ValidationLog
 
 WEIGHT = 10.0  # of the spread of log q - log p in the loss

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.experiments.images.networks import SIDE
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.random_streams import stream
-from nflow_cli.training.trainer import compiled
 
 BATCH = 100  # test images at a time
 # Draws per image at a time, which bounds the memory; convolutions take most.

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.densities.log_density import ArrayDensity
 from nflow_cli.experiments.density_2d.fit import Fit2D
-from nflow_cli.training.trainer import best_restart, compiled
+from nflow_cli.training.trainer import best_restart
 
 
 class ArrayFit(Fit2D):
@@ -22,10 +23,6 @@ class ArrayFit(Fit2D):
     """
 
     target: ArrayDensity
-
-    def make_train_function(self, force: bool = False) -> None:
-        """Train chunk by chunk with :meth:`chunk_program`."""
-        self.train_function = lambda iterator: self.run_chunk(next(iterator))
 
     def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
         """:meth:`run_chunk`, which is not one program."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from nflow_cli.backend.programs import compiled
 from nflow_cli.config.schema import FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.units import ColumnUnits
@@ -27,7 +28,7 @@ from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import nats_text, phase
-from nflow_cli.training.trainer import ChunkTrainer, Clock, compiled
+from nflow_cli.training.trainer import ChunkTrainer, Clock
 from nflow_cli.training.validation import ValidationLog
 
 

@@ -1,0 +1,142 @@
+"""Programs of XLA compute what the function does, and give their memory back."""
+
+import ctypes
+import gc
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nflow_cli.backend.programs import compiled, released
+
+N_OPERATIONS = 200
+
+
+def test_a_program_takes_and_returns_nested_tensors():
+    program = compiled(lambda pair, scale: {"sum": pair[0] + scale * pair[1], "none": None})
+    found = program((np.float32([1, 2]), np.float32([3, 4])), np.float32(10))
+    assert found["none"] is None
+    np.testing.assert_array_equal(found["sum"], [31, 42])
+
+
+def test_a_program_is_compiled_for_each_shape():
+    program = compiled(tf.reduce_sum)
+    assert [float(program(tf.ones(n))) for n in (3, 5, 3)] == [3, 5, 3]
+
+
+def test_a_tensor_that_is_captured_after_a_variable_is_no_variable():
+    total, rows = tf.Variable([1.0, 2.0]), tf.reshape(tf.range(400.0), (200, 2))
+
+    def added(x):
+        total.assign_add(x)
+        return tf.reduce_sum(rows * total, axis=0)
+
+    program = compiled(added)
+    for _ in range(2):
+        found = program(tf.constant([1.0, 1.0]))
+    np.testing.assert_array_equal(total, [3, 4])
+    np.testing.assert_array_equal(found, [3 * 39_800, 4 * 40_000])
+
+
+def test_a_gradient_of_a_program_is_that_of_its_function():
+    @tf.custom_gradient
+    def cubed(x):
+        return x**3, lambda change: 3 * x**2 * change
+
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = cubed(x)
+        return tape.gradient(y, x)
+
+    assert float(compiled(slope)(tf.constant(2.0))) == 12
+
+
+def test_a_program_still_works_after_a_release():
+    with released():
+        program = compiled(lambda x: x * 2)
+        assert float(program(tf.constant(1.0))) == 2
+    assert float(program(tf.constant(3.0))) == 6
+
+
+class Allocations(ctypes.Structure):
+    """``struct mallinfo2`` of glibc."""
+
+    _fields_ = [(f"field_{i}", ctypes.c_size_t) for i in range(10)]
+
+
+def allocated():
+    """Megabytes that the process has allocated and not freed."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        pytest.skip("only glibc counts what is allocated")
+    library.mallinfo2.restype = Allocations
+    gc.collect()
+    found = library.mallinfo2()
+    return (found.field_4 + found.field_7) / 2**20  # hblkhd, mapped; uordblks, of the heaps
+
+
+def test_a_compiled_program_leaves_no_memory_behind():
+    @tf.custom_gradient
+    def doubled(x):
+        return 2 * x, lambda change: 2 * change
+
+    def many(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = x
+            for _ in range(N_OPERATIONS):
+                y = tf.sin(doubled(y))
+        return tape.gradient(y, x)
+
+    sizes = []
+    for _ in range(4):
+        with released():
+            compiled(lambda x: many(x))(tf.ones(7))
+        sizes.append(allocated())
+    growth = sizes[-1] - sizes[1]
+    assert growth < 1  # 40 by `tf.function(jit_compile=True)`
+
+
+FITS = """
+import sys, tempfile
+import numpy as np
+import nflow_cli
+from test_programs import allocated
+
+rng = np.random.default_rng(0)
+a, b, c = rng.standard_normal((3, 200))
+table, kind = np.stack([a, a + b, c], axis=1), sys.argv[1]
+
+def pair(x):
+    return -0.5 * (x**2).sum(axis=1), -x
+
+def fit(folder):
+    if kind == "cells":
+        nflow_cli.fit(table, steps=40, output=folder)
+    elif kind == "flows":
+        nflow_cli.fit(table, flow=["spline-coupling"], k=2, steps=40, output=folder)
+    elif kind == "infer":
+        nflow_cli.infer(pair, dim=2, steps=60, output=folder)
+    else:
+        from nflow_cli.sklearn import TableDensity
+        TableDensity(steps=40).fit(table)
+
+sizes = []
+for _ in range(int(sys.argv[2])):
+    with tempfile.TemporaryDirectory() as folder:
+        fit(folder)
+    sizes.append(allocated())
+print(max(b - a for a, b in zip(sizes[2:], sizes[3:])))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cells", "flows", "infer", "scikit-learn"])
+def test_twenty_fits_in_a_process_leave_no_memory_behind(kind, tmp_path):
+    command = [sys.executable, "-c", FITS, kind, "20"]
+    environment = {"PYTHONPATH": __file__.rpartition("/")[0], "HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert float(done.stdout.splitlines()[-1]) < 3, done.stderr  # 60 to 156 MB a fit before
