@@ -60,7 +60,8 @@ class DrawsData(Strict):
         default=None,
         **option(
             "Space of the log-density of bounded parameters: their own, or that of their logs and "
-            "logits, as of Stan, PyMC and NumPyro. Null: unconstrained for lp__ and lp."
+            "logits, as of Stan, PyMC and NumPyro. Null: unconstrained for lp__, and for lp of "
+            "ArviZ's files."
         ),
     )
 
@@ -80,6 +81,12 @@ class DrawsData(Strict):
     def files(self) -> Sequence[str]:
         """All files."""
         return [self.name, *self.others]
+
+    @property
+    def bounded(self) -> dict[str, str]:
+        """Coordinate without bounds of each bounded parameter, such as ``log tau``."""
+        ends = {name: [end is not None for end in pair] for name, pair in self.bounds.items()}
+        return {n: f"{'logit' if all(e) else 'log'} {n}" for n, e in ends.items() if any(e)}
 
 
 class EvidenceTrain(Strict):

@@ -11,6 +11,7 @@ import numpy as np
 
 from nflow_cli.config.evidence_schema import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
+from nflow_cli.data.netcdf import InferenceTable
 from nflow_cli.data.points import checksum, no_spread
 from nflow_cli.data.singular import dependent_columns
 from nflow_cli.data.table_files import open_table
@@ -40,6 +41,7 @@ class Draws:
         units: Maps of each parameter to R, and to a mean of 0 and a standard deviation of 1.
         n_folds: Number of folds.
         is_stan: Whether CmdStan wrote them.
+        space: Of the log-density in their files; None without bounds.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Draws:
     units: Sequence[Sequence[ColumnMap]]
     n_folds: int
     is_stan: bool
+    space: str | None
     notes: Sequence[str] = ()
 
     @cached_property
@@ -83,6 +86,7 @@ def load_draws(settings: DrawsData) -> Draws:
     first.expect([settings.log_p])
     chain = _chain_column(first, settings)
     columns = _parameters(first, settings, chain)
+    space = _space(first, settings)
     rows, log_p, which = _chains_of(tables, [*columns, settings.log_p], chain)
     _expect_chains_of_their_own(first, rows, which)
     if len(rows) < max(LEAST_DRAWS, 10 * len(columns)):
@@ -92,7 +96,7 @@ def load_draws(settings: DrawsData) -> Draws:
     inside = _inside(first, columns, rows, bounds)
     _expect_free(first, columns, rows, inside)
     units = [[*maps, Scale(float(z.mean()), float(z.std()))] for maps, z in zip(bounds, inside.T)]
-    if (settings.space or _usual_space(settings.log_p)) == "unconstrained":
+    if space == "unconstrained":
         log_p = log_p + ColumnUnits(bounds).inside_and_log_det(rows)[1]
     count = int(which.max()) + 1
     return Draws(
@@ -106,6 +110,7 @@ def load_draws(settings: DrawsData) -> Draws:
         units=units,
         n_folds=settings.folds or (min(count, MOST_FOLDS) if count > 1 else MOST_FOLDS),
         is_stan=settings.log_p == "lp__" and any(c.name == "accept_stat__" for c in first.columns),
+        space=space,
         notes=_notes(settings, columns, rows),
     )
 
@@ -140,7 +145,37 @@ def _expect_chains_of_their_own(table: TableFile, rows: np.ndarray, which: np.nd
             )
 
 
-def _usual_space(log_p: str) -> str:
+def _space(table: TableFile, settings: DrawsData) -> str | None:
+    """Space of the log-density, where bounds make a difference; a ``DataError`` if not known."""
+    if not settings.bounded:
+        return None
+    if settings.space or settings.log_p != "lp" or isinstance(table, InferenceTable):
+        return settings.space or usual_space(settings.log_p)
+    own, free = _both_coordinates(settings)
+    raise DataError(
+        f"{table.name}: --space: expected constrained, if lp is the log-density of {own}, or "
+        f"unconstrained, if it is that of {free}, as of Stan, PyMC and NumPyro; received neither"
+    )
+
+
+def _both_coordinates(settings: DrawsData) -> tuple[str, str]:
+    bounded = settings.bounded
+    return listed(list(bounded)), listed(list(bounded.values()))
+
+
+def space_in_words(settings: DrawsData, space: str | None) -> str | None:
+    """What a log-density is taken for, and what to say if it is not; None without bounds."""
+    if space is None:
+        return None
+    (taken, other), another = _both_coordinates(settings), "unconstrained"
+    if space == another:
+        taken, other, another = other, taken, "constrained"
+    text = f"{space}: {settings.log_p} is taken for the log-density of {taken}"
+    return f"{text}; if it is that of {other}, --space {another}"
+
+
+def usual_space(log_p: str) -> str:
+    """Space of a log-density by its name."""
     return "unconstrained" if log_p in OF_UNCONSTRAINED else "constrained"
 
 
@@ -224,7 +259,7 @@ def _expect_free(
 
 
 def _notes(settings: DrawsData, columns: Sequence[str], rows: np.ndarray) -> list[str]:
-    if (settings.space or _usual_space(settings.log_p)) == "constrained":
+    if (settings.space or usual_space(settings.log_p)) == "constrained":
         return []
     one_sided = [
         name
@@ -235,7 +270,7 @@ def _notes(settings: DrawsData, columns: Sequence[str], rows: np.ndarray) -> lis
         return []
     example = ",".join(f"{name}=0:" for name in one_sided[:3])
     return [
-        f"all draws of {listed(one_sided)} are positive: if the model bounds them, "
-        f"{settings.log_p} is the log-density of their logarithms: --bounds {example}; else "
+        f"all draws of {listed(one_sided)} are positive: if {settings.log_p} is the log-density of "
+        f"their logarithms, as of bounded parameters of Stan, --bounds {example}; else "
         f"--bounds {one_sided[0]}=:"
     ]

@@ -66,6 +66,9 @@ def test_log_z_of_a_normal_is_found_within_its_error(finished):
     assert 0 < error < 0.05
     assert found.stdout.splitlines()[-1] == str(path)
     assert "no other is in it" in found.stdout
+    space = "constrained: log_post is taken for the log-density of b; if it is that of log b, "
+    for shown in (found.stdout, run("evaluate", path).stdout):
+        assert f"space {space}--space unconstrained" in " ".join(shown.split())
     assert sorted(p.name for p in (path / "plots").iterdir()) == [
         "log-z.png",
         "training.png",

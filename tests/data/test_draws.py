@@ -84,7 +84,8 @@ def test_chains_are_by_their_column_and_one_chain_is_four_quarters(tmp_path):
 def test_units_are_those_of_bounded_draws(tmp_path):
     x, tau = rows()
     path = write_csv(tmp_path / "a.csv", tau=tau, x=x[:, 0], lp=-tau)
-    draws = load_draws(DrawsData(name=path, log_p="lp", bounds={"tau": [0, None]}))
+    bounds = {"tau": [0, None]}
+    draws = load_draws(DrawsData(name=path, log_p="lp", bounds=bounds, space="constrained"))
     z = draws.units[0][1].inside(draws.units[0][0].inside(draws.rows[:, 0])[0])[0]
     np.testing.assert_allclose([z.mean(), z.std()], [0, 1], atol=1e-9)
     np.testing.assert_allclose(z, (np.log(tau) - np.log(tau).mean()) / np.log(tau).std(), 1e-6)
@@ -112,7 +113,13 @@ SHARE = 1 / (1 + np.exp(X[:, 0]))
         ({**GOOD, "tau": np.exp(X[:, 0])}, {}, "determine each other: a, tau"),
         ({**GOOD, "c": X[:, 0] * X[:, 1]}, {}, "determine each other: a, b, c"),
         ({**GOOD, "c": np.where(X[:, 0] > 2, np.nan, X[:, 1])}, {}, "expected a finite number"),
-        (GOOD, {"bounds": {"a": [0, None]}}, "on a bound or beyond"),
+        (
+            GOOD,
+            {"bounds": {"a": [-99, None], "b": [-99, 99]}},
+            "--space: expected constrained, if lp is the log-density of a, b, or unconstrained, if "
+            "it is that of log a, logit b, as of Stan, PyMC and NumPyro; received neither",
+        ),
+        (GOOD, {"bounds": {"a": [0, None]}, "space": "constrained"}, "on a bound or beyond"),
         (GOOD, {"bounds": {"z": [0, None]}}, "no column 'z'"),
         (GOOD, {"log_p": "lq"}, "no column 'lq'"),
         (GOOD, {"columns": ["a", "d"]}, "no column 'd'"),

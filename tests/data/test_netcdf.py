@@ -4,7 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
+from nflow_cli.config.evidence_schema import DrawsData
 from nflow_cli.data import netcdf, tables
+from nflow_cli.data.draws import load_draws
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import DataError
 
@@ -47,6 +49,18 @@ def write(tmp_path):
         return path
 
     return write
+
+
+def test_lp_of_arviz_is_the_log_density_without_bounds(tmp_path):
+    tau, axes = np.exp(RNG.standard_normal((2, 150))), ("chain", "draw")
+    dims = {"chain": [0, 1], "draw": np.arange(150.0).tolist()}
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        add(file.create_group("posterior", track_order=True), {"tau": (tau, axes)}, dims)
+        add(file.create_group("sample_stats"), {"lp": (-tau, axes)}, dims)
+    settings = DrawsData(name=str(tmp_path / "a.nc"), log_p="lp", bounds={"tau": [0, None]})
+    draws = load_draws(settings)
+    assert draws.space == "unconstrained"
+    np.testing.assert_allclose(draws.log_p, (-tau - np.log(tau)).ravel(), rtol=1e-12)
 
 
 def test_columns_are_the_elements_of_the_variables_by_their_labels(write):

@@ -38,20 +38,24 @@ class Evidence(DensityExperiment):
     rules: ClassVar = RULES
 
     def data(self, run: RunDirectory | None = None) -> Any:
-        from nflow_cli.data.draws import load_draws
+        from nflow_cli.data.draws import load_draws, usual_space
         from nflow_cli.experiments.data import found_again
 
         settings = self.config.data
         if run is None:
             return load_draws(settings)
-        settings = settings.model_copy(update={"others": _other_files(run, settings.others)})
+        # A space that is not recorded was that of the name.
+        space = settings.space or usual_space(settings.log_p)
+        others = _other_files(run, settings.others)
+        settings = settings.model_copy(update={"others": others, "space": space})
         return found_again(run, lambda name: load_draws(settings.model_copy(update={"name": name})))
 
     def settled(self, data: Any) -> EvidenceConfig:
-        """Config with the parameters named, and the folds counted."""
-        update = {"columns": list(data.columns), "folds": data.n_folds}
-        settings = self.config.data.model_copy(update=update)
-        return self.config.model_copy(update={"data": settings})
+        """Config with the parameters and the space named, and the folds counted."""
+        settings = self.config.data
+        found = {"columns": list(data.columns), "folds": data.n_folds}
+        found["space"] = data.space or settings.space
+        return self.config.model_copy(update={"data": settings.model_copy(update=found)})
 
     def notes_of_data(self, data: Any) -> Sequence[str]:
         return data.notes
@@ -86,7 +90,8 @@ class Evidence(DensityExperiment):
             bounds = self.config.data.bounds
             scores |= bridge.bridge_scores(trained, draws, density, bounds, seed)
             warnings = [*warnings, *bridge.bridge_warnings(scores)]
-        table = [("draws", self.config.subject), *rows.judged_rows(scores, warnings)]
+        shown = {"space": recorded.get("space"), **scores}
+        table = [("draws", self.config.subject), *rows.judged_rows(shown, warnings)]
         more = bridge.bridge_rows(scores, warnings) if density is not None else []
         return Judgement(scores, [*table, *more], warnings)
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config.evidence_schema import EvidenceConfig
-from nflow_cli.data.draws import Draws
+from nflow_cli.data.draws import Draws, space_in_words
 from nflow_cli.data.regression import fit_regression
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.pushforward import FlowDensity
@@ -179,6 +179,7 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
         target=None,
         data=DataRecord(name=draws.name, sha256=draws.sha256),
         columns=list(draws.columns),
+        space=space_in_words(config.data, draws.space),
         steps=clock.steps,
         best_update=log.kept_at,
         **scores,

@@ -40,8 +40,10 @@ def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
     """Rows of log Z, its reliability, and its limits."""
     error = f"± {figure(scores, 'log_z_standard_error')} nats"
     log_z = f"{figure(scores, 'log_z')} {error}"
+    space = scores.get("space")
     rows = [
         ("log Z", marked(log_z, warnings, "log_z")),
+        *([("space", printable(space))] if space else []),
         ("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_reliability(scores, warnings)}"),
         ("", REGIONS),
     ]
