@@ -11,6 +11,8 @@ from nflow_cli.arrays import ndtri
 from nflow_cli.evaluation.two_samples import ranks
 
 LEAST_DRAWS = 4  # of half a chain
+RHAT = 1.01  # of long chains, above which they disagree (Vehtari et al.)
+CHANCE = 0.01  # that the largest R-hat of chains that agree is above its limit
 
 
 def split_halves(chains: Sequence[np.ndarray]) -> np.ndarray:
@@ -29,6 +31,29 @@ def split_rhat(chains: Sequence[np.ndarray]) -> float:
         return np.nan
     folded = np.abs(halves - np.median(halves))
     return max(_rhat(_normal_scores(halves)), _rhat(_normal_scores(folded)))
+
+
+def rhat_limit(chains: Sequence[np.ndarray], columns: int = 1) -> float:
+    """Split R-hat above which chains disagree: seldom exceeded by chance in any of ``columns``.
+
+    At least 1.01. The squared R-hat of ``C`` half chains of one distribution, of ``m`` draws each
+    and ``e`` effective ones, is ``1 - 1/m + F/(e - 1)``, where ``F`` is chi-squared of ``C - 1``
+    degrees of freedom by their number; its quantile is by Wilson & Hilferty (1931). ``e`` is that
+    within half chains: disagreement makes it no smaller.
+    """
+    halves = split_halves(chains)
+    count, m = halves.shape
+    covariance = _autocovariances(halves).mean(axis=0)
+    if m < LEAST_DRAWS or not covariance[0] > 0:
+        return RHAT
+    lost = 0.0  # by each autocovariance, about the mean of its own half chain
+    for _ in range(3):
+        time = _autocorrelation_time(lost + (1 - lost) * covariance / covariance[0], count * m)
+        lost = min(time / m, 0.5)
+    spread = 2 / (9 * (count - 1))
+    z = float(ndtri(np.float64(1 - CHANCE / (2 * columns)), np))  # of location and of scale
+    quantile = (1 - spread + z * np.sqrt(spread)) ** 3
+    return max(RHAT, float(np.sqrt(1 - 1 / m + quantile / max(m / time - 1, 1.0))))
 
 
 def _normal_scores(x: np.ndarray) -> np.ndarray:
@@ -50,8 +75,8 @@ def _rhat(halves: np.ndarray) -> float:
 def effective_draws(chains: Sequence[np.ndarray]) -> float:
     """Effective sample size of the mean over chains ``(n,)``.
 
-    ``C n / τ`` with the autocorrelation time ``τ = 1 + 2 Σ ρ_t``, by Geyer's initial monotone
-    sequence, over split chains.
+    ``C n / τ`` with the autocorrelation time ``τ``, by Geyer's initial monotone sequence, over
+    split chains.
     """
     halves = split_halves(chains)
     count, n = halves.shape
@@ -63,12 +88,17 @@ def effective_draws(chains: Sequence[np.ndarray]) -> float:
     if not variance > 0:
         return np.nan
     rho = 1 - (within - covariance.mean(axis=0)) / variance
-    rho[0] = 1.0
-    pairs = rho[: n // 2 * 2].reshape(-1, 2).sum(axis=1)
+    return count * n / _autocorrelation_time(rho, count * n)
+
+
+def _autocorrelation_time(rho: np.ndarray, total: int) -> float:
+    """``1 + 2 Σ ρ_t`` of autocorrelations ``(n,)`` of ``total`` draws, up to the first pair of them
+    that is negative, and no pair above its predecessor (Geyer 1992).
+    """
+    pairs = np.array([1.0, *rho[1 : len(rho) // 2 * 2]]).reshape(-1, 2).sum(axis=1)
     positive = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else len(pairs)
     time = -1 + 2 * float(np.minimum.accumulate(pairs[:positive]).sum())
-    total = count * n
-    return total / max(time, 1 / np.log10(total))
+    return max(time, 1 / np.log10(total))
 
 
 def _autocovariances(chains: np.ndarray) -> np.ndarray:

@@ -44,6 +44,14 @@ def test_unreliable_estimates_have_warnings(changes, words):
     assert shown.endswith(", good") == (not words)
 
 
+def test_chains_disagree_beyond_the_limit_of_their_number_and_length():
+    assert words_of(rhat=1.014, rhat_limit=1.02) == []
+    changes = {"rhat": 1.01404, "rhat_limit": 1.01401}
+    (found,) = [warning for rule in RULES if (warning := rule({**GOOD, **changes}))]
+    assert "split R-hat of a is 1.01404; chains of one distribution" in found.reason
+    assert "seldom exceed 1.01401" in found.reason
+
+
 BRIDGED = {
     **GOOD,
     **{"bridge_log_z": 3.02, "bridge_log_z_standard_error": 0.01},

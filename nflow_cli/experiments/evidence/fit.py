@@ -14,7 +14,7 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.experiments.evidence.bound import UPDATES, bound_scores
 from nflow_cli.experiments.evidence.folds import fold_rows
-from nflow_cli.experiments.evidence.judge import judged
+from nflow_cli.experiments.evidence.judge import judged, rhat_limit_of
 from nflow_cli.experiments.evidence.summary import EvidenceSummary
 from nflow_cli.experiments.summary import DataRecord, Fitted, identity_of
 from nflow_cli.flows import FlowStack
@@ -179,6 +179,7 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
         target=None,
         data=DataRecord(name=draws.name, sha256=draws.sha256),
         columns=list(draws.columns),
+        rhat_limit=rhat_limit_of(draws, scores["rhat_column"]),
         space=space_in_words(config.data, draws.space),
         steps=clock.steps,
         best_update=log.kept_at,

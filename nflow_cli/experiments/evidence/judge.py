@@ -6,7 +6,7 @@ import numpy as np
 
 from nflow_cli.data.draws import Draws
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.chains import effective_draws, split_rhat
+from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
 from nflow_cli.evaluation.evidence import Estimate, Fold, best_temperature, harmonic_mean
 from nflow_cli.experiments.evidence.folds import fold_rows
 from nflow_cli.experiments.summary import Judged
@@ -51,6 +51,12 @@ def estimate(density: FlowDensity, draws: Draws) -> tuple[Estimate, list[float],
     ratios = [part.log_ratios(chosen[fold]) for fold, part in zip(draws.folds, parts)]
     off = np.concatenate([part.log_p - part.log_q for part in parts])
     return harmonic_mean(ratios), chosen, float(off.mean())
+
+
+def rhat_limit_of(draws: Draws, name: str) -> float:
+    """:func:`rhat_limit` of a column, one of all parameters and the log-density."""
+    values = draws.rows[:, draws.columns.index(name)] if name in draws.columns else draws.log_p
+    return rhat_limit([values[part] for part in draws.parts], len(draws.columns) + 1)
 
 
 def diagnostics(draws: Draws) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class EvidenceSummary(Scores, UpdatesSummary):
     """Summary of a run of ``nflow evidence``.
 
     Attributes:
+        rhat_limit: Split R-hat that chains which agree seldom exceed.
         space: What the recorded log-density is taken for, in words; None without bounds.
         kl_by_likelihood: Mean ``log p̃ - log r - log Z`` of densities ``r`` by maximum likelihood.
         kl_by_likelihood_standard_error: With that of log Z.
@@ -68,6 +69,7 @@ class EvidenceSummary(Scores, UpdatesSummary):
     target: None
     data: DataRecord
     columns: list[Text] = Field(max_length=MAX_COLUMNS)
+    rhat_limit: Figure = None
     space: str | None = None
     best_update: Count
     kl_by_likelihood: Figure

@@ -1,11 +1,11 @@
 """Warnings about an estimate of log Z from draws."""
 
+from nflow_cli.evaluation.chains import RHAT
 from nflow_cli.evaluation.warnings import ScoreWarning, number
 from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH
 from nflow_cli.experiments.rows import Summary
 
 FIGURES = ("log_z",)
-RHAT = 1.01  # Vehtari et al. 2021
 FEW_DRAWS = 400  # effective
 LARGE_ERROR = 0.15  # nats
 STEP = 0.05  # nats
@@ -32,11 +32,16 @@ def _heavy_tail(summary: Summary) -> ScoreWarning | None:
 
 
 def _disagreement(summary: Summary) -> ScoreWarning | None:
-    rhat = number(summary, "rhat")
-    if rhat is None or not rhat > RHAT:
+    rhat, limit = number(summary, "rhat"), number(summary, "rhat_limit") or RHAT
+    if rhat is None or not rhat > limit:
         return None
-    reason = f"split R-hat of {summary['rhat_column']} is {rhat:.3g}, above {RHAT}: chains disagree"
-    return ScoreWarning("chains disagree", FIGURES, f"{reason}; log Z is that of no posterior yet")
+    digits = next(n for n in range(3, 18) if f"{rhat:.{n}f}" != f"{limit:.{n}f}")
+    reason = (
+        f"split R-hat of {summary['rhat_column']} is {rhat:.{digits}f}; chains of one "
+        f"distribution, as many and as long, seldom exceed {limit:.{digits}f}"
+    )
+    remedy = "some chains may not have seen all of p: log Z may lack a part; draw longer ones"
+    return ScoreWarning("chains disagree", FIGURES, f"{reason}: {remedy}")
 
 
 def _few_draws(summary: Summary) -> ScoreWarning | None:
