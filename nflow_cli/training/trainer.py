@@ -277,7 +277,8 @@ class Clock(keras.callbacks.Callback):
             paces = [seconds / n for seconds, n in zip(self.seconds[warm], made[warm])]
             if end > first:
                 pace = statistics.median(paces) if paces else 0.0
-                compile_seconds += self.seconds[first] - made[first] * pace
+                # A program that a trial compiled already may have a first chunk of less than that.
+                compile_seconds += max(0.0, self.seconds[first] - made[first] * pace)
                 done += sum(made[warm])
                 warm_seconds += sum(self.seconds[warm])
         return Speed(

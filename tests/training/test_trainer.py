@@ -320,6 +320,13 @@ def test_a_first_chunk_in_parts_is_cold_by_its_own_updates():
     assert (compiling, training, pace) == pytest.approx((7.0, 57.0, 10.0))
 
 
+def test_a_program_compiled_before_takes_no_time_to_compile():
+    clock = Clock()
+    chunks = {"updates": [0, 10, 20, 30, 40], "seconds": [9.0, 1.0, 0.5, 2.0], "cold": [0, 2]}
+    clock.restore(chunks)
+    assert clock.speed().compile_seconds == pytest.approx(8.0)  # and none of the second program
+
+
 TERMS = {"loss": 1.0, "learning_rate": 0.5, "gradient_norm": 2.0}
 
 
