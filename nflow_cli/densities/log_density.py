@@ -23,6 +23,7 @@ class LogDensity(Target):
         dim: D.
         units: Map ``z`` to ``x`` by ``outside``.
         name: Of the function.
+        names: Of the coordinates of ``x``, in messages.
     """
 
     takes_arrays = False
@@ -33,8 +34,10 @@ class LogDensity(Target):
         dim: int,
         units: ColumnUnits,
         name: str = "log_density",
+        names: Sequence[str] = (),
     ):
         self.function, self.dim, self.units, self.name = function, dim, units, name
+        self.names = names
 
     @abstractmethod
     def values(self, x: Any) -> Any:

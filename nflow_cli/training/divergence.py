@@ -22,11 +22,15 @@ class DivergenceStop(keras.callbacks.Callback):
 
     Training is replayed from weights kept at most ``KEEP_SECONDS`` before, to its last finite
     update; the terms of the next one show the first layer that is not finite.
+
+    Args:
+        chunks: Of the training.
+        is_first: Whether it is the first stage, whose learning rate is its own.
     """
 
-    def __init__(self, chunks: Any):
+    def __init__(self, chunks: Any, is_first: bool = False):
         super().__init__()
-        self.chunks, self._norm = chunks, math.nan
+        self.chunks, self.is_first, self._norm = chunks, is_first, math.nan
         self._kept: list[np.ndarray] = []
         self._kept_at = -math.inf
 
@@ -81,14 +85,18 @@ class DivergenceStop(keras.callbacks.Callback):
         batch = keras.tree.map_structure(lambda array: array[index], chunk)
         update, fault = self._made() + 1, first_fault(self.model, batch)
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        before = f"gradient norm before: {self._norm:.4g}, " if math.isfinite(self._norm) else ""
         known = [remedy for part, remedy in self.model.remedies.items() if fault.startswith(part)]
         # At a first update nothing was learnt: what is wrong there is what was asked for.
         ways = [*known, TRY] if update > 1 else known or [CHECK, TRY]
-        return (
-            f"training diverged at update {update:,}: {fault}; {before}"
-            f"learning rate: {rate:.4g}; {', or '.join(ways)}"
-        )
+        stage, facts = "", []
+        if self.is_first:
+            stage, ways = " of the first stage", known or [CHECK]
+        if math.isfinite(self._norm):
+            facts.append(f"gradient norm before: {self._norm:.4g}")
+        if TRY in ways:
+            facts.append(f"learning rate: {rate:.4g}")
+        told = f"{', '.join(facts)}; " if facts else ""
+        return f"training diverged at update {update:,}{stage}: {fault}; {told}{', or '.join(ways)}"
 
     def _made(self) -> int:
         return int(self.model.optimizer.iterations)

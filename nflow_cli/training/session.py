@@ -88,7 +88,7 @@ class Session:
         note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: last.update(logs))
         log.add_row = self.log.add_row
         stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._stop_if_asked())
-        model.train_on(chunks, [log.clock, log, note, stop, DivergenceStop(chunks)])
+        model.train_on(chunks, [log.clock, log, note, stop, DivergenceStop(chunks, True)])
         self.log.rows += log.rows
         tell(f"first stage, a Gaussian: {self.progress.note(last)}")
 

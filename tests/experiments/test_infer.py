@@ -1,6 +1,7 @@
 """A run of ``nflow infer``, from its function to its files, and what is done with it."""
 
 import json
+import re
 from unittest.mock import patch
 
 import keras
@@ -266,7 +267,7 @@ def test_a_density_that_is_no_number_later_on_stops_the_training(tmp_path, name)
         values = np.where(x[:, 0] < 5, x[:, 0], np.nan)
         return values, np.stack([np.ones(len(x)), np.zeros(len(x))], axis=1)
 
-    with pytest.raises(DivergenceError, match="the log-density of the target is nan") as refused:
+    with pytest.raises(DivergenceError, match=r"target at x1=\S+, x2=\S+ is nan;") as refused:
         fit(tmp_path / "run", name, late, train__first_stage=0, train__learning_rate=1.0, flow__k=0)
     assert "; give its support by --bounds, or try a smaller train.learn" in str(refused.value)
 
@@ -277,9 +278,14 @@ def test_a_density_that_ends_is_said_to_need_bounds_and_nothing_else(tmp_path, e
         values, gradients = arrays(x)
         return np.where(x[:, 0] > 1, end, values), gradients
 
-    with pytest.raises(DivergenceError, match=rf"at update 1: the log-density .* is {end}") as told:
+    with pytest.raises(DivergenceError) as told:
         fit(tmp_path / "run", "arrays", ends, flow__k=0)
-    assert str(told.value).endswith("; give its support by --bounds")
+    found = re.fullmatch(
+        r"training diverged at update 1 of the first stage: the log-density of the target at "
+        rf"x1=(\S+), x2=\S+ is {end}; give its support by --bounds",
+        str(told.value),
+    )
+    assert float(found[1]) > 1  # where it ends
 
 
 def test_an_exception_in_the_middle_of_training_is_one_line(tmp_path):

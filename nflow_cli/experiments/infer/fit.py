@@ -1,12 +1,14 @@
 """Training of flow stacks on a log-density, by reverse KL."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
+from keras import ops
 
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.densities.log_density import units_of
+from nflow_cli.densities.log_density import LogDensity, units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.inference import (
     RESAMPLED_FROM,
@@ -22,7 +24,7 @@ from nflow_cli.experiments.infer.members import with_missed_modes
 from nflow_cli.experiments.infer.starts import starts_of
 from nflow_cli.experiments.infer.subject import Subject
 from nflow_cli.experiments.infer.summary import InferSummary
-from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling
+from nflow_cli.experiments.infer.trial import WHERE_IT_ENDS, compiling, point_text
 from nflow_cli.experiments.summary import Fitted, Judged, identity_of
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
@@ -43,14 +45,12 @@ TIMED = 20_000  # draws, in a trial
 OTHERS = 3.5  # times their resampling: missed mass, rounding, rows of the pictures
 
 
-class CautiousStarts:
+class CautiousStarts(Fit2D):
     """Start at a mode only if base samples shifted to it have a larger mean ``log p``.
 
     A hierarchical model can have a peak without mass: a funnel's neck.
     """
 
-    density: FlowDensity
-    target: Any
     remedies: ClassVar = {LOG_P: WHERE_IT_ENDS}
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
@@ -63,8 +63,21 @@ class CautiousStarts:
         values = values_at(self.target.log_prob, points).astype(np.float64)
         return float(values.mean()) if np.isfinite(values).all() else -math.inf
 
+    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
+        """Results of :meth:`objective`, with a point where a user's function is not finite."""
+        for name, values in super().trace(batch):
+            if name == LOG_P and isinstance(self.target, LogDensity):
+                name += self._place(self.target, batch, values)
+            yield name, values
 
-class TensorFit(CautiousStarts, Fit2D):
+    def _place(self, target: LogDensity, batch: Any, values: Any) -> str:
+        z, _ = self.density.push(ops.swapaxes(batch, -1, -2))
+        x = ops.convert_to_numpy(target.outside(z)[0])
+        wrong = x[np.isfinite(x).all(axis=-1) & ~np.isfinite(ops.convert_to_numpy(values))]
+        return f" at {point_text(wrong[0], target.names)}" if len(wrong) else ""
+
+
+class TensorFit(CautiousStarts):
     """Fit to a log-density of tensors."""
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     arrays; else with a tensor, and returns one.
     """
     x = units.outside(_trial_points(len(names)))
-    parts = user.function, len(names), units, user.name
+    parts = user.function, len(names), units, user.name, names
     user = user._replace(function=_hinted(user.function, len(names)))
     if _returns_pair(user, x, names):
         density: LogDensity = ArrayDensity(*parts)
@@ -149,11 +149,12 @@ def _expect_finite(
         if np.isnan(values).reshape(POINTS, -1).any(axis=1).all():
             received += ", as at every trial point"
             ends = f"correct the function, or {ends}"
-        at = _point(x[wrong[0]], names)
+        at = point_text(x[wrong[0]], names)
         raise TargetError(f"expected a finite {quantity} at {at}. Received: {received}; {ends}")
 
 
-def _point(x: np.ndarray, names: list[str]) -> str:
+def point_text(x: np.ndarray, names: Sequence[str]) -> str:
+    """Coordinates of a point ``(D,)`` by name, at most four."""
     shown = ", ".join(f"{name}={value:.4g}" for name, value in list(zip(names, x))[:4])
     return shown + (", …" if len(names) > 4 else "")
 
@@ -189,7 +190,7 @@ def _compare(
     point, direction = np.unravel_index(error.argmax(), error.shape)
     along = f"by {names[direction]}" if dim <= MOST_DIRECTIONS else "along a direction"
     raise TargetError(
-        f"{user.name}: wrong gradient {along} at {_point(x[point], names)}: expected "
+        f"{user.name}: wrong gradient {along} at {point_text(x[point], names)}: expected "
         f"{best[point, direction]:.6g}, by finite differences. Received: "
         f"{expected[point, direction]:.6g}"
     )
