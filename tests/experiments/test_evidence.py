@@ -44,6 +44,11 @@ def test_unreliable_estimates_have_warnings(changes, words):
     assert shown.endswith(", good") == (not words)
 
 
+def test_poor_ratios_may_be_of_a_parameter_left_out():
+    (found,) = [w for rule in RULES if (w := rule({**GOOD, "pareto_k": 0.87}))]
+    assert "; a parameter may be missing from the columns; else try more draws" in found.reason
+
+
 def test_chains_disagree_beyond_the_limit_of_their_number_and_length():
     assert words_of(rhat=1.014, rhat_limit=1.02) == []
     changes = {"rhat": 1.01404, "rhat_limit": 1.01401}

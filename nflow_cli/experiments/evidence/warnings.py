@@ -18,7 +18,8 @@ def _heavy_tail(summary: Summary) -> ScoreWarning | None:
     if k is None or error is None or not k < ROUGH:
         shown = "not finite" if k is None else f"{k:.2f}"
         reason = f"k-hat {shown}: a few draws dominate, log Z and its error are unreliable"
-        return ScoreWarning("poor ratios", FIGURES, f"{reason}; try more draws or more updates")
+        remedy = "a parameter may be missing from the columns; else try more draws or more updates"
+        return ScoreWarning("poor ratios", FIGURES, f"{reason}; {remedy}")
     if k >= GOOD:
         reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} the standard error may be too small"
         return ScoreWarning("rough ratios", FIGURES, reason)
