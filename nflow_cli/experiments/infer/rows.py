@@ -10,7 +10,7 @@ from nflow_cli.text import printable
 
 MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
 WORDS = {
-    "good": "good: the weights have finite variance; log Z ignores mass that q misses",
+    "good": "good: the weights have finite variance",
     "rough": "rough: the weights may have infinite variance; standard errors may be too small",
     "poor": "poor: log Z and moments are not reliable; try more flows, updates or restarts",
     "unknown": "unknown: the weights are not finite",
@@ -47,6 +47,7 @@ def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
     rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, warnings)}"))
     rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
     log_z = _log_z(scores, "estimated_log_z", "log_z_standard_error")
+    log_z += " of the mass that q covers"
     if (true := number(scores, "log_z")) is not None:
         log_z += f" (true: {true:.5f})"
     rows.append(("log Z", marked(log_z, warnings, "estimated_log_z")))
