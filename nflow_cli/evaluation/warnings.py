@@ -156,11 +156,10 @@ def mass(summary: Summary) -> ScoreWarning | None:
 
 
 def rows_judged(summary: Summary) -> float | None:
-    """Rows in a log-likelihood: test rows, or ``n`` of other data."""
-    if (n := number(summary, "n")) is not None:
-        return n - (number(summary, "outside") or 0)
-    n = number(summary, "n_test")
-    return None if n is None else n - (number(summary, "n_unknown") or 0)
+    """Rows in a log-likelihood: possible test rows, or those of other data, of ``n``."""
+    n = number(summary, "n" if summary.get("n") is not None else "n_test")
+    left_out = (number(summary, key) or 0 for key in ("outside", "n_impossible"))
+    return None if n is None else n - sum(left_out)
 
 
 def has_unequal_weights(summary: Summary) -> bool:

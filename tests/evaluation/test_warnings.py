@@ -119,6 +119,7 @@ def test_a_mass_that_was_not_resolved_is_told(mass, error, word):
         ({"n_effective": 2, "n_test": 2}, "a mean of 2 rows: a 95 % interval is ± 12.7 stand"),
         ({"n_effective": 1, "n": 3, "outside": 2}, "a mean of 1 row: its standard error is unkn"),
         ({"n_effective": 2.0, "n_test": 150}, "150 rows of unequal weights, with an effective sam"),
+        ({"n_effective": 9, "n": 10, "n_impossible": 1}, "a mean of 9 rows: a 95 % interval is"),
         ({"n_effective": 1.0, "n": 1_000}, "size of 1.0: its standard error is unknown"),
     ],
 )
@@ -151,7 +152,7 @@ FACTS = [
     *("steps", "free_energy", "base_free_energy", "base_free_energy_standard_error", "mass"),
     *("mass_error", "largest_weight", "pareto_k", "epochs", "negative_elbo"),
     *("log_likelihood", "base_log_likelihood", "base_log_likelihood_standard_error"),
-    *("n_effective", "n_test", "n_unknown", "n", "outside"),
+    *("n_effective", "n_test", "n_impossible", "n", "outside"),
 ]
 
 
