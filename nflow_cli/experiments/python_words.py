@@ -16,12 +16,12 @@ EMPTY = {**dict.fromkeys(forms.LISTS, "[...]"), forms.INTERVALS: "{...}"}
 KEYS = {**options_of("infer"), **options_of("fit")}
 OPTIONS = {  # their forms by flag
     **{option.flags[0].removeprefix("--"): option.form for option in KEYS.values()},
-    **dict.fromkeys(("preset", "output"), forms.NAME),
-    "minutes": forms.NUMBER,
+    **dict.fromkeys(("preset", "output", "target", "by"), forms.NAME),
+    **dict.fromkeys(("minutes", "coverage"), forms.NUMBER),
 }
 # Words after an option without a value, and words after a name of several words.
 _NO_VALUE = (
-    "leaves?|takes?|spreads?|goes|such|says?|runs?|or|and|to|of|in|for|is|are|with(?:out)?|as"
+    "leaves?|takes?|spreads?|goes|too|such|says?|runs?|or|and|to|of|in|for|is|are|with(?:out)?|as"
 )
 _AFTER_NAME = "leaves (?:it|one|such)|takes (?:it|text)|spreads out|goes without"
 _OPTION = re.compile(
@@ -32,7 +32,7 @@ _OPTION = re.compile(
 
 
 def in_python(text: str) -> str:
-    """Message with its options as keyword arguments of ``fit`` and ``infer``."""
+    """Message with its options as keyword arguments of ``fit``, ``infer`` and ``predict``."""
     return _OPTION.sub(_keyword, text)
 
 
@@ -42,6 +42,8 @@ def _keyword(match: re.Match[str]) -> str:
     name, form = option.replace("-", "_"), OPTIONS[option]
     if match["no"]:
         return f"{name}=False" + (f" {value}" if value else "")
+    if value is None and match.string.startswith(":", match.end()):
+        return name
     if value is None:
         return f"{name}={EMPTY.get(form, '...')}"
     if form in forms.LISTS:

@@ -12,12 +12,22 @@ from nflow_cli.experiments.summary import read_summary
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.text import printable
 
+PUBLIC = {  # names of loaded runs of all kinds
+    *("path", "summary", "warnings", "log_prob", "sample", "latent", "from_latent", "dim", "flow"),
+    *("columns", "given", "rows", "sample_table", "cell_log_probs", "predict", "impute", "explain"),
+    *("drift", "to_arviz", "model"),
+}
+
 
 class TrainedRun:
     """Loaded run, of directory ``path``; its ``repr`` is the table that the command prints."""
 
     def __init__(self, path: Path, experiment: Experiment):
         self.path, self.experiment = path, experiment
+
+    def __dir__(self) -> list[str]:
+        """Public names alone, for completion."""
+        return [name for name in super().__dir__() if name in PUBLIC or name.startswith("_")]
 
     @property
     def config(self) -> Any:

@@ -257,3 +257,5 @@ def test_the_only_modelled_column_is_the_target(invoke, conditional_run):
     result = invoke(*arguments)
     expected = "--target: expected one of wage. Received: 'city', a given column"
     assert (result.exit_code, result.stderr) == (1, f"nflow: error: {expected}\n")
+    with pytest.raises(DataError, match="^" + expected.removeprefix("--")):
+        nflow_cli.load(conditional_run).predict(TABLE, "city")

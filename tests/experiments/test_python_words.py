@@ -9,6 +9,7 @@ import pytest
 
 import nflow_cli
 from nflow_cli.errors import NflowError
+from nflow_cli.experiments.cells.loaded import TrainedCells
 from nflow_cli.experiments.python_words import OPTIONS, in_python
 
 on_tensorflow = pytest.mark.skipif(
@@ -55,6 +56,8 @@ X = np.random.default_rng(0).standard_normal((300, 2))
         ("the density has: --dim D", "the density has: dim=D"),
         ("--max-rows 500 fits; --no-halving", "max_rows=500 fits; halving=False"),
         ("not empty; --output takes a new folder", "not empty; output=... takes a new folder"),
+        ("--target: expected one of a, b", "target: expected one of a, b"),
+        ("--by: expected --coverage too", "by: expected coverage=... too"),
         ("--no-compile is slower, without", "compile=False is slower, without"),
         *[(text, text) for text in ("`evaluate RUN --data FILE`", "--columnsize", "a--k 3")],
     ],
@@ -64,7 +67,7 @@ def test_options_are_written_as_keyword_arguments(text, expected):
 
 
 def test_every_option_that_is_named_is_a_keyword_argument():
-    functions = (nflow_cli.fit, nflow_cli.infer)
+    functions = (nflow_cli.fit, nflow_cli.infer, TrainedCells.predict)
     keywords = {name for function in functions for name in inspect.signature(function).parameters}
     assert {option.replace("-", "_") for option in OPTIONS} <= keywords
 

@@ -26,6 +26,7 @@ from nflow_cli.experiments.cells.conditions import (
 from nflow_cli.experiments.cells.kept_rows import are_cells, read_rows
 from nflow_cli.experiments.data import column_units
 from nflow_cli.experiments.experiment import Experiment
+from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import WEIGHTS, RunDirectory
@@ -87,6 +88,7 @@ class TrainedCells(TableRun, CellDensity):
         """``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
         return CellDensity.log_prob(self, self.rows(rows))
 
+    @python_words()
     def predict(
         self,
         table: Any,
