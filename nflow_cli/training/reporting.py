@@ -17,11 +17,23 @@ class ProgressReport(keras.callbacks.Callback):
 
     The ETA goes by the pace since the first chunk, which compiles; the first line comes after ten
     seconds of that pace at the latest.
+
+    Args:
+        steps: Updates in all.
+        clock: Must come before this callback.
+        note: Figures of an epoch's logs.
+        more: Text behind them in lines, which have more room than a bar.
     """
 
-    def __init__(self, steps: int, clock: Clock, note: Callable[[Mapping[str, Any]], str]):
+    def __init__(
+        self,
+        steps: int,
+        clock: Clock,
+        note: Callable[[Mapping[str, Any]], str],
+        more: Callable[[], str] = str,
+    ):
         super().__init__()
-        self.steps, self.clock, self.note = steps, clock, note
+        self.steps, self.clock, self.note, self.more = steps, clock, note, more
         self._warm: tuple[int, float] | None = None  # the first update of the pace, and when it was
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -46,7 +58,7 @@ class ProgressReport(keras.callbacks.Callback):
         if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
             self.shown = tenth
             left = training_left_text(self._seconds_left(update, now), now)
-            tell(f"training: {update:,}/{self.steps:,} updates, {note}{left}")
+            tell(f"training: {update:,}/{self.steps:,} updates, {note}{self.more()}{left}")
 
     def _seconds_left(self, update: int, now: float) -> float:
         first, begun = self._warm or (update, now)

@@ -140,6 +140,15 @@ class ValidationLog(MetricsLog):
         """The last of :attr:`kept_of_each`."""
         return max(self.kept_of_each, default=self.reached)
 
+    def best_text(self, write: Callable[[float], str]) -> str:
+        """Mean of the members' lowest losses and their last update, or "" where the last losses
+        are these.
+        """
+        best = float(np.mean(self.bests)) if self.bests else math.inf
+        if not math.isfinite(best) or write(best) == write(self.validation):
+            return ""
+        return f", best {write(best)} at {self.kept_at:,}"
+
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row; one that ends in a divergence has no validation loss."""
         if self.validate and self.column not in columns:

@@ -59,7 +59,10 @@ def test_80_columns_hold_the_bar_the_eta_and_the_figure(monkeypatch, note, steps
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
     clock = SimpleNamespace(updates=[0])
-    report = ProgressReport(1000, clock, lambda logs: f"free energy {logs['kl']:.4f} nats")
+    asides = iter(["", ", best 0.4000 at 100"])
+    report = ProgressReport(
+        1000, clock, lambda logs: f"free energy {logs['kl']:.4f} nats", lambda: next(asides)
+    )
     report.on_train_begin()
     for batch, update in enumerate((50, 100, 150, 1000)):
         clock.updates.append(update)
@@ -69,7 +72,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
     assert out == ""
     assert err.splitlines() == [
         "training: 100/1,000 updates, free energy 0.5000 nats",
-        "training: 1,000/1,000 updates, free energy 0.5000 nats",
+        "training: 1,000/1,000 updates, free energy 0.5000 nats, best 0.4000 at 100",
     ]
 
 

@@ -54,6 +54,8 @@ def test_what_training_begins_with_has_a_row_and_may_be_the_best():
     assert all(math.isnan(rows[0][name]) for name in unknown)
     assert rows[0]["elapsed_seconds"] == 0.0
     assert (log.kept_at, log.rows) == (0, 6)
+    assert log.best_text(str) == ", best 1.0 at 0"
+    assert trained([5.0, 4.0, 3.0, 2.0, 1.0])[1].best_text(str) == ""  # the last is
     assert weights[0] == [1.0, 1.0] != weights_of(model)  # as Bend is initialised
     log.take_best(model)
     assert weights_of(model) == [1.0, 1.0]

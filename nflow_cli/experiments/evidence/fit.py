@@ -1,6 +1,7 @@
 """Training of a density for each fold of chains, and log Z by the chains that it left out."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,8 @@ def train(
     def note(logs: Any) -> str:
         return f"validation loss {nats_text(log.validation)}" if log.rows else ""
 
-    progress = ProgressReport(settings.steps, clock, note)
+    best = partial(log.best_text, nats_text)
+    progress = ProgressReport(settings.steps, clock, note, best)
     with Session(config, settings.steps, directory, log=log, progress=progress) as session:
         session.fit(model, chunks)
         log.take_best(model)

@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -193,7 +194,8 @@ def train(
         text = f"epoch {epoch}, −ELBO {float(logs['negative_elbo']):.2f} nats"
         return text + (f", validation {log.validation:.2f}" if log.rows and validate else "")
 
-    progress = ProgressReport(chunks.steps, clock, note)
+    best = partial(log.best_text, "{:.2f}".format)
+    progress = ProgressReport(chunks.steps, clock, note, best)
     with Session(config, chunks.steps, directory, log=log, progress=progress) as session:
         session.fit(model, chunks)
         log.take_best(model)

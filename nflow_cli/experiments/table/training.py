@@ -42,7 +42,10 @@ def train_on_rows(
         validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
         return f"{text}{validation} nats"
 
-    progress = ProgressReport(steps, clock, note)
+    def best() -> str:
+        return log.best_text(lambda loss: nats_text(-loss))
+
+    progress = ProgressReport(steps, clock, note, best)
     of_session = {"log": log, "progress": progress, "callbacks": callbacks}
     with Session(config, steps, directory, **of_session) as session:
         session.fit(model, chunks)
