@@ -29,11 +29,12 @@ _OPTION = re.compile(
     rf"(?: (?!(?:{_NO_VALUE})\b)"
     rf"(?P<value>(?:(?!--)[^;])+?(?= (?:{_AFTER_NAME}))|(?:[^\s,;)]|,(?=\S))*[^\s,;).]))?"
 )
+_KEY = re.compile(r"--set ([\w.]+)=([^\s,;]+)")
 
 
 def in_python(text: str) -> str:
     """Message with its options as keyword arguments of ``fit``, ``infer`` and ``predict``."""
-    return _OPTION.sub(_keyword, text)
+    return _OPTION.sub(_keyword, _KEY.sub(r'settings={"\1": \2}', text))
 
 
 def _keyword(match: re.Match[str]) -> str:

@@ -58,6 +58,7 @@ X = np.random.default_rng(0).standard_normal((300, 2))
         ("not empty; --output takes a new folder", "not empty; output=... takes a new folder"),
         ("--target: expected one of a, b", "target: expected one of a, b"),
         ("--by: expected --coverage too", "by: expected coverage=... too"),
+        ("or --set cells.width=32", 'or settings={"cells.width": 32}'),
         ("--no-compile is slower, without", "compile=False is slower, without"),
         *[(text, text) for text in ("`evaluate RUN --data FILE`", "--columnsize", "a--k 3")],
     ],

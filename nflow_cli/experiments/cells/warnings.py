@@ -59,8 +59,10 @@ def memorised(summary: Summary, are_chosen: bool = False) -> ScoreWarning | None
     if not effect or not (number(facts, "auc") or 0) > MEMORISED:
         return None
     reason = (
-        f"training rows are likelier than test rows, by {effect}: try fewer updates, a larger "
-        "train.weight_decay or more rows"
+        f"training rows are likelier than test rows, by {effect}: no error by itself, as the "
+        "weights are the best on the validation rows; more rows reduce it, and, where it matters "
+        "more than log-likelihood, a larger --set train.weight_decay=… or a smaller --set "
+        "cells.width=…"
     )
     if are_chosen:
         reason += "; or the test rows, which are not a random sample, have another distribution"
