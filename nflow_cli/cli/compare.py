@@ -8,7 +8,13 @@ from typing import Any
 import click
 
 from nflow_cli.cli import completion
-from nflow_cli.cli.options import Command, dpi_option, json_option, picture_formats
+from nflow_cli.cli.options import (
+    Command,
+    dpi_option,
+    expect_replaceable,
+    json_option,
+    picture_formats,
+)
 from nflow_cli.terminal import layout
 from nflow_cli.text import printable
 
@@ -53,6 +59,8 @@ def compare(
     from nflow_cli.constants import SWEEP
     from nflow_cli.runs.directory import RunDirectory
 
+    if output is not None:
+        expect_replaceable("--output", [output])
     is_sweep = len(runs) == 1 and RunDirectory(Path(runs[0])).has(SWEEP)
     sweep = Path(runs[0]) if is_sweep else None
     present(runs, as_json, output, sweep, {"format": pictures, "dpi": dpi})

@@ -12,7 +12,7 @@ from nflow_cli.cli.options import (
     data_of_run,
     density_option,
     device_option,
-    expect_another_file,
+    expect_replaceable,
     expect_table_name,
     json_option,
     run_argument,
@@ -96,6 +96,9 @@ def evaluate(
     _check_explain(experiment, output, latent, explain)
     _check_output(experiment, data, output, latent, many)
     experiment.expect_trained(run)
+    if output and not many:
+        pages = [Path(output).with_suffix(".html")] if explain else []
+        expect_replaceable("-o", [output, *pages], run, [data])
     said = {"run": run_dir, "data": data, **({"output": output} if output else {})}
     if many and data and output:
         to = data, output, {"latent": latent}, experiment.judge_scores
@@ -219,4 +222,3 @@ def _check_output(
         )
     if not many:
         expect_table_name(output)
-        expect_another_file(output, data)

@@ -8,7 +8,7 @@ from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import (
     Command,
     cells_run,
-    expect_another_file,
+    expect_replaceable,
     json_option,
     run_argument,
     seeds,
@@ -40,8 +40,8 @@ def impute(
     from their joint distribution, so that the spread of the draws is the uncertainty. Cells are
     assumed to be missing at random given the known cells of their row.
     """
-    expect_another_file(output, data)
     experiment, run = cells_run(run_dir)
+    expect_replaceable("-o", [output], run, [data])
     table = experiment.read_data(data)
     trained = experiment.load(run)
     judgement = experiment.write_imputed(trained, table, Path(output), draws, seed)

@@ -4,6 +4,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +23,7 @@ from nflow_cli.cli import completion
 from nflow_cli.config import forms
 from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.config.keys import LENGTHS
-from nflow_cli.constants import DPI
+from nflow_cli.constants import DPI, RUN
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.abilities import FitsFunctions, Predicts
 
@@ -104,10 +105,50 @@ def table_option(text: str, form: str = "FILE") -> Any:
     return click.option("--data", required=True, metavar=form, help=text, shell_complete=complete)
 
 
-def expect_another_file(output: str, data: str) -> None:
-    """Refuse an output in place of its input, which would be lost."""
-    if os.path.exists(output) and os.path.exists(data) and os.path.samefile(output, data):
-        raise click.UsageError(f"-o: expected another file than {data}, which it would replace")
+def expect_replaceable(
+    option: str, outputs: Iterable[str | Path], run: Any = None, inputs: Iterable[str | None] = ()
+) -> None:
+    """Refuse outputs in place of inputs, of the data of ``run``, or of a file of any run, all of
+    which would be lost.
+
+    ``outputs``: files, or a folder to be filled.
+    """
+    from nflow_cli.experiments.data import sources_of
+
+    kept: dict[Any, str] = {}
+    if run is not None:
+        kept |= {_identity(path): f"a file of the run {run.path}" for path in run.path.rglob("*")}
+        kept |= {_identity(path): f"the data of the run {run.path}" for path in sources_of(run)}
+    kept |= {_identity(path): f"the input {path}" for path in inputs if path is not None}
+    for path in outputs:
+        if (found := _identity(path)) is None or str(path) == "-":
+            continue
+        if what := kept.get(found) or _run_around(Path(path)):
+            raise click.UsageError(
+                f"{option}: expected a path that may be replaced. Received: {path}, {what}"
+            )
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """Device and number of a file, by any of its names; ``None`` if there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _run_around(path: Path) -> str | None:
+    """The run, if any, whose folder, or a file of it, a path is, or links to."""
+    from nflow_cli.runs.directory import CHECKPOINTS, PLOTS
+
+    for place in (Path(os.path.abspath(path)), path.resolve()):
+        folders = [place, place.parent]
+        folders += [folder.parent for folder in folders if folder.name in (PLOTS, CHECKPOINTS)]
+        for folder in folders:
+            if (folder / RUN).is_file():
+                return f"of the run {folder}"
+    return None
 
 
 def expect_table_name(value: str) -> None:

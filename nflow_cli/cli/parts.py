@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nflow_cli.backend.start import CPU, GPU, Machine
+from nflow_cli.cli.options import expect_replaceable
 from nflow_cli.cli.pool import cards_of, expect_one_pool, pool_of, tell_failures, work_off
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def judged_parts(
     if output == "-":
         raise click.UsageError("-o: of many files, expected a folder. Received: -")
     parts, asked = parts_of(data, Path(output)), identity(run, question)
+    outputs = [part.paths(Path(output))[1] for part in parts]
+    expect_replaceable("-o", [output, *outputs], run, [str(part.path) for part in parts])
     folder = RunDirectory.at(output)
     place = {"device": GPU if machine.is_gpu else CPU, "threads": machine.threads}
     shared = {"work": WORK, "run": str(run.path), "asked": asked, "cwd": os.getcwd(), **place}

@@ -11,7 +11,7 @@ from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import (
     Command,
     cells_run,
-    expect_another_file,
+    expect_replaceable,
     expect_table_name,
     json_option,
     run_argument,
@@ -113,8 +113,11 @@ def predict(
     expect_parts(many, scheduler, workers, plot=plot)
     if not many and output != "-":
         expect_table_name(output)
-        expect_another_file(output, data)
     experiment, run = cells_run(run_dir)
+    if not many:
+        expect_replaceable("-o", [output], run, [data])
+    if plot is not None:
+        expect_replaceable("--plot", [plot], run, [data])
     said = {"run": run_dir, "data": data, "output": output}
     if many:
         judge = experiment.judge_of_predictions(experiment.load(run), question)

@@ -1,8 +1,7 @@
 """``nflow sample``: draw samples from a trained run into a file."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +12,7 @@ from nflow_cli.cli.options import (
     data_of_run,
     density_option,
     device_option,
-    expect_another_file,
+    expect_replaceable,
     run_argument,
     seeds,
 )
@@ -87,7 +86,7 @@ def sample(
     path = _path_of(output)
     from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
-    from nflow_cli.runs.directory import RUN, RunDirectory
+    from nflow_cli.runs.directory import RunDirectory
 
     run = RunDirectory.open(run_dir)
     experiment = experiments.of(run.read_config())
@@ -96,7 +95,8 @@ def sample(
         raise click.BadParameter(
             f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
         )
-    _expect_table_stays(run.read_json(RUN), output)
+    written = [path, *map(path.with_suffix, experiment.beside)]
+    expect_replaceable("-o", written, run, [given])
     _check_source(experiment, given, resample, density, path)
     experiment.expect_weights(run)
     if experiment.loads_tensorflow(run):
@@ -110,14 +110,6 @@ def sample(
         paths = experiment.write_samples(experiment.load(run), n, path, seed, given)
     for written in paths:
         click.echo(printable(written))
-
-
-def _expect_table_stays(record: Mapping[str, Any], output: str) -> None:
-    """Refuse an output in place of the run's own table."""
-    data: Any = record.get("data")
-    place = data.get("path") if isinstance(data, dict) else None
-    if isinstance(place, str):
-        expect_another_file(output, place)
 
 
 def _path_of(output: str) -> Path:

@@ -68,6 +68,17 @@ def _tests(record: dict[str, Any]) -> dict[str, Any]:
     return tests if isinstance(tests, dict) else {}
 
 
+def sources_of(run: RunDirectory) -> list[str]:
+    """Files that a run was made from, where they are now: a table, test rows, draws or code."""
+    data: Any = run.read_json(RUN).get("data")
+    if not is_named(data):
+        return []
+    paths = data.get("paths")  # of draws
+    more = paths if isinstance(paths, list) else []
+    places = [_place(record) for record in (data, _tests(data)) if is_named(record)]
+    return [*places, *(path for path in more if isinstance(path, str))]
+
+
 def is_data_of(run: RunDirectory, sha256: str) -> bool:
     """Whether a checksum is that of a run's rows, in their order."""
     return sha256 == _recorded(run).get("sha256")

@@ -65,6 +65,7 @@ class Experiment(ABC):
         config: Resolved preset.
         column: Column of ``metrics.csv`` that counts updates or epochs.
         formats: Suffixes of files of samples.
+        beside: Suffixes of further files beside them.
         measures: Scores in comparisons.
         course: Training curve.
         shapes: Shapes of the arrays in ``evaluation.npz``.
@@ -84,6 +85,7 @@ class Experiment(ABC):
 
     column: ClassVar[str]
     formats: ClassVar[Sequence[str]]
+    beside: ClassVar[Sequence[str]] = ()
     measures: ClassVar[Sequence[Measure]]
     course: ClassVar[Course]
     shapes: ClassVar[Shapes]

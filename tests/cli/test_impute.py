@@ -171,28 +171,6 @@ def test_what_cannot_be_done_is_one_line(invoke, run, command, words):
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("impute", "--data", "gaps.csv"),
-        ("predict", "--data", "gaps.csv", "--target", "price"),
-        ("evaluate", "--data", "gaps.csv"),
-    ],
-)
-def test_the_input_is_never_the_output(invoke, run, gaps, words):
-    command, *options = words
-    before = gaps[0].read_text()
-    result = invoke(command, run, *options, "-o", "./gaps.csv")
-    assert (result.exit_code, gaps[0].read_text()) == (2, before)
-    assert "another file than gaps.csv" in result.stderr
-
-
-def test_draws_do_not_replace_the_table_of_their_run(invoke, run):
-    result = invoke("sample", run, "-n", 5, "-o", TABLE)
-    assert result.exit_code == 2 and "which it would replace" in result.stderr
-    assert len(read_rows(TABLE)) > 5
-
-
 def test_own_columns_that_predictions_replace_are_named(invoke, run):
     rows = read_rows(TABLE)[:5]
     lines = [",".join([*rows[0], "price_mean"])]

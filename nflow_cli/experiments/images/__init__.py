@@ -28,6 +28,7 @@ class Images(Experiment):
     config: VAEConfig
     column = "epoch"
     formats: ClassVar = (".npy",)
+    beside: ClassVar = (".png",)
     measures = (
         Measure("negative_elbo", "−ELBO", "nats", 2, judges=True),
         Measure("negative_log_likelihood", "−log p(x)", "nats", 2, judges=True),
@@ -133,7 +134,7 @@ class Images(Experiment):
         images = (part for _, part in trained.batches(n, seed))
         write_file(path, lambda file: write_npy(file, (n, 28, 28), images))
         shown = trained.sample(min(n, SHOWN), seed)
-        picture = path.with_suffix(".png")
+        picture = path.with_suffix(*self.beside)
         what = f"decoded means of {len(shown)} draws from the prior"
         drawn = plotting.images_figure(shown, trained.path.resolve().name, what)
         write_file(picture, lambda file: plotting.save_figure(drawn, file, "png"))
