@@ -1,6 +1,7 @@
 """`nflow impute`, `sample --given` and several targets of `predict`, on one tiny run."""
 
 import json
+import os
 import re
 import shutil
 from datetime import datetime, timedelta
@@ -129,6 +130,26 @@ def test_several_targets_are_predicted_from_the_rest(invoke, run):
     found = nflow_cli.load(run).predict(TABLE, ["price", "city"], [0.1, 0.9])
     means = [float(row["price_mean"]) for row in rows]
     assert found["price_mean"].to_pylist() == pytest.approx(means)
+
+
+def test_targets_with_added_columns_of_one_name_are_refused(invoke):
+    with open("names.csv", "w") as file:
+        file.write("a,a_p,x\n")
+        file.writelines(f"{('mean', 'sd')[i % 2]},{i * i % 37}.5,{i % 11}\n" for i in range(200))
+    assert invoke("fit", "names.csv", "--steps", "4", "--output", "run").exit_code == 0
+    words = ["predict", "run", "--target", "a,a_p", "--data"]
+    os.makedirs("parts")
+    shutil.copy("names.csv", "parts")
+    for more in (["names.csv", "-o", "out.csv"], ["parts", "-o", "out"]):
+        result = invoke(*words, *more)
+        assert result.exit_code == 1 and "a_p_mean, a_p_sd: predict 'a_p'" in result.stderr
+        assert not os.path.exists(more[-1])
+    q = nflow_cli.load("run")
+    for targets in (["a", "a_p"], ["a_p", "a"], ["x", "x"]):
+        with pytest.raises(DataError, match=f"predict {targets[1]!r} by itself"):
+            q.predict("names.csv", targets)
+    found = q.predict("names.csv", ["a", "x"], [0.1234567, 0.12345671])
+    assert len([*found.column_names]) == 2 + 2 + 2 + 1
 
 
 def test_draws_meet_conditions_on_modelled_columns(invoke, run):

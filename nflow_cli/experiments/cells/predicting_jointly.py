@@ -10,6 +10,7 @@ import numpy as np
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import TableFile, opened
 from nflow_cli.data.tables import listed, shown
+from nflow_cli.data.written import DIGITS
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Tally
@@ -39,7 +40,8 @@ def predicted_jointly(
     """Columns to be written, by name: mean, sd, quantiles of numbers, probabilities of levels, of
     each target given the columns that are no targets; and effective sample sizes of the draws.
     """
-    places, p = [_place(trained, name) for name in targets], probabilities(quantiles)
+    p = probabilities(quantiles)
+    places = _places(trained, targets, p)
     rows = _rows(trained, table, targets)
     unknown = np.zeros(rows.shape, bool)
     unknown[:, [*places, *range(len(trained.cells), rows.shape[1])]] = True
@@ -63,6 +65,20 @@ def expect_one_target(targets: Sequence[str], **options: Any) -> None:
     for name, value in options.items():
         if value is not None:
             raise DataError(f"{name}: expected one target, received {listed(targets)}")
+
+
+def _places(trained: "TrainedCells", targets: Sequence[str], p: np.ndarray) -> list[int]:
+    """Indices of the targets in a row, whose added columns must have different names."""
+    places, seen = [_place(trained, name) for name in targets], {EFFECTIVE}
+    for j in places:
+        added = {*_named(trained.row[j], np.empty((0, _count(trained.row[j], p))), p)}
+        if twice := sorted(added & seen):
+            raise DataError(
+                "--target: expected targets whose added columns differ in name. Received two "
+                f"called {listed(twice)}: predict {shown(trained.columns[j])} by itself"
+            )
+        seen |= added
+    return places
 
 
 def _place(trained: "TrainedCells", name: str) -> int:
@@ -109,7 +125,7 @@ def _named(column: CellColumn, found: np.ndarray, p: np.ndarray) -> dict[str, An
     mean, sd, *quantiles = found.T
     named = {f"{name}_mean": mean, f"{name}_sd": sd}
     every = zip(p, quantiles)
-    return named | {f"{name}_q{q:g}": written_number(column.kind, x) for q, x in every}
+    return named | {f"{name}_q{q:.{DIGITS}g}": written_number(column.kind, x) for q, x in every}
 
 
 def write_predictions(
@@ -154,8 +170,7 @@ def judge_of(
     if len(targets) < 2:
         return partial(judged, asked(trained, _of_one(question)))
     expect_one_target(targets, coverage=question["coverage"])
-    for name in targets:
-        _place(trained, name)
+    _places(trained, targets, probabilities(question["quantiles"]))
     return partial(judged_jointly, targets)
 
 
