@@ -34,8 +34,10 @@ def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
     if kind.type == "whole" and not (np.abs(filled) >= 2**53).any():
         return pa.array(filled.astype(np.int64), mask=gaps)
     if kind.type == "date":
-        return pa.array(filled.astype(np.int32), pa.int32(), mask=gaps).cast(pa.date32())
+        return pa.array(
+            np.clip(filled, -(2**31), 2**31 - 1).astype(np.int32), pa.int32(), mask=gaps
+        ).cast(pa.date32())
     if kind.type == "time":
-        micros = np.rint(filled * 1e6).astype(np.int64)
+        micros = np.rint(np.clip(filled * 1e6, -(2.0**62), 2.0**62)).astype(np.int64)
         return pa.array(micros, pa.timestamp("us"), mask=gaps)
     return values

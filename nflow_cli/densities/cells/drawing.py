@@ -157,7 +157,8 @@ def _without_missing(one: Conditional, missing: int) -> tuple[Conditional, np.nd
     """Conditional without its missing outcome, and the log-probability ``(n,)`` of the others."""
     log_shares, mixture = one
     some = np.where(np.arange(len(log_shares))[:, None] == missing, PADDING, log_shares)
-    return (some, mixture), logsumexp(some, 0, np) - logsumexp(log_shares, 0, np)
+    log_present = logsumexp(some, 0, np) - logsumexp(log_shares, 0, np)
+    return (some, mixture), np.minimum(log_present, 0.0)  # of large logits it is rounded
 
 
 def _without_broad(

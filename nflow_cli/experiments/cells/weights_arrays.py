@@ -19,6 +19,8 @@ LIMITS, SHARES, WEIGHTS = "limits", "shares", "weights"
 MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
 BROKEN = "computed_broken"
 UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
+FAR = 100.0  # widest scales of a marginal, half of which reaches the training numbers
+LARGEST = float(np.finfo(np.float32).max)  # a number of a training, which is in float32
 
 
 def shapes(
@@ -92,31 +94,54 @@ def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
 
 def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
     """First invalid array and the expected values; "" if all are valid."""
-    limits, shares, (log_weights, _, scales) = (
-        arrays[LIMITS],
-        arrays[SHARES],
-        arrays[MARGINAL_NORMALS],
-    )
-    counts = [layout.outcomes[i].count for i in layout.modelled]
-    ends = np.cumsum([0, *counts])[:-1]
-    with np.errstate(over="ignore"):
-        totals = np.add.reduceat(np.exp(arrays[MARGINAL_SHARES]), ends)
-        weights = np.exp(log_weights).sum(axis=1)
+    (floors, low, high), (_, means, scales) = arrays[LIMITS], arrays[MARGINAL_NORMALS]
+    far = FAR * scales.max(axis=1, initial=0.0)
+    near = low >= means.min(axis=1, initial=0.0) - far, high <= means.max(axis=1, initial=0.0) + far
     expected = {
-        f"{LIMITS}: expected scales above 0": (limits[0] > 0).all(),
-        f"{LIMITS}: expected low < high": (limits[1] < limits[2]).all(),
-        f"{SHARES}: expected numbers from 0 to 1": ((shares >= 0) & (shares <= 1)).all(),
+        f"{LIMITS}: expected scales above 0": (floors > 0).all(),
+        f"{LIMITS}: expected low < high": (low < high).all(),
+        f"{LIMITS}: expected ends near those of the marginal": np.all(near),
         f"{WEIGHTS}: expected weights of sum 1": is_mixture(arrays[WEIGHTS]),
-        f"{MARGINAL_SHARES}: expected shares of sum 1": np.allclose(totals, 1),
-        f"{MARGINAL_NORMALS}: expected weights of sum 1": np.allclose(weights, 1),
-        f"{MARGINAL_NORMALS}: expected scales above 0": (scales > 0).all(),
     }
+    counts = [layout.outcomes[i].count for i in layout.modelled]
+    starts = {MARGINAL_SHARES: np.cumsum([0, *counts])[:-1]}
+    for name, array in arrays.items():
+        expected[f"{name}: expected numbers up to {LARGEST:.1e}"] = (np.abs(array) <= LARGEST).all()
+        if name in (SHARES, BROKEN):
+            expected[f"{name}: expected numbers from 0 to 1"] = _are_shares(array)
+        elif name.endswith("log_shares"):
+            shares = np.add.reduceat(np.exp(np.minimum(array, 1.0)), starts.get(name, [0]))
+            expected[f"{name}: expected shares of sum 1"] = np.allclose(shares, 1)
+        elif name.endswith("normals"):
+            weights = np.exp(np.minimum(array[0], 1.0)).sum(axis=-1)
+            expected[f"{name}: expected weights of sum 1"] = np.allclose(weights, 1)
+            expected[f"{name}: expected scales above 0"] = (array[2] > 0).all()
+        elif name == UNMIXING:
+            is_invertible = np.linalg.matrix_rank(array) == len(array)
+            expected[f"{name}: expected an invertible matrix"] = is_invertible
+    expected["the networks: expected finite outputs of all inputs"] = _are_finite(layout, arrays)
     return next((text for text, is_so in expected.items() if not is_so), "")
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _are_finite(layout: Layout, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether networks have finite outputs: those of the sizes of weights and inputs are largest,
+    since |silu(h)| is at most silu(|h|).
+    """
+    names = network.shapes(layout, blocks_of(arrays))
+    sizes = {name: np.abs(arrays[name].astype(np.float64)) for name in names}
+    h = network.hidden(sizes, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np)
+    of_outputs = [sizes[name] @ h for name in ("logits_kernel", "mixtures_kernel") if name in sizes]
+    return all(np.isfinite(one).all() for one in of_outputs)
 
 
 def is_mixture(weights: np.ndarray) -> bool:
     """Whether weights are non-negative with sum 1."""
-    return bool((weights >= 0).all() and np.isclose(weights.sum(), 1))
+    return _are_shares(weights) and bool(np.isclose(weights.sum(), 1))
+
+
+def _are_shares(array: np.ndarray) -> bool:
+    return bool(((array >= 0) & (array <= 1)).all())
 
 
 def density_of(

@@ -1,6 +1,7 @@
 """A fit to a table some of whose columns follow from others: draws, scores, files."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from short_runs import make_run, without_xla
 
 import nflow_cli
 from nflow_cli.cli import main
+from nflow_cli.errors import RunDirectoryError
 
 N = 300
 COMPUTED = ["country", "log_area", "total"]
@@ -93,6 +95,40 @@ def test_a_broken_relation_is_explained_by_its_function(run, tmp_path, monkeypat
     nats = found["total_surprise"].to_numpy()
     assert nats[2] == pytest.approx(np.log(N * 0.9), abs=0.3)
     np.testing.assert_array_equal(np.delete(nats, 2), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "change", "damaged"),
+    [
+        ("computed_broken", lambda e: -e, "computed_broken: expected numbers from 0 to 1"),
+        ("computed_broken", lambda e: e + 1e30, "computed_broken: expected numbers from 0 to 1"),
+        ("computed_0_log_shares", lambda log_p: log_p + 1e300, "computed_0_log_shares"),
+        ("computed_1_log_shares", lambda log_p: log_p + 1, "computed_1_log_shares"),
+        ("computed_2_normals", lambda normals: normals + 1e300, "computed_2_normals"),
+        ("computed_2_normals", lambda normals: normals * [[1], [1], [-1]], "computed_2_normals"),
+        (
+            "computed_2_normals",
+            lambda normals: np.add(normals, [[1], [0], [0]]),
+            "computed_2_normals",
+        ),
+        ("_kernel", lambda kernel: kernel * 1e150, "inputs_kernel: expected numbers up to 3.4e+38"),
+        ("limits", lambda limits: limits * 1e30, "limits: expected ends near"),
+        (
+            "limits",
+            lambda limits: np.add(limits, [[0], [1e9], [2e9]]),
+            "limits: expected ends near",
+        ),
+    ],
+)
+def test_arrays_that_no_training_has_are_refused_by_name(run, tmp_path, names, change, damaged):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    with np.load(run / "weights.npz") as file:
+        arrays = {name: array.astype(float) for name, array in file.items()}
+    arrays |= {name: change(a) for name, a in arrays.items() if name.endswith(names)}
+    np.savez(copy / "weights.npz", **arrays)
+    with pytest.raises(RunDirectoryError) as refused:
+        nflow_cli.load(copy)
+    assert str(refused.value).startswith(f"{copy / 'weights.npz'}: damaged: {damaged}")
 
 
 def test_draws_are_scored_as_finite(trained):

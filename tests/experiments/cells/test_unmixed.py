@@ -1,6 +1,7 @@
 """A fit to columns of plain numbers by their independent components, from its file to its check."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from running import succeed
 from short_runs import without_layout, without_xla
 
 import nflow_cli
-from nflow_cli.errors import ConfigError
+from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = [
@@ -56,3 +57,13 @@ def test_components_of_other_columns_are_refused(table):
     options = {"steps": 1, "settings": {**SIZES, "cells.unmixed": True}}
     with pytest.raises(ConfigError, match=r"cells\.unmixed: expected two or more columns of plain"):
         nflow_cli.fit({**table, "c": ["x", "y"] * 750}, **options)
+
+
+@pytest.mark.parametrize(("name", "row"), [("unmixing", slice(None)), ("alone_normals", 2)])
+def test_a_map_without_an_inverse_and_scales_of_0_are_refused(density, tmp_path, name, row):
+    copy = shutil.copytree(density.path, tmp_path / "copy")
+    arrays = {key: array.copy() for key, array in density.arrays.items()}
+    arrays[name][row] = 0.0
+    np.savez(copy / "weights.npz", **arrays)
+    with pytest.raises(RunDirectoryError, match=f"weights.npz: damaged: {name}: expected "):
+        nflow_cli.load(copy)
