@@ -5,11 +5,19 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import Field
 
+from nflow_cli.arrays import ndtri
 from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.strict import Strict, Text
+from nflow_cli.evaluation.weighted import effective
 
 MOST_BINS, MOST_GROUPS = 8, 12  # bins of numbers, groups of levels
 PAIRS_A_COLUMN = 2  # plotted
+STRONG, LOST = 0.3, 0.1  # association of a relation, and the difference of a lost one, at least
+COMPARED = 100  # columns, whose pairs are compared
+CHANCE = 0.01  # that any relation of an exact model is found lost
+RESAMPLES = 200
 MOST_ROWS = 5_000  # compared, and samples
 OTHER, MISSING, NEW = "other levels", "missing", "new level"
 
@@ -74,19 +82,29 @@ def association(x: np.ndarray, y: np.ndarray) -> float:
     ``(K - 1)/2n`` for K nonempty bins; else independent columns would have an I of about
     ``(K_x - 1)(K_y - 1)/2n``.
     """
-    if not len(x):
-        return 0.0
-    both = x * (int(y.max()) + 1) + y
-    of_x, of_y, of_both = (_entropy(values) for values in (x, y, both))
+    return float(_associations(_counts(x, y))) if len(x) else 0.0
+
+
+def _counts(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Rows ``(A, B)`` of each pair of bins; of weighted ones, their effective number."""
+    shape = int(x.max()) + 1, int(y.max()) + 1
+    counts = np.bincount(x * shape[1] + y, weights, shape[0] * shape[1]).reshape(shape)
+    return counts if weights is None else counts * (effective(weights) / counts.sum())
+
+
+def _associations(counts: np.ndarray) -> np.ndarray:
+    """:func:`association` of each table of counts ``(…, A, B)``."""
+    of_x, of_y = (_entropies(counts.sum(axis=axis)) for axis in (-1, -2))
     most = np.sqrt(of_x * of_y)
-    information = np.clip(of_x + of_y - of_both, 0, most)
-    return float(np.sqrt(np.expm1(-2 * information) / np.expm1(-2 * most))) if most > 0 else 0.0
+    information = np.clip(of_x + of_y - _entropies(counts.reshape(*counts.shape[:-2], -1)), 0, most)
+    share = np.expm1(-2 * information) / np.where(most > 0, np.expm1(-2 * most), 1.0)
+    return np.sqrt(np.where(most > 0, share, 0.0))
 
 
-def _entropy(values: np.ndarray) -> float:
-    counts = np.bincount(values)
-    p = counts[counts > 0] / len(values)
-    return float(-np.sum(p * np.log(p)) + (len(p) - 1) / (2 * len(values)))
+def _entropies(counts: np.ndarray) -> np.ndarray:
+    n = counts.sum(axis=-1)
+    p = counts / n[..., None]
+    return -(p * np.log(np.where(p > 0, p, 1.0))).sum(-1) + ((p > 0).sum(-1) - 1) / (2 * n)
 
 
 class Associations(NamedTuple):
@@ -109,6 +127,61 @@ def associations(
         for matrix, x, y in zip(matrices, bins[i], bins[j], strict=True):
             matrix[i, j] = matrix[j, i] = association(x, y)
     return Associations(matrices[0], matrices[1])
+
+
+class LostRelation(Strict):
+    """Relation of two columns that rows have and draws lose.
+
+    Attributes:
+        columns: Their names.
+        rows: :func:`association` in rows.
+        draws: In draws.
+        standard_error: Of the association in rows, were they draws.
+    """
+
+    columns: list[Text] = Field(min_length=2, max_length=2)
+    rows: float
+    draws: float
+    standard_error: float
+
+
+def lost_relations(
+    kinds: Mapping[str, ColumnKind],
+    rows: np.ndarray,
+    draws: np.ndarray,
+    rng: np.random.Generator,
+    weights: np.ndarray | None = None,
+    n_given: int = 0,
+) -> list[LostRelation]:
+    """Relations of the first 100 columns that are lost in draws, the most lost first.
+
+    The association of a pair is at least 0.3 in rows ``(n, C)``, and above that in draws ``(m, C)``
+    by more than 0.1 and z standard errors, where z is the 1 % level over all pairs: mean and error
+    are those of n rows of the law of the draws, which few rows bias upwards. Rows have ``weights``
+    ``(n,)``; pairs of the first ``n_given`` columns are left out.
+    """
+    names = list(kinds)[:COMPARED]
+    bins = [binned(kinds[name], rows[:, j], draws[:, j]) for j, name in enumerate(names)]
+    pairs = [pair for pair in combinations(range(len(names)), 2) if pair[1] >= n_given]
+    z = float(ndtri(np.float64(1 - CHANCE / max(len(pairs), 1)), np))
+    lost = []
+    for i, j in pairs:
+        tables = _counts(bins[i][0], bins[j][0], weights), _counts(bins[i][1], bins[j][1])
+        of_rows, of_draws = (float(_associations(table)) for table in tables)
+        if of_rows >= STRONG and of_rows - of_draws > LOST:
+            of_few = _resampled(tables[1], round(float(tables[0].sum())), rng)
+            error = float(np.hypot(of_few.std(), _resampled(tables[1], len(draws), rng).std()))
+            if of_rows - max(of_few.mean(), of_draws) > LOST + z * error:
+                pair = [names[i], names[j]]
+                found = {"rows": of_rows, "draws": of_draws, "standard_error": error}
+                lost.append(LostRelation(columns=pair, **found))
+    return sorted(lost, key=lambda one: one.draws - one.rows)
+
+
+def _resampled(counts: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Associations of n rows of the law of a table of counts, 200 times."""
+    tables = rng.multinomial(n, counts.ravel() / counts.sum(), RESAMPLES)
+    return _associations(tables.reshape(-1, *counts.shape))
 
 
 def differences(kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray) -> np.ndarray:

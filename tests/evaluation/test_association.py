@@ -9,6 +9,7 @@ from nflow_cli.evaluation.association import (
     binned,
     differences,
     grouped,
+    lost_relations,
     pairs_to_show,
 )
 
@@ -89,3 +90,47 @@ def test_one_column_does_not_fill_all_pairs():
     shown = pairs_to_show(Associations(rows, rows), 6)
     assert len(shown) == 6 and sum(0 in pair for pair in shown) == 2
     assert pairs_to_show(Associations(rows[:3, :3], rows[:3, :3]), 6) == [(0, 1), (0, 2), (1, 2)]
+
+
+def mixture(law, n, rng):
+    """Rows of a mixture of five normals: numbers, numbers with gaps, and levels."""
+    means, factors = law
+    which = rng.integers(0, 5, n)
+    x = means[which] + np.einsum("nij,nj->ni", factors[which], rng.normal(size=(n, 6)))
+    x[:, 2] = np.searchsorted([-1, -0.3, 0, 0.5, 1.2], x[:, 2])
+    x[:, 5] = np.searchsorted([0, 0.5], x[:, 5])
+    x[:, 1] = np.where(rng.random(n) < 0.1, np.nan, x[:, 1])
+    return x
+
+
+def test_an_exact_model_of_few_rows_or_many_has_lost_no_relation():
+    kinds = {name: LETTERS if name in "cf" else NUMBER for name in "abcdef"}
+    alarms = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        law = rng.normal(size=(5, 6)), rng.normal(size=(5, 6, 6)) / 2
+        rows, draws = (mixture(law, n, rng) for n in (int(10 ** rng.uniform(2, 3.3)), 5_000))
+        alarms += bool(lost_relations(kinds, rows, draws, rng))
+    assert alarms <= 2
+
+
+def test_a_relation_that_draws_lose_is_found_and_others_are_not():
+    rng = np.random.default_rng(0)
+    rows = np.stack([*normals(0.7, 400), *normals(0.7, 400, 1), *normals(0.3, 400, 2)], axis=1)
+    draws = np.stack([*normals(0.2, 5_000, 3), *normals(0.7, 5_000, 4), *normals(0.3, 5_000, 5)], 1)
+    kinds = dict.fromkeys("abcdef", NUMBER)
+    (found,) = lost_relations(kinds, rows, draws, rng)
+    assert found.columns == ["a", "b"]
+    assert (found.rows, found.draws) == (pytest.approx(0.7, abs=0.08), pytest.approx(0.2, abs=0.08))
+    assert lost_relations(kinds, rows, draws, rng, n_given=2) == []
+
+
+def test_rows_without_weight_have_no_relation_to_lose():
+    rng = np.random.default_rng(0)
+    rows = np.stack(normals(0.0, 2_000), axis=1)
+    rows = np.concatenate([rows, np.repeat(normals(0.9, 500, 1)[:1], 2, axis=0).T])
+    draws = np.stack(normals(0.0, 5_000, 2), axis=1)
+    weights = np.repeat([1.0, 1e-3], [2_000, 500])
+    kinds = dict.fromkeys("ab", NUMBER)
+    assert lost_relations(kinds, rows, draws, rng)
+    assert not lost_relations(kinds, rows, draws, rng, weights)

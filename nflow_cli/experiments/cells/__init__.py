@@ -84,7 +84,7 @@ class WholeTable(OfTable):
         are_chosen = any((data.split, data.test, data.group))
         memorised = partial(of_cells.memorised, are_chosen=are_chosen)
         of_groups = partial(grouped_rows, column=data.group)
-        of_rows = of_cells.miscalibrated, memorised, of_cells.copied, of_groups
+        of_rows = of_cells.miscalibrated, memorised, of_cells.copied, of_cells.lost, of_groups
         return of_cells.ruined, few_rows, *of_rows
 
     def labels(self) -> dict[str, Any]:
@@ -106,6 +106,7 @@ class WholeTable(OfTable):
         found = self.warnings(facts)
         rows = printed.verdict_of(facts, found) + printed.pit_rows(facts, found)
         rows += printed.memorisation_rows(facts, found) + printed.copies_rows(facts, found)
+        rows += printed.lost_rows(facts, found)
         return Judgement(scores, lines + rows + printed.notes(facts), found)
 
     def write_scores(self, trained: Any, data: Any, path: Path, with_latents: bool) -> Judgement:

@@ -14,7 +14,7 @@ from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.truth import UNKNOWN, gap_to_the_truth
 from nflow_cli.experiments.cells.arrays import pictures
-from nflow_cli.experiments.cells.memorised import copied, memorised
+from nflow_cli.experiments.cells.memorised import copied, lost, memorised
 from nflow_cli.experiments.cells.summary import Scores
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
@@ -98,6 +98,7 @@ def held_out(
         **gap(density, data.name, seed if fresh is None else fresh),
         "memorisation": memorised(density, data, seed).model_dump(),
         "copies": None if (found := copied(density, data, seed)) is None else found.model_dump(),
+        "lost_relations": [one.model_dump() for one in lost(density, data, seed)],
     }
 
 

@@ -1,9 +1,10 @@
-"""Memorisation of training rows by a density of cells."""
+"""Memorisation of training rows by a density of cells, and relations that its draws lose."""
 
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.evaluation.association import LostRelation, lost_relations
 from nflow_cli.evaluation.copies import Copies, copies
 from nflow_cli.evaluation.memorisation import Memorisation, memorisation
 from nflow_cli.random_streams import stream
@@ -37,6 +38,20 @@ def copied(density: CellDensity, data: Dataset, seed: int) -> Copies | None:
     at[:, : density.n_given] = np.resize(data.test, at.shape)[:, : density.n_given]
     draws = density.draw(at, stream(seed, "copies"))
     return copies(data.train, draws, data.test)
+
+
+def lost(density: CellDensity, data: Dataset, seed: int) -> list[LostRelation]:
+    """Relations of training and validation rows that 5,000 draws, at their given columns, lose."""
+    rng = stream(seed, "relations")
+    rows = np.concatenate([data.train, data.validation])
+    parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]
+    weights = np.concatenate(parts) if parts else None
+    at = np.full((COMPARED, rows.shape[1]), np.nan)
+    shares = None if weights is None else weights / weights.sum()
+    chosen = rng.choice(len(rows), COMPARED, p=shares)
+    at[:, : density.n_given] = rows[chosen, : density.n_given]
+    draws, kinds = density.draw(at, rng), {c.name: c.kind.alone for c in density.row}
+    return lost_relations(kinds, rows, draws, rng, weights, density.n_given)
 
 
 def _are_comparable(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nflow_cli.evaluation.warnings import errors_of_95, marked, number
-from nflow_cli.experiments.cells.warnings import copies_text, memorisation_text
+from nflow_cli.experiments.cells.warnings import copies_text, lost_texts, memorisation_text
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, gap_rows, mean_text, training_text
 from nflow_cli.text import printable
 
@@ -24,6 +24,7 @@ def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
         *pit_rows(summary, warnings),
         *memorisation_rows(summary, warnings),
         *copies_rows(summary, warnings),
+        *lost_rows(summary, warnings),
         *notes(summary),
         ("training", f"{training_text(summary, steps)}; {best}"),
     ]
@@ -77,6 +78,14 @@ def copies_rows(summary: Summary, warnings: Warnings) -> Rows:
     """Row of copies of training rows among draws, where they are beyond chance."""
     text = copies_text(summary)
     return [("copies", marked(text, warnings, "copies"))] if text else []
+
+
+def lost_rows(summary: Summary, warnings: Warnings) -> Rows:
+    """Row of the number of relations that draws lose, and the worst."""
+    if not (found := lost_texts(summary)):
+        return []
+    text = f"{len(found)} lost in draws; the association of {found[0]}"
+    return [("relations", marked(text, warnings, "lost_relations"))]
 
 
 def notes(summary: Summary, part: str = "test ") -> Rows:

@@ -1,8 +1,9 @@
 """Summary of a fit to a whole table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
+from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.copies import Copies
 from nflow_cli.evaluation.likelihood import Mean
 from nflow_cli.evaluation.memorisation import Memorisation
@@ -43,9 +44,11 @@ class CellsSummary(Scores, OfTableSummary):
     Attributes:
         measure: SHA-256 of the base measure: log-likelihoods compare only if equal.
         shares: Mean weight of the networks beside the marginal of each column.
+        lost_relations: Relations of the rows that draws lose, the most lost first.
     """
 
     measure: Text
     shares: Mapping[str, Figure]
     memorisation: Memorisation
     copies: Copies | None
+    lost_relations: Sequence[LostRelation] = ()

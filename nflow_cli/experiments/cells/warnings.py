@@ -80,6 +80,27 @@ def copied(summary: Summary) -> ScoreWarning | None:
     return ScoreWarning("copies", ("copies",), reason)
 
 
+def lost(summary: Summary) -> ScoreWarning | None:
+    """Warning of relations that rows have and draws lose."""
+    if not (found := lost_texts(summary)):
+        return None
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    reason = (
+        f"the association of {'; '.join(found[:SHOWN])}{more}, beyond chance at the 1 % level over "
+        "all pairs: predictions and draws miss these relations"
+    )
+    return ScoreWarning("lost relations", ("lost_relations",), reason)
+
+
+def lost_texts(summary: Summary) -> list[str]:
+    """Associations of lost relations in rows and in draws, the most lost first."""
+    return [
+        f"{' and '.join(map(printable, one['columns']))} is {one['rows']:.2f} in rows, "
+        f"{one['draws']:.2f} in draws"
+        for one in summary.get("lost_relations") or []
+    ]
+
+
 def copies_text(summary: Summary) -> str:
     """Shares of copies among draws and held-out rows; "" if the excess is within chance."""
     facts = summary.get("copies") or {}

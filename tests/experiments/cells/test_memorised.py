@@ -9,7 +9,7 @@ from cells import levels, number, random_density
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.points import ALIKE, Weights
 from nflow_cli.evaluation.memorisation import memorisation
-from nflow_cli.experiments.cells.memorised import memorised
+from nflow_cli.experiments.cells.memorised import lost, memorised
 
 COLUMNS = [levels("place", 4, missing=True), levels("a", 6), number("b")]
 DENSITY = random_density(COLUMNS, n_given=1, members=2)
@@ -67,3 +67,12 @@ def test_at_most_5000_rows_of_each_part_are_compared_by_the_seed():
     judged = memorised(DENSITY, data, 1)
     assert (judged.n_train, judged.n_test) == (5_000, 5_000)
     assert memorised(DENSITY, data, 1) == judged != memorised(DENSITY, data, 2)
+
+
+def test_relations_of_the_fitted_rows_that_their_density_does_not_have_are_lost():
+    train, held_out = rows(800, 0), rows(200, 1)
+    data = replace(table(train, held_out), validation=held_out)
+    assert lost(DENSITY, data, 0) == []
+    train[:, 2] = train[:, 1]
+    found = lost(DENSITY, data, 0)[0]  # b then goes with the place, too
+    assert found.columns == ["a", "b"] and found.rows > 0.6

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nflow_cli.experiments.cells.printed import memorisation_rows
-from nflow_cli.experiments.cells.warnings import copied, memorised, ruined
+from nflow_cli.experiments.cells.printed import lost_rows, memorisation_rows
+from nflow_cli.experiments.cells.warnings import copied, lost, memorised, ruined
 
 
 def attacked(auc, error, **facts):
@@ -73,3 +73,14 @@ def test_a_fit_to_few_rows_is_ruined_by_more_standard_errors(n, errors, word):
 def test_rounding_in_place_of_a_gain_has_no_warning():
     facts = {"gain": -5.8e-17, "gain_standard_error": 1.2e-18, "n_effective": 2_000}
     assert ruined(facts) is None
+
+
+def test_lost_relations_are_named_and_marked():
+    pair = {"columns": ["a", "b\n"], "rows": 0.5, "draws": 0.125, "standard_error": 0.01}
+    summary = {"lost_relations": [pair] * 7}
+    warning = lost(summary)
+    assert warning.word == "lost relations" and "; and 2 more" in warning.reason
+    assert "a and b\\n is 0.50 in rows, 0.12 in draws" in warning.reason
+    ((_, text),) = lost_rows(summary, [warning])
+    assert text.startswith("7 lost in draws") and text.endswith("[lost relations]")
+    assert lost({}) is None and lost_rows({}, []) == []
