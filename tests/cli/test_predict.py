@@ -235,6 +235,27 @@ def test_a_picture_is_drawn_on_request(invoke, run, target):
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.parametrize("target", ["city", "day", "price", "wage", "rooms", "price,wage"])
+def test_a_cell_that_no_row_can_have_is_unknown_and_counted(invoke, run, target):
+    table, tables = read_rows(TABLE)[:6], {}
+    for name, rooms in (("gap", ""), ("off", "6.5"), ("far", "1e200")):
+        with open(f"{name}.csv", "w") as file:
+            print(*table[0], sep=",", file=file)
+            for i, row in enumerate(table):
+                print(*({**row, "rooms": rooms if i == 2 else "6"}).values(), sep=",", file=file)
+        options = ("--data", f"{name}.csv", "-o", "out.csv", "--target", target)
+        printed = succeed(invoke, "predict", run, *options)
+        is_other = name != "gap" and target != "rooms"
+        assert ("1 cells of 1 rows are off their grid or far away" in printed) == is_other
+        row = {k: v for k, v in read_rows("out.csv")[2].items() if k not in table[0]}
+        assert "" not in [v for k, v in row.items() if not k.endswith("log_p")]
+        tables[name] = {k: v for k, v in row.items() if target != "rooms" or k != "rooms_log_p"}
+    if "," not in target:  # by draws an unknown cell is drawn too, and a missing one is not
+        assert tables["off"] == tables["far"] == tables["gap"]
+    else:
+        assert float(tables["off"]["effective_draws"]) < 128
+
+
 def test_own_rows_have_a_warning(invoke, run):
     scores, _ = scores_of(invoke, run, "--target", "wage")
     assert [warning["word"] for warning in scores["warnings"]] == ["trained on"]

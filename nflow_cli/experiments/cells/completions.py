@@ -55,10 +55,12 @@ def completions(
 
     A row with one unknown cell is completed by the distribution of that cell given all others, by
     quadrature; any other by importance sampling, with up to 8,192 draws where few are effective.
+    Cells that no row can have are unknown too.
 
     Yields:
         Completions of some rows, each once.
     """
+    unknown = unknown | (density.are_impossible(rows) & unknown.any(axis=1, keepdims=True))
     counts = unknown.sum(axis=1)
     left = np.flatnonzero(counts)
     for j in range(density.n_given, len(density.cells)):

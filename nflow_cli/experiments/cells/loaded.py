@@ -126,7 +126,7 @@ class TrainedCells(TableRun, CellDensity):
 
         if target is not None and not isinstance(target, str):
             expect_one_target(target, coverage=coverage, by=by)
-            return _like(table, predicted_jointly(self, table, target, quantiles))
+            return _like(table, predicted_jointly(self, table, target, quantiles)[0])
         question = Question(target, quantiles, coverage, by)
         return _like(table, columns_of(predicted(self, table, question)))
 

@@ -187,19 +187,13 @@ def columns_of(predicted: Predicted) -> dict[str, Any]:
     if column.missing is not None:
         columns["missing"] = found.missing
     if not column.has_numbers:
-        columns["level"] = as_written(kind, _likeliest(found))
+        columns["level"] = as_written(kind, found.levels.argmax(axis=1))
         if sets:
             columns["set"] = _set_texts(predicted)
     if predicted.values is not None:
         columns["log_p"] = found.log_prob
     named = {f"{column.name}_{name}": values for name, values in columns.items()}
     return {**named, "quadrature_error": found.error} if column.has_numbers else named
-
-
-def _likeliest(found: Conditional) -> np.ndarray:
-    """The likeliest level ``(n,)``; NaN of a row that no level makes possible."""
-    impossible = np.isnan(found.levels).any(axis=1)
-    return np.where(impossible, np.nan, found.levels.argmax(axis=1))
 
 
 def _set_texts(predicted: Predicted) -> np.ndarray:
@@ -262,6 +256,7 @@ def _tally(trained: "TrainedCells", predicted: Predicted) -> Tally:
         "n": len(predicted.rows),
         "n_new_levels": int((predicted.rows[:, are_levels] < 0).any(axis=1).sum()),
         OWN: values is not None and are_own(trained, predicted.rows),
+        **impossible_counts(trained, predicted.rows, [column.name]),
     }
     if column.has_numbers:
         counts["n_unresolved"] = int((~is_known).sum())
@@ -275,12 +270,29 @@ def _tally(trained: "TrainedCells", predicted: Predicted) -> Tally:
     means["log_p"] = Moments.of(found.log_prob[~np.isnan(found.log_prob)])
     is_known &= ~np.isnan(values)
     if not column.has_numbers:
-        means["error_rate"] = Moments.of((_likeliest(found) != values)[is_known])
+        means["error_rate"] = Moments.of((found.levels.argmax(axis=1) != values)[is_known])
         return Tally(means, counts)
     means["coverage"] = Moments.of(are_between(values, low, high)[is_known])
     with np.errstate(over="ignore"):
         means["square"] = Moments.of(np.square(found.mean - values)[is_known])
     return Tally(means, counts)
+
+
+def impossible_counts(
+    trained: "TrainedCells", rows: np.ndarray, targets: Sequence[str]
+) -> dict[str, int]:
+    """Numbers of rows and cells, of no target, that no row can have: they are taken as unknown."""
+    lost = trained.are_impossible(rows)
+    lost[:, [trained.columns.index(name) for name in targets]] = False
+    return {"n_impossible": int(lost.any(axis=1).sum()), "n_impossible_cells": int(lost.sum())}
+
+
+def impossible_rows(scores: dict[str, Any]) -> Rows:
+    """Row of the cells that are taken as unknown, if any."""
+    if not (n := scores["n_impossible"]):
+        return []
+    cells = f"{scores['n_impossible_cells']:,} cells of {n:,} rows"
+    return [("impossible", f"{cells} are off their grid or far away: taken as unknown")]
 
 
 def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -357,6 +369,7 @@ def _printed(asked: Asked, scores: dict[str, Any], warnings: Warnings) -> Rows:
         rows += [(name, figure(scores, key)) for key, name in named.items() if key in scores]
     if n := scores["n_new_levels"]:
         rows.append(("new levels", f"{n:,} rows have a level that no training row has"))
+    rows += impossible_rows(scores)
     if n := scores.get("n_unresolved"):
         rows.append(("unresolved", f"{n:,} rows: quadrature error above {UNRESOLVED:g}"))
     return rows + (_printed_sets(asked.sets, scores) if asked.sets else [])

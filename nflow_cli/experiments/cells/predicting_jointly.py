@@ -18,6 +18,8 @@ from nflow_cli.experiments.cells.completions import Completions, completions
 from nflow_cli.experiments.cells.predicting import (
     Question,
     asked,
+    impossible_counts,
+    impossible_rows,
     judged,
     probabilities,
     write_predicted,
@@ -36,9 +38,11 @@ EFFECTIVE = "effective_draws"
 
 def predicted_jointly(
     trained: "TrainedCells", table: Any, targets: Sequence[str], quantiles: Sequence[float]
-) -> dict[str, Any]:
-    """Columns to be written, by name: mean, sd, quantiles of numbers, probabilities of levels, of
-    each target given the columns that are no targets; and effective sample sizes of the draws.
+) -> tuple[dict[str, Any], Tally]:
+    """Columns to be written, by name, and sums over rows.
+
+    Mean, sd, quantiles of numbers, probabilities of levels, of each target given the columns that
+    are no targets; and effective sample sizes of the draws.
     """
     p = probabilities(quantiles)
     places = _places(trained, targets, p)
@@ -57,7 +61,9 @@ def predicted_jointly(
     columns: dict[str, Any] = {}
     for j in places:
         columns |= _named(trained.row[j], found[j], p)
-    return {**columns, EFFECTIVE: effective}
+    counts = {"n": len(rows), **impossible_counts(trained, rows, targets)}
+    least = {EFFECTIVE: float(np.min(effective, initial=np.inf))}
+    return {**columns, EFFECTIVE: effective}, Tally(counts=counts, least=least)
 
 
 def expect_one_target(targets: Sequence[str], **options: Any) -> None:
@@ -140,24 +146,21 @@ def write_predictions(
     if len(targets) < 2:
         return write_predicted(trained, table, path, _of_one(question), plot)
     expect_one_target(targets, coverage=question["coverage"], plot=plot)
-    columns = predicted_jointly(trained, table, targets, question["quantiles"])
+    columns, found = predicted_jointly(trained, table, targets, question["quantiles"])
     expect_room(trained, columns)
     write_beside(table, path, columns)
-    effective = columns[EFFECTIVE]
-    found = Tally(
-        counts={"n": len(effective)}, least={EFFECTIVE: float(np.min(effective, initial=np.inf))}
-    )
     return judged_jointly(targets, found, table.name)
 
 
 def judged_jointly(targets: Sequence[str], found: Tally, name: str) -> Judgement:
     """Judgement of joint predictions of a table's rows by the sums over them."""
     least, count = found.least[EFFECTIVE], found.counts["n"]
-    scores = {"target": list(targets), "n": count, "least_effective_draws": least}
+    scores = {"target": list(targets), **found.counts, "least_effective_draws": least}
     lines = [
         ("data", f"{printable(name)}: {count:,} rows"),
         ("targets", printable(listed(targets))),
         ("draws", f"by importance sampling; least effective sample size of a row {least:.1f}"),
+        *impossible_rows(scores),
     ]
     return Judgement(scores, lines, [], found)
 

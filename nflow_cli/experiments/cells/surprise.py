@@ -44,19 +44,16 @@ def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
     It is ``-log p``, p the probability of a cell at least as odd given all other cells: the
     two-sided tail of a number given that it is not missing; of a level, all that are no likelier;
     of a broken relation, that it is broken. Where missing is the less likely, so is its
-    probability; where present is, that is a factor of p. In place of a value that no row can have,
-    the other cells are given an empty cell.
+    probability; where present is, that is a factor of p. A value that no row can have is unknown to
+    the other cells.
     """
-    first, count = density.n_given, len(density.cells)
-    (alone,) = density.by_blocks(lambda block: (block.by_marginals,), rows)
-    impossible = np.isneginf(alone)
-    others, found = rows.copy(), []
-    others[:, first:][impossible] = np.nan
+    first, count, found = density.n_given, len(density.cells), []
+    impossible = density.are_impossible(rows)[:, first:]
     for j, column in enumerate(density.row[first:count], first):
         with phase(f"explaining {printable(column.name)}: {len(rows):,} rows"):
-            given = conditional(density, others, j, ENDS)
+            given = conditional(density, rows, j, ENDS)
         of_column = _of_numbers if column.has_numbers else _of_levels
-        found.append(of_column(column, given, others[:, j]))
+        found.append(of_column(column, given, rows[:, j]))
     found += [_of_computed(one, rows) for one in density.computed]
     return [
         one._replace(nats=np.where(wrong, LARGEST, one.nats), own=np.where(wrong, 0.0, one.own))
