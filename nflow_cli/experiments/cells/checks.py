@@ -48,7 +48,11 @@ class CheckedCells(CheckedRows):
 
     @cached_property
     def judged(self) -> Judged:
-        return judge.judged(self.config, self.trained, self.data)
+        found = judge.judged(self.config, self.trained, self.data)
+        if "computed_gain" in self.summary:
+            return found
+        scores = {key: x for key, x in found.scores.items() if key != "computed_gain"}
+        return found._replace(scores=scores)  # of a run by 0.1.0
 
 
 def check_masses(run: CheckedCells) -> Verdict:

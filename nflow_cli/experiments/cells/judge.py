@@ -1,7 +1,7 @@
 """Held-out estimates and scores of a density of cells."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,12 @@ def tally(density: CellDensity, estimated: Estimates, weights: np.ndarray | None
     return Tally({**judged.means, ALONE: alone}, counts)
 
 
-def figures(found: Tally, is_unmixed: bool) -> dict[str, Any]:
-    """Scores by their :func:`tally`: all but the PIT."""
+def figures(found: Tally, is_unmixed: bool, computed: Sequence[str]) -> dict[str, Any]:
+    """Scores by their :func:`tally`: all but the PIT; ``computed``: names of computed columns."""
     judged = likelihood_of(found, [BASELINE])
     alone = likelihood_of(Tally({LOG_Q: found.means[ALONE]}, found.counts), [])
     gain = judged.gains[BASELINE]
+    of_computed = [gain.columns[name].mean for name in computed]
     return {
         "log_likelihood": judged.mean,
         "log_likelihood_standard_error": judged.standard_error,
@@ -75,6 +76,7 @@ def figures(found: Tally, is_unmixed: bool) -> dict[str, Any]:
         "independent_log_likelihood_standard_error": alone.standard_error,
         "gain": gain.mean,
         "gain_standard_error": gain.standard_error,
+        "computed_gain": sum(of_computed) if computed and None not in of_computed else None,
         # An unmixed component is no column.
         "column_gains": {} if is_unmixed else gain.columns,
     }
@@ -82,7 +84,8 @@ def figures(found: Tally, is_unmixed: bool) -> dict[str, Any]:
 
 def scores(density: CellDensity, estimated: Estimates, weights: np.ndarray | None = None) -> Scores:
     """Scores of a density by :func:`estimates` of rows, with weights ``(n,)``."""
-    facts = figures(tally(density, estimated, weights), bool(density.unmixing))
+    computed = [one.column.name for one in density.computed]
+    facts = figures(tally(density, estimated, weights), bool(density.unmixing), computed)
     return Scores(**facts, pit=pit(estimated["pit"], density.cell_names, weights))
 
 

@@ -41,7 +41,9 @@ def verdict_of(summary: Summary, warnings: Warnings, part: str = "test ") -> Row
     errors = errors_of_95(number(summary, "n_effective"))
     is_sure = gain is not None and error is not None and round(gain, 5) > errors * error
     unsure = "" if is_sure else " (not known to be better than independent columns)"
-    text = mean_text(summary, "gain", "nats, paired") + unsure
+    computed = number(summary, "computed_gain")
+    of_computed = "" if computed is None else f", of which {computed:.5f} by computed columns"
+    text = mean_text(summary, "gain", "nats, paired") + of_computed + unsure
     return [*rows, ("gain", marked(text, warnings, "gain")), *gap_rows(summary)]
 
 

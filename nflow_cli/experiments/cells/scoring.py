@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
 from nflow_cli.evaluation.pit import pit
@@ -57,7 +58,8 @@ def _judgement(
 
 def judged_tally(found: Tally, config: CellsConfig, lines: Rows) -> Judgement:
     """Judgement of a table's rows by the sums over them."""
-    gains = judge.figures(found, bool(config.cells.unmixed))
+    computed = row_names(config.data.kinds or {}, config.data.given).computed
+    gains = judge.figures(found, bool(config.cells.unmixed), computed)
     columns = {name: mean.model_dump() for name, mean in gains["column_gains"].items()}
     scores = {**gains, "column_gains": columns, "n": found.counts["n"]}
     warnings = warnings_of(found, scores, config.data.group)

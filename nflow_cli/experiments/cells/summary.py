@@ -21,6 +21,7 @@ class Scores(Strict):
         n_unknown: Cells left out: missing ones of columns without missing cells in training.
         n_new_levels: Cells with a level of no training row.
         gain: Mean difference from independent columns, paired by row.
+        computed_gain: Part of it by computed columns; ``None`` without any.
         column_gains: Gain of each column's cells; their sum is ``gain``.
     """
 
@@ -34,6 +35,7 @@ class Scores(Strict):
     independent_log_likelihood_standard_error: Error
     gain: Figure
     gain_standard_error: Error
+    computed_gain: Figure = None
     column_gains: Mapping[str, Mean]
     pit: Pit
 

@@ -143,6 +143,10 @@ def test_the_summary_has_their_gains(run):
     assert gains["country"] == pytest.approx(np.log(3), abs=0.15)
     assert gains["log_area"] > 4
     assert gains["total"] > 2.5
+    part = sum(gains.values())
+    assert part > 7 and summary["computed_gain"] == pytest.approx(part)
+    printed = repr(nflow_cli.load(run))
+    assert f" nats, paired, of which {part:.5f} by computed columns\n" in printed
     assert set(summary["pit"]["columns"]) == set(TABLE)
 
 
