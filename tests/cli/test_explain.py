@@ -47,14 +47,18 @@ def explain(invoke, run, *options, data="new.csv"):
 def test_rows_are_written_with_their_oddness(invoke, run, new):
     explain(invoke, run)
     rows = read_rows("out.csv")
-    added = ["log_q", "p_value", "p_adjusted", "oddest", *(f"{name}_surprise" for name in COLUMNS)]
+    added = ["log_q", "p_value", "p_adjusted", "oddest", "oddest_surprise"]
+    added += ["oddest_p_value", "oddest_p_adjusted", *(f"{name}_surprise" for name in COLUMNS)]
     assert [*rows[0]] == [*new[0], *added]
     assert [{name: row[name] for name in new[0]} for row in rows] == new
     for row in rows:
         nats = {name: float(row[f"{name}_surprise"] or "nan") for name in COLUMNS}
         assert row["oddest"] == max(nats, key=lambda name: np.nan_to_num(nats[name], nan=-1.0))
         assert all(value >= 0 for value in nats.values() if not np.isnan(value))
-        assert float(row["p_value"]) <= float(row["p_adjusted"])
+        most = max(map(np.nan_to_num, nats.values()))
+        assert float(row["oddest_surprise"]) == pytest.approx(most)
+        for of in ("", "oddest_"):
+            assert float(row[f"{of}p_value"]) <= float(row[f"{of}p_adjusted"])
     odd = min(range(len(rows)), key=lambda i: float(rows[i]["p_value"]))
     assert rows[odd]["p_value"] == rows[4]["p_value"]
     assert rows[4]["oddest"] in ODD
@@ -81,8 +85,10 @@ def test_the_oddest_rows_are_printed_and_on_a_page_with_their_reasons(invoke, ru
     page = (tmp_path / "out.html").read_text("utf-8")
     assert "<b>" not in page and "\x1b" not in page
     assert "&lt;b&gt;Rome&lt;/b&gt;" in page and "row 5<" in page and ", is 900" in page
-    names = [line for line in printed.splitlines() if line.startswith("row ")]
+    names = [line.split()[1] for line in printed.splitlines() if line.startswith("row ")]
     assert len(names) == 3 and page.count('<th scope="row">row ') == 20
+    nats = [float(row["oddest_surprise"]) for row in read_rows("out.csv")]
+    assert [nats[int(name) - 1] for name in names] == sorted(nats, reverse=True)[:3]
 
 
 def test_rows_of_the_training_are_known_and_parquet_is_written(invoke, run, tmp_path):
@@ -99,7 +105,7 @@ def test_python_gives_the_numbers_of_the_command(invoke, run, new):
     found, rows = nflow_cli.load(run).explain("new.csv"), read_rows("out.csv")
     assert found.column_names == [*rows[0]][len(new[0]) :]
     assert found["oddest"].to_pylist() == [row["oddest"] for row in rows]
-    for name in ("log_q", "p_value", "p_adjusted", "wage_surprise"):
+    for name in ("log_q", "p_value", "p_adjusted", "oddest_p_value", "wage_surprise"):
         np.testing.assert_array_equal(
             found[name].to_numpy(), [float(row[name] or "nan") for row in rows]
         )
@@ -137,3 +143,52 @@ def test_a_run_without_its_table_has_the_same_p_values(invoke, run, new, tmp_pat
     path.write_text(json.dumps(record))
     explain(invoke, "run")
     assert read_rows("out.csv") == expected
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Return a list that has the number of rows of each computation of surprises to be kept."""
+    from nflow_cli.experiments.cells import kept_surprises
+
+    counts, surprises = [], kept_surprises.surprises
+
+    def counted(density, rows):
+        counts.append(len(rows))
+        return surprises(density, rows)
+
+    monkeypatch.setattr(kept_surprises, "surprises", counted)
+    return counts
+
+
+def test_surprises_of_held_out_rows_are_kept_and_a_strangers_are_checked(
+    invoke, run, new, tmp_path, computed
+):
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("surprises.json"))
+    kept = tmp_path / "run" / "surprises.json"
+    explain(invoke, "run")
+    expected, record = read_rows("out.csv"), json.loads(kept.read_text())
+    n = json.loads((run / "summary.json").read_text())["n_test"]
+    assert computed == [n] and len(record["largest"]) == n
+    least = np.array([1 / (n + 1)] * len(new)) - 1e-12
+    assert (np.array([float(row["oddest_p_value"]) for row in expected]) >= least).all()
+    explain(invoke, "run")
+    assert read_rows("out.csv") == expected and len(computed) == 1
+    wrong = [
+        {**record, "sha256": "0"},
+        {**record, "largest": record["largest"][1:]},
+        {**record, "largest": [28.0, *record["largest"][1:]]},
+        {**record, "largest": [None, *record["largest"][1:]]},
+    ]
+    for i, one in enumerate(wrong, 2):
+        kept.write_text(json.dumps(one))
+        explain(invoke, "run")
+        assert read_rows("out.csv") == expected and len(computed) == i
+        assert json.loads(kept.read_text()) == record
+
+
+def test_a_run_that_cannot_be_written_is_explained(invoke, run, new, tmp_path, computed):
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("surprises.json"))
+    (tmp_path / "run" / "surprises.json").mkdir()  # no file can replace it
+    explain(invoke, "run")
+    assert len(computed) == 1 and len(read_rows("out.csv")) == len(new)
+    assert not [*(tmp_path / "run" / "surprises.json").iterdir()]

@@ -1,6 +1,5 @@
 """Explanations of odd rows of a table by a density of cells."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +11,7 @@ from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.oddness import adjusted, expected_share, p_values
 from nflow_cli.experiments.cells.odd_rows import odd_rows, write_page
 from nflow_cli.experiments.cells.scoring import judged_table
-from nflow_cli.experiments.cells.surprise import CellSurprise, oddness, surprises
+from nflow_cli.experiments.cells.surprise import CellSurprise, largest, oddness, surprises
 from nflow_cli.experiments.rows import Judgement, Rows
 from nflow_cli.experiments.table.scoring import expect_room, write_beside
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 LEVEL = 0.01  # of the p-values that are counted
 PRINTED, ON_PAGE = 3, 20  # rows
+# Columns of the cell with the largest surprise of its row.
+OF_ODDEST = "oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted"
 
 
 class Explained(NamedTuple):
@@ -32,6 +33,9 @@ class Explained(NamedTuple):
         p: P-values ``(n,)`` among held-out rows with the same cells hidden.
         held_out: Number ``(n,)`` of these rows.
         cells: Surprise of the cells, column by column.
+        largest: Largest surprise ``(n,)`` of a cell.
+        p_largest: P-values ``(n,)`` of that, among m held-out rows.
+        m: Their number.
     """
 
     log_q: np.ndarray
@@ -39,11 +43,14 @@ class Explained(NamedTuple):
     p: np.ndarray
     held_out: np.ndarray
     cells: list[CellSurprise]
+    largest: np.ndarray
+    p_largest: np.ndarray
+    m: int
 
     @property
     def order(self) -> np.ndarray:
-        """Rows ``(n,)``, the oddest first."""
-        return np.lexsort((-self.odd, self.p))
+        """Rows ``(n,)``, the one with the oddest cell first; of equal ones the oddest row."""
+        return np.lexsort((-self.odd, -self.largest))
 
     @property
     def nats(self) -> np.ndarray:
@@ -51,12 +58,19 @@ class Explained(NamedTuple):
         return np.column_stack([one.nats for one in self.cells])
 
 
-def explained(density: CellDensity, rows: np.ndarray, tests: np.ndarray) -> Explained:
-    """Explain rows ``(n, C)``, given the held-out rows ``(m, C)``."""
+def explained(
+    density: CellDensity, rows: np.ndarray, tests: np.ndarray, held_out_largest: np.ndarray
+) -> Explained:
+    """Explain rows ``(n, C)``, given held-out rows ``(N, C)`` and the largest surprises ``(m,)`` of
+    some of them.
+    """
     odd = oddness(density, rows)
     p, held_out = _among(density, rows, odd, tests)
     log_q = density.cell_log_probs(rows).sum(axis=1)
-    return Explained(log_q, odd, p, held_out, surprises(density, rows))
+    cells = surprises(density, rows)
+    of_cells = largest(cells)
+    p_largest = p_values(of_cells, held_out_largest)
+    return Explained(log_q, odd, p, held_out, cells, of_cells, p_largest, len(held_out_largest))
 
 
 def _among(
@@ -78,7 +92,7 @@ def _among(
 def names_of(density: CellDensity) -> list[str]:
     """The names of the written columns."""
     surprise = [f"{column.name}_surprise" for column in density.scored]
-    return [LOG_Q, "p_value", "p_adjusted", "oddest", *surprise]
+    return [LOG_Q, "p_value", "p_adjusted", *OF_ODDEST, *surprise]
 
 
 def columns_of(found: Explained) -> dict[str, Any]:
@@ -87,7 +101,8 @@ def columns_of(found: Explained) -> dict[str, Any]:
     every = np.column_stack([np.nan_to_num(nats, nan=-1.0), np.full(len(nats), -0.5)])
     oddest = np.array([*names, ""], object)[every.argmax(axis=1)]
     columns = {LOG_Q: found.log_q, "p_value": found.p, "p_adjusted": adjusted(found.p)}
-    columns |= {"oddest": oddest}
+    of_oddest = oddest, found.largest, found.p_largest, adjusted(found.p_largest)
+    columns |= dict(zip(OF_ODDEST, of_oddest))
     return columns | {f"{name}_surprise": values for name, values in zip(names, nats.T)}
 
 
@@ -101,7 +116,7 @@ def write_explained(
     expect_room(trained, names_of(trained))
     rows = trained.rows_of(table)
     judged = judged_table(trained, table, lines)
-    found = explained(trained, rows, trained.held_out)
+    found = explained(trained, rows, trained.held_out, trained.largest_surprises)
     write_beside(table, path, columns_of(found))
     scores = {**judged.scores, **_scores(found)}
     facts = _printed(scores)
@@ -118,19 +133,23 @@ def _scores(found: Explained) -> dict[str, Any]:
         "smallest_p": 1 / (most + 1),
         "n_odd": int((found.p <= LEVEL).sum()),
         "n_odd_expected": float(expected_share(found.held_out, LEVEL).sum()),
+        "n_held_out_cells": found.m,
+        "n_odd_cells": int((found.p_largest <= LEVEL).sum()),
+        "n_odd_cells_expected": len(found.p) * float(expected_share(np.array(found.m), LEVEL)),
         "n_unexplained": int(np.isnan(found.nats).sum()),
     }
 
 
 def _printed(scores: dict[str, Any]) -> Rows:
-    least, count = scores["smallest_p"], scores["n_held_out"]
-    text = f"{scores['n_odd']:,} rows; {scores['n_odd_expected']:,.1f} expected by chance"
-    if least > LEVEL:
-        text = f"impossible with fewer than {math.ceil(1 / LEVEL) - 1} held-out rows"
-    rows = [
-        ("p-values", f"among {count:,} held-out rows; the smallest possible is {least:.2g}"),
-        (f"p up to {LEVEL:g}", text),
-    ]
+    rows = []
+    for by, key in (("cell", "_cells"), ("row", "")):
+        count = scores[f"n_held_out{key}"]
+        among = f"among {count:,} held-out rows"
+        odd, expected = scores[f"n_odd{key}"], scores[f"n_odd{key}_expected"]
+        text = f"{among}; up to {LEVEL:g}: {odd:,} rows, {expected:,.1f} expected by chance"
+        if count + 1 < 1 / LEVEL:
+            text = f"{among}; at least {1 / (count + 1):.2g}"
+        rows.append((f"p by {by}", text))
     if n := scores["n_unexplained"]:
         rows.append(("unexplained", f"{n:,} cells: unknown, or their quadrature unresolved"))
     return rows

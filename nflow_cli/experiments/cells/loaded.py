@@ -76,6 +76,13 @@ class TrainedCells(TableRun, CellDensity):
             return read_rows(run, self.experiment)
         return self.experiment.data(run).test
 
+    @cached_property
+    def largest_surprises(self) -> np.ndarray:
+        """Largest surprise ``(m,)`` of a cell in each of some held-out rows, in nats."""
+        from nflow_cli.experiments.cells.kept_surprises import largest_of_held_out
+
+        return largest_of_held_out(self)
+
     def rows(self, table: Any) -> np.ndarray:
         """Table or an array of rows as rows ``(n, C)``."""
         rows = super().rows(table)
@@ -134,8 +141,9 @@ class TrainedCells(TableRun, CellDensity):
         """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.
 
         Columns are those of ``nflow evaluate --explain``: ``log_q`` in nats, ``p_value`` among the
-        held-out rows of the run, ``p_adjusted`` for the false discovery rate, ``oddest``, and
-        ``-log p`` of each cell given all others of its row, in nats.
+        held-out rows of the run, ``p_adjusted`` for the false discovery rate; ``oddest``, the
+        column with the largest surprise, and that surprise with p-values of its own; and ``-log p``
+        of each cell given all others of its row, in nats.
 
         Args:
             table: A table with the columns of the run; or rows ``(n, C)``.
@@ -145,7 +153,8 @@ class TrainedCells(TableRun, CellDensity):
         """
         from nflow_cli.experiments.cells.explaining import columns_of, explained
 
-        return _like(table, columns_of(explained(self, self.rows(table), self.held_out)))
+        held_out = self.held_out, self.largest_surprises
+        return _like(table, columns_of(explained(self, self.rows(table), *held_out)))
 
     def impute(self, table: Any, draws: int | None = None, seed: int = 0) -> Any:
         """Table with its gaps imputed, as :meth:`predict` returns a table.

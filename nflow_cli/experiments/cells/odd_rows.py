@@ -31,7 +31,7 @@ NOTE = (
 
 
 class OddRow(NamedTuple):
-    """A row in words: its number from 1, its p-value and log q, and its most surprising cells."""
+    """A row in words: its number from 1, its p-values and log q, and its most surprising cells."""
 
     name: str
     head: str
@@ -43,12 +43,13 @@ def odd_rows(
 ) -> list[OddRow]:
     """Rows of a table at ``places`` in words."""
     names = [one.column.name for one in found.cells]
-    texts, nats, every = _texts(table, names, places), found.nats, adjusted(found.p)
+    texts, nats, every = _texts(table, names, places), found.nats, adjusted(found.p_largest)
     written = []
     for i in places:
         known = [j for j in np.argsort(-nats[i], kind="stable") if nats[i, j] > LEAST]
         cells = [_sentence(found.cells[j], i, texts[i][j]) for j in known[:SHOWN]]
-        head = f"p {found.p[i]:.2g} (adjusted {every[i]:.2g}), log q {found.log_q[i]:.2f}"
+        by_cell = f"p {found.p_largest[i]:.2g} by cell (adjusted {every[i]:.2g})"
+        head = f"{by_cell}, {found.p[i]:.2g} by row, log q {found.log_q[i]:.2f}"
         written.append(
             OddRow(f"row {i + 1:,}", head, cells or ["no cell by itself is odd given all others"])
         )

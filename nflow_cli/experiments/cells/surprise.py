@@ -1,5 +1,6 @@
 """Surprise of cells given all other cells of their rows, and oddness of rows."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,8 @@ from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
 ENDS = np.array([0.05, 0.95])  # of the expected range of a number
-LARGEST = -np.log(LEAST)  # nats: smaller probabilities are rounding errors
-DIGITS = 9  # of an oddness: further ones depend on the rows beside
+DIGITS = 9  # of an oddness or a surprise: further ones depend on the rows beside
+LARGEST = float(np.round(-np.log(LEAST), DIGITS))  # nats: smaller p are rounding errors
 
 
 class CellSurprise(NamedTuple):
@@ -59,6 +60,12 @@ def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
         one._replace(nats=np.where(wrong, LARGEST, one.nats), own=np.where(wrong, 0.0, one.own))
         for one, wrong in zip(found, impossible.T)
     ]
+
+
+def largest(found: Sequence[CellSurprise]) -> np.ndarray:
+    """Largest surprise ``(n,)`` of a row's cells, in nats; 0 if none is known."""
+    every = np.column_stack([one.nats for one in found])
+    return np.round(np.nan_to_num(every).max(axis=1), DIGITS)
 
 
 def _surprise(p: np.ndarray, given: Conditional) -> np.ndarray:

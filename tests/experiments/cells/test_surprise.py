@@ -21,7 +21,7 @@ from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.experiments.cells.explaining import explained
-from nflow_cli.experiments.cells.surprise import LARGEST, oddness, surprises
+from nflow_cli.experiments.cells.surprise import LARGEST, largest, oddness, surprises
 
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],
@@ -156,9 +156,31 @@ def test_rows_of_the_density_have_uniform_p_values_whichever_cells_are_unknown()
     rows, tests = drawn(density, 1_500, seed=1), drawn(density, 1_999, seed=2)
     rows[::3, 0] = np.nan
     tests[:50, 2] = np.nan
-    found = explained(density, rows, tests)
+    found = explained(density, rows, tests, np.zeros(0))
     assert set(found.held_out) == {1_949}
     for at in (slice(0, None, 3), np.arange(1_500) % 3 > 0):
         for t in (0.05, 0.2, 0.5):
             error = np.sqrt(t * (1 - t) * (1 / len(found.p[at]) + 1 / 1_949))
             assert abs(np.mean(found.p[at] <= t) - t) < 4 * error
+
+
+def test_rows_of_the_density_have_uniform_p_values_by_their_oddest_cell():
+    density = random_density([levels("a", 9), grid("b", step=0.5), number("c")], seed=2)
+    rows, tests = drawn(density, 600, seed=1), drawn(density, 499, seed=2)
+    kept = largest(surprises(density, tests))
+    p = np.sort(explained(density, rows, tests, kept).p_largest)
+    ranks = np.arange(len(p) + 1) / len(p)
+    distance = np.maximum(ranks[1:] - p, p - ranks[:-1]).max()
+    assert distance < 1.63 * np.sqrt(1 / len(rows) + 1 / len(tests))  # Kolmogorov-Smirnov, 1 %
+
+
+def test_rows_are_in_the_order_of_their_oddest_cell_and_of_equal_ones_of_their_own():
+    density = random_density([grid("a", step=0.5), levels("b", 3), number("c")], seed=4)
+    rows = drawn(density, 40, with_new=False)
+    rows[7, 0], rows[9, 0], rows[3, 2] = 0.3, 0.3, 30.0
+    found = explained(density, rows, rows, largest(surprises(density, rows)))
+    assert set(found.order[:2]) == {7, 9} and found.order[2] == 3
+    assert (np.diff(found.largest[found.order]) <= 0).all()
+    assert (np.diff(found.p_largest[found.order]) >= 0).all()
+    assert found.largest[7] == found.largest[9] == LARGEST
+    np.testing.assert_array_equal(found.largest, np.nanmax(found.nats, axis=1).round(9))
