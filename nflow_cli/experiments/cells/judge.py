@@ -64,7 +64,8 @@ def figures(found: Tally, is_unmixed: bool, computed: Sequence[str]) -> dict[str
     judged = likelihood_of(found, [BASELINE])
     alone = likelihood_of(Tally({LOG_Q: found.means[ALONE]}, found.counts), [])
     gain = judged.gains[BASELINE]
-    of_computed = [gain.columns[name].mean for name in computed]
+    means = [gain.columns[name].mean for name in computed]
+    of_computed = [mean for mean in means if mean is not None]
     return {
         "log_likelihood": judged.mean,
         "log_likelihood_standard_error": judged.standard_error,
@@ -76,7 +77,7 @@ def figures(found: Tally, is_unmixed: bool, computed: Sequence[str]) -> dict[str
         "independent_log_likelihood_standard_error": alone.standard_error,
         "gain": gain.mean,
         "gain_standard_error": gain.standard_error,
-        "computed_gain": sum(of_computed) if computed and None not in of_computed else None,
+        "computed_gain": sum(of_computed) if of_computed else None,
         # An unmixed component is no column.
         "column_gains": {} if is_unmixed else gain.columns,
     }
