@@ -111,8 +111,8 @@ class TrainedCells(TableRun, CellDensity):
 
         Args:
             table: Table with the other given and modelled columns; or rows ``(n, C)``.
-            target: Modelled column, by default the only one; or several, predicted by draws,
-                without ``coverage``.
+            target: Modelled column, by default the only one; or several or a computed one,
+                predicted by draws, without ``coverage``.
             quantiles: Their probabilities, between 0 and 1.
             coverage: Share of fresh values in an interval or a set of levels, by split conformal
                 prediction on the test rows of the run.
@@ -127,13 +127,15 @@ class TrainedCells(TableRun, CellDensity):
         """
         from nflow_cli.experiments.cells.predicting import Question, columns_of, predicted
         from nflow_cli.experiments.cells.predicting_jointly import (
+            are_by_draws,
             expect_one_target,
             predicted_jointly,
         )
 
-        if target is not None and not isinstance(target, str):
-            expect_one_target(target, coverage=coverage, by=by)
-            return _like(table, predicted_jointly(self, table, target, quantiles)[0])
+        targets = [target] if isinstance(target, str) else target or []
+        if not isinstance(target, str | None) or are_by_draws(self, targets):
+            expect_one_target(targets, coverage=coverage, by=by)
+            return _like(table, predicted_jointly(self, table, targets, quantiles)[0])
         question = Question(target, quantiles, coverage, by)
         return _like(table, columns_of(predicted(self, table, question)))
 

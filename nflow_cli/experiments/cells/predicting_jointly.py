@@ -1,6 +1,6 @@
-"""Predictions of several columns of a table from the others, by draws."""
+"""Predictions of several columns of a table from the others, or of a computed one, by draws."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from nflow_cli.experiments.cells.predicting import (
 )
 from nflow_cli.experiments.rows import Judgement
 from nflow_cli.experiments.table.scoring import expect_room, write_beside
+from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
@@ -42,35 +43,63 @@ def predicted_jointly(
     """Columns to be written, by name, and sums over rows.
 
     Mean, sd, quantiles of numbers, probabilities of levels, of each target given the columns that
-    are no targets; and effective sample sizes of the draws.
+    are no targets; and effective sample sizes of the draws. A computed target is the function of
+    its sources, which are drawn where they are unknown.
     """
     p = probabilities(quantiles)
     places = _places(trained, targets, p)
-    rows = _rows(trained, table, targets)
+    computed, n_cells = [one for one in trained.computed if one.place in places], len(trained.cells)
+    sources = sorted({i for one in computed for i, _ in one.sources if i >= trained.n_given})
+    rows = _rows(trained, table, targets, [trained.columns[place] for place in sources])
     unknown = np.zeros(rows.shape, bool)
-    unknown[:, [*places, *range(len(trained.cells), rows.shape[1])]] = True
+    unknown[:, places] = True
+    unknown[:, sources] |= np.isnan(rows[:, sources])
+    # One cell is completed by quadrature, which ignores computed columns.
+    unknown[:, n_cells:] = unknown[:, :n_cells].sum(axis=1, keepdims=True) > 1
     found = {j: np.full((len(rows), _count(trained.row[j], p)), np.nan) for j in places}
-    effective = np.full(len(rows), np.nan)
+    effective, rng = np.full(len(rows), np.nan), stream(trained.config.seed, "computed targets")
     text = f"predicting {printable(listed(targets))}: {len(rows):,} rows"
     with phase(text, len(rows)) as advance:
-        for some in completions(trained, rows, unknown, trained.config.seed):
+        for some in _completions(trained, rows, unknown):
             advance(len(some.places))
-            effective[some.places] = some.effective
+            for one in computed:
+                drawn = one.draw(some.draws.reshape(-1, rows.shape[1]), rng)
+                some.draws[:, :, one.place] = drawn.reshape(some.weights.shape)
+            effective[some.places] = some.effective if some.draws.shape[1] > 1 else np.nan
             for j in places:
                 found[j][some.places] = _statistics(trained.row[j], some, j, p)
     columns: dict[str, Any] = {}
     for j in places:
         columns |= _named(trained.row[j], found[j], p)
     counts = {"n": len(rows), **impossible_counts(trained, rows, targets)}
-    least = {EFFECTIVE: float(np.min(effective, initial=np.inf))}
+    least = {EFFECTIVE: float(np.nanmin(effective, initial=np.inf))}
     return {**columns, EFFECTIVE: effective}, Tally(counts=counts, least=least)
+
+
+def _completions(
+    trained: "TrainedCells", rows: np.ndarray, unknown: np.ndarray
+) -> Iterator[Completions]:
+    """Completions of rows with unknown cells, and the others as they are."""
+    whole = np.flatnonzero(~unknown.any(axis=1))
+    if len(whole):
+        yield Completions(
+            whole, rows[whole, None], np.ones((len(whole), 1)), np.full(len(whole), np.nan)
+        )
+    yield from completions(trained, rows, unknown, trained.config.seed)
+
+
+def are_by_draws(trained: "TrainedCells", targets: Sequence[str]) -> bool:
+    """Whether targets are predicted by draws: several ones, or a computed one."""
+    computed = [one.column.name for one in trained.computed]
+    return len(targets) > 1 or any(name in computed for name in targets)
 
 
 def expect_one_target(targets: Sequence[str], **options: Any) -> None:
     """Refuse options of one target."""
     for name, value in options.items():
         if value is not None:
-            raise DataError(f"{name}: expected one target, received {listed(targets)}")
+            expected = "expected one target, not computed from others"
+            raise DataError(f"{name}: {expected}, received {listed(targets)}")
 
 
 def _places(trained: "TrainedCells", targets: Sequence[str], p: np.ndarray) -> list[int]:
@@ -88,17 +117,21 @@ def _places(trained: "TrainedCells", targets: Sequence[str], p: np.ndarray) -> l
 
 
 def _place(trained: "TrainedCells", name: str) -> int:
-    modelled = trained.columns[trained.n_given : len(trained.cells)]
-    if name not in modelled:
-        expected = f"--target: expected some of {listed(modelled)}"
+    targets = trained.columns[trained.n_given :]
+    if name not in targets:
+        expected = f"--target: expected some of {listed(targets)}"
         raise DataError(f"{expected}. Received: {shown(name)}")
     return trained.columns.index(name)
 
 
-def _rows(trained: "TrainedCells", table: Any, targets: Sequence[str]) -> np.ndarray:
+def _rows(
+    trained: "TrainedCells", table: Any, targets: Sequence[str], optional: Sequence[str]
+) -> np.ndarray:
     if (found := opened(table)) is None:
         return trained.rows(table)
-    names = [name for name in trained.columns[: len(trained.cells)] if name not in targets]
+    absent = {*optional} - {column.name for column in found.columns}
+    others = trained.columns[: len(trained.cells)]
+    names = [name for name in others if name not in targets and name not in absent]
     if not names:
         raise DataError("--target: expected another column, from which to predict")
     values = rows_of(found, trained.kinds, names)
@@ -143,7 +176,7 @@ def write_predictions(
 ) -> Judgement:
     """Write the rows of a table, in order, with predictions of one column or several."""
     targets: Sequence[str] = question["target"] or ()
-    if len(targets) < 2:
+    if not are_by_draws(trained, targets):
         return write_predicted(trained, table, path, _of_one(question), plot)
     expect_one_target(targets, coverage=question["coverage"], plot=plot)
     columns, found = predicted_jointly(trained, table, targets, question["quantiles"])
@@ -156,10 +189,11 @@ def judged_jointly(targets: Sequence[str], found: Tally, name: str) -> Judgement
     """Judgement of joint predictions of a table's rows by the sums over them."""
     least, count = found.least[EFFECTIVE], found.counts["n"]
     scores = {"target": list(targets), **found.counts, "least_effective_draws": least}
+    by_draws = f"by importance sampling; least effective sample size of a row {least:.1f}"
     lines = [
         ("data", f"{printable(name)}: {count:,} rows"),
         ("targets", printable(listed(targets))),
-        ("draws", f"by importance sampling; least effective sample size of a row {least:.1f}"),
+        ("draws", by_draws if least < np.inf else "none: all rows have the sources of the target"),
         *impossible_rows(scores),
     ]
     return Judgement(scores, lines, [], found)
@@ -170,7 +204,7 @@ def judge_of(
 ) -> Callable[[Tally, str], Judgement]:
     """Judge of predictions by sums over rows and the name of their table, of a valid question."""
     targets: Sequence[str] = question["target"] or ()
-    if len(targets) < 2:
+    if not are_by_draws(trained, targets):
         return partial(judged, asked(trained, _of_one(question)))
     expect_one_target(targets, coverage=question["coverage"])
     _places(trained, targets, probabilities(question["quantiles"]))

@@ -162,3 +162,52 @@ def test_a_dry_run_says_by_which_function(run):
     lines = {line.split()[0]: line for line in result.output.splitlines() if line.strip()}
     ends = {"country": "= map of city", "log_area": "= log(area)", "total": "= north + 2 * south"}
     assert all(lines[name].endswith(f" {end}") for name, end in ends.items())
+
+
+def test_a_computed_target_follows_from_its_sources(trained):
+    table = {**{name: TABLE[name][:40] for name in TABLE}, "total": np.zeros(40)}
+    for name, value in (("log_area", np.round(np.log(AREA[:40]), 4)), ("total", TABLE["total"])):
+        found = trained.predict(table_of(table), name)
+        known = ~np.isnan(value[:40])
+        for part in ("mean", "q0.05", "q0.95"):
+            np.testing.assert_allclose(found[f"{name}_{part}"].to_numpy()[known], value[:40][known])
+        assert not found[f"{name}_sd"].to_numpy()[known].any()
+    found = trained.predict(table_of(table), "country")
+    for level in ("country 0", "country 1", "country 2"):
+        np.testing.assert_array_equal(found[f"country_p_{level}"], table["country"] == level)
+
+
+def test_a_computed_target_of_an_unknown_source_is_the_function_of_its_prediction(trained):
+    rows = {name: TABLE[name][:60] for name in TABLE}
+    areas = {name: values for name, values in rows.items() if name not in ("area", "log_area")}
+    p = np.array([0.05, 0.5, 0.95])
+    found = trained.predict(table_of(areas), "log_area", p)
+    ends = np.sort([*(p - 1 / 64), *(p + 1 / 64)])  # the draws are a hundred quantiles
+    around = trained.predict(table_of({**areas, "area": np.full(60, np.nan)}), "area", ends)
+    for share in p:
+        low, high = (np.log(around[f"area_q{share + d:g}"]) for d in (-1 / 64, 1 / 64))
+        drawn = found[f"log_area_q{share:g}"].to_numpy()
+        assert (low - 1e-3 <= drawn).all() and (drawn <= high + 1e-3).all()
+    cities = {name: values for name, values in rows.items() if name not in ("city", "country")}
+    found, of_city = (trained.predict(table_of(cities), name) for name in ("country", "city"))
+    for i in range(3):
+        names = [f"city {c}" for c in range(i, 12, 3)]
+        share = sum(of_city[f"city_p_{name}"].to_numpy() for name in names)
+        np.testing.assert_allclose(found[f"country_p_country {i}"], share, atol=0.03)
+
+
+def test_a_computed_target_of_two_unknown_sources_is_by_draws_of_both(trained, tmp_path):
+    rows = {n: TABLE[n][:60] for n in TABLE if n not in ("north", "south", "total")}
+    found = trained.predict(table_of(rows), "total")
+    both = trained.predict(table_of(rows), ["north", "south"])
+    expected = both["north_mean"].to_numpy() + 2 * both["south_mean"].to_numpy()
+    np.testing.assert_allclose(found["total_mean"].to_numpy(), expected, rtol=1e-6)
+    assert (found["effective_draws"].to_numpy() > 10).all()
+    arrow_csv.write_csv(table_of(rows), tmp_path / "n.csv")
+    arguments = ["predict", trained.path, "--data", tmp_path / "n.csv", "--target", "total"]
+    written = [*arguments, "-o", tmp_path / "o.csv"]
+    result = CliRunner().invoke(main, [*map(str, written)])
+    assert result.exit_code == 0 and "least effective sample size" in result.output
+    result = CliRunner().invoke(main, [*map(str, written), "--coverage", ".9"])
+    expected = "coverage: expected one target, not computed from others, received total"
+    assert result.exit_code == 1 and expected in result.stderr
