@@ -8,6 +8,8 @@ from click.testing import CliRunner
 from hypothesis import settings
 from running import run_nflow
 
+from nflow_cli.backend.programs import released
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NFLOW_CACHE", "off")  # what a test compiles is no other's
@@ -27,8 +29,9 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="module", autouse=True)
 def tidy():
-    """Leave out what a file of tests leaves in memory: programs that TensorFlow keeps for good."""
-    yield
+    """Release what a file of tests compiled, and leave what stays out of garbage collection."""
+    with released():
+        yield
     gc.collect()
     gc.freeze()
 

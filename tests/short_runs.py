@@ -61,6 +61,7 @@ KINDS = {
 }
 
 
+@programs.released()
 def make_run(path, **changes):
     """Train as ``nflow`` does, with ``changes`` to a short preset; return the run directory."""
     short = {"fit": SHORT_TABLE, "train-vae": SHORT_VAE}.get(changes.get("command"), SHORT)

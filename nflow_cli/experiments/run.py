@@ -42,6 +42,7 @@ def versions() -> dict[str, str]:
     return known
 
 
+@released()
 def begin(
     config: Config,
     preset: Path,
