@@ -31,4 +31,4 @@ def test_a_run_of_a_release_is_resumed_checked_drawn_and_sampled(invoke, tmp_pat
     assert "FAIL" not in succeed(invoke, "check", run)
     succeed(invoke, "plot", run)
     if not run.startswith("images"):
-        succeed(invoke, "sample", run, "-n", "10", "-o", "draws.csv")
+        succeed(invoke, "sample", run, "-n", "10", "-o", "sampled.csv")
