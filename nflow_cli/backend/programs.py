@@ -73,7 +73,7 @@ class Program:
 
 @contextlib.contextmanager
 def released() -> Iterator[None]:
-    """Release at its end the memory of what was compiled within.
+    """Memory of programs compiled within, released at the end.
 
     A program that is still in use is compiled again when it is called. A custom gradient that was
     traced within can be taken only by tracing its function again.
