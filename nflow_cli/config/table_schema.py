@@ -25,14 +25,15 @@ from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training_schema import (
     CheckpointSeconds,
     ClipNorm,
-    EarlyStopping,
     LearningRate,
     Schedule,
+    ValidatedStopping,
     WeightDecay,
 )
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
 MAX_MEMBERS = 100
+PATIENCE = 0.15  # of the updates
 ENSEMBLE = "Train N networks or stacks side by side; the density is their mixture."
 
 # Roles that exclude each other: each key's with those of earlier keys.
@@ -220,7 +221,7 @@ class TableTrain(Strict):
     schedule: Schedule = "cosine"
     clip_norm: ClipNorm = 20.0
     weight_decay: WeightDecay = 0.0
-    early_stopping: EarlyStopping | None = None
+    early_stopping: ValidatedStopping | None = ValidatedStopping()
     ensemble: int = Field(default=1, ge=1, le=MAX_MEMBERS, **option(ENSEMBLE))
     chunk: int | None = Field(
         default=None,
@@ -229,6 +230,15 @@ class TableTrain(Strict):
         description="Updates between validations; null: by the table's size.",
     )
     checkpoint_seconds: CheckpointSeconds = 30.0
+
+    @property
+    def stopping(self) -> ValidatedStopping | None:
+        """Early stopping of a settled training."""
+        stopping, least = self.early_stopping, max(4 * (self.chunk or 1), 200)
+        if stopping is None or stopping.patience:
+            return stopping
+        patience = max(round(PATIENCE * (self.steps or 0)), least)
+        return stopping.model_copy(update={"patience": patience})
 
     @property
     def members(self) -> int:

@@ -69,11 +69,31 @@ class EarlyStopping(Strict):
     min_delta: float = Field(default=1e-3, ge=0, description="Minimum improvement, in nats.")
 
 
+class ValidatedStopping(EarlyStopping):
+    """Stop when the validation loss has not fallen for ``patience`` updates, and cool down.
+
+    From the best weights the learning rate falls to 0, in 0.15 of the updates made, at least 50. A
+    fall within a standard error of the paired difference restarts half of the patience.
+    """
+
+    cools: ClassVar[bool] = True
+
+    patience: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None,
+        ge=1,
+        description="Updates without improvement; null: 0.15 of all, at least 4 validations and "
+        "200 updates.",
+    )
+    min_delta: float = Field(default=0.0, ge=0, description="Minimum improvement, in nats.")
+
+
 class CooledStopping(EarlyStopping):
     """Stop when the loss falls by less than ``min_delta`` nats in ``patience`` updates.
 
     The means of two windows of ``patience`` updates are compared, with two standard errors.
     """
+
+    cools: ClassVar[bool] = True
 
     patience: int = Field(default=500, ge=1, description="Updates of each of two windows.")
     min_delta: float = Field(default=2e-3, gt=0, description="Minimum improvement, in nats.")

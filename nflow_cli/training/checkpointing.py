@@ -127,10 +127,11 @@ class Checkpointer(keras.callbacks.Callback):
         self.set_model(model)
         variables, values = model.state_variables, grouped(saved.arrays, "").get("variable", [])
         expected = forms(variables)
-        weights = expected[: len(model.weights)]
-        groups = (grouped(saved.arrays, f"{name}/").values() for name in self.parts)
+        kept = {"best_weights": forms(model.weights), "best_moments": forms(model.moments)}
+        groups = (grouped(saved.arrays, f"{name}/").items() for name in self.parts)
         if forms(values) != expected or any(
-            forms(arrays) != weights for arrays in itertools.chain(*groups)
+            forms(arrays) != kept.get(name, forms(arrays))
+            for name, arrays in itertools.chain(*groups)
         ):
             raise self.damaged("a checkpoint of another model")
         for variable, value in zip(variables, values):

@@ -4,16 +4,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
+from nflow_cli.training.cooling import Cooling
 from nflow_cli.training.saved_state import PlateauState, checked
 from nflow_cli.training.trainer import Clock
 
 SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks
 
 
-class Plateau(keras.callbacks.Callback):
+class Plateau(Cooling):
     """Ends a training whose loss falls by less than ``min_delta`` nats in ``patience`` updates.
 
     The loss of a chunk is a noisy mean, so two windows of ``patience`` updates are compared:
@@ -31,21 +31,18 @@ class Plateau(keras.callbacks.Callback):
         self.patience, self.min_delta, self.cool_down = patience, min_delta, cool_down
         self.clock, self.start = clock, start
         self.losses: list[float] = []  # of the chunks of both windows
-        self.reached: int | None = None  # the update at which the loss fell no more
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._cool()
+    def cool_down_after(self, updates: int) -> int:
+        return self.cool_down
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         update = self.clock.updates[-1]
-        if self.reached is None and update > self.start:
+        if self.stopped_at is None and update > self.start:
             chunks = max(2, round(self.patience / self.clock.made))
             self.losses = [*self.losses, float(logs["loss"])][-2 * chunks :]
             if len(self.losses) == 2 * chunks and self._is_over(chunks):
-                self.reached = update
-                self._cool()
-        if self.reached is not None and update >= self.reached + self.cool_down:
-            self.model.stop_training = True
+                self.cool_from(update)
+        self.end_when_cool()
 
     def _is_over(self, chunks: int) -> bool:
         before, after = np.split(np.array(self.losses), 2)
@@ -53,16 +50,13 @@ class Plateau(keras.callbacks.Callback):
         fall = max(before.mean() - after.mean(), 0.0)
         return bool(fall + SIGMAS * error < self.min_delta)
 
-    def _cool(self) -> None:
-        self.model.cooled.cool(self.reached)
-
     def state(self) -> dict[str, Any]:
-        return {"losses": self.losses, "reached": self.reached}
+        return {"losses": self.losses, "reached": self.stopped_at}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         saved = checked(PlateauState, state)
-        self.losses, self.reached = saved.losses, saved.reached
+        self.losses, self.stopped_at = saved.losses, saved.reached
 
     def be_patient_again(self) -> None:
         """Restart the windows, for a training that is extended."""
-        self.losses, self.reached = [], None
+        self.losses, self.stopped_at = [], None

@@ -50,26 +50,33 @@ def _angle(steps: int) -> float:
 
 
 class Cooled(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate, or schedule, that falls to 0 in ``length`` updates after :meth:`cool`.
+    """Learning rate, or schedule, that falls to 0 by a cosine after :meth:`cool`.
 
     Weights are noisy at a high rate: a training that just stops is worse.
     """
 
-    def __init__(self, rate: Any, length: int):
+    def __init__(self, rate: Any, steps: int):
         super().__init__()
-        self.rate, self.length, self.start = rate, length, Number(NEVER)
+        self.rate, self.steps = rate, steps
+        self.start, self.length = Number(NEVER), Number(1)
 
     def __call__(self, step: Any) -> Any:
-        rate: Any = self.rate(step) if callable(self.rate) else self.rate
-        part = ops.clip((ops.cast(step, "float32") - self.start.value) / self.length, 0.0, 1.0)
+        step = ops.cast(step, "float32")
+        begun = ops.minimum(step, self.start.value)
+        rate: Any = self.rate(begun) if callable(self.rate) else self.rate
+        part = ops.clip((step - begun) / self.length.value, 0.0, 1.0)
         return rate * 0.5 * (1.0 + ops.cos(math.pi * part))
 
-    def cool(self, update: int | None) -> None:
-        """Let the rate fall from ``update`` on; ``None``: not yet."""
+    def cool(self, update: int | None, length: int) -> None:
+        """Let the rate fall from that of ``update`` on, in ``length`` updates or those that are
+        left; ``None``: not yet.
+        """
         self.start.assign(NEVER if update is None else update)
+        self.length.assign(max(min(length, self.steps - (update or 0)), 1))
 
     def lengthen(self, steps: int) -> None:
-        """Set the number of updates of the schedule."""
+        """Set the number of updates of the whole training."""
+        self.steps = steps
         if isinstance(self.rate, Cosine):
             self.rate.lengthen(steps)
 
@@ -79,5 +86,4 @@ def learning_rate(train: Any, steps: int) -> Any:
     rate, stopping = train.learning_rate, getattr(train, "early_stopping", None)
     if train.schedule == "cosine":
         rate = Cosine(rate, steps)
-    cool_down = getattr(stopping, "cool_down", 0)
-    return Cooled(rate, cool_down) if cool_down else rate
+    return Cooled(rate, steps) if getattr(stopping, "cools", False) else rate

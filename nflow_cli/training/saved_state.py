@@ -39,7 +39,10 @@ class LogState(BaseModel):
 
 
 class ValidationState(LogState):
-    """Of a :class:`~nflow_cli.training.validation.ValidationLog`, one number a member."""
+    """Of a :class:`~nflow_cli.training.validation.ValidationLog`, one number a member.
+
+    A run by nflow 0.1.0 has no moments, no losses of rows and no cooling.
+    """
 
     losses: list[float]
     bests: list[float]
@@ -47,6 +50,9 @@ class ValidationState(LogState):
     marks: list[float]
     marks_at: list[Count]
     best_weights: list[Any]  # arrays
+    best_moments: list[Any] = []  # arrays
+    mark_rows: list[Any] = []  # arrays
+    stopped_at: Count | None = None
 
 
 class EarlyStopState(BaseModel):

@@ -146,6 +146,24 @@ class ChunkTrainer(keras.Model):
         """Weights, then the optimizer's variables."""
         return [*self.weights, *self.optimizer.variables]
 
+    @property
+    def moments(self) -> list[Any]:
+        """Adam's moments: of each weight the first, then the second."""
+        return self.optimizer.variables[1:]
+
+    def go_back(self, weights: list[Any], moments: list[Any], updates: Any) -> None:
+        """Restore weights, and Adam's moments of ``updates`` updates, each restart's own.
+
+        The count of updates stays: moments are scaled to be as large, corrected by it, as then.
+        """
+        made, then = int(self.optimizer.iterations), np.maximum(updates, 1).astype(float)
+        self.set_weights(weights)
+        for i, (variable, value) in enumerate(zip(self.moments, moments)):
+            decay = self.optimizer.beta_2 if i % 2 else self.optimizer.beta_1
+            scale = ((1 - decay**made) / (1 - decay**then)).astype(value.dtype)
+            behind = (1,) * (value.ndim - len(self.restarts))
+            variable.assign(value * scale.reshape(self.restarts + behind))
+
     def norms(self, gradients: list[Any]) -> Any:
         total = ops.zeros(self.restarts)
         for gradient in gradients:

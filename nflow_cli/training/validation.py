@@ -7,27 +7,35 @@ from typing import Any
 import keras
 import numpy as np
 
+from nflow_cli.training.cooling import Cooling
 from nflow_cli.training.saved_state import EarlyStopState, StateError, ValidationState, checked
 from nflow_cli.training.trainer import Clock, MetricsLog
 
-KEPT = ("losses", "bests", "bests_at", "marks", "marks_at", "best_weights")  # in checkpoints
+EACH = "losses", "bests", "bests_at", "marks", "marks_at"  # one a member
+KEPT = (*EACH, "best_weights", "best_moments", "mark_rows", "stopped_at")  # in checkpoints
+COOL_DOWN, LEAST = 0.15, 50  # of the updates made; at least so many
 
 
-class ValidationLog(MetricsLog):
+class ValidationLog(MetricsLog, Cooling):
     """Metrics with a validation loss in each row, early stopping, and best weights.
 
     Members side by side each keep their weights of the lowest validation loss, for
     :meth:`take_best`; a row has the loss of each and their mean. Nothing counts before ``beta`` is
     1.
 
+    Where the learning rate can fall, a training that stops goes back to the best weights and cools
+    down, all members together.
+
     Args:
         clock: Must come before this callback.
         chunks_per_row: Chunks that a row averages.
-        validate: Returns the validation loss in nats, a number or one a member; ``None``: a plain
-            log.
-        stopping: Training ends if no loss has fallen by ``min_delta`` nats in ``patience`` updates;
-            ``None``: at its last update.
+        validate: Returns the validation loss in nats, a number, one a member, or ``(R, n)``, one a
+            member and row; ``None``: a plain log.
+        stopping: Training stops if no loss has fallen by ``min_delta`` nats in ``patience``
+            updates; ``None``: at its last. A fall that is within a standard error by the rows
+            restarts half of the patience.
         from_start: The initial weights may be the best, and have a row.
+        weights: Of the rows ``(n,)``, or ``None``.
     """
 
     column = "validation_loss"
@@ -39,17 +47,22 @@ class ValidationLog(MetricsLog):
         validate: Callable[[], Any] | None = None,
         stopping: Any = None,
         from_start: bool = False,
+        weights: np.ndarray | None = None,
     ):
         super().__init__(clock, chunks_per_row)
         self.validate, self.stopping, self.from_start = validate, stopping, from_start
+        self.weights = weights
         # One a member: the last loss, the lowest and its update; the loss that must be fallen
-        # below, and since which update.
+        # below, since which update, and the losses of its rows.
         self.losses: list[float] = []
         self.bests: list[float] = []
         self.bests_at: list[int] = []
         self.marks: list[float] = []
         self.marks_at: list[int] = []
+        self.mark_rows: list[np.ndarray] = []
         self.best_weights: list[np.ndarray] = []
+        self.best_moments: list[np.ndarray] = []
+        self._row_losses = np.zeros((0, 0))
 
     @property
     def validation(self) -> float:
@@ -63,6 +76,7 @@ class ValidationLog(MetricsLog):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Validate the initial weights, unless training was resumed."""
+        super().on_train_begin(logs)
         if self.validate and self.from_start and not self.rows:
             self.rows, validated = 1, self.validated()
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
@@ -87,8 +101,10 @@ class ValidationLog(MetricsLog):
 
     def validated(self) -> dict[str, float]:
         """Compute the validation losses; return their columns of a row."""
-        found = np.atleast_1d(self.validate() if self.validate else math.nan)
-        self.losses = found.astype(float).tolist()
+        found = np.atleast_1d(self.validate() if self.validate else math.nan).astype(float)
+        if found.ndim > 1:
+            self._row_losses, found = found, np.average(found, axis=1, weights=self.weights)
+        self.losses = found.tolist()
         return self._columns(self.validation, self.losses)
 
     def _columns(self, loss: float, losses: list[float]) -> dict[str, float]:
@@ -99,7 +115,7 @@ class ValidationLog(MetricsLog):
         }
 
     def compare(self) -> None:
-        """Keep the best weights of members; stop when the patience with all has ended."""
+        """Keep the best weights of members; cool down when the patience with all has ended."""
         count = len(self.losses)
         if not self.bests:
             self.bests, self.bests_at = [math.inf] * count, [0] * count
@@ -109,23 +125,56 @@ class ValidationLog(MetricsLog):
             self._keep(better)
         for r in better:
             self.bests[r], self.bests_at[r] = self.losses[r], self.reached
-        if not self.stopping:
+        if self.stopped_at is not None:
+            self.end_when_cool()
+        elif self.stopping:
+            for r, loss in enumerate(self.losses):
+                if self.marks[r] - loss > self.stopping.min_delta:
+                    self._mark(r, loss)
+            if all(self.reached - at >= self.stopping.patience for at in self.marks_at):
+                self._stop()
+
+    def _mark(self, r: int, loss: float) -> None:
+        error = self._error(self._row_losses[r] - self.mark_rows[r]) if self.mark_rows else 0.0
+        waited = 0 if self.marks[r] - loss > error else self.reached - self.marks_at[r]
+        self.marks[r], self.marks_at[r] = loss, self.reached - waited // 2
+        self.mark_rows = self.mark_rows or list(self._row_losses)
+        if self.mark_rows:
+            self.mark_rows[r] = self._row_losses[r]
+
+    def _error(self, values: np.ndarray) -> float:
+        """Standard error of the mean of values, one a row."""
+        v = np.ones(len(values)) if self.weights is None else self.weights
+        return float(np.linalg.norm(v * (values - np.average(values, weights=v))) / v.sum())
+
+    def _stop(self) -> None:
+        model = self.model
+        if not (model.cooled and self.best_weights):
+            model.stop_training = True
             return
-        for r, loss in enumerate(self.losses):
-            if loss < self.marks[r] - self.stopping.min_delta:
-                self.marks[r], self.marks_at[r] = loss, self.reached
-        if all(self.reached - at >= self.stopping.patience for at in self.marks_at):
-            self.model.stop_training = True
+        best_at = np.reshape(self.bests_at, model.restarts)
+        model.go_back(self.best_weights, self.best_moments, best_at)
+        self.cool_from(self.reached)
+
+    def cool_down_after(self, updates: int) -> int:
+        return max(round(COOL_DOWN * updates), LEAST)
 
     def _keep(self, members: list[int]) -> None:
-        weights = self.model.get_weights()
+        self.best_weights = self._kept(self.best_weights, self.model.get_weights(), members)
+        if self.model.cooled:
+            moments = [keras.ops.convert_to_numpy(moment) for moment in self.model.moments]
+            self.best_moments = self._kept(self.best_moments, moments, members)
+
+    def _kept(
+        self, before: list[np.ndarray], now: list[np.ndarray], members: list[int]
+    ) -> list[np.ndarray]:
         if len(self.losses) == 1:
-            self.best_weights = weights
-            return
+            return now
         # Copies: arrays of a checkpoint cannot be written to.
-        self.best_weights = [kept.copy() for kept in self.best_weights or weights]
-        for kept, weight in zip(self.best_weights, weights):
-            kept[members] = weight[members]
+        kept = [array.copy() for array in before or now]
+        for array, new in zip(kept, now):
+            array[members] = new[members]
+        return kept
 
     @property
     def kept_of_each(self) -> list[int]:
@@ -158,7 +207,7 @@ class ValidationLog(MetricsLog):
 
     def be_patient_again(self) -> None:
         """Restart the patience, for a training that is extended."""
-        self.marks_at = [self.reached] * len(self.marks_at)
+        self.marks_at, self.stopped_at = [self.reached] * len(self.marks_at), None
 
     def take_best(self, model: keras.Model) -> None:
         """Give ``model`` each member's weights of the lowest validation loss."""
@@ -171,7 +220,7 @@ class ValidationLog(MetricsLog):
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
         saved = checked(ValidationState, state)
-        if len({len(getattr(saved, name)) for name in KEPT[1:-1]}) != 1:
+        if len({len(getattr(saved, name)) for name in EACH[1:]}) != 1:
             raise StateError("bests, bests_at, marks, marks_at: expected one of each member")
         for name in KEPT:
             setattr(self, name, getattr(saved, name))

@@ -19,7 +19,7 @@ class Follower:
     def __init__(self, **words):
         self.clock, self.cooled_from = SimpleNamespace(updates=[0], made=MADE), None
         self.plateau = Plateau(clock=self.clock, **WORDS | words)
-        cooled = SimpleNamespace(cool=lambda update: setattr(self, "cooled_from", update))
+        cooled = SimpleNamespace(cool=lambda update, length: setattr(self, "cooled_from", update))
         self.model = SimpleNamespace(stop_training=False, cooled=cooled)
         self.plateau.set_model(self.model)
         self.plateau.on_train_begin()
@@ -97,12 +97,15 @@ def test_an_extended_training_is_warm_again():
 def test_the_rate_is_as_it_was_and_then_falls_to_0(schedule):
     train = SimpleNamespace(learning_rate=0.25, schedule=schedule, early_stopping=None)
     plain = learning_rate(train, 400)
-    train.early_stopping = SimpleNamespace(cool_down=100)
+    train.early_stopping = SimpleNamespace(cools=True)
     cooled = learning_rate(train, 400)
     assert isinstance(cooled, Cooled)
     before = [plain(step) if callable(plain) else plain for step in range(400)]
     np.testing.assert_allclose([to_numpy(cooled(step)) for step in range(400)], before, 1e-6)
-    cooled.cool(200)
-    factors = [to_numpy(cooled(step)) / before[step] for step in (199, 200, 250, 299, 300, 399)]
-    late = (1 - np.cos(np.pi / 100)) / 2
-    np.testing.assert_allclose(factors, [1, 1, 0.5, late, 0, 0], rtol=1e-3, atol=1e-7)
+    for length, end in ((100, 300), (500, 400)):  # there are 400 updates
+        cooled.cool(200, length)
+        steps = np.array([0, 199, 200, 250, end - 1, end, 400])
+        parts = np.clip((steps - 200) / (end - 200), 0, 1)
+        expected = np.take(before, np.minimum(steps, 200)) * np.cos(np.pi / 2 * parts) ** 2
+        rates = [to_numpy(cooled(step)) for step in steps]
+        np.testing.assert_allclose(rates, expected, rtol=1e-3, atol=1e-8)

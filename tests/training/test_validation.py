@@ -3,11 +3,12 @@
 import math
 
 import keras
+import numpy as np
 import pytest
-from loops import NOISE, UPDATES, Bend, Slices, session, settings
+from loops import NOISE, Bend, Slices, session, settings
 from truth import to_numpy
 
-from nflow_cli.config.training_schema import EarlyStopping
+from nflow_cli.config.training_schema import EarlyStopping, ValidatedStopping
 from nflow_cli.training.trainer import Clock
 from nflow_cli.training.validation import ValidationLog
 
@@ -24,13 +25,13 @@ def weights_of(model):
     return to_numpy(model.bend.value).tolist()
 
 
-def trained(losses, state=None, **options):
+def trained(losses, state=None, noise=NOISE, **options):
     """Train with these validation losses in turn; return the model, its log, rows and weights.
 
     With ``state``, the log goes on from it, as from a checkpoint.
     """
     model, rows, weights, left = Bend(), [], [], iter(losses)
-    model.prepare(settings(chunk=5), UPDATES)
+    model.prepare(settings(chunk=5, early_stopping=options.get("stopping")), len(noise))
 
     def validate():
         weights.append(weights_of(model))
@@ -40,8 +41,8 @@ def trained(losses, state=None, **options):
     log.add_row = rows.append
     if state:
         log.restore(state)
-    with session(log, UPDATES) as open_session:
-        open_session.fit(model, Slices(NOISE, 5))
+    with session(log, len(noise)) as open_session:
+        open_session.fit(model, Slices(noise, 5))
     return model, log, rows, weights
 
 
@@ -90,3 +91,58 @@ def test_a_training_that_goes_on_writes_no_second_row_of_its_start():
     assert (later.kept_at, later.rows) == (0, 11)
     later.take_best(model)
     assert weights_of(model) == [1.0, 1.0]
+
+
+def adam(weights, moments, noise, first, rate_at):
+    """Updates ``first``, … of Adam on the loss of ``Bend``, by hand."""
+    (m, v), w = moments, weights
+    for t, batch in enumerate(noise.astype(float), first):
+        bent = np.tanh(w * batch + 1)
+        gradient = np.mean((bent - 0.5) * (1 - bent**2) * batch, axis=0)  # 2/2: of two columns
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        mean, square = m / (1 - 0.9 ** (t + 1)), v / (1 - 0.999 ** (t + 1))
+        w = w - rate_at(t) * mean / (np.sqrt(square) + 1e-7)
+    return w, (m, v)
+
+
+def test_a_stop_goes_back_to_the_best_weights_and_anneals_from_there():
+    noise = np.random.default_rng(1).standard_normal((200, 16, 2)).astype("float32")
+    losses = [3.0, 1.0, *[2.0] * 100]
+    stopping = ValidatedStopping(patience=10)
+    model, log, rows, weights = trained(losses, noise=noise, stopping=stopping)
+    # Best at 10, no better at 20: 0.15 of them are 3 updates, so there are 50 more.
+    assert (log.stopped_at, rows[-1]["update"], log.kept_at) == (20, 70, 10)
+
+    def cosine(t):
+        return 0.05 * np.cos(np.pi / 2 * t / 200) ** 2
+
+    best, (m, v) = adam(np.ones(2), (0.0, 0.0), noise[:10], 0, cosine)
+    np.testing.assert_allclose(weights[1], best, rtol=1e-4)
+    # Moments of 10 updates, as if they were of 20.
+    moments = m * (1 - 0.9**20) / (1 - 0.9**10), v * (1 - 0.999**20) / (1 - 0.999**10)
+    end, _ = adam(best, moments, noise[20:70], 20, lambda t: cosine(20) * cosine(4 * t - 80) / 0.05)
+    np.testing.assert_allclose(weights_of(model), end, atol=2e-5)
+    assert np.abs(end - best).max() > 0.3
+    log.take_best(model)
+    assert weights_of(model) == weights[1]  # the annealed ones are no better
+
+
+def test_annealed_weights_are_kept_where_they_are_better():
+    noise = np.random.default_rng(1).standard_normal((200, 16, 2)).astype("float32")
+    losses = [3.0, 1.0, 2.0, 2.0, *[0.9] * 100]
+    model, log, _, weights = trained(losses, noise=noise, stopping=ValidatedStopping(patience=10))
+    log.take_best(model)
+    assert log.kept_at == 25 and weights_of(model) == weights[4]
+
+
+def test_a_fall_within_its_standard_error_restarts_half_of_the_patience():
+    rng = np.random.default_rng(0)
+    row = rng.standard_normal(50)
+    noise = rng.standard_normal(50)
+    noise -= noise.mean()
+    error = noise.std() / np.sqrt(50)  # of the paired difference, whatever the rows
+    for fall, waits in ((1.1 * error, 40), (0.9 * error, 30)):
+        losses = [row[None], *[row[None] + 9] * 3, (row + noise - fall)[None], *[row[None]] * 50]
+        stopping = ValidatedStopping(patience=40)
+        _, log, _, _ = trained(losses, noise=np.repeat(NOISE, 5, 0), stopping=stopping)
+        assert log.stopped_at == 25 + waits

@@ -15,6 +15,8 @@ LOSSES = [[3.0, 5.0], [2.0, 6.0], [2.5, 4.0], [math.nan, 4.5], [2.2, 4.2], [2.3,
 class Model:
     """Weights that say of which update they are, a number for each member."""
 
+    cooled = None
+
     def __init__(self):
         self.update, self.stop_training = 0, False
 

@@ -18,26 +18,27 @@ def scaled_weights(count: int, weights: np.ndarray | None) -> np.ndarray:
 def mixing_weights(
     network: LogCells, marginal: LogCells, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Maximum-likelihood weights ``w`` ``(D,)`` of the network against the marginal.
+    """Weights ``w`` ``(D,)`` of the network against the marginal, of maximum posterior density.
 
-    Column j maximises ``Σ_i v_i log(w_j exp a_ij + (1 - w_j) exp b_ij)`` over
+    Column j maximises ``log w_j + Σ_i v_i log(w_j exp a_ij + (1 - w_j) exp b_ij)`` over
     ``[0, 1 - 1/(n + 1)]``, n the effective sample size; with gaps the same of presence, plus that
-    of values. On these rows the mixture is never worse than the marginal.
+    of values. The prior is Beta(2, 1): one more cell, possible by the network alone.
 
     Args:
         network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. Cells NaN in
-            either, or -inf in both, are left out; without cells or gain a column has weight 0.
+            either, or -inf in both, are left out.
         marginal: ``b``.
         weights: Row weights ``v`` ``(n,)``, or ``None``.
     """
     scaled = scaled_weights(len(network.masses), weights)
     most = 1 - 1 / (scaled.sum() + 1)
-    if network.presence is None:
-        return best_shares(network.masses, marginal.masses, scaled, most)
-    first, second = (
-        np.concatenate([one.presence, one.masses - one.presence]) for one in (network, marginal)
-    )
-    return best_shares(first, second, np.tile(scaled, 2), most)
+    found = [(one.masses,) for one in (network, marginal)]
+    if network.presence is not None:
+        found = [(one.presence, one.masses - one.presence) for one in (network, marginal)]
+    v = np.append(np.tile(scaled, len(found[0])), 1.0)
+    row = np.zeros((1, network.masses.shape[1]))
+    first, second = np.concatenate([*found[0], row]), np.concatenate([*found[1], row - np.inf])
+    return best_shares(first, second, v, most)
 
 
 def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -60,8 +60,8 @@ class FitPoints(ChunkTrainer):
         yield "the log-density of the base", self.density.base.log_prob(z0)
         yield "the loss", self.objective(batch, 0)["loss"]
 
-    def negative_log_likelihood(self, encoded: Any, weights: Any = None) -> Any:
-        """``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``, weighted or not.
+    def negative_log_likelihood(self, encoded: Any) -> Any:
+        """``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``.
 
         For R members: ``(R,)``, of rows ``(R, n, G + D)``.
 
@@ -69,15 +69,17 @@ class FitPoints(ChunkTrainer):
         eq. 5); the last is that of the mean training row. Its expectation over ``p`` is
         ``KL(p || q)`` plus the entropy of ``p``.
         """
-        _, log_q = self.density.pull(*self.density.parts(encoded))
-        if weights is not None:
-            return -ops.sum(weights * log_q, axis=-1) / ops.sum(weights) - self.log_det
-        return -ops.mean(log_q, axis=-1) - self.log_det
+        return -ops.mean(self._log_q(encoded), axis=-1) - self.log_det
+
+    def _log_q(self, encoded: Any) -> Any:
+        return self.density.pull(*self.density.parts(encoded))[1]
 
     @cached_property
-    def compiled_loss(self) -> Callable[..., Any]:
-        """:meth:`negative_log_likelihood` as a program."""
-        return compiled(self.negative_log_likelihood)
+    def compiled_log_q(self) -> Callable[..., Any]:
+        """Log-densities ``(n,)`` or ``(R, n)`` of encoded rows, in their coordinates, as a
+        program.
+        """
+        return compiled(self._log_q)
 
 
 def built_stack(config: FitConfig) -> FlowStack:
@@ -124,8 +126,8 @@ def train(
     name = "linear regression" if data.given else "Gaussian"
     known = nats_text(_baseline(model.density, data))
     tell(f"{name}: log-likelihood {known} nats a validation row")
-    stopping = config.train.early_stopping
-    log = ValidationLog(clock, validate=validate, stopping=stopping, from_start=True)
+    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
+    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
     return train_on_rows(model, batches, log, clock, config, directory)
 
 
@@ -148,21 +150,16 @@ def _batches(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
 
 
 def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
-    loss, weights = model.compiled_loss, data.weights.validation
-    z, log_det = model.density.encoded(data.validation)
-    parts, shares = [], []
-    for part in chunks(len(z), model.density.numbers_a_row):
-        share = len(z[part]) if weights is None else float(weights[part].sum())
-        if share:  # else all its rows have weight 0
-            rows = ops.convert_to_tensor(z[part].astype(np.float32))
-            rows = each_member(model.density.flow, rows)
-            parts.append([rows] if weights is None else [rows, weights[part].astype(np.float32)])
-            shares.append(share)
-    shift = model.log_det - float(np.average(log_det, weights=weights))
+    """Losses ``(R, n)`` of validation rows."""
+    log_q, (z, log_det) = model.compiled_log_q, model.density.encoded(data.validation)
+    parts = [
+        each_member(model.density.flow, ops.convert_to_tensor(z[part].astype(np.float32)))
+        for part in chunks(len(z), model.density.numbers_a_row)
+    ]
 
-    def validate() -> Any:
-        losses = (ops.convert_to_numpy(loss(*part)).astype(np.float64) for part in parts)
-        return sum(n * one for n, one in zip(shares, losses)) / sum(shares) + shift
+    def validate() -> np.ndarray:
+        found = [ops.convert_to_numpy(log_q(part)) for part in parts]
+        return -(np.atleast_2d(np.concatenate(found, axis=-1)) + log_det)
 
     return validate
 

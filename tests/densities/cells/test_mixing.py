@@ -11,22 +11,23 @@ def weights_of(a, b, weights=None):
     return mixing_weights(LogCells(a), LogCells(b), weights)
 
 
-def likelihood(w, a, b, weights):
+def posterior(w, a, b, weights):
+    """Log-density with a Beta(2, 1) prior, up to a constant."""
     with np.errstate(divide="ignore"):
-        return weights @ np.logaddexp(np.log(w) + a, np.log1p(-w) + b)
+        return np.log(w) + weights @ np.logaddexp(np.log(w) + a, np.log1p(-w) + b)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_no_other_weights_are_likelier(weighted):
+def test_no_other_weights_are_more_probable(weighted):
     rng = np.random.default_rng(int(weighted))
     a, b = rng.normal(-3, [[0.3, 1, 30]], (200, 3)), rng.normal(-3, 1, (200, 3))
     weights = rng.random(200) if weighted else None
     best = weights_of(a, b, weights)
-    v = np.ones(200) if weights is None else weights
+    v = np.ones(200) if weights is None else weights * (weights.sum() / (weights @ weights))
     for column, w in enumerate(best):
         cells = a[:, column], b[:, column], v
-        others = [likelihood(u, *cells) for u in np.linspace(0, 1, 2001)[1:-1]]
-        assert 0 < w < 1 - 1 / 201 and likelihood(w, *cells) >= max(others) - 1e-10
+        others = [posterior(u, *cells) for u in np.linspace(0, 1, 2001)[1:-1]]
+        assert 0 < w < 1 - 1 / 201 and posterior(w, *cells) >= max(others) - 1e-10
 
 
 def test_presence_and_values_of_a_column_have_one_weight():
@@ -36,23 +37,22 @@ def test_presence_and_values_of_a_column_have_one_weight():
     (best,) = mixing_weights(own, other)
 
     def total(w):
-        return likelihood(w, a[0], b[0], v) + likelihood(w, a[1], b[1], v)
+        return posterior(w, a.ravel(), b.ravel(), np.tile(v, 2))
 
     assert 0 < best < 1 and total(best) >= max(map(total, np.linspace(0, 1, 2001)[1:-1])) - 1e-10
 
 
-def test_weights_end_at_0_and_just_below_1():
+def test_weights_end_just_below_1():
     better, worse = np.full((99, 1), -1.0), np.full((99, 1), -2.0)
-    assert weights_of(worse, better) == 0
-    assert weights_of(better, better) == 0
-    assert weights_of(better, worse) == 1 - 1 / 100
+    assert 0 < weights_of(worse, better) < 0.02
+    assert weights_of(better, better) == weights_of(better, worse) == 1 - 1 / 100
 
 
 def test_an_impossible_cell_bounds_the_weight():
     a, b = np.zeros((100, 1)), np.full((100, 1), -800.0)
     a[:10] = -np.inf
-    assert weights_of(a, b)[0] == pytest.approx(0.9)  # Σ: 90 log w + 10 log(1 - w)
-    assert weights_of(b, np.where(np.isinf(a), -np.inf, 0.0))[0] == pytest.approx(0.1)
+    assert weights_of(a, b)[0] == pytest.approx(91 / 101)  # Σ: 91 log w + 10 log(1 - w)
+    assert weights_of(b, np.where(np.isinf(a), -np.inf, 0.0))[0] == pytest.approx(11 / 101)
 
 
 def test_cells_that_are_unknown_or_impossible_to_both_do_not_count():
@@ -62,7 +62,7 @@ def test_cells_that_are_unknown_or_impossible_to_both_do_not_count():
     a[48], b[49] = np.nan, -np.inf
     a[49] = -np.inf
     assert weights_of(a, b) == pytest.approx(expected, abs=1e-12)
-    assert weights_of(np.full((5, 1), np.nan), np.zeros((5, 1))) == 0
+    assert weights_of(np.full((5, 1), np.nan), np.zeros((5, 1))) == 1 - 1 / 6  # the prior's
 
 
 def test_weights_of_members_are_those_that_rows_were_drawn_by():

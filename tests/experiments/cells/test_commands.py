@@ -12,6 +12,7 @@ from short_runs import CELLS, KilledError, edit_json, killed_after, without_pict
 import nflow_cli
 from nflow_cli import experiments
 from nflow_cli.data.table_files import open_table
+from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = [
@@ -162,16 +163,25 @@ def test_pictures_are_drawn_again_and_runs_compared(invoke, tmp_path, run):
 # Training.
 
 
-def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, run, tmp_path):
+STOPPED = {"steps": 1_000, "learning_rate": 0.03, "early_stopping": {"patience": 20}}
+
+
+@pytest.mark.parametrize("killed_at", ["start", "stop", "cool-down"])
+def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, short_run, tmp_path, killed_at):
+    run = short_run(**CELLS | {"train": CELLS["train"] | STOPPED})
+    updates = RunDirectory(run).read_metrics()["update"]
+    stopped = Checkpoints(RunDirectory(run)).load().state["ValidationLog"]["stopped_at"]
+    assert 20 <= stopped == updates[-1] - 50
+    rows = {"start": 2, "stop": stopped // 10 + 1, "cool-down": stopped // 10 + 4}[killed_at]
     copy = shutil.copytree(run, tmp_path / "copy")
     for name in ("summary.json", "evaluation.npz", "weights.npz", "metrics.csv"):
         (copy / name).unlink()
     shutil.rmtree(copy / "checkpoints")
     edit_json(copy / "run.json", status="interrupted")
     experiment = experiments.of(RunDirectory(run).read_config())
-    with killed_after(2), pytest.raises(KilledError):
+    with killed_after(rows), pytest.raises(KilledError):
         experiment.train(RunDirectory(copy), experiment.data())
-    assert list(RunDirectory(copy).read_metrics()["update"]) == [0, 10]
+    assert list(RunDirectory(copy).read_metrics()["update"]) == list(updates[:rows])
     with without_pictures():
         result = invoke("resume", copy)
     assert result.exit_code == 0, result.output
