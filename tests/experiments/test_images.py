@@ -284,6 +284,8 @@ def test_the_validation_images_are_of_all_kinds_and_are_not_trained_on():
 class Weights:
     """Stands in for a model whose one weight is the number of its epoch."""
 
+    cooled = None
+
     def __init__(self):
         self.stop_training, self.weights = False, 0
 
