@@ -220,7 +220,8 @@ class ValidationLog(MetricsLog, Cooling):
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
         saved = checked(ValidationState, state)
-        if len({len(getattr(saved, name)) for name in EACH[1:]}) != 1:
+        parts = [getattr(saved, name) for name in EACH[1:]] + [saved.mark_rows or saved.marks]
+        if len(set(map(len, parts))) != 1:
             raise StateError("bests, bests_at, marks, marks_at: expected one of each member")
         for name in KEPT:
             setattr(self, name, getattr(saved, name))

@@ -54,6 +54,18 @@ def test_what_is_said_stays_and_larger_tables_have_no_smaller_networks(rows):
     assert natural[0].width <= larger[0].width and natural[1].steps <= larger[1].steps
 
 
+@pytest.mark.parametrize(
+    ("steps", "chunk", "patience"), [(2_000, 50, 300), (600, 20, 200), (1_000, 90, 360)]
+)
+def test_the_patience_is_a_share_of_the_updates_unless_it_is_set(steps, chunk, patience):
+    train = CellsTrain(steps=steps, chunk=chunk)
+    assert train.stopping.patience == patience
+    assert train.model_copy(update={"steps": 10 * steps}).stopping.patience == 1.5 * steps
+    own = CellsTrain(steps=steps, chunk=chunk, early_stopping={"patience": 7, "min_delta": 0.1})
+    assert own.stopping == own.early_stopping and own.stopping.patience == 7
+    assert CellsTrain(steps=steps, early_stopping=None).stopping is None
+
+
 def test_epochs_are_passes_over_the_rows():
     _, train = sizes(Cells(), CellsTrain(epochs=3, batch_size=100), 1_000)
     assert (train.steps, train.epochs) == (30, None)
