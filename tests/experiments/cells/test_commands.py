@@ -166,13 +166,14 @@ def test_pictures_are_drawn_again_and_runs_compared(invoke, tmp_path, run):
 STOPPED = {"steps": 1_000, "learning_rate": 0.03, "early_stopping": {"patience": 20}}
 
 
-@pytest.mark.parametrize("killed_at", ["start", "stop", "cool-down"])
+@pytest.mark.parametrize("killed_at", ["start", "patience", "stop", "cool-down"])
 def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, short_run, tmp_path, killed_at):
     run = short_run(**CELLS | {"train": CELLS["train"] | STOPPED})
     updates = RunDirectory(run).read_metrics()["update"]
     stopped = Checkpoints(RunDirectory(run)).load().state["ValidationLog"]["stopped_at"]
     assert 20 <= stopped == updates[-1] - 50
-    rows = {"start": 2, "stop": stopped // 10 + 1, "cool-down": stopped // 10 + 4}[killed_at]
+    at = {"start": 10, "patience": stopped - 10, "stop": stopped, "cool-down": stopped + 30}
+    rows = at[killed_at] // 10 + 1
     copy = shutil.copytree(run, tmp_path / "copy")
     for name in ("summary.json", "evaluation.npz", "weights.npz", "metrics.csv"):
         (copy / name).unlink()
