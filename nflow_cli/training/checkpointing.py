@@ -1,6 +1,5 @@
 """Checkpoints during training, and a clean stop at a signal."""
 
-import itertools
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -55,6 +55,13 @@ class ValidationState(LogState):
     stopped_at: Count | None = None
 
 
+class FillingState(BaseModel):
+    """Of a :class:`~nflow_cli.experiments.cells.filling.Filling`, one of each a network."""
+
+    fills: list[Any]  # arrays
+    tallies: list[list[list[float]]]
+
+
 class EarlyStopState(BaseModel):
     """Of an :class:`~nflow_cli.training.validation.EarlyStop`."""
 

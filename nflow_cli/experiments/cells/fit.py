@@ -29,7 +29,7 @@ from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.filling import FilledChunks, Filling
+from nflow_cli.experiments.cells.filling import FilledChunks, Filling, filled_start, gaps_of
 from nflow_cli.experiments.cells.memorised import COMPARED
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, learnt_shares, packed
 from nflow_cli.experiments.table.training import Training, train_on_rows
@@ -46,10 +46,11 @@ TIMED = 300  # of them, in a trial
 
 
 class Parts(NamedTuple):
-    """Density without networks, and the networks to train."""
+    """Density without networks, the networks to train, and training rows with filled gaps."""
 
     density: CellDensity
     model: FitCells
+    filled: np.ndarray | None
 
 
 def build(config: CellsConfig, data: Dataset) -> Parts:
@@ -62,12 +63,15 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
         network.initial(layout, blocks, stream(seed, "cells"))
         for seed in seeds_from(config.seed, members)
     ]
-    start = starting_weights(layout, columns, train, data.weights.train)
+    if config.train.filled and gaps_of(density, data.train).any():
+        start, filled = filled_start(density, train, data.weights.train, config.seed)
+    else:
+        start, filled = starting_weights(layout, columns, train, data.weights.train), None
     shift = _shift(density, data.train, data.weights.train)
     model = FitCells(layout, columns, CellWeights(starts), start, learnt_shares(density), shift)
     model.prepare(config.train, config.train.steps or 0)
     model.decay = np.array(config.train.decays)
-    return Parts(density, model)
+    return Parts(density, model, filled)
 
 
 def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, np.ndarray]:
@@ -109,14 +113,18 @@ def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -
 
 def train(
     parts: Parts, data: Dataset, config: CellsConfig, directory: RunDirectory | None = None
-) -> Training:
-    """Train the networks as ``config.train`` specifies, each to its best validation loss."""
+) -> tuple[Training, dict[str, float]]:
+    """Train the networks as ``config.train`` specifies, each to its best validation loss.
+
+    Returns also the acceptance of fills by column.
+    """
     chunks, clock = _batches(parts, data, config), Clock()
     validate = _validator(parts, data.validation, data.weights.validation)
     of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
     log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
     filling = _filling(parts, data, chunks)
-    return train_on_rows(parts.model, chunks, log, clock, config, directory, filling)
+    training = train_on_rows(parts.model, chunks, log, clock, config, directory, filling)
+    return training, filling[0].acceptance if filling else {}
 
 
 def trial(config: CellsConfig, data: Dataset) -> Trial:
@@ -154,10 +162,10 @@ def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
 
 
 def _filling(parts: Parts, data: Dataset, chunks: CellChunks) -> list[Filling]:
-    if not isinstance(chunks, FilledChunks):
+    if not isinstance(chunks, FilledChunks) or parts.filled is None:
         return []
     networks = partial(_networks, parts)
-    return [Filling(parts.density, networks, data.train, data.weights.train, chunks)]
+    return [Filling(parts.density, networks, data.train, parts.filled, chunks)]
 
 
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:

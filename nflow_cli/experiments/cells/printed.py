@@ -8,6 +8,7 @@ from nflow_cli.experiments.rows import Rows, Summary, Warnings, gap_rows, mean_t
 from nflow_cli.text import printable
 
 SHOWN = 3  # columns that gain most
+STUCK = 0.02  # acceptance of fills of gaps, below which they have hardly moved
 
 
 def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
@@ -101,4 +102,8 @@ def notes(summary: Summary, part: str = "test ") -> Rows:
         rows.append(("new levels", f"{n:,} {part}cells have a level not in the training rows"))
     if n := summary["n_unknown"]:
         rows.append(("left out", f"{n:,} missing {part}cells of columns complete in training"))
+    shares = summary.get("fill_acceptance") or {}
+    if stuck := [printable(name) for name, share in shares.items() if (share or 0) < STUCK]:
+        text = f"under {STUCK:.0%} of the fills of gaps accepted: {', '.join(stuck)}"
+        rows.append(("fills", f"{text}; what depends on these columns may be biased"))
     return rows

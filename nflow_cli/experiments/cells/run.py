@@ -31,7 +31,7 @@ def run(
 ) -> Fitted:
     """Train or resume in ``directory``, score and save; ``built`` in a trial."""
     parts = built or fit.build(config, data)
-    training = fit.train(parts, data, config, directory)
+    training, acceptance = fit.train(parts, data, config, directory)
     density = fit.fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
     scores, arrays = judge.judged(config, density, data)
@@ -46,6 +46,7 @@ def run(
         steps=training.steps,
         best_update=training.best_update,
         **data.sizes,
+        fill_acceptance=acceptance,
         n_parameters=parts.model.trained.count_params(),
         model_sha256=model_sha256,
         **training.speed._asdict(),

@@ -46,11 +46,14 @@ class CellsSummary(Scores, OfTableSummary):
     Attributes:
         measure: SHA-256 of the base measure: log-likelihoods compare only if equal.
         shares: Mean weight of the networks beside the marginal of each column.
+        fill_acceptance: Share of the proposed fills of gaps in training rows that were accepted, of
+            each column with gaps, if ``train.filled`` is not 0.
         lost_relations: Relations of the rows that draws lose, the most lost first.
     """
 
     measure: Text
     shares: Mapping[str, Figure]
+    fill_acceptance: Mapping[str, Figure] = {}
     memorisation: Memorisation
     copies: Copies | None
     lost_relations: Sequence[LostRelation] = ()

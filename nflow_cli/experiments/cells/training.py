@@ -137,19 +137,19 @@ class CellChunks(PointChunks):
     """Batches of packed rows with randomly hidden cells, of C = ``n_columns``.
 
     The network so learns each cell given any subset of those before it, for rows with missing
-    cells. A share of the rows, ``hiding``, hides its cells, each with a probability that is uniform
-    from row to row.
+    cells. One row in seven hides its cells, each with a probability that is uniform from row to
+    row.
     """
 
-    def __init__(self, n_columns: int, *arguments: Any, hiding: float = HIDING):
+    def __init__(self, n_columns: int, *arguments: Any):
         super().__init__(*arguments)
-        self.n_columns, self.hiding = n_columns, hiding
+        self.n_columns = n_columns
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw the rows of chunk ``index`` and their hidden cells."""
         rows, rng = super().drawn(seed, index), stream(seed, "hidden", index)
         shape = (self.chunk, 1, self.batch_size)
-        share = np.where(rng.random(shape) < self.hiding, rng.random(shape), 0.0).astype(np.float32)
+        share = np.where(rng.random(shape) < HIDING, rng.random(shape), 0.0).astype(np.float32)
         hidden = rng.random((self.chunk, self.n_columns, self.batch_size), np.float32) < share
         return np.concatenate([rows, hidden.astype(np.float32)], axis=1)
 

@@ -1,0 +1,98 @@
+"""Metropolis steps of the unknown cells of rows, given the known ones.
+
+A step proposes one unknown cell of each row, from its distribution given the cells before, and
+accepts it by the ratio of the probabilities of the cells behind. So the distribution of the unknown
+cells given the known ones, none of them missing, is invariant, whatever the order of the columns.
+Where few are accepted, as the cells behind say more of a cell than those before, half of the
+proposals are near its number, or any level.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.drawing import Drawing
+from nflow_cli.densities.cells.normals import Normals
+
+if TYPE_CHECKING:
+    from nflow_cli.densities.cells.density import CellDensity, Member
+
+SELDOM = 0.05  # acceptance of a column's proposals, below which half are near
+FINEST = 1e-3  # units: least scale of the distance to a near number, the largest is 1
+LEAST = -1e9  # nats, of cells that no row can have
+UNIT = Normals(np.zeros(1), np.zeros(1), np.ones(1))
+
+
+def moved(
+    density: "CellDensity",
+    member: "Member",
+    rows: np.ndarray,
+    unknown: np.ndarray,
+    steps: int,
+    rng: np.random.Generator,
+    tallies: np.ndarray,
+) -> np.ndarray:
+    """Rows ``(n, C)`` after steps of their ``unknown`` cells, under one member.
+
+    ``tallies`` ``(2, C)`` counts the proposals of each column given the cells before, and those
+    accepted.
+    """
+    width = len(density.cells)
+    are_modelled = np.arange(unknown.shape[1]) < width
+
+    def log_cells(found: np.ndarray) -> np.ndarray:
+        cells = density.cells_by(member, found)
+        cells = np.pad(cells, ((0, 0), (density.n_given, 0)))
+        return np.where(unknown & ~are_modelled, 0.0, cells)  # computed from the others
+
+    cells, places = log_cells(rows), np.arange(len(rows))
+    for _ in range(steps):
+        chosen = (rng.random(unknown.shape) * (unknown & are_modelled)).argmax(axis=1)
+        own = places, chosen
+        is_one = np.zeros_like(unknown)
+        is_one[own] = (unknown & are_modelled)[own]
+        is_seldom = tallies[1] < SELDOM * tallies[0]
+        is_near = is_seldom[chosen] & is_one[own] & (rng.random(len(rows)) < 0.5)
+        found, log_back = np.where(is_one, np.nan, rows), np.zeros(len(rows))
+        found = Drawing(density, member, found).completed(is_one, rng, present=True)
+        for j in np.unique(chosen[is_near]):
+            at = is_near & (chosen == j)
+            found[at, j], log_back[at] = _near(density.cells[j], rows[at, j], rng)
+        for one in density.computed:
+            drawn, place = one.draw(found, rng), one.place
+            found[:, place] = np.where(unknown[:, place], drawn, rows[:, place])
+
+        def log_weights(cells: np.ndarray) -> np.ndarray:
+            cells = cells.copy()
+            cells[own] = np.where(is_near, cells[own], 0.0)  # noqa: B023
+            return np.maximum(np.nan_to_num(cells.sum(axis=1), nan=LEAST), LEAST)
+
+        of_found = log_cells(found)
+        ratio = log_weights(of_found) - log_weights(cells) + log_back
+        is_taken = np.log(rng.random(len(rows))) < ratio
+        rows = np.where(is_taken[:, None], found, rows)
+        cells = np.where(is_taken[:, None], of_found, cells)
+        counted = is_one[own] & ~is_near
+        for tally, some in zip(tallies, (counted, counted & is_taken)):
+            tally += np.bincount(chosen[some], minlength=len(tally))
+    return rows
+
+
+def _near(
+    column: CellColumn, values: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers near others ``(n,)``, or levels, and the log-ratio of the probabilities to go back
+    and there: none from or to an atom.
+    """
+    if not column.has_numbers:
+        return rng.integers(len(column.first), size=len(values)).astype(float), np.zeros(
+            len(values)
+        )
+    scales, old = FINEST ** rng.random(len(values)), column.encode(values)
+    found = column.values_at(old.fine.centre + scales * rng.standard_normal(len(values)))
+    new = column.encode(found)
+    away = (new.fine.centre - old.fine.centre) / scales
+    there, back = (UNIT.log_mass(away, one.fine.half / scales) for one in (new, old))
+    are_numbers = (old.codes == column.number) & (new.codes == column.number)
+    return found, np.where(are_numbers, back - there, -np.inf)
