@@ -9,7 +9,6 @@ from nflow_cli.config.column_schema import MAX_LEVELS, Bound, Column, Interval, 
 from nflow_cli.config.strict import Strict
 
 MAX_ATOMS = 64
-MAX_LATTICES = 4
 
 Kind = Literal["levels", "grid", "number", "computed", "left out"]
 ModelledKind = Literal["levels", "grid", "number"]
@@ -125,11 +124,15 @@ class ColumnKind(Strict):
     levels: Annotated[list[Level], Field(min_length=1, max_length=MAX_LEVELS)] | None = Field(
         default=None, description="Of a column of levels; null: those of the training rows."
     )
-    lattices: Annotated[list[Lattice], Field(max_length=MAX_LATTICES)] = Field(
-        default=[], description="The grids that the values of a `grid` lie on, finest first."
+    lattice: Lattice | None = Field(
+        default=None, description="The places that the values of a `grid` lie on."
     )
     atoms: Annotated[list[float], Field(max_length=MAX_ATOMS)] = Field(
         default=[], description="Values of numbers that repeat more often than a density explains."
+    )
+    repeats: bool = Field(
+        default=False,
+        description="Whether numbers repeat: as an outcome, they are in normal scores.",
     )
     missing: bool = Field(default=False, description="Whether some cells are empty.")
     bounds: Interval | None = Field(
@@ -149,6 +152,16 @@ class ColumnKind(Strict):
         if self.kind == "computed" and self.bounds is not None:
             raise ValueError("no bounds, where kind is computed")
         return self
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether its cells have densities."""
+        return self.kind == "number" and not self.repeats
+
+    @property
+    def step(self) -> float:
+        """Width of a number's interval."""
+        return self.lattice.step if self.lattice else self.resolution or 0.0
 
     @property
     def alone(self) -> "ColumnKind":

@@ -12,7 +12,7 @@ from nflow_cli.data.written import as_written
 def numbers_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
     """Numbers of a column in its kind's resolution, `(n,)`, without noise.
 
-    Noise is below 12 digits, or of single precision. Values beside a place of the finest lattice
+    Noise is below 12 digits, or of single precision. Values beside a place of the lattice
     are moved to it if its decimals are known. Text must be dates in the kind's form (ValueError).
     """
     numbers = column.numbers if kind.form is None else in_form(column, kind.form)
@@ -21,4 +21,4 @@ def numbers_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
     if kind.kind == "number" and kind.resolution is None:
         return numbers
     values = as_written(numbers, column.is_float32)
-    return snapped(values, kind.lattices[0]) if kind.lattices else values
+    return snapped(values, kind.lattice) if kind.lattice else values

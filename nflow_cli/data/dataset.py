@@ -102,15 +102,15 @@ class Dataset:
 
     @property
     def measure(self) -> str:
-        """SHA-256 of a row's base measure: kind, width and atoms of modelled columns, width of
-        computed ones.
+        """SHA-256 of a row's base measure: kind and width of modelled columns, width of computed
+        ones.
 
         Log-densities compare only if it is equal.
         """
         kinds = {name: self.kinds[name] for name in sorted(self.scored)}
         has_width = {name: "number" in (kind.kind, kind.own) for name, kind in kinds.items()}
         parts = [
-            [name, kind.kind, kind.resolution if has_width[name] else None, kind.atoms]
+            [name, kind.kind, kind.resolution if has_width[name] else None, kind.repeats]
             for name, kind in kinds.items()
         ]
         text = json.dumps([sorted(self.given), parts])
@@ -163,8 +163,8 @@ def _are_numbers(data: Dataset) -> np.ndarray:
     """Test rows ``(n,)`` with a continuous number: others repeat by chance."""
     found = np.zeros(len(data.test), bool)
     for name, values in zip(data.columns, data.test.T):
-        if (kind := data.kinds[name]).kind == "number":
-            found |= ~np.isnan(values) & ~np.isin(values, kind.atoms)
+        if data.kinds[name].is_continuous:
+            found |= ~np.isnan(values)
     return found
 
 

@@ -233,8 +233,8 @@ def _wrong_numbers(
         lowest, highest = (-np.inf if low is None else low), (np.inf if high is None else high)
         between = f"expected values between {lowest:.15g} and {highest:.15g}"
         yield between, (numbers < lowest) | (numbers > highest), False
-    if column.name in settings.discrete and kind.lattices:
-        step, offset = kind.lattices[0].step, kind.lattices[0].offset
+    if column.name in settings.discrete and kind.lattice:
+        step, offset = kind.lattice.step, kind.lattice.offset
         steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step
         beside = f", {offset:.15g} more" if offset else ""
         expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"

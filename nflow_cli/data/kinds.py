@@ -67,7 +67,7 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
 
 def _within_a_day(kind: ColumnKind) -> dict[str, Any]:
     low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
-    last = DAY - (kind.lattices[0].step if kind.lattices else kind.resolution or 1.0)
+    last = DAY - (kind.step or 1.0)
     return {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
 
 
@@ -102,8 +102,7 @@ def _bounded(kind: ColumnKind, column: Cells) -> ColumnKind:
     if kind.kind == "levels" or low is not None or column.written is None:
         return kind
     least = kind.resolution or 0.0
-    if kind.lattices:
-        fine = kind.lattices[0]
+    if fine := kind.lattice:
         least = fine.offset % fine.step or fine.step
     low = min(least, float(column.written.values[0]))
     is_open = kind.is_open or kind.bounds is None
@@ -154,18 +153,16 @@ def _numbers(
     if why and may_be_levels:
         return ColumnKind(kind="levels", why=why, **facts)
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
-    are_levels = shape.are_levels and may_be_levels and step is None
-    if are_levels and column.source != "date":
-        return ColumnKind(kind="levels", why="numbers that repeat, on no grid", **facts)
     said = settings.bounds.get(column.name)
     bounds = shape.bounds if said is None else said if said != [None, None] else None
     facts |= {"bounds": bounds, "is_open": said is None and bounds is not None}
-    facts |= {"atoms": shape.atoms, "lattices": shape.lattices, "resolution": shape.resolution}
-    if shape.lattices:
-        facts["decimals"] = decimals_of(shape.lattices[0])  # without noise
+    facts |= {"atoms": shape.atoms, "repeats": shape.repeats, "resolution": shape.resolution}
+    if shape.lattice:
+        facts |= {"lattice": shape.lattice, "decimals": decimals_of(shape.lattice)}  # without noise
         why = "values that repeat" if step is None else "chosen"
         return ColumnKind(kind="grid", why=why, **facts)
-    return ColumnKind(kind="number", why="values that differ", **facts)
+    why = "values that repeat, on no grid" if shape.repeats else "values that differ"
+    return ColumnKind(kind="number", why=why, **facts)
 
 
 def _type(column: RawColumn, numbers: Written) -> CellType:

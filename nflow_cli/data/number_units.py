@@ -5,7 +5,6 @@ import numpy as np
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.column_maps import ColumnMap, Scale
 from nflow_cli.data.fit_units import Bounds, fit_units
-from nflow_cli.data.lattices import FINENESS, positions
 
 
 def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
@@ -14,24 +13,19 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
     A bound is half a step beyond the last possible value, at its interval's end. Equal values are
     spread over their intervals: otherwise the fitted tail is as heavy as it can be.
     """
-    step = kind.lattices[0].step if kind.lattices else kind.resolution or 1.0
+    step = kind.step or 1.0
     if not len(values) or values.min() == values.max():
         return [Scale(float(values[0]) if len(values) else 0.0, step)]
     low, high = kind.bounds or (None, None)
     half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
     bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
-    spread = _spread(values, _steps(values, kind, bounds, step))
+    spread = _spread(values, _steps(values, bounds, step))
     return fit_units(spread, bounds, "none", skewed=True)
 
 
-def _steps(values: np.ndarray, kind: ColumnKind, bounds: Bounds, step: float) -> np.ndarray:
-    steps = np.full(len(values), step)
-    for lattice in kind.lattices[1:]:
-        places = lattice.offset + lattice.step * positions(values, lattice)
-        is_on = np.abs(places - values) <= step / FINENESS
-        steps = np.where(is_on, np.maximum(steps, lattice.step), steps)
+def _steps(values: np.ndarray, bounds: Bounds, step: float) -> np.ndarray:
     low, high = (end if end is not None else np.inf * sign for end, sign in zip(bounds, (-1, 1)))
-    return np.minimum(steps, 2 * np.minimum(values - low, high - values))
+    return np.minimum(step, 2 * np.minimum(values - low, high - values))
 
 
 def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -1,19 +1,16 @@
-"""Shape of a numeric column: lattices, atoms, ends where rows accumulate."""
+"""Shape of a numeric column: lattice, atoms, ends where rows accumulate."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
-from nflow_cli.data.lattices import SPARSE, lattices_of, positions, snapped
+from nflow_cli.data.lattices import SPARSE, positions, snapped
 from nflow_cli.data.written import Written, shifted, spacing, typical_size
 
 REPEATED = 0.25  # of a grid's rows without atoms are on repeated values
 THIN = 0.02  # rows of the smooth part per place of a grid, at least
-ALL = 0.9  # of the rows are on atoms,
-MANY = 0.5  # and of the distinct values are atoms, for levels
 MIN_EXCESS = 0.1  # of all atoms' excess in the kept ones; with less, ties are no atoms
 CERTAIN = 20  # distinct values with a common step that is no chance
 CROWD = 0.01  # of the rows are at a bound,
@@ -28,15 +25,15 @@ class Shape:
 
     Attributes:
         atoms: Values more frequent than a smooth density explains.
-        are_levels: Atoms, beyond the maximum number too, are nearly all rows.
-        lattices: Of a grid, finest first; empty for a continuous column.
-        resolution: Step of the finest lattice, or of written numbers.
+        repeats: Whether values repeat more often than a density explains.
+        lattice: Of a grid; None otherwise.
+        resolution: Step of the lattice, or of written numbers.
         bounds: `[low, high]` where rows accumulate, or None.
     """
 
     atoms: list[float]
-    are_levels: bool
-    lattices: list[Lattice]
+    repeats: bool
+    lattice: Lattice | None
     resolution: float
     bounds: list[float | None] | None
 
@@ -51,20 +48,15 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
         resolution = max(resolution, lattice.step)
     places = values / resolution
     heaped = heaps(places - places[0], counts, _spacing(numbers), 1)
-    plain = _shape(values, counts, heaped, [], resolution)
-    if lattice is None:
-        return plain
-    places, first = np.unique(positions(values, lattice), return_index=True)
-    values, counts = snapped(values[first], lattice), np.add.reduceat(counts, first)
-    found = lattices_of(places, counts, lattice)
-    dense = np.average(found.weights, weights=counts) * len(places) >= SPARSE * np.ptp(places)
-    if plain.are_levels and not (dense or is_grid):
-        return plain
-    period = max(grid.step for grid in found.all) / lattice.step
-    heaped = heaps(places, counts, found.weights, period)
-    if is_grid or _repeats(counts, heaped):
-        return _shape(values, counts, heaped, found.all, lattice.step)
-    return plain
+    if lattice is not None:
+        on = positions(values, lattice)
+        on, first = np.unique(on, return_index=True)
+        moved, rows = snapped(values[first], lattice), np.add.reduceat(counts, first)
+        of_grid = heaps(on, rows, np.ones(len(on)), 1)
+        is_dense = len(on) >= SPARSE * np.ptp(on)
+        if is_grid or (is_dense and _repeats(rows, of_grid)):
+            return _shape(moved, rows, of_grid, lattice, lattice.step)
+    return _shape(values, counts, heaped, None, resolution)
 
 
 def _spacing(numbers: Written) -> np.ndarray:
@@ -77,16 +69,15 @@ def _shape(
     values: np.ndarray,
     counts: np.ndarray,
     heaped: Heaps,
-    lattices: list[Lattice],
+    lattice: Lattice | None,
     resolution: float,
 ) -> Shape:
     kept = heaped.most(MAX_ATOMS)
     if heaped.nats[kept].sum() < MIN_EXCESS * heaped.nats.sum():
         kept = kept[:0]
-    held, many = counts[heaped.are_atoms].sum(), heaped.are_atoms.mean()
-    are_levels = many >= MANY and held >= ALL * counts.sum() and len(values) <= MAX_LEVELS
-    bounds = crowded_ends(values, counts, heaped.are_atoms, resolution if lattices else 0.0)
-    return Shape(values[kept].tolist(), bool(are_levels), lattices, resolution, bounds)
+    bounds = crowded_ends(values, counts, heaped.are_atoms, resolution if lattice else 0.0)
+    repeats = lattice is not None or bool(heaped.are_atoms.any())
+    return Shape(values[kept].tolist(), repeats, lattice, resolution, bounds)
 
 
 def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:

@@ -36,7 +36,7 @@ def values_of(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
 
 def step_of(kind: ColumnKind) -> float:
     """Step of a column's finest grid in axis units; 0 without a grid."""
-    step = kind.lattices[0].step if kind.lattices else 0.0
+    step = kind.lattice.step if kind.lattice else 0.0
     return step / DAY if kind.type == "time" else step
 
 

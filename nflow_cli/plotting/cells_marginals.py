@@ -160,8 +160,8 @@ def edges_of(
         width = 2 * np.subtract(*np.quantile(x, [0.75, 0.25])) / fewest ** (1 / 3)
     count = int(np.clip((high - low) / width if width > 0 else MOST_BINS, FEWEST_BINS, MOST_BINS))
     step = 0.0 if by_powers else step_of(kind)
-    if step:
-        start = values_of(kind, np.array([kind.lattices[0].offset]))[0] - step / 2
+    if kind.lattice and step:
+        start = values_of(kind, np.array([kind.lattice.offset]))[0] - step / 2
         width = step * max(1, round((high - low) / count / step))
         low = start + step * math.floor((low - start) / step + 1e-6)
         return low + width * np.arange(math.floor((high - low) / width + 1e-6) + 2)

@@ -41,18 +41,20 @@ class Encoded(NamedTuple):
 
     Attributes:
         codes: Outcomes ``(C, n)``.
-        centre: Middles of intervals ``(K + X, n)``: columns with numbers, then coarse lattices.
+        units: Middles of intervals in units ``(K, n)``, of columns with numbers.
+        centre: In scores or units.
         half: Half widths.
     """
 
     codes: np.ndarray
+    units: np.ndarray
     centre: np.ndarray
     half: np.ndarray
 
 
 class Conditionals(NamedTuple):
     """Distributions of cells: parameters, per row or one for all, and log-masses in nats
-    ``(N + X, n)`` of numbers' intervals.
+    ``(N, n)`` of numbers' intervals.
     """
 
     parameters: Parameters
@@ -80,14 +82,14 @@ class Block:
 
     def by_network(self, member: "Member") -> Conditionals:
         """Distributions by one network."""
-        x = network.inputs(self.layout, self.encoded.codes, self.encoded.centre, np)
+        x = network.inputs(self.layout, self.encoded.codes, self.encoded.units, np)
         limits = self.density.limits
         found = network.parameters(self.layout, member.weights, limits, x, np)
         found = found._replace(log_shares=self._with_new(found.log_shares))
         return self._conditionals(found)
 
     def _conditionals(self, parameters: Parameters) -> Conditionals:
-        places, (_, centre, half) = self.layout.intervals, self.encoded
+        places, (*_, centre, half) = self.layout.intervals, self.encoded
         # Values on no grid have mass 0; of very large ones the square overflows.
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             masses = log_masses(self.layout, parameters, centre[places], half[places], np)

@@ -14,12 +14,12 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from nflow_cli.arrays import logsumexp, ndtri
+from nflow_cli.arrays import ndtri
 from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.data.formulas import HALF, NOISE, combined
 from nflow_cli.data.written import as_written, spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
-from nflow_cli.densities.cells.distribution import Ends, Lattice, of_code, of_number
+from nflow_cli.densities.cells.distribution import Ends, Numbers, of_code, of_number
 from nflow_cli.densities.cells.drawing import drawn_outcomes
 from nflow_cli.densities.cells.marginal import Marginal
 
@@ -161,18 +161,14 @@ class Computed:
         return np.where(cells.codes == UNKNOWN, 0.0, log_p)
 
     def _log_marginal(self, cells: Cells) -> np.ndarray:
-        shares, outcomes = self.marginal.log_shares, self.column.outcomes
+        shares, number = self.marginal.log_shares, self.column.number
         log_p = shares[cells.codes]
-        if outcomes.number is None:
+        if number is None:
             return log_p
-        if cells.coarse:
-            parts = self.marginal.log_parts(cells.codes, [cells.fine, *cells.coarse])
-            return logsumexp(parts, 1, np)
         with np.errstate(divide="ignore"):  # of a value that is on no grid
-            smooth = shares[outcomes.number] + self.marginal.normals.log_mass(*cells.fine)
-        both = np.logaddexp(log_p, smooth)
-        log_p = np.where(cells.codes < outcomes.summed, both, log_p)
-        return np.where(cells.codes == outcomes.number, smooth, log_p)
+            smooth = shares[number] + self.marginal.normals.log_mass(*cells.interval)
+        both = np.where(cells.codes < number, np.logaddexp(log_p, smooth), log_p)
+        return np.where(cells.codes == number, smooth, both)
 
     def pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Randomised PIT ``(n,)`` of cells; NaN if unknown. Order of values as in
@@ -200,15 +196,9 @@ class Computed:
         if not self.column.has_numbers:
             return of_code(shares, cells.codes)
         normals = self.marginal.normals
-        mixture = [
-            np.repeat(a[:, None], n, axis=1)
-            for a in (normals.log_weights, normals.means, normals.scales)
-        ]
-        lattices = [
-            Lattice(*interval, np.exp(normals.log_mass(*interval)))
-            for interval in (cells.fine, *cells.coarse)
-        ]
-        return of_number(self.column, cells.codes, shares, lattices, mixture)
+        mixture = [np.repeat(part[:, None], n, axis=1) for part in normals.array]
+        numbers = Numbers(*cells.interval, np.exp(normals.log_mass(*cells.interval)))
+        return of_number(self.column, cells.codes, shares, numbers, mixture)
 
     def draw(
         self, rows: np.ndarray, rng: np.random.Generator, with_new: bool = False
@@ -224,7 +214,7 @@ class Computed:
             learnt = self.column.outcomes.count
         lost, values, normals = np.flatnonzero(is_lost), expected.values, self.marginal.normals
         if len(lost):
-            mixture = [a[:, None] for a in (normals.log_weights, normals.means, normals.scales)]
+            mixture = normals.array[:, :, None]
             log_shares = self.marginal.log_shares[:learnt, None]
             conditional = log_shares, tuple(mixture) if self.column.has_numbers else None
             drawn = drawn_outcomes(conditional, len(lost), rng)

@@ -19,7 +19,6 @@ from nflow_cli.densities.cells.behind import columns_from
 from nflow_cli.densities.cells.block import IMPOSSIBLE, Block
 from nflow_cli.densities.cells.nodes import (
     Nodes,
-    are_usual,
     cell_nodes,
     first_edges,
     grid_nodes,
@@ -127,7 +126,7 @@ class _Cell:
             usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
             numbers[:2] = _moments(nodes.values, usual)
             numbers[2:4] = self._ends(nodes, weights)
-            is_exact = self.is_last and self.column.n_lattices == 1 and self.has_cells
+            is_exact = self.is_last and self.has_cells
             quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, p)
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
             numbers[4:] = quantiles.T
@@ -174,7 +173,7 @@ class _Cell:
         with np.errstate(invalid="ignore"):
             units = self.column.inside(ends.ravel())[0].reshape(ends.shape)
         units = np.where(np.isinf(ends), ends, units)
-        first, last, here = self.prior.below(np.where(np.isnan(units), 0.0, units)).sum(axis=0).T
+        first, last, here = self.prior.below(np.where(np.isnan(units), 0.0, units)).T
         least = np.maximum(LEAST * self.prior.number, 1e-300)
         part = np.clip((here - first) / np.maximum(last - first, least), 0.0, 1.0)
         part = part * np.take_along_axis(weights, place, 1)[:, 0]
@@ -184,7 +183,7 @@ class _Cell:
     def _half(self) -> float:
         """Half the width of a number's interval of a long grid; 0 of others."""
         is_grid = self.has_cells and self.column.kind.kind == "grid"
-        return self.column.kind.lattices[0].step / 2 if is_grid else 0.0
+        return self.column.step / 2 if is_grid else 0.0
 
     def _posterior(self) -> tuple[Nodes, np.ndarray, np.ndarray, np.ndarray]:
         """Nodes, the logarithm ``(n,)`` of their total, their probabilities and the error."""
@@ -203,20 +202,18 @@ class _Cell:
         self, others: Nodes, of_others: np.ndarray
     ) -> tuple[Nodes, np.ndarray, np.ndarray]:
         """Other nodes and those of cells, refined, with :meth:`_behind`, and the error ``(n,)``."""
-        edges, count = first_edges(self.prior), self.column.n_lattices
+        edges = first_edges(self.prior)
         cells = cell_nodes(self.prior, edges)
         behind, left = self._behind(cells), PASSES
         while True:
             nodes, every = joined([others, cells]), np.concatenate([of_others, behind], axis=2)
             if self.is_last:
                 return nodes, every, np.zeros(len(edges))
-            shape = (2, len(edges), count, -1)
-            values = cells.values.reshape(shape[1:])
-            places = self.column.inside(values.ravel())[0].reshape(values.shape)
-            usual = are_usual(self.column, values)
+            places = self.column.inside(cells.values.ravel())[0].reshape(cells.values.shape)
+            usual = self.column.codes(cells.values.ravel()).reshape(places.shape)
+            usual = usual == self.column.number  # cells behind may depend on an atom
             errors = [_error(nodes, each, places, usual) for each in every]
-            shares = cells.mass * np.exp(behind - _peak(behind))
-            shares = _normalised(shares.reshape(shape).sum(axis=2)).sum(axis=0)
+            shares = _normalised(cells.mass * np.exp(behind - _peak(behind))).sum(axis=0)
             is_done = (np.maximum(*errors) <= RESOLVED) & (shares.max(axis=1) <= 2 * LARGEST)
             if not left or is_done.all():
                 return nodes, every, errors[0]
@@ -224,9 +221,7 @@ class _Cell:
             shares = np.where(is_done[:, None], 0.0, shares)
             edges, which, is_new = split(edges, shares)
             cells = cell_nodes(self.prior, edges)
-            old = np.take_along_axis(behind.reshape(shape), which[None, :, None], 3)
-            is_new = np.tile(is_new, (1, count))
-            behind = self._behind(cells, is_new, old.reshape(2, *cells.mass.shape))
+            behind = self._behind(cells, is_new, np.take_along_axis(behind, which[None], 2))
 
     def _behind(
         self, nodes: Nodes, some: np.ndarray | bool = True, known: np.ndarray | float = 0.0
@@ -271,9 +266,7 @@ class _Cell:
         order = np.argsort(values)[: np.sum(~np.isnan(values))]
         values, mass = values[order], atoms.mass[:, order]
         total = self.prior.number + mass.sum(axis=1)
-        below = (
-            self.prior.below(self._units(values)[None]).sum(axis=0) + np.cumsum(mass, axis=1) - mass
-        )
+        below = self.prior.below(self._units(values)[None]) + np.cumsum(mass, axis=1) - mass
         target = p * total[:, None]
         passed = (below + mass)[:, :, None] < target[:, None]
         left = target - (mass[:, :, None] * passed).sum(axis=1)
@@ -304,17 +297,17 @@ def _normalised(weights: np.ndarray) -> np.ndarray:
 
 def _error(nodes: Nodes, rest: np.ndarray, places: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """Total variation ``(n,)`` between the distributions by all nodes, and by those of every second
-    cell with the likelihood log-linear between ``usual`` ones ``(n, R, S)`` at ``places`` in units;
+    cell with the likelihood log-linear between ``usual`` ones ``(n, S)`` at ``places``;
     the larger of the odd and the even.
     """
-    first = rest.shape[1] - usual.shape[1] * usual.shape[2]
+    first = rest.shape[1] - usual.shape[1]
     every = np.maximum(rest - _peak(rest), -FAR)
-    between = _between(every[:, first:].reshape(usual.shape), usual, places)
+    between = _between(every[:, first:], usual, places)
     shares, found = _normalised(nodes.mass * np.exp(every)), []
     for start in (1, 2):
-        few = every[:, first:].reshape(usual.shape).copy()
-        few[..., start:-1:2] = between[..., start - 1 :: 2]
-        both = np.concatenate([every[:, :first], few.reshape(len(rest), -1)], axis=1)
+        few = every[:, first:].copy()
+        few[:, start:-1:2] = between[:, start - 1 :: 2]
+        both = np.concatenate([every[:, :first], few], axis=1)
         found.append(np.abs(_normalised(nodes.mass * np.exp(both)) - shares).sum(axis=1) / 2)
     return np.where(np.isfinite(rest).any(axis=1), np.maximum(*found), np.nan)
 

@@ -278,12 +278,11 @@ def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
 def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> Encoded:
     """Encode rows ``(n, C)`` for the networks of a layout."""
     cells: list[Cells] = [column.encode(values) for column, values in zip(columns, rows.T)]
-    intervals = [cells[i].fine for i in layout.with_numbers]
-    intervals += [interval for i in layout.mixed for interval in cells[i].coarse]
     codes = np.array([cells[i].codes for i in layout.columns], float)
-    if not intervals:
-        return Encoded(codes, *np.zeros((2, 0, len(rows))))
-    return Encoded(codes, *(np.array(parts) for parts in zip(*intervals)))
+    numbers = [(cells[i].units, *cells[i].interval) for i in layout.with_numbers]
+    if not numbers:
+        return Encoded(codes, *np.zeros((3, 0, len(rows))))
+    return Encoded(codes, *(np.array(parts) for parts in zip(*numbers)))
 
 
 def _places(n: int, rows: int) -> Iterator[slice]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nflow_cli.densities.cells.density import Encoded
 
 
-class Lattice(NamedTuple):
-    """Middles, half widths and masses ``(n,)`` of a lattice's intervals."""
+class Numbers(NamedTuple):
+    """Middles, half widths and masses ``(n,)`` of numbers' intervals."""
 
     centre: np.ndarray
     half: np.ndarray
@@ -36,7 +36,7 @@ def below_and_at(
     """``P(X < x)`` and ``P(X = x)`` ``(D, n)`` of cells, bank by bank; NaN if unknown.
 
     Levels are in their order; missing is above all levels and numbers, a new level above missing.
-    For a number, ``X = x`` is its interval, one of the ``log_masses`` ``(N + X, n)``.
+    For a number, ``X = x`` is its interval, one of the ``log_masses`` ``(N, n)``.
     """
     n, cells, place = encoded.codes.shape[1], [], 0
     for bank, log_shares in zip(layout.banks, parameters.log_shares):
@@ -51,12 +51,9 @@ def below_and_at(
             if columns[i].has_numbers:
                 m = layout.mixed.index(i)
                 mixture = [array[m] for array in parameters[1:]]
-                lattices = [
-                    Lattice(encoded.centre[k], encoded.half[k], np.exp(mass))
-                    for k, owner, mass in zip(layout.intervals, layout.mixtures, log_masses)
-                    if owner == m
-                ]
-                below, at = _of_numbers(columns[i], codes, shares, lattices, mixture)
+                k = layout.intervals[m]
+                numbers = Numbers(encoded.centre[k], encoded.half[k], np.exp(log_masses[m]))
+                below, at = _of_numbers(columns[i], codes, shares, numbers, mixture)
             else:
                 below, at = of_code(np.broadcast_to(shares, (len(shares), n)), codes)
             cells.append([np.where(codes == UNKNOWN, np.nan, part) for part in (below, at)])
@@ -68,18 +65,17 @@ def _of_numbers(
     column: CellColumn,
     codes: np.ndarray,
     shares: np.ndarray,
-    lattices: Sequence[Lattice],
+    numbers: Numbers,
     mixture: Sequence[np.ndarray],
 ) -> Ends:
     if mixture[0].shape[-1] != 1:
         every = np.broadcast_to(shares, (len(shares), len(codes)))
-        return of_number(column, codes, every, lattices, mixture)
+        return of_number(column, codes, every, numbers, mixture)
     some = mixture[0][:, 0] > PADDING / 2
-    (kinds, *parts), inverse = distinct(codes, *(part for lattice in lattices for part in lattice))
+    (kinds, *parts), inverse = distinct(codes, *numbers)
     one = [np.broadcast_to(array[some], (some.sum(), kinds.size)) for array in mixture]
     every = np.broadcast_to(shares, (len(shares), kinds.size))
-    few = [Lattice(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
-    below, at = of_number(column, kinds.astype(int), every, few, one)
+    below, at = of_number(column, kinds.astype(int), every, Numbers(*parts), one)
     return below[inverse], at[inverse]
 
 
@@ -96,44 +92,26 @@ def of_number(
     column: CellColumn,
     codes: np.ndarray,
     shares: np.ndarray,
-    lattices: Sequence[Lattice],
+    numbers: Numbers,
     mixture: Sequence[np.ndarray],
 ) -> Ends:
     """Both probabilities of numbers, with atoms among the values.
 
-    Shares are of all outcomes ``(L, n)``; the finest lattice is first; the mixture is log-weights,
-    means and scales ``(M, n)``.
+    Shares are of all outcomes ``(L, n)``; the mixture is log-weights, means and scales ``(M, n)``.
     """
-    number, centre = len(column.first), lattices[0].centre
-    atoms, of_atoms = np.array(column.kind.atoms).reshape(-1, 1), shares[:number]
-    is_atom = (codes >= 0) & (codes < number)
-    is_alone = is_atom & (column.kind.kind != "grid")  # of no interval
-    smooth, masses = _of_lattices(shares[number:], lattices, mixture, is_alone)
-    values = np.where(is_atom, np.append(atoms, 0.0)[np.clip(codes, 0, number)], np.nan)
-    if number:
-        inside = column.inside(atoms[:, 0])[0][:, None]  # where atoms are in units
-        under = np.where(is_atom, atoms < values, inside < centre)
-        atoms_below = (of_atoms * under).sum(axis=0)
-        at_atom = (of_atoms * (np.arange(number)[:, None] == codes)).sum(axis=0)
-    else:
-        atoms_below = at_atom = np.zeros(len(codes))
-    below = atoms_below + smooth
-    at = at_atom + np.where(is_alone, 0.0, masses)
-    plain = of_code(shares, codes)  # of a gap, or beyond bounds
-    is_other = codes >= number + len(lattices)
-    return np.where(is_other, plain[0], below), np.where(is_other, plain[1], at)
-
-
-def _of_lattices(
-    shares: np.ndarray,
-    lattices: Sequence[Lattice],
-    mixture: Sequence[np.ndarray],
-    is_alone: np.ndarray,
-) -> Ends:
+    (centre, half, mass), count = numbers, len(column.first)
     log_weights, means, scales = mixture
-    below = at = np.zeros(shares.shape[1])
-    for share, (centre, half, mass) in zip(shares, lattices):
-        low = np.where(is_alone | (half == np.inf), centre, centre - np.abs(half))
-        smooth = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
-        below, at = below + share * smooth, at + share * np.where(half == 0, 0.0, mass)
-    return below, at
+    low = np.where(half == np.inf, centre, centre - np.abs(half))
+    under = np.exp(logsumexp(log_weights + log_ndtr((low - means) / scales, np), 0, np))
+    below, at = shares[count] * under, shares[count] * np.where(half == 0, 0.0, mass)
+    if count:
+        atoms = np.array(column.kind.atoms).reshape(-1, 1)
+        is_atom = (codes >= 0) & (codes < count)
+        values = np.append(atoms, np.nan)[np.where(is_atom, codes, count)]
+        inside = column.inside(atoms[:, 0])[0][:, None]
+        are_below = np.where(is_atom, atoms < values, inside < centre)
+        below = below + (shares[:count] * are_below).sum(axis=0)
+        at = at + (shares[:count] * (np.arange(count)[:, None] == codes)).sum(axis=0)
+    plain = of_code(shares, codes)  # of a gap, or beyond bounds
+    is_other = codes > count
+    return np.where(is_other, plain[0], below), np.where(is_other, plain[1], at)

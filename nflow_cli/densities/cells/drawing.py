@@ -75,7 +75,7 @@ class Drawing:
             start += bank.size * len(bank.columns)
         if column.has_numbers:
             place = start + self.layout.with_numbers.index(j)
-            self.x[place] = np.clip(cells.fine.centre, -INPUT_LIMIT, INPUT_LIMIT)
+            self.x[place] = np.clip(cells.units, -INPUT_LIMIT, INPUT_LIMIT)
 
     def _advance(self, j: int) -> None:
         w = self.member.weights

@@ -9,17 +9,22 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn, Cells, Interval
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal, Support, fit_lattices, fit_marginal
+from nflow_cli.densities.cells.marginal import Marginal, Support, fit_marginal
+from nflow_cli.densities.cells.mixing import scaled_weights
 from nflow_cli.densities.cells.network import PADDING, Parameters
+from nflow_cli.densities.cells.normals import STANDARD
+from nflow_cli.densities.cells.scores import Scores, fit_scores
 
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
 NARROW = 0.01  # quantile of half widths that bounds the scales
+IN_ATOMS = 1e-9  # part of the shares of atoms that is no number
 BROAD_RANGES = 10.0  # ranges of the numbers that hold 95 % of a broad normal
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
     """The given and modelled columns of a table."""
-    return [_fitted(data, i) for i in range(len(data.given) + len(data.modelled))]
+    first = len(data.given)
+    return [_fitted(data, i) for i in range(first + len(data.modelled))]
 
 
 def _fitted(data: Dataset, place: int) -> CellColumn:
@@ -30,13 +35,35 @@ def _fitted(data: Dataset, place: int) -> CellColumn:
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
     if not column.has_numbers:
         return column
-    cells = with_both_ends(column, data.train[:, place])
-    centre, half = (part[column.are_numbers(cells.codes)] for part in cells.fine)
-    narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
-    floor = max(LEAST_FLOOR, narrow / 2)
+    if column.has_scores and place >= len(data.given):
+        column = replace(column, scores=_scores(column, data, place))
+    _, (centre, half) = _numbers(column, data.train[:, place])
+    floor = _floor(half)
     low, high = ((centre - half).min(), (centre + half).max()) if len(centre) else (0.0, 0.0)
     wide = max(4 * floor, 1e-2) if high - low < 4 * floor else 0.0
-    return CellColumn(name, column.kind, column.maps, floor, float(low - wide), float(high + wide))
+    return replace(column, floor=floor, low=float(low - wide), high=float(high + wide))
+
+
+def _floor(half: np.ndarray) -> float:
+    narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
+    return max(LEAST_FLOOR, narrow / 2)
+
+
+def _numbers(column: CellColumn, values: np.ndarray) -> tuple[np.ndarray, Interval]:
+    """Which of values ``(n,)`` are numbers, and their intervals, symmetric."""
+    cells = with_both_ends(column, values)
+    some = column.are_numbers(cells.codes)
+    return some, Interval(*(part[some] for part in cells.interval))
+
+
+def _scores(column: CellColumn, data: Dataset, place: int) -> Scores:
+    """Normal scores by all rows but the test part: validation compares gains over them alone."""
+    values = np.concatenate([data.train[:, place], data.validation[:, place]])
+    parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]
+    some, interval = _numbers(column, values)
+    weights = scaled_weights(int(some.sum()), np.concatenate(parts)[some] if parts else None)
+    limits = _floor(interval.half), _widest(column, values[some], interval.centre)
+    return fit_scores(column.nearest(values[some]), *interval, weights, column.step, limits)
 
 
 def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:
@@ -63,55 +90,61 @@ def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, widt
 def fitted_marginals(
     columns: Sequence[CellColumn], rows: np.ndarray, weights: np.ndarray | None
 ) -> list[Marginal]:
-    """Marginal of each column, by training rows ``(n, C)``."""
+    """Marginal of each column, by training rows ``(n, C)``: N(0, 1) in normal scores."""
     marginals = []
     for column, values in zip(columns, rows.T):
-        cells = with_both_ends(column, values)
-        widest = _widest(column, values, cells) if column.has_numbers else None
+        cells, widest = with_both_ends(column, values), None
+        if column.has_numbers and not column.scores:
+            some = column.are_numbers(cells.codes)
+            widest = _widest(column, values[some], cells.interval.centre[some])
         support = support_of(column, widest)
-        if column.n_lattices > 1:
-            intervals = [cells.fine, *cells.coarse]
-            marginals.append(fit_lattices(support, cells.codes, intervals, weights))
-        else:
-            marginals.append(fit_marginal(support, cells.codes, *cells.fine, weights))
+        found = fit_marginal(support, cells.codes, *cells.interval, weights)
+        if column.scores:
+            shares = in_numbers(support, found.log_shares, IN_ATOMS)
+            found = Marginal(shares, support.number, STANDARD)
+        marginals.append(found)
     return marginals
+
+
+def in_numbers(support: Support, log_shares: np.ndarray, part: float) -> np.ndarray:
+    """Log-shares ``(…, L)`` of outcomes, of which the atoms keep a part, numbers have the rest."""
+    count, shares = support.number or 0, np.exp(log_shares)
+    if count:
+        shares[..., count] += (1 - part) * shares[..., :count].sum(axis=-1)
+        shares[..., :count] *= part
+    return np.log(shares)
 
 
 def support_of(column: CellColumn, widest: float | None = None) -> Support:
     """Support of a column's marginal."""
-    count, lattices = column.outcomes.count, column.outcomes.lattices
-    return Support(count, column.number, column.new, column.floor, widest, lattices)
+    return Support(column.outcomes.count, column.number, column.new, column.floor, widest)
 
 
 def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
     """Encode values ``(n,)``, one-sided intervals made symmetric."""
     cells = column.encode(values)
-    symmetric = []
-    for interval in (cells.fine, *cells.coarse):
-        has_one = np.isinf(interval.half)
-        if has_one.any():
-            middle, log_slope = column.inside(np.where(has_one, values, values[has_one][0]))
-            half = np.abs(interval.centre - middle)
-            by_slope = 0.5 * column.step * np.exp(log_slope)  # where rounding leaves no difference
-            half = np.where(has_one, np.where(half > 0, half, by_slope), interval.half)
-            interval = Interval(np.where(has_one, middle, interval.centre), half)
-        symmetric.append(interval)
-    return Cells(cells.codes, symmetric[0], tuple(symmetric[1:]))
+    has_one = np.isinf(cells.interval.half)
+    if not has_one.any():
+        return cells
+    middle, log_slope = column.inside(np.where(has_one, values, values[has_one][0]))
+    half = np.abs(cells.interval.centre - middle)
+    by_slope = 0.5 * column.step * np.exp(log_slope)  # where rounding leaves no difference
+    half = np.where(has_one, np.where(half > 0, half, by_slope), cells.interval.half)
+    centre = np.where(has_one, middle, cells.interval.centre)
+    return cells._replace(interval=Interval(centre, half))
 
 
-def _widest(column: CellColumn, values: np.ndarray, cells: Cells) -> float | None:
+def _widest(column: CellColumn, numbers: np.ndarray, centre: np.ndarray) -> float | None:
     """Scale of a normal with 95 % within ten ranges of the numbers, in table units.
 
     Ten ranges in the column's units can lie beyond all numbers.
     """
-    are_numbers = column.are_numbers(cells.codes)
-    numbers = values[are_numbers]
     if not len(numbers):
         return None
     low, high = numbers.min(), numbers.max()
     middle, far = np.median(numbers), BROAD_RANGES * (high - low + column.step)
-    units, log_slopes = column.inside(np.array([low, high, middle - far, middle + far]))
-    away = np.abs(units - np.median(cells.fine.centre[are_numbers]))
+    units, log_slopes = column.in_units(np.array([low, high, middle - far, middle + far]))
+    away = np.abs(units - np.median(centre))
     is_value = np.isfinite(log_slopes)
     far_away = away[2:][is_value[2:]].min(initial=np.inf)
     near = float(away[:2].max())

@@ -2,19 +2,17 @@
 
     log P(cell) = log P(outcome) + [a number] log (mass of its interval)
 
-On a grid: the sum over all outcomes that the value may be, an atom and a number of each lattice
-that it is on. Written over an array namespace ``xp``, as :mod:`~nflow_cli.densities.cells.network`
-is.
+Of a value that repeats: the sum over the outcomes that it may be, an atom and a number. Written
+over an array namespace ``xp``, as :mod:`~nflow_cli.densities.cells.network` is.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nflow_cli.arrays import dtype_of, logsumexp
-from nflow_cli.densities.cells.layout import Bank, Layout, Outcomes
+from nflow_cli.densities.cells.layout import Bank, Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters, one_hot
 from nflow_cli.mixtures import log_normal_mass
 
@@ -24,8 +22,8 @@ def log_cells(
 ) -> Any:
     """Log-probabilities ``(…, D, n)`` in nats of the modelled cells, bank by bank; 0 if unknown.
 
-    ``codes`` are ``(…, C, n)``, bank by bank; ``centre`` and ``half`` ``(…, N + X, n)``: columns
-    with mixtures, then coarse lattices; ``half`` is 0 off the lattice.
+    ``codes`` are ``(…, C, n)``, bank by bank; ``centre`` and ``half`` ``(…, N, n)``, of columns
+    with mixtures; ``half`` is 0 off the grid.
     """
     masses = log_masses(layout, parameters, centre, half, xp)
     return log_cells_by_masses(layout, parameters.log_shares, codes, masses, xp)
@@ -35,32 +33,23 @@ def log_cells_by_masses(
     layout: Layout, log_shares: Sequence[Any], codes: Any, masses: Any, xp: Any
 ) -> Any:
     """:func:`log_cells`, from the masses of :func:`log_masses`."""
-    cells, start, first, coarse = [], 0, 0, len(layout.mixed)
+    cells, start, first = [], 0, 0
     for bank, shares in zip(layout.banks, log_shares):
         of_bank = codes[..., start + bank.n_given : start + len(bank.columns), :]
         last = first + len(bank.numbers)
-        end = coarse + sum(layout.outcomes[i].lattices - 1 for i in bank.numbers)
         if bank.modelled:
-            parts = masses[..., first:last, :], masses[..., coarse:end, :]
-            cells.append(_of_bank(layout, bank, shares, of_bank, parts, xp))
-        start, first, coarse = start + len(bank.columns), last, end
+            cells.append(_of_bank(layout, bank, shares, of_bank, masses[..., first:last, :], xp))
+        start, first = start + len(bank.columns), last
     return xp.concatenate(cells, axis=-2)
 
 
 def log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, xp: Any) -> Any:
-    """Log-masses ``(…, N + X, n)`` of intervals; -inf off the lattice."""
+    """Log-masses ``(…, N, n)`` of intervals; -inf off the grid."""
     if not layout.mixed:
         return half  # of no column
     mixtures: Sequence[Any] = parameters[1:]
     of_intervals = _masses_by_value if xp is np and mixtures[0].shape[-1] == 1 else log_mass
-    if not layout.coarse:
-        return of_intervals(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
-    places = np.array(layout.mixtures, np.int32)
-    mixtures = [xp.take(array, places, axis=-3) for array in mixtures]
-    is_on = half != 0
-    centre, half = xp.where(is_on, centre, 0.0), xp.where(is_on, half, 1.0)
-    masses = of_intervals(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
-    return xp.where(is_on, masses, -math.inf)
+    return of_intervals(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
 
 
 def _masses_by_value(
@@ -108,47 +97,21 @@ def log_mass(
     return logsumexp(log_weights + log_normal_mass(c, h, xp, side), -2, xp)
 
 
-def _of_bank(
-    layout: Layout, bank: Bank, shares: Any, codes: Any, masses: tuple[Any, Any], xp: Any
-) -> Any:
+def _of_bank(layout: Layout, bank: Bank, shares: Any, codes: Any, masses: Any, xp: Any) -> Any:
     outcomes = [layout.outcomes[i] for i in bank.numbers]
     numbers = np.array([o.number for o in outcomes], int).reshape(-1, 1)
     if shares is None:  # the only outcome is a number
-        return xp.where(codes == 0, masses[0], 0.0)
+        return xp.where(codes == 0, masses, 0.0)
     chosen = xp.sum(one_hot(codes, bank.size, xp) * shares, axis=-2)
     if not outcomes:
         return chosen
-    smooth = _of_lattices(outcomes, shares[..., bank.n_plain :, :, :], *masses, xp)
+    is_number = (np.arange(bank.size) == numbers)[:, :, None].astype(dtype_of(masses))
+    smooth = xp.sum(shares[..., bank.n_plain :, :, :] * is_number, axis=-2) + masses
     plain, atoms = chosen[..., : bank.n_plain, :], chosen[..., bank.n_plain :, :]
     code = codes[..., bank.n_plain :, :]
     summed = np.array([o.summed for o in outcomes]).reshape(-1, 1)
     if summed.any():
         both = (code >= 0) & (code < summed)
         atoms = xp.where(both, xp.logaddexp(atoms, smooth), atoms)
-    last = numbers + np.array([o.lattices - 1 for o in outcomes]).reshape(-1, 1)
-    cells = xp.where((code >= numbers) & (code <= last), smooth, atoms)
+    cells = xp.where(code == numbers, smooth, atoms)
     return xp.concatenate([plain, cells], axis=-2)
-
-
-def _of_lattices(outcomes: Sequence[Outcomes], shares: Any, fine: Any, coarse: Any, xp: Any) -> Any:
-    """Log-probabilities ``(…, c, n)`` of numbers, summed over their lattices.
-
-    Shares are log-probabilities ``(…, c, size, n)``; ``fine`` are log-masses ``(…, c, n)`` by the
-    finest lattice, ``coarse`` ``(…, x, n)`` by the others, column by column.
-    """
-    numbers = np.array([o.number for o in outcomes], int).reshape(-1, 1)
-    counts = np.array([o.lattices for o in outcomes])
-    first = np.cumsum(counts - 1) - counts
-    size = shares.shape[-2]
-
-    def share(lattice: int) -> Any:
-        is_it = (np.arange(size) == numbers + lattice)[:, :, None].astype(dtype_of(fine))
-        return xp.sum(shares * is_it, axis=-2)
-
-    smooth = share(0) + fine
-    for lattice in range(1, counts.max()):
-        has = counts > lattice
-        places = np.where(has, first + lattice, 0).astype(np.int32)
-        masses = share(lattice) + xp.take(coarse, places, axis=-2)
-        smooth = xp.logaddexp(smooth, xp.where(has[:, None], masses, -math.inf))
-    return smooth

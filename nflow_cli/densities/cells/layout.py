@@ -18,10 +18,9 @@ class Outcomes(NamedTuple):
     Attributes:
         count: L: levels, atoms, numbers, missing and new together.
         number: First outcome that is a number, with a mixture; ``None``: none.
-        summed: Number of first outcomes that are also on the grid: masses are added.
+        summed: Number of first outcomes that are also numbers: masses are added.
         has_ends: Some intervals are one-sided.
         has_new: The last is new: no training row has it, and no network learns it.
-        lattices: R numbers, from ``number`` on, added where a value is on several lattices.
         has_gaps: The last that is learnt is a missing cell.
     """
 
@@ -30,7 +29,6 @@ class Outcomes(NamedTuple):
     summed: int = 0
     has_ends: bool = False
     has_new: bool = False
-    lattices: int = 1
     has_gaps: bool = False
 
     @property
@@ -134,23 +132,9 @@ class Layout:
         return [i for bank in self.banks for i in bank.numbers]
 
     @cached_property
-    def coarse(self) -> list[int]:
-        """Index ``(X,)`` into ``mixed`` of each coarse lattice's column."""
-        return [m for m, i in enumerate(self.mixed) for _ in range(self.outcomes[i].lattices - 1)]
-
-    @cached_property
-    def mixtures(self) -> list[int]:
-        """Index into ``mixed`` of each of the ``N + X`` intervals."""
-        return [*range(len(self.mixed)), *self.coarse]
-
-    @cached_property
     def intervals(self) -> list[int]:
-        """Index of the ``N + X`` mixture intervals among those of encoded cells: finest lattices,
-        then coarse ones.
-        """
-        numbers = self.with_numbers
-        fine = [numbers.index(i) for i in self.mixed]
-        return [*fine, *range(len(numbers), len(numbers) + len(self.coarse))]
+        """Index ``(N,)`` of the modelled columns with mixtures among those with numbers."""
+        return [self.with_numbers.index(i) for i in self.mixed]
 
     @cached_property
     def has_ends(self) -> bool:

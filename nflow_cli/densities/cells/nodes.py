@@ -3,10 +3,11 @@ cells of a mixture of normals.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
+from nflow_cli.config.kinds_schema import Lattice
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.prior import Prior
 
@@ -65,26 +66,20 @@ def points(prior: Prior) -> Nodes:
 
 def grid_nodes(prior: Prior) -> Nodes | None:
     """Nodes of the numbers of a grid: each value, and few beyond those; ``None`` of a long grid."""
-    if prior.column.kind.kind != "grid":
+    if prior.column.kind.kind != "grid" or (values := _values(prior)) is None:
         return None
-    found = []
-    for lattice in range(prior.column.n_lattices):
-        if (values := _values(prior, lattice)) is None:
-            return None
-        first, middle = values
-        edges = _edges(prior.column, first, lattice)
-        mass, usual = (part[lattice] for part in prior.masses(edges[None]))
-        at = middle[None]
-        found.append(Nodes(at, at, at, mass, usual))
-    return joined(found)
+    first, middle = values
+    at = middle[None]
+    return Nodes(at, at, at, *prior.masses(_edges(prior.column, first)[None]))
 
 
-def _values(prior: Prior, lattice: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """The first value of each node on a lattice, and its middle one."""
-    column, (step, offset) = prior.column, _step(prior.column, lattice)
+def _values(prior: Prior) -> tuple[np.ndarray, np.ndarray] | None:
+    """The first value of each node, and its middle one."""
+    column, lattice = prior.column, cast(Lattice, prior.column.kind.lattice)
+    step, offset = lattice.step, lattice.offset
 
     def places(least: float) -> tuple[int, int]:
-        ends = column.values_at(np.array(prior.reach(least)), lattice)
+        ends = column.values_at(np.array(prior.reach(least)))
         low, high = np.clip(np.rint((ends - offset) / step), -FARTHEST, FARTHEST)
         return int(low), int(high)
 
@@ -106,15 +101,9 @@ def _values(prior: Prior, lattice: int) -> tuple[np.ndarray, np.ndarray] | None:
     return values[0], values[1]
 
 
-def _step(column: CellColumn, lattice: int) -> tuple[float, float]:
-    found = column.kind.lattices[lattice]
-    return found.step, found.offset
-
-
-def _edges(column: CellColumn, first: np.ndarray, lattice: int) -> np.ndarray:
-    """Ends in units between intervals that begin at these values; the outermost are infinite."""
-    cells = column.encode(first)
-    centre, half = cells.coarse[lattice - 1] if lattice else cells.fine
+def _edges(column: CellColumn, first: np.ndarray) -> np.ndarray:
+    """Ends between intervals that begin at these values; the outermost are infinite."""
+    centre, half = column.encode(first).interval
     ends = np.where(np.isinf(half), centre, centre - np.abs(half))
     return np.concatenate([[-np.inf], ends[1:], [np.inf]])
 
@@ -122,57 +111,29 @@ def _edges(column: CellColumn, first: np.ndarray, lattice: int) -> np.ndarray:
 def first_edges(prior: Prior) -> np.ndarray:
     """Ends ``(n, S + 1)`` in units of cells of about equal probability, narrower in the tails.
 
-    No atom is within a cell.
+    An atom is a cell.
     """
     count = CELLS + 2 - 2 * len(TAILS)
     even = np.arange(1, count) / count
     edges = prior.guessed_quantiles(np.concatenate([TAILS, even, 1 - TAILS[::-1]]))
-    atoms = prior.column.inside(np.array(prior.column.kind.atoms, float))[0]
+    column = prior.column
+    centre, half = column.encode(np.array(column.kind.atoms, float)).interval
+    half = np.where(np.isinf(half), 0.0, half)
+    atoms = np.concatenate([centre - half, centre + half])
     return np.sort(np.append(edges, np.tile(atoms, (len(edges), 1)), axis=1), axis=1)
 
 
 def cell_nodes(prior: Prior, edges: np.ndarray) -> Nodes:
-    """Nodes of numbers on each lattice: the values at the middles of cells with these ends."""
-    column, found = prior.column, []
+    """Nodes of numbers: the values at the middles of cells with these ends."""
+    column, masses = prior.column, prior.masses(edges)
 
-    def values_at(units: np.ndarray, lattice: int) -> np.ndarray:
-        values = column.values_at(units.ravel(), lattice).reshape(units.shape)
+    def values_at(units: np.ndarray) -> np.ndarray:
+        values = column.values_at(units.ravel()).reshape(units.shape)
         return np.clip(values, -LARGE, LARGE)
 
-    for lattice, masses in enumerate(zip(*prior.masses(edges))):
-        values = values_at((edges[:, 1:] + edges[:, :-1]) / 2, lattice)
-        low = high = values
-        ends = values_at(edges, lattice)
-        if column.kind.kind == "grid":
-            values = _typical(column, values, ends, lattice)
-        if column.n_lattices == 1:
-            low, high = ends[:, :-1], ends[:, 1:]
-        found.append(Nodes(values, low, high, *masses))
-    return joined(found)
-
-
-def _typical(column: CellColumn, values: np.ndarray, ends: np.ndarray, lattice: int) -> np.ndarray:
-    """Values ``(n, S)`` that stand for their cells: in one of several values, no atom."""
-    step, decimals = column.kind.lattices[lattice].step, column.kind.decimals
-    is_wide = np.diff(ends, axis=1) > 1.5 * step
-    for steps in (1, -2):
-        codes = column.codes(values.ravel()).reshape(values.shape)
-        values = np.where(
-            is_wide & (codes != len(column.first) + lattice), values + steps * step, values
-        )
-        values = values if decimals is None else np.round(values, decimals)
-    return values
-
-
-def are_usual(column: CellColumn, values: np.ndarray) -> np.ndarray:
-    """Whether values ``(n, R, S)`` on lattices are no atoms, and on no coarser lattice.
-
-    The cells behind may depend on it.
-    """
-    if column.kind.kind != "grid":
-        return np.ones(values.shape, bool)
-    codes = column.codes(values.ravel()).reshape(values.shape)
-    return codes == len(column.first) + np.arange(column.n_lattices)[:, None]
+    ends = values_at(edges)
+    values = values_at((edges[:, 1:] + edges[:, :-1]) / 2)
+    return Nodes(values, ends[:, :-1], ends[:, 1:], *masses)
 
 
 def split(edges: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

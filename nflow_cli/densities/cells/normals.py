@@ -6,12 +6,9 @@ import numpy as np
 
 from nflow_cli.arrays import logsumexp
 from nflow_cli.densities.cells.heads import distinct
-from nflow_cli.densities.cells.mixing import best_shares
 from nflow_cli.mixtures import log_normal_mass
 
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
-VALUES = 100  # most frequent values that get a kernel each
-KERNEL = 0.25  # kernel scale over half width of the cell, which holds all but 6e-5
 WIDEST = 5.0  # scale of the broad component over the range: ten ranges hold 95 %
 PENALTY = 1.5  # nats per parameter, between AIC (1) and BIC (log(n)/2)
 BLOCKS, NEAR = 1000, 0.01  # values close in rank and in units are merged
@@ -29,6 +26,11 @@ class Normals:
     means: np.ndarray
     scales: np.ndarray
 
+    @property
+    def array(self) -> np.ndarray:
+        """The three ``(3, M)``."""
+        return np.stack([self.log_weights, self.means, self.scales])
+
     def log_mass(self, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
         """Log-mass in nats of the intervals ``centre ± half`` ``(n,)``; a ``half`` of ``inf``: all
         above ``centre``, or ``-inf``: all below.
@@ -41,18 +43,19 @@ class Normals:
         return logsumexp(self.log_weights + log_normal_mass(c, h, np, side), 1, np)[inverse]
 
 
+STANDARD = Normals(np.zeros(1), np.zeros(1), np.ones(1))  # N(0, 1)
+
+
 @dataclass(frozen=True, eq=False)
 class _Points:
     """Cells grouped by centre, ``(g,)``: means of centres and half widths, variance of centres, sum
-    of weights, and the number of rows of a frequent value (else 0), at least ``least``.
+    of weights.
     """
 
     centre: np.ndarray
     half: np.ndarray
     spread: np.ndarray
     weight: np.ndarray
-    rows: np.ndarray
-    least: int
 
 
 def fit_normals(
@@ -64,9 +67,8 @@ def fit_normals(
 ) -> Normals:
     """Fit a mixture of normals to cells, with a broad last component.
 
-    M = 1 to 10 normals by EM, with the best likelihood less 1.5 nats per parameter; and kernels on
-    the most frequent values, weighted by counts, with the share that maximises the leave-one-out
-    likelihood. The last component is at the median, with weight ``1/(n + 1)``.
+    M = 1 to 10 normals by EM, with the best likelihood less 1.5 nats per parameter. The last
+    component is at the median, with weight ``1/(n + 1)``.
 
     Args:
         centre: Middles of the cells' intervals ``(n,)``, in column units.
@@ -79,36 +81,28 @@ def fit_normals(
         return Normals(np.zeros(1), np.zeros(1), np.full(1, WIDEST))
     points = _points(centre, half, weights)
     broad = _median(points), _widest(points) if widest is None else widest
-    kernels, log_others = _kernels(points)
-    fits, likelihoods, shares = [], [], []
+    fits, likelihoods = [], []
     for count in COUNTS:
         fit = _em(points, count, floor, broad)
-        smooth = fit.log_mass(points.centre, points.half)
-        share, gain = _share_of_kernels(log_others, smooth, points.weight)
+        smooth = points.weight @ fit.log_mass(points.centre, points.half)
         fits.append(fit)
-        shares.append(share)
-        likelihoods.append(points.weight @ smooth + gain - _penalty(count, points.weight.sum()))
-    best = int(np.argmax(likelihoods))
-    return _joined(kernels, shares[best], fits[best])
+        likelihoods.append(smooth - _penalty(count, points.weight.sum()))
+    return fits[int(np.argmax(likelihoods))]
 
 
 def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:
     values, inverse, counts = np.unique(centre, return_inverse=True, return_counts=True)
-    least = 1 + np.sort(counts)[-VALUES - 1] if len(values) > VALUES else 1
-    rows = np.where(counts >= least, counts, 0)
     group = np.arange(len(values))
     if len(values) > BLOCKS:
         ranks, near = np.cumsum(counts) * BLOCKS // len(centre), np.floor(values / NEAR)
-        place = np.stack([ranks, near, rows > 0, np.cumsum(rows > 0)])
+        place = np.stack([ranks, near])
         group = np.cumsum(np.append(0, np.any(np.diff(place) != 0, axis=0)))
     group = group[inverse]
     weight = np.bincount(group, weights)
     mean = np.bincount(group, weights * centre) / weight
     spread = np.bincount(group, weights * (centre - mean[group]) ** 2) / weight
     half = np.bincount(group, weights * half) / weight
-    repeated = np.zeros(len(weight), int)
-    repeated[group] = rows[inverse]
-    return _Points(mean, half, spread, weight, repeated, int(least))
+    return _Points(mean, half, spread, weight)
 
 
 def _median(points: _Points) -> float:
@@ -121,35 +115,9 @@ def _widest(points: _Points) -> float:
     return float(WIDEST * ends)
 
 
-def _kernels(points: _Points) -> tuple[Normals, np.ndarray]:
-    """Kernels on frequent values, and each point's leave-one-out log-share.
-
-    A value too rare without the row has no share: else chance would choose the values.
-    """
-    chosen = points.rows > 0
-    weight = np.where(chosen, points.weight, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        others = np.where(points.rows > points.least, 1 - 1 / points.rows, 0.0)
-        log_others = np.log(weight * others / (weight.sum() * (1 - 1 / points.rows.sum())))
-        log_weights = np.log(weight[chosen] / weight.sum())
-    centre, scales = points.centre[chosen], KERNEL * points.half[chosen]
-    return Normals(log_weights, centre, scales), np.nan_to_num(log_others, nan=-np.inf)
-
-
 def _penalty(count: int, n: float) -> float:
     k = 3 * count - 1
     return PENALTY * k * n / max(n - k - 1, 1e-6)
-
-
-def _share_of_kernels(
-    log_others: np.ndarray, smooth: np.ndarray, weight: np.ndarray
-) -> tuple[float, float]:
-    n = weight.sum()
-    share = best_shares(log_others[:, None], smooth[:, None], weight, n / (n + 1))
-    with np.errstate(divide="ignore"):
-        kept = np.logaddexp(np.log(share) + log_others, np.log1p(-share) + smooth)
-    gain = float(weight @ (kept - smooth)) - PENALTY
-    return (float(share[0]), gain) if gain > 0 else (0.0, 0.0)
 
 
 def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
@@ -193,15 +161,3 @@ def _maximised(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray
     squares = (points.centre[:, None] - mean) ** 2 + points.spread[:, None]
     variance = np.maximum((squares * r).sum(axis=0) / total, floor**2 + rounding)
     return total / total.sum(), mean, variance, rounding
-
-
-def _joined(kernels: Normals, share: float, smooth: Normals) -> Normals:
-    if share == 0:
-        return smooth
-    log_share = np.log(share) + np.log1p(-np.exp(smooth.log_weights[-1]))
-    fitted = smooth.log_weights[:-1] + np.log1p(-share)
-    return Normals(
-        np.concatenate([kernels.log_weights + log_share, fitted, smooth.log_weights[-1:]]),
-        np.concatenate([kernels.means, smooth.means]),
-        np.concatenate([kernels.scales, smooth.scales]),
-    )

@@ -81,11 +81,10 @@ class Prior:
 
     Attributes:
         outcomes: Probabilities ``(L, n)`` of the outcomes.
-        weights: Of the normals of the networks ``(Q, C, n)`` on each of the Q lattices, times the
-            lattice's probability.
-        means: ``(C, n)``, in column units.
+        weights: Of the normals of the networks ``(C, n)``, times the probability of a number.
+        means: ``(C, n)``, in scores or units.
         scales: The same.
-        alone: Probabilities ``(Q, n)`` of a number on a lattice by the marginal.
+        alone: Probabilities ``(n,)`` of a number by the marginal.
     """
 
     def __init__(self, block: Block, j: int, marginal: MarginalCdf | None):
@@ -95,36 +94,35 @@ class Prior:
         of_marginal = np.sum(of_marginals, axis=0)
         self.outcomes = np.sum(of_networks, axis=0) + of_marginal
         if marginal is not None:
-            first, count = len(self.column.first), self.column.n_lattices
-            numbers, m = slice(first, first + count), layout.mixed.index(j)
+            number, m = self.column.number, layout.mixed.index(j)
             every = [[a[m] for a in found.parameters[1:]] for found in block.networks]
             every = every or [np.ones((3, 1, 1))]
             mixtures = [np.broadcast_to(a, (*np.shape(a)[:2], self.n)) for a in every]
             self.weights = np.concatenate(
-                [p[numbers, None] * np.exp(mix[0]) for p, mix in zip(of_networks, mixtures)], 1
+                [p[number] * np.exp(mix[0]) for p, mix in zip(of_networks, mixtures)]
             )
             self.means, self.scales = (np.concatenate([mix[i] for mix in mixtures]) for i in (1, 2))
-            self.alone = of_marginal[numbers]
+            self.alone = of_marginal[number]
             self.marginal = marginal
 
     @property
     def number(self) -> np.ndarray:
         """Probability ``(n,)`` of a number that is no atom."""
-        return self.weights.sum(axis=(0, 1)) + self.alone.sum(axis=0)
+        return self.weights.sum(axis=0) + self.alone
 
     def below(self, u: np.ndarray) -> np.ndarray:
-        """Probability ``(Q, n, k)`` of a number below units ``(n, k)`` or ``(1, k)``."""
-        found = self.alone[:, :, None] * self.marginal(u)
-        count = max(AT_ONCE // max(found[0].size, 1), 1)
+        """Probability ``(n, k)`` of a number below units ``(n, k)`` or ``(1, k)``."""
+        found = self.alone[:, None] * self.marginal(u)
+        count = max(AT_ONCE // max(found.size, 1), 1)
         for start in range(0, len(self.means), count):
             some = slice(start, start + count)
             away = u - self.means[some, :, None]
             away *= STEPS / self.scales[some, :, None]
-            found += np.einsum("qcn,cnk->qnk", self.weights[:, some], _cdf_at(away))
+            found += np.einsum("cn,cnk->nk", self.weights[some], _cdf_at(away))
         return found
 
     def masses(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities ``(Q, n, k)`` of a number between edges ``(n, k + 1)`` or ``(1, k + 1)``,
+        """Probabilities ``(n, k)`` of a number between edges ``(n, k + 1)`` or ``(1, k + 1)``,
         all below the first and above the last included; and the same without outliers, the broad
         normal of the marginal.
         """
@@ -136,14 +134,14 @@ class Prior:
         if len(found.scales) > 1:
             broad = int(np.argmax(found.scales))
             cdf = normal_cdf((edges - found.means[broad]) / found.scales[broad])
-            usual = mass - found.weights[broad] * self.alone[:, :, None] * np.diff(cdf)
+            usual = mass - found.weights[broad] * self.alone[:, None] * np.diff(cdf)
         least = LEAST * self.number[:, None]
         return np.where(mass > least, mass, 0.0), np.where(usual > least, usual, 0.0)
 
     def reach(self, least: float) -> tuple[float, float]:
         """Ends of the units, of all rows, beyond which each normal has mass below ``least``."""
-        weights = self.weights.sum(axis=0).max(axis=1)
-        of_marginal = self.alone.sum(axis=0).max() * self.marginal.weights
+        weights = self.weights.max(axis=1)
+        of_marginal = self.alone.max() * self.marginal.weights
         low, high = [], []
         for weight, mean, scale in [
             *zip(weights, self.means, self.scales),
@@ -179,7 +177,7 @@ class Prior:
 
     def _cdf(self, u: np.ndarray) -> np.ndarray:
         number = self.number[:, None]
-        return self.below(u).sum(axis=0) / np.where(number > 0, number, 1.0)
+        return self.below(u) / np.where(number > 0, number, 1.0)
 
     @Lazy
     def _known(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,12 +1,11 @@
 """Simple models of a column given earlier ones: shares by one parent, ridge regression."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
-from nflow_cli.densities.cells.marginal import Parts, Support, outcome_shares
+from nflow_cli.densities.cells.marginal import Support, outcome_shares
 from nflow_cli.densities.cells.mixing import scaled_weights
 
 BINS = 8  # quantile bins of a parent's numbers
@@ -15,7 +14,6 @@ LEAST_GAIN = 4.0  # nats that a parent must gain: by chance one in a hundred doe
 RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # ridge penalties per row
 ROWS = 20_000  # most rows in a regression
 CLIP = 6.0  # largest absolute input, in units
-ROUNDS = 10  # EM iterations, for cells with several possible outcomes
 LEAST_SQUARE = 1e-12  # eigenvalue of the inputs relative to the largest
 
 
@@ -80,7 +78,6 @@ def fit_parents(
     centre: np.ndarray,
     weights: np.ndarray | None = None,
     first: int = 0,
-    parts: Mapping[int, Parts] = MappingProxyType({}),
 ) -> list[ParentShares]:
     """Shares of columns ``first`` on, each given its best parent among the columns before.
 
@@ -92,7 +89,6 @@ def fit_parents(
         centre: Middles of intervals of the N columns with numbers, ``(n, N)``.
         weights: Of the rows ``(n,)``, or ``None``.
         first: Number of given columns.
-        parts: Of a column whose cells may have several outcomes: rows, outcomes and shares.
     """
     v = scaled_weights(len(codes), weights)
     bins, places = [], []
@@ -100,9 +96,7 @@ def fit_parents(
         bins.append(_bins(support, column, middles))
         places.append(bins[-1].of(column, middles))
     return [
-        _parent_of_parts(j, columns[j], parts[j], bins, places, v)
-        if j in parts
-        else _best_parent(j, columns[j], codes[:, j], bins, places, v)
+        _best_parent(j, columns[j], codes[:, j], bins, places, v)
         for j in range(first, len(columns))
     ]
 
@@ -113,27 +107,6 @@ def _bins(support: Support, codes: np.ndarray, centre: np.ndarray | None) -> Bin
     numbers = centre[support.are_numbers(codes)]
     edges = np.unique(np.quantile(numbers, np.arange(1, BINS) / BINS))
     return Bins(support, edges[edges > numbers.min()])
-
-
-def _parent_of_parts(
-    column: int,
-    support: Support,
-    parts: Parts,
-    bins: list[Bins],
-    places: list[np.ndarray],
-    v: np.ndarray,
-) -> ParentShares:
-    rows, codes, start = parts
-    of_parents, weight = [place[rows] for place in places[:column]], start
-    marginal = outcome_shares(support, codes, v[rows] * start)
-    for _ in range(ROUNDS):
-        best = _best_parent(column, support, codes, bins, of_parents, v[rows] * weight)
-        if best.parent is None:
-            break
-        likelihood = np.exp(best.log_shares)[of_parents[best.parent], codes] / marginal[codes]
-        weight = start * likelihood
-        weight = weight / np.bincount(rows, weight, len(v))[rows]
-    return best
 
 
 def _best_parent(
@@ -202,8 +175,7 @@ def plain_inputs(
     for support, (column, middles, _) in zip(columns, each_column(columns, codes, centre, centre)):
         block = np.equal(column[:, None], np.arange(support.count)).astype(float)
         if middles is not None:
-            are_numbers = support.are_numbers(column)
-            number = np.where(are_numbers, np.clip(middles, -CLIP, CLIP), 0.0)
+            number = np.where(support.have_numbers(column), np.clip(middles, -CLIP, CLIP), 0.0)
             block = np.append(block, number[:, None], axis=1)
         blocks.append(block)
     return np.concatenate(blocks, axis=1), np.cumsum([block.shape[1] for block in blocks])
@@ -212,22 +184,24 @@ def plain_inputs(
 def fit_ridges(
     columns: Sequence[Support],
     codes: np.ndarray,
+    units: np.ndarray,
     centre: np.ndarray,
     weights: np.ndarray | None = None,
     first: int = 0,
 ) -> list[Ridge | None]:
     """Ridge regressions of the numbers of columns ``first`` on, on the columns before each.
 
-    Coefficients of the :func:`plain_inputs` before the column's own; ``None`` without numbers.
-    Arguments as of :func:`fit_parents`.
+    Coefficients of the :func:`plain_inputs` before the column's own, by numbers in ``units``
+    ``(n, N)``, of ``centre`` ``(n, N)``; ``None`` without numbers. Other arguments as of
+    :func:`fit_parents`.
     """
-    inputs, ends = plain_inputs(columns, codes, centre)
+    inputs, ends = plain_inputs(columns, codes, units)
     ridges: list[Ridge | None] = []
     for j, (column, middles, _) in enumerate(each_column(columns, codes, centre, centre)):
         if middles is None or j < first:
             ridges.append(None)
             continue
-        rows = np.flatnonzero(columns[j].are_numbers(column))
+        rows = np.flatnonzero(columns[j].have_numbers(column))
         rows = rows[:: 1 + len(rows) // ROWS]
         before = inputs[rows, : ends[j - 1] if j else 0]
         v = None if weights is None else weights[rows]

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.fitting import support_of, with_both_ends
+from nflow_cli.densities.cells.fitting import in_numbers, support_of
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Support, parts_by_widths
+from nflow_cli.densities.cells.marginal import Support
 from nflow_cli.densities.cells.network import MOST_SKIPPED
 from nflow_cli.densities.cells.regressions import ParentShares, Ridge, fit_parents, fit_ridges
 
+IN_ATOMS = 1e-3  # part of the shares of atoms that is no number, at first
 ROWS = 500_000  # most rows in the fit
 MOST_INPUTS = 2_000  # most level inputs of a regression
 SPREAD, SCALE = 1.5, 0.6  # of the means and scales of normals, over the residual scale
@@ -51,19 +52,20 @@ def starting_weights(
     rows, weights = rows[some], None if weights is None else weights[some]
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
     codes = np.stack([cell.codes for cell in cells], axis=1)
-    numbers = [cell.fine.centre for column, cell in zip(columns, cells) if column.has_numbers]
-    centre = np.stack(numbers, axis=1) if numbers else np.zeros((len(rows), 0))
+    numbers = [cell for column, cell in zip(columns, cells) if column.has_numbers]
+    units, centre = np.zeros((2, len(rows), 0))
+    if numbers:
+        units = np.stack([cell.units for cell in numbers], axis=1)
+        centre = np.stack([cell.interval.centre for cell in numbers], axis=1)
     supports, first = [support_of(column) for column in columns], layout.n_given
-    parts = {}
-    for j, column in enumerate(columns):
-        if column.n_lattices > 1:
-            cell = with_both_ends(column, rows[:, j])
-            intervals = [cell.fine, *cell.coarse]
-            parts[j] = parts_by_widths(supports[j], cell.codes, intervals, weights)
     # A parent is known by its outcome alone: its numbers count as one.
-    parents = fit_parents(supports, codes, np.zeros_like(centre), weights, first, parts)
+    parents = fit_parents(supports, codes, np.zeros_like(centre), weights, first)
+    parents = [
+        replace(parent, log_shares=in_numbers(support, parent.log_shares, IN_ATOMS))
+        for parent, support in zip(parents, supports[first:])
+    ]
     seen, known = _narrow(supports, codes)
-    ridges = fit_ridges(seen, known, centre, weights, first)
+    ridges = fit_ridges(seen, known, units, centre, weights, first)
     places = _places(layout)
     arrays = {
         **_of_shares(layout, places, dict(enumerate(parents, first))),

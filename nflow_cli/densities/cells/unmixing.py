@@ -65,10 +65,10 @@ class Unmixing:
         return [component(place, *each) for place, each in enumerate(limits)], found
 
 
-def component(place: int, *limits: float) -> CellColumn:
+def component(place: int, floor: float, low: float, high: float) -> CellColumn:
     """Component as a column, with its least scale and ends."""
     kind = ColumnKind(kind="number", resolution=RESOLUTION)
-    return CellColumn(f"component {place + 1}", kind, (), *limits)
+    return CellColumn(f"component {place + 1}", kind, (), floor, low, high)
 
 
 def units_of(columns: Sequence[CellColumn], rows: np.ndarray) -> np.ndarray:
@@ -79,9 +79,7 @@ def units_of(columns: Sequence[CellColumn], rows: np.ndarray) -> np.ndarray:
 def can_be_unmixed(data: Dataset) -> bool:
     """Whether all columns are plain numbers without gaps, bounds, weights or given columns."""
     kinds = [data.kinds[name] for name in data.columns]
-    are_plain = all(
-        kind.kind == "number" and not (kind.bounds or kind.atoms or kind.missing) for kind in kinds
-    )
+    are_plain = all(kind.is_continuous and not (kind.bounds or kind.missing) for kind in kinds)
     return are_plain and len(kinds) > 1 and not data.given and data.weights.train is None
 
 

@@ -124,7 +124,7 @@ def mean_shares(density: CellDensity) -> dict[str, float]:
 
 def gap(density: CellDensity, name: str, seed: int) -> dict[str, float | None]:
     """Gap to the truth of a built-in set without atoms or given columns, ``None`` if not finite."""
-    are_numbers = all(c.kind.kind == "number" and not c.kind.atoms for c in density.row)
+    are_numbers = all(c.kind.is_continuous for c in density.row)
     if density.n_given or density.computed or not are_numbers:
         return {**UNKNOWN}
     columns = [column.name for column in density.row]

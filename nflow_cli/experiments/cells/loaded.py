@@ -282,7 +282,7 @@ def load(run: RunDirectory, experiment: Experiment) -> TrainedCells:
     outcomes = tuple(column.outcomes for column in columns)
     layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
     sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
-    shapes = weights_arrays.shapes(layout, computed, *sizes)
+    shapes = weights_arrays.shapes(layout, columns, computed, *sizes)
     if experiment.is_interrupted(run):
         from nflow_cli.experiments.cells.run import arrays_so_far
 

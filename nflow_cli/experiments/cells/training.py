@@ -89,8 +89,8 @@ class FitCells(ChunkTrainer):
                 column: 1 hides a cell from the networks; and one more: 1 of rows with filled gaps.
         """
         layout = self.layout
-        codes, centre, half, _, hidden, _ = self.parts(packed)
-        seen = codes, centre[..., : len(layout.with_numbers), :]
+        codes, units, centre, half, _, hidden, _ = self.parts(packed)
+        seen = codes, units
         if hidden.shape[-2]:
             of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
             seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, seen[1])
@@ -104,7 +104,7 @@ class FitCells(ChunkTrainer):
 
     def marginal_log_cells(self, packed: Any, xp: Any) -> LogCells:
         """Log-probabilities ``(…, D, n)`` of the cells of packed rows by the marginals."""
-        codes, _, _, marginal, *_ = self.parts(packed)
+        codes, _, _, _, marginal, *_ = self.parts(packed)
         return with_presence(self.layout, self.marginal_shares, codes, marginal, xp)
 
     @cached_property
@@ -113,10 +113,10 @@ class FitCells(ChunkTrainer):
         return compiled(self.log_cells)
 
     def parts(self, packed: Any) -> list[Any]:
-        """Codes, centres, half widths, marginals, hidden cells, and rows with filled gaps."""
+        """Codes, units, intervals, marginals, hidden cells, and rows with filled gaps."""
         layout = self.layout
-        n = len(layout.with_numbers) + len(layout.coarse)
-        counts = layout.n_columns, n, n, len(layout.modelled), layout.n_columns, 1
+        n = len(layout.with_numbers)
+        counts = layout.n_columns, n, n, n, len(layout.modelled), layout.n_columns, 1
         ends = np.cumsum([0, *counts])
         return [packed[..., start:end, :] for start, end in itertools.pairwise(ends)]
 
@@ -157,8 +157,8 @@ class CellChunks(PointChunks):
 def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     """Rows ``(n, C)`` as one float32 array ``(n, E)`` of training inputs.
 
-    Codes, centres, half widths, and log-probabilities by the marginals given that a cell is a level
-    or number of training rows; others count as unknown, without a gradient.
+    Codes, units, intervals, and log-probabilities by the marginals given that a cell is a level or
+    number of training rows; others count as unknown, without a gradient.
     """
     layout = density.layout
     learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]
@@ -169,7 +169,7 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
         codes = np.where(encoded.codes < learnt, encoded.codes, UNKNOWN)
         learnt_cells = block.log_cells(block.marginals).masses - density.log_learnt[:, None]
         marginal = np.where(codes[modelled] < 0, 0.0, np.maximum(learnt_cells, LEAST))
-        parts = codes, encoded.centre, encoded.half, marginal
+        parts = codes, *encoded[1:], marginal
         return (np.concatenate(parts, axis=0).T.astype(np.float32),)
 
     (found,) = density.by_blocks(of_block, rows)

@@ -1,6 +1,7 @@
 """Arrays of ``weights.npz`` of a density of cells."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,26 +13,40 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.normals import Normals
+from nflow_cli.densities.cells.scores import Scores
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.runs.weights_file import Shape
 
 LIMITS, SHARES, WEIGHTS = "limits", "shares", "weights"
 MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
 BROKEN = "computed_broken"
+ENDS = "floor", "low", "high"  # of a column, in the order of its limits
 UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
 FAR = 100.0  # widest scales of a marginal, half of which reaches the training numbers
 LARGEST = float(np.finfo(np.float32).max)  # a number of a training, which is in float32
 
 
 def shapes(
-    layout: Layout, computed: Sequence[CellColumn], blocks: int, members: int, is_unmixed: bool
+    layout: Layout,
+    columns: Sequence[CellColumn],
+    computed: Sequence[CellColumn],
+    blocks: int,
+    members: int,
+    is_unmixed: bool,
 ) -> dict[str, Shape]:
     """Shapes of all arrays; those of networks begin with R."""
     shares = {_shares_of(k): (column.outcomes.count,) for k, column in enumerate(computed)}
     normals = {_normals_of(k): (3, -1) for k, c in enumerate(computed) if c.has_numbers}
+    scores = {
+        name: (3, -1)
+        for i, column in enumerate([*columns, *computed])
+        if column.has_scores and i >= layout.n_given
+        for name in _scores_of(i)
+    }
     of_networks = network.shapes(layout, blocks)
     n_mixed, n_modelled = len(layout.mixed), len(layout.modelled)
     return {
+        **scores,
         **{name: (members, *shape) for name, shape in of_networks.items()},
         LIMITS: (3, n_mixed),
         SHARES: (members, n_modelled),
@@ -53,6 +68,10 @@ def _normals_of(k: int) -> str:
     return f"computed_{k}_normals"
 
 
+def _scores_of(i: int) -> tuple[str, str]:
+    return f"scores_{i}_steps", f"scores_{i}_normals"
+
+
 def arrays_of(
     density: CellDensity, networks: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
@@ -66,7 +85,14 @@ def arrays_of(
     if density.unmixing and density.alone:
         normals = _normals(density.alone.marginal)
         unmixed = {UNMIXING: density.unmixing.matrix, ALONE_NORMALS: normals}
+    scores = {}
+    for i, column in enumerate(density.row):
+        if one := column.scores:
+            steps, smooth = _scores_of(i)
+            scores[steps] = np.stack([one.values, one.units, one.masses])
+            scores[smooth] = one.smooth.array
     return {
+        **scores,
         **{name: np.stack([one[name] for one in networks]) for name in networks[0]},
         LIMITS: density.limits[..., 0, 0],
         SHARES: np.stack([member.shares for member in density.networks]),
@@ -87,8 +113,7 @@ def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
     for k, one in enumerate(computed):
         arrays[_shares_of(k)] = one.marginal.log_shares
         if one.column.has_numbers:
-            normals = one.marginal.normals
-            arrays[_normals_of(k)] = np.stack([normals.log_weights, normals.means, normals.scales])
+            arrays[_normals_of(k)] = one.marginal.normals.array
     return arrays
 
 
@@ -153,7 +178,7 @@ def density_of(
     """Density of :func:`arrays_of`; ``columns`` have their own scales."""
     limits = dict(zip(layout.mixed, arrays[LIMITS].T.tolist()))
     bounded = [
-        CellColumn(column.name, column.kind, column.maps, *limits.get(i, ()))
+        replace(column, scores=_scores(i, arrays), **dict(zip(ENDS, limits.get(i, ()))))
         for i, column in enumerate(columns)
     ]
     names = network.shapes(layout, blocks_of(arrays))
@@ -169,6 +194,7 @@ def density_of(
     marginal = Parameters(_banks(layout, arrays[MARGINAL_SHARES]), *normals)
     last = []
     for k, column in enumerate(computed):
+        column = replace(column, scores=_scores(len(columns) + k, arrays))
         normals = Normals(*arrays.get(_normals_of(k), np.zeros((3, 0))))
         own = Marginal(arrays[_shares_of(k)], column.number, normals)
         last.append(Computed(column, len(columns) + k, bounded, own, float(arrays[BROKEN][k])))
@@ -179,6 +205,14 @@ def density_of(
     normals = (array[..., None] for array in arrays[ALONE_NORMALS])
     alone = CellDensity(columns, layout, Parameters(marginal.log_shares, *normals), [])
     return CellDensity(components, layout, marginal, members, last, found, alone)
+
+
+def _scores(i: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
+    steps, smooth = _scores_of(i)
+    if steps not in arrays:
+        return None
+    values, units, masses = arrays[steps]
+    return Scores(values, units, masses, Normals(*arrays[smooth]))
 
 
 def blocks_of(arrays: Mapping[str, np.ndarray]) -> int:

@@ -168,18 +168,15 @@ def record_of(
 
 def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
     share = _missing(column)
-    steps = [
-        f"{one.step:.12g}" + (f" + {one.offset:.12g}" if one.offset else "")
-        for one in kind.lattices
-    ]
-    if kind.alone.kind == "number" and kind.resolution is not None:
-        steps = [f"{kind.resolution:.12g}"]
+    step = f"{kind.step:.12g}" if kind.step else ""
+    if kind.lattice and kind.lattice.offset:
+        step += f" + {kind.lattice.offset:.12g}"
     ends = ["" if end is None else f"{end:.12g}" for end in kind.bounds or ()]
     return (
         column.name,
         kind.kind,
         "" if kind.kind == "left out" else kind.type,
-        ", ".join(steps),
+        step,
         _values(column, kind),
         str(len(kind.atoms) or ""),
         f"{share:.1%}" if share else "",
