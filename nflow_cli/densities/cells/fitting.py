@@ -56,7 +56,7 @@ def _numbers(column: CellColumn, values: np.ndarray) -> tuple[np.ndarray, Interv
     return some, Interval(*(part[some] for part in cells.interval))
 
 
-def _scores(column: CellColumn, data: Dataset, place: int) -> Scores:
+def _scores(column: CellColumn, data: Dataset, place: int) -> Scores | None:
     """Normal scores by all rows but the test part: validation compares gains over them alone."""
     values = np.concatenate([data.train[:, place], data.validation[:, place]])
     parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]

@@ -22,6 +22,7 @@ from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf
 DISCOUNTS = np.arange(0.0, 1.0, 0.1)
 STRENGTHS = 10.0 ** np.arange(-1.0, 7.0, 0.25)
 NARROW = 1e-3  # half width of a score, below which its slope is more accurate than a difference
+LEAST_GAIN = 0.03  # nats a row, of steps
 LEAST = 1e-300  # probability with a finite score
 
 
@@ -147,7 +148,7 @@ def fit_scores(
     weights: np.ndarray,
     step: float,
     limits: tuple[float, float | None],
-) -> Scores:
+) -> Scores | None:
     """Fit the scores of values ``(n,)`` with intervals ``centre ± half`` in column units.
 
     A value in more rows than the smooth part explains (a Poisson bound) has its own share
@@ -156,37 +157,43 @@ def fit_scores(
         (r - d)₊/(m + a) + (a + d K)/(m + a) S
 
     of m rows on K values, with d and a of the best leave-one-out likelihood: no steps (infinite a)
-    where a smooth density explains the counts. ``weights`` of the rows sum to n, the effective
+    where a smooth density explains the counts. ``None`` where steps gain less than 0.03 nats a row
+    over a smooth density alone: they are noise to other columns. ``weights`` of the rows sum to n, the effective
     sample size; ``step`` is between possible values; ``limits`` are the least scale of a normal of
     ``S``, and the scale of the broad one.
     """
     if not len(values):
-        none = np.zeros(0)
-        return Scores(none, none, none, fit_normals(centre, half, weights, *limits))
+        return None
     distinct, first, which = np.unique(values, return_index=True, return_inverse=True)
     counts, places = np.bincount(which, weights), (distinct - distinct[0]) / step
     are_heaps = heaps(places, np.bincount(which), np.ones(len(places)), 1).are_atoms
     are_heaps &= not are_heaps.all()
-    rest = ~are_heaps[which]
+    rest, at = ~are_heaps[which], (centre[first], half[first])
     smooth = fit_normals(centre[rest], half[rest], weights[rest], *limits)
-    n, m = weights.sum(), weights[rest].sum()
-    masses = counts / (n + 1)
-    log_mass = smooth.log_mass(centre[first], half[first])[~are_heaps]
-    masses[~are_heaps] = _discounted(counts[~are_heaps], log_mass) * (m + 1) / (n + 1)
+    n, others = weights.sum(), np.maximum(counts - 1, 0.0)
+    masses, left_out = counts / (n + 1), np.log(np.maximum(others, LEAST) / n)
+    part, of_rest = (weights[rest].sum() + 1) / (n + 1), smooth.log_mass(*at)[~are_heaps]
+    found = _discounted(counts[~are_heaps], of_rest)
+    masses[~are_heaps], left_out[~are_heaps] = part * found[0], np.log(part) + found[1]
+    alone = fit_normals(centre, half, weights, *limits).log_mass(*at)
+    if counts @ (left_out - alone) < LEAST_GAIN * n:
+        return None
     kept = masses > 0
     return Scores(distinct[kept], centre[first][kept], masses[kept], smooth)
 
 
-def _discounted(counts: np.ndarray, log_smooth: np.ndarray) -> np.ndarray:
-    """Masses ``(m,)`` of steps of values with counts ``(m,)``, of a smooth mass each."""
+def _discounted(counts: np.ndarray, log_smooth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masses ``(m,)`` of steps of values with counts ``(m,)`` and a smooth log-mass each, and the
+    leave-one-out log-mass of the values.
+    """
     n, smooth, others = counts.sum(), np.exp(log_smooth), np.maximum(counts - 1, 0.0)
     k = len(counts) - (others == 0)  # distinct values without the row
-    best, masses = counts @ log_smooth, np.zeros(len(counts))
+    masses, left_out = np.zeros(len(counts)), log_smooth
     for d in DISCOUNTS:
         for a in STRENGTHS:
             mass = np.maximum(others - d, 0.0) + (a + d * k) * smooth
             with np.errstate(divide="ignore"):
-                gain = counts @ np.log(mass / (n - 1 + a))
-            if gain > best:
-                best, masses = gain, np.maximum(counts - d, 0.0) / (n + a)
-    return masses
+                log_mass = np.log(mass / (n - 1 + a))
+            if counts @ log_mass > counts @ left_out:
+                masses, left_out = np.maximum(counts - d, 0.0) / (n + a), log_mass
+    return masses, left_out

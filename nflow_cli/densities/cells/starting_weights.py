@@ -61,8 +61,8 @@ def starting_weights(
     # A parent is known by its outcome alone: its numbers count as one.
     parents = fit_parents(supports, codes, np.zeros_like(centre), weights, first)
     parents = [
-        replace(parent, log_shares=in_numbers(support, parent.log_shares, IN_ATOMS))
-        for parent, support in zip(parents, supports[first:])
+        replace(one, log_shares=in_numbers(support, one.log_shares, IN_ATOMS if c.scores else 1.0))
+        for one, support, c in zip(parents, supports[first:], columns[first:])
     ]
     seen, known = _narrow(supports, codes)
     ridges = fit_ridges(seen, known, units, centre, weights, first)

@@ -12,7 +12,7 @@ from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.network import PADDING, Parameters
-from nflow_cli.densities.cells.normals import Normals
+from nflow_cli.densities.cells.normals import STANDARD, Normals
 from nflow_cli.densities.cells.scores import Scores
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.runs.weights_file import Shape
@@ -87,8 +87,10 @@ def arrays_of(
         unmixed = {UNMIXING: density.unmixing.matrix, ALONE_NORMALS: normals}
     scores = {}
     for i, column in enumerate(density.row):
+        steps, smooth = _scores_of(i)
+        if column.has_scores and i >= density.n_given:
+            scores |= {steps: np.zeros((3, 0)), smooth: STANDARD.array}
         if one := column.scores:
-            steps, smooth = _scores_of(i)
             scores[steps] = np.stack([one.values, one.units, one.masses])
             scores[smooth] = one.smooth.array
     return {
@@ -137,6 +139,11 @@ def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
         elif name.endswith("log_shares"):
             shares = np.add.reduceat(np.exp(np.minimum(array, 1.0)), starts.get(name, [0]))
             expected[f"{name}: expected shares of sum 1"] = np.allclose(shares, 1)
+        elif name.endswith("steps"):
+            is_ordered = (np.diff(array[:2]) > 0).all()
+            has_rest = (array[2] > 0).all() and array[2].sum() < 1
+            expected[f"{name}: expected ascending values and units"] = is_ordered
+            expected[f"{name}: expected masses above 0 of sum below 1"] = has_rest
         elif name.endswith("normals"):
             weights = np.exp(np.minimum(array[0], 1.0)).sum(axis=-1)
             expected[f"{name}: expected weights of sum 1"] = np.allclose(weights, 1)
@@ -209,7 +216,7 @@ def density_of(
 
 def _scores(i: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
     steps, smooth = _scores_of(i)
-    if steps not in arrays:
+    if steps not in arrays or not arrays[steps].size:
         return None
     values, units, masses = arrays[steps]
     return Scores(values, units, masses, Normals(*arrays[smooth]))
