@@ -13,7 +13,7 @@ from nflow_cli.densities.cells.marginal import Marginal, Support, fit_marginal
 from nflow_cli.densities.cells.mixing import scaled_weights
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.normals import STANDARD
-from nflow_cli.densities.cells.scores import Scores, fit_scores
+from nflow_cli.densities.cells.scores import Fitted, Scores, fit_scores
 
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
 NARROW = 0.01  # quantile of half widths that bounds the scales
@@ -62,8 +62,11 @@ def _scores(column: CellColumn, data: Dataset, place: int) -> Scores | None:
     parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]
     some, interval = _numbers(column, values)
     weights = scaled_weights(int(some.sum()), np.concatenate(parts)[some] if parts else None)
-    limits = _floor(interval.half), _widest(column, values[some], interval.centre)
-    return fit_scores(column.nearest(values[some]), *interval, weights, column.step, limits)
+    numbers, kind = column.nearest(values[some]), column.kind
+    of = Fitted(
+        numbers, *interval, weights, lambda x: column.in_units(x)[0], kind.decimals, kind.step
+    )
+    return fit_scores(of, _floor(interval.half), _widest(column, numbers, interval.centre))
 
 
 def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:

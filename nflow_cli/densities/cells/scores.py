@@ -8,8 +8,10 @@ narrow. By N(0, 1) it has the column's own probability, and a mixture of normals
 probit, mixed.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,9 @@ from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf
 DISCOUNTS = np.arange(0.0, 1.0, 0.1)
 STRENGTHS = 10.0 ** np.arange(-1.0, 7.0, 0.25)
 NARROW = 1e-3  # half width of a score, below which its slope is more accurate than a difference
+MULTIPLES = [first * 10**k for k in range(7) for first in (1, 2, 5)][1:]
+FEW, MANY = 8, 5_000  # values of a lattice, at least; and places with steps, at most
+ROUNDS, CLEAR = 50, 10.0  # of EM; and nats that a lattice gains, at least
 LEAST_GAIN = 0.03  # nats a row, of steps
 LEAST = 1e-300  # probability with a finite score
 
@@ -141,59 +146,131 @@ def _probabilities(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.exp(log_cdf(z, *standard, np)), np.exp(log_sf(z, *standard, np))
 
 
-def fit_scores(
-    values: np.ndarray,
-    centre: np.ndarray,
-    half: np.ndarray,
-    weights: np.ndarray,
-    step: float,
-    limits: tuple[float, float | None],
-) -> Scores | None:
-    """Fit the scores of values ``(n,)`` with intervals ``centre ± half`` in column units.
+class Fitted(NamedTuple):
+    """What scores are fitted to.
+
+    Attributes:
+        values: Numbers ``(n,)``.
+        centre: Middles of their intervals in column units, of half widths ``half``.
+        weights: Of the rows, of sum n, the effective sample size.
+        in_units: Map of numbers to column units.
+        decimals: Of the numbers, if known.
+        step: Between possible values.
+    """
+
+    values: np.ndarray
+    centre: np.ndarray
+    half: np.ndarray
+    weights: np.ndarray
+    in_units: Callable[[np.ndarray], np.ndarray]
+    decimals: int | None
+    step: float
+
+
+def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
+    """Fit the scores of a column; ``None`` where steps gain less than 0.03 nats a row over a smooth
+    density: to other columns they would be noise.
 
     A value in more rows than the smooth part explains (a Poisson bound) has its own share
     ``r/(n + 1)``. The others have Pitman and Yor's (1997)
 
-        (r - d)₊/(m + a) + (a + d K)/(m + a) S
+        (r - d)₊/(m + a) + (a + d K)/(m + a) Σ_k q_k S_k
 
-    of m rows on K values, with d and a of the best leave-one-out likelihood: no steps (infinite a)
-    where a smooth density explains the counts. ``None`` where steps gain less than 0.03 nats a row
-    over a smooth density alone: they are noise to other columns. ``weights`` of the rows sum to n, the effective
-    sample size; ``step`` is between possible values; ``limits`` are the least scale of a normal of
-    ``S``, and the scale of the broad one.
+    of m rows on K values, with d and a of the best leave-one-out likelihood (infinite a: a smooth
+    density explains the counts). ``S_k`` is ``S`` on multiples of the step, where new values are
+    round, as those seen are; ``floor`` is the least scale of its normals, ``widest`` the largest.
     """
-    if not len(values):
+    if not len(of.values):
         return None
-    distinct, first, which = np.unique(values, return_index=True, return_inverse=True)
-    counts, places = np.bincount(which, weights), (distinct - distinct[0]) / step
-    are_heaps = heaps(places, np.bincount(which), np.ones(len(places)), 1).are_atoms
-    are_heaps &= not are_heaps.all()
-    rest, at = ~are_heaps[which], (centre[first], half[first])
-    smooth = fit_normals(centre[rest], half[rest], weights[rest], *limits)
-    n, others = weights.sum(), np.maximum(counts - 1, 0.0)
-    masses, left_out = counts / (n + 1), np.log(np.maximum(others, LEAST) / n)
-    part, of_rest = (weights[rest].sum() + 1) / (n + 1), smooth.log_mass(*at)[~are_heaps]
-    found = _discounted(counts[~are_heaps], of_rest)
-    masses[~are_heaps], left_out[~are_heaps] = part * found[0], np.log(part) + found[1]
-    alone = fit_normals(centre, half, weights, *limits).log_mass(*at)
-    if counts @ (left_out - alone) < LEAST_GAIN * n:
+    distinct, first, which = np.unique(of.values, return_index=True, return_inverse=True)
+    counts, at = np.bincount(which, of.weights), (of.centre[first], of.half[first])
+    places = (distinct - distinct[0]) / of.step
+    is_heap = heaps(places, np.bincount(which), np.ones(len(places)), 1).are_atoms
+    off = ~is_heap if not is_heap.all() else np.ones(len(is_heap), bool)
+    rest = off[which]
+    smooth = fit_normals(of.centre[rest], of.half[rest], of.weights[rest], floor, widest)
+    multiples, shares = _multiples(of, distinct[off], smooth, smooth.log_mass(*at)[off])
+    n, others = of.weights.sum(), np.maximum(counts - 1, 0.0)
+    part = (of.weights[rest].sum() + 1) / (n + 1)
+    round_mass = _round_masses(of, smooth, multiples, shares[1:], distinct)
+    new = shares[0] * np.exp(smooth.log_mass(*at)) + round_mass
+    own, left_out, weight = _discounted(counts[off], new[off])
+    masses, log_mass = counts / (n + 1), np.log(np.maximum(others, LEAST) / n)
+    masses[off] = part * (own + weight * round_mass[off])
+    log_mass[off] = np.log(part) + left_out
+    alone = fit_normals(of.centre, of.half, of.weights, floor, widest).log_mass(*at)
+    if counts @ (log_mass - alone) < LEAST_GAIN * n:
         return None
-    kept = masses > 0
-    return Scores(distinct[kept], centre[first][kept], masses[kept], smooth)
+    unseen = np.setdiff1d(_places(of, multiples, distinct), distinct)
+    values = np.append(distinct, unseen)
+    of_unseen = part * weight * _round_masses(of, smooth, multiples, shares[1:], unseen)
+    masses, order = np.append(masses, of_unseen), np.argsort(values)
+    order = order[masses[order] > 0]
+    units = np.append(of.centre[first], of.in_units(unseen))
+    return Scores(values[order], units[order], masses[order], smooth)
 
 
-def _discounted(counts: np.ndarray, log_smooth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Masses ``(m,)`` of steps of values with counts ``(m,)`` and a smooth log-mass each, and the
-    leave-one-out log-mass of the values.
+def _discounted(counts: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Steps of values with counts ``(m,)`` and masses ``new`` if new, their leave-one-out log-mass,
+    and the weight of the new.
     """
-    n, smooth, others = counts.sum(), np.exp(log_smooth), np.maximum(counts - 1, 0.0)
+    n, others = counts.sum(), np.maximum(counts - 1, 0.0)
     k = len(counts) - (others == 0)  # distinct values without the row
-    masses, left_out = np.zeros(len(counts)), log_smooth
-    for d in DISCOUNTS:
-        for a in STRENGTHS:
-            mass = np.maximum(others - d, 0.0) + (a + d * k) * smooth
-            with np.errstate(divide="ignore"):
-                log_mass = np.log(mass / (n - 1 + a))
-            if counts @ log_mass > counts @ left_out:
-                masses, left_out = np.maximum(counts - d, 0.0) / (n + a), log_mass
-    return masses, left_out
+    with np.errstate(divide="ignore"):
+        best = np.zeros(len(counts)), np.log(new), 1.0
+        for d in DISCOUNTS:
+            for a in STRENGTHS:
+                log_mass = np.log((np.maximum(others - d, 0.0) + (a + d * k) * new) / (n - 1 + a))
+                if counts @ log_mass > counts @ best[1]:
+                    steps = np.maximum(counts - d, 0.0) / (n + a)
+                    best = steps, log_mass, (a + d * len(counts)) / (n + a)
+    return best
+
+
+def _multiples(
+    of: Fitted, distinct: np.ndarray, smooth: Normals, log_mass: np.ndarray
+) -> tuple[list[int], np.ndarray]:
+    """Multiples of the step on which new values lie, and shares of the step and of each.
+
+    By maximum likelihood of the ``distinct`` values, by EM; none without a clear gain.
+    """
+    none = list[int](), np.ones(1)
+    if of.decimals is None or len(distinct) < FEW:
+        return none
+    low, high = np.quantile(of.values, (0.25, 0.75))
+    found = [m for m in MULTIPLES if FEW * m <= (high - low) / of.step]
+    alone = [_round_masses(of, smooth, [m], np.ones(1), distinct) for m in found]
+    mass = np.stack([np.exp(log_mass), *alone])
+    shares = np.full(len(mass), 1 / len(mass))
+    for _ in range(ROUNDS):
+        parts = shares[:, None] * mass
+        shares = (parts / np.maximum(parts.sum(axis=0), LEAST)).mean(axis=1)
+    kept = [k for k in range(1, len(mass)) if shares[k] * len(distinct) >= FEW]
+    gain = np.log(np.maximum(shares @ mass, LEAST)) - log_mass
+    if not kept or gain.sum() < CLEAR * len(kept):
+        return none
+    return [found[k - 1] for k in kept], np.append(1 - shares[kept].sum(), shares[kept])
+
+
+def _places(of: Fitted, multiples: Sequence[int], distinct: np.ndarray) -> np.ndarray:
+    """Multiples within the range of the ``distinct`` values."""
+    found, ends = [np.zeros(0)], distinct[[0, -1]]
+    for m in multiples:
+        first, last = np.ceil(ends[0] / (m * of.step)), np.floor(ends[1] / (m * of.step))
+        if last - first < MANY:
+            found.append(m * of.step * np.arange(first, last + 1))
+    return np.unique(np.round(np.concatenate(found), of.decimals or 0))
+
+
+def _round_masses(
+    of: Fitted, smooth: Normals, multiples: Sequence[int], shares: np.ndarray, x: np.ndarray
+) -> np.ndarray:
+    """Masses of values ``(n,)`` on multiples of the step."""
+    total = np.zeros(len(x))
+    for m, share in zip(multiples, shares):
+        width = m * of.step
+        on = np.flatnonzero(np.abs(x / width - np.rint(x / width)) < 1 / (FEW * m))
+        ends = np.stack([of.in_units(x[on] + sign * width / 2) for sign in (-1, 1)])
+        below = np.exp(log_cdf(ends, smooth.log_weights, smooth.means, smooth.scales, np))
+        total[on] += share * np.diff(below, axis=0)[0]
+    return total
