@@ -12,7 +12,7 @@ from nflow_cli.runs import npz
 from nflow_cli.runs.directory import WEIGHTS, RunDirectory
 
 Shape = tuple[int, ...]
-MAX_FREE = 100_000  # length of an axis that the config does not fix: -1 in a shape
+MAX_FREE = 2**17  # length of an axis that the config does not fix: -1 in a shape
 HEADERS = 2**16  # bytes of a file beside its arrays
 
 

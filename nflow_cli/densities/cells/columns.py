@@ -156,6 +156,15 @@ class CellColumn:
         interval = Interval(np.where(is_none, 0.0, centre), np.where(gaps, 1.0, half))
         return Cells(codes, interval, np.where(is_none, 0.0, in_units.centre))
 
+    def log_wider(self, values: np.ndarray) -> np.ndarray:
+        """Log-ratio ``(n,)`` of the mass of new numbers between those seen to their own; else 0."""
+        found, some = np.zeros(len(values)), np.flatnonzero(self.codes(values) == self.number)
+        if self.scores and len(some):
+            numbers = self.nearest(values[some])
+            interval = self._interval(numbers)
+            found[some] = self.scores.log_wider(numbers, *interval, self.slack)
+        return found
+
     @property
     def slack(self) -> float:
         """Distance within which a number has a step's value."""

@@ -16,6 +16,7 @@ CORE, TAIL = 1e-3, 1e-13  # mass of a normal beyond single values, and beyond al
 FARTHEST = 2.0**53  # steps from an offset: the next has no number
 LARGE = 1e300  # largest value
 GROWTH = 1.4  # of the intervals beyond single values
+WIDEST = 16  # atoms that are cells of their own
 CELLS, MORE = 127, 64  # cells of a mixture at first, and added in a refinement
 # Probabilities below the inner ends of the outermost cells.
 TAILS = np.array([1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3])
@@ -111,14 +112,15 @@ def _edges(column: CellColumn, first: np.ndarray) -> np.ndarray:
 def first_edges(prior: Prior) -> np.ndarray:
     """Ends ``(n, S + 1)`` in units of cells of about equal probability, narrower in the tails.
 
-    An atom is a cell.
+    A wide atom is a cell.
     """
     count = CELLS + 2 - 2 * len(TAILS)
     even = np.arange(1, count) / count
     edges = prior.guessed_quantiles(np.concatenate([TAILS, even, 1 - TAILS[::-1]]))
     column = prior.column
     centre, half = column.encode(np.array(column.kind.atoms, float)).interval
-    half = np.where(np.isinf(half), 0.0, half)
+    widest = np.argsort(-half, kind="stable")[:WIDEST]
+    centre, half = centre[widest], np.where(np.isinf(half), 0.0, half)[widest]
     atoms = np.concatenate([centre - half, centre + half])
     return np.sort(np.append(edges, np.tile(atoms, (len(edges), 1)), axis=1), axis=1)
 

@@ -26,6 +26,7 @@ STRENGTHS = 10.0 ** np.arange(-1.0, 7.0, 0.25)
 NARROW = 1e-3  # half width of a score, below which its slope is more accurate than a difference
 MULTIPLES = [first * 10**k for k in range(7) for first in (1, 2, 5)][1:]
 FEW, MANY = 8, 5_000  # values of a lattice, at least; and places with steps, at most
+MOST = 2**16  # steps
 ROUNDS, CLEAR = 50, 10.0  # of EM; and nats that a lattice gains, at least
 LEAST_GAIN = 0.03  # nats a row, of steps
 LEAST = 1e-300  # probability with a finite score
@@ -104,6 +105,21 @@ class Scores:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             log_f = log_density(units, *self._parts, np) + np.log(self.rest)
             return z, log_f + (z * z + LOG_2PI) / 2 + log_slope
+
+    def log_wider(
+        self, x: np.ndarray, centre: np.ndarray, half: np.ndarray, slack: float
+    ) -> np.ndarray:
+        """Log-ratio ``(n,)`` of the mass between the steps around a new value to its own; else 0.
+
+        By it a new value is no less likely where it has more digits.
+        """
+        _, step, _ = self._steps(x, slack)
+        place, ends = np.searchsorted(self.values, x), np.append(self.units, np.inf)
+        (low, over), (through, high) = self._smooth(ends[place - 1]), self._smooth(ends[place])
+        low, over = np.where(place, low, 0.0), np.where(place, over, self.rest)
+        mass = np.where(low < over, through - low, over - high)
+        own = self.smooth.log_mass(centre, half) + np.log(self.rest)
+        return np.where(step > 0, 0.0, np.maximum(np.log(np.maximum(mass, LEAST)) - own, 0.0))
 
     def outside(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values of steps at scores ``(n,)``, else NaN; and units, between steps."""
@@ -205,7 +221,8 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     values = np.append(distinct, unseen)
     of_unseen = part * weight * _round_masses(of, smooth, multiples, shares[1:], unseen)
     masses, order = np.append(masses, of_unseen), np.argsort(values)
-    order = order[masses[order] > 0]
+    least = np.sort(masses)[-MOST] if len(masses) > MOST else 0.0
+    order = order[masses[order] > least]
     units = np.append(of.centre[first], of.in_units(unseen))
     return Scores(values[order], units[order], masses[order], smooth)
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
+from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.association import LostRelation, lost_relations
 from nflow_cli.evaluation.copies import Copies, copies
@@ -13,8 +14,9 @@ COMPARED = 5_000  # training rows, and test rows, at most
 
 
 def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
-    """Compare log q of at most 5,000 training rows and 5,000 test rows, sampled at random.
+    """Compare gains of at most 5,000 training rows and 5,000 test rows, sampled at random.
 
+    The gain over independent columns: log q alone knows new values, which no training row has.
     Rows with a level of no other training row are left out: it makes a test row unlikely without
     memorisation. So are test rows with an unknown cell: log q has fewer terms.
     """
@@ -24,10 +26,16 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
     of_test &= density.are_known(data.test).all(axis=1)
     train, test = (_places(comparable, rng) for comparable in (of_train, of_test))
     rows = np.concatenate([data.train[train], data.test[test]])
-    log_q = density.cell_log_probs(rows).sum(axis=1)
+    (gains,) = density.by_blocks(_gains, rows)
     u, v = data.weights.train, data.weights.test
     weights = None if u is None else u[train], None if v is None else v[test]
-    return memorisation(log_q[: len(train)], log_q[len(train) :], *weights)
+    return memorisation(gains[: len(train)], gains[len(train) :], *weights)
+
+
+def _gains(block: Block) -> tuple[np.ndarray]:
+    with np.errstate(invalid="ignore"):  # of a row that neither can have
+        gains = (block.by_mixture - block.by_marginals).sum(axis=1)
+    return (np.nan_to_num(gains, nan=-np.inf, neginf=-np.inf),)
 
 
 def copied(density: CellDensity, data: Dataset, seed: int) -> Copies | None:

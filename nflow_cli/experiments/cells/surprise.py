@@ -113,11 +113,14 @@ def _of_computed(one: Computed, rows: np.ndarray) -> CellSurprise:
 def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = None) -> np.ndarray:
     """Minus the log-probability ``(n,)`` in nats of the known cells as written, of rows ``(n, C)``.
 
+    New numbers among values that repeat count with all between those seen, whatever their digits.
+
     ``-log q - Σ log δ_j`` over the numbers with a density, δ the resolution of their column: it is
     the same in any units. ``log_q`` are log-probabilities of the cells, if known.
     """
     total = (density.cell_log_probs(rows) if log_q is None else log_q).sum(axis=1)
     for j, column in enumerate(density.row[density.n_given : len(density.cells)], density.n_given):
+        total = total + column.log_wider(rows[:, j])
         if column.log_measure:
             codes = column.codes(rows[:, j])
             has_density = column.are_numbers(codes) | (codes == column.new)
