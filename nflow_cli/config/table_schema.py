@@ -33,7 +33,7 @@ from nflow_cli.config.training_schema import (
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
 MAX_MEMBERS = 100
-PATIENCE = 0.15  # of the updates
+PATIENCE, LEAST_PATIENCE = 0.15, 200  # of the updates, and updates
 ENSEMBLE = "Train N networks or stacks side by side; the density is their mixture."
 
 # Roles that exclude each other: each key's with those of earlier keys.
@@ -234,7 +234,7 @@ class TableTrain(Strict):
     @property
     def stopping(self) -> ValidatedStopping | None:
         """Early stopping of a settled training."""
-        stopping, least = self.early_stopping, max(4 * (self.chunk or 1), 200)
+        stopping, least = self.early_stopping, max(4 * (self.chunk or 1), LEAST_PATIENCE)
         if stopping is None or stopping.patience:
             return stopping
         patience = max(round(PATIENCE * (self.steps or 0)), least)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 REPEATS = 3  # rows of an atom, at least
-NATS = 13.8  # evidence for an atom, at least: a probability of 1e-6 by the smooth part
+NATS = 13.8  # evidence for an atom: a probability of 1e-6 by the smooth part
 MANY = 1_000  # distinct values beyond which some repeat by chance
 EXCESS = 1.3  # times the smooth part's rows, at least
 ROWS = 30  # of a block of neighbours, by which rows are expected
@@ -36,7 +36,13 @@ class Heaps:
         return np.sort(order[self.nats[order] > 0])
 
 
-def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: float) -> Heaps:
+def heaps(
+    places: np.ndarray,
+    counts: np.ndarray,
+    weights: np.ndarray,
+    period: float,
+    least: float = NATS,
+) -> Heaps:
     """Compare the counts of values with those expected from their neighbours.
 
     Args:
@@ -44,6 +50,7 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
         counts: `(m,)`.
         weights: `(m,)`, factor of each value's probability by its lattices.
         period: Places per step of the coarsest lattice.
+        least: Evidence for an atom, in nats.
     """
     rows = counts.astype(float)
     nats, expected = np.zeros(len(counts)), rows
@@ -53,18 +60,18 @@ def heaps(places: np.ndarray, counts: np.ndarray, weights: np.ndarray, period: f
         before = nats > 0
         level = np.maximum(below.level(rows), above.level(rows[::-1])[::-1])
         expected = level * weights
-        nats = _nats(counts, expected)
+        nats = _nats(counts, expected, least)
         rows = np.where(nats > 0, np.minimum(expected, rows), counts)
         if np.array_equal(before, nats > 0):
             break
     return Heaps(nats, expected)
 
 
-def _nats(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def _nats(counts: np.ndarray, expected: np.ndarray, least: float) -> np.ndarray:
     """Evidence against the smooth part: c log(c/e) - (c - e); 0 where weak."""
     with np.errstate(divide="ignore", invalid="ignore"):
         nats = counts * np.log(counts / expected) - (counts - expected)
-    least = NATS + np.log(max(1, len(counts) / MANY))
+    least = least + np.log(max(1, len(counts) / MANY))
     clear = (counts >= REPEATS) & (counts > EXCESS * expected) & (nats > least)
     return np.where(clear, np.minimum(nats, 1e300), 0.0)
 

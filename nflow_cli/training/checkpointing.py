@@ -1,5 +1,6 @@
 """Checkpoints during training, and a clean stop at a signal."""
 
+import itertools
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -13,7 +13,7 @@ import numpy as np
 
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.drawing import Drawing
-from nflow_cli.densities.cells.normals import Normals
+from nflow_cli.densities.cells.normals import STANDARD
 
 if TYPE_CHECKING:
     from nflow_cli.densities.cells.density import CellDensity, Member
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SELDOM = 0.05  # acceptance of a column's proposals, below which half are near
 FINEST = 1e-3  # units: least scale of the distance to a near number, the largest is 1
 LEAST = -1e9  # nats, of cells that no row can have
-UNIT = Normals(np.zeros(1), np.zeros(1), np.ones(1))
 
 
 def moved(
@@ -86,13 +85,12 @@ def _near(
     and there: none from or to an atom.
     """
     if not column.has_numbers:
-        return rng.integers(len(column.first), size=len(values)).astype(float), np.zeros(
-            len(values)
-        )
+        levels = rng.integers(len(column.first), size=len(values))
+        return levels.astype(float), np.zeros(len(values))
     scales, old = FINEST ** rng.random(len(values)), column.encode(values)
-    found = column.values_at(old.fine.centre + scales * rng.standard_normal(len(values)))
+    found = column.values_at(old.interval.centre + scales * rng.standard_normal(len(values)))
     new = column.encode(found)
-    away = (new.fine.centre - old.fine.centre) / scales
-    there, back = (UNIT.log_mass(away, one.fine.half / scales) for one in (new, old))
+    away = (new.interval.centre - old.interval.centre) / scales
+    there, back = (STANDARD.log_mass(away, one.interval.half / scales) for one in (new, old))
     are_numbers = (old.codes == column.number) & (new.codes == column.number)
     return found, np.where(are_numbers, back - there, -np.inf)

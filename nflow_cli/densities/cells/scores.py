@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.arrays import ndtri
+from nflow_cli.arrays import LOG_2, log1mexp, log_ndtr, ndtri_exp
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.atoms import heaps
 from nflow_cli.densities.cells.normals import Normals, fit_normals
@@ -23,13 +23,16 @@ from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf
 
 DISCOUNTS = np.arange(0.0, 1.0, 0.1)
 STRENGTHS = 10.0 ** np.arange(-1.0, 7.0, 0.25)
-NARROW = 1e-3  # half width of a score, below which its slope is more accurate than a difference
+HEAP = 6.0  # nats of evidence for a value's own share: it costs less than an atom
 MULTIPLES = [first * 10**k for k in range(7) for first in (1, 2, 5)][1:]
 FEW, MANY = 8, 5_000  # values of a lattice, at least; and places with steps, at most
 MOST = 2**16  # steps
 ROUNDS, CLEAR = 50, 10.0  # of EM; and nats that a lattice gains, at least
 LEAST_GAIN = 0.03  # nats a row, of steps
-LEAST = 1e-300  # probability with a finite score
+BY_CHANCE = 8.0  # nats that steps gain where counts are by chance
+NARROW = 1e-4  # half width of a score, times 1 + |z|: below, its slope is as good as a difference
+FAR = 1e150  # farther units have no square
+LEAST = 1e-300  # probability between steps, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +60,18 @@ class Scores:
     def _cumulative(self) -> np.ndarray:
         return np.append(0.0, np.cumsum(self.masses))
 
-    def _steps(self, x: np.ndarray, slack: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mass of the steps below, at and above values ``(n,)``."""
+    def _steps(self, x: np.ndarray, slack: float) -> list[np.ndarray]:
+        """Log-masses of the steps below, at and above values ``(n,)``."""
         near = np.maximum(1e-12 * np.abs(x), slack)
         first = np.searchsorted(self.values, x - near)
         last = np.searchsorted(self.values, x + near, side="right")
         below, through = self._cumulative[first], self._cumulative[last]
-        return below, through - below, self._cumulative[-1] - through
+        return [_log(mass) for mass in (below, through - below, self._cumulative[-1] - through)]
 
     def _smooth(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mass of the smooth part below and above units ``(n,)``."""
-        u, parts = np.clip(units, -1e150, 1e150), self._parts
-        return self.rest * np.exp(log_cdf(u, *parts, np)), self.rest * np.exp(log_sf(u, *parts, np))
+        """Log-masses of the smooth part below and above units ``(n,)``."""
+        u, parts, log_rest = np.clip(units, -FAR, FAR), self._parts, np.log(self.rest)
+        return log_rest + log_cdf(u, *parts, np), log_rest + log_sf(u, *parts, np)
 
     @property
     def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,15 +84,16 @@ class Scores:
         is_low, is_high = half == -np.inf, half == np.inf
         wide = np.where(np.isinf(half), 0.0, half)
         below, step, above = self._steps(x, slack)
-        below = below + np.where(is_low, 0.0, self._smooth(centre - wide)[0])
-        above = above + np.where(is_high, 0.0, self._smooth(centre + wide)[1])
-        with np.errstate(divide="ignore"):
-            mass = step + self.rest * np.exp(self.smooth.log_mass(centre, half))
-        low, high = score(below, above + mass), score(below + mass, above)
-        middle = score(below + mass / 2, above + mass / 2)
-        by_slope = 0.5 * mass * np.exp((middle * middle + LOG_2PI) / 2)
-        is_narrow = by_slope < NARROW
-        with np.errstate(invalid="ignore"):
+        lower, upper = self._smooth(centre - wide)[0], self._smooth(centre + wide)[1]
+        below = np.logaddexp(below, np.where(is_low, -np.inf, lower))
+        above = np.logaddexp(above, np.where(is_high, -np.inf, upper))
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            mass = np.logaddexp(step, np.log(self.rest) + self.smooth.log_mass(centre, half))
+        low, high = score(below, np.logaddexp(above, mass)), score(np.logaddexp(below, mass), above)
+        middle = score(np.logaddexp(below, mass - LOG_2), np.logaddexp(above, mass - LOG_2))
+        with np.errstate(over="ignore", invalid="ignore"):
+            by_slope = np.exp(mass - LOG_2 + (middle * middle + LOG_2PI) / 2)
+            is_narrow = by_slope * (1 + np.abs(middle)) < NARROW
             centre = np.where(is_narrow, middle, (low + high) / 2)
             half = np.where(is_narrow, by_slope, (high - low) / 2)
         centre = np.where(is_low, high, np.where(is_high, low, centre))
@@ -101,7 +105,8 @@ class Scores:
         """Scores of values ``(n,)``, of a step its middle, and the log-slope of the smooth part."""
         below, step, above = self._steps(x, slack)
         smooth_below, smooth_above = self._smooth(units)
-        z = score(below + step / 2 + smooth_below, above + step / 2 + smooth_above)
+        below, above = np.logaddexp(below, step - LOG_2), np.logaddexp(above, step - LOG_2)
+        z = score(np.logaddexp(below, smooth_below), np.logaddexp(above, smooth_above))
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             log_f = log_density(units, *self._parts, np) + np.log(self.rest)
             return z, log_f + (z * z + LOG_2PI) / 2 + log_slope
@@ -116,50 +121,58 @@ class Scores:
         _, step, _ = self._steps(x, slack)
         place, ends = np.searchsorted(self.values, x), np.append(self.units, np.inf)
         (low, over), (through, high) = self._smooth(ends[place - 1]), self._smooth(ends[place])
-        low, over = np.where(place, low, 0.0), np.where(place, over, self.rest)
-        mass = np.where(low < over, through - low, over - high)
-        own = self.smooth.log_mass(centre, half) + np.log(self.rest)
-        return np.where(step > 0, 0.0, np.maximum(np.log(np.maximum(mass, LEAST)) - own, 0.0))
+        low, over = np.where(place, low, -np.inf), np.where(place, over, np.log(self.rest))
+        below = low < over
+        large, small = np.where(below, through, over), np.where(below, low, high)
+        with np.errstate(invalid="ignore"):
+            gap = large + log1mexp(np.minimum(small - large, -1e-300), np)
+        own = np.log(self.rest) + self.smooth.log_mass(centre, half)
+        return np.where(np.isneginf(step), np.maximum(gap - own, 0.0), 0.0)
 
     def outside(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values of steps at scores ``(n,)``, else NaN; and units, between steps."""
+        z = np.clip(z, -FAR, FAR)
         place = np.searchsorted(self._ends, z)  # of the first step that ends above
         some = np.minimum(place, max(len(self.values) - 1, 0))
         values = np.full(len(z), np.nan)
         if len(self.values):
             on = (place < len(self.values)) & (z >= self._starts[some])
             values = np.where(on, self.values[some], np.nan)
-        below, above = _probabilities(z)
         passed = self._cumulative[place]
-        low = np.clip((below - passed) / self.rest, LEAST, 1.0)
-        high = np.clip((above - self._cumulative[-1] + passed) / self.rest, LEAST, 1.0)
+        below = self._within(log_ndtr(z, np), passed)
+        above = self._within(log_ndtr(-z, np), self._cumulative[-1] - passed)
         log_weights, means, scales = (part[:, None] for part in self._parts)
-        units = from_normal_score(score(low, high), log_weights, means, scales, np, axis=0)
-        return values, units
+        z = score(below, above)
+        return values, from_normal_score(z, log_weights, means, scales, np, axis=0)
+
+    def _within(self, log_p: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Log-probability by the smooth part, of one that steps have a mass of."""
+        rest = np.log(np.maximum(np.exp(log_p) - steps, LEAST))
+        return np.where(steps > 0, rest, log_p) - np.log(self.rest)
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        below, above = self._smooth(self.units)
-        before, after = self._cumulative[:-1], self._cumulative[-1] - self._cumulative[:-1]
-        return score(before + below, after + above)
+        return self._ends_of(self._cumulative[:-1])
 
     @cached_property
     def _ends(self) -> np.ndarray:
+        return self._ends_of(self._cumulative[1:])
+
+    def _ends_of(self, passed: np.ndarray) -> np.ndarray:
         below, above = self._smooth(self.units)
-        through, after = self._cumulative[1:], self._cumulative[-1] - self._cumulative[1:]
-        return score(through + below, after + above)
+        left = _log(self._cumulative[-1] - passed)
+        return score(np.logaddexp(_log(passed), below), np.logaddexp(left, above))
 
 
-def score(below: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """``Φ⁻¹`` of a probability and the rest, by the smaller; infinite where one is 0."""
-    z = ndtri(np.clip(np.minimum(below, above), LEAST, 0.5), np)
-    z = np.where(below < above, z, -z)
-    return np.where(below <= 0, -np.inf, np.where(above <= 0, np.inf, z))
+def score(log_below: np.ndarray, log_above: np.ndarray) -> np.ndarray:
+    """``Φ⁻¹`` of the log of a probability and of the rest, by the smaller."""
+    z = ndtri_exp(np.minimum(np.minimum(log_below, log_above), -LOG_2), np)
+    return np.where(log_below < log_above, z, -z)
 
 
-def _probabilities(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    standard = np.zeros(1), np.zeros(1), np.ones(1)
-    return np.exp(log_cdf(z, *standard, np)), np.exp(log_sf(z, *standard, np))
+@np.errstate(divide="ignore")
+def _log(mass: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(mass, 0.0))
 
 
 class Fitted(NamedTuple):
@@ -201,7 +214,7 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     distinct, first, which = np.unique(of.values, return_index=True, return_inverse=True)
     counts, at = np.bincount(which, of.weights), (of.centre[first], of.half[first])
     places = (distinct - distinct[0]) / of.step
-    is_heap = heaps(places, np.bincount(which), np.ones(len(places)), 1).are_atoms
+    is_heap = heaps(places, np.bincount(which), np.ones(len(places)), 1, HEAP).are_atoms
     off = ~is_heap if not is_heap.all() else np.ones(len(is_heap), bool)
     rest = off[which]
     smooth = fit_normals(of.centre[rest], of.half[rest], of.weights[rest], floor, widest)
@@ -234,12 +247,12 @@ def _discounted(counts: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.nda
     n, others = counts.sum(), np.maximum(counts - 1, 0.0)
     k = len(counts) - (others == 0)  # distinct values without the row
     with np.errstate(divide="ignore"):
-        best = np.zeros(len(counts)), np.log(new), 1.0
+        best, least = (np.zeros(len(counts)), np.log(new), 1.0), counts @ np.log(new) + BY_CHANCE
         for d in DISCOUNTS:
             for a in STRENGTHS:
                 log_mass = np.log((np.maximum(others - d, 0.0) + (a + d * k) * new) / (n - 1 + a))
-                if counts @ log_mass > counts @ best[1]:
-                    steps = np.maximum(counts - d, 0.0) / (n + a)
+                if (gain := counts @ log_mass) > least:
+                    steps, least = np.maximum(counts - d, 0.0) / (n + a), gain
                     best = steps, log_mass, (a + d * len(counts)) / (n + a)
     return best
 

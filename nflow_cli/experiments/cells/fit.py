@@ -169,10 +169,7 @@ def _filling(parts: Parts, data: Dataset, chunks: CellChunks) -> list[Filling]:
 
 
 def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
-    """Losses ``(R, n)`` of validation rows by the networks, each mixed with the marginals by half.
-
-    By weights that are fitted to the same rows, an overfit shows late.
-    """
+    """Losses ``(R, n)`` of validation rows by the networks, each mixed with the marginals."""
     log_cells, of_rows = parts.model.compiled_log_cells, packed(parts.density, rows).T
     marginal = _in_rows(parts.model.marginal_log_cells(of_rows, np))
     batches = [
@@ -180,9 +177,11 @@ def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Ca
         for start in range(0, len(rows), AT_A_TIME)
     ]
     shift = _shift(parts.density, rows, weights)
-    shares = 0.5 * parts.density.layout.are_conditional
+    few = slice(AT_A_TIME)  # rows that the mixture weights are fitted to
+    few_weights = None if weights is None else weights[few]
 
     def loss(cells: LogCells) -> np.ndarray:
+        shares = _shares(parts.density, _some(cells, few), _some(marginal, few), few_weights)
         return -log_mixture_of_cells(shares, cells, marginal).sum(axis=1) - shift
 
     def validate() -> np.ndarray:
@@ -199,8 +198,8 @@ def _joined(batches: Sequence[Any]) -> np.ndarray | None:
     return np.concatenate([ops.convert_to_numpy(batch) for batch in batches], axis=-1)
 
 
-def _some(cells: LogCells, r: int) -> LogCells:
-    return LogCells(*(None if part is None else part[r] for part in cells))
+def _some(cells: LogCells, places: slice | int) -> LogCells:
+    return LogCells(*(None if part is None else part[places] for part in cells))
 
 
 def _in_rows(cells: LogCells) -> LogCells:
@@ -208,18 +207,26 @@ def _in_rows(cells: LogCells) -> LogCells:
     return LogCells(*(None if part is None else part.T.astype(float) for part in cells))
 
 
+def _shares(
+    density: CellDensity, cells: LogCells, marginal: LogCells, weights: np.ndarray | None
+) -> np.ndarray:
+    """Weights ``(D,)`` of a network beside the marginals, by held-out cells.
+
+    The first column is conditioned on none: its weight is 0.
+    """
+    return mixing_weights(cells, marginal, weights) * density.layout.are_conditional
+
+
 def fitted(parts: Parts, data: Dataset) -> CellDensity:
     """Trained density, with mixture weights by the validation rows.
 
-    Each network is mixed with the marginals by cell, but for the first column, which is conditioned
-    on none; then networks are mixed by row.
+    Each network is mixed with the marginals by cell; then networks are mixed by row.
     """
     density, rows, weights = parts.density, data.validation, data.weights.validation
     marginal = density.marginal_log_cells(rows)
     for alone in _networks(parts):
         cells = density.network_log_cells(alone, rows)
-        shares = mixing_weights(cells, marginal, weights)
-        shares = shares * density.layout.are_conditional
+        shares = _shares(density, cells, marginal, weights)
         density.networks.append(alone._replace(shares=shares))
     found = member_weights(density.member_log_probs(rows), weights)
     density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]

@@ -27,19 +27,6 @@ def parts_of(table, **train):
     return config, rows, fit.build(config, rows)
 
 
-def test_the_stop_is_judged_by_equal_weights_of_network_and_marginal():
-    from nflow_cli.experiments.cells import fit
-
-    x, y, z = np.random.default_rng(1).standard_normal((3, 300))
-    table = {"x": x, "y": np.where(z > 1, np.nan, x + y), "z": x + z}
-    _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=2)
-    losses = fit._validator(parts, rows.validation, None)()
-    for member, found in zip(fit._networks(parts), losses, strict=True):
-        parts.density.networks = [member._replace(shares=np.array([0.0, 0.5, 0.5]))]
-        expected = -parts.density.cell_log_probs(rows.validation).sum(axis=1)
-        assert found.mean() == pytest.approx(expected.mean(), abs=1e-3)
-
-
 @pytest.mark.parametrize("noise", [1e-2, 1e-4])
 def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noise):
     from nflow_cli.experiments.cells import fit
