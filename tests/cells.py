@@ -14,6 +14,7 @@ from nflow_cli.densities.cells.fitting import as_parameters
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.normals import Normals
+from nflow_cli.densities.cells.scores import Scores
 
 UNITS = (Scale(1.0, 2.0),)
 TAILS = (Scale(1.0, 2.0), TukeyH(0.02))
@@ -35,21 +36,36 @@ def levels(name, count, missing=False):
 
 
 def grid(name, step=0.5, offset=0.0, maps=UNITS, **facts):
+    """Return a grid in normal scores."""
     lattice = Lattice(step=step, offset=offset)
-    kind = ColumnKind(kind="grid", decimals=2, lattices=[lattice], resolution=step, **facts)
-    return CellColumn(name, kind, maps, floor=0.01)
-
-
-def lattices(name, *pairs, maps=UNITS, **facts):
-    """Return a column of lattices, each a step and an offset, the finest first."""
-    found = [Lattice(step=step, offset=offset) for step, offset in pairs]
-    facts = {"decimals": 2, "resolution": pairs[0][0], "lattices": found, **facts}
-    return CellColumn(name, ColumnKind(kind="grid", **facts), maps, floor=0.01)
+    facts = {"decimals": 2, "lattice": lattice, "resolution": step, **facts}
+    kind = ColumnKind(kind="grid", repeats=True, **facts)
+    return scored(CellColumn(name, kind, maps, floor=0.01))
 
 
 def number(name, resolution=1e-3, maps=UNITS, decimals=3, **facts):
-    kind = ColumnKind(kind="number", decimals=decimals, resolution=resolution, **facts)
-    return CellColumn(name, kind, maps, floor=0.01)
+    """Return numbers, in normal scores if they have atoms."""
+    facts = {"decimals": decimals, "resolution": resolution, **facts}
+    column = CellColumn(name, ColumnKind(kind="number", repeats="atoms" in facts, **facts), maps)
+    return scored(replace(column, floor=0.01))
+
+
+def scored(column):
+    """Return a column that repeats with its scores: steps at atoms and near the middle."""
+    if not column.has_scores:
+        return column
+    rng = np.random.default_rng(5)
+    some = column.values_at(rng.uniform(-1.0, 1.0, 6))
+    values = np.unique(np.append(some, column.kind.atoms))
+    masses = 0.6 * rng.dirichlet(np.full(len(values), 2.0))
+    smooth = Normals(np.log([0.3, 0.7]), np.array([-0.5, 0.3]), np.array([0.7, 1.0]))
+    scores = Scores(values, column.in_units(values)[0], masses, smooth)
+    return replace(column, scores=scores)
+
+
+def in_units(column):
+    """Return a column without its scores."""
+    return replace(column, scores=None)
 
 
 def random_weights(layout, rng, blocks=2):
@@ -80,6 +96,7 @@ def random_marginal(column, rng):
 def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None):
     """Return a density of cells of columns; of networks alone where ``shares`` is 1."""
     rng = np.random.default_rng(seed)
+    columns = [in_units(c) if i < n_given else c for i, c in enumerate(columns)]
     layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, width)
     marginal = as_parameters(layout, [random_marginal(column, rng) for column in columns])
     networks = []
@@ -104,8 +121,6 @@ def values_of(column, reach=14.0):
     low, high = column.values_at(np.array([-reach, reach]))
     step = column.step
     if column.kind.is_open:
-        low, high = low - 60 * step, high + 60 * step
-    if column.n_lattices > 1 and not column.kind.bounds:  # coarse intervals are wider
         low, high = low - 60 * step, high + 60 * step
     return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
 

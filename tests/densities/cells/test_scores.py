@@ -1,0 +1,205 @@
+"""Normal scores of columns whose values repeat against the distributions that these are of."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cells import grid, in_units
+from scipy import stats
+
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.column_maps import Scale
+from nflow_cli.data.dataset import load_dataset
+from nflow_cli.data.table_files import table_of
+from nflow_cli.data.written import as_written
+from nflow_cli.densities.cells.fitting import fitted_columns, fitted_marginals
+from nflow_cli.densities.cells.normals import STANDARD, Normals
+from nflow_cli.densities.cells.scores import Scores, fit_scores
+from nflow_cli.mixtures import log_normal_mass
+
+PLACES = np.arange(-5_000.0, 5_001.0)
+MIXED = Normals(np.log([0.2, 0.5, 0.3]), np.array([-1.0, 0.2, 2.5]), np.array([0.1, 1.5, 0.6]))
+
+
+@pytest.fixture(scope="module")
+def column():
+    """Return a column of whole numbers, 2 000 rows of which half are rounded to tens."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 60, 2_000)
+    x = np.where(rng.random(2_000) < 0.5, 10 * np.rint(x / 10), np.rint(x))
+    plain = in_units(grid("x", step=1.0, maps=(Scale(0.0, 60.0),)))
+    centre, half = plain.encode(x).interval
+    scores = fit_scores(x, centre, half, np.ones(len(x)), 1.0, (0.005, 5.0))
+    assert 20 < len(scores.values) < 400
+    return replace(plain, scores=scores)
+
+
+@pytest.mark.parametrize("normals", [STANDARD, MIXED], ids=["N(0, 1)", "a mixture"])
+def test_all_places_of_a_lattice_have_sum_1(column, normals):
+    mass = np.exp(normals.log_mass(*column.encode(PLACES).interval))
+    assert mass.sum() == pytest.approx(1, abs=1e-9)
+
+
+def test_by_a_normal_a_value_has_the_mass_of_its_step_and_of_the_smooth_part(column):
+    scores, bare = column.scores, in_units(column)
+    smooth = np.exp(scores.smooth.log_mass(*bare.encode(PLACES).interval))
+    steps = np.zeros(len(PLACES))
+    steps[np.searchsorted(PLACES, scores.values)] = scores.masses
+    expected = steps + (1 - scores.masses.sum()) * smooth
+    found = np.exp(STANDARD.log_mass(*column.encode(PLACES).interval))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_a_value_a_million_ranges_away_has_a_finite_mass_and_is_itself_again(column):
+    far = np.array([-6e8, 6e8])
+    cells = column.encode(far)
+    log_mass, bare = STANDARD.log_mass(*cells.interval), in_units(column)
+    expected = column.scores.smooth.log_mass(*bare.encode(far).interval)
+    np.testing.assert_allclose(log_mass, expected + np.log(column.scores.rest), rtol=1e-9)
+    np.testing.assert_allclose(column.values_at(cells.interval.centre), far, rtol=1e-9)
+
+
+def test_a_step_has_its_value_all_over_its_interval_and_each_place_in_the_middle(column):
+    values = column.scores.values
+    centre, half = column.encode(values).interval
+    for part in (-0.999999, -0.5, 0.0, 0.5, 0.999999):
+        np.testing.assert_array_equal(column.values_at(centre + part * half), values)
+    some = PLACES[np.abs(PLACES) < 600]
+    np.testing.assert_array_equal(column.values_at(column.encode(some).interval.centre), some)
+
+
+def test_draws_have_the_shares_of_the_steps_and_new_values_the_rest(column):
+    scores, n = column.scores, 200_000
+    on, _ = scores.outside(np.random.default_rng(1).standard_normal(n))
+    counts = np.bincount(np.searchsorted(scores.values, on[~np.isnan(on)]))
+    expected = n * np.append(scores.masses, scores.rest)
+    counts = np.append(counts, np.isnan(on).sum())
+    assert stats.chisquare(counts, expected * n / expected.sum()).pvalue > 1e-3
+    error = math.sqrt(scores.rest * (1 - scores.rest) / n)
+    assert abs(np.isnan(on).mean() - scores.rest) < 3 * error
+
+
+def test_draws_have_the_masses_of_their_places(column):
+    n = 200_000
+    x = column.values_at(np.random.default_rng(2).standard_normal(n))
+    places, counts = np.unique(x, return_counts=True)
+    expected = n * np.exp(STANDARD.log_mass(*column.encode(places).interval))
+    common = expected > 20
+    found, known = counts[common], expected[common]
+    assert (
+        stats.chisquare(np.append(found, n - found.sum()), np.append(known, n - known.sum()))[1]
+        > 1e-3
+    )
+
+
+def test_a_column_without_a_number_has_scores():
+    none = np.zeros(0)
+    scores = fit_scores(none, none, none, none, 1.0, (1e-3, None))
+    z = np.array([-1.0, 0.0, 2.0])
+    values, units = scores.outside(z)
+    assert np.isnan(values).all() and scores.rest == 1
+    np.testing.assert_allclose(scores.inside(units, units, np.zeros(3), 1e-9)[0], z, atol=1e-9)
+
+
+def fitted(x):
+    """Return the column of a table of numbers, by nine tenths of them, and its marginal."""
+    settings = TableData(name="table", missing="model")
+    data = load_dataset(settings, table_of({"x": x}))
+    (column,) = fitted_columns(data)
+    (marginal,) = fitted_marginals([column], data.train, None)
+    return column, marginal
+
+
+def log_prob(column, marginal, values):
+    """Return the log-probability of values, that of an atom added to that of its interval."""
+    cells, shares = column.encode(values), marginal.log_shares
+    smooth = shares[column.number] + marginal.normals.log_mass(*cells.interval)
+    both = np.logaddexp(shares[cells.codes], smooth)
+    return np.where(cells.codes < column.number, both, smooth)
+
+
+def rounded(law, places, step=1.0):
+    return law.cdf(places + step / 2) - law.cdf(places - step / 2)
+
+
+def with_zeros(step):
+    """Return half zeros, half gamma, written to a step."""
+    places = np.rint(np.arange(0, 400, step) / step) * step
+    p = 0.5 * rounded(stats.gamma(2, scale=17), places, step)
+    p[0] += 0.5
+    return np.round(places, 3), p
+
+
+def tens():
+    places, law = np.arange(-200.0, 1_201.0), stats.norm(500, 100)
+    is_ten = places % 10 == 0
+    return places, 0.5 * rounded(law, places) + 0.5 * is_ten * rounded(law, places, 10)
+
+
+def celsius():
+    places = np.arange(-60.0, 181.0)
+    return np.round((places - 32) * 5 / 9, 1), rounded(stats.norm(60, 15), places)
+
+
+TENTHS = np.arange(-800.0, 801.0)
+# Values, their probabilities, and what they are: smooth, smooth with heaps, or on no dense lattice.
+LAWS = {
+    "zeros, gamma to 0.001": (*with_zeros(1e-3), "smooth"),
+    "zeros, gamma, whole": (*with_zeros(1.0), "smooth"),
+    "half rounded to tens": (*tens(), "heaped"),
+    "normal to 0.1": (TENTHS / 10, rounded(stats.norm(0, 70), TENTHS), "smooth"),
+    "Celsius of Fahrenheit": (*celsius(), "sparse"),
+    "logarithms": (np.log(np.arange(1, 201)), np.full(200, 1 / 200), "sparse"),
+}
+PARAMETERS = 10  # of a smooth column: about three normals and a share
+
+
+@pytest.mark.parametrize("n", [1_000, 5_000])
+@pytest.mark.parametrize("name", LAWS)
+def test_a_column_has_nearly_its_entropy(name, n):
+    """K fitted shares cost χ² of K over 2n; a value not seen, of a sparse column, the logarithm of
+    the number of places.
+    """
+    values, p, sort = LAWS[name]
+    p = p / p.sum()
+    rng = np.random.default_rng(n)
+    x = rng.choice(values, round(n / 0.9), p=p)
+    column, marginal = fitted(x)
+    some = p > 1e-300
+    values, p = as_written(values[some]), p[some]
+    lost = p @ (np.log(p) - log_prob(column, marginal, values))
+    shares = PARAMETERS if sort == "smooth" else np.sum(1 - (1 - p) ** n)
+    margin = stats.chi2.ppf(0.999, shares) / (2 * n)
+    if sort == "sparse":
+        places = (np.ptp(x) + column.step) / column.step
+        margin += np.sum(p * (1 - p) ** n) * math.log(places)
+    print(
+        f"{name:22} n {n:5}: -H {p @ np.log(p):.3f} log q {p @ np.log(p) - lost:.3f} "
+        f"lost {lost:.4f} margin {margin:.4f}"
+    )
+    assert -1e-9 < lost < margin
+
+
+@pytest.mark.parametrize("rate", [1.5, 4.0])
+@pytest.mark.parametrize("sigma", [0.05, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_smooth_grid_has_no_steps(rate, sigma, seed):
+    """y is x and an error, on a lattice with few rows a value: steps would cost its conditional."""
+    n, s = 1_000, math.hypot(1, sigma)
+    rng, step = np.random.default_rng([n, seed]), rate * 2 * math.sqrt(math.pi) * s / n
+    x = rng.standard_normal((2, n))
+    y = np.round(step * np.rint((x + sigma * rng.standard_normal((2, n))) / step), 12)
+    column, _ = fitted(y[0])
+    none = np.zeros(0)
+    smooth = replace(column, scores=Scores(none, none, none, column.scores.smooth))
+    found, expected = (conditional(one, y[1], x[1] / s, sigma / s) for one in (column, smooth))
+    assert column.kind.kind == "grid" and not len(column.scores.values)
+    assert abs(found - expected) < 0.05
+
+
+def conditional(column, y, mean, scale):
+    """Return the mean log-mass of values by normals in scores."""
+    centre, half = column.encode(y).interval
+    side, half = np.where(np.isinf(half), np.sign(half), 0.0), np.where(np.isinf(half), 1.0, half)
+    return log_normal_mass((centre - mean) / scale, half / scale, np, side).mean()
