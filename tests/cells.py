@@ -109,7 +109,7 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None)
 
 
 def values_of(column, reach=14.0):
-    """Return all values of a column but numbers of a density, -1 for a new level.
+    """Return all values of a column but numbers without a step, -1 for a new level.
 
     Of a column with bounds that were found, these are also some steps beyond them.
     """
@@ -117,12 +117,35 @@ def values_of(column, reach=14.0):
     if not column.has_numbers:
         return np.array([*range(len(column.first)), -1.0, *gap])
     if column.kind.kind == "number":
-        return np.array([*column.kind.atoms, *gap])
+        return np.array([*(column.scores.values if column.scores else ()), *gap])
     low, high = column.values_at(np.array([-reach, reach]))
     step = column.step
     if column.kind.is_open:
         low, high = low - 60 * step, high + 60 * step
     return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
+
+
+def quadrature(column, count=320, reach=4.5):
+    """Return values ``(V,)`` of a column and weights of their probabilities: a sum is an integral.
+
+    Of numbers, about ``count`` of Gauss's points between steps, in t of units sinh t; then steps and
+    gaps.
+    """
+    others = values_of(column)
+    if column.kind.kind != "number":
+        return others, np.ones(len(others))
+    inner = column.scores.units if column.scores else ()
+    ends = np.array([-reach, *np.arcsinh(inner), reach])
+    at, weights = np.polynomial.legendre.leggauss(count // (len(ends) - 1))
+    low, high = ends[:-1, None], ends[1:, None]
+    t = ((high + low) / 2 + (high - low) / 2 * at).ravel()
+    weights = ((high - low) / 2 * weights).ravel() * np.cosh(t)
+    values = np.sinh(t)
+    for one in reversed(column.maps):
+        values, log_slope = one.outside(values)
+        weights = weights * np.exp(log_slope)
+    weights = weights / column.step if column.scores else weights  # of a mass
+    return np.append(values, others), np.append(weights, np.ones(len(others)))
 
 
 def products(*values):

@@ -9,11 +9,11 @@ KINDS = {
     "species": ColumnKind(kind="levels", levels=["Adelie", "Gentoo", LONG], type="text"),
     "city": ColumnKind(kind="levels", levels=[f"city {i}" for i in range(40)], type="text"),
     "answer": ColumnKind(kind="levels", levels=["no", "yes"], type="truth", missing=True),
-    "rain": ColumnKind(kind="number", atoms=[0.0]),
+    "rain": ColumnKind(kind="number", atoms=[0.0], repeats=True),
     "income": ColumnKind(kind="number", missing=True),
-    "age": ColumnKind(kind="grid", lattices=[Lattice(step=1)], atoms=[10.0, 20.0, 30.0]),
-    "half": ColumnKind(kind="grid", lattices=[Lattice(step=0.5, offset=0.25)]),
-    "day": ColumnKind(kind="grid", type="date", lattices=[Lattice(step=1)]),
+    "age": ColumnKind(kind="grid", repeats=True, lattice=Lattice(step=1), atoms=[10.0, 20.0, 30.0]),
+    "half": ColumnKind(kind="grid", repeats=True, lattice=Lattice(step=0.5, offset=0.25)),
+    "day": ColumnKind(kind="grid", repeats=True, type="date", lattice=Lattice(step=1)),
     "time": ColumnKind(kind="number", type="time"),
 }
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from cells import a_sample, grid, lattices, levels, number, random_density
+from cells import a_sample, grid, levels, number, random_density
 
 from nflow_cli.densities.cells.behind import columns_from
 
@@ -9,7 +9,7 @@ COLUMNS = [
     levels("b", 3),
     grid("c", atoms=[1.0]),
     levels("d", 5, missing=True),
-    lattices("e", (0.5, 0.0), (1.0, 0.0)),
+    grid("e", step=2.0),
     number("f"),
 ]
 

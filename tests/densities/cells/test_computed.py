@@ -1,13 +1,13 @@
 """Columns that follow from others: masses that sum to 1, broken rows, gaps, draws, the PIT."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from cells import (
     BETWEEN,
     grid,
-    lattices,
     levels,
     number,
     random_density,
@@ -41,7 +41,7 @@ BROKEN = 0.01
 def computed(column, relation, broken=BROKEN):
     """Return a column that follows from the columns above, beside a marginal at random."""
     kind = column.kind.model_copy(update={"relation": relation})
-    column = CellColumn(column.name, kind, column.maps, column.floor)
+    column = replace(column, kind=kind)
     marginal = random_marginal(column, np.random.default_rng(5))
     return Computed(column, OWN, COLUMNS, marginal, broken)
 
@@ -51,9 +51,6 @@ CASES = {
     "levels without gaps": computed(levels("name", 2), NAMES),
     "grid": computed(grid("y", step=0.01, missing=True), TOTAL),
     "grid with atoms": computed(grid("y", step=0.5, atoms=[2.5, 3.0], missing=True), MEANS),
-    "lattices with atoms": computed(
-        lattices("y", (0.5, 0.0), (1.0, 0.0), (2.5, 1.0), atoms=[2.5, 3.0], missing=True), MEANS
-    ),
     "grid with bounds": computed(
         grid("y", step=0.5, maps=BETWEEN, bounds=[0, 9], missing=True), MEANS
     ),

@@ -9,9 +9,9 @@ from cells import (
     TAILS,
     a_sample,
     grid,
-    lattices,
     levels,
     number,
+    quadrature,
     random_density,
     values_of,
 )
@@ -29,11 +29,6 @@ P = np.array([0.001, 0.05, 0.5, 0.95, 0.999])
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],
     "grids": [grid("a", atoms=[0.0, 2.5], missing=True), levels("b", 2), grid("c", step=1.0)],
-    "lattices": [
-        lattices("a", (0.5, 0.0), (1.0, 0.0), (2.5, 1.0), atoms=[1.0, 3.5], missing=True),
-        levels("b", 3, missing=True),
-        lattices("c", (3.0, 2.99), (9.0, 5.99)),
-    ],
     "bounds": [
         grid("a", step=1.0, maps=BETWEEN, bounds=[0, 9], missing=True),
         grid("b", step=1.0, maps=BETWEEN, bounds=[0, 9], atoms=[9.0]),
@@ -104,7 +99,7 @@ def test_probabilities_are_those_of_all_values_in_the_row(case, j, members):
 def test_a_long_grid_with_many_atoms_has_its_conditional():
     """What follows an atom differs from what follows the values beside it."""
     atoms = [float(x) for x in np.round(np.arange(-32, 32) * 0.02, 3)]
-    long = lattices("a", (0.005, 0.0), atoms=atoms, decimals=3)
+    long = grid("a", step=0.005, atoms=atoms, decimals=3)
     density = random_density([long, levels("b", 3), grid("c"), levels("d", 4)], shares=1.0, seed=2)
     rows, values = drawn(density, 12), np.round(np.arange(-4_000, 4_001) * 0.005, 3)
     found, log_q = conditional(density, rows, 0, P), log_joint(density, rows, 0, values)
@@ -141,14 +136,8 @@ def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(j, members):
     density = random_density(NUMBERS, members=members, seed=5)
     rows, column = drawn(density, 12), density.cells[j]
     found = conditional(density, rows, j, P)
-    t = np.linspace(-4.5, 4.5, 3_001)
-    x, width = np.sinh(t), np.cosh(t) * (t[1] - t[0])
-    for one in reversed(column.maps):
-        x, log_slope = one.outside(x)
-        width = width * np.exp(log_slope)
-    others = values_of(column)  # atoms, and a gap
-    values = np.append(x, others)
-    log_q = log_joint(density, rows, j, values) + np.log(np.append(width, np.ones(len(others))))
+    values, weights = quadrature(column, 3_000)
+    log_q = log_joint(density, rows, j, values) + np.log(weights)
     log_total = logsumexp(log_q, 1, np)
     shares, gaps = np.exp(log_q - log_total[:, None]), np.isnan(values)
     slack = found.error + 1e-5

@@ -19,7 +19,6 @@ from nflow_cli.densities.cells.fitting import (
     layout_of,
     with_both_ends,
 )
-from nflow_cli.evaluation.pit import pit
 from nflow_cli.mixtures import log_cdf, log_sf
 
 N = 1_000
@@ -79,7 +78,9 @@ def test_a_number_far_out_has_a_share_of_one_row_and_one_beyond_belief_none(shap
     tails = math.exp(log_sf(high, *broad, np)), math.exp(log_cdf(low, *broad, np))
     assert 0.015 < (sum(tails) if below else tails[0]) * N < 0.1
     cell = column.encode(column.values_at(column.inside(at[1:])[0]))
-    assert marginal.log_prob(cell.codes, *cell.fine) > math.log(column.step / np.ptp(x) / N) - 12
+    assert (
+        marginal.log_prob(cell.codes, *cell.interval) > math.log(column.step / np.ptp(x) / N) - 12
+    )
 
 
 def test_whatever_a_network_says_its_draws_are_near_the_rows():
@@ -132,40 +133,6 @@ def test_bounds_found_where_rows_crowd_leave_a_density_as_good_as_the_truth():
     assert (np.mean(truth - density.cell_log_probs(data.test), axis=0) < 0.03).all()
 
 
-HEAPED = {
-    "weights": (np.random.default_rng(6).normal(900, 200, 6_000), (1, 5, 50), (0.2, 0.6, 0.2), 0.0),
-    "sums": (np.exp(np.random.default_rng(7).normal(7, 0.5, 6_000)), (1, 100), (0.4, 0.6), 0.0),
-    "prices": (np.random.default_rng(8).gamma(4, 12, 6_000) + 1, (0.01, 1), (0.3, 0.7), 0.99),
-    "at a bound": (np.random.default_rng(9).exponential(40, 6_000), (1, 5), (0.4, 0.6), 0.0),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", HEAPED)
-def test_draws_are_heaped_as_the_rows_are(name):
-    """Numbers that people round to several steps keep their shares of each, and are no likelier."""
-    smooth, steps, shares, offset = HEAPED[name]
-    rng = np.random.default_rng(10)
-    step = rng.choice(steps, len(smooth), p=shares)
-    shift = np.where(step == steps[-1], offset, 0.0)
-    x = np.round(shift + step * np.maximum(np.rint((smooth - shift) / step), 0), 2)
-    density = independent(density_of(data := dataset({"x": x, "y": RNG.random(len(x))})))
-    (column, _), n = density.cells, 20_000
-    assert {lattice.step for lattice in column.kind.lattices} >= set(map(float, steps))
-    draws = density.draw(np.full((n, 2), np.nan), rng)
-    assert np.isfinite(density.log_prob(draws)).all()
-    for of in (*steps, 2 * steps[-1]):
-        rows, drawn = (on(values, of, offset) for values in (data.train[:, 0], draws[:, 0]))
-        error = math.sqrt(rows.mean() * (1 - rows.mean()) * (1 / len(rows) + 1 / n))
-        assert abs(rows.mean() - drawn.mean()) <= 3 * error
-    u = density.pit(draws, rng)[:, 0]
-    assert pit(u[:, None], ["x"]).columns["x"].p_value > 1e-3
-
-
-def on(values, step, offset):
-    return np.abs(np.rint((values - offset) / step) * step + offset - values) < 1e-6
-
-
 def test_numbers_of_all_digits_that_crowd_at_their_ends_have_a_density():
     rng = np.random.default_rng(5)
     x = rng.integers(0, 40, N) + rng.uniform(0, 0.5, N)
@@ -186,7 +153,7 @@ def test_one_number_whose_step_is_narrower_than_a_float_has_a_broad_normal():
 def test_the_last_interval_has_a_width_beside_numbers_that_are_far_greater():
     maps = (Softplus(-2.7e11, "above", 8.5e14), Scale(0.5, 15.0))
     column = number("x", resolution=9e-9, maps=maps, decimals=None, bounds=[0, None], is_open=True)
-    assert (with_both_ends(column, np.array([0.0, 1e-11])).fine.half > 0).all()
+    assert (with_both_ends(column, np.array([0.0, 1e-11])).interval.half > 0).all()
 
 
 @pytest.mark.parametrize("bounds", [{}, {"bounds": {"x": [4, 17]}}], ids=["free", "bounded"])

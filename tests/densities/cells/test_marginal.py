@@ -50,17 +50,6 @@ def test_the_outcomes_and_all_values_of_a_grid_have_mass_1(step):
     assert np.exp(log_p).sum() + np.exp(missing[0]) == pytest.approx(1, abs=1e-12)
 
 
-def test_few_values_of_a_grid_have_the_masses_of_smoothed_counts():
-    rng = np.random.default_rng(2)
-    values = np.array([-1.0, -0.9, -0.5, 0.0, 0.1, 0.7, 1.2])
-    shares = np.array([0.4, 0.02, 0.2, 0.01, 0.3, 0.05, 0.02])
-    x = rng.choice(values, 1_000, p=shares)
-    log_p = numbers(x, 0.1).log_prob(np.zeros(7, int), values, np.full(7, 0.05))
-    counts = np.array([(x == value).sum() for value in values])
-    counted = np.log((counts + 0.5) / (counts + 0.5).sum())
-    assert shares @ (counted - log_p) < 0.01
-
-
 @pytest.mark.parametrize(("n", "step"), [(300, 0.05), (1_000, 0.01)])
 def test_values_that_repeat_by_chance_are_not_more_likely(n, step):
     rng = np.random.default_rng(3)

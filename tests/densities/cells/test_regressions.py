@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nflow_cli.densities.cells.marginal import Support, parts_by_widths
+from nflow_cli.densities.cells.marginal import Support
 from nflow_cli.densities.cells.regressions import fit_parents, fit_ridge, fit_ridges, plain_inputs
 
 TABLE = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.05, 0.05, 0.9]])
@@ -28,23 +28,6 @@ def test_a_level_has_its_shares_given_the_column_it_follows_from():
     assert third.gain / 8_000 == pytest.approx(information, abs=0.03)
     np.testing.assert_allclose(shares[4, :3], marginal, atol=0.02)  # of an unknown parent
     np.testing.assert_allclose(shares[:, 3], 1 / 8_001, 1e-9)
-
-
-def test_lattices_have_their_shares_given_a_parent_though_a_value_is_on_several():
-    rng = np.random.default_rng(3)
-    parent, to_five = rng.integers(0, 2, 6_000), np.array([0.2, 0.9])
-    is_coarse = rng.random(6_000) < to_five[parent]
-    x = rng.normal(50, 15, 6_000)
-    x = np.where(is_coarse, 5 * np.rint(x / 5), np.rint(x))
-    ends = [np.where(x % step == 0, step / 30, 0.0) for step in (1, 5)]
-    intervals = [(x / 15, half) for half in ends]
-    columns = [Support(2), Support(2, 0, lattices=2)]
-    codes = np.stack([parent, x % 5 == 0], axis=1).astype(int)
-    parts = {1: parts_by_widths(columns[1], codes[:, 1], intervals)}
-    first, second = fit_parents(columns, codes, x[:, None] / 15, parts=parts)
-    shares = np.exp(second.log_shares)
-    assert second.parent == 0 and first.parent is None
-    np.testing.assert_allclose(shares[:2, 1], to_five, atol=0.04)
 
 
 def test_a_parent_is_found_by_the_bins_of_its_numbers():
@@ -112,7 +95,7 @@ def test_each_number_is_regressed_on_the_columns_before_it():
     codes = np.stack([level, np.zeros(2_000, int), gap], axis=1)
     columns = [Support(3), Support(1, number=0), Support(2, number=0)]
     centre = np.stack([x, np.where(gap, 50.0, y)], axis=1)
-    none, first, second = fit_ridges(columns, codes, centre)
+    none, first, second = fit_ridges(columns, codes, centre, centre)
     assert none is None and first.coefficients.shape == (3,) and first.scale > 0.9
     inputs, ends = plain_inputs(columns, codes, centre)
     assert list(ends) == [3, 5, 8]
