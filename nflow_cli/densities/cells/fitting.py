@@ -63,9 +63,7 @@ def _scores(column: CellColumn, data: Dataset, place: int) -> Scores | None:
     some, interval = _numbers(column, values)
     weights = scaled_weights(int(some.sum()), np.concatenate(parts)[some] if parts else None)
     numbers, kind = column.nearest(values[some]), column.kind
-    of = Fitted(
-        numbers, *interval, weights, lambda x: column.in_units(x)[0], kind.decimals, kind.step
-    )
+    of = Fitted(numbers, *interval, weights, column.in_units, kind.decimals, kind.step)
     return fit_scores(of, _floor(interval.half), _widest(column, numbers, interval.centre))
 
 

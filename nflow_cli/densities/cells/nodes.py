@@ -52,7 +52,7 @@ def joined(parts: Sequence[Nodes]) -> Nodes:
 def points(prior: Prior) -> Nodes:
     """Nodes of the outcomes that are no numbers: levels or atoms, missing, new."""
     column, codes = prior.column, np.arange(prior.column.outcomes.count)
-    codes = codes[~column.are_numbers(codes)]
+    codes = codes[codes != column.number]
     shares, units = np.ones(len(codes)), np.full(len(codes), 0.5)
     bounds = column.kind.bounds or (None, None)
     if column.has_numbers and column.new is not None and None not in bounds:  # beyond either

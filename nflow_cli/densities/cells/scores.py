@@ -143,7 +143,9 @@ class Scores:
         above = self._within(log_ndtr(-z, np), self._cumulative[-1] - passed)
         log_weights, means, scales = (part[:, None] for part in self._parts)
         z = score(below, above)
-        return values, from_normal_score(z, log_weights, means, scales, np, axis=0)
+        units = from_normal_score(z, log_weights, means, scales, np, axis=0)
+        ends = np.concatenate([[-np.inf], self.units, [np.inf]])
+        return values, np.clip(units, ends[place], ends[place + 1])
 
     def _within(self, log_p: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Log-probability by the smooth part, of one that steps have a mass of."""
@@ -182,7 +184,7 @@ class Fitted(NamedTuple):
         values: Numbers ``(n,)``.
         centre: Middles of their intervals in column units, of half widths ``half``.
         weights: Of the rows, of sum n, the effective sample size.
-        in_units: Map of numbers to column units.
+        in_units: Map of numbers to column units, and its log-slope.
         decimals: Of the numbers, if known.
         step: Between possible values.
     """
@@ -191,7 +193,7 @@ class Fitted(NamedTuple):
     centre: np.ndarray
     half: np.ndarray
     weights: np.ndarray
-    in_units: Callable[[np.ndarray], np.ndarray]
+    in_units: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     decimals: int | None
     step: float
 
@@ -236,7 +238,7 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     masses, order = np.append(masses, of_unseen), np.argsort(values)
     least = np.sort(masses)[-MOST] if len(masses) > MOST else 0.0
     order = order[masses[order] > least]
-    units = np.append(of.centre[first], of.in_units(unseen))
+    units = np.append(of.centre[first], of.in_units(unseen)[0])
     return Scores(values[order], units[order], masses[order], smooth)
 
 
@@ -300,7 +302,9 @@ def _round_masses(
     for m, share in zip(multiples, shares):
         width = m * of.step
         on = np.flatnonzero(np.abs(x / width - np.rint(x / width)) < 1 / (FEW * m))
-        ends = np.stack([of.in_units(x[on] + sign * width / 2) for sign in (-1, 1)])
-        below = np.exp(log_cdf(ends, smooth.log_weights, smooth.means, smooth.scales, np))
-        total[on] += share * np.diff(below, axis=0)[0]
+        ends = np.array([[-1.0], [1.0]])
+        units, log_slopes = of.in_units(x[on] + ends * width / 2)
+        units = np.where(np.isneginf(log_slopes), ends * np.inf, units)  # beyond a bound
+        below = np.exp(log_cdf(units, smooth.log_weights, smooth.means, smooth.scales, np))
+        total[on] += share * (below[1] - below[0])
     return total
