@@ -260,7 +260,8 @@ class CellColumn:
         """Table values ``(n,)`` at scores or units: on the grid, with the column's decimals."""
         if self.scores:
             on_steps, units = self.scores.outside(units)
-            values = np.where(np.isnan(on_steps), self._plain(units), on_steps)
+            values = self.scores.snapped(self._plain(units), 0.51 * self.step)
+            values = np.where(np.isnan(on_steps), values, on_steps)
         else:
             values = self._plain(units)
         written = values

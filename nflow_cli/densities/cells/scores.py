@@ -147,6 +147,13 @@ class Scores:
         ends = np.concatenate([[-np.inf], self.units, [np.inf]])
         return values, np.clip(units, ends[place], ends[place + 1])
 
+    def snapped(self, x: np.ndarray, reach: float) -> np.ndarray:
+        """Values ``(n,)``, those within ``reach`` of a step moved to it."""
+        if not len(self.values):
+            return x
+        place = np.searchsorted((self.values[1:] + self.values[:-1]) / 2, x)
+        return np.where(np.abs(x - self.values[place]) <= reach, self.values[place], x)
+
     def _within(self, log_p: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Log-probability by the smooth part, of one that steps have a mass of."""
         rest = np.log(np.maximum(np.exp(log_p) - steps, LEAST))
