@@ -125,18 +125,18 @@ def values_of(column, reach=14.0):
     return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
 
 
-def quadrature(column, count=320, reach=4.5):
+def quadrature(column, panels=12):
     """Return values ``(V,)`` of a column and weights of their probabilities: a sum is an integral.
 
-    Of numbers, about ``count`` of Gauss's points between steps, in t of units sinh t; then steps and
-    gaps.
+    Of numbers, 16 of Gauss's points in each panel of t, units are sinh t, which a step ends; then
+    steps and gaps.
     """
     others = values_of(column)
     if column.kind.kind != "number":
         return others, np.ones(len(others))
-    inner = column.scores.units if column.scores else ()
-    ends = np.array([-reach, *np.arcsinh(inner), reach])
-    at, weights = np.polynomial.legendre.leggauss(count // (len(ends) - 1))
+    steps = column.scores.units if column.scores else ()
+    ends = np.sort([*np.linspace(-5.5, 5.5, panels + 1), *np.arcsinh(steps)])
+    at, weights = np.polynomial.legendre.leggauss(16)
     low, high = ends[:-1, None], ends[1:, None]
     t = ((high + low) / 2 + (high - low) / 2 * at).ravel()
     weights = ((high - low) / 2 * weights).ravel() * np.cosh(t)

@@ -6,7 +6,7 @@ from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 
 LEVELS = ColumnKind(kind="levels", levels=["no", "yes"])
 NUMBER = ColumnKind(kind="number")
-CENTS = ColumnKind(kind="grid", lattices=[Lattice(step=0.01)])
+CENTS = ColumnKind(kind="grid", lattice=Lattice(step=0.01))
 
 
 def wages(n, seed, rounded=0.4):
@@ -51,7 +51,7 @@ def test_draws_without_heaps_are_found():
 
 def test_wrong_last_digits_are_found_where_multiples_agree():
     rng = np.random.default_rng(0)
-    ages = ColumnKind(kind="grid", lattices=[Lattice(step=1)])
+    ages = ColumnKind(kind="grid", lattice=Lattice(step=1))
     rows, draws = (rng.integers(0, 90, (n, 1)).astype(float) for n in (2_000, 2_000))
     draws[draws % 10 == 3] -= 1
     found = heaping({"age": ages}, rows, draws)["age"]
@@ -66,7 +66,7 @@ def test_chi_square_of_one_distribution_has_its_degrees_of_freedom():
 
 
 def test_an_offset_is_taken_off_and_gaps_are_left_out():
-    half = ColumnKind(kind="grid", lattices=[Lattice(step=1, offset=2.5)])
+    half = ColumnKind(kind="grid", lattice=Lattice(step=1, offset=2.5))
     rows = np.array([[0.5], [5.5], [10.5], [np.nan]])
     found = heaping({"x": half}, rows, rows + 1)["x"]
     assert found.multiples[5][:2] == (1.0, 0.0)

@@ -119,9 +119,9 @@ def test_more_levels_than_are_kept_are_said():
 def test_multiples_of_a_step_that_repeat_are_a_grid(cells, step, offset):
     kind = kind_of(cells)
     assert kind.kind == "grid"
-    assert kind.lattices[0].step == pytest.approx(step, rel=1e-9)
+    assert kind.lattice.step == pytest.approx(step, rel=1e-9)
     assert kind.resolution == pytest.approx(step, rel=1e-9)
-    assert kind.lattices[0].offset % step == pytest.approx(offset, abs=1e-6 * step)
+    assert kind.lattice.offset % step == pytest.approx(offset, abs=1e-6 * step)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_what_the_user_says_overrules_what_is_found():
     settings |= {"exclude": ["d"], "split": "e", "weights": "f"}
     kinds = kinds_of(columns, TableData(name="table.csv", **settings))
     assert kinds["a"].kind == "levels"
-    assert kinds["b"].lattices[0].step == 0.5
+    assert kinds["b"].lattice.step == 0.5
     assert kinds["c"].bounds == [0, None]
     assert [kinds[name].kind for name in "defg"] == ["left out"] * 3 + ["grid"]
 
@@ -209,29 +209,30 @@ def test_smooth_columns_have_no_atoms(cells):
     assert kind_of(cells).atoms == []
 
 
-def test_round_numbers_that_people_prefer_are_atoms_or_a_lattice():
+def test_round_numbers_that_people_prefer_are_atoms():
     wages = np.rint(np.exp(NORMAL * 0.5 + 7))
     wages = np.where(np.arange(N) % 2, np.rint(wages / 100) * 100, wages)
     kind = kind_of(wages)
-    assert kind.kind == "grid"
-    assert {lattice.step for lattice in kind.lattices} >= {1.0, 100.0} or len(kind.atoms) > 10
-
-
-HEAPS = RNG.choice([1, 5, 50], N, p=[0.2, 0.6, 0.2])  # steps that numbers are rounded to
+    assert (kind.kind, kind.lattice.step, kind.repeats) == ("grid", 1.0, True)
+    assert len(kind.atoms) > 10
 
 
 @pytest.mark.parametrize(
-    ("cells", "lattices"),
+    ("cells", "kind", "repeats"),
     [
-        (np.where(np.arange(N) % 50 < 2, 0.5, 0) + smooth_ages(), [(0.5, 0), (1, 0)]),
-        (np.where(np.arange(N) % 4 < 3, 0.99, 0) + RNG.integers(5, 60, N), [(0.01, 0), (1, 0.99)]),
-        (RNG.poisson(40, N), [(1, 0)]),
-        (np.rint(RNG.normal(900, 200, N) / HEAPS) * HEAPS, [(1, 0), (5, 0), (50, 0)]),
+        (NORMAL, "number", False),
+        (np.round(NORMAL, 5), "number", False),
+        (np.round(NORMAL, 1), "grid", True),
+        (np.where(np.arange(N) % 3 == 0, 0.0, RNG.exponential(5, N)), "number", True),
+        (np.where(np.arange(N) < 2, 0.25, NORMAL), "number", False),
+        (RNG.normal(size=160)[np.arange(3200) % 160], "number", True),
+        (np.log(RNG.poisson(60, N)), "number", True),
     ],
 )
-def test_mixed_resolutions_are_lattices(cells, lattices):
-    found = [(lattice.step, round(lattice.offset, 9)) for lattice in kind_of(cells).lattices]
-    assert found[: len(lattices)] == lattices or set(found) > set(lattices)
+def test_numbers_repeat_on_a_grid_or_beyond_what_a_density_explains(cells, kind, repeats):
+    found = kind_of(cells)
+    assert (found.kind, found.repeats) == (kind, repeats)
+    assert found.is_continuous == (kind == "number" and not repeats)
 
 
 @pytest.mark.parametrize(
@@ -285,17 +286,12 @@ def test_numbers_of_too_many_digits_keep_their_order():
     np.testing.assert_allclose(numbers, cells, rtol=5e-12)
 
 
-def test_a_number_a_group_that_lies_on_no_grid_is_a_level():
-    means = RNG.normal(size=160)
-    assert kind_of(means[np.arange(3200) % 160]).kind == "levels"
-
-
 DAYS = np.datetime64("2019-03-01") + RNG.integers(0, 300, N).astype("timedelta64[D]")
 
 
 def test_dates_are_a_grid_of_days():
     kind = kind_of(DAYS.astype(int), source="date")
-    assert (kind.kind, kind.type, kind.lattices[0].step) == ("grid", "date", 1)
+    assert (kind.kind, kind.type, kind.lattice.step) == ("grid", "date", 1)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +304,7 @@ def test_dates_are_a_grid_of_days():
 )
 def test_text_that_is_dates_is_a_grid_in_its_form(texts, form, step):
     kind = kind_of(texts)
-    assert (kind.kind, kind.form, kind.lattices[0].step) == ("grid", form, step)
+    assert (kind.kind, kind.form, kind.lattice.step) == ("grid", form, step)
     assert kind_of(texts, settings={"categorical": ["x"]}).kind == "levels"
 
 
@@ -338,13 +334,12 @@ def columns_of_every_kind():
 def facts(kind, factor=1.0):
     """Return what is said of a column, in units of a factor."""
     ends = [np.inf if end is None else end / factor for end in kind.bounds or (None, None)]
-    steps = [lattice.step / factor for lattice in kind.lattices]
-    offsets = [lattice.offset / factor for lattice in kind.lattices]
+    lattice = kind.lattice
+    steps = [lattice.step / factor, lattice.offset / factor] if lattice else []
     return (
-        kind.kind,
+        (kind.kind, kind.repeats),
         [(kind.resolution or 0) / factor],
         steps,
-        offsets,
         ends,
         [atom / factor for atom in kind.atoms],
     )

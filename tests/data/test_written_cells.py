@@ -18,7 +18,7 @@ NOON = datetime.datetime(2024, 2, 29, 12, 0, 1)
 def dates(form=None, type="date", step=1.0):
     lattice = Lattice(step=step)
     facts = {"form": form, "type": type, "decimals": 0, "resolution": step, "missing": True}
-    return ColumnKind(kind="grid", lattices=[lattice], **facts)
+    return ColumnKind(kind="grid", lattice=lattice, **facts)
 
 
 def few(values, **facts):

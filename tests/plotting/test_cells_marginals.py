@@ -92,7 +92,7 @@ def test_atoms_are_spikes_as_high_as_their_shares_and_not_in_the_histogram():
 
 
 def test_an_atom_of_a_grid_drawn_value_by_value_is_a_bar_like_others():
-    coarse = ColumnKind(kind="grid", lattices=[Lattice(step=1)], atoms=[2.0])
+    coarse = ColumnKind(kind="grid", lattice=Lattice(step=1), atoms=[2.0])
     rows = np.repeat([0.0, 1, 2, 3, 4], [10, 20, 60, 20, 10])[:, None]
     (ax,) = draw({"x": coarse}, rows, rows).axes
     np.testing.assert_allclose(histograms(ax)[0][0][:5], [1 / 12, 1 / 6, 1 / 2, 1 / 6, 1 / 12])

@@ -14,7 +14,7 @@ from nflow_cli.experiments.cells.loaded import TrainedCells
 from nflow_cli.experiments.table.scoring import conditions_in
 
 KIND = ColumnKind(
-    kind="grid", type="date", decimals=0, resolution=1.0, lattices=[Lattice(step=1.0)], missing=True
+    kind="grid", type="date", decimals=0, resolution=1.0, lattice=Lattice(step=1.0), missing=True
 )
 
 
