@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 
 MULTIPLES = (5, 10, 100)
 DIGITS = 10
@@ -87,7 +87,7 @@ def heaping(
 ) -> dict[str, Heaping]:
     """Return how the last digits of draws compare with those of rows, of each grid column.
 
-    A value is ``k`` steps of the column's finest lattice from its least offset of 0 or more; the
+    A value is ``k`` steps of the column's lattice from its least offset of 0 or more; the
     last digit is that of ``k``.
 
     Args:
@@ -97,8 +97,8 @@ def heaping(
     """
     found = {}
     for name, parts in _columns(kinds, ("grid",), rows, draws):
-        finest = kinds[name].lattices[0]
-        steps = [np.rint((x - finest.offset % finest.step) / finest.step) for x in parts]
+        grid = cast(Lattice, kinds[name].lattice)
+        steps = [np.rint((x - grid.offset % grid.step) / grid.step) for x in parts]
         multiples = {of: _shares(*(k % of == 0 for k in steps)) for of in MULTIPLES}
         counts = [np.bincount((k % DIGITS).astype(int), minlength=DIGITS) for k in steps]
         found[name] = Heaping(multiples, *_chi_square(*counts))

@@ -83,8 +83,6 @@ def of(q: Any, data: Any) -> dict[str, Any]:
 def beside(q: Any, data: Any) -> dict[str, Any]:
     """Return the gain of the fit over latent classes, where these take the columns."""
     columns = q.cells
-    if any(column.n_lattices > 1 for column in columns):
-        return {}
     outcomes = [support_of(column) for column in columns]
     codes, centre, half = _encoded(columns, outcomes, data.train)
     classes = fit_latent_classes(outcomes, codes, centre, half, data.weights.train)

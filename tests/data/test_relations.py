@@ -168,8 +168,8 @@ def test_a_sum_that_is_rounded_more_coarsely_than_its_digits_is_no_function():
 
 def test_a_computed_column_is_written_as_it_is_by_itself():
     found = kinds({"age": AGE, "sum": np.round(A + B, 2), "a": A, "b": B, "sq": AGE**2})
-    assert (found["sq"].kind, found["sq"].own, found["sq"].type) == ("computed", "grid", "whole")
-    assert found["sq"].alone.kind == "grid"
+    assert (found["sq"].kind, found["sq"].own, found["sq"].type) == ("computed", "number", "whole")
+    assert found["sq"].repeats and found["sq"].alone.kind == "number"
     assert found["b"].decimals == 2
     name = kinds({"town": TOWN, "name": [f"t{i}" for i in TOWN]})["name"]
     assert (name.own, name.type, name.why) == ("levels", "text", "= map of town")

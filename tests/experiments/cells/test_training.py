@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from cells import BETWEEN, POSITIVE, TAILS, a_sample, grid, lattices, levels, number, random_weights
+from cells import BETWEEN, POSITIVE, TAILS, a_sample, grid, levels, number, random_weights
 from truth import to_numpy
 
 from nflow_cli.densities.cells import network
@@ -25,8 +25,6 @@ COLUMNS = [
     grid("e", step=1.0, maps=BETWEEN, bounds=[0, 9]),
     number("f", decimals=None),
     grid("g", atoms=[0.0, 1.5], missing=True),
-    lattices("h", (0.5, 0.0), (2.5, 1.0), (1.0, 0.0), atoms=[0.0, 1.5], missing=True),
-    lattices("i", (1.0, 0.0), (4.0, 1.0), maps=BETWEEN, bounds=[0, 9]),
 ]
 
 
@@ -76,7 +74,7 @@ def test_the_loss_in_single_precision_is_that_of_the_density(members):
     rows[:7, 2] = -1  # a new level
     rows[7:14, 5] = np.nan  # a gap in a column that has none is left out
     single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(packed(density, rows))).masses)
-    assert single.shape == (members, 8, 400) and single.dtype == np.float32
+    assert single.shape == (members, 6, 400) and single.dtype == np.float32
     for r in range(members):
         cells = by_network(density, rows, r)
         known = np.isfinite(cells) & (cells > -1e6)
