@@ -84,6 +84,7 @@ BY_COLUMN = (
     "columns",
     "column_gains",
     "shares",
+    "fill_acceptance",
     "moments",
     "moments_standard_error",
     "missed_mode",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nflow_cli.experiments.cells.printed import lost_rows, memorisation_rows
+from nflow_cli.experiments.cells.printed import lost_rows, memorisation_rows, notes
 from nflow_cli.experiments.cells.warnings import copied, lost, memorised, ruined
 
 
@@ -84,3 +84,10 @@ def test_lost_relations_are_named_and_marked():
     ((_, text),) = lost_rows(summary, [warning])
     assert text.startswith("7 lost in draws") and text.endswith("[lost relations]")
     assert lost({}) is None and lost_rows({}, []) == []
+
+
+def test_columns_whose_fills_hardly_moved_in_training_are_printed():
+    facts = dict.fromkeys(("n_impossible", "n_new_levels", "n_unknown"), 0)
+    ((name, text),) = notes({**facts, "fill_acceptance": {"a": 0.019, "b": 0.021, "c": 0.0}})
+    assert name == "fills" and text.startswith("under 2% of the fills of gaps accepted: a, c;")
+    assert not notes(facts) and not notes({**facts, "fill_acceptance": {"b": 0.5}})
