@@ -20,7 +20,7 @@ from nflow_cli.densities.cells.regressions import ParentShares, Ridge, fit_paren
 IN_ATOMS = 1e-3  # part of the shares of atoms that is no number, at first
 ROWS = 500_000  # most rows in the fit
 MOST_INPUTS = 2_000  # most level inputs of a regression
-SPREAD, SCALE = 1.5, 0.6  # of the means and scales of normals, over the residual scale
+SPREAD, SCALE = 1.2, 0.64  # of the means and scales of normals, over the residual scale: variance 1
 
 
 class StartingWeights(NamedTuple):
