@@ -39,8 +39,7 @@ class Heaps:
 def heaps(
     places: np.ndarray,
     counts: np.ndarray,
-    weights: np.ndarray,
-    period: float,
+    spacing: np.ndarray | float = 1.0,
     least: float = NATS,
 ) -> Heaps:
     """Compare the counts of values with those expected from their neighbours.
@@ -48,18 +47,16 @@ def heaps(
     Args:
         places: `(m,)`, values in units of their resolution, ascending.
         counts: `(m,)`.
-        weights: `(m,)`, factor of each value's probability by its lattices.
-        period: Places per step of the coarsest lattice.
+        spacing: `(m,)`, of possible values, in the same units.
         least: Evidence for an atom, in nats.
     """
     rows = counts.astype(float)
     nats, expected = np.zeros(len(counts)), rows
-    below = Neighbours(places, weights, period)
-    above = Neighbours(-places[::-1], weights[::-1], period)
+    below, above = Neighbours(places), Neighbours(-places[::-1])
     for _ in range(PASSES):
         before = nats > 0
         level = np.maximum(below.level(rows), above.level(rows[::-1])[::-1])
-        expected = level * weights
+        expected = level * spacing
         nats = _nats(counts, expected, least)
         rows = np.where(nats > 0, np.minimum(expected, rows), counts)
         if np.array_equal(before, nats > 0):
@@ -79,12 +76,11 @@ def _nats(counts: np.ndarray, expected: np.ndarray, least: float) -> np.ndarray:
 class Neighbours:
     """Values below each value of a column."""
 
-    def __init__(self, places: np.ndarray, weights: np.ndarray, period: float):
-        self.places, self.period, self.least = places, period, float(weights.min())
-        self.weights = np.concatenate([[0.0], np.cumsum(weights)])
+    def __init__(self, places: np.ndarray):
+        self.places = places
 
     def level(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of a value of weight 1 expected from those below it, `(m,)`.
+        """Rows of a place expected from those below it, `(m,)`.
 
         A block of neighbours gives a density, with a margin for noise; at the last value, with
         neighbours on one side, a second block gives a slope.
@@ -113,11 +109,4 @@ class Neighbours:
         return np.clip(np.minimum(starts, ends - 1), 0, None)
 
     def _mass(self, first: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Weights of the places in ``[first, end)``, of mean 1.
-
-        Less than two periods are summed, empty places with the least weight.
-        """
-        width = np.maximum(self.places[end] - self.places[first], 1)
-        seen = np.maximum(self.weights[end] - self.weights[first], (end - first) * self.least)
-        seen = seen + np.maximum(width - (end - first), 0) * self.least
-        return np.where(width >= 2 * self.period, width, np.maximum(seen, self.least))
+        return np.maximum(self.places[end] - self.places[first], 1)

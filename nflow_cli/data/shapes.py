@@ -47,21 +47,21 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
     if lattice is not None and len(values) >= CERTAIN:
         resolution = max(resolution, lattice.step)
     places = values / resolution
-    heaped = heaps(places - places[0], counts, _spacing(numbers), 1)
+    heaped = heaps(places - places[0], counts, _spacing(numbers))
     if lattice is not None:
         on = positions(values, lattice)
         on, first = np.unique(on, return_index=True)
         moved, rows = snapped(values[first], lattice), np.add.reduceat(counts, first)
-        of_grid = heaps(on, rows, np.ones(len(on)), 1)
+        of_grid = heaps(on, rows)
         is_dense = len(on) >= SPARSE * np.ptp(on)
         if is_grid or (is_dense and _repeats(rows, of_grid)):
             return _shape(moved, rows, of_grid, lattice, lattice.step)
     return _shape(values, counts, heaped, None, resolution)
 
 
-def _spacing(numbers: Written) -> np.ndarray:
+def _spacing(numbers: Written) -> np.ndarray | float:
     if numbers.places is not None:
-        return np.ones(len(numbers.values))
+        return 1.0
     return spacing(numbers.values, typical_size(numbers.values))
 
 

@@ -223,7 +223,7 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     distinct, first, which = np.unique(of.values, return_index=True, return_inverse=True)
     counts, at = np.bincount(which, of.weights), (of.centre[first], of.half[first])
     places = (distinct - distinct[0]) / of.step
-    is_heap = heaps(places, np.bincount(which), np.ones(len(places)), 1, HEAP).are_atoms
+    is_heap = heaps(places, np.bincount(which), least=HEAP).are_atoms
     off = ~is_heap if not is_heap.all() else np.ones(len(is_heap), bool)
     rest = off[which]
     smooth = fit_normals(of.centre[rest], of.half[rest], of.weights[rest], floor, widest)
