@@ -12,6 +12,7 @@ from nflow_cli.data.written import Written, shifted, spacing, typical_size
 REPEATED = 0.25  # of a grid's rows without atoms are on repeated values
 THIN = 0.02  # rows of the smooth part per place of a grid, at least
 MIN_EXCESS = 0.1  # of all atoms' excess in the kept ones; with less, ties are no atoms
+FINE = 1e-6  # resolution of repeated values over their range, at least
 CERTAIN = 20  # distinct values with a common step that is no chance
 CROWD = 0.01  # of the rows are at a bound,
 NEAR = 0.01  # within this part of the interquartile range,
@@ -56,6 +57,9 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
         is_dense = len(on) >= SPARSE * np.ptp(on)
         if is_grid or (is_dense and _repeats(rows, of_grid)):
             return _shape(moved, rows, of_grid, lattice, lattice.step)
+    if numbers.places is None and heaped.are_atoms.any():
+        # Else new values, of all digits of their type, outweigh all other cells.
+        resolution = max(resolution, FINE * float(np.ptp(values)))
     return _shape(values, counts, heaped, None, resolution)
 
 
