@@ -75,7 +75,7 @@ def test_a_sweep_does_not_train_again_what_another_version_finished(refused, inv
         ("0.1.0.dev1", "0.1.0.dev1", True),
         ("0.1.0.dev1", "0.1.0.dev2", False),
         ("0.1.0.dev1", "0.1.0", False),
-        ("0.1.0", "0.2.0.dev1", True),
+        ("0.1.0", "0.2.0.dev2", True),
         ("0.1.0", "0.2.0", True),
         ("0.2.0", "0.1.0", True),
     ],

@@ -48,10 +48,7 @@ class CheckedCells(CheckedRows):
 
     @cached_property
     def judged(self) -> Judged:
-        found = judge.judged(self.config, self.trained, self.data)
-        # A run by 0.1.0 records fewer.
-        scores = {key: value for key, value in found.scores.items() if key in self.summary}
-        return found._replace(scores=scores)
+        return judge.judged(self.config, self.trained, self.data)
 
 
 def check_masses(run: CheckedCells) -> Verdict:
