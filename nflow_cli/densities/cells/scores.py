@@ -62,7 +62,7 @@ class Scores:
 
     def _steps(self, x: np.ndarray, slack: float) -> list[np.ndarray]:
         """Log-masses of the steps below, at and above values ``(n,)``."""
-        near = np.maximum(1e-12 * np.abs(x), slack)
+        near = np.maximum(4e-13 * np.abs(x), slack)  # less than half of the twelfth digit
         first = np.searchsorted(self.values, x - near)
         last = np.searchsorted(self.values, x + near, side="right")
         below, through = self._cumulative[first], self._cumulative[last]
