@@ -127,7 +127,7 @@ class _Cell:
             numbers[:2] = _moments(nodes.values, usual)
             numbers[2:4] = self._ends(nodes, weights)
             is_exact = self.is_last and self.has_cells
-            quantiles = self._exact(p) if is_exact else _quantiles(nodes, weights, p)
+            quantiles = self._exact(p) if is_exact else self._quantiles(nodes, weights, p)
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
             numbers[4:] = quantiles.T
             numbers[:, ~(error <= UNRESOLVED)] = np.nan
@@ -257,6 +257,16 @@ class _Cell:
         by_mixture = logsumexp(weights + cells[:, :, 1:].sum(axis=2), 0, np)
         return np.stack([by_mixture, block.by_networks[:, 1:].sum(axis=1)])
 
+    def _quantiles(self, nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Quantiles ``(n, k)`` of nodes, linear within a cell: in scores, so that values repeat."""
+        low, high, part = _quantile_cells(nodes, weights, p)
+        found, column = low + part * (high - low), self.column
+        if column.scores and (inside := high > low).any():
+            first, last = (column.inside(ends[inside])[0] for ends in (low, high))
+            between = column.values_at(first + part[inside] * (last - first))
+            found[inside] = np.clip(between, low[inside], high[inside])
+        return found
+
     def _exact(self, p: np.ndarray) -> np.ndarray:
         """Quantiles ``(n, k)`` of numbers given the cells before, and given not missing: atoms, or
         by inversion.
@@ -333,9 +343,9 @@ def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     return mean, np.sqrt((shares * np.square(values - mean[:, None])).sum(axis=1))
 
 
-def _quantiles(nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Quantiles ``(n, k)`` of nodes given not missing: the least value whose cumulative probability
-    reaches ``p``; linear within a cell.
+def _quantile_cells(nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Cells of quantiles ``(n, k)`` of nodes given not missing, the first whose cumulative
+    probability reaches ``p``: their ends, and the part of them that is below ``(3, n, k)``.
     """
     values, low, high = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
     weights = np.where(np.isnan(values), 0.0, weights)
@@ -349,6 +359,6 @@ def _quantiles(nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
         first, last, weight, end = (
             np.take_along_axis(a, at, 1) for a in (low, high, weights, total)
         )
-        part = 1 - (end - target) / np.where(weight > 0, weight, 1.0)
-        found.append(first + np.clip(part, 0.0, 1.0) * (last - first))
-    return np.concatenate(found, axis=1)
+        part = np.clip(1 - (end - target) / np.where(weight > 0, weight, 1.0), 0.0, 1.0)
+        found.append([first, last, part])
+    return np.concatenate(found, axis=2)
