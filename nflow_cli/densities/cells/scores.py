@@ -19,7 +19,7 @@ from nflow_cli.arrays import LOG_2, log1mexp, log_ndtr, ndtri_exp
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.atoms import heaps
 from nflow_cli.densities.cells.normals import Normals, fit_normals
-from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf
+from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf, normal_score
 
 DISCOUNTS = np.arange(0.0, 1.0, 0.1)
 STRENGTHS = 10.0 ** np.arange(-1.0, 7.0, 0.25)
@@ -31,6 +31,8 @@ ROUNDS, CLEAR = 50, 10.0  # of EM; and nats that a lattice gains, at least
 LEAST_GAIN = 0.03  # nats a row, of steps
 BY_CHANCE = 8.0  # nats that steps gain where counts are by chance
 NARROW = 1e-4  # half width of a score, times 1 + |z|: below, its slope is as good as a difference
+KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of the smooth part, per normal
+NEWTON = 2  # steps from the table to all digits
 FAR = 1e150  # farther units have no square
 LEAST = 1e-300  # probability between steps, at least
 
@@ -141,11 +143,25 @@ class Scores:
         passed = self._cumulative[place]
         below = self._within(log_ndtr(z, np), passed)
         above = self._within(log_ndtr(-z, np), self._cumulative[-1] - passed)
-        log_weights, means, scales = (part[:, None] for part in self._parts)
-        z = score(below, above)
-        units = from_normal_score(z, log_weights, means, scales, np, axis=0)
         ends = np.concatenate([[-np.inf], self.units, [np.inf]])
-        return values, np.clip(units, ends[place], ends[place + 1])
+        units = np.clip(self._inverse(score(below, above)), ends[place], ends[place + 1])
+        return values, units
+
+    def _inverse(self, z: np.ndarray) -> np.ndarray:
+        """Units with scores ``(n,)`` by the smooth part: Newton's method from a table."""
+        knots, known = self._table
+        units = np.interp(z, known, knots)
+        for _ in range(NEWTON):
+            at, log_slope = normal_score(units, *self._parts, np)
+            units = units - (at - z) * np.exp(-log_slope)
+        far = (z < known[0]) | (z > known[-1])
+        units[far] = from_normal_score(z[far], *self._parts, np)
+        return units
+
+    @cached_property
+    def _table(self) -> tuple[np.ndarray, np.ndarray]:
+        knots = np.unique(self.smooth.means[:, None] + self.smooth.scales[:, None] * KNOTS)
+        return knots, normal_score(knots, *self._parts, np)[0]
 
     def snapped(self, x: np.ndarray, reach: float) -> np.ndarray:
         """Values ``(n,)``, those within ``reach`` of a step moved to it."""
