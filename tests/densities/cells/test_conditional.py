@@ -207,6 +207,16 @@ def test_quantiles_never_cross(seed, j):
     assert (np.diff(found.quantiles[known]) >= 0).all()
 
 
+def test_quantiles_of_values_that_repeat_are_such_values():
+    """Incomes in brackets have no incomes between them."""
+    column = number("a", atoms=[0.5], resolution=1e-7, decimals=None)
+    masses = column.scores.masses * (1 - 1e-9) / column.scores.masses.sum()
+    column = replace(column, scores=replace(column.scores, masses=masses))
+    density = random_density([column, levels("b", 3), levels("c", 4)], seed=3)
+    found = conditional(density, drawn(density, 40), 0, np.linspace(0.02, 0.98, 25))
+    assert np.isin(found.quantiles, column.scores.values).all()
+
+
 def test_the_own_value_changes_only_its_probability():
     density = random_density(NUMBERS, members=2, seed=5)
     rows = drawn(density, 10)

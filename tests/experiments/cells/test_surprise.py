@@ -179,3 +179,15 @@ def test_rows_are_in_the_order_of_their_oddest_cell_and_of_equal_ones_of_their_o
     assert (np.diff(found.p_largest[found.order]) >= 0).all()
     assert found.largest[7] == found.largest[9] == LARGEST
     np.testing.assert_array_equal(found.largest, np.nanmax(found.nats, axis=1).round(9))
+
+
+def test_a_new_value_is_no_odder_where_its_column_has_more_digits():
+    """The steps of the scores are at other values, so those of both columns are the first's."""
+    few = number("a", atoms=[0.5], resolution=1e-3, decimals=None)
+    many = replace(number("a", atoms=[0.5], resolution=1e-9, decimals=None), scores=few.scores)
+    rows = np.array([[0.5, 1.0], [0.612, 1.0], [3.05, 0.0], [-40.0, 2.0]])
+    found = [
+        oddness(random_density([levels("b", 3), column], seed=1), rows[:, ::-1])
+        for column in (few, many)
+    ]
+    np.testing.assert_allclose(*found, atol=1e-2)
