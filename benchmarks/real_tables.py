@@ -106,7 +106,7 @@ def _encoded(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return outcomes ``(n, D)``, and middles and half widths ``(n, N)`` of the intervals."""
     cells = [with_both_ends(column, values) for column, values in zip(columns, rows.T)]
-    numbers = [cell.fine for column, cell in zip(columns, cells) if column.has_numbers]
+    numbers = [cell.interval for column, cell in zip(columns, cells) if column.has_numbers]
     empty = np.zeros((len(rows), 0))
     return (
         np.stack([cell.codes for cell in cells], axis=1),
