@@ -79,15 +79,20 @@ def scored(invoke, *words):
 
 
 def are_close(row, expected):
-    """Whether two written rows are equal, numbers within 1e-9."""
+    """Whether two written rows are equal, numbers within 1e-9.
 
-    def is_close(found, cell):
+    The estimate of a quadrature's error is not compared: rounding decides which cells are split.
+    """
+
+    def is_close(name):
+        found, cell = row[name], expected[name]
         try:
             return found == cell or abs(float(found) - float(cell)) <= 1e-9
         except ValueError:
             return found.lower() == cell.lower()
 
-    return row.keys() == expected.keys() and all(map(is_close, row.values(), expected.values()))
+    names = expected.keys() - {"quadrature_error"}
+    return row.keys() == expected.keys() and all(map(is_close, names))
 
 
 @pytest.mark.parametrize(

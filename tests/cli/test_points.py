@@ -55,7 +55,7 @@ def test_check_computes_the_gap_of_a_fit_by_cells_again(short_run, tmp_path):
     assert "gap: expected" in next(f for f in check_run(str(copy)) if f.name == "summary").detail
 
 
-@pytest.mark.parametrize("of_the_first", [{"kind": "levels", "levels": ["a"]}, {"atoms": [0.0]}])
+@pytest.mark.parametrize("of_the_first", [{"kind": "levels", "levels": ["a"]}, {"repeats": True}])
 def test_where_log_q_is_no_density_of_the_set_there_is_no_gap(of_the_first):
     kinds = [ColumnKind(**{"kind": "number", **facts}) for facts in (of_the_first, {})]
     row = [SimpleNamespace(name=f"x{i}", kind=kind) for i, kind in enumerate(kinds, 1)]

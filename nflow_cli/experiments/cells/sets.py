@@ -16,6 +16,7 @@ from nflow_cli.training.progress import phase
 if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
 
+ROUNDING = 1e-9  # of a share
 ALL, MISSING, NEW = "all", "missing", "new"  # names of groups
 
 
@@ -106,6 +107,9 @@ def _shares(found: Conditional) -> np.ndarray:
 
 
 def central(thresholds: np.ndarray) -> np.ndarray:
-    """Probabilities ``(n, 2)`` of the ends of central intervals of scores up to thresholds."""
-    share = np.minimum(thresholds, 1.0)[:, None]
+    """Probabilities ``(n, 2)`` of the ends of central intervals of scores up to thresholds.
+
+    A value of the threshold's score, just above its interval, is in it.
+    """
+    share = np.minimum(thresholds + ROUNDING, 1.0)[:, None]
     return np.concatenate([(1 - share) / 2, (1 + share) / 2], axis=1)
