@@ -255,7 +255,8 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     alone = fit_normals(of.centre, of.half, of.weights, floor, widest).log_mass(*at)
     if counts @ (log_mass - alone) < LEAST_GAIN * n:
         return None
-    unseen = np.setdiff1d(_places(of, multiples, distinct), distinct)
+    seen = np.round(distinct, of.decimals or 0)  # as places are: 230 steps of 0.01 are not 2.3
+    unseen = np.setdiff1d(_places(of, multiples, distinct), seen)
     values = np.append(distinct, unseen)
     of_unseen = part * weight * _round_masses(of, smooth, multiples, shares[1:], unseen)
     masses, order = np.append(masses, of_unseen), np.argsort(values)
