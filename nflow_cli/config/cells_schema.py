@@ -39,8 +39,8 @@ class Cells(Strict):
 
     unmixed: bool | None = Field(
         default=None,
-        description="Whether columns of plain numbers are mapped to independent components (ICA) "
-        "first; null: if they depend linearly, and components are likelier on validation rows.",
+        description="Whether columns of plain numbers are mapped to linear components first; null: "
+        "if they depend linearly, and independent components are likelier on validation rows.",
     )
 
     @property
@@ -51,7 +51,7 @@ class Cells(Strict):
     @property
     def text(self) -> str:
         """The model as text: ``cells 128 × 2, 10 normals``."""
-        unmixed = ", independent components" if self.unmixed else ""
+        unmixed = ", linear components" if self.unmixed else ""
         return f"cells {self.width} × {self.blocks}, {self.components} normals{unmixed}"
 
 

@@ -32,6 +32,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.filling import FilledChunks, Filling, filled_start, gaps_of
 from nflow_cli.experiments.cells.memorised import COMPARED
 from nflow_cli.experiments.cells.training import CellChunks, FitCells, learnt_shares, packed
+from nflow_cli.experiments.cells.turning import trained_unmixing
 from nflow_cli.experiments.table.training import Training, train_on_rows
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
@@ -83,6 +84,7 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     found = fit_unmixing(columns, data) if cells.unmixed else None
     if found is None:
         return density, rows
+    found = trained_unmixing(found, data, config)
     components, rows = found.fitted(rows)
     marginal = as_parameters(layout, fitted_marginals(components, rows, None))
     return CellDensity(components, layout, marginal, [], [], found, density), rows

@@ -7,8 +7,15 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from running import succeed
-from short_runs import without_layout, without_xla
+from running import assert_same_run, succeed
+from short_runs import (
+    CELLS,
+    KilledError,
+    killed_after,
+    make_run,
+    without_pictures,
+    without_xla,
+)
 
 import nflow_cli
 from nflow_cli.errors import ConfigError, RunDirectoryError
@@ -29,10 +36,17 @@ def table():
 
 
 @pytest.fixture(scope="module")
-def density(table, tmp_path_factory):
-    with without_xla(), without_layout():
-        output = tmp_path_factory.mktemp("r") / "r"
-        return nflow_cli.fit(table, steps=20, settings=SIZES, output=output)
+def changes(table, tmp_path_factory):
+    """Settings of a run of the table, from a file."""
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    np.savetxt(path, np.column_stack([*table.values()]), "%.17g", ",", header="a,b", comments="")
+    return CELLS | {"data": {"name": str(path), "missing": "model"}}
+
+
+@pytest.fixture(scope="module")
+def density(changes, tmp_path_factory):
+    with without_xla():
+        return nflow_cli.load(make_run(tmp_path_factory.mktemp("r") / "r", **changes))
 
 
 def test_a_run_of_components_passes_its_checks(invoke, density):
@@ -51,6 +65,14 @@ def test_its_draws_are_rows_of_the_table(invoke, density, table):
     np.testing.assert_allclose(density.log_prob({n: rows[n] for n in "ab"}), rows["log_q"])
     drawn, given = (np.corrcoef(t["a"], t["b"])[0, 1] for t in (rows, table))
     assert drawn == pytest.approx(given, abs=0.15)
+
+
+def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, density, changes, tmp_path):
+    with killed_after(2), pytest.raises(KilledError):
+        make_run(tmp_path / "r", **changes)
+    with without_pictures():
+        assert invoke("resume", tmp_path / "r").exit_code == 0
+    assert_same_run(tmp_path / "r", density.path)
 
 
 def test_components_of_other_columns_are_refused(table):
