@@ -40,3 +40,18 @@ def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noi
     residual = (rows.test[:, 1] - rows.test[:, 0]) / noise
     truth = -0.5 * residual**2 - np.log(noise * np.sqrt(2 * np.pi))
     assert np.mean(truth - cells) < 0.3
+
+
+def test_zeros_that_another_column_tells_are_told_at_the_start():
+    """Else mass of their wide interval would leak into the numbers beside it."""
+    from nflow_cli.experiments.cells import fit
+
+    rng = np.random.default_rng(4)
+    flag = rng.integers(0, 2, 600)
+    hours = np.where(flag == 1, 0.0, 1 + np.round(rng.gamma(4, 5, 600)))
+    table = {"flag": flag, "hours": hours}
+    _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
+    parts.density.networks = list(fit._networks(parts))
+    drawn = parts.density.draw(np.full((4_000, 2), np.nan), rng)
+    (with_zeros,) = set(rows.train[rows.train[:, 1] == 0, 0])
+    assert (drawn[drawn[:, 0] == with_zeros, 1] == 0).mean() > 0.95

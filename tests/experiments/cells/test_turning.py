@@ -51,7 +51,7 @@ def test_a_map_is_found_where_no_components_are_independent():
     data = load_dataset(TableData(name="table", missing="model"), table_of(columns))
     start = fit_unmixing(fitted_columns(data), data)
     assert start is not None
-    train = {"chunk": 50, "batch_size": 128}
+    train = {"chunk": 100, "batch_size": 128}
     short = {"command": "fit", "data": "table", "flow": None, "train": train}
     config = presets.validate(short, "a test").settled(data.kinds, len(data.train))
 
