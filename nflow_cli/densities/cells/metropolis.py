@@ -62,13 +62,9 @@ def moved(
             drawn, place = one.draw(found, rng), one.place
             found[:, place] = np.where(unknown[:, place], drawn, rows[:, place])
 
-        def log_weights(cells: np.ndarray) -> np.ndarray:
-            cells = cells.copy()
-            cells[own] = np.where(is_near, cells[own], 0.0)  # noqa: B023
-            return np.maximum(np.nan_to_num(cells.sum(axis=1), nan=LEAST), LEAST)
-
         of_found = log_cells(found)
-        ratio = log_weights(of_found) - log_weights(cells) + log_back
+        new, old = (_log_weights(one, own, is_near) for one in (of_found, cells))
+        ratio = new - old + log_back
         is_taken = np.log(rng.random(len(rows))) < ratio
         rows = np.where(is_taken[:, None], found, rows)
         cells = np.where(is_taken[:, None], of_found, cells)
@@ -76,6 +72,15 @@ def moved(
         for tally, some in zip(tallies, (counted, counted & is_taken)):
             tally += np.bincount(chosen[some], minlength=len(tally))
     return rows
+
+
+def _log_weights(
+    cells: np.ndarray, own: tuple[np.ndarray, np.ndarray], is_near: np.ndarray
+) -> np.ndarray:
+    """Log-weights ``(n,)``: of all cells, but not of the own one where it is drawn from its law."""
+    cells = cells.copy()
+    cells[own] = np.where(is_near, cells[own], 0.0)
+    return np.maximum(np.nan_to_num(cells.sum(axis=1), nan=LEAST), LEAST)
 
 
 def _near(

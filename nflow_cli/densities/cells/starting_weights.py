@@ -79,10 +79,11 @@ def starting_weights(
 
 
 def _in_atoms(parent: ParentShares, column: CellColumn, codes: np.ndarray) -> float:
-    """Part of the shares of atoms that is no number, at first.
+    """Part of the shares of atoms that is no number, at the start.
 
-    All where scores are none, or a parent tells atoms, nearly all rows of which are at one, from
-    numbers: else the mass of a wide interval leaks into those beside it. Other atoms have an order.
+    1 for a column without scores. With scores 1 for a zero-inflated column whose zeros a parent
+    predicts, else the mass of their wide interval leaks into the numbers beside it; several atoms
+    have an order, which the interval keeps.
     """
     rows = np.bincount(codes[codes >= 0], minlength=len(column.first))[: len(column.first)]
     is_one = rows.max(initial=0) > MOSTLY * rows.sum()
