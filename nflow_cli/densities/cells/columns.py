@@ -89,7 +89,7 @@ class CellColumn:
         """First outcome that is a number, if any."""
         return len(self.first) if self.has_numbers else None
 
-    def are_numbers(self, codes: np.ndarray) -> np.ndarray:
+    def have_numbers(self, codes: np.ndarray) -> np.ndarray:
         """Whether codes are of numbers, atoms among them."""
         return (codes >= 0) & (codes <= (UNKNOWN if self.number is None else self.number))
 
@@ -110,9 +110,8 @@ class CellColumn:
         """The outcomes, for a network's layout."""
         has_new = self.new is not None
         count = len(self.first) + self.has_numbers + self.kind.missing + has_new
-        summed = len(self.first) if self.has_numbers else 0
         has_ends, has_gaps = self.kind.bounds is not None, self.kind.missing
-        return Outcomes(count, self.number, summed, has_ends, has_new, has_gaps)
+        return Outcomes(count, self.number, has_ends, has_new, has_gaps)
 
     @property
     def step(self) -> float:

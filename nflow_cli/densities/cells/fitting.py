@@ -52,7 +52,7 @@ def _floor(half: np.ndarray) -> float:
 def _numbers(column: CellColumn, values: np.ndarray) -> tuple[np.ndarray, Interval]:
     """Which of values ``(n,)`` are numbers, and their intervals, symmetric."""
     cells = with_both_ends(column, values)
-    some = column.are_numbers(cells.codes)
+    some = column.have_numbers(cells.codes)
     return some, Interval(*(part[some] for part in cells.interval))
 
 
@@ -96,14 +96,16 @@ def fitted_marginals(
     for column, values in zip(columns, rows.T):
         cells, widest = with_both_ends(column, values), None
         if column.has_numbers and not column.scores:
-            some = column.are_numbers(cells.codes)
+            some = column.have_numbers(cells.codes)
             widest = _widest(column, values[some], cells.interval.centre[some])
         support = support_of(column, widest)
-        found = fit_marginal(support, cells.codes, *cells.interval, weights)
         if column.scores:
-            shares = in_numbers(support, found.log_shares, IN_ATOMS)
-            found = Marginal(shares, support.number, STANDARD)
-        marginals.append(found)
+            shares = fit_marginal(support, cells.codes, weights=weights).log_shares
+            marginals.append(
+                Marginal(in_numbers(support, shares, IN_ATOMS), support.number, STANDARD)
+            )
+        else:
+            marginals.append(fit_marginal(support, cells.codes, *cells.interval, weights))
     return marginals
 
 

@@ -109,9 +109,8 @@ def _of_bank(layout: Layout, bank: Bank, shares: Any, codes: Any, masses: Any, x
     smooth = xp.sum(shares[..., bank.n_plain :, :, :] * is_number, axis=-2) + masses
     plain, atoms = chosen[..., : bank.n_plain, :], chosen[..., bank.n_plain :, :]
     code = codes[..., bank.n_plain :, :]
-    summed = np.array([o.summed for o in outcomes]).reshape(-1, 1)
-    if summed.any():
-        both = (code >= 0) & (code < summed)
+    if numbers.any():
+        both = (code >= 0) & (code < numbers)
         atoms = xp.where(both, xp.logaddexp(atoms, smooth), atoms)
     cells = xp.where(code == numbers, smooth, atoms)
     return xp.concatenate([plain, cells], axis=-2)

@@ -17,8 +17,8 @@ class Outcomes(NamedTuple):
 
     Attributes:
         count: L: levels, atoms, numbers, missing and new together.
-        number: First outcome that is a number, with a mixture; ``None``: none.
-        summed: Number of first outcomes that are also numbers: masses are added.
+        number: Outcome of a number, with a mixture, after atoms, whose masses are added to those of
+            their intervals; ``None``: none.
         has_ends: Some intervals are one-sided.
         has_new: The last is new: no training row has it, and no network learns it.
         has_gaps: The last that is learnt is a missing cell.
@@ -26,7 +26,6 @@ class Outcomes(NamedTuple):
 
     count: int
     number: int | None = None
-    summed: int = 0
     has_ends: bool = False
     has_new: bool = False
     has_gaps: bool = False

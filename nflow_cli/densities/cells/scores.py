@@ -243,11 +243,12 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     off = ~is_heap if not is_heap.all() else np.ones(len(is_heap), bool)
     rest = off[which]
     smooth = fit_normals(of.centre[rest], of.half[rest], of.weights[rest], floor, widest)
-    multiples, shares = _multiples(of, distinct[off], smooth, smooth.log_mass(*at)[off])
+    log_smooth = smooth.log_mass(*at)
+    multiples, shares = _multiples(of, distinct[off], smooth, log_smooth[off])
     n, others = of.weights.sum(), np.maximum(counts - 1, 0.0)
     part = (of.weights[rest].sum() + 1) / (n + 1)
     round_mass = _round_masses(of, smooth, multiples, shares[1:], distinct)
-    new = shares[0] * np.exp(smooth.log_mass(*at)) + round_mass
+    new = shares[0] * np.exp(log_smooth) + round_mass
     own, left_out, weight = _discounted(counts[off], new[off])
     masses, log_mass = counts / (n + 1), np.log(np.maximum(others, LEAST) / n)
     masses[off] = part * (own + weight * round_mass[off])
