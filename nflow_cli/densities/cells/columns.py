@@ -15,6 +15,7 @@ from nflow_cli.densities.cells.scores import Scores
 
 UNKNOWN = -1  # code of an unknown cell, which is left out of the sum
 END = 0.01  # steps: a value this close to the last one within bounds equals it
+LEAST_SPREAD = 0.1  # steps: scale of values beyond bounds, at least
 SMALL = 1e-5  # half width below which the slope is more accurate than a difference
 
 
@@ -59,6 +60,7 @@ class CellColumn:
         low: Lower end of the training numbers, in units: normals of a network stay within.
         high: Upper end.
         scores: Normal scores of a modelled column whose values repeat, in which its intervals are.
+        told: An earlier column tells atoms from numbers: atoms are outcomes alone, no steps.
     """
 
     name: str
@@ -68,6 +70,7 @@ class CellColumn:
     low: float = -1e5
     high: float = 1e5
     scores: Scores | None = None
+    told: bool = False
 
     @property
     def has_scores(self) -> bool:
@@ -296,7 +299,8 @@ class CellColumn:
 
     @cached_property
     def _spread(self) -> float:
-        return float(np.diff(self._plain(np.array([-1.0, 1.0])))[0] / (2 * self.step))
+        unit = np.diff(self._plain(np.array([-1.0, 1.0])))[0] / 2
+        return max(float(unit / self.step), LEAST_SPREAD)
 
     def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
         """Values ``(n,)`` of outcomes; of numbers, at ``units``."""

@@ -13,21 +13,25 @@ from nflow_cli.densities.cells.marginal import Marginal, Support, fit_marginal
 from nflow_cli.densities.cells.mixing import scaled_weights
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.normals import STANDARD
+from nflow_cli.densities.cells.regressions import fit_parents
 from nflow_cli.densities.cells.scores import Fitted, Scores, fit_scores
 
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
 NARROW = 0.01  # quantile of half widths that bounds the scales
 IN_ATOMS = 1e-9  # part of the shares of atoms that is no number
+TOLD = 0.1  # nats a row by which an earlier column tells atoms from numbers
 BROAD_RANGES = 10.0  # ranges of the numbers that hold 95 % of a broad normal
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
     """The given and modelled columns of a table."""
-    first = len(data.given)
-    return [_fitted(data, i) for i in range(first + len(data.modelled))]
+    columns: list[CellColumn] = []
+    for place in range(len(data.given) + len(data.modelled)):
+        columns.append(_fitted(data, place, columns))
+    return columns
 
 
-def _fitted(data: Dataset, place: int) -> CellColumn:
+def _fitted(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> CellColumn:
     """Column with the limits of its normals: least scale a quarter of a typical interval, ends
     those of the intervals.
     """
@@ -36,6 +40,7 @@ def _fitted(data: Dataset, place: int) -> CellColumn:
     if not column.has_numbers:
         return column
     if column.has_scores and place >= len(data.given):
+        column = replace(column, told=_are_told(column, data, before))
         column = replace(column, scores=_scores(column, data, place))
     _, (centre, half) = _numbers(column, data.train[:, place])
     floor = _floor(half)
@@ -44,15 +49,33 @@ def _fitted(data: Dataset, place: int) -> CellColumn:
     return replace(column, floor=floor, low=float(low - wide), high=float(high + wide))
 
 
+def _are_told(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -> bool:
+    """Whether one of the columns before tells atoms from other numbers: then their wide intervals
+    would leak into the numbers beside them.
+    """
+    codes = [one.codes(values) for one, values in zip([*before, column], data.train.T)]
+    is_atom = codes.pop() if column.first else None
+    if is_atom is None or not before:
+        return False
+    known = np.flatnonzero(column.have_numbers(is_atom))
+    codes = np.stack([*codes, is_atom == column.number], axis=1)[known]
+    supports = [*(support_of(one) for one in before), Support(2)]
+    weights = None if data.weights.train is None else data.weights.train[known]
+    (parent,) = fit_parents(supports, codes, np.zeros(codes.shape), weights, len(before))
+    return parent.gain > TOLD * len(known)
+
+
 def _floor(half: np.ndarray) -> float:
     narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
     return max(LEAST_FLOOR, narrow / 2)
 
 
-def _numbers(column: CellColumn, values: np.ndarray) -> tuple[np.ndarray, Interval]:
+def _numbers(
+    column: CellColumn, values: np.ndarray, with_atoms: bool = True
+) -> tuple[np.ndarray, Interval]:
     """Which of values ``(n,)`` are numbers, and their intervals, symmetric."""
     cells = with_both_ends(column, values)
-    some = column.have_numbers(cells.codes)
+    some = column.have_numbers(cells.codes) & (with_atoms | (cells.codes == column.number))
     return some, Interval(*(part[some] for part in cells.interval))
 
 
@@ -60,7 +83,7 @@ def _scores(column: CellColumn, data: Dataset, place: int) -> Scores | None:
     """Normal scores by all rows but the test part: validation compares gains over them alone."""
     values = np.concatenate([data.train[:, place], data.validation[:, place]])
     parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]
-    some, interval = _numbers(column, values)
+    some, interval = _numbers(column, values, with_atoms=not column.told)
     weights = scaled_weights(int(some.sum()), np.concatenate(parts)[some] if parts else None)
     numbers, kind = column.nearest(values[some]), column.kind
     of = Fitted(numbers, *interval, weights, column.in_units, kind.decimals, kind.step)
@@ -101,20 +124,25 @@ def fitted_marginals(
         support = support_of(column, widest)
         if column.scores:
             shares = fit_marginal(support, cells.codes, weights=weights).log_shares
-            marginals.append(
-                Marginal(in_numbers(support, shares, IN_ATOMS), support.number, STANDARD)
-            )
+            shares = in_numbers(column, shares, IN_ATOMS)
+            marginals.append(Marginal(shares, support.number, STANDARD))
         else:
             marginals.append(fit_marginal(support, cells.codes, *cells.interval, weights))
     return marginals
 
 
-def in_numbers(support: Support, log_shares: np.ndarray, part: float) -> np.ndarray:
-    """Log-shares ``(…, L)`` of outcomes, of which the atoms keep a part, numbers have the rest."""
-    count, shares = support.number or 0, np.exp(log_shares)
-    if count:
-        shares[..., count] += (1 - part) * shares[..., :count].sum(axis=-1)
-        shares[..., :count] *= part
+def in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.ndarray:
+    """Log-shares ``(…, L)`` of outcomes of a column with scores, from those of codes: atoms keep a
+    part, or where they are told what numbers do not explain; numbers have the rest.
+    """
+    count, shares = column.number or 0, np.exp(log_shares)
+    atoms, kept = shares[..., :count].copy(), part * shares[..., :count]
+    if column.told:
+        by_numbers = np.exp(STANDARD.log_mass(*column.encode(np.array(column.first)).interval))
+        number = shares[..., count, None] / (1 - by_numbers.sum())
+        kept = np.maximum(kept, atoms - number * by_numbers)
+    shares[..., :count] = kept
+    shares[..., count] += (atoms - kept).sum(axis=-1)
     return np.log(shares)
 
 

@@ -18,7 +18,6 @@ from nflow_cli.densities.cells.network import MOST_SKIPPED
 from nflow_cli.densities.cells.regressions import ParentShares, Ridge, fit_parents, fit_ridges
 
 IN_ATOMS = 1e-3  # part of the shares of atoms that is no number, at first
-MOSTLY, TOLD = 0.8, 0.2  # of the rows of atoms, and nats a row
 ROWS = 500_000  # most rows in the fit
 MOST_INPUTS = 2_000  # most level inputs of a regression
 SPREAD, SCALE = 1.2, 0.64  # of the means and scales of normals, over the residual scale: variance 1
@@ -62,8 +61,10 @@ def starting_weights(
     # A parent is known by its outcome alone: its numbers count as one.
     parents = fit_parents(supports, codes, np.zeros_like(centre), weights, first)
     parents = [
-        replace(one, log_shares=in_numbers(support, one.log_shares, _in_atoms(one, c, own)))
-        for one, support, c, own in zip(parents, supports[first:], columns[first:], codes.T[first:])
+        replace(one, log_shares=in_numbers(column, one.log_shares, IN_ATOMS))
+        if column.scores
+        else one
+        for one, column in zip(parents, columns[first:])
     ]
     seen, known = _narrow(supports, codes)
     ridges = fit_ridges(seen, known, units, centre, weights, first)
@@ -76,19 +77,6 @@ def starting_weights(
     return StartingWeights(
         *({k: a.astype(np.float32) for k, a in part.items()} for part in (arrays, units))
     )
-
-
-def _in_atoms(parent: ParentShares, column: CellColumn, codes: np.ndarray) -> float:
-    """Part of the shares of atoms that is no number, at the start.
-
-    1 for a column without scores. With scores 1 for a zero-inflated column whose zeros a parent
-    predicts, else the mass of their wide interval leaks into the numbers beside it; several atoms
-    have an order, which the interval keeps.
-    """
-    rows = np.bincount(codes[codes >= 0], minlength=len(column.first))[: len(column.first)]
-    is_one = rows.max(initial=0) > MOSTLY * rows.sum()
-    are_told = is_one and parent.gain > TOLD * len(codes)
-    return 1.0 if column.scores is None or are_told else IN_ATOMS
 
 
 def _narrow(supports: Sequence[Support], codes: np.ndarray) -> tuple[list[Support], np.ndarray]:

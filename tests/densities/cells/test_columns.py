@@ -123,6 +123,12 @@ def test_values_anywhere_in_units_are_finite(maps):
         assert np.isfinite(values).all() and (np.diff(values) >= 0).all()
 
 
+def test_values_beyond_bounds_have_a_probability_where_units_are_narrower_than_digits():
+    maps = (Scale(1e20, 1.0),)
+    column = number("x", bounds=[0.0, None], is_open=True, resolution=1.0, maps=maps)
+    assert np.isfinite(column.log_beyond(np.array([-1.0, -1e6]))).all()
+
+
 def test_draws_have_the_digits_that_a_table_is_read_to():
     column = number("x", decimals=5, resolution=1e-5, maps=(Scale(1.2e7, 1e6),))
     values = column.values_at(np.linspace(-1, 1, 9))
