@@ -33,7 +33,7 @@ from nflow_cli.config.training_schema import (
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
 MAX_MEMBERS = 100
-PATIENCE, LEAST_PATIENCE = 0.15, 200  # of the updates, and updates
+PATIENCE, LEAST_PATIENCE = 0.15, 100  # of the updates, and updates
 ENSEMBLE = "Train N networks or stacks side by side; the density is their mixture."
 
 # Roles that exclude each other: each key's with those of earlier keys.

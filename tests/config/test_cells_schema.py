@@ -55,7 +55,7 @@ def test_what_is_said_stays_and_larger_tables_have_no_smaller_networks(rows):
 
 
 @pytest.mark.parametrize(
-    ("steps", "chunk", "patience"), [(2_000, 50, 300), (600, 20, 200), (1_000, 90, 360)]
+    ("steps", "chunk", "patience"), [(2_000, 50, 300), (600, 20, 100), (1_000, 90, 360)]
 )
 def test_the_patience_is_a_share_of_the_updates_unless_it_is_set(steps, chunk, patience):
     train = CellsTrain(steps=steps, chunk=chunk)
