@@ -51,18 +51,32 @@ def _fitted(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> Cel
 
 def _are_told(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -> bool:
     """Whether one of the columns before tells atoms from other numbers: then their wide intervals
-    would leak into the numbers beside them.
+    would leak into the numbers beside them. It must tell more than a number before says by order,
+    which outcomes do not have.
     """
-    codes = [one.codes(values) for one, values in zip([*before, column], data.train.T)]
-    is_atom = codes.pop() if column.first else None
-    if is_atom is None or not before:
+    cells = [one.encode(values) for one, values in zip([*before, column], data.train.T)]
+    known = np.flatnonzero(column.have_numbers(cells[-1].codes))
+    if not (column.first and before and len(known)):
         return False
-    known = np.flatnonzero(column.have_numbers(is_atom))
-    codes = np.stack([*codes, is_atom == column.number], axis=1)[known]
+    are_atoms = cells[-1].codes != column.number
+    codes = np.stack([*(one.codes for one in cells[:-1]), are_atoms], axis=1)[known]
     supports = [*(support_of(one) for one in before), Support(2)]
     weights = None if data.weights.train is None else data.weights.train[known]
     (parent,) = fit_parents(supports, codes, np.zeros(codes.shape), weights, len(before))
-    return parent.gain > TOLD * len(known)
+    by_class = parent.gain / len(known)
+    return by_class > TOLD and by_class > _gain_by_order([*before, column], cells)
+
+
+def _gain_by_order(columns: Sequence[CellColumn], cells: Sequence[Cells]) -> float:
+    """Nats a row that a normal regression on one of the other numbers gains of the last one."""
+    have = [column.have_numbers(cell.codes) for column, cell in zip(columns, cells)]
+    gains = [0.0]
+    for one, other in zip(cells[:-1], have[:-1]):
+        both = other & have[-1]
+        x, y = one.units[both], cells[-1].units[both]
+        if both.any() and np.ptp(x) > 0 and np.ptp(y) > 0:
+            gains.append(-np.log1p(-(min(abs(np.corrcoef(x, y)[0, 1]), 1 - 1e-9) ** 2)) / 2)
+    return max(gains)
 
 
 def _floor(half: np.ndarray) -> float:
