@@ -42,7 +42,8 @@ def _fitted(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> Cel
     if column.has_scores and place >= len(data.given):
         column = replace(column, told=_are_told(column, data, before))
         column = replace(column, scores=_scores(column, data, place))
-    _, (centre, half) = _numbers(column, data.train[:, place])
+    in_order = column.scores is not None and not column.told
+    _, (centre, half) = _numbers(column, data.train[:, place], with_atoms=in_order)
     floor = _floor(half)
     low, high = ((centre - half).min(), (centre + half).max()) if len(centre) else (0.0, 0.0)
     wide = max(4 * floor, 1e-2) if high - low < 4 * floor else 0.0

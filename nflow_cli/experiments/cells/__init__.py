@@ -61,7 +61,11 @@ class WholeTable(OfTable):
                 "cells.unmixed: expected two or more columns of plain numbers, none of them given "
                 f"or linear in others. Received: {data.name}"
             )
-        unmixed = found is not None and (asked or are_better(found, data))
+        unmixed = asked or (found is not None and are_better(found, data))
+        if found and unmixed and not asked:
+            from nflow_cli.experiments.cells.turning import trained_unmixing
+
+            _, unmixed = trained_unmixing(found, data, config)
         cells = config.cells.model_copy(update={"unmixed": unmixed})
         train = config.train
         if train.filled is None:

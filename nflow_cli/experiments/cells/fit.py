@@ -81,10 +81,10 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
     marginals = fitted_marginals(columns, rows, data.weights.train)
     density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
-    found = fit_unmixing(columns, data) if cells.unmixed else None
-    if found is None:
+    start = fit_unmixing(columns, data) if cells.unmixed else None
+    if start is None:
         return density, rows
-    found = trained_unmixing(found, data, config)
+    found, _ = trained_unmixing(start, data, config)
     components, rows = found.fitted(rows)
     marginal = as_parameters(layout, fitted_marginals(components, rows, None))
     return CellDensity(components, layout, marginal, [], [], found, density), rows

@@ -37,7 +37,9 @@ TURN = "turn"  # L below the diagonal, U above it
 
 
 class FitMaps(FitCells):
-    """Maps side by side, each with a network of its components; ``maps``: starts ``(R, D, D)``."""
+    """Maps side by side, each with a network of its components; ``maps``: starts ``(R, D, D)``, of
+    which the last stays as it is.
+    """
 
     def __init__(
         self,
@@ -55,7 +57,8 @@ class FitMaps(FitCells):
     @property
     def matrices(self) -> Any:
         """``L U A`` of each ``(R, D, D)``."""
-        turn, unit = self.trained.arrays[TURN], np.eye(self.maps.shape[-1], dtype=np.float32)
+        count, unit = len(self.maps), np.eye(self.maps.shape[-1], dtype=np.float32)
+        turn = self.trained.arrays[TURN] * (np.arange(count) < count - 1)[:, None, None]
         return (ops.tril(turn, -1) + unit) @ (ops.triu(turn, 1) + unit) @ self.maps
 
     def parts(self, packed: Any) -> list[Any]:
@@ -66,17 +69,17 @@ class FitMaps(FitCells):
         return [ops.zeros_like(v), v, v, half, broad, none, none]
 
 
-def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> Unmixing:
+def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tuple[Unmixing, bool]:
     """Train the map from ``start`` and from the identity; return that of the likelier validation
-    rows, with components of variance 1.
+    rows, with components of variance 1, and whether these are likelier than without a map.
     """
     columns, settings = start.columns, config.train
     train, validation = (units_of(columns, rows) for rows in (data.train, data.validation))
-    maps = np.stack([start.matrix, np.eye(len(columns))])
+    maps = np.stack([start.matrix, *[np.eye(len(columns))] * 2])
     of_rows = [component(i, FLOOR, -FAR, FAR) for i in range(len(columns))]
     layout = layout_of(of_rows, 0, COMPONENTS, WIDTH)
     starts = [starting_weights(layout, of_rows, train @ each.T, None) for each in maps]
-    both = StartingWeights(
+    every = StartingWeights(
         *(
             {name: np.stack([one[name] for one in some]) for name in some[0]}
             for some in zip(*starts)
@@ -84,12 +87,14 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> Unm
     )
     initial = network.initial(layout, BLOCKS, stream(config.seed, "maps"))
     weights = CellWeights([{**initial, TURN: np.zeros(maps.shape[1:])}] * len(maps))
-    model, chunk = FitMaps(layout, of_rows, weights, both, maps), settings.chunk or 1
+    model, chunk = FitMaps(layout, of_rows, weights, every, maps), settings.chunk or 1
     model.prepare(settings, CHUNKS * chunk)
     model.decay = DECAY
     shape = CHUNKS * chunk, chunk, settings.batch_size or 1
     model.train_on(PointChunks(train, [config.seed], *shape), [])
     held_out = ops.convert_to_tensor(validation[:VALIDATED].T.astype(np.float32))
-    best = int(ops.argmin(model.objective(held_out, 0)["loss"]))
+    *losses, plain = ops.convert_to_numpy(model.objective(held_out, 0)["loss"])
+    best = int(np.argmin(losses))
     matrix = ops.convert_to_numpy(model.matrices)[best].astype(np.float64)
-    return Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
+    found = Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
+    return found, bool(losses[best] < plain)

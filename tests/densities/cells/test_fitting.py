@@ -164,3 +164,12 @@ def test_a_normal_may_lie_on_the_first_and_the_last_value_of_a_grid(bounds):
     assert column.kind.kind == "grid"
     assert column.low + 2 * column.floor <= first + 1e-9
     assert column.high - 2 * column.floor >= last - 1e-9
+
+
+def test_normals_of_numbers_beside_atoms_that_a_flag_tells_stay_near_them():
+    flag = RNG.random(N) < 0.5
+    noisy = np.where(RNG.random(N) < 0.02, ~flag, flag).astype(int)
+    rest = np.round(RNG.normal(1e6, 1.0, N), 3)
+    _, column = fitted_columns(dataset({"flag": noisy, "x": np.where(flag, 0.0, rest)}))
+    low, high = column.in_units(np.array([1e6 - 20, 1e6 + 20]))[0]
+    assert low < column.low < column.high < high

@@ -60,4 +60,23 @@ def test_a_map_is_found_where_no_components_are_independent():
         return abs(np.corrcoef(found.components(sources @ turn.T)[:, 0], x)[0, 1])
 
     assert cosine(start) < 0.9
-    assert cosine(trained_unmixing(start, data, config)) > 0.98
+    found, is_better = trained_unmixing(start, data, config)
+    assert is_better and cosine(found) > 0.98
+
+
+def test_a_mixture_is_likelier_without_a_map():
+    from nflow_cli.experiments.cells.turning import trained_unmixing
+
+    rng = np.random.default_rng(3)
+    kind, x = rng.integers(3, size=2_000), rng.standard_normal((2_000, 3))
+    places = rng.normal(0, 4, (3, 3))
+    turns = rng.standard_normal((3, 3, 3))
+    x = places[kind] + np.einsum("nij,nj->ni", turns[kind], x)
+    data = load_dataset(TableData(name="table", missing="model"), table_of(dict(zip("abc", x.T))))
+    start = fit_unmixing(fitted_columns(data), data)
+    assert start is not None
+    train = {"chunk": 100, "batch_size": 128}
+    short = {"command": "fit", "data": "table", "flow": None, "train": train}
+    config = presets.validate(short, "a test").settled(data.kinds, len(data.train))
+    _, is_better = trained_unmixing(start, data, config)
+    assert not is_better
