@@ -1,8 +1,8 @@
-"""Importance-sampling scores and Pareto-smoothed weights (PSIS), in bounded memory."""
+"""Pareto-smoothed importance weights (PSIS), and means in bounded memory."""
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,44 +10,6 @@ BLOCK = 2**20  # float64 numbers at a time
 LEAST_LOG_WEIGHT = -60.0  # relative to the largest; smaller exceedances underflow the fit
 
 Function = Callable[[np.ndarray], np.ndarray]
-
-
-def score(ratios: np.ndarray, log_z: float | None) -> dict[str, Any]:
-    """Scores of ``q`` by ``ratios = log q - log p`` at its own samples, in nats.
-
-    With ``w = p/q``: ``kl = E[-log w]``; effective sample size ``ess = (Σw)^2 / (n Σw^2)``; and
-    ``estimated_log_z = log_z + log E[w]``, which estimates ``log ∫ exp(-U)`` where ``q`` covers
-    ``p``, and is too small elsewhere. Each has a ``*_standard_error``, the last two by the delta
-    method; unreliable if one sample's share of ``Σw^2``, ``largest_weight``, is large, or the tail
-    of the weights heavy (:func:`pareto_k`). If ``log_z`` is ``None`` so is ``kl``, and
-    ``free_energy`` is ``E[-log w]``.
-    """
-    n, shift, root = len(ratios), float(np.min(ratios)), math.sqrt(len(ratios))
-
-    def w(block: np.ndarray) -> np.ndarray:
-        return np.exp(shift - block)  # scaled so that the largest is 1
-
-    average, first = mean(ratios), mean(ratios, w)
-    second = mean(ratios, lambda block: w(block) ** 2)
-    ess = first**2 / second
-
-    def share(block: np.ndarray) -> np.ndarray:
-        return w(block) / first
-
-    def influence(block: np.ndarray) -> np.ndarray:  # influence function of log(ess)
-        return 2 * share(block) - w(block) ** 2 / second
-
-    return {
-        "kl": None if log_z is None else average,
-        "kl_standard_error": standard_deviation(ratios, ddof=1) / root,
-        "free_energy": average - (log_z or 0.0),
-        "ess": ess,
-        "largest_weight": 1 / second / n,
-        "pareto_k": pareto_k(ratios),
-        "ess_standard_error": ess * standard_deviation(ratios, influence) / root,
-        "estimated_log_z": float((log_z or 0.0) + np.log(first) - shift),
-        "log_z_standard_error": standard_deviation(ratios, share) / root,
-    }
 
 
 def pareto_k(ratios: np.ndarray) -> float:

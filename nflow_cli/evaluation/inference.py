@@ -12,7 +12,8 @@ from nflow_cli.densities.bases import Widened
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
-from nflow_cli.evaluation.importance import Smoothed, mean, smoothed, standard_deviation
+from nflow_cli.evaluation import reverse_kl
+from nflow_cli.evaluation.importance import Smoothed, smoothed
 from nflow_cli.evaluation.missed_mass import Missed, missed_mass
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.rounding import rounding
@@ -24,6 +25,7 @@ from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
 RESAMPLED_FROM = 20  # samples per resampled point
 EM_STEPS, LEAST_WEIGHT = 100, 1e-6  # of the weights of a mixture
 LEAST_SAMPLES = 20_000  # of a mixture
+OF_Q = ("kl", "kl_standard_error", "free_energy_standard_error", "ess")
 
 
 class Judgement(NamedTuple):
@@ -53,8 +55,10 @@ def judge(
     user's, with D ``names``; ``starts`` are as of :func:`missed_mass`. Standard errors of log Z and
     moments are ``None`` if ``pareto_k`` is 0.7 or more.
     """
-    log_weights, lost = _log_weights(density, target, stream(seed, "evaluation"), n)
-    tail, log_z = smoothed(log_weights), target.log_z or 0.0
+    log_q, log_p = _log_densities(density, target, stream(seed, "evaluation"), n)
+    own = reverse_kl.judge(log_q, log_p, log_z=None if target.log_z is None else 0.0)
+    log_weights, log_z = _log_weights(log_q, log_p), target.log_z or 0.0
+    tail = smoothed(log_weights)
     estimate = _log_z("estimated_log_z", "log_z_standard_error", "pareto_k", tail, log_z)
     visited = estimate["estimated_log_z"] - log_z
     highest = float(log_weights.max()) - visited
@@ -62,17 +66,17 @@ def judge(
     place = None if missed.place is None else units.outside(missed.place[None])[0].tolist()
     each, errors = moments(density, units, seed, tail.log_weights)
     scores = {
-        **_free_energy(log_weights, target.log_z),
+        **{key: own[key] for key in OF_Q},
+        "free_energy": own["free_energy"] - log_z,
         **estimate,
         **_widened_log_z(density, target, seed, n),
         "missed_share": missed.share,
         "missed_share_standard_error": missed.standard_error,
         "missed_mode": None if place is None else dict(zip(names, place)),
         **rounding(density, target, seed),
-        "ess": effective_share(log_weights),
         "log_z": target.log_z,
         "log_z_source": target.log_z_source,
-        "n_lost": lost,
+        "n_lost": int(np.sum(~np.isfinite(log_p))),
         "moments": dict(zip(names, each.tolist())),
         "moments_standard_error": dict(zip(names, errors.tolist())) if tail.k < ROUGH else None,
     }
@@ -84,7 +88,8 @@ def missed_by(
 ) -> Missed:
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
     n = sample_size(n, density.members)
-    log_weights, _ = _log_weights(density, target, stream(seed, "missed-modes"), n)
+    draws = _log_densities(density, target, stream(seed, "missed-modes"), n)
+    log_weights = _log_weights(*draws)
     weights, highest = _scaled(smoothed(log_weights).log_weights)
     visited = float(math.log(weights.mean()) + highest)
     highest = float(log_weights.max()) - visited
@@ -116,17 +121,6 @@ def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> 
     return shares
 
 
-def _free_energy(log_weights: np.ndarray, log_z: float | None) -> dict[str, Any]:
-    seen = -log_weights[np.isfinite(log_weights)]
-    energy = mean(seen) if len(seen) else math.inf
-    spread = standard_deviation(seen, ddof=1) if len(seen) > 1 else math.nan
-    return {
-        "kl": None if log_z is None else energy,
-        "kl_standard_error": spread / math.sqrt(len(log_weights)),
-        "free_energy": energy - (log_z or 0.0),
-    }
-
-
 def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
     """Plotted samples, in the user's units."""
     return units.outside(next(_points(density, seed, SHOWN_SAMPLES))[1])
@@ -137,18 +131,21 @@ def _points(density: FlowDensity, seed: int, n: int) -> Iterator[tuple[int, np.n
     return density.points(n, lambda _: rng)
 
 
-def _log_weights(
+def _log_densities(
     density: FlowDensity, target: Target, rng: np.random.Generator, n: int
-) -> tuple[np.ndarray, int]:
-    log_weights = np.empty(n)
+) -> tuple[np.ndarray, np.ndarray]:
+    """``log q`` and ``log p`` ``(n,)`` at draws of ``q``."""
+    log_q, log_p = np.empty(n), np.empty(n)
     for draw in density.draw(n, lambda _: rng):
         part = slice(draw.start, draw.start + len(draw.x))
         with np.errstate(all="ignore"):  # of a user's function, far away
-            log_p = values_at(target.log_prob, draw.x).astype(np.float64)
-            log_weights[part] = log_p - draw.log_q
-    lost = ~np.isfinite(log_weights)
-    log_weights[lost] = -math.inf
-    return log_weights, int(lost.sum())
+            log_q[part], log_p[part] = draw.log_q, values_at(target.log_prob, draw.x)
+    return log_q, log_p
+
+
+def _log_weights(log_q: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+    """``log p/q``, -inf where ``log p`` is no number."""
+    return np.where(np.isfinite(log_p) & np.isfinite(log_q), log_p - log_q, -math.inf)
 
 
 def _log_z(name: str, error: str, k: str, weights: Smoothed, log_z: float) -> dict[str, Any]:
@@ -166,10 +163,10 @@ def _widened_log_z(density: FlowDensity, target: Target, seed: int, n: int) -> d
     keys = ("widened_log_z", "widened_log_z_standard_error", "widened_pareto_k")
     wider = FlowDensity(Widened(density.base), density.flow)
     try:
-        log_weights, _ = _log_weights(wider, target, stream(seed, "widened"), n)
+        draws = _log_densities(wider, target, stream(seed, "widened"), n)
     except TargetError:
         return dict.fromkeys(keys)
-    return _log_z(*keys, smoothed(log_weights), target.log_z or 0.0)
+    return _log_z(*keys, smoothed(_log_weights(*draws)), target.log_z or 0.0)
 
 
 def _scaled(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
@@ -224,7 +221,8 @@ def resampled(
     the original samples.
     """
     count = max(RESAMPLED_FROM * n, 1_000)
-    weights = smoothed(_log_weights(density, target, stream(seed, "evaluation"), count)[0])
+    draws = _log_densities(density, target, stream(seed, "evaluation"), count)
+    weights = smoothed(_log_weights(*draws))
     w, _ = _scaled(weights.log_weights)
     places = (np.arange(n) + stream(seed, "resampling").random(n)) / n * w.sum()
     chosen = np.minimum(np.searchsorted(np.cumsum(w), places), count - 1)

@@ -10,23 +10,26 @@ from keras import ops
 from nflow_cli.densities.pushforward import Draw, FlowDensity, chunks
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.grids import Grid, Together, grid_of, window_of_all
-from nflow_cli.evaluation.importance import mean, score, standard_deviation
+from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS, UNCOVERED_RATIO, judge
+from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES, STRIP_GRID, STRIP_PANELS
 
+OF_P = ("missed_share", "missed_share_standard_error", "uncovered_share")
 IN_SUMMARY = (
     *("kl", "kl_standard_error", "ess", "largest_weight", "pareto_k", "free_energy"),
     *("base_free_energy", "base_free_energy_standard_error", "log_z", "log_z_source"),
+    *OF_P,
 )
-MISSED_RATIO, EXACT_DRAWS = 1_000, 10_000  # p/q above which p is missed; samples of p
+MISSED_RATIO = 1_000  # p/q above which p is missed
 
 
 class Evaluation(NamedTuple):
     """Scores of a fit by its samples.
 
     Attributes:
-        scores: :func:`~nflow_cli.evaluation.importance.score`, the base's ``base_free_energy``, and
-            the target's ``log_z``.
+        scores: :func:`~nflow_cli.evaluation.reverse_kl.judge`, :func:`coverage`, the base's
+            ``base_free_energy``, and the target's ``log_z``.
         first: First chunk of samples.
     """
 
@@ -35,45 +38,50 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) -> Evaluation:
-    """Score ``q`` by ``n`` fresh samples."""
-    rng = stream(seed, "evaluation")
-    ratios, base_ratios = np.empty(n, np.float32), np.empty(n, np.float32)
-    draws = []
+    """Score ``q`` by ``n`` fresh samples, with the control variate if it covers ``p``."""
+    rng, log_z = stream(seed, "evaluation"), target.log_z
+    log_q, log_p = np.empty(n, np.float32), np.empty(n, np.float32)
+    draws, of_base = [], []
     for draw in density.draw(n, lambda _: rng):
         part = slice(draw.start, draw.start + len(draw.x))
-        ratios[part] = draw.log_q - values_at(target.log_prob, draw.x)
+        log_q[part], log_p[part] = draw.log_q, values_at(target.log_prob, draw.x)
         log_q0 = values_at(density.base.log_prob, draw.z0)
-        base_ratios[part] = log_q0 - values_at(target.log_prob, draw.z0)
+        of_base.append(Moments.of(log_q0 - values_at(target.log_prob, draw.z0)))
         draws = draws or [draw]
-    error = standard_deviation(base_ratios, ddof=1) / math.sqrt(n)
-    scores = {
-        **score(ratios, target.log_z),
-        "base_free_energy": mean(base_ratios) - (target.log_z or 0.0),
-        "base_free_energy_standard_error": error,
-        "log_z": target.log_z,
+    of_p, base = coverage(density, target, seed), Moments.merged(of_base)
+    covered = log_z is not None and of_p["uncovered_share"] == 0
+    scores = judge(log_q, log_p, log_z=None if log_z is None else 0.0, covered=covered)
+    shift = log_z or 0.0  # of exp(-U): log_prob is normalised
+    shifted = {
+        "kl": None if log_z is None else scores["kl"],
+        "free_energy": scores["free_energy"] - shift,
+        "estimated_log_z": scores["estimated_log_z"] + shift,
+        "base_free_energy": base.mean - shift,
+        "base_free_energy_standard_error": base.standard_error,
+        "log_z": log_z,
         "log_z_source": target.log_z_source,
     }
-    return Evaluation(scores, draws[0])
+    return Evaluation({**scores, **shifted, **of_p}, draws[0])
 
 
-def missed_share(density: FlowDensity, target: Target, seed: int) -> dict[str, float]:
-    """Share of ``p`` where ``q`` has almost no mass, ``∫ max(p - 1000 q, 0)``, and its standard
-    error.
+def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, float | None]:
+    """Shares of ``p`` that ``q`` hardly covers, by exact samples of ``p``: samples of ``q`` do not
+    show a mode that none visits. ``None`` if ``p`` has no sampler.
 
-    By exact samples of ``p``, as the mean of ``max(1 - 1000 q/p, 0)``: samples of ``q`` do not show
-    a mode that none visits. A missed share ``s`` costs about ``-log(1 - s)`` nats of ``KL(q || p)``
-    or more. Where a bounded base makes ``q`` 0 nothing counts; empty if ``p`` has no sampler.
+    ``missed_share`` is ``∫ max(p - 1000 q, 0)``, the mean of ``max(1 - 1000 q/p, 0)``. A share
+    ``s`` costs about ``-log(1 - s)`` nats of ``KL(q || p)`` or more. Where a bounded base makes
+    ``q`` 0 nothing counts. ``uncovered_share`` is that of samples with ``q < p/100``, those too.
     """
     if target.sample is None:
-        return {}
+        return dict.fromkeys(OF_P)
     x = target.sample(stream(seed, "missed"), EXACT_DRAWS)
-    log_q = density.log_prob(x).astype(np.float64)
+    excess = values_at(target.log_prob, x) - density.log_prob(x).astype(np.float64)
+    uncovered = float(np.mean(~(excess < math.log(UNCOVERED_RATIO))))
     if density.base.bounded:
-        log_q[np.isneginf(log_q)] = np.inf
+        excess[np.isposinf(excess)] = -np.inf
     with np.errstate(over="ignore"):
-        missed = np.maximum(1 - MISSED_RATIO * np.exp(log_q - values_at(target.log_prob, x)), 0)
-    error = standard_deviation(missed, ddof=1) / math.sqrt(EXACT_DRAWS)
-    return {"missed_share": mean(missed), "missed_share_standard_error": error}
+        missed = Moments.of(np.maximum(1 - MISSED_RATIO * np.exp(-excess), 0))
+    return dict(zip(OF_P, (missed.mean, missed.standard_error, uncovered)))
 
 
 def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:

@@ -38,7 +38,7 @@ class Measure(NamedTuple):
 class Course(NamedTuple):
     """Training curve: ``sign`` times a column of ``metrics.csv``, and its name.
 
-    ``otherwise``: its name if the summary lacks that score.
+    ``otherwise``: its name if log Z is unknown.
     """
 
     column: str

@@ -59,6 +59,15 @@ def figure(summary: Summary, key: str, decimals: int = 5) -> str:
     return "not finite" if value is None or value != value else f"{value:.{decimals}f}"
 
 
+def with_error(value: float | None, error: float | None, decimals: int = 5) -> str:
+    """Estimate and its standard error, in more decimals if that is smaller; "not finite"."""
+    if value is None or error is None or value != value:
+        return "not finite"
+    if 0 < error < 1:
+        decimals = max(decimals, min(-math.floor(math.log10(error)), 12))
+    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}"
+
+
 def training_text(summary: Summary, planned: int) -> str:
     """Updates, duration and speed."""
     text = (

@@ -28,7 +28,7 @@ def training_figure(metrics: Arrays, summary: Summary) -> Figure:
     Non-finite rows get a cross. Shaded: updates of several restarts, where a row is of the best;
     and those before 0, of the first stage.
     """
-    has_kl = summary.get("kl") is not None
+    has_kl = summary.get("kl") is not None and summary.get("log_z") is not None
     update, beta = np.asarray(metrics["update"], float), np.asarray(metrics["beta"], float)
     values = np.asarray(metrics["kl" if has_kl else "loss"], float)
     annealed = bool(np.any(np.isfinite(beta) & (beta != 1)))

@@ -120,8 +120,10 @@ class Group:
         return self.best.value(f"{key}_standard_error") if len(self.results) == 1 else None
 
     def shows(self, key: str) -> bool:
-        """Whether a score is shown: the free energy only where no KL is known."""
-        return self.spread(key) is not None and (key != "free_energy" or not self.spread("kl"))
+        """Whether a score is shown: the free energy only where no KL that ranks runs is known."""
+        is_ranked = "kl" in (measure.key for measure in self.best.experiment.measures)
+        instead = key == "free_energy" and is_ranked and self.spread("kl") is not None
+        return self.spread(key) is not None and not instead
 
 
 def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
@@ -253,7 +255,7 @@ def course_name(results: Iterable[Result]) -> str:
     courses = ((result.experiment.course, result) for result in results)
     names = (
         course.name
-        if not course.otherwise or result.value(course.column) is not None
+        if not course.otherwise or result.value("log_z") is not None
         else course.otherwise
         for course, result in courses
     )

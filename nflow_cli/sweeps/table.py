@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from nflow_cli.experiments.experiment import Measure
+from nflow_cli.experiments.rows import with_error
 from nflow_cli.sweeps.compare import Group
 from nflow_cli.sweeps.paired import differences
 
@@ -53,7 +54,7 @@ def _cells(groups: Sequence[Group], measure: Measure) -> Columns:
             rows.append(["", ""])
             continue
         median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
-        text = median if error is None else f"{median} ± {error:,.{measure.decimals}f}"
+        text = median if error is None else with_error(spread[0], error, measure.decimals)
         word = group.words(measure.key)
         rows.append([f"{text} [{word}]" if word else text, f"{low} – {high}"])
     names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]

@@ -34,5 +34,7 @@ class RestartsRecord(Strict):
 
 
 def final_kl(scores: Mapping[str, Any]) -> Any:
-    """KL divergence (nats), or the free energy where log Z is unknown."""
-    return scores.get("free_energy") if scores.get("kl") is None else scores["kl"]
+    """KL divergence (nats), or the free energy where log Z is unknown: an estimate would be lower
+    for a restart that lost a mode.
+    """
+    return scores["free_energy"] if scores["log_z"] is None else scores["kl"]

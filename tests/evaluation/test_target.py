@@ -18,9 +18,9 @@ from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation import importance
 from nflow_cli.evaluation.target import (
+    coverage,
     density_arrays,
     evaluate_samples,
-    missed_share,
     strip_panels,
 )
 
@@ -141,6 +141,19 @@ def test_ess_is_that_of_the_integrals():
     assert scores["ess"] == pytest.approx(s**4 * (2 / s**2 - 1), rel=0.01)
 
 
+@pytest.mark.parametrize("lost", [0.0, 1e-4, 3e-4, 1e-2])
+def test_the_kl_of_a_fit_that_lost_a_little_of_p_is_no_lower(lost):
+    # q = N(0, I), which with the control variate would have a KL too low by what is lost.
+    v = 0.98
+    weights, places = [1 - lost, lost or 1e-30], [[0.0, 0.0], [15.0, 0.0]]
+    target = targets.Mixture(weights, places, [v * np.eye(2), np.eye(2)])
+    scores = judge(density("empty"), target, 0, 200_000)
+    expected = 1 / v - 1 + np.log(v) - np.log1p(-lost)
+    assert (scores["uncovered_share"] == 0) == (lost == 0)
+    assert abs(scores["kl"] - expected) < 3 * scores["kl_standard_error"]
+    assert scores["kl_standard_error"] < (1e-4 if lost else 1e-5)
+
+
 @pytest.mark.parametrize("apart", [0.5, 5.0, 7.0])
 def test_the_missed_share_is_the_integral_of_what_p_has_beyond_1000_q(apart):
     target = targets.Mixture([0.8, 0.2], [[0.0, 0.0], [apart, 0.0]], [np.eye(2), 0.25 * np.eye(2)])
@@ -149,7 +162,7 @@ def test_the_missed_share_is_the_integral_of_what_p_has_beyond_1000_q(apart):
         np.exp(normal_log_prob(BASE_GRID.points)),
     )
     exact = BASE_GRID.integral(np.maximum(p - 1000 * q, 0))
-    missed = missed_share(density("empty"), target, 0)
+    missed = coverage(density("empty"), target, 0)
     error = missed["missed_share_standard_error"]
     assert abs(missed["missed_share"] - exact) <= 4 * error + 1e-3
     assert error < 0.005
@@ -158,11 +171,11 @@ def test_the_missed_share_is_the_integral_of_what_p_has_beyond_1000_q(apart):
 
 def test_what_a_bounded_base_cannot_reach_is_no_missed_mode():
     q = density("empty", base=UniformBox())
-    assert missed_share(q, targets.GaussianFromUniform(), 0)["missed_share"] == 0.0
+    assert coverage(q, targets.GaussianFromUniform(), 0)["missed_share"] == 0.0
 
 
 def test_of_a_target_that_cannot_be_sampled_no_missed_share_is_known():
-    assert missed_share(density("empty"), Known(), 0) == {}
+    assert set(coverage(density("empty"), Known(), 0).values()) == {None}
 
 
 def test_ess_of_a_hopeless_fit_is_a_number():

@@ -79,8 +79,9 @@ def fitted(tmp_path_factory):
 def test_a_gaussian_far_away_is_reached(fitted):
     _, summary = fitted
     log_z = np.log(2 * np.pi * SCALE.prod())
-    assert summary["kl"] is None
     assert abs(summary["free_energy"] + log_z) < 0.05
+    assert 0 < summary["kl"] < 0.01  # log Z less the ELBO, with the error of a difference
+    assert summary["kl_standard_error"] < 0.1 * summary["free_energy_standard_error"]
     assert summary["estimated_log_z"] == pytest.approx(log_z, abs=0.02)
     moments = np.array(list(summary["moments"].values()))
     np.testing.assert_allclose(moments[:, 0], MEAN, atol=0.15)
@@ -236,7 +237,7 @@ def test_the_restart_that_is_kept_has_its_free_energy(tmp_path):
     with without_pictures():
         run, summary = fit(tmp_path / "run", "arrays", **of)
     restarts = summary["restarts"]
-    assert summary["kl"] is None
+    assert summary["log_z"] is None
     assert restarts["kl"][restarts["best"]] == summary["free_energy"]
     assert np.isfinite(restarts["kl"]).all()
     rows = dict(experiments.of(run.read_config()).rows(summary, []))

@@ -226,7 +226,7 @@ def test_a_home_that_cannot_be_written_is_nothing_to_tell_of(nflow, tmp_path):
 
 def test_a_target_without_log_z_is_compared_by_its_free_energy(invoke, tmp_path):
     for n, energy in enumerate((-1.0, -3.0, -2.0)):
-        write_run(tmp_path / str(n), {"kl": None, "free_energy": energy}, seed=n)
+        write_run(tmp_path / str(n), {"kl": None, "log_z": None, "free_energy": energy}, seed=n)
     runs = [tmp_path / str(n) for n in range(3)]
     header, row = invoke("compare", *runs, "--output", tmp_path / "p").stdout.splitlines()
     assert "free energy median" in header and "KL" not in header

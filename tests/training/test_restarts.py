@@ -88,7 +88,7 @@ def judge(flow, target, seed=0, n=20_000):
 
 
 def kl(flow):
-    return judge(flow, U1())["kl"]
+    return judge(flow, U1(), n=50_000)["kl"]
 
 
 @pytest.mark.parametrize(

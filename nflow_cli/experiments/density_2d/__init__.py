@@ -65,11 +65,10 @@ class Target(DensityExperiment):
         self, trained: Any, data: Any, samples: int | None, seed: int, recorded: Summary
     ) -> Judgement:
         from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
-        from nflow_cli.evaluation.target import evaluate_samples, missed_share
+        from nflow_cli.evaluation.target import evaluate_samples
 
         n = samples or self.config.evaluate.samples
         scores = evaluate_samples(trained, trained.target, seed, n).scores
-        scores |= missed_share(trained, trained.target, seed)
         of_points = {}
         if data is not None:
             of_points = likelihood_of_points(tallied_points(trained.log_prob(data)))

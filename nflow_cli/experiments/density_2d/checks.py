@@ -5,7 +5,7 @@ from functools import cached_property
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config.schema import Fit2DConfig
-from nflow_cli.evaluation.target import Evaluation, evaluate_samples
+from nflow_cli.evaluation.target import OF_P, Evaluation, evaluate_samples
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.evaluation.warnings import is_dominated
 from nflow_cli.experiments.checked_flows import CheckedRestarts, check_mass
@@ -20,6 +20,7 @@ class CheckedTarget(CheckedRestarts):
     """Run of ``nflow fit-2d`` to check."""
 
     config: Fit2DConfig
+    newer = ("kl", "kl_standard_error", "free_energy", *OF_P)
 
     @property
     def checks(self) -> Checks:
@@ -43,13 +44,14 @@ class CheckedTarget(CheckedRestarts):
 
     @cached_property
     def judged(self) -> Judged:
-        return judged(self.config, self.trained, self.trained.target, self.evaluation)
+        parts = self.config, self.trained, self.trained.target, self.evaluation
+        return self.of_its_version(judged(*parts))
 
 
 def check_fresh(run: CheckedTarget) -> Verdict:
     """Compare the scores with those of fresh draws: within 4 standard errors of both."""
     fresh = run.evaluated((run.config.seed + 1) % (MAX_SEED + 1)).scores
-    same = run.evaluation.scores
+    same = run.evaluation.scores | run.summary
     errors = {"kl": "kl_standard_error", "free_energy": "kl_standard_error"}
     if not (is_dominated(fresh) or is_dominated(same)):
         errors["ess"] = "ess_standard_error"
@@ -58,7 +60,7 @@ def check_fresh(run: CheckedTarget) -> Verdict:
         if fresh[key] is None:
             continue
         combined = math.hypot(fresh[error], same[error])
-        recorded = math.nan if run.summary[key] is None else run.summary[key]
+        recorded = math.nan if same[key] is None else same[key]
         away = abs(fresh[key] - recorded) / max(combined, 1e-7)
         right = right and away <= SIGMAS
         shown.append(f"{key} {fresh[key]:.5f} ({away:.1f} s.e. away)")

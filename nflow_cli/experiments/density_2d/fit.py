@@ -16,7 +16,6 @@ from nflow_cli.evaluation.target import (
     Evaluation,
     density_arrays,
     evaluate_samples,
-    missed_share,
 )
 from nflow_cli.experiments.density_2d.summary import TargetSummary
 from nflow_cli.experiments.summary import Fitted, Judged, identity_of
@@ -220,7 +219,6 @@ def judged(
 ) -> Judged:
     """Scores by the draws of an evaluation, and arrays."""
     scores = {name: evaluation.scores[name] for name in IN_SUMMARY}
-    scores |= missed_share(density, target, config.seed)
     drawn = evaluation.first, config.seed, config.evaluate.grid
     return Judged(scores, density_arrays(density, target, *drawn))
 

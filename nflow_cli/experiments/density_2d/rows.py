@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from nflow_cli.evaluation.warnings import marked
+from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS
+from nflow_cli.evaluation.warnings import marked, number
 from nflow_cli.experiments.rows import (
     Rows,
     Summary,
@@ -11,20 +12,17 @@ from nflow_cli.experiments.rows import (
     flow_row,
     mass_row,
     training_text,
+    with_error,
 )
 
 
 def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
     """Rows printed after training."""
-    text = "unknown (as log Z is)"
-    if summary["log_z"] is not None:
-        error = f"± {figure(summary, 'kl_standard_error')} nats"
-        text = marked(f"{figure(summary, 'kl')} {error}", warnings, "kl")
     free_energy, ess = f"{figure(summary, 'free_energy')} nats", figure(summary, "ess", 3)
     return [
         ("target", summary["target"]),
         flow_row(summary),
-        ("KL(q || p)", text),
+        *_kl_rows(summary, warnings),
         ("free energy", marked(free_energy, warnings, "free_energy")),
         ("ESS", marked(ess, warnings, "ess")),
         mass_row(summary, warnings),
@@ -33,16 +31,29 @@ def rows_of(summary: Summary, steps: int, warnings: Warnings) -> Rows:
     ]
 
 
+def _kl_rows(scores: Summary, warnings: Warnings) -> Rows:
+    if scores["log_z"] is None:
+        return [("KL(q || p)", "unknown (as log Z is)")]
+    text = f"{with_error(scores['kl'], scores['kl_standard_error'])} nats"
+    rows, share = [("KL(q || p)", marked(text, warnings, "kl"))], number(scores, "uncovered_share")
+    if share is None:  # of a run of 0.1.0
+        return rows
+    uncovered = f"{round(share * EXACT_DRAWS):,} of {EXACT_DRAWS:,} draws of p have q < p/100"
+    if share:
+        return [*rows, ("", f"by the plain mean: {uncovered}")]
+    return [*rows, ("", f"if q misses less than {3 / EXACT_DRAWS:.0e} of p: {uncovered}")]
+
+
 def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
     """KL, or the free energy where log Z is unknown, beside that of the base."""
-    name, key, log_z = "KL(q || p)", "kl", summary["log_z"]
-    if log_z is None:
-        name, key, log_z = "free energy", "free_energy", 0.0
-    judged = f"{figure(summary, key)} ± {figure(summary, 'kl_standard_error')} nats"
+    log_z = summary["log_z"]
     of_base, error = (summary[f"base_free_energy{end}"] for end in ("", "_standard_error"))
-    base = "not finite" if None in (of_base, error) else f"{of_base + log_z:.5f} ± {error:.5f} nats"
-    rows = [(name, marked(judged, warnings, key)), ("base without a flow", base)]
-    return rows if key == "free_energy" else [*rows, ("target itself", "0")]
+    base = "not finite" if None in (of_base, error) else with_error(of_base + (log_z or 0), error)
+    rows = [("base without a flow", f"{base} nats")]
+    if log_z is not None:
+        return [*_kl_rows(summary, warnings), *rows, ("target itself", "0")]
+    judged = f"{with_error(summary['free_energy'], summary['kl_standard_error'])} nats"
+    return [("free energy", marked(judged, warnings, "free_energy")), *rows]
 
 
 def _restarts(restarts: Summary) -> Rows:
@@ -55,15 +66,13 @@ def _restarts(restarts: Summary) -> Rows:
 def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, warnings: Warnings) -> Rows:
     """Rows of ``nflow evaluate``, from ``n`` fresh samples."""
     config = trained.config
-    kl, error = scores["kl"], scores["kl_standard_error"]
-    free_energy = f"{scores['free_energy']:.5f} ± {error:.5f} nats"
+    free_energy = f"{with_error(scores['free_energy'], scores['free_energy_standard_error'])} nats"
     ess = f"{scores['ess']:.4f} ± {scores['ess_standard_error']:.4f}"
-    text = "unknown (as log Z is)" if kl is None else f"{kl:.5f} ± {error:.5f} nats"
     rows = [
         ("target", config.target.name),
         ("flow", f"{config.flow.text}, K = {config.flow.k}"),
         ("samples", f"{n:,}, seed {seed}"),
-        ("KL(q || p)", text if kl is None else marked(text, warnings, "kl")),
+        *_kl_rows(scores, warnings),
         ("free energy", marked(free_energy, warnings, "free_energy")),
         ("ESS", marked(ess, warnings, "ess")),
         ("log Z", marked(_log_z(scores, trained), warnings, "estimated_log_z")),

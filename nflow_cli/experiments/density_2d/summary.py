@@ -9,13 +9,15 @@ class TargetSummary(UpdatesSummary):
     """Scores of a fit to a 2-D density, in nats.
 
     Attributes:
-        kl: ``KL(q || p)``; ``None`` if log Z is unknown.
+        kl: ``KL(q || p)``, by a control variate if ``uncovered_share`` is 0; ``None`` if log Z is
+            unknown.
         kl_standard_error: Also of the free energy.
         ess: Effective sample size of the importance weights, as a share.
         largest_weight: Largest share of a draw in ``Σ w²``.
         free_energy: ``KL - log Z``.
         log_z: Of the target, if known.
         missed_share: Share of ``p`` where ``q`` has nearly no mass.
+        uncovered_share: Share of exact draws of ``p`` where ``q < p/100``.
         mass: ``∫ q`` over a grid.
     """
 
@@ -33,6 +35,7 @@ class TargetSummary(UpdatesSummary):
     log_z_source: Text | None
     missed_share: Figure = None
     missed_share_standard_error: Error = None
+    uncovered_share: Figure = None
     mass: Figure
     mass_error: Error
     restarts: RestartsRecord

@@ -18,6 +18,7 @@ class CheckedInference(CheckedRestarts):
     """Run of ``nflow infer`` to check."""
 
     config: InferConfig
+    newer = ("kl", "kl_standard_error", "free_energy_standard_error")
     tolerances: Mapping[str, Tolerance] = {  # a climb by signs may end elsewhere
         "missed_share": Tolerance(1e-6, scaled=4.0, scale=error_of("missed_share_standard_error")),
         "missed_share_standard_error": Tolerance(math.inf),
@@ -33,7 +34,7 @@ class CheckedInference(CheckedRestarts):
         """Its scores and arrays, recomputed; of user code the draws alone."""
         inside = self.trained.inside
         if self.config.density.is_built_in:
-            return judged(self.config, inside, self.experiment.data().target)
+            return self.of_its_version(judged(self.config, inside, self.experiment.data().target))
         return Judged({}, {"samples": shown_samples(inside, self.trained.units, self.config.seed)})
 
 

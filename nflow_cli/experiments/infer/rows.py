@@ -5,7 +5,15 @@ from collections.abc import Mapping
 
 from nflow_cli.evaluation.warnings import marked, number, words
 from nflow_cli.evaluation.weights_verdict import verdict
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure, flow_row, training_text
+from nflow_cli.experiments.rows import (
+    Rows,
+    Summary,
+    Warnings,
+    figure,
+    flow_row,
+    training_text,
+    with_error,
+)
 from nflow_cli.text import printable
 
 MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
@@ -40,9 +48,10 @@ def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
     """Rows of KL, free energy, k-hat, ESS and log Z."""
     rows = []
     if (kl := number(scores, "kl")) is not None:
-        text = f"{kl:.5f} ± {_error(scores, 'kl')} nats"
+        text = f"{with_error(kl, scores['kl_standard_error'])} nats"
         rows.append(("KL(q || p)", marked(text, warnings, "kl")))
-    free_energy = f"{figure(scores, 'free_energy')} ± {_error(scores, 'kl')} nats"
+    error = scores.get("free_energy_standard_error", scores["kl_standard_error"])  # 0.1.0: no other
+    free_energy = f"{with_error(scores['free_energy'], error)} nats"
     rows.append(("free energy", marked(free_energy, warnings, "free_energy")))
     rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, warnings)}"))
     rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
@@ -69,10 +78,6 @@ def _verdict(scores: Summary, warnings: Warnings) -> str:
     word = verdict(number(scores, "pareto_k"))
     others = words((c for c in warnings if c.word != f"{word} weights"), "estimated_log_z")
     return f"{word}, but see [{others}]" if others else WORDS[word]
-
-
-def _error(scores: Summary, of: str) -> str:
-    return figure(scores, f"{of}_standard_error")
 
 
 def _log_z(scores: Summary, key: str, error: str) -> str:
@@ -108,7 +113,7 @@ def _restarts(summary: Summary) -> Rows:
     restarts = summary["restarts"]
     if restarts["count"] == 1:
         return []
-    name = "free energy" if summary["kl"] is None else "KL"
+    name = "free energy" if summary["log_z"] is None else "KL"
     scores = ", ".join("not finite" if kl is None else f"{kl:.4f}" for kl in restarts["kl"])
     return [("restarts", f"{name} {scores}; seed {restarts['seed']} is kept")]
 

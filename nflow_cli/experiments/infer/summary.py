@@ -29,6 +29,7 @@ class InferSummary(UpdatesSummary):
     kl: Figure
     kl_standard_error: Error
     free_energy: Figure
+    free_energy_standard_error: Error = None
     estimated_log_z: Figure
     log_z_standard_error: Error
     pareto_k: Figure

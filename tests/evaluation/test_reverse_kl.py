@@ -1,0 +1,117 @@
+"""Scores of a density by its own draws, against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+from truth import normal_log_prob
+
+from nflow_cli.evaluation.reverse_kl import judge
+from nflow_cli.evaluation.warnings import DOMINATED, is_dominated
+
+
+def normal_cdf(x):
+    return 0.5 * math.erfc(-x / math.sqrt(2))
+
+
+def score_of(ratios, log_z=0.0, mass=0.0, covered=False):
+    """Scores where ``p`` has the mass ``exp(mass)``."""
+    return judge(ratios, np.full_like(ratios, mass), log_z=log_z, covered=covered)
+
+
+def gaussian_ratios(variance, n=50_000, seed=0):
+    """Return log q - log p at samples of q = N(0, I), for p = N(0, variance I) in the plane."""
+    z = np.random.default_rng(seed).standard_normal((n, 2))
+    return normal_log_prob(z) - normal_log_prob(z, covariance=variance * np.eye(2))
+
+
+# Closed forms for these two: KL = 1/v - 1 + log v, and E[w^2] = 1 / (v (2 - v)).
+CLOSED = {
+    "kl": lambda v: 1 / v - 1 + np.log(v),
+    "ess": lambda v: v * (2 - v),
+    "estimated_log_z": lambda v: 0.7,
+}
+ERRORS = {
+    "kl": "kl_standard_error",
+    "ess": "ess_standard_error",
+    "estimated_log_z": "log_z_standard_error",
+}
+
+
+# The KL by the plain mean, with the control variate, and by the estimated log Z.
+WAYS = [{"log_z": 0.7}, {"log_z": 0.7, "covered": True}, {"log_z": None}]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("figure", CLOSED)
+@pytest.mark.parametrize("variance", [0.5, 0.9, 1.1])
+def test_figures_are_those_of_the_closed_form(figure, variance, way):
+    found = score_of(gaussian_ratios(variance), mass=0.7, **way)
+    assert abs(found[figure] - CLOSED[figure](variance)) < 4 * found[ERRORS[figure]]
+    error = found["free_energy_standard_error"]
+    assert abs(found["free_energy"] - (CLOSED["kl"](variance) - 0.7)) < 4 * error
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("figure", [*CLOSED, "free_energy"])
+def test_standard_errors_are_the_spread_over_repeats(figure, way):
+    repeats = [score_of(gaussian_ratios(0.6, 2_000, seed), mass=0.7, **way) for seed in range(400)]
+    spread = np.std([found[figure] for found in repeats])
+    error = np.mean([found[ERRORS.get(figure, f"{figure}_standard_error")] for found in repeats])
+    assert error == pytest.approx(spread, rel=0.15)  # 4 of its own standard errors, 1/√800
+
+
+def test_a_kl_with_the_control_variate_has_an_error_of_second_order():
+    plain, controlled = (score_of(gaussian_ratios(0.97), covered=way) for way in (False, True))
+    assert controlled["kl_standard_error"] < 0.05 * plain["kl_standard_error"]
+    seeds = (score_of(gaussian_ratios(0.97, 5_000, s), covered=True) for s in range(200))
+    off = [(found["kl"] - CLOSED["kl"](0.97)) / found["kl_standard_error"] for found in seeds]
+    assert 0.85 < np.std(off) < 1.15 and abs(np.mean(off)) < 4 / np.sqrt(200)
+
+
+def test_equal_densities_are_perfect():
+    found = score_of(np.zeros(100), covered=True)
+    assert (found["ess"], found["kl"], found["estimated_log_z"]) == (1.0, 0.0, 0.0)
+    assert found["ess_standard_error"] == found["log_z_standard_error"] == 0.0
+
+
+def test_a_draw_without_a_log_density_weighs_nothing_and_one_without_a_place_spoils_the_kl():
+    ratios = gaussian_ratios(0.6)
+    log_p = np.where(np.arange(len(ratios)) % 2, -ratios, np.nan)
+    found, half = judge(np.zeros_like(log_p), log_p, log_z=None), score_of(ratios[1::2])
+    assert found["free_energy"] == pytest.approx(half["free_energy"])
+    assert found["estimated_log_z"] == pytest.approx(half["estimated_log_z"] - math.log(2))
+    assert np.isnan(judge(log_p, log_p, log_z=0.0)["kl"])
+
+
+def test_one_sample_that_outweighs_the_others_is_told():
+    assert score_of(gaussian_ratios(0.9), 0.0)["largest_weight"] < DOMINATED
+    assert score_of(gaussian_ratios(4.0), 0.0)["largest_weight"] > DOMINATED
+
+
+def test_a_few_weights_at_the_edge_of_a_box_are_no_heavy_tail():
+    # As radial flows of a box leave them: nearly all below 1.4, some beyond, none above 2.8.
+    def scores(n):
+        rng = np.random.default_rng(0)
+        edge = rng.random(n) < 0.007
+        w = np.where(edge, 1.4 + 1.4 * rng.random(n) ** 8, rng.uniform(0.3, 1.4, n))
+        return score_of(-np.log(w), 0.0)
+
+    few, many = scores(200_000), scores(2_000_000)
+    assert few["pareto_k"] > 0.7  # the shape of what is just above 1.4
+    assert abs(few["ess"] - many["ess"]) < 4 * few["ess_standard_error"]
+    assert not is_dominated(few) and not is_dominated(many)
+
+
+def test_large_ratios_do_not_overflow():
+    found = score_of(gaussian_ratios(0.5) + 5_000, log_z=0.0)
+    assert found["ess"] == pytest.approx(score_of(gaussian_ratios(0.5), 0.0)["ess"], rel=1e-9)
+    assert found["estimated_log_z"] == pytest.approx(-5_000, abs=0.1)
+
+
+def test_log_z_counts_what_a_bounded_q_covers():
+    z = np.random.default_rng(0).uniform(-3, 3, (200_000, 2))
+    found = score_of(-np.log(36) - normal_log_prob(z, (1.0, 1.0)), log_z=0.0)
+    covered = 2 * np.log(normal_cdf(2.0) - normal_cdf(-4.0))
+    assert abs(found["estimated_log_z"] - covered) < 4 * found["log_z_standard_error"]
+    assert covered < -8 * found["log_z_standard_error"]
