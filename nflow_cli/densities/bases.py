@@ -106,25 +106,35 @@ class StudentT(_Independent):
         return rng.standard_t(self.df, shape).astype(np.float32)
 
 
-class Widened(Base):
-    """Equal mixture of a base and of independent Cauchy coordinates truncated at ±30.
-
-    At least half of the base everywhere: no importance weight more than doubles.
-    """
+class Cauchy(Base):
+    """Independent Cauchy coordinates truncated at ±30."""
 
     reach = 30.0
-
-    def __init__(self, base: Base):
-        self.base = base
-        self.angle = math.atan(self.reach)  # arctan z is uniform within this
+    angle = math.atan(reach)  # within which arctan z is uniform
 
     def log_prob(self, z: Any) -> Any:
         tails = -z.shape[-1] * math.log(2 * self.angle) - ops.sum(ops.log1p(z * z), axis=-1)
-        tails = ops.where(ops.all(ops.abs(z) <= self.reach, axis=-1), tails, -math.inf)
-        return ops.logaddexp(self.base.log_prob(z), tails) - math.log(2.0)
+        return ops.where(ops.all(ops.abs(z) <= self.reach, axis=-1), tails, -math.inf)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        near = self.base.sample(rng, shape)
-        far = np.tan(self.angle * (2 * rng.random(shape) - 1)).astype(np.float32)
-        far = np.clip(far, -self.reach, self.reach)
-        return np.where(rng.random((*shape[:-1], 1)) < 0.5, near, far)
+        z = np.tan(self.angle * (2 * rng.random(shape) - 1)).astype(np.float32)
+        return np.clip(z, -self.reach, self.reach)
+
+
+class CauchyRadius(Base):
+    """Any direction alike, and a radius ``√D r``, ``r`` half-Cauchy and truncated at 1,000."""
+
+    reach = 1_000.0
+    angle = math.atan(reach)  # within which arctan r is uniform
+
+    def log_prob(self, z: Any) -> Any:
+        dim = z.shape[-1]
+        square = ops.maximum(ops.sum(z * z, axis=-1), 1e-30) / dim
+        sphere = dim / 2 * math.log(math.pi * dim) - math.lgamma(dim / 2) + math.log(2)
+        tails = -math.log(self.angle) - sphere - ops.log1p(square) - (dim - 1) / 2 * ops.log(square)
+        return ops.where(square <= self.reach**2, tails, -math.inf)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        z = rng.standard_normal(shape)
+        z *= np.sqrt(shape[-1] / np.sum(z**2, axis=-1, keepdims=True))
+        return (z * np.tan(self.angle * rng.random((*shape[:-1], 1)))).astype(np.float32)

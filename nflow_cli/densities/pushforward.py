@@ -16,6 +16,7 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 
 CHUNK, NUMBERS = 100_000, 2_000_000  # most points, and most coordinates, at a time
+GOLDEN = (math.sqrt(5) - 1) / 2  # steps of it, modulo 1, are spread evenly
 
 
 class Draw(NamedTuple):
@@ -32,6 +33,22 @@ class Draw(NamedTuple):
     z0: np.ndarray
     x: np.ndarray
     log_q: np.ndarray
+
+
+class Points(NamedTuple):
+    """Samples without their log-density.
+
+    Attributes:
+        start, z0, x: As of :class:`Draw`.
+        member: Member that each is of ``(m,)``.
+        log_q: ``None`` if there are several members.
+    """
+
+    start: int
+    z0: np.ndarray
+    x: np.ndarray
+    member: np.ndarray
+    log_q: np.ndarray | None
 
 
 class FlowDensity:
@@ -143,34 +160,40 @@ class FlowDensity:
 
         ``rng_of`` returns the generator of a chunk's base samples, by its number.
         """
-        for start, z0, x, log_q in self._drawn(n, rng_of, given):
+        for start, z0, x, _, log_q in self.points(n, rng_of, given):
             yield Draw(start, z0, x, self.log_prob(x) if log_q is None else log_q)
 
     def points(
-        self, n: int, rng_of: Callable[[int], np.random.Generator]
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """Points of :meth:`draw` with the number before, without ``log q``: faster of a mixture."""
-        return ((start, x) for start, _, x, _ in self._drawn(n, rng_of, None))
+        self,
+        n: int,
+        rng_of: Callable[[int], np.random.Generator],
+        given: np.ndarray | None = None,
+        even: bool = False,
+    ) -> Iterator[Points]:
+        """Samples as of :meth:`draw`; of a mixture without ``log q``, which takes an inverse of
+        each member.
 
-    def _drawn(self, n: int, rng_of: Any, given: Any) -> Iterator[tuple[int, Any, Any, Any]]:
+        ``even``: members in the proportion of their weights, not by chance.
+        """
         given = np.zeros((1, 0)) if given is None else given
         for number, part in enumerate(chunks(n * len(given), self.numbers_a_row)):
             at = given[np.arange(part.start, part.stop) // n]
             rng = rng_of(number)
             z0 = self.base.sample(rng, (len(at), self.dim))
             context = self._rows(self.given_units.inside(at)) if self.n_given else None
-            z, log_q = self._pushed(z0, context, rng)
+            which = self._member_of_each(rng, len(z0), even)
+            z, log_q = self._pushed(which, z0, context)
             x, log_det = self.units.outside_and_log_det(z)
             if self.n_given:
                 x = np.concatenate([at, x], axis=1)
-            yield part.start, z0, x, None if log_q is None else log_q - log_det
+            yield Points(part.start, z0, x, which, None if log_q is None else log_q - log_det)
 
-    def _pushed(self, z0: np.ndarray, context: Any, rng: np.random.Generator) -> tuple[Any, Any]:
-        """Images of base samples, each by a random member, and ``log q`` if there is one member."""
+    def _pushed(self, which: np.ndarray, z0: np.ndarray, context: Any) -> tuple[Any, Any]:
+        """Images of base samples, each by a member, and ``log q`` if there is one member."""
         if self.members == 1:
             z, log_q = self.push(self._tensor(z0), context)
             return ops.convert_to_numpy(z), ops.convert_to_numpy(log_q)
-        which, z = self._member_of_each(rng, len(z0)), np.empty_like(z0)
+        z = np.empty_like(z0)
         for part in chunks(len(z0), self.numbers_a_row, self.members):
             at = None if context is None else context[part]
             z[part] = self._pushed_by(which[part], z0[part], at)
@@ -187,7 +210,12 @@ class FlowDensity:
         points[which, rank] = z0
         return ops.convert_to_numpy(self.push(self._tensor(points))[0])[which, rank]
 
-    def _member_of_each(self, rng: np.random.Generator, n: int) -> np.ndarray:
+    def _member_of_each(self, rng: np.random.Generator, n: int, even: bool) -> np.ndarray:
+        if self.members == 1:
+            return np.zeros(n, int)
+        if even:
+            places = (rng.random() + GOLDEN * np.arange(n)) % 1
+            return np.searchsorted(np.cumsum(self.member_weights)[:-1], places, side="right")
         if self.flow.log_weights is None:
             return rng.integers(self.members, size=n)
         return rng.choice(self.members, size=n, p=self.member_weights)

@@ -20,9 +20,9 @@ def judge(
     ``*_standard_error``, the last two by the delta method; unreliable if one draw's share of
     ``Σw²``, ``largest_weight``, is large, or the tail of the weights heavy (:func:`pareto_k`).
 
-    ``kl = free_energy + log_z``, or plus the estimate if ``log_z`` is ``None``. Where ``q`` misses
-    nothing of ``p``, ``E[w] = Z``: with the control variate ``w/Z - 1``, its coefficient by
-    regression, the error is of second order in ``log w``. Missed mass would bias it by as much.
+    ``kl = free_energy + log_z``, ``None`` if ``log_z`` is. Where ``q`` misses nothing of ``p``,
+    ``E[w] = Z``: with the control variate ``w/Z - 1``, its coefficient by regression, the error is
+    of second order in ``log w``. Missed mass would bias it by as much.
 
     Draws where ``log_p`` is no number weigh nothing, and are left out of ``free_energy``.
 
@@ -46,28 +46,20 @@ def judge(
     def of_ess(block: np.ndarray) -> np.ndarray:  # influence function of log(ess)
         return 2 * share(block) - w(block) ** 2 / second
 
-    def excess(block: np.ndarray) -> np.ndarray:  # -log w; of a draw that is left out the mean
-        return np.where(block < np.inf, block, energy)
-
-    def of_kl(block: np.ndarray) -> np.ndarray:
-        return excess(block) + slope * share(block)
-
     with np.errstate(invalid="ignore", divide="ignore"):  # of infinities
         energy = mean(seen) if len(seen) else math.inf
+        spread = standard_deviation(seen, ddof=1) if len(seen) > 1 else math.nan
         first, second = mean(ratios, w), mean(ratios, lambda block: w(block) ** 2)
         ess, estimate = first**2 / second, float(np.log(first)) - shift
-        slope, level = (1.0, estimate) if log_z is None else (0.0, log_z)
-        if covered and ess < 1:
-            joint = mean(ratios, lambda block: (excess(block) - energy) * share(block))
+        if covered and log_z is not None and ess < 1:
+            joint = mean(ratios, lambda block: (block - energy) * share(block))
             slope = -joint / (1 / ess - 1)
-            level -= slope * math.expm1(level - estimate)
-        spread = standard_deviation(seen, ddof=1) if len(seen) > 1 else math.nan
-        error = standard_deviation(ratios, of_kl, ddof=1) if slope else spread
+            spread = standard_deviation(ratios, lambda b: b + slope * share(b), ddof=1)
+            energy -= slope * math.expm1(log_z - estimate)
         return {
-            "kl": energy + level,
-            "kl_standard_error": error / root,
-            "free_energy": energy if log_z is None else energy + level - log_z,
-            "free_energy_standard_error": (spread if log_z is None else error) / root,
+            "kl": None if log_z is None else energy + log_z,
+            "kl_standard_error": spread / root,
+            "free_energy": energy,
             "ess": ess,
             "largest_weight": 1 / second / len(ratios),
             "pareto_k": pareto_k(ratios),

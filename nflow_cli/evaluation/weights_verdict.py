@@ -7,7 +7,7 @@ from typing import Any
 from nflow_cli.evaluation.warnings import number
 
 GOOD, ROUGH = 0.5, 0.7  # k-hat: finite variance below, and usable below
-SIGMAS, LEAST_JUMP = 4.0, 0.02  # least significant jump of log Z: standard errors, nats
+SIGMAS, LEAST_JUMP = 3.0, 0.02  # least significant jump of log Z: standard errors, nats
 
 
 def verdict(k: float | None) -> str:
@@ -20,11 +20,7 @@ def verdict(k: float | None) -> str:
 
 
 def jump(scores: Mapping[str, Any]) -> float | None:
-    """Nats by which a widened base raises log Z, if significant."""
-    first, second = (number(scores, key) for key in ("estimated_log_z", "widened_log_z"))
-    if first is None or second is None:
-        return None
-    keys = ("log_z_standard_error", "widened_log_z_standard_error")
-    errors = (number(scores, key) or 0.0 for key in keys)
-    away = second - first
-    return away if away > max(SIGMAS * math.hypot(*errors), LEAST_JUMP) else None
+    """Nats by which log Z is larger than by the draws of ``q`` alone, if significant."""
+    away = number(scores, "log_z_difference")
+    error = number(scores, "log_z_difference_standard_error") or 0.0
+    return away if away is not None and away > max(SIGMAS * error, LEAST_JUMP) else None

@@ -120,5 +120,7 @@ def test_a_mixture_has_the_weights_of_its_stacks():
     nearest = np.abs(draw.x.mean(axis=1)[:, None] - centers).argmin(axis=1)
     shares = np.bincount(nearest, minlength=R) / n
     assert np.all(np.abs(shares - weights) < 4 * np.sqrt(weights * (1 - weights) / n))
-    (_, points), *_ = q.points(n, lambda _: np.random.default_rng(0))
-    np.testing.assert_array_equal(points, draw.x)
+    points = next(q.points(n, lambda _: np.random.default_rng(0)))
+    np.testing.assert_array_equal(points.x, draw.x)
+    even = next(q.points(n, lambda _: np.random.default_rng(0), even=True))
+    assert np.all(np.abs(np.bincount(even.member, minlength=R) - n * weights) < 4)

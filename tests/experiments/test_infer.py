@@ -81,7 +81,7 @@ def test_a_gaussian_far_away_is_reached(fitted):
     log_z = np.log(2 * np.pi * SCALE.prod())
     assert abs(summary["free_energy"] + log_z) < 0.05
     assert 0 < summary["kl"] < 0.01  # log Z less the ELBO, with the error of a difference
-    assert summary["kl_standard_error"] < 0.1 * summary["free_energy_standard_error"]
+    assert summary["kl_standard_error"] < 0.5 * summary["free_energy_standard_error"]
     assert summary["estimated_log_z"] == pytest.approx(log_z, abs=0.02)
     moments = np.array(list(summary["moments"].values()))
     np.testing.assert_allclose(moments[:, 0], MEAN, atol=0.15)
@@ -357,7 +357,7 @@ def test_each_edited_score_fails_the_check(banana):
     directory = RunDirectory.open(str(banana.path))
     experiment = experiments.of(directory.read_config())
     run = resolve(experiment.checking)(directory, experiment.load(directory), experiment)
-    scores = ["estimated_log_z", "widened_log_z", "ess"]
+    scores = ["estimated_log_z", "q_log_z", "ess"]
     for key in scores:
         run.summary[key] += 0.1
     run.summary["moments"]["x1"][0] += 1

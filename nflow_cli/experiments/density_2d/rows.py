@@ -66,7 +66,7 @@ def _restarts(restarts: Summary) -> Rows:
 def evaluated_rows(trained: Any, scores: Summary, n: int, seed: int, warnings: Warnings) -> Rows:
     """Rows of ``nflow evaluate``, from ``n`` fresh samples."""
     config = trained.config
-    free_energy = f"{with_error(scores['free_energy'], scores['free_energy_standard_error'])} nats"
+    free_energy = f"{with_error(scores['free_energy'], scores['kl_standard_error'])} nats"
     ess = f"{scores['ess']:.4f} ± {scores['ess_standard_error']:.4f}"
     rows = [
         ("target", config.target.name),

@@ -183,6 +183,6 @@ class Inference(DensityExperiment):
             paths = inference_data.write_points(trained, data.target, points, path)
         else:
             paths = write_rows(path, trained.columns, n, [points], points.dtype)
-        share, count = effective_share(weights.log_weights), len(weights.log_weights)
-        note = f"resampled from {count:,} draws by weights of ESS {share:.3f}"
-        return paths, f"{note}, k-hat {weights.k:.2f}: {verdict(weights.k)}"
+        share, k = effective_share(weights.shares), weights.k
+        note = f"resampled from {len(weights.shares):,} draws by weights of ESS {share:.3f}"
+        return paths, f"{note}, k-hat {k:.2f}: {verdict(k)}"

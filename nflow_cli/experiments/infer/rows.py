@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from nflow_cli.evaluation.warnings import marked, number, words
-from nflow_cli.evaluation.weights_verdict import verdict
+from nflow_cli.evaluation.weights_verdict import SIGMAS, verdict
 from nflow_cli.experiments.rows import (
     Rows,
     Summary,
@@ -20,7 +20,7 @@ MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
 WORDS = {
     "good": "good: the weights have finite variance",
     "rough": "rough: the weights may have infinite variance; standard errors may be too small",
-    "poor": "poor: log Z and moments are not reliable; try more flows, updates or restarts",
+    "poor": "poor: no reliable log Z or moments; try --base student-t, more flows or --bounds",
     "unknown": "unknown: the weights are not finite",
 }
 FAILS = "log p fails or is not finite away from q"
@@ -60,18 +60,24 @@ def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
     if (true := number(scores, "log_z")) is not None:
         log_z += f" (true: {true:.5f})"
     rows.append(("log Z", marked(log_z, warnings, "estimated_log_z")))
-    rows.append(("", _widened_log_z(scores)))
+    if "q_log_z" in scores:  # not of a run of 0.1.0
+        rows.append(("", _by_q(scores)))
     if number(scores, "missed_share") is None and "missed_share" in scores:
         rows.append(("", f"missed mass unknown: {FAILS}"))
     return rows
 
 
-def _widened_log_z(scores: Summary) -> str:
-    if number(scores, "widened_log_z") is None:
-        return f"unknown with a heavy-tailed base: {FAILS}"
-    log_z = _log_z(scores, "widened_log_z", "widened_log_z_standard_error")
-    k = figure(scores, "widened_pareto_k", 2)
-    return f"{log_z} with a heavy-tailed base (k-hat {k})"
+def _by_q(scores: Summary) -> str:
+    """Log Z by the draws of q alone, a check."""
+    if number(scores, "q_log_z") is None:
+        return f"by draws of q alone: {FAILS}"
+    k, away = number(scores, "q_pareto_k"), number(scores, "log_z_difference")
+    text = _log_z(scores, "q_log_z", "q_log_z_standard_error")
+    text += f" by draws of q alone (k-hat {figure(scores, 'q_pareto_k', 2)}, {verdict(k)})"
+    error = number(scores, "log_z_difference_standard_error")
+    if away is None or not error or not abs(away) > SIGMAS * error:
+        return text
+    return f"{text}, {abs(away) / error:.1f} errors of the difference away"
 
 
 def _verdict(scores: Summary, warnings: Warnings) -> str:

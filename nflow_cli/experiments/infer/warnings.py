@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.evaluation.warnings import ScoreWarning, number, ruined_text
-from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, jump
+from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, jump, verdict
 from nflow_cli.experiments.rows import Summary
 
 APART = 0.1  # nats between restarts that disagree
@@ -18,7 +18,8 @@ ROUNDED = 0.01  # nats of rounding error of log p, which changes log Z by 5e-5
 UNROUNDED = (
     "subtract a constant from each term before summing, or return a pair of arrays of float64"
 )
-FIGURES = ("estimated_log_z", "free_energy", "kl", "moments")
+ENERGIES = ("free_energy", "kl")
+FIGURES = ("estimated_log_z", *ENERGIES, "moments")
 
 
 def ruined(summary: Summary) -> ScoreWarning | None:
@@ -48,8 +49,10 @@ def _missed_mass(summary: Summary) -> ScoreWarning | None:
         return ScoreWarning("missed mass", FIGURES, f"{text}{near}; {remedy}")
     if (more := jump(summary)) is None:
         return None
-    reason = f"with a heavy-tailed base log Z is {more:.3g} nats larger: q misses part of p"
-    return ScoreWarning("missed mass", FIGURES, f"{reason}, which k-hat does not see; {remedy}")
+    is_good = verdict(number(summary, "pareto_k")) == "good"
+    reason = f"log Z is {more:.3g} nats larger than by draws of q alone: q misses part of p"
+    figures = ENERGIES if is_good else FIGURES
+    return ScoreWarning("missed mass", figures, f"{reason}; {remedy}")
 
 
 def _place(place: Mapping[str, Any]) -> str:
