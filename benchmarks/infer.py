@@ -10,7 +10,7 @@ Each fit is a line of JSON, printed and added to ``--rows``; what stands there a
 again. Without ``--preset`` a density is fitted by the one for its D. A mode counts as kept where q
 holds a tenth of its mass or more. ``--summary`` prints, of the rows, how often log Z was what its
 verdict promises: with k-hat below 0.5 within three of its standard errors of the truth, from there
-to 0.7 within 0.1 nats; and how often log Z beside that by draws of q alone saw the fits that lost a mode. Seconds are
+to 0.7 within 0.1 nats; and how often draws of q alone gave less where a mode was lost. Seconds are
 wall seconds of training with compiling, and ``cpu_seconds`` those of the processor. A peer makes as
 many updates, of as many samples, as the preset, and is judged by fresh draws: E[log q - log p].
 """
