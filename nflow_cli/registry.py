@@ -109,6 +109,7 @@ COLUMN_MAPS = {
     "scale": "nflow_cli.data.column_maps:Scale",
     "log": "nflow_cli.data.column_maps:Log",
     "softplus": "nflow_cli.data.column_maps:Softplus",
+    "tangent": "nflow_cli.data.column_maps:Tangent",
     "logit": "nflow_cli.data.column_maps:Logit",
     "tukey-h": "nflow_cli.data.column_maps:TukeyH",
     "asinh": "nflow_cli.data.column_maps:Asinh",

@@ -14,7 +14,7 @@ from nflow_cli.errors import ConfigError
 # Shown in help.
 NAMES, PATTERN, INTERVALS, STEPS = "NAME,…", "FLOW,…", "NAME=LOW:HIGH,…", "NAME[:STEP],…"
 NAME, FILE, WHOLE, NUMBER = "NAME", "FILE", "N", "X"
-_BETWEEN = re.compile("(=[^=:,]*:[^=:,]*),")  # between intervals
+_BETWEEN = re.compile("(=[^=:,]*(?::[^=:,]*)+),")  # between intervals
 
 
 def escaped(name: str) -> str:
@@ -50,9 +50,9 @@ def _intervals(texts: str) -> Iterable[tuple[str, list[float | None]]]:
     """Parse ``NAME=LOW:HIGH``; commas in names need no backslash here."""
     for text in _BETWEEN.sub("\\1\0", texts).split("\0"):
         name, equals, interval = text.replace("\\,", ",").strip().rpartition("=")
-        low, colon, high = interval.partition(":")
-        ends = [_end(low), _end(high)]
-        if not (name and equals and colon) or any(end != end for end in ends):
+        ends = [_end(end) for end in interval.split(":")]
+        has_scale = len(ends) == 3 and ends[1] is None and ends[2] is not None
+        if not (name and equals and (len(ends) == 2 or has_scale)) or any(e != e for e in ends):
             raise ConfigError(f"{text!r}: expected NAME=LOW:HIGH, such as price=0: or share=0:1")
         yield name, ends
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
 
-from nflow_cli.config.column_schema import MAX_COLUMNS, Columns, Interval, Path, an_interval
+from nflow_cli.config.column_schema import MAX_COLUMNS, Bound, Columns, Path, an_interval
 from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.forms import INTERVALS, NAMES
 from nflow_cli.config.run_config import RunConfig
@@ -25,6 +25,7 @@ DEFAULT_FUNCTION = "log_density"  # of a file
 USUAL = (DEFAULT_FUNCTION, "<lambda>")  # names not shown
 MOST_MODES = 64
 MOST_STARTS, MOST_NUMBERS = 1_000, 10_000  # of starts, and in all of them
+Extent = Annotated[list[Bound | None], Field(min_length=2, max_length=3)]
 WIDE = 6  # coordinates; more have another preset
 
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
@@ -84,10 +85,12 @@ class Density(Strict):
         validate_default=True,
         **option("Names of the D coordinates. Null: x1, x2, …", form=NAMES),
     )
-    bounds: dict[str, Interval] = Field(
+    bounds: dict[str, Extent] = Field(
         default={},
         **option(
-            "Bounds of coordinates; one of the two may be left out. Null: no bound.", form=INTERVALS
+            "Bounds of coordinates; one of the two may be left out. Null: no bound. LOW::SCALE: of "
+            "about that scale, with a density that is finite at LOW, as a half-Cauchy has.",
+            form=INTERVALS,
         ),
     )
 
@@ -135,7 +138,11 @@ class Density(Strict):
         for name in bounds:
             if names and name not in names:
                 raise ValueError(f"some of the coordinates {', '.join(names)}, not {name!r}")
-        return {name: an_interval(ends) for name, ends in bounds.items()}
+        for low, high, *scale in bounds.values():
+            an_interval((low, high))
+            if scale and not (low is not None and high is None and (scale[0] or 0.0) > 0):
+                raise ValueError("a scale above 0 with a lower bound alone, such as [0, null, 5]")
+        return bounds
 
     @property
     def is_built_in(self) -> bool:

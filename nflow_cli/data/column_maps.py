@@ -9,12 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nflow_cli.arrays import dtype_of
+from nflow_cli.arrays import dtype_of, log_ndtr, ndtri_exp
+from nflow_cli.constants import LOG_2PI
 from nflow_cli.registry import COLUMN_MAPS, resolve
 
 Side = Literal["above", "below"]  # of a bound
 NEWTON_STEPS = 3  # from the first guess of Lambert's W to rounding
 MAX_ASINH = 350.0  # the square of its sinh is finite
+LOG_HALF_PI, LEAST_LOG = (
+    math.log(math.pi / 2),
+    -20.0,
+)  # tan x is x to rounding below its exponential
+FARTHEST = 1e3  # z, beyond which its exponential is infinite
 LEAST_ROOT = math.exp(-40)  # of W's argument: below, W is negligible beside 1 in float64
 
 
@@ -48,8 +54,14 @@ class ColumnMap(ABC):
         return {"name": name, **asdict(self)}
 
 
-def bound_maps(low: float | None, high: float | None) -> list[ColumnMap]:
-    """Maps of bounded values to R: log of the distance from one bound, logit between two."""
+def bound_maps(
+    low: float | None, high: float | None, scale: float | None = None
+) -> list[ColumnMap]:
+    """Maps of bounded values to R: log of the distance from one bound, logit between two; with the
+    ``scale`` of values that may be at the lower bound a :class:`Tangent`.
+    """
+    if low is not None and scale is not None:
+        return [Tangent(low, "above", scale)]
     if low is not None and high is not None:
         return [Logit(low, high)]
     if low is not None:
@@ -160,6 +172,44 @@ class Softplus(_OneSided):
 
     def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:
         return self.scale * _softplus(z, xp), math.log(self.scale) - _softplus(-z, xp)
+
+
+@dataclass(frozen=True)
+class Tangent(_OneSided):
+    """``d = scale tan(π/2 Φ(z))`` of the distance ``d`` from a bound, ``-z`` below it.
+
+    A density that is finite at the bound has a normal tail in ``z``, where under a logarithm it is
+    exponential; so has one that is heavy far from it. A half-Cauchy of that scale is N(0, 1).
+    """
+
+    scale: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        _expect_scale(self.scale)
+
+    def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
+        log_y = xp.log(distance) - math.log(self.scale)
+        log_t = xp.where(log_y < 0, log_y, -log_y)
+        log_x = xp.log(xp.arctan(xp.exp(xp.maximum(log_t, LEAST_LOG))))
+        log_x = xp.where(log_t < LEAST_LOG, log_t, log_x)
+        below = ndtri_exp(log_x - LOG_HALF_PI, xp)
+        z = xp.where(log_y < 0, below, -below)
+        return z, -self._log_slope(z, log_y, log_t, xp)
+
+    def _distance(self, z: Any, xp: Any) -> tuple[Any, Any]:
+        below = xp.maximum(xp.where(z < 0, z, -z), -FARTHEST)
+        log_x = log_ndtr(below, xp) + LOG_HALF_PI
+        log_t = xp.log(xp.tan(xp.exp(xp.maximum(log_x, LEAST_LOG))))
+        log_t = xp.where(log_x < LEAST_LOG, log_x, log_t)
+        log_y = xp.where(z < 0, log_t, -log_t)
+        return self.scale * xp.exp(log_y), self._log_slope(z, log_y, log_t, xp)
+
+    def _log_slope(self, z: Any, log_y: Any, log_t: Any, xp: Any) -> Any:
+        """``log(scale π/2) + log φ(z) + log(1 + y²)``; ``t`` is the lesser of ``y`` and ``1/y``."""
+        level = math.log(self.scale) + LOG_HALF_PI - LOG_2PI / 2
+        z = xp.minimum(xp.abs(z), FARTHEST)
+        return level - z * z / 2 + xp.log1p(xp.exp(2 * log_t)) + 2 * xp.maximum(log_y, 0.0)
 
 
 @dataclass(frozen=True)

@@ -118,5 +118,7 @@ def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def units_of(names: Sequence[str], bounds: Any) -> ColumnUnits:
-    """Units of named coordinates: ``Log`` for one bound, ``Logit`` for ``[low, high]``."""
+    """Units of named coordinates: ``Log`` for one bound, ``Logit`` for ``[low, high]``, ``Tangent``
+    for ``[low, None, scale]``.
+    """
     return ColumnUnits([bound_maps(*bounds.get(name, (None, None))) for name in names])

@@ -24,7 +24,7 @@ def judge(
     ``E[w] = Z``: with the control variate ``w/Z - 1``, its coefficient by regression, the error is
     of second order in ``log w``. Missed mass would bias it by as much.
 
-    Draws where ``log_p`` is no number weigh nothing, and are left out of ``free_energy``.
+    Draws where ``log_p`` is not finite weigh nothing, and are left out of ``free_energy``.
 
     Args:
         log_q: ``log q``.
@@ -32,8 +32,8 @@ def judge(
         log_z: Log of the mass of ``exp(log_p)``, if known.
         covered: Whether ``q`` misses nothing of ``p``.
     """
-    ratios, finite, known = log_q - log_p, np.isfinite(log_p), log_p < np.inf
-    seen = ratios if known.all() else ratios[known | np.isnan(log_q)]
+    ratios, finite = log_q - log_p, np.isfinite(log_p)
+    seen = ratios if finite.all() else ratios[finite | np.isnan(log_q)]
     ratios = ratios if finite.all() else np.where(finite, ratios, np.inf)
     shift, root = float(np.min(ratios)), math.sqrt(len(ratios))
 

@@ -13,6 +13,7 @@ from nflow_cli.errors import ConfigError
         ("a=:1e3, b=-1:2.5,c=0:1", {"a": [None, 1e3], "b": [-1, 2.5], "c": [0, 1]}),
         ("g, h=0:1,x=y=2:", {"g, h": [0, 1], "x=y": [2, None]}),
         (r"a=0:,g\, h=:1", {"a": [0, None], "g, h": [None, 1]}),
+        ("tau=0::5,b=0:1", {"tau": [0, None, 5], "b": [0, 1]}),
     ],
 )
 def test_bounds_of_several_columns_have_a_comma_between_them(text, bounds):

@@ -40,6 +40,14 @@ def test_coordinates_have_names():
         ({"density": MINE | {"names": ["a", "a", "b"]}}, "density.names: expected 3 different"),
         ({"density": MINE | {"bounds": {"y": [0, None]}}}, "density.bounds: expected some of"),
         ({"density": MINE | {"bounds": {"x1": [1.0, 0.0]}}}, "density.bounds: expected a lower"),
+        (
+            {"density": MINE | {"bounds": {"x1": [0.0, 1.0, 5.0]}}},
+            "density.bounds: expected a scale",
+        ),
+        (
+            {"density": MINE | {"bounds": {"x1": [0.0, None, 0.0]}}},
+            "density.bounds: expected a scal",
+        ),
         ({"density": {"name": "banana", "bounds": {"x1": [0.0, 1.0]}}}, "density.bounds: expected"),
         ({"density": MINE | {"sha256": "../.."}}, "density.sha256"),
         ({"density": MINE | {"code": "1"}}, "density.code: unknown key"),

@@ -31,6 +31,17 @@ def test_bounds_are_a_logarithm_on_one_side_and_a_logit_between_two():
     assert [list(chain) for chain in UNITS.columns] == chains
 
 
+def test_a_half_cauchy_of_the_scale_of_its_bound_is_normal():
+    density = TensorDensity(
+        lambda x: np.log(2 / (5 * np.pi)) - ops.log1p((x[:, 0] / 5) ** 2),
+        1,
+        units_of(["tau"], {"tau": [0.0, None, 5.0]}),
+    )
+    z = np.linspace(-8, 8, 33, dtype=np.float32)[:, None]
+    expected = -(z[:, 0] ** 2) / 2 - np.log(2 * np.pi) / 2
+    np.testing.assert_allclose(call(density.log_prob, z), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [TensorDensity, ArrayDensity])
 def test_a_log_density_has_the_jacobian_of_its_bounds(kind):
     z = np.random.default_rng(0).standard_normal((2, 5, 4)).astype(np.float32)

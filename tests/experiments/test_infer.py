@@ -270,7 +270,9 @@ def test_a_density_that_is_no_number_later_on_stops_the_training(tmp_path, name)
 
     with pytest.raises(DivergenceError, match=r"target at x1=\S+, x2=\S+ is nan;") as refused:
         fit(tmp_path / "run", name, late, train__first_stage=0, train__learning_rate=1.0, flow__k=0)
-    assert "; give its support by --bounds, or try a smaller train.learn" in str(refused.value)
+    assert "; give its support by --bounds, or map R^D to it, or try a smaller train.learn" in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize("end", [pytest.param(np.inf, marks=pytest.mark.slow), -np.inf])

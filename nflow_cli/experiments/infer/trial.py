@@ -30,7 +30,7 @@ MOST_DIRECTIONS = 20  # of the gradient comparison, at each point
 STEPS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 TOLERANCE = 0.02  # of a slope, relative
 ROUNDING = 8.0  # times the rounding of a value in float32, over the largest step
-WHERE_IT_ENDS = "give its support by --bounds"
+WHERE_IT_ENDS = "give its support by --bounds, or map R^D to it"
 WITHIN_BOUNDS = "give a smaller support by --bounds"
 NO_COMPILE = "--no-compile is slower, without compilation"
 
