@@ -234,22 +234,23 @@ def _points(
 
 
 def _log_densities(parts: Sequence[Part], number: int, points: Points) -> list[np.ndarray]:
-    """Log-densities ``(m,)`` of all parts at points of one; through the flows by the latents."""
+    """Log-densities ``(m,)`` of all parts at points of one; through the flows by their latents."""
     density, x = parts[0].source, points.x
-    through, others = parts[:2], parts[2:]
+    if len(parts) == 1:
+        return [density.log_prob(x) if points.log_q is None else points.log_q]
 
-    def of_base(part: Part, z0: np.ndarray) -> np.ndarray:
-        flat = values_at(part.source.base.log_prob, z0.reshape(-1, density.dim))
-        return flat.reshape(z0.shape[:-1])
+    def more(z0: np.ndarray) -> np.ndarray:  # by the other base
+        flat = z0.reshape(-1, density.dim)
+        base, wide = (values_at(part.source.base.log_prob, flat) for part in parts[:2])
+        return (wide - base).reshape(z0.shape[:-1])
 
     if points.log_q is None or number > 1:
-        z0, level = density.member_latents(x), density.member_log_probs(x)
-        level = level - of_base(parts[0], z0)
+        log_q, gain = density.member_log_probs(x), more(density.member_latents(x))
     else:
-        z0 = points.z0[None]
-        level = points.log_q[None] - of_base(parts[number], z0)
-    found = [mixture(level + of_base(part, z0), density.member_weights) for part in through]
-    return found + [part.source.log_prob(x) for part in others]
+        gain = more(points.z0[None])
+        log_q = points.log_q - gain if number else points.log_q[None]
+    found = [mixture(each, density.member_weights) for each in (log_q, log_q + gain)]
+    return found + [part.source.log_prob(x) for part in parts[2:]]
 
 
 def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
