@@ -27,28 +27,14 @@ class Draw(NamedTuple):
         z0: Base samples ``(m, D)``.
         x: ``(m, G + D)`` in the user's units, given columns first.
         log_q: Log-density in nats ``(m,)``.
-    """
-
-    start: int
-    z0: np.ndarray
-    x: np.ndarray
-    log_q: np.ndarray
-
-
-class Points(NamedTuple):
-    """Samples without their log-density.
-
-    Attributes:
-        start, z0, x: As of :class:`Draw`.
         member: Member that each is of ``(m,)``.
-        log_q: ``None`` if there are several members.
     """
 
     start: int
     z0: np.ndarray
     x: np.ndarray
+    log_q: Any
     member: np.ndarray
-    log_q: np.ndarray | None
 
 
 class FlowDensity:
@@ -160,8 +146,9 @@ class FlowDensity:
 
         ``rng_of`` returns the generator of a chunk's base samples, by its number.
         """
-        for start, z0, x, _, log_q in self.points(n, rng_of, given):
-            yield Draw(start, z0, x, self.log_prob(x) if log_q is None else log_q)
+        for points in self.points(n, rng_of, given):
+            unknown = points.log_q is None
+            yield points._replace(log_q=self.log_prob(points.x)) if unknown else points
 
     def points(
         self,
@@ -169,9 +156,9 @@ class FlowDensity:
         rng_of: Callable[[int], np.random.Generator],
         given: np.ndarray | None = None,
         even: bool = False,
-    ) -> Iterator[Points]:
-        """Samples as of :meth:`draw`; of a mixture without ``log q``, which takes an inverse of
-        each member.
+    ) -> Iterator[Draw]:
+        """Samples as of :meth:`draw`; of a mixture with ``None`` for ``log q``, which takes an
+        inverse of each member.
 
         ``even``: members in the proportion of their weights, not by chance.
         """
@@ -186,7 +173,7 @@ class FlowDensity:
             x, log_det = self.units.outside_and_log_det(z)
             if self.n_given:
                 x = np.concatenate([at, x], axis=1)
-            yield Points(part.start, z0, x, which, None if log_q is None else log_q - log_det)
+            yield Draw(part.start, z0, x, None if log_q is None else log_q - log_det, which)
 
     def _pushed(self, which: np.ndarray, z0: np.ndarray, context: Any) -> tuple[Any, Any]:
         """Images of base samples, each by a member, and ``log q`` if there is one member."""

@@ -10,7 +10,7 @@ from keras import ops
 
 from nflow_cli.data.units import Units
 from nflow_cli.densities.bases import Cauchy, CauchyRadius
-from nflow_cli.densities.pushforward import FlowDensity, Points, mixture
+from nflow_cli.densities.pushforward import Draw, FlowDensity, mixture
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.evaluation import reverse_kl
@@ -222,7 +222,7 @@ def _draws(parts: Sequence[Part], target: Target, seed: int, even: bool = True) 
 
 def _points(
     parts: Sequence[Part], seed: int, even: bool = True
-) -> Iterator[tuple[int, slice, Points]]:
+) -> Iterator[tuple[int, slice, Draw]]:
     """Points of all parts, with the numbers of these and their places."""
     before = 0
     for number, (source, n, purpose) in enumerate(parts):
@@ -233,7 +233,7 @@ def _points(
         before += n
 
 
-def _log_densities(parts: Sequence[Part], number: int, points: Points) -> list[np.ndarray]:
+def _log_densities(parts: Sequence[Part], number: int, points: Draw) -> list[np.ndarray]:
     """Log-densities ``(m,)`` of all parts at points of one; through the flows by their latents."""
     density, x = parts[0].source, points.x
     if len(parts) == 1:
