@@ -33,6 +33,7 @@ DECAY = 0.3  # of the kernels
 FAR = 30.0  # largest means of its normals
 BROAD = 3.0  # scale of the normal that bounds the loss of a component
 VALIDATED = 4_096  # validation rows, at most
+LEAST_GAIN = 0.02  # nats a column, of a map: a larger network needs a weaker one no longer
 TURN = "turn"  # L below the diagonal, U above it
 
 
@@ -71,7 +72,7 @@ class FitMaps(FitCells):
 
 def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tuple[Unmixing, bool]:
     """Train the map from ``start`` and from the identity; return that of the likelier validation
-    rows, with components of variance 1, and whether these are likelier than without a map.
+    rows, with components of variance 1, and whether these are clearly likelier than without a map.
     """
     columns, settings = start.columns, config.train
     train, validation = (units_of(columns, rows) for rows in (data.train, data.validation))
@@ -97,4 +98,4 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tup
     best = int(np.argmin(losses))
     matrix = ops.convert_to_numpy(model.matrices)[best].astype(np.float64)
     found = Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
-    return found, bool(losses[best] < plain)
+    return found, bool(plain - losses[best] > LEAST_GAIN * len(columns))
