@@ -33,7 +33,7 @@ DECAY = 0.3  # of the kernels
 FAR = 30.0  # largest means of its normals
 BROAD = 3.0  # scale of the normal that bounds the loss of a component
 VALIDATED = 4_096  # validation rows, at most
-LEAST_GAIN = 0.02  # nats a column, of a map: a larger network needs a weaker one no longer
+LEAST_GAIN = 0.02  # nats a column, of a map: less is what a larger network learns without one
 TURN = "turn"  # L below the diagonal, U above it
 
 
