@@ -47,9 +47,7 @@ class Data(Strict):
         max_length=MAX_PATH,
         examples=["mnist", "mnist-sample"],
         **option(
-            "Images: mnist, mnist-sample, or the path of an .npz or of IDX files.",
-            "--data",
-            form="NAME|FILE",
+            "Images: mnist, mnist-sample, or the path of an .npz.", "--data", form="NAME|FILE"
         ),
     )
     binarization: Binarization = "stochastic"

@@ -11,13 +11,10 @@ No file is trusted: sizes are checked first, and nothing is unpickled. ``keras.u
 no timeout, keeps corrupt files, and prints on stdout, so it is not used.
 """
 
-import gzip
 import hashlib
 import http.client
 import io
-import math
 import os
-import struct
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +29,7 @@ import numpy as np
 from nflow_cli.errors import DataError, RunDirectoryError, one_line
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.runs.npz import ArrayError, check_size, read_arrays, read_values
+from nflow_cli.runs.npz import ArrayError, read_arrays
 from nflow_cli.text import to_stderr
 
 MNIST, SAMPLE = "mnist", "mnist-sample"
@@ -46,14 +43,7 @@ SECONDS = 10.0  # of a download's timeout
 DOWNLOAD_BYTES = 64 * 2**20
 
 _BLOCK = 2**20  # pixels binarized at a time
-_NAMES = f"{MNIST}, {SAMPLE}, or the path of an .npz file or of IDX files"
-_EXPECTED = "an .npz file, or a folder or prefix of IDX files, with the images x_train and x_test"
-_IDX = {  # key: how the name of its IDX file begins
-    "x_train": ("train-images",),
-    "y_train": ("train-labels",),
-    "x_test": ("t10k-images", "test-images"),
-    "y_test": ("t10k-labels", "test-labels"),
-}
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +85,8 @@ def load_images(
 
     Args:
         name: ``mnist`` (from the Keras cache, else downloaded into it), ``mnist-sample``
-            (embedded), or a path: an ``.npz`` with the keys of ``keras.datasets.mnist``, or a
-            folder or prefix of IDX files, plain or ``.gz``. Labels are optional.
+            (embedded), or the path of an ``.npz`` with the keys of ``keras.datasets.mnist``, where
+            labels are optional.
         fallback: Replace an unavailable ``mnist`` by ``mnist-sample``, with a warning.
         notify: Called with lines for the user.
     """
@@ -104,8 +94,10 @@ def load_images(
         return _sample()
     if name != MNIST:
         path = os.path.expanduser(name)
-        arrays = _read_npz(path, path) if os.path.isfile(path) else _read_idx(path)
-        return _images(name, arrays)
+        if not os.path.isfile(path):
+            expected = f"{MNIST}, {SAMPLE}, or the path of an .npz file"
+            raise DataError(f"{path!r}: no such data set; expected {expected}")
+        return _images(name, _read_npz(path, path))
     try:
         content = _mnist(notify)
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -223,51 +215,19 @@ def _reading(file: str, expected: str) -> Iterator[None]:
         raise
     except ArrayError as error:
         raise DataError(f"{file}: {error}") from None
-    except Exception as error:  # zipfile, gzip, zlib and NumPy raise different ones
+    except Exception as error:  # zipfile, zlib and NumPy raise different ones
         detail = one_line(getattr(error, "strerror", None) or error)
         raise DataError(f"{file}: cannot be read ({detail}); expected {expected}") from None
 
 
 def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
-    with _reading(file, _EXPECTED), zipfile.ZipFile(source) as archive:
-        keys = [key for key in _IDX if f"{key}.npy" in archive.namelist()]
+    expected = "an .npz file with the images x_train and x_test"
+    with _reading(file, expected), zipfile.ZipFile(source) as archive:
+        keys = [key for key in _KEYS if f"{key}.npy" in archive.namelist()]
         if not {"x_train", "x_test"} <= set(keys):
             received = one_line(", ".join(archive.namelist()[:8]) or "none")
             raise DataError(f"{file}: expected the keys x_train and x_test; received {received}")
         return read_arrays(archive, keys, _check_header)
-
-
-def _read_idx(path: str) -> dict[str, np.ndarray]:
-    prefix = os.path.join(path, "") if os.path.isdir(path) else path
-    files = {key: file for key in _IDX if (file := _find_idx(prefix, key))}
-    if not files and not os.path.isdir(path):
-        raise DataError(f"{path!r}: no such data set; expected {_NAMES}")
-    for key in ("x_train", "x_test"):
-        if key not in files:
-            raise DataError(f"{path}: no {_IDX[key][0]}-idx3-ubyte[.gz]; expected {_EXPECTED}")
-    return {key: _read_idx_file(file, key) for key, file in files.items()}
-
-
-def _find_idx(prefix: str, key: str) -> str | None:
-    end = "idx3-ubyte" if key.startswith("x") else "idx1-ubyte"
-    ends = [f"{dash}{end}{suffix}" for dash in "-." for suffix in ("", ".gz")]
-    paths = (prefix + start + end for start in _IDX[key] for end in ends)
-    return next(filter(os.path.isfile, paths), None)
-
-
-def _read_idx_file(file: str, key: str) -> np.ndarray:
-    rank = 3 if key.startswith("x") else 1
-    magic = 0x800 + rank  # 8: unsigned bytes
-    expected = f"an IDX file of magic number 0x{magic:08x}"
-    opener = gzip.open if file.endswith(".gz") else open
-    with _reading(file, expected), opener(file, "rb") as stream:
-        received = stream.read(4)
-        if received != magic.to_bytes(4, "big"):
-            raise DataError(f"{file}: expected {expected}, received {received.hex() or 'nothing'}")
-        shape, dtype = struct.unpack(f">{rank}I", stream.read(4 * rank)), np.dtype(np.uint8)
-        _check_header(key, shape, dtype)
-        check_size(math.prod(shape))
-        return read_values(stream, key, shape, dtype)
 
 
 def _check_header(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -288,9 +248,9 @@ def _check_header(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def _images(name: str, arrays: Mapping[str, np.ndarray]) -> Images:
-    checked: dict[str, Any] = dict.fromkeys(_IDX)
+    checked: dict[str, Any] = dict.fromkeys(_KEYS)
     digest = hashlib.sha256()
-    for key in (key for key in _IDX if key in arrays):
+    for key in (key for key in _KEYS if key in arrays):
         array, count = arrays[key], len(arrays["x" + key[1:]])
         low, high, least = array.min(), array.max(), 2 if key.startswith("x") else 0
         if low < 0 or not least <= high <= 255 or len(array) != count:

@@ -27,7 +27,10 @@ def read_arrays(
     :class:`ArrayError` to refuse it. Damaged bytes raise errors of ``zipfile``, ``zlib`` and NumPy.
     """
     members = {key: _member(archive, key) for key in keys}
-    check_size(sum(info.file_size for info in members.values()), most)
+    size = sum(info.file_size for info in members.values())
+    most = MAX_BYTES if most is None else most
+    if size > most:
+        raise ArrayError(f"expected at most {most:,} bytes uncompressed, received {size:,}")
     return {key: _read_member(archive, key, info, check) for key, info in members.items()}
 
 
@@ -36,13 +39,6 @@ def _member(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
         return archive.getinfo(f"{key}.npy")
     except KeyError:
         raise ArrayError(f"expected an array {key}") from None
-
-
-def check_size(size: int, most: int | None = None) -> None:
-    """Refuse a file of more than ``most`` bytes, uncompressed; by default ``MAX_BYTES``."""
-    most = MAX_BYTES if most is None else most
-    if size > most:
-        raise ArrayError(f"expected at most {most:,} bytes uncompressed, received {size:,}")
 
 
 def read_values(
