@@ -204,28 +204,3 @@ def change_of_rows(held_out: np.ndarray, new: np.ndarray, n_unknown: int = 0) ->
         n_impossible_held_out=int(np.isnan(before).sum()),
         n_unknown=n_unknown,
     )
-
-
-class Divergence(Strict):
-    """Mean of ``log p - log q`` over rows of p in nats: the divergence of q from p.
-
-    Attributes:
-        mean: Over the rows possible under both.
-        n: Rows of p.
-        n_impossible: Of them, rows impossible under either.
-    """
-
-    mean: float | None
-    standard_error: float | None
-    n: int
-    n_impossible: int
-
-
-def divergence(log_p: np.ndarray, log_q: np.ndarray) -> Divergence:
-    """Divergence ``KL(p‖q)`` by log-densities ``(n,)`` of held-out rows of p."""
-    known = np.isfinite(log_p) & np.isfinite(log_q)
-    ratios, mean, error = (log_p - log_q)[known] if known.any() else np.empty(0), None, None
-    if len(ratios) > 1:
-        mean, error = float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(len(ratios)))
-    n = len(log_p)
-    return Divergence(mean=mean, standard_error=error, n=n, n_impossible=n - len(ratios))

@@ -1,11 +1,10 @@
 """Abilities of some experiments: a command asks for one by ``isinstance``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from nflow_cli.backend.start import Machine
     from nflow_cli.evaluation.tallies import Tally
     from nflow_cli.experiments.rows import Judgement
     from nflow_cli.runs.directory import RunDirectory
@@ -80,15 +79,4 @@ class Predicts(Protocol):
 
     def judge_drift(self, trained: Any, data: Any) -> "Judgement":
         """Judge the changes of a table's rows against the held-out rows."""
-        ...
-
-    def judge_fit_again(
-        self,
-        trained: Any,
-        name: str,
-        output: str | None,
-        argv: Sequence[str],
-        machine: "Machine | None",
-    ) -> "tuple[Judgement, str]":
-        """Fit the table of that name by the run's config; judge the divergence, return its path."""
         ...

@@ -23,11 +23,6 @@ class Judgement(NamedTuple):
     warnings: list[ScoreWarning]
     tally: Tally | None = None
 
-    def with_others(self, other: "Judgement") -> "Judgement":
-        """Both judgements, one after the other."""
-        warnings = [*self.warnings, *other.warnings]
-        return Judgement({**self.scores, **other.scores}, [*self.rows, *other.rows], warnings)
-
 
 def laid_out(rows: Rows, warnings: Warnings, least: int = 12) -> str:
     """Rows in two columns, the first at least ``least`` wide, with warnings below."""

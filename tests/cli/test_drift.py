@@ -96,8 +96,6 @@ def test_own_rows_have_a_warning(invoke, run):
         (["--data", "none.csv"], 1, "none.csv: no such file"),
         (["--data", TABLE, "--fail-above", "99"], 2, "expected a probability below 1"),
         (["--data", TABLE, "--fail-above", "nan"], 2, "expected a probability below 1"),
-        (["--data", TABLE, "--output", "out"], 2, "--output: expected --fit too"),
-        (["--data", "-", "--fit"], 2, "--fit: expected --data FILE"),
         (["--data", "few.csv"], 1, "few.csv: no column 'flag'"),
     ],
 )
@@ -112,27 +110,6 @@ def test_a_run_of_another_kind_is_refused(invoke, short_run):
     for other in (short_run(), short_run(**POINTS)):
         result = invoke("drift", other, "--data", TABLE)
         assert result.exit_code == 2 and "expected a run of `nflow fit` by cells" in result.stderr
-
-
-def test_a_fit_to_the_new_rows_is_a_run_of_its_own(invoke, run, new):
-    """Both divergences are means over the held-out rows of a run."""
-    found = json.loads(drift(invoke, run, "--fit", "--output", "again", "--json"))
-    one, other = nflow_cli.load(run), nflow_cli.load("again")
-    assert found["output"] == "again" and "Paris" in other.kinds["city"].levels
-    assert one.config.cells == other.config.cells and other.config.data.name == "new.csv"
-    measures = [json.loads((q.path / "summary.json").read_text())["measure"] for q in (one, other)]
-    assert measures[0] == measures[1]
-    succeed(invoke, "check", "again")
-    parts = {key: [row for row in rows if row["part"] == "test"] for key, rows in
-             (("kl", read_rows(TABLE)), ("kl_reverse", new))}  # fmt: skip
-    for key, p, q in (("kl", one, other), ("kl_reverse", other, one)):
-        write(parts[key], "part.csv")
-        ratios = p.log_prob("part.csv") - q.log_prob("part.csv")
-        assert found[key]["mean"] == pytest.approx(ratios.mean())
-        assert found[key]["standard_error"] == pytest.approx(ratios.std(ddof=1) / np.sqrt(30))
-        assert (found[key]["n"], found[key]["n_impossible"]) == (30, 0)
-    result = invoke("drift", run, "--data", "new.csv", "--fit", "--output", "again")
-    assert result.exit_code == 1 and "again: not empty" in result.stderr
 
 
 def test_a_run_by_given_columns(invoke, short_run, new):

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from nflow_cli.evaluation.drift import (
-    change_of_levels,
-    change_of_numbers,
-    change_of_rows,
-    divergence,
-    moved,
-)
+from nflow_cli.evaluation.drift import change_of_levels, change_of_numbers, change_of_rows, moved
 
 
 def test_shift_and_spread_in_standard_deviations():
@@ -62,14 +56,3 @@ def test_changes_are_named_by_bonferroni_the_clearest_first():
     zero = change_of_numbers(np.zeros(2), np.zeros(2))
     every = {name: zero.model_copy(update={"p_value": p}) for name, p in changes.items()}
     assert moved(every, 10) == ["c", "b"] and moved(every, 1) == ["c", "b", "a"]
-
-
-def test_the_divergence_of_two_normals():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=20_000)
-    found = divergence(-(x**2) / 2, -((x - 1) ** 2) / 2)
-    assert found.mean == pytest.approx(0.5, abs=4 * found.standard_error)
-    assert found.standard_error == pytest.approx(1 / np.sqrt(20_000), rel=0.05)
-    some = divergence(np.array([0.0, 1, 2]), np.array([0.0, 0, -np.inf]))
-    assert (some.mean, some.n, some.n_impossible) == (0.5, 3, 1)
-    assert divergence(np.zeros(1), np.zeros(1)).mean is None

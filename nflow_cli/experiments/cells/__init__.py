@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.backend.start import Machine
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.errors import ConfigError, DataError
@@ -159,21 +158,6 @@ class WholeTable(OfTable):
         from nflow_cli.experiments.cells.drifting import judged_drift
 
         return judged_drift(trained, data)
-
-    def judge_fit_again(
-        self,
-        trained: Any,
-        name: str,
-        output: str | None,
-        argv: Sequence[str],
-        machine: Machine | None,
-    ) -> tuple[Judgement, str]:
-        from nflow_cli.experiments.cells.refitting import divergences, fitted_again, printed
-
-        again = fitted_again(trained, name, output, argv, machine)
-        found = divergences(trained, again)
-        scores = {key: one.model_dump() for key, one in found.items()}
-        return Judgement(scores, printed(found), []), str(again.path)
 
     # Side by side with others.
 
