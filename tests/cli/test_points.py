@@ -1,4 +1,4 @@
-"""Built-in sets of points as a user fits them, and the former `fit-2d --data`."""
+"""Built-in sets of points as a user fits them."""
 
 import json
 import shutil
@@ -16,7 +16,6 @@ from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.point_sets import EightGaussians
 from nflow_cli.evaluation.truth import UNKNOWN
 from nflow_cli.evaluation.verdicts import Outcome
-from nflow_cli.experiments import run as running
 from nflow_cli.experiments.cells import judge
 from nflow_cli.experiments.check import check_run
 from nflow_cli.registry import POINT_SETS
@@ -28,7 +27,6 @@ pytestmark = [
     ),
     pytest.mark.usefixtures("without_xla"),
 ]
-SHORT = ["--k", "2", "--steps", "20"]
 OF_CELLS = {**CELLS, "data": {"name": "eight-gaussians", "size": 2_000}}
 
 
@@ -72,36 +70,3 @@ def test_a_built_in_set_needs_no_file(invoke, tmp_path, name):
     summary = RunDirectory(tmp_path / "run").read_json("summary.json")
     assert (summary["n_train"], summary["data"]["name"]) == (40_000, name)
     assert summary["gap"] is not None
-
-
-def test_the_former_name_of_a_fit_to_points_makes_the_run_that_its_note_says(invoke, monkeypatch):
-    begun = []
-    monkeypatch.setattr(running, "begin", lambda config, *_: begun.append(config))
-    former = invoke("fit-2d", "--data", "two-moons", *SHORT, "--output", "former")
-    note = former.stderr.splitlines()[0]
-    command = "nflow fit two-moons --k 2 --steps 20 --output former --flow planar"
-    assert note.startswith("`nflow fit-2d --data` is deprecated") and note.endswith(f"`{command}`")
-    assert invoke(*command.split()[1:]).exit_code == former.exit_code == 0
-    assert begun[0] == begun[1]
-
-
-@pytest.mark.parametrize(
-    ("line", "code", "command", "expected"),
-    [
-        ("--data=a.csv --flow radial", 1, "a.csv --flow radial", "a.csv: no such file"),
-        ("--data a.csv --preset nowhere", 1, "a.csv --preset nowhere", "no preset named"),
-        (
-            "--data two-moons --target u1",
-            2,
-            "two-moons --target u1 --flow planar",
-            "No such option",
-        ),
-        ("--preset points-planar-k32", 1, None, "a preset of `nflow fit`, not of fit-2d"),
-    ],
-)
-def test_what_the_former_name_cannot_do_is_refused_by_fit(invoke, line, code, command, expected):
-    result = invoke("fit-2d", *line.split())
-    note, *rest = result.stderr.splitlines()
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert expected in (rest or [note])[-1]
-    assert command is None or note.endswith(f"; this runs `nflow fit {command}`")
