@@ -33,7 +33,7 @@ DECAY = 0.3  # of the kernels
 FAR = 30.0  # largest means of its normals
 BROAD = 3.0  # scale of the normal that bounds the loss of a component
 VALIDATED = 4_096  # validation rows, at most
-LEAST_GAIN = 0.02  # nats a column, of a map: less is what a larger network learns without one
+LEAST_GAIN = 1e-3  # nats a number of a map: less is what a larger network learns without one
 TURN = "turn"  # L below the diagonal, U above it
 
 
@@ -98,4 +98,4 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tup
     best = int(np.argmin(losses))
     matrix = ops.convert_to_numpy(model.matrices)[best].astype(np.float64)
     found = Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
-    return found, bool(plain - losses[best] > LEAST_GAIN * len(columns))
+    return found, bool(plain - losses[best] > LEAST_GAIN * len(columns) ** 2)

@@ -40,7 +40,8 @@ def changes(table, tmp_path_factory):
     """Settings of a run of the table, from a file."""
     path = tmp_path_factory.mktemp("t") / "t.csv"
     np.savetxt(path, np.column_stack([*table.values()]), "%.17g", ",", header="a,b", comments="")
-    return CELLS | {"data": {"name": str(path), "missing": "model"}}
+    data = {"name": str(path), "missing": "model"}
+    return CELLS | {"data": data, "cells": CELLS["cells"] | {"unmixed": True}}
 
 
 @pytest.fixture(scope="module")
