@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--explain",
     is_flag=True,
-    help="Also write how odd each row and cell is; the oddest rows as an HTML page beside FILE.",
+    help="Also write how odd each row and cell is, with reasons of the oddest rows.",
 )
 @click.option(
     "--samples",
@@ -97,8 +97,7 @@ def evaluate(
     _check_output(experiment, data, output, latent, many)
     experiment.expect_trained(run)
     if output and not many:
-        pages = [Path(output).with_suffix(".html")] if explain else []
-        expect_replaceable("-o", [output, *pages], run, [data])
+        expect_replaceable("-o", [output], run, [data])
     said = {"run": run_dir, "data": data, **({"output": output} if output else {})}
     if many and data and output:
         to = data, output, {"latent": latent}, experiment.judge_scores

@@ -9,7 +9,7 @@ from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.oddness import adjusted, expected_share, p_values
-from nflow_cli.experiments.cells.odd_rows import odd_rows, write_page
+from nflow_cli.experiments.cells.odd_rows import odd_rows
 from nflow_cli.experiments.cells.scoring import judged_table
 from nflow_cli.experiments.cells.surprise import CellSurprise, largest, oddness, surprises
 from nflow_cli.experiments.rows import Judgement, Rows
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loaded import TrainedCells
 
 LEVEL = 0.01  # of the p-values that are counted
-PRINTED, ON_PAGE = 3, 20  # rows
+PRINTED, IN_WORDS = 3, 20  # rows
 # Columns of the cell with the largest surprise of its row.
 OF_ODDEST = "oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted"
+REASONS = "oddest_reasons"
 
 
 class Explained(NamedTuple):
@@ -92,7 +93,7 @@ def _among(
 def names_of(density: CellDensity) -> list[str]:
     """The names of the written columns."""
     surprise = [f"{column.name}_surprise" for column in density.scored]
-    return [LOG_Q, "p_value", "p_adjusted", *OF_ODDEST, *surprise]
+    return [LOG_Q, "p_value", "p_adjusted", *OF_ODDEST, *surprise, REASONS]
 
 
 def columns_of(found: Explained) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def columns_of(found: Explained) -> dict[str, Any]:
 def write_explained(
     trained: "TrainedCells", table: TableFile, path: Path, lines: Rows
 ) -> Judgement:
-    """Write the rows of a table, in order, with their explanations; and a page of the oddest.
+    """Write the rows of a table, in order, with their explanations, the oddest in words.
 
     Returns the scores.
     """
@@ -117,11 +118,12 @@ def write_explained(
     rows = trained.rows_of(table)
     judged = judged_table(trained, table, lines)
     found = explained(trained, rows, trained.held_out, trained.largest_surprises)
-    write_beside(table, path, columns_of(found))
+    first = found.order[:IN_WORDS]
+    shown, reasons = odd_rows(first, found, table, rows), np.full(len(rows), "", object)
+    reasons[first] = ["; ".join(one.reasons) for one in shown]
+    write_beside(table, path, {**columns_of(found), REASONS: reasons})
     scores = {**judged.scores, **_scores(found)}
     facts = _printed(scores)
-    shown = odd_rows(found.order[:ON_PAGE], found, table, rows)
-    write_page(path, [*judged.rows, *facts], judged.warnings, shown)
     oddest = [(one.name, f"{one.head}: {'; '.join(one.reasons)}") for one in shown[:PRINTED]]
     return Judgement(scores, [*judged.rows, *facts, *oddest], judged.warnings)
 

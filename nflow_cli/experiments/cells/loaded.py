@@ -142,10 +142,10 @@ class TrainedCells(TableRun, CellDensity):
     def explain(self, table: Any) -> Any:
         """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.
 
-        Columns are those of ``nflow evaluate --explain``: ``log_q`` in nats, ``p_value`` among the
-        held-out rows of the run, ``p_adjusted`` for the false discovery rate; ``oddest``, the
-        column with the largest surprise, and that surprise with p-values of its own; and ``-log p``
-        of each cell given all others of its row, in nats.
+        Columns are those of ``nflow evaluate --explain`` without its words: ``log_q`` in nats,
+        ``p_value`` among the held-out rows of the run, ``p_adjusted`` for the false discovery rate;
+        ``oddest``, the column with the largest surprise, and that surprise with p-values of its
+        own; and ``-log p`` of each cell given all others of its row, in nats.
 
         Args:
             table: A table with the columns of the run; or rows ``(n, C)``.

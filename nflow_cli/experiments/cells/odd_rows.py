@@ -1,20 +1,14 @@
-"""The oddest rows of a table in words, and as a page."""
+"""The oddest rows of a table in words."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.constants import __version__
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.evaluation.oddness import adjusted
-from nflow_cli.evaluation.warnings import ScoreWarning
-from nflow_cli.experiments import page
 from nflow_cli.experiments.cells.surprise import CellSurprise
-from nflow_cli.experiments.rows import Rows
-from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -23,11 +17,6 @@ if TYPE_CHECKING:
 SHOWN = 3  # cells of a row
 LETTERS = 40  # of a value
 LEAST = -np.log(0.1)  # nats: of a number at an end of its expected range
-NOTE = (
-    "Rows are counted from 1, with the cells that surprise most given all other cells of the row. "
-    "A range is from the 5 % to the 95 % quantile. If two cells contradict each other, nobody can "
-    "say which of them is wrong."
-)
 
 
 class OddRow(NamedTuple):
@@ -106,25 +95,3 @@ def _percent(share: float) -> str:
     if 0 < percent < 0.01:
         return " (below 0.01 %)"
     return f" ({percent:.0f} %)" if percent >= 10 else f" ({percent:.2g} %)"
-
-
-def write_page(
-    path: Path, rows: Rows, warnings: Sequence[ScoreWarning], shown: Sequence[OddRow]
-) -> None:
-    """Write the oddest rows of a table beside its file at ``path``, as an HTML page."""
-    lines = []
-    for one in shown:
-        lines += [(one.name, one.head), *(("", reason) for reason in one.reasons)]
-    warned = [page.warning_list((w.word, w.reason) for w in warnings)] if warnings else []
-    parts = [
-        f"<header><h1>{page.shown(path.name)}: the oddest rows</h1></header>",
-        page.section("Scores", [page.table(rows), *warned]),
-        page.section(
-            f"The {len(shown)} oddest rows", [page.paragraph(NOTE, "soft"), page.table(lines)]
-        ),
-        f"<footer>Written by nflow {__version__}.</footer>",
-    ]
-    title = f"{path.name}: the oddest rows"
-    RunDirectory(path.parent).write_text(
-        path.with_suffix(".html").name, page.document(title, parts)
-    )
