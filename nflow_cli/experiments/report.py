@@ -32,7 +32,6 @@ PICTURES = {
     "rows": "log q of test rows and of draws: alike for a perfect fit.",
     "log-z": "log Z of each chain by the density that left it out, and of all.",
     "weights": "The largest importance weights of draws of the fit, whose shape k-hat tells.",
-    "normality": "The latents of the test rows, which of a perfect fit are N(0, I).",
     "latent": "Test images in the latent space, before and after the flows.",
     "reconstructions": "Test images, and what the model makes of their latents.",
     "samples": "Images drawn from the model.",

@@ -8,7 +8,6 @@ from matplotlib.ticker import MaxNLocator
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.plotting.cells import SIZE
 from nflow_cli.plotting.frames import SKY, cut, draw_key, frame_of
-from nflow_cli.plotting.quantiles import SHADE
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -22,6 +21,7 @@ from nflow_cli.plotting.style import (
 
 CURVE = np.linspace(0, 1, 201)
 MOST_BARS, BINS = 16, 40
+SHADE = "0.88"
 
 
 def pit_figure(

@@ -1,4 +1,4 @@
-"""Pictures of a fit to a table: `corner` or `density`, `normality`, `training`."""
+"""Pictures of a fit to a table: `corner` or `density`, `training`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import ScalarFormatter
 
-from nflow_cli.evaluation.normality import chi_square_cdf, normal_cdf
 from nflow_cli.plotting.density import density_of, peak_of
 from nflow_cli.plotting.frames import (
     FURTHEST,
@@ -20,43 +19,33 @@ from nflow_cli.plotting.frames import (
     column_text,
     draw_key,
     frame_of,
-    padded,
 )
-from nflow_cli.plotting.quantiles import Quantile, draw_chance, interpolated, levels
 from nflow_cli.plotting.style import (
     DPI,
-    GREY,
     ORANGE,
     Arrays,
-    Extent,
     Summary,
     drawing,
     label_panel,
-    name_lost,
     name_scaled,
     note,
     number_text,
-    panel_grid,
     title_figure,
 )
 from nflow_cli.plotting.table import likelihood_text, training_figure
 
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
-BAND = "grey: 95% band of chance"
-
-SQUARE: Extent = (0.0, 1.0, 0.0, 1.0)
 
 
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a fit to a table of D columns: `corner`, or `density` where D = 1 and nothing is
-    given; `normality`, `training`.
+    given; `training`.
 
     Arrays, metrics and scores as in docs/scores.md, of other tables. Non-finite values are left out
     and counted.
     """
-    first = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
-    first |= {"density": density_figure} if "axis_1" in evaluation else {}
-    drawers = {**first, "normality": normality_figure}
+    drawers = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
+    drawers |= {"density": density_figure} if "axis_1" in evaluation else {}
     with drawing():
         figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
         figures["training"] = training_figure(metrics, summary)
@@ -150,66 +139,6 @@ def name_axis(axis: Axis, name: str, size: float) -> None:
     name_scaled(axis, name, size)
 
 
-def normality_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw QQ plots of latents z against N(0, 1), and of |z|^2 against chi-square."""
-    z, lost = finite(evaluation["latents"], "latents")
-    judged, names = summary["normality"], summary["columns"]
-    dim, worst = len(names), judged["worst_column"]
-    figure, (left, right) = panel_grid(2, 2, SQUARE, 8.6, side=1.0)
-    label_panel(left, "N(0, 1)", "columns of z" if dim > 1 else "z")
-    label_panel(
-        right,
-        f"χ² with {dim} degrees of freedom" if dim > 1 else "χ² with 1 degree of freedom",
-        "|z|²",
-    )
-    normal = np.linspace(-6, 6, 4_001)
-    square = np.maximum(dim + np.sqrt(2 * dim) * np.linspace(-6, 16, 4_001), 0)
-    texts = [
-        distance_text(judged["distance"], judged["band"]),
-        distance_text(judged["radius_distance"], judged["radius_band"]),
-    ]
-    if dim > 1 and texts[0]:
-        texts[0] = f"{column_text(worst)}: {texts[0]}"
-    if len(z):
-        squares = np.minimum(np.sum(z**2, axis=1, keepdims=True), FURTHEST)
-        thick = names.index(worst) if worst in names else 0
-        of_normal = interpolated(normal, normal_cdf(normal))
-        of_square = interpolated(square, chi_square_cdf(square, dim))
-        texts[0] += draw_latents(left, z, of_normal, thick)
-        texts[1] += draw_latents(right, squares, of_square)
-    for ax, text in ((left, texts[0]), (right, texts[1])):
-        name_lost(ax, z)
-        ax.set_title(text, fontsize=9)
-    thick_text = "thick: the column furthest from normal" if dim > 1 else ""
-    title_figure(figure, summary, "quantiles of latents", thick_text, BAND, lost)
-    return figure
-
-
-def draw_latents(ax: Axes, values: np.ndarray, quantile: Quantile, thick: int = 0) -> str:
-    """Draw quantiles of columns (n, D) against nominal ones; note the rows outside the panel."""
-    p = levels(len(values))
-    theory, lines = quantile(p), np.quantile(values, p, axis=0, method="hazen")
-    draw_chance(ax, p, quantile, len(values))
-    ax.plot(theory, lines, color=GREY, lw=0.7)
-    ax.plot(theory, lines[:, thick], color=ORANGE, lw=1.8)
-    low, high = padded((theory[0], theory[-1]))
-    reach = high - low
-    bottom = max(float(lines.min()), low - reach)
-    top = min(float(lines.max()), high + reach)
-    ax.set_box_aspect(1)
-    frame = padded((min(bottom, low), max(top, high)))
-    ax.set(xlim=(low, high), ylim=frame)
-    cut = cut_text(values, [frame] * values.shape[1], "rows")
-    return f"\n{cut}" if cut else ""
-
-
-def distance_text(distance: float | None, band: float | None) -> str:
-    """Distance and its band of chance, if any."""
-    if distance is None or band is None:
-        return ""
-    return f"distance {number_text(distance)}, 95% band {number_text(band)}"
-
-
 def draw_histogram(
     ax: Axes, values: np.ndarray, frame: Frame, is_line: bool = False, label: str = ""
 ) -> float:
@@ -236,15 +165,11 @@ def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
 
 
 def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
-    """Numbers of points (n, m), and of those within all frames."""
-    return cut_text(points, frames, what) or f"{len(points):,} {what}"
-
-
-def cut_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
-    """Number of points (n, m) within all frames, if not all."""
+    """Number of points (n, m), and of those within all frames, if not all."""
     low, high = np.transpose(frames)
     seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
-    return "" if seen == len(points) else f"{seen:,} of {len(points):,} {what} in the frame"
+    whole = seen == len(points)
+    return f"{seen:,} {what}" if whole else f"{seen:,} of {len(points):,} {what} in the frame"
 
 
 def shown_text(shown: np.ndarray, summary: Summary) -> str:

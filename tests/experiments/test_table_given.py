@@ -104,7 +104,7 @@ def test_the_log_density_of_each_test_row_is_kept_with_its_weight(home):
     mean = np.average(arrays["test_log_q"], weights=arrays["test_weights"])
     assert mean == pytest.approx(summary["log_likelihood"], abs=1e-12)
     assert sorted(path.stem for path in (home[0] / "run" / "plots").iterdir()) == [
-        *("corner", "normality", "training")
+        *("corner", "training")
     ]
 
 

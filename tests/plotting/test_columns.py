@@ -1,7 +1,6 @@
 import io
 from itertools import pairwise
 
-import mpmath
 import numpy as np
 import pytest
 from pictures import placed, title
@@ -54,11 +53,9 @@ def corner(evaluation, names):
 
 
 def without_layout(evaluation, names=None):
-    """Return the pictures of two columns or more, before their parts are placed."""
-    drawers = columns.corner_figure, columns.normality_figure
-    summary = summary_of(evaluation, names)
+    """Return the picture `corner` before its parts are placed."""
     with drawing():
-        return {d.__name__.removesuffix("_figure"): d(evaluation, summary) for d in drawers}
+        return columns.corner_figure(evaluation, summary_of(evaluation, names))
 
 
 def key(figure):
@@ -76,8 +73,8 @@ def line():
 
 
 def test_the_figures_of_a_table_name_the_data_and_the_flow(figures, line):
-    assert list(figures) == ["corner", "normality", "training"]
-    assert list(line) == ["density", "normality", "training"]
+    assert list(figures) == ["corner", "training"]
+    assert list(line) == ["density", "training"]
     for figure in (*figures.values(), *line.values()):
         assert title(figure).startswith("mine.csv, spline-coupling flow, K = 8")
     for figure in (figures["corner"], line["density"]):
@@ -106,10 +103,8 @@ def test_what_lies_outside_the_frame_is_told_and_does_not_widen_it():
     evaluation["rows"][:2, 1] = 1e9
     evaluation["samples"][:7, 2] = -1e9
     drawn = without_layout(evaluation)
-    assert key(drawn["corner"]) == [
-        *("598 of 600 test rows in the frame", "493 of 500 draws in the frame")
-    ]
-    for ax in drawn["corner"].axes:
+    assert key(drawn) == ["598 of 600 test rows in the frame", "493 of 500 draws in the frame"]
+    for ax in drawn.axes:
         assert np.abs(ax.get_xlim()).max() < 12
 
 
@@ -145,40 +140,6 @@ def test_no_text_is_cut_off(dim):
         width, height = placed(figure).get_size_inches()
         box = figure.get_tightbbox()
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
-
-
-def test_the_normality_picture_names_the_worst_column_with_its_distance():
-    evaluation = make_evaluation(dim=5)
-    evaluation["latents"][:, 3] *= 2
-    judged = normality(evaluation["latents"], list("abcde"))["normality"]
-    left, _ = without_layout(evaluation, list("abcde"))["normality"].axes
-    assert judged["worst_column"] == "d"
-    assert left.get_title().startswith(f"d: distance {judged['distance']:.2f}")
-    thick = max(left.lines, key=lambda line: line.get_linewidth())
-    x, y = thick.get_data()
-    assert y[[0, -1]].tolist() == [f(evaluation["latents"][:, 3]) for f in (np.min, np.max)]
-    np.testing.assert_allclose(x[[0, -1]], [-z_of(600), z_of(600)], atol=1e-4)
-
-
-def z_of(n):
-    """Return where N(0, 1) has 1 - 1/(2n) of its mass below."""
-    return float(mpmath.sqrt(2) * mpmath.erfinv(1 - 1 / mpmath.mpf(n)))
-
-
-def test_the_radius_is_drawn_against_the_quantiles_of_chi_square():
-    evaluation = make_evaluation(dim=4)
-    _, right = without_layout(evaluation)["normality"].axes
-    x, y = max(right.lines, key=lambda line: line.get_linewidth()).get_data()
-    tail = mpmath.gammainc(2, float(x[-1]) / 2, regularized=True)
-    assert float(tail) == pytest.approx(0.5 / 600, rel=1e-3)
-    assert y[-1] == pytest.approx(np.max(np.sum(evaluation["latents"] ** 2, axis=1)))
-
-
-def test_a_latent_far_off_leaves_the_others_readable():
-    evaluation = make_evaluation()
-    evaluation["latents"][5, 1] = 1e6
-    left, right = without_layout(evaluation)["normality"].axes
-    assert left.get_ylim()[1] < 12 and right.get_ylim()[1] < 60
 
 
 def test_the_density_of_one_column_stands_beside_the_rows(line):
@@ -221,18 +182,15 @@ def test_what_is_not_finite_is_left_out_and_counted():
     evaluation = make_evaluation()
     evaluation["rows"][4, 0] = np.nan
     evaluation["samples"][:9, 2] = np.inf
-    evaluation["latents"][:3] = np.nan
     drawn = without_layout(evaluation)
     lost = "not finite: 1 of 600 test rows, not finite: 9 of 500 draws"
-    assert lost in " ".join(title(drawn["corner"]).split())
-    assert key(drawn["corner"]) == ["599 test rows", "491 draws"]
-    assert "not finite: 3 of 600 latents" in " ".join(title(drawn["normality"]).split())
+    assert lost in " ".join(title(drawn).split())
+    assert key(drawn) == ["599 test rows", "491 draws"]
 
 
 @pytest.mark.parametrize("dim", [1, 3])
-def test_a_fit_whose_draws_and_latents_are_nowhere_is_drawn(dim):
+def test_a_fit_whose_draws_are_nowhere_is_drawn(dim):
     evaluation = make_evaluation(dim=dim, samples=0)
-    evaluation["latents"][:] = np.nan
     if dim == 1:
         evaluation["log_q"][:] = np.nan
     drawn = draw(evaluation)
@@ -242,17 +200,14 @@ def test_a_fit_whose_draws_and_latents_are_nowhere_is_drawn(dim):
 
 @pytest.mark.parametrize("size", [1e300, 1e-300, 0.0])
 def test_numbers_of_any_size_are_drawn_without_a_warning(size):
-    for names in (("rows", "latents"), ("samples",)):
+    for name in ("rows", "samples"):
         evaluation = make_evaluation(dim=2)
-        for name in names:
-            evaluation[name] *= size
-            evaluation[name][0] = 1.7e308
-        drawn = draw(evaluation)
-        for name in ("corner", *(["normality"] if "latents" in names else [])):
-            plotting.save_figure(drawn[name], io.BytesIO(), "svg")
+        evaluation[name] *= size
+        evaluation[name][0] = 1.7e308
+        plotting.save_figure(draw(evaluation)["corner"], io.BytesIO(), "svg")
 
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_a_table_of_few_rows_is_drawn(rows):
     drawn = draw(make_evaluation(dim=2, rows=rows, samples=1))
-    plotting.save_figure(drawn["normality"], io.BytesIO(), "png")
+    plotting.save_figure(drawn["corner"], io.BytesIO(), "png")
