@@ -29,7 +29,6 @@ PICTURES = {
     "dependence": "How much each two columns depend on each other, in test rows and in draws.",
     "pairs": "The pairs of columns that depend most, in test rows and in draws.",
     "pit": "The distribution function of each column at the test rows: uniform for a perfect fit.",
-    "rows": "log q of test rows and of draws: alike for a perfect fit.",
     "log-z": "log Z of each chain by the density that left it out, and of all.",
     "weights": "The largest importance weights of draws of the fit, whose shape k-hat tells.",
     "latent": "Test images in the latent space, before and after the flows.",

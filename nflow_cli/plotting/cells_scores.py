@@ -1,4 +1,4 @@
-"""Pictures `pit` and `rows` of a whole table."""
+"""Picture `pit` of a whole table."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.plotting.cells import SIZE
-from nflow_cli.plotting.frames import SKY, cut, draw_key, frame_of
+from nflow_cli.plotting.frames import cut
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -15,12 +15,11 @@ from nflow_cli.plotting.style import (
     ORANGE,
     add_title,
     name_lost,
-    note,
     number_text,
 )
 
 CURVE = np.linspace(0, 1, 201)
-MOST_BARS, BINS = 16, 40
+MOST_BARS = 16
 SHADE = "0.88"
 
 
@@ -89,31 +88,3 @@ def draw_distances(ax: Axes, judged: Pit) -> None:
     few = f"the largest {len(shown)} of {len(judged.columns)}" if len(shown) < len(known) else ""
     ax.set_title(few, fontsize=9)
     name_lost(ax, np.array([c.distance for c in known.values()], float))
-
-
-def rows_figure(rows: np.ndarray, draws: np.ndarray, subject: str) -> Figure:
-    """Draw a histogram of log q (nats) of rows (n,) beside that of draws (m,).
-
-    Rows less likely than draws, at the left, are not modelled.
-    """
-    figure = Figure((7.0, 4.0), DPI, layout="constrained")
-    ax = figure.subplots()
-    x, y = (values[np.isfinite(values)].astype(np.float64) for values in (rows, draws))
-    frame = frame_of(x, y)
-    edges = np.linspace(*frame, BINS + 1)
-    for values, style in ((x, {"color": SKY, "fill": True}), (y, {"color": ORANGE, "lw": 1.4})):
-        heights = np.histogram(values, edges)[0] / max(len(values), 1)
-        ax.stairs(heights, edges, **style)
-    ax.set(xlim=frame, ylim=(0, None), xlabel="log q (nats)", yticks=[])
-    parts = [
-        f"{int((values < frame[0]).sum()):,} of the {name}"
-        for name, values in (("rows", x), ("draws", y))
-        if (values < frame[0]).any()
-    ]
-    if parts:
-        note(ax, f"further left: {', '.join(parts)}", 0.93)
-    impossible = int(np.isneginf(rows).sum())
-    lost = f"log q = −∞: {impossible:,} of the rows" if impossible else ""
-    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws")
-    add_title(figure, subject, "log q of rows and draws", lost)
-    return figure

@@ -3,7 +3,7 @@ import pytest
 from pictures import placed, title
 
 from nflow_cli.evaluation.pit import pit
-from nflow_cli.plotting.cells_scores import CURVE, pit_figure, rows_figure
+from nflow_cli.plotting.cells_scores import CURVE, pit_figure
 from nflow_cli.plotting.style import drawing
 
 NAMES = ["a", "b", "c"]
@@ -14,11 +14,6 @@ def draw_pit(values, names=NAMES, weights=None):
     with drawing():
         figure = pit_figure(values, judged, "mine.csv", weights)
     return placed(figure), judged
-
-
-def draw_rows(rows, draws):
-    with drawing():
-        return placed(rows_figure(rows, draws, "mine.csv"))
 
 
 def uniform(n=400, dim=3):
@@ -55,18 +50,3 @@ def test_the_largest_of_many_distances_are_bars_and_one_column_needs_none():
     assert right.get_title() == "the largest 16 of 60"
     assert right.patches[16].get_width() == max(c.distance for c in judged.columns.values())
     assert len(draw_pit(uniform(dim=1), ["x"])[0].axes) == 1
-
-
-def test_rows_beside_draws_are_shares_over_the_same_bins():
-    rng = np.random.default_rng(0)
-    rows, draws = -rng.gamma(3, 2, 500), -rng.gamma(3, 2, 2_000)
-    (ax,) = draw_rows(rows, draws).axes
-    (of_rows, edges, _), (of_draws, other, _) = (p.get_data() for p in ax.patches)
-    np.testing.assert_array_equal(edges, other)
-    np.testing.assert_allclose(of_rows, np.histogram(rows, edges)[0] / 500)
-    np.testing.assert_allclose(of_draws, np.histogram(draws, edges)[0] / 2_000)
-
-
-@pytest.mark.parametrize("rows", [np.empty(0), np.full(5, -np.inf), np.zeros(5), np.full(5, 1e300)])
-def test_log_q_without_spread_is_drawn(rows):
-    draw_rows(rows, rows)

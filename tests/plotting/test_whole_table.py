@@ -15,15 +15,14 @@ def draw(kinds, rows, draws, given=0):
     modelled = list(kinds)[given:]
     values = rng.random((len(rows), len(modelled)))
     evaluation = {"rows": rows, "draws": draws, "pit": values}
-    evaluation |= {"rows_log_q": rng.normal(size=300), "draws_log_q": rng.normal(size=300)}
     subject = "mine.csv, cells 128 × 2"
     judged = pit(values, modelled)
     return plotting.whole_table_figures(kinds, evaluation, judged, subject, n_given=given)
 
 
-def test_a_table_of_every_kind_has_five_pictures_with_given_columns_in_the_dependence_alone():
+def test_a_table_of_every_kind_has_four_pictures_with_given_columns_in_the_dependence_alone():
     figures = draw(KINDS, cells(300), cells(300, 1), given=2)
-    assert list(figures) == ["marginals", "dependence", "pairs", "pit", "rows"]
+    assert list(figures) == ["marginals", "dependence", "pairs", "pit"]
     names = [ax.get_xlabel().split("\n")[0] for ax in figures["marginals"].axes if ax.get_xlabel()]
     assert names == list(KINDS)[2:]
     assert len(figures["dependence"].axes[0].get_xticks()) == len(KINDS)
@@ -32,10 +31,10 @@ def test_a_table_of_every_kind_has_five_pictures_with_given_columns_in_the_depen
         plotting.save_figure(figure, io.BytesIO(), "svg")
 
 
-def test_one_column_has_three_pictures():
+def test_one_column_has_two_pictures():
     kinds = {"x": ColumnKind(kind="number")}
     rows = np.random.default_rng(0).normal(size=(100, 1))
-    assert list(draw(kinds, rows, rows)) == ["marginals", "pit", "rows"]
+    assert list(draw(kinds, rows, rows)) == ["marginals", "pit"]
 
 
 NAMES = ["5 $ each$", r"\$\frac{1}{0}$", "a\x1b[31m\nb", "住宅", "", "x" * 1_000]

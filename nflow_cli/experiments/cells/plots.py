@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from nflow_cli import plotting
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
@@ -23,15 +21,14 @@ def figures(
     kinds = config.data.kinds or {}
     names = [name for group in row_names(kinds, config.data.given) for name in group]
     subject = f"{printable(config.subject)}, {config.model_text}"
-    rows, shown = len(evaluation["rows"]), evaluation["pit"]
-    arrays = {**evaluation, "rows_log_q": evaluation.get("test_log_q", np.zeros(0))[:rows]}
+    shown = evaluation["pit"]
     weights = evaluation.get("test_weights")
     judged = pit(
         shown, list(summary["pit"]["columns"]), None if weights is None else weights[: len(shown)]
     )
     pictures = plotting.whole_table_figures(
         {name: kinds[name].alone for name in names},
-        arrays,
+        evaluation,
         judged,
         subject,
         n_given=len(config.data.given),
