@@ -48,6 +48,7 @@ def good(request, tmp_path_factory):
     assert len(redraw(RunDirectory.open(str(run.path)), dpi=DPI)) == {
         "fit-2d": 4,
         "train-vae": 5,
+        "fit": 2,
     }.get(kind, 3)
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
