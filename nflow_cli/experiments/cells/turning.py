@@ -7,7 +7,6 @@ diagonals of 1, and trained with a small network of v by maximum likelihood: whe
 are independent, each is to be simple given those before.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.starting_weights import StartingWeights, starting_weights
@@ -39,20 +37,13 @@ TURN = "turn"  # L below the diagonal, U above it
 
 class FitMaps(FitCells):
     """Maps side by side, each with a network of its components; ``maps``: starts ``(R, D, D)``, of
-    which the last stays as it is.
+    which the last stays as it is; ``rest``: columns, trained and starting weights.
     """
 
-    def __init__(
-        self,
-        layout: Layout,
-        columns: Sequence[CellColumn],
-        trained: CellWeights,
-        start: StartingWeights,
-        maps: np.ndarray,
-    ):
+    def __init__(self, maps: np.ndarray, layout: Layout, *rest: Any):
         log_slopes = np.linalg.slogdet(maps)[1] - maps.shape[-1] * np.log(RESOLUTION)
-        shares = [None] * len(layout.banks)
-        super().__init__(layout, columns, trained, start, shares, log_slopes.astype(np.float32))
+        none = [None] * len(layout.banks)
+        super().__init__(layout, *rest, marginal_shares=none, shift=log_slopes.astype(np.float32))
         self.maps = maps.astype(np.float32)
 
     @property
@@ -88,7 +79,7 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tup
     )
     initial = network.initial(layout, BLOCKS, stream(config.seed, "maps"))
     weights = CellWeights([{**initial, TURN: np.zeros(maps.shape[1:])}] * len(maps))
-    model, chunk = FitMaps(layout, of_rows, weights, every, maps), settings.chunk or 1
+    model, chunk = FitMaps(maps, layout, of_rows, weights, every), settings.chunk or 1
     model.prepare(settings, CHUNKS * chunk)
     model.decay = DECAY
     shape = CHUNKS * chunk, chunk, settings.batch_size or 1

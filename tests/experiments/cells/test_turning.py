@@ -30,7 +30,7 @@ def test_the_loss_is_of_the_density_of_rows():
     maps[1] += np.diag([1.0, -3.0, 0.5])
     zeros = {name: np.zeros(shape) for name, shape in network.shapes(layout, 1).items()}
     weights = CellWeights([{**zeros, TURN: rng.standard_normal((3, 3))} for _ in maps])
-    model = FitMaps(layout, columns, weights, StartingWeights({}, {}), maps)
+    model = FitMaps(maps, layout, columns, weights, StartingWeights({}, {}))
     u = rng.standard_normal((3, 50))
     loss = to_numpy(model.objective(keras.ops.convert_to_tensor(u.astype("float32")), 0)["loss"])
     for found, matrix in zip(loss, to_numpy(model.matrices).astype(float)):
