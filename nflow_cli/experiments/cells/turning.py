@@ -37,7 +37,7 @@ TURN = "turn"  # L below the diagonal, U above it
 
 class FitMaps(FitCells):
     """Maps side by side, each with a network of its components; ``maps``: starts ``(R, D, D)``, of
-    which the last stays as it is; ``rest``: columns, trained and starting weights.
+    which the last stays as it is.
     """
 
     def __init__(self, maps: np.ndarray, layout: Layout, *rest: Any):
