@@ -87,6 +87,7 @@ BY_COLUMN = (
     "fill_acceptance",
     "moments",
     "moments_standard_error",
+    "moments_pareto_k",
     "missed_mode",
     "published",
 )

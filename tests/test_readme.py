@@ -142,19 +142,22 @@ def test_the_preset_of_a_log_density_has_the_defaults():
     assert shown == presets.validate({"command": "infer", "density": "banana"}, "the defaults")
 
 
-@pytest.mark.parametrize("number", [0, pytest.param(1, id="jax")])
-def test_the_functions_of_the_page_are_log_densities(number, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "dim", "takes_arrays"),
+    [(0, 2, False), pytest.param(1, 2, True, id="jax"), (4, 10, False)],
+)
+def test_the_functions_of_the_page_are_log_densities(number, dim, takes_arrays, tmp_path):
     from nflow_cli.experiments.infer.subject import user_subject
     from nflow_cli.experiments.infer.user_code import load_function
 
-    if number:
+    if takes_arrays:
         pytest.importorskip("jax")
     path = tmp_path / "model.py"
     path.write_text(blocks("python", DOCUMENTS["docs/infer.md"])[number])
     function = load_function(str(path))
-    density = {"name": "log_density", "path": str(path), "dim": 2}
+    density = {"name": "log_density", "path": str(path), "dim": dim}
     config = presets.validate({"command": "infer", "density": density}, "a test")
-    assert user_subject(config, function).target.takes_arrays == bool(number)
+    assert user_subject(config, function).target.takes_arrays == takes_arrays
 
 
 @pytest.mark.parametrize("words", in_documents(commands))

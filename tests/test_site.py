@@ -87,7 +87,7 @@ def quickly_in_a_folder(tmp_path, monkeypatch, without_xla):
 
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
-    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 7, "docs/layers.md": 5}
+    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 8, "docs/layers.md": 5}
     known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
     known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1, "docs/sklearn.md": 3}
     known |= {"docs/drift.md": 1, "docs/gallery.md": 1, "docs/parts.md": 1}
@@ -219,7 +219,7 @@ def test_a_log_density_in_python_and_a_sampler_by_it():
     names = executed("docs/infer.md", [3], [("dim=3", f"{SHORT}dim=3")])
     assert names["x"].shape == (10_000, 3) and np.isfinite(names["log_q"]).all()
     assert not undescribed(names["q"].path)
-    names = executed("docs/infer.md", [6], names=names)
+    names = executed("docs/infer.md", [7], names=names)
     draws = names["sample_exactly"](
         names["q"].path, lambda x: -0.5 * np.sum(x**2, axis=-1), chains=2_000, steps=40
     )
