@@ -60,7 +60,7 @@ class CellColumn:
         low: Lower end of the training numbers, in units: normals of a network stay within.
         high: Upper end.
         scores: Normal scores of a modelled column whose values repeat, in which its intervals are.
-        told: An earlier column tells atoms from numbers: atoms are outcomes alone, no steps.
+        is_hurdle: Hurdle model: an earlier column predicts atoms, which have no steps.
     """
 
     name: str
@@ -70,7 +70,7 @@ class CellColumn:
     low: float = -1e5
     high: float = 1e5
     scores: Scores | None = None
-    told: bool = False
+    is_hurdle: bool = False
 
     @property
     def has_scores(self) -> bool:

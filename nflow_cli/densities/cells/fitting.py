@@ -19,7 +19,7 @@ from nflow_cli.densities.cells.scores import Fitted, Scores, fit_scores
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
 NARROW = 0.01  # quantile of half widths that bounds the scales
 IN_ATOMS = 1e-9  # part of the shares of atoms that is no number
-TOLD = 0.1  # nats a row by which an earlier column tells atoms from numbers
+HURDLE = 0.1  # nats a row by which an earlier column predicts atoms, of a hurdle model
 BROAD_RANGES = 10.0  # ranges of the numbers that hold 95 % of a broad normal
 
 
@@ -40,9 +40,9 @@ def _fitted(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> Cel
     if not column.has_numbers:
         return column
     if column.has_scores and place >= len(data.given):
-        column = replace(column, told=_are_told(column, data, before))
+        column = replace(column, is_hurdle=_is_hurdle(column, data, before))
         column = replace(column, scores=_scores(column, data, place))
-    in_order = column.scores is not None and not column.told
+    in_order = column.scores is not None and not column.is_hurdle
     _, (centre, half) = _numbers(column, data.train[:, place], with_atoms=in_order)
     floor = _floor(half)
     low, high = ((centre - half).min(), (centre + half).max()) if len(centre) else (0.0, 0.0)
@@ -50,10 +50,10 @@ def _fitted(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> Cel
     return replace(column, floor=floor, low=float(low - wide), high=float(high + wide))
 
 
-def _are_told(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -> bool:
-    """Whether one of the columns before tells atoms from other numbers: then their wide intervals
-    would leak into the numbers beside them. It must tell more than a number before says by order,
-    which outcomes do not have.
+def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -> bool:
+    """Whether a hurdle model fits: an earlier column predicts which numbers are atoms, whose wide
+    intervals would leak into the others, and better than one predicts their order, which outcomes
+    do not have.
     """
     cells = [one.encode(values) for one, values in zip([*before, column], data.train.T)]
     known = np.flatnonzero(column.have_numbers(cells[-1].codes))
@@ -65,7 +65,7 @@ def _are_told(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -
     weights = None if data.weights.train is None else data.weights.train[known]
     (parent,) = fit_parents(supports, codes, np.zeros(codes.shape), weights, len(before))
     by_class = parent.gain / len(known)
-    return by_class > TOLD and by_class > _gain_by_order([*before, column], cells)
+    return by_class > HURDLE and by_class > _gain_by_order([*before, column], cells)
 
 
 def _gain_by_order(columns: Sequence[CellColumn], cells: Sequence[Cells]) -> float:
@@ -98,7 +98,7 @@ def _scores(column: CellColumn, data: Dataset, place: int) -> Scores | None:
     """Normal scores by all rows but the test part: validation compares gains over them alone."""
     values = np.concatenate([data.train[:, place], data.validation[:, place]])
     parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]
-    some, interval = _numbers(column, values, with_atoms=not column.told)
+    some, interval = _numbers(column, values, with_atoms=not column.is_hurdle)
     weights = scaled_weights(int(some.sum()), np.concatenate(parts)[some] if parts else None)
     numbers, kind = column.nearest(values[some]), column.kind
     of = Fitted(numbers, *interval, weights, column.in_units, kind.decimals, kind.step)
@@ -148,11 +148,11 @@ def fitted_marginals(
 
 def in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.ndarray:
     """Log-shares ``(…, L)`` of outcomes of a column with scores, from those of codes: atoms keep a
-    part, or where they are told what numbers do not explain; numbers have the rest.
+    part, or of a hurdle model what numbers do not explain; numbers have the rest.
     """
     count, shares = column.number or 0, np.exp(log_shares)
     atoms, kept = shares[..., :count].copy(), part * shares[..., :count]
-    if column.told:
+    if column.is_hurdle:
         by_numbers = np.exp(STANDARD.log_mass(*column.encode(np.array(column.first)).interval))
         number = shares[..., count, None] / (1 - by_numbers.sum())
         kept = np.maximum(kept, atoms - number * by_numbers)
