@@ -8,13 +8,14 @@ from click.testing import CliRunner
 from hypothesis import settings
 from running import run_nflow
 
-from nflow_cli.backend.programs import released
+from nflow_cli.backend import programs
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NFLOW_CACHE", "off")  # what a test compiles is no other's
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads only wait for each other
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+XLA = programs.Program
 examples = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
 # Without a deadline: a busy machine, or a first call, is no fault.
 settings.register_profile("nflow", deadline=None, max_examples=examples)
@@ -30,7 +31,7 @@ def pytest_collection_finish():
 @pytest.fixture(scope="module", autouse=True)
 def tidy():
     """Release what a file of tests compiled, and leave what stays out of garbage collection."""
-    with released():
+    with programs.released():
         yield
     gc.collect()
     gc.freeze()
@@ -55,13 +56,30 @@ def short_run(tmp_path_factory):
     return partial(made_once, folder)
 
 
-@pytest.fixture
-def without_xla():
-    """Train in this process without XLA: where what a training leaves is tested, not how it is."""
-    from short_runs import without_xla
+def by_own_kernels(function):
+    """Compile by TensorFlow's own kernels, in half the time; only the rounding is another.
 
-    with without_xla():
+    And without TensorFlow's rewriting of graphs: it orders sums by the names of operations, which
+    count what the process compiled before, so that a seed had other last bits in each test.
+    """
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    return programs.compiled(function, xla=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_xla():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "Program", by_own_kernels)
         yield
+
+
+@pytest.fixture(autouse=True)
+def kernels(request, monkeypatch):
+    """Compile by XLA in a test that is marked ``xla``."""
+    if request.node.get_closest_marker("xla"):
+        monkeypatch.setattr(programs, "Program", XLA)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import hashlib
 import json
 import zipfile
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -79,25 +78,6 @@ def make_run(path, **changes):
 
 
 @contextmanager
-def without_xla():
-    """Compile by TensorFlow's own kernels, in half the time; only the rounding is another.
-
-    And without TensorFlow's rewriting of graphs: it orders sums by the names of operations, which
-    count what the process compiled before, so that a seed had other last bits in each test.
-    """
-    import tensorflow as tf
-
-    before = tf.config.optimizer.get_experimental_options()
-    with patch.object(programs, "Program", partial(programs.compiled, xla=False)):
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        try:
-            yield
-        finally:
-            off = before.get("disable_meta_optimizer", False)
-            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})
-
-
-@contextmanager
 def without_programs():
     """Run each operation by itself: a fit of few updates takes less time than to compile it."""
     import tensorflow as tf
@@ -159,8 +139,7 @@ def made_once(folder, **changes):
     with open(folder / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / name).exists():
-            with without_xla():
-                make_run(folder / name, **changes)
+            make_run(folder / name, **changes)
     return folder / name
 
 

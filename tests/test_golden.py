@@ -3,14 +3,9 @@
 import shutil
 from pathlib import Path
 
-import keras
 import pytest
 from running import succeed
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 GOLDEN = Path(__file__).with_name("golden")
 END = ".tar.xz"
 BROKEN = [("0.1.0", "cells"), ("0.1.0", "flows")]  # of tables: a column has one lattice since

@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -8,12 +7,7 @@ from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.target import evaluate_samples
 from nflow_cli.experiments.density_2d import fit as target_fit
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 PRESETS = {
     name: path

@@ -5,7 +5,6 @@ import inspect
 import re
 from pathlib import Path
 
-import keras
 import pytest
 from short_runs import KINDS
 
@@ -59,7 +58,6 @@ def test_the_help_of_a_function_describes_each_argument(function):
     assert set(inspect.signature(function).parameters) <= set(described)
 
 
-@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow")
 @pytest.mark.parametrize("kind", OF_A_RUN)
 def test_a_loaded_run_has_its_public_names(short_run, kind):
     trained = nflow_cli.load(short_run(**KINDS[kind]))

@@ -34,10 +34,6 @@ from nflow_cli.config.schema import CellsConfig, FitConfig
 
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-)
-
 
 USE = section("docs/commands.md", "Use what you trained")
 

@@ -15,12 +15,7 @@ import pytest
 from documents import DOCUMENTS, ROOT, blocks, commands, executed, undescribed
 from short_runs import TABLE
 
-pytestmark = [
-    pytest.mark.docs,
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-    ),
-]
+pytestmark = pytest.mark.docs
 SHORT = "steps=20, settings={'train.chunk': 10}, "
 
 
@@ -79,7 +74,7 @@ def test_every_link_of_the_site_leads_somewhere(site):
 
 
 @pytest.fixture(autouse=True)
-def quickly_in_a_folder(tmp_path, monkeypatch, without_xla):
+def quickly_in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scripts = str(Path(sys.executable).parent)
     monkeypatch.setenv("PATH", scripts + os.pathsep + os.environ["PATH"])

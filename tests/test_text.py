@@ -4,12 +4,11 @@ import json
 import os
 import re
 
-import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import typed_in_bash
-from short_runs import without_pictures, without_xla
+from short_runs import without_pictures
 
 from nflow_cli.cli import main
 from nflow_cli.errors import NflowError, one_line
@@ -60,14 +59,12 @@ def test_an_error_is_one_line_whatever_it_is_about():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Return a run on points in a file of a hostile name."""
-    if keras.config.backend() != "tensorflow":
-        pytest.skip("the commands run on TensorFlow")
     folder = tmp_path_factory.mktemp("hostile")
     points = folder / HOSTILE
     np.savetxt(points, np.random.default_rng(0).normal(size=(200, 2)), delimiter=",")
     settings = ["--k", "0", "--steps", "20", "--set", "train.chunk=10"]
     command = ["fit", points, *settings, "--output", folder / "run"]
-    with without_xla(), without_pictures():
+    with without_pictures():
         done = CliRunner().invoke(main, list(map(str, command)))
     assert done.exit_code == 0, done.stderr
     assert_shown(done)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from nflow_cli.backend.programs import compiled, released
 
+pytestmark = pytest.mark.xla
 N_OPERATIONS = 200
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 from pathlib import Path
 
-import keras
 import pytest
 import yaml
 from reports import read_report
@@ -24,9 +23,6 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = list(main.commands)
 
 # In this process a command trains on the backend that Keras was imported with.
-on_tensorflow = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +214,6 @@ def test_stderr_is_progress_alone_even_where_keras_is_set_up_otherwise(first_run
     assert not [line for line in lines if not re.match(known, line)]
 
 
-@on_tensorflow
 def test_the_config_of_a_run_repeats_it_bit_for_bit(invoke, tmp_path, finished_run):
     again = tmp_path / "again"
     with without_pictures():
@@ -260,8 +255,6 @@ def test_plot_of_a_damaged_run_is_one_line(invoke, tmp_path, finished_run, name,
     assert "Traceback" not in result.stderr
 
 
-@on_tensorflow
-@pytest.mark.usefixtures("without_xla")
 def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
     options = ["--restarts", 2, "--no-halving", "--seed", 5, "--output", tmp_path / "run"]
     with without_pictures():
@@ -276,8 +269,6 @@ def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
     assert f"restarts     KL {kls}; seed {5 + told['best']} is kept" in result.stdout
 
 
-@on_tensorflow
-@pytest.mark.usefixtures("without_xla")
 def test_a_run_that_diverges_exits_3_and_says_what_to_try(invoke, tmp_path):
     far = "target={name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
     result = invoke("fit-2d", *QUICK, "--k", 0, "--set", far, "--output", tmp_path / "run")
@@ -354,8 +345,6 @@ def test_ctrl_c_while_tensorflow_starts_leaves_the_config_that_the_line_names(tm
     presets.validate(presets.read_preset(tmp_path / "run" / "config.yaml"), "written")
 
 
-@on_tensorflow
-@pytest.mark.usefixtures("without_xla")
 def test_sigterm_exits_143_and_gives_the_handlers_back(invoke, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
 

@@ -3,7 +3,6 @@
 import csv
 import json
 
-import keras
 import numpy as np
 import pytest
 from running import read_rows, succeed
@@ -12,10 +11,6 @@ from short_runs import CELLS, POINTS, make_run
 import nflow_cli
 from nflow_cli.evaluation.drift import Drift
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 TABLE = CELLS["data"]["name"]
 COLUMNS = ["city", "flag", "day", "rooms", "price", "wage"]
 

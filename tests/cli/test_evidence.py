@@ -4,12 +4,10 @@ import json
 import math
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import assert_same_run
-from short_runs import without_xla
 
 import nflow_cli
 from nflow_cli.cli import main
@@ -17,12 +15,6 @@ from nflow_cli.errors import Interrupted
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 LOG_Z = 2.5
 SHORT = [
     *("--log-p", "log_post", "--k", 1, "--flow", "affine-autoregressive", "--steps", 40),
@@ -52,8 +44,7 @@ def chains(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(chains, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
-    with without_xla():
-        found = run("evidence", *chains, *SHORT, "--bounds", "b=0:", "--output", path)
+    found = run("evidence", *chains, *SHORT, "--bounds", "b=0:", "--output", path)
     assert found.exit_code == 0, found.output
     return path, found
 

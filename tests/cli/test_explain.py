@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from running import read_rows, succeed
@@ -12,10 +11,6 @@ from short_runs import CELLS, POINTS
 
 import nflow_cli
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 TABLE = CELLS["data"]["name"]
 COLUMNS = ["city", "flag", "day", "rooms", "price", "wage"]
 ODD = {"city": "<b>Rome</b>\x1b[31m", "rooms": "900"}

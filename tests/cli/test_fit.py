@@ -5,14 +5,13 @@ import hashlib
 import re
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 from pyarrow import parquet
 from running import arrays_of, assert_same_run, read_rows, succeed
-from short_runs import edit_json, edit_weights, without_pictures, without_xla
+from short_runs import edit_json, edit_weights, without_pictures
 
 import nflow_cli
 from nflow_cli.cli import main
@@ -20,12 +19,6 @@ from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 BOUNDS = ["--bounds", "price=0:", "--bounds", "share=0:1"]
 NARROW = ["--set", "flow.pattern=[{affine-coupling: {hidden: [8]}}]"]
 SHORT = [*NARROW, "--k", 2, "--steps", 40, "--set", "train.chunk=20"]
@@ -56,7 +49,7 @@ def home(tmp_path_factory):
     """Return a folder with a table and a run on it, and how that ended."""
     folder = tmp_path_factory.mktemp("home")
     write_rows(folder / "mine.csv", some_rows())
-    with without_xla(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         words = ["fit", "mine.csv", *BOUNDS, *SHORT, "--output", "run"]
         done = CliRunner().invoke(main, [str(word) for word in words])

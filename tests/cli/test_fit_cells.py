@@ -6,24 +6,17 @@ import json
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from running import succeed
-from short_runs import without_pictures, without_xla
+from short_runs import without_pictures
 
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import NflowError
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 RNG = np.random.default_rng(0)
 N = 200
 TABLE = {
@@ -53,7 +46,7 @@ def home(tmp_path_factory):
     (folder / "mine.csv").write_text(text_of(TABLE))
     (folder / "tests.csv").write_text(text_of({name: v[40:80] for name, v in TABLE.items()}))
     words = ["fit", "mine.csv", *ROLES, *LENGTH, *SET, "--seed", "3", "--output", "run"]
-    with without_xla(), without_pictures(), pytest.MonkeyPatch.context() as patch:
+    with without_pictures(), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.stderr

@@ -2,7 +2,6 @@
 
 import gzip
 
-import keras
 import numpy as np
 import pytest
 from pyarrow import array, parquet
@@ -13,9 +12,6 @@ from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.experiments import run as running
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
 RNG = np.random.default_rng(0)
 N = 60
 COLUMNS = {

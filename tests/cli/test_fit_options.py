@@ -2,16 +2,12 @@
 
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from short_runs import KINDS
 
 from nflow_cli.experiments import run as running
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
 TABLE = "level,price,share\n" + "".join(
     f"{100 + x:.5g},{abs(y) + 0.1:.5g},{z:.5g}\n"
     for x, y, z in np.random.default_rng(0).standard_normal((60, 3)).tolist()

@@ -6,7 +6,6 @@ import re
 import shutil
 from datetime import datetime, timedelta
 
-import keras
 import numpy as np
 import pytest
 from running import read_rows, succeed
@@ -15,10 +14,6 @@ from short_runs import CELLS
 import nflow_cli
 from nflow_cli.errors import DataError
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 TABLE = CELLS["data"]["name"]
 COVERAGE = "--coverage", ".9"
 COLUMNS = ["price", "city", "day", "rooms"]

@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 from running import assert_same_run
-from short_runs import without_pictures, without_xla
+from short_runs import without_pictures
 
 import nflow_cli
 from nflow_cli import experiments
@@ -26,12 +25,6 @@ from nflow_cli.experiments.python_words import in_python
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 MODEL = """
 def log_density(x):
     return -0.5 * ((x - 1) ** 2).sum(axis=1), 1 - x
@@ -60,7 +53,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(model):
     path = model.with_name("run")
-    with without_xla(), without_pictures():
+    with without_pictures():
         done = run("infer", f"{model}:log_density", "--dim", 2, *SHORT, "--output", path)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(path)
@@ -288,7 +281,6 @@ def rates_of(path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 def test_early_stopping_cools_down_and_a_run_that_is_extended_is_warm_again(model, tmp_path):
     """Nothing falls by 99 nats, and nothing counts while the density is annealed."""
     path, words = tmp_path / "run", [*SHORT, "--k", 0, "--steps", 600, "--anneal", 40 / 600]

@@ -3,17 +3,10 @@
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from short_runs import BOX, TABLE, VAE, edit_json
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 # What each run is judged by that its summary holds too.
 SHARED = {
     "target": (BOX, {"kl", "kl_standard_error", "ess", "free_energy", "log_z"}),

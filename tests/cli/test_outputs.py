@@ -5,14 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
-import keras
 import pytest
 from short_runs import CELLS, VAE
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 NEW = "--data", "new.csv"
 PREDICT = "predict", "run", *NEW, "--target", "price"
 WRITERS = {

@@ -7,7 +7,6 @@ import signal
 import subprocess
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from documents import executed
@@ -18,10 +17,6 @@ from short_runs import TABLE as FLOWS
 
 from nflow_cli.sweeps import workers
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 TABLE = CELLS["data"]["name"]
 PREDICT = ["--target", "price", "--coverage", ".8", "--by", "city"]
 # A worker that lives through a script first.

@@ -3,19 +3,11 @@
 import re
 import shutil
 
-import keras
 import pytest
 from PIL import Image
 from short_runs import BOX, CELLS, MIXED, POINTS, VAE
 
 from nflow_cli.evaluation import motion
-
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 
 
 @pytest.fixture

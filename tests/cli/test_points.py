@@ -5,7 +5,6 @@ import shutil
 from types import SimpleNamespace
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from running import succeed
@@ -21,12 +20,6 @@ from nflow_cli.experiments.check import check_run
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 OF_CELLS = {**CELLS, "data": {"name": "eight-gaussians", "size": 2_000}}
 
 

@@ -200,7 +200,6 @@ def test_a_finished_run_says_so(finished, invoke):
     assert before == {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_more_steps_extend_a_finished_run_and_say_what_that_is(finished, invoke):
     config = finished / "config.yaml"
     text = config.read_text().replace("description: ''", "description: Of 20 updates.")
@@ -222,7 +221,6 @@ def test_more_steps_extend_a_finished_run_and_say_what_that_is(finished, invoke)
 STOPS = ["--k", "0", "--steps", "900", "--set", "train.chunk=20"]
 
 
-@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize(
     ("fit", "made", "more"),
     [

@@ -1,6 +1,5 @@
 """What commands and Python say of a run whose training has not ended."""
 
-import keras
 import pytest
 from drawable_runs import written_unfinished
 from short_runs import edit_json
@@ -10,9 +9,6 @@ from nflow_cli.backend import start as backend
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
 FAR = {
     "fit-2d": ("after 20 of 20,000 updates", "csv"),
     "fit": ("after 20 of 4,000 updates", "csv"),

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 
-import keras
 import numpy as np
 import pytest
 from running import NFLOW, peak_memory
@@ -13,13 +12,6 @@ from short_runs import BOX, MIXED, VAE, edit_json, edit_weights
 import nflow_cli
 from nflow_cli.data.point_files import read_points
 from nflow_cli.runs.directory import RunDirectory
-
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 
 
 @pytest.fixture(scope="module")

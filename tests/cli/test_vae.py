@@ -5,13 +5,11 @@ import socket
 import threading
 import time
 
-import keras
 import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 from running import assert_same_run, run_where_keras_is_set_up_otherwise
-from short_runs import without_xla
 
 from nflow_cli.cli import main
 from nflow_cli.data import images
@@ -20,9 +18,6 @@ from nflow_cli.experiments.images import Images
 from nflow_cli.runs.directory import RunDirectory
 
 # In this process a command trains on the backend that Keras was imported with.
-on_tensorflow = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
 PICTURES = ("latent", "reconstructions", "samples", "manifold", "training")
 SMOKE = ["--preset", "smoke", "--epochs", "2"]
 
@@ -166,13 +161,12 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
 @pytest.fixture(scope="module")
 def smoke_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    with pytest.MonkeyPatch.context() as patch, without_xla():
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = CliRunner().invoke(main, ["train-vae", *SMOKE], prog_name="nflow")
     return folder / done.stdout.splitlines()[-1], done
 
 
-@on_tensorflow
 def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
     path, done = smoke_run
     assert path.parent.name == "outputs" and path.name.endswith("-smoke")
@@ -200,7 +194,6 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
         assert f"{summary[name]:.2f}" in done.stdout
 
 
-@on_tensorflow
 def test_stderr_is_progress_alone(smoke_run):
     lines = smoke_run[1].stderr.splitlines()
     assert lines
@@ -208,7 +201,6 @@ def test_stderr_is_progress_alone(smoke_run):
     assert all(re.match(known, line) for line in lines)
 
 
-@on_tensorflow
 def test_the_config_of_a_run_holds_what_was_asked_for(smoke_run):
     written = yaml.safe_load((smoke_run[0] / "config.yaml").read_text())
     assert (written["command"], written["train"]["epochs"]) == ("train-vae", 2)
@@ -216,7 +208,6 @@ def test_the_config_of_a_run_holds_what_was_asked_for(smoke_run):
 
 
 @pytest.mark.slow
-@on_tensorflow
 def test_the_config_of_a_run_repeats_it_bit_for_bit_where_keras_is_set_up_otherwise(
     invoke, tmp_path
 ):
@@ -232,7 +223,6 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit_where_keras_is_set_up_otherw
 
 
 @pytest.mark.slow
-@on_tensorflow
 def test_the_whole_mnist_is_trained_on(invoke, tmp_path):
     mnist = os.environ.get("NFLOW_MNIST")
     if not mnist:

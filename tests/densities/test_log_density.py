@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -51,7 +50,6 @@ def test_a_log_density_has_the_jacobian_of_its_bounds(kind):
     np.testing.assert_allclose(call(density.log_prob, z), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="differentiates by its tape")
 def test_points_between_bounds_have_the_exact_slope_of_their_jacobian():
     z = np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)
     density, step = TensorDensity(of_tensors, 4, UNITS), 1e-5

@@ -1,7 +1,6 @@
 import itertools
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -18,10 +17,6 @@ from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.composition import Composition
 from nflow_cli.flows.planar import Planar
 from nflow_cli.flows.radial import Radial
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the checks compute in float64 on TensorFlow"
-)
 
 
 def flows_of(name, raw, points=None):

@@ -3,7 +3,6 @@
 import itertools
 import math
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -15,10 +14,6 @@ from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.missed_mass import missed_mass
 from nflow_cli.flows import FlowStack
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="gradients are by TensorFlow's tape"
-)
 
 
 def normal(dim, mean=0.0, scale=1.0):

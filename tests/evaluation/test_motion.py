@@ -1,6 +1,5 @@
 """What the flows of a density in the plane do, moment by moment."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -17,11 +16,6 @@ from nflow_cli.evaluation.motion import (
     motion_arrays,
 )
 from nflow_cli.flows import FlowStack
-
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="programs are TensorFlow's"),
-    pytest.mark.usefixtures("without_xla"),
-]
 
 UNITS = ColumnUnits([[Scale(10.0, 4.0)], [Scale(-3.0, 0.5)]])
 COUPLINGS = [{"spline-coupling": {"hidden": [8]}}, "permutation"]

@@ -2,7 +2,6 @@ import json
 import math
 import re
 
-import keras
 import mpmath
 import numpy as np
 import pytest
@@ -13,10 +12,6 @@ from short_runs import POINTS, SHORT, SHORT_VAE, make_run
 from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.evaluation.warnings import words
-
-on_tensorflow = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-)
 
 
 def settings(short=SHORT, **changes):
@@ -162,8 +157,6 @@ def test_whatever_numbers_a_summary_holds_warnings_follow(summary):
         assert all(warning.reason for warning in warnings_of(of, summary))
 
 
-@on_tensorflow
-@pytest.mark.usefixtures("without_xla")
 def test_a_ruined_fit_says_so_in_its_summary(tmp_path):
     train = {"steps": 300, "chunk": 100, "batch_size": 64, "learning_rate": 1e5}
     summary = json.loads((make_run(tmp_path / "run", train=train) / "summary.json").read_text())

@@ -2,7 +2,6 @@ import itertools
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
 import yaml
@@ -23,12 +22,6 @@ from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.versions import signed
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 slow = pytest.mark.slow
 
 

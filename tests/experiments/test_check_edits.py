@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from short_runs import KINDS, RETRAINED, SHORT_VAE, edit_json
@@ -12,12 +11,6 @@ from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import check_run
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 slow = pytest.mark.slow
 
 # Another training of the same shape, by the same seed.

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from keras import ops
 from running import assert_same_run, peak_memory, with_rows
-from short_runs import without_xla
 from stacks import Formula, density_of
 from truth import Grid, call, normal_log_prob, push, to_numpy
 
@@ -21,10 +20,6 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.trainer import learning_rate
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
 
 GRID = Grid(9.0, 601)
 TRAIN = {"steps": 13, "batch_size": 32, "chunk": 5, "learning_rate": 0.02}
@@ -84,8 +79,7 @@ def trained():
         target="multimodal",
         flow={"pattern": ["planar"], "k": 4},
     )
-    with without_xla():
-        return target_fit.build(settings), *fit(settings)
+    return target_fit.build(settings), *fit(settings)
 
 
 def test_compiled_chunks_make_the_updates_of_a_plain_loop(small):
@@ -162,7 +156,6 @@ def test_without_flows_the_kl_is_that_of_base_and_target(target):
     assert abs(figures["kl"] - expected) < 4 * figures["kl_standard_error"]
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_bounded_base_is_fitted():
     settings = preset(
         {"steps": 600, "batch_size": 128, "chunk": 300, "learning_rate": 0.03},
@@ -176,7 +169,6 @@ def test_a_bounded_base_is_fitted():
     assert -4 * figures["kl_standard_error"] < figures["kl"] < 0.5 * start["kl"]
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
     slope = Formula(lambda z: -0.125 * ops.sum((z - 1.0) ** 2, axis=-1))
     model, rows = fit_by_hand(
@@ -194,7 +186,6 @@ def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
     assert "KL" not in err
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_density_that_is_not_a_number_ends_in_a_divergence_error():
     hole = Formula(lambda z: ops.log(z[..., 0]) - ops.sum(z * z, axis=-1))
     with pytest.raises(DivergenceError, match="at update 1: the log-density of the target is nan"):
@@ -230,8 +221,7 @@ def test_a_target_brings_its_base_unless_told_otherwise():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
-    with without_xla():
-        return folder, settings, experiments.of(settings).train(folder).summary
+    return folder, settings, experiments.of(settings).train(folder).summary
 
 
 def test_a_run_tells_everything_promised_of_it(finished):
@@ -250,7 +240,6 @@ def test_a_run_tells_everything_promised_of_it(finished):
 
 
 @pytest.mark.slow  # the fast tests of the command repeat a run by its config
-@pytest.mark.usefixtures("without_xla")
 def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
     folder, settings, _ = finished
     kept = presets.validate(presets.parse_yaml(presets.dump(settings), "kept"), "kept")
@@ -275,7 +264,6 @@ def test_the_metrics_are_one_row_a_chunk_after_those_within_the_first(finished):
     assert names <= set(metrics)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
     settings = preset(flow={"k": 0})
     run = RunDirectory.create("test", str(tmp_path / "run"))

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from keras import ops
 from running import arrays_of, with_rows
-from short_runs import without_xla
 from truth import normal_log_prob, to_numpy
 
 from nflow_cli import experiments
@@ -27,10 +26,6 @@ from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.trainer import learning_rate
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
 
 N_TRAIN, N_TEST = 120, 60
 TRAIN = {"epochs": 2, "batch_size": 40, "chunk": 2, "warm_up": {"share": 0.5}}
@@ -194,7 +189,6 @@ def compiled_terms(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize("prior", [None, PRIOR], ids=["N(0, I)", "flows"])
 @pytest.mark.parametrize("name", [name for name in FLOWS if name not in IN_TURN["forward"]])
 def test_any_flow_of_one_pass_is_trained_as_a_posterior_beside_any_prior(name, prior):
@@ -203,7 +197,6 @@ def test_any_flow_of_one_pass_is_trained_as_a_posterior_beside_any_prior(name, p
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize("name", [name for name in FLOWS if name not in IN_TURN["inverse"]])
 def test_any_flow_whose_inverse_is_one_pass_is_trained_as_a_prior(name):
     settings = preset({"epochs": 1}, flow={"k": 0}, prior={"pattern": [name], "k": 2})
@@ -220,7 +213,6 @@ def test_convolutions_are_trained_between_two_stacks_of_couplings():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 def test_a_prior_of_flows_beats_n_0_i_where_the_latents_are_of_four_kinds():
     rng, flips = np.random.default_rng(0), 0.02
     kinds = rng.random((4, 28, 28)) < 0.5
@@ -245,7 +237,6 @@ def test_a_prior_of_flows_beats_n_0_i_where_the_latents_are_of_four_kinds():
     assert entropy - 1 < scores[1] < scores[0] - 2  # of an image 1, of the bound 7 nats
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_early_stopping_ends_with_the_weights_of_the_best_validation():
     # A start that is slow and then, under a rate that falls to 0, ever slower.
     settings = preset(
@@ -383,7 +374,7 @@ def plain_run(tmp_path_factory):
     )
     folder.write_text("config.yaml", presets.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
-    with without_xla(), folder.recorded({"command": "train-vae"}):
+    with folder.recorded({"command": "train-vae"}):
         return folder, experiments.of(settings).train(folder, unlabelled).summary
 
 

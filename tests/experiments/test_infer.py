@@ -4,12 +4,11 @@ import json
 import re
 from unittest.mock import patch
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 from running import assert_same_run
-from short_runs import without_layout, without_pictures, without_xla
+from short_runs import without_layout, without_pictures
 from truth import to_numpy
 
 import nflow_cli
@@ -26,12 +25,6 @@ from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 MEAN, SCALE = np.array([20.0, -3.0], "f"), np.array([2.0, 0.5], "f")
 
 
@@ -72,7 +65,7 @@ def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("infer")
     longer = {"train__first_stage": 500, "train__steps": 200, "train__start_width": 1.0}
     longer["train__chunk"] = 100
-    with without_xla(), without_layout():
+    with without_layout():
         return fit(folder / "run", "arrays", **longer)
 
 
@@ -335,7 +328,7 @@ PLANAR["settings"] = {"train.first_stage": 20, "train.chunk": 20, "evaluate.samp
 def banana(tmp_path_factory):
     """Return a density that was fitted from Python to a built-in one."""
     folder = tmp_path_factory.mktemp("banana")
-    with without_xla(), without_pictures():
+    with without_pictures():
         return nflow_cli.infer("banana", seed=3, output=folder / "run", **PLANAR)
 
 

@@ -3,11 +3,10 @@
 import math
 from unittest.mock import patch
 
-import keras
 import numpy as np
 import pytest
 from running import assert_same_run
-from short_runs import without_layout, without_pictures, without_xla
+from short_runs import without_layout, without_pictures
 
 import nflow_cli
 from nflow_cli import experiments
@@ -20,12 +19,6 @@ from nflow_cli.experiments.infer.user_code import function_of
 from nflow_cli.experiments.run import train
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 # p = e^2 (0.7 N(a, A) + 0.3 N(-a, B)), as arrays
 MEANS = np.array([[6.0, 6.0], [-6.0, -6.0]])
 COVARIANCES = np.array([[[1.0, 0.8], [0.8, 1.0]], [[1.0, -0.5], [-0.5, 0.5]]])
@@ -70,7 +63,7 @@ def resumed(run, settings, function=two_modes):
 
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory):
-    with without_xla(), without_layout():
+    with without_layout():
         return fit(tmp_path_factory.mktemp("members") / "run")
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from running import read_rows
@@ -16,10 +15,6 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 SIDE_BY_SIDE = {"command": "fit", "train": {"steps": 20, "chunk": 10, "ensemble": 2}}
 KINDS = {"target": MIXED, "members": SIDE_BY_SIDE, "cells": CELLS, "images": VAE}
 END = "model.keras", "weights.npz", "summary.json", "evaluation.npz"

@@ -5,7 +5,6 @@ import json
 import math
 import sys
 
-import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -19,12 +18,6 @@ from nflow_cli.experiments.infer.numpyro_model import numpyro_model
 from nflow_cli.experiments.infer.subject import subject_again
 from nflow_cli.experiments.infer.user_code import function_of, load_function
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 FILE = """
 import numpy as np
 import numpyro

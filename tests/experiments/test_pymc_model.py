@@ -3,7 +3,6 @@
 import math
 import sys
 
-import keras
 import numpy as np
 import pytest
 from documents import DOCUMENTS, blocks
@@ -13,13 +12,7 @@ from nflow_cli.errors import TargetError
 from nflow_cli.experiments.infer.pymc_model import pymc_model
 from nflow_cli.experiments.infer.user_code import load_function
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-    pytest.mark.filterwarnings("ignore:PyTensor could not link:UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link:UserWarning")
 FILE = """
 import numpy as np
 import pymc as pm

@@ -12,9 +12,6 @@ from nflow_cli.errors import NflowError
 from nflow_cli.experiments.cells.loaded import TrainedCells
 from nflow_cli.experiments.python_words import OPTIONS, in_python
 
-on_tensorflow = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-)
 X = np.random.default_rng(0).standard_normal((300, 2))
 
 
@@ -76,7 +73,6 @@ def test_every_option_that_is_named_is_a_keyword_argument():
 ages = np.random.default_rng(0).integers(20, 40, 300)
 
 
-@on_tensorflow
 @pytest.mark.parametrize(
     ("table", "text"),
     [
@@ -93,7 +89,6 @@ def test_a_table_is_refused_in_pythons_words(table, text):
     assert text in str(refused.value) and "--" not in str(refused.value)
 
 
-@on_tensorflow
 def test_a_log_density_is_refused_in_pythons_words():
     with pytest.raises(NflowError, match=re.escape("has: dim=D")):
         nflow_cli.infer(lambda x: x[:, 0])

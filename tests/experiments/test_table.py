@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 from running import arrays_of, assert_same_run
-from short_runs import KilledError, edit_json, killed_after, without_xla
+from short_runs import KilledError, edit_json, killed_after
 from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
 
 import nflow_cli
@@ -25,10 +25,6 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 from nflow_cli.training.trainer import learning_rate
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
 
 MEAN, COVARIANCE = np.array([1e3, -2.0]), np.array([[400.0, 12.0], [12.0, 0.5]])
 
@@ -118,7 +114,6 @@ def test_the_gradient_is_that_of_central_differences():
         np.testing.assert_allclose(gradient, found, 1e-8, 1e-10, err_msg=variable.path)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_without_flows_q_is_the_gaussian_of_the_units(folder, tmp_path):
     settings = preset(folder / "normal.npy", flow={"pattern": ["planar"], "k": 0})
     run, summary = finish(tmp_path / "run", settings)
@@ -224,8 +219,7 @@ def test_the_arrays_to_plot_are_in_the_users_units(mixture):
 @pytest.fixture(scope="module")
 def short(folder, tmp_path_factory):
     settings = preset("eight-gaussians", seed=5)
-    with without_xla():
-        return finish(tmp_path_factory.mktemp("short") / "run", settings)
+    return finish(tmp_path_factory.mktemp("short") / "run", settings)
 
 
 def test_a_run_tells_everything_promised_of_it(short):
@@ -291,7 +285,6 @@ def test_check_computes_the_gap_again(short, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path):
     run, _ = short
     settings = run.read_config()
@@ -338,7 +331,6 @@ def test_the_validation_loss_is_that_of_the_validation_points(short):
     assert run.read_metrics()["validation_loss"][-1] == pytest.approx(-log_q.mean(), abs=1e-5)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, tmp_path):
     rng = np.random.default_rng(0)
     np.save(folder / "few.npy", rng.standard_normal((60, 2)))

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
 import yaml
@@ -11,9 +10,6 @@ from short_runs import edit_json
 
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are loaded on TensorFlow"
-)
 NUMBER = {"kind": "number"}
 SCALE = {"name": "scale", "centre": 0.0, "scale": 1.0}
 

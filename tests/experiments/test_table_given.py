@@ -4,14 +4,13 @@ import csv
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
 from running import arrays_of, assert_same_run, read_rows, succeed
-from short_runs import KilledError, edit_json, edit_weights, killed_after, without_xla
+from short_runs import KilledError, edit_json, edit_weights, killed_after
 
 import nflow_cli
 from nflow_cli.cli import main
@@ -23,9 +22,6 @@ from nflow_cli.experiments.check import check_run
 from nflow_cli.experiments.table.scoring import range_ends
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
 ROLES = ["--given", "rank,g\\, h", "--weights", "weight", "--bounds", "price=0:"]
 NARROW = ["--set", "flow.pattern=[{affine-coupling: {hidden: [8]}}]"]
 SHORT = [*NARROW, "--k", 1, "--steps", 40, "--set", "train.chunk=10"]
@@ -56,7 +52,7 @@ def home(tmp_path_factory):
     """Return a folder with a table and a run on it, and how that ended."""
     folder = tmp_path_factory.mktemp("given")
     write_table(folder / "mine.csv", some_table())
-    with without_xla(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         words = ["fit", "mine.csv", *ROLES, *SHORT, "--output", "run"]
         done = CliRunner().invoke(main, [str(word) for word in words])
@@ -129,7 +125,6 @@ def test_checks_of_another_model_or_of_other_units_fail(copy, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 def test_a_run_that_keeps_no_rows_has_none(at_home, tmp_path):
     write_table("few.csv", {k: v for k, v in some_table().items() if k in ("x", "g, h")})
     words = ["fit", "few.csv", "--given", "g\\, h", *SHORT, "--set", "evaluate.keep_rows=false"]
@@ -360,7 +355,6 @@ def test_evaluate_gives_the_scores_of_the_summary_again(at_home, copy):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 def test_the_same_is_fitted_from_python(tmp_path, home, density):
     settings = {
         "flow.pattern": [{"affine-coupling": {"hidden": [8]}}],
@@ -387,7 +381,6 @@ MEANS, SHARE = np.array([0.0, 4.0]), 0.75  # of two populations, and that of the
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 def test_the_density_is_that_of_the_weighted_rows(tmp_path):
     rng, n = np.random.default_rng(0), 4_000
     second = rng.random(n) < 0.5

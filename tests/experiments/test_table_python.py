@@ -3,21 +3,17 @@
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from running import saved_weights
-from short_runs import without_pictures, without_xla
+from short_runs import without_pictures
 
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import NflowError
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
 X = np.random.default_rng(0).standard_normal((300, 3)) @ np.diag([2.0, 30.0, 1.0])
 X[:, 2] = np.exp(X[:, 2] + X[:, 0] ** 2 / 4)
 COLUMNS = {"a": X[:, 0], "b": X[:, 1], "price": X[:, 2]}
@@ -48,13 +44,12 @@ def command(path):
     run = str(path.with_name("run"))
     words = ["fit", str(path), "--bounds", "price=0:", "--k", "2", "--steps", "60", "--seed", "4"]
     narrow = ["--set", f"flow.pattern={json.dumps(NARROW)}"]
-    with without_xla(), without_pictures():
+    with without_pictures():
         done = CliRunner().invoke(main, [*words, *narrow, "--output", run])
     assert done.exit_code == 0, done.stderr
     return run
 
 
-@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize(
     "table",
     [pytest.param(COLUMNS, id="mapping", marks=pytest.mark.slow), Frame(COLUMNS)],
@@ -82,7 +77,6 @@ def test_rows_in_python_are_fitted_as_those_of_a_file(command, path, tmp_path, t
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_path_and_a_built_in_set_are_fitted_by_their_names(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     for name, columns in ((path, ["a"]), ("two-moons", ["x1", "x2"])):

@@ -2,14 +2,9 @@
 
 import json
 
-import keras
 import pytest
 
 from nflow_cli.experiments.table import rows
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-)
 
 
 @pytest.fixture

@@ -22,10 +22,6 @@ from nflow_cli.experiments import trained
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.random_streams import stream
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-)
-
 
 @pytest.fixture(scope="module")
 def mixed(short_run):

@@ -2,7 +2,6 @@
 
 import sys
 
-import keras
 import numpy as np
 import pytest
 
@@ -11,10 +10,6 @@ from nflow_cli.densities.log_density import ArrayDensity, TensorDensity
 from nflow_cli.errors import TargetError
 from nflow_cli.experiments.infer.subject import subject_again, user_subject
 from nflow_cli.experiments.infer.user_code import function_of, load_function
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the commands run on TensorFlow"
-)
 
 FILE = """
 import numpy as np
@@ -152,6 +147,7 @@ def test_a_right_gradient_beside_rounded_values_has_a_note_of_their_steps(path, 
     assert note.startswith("log p has steps of 8 nats") and "before summing" in note
 
 
+@pytest.mark.xla  # which refuses a call back into Python
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_function_is_refused_in_one_line(path, name):
     with pytest.raises(TargetError, match=WRONG[name]) as refusal:

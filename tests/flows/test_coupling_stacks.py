@@ -24,6 +24,8 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
 
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
+slow_by_xla = pytest.param(True, marks=[pytest.mark.slow, pytest.mark.xla])
+either_way = pytest.mark.parametrize("xla", [False, slow_by_xla])
 PATTERN = [
     {"spline-coupling": {"hidden": [5], "bins": 3}},
     "permutation",
@@ -109,7 +111,7 @@ def tensors(arrays):
     return [ops.convert_to_tensor(array) for array in arrays]
 
 
-@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
+@either_way
 @pytest.mark.parametrize(
     ("layout", "direction"),
     [

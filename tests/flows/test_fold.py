@@ -43,6 +43,8 @@ SHARED, ROWS, RESTARTS = ((), 1), ((), 4), ((3,), 1)
 
 every_pattern = pytest.mark.parametrize(("maps", "k"), PATTERNS[2::2] if ON_JAX else PATTERNS)
 both_ways = pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+slow_by_xla = pytest.param(True, marks=[pytest.mark.slow, pytest.mark.xla])
+either_way = pytest.mark.parametrize("xla", [False, slow_by_xla])
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="only TensorFlow's loop has its own gradient"
 )
@@ -205,7 +207,7 @@ def assert_equal_compiled(function, arrays, xla):
 # The loop is the same in a program of TensorFlow's own kernels, which take a third of the time to
 # compile; training holds XLA's gradient to a plain loop of updates.
 @on_tensorflow
-@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
+@either_way
 @pytest.mark.parametrize(
     ("inverse", "layout"),
     [
@@ -255,7 +257,7 @@ def test_the_compiled_loop_has_the_gradient_of_the_maps_in_a_row(inverse, layout
         ),
     ],
 )
-@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
+@either_way
 def test_the_compiled_loop_has_the_second_derivatives_of_its_products(maps, inverse, layouts, xla):
     import tensorflow as tf
 

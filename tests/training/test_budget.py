@@ -6,8 +6,6 @@ from loops import NOISE, UPDATES, Bend, Slices, logger, session, settings
 from nflow_cli.training.budget import Cost, pace
 from nflow_cli.training.trainer import Clock
 
-pytestmark = pytest.mark.usefixtures("without_xla")
-
 
 @pytest.mark.parametrize(
     ("cost", "seconds", "updates"),

@@ -12,8 +12,6 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
 from nflow_cli.training.trainer import Clock
 
-pytestmark = pytest.mark.usefixtures("without_xla")
-
 EXTENDED = ["resume", "--steps", "30"]
 
 

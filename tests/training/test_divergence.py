@@ -22,10 +22,6 @@ from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.divergence import first_fault
 from nflow_cli.training.trainer import ChunkTrainer, learning_rate
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
-
 
 class LogOf(Bend):
     """Diverges: the weights soon leave the domain of the logarithm."""
@@ -98,14 +94,12 @@ def test_the_update_and_the_gradient_before_it_are_told(monkeypatch, chunk, keep
     assert "try a smaller train.learning_rate" in str(error.value)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_gradient_that_is_not_finite_is_named():
     message = "at update 1: the gradient of .*bend is (nan|inf); learning rate"
     with pytest.raises(DivergenceError, match=message):
         fit(RootAtZero(), 1, settings(steps=1), noise=NOISE[:1])
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_losses_whose_sum_overflows_are_told_from_one_that_does():
     with pytest.raises(DivergenceError, match="at update 4: the loss, or the norm of its grad"):
         fit(Slope([1.0, 2e38, 1e38, 3e38]), 4, settings(steps=4), noise=NOISE[:4])
@@ -177,7 +171,6 @@ def test_of_restarts_the_one_that_lived_longest_is_looked_at():
     assert re.match("the output of flow 1 of 2", first_fault(model, batch))
 
 
-@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path, times):
     run = RunDirectory.create("test", str(tmp_path / "run"))

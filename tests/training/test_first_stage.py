@@ -1,6 +1,5 @@
 """The first stage of a fit: the mode of a density, then a Gaussian."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -17,13 +16,6 @@ from nflow_cli.training.first_stage import widened
 from nflow_cli.training.modes import modes
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import with_gradient
-
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 
 TWO = {"name": "mixture", "weights": [0.5, 0.5], "means": [[1003.0, -997.0], [997.0, -1003.0]]}
 ONE = {

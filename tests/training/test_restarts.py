@@ -7,7 +7,6 @@ import pytest
 from keras import ops
 from loops import session
 from running import assert_same_run, with_rows
-from short_runs import without_xla
 from stacks import Formula, density_of
 from truth import to_numpy
 
@@ -21,18 +20,6 @@ from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.trainer import Clock, MetricsLog
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly():
-    """Compile without XLA: how a program is compiled has no part in which restarts go on."""
-    with without_xla():
-        yield
-
 
 # The gradients are longer than clip_norm here, so that every update is clipped.
 TRAIN = {"steps": 100, "batch_size": 64, "chunk": 20, "learning_rate": 0.02, "clip_norm": 0.5}

@@ -18,10 +18,6 @@ from nflow_cli.training.trainer import (
 )
 from nflow_cli.training.validation import EarlyStop
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
-
 
 def plain_loop(model, train, noise=NOISE):
     """Train one update at a time, nothing compiled or clipped; return terms and gradient norms."""
@@ -71,7 +67,7 @@ def test_chunks_make_the_updates_of_a_plain_loop(plain, chunked):
     np.testing.assert_allclose(chunked[2], plain[1], 1e-5)
 
 
-@pytest.mark.parametrize("chunk", [1, 40])
+@pytest.mark.parametrize("chunk", [1, 40, pytest.param(5, marks=pytest.mark.xla)])
 def test_the_layout_of_chunks_does_not_matter(chunk, plain):
     model = Bend(10)
     rows, clock = fit(model, chunk, settings(chunk=chunk))
@@ -136,7 +132,6 @@ def test_annealing_and_the_cosine_schedule_reach_their_ends(chunked):
     assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-8)
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_a_constant_rate_stays():
     rows, _ = fit(Bend(), 10, settings(schedule="constant"))
     assert {row["learning_rate"] for row in rows} == {float(np.float32(0.05))}
@@ -151,7 +146,6 @@ def test_training_again_gives_the_same_bits(chunked):
             assert "second" in name or row[name] == before[name]
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_other_noise_gives_other_weights(chunked):
     model = Bend(10)
     fit(model, 5, settings(chunk=5), noise=NOISE[::-1])
@@ -172,7 +166,6 @@ class Slope(Bend):
         return {"loss": loss, "kl": loss, "beta": ops.ones(())}
 
 
-@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize("clip_norm", [None, 0.5, 10.0])
 def test_gradients_are_clipped_to_the_norm_asked_for(clip_norm):
     model = Slope()
@@ -406,7 +399,6 @@ def test_early_stopping_forgets_what_it_saw_while_annealing():
     assert watch(losses, patience=100, betas=betas) is None
 
 
-@pytest.mark.usefixtures("without_xla")
 def test_early_stopping_ends_a_real_run():
     noise = np.zeros((400, 1, 2), "float32")  # tanh(1) whatever the weights: a plateau
     patience = EarlyStopping(patience=60, min_delta=1e-3)
@@ -436,7 +428,6 @@ class Still(ChunkTrainer):
         return {"loss": ops.mean(batch) + 0 * ops.sum(self.kernel + self.bias, axis=1)}
 
 
-@pytest.mark.usefixtures("without_xla")
 @pytest.mark.parametrize("decay", [0.5, np.array([0.5, 2.0])])
 def test_weight_decay_takes_its_part_of_kernels_and_leaves_the_others_alone(decay):
     model = Still()

@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import numpy as np
 import pytest
 from loops import NOISE, Bend, Slices, session, settings
@@ -12,12 +11,6 @@ from nflow_cli.config.training_schema import EarlyStopping, ValidatedStopping
 from nflow_cli.training.trainer import Clock
 from nflow_cli.training.validation import ValidationLog
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-    ),
-    pytest.mark.usefixtures("without_xla"),
-]
 ENDS = [5, 10, 15, 20, 23]  # updates
 
 

@@ -4,7 +4,6 @@ import json
 import shutil
 from functools import reduce
 
-import keras
 import numpy as np
 import pytest
 import yaml
@@ -15,10 +14,6 @@ from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.check import OF_FILES, check_run
 from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import RunDirectory
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="runs are trained on TensorFlow"
-)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from running import assert_same_run, read_rows, succeed
@@ -15,10 +14,6 @@ from nflow_cli.data.table_files import open_table
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 TABLE = CELLS["data"]["name"]
 COLUMNS = ["city", "flag", "day", "rooms", "price", "wage"]
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from pyarrow import csv as arrow_csv
-from short_runs import make_run, without_xla
+from short_runs import make_run
 
 import nflow_cli
 from nflow_cli.cli import main
@@ -41,15 +41,14 @@ def run(tmp_path_factory):
     """Return the directory of a run on the table."""
     folder = tmp_path_factory.mktemp("run")
     arrow_csv.write_csv(table_of(TABLE), folder / "t.csv")
-    with without_xla():
-        return make_run(
-            folder / "run",
-            command="fit",
-            data={"name": str(folder / "t.csv"), "missing": "model"},
-            flow=None,
-            cells={"width": 8, "blocks": 1, "components": 2},
-            train={"steps": 20, "batch_size": 32, "chunk": 10},
-        )
+    return make_run(
+        folder / "run",
+        command="fit",
+        data={"name": str(folder / "t.csv"), "missing": "model"},
+        flow=None,
+        cells={"width": 8, "blocks": 1, "components": 2},
+        train={"steps": 20, "batch_size": 32, "chunk": 10},
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Gaps of training rows, filled by draws of the density."""
 
-import keras
 import numpy as np
 import pytest
 from cells import grid, levels, number, products, random_density
@@ -9,9 +8,6 @@ from nflow_cli.experiments.cells import filling
 from nflow_cli.experiments.cells.training import packed
 from nflow_cli.training.saved_state import StateError
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
 COLUMNS = [grid("a", step=1.0, missing=True), levels("b", 3, missing=True), levels("c", 4)]
 EVERY = products(np.arange(-30.0, 31), np.arange(3), np.arange(4))
 

@@ -1,17 +1,11 @@
 """Fits of densities of cells to tables whose density is known."""
 
-import keras
 import numpy as np
 import pytest
 
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
-
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 
 
 def parts_of(table, **train):

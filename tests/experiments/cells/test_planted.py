@@ -1,17 +1,12 @@
 """Tables with a planted peculiarity: their fits have the warnings that are right, and no others."""
 
-import keras
 import numpy as np
 import pytest
 from short_runs import without_pictures
 
 import nflow_cli
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
+pytestmark = pytest.mark.slow
 MEANS, DEVIATIONS = np.array([[-2, 0, 1], [2, 1, -1], [0, -3, 0]]), np.array([0.6, 0.8, 0.5])
 SHORT = {"cells.width": 32, "train.ensemble": 1, "train.steps": 300}
 LONG = {"train.ensemble": 1, "train.weight_decay": 0.0, "train.steps": 1_000}

@@ -14,9 +14,6 @@ from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.normals import Normals
 from nflow_cli.densities.cells.starting_weights import StartingWeights
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the chunk trainer compiles with TensorFlow"
-)
 COLUMNS = [
     levels("a", 12),
     number("b", maps=TAILS, atoms=[0.5], missing=True),

@@ -15,11 +15,6 @@ from nflow_cli.densities.cells.fitting import fitted_columns, layout_of
 from nflow_cli.densities.cells.starting_weights import StartingWeights
 from nflow_cli.densities.cells.unmixing import component, fit_unmixing
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
-
 
 def test_the_loss_is_of_the_density_of_rows():
     from nflow_cli.densities.cells.weights import CellWeights

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
 import yaml
@@ -14,17 +13,12 @@ from short_runs import (
     killed_after,
     make_run,
     without_pictures,
-    without_xla,
 )
 
 import nflow_cli
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.runs.directory import RunDirectory
 
-pytestmark = [
-    pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="it is trained by it"),
-    pytest.mark.usefixtures("without_xla"),
-]
 MATRIX = np.array([[1.0, 0.9], [0.8, 1.0]])
 SIZES = {"cells.width": 8, "cells.blocks": 1, "cells.components": 3, "train.chunk": 10}
 
@@ -46,8 +40,7 @@ def changes(table, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def density(changes, tmp_path_factory):
-    with without_xla():
-        return nflow_cli.load(make_run(tmp_path_factory.mktemp("r") / "r", **changes))
+    return nflow_cli.load(make_run(tmp_path_factory.mktemp("r") / "r", **changes))
 
 
 def test_a_run_of_components_passes_its_checks(invoke, density):

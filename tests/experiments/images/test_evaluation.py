@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -17,10 +16,6 @@ from nflow_cli.experiments.images.evaluation import (
 )
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.random_streams import stream
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the sampler compiles with TensorFlow"
-)
 
 BLOCK = DRAWS["relu"]
 N, S = BATCH + 50, 2 * BLOCK + 23  # neither is a multiple of what is computed at a time
@@ -239,7 +234,6 @@ def two_latents():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_xla")
 def test_the_likelihood_under_a_prior_of_flows_is_that_of_quadrature():
     vae, x, draws = two_latents(), IMAGES[:3], 600
     mean, log_variance = (vae.encoder.get_layer(name) for name in ("mean", "log_variance"))
