@@ -77,7 +77,7 @@ class Session:
         chunks.start_at(int(model.optimizer.iterations))
         if self.finished or not len(chunks):
             return
-        model.train_on(chunks, [*self.callbacks, DivergenceStop(chunks)])
+        model.train_on(chunks, [*self.callbacks, DivergenceStop()])
 
     def fit_first(self, model: ChunkTrainer, chunks: Any) -> None:
         """Train ``model`` before update 0: its rows have negative updates.
@@ -88,7 +88,7 @@ class Session:
         note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: last.update(logs))
         log.add_row = self.log.add_row
         stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._stop_if_asked())
-        model.train_on(chunks, [log.clock, log, note, stop, DivergenceStop(chunks, True)])
+        model.train_on(chunks, [log.clock, log, note, stop, DivergenceStop(is_first=True)])
         self.log.rows += log.rows
         tell(f"first stage, a Gaussian: {self.progress.note(last)}")
 

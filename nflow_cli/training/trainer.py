@@ -4,8 +4,8 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -31,7 +31,6 @@ class ChunkTrainer(keras.Model):
     restarts: tuple[int, ...] = ()
     clip_norm: float | None = None
     decay: float | np.ndarray = 0.0  # of the kernels; an array has one for each restart
-    remedies: ClassVar[Mapping[str, str]] = {}  # by the name of a part that is not finite
     xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
@@ -122,10 +121,9 @@ class ChunkTrainer(keras.Model):
         # Summed over restarts by the tape: what one depends on, no other does.
         return terms, tape.gradient(terms["loss"], [v.value for v in self.trainable_variables])
 
-    def trace(self, batch: Any) -> Iterable[tuple[str, Any]]:
-        """Yield the intermediate results of :meth:`objective` by name, in order."""
-        terms = self.objective(batch, self.optimizer.iterations)
-        return ((f"the term {name}", value) for name, value in terms.items())
+    def cause(self, weights: list[Any]) -> str:
+        """Cause of a divergence, if known, that was not yet at ``weights``; these are assigned."""
+        return ""
 
     def decay_weights(self) -> None:
         """Decoupled weight decay: shrink the kernels by ``decay`` times the learning rate.

@@ -274,9 +274,7 @@ def test_a_run_that_diverges_exits_3_and_says_what_to_try(invoke, tmp_path):
     result = invoke("fit-2d", *QUICK, "--k", 0, "--set", far, "--output", tmp_path / "run")
     assert (result.exit_code, result.stdout) == (3, "")
     line = result.stderr.splitlines()[-1]
-    assert line.startswith(
-        "nflow: error: training diverged at update 1: the log-density of the target is -inf; "
-    )
+    assert line.startswith("nflow: error: training diverged by update ")
     assert "check the target" in line
     assert "learning_rate" in line
     assert RunDirectory(tmp_path / "run").read_json("run.json")["status"] == "diverged"

@@ -49,7 +49,7 @@ def test_a_run_that_fails_stops_no_other_and_is_told_of(swept):
     lines = done.stderr.splitlines()
     assert lines[-1] == "nflow: error: s: 1 of 2 runs failed; each has a log.txt"
     (told,) = [line for line in lines if line.startswith("failed: ")]
-    assert told.startswith(f"failed: {BAD}  training diverged at update 1: ")
+    assert told.startswith(f"failed: {BAD}  training diverged by update ")
     assert "nflow: error: training diverged" in (folder / BAD / "log.txt").read_text()
     assert "Traceback" not in done.stderr
 
@@ -62,7 +62,7 @@ def test_progress_is_plain_lines_and_the_folder_comes_last(swept):
     assert len(ended) == 2 and ended[1].endswith("1 of 2 done, 0 running, 1 failed")
     ended = sorted(ended)
     assert ended[0].startswith(f"{GOOD}: completed; 1 of 2 done, ")
-    assert ended[1].startswith(f"{BAD}: failed: training diverged at update 1: ")
+    assert ended[1].startswith(f"{BAD}: failed: training diverged by update ")
     assert done.stdout.splitlines()[-1] == "s"
     assert done.stdout.splitlines()[0].split()[:4] == ["target", "flow", "K", "seeds"]
     assert {path.name for path in (folder / "plots").iterdir()} == {

@@ -188,7 +188,7 @@ def test_a_target_of_ones_own_needs_no_more_than_log_prob(capsys):
 
 def test_a_density_that_is_not_a_number_ends_in_a_divergence_error():
     hole = Formula(lambda z: ops.log(z[..., 0]) - ops.sum(z * z, axis=-1))
-    with pytest.raises(DivergenceError, match="at update 1: the log-density of the target is nan"):
+    with pytest.raises(DivergenceError, match="training diverged"):
         fit_by_hand(hole, {}, k=0)
 
 

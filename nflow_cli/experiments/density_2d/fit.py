@@ -1,6 +1,6 @@
 """Training of flow stacks by reverse KL."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,6 @@ from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.annealing import inverse_temperature
-from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.plateau import Plateau
 from nflow_cli.training.progress import nats_text, phase
 from nflow_cli.training.reporting import ProgressReport
@@ -38,8 +37,6 @@ from nflow_cli.training.trainer import (
     Speed,
 )
 from nflow_cli.training.validation import EarlyStop
-
-LOG_P = "the log-density of the target"  # its name in :meth:`Fit2D.trace`
 
 
 class Fit2D(ChunkTrainer):
@@ -114,15 +111,6 @@ class Fit2D(ChunkTrainer):
         """Inverse temperature of the target at an update."""
         made = 0 * update if self.is_first else update
         return inverse_temperature(made, self.annealing.updates, self.annealing.start)
-
-    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
-        """Yield the intermediate values of :meth:`objective`, flow by flow."""
-        z0 = ops.swapaxes(batch, -1, -2)
-        yield "the log-density of the base", self.density.base.log_prob(z0)
-        z = yield from trace_flows(self.flow, z0)
-        yield LOG_P, self.target.log_prob(z)
-        if self.path_from is not None:
-            yield "the log-density by the inverse", self.density.held_log_prob(z)
 
     def start_over(self, seeds: Sequence[int]) -> None:
         """Restart with other seeds, one for each stack."""

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,7 +28,6 @@ from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.annealing import rise, rising
 from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import phase
 from nflow_cli.training.rates import Number
 from nflow_cli.training.reporting import ProgressReport
@@ -79,23 +78,6 @@ class FitVAE(ChunkTrainer):
             "kl": kl,
             "beta": beta,
         }
-
-    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
-        """Yield the intermediate values of :meth:`objective`."""
-        vae, (images, noise) = self.vae, batch
-        mean, log_variance, context = vae.encoded(images)
-        yield "the encoder's mean", mean
-        yield "the encoder's log-variance", log_variance
-        z0 = vae.sampling([mean, log_variance], noise)
-        yield "the draw from the base", z0
-        yield "the log-density of the base", vae.sampling.log_prob(noise, log_variance)
-        z = yield from trace_flows(vae.flow, z0, context)
-        if vae.prior is not None:
-            for name, values in trace_flows(vae.prior, z, inverse=True):
-                yield f"{name} of the prior", values
-        yield "the log-density of the prior", vae.log_prior(z)
-        yield "the decoder's logit", vae.decode_logits(z)
-        yield "the log-likelihood of an image", vae.elbo_terms(*batch)["log_likelihood"]
 
 
 class EpochLog(ValidationLog):

@@ -1,8 +1,7 @@
 """Training of flow stacks on a log-density, by reverse KL."""
 
 import math
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -18,7 +17,7 @@ from nflow_cli.evaluation.inference import (
     sample_size,
 )
 from nflow_cli.evaluation.target import values_at
-from nflow_cli.experiments.density_2d.fit import LOG_P, Fit2D, train
+from nflow_cli.experiments.density_2d.fit import Fit2D, train
 from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.members import with_missed_modes
 from nflow_cli.experiments.infer.starts import starts_of
@@ -41,6 +40,7 @@ from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import Clock, MetricsLog
 
 START_SAMPLES = 1_000  # for comparing a mode with the base
+AHEAD, WIDEST = 10_000, 3.0  # draws in search of a divergence, and their widest, times q's
 TIMED = 20_000  # draws, in a trial
 OTHERS = 3.5  # times their resampling: missed mass, rounding, rows of the pictures
 
@@ -50,8 +50,6 @@ class CautiousStarts(Fit2D):
 
     A hierarchical model can have a peak without mass: a funnel's neck.
     """
-
-    remedies: ClassVar = {LOG_P: WHERE_IT_ENDS}
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
         """Means of the Gaussians ``(R, D)`` that start the first stage."""
@@ -63,18 +61,22 @@ class CautiousStarts(Fit2D):
         values = values_at(self.target.log_prob, points).astype(np.float64)
         return float(values.mean()) if np.isfinite(values).all() else -math.inf
 
-    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
-        """Results of :meth:`objective`, with a point where a user's function is not finite."""
-        for name, values in super().trace(batch):
-            if name == LOG_P and isinstance(self.target, LogDensity):
-                name += self._place(self.target, batch, values)
-            yield name, values
-
-    def _place(self, target: LogDensity, batch: Any, values: Any) -> str:
-        z, _ = self.density.push(ops.swapaxes(batch, -1, -2))
-        x = ops.convert_to_numpy(target.outside(z)[0])
-        wrong = x[np.isfinite(x).all(axis=-1) & ~np.isfinite(ops.convert_to_numpy(values))]
-        return f" at {point_text(wrong[0], target.names)}" if len(wrong) else ""
+    def cause(self, weights: list[Any]) -> str:
+        """A point where the log-density is not finite: of draws, the farther the wider."""
+        if not isinstance(self.target, LogDensity):
+            return ""
+        self.set_weights(weights)
+        shape = (*self.restarts, AHEAD, self.target.dim)
+        noise = self.density.base.sample(stream(0, "divergence"), shape)
+        wider = noise * np.linspace(1, WIDEST, AHEAD, dtype=noise.dtype)[:, None]
+        z = ops.convert_to_numpy(self.density.push(ops.convert_to_tensor(wider))[0])
+        z = z.reshape(-1, self.target.dim)
+        log_p, x = values_at(self.target.log_prob, z), self.target.units.outside(z)
+        wrong = np.flatnonzero(np.isfinite(x).all(axis=-1) & ~np.isfinite(log_p))
+        if not len(wrong):
+            return ""
+        place = point_text(x[wrong[0]], self.target.names)
+        return f"the log-density of the target at {place} is {log_p[wrong[0]]}; {WHERE_IT_ENDS}"
 
 
 class TensorFit(CautiousStarts):

@@ -1,6 +1,6 @@
 """Training of flow stacks on rows of a table, by maximum likelihood (forward KL)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,6 @@ from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import tell
 from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.divergence import trace_flows
 from nflow_cli.training.progress import nats_text, phase
 from nflow_cli.training.trainer import ChunkTrainer, Clock
 from nflow_cli.training.validation import ValidationLog
@@ -52,13 +51,6 @@ class FitPoints(ChunkTrainer):
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """:meth:`negative_log_likelihood` of rows ``(G + D, batch_size)``."""
         return {"loss": self.negative_log_likelihood(ops.swapaxes(batch, -1, -2))}
-
-    def trace(self, batch: Any) -> Iterator[tuple[str, Any]]:
-        """Yield the intermediate values of :meth:`objective`, from the last flow to the first."""
-        z, context = self.density.parts(ops.swapaxes(batch, -1, -2))
-        z0 = yield from trace_flows(self.density.flow, z, context, inverse=True)
-        yield "the log-density of the base", self.density.base.log_prob(z0)
-        yield "the loss", self.objective(batch, 0)["loss"]
 
     def negative_log_likelihood(self, encoded: Any) -> Any:
         """``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``.
