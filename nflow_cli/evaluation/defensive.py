@@ -86,6 +86,11 @@ class Weights:
         within = self.within(self.plain)
         return within - (within @ self.control) / self.square * self.control
 
+    @property
+    def unseen(self) -> float:
+        """Part of :attr:`log_z` that a rough tail may lack, in nats."""
+        return self.tail.unseen * float(self.plain.max())
+
 
 def log_ratio(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
     """``log p/q`` ``(n,)``, ``-inf`` where one is no number."""

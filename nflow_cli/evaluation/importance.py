@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH
+
 BLOCK = 2**20  # float64 numbers at a time
 LEAST_LOG_WEIGHT = -60.0  # relative to the largest; smaller exceedances underflow the fit
 
@@ -58,6 +60,19 @@ def tail_of(log_weights: np.ndarray) -> Tail:
     return fit_tail(scaled[1:] - scaled[0])
 
 
+def unseen(tail: Tail, log_weights: np.ndarray) -> float:
+    """Part of a sum of weights that a sample may lack, relative to the largest, of a rough tail.
+
+    Expected sum of ``m`` draws of the tail beyond its quantile ``1 - 1/m``: most samples have less,
+    few much more. 0 for a good tail, whose standard error says it. ``log_weights`` are as of
+    :func:`tail_of`.
+    """
+    k, count = tail.k, len(log_weights) - 1
+    if not GOOD <= k < ROUGH:
+        return 0.0
+    return math.exp(log_weights[0]) + tail.scale * (count**k - 1 + k) / (k * (1 - k))
+
+
 def _quartile(count: int) -> int:
     return int(count / 4 + 0.5) - 1
 
@@ -88,12 +103,14 @@ class Smoothed(NamedTuple):
         k: k-hat.
         tail: Raw log-weights of the tail, ordered, relative to the largest.
         smooth_tail: Smoothed ones.
+        unseen: Relative to the largest; see :func:`unseen`.
     """
 
     log_weights: np.ndarray
     k: float
     tail: np.ndarray
     smooth_tail: np.ndarray
+    unseen: float = 0.0
 
 
 def smoothed(log_weights: np.ndarray, count: int | None = None) -> Smoothed:
@@ -120,7 +137,7 @@ def smoothed(log_weights: np.ndarray, count: int | None = None) -> Smoothed:
     smooth = np.minimum(np.log(level + beyond), 0.0)
     result = log_weights.copy()
     result[order[-count:]] = smooth + highest
-    return Smoothed(result, tail.k, log_tail, smooth)
+    return Smoothed(result, tail.k, log_tail, smooth, unseen(tail, highest_few))
 
 
 def mean(values: np.ndarray, function: Function = np.asarray) -> float:

@@ -15,7 +15,7 @@ from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.evaluation import reverse_kl
 from nflow_cli.evaluation.defensive import Draws, Weights, log_ratio, scaled
-from nflow_cli.evaluation.importance import smoothed, tail_length, tail_of
+from nflow_cli.evaluation.importance import smoothed, tail_length, tail_of, unseen
 from nflow_cli.evaluation.missed_mass import Missed, missed_mass
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.rounding import rounding
@@ -116,7 +116,9 @@ def _energies(draws: Draws, weights: Weights, log_z: float | None) -> dict[str, 
     terms = weights.within(_among(draws, gaps / len(gaps)))
     kl, error = scores["kl"], _norm(terms)
     if log_z is None:
-        kl, error = scores["free_energy"] + weights.log_z, _norm(terms + weights.terms)
+        kl = scores["free_energy"] + weights.log_z
+        of_z = math.hypot(_norm(terms + weights.terms), weights.unseen)
+        error = of_z if weights.k < ROUGH else None
     return {
         "kl": kl,
         "kl_standard_error": error,
@@ -132,13 +134,15 @@ def _log_zs(draws: Draws, weights: Weights, alone: Weights, shift: float) -> dic
     k, k_of_q = weights.k, alone.k
     scores = {
         "estimated_log_z": weights.log_z + shift,
-        "log_z_standard_error": _norm(terms) if k < ROUGH else None,
+        "log_z_standard_error": math.hypot(_norm(terms), weights.unseen) if k < ROUGH else None,
         "pareto_k": k,
     }
     if draws.own.all():  # p fails at those of the wide neighbour
         return scores | dict.fromkeys(BY_Q)
-    away = weights.log_z - alone.log_z, _norm(terms - of_q) if max(k, k_of_q) < ROUGH else None
-    error = _norm(of_q) if k_of_q < ROUGH else None
+    lacks = math.hypot(weights.unseen, alone.unseen)
+    error_away = math.hypot(_norm(terms - of_q), lacks) if max(k, k_of_q) < ROUGH else None
+    away = weights.log_z - alone.log_z, error_away
+    error = math.hypot(_norm(of_q), alone.unseen) if k_of_q < ROUGH else None
     return scores | dict(zip(BY_Q, (alone.log_z + shift, error, k_of_q, *away)))
 
 
@@ -291,8 +295,11 @@ def moments(
             largest = np.partition(largest, rest, axis=0)[rest:]
         within = squares - np.sum(of_strata**2 / weights.counts[:, None], axis=0)
         errors = np.sqrt(np.maximum(within - products**2 / weights.square, 0.0))
-        tails = np.log(np.sort(largest, axis=0) / largest.max(axis=0))
-    ks = np.array([tail_of(tail).k for tail in tails.T])
+        tails = np.log(np.sort(largest, axis=0) / largest.max(axis=0)).T
+    fitted = [tail_of(tail) for tail in tails]
+    ks = np.array([tail.k for tail in fitted])
+    lacks = largest.max(axis=0) * [unseen(*each) for each in zip(fitted, tails)]
+    errors = np.hypot(errors, lacks)
     pairs = np.stack([center + shift, spread], axis=1)
     return pairs, errors.reshape(2, -1).T, ks.reshape(2, -1).T
 

@@ -33,8 +33,9 @@ def _heavy_tail(summary: Summary) -> ScoreWarning | None:
     if k is None or k < GOOD:
         return None
     if k < ROUGH:
-        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} standard errors of log Z and moments"
-        return ScoreWarning("rough weights", figures, f"{reason} may be too small")
+        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} the variance may be infinite"
+        told = f"{reason}; errors of log Z and moments allow for a tail that no draw shows"
+        return ScoreWarning("rough weights", figures, told)
     reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights dominate"
     return ScoreWarning("poor weights", figures, f"{reason}, standard errors are unreliable")
 
