@@ -89,7 +89,6 @@ BY_COLUMN = (
     "moments_standard_error",
     "moments_pareto_k",
     "missed_mode",
-    "published",
 )
 
 

@@ -6,15 +6,14 @@ from typing import Any
 
 # Keys that may change when a run is resumed.
 FREE_TO_CHANGE = (
-    *("description", "evaluate", "published"),
-    *("train.steps", "train.epochs", "train.checkpoint_seconds"),
+    *("description", "evaluate", "train.steps", "train.epochs", "train.checkpoint_seconds"),
 )
 LENGTHS = "train.steps", "train.epochs"  # keys of the length of a training
 # Keys that do not change the experiment: description, evaluation, saving. More importance
 # samples change the score of a VAE, a tighter bound; more samples of a density keep the score with
 # a smaller error.
 SAME_EXPERIMENT = (
-    *("seed", "description", "published", "data.fallback", "train.checkpoint_seconds"),
+    *("seed", "description", "data.fallback", "train.checkpoint_seconds"),
     *("evaluate.samples", "evaluate.grid"),
 )
 

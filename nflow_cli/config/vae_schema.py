@@ -162,17 +162,6 @@ class VAEEvaluate(Strict):
     )
 
 
-class Published(Strict):
-    """A published score, in nats, for runs with ``k`` flows (``null``: any) on the same data."""
-
-    k: int | None = Field(default=None, description="Number of flows; null: any.")
-    negative_elbo: float | None = Field(default=None, description="In nats per image.")
-    negative_log_likelihood: float | None = Field(default=None, description="In nats per image.")
-    data: str = Field(default="mnist", description="Data set of the score.")
-    binarization: Binarization = "stochastic"
-    source: str = Field(description="Publication.")
-
-
 PIXELS = 784
 # By network: about how many weights of encoder and decoder per pair of units of two layers.
 WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
@@ -190,9 +179,6 @@ class VAEConfig(RunConfig):
     prior: Prior | None = None
     train: VAETrain = VAETrain()
     evaluate: VAEEvaluate = VAEEvaluate()
-    published: list[Published] = Field(
-        default=[], description="Scores to print beside those of runs on the same data."
-    )
 
     @property
     def dim(self) -> int:

@@ -37,7 +37,6 @@ BINARIZATIONS = ("stochastic", "static", "threshold", "none")
 
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"  # of the file
-MNIST_ARRAYS_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
 SAMPLE_SHA256 = "90f3acf4b059bf1fbe616fb48dd9d33228d4dedae49ca143e5480a7a54d86e81"  # of its arrays
 SECONDS = 10.0  # of a download's timeout
 DOWNLOAD_BYTES = 64 * 2**20

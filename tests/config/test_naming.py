@@ -30,9 +30,7 @@ def name_of(invoke, tmp_path, monkeypatch):
     [
         ("--flow planar --k 8", "multimodal-planar"),
         ("--flow radial --k 8", "gaussian-from-uniform-radial"),
-        ("--flow radial --k 1", "gaussian-from-uniform-radial-k1"),
         ("--preset u3-planar-k8 --steps 5 --seed 3 --restarts 1", "u3-planar-k8"),
-        ("--preset custom-mixture", "custom-mixture"),
         ("--preset free.yaml --set train.batch_size=9", "free"),
         ("--preset free.yaml --k 9", "u2-planar-k9"),
         ("--flow planar,radial --k 6 --target u1", "u1-planar-radial-k6"),
@@ -40,7 +38,7 @@ def name_of(invoke, tmp_path, monkeypatch):
         ("--target U1 --k 32", "u1-planar-k32"),
         ("--target u4 --k 0", "u4-k0"),
         ("--preset u1-planar-k2 --set base=uniform-box", "u1-planar-k2"),
-        ("--preset custom-mixture --set target.weights=[1,1,1]", "mixture-planar-k16"),
+        ("--preset far-mixture --set target.weights=[1,3]", "mixture-spline-coupling-k4"),
     ],
 )
 def test_a_fit_is_named_after_its_preset_or_after_what_runs(name_of, line, name):

@@ -47,7 +47,6 @@ def test_the_nearest_preset_is_of_the_target_asked_for(target):
 def test_the_nearest_preset_has_the_flows_and_the_k_asked_for():
     assert nearest_preset("u1", ["planar"], 2).stem == "u1-planar-k2"
     assert nearest_preset("u1", ["planar"], 100).stem == "u1-planar-k32"
-    assert nearest_preset("multimodal", ["planar", "radial"], 8).stem == "multimodal-mixed"
     assert nearest_preset("u4", ["inverse-autoregressive"], 8).stem == "u4-spline-coupling"
     assert nearest_preset("u4", ["sylvester"], 8).stem == "u4-planar-k8"
     with pytest.raises(ConfigError, match="no preset for the target 'nothing'"):

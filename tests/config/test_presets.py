@@ -56,11 +56,6 @@ def test_a_bad_value_is_named_with_what_is_allowed_and_what_was_given(tmp_path, 
     assert expected in complaint(tmp_path, f"command: fit-2d\n{value}\n")
 
 
-def test_an_unknown_key_in_a_list_is_named_too(tmp_path):
-    line = complaint(tmp_path, "command: train-vae\npublished: [{source: x, sauce: y}]\n")
-    assert line.startswith("published.0.sauce: unknown key (did you mean 'source'?); known: k, ")
-
-
 def test_an_unknown_key_of_a_column_is_named_too(tmp_path):
     line = complaint(
         tmp_path,

@@ -25,7 +25,7 @@ FILES = [
     *("metrics.csv", "model.keras", "evaluation.npz", "estimates.npz"),
 ]
 OF_NOTHING = {
-    **{"best_epoch": 1, "prior": "planar", "given": ["a"], "published": ["a"]},
+    **{"best_epoch": 1, "prior": "planar", "given": ["a"]},
     "warnings": [{"word": "dominated", "figures": ["ess"], "reason": "none"}],
 }
 # To compute these again is to train again.

@@ -364,13 +364,6 @@ def plain_run(tmp_path_factory):
         {"epochs": 1, "batch_size": N_TRAIN},
         model={"latent_dim": 2, "hidden": [16]},
         flow={"k": 0},
-        published=[
-            {"k": 0, "negative_elbo": 1.0, "data": "mnist-sample", "source": "a"},
-            {"k": 8, "negative_elbo": 2.0, "data": "mnist-sample", "source": "b"},
-            {"negative_elbo": 3.0, "data": "mnist-sample", "source": "c"},
-            {"negative_elbo": 4.0, "source": "of another set"},
-            {"data": "mnist-sample", "binarization": "static", "source": "of other pixels"},
-        ],
     )
     folder.write_text("config.yaml", presets.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
@@ -394,7 +387,6 @@ def test_the_summary_tells_everything_promised_of_it(plain_run):
     }
     assert summary["negative_elbo"] == pytest.approx(summary["reconstruction"] + summary["kl"])
     assert (summary["k"], summary["epochs"], summary["nll_samples"]) == (0, 1, 5)
-    assert [entry["source"] for entry in summary["published"]] == ["a", "c"]
     encoder, decoder = 784 * 16 + 16 + 2 * (2 * 16 + 2), 2 * 16 + 16 + 16 * 784 + 784
     assert summary["n_parameters"] == encoder + decoder
 

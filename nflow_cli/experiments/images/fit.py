@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.schema import VAEConfig
-from nflow_cli.data.images import MNIST, MNIST_ARRAYS_SHA256, Images, binarize
+from nflow_cli.data.images import Images, binarize
 from nflow_cli.experiments.images.evaluation import (
     BATCH,
     ImportanceSampler,
@@ -202,17 +202,6 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
     return validate
 
 
-def published_of(config: VAEConfig, images: Images) -> list[dict[str, Any]]:
-    """Published scores for the same data and number of flows."""
-    name = MNIST if images.sha256 == MNIST_ARRAYS_SHA256 else images.name
-    data = name, config.data.binarization
-    return [
-        published.model_dump()
-        for published in config.published
-        if published.k in (None, config.flow.k) and (published.data, published.binarization) == data
-    ]
-
-
 def judged(
     config: VAEConfig,
     vae: FlowVAE,
@@ -252,7 +241,6 @@ def run(
         binarization=config.data.binarization,
         prior=config.prior and config.prior.title,
         data=ImagesRecord(name=images.name, sha256=images.sha256, **sizes),
-        published=published_of(config, images),
         n_parameters=model.vae.count_params(),
         model_sha256=model_sha256,
         compile_seconds=trained.compile_seconds,

@@ -19,15 +19,13 @@ def rows_of(summary: Summary, epochs: int, warnings: Warnings) -> Rows:
             f"{made} of {summary['seconds_per_epoch']:.1f} s, after "
             f"{summary['compile_seconds']:.1f} s of compiling{best}",
         ),
-        *(("published", _published(entry)) for entry in summary["published"]),
     ]
 
 
 def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
-    """Rows of bound, likelihood, fair coins and published scores."""
+    """Rows of bound, likelihood and fair coins."""
     bound, _, likelihood, _ = bound_rows(summary, summary["latent_dim"], warnings)
-    published = [("published", _published(entry)) for entry in summary["published"]]
-    return [bound, likelihood, ("fair coins", f"{FAIR_COIN_NATS:.2f} nats"), *published]
+    return [bound, likelihood, ("fair coins", f"{FAIR_COIN_NATS:.2f} nats")]
 
 
 def data_row(name: str, binarization: str, count: int) -> tuple[str, str]:
@@ -60,9 +58,3 @@ def bound_rows(scores: Summary, latent_dim: int, warnings: Warnings) -> Rows:
         ("-log p(x)", marked(likelihood, warnings, "negative_log_likelihood")),
         ("active units", f"{'unknown' if active is None else active} of {latent_dim}"),
     ]
-
-
-def _published(entry: Summary) -> str:
-    scores = {"-ELBO": entry["negative_elbo"], "-log p(x)": entry["negative_log_likelihood"]}
-    texts = ", ".join(f"{name} {value}" for name, value in scores.items() if value is not None)
-    return f"{texts} nats: {entry['source']}"

@@ -1,6 +1,5 @@
 """Summary of a VAE."""
 
-from typing import Any
 
 from nflow_cli.config.strict import Count, Error, Figure, Text
 from nflow_cli.experiments.summary import DataRecord, RunSummary
@@ -36,5 +35,4 @@ class ImagesSummary(RunSummary):
     binarization: Text
     prior: Text | None
     data: ImagesRecord
-    published: list[Any]
     seconds_per_epoch: Figure
