@@ -1,6 +1,5 @@
 """Summary of a VAE."""
 
-
 from nflow_cli.config.strict import Count, Error, Figure, Text
 from nflow_cli.experiments.summary import DataRecord, RunSummary
 
