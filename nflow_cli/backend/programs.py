@@ -78,12 +78,12 @@ def released() -> Iterator[None]:
     A program that is still in use is compiled again when it is called. A custom gradient that was
     traced within can be taken only by tracing its function again.
     """
-    before = set(_registered_gradients())
+    before = _custom_gradients()
     try:
         yield
     finally:
         if "tensorflow" in sys.modules:
-            _release(_registered_gradients().keys() - before)
+            _release(_custom_gradients() - before)
 
 
 def _release(gradients: Iterable[str]) -> None:
@@ -91,7 +91,7 @@ def _release(gradients: Iterable[str]) -> None:
     from tensorflow.core.framework import tensor_pb2
     from tensorflow.python.eager import context
 
-    for name in gradients:  # of tf.custom_gradient, each with its graph
+    for name in gradients:  # each with its graph
         del _registered_gradients()[name]
     table = tensor_pb2.TensorProto(dtype=tf.resource.as_datatype_enum, tensor_shape={})
     handle = table.resource_handle_val.add(container="localhost", name=TABLE, hash_code=TABLE_TYPE)
@@ -109,3 +109,8 @@ def _registered_gradients() -> dict[str, Any]:
     from tensorflow.python.framework import ops
 
     return ops.gradient_registry._registry
+
+
+def _custom_gradients() -> set[str]:
+    """Names of those of ``tf.custom_gradient``; TensorFlow registers its own when it is imported."""
+    return {name for name in _registered_gradients() if name.startswith("CustomGradient")}

@@ -134,6 +134,20 @@ print(max(b - a for a, b in zip(sizes[2:], sizes[3:])))
 """
 
 
+def test_tensorflow_that_is_imported_within_keeps_its_gradients():
+    """As by a command that trains twice in one process: a sweep."""
+    code = (
+        "from nflow_cli.backend.programs import compiled, released\n"
+        "for _ in range(2):\n"
+        "    with released():\n"
+        "        import tensorflow as tf\n"
+        "        x = tf.constant([1.0, 2.0])\n"
+        "        print(compiled(lambda x: tf.gradients(tf.reduce_mean(x * x), x))(x)[0].numpy())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == 2 * ["[1. 2.]"], done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cells", "flows", "infer", "scikit-learn"])
 def test_twenty_fits_in_a_process_leave_no_memory_behind(kind, tmp_path):
