@@ -112,5 +112,5 @@ def _registered_gradients() -> dict[str, Any]:
 
 
 def _custom_gradients() -> set[str]:
-    """Names of those of ``tf.custom_gradient``; TensorFlow registers its own when it is imported."""
+    """Names of those of ``tf.custom_gradient``; TensorFlow registers its own at its import."""
     return {name for name in _registered_gradients() if name.startswith("CustomGradient")}

@@ -22,7 +22,7 @@ class Evaluate(Strict):
         default=200_000, ge=100, le=10**8, description="Number of fresh samples for the scores."
     )
     grid: int = Field(
-        default=500, ge=500, le=MAX_GRID, description="Grid points per side for density plots."
+        default=500, ge=100, le=MAX_GRID, description="Grid points per side for density plots."
     )
 
 

@@ -1,6 +1,5 @@
 """Checks of runs whose models are flows, and of densities by flows."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +18,6 @@ from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.verdicts import Verdict
 from nflow_cli.experiments.checked_run import CheckedRun, Checks
 from nflow_cli.experiments.comparison import agreement, differences
-from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import SUMMARY
 from nflow_cli.training.restarts_record import final_kl
@@ -58,14 +56,6 @@ class CheckedRestarts(CheckedDensity):
     """Run of reverse KL, which has restarts."""
 
     config: Fit2DConfig | InferConfig
-    newer: Sequence[str]  # figures that 0.1.0 estimated otherwise, or not, the last one
-
-    def of_its_version(self, judged: Judged) -> Judged:
-        """Scores and arrays; of a run of 0.1.0 without the :attr:`newer` ones."""
-        if not self.directory.has(SUMMARY) or self.newer[-1] in self.summary:
-            return judged
-        parts = ({k: v for k, v in part.items() if k not in self.newer} for part in judged)
-        return Judged(*parts)
 
     @property
     def training(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from nflow_cli.constants import __version__
 from nflow_cli.errors import RunDirectoryError
 
-FORMAT = 3  # in run.json
+FORMAT = 4  # in run.json
 VERSIONS, NFLOW = "versions", "nflow-cli"  # in run.json: of each package, and of this one
 
 
@@ -29,7 +29,7 @@ def expect_readable(path: str, record: Mapping[str, Any]) -> None:
         )
     if number < FORMAT:
         raise RunDirectoryError(
-            f"{path}: a run of format {number}, of an earlier development version of nflow; this "
+            f"{path}: a run of format {number}, of an earlier version of nflow; this "
             f"one reads format {FORMAT} of {__version__}: train it again"
         )
     writer = known.get(NFLOW) if isinstance(known, Mapping) else None

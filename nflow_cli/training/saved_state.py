@@ -39,10 +39,7 @@ class LogState(BaseModel):
 
 
 class ValidationState(LogState):
-    """Of a :class:`~nflow_cli.training.validation.ValidationLog`, one number a member.
-
-    A run by nflow 0.1.0 has no moments, no losses of rows and no cooling.
-    """
+    """Of a :class:`~nflow_cli.training.validation.ValidationLog`, one number a member."""
 
     losses: list[float]
     bests: list[float]
@@ -50,9 +47,9 @@ class ValidationState(LogState):
     marks: list[float]
     marks_at: list[Count]
     best_weights: list[Any]  # arrays
-    best_moments: list[Any] = []  # arrays
-    mark_rows: list[Any] = []  # arrays
-    stopped_at: Count | None = None
+    best_moments: list[Any]  # arrays
+    mark_rows: list[Any]  # arrays
+    stopped_at: Count | None
 
 
 class FillingState(BaseModel):

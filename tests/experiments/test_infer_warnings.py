@@ -10,6 +10,7 @@ from nflow_cli.experiments.infer.warnings import RULES
 
 GOOD = {
     **{"kl": None, "free_energy": 100.3, "kl_standard_error": 0.01, "n_lost": 0, "ess": 0.6},
+    "free_energy_standard_error": 0.01,
     **{"estimated_log_z": -100.0, "log_z_standard_error": 0.002, "pareto_k": 0.4, "log_z": None},
     **{"q_log_z": -100.01, "q_log_z_standard_error": 0.004, "q_pareto_k": 0.6},
     **{"log_z_difference": 0.01, "log_z_difference_standard_error": 0.004},

@@ -12,8 +12,8 @@ from nflow_cli.runs.directory import RunDirectory
 OTHER = {"nflow-cli": "0.1.0.dev999"}
 REFUSED = {
     "another format": (
-        {"format": 2},
-        "a run of format 2, of an earlier development version of nflow; this one reads format 3 of "
+        {"format": 3},
+        "a run of format 3, of an earlier version of nflow; this one reads format 4 of "
         f"{nflow_cli.__version__}: train it again",
     ),
     "another version": (

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config.schema import Fit2DConfig
-from nflow_cli.evaluation.target import OF_P, Evaluation, evaluate_samples
+from nflow_cli.evaluation.target import Evaluation, evaluate_samples
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.evaluation.warnings import is_dominated
 from nflow_cli.experiments.checked_flows import CheckedRestarts, check_mass
@@ -20,7 +20,6 @@ class CheckedTarget(CheckedRestarts):
     """Run of ``nflow fit-2d`` to check."""
 
     config: Fit2DConfig
-    newer = ("kl", "kl_standard_error", "free_energy", *OF_P)
 
     @property
     def checks(self) -> Checks:
@@ -44,8 +43,7 @@ class CheckedTarget(CheckedRestarts):
 
     @cached_property
     def judged(self) -> Judged:
-        parts = self.config, self.trained, self.trained.target, self.evaluation
-        return self.of_its_version(judged(*parts))
+        return judged(self.config, self.trained, self.trained.target, self.evaluation)
 
 
 def check_fresh(run: CheckedTarget) -> Verdict:

@@ -36,7 +36,7 @@ def _kl_rows(scores: Summary, warnings: Warnings) -> Rows:
         return [("KL(q || p)", "unknown (as log Z is)")]
     text = f"{with_error(scores['kl'], scores['kl_standard_error'])} nats"
     rows, share = [("KL(q || p)", marked(text, warnings, "kl"))], number(scores, "uncovered_share")
-    if share is None:  # of a run of 0.1.0
+    if share is None:  # without exact draws
         return rows
     uncovered = f"{round(share * EXACT_DRAWS):,} of {EXACT_DRAWS:,} draws of p have q < p/100"
     if share:

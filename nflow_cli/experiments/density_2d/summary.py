@@ -33,9 +33,9 @@ class TargetSummary(UpdatesSummary):
     base_free_energy_standard_error: Error
     log_z: Figure
     log_z_source: Text | None
-    missed_share: Figure = None
-    missed_share_standard_error: Error = None
-    uncovered_share: Figure = None
+    missed_share: Figure
+    missed_share_standard_error: Error
+    uncovered_share: Figure
     mass: Figure
     mass_error: Error
     restarts: RestartsRecord

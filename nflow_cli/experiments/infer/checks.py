@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from nflow_cli.config.infer_schema import InferConfig
-from nflow_cli.evaluation.inference import BY_Q, shown_samples
+from nflow_cli.evaluation.inference import shown_samples
 from nflow_cli.evaluation.verdicts import Outcome, Verdict
 from nflow_cli.experiments.checked_flows import CheckedRestarts
 from nflow_cli.experiments.checked_run import OF_SCORES, Checks
@@ -18,11 +18,6 @@ class CheckedInference(CheckedRestarts):
     """Run of ``nflow infer`` to check."""
 
     config: InferConfig
-    newer = (
-        *("kl", "estimated_log_z", "log_z_standard_error", "pareto_k", *BY_Q),
-        *("moments", "moments_standard_error", "moments_pareto_k", "tail", "smooth_tail"),
-        "free_energy_standard_error",
-    )
     tolerances: Mapping[str, Tolerance] = {  # a climb by signs may end elsewhere
         "missed_share": Tolerance(1e-6, scaled=4.0, scale=error_of("missed_share_standard_error")),
         "missed_share_standard_error": Tolerance(math.inf),
@@ -38,7 +33,7 @@ class CheckedInference(CheckedRestarts):
         """Its scores and arrays, recomputed; of user code the draws alone."""
         inside = self.trained.inside
         if self.config.density.is_built_in:
-            return self.of_its_version(judged(self.config, inside, self.experiment.data().target))
+            return judged(self.config, inside, self.experiment.data().target)
         return Judged({}, {"samples": shown_samples(inside, self.trained.units, self.config.seed)})
 
 

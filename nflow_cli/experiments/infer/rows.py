@@ -50,8 +50,8 @@ def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
     if (kl := number(scores, "kl")) is not None:
         text = f"{with_error(kl, scores['kl_standard_error'])} nats"
         rows.append(("KL(q || p)", marked(text, warnings, "kl")))
-    error = scores.get("free_energy_standard_error", scores["kl_standard_error"])  # 0.1.0: no other
-    free_energy = f"{with_error(scores['free_energy'], error)} nats"
+    free_energy = with_error(scores["free_energy"], scores["free_energy_standard_error"])
+    free_energy += " nats"
     rows.append(("free energy", marked(free_energy, warnings, "free_energy")))
     rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, warnings)}"))
     rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
@@ -60,8 +60,7 @@ def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
     if (true := number(scores, "log_z")) is not None:
         log_z += f" (true: {true:.5f})"
     rows.append(("log Z", marked(log_z, warnings, "estimated_log_z")))
-    if "q_log_z" in scores:  # not of a run of 0.1.0
-        rows.append(("", _by_q(scores)))
+    rows.append(("", _by_q(scores)))
     if number(scores, "missed_share") is None and "missed_share" in scores:
         rows.append(("", f"missed mass unknown: {FAILS}"))
     return rows

@@ -29,15 +29,15 @@ class InferSummary(UpdatesSummary):
     kl: Figure
     kl_standard_error: Error
     free_energy: Figure
-    free_energy_standard_error: Error = None
+    free_energy_standard_error: Error
     estimated_log_z: Figure
     log_z_standard_error: Error
     pareto_k: Figure
-    q_log_z: Figure = None
-    q_log_z_standard_error: Error = None
-    q_pareto_k: Figure = None
-    log_z_difference: Figure = None
-    log_z_difference_standard_error: Error = None
+    q_log_z: Figure
+    q_log_z_standard_error: Error
+    q_pareto_k: Figure
+    log_z_difference: Figure
+    log_z_difference_standard_error: Error
     missed_share: Figure
     missed_share_standard_error: Error
     missed_mode: Mapping[str, Figure] | None
@@ -49,10 +49,7 @@ class InferSummary(UpdatesSummary):
     n_lost: Count
     moments: Mapping[str, Moments]
     moments_standard_error: Mapping[str, Moments] | None
-    moments_pareto_k: Mapping[str, Moments] | None = None
+    moments_pareto_k: Mapping[str, Moments]
     restarts: RestartsRecord
     member_weights: list[float] = Field(min_length=1, max_length=MOST_MODES)
     member_seconds: Figure
-    widened_log_z: Figure = None  # these of runs of 0.1.0
-    widened_log_z_standard_error: Error = None
-    widened_pareto_k: Figure = None
