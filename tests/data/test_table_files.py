@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import pickle
 import subprocess
 import sys
 import types
@@ -12,7 +14,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from nflow_cli.data import table_files
+from nflow_cli.data import point_files, table_files
+from nflow_cli.data.point_files import read_points
 from nflow_cli.data.table_files import open_table, table_of, write_table
 from nflow_cli.errors import DataError
 
@@ -71,7 +74,7 @@ def complaint(call, path):
 
 
 XY = {"x": [1.5, 3.0], "y": [2.5, 4.0]}
-TEXT = [  # text, what it holds
+TEXT = [  # of a .csv, and what it holds
     ("x,y\n1.5,2.5\n3,4\n", XY),
     ("x,y\r\n1.5,2.5\r\n3,4", XY),
     ("x,y\r1.5,2.5\r3,4\r", XY),
@@ -111,14 +114,10 @@ TEXT = [  # text, what it holds
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), TEXT)
-def test_text_is_read_as_it_is_meant(write, text, expected):
-    np.testing.assert_equal(content(open_table(write(text))), expected)
-
-
 @pytest.mark.parametrize(
     ("name", "file", "expected"),
     [
+        *(("t.csv", text, expected) for text, expected in TEXT),
         ("t.tsv", "x\ty\n1.5\t2.5\n3\t4\n", XY),
         ("t.tsv.gz", packed("x\ty\n1.5\t2.5\n3\t4\n"), XY),
         ("t.txt", "x,y\n1.5,2.5\n3,4\n", XY),
@@ -157,8 +156,7 @@ def test_text_is_read_as_it_is_meant(write, text, expected):
     ],
 )
 def test_files_of_every_make_are_read(write, name, file, expected):
-    table = open_table(write(file, name))
-    np.testing.assert_equal(content(table), expected)
+    np.testing.assert_equal(content(open_table(write(file, name))), expected)
 
 
 BAD = [  # name, content, what is said
@@ -207,28 +205,106 @@ BAD = [  # name, content, what is said
 ]
 
 
-@pytest.mark.parametrize(("name", "file", "expected"), BAD)
-def test_bad_files_are_one_line(write, name, file, expected):
+POINTS = [[0.5, -1.25], [3.0, 1e-3]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"x","y"\r\n"0.5","-1.25"\r\n"3.0","1e-3"\r\n',
+        "# made, by hand\n+0.5,-1.25\n3,.001\n",
+        "z1,z2,log_q\n0.5,-1.25,-3\n3,0.001,-4\n",
+        "n,z2,log_q,z1\n1,-1.25,oops,0.5\n2,0.001,nan,3\n",
+        npy_of(np.array(POINTS)),
+        npy_of(np.array(POINTS, ">f8", order="F")),
+    ],
+)
+def test_points_are_two_columns_or_those_of_their_names(write, text):
+    read = read_points(write(text))
+    assert read.dtype == np.float64
+    np.testing.assert_array_equal(read, POINTS)
+
+
+NO_POINTS = [  # content, what is said
+    ("x,y\n", "no points"),
+    ('1,2\n"3", "4"\n', "a space before a quotation mark"),
+    ("１,２\n３,４\n", "line 2, column '１': expected a number, received '３'"),
+    ("1,2\n" + 399 * "3," + "4\n", "line 2: expected 2 columns, received 400: '3,3,3"),
+    (399 * "3," + "4\n", "received 400: '1', '2', '3', …"),
+    ("x,y,w\n4,5,6\n", "received 3: 'x', 'y', 'w'"),
+    ("1 2\n3 4\n", "called '1 2', which looks like columns separated by spaces"),
+    ("1\n2\n", "received one, called '1'"),
+    ("x,y\n\n1,2\n3,four\n", "line 4, column 'y': expected a number, received 'four'"),
+    ("1,2\nx,y\n", "line 2, column '1': expected a number, received 'x'"),
+    ("1,\n", "line 1: expected 2 finite numbers, received [1.0, nan]"),
+    ("1,2\n\n-inf,2\n", "line 3: expected 2 finite numbers, received [-inf, 2.0]"),
+    ("1,2\n1e999,2\n", "line 2: expected 2 finite numbers, received [inf, 2.0]"),
+    ("1,2\n1_0,2\n", "line 2, column '1': expected a number, received '1_0'"),
+    ("z1,z2,log_q\n1,x,3\n", "line 2, column 'z2': expected a number, received 'x'"),
+    ("2020_01,2020_02\n1,2\n3,x\n", "line 3, column '2020_02'"),
+    ("1,\u00a02\n3,x\n", "line 2, column '2'"),
+    (npy_of(np.zeros(4)), "received one"),
+    (npy_of(np.zeros((4, 3))), "received 3: '1', '2', '3'"),
+    (npy_of(np.zeros((0, 2))), "no points"),
+    (npy_of(np.zeros((4, 2), bool)), "row 0 counted from 0, column '1'"),
+    (npy_of(np.array([["1", "2"]])), "dtype <U1"),
+    (npy_of(np.array([[1.0, 2.0], [np.nan, 0.0]])), "row 1 counted from 0"),
+    (npy_of(np.array([[np.inf, 2.0]], "f4")), "row 0 counted from 0"),
+    (npy_of(np.zeros((2, 2))).replace(b"(2, 2), ", b"(99999999, 2),"), "(n, D) of numbers"),
+    (npy_of(np.zeros((2, 2))).replace(b"(2, 2)", b"(2**9, 2)"), "(n, D) of numbers"),
+]
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "file", "expected"),
+    [
+        *((lambda path: [*open_table(path).batches()], *one) for one in BAD),
+        *((read_points, "t.csv", *one) for one in NO_POINTS),
+    ],
+)
+def test_bad_files_are_one_line_that_says_where(write, read, name, file, expected):
     path = write(file, name)
+    assert expected in complaint(lambda: read(path), path)
 
-    def read():
-        for _ in open_table(path).batches():
-            pass
 
-    assert expected in complaint(read, path)
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickle_is_never_loaded(tmp_path, write):
+    made = tmp_path / "made"
+    objects = npy_of(np.array([[Bomb(str(made)), 1]], dtype=object))
+    for name, file, named in (
+        ("p.csv", pickle.dumps(Bomb(str(made))), "Parquet"),
+        ("p.npy", pickle.dumps(Bomb(str(made))), r"b'\x80"),
+        ("o.npy", objects, "Python objects"),
+    ):
+        path = write(file, name)
+        line = complaint(lambda path=path: read_points(path), path)
+        assert named in line and "allow_pickle" not in line and "pickle.load" not in line
+    assert not made.exists()
 
 
 def test_what_is_no_file_is_one_line(tmp_path, monkeypatch, write):
-    assert "no such file" in complaint(lambda: open_table(tmp_path / "a.csv"), tmp_path / "a.csv")
-    assert "a folder" in complaint(lambda: open_table(tmp_path), tmp_path)
-    assert "not a regular file" in complaint(lambda: open_table("/dev/zero"), "/dev/zero")
+    closed = write("1,2\n", "closed.csv")
+    closed.chmod(0)
+    for path, named in (
+        (tmp_path / "a.csv", "no such file"),
+        (tmp_path / (300 * "a"), "name too long"),
+        (tmp_path, "a folder"),
+        ("/dev/zero", "not a regular file"),
+        *([] if os.access(closed, os.R_OK) else [(closed, "permission denied")]),
+    ):
+        assert named in complaint(lambda path=path: open_table(path), path).lower()
     with pytest.raises(DataError, match="no such file"):
         open_table("a\0b")
     monkeypatch.setattr(table_files, "MAX_BYTES", 100)
-    long = write(101 * "1")
-    assert "at most 100 bytes, received 101" in complaint(lambda: open_table(long), long)
-    bomb = write(gzip.compress(101 * b"1\n", mtime=0), "b.gz")
-    assert "at most 100 bytes uncompressed" in complaint(lambda: open_table(bomb), bomb)
+    for path in (write(101 * "1"), write(gzip.compress(101 * b"1\n", mtime=0), "b.gz")):
+        assert "at most 100 bytes" in complaint(lambda path=path: open_table(path), path)
 
 
 LATE = 2**18  # rows of "1,2", which fill the first MiB
@@ -269,14 +345,15 @@ def test_columns_are_taken_in_the_order_asked_for(write):
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy"])
-def test_more_rows_than_allowed_are_refused(tmp_path, name):
-    rows = np.arange(6.0).reshape(3, 2)
-    write_table(tmp_path / name, ["1", "2"], table_of(rows).batches())
-    table = open_table(tmp_path / name)
+def test_more_rows_than_allowed_are_refused(tmp_path, monkeypatch, name):
+    path, rows = tmp_path / name, np.arange(6.0).reshape(3, 2)
+    write_table(path, ["1", "2"], table_of(rows).batches())
+    table = open_table(path)
     assert table.n_rows == (None if name == "t.csv" else 3)
     np.testing.assert_array_equal(table.numbers(["1", "2"], 3), rows)
-    line = complaint(lambda: table.numbers(["1", "2"], 2), tmp_path / name)
-    assert line.startswith("expected at most 2 rows, received ")
+    monkeypatch.setattr(point_files, "MAX_POINTS", 2)
+    for read in (lambda: table.numbers(["1", "2"], 2), lambda: read_points(path)):
+        assert complaint(read, path).startswith("expected at most 2 rows, received ")
 
 
 UNFINISHED = """
@@ -391,11 +468,7 @@ def test_what_python_hands_over_is_a_table(data, expected):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (
-            None,
-            "expected a DataFrame, a mapping of names to arrays, or an array (n, D) of numbers. "
-            "Received: NoneType",
-        ),
+        (None, "Received: NoneType"),
         (np.zeros((2, 2, 2)), "received shape (2, 2, 2)"),
         (np.zeros((2, 0)), "expected 1 to 10,000 columns, received 0"),
         ([[1], [2, 3]], "no table"),
@@ -417,56 +490,50 @@ def test_a_column_of_lists_is_neither_numbers_nor_text():
     assert "expected a number" in complaint(lambda: table.numbers(["a"], 9), table.name)
 
 
+def names_of(path):
+    return [column.name for column in open_table(path).columns]
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy"])
 def test_what_is_written_comes_back_exactly(tmp_path, name):
-    rng = np.random.default_rng(0)
+    path, rng = tmp_path / name, np.random.default_rng(0)
     rows = rng.standard_normal((100_000, 3)) * 10.0 ** rng.integers(-300, 300, (100_000, 1))
     rows[5] = [np.inf, -np.inf, NAN]
     names = ["a", "b, c", "größe"] if name != "t.npy" else ["1", "2", "3"]
-    write_table(tmp_path / name, names, table_of(rows).batches())
-    table = open_table(tmp_path / name)
-    assert [column.name for column in table.columns] == names
-    np.testing.assert_array_equal(table.numbers(names, 10**6), rows)
+    write_table(path, names, table_of(rows).batches())
+    assert names_of(path) == names
+    np.testing.assert_array_equal(open_table(path).numbers(names, 10**6), rows)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+    write_table(path, ["a", "b"], [])
+    assert open_table(path).numbers(names_of(path), 0).shape == (0, 2)
+    if name == "t.npy":
+        return
+    odd = ["a,b", 'q"x', "line\nbreak", "carriage\rreturn", "$x$", "1", "2020", "=f", "\x1b[31m"]
+    write_table(path, odd, table_of(np.ones((3, len(odd)))).batches())
+    assert names_of(path) == odd
+    data = {"s": ['a"b', "x\ny", "1,5"], "n": [1.5, 2.0, 3.0]}
+    write_table(path, ["s", "n"], table_of(data).batches())
+    write_table(tmp_path / "again.csv", ["s", "n"], open_table(path).batches())
+    assert content(open_table(path)) == content(open_table(tmp_path / "again.csv")) == data
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_odd_names_are_written_and_come_back(tmp_path, name):
-    names = ["a,b", 'q"x', "line\nbreak", "carriage\rreturn", "$x$", "1", "2020", "=f", "\x1b[31m"]
-    write_table(tmp_path / name, names, table_of(np.ones((3, len(names)))).batches())
-    assert [column.name for column in open_table(tmp_path / name).columns] == names
-
-
-def test_what_an_array_masks_is_missing():
+def test_what_an_array_masks_is_missing_and_long_floats_are_rounded():
     x = np.ma.masked_less(np.arange(6).reshape(3, 2), 2)
     expected = [[NAN, NAN], [2, 3], [4, 5]]
     np.testing.assert_array_equal(table_of(x).numbers(["1", "2"], 3), expected)
     columns = table_of({"a": x[:, 0], "b": x[:, 1]})
     np.testing.assert_array_equal(columns.numbers(["a", "b"], 3), expected)
+    long = table_of(np.array([[1.5, 2.5]], np.longdouble))
+    np.testing.assert_array_equal(long.numbers(["1", "2"], 1), [[1.5, 2.5]])
 
 
-def test_floats_longer_than_a_double_are_rounded():
-    x = np.array([[1.5, 2.5]], np.longdouble)
-    np.testing.assert_array_equal(table_of(x).numbers(["1", "2"], 1), [[1.5, 2.5]])
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_text_is_written_and_comes_back(tmp_path, name):
-    data = {"s": ['a"b', "x\ny", "1,5"], "n": [1.5, 2.0, 3.0]}
-    write_table(tmp_path / name, ["s", "n"], table_of(data).batches())
-    assert content(open_table(tmp_path / name)) == data
-    write_table(tmp_path / "again.csv", ["s", "n"], open_table(tmp_path / name).batches())
-    assert content(open_table(tmp_path / "again.csv")) == data
-
-
-def test_a_table_without_names_or_rows_comes_back(tmp_path, capfdbinary):
+def test_columns_that_are_numbered_have_no_header(tmp_path, monkeypatch):
     write_table(tmp_path / "t.csv", ["1", "2"], table_of(np.array([[1.0, 2.0]])).batches())
     assert (tmp_path / "t.csv").read_bytes() == b"1,2\n"
-    for name in ("t.csv", "t.parquet", "t.npy"):
-        write_table(tmp_path / name, ["a", "b"], [])
-        assert open_table(tmp_path / name).numbers(
-            [column.name for column in open_table(tmp_path / name).columns], 0
-        ).shape == (0, 2)
+    stdout = types.SimpleNamespace(buffer=io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", stdout)
+    write_table("-", ["a"], table_of(np.array([0.5])).batches())
+    assert stdout.buffer.getvalue() == b"a\n0.5\n"
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
@@ -484,16 +551,25 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
     assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
 
 
-def test_standard_output_is_csv(monkeypatch):
-    stdout = types.SimpleNamespace(buffer=io.BytesIO())
-    monkeypatch.setattr(sys, "stdout", stdout)
-    write_table("-", ["a"], table_of(np.array([0.5])).batches())
-    assert stdout.buffer.getvalue() == b"a\n0.5\n"
-
-
 def test_an_array_that_unpacks_to_too_much_is_not_read(write):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", npy_of(np.zeros(10**6)) + bytes(10**6))
     path = write(file.getvalue(), "t.npz")
     assert "expected 8,000,000 bytes, received more" in complaint(lambda: open_table(path), path)
+
+
+@pytest.mark.slow
+def test_ten_million_rows_are_read_and_their_last_fault_is_found(tmp_path):
+    path = tmp_path / "points.csv"
+    rows = np.random.default_rng(0).standard_normal((1_000, 2))
+    block = "".join(f"{a:.6f},{b:.6f}\n" for a, b in rows)
+    with path.open("w") as file:
+        file.writelines([block] * 10_000)
+    read = read_points(path)
+    assert read.shape == (10**7, 2)
+    np.testing.assert_allclose(read[-1_000:], rows, atol=1e-6)
+    with path.open("r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(b"x\n")
+    assert complaint(lambda: read_points(path), path).startswith("line 10000000, column '2'")
