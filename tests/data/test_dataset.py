@@ -1,76 +1,94 @@
-"""The rows of a whole table: its levels, parts and weights, by tables whose content is known."""
+"""The rows of a whole table: which are used, their levels, parts and weights, and found again."""
 
 import numpy as np
 import pytest
 
+from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.dataset import load_dataset, rows_of
+from nflow_cli.data.split import split_at_random, split_by_column, split_by_group
 from nflow_cli.data.table_files import open_table, opened, table_of
 from nflow_cli.errors import DataError
 
 N = 400
 
 
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
 def a_table(seed=0):
-    rng = np.random.default_rng(seed)
+    draw = rng(seed)
     return {
-        "city": rng.choice(["Rome", "Oslo", "Bonn"], N).astype(object),
-        "price": np.unique(np.round(np.exp(rng.normal(3, 1, 2 * N)), 4))[rng.permutation(N)],
-        "rooms": rng.poisson(6, N),
-        "part": rng.choice(["train", "train", "validation", "test"], N),
-        "group": rng.integers(0, 40, N),
-        "weight": rng.integers(0, 4, N) / 2,
+        "city": draw.choice(["Rome", "Oslo", "Bonn"], N).astype(object),
+        "price": np.unique(np.round(np.exp(draw.normal(3, 1, 2 * N)), 4))[draw.permutation(N)],
+        "rooms": draw.poisson(6, N),
+        "part": draw.choice(["train", "train", "validation", "test"], N),
+        "group": draw.integers(0, 40, N),
+        "weight": draw.integers(0, 4, N) / 2,
     }
 
 
-def load(columns, **settings):
-    return load_dataset(TableData(name="table", missing="model", **settings), table_of(columns))
+GAPS = rng().random(N) < 0.2
+GAPPY = {
+    "x": rng(1).normal(size=N).round(6),
+    "city": rng(2).choice(["Rome", "Oslo"], N),
+    "gappy": np.where(GAPS, np.nan, rng(3).normal(size=N)),
+    "one": np.ones(N),
+    "w": rng(4).integers(0, 4, N),
+}
+
+
+def load(table, missing="model", **settings):
+    data = TableData(name="table", missing=missing, **settings)
+    return load_dataset(data, opened(table))
+
+
+def all_rows(data):
+    return np.concatenate([data.train, data.validation, data.test])
+
+
+def write(path, columns):
+    rows = zip(*columns.values())
+    path.write_text("\n".join([",".join(columns), *(",".join(map(str, r)) for r in rows), ""]))
+    return str(path)
 
 
 def test_rows_hold_given_columns_first_and_levels_by_number():
     table = a_table()
     data = load(table, given=["rooms"], exclude=["part", "group", "weight"])
     assert data.columns == ["rooms", "city", "price"]
-    assert data.kinds["city"].levels == ["Bonn", "Oslo", "Rome"]
-    rows = np.concatenate([data.test, data.validation, data.train])
-    written = {(r, c, p) for r, c, p in zip(table["rooms"], table["city"], table["price"])}
     levels = data.kinds["city"].levels
-    assert {(r, levels[int(c)], p) for r, c, p in rows} == written
+    assert levels == ["Bonn", "Oslo", "Rome"]
+    written = {(r, c, p) for r, c, p in zip(table["rooms"], table["city"], table["price"])}
+    assert {(r, levels[int(c)], p) for r, c, p in all_rows(data)} == written
     assert data.sizes == {"n_train": 320, "n_validation": 40, "n_test": 40}
 
 
 def test_the_order_of_rows_changes_neither_kinds_nor_levels():
-    table, order = a_table(), np.random.default_rng(1).permutation(N)
+    table, order = a_table(), rng(1).permutation(N)
     table.pop("part")
     first, second = load(table), load({name: cells[order] for name, cells in table.items()})
     assert first.kinds == second.kinds and first.measure == second.measure
 
 
-def test_levels_are_those_of_training_rows_alone():
+def test_a_column_that_says_the_part_is_followed_and_levels_are_of_training_rows_alone():
     table = a_table()
     at_test = np.flatnonzero(table["part"] == "test")[:2]
     table["city"][at_test] = "Nowhere"
     data = load(table, split="part")
-    assert data.kinds["city"].levels == ["Bonn", "Oslo", "Rome"]
-    place = data.columns.index("city")
-    assert (data.test[:, place] == -1).sum() == 2
-    assert (data.train[:, place] >= 0).all()
-
-
-def test_a_column_that_says_the_part_is_followed_and_not_modelled():
-    table = a_table()
-    data = load(table, split="part")
     assert "part" not in data.columns and "part" not in data.kinds
-    for part, rows in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+    city, price = map(data.columns.index, ("city", "price"))
+    for part in ("train", "validation", "test"):
         expected = table["price"][table["part"] == part]
-        np.testing.assert_array_equal(
-            np.sort(rows[:, data.columns.index("price")]), np.sort(expected)
-        )
+        np.testing.assert_array_equal(np.sort(getattr(data, part)[:, price]), np.sort(expected))
+    assert data.kinds["city"].levels == ["Bonn", "Oslo", "Rome"]
+    assert (data.test[:, city] == -1).sum() == 2 and (data.train[:, city] >= 0).all()
 
 
 def test_groups_stay_together_and_are_not_modelled():
     table = a_table()
-    table["trace"] = np.round(table["group"] + np.random.default_rng(2).uniform(0, 0.5, N), 3)
+    table["trace"] = np.round(table["group"] + rng(2).uniform(0, 0.5, N), 3)
     data = load(table, group="group", exclude=["part"])
     assert "group" not in data.columns
     at = data.columns.index("trace")
@@ -78,7 +96,7 @@ def test_groups_stay_together_and_are_not_modelled():
     assert sum(map(len, groups)) == len(set.union(*groups)) == 40
 
 
-def test_weights_stand_beside_the_rows_of_each_part():
+def test_weights_stand_beside_the_rows_of_each_part_with_a_mean_of_one():
     table = a_table()
     data = load(table, weights="weight", exclude=["part", "group"])
     assert "weight" not in data.columns
@@ -86,114 +104,163 @@ def test_weights_stand_beside_the_rows_of_each_part():
     for rows, weights in zip((data.train, data.validation, data.test), data.weights):
         expected = np.array([by_price[price] for price in rows[:, data.columns.index("price")]])
         np.testing.assert_allclose(weights, expected / expected.mean())
+    assert any(n.startswith("weighted by weight: effective sample size ") for n in data.notes)
 
 
-@pytest.mark.parametrize("cells", [np.full(N, -1.0), np.full(N, np.nan), np.zeros(N), ["a"] * N])
-def test_weights_that_are_none_are_one_line(cells):
-    with pytest.raises(DataError, match="expected finite weights of 0 or more"):
-        load({**a_table(), "weight": cells}, weights="weight")
+def test_gaps_are_modelled_unless_rows_with_one_are_dropped():
+    assert np.isnan(all_rows(load(GAPPY))).sum() == GAPS.sum()
+    dropped = load(GAPPY, "drop")
+    assert len(all_rows(dropped)) == (~GAPS).sum() and not np.isnan(all_rows(dropped)).any()
+    assert not any(kind.missing for kind in dropped.kinds.values())
+    count = GAPS.sum()
+    assert f"left out: {count} of {N} rows have missing values (gappy {count})" in dropped.notes
+    with pytest.raises(DataError, match=rf"{count} of {N} rows .* \(gappy {count}\)"):
+        load(GAPPY, "refuse")
+    assert len(all_rows(load(GAPPY, "refuse", exclude=["gappy"]))) == N
+
+
+def test_only_columns_that_are_named_are_used_in_the_order_of_the_table():
+    assert load(GAPPY, columns=["gappy", "x"]).columns == ["x", "gappy"]
+    assert load(GAPPY, exclude=["x"]).columns == ["city", "gappy", "w"]
+    given = load(GAPPY, given=["one", "city"])
+    assert (given.given, given.modelled) == (["city"], ["x", "gappy", "w"])
+    assert "left out, constant: one" in given.notes
+
+
+def test_a_part_of_the_rows_may_be_drawn():
+    data = load(GAPPY, max_rows=50)
+    assert sum(data.sizes.values()) == 50
+    assert "50 rows, drawn at random by data.max_rows" in data.notes
+    assert set(all_rows(data)[:, 0]) <= set(GAPPY["x"])
+
+
+def test_test_rows_may_be_those_of_a_table_of_their_own(tmp_path):
+    own = {name: values[:30] for name, values in reversed(GAPPY.items())}
+    own["city"] = ["Bern", *own["city"][1:]]
+    path = write(tmp_path / "own.csv", own)
+    data = load(GAPPY, "drop", test=path, weights="w")
+    left = ~GAPS[:30]
+    assert data.sizes["n_test"] == left.sum()
+    assert len(data.train) + len(data.validation) == (~GAPS).sum()
+    assert data.kinds["city"].levels == ["Oslo", "Rome"]
+    assert sorted(data.test[:, 0]) == sorted(GAPPY["x"][:30][left])
+    assert (data.test[:, 1] == -1).sum() == left[0]
+    at = dict(zip(own["x"], own["w"]))
+    weights = np.array([at[x] for x in data.test[:, 0]])
+    np.testing.assert_allclose(data.weights.test, weights / weights.mean())
+    assert data.record()["test"]["path"] == path
+    with pytest.raises(DataError, match="test rows other than the training rows"):
+        load(GAPPY, test=write(tmp_path / "same.csv", GAPPY))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"missing": "model"},
+        {"missing": "drop", "weights": "w"},
+        {"missing": "model", "given": ["one", "city"]},
+        {"missing": "drop", "columns": ["gappy", "x"], "max_rows": 100},
+        {"missing": "model", "discrete": {"w": 1}, "categorical": ["one"]},
+    ],
+)
+def test_the_settings_that_a_run_records_lead_to_the_same_rows(settings):
+    data = load(GAPPY, **settings)
+    config = CellsConfig(command="fit", data=TableData(name="table", **settings))
+    again = load_dataset(config.settled(data.kinds, len(data.train)).data, table_of(GAPPY))
+    assert (again.record(), again.sizes) == (data.record(), data.sizes)
+    assert (again.given, again.modelled) == (data.given, data.modelled)
+    np.testing.assert_array_equal(all_rows(again), all_rows(data))
 
 
 def test_levels_that_are_numbers_are_found_again_in_a_table_of_them_alone(tmp_path):
-    rng = np.random.default_rng(4)
-    mixed = rng.choice(["1", "2", "x", "03"], N)
-    dates = rng.choice(["2024-01-01", "2024-02-01", "unknown"], N)
-    x = np.round(rng.normal(0, 1, N), 3)
-    data = load({"mixed": mixed, "dates": dates, "x": x})
-    (tmp_path / "new.csv").write_text("mixed,dates,x\n1,2024-01-01,0.5\n03,2024-02-01,0.25\n")
-    rows = rows_of(open_table(tmp_path / "new.csv"), data.kinds, ["mixed", "dates", "x"])
-    levels = [[data.kinds[c].levels[int(v)] for c, v in zip(["mixed", "dates"], r)] for r in rows]
+    mixed = rng(4).choice(["1", "2", "x", "03"], N)
+    dates = rng(5).choice(["2024-01-01", "2024-02-01", "unknown"], N)
+    data = load({"mixed": mixed, "dates": dates, "x": rng(6).normal(size=N).round(3)})
+    new = {"mixed": ["1", "03"], "dates": ["2024-01-01", "2024-02-01"], "x": [0.5, 0.25]}
+    rows = rows_of(open_table(write(tmp_path / "new.csv", new)), data.kinds, [*new])
+    levels = [[data.kinds[c].levels[int(v)] for c, v in zip(new, r[:2])] for r in rows]
     assert levels == [["1", "2024-01-01"], ["03", "2024-02-01"]]
 
 
-def test_levels_of_numbers_are_each_one_level():
-    """0.1 + 0.2 and 0.3 are one value to 12 digits."""
-    rng = np.random.default_rng(5)
-    few = rng.choice([0.1, 0.3, 0.1 + 0.2, 7.5], N)
-    data = load({"few": few, "x": np.round(rng.normal(0, 1, N), 3)})
-    assert data.kinds["few"].levels == ["0.1", "0.3", "7.5"]
-    assert set(data.train[:, 0]) == {0, 1, 2}
+@pytest.mark.parametrize(
+    ("few", "levels"),
+    [
+        (rng(5).choice([0.1, 0.3, 0.1 + 0.2, 7.5], N), ["0.1", "0.3", "7.5"]),  # to 12 digits
+        (np.where(np.arange(N) % 2 == 0, -1e-310, 5.0), ["0", "5"]),  # and no minus 0
+    ],
+)
+def test_levels_of_numbers_are_each_one_level(few, levels):
+    data = load({"few": few, "x": rng(7).normal(size=N)})
+    assert data.kinds["few"].levels == levels
+    assert set(data.train[:, 0]) == set(range(len(levels)))
 
 
-def test_a_level_of_no_size_is_0_and_no_minus_0():
-    few = np.where(np.arange(N) % 2 == 0, -1e-310, 5.0)
-    data = load({"few": few, "x": np.random.default_rng(7).normal(size=N)})
-    assert data.kinds["few"].levels == ["0", "5"]
+KINDS = load(a_table()).kinds
 
 
-def test_an_infinity_is_one_line_and_so_is_text_among_numbers():
-    table = a_table()
-    table["price"][7] = np.inf
-    with pytest.raises(DataError, match="'price': expected finite numbers, received inf"):
-        load(table)
-    data = load(a_table())
+@pytest.mark.parametrize(
+    ("changes", "settings", "named"),
+    [
+        *(
+            ({"weight": cells}, {"weights": "weight"}, "'weight': expected finite weights")
+            for cells in (np.full(N, -1.0), np.full(N, np.nan), np.zeros(N), ["a"] * N)
+        ),
+        ({"price": np.append(np.inf, a_table()["price"][1:])}, {}, "'price'.* received inf"),
+        ({}, {"kinds": {"rooms": KINDS["rooms"]}}, "data.kinds: .*'city'"),
+        (
+            {},
+            {"kinds": KINDS | {"price": KINDS["price"].model_copy(update={"resolution": None})}},
+            "data.kinds.price.resolution",
+        ),
+    ],
+)
+def test_what_is_no_table_of_these_settings_is_refused(changes, settings, named):
+    with pytest.raises(DataError, match=named):
+        load(a_table() | changes, **settings)
+
+
+def test_text_among_numbers_of_a_known_kind_is_refused():
     new = {**a_table(), "price": ["dear"] * N}
     with pytest.raises(DataError, match="'price': expected numbers, received 'dear'"):
-        rows_of(table_of(new), data.kinds, data.columns)
+        rows_of(table_of(new), KINDS, [*KINDS])
 
 
-def test_a_column_of_text_by_a_few_cells_has_a_note(tmp_path):
-    rng = np.random.default_rng(3)
-    cells = [*map(str, rng.normal(size=N).round(3))]
+def test_a_column_of_text_by_a_few_cells_or_by_units_of_numbers_has_a_note(tmp_path):
+    cells = [*map(str, rng(3).normal(size=N).round(3))]
     cells[17] = "n.b."
-    (tmp_path / "t.csv").write_text(
-        "x,y\n" + "\n".join(f"{c},{i % 7}" for i, c in enumerate(cells))
-    )
-    settings = TableData(name="t", missing="model")
-    notes = load_dataset(settings, open_table(str(tmp_path / "t.csv"))).notes
-    assert any(
-        "x is read as text: 1 of 400 cells are not numbers: 'n.b.' in line 19" in n for n in notes
-    )
-    chosen = settings.model_copy(update={"categorical": {"x": None}})
-    assert not any(
-        "is text" in n for n in load_dataset(chosen, open_table(str(tmp_path / "t.csv"))).notes
-    )
-
-
-@pytest.mark.parametrize("form", ["${:,}", "{:,} €", "-{:,}.5"])
-def test_numbers_with_separators_or_units_have_a_note(tmp_path, form):
-    wealth = np.random.default_rng(5).integers(500, 50_000, N)
-    rows = [f'"{form.format(w)}";{i % 7}' for i, w in enumerate(wealth)]
-    (tmp_path / "t.csv").write_text("w;y\n" + "\n".join(rows))
-    settings = TableData(name="t", missing="model")
-    notes = load_dataset(settings, open_table(str(tmp_path / "t.csv"))).notes
-    assert any(note.startswith("w is read as text: it looks like numbers") for note in notes)
+    path = write(tmp_path / "t.csv", {"x": cells, "y": np.arange(N) % 7})
+    said = "x is read as text: 1 of 400 cells are not numbers: 'n.b.' in line 19"
+    assert any(said in note for note in load(path).notes)
+    assert not any("read as text" in note for note in load(path, categorical=["x"]).notes)
+    for form in ("${:,}", "{:,} €", "-{:,}.5"):
+        wealth = [f'"{form.format(w)}"' for w in rng(5).integers(500, 50_000, N)]
+        path = write(tmp_path / "w.csv", {"w": wealth, "y": np.arange(N) % 7})
+        said = "w is read as text: it looks like numbers"
+        assert any(note.startswith(said) for note in load(path).notes)
 
 
 def test_test_rows_that_are_training_rows_too_have_a_note():
-    x, y = np.random.default_rng(4).normal(size=(2, N))
+    x, y = rng(4).normal(size=(2, N))
     twice = {"x": np.append(x, x[:90]), "y": np.append(y, y[:90])}
     assert any("test rows are training rows too" in note for note in load(twice).notes)
-    assert not any("among those" in note for note in load(a_table()).notes)
     levels = {"a": x > 0, "b": y > 0}  # which repeat by chance
-    assert not any("among those" in note for note in load(levels).notes)
-
-
-def test_kinds_of_some_columns_alone_are_one_line():
-    kinds = {"rooms": load(a_table()).kinds["rooms"]}
-    with pytest.raises(DataError, match=r"data.kinds: expected the kinds of all columns.*'city'"):
-        load(a_table(), kinds=kinds)
-    kinds = dict(load(a_table()).kinds)
-    kinds["price"] = kinds["price"].model_copy(update={"resolution": None})
-    with pytest.raises(DataError, match=r"data.kinds.price.resolution: expected a number above 0"):
-        load(a_table(), kinds=kinds)
+    for table in (a_table(), levels):
+        assert not any("training rows too" in note for note in load(table).notes)
 
 
 def test_only_what_is_modelled_is_in_the_measure():
     table = a_table()
     finer = {**table, "price": table["price"] + 1e-5 * np.arange(N)}
-    measures = {load(t, exclude=["part"]).measure for t in (table, finer)}
-    assert len(measures) == 2
+    assert len({load(t, exclude=["part"]).measure for t in (table, finer)}) == 2
     assert load(table, exclude=["part"]).measure == load(table, split="part").measure
 
 
 def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds():
-    rng = np.random.default_rng(6)
-    table = {"x": rng.random(N), "y": rng.random(N).astype("f4"), "z": 1 / 3 + rng.random(N)}
-    table["steps"] = rng.integers(0, 40, N) + rng.uniform(0, 0.5, N)
+    draw = rng(6)
+    table = {"x": draw.random(N), "y": draw.random(N).astype("f4"), "z": 1 / 3 + draw.random(N)}
+    table["steps"] = draw.integers(0, 40, N) + draw.uniform(0, 0.5, N)
     data = load(table)
-    rows = np.concatenate([data.train, data.validation, data.test])
-    for name, values in zip(data.columns, rows.T):
+    for name, values in zip(data.columns, all_rows(data).T):
         low, high = data.kinds[name].bounds or (None, None)
         assert low is None or low <= values.min()
         assert high is None or high >= values.max()
@@ -201,9 +268,9 @@ def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds(
 
 def test_numbers_stored_in_single_precision_are_those_that_were_written():
     """61.8 in float32 is 61.799999: on the grid of tenths, and at its atom."""
-    rng = np.random.default_rng(3)
-    heaped = np.where(rng.random(N) < 0.3, 54321.5, np.round(rng.normal(5e4, 10, N), 1))
-    spread = np.round(rng.normal(5e3, 900, N), 2)
+    draw = rng(3)
+    heaped = np.where(draw.random(N) < 0.3, 54321.5, np.round(draw.normal(5e4, 10, N), 1))
+    spread = np.round(draw.normal(5e3, 900, N), 2)
     exact = load({"heaped": heaped, "spread": spread})
     single = load({"heaped": heaped.astype("f4"), "spread": spread.astype("f4")})
     assert exact.kinds["heaped"].atoms == single.kinds["heaped"].atoms == [54321.5]
@@ -212,10 +279,63 @@ def test_numbers_stored_in_single_precision_are_those_that_were_written():
 
 def test_truth_values_of_a_frame_are_levels_of_a_text(tmp_path):
     """A CSV file says True where a DataFrame has true: neither is a new level of the other."""
-    values = np.tile([True, False, True], 20)
-    (tmp_path / "t.csv").write_text("b,x\n" + "".join(f"{v},{i}\n" for i, v in enumerate(values)))
-    frame = {"b": values, "x": np.arange(60.0)}
-    for known, new in ((tmp_path / "t.csv", frame), (frame, tmp_path / "t.csv")):
-        kinds = load_dataset(TableData(name="t", missing="model"), table=opened(known)).kinds
-        found = rows_of(opened(new), kinds, ["b"])
-        np.testing.assert_array_equal(found[:, 0], values)
+    frame = {"b": np.tile([True, False, True], 20), "x": np.arange(60.0)}
+    path = write(tmp_path / "t.csv", frame)
+    for known, new in ((path, frame), (frame, path)):
+        found = rows_of(opened(new), load(known).kinds, ["b"])
+        np.testing.assert_array_equal(found[:, 0], frame["b"])
+
+
+def assert_every_row_is_in_one_part(parts, n):
+    assert sorted(np.concatenate(parts).tolist()) == list(range(n))
+
+
+@pytest.mark.parametrize(("n", "held_out"), [(10, 2), (100, 10), (1_000_003, 50_000)])
+def test_a_tenth_is_held_out_for_validation_and_test_by_the_seed(n, held_out):
+    parts, again, other = (split_at_random(n, seed) for seed in (3, 3, 4))
+    assert (len(parts.validation), len(parts.test)) == (held_out, held_out)
+    assert_every_row_is_in_one_part(parts, n)
+    np.testing.assert_array_equal(parts.train, again.train)
+    assert parts.train.tolist() != other.train.tolist()
+    alone = split_at_random(n, seed=3, with_test=False)
+    assert (len(alone.validation), len(alone.test)) == (held_out, 0)
+    assert_every_row_is_in_one_part(alone, n)
+
+
+@pytest.mark.parametrize("test", [None, "rows.csv"])
+@pytest.mark.parametrize("groups", [3, 10, 300])
+def test_no_group_is_in_two_parts(groups, test):
+    group = rng().integers(0, groups, 1_000).astype(str)
+    parts = split_by_group("t.csv", "shop", group, TableData(name="t.csv", test=test))
+    assert_every_row_is_in_one_part(parts, 1_000)
+    sets = [set(group[part]) for part in parts]
+    assert sum(map(len, sets)) == len(set.union(*sets))
+    assert len(parts.train) and len(parts.validation) and bool(len(parts.test)) == (test is None)
+
+
+@pytest.mark.parametrize("words", [("train", "validation", "test"), ("0", "1", "2.0")])
+def test_a_column_says_the_parts(words):
+    texts = np.array([words[i] for i in (0, 0, 0, 1, 2, 0, 1, 2)])
+    parts = split_by_column("t.csv", "part", texts, seed=0)
+    assert [part.tolist() for part in parts] == [[0, 1, 2, 5], [3, 6], [4, 7]]
+
+
+def test_without_validation_rows_some_to_train_on_are_taken():
+    texts = np.array(["train"] * 40 + ["Test "] * 5)
+    parts = split_by_column("t.csv", "part", texts, seed=0)
+    assert [len(part) for part in parts] == [36, 4, 5]
+    assert_every_row_is_in_one_part(parts, 45)
+
+
+def test_what_does_not_say_the_parts_is_refused():
+    for texts, named in (
+        (["train", "dev", "test"], "received 'dev'"),
+        (["train", "", "test"], "received ''"),
+        (["train"] * 9, "has 9, 0 and 0"),
+        (["test"] * 9, "has 0, 9 and 0"),
+        (["train"] * 9 + ["test"] * 2 + ["val"], "has 9, 2 and 1"),
+    ):
+        with pytest.raises(DataError, match=named):
+            split_by_column("t.csv", "part", np.array(texts), seed=0)
+    with pytest.raises(DataError, match=r"3 or more groups in column 'shop', received 2"):
+        split_by_group("t.csv", "shop", np.array(["a", "b"] * 20), TableData(name="t.csv"))

@@ -1,7 +1,11 @@
+"""Draws of InferenceData: files laid out as netCDF-4 does, and by ArviZ itself."""
+
+import h5py
 import numpy as np
 import pytest
 
 from nflow_cli.config.evidence_schema import DrawsData
+from nflow_cli.data import netcdf, tables
 from nflow_cli.data.draws import load_draws
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import DataError
@@ -132,3 +136,211 @@ def test_columns_that_are_no_free_parameters_are_refused(tmp_path, columns, sett
         load_draws(DrawsData(**{"name": path, "log_p": "lp", **settings}))
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
+
+
+RNG = np.random.default_rng(0)
+MU, THETA, L = (RNG.standard_normal((2, 3, *shape)) for shape in ((), (2,), (2, 2)))
+SCHOOLS = np.array(["Choate", "Phillips Andover"], object)
+DIMS = {"chain": [0, 1], "draw": [10, 11, 12], "school": SCHOOLS, "i": None, "year": [1990, 1991]}
+VARIABLES = {
+    "mu": (MU, ("chain", "draw")),
+    "theta": (THETA, ("chain", "draw", "school")),
+    "L": (L, ("chain", "draw", "i", "year")),
+}
+
+
+def add(group, variables, dims=DIMS, **storage):
+    """Lay out variables and their dimensions in a group."""
+    for name, values in dims.items():
+        dtype = h5py.string_dtype() if isinstance(values, np.ndarray) else None
+        scale = group.create_dataset(
+            name, data=np.zeros(2) if values is None else values, dtype=dtype
+        )
+        unnamed = "This is a netCDF dimension but not a netCDF variable.         2"
+        scale.make_scale(unnamed if values is None else name)
+    for name, (values, axes) in variables.items():
+        made = group.create_dataset(name, data=values, **storage)
+        for axis, dim in enumerate(axes):
+            made.dims[axis].attach_scale(group[dim])
+    return group
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(variables=VARIABLES, statistics=None, edit=lambda file: None, **storage):
+        path = tmp_path / "draws.nc"
+        with h5py.File(path, "w", track_order=True) as file:
+            add(file.create_group("posterior", track_order=True), variables, **storage)
+            if statistics is not None:
+                add(file.create_group("sample_stats"), statistics)
+            edit(file)
+        return path
+
+    return write
+
+
+def test_lp_of_arviz_is_the_log_density_without_bounds(tmp_path):
+    tau, axes = np.exp(RNG.standard_normal((2, 150))), ("chain", "draw")
+    dims = {"chain": [0, 1], "draw": np.arange(150.0).tolist()}
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        add(file.create_group("posterior", track_order=True), {"tau": (tau, axes)}, dims)
+        add(file.create_group("sample_stats"), {"lp": (-tau, axes)}, dims)
+    settings = DrawsData(name=str(tmp_path / "a.nc"), log_p="lp", bounds={"tau": [0, None]})
+    draws = load_draws(settings)
+    assert draws.space == "unconstrained"
+    np.testing.assert_allclose(draws.log_p, (-tau - np.log(tau)).ravel(), rtol=1e-12)
+
+
+def test_columns_are_the_elements_of_the_variables_by_their_labels(write):
+    lp = RNG.standard_normal((2, 3))
+    path = write(statistics={"energy": (lp, ("chain", "draw")), "lp": (lp, ("chain", "draw"))})
+    table = open_table(path)
+    assert [column.name for column in table.columns] == [
+        *("chain", "draw", "mu", "theta[Choate]", "theta[Phillips Andover]"),
+        *("L[0, 1990]", "L[0, 1991]", "L[1, 1990]", "L[1, 1991]", "lp"),
+    ]
+    assert [c.name for c in table.columns if c.is_index] == ["chain", "draw", "lp"]
+    rows = table.numbers([column.name for column in table.columns], 10)
+    order = [(chain, draw) for chain in range(2) for draw in range(3)]
+    expected = [[c, 10 + d, MU[c, d], *THETA[c, d], *L[c, d].ravel(), lp[c, d]] for c, d in order]
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(table.numbers(["L[1, 1990]"], 10)[:, 0], L[:, :, 1, 0].ravel())
+
+
+def test_dimensions_may_be_in_any_order_and_blocks_of_any_size(write, monkeypatch):
+    monkeypatch.setattr(netcdf, "_NUMBERS", 8)  # two rows at a time
+    moved = {"theta": (THETA.transpose(2, 1, 0), ("school", "draw", "chain"))}
+    table = open_table(write(moved, chunks=(1, 2, 1), compression="gzip"))
+    assert len(list(table.batches())) == 4
+    values = table.numbers(["theta[Choate]", "theta[Phillips Andover]"], 6)
+    np.testing.assert_array_equal(values, THETA.reshape(6, 2))
+
+
+def test_types_fill_values_and_truth_values_are_kept(write):
+    k = np.array([[1, -9, 2**60], [3, 4, 5]], ">i8")
+    flags = (k > 2).astype("i1")
+    axes = ("chain", "draw")
+
+    def edit(file):
+        file["posterior/gap"].attrs["_FillValue"] = np.array([-9])
+        file["posterior/flag"].attrs["dtype"] = "bool"
+
+    path = write({"k": (k, axes), "gap": (k, axes), "flag": (flags, axes)}, edit=edit)
+    (block,) = [block.to_pydict() for block in open_table(path).batches()][:1]
+    assert block["k"] == [1, -9, 2**60]
+    assert np.isnan(block["gap"][1]) and block["gap"][0] == 1.0
+    assert block["flag"] == [False, False, True]
+    assert [c.name for c in open_table(path).columns if not c.is_number] == ["flag"]
+
+
+def external(file):
+    file["posterior"].create_dataset("out", (2, 3), "f8", external=[("/etc/hostname", 0, 48)])
+    attach(file, "out")
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((2, 3), "f8")
+    layout[:] = h5py.VirtualSource("/etc/hostname", "x", (2, 3))
+    file["posterior"].create_virtual_dataset("out", layout)
+    attach(file, "out")
+
+
+def attach(file, name):
+    for axis, dim in enumerate(("chain", "draw")):
+        file["posterior"][name].dims[axis].attach_scale(file["posterior"][dim])
+
+
+def chunky(file):
+    shape = {"shape": (2, 3), "maxshape": (None, None), "chunks": (2**13, 2**13)}
+    file["posterior"].create_dataset("out", dtype="f8", **shape)
+    attach(file, "out")
+
+
+def linked(link):
+    def edit(file):
+        file["posterior"]["out"] = link
+
+    return edit
+
+
+def replaced(name, data):
+    def edit(file):
+        file["posterior"].create_dataset(name, data=data)
+        attach(file, name)
+
+    return edit
+
+
+def packed(file):
+    file["posterior/mu"].attrs["scale_factor"] = 0.5
+
+
+def moved_away(file):
+    del file["posterior"]
+    file["posterior"] = h5py.ExternalLink("other.nc", "/posterior")
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (external, "out is stored outside of the file"),
+        (virtual, "out is stored outside of the file"),
+        (chunky, "out has chunks of 536,870,912 bytes"),
+        (linked(h5py.SoftLink("/posterior/mu")), "out is a link"),
+        (linked(h5py.ExternalLink("other.nc", "/x")), "out is a link"),
+        (moved_away, "posterior is a link"),
+        (packed, "mu is packed by scale_factor or add_offset"),
+        (replaced("name", np.full((2, 3), b"a")), "name holds |S1, not numbers"),
+        (replaced("z", np.zeros((2, 3), complex)), "z holds complex128, not numbers"),
+        (replaced("long", np.zeros((2, 4))), "posterior/long has other chains or draws"),
+        (lambda file: file.clear(), "no variable of chain and draw"),
+    ],
+)
+def test_what_is_not_plain_numbers_of_the_file_is_one_line(write, edit, expected):
+    with pytest.raises(DataError) as caught:
+        open_table(write(edit=edit))
+    line = str(caught.value)
+    assert "expected ArviZ's InferenceData" in line and line.isprintable()
+    assert expected in line
+
+
+def test_large_tables_and_labels_are_refused(write, monkeypatch):
+    monkeypatch.setattr(netcdf, "MAX_LABEL", 8)
+    with pytest.raises(DataError, match="a label of more than 8 letters"):
+        open_table(write())
+    monkeypatch.undo()
+    monkeypatch.setattr(netcdf, "MAX_BYTES", 431)
+    with pytest.raises(DataError, match="at most 431 bytes of numbers, received 6 rows of 9 col"):
+        open_table(write())
+    monkeypatch.setattr(tables, "MAX_ROWS", 5)
+    with pytest.raises(DataError, match="expected at most 5 rows, received 6"):
+        open_table(write())
+    monkeypatch.setattr(tables, "MAX_COLUMNS", 4)
+    with pytest.raises(DataError, match="more than 4 columns"):
+        open_table(write())
+
+
+def test_a_damaged_file_is_one_line(write):
+    path = write()
+    content = path.read_bytes()
+    for wrong in (content[:-100], content[:40], content[:8]):
+        path.write_bytes(wrong)
+        with pytest.raises(DataError, match="expected ArviZ's InferenceData"):
+            open_table(path)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_files_of_arviz_are_read(tmp_path, engine):
+    arviz = pytest.importorskip("arviz", reason="ArviZ is not installed")
+    pytest.importorskip("netCDF4" if engine == "netcdf4" else engine)
+    groups = {"posterior": {"mu": MU, "theta": THETA, "L": L}, "sample_stats": {"lp": MU - 1}}
+    labels = {"coords": {"school": list(SCHOOLS)}, "dims": {"theta": ["school"]}}
+    is_old = hasattr(arviz, "InferenceData")
+    data = arviz.from_dict(**groups, **labels) if is_old else arviz.from_dict(groups, **labels)
+    data.to_netcdf(tmp_path / "draws.nc", engine=engine)
+    table = open_table(tmp_path / "draws.nc")
+    names = [column.name for column in table.columns]
+    assert names == ["chain", "draw", *arviz.summary(data).index, "lp"]
+    values = np.column_stack([MU.ravel(), THETA.reshape(6, 2), L.reshape(6, 4), MU.ravel() - 1])
+    np.testing.assert_array_equal(table.numbers(names[2:], 6), values)

@@ -8,9 +8,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+from nflow_cli.config.kinds_schema import ColumnKind, Lattice
+from nflow_cli.config.table_schema import TableData
 from nflow_cli.data import raw_columns, tables
-from nflow_cli.data.raw_columns import read_columns
+from nflow_cli.data.cell_values import numbers_in
+from nflow_cli.data.dataset import rows_of
+from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
 
 NAN = np.nan
@@ -194,3 +200,111 @@ def test_more_rows_than_a_fit_takes_are_refused(tmp_path, monkeypatch):
     assert tables.MAX_ROWS == 10**7
     with pytest.raises(DataError, match="no column 'y'"):
         read(tmp_path / "t.csv", "x\n1\n2\n", names=["y"])
+
+
+N = 1_000
+RNG = np.random.default_rng(2)
+NORMAL = RNG.normal(size=N)
+TENTHS = np.rint(RNG.normal(size=N) * 20) / 10
+SIXTHS = np.where(np.arange(N) % 4 == 0, 1 / 6, NORMAL)
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (TENTHS.astype(np.float32), TENTHS),
+        (TENTHS + RNG.normal(size=N) * 1e-15, TENTHS),
+        (TENTHS * (1 + 1e-8 * np.sign(NORMAL)), TENTHS),
+        (np.round(NORMAL, 3).astype(np.float32), np.round(NORMAL, 3)),
+        (np.where(np.arange(N) == 7, np.nan, TENTHS), np.where(np.arange(N) == 7, np.nan, TENTHS)),
+    ],
+)
+def test_noise_below_what_is_written_is_rounded_off(cells, values):
+    column = RawColumn("x", "number", cells.astype(float), None, [])
+    kind = kinds_of([column], TableData(name="t.csv"))["x"]
+    np.testing.assert_array_equal(numbers_in(column, kind), values)
+
+
+@pytest.mark.parametrize("cells", [NORMAL, np.rint(NORMAL * 10) / 3, 1.7e9 + 1e3 * NORMAL])
+def test_other_numbers_stay_as_they_are_to_12_digits(cells):
+    column = RawColumn("x", "number", cells, None, [])
+    kind = kinds_of([column], TableData(name="t.csv"))["x"]
+    np.testing.assert_allclose(numbers_in(column, kind), cells, rtol=5e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_atoms_are_met_exactly(dtype):
+    column = RawColumn("x", "number", SIXTHS.astype(dtype).astype(float), None, [])
+    kind = kinds_of([column], TableData(name="t.csv"))["x"]
+    assert np.isin(numbers_in(column, kind), kind.atoms).sum() == N / 4
+
+
+def test_dates_that_are_text_are_days():
+    days = np.datetime64("2020-01-01") + RNG.integers(0, 90, N).astype("timedelta64[D]")
+    texts = [f"{d.day}/{d.month}/{d.year}" for d in days.tolist()]
+    known = list(dict.fromkeys(texts))
+    column = RawColumn("x", "text", None, np.array([known.index(t) for t in texts]), known)
+    kind = kinds_of([column], TableData(name="t.csv"))["x"]
+    np.testing.assert_array_equal(numbers_in(column, kind), days.astype(float))
+
+
+DAY = datetime.date(2024, 2, 29)
+NOON = datetime.datetime(2024, 2, 29, 12, 0, 1)
+
+
+def dates(form=None, type="date", step=1.0):
+    lattice = Lattice(step=step)
+    facts = {"form": form, "type": type, "decimals": 0, "resolution": step, "missing": True}
+    return ColumnKind(kind="grid", lattice=lattice, **facts)
+
+
+def few(values, **facts):
+    return ColumnKind(kind="levels", levels=values, missing=True, **facts)
+
+
+CASES = {
+    "text": (few(["a", "b"], type="text"), ["b", None, "a"]),
+    "truth": (few(["False", "True"], type="truth"), ["True", None, "False"]),
+    "whole levels": (few(["-3", "12"], type="whole", decimals=0), [12, None, -3]),
+    "levels": (few(["0.50", "7.25"], decimals=2), [7.25, None, 0.5]),
+    "dates of few": (few(["19782", "19783"], type="date", decimals=0), [DAY, None]),
+    "whole": (ColumnKind(kind="number", type="whole", decimals=0), [7, None, -2]),
+    "number": (ColumnKind(kind="number", decimals=3), [1.125, None, -2.5]),
+    "dates": (dates(), [DAY, None]),
+    "times": (dates(type="time"), [NOON, None]),
+    "dates of a form": (dates("%d.%m.%Y"), ["29.02.2024", None]),
+    "times of a form": (dates("%Y-%m-%dT%H:%M:%SZ", "time"), ["2024-02-29T12:00:01Z", None]),
+    "times of day": (dates("%H:%M", "time", 60.0), ["23:07", None]),
+}
+
+
+def cells_of(kind, values):
+    import pyarrow as pa
+
+    table = table_of({"x": pa.array(values)})
+    return rows_of(table, {"x": kind}, ["x"])[:, 0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_cells_are_written_as_the_table_has_them(case):
+    kind, values = CASES[case]
+    written = as_written(kind, cells_of(kind, values))
+    if isinstance(written, np.ndarray):
+        assert [None if np.isnan(value) else value for value in written.tolist()] == values
+    else:
+        assert written.to_pylist() == values
+
+
+def test_numbers_too_large_to_be_whole_are_written_as_they_are():
+    kind = ColumnKind(kind="number", type="whole", decimals=0)
+    values = np.array([2.0**60, -(2.0**55)])
+    np.testing.assert_array_equal(as_written(kind, values), values)
+
+
+def test_dates_as_text_in_a_table_of_types_are_dates():
+    for values in (["2024-02-29", "2024-03-01"], np.array(["2024-02-29", "2024-03-01"], "M8[D]")):
+        np.testing.assert_array_equal(cells_of(dates(), values), [19_782, 19_783])
+    with pytest.raises(DataError, match="'x': expected numbers, received 'soon'"):
+        cells_of(dates(), ["soon", "2024-03-01"])
+    with pytest.raises(DataError, match="expected dates or times as %d"):
+        cells_of(dates("%d.%m.%Y"), ["2024-03-01", "01.02.2024"])

@@ -1,9 +1,22 @@
+"""The units of columns of numbers: after them values are near N(0, 1)."""
+
+import datetime
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from truth import Grid, dense_jacobian, normal_log_prob
 
+from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Log, Logit, Scale, Softplus, TukeyH
+from nflow_cli.data.dates import form_of, in_unit, kind_of_form, numbers_of, texts_of
+from nflow_cli.data.fit_units import Bounds, fit_units
+from nflow_cli.data.number_units import units_of_numbers
+from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.units import IDENTITY, ColumnUnits
+from nflow_cli.errors import DataError
 
 COLUMNS = ColumnUnits(
     [
@@ -74,3 +87,313 @@ def test_however_far_points_come_from_they_are_finite_and_within_the_bounds():
     far = np.array([-np.inf, -1e300, -1e3, 1e3, 1e300, np.inf])[:, None] * np.ones(4)
     x = COLUMNS.outside(far)
     assert np.isfinite(x).all() and np.isfinite(COLUMNS.inside_and_log_det(x)[1]).all()
+
+
+N = 4_000
+
+
+def grid(step=1.0, **facts):
+    return ColumnKind(kind="grid", lattice=Lattice(step=step), resolution=step, **facts)
+
+
+def inside(maps, values):
+    for one in maps:
+        values, _ = one.inside(values)
+    return values
+
+
+def outside(maps, units):
+    for one in reversed(maps):
+        units, _ = one.outside(units)
+    return units
+
+
+@pytest.mark.parametrize("step", [1e-6, 0.1, 1.0])
+@pytest.mark.parametrize("bounds", [None, [0.0, None]])
+def test_rounded_normal_numbers_are_standard_normal(step, bounds):
+    rng = np.random.default_rng(0)
+    values = np.abs(rng.normal(60.0, 4.0, N)) if bounds else rng.normal(-3.0, 4.0, N)
+    values = np.rint(values / step) * step
+    units = inside(units_of_numbers(values, grid(step, bounds=bounds)), values)
+    assert abs(units.mean()) < 0.05 and units.std() == pytest.approx(1, abs=0.05)
+
+
+SKEWED = {
+    "log-normal": lambda z: np.exp(0.8 * z),
+    "skewed to the left": lambda z: 83 - np.exp(2 - 0.7 * z),
+    "heavy tails on both sides": lambda z: 5 + 0.2 * np.sinh(2 * z),
+    "heavy on one side": lambda z: np.sinh(z + 1),
+}
+
+
+@pytest.mark.parametrize("name", SKEWED)
+def test_skewed_numbers_are_standard_normal(name):
+    z = np.random.default_rng(3).standard_normal(N)
+    values = np.round(SKEWED[name](z), 3)
+    units = inside(units_of_numbers(values, ColumnKind(kind="number", resolution=1e-3)), values)
+    assert np.abs(units - (z - z.mean()) / z.std()).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    "shares", [[0.6, 0.24, 0.05, 0.06, 0.03, 0.018, 0.002], [0.96, 0.02, 0.01, 0.01], [0.2] * 5]
+)
+def test_few_counts_at_a_bound_have_no_tail_beyond_belief(shares):
+    values = np.random.default_rng(1).choice(np.arange(float(len(shares))), N, p=shares)
+    maps = units_of_numbers(values, grid(bounds=[0.0, None]))
+    assert outside(maps, np.array([3.0])) < 20 * len(shares)
+    assert np.abs(inside(maps, values)).max() < 8
+
+
+def test_values_without_spread_have_the_units_of_a_step():
+    (scale,) = units_of_numbers(np.full(9, 7.0), grid(0.5))
+    assert (scale.centre, scale.scale) == (7.0, 0.5)
+    (scale,) = units_of_numbers(np.empty(0), grid(0.5))
+    assert (scale.centre, scale.scale) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("bounds", [[0.0, None], [None, 9.0], [0.0, 9.0]])
+def test_values_on_their_bounds_are_within(bounds):
+    values = np.random.default_rng(2).integers(0, 10, N).astype(float)
+    units = inside(units_of_numbers(values, grid(bounds=bounds)), values)
+    assert np.isfinite(units).all() and np.abs(units).max() < 6
+
+
+LOG_2PI = math.log(2 * math.pi)
+ABOVE_0 = Bounds(low=0.0)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def normal(x):
+    return -0.5 * (x * x + LOG_2PI)
+
+
+def student_2(x):
+    return -1.5 * np.log1p(x * x / 2) - math.log(2 * math.sqrt(2))
+
+
+def logistic(x):
+    return -np.abs(x) - 2 * np.log1p(np.exp(-np.abs(x)))
+
+
+# By name: samples, their log-density, bounds, and how much more a row may cost in nats.
+TRUTHS = {
+    "normal": (lambda r, n: r.standard_normal(n), normal, None, 0.001),
+    "t(2)": (lambda r, n: r.standard_t(2, n), student_2, None, 0.002),
+    "cauchy": (
+        lambda r, n: r.standard_cauchy(n),
+        lambda x: -np.log1p(x * x) - math.log(math.pi),
+        *(None, 0.003),
+    ),
+    "logistic": (lambda r, n: r.logistic(size=n), logistic, None, 0.001),
+    "laplace": (
+        lambda r, n: r.laplace(size=n),
+        lambda x: -np.abs(x) - math.log(2),
+        *(None, 0.01),
+    ),
+    "lognormal": (
+        lambda r, n: r.lognormal(size=n),
+        lambda x: normal(np.log(x)) - np.log(x),
+        *(ABOVE_0, 0.001),
+    ),
+    "softplus of a normal": (
+        lambda r, n: np.log1p(np.exp(r.normal(1, 2, n))),
+        lambda x: normal((np.log(np.expm1(x)) - 1) / 2) - math.log(2) - np.log(-np.expm1(-x)),
+        *(ABOVE_0, 0.005),
+    ),
+    "uniform": (lambda r, n: r.random(n), np.zeros_like, Bounds(0.0, 1.0), 0.001),
+}
+
+
+def fitted(x, bounds=None, **options):
+    return ColumnUnits([fit_units(x, bounds, **options)])
+
+
+def maps_of(units):
+    return [type(one) for one in units.columns[0]]
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_what_a_column_loses_beside_its_true_density_is_small(name):
+    draw, log_prob, bounds, most = TRUTHS[name]
+    # In other units, where the bounds are those of the truth.
+    shift, scale = (0.0, 1.0) if bounds else (30.0, 1e-3)
+    units = fitted(shift + scale * draw(rng(1), 20_000), bounds)
+    x = draw(rng(2), 200_000)
+    z, log_det = units.inside_and_log_det(shift + scale * x[:, None])
+    gaps = log_prob(x) - normal(z[:, 0]) - log_det - math.log(scale)
+    error = gaps.std() / math.sqrt(len(gaps))
+    assert -4 * error < gaps.mean() < most + 2 * error
+
+
+def test_tails_are_there_only_where_the_rows_have_some():
+    chance = sum(TukeyH in maps_of(fitted(rng(seed).standard_normal(2_000))) for seed in range(50))
+    assert chance <= 3  # of 50: twice a gain of more than 2 nats is 4.5 % of half a chi-square
+    assert maps_of(fitted(rng().random(20_000))) == [Scale]
+    assert maps_of(fitted(rng().standard_t(5, 20_000))) == [Scale, TukeyH]
+    assert maps_of(fitted(rng().standard_cauchy(20_000), tails="none")) == [Scale]
+
+
+@pytest.mark.parametrize("h", [0.05, 0.4, 1.5])
+def test_the_parameters_of_a_tail_are_found(h):
+    z = rng(3).standard_normal(20_000)
+    scale, tail = fitted(5 - 3 * z * np.exp(h * z * z / 2)).columns[0]
+    assert abs(scale.centre - 5) < 0.1 and abs(scale.scale / 3 - 1) < 0.05
+    assert abs(tail.h - h) < 0.03 * (1 + h)
+
+
+def test_tails_are_those_of_the_first_rows():
+    x = np.concatenate([rng(4).standard_normal(20_000), rng().standard_cauchy(20_000)])
+    assert maps_of(fitted(x)) == [Scale]
+    assert maps_of(fitted(x[::-1])) == [Scale, TukeyH]
+
+
+def test_tails_heavier_than_any_are_capped():
+    tail = fitted(rng().standard_cauchy(20_000) ** 5).columns[0][-1]
+    assert tail == TukeyH(2.0)
+
+
+def test_without_tails_the_centre_and_scale_are_robust():
+    x = rng().random(20_001)
+    (scale,) = fitted(x, tails="none").columns[0]
+    low, middle, high = np.sort(x)[[5_000, 10_000, 15_000]]
+    assert scale.centre == middle
+    assert scale.scale == pytest.approx((high - low) / (2 * 0.6744897501960817))
+
+
+@pytest.mark.parametrize("tails", ["tukey-h", "none"])
+def test_an_outlier_does_not_move_the_centre_and_the_scale(tails):
+    x = 7 + 2 * rng().standard_normal(20_000)
+    x[11] = 2e8
+    scale = fitted(x, tails=tails).columns[0][0]
+    assert abs(scale.centre - 7) < 0.05 and abs(scale.scale / 2 - 1) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("bounds", "flip", "draw", "first"),
+    [
+        (ABOVE_0, 1, "lognormal", Log(0.0, "above")),
+        (Bounds(high=0.0), -1, "lognormal", Log(0.0, "below")),
+        (ABOVE_0, 1, "standard_exponential", Softplus),
+        (Bounds(high=0.0), -1, "standard_exponential", Softplus),
+        (Bounds(0.0, 1e9), 1, "lognormal", Logit(0.0, 1e9)),
+        (Bounds(), 1, "lognormal", Scale),
+    ],
+)
+def test_bounds_are_taken_away_first(bounds, flip, draw, first):
+    x = flip * getattr(rng(), draw)(size=5_000)
+    bounded, *rest = fitted(x, bounds).columns[0]
+    assert type(bounded) is first if isinstance(first, type) else bounded == first
+    assert [type(one) for one in rest] in ([Scale], [Scale, TukeyH], [TukeyH])
+    if isinstance(bounded, Softplus):
+        assert bounded.scale == np.median(np.abs(x))
+
+
+@pytest.mark.parametrize(
+    ("share", "tails"),
+    [(0.4, "tukey-h"), (0.9, "tukey-h"), (0.9999, "tukey-h"), (0.6, "none"), (0.9999, "none")],
+)
+def test_rows_that_are_equal_leave_a_scale(share, tails):
+    x = rng().standard_normal(20_000)
+    x[: int(share * len(x))] = 0.3
+    z, log_det = fitted(rng().permutation(x), tails=tails).inside_and_log_det(x[:, None])
+    assert np.isfinite(z).all() and np.isfinite(log_det).all()
+
+
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_a_few_rows_are_enough(n):
+    x = np.arange(n) + 1.0
+    for bounds in (None, ABOVE_0, Bounds(0.0, 100.0)):
+        assert np.isfinite(fitted(x, bounds).inside(x[:, None])).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds"),
+    [
+        ([0.0, 1.0, 2.0], ABOVE_0),
+        ([-1.0, 1.0, 2.0], ABOVE_0),
+        ([1.0, 2.0, 3.0], Bounds(high=3.0)),
+        ([0.5, 1.0], Bounds(0.0, 1.0)),
+        ([2.0, 2.0, 2.0], None),
+        ([1e16, 1e16 + 2], ABOVE_0),  # whose logarithms are equal
+    ],
+)
+def test_rows_on_a_bound_or_all_equal_are_refused(values, bounds):
+    with pytest.raises(DataError, match=r"expected values .*Received: "):
+        fitted(np.array(values), bounds)
+
+
+EPOCH = datetime.datetime(1970, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("texts", "form", "kind"),
+    [
+        (["2020-02-29", "1969-12-31"], "%Y-%m-%d", "date"),
+        (["2020/02/29"], "%Y/%m/%d", "date"),
+        (["31.12.1999", "01.02.2000"], "%d.%m.%Y", "date"),
+        (["31/12/1999", "01/02/2000"], "%d/%m/%Y", "date"),
+        (["12/31/1999", "01/02/2000"], "%m/%d/%Y", "date"),
+        (["12/31/1999", "1/2/2000"], "%-m/%-d/%Y", "date"),
+        (["5 Mar 2001", "17 Dec 2003"], "%-d %b %Y", "date"),
+        (["05-Mar-2001"], "%d-%b-%Y", "date"),
+        (["March 5, 2001", "May 17, 2003"], "%B %-d, %Y", "date"),
+        (["2020-02-29T23:59"], "%Y-%m-%dT%H:%M", "time"),
+        (["2020-02-29 23:59:59"], "%Y-%m-%d %H:%M:%S", "time"),
+        (["2020-02-29T23:59:59.25Z"], "%Y-%m-%dT%H:%M:%S%fZ", "time"),
+        (["23:59", "00:00"], "%H:%M", "clock"),
+    ],
+)
+def test_the_form_of_dates_is_found(texts, form, kind):
+    assert form_of(texts) == form
+    assert kind_of_form(form) == kind
+    assert texts_of(numbers_of(texts, form), form, 2) == texts
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        ["a"],
+        ["12"],
+        ["2020"],
+        ["2021-02-29"],
+        ["2020-13-01"],
+        ["2020-01-00"],
+        ["01/02/2003", "03/04/2005"],
+        ["2020-01-01", "01.01.2020"],
+        ["2020-01-01", ""],
+        ["24:00"],
+        ["1.2.3.4"],
+        ["٢٠٢٠-٠١-٠١"],
+    ],
+)
+def test_what_is_no_date_in_one_form_has_none(texts):
+    assert form_of(texts) is None
+
+
+@given(st.lists(st.dates(datetime.date(1, 1, 1)), min_size=1))
+def test_dates_are_the_days_of_the_calendar(dates):
+    texts = [date.isoformat() for date in dates]
+    numbers = numbers_of(texts, "%Y-%m-%d")
+    assert numbers.tolist() == [(date - EPOCH.date()).days for date in dates]
+    assert texts_of(numbers, "%Y-%m-%d") == texts
+
+
+@given(st.lists(st.datetimes(datetime.datetime(1700, 1, 1)), min_size=1))
+def test_times_are_the_seconds_since_the_epoch(times):
+    texts = [time.replace(microsecond=0).isoformat() for time in times]
+    numbers = numbers_of(texts, "%Y-%m-%dT%H:%M:%S")
+    known = [(time.replace(microsecond=0) - EPOCH).total_seconds() for time in times]
+    np.testing.assert_array_equal(numbers, known)
+    assert texts_of(numbers, "%Y-%m-%dT%H:%M:%S") == texts
+
+
+def test_a_date_in_a_column_of_times_is_its_midnight_and_back():
+    days = RawColumn("at", "date", np.array([19_783.0, np.nan]), None, [])  # 2024-03-01
+    times = in_unit(days, "time")
+    np.testing.assert_equal(times.numbers, [1_709_251_200.0, np.nan])
+    np.testing.assert_equal(in_unit(times, "date").numbers, days.numbers)
+    assert in_unit(days, "date") is days
