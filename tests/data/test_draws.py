@@ -1,4 +1,4 @@
-"""Draws of InferenceData: files laid out as netCDF-4 does, and by ArviZ itself."""
+"""Draws of samplers: of CmdStan, of any table, and of InferenceData in netCDF-4."""
 
 import h5py
 import numpy as np
@@ -47,6 +47,9 @@ def test_files_of_cmdstan_are_chains_of_unconstrained_log_densities(tmp_path):
     assert draws.n_folds == 2
     # Stan's lp__ is the log-density of log(tau): that of tau is less by log(tau).
     np.testing.assert_allclose(draws.log_p[:300], -0.5 * mu**2 - np.log(tau), atol=1e-5)
+    (note,) = load_draws(DrawsData(name=first)).notes
+    assert "--bounds tau=0:" in note
+    assert not load_draws(DrawsData(name=first, bounds={"tau": [None, None]})).notes
 
 
 def test_comments_of_cmdstan_are_no_rows_of_any_table(tmp_path):
@@ -55,21 +58,16 @@ def test_comments_of_cmdstan_are_no_rows_of_any_table(tmp_path):
     np.testing.assert_allclose(table.numbers(["mu"], 10**6)[:, 0], mu, rtol=1e-6)
 
 
-def test_a_positive_column_of_cmdstan_asks_for_its_bounds(tmp_path):
-    path, *_ = stan_file(tmp_path / "a.csv")
-    (note,) = load_draws(DrawsData(name=path)).notes
-    assert "--bounds tau=0:" in note
-    assert not load_draws(DrawsData(name=path, bounds={"tau": [None, None]})).notes
-
-
 def test_a_log_density_of_another_name_is_that_of_the_columns_themselves(tmp_path):
     x, tau = rows()
     path = write_csv(tmp_path / "a.csv", tau=tau, x=x[:, 0], log_post=-tau)
-    bounds = {"tau": [0, None]}
-    draws = load_draws(DrawsData(name=path, log_p="log_post", bounds=bounds))
+    settings = {"name": path, "log_p": "log_post", "bounds": {"tau": [0, None]}}
+    draws = load_draws(DrawsData(**settings))
     np.testing.assert_allclose(draws.log_p, -tau, rtol=1e-10)
-    unconstrained = DrawsData(name=path, log_p="log_post", bounds=bounds, space="unconstrained")
-    np.testing.assert_allclose(load_draws(unconstrained).log_p, -tau - np.log(tau), rtol=1e-8)
+    z = draws.units[0][1].inside(draws.units[0][0].inside(draws.rows[:, 0])[0])[0]
+    np.testing.assert_allclose(z, (np.log(tau) - np.log(tau).mean()) / np.log(tau).std(), 1e-6)
+    unconstrained = load_draws(DrawsData(**settings, space="unconstrained"))
+    np.testing.assert_allclose(unconstrained.log_p, -tau - np.log(tau), rtol=1e-8)
 
 
 def test_chains_are_by_their_column_and_one_chain_is_four_quarters(tmp_path):
@@ -85,57 +83,38 @@ def test_chains_are_by_their_column_and_one_chain_is_four_quarters(tmp_path):
     assert (one.chains.max(), [len(part) for part in one.parts]) == (0, [100] * 4)
 
 
-def test_units_are_those_of_bounded_draws(tmp_path):
-    x, tau = rows()
-    path = write_csv(tmp_path / "a.csv", tau=tau, x=x[:, 0], lp=-tau)
-    bounds = {"tau": [0, None]}
-    draws = load_draws(DrawsData(name=path, log_p="lp", bounds=bounds, space="constrained"))
-    z = draws.units[0][1].inside(draws.units[0][0].inside(draws.rows[:, 0])[0])[0]
-    np.testing.assert_allclose([z.mean(), z.std()], [0, 1], atol=1e-9)
-    np.testing.assert_allclose(z, (np.log(tau) - np.log(tau).mean()) / np.log(tau).std(), 1e-6)
-
-
-def test_a_chain_given_twice_is_refused(tmp_path):
-    x, _ = rows(200)
-    files = [write_csv(tmp_path / f"{n}.csv", a=x[:, 0], lp=-(x[:, 0] ** 2)) for n in "ab"]
-    with pytest.raises(DataError, match="the draws of chain 1 again as chain 2"):
-        load_draws(DrawsData(name=files[0], others=files[1:], log_p="lp"))
-
-
 X, TAU = rows()
 GOOD = {"a": X[:, 0], "b": X[:, 1], "lp": -X[:, 0]}
 SHARE = 1 / (1 + np.exp(X[:, 0]))
 
 
 @pytest.mark.parametrize(
-    ("columns", "settings", "expected"),
+    ("columns", "settings", "named"),
     [
         ({**GOOD, "c": X[:, 0] * 0 + 2}, {}, "is constant, 2"),
-        ({**GOOD, "log_lik[1]": X[:, 0]}, {}, "generated quantities by their names: log_lik"),
-        ({**GOOD, "y_rep.1": X[:, 0]}, {}, "generated quantities by their names: y_rep.1"),
+        ({**GOOD, "log_lik[1]": X[:, 0]}, {}, "by their names: log_lik"),
+        ({**GOOD, "y_rep.1": X[:, 0]}, {}, "by their names: y_rep.1"),
         ({**GOOD, "p": SHARE, "q": 1 - SHARE}, {}, "determine each other: p, q"),
         ({**GOOD, "tau": np.exp(X[:, 0])}, {}, "determine each other: a, tau"),
         ({**GOOD, "c": X[:, 0] * X[:, 1]}, {}, "determine each other: a, b, c"),
-        ({**GOOD, "c": np.where(X[:, 0] > 2, np.nan, X[:, 1])}, {}, "expected a finite number"),
-        (
-            GOOD,
-            {"bounds": {"a": [-99, None], "b": [-99, 99]}},
-            "--space: expected constrained, if lp is the log-density of a, b, or unconstrained, if "
-            "it is that of log a, logit b, as of Stan, PyMC and NumPyro; received neither",
-        ),
+        ({**GOOD, "c": np.where(X[:, 0] > 2, np.nan, X[:, 1])}, {}, "finite number"),
+        (GOOD, {"bounds": {"a": [-99, None], "b": [-99, 99]}}, "if it is that of log a, logit b"),
         (GOOD, {"bounds": {"a": [0, None]}, "space": "constrained"}, "on a bound or beyond"),
         (GOOD, {"bounds": {"z": [0, None]}}, "no column 'z'"),
         (GOOD, {"log_p": "lq"}, "no column 'lq'"),
         (GOOD, {"columns": ["a", "d"]}, "no column 'd'"),
-        ({name: column[:150] for name, column in GOOD.items()}, {}, "expected 200 draws or more"),
+        ({name: column[:150] for name, column in GOOD.items()}, {}, "200 draws or more"),
+        (GOOD, {"others": ["a.csv"]}, "the draws of chain 1 again as chain 2"),
     ],
 )
-def test_columns_that_are_no_free_parameters_are_refused(tmp_path, columns, settings, expected):
+def test_columns_that_are_no_free_parameters_are_refused(
+    tmp_path, monkeypatch, columns, settings, named
+):
+    monkeypatch.chdir(tmp_path)
     path = write_csv(tmp_path / "a.csv", **columns)
     with pytest.raises(DataError, match=r"a\.csv: ") as error:
         load_draws(DrawsData(**{"name": path, "log_p": "lp", **settings}))
-    assert expected in str(error.value)
-    assert "\n" not in str(error.value)
+    assert named in str(error.value) and "\n" not in str(error.value)
 
 
 RNG = np.random.default_rng(0)
@@ -185,8 +164,8 @@ def test_lp_of_arviz_is_the_log_density_without_bounds(tmp_path):
     with h5py.File(tmp_path / "a.nc", "w") as file:
         add(file.create_group("posterior", track_order=True), {"tau": (tau, axes)}, dims)
         add(file.create_group("sample_stats"), {"lp": (-tau, axes)}, dims)
-    settings = DrawsData(name=str(tmp_path / "a.nc"), log_p="lp", bounds={"tau": [0, None]})
-    draws = load_draws(settings)
+    bounds = {"tau": [0, None]}
+    draws = load_draws(DrawsData(name=str(tmp_path / "a.nc"), log_p="lp", bounds=bounds))
     assert draws.space == "unconstrained"
     np.testing.assert_allclose(draws.log_p, (-tau - np.log(tau)).ravel(), rtol=1e-12)
 
@@ -233,90 +212,70 @@ def test_types_fill_values_and_truth_values_are_kept(write):
     assert [c.name for c in open_table(path).columns if not c.is_number] == ["flag"]
 
 
-def external(file):
-    file["posterior"].create_dataset("out", (2, 3), "f8", external=[("/etc/hostname", 0, 48)])
-    attach(file, "out")
+def added(name, make):
+    """Return what adds a variable of chain and draw to the posterior of a file."""
 
-
-def virtual(file):
-    layout = h5py.VirtualLayout((2, 3), "f8")
-    layout[:] = h5py.VirtualSource("/etc/hostname", "x", (2, 3))
-    file["posterior"].create_virtual_dataset("out", layout)
-    attach(file, "out")
-
-
-def attach(file, name):
-    for axis, dim in enumerate(("chain", "draw")):
-        file["posterior"][name].dims[axis].attach_scale(file["posterior"][dim])
-
-
-def chunky(file):
-    shape = {"shape": (2, 3), "maxshape": (None, None), "chunks": (2**13, 2**13)}
-    file["posterior"].create_dataset("out", dtype="f8", **shape)
-    attach(file, "out")
-
-
-def linked(link):
     def edit(file):
-        file["posterior"]["out"] = link
+        make(file["posterior"])
+        for axis, dim in enumerate(("chain", "draw")):
+            file["posterior"][name].dims[axis].attach_scale(file["posterior"][dim])
 
     return edit
 
 
-def replaced(name, data):
+def put(place, value):
     def edit(file):
-        file["posterior"].create_dataset(name, data=data)
-        attach(file, name)
+        if place in file:
+            del file[place]
+        file[place] = value
 
     return edit
 
 
-def packed(file):
-    file["posterior/mu"].attrs["scale_factor"] = 0.5
+ELSEWHERE = h5py.VirtualLayout((2, 3), "f8")
+ELSEWHERE[:] = h5py.VirtualSource("/etc/hostname", "x", (2, 3))
+CHUNKY = {"shape": (2, 3), "dtype": "f8", "maxshape": (None, None), "chunks": (2**13, 2**13)}
+OUTSIDE = {"shape": (2, 3), "dtype": "f8", "external": [("/etc/hostname", 0, 48)]}
+HOSTILE = [  # what is done to a file, the variable that is named, and what it is
+    (added("out", lambda g: g.create_dataset("out", **OUTSIDE)), "out", "outside of the file"),
+    (added("out", lambda g: g.create_virtual_dataset("out", ELSEWHERE)), "out", "outside"),
+    (added("out", lambda g: g.create_dataset("out", **CHUNKY)), "out", "536,870,912 bytes"),
+    (put("posterior/out", h5py.SoftLink("/posterior/mu")), "out", "a link"),
+    (put("posterior/out", h5py.ExternalLink("other.nc", "/x")), "out", "a link"),
+    (put("posterior", h5py.ExternalLink("other.nc", "/posterior")), "posterior", "a link"),
+    (lambda f: f["posterior/mu"].attrs.update(scale_factor=0.5), "mu", "scale_factor"),
+    (added("name", lambda g: g.create_dataset("name", data=np.full((2, 3), b"a"))), "name", "|S1"),
+    (
+        added("z", lambda g: g.create_dataset("z", data=np.zeros((2, 3), complex))),
+        "z",
+        "complex128",
+    ),
+    (added("long", lambda g: g.create_dataset("long", data=np.zeros((2, 4)))), "long", "other"),
+    (lambda f: f.clear(), "chain", "draw"),
+]
 
 
-def moved_away(file):
-    del file["posterior"]
-    file["posterior"] = h5py.ExternalLink("other.nc", "/posterior")
-
-
-@pytest.mark.parametrize(
-    ("edit", "expected"),
-    [
-        (external, "out is stored outside of the file"),
-        (virtual, "out is stored outside of the file"),
-        (chunky, "out has chunks of 536,870,912 bytes"),
-        (linked(h5py.SoftLink("/posterior/mu")), "out is a link"),
-        (linked(h5py.ExternalLink("other.nc", "/x")), "out is a link"),
-        (moved_away, "posterior is a link"),
-        (packed, "mu is packed by scale_factor or add_offset"),
-        (replaced("name", np.full((2, 3), b"a")), "name holds |S1, not numbers"),
-        (replaced("z", np.zeros((2, 3), complex)), "z holds complex128, not numbers"),
-        (replaced("long", np.zeros((2, 4))), "posterior/long has other chains or draws"),
-        (lambda file: file.clear(), "no variable of chain and draw"),
-    ],
-)
-def test_what_is_not_plain_numbers_of_the_file_is_one_line(write, edit, expected):
+@pytest.mark.parametrize(("edit", "name", "what"), HOSTILE)
+def test_what_is_not_plain_numbers_of_the_file_is_one_line(write, edit, name, what):
     with pytest.raises(DataError) as caught:
         open_table(write(edit=edit))
     line = str(caught.value)
     assert "expected ArviZ's InferenceData" in line and line.isprintable()
-    assert expected in line
+    assert name in line.rpartition("draws.nc")[2] and what in line
 
 
-def test_large_tables_and_labels_are_refused(write, monkeypatch):
-    monkeypatch.setattr(netcdf, "MAX_LABEL", 8)
-    with pytest.raises(DataError, match="a label of more than 8 letters"):
-        open_table(write())
-    monkeypatch.undo()
-    monkeypatch.setattr(netcdf, "MAX_BYTES", 431)
-    with pytest.raises(DataError, match="at most 431 bytes of numbers, received 6 rows of 9 col"):
-        open_table(write())
-    monkeypatch.setattr(tables, "MAX_ROWS", 5)
-    with pytest.raises(DataError, match="expected at most 5 rows, received 6"):
-        open_table(write())
-    monkeypatch.setattr(tables, "MAX_COLUMNS", 4)
-    with pytest.raises(DataError, match="more than 4 columns"):
+@pytest.mark.parametrize(
+    ("module", "limit", "least", "named"),
+    [
+        (netcdf, "MAX_LABEL", 8, "more than 8 letters"),
+        (netcdf, "MAX_BYTES", 431, "at most 431 bytes of numbers, received 6 rows of 9 col"),
+        (tables, "MAX_ROWS", 5, "at most 5 rows, received 6"),
+        (tables, "MAX_COLUMNS", 4, "more than 4 columns"),
+    ],
+)
+def test_large_tables_and_labels_are_refused(write, monkeypatch, module, limit, least, named):
+    monkeypatch.setattr(module, limit, least)
+    with pytest.raises(DataError, match=named):
         open_table(write())
 
 
