@@ -1,14 +1,16 @@
+"""Data sets of images: read, downloaded, refused, and turned into bits."""
+
 import hashlib
 import http.server
 import io
 import os
 import stat
-import subprocess
-import sys
 import threading
 import time
 import zipfile
 import zlib
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,90 +57,80 @@ def flipped(at, bits):
     return bytes(content)
 
 
-def assert_good(loaded, labels=True):
+def assert_good(loaded, names=GOOD):
     assert (loaded.n_train, loaded.n_test) == (6, 4)
     for key, array in GOOD.items():
         got = getattr(loaded, key)
-        if key.startswith("y") and not labels:
+        if key not in names:
             assert got is None
             continue
         assert got.dtype == np.uint8 and not got.flags.writeable
         np.testing.assert_array_equal(got, array)
+    expected = b"".join(GOOD[name].tobytes() for name in names)
+    assert loaded.sha256 == hashlib.sha256(expected).hexdigest()
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_npz(tmp_path):
+    path = tmp_path / "d.npz"
+    for content in (
         npz(),
         npz(zipfile.ZIP_STORED),
         npz(x_train=np.asfortranarray(X_TRAIN)),
         npz(y_train=Y_TRAIN.astype(np.int64), y_test=Y_TEST.astype(">i4")),
         npz(more=np.array([None]), notes=b"text"),
-    ],
-    ids=["deflated", "stored", "fortran", "int-labels", "other-keys"],
-)
-def test_npz(tmp_path, content):
-    path = tmp_path / "d.npz"
-    path.write_bytes(content)
-    loaded = load_images(str(path))
-    assert_good(loaded)
-    assert loaded.name == str(path)
-    expected = b"".join(array.tobytes() for array in GOOD.values())
-    assert loaded.sha256 == hashlib.sha256(expected).hexdigest()
+    ):
+        path.write_bytes(content)
+        loaded = load_images(str(path))
+        assert_good(loaded)
+        assert loaded.name == str(path)
 
 
 def test_labels_are_optional_and_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     np.savez(tmp_path / "d.npz", x_train=X_TRAIN, x_test=X_TEST)
-    loaded = load_images("~/d.npz")
-    assert_good(loaded, labels=False)
-    assert loaded.sha256 == hashlib.sha256(X_TRAIN.tobytes() + X_TEST.tobytes()).hexdigest()
+    assert_good(load_images("~/d.npz"), ["x_train", "x_test"])
 
 
-BAD_NPZ = {
-    "not-a-zip": (b"<html>404</html>", "cannot be read.*expected an .npz"),
-    "truncated": (npz()[:-400], "cannot be read"),
-    "corrupt": (flipped(2000, 0xFF), "cannot be read"),
-    "encrypted": (flipped(npz().index(b"PK\x01\x02") + 8, 1), "cannot be read.*encrypted"),
-    "bzip2": (npz(zipfile.ZIP_BZIP2), "expected deflated, received method 12"),
-    "no-train": (npz(x_train=None), "expected the keys x_train.*received y_train"),
-    "no-test": (npz(x_test=None), "expected the keys.*received x_train"),
-    "not-npy": (npz(x_train=b"hello"), "cannot be read"),
-    "bad-header": (npz(x_train=npy("{'descr': ")), "cannot be read"),
-    "nested-header": (npz(x_train=npy("-" * 9000 + "1")), "cannot be read"),
-    "pickled": (npz(x_train=np.array([{}, None])), "x_train holds pickled.*never loaded"),
-    "pickled-labels": (npz(y_train=np.array([None] * 6)), "y_train holds pickled"),
-    "floats": (npz(x_train=X_TRAIN / np.float32(255)), r"floats \(images in 0-1.*dtype float32"),
-    "int64": (npz(x_test=X_TEST.astype(np.int64)), "x_test has the wrong type.*uint8.*int64"),
-    "flat": (npz(x_train=X_TRAIN.reshape(6, 784)), r"shape; expected \(n, 28, 28\).*\(6, 784\)"),
-    "no-images": (npz(x_train=X_TRAIN[:0]), "x_train is empty; expected at least one"),
-    "binary": (npz(x_train=X_TRAIN // 128), "above 1 in 0-255; received 6 in 0-1"),
-    "black": (npz(x_test=0 * X_TEST), "x_test: expected 4 images.*received 4 in 0-0"),
-    "few-labels": (npz(y_train=Y_TRAIN[:5]), "y_train: expected 6 labels.*received 5 in 0-4"),
-    "negative": (npz(y_test=-Y_TEST.astype(int)), "y_test: expected 4 labels.*received 4 in -3-0"),
-    "one-hot": (npz(y_train=np.eye(6, dtype=int)), r"y_train has the wrong shape; expected \(n,\)"),
-    "float-labels": (npz(y_train=Y_TRAIN / 2), "y_train has the wrong type; expected integer"),
-    "short": (npz(x_train=claiming("(6, 28, 28)")), "expected 4,704 bytes, received 784"),
-    "vast": (npz(x_train=claiming(f"({10**15}, 28, 28)")), "bytes, received 784"),
-    "surplus": (npz(x_train=claiming("(1, 28, 28)") + b"!"), "784 bytes, received more"),
-}
+BAD_NPZ = [  # content, what is said
+    (b"<html>404</html>", "cannot be read.*expected an .npz"),
+    (flipped(npz().index(b"PK\x01\x02") + 8, 1), "cannot be read.*encrypted"),
+    (npz(zipfile.ZIP_BZIP2), "received method 12"),
+    (npz(x_train=None), "keys x_train.*received y_train"),
+    (npz(x_train=b"hello"), "cannot be read"),
+    (npz(x_train=npy("{'descr': ")), "cannot be read"),
+    (npz(x_train=npy("-" * 9000 + "1")), "cannot be read"),
+    (npz(x_train=np.array([{}, None])), "x_train holds pickled.*never loaded"),
+    (npz(y_train=np.array([None] * 6)), "y_train holds pickled"),
+    (npz(x_train=X_TRAIN / np.float32(255)), "0-1.*float32"),
+    (npz(x_test=X_TEST.astype(np.int64)), "x_test.*uint8.*int64"),
+    (npz(x_train=X_TRAIN.reshape(6, 784)), r"\(n, 28, 28\).*\(6, 784\)"),
+    (npz(x_train=X_TRAIN[:0]), "x_train is empty"),
+    (npz(x_train=X_TRAIN // 128), "above 1 in 0-255; received 6 in 0-1"),
+    (npz(x_test=0 * X_TEST), "x_test: expected 4 images.*received 4 in 0-0"),
+    (npz(y_train=Y_TRAIN[:5]), "y_train: expected 6 labels.*received 5 in 0-4"),
+    (npz(y_test=-Y_TEST.astype(int)), "y_test: expected 4 labels.*received 4 in -3-0"),
+    (npz(y_train=np.eye(6, dtype=int)), r"y_train.*\(n,\)"),
+    (npz(y_train=Y_TRAIN / 2), "y_train.*integer"),
+    (npz(x_train=claiming("(6, 28, 28)")), "4,704 bytes, received 784"),
+    (npz(x_train=claiming(f"({10**15}, 28, 28)")), "bytes, received 784"),
+    (npz(x_train=claiming("(1, 28, 28)") + b"!"), "784 bytes, received more"),
+]
 
 
-@pytest.mark.parametrize("case", BAD_NPZ)
-def test_bad_npz(tmp_path, case):
-    content, message = BAD_NPZ[case]
+@pytest.mark.parametrize(("content", "named"), BAD_NPZ)
+def test_a_file_of_no_images_is_one_line(tmp_path, content, named):
     path = tmp_path / "d.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=named) as caught:
         load_images(str(path))
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["minst", "", ".", "no/such.npz", "x" * 5000, "a\0b"])
-def test_no_such_data_set(name, tmp_path, monkeypatch):
+def test_no_such_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="no such data set; expected mnist, mnist-sample"):
-        load_images(name)
+    for name in ("minst", "", ".", "no/such.npz", "x" * 5000, "a\0b"):
+        with pytest.raises(DataError, match="no such data set; expected mnist, mnist-sample"):
+            load_images(name)
 
 
 def test_size_is_checked_before_anything_is_unpacked(tmp_path, monkeypatch):
@@ -153,7 +145,7 @@ def test_size_is_checked_before_anything_is_unpacked(tmp_path, monkeypatch):
 def test_every_truncation_and_flip_is_refused_or_harmless(tmp_path):
     content, path = npz(x_train=X_TRAIN[:1], y_train=None, y_test=None), tmp_path / "d.npz"
     damaged = [content[:n] for n in range(0, len(content), 97)]
-    for i in range(0, len(content), 7):
+    for i in range(0, len(content), 17):
         damaged.append(content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :])
     refused = 0
     for bad in damaged:
@@ -166,7 +158,7 @@ def test_every_truncation_and_flip_is_refused_or_harmless(tmp_path):
     assert refused > 0.9 * len(damaged)
 
 
-def test_sample():
+def test_the_sample_is_whole_and_says_whose_it_is():
     sample = load_images("mnist-sample")
     assert (sample.name, sample.sha256) == ("mnist-sample", images.SAMPLE_SHA256)
     assert sample.x_train.shape == (8000, 28, 28) and sample.x_test.shape == (2000, 28, 28)
@@ -177,12 +169,10 @@ def test_sample():
     with zipfile.ZipFile(path) as archive:
         text = archive.read("README.txt").decode()
     assert all(word in text for word in ("LeCun", "Cortes", "Burges", "CC BY-SA 3.0"))
-
-
-def test_an_altered_sample_is_refused(monkeypatch):
-    monkeypatch.setattr(images, "SAMPLE_SHA256", "0" * 64)
-    with pytest.raises(DataError, match=r"mnist_sample.npz.*expected SHA-256 0000"):
-        load_images("mnist-sample")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "SAMPLE_SHA256", "0" * 64)
+        with pytest.raises(DataError, match=r"mnist_sample.npz.*expected SHA-256 0000"):
+            load_images("mnist-sample")
 
 
 def test_the_sample_is_drawn_as_documented():
@@ -232,92 +222,75 @@ def served(tmp_path, monkeypatch):
     thread.join()
 
 
-def test_download_is_verified_kept_and_not_repeated(tmp_path, served):
+def downloaded(**options):
+    """Return what is loaded as MNIST, and the lines that tell of it."""
     lines = []
-    loaded = load_images("mnist", notify=lines.append)
+    return load_images("mnist", notify=lines.append, **options), lines
+
+
+def test_download_is_verified_kept_and_not_repeated(tmp_path, served):
+    loaded, lines = downloaded()
     assert_good(loaded)
-    assert loaded.name == "mnist"
-    assert images.URL in lines[0]
+    assert loaded.name == "mnist" and images.URL in lines[0]
     kept = tmp_path / "keras" / "datasets" / "mnist.npz"
     assert kept.read_bytes() == npz() and stat.S_IMODE(kept.stat().st_mode) == 0o644
     assert os.listdir(kept.parent) == ["mnist.npz"]
     assert_good(load_images("mnist", notify=pytest.fail))
     assert served["asked"] == 1
-
-
-def test_a_damaged_cache_is_downloaded_again(tmp_path, served):
-    kept = tmp_path / "keras" / "datasets" / "mnist.npz"
-    kept.parent.mkdir(parents=True)
     kept.write_bytes(npz()[:-1])
-    lines = []
-    assert load_images("mnist", notify=lines.append).name == "mnist"
-    assert "checksum differs" in lines[0] and kept.read_bytes() == npz()
+    loaded, lines = downloaded()
+    assert loaded.name == "mnist" and kept.read_bytes() == npz()
+    assert "checksum differs" in lines[0]
 
 
 def test_a_cache_that_cannot_be_written_does_not_stop(tmp_path, served):
     (tmp_path / "keras").write_text("a file, not a folder")
-    lines = []
-    assert load_images("mnist", notify=lines.append).name == "mnist"
-    assert "not kept" in lines[-1]
+    loaded, lines = downloaded()
+    assert loaded.name == "mnist" and "not kept" in lines[-1]
 
 
-FAILURES = {
-    "404": ({"status": 404}, "404"),
-    "page": ({"content": b"<html>log in</html>", "length": 19}, "received [0-9a-f]{64}"),
-    "cut-short": ({"content": npz()[:-9]}, "received [0-9a-f]{64}"),
-    "too-long": ({"content": npz() * 2, "length": 2 * len(npz())}, "at most 10,000 bytes"),
-    "silent": ({"pause": 0.5}, "timed out"),
-}
-
-
-@pytest.mark.parametrize("case", FAILURES)
-def test_failed_downloads(tmp_path, served, monkeypatch, case):
-    changes, reason = FAILURES[case]
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": 404}, "404"),
+        ({"content": b"<html>log in</html>", "length": 19}, "received [0-9a-f]{64}"),
+        ({"content": npz()[:-9]}, "received [0-9a-f]{64}"),
+        ({"content": npz() * 2, "length": 2 * len(npz())}, "at most 10,000 bytes"),
+        ({"pause": 0.5}, "timed out"),
+    ],
+)
+def test_after_a_failed_download_the_sample_stands_in(
+    tmp_path, served, monkeypatch, changes, reason
+):
     served.update(changes)
     monkeypatch.setattr(images, "DOWNLOAD_BYTES", 10_000)
-    monkeypatch.setattr(images, "SECONDS", 0.2 if case == "silent" else 5.0)
-    lines = []
-    loaded = load_images("mnist", notify=lines.append)
+    monkeypatch.setattr(images, "SECONDS", 0.2 if "pause" in changes else 5.0)
+    loaded, lines = downloaded()
     assert (loaded.name, loaded.sha256) == ("mnist-sample", images.SAMPLE_SHA256)
     assert "do not compare" in lines[-1] and "\n" not in lines[-1]
     with pytest.raises(DataError, match=reason):
-        load_images("mnist", fallback=False, notify=lines.append)
+        downloaded(fallback=False)
     assert not (tmp_path / "keras").exists()
 
 
 def test_no_network(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_HOME", raising=False)
     monkeypatch.setattr(images, "URL", "https://nowhere.invalid/mnist.npz")
     monkeypatch.setenv("no_proxy", "*")
     assert load_images().name == "mnist-sample"
     captured = capsys.readouterr()
     assert captured.out == "" and "warning: MNIST cannot be downloaded" in captured.err
-    with pytest.raises(DataError, match=r"mnist: not in .*mnist.npz, and cannot be downloaded"):
+    kept = tmp_path / ".keras" / "datasets" / "mnist.npz"
+    with pytest.raises(DataError, match=f"mnist: not in {kept}, and cannot be downloaded"):
         load_images(fallback=False)
 
 
-def test_cache_of_keras(monkeypatch, tmp_path):
-    monkeypatch.delenv("KERAS_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert images._cache() == tmp_path / ".keras" / "datasets" / "mnist.npz"
-
-
 def test_url_and_checksum_are_those_of_keras():
-    import inspect
-
-    from keras.datasets import mnist
-
-    source = inspect.getsource(mnist.load_data)
+    keras = Path(find_spec("keras").origin).parent  # not imported: that takes seconds
+    source = (keras / "src" / "datasets" / "mnist.py").read_text()
     folder, file = images.URL.rsplit("/", 1)
     assert folder in source and file in source and images.MNIST_SHA256 in source
-
-
-def test_reading_images_imports_neither_keras_nor_tensorflow():
-    code = (
-        "import sys; from nflow_cli.data.images import load_images; load_images('mnist-sample');"
-        "sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (6, 28, 28), dtype=np.uint8)
@@ -389,10 +362,11 @@ def test_binarize_leaves_its_input_alone(mode):
     np.testing.assert_array_equal(got, binarize(view.copy(), mode, 0, 0, "test"))
 
 
-def test_binarize_refuses():
-    with pytest.raises(ValueError, match=r"mode must be one of stochastic.*mode='dither'"):
-        binarize(IMAGES, "dither", 0, 0, "train")
-    with pytest.raises(ValueError, match=r"part must be 'train' or 'test'.*part='valid'"):
-        binarize(IMAGES, "none", 0, 0, "valid")
-    with pytest.raises(ValueError, match=r"uint8.*dtype=float64"):
-        binarize(IMAGES / 255, "none", 0, 0, "train")
+def test_what_is_no_mode_part_or_image_is_refused():
+    for wrong, named in (
+        ((IMAGES, "dither", 0, 0, "train"), "mode='dither'"),
+        ((IMAGES, "none", 0, 0, "valid"), "part='valid'"),
+        ((IMAGES / 255, "none", 0, 0, "train"), r"uint8.*dtype=float64"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            binarize(*wrong)
