@@ -7,6 +7,7 @@ from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.singular import dependent_columns
 
 N = 600
 RNG = np.random.default_rng(1)
@@ -26,12 +27,16 @@ def raw(name, cells):
     return RawColumn(name, "text", None, np.array([texts.index(c) for c in cells]), texts)
 
 
+def kinds(table, **settings):
+    columns = [raw(name, cells) for name, cells in table.items()]
+    return kinds_of(columns, TableData(name="table.csv", **settings))
+
+
 def found(table, **settings):
     """Return the relations of the computed columns of a table, by name."""
-    columns = [raw(name, cells) for name, cells in table.items()]
-    kinds = kinds_of(columns, TableData(name="table.csv", **settings))
-    assert all((kind.kind == "computed") == bool(kind.relation) for kind in kinds.values())
-    return {name: kind.relation for name, kind in kinds.items() if kind.relation}
+    every = kinds(table, **settings)
+    assert all((kind.kind == "computed") == bool(kind.relation) for kind in every.values())
+    return {name: kind.relation for name, kind in every.items() if kind.relation}
 
 
 @pytest.mark.parametrize(
@@ -63,10 +68,12 @@ def test_a_formula_is_found(y, rule, columns, coefficients, constant):
     assert relation.constant == pytest.approx(constant, rel=1e-5, abs=1e-5)
 
 
-def test_a_formula_is_found_among_many_columns_and_whatever_the_units():
+def test_a_formula_is_found_among_many_columns_and_whatever_the_units_or_precision():
     others = {f"x{i}": RNG.normal(size=N) * 10.0 ** (i - 10) for i in range(20)}
-    relation = found(others | {"y": others["x3"] * 1e7 + others["x12"]})["y"]
+    relation = found(others | {"y": others["x3"] * 1e7 + others["x12"] / 10})["y"]
     assert relation.columns == ["x3", "x12"]
+    wages = np.round(RNG.lognormal(1.6, 0.6, N), 2).astype(np.float32).astype(float)
+    assert found({"wage": wages, "lwage": np.log(wages).astype(np.float32)})["lwage"].rule == "log"
 
 
 @pytest.mark.parametrize(
@@ -88,12 +95,6 @@ def test_a_map_of_values_is_found(table, target, source):
     assert (relations[target].rule, relations[target].columns) == ("map", [source])
 
 
-def test_a_map_says_where_each_value_goes():
-    relation = found({"town": TOWN, "name": [f"town {i}" for i in TOWN]})["name"]
-    pairs = zip(relation.keys, relation.values, strict=True)
-    assert dict(pairs) == {str(i): f"town {i}" for i in range(20)}
-
-
 @pytest.mark.parametrize(
     "table",
     [
@@ -110,31 +111,24 @@ def test_a_map_says_where_each_value_goes():
         {f"x{i}": RNG.normal(size=30) for i in range(40)},
         {f"x{i}": RNG.integers(0, 2, 30) for i in range(40)},
         {f"x{i}": RNG.integers(0, 4, 200) for i in range(30)},
+        # Rounded more coarsely than its digits, in a tenth of the rows.
+        {"b": B, "c": C, "y": np.round(B + np.where(np.arange(N) % 10 == 0, 0.004, 0), 3)},
     ],
 )
 def test_a_column_of_its_own_is_kept(table):
     assert found(table) == {}
 
 
-def test_what_is_missing_where_its_source_is_follows_from_it():
-    relations = found({"a": A + GAPS, "b": B, "y": A + B + GAPS})
-    assert relations["y"].columns == ["a", "b"]
-
-
-def test_of_a_cycle_one_member_is_dropped():
+def test_of_relations_among_each_other_one_member_is_dropped():
     relations = found({"a": A, "b": B, "total": A + B, "copy": A + B, "half": (A + B) / 2})
     assert list(relations) == ["total", "copy", "half"]
     used = {name for relation in relations.values() for name in relation.columns}
     assert not used & set(relations)
-
-
-def test_what_is_given_or_has_a_kind_of_the_users_is_never_computed():
+    gappy = found({"a": A + GAPS, "b": B, "y": A + B + GAPS})
+    assert gappy["y"].columns == ["a", "b"]
     table = {"a": A, "b": AGE, "y": A, "z": AGE}
-    relations = found(table, given=["y"], categorical=["z"])
-    assert {name: relation.columns for name, relation in relations.items()} == {
-        "a": ["y"],
-        "b": ["z"],
-    }
+    kept = found(table, given=["y"], categorical=["z"])  # is never computed
+    assert {name: relation.columns for name, relation in kept.items()} == {"a": ["y"], "b": ["z"]}
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -144,26 +138,11 @@ def test_the_order_of_rows_does_not_matter():
     assert found(shuffled) == found(table)
 
 
-def kinds(table, **settings):
-    columns = [raw(name, cells) for name, cells in table.items()]
-    return kinds_of(columns, TableData(name="table.csv", **settings))
-
-
 def test_one_column_at_least_is_modelled():
     some = kinds({"a": A, "b": B, "double": 2 * A}, given=["a"])
     assert (some["b"].kind, some["double"].kind) == ("number", "computed")
     alone = kinds({"a": A, "double": 2 * A}, given=["a"])
     assert alone["double"].kind == "grid"
-
-
-def test_a_logarithm_in_single_precision_is_found():
-    wages = np.round(RNG.lognormal(1.6, 0.6, N), 2).astype(np.float32).astype(float)
-    assert found({"wage": wages, "lwage": np.log(wages).astype(np.float32)})["lwage"].rule == "log"
-
-
-def test_a_sum_that_is_rounded_more_coarsely_than_its_digits_is_no_function():
-    cents = np.where(np.arange(N) % 10 == 0, 0.004, 0)  # of a tenth of the values
-    assert found({"b": B, "c": C, "y": np.round(B + cents, 3)}) == {}
 
 
 def test_a_computed_column_is_written_as_it_is_by_itself():
@@ -173,62 +152,83 @@ def test_a_computed_column_is_written_as_it_is_by_itself():
     assert found["b"].decimals == 2
     name = kinds({"town": TOWN, "name": [f"t{i}" for i in TOWN]})["name"]
     assert (name.own, name.type, name.why) == ("levels", "text", "= map of town")
-
-
-def test_what_a_formula_gives_is_no_column_of_levels():
     dice = RNG.integers(1, 4, (2, N))
     total = kinds({"x": dice[0], "y": dice[1], "total": dice.sum(0)})["total"]
     assert (total.kind, total.own) == ("computed", "grid")
 
 
-@pytest.mark.parametrize("y", [np.log(B), np.sqrt(B), np.log10(B) + 2])
-def test_a_column_whose_logarithm_or_root_is_another_is_above_0(y):
-    kind = kinds({"b": B, "y": y})["b"]
-    assert (kind.bounds, kind.is_open) == ([0.01, None], True)
+def test_a_column_whose_logarithm_or_root_is_another_is_above_0():
+    for y in (np.log(B), np.sqrt(B), np.log10(B) + 2):
+        kind = kinds({"b": B, "y": y})["b"]
+        assert (kind.bounds, kind.is_open) == ([0.01, None], True)
 
 
-def test_a_map_of_dates_that_are_levels_is_in_their_text():
+def test_a_map_says_where_each_value_goes():
+    relation = found({"town": TOWN, "name": [f"town {i}" for i in TOWN]})["name"]
+    pairs = zip(relation.keys, relation.values, strict=True)
+    assert dict(pairs) == {str(i): f"town {i}" for i in range(20)}
     dates = [f"{1 + i % 5:02}.03.2021" for i in TOWN]
-    found = kinds({"date": dates, "price": np.round(C[:5], 2)[TOWN % 5]})
-    assert found["date"].type == "text"
-    assert set(found["price"].relation.keys) == set(dates)
+    every = kinds({"date": dates, "price": np.round(C[:5], 2)[TOWN % 5]})
+    assert every["date"].type == "text"
+    assert set(every["price"].relation.keys) == set(dates)
 
 
 @pytest.mark.parametrize(
-    ("relation", "text"),
+    ("rule", "columns", "coefficients", "constant", "text"),
     [
-        ({"rule": "linear", "columns": ["a", "b"], "coefficients": [2, -1]}, "2 * a - b"),
-        ({"rule": "linear", "columns": ["a"], "coefficients": [-1], "constant": 1}, "-a + 1"),
-        ({"rule": "log", "columns": ["x"], "coefficients": [1]}, "log(x)"),
-        ({"rule": "exp", "columns": ["x"], "coefficients": [2], "constant": 3}, "3 * exp(2 * x)"),
-        ({"rule": "product", "columns": ["x"], "coefficients": [2], "constant": 1}, "x^2"),
-        ({"rule": "product", "columns": ["x"], "coefficients": [-1], "constant": 9}, "9 / x"),
-        (
-            {"rule": "product", "columns": ["x", "y"], "coefficients": [1, -2], "constant": 100},
-            "100 * x / y^2",
-        ),
-        ({"rule": "map", "columns": ["country"], "keys": ["a"], "values": ["b"]}, "map of country"),
+        ("linear", ["a", "b"], [2, -1], 0, "2 * a - b"),
+        ("linear", ["a"], [-1], 1, "-a + 1"),
+        ("log", ["x"], [1], 0, "log(x)"),
+        ("exp", ["x"], [2], 3, "3 * exp(2 * x)"),
+        ("product", ["x"], [2], 1, "x^2"),
+        ("product", ["x"], [-1], 9, "9 / x"),
+        ("product", ["x", "y"], [1, -2], 100, "100 * x / y^2"),
     ],
 )
-def test_a_relation_as_text(relation, text):
-    assert Relation(**relation).text == text
+def test_a_relation_as_text(rule, columns, coefficients, constant, text):
+    facts = {"columns": columns, "coefficients": coefficients, "constant": constant}
+    assert Relation(rule=rule, **facts).text == text
 
 
-@pytest.mark.parametrize(
-    "relation",
-    [
+def test_half_a_relation_and_one_of_a_column_left_out_are_refused():
+    for half in (
         {"rule": "linear", "columns": ["a", "b"], "coefficients": [1.0]},
         {"rule": "map", "columns": ["a", "b"], "keys": ["1"], "values": ["1"]},
         {"rule": "map", "columns": ["a"], "keys": ["1", "2"], "values": ["1"]},
+    ):
+        with pytest.raises(ValueError, match=r"a coefficient|a map"):
+            Relation(**half)
+    known = kinds({"a": A, "half": A / 2})
+    known["a"] = known["a"].model_copy(update={"kind": "left out"})
+    with pytest.raises(ValueError, match="'a'"):
+        TableData(name="table.csv", kinds=known)
+
+
+X, Y, Z = RNG.standard_normal((3, 2_000))
+SCALE = np.exp(RNG.standard_normal(2_000))
+FREE = [False]
+
+
+@pytest.mark.parametrize(
+    ("columns", "dependent"),
+    [
+        ((X, Y, Z, X + 2 * Y), [True, True, False, True]),
+        ((X, Y, np.exp(X)), [True, False, True]),
+        ((X, Y, X**2), [True, False, True]),
+        ((X, Y, Z, 3 + X * Y), [True, True, False, True]),
+        ((X, Y, SCALE, X + SCALE * Y), [True, True, True, True]),
+        ((X, Z, SCALE, np.sqrt(X**2 + SCALE**2)), [True, False, True, True]),
+        ((X, Y, SCALE, X / SCALE), [True, False, True, True]),
+        ((X,), FREE),
+        ((X, X + 1e-3 * Y, Z), FREE * 3),
+        ((X, X**2 + 1e-2 * Y, Z), FREE * 3),
+        ((X, SCALE * Y, np.log(SCALE), SCALE * Z), FREE * 4),
+        (tuple(np.cumsum(RNG.standard_normal((20, 2_000)), axis=0)), FREE * 20),
+        ((1e6 + X, 1e-6 * X + 1e-7 * Y), FREE * 2),
     ],
 )
-def test_half_a_relation_is_refused(relation):
-    with pytest.raises(ValueError, match=r"a coefficient|a map"):
-        Relation(**relation)
-
-
-def test_a_column_that_others_follow_from_is_modelled():
-    half = kinds({"a": A, "half": A / 2})
-    half["a"] = half["a"].model_copy(update={"kind": "left out"})
-    with pytest.raises(ValueError, match="'a'"):
-        TableData(name="table.csv", kinds=half)
+@pytest.mark.parametrize("digits", [17, 6])
+def test_columns_in_an_equation_are_found_and_free_ones_are_free(columns, dependent, digits):
+    if digits == 6 and dependent[0]:
+        columns = [[float(f"{value:.6g}") for value in column] for column in columns]
+    assert dependent_columns(np.stack(columns, axis=1)).tolist() == dependent
