@@ -8,6 +8,7 @@ import types
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
 import keras
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from documents import (
     commands,
     executed,
     generator,
-    in_documents,
     links,
     named_by,
     section,
@@ -31,6 +31,7 @@ from nflow_cli import experiments
 from nflow_cli.cli import main
 from nflow_cli.config import preset_files, presets
 from nflow_cli.config.schema import CellsConfig, FitConfig
+from nflow_cli.errors import NflowError
 
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
@@ -53,89 +54,83 @@ def test_the_front_page_is_short_and_leads_to_every_other():
 
 def test_the_index_has_every_page_once():
     pages = re.findall(r"^- \[[^\]]+\]\(([\w-]+\.md)\)", DOCUMENTS["docs/index.md"], re.M)
-    assert sorted(f"docs/{page}" for page in [*pages, "index.md"]) == sorted(
-        set(DOCUMENTS) - {"README.md"}
-    )
+    listed = [f"docs/{page}" for page in [*pages, "index.md"]]
+    assert sorted(listed) == sorted(set(DOCUMENTS) - {"README.md"})
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_every_block_is_in_a_language_that_is_checked(name):
-    fences = re.findall(r"^```(.*)$", DOCUMENTS[name], re.M)
-    assert set(fences[::2]) <= set(LANGUAGES) and set(fences[1::2]) <= {""}
+def test_every_block_is_in_a_language_that_is_checked():
+    for name, text in DOCUMENTS.items():
+        fences = re.findall(r"^```(.*)$", text, re.M)
+        assert set(fences[::2]) <= set(LANGUAGES) and set(fences[1::2]) <= {""}, name
 
 
 def marks(page, what):
     return [name for mark, name, _ in generator().MARK.findall(DOCUMENTS[page]) if mark == what]
 
 
-def test_the_reference_has_every_command_with_its_options():
+def test_the_reference_has_every_command_and_every_key_of_every_preset():
     assert marks("docs/commands.md", "command") == list(main.commands)
     for name, command in main.commands.items():
         made = generator().command(name)
         options = [p for p in command.params if p.param_type_name == "option"]
-        assert all(option.opts[0] in made for option in options)
-
-
-def test_the_reference_has_every_key_of_every_preset():
+        assert all(option.opts[0] in made for option in options), name
     assert sorted(marks("docs/presets.md", "keys")) == sorted(generator().SCHEMAS)
     for name, schema in generator().SCHEMAS.items():
         made = generator().keys(name)
-        assert all(f"| `{key}` |" in made for key in schema.model_fields)
+        assert all(f"| `{key}` |" in made for key in schema.model_fields), name
 
 
-@pytest.mark.parametrize("page", ["docs/commands.md", "docs/presets.md", "docs/python.md"])
-def test_a_page_that_the_site_completes_leads_on_where_it_is_read_as_it_is(page):
-    behind = re.findall(r"^<!-- (?:keys|command|python) .* -->\n\n(.*)$", DOCUMENTS[page], re.M)
-    assert len(behind) == len(generator().MARK.findall(DOCUMENTS[page]))
-    assert all(re.match(r"`(help\(|nflow \S+ --(help|schema)`)", line) for line in behind)
-    assert not re.search(
-        r"^`(help\(|nflow).* prints", generator().MARK.sub("", DOCUMENTS[page]), re.M
-    )
+def test_a_page_that_the_site_completes_leads_on_where_it_is_read_as_it_is():
+    for page in ("docs/commands.md", "docs/presets.md", "docs/python.md"):
+        text, mark = DOCUMENTS[page], generator().MARK
+        behind = re.findall(r"^<!-- (?:keys|command|python) .* -->\n\n(.*)$", text, re.M)
+        assert len(behind) == len(mark.findall(text))
+        assert all(re.match(r"`(help\(|nflow \S+ --(help|schema)`)", line) for line in behind)
+        assert not re.search(r"^`(help\(|nflow).* prints", mark.sub("", text), re.M)
 
 
-@pytest.mark.parametrize(
-    ("name", "link"),
-    [pytest.param(name, link) for name, text in DOCUMENTS.items() for link in links(text)],
-)
-def test_every_link_leads_somewhere(name, link):
-    path, _, anchor = link.partition("#")
-    target = (ROOT / name).parent / path if path else ROOT / name
-    assert target.exists()
-    assert not anchor or anchor in anchors(target.read_text("utf-8"))
-
-
-def test_every_picture_is_shown():
-    shown = {link for text in DOCUMENTS.values() for link in links(text)}
-    shown = {Path(link).name for link in shown}
+def test_every_link_leads_somewhere_and_every_picture_is_shown():
+    dead, shown = [], set()
+    for name, text in DOCUMENTS.items():
+        for link in links(text):
+            path, _, anchor = link.partition("#")
+            shown.add(Path(path).name)
+            target = (ROOT / name).parent / path if path else ROOT / name
+            known = target.exists() and (not anchor or anchor in anchors(target.read_text("utf-8")))
+            dead += [] if known else [(name, link)]
+    assert not dead
     assert not {path.name for path in ROOT.glob("docs/*.png")} - shown
 
 
-@pytest.mark.parametrize("block", in_documents(lambda text: blocks("yaml", text)))
-def test_every_preset_and_sweep_is_valid(block):
-    presets.validate(presets.parse_yaml(block, "the block"), "the block")
+def shown(page):
+    """Return the presets and sweeps of a page, as they are validated."""
+    every = [presets.parse_yaml(block, page) for block in blocks("yaml", DOCUMENTS[page])]
+    return [presets.validate(data, page) for data in every]
 
 
-def test_the_preset_of_every_key_has_the_defaults():
-    (block,) = blocks("yaml", DOCUMENTS["docs/presets.md"])
-    shown = presets.validate(presets.parse_yaml(block, "the block"), "the block")
-    assert shown == presets.validate({"command": "fit-2d"}, "the defaults")
+def test_every_preset_and_sweep_is_valid():
+    wrong = {}
+    for page in DOCUMENTS:
+        try:
+            shown(page)
+        except NflowError as error:
+            wrong[page] = str(error)
+    assert not wrong
 
 
-@pytest.mark.parametrize("kind", [CellsConfig, FitConfig])
-def test_the_presets_of_a_table_have_the_defaults(kind):
-    every = [
-        presets.parse_yaml(b, "the block") for b in blocks("yaml", DOCUMENTS["docs/tables.md"])
-    ]
-    (shown,) = (c for c in (presets.validate(b, "the block") for b in every) if type(c) is kind)
-    least = {"command": "fit", "data": shown.data.name}
-    least |= {"flow": None} if kind is CellsConfig else {}
-    assert shown == presets.validate(least, "the defaults")
-
-
-def test_the_preset_of_a_log_density_has_the_defaults():
-    (block,) = blocks("yaml", DOCUMENTS["docs/infer.md"])
-    shown = presets.validate(presets.parse_yaml(block, "the block"), "the block")
-    assert shown == presets.validate({"command": "infer", "density": "banana"}, "the defaults")
+@pytest.mark.parametrize(
+    ("page", "kind", "least"),
+    [
+        ("docs/presets.md", object, {"command": "fit-2d"}),
+        ("docs/infer.md", object, {"command": "infer", "density": "banana"}),
+        ("docs/tables.md", FitConfig, {"command": "fit"}),
+        ("docs/tables.md", CellsConfig, {"command": "fit", "flow": None}),
+    ],
+)
+def test_the_preset_of_every_key_has_the_defaults(page, kind, least):
+    (preset,) = (found for found in shown(page) if isinstance(found, kind))
+    named = {"data": preset.data.name} if least["command"] == "fit" else {}
+    assert preset == presets.validate(least | named, "the defaults")
 
 
 @pytest.mark.parametrize(
@@ -156,20 +151,28 @@ def test_the_functions_of_the_page_are_log_densities(number, dim, takes_arrays, 
     assert user_subject(config, function).target.takes_arrays == takes_arrays
 
 
-@pytest.mark.parametrize("words", in_documents(commands))
-def test_every_command_line_is_one_that_nflow_takes(words):
+def taken(words):
+    """Parse a command line, and nothing is run; see that the preset that it names is there."""
     name, *args = words
     if name.startswith("--"):
         return
     with main.commands[name].make_context(name, args) as context:
         preset = context.params.get("preset") or context.params.get("sweep")
-    if preset and not preset.endswith(".yaml"):  # its arguments are parsed, and nothing is run
+    if preset and not preset.endswith(".yaml"):
         preset_files.find_preset(preset)
 
 
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", str(DOCUMENTS)))))
-def test_every_module_that_is_run_is_there(module):
-    assert find_spec(module)
+def test_every_command_line_is_one_that_nflow_takes_and_every_module_is_there():
+    wrong = {}
+    for name, text in DOCUMENTS.items():
+        for words in commands(text):
+            try:
+                taken(words)
+            except (click.ClickException, NflowError, KeyError) as error:
+                wrong[name, *words] = str(error)
+    assert not wrong
+    modules = set(re.findall(r"python -m ([\w.]+)", str(DOCUMENTS)))
+    assert [module for module in sorted(modules) if not find_spec(module)] == []
 
 
 @pytest.fixture(scope="module")
@@ -219,20 +222,13 @@ def test_a_flow_between_other_layers_fails_as_the_page_says():
         keras.Sequential([layers.Dense(4), PlanarFlow(), layers.Dense(1)])(np.zeros((3, 2)))
 
 
-def test_the_section_has_its_commands():
-    assert [name for name, *_ in commands(USE)] == [
-        *(2 * ["sample"]),
-        *(2 * ["evaluate"]),
-        "check",
-    ]
-
-
-@pytest.mark.parametrize("words", commands(USE), ids=" ".join)
-def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch, words):
+def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    result = invoke(*(word.replace("RUN_DIR", "outputs/my-run") for word in words))
-    assert result.exit_code == 0, result.stderr
-    assert result.stdout
+    assert [name for name, *_ in commands(USE)] == [*(2 * ["sample"]), *(2 * ["evaluate"]), "check"]
+    for words in commands(USE):
+        result = invoke(*(word.replace("RUN_DIR", "outputs/my-run") for word in words))
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -259,24 +255,14 @@ def test_every_array_and_score_of_an_experiment_is_described(config):
     assert {measure.key for measure in experiment.measures} <= known
 
 
-@pytest.fixture
-def stand_ins(monkeypatch):
-    """Put what the adapters of a page import from other libraries in their place: N(0, I)."""
+class StanModel:
+    """N(0, I) in the place of a model of BridgeStan."""
 
-    class StanModel:
-        def __init__(self, *files):
-            pass
+    def __init__(self, *files):
+        pass
 
-        def log_density_gradient(self, row):
-            return -0.5 * float(row @ row), -row
-
-    modules = {
-        "bridgestan": {"StanModel": StanModel},
-    }
-    for name, members in modules.items():
-        module = types.ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
+    def log_density_gradient(self, row):
+        return -0.5 * float(row @ row), -row
 
 
 @pytest.mark.parametrize(
@@ -286,9 +272,13 @@ def stand_ins(monkeypatch):
         ("from_pytorch", "torch", (lambda x: -0.5 * (x**2).sum(axis=-1),)),
     ],
 )
-def test_the_adapters_of_other_libraries_give_pairs_of_arrays(adapter, needs, arguments, stand_ins):
+def test_the_adapters_of_other_libraries_give_pairs_of_arrays(
+    adapter, needs, arguments, monkeypatch
+):
     if needs:
         pytest.importorskip(needs)
+    stan = types.SimpleNamespace(StanModel=StanModel)
+    monkeypatch.setitem(sys.modules, "bridgestan", stan)
     log_p = executed("docs/infer.md", [2])[adapter](*arguments)
     x = np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 0.0]])
     values, gradients = log_p(x)
