@@ -1,3 +1,5 @@
+"""Who imports what, and what each command has in memory: a start stays light."""
+
 import ast
 import json
 import os
@@ -9,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from running import NFLOW
+from short_runs import CELLS
 
 import nflow_cli
+from nflow_cli.cli import main
 
 PACKAGE = Path(nflow_cli.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -33,23 +37,11 @@ ALLOWED = {
 # Each a module of the package, a folder of it, or one in that.
 KERAS_FREE = (
     *("arguments", "arrays", "constants", "errors", "garbage", "layout", "mixtures", "output"),
-    *(
-        "random_streams",
-        "registry",
-        "signals",
-        "text",
-        "config/",
-        "data/",
-        "plotting/",
-        "sweeps/",
-        "cli/",
-    ),
-    "training/chunks",
+    *("random_streams", "registry", "signals", "text"),
+    *("config/", "data/", "plotting/", "sweeps/", "cli/", "training/chunks"),
     *("evaluation/warnings", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
-    "evaluation/normality",
-    *("evaluation/weights_verdict", "evaluation/weighted", "evaluation/pit"),
-    *("evaluation/likelihood", "evaluation/association"),
-    "evaluation/truth",
+    *("evaluation/normality", "evaluation/weights_verdict", "evaluation/weighted"),
+    *("evaluation/pit", "evaluation/likelihood", "evaluation/association", "evaluation/truth"),
     *("experiments/__init__", "experiments/data", "experiments/drawing", "experiments/rows"),
     *("experiments/experiment", "experiments/page", "experiments/picture_data"),
     *("experiments/report", "experiments/run", "experiments/moving", "experiments/infer/rows"),
@@ -78,27 +70,17 @@ def importers(package):
     return {path.relative_to(PACKAGE).as_posix() for path in files}
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_a_package_is_imported_only_where_it_belongs(package):
-    found = importers(package)
-    assert found
-    assert not {path for path in found if not path.startswith(tuple(ALLOWED[package]))}
-
-
-def test_settings_and_pictures_need_no_keras():
+def test_a_package_is_imported_only_where_it_belongs():
+    for package, places in ALLOWED.items():
+        found = importers(package)
+        assert found and not [path for path in found if not path.startswith(tuple(places))]
     found = importers("keras")
-    assert found
-    assert not [path for path in found if path.startswith(KERAS_FREE)]
-
-
-def test_the_registry_imports_nothing_of_the_package():
+    assert found and not [path for path in found if path.startswith(KERAS_FREE)]
     assert not [n for n in imports(PACKAGE / "registry.py") if n.startswith("nflow_cli")]
 
 
-HEAVY = {
-    *("keras", "tensorflow", "jax", "torch", "matplotlib", "numpy", "pyarrow"),
-    *("pydantic", "yaml", "rich"),
-}
+ENGINES = {"keras", "tensorflow", "jax", "torch"}
+HEAVY = ENGINES | {"matplotlib", "numpy", "pyarrow", "pydantic", "yaml", "rich"}
 PROBE = """
 import json, sys
 from click.testing import CliRunner
@@ -106,32 +88,53 @@ import nflow_cli
 seen = {"import": list(sys.modules)}
 from nflow_cli.cli import main
 for line in sys.argv[1:]:
-    result = CliRunner().invoke(main, line.split())
-    assert result.exit_code == 0, (line, result.output)
+    if line.startswith("import"):
+        exec(line)
+    else:
+        result = CliRunner().invoke(main, line.split())
+        assert result.exit_code == 0, (line, result.output)
     seen[line] = list(sys.modules)
 print(json.dumps(seen))
 """
 
 
-def loaded_by(*lines, cwd=None):
-    """Return which heavy packages are in memory after each command line, one after the other."""
+HELP = ["--help", "--version", *(f"{name} --help" for name in main.commands)]
+PRESETS = ["presets", "presets multimodal-planar"]
+DRY = ["fit t.csv --dry-run", "import nflow_cli.sklearn"]
+PICTURES = ["plot run --only training --dpi 60", "compare run --output c", "plot run"]
+ROWS = ["sample cells -n 10 -o d.csv", "evaluate cells", "evaluate cells --data m.csv -o s.csv"]
+
+
+@pytest.fixture(scope="module")
+def loaded(short_run, tmp_path_factory):
+    """Return which heavy packages one process has in memory after each line, light ones first."""
+    folder = tmp_path_factory.mktemp("lines")
+    shutil.copytree(short_run(), folder / "run")
+    shutil.copytree(short_run(**CELLS), folder / "cells")
+    shutil.copy(CELLS["data"]["name"], folder / "m.csv")
+    rows = "".join(f"{i % 17 + 0.1 * i},{(i * i) % 29 + 0.01 * i}\n" for i in range(50))
+    (folder / "t.csv").write_text(f"x,y\n{rows}")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *lines],
-        cwd=cwd,
+        [sys.executable, "-c", PROBE, *HELP, *PRESETS, *DRY, *PICTURES, *ROWS],
+        cwd=folder,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     return {line: HEAVY & set(names) for line, names in json.loads(done.stdout).items()}
 
 
-def test_help_loads_nothing_heavy():
-    from nflow_cli.cli import main
-
-    lines = ["--help", "--version", *(f"{name} --help" for name in main.commands)]
-    assert loaded_by(*lines) == {line: set() for line in ("import", *lines)}
+def test_a_line_loads_no_more_than_it_needs(loaded):
+    for line in ("import", *HELP):
+        assert not loaded[line], line
+    for line in PRESETS:
+        assert loaded[line] <= {"pydantic", "yaml"}, line
+    for line in DRY:
+        assert not loaded[line] & (ENGINES | {"matplotlib"}), line
+    for line in (*PICTURES, *ROWS):
+        assert not loaded[line] & ENGINES, line
 
 
 def test_completion_loads_nothing_heavy(monkeypatch, tmp_path):
@@ -145,33 +148,3 @@ def test_completion_loads_nothing_heavy(monkeypatch, tmp_path):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
         assert "plain," in done.stdout and not loaded & HEAVY
-
-
-def test_listing_the_presets_loads_no_keras_and_no_matplotlib():
-    loaded = loaded_by("presets", "presets multimodal-planar")
-    assert loaded["presets multimodal-planar"] <= {"pydantic", "yaml"}
-
-
-def test_a_dry_run_loads_no_keras_and_no_matplotlib(tmp_path):
-    rows = "".join(f"{i % 17 + 0.1 * i},{(i * i) % 29 + 0.01 * i}\n" for i in range(50))
-    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
-    loaded = loaded_by("fit t.csv --dry-run", cwd=tmp_path)["fit t.csv --dry-run"]
-    assert not loaded & {"keras", "tensorflow", "jax", "torch", "matplotlib"}
-
-
-def test_pictures_are_drawn_without_keras(short_run, tmp_path):
-    run = shutil.copytree(short_run(), tmp_path / "run")
-    lines = [f"plot {run} --only training --dpi 60", f"compare {run} --output {tmp_path}/c"]
-    loaded = loaded_by(*lines, f"plot {run}")
-    assert not set.union(*loaded.values()) & {"keras", "tensorflow", "jax", "torch"}
-
-
-def test_a_density_of_cells_is_drawn_from_and_judged_without_keras(short_run, tmp_path):
-    from short_runs import CELLS
-
-    run = shutil.copytree(short_run(**CELLS), tmp_path / "run")
-    table = CELLS["data"]["name"]
-    lines = [f"sample {run} -n 10 -o {tmp_path}/d.csv", f"evaluate {run}"]
-    lines.append(f"evaluate {run} --data {table} -o {tmp_path}/s.csv")
-    loaded = loaded_by(*lines)
-    assert not set.union(*loaded.values()) & {"keras", "tensorflow", "jax", "torch"}
