@@ -77,8 +77,7 @@ def off(got, exact):
 def test_the_mass_of_an_interval_has_its_digits_at_every_width(xp, dtype):
     c, h = np.array(HARD, dtype).T
     got = run(lambda c, h: log_normal_mass(c, h, xp), c, h, xp=xp, dtype=dtype)
-    errors = [off(g, exact_mass(*at)) for g, at in zip(got, zip(c, h))]
-    assert max(errors) <= ALLOWED[dtype]
+    assert max(off(g, exact_mass(*at)) for g, at in zip(got, zip(c, h))) <= ALLOWED[dtype]
 
 
 @given(st.floats(-40, 40), st.floats(-9, 1))
@@ -94,17 +93,17 @@ def mass_slopes(c, h):
     return np.stack(total, axis=-1)
 
 
-def test_derivatives_of_the_mass_have_four_digits_in_float32():
-    c, h = np.array(HARD, "float32").T
+# Below 1e-28 the product of a middle and a width is none of float32.
+MIDDLES = st.floats(-40, 40).map(lambda c: c if abs(c) > 1e-28 else 0.0)
+CELLS = st.lists(st.tuples(MIDDLES, st.floats(-9, 1).map(lambda e: 10**e)), min_size=8, max_size=8)
+
+
+@given(CELLS)
+@example(HARD)
+def test_derivatives_of_the_mass_have_four_digits_in_float32(cells):
+    c, h = np.array(cells, "float32").T
     expected = np.array([exact_slopes(*at) for at in zip(c, h)])
     # One that is 0 by symmetry has no relative error.
-    np.testing.assert_allclose(mass_slopes(c, h), expected, 1e-4, 1e-30)
-
-
-@given(st.lists(st.tuples(st.floats(-40, 40), st.floats(-9, 1)), min_size=8, max_size=8))
-def test_derivatives_of_the_mass_have_four_digits_anywhere(cells):
-    c, h = np.array([(c, 10**log10_half) for c, log10_half in cells], "float32").T
-    expected = np.array([exact_slopes(*at) for at in zip(c, h)])
     np.testing.assert_allclose(mass_slopes(c, h), expected, 1e-4, 1e-30)
 
 
@@ -200,7 +199,7 @@ def test_the_slope_of_a_normal_score_is_the_ratio_of_the_densities():
     np.testing.assert_allclose(log_slope, expected, 1e-13, 1e-13 * (1 + np.max(z * z)))
 
 
-def test_components_may_be_along_another_axis():
+def test_components_may_be_along_another_axis_and_rows_do_not_depend_on_one_another():
     mixture = random_mixture(10, (4, 6))
     x, half = np.random.default_rng(10).normal(0, 3, (4, 6)), np.full((4, 6), 0.1)
     moved = [np.moveaxis(array, -1, 0) for array in mixture]
@@ -211,13 +210,8 @@ def test_components_may_be_along_another_axis():
     for function, points in pairs:
         expected = function(*points, *mixture, np)
         np.testing.assert_allclose(function(*points, *moved, np, axis=-3), expected, 1e-12, 1e-12)
-
-
-def test_scores_of_one_row_do_not_depend_on_the_others():
-    mixture = random_mixture(8, (50,))
-    z = np.random.default_rng(8).standard_normal(50)
-    whole = from_normal_score(z, *mixture, np)
-    z[1::2] = np.nan
-    alone = from_normal_score(z, *mixture, np)
-    np.testing.assert_array_equal(alone[::2], whole[::2])
-    assert np.all(np.isnan(alone[1::2]))
+    whole = from_normal_score(x, *mixture, np)
+    some = np.where(np.arange(6) % 2, np.nan, x)
+    alone = from_normal_score(some, *mixture, np)
+    np.testing.assert_array_equal(alone[:, ::2], whole[:, ::2])
+    assert np.all(np.isnan(alone[:, 1::2]))
