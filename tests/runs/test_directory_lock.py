@@ -17,7 +17,7 @@ from nflow_cli.runs.directory import RunDirectory
 time.strftime = lambda _: "20260102-030405"
 print("ready", flush=True)
 sys.stdin.readline()
-for _ in range(10):
+for _ in range(20):
     print(RunDirectory.create("same").path)
 """
 HOLD = """
@@ -58,12 +58,9 @@ def together(tmp_path):
     started = []
 
     def start(script, count):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         for _ in range(count):
-            pipe = subprocess.PIPE
-            command = [sys.executable, "-c", script]
-            started.append(
-                subprocess.Popen(command, cwd=tmp_path, stdin=pipe, stdout=pipe, text=True)
-            )
+            started.append(subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, **pipes))
         for process in started:
             assert process.stdout.readline() == "ready\n"
         return started
@@ -80,7 +77,7 @@ def go_on(process):
 
 
 def test_processes_that_start_in_the_same_second_get_folders_of_their_own(tmp_path, together):
-    processes = together(ONE_SECOND, 4)
+    processes = together(ONE_SECOND, 2)
     for process in processes:
         go_on(process)
     paths = [path for process in processes for path in process.communicate()[0].splitlines()]
@@ -88,25 +85,16 @@ def test_processes_that_start_in_the_same_second_get_folders_of_their_own(tmp_pa
     assert {Path(path).name for path in paths} == set(names(tmp_path / "outputs"))
 
 
-def test_one_of_several_processes_gets_the_same_folder(tmp_path, together):
-    processes = together(HOLD, 4)  # all of them found it empty
+def test_one_of_two_processes_gets_the_same_folder_and_its_lock_goes_with_it(tmp_path, together):
+    processes = together(HOLD, 2)  # both of them found it empty
     for process in processes:
         go_on(process)
     lines = [process.stdout.readline() for process in processes]
-    assert sorted(lines) == ["locked\n", *3 * ["run: another nflow is writing this run\n"]]
-    go_on(processes[lines.index("locked\n")])
-    processes[lines.index("locked\n")].communicate()
-    assert names(tmp_path / "run") == ["config.yaml"]
-
-
-def test_a_lock_goes_with_the_process_that_is_killed(tmp_path, together):
-    (process,) = together(HOLD, 1)
-    go_on(process)
-    assert process.stdout.readline() == "locked\n"
-    run = RunDirectory(tmp_path / "run")
+    assert sorted(lines) == ["locked\n", "run: another nflow is writing this run\n"]
+    holder, run = processes[lines.index("locked\n")], RunDirectory(tmp_path / "run")
     assert refused(run)
-    process.kill()
-    process.wait()
+    holder.kill()
+    holder.wait()
     assert names(run.path) == [".lock", "config.yaml"]
     with run.locked():
         run.write_text("config.yaml", "ours")

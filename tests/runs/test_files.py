@@ -21,27 +21,19 @@ def link_to_nothing(path, aside):
     path.symlink_to(aside / "nowhere")
 
 
-def pipe(path, aside):
-    os.mkfifo(path)
-
-
-def folder(path, aside):
-    path.mkdir()
-
-
 def bound_socket(path, aside):
     with socket.socket(socket.AF_UNIX) as server:
         os.chdir(path.parent)  # a path longer than 108 bytes is none of a socket
         server.bind(path.name)
 
 
-FORMS = {
-    "a link": (link_to_a_file, link_to_nothing),
-    "a named pipe": (pipe,),
-    "a folder": (folder,),
-    "a socket": (bound_socket,),
-}
-PUTS = [(name, put) for name, puts in FORMS.items() for put in puts]
+FORMS = [
+    ("a link", link_to_a_file),
+    ("a link", link_to_nothing),
+    ("a named pipe", lambda path, aside: os.mkfifo(path)),
+    ("a folder", lambda path, aside: path.mkdir()),
+    ("a socket", bound_socket),
+]
 
 
 @pytest.fixture
@@ -71,41 +63,42 @@ def complaint(function, *args):
 
 
 USES = {
-    "config.yaml": [lambda run: run.read_config()],
+    "config.yaml": [RunDirectory.read_config],
     "sweep.yaml": [lambda run: run.read_preset("sweep.yaml")],
     "run.json": [
         lambda run: RunDirectory.open(str(run.path)),
         lambda run: run.recorded({}).__enter__(),
     ],
     "summary.json": [lambda run: run.read_json("summary.json")],
-    "evaluation.npz": [lambda run: run.read_evaluation({}), lambda run: run.checksums()],
+    "evaluation.npz": [lambda run: run.read_evaluation({}), RunDirectory.checksums],
     "estimates.npz": [lambda run: run.read_arrays("estimates.npz", {})],
     "metrics.csv": [
-        lambda run: run.read_metrics(),
+        RunDirectory.read_metrics,
         lambda run: run.metrics_writer().__enter__(),
         lambda run: run.metrics_writer(0).__enter__(),
-        lambda run: run.sync_metrics(),
+        RunDirectory.sync_metrics,
     ],
     ".lock": [lambda run: run.locked().__enter__()],
     "log.txt": [lambda run: run.open_log().__enter__()],
 }
 
 
-@pytest.mark.parametrize(("form", "put"), PUTS, ids=[put.__name__ for _, put in PUTS])
 @pytest.mark.parametrize("name", USES)
-def test_only_a_plain_file_of_a_run_is_opened(run, aside, name, form, put):
-    put(run.path / name, aside)
-    for use in USES[name]:
-        expected = f"{run.path / name}: {form}; expected a plain file"
-        assert complaint(use, run) == expected
+def test_only_a_plain_file_of_a_run_is_opened(tmp_path, aside, name):
+    for number, (form, put) in enumerate(FORMS):
+        run = RunDirectory.create("any", str(tmp_path / f"run-{number}"))
+        put(run.path / name, aside)
+        for use in USES[name]:
+            expected = f"{run.path / name}: {form}; expected a plain file"
+            assert complaint(use, run) == expected
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "run.json", "summary.json", "metrics.csv"])
-def test_what_is_written_whole_takes_the_place_of_a_link(run, aside, name):
-    link_to_a_file(run.path / name, aside)
-    run.write_text(name, "new")
-    assert (run.path / name).read_text() == "new"
-    assert not (run.path / name).is_symlink()
+def test_what_is_written_whole_takes_the_place_of_a_link(run, aside):
+    for name in ("config.yaml", "run.json", "summary.json", "metrics.csv"):
+        link_to_a_file(run.path / name, aside)
+        run.write_text(name, "new")
+        assert (run.path / name).read_text() == "new"
+        assert not (run.path / name).is_symlink()
 
 
 def test_the_folder_that_the_user_names_may_be_a_link(run, tmp_path):
@@ -117,17 +110,17 @@ def test_the_folder_that_the_user_names_may_be_a_link(run, tmp_path):
     assert RunDirectory.open(str(tmp_path / "latest")).read_metrics()["update"] == [1]
 
 
-@pytest.mark.parametrize("name", ["plots", "checkpoints"])
-def test_a_folder_of_a_run_that_is_a_link_is_not_written_to(run, aside, name):
-    (run.path / name).symlink_to(aside)
-    expected = f"{run.path / name}: a link; expected a folder"
+def test_a_folder_of_a_run_that_is_a_link_is_not_written_to(run, aside):
     store = Checkpoints(run, print)
-    if name == "plots":
-        assert complaint(run.write_plot, "victim", "txt", lambda file: None) == expected
-    else:
-        assert complaint(store.save, 1, Checkpoint({}, {})) == expected
-        assert complaint(store.load) == expected
-    with run.locked():
+    for name in ("plots", "checkpoints"):
+        (run.path / name).symlink_to(aside)
+    for name, use in (
+        ("plots", lambda: run.write_plot("victim", "txt", lambda file: None)),
+        ("checkpoints", lambda: store.save(1, Checkpoint({}, {}))),
+        ("checkpoints", store.load),
+    ):
+        assert complaint(use) == f"{run.path / name}: a link; expected a folder"
+    with run.locked():  # which removes what is unfinished
         pass
 
 
@@ -174,23 +167,14 @@ def test_what_a_killed_process_left_unfinished_goes_with_the_next_lock(run, asid
         assert kept == others | {".nflow-folder00.npz"}
 
 
-def test_nothing_is_removed_in_a_folder_that_is_a_link(run, aside):
-    for name in ("plots", "checkpoints"):
-        (run.path / name).symlink_to(aside)
-    with run.locked():
-        pass
-
-
-@pytest.mark.parametrize(
-    "command", ["check", "compare", "evaluate", "plot", "resume", "sample -o p.csv"]
-)
-def test_no_command_waits_for_a_named_pipe(invoke, run, command):
+def test_no_command_waits_for_a_named_pipe(invoke, run):
     with run.recorded({"command": "fit-2d"}):
         pass
     os.mkfifo(run.path / "config.yaml")
-    result = invoke(*command.split(), run.path)
     line = f"{run.path / 'config.yaml'}: a named pipe; expected a plain file"
-    assert result.exit_code == 1 and line in result.stdout + result.stderr
+    for command in ("check", "compare", "evaluate", "plot", "resume", "sample -o p.csv"):
+        result = invoke(*command.split(), run.path)
+        assert result.exit_code == 1 and line in result.stdout + result.stderr, command
 
 
 def test_a_run_of_a_sweep_is_no_link_to_a_run_elsewhere(invoke, run, tmp_path):
