@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -104,10 +105,7 @@ def test_whatever_fails_a_file_is_old_or_new_and_nothing_else_is_left(
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
 def test_a_file_system_that_cannot_sync_is_written_to_nonetheless(number, run, monkeypatch):
-    def unsupported(*_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", unsupported)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(number, os.strerror(number))))
     run.write_text("config.yaml", "new")
     assert contents(run)["config.yaml"] == b"new"
 
