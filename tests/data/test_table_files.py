@@ -75,15 +75,10 @@ def complaint(call, path):
 
 XY = {"x": [1.5, 3.0], "y": [2.5, 4.0]}
 TEXT = [  # of a .csv, and what it holds
-    ("x,y\n1.5,2.5\n3,4\n", XY),
-    ("x,y\r\n1.5,2.5\r\n3,4", XY),
-    ("x,y\r1.5,2.5\r3,4\r", XY),
-    ("x;y\n1.5;2.5\n3;4\n", XY),
-    ("x;y\n1,5;2,5\n3;4\n", XY),
-    ("x\ty\n1,5\t2,5\n3,0\t4\n", XY),
-    ("x|y\n1.5|2.5\n3|4\n", XY),
-    ('"x" , y\n"1.5", 2.5 \n 3,"4"\n', {"x": [1.5, 3.0], "y": [2.5, 4.0]}),
-    ("\n \n# x,y\n\n1.5,2.5\n  \t\n3,4\n\n\n", XY),
+    *((f"x{s}y\n1.5{s}2.5\n3{s}4\n", XY) for s in ",;|\t"),
+    *((f"x,y{end}1.5,2.5{end}3,4{end}", XY) for end in ("\r\n", "\r")),
+    *((f"x{s}y\n1,5{s}2,5\n3{s}4", XY) for s in ";\t"),
+    *(('"x" , y\n"1.5", 2.5 \n 3,"4"\n', XY), ("\n \n# x,y\n\n1.5,2.5\n  \t\n3,4\n\n\n", XY)),
     (b"\xef\xbb\xbfx,y\n1.5,2.5\n3,4\n", XY),
     ("x,y\n1.5,2.5\n3,4\n".encode("utf-16"), XY),
     (b"\xfe\xff" + "x,y\n1.5,2.5\n3,4\n".encode("utf-16-be"), XY),
@@ -91,11 +86,9 @@ TEXT = [  # of a .csv, and what it holds
     ("größe,город\n1,2\n", {"größe": [1.0], "город": [2.0]}),
     ("größe,b\n1,né\n".encode("latin-1"), {"größe": [1.0], "b": ["né"]}),
     ("1.5,2.5\n3,4\n", {"1": [1.5, 3.0], "2": [2.5, 4.0]}),
-    ("1;2\n-3;+4\n", {"1": [1.0, -3.0], "2": [2.0, 4.0]}),
     ("5.1,setosa\n4.9,setosa\n", {"1": [5.1, 4.9], "2": ["setosa", "setosa"]}),
     ("1,2,log_q\n0.5,1.5,-3\n", {"1": [0.5], "2": [1.5], "log_q": [-3.0]}),
     ("7\n8.25\n\n9e-3\n", {"1": [7.0, 8.25, 0.009]}),
-    ("mass\n7\n8.25\n", {"mass": [7.0, 8.25]}),
     (",a\n0,1.5\n1,2.5\n", {"index": [0.0, 1.0], "a": [1.5, 2.5]}),
     (",0,1\n0,1.5,2.5\n1,3,4\n", {"index": [0, 1.0], "0": [1.5, 3.0], "1": [2.5, 4.0]}),
     ("name,city\nBo,Oslo\n", {"name": ["Bo"], "city": ["Oslo"]}),
@@ -120,7 +113,6 @@ TEXT = [  # of a .csv, and what it holds
         *(("t.csv", text, expected) for text, expected in TEXT),
         ("t.tsv", "x\ty\n1.5\t2.5\n3\t4\n", XY),
         ("t.tsv.gz", packed("x\ty\n1.5\t2.5\n3\t4\n"), XY),
-        ("t.txt", "x,y\n1.5,2.5\n3,4\n", XY),
         ("t.parquet", parquet_of(**XY), XY),
         ("t.csv", parquet_of(**XY), XY),
         ("t.npy", npy_of(np.array([[1, 2], [3, 4]], ">i2")), {"1": [1, 3], "2": [2, 4]}),
@@ -142,15 +134,9 @@ TEXT = [  # of a .csv, and what it holds
                 b=pa.array([True, None, False]),
                 t=pa.array([0, 1, None], pa.date32()),
             ),
-            {
-                "i": [1.0, NAN, 2.0**60],
-                "f": [1.5, NAN, NAN],
-                "d": [1.0, 2.0, 3.0],
-                "s": ["a", "", "c"],
-                "c": ["a", "b", "a"],
-                "b": ["true", "", "false"],
-                "t": ["1970-01-01", "1970-01-02", ""],
-            },
+            {"i": [1.0, NAN, 2.0**60], "f": [1.5, NAN, NAN], "d": [1.0, 2.0, 3.0]}
+            | {"s": ["a", "", "c"], "c": ["a", "b", "a"], "b": ["true", "", "false"]}
+            | {"t": ["1970-01-01", "1970-01-02", ""]},
         ),
         ("t.parquet", parquet_of(a=[1.5], __index_level_0__=[7]), {"a": [1.5], "index": [7.0]}),
     ],
@@ -164,10 +150,8 @@ BAD = [  # name, content, what is said
     ("t.csv", "\n \n", "no rows in it"),
     ("t.csv", "a,b,a\n1,2,3\n", "two columns are called 'a'"),
     ("t.csv", "a,,c\n1,2,3\n", "column 2 of 3 has no name"),
-    ("t.csv", "a,\n1,2\n", "column 2 of 2 has no name"),
     ("t.csv", ",index\n1,2\n", "two columns are called 'index'"),
     ("t.csv", "a,b\n1,2\n\n3\n", "line 4: expected 2 columns, received 1: '3'"),
-    ("t.csv", "a,b\n1,2\n3,4,5\n", "line 3: expected 2 columns, received 3: '3,4,5'"),
     ("t.csv", 'a,b\n"1\n\n",2\n3\n', "line 5: expected 2 columns, received 1: '3'"),
     ("t.csv", "a,b\n" + "1,2\n" * 300 + "\x1b[31m\n", "line 302: expected 2 columns, received 1: "),
     ("t.csv", "a,b\n1," + 3 * 2**20 * "9" + "\n", "a row of more than 1,048,576 bytes"),
@@ -177,7 +161,6 @@ BAD = [  # name, content, what is said
     ("t.csv", "a,b\n" + 2**18 * "1,2\n" + "ß,2\n", "column 'a': expected a number, received 'ß'"),
     ("t.csv", ("é,b\n" + 2**19 * "1,2\n").encode() + b"\xe9,2\n", "line 524290: expected text in"),
     ("t.csv", b"\x89PNG\r\n\x1a\n" + bytes(64), "expected text, an array of NumPy, or Parquet"),
-    ("t.csv", b"\x80\x04\x95\x00\x00", "expected text, an array of NumPy, or Parquet"),
     ("t.csv", "\x1b[31m,\x1b[31m\n1,2\n", r"two columns are called '\x1b[31m'"),
     ("t.xlsx", npz_of(a=[1]), "a zip archive, as Excel's .xlsx is: export the sheet as CSV"),
     ("t.h5", b"\x89HDF\r\n\x1a\n", "expected ArviZ's InferenceData, a netCDF-4 file"),
@@ -187,7 +170,6 @@ BAD = [  # name, content, what is said
     ("t.csv.gz", "1,2\n", "expected the content of a .gz file"),
     ("t.parquet", "1,2\n", "expected the content of a .parquet file"),
     ("t.parquet", parquet_of(a=[1.0])[:-4] + b"PARX", "expected a Parquet file; received: "),
-    ("t.parquet", parquet_of(a=[1.0])[:40], "expected a Parquet file; received: "),
     ("t.npy", "1,2\n", "expected the content of a .npy file"),
     ("t.npy", npy_of(np.zeros(3))[:-1], "expected an array (n,) or (n, D)"),
     ("t.npy", npy_of(np.zeros((2, 2, 2))), "received shape (2, 2, 2), dtype float64"),
@@ -198,9 +180,7 @@ BAD = [  # name, content, what is said
     ("t.npz", npz_of(a=[1], b=[1, 2]), "expected columns of one length, received 'a' 1, 'b' 2"),
     ("t.npz", npz_of(a=[[1]], b=[[1]]), "expected one array (n, D) of numbers"),
     ("t.npz", npz_of(a=[[1]], columns=["x", "y"]), "expected 1 names of columns, received 2"),
-    ("t.npz", npz_of(a=[[1, 2]], columns=["x", "x"]), "two columns are called 'x'"),
     ("t.npz", npz_of(), "expected the content of a .npz file"),
-    ("t.npz", npz_of(a=1), "column 'a': expected shape (n,), received ()"),
     ("t.npz", npz_of(a=[1.0])[:-30], "expected one array (n, D) of numbers"),
 ]
 
@@ -231,25 +211,20 @@ NO_POINTS = [  # content, what is said
     ("１,２\n３,４\n", "line 2, column '１': expected a number, received '３'"),
     ("1,2\n" + 399 * "3," + "4\n", "line 2: expected 2 columns, received 400: '3,3,3"),
     (399 * "3," + "4\n", "received 400: '1', '2', '3', …"),
-    ("x,y,w\n4,5,6\n", "received 3: 'x', 'y', 'w'"),
     ("1 2\n3 4\n", "called '1 2', which looks like columns separated by spaces"),
     ("1\n2\n", "received one, called '1'"),
     ("x,y\n\n1,2\n3,four\n", "line 4, column 'y': expected a number, received 'four'"),
-    ("1,2\nx,y\n", "line 2, column '1': expected a number, received 'x'"),
     ("1,\n", "line 1: expected 2 finite numbers, received [1.0, nan]"),
     ("1,2\n\n-inf,2\n", "line 3: expected 2 finite numbers, received [-inf, 2.0]"),
-    ("1,2\n1e999,2\n", "line 2: expected 2 finite numbers, received [inf, 2.0]"),
     ("1,2\n1_0,2\n", "line 2, column '1': expected a number, received '1_0'"),
     ("z1,z2,log_q\n1,x,3\n", "line 2, column 'z2': expected a number, received 'x'"),
     ("2020_01,2020_02\n1,2\n3,x\n", "line 3, column '2020_02'"),
     ("1,\u00a02\n3,x\n", "line 2, column '2'"),
-    (npy_of(np.zeros(4)), "received one"),
     (npy_of(np.zeros((4, 3))), "received 3: '1', '2', '3'"),
     (npy_of(np.zeros((0, 2))), "no points"),
     (npy_of(np.zeros((4, 2), bool)), "row 0 counted from 0, column '1'"),
     (npy_of(np.array([["1", "2"]])), "dtype <U1"),
     (npy_of(np.array([[1.0, 2.0], [np.nan, 0.0]])), "row 1 counted from 0"),
-    (npy_of(np.array([[np.inf, 2.0]], "f4")), "row 0 counted from 0"),
     (npy_of(np.zeros((2, 2))).replace(b"(2, 2), ", b"(99999999, 2),"), "(n, D) of numbers"),
     (npy_of(np.zeros((2, 2))).replace(b"(2, 2)", b"(2**9, 2)"), "(n, D) of numbers"),
 ]
@@ -323,11 +298,8 @@ def test_text_that_comes_late_is_named_by_its_line(write, header):
         assert len(line) <= len(place) + len("received ") + 60
     assert table.text(b.name)[-1].endswith("z")
     assert len(table.numbers([table.columns[0].name], 10**7)) == LATE + 1
-
-
-def test_numbers_with_points_after_whole_ones_lose_nothing(write):
-    table = open_table(write("a\n" + 600_000 * "1\n" + "0.1\n1e3\n"))
-    assert table.numbers(["a"], 10**6)[-3:, 0].tolist() == [1.0, 0.1, 1000.0]
+    whole = open_table(write("a\n" + 600_000 * "1\n" + "0.1\n1e3\n"))
+    assert whole.numbers(["a"], 10**6)[-3:, 0].tolist() == [1.0, 0.1, 1000.0]
 
 
 def test_columns_are_taken_in_the_order_asked_for(write):
@@ -356,44 +328,24 @@ def test_more_rows_than_allowed_are_refused(tmp_path, monkeypatch, name):
         assert complaint(read, path).startswith("expected at most 2 rows, received ")
 
 
-UNFINISHED = """
-import sys
-from nflow_cli.data.table_files import open_table
-batches = open_table(sys.argv[1]).batches()
-next(batches)
-"""
-
-
 def test_a_table_that_is_not_read_to_its_end_keeps_python_from_ending_no_longer(write):
     path = write("a,b\n" + 2**21 * "1,2\n")
-    subprocess.run([sys.executable, "-c", UNFINISHED, path], check=True, timeout=60)
+    code = "from nflow_cli.data.table_files import open_table\n"
+    code += f"batches = open_table({str(path)!r}).batches()\nnext(batches)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_quoted_rows_across_blocks_are_cut_between_rows(write):
-    rows = [f'{i},"{i}\n, ""{"z" * (i % 50)}"""' for i in range(60_000)]
-    table = open_table(write("n,s\r\n" + "\r\n".join(rows)))
-    assert table.numbers(["n"], 10**6)[:, 0].tolist() == list(range(60_000))
-    expected = [f'{i}\n, "{"z" * (i % 50)}"' for i in range(60_000)]
-    assert table.text("s").tolist() == expected
-    assert table.place(59_999) == f"line {2 + 2 * 59_999}"
-
-
-def test_places_are_told_as_the_file_counts_them(write):
+def test_places_are_told_as_the_file_counts_them_and_quoted_rows_are_whole(write):
     table = open_table(write('\n"a\nb",c\n1,2\n\n \n3,"x\ny"\n5,6\n'))
     assert [table.place(row) for row in range(3)] == ["line 4", "line 7", "line 9"]
     assert table.place(99) == "data row 100"
     assert table_of(np.zeros(3)).place(2) == "row 2 counted from 0"
-
-
-def test_what_is_told_apart_is_said(write):
-    said = {
-        "größe;b\n1,5;2\n".encode("latin-1"): "latin-1, columns separated by semicolons, decimal "
-        "commas, a header",
-        "1\t2\n".encode("utf-16"): "utf-16, columns separated by tabs, no header",
-        b"1,2\n": "columns separated by commas, no header",
-    }
-    for file, words in said.items():
-        assert str(open_table(write(file)).dialect) == words
+    n = 60_000  # across blocks
+    rows = [f'{i},"{i}\n, ""{"z" * (i % 50)}"""' for i in range(n)]
+    table = open_table(write("n,s\r\n" + "\r\n".join(rows)))
+    assert table.numbers(["n"], 10**6)[:, 0].tolist() == list(range(n))
+    assert table.text("s").tolist() == [f'{i}\n, "{"z" * (i % 50)}"' for i in range(n)]
+    assert table.place(n - 1) == f"line {2 * n}"
 
 
 @pytest.mark.parametrize(
@@ -408,10 +360,9 @@ def test_standard_input_is_read_and_may_be_cut_short(monkeypatch, write, file, i
     stdin = types.SimpleNamespace(buffer=io.BytesIO(file))
     monkeypatch.setattr(sys, "stdin", stdin)
     table = open_table("-")
-    assert [*table.notes] == is_cut * [
-        "standard input: its last line has no line break: the input, and its last value, may be "
-        "truncated"
-    ]
+    assert [note.startswith("standard input: its last line") for note in table.notes] == [
+        True
+    ] * is_cut
     assert not open_table(write(file)).notes  # many editors write files so
     assert content(table) == content(table) == XY
     assert "empty" in complaint(lambda: open_table("-"), "standard input")
@@ -441,11 +392,10 @@ class Series:
 
 
 class Interchanged:
-    def __init__(self, **columns):
-        self._table = pa.table(columns)
+    """A DataFrame that hands over by the older protocol alone."""
 
-    def __dataframe__(self, *args, **options):
-        return self._table.__dataframe__(*args, **options)
+    def __init__(self, **columns):
+        self.__dataframe__ = pa.table(columns).__dataframe__
 
 
 @pytest.mark.parametrize(
@@ -465,29 +415,23 @@ def test_what_python_hands_over_is_a_table(data, expected):
     np.testing.assert_equal(content(table_of(data)), expected)
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
+def test_what_is_no_table_is_one_line():
+    for data, named in (
         (None, "Received: NoneType"),
         (np.zeros((2, 2, 2)), "received shape (2, 2, 2)"),
-        (np.zeros((2, 0)), "expected 1 to 10,000 columns, received 0"),
+        (np.zeros((2, 0)), "1 to 10,000 columns, received 0"),
         ([[1], [2, 3]], "no table"),
-        ({}, "expected 1 to 10,000 columns, received 0"),
+        ({}, "1 to 10,000 columns, received 0"),
         ({"a": [1], "b": [1, 2]}, "columns of one length"),
         ({"a": np.zeros((2, 2))}, "column 'a': expected shape (n,), received (2, 2)"),
-        ({"a": [object()]}, "expected column 'a' of numbers or text"),
+        ({"a": [object()]}, "column 'a'"),
         (pa.table([[1], [2]], names=["a", "a"]), "two columns are called 'a'"),
-        ({"a\udcff": [1]}, r"expected names that UTF-8 can encode, received 'a\udcff'"),
-    ],
-)
-def test_what_is_no_table_is_one_line(data, expected):
-    assert expected in complaint(lambda: table_of(data), "the table given")
-
-
-def test_a_column_of_lists_is_neither_numbers_nor_text():
-    table = table_of(pa.table({"a": [[1], [2]]}))
-    assert not table.columns[0].is_number
-    assert "expected a number" in complaint(lambda: table.numbers(["a"], 9), table.name)
+        ({"a\udcff": [1]}, r"'a\udcff'"),
+    ):
+        assert named in complaint(lambda data=data: table_of(data), "the table given")
+    lists = table_of(pa.table({"a": [[1], [2]]}))
+    assert not lists.columns[0].is_number
+    assert "expected a number" in complaint(lambda: lists.numbers(["a"], 9), lists.name)
 
 
 def names_of(path):
