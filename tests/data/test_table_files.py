@@ -348,6 +348,12 @@ def test_places_are_told_as_the_file_counts_them_and_quoted_rows_are_whole(write
     assert table.place(n - 1) == f"line {2 * n}"
 
 
+def test_what_is_told_apart_is_said(write):
+    table = open_table(write("größe;b\n1,5;2\n".encode("latin-1")))
+    said = "latin-1, columns separated by semicolons, decimal commas, a header"
+    assert str(table.dialect) == said
+
+
 @pytest.mark.parametrize(
     ("file", "is_cut"),
     [
