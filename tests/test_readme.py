@@ -236,23 +236,19 @@ def test_every_key_and_array_of_a_run_is_described(short_run, kind):
     assert not undescribed(short_run(**KINDS[kind]))
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
+def test_every_array_and_score_of_an_experiment_is_described():
+    fit, known = {"command": "fit"}, named_by("docs/scores.md")
+    for config in (
         {"command": "fit-2d"},
-        {"command": "fit", "data": {"name": "two-moons", "columns": ["x1", "x2"]}},
-        {"command": "fit", "data": {"name": "t.csv", "columns": ["a"]}},
-        {"command": "fit", "data": {"name": "t.csv", "columns": ["a"], "given": ["b"]}},
+        fit | {"data": {"name": "two-moons", "columns": ["x1", "x2"]}},
+        fit | {"data": {"name": "t.csv", "columns": ["a"]}},
+        fit | {"data": {"name": "t.csv", "columns": ["a"], "given": ["b"]}},
         {"command": "infer", "density": "banana"},
         {"command": "train-vae", "prior": {"k": 2}},
-    ],
-    ids=str,
-)
-def test_every_array_and_score_of_an_experiment_is_described(config):
-    experiment = experiments.of(presets.validate(config, "a test"))
-    known = named_by("docs/scores.md")
-    assert set(experiment.shapes) <= known
-    assert {measure.key for measure in experiment.measures} <= known
+    ):
+        experiment = experiments.of(presets.validate(config, "a test"))
+        assert set(experiment.shapes) <= known
+        assert {measure.key for measure in experiment.measures} <= known
 
 
 class StanModel:
@@ -265,22 +261,14 @@ class StanModel:
         return -0.5 * float(row @ row), -row
 
 
-@pytest.mark.parametrize(
-    ("adapter", "needs", "arguments"),
-    [
-        ("from_stan", None, ("model.stan", "data.json")),
-        ("from_pytorch", "torch", (lambda x: -0.5 * (x**2).sum(axis=-1),)),
-    ],
-)
-def test_the_adapters_of_other_libraries_give_pairs_of_arrays(
-    adapter, needs, arguments, monkeypatch
-):
-    if needs:
-        pytest.importorskip(needs)
-    stan = types.SimpleNamespace(StanModel=StanModel)
-    monkeypatch.setitem(sys.modules, "bridgestan", stan)
-    log_p = executed("docs/infer.md", [2])[adapter](*arguments)
+def test_the_adapters_of_other_libraries_give_pairs_of_arrays(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bridgestan", types.SimpleNamespace(StanModel=StanModel))
+    adapters = executed("docs/infer.md", [2])
+    made = [adapters["from_stan"]("model.stan", "data.json")]
+    if find_spec("torch"):
+        made.append(adapters["from_pytorch"](lambda x: -0.5 * (x**2).sum(axis=-1)))
     x = np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 0.0]])
-    values, gradients = log_p(x)
-    np.testing.assert_allclose(values, -0.5 * np.sum(x**2, axis=-1), rtol=1e-6)
-    np.testing.assert_allclose(gradients, -x, rtol=1e-6)
+    for log_p in made:
+        values, gradients = log_p(x)
+        np.testing.assert_allclose(values, -0.5 * np.sum(x**2, axis=-1), rtol=1e-6)
+        np.testing.assert_allclose(gradients, -x, rtol=1e-6)
