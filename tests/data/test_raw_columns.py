@@ -178,10 +178,10 @@ def test_rows_drawn_are_those_that_the_seed_draws(tmp_path, name):
 
 def test_each_row_is_as_likely_to_be_drawn():
     table, counts = table_of({"a": np.arange(30.0)}), np.zeros(30)
-    for seed in range(1_000):
+    for seed in range(2_000):
         counts[read_columns(table, max_rows=10, seed=seed)[1]] += 1
-    # 1,000 draws with probability 1/3 each: within 5 standard deviations
-    assert np.abs(counts - 1_000 / 3).max() < 5 * np.sqrt(1_000 * 2 / 9)
+    # 2,000 draws with probability 1/3 each: within 5 standard deviations
+    assert np.abs(counts - 2_000 / 3).max() < 5 * np.sqrt(2_000 * 2 / 9)
 
 
 def test_more_rows_than_a_fit_takes_are_refused(tmp_path, monkeypatch):
