@@ -212,18 +212,9 @@ def test_types_fill_values_and_truth_values_are_kept(write):
     assert [c.name for c in open_table(path).columns if not c.is_number] == ["flag"]
 
 
-def added(name, make):
-    """Return what adds a variable of chain and draw to the posterior of a file."""
-
-    def edit(file):
-        make(file["posterior"])
-        for axis, dim in enumerate(("chain", "draw")):
-            file["posterior"][name].dims[axis].attach_scale(file["posterior"][dim])
-
-    return edit
-
-
 def put(place, value):
+    """Return what puts something in a place of a file."""
+
     def edit(file):
         if place in file:
             del file[place]
@@ -232,25 +223,31 @@ def put(place, value):
     return edit
 
 
+def added(make="create_dataset", *layout, **options):
+    """Return what adds a variable of chain and draw to the posterior of a file."""
+
+    def edit(file):
+        made = getattr(file["posterior"], make)("new", *layout, **options)
+        for axis, dim in enumerate(("chain", "draw")):
+            made.dims[axis].attach_scale(file["posterior"][dim])
+
+    return edit
+
+
 ELSEWHERE = h5py.VirtualLayout((2, 3), "f8")
 ELSEWHERE[:] = h5py.VirtualSource("/etc/hostname", "x", (2, 3))
-CHUNKY = {"shape": (2, 3), "dtype": "f8", "maxshape": (None, None), "chunks": (2**13, 2**13)}
-OUTSIDE = {"shape": (2, 3), "dtype": "f8", "external": [("/etc/hostname", 0, 48)]}
+SHAPE = {"shape": (2, 3), "dtype": "f8"}
 HOSTILE = [  # what is done to a file, the variable that is named, and what it is
-    (added("out", lambda g: g.create_dataset("out", **OUTSIDE)), "out", "outside of the file"),
-    (added("out", lambda g: g.create_virtual_dataset("out", ELSEWHERE)), "out", "outside"),
-    (added("out", lambda g: g.create_dataset("out", **CHUNKY)), "out", "536,870,912 bytes"),
-    (put("posterior/out", h5py.SoftLink("/posterior/mu")), "out", "a link"),
-    (put("posterior/out", h5py.ExternalLink("other.nc", "/x")), "out", "a link"),
+    (added(**SHAPE, external=[("/etc/hostname", 0, 48)]), "new", "outside of the file"),
+    (added("create_virtual_dataset", ELSEWHERE), "new", "outside of the file"),
+    (added(**SHAPE, maxshape=(None, None), chunks=(2**13, 2**13)), "new", "536,870,912 bytes"),
+    (put("posterior/new", h5py.SoftLink("/posterior/mu")), "new", "a link"),
+    (put("posterior/new", h5py.ExternalLink("other.nc", "/x")), "new", "a link"),
     (put("posterior", h5py.ExternalLink("other.nc", "/posterior")), "posterior", "a link"),
     (lambda f: f["posterior/mu"].attrs.update(scale_factor=0.5), "mu", "scale_factor"),
-    (added("name", lambda g: g.create_dataset("name", data=np.full((2, 3), b"a"))), "name", "|S1"),
-    (
-        added("z", lambda g: g.create_dataset("z", data=np.zeros((2, 3), complex))),
-        "z",
-        "complex128",
-    ),
-    (added("long", lambda g: g.create_dataset("long", data=np.zeros((2, 4)))), "long", "other"),
+    (added(data=np.full((2, 3), b"a")), "new", "|S1"),
+    (added(data=np.zeros((2, 3), complex)), "new", "complex128"),
+    (added(data=np.zeros((2, 4))), "new", "other chains or draws"),
     (lambda f: f.clear(), "chain", "draw"),
 ]
 
@@ -262,6 +259,15 @@ def test_what_is_not_plain_numbers_of_the_file_is_one_line(write, edit, name, wh
     line = str(caught.value)
     assert "expected ArviZ's InferenceData" in line and line.isprintable()
     assert name in line.rpartition("draws.nc")[2] and what in line
+
+
+def test_a_damaged_file_is_one_line(write):
+    path = write()
+    content = path.read_bytes()
+    for size in (8, 40, len(content) - 100):
+        path.write_bytes(content[:size])
+        with pytest.raises(DataError, match="expected ArviZ's InferenceData"):
+            open_table(path)
 
 
 @pytest.mark.parametrize(
@@ -277,15 +283,6 @@ def test_large_tables_and_labels_are_refused(write, monkeypatch, module, limit, 
     monkeypatch.setattr(module, limit, least)
     with pytest.raises(DataError, match=named):
         open_table(write())
-
-
-def test_a_damaged_file_is_one_line(write):
-    path = write()
-    content = path.read_bytes()
-    for wrong in (content[:-100], content[:40], content[:8]):
-        path.write_bytes(wrong)
-        with pytest.raises(DataError, match="expected ArviZ's InferenceData"):
-            open_table(path)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
