@@ -162,18 +162,18 @@ def test_texts_too_many_to_keep_are_left(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_rows_drawn_are_those_that_the_seed_draws(tmp_path, name):
-    table = pa.table({"x": np.arange(300_000.0), "t": [f"t{i % 7}" for i in range(300_000)]})
-    if name == "t.csv":
-        csv.write_csv(table, tmp_path / name)
-    else:
-        parquet.write_table(table, tmp_path / name)
-    (x, t), rows = read_columns(open_table(tmp_path / name), max_rows=50, seed=3)
-    again = read_columns(open_table(tmp_path / name), max_rows=50, seed=3, names=["t"])[1]
-    other = read_columns(open_table(tmp_path / name), max_rows=50, seed=4, names=["t"])[1]
-    assert rows.tolist() == sorted(set(rows.tolist())) == x.numbers.tolist() == again.tolist()
-    assert rows.tolist() != other.tolist()
+    n = 100_000
+    table = pa.table({"x": np.arange(float(n)), "t": [f"t{i % 7}" for i in range(n)]})
+    (csv.write_csv if name == "t.csv" else parquet.write_table)(table, tmp_path / name)
+
+    def drawn(size=50, seed=3):
+        columns, rows = read_columns(open_table(tmp_path / name), max_rows=size, seed=seed)
+        return *columns, rows.tolist()
+
+    x, t, rows = drawn()
+    assert rows == sorted(set(rows)) == x.numbers.tolist() == drawn()[-1] != drawn(seed=4)[-1]
     assert cells(t)[1] == [f"t{i % 7}" for i in rows]
-    assert len(read_columns(open_table(tmp_path / name), max_rows=300_000)[1]) == 300_000
+    assert len(drawn(n)[-1]) == n
 
 
 def test_each_row_is_as_likely_to_be_drawn():
