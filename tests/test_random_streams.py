@@ -38,16 +38,12 @@ def test_streams_of_different_keys_are_different_and_uncorrelated():
             assert abs(r) < 5 / np.sqrt(N)
 
 
-def test_steps_never_run_into_one_another():
+def test_steps_never_run_into_one_another_nor_touch_numpys_global_state():
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()
     first = stream(0, "a", 0).random(500_000)
     second = stream(0, "a", 1).random(1_000)
     assert not np.any(np.isin(second, first))
-
-
-def test_a_stream_does_not_touch_numpys_global_state():
-    np.random.seed(1)
-    before = np.random.get_state()[1].copy()
-    stream(0, "a").random(10)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 

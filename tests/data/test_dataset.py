@@ -65,11 +65,16 @@ def test_rows_hold_given_columns_first_and_levels_by_number():
     assert data.sizes == {"n_train": 320, "n_validation": 40, "n_test": 40}
 
 
-def test_the_order_of_rows_changes_neither_kinds_nor_levels():
+def test_kinds_and_measure_are_of_what_is_modelled_whatever_the_order_of_rows():
     table, order = a_table(), rng(1).permutation(N)
-    table.pop("part")
-    first, second = load(table), load({name: cells[order] for name, cells in table.items()})
-    assert first.kinds == second.kinds and first.measure == second.measure
+    shuffled = {name: cells[order] for name, cells in table.items()}
+    first, second = (load(t, exclude=["part"]) for t in (table, shuffled))
+    assert first.kinds == second.kinds
+    assert first.measure == second.measure == load(table, split="part").measure
+    finer = {**table, "price": table["price"] + 1e-5 * np.arange(N)}
+    assert load(finer, exclude=["part"]).measure != first.measure
+    x, y = rng(4).normal(size=(2, N))  # whose levels repeat by chance
+    assert not any("training rows too" in note for note in load({"a": x > 0, "b": y > 0}).notes)
 
 
 def test_a_column_that_says_the_part_is_followed_and_levels_are_of_training_rows_alone():
@@ -119,19 +124,15 @@ def test_gaps_are_modelled_unless_rows_with_one_are_dropped():
     assert len(all_rows(load(GAPPY, "refuse", exclude=["gappy"]))) == N
 
 
-def test_only_columns_that_are_named_are_used_in_the_order_of_the_table():
+def test_only_columns_that_are_named_are_used_and_rows_may_be_drawn():
     assert load(GAPPY, columns=["gappy", "x"]).columns == ["x", "gappy"]
     assert load(GAPPY, exclude=["x"]).columns == ["city", "gappy", "w"]
     given = load(GAPPY, given=["one", "city"])
     assert (given.given, given.modelled) == (["city"], ["x", "gappy", "w"])
     assert "left out, constant: one" in given.notes
-
-
-def test_a_part_of_the_rows_may_be_drawn():
-    data = load(GAPPY, max_rows=50)
-    assert sum(data.sizes.values()) == 50
-    assert "50 rows, drawn at random by data.max_rows" in data.notes
-    assert set(all_rows(data)[:, 0]) <= set(GAPPY["x"])
+    drawn = load(GAPPY, max_rows=50)
+    assert "50 rows, drawn at random by data.max_rows" in drawn.notes
+    assert len(all_rows(drawn)) == 50 and set(all_rows(drawn)[:, 0]) <= set(GAPPY["x"])
 
 
 def test_test_rows_may_be_those_of_a_table_of_their_own(tmp_path):
@@ -237,18 +238,6 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_of_numbers_has_a_note(tmp_p
         assert any(note.startswith(said) for note in load(path).notes)
 
 
-def test_test_rows_that_are_training_rows_too_by_chance_have_no_note():
-    x, y = rng(4).normal(size=(2, N))
-    assert not any("training rows too" in note for note in load({"a": x > 0, "b": y > 0}).notes)
-
-
-def test_only_what_is_modelled_is_in_the_measure():
-    table = a_table()
-    finer = {**table, "price": table["price"] + 1e-5 * np.arange(N)}
-    assert len({load(t, exclude=["part"]).measure for t in (table, finer)}) == 2
-    assert load(table, exclude=["part"]).measure == load(table, split="part").measure
-
-
 def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds():
     draw = rng(6)
     table = {"x": draw.random(N), "y": draw.random(N).astype("f4"), "z": 1 / 3 + draw.random(N)}
@@ -308,15 +297,12 @@ def test_no_group_is_in_two_parts(groups, test):
     assert len(parts.train) and len(parts.validation) and bool(len(parts.test)) == (test is None)
 
 
-@pytest.mark.parametrize("words", [("train", "validation", "test"), ("0", "1", "2.0")])
-def test_a_column_says_the_parts(words):
-    texts = np.array([words[i] for i in (0, 0, 0, 1, 2, 0, 1, 2)])
-    parts = split_by_column("t.csv", "part", texts, seed=0)
-    assert [part.tolist() for part in parts] == [[0, 1, 2, 5], [3, 6], [4, 7]]
-
-
-def test_without_validation_rows_some_to_train_on_are_taken():
-    texts = np.array(["train"] * 40 + ["Test "] * 5)
+def test_a_column_says_the_parts():
+    for words in (("train", "validation", "test"), ("0", "1", "2.0")):
+        texts = np.array([words[i] for i in (0, 0, 0, 1, 2, 0, 1, 2)])
+        parts = split_by_column("t.csv", "part", texts, seed=0)
+        assert [part.tolist() for part in parts] == [[0, 1, 2, 5], [3, 6], [4, 7]]
+    texts = np.array(["train"] * 40 + ["Test "] * 5)  # some rows to train on validate
     parts = split_by_column("t.csv", "part", texts, seed=0)
     assert [len(part) for part in parts] == [36, 4, 5]
     assert_every_row_is_in_one_part(parts, 45)

@@ -66,7 +66,7 @@ def test_cells_of_text_are_what_all_of_them_are(tmp_path, texts, source, expecte
     assert rows.tolist() == list(range(len(lines)))
 
 
-def test_a_return_in_a_cell_is_no_end_of_a_row(tmp_path):
+def test_a_return_in_a_cell_is_no_end_of_a_row_and_bytes_are_no_text(tmp_path):
     """As programs write it that quote what their own lines end with alone."""
     for text, expected in (
         ('i,x\n1,a\rb\n2,"c\rd"\n3,"e\r\nf"\n', ["a\rb", "c\rd", "e\r\nf"]),
@@ -75,9 +75,8 @@ def test_a_return_in_a_cell_is_no_end_of_a_row(tmp_path):
     ):
         columns, _ = read(tmp_path / "t.csv", text)
         assert columns["x"] == ("text", expected)
-
-
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+    columns, _ = read(tmp_path / "t.csv", "i;x\n1;2,5\n2;3,5\n")  # decimal commas
+    assert columns["x"] == ("number", [2.5, 3.5])
     for content in (b"i,x\n1,\x002\n", 20 * b"1\x01\x02,\x03\xff\n"):
         with pytest.raises(DataError, match="expected text"):
             read(tmp_path / "t.csv", content)
@@ -104,11 +103,6 @@ def test_what_comes_late_decides_as_what_comes_first(tmp_path, early, late, sour
     found, cells = columns["x"]
     assert (found, len(cells)) == (source, LATE + 1)
     np.testing.assert_equal((cells[0], cells[LATE - 1], cells[-1]), (values[0], *values))
-
-
-def test_decimal_commas_are_read_where_all_the_table_has_them(tmp_path):
-    columns, _ = read(tmp_path / "t.csv", "i;x\n1;2,5\n2;3,5\n")
-    assert columns["x"] == ("number", [2.5, 3.5])
 
 
 TYPED = [  # values, their type in Arrow, the source and the values read
@@ -259,6 +253,10 @@ CASES = {
     "levels": (few(["0.50", "7.25"], decimals=2), [7.25, None, 0.5]),
     "dates of few": (few(["19782", "19783"], type="date", decimals=0), [DAY, None]),
     "whole": (ColumnKind(kind="number", type="whole", decimals=0), [7, None, -2]),
+    "too large to be whole": (
+        ColumnKind(kind="number", type="whole", decimals=0),
+        [2.0**60, None, -(2.0**55)],
+    ),
     "number": (ColumnKind(kind="number", decimals=3), [1.125, None, -2.5]),
     "dates": (dates(), [DAY, None]),
     "times": (dates(type="time"), [NOON, None]),
@@ -280,12 +278,6 @@ def test_cells_are_written_as_the_table_has_them(case):
         assert [None if np.isnan(value) else value for value in written.tolist()] == values
     else:
         assert written.to_pylist() == values
-
-
-def test_numbers_too_large_to_be_whole_are_written_as_they_are():
-    kind = ColumnKind(kind="number", type="whole", decimals=0)
-    values = np.array([2.0**60, -(2.0**55)])
-    np.testing.assert_array_equal(as_written(kind, values), values)
 
 
 def test_dates_as_text_in_a_table_of_types_are_dates():

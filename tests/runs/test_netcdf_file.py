@@ -39,21 +39,18 @@ def test_variables_have_numbered_dimensions_as_netcdf_prescribes(path):
         np.testing.assert_array_equal(file["sample_stats/log_q"], ROWS.T[2:])
 
 
-def test_a_table_of_it_has_the_same_draws(path):
+def test_a_table_of_it_has_the_same_draws_and_they_are_the_same_bytes(path, tmp_path):
     names = ["chain", "draw", *NAMES, "log_q"]
     rows = open_table(path).numbers(names, 5)
     np.testing.assert_array_equal(rows, np.column_stack([np.zeros(5), np.arange(5), ROWS]))
-
-
-def test_the_same_draws_are_the_same_bytes(path, tmp_path):
     write_inference(tmp_path / "again.nc", 5, NAMES, ["log_q"], [ROWS], FACTS)
     assert (tmp_path / "again.nc").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["a/b", "chain", "."])
-def test_names_that_a_file_cannot_have_are_refused(tmp_path, name):
-    with pytest.raises(NflowError, match="expected names without /"):
-        write_inference(tmp_path / "draws.nc", 5, [name], [], [ROWS[:, :1]], {})
+def test_names_that_a_file_cannot_have_are_refused(tmp_path):
+    for name in ("a/b", "chain", "."):
+        with pytest.raises(NflowError, match="names without /"):
+            write_inference(tmp_path / "draws.nc", 5, [name], [], [ROWS[:, :1]], {})
     assert not list(tmp_path.iterdir())
 
 
