@@ -28,8 +28,7 @@ def test_the_kl_is_not_negative_the_mass_is_1_and_points_come_back(name):
     model = target_fit.build(settings)
     target_fit.train(model, settings)
     evaluation = evaluate_samples(model.density, model.target, 0, settings.evaluate.samples)
-    figures = evaluation.summary
-    assert figures["kl"] >= -4 * figures["kl_standard_error"]
+    assert evaluation.scores["kl"] >= -4 * evaluation.scores["kl_standard_error"]
     mass, _ = mass_of(model.density, 0)
     assert abs(mass - 1) <= (5e-3 if model.density.base.bounded else 1e-3)
     assert_points_come_back(model.density, evaluation.first.x[:10_000])
