@@ -28,7 +28,7 @@ Y = X @ [1.0, -2.0] + 0.5 * RNG.normal(size=N)
 
 @pytest.fixture(autouse=True)
 def _without_programs(request):
-    if "slow" in request.keywords and "protocol" not in request.node.name:
+    if "folds" in request.node.name:  # which other processes compile
         yield
     else:
         with without_programs():
