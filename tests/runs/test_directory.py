@@ -86,14 +86,14 @@ def test_only_a_folder_with_a_run_in_it_opens(tmp_path, run):
 def test_a_run_of_a_newer_nflow_or_of_something_else_does_not_open(run):
     path = run.path / "run.json"
     for content, why in (
-        (b'{"format": 4}', "format 4, written by a newer nflow; this one reads 3"),
+        (b'{"format": 5}', "format 5, written by a newer nflow; this one reads 4"),
         (b'{"format": 0}', "damaged: expected a format number"),
         (b'{"format": "1"}', "damaged: expected a format number"),
         (b'{"format": [1]}', "damaged: expected a format number"),
         (b'{"format": 1' + 5000 * b"0" + b"}", "damaged: expected numbers of at most 300 digits"),
         (b'{"name": "some other tool"}', "damaged: expected a format number"),
-        (b'{"format": 3}', "damaged: expected the version of nflow-cli"),
-        (b'{"format": 3, "versions": {"nflow-cli": 1}}', "damaged: expected the version of nflow-"),
+        (b'{"format": 4}', "damaged: expected the version of nflow-cli"),
+        (b'{"format": 4, "versions": {"nflow-cli": 1}}', "damaged: expected the version of nflow-"),
         (b"", "damaged: expected a JSON object"),
     ):
         path.write_bytes(content)
@@ -149,7 +149,7 @@ def test_the_status_of_a_run_says_how_it_ended(run, error, status):
         if error:
             raise error
     record = run.read_json("run.json")
-    assert (record["status"], record["format"]) == (status, 3)
+    assert (record["status"], record["format"]) == (status, 4)
     assert (record["command"], record["seed"]) == ("fit-2d", 0)
     assert record["end_seconds"] >= record["start_seconds"]
 
