@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -20,94 +22,91 @@ def name_of(invoke, tmp_path, monkeypatch):
     def name_of(line):
         result = invoke(*line.split())
         assert result.exit_code == 0, result.stderr
+        shutil.rmtree(runs[-1].path)  # of two in a second, the other would be called name-2
         return runs[-1].path.name.split("-", 2)[2]
 
     return name_of
 
 
 @pytest.mark.parametrize(
-    ("line", "name"),
+    ("command", "names"),
     [
-        ("--flow planar --k 8", "multimodal-planar"),
-        ("--flow radial --k 8", "gaussian-from-uniform-radial"),
-        ("--preset u3-planar-k8 --steps 5 --seed 3 --restarts 1", "u3-planar-k8"),
-        ("--preset free.yaml --set train.batch_size=9", "free"),
-        ("--preset free.yaml --k 9", "u2-planar-k9"),
-        ("--flow planar,radial --k 6 --target u1", "u1-planar-radial-k6"),
-        ("--target u1", "u1-planar-k8"),
-        ("--target U1 --k 32", "u1-planar-k32"),
-        ("--target u4 --k 0", "u4-k0"),
-        ("--preset u1-planar-k2 --set base=uniform-box", "u1-planar-k2"),
-        ("--preset far-mixture --set target.weights=[1,3]", "mixture-spline-coupling-k4"),
+        (
+            "fit-2d",
+            {
+                "--flow planar --k 8": "multimodal-planar",
+                "--flow radial --k 8": "gaussian-from-uniform-radial",
+                "--preset u3-planar-k8 --steps 5 --seed 3 --restarts 1": "u3-planar-k8",
+                "--preset free.yaml --set train.batch_size=9": "free",
+                "--preset free.yaml --k 9": "u2-planar-k9",
+                "--flow planar,radial --k 6 --target u1": "u1-planar-radial-k6",
+                "--target u1": "u1-planar-k8",
+                "--target U1 --k 32": "u1-planar-k32",
+                "--target u4 --k 0": "u4-k0",
+                "--preset u1-planar-k2 --set base=uniform-box": "u1-planar-k2",
+                "--preset far-mixture --set target.weights=[1,3]": "mixture-spline-coupling-k4",
+            },
+        ),
+        (
+            "fit",
+            {
+                "two-moons --preset points-planar-k32": "points-planar-k32",
+                "rings --flow planar,radial": "rings-planar-radial-k32",
+                "mine.npy --flow planar --k 4": "mine-planar-k4",
+                "two-moons": "cells",
+            },
+        ),
+        (
+            "train-vae",
+            {
+                "": "mnist",
+                "--flows 16 --epochs 2": "mnist",
+                "--flows 4": "mnist-planar-radial-k4",
+                "--data some/digits.npz": "digits-planar-radial-k16",
+                "--preset mnist-mlp --flows 0": "mnist-k0",
+                "--preset mnist-mlp --no-fallback": "mnist-mlp",
+                "--preset mnist-mlp --prior-k 3": "mnist-planar-k20-prior-affine-coupling-k3",
+                "--preset mnist-flow-prior --prior-k 4": "mnist-flow-prior",
+                "--preset mnist-flow-prior --set prior=null": "mnist-k0",
+                "--flow spline-coupling --flows 2": "mnist-spline-coupling-k2",
+                "--preset mnist-mlp --set model.latent_dim=2": "mnist-planar-k20",
+            },
+        ),
     ],
 )
-def test_a_fit_is_named_after_its_preset_or_after_what_runs(name_of, line, name):
-    assert name_of(f"fit-2d {line}") == name
+def test_a_run_is_named_after_its_preset_or_after_what_runs(name_of, command, names):
+    assert {line: name_of(f"{command} {line}") for line in names} == names
 
 
-@pytest.mark.parametrize(
-    ("line", "name"),
-    [
-        ("two-moons --preset points-planar-k32", "points-planar-k32"),
-        ("rings --flow planar,radial", "rings-planar-radial-k32"),
-        ("mine.npy --flow planar --k 4", "mine-planar-k4"),
-        ("two-moons", "cells"),
-    ],
-)
-def test_a_fit_to_a_table_is_named_after_its_preset_or_after_what_runs(name_of, line, name):
-    assert name_of(f"fit {line}") == name
+def made_name(command, **changes):
+    return naming.made_name(validate({"command": command, **changes}, "a test"))
 
 
-@pytest.mark.parametrize(
-    ("line", "name"),
-    [
-        ("", "mnist"),
-        ("--flows 16 --epochs 2", "mnist"),
-        ("--flows 4", "mnist-planar-radial-k4"),
-        ("--data some/digits.npz", "digits-planar-radial-k16"),
-        ("--preset mnist-mlp --flows 0", "mnist-k0"),
-        ("--preset mnist-mlp --no-fallback", "mnist-mlp"),
-        ("--preset mnist-mlp --prior-k 3", "mnist-planar-k20-prior-affine-coupling-k3"),
-        ("--preset mnist-flow-prior --prior-k 4", "mnist-flow-prior"),
-        ("--preset mnist-flow-prior --set prior=null", "mnist-k0"),
-        ("--flow spline-coupling --flows 2", "mnist-spline-coupling-k2"),
-        ("--preset mnist-mlp --set model.latent_dim=2", "mnist-planar-k20"),
-    ],
-)
-def test_a_vae_is_named_after_its_preset_or_after_what_runs(name_of, line, name):
-    assert name_of(f"train-vae {line}") == name
+def test_the_name_of_a_file_becomes_letters_that_any_folder_takes():
+    for name, word in [
+        ("a b/c d.csv", "c_d"),
+        ("..", "data"),
+        ("x\n\x1b[31m.csv", "x_31m"),
+        (99 * "é", 40 * "é"),
+    ]:
+        flow = {"pattern": ["planar"], "k": 2}
+        assert made_name("fit", data=name, flow=flow) == f"{word}-planar-k2"
 
 
-@pytest.mark.parametrize(
-    ("name", "word"),
-    [("a b/c d.csv", "c_d"), ("..", "data"), ("x\n\x1b[31m.csv", "x_31m"), (99 * "é", 40 * "é")],
-)
-def test_the_name_of_a_file_becomes_letters_that_any_folder_takes(name, word):
-    settings = validate(
-        {"command": "fit", "data": name, "flow": {"pattern": ["planar"], "k": 2}}, "a test"
-    )
-    assert naming.made_name(settings) == f"{word}-planar-k2"
-
-
-@pytest.mark.parametrize(
-    ("path", "name", "word"),
-    [
+def test_a_log_density_is_named_after_its_file():
+    for path, name, word in [
         ("models/hier.py", "log_density", "hier"),
         ("models/hier.py", "tight", "hier-tight"),
         ("<python>", "posterior", "posterior"),
         ("<python>", "log_density", "log-density"),
         ("<python>", "<lambda>", "log-density"),
         (None, "banana", "banana"),
-    ],
-)
-def test_a_log_density_is_named_after_its_file(path, name, word):
-    density = {"name": name, "path": path, "dim": 2}
-    settings = validate({"command": "infer", "density": density, "flow": {"k": 0}}, "a test")
-    assert (settings.subject, naming.made_name(settings)) == (word, f"{word}-k0")
+        ("model.py", "a/../b", "model-a_.._b"),
+    ]:
+        density = {"name": name, "path": path, "dim": 2}
+        assert made_name("infer", density=density, flow={"k": 0}) == f"{word}-k0"
 
 
 def test_many_flows_in_turn_are_not_all_named():
     flow = {"pattern": 20 * ["planar", "radial"], "k": 40}
-    assert naming.made_name(validate({"command": "fit-2d", "flow": flow}, "a test")) == (
-        "multimodal-mixed-k40"
-    )
+    assert made_name("fit-2d", flow=flow) == "multimodal-mixed-k40"
