@@ -1,9 +1,73 @@
+"""Chains, whether they agree, and log Z by their draws, against closed forms."""
+
 import math
 
 import numpy as np
 import pytest
 
+from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
 from nflow_cli.evaluation.evidence import Fold, best_temperature, bridge, harmonic_mean
+
+
+def autoregressive(rho, chains=4, n=4_000, seed=0):
+    rng = np.random.default_rng(seed)
+    x = np.empty((chains, n))
+    x[:, 0] = rng.standard_normal(chains)
+    for t in range(1, n):
+        x[:, t] = rho * x[:, t - 1] + np.sqrt(1 - rho**2) * rng.standard_normal(chains)
+    return x
+
+
+def test_effective_draws_of_an_autoregressive_chain_are_n_over_its_time():
+    for rho in (-0.3, 0.0, 0.5, 0.9):
+        found = [effective_draws(autoregressive(rho, seed=seed)) for seed in range(5)]
+        assert np.mean(found) == pytest.approx(16_000 * (1 - rho) / (1 + rho), rel=0.15)
+
+
+def test_effective_draws_predict_the_variance_of_the_mean():
+    x = autoregressive(0.7, chains=400, n=500)
+    variance = x.mean(axis=1).var()
+    found = np.mean([1 / effective_draws([chain]) for chain in x])
+    assert found == pytest.approx(variance, rel=0.25)
+
+
+def test_chains_that_agree_have_an_rhat_of_1_and_others_have_not():
+    x = autoregressive(0.5)
+    far, wide, drifting = x.copy(), x.copy(), x.copy()
+    far[0] += 1
+    wide[0] *= 3
+    drifting += np.linspace(0, 2, x.shape[1])
+    assert 0.999 < split_rhat(x) < 1.01
+    assert min(split_rhat(far), split_rhat(wide), split_rhat(drifting)) > 1.02
+
+
+@pytest.mark.parametrize(
+    ("rho", "chains", "n"), [(0.5, 4, 250), (0.9, 4, 1_000), (0.5, 32, 150), (0.7, 32, 150)]
+)
+def test_short_chains_of_one_distribution_seldom_disagree(rho, chains, n):
+    sets = autoregressive(rho, 200 * chains, n).reshape(200, chains, n)
+    found = np.array([split_rhat(x) for x in sets])
+    assert (found > 1.01).mean() > 0.25  # the limit for long chains
+    assert (found > [rhat_limit(x) for x in sets]).mean() <= 0.02
+    shifted = [np.vstack([x[0] + 3, x[1:]]) for x in sets[:20]]
+    assert all(split_rhat(x) > rhat_limit(x) for x in shifted)
+
+
+def test_the_limit_of_independent_draws_is_by_a_quantile_of_chi_squared():
+    x = autoregressive(0.0, chains=4, n=200)
+    assert rhat_limit(autoregressive(0.0)) == rhat_limit([np.ones(100)] * 2) == 1.01
+    # 99.95 % of chi-squared with 7 degrees of freedom are below 26.018; 10 columns of two R-hats.
+    expected = np.sqrt(1 - 1 / 100 + 26.018 / 7 / 99)
+    assert rhat_limit(x, columns=10) == pytest.approx(expected, abs=2e-3)
+
+
+def test_chains_are_cut_to_the_shortest_and_short_or_constant_ones_have_no_effective_draws():
+    x = autoregressive(0.0)
+    assert effective_draws([x[0][:1_000], x[1]]) == pytest.approx(2_000, rel=0.2)
+    assert np.isnan(effective_draws([np.arange(6.0)]))
+    assert np.isnan(effective_draws([np.ones(100)] * 2))
+    assert split_rhat([np.ones(100)] * 2) == 1.0
+
 
 LEVEL = 3.7  # log Z
 
@@ -18,7 +82,7 @@ def fold_of(x, spread=1.0):
     return Fold(log_q, squared, log_p, dim)
 
 
-def chains(dim, seed, count=4, n=2_000, stay=0.0):
+def chains_of_draws(dim, seed, count=4, n=2_000, stay=0.0):
     rng = np.random.default_rng(seed)
     for _ in range(count):
         moved = rng.random(n) >= stay
@@ -27,7 +91,7 @@ def chains(dim, seed, count=4, n=2_000, stay=0.0):
 
 
 def test_the_density_itself_gives_log_z_without_an_error():
-    found = harmonic_mean([fold_of(x).log_ratios(1.0) for x in chains(5, 0)])
+    found = harmonic_mean([fold_of(x).log_ratios(1.0) for x in chains_of_draws(5, 0)])
     assert found.log_z == pytest.approx(LEVEL, abs=1e-12)
     assert (found.standard_error, found.k) == (pytest.approx(0, abs=1e-12), 0.0)
 
@@ -38,7 +102,7 @@ def test_errors_are_those_of_shrunk_normals(dim, temperature):
     variance = (temperature * (2 - temperature)) ** (-dim / 2) - 1
     expected = math.sqrt(variance / 8_000)
     found = [
-        harmonic_mean([fold_of(x).log_ratios(temperature) for x in chains(dim, seed)])
+        harmonic_mean([fold_of(x).log_ratios(temperature) for x in chains_of_draws(dim, seed)])
         for seed in range(20)
     ]
     off = np.array([one.log_z - LEVEL for one in found])
@@ -49,7 +113,7 @@ def test_errors_are_those_of_shrunk_normals(dim, temperature):
 
 def test_errors_of_chains_that_stay_where_they_are_are_larger():
     found = [
-        harmonic_mean([fold_of(x).log_ratios(0.8) for x in chains(5, seed, stay=0.8)])
+        harmonic_mean([fold_of(x).log_ratios(0.8) for x in chains_of_draws(5, seed, stay=0.8)])
         for seed in range(40)
     ]
     spread = np.std([one.log_z for one in found])
@@ -58,13 +122,13 @@ def test_errors_of_chains_that_stay_where_they_are_are_larger():
 
 
 def test_a_density_that_is_too_wide_is_shrunk():
-    x = next(chains(4, 1))
+    x = next(chains_of_draws(4, 1))
     assert best_temperature(fold_of(x, 1.0)) == 1.0
     assert best_temperature(fold_of(x, 1.25)) == 0.6
 
 
 def test_one_far_draw_makes_heavy_ratios():
-    ratios = [fold_of(x).log_ratios(0.9) for x in chains(3, 2)]
+    ratios = [fold_of(x).log_ratios(0.9) for x in chains_of_draws(3, 2)]
     ratios[0][:20] += np.arange(20.0)
     assert harmonic_mean(ratios).k > 0.7
 
@@ -73,7 +137,9 @@ def bridges(spread, stay):
     """Bridges to log Z by draws of N(0, I_3), times e^3.7, and samples of N(0, spread² I)."""
     for seed in range(60):
         samples = spread * np.random.default_rng([seed, 1]).standard_normal((2_000, 3))
-        draws = [-fold_of(x, spread).log_ratios(1.0) for x in chains(3, seed, n=500, stay=stay)]
+        draws = [
+            -fold_of(x, spread).log_ratios(1.0) for x in chains_of_draws(3, seed, n=500, stay=stay)
+        ]
         yield bridge(draws, -fold_of(samples, spread).log_ratios(1.0))
 
 

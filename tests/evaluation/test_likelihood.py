@@ -1,10 +1,31 @@
+"""Means of log-densities over rows and points: their errors, rounding, mass and truth."""
+
+import itertools
 import json
 import math
 
 import numpy as np
 import pytest
+from keras import ops
+from stacks import density_of, make
+from truth import Grid, mixture_log_prob, normal_log_prob
 
-from nflow_cli.evaluation.likelihood import Likelihood, likelihood
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.dataset import load_dataset
+from nflow_cli.densities.bases import StandardNormal, UniformBox
+from nflow_cli.densities.log_density import ArrayDensity, TensorDensity, units_of
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.likelihood import (
+    Likelihood,
+    likelihood,
+    likelihood_of_points,
+    tallied_points,
+)
+from nflow_cli.evaluation.rounding import rounding
+from nflow_cli.evaluation.scores import mass_of
+from nflow_cli.evaluation.tallies import Moments, Tally
+from nflow_cli.evaluation.truth import gap_to_the_truth
+from nflow_cli.flows import FlowStack
 
 NAMES = ["a", "b", "c"]
 
@@ -22,11 +43,13 @@ def test_the_mean_of_rows_has_the_standard_error_of_a_mean():
     assert (judged.n, judged.n_effective, judged.n_impossible) == (400, 400, 0)
 
 
-def test_the_error_of_a_gain_is_paired():
+def test_the_error_of_a_gain_is_paired_and_columns_gain_by_themselves():
     baseline = 10 * cells(seed=1)  # rows differ much, the gain does not
-    gain = likelihood(baseline + 0.25, NAMES, {"independent": baseline}).gains["independent"]
-    assert gain.mean == pytest.approx(0.75)
+    log_q = baseline + np.array([0.5, 0.0, -0.25])
+    gain = likelihood(log_q, NAMES, {"independent": baseline}).gains["independent"]
+    assert gain.mean == pytest.approx(0.25)
     assert gain.standard_error == pytest.approx(0, abs=1e-12)
+    assert [gain.columns[name].mean for name in NAMES] == pytest.approx([0.5, 0.0, -0.25])
 
 
 def test_the_gains_of_columns_add_up_to_that_of_the_row():
@@ -39,14 +62,7 @@ def test_the_gains_of_columns_add_up_to_that_of_the_row():
     assert gain.mean == pytest.approx(sum(column.mean or 0 for column in gain.columns.values()))
 
 
-def test_a_column_that_gains_nothing_has_a_gain_of_0():
-    baseline = cells()
-    log_q = baseline + np.array([0.5, 0.0, -0.25])
-    columns = likelihood(log_q, NAMES, {"b": baseline}).gains["b"].columns
-    assert [columns[name].mean for name in NAMES] == pytest.approx([0.5, 0.0, -0.25])
-
-
-def test_impossible_rows_are_counted_and_are_not_in_the_mean():
+def test_impossible_rows_and_unknown_cells_are_counted_and_are_not_in_the_mean():
     log_q = cells()
     expected = likelihood(log_q[3:], NAMES, {})
     log_q[:3, 1] = -math.inf
@@ -54,16 +70,12 @@ def test_impossible_rows_are_counted_and_are_not_in_the_mean():
     assert (judged.n, judged.n_impossible, judged.n_effective) == (400, 3, 397)
     assert (judged.mean, judged.standard_error) == (expected.mean, expected.standard_error)
     assert judged.gains["b"].n == 397 and judged.gains["b"].n_impossible == 0
-
-
-def test_unknown_cells_are_left_out_of_the_sum_and_counted():
     log_q = cells()
     log_q[:10, 2] = 0.0
     expected = likelihood(log_q, NAMES, {})
     log_q[:10, 2] = np.nan
     judged = likelihood(log_q, NAMES, {})
-    assert judged.n_unknown == 10
-    assert judged.mean == expected.mean
+    assert (judged.n_unknown, judged.mean) == (10, expected.mean)
 
 
 def test_a_baseline_of_other_cells_is_refused():
@@ -93,3 +105,224 @@ def test_no_rows_or_one_have_no_error(n):
     assert judged.standard_error is None and judged.gains["b"].standard_error is None
     assert (judged.mean is None) == (n == 0)
     assert Likelihood.model_validate(json.loads(judged.model_dump_json())) == judged
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "off"),
+    [
+        ("mixed", StandardNormal(), 1e-3),
+        ("empty", StandardNormal(), 1e-3),
+        ("radial", UniformBox(), 5e-3),
+        ("empty", UniformBox(), 5e-3),
+    ],
+)
+def test_the_mass_is_1(name, base, off):
+    mass, error = mass_of(FlowDensity(base, make(name)), 0)
+    assert abs(mass - 1) < off and abs(mass - 1) < error + 1e-3
+
+
+def test_the_mass_of_a_narrow_and_of_a_wide_density_is_1():
+    """One planar flow that stretches by the scale along an axis: no grid of a picture sees it."""
+    for scale in (1e-6, 1e3):
+        q = density_of(FlowStack(["planar"], 1))
+        u = float(scale + np.log(-np.expm1(-scale)))  # the slope at 0 is softplus(w.u) = scale
+        raw = {"u": [[1e3 * u, 0.0]], "w": [[1e-3, 0.0]], "b": [0.0]}
+        for name, weight in q.flow.parameters[0].items():
+            weight.assign(raw[name])
+        mass, error = mass_of(q, 0)
+        assert abs(mass - 1) < 1e-3 and error < 1e-3
+
+
+def test_a_density_whose_samples_are_nowhere_has_no_mass():
+    q = FlowDensity(StandardNormal(), make("planar"))
+    q.flow.parameters[0]["b"].assign([np.nan] * 4)
+    assert np.isnan(mass_of(q, 0)).all()
+
+
+def test_the_likelihood_of_points_is_their_mean_log_density():
+    q = FlowDensity(StandardNormal(), make("empty"))
+    points = 2 * np.random.default_rng(0).standard_normal((500, 2))
+    found = likelihood_of_points(tallied_points(q.log_prob(points)))
+    expected = normal_log_prob(points)
+    assert found["log_likelihood"] == pytest.approx(expected.mean(), rel=1e-5)
+    assert found["log_likelihood_standard_error"] == pytest.approx(
+        expected.std(ddof=1) / np.sqrt(500), rel=1e-5
+    )
+    assert (found["n"], found["outside"], found["n_effective"]) == (500, 0, 500)
+    one = likelihood_of_points(tallied_points(q.log_prob(points[:1])))
+    assert one["log_likelihood_standard_error"] is None and one["n"] == 1
+
+
+def by_definition(v, w):
+    mean = np.sum(w * v) / np.sum(w)
+    n = np.sum(w) ** 2 / np.sum(w**2)
+    return mean, np.sqrt(n / (n - 1) * np.sum(w**2 * (v - mean) ** 2)) / np.sum(w), n
+
+
+@pytest.mark.parametrize("sizes", [(500,), (1, 0, 300, 199), (2,) * 250])
+@pytest.mark.parametrize("are_weighted", [False, True])
+def test_parts_of_any_sizes_have_the_mean_and_the_error_of_all_rows(sizes, are_weighted):
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal(500) * 1e-6 - 1e3  # sums of squares would lose all digits
+    w = rng.exponential(size=500) * (rng.random(500) < 0.9) if are_weighted else np.ones(500)
+    ends = np.cumsum((0, *sizes))
+    parts = [Moments.of(v[a:b], w[a:b]) for a, b in itertools.pairwise(ends)]
+    found, (mean, error, n) = Moments.merged(parts), by_definition(v, w)
+    assert (found.n, found.value) == (500, pytest.approx(mean, rel=1e-14))
+    assert found.standard_error == pytest.approx(error, rel=1e-6)
+    assert found.n_effective == pytest.approx(n, rel=1e-12)
+
+
+def test_equal_weights_are_none_and_huge_ones_do_not_overflow():
+    v = np.array([1.0, 2.0, 4.0])
+    error = v.std(ddof=1) / np.sqrt(3)
+    for weights in (None, np.ones(3), np.full(3, 1e300)):
+        found = Moments.of(v, weights)
+        assert (found.value, found.standard_error) == (pytest.approx(7 / 3), pytest.approx(error))
+        assert found.n_effective == 3
+
+
+def test_what_is_unknown_or_not_finite():
+    none = Moments.of(np.empty(0))
+    assert (none.value, none.standard_error, none.n_effective) == (None, None, 0)
+    assert Moments.merged([]) == pytest.approx(none, nan_ok=True)
+    assert Moments.of(np.ones(1)).standard_error is None
+    one = Moments.of(np.array([1.0, -np.inf]))
+    for found in (one, Moments.merged([one, Moments.of(np.ones(9)), none])):
+        assert found.value == -np.inf and found.standard_error is None
+
+
+def test_tallies_add_up_by_name_and_are_json():
+    parts = [
+        Tally({"a": Moments.of(np.ones(2))}, {"n": 2, "odd": 1}, {"least": 0.5}),
+        Tally({"b": Moments.of(np.zeros(3))}, {"n": 3}, {"least": 0.25}),
+    ]
+    read = [Tally.read(json.loads(json.dumps(part._asdict()))) for part in parts]
+    assert read == parts
+    found = Tally.merged(read)
+    assert {name: (one.n, one.value) for name, one in found.means.items()} == {
+        "a": (2, 1.0),
+        "b": (3, 0.0),
+    }
+    assert (found.counts, found.least) == ({"n": 5, "odd": 1}, {"least": 0.25})
+
+
+UNITS = units_of(["a", "b"], {})
+
+
+def density_at(mean):
+    flow = FlowStack(["planar"], 0, affine="diagonal", seed=0)
+    flow.build((None, 2))
+    flow.adapt(np.full(2, mean, "f"), np.eye(2))
+    return FlowDensity(StandardNormal(), flow)
+
+
+def error_of(function, mean=0.0, kind=TensorDensity):
+    return rounding(density_at(mean), kind(function, 2, UNITS), seed=0)
+
+
+def test_a_large_constant_rounds_a_density_of_tensors_and_not_one_of_arrays():
+    def pair(x):
+        return -0.5 * (x**2).sum(axis=1) - 3e7, -x
+
+    measured = error_of(lambda x: small(x) - 3e7)
+    assert measured["log_density_step"] == 2
+    assert measured["rounding_error"] == pytest.approx(2 / math.sqrt(12), rel=1e-3)
+    assert error_of(pair, kind=ArrayDensity)["rounding_error"] < 1e-5
+
+
+def test_a_narrow_density_far_from_0_is_rounded_by_its_coordinates():
+    # N(1000, 1) in a + b, N(0, 1e-8) in a - b: float32 has steps of 2^-14 at 1000.
+    def ridge(x):
+        total, difference = x[:, 0] + x[:, 1] - 2000.0, x[:, 0] - x[:, 1]
+        return -0.125 * total**2 - 1e4 * difference  # of a known slope
+
+    expected = 1e4 * math.sqrt(2) * 2**-14 / math.sqrt(12)
+    assert error_of(ridge, mean=1000.0)["rounding_error"] == pytest.approx(expected, rel=0.1)
+    assert error_of(small)["rounding_error"] < 1e-5
+
+
+def small(x):
+    return -0.5 * ops.sum(x * x, axis=-1)
+
+
+def of_float32(x):
+    return (-0.5 * (x**2).sum(axis=1) - 3e7).astype(np.float32), -x
+
+
+def test_values_that_were_rounded_before_are_known_by_their_steps():
+    """Of a constant that is subtracted too late, and of a pair of float32."""
+    for function, kind in [
+        (lambda x: (small(x) - 3e7) + 3e7, TensorDensity),
+        (of_float32, ArrayDensity),
+    ]:
+        for bounds in ({}, {"a": [-50, None]}):
+            density = kind(function, 2, units_of(["a", "b"], bounds))
+            measured = rounding(density_at(0.0), density, seed=0)
+            assert measured["log_density_step"] == 2
+            assert measured["rounding_error"] == pytest.approx(2 / math.sqrt(12), rel=0.01)
+
+
+ANGLES = np.arange(8) * np.pi / 4
+CENTRES = 2 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], -1)
+
+
+def eight_gaussians(x):
+    return mixture_log_prob(x, np.ones(8), CENTRES, [0.04 * np.eye(2)] * 8)
+
+
+def test_the_gap_of_a_gaussian_is_its_kl_by_quadrature():
+    mean, scale = np.array([0.3, -0.2]), np.array([1.4, 1.7])
+
+    def log_q(x):
+        return normal_log_prob(x, mean, np.diag(scale**2))
+
+    grid = Grid(4.0, 401)
+    log_p = eight_gaussians(grid.points)
+    log_ratio = log_p - log_q(grid.points)
+    kl = grid.integral(np.exp(log_p) * log_ratio)
+    deviation = np.sqrt(grid.integral(np.exp(log_p) * (log_ratio - kl) ** 2))
+    received = gap_to_the_truth(log_q, "eight-gaussians", 3)
+    error = received["gap_standard_error"]
+    assert error == pytest.approx(deviation / np.sqrt(100_000), rel=0.02)
+    assert abs(received["gap"] - kl) < 4 * error
+
+
+def test_the_truth_has_no_gap_and_data_without_a_density_have_none_that_is_known():
+    received = gap_to_the_truth(eight_gaussians, "eight-gaussians", 0)
+    assert list(received.values()) == pytest.approx([0, 0], abs=1e-12)
+    none = {"gap": None, "gap_standard_error": None}
+    assert gap_to_the_truth(None, "points.csv", 0) == none
+
+
+def test_the_gap_is_that_of_the_columns_in_their_order():
+    assert gap_to_the_truth(None, "eight-gaussians", 0, ["x2"])["gap"] is None
+
+    # Half as wide along the first column alone.
+    def log_q(x):
+        return eight_gaussians(x * [1, 2]) + np.log(2)
+
+    def swapped(x):
+        return log_q(x[:, ::-1])
+
+    received, expected = (
+        gap_to_the_truth(log_prob, "eight-gaussians", 0, columns)["gap"]
+        for log_prob, columns in ((swapped, ["x2", "x1"]), (log_q, ["x1", "x2"]))
+    )
+    assert received == pytest.approx(expected) and expected > 0.1
+
+
+def test_the_gap_is_infinite_where_q_is_0():
+    received = gap_to_the_truth(
+        lambda x: np.where(x[:, 0] < 2.5, 0.0, -np.inf), "eight-gaussians", 0
+    )
+    assert received["gap"] == np.inf and np.isnan(received["gap_standard_error"])
+
+
+def test_the_fresh_points_are_none_of_the_run():
+    for name in ("two-moons", "eight-gaussians"):
+        points, data = [], load_dataset(TableData(name=name, split_seed=5))
+        gap_to_the_truth(lambda x, points=points: points.append(x) or np.zeros(len(x)), name, 5)
+        for x in points:
+            assert x.shape == (100_000, 2)
+            assert not np.intersect1d(x, [*data.train, *data.validation, *data.test]).size

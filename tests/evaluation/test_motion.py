@@ -1,4 +1,4 @@
-"""What the flows of a density in the plane do, moment by moment."""
+"""What the flows of a density in the plane do, moment by moment, and grids of points."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation import motion as of_motion
+from nflow_cli.evaluation.grids import Grid, Together
 from nflow_cli.evaluation.motion import (
     FRAMES,
     Motion,
@@ -42,7 +43,7 @@ def few_moments(monkeypatch):
 
 
 @pytest.mark.usefixtures("few_moments")
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", [1, 2])  # the first is the second in other units
 def test_the_mass_is_1_at_every_moment_and_the_ends_are_the_base_and_the_fit(motions, which):
     motion = motions[which]
     arrays = motion_arrays(motion, 0)
@@ -59,12 +60,11 @@ def test_the_mass_is_1_at_every_moment_and_the_ends_are_the_base_and_the_fit(mot
     np.testing.assert_allclose(arrays["log_density"][0], base, atol=1e-4)
 
 
-@pytest.mark.parametrize("which", [0, 2])
-@pytest.mark.parametrize("moment", [0.4, 1.0, 1.7])
+@pytest.mark.parametrize(("which", "moment"), [(0, 0.4), (0, 1.0), (2, 1.7)])
 def test_draws_at_a_moment_have_the_density_of_that_moment(motions, which, moment):
     """The mean of the log-density over draws is that over a grid: minus the entropy."""
     motion = motions[which]
-    z0 = np.random.default_rng(0).standard_normal((20_000, 2))
+    z0 = np.random.default_rng(0).standard_normal((10_000, 2))
     (draws,) = motion.images([moment], z0)
     axis = np.linspace(-14, 14, 201)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -75,7 +75,7 @@ def test_draws_at_a_moment_have_the_density_of_that_moment(motions, which, momen
     assert sampled.mean() == pytest.approx(
         (weights * log_q).sum(), abs=5 * sampled.std() / np.sqrt(len(draws))
     )
-    np.testing.assert_allclose(draws.mean(axis=0), weights @ grid, atol=0.06)
+    np.testing.assert_allclose(draws.mean(axis=0), weights @ grid, atol=0.08)
 
 
 def test_at_whole_moments_it_is_what_the_first_flows_do(motions):
@@ -88,13 +88,13 @@ def test_at_whole_moments_it_is_what_the_first_flows_do(motions):
     np.testing.assert_allclose(motion.images(ks, points), images, atol=1e-4)
 
 
-@pytest.mark.parametrize("length", [1, 2, 8, 32, 96, 97, 1_000])
-def test_moments_rise_from_0_to_the_end_and_hold_every_flow_if_there_is_room(length):
-    moments = moments_of(length)
-    assert moments[0] == 0 and moments[-1] == length and np.all(np.diff(moments) > 0)
-    assert 24 <= len(moments) - 1 <= FRAMES
-    if length <= FRAMES:
-        assert set(range(length + 1)) <= set(moments)
+def test_moments_rise_from_0_to_the_end_and_hold_every_flow_if_there_is_room():
+    for length in (1, 2, 8, 32, 96, 97, 1_000):
+        moments = moments_of(length)
+        assert moments[0] == 0 and moments[-1] == length and np.all(np.diff(moments) > 0)
+        assert 24 <= len(moments) - 1 <= FRAMES
+        if length <= FRAMES:
+            assert set(range(length + 1)) <= set(moments)
 
 
 def test_a_flow_takes_lines_draws_and_density_along(motions):
@@ -112,7 +112,7 @@ def test_a_flow_takes_lines_draws_and_density_along(motions):
         np.testing.assert_allclose(arrays["log_after"].ravel(), expected, atol=2e-3)
 
 
-def test_the_line_of_a_planar_flow_stays(motions):
+def test_the_line_of_a_planar_flow_and_the_centre_of_a_radial_one_stay(motions):
     arrays = flow_arrays(motions[0], 1, 0)
     w, b = arrays["w"], arrays["b"]
     foot = -b * w / (w @ w)
@@ -121,9 +121,6 @@ def test_the_line_of_a_planar_flow_stays(motions):
     moved, _ = motions[0].steps[0].run(along.astype("float32"))
     np.testing.assert_allclose(np.asarray(moved), along, atol=1e-5)
     assert not {"center", "alpha", "beta_hat"} & arrays.keys()
-
-
-def test_the_centre_of_a_radial_flow_stays(motions):
     arrays = flow_arrays(motions[0], 2, 0)
     moved, _ = motions[0].steps[1].run(arrays["center"][None].astype("float32"))
     np.testing.assert_allclose(np.asarray(moved)[0], arrays["center"], atol=1e-6)
@@ -137,3 +134,31 @@ def test_the_edge_of_a_bounded_base_moves_too():
     cell = np.prod([np.diff(arrays[name])[0] for name in ("axis_1", "axis_2")])
     mass = np.exp(arrays["log_density"]).sum(axis=(1, 2)) * cell
     assert np.all(np.abs(mass - 1) < 0.03)
+
+
+FIRST, SECOND = np.array([0.0, 1.0, 5.0]), np.array([-2.0, 3.0])
+POINTS = [[0, -2], [1, -2], [5, -2], [0, 3], [1, 3], [5, 3]]
+
+
+def test_the_first_coordinate_goes_along_rows_and_a_part_of_a_grid_is_that_of_the_whole():
+    grid = Grid(FIRST, SECOND)
+    assert (len(grid), grid.shape) == (6, (2, 3))
+    np.testing.assert_array_equal(grid[:], POINTS)
+    for part in (slice(1, 4), slice(5, 99), slice(6, 6), slice(None, None, 2)):
+        np.testing.assert_array_equal(grid[part], np.array(POINTS, float)[part])
+    np.testing.assert_array_equal(grid.at(np.array([4, 0])), [[1, 3], [0, -2]])
+
+
+def test_of_a_grid_larger_than_memory_a_few_points_are_made():
+    axis = np.arange(1e6)
+    grid = Grid(axis, axis)
+    np.testing.assert_array_equal(grid[10**12 - 2 :], [[999_998, 999_999], [999_999, 999_999]])
+
+
+def test_a_part_of_several_grids_is_that_of_all_their_points():
+    grids = Grid(FIRST, SECOND), Grid(SECOND, FIRST)
+    both = np.concatenate([grid[:] for grid in grids])
+    together = Together(*grids)
+    assert len(together) == 12
+    for part in (slice(0, 4), slice(4, 9), slice(6, 6), slice(7, 99), slice(None)):
+        np.testing.assert_array_equal(together[part], both[part])

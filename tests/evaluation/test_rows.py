@@ -1,0 +1,167 @@
+"""Odd rows, memorised rows and copies of rows, against closed forms and chance."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from nflow_cli.evaluation.copies import copies
+from nflow_cli.evaluation.memorisation import memorisation
+from nflow_cli.evaluation.oddness import (
+    adjusted,
+    expected_share,
+    no_likelier,
+    p_values,
+    two_sided,
+)
+
+SHARES = np.array([0.1, 0.25, 0.4, 0.15, 0.1])
+
+
+def test_the_two_sided_tail_is_uniform_for_a_number_and_a_sum_for_whole_numbers():
+    p = two_sided(np.linspace(0, 1, 1_001), np.zeros(1_001))
+    for t in (0.01, 0.1, 0.5):
+        assert np.mean(p <= t) == pytest.approx(t, abs=2e-3)
+    below = np.cumsum(SHARES) - SHARES
+    np.testing.assert_allclose(two_sided(below, SHARES), [0.2, 0.7, 1.0, 0.5, 0.2])
+
+
+def test_a_level_has_the_probability_of_all_that_are_no_likelier():
+    every = np.tile(SHARES, (6, 1))
+    p = no_likelier(np.append(SHARES, np.nan), every)
+    np.testing.assert_allclose(p, [0.2, 0.6, 1.0, 0.35, 0.2, np.nan])
+
+
+def test_a_p_value_counts_the_held_out_rows_that_are_at_least_as_odd():
+    held_out = np.array([1.0, 2.0, 2.0, np.inf])
+    odd = np.array([0.0, 2.0, 2.5, np.inf])
+    np.testing.assert_allclose(p_values(odd, held_out), [1.0, 0.8, 0.4, 0.4])
+    np.testing.assert_array_equal(p_values(odd, np.empty(0)), np.ones(4))
+
+
+def test_a_share_of_small_p_values_is_as_expected():
+    for n in (20, 99, 100):
+        rng = np.random.default_rng(n)
+        p = np.concatenate([p_values(rng.random(50), rng.random(n)) for _ in range(2_000)])
+        for t in (0.01, 0.05, 0.3):
+            share = expected_share(np.array(n), t)
+            assert share <= t and np.mean(p <= t) == pytest.approx(share, abs=0.005)
+
+
+def test_adjusted_p_values_are_those_of_benjamini_and_hochberg():
+    p = np.array([0.04, 0.01, 0.03, 0.5, 0.01])
+    below = [min(p[p >= x] * 5 / [np.sum(p <= y) for y in p[p >= x]]) for x in p]
+    np.testing.assert_allclose(adjusted(p), below)
+    np.testing.assert_allclose(adjusted(p), [0.05, 0.025, 0.05, 0.5, 0.025])
+
+
+def test_the_share_of_false_discoveries_is_bounded():
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(300):
+        odd = np.append(rng.normal(0, 1, 90), rng.normal(6, 1, 10))
+        found = adjusted(p_values(odd, rng.normal(0, 1, 500))) <= 0.2
+        shares.append(found[:90].sum() / max(found.sum(), 1))
+    assert np.mean(shares) < 0.2
+
+
+def auc_of_pairs(train, test, u, v):
+    """Return the AUC by all auc_of_pairs of a training and a test row."""
+    wins = [
+        a * b * ((x > y) + (x == y) / 2)
+        for (x, a), (y, b) in itertools.product(zip(train, u), zip(test, v))
+    ]
+    return sum(wins) / sum(u) / sum(v)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_auc_counts_pairs_of_rows_and_ties_half(weighted):
+    rng = np.random.default_rng(0)
+    train, test = rng.integers(0, 6, 40).astype(float), rng.integers(-1, 5, 30).astype(float)
+    train[:2] = test[:3] = -math.inf
+    u, v = (rng.gamma(1, 1, n) if weighted else np.ones(n) for n in (40, 30))
+    judged = memorisation(train, test, u, v) if weighted else memorisation(train, test)
+    assert judged.auc == pytest.approx(auc_of_pairs(train, test, u, v))
+    assert (judged.n_train, judged.n_test) == (40, 30)
+
+
+def test_the_error_of_the_auc_is_its_spread_over_all_choices_of_test_rows_or_all_orders():
+    values = np.array([0.3, 1.0, 1.7, 2.0, 3.1, 4.5, 4.6])
+    judged = [
+        memorisation(np.delete(values, chosen), values[list(chosen)])
+        for chosen in itertools.combinations(range(7), 3)
+    ]
+    found = [one.auc or 0.0 for one in judged]
+    assert np.mean(found) == pytest.approx(0.5)
+    assert judged[0].auc_standard_error == pytest.approx(float(np.std(found)))
+    u, v = np.array([1.0, 3.0, 0.5]), np.array([2.0, 1.0, 5.0])
+    judged = [
+        memorisation(np.array(order[:3]), np.array(order[3:]), u, v)
+        for order in itertools.permutations(np.arange(6.0))
+    ]
+    spread = float(np.std([one.auc or 0.0 for one in judged]))
+    assert judged[0].auc_standard_error == pytest.approx(spread)
+
+
+def test_the_true_positive_rate_is_at_one_false_positive_in_a_hundred():
+    test = np.arange(200.0)
+    train = np.array([-1.0, 197.0, 197.5, 198.0, 250.0])  # two test rows are above 197
+    assert memorisation(train, test).true_positive_rate == pytest.approx(3 / 5)
+    weights = np.ones(200)
+    weights[-1] = 2.5  # more than 1 % alone
+    assert memorisation(train, test, None, weights).true_positive_rate == pytest.approx(1 / 5)
+    assert memorisation(train, test[:99]).true_positive_rate is None
+
+
+def test_the_error_of_the_true_positive_rate_is_its_spread_where_nothing_is_memorised():
+    rng, times = np.random.default_rng(1), 2_000
+    mixed = [rng.permutation(np.arange(250.0)) for _ in range(times)]
+    judged = [memorisation(values[:100], values[100:]) for values in mixed]
+    rates = [one.true_positive_rate or 0.0 for one in judged]
+    spread = float(np.std(rates))
+    assert judged[0].true_positive_rate_standard_error == pytest.approx(spread, rel=0.07)
+    assert np.mean(rates) == pytest.approx(2 / 151, abs=5 * spread / math.sqrt(times))
+
+
+def test_the_difference_of_the_means_is_in_nats_with_its_error():
+    rng = np.random.default_rng(2)
+    train, test = rng.normal(1, 2, 500), rng.normal(0, 1, 80)
+    judged = memorisation(np.append(train, -math.inf), test)
+    assert judged.nats == pytest.approx(train.mean() - test.mean())
+    error = math.sqrt(train.var(ddof=1) / 500 + test.var(ddof=1) / 80)
+    assert judged.nats_standard_error == pytest.approx(error)
+
+
+def test_what_rows_do_not_show_is_unknown():
+    none = [
+        ([], [1.0], None),
+        ([1.0], [], None),
+        ([2.0], [1.0], 1.0),
+        ([1.0], [-math.inf] * 3, 1.0),
+    ]
+    for train, test, auc in none:
+        judged = memorisation(np.array(train), np.array(test))
+        assert (judged.auc, judged.nats_standard_error) == (auc, None)
+    assert memorisation(np.ones(3), np.ones(3), np.zeros(3)).auc is None
+
+
+def test_rows_are_compared_cell_by_cell_with_gaps_equal():
+    train = np.array([[1.0, np.nan], [2.0, 3.0], [2.0, 3.0], [-0.0, 1.0]])
+    draws = np.array([[1.0, np.nan], [0.0, 1.0], [1.0, 3.0], [np.nan, 1.0], [2.0, 3.0]])
+    found = copies(train, draws, draws[2:4])
+    assert found is not None
+    assert (found.drawn, found.held_out) == (0.6, 0.0)
+    assert (found.n_drawn, found.n_held_out) == (5, 2)
+    assert copies(train, draws[:0], draws) is None
+
+
+def test_the_excess_is_within_its_standard_error_where_rows_are_alike():
+    rng = np.random.default_rng(0)
+    excesses = []
+    for _ in range(300):
+        train, draws, held_out = (rng.poisson(4, (n, 2)).astype(float) for n in (20, 400, 200))
+        found = copies(train, draws, held_out)
+        assert found is not None
+        excesses.append(found.excess / found.standard_error)
+    assert np.mean(excesses) == pytest.approx(0, abs=4 / np.sqrt(300))
+    assert np.std(excesses) == pytest.approx(1, abs=0.2)
