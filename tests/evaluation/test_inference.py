@@ -1,3 +1,6 @@
+"""Weights of draws of a fit: log Z, moments, k-hat, and the modes that it does not visit."""
+
+import itertools
 import math
 
 import numpy as np
@@ -5,15 +8,47 @@ import pytest
 from keras import ops
 
 from nflow_cli.densities.bases import StandardNormal, StudentT
+from nflow_cli.densities.examples import Funnel, ManyWell
 from nflow_cli.densities.log_density import ArrayDensity, units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
+from nflow_cli.evaluation import importance
+from nflow_cli.evaluation.importance import mean, pareto_k, standard_deviation
 from nflow_cli.evaluation.inference import BY_Q, effective_share, judge, resampled
+from nflow_cli.evaluation.missed_mass import missed_mass
 from nflow_cli.evaluation.weights_verdict import jump, verdict
 from nflow_cli.flows import FlowStack
 
-N = 50_000
+
+def test_k_hat_is_the_shape_of_a_pareto_tail():
+    """The k-th power of 1/u is Pareto with that shape, whatever its scale."""
+    rng = np.random.default_rng(0)
+    for k in (0.2, 0.5, 0.7, 1.0):
+        shapes = [pareto_k(k * np.log(rng.random(100_000)) - 300) for _ in range(20)]
+        error = np.std(shapes) / np.sqrt(20)
+        # Its prior of ten observations of 0.5 pulls a tail of 949.
+        assert abs(np.mean(shapes) - (949 * k + 5) / 959) < 4 * error + 0.01
+
+
+def test_k_hat_of_bounded_and_of_equal_weights_is_low():
+    assert pareto_k(-np.log(np.random.default_rng(0).random(100_000))) < -0.5
+    assert pareto_k(np.zeros(1_000)) == 0
+    assert np.isnan(pareto_k(np.full(1_000, np.nan)))
+
+
+def test_blocks_change_nothing(monkeypatch):
+    ratios = np.random.default_rng(0).standard_normal(5_000).astype("float32")
+    w, k = np.exp(-ratios.astype(float)), pareto_k(ratios)
+    for block in (1_000, 4_999, 5_000, 2**20):
+        monkeypatch.setattr(importance, "BLOCK", block)
+        assert mean(ratios) == pytest.approx(ratios.astype(float).mean(), abs=1e-12)
+        deviation = standard_deviation(ratios, lambda block: np.exp(-block), ddof=1)
+        assert deviation == pytest.approx(w.std(ddof=1), rel=1e-12)
+        assert pareto_k(ratios) == k
+
+
+N = 40_000
 
 
 class Gaussian(Target):
@@ -26,6 +61,21 @@ class Gaussian(Target):
         off = ops.sum(ops.square((z - self.mean) / self.scale), axis=-1)
         level = self.dim * (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
         return -0.5 * off - level + (1.5 if self.log_z is None else 0.0)
+
+
+class HalfDefined(Gaussian):
+    def log_prob(self, z):
+        values = super().log_prob(z)
+        return ops.where(z[..., 0] > 0, values, float("nan"))
+
+
+class FailingGaussian(Gaussian):
+    """A Gaussian by a function that fails far away, as a solver of differential equations may."""
+
+    def log_prob(self, z):
+        if float(ops.max(ops.abs(z))) > 10:
+            raise TargetError("model.py:3: ValueError: the step is too small")
+        return super().log_prob(z)
 
 
 class TwoModes(Target):
@@ -54,7 +104,7 @@ def judged(target, dim=2, bounds=None, names=("a", "b"), **options):
     return judge(density_of(dim, **options), target, units, names, 0, N)
 
 
-def test_scores_are_those_of_the_closed_form():
+def test_scores_are_those_of_the_closed_form_and_a_known_normaliser_gives_a_kl():
     scores = judged(Gaussian(0.0, 0.8)).scores  # KL of N(0, 1) from N(0, 0.64) in the plane
     kl = 2 * (math.log(0.8) + 0.5 / 0.64 - 0.5)
     assert abs(scores["free_energy"] - (kl - 1.5)) < 4 * scores["free_energy_standard_error"]
@@ -63,42 +113,33 @@ def test_scores_are_those_of_the_closed_form():
     share = (0.64 * math.sqrt(2 / 0.64 - 1)) ** 2
     assert scores["ess"] == pytest.approx(share, abs=0.02)
     assert scores["pareto_k"] < 0.5
-    for mean, spread in scores["moments"].values():
-        assert abs(mean) < 0.02 and spread == pytest.approx(0.8, abs=0.02)
+    for middle, spread in scores["moments"].values():
+        assert abs(middle) < 0.02 and spread == pytest.approx(0.8, abs=0.02)
+    known = judged(Gaussian(0.0, 1.1, log_z=2.0)).scores
+    assert known["free_energy"] == pytest.approx(known["kl"] - 2.0)
+    assert known["estimated_log_z"] == pytest.approx(2.0, abs=0.01)
 
 
-def test_a_known_normaliser_gives_a_kl():
-    scores = judged(Gaussian(0.0, 1.1, log_z=2.0)).scores
-    assert scores["free_energy"] == pytest.approx(scores["kl"] - 2.0)
-    assert scores["estimated_log_z"] == pytest.approx(2.0, abs=0.01)
-
-
-def test_a_density_wider_than_q_has_good_weights_by_the_wide_neighbour():
+def test_a_density_wider_than_q_has_good_weights_by_the_wide_neighbour_or_a_heavy_base_alone():
     scores = judged(Gaussian(0.0, 2.0)).scores  # weights of q alone: k = 1 - 1/4
     assert scores["q_pareto_k"] > 0.7 and scores["q_log_z_standard_error"] is None
     assert scores["pareto_k"] < 0.5
     assert abs(scores["estimated_log_z"] - 1.5) < 4 * scores["log_z_standard_error"] < 0.08
     for pair, errors in zip(scores["moments"].values(), scores["moments_standard_error"].values()):
         assert np.all(np.abs(np.array(pair) - [0.0, 2.0]) < 4 * np.array(errors))
+    alone = judged(FailingGaussian(0.0, 2.0)).scores
+    assert alone["pareto_k"] > 0.7
+    assert alone["log_z_standard_error"] is alone["moments_standard_error"] is None
+    heavy = judged(Gaussian(0.0, 2.0), base=StudentT(3.0)).scores
+    assert heavy["pareto_k"] < 0.5
+    assert heavy["estimated_log_z"] == pytest.approx(1.5, abs=0.02)
 
 
-def test_heavy_weights_have_no_error():
-    scores = judged(Failing(0.0, 2.0)).scores  # by q alone
-    assert scores["pareto_k"] > 0.7
-    assert scores["log_z_standard_error"] is scores["moments_standard_error"] is None
-
-
-def test_a_heavy_base_covers_a_wide_density():
-    scores = judged(Gaussian(0.0, 2.0), base=StudentT(3.0)).scores
-    assert scores["pareto_k"] < 0.5
-    assert scores["estimated_log_z"] == pytest.approx(1.5, abs=0.02)
-
-
-@pytest.mark.parametrize("place", [6.0, 12.0])
-def test_the_wide_neighbour_sees_the_mode_that_was_missed(place):
-    scores = judged(TwoModes(place), dim=1).scores
-    assert scores["q_log_z"] < math.log(0.95) < scores["estimated_log_z"]
-    assert jump(scores) is not None and jump(scores) > 0.02
+def test_the_wide_neighbour_sees_the_mode_that_was_missed():
+    for place in (6.0, 12.0):
+        scores = judged(TwoModes(place), dim=1).scores
+        assert scores["q_log_z"] < math.log(0.95) < scores["estimated_log_z"]
+        assert jump(scores) is not None and jump(scores) > 0.02
     assert jump(judged(Gaussian(0.0, 0.9)).scores) is None
 
 
@@ -108,12 +149,6 @@ def test_moments_are_in_the_units_of_the_user():
     moments = judged(Gaussian(0.0, 1.0), bounds=bounds).scores["moments"]
     assert moments["a"][0] == pytest.approx(math.exp(0.5), rel=0.03)
     assert moments["b"][0] == pytest.approx(0.5, abs=0.01)
-
-
-class HalfDefined(Gaussian):
-    def log_prob(self, z):
-        values = super().log_prob(z)
-        return ops.where(z[..., 0] > 0, values, float("nan"))
 
 
 def test_draws_where_the_density_is_no_number_are_counted_and_weigh_nothing():
@@ -132,24 +167,19 @@ def test_draws_by_their_weights_follow_the_density():
     np.testing.assert_array_equal(points, again)
 
 
-def test_the_effective_share_of_equal_and_of_one_weight():
+def test_the_effective_share_and_the_verdict_of_weights():
     assert effective_share(np.full(10, 0.1)) == pytest.approx(1)
     assert effective_share(np.eye(10)[3]) == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(
-    ("k", "word"),
-    [(-0.1, "good"), (0.49, "good"), (0.5, "rough"), (0.69, "rough"), (0.7, "poor"), (2, "poor")],
-)
-def test_k_hat_has_a_verdict(k, word):
-    assert verdict(k) == word
+    assert [verdict(k) for k in (-0.1, 0.49)] == ["good", "good"]
+    assert [verdict(k) for k in (0.5, 0.69)] == ["rough", "rough"]
+    assert [verdict(k) for k in (0.7, 2)] == ["poor", "poor"]
     assert verdict(None) == verdict(math.nan) == "unknown"
 
 
 def test_moments_have_the_errors_of_the_delta_method():
     s, n = 0.8, N  # of N(0, s²) by draws of N(0, 1): w² q is ρ N(0, v)
     v, rho = 1 / (2 / s**2 - 1), 1 / (s * math.sqrt(2 - s**2))
-    errors = judged(Failing(0.0, s)).scores["moments_standard_error"]["a"]  # by q alone
+    errors = judged(FailingGaussian(0.0, s)).scores["moments_standard_error"]["a"]  # by q alone
     of_mean = math.sqrt(rho * v / n)
     of_spread = math.sqrt(rho * (3 * v**2 - 2 * s**2 * v + s**4) / n) / (2 * s)
     assert errors == pytest.approx([of_mean, of_spread], rel=0.05)
@@ -164,17 +194,8 @@ def test_log_z_of_a_large_density_of_arrays_is_exact():
     assert scores["free_energy"] - 3e7 == pytest.approx(-math.log(2 * math.pi), abs=1e-5)
 
 
-class Failing(Gaussian):
-    """A Gaussian by a function that fails far away, as a solver of differential equations may."""
-
-    def log_prob(self, z):
-        if float(ops.max(ops.abs(z))) > 10:
-            raise TargetError("model.py:3: ValueError: the step is too small")
-        return super().log_prob(z)
-
-
 def test_a_function_that_fails_far_away_has_the_scores_of_draws_nearby():
-    failing, whole = (judged(target(0.0, 0.8)).scores for target in (Failing, Gaussian))
+    failing, whole = (judged(target(0.0, 0.8)).scores for target in (FailingGaussian, Gaussian))
     unknown = {*BY_Q, "missed_share", "missed_share_standard_error", "missed_mode"}
     assert {key for key, value in failing.items() if value is None} == unknown | {
         "log_z",
@@ -184,3 +205,104 @@ def test_a_function_that_fails_far_away_has_the_scores_of_draws_nearby():
     assert all(failing[key] == whole[key] for key in same)
     for key, of_q in [("estimated_log_z", "q_log_z"), ("pareto_k", "q_pareto_k")]:
         assert failing[key] == pytest.approx(whole[of_q])
+
+
+def normal(dim, mean=0.0, scale=1.0):
+    """Return the density ``N(mean, scale²)`` of independent coordinates, as a fit has it."""
+    flow = FlowStack(["planar"], 0, affine="diagonal", seed=0)
+    flow.build((None, dim))
+    flow.adapt(np.broadcast_to(mean, dim).astype("f"), np.eye(dim) * scale)
+    return FlowDensity(StandardNormal(), flow)
+
+
+class TwoNormals(Target):
+    """``e^2.5 ((1 - w) N(a, I) + w N(-a, I))``."""
+
+    def __init__(self, dim, share, at=4.0):
+        self.dim, self.share, self.at = dim, share, at
+
+    def log_prob(self, z):
+        weighted = ((1 - self.share, self.at), (self.share, -self.at))
+        modes = [math.log(w) - 0.5 * ops.sum((z - a) ** 2, axis=-1) for w, a in weighted]
+        return ops.logaddexp(*modes) - 0.5 * self.dim * math.log(2 * math.pi) + 2.5
+
+
+@pytest.mark.parametrize(("dim", "share"), [(1, 0.5), (10, 0.03)])
+def test_the_share_of_a_mode_that_was_lost_is_found(dim, share):
+    visited = 2.5 + math.log(1 - share)
+    missed = missed_mass(normal(dim, 4.0), TwoNormals(dim, share), visited, 0.0, seed=0)
+    assert abs(missed.share - share) < 4 * missed.standard_error
+    assert missed.standard_error < 0.02 * share
+    np.testing.assert_allclose(missed.place, -4.0, atol=0.05)
+
+
+def test_a_mode_beyond_the_search_is_found_from_a_start_near_it():
+    class Far(TwoNormals):  # modes at 0 and at -800
+        def log_prob(self, z):
+            return super().log_prob(z + 400)
+
+    parts = normal(2), Far(2, 0.3, at=400.0), 2.5 + math.log(0.7), 0.0
+    assert missed_mass(*parts, seed=0).share == 0
+    missed = missed_mass(*parts, seed=0, starts=np.array([[-798.0, -801.0]]))
+    assert abs(missed.share - 0.3) < 4 * missed.standard_error
+
+
+def test_a_lost_share_of_many_modes_is_found():
+    right = 1 - 0.156  # of each of the three pairs
+    wells, visited = ManyWell(6), 3 * math.log(right)
+    missed = missed_mass(normal(6, [1.7, 0.0] * 3, 0.6), wells, visited, 0.0, seed=0)
+    assert missed.share == pytest.approx(1 - right**3, abs=0.02)
+    sides = [tuple(bump.mode[0::2] > 0) for bump in missed.bumps]
+    assert sorted(sides) == sorted(set(itertools.product([False, True], repeat=3)) - {(True,) * 3})
+    assert sum(sides[0]) == 2 and not any(sides[-1])  # by their mass
+
+
+def test_a_mode_has_the_covariance_of_its_curvature():
+    class Correlated(Target):
+        dim, precision = 2, np.array([[2.0, 0.6], [0.6, 0.5]], "f")
+
+        def log_prob(self, z):
+            return -0.5 * ops.sum((z @ self.precision) * z, axis=-1)
+
+    (bump,) = missed_mass(normal(2, 40.0), Correlated(), -9.0, 0.0, seed=0).bumps
+    covariance = bump.cholesky @ bump.cholesky.T
+    np.testing.assert_allclose(covariance, np.linalg.inv(Correlated.precision), rtol=1e-3)
+    assert bump.cholesky[0, 1] == 0 and np.all(np.diag(bump.cholesky) > 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("density", "target", "log_z"),
+    [
+        (normal(10, 4.0), TwoNormals(10, 1e-12), 2.5),
+        (normal(10), Funnel(10), 0.0),  # a peak in the neck, hardly any mass
+        (normal(2, scale=0.9), TwoNormals(2, 0.5, at=0.0), 2.5),  # q has light tails
+    ],
+    ids=["one mode", "funnel", "light tails"],
+)
+def test_a_fit_that_visits_every_mode_misses_next_to_nothing(density, target, log_z):
+    missed = missed_mass(density, target, log_z, 0.0, seed=0)
+    assert missed.share < 1e-3 and missed.place is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("highest", "mass"), [(16.0, 0.97725), (28.0, 0.69146), (33.0, 0.0)], ids=["2", "0.5", "none"]
+)
+def test_mass_is_missed_where_weights_are_larger_than_any_draw_has(highest, mass):
+    # log p - log Z - log q is -8x: above `highest` lies Φ(4 - highest / 8) of N(-4, 1).
+    density, target = normal(1, 4.0), TwoNormals(1, 0.5)
+    missed = missed_mass(density, target, 2.5 + math.log(0.5), highest, seed=0)
+    assert missed.share == pytest.approx(mass / (1 + mass), abs=5e-3)
+
+
+class Raising(TwoNormals):
+    def log_prob(self, z):
+        if float(ops.max(ops.abs(z))) > 15:
+            raise TargetError("no number there")
+        return super().log_prob(z)
+
+
+def test_a_function_that_fails_far_away_leaves_the_share_unknown():
+    missed = missed_mass(normal(2, 4.0), Raising(2, 0.5), 2.5, 0.0, seed=0)
+    assert missed == (None, None, ())

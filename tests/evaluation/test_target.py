@@ -67,81 +67,66 @@ def first_of(q, n=2_000, seed=0):
 
 
 @every_stack
-@pytest.mark.parametrize("seed", [0, 1])
-def test_kl_is_that_of_the_quadrature_within_4_standard_errors(name, seed):
-    q, target = density(name, seed), targets.Mixture([1, 2], [[1, 0], [-1, 1]])
-    scores = judge(q, target, seed, 100_000)
+def test_kl_is_that_of_the_quadrature_within_4_standard_errors(name):
+    q, target = density(name), targets.Mixture([1, 2], [[1, 0], [-1, 1]])
+    scores = judge(q, target, 0, 40_000)
     expected = exact_kl(q.flow, in_numpy(target))
     assert expected > 0
     assert abs(scores["kl"] - expected) < 4 * scores["kl_standard_error"]
     assert scores["kl_standard_error"] < 0.02
 
 
-def test_the_standard_error_is_the_spread_of_the_estimate_over_seeds():
-    q, target = density("planar"), targets.Multimodal()
-    runs = [judge(q, target, seed, 1_000) for seed in range(60)]
-    spread = np.std([run["kl"] for run in runs], ddof=1)
-    told = np.mean([run["kl_standard_error"] for run in runs])
-    # The spread of 60 is known to 1/√120.
-    assert abs(spread / told - 1) < 4 / np.sqrt(120)
-
-
-def test_kl_from_a_bounded_base_is_that_of_the_quadrature():
-    q = density("empty", base=UniformBox())
-    scores = judge(q, targets.GaussianFromUniform(), 0, 100_000)
-    # E log p over the box: E (z - 1)^2 = 3 + 1 in each coordinate.
-    expected = -np.log(36) + np.log(2 * np.pi) + 4
+def test_kl_from_a_bounded_base_and_its_error_are_those_of_the_closed_form():
+    q, target, n = density("empty", base=UniformBox()), targets.GaussianFromUniform(), 40_000
+    scores = judge(q, target, 0, n)
+    # Over the box E (z - 1)^2 = 3 + 1 and E (z - 1)^4 = 35.2 in each coordinate, log p has halves.
+    expected, variance = -np.log(36) + np.log(2 * np.pi) + 4, 2 * (35.2 - 16) / 4
+    assert scores["kl_standard_error"] == pytest.approx(np.sqrt(variance / n), rel=0.02)
     assert abs(scores["kl"] - expected) < 4 * scores["kl_standard_error"]
     # Without a flow the fit is its base.
     assert scores["base_free_energy"] == pytest.approx(scores["free_energy"], abs=1e-6)
     error = scores["base_free_energy_standard_error"]
     assert error == pytest.approx(scores["kl_standard_error"], rel=1e-6)
+    assert scores["missed_share"] == 0.0  # what the box cannot reach is no missed mode
 
 
-@every_stack
-def test_kl_is_never_negative_beyond_its_error(name):
-    for seed in range(2):
-        for target in (targets.U1(), targets.U2(), targets.Multimodal()):
-            scores = judge(density(name, seed), target, seed, 5_000)
-            assert scores["kl"] > -4 * scores["kl_standard_error"]
+def test_kl_is_never_negative_beyond_its_error_and_ess_lies_between_0_and_1():
+    for name, target in [
+        ("mixed", targets.U1()),
+        ("planar", targets.U2()),
+        ("radial", targets.U4()),
+        ("mixed", targets.Multimodal()),
+    ]:
+        scores = judge(density(name), target, 0, 5_000)
+        assert scores["kl"] > -4 * scores["kl_standard_error"]
+        assert 0 < scores["ess"] <= 1
+    far = targets.Mixture([1.0], [[300.0, 0.0]])
+    assert 0 < judge(density("empty"), far, 0, 1_000)["ess"] <= 0.01  # hopeless, but a number
 
 
-def test_the_free_energy_is_kl_less_log_z():
+def test_the_free_energy_is_kl_less_log_z_without_which_there_is_no_kl():
     q = density("mixed")
     known, unknown = (judge(q, target, 0, 20_000) for target in (Known(), Tilted()))
     assert known["free_energy"] == pytest.approx(known["kl"] - known["log_z"], abs=1e-12)
     assert known["free_energy"] == pytest.approx(unknown["free_energy"], abs=1e-5)
     expected = exact_kl(q.flow, in_numpy(Known()))
     assert abs(known["kl"] - expected) < 4 * known["kl_standard_error"]
-
-
-def test_without_log_z_there_is_no_kl():
-    scores = judge(density("planar"), Tilted(), 0, 1_000)
-    assert scores["kl"] is scores["log_z"] is scores["log_z_source"] is None
-    assert np.isfinite([scores["free_energy"], scores["kl_standard_error"]]).all()
-
-
-def test_ess_and_kl_are_1_and_0_where_q_is_p():
-    scores = judge(density("empty"), targets.Mixture([1.0], [[0.0, 0.0]]), 0, 10_000)
-    assert scores["ess"] == pytest.approx(1, abs=1e-6)
-    assert scores["kl"] == pytest.approx(0, abs=1e-6)
-
-
-@every_stack
-def test_ess_lies_between_0_and_1(name):
-    for target in (targets.U4(), targets.Multimodal(), Tilted()):
-        assert 0 < judge(density(name), target, 0, 2_000)["ess"] <= 1
+    assert unknown["kl"] is unknown["log_z"] is unknown["log_z_source"] is None
+    assert np.isfinite([unknown["free_energy"], unknown["kl_standard_error"]]).all()
+    assert set(coverage(q, Known(), 0).values()) == {None}  # it cannot be sampled
+    assert judge(q, Known(), 0, 20_000) == known != judge(q, Known(), 1, 20_000)
 
 
 def test_ess_is_that_of_the_integrals():
-    # q = N(0, I), p = N(0, s^2 I) with s < 1: E w = 1 and E w^2 = 1 / (s^4 (2/s^2 - 1)).
-    s = 0.8
-    narrow = targets.Mixture([1.0], [[0.0, 0.0]], [s**2 * np.eye(2)])
-    scores = judge(density("empty"), narrow, 0, 200_000)
-    assert scores["ess"] == pytest.approx(s**4 * (2 / s**2 - 1), rel=0.01)
+    """Of q = N(0, I), p = N(0, s^2 I) with s <= 1: E w = 1 and E w^2 = 1 / (s^4 (2/s^2 - 1))."""
+    for s, off in [(0.8, 0.01), (1.0, 1e-6)]:
+        target = targets.Mixture([1.0], [[0.0, 0.0]], [s**2 * np.eye(2)])
+        scores = judge(density("empty"), target, 0, 200_000)
+        assert scores["ess"] == pytest.approx(s**4 * (2 / s**2 - 1), rel=off)
+    assert scores["kl"] == pytest.approx(0, abs=1e-6)  # where q is p
 
 
-@pytest.mark.parametrize("lost", [0.0, 1e-4, 3e-4, 1e-2])
+@pytest.mark.parametrize("lost", [0.0, 1e-4, 1e-2])
 def test_the_kl_of_a_fit_that_lost_a_little_of_p_is_no_lower(lost):
     # q = N(0, I), which with the control variate would have a KL too low by what is lost.
     v = 0.98
@@ -154,7 +139,7 @@ def test_the_kl_of_a_fit_that_lost_a_little_of_p_is_no_lower(lost):
     assert scores["kl_standard_error"] < (1e-4 if lost else 1e-5)
 
 
-@pytest.mark.parametrize("apart", [0.5, 5.0, 7.0])
+@pytest.mark.parametrize("apart", [0.5, 7.0])
 def test_the_missed_share_is_the_integral_of_what_p_has_beyond_1000_q(apart):
     target = targets.Mixture([0.8, 0.2], [[0.0, 0.0], [apart, 0.0]], [np.eye(2), 0.25 * np.eye(2)])
     p, q = (
@@ -169,51 +154,23 @@ def test_the_missed_share_is_the_integral_of_what_p_has_beyond_1000_q(apart):
     assert (exact > 0.1) == (apart > 1)
 
 
-def test_what_a_bounded_base_cannot_reach_is_no_missed_mode():
-    q = density("empty", base=UniformBox())
-    assert coverage(q, targets.GaussianFromUniform(), 0)["missed_share"] == 0.0
-
-
-def test_of_a_target_that_cannot_be_sampled_no_missed_share_is_known():
-    assert set(coverage(density("empty"), Known(), 0).values()) == {None}
-
-
-def test_ess_of_a_hopeless_fit_is_a_number():
-    far = targets.Mixture([1.0], [[300.0, 0.0]])
-    assert 0 < judge(density("empty"), far, 0, 1_000)["ess"] <= 0.01
-
-
 def test_the_chunks_that_bound_the_memory_change_nothing(monkeypatch):
     q = density("mixed")
-    whole = evaluate_samples(q, targets.U1(), 3, 5_000)
-    monkeypatch.setattr(pushforward, "CHUNK", 999)
+    whole = evaluate_samples(q, targets.U1(), 3, 20_000)
+    monkeypatch.setattr(pushforward, "CHUNK", 9_999)
     monkeypatch.setattr(importance, "BLOCK", 700)
-    pieces = evaluate_samples(q, targets.U1(), 3, 5_000)
-    np.testing.assert_array_equal(pieces.first.z0, whole.first.z0[:999])
-    np.testing.assert_allclose(pieces.first.x, whole.first.x[:999], 1e-5, 1e-5)
+    pieces = evaluate_samples(q, targets.U1(), 3, 20_000)
+    np.testing.assert_array_equal(pieces.first.z0, whole.first.z0[:9_999])
+    np.testing.assert_allclose(pieces.first.x, whole.first.x[:9_999], 1e-5, 1e-5)
     assert pieces.scores.keys() == whole.scores.keys()
     for key, value in whole.scores.items():
         assert pieces.scores[key] == pytest.approx(value, abs=1e-5)
 
 
-def test_the_seed_fixes_the_evaluation():
-    q = density("planar")
-    assert judge(q, targets.U1(), 1, 500) == judge(q, targets.U1(), 1, 500)
-    assert judge(q, targets.U1(), 1, 500) != judge(q, targets.U1(), 2, 500)
-
-
 @pytest.fixture(scope="module")
 def arrays():
     q = density("mixed")
-    return q, density_arrays(q, targets.U3(), first_of(q), 0, 500)
-
-
-def test_the_grid_shows_the_targets_window(arrays):
-    _, arrays = arrays
-    for name in ("axis_1", "axis_2"):
-        axis = arrays[name]
-        assert np.all(np.diff(axis) > 0)
-        assert -axis[0] == axis[-1] == np.float32(targets.U3.window)
+    return q, density_arrays(q, targets.U3(), first_of(q), 0, 100)
 
 
 def test_the_strip_shows_all_densities_from_the_base_to_the_fit(arrays):
@@ -229,6 +186,10 @@ def test_the_strip_shows_all_densities_from_the_base_to_the_fit(arrays):
 
 def test_the_densities_stand_where_their_axes_say(arrays):
     q, arrays = arrays
+    for name in ("axis_1", "axis_2"):
+        axis = arrays[name]
+        assert np.all(np.diff(axis) > 0)
+        assert -axis[0] == axis[-1] == np.float32(targets.U3.window)
     # Rows follow the second axis, columns the first, as a picture does.
     first, second = np.meshgrid(arrays["axis_1"], arrays["axis_2"])
     points = np.stack([first, second], axis=-1).astype(float)
@@ -253,26 +214,16 @@ def test_the_strip_goes_from_the_base_to_the_whole_stack(arrays):
     np.testing.assert_allclose(strip[-1], q.log_prob(points), 1e-5, 1e-4)
 
 
-def test_draws_go_down_the_strip_with_it(arrays):
+def test_the_draws_shown_are_the_ones_given_and_go_down_the_strip_with_it(arrays):
     q, arrays = arrays
-    draws, panels = arrays["deformation_samples"], strip_panels(q.flow.k)
-    np.testing.assert_array_equal(draws, q.partial_samples(arrays["base_samples"], panels))
-    np.testing.assert_allclose(draws[-1], arrays["samples"], atol=1e-5)
-
-
-def test_the_samples_shown_are_the_ones_given(arrays):
-    q, arrays = arrays
-    first = first_of(q)
+    first, draws = first_of(q), arrays["deformation_samples"]
     np.testing.assert_array_equal(arrays["samples"], first.x)
     np.testing.assert_array_equal(arrays["base_samples"], first.z0)
     assert arrays["target_samples"].shape == (2_000, 2)
-
-
-def test_every_array_is_small_and_plain(arrays):
-    for array in arrays[1].values():
-        assert array.dtype != object
-        assert array.dtype != np.float64
-        assert not np.any(np.isnan(array))
+    np.testing.assert_array_equal(draws, q.partial_samples(first.z0, strip_panels(q.flow.k)))
+    np.testing.assert_allclose(draws[-1], arrays["samples"], atol=1e-5)
+    for array in arrays.values():
+        assert array.dtype not in (object, np.float64) and not np.any(np.isnan(array))
 
 
 def test_a_target_that_tells_nothing_but_log_prob_can_be_shown():
@@ -284,45 +235,34 @@ def test_a_target_that_tells_nothing_but_log_prob_can_be_shown():
     assert shown > 0.99
 
 
-@pytest.mark.parametrize("window", [1e-3, 1.0, 4.0])
-def test_pictures_have_their_grid_however_far_samples_are(window):
-    target = Tilted()
-    target.window = window
-    q = density("planar")
-    arrays = density_arrays(q, target, first_of(q), 0, 101)
-    axis = arrays["axis_1"]
-    assert len(axis) == 101 and axis[-1] == np.float32(window)
-    assert arrays["log_q"].shape == (101, 101)
-    z0, near = q.latent([0.0, 0.0]), np.abs(axis).argmin()
-    expected = normal_log_prob(z0) - push(q.flow, z0)[1]
-    assert arrays["log_q"][near, near] == pytest.approx(expected, abs=0.1)
-
-
-def test_samples_that_are_nowhere_have_pictures():
+def test_pictures_have_their_grid_however_far_samples_are_or_nowhere():
     q = density("planar")
     first = first_of(q)
-    x = first.x.copy()
-    x[3] = np.inf
-    arrays = density_arrays(q, targets.U1(), first._replace(x=x), 0, 100)
-    assert arrays["log_q"].shape == (100, 100)
+    z0 = q.latent([0.0, 0.0])
+    expected = normal_log_prob(z0) - push(q.flow, z0)[1]
+    lost = first.x.copy()
+    lost[3] = np.inf
+    for window, x in [(1e-3, first.x), (4.0, first.x), (4.0, lost)]:
+        target = Tilted()
+        target.window = window
+        arrays = density_arrays(q, target, first._replace(x=x), 0, 101)
+        assert arrays["axis_1"][-1] == np.float32(window)
+        assert arrays["log_q"].shape == (101, 101)
+        assert arrays["log_q"][50, 50] == pytest.approx(expected, abs=0.1)
 
 
-@pytest.mark.parametrize("k", [*range(0, 40), 128, 10_000])
-def test_the_strip_has_at_most_9_panels_from_0_to_k(k):
-    panels = strip_panels(k)
-    assert panels[0] == 0
-    assert panels[-1] == k
-    assert len(panels) == min(k + 1, 9)
-    assert panels == sorted(set(panels))
-    gaps = np.diff(panels)
-    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+def test_the_strip_has_at_most_9_panels_from_0_to_k():
+    for k in (*range(40), 128, 10_000):
+        panels = strip_panels(k)
+        assert (panels[0], panels[-1], len(panels)) == (0, k, min(k + 1, 9))
+        gaps = np.diff(panels)
+        assert len(gaps) == 0 or (gaps.min() > 0 and gaps.max() - gaps.min() <= 1)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @float64()
-def test_the_density_on_the_grid_has_the_kl_of_the_samples(seed):
-    # The inverse on a grid of x and the forward pass on one of z are two roads to one number.
-    q = density("mixed", seed, dtype="float64")
+def test_the_density_on_the_grid_has_the_kl_of_the_samples():
+    """The inverse on a grid of x and the forward pass on one of z are two roads to one number."""
+    q = density("mixed", dtype="float64")
     target, grid = targets.Mixture([1, 2], [[1, 0], [-1, 1]]), Grid(14.0, 401)
     log_q = q.log_prob(grid.points)
     expected = exact_kl(q.flow, in_numpy(target))
