@@ -1,17 +1,22 @@
+"""Pictures of a density in the plane: fit and target, each flow, and all of it moving."""
+
 import io
-import itertools
 import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
+from layouts import assert_apart, assert_inside
 from matplotlib.figure import Figure
 from pictures import gaussian, panels, placed, title
+from PIL import Image
 
 from nflow_cli import plotting
 from nflow_cli.evaluation.warnings import ScoreWarning
+from nflow_cli.plotting import animation, animation_files, flow_figure
 from nflow_cli.plotting import density_2d as target_pictures
+from nflow_cli.plotting.density import AXES
 
 
 def make_evaluation(steps=3, q_scale=1.0):
@@ -79,11 +84,6 @@ def figures():
     return plotting.fit2d_figures(make_evaluation(), make_metrics(), SUMMARY)
 
 
-@pytest.mark.parametrize("name", ["density", "difference", "deformation"])
-def test_panels_show_the_plane_undistorted(figures, name):
-    assert all(ax.get_aspect() == 1 for ax in panels(figures[name]))
-
-
 def test_the_legend_of_a_training_covers_nothing_of_it():
     warnings = [ScoreWarning("a word", ("kl",), "and another")]
     summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "warnings": warnings}
@@ -103,14 +103,13 @@ def test_pixels_are_centred_on_the_grid_points(figures):
     centre_1 = left + (column + 0.5) * (right - left) / 41
     centre_2 = bottom + (row + 0.5) * (top - bottom) / 31
     assert (centre_1, centre_2) == pytest.approx((1.0, 1.0))
+    for name in ("density", "difference", "deformation"):  # and undistorted
+        assert all(ax.get_aspect() == 1 for ax in panels(figures[name]))
 
 
-def test_base_fit_and_target_share_their_colours(figures):
+def test_base_fit_and_target_share_their_colours_and_a_high_base_dims_nothing(figures):
     base, fit, target = (ax.images[0].norm for ax in panels(figures["density"]))
     assert base is fit is target
-
-
-def test_a_base_with_a_high_peak_dims_nothing():
     evaluation = make_evaluation()
     evaluation["log_base"] = gaussian(evaluation["axis_1"], evaluation["axis_2"], 0.0, 0.2)
     for ax in panels(draw("density", evaluation)):
@@ -146,9 +145,8 @@ def test_titles_of_panels_stand_apart():
     evaluation["deformation_samples"][1:] += (0.0, 3.0)
     figure = draw("deformation", evaluation)
     renderer = placed(figure).canvas.get_renderer()
-    boxes = [ax.title.get_window_extent(renderer) for ax in panels(figure)]
+    assert_apart([ax.title.get_window_extent(renderer) for ax in panels(figure)])
     assert all("mass" in ax.get_title() for ax in panels(figure)[1:])
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_a_panel_that_shows_nothing_says_why():
@@ -174,25 +172,23 @@ def test_a_spike_of_q_is_cut_off_and_the_colour_bar_says_so():
     assert panels(draw("difference", evaluation))[0].images[0].colorbar.extend == "max"
 
 
-def test_difference_is_symmetric_about_zero(figures):
-    norm = panels(figures["difference"])[0].images[0].norm
+def test_titles_carry_the_numbers_with_the_word_of_a_warning(figures):
+    assert "0.01230 ± 0.00040" in title(figures["density"])
+    difference = figures["difference"]
+    assert "97.3%" in title(difference) and "0.9998" in title(difference)
+    norm = panels(difference)[0].images[0].norm
     assert norm.vmin == -norm.vmax < 0
-
-
-def test_titles_carry_the_numbers(figures):
-    assert "KL = 0.01230 ± 0.00040 nats" in title(figures["density"])
-    assert "ESS = 97.3%" in title(figures["difference"])
-    assert "mass = 0.9998" in title(figures["difference"])
-    assert "planar, radial" in title(figures["training"])
+    for key in ("kl", "ess", "mass"):
+        warning = ScoreWarning("doubtful", (key,), "a reason")
+        figure = draw("difference", make_evaluation(), warnings=[warning])
+        assert title(figure).count("[doubtful]") == 1
 
 
 def test_draws_lie_over_every_panel_and_leave_its_limits_alone(figures):
     for ax in panels(figures["density"]):
         assert dots(ax) > 100
         assert ax.get_xlim() == pytest.approx(ax.images[0].get_extent()[:2])
-
-
-def test_a_target_without_sampler_has_a_panel_without_dots():
+    # A target without a sampler has a panel without dots.
     evaluation = make_evaluation() | {"target_samples": np.empty((0, 2))}
     shown = panels(draw("density", evaluation))
     assert [dots(ax) > 0 for ax in shown] == [True, True, False]
@@ -208,13 +204,10 @@ def test_zero_density_outside_a_bounded_base_is_drawn_as_zero():
     assert base[0, 0] == 0
 
 
-def test_without_kl_the_free_energy_is_drawn():
+def test_without_kl_the_free_energy_is_drawn_and_the_target_scaled_to_the_others():
     metrics = make_metrics()
     line: Any = draw("training", metrics, **UNKNOWN).axes[0].lines[0]
     np.testing.assert_array_equal(line.get_ydata(), metrics["loss"])
-
-
-def test_an_unnormalised_target_is_scaled_to_the_others():
     evaluation = make_evaluation()
     evaluation["log_target"] = evaluation["log_target"] + 1000
     target = panels(draw("density", evaluation, **UNKNOWN))[2]
@@ -225,9 +218,7 @@ def test_kl_falling_over_decades_has_a_log_axis_and_the_evaluated_kl(figures):
     ax = figures["training"].axes[0]
     assert ax.get_yscale() == "log"
     assert any(np.allclose(line.get_ydata(), 0.0123) for line in ax.lines)
-
-
-def test_noise_below_zero_stays_in_the_picture():
+    # Noise below zero stays in the picture.
     metrics = make_metrics()
     metrics["kl"][40::3] = -0.004
     (ax,) = draw("training", metrics).axes
@@ -243,27 +234,24 @@ def test_the_fall_of_a_ruined_fit_is_a_curve():
     assert np.all(np.diff(curve) < -0.01 * ax.bbox.height)
 
 
-@pytest.mark.parametrize(
-    ("updates", "until"),
-    [
-        ([11_000, 30_000, 15_000, 19_000], 19_000),  # halved
-        ([30_000, 30_000], 30_000),  # all to the end
-        ([30_000], None),
-    ],
-)
-def test_the_updates_are_shaded_in_which_several_restarts_train(updates, until):
-    ax = draw("training", make_metrics(), restarts={"updates": updates}).axes[0]
-    shaded = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
-    assert shaded == ([] if until is None else [(0, until)])
+def test_the_updates_are_shaded_in_which_several_restarts_train():
+    for updates, shaded in [
+        ([11_000, 30_000, 15_000, 19_000], [(0, 19_000)]),  # halved
+        ([30_000, 30_000], [(0, 30_000)]),  # all to the end
+        ([30_000], []),
+    ]:
+        ax = draw("training", make_metrics(), restarts={"updates": updates}).axes[0]
+        found = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
+        assert found == shaded
 
 
-@pytest.mark.parametrize("lost", [slice(20, None), slice(10, 15), slice(None)])
-def test_rows_that_are_not_finite_are_marked(lost):
-    metrics = make_metrics()
-    for name in ("kl", "loss", "gradient_norm"):
-        metrics[name][lost] = np.nan
-    text = f"not finite ({np.isnan(metrics['kl']).sum()} of 60 rows)"
-    assert text in legend(draw("training", metrics))
+def test_rows_that_are_not_finite_are_marked():
+    for lost in (slice(20, None), slice(10, 15), slice(None)):
+        metrics = make_metrics()
+        for name in ("kl", "loss", "gradient_norm"):
+            metrics[name][lost] = np.nan
+        text = f"not finite ({np.isnan(metrics['kl']).sum()} of 60 rows)"
+        assert text in legend(draw("training", metrics))
 
 
 def test_a_diverged_flow_is_named_in_its_panels():
@@ -287,9 +275,7 @@ def test_annealing_gets_its_own_panel_only_where_there_was_any(figures):
 def test_no_text_is_cut_off_even_under_a_long_title(figures):
     for figure in figures.values():
         assert "\n" in title(figure)
-        width, height = placed(figure).get_size_inches()
-        box = figure.get_tightbbox()
-        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
+        assert_inside(figure)
 
 
 @pytest.mark.parametrize(
@@ -306,13 +292,6 @@ def test_equal_figures_are_saved_as_equal_files(kind, magic):
     assert first == second
 
 
-@pytest.mark.parametrize("key", ["kl", "ess", "mass"])
-def test_a_figure_with_a_warning_carries_its_word(key):
-    warning = ScoreWarning("doubtful", (key,), "a reason")
-    figure = draw("difference", make_evaluation(), warnings=[warning])
-    assert figure.get_suptitle().count("[doubtful]") == 1
-
-
 def test_updates_are_spaced_by_their_logarithm_unless_a_first_stage_comes_before():
     metrics = make_metrics()
     (ax,) = draw("training", metrics).axes
@@ -327,3 +306,137 @@ def test_import_loads_neither_the_backend_nor_pyplot():
     code = f"import sys, nflow_cli.plotting; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+LINE = np.linspace(-4, 4, 40)
+OF_A_FLOW = {"flow": "planar", "k": 8, "target": "u1"}
+DRAWS = np.random.default_rng(0).standard_normal((400, 2))
+LINES = np.stack([np.stack([np.full(9, at), np.linspace(-4, 4, 9)], axis=-1) for at in (-1, 1)])
+PLANAR = {"w": np.array([2.0, 1.0]), "b": np.array(0.5), "u_hat": np.array([1.0, -0.5])}
+RADIAL = {
+    "center": np.array([1.0, 0.0]),
+    **{"alpha": np.array(0.75), "beta_hat": np.array(-0.3)},
+}
+
+
+def draw_flow(geometry, names=("flow 3 of 8 (planar)",)):
+    arrays = {
+        **{"axis_1": LINE, "axis_2": LINE},
+        **{"log_before": gaussian(LINE, LINE), "log_after": gaussian(LINE, LINE, 0.5, 0.8)},
+        **{"draws_before": DRAWS, "draws_after": 0.8 * DRAWS + 0.5},
+        **{"lines": LINES, "lines_after": LINES + 0.5, **geometry},
+    }
+    return flow_figure(arrays, OF_A_FLOW, 3, names)
+
+
+def middle(figure):
+    return figure.axes[1]
+
+
+def labelled(ax, label):
+    return [line for line in ax.lines if line.get_label() == label]
+
+
+def test_every_point_of_the_line_is_on_the_hyperplane_and_the_arrow_is_u_hat():
+    ax = middle(draw_flow(PLANAR))
+    (line,) = labelled(ax, "w·z + b = 0")
+    for point in (line.get_xy1(), line.get_xy2()):
+        assert np.dot(PLANAR["w"], point) + PLANAR["b"] == pytest.approx(0)
+    (arrow,) = ax.texts
+    np.testing.assert_allclose(np.subtract(arrow.xy, arrow.xyann), PLANAR["u_hat"])
+    assert "= 2.5" in ax.get_title()  # 1 + 2 - 0.5
+
+    for side in (-1, 1):  # in the frame where the line is near an edge, too
+        at_edge = {"w": np.array([1.0, 0.0]), "b": np.array(-3.5 * side)}
+        (arrow,) = middle(draw_flow({**PLANAR, **at_edge, "u_hat": np.array([side, 0.0])})).texts
+        np.testing.assert_allclose(np.subtract(arrow.xy, arrow.xyann), [side, 0.0])
+        assert np.abs([arrow.xy, arrow.xyann]).max() <= 4
+    # Without a direction there is no line.
+    assert not labelled(middle(draw_flow({**PLANAR, "w": np.zeros(2)})), "w·z + b = 0")
+
+
+def test_the_circle_has_the_radius_alpha_about_the_centre():
+    ax = middle(draw_flow(RADIAL))
+    (circle,) = labelled(ax, "radius α about c")
+    away = np.transpose(circle.get_data()) - RADIAL["center"]
+    np.testing.assert_allclose(np.linalg.norm(away, axis=-1), RADIAL["alpha"])
+    (center,) = labelled(ax, "centre c")
+    assert np.ravel(center.get_data()).tolist() == RADIAL["center"].tolist()
+
+
+def test_arrows_go_from_draws_to_where_they_are_afterwards():
+    ax = middle(draw_flow({}))
+    (arrows,) = ax.collections
+    ways = np.stack([arrows.U, arrows.V], axis=-1)
+    np.testing.assert_allclose(ways, (0.5 - 0.2 * DRAWS)[: len(ways)])
+    assert (arrows.angles, arrows.scale, arrows.scale_units) == ("xy", 1, "xy")
+
+
+def test_no_text_of_a_flow_is_cut_off_and_its_densities_have_one_colour_scale():
+    figure = draw_flow(PLANAR, ["flow 3 of 8 (planar)", "in the coordinates of the flows"])
+    assert_inside(figure)
+    before, after = panels(figure)
+    assert before.images[0].norm is after.images[0].norm
+
+
+MOVING = {"flow": "planar", "k": 2, "target": "u1"}
+AXIS_1, AXIS_2 = np.linspace(-4, 4, 40), np.linspace(-3, 3, 30)
+
+
+def arrays_of(moments, log_density=None):
+    rng = np.random.default_rng(0)
+    densities = [gaussian(AXIS_1, AXIS_2, moment) for moment in moments]
+    return {
+        **{"moments": moments, "axis_1": AXIS_1, "axis_2": AXIS_2},
+        "log_density": np.stack(densities) if log_density is None else log_density,
+        "draws": moments[:, None, None] + rng.standard_normal((len(moments), 400, 2)),
+    }
+
+
+MOMENTS = np.linspace(0, 2, 5)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    files = animation_files(arrays_of(MOMENTS), MOVING, AXES)
+    return {format: Image.open(io.BytesIO(content)) for format, content in files.items()}
+
+
+def frames(picture):
+    shown = []
+    for number in range(picture.n_frames):
+        picture.seek(number)
+        picture.load()
+        shown.append((np.asarray(picture.convert("RGB"), float), picture.info["duration"]))
+    return shown
+
+
+@pytest.mark.parametrize("format", ["gif", "webp"])
+def test_there_is_a_frame_for_each_moment_and_its_brightest_spot_is_where_the_density_is(
+    pictures, format
+):
+    """Of viridis, only what is bright has more green and red than blue."""
+    every, places = frames(pictures[format]), []
+    assert pictures[format].format == format.upper() and pictures[format].info["loop"] == 0
+    assert len(every) == 5
+    first, *between, last = (duration for _, duration in every)
+    assert last > first > max(between)
+    for shown, _ in every:
+        panel = shown[60:-60, 60:-130]
+        bright = (panel[..., 0] > 200) & (panel[..., 2] < 110)
+        places.append(np.argwhere(bright).mean(axis=0))
+    rows, columns = np.transpose(places)
+    assert np.all(np.diff(columns) > 5) and np.all(np.diff(rows) < -5)  # up, to the right
+
+
+def test_the_colours_of_the_gif_are_near_those_that_were_drawn(pictures):
+    drawn = list(animation._frames(arrays_of(MOMENTS), MOVING, AXES))
+    for (shown, _), frame in zip(frames(pictures["gif"]), drawn, strict=True):
+        assert np.abs(shown - np.asarray(frame, float)).mean() < 3
+
+
+def test_what_is_of_another_scale_or_not_finite_is_drawn_too():
+    log_density = np.full((5, 30, 40), -1e4)
+    log_density[2] = np.nan
+    files = animation_files(arrays_of(MOMENTS, log_density), MOVING, AXES)
+    assert Image.open(io.BytesIO(files["gif"])).n_frames >= 2  # equal ones are one
