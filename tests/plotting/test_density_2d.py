@@ -223,9 +223,7 @@ def test_kl_falling_over_decades_has_a_log_axis_and_the_evaluated_kl(figures):
     metrics["kl"][40::3] = -0.004
     (ax,) = draw("training", metrics).axes
     assert ax.get_ylim()[0] < -0.004 and ax.get_yscale() == "symlog"
-
-
-def test_the_fall_of_a_ruined_fit_is_a_curve():
+    # The fall of a ruined fit is a curve.
     metrics = make_metrics(40)
     metrics["kl"] = 1e12 * 10 ** (-6 * np.arange(40) / 39)
     ax = draw("training", metrics, kl=2e5, kl_standard_error=1e4).axes[0]
@@ -264,14 +262,6 @@ def test_a_diverged_flow_is_named_in_its_panels():
         assert last.texts[0].get_text() == "not finite"
 
 
-def test_annealing_gets_its_own_panel_only_where_there_was_any(figures):
-    metrics = make_metrics() | {"beta": np.linspace(0.01, 1, 60)}
-    annealed = draw("training", metrics).axes
-    assert len(figures["training"].axes) == 1
-    assert len(annealed) == 2
-    assert annealed[0].get_xlim() == annealed[1].get_xlim()
-
-
 def test_no_text_is_cut_off_even_under_a_long_title(figures):
     for figure in figures.values():
         assert "\n" in title(figure)
@@ -296,6 +286,9 @@ def test_updates_are_spaced_by_their_logarithm_unless_a_first_stage_comes_before
     assert ax.get_xlim()[0] < metrics["update"][0] < metrics["update"][-1] < ax.get_xlim()[1]
     metrics["update"] = metrics["update"] - 1_000.0
     assert draw("training", metrics).axes[0].get_xscale() == "linear"
+    # Annealing gets its own panel where there was any.
+    annealed = draw("training", make_metrics() | {"beta": np.linspace(0.01, 1, 60)}).axes
+    assert len(annealed) == 2 and annealed[0].get_xlim() == annealed[1].get_xlim()
 
 
 def test_no_picture_is_made_by_pyplot_which_keeps_its_figures():
