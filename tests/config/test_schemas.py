@@ -88,7 +88,7 @@ def test_what_is_said_stays_and_larger_tables_have_no_smaller_networks():
         assert natural[0].width <= larger[0].width and natural[1].steps <= larger[1].steps
 
 
-def test_the_patience_is_a_share_of_the_updates_unless_it_is_set():
+def test_the_patience_is_a_share_of_the_updates_and_epochs_are_passes_over_the_rows():
     for steps, chunk, patience in [(2_000, 50, 300), (600, 20, 100), (1_000, 90, 360)]:
         train = CellsTrain(steps=steps, chunk=chunk)
         assert train.stopping.patience == patience
@@ -96,9 +96,6 @@ def test_the_patience_is_a_share_of_the_updates_unless_it_is_set():
     own = CellsTrain(steps=steps, early_stopping={"patience": 7, "min_delta": 0.1})
     assert own.stopping == own.early_stopping and own.stopping.patience == 7
     assert CellsTrain(steps=steps, early_stopping=None).stopping is None
-
-
-def test_epochs_are_passes_over_the_rows():
     _, train = sizes(Cells(), CellsTrain(epochs=3, batch_size=100), 1_000)
     assert (train.steps, train.epochs) == (30, None)
 
@@ -209,9 +206,7 @@ def test_roles_of_columns_that_cannot_be_are_refused():
     for key in ("columns", "exclude", "given", "categorical", *other):
         asked = {key: other.get(key, ["w"]), "weights": "w"}
         assert_refused(flows, asked, "data.weights", f"data.{key}, where 'w'")
-
-
-def test_roles_of_columns_that_go_together_are_taken():
+    # Those that go together are taken.
     flows(group="g", given=["g"])
     flows(exclude=["x"], given=["a"], weights="w")
 

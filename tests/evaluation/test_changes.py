@@ -35,10 +35,14 @@ def normals(rho, n=20_000, seed=0):
     return x, rho * x + np.sqrt(1 - rho**2) * noise
 
 
-def test_the_association_of_two_normals_is_about_their_correlation():
+def test_the_association_of_two_normals_is_their_correlation_and_of_equal_columns_1():
     for rho in (0.3, 0.6, 0.9, -0.9):
         x, y = (binned(NUMBER, values, values)[0] for values in normals(rho))
         assert association(x, y) == pytest.approx(abs(rho), abs=0.05)
+    x = np.random.default_rng(0).integers(0, 5, 200)
+    assert association(x, 4 - x) == pytest.approx(1)
+    assert association(x, np.zeros(200, int)) == 0
+    assert association(x[:0], x[:0]) == 0
 
 
 def test_independent_columns_have_a_small_association_whatever_the_number_of_rows():
@@ -49,13 +53,6 @@ def test_independent_columns_have_a_small_association_whatever_the_number_of_row
             found.append(association(x, y) ** 2)
         # Without the correction it would be about 25/n.
         assert np.mean(found) < 8 / n
-
-
-def test_columns_that_determine_each_other_have_an_association_of_1():
-    x = np.random.default_rng(0).integers(0, 5, 200)
-    assert association(x, 4 - x) == pytest.approx(1)
-    assert association(x, np.zeros(200, int)) == 0
-    assert association(x[:0], x[:0]) == 0
 
 
 def test_cells_that_are_missing_together_are_associated():
@@ -230,7 +227,7 @@ def test_the_tail_of_chi_squared():
 COUNTS = np.array([[30, 50, 20], [45, 40, 15]])
 
 
-def test_levels_by_pearsons_test():
+def test_levels_by_pearsons_test_and_samples_without_values_have_no_change():
     samples = [np.repeat([0.0, 1.0, np.nan], row) for row in COUNTS]
     expected = stats.chi2_contingency(COUNTS, correction=False).pvalue
     assert p_of_levels(*samples) == pytest.approx(expected, rel=1e-10)
@@ -238,6 +235,9 @@ def test_levels_by_pearsons_test():
     assert p_of_means(*scores) == pytest.approx(expected, rel=1e-10)
     more = [np.column_stack([some, 2 * some[:, 0] - some[:, 1]]) for some in scores]
     assert p_of_means(*more) == pytest.approx(expected, rel=1e-10)
+    none, some = np.full(30, np.nan), np.zeros(0)
+    assert p_of_numbers(none, none) == p_of_numbers(none, some) == p_of_means(*[some[:, None]] * 2)
+    assert p_of_numbers(np.ones(20), np.ones(90)) == p_of_levels(np.ones(20), np.ones(90)) == 1
 
 
 def test_rare_levels_by_fishers_test():
@@ -268,12 +268,6 @@ def test_covariates_take_their_part():
     assert p_of_means(*scores, tuple(given)) == pytest.approx(expected, rel=1e-9)
     assert p_of_means(*scores) < 1e-9
     assert p_of_means(*scores, (np.zeros((len(scores[0]), 1)), np.ones((len(scores[1]), 1)))) == 1
-
-
-def test_samples_without_values_have_no_change():
-    none, some = np.full(30, np.nan), np.zeros(0)
-    assert p_of_numbers(none, none) == p_of_numbers(none, some) == p_of_means(*[some[:, None]] * 2)
-    assert p_of_numbers(np.ones(20), np.ones(90)) == p_of_levels(np.ones(20), np.ones(90)) == 1
 
 
 def gappy(n, share, rng):
@@ -330,14 +324,7 @@ def test_shift_and_spread_in_standard_deviations():
         assert errors.mean() == pytest.approx(values.std(), rel=0.2)
 
 
-def test_a_column_of_one_value_has_no_spread():
-    found = change_of_numbers(np.ones(50), np.r_[np.ones(40), np.nan * np.ones(10)])
-    assert found.shift.mean == 0 and found.shift.spread is None
-    assert (found.missing_before, found.missing_after) == (0, 0.2)
-    assert change_of_numbers(np.ones(50), np.full(50, np.nan)).shift is None
-
-
-def test_shares_of_levels():
+def test_shares_of_levels_and_of_missing_cells_and_no_spread_of_one_value():
     before, after = (
         np.repeat([0.0, 1.0, np.nan], [60, 30, 10]),
         np.repeat([0.0, 1, -1], [30, 30, 40]),
@@ -346,6 +333,10 @@ def test_shares_of_levels():
     assert (found.share.level, found.share.before, found.share.after) == ("new level", 0, 0.4)
     assert found.share.standard_error == pytest.approx(np.sqrt(0.4 * 0.6 / 100))
     assert (found.missing_before, found.missing_after, found.n_new_levels) == (0.1, 0, 40)
+    found = change_of_numbers(np.ones(50), np.r_[np.ones(40), np.nan * np.ones(10)])
+    assert found.shift.mean == 0 and found.shift.spread is None
+    assert (found.missing_before, found.missing_after) == (0, 0.2)
+    assert change_of_numbers(np.ones(50), np.full(50, np.nan)).shift is None
 
 
 def test_impossible_rows_are_a_change_of_their_own():

@@ -90,10 +90,13 @@ def chains_of_draws(dim, seed, count=4, n=2_000, stay=0.0):
         yield rng.standard_normal((int(moved.sum()), dim))[np.cumsum(moved) - 1]
 
 
-def test_the_density_itself_gives_log_z_without_an_error():
+def test_the_density_itself_gives_log_z_without_an_error_and_one_too_wide_is_shrunk():
     found = harmonic_mean([fold_of(x).log_ratios(1.0) for x in chains_of_draws(5, 0)])
     assert found.log_z == pytest.approx(LEVEL, abs=1e-12)
     assert (found.standard_error, found.k) == (pytest.approx(0, abs=1e-12), 0.0)
+    x = next(chains_of_draws(4, 1))
+    assert best_temperature(fold_of(x, 1.0)) == 1.0
+    assert best_temperature(fold_of(x, 1.25)) == 0.6
 
 
 @pytest.mark.parametrize(("dim", "temperature"), [(2, 0.9), (10, 0.8), (32, 0.9)])
@@ -119,12 +122,6 @@ def test_errors_of_chains_that_stay_where_they_are_are_larger():
     spread = np.std([one.log_z for one in found])
     assert np.mean([one.within for one in found]) == pytest.approx(spread, rel=0.35)
     assert np.mean([one.effective for one in found]) == pytest.approx(8_000 / 9, rel=0.2)
-
-
-def test_a_density_that_is_too_wide_is_shrunk():
-    x = next(chains_of_draws(4, 1))
-    assert best_temperature(fold_of(x, 1.0)) == 1.0
-    assert best_temperature(fold_of(x, 1.25)) == 0.6
 
 
 def test_one_far_draw_makes_heavy_ratios():

@@ -166,16 +166,13 @@ def test_parts_of_any_sizes_have_the_mean_and_the_error_of_all_rows(sizes, are_w
     assert found.n_effective == pytest.approx(n, rel=1e-12)
 
 
-def test_equal_weights_are_none_and_huge_ones_do_not_overflow():
+def test_equal_weights_are_none_huge_ones_do_not_overflow_and_none_or_infinite_values_are_told():
     v = np.array([1.0, 2.0, 4.0])
     error = v.std(ddof=1) / np.sqrt(3)
     for weights in (None, np.ones(3), np.full(3, 1e300)):
         found = Moments.of(v, weights)
         assert (found.value, found.standard_error) == (pytest.approx(7 / 3), pytest.approx(error))
         assert found.n_effective == 3
-
-
-def test_what_is_unknown_or_not_finite():
     none = Moments.of(np.empty(0))
     assert (none.value, none.standard_error, none.n_effective) == (None, None, 0)
     assert Moments.merged([]) == pytest.approx(none, nan_ok=True)
@@ -281,11 +278,15 @@ def test_the_gap_of_a_gaussian_is_its_kl_by_quadrature():
     assert abs(received["gap"] - kl) < 4 * error
 
 
-def test_the_truth_has_no_gap_and_data_without_a_density_have_none_that_is_known():
+def test_the_truth_has_no_gap_data_without_a_density_none_that_is_known_and_0_an_infinite_one():
     received = gap_to_the_truth(eight_gaussians, "eight-gaussians", 0)
     assert list(received.values()) == pytest.approx([0, 0], abs=1e-12)
     none = {"gap": None, "gap_standard_error": None}
     assert gap_to_the_truth(None, "points.csv", 0) == none
+    received = gap_to_the_truth(
+        lambda x: np.where(x[:, 0] < 2.5, 0.0, -np.inf), "eight-gaussians", 0
+    )
+    assert received["gap"] == np.inf and np.isnan(received["gap_standard_error"])
 
 
 def test_the_gap_is_that_of_the_columns_in_their_order():
@@ -303,13 +304,6 @@ def test_the_gap_is_that_of_the_columns_in_their_order():
         for log_prob, columns in ((swapped, ["x2", "x1"]), (log_q, ["x1", "x2"]))
     )
     assert received == pytest.approx(expected) and expected > 0.1
-
-
-def test_the_gap_is_infinite_where_q_is_0():
-    received = gap_to_the_truth(
-        lambda x: np.where(x[:, 0] < 2.5, 0.0, -np.inf), "eight-gaussians", 0
-    )
-    assert received["gap"] == np.inf and np.isnan(received["gap_standard_error"])
 
 
 def test_the_fresh_points_are_none_of_the_run():

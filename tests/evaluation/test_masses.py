@@ -28,15 +28,12 @@ def test_cells_of_the_density_stay_within_the_band_in_99_of_100_samples():
     assert 0 < sum(outside) <= 12  # 5 expected; more than 12 in 2 of 1,000 tries
 
 
-def test_p_values_of_the_density_are_uniform():
+def test_p_values_of_the_density_are_uniform_as_those_of_kolmogorov():
     values = [pit(uniform(100, 1, seed), ["a"]).p_value or 0.0 for seed in range(1_000)]
     for level in (0.01, 0.1, 0.5, 0.9):
         spread = math.sqrt(level * (1 - level) / 1_000)
         assert np.mean(np.array(values) <= level) == pytest.approx(level, abs=3.5 * spread)
-
-
-def test_the_p_value_is_kolmogorovs():
-    """Of his limiting distribution, by tables (Smirnov 1948)."""
+    # Of his limiting distribution, by tables (Smirnov 1948).
     for x, p in [(0.5, 0.963945), (1.0, 0.269999), (1.36, 0.049486)]:
         assert p_value(x / 1e5, 1e10) == pytest.approx(p, abs=5e-6)
 
@@ -239,13 +236,11 @@ def test_a_heavy_tail_and_a_jump_count_or_are_known_not_to(density, least):
     assert abs(found - 1) <= error < least
 
 
-def test_what_is_no_density_shows():
+def test_what_is_no_density_shows_and_what_is_not_resolved_has_a_large_error():
     for factor in (0.9, 1.01):
         found, error = mass(lambda x, f=factor: log_normal(x) + math.log(f), DRAWS)
         assert abs(found - factor) < 1e-3 and error < 1e-3
 
-
-def test_what_is_not_resolved_has_a_large_error():
     def log_prob(x):  # stripes
         return log_normal(x) + np.log1p(np.sin(1e5 * (x[:, 0] + 0.3 * x[:, 1])) * (1 - 1e-9))
 

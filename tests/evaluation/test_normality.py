@@ -57,14 +57,11 @@ def test_the_band_of_distances_is_that_of_the_tables_and_holds_95_percent_of_sam
     assert np.mean(np.array(largest) > band(100, 8)) == pytest.approx(0.05, abs=0.015)
 
 
-def test_latents_that_are_normal_lie_within_the_bands():
+def test_normal_latents_lie_within_the_bands_and_a_shifted_column_is_named():
     judged = normality(draws(20_000, 8).astype(np.float32), NAMES)["normality"]
     assert judged["distance"] < judged["band"] and judged["radius_distance"] < judged["radius_band"]
     assert (judged["n"], judged["n_lost"]) == (20_000, 0)
     assert json.loads(json.dumps(judged)) == judged
-
-
-def test_a_column_that_is_shifted_is_named_with_its_distance():
     z = draws(40_000, 5)
     z[:, 2] += 0.3
     judged = normality(z, NAMES)["normality"]
@@ -107,9 +104,7 @@ def test_the_columns_that_depend_most_are_those_of_the_largest_rank_correlation(
     assert 0 not in most_dependent(rows, 5)
     rows[7, 2] = np.nan
     assert most_dependent(rows, 2) == [1, 4]
-
-
-def test_of_equal_columns_the_first_are_chosen_and_all_where_there_are_few():
+    # Of equal columns the first are chosen, and all where there are few.
     rows = draws(50, 1).repeat(5, axis=1)
     assert most_dependent(rows, 3) == [0, 1, 2]
     assert most_dependent(rows, 5) == most_dependent(rows, 9) == [0, 1, 2, 3, 4]

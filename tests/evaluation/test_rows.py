@@ -19,15 +19,12 @@ from nflow_cli.evaluation.oddness import (
 SHARES = np.array([0.1, 0.25, 0.4, 0.15, 0.1])
 
 
-def test_the_two_sided_tail_is_uniform_for_a_number_and_a_sum_for_whole_numbers():
+def test_tails_of_numbers_are_two_sided_and_those_of_levels_all_that_are_no_likelier():
     p = two_sided(np.linspace(0, 1, 1_001), np.zeros(1_001))
     for t in (0.01, 0.1, 0.5):
         assert np.mean(p <= t) == pytest.approx(t, abs=2e-3)
     below = np.cumsum(SHARES) - SHARES
     np.testing.assert_allclose(two_sided(below, SHARES), [0.2, 0.7, 1.0, 0.5, 0.2])
-
-
-def test_a_level_has_the_probability_of_all_that_are_no_likelier():
     every = np.tile(SHARES, (6, 1))
     p = no_likelier(np.append(SHARES, np.nan), every)
     np.testing.assert_allclose(p, [0.2, 0.6, 1.0, 0.35, 0.2, np.nan])

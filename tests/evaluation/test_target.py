@@ -202,7 +202,7 @@ def test_the_densities_stand_where_their_axes_say(arrays):
     np.testing.assert_allclose(arrays["log_q"], expected, 1e-4, 1e-3)
 
 
-def test_the_strip_goes_from_the_base_to_the_whole_stack(arrays):
+def test_the_strip_goes_from_the_base_to_the_whole_stack_and_draws_with_it(arrays):
     q, arrays = arrays
     panels = strip_panels(q.flow.k)
     np.testing.assert_array_equal(arrays["deformation_k"], panels)
@@ -212,15 +212,11 @@ def test_the_strip_goes_from_the_base_to_the_whole_stack(arrays):
     assert strip.shape == (len(panels), *points.shape[:2])
     np.testing.assert_allclose(strip[0], normal_log_prob(points), 1e-5, 1e-5)
     np.testing.assert_allclose(strip[-1], q.log_prob(points), 1e-5, 1e-4)
-
-
-def test_the_draws_shown_are_the_ones_given_and_go_down_the_strip_with_it(arrays):
-    q, arrays = arrays
     first, draws = first_of(q), arrays["deformation_samples"]
     np.testing.assert_array_equal(arrays["samples"], first.x)
     np.testing.assert_array_equal(arrays["base_samples"], first.z0)
     assert arrays["target_samples"].shape == (2_000, 2)
-    np.testing.assert_array_equal(draws, q.partial_samples(first.z0, strip_panels(q.flow.k)))
+    np.testing.assert_array_equal(draws, q.partial_samples(first.z0, panels))
     np.testing.assert_allclose(draws[-1], arrays["samples"], atol=1e-5)
     for array in arrays.values():
         assert array.dtype not in (object, np.float64) and not np.any(np.isnan(array))

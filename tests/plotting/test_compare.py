@@ -118,13 +118,6 @@ def test_a_row_is_a_target_and_its_fits_on_one_scale():
         assert panels(figure)[0].images[0].colorbar.extend == extend
 
 
-def test_a_title_of_a_panel_is_not_broken_within_the_options_of_a_flow():
-    title = "spline-coupling(least=0.01) + full affine, K = 8"
-    (figure,) = densities_figures({"u1": [density("target"), density(title)]})
-    lines = figure.axes[1].get_title().split("\n")
-    assert lines == ["spline-coupling", "(least=0.01) +", "full affine, K = 8"]
-
-
 def test_more_fits_than_fit_are_on_more_rows_and_pages_and_their_titles_stay_apart():
     text = "planar, annealing.updates = 10000, learning_rate = 0.1, restarts = 8, K = "
     fits = [density(f"{text}{k}") for k in range(COLUMNS * 4 - 5)]
