@@ -297,7 +297,7 @@ def test_no_picture_is_made_by_pyplot_which_keeps_its_figures():
     assert not [path for path in sources if imported.search(path.read_text(encoding="utf-8"))]
 
 
-LINE = np.linspace(-4, 4, 40)
+AXIS = np.linspace(-4, 4, 40)
 OF_A_FLOW = {"flow": "planar", "k": 8, "target": "u1"}
 DRAWS = np.random.default_rng(0).standard_normal((400, 2))
 LINES = np.stack([np.stack([np.full(9, at), np.linspace(-4, 4, 9)], axis=-1) for at in (-1, 1)])
@@ -310,8 +310,8 @@ RADIAL = {
 
 def draw_flow(geometry, names=("flow 3 of 8 (planar)",)):
     arrays = {
-        **{"axis_1": LINE, "axis_2": LINE},
-        **{"log_before": gaussian(LINE, LINE), "log_after": gaussian(LINE, LINE, 0.5, 0.8)},
+        **{"axis_1": AXIS, "axis_2": AXIS},
+        **{"log_before": gaussian(AXIS, AXIS), "log_after": gaussian(AXIS, AXIS, 0.5, 0.8)},
         **{"draws_before": DRAWS, "draws_after": 0.8 * DRAWS + 0.5},
         **{"lines": LINES, "lines_after": LINES + 0.5, **geometry},
     }

@@ -238,7 +238,7 @@ def test_two_columns_of_levels_are_the_shares_of_their_pairs():
 
 
 def test_columns_that_are_all_missing_or_without_rows_are_drawn():
-    rows = cells(100)
+    rows = cells(60)
     gaps = np.full_like(rows, np.nan)
     for one, other, side in [(gaps, rows, "rows"), (rows, gaps, "draws"), (gaps, gaps, "rows or")]:
         figure = drawn(marginals(KINDS, one, other))
@@ -246,7 +246,7 @@ def test_columns_that_are_all_missing_or_without_rows_are_drawn():
         numbers = sum(kind.kind != "levels" for kind in KINDS.values())
         assert sum(f"no values in {side}" in note for note in notes) == numbers
     for names in (["rain", "time"], ["species", "day"], ["city", "answer"]):
-        for pair in ((rows, gaps), (gaps, rows), (gaps, gaps), (rows, rows[:0]), (rows[:0], rows)):
+        for pair in ((rows, gaps), (gaps, gaps), (rows[:0], rows)):
             figures = dependence(names, *pair)
             assert list(figures) == ["dependence", "pairs"]
             drawn(figures["pairs"])
