@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from short_runs import without_programs
 
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
@@ -29,6 +30,13 @@ def density(pattern=("planar", "radial"), k=3, affine="full", base=None, spread=
     for weight in flow.trainable_weights:
         weight.assign(np.asarray(weight) + spread * rng.standard_normal(weight.shape))
     return FlowDensity(base or StandardNormal(), flow, **units)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def operation_by_operation():
+    """Compile nothing: each part of a flow would be a program of its own, which runs once."""
+    with without_programs():
+        yield
 
 
 @pytest.fixture(scope="module")
