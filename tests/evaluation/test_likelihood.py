@@ -166,7 +166,7 @@ def test_parts_of_any_sizes_have_the_mean_and_the_error_of_all_rows(sizes, are_w
     assert found.n_effective == pytest.approx(n, rel=1e-12)
 
 
-def test_equal_weights_are_none_huge_ones_do_not_overflow_and_none_or_infinite_values_are_told():
+def test_equal_weights_count_as_none_and_huge_ones_no_values_or_infinite_ones_are_no_error():
     v = np.array([1.0, 2.0, 4.0])
     error = v.std(ddof=1) / np.sqrt(3)
     for weights in (None, np.ones(3), np.full(3, 1e300)):
@@ -278,7 +278,7 @@ def test_the_gap_of_a_gaussian_is_its_kl_by_quadrature():
     assert abs(received["gap"] - kl) < 4 * error
 
 
-def test_the_truth_has_no_gap_data_without_a_density_none_that_is_known_and_0_an_infinite_one():
+def test_the_gap_is_0_of_the_truth_unknown_without_a_density_and_infinite_where_q_is_0():
     received = gap_to_the_truth(eight_gaussians, "eight-gaussians", 0)
     assert list(received.values()) == pytest.approx([0, 0], abs=1e-12)
     none = {"gap": None, "gap_standard_error": None}
