@@ -3,7 +3,6 @@
 from itertools import combinations
 
 from pictures import placed
-from short_runs import without_layout
 
 
 def assert_inside(figure):
@@ -21,5 +20,5 @@ def assert_apart(boxes, gap=0.0):
 def drawn(figure):
     """Draw a picture small, its parts where they stand: that it can be drawn is what is asked."""
     figure.set_dpi(20)
-    with without_layout():
-        return placed(figure)
+    figure.set_layout_engine("none")
+    return placed(figure)

