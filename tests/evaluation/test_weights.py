@@ -158,3 +158,19 @@ def test_weights_below_twice_their_mean_have_no_heavy_tail():
     assert Weights(sample).largest < math.log(2) and Weights(sample).k <= 0
     _, wide = draws(gaussian(2.0))
     assert Weights(wide.alone).k > 0.7
+
+
+def test_errors_of_a_rough_tail_allow_for_what_no_draw_shows():
+    """Weights of N(0, 2.5 I) by draws of N(0, I) have a tail of index 0.6: an infinite variance."""
+    off = []
+    for seed in range(200):
+        z = np.random.default_rng(seed).standard_normal((20_000, 2))
+        log_q = normal_log_prob(z)
+        log_p = normal_log_prob(z, covariance=2.5 * np.eye(2))
+        weights = Weights(Draws(log_q, log_q, log_p, np.zeros(len(z), int)))
+        if 0.5 <= weights.k < 0.7:
+            error = np.linalg.norm(weights.terms)
+            off.append((weights.log_z / error, weights.log_z / math.hypot(error, weights.unseen)))
+    alone, allowed = np.abs(off).T
+    assert len(off) > 100 and (alone > 3).mean() > 0.01
+    assert (allowed > 3).sum() == 0 and allowed.std() > 0.3
