@@ -1,11 +1,15 @@
+import re
+from functools import partial
+
 import numpy as np
 import pytest
-from catalogue import DTYPES, FULL, evaluate, to_numpy
+from catalogue import DTYPES, FULL, WIDTH, eps_of, evaluate, to_numpy
 from test_fold import assert_close, one_at_a_time
 from truth import normal_log_prob
 
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows import FlowStack, PlanarFlow
+from nflow_cli.flows.map import INITIAL_SPREAD
 
 PATTERNS = [
     pytest.param(["planar"], 3, id="planar"),
@@ -15,6 +19,12 @@ PATTERNS = [
     pytest.param([FULL, "planar", "affine"], 5, id="affine-planar-affine"),
 ]
 
+DIM, BATCH = 3, 6
+CONTEXT = np.random.default_rng(2).standard_normal((BATCH, WIDTH))
+
+with_and_without_context = pytest.mark.parametrize(
+    "context", [None, CONTEXT], ids=["plain", "context"]
+)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 both_ways = pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 both_ends = pytest.mark.parametrize("affine", ["diagonal", "full"])
@@ -28,7 +38,7 @@ def direction(inverse):
 
 
 def points_of(*leading):
-    return np.random.default_rng(1).standard_normal((*leading, 3))
+    return np.random.default_rng(1).standard_normal((*leading, DIM))
 
 
 @pytest.mark.parametrize(("pattern", "k"), PATTERNS)
@@ -46,12 +56,14 @@ def test_the_layer_runs_its_weights_in_list_order(pattern, k, inverse):
 
 @every_dtype
 @both_ways
-def test_no_flows_are_the_identity_with_log_det_0(dtype, inverse):
+@pytest.mark.parametrize("context", [(), (CONTEXT,)], ids=["plain", "context"])
+def test_no_flows_are_the_identity_with_log_det_0(dtype, inverse, context):
     layer = FlowStack(["planar", "radial"], 0, dtype=dtype)
-    points = np.random.default_rng(1).standard_normal((2, 3, 4)).astype(dtype)
-    moved, log_det = (to_numpy(tensor) for tensor in getattr(layer, direction(inverse))(points))
+    points = points_of(2, BATCH).astype(dtype)
+    context = [array.astype(dtype) for array in context]
+    moved, log_det = (to_numpy(t) for t in getattr(layer, direction(inverse))(points, *context))
     np.testing.assert_array_equal(moved, points)
-    np.testing.assert_array_equal(log_det, np.zeros((2, 3), dtype))
+    np.testing.assert_array_equal(log_det, np.zeros((2, BATCH), dtype))
     assert not layer.weights
 
 
@@ -101,17 +113,6 @@ def test_what_the_adapted_end_draws_has_the_density_of_the_gaussian(affine, dim)
     np.testing.assert_allclose(base - log_det, normal_log_prob(x, mean, covariance), 1e-11)
 
 
-def test_a_stack_without_an_affine_end_refuses_to_adapt():
-    with pytest.raises(ConfigError, match=r"no affine map at its end; affine='full' gives it one"):
-        FlowStack([FULL], 2).adapt(MEAN, CHOLESKY)
-
-
-@pytest.mark.parametrize("affine", ["Full", "", True, 1, ["full"], {"full": True}])
-def test_an_end_that_is_neither_diagonal_nor_full_is_refused(affine):
-    with pytest.raises(ConfigError, match=r"expected affine=None, 'diagonal' or 'full'.*affine="):
-        FlowStack(["planar"], 2, affine=affine)
-
-
 @pytest.mark.parametrize("pattern", [["planar"], ["radial"], ["planar", "planar"], [FULL]])
 def test_the_flows_of_a_stack_start_with_different_values(pattern):
     layer = FlowStack(pattern, 8, seed=0)
@@ -122,21 +123,48 @@ def test_the_flows_of_a_stack_start_with_different_values(pattern):
         assert len(np.unique(starts, axis=0)) == 8
 
 
-def test_an_unknown_flow_names_the_nearest_one():
-    with pytest.raises(ConfigError, match=r"did you mean 'planar'.*planer"):
-        FlowStack(["radial", "planer"], 2)
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        (lambda: FlowStack(["radial", "planer"], 2), "did you mean 'planar'"),
+        *((partial(FlowStack, ["planar"], k), f"k={k!r}") for k in (-1, 2.5, True, "3", None)),
+        *(
+            (partial(FlowStack, ["planar"], 2, seed=seed), f"seed={seed!r}")
+            for seed in (-1, 2.5, True, "3")
+        ),
+        *(
+            (partial(FlowStack, ["planar"], 2, affine=end), f"affine={end!r}")
+            for end in ("Full", "", True, 1, ["full"], {"full": True})
+        ),
+        (lambda: FlowStack([FULL], 2).adapt(MEAN, CHOLESKY), "no affine map at its end"),
+        (lambda: built_to_adapt().adapt(np.zeros(1), np.eye(2)), "(2,), (2, 2)"),
+        (lambda: built_to_adapt().adapt(np.zeros(2), np.eye(3)), "(2,), (2, 2)"),
+        (lambda: built_to_adapt().adapt(np.zeros(2), -np.eye(2)), "positive diagonal"),
+        (lambda: built(PLANAR).forward_and_log_det(points_of(4)), "built with a context"),
+        (lambda: built(PLANAR).inverse_and_log_det(points_of(4)), "built with a context"),
+        (lambda: plain().forward_and_log_det(points_of(6), CONTEXT), "built without a context"),
+        (lambda: plain().inverse_and_log_det(points_of(6), CONTEXT), "built without a context"),
+        (
+            lambda: PlanarFlow().forward_and_log_det(points_of(6), CONTEXT),
+            "PlanarFlow takes no context",
+        ),
+    ],
+)
+def test_what_makes_no_stack_is_refused(asked, named):
+    with pytest.raises(ConfigError, match=re.escape(named)):
+        asked()
 
 
-@pytest.mark.parametrize("k", [-1, 2.5, True, "3", None])
-def test_a_k_that_counts_nothing_is_refused(k):
-    with pytest.raises(ConfigError, match=rf"expected a whole number, 0 or more.*k={k!r}"):
-        FlowStack(["planar"], k)
+def built_to_adapt():
+    stack = FlowStack(["planar"], 1, affine="full")
+    stack.build((None, 2))
+    return stack
 
 
-@pytest.mark.parametrize("seed", [-1, 2.5, True, "3"])
-def test_a_seed_that_is_no_whole_number_is_refused(seed):
-    with pytest.raises(ConfigError, match=rf"expected a whole number.*seed={seed!r}"):
-        FlowStack(["planar"], 2, seed=seed)
+def plain():
+    stack = FlowStack(["planar"], 2)
+    stack.build((None, DIM))
+    return stack
 
 
 def test_numpys_whole_numbers_are_taken_and_saved_as_pythons():
@@ -145,16 +173,110 @@ def test_numpys_whole_numbers_are_taken_and_saved_as_pythons():
     assert {type(config["k"]), type(config["seed"])} == {int}
 
 
-@pytest.mark.parametrize(
-    ("mean", "cholesky", "expected"),
-    [
-        (np.zeros(1), np.eye(2), r"expected shapes \(2,\), \(2, 2\)"),
-        (np.zeros(2), np.eye(3), r"expected shapes \(2,\), \(2, 2\)"),
-        (np.zeros(2), -np.eye(2), "positive diagonal"),
-    ],
-)
-def test_what_is_no_gaussian_of_its_dimension_is_refused(mean, cholesky, expected):
-    stack = FlowStack(["planar"], 1, affine="full")
-    stack.build((None, 2))
-    with pytest.raises(ConfigError, match=expected):
-        stack.adapt(mean, cholesky)
+# With a context a stack has one set of weights per example, ``θ_0 + A h``.
+PLANAR = {"pattern": ["planar"], "k": 3}
+STACKS = {
+    "planar": PLANAR,
+    "mixed": {"pattern": ["planar", "radial"], "k": 5},
+    "affine": {"pattern": [FULL, "affine"], "k": 3, "affine": "full"},
+}
+
+
+def built(options, seed=3):
+    layer = FlowStack(**options, seed=seed, dtype="float64")
+    layer.build((None, DIM), (None, WIDTH))
+    return layer
+
+
+def weights_at(layer, h):
+    """Return the weights of a stack for one context, in NumPy: ``θ_0 + A h``, and its end's."""
+    flows = [
+        to_numpy(weight.value) + to_numpy(slopes[name].value) @ h
+        for own, slopes in zip(layer.parameters, layer.slopes)
+        for name, weight in own.items()
+    ]
+    last = {name: to_numpy(weight.value) for name, weight in layer.last.items()}
+    for name, slope in layer.last_slopes.items():
+        last[name] = last[name] + to_numpy(slope.value) @ h
+    return [*flows, *last.values()]
+
+
+@pytest.mark.parametrize("name", STACKS)
+@both_ways
+def test_each_example_goes_through_the_stack_of_its_own_weights(name, inverse):
+    layer, stack = built(STACKS[name]), FlowStack(**STACKS[name], dtype="float64")
+    stack.build((None, DIM))
+    rng = np.random.default_rng(0)
+    for weight in layer.weights:
+        weight.assign(to_numpy(weight.value) + 0.3 * rng.standard_normal(weight.shape))
+    points = 1.5 * points_of(2, BATCH)
+    moved, log_det = evaluate(layer, direction(inverse), [points, CONTEXT])
+    assert (moved.shape, log_det.shape) == (points.shape, (2, BATCH))
+    for i, h in enumerate(CONTEXT):
+        own, change = evaluate(stack, direction(inverse), [points[:, i]], weights_at(layer, h))
+        assert_close(moved[:, i], own)
+        assert_close(log_det[:, i], change)
+
+
+def test_weights_spread_over_contexts_as_documented_and_all_differ():
+    layer = FlowStack(["planar", "radial"], 100, seed=0)
+    layer.build((None, 20), (None, 50))
+    h = np.random.default_rng(2).standard_normal(50)
+    h /= np.sqrt(np.mean(h**2))
+    slopes = np.concatenate(
+        [to_numpy(slope.value).reshape(-1, 50) for own in layer.slopes for slope in own.values()]
+    )
+    spread = (slopes @ h) / INITIAL_SPREAD
+    assert abs(np.mean(spread**2) - 1) < 4 * np.sqrt(2 / len(spread))
+    assert len(np.unique(slopes, axis=0)) == len(slopes)
+
+
+def stack_of(context, pattern=("radial", FULL), k=3, affine=None):
+    """Return a stack whose weights are not those of its start."""
+    layer = FlowStack(list(pattern), k, seed=0, affine=affine, dtype="float64")
+    layer.build((None, DIM), *([] if context is None else [context.shape]))
+    for weight in layer.weights:
+        weight.assign(to_numpy(weight.value) + 0.2)
+    return layer
+
+
+@with_and_without_context
+@pytest.mark.parametrize("affine", [None, "full"])
+@both_ways
+def test_its_steps_one_by_one_are_the_run(context, affine, inverse):
+    layer, points = stack_of(context, affine=affine), points_of(2, BATCH)
+    composition = layer.composition(context)
+    steps = list(composition.steps())
+    assert len(composition) == len(steps) == 3 + (affine is not None)
+    run = composition.run(points, inverse)
+    called = getattr(layer, direction(inverse))(points, context)
+    log_det = 0.0
+    for step in reversed(steps) if inverse else steps:
+        points, change = step.run(points, inverse)
+        log_det = log_det + to_numpy(change)
+    few_ulp = 64 * eps_of("float64")
+    for got, whole, by_steps in zip(called, run, (to_numpy(points), log_det), strict=True):
+        np.testing.assert_array_equal(to_numpy(got), to_numpy(whole))
+        np.testing.assert_allclose(to_numpy(whole), by_steps, few_ulp, few_ulp)
+
+
+def test_its_steps_say_which_of_the_maps_they_are():
+    steps = list(stack_of(None, affine="full").composition().steps())
+    maps = [(step.name, type(step.map).__name__) for step in steps]
+    assert maps == [
+        ("flow 1 of 3 (radial)", "Radial"),
+        ("flow 2 of 3 (affine)", "Affine"),
+        ("flow 3 of 3 (radial)", "Radial"),
+        ("the last affine", "Affine"),
+    ]
+    none = stack_of(None, k=0).composition()
+    assert (len(none), list(none.steps())) == (0, [])
+
+
+@with_and_without_context
+def test_the_weights_of_a_step_are_those_of_one_repeat_with_a_batch(context):
+    for step in stack_of(context, affine="full").composition(context).steps():
+        is_last = step.name == "the last affine"  # whose shift alone depends on the context
+        for name, shape in step.map.shapes(DIM).items():
+            batch = 1 if context is None or (is_last and name != "shift") else BATCH
+            assert step.weights[name].shape == (1, *shape, batch)
