@@ -5,7 +5,9 @@ from functools import cache, lru_cache, partial
 import keras
 import numpy as np
 import pytest
+import truth
 from keras import ops
+from truth import to_numpy
 
 from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
 from nflow_cli.flows.fold import run_maps
@@ -70,7 +72,8 @@ def over(names, *slow):
 
 
 WIDTH = 4  # of a context
-STEP = 2e-5  # of central differences
+STEP = 2e-5
+central_differences = partial(truth.central_differences, step=STEP)
 DTYPES = ("float64", "float32")
 DIMS = (1, 5) if ON_JAX else (1, 2, 5, 40)
 DIRECTIONS = ("forward_and_log_det", "inverse_and_log_det")
@@ -82,12 +85,6 @@ LOG_DET = {"float64": 1e-9, "float32": 0.0}
 
 def eps_of(dtype):
     return float(np.finfo(dtype).eps)
-
-
-def to_numpy(tensor):
-    # Keras's own conversion of a torch tensor, or of a TensorFlow variable, warns under NumPy 2.
-    tensor = ops.convert_to_tensor(tensor)
-    return np.asarray(tensor.detach() if hasattr(tensor, "detach") else tensor)
 
 
 @cache
@@ -240,11 +237,30 @@ def curvatures(function, ways, *arrays):
     return [to_numpy(curvature) for curvature in result]
 
 
-def central_differences(function, step=STEP):
-    """Return the derivative of ``function`` at 0, to fourth order in ``step``."""
-    near = function(step) - function(-step)
-    far = function(2 * step) - function(-2 * step)
-    return (8 * near - far) / (12 * step)
+def weighted_sum(stack, direction, count):
+    """Return a scalar function of ``count`` inputs and the weights that has all outputs in it."""
+
+    def value(*arrays):
+        moved, log_det = apply(stack, direction, arrays[:count], arrays[count:])
+        together = ops.concatenate([moved, ops.expand_dims(log_det, -1)], axis=-1)
+        on_outputs = np.random.default_rng(2).standard_normal(tuple(together.shape))
+        return ops.sum(together * ops.convert_to_tensor(on_outputs))
+
+    return value
+
+
+def recorded(function, arrays):
+    """Return a function's value and gradient on TensorFlow: ``None`` in what it does not reach."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(arrays)
+        value = function(*arrays)
+    return value, tape.gradient(value, arrays)
+
+
+def tensors(arrays):
+    return [ops.convert_to_tensor(array) for array in arrays]
 
 
 def dense_jacobian(function, points):

@@ -7,10 +7,21 @@ import keras
 import mpmath as mp
 import numpy as np
 import pytest
-from catalogue import DIRECTIONS, DTYPES, LOG_DET, WIDTH, eps_of, evaluate, norm, run_one, to_numpy
+from catalogue import (
+    DIRECTIONS,
+    DTYPES,
+    LOG_DET,
+    WIDTH,
+    eps_of,
+    evaluate,
+    norm,
+    recorded,
+    run_one,
+    tensors,
+    to_numpy,
+    weighted_sum,
+)
 from test_coupling import cases, change_by, moved_exactly, network
-from test_coupling_stacks import recorded, tensors
-from test_coupling_stacks import weighted_sum as weighted_sum_of
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.flows import FlowStack
@@ -180,7 +191,7 @@ def test_the_gradient_of_a_compiled_loop_is_that_of_its_passes(layout, direction
     inputs = inputs[: 1 + (layout == "context")]
     weights = [to_numpy(weight.value) for weight in stack.trainable_variables]
     arrays = [*inputs, *(w + 0.3 * rng.standard_normal(w.shape) for w in weights)]
-    value = weighted_sum_of(stack, direction, len(inputs))
+    value = weighted_sum(stack, direction, len(inputs))
 
     def program(*arrays):
         return recorded(value, arrays)

@@ -12,9 +12,9 @@ from catalogue import (
     ON_JAX,
     PIECEWISE,
     ROUND_TRIP,
-    apply,
     built,
     central_differences,
+    compiled,
     context_for,
     curvatures,
     dense_jacobian,
@@ -27,8 +27,8 @@ from catalogue import (
     over,
     points_for,
     to_numpy,
+    weighted_sum,
 )
-from keras import ops
 
 every_flow = over(NAMES)
 BATCH = 6 if ON_JAX else 33  # few shapes, used again and again: JAX compiles for each of them
@@ -120,41 +120,21 @@ def arrays_of(layer, inputs):
     return [*inputs, *(to_numpy(variable.value) for variable in layer.trainable_variables)]
 
 
-def split(layer, arrays):
-    """Return inputs and weights."""
-    count = len(arrays) - len(layer.trainable_variables)
-    return arrays[:count], arrays[count:]
-
-
-def sum_of(layer, direction, on_points, on_log_det):
-    """Return the function of inputs and weights that weighs what the layer gives, and sums up."""
-    on_points, on_log_det = map(ops.convert_to_tensor, (on_points, on_log_det))
-
-    def weighted_sum(*arrays):
-        moved, log_det = apply(layer, direction, *split(layer, arrays))
-        return ops.sum(moved * on_points) + ops.sum(log_det * on_log_det)
-
-    return weighted_sum
-
-
 @every_flow
 @both_directions
 def test_gradients_equal_central_differences_and_reach_every_weight_and_input(name, direction):
-    layer = make(name, 5)
-    rng = np.random.default_rng(2)
-    arrays = arrays_of(layer, inputs_for(name, 5))
-    on_points, on_log_det = rng.standard_normal(arrays[0].shape), rng.standard_normal(6)
-
-    slopes = gradients(sum_of(layer, direction, on_points, on_log_det), *arrays)
+    layer, inputs = make(name, 5), inputs_for(name, 5)
+    arrays = arrays_of(layer, inputs)
+    value = weighted_sum(layer, direction, len(inputs))
+    slopes = gradients(value, *arrays)
     for slope in slopes:
         assert np.any(slope) if name in PIECEWISE else np.all(slope)
     # A way at random has a part in every coordinate of every array.
+    rng, program = np.random.default_rng(2), compiled(value)
     ways = [rng.standard_normal(array.shape) for array in arrays]
 
     def along(step):
-        shifted = [array + step * way for array, way in zip(arrays, ways)]
-        moved, log_det = evaluate(layer, direction, *split(layer, shifted))
-        return np.sum(moved * on_points) + np.sum(log_det * on_log_det)
+        return float(program(*(array + step * way for array, way in zip(arrays, ways))))
 
     expected = central_differences(along)
     got = sum(np.sum(slope * way) for slope, way in zip(slopes, ways))
@@ -171,18 +151,16 @@ def test_gradients_equal_central_differences_and_reach_every_weight_and_input(na
 )
 @both_directions
 def test_second_derivatives_equal_central_differences_of_the_first(name, direction):
-    layer = make(name, 5)
-    rng = np.random.default_rng(3)
-    arrays = arrays_of(layer, inputs_for(name, 5))
+    layer, inputs = make(name, 5), inputs_for(name, 5)
+    rng, arrays = np.random.default_rng(3), arrays_of(layer, inputs)
     ways = [rng.standard_normal(array.shape) for array in arrays]
-    on_points, on_log_det = rng.standard_normal(arrays[0].shape), rng.standard_normal(6)
-    weighted_sum = sum_of(layer, direction, on_points, on_log_det)
+    value = weighted_sum(layer, direction, len(inputs))
 
     def slopes_at(step):
         shifted = [np.asarray(array + step * way) for array, way in zip(arrays, ways)]
-        return np.concatenate([slope.ravel() for slope in gradients(weighted_sum, *shifted)])
+        return np.concatenate([slope.ravel() for slope in gradients(value, *shifted)])
 
-    got = np.concatenate([c.ravel() for c in curvatures(weighted_sum, ways, *arrays)])
+    got = np.concatenate([c.ravel() for c in curvatures(value, ways, *arrays)])
     expected = central_differences(slopes_at)
     np.testing.assert_allclose(got, expected, 1e-7, 1e-7 * max(1, np.abs(expected).max()))
 
@@ -204,8 +182,11 @@ def test_the_seed_fixes_the_initial_weights(name):
 @both_directions
 def test_float32_agrees_with_float64(name, direction):
     single, double = make(name, 5, "float32"), make(name, 5)
-    inputs, weights = split(single, arrays_of(single, inputs_for(name, 5, "float32", BATCH)))
-    exactly = [[array.astype("float64") for array in arrays] for arrays in (inputs, weights)]
+    inputs = inputs_for(name, 5, "float32", BATCH)
+    exactly = [
+        [to_numpy(array).astype("float64") for array in arrays]
+        for arrays in (inputs, single.trainable_variables)
+    ]
     for narrow, wide in zip(
         evaluate(single, direction, inputs), evaluate(double, direction, *exactly)
     ):

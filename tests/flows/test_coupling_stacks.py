@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from catalogue import (
     DIRECTIONS,
-    DTYPES,
-    ON_JAX,
     WIDTH,
     central_differences,
     evaluate,
     gradients,
+    recorded,
+    tensors,
     to_numpy,
+    weighted_sum,
 )
-from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config.flow_options import IN_TURN, OPTIONS
@@ -36,6 +36,7 @@ MASKED = [
     "sylvester",
     {"spline-autoregressive": {"hidden": [5], "bins": 3}},
 ]
+MIXTURE = [{"mixture-coupling": {"hidden": [5]}}]
 K, DIM, BATCH, SEEDS = 6, 3, 4, (3, 4)
 
 both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -68,22 +69,6 @@ def inputs_of(layout):
     return [points, context] if layout == "context" else [points]
 
 
-def weighted_sum(stack, direction, count):
-    """Return a scalar function of ``count`` inputs and the weights that has all outputs in it."""
-    on_outputs = ops.convert_to_tensor(
-        np.random.default_rng(2).standard_normal((2, BATCH, DIM + 1))
-    )
-
-    def value(*arrays):
-        pairs = list(zip(stack.trainable_variables, arrays[count:]))
-        with keras.StatelessScope(state_mapping=pairs):
-            moved, log_det = getattr(stack, direction)(*arrays[:count])
-        together = ops.concatenate([moved, ops.expand_dims(log_det, -1)], axis=-1)
-        return ops.sum(together * on_outputs)
-
-    return value
-
-
 def value_and_gradients(function, xla):
     """Return a program that gives a scalar function of arrays and its gradient in each of them."""
     backend = keras.config.backend()
@@ -97,26 +82,12 @@ def value_and_gradients(function, xla):
     return lambda *arrays: program(*tensors(arrays))
 
 
-def recorded(function, arrays):
-    """Return a function's value and gradient on TensorFlow: ``None`` in what it does not reach."""
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(arrays)
-        value = function(*arrays)
-    return value, tape.gradient(value, arrays)
-
-
-def tensors(arrays):
-    return [ops.convert_to_tensor(array) for array in arrays]
-
-
 @either_way
 @pytest.mark.parametrize(
     ("layout", "direction"),
     [
         ("context", "forward_and_log_det"),
-        ("restarts", "inverse_and_log_det"),
+        pytest.param("restarts", "inverse_and_log_det", marks=pytest.mark.slow),
         pytest.param("context", "inverse_and_log_det", marks=pytest.mark.slow),
         pytest.param("restarts", "forward_and_log_det", marks=pytest.mark.slow),
     ],
@@ -169,11 +140,10 @@ def test_second_derivatives_of_splines_in_a_compiled_loop_equal_those_of_one_by_
 
 
 @both_directions
-@both_patterns
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_nan_is_nan_in_its_row_alone_and_nothing_far_away_raises(pattern, direction, dtype):
-    stack = FlowStack(pattern, K, seed=3, dtype=dtype)
-    points = 2 * np.random.default_rng(0).standard_normal((16, DIM)).astype(dtype)
+@pytest.mark.parametrize("pattern", [PATTERN, MASKED, MIXTURE], ids=["couplings", "masked", "mix"])
+def test_nan_is_nan_in_its_row_alone_and_nothing_far_away_raises(pattern, direction):
+    stack = FlowStack(pattern, K, seed=3)
+    points = 2 * np.random.default_rng(0).standard_normal((16, DIM)).astype("float32")
     stack.build(points.shape)
     before = evaluate(stack, direction, [points])
     rows, others = [2, 3, 4, 5, 6, 7], [0, 1, *range(8, 16)]
@@ -181,7 +151,8 @@ def test_nan_is_nan_in_its_row_alone_and_nothing_far_away_raises(pattern, direct
     points[[5, 6, 7], [0, 1, 2]] = np.inf, -np.inf, 1e6
     for got, whole in zip(evaluate(stack, direction, [points]), before):
         assert np.all(np.isnan(got[rows[:3]]))
-        assert np.all(np.isfinite(got[7]))
+        # The mixture's quantile of a score so far out is no number.
+        assert np.all(np.isfinite(got[7])) or pattern is MIXTURE
         np.testing.assert_array_equal(got[others], whole[others])
 
 
@@ -232,13 +203,12 @@ def test_a_config_knows_about_how_many_weights_a_stack_has(name):
     assert abs(flow.weights(9, WIDTH) - count) <= 0.1 * count + 2 * (WIDTH + 1)
 
 
-@pytest.mark.parametrize("dim", [2] if ON_JAX else [2, 40])  # of narrow and of wide networks
 @pytest.mark.parametrize(
-    "name",
+    ("name", "dim"),
     [
-        *("affine-coupling", "spline-coupling", "mixture-coupling"),
-        *("affine-autoregressive", "spline-autoregressive", "inverse-autoregressive"),
-        "mixture-autoregressive",
+        *((name, 2) for name in OPTIONS if "coupling" in name or "autoregressive" in name),
+        ("affine-coupling", 40),  # of wide networks
+        ("spline-autoregressive", 40),
     ],
 )
 def test_a_fresh_stack_is_near_the_identity(name, dim):
@@ -247,6 +217,5 @@ def test_a_fresh_stack_is_near_the_identity(name, dim):
     stack.build(points.shape)
     in_one_pass = DIRECTIONS[name in IN_TURN["forward"]]
     moved, log_det = evaluate(stack, in_one_pass, [points])
-    moved_by = np.sqrt(np.mean((moved - points) ** 2))
-    assert 0 < moved_by < 0.1
+    assert 0 < np.sqrt(np.mean((moved - points) ** 2)) < 0.1
     assert 0 < np.sqrt(np.mean(log_det**2) / dim) < 0.1

@@ -2,9 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
-from catalogue import to_numpy
+from catalogue import DIRECTIONS, DTYPES, evaluate, to_numpy
 from keras import ops
 
+from nflow_cli.flows import FlowStack
 from nflow_cli.flows.orders import alternating, as_matrices, parting, shuffle
 
 DIMS = [*range(2, 33), 40, 63, 64]
@@ -56,3 +57,42 @@ def test_the_matrices_of_an_order_take_out_its_coordinates_and_put_them_back():
     for order, out, home in zip(orders, to_numpy(there)[..., 0], to_numpy(back)[..., 0]):
         np.testing.assert_array_equal(out @ point, point[order])
         np.testing.assert_array_equal(home @ point[order], point)
+
+
+def permutations(dim, k, dtype="float64"):
+    stack = FlowStack(["permutation"], k, dtype=dtype)
+    stack.build((None, dim))
+    return stack
+
+
+def points_of(dim, dtype="float64"):
+    """Return points of all sizes: sums of others with 0 would show."""
+    rng = np.random.default_rng(dim)
+    sizes = 10.0 ** rng.uniform(-30, 30, (16, dim))
+    return (sizes * rng.standard_normal((16, dim))).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_permutation_moves_coordinates_and_not_a_bit_of_them(dtype, direction):
+    for dim in (1, 2, 5, 40):
+        points, order = points_of(dim, dtype), np.arange(dim)
+        for number in range(3):
+            order = order[shuffle(number, dim)]
+        way = order if direction == DIRECTIONS[0] else np.argsort(order)
+        moved, log_det = evaluate(permutations(dim, 3, dtype), direction, [points])
+        assert moved.dtype == log_det.dtype == dtype
+        np.testing.assert_array_equal(moved, points[:, way])
+        np.testing.assert_array_equal(log_det, np.zeros(16))
+    points = points_of(5, dtype)
+    points[3, 1], points[7, 2] = np.nan, np.inf
+    moved, _ = evaluate(permutations(5, 2, dtype), direction, [points])
+    assert np.flatnonzero(~np.all(np.isfinite(moved), -1)).tolist() == [3, 7]
+
+
+def test_a_permutation_has_nothing_to_train():
+    stack = permutations(5, 3)
+    assert not stack.trainable_weights
+    (orders,) = stack.non_trainable_weights
+    expected = [shuffle(number, 5) for number in range(3)]
+    np.testing.assert_array_equal(to_numpy(orders.value), expected)
