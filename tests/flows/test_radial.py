@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from keras import ops
 from test_planar import check_gradients
+from truth import softplus
 
 from nflow_cli.flows.radial import Radial
 
@@ -14,10 +15,6 @@ every_dim = pytest.mark.parametrize("dim", DIMS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 RAW = (-30, -3, 0, 10, 30)
 RADII = (0, 1e-12, 1e-3, 1, 50, 1e6)
-
-
-def softplus(x):
-    return np.logaddexp(0, x)
 
 
 def cases(dim, dtype):
