@@ -11,15 +11,21 @@ EVERY = products(np.arange(-30.0, 31), np.arange(3), np.arange(4))
 SELDOM_ACCEPTED = 1e9  # proposals so far, so that half of those to come are near
 
 
-@pytest.mark.parametrize("tried", [0, SELDOM_ACCEPTED])
-@pytest.mark.parametrize("row", [[1.0, np.nan, 2], [np.nan, 1, 2], [np.nan, np.nan, 3]])
+@pytest.mark.parametrize(
+    ("row", "tried"),
+    [
+        ([1.0, np.nan, 2], SELDOM_ACCEPTED),
+        ([np.nan, 1, 2], SELDOM_ACCEPTED),
+        ([np.nan, np.nan, 3], 0),
+    ],
+)
 def test_many_steps_from_anywhere_have_the_conditional_of_grids_and_levels(row, tried):
-    density, n = random_density(COLUMNS, shares=1.0), 2_000
+    density, n = random_density(COLUMNS, shares=1.0), 1_000
     rows = np.where(np.isnan(row), 0.0, np.tile(row, (n, 1)))
     tallies, rng = np.zeros((2, 3)), np.random.default_rng(0)
     tallies[0] = tried
     unknown = np.isnan(np.tile(row, (n, 1)))
-    found = moved(density, density.networks[0], rows, unknown, 60, rng, tallies)
+    found = moved(density, density.networks[0], rows, unknown, 40, rng, tallies)
     assert (found[~unknown] == rows[~unknown]).all()
     values = EVERY[((row == EVERY) | np.isnan(row)).all(axis=1)]
     p = np.exp(density.log_prob(values))
@@ -31,10 +37,10 @@ def test_many_steps_from_anywhere_have_the_conditional_of_grids_and_levels(row, 
 
 @pytest.mark.parametrize("tried", [0, SELDOM_ACCEPTED])
 def test_many_steps_have_the_mean_and_deviation_of_a_number(tried):
-    density, n = random_density([number("a"), number("b")], shares=1.0), 4_000
+    density, n = random_density([number("a"), number("b")], shares=1.0), 1_500
     rows, unknown = np.tile([0.0, 0.3], (n, 1)), np.tile([True, False], (n, 1))
     tallies = np.array([[tried, 0], [0, 0]], float)
-    by = 80, np.random.default_rng(1), tallies
+    by = 40, np.random.default_rng(1), tallies
     found = moved(density, density.networks[0], rows, unknown, *by)[:, 0]
     values = np.arange(-40, 40, 0.01)
     p = np.exp(density.log_prob(np.column_stack([values, np.full(len(values), 0.3)])))
