@@ -20,6 +20,7 @@ from cells import (
 
 from nflow_cli.arrays import logsumexp
 from nflow_cli.data.column_maps import Logit
+from nflow_cli.densities.cells.behind import columns_from
 from nflow_cli.densities.cells.density import CellDensity
 
 COUNTED = {
@@ -65,11 +66,10 @@ def alone(density):
     return [CellDensity(*parts, [member]) for member in density.networks]
 
 
-@pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("case", COUNTED)
-def test_all_rows_that_there_may_be_have_sum_1(case, members):
+def test_all_rows_that_there_may_be_have_sum_1(case):
     columns = COUNTED[case]
-    density = random_density(columns, members=members, seed=len(case))
+    density = random_density(columns, members=2, seed=len(case))
     rows = products(*map(values_of, columns))
     total = np.exp(density.log_prob(rows)).sum()
     assert total == pytest.approx(1, abs=1e-9)
@@ -82,7 +82,7 @@ def test_levels_gaps_atoms_and_numbers_have_integral_1():
         number("c", decimals=None),
     ]
     density = random_density(columns, members=2, seed=4)
-    values, weights = zip(*map(quadrature, columns))
+    values, weights = zip(*(quadrature(column, 8) for column in columns))
     log_q = density.log_prob(products(*values))
     assert products(*weights).prod(axis=1) @ np.exp(log_q) == pytest.approx(1, abs=1e-6)
 
@@ -102,9 +102,8 @@ def test_a_cell_depends_on_all_columns_before_it_and_on_no_other(n_given):
             assert column.all() if k < j else column.mean() < 0.6, (j, k)
 
 
-@pytest.mark.parametrize("members", [2, 3])
-def test_members_are_a_mixture_of_rows(members):
-    density, rows = mixed(members=members), a_sample(MIXED, 300)
+def test_members_are_a_mixture_of_rows():
+    density, rows = mixed(members=3), a_sample(MIXED, 300)
     each = np.array([one.log_prob(rows) for one in alone(density)])
     np.testing.assert_allclose(density.member_log_probs(rows), each, rtol=1e-12)
     weights = np.array([[member.weight] for member in density.networks])
@@ -145,9 +144,8 @@ def test_a_value_beyond_bounds_has_no_probability_unless_they_were_found():
         assert log_q[0] > log_q[2] or not is_open
 
 
-@pytest.mark.parametrize("members", [1, 2])
-def test_a_value_on_no_grid_has_no_probability(members):
-    density, rows = mixed(members=members), a_sample(MIXED, 50)
+def test_a_value_on_no_grid_has_no_probability():
+    density, rows = mixed(members=2), a_sample(MIXED, 50)
     before = density.cell_log_probs(rows)
     rows[:, 2] += 0.1  # of a step of 0.5
     cells = density.cell_log_probs(rows)
@@ -212,15 +210,15 @@ def test_the_pit_of_a_value_on_no_grid_is_between_its_neighbours_by_an_ensemble_
     assert ((off >= 0) & (off <= 1)).all()
 
 
-@pytest.mark.parametrize("x", [1e6, 1e100, 1e155, 1e300, -1e308])
-def test_far_values_are_unlikely_and_that_is_all(x):
+def test_far_values_are_unlikely_and_that_is_all():
     columns = [number("a"), grid("b", step=1.0), number("c", maps=TAILS), levels("d", 2)]
     density = random_density(columns, members=2)
-    rows = np.where(np.eye(3, 4) > 0, x, [1.0, 1.0, 1.0, 0.0])
-    log_q, pit = density.log_prob(rows), density.pit(rows, Constant(0.5))
-    assert (log_q < -50).all()
-    np.testing.assert_allclose(np.diag(pit), x > 0, atol=1e-12)
-    assert not np.isnan(pit).any()
+    for x in (1e6, 1e100, 1e155, 1e300, -1e308):
+        rows = np.where(np.eye(3, 4) > 0, x, [1.0, 1.0, 1.0, 0.0])
+        log_q, pit = density.log_prob(rows), density.pit(rows, Constant(0.5))
+        assert (log_q < -50).all()
+        np.testing.assert_allclose(np.diag(pit), x > 0, atol=1e-12)
+        assert not np.isnan(pit).any()
 
 
 def test_what_no_training_row_is_tells_the_columns_after_it_nothing():
@@ -234,3 +232,52 @@ def test_what_no_training_row_is_tells_the_columns_after_it_nothing():
     new, unknown = products([-1.0], [30.0], range(4)), products([np.nan], [np.nan], range(4))
     cells = [density.cell_log_probs(rows)[:, 2] for rows in (new, unknown)]
     np.testing.assert_allclose(*cells, rtol=1e-12)
+
+
+IN_ORDER = {
+    "levels": levels("a", 4, missing=True),
+    "grid": grid("a", atoms=[0.5, -3.0], missing=True),
+    "heavy tails": grid("a", step=2.0, maps=TAILS, atoms=[2.0]),
+    "a bound": grid("a", step=1.0, maps=POSITIVE, bounds=[0, None], atoms=[0.0], missing=True),
+    "bounds": grid("a", step=1.0, maps=BETWEEN, bounds=[0, 9]),
+}
+
+
+@pytest.mark.parametrize("case", IN_ORDER)
+def test_the_pit_is_the_sum_of_the_masses_below(case):
+    column = IN_ORDER[case]
+    density = random_density([column, levels("b", 2)], members=2, seed=2)
+    values = values_of(column)
+    # Levels or numbers in their order, a gap above them, a new level above that.
+    is_known = column.has_numbers | (values >= 0)
+    place = np.where(np.isnan(values), 1e9, np.where(is_known, values, 2e9))
+    rows = np.column_stack([values[np.argsort(place)], np.zeros(len(values))])
+    masses = np.exp(density.cell_log_probs(rows)[:, 0])
+    at_most = np.cumsum(masses)
+    for v in (0.0, 0.25, 1.0):
+        u = density.pit(rows, Constant(v))[:, 0]
+        np.testing.assert_allclose(u, at_most - (1 - v) * masses, atol=1e-9)
+
+
+def test_the_pit_of_a_number_is_the_integral_of_its_density_and_its_steps():
+    column = number("a", maps=TAILS, atoms=[0.5, 2.0], missing=True, resolution=1e-4, decimals=4)
+    density, steps = random_density([column], seed=3), column.scores.values
+    at = np.array([-6.0, 0.4, 0.5, 0.7, 2.0, 9.0])
+    x = np.arange(-300, 300, 1e-2) + 1.7e-3
+    f = np.exp(density.log_prob(x[:, None])) * 1e-2 / column.step
+    masses = np.exp(density.log_prob(steps[:, None]))
+    below = [f[x < a].sum() + masses[steps < a].sum() for a in at]
+    u = density.pit(at[:, None], Constant(0.0))[:, 0]
+    np.testing.assert_allclose(u, below, atol=2e-3)
+    whole = density.pit(at[[2, 4]][:, None], Constant(1.0))[:, 0]
+    np.testing.assert_allclose(whole - u[[2, 4]], masses[np.isin(steps, [0.5, 2.0])], atol=1e-12)
+
+
+@pytest.mark.parametrize("j", [1, 2, 3, 5])
+def test_behind_a_column_cells_have_the_probabilities_of_the_whole_density(j):
+    columns = [*MIXED[1:3], levels("g", 3), levels("h", 5, missing=True), *MIXED[2:4]]
+    density, rows = random_density(columns, n_given=1, members=2), a_sample(columns, 50)
+    last = columns_from(density, j)
+    for whole, part in zip(density.networks, last.networks):
+        expected = density.cells_by(whole, rows)[:, j - 1 :]
+        np.testing.assert_allclose(last.cells_by(part, rows), expected, rtol=1e-12)
