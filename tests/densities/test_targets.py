@@ -17,7 +17,7 @@ from truth import (
 
 from nflow_cli import registry
 from nflow_cli.densities import targets
-from nflow_cli.errors import NflowError, TargetError
+from nflow_cli.errors import TargetError
 
 MIXTURE = {
     "weights": [1.0, 3.0, 0.5],
@@ -104,6 +104,7 @@ CATALOGUE = {
     "ring": (lambda: targets.Ring(**RING), minus_rings(**RING)),
     "rings": (lambda: targets.Ring(**RINGS), minus_rings(**RINGS)),
 }
+DOCUMENTED = {"u1": 1.8775016, "u2": 2.1129413, "u3": 2.6725571, "u4": 2.7415500}  # log Z
 BY_QUADRATURE = ("u1", "wavy-ring")
 # Nodes at |z1| = 4, where the wall's curvature jumps.
 GRID = Grid((8.0, 12.0), 801)
@@ -159,19 +160,19 @@ def test_float32_agrees_with_the_formula(name):
     target, z = make(name), random_points().astype("float32")
     log_prob = call(target.log_prob, z)
     assert log_prob.dtype == np.float32
+    for leading in ((), (3,), (2, 1, 3)):
+        points = np.ones((*leading, 2), "float32")
+        assert call(target.log_prob, points).shape == leading
     expected = CATALOGUE[name][1](z.astype(float)) - target.log_z
     np.testing.assert_allclose(log_prob, expected, 1e-5, 1e-4)
 
 
 @every_target
-def test_log_z_is_that_of_the_quadrature(name, on_grid):
-    assert abs(make(name).log_z - np.log(GRID.integral(np.exp(on_grid(name))))) < 1e-6
-
-
-def test_log_z_of_the_paper_energies_is_the_documented_one():
-    documented = {"u1": 1.8775016, "u2": 2.1129413, "u3": 2.6725571, "u4": 2.7415500}
-    for name, log_z in documented.items():
-        assert abs(make(name).log_z - log_z) < 1e-7
+def test_log_z_is_that_of_the_quadrature_and_says_how_it_is_known(name, on_grid):
+    target = make(name)
+    assert abs(target.log_z - np.log(GRID.integral(np.exp(on_grid(name))))) < 1e-6
+    assert abs(target.log_z - DOCUMENTED.get(name, target.log_z)) < 1e-7
+    assert target.log_z_source == ("quadrature" if name in BY_QUADRATURE else "exact")
 
 
 def test_log_z_of_the_wavy_ring_is_its_integral_in_polar_coordinates():
@@ -192,24 +193,11 @@ def test_log_z_of_a_ring_is_its_radial_integral(radius, width):
     assert abs(ring.log_z - expected) < 1e-8
 
 
-def test_the_source_of_log_z_says_how_it_is_known():
-    for name in CATALOGUE:
-        source = "quadrature" if name in BY_QUADRATURE else "exact"
-        assert make(name).log_z_source == source
-
-
 @every_target
 def test_the_window_shows_all_but_two_thousandths_of_the_mass(name):
     window = make(name).window
     shown = bin_masses(density(name), np.linspace(-window, window, 2), inner=600).sum()
     assert 0.998 <= shown <= 1 + 1e-6
-
-
-@every_target
-def test_log_prob_has_the_points_leading_shape(name):
-    for leading in ((), (3,), (2, 3), (2, 1, 3)):
-        points = np.ones((*leading, 2), "float32")
-        assert call(make(name).log_prob, points).shape == leading
 
 
 @every_target
@@ -240,8 +228,8 @@ def test_the_gradient_is_the_slope_of_the_formula(name):
 
 @every_target
 def test_samples_fall_into_squares_as_the_density_says(name):
-    samples = make(name).sample(np.random.default_rng(3), 200_000)
-    assert samples.shape == (200_000, 2)
+    samples = make(name).sample(np.random.default_rng(3), 100_000)
+    assert samples.shape == (100_000, 2)
     assert abs(chi_square_excess(samples, density(name), make(name).window)) < 4
 
 
@@ -256,7 +244,7 @@ def test_the_margins_of_samples_are_those_of_the_density(name, on_grid):
 
 @every_target
 def test_samples_have_the_moments_of_the_density(name, on_grid):
-    n = 200_000
+    n = 100_000
     samples = make(name).sample(np.random.default_rng(5), n)
     values = np.exp(on_grid(name) - make(name).log_z)
     z1, z2 = GRID.points[..., 0], GRID.points[..., 1]
@@ -293,68 +281,44 @@ def test_a_mixture_far_out_falls_like_its_widest_part():
     np.testing.assert_allclose(call(mixture.log_prob, z), expected, 1e-13)
 
 
-@pytest.mark.parametrize(
-    ("change", "received"),
-    [
-        ({"weights": [1.0, 1.0]}, "(2,)"),
-        ({"weights": []}, "(0,)"),
-        ({"weights": [[1.0], [1.0], [1.0]]}, "(3, 1)"),
-        ({"weights": 1.0}, "()"),
-        ({"weights": [1.0, 0.0, 1.0]}, "[1.0, 0.0, 1.0]"),
-        ({"weights": [1.0, -2.0, 2.0]}, "-2.0"),
-        ({"weights": [1.0, float("nan"), 2.0]}, "nan"),
-        ({"weights": [1.0, float("inf"), 2.0]}, "inf"),
-        ({"weights": [1e-300, 1e300, 1.0]}, "1e-300"),
-        ({"weights": ["a", "b", "c"]}, "['a', 'b', 'c']"),
-        ({"means": [[0.0, 1.0]]}, "(1, 2)"),
-        ({"means": [[0.0, 1.0, 2.0]] * 3}, "(3, 3)"),
-        ({"means": [[0.0], [0.0, 1.0], [2.0, 3.0]]}, "[[0.0], [0.0, 1.0], [2.0, 3.0]]"),
-        ({"means": [[0.0, float("inf")], [0.0, 1.0], [2.0, 3.0]]}, "inf"),
-        ({"covariances": [[[1.0, 0.0], [0.0, 1.0]]]}, "(1, 2, 2)"),
-        ({"covariances": [[1.0, 1.0]] * 3}, "(3, 2)"),
-        ({"covariances": [[[1.0, 0.0], [0.0]]] * 3}, "[[1.0, 0.0], [0.0]]"),
-        ({"covariances": [[[1.0, 2.0], [2.0, 1.0]]] * 3}, "[[1.0, 2.0], [2.0, 1.0]]"),
-        ({"covariances": [[[1.0, 1.0], [1.0, 1.0]]] * 3}, "[[1.0, 1.0], [1.0, 1.0]]"),
-        ({"covariances": [[[-1.0, 0.0], [0.0, 1.0]]] * 3}, "[[-1.0, 0.0], [0.0, 1.0]]"),
-        ({"covariances": [[[0.0, 0.0], [0.0, 0.0]]] * 3}, "[[0.0, 0.0], [0.0, 0.0]]"),
-        ({"covariances": [[[1.0, 0.5], [0.2, 1.0]]] * 3}, "[[1.0, 0.5], [0.2, 1.0]]"),
-        ({"covariances": [[[1.0, 0.0], [0.0, float("nan")]]] * 3}, "nan"),
-        ({"covariances": [[[1.0, 0.0], [0.0, float("inf")]]] * 3}, "inf"),
-    ],
-)
-def test_a_mixture_that_is_no_density_is_refused_with_what_was_received(change, received):
-    with pytest.raises(TargetError) as refusal:
-        targets.Mixture(**MIXTURE | change)
-    assert received in str(refusal.value).partition("Received")[2]
+NAN, INF = float("nan"), float("inf")
+NO_DENSITIES = {
+    targets.Mixture: {
+        "weights": [
+            *([1.0, 1.0], [], [[1.0], [1.0], [1.0]], 1.0, [1.0, 0.0, 1.0], [1.0, -2.0, 2.0]),
+            *([1.0, NAN, 2.0], [1.0, INF, 2.0], [1e-300, 1e300, 1.0], ["a", "b", "c"]),
+        ],
+        "means": [
+            *([[0.0, 1.0]], [[0.0, 1.0, 2.0]] * 3, [[0.0], [0.0, 1.0], [2.0, 3.0]]),
+            [[0.0, INF], [0.0, 1.0], [2.0, 3.0]],
+        ],
+        "covariances": [
+            [[[1.0, 0.0], [0.0, 1.0]]],
+            [[1.0, 1.0]] * 3,
+            *([[row, [2.0, 1.0]]] * 3 for row in ([1.0, 2.0], [1.0], [NAN, 2.0], [INF, 2.0])),
+            *([[[1.0, 1.0], [1.0, 1.0]]] * 3, [[[0.0, 0.0], [0.0, 0.0]]] * 3),
+            *([[[-1.0, 0.0], [0.0, 1.0]]] * 3, [[[1.0, 0.5], [0.2, 1.0]]] * 3),
+        ],
+    },
+    targets.Ring: {
+        "weights": [[1.0, 1.0], [], 1.0, [0.0], [NAN], [INF]],
+        "centers": [[[0.0, 0.0, 0.0]], [[NAN, 0.0]], [[0.0, 0.0], [1.0]]],
+        "radii": [[-0.5], [NAN], [INF]],
+        "widths": [[0.0], [-1.0], [INF], [1e200], [1e-200], ["wide"]],
+    },
+}
 
 
-@pytest.mark.parametrize(
-    ("change", "received"),
-    [
-        ({"weights": [1.0, 1.0]}, "(2,)"),
-        ({"weights": [], "centers": [], "radii": [], "widths": []}, "(0,)"),
-        ({"weights": 1.0}, "()"),
-        ({"weights": [0.0]}, "[0.0]"),
-        ({"weights": [float("inf")]}, "inf"),
-        ({"weights": [float("nan")]}, "nan"),
-        ({"centers": [[0.0, 0.0, 0.0]]}, "(1, 3)"),
-        ({"centers": [[float("nan"), 0.0]]}, "nan"),
-        ({"centers": [[0.0, 0.0], [1.0]]}, "[[0.0, 0.0], [1.0]]"),
-        ({"radii": [-0.5]}, "-0.5"),
-        ({"radii": [float("nan")]}, "nan"),
-        ({"radii": [float("inf")]}, "inf"),
-        ({"widths": [0.0]}, "[0.0]"),
-        ({"widths": [-1.0]}, "-1.0"),
-        ({"widths": [float("inf")]}, "inf"),
-        ({"widths": [1e200]}, "1e+200"),
-        ({"radii": [0.0], "widths": [1e-200]}, "1e-200"),
-        ({"widths": ["wide"]}, "['wide']"),
-    ],
-)
-def test_a_ring_that_is_no_density_is_refused_with_what_was_received(change, received):
-    with pytest.raises(TargetError) as refusal:
-        targets.Ring(**RING | change)
-    assert received in str(refusal.value).partition("Received")[2]
+@pytest.mark.parametrize("target", NO_DENSITIES)
+def test_what_is_no_density_is_refused_with_what_was_received(target):
+    options = {targets.Mixture: MIXTURE, targets.Ring: RING | {"radii": [0.0]}}[target]
+    for option, values in NO_DENSITIES[target].items():
+        for value in values:
+            with pytest.raises(TargetError, match="Received.*: ") as refusal:
+                target(**options | {option: value})
+            first = [value[0]] if isinstance(value, list) and value else []
+            named = [str(np.asarray(value, object).shape), *map(str, (value, *first))]
+            assert any(one in str(refusal.value) for one in named), (option, value)
 
 
 def test_a_covariance_that_is_singular_but_for_rounding_is_refused():
@@ -371,7 +335,3 @@ def test_a_thin_covariance_is_a_density():
     expected = mixture_log_prob(z, [1.0], [[0.0, 0.0]], [thin])
     got = call(targets.Mixture([1.0], [[0.0, 0.0]], [thin]).log_prob, z)
     np.testing.assert_allclose(got, expected, 1e-10)
-
-
-def test_target_errors_are_errors_the_command_line_prints():
-    assert issubclass(TargetError, NflowError)
