@@ -2,10 +2,12 @@
 
 from functools import cache, lru_cache, partial
 
+import hypothesis.strategies as st
 import keras
 import numpy as np
 import pytest
 import truth
+from hypothesis.extra.numpy import arrays
 from keras import ops
 from truth import to_numpy
 
@@ -158,6 +160,18 @@ def run_rows(flow, raw, points, inverse=False):
     """Run one map with raw weights ``(rows, *shape)`` on points ``(rows, D)``."""
     weights = {name: ops.moveaxis(value, 0, -1)[None] for name, value in raw.items()}
     return run_maps([flow], [weights], 1, points, inverse)
+
+
+@st.composite
+def drawn_rows(draw, flow, dtype):
+    """Draw raw weights of four rows of a map, and their points."""
+    dim = draw(st.sampled_from(DIMS))
+    width = 64 if dtype == "float64" else 32
+    numbers = st.floats(-30, 30, width=width, allow_subnormal=False)
+    shapes = {**flow.shapes(dim), "points": (dim,)}
+    rows = {n: draw(arrays(dtype, (4, *s), elements=numbers)) for n, s in shapes.items()}
+    points = rows.pop("points")
+    return rows, points
 
 
 def compiled(function):

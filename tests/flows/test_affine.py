@@ -1,11 +1,9 @@
 from functools import cache
 
-import mpmath as mp
 import numpy as np
 import pytest
-from catalogue import DTYPES, compiled, eps_of, gradients, run_one, run_rows, to_numpy
-from keras import ops
-from test_planar import check_gradients
+from catalogue import DTYPES, compiled, eps_of, run_one, to_numpy
+from test_planar import check_finite_gradients, check_gradients
 
 from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.fold import run_maps
@@ -45,10 +43,6 @@ def cases(flow, dim, dtype, reach=10):
     return raw, (3 * rng.standard_normal((ROWS, dim))).astype(dtype)
 
 
-def doubles(raw):
-    return {name: np.asarray(value, "float64") for name, value in raw.items()}
-
-
 def matrix(log_scale, lower=()):
     """Return ``L`` entry by entry; a diagonal one has no ``lower``."""
     entries, result = iter(lower), np.diag(np.exp(log_scale))
@@ -58,71 +52,42 @@ def matrix(log_scale, lower=()):
     return result
 
 
-def inverse_in_60_digits(triangle):
-    with mp.workdps(60):
-        return mp.matrix(triangle.tolist()) ** -1
-
-
 @every_dim
 @every_dtype
 @both_maps
 @both_layouts
-def test_forward_is_the_product_with_the_matrix(dim, dtype, flow, alone):
-    raw, z = cases(flow, dim, dtype)
-    moved, log_det = run(flow, raw, z, False, alone)
-    assert moved.dtype == log_det.dtype == dtype
-    # A sum of D products and a shift, of which exp is off by an ulp or two; NumPy's the same.
-    ulps = 2 * (dim + 4) * eps_of(dtype)
-    for i, point in enumerate(z.astype("float64")):
-        shift, *parts = (value[i] for value in doubles(raw).values())
-        triangle = matrix(*parts)
-        sizes = np.abs(shift) + np.abs(triangle) @ np.abs(point)
-        assert np.all(np.abs(moved[i] - (shift + triangle @ point)) <= ulps * sizes)
-        terms = np.log(np.diag(triangle))
-        assert abs(log_det[i] - np.sum(terms)) <= ulps * np.sum(np.abs(terms))
+def test_forward_is_the_product_with_the_matrix_and_the_inverse_solves_for_the_point(
+    dim, dtype, flow, alone
+):
+    raw, points = cases(flow, dim, dtype)
+    for inverse in (False, True):
+        moved, log_det = run(flow, raw, points, inverse, alone)
+        assert moved.dtype == log_det.dtype == dtype
+        z, x = (moved, points) if inverse else (points, moved)
+        check(raw, z, x, -log_det if inverse else log_det)
 
 
-@every_dim
-@every_dtype
-@both_maps
-@both_layouts
-def test_the_inverse_solves_for_the_point(dim, dtype, flow, alone):
-    raw, x = cases(flow, dim, dtype)
-    solved, log_det = run(flow, raw, x, True, alone)
-    assert solved.dtype == log_det.dtype == dtype
-    # Substitution solves a system whose entries are each off by D ulp (Higham, Accuracy and
-    # Stability of Numerical Algorithms, theorem 8.5), for x - m, off by an ulp of its terms.
-    ulps = 2 * (dim + 4) * eps_of(dtype)
-    for i, point in enumerate(x.astype("float64")):
-        shift, *parts = (value[i] for value in doubles(raw).values())
-        triangle, z = matrix(*parts), solved[i].astype("float64")
-        residual = shift + triangle @ z - point
-        sizes = np.abs(shift) + np.abs(triangle) @ np.abs(z) + np.abs(point)
-        assert np.all(np.abs(residual) <= ulps * sizes)
-        with mp.workdps(60):
-            backward = inverse_in_60_digits(triangle)
-            exact = backward * (mp.matrix(point.tolist()) - mp.matrix(shift.tolist()))
-            expected = np.array(exact.tolist(), float)[:, 0]
-            allowed = np.abs(np.array(backward.tolist(), float)) @ (ulps * sizes)
-        assert np.all(np.abs(z - expected) <= allowed)
-        assert abs(log_det[i] + np.sum(parts[0])) <= ulps * np.sum(np.abs(parts[0]))
+def check(raw, z, x, log_det):
+    """Check rows ``x = m + L z`` but for rounding.
+
+    A sum of D products and a shift, of which exp is off by an ulp or two; NumPy's the same.
+    Substitution solves a system whose entries are each off by D ulp (Higham, Accuracy and Stability
+    of Numerical Algorithms, theorem 8.5), for x - m, off by an ulp of its terms.
+    """
+    ulps = 2 * (z.shape[-1] + 4) * eps_of(z.dtype)
+    for i in range(ROWS):
+        shift, log_scale, *lower = (np.asarray(value[i], "float64") for value in raw.values())
+        triangle, at, to = matrix(log_scale, *lower), z[i].astype("float64"), x[i].astype("float64")
+        sizes = np.abs(shift) + np.abs(triangle) @ np.abs(at) + np.abs(to)
+        assert np.all(np.abs(shift + triangle @ at - to) <= ulps * sizes)
+        assert abs(log_det[i] - np.sum(log_scale)) <= ulps * np.sum(np.abs(log_scale))
 
 
-@pytest.mark.parametrize(
-    ("dim", "dtype"), [(1, "float32"), (2, "float32"), (2, "float64"), (5, "float64")]
-)
+@pytest.mark.parametrize(("dim", "dtype"), [(1, "float32"), (5, "float64")])
 @both_maps
 @both_ways
 def test_gradients_are_finite_at_any_weights(dim, dtype, flow, inverse):
-    raw, points = cases(flow, dim, dtype)
-
-    def total(points, *values):
-        moved, log_det = run_rows(flow, dict(zip(raw, values)), points, inverse)
-        return ops.sum(moved) + ops.sum(log_det)
-
-    for slope in gradients(total, points, *raw.values()):
-        assert slope.dtype == dtype
-        assert np.all(np.isfinite(slope))
+    check_finite_gradients(flow, *cases(flow, dim, dtype), inverse)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
