@@ -1,16 +1,14 @@
 """Masked maps against networks in 60 digits, what depends on what, and their compiled loops."""
 
 import itertools
-from functools import cache
+from functools import partial
 
 import keras
-import mpmath as mp
 import numpy as np
 import pytest
 from catalogue import (
     DIRECTIONS,
     DTYPES,
-    LOG_DET,
     WIDTH,
     eps_of,
     evaluate,
@@ -21,7 +19,15 @@ from catalogue import (
     to_numpy,
     weighted_sum,
 )
-from test_coupling import cases, change_by, moved_exactly, network
+from test_coupling import (
+    cases,
+    check_in_60_digits,
+    coordinates_exactly,
+    inputs_of,
+    make,
+    network,
+    raw_of,
+)
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.flows import FlowStack
@@ -70,36 +76,13 @@ def masked(flow, dim, layers):
         yield layer
 
 
-def at_once_exactly(flow, raw, point, dtype, context=()):
-    """Return the direction of one pass in 60 digits: the point, the log-det, and bounds of both."""
-    eps, dim = eps_of(dtype), len(point)
-    inverse = not isinstance(flow, InverseAutoregressive)
-    raw = {name: np.asarray(value, "float64") for name, value in raw.items()}
+def at_once_exactly(flow, raw, point, eps, context):
+    """Return the direction of one pass of one point in 60 digits."""
     order = raw.pop("order").astype(int)
-    layers = masked(flow, dim, raw.values())
+    layers = masked(flow, len(point), raw.values())
     theta, off = network(layers, [*point[order[:-1]], *context], eps)
-    value, off_value = [mp.mpf(0)] * dim, np.zeros(dim)
-    log_det, off_log_det = mp.mpf(0), 0.0
-    for i, at in enumerate(order):
-        mine = slice(i, None, dim)
-        value[at], log_slope, *offs = moved_exactly(flow, theta[mine], point[at], inverse, eps)
-        offs = offs + change_by(flow, theta[mine], off[mine], point[at], inverse)
-        off_value[at], off_log_det = offs[0], off_log_det + float(offs[1])
-        log_det = log_det + log_slope
-    return value, log_det, off_value, off_log_det + dim * eps * float(abs(log_det))
-
-
-def check_in_60_digits(flow, raw, points, moved, log_det, contexts=None):
-    """Check points ``moved`` by the direction of one pass, and the log-determinants."""
-    dtype = str(points.dtype)
-    for row, point in enumerate(points):
-        own = {name: value[row] for name, value in raw.items()}
-        context = () if contexts is None else contexts[row]
-        with mp.workdps(60):
-            value, expected, off_value, off = at_once_exactly(flow, own, point, dtype, context)
-            away = np.array([abs(v - float(m)) for v, m in zip(value, moved[row])])
-            assert np.all(away <= off_value)
-            assert abs(log_det[row] - expected) <= LOG_DET[dtype] + off
+    inverse = not isinstance(flow, InverseAutoregressive)
+    return coordinates_exactly(flow, theta, off, point, order, inverse, eps)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
@@ -111,35 +94,18 @@ def test_at_any_weights_one_pass_is_that_of_a_masked_network_and_undoes_d_passes
     at_once = name != "inverse"  # is the inverse
     moved, log_det = run_one(flow, raw, points, inverse=at_once)
     assert moved.dtype == log_det.dtype == dtype
-    check_in_60_digits(flow, raw, points, moved, log_det)
+    exactly = partial(at_once_exactly, flow)
+    check_in_60_digits(exactly, raw, points, moved, log_det)
     start, log_det = run_one(flow, raw, points, inverse=not at_once)
-    check_in_60_digits(flow, raw, start, points, -log_det)
-
-
-@cache
-def make(name, dim, of_a_context, k=1, dtype="float64"):
-    """Build a stack and move its weights away from their start, by a part of their size."""
-    stack = FlowStack([name], k, seed=0, dtype=dtype)
-    stack.build((None, dim), (None, WIDTH) if of_a_context else None)
-    rng = np.random.default_rng(0)
-    for weight in stack.trainable_weights:
-        start = to_numpy(weight.value)
-        size = np.sqrt(start.shape[-1]) if "kernel" in weight.name else 1
-        weight.assign(start + (0.2 / size * rng.standard_normal(start.shape)).astype(dtype))
-    return stack
-
-
-def inputs_of(dim, dtype="float64", batch=3):
-    rng = np.random.default_rng(dim)
-    points, context = rng.standard_normal((batch, dim)), rng.standard_normal((batch, WIDTH))
-    return [array.astype(dtype) for array in (points, context)]
+    check_in_60_digits(exactly, raw, start, points, -log_det)
 
 
 @pytest.mark.parametrize("dim", [1, 5])
 @pytest.mark.parametrize("name", NAMES)
 @both_directions
 def test_a_coordinate_depends_on_those_before_it_and_on_the_context(dim, name, direction):
-    stack, (points, context) = make(name, dim, True), inputs_of(dim)
+    stack = make((name,), dim, k=1, of_a_context=True)
+    points, context = inputs_of(dim, "float64", True)
     order = to_numpy(stack.parameters[0]["order"].value)[0].astype(int)
     shifts = 0.5 * np.concatenate([np.zeros((1, dim)), np.eye(dim)[order]])
     (before, *moved), _ = evaluate(stack, direction, [points + shifts[:, None], context])
@@ -152,14 +118,12 @@ def test_a_coordinate_depends_on_those_before_it_and_on_the_context(dim, name, d
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_at_40_dimensions_of_a_context_it_is_that_of_60_digits(name):
-    stack, (points, context) = make(name, 40, True), inputs_of(40, batch=1)
-    raw = {key: to_numpy(weight.value) for key, weight in stack.parameters[0].items()}
-    slope = to_numpy(stack.slopes[0]["bias_0"].value)
-    raw["kernel_0"] = np.concatenate([raw["kernel_0"], slope], axis=-1)
-    flow = type(stack.maps[0])(hidden=(128, 128))
+    stack = make((name,), 40, k=1, of_a_context=True)
+    points, context = inputs_of(40, "float64", True, batch=1)
     at_once = DIRECTIONS[name != "inverse-autoregressive"]
     moved, log_det = evaluate(stack, at_once, [points, context])
-    check_in_60_digits(flow, raw, points, moved, log_det, context)
+    exactly = partial(at_once_exactly, type(stack.maps[0])(hidden=(128, 128)))
+    check_in_60_digits(exactly, raw_of(stack), points, moved, log_det, context)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +131,7 @@ def test_at_40_dimensions_of_a_context_it_is_that_of_60_digits(name):
     [(name, "float64") for name in NAMES] + [("affine-autoregressive", "float32")],
 )
 def test_at_40_dimensions_one_pass_undoes_d_passes(name, dtype):
-    stack, inputs = make(name, 40, True, dtype=dtype), inputs_of(40, dtype)
+    stack, inputs = make((name,), 40, dtype, 1, True), inputs_of(40, dtype, True)
     in_turn, at_once = DIRECTIONS[:: 1 if name != "inverse-autoregressive" else -1]
     there, log_det = evaluate(stack, in_turn, inputs)
     back, change = evaluate(stack, at_once, [there, inputs[1]])
