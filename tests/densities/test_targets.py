@@ -314,7 +314,7 @@ def test_what_is_no_density_is_refused_with_what_was_received(target):
     options = {targets.Mixture: MIXTURE, targets.Ring: RING | {"radii": [0.0]}}[target]
     for option, values in NO_DENSITIES[target].items():
         for value in values:
-            with pytest.raises(TargetError, match="Received.*: ") as refusal:
+            with pytest.raises(TargetError, match=r"Received.*: ") as refusal:
                 target(**options | {option: value})
             first = [value[0]] if isinstance(value, list) and value else []
             named = [str(np.asarray(value, object).shape), *map(str, (value, *first))]

@@ -96,7 +96,7 @@ def untrained(data):
     return density
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 4)
 @given(tables())
 def test_rows_and_draws_of_any_table_have_a_density(tmp_path_factory, table):
     path = tmp_path_factory.getbasetemp() / "any.csv"
