@@ -227,26 +227,15 @@ def test_the_gradient_is_the_slope_of_the_formula(name):
 
 
 @every_target
-def test_samples_fall_into_squares_as_the_density_says(name):
-    samples = make(name).sample(np.random.default_rng(3), 100_000)
-    assert samples.shape == (100_000, 2)
-    assert abs(chi_square_excess(samples, density(name), make(name).window)) < 4
-
-
-@every_target
-def test_the_margins_of_samples_are_those_of_the_density(name, on_grid):
-    samples = make(name).sample(np.random.default_rng(4), 50_000)
-    values = np.exp(on_grid(name) - make(name).log_z)
+def test_samples_have_the_squares_margins_and_moments_of_the_density(name, on_grid):
+    target, n = make(name), 100_000
+    samples = target.sample(np.random.default_rng(3), n)
+    assert samples.shape == (n, 2)
+    assert abs(chi_square_excess(samples, density(name), target.window)) < 4
+    values = np.exp(on_grid(name) - target.log_z)
     for i, axis in enumerate(GRID.axes):
         margin = values.sum(axis=1 - i)
         assert kolmogorov_smirnov(samples[:, i], axis, margin) < 1.95  # once in a thousand
-
-
-@every_target
-def test_samples_have_the_moments_of_the_density(name, on_grid):
-    n = 100_000
-    samples = make(name).sample(np.random.default_rng(5), n)
-    values = np.exp(on_grid(name) - make(name).log_z)
     z1, z2 = GRID.points[..., 0], GRID.points[..., 1]
     moments = (lambda a, b: a, lambda a, b: b, lambda a, b: a * a, lambda a, b: a * b)
     for moment in (*moments, lambda a, b: b * b):

@@ -143,14 +143,11 @@ def test_numbers_of_all_digits_that_crowd_at_their_ends_have_a_density():
     assert np.isfinite(density.log_prob(draws)).all()
 
 
-def test_one_number_whose_step_is_narrower_than_a_float_has_a_broad_normal():
+def test_steps_narrower_than_a_float_have_a_broad_normal_and_an_interval_of_some_width():
     maps = (Softplus(-4e56, "above", 4e71), Scale(-16.0, 13.0))
     column = number("x", resolution=1e54, maps=maps, decimals=None)
     (marginal,) = fitted_marginals([column], np.array([[7e71]]), None)
     assert (marginal.normals.scales > 0).all()
-
-
-def test_the_last_interval_has_a_width_beside_numbers_that_are_far_greater():
     maps = (Softplus(-2.7e11, "above", 8.5e14), Scale(0.5, 15.0))
     column = number("x", resolution=9e-9, maps=maps, decimals=None, bounds=[0, None], is_open=True)
     assert (with_both_ends(column, np.array([0.0, 1e-11])).interval.half > 0).all()

@@ -16,6 +16,10 @@ def numbers(x, step, weights=None, outcomes=NUMBERS):
     return fit_marginal(outcomes, codes, np.nan_to_num(x), np.full(len(x), step / 2), weights)
 
 
+def log_probs(marginal, x, step):
+    return marginal.log_prob(np.zeros(len(x), int), x, np.full(len(x), step / 2))
+
+
 def bimodal(rng, n):
     return np.where(rng.random(n) < 0.3, rng.normal(2, 0.1, n), rng.normal(-0.5, 0.8, n))
 
@@ -31,7 +35,7 @@ def bimodal_density(x):
 def test_a_mixture_is_recovered(n, lost):
     rng = np.random.default_rng(n)
     x, new = bimodal(rng, n), bimodal(rng, 20_000)
-    log_p = numbers(x, 1e-6).log_prob(np.zeros(20_000, int), new, np.full(20_000, 5e-7))
+    log_p = log_probs(numbers(x, 1e-6), new, 1e-6)
     truth = np.log(bimodal_density(new) * 1e-6)
     assert np.mean(truth - log_p) < lost
 
@@ -43,8 +47,7 @@ def test_the_outcomes_and_all_values_of_a_grid_have_mass_1(step):
     x[::10] = np.nan
     marginal = numbers(x, step)
     grid = step * np.arange(-round(600 / step), round(600 / step) + 1)
-    zeros = np.zeros(len(grid), int)
-    log_p = marginal.log_prob(zeros, grid, np.full(len(grid), step / 2))
+    log_p = log_probs(marginal, grid, step)
     missing = marginal.log_prob(np.ones(1, int), np.zeros(1), np.ones(1))
     assert np.exp(missing[0]) == pytest.approx(200.5 / 2_001)
     assert np.exp(log_p).sum() + np.exp(missing[0]) == pytest.approx(1, abs=1e-12)
@@ -62,18 +65,14 @@ def test_values_that_repeat_by_chance_are_not_more_likely(n, step):
 
 def test_a_value_as_far_out_as_ten_ranges_costs_the_logarithm_of_the_rows_and_a_broad_tail():
     x = np.random.default_rng(4).standard_normal(999)
-    log_p = numbers(x, 1e-3).log_prob(
-        np.zeros(1, int), np.median(x) + 10 * np.ptp(x)[None], np.full(1, 5e-4)
-    )
+    log_p = log_probs(numbers(x, 1e-3), np.median(x) + 10 * np.ptp(x)[None], 1e-3)
     broad = math.log(1e-3 / (5 * np.ptp(x) * math.sqrt(2 * math.pi))) - 2
     assert log_p[0] == pytest.approx(broad - math.log(1_000), abs=2e-3)
 
 
 def test_one_value_alone_has_nearly_all_the_mass():
     n = 50
-    log_p = numbers(np.full(n, 3.0), 0.1).log_prob(
-        np.zeros(1, int), np.full(1, 3.0), np.full(1, 0.05)
-    )
+    log_p = log_probs(numbers(np.full(n, 3.0), 0.1), np.array([3.0]), 0.1)
     assert -2 / n < log_p[0] < 0
 
 
@@ -101,7 +100,7 @@ def test_weighted_rows_are_worth_what_they_weigh():
     x = rng.standard_normal(20_000)
     marginal = numbers(x, 1e-4, np.exp(x) * 1e9)  # N(1, 1)
     new = rng.normal(1, 1, 10_000)
-    log_p = marginal.log_prob(np.zeros(10_000, int), new, np.full(10_000, 5e-5))
+    log_p = log_probs(marginal, new, 1e-4)
     truth = -0.5 * (new - 1) ** 2 + math.log(1e-4 / math.sqrt(2 * math.pi))
     assert np.mean(truth - log_p) < 0.01
 
@@ -112,14 +111,8 @@ def test_levels_have_their_shares_and_new_ones_that_of_levels_seen_once():
     rest = np.array([60.5, 37.5, 1.5, 2.5, 0.5])  # the last is "missing"
     expected = np.append(0.99 * rest / rest.sum(), 0.01)
     np.testing.assert_allclose(np.exp(log_p), expected, 1e-12)
-
-
-@pytest.mark.parametrize(
-    ("codes", "new"),
-    [([0] * 9 + [1] * 10, 1 / 20), (range(20), 20 / 21), ([-1] * 5, 0.5)],
-    ids=["all seen twice", "all different", "none known"],
-)
-def test_the_share_of_new_levels_is_neither_0_nor_1(codes, new):
-    log_p = fit_marginal(Support(21, new=20), np.array(codes)).log_prob(np.arange(21))
-    assert np.exp(log_p[20]) == pytest.approx(new)
-    assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-12) and np.all(np.isfinite(log_p))
+    # All are seen twice, all are different, and none is known: neither 0 nor 1.
+    for codes, new in (([0] * 9 + [1] * 10, 1 / 20), (range(20), 20 / 21), ([-1] * 5, 0.5)):
+        log_p = fit_marginal(Support(21, new=20), np.array(codes)).log_prob(np.arange(21))
+        assert np.exp(log_p[20]) == pytest.approx(new)
+        assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-12) and np.all(np.isfinite(log_p))
