@@ -228,7 +228,7 @@ def test_the_gradient_is_the_slope_of_the_formula(name):
 
 @every_target
 def test_samples_have_the_squares_margins_and_moments_of_the_density(name, on_grid):
-    target, n = make(name), 100_000
+    target, n = make(name), 200_000
     samples = target.sample(np.random.default_rng(3), n)
     assert samples.shape == (n, 2)
     assert abs(chi_square_excess(samples, density(name), target.window)) < 4

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from keras import ops
 from truth import to_numpy
 
+from nflow_cli.backend import programs
 from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
 from nflow_cli.flows.fold import run_maps
 
@@ -78,6 +79,11 @@ STEP = 2e-5
 central_differences = partial(truth.central_differences, step=STEP)
 DTYPES = ("float64", "float32")
 DIMS = (1, 5) if ON_JAX else (1, 2, 5, 40)
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="only TensorFlow's loop has its own gradient"
+)
+slow_by_xla = pytest.param(True, marks=[pytest.mark.slow, pytest.mark.xla])
+either_way = pytest.mark.parametrize("xla", [False, slow_by_xla])
 DIRECTIONS = ("forward_and_log_det", "inverse_and_log_det")
 # What a round trip may lose, relative to the Lipschitz constant and the size of the points.
 ROUND_TRIP = {"float64": 1e-12, "float32": 1e-6}
@@ -263,14 +269,34 @@ def weighted_sum(stack, direction, count):
     return value
 
 
-def recorded(function, arrays):
+def recorded(function, *arrays):
     """Return a function's value and gradient on TensorFlow: ``None`` in what it does not reach."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         tape.watch(arrays)
         value = function(*arrays)
-    return value, tape.gradient(value, arrays)
+    return value, *tape.gradient(value, arrays)
+
+
+def recorded_twice(function, ways, *arrays):
+    """Return a function's gradient on TensorFlow, and its Hessian's product with ``ways``."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as outer:
+        outer.watch(arrays)
+        _, *slopes = recorded(function, *arrays)
+        along = sum(tf.reduce_sum(slope * way) for slope, way in zip(slopes, ways))
+    return *slopes, *outer.gradient(along, arrays, unconnected_gradients="zero")
+
+
+def assert_equal_compiled(function, arrays, xla=True):
+    """Check a function of TensorFlow's tensors in one program against itself run eagerly."""
+    given = tensors(arrays)
+    # Eagerly the maps run one after the other, and TensorFlow differentiates them.
+    for got, expected in zip(programs.compiled(function, xla)(*given), function(*given)):
+        size = max(1, np.max(np.abs(expected)))
+        np.testing.assert_allclose(got, expected, 1e-11, 1e-11 * size)
 
 
 def tensors(arrays):

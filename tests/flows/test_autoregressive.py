@@ -3,19 +3,19 @@
 import itertools
 from functools import partial
 
-import keras
 import numpy as np
 import pytest
 from catalogue import (
     DIRECTIONS,
     DTYPES,
     WIDTH,
+    assert_equal_compiled,
     eps_of,
     evaluate,
     norm,
+    on_tensorflow,
     recorded,
     run_one,
-    tensors,
     to_numpy,
     weighted_sum,
 )
@@ -29,7 +29,6 @@ from test_coupling import (
     raw_of,
 )
 
-from nflow_cli.backend.programs import compiled
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.autoregressive import (
     AffineAutoregressive,
@@ -140,7 +139,7 @@ def test_at_40_dimensions_one_pass_undoes_d_passes(name, dtype):
     assert np.all(np.abs(log_det + change) <= slack * (40 + np.abs(log_det)))
 
 
-@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="the loop of others is theirs")
+@on_tensorflow
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["context", "restarts"])
 @both_directions
@@ -156,14 +155,4 @@ def test_the_gradient_of_a_compiled_loop_is_that_of_its_passes(layout, direction
     weights = [to_numpy(weight.value) for weight in stack.trainable_variables]
     arrays = [*inputs, *(w + 0.3 * rng.standard_normal(w.shape) for w in weights)]
     value = weighted_sum(stack, direction, len(inputs))
-
-    def program(*arrays):
-        return recorded(value, arrays)
-
-    # Eagerly the passes run one after the other, and TensorFlow differentiates them.
-    total, slopes = program(*tensors(arrays))
-    got, got_slopes = compiled(program)(*tensors(arrays))
-    np.testing.assert_allclose(got, total, 1e-12, 1e-12)
-    for slope, expected in zip(got_slopes, slopes, strict=True):
-        size = max(1, np.max(np.abs(expected)))
-        np.testing.assert_allclose(slope, expected, 1e-10, 1e-10 * size)
+    assert_equal_compiled(partial(recorded, value), arrays)

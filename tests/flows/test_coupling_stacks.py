@@ -1,6 +1,6 @@
 """Couplings in a row: gradients in compiled loops, orders in files and in training, the start."""
 
-from functools import cache
+from functools import cache, partial
 
 import keras
 import numpy as np
@@ -8,10 +8,13 @@ import pytest
 from catalogue import (
     DIRECTIONS,
     WIDTH,
+    assert_equal_compiled,
     central_differences,
+    either_way,
     evaluate,
-    gradients,
+    on_tensorflow,
     recorded,
+    recorded_twice,
     tensors,
     to_numpy,
     weighted_sum,
@@ -24,8 +27,6 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
 
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
-slow_by_xla = pytest.param(True, marks=[pytest.mark.slow, pytest.mark.xla])
-either_way = pytest.mark.parametrize("xla", [False, slow_by_xla])
 PATTERN = [
     {"spline-coupling": {"hidden": [5], "bins": 3}},
     "permutation",
@@ -69,19 +70,7 @@ def inputs_of(layout):
     return [points, context] if layout == "context" else [points]
 
 
-def value_and_gradients(function, xla):
-    """Return a program that gives a scalar function of arrays and its gradient in each of them."""
-    backend = keras.config.backend()
-    if backend == "jax":
-        import jax
-
-        return jax.jit(lambda *arrays: jax.value_and_grad(function, range(len(arrays)))(*arrays))
-    if backend == "torch":
-        return lambda *arrays: (function(*tensors(arrays)), gradients(function, *arrays))
-    program = compiled(lambda *arrays: recorded(function, arrays), xla)
-    return lambda *arrays: program(*tensors(arrays))
-
-
+@on_tensorflow
 @either_way
 @pytest.mark.parametrize(
     ("layout", "direction"),
@@ -95,8 +84,8 @@ def value_and_gradients(function, xla):
 def test_gradients_of_a_compiled_loop_equal_differences_in_every_array(layout, direction, xla):
     stack, inputs = make(layout), inputs_of(layout)
     arrays = [*inputs, *(to_numpy(weight.value) for weight in stack.trainable_variables)]
-    program = value_and_gradients(weighted_sum(stack, direction, len(inputs)), xla)
-    slopes = [to_numpy(slope) for slope in program(*arrays)[1]]
+    program = compiled(partial(recorded, weighted_sum(stack, direction, len(inputs))), xla)
+    slopes = [to_numpy(slope) for slope in program(*tensors(arrays))[1:]]
     rng = np.random.default_rng(4)
     for i, slope in enumerate(slopes):
         way = rng.standard_normal(slope.shape)
@@ -104,39 +93,24 @@ def test_gradients_of_a_compiled_loop_equal_differences_in_every_array(layout, d
 
         def along(step, i=i, way=way):
             shifted = [*arrays[:i], arrays[i] + step * way, *arrays[i + 1 :]]
-            return float(program(*shifted)[0])
+            return float(program(*tensors(shifted))[0])
 
         expected, got = central_differences(along), np.sum(slope * way)
         assert abs(got - expected) <= 1e-8 * max(1, abs(expected))
         assert np.any(slope)
 
 
-@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="the loop of others is theirs")
+@on_tensorflow
 @pytest.mark.slow
 @both_directions
 def test_second_derivatives_of_splines_in_a_compiled_loop_equal_those_of_one_by_one(direction):
-    import tensorflow as tf
-
     stack = FlowStack([{"spline-coupling": {"hidden": [3], "bins": 2}}], 2, 3, dtype="float64")
     stack.build((None, DIM))
-    value = weighted_sum(stack, direction, 1)
-    arrays = [*inputs_of("shared"), *(to_numpy(weight) for weight in stack.trainable_variables)]
+    arrays = [*inputs_of("shared"), *(to_numpy(weight) for weight in stack.trainable_weights)]
     rng = np.random.default_rng(3)
     ways = tensors([rng.standard_normal(array.shape) for array in arrays])
-
-    def derivatives(*arrays):
-        with tf.GradientTape() as outer:
-            outer.watch(arrays)
-            slopes = recorded(value, arrays)[1]
-            along = sum(tf.reduce_sum(slope * way) for slope, way in zip(slopes, ways))
-        return outer.gradient(along, arrays)
-
-    # Eagerly the maps run one after the other, and TensorFlow differentiates them.
-    for got, expected in zip(
-        compiled(derivatives)(*tensors(arrays)), derivatives(*tensors(arrays)), strict=True
-    ):
-        size = max(1, np.max(np.abs(expected)))
-        np.testing.assert_allclose(got, expected, 1e-11, 1e-11 * size)
+    value = weighted_sum(stack, direction, 1)
+    assert_equal_compiled(partial(recorded_twice, value, ways), arrays)
 
 
 @both_directions

@@ -1,11 +1,24 @@
 """Maps in a row are each map after the other, in the compiled loop and its gradient as well."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
-from catalogue import DTYPES, ON_JAX, eps_of, gradients, run_one, to_numpy
+from catalogue import (
+    DTYPES,
+    ON_JAX,
+    assert_equal_compiled,
+    either_way,
+    eps_of,
+    gradients,
+    on_tensorflow,
+    recorded,
+    recorded_twice,
+    run_one,
+    to_numpy,
+)
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
@@ -42,11 +55,6 @@ SHARED, ROWS, RESTARTS = ((), 1), ((), 4), ((3,), 1)
 
 every_pattern = pytest.mark.parametrize(("maps", "k"), PATTERNS[::2] if ON_JAX else PATTERNS)
 both_ways = pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
-slow_by_xla = pytest.param(True, marks=[pytest.mark.slow, pytest.mark.xla])
-either_way = pytest.mark.parametrize("xla", [False, slow_by_xla])
-on_tensorflow = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="only TensorFlow's loop has its own gradient"
-)
 
 
 def points_of(*leading, dtype="float64"):
@@ -175,15 +183,6 @@ def weighted_sum(maps, k, inverse, weights):
     return value
 
 
-def assert_equal_compiled(function, arrays, xla):
-    """Check a function of TensorFlow's tensors in one program against itself run eagerly."""
-    tensors = [ops.convert_to_tensor(array) for array in arrays]
-    # Eagerly the maps run one after the other, and TensorFlow differentiates them.
-    for got, expected in zip(compiled(function, xla)(*tensors), function(*tensors), strict=True):
-        size = max(1, np.max(np.abs(expected)))
-        np.testing.assert_allclose(got, expected, 1e-11, 1e-11 * size)
-
-
 # The loop is the same in a program of TensorFlow's own kernels, which take a third of the time to
 # compile; training holds XLA's gradient to a plain loop of updates.
 @on_tensorflow
@@ -202,19 +201,11 @@ def assert_equal_compiled(function, arrays, xla):
     ],
 )
 def test_the_compiled_loop_has_the_gradient_of_the_maps_in_a_row(inverse, layout, xla):
-    import tensorflow as tf
-
     maps, k = [PLANAR, RADIAL], 4
     weights = draw(maps, k, layout)
     value = weighted_sum(maps, k, inverse, weights)
-
-    def gradient(*arrays):
-        with tf.GradientTape() as tape:
-            tape.watch(arrays)
-            total = value(*arrays)
-        return tape.gradient(total, arrays)
-
-    assert_equal_compiled(gradient, [points_of(3, 4), *keras.tree.flatten(weights)], xla)
+    arrays = [points_of(3, 4), *keras.tree.flatten(weights)]
+    assert_equal_compiled(partial(recorded, value), arrays, xla)
 
 
 @on_tensorflow
@@ -238,25 +229,12 @@ def test_the_compiled_loop_has_the_gradient_of_the_maps_in_a_row(inverse, layout
 )
 @either_way
 def test_the_compiled_loop_has_the_second_derivatives_of_its_products(maps, inverse, layouts, xla):
-    import tensorflow as tf
-
     weights = draw(maps, 4, *layouts)
     value = weighted_sum(maps, 4, inverse, weights)
     arrays = [points_of(3, 4), *keras.tree.flatten(weights)]
     rng = np.random.default_rng(3)
     ways = [rng.standard_normal(array.shape) for array in arrays]
-
-    def derivatives(*arrays):
-        with tf.GradientTape() as outer:
-            outer.watch(arrays)
-            with tf.GradientTape() as inner:
-                inner.watch(arrays)
-                total = value(*arrays)
-            slopes = inner.gradient(total, arrays)
-            along = sum(tf.reduce_sum(slope * way) for slope, way in zip(slopes, ways))
-        return [*slopes, *outer.gradient(along, arrays, unconnected_gradients="zero")]
-
-    assert_equal_compiled(derivatives, arrays, xla)
+    assert_equal_compiled(partial(recorded_twice, value, ways), arrays, xla)
 
 
 @pytest.mark.parametrize("batch", [1, 4], ids=["shared", "rows"])

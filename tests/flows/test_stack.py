@@ -5,15 +5,12 @@ import numpy as np
 import pytest
 from catalogue import DTYPES, FULL, WIDTH, eps_of, evaluate, to_numpy
 from test_fold import assert_close, one_at_a_time
-from truth import normal_log_prob
 
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows import FlowStack, PlanarFlow
 from nflow_cli.flows.map import INITIAL_SPREAD
 
 PATTERNS = [
-    pytest.param(["planar"], 3, id="planar"),
-    pytest.param(["radial"], 2, id="radial"),
     pytest.param(["planar", "radial"], 5, id="planar-radial"),
     pytest.param(["radial", "planar"], 1, id="radial-planar"),
     pytest.param([FULL, "planar", "affine"], 5, id="affine-planar-affine"),
@@ -82,7 +79,11 @@ def test_adapting_the_end_moves_what_the_flows_give_by_mean_and_cholesky(affine,
     layer, plain = (
         FlowStack(["radial"], k, 3, affine=end, dtype="float64") for end in (affine, None)
     )
-    layer.adapt(MEAN, CHOLESKY)  # also before it is built
+    if k == 0:  # that it was built and moved before does not matter
+        layer.build((None, DIM))
+        for weight in layer.weights:
+            weight.assign(to_numpy(weight.value) + 0.3)
+    layer.adapt(MEAN, CHOLESKY)
     triangle = CHOLESKY
     if affine == "diagonal":
         triangle = np.diag(np.sqrt(np.diag(CHOLESKY @ CHOLESKY.T)))
@@ -93,24 +94,6 @@ def test_adapting_the_end_moves_what_the_flows_give_by_mean_and_cholesky(affine,
     back, undone = evaluate(layer, "inverse_and_log_det", [after])
     np.testing.assert_allclose(back, points_of(4), 1e-12, 1e-12)
     np.testing.assert_allclose(undone, -log_det, 1e-12)
-
-
-@both_ends
-@pytest.mark.parametrize("dim", [1, 3])
-def test_what_the_adapted_end_draws_has_the_density_of_the_gaussian(affine, dim):
-    layer = FlowStack(["planar"], 0, affine=affine, dtype="float64")
-    layer.build((None, dim))
-    for weight in layer.weights:  # that it had moved before does not matter
-        weight.assign(to_numpy(weight.value) + 0.3)
-    mean, cholesky = MEAN[:dim], CHOLESKY[:dim, :dim]
-    layer.adapt(mean, cholesky)
-    covariance = cholesky @ cholesky.T
-    if affine == "diagonal":
-        covariance = np.diag(np.diag(covariance))
-    z = points_of(64)[:, :dim]
-    x, log_det = evaluate(layer, "forward_and_log_det", [z])
-    base = normal_log_prob(z, np.zeros(dim), np.eye(dim))
-    np.testing.assert_allclose(base - log_det, normal_log_prob(x, mean, covariance), 1e-11)
 
 
 @pytest.mark.parametrize("pattern", [["planar"], ["radial"], ["planar", "planar"], [FULL]])
