@@ -116,7 +116,7 @@ def test_second_derivatives_of_splines_in_a_compiled_loop_equal_those_of_one_by_
 @both_directions
 @pytest.mark.parametrize("pattern", [PATTERN, MASKED, MIXTURE], ids=["couplings", "masked", "mix"])
 def test_nan_is_nan_in_its_row_alone_and_nothing_far_away_raises(pattern, direction):
-    stack = FlowStack(pattern, K, seed=3)
+    stack = FlowStack(pattern, 2 * len(pattern), seed=3)
     points = 2 * np.random.default_rng(0).standard_normal((16, DIM)).astype("float32")
     stack.build(points.shape)
     before = evaluate(stack, direction, [points])
