@@ -69,6 +69,8 @@ def test_members_are_what_they_are_alone_and_the_mixture_is_their_mean(make):
     np.testing.assert_allclose(together.log_prob(rows), mean, rtol=1e-10)
     latents = np.stack([density.latent(rows) for density in alone])
     np.testing.assert_allclose(together.member_latents(rows), latents, rtol=1e-9, atol=1e-9)
+    with pytest.raises(DataError, match="a mixture of 3, which has no one latent"):
+        together.latent(rows)
 
 
 @both
@@ -90,12 +92,6 @@ def test_draws_are_of_each_member_equally(make):
     each = [density.sample(n, 5, given)[:, density.n_given :] for density in alone]
     for column, of_all in zip(drawn.T, np.sort(np.concatenate(each).T)):
         assert distance(np.searchsorted(of_all, column) / len(of_all)) < 1.5 * band(n)
-
-
-@both
-def test_a_mixture_has_no_one_latent(make):
-    with pytest.raises(DataError, match="a mixture of 3, which has no one latent"):
-        make(SEED, R).latent(rows_of(make))
 
 
 def test_a_mixture_has_the_weights_of_its_stacks():

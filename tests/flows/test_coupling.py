@@ -12,6 +12,7 @@ from catalogue import (
     LOG_DET,
     ROUND_TRIP,
     WIDTH,
+    compiled,
     eps_of,
     evaluate,
     gradients,
@@ -24,7 +25,8 @@ from test_spline import Durkan
 
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.coupling import AffineCoupling, SplineCoupling
-from nflow_cli.flows.elementwise import MOST_LOG_SCALE
+from nflow_cli.flows.elementwise import MOST_LOG_SCALE, ScaleAndShift
+from nflow_cli.flows.mixture import Mixture
 from nflow_cli.flows.spline import Spline
 
 HIDDEN = (8, 7)
@@ -250,3 +252,36 @@ def test_at_40_dimensions_log_det_is_the_dense_jacobians_and_directions_undo_eac
         assert np.all(np.abs(log_det_back + log_det) <= 10 * allowed)
         if dtype == "float64":
             assert np.all(np.abs(log_det - np.linalg.slogdet(matrix)[1]) <= 1e-9)
+
+
+SCALARS = [ScaleAndShift(), Spline(), Spline(bins=2, bound=0.5), Mixture(), Mixture(2)]
+
+
+def run_scalar(function, parameters, points):
+    tensors = map(ops.convert_to_tensor, (parameters, points))
+    return [to_numpy(tensor) for tensor in compiled(function)(*tensors)]
+
+
+@every_dtype
+@pytest.mark.parametrize(
+    "scalar", SCALARS, ids=["affine", "spline", "small spline", "mixture", "small mixture"]
+)
+def test_where_all_parameters_are_0_it_is_the_identity(scalar, dtype):
+    points = np.random.default_rng(0).uniform(-7, 7, (2, 3, 50)).astype(dtype)
+    parameters = np.zeros((2, scalar.size, 3, 50), dtype)
+    few_ulp = 16 * eps_of(dtype) * 7
+    for function in (scalar.forward, scalar.inverse):
+        moved, log_slope = run_scalar(function, parameters, points)
+        assert moved.dtype == log_slope.dtype == dtype
+        np.testing.assert_allclose(moved, points, 0, few_ulp)
+        np.testing.assert_allclose(log_slope, np.zeros_like(points), 0, few_ulp)
+
+
+@every_dtype
+def test_scales_are_bounded_and_small_ones_are_exponentials(dtype):
+    raw = np.array([-1e6, -1e-3, 0, 1e-3, 1e6], dtype)
+    parameters = np.stack([np.ones(5, dtype), raw])[:, None]
+    moved, log_slope = run_scalar(ScaleAndShift().forward, parameters, np.full((1, 5), 2, dtype))
+    expected = 3 * np.tanh(raw.astype("float64") / 3)
+    np.testing.assert_allclose(log_slope[0], expected, 8 * eps_of(dtype), 0)
+    np.testing.assert_allclose(moved[0], 2 * np.exp(expected) + 1, 16 * eps_of(dtype))

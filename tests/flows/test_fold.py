@@ -188,53 +188,36 @@ def weighted_sum(maps, k, inverse, weights):
 @on_tensorflow
 @either_way
 @pytest.mark.parametrize(
-    ("inverse", "layout"),
+    ("maps", "inverse", "layouts", "both"),
     [
-        pytest.param(True, RESTARTS, id="inverse-restarts"),
+        pytest.param([PLANAR, RADIAL], True, [RESTARTS], False, id="inverse-restarts"),
+        pytest.param([AFFINE, NET], False, [SHARED, RESTARTS], True, id="forward-shared-restarts"),
         *(
-            pytest.param(inverse, layout, marks=pytest.mark.slow)
-            for inverse, layout in (
-                *((False, RESTARTS), (False, ROWS), (True, ROWS)),
-                *((False, SHARED), (True, SHARED)),
-            )
-        ),
-    ],
-)
-def test_the_compiled_loop_has_the_gradient_of_the_maps_in_a_row(inverse, layout, xla):
-    maps, k = [PLANAR, RADIAL], 4
-    weights = draw(maps, k, layout)
-    value = weighted_sum(maps, k, inverse, weights)
-    arrays = [points_of(3, 4), *keras.tree.flatten(weights)]
-    assert_equal_compiled(partial(recorded, value), arrays, xla)
-
-
-@on_tensorflow
-@pytest.mark.parametrize(
-    ("maps", "inverse", "layouts"),
-    [
-        pytest.param([AFFINE, NET], False, [SHARED, RESTARTS], id="forward-shared-restarts"),
-        *(
-            pytest.param(maps, inverse, layouts, marks=pytest.mark.slow)
+            pytest.param(maps, inverse, layouts, True, marks=pytest.mark.slow)
             for maps, inverse, layouts in (
                 ([AFFINE], True, [ROWS]),
                 ([AFFINE, NET], False, [ROWS, SHARED]),
                 *(
-                    ([AFFINE, PLANAR], i, [at])
-                    for i in (False, True)
-                    for at in (SHARED, ROWS, RESTARTS)
+                    (maps, inverse, [layout])
+                    for maps in ([AFFINE, PLANAR], [PLANAR, RADIAL])
+                    for inverse in (False, True)
+                    for layout in (SHARED, ROWS, RESTARTS)
                 ),
             )
         ),
     ],
 )
-@either_way
-def test_the_compiled_loop_has_the_second_derivatives_of_its_products(maps, inverse, layouts, xla):
+def test_the_compiled_loop_has_the_derivatives_of_the_maps_in_a_row(
+    maps, inverse, layouts, both, xla
+):
+    """The first ones, and both."""
     weights = draw(maps, 4, *layouts)
     value = weighted_sum(maps, 4, inverse, weights)
     arrays = [points_of(3, 4), *keras.tree.flatten(weights)]
     rng = np.random.default_rng(3)
     ways = [rng.standard_normal(array.shape) for array in arrays]
-    assert_equal_compiled(partial(recorded_twice, value, ways), arrays, xla)
+    derivatives = partial(recorded_twice, value, ways) if both else partial(recorded, value)
+    assert_equal_compiled(derivatives, arrays, xla)
 
 
 @pytest.mark.parametrize("batch", [1, 4], ids=["shared", "rows"])

@@ -70,23 +70,6 @@ def test_the_kl_is_that_of_the_quadrature(prior_mean, prior_std):
     np.testing.assert_allclose(kl, 0, atol=1e-15)
 
 
-@every_prior
-@float64()
-def test_the_kl_is_the_mean_of_the_log_ratio(prior_mean, prior_std):
-    n = 20_000
-    layer = GaussianSampling(prior_mean, prior_std, dtype="float64")
-    noise = np.random.default_rng(1).standard_normal((n, *MEAN.shape))
-
-    def log_ratio(mean, log_variance, noise):
-        z = layer([mean, log_variance], noise)
-        return layer.log_prob(noise, log_variance) - layer.prior_log_prob(z)
-
-    ratio = exact(log_ratio, MEAN, LOG_VARIANCE, noise)
-    error = ratio.std(axis=0) / np.sqrt(n)
-    kl = exact(layer.kl_divergence, MEAN, LOG_VARIANCE)
-    assert np.all(np.abs(ratio.mean(axis=0) - kl) < 4 * error)
-
-
 def test_own_draws_have_the_moments_asked_for():
     n = 20_000
     mean, log_variance = (np.broadcast_to(a[0], (n, DIM)) for a in (MEAN, LOG_VARIANCE))
