@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 from catalogue import (
-    DTYPES,
     ON_JAX,
     assert_equal_compiled,
     either_way,
@@ -158,16 +157,6 @@ def test_weights_broadcast_against_points_also_in_a_compiled_loop(inverse, layou
     moved, log_det = (to_numpy(tensor) for tensor in program(points, weights))
     assert_close(moved, expected)
     assert_close(log_det, change)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@both_ways
-def test_no_maps_are_the_identity_with_log_det_0(dtype, inverse):
-    points = points_of(2, 3, dtype=dtype)
-    moved, log_det = run([PLANAR, RADIAL], [], 0, points, inverse)
-    np.testing.assert_array_equal(moved, points)
-    np.testing.assert_array_equal(log_det, np.zeros((2, 3), dtype))
-    assert moved.dtype == log_det.dtype == dtype
 
 
 def weighted_sum(maps, k, inverse, weights):

@@ -21,7 +21,9 @@ from cells import (
 from nflow_cli.arrays import logsumexp
 from nflow_cli.data.column_maps import Logit
 from nflow_cli.densities.cells.behind import columns_from
+from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.prior import Prior, marginal_cdf
 
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 1)],
@@ -124,7 +126,7 @@ def test_the_weight_of_a_network_is_that_beside_the_marginal():
     w = member.shares[density.order]
     parts = np.exp(of_network.cell_log_probs(rows)), np.exp(of_marginal.cell_log_probs(rows))
     expected = np.log(w * parts[0] + (1 - w) * parts[1])
-    whole = [column.missing is None for column in MIXED]  # gaps: test_gaps
+    whole = [column.missing is None for column in MIXED]  # gaps: below
     found = density.cell_log_probs(rows)[:, whole]
     np.testing.assert_allclose(found, expected[:, whole], rtol=1e-9, atol=1e-9)
     changed = rows.copy()
@@ -281,3 +283,67 @@ def test_behind_a_column_cells_have_the_probabilities_of_the_whole_density(j):
     for whole, part in zip(density.networks, last.networks):
         expected = density.cells_by(whole, rows)[:, j - 1 :]
         np.testing.assert_allclose(last.cells_by(part, rows), expected, rtol=1e-12)
+
+
+# Missing cells are mixed apart from values.
+GAPPED = [
+    levels("a", 4),
+    number("b", atoms=[0.5], missing=True),
+    levels("c", 3, missing=True),
+    grid("d", step=1.0, bounds=[-9, 9], is_open=True, missing=True),
+]
+
+
+def with_shares(density, share):
+    alone = [m._replace(shares=np.full_like(m.shares, share)) for m in density.networks]
+    return type(density)(density.cells, density.layout, density.marginal, alone)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_the_value_of_a_present_cell_has_the_weight_of_the_network_however_seldom_it_is(share):
+    density = random_density(GAPPED, seed=2)
+    for name in ("logits_kernel", "logits_skip_kernel"):
+        density.networks[0].weights[name][...] *= 5  # gaps are likely, or seldom
+    mixed, network, marginal = (with_shares(density, w) for w in (share, 1.0, 0.0))
+    rows = a_sample(GAPPED, 300, 5)
+    rows[:10, 2], rows[10:20, 3] = -1, [12.0, -11.0] * 5  # new ones
+    least = 1.0
+    for column in range(1, len(GAPPED)):
+        gap = rows.copy()
+        gap[:, column] = np.nan
+        own, other, found = (
+            np.exp([one.cell_log_probs(part)[:, column] for part in (rows, gap)])
+            for one in (network, marginal, mixed)
+        )
+        np.testing.assert_allclose(found[1], share * own[1] + (1 - share) * other[1], rtol=1e-9)
+        code = GAPPED[column].encode(rows[:, column]).codes
+        is_value = ~np.isnan(rows[:, column]) & (code != GAPPED[column].new)
+        new = np.exp(density.log_learnt)[density.order][column]
+        present = [new - one[1] for one in (own, other)]  # loses digits where gaps are likely
+        value = share * own[0] / present[0] + (1 - share) * other[0] / present[1]
+        total = share * present[0] + (1 - share) * present[1]
+        np.testing.assert_allclose(found[0][is_value], (total * value)[is_value], rtol=1e-5)
+        least = min(least, present[0].min())
+    assert least < 0.01
+
+
+def test_a_gap_has_one_probability_in_scores_pit_prior_and_draws():
+    density = random_density(GAPPED, members=2, seed=3, shares=0.6)
+    rows = a_sample(GAPPED, 200, 7)
+    rows[:, 1:] = np.where(np.random.default_rng(0).random((200, 3)) < 0.5, np.nan, rows[:, 1:])
+    scores, block = np.exp(density.cell_log_probs(rows)), Block(density, rows)
+    ends = [block.pit(np.full((200, 4), noise)) for noise in (0.0, 1.0)]
+    gaps = np.isnan(rows)
+    np.testing.assert_allclose((ends[1] - ends[0])[gaps], scores[gaps], rtol=1e-9)
+    for j, column in enumerate(GAPPED[1:], 1):
+        marginal = marginal_cdf(density, j) if column.has_numbers else None
+        prior = Prior(block, j, marginal).outcomes
+        np.testing.assert_allclose(prior.sum(axis=0), 1.0, rtol=1e-12)
+        np.testing.assert_allclose(prior[column.missing][gaps[:, j]], scores[gaps[:, j], j])
+    one = np.repeat(rows[:1], 20_000, axis=0)
+    drawn = density.draw(np.full_like(one, np.nan), np.random.default_rng(1), with_new=True)
+    gap = drawn.copy()
+    gap[:, 3] = np.nan
+    expected = np.exp(density.cell_log_probs(gap)[:, 3])  # of a gap, given the cells before
+    error = np.sqrt(np.mean(expected * (1 - expected)) / 20_000)
+    assert abs(np.isnan(drawn[:, 3]).mean() - expected.mean()) < 4 * error
