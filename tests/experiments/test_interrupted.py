@@ -15,7 +15,7 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
-SIDE_BY_SIDE = {"command": "fit", "train": {"steps": 20, "chunk": 10, "ensemble": 2}}
+SIDE_BY_SIDE = {"command": "fit", "train": {"steps": 4, "chunk": 2, "ensemble": 2}}
 KINDS = {"target": MIXED, "members": SIDE_BY_SIDE, "cells": CELLS, "images": VAE}
 END = "model.keras", "weights.npz", "summary.json", "evaluation.npz"
 
@@ -51,7 +51,7 @@ def test_weights_of_the_end_are_read_from_a_checkpoint_as_from_a_finished_run(
     np.testing.assert_array_equal(q.sample(50, seed=3), draws)
     if kind != "images":
         np.testing.assert_array_equal(q.log_prob(draws), finished.log_prob(draws))
-    made = 80 if kind == "images" else 20
+    made = 80 if kind == "images" else 4
     which = "best weights so far, by the validation loss"
     which = "weights at that update" if kind in ("target", "images") else which
     assert warning.endswith(
@@ -86,7 +86,7 @@ def with_restarts(kl, saved):
         name: np.stack([0 * array, array / 3, array]) if array.ndim else array
         for name, array in saved.arrays.items()
     }
-    restarts = {"alive": [0, 2, 3], "kl": kl, "updates": [20, 10, 20, 20]}
+    restarts = {"alive": [0, 2, 3], "kl": kl, "updates": [4, 2, 4, 4]}
     return Checkpoint(arrays, {**saved.state, "Restarts": restarts})
 
 
@@ -109,7 +109,7 @@ def test_draws_are_those_of_flows_built_by_hand(invoke, short_run, tmp_path, cha
     assert (result.exit_code, result.stdout) == (0, "x.csv\n"), result.stderr
     (line,) = result.stderr.splitlines()
     assert line == (
-        f"warning: run: interrupted at update 20 of 20; these are its {which}"
+        f"warning: run: interrupted at update 4 of 4; these are its {which}"
         "to go on: nflow resume run"
     )
     rows = np.array([[*map(float, row.values())] for row in read_rows("x.csv")])
@@ -125,7 +125,7 @@ def test_restarts_that_were_never_compared_are_refused(invoke, short_run, tmp_pa
     result = invoke("sample", "run", "-o", "x.csv")
     assert (result.exit_code, result.stderr) == (
         1,
-        "nflow: error: run: interrupted at update 20 of 20, before its restarts were compared; "
+        "nflow: error: run: interrupted at update 4 of 4, before its restarts were compared; "
         "to go on: nflow resume run\n",
     )
 

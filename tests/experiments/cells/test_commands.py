@@ -158,7 +158,7 @@ def test_pictures_are_drawn_again_and_runs_compared(invoke, tmp_path, run):
 # Training.
 
 
-STOPPED = {"steps": 1_000, "learning_rate": 0.03, "early_stopping": {"patience": 20}}
+STOPPED = {"steps": 1_000, "chunk": 10, "learning_rate": 0.03, "early_stopping": {"patience": 20}}
 
 
 @pytest.mark.parametrize("killed_at", ["start", "patience", "stop", "cool-down"])
