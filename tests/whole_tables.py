@@ -1,6 +1,7 @@
 """Whole tables with columns of every kind, as rows and as draws of a density that is a bit off."""
 
 import numpy as np
+import pyarrow as pa
 
 from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 
@@ -35,3 +36,13 @@ def cells(n, seed=0):
 def column(name, n=500, seed=0):
     """Return a column's kinds and cells, each of a table of that column."""
     return {name: KINDS[name]}, cells(n, seed)[:, [list(KINDS).index(name)]]
+
+
+class Frame:
+    """A DataFrame of some make: all that is known of it is how Arrow takes its columns."""
+
+    def __init__(self, columns):
+        self.columns = columns
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return pa.table(self.columns).__arrow_c_stream__(requested_schema)

@@ -1,4 +1,7 @@
-"""What is printed of a fit before it: kinds of columns, all that is wrong, and what mends it."""
+"""What is printed of a fit before it: kinds of columns, all that is wrong, and what mends it.
+
+Whatever bytes a table has, a fit to it is refused in one line, or its rows are sound.
+"""
 
 import json
 import shlex
@@ -6,9 +9,16 @@ import shlex
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mutations import BYTES, CELLS, mutated, odd_cells
 
 from nflow_cli.cli import main
+from nflow_cli.config import presets
+from nflow_cli.errors import NflowError
 from nflow_cli.experiments import run as running
+from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
+from nflow_cli.runs.json_text import json_text
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -120,17 +130,14 @@ def test_a_table_that_can_be_fitted_has_no_fault(looked_at, nflow):
     assert isinstance(nflow("fit", "t.csv", *FLOWS).exception, BeganError)
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [
+def test_what_no_option_mends_has_no_command(looked_at):
+    for columns in (
         {"city": cyclic("Rome", "Oslo"), "on": cyclic(0, 1)},
         {"id": range(N), "k": HEAPED},  # row numbers have no density
-    ],
-)
-def test_what_no_option_mends_has_no_command(looked_at, columns):
-    said, code = looked_at(columns)
-    assert (code, said["command"]) == (1, None)
-    assert "expected a column to model" in said["faults"][-1]["problem"]
+    ):
+        said, code = looked_at(columns)
+        assert (code, said["command"]) == (1, None)
+        assert "expected a column to model" in said["faults"][-1]["problem"]
 
 
 def test_the_printed_table_names_each_column_and_ends_with_the_command(looked_at, nflow):
@@ -193,3 +200,88 @@ def test_faults_of_cells_are_said_at_once_with_the_command_that_mends_them(nflow
     )
     mended = shlex.split(result.stdout.splitlines()[-1].removeprefix("try: "))
     assert isinstance(nflow(*mended[1:]).exception, BeganError)
+
+
+# Damaged bytes.
+
+FEW = 14
+FEW_X = RNG.normal(size=FEW).round(3)
+CITY = RNG.choice(["Rome", "Oslo"], FEW)
+DAYS = [f"2020-01-{i + 1:02}" for i in range(FEW)]
+GERMAN_DAYS = [f"{i + 1:02}.02.2003" for i in range(FEW)]
+LEAST = 5e-324 * np.arange(FEW)
+CLOCK = [f"{i * 5 % 24:02}:{i * 7 % 60:02}" for i in range(FEW)]
+GAPS = ["" if i % 3 else x for i, x in enumerate(FEW_X)]
+COMMAS = [f"{x}".replace(".", ",") for x in FEW_X]
+TOKENS = [*BYTES, *(cell.encode() for cell in CELLS), b"\xe9", b"\xed\xa0\x80", b";", b"|", b"\r\n"]
+
+
+def csv_of(columns, mark=",", end="\n", quote=""):
+    rows = [list(columns), *zip(*columns.values())]
+    return "".join(mark.join(f"{quote}{c}{quote}" for c in row) + end for row in rows)
+
+
+GOOD = [
+    csv_of({"x": FEW_X, "k": RNG.integers(0, 5, FEW), "city": CITY}).encode(),
+    csv_of({"x": FEW_X, "day": DAYS, "t": CLOCK}).encode(),
+    csv_of({"at": [f"{d} {t}:05" for d, t in zip(DAYS, CLOCK)], "x": FEW_X}, quote='"').encode(),
+    csv_of({"k": range(FEW), "twice": [2 * i for i in range(FEW)], "gaps": GAPS}).encode(),
+    csv_of({"x": COMMAS, "city": CITY}, ";", "\r\n").encode(),
+    csv_of({"x": FEW_X, "city": CITY}, "\t").encode("utf-16"),
+    csv_of({"größe": FEW_X, "né": CITY}).encode("latin-1"),
+    csv_of(
+        {"huge": FEW_X * 1e99, "small": FEW_X * 1e-300, "least": 5e-324 * np.arange(FEW)}
+    ).encode(),
+    csv_of(
+        {"d": [f"{i + 1:02}.02.2003" for i in range(FEW)], "b": CITY == "Rome"}, end="\r"
+    ).encode(),
+    csv_of({"x": FEW_X, "s": [f"n{i}, \n{i}" for i in range(FEW)]}, quote='"').encode(),
+    csv_of({"x": FEW_X}).encode(),
+]
+
+
+def begins(path):
+    """Return whether a fit would begin, by a dry run; check that its rows are sound."""
+    data = {"name": str(path), "missing": "model"}
+    config = presets.validate({"command": "fit", "data": data, "flow": None}, "a test")
+    found = dry_run(config)
+    command = command_of(found, config.data, ["fit", str(path)])
+    config = config if found.data is None else running.settled(config, found.data)
+    lines_of(found, config, command)
+    json_text(record_of(found, config, command))
+    if found.data is None:
+        assert found.faults
+        return False
+    names = found.data.columns
+    assert {*names} <= {column.name for column in found.columns}
+    for rows in (found.data.train, found.data.validation, found.data.test):
+        assert rows.shape[1] == len(names) and not np.isinf(rows).any()
+    for name, cells in zip(names, found.data.train.T):
+        if levels := found.data.kinds[name].levels:
+            known = cells[~np.isnan(cells)]
+            assert np.isin(known, np.arange(-1, len(levels))).all()
+    return True
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "t.csv"
+
+
+def test_the_tables_that_are_damaged_are_good(path):
+    for content in GOOD:
+        path.write_bytes(content)
+        assert begins(path), content
+
+
+@settings(deadline=10_000)
+@given(st.sampled_from(GOOD), st.integers(0, 2**32), st.booleans())
+def test_damaged_text_is_refused_in_one_line_or_read(path, content, seed, are_cells):
+    rng = np.random.default_rng(seed)
+    damaged = odd_cells(rng, content) if are_cells else mutated(rng, content, TOKENS)
+    path.write_bytes(damaged)
+    try:
+        begins(path)
+    except NflowError as error:
+        line = str(error)
+        assert line.startswith(str(path)) and len(line.splitlines()) == 1 and len(line) < 1500

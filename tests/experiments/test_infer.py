@@ -1,28 +1,37 @@
 """A run of ``nflow infer``, from its function to its files, and what is done with it."""
 
 import json
+import math
 import re
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+from checks import outcomes
 from keras import ops
 from running import assert_same_run
-from short_runs import without_layout, without_pictures
+from short_runs import without_layout, without_pictures, without_programs
 from truth import to_numpy
 
 import nflow_cli
 from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import Target
-from nflow_cli.errors import ConfigError, DivergenceError, Interrupted, TargetError
-from nflow_cli.experiments.check import check_record, check_run
+from nflow_cli.errors import ConfigError, DataError, DivergenceError, Interrupted, TargetError
+from nflow_cli.evaluation.inference import BY_Q
+from nflow_cli.experiments.check import check_record
+from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.experiments.infer import fit as infer_fit
+from nflow_cli.experiments.infer import members
+from nflow_cli.experiments.infer.rows import judged_rows
 from nflow_cli.experiments.infer.subject import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import function_of
+from nflow_cli.experiments.infer.warnings import RULES
+from nflow_cli.experiments.minutes import in_time
 from nflow_cli.experiments.run import train
 from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.budget import Cost, Trial
 from nflow_cli.training.checkpointing import Checkpointer
 
 MEAN, SCALE = np.array([20.0, -3.0], "f"), np.array([2.0, 0.5], "f")
@@ -58,6 +67,11 @@ def fit(path, name="tensors", function=None, **changes):
     subject = user_subject(config, function_of(function or FUNCTIONS[name]))
     run = RunDirectory.create("test", str(path))
     return run, train(experiments.of(config), run, [], None, subject).summary
+
+
+def quick_fit(*arguments, **changes):
+    with without_programs(), without_pictures():
+        return fit(*arguments, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +180,8 @@ def test_a_run_has_the_files_and_the_picture_of_every_other(fitted):
     run, summary = fitted
     names = {path.name for path in run.path.iterdir()}
     assert {"config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"} < names
-    assert {path.stem for path in (run.path / "plots").iterdir()} == {
-        "corner",
-        "weights",
-        "training",
-    }
+    drawn = {path.stem for path in (run.path / "plots").iterdir()}
+    assert drawn == {"corner", "weights", "training"}
     assert run.read_metrics()["update"][0] < 0  # of the first stage
     record = run.read_json("run.json")
     assert record["data"] == {"name": "arrays", "path": "<python>", "sha256": None}
@@ -192,9 +203,9 @@ def test_a_fit_starts_at_a_mode_only_where_a_gaussian_is_better_off_there():
     ("name", "restarts", "k"),
     [
         ("arrays", 1, 0),  # the affine map at the end alone: soon compiled
-        pytest.param("tensors", 1, 2, marks=pytest.mark.slow),
-        pytest.param("tensors", 3, 2, marks=pytest.mark.slow),
-        pytest.param("arrays", 3, 2, marks=pytest.mark.slow),
+        ("tensors", 1, 2),
+        ("tensors", 3, 2),
+        ("arrays", 3, 2),
     ],
 )
 def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
@@ -227,8 +238,7 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
 
 def test_the_restart_that_is_kept_has_its_free_energy(tmp_path):
     of = {"flow__pattern": ["planar"], "flow__k": 0, "train__restarts": 2, "train__steps": 20}
-    with without_pictures():
-        run, summary = fit(tmp_path / "run", "arrays", **of)
+    run, summary = quick_fit(tmp_path / "run", "arrays", **of)
     restarts = summary["restarts"]
     assert summary["log_z"] is None
     assert restarts["kl"][restarts["best"]] == summary["free_energy"]
@@ -262,7 +272,8 @@ def test_a_density_that_is_no_number_later_on_stops_the_training(tmp_path, name)
         return values, np.stack([np.ones(len(x)), np.zeros(len(x))], axis=1)
 
     with pytest.raises(DivergenceError, match=r"target at x1=\S+, x2=\S+ is nan;") as refused:
-        fit(tmp_path / "run", name, late, train__first_stage=0, train__learning_rate=1.0, flow__k=0)
+        of = {"train__first_stage": 0, "train__learning_rate": 1.0, "flow__k": 0}
+        quick_fit(tmp_path / "run", name, late, **of)
     assert "; give its support by --bounds, or map R^D to it; try a smaller train.learn" in str(
         refused.value
     )
@@ -275,7 +286,7 @@ def test_a_density_that_ends_is_said_to_need_bounds_and_nothing_else(tmp_path, e
         return np.where(x[:, 0] > 1, end, values), gradients
 
     with pytest.raises(DivergenceError) as told:
-        fit(tmp_path / "run", "arrays", ends, flow__k=0)
+        quick_fit(tmp_path / "run", "arrays", ends, flow__k=0)
     found = re.fullmatch(
         r"training diverged by update \d+ of the first stage: loss .*; the log-density of the "
         rf"target at x1=(\S+), x2=\S+ is {end}; give its support by --bounds, or map R\^D to it",
@@ -291,7 +302,7 @@ def test_an_exception_in_the_middle_of_training_is_one_line(tmp_path):
         return arrays(x)
 
     with pytest.raises(TargetError, match=r"test_infer\.py:\d+: OSError: the database is gone"):
-        fit(tmp_path / "run", "arrays", late)
+        quick_fit(tmp_path / "run", "arrays", late)
 
 
 @pytest.mark.slow
@@ -328,27 +339,25 @@ PLANAR["settings"] = {"train.first_stage": 20, "train.chunk": 20, "evaluate.samp
 def banana(tmp_path_factory):
     """Return a density that was fitted from Python to a built-in one."""
     folder = tmp_path_factory.mktemp("banana")
-    with without_pictures():
+    with without_programs(), without_pictures():
         return nflow_cli.infer("banana", seed=3, output=folder / "run", **PLANAR)
 
 
-def outcomes(run):
-    return {finding.name: finding.outcome for finding in check_run(str(run.path))}
-
-
 def test_a_run_of_a_built_in_density_is_checked_in_full(banana):
-    found = outcomes(banana)
+    found = outcomes(banana.path)
     assert found.pop("files") == "unchanged"
     assert set(found.values()) == {"OK"}
+    summary = RunDirectory(banana.path).read_json("summary.json")
+    assert (summary["target"], summary["log_z"], summary["seed"]) == ("banana", 0.0, 3)
 
 
 def test_a_run_of_a_function_is_checked_without_it(fitted):
-    found = outcomes(fitted[0])
+    found = outcomes(fitted[0].path)
     assert found["summary"] == "unknown" and found["arrays"] == "OK"
     assert "FAIL" not in found.values()
 
 
-def test_each_edited_score_fails_the_check(banana):
+def test_edited_scores_and_other_columns_fail_the_check(banana):
     directory = RunDirectory.open(str(banana.path))
     experiment = experiments.of(directory.read_config())
     run = resolve(experiment.checking)(directory, experiment.load(directory), experiment)
@@ -358,12 +367,7 @@ def test_each_edited_score_fails_the_check(banana):
     run.summary["moments"]["x1"][0] += 1
     outcome, told = run.checks["summary"](run)[:2]
     assert outcome == "FAIL" and all(f"{key}: " in told for key in (*scores, "moments"))
-
-
-def test_other_columns_fail_the_check(banana):
-    directory = RunDirectory.open(str(banana.path))
-    experiment = experiments.of(directory.read_config())
-    run = resolve(experiment.checking)(directory, experiment.load(directory), experiment)
+    assert check_record(run)[0] != "FAIL"
     run.summary["columns"] = run.summary["columns"][::-1]
     assert check_record(run)[0] == "FAIL"
 
@@ -376,13 +380,8 @@ def test_no_code_of_a_preset_or_a_run_is_run(fitted):
             experiment.data(at)
 
 
-def test_a_built_in_density_by_name_is_fitted_from_python(banana):
-    summary = RunDirectory(banana.path).read_json("summary.json")
-    assert (summary["target"], summary["log_z"], summary["seed"]) == ("banana", 0.0, 3)
-
-
 def test_a_function_is_fitted_from_python(tmp_path):
-    with without_pictures():
+    with without_programs(), without_pictures():
         simplest = {**PLANAR, "k": 0}
         q = nflow_cli.infer(arrays, dim=2, names=["a", "b"], output=tmp_path / "run", **simplest)
     assert q.columns == ["a", "b"] and q.sample(5).shape == (5, 2)
@@ -401,3 +400,221 @@ def test_the_score_is_left_out_in_the_second_half_alone(name):
             slopes = np.concatenate([slope.ravel() for slope in gradients(model, batch)])
         norm = float(update(chunk)["gradient_norm"])
         assert (norm != pytest.approx(np.linalg.norm(slopes), rel=1e-4)) == is_late
+
+
+# A mixture of flows for the modes that one flow misses.
+
+# p = e^2 (0.7 N(a, A) + 0.3 N(-a, B)), as arrays
+MEANS = np.array([[6.0, 6.0], [-6.0, -6.0]])
+COVARIANCES = np.array([[[1.0, 0.8], [0.8, 1.0]], [[1.0, -0.5], [-0.5, 0.5]]])
+WEIGHTS, LOG_Z = np.array([0.7, 0.3]), 2.0
+
+
+def two_modes(x):
+    off, precisions = x[:, None] - MEANS, np.linalg.inv(COVARIANCES)
+    slopes = -np.einsum("rij,nrj->nri", precisions, off)
+    logs = 0.5 * np.sum(slopes * off, axis=-1) + np.log(WEIGHTS)
+    logs -= math.log(2 * math.pi) + 0.5 * np.linalg.slogdet(COVARIANCES)[1]
+    values = np.logaddexp.reduce(logs, axis=1)
+    shares = np.exp(logs - values[:, None])
+    return values + LOG_Z, np.sum(shares[..., None] * slopes, axis=1)
+
+
+OF_TWO = {"train__steps": 60, "train__first_stage": 300, "train__start_width": 1.0}
+OF_TWO |= {"train__learning_rate": 1e-3, "evaluate__samples": 20_000}
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    with without_layout():
+        return fit(tmp_path_factory.mktemp("members") / "run", "arrays", two_modes, **OF_TWO)
+
+
+def test_a_missed_mode_gets_a_flow_and_the_weight_of_its_mass(mixture):
+    run, summary = mixture
+    error = max(summary["log_z_standard_error"], 1e-3)
+    assert abs(summary["estimated_log_z"] - LOG_Z) < 3 * error
+    assert summary["free_energy"] + LOG_Z < 0.05
+    np.testing.assert_allclose(sorted(summary["member_weights"]), [0.3, 0.7], atol=0.02)
+    assert summary["missed_share"] < 1e-3 and summary["warnings"] == []
+    mean, variance = WEIGHTS @ MEANS, COVARIANCES[:, 0, 0] + MEANS[:, 0] ** 2
+    spread = math.sqrt(WEIGHTS @ variance - mean[0] ** 2)
+    assert summary["moments"]["x1"] == pytest.approx([mean[0], spread], abs=0.1)
+    rows = dict(experiments.of(run.read_config()).rows(summary, []))
+    assert rows["mixture"].startswith("2 flows, weights 0.")
+
+
+def test_a_loaded_mixture_has_the_density_of_its_target(mixture):
+    q = nflow_cli.load(mixture[0].path)
+    x = q.sample(4_000, seed=1)
+    share = (x[:, 0] > 0).mean()
+    assert abs(share - 0.7) < 4 * math.sqrt(0.21 / len(x)) + 0.02
+    log_p, _ = two_modes(x.astype(float))
+    assert np.mean(np.abs(q.log_prob(x) - (log_p - LOG_Z))) < 0.3
+    with pytest.raises(DataError, match="a mixture of 2"):
+        q.latent(x)
+
+
+def test_a_mixture_is_checked(mixture):
+    found = outcomes(mixture[0].path)
+    assert found["arrays"] == "OK" and "FAIL" not in found.values()
+
+
+@pytest.mark.slow
+def test_of_one_flow_the_loss_of_a_mode_is_a_warning(tmp_path):
+    with without_pictures():
+        _, summary = fit(tmp_path / "run", "arrays", two_modes, train__modes=1, **OF_TWO)
+    assert summary["member_weights"] == [1.0] and summary["member_seconds"] == 0
+    assert [warning["word"] for warning in summary["warnings"]] == ["missed mass"]
+
+
+@pytest.mark.slow
+def test_killed_among_its_members_a_run_resumes_to_the_same_bits(mixture, tmp_path):
+    killed = patch.object(members, "_mixture", side_effect=KeyboardInterrupt)
+    with without_pictures(), killed, pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "run", "arrays", two_modes, **OF_TWO)
+    run = RunDirectory(tmp_path / "run")
+    subject = user_subject(run.read_config(), function_of(two_modes))
+    train(experiments.of(run.read_config()), run, [], None, subject)
+    assert_same_run(mixture[0].path, run.path)
+
+
+@pytest.mark.slow
+def test_without_a_member_that_trains_the_first_flow_is_kept(tmp_path):
+    with without_pictures(), patch.object(members, "_trained", side_effect=DivergenceError("no")):
+        _, summary = fit(tmp_path / "run", "arrays", two_modes, **OF_TWO)
+    assert summary["member_weights"] == [1.0]
+    assert [warning["word"] for warning in summary["warnings"]] == ["missed mass"]
+
+
+# Warnings about the scores, by the figures of a summary.
+
+GOOD = {
+    **{"kl": None, "free_energy": 100.3, "kl_standard_error": 0.01, "n_lost": 0, "ess": 0.6},
+    "free_energy_standard_error": 0.01,
+    **{"estimated_log_z": -100.0, "log_z_standard_error": 0.002, "pareto_k": 0.4, "log_z": None},
+    **{"q_log_z": -100.01, "q_log_z_standard_error": 0.004, "q_pareto_k": 0.6},
+    **{"log_z_difference": 0.01, "log_z_difference_standard_error": 0.004},
+    **{"missed_share": 1e-6, "missed_share_standard_error": 1e-7, "missed_mode": None},
+    **{"log_density_step": 7.6e-6, "rounding_error": 2.2e-6},
+    "moments": {"a": [1000.0, 2.0], "b": [0.0012345, 0.5]},
+    "moments_standard_error": {"a": [0.021, 0.013], "b": [0.00031, 0.0002]},
+}
+MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode": {"a": -4.0}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "said"),
+    [
+        ({}, None, ""),
+        ({"pareto_k": 0.6}, "rough weights", "moments"),
+        ({"pareto_k": 0.8}, "poor weights", "standard errors are unreliable"),
+        (MODE, "missed mass", "miss at least 30% ± 0.4% of p, most of it near a=-4"),
+        (MODE | {"missed_share": 0.012}, None, ""),  # within two errors of what counts
+        ({"missed_share": None, "log_z_difference": 1.0}, "missed mass", "1 nats larger"),
+        ({"free_energy": 180.8}, "far from p", "80.8 nats"),
+        ({"kl": 80.8, "log_z": 0.0}, "far from p", "80.8 nats"),
+        ({"log_density_step": 2.0, "rounding_error": 0.58}, "rounding", "before summing"),
+        ({"rounding_error": 0.2}, "rounding", "a at 1000 ± 2 has steps of 6.1e-05"),
+        ({"n_lost": 3}, "not finite", "3 draws"),
+        ({"restarts": {"kl": [0.37, 0.57, math.nan]}}, "restarts differ", "up to 0.2 nats"),
+    ],
+)
+def test_figures_that_say_less_than_they_seem_to_have_a_warning(changes, word, said):
+    found = warnings_of(GOOD | changes)
+    assert [warning.word for warning in found] == ([word] if word else [])
+    assert all(said in warning.reason for warning in found)
+
+
+def warnings_of(scores):
+    return [warning for rule in RULES if (warning := rule(scores))]
+
+
+def printed(**changes):
+    scores = GOOD | changes
+    return dict(judged_rows(scores, warnings_of(scores), {}))
+
+
+def test_the_rows_of_the_weights_and_of_the_moments():
+    """A good k-hat is no more than that, and [rough weights] stands at log Z alone."""
+    rows = printed()
+    assert rows["k-hat"] == "0.40, good: the weights have finite variance"
+    assert rows["log Z"] == "-100.00000 ± 0.00200 nats of the mass that q covers"
+    assert rows["a"] == "1000.000 ± 0.021, sd 2.000 ± 0.013"
+    assert rows["b"] == "0.00123 ± 0.00031, sd 0.50000 ± 0.00020"
+    assert "see [missed mass]" in printed(**MODE)["k-hat"]
+    rough = printed(pareto_k=0.6)
+    assert [name for name, text in rough.items() if "[rough weights]" in text] == ["log Z"]
+
+
+def test_what_was_not_looked_at_far_away_is_said():
+    unknown = dict.fromkeys([*BY_Q, "missed_share"])
+    rows = judged_rows(GOOD | unknown, [], {})
+    said = " ".join(text for name, text in rows if not name)
+    assert "by draws of q alone: log p fails" in said
+    assert "missed mass unknown: log p fails" in said
+
+
+@pytest.mark.parametrize("away", [0.01, 0.015])
+def test_log_z_by_q_alone_stands_beside_it_and_a_difference_is_said(away):
+    rows = judged_rows(GOOD | {"log_z_difference": away}, [], {})
+    assert ("log Z", "-100.00000 ± 0.00200 nats of the mass that q covers") in rows
+    said = "-100.01000 ± 0.00400 nats by draws of q alone (k-hat 0.60, rough)"
+    assert ("", said + (", 3.8 errors of the difference away" if away > 0.012 else "")) in rows
+
+
+JUMP = {"log_z_difference": 1.0}
+
+
+@pytest.mark.parametrize("changes", [MODE, JUMP, JUMP | {"pareto_k": 0.6}])
+def test_figures_of_a_fit_that_misses_mass_are_in_doubt(changes):
+    (warning,) = [w for w in warnings_of(GOOD | changes) if w.word == "missed mass"]
+    assert "kl" in warning.figures and "more updates" in warning.reason
+    assert ("moments" in warning.figures) == (changes != JUMP)  # by good weights they are right
+
+
+# As many updates as there is time for.
+
+LOG_DENSITY = {
+    "command": "infer",
+    "density": "banana",
+    "train": {"steps": 6_000, "chunk": 20},
+    "description": "6,000 updates",
+}
+IMAGES = {"command": "train-vae", "data": "mnist-sample", "train": {"epochs": 40}}
+COST = Cost(0.5, before=3.0, after=7.0)
+
+
+def in_a_minute(monkeypatch, preset, cost):
+    """Return the length that a config gets for a minute, and its experiment."""
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("nflow_cli.experiments.minutes.start_tensorflow", lambda _: None)
+    monkeypatch.setattr(Experiment, "trial", lambda *_: Trial(cost, "a model"))
+    config = presets.validate(preset, "a test")
+    with in_time(config, None, None, 160.0) as experiment:
+        return experiment.config.length, experiment
+
+
+@pytest.mark.parametrize(("preset", "key"), [(LOG_DENSITY, "steps"), (IMAGES, "epochs")])
+def test_the_length_is_that_of_the_time_and_all_else_as_it_was(monkeypatch, capsys, preset, key):
+    length, experiment = in_a_minute(monkeypatch, preset, COST)
+    assert (length, experiment.built) == (100, "a model")
+    said = {**preset, "train": {**preset["train"], key: 100}, "description": ""}
+    assert experiment.config == presets.validate(said, "a test")
+    assert capsys.readouterr().err == (
+        f"--minutes: --{key} 100, as the run records, about 60 s left\n"
+    )
+
+
+@pytest.mark.parametrize(("preset", "least", "late"), [(LOG_DENSITY, 20, 4.6), (IMAGES, 1, 0.8)])
+def test_the_least_training_is_a_chunk_or_an_epoch(monkeypatch, capsys, preset, least, late):
+    length, _ = in_a_minute(monkeypatch, preset, Cost(12.0, after=98.0))
+    assert length == least
+    text = f"--minutes: about {late:.1f} minutes too few for the least training\n"
+    assert capsys.readouterr().err.startswith(text)
+
+
+def test_without_minutes_the_config_has_the_length():
+    config = presets.validate(LOG_DENSITY, "a test")
+    with in_time(config, None, None, None) as experiment:
+        assert (experiment.config, experiment.built) == (config, None)

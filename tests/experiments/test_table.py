@@ -1,3 +1,5 @@
+"""A fit to points by flows, from the loss to the files of a run, and what is told of it."""
+
 import json
 import math
 import shutil
@@ -5,9 +7,10 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from checks import finding_of
 from keras import ops
 from running import arrays_of, assert_same_run
-from short_runs import KilledError, edit_json, killed_after
+from short_runs import KilledError, edit_json, killed_after, without_programs
 from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
 
 import nflow_cli
@@ -19,8 +22,11 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.verdicts import Outcome
-from nflow_cli.experiments.check import check_run
+from nflow_cli.experiments import run as running
+from nflow_cli.experiments.infer.coordinates import Variable, coordinates_of
+from nflow_cli.experiments.rows import length_text
 from nflow_cli.experiments.table import fit as table_fit
+from nflow_cli.experiments.table.rows import rows_of
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
@@ -63,10 +69,6 @@ def data_of(settings):
     return experiments.of(settings).data()
 
 
-def a_batch(n=32):
-    return np.random.default_rng(1).standard_normal((n, 2)).astype("float32")
-
-
 def untrained(flow):
     """Return a fit to points whose deviations are 3 and 0.2."""
     flow.build((None, 2))
@@ -92,7 +94,7 @@ def test_the_gradient_is_that_of_central_differences():
     flow = FlowStack(["planar", "radial"], 5, 0, dtype="float64")
     model = untrained(flow)
     loss_of = compiled(model.negative_log_likelihood, xla=False)
-    points = ops.convert_to_tensor(1.5 * a_batch().astype("float64"))
+    points = ops.convert_to_tensor(1.5 * np.random.default_rng(1).standard_normal((32, 2)))
     variables = model.trainable_variables
     with tf.GradientTape() as tape:
         loss = model.negative_log_likelihood(points)
@@ -116,7 +118,8 @@ def test_the_gradient_is_that_of_central_differences():
 
 def test_without_flows_q_is_the_gaussian_of_the_units(folder, tmp_path):
     settings = preset(folder / "normal.npy", flow={"pattern": ["planar"], "k": 0})
-    run, summary = finish(tmp_path / "run", settings)
+    with without_programs():
+        run, summary = finish(tmp_path / "run", settings)
     data = data_of(settings)
     z, log_det = units_of(data).inside_and_log_det(data.test)
     log_q = normal_log_prob(z) + log_det
@@ -169,7 +172,8 @@ def mixture(folder, tmp_path_factory):
     return finish(tmp_path_factory.mktemp("mixture") / "run", settings)
 
 
-def test_the_log_likelihood_approaches_the_negative_entropy(mixture):
+@pytest.mark.slow
+def test_a_mixture_is_fitted_and_its_density_has_mass_1(mixture):
     run, summary = mixture
     grid = Grid((120.0, 0.12), 601)
     log_p = mixture_log_prob(grid.points, WEIGHTS, CENTRES, SPREADS)
@@ -180,17 +184,14 @@ def test_the_log_likelihood_approaches_the_negative_entropy(mixture):
     error = summary["log_likelihood_standard_error"]
     assert abs(summary["log_likelihood"] - (negative_entropy - kl)) < 4 * error
     assert summary["gaussian_log_likelihood"] < negative_entropy - 0.2
-
-
-def test_the_density_has_mass_1_in_the_users_units(mixture):
-    run, summary = mixture
-    grid = Grid((160.0, 0.16), 601)
-    q = np.exp(nflow_cli.load(run.path).log_prob(grid.points))
-    assert grid.integral(q) == pytest.approx(1, abs=1e-3)
+    wide = Grid((160.0, 0.16), 601)
+    q = np.exp(nflow_cli.load(run.path).log_prob(wide.points))
+    assert wide.integral(q) == pytest.approx(1, abs=1e-3)
     assert summary["mass"] == pytest.approx(1, abs=1e-3)
 
 
-def test_samples_have_the_moments_of_the_points(mixture):
+@pytest.mark.slow
+def test_samples_and_arrays_to_plot_are_in_the_users_units(mixture):
     q = nflow_cli.load(mixture[0].path)
     samples = q.sample(100_000, seed=3)
     assert samples.dtype == np.float64
@@ -199,11 +200,7 @@ def test_samples_have_the_moments_of_the_points(mixture):
     np.testing.assert_allclose(samples.std(0), points.std(0), rtol=0.03)
     (_, z, log_q), *_ = q.batches(500, seed=1)
     np.testing.assert_allclose(log_q, q.log_prob(z), atol=1e-3)
-
-
-def test_the_arrays_to_plot_are_in_the_users_units(mixture):
-    run, _ = mixture
-    arrays, q = arrays_of(run), nflow_cli.load(run.path)
+    arrays = arrays_of(mixture[0])
     for axis, half_width in (("axis_1", 45), ("axis_2", 0.035)):
         assert 0.8 < np.ptp(arrays[axis]) / (2 * half_width) < 2
     points = np.stack(np.meshgrid(arrays["axis_1"], arrays["axis_2"]), -1)
@@ -255,33 +252,24 @@ def test_the_gap_is_the_kl_from_the_truth(short):
     assert abs(summary["gap"] - kl) < 4 * summary["gap_standard_error"] < 0.1
 
 
-def gap_row(summary):
-    return f"{summary['gap']:.5f} ± {summary['gap_standard_error']:.5f} nats a fresh point"
-
-
-def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare(short, invoke):
+def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare_and_checked(
+    short, invoke, tmp_path, monkeypatch
+):
     run, summary = short
+    gap, error = summary["gap"], summary["gap_standard_error"]
     experiment = experiments.of(run.read_config())
-    row = ("gap to the truth", gap_row(summary))
+    row = ("gap to the truth", f"{gap:.5f} ± {error:.5f} nats a fresh point")
     assert row in experiment.rows(summary, [])
     judged_by = experiment.data(run)
     rows = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary).rows
     assert row in rows
     table = invoke("compare", run.path).stdout
-    assert "gap to the truth" in table and f" {summary['gap']:.4f} ± " in table
-
-
-def outcome_of_figures(path):
-    return next(f for f in check_run(str(path)) if f.name == "summary")
-
-
-def test_check_computes_the_gap_again(short, tmp_path, monkeypatch):
+    assert "gap to the truth" in table and f" {gap:.4f} ± " in table
     monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
-    run, summary = short
-    assert f"gap {summary['gap']:.5f}" in outcome_of_figures(run.path).detail
+    assert f"gap {gap:.5f}" in finding_of(run.path, "summary").detail
     copy = shutil.copytree(run.path, tmp_path / "copy")
-    edit_json(copy / "summary.json", gap=summary["gap"] + 0.01)
-    assert outcome_of_figures(copy).outcome == Outcome.FAIL
+    edit_json(copy / "summary.json", gap=gap + 0.01)
+    assert finding_of(copy, "summary").outcome == Outcome.FAIL
 
 
 @pytest.mark.slow
@@ -297,10 +285,10 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path):
     assert_same_run(other.path, run.path)
 
 
-def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
+def test_compiled_chunks_make_the_updates_of_a_plain_loop_and_are_validated(short):
     import tensorflow as tf
 
-    run, _ = short
+    run, summary = short
     settings = run.read_config()
     data = data_of(settings)
     model = table_fit.build(settings, data)
@@ -321,14 +309,9 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop(short):
     expected = np.reshape(losses, (4, 5)).mean(1)
     np.testing.assert_allclose(metrics["loss"][1:], expected, rtol=1e-4)
     assert list(metrics["update"]) == [0, 5, 10, 15, 20]
-
-
-def test_the_validation_loss_is_that_of_the_validation_points(short):
-    run, summary = short
     assert summary["best_update"] == 20  # so that the last weights are kept
-    data = data_of(run.read_config())
     log_q = nflow_cli.load(run.path).log_prob(data.validation)
-    assert run.read_metrics()["validation_loss"][-1] == pytest.approx(-log_q.mean(), abs=1e-5)
+    assert metrics["validation_loss"][-1] == pytest.approx(-log_q.mean(), abs=1e-5)
 
 
 def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, tmp_path):
@@ -349,11 +332,9 @@ def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, 
     assert metrics["validation_loss"].max() > kept + 0.01
 
 
+TEN = np.random.default_rng(0).standard_normal((10, 2))
 OUTLIER = np.r_[np.random.default_rng(0).standard_normal((999, 2)), [[1e6, -1e6]]]
 OFFSET = 1.7e9 + np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 1e-3]
-
-
-TEN = np.random.default_rng(0).standard_normal((10, 2))
 
 
 @pytest.mark.slow
@@ -391,3 +372,68 @@ def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset, seeds):
         log_p = log_prob_of_eight_gaussians(data.test)
         gaps.append(log_p.mean() - model.density.log_prob(data.test).mean())
     assert min(gaps) > -0.02 and np.median(gaps) < 0.06
+
+
+# What is told of a run.
+
+
+@pytest.fixture
+def printed(short_run):
+    """Return a function that returns the table of a run with changes to its summary."""
+    summary = json.loads((short_run(command="fit") / "summary.json").read_text())
+    return lambda **changes: dict(rows_of(summary | changes, summary["steps"], []))
+
+
+UNSURE = "(not known to be better than a Gaussian)"
+
+
+def test_a_gain_within_two_of_its_errors_is_not_known_to_be_one(printed):
+    for gain, is_sure in ((-0.5, False), (0.007, False), (0.0239, False), (0.0241, True)):
+        text = printed(gain=gain, gain_standard_error=0.012)["gain"]
+        ending = "" if is_sure else f" {UNSURE}"
+        assert text == f"{gain:.5f} ± 0.01200 nats, paired{ending}"
+
+
+@pytest.mark.parametrize(("n", "factor"), [(2, 12.706), (5, 2.776), (7.9, 2.365), (10, 2.0)])
+def test_few_rows_know_a_gain_by_students_t(printed, n, factor):
+    error = 0.01
+    for gain, is_sure in ((0.99 * factor * error, False), (1.02 * factor * error, True)):
+        text = printed(gain=gain, gain_standard_error=error, n_effective=n)["gain"]
+        assert text.endswith(UNSURE) is not is_sure
+    for facts in ({"n_effective": 1.2}, {"gain": 3e-9}):  # of one row, and of rounding
+        text = printed(**{"gain": 0.5, "gain_standard_error": 1e-9} | facts)["gain"]
+        assert text.endswith(UNSURE)
+
+
+def test_a_training_that_nothing_won_says_what_was_never_beaten(printed):
+    of = {"best_update": 0, "flow": "spline-coupling + full affine"}
+    assert "; best after 0: the Gaussian was never beaten" in printed(**of)["training"]
+    assert "the linear regression was never beaten" in printed(**of, given=["a"])["training"]
+    assert printed(best_update=50)["training"].endswith("; best after 50")
+
+
+def test_the_length_of_a_training_is_a_number_of_its_units():
+    assert length_text(1, 1, "epochs") == "1 epoch"
+    assert length_text(2, 2, "epochs") == "2 epochs"
+    assert length_text(1, 2, "epochs") == "stopped early after 1 of 2 epochs"
+
+
+def test_the_versions_that_decide_the_numbers_are_recorded():
+    assert set(running.versions()) >= {"python", "keras", "tensorflow", "numpy"}
+
+
+def test_elements_of_variables_have_names_and_bounds_of_their_own():
+    names, bounds = coordinates_of(
+        [
+            Variable("mu", ()),
+            Variable("tau", (), low=0.0),
+            Variable("u", (2,), low=[-1.0, -np.inf], high=np.float32(2)),
+            Variable("L", (1, 2), high=1.0),
+            Variable("theta", (2,), labels=[["Choate", 7]]),
+        ]
+    )
+    assert names == ["mu", "tau", "u[0]", "u[1]", "L[0, 0]", "L[0, 1]", "theta[Choate]", "theta[7]"]
+    assert bounds == {
+        **{"tau": [0.0, None], "u[0]": [-1.0, 2.0], "u[1]": [None, 2.0]},
+        **{"L[0, 0]": [None, 1.0], "L[0, 1]": [None, 1.0]},
+    }

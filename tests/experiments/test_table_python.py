@@ -1,34 +1,30 @@
-"""Fits to tables from Python: the same as by the command."""
+"""Fits from Python: the same as by the command, with its arguments and in its words."""
 
+import inspect
 import json
+import re
 from pathlib import Path
 
+import keras
 import numpy as np
-import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from running import saved_weights
-from short_runs import without_pictures
+from short_runs import without_pictures, without_programs
+from whole_tables import Frame
 
 import nflow_cli
 from nflow_cli.cli import main
-from nflow_cli.errors import NflowError
+from nflow_cli.errors import ConfigError, NflowError
+from nflow_cli.experiments.cells.loaded import TrainedCells
+from nflow_cli.experiments.python_arguments import changes_of
+from nflow_cli.experiments.python_words import OPTIONS, in_python
 
 X = np.random.default_rng(0).standard_normal((300, 3)) @ np.diag([2.0, 30.0, 1.0])
 X[:, 2] = np.exp(X[:, 2] + X[:, 0] ** 2 / 4)
 COLUMNS = {"a": X[:, 0], "b": X[:, 1], "price": X[:, 2]}
 NARROW = [{"affine-coupling": {"hidden": [4]}}]  # as good as any where it does not matter
 BOUNDS = {"price": (0, None)}
-
-
-class Frame:
-    """A DataFrame of some make: all that is known of it is how Arrow takes its columns."""
-
-    def __init__(self, columns):
-        self.columns = columns
-
-    def __arrow_c_stream__(self, requested_schema=None):
-        return pa.table(self.columns).__arrow_c_stream__(requested_schema)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +38,9 @@ def path(tmp_path_factory):
 def command(path):
     """Return the run of the command."""
     run = str(path.with_name("run"))
-    words = ["fit", str(path), "--bounds", "price=0:", "--k", "2", "--steps", "60", "--seed", "4"]
+    words = ["fit", str(path), "--bounds", "price=0:", "--k", "2", "--steps", "20", "--seed", "4"]
     narrow = ["--set", f"flow.pattern={json.dumps(NARROW)}"]
-    with without_pictures():
+    with without_programs(), without_pictures():
         done = CliRunner().invoke(main, [*words, *narrow, "--output", run])
     assert done.exit_code == 0, done.stderr
     return run
@@ -56,8 +52,8 @@ def command(path):
 )
 def test_rows_in_python_are_fitted_as_those_of_a_file(command, path, tmp_path, table):
     run = tmp_path / "run"
-    with without_pictures():
-        q = nflow_cli.fit(table, bounds=BOUNDS, flow=NARROW, k=2, steps=60, seed=4, output=run)
+    with without_programs(), without_pictures():
+        q = nflow_cli.fit(table, bounds=BOUNDS, flow=NARROW, k=2, steps=20, seed=4, output=run)
     for got, expected in zip(saved_weights(run), saved_weights(Path(command)), strict=True):
         np.testing.assert_array_equal(got, expected)
     assert json.loads((run / "summary.json").read_text())["best_update"] > 0
@@ -81,50 +77,148 @@ def test_a_path_and_a_built_in_set_are_fitted_by_their_names(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     for name, columns in ((path, ["a"]), ("two-moons", ["x1", "x2"])):
         settings = {"data.size": 300} if name == "two-moons" else {"data.exclude": ["b", "price"]}
-        with without_pictures():
+        with without_programs(), without_pictures():
             q = nflow_cli.fit(name, k=0, steps=5, settings=settings)
         record = json.loads((q.path / "run.json").read_text())
         assert (q.columns, record["data"]["name"]) == (columns, str(name))
         assert q.path.parent.name == "outputs" and np.isfinite(q.log_prob(q.sample(10))).all()
 
 
+WITH_TEXT = {**COLUMNS, "c": ["x", "y"] * (len(X) // 2)}
+REFUSED = [  # a table, options, and what is named
+    (COLUMNS, {"columns": ["c"]}, "'c'"),
+    (COLUMNS, {"bounds": {"price": (2, 1)}}, "data.bounds"),
+    (COLUMNS, {"given": ["c"]}, "data.given: no column 'c'"),
+    (COLUMNS, {"given": ["a"], "columns": ["a"]}, "data.given"),
+    (COLUMNS, {"k": 2, "categorical": ["a"]}, "leave out flow=[...] and k=..., or exclude=["),
+    (COLUMNS, {"k": 2, "discrete": ["a"]}, "discrete"),
+    (WITH_TEXT, {"k": 2}, "column 'c': text"),
+    (COLUMNS, {"discrete": {"a": 0.5}}, "column 'a'"),
+    (COLUMNS, {"discrete": {"a": "1"}}, "data.discrete.a"),
+    (COLUMNS, {"weights": "a"}, "column 'a'"),
+    (COLUMNS, {"k": -1}, "flow.k"),
+    (COLUMNS, {"settings": {"train.step": 3}}, "train.step: unknown key"),
+    (COLUMNS, {"settings": {"a\udcff": 3}}, "a key: expected text that UTF-8 can encode"),
+    (COLUMNS, {"preset": "multimodal-planar"}, "of `nflow fit-2d`, not of fit"),
+    (COLUMNS, {"flow": ["plana"]}, "plana"),
+    ({"a": X[:, 0], "b": X[:9, 1]}, {}, "of one length"),
+    (np.array(["text"] * 20), {}, "numbers"),
+    (X[:5], {}, "received 5"),
+    ("nowhere.csv", {}, "nowhere.csv: no such"),
+    (COLUMNS, {"columns": "ab"}, "columns: expected a list"),
+    (COLUMNS, {"exclude": 3}, "exclude: expected a list"),
+    (COLUMNS, {"flow": "planar"}, "flow: expected a list"),
+    (COLUMNS, {"discrete": "ab"}, "discrete: expected a list"),
+    (COLUMNS, {"categorical": "ab"}, "categorical: expected a list"),
+    (COLUMNS, {"bounds": [("a", 0)]}, "bounds: expected a mapping"),
+    (COLUMNS, {"bounds": {"a": 0}}, "bounds: expected a mapping to pairs"),
+    (COLUMNS, {"colums": ["a"]}, "colums: no argument of fit (did you mean 'columns'?)"),
+    (COLUMNS, {"settings": {3: 4}}, "settings: expected a mapping"),
+]
+
+
+def test_what_is_wrong_is_one_line_before_a_run_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for table, options, named in REFUSED:
+        with pytest.raises(NflowError) as refused:
+            nflow_cli.fit(table, **options)
+        assert named in str(refused.value) and "\n" not in str(refused.value)
+    for options in ({"flow": "planar"}, {"bounds": {"a": 0}}, {"settings": {3: 4}}):
+        with pytest.raises(ConfigError, match=f"{next(iter(options))}: expected a "):
+            nflow_cli.infer("banana", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_option_of_the_command_is_an_argument():
+    options = {"max_rows": 50, "test": Path("t.csv"), "epochs": 1.5, "discrete": {"a": 0.5}}
+    changes = {change.path: change.value for change in changes_of("fit", options)}
+    assert changes.pop("data.test") == "t.csv"
+    assert changes == {"data.max_rows": 50, "train.epochs": 1.5, "data.discrete": {"a": 0.5}}
+    assert changes_of("infer", {"compile": False, "seed": None}) == [
+        ("train.compile", "train.compile", False)
+    ]
+
+
+def test_an_array_of_names_as_the_index_of_a_data_frame_is_a_list():
+    for columns in (np.array(["a", "b"]), ("a", "b")):
+        (change,) = changes_of("fit", {"columns": columns})
+        names = change.value
+        assert names == ["a", "b"] and all(type(name) is str for name in names)
+
+
+# What nflow says to Python, in Python's words.
+
+
 @pytest.mark.parametrize(
-    ("table", "options", "words"),
+    ("text", "expected"),
     [
-        (COLUMNS, {"columns": ["c"]}, "no column 'c'"),
-        (COLUMNS, {"bounds": {"price": (2, 1)}}, "data.bounds: expected a lower bound below"),
-        (COLUMNS, {"given": ["c"]}, "data.given: no column 'c'"),
-        (COLUMNS, {"given": ["a"], "columns": ["a"]}, "data.given: expected no column of data.col"),
-        (COLUMNS, {"k": 2, "categorical": ["a"]}, "leave out flow=[...] and k=..., or exclude=["),
         (
-            COLUMNS,
-            {"k": 2, "discrete": ["a"]},
-            "data: expected no discrete beside flows, which take",
+            "--missing drop leaves such rows out, --exclude such a column",
+            'missing="drop" leaves such rows out, exclude=[...] such a column',
         ),
         (
-            {**COLUMNS, "c": ["x", "y"] * (len(X) // 2)},
-            {"k": 2},
-            "column 'c': text; flows take plain",
+            "--discrete price:0.01 spreads out its steps, --given price takes it as known, "
+            "--exclude price leaves it out",
+            'discrete={"price": 0.01} spreads out its steps, given=["price"] takes it as known, '
+            'exclude=["price"] leaves it out',
         ),
-        (COLUMNS, {"discrete": {"a": 0.5}}, "column 'a': expected multiples of 0.5, "),
-        (COLUMNS, {"discrete": {"a": "1"}}, "data.discrete.a: expected a number"),
-        (COLUMNS, {"weights": "a"}, "column 'a': expected finite weights of 0 or more, received"),
-        (COLUMNS, {"k": -1}, "flow.k: expected"),
-        (COLUMNS, {"settings": {"train.step": 3}}, "train.step: unknown key"),
-        (COLUMNS, {"settings": {"a\udcff": 3}}, "a key: expected text that UTF-8 can encode"),
-        (COLUMNS, {"preset": "multimodal-planar"}, "of `nflow fit-2d`, not of fit"),
-        (COLUMNS, {"flow": ["plana"]}, "plana"),
-        ({"a": X[:, 0], "b": X[:9, 1]}, {}, "of one length"),
-        (np.array(["text"] * 20), {}, "numbers"),
-        (X[:5], {}, "expected at least 10 rows, received 5"),
-        ("nowhere.csv", {}, "nowhere.csv: no such"),
+        (
+            "there; --discrete gross income spreads out its steps, --given gross income takes it "
+            "as known, --exclude gross income (kg)\\, net leaves it out",
+            'there; discrete=["gross income"] spreads out its steps, given=["gross income"] takes '
+            'it as known, exclude=["gross income (kg), net"] leaves it out',
+        ),
+        ("--categorical ünit takes text", 'categorical=["ünit"] takes text'),
+        ("--exclude leaves it out", "exclude=[...] leaves it out"),
+        ("--given goes without it", "given=[...] goes without it"),
+        ("left out: id (--columns takes them)", "left out: id (columns=[...] takes them)"),
+        (
+            "-inf at x1=1; give its support by --bounds",
+            "-inf at x1=1; give its support by bounds={...}",
+        ),
+        ("--bounds crim=0: keeps draws so", 'bounds={"crim": (0, None)} keeps draws so'),
+        ("--columns without city", "columns=[...] without city"),
+        ("--exclude a\\,b", 'exclude=["a,b"]'),
+        ("--bounds a=:1,b=0:2", 'bounds={"a": (None, 1), "b": (0, 2)}'),
+        ("--discrete a,b:0.1,c", 'discrete={"a": 1, "b": 0.1, "c": 1}'),
+        ("--discrete a,b", 'discrete=["a", "b"]'),
+        ("try --anneal, --restarts or more", "try anneal=..., restarts=... or more"),
+        ("try --restarts 8, or --ensemble 4.", "try restarts=8, or ensemble=4."),
+        ("the density has: --dim D", "the density has: dim=D"),
+        ("--max-rows 500 fits; --no-halving", "max_rows=500 fits; halving=False"),
+        ("not empty; --output takes a new folder", "not empty; output=... takes a new folder"),
+        ("--target: expected one of a, b", "target: expected one of a, b"),
+        ("--by: expected --coverage too", "by: expected coverage=... too"),
+        ("or --set cells.width=32", 'or settings={"cells.width": 32}'),
+        ("--no-compile is slower, without", "compile=False is slower, without"),
+        *[(text, text) for text in ("`evaluate RUN --data FILE`", "--columnsize", "a--k 3")],
     ],
 )
-def test_what_is_wrong_is_one_line_before_a_run_is_made(
-    tmp_path, monkeypatch, table, options, words
-):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(NflowError) as refused:
-        nflow_cli.fit(table, **options)
-    assert words in str(refused.value) and "\n" not in str(refused.value)
-    assert not list(tmp_path.iterdir())
+def test_options_are_written_as_keyword_arguments(text, expected):
+    assert in_python(text) == expected
+
+
+def test_every_option_that_is_named_is_a_keyword_argument():
+    functions = (nflow_cli.fit, nflow_cli.infer, TrainedCells.predict)
+    keywords = {name for function in functions for name in inspect.signature(function).parameters}
+    assert {option.replace("-", "_") for option in OPTIONS} <= keywords
+
+
+def test_a_table_is_refused_in_pythons_words():
+    gaps = {**COLUMNS, "a": np.r_[np.nan, X[1:, 0]]}
+    ages = {**COLUMNS, "age": np.arange(len(X)) % 20}
+    for table, text in [
+        (gaps, 'have missing values (a 1); missing="drop"'),
+        (ages, 'without flow=[...] and k=..., takes all kinds of columns; exclude=["age"]'),
+    ]:
+        with pytest.raises(NflowError) as refused:
+            nflow_cli.fit(table, flow=["planar"])
+        assert text in str(refused.value) and "--" not in str(refused.value)
+
+
+def test_a_log_density_is_refused_in_pythons_words():
+    with pytest.raises(NflowError, match=re.escape("has: dim=D")):
+        nflow_cli.infer(lambda x: x[:, 0])
+    log_p = keras.ops.log
+    with pytest.raises(NflowError, match=re.escape("give its support by bounds={...}")):
+        nflow_cli.infer(lambda x: log_p(x[:, 0]) + 0 * x[:, 1], dim=2)

@@ -1,4 +1,4 @@
-"""Models of NumPyro as they are written, against closed forms."""
+"""Models of NumPyro and of PyMC as they are written, against closed forms."""
 
 import functools
 import json
@@ -7,18 +7,19 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from documents import DOCUMENTS, blocks
+from short_runs import without_pictures, without_programs
 
 import nflow_cli
-from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.experiments.infer.numpyro_model import numpyro_model
+from nflow_cli.experiments.infer.pymc_model import pymc_model
 from nflow_cli.experiments.infer.subject import subject_again
 from nflow_cli.experiments.infer.user_code import function_of, load_function
 
-FILE = """
+pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link:UserWarning")
+NUMPYRO = """
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -50,14 +51,26 @@ def fails():
 def log_density(x): return -0.5 * (x**2).sum(axis=1), -x
 def nothing(): return 1
 """
+PYMC = """
+import numpy as np
+import pymc as pm
+
+with pm.Model() as shapes:
+    pm.Uniform("u", np.array([0.0, -1.0]), 2.0, shape=2)
+    pm.TruncatedNormal("t", 0.0, 1.0, upper=3.0)
+    pm.Beta("b", 2, 3)
+    pm.Deterministic("twice", 2 * pm.HalfNormal("h", 2.0))
+    pm.MvNormal("m", np.zeros(2), np.eye(2), shape=(1, 2))
+    pm.Potential("more", shapes["h"] * 3)
+with pm.Model() as simplex: pm.Dirichlet("p", np.ones(3))
+with pm.Model() as discrete: pm.Poisson("k", 3)
+with pm.Model() as moving: pm.Uniform("b", 0, pm.HalfNormal("a", 1))
+with pm.Model() as empty: pass
+"""
 SHORT = [
     *("--k", 2, "--flow", "affine-coupling", "--steps", 20, "--set", "train.chunk=10"),
     *("--set", "train.first_stage=20", "--set", "evaluate.samples=1000"),
 ]
-
-
-def run(*words):
-    return CliRunner().invoke(main, [str(word) for word in words], prog_name="nflow")
 
 
 def normal(x, mean, scale):
@@ -69,18 +82,28 @@ def log_line(slope, scale):
     return normal(slope, 0, 1) + math.log(2) + normal(scale, 0, 2) + likelihood
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    pytest.importorskip("numpyro", reason="NumPyro is not installed")
-    path = tmp_path_factory.mktemp("model") / "model.py"
-    path.write_text(FILE)
+def written(folder, library, text):
+    """Return the path of a file of models, if their library is there."""
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    path = folder / "model.py"
+    path.write_text(text)
     return path
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("numpyro"), "numpyro", NUMPYRO)
+
+
+@pytest.fixture(scope="module")
+def pymc_file(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("pymc"), "pymc", PYMC)
+
+
 def test_what_is_no_model_is_none(monkeypatch):
-    monkeypatch.delitem(sys.modules, "numpyro", raising=False)
-    assert numpyro_model(lambda: 1 / 0) is None
-    assert numpyro_model(None) is None
+    for library, read in (("numpyro", numpyro_model), ("pymc", pymc_model)):
+        monkeypatch.delitem(sys.modules, library, raising=False)
+        assert read(lambda: 1 / 0) is None and read(None) is None
 
 
 def test_a_model_is_its_joint_density_in_its_own_space(model):
@@ -108,23 +131,50 @@ def test_sites_of_any_shape_have_the_bounds_of_their_support(model):
     np.testing.assert_allclose(at, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
+def test_a_model_of_pymc_is_its_joint_density_in_its_own_space(pymc_file):
+    user = load_function(f"{pymc_file}:shapes")
+    names, bounds = user.coordinates
+    assert names == ["u[0]", "u[1]", "t", "b", "h", "m[0, 0]", "m[0, 1]"]
+    one_sided = {"t": [None, 3.0], "h": [0.0, None]}
+    assert bounds == {"u[0]": [0.0, 2.0], "u[1]": [-1.0, 2.0], "b": [0.0, 1.0], **one_sided}
+    x = np.array([[1.0, 0.0, 2.0, 0.25, 0.5, 0.5, -0.5]])
+    values, gradients = user.function(x)
+    below_3 = math.log(0.5 * math.erfc(-3 / math.sqrt(2)))
+    expected = -math.log(2 * 3) + normal(2, 0, 1) - below_3
+    expected += math.log(12 * 0.25 * 0.75**2) + math.log(2) + normal(0.5, 0, 2) + 1.5
+    expected += normal(0.5, 0, 1) + normal(-0.5, 0, 1)
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+    slopes = [0, 0, -2, 1 / 0.25 - 2 / 0.75, -0.5 / 4 + 3, -0.5, 0.5]
+    np.testing.assert_allclose(gradients, [slopes], rtol=1e-6)
+
+
+def refused(path, name, site):
+    with pytest.raises(TargetError) as caught:
+        load_function(f"{path}:{name}")
+    assert site in str(caught.value) and str(caught.value).isprintable()
+
+
+def test_what_has_no_coordinates_is_one_line(model):
+    for name, site in [
         ("simplex", "site p: expected real values, or values between bounds. Received: Simplex()"),
-        ("matrix", "site c: expected real values, or values between bounds. Received: CorrCh"),
-        ("discrete", "site k: expected real values, or values between bounds. Received: discrete"),
+        ("matrix", "site c: expected real values"),
+        ("discrete", "site k: expected real values"),
         ("moving", "site b: expected bounds that are constant"),
         ("param", "site m: expected no param"),
         ("subsampled", "plate rows: expected all of its rows, no subsample"),
-        ("fails", "AttributeError"),
-    ],
-)
-def test_what_has_no_coordinates_is_one_line(model, name, expected):
-    with pytest.raises(TargetError) as caught:
-        load_function(f"{model}:{name}")
-    assert expected in str(caught.value) and str(caught.value).isprintable()
-    assert name != "fails" or "model.py:29: " in str(caught.value)
+        ("fails", "model.py:29: AttributeError"),
+    ]:
+        refused(model, name, site)
+
+
+def test_what_has_no_coordinates_in_pymc_is_one_line(pymc_file):
+    for name, site in [
+        ("simplex", "p: expected real values, or values between bounds. Received: simplex"),
+        ("discrete", "k: expected real values"),
+        ("moving", "b: expected bounds that are constant"),
+        ("empty", "expected a model with a free variable"),
+    ]:
+        refused(pymc_file, name, site)
 
 
 def test_functions_beside_models_are_functions(model):
@@ -132,22 +182,23 @@ def test_functions_beside_models_are_functions(model):
         assert load_function(f"{model}:{name}").coordinates is None
 
 
-def test_a_model_is_fitted_and_used_as_a_function_is(model, tmp_path):
+def test_a_model_is_fitted_and_used_as_a_function_is(model, tmp_path, invoke):
     path = tmp_path / "run"
     words = ["infer", f"{model}:line", *SHORT, "--output", path]
     for option in (["--dim", 2], ["--names", "a,b"], ["--bounds", "scale=0:"]):
-        refused = run(*words, *option)
-        assert refused.exit_code == 1
-        assert f"{option[0]}: expected none: the model line has its own" in refused.stderr
-    done = run(*words)
+        done = invoke(*words, *option)
+        assert done.exit_code == 1
+        assert f"{option[0]}: expected none: the model line has its own" in done.stderr
+    with without_programs(), without_pictures():
+        done = invoke(*words)
     assert done.exit_code == 0, done.stderr
     summary = json.loads((path / "summary.json").read_text())
     assert list(summary["moments"]) == ["slope", "scale"]
     assert (nflow_cli.load(path).sample(1000)[:, 1] > 0).all()
-    again = run("evaluate", path, "--density", f"{model}:line", "--samples", 1000)
+    again = invoke("evaluate", path, "--density", f"{model}:line", "--samples", 1000)
     assert again.exit_code == 0, again.stderr
-    refused = run("infer", f"{model}:log_density", *SHORT)
-    assert refused.exit_code == 2 and "--dim: expected the number" in refused.stderr
+    done = invoke("infer", f"{model}:log_density", *SHORT)
+    assert done.exit_code == 2 and "--dim: expected the number" in done.stderr
 
 
 def test_a_model_of_other_data_is_not_that_of_a_run(model, tmp_path):
@@ -169,7 +220,7 @@ def test_a_model_of_other_data_is_not_that_of_a_run(model, tmp_path):
 
 def test_a_partial_is_a_model_in_python(model):
     values = {}
-    exec(compile(FILE, str(model), "exec"), values)
+    exec(compile(NUMPYRO, str(model), "exec"), values)
     user = function_of(functools.partial(values["line"], **values["data"]()))
     assert user.name == "line" and user.density["dim"] == 2
     np.testing.assert_allclose(user.function(np.array([[0.3, 0.5]]))[0], log_line(0.3, 0.5))
@@ -177,17 +228,31 @@ def test_a_partial_is_a_model_in_python(model):
         nflow_cli.infer(functools.partial(values["line"], **values["data"]()), dim=2)
 
 
-def test_the_model_of_the_page_is_eight_schools(tmp_path):
-    pytest.importorskip("numpyro", reason="NumPyro is not installed")
-    path = tmp_path / "schools.py"
-    path.write_text(blocks("python", DOCUMENTS["docs/infer.md"])[4])
+@pytest.mark.parametrize(
+    ("library", "block", "schools"), [("numpyro", 4, range(8)), ("pymc", 5, "ABCDEFGH")]
+)
+def test_the_models_of_the_page_are_eight_schools(tmp_path, library, block, schools):
+    path = written(tmp_path, library, blocks("python", DOCUMENTS["docs/infer.md"])[block])
     user = load_function(f"{path}:model")
     effects, errors = np.array([[28, 8, -3, 7, -1, 1, 18, 12], [15, 10, 16, 11, 9, 11, 10, 18.0]])
-    assert user.coordinates.names == ["mu", "tau", *(f"theta[{i}]" for i in range(8))]
+    assert user.coordinates.names == ["mu", "tau", *(f"theta[{school}]" for school in schools)]
     x = np.random.default_rng(0).standard_normal((5, 10))
     x[:, 1] = np.exp(x[:, 1])
     mu, tau, theta = x[:, :1], x[:, 1:2], x[:, 2:]
     scales = normal(np.log(tau), 5, 1) - np.log(tau)
-    schools = normal(theta, mu, tau) + normal(effects, theta, errors)
-    expected = (normal(mu, 0, 10) + scales)[:, 0] + schools.sum(axis=1)
+    log_p = normal(theta, mu, tau) + normal(effects, theta, errors)
+    expected = (normal(mu, 0, 10) + scales)[:, 0] + log_p.sum(axis=1)
     np.testing.assert_allclose(user.function(x)[0], expected, rtol=1e-6)
+
+
+def test_a_model_of_pymc_is_fitted_in_python(tmp_path):
+    pymc = pytest.importorskip("pymc", reason="PyMC is not installed")
+    with pymc.Model() as model:
+        pymc.HalfNormal("scale", 2.0)
+    settings = {"train.first_stage": 20, "evaluate.samples": 1000, "train.chunk": 10}
+    short = {"flow": ["affine-coupling"], "k": 2, "steps": 20, "settings": settings}
+    with pytest.raises(TargetError, match="expected none: the model"):
+        nflow_cli.infer(model, dim=1, **short)
+    with without_programs(), without_pictures():
+        q = nflow_cli.infer(model, output=tmp_path / "run", **short)
+    assert q.columns == ["scale"] and (q.sample(1000) > 0).all()
