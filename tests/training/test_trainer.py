@@ -63,22 +63,13 @@ def test_chunks_are_drawn_in_order_and_no_thread_is_left_to_be_waited_for():
     assert dataset.options().autotune.enabled is False
 
 
-def test_chunks_make_the_updates_of_a_plain_loop(plain, chunked):
-    np.testing.assert_allclose(chunked[2], plain[1], 1e-5)
-
-
-@pytest.mark.parametrize("chunk", [1, 40, pytest.param(5, marks=pytest.mark.xla)])
-def test_the_layout_of_chunks_does_not_matter(chunk, plain):
+@pytest.mark.parametrize("chunk", [1, 5, 40, pytest.param(5, marks=pytest.mark.xla)])
+def test_chunks_make_the_updates_of_a_plain_loop_whatever_their_layout(chunk, plain):
     model = Bend(10)
     rows, clock = fit(model, chunk, settings(chunk=chunk))
     np.testing.assert_allclose(weights_of(model), plain[1], 1e-5)
     assert clock.updates[-1] == UPDATES
     assert len(rows) == math.ceil(UPDATES / chunk)
-
-
-def test_steps_that_are_no_multiple_of_the_chunk_are_made_exactly(chunked):
-    assert chunked[1].updates == [0, 5, 10, 15, 20, 23]
-    assert [row["update"] for row in chunked[0]] == [5, 10, 15, 20, 23]
 
 
 def test_a_chunk_that_is_cut_short_is_the_program_of_the_others():
@@ -96,11 +87,20 @@ def test_a_chunk_that_is_cut_short_is_the_program_of_the_others():
     assert lowered[0] == lowered[1]
 
 
-def test_rows_hold_the_means_over_their_chunks(plain, chunked):
-    for start, row in zip(range(0, UPDATES, 5), chunked[0], strict=True):
+def test_rows_hold_the_means_over_their_chunks_and_the_norm_and_rate_at_their_ends(plain, chunked):
+    rows, clock, _ = chunked
+    assert clock.updates == [0, 5, 10, 15, 20, 23]  # steps that are no multiple of the chunk
+    assert [row["update"] for row in rows] == [5, 10, 15, 20, 23]
+    for start, row in zip(range(0, UPDATES, 5), rows, strict=True):
         for name in ("loss", "kl", "beta"):
             expected = np.mean([terms[name] for terms in plain[0][start : start + 5]])
             assert row[name] == pytest.approx(expected, rel=1e-5)
+        norm = plain[0][row["update"] - 1]["norm"]
+        assert row["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+        rate = 0.05 * (1 + np.cos(np.pi * row["update"] / UPDATES)) / 2
+        assert row["learning_rate"] == pytest.approx(rate, abs=1e-8)
+    # 10 updates of annealing: beta is 1 in every update of the third chunk.
+    assert [row["beta"] == 1 for row in rows] == [False, False, True, True, True]
 
 
 def test_rows_of_many_chunks_hold_the_means_over_their_updates(plain):
@@ -116,40 +116,20 @@ def test_rows_of_many_chunks_hold_the_means_over_their_updates(plain):
         assert row["gradient_norm"] == pytest.approx(norm, rel=1e-4)
 
 
-def test_rows_hold_the_norm_of_the_last_gradient(plain, chunked):
-    for row in chunked[0]:
-        expected = plain[0][row["update"] - 1]["norm"]
-        assert row["gradient_norm"] == pytest.approx(expected, rel=1e-4)
-
-
-def test_annealing_and_the_cosine_schedule_reach_their_ends(chunked):
-    rows = chunked[0]
-    # 10 updates of annealing: beta is 1 in every update of the third chunk.
-    assert [row["beta"] == 1 for row in rows] == [False, False, True, True, True]
-    for row in rows:
-        expected = 0.05 * (1 + np.cos(np.pi * row["update"] / UPDATES)) / 2
-        assert row["learning_rate"] == pytest.approx(expected, abs=1e-8)
-    assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-8)
-
-
 def test_a_constant_rate_stays():
     rows, _ = fit(Bend(), 10, settings(schedule="constant"))
     assert {row["learning_rate"] for row in rows} == {float(np.float32(0.05))}
 
 
-def test_training_again_gives_the_same_bits(chunked):
-    model = Bend(10)
+def test_the_same_noise_gives_the_same_bits_and_other_noise_other_weights(chunked):
+    model, other = Bend(10), Bend(10)
     rows, _ = fit(model, 5, settings(chunk=5))
     np.testing.assert_array_equal(weights_of(model), chunked[2])
     for row, before in zip(rows, chunked[0], strict=True):
         for name in row:
             assert "second" in name or row[name] == before[name]
-
-
-def test_other_noise_gives_other_weights(chunked):
-    model = Bend(10)
-    fit(model, 5, settings(chunk=5), noise=NOISE[::-1])
-    assert np.all(weights_of(model) != chunked[2])
+    fit(other, 5, settings(chunk=5), noise=NOISE[::-1])
+    assert np.all(weights_of(other) != chunked[2])
 
 
 def given_to_adam(model):
@@ -250,89 +230,49 @@ def test_the_row_of_a_divergence_is_logged():
     assert rows[0]["update"] == 4
 
 
-def test_the_clock_tells_the_first_chunk_from_the_warm_ones(monkeypatch):
-    clock = Clock()
+def speed_of(monkeypatch, times, updates, begins=(0,)):
+    """Return the speed by a clock at these times of chunks, of which some begin a program."""
+    clock, times = Clock(), iter(times)
     clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
-    # What lies between the chunks, as a validation does, is not training.
-    times = iter([100.0, 107.0, 150.0, 152.0, 152.0, 154.0, 200.0, 204.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    clock.on_train_begin()
-    for batch, update in enumerate((10, 20, 30, 35)):
-        clock.on_train_batch_begin(batch)
-        clock.model.optimizer.iterations = update
-        clock.on_train_batch_end(batch)
-        assert clock.made == (5 if update == 35 else 10)
-    assert clock.steps == 35
-    assert clock.speed()._asdict() == {
-        "compile_seconds": 7.0 - 2.0,
-        "train_seconds": 15.0,
-        "steps_per_second": 25 / 8.0,
-    }
-
-
-def test_one_chunk_alone_has_figures_too(monkeypatch):
-    clock = Clock()
-    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
-    times = iter([1.0, 5.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    clock.on_train_begin()
-    clock.on_train_batch_begin(0)
-    clock.model.optimizer.iterations = 10
-    clock.on_train_batch_end(0)
-    assert clock.speed()._asdict() == {
-        "compile_seconds": 4.0,
-        "train_seconds": 4.0,
-        "steps_per_second": None,
-    }
-
-
-def test_the_first_chunk_of_every_program_is_cold(monkeypatch):
-    clock = Clock()
-    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
-    times = iter([100.0, 107.0, 107.0, 109.0, 109.0, 120.0, 120.0, 121.0, 121.0, 122.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    clock.on_train_begin()
-    for epoch, update in enumerate((10, 20, 30, 40, 50)):
-        if epoch == 2:
+    for chunk, update in enumerate(updates):
+        if chunk in begins:
             clock.on_train_begin()
-        clock.on_train_batch_begin(0)
-        clock.model.optimizer.iterations = update
-        clock.on_train_batch_end(0)
-    assert clock.speed()._asdict() == {
-        "compile_seconds": (7.0 - 2.0) + (11.0 - 1.0),
-        "train_seconds": 22.0,
-        "steps_per_second": 30 / 4.0,
-    }
+        clock.on_train_batch_begin(chunk)
+        before, clock.model.optimizer.iterations = clock.model.optimizer.iterations, update
+        clock.on_train_batch_end(chunk)
+        assert clock.made == update - before
+    assert clock.steps == updates[-1]
+    return tuple(clock.speed())
+
+
+def test_the_clock_tells_the_first_chunk_of_every_program_from_the_warm_ones(monkeypatch):
+    # What lies between the chunks, as a validation does, is not training.
+    times = [100.0, 107.0, 150.0, 152.0, 152.0, 154.0, 200.0, 204.0]
+    assert speed_of(monkeypatch, times, (10, 20, 30, 35)) == (7.0 - 2.0, 15.0, 25 / 8.0)
+    assert speed_of(monkeypatch, [1.0, 5.0], (10,)) == (4.0, 4.0, None)
+    times = [100.0, 107.0, 107.0, 109.0, 109.0, 120.0, 120.0, 121.0, 121.0, 122.0]
+    found = speed_of(monkeypatch, times, (10, 20, 30, 40, 50), begins=(0, 2))
+    assert found == ((7.0 - 2.0) + (11.0 - 1.0), 22.0, 30 / 4.0)
 
 
 def test_a_first_chunk_in_parts_is_cold_by_its_own_updates():
     """Compiling takes 7 s here, and an update 0.1 s, of whatever chunk."""
     clock = Clock()
     clock.restore({"updates": [0, 10, 20, 50, 500], "seconds": [8.0, 1.0, 3.0, 45.0], "cold": [0]})
-    compiling, training, pace = clock.speed()
-    assert (compiling, training, pace) == pytest.approx((7.0, 57.0, 10.0))
-
-
-def test_a_program_compiled_before_takes_no_time_to_compile():
-    clock = Clock()
+    assert tuple(clock.speed()) == pytest.approx((7.0, 57.0, 10.0))
+    # A program that was compiled before takes no time to compile.
     chunks = {"updates": [0, 10, 20, 30, 40], "seconds": [9.0, 1.0, 0.5, 2.0], "cold": [0, 2]}
     clock.restore(chunks)
-    assert clock.speed().compile_seconds == pytest.approx(8.0)  # and none of the second program
+    assert clock.speed().compile_seconds == pytest.approx(8.0)
 
 
 TERMS = {"loss": 1.0, "learning_rate": 0.5, "gradient_norm": 2.0}
 
 
-def test_rows_hold_the_speed_of_their_chunk():
-    assert logged([(15, 2.0, TERMS)]) == {
-        "update": 25,
-        **TERMS,
-        "updates_per_second": 7.5,
-        "elapsed_seconds": 2.0,
-    }
-
-
 def test_rows_weigh_their_chunks_by_their_updates_and_take_columns_more():
+    alone = {"update": 25, **TERMS, "updates_per_second": 7.5, "elapsed_seconds": 2.0}
+    assert logged([(15, 2.0, TERMS)]) == alone
     other = {"loss": 5.0, "learning_rate": 0.25, "gradient_norm": 3.0}
     row = logged([(15, 2.0, TERMS), (5, 3.0, other)], {"validation": 7.0})
     assert row == {
@@ -360,22 +300,13 @@ def watch(losses, patience, min_delta=1e-3, betas=None, made=10):
     return None
 
 
-def test_early_stopping_stops_on_a_plateau_after_the_patience():
+def test_early_stopping_stops_where_the_loss_falls_no_more():
     assert watch([1.0] * 100, patience=200) == 10 + 200
-
-
-def test_early_stopping_lets_a_falling_loss_go_on():
     assert watch(np.linspace(5, 1, 400), patience=200) is None
-
-
-def test_early_stopping_counts_a_fall_below_min_delta_as_none():
+    # A fall below min_delta is none.
     assert watch(np.linspace(1, 0.9999, 100), patience=200) is not None
     assert watch(np.linspace(1, 0.9999, 400), patience=200, min_delta=0.0) is None
-
-
-def test_early_stopping_ends_after_a_fall_that_flattens():
-    losses = [*np.linspace(3, 1, 50), *[1.0] * 200]
-    stopped = watch(losses, patience=200)
+    stopped = watch([*np.linspace(3, 1, 50), *[1.0] * 200], patience=200)
     assert 500 + 200 <= stopped <= 500 + 200 + 4 * 200
 
 
@@ -386,14 +317,11 @@ def test_early_stopping_sees_through_noise():
     assert watch(1 + 0.05 * rng.standard_normal(2000), patience=500, min_delta=0.02) is not None
 
 
-def test_early_stopping_never_stops_while_annealing():
+def test_early_stopping_never_stops_while_annealing_and_forgets_what_it_saw():
     betas = [min(1.0, 0.01 + i / 300) for i in range(400)]
     first = betas.index(1.0)
     assert watch([1.0] * first, patience=50, betas=betas) is None
     assert watch([1.0] * 400, patience=50, betas=betas) == 10 * (first + 1) + 50
-
-
-def test_early_stopping_forgets_what_it_saw_while_annealing():
     # The annealed loss is far below the full one; it must not become the best.
     losses, betas = [-100.0] * 20 + list(np.linspace(3, 1, 100)), [0.5] * 20 + [1.0] * 100
     assert watch(losses, patience=100, betas=betas) is None
