@@ -65,13 +65,11 @@ def test_each_start_ends_at_the_highest_point_that_it_saw():
     assert min(abs(ends[2] - low), abs(ends[2] - high)) < 1e-3
     values = to_numpy(log_prob(ops.convert_to_tensor(ends[:, None])))
     assert np.all(values >= to_numpy(log_prob(ops.convert_to_tensor(starts))))
+    flat = with_gradient(lambda x: 0 * x[:, 0])
+    np.testing.assert_array_equal(modes(flat, starts), starts)
 
 
-def test_a_flat_density_leaves_the_starts_where_they_are():
-    starts = np.array([[0.5, -0.25]], "float32")
-    np.testing.assert_array_equal(modes(with_gradient(lambda x: 0 * x[:, 0]), starts), starts)
-
-
+@pytest.mark.slow
 def test_the_affine_map_alone_becomes_the_gaussian_that_is_fitted():
     slow = {"steps": 1, "learning_rate": 1e-6}
     model, rows = fit(settings(ONE, k=0, chunk=200, first_stage=1_000, **slow))
@@ -81,6 +79,7 @@ def test_the_affine_map_alone_becomes_the_gaussian_that_is_fitted():
     assert rows[0]["update"] == -800 and rows[-1]["update"] == 1
 
 
+@pytest.mark.slow
 def test_a_density_to_a_power_is_fitted_where_the_objective_is_annealed():
     annealing = {"share": 0.9, "start": 0.25}
     model, _ = fit(settings(ONE, k=0, steps=1, chunk=200, first_stage=1_000, annealing=annealing))

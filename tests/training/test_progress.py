@@ -35,26 +35,27 @@ def terminal_of(monkeypatch):
     return last
 
 
-@pytest.mark.parametrize(
-    "note",
-    [
+def test_80_columns_hold_the_bar_the_eta_and_the_figure(monkeypatch):
+    for note in (
         "KL 0.01234 nats",
         "log-likelihood -17.385, validation -17.421 nats",
         "epoch 12, −ELBO 191.86 nats, validation 192.41",
-    ],
-)
-@pytest.mark.parametrize("steps", [400, 40_000, 1_000_000])
-def test_80_columns_hold_the_bar_the_eta_and_the_figure(monkeypatch, note, steps):
-    last = terminal_of(monkeypatch)
-    clock = SimpleNamespace(updates=[0])
-    report = ProgressReport(steps, clock, lambda logs: note)
-    report.on_train_begin()
-    for batch in range(4):
-        clock.updates.append((batch + 1) * steps // 4)
-        report.on_epoch_end(batch, {})
-    report.close()
-    assert len(last()) <= COLUMNS
-    assert re.fullmatch(rf"━+ {steps:,}/{steps:,} 0:00:00 {re.escape(note)}", last())
+    ):
+        for steps in (400, 40_000, 1_000_000):
+            last = terminal_of(monkeypatch)
+            clock = SimpleNamespace(updates=[0])
+            report = ProgressReport(steps, clock, lambda logs, note=note: note)
+            report.on_train_begin()
+            for batch in range(4):
+                clock.updates.append((batch + 1) * steps // 4)
+                report.on_epoch_end(batch, {})
+            report.close()
+            assert len(last()) <= COLUMNS
+            assert re.fullmatch(rf"━+ {steps:,}/{steps:,} 0:00:00 {re.escape(note)}", last())
+    counts = "120 of 240 done, 12 running, 0 failed, about 12 min left"  # of a sweep
+    with progress_bar("{task.fields[counts]}") as bar:
+        bar.add_task("", total=1.0, completed=0.5, counts=counts)
+    assert re.fullmatch(rf"[━╸╺]+ {counts}", last())
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
@@ -76,50 +77,39 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
     ]
 
 
-def test_progress_that_never_began_can_be_closed():
-    ProgressReport(10, SimpleNamespace(updates=[0]), str).close()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "left"),
-    [
-        (0.1, ["", "", ""]),
-        (20.0, [", about 3 min left", ", about 60 s left", ""]),
-    ],
-)
-def test_plain_lines_tell_how_long_it_takes_by_the_pace_after_the_chunk_that_compiles(
-    monkeypatch, capsys, seconds, left
-):
-    """Ten chunks, of which the first compiles for 1,000 s."""
-    times = iter([1000.0 + seconds * chunk for chunk in range(10)])
-    monkeypatch.setattr("time.monotonic", lambda: next(times))
+def lines_of(capsys, times, steps, chunks, monkeypatch):
+    """Return the plain lines of a training of chunks of 100 updates that end at these times."""
+    times = iter(times)
+    watch = SimpleNamespace(monotonic=lambda: float(next(times)))
+    monkeypatch.setattr("nflow_cli.training.reporting.time", watch)  # other threads have their own
     clock = SimpleNamespace(updates=[0])
-    report = ProgressReport(1000, clock, lambda logs: "KL 0.5 nats")
-    report.bar, report.task, report.shown = SimpleNamespace(disable=True, update=print), 0, 0
-    monkeypatch.setattr(report.bar, "update", lambda *_, **__: None)
-    for chunk in range(10):
+    report = ProgressReport(steps, clock, lambda logs: "KL 0.5 nats")
+    report.close()  # as one that never began may be
+    report.bar = SimpleNamespace(disable=True, update=lambda *_, **__: None)
+    report.task, report.shown = 0, None
+    for chunk in range(chunks):
         clock.updates.append(100 * (chunk + 1))
         report.on_epoch_end(chunk, {})
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "training: 100/1,000 updates, KL 0.5 nats"
-    ends = [
-        line.removeprefix(f"training: {n:,}/1,000 updates, KL 0.5 nats")
-        for n, line in zip((200, 700, 1000), (lines[1], lines[6], lines[9]))
-    ]
-    assert ends == left
+    return capsys.readouterr().err.splitlines()
+
+
+def test_plain_lines_tell_how_long_it_takes_by_the_pace_after_the_chunk_that_compiles(
+    monkeypatch, capsys
+):
+    """Ten chunks, of which the first compiles for 1,000 s."""
+    for seconds, left in (
+        (0.1, ["", "", ""]),
+        (20.0, [", about 3 min left", ", about 60 s left", ""]),
+    ):
+        times = [1000.0 + seconds * chunk for chunk in range(10)]
+        lines = lines_of(capsys, times, 1000, 10, monkeypatch)
+        ends = {n: f"training: {n:,}/1,000 updates, KL 0.5 nats" for n in (200, 700, 1000)}
+        found = {n: line for line in lines for n in ends if line.startswith(ends[n])}
+        assert [found[n].removeprefix(ends[n]) for n in ends] == left
 
 
 def test_the_first_plain_line_comes_within_ten_seconds_of_training(monkeypatch, capsys):
-    times = iter(range(100))
-    monkeypatch.setattr("time.monotonic", lambda: float(next(times)))
-    clock = SimpleNamespace(updates=[0])
-    report = ProgressReport(100_000, clock, lambda logs: "KL 0.5 nats")
-    report.bar, report.task, report.shown = SimpleNamespace(disable=True), 0, None
-    monkeypatch.setattr(report.bar, "update", lambda *_, **__: None, raising=False)
-    for chunk in range(100):
-        clock.updates.append(100 * (chunk + 1))
-        report.on_epoch_end(chunk, {})
-    first, second = capsys.readouterr().err.splitlines()
+    first, second = lines_of(capsys, range(100), 100_000, 100, monkeypatch)
     assert first == "training: 1,100/100,000 updates, KL 0.5 nats, about 16 min left"
     assert second.startswith("training: 10,000/100,000")
 
@@ -146,14 +136,6 @@ def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypat
     assert capsys.readouterr().err == "drawing pictures\n"
 
 
-def test_80_columns_hold_the_bar_and_the_counts_of_a_sweep(monkeypatch):
-    last = terminal_of(monkeypatch)
-    counts = "120 of 240 done, 12 running, 0 failed, about 12 min left"
-    with progress_bar("{task.fields[counts]}") as bar:
-        bar.add_task("", total=1.0, completed=0.5, counts=counts)
-    assert re.fullmatch(rf"[━╸╺]+ {counts}", last())
-
-
 def printed(monkeypatch, stream, **environment):
     """Return what a bar of a sweep writes to stderr, and whether it is shown."""
     terminal_of(monkeypatch)
@@ -173,12 +155,9 @@ def test_a_terminal_has_colours_unless_no_color_is_set(monkeypatch):
     assert is_shown and "1 of 2 done" in text and not colour.search(text)
 
 
-@pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
-def test_what_is_no_terminal_has_no_bar(monkeypatch, environment):
-    assert printed(monkeypatch, io.StringIO(), **environment) == ("", False)
-
-
-def test_a_dumb_terminal_has_no_bar_but_lines(monkeypatch):
+def test_what_is_no_terminal_and_a_dumb_one_have_no_bar_but_lines(monkeypatch):
+    for environment in ({}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}):
+        assert printed(monkeypatch, io.StringIO(), **environment) == ("", False)
     assert printed(monkeypatch, Terminal(), TERM="dumb") == ("", False)
 
 
@@ -221,18 +200,8 @@ def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
 
 def test_within_a_time_every_line_has_what_is_left_of_the_command(monkeypatch, capsys):
     """Ten chunks of a second, the first at 100 s; the command goes on for 3 s and ends at 130 s."""
-    now = iter(range(100, 110))
-    watch = SimpleNamespace(monotonic=lambda: next(now))
-    monkeypatch.setattr("nflow_cli.training.reporting.time", watch)  # other threads have their own
-    clock = SimpleNamespace(updates=[0])
-    report = ProgressReport(1000, clock, lambda logs: "KL 0.5 nats")
-    report.bar, report.task, report.shown = SimpleNamespace(disable=True), 0, 0
-    monkeypatch.setattr(report.bar, "update", lambda *_, **__: None, raising=False)
     with ending(130.0, 3.0):
-        for chunk in range(10):
-            clock.updates.append(100 * (chunk + 1))
-            report.on_epoch_end(chunk, {})
-    lines = capsys.readouterr().err.splitlines()
+        lines = lines_of(capsys, range(100, 110), 1000, 10, monkeypatch)
     ends = [line.partition(" nats, about ")[2] for line in lines]
     # The first knows no pace yet.
     assert ends == [f"{n} s left" for n in (30, 11, 10, 9, 8, 7, 6, 5, 4, 3)]

@@ -140,13 +140,16 @@ def test_every_restart_trains_as_its_seed_alone_does(side_by_side):
     assert all(row["gradient_norm"] > 0.5 for row in alone(4)[1])
 
 
-def test_the_best_goes_through_the_halvings_as_if_it_were_alone(halved):
+def test_the_worse_half_goes_and_the_best_ends_as_if_it_were_alone(halved, side_by_side):
     flow, rows, record = halved
     single, single_rows, _ = alone(record.seed)
     assert_equal_weights(flow, single, rtol=1e-5, atol=1e-5)
     assert flow.seed == record.seed == 4 + record.best
     assert sorted(record.updates) == [40, 40, 60, 100]
     assert record.updates[record.best] == 100
+    early, dropped = side_by_side[1], [r for r in range(4) if record.updates[r] == 40]
+    assert dropped == sorted(np.argsort(early)[2:])
+    np.testing.assert_allclose([record.kl[r] for r in dropped], early[dropped], rtol=1e-4)
     # Once it is the only one left, the rows are its own.
     for got, expected in zip(rows[3:], single_rows[3:], strict=True):
         assert got["update"] == expected["update"]
@@ -154,13 +157,7 @@ def test_the_best_goes_through_the_halvings_as_if_it_were_alone(halved):
             assert got[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-4)
 
 
-def test_what_is_dropped_first_is_the_worse_half(halved, side_by_side):
-    record, early = halved[2], side_by_side[1]
-    dropped = [r for r in range(4) if record.updates[r] == 40]
-    assert dropped == sorted(np.argsort(early)[2:])
-    np.testing.assert_allclose([record.kl[r] for r in dropped], early[dropped], rtol=1e-4)
-
-
+@pytest.mark.slow
 def test_without_halving_the_best_of_all_is_kept():
     flow, rows, record = fit(preset(seed=4, restarts=4, halving=False))
     kls = [kl(alone(4 + r)[0]) for r in range(4)]
@@ -200,12 +197,9 @@ def test_a_restart_that_diverges_harms_no_other(monkeypatch):
     assert np.all(np.isfinite([row["loss"] for row in rows]))
 
 
-def test_the_seeds_begin_again_behind_the_largest():
+def test_without_flows_all_restarts_are_alike():  # of seeds that begin again behind the largest
     settings = preset(seed=2**32 - 1, restarts=2)
     assert Restarts(target_fit.build(settings), settings).seeds == [2**32 - 1, 0]
-
-
-def test_without_flows_all_restarts_are_alike():
     flow, rows, record = fit(preset(flow={"k": 0}, restarts=3))
     assert rows[-1]["update"] == 100
     assert len(set(record.kl)) == 1
@@ -240,7 +234,7 @@ def finished(tmp_path_factory):
     return folder, settings, experiments.of(settings).train(folder).summary
 
 
-def test_the_summary_tells_of_every_restart(finished):
+def test_the_summary_tells_of_every_restart_and_the_best_alone_is_saved(finished):
     folder, _, summary = finished
     record = summary["restarts"]
     assert json.loads((folder.path / "summary.json").read_text())["restarts"] == record
@@ -249,21 +243,15 @@ def test_the_summary_tells_of_every_restart(finished):
     assert record["kl"][record["best"]] == summary["kl"]
     assert summary["n_parameters"] == 3 * 5
     assert len(folder.read_metrics()["update"]) == 6
-
-
-def test_a_single_fit_is_the_only_restart():
-    expected = {"count": 1, "best": 0, "seed": 4, "kl": [None], "updates": [100]}
-    assert alone(4)[2].model_dump() == expected
-
-
-def test_the_saved_model_is_the_best_stack_alone(finished):
-    folder, _, summary = finished
     flow = keras.saving.load_model(folder.path / "model.keras", compile=False)
     assert type(flow) is FlowStack
-    assert flow.seed == summary["restarts"]["seed"]
+    assert flow.seed == record["seed"]
     assert judge(flow, U1(), 3, 1000)["kl"] == summary["kl"]
+    single = {"count": 1, "best": 0, "seed": 4, "kl": [None], "updates": [100]}
+    assert alone(4)[2].model_dump() == single
 
 
+@pytest.mark.slow
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, _ = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
