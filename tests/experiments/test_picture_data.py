@@ -40,53 +40,53 @@ def complaint(read, *args):
     return line
 
 
-@pytest.mark.parametrize(
-    ("kind", "key", "value", "expected"),
-    [
-        ("fit-2d", "kl", "low", "kl: expected a number. Received: 'low'"),
-        ("fit-2d", "kl", [1], "kl: expected a number. Received: [1]"),
-        ("fit-2d", "kl", True, "kl: expected a number. Received: True"),
-        ("fit-2d", "kl_standard_error", -1.0, "kl_standard_error: expected a number not less"),
-        ("fit-2d", "flow", None, "flow: expected text. Received: None"),
-        ("fit-2d", "flow", KeyError, "flow: missing; expected a value"),
-        ("fit-2d", "k", -1, "k: expected a number not less than 0"),
-        ("fit-2d", "k", 1.5, "k: expected a whole number"),
-        ("fit-2d", "k", 10**15, "k: expected a number not greater than"),
-        ("fit-2d", "target", None, "target: expected text"),
-        ("fit-2d", "restarts", [], "restarts: expected a mapping"),
-        (
-            "fit-2d",
-            "restarts",
-            RESTARTS | {"updates": [[]]},
-            "restarts.updates.0: expected",
+DAMAGED = {  # by the kind of run: a key, what stands there, and what is said of it
+    "fit-2d": [
+        *(
+            ("kl", value, f"kl: expected a number. Received: {value!r}")
+            for value in ("low", [1], True)
         ),
-        ("fit-2d", "restarts", RESTARTS | {"kl": []}, "restarts: expected one KL"),
-        ("fit-2d", "another", 1, "another: unknown key"),
-        ("points", "data", "two-moons", "data: expected a mapping"),
-        ("points", "data", {"sha256": "0"}, "data.name: missing"),
-        (
-            "points",
-            "data",
-            {"name": 5000 * "a", "sha256": "0"},
-            "data.name: expected text of at most 4096",
-        ),
-        ("points", "best_update", None, "best_update: expected a whole number"),
-        ("points", "log_likelihood", KeyError, "log_likelihood: missing"),
-        ("fit", "gaussian_log_likelihood", KeyError, "gaussian_log_likelihood: missing"),
-        ("fit", "columns", "abc", "columns: expected a list"),
-        ("fit", "columns", 1_001 * ["a"], "columns: expected"),
-        ("fit", "columns", [5_000 * "a"], "columns.0: expected text of at most 4096"),
-        ("fit", "normality", "none", "normality: expected a mapping"),
-        ("fit", "normality", {"n": 1}, "normality.worst_column: missing"),
-        ("train-vae", "negative_elbo", KeyError, "negative_elbo: missing"),
-        ("train-vae", "latent_dim", "2", "latent_dim: expected a whole number"),
-        ("train-vae", "data", MNIST, "data.n_test: expected"),
-        ("train-vae", "amortized", 1, "amortized: expected"),
+        ("kl_standard_error", -1.0, "kl_standard_error: expected a number not less"),
+        ("flow", None, "flow: expected text. Received: None"),
+        ("flow", KeyError, "flow: missing"),
+        ("k", -1, "k: expected a number not less than 0"),
+        ("k", 1.5, "k: expected a whole number"),
+        ("k", 10**15, "k: expected a number not greater than"),
+        ("target", None, "target: expected text"),
+        ("restarts", [], "restarts: expected a mapping"),
+        ("restarts", RESTARTS | {"updates": [[]]}, "restarts.updates.0: expected"),
+        ("restarts", RESTARTS | {"kl": []}, "restarts: expected one KL"),
+        ("another", 1, "another: unknown key"),
     ],
-)
-def test_a_summary_that_lacks_a_figure_is_one_line(read, tmp_path, kind, key, value, expected):
-    line = complaint(read, kind, {key: value})
-    assert line.startswith(f"{tmp_path / 'run' / 'summary.json'}: damaged: {expected}")
+    "points": [
+        ("data", "two-moons", "data: expected a mapping"),
+        ("data", {"sha256": "0"}, "data.name: missing"),
+        ("data", {"name": 5000 * "a", "sha256": "0"}, "data.name: expected text of at most 4096"),
+        ("best_update", None, "best_update: expected a whole number"),
+        ("log_likelihood", KeyError, "log_likelihood: missing"),
+    ],
+    "fit": [
+        ("gaussian_log_likelihood", KeyError, "gaussian_log_likelihood: missing"),
+        ("columns", "abc", "columns: expected a list"),
+        ("columns", 1_001 * ["a"], "columns: expected"),
+        ("columns", [5_000 * "a"], "columns.0: expected text of at most 4096"),
+        ("normality", "none", "normality: expected a mapping"),
+        ("normality", {"n": 1}, "normality.worst_column: missing"),
+    ],
+    "train-vae": [
+        ("negative_elbo", KeyError, "negative_elbo: missing"),
+        ("latent_dim", "2", "latent_dim: expected a whole number"),
+        ("data", MNIST, "data.n_test: expected"),
+        ("amortized", 1, "amortized: expected"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_summary_that_lacks_a_figure_is_one_line(read, tmp_path, kind):
+    for key, value, expected in DAMAGED[kind]:
+        line = complaint(read, kind, {key: value})
+        assert line.startswith(f"{tmp_path / 'run' / 'summary.json'}: damaged: {expected}")
 
 
 def test_a_figure_that_was_not_finite_is_not_finite_again(read):
@@ -102,11 +102,11 @@ def test_metrics_without_a_column_are_one_line(read, tmp_path, kind):
         assert line == f"{tmp_path / 'run' / 'metrics.csv'}: {expected}"
 
 
-@pytest.mark.parametrize("steps", [[1, 1], [2, 1], [1, math.nan], [1, math.inf], [1, 1e300]])
-def test_steps_rise(read, steps):
-    rows = "".join(f"{step},1,1,1\n" for step in steps)
-    line = complaint(read, "fit-2d", None, f"update,loss,kl,beta\n{rows}")
-    assert line.endswith("metrics.csv: damaged: update: expected increasing numbers")
+def test_steps_rise(read):
+    for steps in ([1, 1], [2, 1], [1, math.nan], [1, math.inf], [1, 1e300]):
+        rows = "".join(f"{step},1,1,1\n" for step in steps)
+        line = complaint(read, "fit-2d", None, f"update,loss,kl,beta\n{rows}")
+        assert line.endswith("metrics.csv: damaged: update: expected increasing numbers")
 
 
 def test_of_many_rows_the_means_are_drawn(read):

@@ -58,9 +58,7 @@ def test_the_page_of_a_finished_run_says_all_of_it(finished, kind, judged):
     for row in experiment.rows(summary, warnings):
         assert set(row) - {""} <= set(report.lines[scores:])
     for word, _, reason in warnings:
-        assert (
-            word in report.lines[verdict:scores] and f": {reason}" in report.lines[verdict:scores]
-        )
+        assert {word, f": {reason}"} <= set(report.lines[verdict:scores])
     assert ("No warnings." in report.lines) == (not warnings)
     shown = next(text for text in report.lines if text.startswith("description: "))
     assert presets.validate(presets.parse_yaml(shown, "the page"), "the page") == run.read_config()
@@ -81,14 +79,6 @@ def test_each_picture_that_is_drawn_has_its_place_on_the_page(tmp_path, kind):
     names = drawn(run)
     write_report(run)
     assert set(read_report(run.path).pictures) == names <= PICTURES.keys()
-
-
-def test_a_picture_without_a_caption_follows_the_others(tmp_path):
-    run = written_run(tmp_path / "run", "fit-2d")
-    drawn(run)
-    shutil.copy(run.path / "plots" / "training.png", run.path / "plots" / "another.png")
-    write_report(run)
-    assert list(read_report(run.path).pictures)[-1] == "another"
 
 
 def test_all_texts_of_a_run_are_shown_and_do_nothing(tmp_path):
@@ -114,40 +104,36 @@ def test_all_texts_of_a_run_are_shown_and_do_nothing(tmp_path):
 
 def test_the_command_that_repeats_a_run_names_its_folder(tmp_path):
     run = written_run(tmp_path / os.fsdecode(b"caf\xe9"), "fit-2d")
-    write_report(run)
-    again = next(line for line in read_report(run.path).lines if " --preset " in line)
-    assert typed_in_bash(again)[-1] == os.fsencode(run.path / "config.yaml")
-
-
-def test_halves_of_characters_in_a_record_lose_no_page(tmp_path):
-    run = written_run(tmp_path / "run", "fit-2d")
     (run.path / "run.json").write_text(r'{"argv": ["fit-2d", "\ud800"]}')
     write_report(run)
-    assert r"nflow fit-2d $'\xed\xa0\x80'" in read_report(run.path).lines
+    lines = read_report(run.path).lines
+    again = next(line for line in lines if " --preset " in line)
+    assert typed_in_bash(again)[-1] == os.fsencode(run.path / "config.yaml")
+    assert r"nflow fit-2d $'\xed\xa0\x80'" in lines  # half of a character
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        {"start_seconds": "soon", "end_seconds": 1e300, "argv": "fit", "versions": [], "data": []},
-        {"start_seconds": None, "argv": [1], "data": {"name": {}}, "resumed": {}, "status": []},
-    ],
-)
-def test_a_record_that_makes_no_sense_is_left_out(tmp_path, record):
+def test_a_record_that_makes_no_sense_is_left_out(tmp_path):
     run = written_run(tmp_path / "run", "fit-2d")
-    edit_json(run.path / "run.json", **record)
-    write_report(run)
-    report = read_report(run.path)
-    assert not {"began", "ended", "data", "resumed", "It was begun by"} & set(report.lines)
-    assert report.lines[report.lines.index("seed") + 1] == "3"
-
-
-@pytest.mark.parametrize("summary", [{"kl": "low"}, {"restarts": None}, {"mass": []}])
-def test_a_summary_that_is_damaged_is_one_line(finished, summary):
-    run = finished("target")
-    edit_json(run.path / "summary.json", **summary)
-    with pytest.raises(RunDirectoryError, match=f"summary.json: damaged: {next(iter(summary))}"):
+    times = {"start_seconds": "soon", "end_seconds": 1e300}
+    for record in (
+        {**times, "argv": "fit", "versions": [], "data": []},
+        {"start_seconds": None, "argv": [1], "data": {"name": {}}, "resumed": {}, "status": []},
+    ):
+        edit_json(run.path / "run.json", **record)
         write_report(run)
+        lines = read_report(run.path).lines
+        assert not {"began", "ended", "data", "resumed", "It was begun by"} & set(lines)
+        assert lines[lines.index("seed") + 1] == "3"
+
+
+def test_a_summary_that_is_damaged_is_one_line(finished):
+    run = finished("target")
+    whole = (run.path / "summary.json").read_text()
+    for key, value in (("kl", "low"), ("restarts", None), ("mass", [])):
+        edit_json(run.path / "summary.json", **{key: value})
+        with pytest.raises(RunDirectoryError, match=f"summary.json: damaged: {key}"):
+            write_report(run)
+        (run.path / "summary.json").write_text(whole)
 
 
 def test_a_run_that_has_not_ended_has_no_verdict_yet(tmp_path):
@@ -156,12 +142,7 @@ def test_a_run_that_has_not_ended_has_no_verdict_yet(tmp_path):
     report = read_report(run.path)
     assert "None yet: the run has no summary.json." in report.lines
     assert "Scores" not in report.lines and "nflow fit-2d, interrupted" in report.lines
-
-
-def test_pictures_that_are_missing_are_told_of(tmp_path):
-    run = written_run(tmp_path / "run", "fit-2d")
-    write_report(run)
-    assert "None: plots/ has no PNG; `nflow plot` draws them." in read_report(run.path).lines
+    assert "None: plots/ has no PNG; `nflow plot` draws them." in report.lines
 
 
 def test_a_picture_that_is_no_picture_is_told_of_and_no_link_is_followed(tmp_path):
@@ -210,11 +191,9 @@ def test_a_moving_picture_is_shown_with_a_still_for_who_asked_for_less_motion(tm
     written_animation(run, 5)
     write_report(run)
     report = read_report(run.path)
+    moving = report.pictures["animation"]
     assert set(report.pictures) == {*names, "animation"}
-    assert (report.pictures["animation"].format, report.pictures["animation"].n_frames) == (
-        "WEBP",
-        5,
-    )
+    assert (moving.format, moving.n_frames) == ("WEBP", 5)
     ((media, still),) = report.stills.items()
     assert media.split(", ") == ["(prefers-reduced-motion: reduce)", "print"]
     assert np.asarray(still.convert("RGB")).min() > 250  # the last

@@ -126,19 +126,11 @@ def subject(path, name):
     return user_subject(config(name, path), load_function(f"{path}:{name}"))
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("tensors", TensorDensity),
-        ("arithmetic", TensorDensity),
-        ("arrays", ArrayDensity),
-        ("single", ArrayDensity),
-        ("in_place", ArrayDensity),
-        ("beyond", ArrayDensity),
-    ],
-)
-def test_what_a_function_is_is_found_by_calling_it(path, name, kind):
-    assert type(subject(path, name).target) is kind
+def test_what_a_function_is_is_found_by_calling_it(path):
+    for name in ("tensors", "arithmetic"):
+        assert type(subject(path, name).target) is TensorDensity
+    for name in ("arrays", "single", "in_place", "beyond"):
+        assert type(subject(path, name).target) is ArrayDensity
 
 
 @pytest.mark.parametrize("name", ["subtracted", "of_float32"])
@@ -155,45 +147,33 @@ def test_a_wrong_function_is_refused_in_one_line(path, name):
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 600
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
+def test_a_density_that_ends_within_its_bounds_needs_smaller_ones(path):
+    for name, said in [
         ("undefined", "as at every trial point; correct the function, or give a smaller support"),
         ("support", "-inf; give a smaller support by --bounds"),
-    ],
-)
-def test_a_density_that_ends_within_its_bounds_needs_smaller_ones(path, name, said):
-    given = config(name, path, bounds={"x1": [-9, 9]})
-    with pytest.raises(TargetError, match=f"expected a finite log-density.*{said}"):
-        user_subject(given, load_function(f"{path}:{name}"))
+    ]:
+        given = config(name, path, bounds={"x1": [-9, 9]})
+        with pytest.raises(TargetError, match=f"expected a finite log-density.*{said}"):
+            user_subject(given, load_function(f"{path}:{name}"))
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
+def test_a_file_that_fails_says_where_and_what_names_no_function_is_refused(tmp_path):
+    for content, said in [
         ("import no_such_module\n", r"bad\.py:1: ModuleNotFoundError"),
         ("x = 1\ndef f(:\n", r"bad\.py:2: SyntaxError"),
         ("raise SystemExit\n", r"bad\.py:1: SystemExit"),
-    ],
-)
-def test_a_file_that_fails_says_where(tmp_path, content, said):
-    (tmp_path / "bad.py").write_text(content)
-    with pytest.raises(TargetError, match=said):
-        load_function(f"{tmp_path}/bad.py:f")
-
-
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
+    ]:
+        (tmp_path / "bad.py").write_text(content)
+        with pytest.raises(TargetError, match=said):
+            load_function(f"{tmp_path}/bad.py:f")
+    for place, said in [
         ("gone.py:f", "no such file"),
         ("gone.py", "no such file"),
         ("model.txt:f", "expected FILE.py:FUNCTION"),
         ("model.py:a b", "expected FILE.py:FUNCTION"),
-    ],
-)
-def test_what_names_no_function_is_refused(place, said):
-    with pytest.raises(TargetError, match=said):
-        load_function(place)
+    ]:
+        with pytest.raises(TargetError, match=said):
+            load_function(place)
 
 
 def test_a_file_may_import_what_is_beside_it(tmp_path):
