@@ -228,11 +228,11 @@ def test_a_partial_is_a_model_in_python(model):
         nflow_cli.infer(functools.partial(values["line"], **values["data"]()), dim=2)
 
 
-@pytest.mark.parametrize(
-    ("library", "block", "schools"), [("numpyro", 4, range(8)), ("pymc", 5, "ABCDEFGH")]
-)
-def test_the_models_of_the_page_are_eight_schools(tmp_path, library, block, schools):
-    path = written(tmp_path, library, blocks("python", DOCUMENTS["docs/infer.md"])[block])
+@pytest.mark.parametrize(("library", "schools"), [("numpyro", range(8)), ("pymc", "ABCDEFGH")])
+def test_the_models_of_the_page_are_eight_schools(tmp_path, library, schools):
+    found = blocks("python", DOCUMENTS["docs/infer.md"])
+    text = next(block for block in found if f"import {library}" in block)
+    path = written(tmp_path, library, text)
     user = load_function(f"{path}:model")
     effects, errors = np.array([[28, 8, -3, 7, -1, 1, 18, 12], [15, 10, 16, 11, 9, 11, 10, 18.0]])
     assert user.coordinates.names == ["mu", "tau", *(f"theta[{school}]" for school in schools)]

@@ -15,6 +15,7 @@ from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
 TABLE = CELLS["data"]["name"]
+slow = pytest.mark.slow
 COLUMNS = ["city", "flag", "day", "rooms", "price", "wage"]
 
 
@@ -35,13 +36,6 @@ def summary_of(run):
 def write_table(path, rows):
     lines = [",".join(map(str, row)) for row in [COLUMNS, *rows]]
     path.write_text("\n".join(lines) + "\n")
-
-
-def test_a_first_column_has_its_marginal(run):
-    """It has no columns before it, by which a network could know it better."""
-    summary = summary_of(run)
-    assert summary["shares"][COLUMNS[0]] == 0
-    assert summary["column_gains"][COLUMNS[0]]["mean"] == pytest.approx(0, abs=1e-12)
 
 
 # Draws.
@@ -85,6 +79,9 @@ def test_evaluate_prints_the_figures_of_the_summary(invoke, run):
         assert scores[key] == summary[key]
     assert summary["n_new_levels"] == 1
     assert "new levels     1 test cells" in succeed(invoke, "evaluate", run)
+    # A first column has no columns before it, by which a network could know it better.
+    assert summary["shares"][COLUMNS[0]] == 0
+    assert summary["column_gains"][COLUMNS[0]]["mean"] == pytest.approx(0, abs=1e-12)
 
 
 def test_rows_of_a_table_are_scored_in_their_order(invoke, run, density):
@@ -113,32 +110,30 @@ def test_cells_that_do_not_count_as_others_are_counted(invoke, tmp_path, run, de
     assert log_q[6] < log_q[0] and log_q[1] < log_q[0]
 
 
-@pytest.mark.parametrize("n", [1, 5])
-def test_rows_of_which_nothing_is_known_are_scored(invoke, tmp_path, run, n):
-    write_table(tmp_path / "gaps.csv", [["", "", "", "", "", ""]] * n)
-    scores = json.loads(succeed(invoke, "evaluate", run, "--data", "gaps.csv", "--json"))
-    assert scores["n_unknown"] == 5 * n and np.isfinite(scores["log_likelihood"])
-    succeed(invoke, "evaluate", run, "--data", "gaps.csv", "-o", "s.csv")
+def test_rows_of_which_nothing_is_known_are_scored(invoke, tmp_path, run):
+    for n in (1, 5):
+        write_table(tmp_path / "gaps.csv", [["", "", "", "", "", ""]] * n)
+        scores = json.loads(succeed(invoke, "evaluate", run, "--data", "gaps.csv", "--json"))
+        assert scores["n_unknown"] == 5 * n and np.isfinite(scores["log_likelihood"])
+        succeed(invoke, "evaluate", run, "--data", "gaps.csv", "-o", "s.csv")
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
+def test_a_table_that_does_not_fit_is_one_line(invoke, tmp_path, run):
+    head = "city,flag,day,rooms,price,wage\n"
+    for text, named in [
         ("city,flag\nRome,True\n", "day"),
-        ("city,flag,day,rooms,price,wage\nRome,True,2020-05-05,many,1,1\n", "expected numbers"),
-        ("city,flag,day,rooms,price,wage\nRome,True,2020-05-05,inf,1,1\n", "finite"),
-        ("city,flag,day,rooms,price,wage\nRome,True,some day,3,1,1\n", "'day'"),
-        ("city,flag,day,rooms,price,wage\n", "row"),
-    ],
-)
-def test_a_table_that_does_not_fit_is_one_line(invoke, tmp_path, run, text, words):
-    (tmp_path / "new.csv").write_text(text)
-    for more in ([], ["-o", "s.csv"]):
-        result = invoke("evaluate", run, "--data", "new.csv", *more)
-        assert (result.exit_code, result.stdout) == (1, ""), result.output
-        (line,) = result.stderr.splitlines()
-        assert line.startswith("nflow: error: ") and words in line
-    assert not (tmp_path / "s.csv").exists()
+        (f"{head}Rome,True,2020-05-05,many,1,1\n", "'rooms'"),
+        (f"{head}Rome,True,2020-05-05,inf,1,1\n", "'rooms'"),
+        (f"{head}Rome,True,some day,3,1,1\n", "'day'"),
+        (head, "row"),
+    ]:
+        (tmp_path / "new.csv").write_text(text)
+        for more in ([], ["-o", "s.csv"]):
+            result = invoke("evaluate", run, "--data", "new.csv", *more)
+            assert (result.exit_code, result.stdout) == (1, ""), result.output
+            (line,) = result.stderr.splitlines()
+            assert line.startswith("nflow: error: ") and named in line
+        assert not (tmp_path / "s.csv").exists()
 
 
 # Pictures and pages.
@@ -161,7 +156,10 @@ def test_pictures_are_drawn_again_and_runs_compared(invoke, tmp_path, run):
 STOPPED = {"steps": 1_000, "chunk": 10, "learning_rate": 0.03, "early_stopping": {"patience": 20}}
 
 
-@pytest.mark.parametrize("killed_at", ["start", "patience", "stop", "cool-down"])
+@pytest.mark.parametrize(
+    "killed_at",
+    ["patience", "cool-down", *(pytest.param(at, marks=slow) for at in ("start", "stop"))],
+)
 def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, short_run, tmp_path, killed_at):
     run = short_run(**CELLS | {"train": CELLS["train"] | STOPPED})
     updates = RunDirectory(run).read_metrics()["update"]

@@ -6,12 +6,11 @@ import shutil
 import numpy as np
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 from pyarrow import csv as arrow_csv
-from short_runs import make_run
+from running import succeed
+from short_runs import make_run, without_programs
 
 import nflow_cli
-from nflow_cli.cli import main
 from nflow_cli.errors import RunDirectoryError
 
 N = 300
@@ -41,14 +40,15 @@ def run(tmp_path_factory):
     """Return the directory of a run on the table."""
     folder = tmp_path_factory.mktemp("run")
     arrow_csv.write_csv(table_of(TABLE), folder / "t.csv")
-    return make_run(
-        folder / "run",
-        command="fit",
-        data={"name": str(folder / "t.csv"), "missing": "model"},
-        flow=None,
-        cells={"width": 8, "blocks": 1, "components": 2},
-        train={"steps": 20, "batch_size": 32, "chunk": 10},
-    )
+    with without_programs():
+        return make_run(
+            folder / "run",
+            command="fit",
+            data={"name": str(folder / "t.csv"), "missing": "model"},
+            flow=None,
+            cells={"width": 8, "blocks": 1, "components": 2},
+            train={"steps": 4, "batch_size": 32, "chunk": 2},
+        )
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,7 @@ def test_draws_have_computed_columns_in_the_tables_order_and_obey_them(trained):
     np.testing.assert_array_equal(np.round(np.log(drawn["area"]), 4), drawn["log_area"])
     assert 0 < np.isnan(drawn["total"]).mean() < 0.5
     np.testing.assert_array_equal(drawn["total"], drawn["north"] + 2 * drawn["south"])
+    assert np.isfinite(trained.log_prob(table)).all()
 
 
 def test_a_row_that_breaks_a_relation_is_improbable_but_not_impossible(trained):
@@ -79,13 +80,11 @@ def test_a_row_that_breaks_a_relation_is_improbable_but_not_impossible(trained):
     assert lost[~is_broken] == pytest.approx(0)
 
 
-def test_a_broken_relation_is_explained_by_its_function(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_broken_relation_is_explained_by_its_function(run, invoke):
     total = TABLE["total"][:6].copy()
     total[2] += 1
     arrow_csv.write_csv(table_of({**{n: v[:6] for n, v in TABLE.items()}, "total": total}), "n.csv")
-    arguments = ["evaluate", str(run), "--data", "n.csv", "--explain", "-o", "o.csv"]
-    result = CliRunner().invoke(main, arguments)
+    result = invoke("evaluate", run, "--data", "n.csv", "--explain", "-o", "o.csv")
     assert result.exit_code == 0, result.output
     expected = f"total: expected {total[2] - 1:.0f} (north + 2 * south), is {total[2]:.0f}"
     assert expected in result.output
@@ -96,43 +95,30 @@ def test_a_broken_relation_is_explained_by_its_function(run, tmp_path, monkeypat
     np.testing.assert_array_equal(np.delete(nats, 2), 0.0)
 
 
-@pytest.mark.parametrize(
-    ("names", "change", "damaged"),
-    [
-        ("computed_broken", lambda e: -e, "computed_broken: expected numbers from 0 to 1"),
-        ("computed_broken", lambda e: e + 1e30, "computed_broken: expected numbers from 0 to 1"),
-        ("computed_0_log_shares", lambda log_p: log_p + 1e300, "computed_0_log_shares"),
-        ("computed_1_log_shares", lambda log_p: log_p + 1, "computed_1_log_shares"),
-        ("computed_2_normals", lambda normals: normals + 1e300, "computed_2_normals"),
-        ("computed_2_normals", lambda normals: normals * [[1], [1], [-1]], "computed_2_normals"),
-        (
-            "computed_2_normals",
-            lambda normals: np.add(normals, [[1], [0], [0]]),
-            "computed_2_normals",
-        ),
-        ("_kernel", lambda kernel: kernel * 1e150, "inputs_kernel: expected numbers up to 3.4e+38"),
-        ("limits", lambda limits: limits * 1e30, "limits: expected ends near"),
-        (
-            "limits",
-            lambda limits: np.add(limits, [[0], [1e9], [2e9]]),
-            "limits: expected ends near",
-        ),
-    ],
-)
-def test_arrays_that_no_training_has_are_refused_by_name(run, tmp_path, names, change, damaged):
+DAMAGED = [  # the end of the names of arrays, what is done to them, and what is named
+    ("computed_broken", lambda e: -e, "computed_broken"),
+    ("computed_broken", lambda e: e + 1e30, "computed_broken"),
+    ("computed_0_log_shares", lambda log_p: log_p + 1e300, "computed_0_log_shares"),
+    ("computed_1_log_shares", lambda log_p: log_p + 1, "computed_1_log_shares"),
+    ("computed_2_normals", lambda normals: normals + 1e300, "computed_2_normals"),
+    ("computed_2_normals", lambda normals: normals * [[1], [1], [-1]], "computed_2_normals"),
+    ("computed_2_normals", lambda normals: np.add(normals, [[1], [0], [0]]), "computed_2_normals"),
+    ("_kernel", lambda kernel: kernel * 1e150, "inputs_kernel: expected numbers up to 3.4e+38"),
+    ("limits", lambda limits: limits * 1e30, "limits: expected ends near"),
+    ("limits", lambda limits: np.add(limits, [[0], [1e9], [2e9]]), "limits: expected ends near"),
+]
+
+
+def test_arrays_that_no_training_has_are_refused_by_name(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     with np.load(run / "weights.npz") as file:
-        arrays = {name: array.astype(float) for name, array in file.items()}
-    arrays |= {name: change(a) for name, a in arrays.items() if name.endswith(names)}
-    np.savez(copy / "weights.npz", **arrays)
-    with pytest.raises(RunDirectoryError) as refused:
-        nflow_cli.load(copy)
-    assert str(refused.value).startswith(f"{copy / 'weights.npz'}: damaged: {damaged}")
-
-
-def test_draws_are_scored_as_finite(trained):
-    scores = trained.log_prob(trained.sample_table(2_000, seed=2))
-    assert np.isfinite(scores).all()
+        whole = {name: array.astype(float) for name, array in file.items()}
+    for names, change, damaged in DAMAGED:
+        arrays = {n: change(a) if n.endswith(names) else a for n, a in whole.items()}
+        np.savez(copy / "weights.npz", **arrays)
+        with pytest.raises(RunDirectoryError) as refused:
+            nflow_cli.load(copy)
+        assert str(refused.value).startswith(f"{copy / 'weights.npz'}: damaged: {damaged}")
 
 
 def test_the_summary_has_their_gains(run):
@@ -149,16 +135,10 @@ def test_the_summary_has_their_gains(run):
     assert set(summary["pit"]["columns"]) == set(TABLE)
 
 
-def test_the_run_passes_its_checks(run):
-    result = CliRunner().invoke(main, ["check", str(run)])
-    assert result.exit_code == 0, result.output
-
-
-def test_a_dry_run_says_by_which_function(run):
-    result = CliRunner().invoke(
-        main, ["fit", str(run.parent / "t.csv"), "--preset", "cells", "--dry-run"]
-    )
-    lines = {line.split()[0]: line for line in result.output.splitlines() if line.strip()}
+def test_the_run_passes_its_checks_and_a_dry_run_says_by_which_function(run, invoke):
+    assert invoke("check", run).exit_code == 0
+    output = succeed(invoke, "fit", run.parent / "t.csv", "--preset", "cells", "--dry-run")
+    lines = {line.split()[0]: line for line in output.splitlines() if line.strip()}
     ends = {"country": "= map of city", "log_area": "= log(area)", "total": "= north + 2 * south"}
     assert all(lines[name].endswith(f" {end}") for name, end in ends.items())
 
@@ -195,18 +175,17 @@ def test_a_computed_target_of_an_unknown_source_is_the_function_of_its_predictio
         np.testing.assert_allclose(found[f"country_p_country {i}"], share, atol=0.03)
 
 
-def test_a_computed_target_of_two_unknown_sources_is_by_draws_of_both(trained, tmp_path):
+def test_a_computed_target_of_two_unknown_sources_is_by_draws_of_both(trained, invoke):
     rows = {n: TABLE[n][:60] for n in TABLE if n not in ("north", "south", "total")}
     found = trained.predict(table_of(rows), "total")
     both = trained.predict(table_of(rows), ["north", "south"])
     expected = both["north_mean"].to_numpy() + 2 * both["south_mean"].to_numpy()
     np.testing.assert_allclose(found["total_mean"].to_numpy(), expected, rtol=1e-6)
     assert (found["effective_draws"].to_numpy() > 10).all()
-    arrow_csv.write_csv(table_of(rows), tmp_path / "n.csv")
-    arguments = ["predict", trained.path, "--data", tmp_path / "n.csv", "--target", "total"]
-    written = [*arguments, "-o", tmp_path / "o.csv"]
-    result = CliRunner().invoke(main, [*map(str, written)])
+    arrow_csv.write_csv(table_of(rows), "n.csv")
+    words = ["predict", trained.path, "--data", "n.csv", "--target", "total", "-o", "o.csv"]
+    result = invoke(*words)
     assert result.exit_code == 0 and "least effective sample size" in result.output
-    result = CliRunner().invoke(main, [*map(str, written), "--coverage", ".9"])
+    result = invoke(*words, "--coverage", ".9")
     expected = "coverage: expected one target, not computed from others, received total"
     assert result.exit_code == 1 and expected in result.stderr

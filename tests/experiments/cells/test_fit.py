@@ -21,7 +21,7 @@ def parts_of(table, **train):
     return config, rows, fit.build(config, rows)
 
 
-@pytest.mark.parametrize("noise", [1e-2, 1e-4])
+@pytest.mark.parametrize("noise", [pytest.param(1e-2, marks=pytest.mark.slow), 1e-4])
 def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noise):
     from nflow_cli.experiments.cells import fit
 

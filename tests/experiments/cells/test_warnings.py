@@ -36,12 +36,8 @@ def test_an_effect_beyond_chance_is_printed_and_a_large_one_marked(
 
 def test_the_reason_has_the_effect_and_what_to_do():
     warning = memorised(attacked(0.65, 0.04))
-    assert warning.reason == (
-        "training rows are likelier than test rows, by 2.346 ± 0.500 nats a row, AUC 0.650 ± 0.040"
-        ": no error by itself, as the weights are the best on the validation rows; more rows "
-        "reduce it, and, where it matters more than log-likelihood, a larger --set "
-        "train.weight_decay=… or a smaller --set cells.width=…"
-    )
+    assert "by 2.346 ± 0.500 nats a row, AUC 0.650 ± 0.040: no error by itself" in warning.reason
+    assert "train.weight_decay=…" in warning.reason and "cells.width=…" in warning.reason
     chosen = memorised(attacked(0.65, 0.04), are_chosen=True)
     assert chosen.reason.startswith(warning.reason) and "another distribution" in chosen.reason
 
@@ -55,24 +51,20 @@ def test_copies_are_marked_where_draws_have_more_than_held_out_rows(drawn, is_be
         assert "3.00% of draws equal a training row, and 1.00% of test rows" in warning.reason
 
 
-@pytest.mark.parametrize("facts", [{}, {"auc": 0.9}, {"auc": None, "auc_standard_error": None}])
-def test_a_memorisation_that_is_no_figure_has_no_warning(facts):
-    assert memorised({"memorisation": facts}) is None
-    assert memorisation_rows({"memorisation": facts}, []) == []
+def test_a_memorisation_that_is_no_figure_has_no_warning():
+    for facts in ({}, {"auc": 0.9}, {"auc": None, "auc_standard_error": None}):
+        assert memorised({"memorisation": facts}) is None
+        assert memorisation_rows({"memorisation": facts}, []) == []
 
 
-@pytest.mark.parametrize(
-    ("n", "errors", "word"),
-    [(100, 4.1, "ruined"), (100, 3.9, ""), (2, 20.0, ""), (2, 30.0, "ruined"), (1, 1e9, "")],
-)
-def test_a_fit_to_few_rows_is_ruined_by_more_standard_errors(n, errors, word):
-    facts = {"gain": -0.1 * errors, "gain_standard_error": 0.1, "n_effective": n, "n_test": n}
-    assert (ruined(facts) is not None) == bool(word)
-
-
-def test_rounding_in_place_of_a_gain_has_no_warning():
-    facts = {"gain": -5.8e-17, "gain_standard_error": 1.2e-18, "n_effective": 2_000}
-    assert ruined(facts) is None
+def test_a_fit_to_few_rows_is_ruined_by_more_standard_errors():
+    for n, errors, is_ruined in [
+        *((100, 4.1, True), (100, 3.9, False), (2, 20.0, False), (2, 30.0, True), (1, 1e9, False)),
+    ]:
+        facts = {"gain": -0.1 * errors, "gain_standard_error": 0.1, "n_effective": n, "n_test": n}
+        assert (ruined(facts) is not None) == is_ruined
+    rounding = {"gain": -5.8e-17, "gain_standard_error": 1.2e-18, "n_effective": 2_000}
+    assert ruined(rounding) is None
 
 
 def test_lost_relations_are_named_and_marked():
