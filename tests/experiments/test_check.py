@@ -28,10 +28,7 @@ from nflow_cli.runs.versions import signed
 slow = pytest.mark.slow
 
 SOUND = {
-    "u1": {"target": "u1", "flow": {"k": 8}},
-    "u2": {"target": "u2", "flow": {"k": 8}},
-    "u3": {"target": "u3", "flow": {"k": 8}},
-    "u4": {"target": "u4", "flow": {"k": 8}},
+    **{target: {"target": target, "flow": {"k": 8}} for target in ("u1", "u2", "u3", "u4")},
     "radial": {"flow": {"pattern": ["radial"], "k": 4}},
     "mixed": MIXED,
     "K = 0": {"flow": {"k": 0}},

@@ -128,12 +128,9 @@ def test_a_record_that_makes_no_sense_is_left_out(tmp_path):
 
 def test_a_summary_that_is_damaged_is_one_line(finished):
     run = finished("target")
-    whole = (run.path / "summary.json").read_text()
-    for key, value in (("kl", "low"), ("restarts", None), ("mass", [])):
-        edit_json(run.path / "summary.json", **{key: value})
-        with pytest.raises(RunDirectoryError, match=f"summary.json: damaged: {key}"):
-            write_report(run)
-        (run.path / "summary.json").write_text(whole)
+    edit_json(run.path / "summary.json", mass=[])  # more of them are tested with picture_data
+    with pytest.raises(RunDirectoryError, match="summary.json: damaged: mass"):
+        write_report(run)
 
 
 def test_a_run_that_has_not_ended_has_no_verdict_yet(tmp_path):

@@ -84,32 +84,18 @@ def test_a_path_and_a_built_in_set_are_fitted_by_their_names(tmp_path, monkeypat
         assert q.path.parent.name == "outputs" and np.isfinite(q.log_prob(q.sample(10))).all()
 
 
-WITH_TEXT = {**COLUMNS, "c": ["x", "y"] * (len(X) // 2)}
-REFUSED = [  # a table, options, and what is named
+REFUSED = [  # a table, options, and what is named; more are tested with schemas, data and commands
     (COLUMNS, {"columns": ["c"]}, "'c'"),
     (COLUMNS, {"bounds": {"price": (2, 1)}}, "data.bounds"),
-    (COLUMNS, {"given": ["c"]}, "data.given: no column 'c'"),
-    (COLUMNS, {"given": ["a"], "columns": ["a"]}, "data.given"),
     (COLUMNS, {"k": 2, "categorical": ["a"]}, "leave out flow=[...] and k=..., or exclude=["),
-    (COLUMNS, {"k": 2, "discrete": ["a"]}, "discrete"),
-    (WITH_TEXT, {"k": 2}, "column 'c': text"),
-    (COLUMNS, {"discrete": {"a": 0.5}}, "column 'a'"),
-    (COLUMNS, {"discrete": {"a": "1"}}, "data.discrete.a"),
-    (COLUMNS, {"weights": "a"}, "column 'a'"),
-    (COLUMNS, {"k": -1}, "flow.k"),
     (COLUMNS, {"settings": {"train.step": 3}}, "train.step: unknown key"),
     (COLUMNS, {"settings": {"a\udcff": 3}}, "a key: expected text that UTF-8 can encode"),
-    (COLUMNS, {"preset": "multimodal-planar"}, "of `nflow fit-2d`, not of fit"),
-    (COLUMNS, {"flow": ["plana"]}, "plana"),
     ({"a": X[:, 0], "b": X[:9, 1]}, {}, "of one length"),
     (np.array(["text"] * 20), {}, "numbers"),
-    (X[:5], {}, "received 5"),
     ("nowhere.csv", {}, "nowhere.csv: no such"),
-    (COLUMNS, {"columns": "ab"}, "columns: expected a list"),
+    *((COLUMNS, {name: "ab"}, f"{name}: expected a list") for name in ("columns", "discrete")),
+    *((COLUMNS, {name: "ab"}, f"{name}: expected a list") for name in ("categorical", "flow")),
     (COLUMNS, {"exclude": 3}, "exclude: expected a list"),
-    (COLUMNS, {"flow": "planar"}, "flow: expected a list"),
-    (COLUMNS, {"discrete": "ab"}, "discrete: expected a list"),
-    (COLUMNS, {"categorical": "ab"}, "categorical: expected a list"),
     (COLUMNS, {"bounds": [("a", 0)]}, "bounds: expected a mapping"),
     (COLUMNS, {"bounds": {"a": 0}}, "bounds: expected a mapping to pairs"),
     (COLUMNS, {"colums": ["a"]}, "colums: no argument of fit (did you mean 'columns'?)"),

@@ -6,11 +6,14 @@ from functools import reduce
 
 import numpy as np
 import pytest
+from cells import levels, random_density
 from checks import edit_arrays, edit_config, failures, outcomes, seal
 from short_runs import CELLS, edit_json
 
 from nflow_cli import experiments
+from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.verdicts import Outcome
+from nflow_cli.experiments.cells.weights_arrays import arrays_of, inconsistency
 from nflow_cli.experiments.check import OF_FILES
 from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import RunDirectory
@@ -140,3 +143,16 @@ def test_weights_that_no_training_has_are_one_line_or_figures(copy, invoke):
                 assert line.startswith("nflow: error: ") and "weights.npz: damaged" in line
         assert {"checksum", "model"} & set(failures(copy))
         (copy / "weights.npz").write_bytes(whole)
+
+
+@pytest.mark.parametrize(("size", "is_finite"), [(1e9, True), (1e36, False)])
+def test_a_network_of_large_weights_has_finite_outputs_or_is_refused(size, is_finite):
+    density = random_density([levels("a", 3), levels("b", 2)])
+    shapes = network.shapes(density.layout, 8)
+    weights = {name: np.full(shape, size) for name, shape in shapes.items()}
+    inputs = np.ones((len(density.layout.inputs), 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = network.parameters(density.layout, weights, density.limits, inputs, np)
+        assert np.isfinite(found.log_shares[0]).all() == is_finite
+    expected = "" if is_finite else "the networks: expected finite outputs of all inputs"
+    assert inconsistency(density.layout, arrays_of(density, [weights])) == expected
