@@ -125,8 +125,8 @@ def test_a_table_that_can_be_fitted_has_no_fault(looked_at, nflow):
     assert (code, said["faults"]) == (0, [])
     kinds = {name: column["kind"] for name, column in said["columns"].items()}
     assert kinds == {"id": "left out", "x": "number", "y": "number", "total": "left out"}
-    assert said["config"]["data"]["kinds"].keys() == kinds.keys()
-    assert said["config"]["train"]["steps"] > 0
+    config = said["config"]
+    assert config["data"]["kinds"].keys() == kinds.keys() and config["train"]["steps"] > 0
     assert isinstance(nflow("fit", "t.csv", *FLOWS).exception, BeganError)
 
 

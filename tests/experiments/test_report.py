@@ -129,7 +129,7 @@ def test_a_record_that_makes_no_sense_is_left_out(tmp_path):
 def test_a_summary_that_is_damaged_is_one_line(finished):
     run = finished("target")
     edit_json(run.path / "summary.json", mass=[])  # more of them are tested with picture_data
-    with pytest.raises(RunDirectoryError, match="summary.json: damaged: mass"):
+    with pytest.raises(RunDirectoryError, match=r"summary\.json: damaged: mass"):
         write_report(run)
 
 

@@ -11,7 +11,15 @@ from checks import finding_of
 from keras import ops
 from running import arrays_of, assert_same_run
 from short_runs import KilledError, edit_json, killed_after, without_programs
-from truth import Grid, float64, mixture_log_prob, normal_log_prob, push, to_numpy
+from truth import (
+    Grid,
+    central_differences,
+    float64,
+    mixture_log_prob,
+    normal_log_prob,
+    push,
+    to_numpy,
+)
 
 import nflow_cli
 from nflow_cli import experiments
@@ -110,8 +118,7 @@ def test_the_gradient_is_that_of_central_differences():
                 variable.assign(moved)
                 return float(loss_of(points))
 
-            h = 1e-3
-            found[index] = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
+            found[index] = central_differences(at, 1e-3)
         variable.assign(start)
         np.testing.assert_allclose(gradient, found, 1e-8, 1e-10, err_msg=variable.path)
 

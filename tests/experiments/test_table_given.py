@@ -194,41 +194,37 @@ def test_draws_are_tables_in_the_columns_of_the_users(density):
     np.testing.assert_allclose(drawn["log_q"].to_numpy(), density.log_prob(rows), atol=1e-4)
 
 
-def test_more_rows_than_memory_holds_are_refused_before_one_is_drawn(density):
-    for draw in (density.sample, density.sample_table):
-        with pytest.raises(DataError, match="expected a number of samples that fit in memory"):
-            draw(10**15, given={"rank": 1, "g, h": [-1.0]})
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
+def test_conditions_that_are_none_and_too_many_rows_are_one_line(density):
+    for given, named in [
         (None, "g, h, rank"),
         ({"rank": 1}, "'g, h'"),
         ({"rank": 1, "g, h": np.inf}, "inf"),
         ({"rank": 1, "g, h": np.nan}, "column 'g, h'"),
         ({"rank": 1, "g, h": "x"}, "'x'"),
         ({"rank": [1, 2, 3], "g, h": [1.0, 2.0]}, "of one length"),
-    ],
-)
-def test_conditions_that_are_none_are_one_line(density, given, named):
-    with pytest.raises(DataError) as refused:
-        density.sample(2, given=given)
-    assert named in str(refused.value) and "\n" not in str(refused.value)
+    ]:
+        with pytest.raises(DataError) as refused:
+            density.sample(2, given=given)
+        assert named in str(refused.value) and "\n" not in str(refused.value)
+    for draw in (density.sample, density.sample_table):
+        with pytest.raises(DataError, match="that fit in memory"):
+            draw(10**15, given={"rank": 1, "g, h": [-1.0]})
 
 
-@pytest.mark.parametrize("name", ["drawn.csv", "drawn.parquet", "drawn.npy"])
-def test_draws_at_values_are_written(at_home, density, name):
-    words = ["sample", "run", "-n", 20, "--seed", 3, "-o", name]
-    assert succeed(at_home, *words, "--given", "g\\, h=0.5,rank=2") == f"{name}\n"
-    if name.endswith(".npy"):
-        rows = [dict(zip(COLUMNS, row)) for row in np.load(name)]
-    else:
-        rows = read_rows(name) if name.endswith(".csv") else parquet.read_table(name).to_pylist()
-    assert {tuple(row) for row in rows} == {tuple(COLUMNS)}
-    table = {column: [float(row[column]) for row in rows] for column in COLUMNS}
+def test_draws_at_values_are_written(at_home, density):
     expected = density.sample(20, seed=3, given={"g, h": 0.5, "rank": 2})
-    np.testing.assert_array_equal(as_rows(table, density), expected)
+    for name in ("drawn.csv", "drawn.parquet", "drawn.npy"):
+        words = ["sample", "run", "-n", 20, "--seed", 3, "-o", name]
+        assert succeed(at_home, *words, "--given", "g\\, h=0.5,rank=2") == f"{name}\n"
+        if name.endswith(".npy"):
+            rows = [dict(zip(COLUMNS, row)) for row in np.load(name)]
+        elif name.endswith(".csv"):
+            rows = read_rows(name)
+        else:
+            rows = parquet.read_table(name).to_pylist()
+        assert {tuple(row) for row in rows} == {tuple(COLUMNS)}
+        table = {column: [float(row[column]) for row in rows] for column in COLUMNS}
+        np.testing.assert_array_equal(as_rows(table, density), expected)
 
 
 def test_draws_are_made_at_each_row_of_a_table(at_home):
@@ -293,17 +289,17 @@ def test_rows_of_a_file_are_judged(at_home, density, weighted):
     assert {row[name] for row in rows[1:3] for name in latents} == {""}
 
 
-@pytest.mark.parametrize("written", [[], ["-o", "scored.csv"]])
-def test_the_score_of_one_row_in_effect_has_no_standard_error(at_home, density, written):
+def test_the_score_of_one_row_in_effect_has_no_standard_error(at_home, density):
     table = some_table(50, seed=6)
     table["weight"] = np.where(np.arange(50) == 7, 1e6, 1e-3)
     write_table("one.csv", table)
-    printed = succeed(at_home, "evaluate", "run", "--data", "one.csv", *written)
     row = {name: column[[7]] for name, column in table.items()}
-    figure = float(printed.split("log-likelihood ")[1].split(" nats")[0])
-    assert figure == pytest.approx(density.log_prob(as_rows(row, density))[0], abs=1e-4)
-    of = "nats, mean of 50 points, standard error unknown, effective sample size 1.0"
-    assert f"{of} [few rows" in printed and "±" not in printed
+    for written in ([], ["-o", "scored.csv"]):
+        printed = succeed(at_home, "evaluate", "run", "--data", "one.csv", *written)
+        figure = float(printed.split("log-likelihood ")[1].split(" nats")[0])
+        assert figure == pytest.approx(density.log_prob(as_rows(row, density))[0], abs=1e-4)
+        of = "nats, mean of 50 points, standard error unknown, effective sample size 1.0"
+        assert f"{of} [few rows" in printed and "±" not in printed
 
 
 def test_a_weight_that_is_none_is_one_line(at_home):

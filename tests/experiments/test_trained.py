@@ -272,34 +272,21 @@ def rewrite_weights(run, change):
     edit_member(run / "model.keras", "model.weights.h5", edited)
 
 
-def vast(weights):  # a few hundred bytes that stand for 4 GB: never written
-    del weights["vars/0"]
-    weights.create_dataset("vars/0", (2**29, 2), "f4")
+def replaced(shape=None, start=None, **options):
+    """Return what puts another dataset in the place of the first array."""
+
+    def change(weights):
+        own = weights["vars/0"].shape
+        del weights["vars/0"]
+        dataset = weights.create_dataset("vars/0", shape or own, "f4", **options)
+        if start is not None:
+            dataset[:2] = start
+
+    return change
 
 
-def vast_and_packed(weights):
-    del weights["vars/0"]
-    packing = {"chunks": (2**20, 2), "compression": "gzip"}
-    weights.create_dataset("vars/0", (2**29, 2), "f4", **packing)[:2] = 1
-
-
-def packed(weights):
-    values = weights["vars/0"][:]
-    del weights["vars/0"]
-    weights.create_dataset("vars/0", data=values, compression="gzip")
-
-
-def never_written(weights):
-    shape = weights["vars/0"].shape
-    del weights["vars/0"]
-    weights.create_dataset("vars/0", shape, "f4")
-
-
-def elsewhere(weights):
-    shape = weights["vars/0"].shape
-    del weights["vars/0"]
-    outside = [("/dev/zero", 0, h5py.h5f.UNLIMITED)]
-    weights.create_dataset("vars/0", shape, "f4", external=outside)
+VAST = (2**29, 2)  # a few hundred bytes that stand for 4 GB: never written
+OUTSIDE = [("/dev/zero", 0, h5py.h5f.UNLIMITED)]
 
 
 def virtual(weights):
@@ -337,11 +324,11 @@ def doubles(weights):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (vast, "never written"),
-        (vast_and_packed, "compressed"),
-        (packed, "compressed"),
-        (never_written, "never written"),
-        (elsewhere, "compressed, or was never written"),
+        (replaced(VAST), "never written"),
+        (replaced(VAST, 1, chunks=(2**20, 2), compression="gzip"), "compressed"),
+        (replaced(start=1, compression="gzip"), "compressed"),
+        (replaced(), "never written"),
+        (replaced(external=OUTSIDE), "compressed, or was never written"),
         (virtual, "compressed, or was never written"),
         (soft_link, "is a link"),
         (external_link, "is a link"),
