@@ -40,11 +40,11 @@ SOUND = {
             "weights": [1.0, 3.0],
             "means": [[1.0, 0.0], [-1.0, 0.5]],
             "covariances": [[[1.0, 0.3], [0.3, 0.5]], [[0.5, 0.0], [0.0, 0.5]]],
-        },
+        }
     },
     "early stop": {
         "train": {"steps": 900, "chunk": 10, "batch_size": 64}
-        | {"early_stopping": {"patience": 20, "min_delta": 9.0}},
+        | {"early_stopping": {"patience": 20, "min_delta": 9.0}}
     },
     "restarts": {"train": {"steps": 80, "chunk": 10, "batch_size": 64, "restarts": 3}},
     "trained well": {

@@ -17,10 +17,7 @@ def rows_of(name):
     return load_dataset(TableData(name=name), flows="none")
 
 
-FIND = {
-    "points.npy": lambda run: found_again(run, rows_of),
-    "images.npz": images_of,
-}
+FIND = {"points.npy": lambda run: found_again(run, rows_of), "images.npz": images_of}
 
 
 @pytest.fixture

@@ -47,8 +47,7 @@ def command(path):
 
 
 @pytest.mark.parametrize(
-    "table",
-    [pytest.param(COLUMNS, id="mapping", marks=pytest.mark.slow), Frame(COLUMNS)],
+    "table", [pytest.param(COLUMNS, id="mapping", marks=pytest.mark.slow), Frame(COLUMNS)]
 )
 def test_rows_in_python_are_fitted_as_those_of_a_file(command, path, tmp_path, table):
     run = tmp_path / "run"

@@ -9,13 +9,7 @@ from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
 from truth import to_numpy
 
 from nflow_cli.config.training_schema import EarlyStopping
-from nflow_cli.training.trainer import (
-    ChunkTrainer,
-    Clock,
-    best_restart,
-    learning_rate,
-    prefetched,
-)
+from nflow_cli.training.trainer import ChunkTrainer, Clock, best_restart, learning_rate, prefetched
 from nflow_cli.training.validation import EarlyStop
 
 

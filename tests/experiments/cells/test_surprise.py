@@ -4,15 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cells import (
-    BETWEEN,
-    grid,
-    levels,
-    number,
-    random_density,
-    random_marginal,
-    values_of,
-)
+from cells import BETWEEN, grid, levels, number, random_density, random_marginal, values_of
 
 from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.config.kinds_schema import Relation

@@ -59,7 +59,7 @@ def test_a_memorisation_that_is_no_figure_has_no_warning():
 
 def test_a_fit_to_few_rows_is_ruined_by_more_standard_errors():
     for n, errors, is_ruined in [
-        *((100, 4.1, True), (100, 3.9, False), (2, 20.0, False), (2, 30.0, True), (1, 1e9, False)),
+        *((100, 4.1, True), (100, 3.9, False), (2, 20.0, False), (2, 30.0, True), (1, 1e9, False))
     ]:
         facts = {"gain": -0.1 * errors, "gain_standard_error": 0.1, "n_effective": n, "n_test": n}
         assert (ruined(facts) is not None) == is_ruined
