@@ -89,11 +89,6 @@ def test_a_summary_that_lacks_a_figure_is_one_line(read, tmp_path, kind):
         assert line.startswith(f"{tmp_path / 'run' / 'summary.json'}: damaged: {expected}")
 
 
-def test_a_figure_that_was_not_finite_is_not_finite_again(read):
-    for value in (None, math.nan, math.inf, 1e300):
-        assert read("fit-2d", {"kl": value}).summary["kl"] is None
-
-
 @pytest.mark.parametrize("kind", HEADERS)
 def test_metrics_without_a_column_are_one_line(read, tmp_path, kind):
     for column in HEADERS[kind].split(","):
@@ -109,16 +104,16 @@ def test_steps_rise(read):
         assert line.endswith("metrics.csv: damaged: update: expected increasing numbers")
 
 
-def test_of_many_rows_the_means_are_drawn(read):
+def test_few_rows_are_drawn_as_they_are_and_the_means_of_many(read):
     n = 3 * MOST_ROWS + 1
     rows = "".join(f"{i},{i},{1e300 if i == 2 else 0.5},1\n" for i in range(1, n + 1))
     drawn = read("fit-2d", None, f"update,loss,kl,beta\n{rows}").metrics
     assert len(drawn["update"]) <= MOST_ROWS and drawn["update"][-1] == n
     np.testing.assert_allclose(drawn["loss"][:-1], drawn["update"][:-1] - 1.5)
     assert np.isnan(drawn["kl"][0]) and (drawn["kl"][1:] == 0.5).all()
-
-
-def test_few_rows_are_drawn_as_they_are(read):
     drawn = read("fit-2d").metrics
     assert list(drawn["update"]) == list(range(1, 21))
     np.testing.assert_array_equal(drawn["loss"], drawn["update"] / 20)
+    # A figure that was not finite is not finite again.
+    for value in (None, math.nan, math.inf, 1e300):
+        assert read("fit-2d", {"kl": value}).summary["kl"] is None

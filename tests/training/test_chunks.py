@@ -220,15 +220,12 @@ def test_the_counts_of_an_epoch_add_up_to_its_whole_batches(n, batch_size, chunk
             assert not np.any(pixels[due:])
 
 
-def test_every_epoch_is_another_permutation():
+def test_every_epoch_is_another_permutation_and_leaves_out_others_at_random():
     dataset = image_chunks(n=24)
     orders = [epoch_of(dataset, epoch)[0] for epoch in range(3)]
     for i, order in enumerate(orders):
         assert sorted(order) == list(range(24))
         assert not any(np.array_equal(order, other) for other in orders[:i])
-
-
-def test_what_is_left_over_is_left_out_at_random():
     dataset = image_chunks(n=23, epochs=20)
     orders = [epoch_of(dataset, epoch)[0] for epoch in range(20)]
     assert all(len(set(order)) == len(order) == 20 for order in orders)

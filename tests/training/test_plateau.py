@@ -38,6 +38,8 @@ def test_a_loss_that_falls_no_more_ends_a_training_after_two_windows_and_the_coo
     follower = Follower()
     assert follower.stopped_at([1.0] * 50) == 2 * 50 + 30
     assert follower.cooled_from == 100
+    # Nothing counts before the objective and the gradient are the last ones.
+    assert Follower(start=200).stopped_at([1.0] * 80) == 200 + 2 * 50 + 30
 
 
 def test_what_counts_is_the_fall_in_a_window():
@@ -62,10 +64,6 @@ def test_noise_that_says_nothing_ends_no_training():
     noise = np.random.default_rng(1).standard_normal(300)
     assert Follower().stopped_at(1 + 0.05 * noise) is None
     assert Follower().stopped_at(1 + 0.0005 * noise) is not None
-
-
-def test_nothing_counts_before_the_objective_and_the_gradient_are_the_last_ones():
-    assert Follower(start=200).stopped_at([1.0] * 80) == 200 + 2 * 50 + 30
 
 
 def test_a_training_that_goes_on_from_a_checkpoint_ends_as_one_that_was_not_stopped():

@@ -169,16 +169,13 @@ class Slopes(ChunkTrainer):
         return {"loss": loss, "kl": 2 * loss, "beta": ops.ones(())}
 
 
-def test_every_restart_is_clipped_by_its_own_norm():
+def test_every_restart_is_clipped_by_its_own_norm_and_rows_are_of_the_lowest_loss():
     model = Slopes()
     fit(model, 1, settings(clip_norm=26.0, steps=1), noise=NOISE[:1])
     scales = np.array([1.0, 1.0, 26 / 130])
     given = given_to_adam(model)
     np.testing.assert_allclose(given[0], model.gradients[0] * scales[:, None], 1e-5)
     np.testing.assert_allclose(given[1], model.gradients[1] * scales[:, None, None], 1e-5)
-
-
-def test_rows_are_of_the_restart_with_the_lowest_loss():
     rows, _ = fit(Slopes((2, 5, 3)), 1, settings(steps=1), noise=NOISE[:1])
     assert (rows[0]["loss"], rows[0]["kl"], rows[0]["beta"]) == (2, 4, 1)
     assert rows[0]["gradient_norm"] == pytest.approx(13)

@@ -71,12 +71,9 @@ def test_later_weights_that_are_better_are_kept(from_start):
     assert weights_of(model) == weights[best]
 
 
-def test_a_start_that_has_no_loss_is_not_the_best():
+def test_a_start_without_a_loss_is_not_the_best_and_patience_counts_from_one_that_is():
     _, log, rows, _ = trained([math.nan, math.inf, 3.0, 2.0, 4.0, 5.0], from_start=True)
     assert (rows[0]["update"], log.kept_at) == (0, 15)
-
-
-def test_patience_counts_from_the_start_where_that_is_the_best():
     stopping = EarlyStopping(patience=10, min_delta=0.0)
     _, log, rows, _ = trained([1.0, 2.0, 3.0], from_start=True, stopping=stopping)
     assert ([row["update"] for row in rows], log.kept_at) == ([0, 5, 10], 0)
@@ -206,7 +203,7 @@ def test_training_ends_where_no_member_has_improved_for_so_long():
     assert log.reached == 4  # the first was best at 1, the second at 2
 
 
-def test_it_goes_on_from_what_a_checkpoint_keeps():
+def test_it_goes_on_from_what_a_checkpoint_keeps_of_its_members():
     whole, first, second = log_of(), log_of(), log_of()
     validated(whole)
     validated(first, last=3)
@@ -220,9 +217,6 @@ def test_it_goes_on_from_what_a_checkpoint_keeps():
     for one, other in zip(whole.model.weights, second.model.weights, strict=True):
         np.testing.assert_array_equal(one, other)
     assert whole.kept_of_each == second.kept_of_each
-
-
-def test_a_checkpoint_of_other_members_is_refused():
     log = log_of()
     validated(log, last=2)
     state = log.state() | {"marks": [1.0]}

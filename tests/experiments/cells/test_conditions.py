@@ -105,13 +105,7 @@ def conditional():
     return TrainedCells(Path("run"), None, density, {})
 
 
-def test_conditions_are_read_from_text(conditional):
-    for day, number_of_day in (("2024-02-29", 19_782), ("", np.nan)):
-        (row,) = conditions_in(conditional, f"b=-1.25,a=level 2,day={day}").rows
-        np.testing.assert_array_equal(row, [2, number_of_day, -1.25, np.nan])
-
-
-def test_conditions_that_are_none_are_one_line(conditional):
+def test_conditions_are_read_from_text_and_what_are_none_are_one_line(conditional):
     for text, named in [
         ("a=level 1,b=2", "day"),
         ("a=level 1,b=2,e=1,day=2024-01-01", "Received: 'e=1'"),
@@ -124,6 +118,9 @@ def test_conditions_that_are_none_are_one_line(conditional):
         with pytest.raises(DataError) as error:
             conditions_in(conditional, text)
         assert named in str(error.value) and "\n" not in str(error.value)
+    for day, number_of_day in (("2024-02-29", 19_782), ("", np.nan)):
+        (row,) = conditions_in(conditional, f"b=-1.25,a=level 2,day={day}").rows
+        np.testing.assert_array_equal(row, [2, number_of_day, -1.25, np.nan])
 
 
 def test_a_level_that_no_training_row_has_may_be_given_and_has_a_note(conditional, capsys):

@@ -43,7 +43,7 @@ def test_weights_stay_with_their_rows():
     assert first.auc != pytest.approx(memorised(DENSITY, replace(data, weights=ALIKE), 0).auc)
 
 
-def test_rows_of_levels_that_no_other_training_row_has_are_left_out():
+def test_rows_of_rare_levels_and_with_unknown_cells_are_left_out():
     train, test = rows(200, 0), rows(80, 1)
     train[:, 1], test[:, 1] = np.arange(200) % 3, np.arange(80) % 3
     common = memorised(DENSITY, table(train, test), 0)
@@ -54,9 +54,6 @@ def test_rows_of_levels_that_no_other_training_row_has_are_left_out():
     assert (judged.n_train, judged.n_test) == (200, 81)  # level 5 has one training row
     assert memorised(DENSITY, table(np.r_[train, rare], test), 0) == common
     assert memorised(DENSITY, table(np.r_[train, given], test), 0).n_train == 201
-
-
-def test_test_rows_with_an_unknown_cell_are_left_out():
     train, test = rows(200, 0), rows(80, 1)
     gap = test[:5].copy()
     gap[:, 2] = np.nan
