@@ -475,7 +475,8 @@ def test_where_the_first_flow_is_kept_alone_the_loss_of_a_mode_is_a_warning(tmp_
             _, summary = fit(tmp_path / f"run-{modes}", "arrays", two_modes, **changes)
         assert summary["member_weights"] == [1.0]
         assert modes is None or summary["member_seconds"] == 0
-        assert [warning["word"] for warning in summary["warnings"]] == ["missed mass"]
+        assert "missed mass" in [warning["word"] for warning in summary["warnings"]]
+
 
 
 # Warnings about the scores, by the figures of a summary.
