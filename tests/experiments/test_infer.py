@@ -478,7 +478,6 @@ def test_where_the_first_flow_is_kept_alone_the_loss_of_a_mode_is_a_warning(tmp_
         assert "missed mass" in [warning["word"] for warning in summary["warnings"]]
 
 
-
 # Warnings about the scores, by the figures of a summary.
 
 GOOD = {
