@@ -180,21 +180,6 @@ def test_where_no_gpu_is_seen_a_line_says_what_was_looked_for(
     assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.yaml"))
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["--device", "tpu"], "'tpu': expected cpu, gpu or gpu:N"),
-        (["--device", "gpu:x"], "'gpu:x': expected cpu, gpu or gpu:N"),
-        (["--threads", "0"], "'0': expected auto, or 1 to 1,024"),
-        (["--threads", "many"], "'many': expected auto, or 1 to 1,024"),
-    ],
-)
-def test_what_is_no_machine_is_a_bad_option(invoke, words, expected):
-    result = invoke("fit-2d", *words)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert expected in result.stderr.splitlines()[-1]
-
-
 def test_threads_are_of_a_processor():
     with pytest.raises(DeviceError, match="--threads: expected --device cpu"):
         Machine("gpu:0").of(2)

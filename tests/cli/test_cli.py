@@ -118,65 +118,6 @@ def test_presets_lists_each_with_its_description_and_prints_one(invoke):
     )
 
 
-def check_untouched(folder, before):
-    assert sorted(path.name for path in folder.iterdir()) == before
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "fit-2d --nosuch",
-        "fit-2d --flow planar,,radial",
-        "fit-2d --target mixture",
-    ],
-)
-def test_a_bad_option_exits_2_and_ends_with_the_error(invoke, tmp_path, line):
-    result = invoke(*line.split())
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert lines[-1].startswith("Error: ")
-    assert len(lines) == 1 or lines[0].startswith("Usage: nflow")
-    assert "Traceback" not in result.stderr
-    check_untouched(tmp_path, [])
-
-
-def test_a_misspelled_name_is_answered_with_the_nearest(invoke):
-    assert "did you mean 'planar'" in invoke("fit-2d", "--flow", "planr").stderr
-    assert (
-        "did you mean 'multimodal-planar'" in invoke("presets", "multimodal-plana").stderr.lower()
-    )
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("plot taken", "taken: not a run directory"),
-        ("fit-2d --preset nothing", "no preset named 'nothing', and no such file"),
-        ("fit-2d --preset bytes.yaml", "bytes.yaml: not a text file"),
-        ("fit-2d --output taken", "taken: not empty; --output takes a new folder"),
-    ],
-)
-def test_any_other_error_exits_1_with_one_line_before_anything_is_made(
-    invoke, tmp_path, line, expected
-):
-    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "notes.txt").touch()
-    result = invoke(*line.split())
-    assert (result.exit_code, result.stdout) == (1, "")
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"nflow: error: {expected}")
-    check_untouched(tmp_path, ["bytes.yaml", "taken"])
-
-
-def test_a_keras_json_that_keras_refuses_is_one_line(nflow, tmp_path):
-    (tmp_path / "keras.json").write_text('{"floatx": "nonsense"}')
-    done = nflow("fit-2d", *QUICK, KERAS_HOME=tmp_path)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
-    assert "nonsense" in done.stderr
-
-
 def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run, finished_run):
     assert finished_run.parent == first_run[0] / "outputs"
     assert finished_run.name.endswith("-multimodal-planar-k2")
@@ -233,28 +174,6 @@ def test_report_writes_the_page_again(invoke, finished_run):
     assert f"{kl:.5f} ± " in read_report(finished_run).text
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("evaluation.npz", None),
-        ("metrics.csv", b"loss\r\n1.0\r\n"),
-        ("summary.json", b"{}"),
-        ("run.json", None),
-    ],
-)
-def test_plot_of_a_damaged_run_is_one_line(invoke, tmp_path, finished_run, name, content):
-    copy = tmp_path / "copy"
-    shutil.copytree(finished_run, copy)
-    if content is None:
-        (copy / name).unlink()
-    else:
-        (copy / name).write_bytes(content)
-    result = invoke("plot", copy)
-    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
-    assert str(copy) in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):
     options = ["--restarts", 2, "--no-halving", "--seed", 5, "--output", tmp_path / "run"]
     with without_pictures():
@@ -278,28 +197,6 @@ def test_a_run_that_diverges_exits_3_and_says_what_to_try(invoke, tmp_path):
     assert "check the target" in line
     assert "learning_rate" in line
     assert RunDirectory(tmp_path / "run").read_json("run.json")["status"] == "diverged"
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        (
-            "{name: mixture, weights: [1], means: [[0, 0]], covariances: [[[1, 2], [2, 1]]]}",
-            "a mixture covariance must be symmetric and positive definite",
-        ),
-        (
-            "{name: ring, weights: [1], centers: [[0, 0]], radii: [1.0e+200], widths: [1.0e+200]}",
-            "a ring target needs a finite normaliser",
-        ),
-    ],
-)
-def test_a_target_that_is_no_density_is_one_line_and_leaves_nothing(
-    invoke, tmp_path, target, expected
-):
-    result = invoke("fit-2d", *QUICK, "--set", f"target={target}")
-    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
-    assert result.stderr.startswith("nflow: error: --set target: ") and expected in result.stderr
-    assert list(tmp_path.iterdir()) == []
 
 
 ENDLESS = ["--k", "2", "--steps", "1000000000", "--set", "train.chunk=20", "--output", "run"]
@@ -358,17 +255,3 @@ def test_sigterm_exits_143_and_gives_the_handlers_back(invoke, tmp_path):
     assert "to go on: nflow resume run" in result.stderr
     assert RunDirectory(tmp_path / "run").read_json("run.json")["status"] == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.parametrize(
-    ("args", "name"),
-    [
-        (["check", ""], "'RUN_DIR'"),
-        (["compare", "run", ""], "'RUN...|SWEEP_DIR'"),
-        (["fit-2d", "--set", "seed=1", "--set", ""], "'--set'"),
-    ],
-)
-def test_what_a_variable_that_was_never_set_leaves_is_no_argument(invoke, tmp_path, args, name):
-    result = invoke(*args)
-    assert (result.exit_code, os.listdir(tmp_path)) == (2, [])
-    assert f"Invalid value for {name}: expected a value. Received: ''" in result.stderr

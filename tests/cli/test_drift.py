@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from running import read_rows, succeed
-from short_runs import CELLS, POINTS, make_run
+from short_runs import CELLS, make_run
 
 import nflow_cli
 from nflow_cli.evaluation.drift import Drift
@@ -82,29 +82,6 @@ def test_the_exit_status_is_that_of_the_whole(invoke, run, new):
 def test_own_rows_have_a_warning(invoke, run):
     printed = succeed(invoke, "drift", run, "--data", TABLE)
     assert "[own rows, few rows]" in printed and "the held-out rows among them" in printed
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "words"),
-    [
-        ([], 2, "Missing option '--data'"),
-        (["--data", "none.csv"], 1, "none.csv: no such file"),
-        (["--data", TABLE, "--fail-above", "99"], 2, "expected a probability below 1"),
-        (["--data", TABLE, "--fail-above", "nan"], 2, "expected a probability below 1"),
-        (["--data", "few.csv"], 1, "few.csv: no column 'flag'"),
-    ],
-)
-def test_wrong_options_are_one_line(invoke, run, options, code, words):
-    write([{"city": "Oslo"}], "few.csv")
-    result = invoke("drift", run, *options)
-    assert (result.exit_code, result.stdout) == (code, ""), result.output
-    assert words in result.stderr and "Traceback" not in result.stderr
-
-
-def test_a_run_of_another_kind_is_refused(invoke, short_run):
-    for other in (short_run(), short_run(**POINTS)):
-        result = invoke("drift", other, "--data", TABLE)
-        assert result.exit_code == 2 and "expected a run of `nflow fit` by cells" in result.stderr
 
 
 def test_a_run_by_given_columns(invoke, short_run, new):

@@ -177,23 +177,6 @@ def test_two_runs_have_a_log_bayes_factor(finished, tmp_path):
     assert text in run("compare", finished[0], other).stdout
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "expected"),
-    [
-        ([], 2, "expected DRAWS, or --preset with some"),
-        (["none.csv"], 1, "none.csv: no such file"),
-        (["CHAIN", "--log-p", "lp"], 1, "no column 'lp'"),
-        (["CHAIN", "--log-p", "log_post", "--bounds", "b=1:"], 1, "on a bound or beyond"),
-        (["CHAIN", "--log-p", "log_post", "--flow", "inverse-autoregressive"], 1, "D passes"),
-    ],
-)
-def test_errors_are_one_line(chains, words, code, expected):
-    found = run("evidence", *[chains[0] if word == "CHAIN" else word for word in words])
-    assert found.exit_code == code
-    assert expected in found.output
-    assert "Traceback" not in found.output
-
-
 def test_a_run_of_draws_takes_no_other_data(finished):
     found = run("evaluate", finished[0], "--data", "x.csv")
     assert found.exit_code == 1

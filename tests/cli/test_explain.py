@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from running import read_rows, succeed
-from short_runs import CELLS, POINTS
+from short_runs import CELLS
 
 import nflow_cli
 
@@ -106,28 +106,6 @@ def test_python_gives_the_numbers_of_the_command(invoke, run, new):
         np.testing.assert_array_equal(
             found[name].to_numpy(), [float(row[name] or "nan") for row in rows]
         )
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ([], "--explain: expected --data FILE and -o FILE"),
-        (["--data", TABLE], "--explain: expected --data FILE and -o FILE"),
-        (["-o", "out.csv"], "-o: expected --data FILE"),
-        (["--data", TABLE, "-o", "out.txt"], "ends in .csv or .parquet"),
-        (["--data", TABLE, "-o", "out.csv", "--latent"], "--explain: expected no --latent"),
-    ],
-)
-def test_wrong_options_are_one_line(invoke, run, options, words):
-    result = invoke("evaluate", run, "--explain", *options)
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
-    assert words in result.stderr and "Traceback" not in result.stderr
-
-
-def test_a_run_of_another_kind_is_refused(invoke, short_run):
-    for other in (short_run(), short_run(**POINTS)):
-        result = invoke("evaluate", other, "--data", TABLE, "-o", "out.csv", "--explain")
-        assert result.exit_code == 2 and "expected a run of `nflow fit` by cells" in result.stderr
 
 
 def test_a_run_without_its_table_has_the_same_p_values(invoke, run, new, tmp_path):

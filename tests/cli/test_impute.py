@@ -157,36 +157,6 @@ def test_draws_meet_conditions_on_modelled_columns(invoke, run):
     assert all(row["day"] >= "2021-03-01" for row in rows)
 
 
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        (["impute", "--data", TABLE, "-o", "out.txt"], "expected a name that ends in .csv"),
-        (["impute", "--data", TABLE, "-o", "out.csv", "--draws", "0"], "draws"),
-        (["predict", "--data", TABLE, "-o", "o.csv", "--target", "price,zz"], "Received: 'zz'"),
-        (
-            [
-                "predict",
-                "--data",
-                TABLE,
-                "-o",
-                "o.csv",
-                "--target",
-                "price,city",
-                "--coverage",
-                ".9",
-            ],
-            "expected one target",
-        ),
-        (["sample", "-o", "o.csv", "--given", "zz=1"], "Received: 'zz=1'"),
-    ],
-)
-def test_what_cannot_be_done_is_one_line(invoke, run, command, words):
-    name, *options = command
-    result = invoke(name, run, *options)
-    assert result.exit_code and words in " ".join(result.output.split())
-    assert "Traceback" not in result.output
-
-
 def test_own_columns_that_predictions_replace_are_named(invoke, run):
     rows = read_rows(TABLE)[:5]
     lines = [",".join([*rows[0], "price_mean"])]

@@ -5,7 +5,6 @@ import json
 import math
 import re
 import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -75,23 +74,6 @@ def test_starts_of_a_file_are_recorded_by_name(model, tmp_path):
     assert done.exit_code == 0, done.stderr
     config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
     assert config["train"]["starts"] == [[30.0, 2.0], [0.5, -1.0]]
-
-
-@pytest.mark.parametrize(
-    ("text", "options", "said"),
-    [
-        ("x1\n1\n", [], "x2"),
-        ("x1,x2\n1,\n", [], "expected 2 finite numbers"),
-        ("x1,x2\n1,2\n", ["--bounds", "x2=3:"], "points within the bounds, not x2 = 2"),
-        ("x1,x2\n", [], "no points"),
-    ],
-)
-def test_starts_that_are_no_points_are_refused(model, tmp_path, text, options, said):
-    path = tmp_path / "starts.csv"
-    path.write_text(text)
-    done = run("infer", model, "--dim", 2, "--start", path, *options)
-    assert done.exit_code in (1, 2) and said in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_run_records_the_function_and_prints_its_scores(finished, model):
@@ -246,32 +228,6 @@ def test_a_run_that_was_stopped_goes_on_with_the_function(finished, model, tmp_p
     assert run("resume", tmp_path / "run").exit_code == 1
     assert run("resume", tmp_path / "run", "--density", model).exit_code == 0
     assert_same_run(finished[0], tmp_path / "run")
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        ("", 2, "expected FILE.py:FUNCTION, a NAME"),
-        ("funel", 2, "did you mean 'funnel'?"),
-        ("{model}", 2, "--dim: expected the number of coordinates"),
-        ("{model}:no --dim 2", 1, "no such name; functions in the file: log_density"),
-        ("gone.py --dim 2", 1, "no such file"),
-        ("banana --dim 3", 1, "--dim: expected 2 of banana"),
-    ],
-)
-def test_a_wrong_command_is_one_line(tmp_path, monkeypatch, model, words, code, said):
-    monkeypatch.chdir(tmp_path)
-    done = run("infer", *words.format(model=model).split())
-    assert done.exit_code == code
-    assert said in done.stderr.splitlines()[-1]
-    assert not list(Path().iterdir())
-
-
-def test_density_is_an_option_of_runs_of_infer_alone(short_run):
-    for words in (["evaluate"], ["sample", "--resample", "-o", "x.csv"]):
-        name, *options = words
-        done = run(name, short_run(), *options, "--density", "model.py:f")
-        assert done.exit_code == 2 and "expected a run of `nflow infer`" in done.stderr
 
 
 def rates_of(path):

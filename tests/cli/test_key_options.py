@@ -89,21 +89,3 @@ def test_lists_take_commas_and_repetition_and_others_one_value(line, key, value)
         words = value.split()
         value = dict(ends[word] for word in words) if words[0] in ends else words
     assert given(line) == {key: value}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "infer funnel --bounds a=0: --bounds a=:1",
-        "fit t.csv --epochs nan",
-        "fit t.csv --epochs 0",
-        "fit-2d --restarts 101",
-        "fit-2d --flow planar --flow plana",
-        "infer funnel --base cauchy",
-        "train-vae --k -1",
-    ],
-)
-def test_a_bad_value_is_refused_with_exit_code_2(invoke, line):
-    result = invoke(*line.split())
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.splitlines()[-1].startswith("Error: Invalid value for '--")

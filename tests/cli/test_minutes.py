@@ -34,25 +34,6 @@ def test_the_recorded_config_repeats_the_run_to_the_bit(nflow, tmp_path, kind):
     assert one["model_sha256"] == other["model_sha256"]
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["fit", "two-moons", "--minutes", "1", "--steps", "9"], "--minutes and --steps"),
-        (["fit", "two-moons", "--minutes", "1", "--epochs", "9"], "--minutes and --epochs"),
-        (["fit", "two-moons", "--minutes", "1", "--set", "train.steps=9"], "--set train.steps"),
-        (["infer", "banana", "--minutes", "1", "--steps", "9"], "--minutes and --steps"),
-        (["train-vae", "--minutes", "1", "--epochs", "9"], "--minutes and --epochs"),
-        (["fit", "two-moons", "--minutes", "0"], "'--minutes': 0"),
-        (["fit", "two-moons", "--minutes", "nan"], "'nan' is not a number"),
-        (["fit", "two-moons", "--minutes", "-1"], "'--minutes': -1"),
-    ],
-)
-def test_one_length_of_more_than_nothing_is_given(invoke, args, message):
-    result = invoke(*args)
-    assert result.exit_code == 2
-    assert message in result.stderr
-
-
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), "soon", [1]])
 def test_minutes_in_python_are_a_number_above_0(minutes):
     with pytest.raises(ConfigError, match=r"expected a number of minutes above 0\. Received: "):

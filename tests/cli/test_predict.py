@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from running import read_rows, succeed
-from short_runs import CELLS, POINTS
+from short_runs import CELLS
 
 import nflow_cli
 from nflow_cli.errors import DataError
@@ -118,38 +118,6 @@ def test_python_gives_the_numbers_of_the_command(invoke, run, target):
 def test_python_refuses_quantiles_that_are_no_probabilities(run, quantiles):
     with pytest.raises(DataError, match="quantiles: expected numbers between 0 and 1"):
         nflow_cli.load(run).predict(TABLE, "price", quantiles)
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "words"),
-    [
-        ([], 1, "--target: expected one of city, flag, day, rooms, price, wage"),
-        (["--target", "pric"], 1, "Received: 'pric' (did you mean 'price'?)"),
-        (["--target", "part"], 1, "--target: expected one of"),
-        (["--target", "price", "--quantiles", "5"], 2, "expected numbers between 0 and 1"),
-        (["--target", "price", "--quantiles", "a"], 2, "expected numbers between 0 and 1"),
-        (["--target", "price", "-o", "out.txt"], 2, "ends in .csv or .parquet"),
-        (["--target", "price", "--coverage", "90"], 2, "expected a number between 0 and 1"),
-        (["--target", "price", "--plot", "a.gif"], 2, "ends in .png, .svg or .pdf"),
-        (["--target", "price", "--by", "city"], 2, "--by: expected --coverage too"),
-        (
-            ["--target", "price", "--coverage", ".9", "--by", "cty"],
-            1,
-            "--by: expected a column of levels: one of city, flag. Received: 'cty' (did you mean",
-        ),
-        (["--target", "city", "--coverage", ".9", "--by", "city"], 1, "one of flag. Received"),
-    ],
-)
-def test_wrong_options_are_one_line(invoke, run, options, code, words):
-    result = invoke("predict", run, "--data", TABLE, "-o", "out.csv", *options)
-    assert result.exit_code == code and result.stdout == "", result.output
-    assert words in result.stderr and "Traceback" not in result.stderr
-
-
-def test_a_run_of_another_kind_is_refused(invoke, short_run):
-    for other in (short_run(), short_run(**POINTS)):
-        result = invoke("predict", other, "--data", TABLE, "-o", "out.csv")
-        assert result.exit_code == 2 and "expected a run of `nflow fit` by cells" in result.stderr
 
 
 def scores_of(invoke, run, *options):

@@ -87,7 +87,7 @@ def straight(tmp_path_factory):
 
 @pytest.fixture
 def finished(short_run, tmp_path):
-    """Return a copy of a run of four updates."""
+    """Return a copy of a run of 20 updates."""
     return shutil.copytree(short_run(), tmp_path / "finished")
 
 
@@ -202,18 +202,18 @@ def test_a_finished_run_says_so(finished, invoke):
 
 def test_more_steps_extend_a_finished_run_and_say_what_that_is(finished, invoke):
     config = finished / "config.yaml"
-    text = config.read_text().replace("description: ''", "description: Of four updates.")
+    text = config.read_text().replace("description: ''", "description: Of 20 updates.")
     config.write_text(text)
     assert read_preset(config)["description"]
     with without_pictures():
-        done = invoke("resume", finished, "--steps", "9")
+        done = invoke("resume", finished, "--steps", "45")
     assert done.exit_code == 0, done.stderr
     assert "schedule" in done.stderr
     written = read_preset(config)
-    assert (written["train"]["steps"], written["description"]) == (9, "")
-    assert json.loads((finished / "summary.json").read_text())["steps"] == 9
+    assert (written["train"]["steps"], written["description"]) == (45, "")
+    assert json.loads((finished / "summary.json").read_text())["steps"] == 45
     rows = list(csv.DictReader((finished / "metrics.csv").read_text().splitlines()))
-    assert [int(row["update"]) for row in rows] == [2, 4, 6, 8, 9]
+    assert [int(row["update"]) for row in rows] == [10, 20, 30, 40, 45]
     assert float(rows[-1]["learning_rate"]) == pytest.approx(0, abs=1e-8)
     assert float(rows[2]["learning_rate"]) > 1e-3
 
@@ -242,20 +242,6 @@ def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(
     assert done.exit_code == 0, done.stderr
     assert f"stopped early after {more} of 1,000 updates in " in done.stdout
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == more
-
-
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [
-        (["--steps", "3"], "expected 4 or more"),
-        (["--epochs", "10"], "extended by --steps"),
-        (["--epochs", "10", "--steps", "2000"], "extended by --steps"),
-    ],
-)
-def test_what_cannot_be_extended_is_one_line(finished, invoke, args, words):
-    done = invoke("resume", finished, *args)
-    assert done.exit_code == 1
-    assert len(done.stderr.splitlines()) == 1 and words in done.stderr
 
 
 def with_checkpoints(folder, run, change):
@@ -333,7 +319,7 @@ def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, finished):
         arrays.update(dict.fromkeys(counts, np.array(-5)))
 
     copy = with_checkpoints(tmp_path, finished, change)
-    assert_damaged(invoke, copy, "-5 updates, of which it counts 4")
+    assert_damaged(invoke, copy, "-5 updates, of which it counts 20")
 
 
 def test_best_weights_of_another_model_are_one_line(tmp_path, invoke, short_run):

@@ -135,45 +135,6 @@ def test_a_damaged_run_is_told_of_and_a_finished_sweep_starts_nothing(swept, tmp
     assert result.stderr.splitlines()[-1].endswith("1 of 2 runs failed; each has a log.txt")
 
 
-@pytest.mark.parametrize(
-    ("line", "code", "expected"),
-    [
-        ("", 2, "expected one of SWEEP"),
-        (
-            "figure3 --workers 2 --scheduler tcp://127.0.0.1:1",
-            2,
-            "--workers: expected none with --scheduler",
-        ),
-        ("u1-planar-k2", 1, "a preset of `nflow fit-2d`, not of sweep; --preset takes it"),
-        ("--preset u1-planar-k2 --vary flow.k", 1, "--vary expects key.path=value,value"),
-        ("--preset u1-planar-k2 --vary flow.k=2 --vary flow.k=8", 1, "--vary flow.k: given twice"),
-        ("--preset u1-planar-k2 --seeds 3:1", 1, "seeds: expected first < end"),
-        (
-            "mine.yaml --vary flow.k=2 --set train.steps=x",
-            1,
-            "mine.yaml: other,flow.k=2: set train.steps: expected",
-        ),
-        ("--preset smoke --set train.batch_size=100000", 1, "at most the 8,000 training images"),
-        ("figure3 --output taken", 1, "taken: not empty; --output takes a new folder"),
-    ],
-)
-def test_what_is_wrong_is_told_before_a_run_begins(invoke, tmp_path, line, code, expected):
-    (tmp_path / "mine.yaml").write_text(
-        "command: sweep\npresets: [other.yaml]\nvary: {flow.k: 2}\n"
-    )
-    (tmp_path / "other.yaml").write_text("command: fit-2d\n")
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "notes.txt").touch()
-    words = line.split()
-    if "--vary" in words and "mine.yaml" in words:
-        (tmp_path / "mine.yaml").write_text("command: sweep\npresets: [other.yaml]\n")
-    result = invoke("sweep", *words)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert expected in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr
-    assert not list(tmp_path.rglob("run.json"))
-
-
 def test_options_change_a_sweep_and_a_grid_names_its_own_folder(invoke, tmp_path):
     (tmp_path / "mine.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\nseeds: '0:9'\n")
     lock = RunDirectory.at(str(tmp_path / "outputs" / "mine"))

@@ -37,23 +37,6 @@ def test_commands_name_a_folder_that_no_line_can_show(invoke, tmp_path, name):
     assert os.listdir(os.fsencode(tmp_path)) == [name]
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "expected"),
-    [
-        (["--only", "planar-k2"], 2, "'planar-k2' is no run of this sweep"),
-        (["--only", f"{NAMES[0]}0"], 2, f"(did you mean '{NAMES[0]}'?)"),
-        (["--commands", "--workers", "2"], 2, "--workers and --scheduler: expected neither"),
-        (["--only", NAMES[0], "--scheduler", "tcp://127.0.0.1:1"], 2, "--workers and --scheduler"),
-        (["--commands", "--set", "data.name=gone.csv"], 1, "data.name"),
-    ],
-)
-def test_what_is_wrong_with_one_run_is_told(invoke, tmp_path, words, code, expected):
-    result = invoke(*SHORT, *words)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert expected in result.stderr.splitlines()[-1]
-    assert not list(tmp_path.rglob("run.json"))
-
-
 def test_a_run_that_another_process_trains_is_taken(invoke, tmp_path):
     run = RunDirectory.at(str(tmp_path / "the runs" / NAMES[1]))
     assert invoke(*SHORT, "--commands").exit_code == 1  # the folder holds no sweep

@@ -1,13 +1,14 @@
-"""``nflow sample``, ``nflow evaluate`` and ``nflow check`` as a user types them."""
+"""``nflow sample``, ``nflow evaluate`` and ``nflow check``, as text and as JSON."""
 
+import json
 import re
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
-from running import NFLOW, peak_memory
-from short_runs import BOX, MIXED, VAE, edit_json, edit_weights
+from running import NFLOW, peak_memory, succeed
+from short_runs import BOX, KINDS, MIXED, TABLE, VAE, edit_json, edit_weights
 
 import nflow_cli
 from nflow_cli.data.point_files import read_points
@@ -16,26 +17,19 @@ from nflow_cli.runs.directory import RunDirectory
 
 @pytest.fixture(scope="module")
 def runs(short_run):
-    return {"flow": short_run(**MIXED), "box": short_run(**BOX), "vae": short_run(**VAE)}
-
-
-def succeed(invoke, *args):
-    result = invoke(*args)
-    assert (result.exit_code, result.stderr) == (0, ""), result.stderr
-    return result.stdout
+    kinds = {"flow": MIXED, "box": BOX, "table": KINDS["table"], "vae": VAE}
+    return {name: short_run(**changes) for name, changes in kinds.items()}
 
 
 def table(text):
     """Return the rows of a table by their first column, which is blank where a row goes on."""
-    rows = [(line[:14].strip(), line[15:]) for line in text.splitlines()]
-    assert all(
-        line[14] == " " and value.strip() == value
-        for line, (_, value) in zip(text.splitlines(), rows)
-    )
-    return dict(rows)
+    rows = [(line[:14].strip(), line[14:15], line[15:]) for line in text.splitlines()]
+    assert all(space == " " and value.strip() == value for _, space, value in rows)
+    return {name: value for name, _, value in rows}
 
 
 def test_points_are_written_as_csv_and_as_npy_alike(invoke, tmp_path, runs):
+    (tmp_path / "points.csv").write_text("old")
     for name in ("points.csv", "points.npy"):
         printed = succeed(invoke, "sample", runs["flow"], "-n", 1234, "-o", name, "--seed", 7)
         assert printed == f"{name}\n"
@@ -61,37 +55,6 @@ def test_images_are_written_with_a_picture_beside_them(invoke, tmp_path, runs):
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_file_that_is_there_is_replaced(invoke, tmp_path, runs):
-    (tmp_path / "p.csv").write_text("old")
-    succeed(invoke, "sample", runs["flow"], "-n", 1, "--output", "p.csv")
-    assert len((tmp_path / "p.csv").read_text().splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "expected"),
-    [
-        ("-n 10 -o points.txt", 2, "ends in .csv, .npy, .parquet or .nc"),
-        ("-n 10 -o folder.csv", 2, "is a folder"),
-        ("-n 10 -o nowhere/p.csv", 1, "nowhere/p.csv: No such file or directory"),
-    ],
-)
-def test_a_bad_output_is_one_line_and_leaves_nothing(
-    invoke, tmp_path, runs, options, code, expected
-):
-    (tmp_path / "folder.csv").mkdir()
-    (tmp_path / "file").touch()
-    result = invoke("sample", runs["flow"], *options.split())
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert expected in result.stderr.splitlines()[-1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.csv"]
-
-
-def test_images_are_not_written_as_csv(invoke, tmp_path, runs):
-    result = invoke("sample", runs["vae"], "-o", "digits.csv")
-    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
-    assert "written as .npy" in result.stderr.splitlines()[-1]
-
-
 @pytest.mark.slow
 def test_a_full_disk_is_one_line(runs):
     command = [NFLOW, "check", runs["flow"]]
@@ -101,50 +64,56 @@ def test_a_full_disk_is_one_line(runs):
     assert "No space left on device" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["sample", "evaluate", "check"])
-def test_a_run_that_cannot_be_used_is_one_line(invoke, tmp_path, runs, command):
-    more = ["-o", "p.csv"] if command == "sample" else []
-    result = invoke(command, "nowhere", *more)
-    assert (result.exit_code, result.stderr.splitlines()) == (
-        1,
-        ["nflow: error: nowhere: no such run directory"],
-    )
-    copy = shutil.copytree(runs["flow"], tmp_path / "copy")
-    (copy / "model.keras").unlink()
-    result = invoke(command, copy, *more)
-    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert "model.keras: missing" in result.stdout + result.stderr
-
-
 PLUS_MINUS = r"(-?[\d.]+) ± ([\d.]+)"
+SHARED = {  # what each run is judged by that its summary holds too
+    "flow": {"kl", "kl_standard_error", "ess", "free_energy", "log_z"},
+    "table": {"log_likelihood", "log_likelihood_standard_error", "gain", "gain_standard_error"},
+    "vae": {"negative_elbo", "negative_log_likelihood", "nll_standard_error"},
+}
 
 
-def test_evaluate_with_the_runs_seed_gives_the_summary(invoke, runs):
-    rows = table(succeed(invoke, "evaluate", runs["flow"]))
-    names = ("target", "flow", "samples", "KL(q || p)", "", "free energy", "ESS", "log Z")
-    assert [*rows][:8] == [*names] and rows[""].startswith("by the plain mean: ")
-    summary = RunDirectory(runs["flow"]).read_json("summary.json")
-    assert rows["KL(q || p)"] == f"{summary['kl']:.5f} ± {summary['kl_standard_error']:.5f} nats"
-    assert rows["ESS"].startswith(f"{summary['ess']:.4f} ± ")
-    assert rows["samples"] == "4,000, seed 3"
-    assert re.fullmatch(rf"{PLUS_MINUS} nats \(true: 0.00000\)", rows["log Z"])
+def evaluated(invoke, run, *options):
+    """Return the scores that are printed by their names, and as JSON."""
+    printed = succeed(invoke, "evaluate", run, *options, "--json")
+    assert printed.isascii()
+    return table(succeed(invoke, "evaluate", run, *options)), json.loads(printed)
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_evaluate_with_the_runs_seed_gives_the_summary(invoke, runs, kind):
+    rows, scores = evaluated(invoke, runs[kind])
+    summary = RunDirectory(runs[kind]).read_json("summary.json")
+    assert SHARED[kind] <= scores.keys() & summary.keys()
+    for key in SHARED[kind]:
+        assert scores[key] == pytest.approx(summary[key], rel=1e-6, abs=1e-9)
+    assert scores["run"] == str(runs[kind]) and scores["data"] is None
+    assert [warning["word"] for warning in scores["warnings"]] == [
+        warning["word"] for warning in summary["warnings"] if warning["word"] != "unresolved"
+    ]
+    if kind == "flow":
+        names = ("target", "flow", "samples", "KL(q || p)", "", "free energy", "ESS", "log Z")
+        assert [*rows][:8] == [*names] and rows[""].startswith("by the plain mean: ")
+        kl = f"{summary['kl']:.5f} ± {summary['kl_standard_error']:.5f} nats"
+        assert rows["KL(q || p)"] == kl and rows["ESS"].startswith(f"{summary['ess']:.4f} ± ")
+        assert rows["samples"] == "4,000, seed 3"
+        assert re.fullmatch(rf"{PLUS_MINUS} nats \(true: 0.00000\) \[dominated\]", rows["log Z"])
+    elif kind == "vae":
+        nll, error = summary["negative_log_likelihood"], summary["nll_standard_error"]
+        assert rows["-ELBO"] == f"{summary['negative_elbo']:.2f} nats"
+        assert rows["-log p(x)"] == f"{nll:.2f} ± {error:.2f} nats, 4 importance samples"
+        assert rows["data"] == "mnist-sample, binarization: stochastic, 2,000 test images"
+        assert rows["samples"] == "4 an image, seed 0"
 
 
 def test_evaluate_takes_fresh_samples(invoke, runs):
     first, second = (
-        table(succeed(invoke, "evaluate", runs["flow"], "--samples", 20_000, "--seed", seed))
+        table(succeed(invoke, "evaluate", runs["flow"], "--samples", 2_000, "--seed", seed))
         for seed in (1, 2)
     )
-    assert first["samples"] == "20,000, seed 1"
+    assert first["samples"] == "2,000, seed 1"
     a, b = (re.match(PLUS_MINUS, rows["KL(q || p)"]) for rows in (first, second))
     assert a and b and a[1] != b[1]
     assert abs(float(a[1]) - float(b[1])) < 4 * np.hypot(float(a[2]), float(b[2]))
-
-
-def test_evaluate_says_that_a_bounded_q_does_not_cover_p(invoke, runs):
-    printed = succeed(invoke, "evaluate", runs["box"])
-    assert "a lower bound, true: 0.00000" in printed
-    assert "q is 0 outside a bounded region" in printed
 
 
 def test_evaluate_judges_points_of_ones_own(invoke, tmp_path, runs):
@@ -155,20 +124,29 @@ def test_evaluate_judges_points_of_ones_own(invoke, tmp_path, runs):
     error = log_q.std(ddof=1) / np.sqrt(300)
     expected = f"{log_q.mean():.5f} ± {error:.5f} nats, mean of 300 points"
     assert rows["log-likelihood"] == expected
+
+
+def test_a_bounded_q_is_0_at_points_outside_and_does_not_cover_p(invoke, tmp_path, runs):
+    printed = succeed(invoke, "evaluate", runs["box"])
+    assert "a lower bound, true: 0.00000" in printed
+    assert "q is 0 outside a bounded region" in printed
     np.save(tmp_path / "mine.npy", np.array([[0.1, 0.2], [50.0, 0.0], [0.2, 0.3]]))
-    rows = table(succeed(invoke, "evaluate", runs["box"], "--data", "mine.npy"))
+    rows, scores = evaluated(invoke, runs["box"], "--data", "mine.npy")
     assert rows["log-likelihood"] == "-inf: q is 0 at 1 of 3 points"
     assert rows[""].endswith("nats, mean of the others [ruined, few rows]")
+    assert (scores["log_likelihood"], scores["outside"], scores["n"]) == (None, 1, 3)
 
 
-def test_evaluate_judges_a_vae_as_its_training_did(invoke, runs):
-    rows = table(succeed(invoke, "evaluate", runs["vae"]))
-    summary = RunDirectory(runs["vae"]).read_json("summary.json")
-    nll, error = summary["negative_log_likelihood"], summary["nll_standard_error"]
-    assert rows["-ELBO"] == f"{summary['negative_elbo']:.2f} nats"
-    assert rows["-log p(x)"] == f"{nll:.2f} ± {error:.2f} nats, 4 importance samples"
-    assert rows["data"] == "mnist-sample, binarization: stochastic, 2,000 test images"
-    assert rows["samples"] == "4 an image, seed 0"
+def test_rows_that_are_written_are_those_that_are_judged(invoke, runs, tmp_path):
+    words = ["evaluate", runs["table"], "--data", TABLE, "--json"]
+    scores = json.loads(succeed(invoke, *words))
+    again = json.loads(succeed(invoke, *words, "-o", "scored.csv"))
+    log_q = np.genfromtxt(tmp_path / "scored.csv", delimiter=",", names=True)["log_q"]
+    assert again["output"] == "scored.csv" and again["n"] == scores["n"] == len(log_q)
+    for figures in (scores, again):
+        assert figures["log_likelihood"] == pytest.approx(log_q.mean(), rel=1e-4)
+        error = log_q.std(ddof=1) / np.sqrt(len(log_q))
+        assert figures["log_likelihood_standard_error"] == pytest.approx(error, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -188,23 +166,6 @@ def test_more_importance_samples_tighten_the_bound(invoke, tmp_path, runs):
     assert found[5_000]["-log p(x)"] < found[5_000]["-ELBO"]
 
 
-@pytest.mark.parametrize(
-    ("run", "options", "code", "expected"),
-    [
-        ("flow", "--samples 99", 2, "99 is not in the range 100<=x<=10000000 of a fit-2d run"),
-        ("vae", "--samples 5001", 2, "5001 is not in the range 1<=x<=5000 of a train-vae run"),
-        ("flow", "--data bad.csv", 1, "bad.csv: line 2, column 'y': expected a number"),
-        ("vae", "--data nowhere", 1, "no such data set"),
-    ],
-)
-def test_bad_input_to_evaluate_is_one_line(invoke, tmp_path, runs, run, options, code, expected):
-    (tmp_path / "bad.csv").write_text("x,y\n1,two\n")
-    result = invoke("evaluate", runs[run], *options.split())
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert expected in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr
-
-
 def test_evaluate_refuses_data_that_are_not_the_runs(invoke, tmp_path, runs):
     copy = shutil.copytree(runs["vae"], tmp_path / "copy")
     edit_json(copy / "run.json", data={"name": "mnist-sample", "sha256": "0"})
@@ -215,20 +176,29 @@ def test_evaluate_refuses_data_that_are_not_the_runs(invoke, tmp_path, runs):
     assert "run.json: damaged" in invoke("evaluate", copy).stderr
 
 
-def test_check_prints_a_line_for_each_check_and_exits_1_if_one_fails(invoke, tmp_path, runs):
+def test_check_prints_a_line_or_a_record_for_each_check_and_exits_1_if_one_fails(
+    invoke, tmp_path, runs, monkeypatch
+):
     lines = succeed(invoke, "check", runs["flow"]).splitlines()
     assert len(lines) == 15
-    assert [line for line in lines if not line.startswith("OK  ")] == [
-        line for line in lines if line.startswith("unchanged  files ")
-    ]
+    passed = [line for line in lines if line.startswith(("OK  ", "unchanged  files "))]
+    assert passed == lines
     assert len({re.match(r"\S+ +", line).end() for line in lines}) == 1  # of the names
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
     copy = shutil.copytree(runs["flow"], tmp_path / "copy")
     edit_weights(copy, lambda weights: [w * 1.001 for w in weights])
-    result = invoke("check", copy)
-    assert result.exit_code == 1
-    failed = [line for line in result.stdout.splitlines() if line.startswith("FAIL ")]
-    assert "checksum" in failed[0]
-    assert result.stderr == f"nflow: error: {copy}: {len(failed)} of 15 checks failed\n"
+    edit_json(copy / "summary.json", k=3)
+    result, as_json = invoke("check", copy), invoke("check", copy, "--json")
+    assert (result.exit_code, as_json.exit_code) == (1, 1)
+    lines, checked = result.stdout.splitlines(), json.loads(as_json.stdout)
+    assert [(c["outcome"], c["check"], c["detail"]) for c in checked["checks"]] == [
+        (line[:10].strip(), line[11:25].strip(), line[26:]) for line in lines
+    ]
+    failed = [c["check"] for c in checked["checks"] if c["outcome"] == "FAIL"]
+    assert {"checksum", "record", "files"} <= set(failed)
+    assert (checked["run"], checked["failed"]) == (str(copy), len(failed))
+    told = f"nflow: error: {copy}: {len(failed)} of {len(lines)} checks failed\n"
+    assert told == result.stderr == as_json.stderr
 
 
 @pytest.mark.slow
@@ -240,3 +210,13 @@ def test_ten_million_points_take_bounded_memory(tmp_path, runs):
     ]
     assert np.load(tmp_path / "points.npy", mmap_mode="r").shape == (10**7, 3)
     assert peaks[1] - peaks[0] < 60_000  # kB, where the points alone are 120 MB
+
+
+def test_the_schema_of_presets_is_printed(invoke):
+    schema = json.loads(invoke("presets", "--schema").stdout)
+    kinds = [
+        one["properties"]["command"]["const"]
+        for one in schema["$defs"].values()
+        if "command" in one.get("properties", {})
+    ]
+    assert {"fit", "fit-2d", "train-vae", "sweep"} <= set(kinds)
