@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from PIL import Image
-from short_runs import BOX, MIXED, POINTS
+from short_runs import MIXED, POINTS
 
 from nflow_cli.evaluation import motion
 

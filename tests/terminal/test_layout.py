@@ -13,7 +13,6 @@ import pytest
 from running import NFLOW
 from written_runs import write_run, write_vae
 
-from nflow_cli.cli import main
 from nflow_cli.terminal import layout
 
 COLUMNS = 80
@@ -136,11 +135,3 @@ def test_a_comparison_fits_a_terminal(tmp_path, invoke):
     lines = in_terminal(tmp_path, "compare", *runs)
     assert max(map(len, lines)) <= COLUMNS
     assert set(invoke("compare", *runs).output.split()) <= set(words_of(lines))
-
-
-@pytest.mark.parametrize("command", ["", *main.commands])
-def test_every_help_fits_a_terminal(invoke, monkeypatch, command):
-    monkeypatch.setenv("COLUMNS", str(COLUMNS))
-    result = invoke(*filter(None, [command, "--help"]))
-    assert result.exit_code == 0
-    assert max(map(len, result.output.splitlines())) <= COLUMNS
