@@ -12,11 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawable_runs import written_unfinished
 from running import NFLOW, assert_same_run, run_nflow
 from short_runs import KINDS, edit_json, without_pictures
 from short_runs import TABLE as TABLE_FILE
 
+import nflow_cli
+from nflow_cli.backend import start as backend
+from nflow_cli.config import presets
 from nflow_cli.config.presets import read_preset
+from nflow_cli.errors import RunDirectoryError
+from nflow_cli.runs.directory import RunDirectory
 
 ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
 SHORT = ["fit-2d", *ALWAYS, "--k", "3", "--seed", "3", "--steps", "1010"]
@@ -270,21 +276,31 @@ def assert_damaged(invoke, run, words):
     assert done.stderr.splitlines()[-1].startswith(start) and words in done.stderr
 
 
-@pytest.mark.parametrize(
-    "array",
-    [np.zeros((2**10, 2**10)), np.zeros((2, 2), np.uint8), np.zeros((2, 2))],
-    ids=["shape", "whole numbers", "precision"],
-)
-def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, finished, array):
-    copy = with_checkpoints(
-        tmp_path, finished, lambda arrays, _: arrays.update({"variable/1": array})
-    )
-    assert_damaged(invoke, copy, "a checkpoint of another model")
+def states():
+    """Return what a checkpoint of a run of 20 updates may be changed to, and what is named."""
 
+    def of_state(path, value):
+        def change(_, state):
+            *above, key = path.split(".")
+            for name in above:
+                state = state[name]
+            state.pop(key)
+            if value is not None:
+                state[key] = value
 
-@pytest.mark.parametrize(
-    ("path", "value", "words"),
-    [
+        return change
+
+    def of_array(array):
+        return lambda arrays, _: arrays.update({"variable/1": array})
+
+    def of_counts(arrays, _):
+        counts = [name for name, array in arrays.items() if array.dtype == np.int64]
+        arrays.update(dict.fromkeys(counts, np.array(-5)))
+
+    for array in (np.zeros((2**10, 2**10)), np.zeros((2, 2), np.uint8), np.zeros((2, 2))):
+        yield of_array(array), "a checkpoint of another model"
+    yield of_counts, "-5 updates, of which it counts 20"
+    for path, value, named in (
         ("finished", None, "training: finished"),
         ("Clock", None, "Clock: updates"),
         ("Clock", [], "Clock: updates"),
@@ -299,27 +315,13 @@ def test_a_checkpoint_of_another_model_is_one_line(tmp_path, invoke, finished, a
         ("Restarts.alive", [0] * 2, "Restarts: alive"),
         ("Restarts.kl", [], "Restarts: kl, updates"),
         ("Restarts.updates", ["a"], "Restarts: updates.0"),
-    ],
-)
-def test_a_state_that_no_training_has_is_one_line(tmp_path, invoke, finished, path, value, words):
-    def change(_, state):
-        *above, key = path.split(".")
-        for name in above:
-            state = state[name]
-        state.pop(key)
-        if value is not None:
-            state[key] = value
-
-    assert_damaged(invoke, with_checkpoints(tmp_path, finished, change), f"the state of {words}")
+    ):
+        yield of_state(path, value), f"the state of {named}"
 
 
-def test_updates_that_were_not_made_are_one_line(tmp_path, invoke, finished):
-    def change(arrays, _):
-        counts = [name for name, array in arrays.items() if array.dtype == np.int64]
-        arrays.update(dict.fromkeys(counts, np.array(-5)))
-
-    copy = with_checkpoints(tmp_path, finished, change)
-    assert_damaged(invoke, copy, "-5 updates, of which it counts 20")
+def test_a_checkpoint_that_no_training_has_is_one_line(tmp_path, invoke, finished):
+    for change, named in states():
+        assert_damaged(invoke, with_checkpoints(tmp_path, finished, change), named)
 
 
 def test_best_weights_of_another_model_are_one_line(tmp_path, invoke, short_run):
@@ -328,28 +330,91 @@ def test_best_weights_of_another_model_are_one_line(tmp_path, invoke, short_run)
     assert_damaged(invoke, copy, "a checkpoint of another model")
 
 
-def test_a_run_that_is_being_written_is_refused(tmp_path, invoke, finished):
-    copy = tmp_path / "run"
-    subprocess.run(["cp", "-r", finished, copy], check=True)
-    record = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(json.dumps({**record, "status": "running"}))
-    from nflow_cli.runs.directory import RunDirectory
+@pytest.mark.parametrize(
+    ("name", "old", "new", "named"),
+    [
+        ("config.yaml", "k: 2", "k: 4", "config.yaml: differs from the config of its checkpoints"),
+        ("run.json", '"resumed": 0', '"resumed": "x"', "run.json: damaged: resumed"),
+    ],
+)
+def test_a_run_goes_on_by_its_own_config_alone(invoke, finished, name, old, new, named):
+    edit_json(finished / "run.json", status="interrupted")
+    text = (finished / name).read_text()
+    assert old in text
+    (finished / name).write_text(text.replace(old, new))
+    assert named in line_of(invoke("resume", finished))
 
-    with RunDirectory(copy).locked():
-        done = invoke("resume", copy)
-    assert done.exit_code == 1
-    assert "another nflow is writing this run" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+
+def line_of(result):
+    """Return the line of a command that failed."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("nflow: error: ")
 
 
-def test_a_run_goes_on_where_it_was_trained_unless_another_device_is_named(
-    short_run, invoke, tmp_path
-):
-    run = shutil.copytree(short_run(), tmp_path / "run")
-    edit_json(run / "run.json", status="interrupted", machines=[{"device": "gpu:900"}])
-    result = invoke("resume", run)
+def test_a_run_that_is_being_written_is_refused(invoke, finished):
+    edit_json(finished / "run.json", status="running")
+    with RunDirectory(finished).locked():
+        assert "another nflow is writing this run" in line_of(invoke("resume", finished))
+
+
+def test_a_run_goes_on_where_it_was_trained_unless_another_device_is_named(invoke, finished):
+    edit_json(finished / "run.json", status="interrupted", machines=[{"device": "gpu:900"}])
+    result = invoke("resume", finished)
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("nflow: error: --device gpu:900: expected a GPU that TensorFlow sees")
     assert line.endswith("; the run's own; --device cpu continues without it")
-    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+    assert json.loads((finished / "run.json").read_text())["status"] == "interrupted"
+
+
+FAR = {
+    "fit-2d": ("after 20 of 20,000 updates", "csv"),
+    "fit": ("after 20 of 4,000 updates", "csv"),
+    "train-vae": ("after 20 of 100 epochs", "npy"),
+}
+
+
+@pytest.fixture
+def unloaded(monkeypatch):
+    """Let nobody start TensorFlow, which takes seconds."""
+    monkeypatch.setattr(backend, "start_tensorflow", lambda *_: pytest.fail("TensorFlow"))
+
+
+@pytest.mark.usefixtures("unloaded")
+@pytest.mark.parametrize("kind", FAR)
+def test_an_interrupted_run_names_at_once_how_to_go_on(invoke, tmp_path, kind):
+    written_unfinished(tmp_path / "run", kind)
+    far, ending = FAR[kind]
+    expected = f"run: interrupted {far}, so it has no model yet; to go on: nflow resume run"
+    for words in (["sample", "run", "-o", f"x.{ending}"], ["evaluate", "run"], ["plot", "run"]):
+        assert line_of(invoke(*words)) == expected
+    with pytest.raises(RunDirectoryError) as caught:
+        nflow_cli.load("run")
+    assert str(caught.value) == expected
+    result = invoke("check", "run")
+    assert (result.exit_code, " ".join(result.stdout.split())) == (1, f"FAIL model {expected}")
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_a_function_is_named_again_in_the_way_on_of_an_infer_run(invoke, tmp_path):
+    written_unfinished(tmp_path / "run", "fit-2d")
+    density = {"name": "log_p", "path": "my models/m.py", "sha256": "0" * 64, "dim": 3}
+    config = presets.validate({"command": "infer", "density": density}, "test")
+    (tmp_path / "run" / "config.yaml").write_text(presets.dump(config))
+    (tmp_path / "run" / "metrics.csv").unlink()
+    line = line_of(invoke("sample", "run", "-o", "x.csv"))
+    assert line.startswith("run: interrupted after 0 of 6,000 updates")
+    assert line.endswith("to go on: nflow resume run --density 'my models/m.py:log_p'")
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_a_run_in_training_and_one_that_diverged_have_no_way_on_by_resume(invoke, tmp_path):
+    run = written_unfinished(tmp_path / "run", "fit-2d")
+    with run.locked():
+        line = line_of(invoke("evaluate", "run"))
+    assert line.startswith("run: still in training after 20 of 20,000 updates")
+    edit_json(run.path / "run.json", status="diverged")
+    line = line_of(invoke("evaluate", "run"))
+    assert line.startswith("run: diverged after 20 of 20,000 updates")
+    assert line.endswith("train again with a smaller train.learning_rate")
