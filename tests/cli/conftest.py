@@ -3,16 +3,37 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 from running import wait_for
 from short_runs import without_layout
+
+from nflow_cli.sweeps import worker, workers
 
 
 @pytest.fixture(scope="module", autouse=True)
 def panels_anywhere():
     with without_layout():
         yield
+
+
+@pytest.fixture
+def without_flow_checks(monkeypatch):
+    """Leave out what the flows of a run are checked for in themselves."""
+    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Let workers do here what they are asked, one after the other: processes take seconds."""
+    lock = threading.Lock()
+
+    def train(_, request):
+        with lock:
+            return worker._outcome(json.loads(json.dumps(request)))
+
+    monkeypatch.setattr(workers.Workers, "train", train)
 
 
 @pytest.fixture

@@ -31,8 +31,7 @@ def run(short_run):
 @pytest.fixture
 def parts(invoke):
     """Return the folder of parts of a table of all its rows in order: CSV and Parquet."""
-    lines = Path(TABLE).read_text().splitlines(keepends=True)
-    head, rows = lines[0], lines[1:]
+    head, *rows = Path(TABLE).read_text().splitlines(keepends=True)
     folder = Path("parts")
     folder.mkdir()
     for i, (a, b) in enumerate([(0, 100), (100, 101), (101, 180), (180, len(rows))]):
@@ -54,17 +53,28 @@ def written(folder):
     return rows
 
 
-def same(found, expected):
-    """Whether two nested records are equal, numbers to rounding."""
+def assert_same(found, expected):
+    """Check that two nested records are equal, numbers to rounding.
+
+    The estimate of a quadrature's error is not compared: rounding decides which cells are split.
+    """
     if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(
-            same(found[key], expected[key]) for key in expected
-        )
-    if isinstance(expected, list):
-        return all(map(same, found, expected)) and len(found) == len(expected)
-    if isinstance(expected, float) and not isinstance(found, str):
-        return found == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    return found == expected
+        assert found.keys() == expected.keys()
+        for key in expected.keys() - {"quadrature_error"}:
+            assert_same(found[key], expected[key])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for pair in zip(found, expected):
+            assert_same(*pair)
+    elif isinstance(expected, str) and found != expected:
+        try:
+            assert float(found) == pytest.approx(float(expected), rel=1e-9, abs=1e-9)
+        except ValueError:
+            assert found.lower() == expected.lower()
+    elif isinstance(expected, float) and not isinstance(found, str):
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    else:
+        assert found == expected
 
 
 def scored(invoke, *words):
@@ -73,23 +83,13 @@ def scored(invoke, *words):
     return json.loads(result.stdout)
 
 
-def are_close(row, expected):
-    """Whether two written rows are equal, numbers within 1e-9.
-
-    The estimate of a quadrature's error is not compared: rounding decides which cells are split.
-    """
-
-    def is_close(name):
-        found, cell = row[name], expected[name]
-        try:
-            return found == cell or abs(float(found) - float(cell)) <= 1e-9
-        except ValueError:
-            return found.lower() == cell.lower()
-
-    names = expected.keys() - {"quadrature_error"}
-    return row.keys() == expected.keys() and all(map(is_close, names))
+def shared(scores, *others):
+    """Return the scores that those of one file and of its parts share."""
+    not_shared = ("parts", "data", "output", "pit", *others)
+    return {name: score for name, score in scores.items() if name not in not_shared}
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("command", "data", "options"),
     [("evaluate", "parts", []), ("predict", "parts/part-*", PREDICT)],
@@ -98,14 +98,13 @@ def test_many_files_have_the_rows_and_the_scores_of_one(invoke, run, parts, comm
     one = scored(invoke, command, run, "--data", TABLE, "-o", "one.csv", *options)
     many = scored(invoke, command, run, "--data", data, "-o", "out", *options, "--workers", 2)
     assert sorted(os.listdir("out")) == [".nflow", *sorted(os.listdir(parts))]
-    found, expected = written("out"), read_rows("one.csv")
-    assert len(found) == len(expected) and all(map(are_close, found, expected))
-    assert many.pop("parts") == 4 and many.pop("data") == data
-    for name in ("data", "output", "pit", "warnings"):  # a part of the run's rows is not all
-        one.pop(name, None), many.pop(name, None)
-    assert same(many, one)
+    assert_same(written("out"), read_rows("one.csv"))
+    assert (many["parts"], many["data"]) == (4, data)
+    # A part of the run's rows is not all, of which a warning tells.
+    assert_same(shared(many, "warnings"), shared(one, "warnings"))
 
 
+@pytest.mark.usefixtures("in_process")
 def test_several_targets_and_the_printed_rows(invoke, run, parts):
     words = ["predict", run, "--target", "price,city", "--data"]
     each = [scored(invoke, *words, part, "-o", "one.csv") for part in sorted(parts.iterdir())]
@@ -119,38 +118,39 @@ def test_several_targets_and_the_printed_rows(invoke, run, parts):
     assert progress[0].startswith("out: 0 of 4 done") and progress[-1].startswith("out: 4 of 4")
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_same_command_makes_what_is_absent_or_of_a_changed_file(invoke, run, parts):
-    words = ["evaluate", run, "--data", "parts", "-o", "out"]
-    first = scored(invoke, *words)
-    outputs = {path.name: path for path in Path("out").glob("part-*")}
-    times = {name: path.stat().st_mtime_ns for name, path in outputs.items()}
-    result = invoke(*words, "--json")
-    assert json.loads(result.stdout) == first and not result.stderr
-    outputs["part-0.csv"].unlink()
-    outputs["part-1.csv"].write_text("cut")
-    shutil.copy(TABLE, parts / "part-2.csv")
-    assert scored(invoke, *words)["n_effective"] > first["n_effective"]
-    redone = {n for n, path in outputs.items() if path.stat().st_mtime_ns != times[n]}
-    assert redone == {"part-0.csv", "part-1.csv", "part-2.csv"}
-    assert len(written("out")) == 101 + 240 + 60
-
-
-def test_a_damaged_part_fails_alone_and_is_made_once_mended(invoke, run, parts):
     words = ["evaluate", run, "--data", "parts", "-o", "out"]
     whole = (parts / "part-3.parquet").read_bytes()
     (parts / "part-3.parquet").write_bytes(whole[:-30])
-    result = invoke(*words)
+    result = invoke(*words)  # a damaged part fails alone
     assert (result.exit_code, result.stdout) == (1, "")
     reason, last = result.stderr.splitlines()[-2:]
     assert reason.startswith("failed: part-3.parquet  parts/part-3.parquet: ")
     assert last.startswith("nflow: error: out: 1 of 4 parts failed; the same command")
     assert len(written("out")) == 180
-    before = {path.name: path.stat().st_mtime_ns for path in Path("out").glob("part-*")}
+
+    def made_anew(**changed):
+        """Return which outputs are written by the same command, and its scores."""
+        before = {path.name: path.stat().st_mtime_ns for path in Path("out").glob("part-*")}
+        scores = scored(invoke, *words)
+        after = {path.name: path.stat().st_mtime_ns for path in Path("out").glob("part-*")}
+        return {name for name, at in after.items() if before.get(name) != at}, scores
+
     (parts / "part-3.parquet").write_bytes(whole)
-    assert scored(invoke, *words)["n"] == 240
-    assert all((Path("out") / n).stat().st_mtime_ns == at for n, at in before.items())
+    made, first = made_anew()
+    assert made == {"part-3.parquet"} and first["n"] == 240
+    assert made_anew() == (set(), first)
+    Path("out", "part-0.csv").unlink()
+    Path("out", "part-1.csv").write_text("cut")
+    shutil.copy(TABLE, parts / "part-2.csv")
+    made, scores = made_anew()
+    assert made == {"part-0.csv", "part-1.csv", "part-2.csv"}
+    assert scores["n_effective"] > first["n_effective"]
+    assert len(written("out")) == 101 + 240 + 60
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(("command", "options"), [("evaluate", []), ("predict", PREDICT)])
 def test_parts_without_rows_have_outputs_without_rows(invoke, run, parts, command, options):
     one = parts / "part-3.parquet"
@@ -161,16 +161,15 @@ def test_parts_without_rows_have_outputs_without_rows(invoke, run, parts, comman
     (parts / "part-5.csv").write_text(Path(TABLE).read_text().splitlines(keepends=True)[0])
     words = [command, run, "--data", "parts", "-o", "out", *options]
     many = scored(invoke, *words)
-    assert many.pop("parts") == 3
-    for name in ("data", "output", "pit"):
-        expected.pop(name, None), many.pop(name, None)
-    assert same(many, expected)
+    assert many["parts"] == 3
+    assert_same(shared(many), shared(expected))
     assert not invoke(*words).stderr  # all are done
     table, empty = (parquet.read_table(f"out/part-{i}.parquet") for i in (3, 4))
     assert empty.schema == table.schema and (len(table), len(empty)) == (60, 0)
     assert Path("out/part-5.csv").read_text() == ",".join(table.column_names) + "\n"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_no_rows_at_all_are_one_line(invoke, run, parts):
     for i, path in enumerate(sorted(parts.iterdir())):
         path.unlink()
@@ -183,6 +182,18 @@ def test_no_rows_at_all_are_one_line(invoke, run, parts):
     single = invoke("evaluate", run, "--data", parts / "part-0.csv", "-o", "x.csv")
     assert single.exit_code == 1 and single.stderr.count("\n") == 1
     assert "part-0.csv: expected rows, received none" in single.stderr
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_folder_of_another_run_or_of_other_options_is_refused(invoke, run, parts):
+    assert invoke("evaluate", run, "--data", "parts", "-o", "out").exit_code == 0
+    other = Path(shutil.copytree(run, "other"))
+    with open(other / "config.yaml", "a") as file:
+        file.write("\n")
+    for words in (["evaluate", other], ["predict", run, *PREDICT]):
+        result = invoke(*words, "--data", "parts", "-o", "out")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "out: of another run, or of other options" in result.stderr.splitlines()[-1]
 
 
 KILL = """
@@ -215,37 +226,17 @@ def test_a_part_whose_process_always_dies_is_given_up(invoke, run, parts, monkey
     assert "part-0.csv  its process died (exit code 9)" in result.stderr
 
 
-@pytest.mark.slow
-def test_no_process_loads_tensorflow(invoke, run, parts, monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("evaluate", []), pytest.param("predict", PREDICT, marks=pytest.mark.slow)],
+)
+def test_a_worker_is_a_process_without_tensorflow(
+    invoke, run, parts, monkeypatch, command, options
+):
     without = "import sys; sys.modules |= dict.fromkeys(('keras', 'tensorflow', 'jax', 'torch'))"
     monkeypatch.setattr(workers, "COMMAND", ("-c", without + WORKER))
-    scored(invoke, "evaluate", run, "--data", "parts", "-o", "out")
-    scored(invoke, "predict", run, "--data", "parts", "-o", "p", *PREDICT)
-
-
-def test_a_folder_of_something_else_is_refused(invoke, run, parts, short_run):
-    def refusal(*words, data="parts"):
-        result = invoke(*words, "--data", data)
-        assert result.exit_code in (1, 2) and not result.stdout
-        return result.stderr.splitlines()[-1]
-
-    assert "parts: not empty" in refusal("evaluate", run, "-o", "parts", data=TABLE[:-4] + "*")
-    assert invoke("evaluate", run, "--data", "parts", "-o", "out").exit_code == 0
-    other = Path(shutil.copytree(run, "other"))
-    with open(other / "config.yaml", "a") as file:
-        file.write("\n")
-    assert "out: of another run, or of other options" in refusal("evaluate", other, "-o", "out")
-    assert "out: of another run" in refusal("predict", run, "-o", "out", *PREDICT)
-    assert "expected -o DIR" in refusal("evaluate", run)
-    assert "--explain: expected one file" in refusal("evaluate", run, "--explain", "-o", "x")
-    assert "--plot: expected one file" in refusal("predict", run, "-o", "x", "--plot", "a.png")
-    assert "-o: of many files, expected a folder" in refusal("predict", run, "-o", "-", *PREDICT)
-    assert "--target: expected one of" in refusal("predict", run, "-o", "x", "--target", "y")
-    assert "none-*: no files" in refusal("evaluate", run, "-o", "x", data="none-*")
-    assert "expected --data of many files" in refusal(
-        "evaluate", run, "-o", "x.csv", "--workers", "2", data=TABLE
-    )
-    assert not Path("x").exists()
+    words = [command, run, "--data", "parts/part-0.*", "-o", "out", *options]
+    assert scored(invoke, *words)["parts"] == 1 and len(written("out")) == 100
 
 
 @pytest.mark.slow
@@ -258,10 +249,9 @@ def test_flows_score_many_files_too(invoke, short_run):
     words = ["evaluate", run, "--latent", "--data"]
     one = scored(invoke, *words, "one.csv", "-o", "o.csv")
     many = scored(invoke, *words, "part-*.csv", "-o", "out")
-    assert many.pop("parts") == 3 and many["n"] == 200
-    for name in ("run", "data", "output", "warnings"):
-        one.pop(name), many.pop(name)
-    assert many == pytest.approx(one, rel=1e-6)
+    assert (many["parts"], many["n"]) == (3, 200)
+    found, expected = (shared(scores, "run", "warnings") for scores in (many, one))
+    assert found == pytest.approx(expected, rel=1e-6)
     tables = written("out"), read_rows("o.csv")
     found, expected = ([[*map(float, row.values())] for row in rows] for rows in tables)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

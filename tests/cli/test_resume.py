@@ -392,8 +392,15 @@ def test_an_interrupted_run_names_at_once_how_to_go_on(invoke, tmp_path, kind):
     with pytest.raises(RunDirectoryError) as caught:
         nflow_cli.load("run")
     assert str(caught.value) == expected
+
+
+def test_the_check_of_an_interrupted_run_names_how_to_go_on(invoke, tmp_path):
+    written_unfinished(tmp_path / "run", "fit")
     result = invoke("check", "run")
-    assert (result.exit_code, " ".join(result.stdout.split())) == (1, f"FAIL model {expected}")
+    assert result.exit_code == 1 and result.stderr == "nflow: error: run: 1 of 1 checks failed\n"
+    words = " ".join(result.stdout.split())
+    assert words.startswith("FAIL model run: interrupted after 20 of 4,000 updates")
+    assert words.endswith("to go on: nflow resume run")
 
 
 @pytest.mark.usefixtures("unloaded")
