@@ -2,14 +2,14 @@
 
 import json
 import os
-import re
+import shlex
 import shutil
 import signal
 import subprocess
 
 import pytest
 from click.testing import CliRunner
-from running import NFLOW, assert_same_run, run_nflow, wait_for
+from running import NFLOW, assert_same_run, run_nflow, typed_in_bash, wait_for
 
 from nflow_cli.cli import main
 from nflow_cli.config import presets
@@ -18,10 +18,10 @@ from nflow_cli.runs.directory import RunDirectory
 SHORT = ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 FAR = "{name: mixture, weights: [1], means: [[1.0e+30, 0]]}"
 # One target makes every run diverge.
-GRID = ["--preset", "multimodal-planar", *SHORT, "--set", "train.steps=40", "--set", "flow.k=1"]
+GRID = ["--preset", "multimodal-planar", *SHORT, "--set", "train.steps=40", "--set", "flow.k=0"]
 GRID += ["--vary", f"target=multimodal,{FAR}", "--seeds", "5"]
-GOOD = "planar-k1,target=1,seed=5"
-BAD = "planar-k1,target=2,seed=5"
+GOOD = "k0,target=1,seed=5"
+BAD = "k0,target=2,seed=5"
 
 
 def status(folder, name):
@@ -44,37 +44,27 @@ def swept(tmp_path_factory):
 
 def test_a_run_that_fails_stops_no_other_and_is_told_of(swept):
     folder, done = swept
-    assert done.exit_code == 1
+    assert done.exit_code == 1 and "Traceback" not in done.stderr
     assert (status(folder, GOOD), status(folder, BAD)) == ("completed", "diverged")
-    lines = done.stderr.splitlines()
-    assert lines[-1] == "nflow: error: s: 1 of 2 runs failed; each has a log.txt"
-    (told,) = [line for line in lines if line.startswith("failed: ")]
+    first, *progress, last = done.stderr.splitlines()
+    assert first == "s: 0 of 2 done, 1 running, 0 failed"
+    (told,) = [line for line in progress if line.startswith("failed: ")]
     assert told.startswith(f"failed: {BAD}  training diverged by update ")
-    assert "nflow: error: training diverged" in (folder / BAD / "log.txt").read_text()
-    assert "Traceback" not in done.stderr
-
-
-def test_progress_is_plain_lines_and_the_folder_comes_last(swept):
-    folder, done = swept
-    lines = done.stderr.splitlines()
-    assert re.match(r"s: 0 of 2 done, 1 running, 0 failed$", lines[0])
-    ended = [line for line in lines if "; " in line and " of 2 done, " in line]
+    assert last == "nflow: error: s: 1 of 2 runs failed; each has a log.txt"
+    ended = [line for line in progress if "; " in line and " of 2 done, " in line]
     assert len(ended) == 2 and ended[1].endswith("1 of 2 done, 0 running, 1 failed")
-    ended = sorted(ended)
-    assert ended[0].startswith(f"{GOOD}: completed; 1 of 2 done, ")
-    assert ended[1].startswith(f"{BAD}: failed: training diverged by update ")
-    assert done.stdout.splitlines()[-1] == "s"
-    assert done.stdout.splitlines()[0].split()[:4] == ["target", "flow", "K", "seeds"]
-    assert {path.name for path in (folder / "plots").iterdir()} == {
-        "kl.png",
-        "densities.png",
-        "training.png",
-    }
+    good, bad = sorted(ended)
+    assert good.startswith(f"{GOOD}: completed; 1 of 2 done, ")
+    assert bad.startswith(f"{BAD}: failed: training diverged by update ")
+    assert "nflow: error: training diverged" in (folder / BAD / "log.txt").read_text()
+    header, *_, last = done.stdout.splitlines()
+    assert (header.split()[:4], last) == (["target", "flow", "K", "seeds"], "s")
+    names = {path.name for path in (folder / "plots").iterdir()}
+    assert names == {"kl.png", "densities.png", "training.png"}
 
 
 def test_a_run_of_a_sweep_is_a_run_like_any_other(swept):
-    folder, _ = swept
-    run = RunDirectory.open(str(folder / GOOD))
+    run = RunDirectory.open(str(swept[0] / GOOD))
     record = run.read_json("run.json")
     assert (record["seed"], record["argv"][0], record["resumed"]) == (5, "sweep", 0)
     assert (run.path / "plots" / "density.png").is_file()
@@ -247,3 +237,91 @@ def test_a_sweep_of_vaes(tmp_path):
         alone = run_nflow(tmp_path, "train-vae", "--preset", preset, "--output", f"alone-{k}")
         assert alone.returncode == 0, alone.stderr
         assert_same_run(tmp_path / f"alone-{k}", run)
+
+
+# The runs one by one: as `xargs`, GNU parallel or a queue starts them.
+ONE_BY_ONE = ["sweep", "--preset", "multimodal-planar", "--set", "flow.k=2", "--seeds", "0:2"]
+ONE_BY_ONE += ["--set", "train.chunk=20", "--set", "evaluate.samples=1000", "--output", "the runs"]
+QUICK = [*ONE_BY_ONE, "--set", "train.steps=40"]
+LONG = [*ONE_BY_ONE, "--set", "train.steps=6000", "--set", "train.checkpoint_seconds=0"]
+NAMES = ["multimodal-planar-k2,seed=0", "multimodal-planar-k2,seed=1"]
+
+
+def test_a_command_a_run_as_a_shell_reads_it_and_no_run_begins(invoke, tmp_path):
+    result = invoke(*QUICK, "--commands")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [shlex.split(line) for line in result.stdout.splitlines()]
+    assert lines == [["nflow", *QUICK, "--only", name] for name in NAMES]
+    assert [path.name for path in (tmp_path / "the runs").iterdir()] == ["sweep.yaml"]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"new\nline"])
+def test_commands_name_a_folder_that_no_line_can_show(invoke, tmp_path, name):
+    result = invoke(*QUICK[:-3], os.fsdecode(name), *QUICK[-2:], "--commands")
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, len(lines)) == (0, 2)
+    for line in lines:
+        assert typed_in_bash(line)[-5] == name
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+
+
+def test_a_run_that_another_process_trains_is_taken(invoke, tmp_path):
+    path = tmp_path / "the runs" / NAMES[1]
+    path.mkdir(parents=True)
+    assert invoke(*QUICK, "--commands").exit_code == 1  # the folder holds no sweep
+    shutil.rmtree(path.parent)
+    assert invoke(*QUICK, "--commands").exit_code == 0
+    with RunDirectory.at(str(path)).locked():
+        result = invoke(*QUICK, "--only", NAMES[1])
+    assert (result.exit_code, result.stdout) == (4, "")
+    path = f"the runs/{NAMES[1]}"
+    assert result.stderr == f"nflow: error: {path}: another nflow is writing this run\n"
+
+
+@pytest.mark.slow
+def test_xargs_trains_them_and_the_sweep_finds_them_done(tmp_path):
+    bin_folder = {"PATH": f"{NFLOW.parent}:{os.environ['PATH']}"}
+    for words in (QUICK, QUICK):  # the second time each is finished already
+        listed = run_nflow(tmp_path, *words, "--commands")
+        done = subprocess.run(
+            ["xargs", "-P", "2", "-d", "\n", "-I{}", "sh", "-c", "{}"],
+            input=listed.stdout,
+            cwd=tmp_path,
+            env={**os.environ, **bin_folder},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("the runs/multimodal-planar-k2") == 2
+    assert done.stderr.count(": finished already") == 2
+    ended = run_nflow(tmp_path, *QUICK)
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "the runs")
+    assert "done," not in ended.stderr  # nothing was trained
+    straight = run_nflow(tmp_path, *QUICK[:-3], "other", *QUICK[-2:])
+    assert straight.returncode == 0, straight.stderr
+    for name in NAMES:
+        assert_same_run(tmp_path / "the runs" / name, tmp_path / "other" / name)
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_costs_its_run_alone_and_is_gone_on_with(tmp_path):
+    words = [*LONG, "--only", NAMES[0]]
+    process = subprocess.Popen(
+        [NFLOW, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    run = RunDirectory(tmp_path / "the runs" / NAMES[0])
+    try:
+        wait_for(rows_of(run.path.parent))
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    other = run_nflow(tmp_path, *LONG, "--only", NAMES[1])
+    assert other.returncode == 0, other.stderr
+    assert run.read_json("run.json")["status"] == "running"
+    again = run_nflow(tmp_path, *words)
+    assert again.returncode == 0, again.stderr
+    record = run.read_json("run.json")
+    assert (record["status"], record["resumed"]) == ("completed", 1)
+    done = run_nflow(tmp_path, *LONG)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[3] for line in done.stdout.splitlines()[1:2]] == ["2"]  # seeds
