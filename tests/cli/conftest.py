@@ -1,5 +1,6 @@
 """What a command leaves is tested here; how a picture is laid out, in ``tests/plotting``."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -22,6 +23,19 @@ def panels_anywhere():
 def without_flow_checks(monkeypatch):
     """Leave out what the flows of a run are checked for in themselves."""
     monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
+
+
+@pytest.fixture
+def write():
+    """Return a function that writes rows, mappings of one form, as a CSV file."""
+
+    def written(path, rows):
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    return written
 
 
 @pytest.fixture

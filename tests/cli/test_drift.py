@@ -1,12 +1,11 @@
 """`nflow drift`: new rows against the held-out rows of one tiny run."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 from running import read_rows, succeed
-from short_runs import CELLS, make_run
+from short_runs import CELLS, make_run, without_pictures
 
 import nflow_cli
 from nflow_cli.evaluation.drift import Drift
@@ -21,21 +20,14 @@ def run(short_run):
 
 
 @pytest.fixture
-def new():
+def new(invoke, write):
     """Write a table in which wages are three times as high and one city has another name."""
     rows = read_rows(TABLE)
     for row in rows:
         row["wage"] = row["wage"] and str(3 * int(row["wage"]))
         row["city"] = "Paris" if row["city"] == "Oslo" else row["city"]
-    write(rows, "new.csv")
+    write("new.csv", rows)
     return rows
-
-
-def write(rows, path):
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def drift(invoke, run, *options):
@@ -65,17 +57,16 @@ def test_json_is_what_python_returns(invoke, run, new):
     assert sorted(found["moved"]) == ["city", "wage"]
     assert [warning["word"] for warning in found["warnings"]] == ["few rows"]
     scores = {key: found[key] for key in Drift.model_fields}
-    assert json.loads(nflow_cli.load(run).drift("new.csv").model_dump_json()) == scores
-    assert (
-        nflow_cli.load(run).drift(nflow_cli.load(run).rows("new.csv")).p_value == scores["p_value"]
-    )
+    q = nflow_cli.load(run)
+    assert json.loads(q.drift("new.csv").model_dump_json()) == scores
+    assert q.drift(q.rows("new.csv")).p_value == scores["p_value"]
 
 
-def test_the_exit_status_is_that_of_the_whole(invoke, run, new):
+def test_the_exit_status_is_that_of_the_whole(invoke, run, new, write):
     result = invoke("drift", run, "--data", "new.csv", "--fail-above", ".99")
     assert result.exit_code == 1 and "p-value" in result.stdout
     assert "new.csv: drift, p = " in result.stderr and "exceeds --fail-above 0.99" in result.stderr
-    write(read_rows(TABLE)[:120], "new.csv")
+    write("new.csv", read_rows(TABLE)[:120])
     assert "0 of 6 moved" in drift(invoke, run, "--fail-above", ".99")
 
 
@@ -97,9 +88,10 @@ def test_unmixed_columns_are_compared_by_ranks(invoke, tmp_path):
     np.savetxt("t.csv", table, delimiter=",", header="a,b", comments="")
     cells = {"width": 8, "blocks": 1, "components": 3, "unmixed": True}
     data = {"name": "t.csv", "missing": "model"}
-    path = make_run(tmp_path / "run", **{**CELLS, "data": data, "cells": cells})
+    with without_pictures():
+        path = make_run(tmp_path / "run", **{**CELLS, "data": data, "cells": cells})
     for values, moved, relations in (
-        (table[:, :] * [1, 2], ["b"], []),
+        (table * [1, 2], ["b"], []),
         (np.column_stack([table[:, 0], table[::-1, 1]]), [], ["a", "b"]),
     ):
         np.savetxt("new.csv", values[:1_500], delimiter=",", header="a,b", comments="")
