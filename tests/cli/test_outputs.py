@@ -63,18 +63,17 @@ def refused(invoke, words, output, what):
     assert f"Received: {output}, " in line and what in line and "may be replaced" in line
 
 
-@pytest.mark.parametrize("kept", KEPT)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_an_output_replaces_nothing_that_would_be_lost(here, writer, kept):
-    words, what = WRITERS[writer], KEPT[kept]
-    ending = ".svg" if writer == "plot" else ".csv"
-    links = [f"symbolic{ending}"]
-    Path(links[0]).symlink_to(kept)
-    if kept.startswith(("own", "new", words[1])):  # a second name of a file of another run is free
-        links.append(f"hard{ending}")
-        os.link(kept, links[1])
-    for output in [*links, *([] if writer == "plot" else [kept])]:
-        refused(here, words, output, what)
+def test_an_output_replaces_nothing_that_would_be_lost(here, writer):
+    words, ending = WRITERS[writer], ".svg" if writer == "plot" else ".csv"
+    for i, (kept, what) in enumerate(KEPT.items()):
+        links = [f"symbolic-{i}{ending}"]
+        Path(links[0]).symlink_to(kept)
+        if kept.startswith(("own", "new", words[1])):  # a second name in another run is free
+            links.append(f"hard-{i}{ending}")
+            os.link(kept, links[1])
+        for output in [*links, *([] if writer == "plot" else [kept])]:
+            refused(here, words, output, what)
 
 
 def test_a_file_beside_an_output_replaces_none_of_a_run(here, short_run):
@@ -86,6 +85,7 @@ def test_a_file_beside_an_output_replaces_none_of_a_run(here, short_run):
     assert "-o: expected a path that may be replaced" in result.stderr
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("words", [("predict", "--target", "price"), ("evaluate",)])
 def test_parts_replace_nothing_that_would_be_lost(here, words):
     Path("parts").mkdir()
@@ -102,14 +102,13 @@ def test_parts_replace_nothing_that_would_be_lost(here, words):
         Path("out/a.csv").symlink_to(Path(kept).resolve())
         before = contents()
         result = here(*words, "out")
-        assert (result.exit_code, contents()) == (2, before)
-        assert what in result.stderr
+        assert (result.exit_code, contents()) == (2, before) and what in result.stderr
 
 
-@pytest.mark.parametrize("folder", ["other", "other/plots", "link"])
-def test_pictures_of_a_comparison_replace_none_of_a_run(here, folder):
+def test_pictures_of_a_comparison_replace_none_of_a_run(here):
     Path("link").symlink_to("other/plots")
-    refused(here, ["compare", "run", "other", "--output"], folder, "of the run")
+    for folder in ("other", "other/plots", "link"):
+        refused(here, ["compare", "run", "other", "--output"], folder, "of the run")
 
 
 def test_a_new_file_beside_a_run_and_an_old_one_of_no_run_are_written(here):
