@@ -59,24 +59,7 @@ def finished(model):
     return path, done
 
 
-def test_python_shows_the_table_that_the_command_printed(finished):
-    path, done = finished
-    q = nflow_cli.load(path)
-    assert repr(q) == in_python(done.stdout.rstrip("\n"))
-    assert q.summary["moments"].keys() == {"x1", "x2"} and "estimated_log_z" in q.summary
-
-
-def test_starts_of_a_file_are_recorded_by_name(model, tmp_path):
-    (tmp_path / "starts.csv").write_text("note,b,a\nfar,2,30\nnear,-1,0.5\n")
-    names, output = ("--dim", 2, "--names", "a,b"), ("--output", tmp_path / "run")
-    with without_pictures():
-        done = run("infer", model, *names, *SHORT, "--start", tmp_path / "starts.csv", *output)
-    assert done.exit_code == 0, done.stderr
-    config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
-    assert config["train"]["starts"] == [[30.0, 2.0], [0.5, -1.0]]
-
-
-def test_a_run_records_the_function_and_prints_its_scores(finished, model):
+def test_a_run_records_the_function_and_prints_its_scores_as_python_does(finished, model):
     path, done = finished
     config = yaml.safe_load((path / "config.yaml").read_text())
     assert config["density"]["path"] == str(model)
@@ -85,6 +68,24 @@ def test_a_run_records_the_function_and_prints_its_scores(finished, model):
     assert done.stdout.splitlines()[0].split() == ["density", "model"]
     for word in ("free energy", "k-hat", "ESS", "log Z", "x1", "x2"):
         assert f"\n{word}" in done.stdout
+    q = nflow_cli.load(path)
+    assert repr(q) == in_python(done.stdout.rstrip("\n"))
+    assert q.summary["moments"].keys() == {"x1", "x2"} and "estimated_log_z" in q.summary
+    metrics = RunDirectory(path).read_metrics()  # the first line is what the first stage won
+    first = metrics["kl"][metrics["update"] == 0]
+    line = r"first stage, a Gaussian: free energy (-?[\d.]+) nats"
+    (figure,) = re.findall(line, done.stderr.splitlines()[0])
+    assert float(figure) == pytest.approx(first[0], abs=1e-3)
+
+
+def test_starts_of_a_file_are_taken_by_name(model, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr("nflow_cli.experiments.run.begin", lambda config, *_: begun.append(config))
+    (tmp_path / "starts.csv").write_text("note,b,a\nfar,2,30\nnear,-1,0.5\n")
+    words = ["--dim", 2, "--names", "a,b", "--start", tmp_path / "starts.csv"]
+    done = run("infer", model, *words)
+    assert done.exit_code == 0, done.output
+    assert [list(point) for point in begun[0].train.starts] == [[30.0, 2.0], [0.5, -1.0]]
 
 
 def test_sample_writes_the_coordinates_and_resample_asks_for_the_function(
@@ -165,20 +166,14 @@ def test_evaluate_asks_for_the_function(finished, model):
     assert done.exit_code == 0 and "2,000, seed 5" in done.stdout and "log Z" in done.stdout
 
 
-def test_another_function_of_the_file_is_not_that_of_the_run(finished, model):
-    for command in (["evaluate"], ["resume", "--steps", 30]):
-        name, *options = command
-        done = run(name, finished[0], *options, "--density", f"{model}:other")
-        assert done.exit_code == 1 and "expected log_density" in done.stderr
-
-
-def test_another_file_is_not_that_of_the_run(finished, tmp_path):
+def test_another_function_or_file_is_not_that_of_the_run(finished, model, tmp_path):
     other = tmp_path / "model.py"
     other.write_text(MODEL + "\nraise SystemExit('it ran')\n")
-    for command in (["evaluate"], ["resume", "--steps", 30]):
-        name, *options = command
-        done = run(name, finished[0], *options, "--density", other)
-        assert done.exit_code == 1 and "not the file of this run" in done.stderr
+    densities = {f"{model}:other": "expected log_density", other: "not the file of this run"}
+    for density, said in densities.items():
+        for name, *options in (["evaluate"], ["resume", "--steps", 30]):
+            done = run(name, finished[0], *options, "--density", density)
+            assert done.exit_code == 1 and said in done.stderr
 
 
 def test_plot_and_check_need_no_function(finished, tmp_path, model):
@@ -259,12 +254,3 @@ def test_early_stopping_cools_down_and_a_run_that_is_extended_is_warm_again(mode
     assert rates_of(path)[150] == pytest.approx(
         0.002 * (1 + math.cos(math.pi * 150 / 700)) / 2, rel=0.01
     )
-
-
-def test_what_the_first_stage_wins_is_the_first_line_of_the_progress(finished):
-    path, done = finished
-    metrics = RunDirectory(path).read_metrics()
-    first = metrics["kl"][metrics["update"] == 0]
-    line = r"first stage, a Gaussian: free energy (-?[\d.]+) nats"
-    (figure,) = re.findall(line, done.stderr.splitlines()[0])
-    assert float(figure) == pytest.approx(first[0], abs=1e-3)

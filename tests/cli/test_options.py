@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_every_option_is_a_keyword_in_python(function, command):
 
 def given(line):
     """Return what a command line changes, by key."""
-    command, *words = line.split()
+    command, *words = shlex.split(line)
     options = main.commands[command].make_context(command, words, resilient_parsing=False).params
     return {change.path: change.value for change in changes_of(command, options)}
 
@@ -118,6 +119,10 @@ def given(line):
     [
         ("fit t.csv --columns a,b --columns c", "data.columns", ["a", "b", "c"]),
         ("fit t.csv --discrete a,b:0.5 --discrete c", "data.discrete", {"a": 1, "b": 0.5, "c": 1}),
+        ("fit t.csv --discrete time:utc:2,c:0.25", "data.discrete", {"time:utc": 2, "c": 0.25}),
+        ("fit t.csv --categorical 'name\\, or not'", "data.categorical", ["name, or not"]),
+        ("fit t.csv --given a,b", "data.given", ["a", "b"]),
+        ("fit t.csv --weights w", "data.weights", "w"),
         ("fit t.csv --bounds a=0:,b=:1 --bounds c=:", "data.bounds", "a=0: b=:1 c=:"),
         ("infer funnel --bounds a=0:,b=:1 --bounds c=:", "density.bounds", "a=0: b=:1 c=:"),
         ("infer f.py --names a,b --names c", "density.names", ["a", "b", "c"]),
