@@ -7,9 +7,10 @@ import sys
 
 import pytest
 from running import QUICK
+from short_runs import TABLE
 
 import nflow_cli
-from nflow_cli.errors import NflowError
+from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.experiments.density_2d import Target
 from nflow_cli.experiments.table import Table
 from nflow_cli.runs.directory import RunDirectory
@@ -172,3 +173,40 @@ def test_an_extended_run_is_running_before_its_config_says_more(tmp_path):
         ("run.json", "running"),
     ]
     assert (run.path / "config.yaml").read_text() == "steps: 2"
+
+
+# `--minutes`: the length of a training by the time of the whole command.
+FLOWS = "--flow planar --k 2"
+INFER = "infer banana --k 2 --set train.chunk=10 --set train.first_stage=10"
+TIMED = {
+    "cells": f"fit {TABLE} --set cells.width=8 --set train.chunk=10 --set train.ensemble=2",
+    "flows": f"fit {TABLE} {FLOWS} --set train.chunk=10",
+    "log-density": f"{INFER} --set evaluate.samples=1000",
+    "annealed": f"{INFER} --set evaluate.samples=1000 --anneal 0.5",
+    "images": "train-vae --data mnist-sample --k 2 --set model.hidden=[8]",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", TIMED)
+def test_the_recorded_config_repeats_the_run_to_the_bit(nflow, tmp_path, kind):
+    command, *rest = TIMED[kind].split()
+    done = nflow(command, *rest, "--minutes", "0.2", "--output", "run")
+    assert done.returncode == 0, done.stderr
+    assert ", as the run records, about " in done.stderr
+    done = nflow(command, "--preset", "run/config.yaml", "--output", "again")
+    assert done.returncode == 0, done.stderr
+    first, again = (tmp_path / name for name in ("run", "again"))
+    assert (first / "config.yaml").read_text() == (again / "config.yaml").read_text()
+    one, other = (json.loads((run / "summary.json").read_text()) for run in (first, again))
+    assert one["model_sha256"] == other["model_sha256"]
+
+
+def test_minutes_in_python_are_a_number_above_0_and_the_only_length():
+    for minutes in (0, -1, float("nan"), "soon", [1]):
+        with pytest.raises(ConfigError, match=r"a number of minutes above 0\. Received: "):
+            nflow_cli.fit("two-moons", minutes=minutes)
+    with pytest.raises(ConfigError, match=r"minutes and train\.steps: expected one"):
+        nflow_cli.fit("two-moons", minutes=1, steps=9)
+    with pytest.raises(ConfigError, match=r"minutes and train\.steps: expected one"):
+        nflow_cli.infer("banana", minutes=1, settings={"train.steps": 9})

@@ -38,8 +38,12 @@ def no_tensorflow(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+PART = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc"
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "answer"), [(signal.SIGINT, 130, b""), (signal.SIGTERM, 143, PART)]
+)
 def test_a_stop_while_mnist_is_downloaded_leaves_nothing(
     invoke, tmp_path, monkeypatch, no_tensorflow, number, code, answer
 ):
@@ -122,19 +126,12 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
     assert 0 < summary["negative_log_likelihood"] < summary["negative_elbo"] < 784 * np.log(2)
     for name in ("negative_elbo", "negative_log_likelihood"):
         assert f"{summary[name]:.2f}" in done.stdout
-
-
-def test_stderr_is_progress_alone(smoke_run):
-    lines = smoke_run[1].stderr.splitlines()
-    assert lines
-    known = r"training: [\d,]+/160 updates, epoch [12], |scoring: |(preparing|drawing) pictures$"
-    assert all(re.match(known, line) for line in lines)
-
-
-def test_the_config_of_a_run_holds_what_was_asked_for(smoke_run):
-    written = yaml.safe_load((smoke_run[0] / "config.yaml").read_text())
+    written = yaml.safe_load((path / "config.yaml").read_text())
     assert (written["command"], written["train"]["epochs"]) == ("train-vae", 2)
     assert (written["data"]["name"], written["flow"]["k"]) == ("mnist-sample", 4)
+    lines = done.stderr.splitlines()  # progress alone
+    known = r"training: [\d,]+/160 updates, epoch [12], |scoring: |(preparing|drawing) pictures$"
+    assert lines and all(re.match(known, line) for line in lines)
 
 
 @pytest.mark.slow
