@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 from pyarrow import parquet
 from running import arrays_of, assert_same_run, read_rows, succeed
-from short_runs import edit_json, edit_weights, without_pictures
+from short_runs import edit_json, edit_weights, without_pictures, without_programs
 
 import nflow_cli
 from nflow_cli.cli import main
@@ -21,9 +21,9 @@ from nflow_cli.runs.directory import RunDirectory
 
 BOUNDS = ["--bounds", "price=0:", "--bounds", "share=0:1"]
 NARROW = ["--set", "flow.pattern=[{affine-coupling: {hidden: [8]}}]"]
-SHORT = [*NARROW, "--k", 2, "--steps", 40, "--set", "train.chunk=20"]
+SHORT = [*NARROW, "--k", 2, "--steps", 4, "--set", "train.chunk=2"]
 NONE = ["--k", 0, "--steps", 2]  # flows, where what matters is the rows
-PLANAR = ["--flow", "planar", "--k", 1, "--steps", 20]  # soon compiled, where any flow will do
+PLANAR = ["--flow", "planar", "--k", 1, "--steps", 4]  # where any flow will do
 COLUMNS = ["level", "price", "share"]
 TEXT = (".json", ".yaml", ".csv")
 PHASES = ("scoring: ", "preparing pictures", "drawing pictures")  # of a slow machine alone
@@ -51,10 +51,16 @@ def home(tmp_path_factory):
     write_rows(folder / "mine.csv", some_rows())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        words = ["fit", "mine.csv", *BOUNDS, *SHORT, "--output", "run"]
-        done = CliRunner().invoke(main, [str(word) for word in words])
+        return folder, fitted(*BOUNDS, *SHORT, "--output", "run")
+
+
+def fitted(*options, data="mine.csv", **invoked):
+    """Fit a few updates, which take less time than to compile them; return how that ended."""
+    words = [str(word) for word in ("fit", data, *options)]
+    with without_programs():
+        done = CliRunner().invoke(main, words, **invoked)
     assert done.exit_code == 0, done.stderr
-    return folder, done
+    return done
 
 
 def summary_of(run):
@@ -83,19 +89,15 @@ def test_the_table_tells_the_gain_over_a_gaussian_and_the_normality_of_latents(h
     assert done.stdout.splitlines()[-1] == "run"
 
 
-def test_what_is_left_out_is_told_before_training(home):
-    ids, left_out, _, *progress = home[1].stderr.splitlines()
+def test_what_is_left_out_and_the_gaussian_that_is_to_be_beaten_come_first(home):
+    ids, left_out, gaussian, *progress = home[1].stderr.splitlines()
     assert ids == "left out, row number: id"
     assert left_out == "left out, text, mostly unique: city"
-    assert progress and all(line.startswith(("training: ", *PHASES)) for line in progress)
-
-
-def test_the_gaussian_that_is_to_be_beaten_comes_first_by_the_rows_of_the_validation(home):
-    line = home[1].stderr.splitlines()[2]
-    known = re.fullmatch(r"Gaussian: log-likelihood (-?[\d.]+) nats a validation row", line)
+    known = re.fullmatch(r"Gaussian: log-likelihood (-?[\d.]+) nats a validation row", gaussian)
     # Couplings begin as the identity, so that training begins with the Gaussian.
     start = RunDirectory(home[0] / "run").read_metrics()["validation_loss"][0]
     assert known and float(known[1]) == pytest.approx(-start, abs=0.01)
+    assert progress and all(line.startswith(("training: ", *PHASES)) for line in progress)
 
 
 def test_a_run_has_its_files_its_pictures_and_the_record_of_its_data(home):
@@ -112,14 +114,11 @@ def test_a_run_has_its_files_its_pictures_and_the_record_of_its_data(home):
     assert record["sha256"] == digest
     maps = [[one["name"] for one in record["units"][name]] for name in COLUMNS]
     assert [chain[0] for chain in maps] == ["scale", "log", "logit"]
-
-
-def test_the_config_of_a_run_says_what_was_found_in_its_table(home):
-    written = yaml.safe_load((home[0] / "run" / "config.yaml").read_text())
+    written = yaml.safe_load((run / "config.yaml").read_text())
     kinds = {name: kind["kind"] for name, kind in written["data"]["kinds"].items()}
     assert kinds == {"id": "left out", "city": "left out", **dict.fromkeys(COLUMNS, "number")}
     assert written["data"]["bounds"] == {"price": [0, None], "share": [0, 1]}
-    assert (written["train"]["steps"], written["train"]["epochs"]) == (40, None)
+    assert (written["train"]["steps"], written["train"]["epochs"]) == (4, None)
     assert written["train"]["weight_decay"] == 2.0  # for a few rows
 
 
@@ -130,12 +129,6 @@ def test_every_check_of_a_sound_run_passes(at_home):
         *("data", "invertibility", "log-det", "round trip", "summary", "arrays"),
     ]
     assert not [line for line in lines if not line.startswith(("OK  ", "unchanged  files "))]
-
-
-@pytest.fixture
-def without_flow_checks(monkeypatch):
-    """Leave out what the flows of a run are checked for in themselves."""
-    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
 
 
 @pytest.mark.usefixtures("without_flow_checks")
@@ -186,8 +179,9 @@ NEW = [  # in another order, beside other columns
 ]
 
 
-@pytest.mark.parametrize("latent", [False, True])
-@pytest.mark.parametrize("output", ["scores.csv", "scores.parquet"])
+@pytest.mark.parametrize(
+    ("output", "latent"), [("scores.csv", True), ("scores.parquet", False), ("z.parquet", True)]
+)
 def test_evaluate_writes_each_row_with_its_log_density(at_home, home, output, latent):
     with open("new.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(NEW)
@@ -224,16 +218,12 @@ def test_evaluate_judges_other_rows_by_their_mean(at_home):
     assert expected in succeed(at_home, "evaluate", "run", "--data", "other.csv")
 
 
-@pytest.mark.parametrize("output", [[], ["-o", "scored.csv"]])
-def test_evaluate_says_that_its_table_is_that_of_the_run(at_home, output):
-    printed = succeed(at_home, "evaluate", "run", "--data", "mine.csv", *output)
-    assert " points [trained on]\n" in printed and "not held out" in printed
-
-
-def test_a_table_without_a_whole_row_has_no_likelihood(at_home):
+def test_evaluate_says_whose_rows_are_no_test_or_have_no_likelihood(at_home):
     Path("none.csv").write_text("level,price,share\n1,,2\n3,,4\n")
-    for words in ([], ["-o", "none-scored.csv"]):
-        printed = succeed(at_home, "evaluate", "run", "--data", "none.csv", *words)
+    for output in ([], ["-o", "scored.csv"]):
+        printed = succeed(at_home, "evaluate", "run", "--data", "mine.csv", *output)
+        assert " points [trained on]\n" in printed and "not held out" in printed
+        printed = succeed(at_home, "evaluate", "run", "--data", "none.csv", *output)
         assert "log-likelihood unknown: every row has missing values" in printed
 
 
@@ -241,8 +231,7 @@ def test_columns_that_are_called_as_latents_have_no_latents_written(at_home, tmp
     x = some_rows()
     np.savez("latents.npz", latent_1=x[:, 0], b=x[:, 1])
     with without_pictures():
-        done = at_home("fit", "latents.npz", *NONE, "--output", tmp_path / "run")
-    assert done.exit_code == 0, done.stderr
+        fitted(*NONE, "--output", tmp_path / "run", data="latents.npz")
     words = ["evaluate", tmp_path / "run", "--data", "latents.npz", "-o", tmp_path / "s.csv"]
     succeed(at_home, *words)
     np.testing.assert_array_equal(
@@ -276,12 +265,12 @@ def test_compare_tells_the_mean_log_likelihood_of_runs_that_differ_in_nothing(at
 
 @pytest.mark.usefixtures("without_flow_checks")
 def test_more_steps_extend_a_finished_run(at_home, copy):
-    with without_pictures():
-        done = at_home("resume", copy, "--steps", 70)
+    with without_pictures(), without_programs():
+        done = at_home("resume", copy, "--steps", 7)
     assert done.exit_code == 0, done.stderr
     rows = read_rows(copy / "metrics.csv")
-    assert [int(row["update"]) for row in rows] == [0, 20, 40, 60, 70]
-    assert summary_of(copy)["steps"] == 70
+    assert [int(row["update"]) for row in rows] == [0, 2, 4, 6, 7]
+    assert summary_of(copy)["steps"] == 7
     found = [f.name for f in check_run(str(copy)) if f.outcome == Outcome.FAIL]
     assert found == []
 
@@ -316,10 +305,8 @@ def test_test_rows_of_their_own_are_found_from_any_folder_or_named(at_home, tmp_
     monkeypatch.chdir(tmp_path)
     write_rows("mine.csv", some_rows())
     write_rows("held.csv", some_rows(40, seed=7))
-    words = ["fit", "mine.csv", *BOUNDS, "--test", "held.csv", *NONE, "--output", "tested"]
     with without_pictures():
-        done = at_home(*words)
-    assert done.exit_code == 0, done.stderr
+        done = fitted(*BOUNDS, "--test", "held.csv", *NONE, "--output", "tested")
     assert "270 train, 30 validation, 40 test points" in done.stdout
     log_q = nflow_cli.load("tested").log_prob(some_rows(40, seed=7))
     assert f"log-likelihood {log_q.mean():.5f} ± " in succeed(at_home, "evaluate", "tested")
@@ -340,11 +327,9 @@ def test_test_rows_of_their_own_are_found_from_any_folder_or_named(at_home, tmp_
 
 def test_a_table_may_come_by_standard_input(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["fit", "-", *BOUNDS, *NONE, "--output", "piped"]
     content = (home[0] / "mine.csv").read_bytes()
     with without_pictures():
-        done = CliRunner().invoke(main, [str(word) for word in words], input=content)
-    assert done.exit_code == 0, done.stderr
+        fitted(*BOUNDS, *NONE, "--output", "piped", data="-", input=content)
     piped, run = (RunDirectory(folder) for folder in (tmp_path / "piped", home[0] / "run"))
     records = [one.read_json("run.json")["data"] for one in (piped, run)]
     assert [record.pop("name") for record in records] == ["-", "mine.csv"]
@@ -374,9 +359,7 @@ def test_one_column_or_two_have_pictures_of_their_density(
     at_home, tmp_path, columns, pictures, arrays
 ):
     run = tmp_path / "run"
-    words = ["--columns", columns, "--bounds", "price=0:", *PLANAR, "--output", run]
-    done = at_home("fit", "mine.csv", *words)
-    assert done.exit_code == 0, done.stderr
+    done = fitted("--columns", columns, "--bounds", "price=0:", *PLANAR, "--output", run)
     assert sorted(path.stem for path in (run / "plots").iterdir()) == pictures
     assert arrays <= arrays_of(RunDirectory(run)).keys()
     assert ("mass " in done.stdout) == (columns == "level,price")
@@ -393,9 +376,8 @@ def test_one_column_or_two_have_pictures_of_their_density(
 )
 def test_a_run_that_is_to_keep_no_row_keeps_none_and_is_drawn(at_home, tmp_path, columns, pictures):
     run, names = tmp_path / "run", columns.split(",")
-    words = ["--columns", columns, *PLANAR, "--set", "evaluate.keep_rows=false", "--output", run]
-    done = at_home("fit", "mine.csv", *words)
-    assert done.exit_code == 0, done.stderr
+    keep_none = ["--set", "evaluate.keep_rows=false"]
+    fitted("--columns", columns, *PLANAR, *keep_none, "--output", run)
     assert len(list((run / "plots").iterdir())) == pictures
     assert [f.name for f in check_run(str(run)) if f.outcome == Outcome.FAIL] == []
     arrays = arrays_of(RunDirectory(run))
