@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from running import succeed
-from short_runs import without_pictures
+from short_runs import edit_json, without_pictures, without_programs
 
 import nflow_cli
 from nflow_cli.cli import main
@@ -26,10 +26,10 @@ TABLE = {
     "gappy": np.where(RNG.random(N) < 0.2, np.nan, RNG.normal(size=N).round(3)),
     "w": RNG.integers(1, 4, N),
 }
-SMALL = {"cells.width": 8, "cells.blocks": 1, "cells.components": 3, "train.chunk": 10}
+SMALL = {"cells.width": 8, "cells.blocks": 1, "cells.components": 3, "train.chunk": 4}
 SET = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
 ROLES = ["--given", "city", "--weights", "w", "--test", "tests.csv", "--missing", "drop"]
-LENGTH = ["--epochs", "5", "--batch-size", "40", "--learning-rate", "0.01", "--ensemble", "2"]
+LENGTH = ["--epochs", "2", "--batch-size", "40", "--learning-rate", "0.01", "--ensemble", "2"]
 
 
 def text_of(table):
@@ -46,7 +46,7 @@ def home(tmp_path_factory):
     (folder / "mine.csv").write_text(text_of(TABLE))
     (folder / "tests.csv").write_text(text_of({name: v[40:80] for name, v in TABLE.items()}))
     words = ["fit", "mine.csv", *ROLES, *LENGTH, *SET, "--seed", "3", "--output", "run"]
-    with without_pictures(), pytest.MonkeyPatch.context() as patch:
+    with without_programs(), without_pictures(), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.stderr
@@ -65,7 +65,7 @@ def test_what_is_printed_is_of_the_rows_and_columns_that_options_choose(home):
     assert any(line.startswith("left out: ") for line in done.stderr.splitlines())
     summary = summary_of(home[0] / "run")
     assert (summary["columns"], summary["given"]) == (["x", "age", "gappy"], ["city"])
-    assert (summary["steps"], summary["seed"]) == (round(5 * 150 / 40), 3)
+    assert (summary["steps"], summary["seed"]) == (round(2 * 150 / 40), 3)
 
 
 def test_the_tests_of_a_run_are_found_again_where_they_were(at_home, home, tmp_path, monkeypatch):
@@ -78,9 +78,9 @@ def test_the_tests_of_a_run_are_found_again_where_they_were(at_home, home, tmp_p
 
 def test_changed_test_rows_are_not_those_of_the_run(at_home, home, tmp_path, monkeypatch):
     folder = shutil.copytree(home[0], tmp_path / "moved")
-    record = json.loads((folder / "run" / "run.json").read_text())
-    record["data"]["test"]["path"] = str(folder / "tests.csv")
-    (folder / "run" / "run.json").write_text(json.dumps(record))
+    data = json.loads((folder / "run" / "run.json").read_text())["data"]
+    data["test"]["path"] = str(folder / "tests.csv")
+    edit_json(folder / "run" / "run.json", data=data)
     text = (folder / "tests.csv").read_text().replace("Rome", "Oslo", 1)
     (folder / "tests.csv").write_text(text)
     done = at_home("evaluate", folder / "run")
@@ -89,6 +89,15 @@ def test_changed_test_rows_are_not_those_of_the_run(at_home, home, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     done = at_home("evaluate", folder / "run")
     assert done.exit_code == 1 and "expected the test rows of this run" in done.stderr
+
+
+def test_fits_of_different_base_measures_do_not_compare(home, invoke, tmp_path):
+    runs = [shutil.copytree(home[0] / "run", tmp_path / name) for name in ("one", "other")]
+    same = invoke("compare", *runs)
+    assert same.exit_code == 0 and "do not compare" not in same.stderr
+    edit_json(runs[1] / "summary.json", measure=64 * "0")
+    other = invoke("compare", *runs)
+    assert "mine.csv: log-likelihoods of different `measure` are not comparable" in other.stderr
 
 
 class Frame:
@@ -103,23 +112,11 @@ class Frame:
         return pa.table(self.columns).__arrow_c_stream__(requested_schema)
 
 
-def test_fits_of_different_base_measures_do_not_compare(home, invoke, tmp_path):
-    runs = [tmp_path / "one", tmp_path / "other"]
-    for run in runs:
-        shutil.copytree(home[0] / "run", run)
-    same = invoke("compare", *map(str, runs))
-    assert same.exit_code == 0 and "do not compare" not in same.stderr
-    summary = summary_of(runs[1])
-    (runs[1] / "summary.json").write_text(json.dumps({**summary, "measure": 64 * "0"}))
-    other = invoke("compare", *map(str, runs))
-    assert "mine.csv: log-likelihoods of different `measure` are not comparable" in other.stderr
-
-
 def test_a_frame_in_python_is_fitted_as_the_file_is(home, tmp_path):
-    settings = {"train.epochs": 5, "train.batch_size": 40, "train.learning_rate": 0.01, **SMALL}
+    settings = {"train.epochs": 2, "train.batch_size": 40, "train.learning_rate": 0.01, **SMALL}
     options = {"given": ["city"], "weights": "w", "missing": "drop", "ensemble": 2, "seed": 3}
     settings["data.test"] = str(home[0] / "tests.csv")
-    with without_pictures():
+    with without_programs(), without_pictures():
         q = nflow_cli.fit(Frame(TABLE), **options, settings=settings, output=tmp_path / "run")
     assert summary_of(q.path)["model_sha256"] == summary_of(home[0] / "run")["model_sha256"]
     log_q = q.log_prob(Frame(TABLE))
@@ -130,8 +127,8 @@ def test_a_frame_in_python_is_fitted_as_the_file_is(home, tmp_path):
 
 
 def test_a_table_from_standard_input_is_not_found_again(invoke):
-    words = ["fit", "-", "--group", "age", "--max-rows", "120", "--steps", "10", *SET]
-    with without_pictures():
+    words = ["fit", "-", "--group", "age", "--max-rows", "120", "--steps", "2", *SET]
+    with without_programs(), without_pictures():
         done = CliRunner().invoke(main, [*words, "--output", "run"], input=text_of(TABLE))
     assert done.exit_code == 0, done.stderr
     assert "[grouped rows]" in done.stdout
@@ -140,7 +137,7 @@ def test_a_table_from_standard_input_is_not_found_again(invoke):
 
 def test_flows_are_fitted_where_they_are_asked_for(tmp_path):
     numbers = {"x": TABLE["x"], "y": RNG.normal(size=N)}
-    with without_pictures():
+    with without_programs(), without_pictures():
         q = nflow_cli.fit(numbers, steps=2, output=tmp_path / "run", settings={"flow.k": 0})
     assert hasattr(q, "flow")
     with pytest.raises(NflowError, match="rows have missing values"):
