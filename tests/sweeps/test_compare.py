@@ -27,33 +27,21 @@ def folder(tmp_path):
     return folder
 
 
+GROUPS = [("u1", flow, k) for flow in ("planar", "radial") for k in (2, 8)]
+
+
 def groups_of(*paths):
     return compare.group(compare.gather(map(str, paths))[0])
 
 
 def test_runs_that_differ_by_the_seed_alone_are_one_group(folder):
     groups = groups_of(folder)
-    assert [group.identity for group in groups] == [
-        *(("u1", "planar", 2), ("u1", "planar", 8), ("u1", "radial", 2), ("u1", "radial", 8))
-    ]
+    assert [group.identity for group in groups] == GROUPS
     for group in groups:
         assert len(group.results) == 3 and not group.settings
         values = [result.summary["kl"] for result in group.results]
         assert group.spread("kl") == (statistics.median(values), min(values), max(values))
         assert group.best.config.seed == 1
-
-
-def test_groups_are_printed_as_json(invoke, folder):
-    result = invoke("compare", folder, "--json")
-    assert result.exit_code == 0
-    groups = json.loads(result.stdout)["groups"]
-    assert [(g["target"], g["flow"], g["k"]) for g in groups] == [
-        *(("u1", "planar", 2), ("u1", "planar", 8), ("u1", "radial", 2), ("u1", "radial", 8))
-    ]
-    first = groups[0]
-    assert first["scores"]["kl"] == {"median": 0.15, "min": 0.05, "max": 0.4}
-    assert first["seeds"] == [0, 1, 2] and first["settings"] == {}
-    assert first["runs"][0].endswith("u1,flow.k=2,flow.pattern=planar,seed=1")
 
 
 def test_what_else_differs_tells_groups_apart_and_numbers_are_in_order(tmp_path):
@@ -117,31 +105,15 @@ def test_a_seed_counts_once_and_those_that_share_restarts_are_told_of(tmp_path, 
     assert "apart" not in invoke("compare", *names[:2]).stderr
 
 
-def test_descriptions_and_checkpoints_make_no_other_experiment(tmp_path):
-    write_run(tmp_path / "a", description="one", seed=1)
-    write_run(tmp_path / "b", description="two", train__checkpoint_seconds=1.0)
-    assert len(groups_of(tmp_path / "a", tmp_path / "b")) == 1
-
-
-def test_what_only_judges_a_fit_makes_no_other_experiment(tmp_path, invoke):
+def test_what_only_describes_saves_or_judges_a_fit_makes_no_other_experiment(tmp_path, invoke):
     for k in (2, 8):
         for seed, samples in enumerate((1000, 200_000)):
             write_run(tmp_path / f"{k}-{seed}", flow__k=k, seed=seed, evaluate__samples=samples)
-    write_run(tmp_path / "8-2", flow__k=8, seed=2, evaluate__grid=1000)
+    write_run(tmp_path / "8-2", flow__k=8, seed=2, evaluate__grid=1000, description="one")
+    write_run(tmp_path / "8-3", flow__k=8, seed=3, train__checkpoint_seconds=1.0)
     runs = sorted(tmp_path.iterdir())
-    assert [len(g.results) for g in groups_of(*runs)] == [2, 3]
-    result = invoke("compare", *runs)
-    assert "evaluate" not in result.stdout
-
-
-def test_importance_samples_make_another_figure(tmp_path):
-    for n in (10, 200):
-        write_vae(tmp_path / str(n), **{"evaluate.importance_samples": n})
-    groups = groups_of(tmp_path / "10", tmp_path / "200")
-    assert [g.settings for g in groups] == [
-        {"evaluate.importance_samples": "10"},
-        {"evaluate.importance_samples": "200"},
-    ]
+    assert [len(g.results) for g in groups_of(*runs)] == [2, 4]
+    assert "evaluate" not in invoke("compare", *runs).stdout
 
 
 def test_settings_that_differ_with_k_or_with_the_flow_are_in_the_table(tmp_path, invoke):
@@ -182,27 +154,47 @@ def test_a_run_of_a_sweep_that_has_not_ended_is_left_out_and_counted(folder, inv
     assert "unfinished runs left out: 1 interrupted" in result.stderr
 
 
-DATA = SUMMARIES["train-vae"]["data"]
+DATA = {**SUMMARIES["train-vae"]["data"], "name": "x/mnist.npz"}
+PRIORS = {
+    "N(0, I)": None,
+    "affine-coupling + full affine, K = 2": {"k": 2},
+    "planar, K = 2": {"pattern": ["planar"], "k": 2},
+}
+APART = {  # what tells VAEs apart in one column: its name, the value of each, summaries, configs
+    "data.sha256": [(sha, {"data": {**DATA, "sha256": sha}}, {}) for sha in "12"],
+    "prior": [(text, {}, {"prior": prior}) for text, prior in PRIORS.items()],
+    "evaluate.importance_samples": [
+        (str(n), {}, {"evaluate.importance_samples": n}) for n in (10, 200)
+    ],
+}
 
 
-def test_data_of_another_checksum_are_another_experiment(tmp_path):
-    for name, sha in (("a", "1"), ("b", "2")):
-        write_vae(tmp_path / name, {"data": {**DATA, "name": "x/mnist.npz", "sha256": sha}})
-    groups = groups_of(tmp_path / "a", tmp_path / "b")
-    assert [g.settings for g in groups] == [{"data.sha256": "1"}, {"data.sha256": "2"}]
-    assert groups[0].identity == ("mnist.npz (stochastic)", "planar", 8)
+@pytest.mark.parametrize("key", APART)
+def test_vaes_of_other_data_priors_or_draws_are_other_experiments(tmp_path, key):
+    for i, (_, summary, changes) in enumerate(APART[key]):
+        write_vae(tmp_path / str(i), summary, **changes)
+    groups = groups_of(*sorted(tmp_path.iterdir()))
+    assert [group.settings for group in groups] == [{key: text} for text, *_ in APART[key]]
+    if key == "data.sha256":
+        assert groups[0].identity == ("mnist.npz (stochastic)", "planar", 8)
 
 
-def test_the_table_has_the_figures_over_seeds(invoke, folder):
-    result = invoke("compare", *folder.glob("u1*"))
-    assert result.exit_code == 0, result.stderr
-    header, *rows = result.stdout.splitlines()
+def test_the_figures_over_seeds_are_printed_and_given_as_json(invoke, folder):
+    runs = [*folder.glob("u1*")]
+    header, *rows = invoke("compare", *runs).stdout.splitlines()
     assert header.split("  ")[0] == "target"
     assert "KL median" in header and "KL min – max" in header
     assert len(rows) == 4
-    row = " ".join(rows[0].split())
     best = "u1,flow.k=2,flow.pattern=planar,seed=1"
-    assert row == (f"u1 planar 2 3 0.15000 0.05000 – 0.40000 0.900 0.900 – 0.900 1,000 {best}")
+    assert " ".join(rows[0].split()) == (
+        f"u1 planar 2 3 0.15000 0.05000 – 0.40000 0.900 0.900 – 0.900 1,000 {best}"
+    )
+    groups = json.loads(invoke("compare", *runs, "--json").stdout)["groups"]
+    assert [(g["target"], g["flow"], g["k"]) for g in groups] == GROUPS
+    first = groups[0]
+    assert first["scores"]["kl"] == {"median": 0.15, "min": 0.05, "max": 0.4}
+    assert first["seeds"] == [0, 1, 2] and first["settings"] == {}
+    assert first["runs"][0].endswith(best)
 
 
 def test_pictures_go_to_the_plots_of_the_sweep_or_where_asked(invoke, folder, tmp_path):
@@ -234,14 +226,6 @@ def test_a_target_without_log_z_is_compared_by_its_free_energy(invoke, tmp_path)
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"free_energy.png", "densities.png"}
     results = [result for group in groups_of(*runs) for result in group.results]
     assert compare.course_name(results) == "free energy (nats)"
-
-
-def test_priors_are_told_apart_in_one_column(tmp_path):
-    for name, prior in {"a": None, "b": {"k": 2}, "c": {"pattern": ["planar"], "k": 2}}.items():
-        write_vae(tmp_path / name, prior=prior)
-    groups = groups_of(*sorted(tmp_path.iterdir()))
-    expected = ("N(0, I)", "affine-coupling + full affine, K = 2", "planar, K = 2")
-    assert [group.settings for group in groups] == [{"prior": text} for text in expected]
 
 
 def test_vaes_and_fits_have_tables_of_their_own(invoke, tmp_path):
@@ -278,56 +262,55 @@ DAMAGE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content"), DAMAGE)
-def test_a_damaged_run_is_one_line_that_names_the_file(invoke, folder, name, content):
-    path = folder / "u1,flow.k=8,flow.pattern=radial,seed=1" / name
-    path.unlink()
-    if content is not None:
-        path.write_text(content)
-    result = invoke("compare", folder)
-    assert result.exit_code == 1
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1 or name == "evaluation.npz"  # read when the table is printed already
-    assert str(path) in lines[-1]
+def test_a_damaged_run_is_one_line_that_names_the_file(invoke, tmp_path):
+    for i, (name, content) in enumerate(DAMAGE):
+        path = write_run(tmp_path / f"{i}-{name}").path / name
+        path.unlink()
+        if content is not None:
+            path.write_text(content)
+        result = invoke("compare", path.parent, "--output", "pictures")
+        assert result.exit_code == 1
+        lines = result.stderr.splitlines()
+        assert len(lines) == 1 or name == "evaluation.npz"  # read when the table is printed already
+        assert str(path) in lines[-1]
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"axis_1": None}, "expected an array axis_1"),
-        ({"log_q": None}, "expected an array log_q"),
-        ({"axis_1": AXIS[:9]}, "log_target: expected a length of 9, like the others"),
-        ({"axis_1": AXIS[:1]}, "axis_1: expected lengths of 2 to 5,000, received shape (1,)"),
-        ({"log_q": np.zeros(())}, "log_q: expected 2 axes, received shape ()"),
-        ({"log_q": np.zeros((50, 50), int)}, "log_q: expected numbers, received dtype int64"),
-        ({"axis_1": AXIS * np.nan}, "axis_1: expected finite, increasing coordinates"),
-        ({"axis_1": -AXIS}, "axis_1: expected finite, increasing coordinates"),
-    ],
-)
-def test_arrays_that_are_no_grid_are_refused(tmp_path, changes, expected):
-    run = write_run(tmp_path / "run")
-    arrays = {"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1), **changes}
-    run.write_evaluation({name: array for name, array in arrays.items() if array is not None})
-    (result,) = compare.gather([str(run.path)])[0]
-    with pytest.raises(RunDirectoryError, match=r"evaluation\.npz: damaged: ") as caught:
-        compare.densities(result)
-    assert expected in str(caught.value)
+def test_arrays_that_are_no_grid_are_refused(tmp_path):
+    for i, (changes, named) in enumerate(
+        (
+            ({"axis_1": None}, "an array axis_1"),
+            ({"log_q": None}, "an array log_q"),
+            ({"axis_1": AXIS[:9]}, "log_target: expected a length of 9"),
+            ({"axis_1": AXIS[:1]}, "axis_1: expected lengths of 2 to 5,000, received shape (1,)"),
+            ({"log_q": np.zeros(())}, "log_q: expected 2 axes, received shape ()"),
+            ({"log_q": np.zeros((50, 50), int)}, "log_q: expected numbers, received dtype int64"),
+            ({"axis_1": AXIS * np.nan}, "axis_1: expected finite, increasing"),
+            ({"axis_1": -AXIS}, "axis_1: expected finite, increasing"),
+        )
+    ):
+        run = write_run(tmp_path / str(i))
+        arrays = {"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1), **changes}
+        run.write_evaluation({n: array for n, array in arrays.items() if array is not None})
+        (result,) = compare.gather([str(run.path)])[0]
+        with pytest.raises(RunDirectoryError, match=r"evaluation\.npz: damaged: ") as caught:
+            compare.densities(result)
+        assert named in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (lambda p: None, "no such run directory"),
-        (lambda p: p.mkdir(), "not a run directory"),
-        (lambda p: p.write_text(""), "no such run directory"),
-        (lambda p: (p.mkdir(), (p / "sweep.yaml").touch()), "no run of this sweep has begun"),
-    ],
-)
-def test_what_is_no_run_is_one_line(invoke, tmp_path, make, expected):
-    make(tmp_path / "x")
-    result = invoke("compare", tmp_path / "x")
-    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
-    assert f"{tmp_path / 'x'}: {expected}" in result.stderr
+def test_what_is_no_run_is_one_line(invoke, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.yaml").touch()
+    for line in (
+        "gone: no such run directory",
+        "empty: not a run directory",
+        "file: no such run directory",
+        "sweep: no run of this sweep has begun",
+    ):
+        result = invoke("compare", line.split(":")[0])
+        assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+        assert result.stderr.startswith(f"nflow: error: {line}")
 
 
 def test_a_summary_of_a_vae_names_its_data(tmp_path):

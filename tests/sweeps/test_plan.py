@@ -22,16 +22,12 @@ GRID = {
 }
 
 
+def resolved(**changes):
+    return plan.resolve({**GRID, **changes}, "mine", Path())
+
+
 def planned(**changes):
-    return plan.plan(plan.resolve({**GRID, **changes}, "mine", Path()), "mine")
-
-
-def complaint(**changes):
-    with pytest.raises(NflowError) as caught:
-        planned(**changes)
-    line = str(caught.value)
-    assert line.startswith("mine: ") and len(line.splitlines()) == 1
-    return line.removeprefix("mine: ")
+    return plan.plan(resolved(**changes), "mine")
 
 
 def test_a_grid_is_every_combination_once_each_with_its_config():
@@ -53,29 +49,36 @@ def test_without_seeds_and_values_the_presets_are_as_they_are():
     assert run.config == presets.validate(preset, "a test")
 
 
-@pytest.mark.parametrize(
-    ("changes", "names"),
-    [
-        ({"vary": {"flow.k": [2, 8]}}, ["u1-planar,flow.k=2", "u1-planar,flow.k=8"]),
-        ({"vary": {"flow.pattern": [["planar"], ["radial"]]}}, ["u1-k2,flow.pattern=planar", None]),
-        ({"vary": {"flow": [{"k": 2}, {}]}}, ["u1,flow=1", "u1,flow=2"]),
-        ({"vary": {"target": ["u1", "u2"]}}, ["planar-k2,target=u1", "planar-k2,target=u2"]),
-        ({"vary": {"target": ["u3"], "flow": [{"k": 2}]}}, ["fit-2d,flow=1,target=u3"]),
-        ({"set": {"flow.k": 9}, "seeds": [1]}, ["u1-planar-k9,seed=1"]),
-        ({"set": {"flow.k": 2}, "seeds": [1]}, ["u1-planar-k2,seed=1"]),
-        ({"vary": {"train.steps": [5]}}, ["u1-planar-k2,train.steps=5"]),
-    ],
-)
-def test_a_folder_begins_with_what_all_its_runs_share(changes, names):
+NAMED = [  # what is changed of a sweep of one preset, and the folders of its runs
+    ({"vary": {"flow.k": [2, 8]}}, ["u1-planar,flow.k=2", "u1-planar,flow.k=8"]),
+    ({"vary": {"flow": [{"k": 2}, {}]}}, ["u1,flow=1", "u1,flow=2"]),
+    ({"vary": {"target": ["u1", "u2"]}}, ["planar-k2,target=u1", "planar-k2,target=u2"]),
+    ({"vary": {"target": ["u3"], "flow": [{"k": 2}]}}, ["fit-2d,flow=1,target=u3"]),
+    ({"vary": {"flow.pattern": [["planar"]]}}, ["u1-k2,flow.pattern=planar"]),
+    ({"set": {"flow.k": 9}, "seeds": [1]}, ["u1-planar-k9,seed=1"]),
+    ({"set": {"flow.k": 2}, "seeds": [1]}, ["u1-planar-k2,seed=1"]),
+    ({"vary": {"train.steps": [5]}}, ["u1-planar-k2,train.steps=5"]),
+    (  # presets that would share a name are numbered
+        {"presets": ["u1-planar-k2", "u1-planar-k8"], "vary": {"flow.k": [3]}},
+        ["1,flow.k=3", "2,flow.k=3"],
+    ),
+    (
+        {
+            "presets": ["mnist-flow-prior", "mnist-flow-prior-planar"],
+            "set": {"data.name": "digits.npz"},
+        },
+        [
+            "digits-k0-prior-affine-coupling-k4",
+            "digits-planar-k20-prior-affine-coupling-k4",
+        ],
+    ),
+]
+
+
+def test_a_folder_begins_with_what_all_its_runs_share():
     empty = {"presets": ["u1-planar-k2"], "set": {}, "vary": {}, "seeds": []}
-    runs = planned(**{**empty, **changes})
-    for run, name in zip(runs, names, strict=True):
-        assert name in (None, run.name)
-
-
-def test_presets_that_would_share_a_name_are_numbered():
-    runs = planned(presets=["u1-planar-k2", "u1-planar-k8"], vary={"flow.k": [3]}, seeds=[])
-    assert [run.name for run in runs] == ["1,flow.k=3", "2,flow.k=3"]
+    for changes, names in NAMED:
+        assert [run.name for run in planned(**{**empty, **changes})] == names
 
 
 def test_a_run_begun_where_the_sample_might_have_served_is_still_the_sweeps(tmp_path):
@@ -90,9 +93,8 @@ def test_a_run_begun_where_the_sample_might_have_served_is_still_the_sweeps(tmp_
     assert first.as_begun(tmp_path).config.data.fallback
 
 
-@pytest.mark.parametrize(
-    ("values", "labels"),
-    [
+def test_a_folder_says_the_value_or_its_number():
+    for values, labels in (
         ([0, 1, 10], ["0", "1", "10"]),
         ([None, 10.0], ["null", "10.0"]),
         ([["planar"], ["planar", "radial"]], ["planar", "planar+radial"]),
@@ -102,10 +104,8 @@ def test_a_run_begun_where_the_sample_might_have_served_is_still_the_sweeps(tmp_
         (["A", "a"], ["1", "2"]),
         ([".", "x"], ["1", "2"]),
         (["x" * 41, "y"], ["1", "2"]),
-    ],
-)
-def test_a_folder_says_the_value_or_its_number(values, labels):
-    assert plan._labels(values) == labels
+    ):
+        assert plan._labels(values) == labels
 
 
 def test_presets_of_one_name_are_told_apart(tmp_path):
@@ -113,90 +113,79 @@ def test_presets_of_one_name_are_told_apart(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.yaml").write_text("command: fit-2d\n")
     data = {"command": "sweep", "presets": ["a/mine.yaml", "b/mine.yaml"]}
-    resolved = plan.resolve(data, "mine", tmp_path)
-    assert resolved.presets == [str(tmp_path / f / "mine.yaml") for f in ("a", "b")]
-    assert [run.name for run in plan.plan(resolved, "mine")] == ["1", "2"]
+    sweep = plan.resolve(data, "mine", tmp_path)
+    assert sweep.presets == [str(tmp_path / f / "mine.yaml") for f in ("a", "b")]
+    assert [run.name for run in plan.plan(sweep, "mine")] == ["1", "2"]
 
 
-@pytest.mark.parametrize(
-    ("seeds", "restarts", "shared"),
-    [([0, 1, 2], 1, 0), ([0, 8], 8, 0), ([8, 0, 15], 8, 1), ([5], 8, 0), ([], 8, 0)],
-)
-def test_seeds_nearer_than_the_restarts_are_told_of(seeds, restarts, shared):
-    assert bool(plan.overlap(seeds, restarts)) == shared
+def test_seeds_are_a_range_or_a_list_and_told_of_where_restarts_share_them():
+    for text, seeds in (
+        ("0:3", [0, 1, 2]),
+        ("7:8", [7]),
+        ("1:9:4", [1, 5]),
+        ([4, 2], [4, 2]),
+    ):
+        sweep = resolved(seeds=text)
+        assert sweep.seeds == seeds
+        assert presets.validate(presets.parse_yaml(presets.dump(sweep), "dump"), "dump") == sweep
+    for seeds, restarts, shared in (
+        ([0, 1, 2], 1, 0),
+        ([0, 8], 8, 0),
+        ([8, 0, 15], 8, 1),
+        ([5], 8, 0),
+        ([], 8, 0),
+    ):
+        assert bool(plan.overlap(seeds, restarts)) == shared
 
 
-@pytest.mark.parametrize(
-    ("text", "seeds"), [("0:3", [0, 1, 2]), ("7:8", [7]), ("1:9:4", [1, 5]), ([4, 2], [4, 2])]
-)
-def test_seeds_are_a_range_or_a_list(text, seeds):
-    resolved = plan.resolve({**GRID, "seeds": text}, "mine", Path())
-    assert resolved.seeds == seeds
-    assert presets.validate(presets.parse_yaml(presets.dump(resolved), "dump"), "dump") == resolved
+REFUSED = [  # what is changed, and what is named
+    ({"presets": []}, "presets: expected 1 or more"),
+    ({"presets": ["u1-planar-k7"]}, "'u1-planar-k7'"),
+    ({"presets": ["figure3"]}, "figure3,flow.k=2,"),
+    ({"presets": 2 * ["u1-planar-k2"]}, "presets: expected each value once"),
+    ({"preset": "u1-planar-k2"}, "preset: unknown key (did you mean 'presets'?)"),
+    ({"seeds": 65}, 'seeds: expected a list of seeds, or "first:end"'),
+    ({"seeds": "5:5"}, "seeds: expected first < end"),
+    ({"seeds": [-1]}, "seeds.0: expected a number not less than 0. Received: -1"),
+    ({"seeds": "0:1000"}, "at most 10,000 runs. Received: 12,000"),
+    ({"vary": {"flow.k": 2}}, "vary.flow.k: expected a list. Received: 2"),
+    ({"vary": {"seed": [1]}}, "vary: expected no `seed`"),
+    ({"vary": {"train.steps": [1, 2]}}, "vary: expected no key that is set"),
+    ({"vary": {"flow.k": [2], "flow": [{}]}}, "flow.k is within flow"),
+    ({"vary": {"flow.k": [2, -1]}}, "flow.k=-1,seed=3: vary flow.k: expected a number not less"),
+    ({"set": {"command": "sweep"}}, "command: expected one of fit-2d, "),
+    ({"vary": {f"{'a' * n}.b": [1] for n in range(1, 60)}}, "longer than 200 bytes"),
+    ({"command": "fit-2d"}, "`nflow fit-2d`, not of sweep"),
+]
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"presets": []}, "presets: expected 1 or more items"),
-        ({"presets": ["u1-planar-k7"]}, "presets: no preset named 'u1-planar-k7'"),
-        ({"presets": ["figure3"]}, "figure3,flow.k=2,"),
-        ({"presets": 2 * ["u1-planar-k2"]}, "presets: expected each value once"),
-        ({"preset": "u1-planar-k2"}, "preset: unknown key (did you mean 'presets'?)"),
-        ({"seeds": 65}, 'seeds: expected a list of seeds, or "first:end" or "first:end:step" in'),
-        ({"seeds": "5:5"}, "seeds: expected first < end"),
-        ({"seeds": [-1]}, "seeds.0: expected a number not less than 0. Received: -1"),
-        ({"seeds": "0:1000"}, "expected at most 10,000 runs. Received: 12,000"),
-        ({"vary": {"flow.k": 2}}, "vary.flow.k: expected a list. Received: 2"),
-        ({"vary": {"seed": [1]}}, "vary: expected no `seed`"),
-        ({"vary": {"train.steps": [1, 2]}}, "vary: expected no key that is set as well"),
-        (
-            {"vary": {"flow.k": [2], "flow": [{}]}},
-            "no key within another, as flow.k is within flow",
-        ),
-        (
-            {"vary": {"flow.k": [2, -1]}},
-            "flow.k=-1,seed=3: vary flow.k: expected a number not less",
-        ),
-        (
-            {"set": {"command": "sweep"}},
-            "command: expected one of fit-2d, infer, fit, evidence, train-vae.",
-        ),
-        (
-            {"vary": {f"{'a' * n}.b": [1] for n in range(1, 60)}},
-            "folder name longer than 200 bytes",
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_sweep_is_one_line(changes, expected):
-    assert expected in complaint(**changes)
+def test_what_is_wrong_with_a_sweep_is_one_line():
+    for changes, named in REFUSED:
+        with pytest.raises(NflowError) as caught:
+            planned(**changes)
+        line = str(caught.value)
+        assert line.startswith("mine: ") and named in line and len(line.splitlines()) == 1
 
 
-def test_a_preset_of_another_command_is_no_sweep():
-    with pytest.raises(ConfigError, match="of `nflow fit-2d`, not of sweep"):
-        plan.resolve({"command": "fit-2d"}, "mine", Path())
+def shipped(name):
+    """Return the runs of a shipped sweep, by their names."""
+    path = preset_files.shipped_presets()[name]
+    sweep = plan.resolve(presets.read_preset(path), name, Path())
+    return {run.name: run.config for run in plan.plan(sweep, name)}
 
 
 def test_the_shipped_sweeps_are_the_papers():
-    shipped = preset_files.shipped_presets()
-    runs = {}
-    for name in ("figure3", "table2"):
-        resolved = plan.resolve(presets.read_preset(shipped[name]), name, Path())
-        runs[name] = [run.config for run in plan.plan(resolved, name)]
-    got = {(c.target.name, *c.flow.pattern, c.flow.k) for c in runs["figure3"]}
+    figure3, table2 = (shipped(name).values() for name in ("figure3", "table2"))
+    got = {(c.target.name, *c.flow.pattern, c.flow.k) for c in figure3}
     wanted = itertools.product(("u1", "u2", "u3", "u4"), ("planar", "radial"), (2, 8, 32))
-    assert got == set(wanted) and len(runs["figure3"]) == 24
-    assert {c.train.restarts for c in runs["figure3"]} == {4}
-    assert [c.flow.k for c in runs["table2"]] == [0, 10, 20, 40, 80]
-    assert {c.model.network for c in runs["table2"]} == {"maxout"}
+    assert got == set(wanted) and len(figure3) == 24
+    assert {c.train.restarts for c in figure3} == {4}
+    assert [c.flow.k for c in table2] == [0, 10, 20, 40, 80]
+    assert {c.model.network for c in table2} == {"maxout"}
 
 
 def test_the_sweep_of_posteriors_varies_flows_and_priors_alone():
-    path = preset_files.shipped_presets()["posteriors"]
-    resolved = plan.resolve(presets.read_preset(path), "posteriors", Path())
-    runs = plan.plan(resolved, "posteriors")
-    assert [run.name for run in runs] == resolved.presets
-    configs = [run.config for run in runs]
+    configs = shipped("posteriors").values()
     assert [(c.flow.k, c.prior and c.prior.k) for c in configs] == [
         *((0, None), (20, None), (4, None), (4, None), (0, 4), (20, 4), (4, 4))
     ]
@@ -208,42 +197,35 @@ def test_the_sweep_in_the_docs_is_valid(tmp_path):
     text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n([^`]*command: sweep\n[^`]*)```", text)
     (tmp_path / "mine.yaml").write_text("command: fit-2d\n")
-    resolved = plan.resolve(presets.parse_yaml(block, "sweeps.md"), "sweeps.md", tmp_path)
-    assert len(plan.plan(resolved, "sweeps.md")) == 2 * 3 * 2 * 5
+    sweep = plan.resolve(presets.parse_yaml(block, "sweeps.md"), "sweeps.md", tmp_path)
+    assert len(plan.plan(sweep, "sweeps.md")) == 2 * 3 * 2 * 5
 
 
 def test_a_folder_takes_one_sweep(tmp_path):
     folder = RunDirectory.at(str(tmp_path / "a" / "b"))
-    first = plan.resolve(GRID, "mine", Path())
-    other = plan.resolve({**GRID, "seeds": [3]}, "mine", Path())
-    plan.claim(folder, first)
-    plan.claim(folder, first)
+    for _ in range(2):
+        plan.claim(folder, resolved())
     with pytest.raises(RunDirectoryError, match=r"sweep\.yaml: another sweep; --output"):
-        plan.claim(folder, other)
+        plan.claim(folder, resolved(seeds=[3]))
     with pytest.raises(RunDirectoryError, match="not empty; --output"):
-        plan.claim(RunDirectory(tmp_path), first)
+        plan.claim(RunDirectory(tmp_path), resolved())
+    busy = RunDirectory.at(str(tmp_path / "busy"))
+    with busy.locked("sweep"), pytest.raises(BusyError):
+        plan.claim_beside_others(RunDirectory(busy.path), resolved(), patience=0.0)
 
 
 def test_a_folder_is_claimed_by_many_at_once_for_one_sweep(tmp_path):
-    sweep = plan.resolve(GRID, "mine", Path())
     folders = [RunDirectory.at(str(tmp_path / "s")) for _ in range(8)]
 
     def claim(folder):
-        plan.claim_beside_others(folder, sweep)
+        plan.claim_beside_others(folder, resolved())
         folder.path.joinpath("a run").mkdir(exist_ok=True)  # as soon as it may
 
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(claim, folders))
     assert presets.validate(folders[0].read_preset("sweep.yaml"), "it", {"sweep": SweepConfig})
-    other = plan.resolve({**GRID, "seeds": [9]}, "mine", Path())
     with pytest.raises(RunDirectoryError, match="another sweep"):
-        plan.claim_beside_others(folders[0], other)
-
-
-def test_a_folder_that_another_process_keeps_is_not_claimed(tmp_path):
-    folder, sweep = RunDirectory.at(str(tmp_path)), plan.resolve(GRID, "mine", Path())
-    with folder.locked("sweep"), pytest.raises(BusyError):
-        plan.claim_beside_others(RunDirectory(tmp_path), sweep, patience=0.0)
+        plan.claim_beside_others(folders[0], resolved(seeds=[9]))
 
 
 def test_a_run_is_finished_when_it_says_so_and_has_the_config_of_the_sweep(tmp_path):
@@ -296,12 +278,3 @@ def test_a_run_on_a_table_is_known_by_what_its_config_leaves_to_the_table(tmp_pa
         (another,) = planned(**{**grid, **other})
         with pytest.raises(ConfigError, match="differs from the config of the sweep"):
             replace(another, name=run.name).is_finished(tmp_path)
-
-
-def test_long_names_of_what_runs_are_names_still():
-    priors = ["mnist-flow-prior", "mnist-flow-prior-planar"]
-    runs = planned(presets=priors, set={"data.name": "digits.npz"}, vary={}, seeds=[])
-    assert [run.name for run in runs] == [
-        "digits-k0-prior-affine-coupling-k4",
-        "digits-planar-k20-prior-affine-coupling-k4",
-    ]
