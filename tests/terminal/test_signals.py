@@ -19,13 +19,16 @@ LOST = "Exception ignored"  # what Python says of an exception in a finalizer
 
 
 @pytest.fixture
-def raised():
+def raised(monkeypatch):
+    """Raise signals, that of a closed terminal even where the tests themselves outlast it."""
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    monkeypatch.setattr("nflow_cli.terminal.signals.NUMBERS", numbers)
     signals = Raised()
-    before = signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    before = [signal.getsignal(number) for number in numbers], sys.unraisablehook
     signals.start()
     yield signals
     signals.stop()
-    assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before
+    assert ([signal.getsignal(number) for number in numbers], sys.unraisablehook) == before
 
 
 class Stopped:
@@ -50,15 +53,16 @@ def test_a_signal_that_falls_into_a_finalizer_is_not_lost(raised, capfd, number)
     assert capfd.readouterr().err == ""
 
 
-def test_another_exception_of_a_finalizer_is_told_as_before(raised, monkeypatch):
+def test_another_exception_of_a_finalizer_is_told_as_before(raised):
     told = []
-    monkeypatch.setattr(raised, "_hook", told.append)
 
     class Wrong:
         def __del__(self):
             raise ValueError("of a library")
 
-    Wrong()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raised, "_hook", told.append)
+        Wrong()
     assert [str(unraisable.exc_value) for unraisable in told] == ["of a library"]
 
 
@@ -74,23 +78,17 @@ def test_when_it_is_over_no_signal_raises(raised):
     time.sleep(0.01)
 
 
-def test_a_signal_held_back_is_acted_on_at_the_end(raised):
+def test_a_first_signal_is_held_back_and_acted_on_once_at_the_end(raised):
     with pytest.raises(Interrupted), Held() as held:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
         assert held.received == signal.SIGTERM
-
-
-def test_one_that_was_acted_on_comes_once(raised):
     with pytest.raises(Interrupted) as caught, Held() as held:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
         assert held.received
         raise Interrupted(signal.SIGINT)
     assert caught.value.number == signal.SIGINT
-
-
-def test_a_second_signal_is_not_held_back(raised):
     with Held():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted):
@@ -178,7 +176,10 @@ main()
 )
 def test_a_closed_terminal_ends_what_is_not_to_outlast_it(prefix, code):
     command = [*prefix, sys.executable, "-c", MIDDLE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    quiet = {"capture_output": True, "text": True, "timeout": 60}
+    done = subprocess.run(
+        command, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL), **quiet
+    )
     line = "nflow: interrupted; to run it again: nflow presets smoke"
     assert (done.returncode, line in done.stderr) == (code, code == 129)
     assert "Traceback" not in done.stderr
