@@ -32,14 +32,16 @@ assert gc.isenabled() and not gc.get_freeze_count()  # whose process it is colle
 """
 
 
-def test_load_says_nothing_of_its_own(short_run):
-    done = python(LOAD, short_run())
+LAYERS = """
+import nflow_cli.flows, keras
+keras.ops.zeros(2)
+"""
+
+
+def test_layers_are_imported_and_a_run_is_loaded_without_a_line_of_native_code(short_run):
+    first, rest = LOAD.split("q = ")
+    done = python(f"{first}{LAYERS}q = {rest}", short_run())
     assert (done.returncode, done.stdout, done.stderr) == (0, "(2, 2)\n", "")
-
-
-def test_layers_are_imported_without_lines_of_native_code():
-    done = python("import nflow_cli.flows, keras; keras.ops.zeros(2)")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.slow
@@ -84,21 +86,16 @@ def _no_keras(name, *_):
         raise ImportError("no keras here")
 
 
-def test_a_lack_of_memory_is_one_line_with_a_remedy():
+def test_a_lack_of_memory_is_one_line_with_a_remedy_and_no_other_error_is():
+    errors = pytest.importorskip("tensorflow").errors
     remedied = backend.memory_errors("lower train.batch_size")
     with pytest.raises(NflowError, match=r"^out of memory; lower train\.batch_size$"), remedied:
         raise MemoryError("Unable to allocate 745 GiB")
-    with pytest.raises(ValueError, match="wrong"), backend.memory_errors(""):
-        raise ValueError("wrong")
-
-
-def test_a_lack_of_memory_of_tensorflow_is_one_too():
-    errors = pytest.importorskip("tensorflow").errors
     with pytest.raises(NflowError, match="out of memory"), backend.memory_errors(""):
         raise errors.ResourceExhaustedError(None, None, "OOM")
-    wrong = errors.InvalidArgumentError(None, None, "wrong")
-    with pytest.raises(errors.InvalidArgumentError), backend.memory_errors(""):
-        raise wrong
+    for wrong in (ValueError("wrong"), errors.InvalidArgumentError(None, None, "wrong")):
+        with pytest.raises(type(wrong)), backend.memory_errors(""):
+            raise wrong
 
 
 @pytest.fixture
@@ -130,11 +127,8 @@ def test_one_gpu_is_seen_its_memory_grows_and_tf32_is_off(tensorflow_with_gpus):
     settled = tensorflow_with_gpus("H100", "A100")
     backend._settle(Machine("gpu:1"))
     assert settled == {"seen": (["A100"], "GPU"), "growth": ("A100", True), "tf32": False}
-
-
-def test_no_gpu_is_seen_where_the_processor_is_asked_for(tensorflow_with_gpus):
-    settled = tensorflow_with_gpus("H100")
-    backend._settle(Machine())
+    settled.clear()
+    backend._settle(Machine())  # the processor
     assert settled == {"seen": ([], "GPU"), "tf32": False}
 
 
@@ -146,23 +140,12 @@ def test_a_gpu_is_known_by_its_card(tensorflow_with_gpus):
         backend.machine_of("gpu:2")
 
 
-@pytest.mark.parametrize(
-    ("visible", "device", "names"),
-    [
-        (None, "gpu", ["0", "1"]),
-        (None, "gpu:1", ["1"]),
-        ("4,GPU-7", "gpu", ["4", "GPU-7"]),
-        ("4,GPU-7", "gpu:1", ["GPU-7"]),
-    ],
-)
-def test_gpus_are_called_what_cuda_calls_them(
-    tensorflow_with_gpus, monkeypatch, visible, device, names
-):
+def test_gpus_are_called_what_cuda_calls_them(tensorflow_with_gpus, monkeypatch):
     tensorflow_with_gpus("H100", "A100")
     monkeypatch.delenv(backend.VISIBLE, raising=False)
-    if visible:
-        monkeypatch.setenv(backend.VISIBLE, visible)
-    assert backend.gpus(device) == names
+    assert backend.gpus("gpu") == ["0", "1"] and backend.gpus("gpu:1") == ["1"]
+    monkeypatch.setenv(backend.VISIBLE, "4,GPU-7")
+    assert backend.gpus("gpu") == ["4", "GPU-7"] and backend.gpus("gpu:1") == ["GPU-7"]
 
 
 def test_where_no_gpu_is_seen_a_line_says_what_was_looked_for(
@@ -180,36 +163,27 @@ def test_where_no_gpu_is_seen_a_line_says_what_was_looked_for(
     assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.yaml"))
 
 
-def test_threads_are_of_a_processor():
-    with pytest.raises(DeviceError, match="--threads: expected --device cpu"):
-        Machine("gpu:0").of(2)
-    assert Machine("gpu:0").of(None) == Machine("gpu:0")
-
-
 def test_threads_are_those_asked_for_or_else_tensorflows_or_else_the_usual(monkeypatch):
     monkeypatch.delenv(backend.INTRA_OP, raising=False)
     assert Machine().with_threads(1).record() == {"device": "cpu", "threads": 1}
     assert Machine().with_threads(None).record() == {"device": "cpu", "threads": backend.cores()}
     assert Machine().of(3).with_threads(1).threads == 3
+    with pytest.raises(DeviceError, match="--threads: expected --device cpu"):
+        Machine("gpu:0").of(2)
+    assert Machine("gpu:0").of(None) == Machine("gpu:0")
     monkeypatch.setenv(backend.INTRA_OP, "5")
     assert Machine().with_threads(1).record() == {"device": "cpu", "threads": 5}
 
 
-@pytest.mark.parametrize(
-    ("machines", "expected"),
-    [
-        (None, Machine()),
-        ([], Machine()),
-        ("cpu", Machine()),
-        ([7], Machine()),
+def test_what_a_run_says_of_its_machine_is_taken_as_far_as_it_says():
+    for machines, expected in (
+        *((nothing, Machine()) for nothing in (None, [], "cpu", [7])),
         ([{"device": "gpu:1", "card": "H100"}], Machine("gpu:1")),
         ([{"device": "gpu:0"}, {"device": "cpu", "threads": 1}], Machine("cpu", 1)),
         ([{"device": "gpu:0\n", "threads": "2"}], Machine()),
         ([{"device": "cpu", "threads": -1}], Machine()),
-    ],
-)
-def test_what_a_run_says_of_its_machine_is_taken_as_far_as_it_says(machines, expected):
-    assert backend.recorded(machines) == expected
+    ):
+        assert backend.recorded(machines) == expected
 
 
 def test_mixed_precision_is_refused():

@@ -48,18 +48,16 @@ def words_of(lines):
     return [word for line in lines for word in line.split()]
 
 
-def test_a_text_goes_on_below_its_beginning(terminal):
+def test_a_text_goes_on_below_its_beginning_and_a_path_is_not_broken(terminal):
     text = " ".join(f"word{n}" for n in range(40))
     lines = layout.hanging("name         ", text).split("\n")
     assert len(lines) > 1 and all(len(line) <= COLUMNS for line in lines)
     assert lines[0].startswith("name         word0 ")
     assert all(line.startswith(13 * " " + "word") for line in lines[1:])
     assert words_of(lines) == ["name", *text.split()]
-
-
-def test_a_path_is_not_broken(terminal):
     path = "/".join(["folder"] * 30)
     assert path in layout.hanging("name ", f"a long text before {path}").split()
+    assert layout.table(["a", "b"], [["x", "y"]], keys=1) == "a  b\nx  y"  # what fits: one part
 
 
 def test_what_is_no_terminal_has_lines_of_any_length():
@@ -69,10 +67,8 @@ def test_what_is_no_terminal_has_lines_of_any_length():
 
 
 ROWS = [
-    *(
-        ["mnist-sample (stochastic)", "planar,radial", str(k), *(f"{k}.{n}" for n in range(30))]
-        for k in (2, 80)
-    ),
+    ["mnist-sample (stochastic)", "planar,radial", str(k), *(f"{k}.{n}" for n in range(30))]
+    for k in (2, 80)
 ]
 
 
@@ -100,22 +96,14 @@ def test_a_cell_that_is_too_long_loses_its_middle(terminal):
         assert re.fullmatch(rf"folder/\S+…\S+/{n}\.csv", data) and re.fullmatch(rf"x+…x+{n}", run)
 
 
-@pytest.mark.parametrize("columns", [1, 10, 30])
-def test_no_terminal_is_too_narrow(terminal, monkeypatch, columns):
-    monkeypatch.setenv("COLUMNS", str(columns))
-    text = layout.table(["data", "flow", "K", *map(str, range(30))], ROWS, keys=3)
-    assert all(cell in text.split() for cell in ROWS[0][3:])
-    assert layout.hanging("name ", "a text of words").split() == [
-        "name",
-        "a",
-        "text",
-        "of",
-        "words",
-    ]
-
-
-def test_a_table_that_fits_is_in_one_part(terminal):
-    assert layout.table(["a", "b"], [["x", "y"]], keys=1) == "a  b\nx  y"
+def test_no_terminal_is_too_narrow(terminal, monkeypatch):
+    header = ["data", "flow", "K", *map(str, range(30))]
+    for columns in (1, 10, 30):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        text = layout.table(header, ROWS, keys=3)
+        assert all(cell in text.split() for cell in ROWS[0][3:])
+        words = ["name", "a", "text", "of", "words"]
+        assert layout.hanging("name ", "a text of words").split() == words
 
 
 def test_the_presets_fit_a_terminal_and_no_word_is_broken(tmp_path, invoke):
