@@ -179,6 +179,7 @@ SEED_0 = "multimodal-planar-k2,seed=0"
 MIXTURE = "name: mixture, weights: [1]"
 INDEFINITE = f"{MIXTURE}, means: [[0, 0]], covariances: [[[1, 2], [2, 1]]]"
 HUGE = "name: ring, weights: [1], centers: [[0, 0]], radii: [1.0e+200], widths: [1.0e+200]"
+MANY = "--k 10000 --restarts 100 --batch-size 1000000"
 VAE = "train-vae --data mnist-sample"
 EVIDENCE = "evidence chain.csv --log-p log_post"
 INFER = "infer model.py --dim 2 --start"
@@ -211,6 +212,7 @@ ALONE = [  # (line, exit code, what is named): lines that need no run
     ("fit-2d --output taken", 1, "taken: not empty; --output"),
     (f"fit-2d --set 'target={{{INDEFINITE}}}'", 1, "--set target: a mixture covariance"),
     (f"fit-2d --set 'target={{{HUGE}}}'", 1, "--set target: a ring target needs a finite"),
+    (f"fit-2d {MANY} --set train.chunk=1", 1, "not enough memory: an update takes about"),
     ("fit-2d --device tpu", 2, "'tpu'"),
     ("fit-2d --device gpu:x", 2, "'gpu:x'"),
     ("fit-2d --threads 0", 2, "'0': expected auto, or 1 to 1,024"),
