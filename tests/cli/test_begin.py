@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from running import QUICK
+from running import QUICK, assert_same_run
 from short_runs import TABLE
 
 import nflow_cli
@@ -182,10 +182,9 @@ def test_the_recorded_config_repeats_the_run_to_the_bit(nflow, tmp_path, kind):
     assert ", as the run records, about " in done.stderr
     done = nflow(command, "--preset", "run/config.yaml", "--output", "again")
     assert done.returncode == 0, done.stderr
-    first, again = (tmp_path / name for name in ("run", "again"))
+    first, again = tmp_path / "run", tmp_path / "again"
     assert (first / "config.yaml").read_text() == (again / "config.yaml").read_text()
-    one, other = (json.loads((run / "summary.json").read_text()) for run in (first, again))
-    assert one["model_sha256"] == other["model_sha256"]
+    assert_same_run(first, again)
 
 
 def test_minutes_in_python_are_a_number_above_0_and_the_only_length():

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from pyarrow import parquet
-from running import arrays_of, assert_same_run, read_rows, succeed
+from running import arrays_of, read_rows, succeed
 from short_runs import edit_json, edit_weights, without_pictures, without_programs
 
 import nflow_cli
@@ -273,15 +273,6 @@ def test_more_steps_extend_a_finished_run(at_home, copy):
     assert summary_of(copy)["steps"] == 7
     found = [f.name for f in check_run(str(copy)) if f.outcome == Outcome.FAIL]
     assert found == []
-
-
-@pytest.mark.slow
-def test_the_config_of_a_run_repeats_it_bit_for_bit(nflow, home, tmp_path):
-    table = ["fit", home[0] / "mine.csv", *BOUNDS, *SHORT]
-    for words in (table, ["fit", "--preset", "run/config.yaml"]):
-        done = nflow(*words, "--output", "again" if words[1] == "--preset" else "run")
-        assert done.returncode == 0, done.stderr
-    assert_same_run(tmp_path / "again", tmp_path / "run")
 
 
 @pytest.mark.slow

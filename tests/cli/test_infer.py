@@ -201,14 +201,6 @@ def test_a_preset_never_runs_a_file_that_it_names(finished, tmp_path, model):
 
 
 @pytest.mark.slow
-def test_the_config_of_a_run_repeats_it(finished, tmp_path, model):
-    config = finished[0] / "config.yaml"
-    words = [f"{model}:log_density", "--dim", 2, "--preset", config]
-    assert run("infer", *words, "--output", tmp_path / "run").exit_code == 0
-    assert_same_run(finished[0], tmp_path / "run")
-
-
-@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_the_function(finished, model, tmp_path, monkeypatch):
     def stop(self, *arguments, save=Checkpointer.save, **keywords):
         save(self, *arguments, **keywords)
