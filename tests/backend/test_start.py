@@ -1,5 +1,6 @@
 """Keras starts once, quietly, on the backend asked for; what is missing is one line."""
 
+import gc
 import importlib.util
 import os
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from nflow_cli.backend import start as backend
+from nflow_cli.backend.garbage import uncollected
 from nflow_cli.backend.start import Machine
 from nflow_cli.errors import DeviceError, NflowError
 
@@ -208,3 +210,16 @@ print(tf.config.threading.get_intra_op_parallelism_threads())
 @pytest.mark.slow
 def test_tensorflow_starts_on_so_many_threads():
     assert python(THREADS).stdout == "3\n"
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_collector_is_left_as_it_was(is_on):
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        with pytest.raises(KeyError), uncollected():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()

@@ -88,8 +88,10 @@ def test_unmixed_columns_are_compared_by_ranks(invoke, tmp_path):
     np.savetxt("t.csv", table, delimiter=",", header="a,b", comments="")
     cells = {"width": 8, "blocks": 1, "components": 3, "unmixed": True}
     data = {"name": "t.csv", "missing": "model"}
+    train = {**CELLS["train"], "steps": 4, "chunk": 2, "ensemble": 1}
     with without_pictures():
-        path = make_run(tmp_path / "run", **{**CELLS, "data": data, "cells": cells})
+        changes = {"data": data, "cells": cells, "train": train}
+        path = make_run(tmp_path / "run", **{**CELLS, **changes})
     for values, moved, relations in (
         (table * [1, 2], ["b"], []),
         (np.column_stack([table[:, 0], table[::-1, 1]]), [], ["a", "b"]),

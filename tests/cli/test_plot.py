@@ -32,9 +32,9 @@ def drawn(invoke, run, *options):
 
 def test_only_what_is_named_is_drawn_in_so_many_dots_an_inch(invoke, run):
     path, widths = run(**MIXED), []
-    for dpi in (40, 80):
-        names = drawn(invoke, path, "--only", "training", "--only", "density", "--dpi", dpi)
-        assert names == ["density.png", "training.png"]
+    for dpi, names in ((40, ["density", "training"]), (80, ["training"])):
+        only = [word for name in names for word in ("--only", name)]
+        assert drawn(invoke, path, *only, "--dpi", dpi) == [f"{name}.png" for name in names]
         with Image.open(path / "plots" / "training.png") as picture:
             widths.append(picture.width)
     assert widths[1] == 2 * widths[0]
@@ -52,11 +52,11 @@ def test_text_in_svg_and_pdf_is_text(invoke, run):
 def test_a_flow_and_all_in_motion_are_drawn_from_the_model(invoke, run, monkeypatch):
     monkeypatch.setattr(motion, "FRAMES", 2)
     path = run(**MIXED)
-    options = ["--flow-at", 2, "--flow-at", 5, "--flow-at", 2, "--animate", "--format", "svg"]
+    options = ["--flow-at", 2, "--flow-at", 2, "--animate", "--format", "svg", "--dpi", 40]
     names = drawn(invoke, path, *options)
-    assert names == ["flow-2.svg", "flow-5.svg", "animation.gif", "animation.webp"]
+    assert names == ["flow-2.svg", "animation.gif", "animation.webp"]
     assert "flow 2 of 5 (radial)" in (path / "plots/flow-2.svg").read_text().replace("\xa0", " ")
-    for name in names[2:]:
+    for name in names[1:]:
         with Image.open(path / "plots" / name) as picture:
             assert picture.n_frames > 1
 
