@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from running import assert_same_run
+from short_runs import edit_json
 
 import nflow_cli
 from nflow_cli.cli import main
@@ -161,10 +162,9 @@ def test_a_run_that_is_stopped_and_resumed_ends_as_one_that_was_not(
 
 
 def test_two_runs_have_a_log_bayes_factor(finished, tmp_path):
-    other = tmp_path / "other"
-    shutil.copytree(finished[0], other)
+    other = shutil.copytree(finished[0], tmp_path / "other")
     summary = json.loads((other / "summary.json").read_text())
-    (other / "summary.json").write_text(json.dumps({**summary, "log_z": summary["log_z"] - 1.5}))
+    edit_json(other / "summary.json", log_z=summary["log_z"] - 1.5)
     found = json.loads(run("compare", finished[0], other, "--json").stdout)["log_bayes_factor"]
     assert found["log_bayes_factor"] == pytest.approx(1.5)
     error = math.sqrt(2) * summary["log_z_standard_error"]

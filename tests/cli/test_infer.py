@@ -15,11 +15,9 @@ from running import assert_same_run
 from short_runs import without_pictures
 
 import nflow_cli
-from nflow_cli import experiments
 from nflow_cli.cli import main
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import Interrupted, NflowError
-from nflow_cli.experiments.picture_data import read_picture_data
 from nflow_cli.experiments.python_words import in_python
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
@@ -109,16 +107,22 @@ def table_of(path):
     return names, table.numbers(names, 10**6)
 
 
-def test_sample_writes_inference_data_with_log_p_if_the_function_is_named(
+def test_inference_data_name_their_run_and_hold_log_p_if_the_function_is_named(
     finished, model, tmp_path
 ):
-    path, out = finished[0], tmp_path / "x.nc"
+    path, out, q = finished[0], tmp_path / "x.nc", nflow_cli.load(finished[0])
     assert run("sample", path, "-n", 7, "-o", out).exit_code == 0
     names, rows = table_of(out)
     assert names == ["chain", "draw", "x1", "x2", "log_q"]
-    q = nflow_cli.load(path)
     np.testing.assert_array_equal(rows[:, 2:4], q.sample(7))
     np.testing.assert_allclose(rows[:, 4], q.log_prob(q.sample(7)), rtol=1e-4)
+    with h5py.File(out) as file:
+        facts = dict(file["posterior"].attrs)
+    config = (path / "config.yaml").read_bytes()
+    assert facts["config_sha256"].decode() == hashlib.sha256(config).hexdigest()
+    assert facts["inference_library_version"].decode() == nflow_cli.__version__
+    for key in ("pareto_k", "estimated_log_z"):
+        assert facts[key] == q.summary[key]
     for words in ([], ["--resample"]):
         assert run("sample", path, "-n", 50, "-o", out, "--density", model, *words).exit_code == 0
         names, rows = table_of(out)
@@ -128,18 +132,6 @@ def test_sample_writes_inference_data_with_log_p_if_the_function_is_named(
         np.testing.assert_allclose(rows[:, 4], -0.5 * ((x - 1) ** 2).sum(axis=1), rtol=1e-4)
     refused = run("sample", path, "-o", tmp_path / "x.csv", "--density", model)
     assert refused.exit_code == 2 and "expected --resample or a .nc file" in refused.stderr
-
-
-def test_inference_data_names_its_run(finished, tmp_path):
-    run("sample", finished[0], "-n", 2, "-o", tmp_path / "x.nc")
-    q = nflow_cli.load(finished[0])
-    with h5py.File(tmp_path / "x.nc") as file:
-        facts = dict(file["posterior"].attrs)
-    config = (finished[0] / "config.yaml").read_bytes()
-    assert facts["config_sha256"].decode() == hashlib.sha256(config).hexdigest()
-    assert facts["pareto_k"] == q.summary["pareto_k"]
-    assert facts["estimated_log_z"] == q.summary["estimated_log_z"]
-    assert facts["inference_library_version"].decode() == nflow_cli.__version__
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -184,13 +176,6 @@ def test_plot_and_check_need_no_function(finished, tmp_path, model):
         assert run("check", finished[0]).exit_code == 0
     finally:
         model.write_text(content)
-
-
-def test_pictures_are_named_after_the_file_of_the_function(finished):
-    folder = RunDirectory.open(str(finished[0]))
-    experiment = experiments.of(folder.read_config())
-    figures = experiment.draw(*read_picture_data(folder, experiment))
-    assert {figure.get_suptitle().split(",")[0] for figure in figures.values()} == {"model"}
 
 
 def test_a_preset_never_runs_a_file_that_it_names(finished, tmp_path, model):

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from short_runs import CELLS, VAE
+from short_runs import CELLS, VAE, edit_json
 
 NEW = "--data", "new.csv"
 PREDICT = "predict", "run", *NEW, "--target", "price"
@@ -31,10 +31,9 @@ KEPT = {
 def copied(run, to):
     """Copy a run; its table is own.csv here, so that none of the tests' own is ever replaced."""
     shutil.copytree(run, to)
-    record = json.loads(Path(to, "run.json").read_text())
-    if "path" in record["data"]:
-        record["data"]["path"] = os.path.abspath("own.csv")
-        Path(to, "run.json").write_text(json.dumps(record))
+    data = json.loads(Path(to, "run.json").read_text())["data"]
+    if "path" in data:
+        edit_json(Path(to, "run.json"), data={**data, "path": os.path.abspath("own.csv")})
 
 
 @pytest.fixture
