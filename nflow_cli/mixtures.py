@@ -47,24 +47,6 @@ def log_sf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int
     )
 
 
-def log_interval_mass(
-    centre: Any,
-    half: Any,
-    log_weights: Any,
-    means: Any,
-    scales: Any,
-    xp: Any,
-    axis: int = -1,
-) -> Any:
-    """``log(F(centre + half) - F(centre - half))``, accurate for any ``half > 0``.
-
-    A difference of the ends of a small interval has no digits, hence ``centre`` and ``half``.
-    Without an end: :func:`log_cdf`, :func:`log_sf`.
-    """
-    c, h = (xp.expand_dims(centre, axis) - means) / scales, xp.expand_dims(half, axis) / scales
-    return logsumexp(log_weights + log_normal_mass(c, h, xp), axis, xp)
-
-
 def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
     r"""``log(Φ(c + h) - Φ(c - h))`` for ``h > 0``, arrays of one shape.
 

@@ -19,7 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads only wa
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 XLA = programs.Program
 BEGIN, SECONDS = pytest.StashKey(), {}
-examples = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+examples = int(os.environ.get("HYPOTHESIS_EXAMPLES", "30"))
 # Without a deadline: a busy machine, or a first call, is no fault.
 settings.register_profile("nflow", deadline=None, max_examples=examples)
 settings.load_profile("nflow")

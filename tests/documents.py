@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
@@ -41,15 +40,6 @@ def anchors(text):
 def links(text):
     """Return the links and pictures of a page that lead to other places in the repository."""
     return sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", text)))
-
-
-def in_documents(parts):
-    """Return a parameter for each part of each document."""
-    return [
-        pytest.param(part, id=f"{name}-{number}")
-        for name, text in DOCUMENTS.items()
-        for number, part in enumerate(parts(text))
-    ]
 
 
 def generator():

@@ -25,7 +25,6 @@ _MOST_CONTROLS = 0.05  # share of control characters in a text; of random bytes 
 _FIRST_LINE = re.compile(r'(?:[^"\r\n]++|"[^"]*+")*+')
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 RETURN = "\ue00d"  # replaces carriage returns inside lines while text is parsed
-_MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,6 @@ class Dialect:
     def parsable(self, text: str) -> str:
         """Replace carriage returns inside lines by :data:`RETURN`."""
         return text if self.has_returns else _without_lone_returns(text)
-
-    def __str__(self) -> str:
-        encoding = {"utf-8": "", "utf-8-sig": ""}.get(self.encoding, f"{self.encoding}, ")
-        decimal = "decimal commas, " if self.decimal == "," else ""
-        header = "a header" if self.has_header else "no header"
-        return f"{encoding}columns separated by {_MARKS[self.delimiter]}, {decimal}{header}"
 
 
 def sniff(name: str, head: bytes, whole: bool) -> Dialect:

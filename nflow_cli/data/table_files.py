@@ -83,7 +83,7 @@ def open_table(name: str | Path) -> TableFile:
     ``.npz``, and holds one array of rows, with an optional array ``columns`` of names, or one array
     a column. ``-`` is standard input: text or Parquet, at most 1 GiB.
 
-    Delimiter, decimal comma, header and encoding of text are detected (``str(table.dialect)``).
+    Delimiter, decimal comma, header and encoding of text are detected.
     Columns without names are numbered from "1".
     """
     if str(name) == STDIN:

@@ -124,10 +124,6 @@ class TableFile(ABC):
             parts.append(cells.to_numpy(zero_copy_only=False))
         return np.concatenate(parts) if parts else np.empty(0, object)
 
-    def batches(self) -> Iterator["pa.RecordBatch"]:
-        """All columns, some rows at a time."""
-        return self.blocks([column.name for column in self.columns])
-
     def expect(self, names: Sequence[str]) -> None:
         """Check that there are columns of these names."""
         known = [column.name for column in self.columns]

@@ -99,22 +99,6 @@ class TextTable(TableFile):
             for batch in table.to_batches():
                 yield _with_returns(batch) if RETURN in text else batch
 
-    def batches(self) -> Iterator["pa.RecordBatch"]:
-        """All columns, numeric ones as float64, the others as text."""
-        import pyarrow as pa
-
-        n = 0
-        names = [column.name for column in self.columns]
-        for block in self.blocks(names):
-            arrays = [
-                pa.array(self.floats(block, column.name, n))
-                if column.is_number
-                else block.column(column.name)
-                for column in self.columns
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, names)
-            n += block.num_rows
-
     def place(self, row: int) -> str:
         """Line of a row, counted from 1."""
         for i, (line, _) in enumerate(self._rows()):

@@ -51,16 +51,13 @@ class Likelihood(Mean):
     gains: Mapping[str, Gain]
 
 
-def likelihood(
+def tallied(
     log_q: np.ndarray,
     columns: Sequence[str],
     baselines: Mapping[str, np.ndarray],
     weights: np.ndarray | None = None,
-) -> Likelihood:
-    """Held-out log-likelihood, ``log q(row) = Σ_j log q(cell_j | before)``.
-
-    Means are ``Σ w v / Σw`` and their standard errors ``√(n/(n - 1) Σ w² (v - m)²) / Σw``
-    (:class:`~nflow_cli.evaluation.tallies.Moments`).
+) -> Tally:
+    """Sums over rows of the held-out log-likelihood, ``log q(row) = Σ_j log q(cell_j | before)``.
 
     Args:
         log_q: ``(n, D)`` in nats, of each cell; -inf if impossible, NaN if unknown and left out of
@@ -69,16 +66,6 @@ def likelihood(
         baselines: The same of other densities, by name, with the same unknown cells.
         weights: Of the rows ``(n,)``.
     """
-    return likelihood_of(tallied(log_q, columns, baselines, weights), [*baselines])
-
-
-def tallied(
-    log_q: np.ndarray,
-    columns: Sequence[str],
-    baselines: Mapping[str, np.ndarray],
-    weights: np.ndarray | None = None,
-) -> Tally:
-    """Sums of :func:`likelihood` over rows; its arguments."""
     w = np.ones(len(log_q)) if weights is None else weights.astype(np.float64)
     unknown = np.isnan(log_q)
     for name, cells in baselines.items():
@@ -101,7 +88,11 @@ def tallied(
 
 
 def likelihood_of(tally: Tally, baselines: Sequence[str]) -> Likelihood:
-    """Held-out log-likelihood by its :func:`tallied` sums."""
+    """Held-out log-likelihood by its :func:`tallied` sums.
+
+    Means are ``Σ w v / Σw`` and their standard errors ``√(n/(n - 1) Σ w² (v - m)²) / Σw``
+    (:class:`~nflow_cli.evaluation.tallies.Moments`).
+    """
     judged = tally.means[LOG_Q]
     return Likelihood(
         **_mean(judged),

@@ -53,12 +53,6 @@ class Pit(Strict):
         values = [c.p_value for c in self.columns.values() if c.p_value is not None]
         return min(1.0, min(values) * len(values)) if values else None
 
-    @property
-    def is_calibrated(self) -> bool | None:
-        """Whether every column is within its band; None without known cells."""
-        known = [c for c in self.columns.values() if c.distance is not None]
-        return all(c.excess <= 1 for c in known) if known else None
-
 
 def pit(values: np.ndarray, columns: Sequence[str], weights: np.ndarray | None = None) -> Pit:
     """Calibration by the randomised PIT of held-out cells, uniform for a calibrated density.

@@ -17,8 +17,9 @@ from nflow_cli.densities.log_density import ArrayDensity, TensorDensity, units_o
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.likelihood import (
     Likelihood,
-    likelihood,
+    likelihood_of,
     likelihood_of_points,
+    tallied,
     tallied_points,
 )
 from nflow_cli.evaluation.rounding import rounding
@@ -28,6 +29,10 @@ from nflow_cli.evaluation.truth import gap_to_the_truth
 from nflow_cli.flows import FlowStack
 
 NAMES = ["a", "b", "c"]
+
+
+def likelihood(log_q, columns, baselines, weights=None):
+    return likelihood_of(tallied(log_q, columns, baselines, weights), [*baselines])
 
 
 def cells(n=400, seed=0, shift=0.0):
