@@ -63,7 +63,7 @@ def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) 
     codes = np.stack([*(one.codes for one in cells[:-1]), are_atoms], axis=1)[known]
     supports = [*(support_of(one) for one in before), Support(2)]
     weights = None if data.weights.train is None else data.weights.train[known]
-    (parent,) = fit_parents(supports, codes, np.zeros(codes.shape), weights, len(before))
+    (parent,) = fit_parents(supports, codes, weights, len(before))
     by_class = parent.gain / len(known)
     return by_class > HURDLE and by_class > _gain_by_order([*before, column], cells)
 

@@ -8,8 +8,7 @@ import numpy as np
 from nflow_cli.densities.cells.marginal import Support, outcome_shares
 from nflow_cli.densities.cells.mixing import scaled_weights
 
-BINS = 8  # quantile bins of a parent's numbers
-PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # pseudo-count rows of the marginal added to each bin
+PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # pseudo-count rows of the marginal added to each outcome
 LEAST_GAIN = 4.0  # nats that a parent must gain: by chance one in a hundred does
 RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # ridge penalties per row
 ROWS = 20_000  # most rows in a regression
@@ -18,45 +17,16 @@ LEAST_SQUARE = 1e-12  # eigenvalue of the inputs relative to the largest
 
 
 @dataclass(frozen=True, eq=False)
-class Bins:
-    """Bins of a column's cells: outcomes, numbers by quantiles, unknown last.
-
-    Attributes:
-        support: Of the column.
-        edges: Between bins of numbers, ascending, in units.
-    """
-
-    support: Support
-    edges: np.ndarray
-
-    @property
-    def count(self) -> int:
-        """Number of bins."""
-        return self.support.count + len(self.edges) + 1
-
-    def of(self, codes: np.ndarray, centre: np.ndarray | None) -> np.ndarray:
-        """Bins ``(n,)`` of cells, by outcomes ``(n,)`` and middles of numbers."""
-        bins = np.where(codes < 0, self.count - 1, codes)
-        if self.support.number is None or centre is None:
-            return bins
-        place = np.searchsorted(self.edges, centre, side="right")
-        higher = self.support.are_numbers(codes) & (place > 0)
-        return np.where(higher, self.support.count + place - 1, bins)
-
-
-@dataclass(frozen=True, eq=False)
 class ParentShares:
-    """Shares of a column's outcomes given the bin of one earlier column.
+    """Shares of a column's outcomes given that of one earlier column.
 
     Attributes:
-        parent: Its index, or ``None``: one bin.
-        bins: Of the parent.
-        log_shares: ``(B, L)``, rows normalised.
+        parent: Its index, or ``None``.
+        log_shares: ``(B, L)``, rows normalised: of each outcome of the parent, unknown last.
         gain: Leave-one-out log-likelihood over the marginal, in nats.
     """
 
     parent: int | None
-    bins: Bins | None
     log_shares: np.ndarray
     gain: float
 
@@ -75,7 +45,6 @@ class Ridge:
 def fit_parents(
     columns: Sequence[Support],
     codes: np.ndarray,
-    centre: np.ndarray,
     weights: np.ndarray | None = None,
     first: int = 0,
 ) -> list[ParentShares]:
@@ -86,53 +55,35 @@ def fit_parents(
     Args:
         columns: Supports.
         codes: Outcomes ``(n, D)``, -1 if unknown.
-        centre: Middles of intervals of the N columns with numbers, ``(n, N)``.
         weights: Of the rows ``(n,)``, or ``None``.
         first: Number of given columns.
     """
     v = scaled_weights(len(codes), weights)
-    bins, places = [], []
-    for support, (column, middles, _) in zip(columns, each_column(columns, codes, centre, centre)):
-        bins.append(_bins(support, column, middles))
-        places.append(bins[-1].of(column, middles))
-    return [
-        _best_parent(j, columns[j], codes[:, j], bins, places, v)
-        for j in range(first, len(columns))
-    ]
-
-
-def _bins(support: Support, codes: np.ndarray, centre: np.ndarray | None) -> Bins:
-    if support.number is None or centre is None or not np.any(support.are_numbers(codes)):
-        return Bins(support, np.zeros(0))
-    numbers = centre[support.are_numbers(codes)]
-    edges = np.unique(np.quantile(numbers, np.arange(1, BINS) / BINS))
-    return Bins(support, edges[edges > numbers.min()])
+    return [_best_parent(j, columns, codes[:, : j + 1], v) for j in range(first, len(columns))]
 
 
 def _best_parent(
-    column: int,
-    support: Support,
-    codes: np.ndarray,
-    bins: list[Bins],
-    places: list[np.ndarray],
-    v: np.ndarray,
+    column: int, columns: Sequence[Support], codes: np.ndarray, v: np.ndarray
 ) -> ParentShares:
+    support, codes, before = columns[column], codes[:, column], codes[:, :column]
     marginal = outcome_shares(support, codes, v)
-    best = ParentShares(None, None, np.log(marginal)[None], 0.0)
+    best = ParentShares(None, np.log(marginal)[None], 0.0)
     if support.count == 1:
         return best
     least = LEAST_GAIN
     known = codes >= 0
-    for parent in range(column):
-        shape = (bins[parent].count, support.count)
-        cells = np.ravel_multi_index((places[parent][known], codes[known]), shape)
+    for parent, given in enumerate(before[known].T):
+        shape = (columns[parent].count + 1, support.count)
+        cells = np.ravel_multi_index(
+            (np.where(given < 0, shape[0] - 1, given), codes[known]), shape
+        )
         counts = np.bincount(cells, v[known], shape[0] * shape[1]).reshape(shape)
         rows = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
         pull, gain = _best_pull(counts, rows, marginal, support.new)
         if gain > least:
             least = gain
             shares = _given(counts, counts.sum(axis=1, keepdims=True), pull, marginal, support.new)
-            best = ParentShares(parent, bins[parent], np.log(shares), gain)
+            best = ParentShares(parent, np.log(shares), gain)
     return best
 
 
@@ -172,7 +123,7 @@ def plain_inputs(
     Arguments as of :func:`fit_parents`.
     """
     blocks = []
-    for support, (column, middles, _) in zip(columns, each_column(columns, codes, centre, centre)):
+    for support, (column, middles) in zip(columns, each_column(columns, codes, centre)):
         block = np.equal(column[:, None], np.arange(support.count)).astype(float)
         if middles is not None:
             number = np.where(support.have_numbers(column), np.clip(middles, -CLIP, CLIP), 0.0)
@@ -197,7 +148,7 @@ def fit_ridges(
     """
     inputs, ends = plain_inputs(columns, codes, units)
     ridges: list[Ridge | None] = []
-    for j, (column, middles, _) in enumerate(each_column(columns, codes, centre, centre)):
+    for j, (column, middles) in enumerate(each_column(columns, codes, centre)):
         if middles is None or j < first:
             ridges.append(None)
             continue
@@ -244,13 +195,13 @@ def fit_ridge(
 
 
 def each_column(
-    columns: Sequence[Support], codes: np.ndarray, centre: np.ndarray, half: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
-    """Outcomes, middles and half widths ``(n,)`` of each column; ``None`` without numbers."""
+    columns: Sequence[Support], codes: np.ndarray, centre: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Outcomes and middles ``(n,)`` of each column; ``None`` without numbers."""
     place = 0
     for support, column in zip(columns, codes.T):
         if support.number is None:
-            yield column, None, None
+            yield column, None
         else:
-            yield column, centre[:, place], half[:, place]
+            yield column, centre[:, place]
             place += 1

@@ -58,8 +58,7 @@ def starting_weights(
         units = np.stack([cell.units for cell in numbers], axis=1)
         centre = np.stack([cell.interval.centre for cell in numbers], axis=1)
     supports, first = [support_of(column) for column in columns], layout.n_given
-    # A parent is known by its outcome alone: its numbers count as one.
-    parents = fit_parents(supports, codes, np.zeros_like(centre), weights, first)
+    parents = fit_parents(supports, codes, weights, first)
     parents = [
         replace(one, log_shares=in_numbers(column, one.log_shares, IN_ATOMS))
         if column.scores

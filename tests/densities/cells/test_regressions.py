@@ -18,7 +18,7 @@ def test_a_level_has_its_shares_given_the_column_it_follows_from():
     noise, parent = rng.integers(0, 5, 8_000), rng.integers(0, 4, 8_000)
     codes = np.stack([noise, parent, draw(rng, TABLE[parent])], axis=1)
     columns = [Support(5), Support(4), Support(4, new=3)]
-    first, second, third = fit_parents(columns, codes, np.zeros((8_000, 0)))
+    first, second, third = fit_parents(columns, codes)
     assert first.parent is None and second.parent is None and third.parent == 1
     shares = np.exp(third.log_shares)
     np.testing.assert_allclose(shares[:4, :3], TABLE, atol=0.03)
@@ -30,28 +30,12 @@ def test_a_level_has_its_shares_given_the_column_it_follows_from():
     np.testing.assert_allclose(shares[:, 3], 1 / 8_001, 1e-9)
 
 
-def test_a_parent_is_found_by_the_bins_of_its_numbers():
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal(3_000)
-    level = (rng.random(3_000) < 1 / (1 + np.exp(-4 * x))).astype(int)
-    codes = np.stack([np.zeros(3_000, int), level], axis=1)
-    columns = [Support(2, number=0), Support(2)]
-    parents = fit_parents(columns, codes, x[:, None], first=1)
-    assert len(parents) == 1 and parents[0].parent == 0
-    new = np.array([-2.0, 0.0, 2.0])
-    bins = parents[0].bins.of(np.array([0, 0, 0]), new)
-    low, middle, high = np.exp(parents[0].log_shares[bins, 1])
-    assert low < 0.05 and 0.3 < middle < 0.7 and high > 0.95
-    unknown = parents[0].bins.of(np.array([-1]), np.zeros(1))
-    assert np.exp(parents[0].log_shares[unknown, 1]) == pytest.approx((level.sum() + 0.5) / 3_001)
-
-
 @pytest.mark.parametrize("n", [30, 300])
 def test_columns_that_are_independent_have_no_parents(n):
     found = 0
     for seed in range(20):
         codes = np.random.default_rng(seed).integers(0, 6, (n, 6))
-        parents = fit_parents([Support(6)] * 6, codes, np.zeros((n, 0)))
+        parents = fit_parents([Support(6)] * 6, codes)
         found += sum(start.parent is not None for start in parents)
     assert found <= 5  # of 100
 
