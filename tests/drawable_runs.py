@@ -28,7 +28,7 @@ ARRAYS = {
         **{"test_points": -DOTS, "test_log_q": DOTS[:, 0], **STRIP},
     },
     "fit": {
-        **{"rows": ROWS, "samples": -ROWS, "latents": ROWS, "columns_shown": np.array([0, 1, 2])},
+        **{"rows": ROWS, "samples": -ROWS, "columns_shown": np.array([0, 1, 2])},
         "test_log_q": ROWS[:, 0],
     },
     "infer": {

@@ -43,16 +43,14 @@ def normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
     return {"normality": judged}
 
 
-def worst_normality(latents: np.ndarray, columns: Sequence[str]) -> tuple[dict[str, Any], int]:
-    """:func:`normality` of the member with the largest distances, over latents ``(R, n, D)``.
-
-    Returns:
-        Its scores, with its index as ``member`` if there are several; and the index.
+def worst_normality(latents: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
+    """:func:`normality` of the member with the largest distances, over latents ``(R, n, D)``, with
+    its index as ``member`` if there are several.
     """
     judged = [normality(of_one, columns)["normality"] for of_one in latents]
     worst = int(np.argmax([_excess(one) for one in judged]))
     member = {"member": worst} if len(judged) > 1 else {}
-    return {"normality": {**judged[worst], **member}}, worst
+    return {"normality": {**judged[worst], **member}}
 
 
 def _excess(judged: Mapping[str, Any]) -> float:

@@ -45,7 +45,7 @@ def table_scores(
         **weighted_mean("base_log_likelihood", density.base_log_prob(test), weights),
         **weighted_mean("gain", log_q - gaussian, weights),
         "n_effective": len(test) if weights is None else effective(weights),
-        **worst_normality(latents, columns)[0],
+        **worst_normality(latents, columns),
         **of_members(density.member_log_probs(test), weights),
         "columns": columns,
         "given": list(data.given),

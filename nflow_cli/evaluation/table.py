@@ -5,7 +5,7 @@ import numpy as np
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.grids import grid_between
-from nflow_cli.evaluation.normality import most_dependent, worst_normality
+from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.scores import representative
 from nflow_cli.evaluation.target import strip_panels
 from nflow_cli.random_streams import stream
@@ -51,11 +51,9 @@ def rows_and_draws(
     """Arrays for the plots of rows of any D, in the user's units, with samples at the given
     columns.
 
-    ``keep_rows``: with test rows and their latents, of a mixture those of the member furthest from
-    N(0, I).
+    ``keep_rows``: with test rows.
     """
     tests = representative(data.test, data.weights.test, seed)
-    _, worst = worst_normality(density.member_latents(tests), data.modelled)
     shown, g = tests[:SHOWN_SAMPLES], density.n_given
     kept = shown[: None if keep_rows else 0]
     if g:
@@ -65,7 +63,6 @@ def rows_and_draws(
     arrays = {
         "rows": kept[:, g:],
         "samples": draws[:, g:],
-        "latents": density.member_latents(kept)[worst],
         "columns_shown": np.array(most_dependent(data.train[:MEASURED, g:], SHOWN_COLUMNS)),
     }
     if density.dim > 1 or g:

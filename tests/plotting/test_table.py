@@ -33,7 +33,7 @@ def of_columns(dim=3, rows=600, samples=500):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, dim))
     evaluation = {
-        **{"rows": x, "samples": rng.normal(size=(samples, dim)), "latents": x.copy()},
+        **{"rows": x, "samples": rng.normal(size=(samples, dim))},
         "columns_shown": np.array(most_dependent(x, 12)),
     }
     if dim == 1:
@@ -62,7 +62,7 @@ def of_points(width=4.0, height=3.0, steps=3):
 
 def summary_of(evaluation, names=None):
     names = names or [f"name {i}" for i in range(evaluation["rows"].shape[1])]
-    return SUMMARY | {"columns": names} | normality(evaluation["latents"], names)
+    return SUMMARY | {"columns": names} | normality(evaluation["rows"], names)
 
 
 def draw(evaluation, names=None):

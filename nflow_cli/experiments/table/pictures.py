@@ -11,5 +11,5 @@ LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 
 def shapes_of(dim: int, is_conditional: bool) -> Shapes:
     """Array shapes of pictures of rows with D = ``dim`` columns."""
-    rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim), "latents": ("t", dim)}
+    rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim)}
     return {**rows, "columns_shown": "c", **(LINE if dim == 1 and not is_conditional else {})}
