@@ -133,9 +133,13 @@ def test_values_beyond_bounds_have_their_probability():
     np.testing.assert_allclose(found.log_prob, density.log_prob(rows) - log_total, atol=1e-7)
 
 
-@pytest.mark.parametrize(("j", "members"), [(0, 1), (0, 3), (2, 3), (3, 3)])
-def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(j, members):
-    density = random_density(NUMBERS, members=members, seed=5)
+@pytest.mark.parametrize(
+    ("columns", "j", "members"),
+    [(NUMBERS, 0, 1), (NUMBERS, 0, 3), (NUMBERS, 2, 3), (NUMBERS, 3, 3), (NUMBERS[::-1], 3, 3)],
+    ids=["first-1", "first-3", "third-3", "last-3", "last of atoms-3"],
+)
+def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(columns, j, members):
+    density = random_density(columns, members=members, seed=5)
     rows, column = drawn(density, 8), density.cells[j]
     found = conditional(density, rows, j, P)
     values, weights = quadrature(column, 180)

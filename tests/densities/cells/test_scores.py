@@ -142,7 +142,10 @@ PARAMETERS = 10  # of a smooth column: about three normals and a share
 
 @pytest.mark.parametrize(
     ("name", "n"),
-    [*((name, 1_000) for name in LAWS), ("half rounded to tens", 5_000), ("logarithms", 5_000)],
+    [
+        *((name, 1_000) for name in LAWS),
+        *((name, 5_000) for name in LAWS if name != "zeros, gamma to 0.001"),
+    ],
 )
 def test_a_column_has_nearly_its_entropy(name, n):
     """K fitted shares cost χ² of K over 2n; a value not seen, of a sparse column, the logarithm of
