@@ -341,7 +341,7 @@ def test_the_weights_of_the_best_validation_are_kept_and_training_stops(folder, 
 
 TEN = np.random.default_rng(0).standard_normal((10, 2))
 OUTLIER = np.r_[np.random.default_rng(0).standard_normal((999, 2)), [[1e6, -1e6]]]
-OFFSET = 1.7e9 + np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 1e-3]
+OFFSET = 1.7e9 + np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 0.1]
 
 
 @pytest.mark.slow
