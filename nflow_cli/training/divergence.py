@@ -45,7 +45,7 @@ class DivergenceStop(keras.callbacks.Callback):
         if math.isfinite(self._norm):
             facts.append(f"gradient norm before {self._norm:.4g}")
         cause = self.model.cause(self._weights)
-        # In a first chunk little was learnt: what is wrong there is what was asked for.
+        # Divergence in the first chunk: the target or the data, as nothing was learnt yet.
         ways = [CHECK, TRY] if not cause and not self._begun else [TRY]
         stage = ""
         if self.is_first:

@@ -34,8 +34,8 @@ def _heavy_tail(summary: Summary) -> ScoreWarning | None:
         return None
     if k < ROUGH:
         reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} the variance may be infinite"
-        told = f"{reason}; errors of log Z and moments allow for a tail that no draw shows"
-        return ScoreWarning("rough weights", figures, told)
+        reason += "; standard errors of log Z and moments include the unseen tail"
+        return ScoreWarning("rough weights", figures, reason)
     reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights dominate"
     return ScoreWarning("poor weights", figures, f"{reason}, standard errors are unreliable")
 
