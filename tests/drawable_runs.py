@@ -64,6 +64,7 @@ SUMMARIES = {
         **{"ess": 0.5, "largest_weight": 1e-4, "pareto_k": 0.1, "free_energy": 0.25},
         **{"base_free_energy": 0.5, "base_free_energy_standard_error": 0.01},
         **{"log_z": 0.0, "log_z_source": "closed form", "mass": 1.0, "mass_error": 1e-4},
+        **{"missed_share": 0.0, "missed_share_standard_error": 0.0, "uncovered_share": 0.0},
         "restarts": RESTARTS,
     },
     "points": {
@@ -80,6 +81,7 @@ SUMMARIES = {
         **UPDATES,
         **{"flow": "planar + full affine", "target": "log_density", "base": "normal"},
         **{"kl": None, "kl_standard_error": 0.01, "free_energy": -1.5, "ess": 0.5},
+        "free_energy_standard_error": 0.01,
         **{"pareto_k": 0.4, "estimated_log_z": 1.6, "log_z_standard_error": 0.01},
         **{"q_log_z": 1.6, "q_log_z_standard_error": 0.01, "q_pareto_k": 0.4},
         **{"log_z_difference": 0.0, "log_z_difference_standard_error": 0.01},
@@ -88,6 +90,7 @@ SUMMARIES = {
         **{"columns": ["a", "b", "c"], "has_exact_samples": False, "n_lost": 0},
         "moments": {name: [0.0, 1.0] for name in "abc"},
         "moments_standard_error": {name: [0.1, 0.1] for name in "abc"},
+        "moments_pareto_k": {name: [0.1, 0.1] for name in "abc"},
         **{"member_weights": [1.0], "member_seconds": 0.0},
         "restarts": RESTARTS,
     },

@@ -19,7 +19,7 @@ from nflow_cli.text import printable
 MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
 WORDS = {
     "good": "good: the weights have finite variance",
-    "rough": "rough: the weights may have infinite variance; standard errors include the unseen tail",
+    "rough": "rough: the weights may have infinite variance; errors include the unseen tail",
     "poor": "poor: no reliable log Z or moments; try --base student-t, more flows or --bounds",
     "unknown": "unknown: the weights are not finite",
 }
