@@ -341,7 +341,7 @@ def test_a_table_may_come_by_standard_input(home, tmp_path, monkeypatch):
         (
             "price",
             ["density", "training"],
-            {"axis_1", "log_q", "rows", "latents", "test_log_q"},
+            {"axis_1", "log_q", "rows", "test_log_q"},
         ),
         ("level,price", ["deformation", "density", "training"], {"axis_2", "test_points"}),
     ],
@@ -373,7 +373,7 @@ def test_a_run_that_is_to_keep_no_row_keeps_none_and_is_drawn(at_home, tmp_path,
     assert [f.name for f in check_run(str(run)) if f.outcome == Outcome.FAIL] == []
     arrays = arrays_of(RunDirectory(run))
     assert "test_log_q" not in arrays
-    shown = [len(arrays[name]) for name in ("rows", "latents", "test_points") if name in arrays]
+    shown = [len(arrays[name]) for name in ("rows", "test_points") if name in arrays]
     assert shown and not any(shown)
     values = some_rows()[:, [COLUMNS.index(name) for name in names]].ravel()
     assert not [name for name, array in arrays.items() if np.isin(values, array).any()]

@@ -347,7 +347,7 @@ RUNS = {  # (line, exit code, what is named) by the kind of the run
         ("sample run -o points.txt", 2, ".csv, .npy, .parquet or .nc"),
         ("sample run -o folder.csv", 2, "is a folder"),
         ("sample run -o gone/p.csv", 1, "gone/p.csv: No such file or directory"),
-        ("resume run --steps 10", 1, "20 or more"),
+        ("resume run --steps 3", 1, "4 or more"),
         ("resume run --epochs 10", 1, "--steps"),
         ("resume run --epochs 10 --steps 2000", 1, "--steps"),
         ("plot run --only densty", 1, "'densty' is no picture of this run (did you mean 'density'"),

@@ -190,7 +190,7 @@ def test_dimensions_may_be_in_any_order_and_blocks_of_any_size(write, monkeypatc
     monkeypatch.setattr(netcdf, "_NUMBERS", 8)  # two rows at a time
     moved = {"theta": (THETA.transpose(2, 1, 0), ("school", "draw", "chain"))}
     table = open_table(write(moved, chunks=(1, 2, 1), compression="gzip"))
-    assert len(list(table.batches())) == 4
+    assert len(list(table.blocks([column.name for column in table.columns]))) == 4
     values = table.numbers(["theta[Choate]", "theta[Phillips Andover]"], 6)
     np.testing.assert_array_equal(values, THETA.reshape(6, 2))
 
@@ -205,7 +205,7 @@ def test_types_fill_values_and_truth_values_are_kept(write):
         file["posterior/flag"].attrs["dtype"] = "bool"
 
     path = write({"k": (k, axes), "gap": (k, axes), "flag": (flags, axes)}, edit=edit)
-    (block,) = [block.to_pydict() for block in open_table(path).batches()][:1]
+    (block,) = [block.to_pydict() for block in open_table(path).blocks(["k", "gap", "flag"])][:1]
     assert block["k"] == [1, -9, 2**60]
     assert np.isnan(block["gap"][1]) and block["gap"][0] == 1.0
     assert block["flag"] == [False, False, True]
