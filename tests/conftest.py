@@ -1,7 +1,9 @@
+import ctypes
 import gc
 import json
 import os
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -67,6 +69,8 @@ def tidy():
         yield
     gc.collect()
     gc.freeze()
+    with suppress(OSError, AttributeError):  # only glibc has malloc_trim
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
