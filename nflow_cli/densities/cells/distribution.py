@@ -73,7 +73,7 @@ def _of_numbers(
         return of_number(column, codes, every, numbers, mixture)
     some = mixture[0][:, 0] > PADDING / 2
     (kinds, *parts), inverse = distinct(codes, *numbers)
-    one = [np.broadcast_to(array[some], (some.sum(), kinds.size)) for array in mixture]
+    one = [np.broadcast_to(array[some], (int(some.sum()), kinds.size)) for array in mixture]
     every = np.broadcast_to(shares, (len(shares), kinds.size))
     below, at = of_number(column, kinds.astype(int), every, Numbers(*parts), one)
     return below[inverse], at[inverse]
