@@ -17,7 +17,7 @@ LONG = "infer", "evidence", "images"
 def release(request, tmp_path_factory):
     """Return a version and the folder of its runs, each of which one test uses."""
     folder = tmp_path_factory.mktemp("golden")
-    shutil.unpack_archive(GOLDEN / f"{request.param}{END}", folder)
+    shutil.unpack_archive(GOLDEN / f"{request.param}{END}", folder, filter="data")
     return request.param, folder
 
 

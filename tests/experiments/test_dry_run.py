@@ -141,7 +141,7 @@ def test_what_no_option_mends_has_no_command(looked_at):
 
 
 def test_the_printed_table_names_each_column_and_ends_with_the_command(looked_at, nflow):
-    days = [str(np.datetime64("2020-01-31") + i) for i in range(N)]
+    days = [str(np.datetime64("2020-01-31") + np.timedelta64(i, "D")) for i in range(N)]
     looked_at({**NUMBERS, "day": days, "k": gappy(cyclic(1, 2), 0.1)})
     result = nflow("fit", "t.csv", *FLOWS, "--dry-run")
     assert result.exit_code == 1

@@ -40,7 +40,7 @@ def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
         return None
     (column,), _ = read_columns(table, names=[name])
     weights = np.nan if column.numbers is None else np.nan_to_num(column.numbers, posinf=np.inf)
-    wrong = np.atleast_1d(~((weights >= 0) & (weights < np.inf)))
+    wrong = ~np.atleast_1d((weights >= 0) & (weights < np.inf))
     if wrong.any():
         place = table.place(int(np.argmax(wrong)))
         raise DataError(

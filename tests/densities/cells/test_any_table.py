@@ -25,8 +25,8 @@ from nflow_cli.errors import DataError
 N_DRAWS = 100
 SCALES = [1.0, 1e3, 1e12, 1e50, 1e99, 1e-3, 1e-9, 1e-150, 1e-300, 1e-310]
 SHIFTS = [0.0, 0.0, 1.0, -5.0, 1e3, 1e9, 1e15, 1e16, 1e99]
-DAYS = np.datetime64("1990-01-01") + np.arange(20_000)
-TIMES = np.datetime64("1990-01-01T00:00:00") + np.arange(20_000) * 50_021
+DAYS = np.datetime64("1990-01-01") + np.arange(20_000).astype("timedelta64[D]")
+TIMES = np.datetime64("1990-01-01T00:00:00") + (50_021 * np.arange(20_000)).astype("timedelta64[s]")
 CLOCK = [f"{i // 60:02}:{i % 60:02}" for i in range(1_440)]
 WORDS = ["a", "b", "Rome, It", 'q"x', "é", " x ", "=1", "two\nlines"]
 
