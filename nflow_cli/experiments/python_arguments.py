@@ -40,9 +40,9 @@ def expect_one_length(due: float | None, changes: Iterable[Change]) -> None:
 
 
 def settings_of(settings: Any) -> list[Change]:
-    """Preset changes of ``settings``."""
+    """Preset changes of ``settings``; ``None`` is null."""
     values = _read("settings", settings, SETTINGS) or {}
-    return [Change(key, key, value) for key, value in values.items() if value is not None]
+    return [Change(key, key, value) for key, value in values.items()]
 
 
 def _read(name: str, value: Any, form: str) -> Any:

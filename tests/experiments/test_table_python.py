@@ -76,8 +76,10 @@ def test_a_path_and_a_built_in_set_are_fitted_by_their_names(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     for name, columns in ((path, ["a"]), ("two-moons", ["x1", "x2"])):
         settings = {"data.size": 300} if name == "two-moons" else {"data.exclude": ["b", "price"]}
+        settings["train.early_stopping"] = None  # null, as by --set
         with without_programs(), without_pictures():
             q = nflow_cli.fit(name, k=0, steps=5, settings=settings)
+        assert "early_stopping: null" in (q.path / "config.yaml").read_text()
         record = json.loads((q.path / "run.json").read_text())
         assert (q.columns, record["data"]["name"]) == (columns, str(name))
         assert q.path.parent.name == "outputs" and np.isfinite(q.log_prob(q.sample(10))).all()
