@@ -147,3 +147,16 @@ def test_the_radius_is_the_norm_of_each_point_alone():
     moved, _ = run_one(Radial(), parameters, z)
     for row, r in ((0, 5.0), (1, 0.5)):
         np.testing.assert_allclose(moved[row], z[row] * (1 + (outer - alpha) / (alpha + r)), 1e-14)
+
+
+def test_initial_flows_expand_and_contract_about_the_identity():
+    """Centres N(0, 4 I), α N(1, 1), β N(α, 1): four standard errors of means and variances."""
+    n = 20_000
+    drawn = Radial().initial(np.random.default_rng(0), n, 2)
+    for found, mean, sd in (
+        (drawn["center"].ravel()[:n], 0, 2),
+        (drawn["alpha"], 1, 1),
+        (drawn["beta"] - drawn["alpha"], 0, 1),
+    ):
+        assert abs(found.mean() - mean) < 4 * sd / np.sqrt(n)
+        assert abs(found.var() / sd**2 - 1) < 4 * np.sqrt(2 / n)
