@@ -38,7 +38,7 @@ def vae(folder: Any, seconds: float) -> tuple[float, float]:
     """Train a VAE; return as :func:`measured`."""
     from nflow_cli.config import preset_files, presets
     from nflow_cli.data.images import load_images
-    from nflow_cli.experiments.images import fit as images_fit
+    from nflow_cli.experiments.images import training as images_fit
     from nflow_cli.training.chunks import ImageChunks
 
     changes = {"data.name": "mnist-sample", "flow.k": 16}
@@ -58,7 +58,7 @@ def vae(folder: Any, seconds: float) -> tuple[float, float]:
 def fit_2d(folder: Any, seconds: float) -> tuple[float, float]:
     """Fit a mixture; return as :func:`measured`."""
     from nflow_cli.config import preset_files, presets
-    from nflow_cli.experiments.density_2d import fit as target_fit
+    from nflow_cli.experiments.density_2d import training as target_fit
 
     data = presets.read_preset(preset_files.find_preset("multimodal-planar"))
 

@@ -45,30 +45,33 @@ def settings_of(preset: str, changes: dict[str, Any]) -> Any:
 
 
 def loaded(preset: str, changes: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the experiment of a preset with changes, settled, and its data."""
-    from nflow_cli import experiments
+    """Return a preset with changes, settled, and its data."""
+    from nflow_cli.experiments.parts import part
 
-    experiment = experiments.of(settings_of(preset, changes))
-    data = experiment.data()
-    return experiments.of(experiment.settled(data)), data
+    config = settings_of(preset, changes)
+    of_table = part(config, "data")
+    data = of_table.load(config)
+    return of_table.settled(config, data), data
 
 
 def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[str, Any], Any]:
     """Fit one preset to one set; return its summary and data, and keep its pictures if asked."""
     from nflow_cli.config import presets
-    from nflow_cli.experiments.drawing import redraw
+    from nflow_cli.experiments.pictures import draw
+    from nflow_cli.experiments.run import Run
     from nflow_cli.runs.directory import RunDirectory
 
-    experiment, data = loaded(preset, {"data.name": name, "data.split_seed": seed, "seed": seed})
+    config, data = loaded(preset, {"data.name": name, "data.split_seed": seed, "seed": seed})
     info = {"command": "fit", "data": data.record()}
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.create("benchmark", str(Path(folder) / "run"))
-        with run.recorded(info, presets.dump(experiment.config)):
-            summary = experiment.train(run, data)
-        for path in redraw(run) if pictures else ():
+        with run.recorded(info, presets.dump(config)):
+            opened = Run(run, config)
+            opened.fit(data)
+        for path in draw(opened) if pictures else ():
             target = (pictures or Path()) / f"{name}-{preset}-{seed}-{path.name}"
             target.write_bytes(path.read_bytes())
-    return summary, data
+    return opened.summary, data
 
 
 def row(label: str, values: list[float]) -> str:
@@ -98,15 +101,15 @@ def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
 
 def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
     """Print updates a second in both directions, medians of rounds in turn."""
-    from nflow_cli.experiments.density_2d import fit as target_fit
-    from nflow_cli.experiments.table import fit as table_fit
+    from nflow_cli.experiments.density_2d import training as target_fit
+    from nflow_cli.experiments.table import training as table_fit
 
     click.echo(f"{'K':>4} {'forward':>9} {'inverse':>9} {'ratio':>6}   (updates/s)")
     for k in ks:
         changes = {"flow.k": k, "train.steps": updates, "train.batch_size": 512}
         target = settings_of("multimodal-planar", changes)
-        experiment, data = loaded("points-planar-k32", changes)
-        points = experiment.config
+        config, data = loaded("points-planar-k32", changes)
+        points = config
         rates = []
         for _ in range(rounds):
             forward = target_fit.train(target_fit.build(target), target).speed

@@ -32,7 +32,7 @@ def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     """Train one preset for the ``run``-th time; return its scores."""
     from nflow_cli.config import preset_files, presets
     from nflow_cli.evaluation.target import evaluate_samples
-    from nflow_cli.experiments.density_2d import fit as target_fit
+    from nflow_cli.experiments.density_2d import training as target_fit
 
     data = presets.read_preset(preset_files.find_preset(preset))
     resolved = presets.validate(presets.override(data, changes), preset)

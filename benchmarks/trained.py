@@ -15,6 +15,9 @@ from typing import Any
 import click
 import numpy as np
 
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.run import Run
+
 POINTS = 50_000
 
 
@@ -79,7 +82,6 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
     start_tensorflow(machine if machine.is_gpu else machine.of(threads))
     import keras
 
-    from nflow_cli import experiments
     from nflow_cli.config import presets
     from nflow_cli.runs.directory import CONFIG, RunDirectory
     from nflow_cli.training.trainer import ChunkTrainer, Clock
@@ -106,12 +108,14 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
         if preset["command"] == "fit":
             preset["data"]["name"] = _write_rows(preset["data"]["name"], Path(folder))
         config, start = presets.validate(preset, "benchmark"), time.process_time()
-        data = experiments.of(config).data()
-        config = experiments.of(config).settled(data)
+        data = part(config, "data").load(config)
+        config = part(config, "data").settled(config, data)
         run = RunDirectory.create("benchmark", f"{folder}/run")
         run.write_text(CONFIG, presets.dump(config))
         with run.recorded({}):
-            summary = experiments.of(config).fit(run, data).summary.facts
+            opened = Run(run, config)
+            opened.fit(data)
+        summary = opened.summary
         in_all = time.process_time() - start
     clock = clocks[0]
     updates = np.diff(clock.updates)[1:]  # the first chunk compiles
@@ -123,7 +127,9 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
         "in_all_seconds": in_all,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         "sha256": summary["model_sha256"],
-        **{key: summary[key] for key in ("kl", "kl_standard_error") if key in summary},
+        **{
+            key: opened.summary[key] for key in ("kl", "kl_standard_error") if key in opened.summary
+        },
     }
 
 

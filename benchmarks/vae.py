@@ -25,7 +25,7 @@ def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     start_tensorflow()
     from nflow_cli.config import preset_files, presets
     from nflow_cli.data import images
-    from nflow_cli.experiments.images import fit as images_fit
+    from nflow_cli.experiments.images import training as images_fit
     from nflow_cli.training.chunks import ImageChunks
     from nflow_cli.training.trainer import Clock
 

@@ -100,19 +100,18 @@ def load(run: Any) -> Any:
         run: A run directory, as text or a path.
 
     Returns:
-        Of a fit-2d run a :class:`~nflow_cli.experiments.trained.TrainedDensity`:
+        Of a fit-2d run a :class:`~nflow_cli.experiments.density_2d.loading.TrainedDensity`:
         ``sample(n, seed=0)``, the exact ``log_prob(x)`` in nats, ``latent(x)`` and
         ``from_latent(z0)``, ``flow``; of an infer run a
-        :class:`~nflow_cli.experiments.trained.TrainedInference`, which has the same,
+        :class:`~nflow_cli.experiments.infer.loading.TrainedInference`, which has the same,
         ``columns`` and ``to_arviz(n, seed=0)``. Of a run of ``nflow fit`` a
-        :class:`~nflow_cli.experiments.cells.loaded.TrainedCells`, whose ``sample`` and ``log_prob``
-        take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of flows a
-        :class:`~nflow_cli.experiments.table.trained.TrainedTable`, which has the same. Of a run of
-        train-vae a :class:`~nflow_cli.experiments.trained.TrainedVAE`: ``sample(n, seed=0)``,
-        ``model``.
+        :class:`~nflow_cli.experiments.cells.loading.TrainedCells`, whose ``sample`` and
+        ``log_prob`` take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of
+        flows a :class:`~nflow_cli.experiments.table.loading.TrainedTable`, which has the same. Of a
+        run of train-vae a :class:`~nflow_cli.experiments.images.loading.TrainedVAE`:
+        ``sample(n, seed=0)``, ``model``.
         Each has ``summary``, its figures, ``warnings``, its warnings, and ``path``, the run
-        directory; ``repr`` is the table that the command prints. An interrupted run has its weights
-        so far, with an ``UnfinishedWarning`` and without ``summary``.
+        directory; ``repr`` is the table that the command prints.
 
     Raises:
         NflowError: The run cannot be loaded.

@@ -44,10 +44,6 @@ class DataError(NflowError):
     """Missing, damaged or invalid data."""
 
 
-class UnfinishedWarning(UserWarning):
-    """Weights of an interrupted training are read."""
-
-
 class Interrupted(BaseException):
     """A signal stopped the run; its progress is saved."""
 

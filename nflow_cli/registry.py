@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Kind(NamedTuple):
-    """A kind of run: its schema, which names its experiment, and its command."""
+    """A kind of run: its schema and its command."""
 
     config: str
     command: str

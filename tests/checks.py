@@ -5,7 +5,7 @@ import yaml
 from short_runs import edit_json
 
 from nflow_cli.evaluation.verdicts import Outcome
-from nflow_cli.experiments.check import check_run
+from nflow_cli.experiments.checks import check_run
 from nflow_cli.runs.directory import RunDirectory
 
 

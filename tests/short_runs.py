@@ -10,9 +10,10 @@ from unittest.mock import patch
 
 import keras
 
-from nflow_cli import experiments
 from nflow_cli.backend import programs
 from nflow_cli.config import presets
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
 TABLE = Path(__file__).with_name("table.csv")  # of level, price and share
@@ -64,17 +65,24 @@ KINDS = {
 def make_run(path, **changes):
     """Train as ``nflow`` does, with ``changes`` to a short preset; return the run directory."""
     short = {"fit": SHORT_TABLE, "train-vae": SHORT_VAE}.get(changes.get("command"), SHORT)
-    experiment = experiments.of(presets.validate({**short, **changes}, "a test"))
-    data = experiment.data()
-    settings = experiment.settled(data)
+    settings = presets.validate({**short, **changes}, "a test")
+    data = part(settings, "data").load(settings)
+    settings = part(settings, "data").settled(settings, data)
     run = RunDirectory.create("test", str(path))
     run.write_text(CONFIG, presets.dump(settings))
     info = {"command": settings.command, "seed": settings.seed}
     if data:
         info["data"] = data.record()
     with run.recorded(info):
-        experiments.of(settings).train(run, data)
+        fitted(settings, run, data)
     return run.path
+
+
+def fitted(config, directory, data=None):
+    """Train as ``nflow`` does, without a record; return the run."""
+    run = Run(directory, config)
+    run.fit(data)
+    return run
 
 
 @contextmanager
@@ -104,9 +112,9 @@ def without_layout():
 @contextmanager
 def without_pictures():
     """Draw nothing: where a run is tested, and not what is drawn of it."""
-    from nflow_cli.experiments import drawing
+    from nflow_cli.experiments import pictures
 
-    with patch.object(drawing, "draw", lambda *_: []):
+    with patch.object(pictures, "draw", lambda *_: []):
         yield
 
 
@@ -117,7 +125,7 @@ class KilledError(Exception):
 @contextmanager
 def killed_after(rows):
     """End a fit to a table by ``KilledError`` when it has logged so many rows."""
-    from nflow_cli.experiments.table.fit import ValidationLog
+    from nflow_cli.experiments.table.training import ValidationLog
 
     end_row = ValidationLog.end_row
 

@@ -21,13 +21,13 @@ from mutations import (
 )
 from pyarrow import parquet
 
-from nflow_cli import experiments
 from nflow_cli.config import preset_files, presets
 from nflow_cli.data.point_files import read_points
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.drawing import redraw
-from nflow_cli.experiments.picture_data import read_picture_data
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.pictures import draw
 from nflow_cli.experiments.report import write_report
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import RunDirectory
 
 DPI = 50  # of pictures that nobody looks at
@@ -52,7 +52,7 @@ def good(kind, tmp_path_factory):
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
     pictures = {"fit-2d": 4, "train-vae": 5, "fit": 2}.get(kind, 3)
-    assert len(redraw(RunDirectory.open(str(run.path)), dpi=DPI)) == pictures
+    assert len(draw(Run.open(run.path), dpi=DPI)) == pictures
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
@@ -108,11 +108,11 @@ def fuzz_runs(folder, good, count, seed, drawn):
     rng, valid = np.random.default_rng(seed), 0
 
     def read():
-        run = RunDirectory.open(str(folder))
+        run = Run.open(folder)
         if drawn:
-            redraw(run, dpi=DPI)
+            draw(run, dpi=DPI)
             write_report(run)
-        return read_picture_data(run, experiments.of(run.read_config()))
+        return run.arrays, run.curves(part(run.config, "report").CURVES)
 
     for _ in range(count):
         put(folder, good)

@@ -27,11 +27,11 @@ from documents import (
 )
 from short_runs import KINDS
 
-from nflow_cli import experiments
 from nflow_cli.cli import main
 from nflow_cli.config import preset_files, presets
 from nflow_cli.config.schema import CellsConfig, FitConfig
 from nflow_cli.errors import NflowError
+from nflow_cli.experiments.parts import part
 
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
@@ -138,7 +138,7 @@ def test_the_preset_of_every_key_has_the_defaults(page, kind, least):
     [(0, 2, False), pytest.param(1, 2, True, id="jax"), (4, 10, False)],
 )
 def test_the_functions_of_the_page_are_log_densities(number, dim, takes_arrays, tmp_path):
-    from nflow_cli.experiments.infer.subject import user_subject
+    from nflow_cli.experiments.infer.data import user_subject
     from nflow_cli.experiments.infer.user_code import load_function
 
     if takes_arrays:
@@ -246,9 +246,10 @@ def test_every_array_and_score_of_an_experiment_is_described():
         {"command": "infer", "density": "banana"},
         {"command": "train-vae", "prior": {"k": 2}},
     ):
-        experiment = experiments.of(presets.validate(config, "a test"))
-        assert set(experiment.shapes) <= known
-        assert {measure.key for measure in experiment.measures} <= known
+        config = presets.validate(config, "a test")
+        report = part(config, "report")
+        assert set(report.shapes_of(config)) <= known
+        assert {measure.key for measure in report.MEASURES} <= known
 
 
 class StanModel:

@@ -4,9 +4,7 @@ import gc
 import os
 import signal
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -31,12 +29,10 @@ from nflow_cli.errors import (
     Interrupted,
     NflowError,
     TakenError,
-    UnfinishedWarning,
     one_line,
 )
 from nflow_cli.registry import KINDS, resolve
 from nflow_cli.terminal import output
-from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import Raised, interruption_line, set_handlers
 
 # Of NumPy's matrix products: rows are scored on one core each, and idle threads spin.
@@ -76,27 +72,11 @@ class _Group(click.Group):
 
     def _explained(self, *args: Any, **extra: Any) -> Any:
         try:
-            with memory_errors("fewer samples or rows take less"), _warnings_in_one_line():
+            with memory_errors("fewer samples or rows take less"):
                 return super().main(*args, **extra)
         except (NflowError, OSError) as error:
             click.echo(f"nflow: error: {one_line(error)}", err=True)
             sys.exit(EXIT_CODES.get(type(error), 1))
-
-
-@contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    show = warnings.showwarning
-
-    def shown(message: Any, category: type[Warning], *place: Any) -> None:
-        if issubclass(category, UnfinishedWarning):
-            tell(str(message), head="warning: ")
-        else:
-            show(message, category, *place)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UnfinishedWarning)
-        warnings.showwarning = shown
-        yield
 
 
 # "\b" keeps click from filling the lines that follow it.

@@ -18,18 +18,17 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
 
     Prints one line for each check, with its scores; exits 1 if any fails.
     """
-    from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.errors import NflowError
-    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.evaluation.verdicts import Outcome
+    from nflow_cli.experiments.checks import check_run
+    from nflow_cli.experiments.run import Run
     from nflow_cli.runs.json_text import json_text
 
-    run = RunDirectory.open(run_dir)  # a wrong name is reported before TensorFlow starts
+    run = Run.open(run_dir)  # a wrong name is reported before TensorFlow starts
     with suppress(NflowError):  # a damaged config is a check that fails
-        if experiments.of(run.read_config()).needs_tensorflow:
+        if run.config.is_of_flows:
             start_tensorflow(machine)
-    from nflow_cli.evaluation.verdicts import Outcome
-    from nflow_cli.experiments.check import check_run
 
     checks = []
     for finding in check_run(run_dir):

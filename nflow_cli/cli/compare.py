@@ -131,14 +131,14 @@ def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:
 
     for group, difference in zip(groups, differences(groups)):
         subject, flow, k = group.identity
-        measures = group.best.experiment.measures
+        measures = group.best.report.MEASURES
         yield {
-            group.best.experiment.config.subject_key: subject,
+            group.best.config.subject_key: subject,
             "flow": flow,
             "k": k,
             "settings": dict(group.settings),
             "seeds": group.seeds,
-            "runs": [str(result.run.path) for result in group.results],  # the best first
+            "runs": [str(result.path) for result in group.results],  # the best first
             "scores": {m.key: _score(group, m.key) for m in measures if group.spread(m.key)},
             **({"difference_to_the_best": difference._asdict()} if difference else {}),
             "warnings": {m.key: word for m in measures if (word := group.words(m.key))},
@@ -183,17 +183,17 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
     pictures: dict[str, Any] = {}
     for groups in tables:
         seeds = max(len(group.seeds) for group in groups)
-        for measure in (m for m in groups[0].best.experiment.measures if m.judges):
+        for measure in (m for m in groups[0].best.report.MEASURES if m.judges):
             panels = _panels([g for g in groups if g.shows(measure.key)], measure.key)
             if panels:
                 name = f"{measure.name} ({measure.unit})"
                 pictures[measure.key] = plotting.spread_figure(panels, name, seeds)
     for groups in tables:
         if picture := _courses(groups):
-            name = groups[0].best.experiment.config.command
+            name = groups[0].best.config.command
             pictures["training" if len(tables) == 1 else f"training-{name}"] = picture
     targets: dict[str, list[Any]] = {}
-    fits = (group for groups in tables for group in groups if group.best.experiment.target_text)
+    fits = (group for groups in tables for group in groups if group.best.target)
     for group in fits:
         axis, log_target, log_q = densities(group.best)
         panels = targets.setdefault(group.identity[0], [])
@@ -235,10 +235,9 @@ def _courses(groups: Sequence[Any]) -> Any:
             if followed := course(result):
                 curve = plotting.Curve(f"{_series_name(group)}, K = {k}", *followed)
                 panels.setdefault(what, []).append(curve)
-    experiment = groups[0].best.experiment
     several = any(group.restarts > 1 for group in groups)
     note = "best restart of each interval" if several else ""
-    step = f"{experiment.column} (logarithmic)"
+    step = f"{groups[0].best.report.CURVES[0]} (logarithmic)"
     name = course_name(result for group in groups for result in group.results)
     return panels and plotting.courses_figure(panels, name, step, note)
 

@@ -33,11 +33,11 @@ def drift(run_dir: str, data: str, fail_above: float | None, as_json: bool) -> N
     the change of the mean log-probability of a row, in nats. Shifts are in standard deviations.
     Without a change a comparison finds one with probability 0.05 at most.
     """
+    from nflow_cli.data.table_files import open_table
     from nflow_cli.errors import NflowError
+    from nflow_cli.experiments.cells.drifting import judged_drift
 
-    experiment, run = cells_run(run_dir)
-    table = experiment.read_data(data)
-    judgement = experiment.judge_drift(experiment.load(run), table)
+    judgement = judged_drift(cells_run(run_dir).trained, open_table(data))
     print_scores(judgement, {"run": run_dir, "data": data}, as_json)
     p = judgement.scores["p_value"]
     if fail_above is not None and 1 - p > fail_above:

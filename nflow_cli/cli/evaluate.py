@@ -1,5 +1,6 @@
 """``nflow evaluate``: score a trained run by fresh samples or by other data."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,10 @@ from nflow_cli.cli.options import (
 )
 from nflow_cli.cli.parts import expect_parts, judged_parts
 from nflow_cli.cli.pool import pool_options
-from nflow_cli.experiments.abilities import ComparesDensity, Predicts, ScoresRows
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.experiment import Experiment
+    from nflow_cli.config.schema import Config
 
 
 @click.command(cls=Command)
@@ -85,72 +85,59 @@ def evaluate(
     -o is a folder: each is scored by itself, on all cores, into a file of its name. The same
     command goes on after an interruption.
     """
-    from nflow_cli import experiments
-    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.experiments.parts import part
+    from nflow_cli.experiments.run import Run
 
-    run = RunDirectory.open(run_dir)
-    config = run.read_config()
-    experiment: Any = experiments.of(config)
-    many = _is_of_parts(experiment, data, scheduler, workers, explain)
-    _check_samples(experiment, samples, seed)
-    _check_explain(experiment, output, latent, explain)
-    _check_output(experiment, data, output, latent, many)
-    experiment.expect_trained(run)
+    run = Run.open(run_dir)
+    config = run.config
+    many = _is_of_parts(config, data, scheduler, workers, explain)
+    _check_samples(config, samples, seed)
+    _check_explain(config, output, latent, explain)
+    _check_output(config, data, output, latent, many)
+    run.expect_trained()
     if output and not many:
         expect_replaceable("-o", [output], run, [data])
     said = {"run": run_dir, "data": data, **({"output": output} if output else {})}
-    if many and data and output:
-        to = data, output, {"latent": latent}, experiment.judge_scores
-        print_scores(judged_parts(run, *to, machine, scheduler, workers), said, as_json)
-        return
-    judged_by = _judged_by(experiment, run, data, density, machine)
-    if experiment.needs_tensorflow:
+    judged_by: Any = None if many else _judged_by(run, data, density, machine)
+    if config.is_of_flows:
         start_tensorflow(machine)
-    trained = experiment.load(run)
-    if output is not None:
-        judgement = _written(experiment, trained, judged_by, Path(output), latent, explain)
+    scoring: Any = part(config, "scoring")
+    if many and data and output:
+        to = data, output, {"latent": latent}, partial(scoring.judge_scores, config)
+        judgement = judged_parts(run, *to, machine, scheduler, workers)
+    elif output is None:
+        judgement = scoring.evaluate(run, judged_by, samples, config.seed if seed is None else seed)
+    elif explain:
+        from nflow_cli.experiments.cells.explaining import write_explained
+
+        lines = scoring.lines_of(config, judged_by.name)
+        judgement = write_explained(run.trained, judged_by, Path(output), lines)
     else:
-        of_draws = samples, config.seed if seed is None else seed, _recorded(run, experiment)
-        judgement = experiment.evaluate(trained, judged_by, *of_draws)
+        judgement = scoring.write_scores(run.trained, judged_by, Path(output), latent)
     print_scores(judgement, said, as_json)
 
 
 def _is_of_parts(
-    experiment: Any, data: str | None, scheduler: str | None, workers: int | None, explain: bool
+    config: "Config", data: str | None, scheduler: str | None, workers: int | None, explain: bool
 ) -> bool:
     from nflow_cli.sweeps.parts import are_parts
 
-    many = data is not None and isinstance(experiment, ScoresRows) and are_parts(data)
+    many = data is not None and config.command == "fit" and are_parts(data)
     expect_parts(many, scheduler, workers, explain=explain)
     return many
 
 
-def _judged_by(
-    experiment: Any, run: Any, data: str | None, density: str | None, machine: Machine
-) -> Any:
+def _judged_by(run: Any, data: str | None, density: str | None, machine: Machine) -> Any:
+    from nflow_cli.experiments.parts import part
+
     if data is not None:
-        return experiment.read_data(data)
-    if density is not None and isinstance(experiment, ComparesDensity):
+        return part(run.config, "data").read(data)
+    if density is not None and run.config.command == "evidence":
         start_tensorflow(machine)  # before a density, which may be in operations of it
-        return experiment.data_and_density(run, density)
-    return data_of_run(experiment, run, density, machine)
+        from nflow_cli.experiments.evidence.data import with_density
 
-
-def _recorded(run: Any, experiment: Any) -> dict[str, Any]:
-    from nflow_cli.experiments.summary import read_summary
-    from nflow_cli.runs.directory import SUMMARY
-
-    recorded = read_summary(run, experiment) if run.has(SUMMARY) else {}
-    recorded.pop("mass_error", None)  # no mass is shown
-    return recorded
-
-
-def _written(
-    experiment: Any, trained: Any, data: Any, path: Path, latent: bool, explain: bool
-) -> Any:
-    if explain:
-        return experiment.write_explained(trained, data, path)
-    return experiment.write_scores(trained, data, path, latent)
+        return with_density(run, density)
+    return data_of_run(run, density, machine)
 
 
 def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool = False) -> None:
@@ -170,27 +157,28 @@ def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool 
         click.echo(printable(said["output"]))
 
 
-def _check_samples(experiment: "Experiment", samples: int | None, seed: int | None) -> None:
-    if experiment.samples is None:
+def _check_samples(config: "Config", samples: int | None, seed: int | None) -> None:
+    from nflow_cli.experiments.parts import part
+
+    span = part(config, "report").SAMPLES
+    if span is None:
         if (samples, seed) != (None, None):
             raise click.UsageError(
                 "a fit to a table is scored by its rows: expected no --samples, no --seed"
             )
         return
-    low, high = experiment.samples
+    low, high = span
     if samples is not None and not low <= samples <= high:
         raise click.BadParameter(
-            f"{samples} is not in the range {low}<=x<={high} of a {experiment.config.command} run",
+            f"{samples} is not in the range {low}<=x<={high} of a {config.command} run",
             param_hint="'--samples'",
         )
 
 
-def _check_explain(
-    experiment: "Experiment", output: str | None, latent: bool, explain: bool
-) -> None:
+def _check_explain(config: "Config", output: str | None, latent: bool, explain: bool) -> None:
     if not explain:
         return
-    if not isinstance(experiment, Predicts):
+    if config.is_of_flows:
         raise click.UsageError(
             "--explain: expected a run of `nflow fit` by cells, without --flow and --k"
         )
@@ -201,7 +189,7 @@ def _check_explain(
 
 
 def _check_output(
-    experiment: "Experiment", data: str | None, output: str | None, latent: bool, many: bool
+    config: "Config", data: str | None, output: str | None, latent: bool, many: bool
 ) -> None:
     if latent and output is None:
         raise click.UsageError("--latent: expected -o FILE, to write them to")
@@ -211,9 +199,9 @@ def _check_output(
         return
     if data is None:
         raise click.UsageError("-o: expected --data FILE, whose rows are written")
-    if not isinstance(experiment, ScoresRows):
+    if config.command != "fit":
         raise click.UsageError("-o: expected a run of `nflow fit`")
-    members = experiment.config.train.members
+    members = config.train.members
     if latent and members > 1:
         raise click.UsageError(
             f"--latent: expected one density. Received: an ensemble of {members}, "

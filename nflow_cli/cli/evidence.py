@@ -34,10 +34,10 @@ def evidence(
     learned harmonic mean over the others. No code of the model is needed. The last line printed is
     the run directory.
     """
-    from nflow_cli import experiments
     from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.presets import Change
-    from nflow_cli.experiments.run import begin
+    from nflow_cli.experiments.evidence.data import load
+    from nflow_cli.experiments.running import show, start
 
     if not draws and preset is None:
         raise click.UsageError("expected DRAWS, or --preset with some")
@@ -50,4 +50,4 @@ def evidence(
     changes = [*map(presets.parse_assignment, assignments), *named]
     path = preset_files.find_preset(preset or "evidence")
     config = overrides.merged("evidence", path, [*changes, *changes_of("evidence", options)])
-    begin(config, path, output, argv, machine, experiments.of(config).data())
+    show(start(config, path, output, load(config), machine=machine, argv=argv))

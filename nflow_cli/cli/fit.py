@@ -54,10 +54,10 @@ def fit(
     `flows`, or `flows-planar` for planar, radial and sylvester flows. The last line printed is the
     run directory.
     """
-    from nflow_cli import experiments
     from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
-    from nflow_cli.experiments.run import begin
+    from nflow_cli.experiments.running import show, start
+    from nflow_cli.experiments.table.data import load
 
     if options["steps"] is not None and options["epochs"] is not None:
         raise click.UsageError("--steps and --epochs: expected one of the two")
@@ -73,11 +73,12 @@ def fit(
     if dry_run:
         _dry_run(resolved, argv, as_json)
     else:
-        begin(resolved, path, output, argv, machine, experiments.of(resolved).data(), due)
+        how = {"machine": machine, "argv": argv, "due": due}
+        show(start(resolved, path, output, load(resolved), **how))
 
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
-    from nflow_cli.experiments.run import settled
+    from nflow_cli.experiments.running import settled
     from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
     from nflow_cli.runs.json_text import json_text
 

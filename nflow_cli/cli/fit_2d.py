@@ -27,7 +27,7 @@ def fit_2d(
     multimodal. The last line printed is the run directory. Points are fitted by `nflow fit`.
     """
     from nflow_cli.config import overrides, preset_files, presets
-    from nflow_cli.experiments.run import begin
+    from nflow_cli.experiments.running import show, start
 
     pattern = options["flow"] or ["planar"]
     target = options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
@@ -36,4 +36,5 @@ def fit_2d(
     else:
         path = preset_files.find_preset(preset)
     changes = [*map(presets.parse_assignment, assignments), *changes_of("fit-2d", options)]
-    begin(overrides.merged("fit-2d", path, changes), path, output, argv, machine)
+    config = overrides.merged("fit-2d", path, changes)
+    show(start(config, path, output, machine=machine, argv=argv))

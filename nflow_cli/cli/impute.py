@@ -40,10 +40,11 @@ def impute(
     from their joint distribution, so that the spread of the draws is the uncertainty. Cells are
     assumed to be missing at random given the known cells of their row.
     """
-    experiment, run = cells_run(run_dir)
+    from nflow_cli.data.table_files import open_table
+    from nflow_cli.experiments.cells.imputing import write_imputed
+
+    run = cells_run(run_dir)
     expect_replaceable("-o", [output], run, [data])
-    table = experiment.read_data(data)
-    trained = experiment.load(run)
-    judgement = experiment.write_imputed(trained, table, Path(output), draws, seed)
+    judgement = write_imputed(run.trained, open_table(data), Path(output), draws, seed)
     said = {"run": run_dir, "data": data, "output": output}
     print_scores(judgement, said, as_json, err=output == "-")

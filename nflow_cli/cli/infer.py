@@ -55,12 +55,11 @@ def infer(
     NAME is a built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset,
     `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
     """
-    from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
     from nflow_cli.data.point_files import read_coordinates
-    from nflow_cli.experiments.run import begin
+    from nflow_cli.experiments import running
 
     if density is None and preset is None:
         raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
@@ -75,13 +74,12 @@ def infer(
         said.append(presets.Change("--start", "train.starts", points))
         resolved = overrides.merged("infer", path, said)
     start_tensorflow(machine)
-    if user is None:
-        subject = experiments.of(resolved).data()
-    else:
-        from nflow_cli.experiments.infer.subject import user_subject
+    from nflow_cli.experiments.infer.data import load, user_subject
 
-        subject = user_subject(resolved, user)
-    begin(resolved, path, output, argv, machine, subject, due)
+    subject = load(resolved) if user is None else user_subject(resolved, user)
+    running.show(
+        running.start(resolved, path, output, subject, machine=machine, argv=argv, due=due)
+    )
 
 
 def _named(

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -25,10 +25,6 @@ from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.config.keys import LENGTHS
 from nflow_cli.constants import DPI, RUN
 from nflow_cli.errors import ConfigError
-from nflow_cli.experiments.abilities import FitsFunctions, Predicts
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.experiment import Experiment
 
 
 class Command(click.Command):
@@ -113,7 +109,7 @@ def expect_replaceable(
 
     ``outputs``: files, or a folder to be filled.
     """
-    from nflow_cli.experiments.data import sources_of
+    from nflow_cli.experiments.recorded_data import sources_of
 
     kept: dict[Any, str] = {}
     if run is not None:
@@ -179,17 +175,15 @@ def written_option(content: str, is_folder: bool = False) -> Any:
     )
 
 
-def cells_run(run_dir: str) -> tuple[Any, Any]:
-    """Open a finished run of a density of cells; return its experiment, and the run."""
-    from nflow_cli import experiments
-    from nflow_cli.runs.directory import RunDirectory
+def cells_run(run_dir: str) -> Any:
+    """Open a finished run of a density of cells."""
+    from nflow_cli.experiments.run import Run
 
-    run = RunDirectory.open(run_dir)
-    experiment = experiments.of(run.read_config())
-    if not isinstance(experiment, Predicts):
+    run = Run.open(run_dir)
+    if run.config.is_of_flows:
         raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
-    experiment.expect_trained(run)
-    return experiment, run
+    run.expect_trained()
+    return run
 
 
 density_option = click.option(
@@ -243,15 +237,17 @@ def device_option(command: Any) -> Any:
     return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
 
 
-def data_of_run(experiment: "Experiment", run: Any, density: str | None, machine: Machine) -> Any:
+def data_of_run(run: Any, density: str | None, machine: Machine) -> Any:
     """Data of a run, or the function of ``--density``."""
-    if isinstance(experiment, FitsFunctions):
+    if run.config.command == "infer":
         start_tensorflow(machine)  # before a density, which is in operations of it
         if density is not None:
-            return experiment.density_again(density)
+            from nflow_cli.experiments.infer.data import subject_again
+
+            return subject_again(run.config, density)
     elif density is not None:
         raise click.UsageError("--density: expected a run of `nflow infer`")
-    return experiment.data(run)
+    return run.data
 
 
 def preset_option(text: str) -> Any:

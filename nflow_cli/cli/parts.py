@@ -14,6 +14,7 @@ from nflow_cli.cli.pool import cards_of, expect_one_pool, pool_of, tell_failures
 if TYPE_CHECKING:
     from nflow_cli.evaluation.tallies import Tally
     from nflow_cli.experiments.rows import Judgement
+    from nflow_cli.experiments.run import Run
     from nflow_cli.runs.directory import RunDirectory
 
 WORK = "nflow_cli.sweeps.parts:work_off"
@@ -36,7 +37,7 @@ def expect_parts(
 
 
 def judged_parts(
-    run: "RunDirectory",
+    run: "Run",
     data: str,
     output: str,
     question: Mapping[str, Any],

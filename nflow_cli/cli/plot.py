@@ -44,19 +44,15 @@ def plot(
     All of them, unless --only, --flow-at or --animate choose some; the last two need the model, and
     a density in two dimensions. Prints the path of each picture.
     """
-    from nflow_cli import experiments
-    from nflow_cli.experiments import drawing
-    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.experiments import pictures
+    from nflow_cli.experiments.run import Run
 
-    run, paths = RunDirectory.open(run_dir), []
-    experiments.of(run.read_config()).expect_trained(run)
-    with run.locked():
+    run, paths = Run.open(run_dir), []
+    run.expect_trained()
+    with run.directory.locked():
         if only or not (flows or animate):
-            paths += drawing.redraw(run, format_, dpi, only)
-        if flows or animate:
-            from nflow_cli.experiments import moving
-
-            paths += moving.draw_flows(run, flows, format_, dpi) if flows else []
-            paths += moving.animate(run) if animate else []
+            paths += pictures.draw(run, format_, dpi, only)
+        paths += pictures.draw_flows(run, flows, format_, dpi) if flows else []
+        paths += pictures.animate(run) if animate else []
     for path in paths:
         click.echo(printable(path))

@@ -113,20 +113,21 @@ def predict(
     expect_parts(many, scheduler, workers, plot=plot)
     if not many and output != "-":
         expect_table_name(output)
-    experiment, run = cells_run(run_dir)
+    run = cells_run(run_dir)
     if not many:
         expect_replaceable("-o", [output], run, [data])
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
+    from nflow_cli.data.table_files import open_table
+    from nflow_cli.experiments.cells.predicting_jointly import judge_of, write_predictions
+
     said = {"run": run_dir, "data": data, "output": output}
     if many:
-        judge = experiment.judge_of_predictions(experiment.load(run), question)
         to = data, output, question
-        judgement = judged_parts(run, *to, judge, Machine(), scheduler, workers)
-        print_scores(judgement, said, as_json)
+        judge = judge_of(run.trained, question)
+        print_scores(judged_parts(run, *to, judge, Machine(), scheduler, workers), said, as_json)
         return
-    table = experiment.read_data(data)
-    trained, picture = experiment.load(run), None if plot is None else Path(plot)
-    judgement = experiment.write_predictions(trained, table, Path(output), question, picture)
+    picture = None if plot is None else Path(plot)
+    judgement = write_predictions(run.trained, open_table(data), Path(output), question, picture)
     facts = {**said, **({"plot": plot} if plot else {})}
     print_scores(judgement, facts, as_json, err=output == "-")

@@ -15,9 +15,9 @@ def report(run_dir: str) -> None:
     its path.
     """
     from nflow_cli.experiments.report import write_report
-    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.experiments.run import Run
 
-    run = RunDirectory.open(run_dir)
-    with run.locked():
+    run = Run.open(run_dir)
+    with run.directory.locked():
         path = write_report(run)
     click.echo(printable(path))

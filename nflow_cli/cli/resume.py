@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 10**6),
     help="Extend a train-vae run to N epochs.",
 )
+@click.option(
+    "--finish", is_flag=True, help="End the training at its last checkpoint: score and draw."
+)
 @density_option
 @named_device(f"{FIRST}. Default: that of the run")
 @threads_option(f"those of the run, or {BY_SIZE}")
@@ -45,6 +48,7 @@ def resume(
     run_dir: str,
     steps: int | None,
     epochs: int | None,
+    finish: bool,
     density: str | None,
     device: str | None,
     threads: int | None,
@@ -52,32 +56,33 @@ def resume(
     """Continue an interrupted run from its last checkpoint.
 
     It ends as a run that was never stopped, bit for bit on the same processor. --steps or --epochs
-    larger than before extend it, under the schedule of the new total.
+    larger than before extend it, under the schedule of the new total. --finish ends it where it
+    stopped, with its best weights so far; of a VAE at the end of that epoch.
     The function of an infer run is named again by --density.
     """
-    from nflow_cli import experiments
-    from nflow_cli.experiments.run import carry_out
-    from nflow_cli.runs.directory import RUN, RunDirectory
+    from nflow_cli.experiments.run import Run
+    from nflow_cli.experiments.running import show, train
 
-    run = RunDirectory.open(run_dir)
-    record = run.read_json(RUN)
-    before = run.read_config()
-    resolved = _extended(before, steps, epochs)
-    extended = resolved != before
-    if record.get("status") == "completed" and not extended:
+    run = Run.open(run_dir)
+    if finish and (steps or epochs):
+        raise click.UsageError("--finish: expected no --steps and no --epochs")
+    resolved = _ended(run) if finish else _extended(run.config, steps, epochs)
+    extended = resolved != run.config
+    if run.record.get("status") == "completed" and not extended:
         tell(f"{run.path}: finished already")
         click.echo(printable(run.path))
         return
-    machine = _machine(record, device, threads)
-    experiment = experiments.of(resolved)
-    data = data_of_run(experiment, run, density, machine)
-    if extended:
+    machine = _machine(run.record, device, threads)
+    data = data_of_run(run, density, machine)
+    if extended and not finish:
         total = "--steps" if steps else "--epochs"
         tell(
             f"{total}: the rest follows the schedule of the new total; a run of that length from "
             "the start ends differently"
         )
-    carry_out(experiment, run, argv, machine, data)
+    run.config = resolved
+    train(run, data, machine, argv)
+    show(run)
 
 
 def _machine(record: dict[str, Any], device: str | None, threads: int | None) -> Machine:
@@ -92,6 +97,27 @@ def _machine(record: dict[str, Any], device: str | None, threads: int | None) ->
     except DeviceError as error:
         raise DeviceError(f"{error}; the run's own; --device cpu continues without it") from None
     return machine.of(threads or before.threads)
+
+
+def _ended(run: Any) -> "Config":
+    """Config of the length that the last checkpoint has reached."""
+    from nflow_cli.errors import RunDirectoryError
+    from nflow_cli.runs.checkpoints import Checkpoints
+    from nflow_cli.training.saved_state import ClockState, StateError, TrainingState, checked
+
+    if run.record.get("status") == "completed":
+        return run.config
+    made, saved = 0, Checkpoints(run.directory).load()
+    try:
+        if saved is not None:
+            planned = checked(TrainingState, saved.state).steps
+            updates = checked(ClockState, saved.state.get("Clock", {})).updates[-1]
+            made = -(-updates * run.config.length // planned)  # of a VAE, epochs
+    except (StateError, ZeroDivisionError):
+        made = 0
+    if not made:
+        raise RunDirectoryError(f"{run.path}: expected a checkpoint to end at. Received: none yet")
+    return run.config.of_length(min(made, run.config.length))
 
 
 def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":

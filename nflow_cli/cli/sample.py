@@ -16,12 +16,11 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
-from nflow_cli.experiments.abilities import FitsFunctions, Predicts
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.experiment import Experiment
+    from nflow_cli.config.schema import Config
 
 FORMATS = (".csv", ".npy", ".parquet", ".nc")
 
@@ -79,35 +78,33 @@ def sample(
     ArviZ's InferenceData with log_q and, of a built-in density or with --density, log_prob. Rows of
     a `fit` run have the columns of its table and log_q; --given sets some of them, for a run by
     cells any. Images of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1,
-    with a picture of the first ones beside the file. An interrupted run is drawn from its best
-    weights so far, or those of its last checkpoint, with a warning. Prints the paths of the written
-    files.
+    with a picture of the first ones beside the file. Prints the paths of the written files.
     """
     path = _path_of(output)
-    from nflow_cli import experiments
     from nflow_cli.backend.start import start_tensorflow
-    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.experiments.parts import part
+    from nflow_cli.experiments.run import Run
 
-    run = RunDirectory.open(run_dir)
-    experiment = experiments.of(run.read_config())
-    if path.suffix.lower() not in experiment.formats:
-        endings = " or ".join(experiment.formats)
-        raise click.BadParameter(
-            f"{output!r}: samples of a {experiment.config.command} run are written as {endings}"
-        )
-    written = [path, *map(path.with_suffix, experiment.beside)]
+    run = Run.open(run_dir)
+    command, report = run.config.command, part(run.config, "report")
+    if path.suffix.lower() not in report.FORMATS:
+        endings = " or ".join(report.FORMATS)
+        raise click.BadParameter(f"{output!r}: samples of a {command} run are written as {endings}")
+    written = [path, *map(path.with_suffix, report.BESIDE)]
     expect_replaceable("-o", written, run, [given])
-    _check_source(experiment, given, resample, density, path)
-    experiment.expect_weights(run)
-    if experiment.loads_tensorflow(run):
+    _check_source(run.config, given, resample, density, path)
+    run.expect_trained()
+    if run.config.is_of_flows:
         start_tensorflow(machine)
-    if (resample or density) and isinstance(experiment, FitsFunctions):
-        data, trained = data_of_run(experiment, run, density, machine), experiment.load(run)
-        paths, note = experiment.write_beside_density(trained, data, n, path, seed, resample)
+    if (resample or density) and command == "infer":
+        from nflow_cli.experiments.infer.loading import write_beside_density
+
+        target = data_of_run(run, density, machine).target
+        paths, note = write_beside_density(run.trained, target, n, path, seed, resample)
         if note:
             tell(note)
     else:
-        paths = experiment.write_samples(experiment.load(run), n, path, seed, given)
+        paths = part(run.config, "loading").write_samples(run.trained, n, path, seed, given)
     for written in paths:
         click.echo(printable(written))
 
@@ -124,15 +121,16 @@ def _path_of(output: str) -> Path:
 
 
 def _check_source(
-    experiment: "Experiment", given: str | None, resample: bool, density: str | None, path: Path
+    config: "Config", given: str | None, resample: bool, density: str | None, path: Path
 ) -> None:
-    example = experiment.given_example
+    is_table = config.command == "fit"
+    example = config.data.given_example if is_table else ""
     if example and given is None:
         words = command_line(["--given", example])
         raise click.UsageError(f"expected values of the given columns, such as {words}, or a table")
-    if given is not None and not example and not isinstance(experiment, Predicts):
+    if given is not None and not example and config.is_of_flows:
         raise click.UsageError("--given: expected none for a density without given columns")
     if density is not None and not resample and path.suffix.lower() != ".nc":
         raise click.UsageError("--density: expected --resample or a .nc file, which need it")
-    if resample and not isinstance(experiment, FitsFunctions):
+    if resample and config.command != "infer":
         raise click.UsageError("--resample: expected a run of `nflow infer`")

@@ -127,7 +127,7 @@ def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) 
 
     for note in dict.fromkeys(note for run in left for note in run.notes):
         tell(note)
-    if note := overlap(seeds, max(run.experiment.config.train.restarts for run in runs)):
+    if note := overlap(seeds, max(run.config.train.restarts for run in runs)):
         tell(note)
 
 
@@ -182,12 +182,14 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 
 def _check_data(runs: Sequence[Any]) -> None:
+    from nflow_cli.experiments.parts import part
+
     loaded: dict[str, Any] = {}
     for run in runs:
         key = repr(run.config.model_dump(include={"data", "density"}))
         if key not in loaded:
-            loaded[key] = run.experiment.data()
-        run.experiment.expect_fits(loaded[key])
+            loaded[key] = part(run.config, "data").load(run.config)
+        part(run.config, "data").expect_fits(run.config, loaded[key])
 
 
 def _train(
@@ -204,7 +206,7 @@ def _train(
     place = {"device": machine.device, "threads": machine.threads}
     shared = {"work": TRAIN, "argv": argv, "cwd": os.getcwd(), **place}
     # The longest first, so that none is left at the end.
-    longest = sorted(left, key=lambda run: -run.work)
+    longest = sorted(left, key=lambda run: -run.config.work)
     requests = (
         {
             "folder": str(folder.resolve() / run.name),

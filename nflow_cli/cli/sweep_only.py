@@ -24,7 +24,7 @@ def train_only(
 ) -> None:
     """Train or resume one run by name."""
     from nflow_cli.errors import BusyError, TakenError, one_line
-    from nflow_cli.experiments.run import carry_on
+    from nflow_cli.experiments.running import carry_on
     from nflow_cli.runs.directory import RunDirectory
 
     run = next((run for run in runs if run.name == name), None)

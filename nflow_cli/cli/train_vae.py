@@ -35,15 +35,14 @@ def train_vae(
     Without --preset, `mnist`: two latents and pictures of them. The last line printed is the run
     directory.
     """
-    from nflow_cli import experiments
     from nflow_cli.config import overrides, preset_files, presets
-    from nflow_cli.experiments.run import begin
+    from nflow_cli.experiments.images.data import expect_fits, load
+    from nflow_cli.experiments.running import show, start
 
     path = preset_files.find_preset(preset or "mnist")
     changes = [*map(presets.parse_assignment, assignments), *changes_of("train-vae", options)]
     expect_one_length(due, changes)
     resolved = overrides.merged("train-vae", path, changes)
-    experiment = experiments.of(resolved)
-    images = experiment.data()
-    experiment.expect_fits(images)
-    begin(resolved, path, output, argv, machine, images, due)
+    images = load(resolved)
+    expect_fits(resolved, images)
+    show(start(resolved, path, output, images, machine=machine, argv=argv, due=due))

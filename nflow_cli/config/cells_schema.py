@@ -93,7 +93,8 @@ class CellsConfig(RunConfig):
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
-    experiment: ClassVar[str] = "nflow_cli.experiments.cells:WholeTable"
+    kind: ClassVar[str] = "cells"
+    is_of_flows: ClassVar[bool] = False
     k: ClassVar[int] = 1
 
     command: Annotated[Literal["fit"], COMMAND]

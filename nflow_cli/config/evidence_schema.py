@@ -116,7 +116,7 @@ class EvidenceConfig(RunConfig):
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
-    experiment: ClassVar[str] = "nflow_cli.experiments.evidence:Evidence"
+    kind: ClassVar[str] = "evidence"
 
     command: Annotated[Literal["evidence"], COMMAND]
     data: Annotated[DrawsData, BeforeValidator(by_name, json_schema_input_type=DrawsData | str)]

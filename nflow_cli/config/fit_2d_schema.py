@@ -31,7 +31,7 @@ class Fit2DConfig(RunConfig):
 
     dim: ClassVar[int] = 2
     prior: ClassVar[None] = None
-    experiment: ClassVar[str] = "nflow_cli.experiments.density_2d:Target"
+    kind: ClassVar[str] = "density_2d"
     subject_key: ClassVar[str] = "target"
 
     command: Annotated[Literal["fit-2d"], COMMAND]

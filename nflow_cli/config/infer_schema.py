@@ -259,7 +259,7 @@ class InferConfig(RunConfig):
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
-    experiment: ClassVar[str] = "nflow_cli.experiments.infer:Inference"
+    kind: ClassVar[str] = "infer"
     subject_key: ClassVar[str] = "density"
 
     command: Annotated[Literal["infer"], COMMAND]
@@ -295,6 +295,13 @@ class InferConfig(RunConfig):
     @property
     def dim(self) -> int:
         return self.density.dim or 0
+
+    @property
+    def resume_arguments(self) -> list[str]:
+        if self.density.is_built_in:
+            return []
+        path = "FILE.py" if self.density.path == IN_PYTHON else self.density.path
+        return ["--density", f"{path}:{self.density.name}"]
 
     @property
     def subject(self) -> str:

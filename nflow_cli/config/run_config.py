@@ -27,11 +27,13 @@ class RunConfig(Strict):
     """The config of a run of any kind.
 
     Attributes:
-        experiment: ``module:class`` of its experiment.
+        kind: Folder of its parts in :mod:`nflow_cli.experiments`.
+        is_of_flows: Whether its model is of flows, on TensorFlow; else of cells, on NumPy.
         subject_key: Key of the data or density that is fitted.
     """
 
-    experiment: ClassVar[str]
+    kind: ClassVar[str]
+    is_of_flows: ClassVar[bool] = True
     subject_key: ClassVar[str] = "data"
 
     description: Description = ""
@@ -73,6 +75,11 @@ class RunConfig(Strict):
         """Memory of an update, here by samples of flows; ``None`` if unknown."""
         samples = self.train.batch_size * self.train.restarts
         return Footprint(samples, self.dim, OF_A_SAMPLE + self.flow.kept(self.dim))
+
+    @property
+    def resume_arguments(self) -> list[str]:
+        """Arguments of ``nflow resume`` beside the run."""
+        return []
 
     def settled_like(self, written: Any) -> Any:
         """With what another config of the class resolved by its data."""

@@ -17,7 +17,7 @@ from nflow_cli.config.column_schema import (
 from nflow_cli.config.flow_options import has_network
 from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_weights
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
-from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS
+from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.run_config import OF_A_SAMPLE, Footprint, RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
@@ -181,6 +181,15 @@ class TableData(Strict):
                 raise ValueError(f"columns of data.columns or data.given, as {name!r} is not")
         return value
 
+    @property
+    def given_example(self) -> str:
+        """Example values of the given columns as text; "" without any."""
+        kinds = self.kinds or {}
+        values = {
+            name: (kinds[name].levels or ["0"])[0] if name in kinds else "0" for name in self.given
+        }
+        return ",".join(escaped(f"{name}={value}") for name, value in values.items())
+
     def with_kinds(self, kinds: Mapping[str, ColumnKind]) -> "TableData":
         """Settings with kinds, and the given columns in a row's order."""
         update = {"kinds": dict(kinds), "given": row_names(kinds, self.given).given}
@@ -287,7 +296,7 @@ class FitConfig(RunConfig):
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
-    experiment: ClassVar[str] = "nflow_cli.experiments.table:Table"
+    kind: ClassVar[str] = "table"
 
     command: Annotated[Literal["fit"], COMMAND]
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]

@@ -170,7 +170,8 @@ WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
 class VAEConfig(RunConfig):
     """A run of ``nflow train-vae``."""
 
-    experiment: ClassVar[str] = "nflow_cli.experiments.images:Images"
+    target: ClassVar[None] = None
+    kind: ClassVar[str] = "images"
 
     command: Annotated[Literal["train-vae"], COMMAND]
     data: Annotated[Data, BeforeValidator(by_name, json_schema_input_type=Data | str)] = Data()

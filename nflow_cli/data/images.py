@@ -58,6 +58,7 @@ class Images:
     x_test: np.ndarray
     y_test: np.ndarray | None
     sha256: str
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Record in ``run.json``."""

@@ -44,6 +44,11 @@ def records(warnings: Iterable[ScoreWarning]) -> list[dict[str, Any]]:
     return [{**warning._asdict(), "figures": list(warning.figures)} for warning in warnings]
 
 
+def found(*warnings: ScoreWarning | None) -> list[ScoreWarning]:
+    """Warnings, of rules that each found one or none."""
+    return [warning for warning in warnings if warning is not None]
+
+
 def words(warnings: Iterable[ScoreWarning], key: str) -> str:
     """Short forms of a score's warnings, or ""."""
     return ", ".join(warning.word for warning in warnings if key in warning.figures)

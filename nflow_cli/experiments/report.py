@@ -1,20 +1,18 @@
 """Report of a run: one HTML page."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.constants import __version__
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments import page
-from nflow_cli.experiments.experiment import Experiment
-from nflow_cli.experiments.rows import Rows, Summary
-from nflow_cli.experiments.summary import read_summary
-from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, RUN, SUMMARY, RunDirectory
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.rows import Rows
+from nflow_cli.experiments.run import Run
+from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, SUMMARY, RunDirectory
 from nflow_cli.text import command_line
 
 MAX_BYTES = 2_000_000  # of the page
@@ -41,51 +39,41 @@ PICTURES = {
 MOVING = "The base on its way through the flows, each of which moves it at a steady pace."
 
 
-def write_report(run: RunDirectory) -> Path:
+def write_report(run: Run) -> Path:
     """Write ``report.html``, self-contained, from the files of a run; at most ``MAX_BYTES``."""
-    experiment = experiments.of(run.read_config())
-    summary = read_summary(run, experiment) if run.has(SUMMARY) else {}
-    warnings = experiment.warnings(summary) if summary else []
-    return write_page(run, experiment, summary, warnings)
-
-
-def write_page(
-    run: RunDirectory, experiment: Experiment, summary: Summary, warnings: Sequence[ScoreWarning]
-) -> Path:
-    """Write ``report.html`` from a summary and warnings; see :func:`write_report`."""
-    config, record = experiment.config, run.read_json(RUN)
+    config, record, name = run.config, run.record, run.path.resolve().name
     head = [
-        f"<header><h1>{page.shown(run.path.resolve().name)}</h1>",
+        f"<header><h1>{page.shown(name)}</h1>",
         page.paragraph(f"nflow {config.command}, {_text(record.get('status'))}", "soft"),
         page.paragraph(config.description) if config.description else "",
         "</header>",
-        page.section("Verdict", _verdict(experiment, summary, warnings)),
+        *_scores(run),
     ]
-    if summary:
-        scores = page.table(experiment.rows(summary, warnings))
-        head.append(page.section("Scores", [scores]))
     tail = [
         page.section("Training", [page.table(_training(record))]),
         page.section("Config", [page.code(presets.dump(config))]),
-        page.section("To repeat it", _repetition(run, config.command, record)),
+        page.section("To repeat it", _repetition(run, record)),
         f"<footer>Written by nflow {__version__} from the files of the run.</footer>",
     ]
-    title = f"{run.path.resolve().name}: nflow {config.command}"
+    title = f"{name}: nflow {config.command}"
     text = len(page.document(title, [*head, *tail]).encode())
-    figures = pictures(run, MAX_BYTES - text)
+    figures = pictures(run.directory, MAX_BYTES - text)
     parts = [*head, page.section("Pictures", figures), *tail]
-    return run.write_text(REPORT, page.document(title, parts))
+    return run.directory.write_text(REPORT, page.document(title, parts))
 
 
-def _verdict(
-    experiment: Experiment, summary: Summary, warnings: Sequence[ScoreWarning]
-) -> list[str]:
-    if not summary:
-        return [page.paragraph(f"None yet: the run has no {SUMMARY}.")]
-    judged = page.table(experiment.verdict(summary, warnings), "verdict")
-    if not warnings:
-        return [judged, page.paragraph("No warnings.", "soft")]
-    return [judged, page.warning_list((warning.word, warning.reason) for warning in warnings)]
+def _scores(run: Run) -> list[str]:
+    if not run.directory.has(SUMMARY):
+        text = page.paragraph(f"None yet: the run has no {SUMMARY}.")
+        return [page.section("Verdict", [text])]
+    report, warnings = part(run.config, "report"), run.warnings
+    verdict = [page.table(report.verdict_of(run.summary, warnings), "verdict")]
+    if warnings:
+        verdict.append(page.warning_list((warning.word, warning.reason) for warning in warnings))
+    else:
+        verdict.append(page.paragraph("No warnings.", "soft"))
+    scores = page.table(report.rows_of(run.config, run.summary, warnings))
+    return [page.section("Verdict", verdict), page.section("Scores", [scores])]
 
 
 def _facts(facts: Mapping[str, Any]) -> Rows:
@@ -158,8 +146,8 @@ def _moment(seconds: Any) -> str:
         return ""
 
 
-def _repetition(run: RunDirectory, command: str, record: Mapping[str, Any]) -> list[str]:
-    again = command_line(["nflow", command, "--preset", str(run.path / CONFIG)])
+def _repetition(run: Run, record: Mapping[str, Any]) -> list[str]:
+    again = command_line(["nflow", run.config.command, "--preset", str(run.path / CONFIG)])
     parts = [page.code(again)]
     argv = record.get("argv")
     if isinstance(argv, list) and all(isinstance(word, str) for word in argv):

@@ -4,8 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, has_unequal_weights, marked, number
+from nflow_cli.runs.directory import CONFIG, EVALUATION, SUMMARY
 from nflow_cli.terminal.layout import hanging
 
 Rows = list[tuple[str, str]]
@@ -113,3 +116,20 @@ def mean_text(scores: Summary, key: str, unit: str) -> str:
     if key == "log_likelihood" and has_unequal_weights(scores):
         text += f", effective sample size {scores['n_effective']:,.1f}"
     return text
+
+
+def without_mass(summary: Summary) -> Summary:
+    """Recorded scores without the error of the mass, which is not shown with fresh ones."""
+    return {key: value for key, value in summary.items() if key != "mass_error"}
+
+
+def inconsistency_with_columns(
+    arrays: Mapping[str, Any], summary: Summary, columns: Sequence[str]
+) -> str:
+    """Inconsistency between files and columns, or ""."""
+    if summary["columns"] != list(columns):
+        return f"{SUMMARY}: damaged: expected the columns of {CONFIG}"
+    shown = arrays.get("columns_shown", np.zeros(1, int))
+    if not ((shown >= 0) & (shown < len(columns))).all():
+        return f"{EVALUATION}: damaged: columns_shown: expected some of D"
+    return ""

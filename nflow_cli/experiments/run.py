@@ -1,190 +1,144 @@
-"""Training in a run directory, with pictures and report."""
+"""An opened run."""
 
-import platform
-import time
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import experiments
-from nflow_cli.backend.programs import released
-from nflow_cli.backend.start import (
-    PROCESSOR,
-    Machine,
-    expect_tensorflow,
-    memory_errors,
-    start_tensorflow,
-)
-from nflow_cli.config import memory, presets
-from nflow_cli.config.naming import run_name
+import numpy as np
+
+from nflow_cli.config import presets
 from nflow_cli.config.schema import Config
-from nflow_cli.errors import BusyError, NflowError
-from nflow_cli.experiments.abilities import FitsFunctions
-from nflow_cli.experiments.experiment import Experiment
-from nflow_cli.experiments.minutes import in_time
-from nflow_cli.experiments.rows import laid_out
-from nflow_cli.experiments.summary import Result
-from nflow_cli.runs.directory import MACHINES, RunDirectory
-from nflow_cli.runs.versions import VERSIONS
-from nflow_cli.terminal.layout import tell
-from nflow_cli.terminal.signals import hinted
-from nflow_cli.text import printable
+from nflow_cli.config.strict import LARGEST
+from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.evaluation.warnings import ScoreWarning, records
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.summary import identity_of
+from nflow_cli.runs.directory import METRICS, MODEL, RUN, SUMMARY, WEIGHTS, RunDirectory
+from nflow_cli.text import command_line
+
+MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the numerical packages, if known."""
-    known = {"python": platform.python_version()}
-    for name in ("keras", "tensorflow", "numpy"):
-        with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
-            known[name] = version(name)
-    return known
+class Run:
+    """Run directory, opened: each of its files is read once, when asked for."""
 
+    def __init__(self, directory: RunDirectory, config: Config | None = None):
+        self.directory = directory
+        if config is not None:
+            self.config = config
 
-@released()
-def begin(
-    config: Config,
-    preset: Path,
-    output: str | None,
-    argv: Sequence[str],
-    machine: Machine,
-    data: Any = None,
-    due: float | None = None,
-) -> None:
-    """Create a run directory, named by ``preset`` or ``output``, and train in it.
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """Open an existing run; a ``RunDirectoryError`` if it is none."""
+        return cls(RunDirectory.open(str(path)))
 
-    ``due``: as of :func:`~nflow_cli.experiments.minutes.in_time`.
-    """
-    expect_tensorflow()
-    name, config = run_name(config, preset), settled(config, data)
-    if output is not None:
-        RunDirectory.create(name, output)  # before a trial: it may be taken
-    with in_time(config, data, machine, due) as experiment:
-        carry_out(experiment, RunDirectory.create(name, output), argv, machine, data)
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.directory.path
 
+    @cached_property
+    def config(self) -> Any:
+        """Resolved preset."""
+        return self.directory.read_config()
 
-def settled(config: Config, data: Any) -> Config:
-    """Config resolved by the data, if the machine has memory for it (``ConfigError``)."""
-    config = experiments.of(config).settled(data)
-    config, note = memory.bounded(config)
-    if note:
-        tell(note)
-    memory.expect_memory(config)
-    return config
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """``run.json``."""
+        return self.directory.read_json(RUN)
 
-
-@released()
-def train_anew(
-    config: Config,
-    preset: Path,
-    output: str | Path | None,
-    data: Any,
-    pictures: bool = True,
-    due: float | None = None,
-) -> Any:
-    """Train a config in a new run directory; return the trained model."""
-    config, folder = settled(config, data), None if output is None else str(output)
-    run = RunDirectory.create(run_name(config, preset), folder)
-    with in_time(config, data, None, due) as experiment:
-        train(experiment, run, [], None, data, pictures)
-    return experiment.load(run)
-
-
-@released()
-def carry_on(
-    config: Config,
-    run: RunDirectory,
-    argv: Sequence[str],
-    machine: Machine,
-    patience: float = 0.0,
-) -> None:
-    """Train or resume a run of a sweep.
-
-    Raises:
-        BusyError: Another process trains it after ``patience`` seconds.
-    """
-    experiment = experiments.of(config)
-    if isinstance(experiment, FitsFunctions):
-        start_tensorflow(machine)  # before a density, which is in operations of it
-    data = experiment.data(run if run.begun else None)
-    config = config if run.begun else settled(config, data)
-    deadline = time.monotonic() + patience
-    while True:
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Figures of ``summary.json``."""
+        schema, data = part(self.config, "report").SCHEMA, self.directory.read_json(SUMMARY)
         try:
-            carry_out(experiments.of(config), run, argv, machine, data)
+            return presets.checked(schema, data, f"{self.path / SUMMARY}: damaged").facts
+        except ConfigError as error:
+            raise RunDirectoryError(str(error)) from None
+
+    @cached_property
+    def warnings(self) -> list[ScoreWarning]:
+        """Warnings about the scores."""
+        return part(self.config, "report").warnings_of(self.config, self.summary)
+
+    @cached_property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Columns of ``metrics.csv``."""
+        return self.directory.read_metrics()
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """``evaluation.npz``."""
+        report = part(self.config, "report")
+        arrays = self.directory.read_evaluation(report.shapes_of(self.config))
+        if wrong := report.inconsistency_of(self.config, arrays, self.summary):
+            raise RunDirectoryError(f"{self.path}/{wrong}")
+        return arrays
+
+    @cached_property
+    def data(self) -> Any:
+        """Data that it was trained on, unchanged."""
+        return part(self.config, "data").again(self)
+
+    @cached_property
+    def trained(self) -> Any:
+        """Trained model."""
+        return part(self.config, "loading").load(self)
+
+    def curves(self, names: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """Columns of ``metrics.csv``, averaged if long; those beyond ``LARGEST`` are not finite."""
+        for name in names:
+            if name not in self.metrics:
+                raise RunDirectoryError(f"{self.path / METRICS}: damaged: expected a column {name}")
+        steps = self.metrics[names[0]]
+        starts = np.arange(0, len(steps), math.ceil(len(steps) / MOST_ROWS))
+        ends = np.append(starts[1:], len(steps))
+        means = {
+            name: np.add.reduceat(np.where(np.abs(values) < LARGEST, values, np.nan), starts)
+            / (ends - starts)
+            for name, values in self.metrics.items()
+        }
+        return {**means, names[0]: steps[ends - 1]}
+
+    def fit(self, data: Any = None, built: Any = None) -> None:
+        """Train or resume, score, and write model, arrays and summary; ``built``: in a trial."""
+        config, report = self.config, part(self.config, "report")
+        fitted = part(config, "training").run(config, self.directory, data, built)
+        scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
+        self.arrays = dict(fitted.arrays)
+        self.summary = report.SCHEMA(**scores).facts
+        self.summary["warnings"] = records(self.warnings)
+        self.directory.write_evaluation(self.arrays)
+        self.directory.write_json(SUMMARY, self.summary)
+
+    # Its status.
+
+    @property
+    def model_file(self) -> str:
+        """File of the trained weights."""
+        return MODEL if self.config.is_of_flows else WEIGHTS
+
+    @property
+    def resume_command(self) -> str:
+        """Command that resumes it."""
+        return command_line(["nflow", "resume", str(self.path), *self.config.resume_arguments])
+
+    def expect_trained(self) -> None:
+        """Check that training has ended; else say what resumes it."""
+        if self.directory.has(self.model_file) or self.record.get("status") == "completed":
             return
-        except BusyError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.2)
-
-
-def carry_out(
-    experiment: Experiment,
-    run: RunDirectory,
-    argv: Sequence[str],
-    machine: Machine = PROCESSOR,
-    data: Any = None,
-) -> None:
-    """Train or resume; print the scores and the path of the run."""
-    result = train(experiment, run, argv, machine, data)
-    print(laid_out(experiment.rows(result.summary, result.warnings), result.warnings))
-    print(printable(run.path))
-
-
-def train(
-    experiment: Experiment,
-    run: RunDirectory,
-    argv: Sequence[str],
-    machine: Machine | None,
-    data: Any = None,
-    pictures: bool = True,
-) -> Result:
-    """Train or resume, score, draw and report.
-
-    ``argv`` is recorded; ``machine`` ``None``: the process's own setting; ``pictures``: draw and
-    report.
-    """
-    from nflow_cli.experiments.drawing import draw, import_ahead
-    from nflow_cli.experiments.picture_data import picture_data
-    from nflow_cli.training.progress import phase
-
-    config = experiment.config
-    info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
-    info |= {VERSIONS: versions(), "seed": config.seed}
-    if machine is not None:
-        machine = machine.with_threads(config.threads)
-        info[MACHINES] = [machine.record()]
-    if data is not None:
-        info["data"] = data.record()
-
-    def hint() -> str | None:
-        return experiment.way_on(run) if run.begun else None
-
-    # Recorded before TensorFlow starts, and even if it never does.
-    with hinted(hint), run.locked():
-        record = run.recorded(info, presets.dump(config))
-        with record, memory_errors(memory.remedy(config)):
-            for note in experiment.notes_of_data(data):
-                tell(note)
-            start_tensorflow(machine)
-            if pictures:
-                import_ahead()
-            result = experiment.train(run, data)
-            if pictures:
-                with phase("drawing pictures"):
-                    draw(run, experiment, picture_data(run, experiment, result))
-        if pictures:
-            _report(run, experiment, result)
-    return result
-
-
-def _report(run: RunDirectory, experiment: Experiment, result: Result) -> None:
-    """Write the report; a failure is a note."""
-    from nflow_cli.experiments.report import write_page
-
-    try:
-        write_page(run, experiment, result.summary, result.warnings)
-    except NflowError as error:
-        tell(f"no report: {error}")
+        count, made = part(self.config, "report").CURVES[0], 0
+        with suppress(RunDirectoryError):  # no row yet
+            made = max(0, int(self.metrics[count][-1]))
+        how, way_on = "interrupted", f"to go on: {self.resume_command}"
+        if self.record.get("status") == "diverged":
+            how, way_on = "diverged", "train again with a smaller train.learning_rate"
+        elif self.directory.is_busy:
+            how, way_on = "still in training", "it has one at its end"
+        else:
+            way_on += f"; to end it there: {self.resume_command} --finish"
+        far = f"after {made:,} of {self.config.length:,} {count}s"
+        raise RunDirectoryError(f"{self.path}: {how} {far}, so it has no model yet; {way_on}")

@@ -1,19 +1,13 @@
 """Summary of a run: typed figures of ``summary.json``."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from nflow_cli.config import presets
 from nflow_cli.config.strict import MAX_SEED, Count, Figure, Strict, Text
-from nflow_cli.errors import ConfigError, RunDirectoryError
-from nflow_cli.evaluation.warnings import ScoreWarning
-from nflow_cli.runs.directory import SUMMARY, RunDirectory
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.experiment import Experiment
 
 MOST_WARNINGS = 100
 
@@ -86,25 +80,43 @@ class Judged(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """Summary of a fit, and arrays of its pictures."""
+    """Scores of a fit by summary key, and arrays of its pictures."""
 
-    summary: RunSummary
+    scores: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
 
 
-class Result(NamedTuple):
-    """Summary, warnings, and arrays of the pictures."""
+class Measure(NamedTuple):
+    """Score of ``summary.json`` in tables.
 
-    summary: Mapping[str, Any]
-    warnings: list[ScoreWarning]
-    arrays: Mapping[str, np.ndarray]
+    Runs are ranked by the first known ``judges`` score: lower is better, or higher if ``sign`` is
+    -1. ``has_spread``: whether tables show its spread over seeds.
+    """
+
+    key: str
+    name: str
+    unit: str
+    decimals: int
+    judges: bool = False
+    has_spread: bool = True
+    sign: int = 1
 
 
-def read_summary(run: RunDirectory, experiment: "Experiment") -> dict[str, Any]:
-    """Read ``summary.json``; a ``RunDirectoryError`` if it is missing or of other runs."""
-    data = run.read_json(SUMMARY)
-    try:
-        source = f"{run.path / SUMMARY}: damaged"
-        return presets.checked(experiment.summary_type, data, source).facts
-    except ConfigError as error:
-        raise RunDirectoryError(str(error)) from None
+LOG_Z = "log Z"  # name of a measure
+
+
+class Course(NamedTuple):
+    """Training curve: ``sign`` times a column of ``metrics.csv``, and its name.
+
+    ``otherwise``: its name if log Z is unknown.
+    """
+
+    column: str
+    name: str
+    sign: int = 1
+    otherwise: str = ""
+
+
+def checksum_of_data(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Checksum of the data, as a setting."""
+    return {"data.sha256": summary["data"]["sha256"][:12]}

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from nflow_cli.experiments.cells.loaded import TrainedCells
+from nflow_cli.experiments.cells.loading import TrainedCells
 from nflow_cli.experiments.cells.sets import level_sets
 from nflow_cli.sklearn.table_estimator import FitValueError, TableEstimator
 

@@ -2,63 +2,65 @@
 
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli import experiments
 from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
-from nflow_cli.config.schema import Config
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.evaluation.warnings import ScoreWarning, words
-from nflow_cli.experiments.experiment import Experiment, Identity
-from nflow_cli.experiments.picture_data import read_course
-from nflow_cli.experiments.summary import read_summary
+from nflow_cli.evaluation.warnings import words
+from nflow_cli.experiments.parts import Report, part
+from nflow_cli.experiments.run import Run
 from nflow_cli.registry import KINDS
 from nflow_cli.runs.array_shapes import DENSITIES, thinned
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
-# Keys of a group's identity, of `Experiment.settings`, and those found from the rows.
+# Keys of a group's identity, of `settings_of`, and those found from the rows.
 IDENTITY = (
     *("target", "data.name", "data.binarization", "data.kinds"),
     *("flow.pattern", "flow.k", "flow.affine", "prior"),
 )
 
 
-@dataclass(frozen=True)
-class Result:
-    """Completed run with its experiment and summary."""
+class Identity(NamedTuple):
+    """Identity of a line in a comparison: subject, flow, and K."""
 
-    run: RunDirectory
-    experiment: Experiment
-    summary: Mapping[str, Any]
+    subject: str
+    flow: str
+    k: int
+
+
+class Result(Run):
+    """Completed run among others."""
 
     @property
-    def config(self) -> Config:
-        """Resolved preset."""
-        return self.experiment.config
+    def report(self) -> Report:
+        """Its scores in tables."""
+        return part(self.config, "report")
 
     @property
     def identity(self) -> Identity:
         """Data or target, flow, and K."""
-        return self.experiment.identity(self.summary)
+        config = self.config
+        subject = self.report.subject_of(config, self.summary)
+        return Identity(subject, config.model_text, config.k)
+
+    @property
+    def target(self) -> str:
+        """Named target with its parameters, as text; "" without one."""
+        target: Any = self.config.target
+        return target.model_dump_json() if target else ""
 
     def settings(self) -> dict[str, str]:
         """Settings that define the experiment, without :attr:`identity`, by dotted key, as text."""
         config = self.config.model_dump(mode="json")
         settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY)))
-        return settings | self.experiment.settings(self.summary)
-
-    @cached_property
-    def warnings(self) -> list[ScoreWarning]:
-        """Warnings about the scores."""
-        return self.experiment.warnings(self.summary)
+        return settings | self.report.settings_of(self.config, self.summary)
 
     def value(self, key: str) -> float | None:
         """Score of the summary, or ``None``."""
@@ -99,7 +101,7 @@ class Group:
     @property
     def restarts(self) -> int:
         """Restarts of each run."""
-        return self.best.experiment.config.train.restarts
+        return self.best.config.train.restarts
 
     def words(self, key: str) -> str:
         """Warning labels of a score over all runs, or ""."""
@@ -121,7 +123,7 @@ class Group:
 
     def shows(self, key: str) -> bool:
         """Whether a score is shown: the free energy only where no KL that ranks runs is known."""
-        is_ranked = "kl" in (measure.key for measure in self.best.experiment.measures)
+        is_ranked = "kl" in (measure.key for measure in self.best.report.MEASURES)
         instead = key == "free_energy" and is_ranked and self.spread("kl") is not None
         return self.spread(key) is not None and not instead
 
@@ -153,16 +155,15 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 
 def read_result(run: RunDirectory) -> Result:
     """Read a completed run."""
-    experiment = experiments.of(run.read_config())
-    result = Result(run, experiment, read_summary(run, experiment))
-    if all(result.value(measure.key) is None for measure in result.experiment.measures):
+    result = Result(run)
+    if all(result.value(measure.key) is None for measure in result.report.MEASURES):
         raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's scores")
     return result
 
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
     """Groups of each kind of experiment: a table shares its scores."""
-    tables = (group(r for r in results if r.experiment.config.command == name) for name in KINDS)
+    tables = (group(r for r in results if r.config.command == name) for name in KINDS)
     return list(filter(None, tables))
 
 
@@ -171,41 +172,31 @@ def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
     runs: dict[str, tuple[str, str]] = {}
     for result in results:
         for word, _, reason in result.warnings:
-            runs.setdefault(word, (result.run.path.name, reason))
+            runs.setdefault(word, (result.path.name, reason))
     return runs
 
 
 def group(results: Iterable[Result]) -> list[Group]:
     """Group results of one experiment over seeds, by identity and settings."""
     results = list(results)
-    names = _names(results)
-    together: dict[Any, list[Result]] = {}
+    targets: dict[str, dict[str, int]] = defaultdict(dict)  # those of a name, numbered
     for result in results:
-        identity = (names[result.experiment.target_text, result.identity[0]], *result.identity[1:])
-        key = (identity, tuple(sorted(result.settings().items())))
-        together.setdefault(key, []).append(result)
-    shared: dict[str, list[dict[str, str]]] = {}
-    for identity, settings in together:
-        shared.setdefault(identity[0], []).append(dict(settings))
-    differing = {subject: _differing(settings) for subject, settings in shared.items()}
+        same = targets[result.identity[0]]
+        same.setdefault(result.target, len(same) + 1)
+    together: dict[Any, list[Result]] = defaultdict(list)
+    for result in results:
+        name, *rest = result.identity
+        if len(same := targets[name]) > 1:
+            name = f"{name} {same[result.target]}"
+        together[(name, *rest), tuple(sorted(result.settings().items()))].append(result)
+    shared: dict[str, set[tuple[str, str]]] = {}  # settings of all groups of a target
+    for (name, *_), settings in together:
+        shared[name] = shared.get(name, {*settings}) & {*settings}
     groups = []
     for identity, settings in sorted(together, key=_order):
-        own = {key: value for key, value in settings if key in differing[identity[0]]}
+        own = dict(setting for setting in settings if setting not in shared[identity[0]])
         groups.append(Group(identity, sorted(together[identity, settings], key=rank), own))
     return groups
-
-
-def _names(results: Iterable[Result]) -> dict[tuple[str, str], str]:
-    targets: dict[str, list[str]] = {}
-    for result in results:
-        same = targets.setdefault(result.identity[0], [])
-        if result.experiment.target_text not in same:
-            same.append(result.experiment.target_text)
-    return {
-        (target, name): f"{name} {number}" if len(same) > 1 else name
-        for name, same in targets.items()
-        for number, target in enumerate(same, start=1)
-    }
 
 
 def _order(key: tuple[Any, Any]) -> Any:
@@ -224,35 +215,29 @@ def _number(text: str) -> float:
 
 def rank(result: Result) -> float:
     """Score for ranking, the lower the better."""
-    judges = (measure for measure in result.experiment.measures if measure.judges)
+    judges = (measure for measure in result.report.MEASURES if measure.judges)
     known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
     return next((sign * value for sign, value in known), math.inf)
 
 
-def _differing(settings: Sequence[Mapping[str, str]]) -> set[str]:
-    keys = {key for some in settings for key in some}
-    return {key for key in keys if len({some.get(key) for some in settings}) > 1}
-
-
 def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Axis ``(n,)`` and log-densities ``(n, n)`` of target and fit."""
-    arrays = thinned(result.run.read_evaluation(DENSITIES), DENSITIES)
+    arrays = thinned(result.directory.read_evaluation(DENSITIES), DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]
 
 
 def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
     """Training curve: updates or epochs ``(n,)`` and scores ``(n,)``, if recorded."""
-    experiment = result.experiment
-    if not result.run.has(METRICS):
+    if not result.directory.has(METRICS):
         return None
-    column, sign = experiment.course.column, experiment.course.sign
-    rows = read_course(result.run, [experiment.column, column])
-    return rows[experiment.column], sign * rows[column]
+    course, count = result.report.COURSE, result.report.CURVES[0]
+    rows = result.curves([count, course.column])
+    return rows[count], course.sign * rows[course.column]
 
 
 def course_name(results: Iterable[Result]) -> str:
     """Axis label of training curves: KL or free energy."""
-    courses = ((result.experiment.course, result) for result in results)
+    courses = ((result.report.COURSE, result) for result in results)
     names = (
         course.name
         if not course.otherwise or result.value("log_z") is not None

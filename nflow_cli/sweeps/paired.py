@@ -57,10 +57,10 @@ def _difference(one: Result, other: Result) -> Difference | None:
 
 
 def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
-    arrays = result.run.read_evaluation(_shapes(result))
+    arrays = result.directory.read_evaluation(_shapes(result))
     return arrays["test_log_q"], arrays.get("test_weights")
 
 
 def _shapes(result: Result) -> Shapes:
-    shapes = result.experiment.shapes
+    shapes = result.report.shapes_of(result.config)
     return {key: shapes[key] for key in (*ROWS, *ROW_WEIGHTS) if key in shapes}

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import experiments
 from nflow_cli.backend.start import machine_of, memory_errors, start_tensorflow
+from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
+from nflow_cli.experiments.cells.predicting_jointly import write_predictions
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG, LOCK, MAX_JSON, RunDirectory
 
@@ -101,10 +104,9 @@ def _output(path: Path) -> str:
     return str(path.with_suffix(".csv"))
 
 
-def identity(run: RunDirectory, question: Mapping[str, Any]) -> dict[str, Any]:
+def identity(run: Run, question: Mapping[str, Any]) -> dict[str, Any]:
     """Command and run that an output follows from."""
-    model = experiments.of(run.read_config()).model_file
-    sha256 = {name: files.sha256(run.path / name) for name in (CONFIG, model)}
+    sha256 = {name: files.sha256(run.path / name) for name in (CONFIG, run.model_file)}
     return {"run": sha256, "question": {**question}}
 
 
@@ -120,7 +122,7 @@ def claim(folder: RunDirectory, asked: Mapping[str, Any], parts: Sequence[Part])
         raise RunDirectoryError(
             f"{folder.path}: of another run, or of other options; -o takes a new folder"
         )
-    for parent in {Path(path).parent for part in parts for path in part.paths(folder.path)[1:]}:
+    for parent in {Path(path).parent for one in parts for path in one.paths(folder.path)[1:]}:
         files.remove(parent, files.is_unfinished)
 
 
@@ -137,24 +139,23 @@ def work_off(
     ``paths``: of :meth:`Part.paths`; ``asked``: an :func:`identity`.
     """
     os.chdir(cwd)
-    directory, (path, output, record) = RunDirectory.open(run), paths
-    if identity(directory, asked["question"]) != asked:
+    opened, (path, output, record) = Run.open(run), paths
+    if identity(opened, asked["question"]) != asked:
         raise RunDirectoryError(f"{run}: has changed since the command began")
-    experiment, before = experiments.of(directory.read_config()), stamp(path)
-    if experiment.needs_tensorflow:
+    before = stamp(path)
+    if opened.config.is_of_flows:
         start_tensorflow(machine_of(device).of(threads))
     RunDirectory.at(os.path.dirname(output))
     with memory_errors("smaller parts take less"):
-        judged = _written(experiment, directory, path, Path(output), asked["question"])
+        judged = _written(opened, path, Path(output), asked["question"])
     text = json.dumps({"files": [before, stamp(output)], "tally": judged.tally._asdict()})
     RunDirectory.at(os.path.dirname(record)).write_text(os.path.basename(record), text)
 
 
-def _written(
-    experiment: Any, run: RunDirectory, path: str, output: Path, question: Mapping[str, Any]
-) -> Any:
-    trained, table = experiment.load(run), experiment.read_data(path)
+def _written(run: Run, path: str, output: Path, question: Mapping[str, Any]) -> Any:
+    table = open_table(path)
     table.is_part = True
     if "latent" in question:
-        return experiment.write_scores(trained, table, output, question["latent"])
-    return experiment.write_predictions(trained, table, output, question, None)
+        scoring: Any = part(run.config, "scoring")
+        return scoring.write_scores(run.trained, table, output, question["latent"])
+    return write_predictions(run.trained, table, output, question, None)

@@ -6,11 +6,9 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import experiments
 from nflow_cli.config import memory, naming, overrides, preset_files, presets
 from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
@@ -18,7 +16,6 @@ from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
-from nflow_cli.experiments.experiment import Experiment
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
 PATIENCE = 30  # seconds to wait for another process to claim a sweep's folder
@@ -35,16 +32,6 @@ class PlannedRun:
     name: str
     config: Config
     notes: tuple[str, ...]
-
-    @cached_property
-    def experiment(self) -> Experiment:
-        """Experiment of the config."""
-        return experiments.of(self.config)
-
-    @property
-    def work(self) -> float:
-        """Estimated duration; units differ between experiments."""
-        return self.experiment.config.work
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the run has completed; its config must be the recorded one."""
@@ -65,7 +52,7 @@ class PlannedRun:
         """Share of updates done, in 0-0.9 (a tenth is left for scoring and drawing)."""
         with contextlib.suppress(RunDirectoryError, KeyError):
             rows = RunDirectory(folder / self.name).read_metrics()
-            return min(0.9, float(rows[self.experiment.column][-1]) / self.config.length)
+            return min(0.9, float(next(iter(rows.values()))[-1]) / self.config.length)
         return 0.0
 
     def as_begun(self, folder: Path) -> "PlannedRun":

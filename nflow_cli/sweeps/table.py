@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from nflow_cli.experiments.experiment import Measure
 from nflow_cli.experiments.rows import with_error
+from nflow_cli.experiments.summary import Measure
 from nflow_cli.sweeps.compare import Group
 from nflow_cli.sweeps.paired import differences
 
@@ -16,9 +16,9 @@ def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     Target or data, flow, K, number of seeds; scores; paired differences; differing settings; speed;
     the best run.
     """
-    experiment = groups[0].best.experiment
-    known = [m for m in experiment.measures if any(g.shows(m.key) for g in groups)]
-    header = [experiment.config.subject_key, "flow", "K", "seeds"]
+    best = groups[0].best
+    known = [m for m in best.report.MEASURES if any(g.shows(m.key) for g in groups)]
+    header = [best.config.subject_key, "flow", "K", "seeds"]
     rows = [[*map(str, g.identity), str(len(g.seeds))] for g in groups]
     parts = [_cells(groups, m) for m in known if m.has_spread]
     parts += [_differences(groups), _settings(groups)]
@@ -27,7 +27,7 @@ def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
         header += names
         rows = [[*row, *more] for row, more in zip(rows, cells)]
     header.append("best run")
-    return header, [[*row, g.best.run.path.resolve().name] for row, g in zip(rows, groups)]
+    return header, [[*row, g.best.path.resolve().name] for row, g in zip(rows, groups)]
 
 
 def _settings(groups: Sequence[Group]) -> Columns:

@@ -63,7 +63,7 @@ def train(
 ) -> None:
     """Train or resume a run in its folder."""
     from nflow_cli.config.presets import validate
-    from nflow_cli.experiments.run import carry_on
+    from nflow_cli.experiments.running import carry_on
 
     os.chdir(cwd)  # relative paths of data start here
     resolved = validate(config, folder)

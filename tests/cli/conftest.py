@@ -22,7 +22,7 @@ def panels_anywhere():
 @pytest.fixture
 def without_flow_checks(monkeypatch):
     """Leave out what the flows of a run are checked for in themselves."""
-    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.flow_checks.OF_FLOWS", {})
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from short_runs import TABLE
 
 import nflow_cli
 from nflow_cli.errors import ConfigError, NflowError
-from nflow_cli.experiments.density_2d import Target
-from nflow_cli.experiments.table import Table
+from nflow_cli.experiments.density_2d import training
+from nflow_cli.experiments.table import training as table_training
 from nflow_cli.runs.directory import RunDirectory
 
 # Forks processes that begin a run and are killed at the n-th file operation, n = 1, 2, ...; then
@@ -19,7 +19,7 @@ from nflow_cli.runs.directory import RunDirectory
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from nflow_cli.experiments import run as running
+from nflow_cli.experiments import running
 from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.sweeps import worker
@@ -89,8 +89,8 @@ def test_a_run_that_is_killed_while_it_begins_is_resumed_or_begun_again(tmp_path
 def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
-    monkeypatch.setattr("nflow_cli.experiments.run.start_tensorflow", lambda *_: None)
-    monkeypatch.setattr(Target, "fit", lambda target, run, data: does[0](target.config))
+    monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda *_: None)
+    monkeypatch.setattr(training, "run", lambda config, *_: does[0](config))
     return does
 
 
@@ -131,7 +131,7 @@ def test_a_lack_of_memory_in_python_says_what_to_lower(tmp_path, monkeypatch):
     def allocate(*_):
         raise MemoryError
 
-    monkeypatch.setattr(Table, "fit", allocate)
+    monkeypatch.setattr(table_training, "run", allocate)
     sizes = {"train.batch_size": 64, "train.ensemble": 3}
     with pytest.raises(NflowError) as caught:
         nflow_cli.fit("rings", flow=["planar"], k=4, settings=sizes, output=tmp_path / "run")

@@ -18,6 +18,7 @@ import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import Interrupted, NflowError
+from nflow_cli.experiments import running
 from nflow_cli.experiments.python_words import in_python
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.checkpointing import Checkpointer
@@ -78,7 +79,8 @@ def test_a_run_records_the_function_and_prints_its_scores_as_python_does(finishe
 
 def test_starts_of_a_file_are_taken_by_name(model, tmp_path, monkeypatch):
     begun = []
-    monkeypatch.setattr("nflow_cli.experiments.run.begin", lambda config, *_: begun.append(config))
+    monkeypatch.setattr(running, "start", lambda config, *_, **__: begun.append(config))
+    monkeypatch.setattr(running, "show", lambda run: None)
     (tmp_path / "starts.csv").write_text("note,b,a\nfar,2,30\nnear,-1,0.5\n")
     words = ["--dim", 2, "--names", "a,b", "--start", tmp_path / "starts.csv"]
     done = run("infer", model, *words)

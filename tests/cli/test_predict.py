@@ -11,7 +11,7 @@ from short_runs import CELLS, without_pictures, without_programs
 
 import nflow_cli
 from nflow_cli.errors import DataError
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.experiments.run import Run
 
 TABLE = CELLS["data"]["name"]
 
@@ -131,7 +131,7 @@ def test_intervals_of_a_coverage_are_written_and_scored(invoke, run):
 def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(invoke, run):
     """Of n values ⌈(n + 1) c⌉ or more are in the sets that these n calibrate."""
     q = nflow_cli.load(run)
-    test = q.experiment.data(RunDirectory(q.path)).test
+    test = Run.open(q.path).data.test
     for target, coverage in (("price", 0.5), ("city", 0.7), ("rooms", 0.8)):
         own = test[:, q.columns.index(target)]
         found = q.predict(test, target, coverage=coverage)

@@ -14,7 +14,7 @@ from nflow_cli.config.table_schema import TableData
 from nflow_cli.data import images
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
-from nflow_cli.experiments import run as running
+from nflow_cli.experiments import running
 
 RNG = np.random.default_rng(0)
 N = 60

@@ -22,6 +22,7 @@ from nflow_cli.backend import start as backend
 from nflow_cli.config import presets
 from nflow_cli.config.presets import read_preset
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
 ALWAYS = ["--set", "train.checkpoint_seconds=0"]  # so that many kills fall into a write
@@ -365,6 +366,10 @@ FAR = {
 }
 
 
+def way_on(words):
+    return f"to go on: nflow resume {words}; to end it there: nflow resume {words} --finish"
+
+
 @pytest.fixture
 def unloaded(monkeypatch):
     """Let nobody start TensorFlow, which takes seconds."""
@@ -375,7 +380,7 @@ def unloaded(monkeypatch):
 def test_an_interrupted_run_names_at_once_how_to_go_on(invoke, tmp_path):
     for kind, far in FAR.items():
         written_unfinished(tmp_path / kind, kind)
-        told = f"{kind}: interrupted {far}, so it has no model yet; to go on: nflow resume {kind}"
+        told = f"{kind}: interrupted {far}, so it has no model yet; {way_on(kind)}"
         for words in (["sample", kind, "-o", "x.npy"], ["evaluate", kind], ["plot", kind]):
             assert line_of(invoke(*words)) == told
         with pytest.raises(RunDirectoryError) as caught:
@@ -389,7 +394,7 @@ def test_the_check_of_an_interrupted_run_names_how_to_go_on(invoke, tmp_path):
     assert result.exit_code == 1 and result.stderr == "nflow: error: run: 1 of 1 checks failed\n"
     words = " ".join(result.stdout.split())
     assert words.startswith("FAIL model run: interrupted after 20 of 4,000 updates")
-    assert words.endswith("to go on: nflow resume run")
+    assert words.endswith(way_on("run"))
 
 
 @pytest.mark.usefixtures("unloaded")
@@ -401,7 +406,7 @@ def test_a_function_is_named_again_in_the_way_on_of_an_infer_run(invoke, tmp_pat
     (tmp_path / "run" / "metrics.csv").unlink()
     line = line_of(invoke("sample", "run", "-o", "x.csv"))
     assert line.startswith("run: interrupted after 0 of 6,000 updates")
-    assert line.endswith("to go on: nflow resume run --density 'my models/m.py:log_p'")
+    assert line.endswith(way_on("run --density 'my models/m.py:log_p'"))
 
 
 @pytest.mark.usefixtures("unloaded")
@@ -414,3 +419,32 @@ def test_a_run_in_training_and_one_that_diverged_have_no_way_on_by_resume(invoke
     line = line_of(invoke("evaluate", "run"))
     assert line.startswith("run: diverged after 20 of 20,000 updates")
     assert line.endswith("train again with a smaller train.learning_rate")
+
+
+@pytest.mark.parametrize(
+    "kind", ["target", "cells", pytest.param("images", marks=pytest.mark.slow)]
+)
+def test_a_training_that_is_ended_is_one_of_its_length(invoke, short_run, tmp_path, kind):
+    """As if it had been stopped half way: what it ends as is the run that was to go no further."""
+    run = short_run(**KINDS[kind])
+    copy = RunDirectory(shutil.copytree(run, tmp_path / "copy"))
+    for name in ("model.keras", "weights.npz", "summary.json", "evaluation.npz"):
+        (copy.path / name).unlink(missing_ok=True)
+    edit_json(copy.path / "run.json", status="interrupted")
+    config = copy.read_config()
+    copy.write_text("config.yaml", presets.dump(config.of_length(2 * config.length)))
+    store = Checkpoints(copy)
+    saved = store.load()
+    state = {**saved.state, "finished": False, "steps": 2 * saved.state["steps"]}
+    store.save(10**9, Checkpoint(saved.arrays, state))
+    with without_pictures():
+        result = invoke("resume", copy.path, "--finish")
+    assert result.exit_code == 0, result.output
+    assert copy.read_config() == config
+    assert_same_run(copy.path, run)
+    assert invoke("resume", copy.path, "--finish").stderr.endswith("finished already\n")
+
+
+def test_a_run_without_a_checkpoint_cannot_be_ended(invoke, tmp_path):
+    written_unfinished(tmp_path / "run", "fit")
+    assert line_of(invoke("resume", "run", "--finish")).startswith("run: expected a checkpoint")

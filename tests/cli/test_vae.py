@@ -14,7 +14,7 @@ from running import assert_same_run, run_where_keras_is_set_up_otherwise
 from nflow_cli.cli import main
 from nflow_cli.data import images
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.images import Images
+from nflow_cli.experiments.images import training
 from nflow_cli.runs.directory import RunDirectory
 
 # In this process a command trains on the backend that Keras was imported with.
@@ -34,7 +34,7 @@ def no_network(tmp_path, monkeypatch):
 def no_tensorflow(monkeypatch):
     """See to it that an error is found before TensorFlow is asked for."""
     monkeypatch.setattr(
-        "nflow_cli.experiments.run.start_tensorflow", lambda *_: pytest.fail("too late")
+        "nflow_cli.experiments.running.start_tensorflow", lambda *_: pytest.fail("too late")
     )
 
 
@@ -77,12 +77,12 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
 ):
     taken = []
 
-    def fit(experiment, directory, images):
+    def fit(config, directory, images, built):
         taken.append(images.name)
         raise NflowError("stopped by the test")
 
-    monkeypatch.setattr("nflow_cli.experiments.run.start_tensorflow", lambda *_: None)
-    monkeypatch.setattr(Images, "fit", fit)
+    monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda *_: None)
+    monkeypatch.setattr(training, "run", fit)
     result = invoke("train-vae", "--output", "run")
     assert taken == ["mnist-sample"]
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]

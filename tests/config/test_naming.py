@@ -6,14 +6,16 @@ import pytest
 from nflow_cli.config import naming
 from nflow_cli.config.presets import validate
 from nflow_cli.data import images
-from nflow_cli.experiments import data as run_data
+from nflow_cli.experiments import running
+from nflow_cli.experiments.images import data as run_data
 
 
 @pytest.fixture
 def name_of(invoke, tmp_path, monkeypatch):
     """Return a function that gives the name of the run that a command would begin."""
     runs = []
-    monkeypatch.setattr("nflow_cli.experiments.run.carry_out", lambda _, run, *__: runs.append(run))
+    monkeypatch.setattr(running, "train", lambda run, *_: runs.append(run))
+    monkeypatch.setattr(running, "show", lambda run: None)
     for module in (images, run_data):
         monkeypatch.setattr(module, "load_images", lambda *_, **__: images._sample())
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(size=(40, 2)))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from short_runs import MIXED, POINTS, SHORT, SHORT_VAE
 
-from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.evaluation.warnings import words
+from nflow_cli.experiments.parts import part
 
 
 def settings(short=SHORT, **changes):
@@ -22,7 +22,7 @@ def marks(of, summary, key):
 
 
 def warnings_of(of, summary):
-    return experiments.of(of).warnings(summary)
+    return part(of, "report").warnings_of(of, summary)
 
 
 def test_a_fit_worse_than_its_base_or_than_fair_coins_is_ruined():

@@ -18,11 +18,10 @@ from short_runs import (
     edit_weights,
 )
 
-from nflow_cli import experiments
 from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.evaluation.warnings import records
-from nflow_cli.experiments.check import check_run
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.experiments.checks import check_run
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs.versions import signed
 
 slow = pytest.mark.slow
@@ -78,7 +77,7 @@ def test_a_sound_run_passes_every_check(short_run, name):
 @pytest.fixture
 def copy(short_run, tmp_path, monkeypatch):
     """Return a function that copies a run; what flows are checked for in themselves is left out."""
-    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.flow_checks.OF_FLOWS", {})
     return lambda kind: shutil.copytree(short_run(**KINDS[kind]), tmp_path / "copy")
 
 
@@ -205,8 +204,7 @@ def test_the_checksum_is_of_the_weights_and_not_of_the_file(broken):
 
 def test_an_edited_warning_fails(broken):
     edit_json(broken / "summary.json", free_energy=1e3)  # far above that of the base
-    summary = json.loads((broken / "summary.json").read_text())
-    said = records(experiments.of(RunDirectory(broken).read_config()).warnings(summary))
+    said = records(Run.open(broken).warnings)
     assert "ruined" in [warning["word"] for warning in said]
     edit_json(broken / "summary.json", warnings=said)
     assert finding_of(broken, "warnings").outcome != Outcome.FAIL

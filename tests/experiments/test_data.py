@@ -7,7 +7,9 @@ from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.images import load_images
 from nflow_cli.errors import DataError, RunDirectoryError
-from nflow_cli.experiments.data import column_units, found_again, images_of
+from nflow_cli.experiments.images import data as of_images
+from nflow_cli.experiments.recorded_data import column_units, found_again
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import RunDirectory
 
 RNG = np.random.default_rng(0)
@@ -17,7 +19,10 @@ def rows_of(name):
     return load_dataset(TableData(name=name), flows="none")
 
 
-FIND = {"points.npy": lambda run: found_again(run, rows_of), "images.npz": images_of}
+FIND = {
+    "points.npy": lambda run: found_again(Run(run), rows_of),
+    "images.npz": lambda run: of_images.again(Run(run)),
+}
 
 
 @pytest.fixture

@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from keras import ops
 from running import assert_same_run, peak_memory, with_rows
-from short_runs import without_programs
+from short_runs import fitted, without_programs
 from stacks import Formula, density_of
 from truth import Grid, call, normal_log_prob, push, to_numpy
 
-from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.densities import targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError
 from nflow_cli.evaluation.target import density_arrays, evaluate_samples
-from nflow_cli.experiments.density_2d import fit as target_fit
+from nflow_cli.experiments.density_2d import training as target_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import NoiseChunks
@@ -201,7 +200,7 @@ def test_the_model_is_what_the_preset_says_and_another_seed_starts_elsewhere():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
-    return folder, settings, experiments.of(settings).train(folder).summary
+    return folder, settings, fitted(settings, folder).summary
 
 
 def test_a_run_tells_everything_promised_of_it(finished):
@@ -233,14 +232,14 @@ def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
     kept = presets.validate(presets.parse_yaml(presets.dump(settings), "kept"), "kept")
     assert kept == settings
     repeat = RunDirectory.create("test", str(tmp_path / "again"))
-    experiments.of(kept).train(repeat)
+    fitted(kept, repeat)
     assert_same_run(repeat.path, folder.path)
 
 
 def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
     run = RunDirectory.create("test", str(tmp_path / "run"))
     with without_programs():
-        summary = experiments.of(preset(flow={"k": 0})).train(run).summary
+        summary = fitted(preset(flow={"k": 0}), run).summary
     log_q0 = normal_log_prob(GRID.points)
     log_p = call(targets.Multimodal().log_prob, GRID.points)
     expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))

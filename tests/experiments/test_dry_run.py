@@ -16,7 +16,7 @@ from mutations import BYTES, CELLS, mutated, odd_cells
 from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments import run as running
+from nflow_cli.experiments import running
 from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
 from nflow_cli.runs.json_text import json_text
 

@@ -8,8 +8,7 @@ from nflow_cli.data.draws import load_draws
 from nflow_cli.experiments.evidence.bridge import bridge_warnings
 from nflow_cli.experiments.evidence.folds import fold_rows
 from nflow_cli.experiments.evidence.judge import rounding_step
-from nflow_cli.experiments.evidence.rows import verdict_of
-from nflow_cli.experiments.evidence.warnings import RULES
+from nflow_cli.experiments.evidence.report import RULES, verdict_of
 
 GOOD = {
     **{"log_z": 1.0, "log_z_standard_error": 0.01, "pareto_k": 0.2, "is_stan": False},

@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 from keras import ops
 from running import arrays_of, with_rows
+from short_runs import fitted
 from truth import normal_log_prob, to_numpy
 
-from nflow_cli import experiments
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config import presets
 from nflow_cli.config.flow_options import IN_TURN
 from nflow_cli.data.images import binarize, load_images
-from nflow_cli.experiments.drawing import redraw
-from nflow_cli.experiments.images import fit as images_fit
+from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.experiments.images.evaluation import ImportanceSampler, evaluate_vae
 from nflow_cli.experiments.images.vae import FlowVAE
+from nflow_cli.experiments.pictures import draw
+from nflow_cli.experiments.run import Run
 from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
@@ -352,7 +353,7 @@ def plain_run(tmp_path_factory):
     folder.write_text("config.yaml", presets.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
     with folder.recorded({"command": "train-vae"}):
-        return folder, experiments.of(settings).train(folder, unlabelled).summary
+        return folder, fitted(settings, folder, unlabelled).summary
 
 
 def test_the_summary_tells_everything_promised_of_it(plain_run):
@@ -383,7 +384,7 @@ def test_the_summary_tells_everything_promised_of_it(plain_run):
 def test_a_run_without_labels_is_drawn_and_has_one_row_an_epoch(plain_run):
     folder, _ = plain_run
     names = ["latent", "reconstructions", "samples", "manifold", "training"]
-    assert [path.name for path in redraw(folder, dpi=20)] == [f"{name}.png" for name in names]
+    assert [path.name for path in draw(Run(folder), dpi=20)] == [f"{name}.png" for name in names]
     assert arrays_of(folder)["labels"].shape == (0,)
     metrics = folder.read_metrics()
     assert len(metrics["epoch"]) == 1 and "validation_negative_elbo" not in metrics

@@ -15,22 +15,20 @@ from short_runs import without_layout, without_pictures, without_programs
 from truth import to_numpy
 
 import nflow_cli
-from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, DataError, DivergenceError, Interrupted, TargetError
 from nflow_cli.evaluation.inference import BY_Q
-from nflow_cli.experiments.check import check_record
-from nflow_cli.experiments.experiment import Experiment
-from nflow_cli.experiments.infer import fit as infer_fit
-from nflow_cli.experiments.infer import members
-from nflow_cli.experiments.infer.rows import judged_rows
-from nflow_cli.experiments.infer.subject import built_in, user_subject
+from nflow_cli.experiments.checks import check_record
+from nflow_cli.experiments.images import training as images_fit
+from nflow_cli.experiments.infer import members, report
+from nflow_cli.experiments.infer import training as infer_fit
+from nflow_cli.experiments.infer.checks import Checked
+from nflow_cli.experiments.infer.data import again, built_in, load, user_subject
+from nflow_cli.experiments.infer.report import RULES, judged_rows
 from nflow_cli.experiments.infer.user_code import function_of
-from nflow_cli.experiments.infer.warnings import RULES
-from nflow_cli.experiments.minutes import in_time
-from nflow_cli.experiments.run import train
-from nflow_cli.registry import resolve
+from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.running import in_time, train
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.budget import Cost, Trial
 from nflow_cli.training.checkpointing import Checkpointer
@@ -67,7 +65,9 @@ def fit(path, name="tensors", function=None, **changes):
     config = settings(name, **changes)
     subject = user_subject(config, function_of(function or FUNCTIONS[name]))
     run = RunDirectory.create("test", str(path))
-    return run, train(experiments.of(config), run, [], None, subject).summary
+    opened = Run(run, config)
+    train(opened, subject, None, [])
+    return run, opened.summary
 
 
 def quick_fit(*arguments, **changes):
@@ -232,8 +232,8 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
     assert run.read_json("run.json")["status"] == "interrupted"
     config = run.read_config()
     with without_pictures():
-        experiment = experiments.of(config)
-        train(experiment, run, [], None, user_subject(config, function_of(FUNCTIONS[name])))
+        subject = user_subject(config, function_of(FUNCTIONS[name]))
+        train(Run(run, config), subject, None, [])
     assert_same_run(whole.path, run.path)
 
 
@@ -244,7 +244,7 @@ def test_the_restart_that_is_kept_has_its_free_energy(tmp_path):
     assert summary["log_z"] is None
     assert restarts["kl"][restarts["best"]] == summary["free_energy"]
     assert np.isfinite(restarts["kl"]).all()
-    rows = dict(experiments.of(run.read_config()).rows(summary, []))
+    rows = dict(report.rows_of(run.read_config(), summary, []))
     assert "not finite" not in rows["restarts"]
 
 
@@ -356,16 +356,15 @@ def test_a_run_of_a_function_is_checked_without_it_and_no_code_of_a_run_is_run(f
     found = outcomes(fitted[0].path)
     assert found["summary"] == "unknown" and found["arrays"] == "OK"
     assert "FAIL" not in found.values()
-    experiment = experiments.of(fitted[0].read_config())
-    for at in (None, fitted[0]):
-        with pytest.raises(ConfigError, match="name it"):
-            experiment.data(at)
+    run = Run(fitted[0])
+    with pytest.raises(ConfigError, match="name it"):
+        load(run.config)
+    with pytest.raises(ConfigError, match="name it"):
+        again(run)
 
 
 def test_edited_scores_and_other_columns_fail_the_check(banana):
-    directory = RunDirectory.open(str(banana.path))
-    experiment = experiments.of(directory.read_config())
-    run = resolve(experiment.checking)(directory, experiment.load(directory), experiment)
+    run = Checked.open(banana.path)
     scores = ["estimated_log_z", "q_log_z", "ess"]
     for key in scores:
         run.summary[key] += 0.1
@@ -437,7 +436,7 @@ def test_a_missed_mode_gets_a_flow_and_the_weight_of_its_mass(mixture):
     mean, variance = WEIGHTS @ MEANS, COVARIANCES[:, 0, 0] + MEANS[:, 0] ** 2
     spread = math.sqrt(WEIGHTS @ variance - mean[0] ** 2)
     assert summary["moments"]["x1"] == pytest.approx([mean[0], spread], abs=0.1)
-    rows = dict(experiments.of(run.read_config()).rows(summary, []))
+    rows = dict(report.rows_of(run.read_config(), summary, []))
     assert rows["mixture"].startswith("2 flows, weights 0.")
 
 
@@ -461,7 +460,7 @@ def test_killed_among_its_members_a_run_resumes_to_the_same_bits(mixture, tmp_pa
         fit(tmp_path / "run", "arrays", two_modes, **OF_TWO)
     run = RunDirectory(tmp_path / "run")
     subject = user_subject(run.read_config(), function_of(two_modes))
-    train(experiments.of(run.read_config()), run, [], None, subject)
+    train(Run(run), subject, None, [])
     assert_same_run(mixture[0].path, run.path)
 
 
@@ -577,13 +576,14 @@ COST = Cost(0.5, before=3.0, after=7.0)
 
 
 def in_a_minute(monkeypatch, preset, cost):
-    """Return the length that a config gets for a minute, and its experiment."""
+    """Return the length that a config gets for a minute, the config, and its model."""
     monkeypatch.setattr("time.monotonic", lambda: 100.0)
-    monkeypatch.setattr("nflow_cli.experiments.minutes.start_tensorflow", lambda _: None)
-    monkeypatch.setattr(Experiment, "trial", lambda *_: Trial(cost, "a model"))
+    monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda _: None)
+    for of in (infer_fit, images_fit):
+        monkeypatch.setattr(of, "trial", lambda *_: Trial(cost, "a model"))
     config = presets.validate(preset, "a test")
-    with in_time(config, None, None, 160.0) as experiment:
-        return experiment.config.length, experiment
+    with in_time(config, None, None, 160.0) as (config, built):
+        return config.length, config, built
 
 
 @pytest.mark.parametrize(
@@ -593,13 +593,13 @@ def in_a_minute(monkeypatch, preset, cost):
 def test_the_length_is_that_of_the_time_and_all_else_as_it_was(
     monkeypatch, capsys, preset, key, least, late
 ):
-    length, experiment = in_a_minute(monkeypatch, preset, COST)
-    assert (length, experiment.built) == (100, "a model")
+    length, config, built = in_a_minute(monkeypatch, preset, COST)
+    assert (length, built) == (100, "a model")
     said = {**preset, "train": {**preset["train"], key: 100}, "description": ""}
-    assert experiment.config == presets.validate(said, "a test")
+    assert config == presets.validate(said, "a test")
     text = f"--minutes: --{key} 100, as the run records, about 60 s left\n"
     assert capsys.readouterr().err == text
-    length, _ = in_a_minute(monkeypatch, preset, Cost(12.0, after=98.0))
+    length, *_ = in_a_minute(monkeypatch, preset, Cost(12.0, after=98.0))
     assert length == least  # a chunk, or an epoch
     text = f"--minutes: about {late:.1f} minutes too few for the least training\n"
     assert capsys.readouterr().err.startswith(text)
@@ -607,5 +607,5 @@ def test_the_length_is_that_of_the_time_and_all_else_as_it_was(
 
 def test_without_minutes_the_config_has_the_length():
     config = presets.validate(LOG_DENSITY, "a test")
-    with in_time(config, None, None, None) as experiment:
-        assert (experiment.config, experiment.built) == (config, None)
+    with in_time(config, None, None, None) as (settled, built):
+        assert (settled, built) == (config, None)

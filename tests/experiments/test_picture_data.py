@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from drawable_runs import ARRAYS, CONFIGS, HEADERS, RESTARTS, SUMMARIES, metrics
 
-from nflow_cli import experiments
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.picture_data import MOST_ROWS, read_picture_data
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.run import MOST_ROWS, Run
 from nflow_cli.runs.directory import RunDirectory
 
 MNIST = SUMMARIES["train-vae"]["data"] | {"n_test": "many"}
@@ -27,9 +27,15 @@ def read(tmp_path):
         run.write_evaluation(ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind) if rows is None else rows)
         run.write_text("config.yaml", CONFIGS[kind])
-        return read_picture_data(run, experiments.of(run.read_config()))
+        return drawable(Run(run))
 
     return read
+
+
+def drawable(run):
+    """Return the curves and the summary that pictures are drawn from."""
+    assert run.arrays is not None
+    return run.curves(part(run.config, "report").CURVES), run.summary
 
 
 def complaint(read, *args):
@@ -107,13 +113,13 @@ def test_steps_rise(read):
 def test_few_rows_are_drawn_as_they_are_and_the_means_of_many(read):
     n = 3 * MOST_ROWS + 1
     rows = "".join(f"{i},{i},{1e300 if i == 2 else 0.5},1\n" for i in range(1, n + 1))
-    drawn = read("fit-2d", None, f"update,loss,kl,beta\n{rows}").metrics
+    drawn = read("fit-2d", None, f"update,loss,kl,beta\n{rows}")[0]
     assert len(drawn["update"]) <= MOST_ROWS and drawn["update"][-1] == n
     np.testing.assert_allclose(drawn["loss"][:-1], drawn["update"][:-1] - 1.5)
     assert np.isnan(drawn["kl"][0]) and (drawn["kl"][1:] == 0.5).all()
-    drawn = read("fit-2d").metrics
+    drawn = read("fit-2d")[0]
     assert list(drawn["update"]) == list(range(1, 21))
     np.testing.assert_array_equal(drawn["loss"], drawn["update"] / 20)
     # A figure that was not finite is not finite again.
     for value in (None, math.nan, math.inf, 1e300):
-        assert read("fit-2d", {"kl": value}).summary["kl"] is None
+        assert read("fit-2d", {"kl": value})[1]["kl"] is None

@@ -11,13 +11,13 @@ from reports import read_report
 from running import typed_in_bash
 from short_runs import KINDS, edit_json
 
-from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.density_2d.rows import verdict_of
-from nflow_cli.experiments.drawing import redraw
+from nflow_cli.experiments.density_2d.report import verdict_of
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.pictures import draw
 from nflow_cli.experiments.report import PICTURES, write_report
-from nflow_cli.experiments.summary import Result
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import RunDirectory
 
 HOSTILE = """<script>alert("1")</script><img src='//x' onerror=alert(1)>&lt;\x1b[2J\u202e"""
@@ -26,7 +26,7 @@ SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
 
 def drawn(run):
     """Draw small pictures of a run; return their names."""
-    return {path.stem for path in redraw(run, dpi=50)}
+    return {path.stem for path in draw(Run(run), dpi=50)}
 
 
 @pytest.fixture
@@ -47,22 +47,21 @@ def finished(short_run, tmp_path):
 def test_the_page_of_a_finished_run_says_all_of_it(finished, kind, judged):
     run = finished(kind)
     names = drawn(run)
-    assert write_report(run) == run.path / "report.html"
+    assert write_report(Run(run)) == run.path / "report.html"
     report = read_report(run.path)
     assert set(report.pictures) == names
     verdict, scores = report.lines.index("Verdict"), report.lines.index("Scores")
     assert set(judged) <= set(report.lines[verdict:scores])
-    summary = run.read_json("summary.json")
-    experiment = experiments.of(run.read_config())
-    warnings = experiment.warnings(summary)
-    for row in experiment.rows(summary, warnings):
+    opened = Run(run)
+    warnings = opened.warnings
+    for row in part(opened.config, "report").rows_of(opened.config, opened.summary, warnings):
         assert set(row) - {""} <= set(report.lines[scores:])
     for word, _, reason in warnings:
         assert {word, f": {reason}"} <= set(report.lines[verdict:scores])
     assert ("No warnings." in report.lines) == (not warnings)
     shown = next(text for text in report.lines if text.startswith("description: "))
     assert presets.validate(presets.parse_yaml(shown, "the page"), "the page") == run.read_config()
-    assert f"nflow {experiment.config.command} --preset {run.path}/config.yaml" in report.text
+    assert f"nflow {opened.config.command} --preset {run.path}/config.yaml" in report.text
 
 
 def test_a_fit_to_a_target_is_judged_beside_the_base_by_its_free_energy_and_log_z():
@@ -77,7 +76,7 @@ def test_a_fit_to_a_target_is_judged_beside_the_base_by_its_free_energy_and_log_
 def test_each_picture_that_is_drawn_has_its_place_on_the_page(tmp_path, kind):
     run = written_run(tmp_path / "run", kind)
     names = drawn(run)
-    write_report(run)
+    write_report(Run(run))
     assert set(read_report(run.path).pictures) == names <= PICTURES.keys()
 
 
@@ -95,7 +94,7 @@ def test_all_texts_of_a_run_are_shown_and_do_nothing(tmp_path):
     run = written_run(folder, "fit", presets.dump(config), summary)
     record = {"status": HOSTILE, "argv": ["fit", HOSTILE], "versions": {HOSTILE: HOSTILE}}
     edit_json(run.path / "run.json", **record, data={"name": HOSTILE, "sha256": HOSTILE})
-    write_report(run)
+    write_report(Run(run))
     report = read_report(run.path)
     assert report.text.count(SHOWN) >= 6
     for text in ("<b>'\"&", "</p><a href='//x'>", "- <i>", '"><b onload="x'):
@@ -105,7 +104,7 @@ def test_all_texts_of_a_run_are_shown_and_do_nothing(tmp_path):
 def test_the_command_that_repeats_a_run_names_its_folder(tmp_path):
     run = written_run(tmp_path / os.fsdecode(b"caf\xe9"), "fit-2d")
     (run.path / "run.json").write_text(r'{"argv": ["fit-2d", "\ud800"]}')
-    write_report(run)
+    write_report(Run(run))
     lines = read_report(run.path).lines
     again = next(line for line in lines if " --preset " in line)
     assert typed_in_bash(again)[-1] == os.fsencode(run.path / "config.yaml")
@@ -120,7 +119,7 @@ def test_a_record_that_makes_no_sense_is_left_out(tmp_path):
         {"start_seconds": None, "argv": [1], "data": {"name": {}}, "resumed": {}, "status": []},
     ):
         edit_json(run.path / "run.json", **record)
-        write_report(run)
+        write_report(Run(run))
         lines = read_report(run.path).lines
         assert not {"began", "ended", "data", "resumed", "It was begun by"} & set(lines)
         assert lines[lines.index("seed") + 1] == "3"
@@ -130,12 +129,12 @@ def test_a_summary_that_is_damaged_is_one_line(finished):
     run = finished("target")
     edit_json(run.path / "summary.json", mass=[])  # more of them are tested with picture_data
     with pytest.raises(RunDirectoryError, match=r"summary\.json: damaged: mass"):
-        write_report(run)
+        write_report(Run(run))
 
 
 def test_a_run_that_has_not_ended_has_no_verdict_yet(tmp_path):
     run = written_unfinished(tmp_path / "run", "fit-2d")
-    write_report(run)
+    write_report(Run(run))
     report = read_report(run.path)
     assert "None yet: the run has no summary.json." in report.lines
     assert "Scores" not in report.lines and "nflow fit-2d, interrupted" in report.lines
@@ -150,7 +149,7 @@ def test_a_picture_that_is_no_picture_is_told_of_and_no_link_is_followed(tmp_pat
     (run.path / "plots" / "density.png").symlink_to(tmp_path / "other.png")
     (run.path / "plots" / "training.png").write_text("<svg onload='alert(1)'>")
     os.mkfifo(run.path / "plots" / "corner.png")
-    write_report(run)
+    write_report(Run(run))
     report = read_report(run.path)
     assert set(report.pictures) == {"difference", "deformation"}
     for name, reason in (("density", "a link"), ("corner", "a named pipe")):
@@ -164,7 +163,7 @@ def test_pictures_of_many_megabytes_are_made_small_enough(tmp_path):
     (run.path / "plots").mkdir()
     for name in ("density", "training"):
         Image.fromarray(noise).save(run.path / "plots" / f"{name}.png")
-    write_report(run)
+    write_report(Run(run))
     pictures = read_report(run.path).pictures
     assert list(pictures) == ["density", "training"]
     assert all(picture.mode == "P" for picture in pictures.values())
@@ -186,7 +185,7 @@ def test_a_moving_picture_is_shown_with_a_still_for_who_asked_for_less_motion(tm
     run = written_run(tmp_path / "run", "fit-2d")
     names = drawn(run)
     written_animation(run, 5)
-    write_report(run)
+    write_report(Run(run))
     report = read_report(run.path)
     moving = report.pictures["animation"]
     assert set(report.pictures) == {*names, "animation"}
@@ -200,25 +199,24 @@ def test_a_moving_picture_that_has_no_room_or_is_none_is_told_of(tmp_path):
     told = "plots/animation.webp: damaged, or too large to be shown here"
     run = written_run(tmp_path / "run", "fit-2d")
     assert written_animation(run, 5, noise=60) > 1_000_000
-    write_report(run)
+    write_report(Run(run))
     report = read_report(run.path)
     assert told in report.lines and not report.pictures
     for content in (b"RIFF", b"", (tmp_path / "run" / "config.yaml").read_bytes()):
         (run.path / "plots" / "animation.webp").write_bytes(content)
-        write_report(run)
+        write_report(Run(run))
         assert told in read_report(run.path).lines
     written_animation(run, 1)
-    write_report(run)
+    write_report(Run(run))
     assert told in read_report(run.path).lines
 
 
 def test_a_page_that_cannot_be_written_loses_no_run(tmp_path, monkeypatch, capsys):
-    from nflow_cli.experiments import report
-    from nflow_cli.experiments import run as running
+    from nflow_cli.experiments import report, running
 
-    def full(run, *_):
+    def full(run):
         raise RunDirectoryError("report.html: No space left on device")
 
-    monkeypatch.setattr(report, "write_page", full)
-    running._report(RunDirectory(tmp_path), None, Result({}, [], {}))
+    monkeypatch.setattr(report, "write_report", full)
+    running._report(Run(RunDirectory(tmp_path)))
     assert capsys.readouterr().err == "no report: report.html: No space left on device\n"

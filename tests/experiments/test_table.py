@@ -10,7 +10,7 @@ import pytest
 from checks import finding_of
 from keras import ops
 from running import arrays_of, assert_same_run
-from short_runs import KilledError, edit_json, killed_after, without_programs
+from short_runs import KilledError, edit_json, fitted, killed_after, without_programs
 from truth import (
     Grid,
     central_differences,
@@ -22,7 +22,6 @@ from truth import (
 )
 
 import nflow_cli
-from nflow_cli import experiments
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config import preset_files, presets
 from nflow_cli.data.column_maps import Scale
@@ -30,11 +29,15 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.verdicts import Outcome
-from nflow_cli.experiments import run as running
+from nflow_cli.experiments import running
 from nflow_cli.experiments.infer.coordinates import Variable, coordinates_of
+from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.rows import length_text
-from nflow_cli.experiments.table import fit as table_fit
-from nflow_cli.experiments.table.rows import rows_of
+from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table import report
+from nflow_cli.experiments.table import training as table_fit
+from nflow_cli.experiments.table.report import rows_of
+from nflow_cli.experiments.table.scoring import evaluate
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
@@ -67,14 +70,14 @@ def preset(name, train=None, **changes):
 def finish(path, settings):
     """Train in ``path`` as ``nflow fit`` does; return the run and its summary."""
     run, data = RunDirectory.create("test", str(path)), data_of(settings)
-    settings = experiments.of(settings).settled(data)
+    settings = part(settings, "data").settled(settings, data)
     run.write_text(CONFIG, presets.dump(settings))
     with run.recorded({"command": "fit", "data": data.record()}):
-        return run, experiments.of(settings).train(run, data).summary
+        return run, fitted(settings, run, data).summary
 
 
 def data_of(settings):
-    return experiments.of(settings).data()
+    return part(settings, "data").load(settings)
 
 
 def untrained(flow):
@@ -264,15 +267,13 @@ def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare_and_checked(
 ):
     run, summary = short
     gap, error = summary["gap"], summary["gap_standard_error"]
-    experiment = experiments.of(run.read_config())
+    opened = Run(run)
     row = ("gap to the truth", f"{gap:.5f} ± {error:.5f} nats a fresh point")
-    assert row in experiment.rows(summary, [])
-    judged_by = experiment.data(run)
-    rows = experiment.evaluate(experiment.load(run), judged_by, None, 5, summary).rows
-    assert row in rows
+    assert row in report.rows_of(opened.config, summary, [])
+    assert row in evaluate(opened, opened.data, None, 5).rows
     table = invoke("compare", run.path).stdout
     assert "gap to the truth" in table and f" {gap:.4f} ± " in table
-    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.flow_checks.OF_FLOWS", {})
     assert f"gap {gap:.5f}" in finding_of(run.path, "summary").detail
     copy = shutil.copytree(run.path, tmp_path / "copy")
     edit_json(copy / "summary.json", gap=gap + 0.01)
@@ -288,7 +289,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path):
     other = RunDirectory(tmp_path / "run")
     assert list(other.read_metrics()["update"]) == [0, 5]
     data = data_of(settings)
-    experiments.of(settings).train(other, data)
+    fitted(settings, other, data)
     assert_same_run(other.path, run.path)
 
 
@@ -353,9 +354,9 @@ def test_odd_points_are_fitted_and_every_figure_is_finite(folder, tmp_path, poin
     assert np.isfinite([summary["log_likelihood"], summary["gaussian_log_likelihood"]]).all()
     samples = nflow_cli.load(run.path).sample(1_000)
     assert np.isfinite(samples).all() and len(np.unique(samples, axis=0)) == 1_000
-    from nflow_cli.experiments.drawing import redraw
+    from nflow_cli.experiments.pictures import draw
 
-    assert len(redraw(run)) == 3
+    assert len(draw(Run(run))) == 3
 
 
 @pytest.mark.slow
@@ -373,7 +374,7 @@ def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset, seeds):
             preset,
         )
         data = data_of(settings)
-        settings = experiments.of(settings).settled(data)
+        settings = part(settings, "data").settled(settings, data)
         model = table_fit.build(settings, data)
         table_fit.train(model, data, settings)
         log_p = log_prob_of_eight_gaussians(data.test)

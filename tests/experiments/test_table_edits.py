@@ -19,7 +19,7 @@ DRAWS = ("sample", "run", "-o", "drawn.csv")
 @pytest.fixture
 def run(short_run, tmp_path, monkeypatch):
     """Return a copy of a run; its flows are not checked."""
-    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.flow_checks.OF_FLOWS", {})
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(short_run(command="fit"), tmp_path / "run")
 

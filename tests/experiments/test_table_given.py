@@ -19,7 +19,7 @@ from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.evaluation.weighted import weighted_mean
-from nflow_cli.experiments.table.scoring import range_ends
+from nflow_cli.experiments.table.tables import range_ends
 from nflow_cli.runs.directory import RunDirectory
 
 ROLES = ["--given", "rank,g\\, h", "--weights", "weight", "--bounds", "price=0:"]
@@ -109,7 +109,7 @@ def test_every_check_of_a_sound_run_passes(at_home):
 
 
 def test_checks_of_another_model_or_of_other_units_fail(copy, monkeypatch):
-    monkeypatch.setattr("nflow_cli.experiments.checked_flows.OF_FLOWS", {})
+    monkeypatch.setattr("nflow_cli.experiments.flow_checks.OF_FLOWS", {})
     edit_weights(copy, lambda weights: [w + 0.1 for w in weights])
     record = json.loads((copy / "run.json").read_text())["data"]
     record["units"]["rank"][0]["centre"] += 1

@@ -16,7 +16,7 @@ from whole_tables import Frame
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import ConfigError, NflowError
-from nflow_cli.experiments.cells.loaded import TrainedCells
+from nflow_cli.experiments.cells.loading import TrainedCells
 from nflow_cli.experiments.python_arguments import changes_of
 from nflow_cli.experiments.python_words import OPTIONS, in_python
 

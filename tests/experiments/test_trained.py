@@ -17,12 +17,15 @@ from short_runs import BOX, MIXED, VAE, edit_description, edit_json, edit_member
 from truth import push, to_numpy
 
 import nflow_cli
+from nflow_cli.config import presets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.targets import Multimodal
 from nflow_cli.errors import ConfigError, DataError, NflowError
-from nflow_cli.experiments import trained
+from nflow_cli.experiments.images import loading
 from nflow_cli.experiments.images.vae import FlowVAE
+from nflow_cli.experiments.run import Run
 from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -146,14 +149,15 @@ def test_a_vae_draws_images_from_its_prior(tmp_path):
     prior = {"pattern": ["planar"], "k": 0, "affine": "full"}
     model = FlowVAE(2, "relu", [16], ["planar"], 2, prior=prior)
     model.prior.last["shift"].assign([3.0, -2.0])
-    images = trained.TrainedVAE(tmp_path, None, model).sample(4, seed=1)
+    run = Run(RunDirectory(tmp_path), presets.validate({"command": "train-vae"}, "a test"))
+    images = loading.TrainedVAE(run, model).sample(4, seed=1)
     noise = stream(1, "samples").standard_normal((4, 2), np.float32)
     expected = to_numpy(model.decode(noise + np.array([3.0, -2.0], np.float32)))
     np.testing.assert_allclose(images, expected, atol=1e-6)
 
 
 def test_a_vae_gives_images(vae, monkeypatch):
-    monkeypatch.setattr(trained, "IMAGES", 8)
+    monkeypatch.setattr(loading, "BATCH", 8)
     model = nflow_cli.load(vae)
     images = model.sample(20, seed=1)
     assert (images.shape, images.dtype) == ((20, 28, 28), np.float32)

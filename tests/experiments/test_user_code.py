@@ -8,7 +8,7 @@ import pytest
 from nflow_cli.config import presets
 from nflow_cli.densities.log_density import ArrayDensity, TensorDensity
 from nflow_cli.errors import TargetError
-from nflow_cli.experiments.infer.subject import subject_again, user_subject
+from nflow_cli.experiments.infer.data import subject_again, user_subject
 from nflow_cli.experiments.infer.user_code import function_of, load_function
 
 FILE = """

@@ -8,16 +8,19 @@ import pytest
 
 from nflow_cli.config import preset_files, presets
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.density_2d import Target
-from nflow_cli.experiments.images import Images
-from nflow_cli.experiments.table import pictures as of_tables
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.table import report as of_tables
 from nflow_cli.runs import npz
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, thinned
 from nflow_cli.runs.directory import RunDirectory
 
 MNIST = presets.validate(presets.read_preset(preset_files.find_preset("mnist")), "mnist")
+FIT_2D = presets.validate({"command": "fit-2d"}, "a test")
 SHAPES = {
-    **{"target": Target.shapes, "images": Images(MNIST).shapes},
+    **{
+        "target": part(FIT_2D, "report").shapes_of(FIT_2D),
+        "images": part(MNIST, "report").shapes_of(MNIST),
+    },
     "table": {**of_tables.PLANE, **ROWS, **ROW_WEIGHTS},
 }
 GRID = (500, 500)

@@ -10,8 +10,8 @@ from truth import to_numpy
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import Multimodal
 from nflow_cli.errors import DivergenceError
-from nflow_cli.experiments.density_2d import fit as target_fit
-from nflow_cli.experiments.images import fit as images_fit
+from nflow_cli.experiments.density_2d import training as target_fit
+from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks

@@ -9,7 +9,7 @@ from truth import to_numpy
 from nflow_cli.config import presets
 from nflow_cli.errors import Interrupted
 from nflow_cli.evaluation.target import evaluate_samples
-from nflow_cli.experiments.density_2d import fit as target_fit
+from nflow_cli.experiments.density_2d import training as target_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.first_stage import widened

@@ -7,14 +7,14 @@ import pytest
 from keras import ops
 from loops import session
 from running import assert_same_run, with_rows
+from short_runs import fitted
 from stacks import Formula, density_of
 from truth import to_numpy
 
-from nflow_cli import experiments
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import U1
 from nflow_cli.evaluation.target import evaluate_samples
-from nflow_cli.experiments.density_2d import fit as target_fit
+from nflow_cli.experiments.density_2d import training as target_fit
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.directory import RunDirectory
@@ -231,7 +231,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    return folder, settings, experiments.of(settings).train(folder).summary
+    return folder, settings, fitted(settings, folder).summary
 
 
 def test_the_summary_tells_of_every_restart_and_the_best_alone_is_saved(finished):
@@ -255,7 +255,7 @@ def test_the_summary_tells_of_every_restart_and_the_best_alone_is_saved(finished
 def test_restarts_give_the_same_bits_again(finished, tmp_path):
     folder, settings, _ = finished
     again = RunDirectory.create("test", str(tmp_path / "again"))
-    experiments.of(settings).train(again)
+    fitted(settings, again)
     assert_same_run(again.path, folder.path)
 
 

@@ -10,9 +10,9 @@ from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments.cells import judge
-from nflow_cli.experiments.cells.loaded import TrainedCells
+from nflow_cli.experiments.cells.loading import TrainedCells
 from nflow_cli.experiments.cells.weights_arrays import blocks_of
-from nflow_cli.experiments.checked_run import Checks, Weights
+from nflow_cli.experiments.checks import Checks, Weights
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table.checked_rows import CheckedRows
 from nflow_cli.random_streams import stream
@@ -23,7 +23,7 @@ TOLERANCE = 1e-6  # of a sum of probabilities
 UNLIKELY = 1e-6  # smallest p-value accepted
 
 
-class CheckedCells(CheckedRows):
+class Checked(CheckedRows):
     """Run of ``nflow fit`` on a whole table to check."""
 
     config: CellsConfig
@@ -51,7 +51,7 @@ class CheckedCells(CheckedRows):
         return judge.judged(self.config, self.trained, self.data)
 
 
-def check_masses(run: CheckedCells) -> Verdict:
+def check_masses(run: Checked) -> Verdict:
     """Sum the probabilities of all levels of each categorical column, at draws."""
     density, worst = run.trained, 0.0
     rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
@@ -67,7 +67,7 @@ def check_masses(run: CheckedCells) -> Verdict:
     return passed(worst < TOLERANCE), f"levels sum to 1 within {worst:.1e}"
 
 
-def run_conditions(run: CheckedCells, n: int) -> np.ndarray:
+def run_conditions(run: Checked, n: int) -> np.ndarray:
     """Return n rows whose given columns are those of test rows, if these can be read."""
     density = run.trained
     if density.n_given and not run.is_gone:
@@ -75,7 +75,7 @@ def run_conditions(run: CheckedCells, n: int) -> np.ndarray:
     return np.full((n, len(density.columns)), np.nan)
 
 
-def check_own_draws(run: CheckedCells) -> Verdict:
+def check_own_draws(run: Checked) -> Verdict:
     """Score draws: finite log-densities, and a uniform PIT of each column."""
     density = run.trained
     rng = stream(run.config.seed, "check-draws")

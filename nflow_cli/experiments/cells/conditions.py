@@ -18,7 +18,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.terminal.layout import tell
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loaded import TrainedCells
+    from nflow_cli.experiments.cells.loading import TrainedCells
 
 FEWEST, MOST = 256, 20_000  # proposals at a time
 TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that may be tried

@@ -30,12 +30,12 @@ from nflow_cli.evaluation.warnings import grouped_rows
 from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
 from nflow_cli.experiments.cells.surprise import oddness
 from nflow_cli.experiments.rows import Judgement
-from nflow_cli.experiments.table.scoring import are_own
+from nflow_cli.experiments.table.tables import are_own
 from nflow_cli.random_streams import stream
 from nflow_cli.training.progress import phase
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loaded import TrainedCells
+    from nflow_cli.experiments.cells.loading import TrainedCells
 
 HELD = "broken", "holds"  # a relation
 MOST = 100_000  # new rows whose relations are compared, about

@@ -10,13 +10,13 @@ from nflow_cli.data.tables import LOG_Q
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.oddness import adjusted, expected_share, p_values
 from nflow_cli.experiments.cells.odd_rows import odd_rows
-from nflow_cli.experiments.cells.scoring import judged_table
 from nflow_cli.experiments.cells.surprise import CellSurprise, largest, oddness, surprises
+from nflow_cli.experiments.cells.tables import judged_table
 from nflow_cli.experiments.rows import Judgement, Rows
-from nflow_cli.experiments.table.scoring import expect_room, write_beside
+from nflow_cli.experiments.table.tables import expect_room, write_beside
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loaded import TrainedCells
+    from nflow_cli.experiments.cells.loading import TrainedCells
 
 LEVEL = 0.01  # of the p-values that are counted
 PRINTED, IN_WORDS = 3, 20  # rows

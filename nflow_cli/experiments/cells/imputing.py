@@ -21,7 +21,7 @@ from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loaded import TrainedCells
+    from nflow_cli.experiments.cells.loading import TrainedCells
 
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values

@@ -15,7 +15,7 @@ from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.truth import UNKNOWN, gap_to_the_truth
 from nflow_cli.experiments.cells.arrays import pictures
 from nflow_cli.experiments.cells.memorised import copied, lost, memorised
-from nflow_cli.experiments.cells.summary import Scores
+from nflow_cli.experiments.cells.report import Scores
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
 from nflow_cli.training.progress import phase

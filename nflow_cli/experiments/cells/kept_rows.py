@@ -1,25 +1,12 @@
 """Test rows that a run keeps, checked: they may be a stranger's."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.experiment import Experiment
-from nflow_cli.runs.directory import EVALUATION, RunDirectory
 
 LARGEST = 1e150  # of tables 1e100; pictures of larger numbers overflow
-
-
-def read_rows(run: RunDirectory, experiment: Experiment) -> np.ndarray:
-    """Test rows ``(n, C)`` of a run of cells."""
-    config: Any = experiment.config
-    rows = run.read_evaluation(experiment.shapes)["rows"].astype(float)
-    if wrong := wrong_cells(config.data.kinds or {}, config.data.given, rows):
-        raise RunDirectoryError(f"{run.path / EVALUATION}: damaged: {wrong}")
-    return rows
 
 
 def wrong_cells(kinds: Mapping[str, ColumnKind], given: Sequence[str], *tables: np.ndarray) -> str:

@@ -13,7 +13,7 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import sha256_of
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loaded import TrainedCells
+    from nflow_cli.experiments.cells.loading import TrainedCells
 
 KEPT = "surprises.json"
 MOST = 500  # held-out rows

@@ -20,14 +20,14 @@ from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
 from nflow_cli.experiments.cells.sets import Calibrated, calibration, central, level_sets
 from nflow_cli.experiments.rows import Judgement, Rows, Warnings, figure, mean_text
-from nflow_cli.experiments.table.scoring import OWN, are_own, expect_room, write_beside
+from nflow_cli.experiments.table.tables import OWN, are_own, expect_room, write_beside
 from nflow_cli.registry import nearest
 from nflow_cli.runs.samples_file import write_file
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loaded import TrainedCells
+    from nflow_cli.experiments.cells.loading import TrainedCells
 
 QUANTILES = 0.05, 0.5, 0.95
 BETWEEN = "|"  # levels of a set

@@ -26,13 +26,13 @@ from nflow_cli.experiments.cells.predicting import (
     written_number,
 )
 from nflow_cli.experiments.rows import Judgement
-from nflow_cli.experiments.table.scoring import expect_room, write_beside
+from nflow_cli.experiments.table.tables import expect_room, write_beside
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loaded import TrainedCells
+    from nflow_cli.experiments.cells.loading import TrainedCells
 
 EFFECTIVE = "effective_draws"
 

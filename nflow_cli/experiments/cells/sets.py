@@ -14,7 +14,7 @@ from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loaded import TrainedCells
+    from nflow_cli.experiments.cells.loading import TrainedCells
 
 ROUNDING = 1e-9  # of a share
 ALL, MISSING, NEW = "all", "missing", "new"  # names of groups

@@ -1,186 +1,273 @@
-"""Training model of a density of cells."""
+"""Training of a density of cells, by maximum likelihood."""
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
-from nflow_cli.backend.programs import compiled
+from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.flow_schema import MAX_WEIGHTS
+from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.block import Block
-from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.density import CellDensity, limits_of
-from nflow_cli.densities.cells.gaps import LogCells, with_presence
-from nflow_cli.densities.cells.heads import log_cells
+from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.fitting import (
+    as_parameters,
+    fitted_columns,
+    fitted_computed,
+    fitted_marginals,
+    layout_of,
+)
+from nflow_cli.densities.cells.gaps import LogCells
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.starting_weights import StartingWeights
+from nflow_cli.densities.cells.mixing import log_mixture_of_cells, member_weights, mixing_weights
+from nflow_cli.densities.cells.starting_weights import starting_weights
+from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
+from nflow_cli.errors import DataError
+from nflow_cli.experiments.cells import judge
+from nflow_cli.experiments.cells.filling import FilledChunks, Filling, filled_start, gaps_of
+from nflow_cli.experiments.cells.memorised import COMPARED
+from nflow_cli.experiments.cells.trainer import CellChunks, FitCells, learnt_shares, packed
+from nflow_cli.experiments.cells.turning import trained_unmixing
+from nflow_cli.experiments.cells.weights_arrays import arrays_of
+from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.table.updates import Training, train_on_rows
+from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
-from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.trainer import ChunkTrainer
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.weights_file import save_weights
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
+from nflow_cli.training.trainer import Clock
+from nflow_cli.training.validation import ValidationLog
 
-HIDING = 1 / 7  # of the rows of a batch
-FLOOR = 0.01  # weight of the marginals in the loss, which bounds the effect of outliers
-LEAST = -1e4  # nats; finite in float32
+AT_A_TIME = 4_096  # validation rows
+TIMED = 300  # of them, in a trial
 
 
-class FitCells(ChunkTrainer):
-    """Networks of a density of cells, side by side.
+class Parts(NamedTuple):
+    """Density without networks, the networks to train, and training rows with filled gaps."""
 
-    Args:
-        layout: Of each network.
-        columns: Of a row.
-        trained: Weights of all networks.
-        start: Initial density, to which weight decay pulls, added to the weights, and their units.
-        marginal_shares: Log-probabilities of outcomes by the marginals, bank by bank, given that a
-            cell is not new.
-        shift: Nats from the mean log-probability of a row to its log-density in the table's units:
-            a density is a mass over the width of its interval.
-    """
+    density: CellDensity
+    model: FitCells
+    filled: np.ndarray | None
 
-    terms = ("loss",)
 
-    def __init__(
-        self,
-        layout: Layout,
-        columns: Sequence[CellColumn],
-        trained: CellWeights,
-        start: StartingWeights,
-        marginal_shares: Sequence[np.ndarray | None],
-        shift: float,
-    ):
-        super().__init__()
-        self.layout, self.trained, self.start, self.shift = layout, trained, start, shift
-        self.marginal_shares = marginal_shares
-        self.restarts = (trained.count,)
-        self.limits = limits_of(columns, layout).astype(np.float32)
-        self.with_numbers = np.array(
-            [layout.columns.index(i) for i in layout.with_numbers], np.int32
+def build(config: CellsConfig, data: Dataset) -> Parts:
+    """Build and compile the networks of a settled config."""
+    blocks, members = config.cells.blocks or 0, config.train.members
+    density, train = _without_networks(config, data)
+    layout, columns = density.layout, density.cells
+    _expect_weights(layout, blocks, data.name)
+    starts = [
+        network.initial(layout, blocks, stream(seed, "cells"))
+        for seed in seeds_from(config.seed, members)
+    ]
+    if config.train.filled and gaps_of(density, data.train).any():
+        start, filled = filled_start(density, train, data.weights.train, config.seed)
+    else:
+        start, filled = starting_weights(layout, columns, train, data.weights.train), None
+    shift = _shift(density, data.train, data.weights.train)
+    model = FitCells(layout, columns, CellWeights(starts), start, learnt_shares(density), shift)
+    model.prepare(config.train, config.train.steps or 0)
+    model.decay = np.array(config.train.decays)
+    return Parts(density, model, filled)
+
+
+def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, np.ndarray]:
+    columns, rows, cells = fitted_columns(data), data.train, config.cells
+    sizes = len(data.given), cells.components or 0, cells.width or 0
+    layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
+    marginals = fitted_marginals(columns, rows, data.weights.train)
+    density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
+    start = fit_unmixing(columns, data) if cells.unmixed else None
+    if start is None:
+        return density, rows
+    found, _ = trained_unmixing(start, data, config)
+    components, rows = found.fitted(rows)
+    marginal = as_parameters(layout, fitted_marginals(components, rows, None))
+    return CellDensity(components, layout, marginal, [], [], found, density), rows
+
+
+def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
+    count = sum(math.prod(shape) for shape in network.shapes(layout, blocks).values())
+    if count > MAX_WEIGHTS:
+        raise DataError(
+            f"{name}: expected at most {MAX_WEIGHTS:,} weights, received {count:,}, as some "
+            "columns have many levels; --exclude some of them, or --set cells.width=32"
         )
-        self.intervals = np.array(layout.intervals, np.int32)
-        self.built = True
-
-    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``.
-
-        ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
-        Of rows with filled gaps the values count, not that they are present.
-        """
-        network, marginal = self.log_cells(batch), self.marginal_log_cells(batch, ops)
-        if network.presence is None:
-            mixed = _with_floor(network.masses, marginal.masses)
-        else:
-            values = [one.masses - one.presence for one in (network, marginal)]
-            presence = _with_floor(network.presence, marginal.presence)
-            if (are_filled := self.parts(batch)[-1]).shape[-2]:
-                presence = presence * (1 - are_filled)
-            mixed = presence + _with_floor(*values)
-        return {"loss": -ops.mean(ops.sum(mixed, axis=-2), axis=-1) - self.shift}
-
-    def log_cells(self, packed: Any) -> LogCells:
-        """Log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
-
-        Args:
-            packed: ``(…, E, n)`` of :func:`packed`, optionally followed by rows of 0 and 1, one a
-                column: 1 hides a cell from the networks; and one more: 1 of rows with filled gaps.
-        """
-        layout = self.layout
-        codes, units, centre, half, _, hidden, _ = self.parts(packed)
-        seen = codes, units
-        if hidden.shape[-2]:
-            of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
-            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, seen[1])
-        x = network.inputs(layout, *seen, ops)
-        arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
-        weights = network.masked(layout, arrays)
-        parameters = network.parameters(layout, weights, self.limits, x, ops)
-        mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
-        masses = log_cells(layout, parameters, codes, *mixed, xp=ops)
-        return with_presence(layout, parameters.log_shares, codes, masses, ops)
-
-    def marginal_log_cells(self, packed: Any, xp: Any) -> LogCells:
-        """Log-probabilities ``(…, D, n)`` of the cells of packed rows by the marginals."""
-        codes, _, _, _, marginal, *_ = self.parts(packed)
-        return with_presence(self.layout, self.marginal_shares, codes, marginal, xp)
-
-    @cached_property
-    def compiled_log_cells(self) -> Callable[[Any], LogCells]:
-        """:meth:`log_cells` as a program."""
-        return compiled(self.log_cells)
-
-    def parts(self, packed: Any) -> list[Any]:
-        """Codes, units, intervals, marginals, hidden cells, and rows with filled gaps."""
-        layout = self.layout
-        n = len(layout.with_numbers)
-        counts = layout.n_columns, n, n, n, len(layout.modelled), layout.n_columns, 1
-        ends = np.cumsum([0, *counts])
-        return [packed[..., start:end, :] for start, end in itertools.pairwise(ends)]
-
-    def members(self) -> list[dict[str, np.ndarray]]:
-        """Weights of each network with their start, float32."""
-        return [
-            {name: self.start.of(name, array) for name, array in one.items()}
-            for one in self.trained.members()
-        ]
 
 
-def _with_floor(network: Any, marginal: Any) -> Any:
-    log_floor, log_rest = math.log(FLOOR), math.log1p(-FLOOR)
-    return ops.logaddexp(log_rest + network, log_floor + marginal)
+def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -> float:
+    """Nats from the mean log-probability of rows, given learnt cells, to their log-density."""
+    places, total = density.layout.columns, float(density.log_learnt.sum())
+    numbers = np.array([[density.cells[place].number] for place in places], float)
+    (are_numbers,) = density.by_blocks(lambda b: ((b.encoded.codes == numbers).T,), rows)
+    for place, is_number in zip(places, are_numbers.T):
+        if place >= density.n_given:
+            share = np.average(is_number, weights=weights)
+            total -= density.cells[place].log_measure * float(share)
+    if density.unmixing:
+        total += float(np.nanmean(density.unmixing.log_slopes(rows).sum(axis=1)))
+    return total
 
 
-class CellChunks(PointChunks):
-    """Batches of packed rows with randomly hidden cells, of C = ``n_columns``.
+def train(
+    parts: Parts, data: Dataset, config: CellsConfig, directory: RunDirectory | None = None
+) -> tuple[Training, dict[str, float]]:
+    """Train the networks as ``config.train`` specifies, each to its best validation loss.
 
-    The network so learns each cell given any subset of those before it, for rows with missing
-    cells. One row in seven hides its cells, each with a probability that is uniform from row to
-    row.
+    Returns also the acceptance of fills by column.
     """
-
-    def __init__(self, n_columns: int, *arguments: Any):
-        super().__init__(*arguments)
-        self.n_columns = n_columns
-
-    def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw the rows of chunk ``index`` and their hidden cells."""
-        rows, rng = super().drawn(seed, index), stream(seed, "hidden", index)
-        shape = (self.chunk, 1, self.batch_size)
-        share = np.where(rng.random(shape) < HIDING, rng.random(shape), 0.0).astype(np.float32)
-        hidden = rng.random((self.chunk, self.n_columns, self.batch_size), np.float32) < share
-        return np.concatenate([rows, hidden.astype(np.float32)], axis=1)
+    chunks, clock = _batches(parts, data, config), Clock()
+    validate = _validator(parts, data.validation, data.weights.validation)
+    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
+    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
+    filling = _filling(parts, data, chunks)
+    training = train_on_rows(parts.model, chunks, log, clock, config, directory, filling)
+    return training, filling[0].acceptance if filling else {}
 
 
-def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
-    """Rows ``(n, C)`` as one float32 array ``(n, E)`` of training inputs.
+def trial(config: CellsConfig, data: Dataset) -> Trial:
+    """Build the networks, and measure the cost of a run."""
+    parts, start = build(config, data), time.perf_counter()
+    chunks = _batches(parts, data, config)
+    validate = _validator(parts, data.validation, data.weights.validation)
+    before = time.perf_counter() - start  # once more in the run
+    update = pace(parts.model, chunks).update
+    validate()  # compiles
+    validation = seconds_of(validate)
+    filling = sum(seconds_of(partial(one.fill, 0)) for one in _filling(parts, data, chunks))
+    update += (validation + filling) / (config.train.chunk or 1)
+    return Trial(Cost(update, before + validation, _seconds_after(parts, data)), parts)
 
-    Codes, units, intervals, and log-probabilities by the marginals given that a cell is a level or
-    number of training rows; others count as unknown, without a gradient.
+
+def _seconds_after(parts: Parts, data: Dataset) -> float:
+    """Seconds of a run after its training, by a scoring of some rows."""
+    density, rows = copy(parts.density), data.validation[:TIMED]
+    density.networks = list(_networks(parts))
+    of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
+    compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
+    scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
+    return seconds_of_drawing() + scored * of_rows
+
+
+def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
+    settings, rows = config.train, packed(parts.density, data.train)
+    seeds = seeds_from(config.seed, settings.members)
+    shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
+    arguments = parts.model.layout.n_columns, rows, seeds, *shape, data.weights.train
+    if settings.filled:
+        return FilledChunks(settings.filled, *arguments)
+    return CellChunks(*arguments)
+
+
+def _filling(parts: Parts, data: Dataset, chunks: CellChunks) -> list[Filling]:
+    if not isinstance(chunks, FilledChunks) or parts.filled is None:
+        return []
+    networks = partial(_networks, parts)
+    return [Filling(parts.density, networks, data.train, parts.filled, chunks)]
+
+
+def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
+    """Losses ``(R, n)`` of validation rows by the networks, each mixed with the marginals."""
+    log_cells, of_rows = parts.model.compiled_log_cells, packed(parts.density, rows).T
+    marginal = _in_rows(parts.model.marginal_log_cells(of_rows, np))
+    batches = [
+        ops.convert_to_tensor(of_rows[:, start : start + AT_A_TIME])
+        for start in range(0, len(rows), AT_A_TIME)
+    ]
+    shift = _shift(parts.density, rows, weights)
+    few = slice(AT_A_TIME)  # rows that the mixture weights are fitted to
+    few_weights = None if weights is None else weights[few]
+
+    def loss(cells: LogCells) -> np.ndarray:
+        shares = _shares(parts.density, _some(cells, few), _some(marginal, few), few_weights)
+        return -log_mixture_of_cells(shares, cells, marginal).sum(axis=1) - shift
+
+    def validate() -> np.ndarray:
+        found = zip(*(log_cells(batch) for batch in batches))
+        every = LogCells(*(_joined(part) for part in found))
+        return np.array([loss(_in_rows(_some(every, r))) for r in range(len(every.masses))])
+
+    return validate
+
+
+def _joined(batches: Sequence[Any]) -> np.ndarray | None:
+    if batches[0] is None:
+        return None
+    return np.concatenate([ops.convert_to_numpy(batch) for batch in batches], axis=-1)
+
+
+def _some(cells: LogCells, places: slice | int) -> LogCells:
+    return LogCells(*(None if part is None else part[places] for part in cells))
+
+
+def _in_rows(cells: LogCells) -> LogCells:
+    """Cells ``(D, n)`` as ``(n, D)`` in float64."""
+    return LogCells(*(None if part is None else part.T.astype(float) for part in cells))
+
+
+def _shares(
+    density: CellDensity, cells: LogCells, marginal: LogCells, weights: np.ndarray | None
+) -> np.ndarray:
+    """Weights ``(D,)`` of a network beside the marginals, by held-out cells.
+
+    The first column is conditioned on none: its weight is 0.
     """
-    layout = density.layout
-    learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]
-    modelled = [layout.columns.index(i) for i in layout.modelled]
-
-    def of_block(block: Block) -> tuple[np.ndarray]:
-        encoded = block.encoded
-        codes = np.where(encoded.codes < learnt, encoded.codes, UNKNOWN)
-        learnt_cells = block.log_cells(block.marginals).masses - density.log_learnt[:, None]
-        marginal = np.where(codes[modelled] < 0, 0.0, np.maximum(learnt_cells, LEAST))
-        parts = codes, *encoded[1:], marginal
-        return (np.concatenate(parts, axis=0).T.astype(np.float32),)
-
-    (found,) = density.by_blocks(of_block, rows)
-    return found
+    return mixing_weights(cells, marginal, weights) * density.layout.are_conditional
 
 
-def learnt_shares(density: CellDensity) -> list[np.ndarray | None]:
-    """Log-probabilities of outcomes by the marginals, given that a cell is not new."""
-    found, start = [], 0
-    for bank, shares in zip(density.layout.banks, density.marginal.log_shares):
-        learnt = density.log_learnt[start : start + len(bank.modelled), None, None]
-        found.append(shares if shares is None else (shares - learnt).astype(np.float32))
-        start += len(bank.modelled)
-    return found
+def fitted(parts: Parts, data: Dataset) -> CellDensity:
+    """Trained density, with mixture weights by the validation rows.
+
+    Each network is mixed with the marginals by cell; then networks are mixed by row.
+    """
+    density, rows, weights = parts.density, data.validation, data.weights.validation
+    marginal = density.marginal_log_cells(rows)
+    for alone in _networks(parts):
+        cells = density.network_log_cells(alone, rows)
+        shares = _shares(density, cells, marginal, weights)
+        density.networks.append(alone._replace(shares=shares))
+    found = member_weights(density.member_log_probs(rows), weights)
+    density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]
+    return density
+
+
+def _networks(parts: Parts) -> Iterator[Member]:
+    """Trained networks, each alone, in float64."""
+    density = parts.density
+    for arrays in parts.model.members():
+        float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
+        masked = network.masked(density.layout, float64)
+        yield Member(masked, np.ones(len(density.modelled)))
+
+
+def run(
+    config: CellsConfig, directory: RunDirectory, data: Dataset, built: Parts | None = None
+) -> Fitted:
+    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
+    parts = built or build(config, data)
+    training, acceptance = train(parts, data, config, directory)
+    density = fitted(parts, data)
+    model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
+    scores, arrays = judge.judged(config, density, data)
+    facts = {
+        **scores,
+        **data.sizes,
+        "data": {"name": data.name, "sha256": data.sha256},
+        "measure": data.measure,
+        "columns": data.scored,
+        "steps": training.steps,
+        "best_update": training.best_update,
+        "fill_acceptance": acceptance,
+        "n_parameters": parts.model.trained.count_params(),
+        "model_sha256": model_sha256,
+        **training.speed._asdict(),
+    }
+    return Fitted(facts, arrays)

@@ -8,15 +8,15 @@ from nflow_cli.config.schema import Fit2DConfig
 from nflow_cli.evaluation.target import Evaluation, evaluate_samples
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.evaluation.warnings import is_dominated
-from nflow_cli.experiments.checked_flows import CheckedRestarts, check_mass
-from nflow_cli.experiments.checked_run import Checks, check_arrays, check_scores
-from nflow_cli.experiments.density_2d.fit import judged
+from nflow_cli.experiments.checks import Checks, check_arrays, check_scores
+from nflow_cli.experiments.density_2d.training import judged
+from nflow_cli.experiments.flow_checks import CheckedRestarts, check_mass
 from nflow_cli.experiments.summary import Judged
 
 SIGMAS = 4.0
 
 
-class CheckedTarget(CheckedRestarts):
+class Checked(CheckedRestarts):
     """Run of ``nflow fit-2d`` to check."""
 
     config: Fit2DConfig
@@ -46,7 +46,7 @@ class CheckedTarget(CheckedRestarts):
         return judged(self.config, self.trained, self.trained.target, self.evaluation)
 
 
-def check_fresh(run: CheckedTarget) -> Verdict:
+def check_fresh(run: Checked) -> Verdict:
     """Compare the scores with those of fresh draws: within 4 standard errors of both."""
     fresh = run.evaluated((run.config.seed + 1) % (MAX_SEED + 1)).scores
     same = run.evaluation.scores | run.summary

@@ -5,15 +5,15 @@ from typing import Any
 
 from nflow_cli.config.evidence_schema import EvidenceConfig
 from nflow_cli.evaluation.verdicts import Verdict
-from nflow_cli.experiments.checked_flows import CheckedDensity
-from nflow_cli.experiments.checked_run import OF_SCORES, Checks
+from nflow_cli.experiments.checks import OF_SCORES, Checks
 from nflow_cli.experiments.comparison import agreement, differences
 from nflow_cli.experiments.evidence.judge import judged
+from nflow_cli.experiments.flow_checks import CheckedDensity
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.runs.directory import RUN
 
 
-class CheckedEvidence(CheckedDensity):
+class Checked(CheckedDensity):
     """Run of ``nflow evidence`` to check."""
 
     config: EvidenceConfig
@@ -34,7 +34,7 @@ class CheckedEvidence(CheckedDensity):
         return {"best_update": max(self.best_at(f"validation_loss_{fold}") for fold in folds)}
 
 
-def check_draws(run: CheckedEvidence) -> Verdict:
+def check_draws(run: Checked) -> Verdict:
     """Reload the draws; compare checksum, parameters and units."""
     record = run.data.record()
     recorded = {key: record[key] for key in ("sha256", "columns", "units")}

@@ -16,16 +16,16 @@ from nflow_cli.evaluation.flow_checks import (
     check_round_trip,
 )
 from nflow_cli.evaluation.verdicts import Outcome, Verdict
-from nflow_cli.experiments import checked_flows
-from nflow_cli.experiments.checked_run import CheckedRun, Checks, check_arrays, check_scores
+from nflow_cli.experiments.checks import CheckedRun, Checks, check_arrays, check_scores
 from nflow_cli.experiments.comparison import agreement, differences
+from nflow_cli.experiments.flow_checks import OF_FLOWS
 from nflow_cli.experiments.images.evaluation import (
     BATCH,
     NATS,
     OF_LATENTS,
     ImportanceSampler,
 )
-from nflow_cli.experiments.images.fit import judged, split
+from nflow_cli.experiments.images.training import judged, split
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, SUMMARY
@@ -34,14 +34,14 @@ IMAGES, DRAWS = 8, 4  # posteriors that are checked, and points of each
 PRIOR_POINTS = 32
 
 
-class CheckedImages(CheckedRun):
+class Checked(CheckedRun):
     """Run of ``nflow train-vae`` to check."""
 
     config: VAEConfig
 
     @property
     def checks(self) -> Checks:
-        of_flows = {**checked_flows.OF_FLOWS, **(OF_PRIOR if self.config.prior else {})}
+        of_flows = {**OF_FLOWS, **(OF_PRIOR if self.config.prior else {})}
         return {"data": check_images, **of_flows, "bound": check_bound, "arrays": check_arrays}
 
     @property
@@ -96,7 +96,7 @@ OF_PRIOR: Checks = {
 }
 
 
-def check_images(run: CheckedImages) -> Verdict:
+def check_images(run: Checked) -> Verdict:
     """Reload the images; compare sizes and checksum."""
     config, images = run.config, run.data
     training, _ = split(images, config)
@@ -106,7 +106,7 @@ def check_images(run: CheckedImages) -> Verdict:
     return agreement(wrong, f"{images.n_test:,} test images found again")
 
 
-def check_bound(run: CheckedImages) -> Verdict:
+def check_bound(run: Checked) -> Verdict:
     """Recompute the scores from the estimates of each image, and the estimates of three batches."""
     outcome, detail = check_scores(run)
     n, draws = len(run.pixels), run.config.evaluate.importance_samples

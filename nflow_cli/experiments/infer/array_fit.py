@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.densities.log_density import ArrayDensity
-from nflow_cli.experiments.density_2d.fit import Fit2D
+from nflow_cli.experiments.density_2d.training import Fit2D
 from nflow_cli.training.trainer import best_restart
 
 

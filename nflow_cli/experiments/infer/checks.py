@@ -7,14 +7,14 @@ from functools import cached_property
 from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.evaluation.inference import shown_samples
 from nflow_cli.evaluation.verdicts import Outcome, Verdict
-from nflow_cli.experiments.checked_flows import CheckedRestarts
-from nflow_cli.experiments.checked_run import OF_SCORES, Checks
+from nflow_cli.experiments.checks import OF_SCORES, Checks
 from nflow_cli.experiments.comparison import Tolerance, error_of
-from nflow_cli.experiments.infer.fit import judged
+from nflow_cli.experiments.flow_checks import CheckedRestarts
+from nflow_cli.experiments.infer.training import judged
 from nflow_cli.experiments.summary import Judged
 
 
-class CheckedInference(CheckedRestarts):
+class Checked(CheckedRestarts):
     """Run of ``nflow infer`` to check."""
 
     config: InferConfig
@@ -33,11 +33,11 @@ class CheckedInference(CheckedRestarts):
         """Its scores and arrays, recomputed; of user code the draws alone."""
         inside = self.trained.inside
         if self.config.density.is_built_in:
-            return judged(self.config, inside, self.experiment.data().target)
+            return judged(self.config, inside, self.data.target)
         return Judged({}, {"samples": shown_samples(inside, self.trained.units, self.config.seed)})
 
 
-def skip_user_code(run: CheckedInference) -> Verdict:
+def skip_user_code(run: Checked) -> Verdict:
     """Skip the scores of a user's density, whose code is not executed."""
     name = run.config.subject
     return Outcome.UNKNOWN, f"{name} is user code, not executed by check; `nflow evaluate` does"

@@ -11,7 +11,7 @@ from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError, TargetError
 from nflow_cli.evaluation.inference import missed_by, mixture_weights
 from nflow_cli.evaluation.missed_mass import Bump, Missed
-from nflow_cli.experiments.density_2d.fit import Fit2D
+from nflow_cli.experiments.density_2d.training import Fit2D
 from nflow_cli.experiments.infer.starts import starts_of
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import WeightedStacks, make_stack, seeds_from

@@ -7,11 +7,11 @@ from typing import Any
 from nflow_cli.config import overrides, preset_files
 from nflow_cli.config.infer_schema import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
-from nflow_cli.experiments.infer.subject import built_in, user_subject
+from nflow_cli.experiments.infer.data import built_in, user_subject
 from nflow_cli.experiments.infer.user_code import UserFunction, function_of
 from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
 from nflow_cli.experiments.python_words import python_words
-from nflow_cli.experiments.run import train_anew
+from nflow_cli.experiments.running import start
 from nflow_cli.registry import DENSITIES
 
 
@@ -38,7 +38,7 @@ def infer(
     path = preset_files.find_preset(preset or natural_preset(dim))
     config = overrides.merged("infer", path, changes)
     subject = built_in(config) if user is None else user_subject(config, user)
-    return train_anew(config, path, output, subject, due=due)
+    return start(config, path, output, subject, due=due).trained
 
 
 def _named(log_density: Any) -> tuple[UserFunction | None, dict[str, Any]]:

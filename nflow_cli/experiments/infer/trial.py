@@ -20,8 +20,8 @@ from nflow_cli.densities.log_density import (
 from nflow_cli.errors import TargetError, one_line
 from nflow_cli.evaluation.rounding import own_values, step_of
 from nflow_cli.evaluation.target import values_at
+from nflow_cli.experiments.infer.report import ROUNDED, UNROUNDED
 from nflow_cli.experiments.infer.user_code import MOST_LETTERS, UserFunction
-from nflow_cli.experiments.infer.warnings import ROUNDED, UNROUNDED
 from nflow_cli.random_streams import stream
 
 POINTS = 3

@@ -3,14 +3,14 @@
 from functools import cached_property
 
 from nflow_cli.config.table_schema import FitConfig
-from nflow_cli.experiments.checked_flows import CheckedDensity, check_mass
-from nflow_cli.experiments.checked_run import Checks
+from nflow_cli.experiments.checks import Checks
+from nflow_cli.experiments.flow_checks import CheckedDensity, check_mass
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table.checked_rows import CheckedRows
-from nflow_cli.experiments.table.fit import judged
+from nflow_cli.experiments.table.training import judged
 
 
-class CheckedTable(CheckedRows, CheckedDensity):
+class Checked(CheckedRows, CheckedDensity):
     """Run of ``nflow fit --flow`` to check."""
 
     config: FitConfig

@@ -17,6 +17,7 @@ from nflow_cli.data.named_tables import table_named
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
+from nflow_cli.experiments.table.data import tails_of
 from nflow_cli.terminal.layout import hanging, table
 from nflow_cli.text import command_line
 
@@ -43,7 +44,7 @@ class DryRun:
 
 def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     """Read a table, and find the kinds of its columns and all errors."""
-    said, flows = config.data, config.units.tails if isinstance(config, FitConfig) else None
+    said, flows = config.data, tails_of(config)
     opened = table_named(said)
     expect_names(opened, said)
     columns, rows = read_columns(opened, said.max_rows, said.split_seed)

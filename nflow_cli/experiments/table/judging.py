@@ -10,8 +10,8 @@ from nflow_cli.data.tables import LOG_Q
 from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.experiments.rows import Judgement, Rows
-from nflow_cli.experiments.table.rows import scored_rows
-from nflow_cli.experiments.table.scoring import (
+from nflow_cli.experiments.table.report import scored_rows
+from nflow_cli.experiments.table.tables import (
     OWN,
     SPREAD,
     are_own,

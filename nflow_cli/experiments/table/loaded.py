@@ -12,7 +12,7 @@ from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import opened, table_of
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.errors import DataError, one_line
-from nflow_cli.experiments.trained_run import TrainedRun
+from nflow_cli.experiments.loaded import TrainedRun
 
 
 class TableRun(TrainedRun):
@@ -74,7 +74,7 @@ class TableRun(TrainedRun):
     def sample_table(self, n: int, seed: int = 0, given: Any = None) -> Any:
         """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
         from nflow_cli.data.table_files import arrow_table
-        from nflow_cli.experiments.table.scoring import draws, names_of_draws
+        from nflow_cli.experiments.table.tables import draws, names_of_draws
 
         at = self.conditions(given)
         room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))

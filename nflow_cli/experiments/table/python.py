@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import experiments
 from nflow_cli.config import overrides, preset_files
 from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
 from nflow_cli.config.presets import Change
@@ -13,7 +12,8 @@ from nflow_cli.data.named_tables import IN_PYTHON
 from nflow_cli.data.table_files import table_of
 from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
 from nflow_cli.experiments.python_words import python_words
-from nflow_cli.experiments.run import train_anew
+from nflow_cli.experiments.running import start
+from nflow_cli.experiments.table.data import load, tails_of
 from nflow_cli.registry import POINT_SETS
 
 
@@ -36,11 +36,10 @@ def fit(
     flow = {change.path: change.value for change in said}.get("flow.pattern")
     path = preset_files.find_preset(preset or natural_preset(flow, changes))
     config = overrides.merged("fit", path, [*sized, *changes])
-    return train_anew(config, path, output, _loaded(config, table), pictures, due)
+    return start(config, path, output, _loaded(config, table), due=due, pictures=pictures).trained
 
 
 def _loaded(config: Any, table: Any) -> Any:
     if isinstance(table, str | Path):
-        return experiments.of(config).data()
-    tails = None if config.flow is None else config.units.tails
-    return load_dataset(config.data, table_of(table), tails)
+        return load(config)
+    return load_dataset(config.data, table_of(table), tails_of(config))

@@ -10,12 +10,11 @@ from cells import levels, random_density
 from checks import edit_arrays, edit_config, failures, outcomes, seal
 from short_runs import CELLS, edit_json
 
-from nflow_cli import experiments
 from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.verdicts import Outcome
+from nflow_cli.experiments.cells.checks import Checked
 from nflow_cli.experiments.cells.weights_arrays import arrays_of, inconsistency
-from nflow_cli.experiments.check import OF_FILES
-from nflow_cli.registry import resolve
+from nflow_cli.experiments.checks import OF_FILES
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -25,9 +24,7 @@ def copy(short_run, tmp_path):
 
 
 def checked_run(run):
-    directory = RunDirectory(run)
-    experiment = experiments.of(directory.read_config())
-    return resolve(experiment.checking)(directory, experiment.load(directory), experiment)
+    return Checked(RunDirectory(run))
 
 
 def test_a_run_is_as_it_was_written(copy):

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from running import assert_same_run, read_rows, succeed
-from short_runs import CELLS, KilledError, edit_json, killed_after, without_pictures
+from short_runs import CELLS, KilledError, edit_json, fitted, killed_after, without_pictures
 
 import nflow_cli
-from nflow_cli import experiments
 from nflow_cli.data.table_files import open_table
+from nflow_cli.experiments.cells.data import load
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
@@ -172,9 +172,9 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, short_run, tmp
         (copy / name).unlink()
     shutil.rmtree(copy / "checkpoints")
     edit_json(copy / "run.json", status="interrupted")
-    experiment = experiments.of(RunDirectory(run).read_config())
+    settings = RunDirectory(run).read_config()
     with killed_after(rows), pytest.raises(KilledError):
-        experiment.train(RunDirectory(copy), experiment.data())
+        fitted(settings, RunDirectory(copy), load(settings))
     assert list(RunDirectory(copy).read_metrics()["update"]) == list(updates[:rows])
     with without_pictures():
         result = invoke("resume", copy)

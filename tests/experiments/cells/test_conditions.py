@@ -1,6 +1,7 @@
 """Draws given any columns, by the density summed over all rows that meet the conditions."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,18 +11,20 @@ from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.loaded import TrainedCells
-from nflow_cli.experiments.table.scoring import conditions_in
+from nflow_cli.experiments.cells.loading import TrainedCells
+from nflow_cli.experiments.table.tables import conditions_in
 
 COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]
 EVERY = products(np.arange(-30.0, 31), [0, 1, 2, np.nan], np.arange(4))
 N = 8_000
 
+RUN = SimpleNamespace(path=Path("run"), config=None)
+
 
 @pytest.fixture(scope="module", params=[1, 2])
 def joint(request):
     density = random_density(COLUMNS, members=request.param, shares=1.0)
-    return TrainedCells(Path("run"), None, density, {})
+    return TrainedCells(RUN, density, {})
 
 
 def expect_shares(draws, density, met):
@@ -63,7 +66,7 @@ def test_reliability_is_printed(joint, capsys):
 
 
 def test_conditions_that_no_draw_meets_are_one_error():
-    joint = TrainedCells(Path("run"), None, random_density(COLUMNS[:1]), {})
+    joint = TrainedCells(RUN, random_density(COLUMNS[:1]), {})
     with pytest.raises(DataError, match="none of 200,000 draws meets the conditions"):
         joint.sample(10, given={"a": slice(1e6, None)})
 
@@ -90,7 +93,7 @@ def test_columns_that_have_no_ranges_are_refused():
         ({"g": slice(0, 1)}, "expected values of g too"),
     ]:
         with pytest.raises(DataError, match=words):
-            TrainedCells(Path("run"), None, density, {}).sample(5, given=given)
+            TrainedCells(RUN, density, {}).sample(5, given=given)
 
 
 KIND = ColumnKind(
@@ -102,7 +105,7 @@ KIND = ColumnKind(
 def conditional():
     given = [levels("a", 3), CellColumn("day", KIND, (Scale(20_000.0, 300.0),), 0.01), number("b")]
     density = random_density([*given, levels("c", 2)], n_given=3)
-    return TrainedCells(Path("run"), None, density, {})
+    return TrainedCells(RUN, density, {})
 
 
 def test_conditions_are_read_from_text_and_what_are_none_are_one_line(conditional):

@@ -15,11 +15,11 @@ from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.fitting import fitted_columns, layout_of
 from nflow_cli.densities.cells.starting_weights import StartingWeights
 from nflow_cli.densities.cells.unmixing import component, fit_unmixing
+from nflow_cli.experiments.cells import training
 
 
 def parts_of(table, **train):
     """Return the config, rows and untrained parts of a small fit to a table."""
-    from nflow_cli.experiments.cells import fit
 
     data = {"name": "<python>", "missing": "model"}
     sizes = {"width": 16, "blocks": 1, "components": 3, "unmixed": False}
@@ -27,19 +27,18 @@ def parts_of(table, **train):
     config = CellsConfig.model_validate(settings)
     rows = load_dataset(config.data, table_of(table))
     config = config.settled(dict(rows.kinds), len(rows.train))
-    return config, rows, fit.build(config, rows)
+    return config, rows, training.build(config, rows)
 
 
 @pytest.mark.parametrize("noise", [pytest.param(1e-2, marks=pytest.mark.slow), 1e-4])
 def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noise):
-    from nflow_cli.experiments.cells import fit
 
     rng = np.random.default_rng(0)
     x, z = rng.standard_normal((2, 2_000))
     train = {"steps": 20, "chunk": 10, "batch_size": 256, "ensemble": 1}
     config, rows, parts = parts_of({"x": x, "y": x + noise * z}, **train)
-    fit.train(parts, rows, config)
-    cells = fit.fitted(parts, rows).cell_log_probs(rows.test)[:, 1]
+    training.train(parts, rows, config)
+    cells = training.fitted(parts, rows).cell_log_probs(rows.test)[:, 1]
     residual = (rows.test[:, 1] - rows.test[:, 0]) / noise
     truth = -0.5 * residual**2 - np.log(noise * np.sqrt(2 * np.pi))
     assert np.mean(truth - cells) < 0.3
@@ -47,14 +46,13 @@ def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noi
 
 def test_zeros_that_another_column_tells_are_told_at_the_start():
     """Else mass of their wide interval would leak into the numbers beside it."""
-    from nflow_cli.experiments.cells import fit
 
     rng = np.random.default_rng(4)
     flag = rng.integers(0, 2, 600)
     hours = np.where(flag == 1, 0.0, 1 + np.round(rng.gamma(4, 5, 600)))
     table = {"flag": flag, "hours": hours}
     _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-    parts.density.networks = list(fit._networks(parts))
+    parts.density.networks = list(training._networks(parts))
     drawn = parts.density.draw(np.full((4_000, 2), np.nan), rng)
     (with_zeros,) = set(rows.train[rows.train[:, 1] == 0, 0])
     assert (drawn[drawn[:, 0] == with_zeros, 1] == 0).mean() > 0.95
@@ -62,13 +60,12 @@ def test_zeros_that_another_column_tells_are_told_at_the_start():
 
 def test_numbers_are_round_by_the_reporter_who_rounds():
     """Atoms that an earlier column tells: a mixture over wide intervals cannot leave them out."""
-    from nflow_cli.experiments.cells import fit
 
     rng = np.random.default_rng(5)
     rounds, y = rng.random(4_000) < 0.5, rng.normal(200, 40, 4_000)
     table = {"rounds": rounds.astype(int), "y": np.where(rounds, 10 * np.rint(y / 10), np.rint(y))}
     _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-    parts.density.networks = list(fit._networks(parts))
+    parts.density.networks = list(training._networks(parts))
     drawn = parts.density.draw(np.full((20_000, 2), np.nan), rng)
     (never,) = set(rows.train[rows.train[:, 1] % 10 > 0, 0])
     is_round, by_who_rounds = drawn[:, 1] % 10 == 0, drawn[:, 0] != never

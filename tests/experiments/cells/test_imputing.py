@@ -7,7 +7,7 @@ from cells import grid, levels, number, products, random_density
 from nflow_cli.experiments.cells import filling
 from nflow_cli.experiments.cells.completions import completions
 from nflow_cli.experiments.cells.imputing import imputed
-from nflow_cli.experiments.cells.training import packed
+from nflow_cli.experiments.cells.trainer import packed
 from nflow_cli.training.saved_state import StateError
 
 COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]

@@ -2,8 +2,15 @@
 
 import pytest
 
-from nflow_cli.experiments.cells.printed import lost_rows, memorisation_rows, notes
-from nflow_cli.experiments.cells.warnings import copied, lost, memorised, ruined
+from nflow_cli.experiments.cells.report import (
+    copied,
+    lost,
+    lost_rows,
+    memorisation_rows,
+    memorised,
+    notes,
+    ruined,
+)
 
 
 def attacked(auc, error, **facts):

@@ -1,0 +1,299 @@
+"""Trained densities of cells, loaded from their run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nflow_cli.arguments import whole_number
+from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.data.array_tables import columns_table
+from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table, opened, table_of
+from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.experiments.cells import weights_arrays
+from nflow_cli.experiments.cells.conditions import (
+    Conditions,
+    conditions_of,
+    draws_given,
+    ranges_in,
+)
+from nflow_cli.experiments.cells.kept_rows import are_cells
+from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.recorded_data import column_units
+from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.data import expect_settled
+from nflow_cli.experiments.table.loaded import TableRun
+from nflow_cli.experiments.table.tables import write_draws
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import WEIGHTS
+from nflow_cli.runs.weights_file import load_weights
+
+if TYPE_CHECKING:
+    from nflow_cli.evaluation.drift import Drift
+
+BATCH = 20_000  # draws at a time
+
+
+class TrainedCells(TableRun, CellDensity):
+    """Trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
+
+    Methods take arrays ``(n, C)`` in the order of ``columns``, where a level is its index from 0,
+    -1 a new level, and NaN a missing cell; or tables that contain these columns.
+    """
+
+    def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, Any]):
+        parts = density.cells, density.layout, density.marginal, density.networks
+        CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.alone)
+        TableRun.__init__(self, run)
+        self.arrays = arrays
+
+    @property
+    def kinds(self) -> Mapping[str, ColumnKind]:
+        """Kind of each column; a computed one by itself."""
+        return {column.name: column.kind for column in self.row}
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the C columns of a row, given ones first."""
+        return [column.name for column in self.row]
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the G given columns."""
+        return self.columns[: self.n_given]
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Test rows ``(n, C)`` that the run keeps, or if it keeps none, those of its table."""
+        run = self.run
+        if self.config.evaluate.keep_rows:
+            return run.arrays["rows"].astype(float)
+        return run.data.test
+
+    @cached_property
+    def largest_surprises(self) -> np.ndarray:
+        """Largest surprise ``(m,)`` of a cell in each of some held-out rows, in nats."""
+        from nflow_cli.experiments.cells.kept_surprises import largest_of_held_out
+
+        return largest_of_held_out(self)
+
+    def rows(self, table: Any) -> np.ndarray:
+        """Table or an array of rows as rows ``(n, C)``."""
+        rows = super().rows(table)
+        if not is_table(table):
+            for column, values in zip(self.row[: len(self.cells)], rows.T):
+                _expect_cells(column, values[~np.isnan(values)])
+        return rows
+
+    def log_prob(self, rows: Any) -> np.ndarray:
+        """``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
+        return CellDensity.log_prob(self, self.rows(rows))
+
+    @python_words()
+    def predict(
+        self,
+        table: Any,
+        target: str | Sequence[str] | None = None,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        coverage: float | None = None,
+        by: str | None = None,
+    ) -> Any:
+        """Distribution of one column given all others, or of several given the rest, of each row.
+
+        Columns are those of ``nflow predict``: mean, standard deviation and quantiles, or the
+        probabilities of levels, in nats where they are logarithms.
+
+        Args:
+            table: Table with the other given and modelled columns; or rows ``(n, C)``.
+            target: Modelled column, by default the only one; or several or a computed one,
+                predicted by draws, without ``coverage``.
+            quantiles: Their probabilities, between 0 and 1.
+            coverage: Share of fresh values in an interval or a set of levels, by split conformal
+                prediction on the test rows of the run.
+            by: Column whose levels are calibrated by themselves.
+
+        Returns:
+            A DataFrame of pandas or polars where ``table`` is one, with its index; else a table of
+            Arrow.
+
+        Raises:
+            DataError: The table lacks a column, or the target is no modelled column.
+        """
+        from nflow_cli.experiments.cells.predicting import Question, columns_of, predicted
+        from nflow_cli.experiments.cells.predicting_jointly import (
+            are_by_draws,
+            expect_one_target,
+            predicted_jointly,
+        )
+
+        targets = [target] if isinstance(target, str) else target or []
+        if not isinstance(target, str | None) or are_by_draws(self, targets):
+            expect_one_target(targets, coverage=coverage, by=by)
+            return _like(table, predicted_jointly(self, table, targets, quantiles)[0])
+        question = Question(target, quantiles, coverage, by)
+        return _like(table, columns_of(predicted(self, table, question)))
+
+    def explain(self, table: Any) -> Any:
+        """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.
+
+        Columns are those of ``nflow evaluate --explain`` without its words: ``log_q`` in nats,
+        ``p_value`` among the held-out rows of the run, ``p_adjusted`` for the false discovery rate;
+        ``oddest``, the column with the largest surprise, and that surprise with p-values of its
+        own; and ``-log p`` of each cell given all others of its row, in nats.
+
+        Args:
+            table: A table with the columns of the run; or rows ``(n, C)``.
+
+        Raises:
+            DataError: The table lacks a column, or that of the run has changed.
+        """
+        from nflow_cli.experiments.cells.explaining import columns_of, explained
+
+        held_out = self.held_out, self.largest_surprises
+        return _like(table, columns_of(explained(self, self.rows(table), *held_out)))
+
+    def impute(self, table: Any, draws: int | None = None, seed: int = 0) -> Any:
+        """Table with its gaps imputed, as :meth:`predict` returns a table.
+
+        By means of numbers, as values of their columns, and likeliest levels; or ``draws`` times by
+        draws, one after another, with first columns ``draw`` and ``row`` if there are several.
+        Cells are assumed to be missing at random given the known cells of their row.
+
+        Raises:
+            DataError: The table lacks a column of the run.
+        """
+        from nflow_cli.experiments.cells.imputing import (
+            batches_of,
+            checked_draws,
+            imputed,
+            names_with,
+        )
+
+        if (opened_table := opened(table)) is None:
+            raise DataError("expected a table with named columns, or a file's path")
+        draws = checked_draws(draws)
+        names = names_with(opened_table, draws)
+        found = imputed(self, self.rows_of(opened_table), draws, seed)
+        columns = [column.name for column in opened_table.columns]
+        batches = batches_of(self, opened_table, found, columns)
+        return frame_like(table, arrow_table(names, batches))
+
+    def drift(self, table: Any) -> "Drift":
+        """Changes of new rows against the held-out rows of the run, as ``nflow drift`` has them.
+
+        Args:
+            table: A table with the columns of the run; or rows ``(n, C)``.
+
+        Returns:
+            A :class:`~nflow_cli.evaluation.drift.Drift`: the columns and relations that moved, all
+            tests with their effect sizes, the mean log-probability of a row, and the p-value of the
+            whole.
+
+        Raises:
+            DataError: The table lacks a column, or that of the run has changed.
+        """
+        from nflow_cli.experiments.cells.drifting import drifted
+
+        return drifted(self, self.rows(table))
+
+    # Draws.
+
+    @property
+    def conditioned(self) -> list[str]:
+        """Names of the columns that may be conditioned on: all but computed ones."""
+        return self.columns[: len(self.cells)]
+
+    def conditions(self, given: Any, name: str = "given") -> Conditions:
+        """Conditions of :meth:`sample`: values of given and modelled columns.
+
+        Of a mapping a value may be ``slice(low, high)``, the numbers between, or ``None`` for an
+        end.
+        """
+        if given is None and not self.given:
+            return Conditions(np.full((1, len(self.columns)), np.nan))
+        if given is None:
+            raise DataError(f"expected values of the given columns: {', '.join(self.given)}")
+        if isinstance(given, np.ndarray) and given.shape[1:] == (self.n_given,):
+            rows = np.full((len(given), len(self.columns)), np.nan)
+            rows[:, : self.n_given] = given
+            return Conditions(rows)
+        if not isinstance(given, Mapping):
+            return self.conditions_of(table_of(given))
+        values, ranges = ranges_in(given)
+        values = {column: np.atleast_1d(value) for column, value in values.items()}
+        table = columns_table(name, values) if values else None
+        return conditions_of(self, table, ranges, name)
+
+    def conditions_of(self, table: TableFile) -> Conditions:
+        """Conditions of the columns that a table has."""
+        return conditions_of(self, table, {}, table.name)
+
+    def batches(
+        self, n: int, seed: int, given: Conditions
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Draw ``n`` rows at each of m conditions, in batches.
+
+        Yields:
+            The number of rows before, the rows ``(l, C)``, and their ``log q`` ``(l,)`` in nats.
+        """
+        total = whole_number("n", n, error=DataError) * len(given)
+        if not given.only_on(self.n_given):
+            for start, rows in draws_given(self, given, n, seed):
+                yield start, rows, CellDensity.log_prob(self, rows)
+            return
+        for part, start in enumerate(range(0, total, BATCH)):
+            places = np.arange(start, min(start + BATCH, total))
+            rows = self.draw(given.rows[places // n], stream(seed, "samples", part))
+            yield start, rows, CellDensity.log_prob(self, rows)
+
+
+def _like(table: Any, columns: Mapping[str, Any]) -> Any:
+    """Columns as a DataFrame of the library of ``table``, else as a table of Arrow."""
+    return frame_like(table, arrow_table([*columns], [batch_of([*columns.values()])]))
+
+
+def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
+    wrong = ~are_cells(column.kind, values)
+    if wrong.any():
+        expected = "a finite number"
+        if not column.has_numbers:
+            expected = f"a level index, 0 to {len(column.first) - 1}, or -1 for a new level"
+        received = values[int(np.argmax(wrong))]
+        raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
+
+
+def load(run: Run) -> TrainedCells:
+    """Density of a run whose config is settled."""
+    expect_settled(run)
+    config = run.config
+    kinds, cells = config.data.kinds or {}, config.cells
+    names = row_names(kinds, config.data.given)
+    every = [name for group in names for name in group]
+    numbers = [name for name in every if kinds[name].alone.kind in ("grid", "number")]
+    units = dict(zip(numbers, column_units(run, numbers).columns))
+    columns = [CellColumn(name, kinds[name].alone, units.get(name, ())) for name in every]
+    n_cells = len(every) - len(names.computed)
+    columns, computed = columns[:n_cells], columns[n_cells:]
+    outcomes = tuple(column.outcomes for column in columns)
+    layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
+    sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
+    shapes = weights_arrays.shapes(layout, columns, computed, *sizes)
+    arrays = load_weights(run.directory, shapes)
+    if wrong := weights_arrays.inconsistency(layout, arrays):
+        raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")
+    density = weights_arrays.density_of(columns, computed, layout, arrays)
+    return TrainedCells(run, density, arrays)
+
+
+def write_samples(
+    trained: TrainedCells, n: int, path: Path, seed: int, given: str | None
+) -> list[Path]:
+    """Write ``n`` rows in the table's columns, with their log-density in nats."""
+    write_draws(trained, n, path, seed, given)
+    return [path]

@@ -1,0 +1,68 @@
+"""Draws from which log Z is estimated."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from nflow_cli.config.evidence_schema import EvidenceConfig
+from nflow_cli.data.draws import Draws, load_draws, usual_space
+from nflow_cli.errors import ConfigError
+from nflow_cli.experiments.recorded_data import found_again
+from nflow_cli.experiments.run import Run
+
+
+def load(config: EvidenceConfig) -> Draws:
+    """Draws of a config."""
+    return load_draws(config.data)
+
+
+def again(run: Run) -> Draws:
+    """Draws of a run, unchanged."""
+    settings = run.config.data
+    # A space that is not recorded was that of the name.
+    space = settings.space or usual_space(settings.log_p)
+    others = _other_files(run, settings.others)
+    settings = settings.model_copy(update={"others": others, "space": space})
+    return found_again(run, lambda name: load_draws(settings.model_copy(update={"name": name})))
+
+
+def _other_files(run: Run, named: Sequence[str]) -> list[str]:
+    """Recorded paths of the further files, if these still exist, or else their names."""
+    data: Any = run.record.get("data")
+    paths = data.get("paths") if isinstance(data, dict) else None
+    found = paths[1:] if isinstance(paths, list) else []
+    are_there = len(found) == len(named) and all(
+        isinstance(path, str) and os.path.exists(path) for path in found
+    )
+    return found if are_there else list(named)
+
+
+def read(name: str) -> Any:
+    """Refuse ``--data``: log Z is that of the run's own draws."""
+    raise ConfigError("--data: expected none: a run of `nflow evidence` has draws of its own")
+
+
+def with_density(run: Run, place: str) -> Any:
+    """A user's log-density ``FILE.py:name``, and the draws of a run."""
+    from nflow_cli.experiments.infer.user_code import load_function
+
+    config = run.config
+    user, draws = load_function(place), run.data
+    coordinates = list(draws.columns), config.data.bounds
+    if user.coordinates and user.coordinates != coordinates:
+        raise ConfigError(
+            f"{user.name}: expected the parameters and bounds of the run, "
+            f"{', '.join(draws.columns)}. Received: {', '.join(user.coordinates[0])}"
+        )
+    return user, draws
+
+
+def settled(config: EvidenceConfig, data: Draws) -> EvidenceConfig:
+    """Config with the parameters and the space named, and the folds counted."""
+    found = {"columns": list(data.columns), "folds": data.n_folds}
+    found["space"] = data.space or config.data.space
+    return config.model_copy(update={"data": config.data.model_copy(update=found)})
+
+
+def expect_fits(config: EvidenceConfig, data: Draws) -> None:
+    """Accept all."""

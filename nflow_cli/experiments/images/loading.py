@@ -1,0 +1,82 @@
+"""Loaded VAEs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nflow_cli import plotting
+from nflow_cli.arguments import room_for, whole_number
+from nflow_cli.errors import DataError, NflowError
+from nflow_cli.experiments.images.vae import FlowVAE
+from nflow_cli.experiments.loaded import TrainedRun
+from nflow_cli.experiments.run import Run
+from nflow_cli.random_streams import stream
+from nflow_cli.runs import model_file
+from nflow_cli.runs.samples_file import write_file, write_npy
+
+BATCH = 200  # images at a time
+SHOWN = 64  # samples in the picture
+
+
+class TrainedVAE(TrainedRun):
+    """Finished train-vae run.
+
+    Attributes:
+        path: Run directory.
+        config: Resolved preset.
+        model: :class:`~nflow_cli.experiments.images.vae.FlowVAE`.
+    """
+
+    def __init__(self, run: Run, model: FlowVAE):
+        super().__init__(run)
+        self.model = model
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32."""
+        images = room_for(n, (28, 28), np.float32)
+        for start, part in self.batches(n, seed):
+            images[start : start + len(part)] = part
+        return images
+
+    def batches(self, n: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the images of :meth:`sample` in batches, with the number of images before."""
+        for start in range(0, whole_number("n", n, error=DataError), BATCH):
+            shape = (min(BATCH, n - start), self.model.latent_dim)
+            noise = stream(seed, "samples", start // BATCH).standard_normal(shape, np.float32)
+            latents = self.model.prior_latents(noise)
+            yield start, ops.convert_to_numpy(self.model.decode(latents))
+
+    def log_prob(self, x: Any) -> np.ndarray:
+        """Refuse: a VAE's likelihood has no closed form."""
+        raise NflowError(
+            "a VAE has no exact log_prob: `nflow evaluate RUN` estimates it by importance sampling"
+        )
+
+
+def load(run: Run) -> TrainedVAE:
+    """VAE of a run."""
+    config = run.config
+    arguments: dict[str, Any] = {"pattern": config.flow.pattern, "k": config.flow.k}
+    arguments |= config.model.model_dump(include={"latent_dim", "network", "hidden"})
+    arguments["amortized"] = config.flow.amortized
+    arguments["prior"] = config.prior and config.prior.model_dump()
+    model = FlowVAE(**arguments, seed=config.seed)
+    model_file.load_weights(run.directory, model, arguments)
+    return TrainedVAE(run, model)
+
+
+def write_samples(
+    trained: TrainedVAE, n: int, path: Path, seed: int, given: None = None
+) -> list[Path]:
+    """Write ``n`` images ``(n, 28, 28)``, and a picture of the first."""
+    images = (part for _, part in trained.batches(n, seed))
+    write_file(path, lambda file: write_npy(file, (n, 28, 28), images))
+    shown = trained.sample(min(n, SHOWN), seed)
+    picture = path.with_suffix(".png")
+    what = f"decoded means of {len(shown)} draws from the prior"
+    drawn = plotting.images_figure(shown, trained.path.resolve().name, what)
+    write_file(picture, lambda file: plotting.save_figure(drawn, file, "png"))
+    return [path, picture]

@@ -1,0 +1,243 @@
+"""Training of a flow-VAE on images, by its variational bound."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nflow_cli.config.schema import VAEConfig
+from nflow_cli.data.images import Images, binarize
+from nflow_cli.experiments.images.evaluation import (
+    BATCH,
+    ImportanceSampler,
+    estimate_arrays,
+    evaluate_vae,
+    scores_of,
+    vae_arrays,
+)
+from nflow_cli.experiments.images.vae import FlowVAE
+from nflow_cli.experiments.summary import Fitted, Judged
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import ESTIMATES, RunDirectory
+from nflow_cli.runs.model_file import save_model
+from nflow_cli.training.annealing import rise, rising
+from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
+from nflow_cli.training.chunks import ImageChunks
+from nflow_cli.training.progress import phase
+from nflow_cli.training.rates import Number
+from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import (
+    ChunkTrainer,
+    Clock,
+)
+from nflow_cli.training.validation import ValidationLog
+
+
+class FitVAE(ChunkTrainer):
+    """Flow-VAE and the warm-up of its objective."""
+
+    terms = ("loss", "negative_elbo", "reconstruction", "kl", "beta")
+
+    def __init__(self, vae: FlowVAE, warm_up: str, warm_up_updates: int, start: float):
+        super().__init__()
+        self.vae, self.warm_up = vae, warm_up
+        self.start, self.rise = start, Number(0.0)
+        self.warms_up = warm_up_updates > 0
+        self.warm_up_in(warm_up_updates)
+        self.xla = vae.xla
+        self.built = True
+
+    def warm_up_in(self, updates: int) -> None:
+        """Set the number of updates in which β rises: the program stays."""
+        self.rise.assign(rise(updates, self.start) if updates else 0.0)
+
+    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+        """Loss and bound of a batch ``(pixels, noise)``, means in nats per image.
+
+        While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or
+        ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
+        """
+        start = self.start if self.warms_up else 1.0
+        beta = rising(update, self.rise.value, start)
+        drawn = self.vae.elbo_terms(*batch)
+        reconstruction, kl = -ops.mean(drawn["log_likelihood"]), ops.mean(drawn["kl"])
+        loss = reconstruction + beta * kl
+        if self.warm_up == "log-joint":
+            log_q = ops.mean(drawn["log_q0"] - drawn["log_det"])
+            loss = log_q + beta * (reconstruction + kl - log_q)
+        return {
+            "loss": loss,
+            "negative_elbo": reconstruction + kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "beta": beta,
+        }
+
+
+class EpochLog(ValidationLog):
+    """Metrics by epoch; with a validation split, early stopping and best weights."""
+
+    column = "validation_negative_elbo"
+
+    @property
+    def reached(self) -> int:
+        """Number of completed epochs."""
+        return self.rows
+
+    def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the row of an epoch, the last possibly incomplete."""
+        return super().write_row({"epoch": self.rows + 1, **columns})
+
+
+class Training(NamedTuple):
+    """Result of a training; ``best_epoch`` is ``None`` without a validation split.
+
+    ``seconds_per_epoch``: median without the first, which compiles.
+    """
+
+    epochs: int
+    best_epoch: int | None
+    compile_seconds: float
+    seconds_per_epoch: float
+
+
+def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
+    """Build and compile the model of a config."""
+    model, flow, train = config.model, config.flow, config.train
+    networks = (model.latent_dim, model.network, model.hidden)
+    prior = config.prior and config.prior.model_dump()
+    vae = FlowVAE(*networks, flow.pattern, flow.k, flow.amortized, config.seed, prior)
+    warm_up = train.warm_up
+    steps = train.epochs * updates_per_epoch
+    fit = FitVAE(vae, warm_up.kind, warm_up.updates(steps), warm_up.start)
+    fit.prepare(train, steps)
+    return fit
+
+
+def trial(config: VAEConfig, images: Images) -> Trial:
+    """Build the model, and measure the cost of a run and its epochs."""
+    training, held_out = split(images, config)
+    chunks = ImageChunks(training, config)
+    model = build(config, chunks.batches)
+    epoch = chunks.batches * pace(model, chunks).update
+    again = ImageChunks(training, config)
+    epoch += seconds_of(lambda: again[0])  # shuffled and binarized
+    if held_out is not None:
+        validate = _validator(model.vae, held_out, config)
+        validate()  # compiles
+        epoch += seconds_of(validate)
+    return Trial(
+        Cost(epoch, after=seconds_of_drawing() + _seconds_after(config, model.vae, images)), model
+    )
+
+
+def _seconds_after(config: VAEConfig, vae: FlowVAE, images: Images) -> float:
+    """Seconds of the scores, by those of two batches, of which the first compiles."""
+    pixels = binarize(images.x_test[:BATCH], config.data.binarization, config.seed, 0, "test")
+    sampler = ImportanceSampler(vae, config.evaluate.importance_samples, config.seed)
+    compiling, batch = (seconds_of(lambda: sampler(pixels, 0)) for _ in range(2))
+    return compiling + batch * images.n_test / len(pixels)
+
+
+def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
+    """Training images, and a validation split, random as files may be sorted."""
+    stopping = config.train.early_stopping
+    if stopping is None:
+        return images.x_train, None
+    order = stream(config.seed, "split").permutation(images.n_train)
+    return images.x_train[order[stopping.images :]], images.x_train[order[: stopping.images]]
+
+
+def train(
+    model: FitVAE,
+    chunks: ImageChunks,
+    held_out: np.ndarray | None,
+    config: VAEConfig,
+    directory: RunDirectory | None = None,
+) -> Training:
+    """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
+    resumable.
+    """
+    model.lengthen(chunks.steps)
+    model.warm_up_in(config.train.warm_up.updates(chunks.steps))
+    clock = Clock()
+    validate = None if held_out is None else _validator(model.vae, held_out, config)
+    stopping, size = config.train.early_stopping, chunks.chunks_per_epoch
+    log = EpochLog(clock, size, validate, stopping)
+
+    def note(logs: Any) -> str:
+        epoch = math.ceil(clock.updates[-1] / chunks.batches)
+        text = f"epoch {epoch}, −ELBO {float(logs['negative_elbo']):.2f} nats"
+        return text + (f", validation {log.validation:.2f}" if log.rows and validate else "")
+
+    best = partial(log.best_text, "{:.2f}".format)
+    progress = ProgressReport(chunks.steps, clock, note, best)
+    with Session(config, chunks.steps, directory, log=log, progress=progress) as session:
+        session.fit(model, chunks)
+        log.take_best(model)
+        session.finish(model)
+    epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
+    return Training(
+        epochs=log.rows,
+        best_epoch=log.kept_at if validate else None,
+        compile_seconds=clock.speed().compile_seconds,
+        seconds_per_epoch=statistics.median(epochs[1:] or epochs),
+    )
+
+
+def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callable[[], float]:
+    pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
+    sampler = ImportanceSampler(vae, 1, config.seed)
+
+    def validate() -> float:
+        estimates = sampler.over(pixels)
+        return float(np.mean(estimates["reconstruction"] + estimates["kl"]))
+
+    return validate
+
+
+def judged(
+    config: VAEConfig,
+    vae: FlowVAE,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    estimates: dict[str, np.ndarray],
+) -> Judged:
+    """Scores by the estimates of each test image, and arrays."""
+    scores = scores_of(estimates, config.evaluate.importance_samples)
+    return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
+
+
+def run(
+    config: VAEConfig, directory: RunDirectory, images: Images, built: FitVAE | None = None
+) -> Fitted:
+    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
+    training, held_out = split(images, config)
+    chunks = ImageChunks(training, config)
+    model = built or build(config, chunks.batches)
+    trained = train(model, chunks, held_out, config, directory)
+    model_sha256 = save_model(directory, model.vae)
+    pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
+    draws = config.evaluate.importance_samples
+    with phase(f"scoring: {images.n_test:,} test images, {draws:,} importance samples each"):
+        _, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
+    with phase("preparing pictures"):
+        scores, arrays = judged(config, model.vae, pixels, images.y_test, estimates)
+    directory.write_arrays(ESTIMATES, estimate_arrays(estimates))
+    sizes = {"n_train": len(training), "n_test": images.n_test}
+    facts = {
+        **scores,
+        "epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
+        "data": {"name": images.name, "sha256": images.sha256, **sizes},
+        "n_parameters": model.vae.count_params(),
+        "model_sha256": model_sha256,
+        "compile_seconds": trained.compile_seconds,
+        "seconds_per_epoch": trained.seconds_per_epoch,
+    }
+    return Fitted(facts, arrays)

@@ -1,0 +1,370 @@
+"""Summary of a fit to a log-density: warnings, printed rows, pictures."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from nflow_cli.config.column_schema import MAX_COLUMNS
+from nflow_cli.config.infer_schema import MOST_MODES, InferConfig
+from nflow_cli.config.strict import Count, Error, Figure, Text
+from nflow_cli.evaluation.warnings import ScoreWarning, found, marked, number, ruined_text, words
+from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, SIGMAS, jump, verdict
+from nflow_cli.experiments.rows import (
+    Rows,
+    Summary,
+    Warnings,
+    figure,
+    flow_row,
+    inconsistency_with_columns,
+    training_text,
+    with_error,
+)
+from nflow_cli.experiments.summary import LOG_Z, Course, Measure, UpdatesSummary
+from nflow_cli.registry import DENSITIES, resolve
+from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.text import printable
+from nflow_cli.training.restarts_record import RestartsRecord
+
+Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
+
+
+class InferSummary(UpdatesSummary):
+    """Scores of a fit to a log-density, in nats; ``evaluation.inference`` defines them.
+
+    ``has_exact_samples``: whether the pictures show exact samples of the density.
+    ``member_weights``: of the members of a mixture, ``[1.0]`` of one; ``member_seconds``: of
+    training those beyond the first.
+    """
+
+    target: Text
+    base: Text
+    columns: list[Text] = Field(max_length=MAX_COLUMNS)
+    has_exact_samples: bool
+    kl: Figure
+    kl_standard_error: Error
+    free_energy: Figure
+    free_energy_standard_error: Error
+    estimated_log_z: Figure
+    log_z_standard_error: Error
+    pareto_k: Figure
+    q_log_z: Figure
+    q_log_z_standard_error: Error
+    q_pareto_k: Figure
+    log_z_difference: Figure
+    log_z_difference_standard_error: Error
+    missed_share: Figure
+    missed_share_standard_error: Error
+    missed_mode: Mapping[str, Figure] | None
+    log_density_step: Figure
+    rounding_error: Figure
+    ess: Figure
+    log_z: Figure
+    log_z_source: Text | None
+    n_lost: Count
+    moments: Mapping[str, Moments]
+    moments_standard_error: Mapping[str, Moments] | None
+    moments_pareto_k: Mapping[str, Moments]
+    restarts: RestartsRecord
+    member_weights: list[float] = Field(min_length=1, max_length=MOST_MODES)
+    member_seconds: Figure
+
+
+NETCDF = ".nc"  # suffix
+MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
+WORDS = {
+    "good": "good: the weights have finite variance",
+    "rough": "rough: the weights may have infinite variance; errors include the unseen tail",
+    "poor": "poor: no reliable log Z or moments; try --base student-t, more flows or --bounds",
+    "unknown": "unknown: the weights are not finite",
+}
+FAILS = "log p fails or is not finite away from q"
+Truth = Mapping[str, tuple[float, float]]
+
+
+def rows_of(config: InferConfig, summary: Summary, warnings: Warnings) -> Rows:
+    """Rows printed after training."""
+    return [
+        ("density", printable(summary["target"])),
+        flow_row(summary),
+        *judged_rows(summary, warnings, truth_of(config)),
+        *_restarts(summary),
+        *_mixture(summary),
+        ("training", training_text(summary, config.length)),
+    ]
+
+
+def judged_rows(scores: Summary, warnings: Warnings, truth: Truth) -> Rows:
+    """Rows of scores by fresh samples."""
+    return verdict_of(scores, warnings) + _moments(scores, truth)
+
+
+def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
+    """Rows of KL, free energy, k-hat, ESS and log Z."""
+    rows = []
+    if (kl := number(scores, "kl")) is not None:
+        text = f"{with_error(kl, scores['kl_standard_error'])} nats"
+        rows.append(("KL(q || p)", marked(text, warnings, "kl")))
+    free_energy = with_error(scores["free_energy"], scores["free_energy_standard_error"])
+    free_energy += " nats"
+    rows.append(("free energy", marked(free_energy, warnings, "free_energy")))
+    rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, warnings)}"))
+    rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
+    log_z = _log_z(scores, "estimated_log_z", "log_z_standard_error")
+    log_z += " of the mass that q covers"
+    if (true := number(scores, "log_z")) is not None:
+        log_z += f" (true: {true:.5f})"
+    rows.append(("log Z", marked(log_z, warnings, "estimated_log_z")))
+    rows.append(("", _by_q(scores)))
+    if number(scores, "missed_share") is None and "missed_share" in scores:
+        rows.append(("", f"missed mass unknown: {FAILS}"))
+    return rows
+
+
+def _by_q(scores: Summary) -> str:
+    """Log Z by the draws of q alone, a check."""
+    if number(scores, "q_log_z") is None:
+        return f"by draws of q alone: {FAILS}"
+    k, away = number(scores, "q_pareto_k"), number(scores, "log_z_difference")
+    text = _log_z(scores, "q_log_z", "q_log_z_standard_error")
+    text += f" by draws of q alone (k-hat {figure(scores, 'q_pareto_k', 2)}, {verdict(k)})"
+    error = number(scores, "log_z_difference_standard_error")
+    if away is None or not error or not abs(away) > SIGMAS * error:
+        return text
+    return f"{text}, {abs(away) / error:.1f} errors of the difference away"
+
+
+def _verdict(scores: Summary, warnings: Warnings) -> str:
+    word = verdict(number(scores, "pareto_k"))
+    others = words((c for c in warnings if c.word != f"{word} weights"), "estimated_log_z")
+    return f"{word}, but see [{others}]" if others else WORDS[word]
+
+
+def _log_z(scores: Summary, key: str, error: str) -> str:
+    text = figure(scores, key)
+    if (known := number(scores, error)) is not None:
+        text += f" ± {known:.5f}"
+    return f"{text} nats"
+
+
+def _moments(scores: Summary, truth: Truth) -> Rows:
+    moments, rows = scores["moments"], []
+    errors = scores.get("moments_standard_error") or {}
+    for name, pair in list(moments.items())[:MOST_ROWS]:
+        mean, spread = map(_with_error, pair, errors.get(name, (None, None)))
+        known = truth.get(name)
+        true = "" if known is None else f" (true: {known[0]:.5g}, sd {known[1]:.5g})"
+        rows.append((printable(name)[:20], f"{mean}, sd {spread}{true}"))
+    if (rest := len(moments) - MOST_ROWS) > 0:
+        rows.append(("", f"{rest:,} more coordinates are in summary.json"))
+    return rows
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    if error is None or not 0 < error < math.inf:
+        return f"{value:.5g}"
+    decimals = min(max(1 - math.floor(math.log10(error)), 0), 12)
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _restarts(summary: Summary) -> Rows:
+    restarts = summary["restarts"]
+    if restarts["count"] == 1:
+        return []
+    name = "free energy" if summary["log_z"] is None else "KL"
+    scores = ", ".join("not finite" if kl is None else f"{kl:.4f}" for kl in restarts["kl"])
+    return [("restarts", f"{name} {scores}; seed {restarts['seed']} is kept")]
+
+
+def _mixture(summary: Summary) -> Rows:
+    weights = sorted(summary["member_weights"], reverse=True)
+    if len(weights) == 1:
+        return []
+    shown = ", ".join(f"{weight:.3g}" for weight in weights[:MOST_WEIGHTS])
+    more = ", …" if len(weights) > MOST_WEIGHTS else ""
+    seconds = f"{len(weights) - 1} added in {summary['member_seconds']:.1f} s"
+    return [("mixture", f"{len(weights)} flows, weights {shown}{more}; {seconds}")]
+
+
+APART = 0.1  # nats between restarts that disagree
+MISSED = 0.01  # of the mass of p
+STANDARD_ERRORS = 2.0
+LARGE_KL = 5.0  # nats; log-normal weights of that have an ESS of e^-10
+ROUNDED = 0.01  # nats of rounding error of log p, which changes log Z by 5e-5
+UNROUNDED = (
+    "subtract a constant from each term before summing, or return a pair of arrays of float64"
+)
+ENERGIES = ("free_energy", "kl")
+FIGURES = ("estimated_log_z", *ENERGIES, "moments")
+
+
+def ruined(summary: Summary) -> ScoreWarning | None:
+    """Warning if the free energy is not finite."""
+    value = number(summary, "free_energy")
+    return ruined_text("the fit is not finite") if value is None or value != value else None
+
+
+def _heavy_tail(summary: Summary) -> ScoreWarning | None:
+    k, figures = number(summary, "pareto_k"), ("estimated_log_z", "moments")
+    if k is None or k < GOOD:
+        return None
+    if k < ROUGH:
+        reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} the variance may be infinite"
+        reason += "; standard errors of log Z and moments include the unseen tail"
+        return ScoreWarning("rough weights", figures, reason)
+    reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights dominate"
+    return ScoreWarning("poor weights", figures, f"{reason}, standard errors are unreliable")
+
+
+def _missed_mass(summary: Summary) -> ScoreWarning | None:
+    keys = ("missed_share", "missed_share_standard_error")
+    share, error = (number(summary, key) for key in keys)
+    place, remedy = summary.get("missed_mode"), "try --anneal, --restarts or more updates"
+    if share is not None and error is not None and share - STANDARD_ERRORS * error > MISSED:
+        text = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
+        near = f", most of it near {_place(place)}" if place else ""
+        return ScoreWarning("missed mass", FIGURES, f"{text}{near}; {remedy}")
+    if (more := jump(summary)) is None:
+        return None
+    is_good = verdict(number(summary, "pareto_k")) == "good"
+    reason = f"log Z is {more:.3g} nats larger than by draws of q alone: q misses part of p"
+    figures = ENERGIES if is_good else FIGURES
+    return ScoreWarning("missed mass", figures, f"{reason}; {remedy}")
+
+
+def _place(place: Mapping[str, Any]) -> str:
+    known = {name: number(place, name) for name in place}
+    shown = [f"{name}={value:.3g}" for name, value in known.items() if value is not None][:4]
+    return ", ".join(shown) + (", …" if len(known) > len(shown) else "")
+
+
+def _far(summary: Summary) -> ScoreWarning | None:
+    k, kl = number(summary, "pareto_k"), number(summary, "kl")
+    if kl is None:
+        parts = [number(summary, key) for key in ("free_energy", "estimated_log_z")]
+        kl = math.nan if None in parts else sum(part or 0.0 for part in parts)
+    if k is None or not k < ROUGH or not kl > LARGE_KL:
+        return None
+    reason = (
+        f"KL(q || p) is {kl:.3g} nats by free energy and log Z: at this KL weights are "
+        "not reliable, whatever k-hat is; train longer, or shift and scale the coordinates"
+    )
+    return ScoreWarning("far from p", FIGURES, reason)
+
+
+def _rounding(summary: Summary) -> ScoreWarning | None:
+    error, step = (number(summary, key) for key in ("rounding_error", "log_density_step"))
+    if error is None or step is None or not error > ROUNDED:
+        return None
+    reason = f"rounding to float32 has an error of {error:.2g} nats in log p: "
+    if step**2 > 6 * error**2:
+        reason += f"its values are multiples of {step:.2g}; {UNROUNDED}"
+    else:
+        reason += f"{_coarsest(summary)}shift and scale the coordinates"
+    return ScoreWarning("rounding", FIGURES, reason)
+
+
+def _coarsest(summary: Summary) -> str:
+    """Coordinate with the largest float32 step relative to its standard deviation."""
+    steps = {
+        name: (float(np.spacing(np.float32(abs(mean)))), spread, mean)
+        for name, (mean, spread) in summary.get("moments", {}).items()
+        if mean is not None and spread
+    }
+    if not steps:
+        return ""
+    name = max(steps, key=lambda key: steps[key][0] / steps[key][1])
+    step, spread, mean = steps[name]
+    return f"{name} at {mean:.4g} ± {spread:.2g} has steps of {step:.2g}; "
+
+
+def _lost(summary: Summary) -> ScoreWarning | None:
+    if not (lost := number(summary, "n_lost")):
+        return None
+    reason = f"log p is not finite at {lost:,.0f} draws, whose weights count as 0"
+    return ScoreWarning("not finite", ("free_energy", "estimated_log_z"), reason)
+
+
+def _disagreement(summary: Summary) -> ScoreWarning | None:
+    kls = summary.get("restarts", {}).get("kl", ())
+    finite = [kl for kl in kls if kl is not None and math.isfinite(kl)]
+    if len(summary.get("member_weights", ())) > 1:  # which restart is best says little then
+        return None
+    if len(finite) < 2 or max(finite) - min(finite) <= APART:
+        return None
+    reason = (
+        f"restarts differ by up to {max(finite) - min(finite):.3g} nats: some lost modes or were "
+        "dropped early, and all may have lost some"
+    )
+    return ScoreWarning("restarts differ", ("free_energy", "kl"), reason)
+
+
+RULES = (ruined, _heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
+
+
+SCHEMA = InferSummary
+MEASURES = (
+    Measure("free_energy", "free energy", "nats", 5, judges=True),
+    Measure("estimated_log_z", LOG_Z, "nats", 5),
+    Measure("pareto_k", "k-hat", "", 2),
+    Measure("ess", "ESS", "", 3),
+    Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
+)
+COURSE = Course("kl", "KL (nats)", otherwise="free energy (nats)")
+CURVES = ("update", "loss", "kl", "beta")
+FORMATS, BESIDE, SAMPLES = (".csv", ".npy", NETCDF), (), (1_000, 10**7)
+
+
+def labels_of(config: InferConfig) -> dict[str, Any]:
+    """Density, base and coordinates."""
+    facts = {"target": config.subject, "base": config.base_name}
+    return {**facts, "columns": config.density.columns}
+
+
+def truth_of(config: InferConfig) -> Truth:
+    """Known moments of a built-in density."""
+    density = config.density
+    if not density.is_built_in:
+        return {}
+    target = resolve(DENSITIES[density.name])(dim=config.dim)
+    return {density.columns[i]: moments for i, moments in target.moments.items()}
+
+
+def warnings_of(config: InferConfig, summary: Summary) -> list[ScoreWarning]:
+    """Warnings about the scores."""
+    return found(*(rule(summary) for rule in RULES))
+
+
+def subject_of(config: InferConfig, summary: Summary) -> str:
+    """Name of the density."""
+    return config.subject
+
+
+def settings_of(config: InferConfig, summary: Summary) -> dict[str, str]:
+    """Checksum of the code of a user's density."""
+    sha256 = config.density.sha256
+    return {} if sha256 is None else {"density.sha256": sha256[:12]}
+
+
+def shapes_of(config: InferConfig) -> Shapes:
+    """Draws weighted and not, and the largest weights."""
+    points: Shapes = {"rows": ("t", config.dim), "samples": ("s", config.dim)}
+    return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
+
+
+def inconsistency_of(config: InferConfig, arrays: Mapping[str, Any], summary: Summary) -> str:
+    """Other columns than those of the config."""
+    return inconsistency_with_columns(arrays, summary, config.density.columns)
+
+
+def figures_of(
+    config: InferConfig, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
+) -> dict[str, Any]:
+    """Corner, weights and training."""
+    from nflow_cli.plotting import infer_figures
+
+    return infer_figures(arrays, metrics, summary)

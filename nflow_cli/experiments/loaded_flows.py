@@ -1,0 +1,52 @@
+"""Loaded densities of flows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.experiments.loaded import TrainedRun
+from nflow_cli.experiments.run import Run
+from nflow_cli.flows import FlowStack
+from nflow_cli.runs import model_file
+from nflow_cli.runs.samples_file import write_rows
+
+
+class TrainedFlows(TrainedRun, FlowDensity):
+    """The trained density ``q`` of flows, of a finished run.
+
+    Attributes:
+        path: Run directory.
+        config: Resolved preset.
+        flow: :class:`~nflow_cli.flows.FlowStack`, a Keras layer.
+        base: Base distribution ``q0``.
+        units: From user units to the coordinates of the flows.
+    """
+
+    def __init__(self, run: Run, *parts: Any):
+        TrainedRun.__init__(self, run)
+        FlowDensity.__init__(self, *parts)
+
+
+def stack_of(config: Any) -> FlowStack:
+    """Initial flows of a config."""
+    flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
+    flow.build((None, config.dim))
+    return flow
+
+
+def with_weights(run: Run, flow: FlowStack) -> FlowStack:
+    """Flows with the weights of a run."""
+    config: Any = run.config
+    arguments = config.flow.model_dump(exclude_none=True)
+    model_file.load_weights(run.directory, flow, arguments, config.dim)
+    return flow
+
+
+def write_points(
+    trained: TrainedFlows, columns: list[str], n: int, path: Path, seed: int
+) -> list[Path]:
+    """Write ``n`` draws with their log-density in nats."""
+    rows = (np.column_stack([x, log_q]) for _, x, log_q in trained.batches(n, seed))
+    return write_rows(path, [*columns, "log_q"], n, rows, trained.dtype)

@@ -1,0 +1,121 @@
+"""Reloading the data of a run, with checksums."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from nflow_cli.config.strict import MAX_PATH
+from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.column_maps import ColumnMap, recorded_map
+from nflow_cli.data.units import ColumnUnits
+from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.experiments.run import Run
+from nflow_cli.registry import POINT_SETS
+from nflow_cli.runs.directory import RUN
+
+MAX_MAPS = 8  # of a column
+
+
+def found_again(run: Run, load: Callable[[str], Any]) -> Any:
+    """Reload the rows of a run, and compare checksums."""
+    recorded = _recorded(run)
+    place = _place(recorded)
+    try:
+        points = load(place)
+    except DataError:
+        if not os.path.exists(place) and place not in POINT_SETS:
+            raise
+        # Without the reason, which would show a part of a file: a stranger's run may name any.
+        raise DataError(
+            f"{place}: not the data of this run; expected rows of SHA-256 "
+            f"{recorded.get('sha256')!r:.70}"
+        ) from None
+    received, expected = (_tests(record).get("sha256") for record in (points.record(), recorded))
+    if received != expected:
+        raise DataError(
+            f"{points.name}: not the test rows of this run; expected those of SHA-256 "
+            f"{expected!r:.70}, received {received}"
+        )
+    received, expected = (r.get("weights_sha256") for r in (points.record(), recorded))
+    if received != expected:
+        raise DataError(
+            f"{points.name}: not the weights of this run; expected those of SHA-256 "
+            f"{expected!r:.70}, received {received}"
+        )
+    return _checked(recorded, points)
+
+
+def with_tests(run: Run, settings: TableData) -> TableData:
+    """Settings of a run with the present path of its file of test rows, if any."""
+    if settings.test is None:
+        return settings
+    tests = _tests(_recorded(run))
+    place = _place(tests) if is_named(tests) else settings.test
+    if not os.path.exists(place):
+        raise DataError(f"{place}: no such table; expected the test rows of this run")
+    return settings.model_copy(update={"test": place})
+
+
+def _tests(record: dict[str, Any]) -> dict[str, Any]:
+    tests = record.get("test")
+    return tests if isinstance(tests, dict) else {}
+
+
+def sources_of(run: Run) -> list[str]:
+    """Files that a run was made from, where they are now: a table, test rows, draws or code."""
+    data: Any = run.record.get("data")
+    if not is_named(data):
+        return []
+    paths = data.get("paths")  # of draws
+    more = paths if isinstance(paths, list) else []
+    places = [_place(record) for record in (data, _tests(data)) if is_named(record)]
+    return [*places, *(path for path in more if isinstance(path, str))]
+
+
+def is_data_of(run: Run, sha256: str) -> bool:
+    """Whether a checksum is that of a run's rows, in their order."""
+    return sha256 == _recorded(run).get("sha256")
+
+
+def column_units(run: Run, names: Sequence[str]) -> ColumnUnits:
+    """Recorded units of numeric columns of a run."""
+    record = _recorded(run)
+    try:
+        return ColumnUnits([_maps(record["units"][name]) for name in names])
+    except (KeyError, TypeError, ValueError):
+        raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the units of data") from None
+
+
+def _maps(records: Any) -> list[ColumnMap]:
+    if not isinstance(records, list) or not 1 <= len(records) <= MAX_MAPS:
+        raise ValueError("expected maps")
+    return list(map(recorded_map, records))
+
+
+def _recorded(run: Run) -> dict[str, Any]:
+    recorded: Any = run.record.get("data")
+    if not is_named(recorded):
+        raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the data's name and sha256")
+    return recorded
+
+
+def is_named(record: Any) -> bool:
+    """Whether a record of data has a valid name."""
+    name = record.get("name") if isinstance(record, dict) else None
+    return isinstance(name, str) and len(name) <= MAX_PATH
+
+
+def _place(recorded: dict[str, Any]) -> str:
+    """Path of the data, if it still exists, or else their name."""
+    path = recorded.get("path")
+    return path if isinstance(path, str) and os.path.exists(path) else recorded["name"]
+
+
+def _checked(recorded: dict[str, Any], data: Any) -> Any:
+    if data.sha256 != recorded.get("sha256"):
+        raise DataError(
+            f"{data.name}: not the data of this run; expected SHA-256 "
+            f"{recorded.get('sha256')!r:.70}, received {data.sha256}"
+        )
+    return replace(data, name=recorded["name"])

@@ -1,0 +1,199 @@
+"""Training in a run directory, with pictures and report."""
+
+import platform
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from nflow_cli.backend.programs import released
+from nflow_cli.backend.start import Machine, expect_tensorflow, memory_errors, start_tensorflow
+from nflow_cli.config import memory, presets
+from nflow_cli.config.naming import run_name
+from nflow_cli.config.schema import Config
+from nflow_cli.errors import BusyError, NflowError
+from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.rows import laid_out
+from nflow_cli.experiments.run import Run
+from nflow_cli.runs.directory import MACHINES, RunDirectory
+from nflow_cli.runs.versions import VERSIONS
+from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.signals import hinted
+from nflow_cli.text import printable
+from nflow_cli.training.progress import about_left, ending, phase
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the numerical packages, if known."""
+    known = {"python": platform.python_version()}
+    for name in ("keras", "tensorflow", "numpy"):
+        with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
+            known[name] = version(name)
+    return known
+
+
+@released()
+def start(
+    config: Config,
+    preset: Path,
+    output: str | Path | None,
+    data: Any = None,
+    *,
+    machine: Machine | None = None,
+    argv: Sequence[str] = (),
+    due: float | None = None,
+    pictures: bool = True,
+) -> Run:
+    """Create a run directory, named by ``preset`` or ``output``, and train in it.
+
+    ``machine``: ``None`` for the process's own setting; ``argv`` is recorded; ``due``: as of
+    :func:`in_time`; ``pictures``: draw and report.
+    """
+    expect_tensorflow()
+    name, folder = run_name(config, preset), None if output is None else str(output)
+    config = settled(config, data)
+    if folder is not None:
+        RunDirectory.create(name, folder)  # before a trial: it may be taken
+    with in_time(config, data, machine, due) as (config, built):
+        run = Run(RunDirectory.create(name, folder), config)
+        train(run, data, machine, argv, pictures, built)
+    return run
+
+
+def settled(config: Config, data: Any) -> Config:
+    """Config resolved by the data, if the machine has memory for it (``ConfigError``)."""
+    config, note = memory.bounded(part(config, "data").settled(config, data))
+    if note:
+        tell(note)
+    memory.expect_memory(config)
+    return config
+
+
+@contextmanager
+def in_time(
+    config: Config, data: Any, machine: Machine | None, due: float | None
+) -> Iterator[tuple[Config, Any]]:
+    """Config with the length of training that ends the command in time, and its model, if built.
+
+    A model is built, compiled and timed for some updates, and reset: the recorded config alone
+    gives the same weights. ``due``: :func:`time.monotonic` at the end of the command; ``None``: the
+    length of the config.
+    """
+    if due is None:
+        yield config, None
+        return
+    doing = f"compiling, and timing some updates{about_left(due - time.monotonic())}"
+    start_tensorflow(machine and machine.with_threads(config.threads))
+    with phase(doing), memory_errors(memory.remedy(config)):
+        cost, built = part(config, "training").trial(config, data)
+    seconds, key = due - time.monotonic(), config.train.length_key
+    length = cost.updates(seconds, config.train.chunk if key == "steps" else 1)
+    needed = cost.seconds(length)
+    if needed > seconds:
+        tell(
+            f"--minutes: about {(needed - seconds) / 60:.1f} minutes too few for the least training"
+        )
+    tell(f"--minutes: --{key} {length}, as the run records{about_left(needed)}")
+    with ending(due, cost.after):
+        yield config.of_length(length), built
+
+
+@released()
+def carry_on(
+    config: Config,
+    directory: RunDirectory,
+    argv: Sequence[str],
+    machine: Machine,
+    patience: float = 0.0,
+) -> None:
+    """Train or resume a run of a sweep, and print its scores.
+
+    Raises:
+        BusyError: Another process trains it after ``patience`` seconds.
+    """
+    run = Run(directory, config)
+    if config.command == "infer":
+        start_tensorflow(machine)  # before a density, which is in operations of it
+    data = run.data if directory.begun else part(config, "data").load(config)
+    run.config = config if directory.begun else settled(config, data)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            train(run, data, machine, argv)
+            break
+        except BusyError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.2)
+    show(run)
+
+
+def show(run: Run) -> None:
+    """Print the scores and the path of a run."""
+    rows = part(run.config, "report").rows_of(run.config, run.summary, run.warnings)
+    print(laid_out(rows, run.warnings))
+    print(printable(run.path))
+
+
+def train(
+    run: Run,
+    data: Any,
+    machine: Machine | None,
+    argv: Sequence[str],
+    pictures: bool = True,
+    built: Any = None,
+) -> None:
+    """Train or resume, score, draw and report; ``built``: model of a trial."""
+    config = run.config
+    info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
+    info |= {VERSIONS: versions(), "seed": config.seed}
+    if machine is not None:
+        machine = machine.with_threads(config.threads)
+        info[MACHINES] = [machine.record()]
+    if data is not None:
+        info["data"] = data.record()
+
+    def hint() -> str | None:
+        return f"to go on: {run.resume_command}" if run.directory.begun else None
+
+    # Recorded before TensorFlow starts, and even if it never does.
+    with hinted(hint), run.directory.locked():
+        record = run.directory.recorded(info, presets.dump(config))
+        with record, memory_errors(memory.remedy(config)):
+            for note in () if data is None else data.notes:
+                tell(note)
+            start_tensorflow(machine)
+            if pictures:
+                _import_ahead()
+            run.fit(data, built)
+            if pictures:
+                from nflow_cli.experiments.pictures import draw
+
+                with phase("drawing pictures"):
+                    draw(run)
+        if pictures:
+            _report(run)
+
+
+def _import_ahead() -> None:
+    """Import the plotting modules in a thread: a compiled training leaves Python idle."""
+
+    def import_pictures() -> None:
+        with suppress(ImportError):  # told by the one who needs it
+            import_module("nflow_cli.plotting")
+
+    threading.Thread(target=import_pictures).start()
+
+
+def _report(run: Run) -> None:
+    """Write the report; a failure is a note."""
+    from nflow_cli.experiments.report import write_report
+
+    try:
+        write_report(run)
+    except NflowError as error:
+        tell(f"no report: {error}")

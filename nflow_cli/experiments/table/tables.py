@@ -1,0 +1,166 @@
+"""Input and output of user tables: weights, conditions, scored rows, draws."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.data.points import checksum
+from nflow_cli.data.raw_columns import read_columns
+from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, write_table
+from nflow_cli.data.tables import LOG_Q, listed, shown
+from nflow_cli.data.written_cells import as_written
+from nflow_cli.errors import DataError
+from nflow_cli.evaluation.tallies import Tally
+from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped_rows
+from nflow_cli.experiments.recorded_data import is_data_of
+from nflow_cli.experiments.rows import Summary
+from nflow_cli.registry import nearest
+from nflow_cli.terminal.layout import tell
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.table.loaded import TableRun
+
+SPREAD = "log_q_spread"
+OWN = "own"  # in a tally: tables that are the run's
+TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as text
+TIME = r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+TIMES = re.compile(f"{TIME}:{TIME}")  # a range, either end open
+
+
+def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
+    """Weights ``(n,)`` of a table's rows, 0 if missing, if it has the run's weight column."""
+    name = trained.config.data.weights
+    if name not in [column.name for column in table.columns]:
+        return None
+    (column,), _ = read_columns(table, names=[name])
+    weights = np.nan if column.numbers is None else np.nan_to_num(column.numbers, posinf=np.inf)
+    wrong = ~np.atleast_1d((weights >= 0) & (weights < np.inf))
+    if wrong.any():
+        place = table.place(int(np.argmax(wrong)))
+        raise DataError(
+            f"{table.name}: {place}, column {shown(name)}: expected a finite weight of 0 or more"
+        )
+    return np.atleast_1d(weights)
+
+
+def are_own(trained: "TableRun", rows: np.ndarray) -> bool:
+    """Whether rows ``(n, C)`` of a user table are those of the run."""
+    complete, run = rows[~np.isnan(rows).any(axis=1)], trained.run
+    return any(is_data_of(run, checksum(some)) for some in (rows, complete))
+
+
+def warnings_of(found: Tally, scores: Summary, group: str | None) -> list[ScoreWarning]:
+    """Warnings about scores of a user table, of a run with rows grouped by a column."""
+    every = few_rows(scores), grouped_rows(scores, group)
+    return [*([TRAINED_ON] if found.counts[OWN] else []), *(one for one in every if one)]
+
+
+def expect_room(trained: "TableRun", added: Iterable[str]) -> None:
+    """Refuse added columns whose names are columns of the run."""
+    for name in set(added) & set(trained.columns):
+        raise DataError(f"column {name!r} of the run has the name of an added column")
+
+
+def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) -> None:
+    """Write the rows of a table, in order, with added columns ``(n,)``.
+
+    They replace columns of equal name, which a note lists.
+    """
+    others = [column.name for column in table.columns if column.name not in added]
+    if replaced := [column.name for column in table.columns if column.name in added]:
+        tell(f"{table.name}: replaced in the output: {listed(replaced)}")
+
+    def beside() -> Iterator[Any]:
+        first = 0
+        for block in table.blocks(others):
+            part = slice(first, first + block.num_rows)
+            yield batch_of([values[part] for values in added.values()], block)
+            first += block.num_rows
+
+    write_table(path, [*others, *added], beside())
+
+
+def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
+    """Standard deviation over members of log-densities ``(R, n)``, by its name."""
+    with np.errstate(invalid="ignore"):  # of rows that no member gives a probability
+        return {SPREAD: log_q.std(axis=0, ddof=1)}
+
+
+def names_of_draws(trained: "TableRun") -> list[str]:
+    """Columns of draws: modelled, given, ``log_q``."""
+    given, in_table = trained.given, trained.config.data.kinds or {}
+    drawn = set(trained.columns) - set(given)
+    return [*(name for name in in_table if name in drawn), *given, LOG_Q]
+
+
+def draws(trained: "TableRun", batches: Any) -> Iterator[Any]:
+    """Yield batches of draws, in the columns of :func:`names_of_draws`."""
+    places = {name: i for i, name in enumerate(trained.columns)}
+    for _, rows, log_q in batches:
+        names = names_of_draws(trained)[:-1]
+        columns = [as_written(trained.kinds[name], rows[:, places[name]]) for name in names]
+        yield batch_of([*columns, log_q])
+
+
+def write_draws(trained: "TableRun", n: int, path: Path, seed: int, given: str | None) -> None:
+    """Write draws in the columns of the run, with their ``log_q`` in nats."""
+    text = [name for name in trained.columns if trained.kinds[name].type in TEXTS]
+    if text and path.suffix.lower() == ".npy":
+        raise DataError(
+            f"{path}: an .npy holds numbers, and {', '.join(map(shown, text[:10]))} "
+            f"{'is' if len(text) == 1 else 'are'} of another type; expected a .csv or .parquet file"
+        )
+    batches = trained.batches(n, seed, conditions_in(trained, given))
+    write_table(path, names_of_draws(trained), draws(trained, batches))
+
+
+def conditions_in(trained: "TableRun", text: str | None) -> Any:
+    """Conditions of ``--given``, as ``batches`` takes them: a table, or ``a=1,b=two``."""
+    if text is None:
+        return trained.conditions(None)
+    if text == STDIN or os.path.exists(text) or "=" not in text:
+        return trained.conditions_of(open_table(text))
+    values: dict[str, Any] = {}
+    for pair in text.replace("\\,", "\0").split(","):
+        pair = pair.replace("\0", ",")
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or name not in trained.conditioned or name in values:
+            names = listed(trained.conditioned)
+            raise DataError(
+                f"--given: expected each of {names} once, as NAME=VALUE, or a table. Received: "
+                f"{pair!r:.60}"
+            )
+        values[name] = _typed(name, value, trained.kinds[name], name not in trained.given)
+    if missing := [name for name in trained.given if name not in values]:
+        raise DataError(f"--given: expected a value of {', '.join(missing)} too")
+    return trained.conditions(values, "--given")
+
+
+def range_ends(text: str, kind: ColumnKind) -> Sequence[str]:
+    """Both ends of a range ``LOW:HIGH``, "" if open; none of a single value."""
+    if kind.type != "time":
+        return text.split(":") if text.count(":") == 1 else ()
+    found = TIMES.fullmatch(text)
+    return [found[1] or "", found[2] or ""] if found else ()
+
+
+def _typed(name: str, text: str, kind: ColumnKind, may_be_range: bool) -> str | float | slice:
+    levels = kind.levels if kind.kind == "levels" and kind.type == "text" else None
+    if levels and text and text not in levels:
+        tell(f"note: {name}: no training row has {text!r:.60}{nearest(text, levels)}")
+    if may_be_range and kind.kind != "levels" and (ends := range_ends(text, kind)):
+        return slice(*(_typed(name, end, kind, False) if end else None for end in ends))
+    if kind.type in TEXTS:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise DataError(f"--given: {name}: expected a finite number. Received: {text!r:.60}")
+    return value

@@ -1,0 +1,54 @@
+"""Maximum-likelihood training with validation and early stopping, for flows and cells."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from nflow_cli.config.schema import CellsConfig, FitConfig
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.chunks import PointChunks
+from nflow_cli.training.progress import nats_text
+from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import ChunkTrainer, Clock, Speed
+from nflow_cli.training.validation import ValidationLog
+
+
+class Training(NamedTuple):
+    """Result of a training: updates, the best update, and speed."""
+
+    steps: int
+    best_update: int
+    speed: Speed
+
+
+def train_on_rows(
+    model: ChunkTrainer,
+    chunks: PointChunks,
+    log: ValidationLog,
+    clock: Clock,
+    config: CellsConfig | FitConfig,
+    directory: RunDirectory | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Training:
+    """Train a model as ``config.train`` specifies; restore the weights of the best validation.
+
+    With ``directory``: logged there and resumable.
+    """
+    steps = config.train.steps or 0
+    model.lengthen(steps)
+
+    def note(logs: Any) -> str:
+        text = f"log-likelihood {nats_text(-float(logs['loss']))}"
+        validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
+        return f"{text}{validation} nats"
+
+    def best() -> str:
+        return log.best_text(lambda loss: nats_text(-loss))
+
+    progress = ProgressReport(steps, clock, note, best)
+    of_session = {"log": log, "progress": progress, "callbacks": callbacks}
+    with Session(config, steps, directory, **of_session) as session:
+        session.fit(model, chunks)
+        log.take_best(model)
+        session.finish(model)
+    return Training(clock.steps, log.kept_at, clock.speed())
