@@ -44,10 +44,10 @@ class BeganError(Exception):
 def nflow(monkeypatch, tmp_path):
     """Return a function that runs a command in an empty folder, but for the training."""
 
-    def begin(*_):
+    def start(*_, **__):
         raise BeganError
 
-    monkeypatch.setattr(running, "begin", begin)
+    monkeypatch.setattr(running, "start", start)
     monkeypatch.chdir(tmp_path)
     return lambda *words: CliRunner().invoke(main, words)
 
