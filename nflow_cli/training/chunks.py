@@ -1,7 +1,6 @@
 """Training batches, grouped into chunks of updates for the compiled loop."""
 
 import math
-from bisect import bisect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,8 +9,6 @@ import numpy as np
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import binarize
 from nflow_cli.random_streams import shifted_lattice, stream
-
-EARLY = (10, 20, 50, 100, 200)  # updates within a first chunk that have rows: training is steep
 
 
 class Chunks:
@@ -40,23 +37,13 @@ class DrawnChunks(Chunks):
     """Random points for a fit, one chunk of updates at a time.
 
     An item is ``(points, count)``: points ``(chunk, D, batch_size)``, features first as in the
-    flows, and the number ``(1,)`` of updates to run, which end with the chunk or at an update in
-    ``early``. R seeds give ``(chunk, R, D, batch_size)``, each restart its own stream. The batch of
-    an update does not depend on where items end.
+    flows, and the number ``(1,)`` of updates to run: the rest of the chunk. R seeds give
+    ``(chunk, R, D, batch_size)``, each restart its own stream.
     """
 
-    def __init__(
-        self,
-        seeds: Sequence[int],
-        steps: int,
-        chunk: int,
-        batch_size: int,
-        early: Sequence[int] = (),
-    ):
+    def __init__(self, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
         self.seeds, self.steps = seeds, steps
         self.chunk, self.batch_size, self.start = chunk, batch_size, 0
-        self.early = [update for update in early if update < min(chunk, steps)]
-        self._kept: tuple[int, np.ndarray] | None = None  # a chunk whose next part is to come
 
     def start_at(self, update: int) -> None:
         self.start = update
@@ -64,34 +51,15 @@ class DrawnChunks(Chunks):
     def __len__(self) -> int:
         if self.start >= self.steps:
             return 0
-        return len(self.early) + math.ceil(self.steps / self.chunk) - self._over
+        return math.ceil(self.steps / self.chunk) - self.start // self.chunk
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        index += self._over
-        start, end = max(self.start, self._end(index - 1)), self._end(index)
-        number, made = divmod(start, self.chunk)
-        points = self._chunk(number)
-        self._kept = (number, points) if end % self.chunk else None
-        return np.roll(points, -made, axis=0), np.array([end - start], dtype=np.int32)
-
-    @property
-    def _over(self) -> int:
-        """Items, counted from update 0, that end at or before the start."""
-        return bisect(self.early, self.start) + self.start // self.chunk
-
-    def _end(self, index: int) -> int:
-        """End of an item, counted from update 0; 0 before the first."""
-        if 0 <= index < len(self.early):
-            return self.early[index]
-        return min((index + 1 - len(self.early)) * self.chunk, self.steps) if index >= 0 else 0
-
-    def _chunk(self, number: int) -> np.ndarray:
-        """Points of a chunk for all seeds; the last chunk is kept."""
-        kept = self._kept
-        if kept is not None and kept[0] == number:
-            return kept[1]
+        number = self.start // self.chunk + index
+        made = self.start % self.chunk if index == 0 else 0
         drawn = [self.drawn(seed, number) for seed in self.seeds]
-        return drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=1)
+        points = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=1)
+        count = min(self.chunk, self.steps - number * self.chunk) - made
+        return np.roll(points, -made, axis=0), np.array([count], dtype=np.int32)
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw chunk ``index`` of one seed: ``(chunk, D, batch_size)``, float32."""
@@ -105,7 +73,6 @@ class NoiseChunks(DrawnChunks):
         dim: D.
         purpose: Of the random stream.
         even: An update's samples are a randomly shifted lattice, which fills the base evenly.
-        early: As of :class:`DrawnChunks`.
     """
 
     def __init__(
@@ -117,10 +84,9 @@ class NoiseChunks(DrawnChunks):
         chunk: int,
         batch_size: int,
         purpose: str = "base-noise",
-        early: Sequence[int] = (),
         even: bool = False,
     ):
-        super().__init__(seeds, steps, chunk, batch_size, early)
+        super().__init__(seeds, steps, chunk, batch_size)
         self.base, self.dim, self.purpose, self.even = base, dim, purpose, even
 
     def drawn(self, seed: int, index: int) -> np.ndarray:

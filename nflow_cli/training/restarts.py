@@ -14,7 +14,7 @@ from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.flows.side_by_side import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
-from nflow_cli.training.chunks import EARLY, NoiseChunks
+from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.saved_state import RestartsState, StateError, checked
 from nflow_cli.training.session import Session
@@ -101,9 +101,8 @@ class Restarts:
         settings = self.config.train
         seeds = [self.seeds[r] for r in self.alive]
         density, size = self.model.density, (settings.chunk, settings.batch_size)
-        early = () if settings.early_stopping else EARLY  # it smooths the means of whole chunks
         even = settings.draws == "even"
-        return NoiseChunks(density.base, density.dim, seeds, steps, *size, early=early, even=even)
+        return NoiseChunks(density.base, density.dim, seeds, steps, *size, even=even)
 
     def narrow(self, count: int) -> None:
         """Keep the ``count`` restarts of the lowest KL divergence."""

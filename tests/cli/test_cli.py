@@ -36,7 +36,7 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run):
     pictures = {file.stem for file in (path / "plots").iterdir()}
     assert pictures >= {"density", "difference", "deformation", "training"}
     assert read_report(path).pictures.keys() == pictures
-    assert list(run.read_metrics()["update"]) == [10, 20, 40]
+    assert list(run.read_metrics()["update"]) == [20, 40]
     record = run.read_json("run.json")
     assert (record["status"], record["command"]) == ("completed", "fit-2d")
     assert record["argv"] == ["fit-2d", *QUICK]

@@ -117,7 +117,7 @@ def test_training_brings_the_kl_down_to_a_good_fit_as_quadrature_says(trained):
     assert abs(end["kl"] - exact_kl(model)) < 4 * end["kl_standard_error"]
     kls = [row["kl"] for row in rows]
     assert kls == sorted(kls, reverse=True)
-    assert [row["update"] for row in rows] == [10, 20, 50, 100, 200, 500, 1000, 1500]
+    assert [row["update"] for row in rows] == [500, 1000, 1500]
     first = evaluate_samples(model.density, model.target, 0, 2_000).first
     arrays = density_arrays(model.density, model.target, first, 0, 500)
     assert not any(np.any(np.isnan(array)) for array in arrays.values())
@@ -220,8 +220,8 @@ def test_a_run_tells_everything_promised_of_it(finished):
     density, samples = FlowDensity(StandardNormal(), flow), settings.evaluate.samples
     scores = evaluate_samples(density, targets.Multimodal(), 3, samples).scores
     assert scores["kl"] == summary["kl"]
-    metrics = folder.read_metrics()  # one row a chunk after those within the first
-    np.testing.assert_array_equal(metrics["update"], [10, 20, 40])
+    metrics = folder.read_metrics()
+    np.testing.assert_array_equal(metrics["update"], [20, 40])
     names = {"loss", "kl", "beta", "learning_rate", "gradient_norm", "elapsed_seconds"}
     assert names <= set(metrics)
 

@@ -54,29 +54,6 @@ def test_starting_within_a_chunk_makes_what_is_left_of_it(update):
     np.testing.assert_array_equal(noise[: count[0]], expected[: count[0]])
 
 
-@pytest.mark.parametrize(
-    ("steps", "chunk", "ends"),
-    [
-        (40, 14, [2, 5, 13, 14, 28, 40]),
-        (40, 10, [2, 5, 10, 20, 30, 40]),
-        (9, 14, [2, 5, 9]),
-        (5, 14, [2, 5]),
-        (4, 1, [1, 2, 3, 4]),
-    ],
-)
-@pytest.mark.parametrize("start", [0, 2, 4, 14])
-def test_a_first_chunk_in_parts_feeds_each_update_the_same(steps, chunk, ends, start):
-    def fed(dataset):
-        dataset.start_at(start)
-        return [noise[: count[0]] for noise, count in dataset]
-
-    parts = fed(chunks(steps, chunk, early=(2, 5, 13)))
-    assert np.cumsum([start, *map(len, parts)])[1:].tolist() == [end for end in ends if end > start]
-    none = np.empty((0, 2, 5), np.float32)
-    whole = np.concatenate([none, *fed(chunks(steps, chunk))])
-    np.testing.assert_array_equal(np.concatenate([none, *parts]), whole)
-
-
 def test_several_seeds_give_side_by_side_what_each_gives_alone():
     together = chunks(10, seeds=[5, 0, 8])
     for i, (noise, count) in enumerate(together):

@@ -242,7 +242,7 @@ def test_the_summary_tells_of_every_restart_and_the_best_alone_is_saved(finished
     assert (record["count"], summary["seed"]) == (2, 3)
     assert record["kl"][record["best"]] == summary["kl"]
     assert summary["n_parameters"] == 3 * 5
-    assert len(folder.read_metrics()["update"]) == 6
+    assert len(folder.read_metrics()["update"]) == 5
     flow = keras.saving.load_model(folder.path / "model.keras", compile=False)
     assert type(flow) is FlowStack
     assert flow.seed == record["seed"]
