@@ -15,14 +15,12 @@ if "exit" in request:
     os._exit(request["exit"])
 try:
     if "begun" in request:
+        names = {"threads": "OMP_NUM_THREADS", "gpu": "CUDA_VISIBLE_DEVICES"}
+        facts = {name: os.environ.get(variable) for name, variable in names.items()}
         with open(request["begun"], "w") as note:
-            note.write(str(os.getpid()))
+            json.dump({"pid": os.getpid(), **facts}, note)
     time.sleep(request.get("seconds", 0))
-    threads = os.environ["OMP_NUM_THREADS"]
-    gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
-    answer = {"status": "completed", "pid": os.getpid(), "threads": threads, "gpu": gpu}
 except Stop:
-    answer = {"status": "interrupted"}
-print(json.dumps(answer), flush=True)
+    sys.exit(130)
 """
 COMMAND = ("-c", SOURCE)

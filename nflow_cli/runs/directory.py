@@ -273,7 +273,7 @@ class RunDirectory:
 
     def open_log(self) -> AbstractContextManager[Any]:
         """Open ``log.txt`` for appending."""
-        return files.opened(self.path / LOG, "ab")
+        return files.opened(self.path / LOG, "ab+")
 
     def read_config(self) -> Config:
         """Validated ``config.yaml``."""

@@ -12,18 +12,23 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from tempfile import TemporaryFile
 from typing import Any
 
 from nflow_cli.backend.start import VISIBLE
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.terminal.signals import NUMBERS
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
 DIED = "died"  # its process did: a failure that need not come again
+ENDS = {0: COMPLETED, 1: FAILED, **{128 + number: INTERRUPTED for number in NUMBERS}}  # exit codes
 # Without -P, modules of the current folder would shadow installed ones.
 COMMAND = ("-P", "-m", "nflow_cli.sweeps.worker")
 PATIENCE = 10  # seconds for a process to end
+TAIL = 8_192  # bytes of a log that hold its last line
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
@@ -48,36 +53,39 @@ class Workers:
     def train(self, request: Mapping[str, Any]) -> Outcome:
         """Train a run, or do other work, in a new process, and wait for it.
 
-        ``request``: ``work``, the ``module:function`` to call, and its arguments.
+        ``request``: ``work``, the ``module:function`` to call, and its arguments. What the process
+        prints goes to the log of its ``folder``, if it has one.
         """
-        with self._lock:
-            if self._stopped:
-                return {"status": INTERRUPTED}
-            process = self._begin()
-        try:
-            with suppress(OSError, ValueError):  # it has ended
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-            answer = process.stdout.readline()
-        finally:
-            _end(process)
-            process.stdout.close()
+        with ExitStack() as stack:
             with self._lock:
-                del self._processes[process]
-        if answer.endswith(b"\n"):
-            return json.loads(answer)
-        if self._stopped:
-            return {"status": INTERRUPTED}
-        return {"status": DIED, "message": f"its process died (exit code {process.returncode})"}
+                if self._stopped:
+                    return {"status": INTERRUPTED}
+                folder = request.get("folder")
+                log = RunDirectory.at(folder).open_log if folder else TemporaryFile
+                printed: Any = stack.enter_context(log())
+                process = self._begin(printed)
+            try:
+                with suppress(OSError, ValueError):  # it has ended
+                    process.stdin.write(json.dumps(request).encode() + b"\n")
+                    process.stdin.flush()
+                code = process.wait()
+            finally:
+                _end(process)
+                with self._lock:
+                    del self._processes[process]
+            status = ENDS.get(code, INTERRUPTED if self._stopped else DIED)
+            died = f"its process died (exit code {code})"
+            message = {FAILED: _last_line(printed), DIED: died}.get(status)
+        return {"status": status, **({"message": message} if message else {})}
 
-    def _begin(self) -> Any:
+    def _begin(self, printed: Any) -> Any:
         taken = Counter(self._processes.values())
         gpu = min(self._gpus, key=lambda gpu: taken[gpu], default=None)
         process = subprocess.Popen(
             [sys.executable, *COMMAND],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=printed,
             env={**os.environ, **ENVIRONMENT, **({VISIBLE: gpu} if gpu else {})},
             start_new_session=True,  # Ctrl-C reaches it once, through `interrupt`
         )
@@ -101,6 +109,13 @@ class Workers:
             processes = list(self._processes)
         for process in processes:
             _end(process)
+
+
+def _last_line(printed: Any) -> str:
+    """Message of an error, the last that was printed."""
+    printed.seek(max(printed.seek(0, os.SEEK_END) - TAIL, 0))
+    *_, line = printed.read().decode(errors="replace").strip().split("\n")
+    return line.removeprefix("nflow: error: ")
 
 
 def _end(process: Any) -> None:

@@ -10,7 +10,9 @@ import pytest
 from running import wait_for
 from short_runs import without_layout
 
-from nflow_cli.sweeps import worker, workers
+from nflow_cli.errors import NflowError, one_line
+from nflow_cli.registry import resolve
+from nflow_cli.sweeps import workers
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,8 +46,13 @@ def in_process(monkeypatch):
     lock = threading.Lock()
 
     def train(_, request):
-        with lock:
-            return worker._outcome(json.loads(json.dumps(request)))
+        request = json.loads(json.dumps(request))
+        try:
+            with lock:
+                resolve(request.pop("work"))(**request)
+        except (NflowError, OSError) as error:
+            return {"status": workers.FAILED, "message": one_line(error)}
+        return {"status": workers.COMPLETED}
 
     monkeypatch.setattr(workers.Workers, "train", train)
 

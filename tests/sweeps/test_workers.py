@@ -1,5 +1,6 @@
 """Processes that do the runs of a sweep, here or on a Dask cluster: they only pretend to train."""
 
+import json
 import os
 import signal
 import sys
@@ -66,12 +67,18 @@ def wait_for(condition, seconds=20):
         time.sleep(0.01)
 
 
-def test_a_pool_has_a_process_for_each_run_and_leaves_none(another_pool):
+def facts_of(pool, folder, *requests):
+    """Return what processes of a pool, all asked at once, found of themselves."""
+    notes = [folder / str(number) for number in range(len(requests))]
+    asked = [pool.submit({"begun": str(n), **request}) for n, request in zip(notes, requests)]
+    assert [future.result() for future in asked] == [{"status": "completed"}] * len(asked)
+    return [json.loads(note.read_text()) for note in notes]
+
+
+def test_a_pool_has_a_process_for_each_run_and_leaves_none(another_pool, tmp_path):
     with another_pool() as pool:
         assert pool.slots() == 1
-        answers = [pool.submit({}).result() for _ in range(2)]
-    assert {answer["status"] for answer in answers} == {"completed"}
-    processes = {answer["pid"] for answer in answers}
+        processes = {facts["pid"] for facts in facts_of(pool, tmp_path, {}, {})}
     assert len(processes - {os.getpid()}) == 2 and not any(map(is_alive, processes))
 
 
@@ -107,7 +114,7 @@ def test_a_worker_that_comes_later_trains_as_well_and_takes_its_process_with_it(
         for note in notes:
             pool.submit({"seconds": 60, "begun": str(note)})
         wait_for(lambda: all(note.is_file() and note.read_text() for note in notes))
-        processes = [int(note.read_text()) for note in notes]
+        processes = [json.loads(note.read_text())["pid"] for note in notes]
         assert all(map(is_alive, processes))
         scheduler.scale(1)
         wait_for(lambda: sum(map(is_alive, processes)) == 1)
@@ -140,21 +147,20 @@ def test_without_dask_the_line_says_what_to_install(invoke, monkeypatch):
     assert "pip install '.[cluster]'" in result.stderr.splitlines()[-1]
 
 
-def test_a_process_has_one_thread_and_fails_alone_where_it_dies(several):
-    answer = several.train({"exit": 7})
+def test_a_process_has_one_thread_and_fails_alone_where_it_dies(pool, tmp_path):
+    answer = pool.submit({"exit": 7}).result()
     assert answer == {"status": "died", "message": "its process died (exit code 7)"}
-    answer = several.train({})
-    assert (answer["status"], answer["threads"]) == ("completed", "1")
+    assert facts_of(pool, tmp_path, {})[0]["threads"] == "1"
     assert ENVIRONMENT["OMP_NUM_THREADS"] == "1"
 
 
-def test_processes_at_the_same_time_have_gpus_of_their_own_or_share_them():
+def test_processes_at_the_same_time_have_gpus_of_their_own_or_share_them(tmp_path):
     with workers.local_pool(2, ["4", "GPU-7"]) as pool:
         for _ in range(2):
-            asked = [pool.submit({"seconds": 0.5}) for _ in range(2)]
-            assert {future.result()["gpu"] for future in asked} == {"4", "GPU-7"}
+            both = facts_of(pool, tmp_path, *[{"seconds": 0.5}] * 2)
+            assert {facts["gpu"] for facts in both} == {"4", "GPU-7"}
     with workers.local_pool(3, ["4"]) as pool:
-        assert {pool.submit({}).result()["gpu"] for _ in range(3)} == {"4"}
+        assert {facts["gpu"] for facts in facts_of(pool, tmp_path, {}, {}, {})} == {"4"}
 
 
 def test_once_closed_no_process_is_left_and_no_run_begins(several, tmp_path):
