@@ -89,7 +89,7 @@ def main(seconds: float) -> None:
     from nflow_cli.training.checkpointing import Checkpointer
     from nflow_cli.training.divergence import DivergenceStop
 
-    for part, name in ((Checkpointer, "save"), (DivergenceStop, "on_train_batch_begin")):
+    for part, name in ((Checkpointer, "save"), (DivergenceStop, "before")):
         setattr(part, name, timed(getattr(part, name)))
     for name, train in (("train-vae", vae), ("fit-2d", fit_2d)):
         with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,28 +80,27 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
 
     machine = machine_of(device)
     start_tensorflow(machine if machine.is_gpu else machine.of(threads))
-    import keras
-
     from nflow_cli.config import presets
     from nflow_cli.runs.directory import CONFIG, RunDirectory
+    from nflow_cli.training.observer import Observer
     from nflow_cli.training.trainer import ChunkTrainer, Clock
 
-    class Cost(keras.callbacks.Callback):
+    class Cost(Observer):
         """Notes the seconds of the processor that each chunk took."""
 
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        def before(self) -> None:
             self._start = time.process_time()
 
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        def after(self, logs: Any) -> None:
             spent.append(time.process_time() - self._start)
 
     spent: list[float] = []
     clocks: list[Clock] = []
     train_on = ChunkTrainer.train_on
 
-    def watched(self: Any, chunks: Any, callbacks: list[Any]) -> None:
-        clocks.extend(callback for callback in callbacks if isinstance(callback, Clock))
-        train_on(self, chunks, [*callbacks, Cost()])
+    def watched(self: Any, chunks: Any, observers: Sequence[Any]) -> None:
+        clocks.extend(one for one in observers if isinstance(one, Clock))
+        train_on(self, chunks, [Cost(), *observers])
 
     ChunkTrainer.train_on = watched
     with tempfile.TemporaryDirectory() as folder:

@@ -62,18 +62,18 @@ def logger(rows, clock, chunks_per_row=1):
     return log
 
 
-def session(log, steps, callbacks=()):
+def session(log, steps, observers=()):
     """Return a session of a training that is saved nowhere, so that it needs no config."""
     progress = ProgressReport(steps, log.clock, lambda logs: "")
-    return Session(None, steps, None, log=log, progress=progress, callbacks=callbacks)
+    return Session(None, steps, None, log=log, progress=progress, observers=observers)
 
 
-def fit(model, chunk, train, noise=NOISE, callbacks=(), chunks_per_row=1):
+def fit(model, chunk, train, noise=NOISE, observers=(), chunks_per_row=1):
     """Train as a fit does; return the rows that were logged, and the clock."""
     rows, clock = [], Clock()
     model.prepare(train, train.steps)
     log = logger(rows, clock, chunks_per_row)
-    more = [make(clock) for make in callbacks]
+    more = [make(clock) for make in observers]
     with session(log, train.steps, more) as open_session:
         open_session.fit(model, Slices(noise, chunk))
     return rows, clock

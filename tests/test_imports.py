@@ -49,7 +49,7 @@ KERAS_FREE = (
     *("experiments/infer/report", "experiments/table/report", "experiments/table/dry_run"),
     *("experiments/table/tables", "experiments/table/judging", "experiments/table/loaded"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
-    *("runs/samples_file", "training/saved_state"),
+    *("runs/samples_file", "training/observer"),
 )
 
 

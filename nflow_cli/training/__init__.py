@@ -1,1 +1,1 @@
-"""Training: the compiled loop, its batches, its callbacks, checkpoints and restarts."""
+"""Training: the compiled loop, its batches, its observers, checkpoints and restarts."""

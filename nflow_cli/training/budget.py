@@ -1,13 +1,13 @@
 """Length of a training by the time that it may take."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from nflow_cli.training.chunks import Chunks
+from nflow_cli.training.observer import Observer
 from nflow_cli.training.trainer import ChunkTrainer, Clock
 
 TRIAL = 2.0  # seconds of a trial, after compiling
@@ -84,12 +84,12 @@ class _Growing(Chunks):
         return points, np.minimum(count, 2 ** min(max(index - 1, 0), 20)).astype(count.dtype)
 
 
-class _Enough(keras.callbacks.Callback):
+class _Enough(Observer):
     """Ends a training ``seconds`` after its first chunk, which compiles."""
 
     def __init__(self, clock: Clock, seconds: float):
-        super().__init__()
         self.clock, self.seconds = clock, seconds
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.stop_training = epoch > 0 and sum(self.clock.seconds[1:]) >= self.seconds
+    def after(self, logs: Mapping[str, float]) -> None:
+        _, *warm = self.clock.seconds
+        self.model.stop_training = bool(warm) and sum(warm) >= self.seconds

@@ -3,10 +3,11 @@
 import itertools
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
+from pydantic import BaseModel, Field
 
 from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
 from nflow_cli.config.presets import validate
@@ -16,31 +17,37 @@ from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG
 from nflow_cli.terminal.signals import Held
-from nflow_cli.training.saved_state import StateError, TrainingState, checked
+from nflow_cli.training.observer import Count, Observer, Saved, StateError, checked
 from nflow_cli.training.trainer import ChunkTrainer
 
 
-class Checkpointer(keras.callbacks.Callback):
+class TrainingState(BaseModel):
+    """Of the training itself; ``steps``: updates of the whole."""
+
+    finished: Annotated[bool, Field(strict=True)]
+    steps: Count
+
+
+class Checkpointer(Observer):
     """Saves checkpoints at intervals, at the end, and before training stops at a signal.
 
     A checkpoint holds the weights, the optimizer's variables and, by class name (``ValueError`` for
-    two of one), the state of other ``callbacks``: ``state()`` returns a dictionary for JSON, or of
-    lists of arrays; ``restore(state)`` takes it back, or raises ``StateError``.
+    two of one), the state of each of ``parts`` that is ``Saved``: values for JSON, or lists of
+    arrays.
     """
 
-    def __init__(self, store: Checkpoints, config: Config, steps: int, callbacks: list[Any]):
-        super().__init__()
+    def __init__(self, store: Checkpoints, config: Config, steps: int, parts: list[Any]):
         self.store, self.steps = store, steps
         self.seconds, self.settings = config.train.checkpoint_seconds, _settings_of(config)
-        self.parts = _by_class([c for c in callbacks if hasattr(c, "restore")])
+        self.parts = _by_class([part for part in parts if isinstance(part, Saved)])
         self.signals = Held()
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def begin(self) -> None:
         self._saved = time.monotonic()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def after(self, logs: Mapping[str, float]) -> None:
         if self.model.stop_training:
-            return  # what it ends with is saved when every callback is done
+            return  # what it ends with is saved when every observer is done
         if self.signals.received or time.monotonic() - self._saved >= self.seconds:
             self.save(finished=False)
             self._saved = time.monotonic()
@@ -68,7 +75,7 @@ class Checkpointer(keras.callbacks.Callback):
         self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
 
     def load(self) -> Checkpoint | None:
-        """Newest checkpoint, if any; the callbacks are restored from it.
+        """Newest checkpoint, if any; the parts are restored from it.
 
         If damaged, or of other settings: a ``RunDirectoryError``.
         """
@@ -124,7 +131,7 @@ class Checkpointer(keras.callbacks.Callback):
 
     def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
         """Restore the variables of ``model`` and its optimizer from ``saved``."""
-        self.set_model(model)
+        self.model = model
         variables, values = model.state_variables, grouped(saved.arrays, "").get("variable", [])
         expected = forms(variables)
         kept = {"best_weights": forms(model.weights), "best_moments": forms(model.moments)}
@@ -145,7 +152,7 @@ def _by_class(parts: list[Any]) -> dict[str, Any]:
     names = [type(part).__name__ for part in parts]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"expected callbacks of different classes. Received: two of {name}")
+            raise ValueError(f"expected parts of different classes. Received: two of {name}")
     return dict(zip(names, parts))
 
 

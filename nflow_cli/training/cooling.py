@@ -1,14 +1,11 @@
 """How a training that stops ends: its learning rate falls to 0."""
 
-from typing import Any
-
-import keras
-
+from nflow_cli.training.observer import Observer
 from nflow_cli.training.trainer import Clock
 
 
-class Cooling(keras.callbacks.Callback):
-    """Callback that may stop a training, which then cools down.
+class Cooling(Observer):
+    """Observer that may stop a training, which then cools down.
 
     Attributes:
         stopped_at: Update from which it cools down; ``None``: it trains.
@@ -21,7 +18,7 @@ class Cooling(keras.callbacks.Callback):
         """Updates in which the rate falls, after those before."""
         raise NotImplementedError
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def begin(self) -> None:
         self.cool_from(self.stopped_at)
 
     def cool_from(self, update: int | None) -> None:

@@ -2,18 +2,18 @@
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
-import keras
-
 from nflow_cli.errors import DivergenceError
+from nflow_cli.training.observer import Observer
 from nflow_cli.training.trainer import is_finite
 
 KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
 CHECK, TRY = "check the target or the data", "try a smaller train.learning_rate or train.clip_norm"
 
 
-class DivergenceStop(keras.callbacks.Callback):
+class DivergenceStop(Observer):
     """Raises a :class:`~nflow_cli.errors.DivergenceError` when loss or gradient are not finite.
 
     The cause is looked for with weights kept at most ``KEEP_SECONDS`` before.
@@ -23,25 +23,23 @@ class DivergenceStop(keras.callbacks.Callback):
     """
 
     def __init__(self, is_first: bool = False):
-        super().__init__()
         self.is_first, self._begun, self._norm = is_first, False, math.nan
         self._weights: list[Any] = []
         self._kept_at = -math.inf
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def begin(self) -> None:
         self._begun = bool(self.model.optimizer.iterations > 0)
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def before(self) -> None:
         if time.monotonic() - self._kept_at >= KEEP_SECONDS:
             self._weights = self.model.get_weights()
             self._kept_at = time.monotonic()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def after(self, logs: Mapping[str, float]) -> None:
         if is_finite(logs):
-            self._begun, self._norm = True, float(logs["gradient_norm"])
+            self._begun, self._norm = True, logs["gradient_norm"]
             return
-        loss, rate = (float(logs[name]) for name in ("loss", "learning_rate"))
-        facts = [f"loss {loss:.4g}", f"learning rate {rate:.4g}"]
+        facts = [f"loss {logs['loss']:.4g}", f"learning rate {logs['learning_rate']:.4g}"]
         if math.isfinite(self._norm):
             facts.append(f"gradient norm before {self._norm:.4g}")
         cause = self.model.cause(self._weights)

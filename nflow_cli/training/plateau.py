@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from nflow_cli.training.cooling import Cooling
-from nflow_cli.training.saved_state import PlateauState, checked
+from nflow_cli.training.observer import Count, Saved
 from nflow_cli.training.trainer import Clock
 
 SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks
 
 
-class Plateau(Cooling):
+class Plateau(Saved, Cooling):
     """Ends a training whose loss falls by less than ``min_delta`` nats in ``patience`` updates.
 
     The loss of a chunk is a noisy mean, so two windows of ``patience`` updates are compared:
@@ -22,12 +22,15 @@ class Plateau(Cooling):
     ``cool_down`` updates.
 
     Args:
-        clock: Must come before this callback.
+        clock: Must come before this observer.
         start: Earlier losses do not count: objective or gradient change there.
     """
 
+    class State(BaseModel):
+        losses: list[float]
+        stopped_at: Count | None
+
     def __init__(self, patience: int, min_delta: float, cool_down: int, clock: Clock, start: int):
-        super().__init__()
         self.patience, self.min_delta, self.cool_down = patience, min_delta, cool_down
         self.clock, self.start = clock, start
         self.losses: list[float] = []  # of the chunks of both windows
@@ -35,11 +38,11 @@ class Plateau(Cooling):
     def cool_down_after(self, updates: int) -> int:
         return self.cool_down
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def after(self, logs: Mapping[str, float]) -> None:
         update = self.clock.updates[-1]
         if self.stopped_at is None and update > self.start:
             chunks = max(2, round(self.patience / self.clock.made))
-            self.losses = [*self.losses, float(logs["loss"])][-2 * chunks :]
+            self.losses = [*self.losses, logs["loss"]][-2 * chunks :]
             if len(self.losses) == 2 * chunks and self._is_over(chunks):
                 self.cool_from(update)
         self.end_when_cool()
@@ -49,13 +52,6 @@ class Plateau(Cooling):
         error = math.sqrt((before.var(ddof=1) + after.var(ddof=1)) / chunks)
         fall = max(before.mean() - after.mean(), 0.0)
         return bool(fall + SIGMAS * error < self.min_delta)
-
-    def state(self) -> dict[str, Any]:
-        return {"losses": self.losses, "reached": self.stopped_at}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        saved = checked(PlateauState, state)
-        self.losses, self.stopped_at = saved.losses, saved.reached
 
     def be_patient_again(self) -> None:
         """Restart the windows, for a training that is extended."""

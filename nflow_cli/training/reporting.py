@@ -5,14 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
-
 from nflow_cli.terminal.layout import is_silent, tell
+from nflow_cli.training.observer import Observer
 from nflow_cli.training.progress import SHOWN_FROM, progress_bar, training_left_text
-from nflow_cli.training.trainer import Clock
 
 
-class ProgressReport(keras.callbacks.Callback):
+class ProgressReport(Observer):
     """Progress bar with an ETA, or plain lines if stderr is no terminal.
 
     The ETA goes by the pace since the first chunk, which compiles; the first line comes after ten
@@ -20,23 +18,22 @@ class ProgressReport(keras.callbacks.Callback):
 
     Args:
         steps: Updates in all.
-        clock: Must come before this callback.
-        note: Figures of an epoch's logs.
+        clock: :class:`~nflow_cli.training.trainer.Clock`, before this observer.
+        note: Figures of a chunk's logs.
         more: Text behind them in lines, which have more room than a bar.
     """
 
     def __init__(
         self,
         steps: int,
-        clock: Clock,
+        clock: Any,
         note: Callable[[Mapping[str, Any]], str],
         more: Callable[[], str] = str,
     ):
-        super().__init__()
         self.steps, self.clock, self.note, self.more = steps, clock, note, more
         self._warm: tuple[int, float] | None = None  # the first update of the pace, and when it was
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def begin(self) -> None:
         if hasattr(self, "bar"):
             return
         from rich.progress import TimeRemainingColumn
@@ -48,11 +45,11 @@ class ProgressReport(keras.callbacks.Callback):
         self.task = self.bar.add_task("", total=self.steps, note="compiling")
         self.bar.start()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Move the bar, or print a line at every tenth, with the validation of this epoch."""
+    def after(self, logs: Mapping[str, float]) -> None:
+        """Move the bar, or print a line at every tenth, with the validation of this chunk."""
         update, now = self.clock.updates[-1], time.monotonic()
         self._warm = self._warm or (update, now)
-        note = self.note(logs or {})
+        note = self.note(logs)
         self.bar.update(self.task, completed=update, note=note)
         tenth, waited = 10 * update // self.steps, now - self._warm[1] >= SHOWN_FROM
         if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
@@ -65,7 +62,7 @@ class ProgressReport(keras.callbacks.Callback):
         made = update - first
         return (self.steps - update) * (now - begun) / made if made else math.nan
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def end(self) -> None:
         if self.model.stop_training and not is_silent():
             made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
             self.bar.console.print(

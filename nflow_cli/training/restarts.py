@@ -5,18 +5,19 @@ Reverse KL drops modes depending on the initial weights: the best of several is 
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from keras import ops
+from pydantic import BaseModel, Field
 
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.flows.side_by_side import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import NoiseChunks
+from nflow_cli.training.observer import Count, Saved, StateError
 from nflow_cli.training.restarts_record import RestartsRecord
-from nflow_cli.training.saved_state import RestartsState, StateError, checked
 from nflow_cli.training.session import Session
 
 # The worse half goes after so many eighths of the updates. Where the objective is annealed in the
@@ -38,7 +39,7 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
     return [*rungs, (count, steps)]
 
 
-class Restarts:
+class Restarts(Saved):
     """Restarts of one fit: those still trained, and the last scores of the others.
 
     ``kl`` and ``updates`` hold each restart's last KL divergence (nats; ``None``: never judged, or
@@ -48,6 +49,11 @@ class Restarts:
         model: Fit that the best restart ends in.
         config: Restart ``r`` has the seed ``config.seed + r``, modulo the number of seeds.
     """
+
+    class State(BaseModel):
+        alive: Annotated[list[Count], Field(min_length=1)]
+        kl: list[float | None]
+        updates: list[Count]
 
     def __init__(self, model: Any, config: Fit2DConfig | InferConfig):
         self.model, self.config = model, config
@@ -73,17 +79,14 @@ class Restarts:
         self.narrow(1)
         session.finish(self.model)
 
-    def state(self) -> dict[str, Any]:
-        return {"alive": self.alive, "kl": self.kl, "updates": self.updates}
-
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore all but the weights, which come later."""
-        saved, count = checked(RestartsState, state), len(self.seeds)
-        if not len(saved.kl) == len(saved.updates) == count:
+        super().restore(state)
+        count = len(self.seeds)
+        if not len(self.kl) == len(self.updates) == count:
             raise StateError(f"kl, updates: expected one for each of {count} restarts")
-        if len(set(saved.alive)) != len(saved.alive) or max(saved.alive) >= count:
+        if len(set(self.alive)) != len(self.alive) or max(self.alive) >= count:
             raise StateError(f"alive: expected some of {count} restarts")
-        self.alive, self.kl, self.updates = saved.alive, saved.kl, saved.updates
         self.trainer = self._trainer()
 
     def record(self) -> RestartsRecord:

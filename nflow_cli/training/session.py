@@ -2,10 +2,8 @@
 
 import contextlib
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import keras
 
 from nflow_cli.config.schema import Config
 from nflow_cli.runs.checkpoints import Checkpoints
@@ -13,6 +11,7 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal.layout import tell
 from nflow_cli.training.checkpointing import Checkpointer
 from nflow_cli.training.divergence import DivergenceStop
+from nflow_cli.training.observer import Observer, Saved
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog
 
@@ -26,8 +25,8 @@ class Session:
     Args:
         steps: Updates of the whole training.
         directory: Of rows and checkpoints; a training begun there is resumed.
-        log: Called, with its clock, before the other ``callbacks``.
-        parts: Further objects to save, with ``state()`` and ``restore(state)``.
+        log: Called, with its clock, before the other ``observers``.
+        parts: Further objects to save.
     """
 
     def __init__(
@@ -38,14 +37,14 @@ class Session:
         *,
         log: MetricsLog,
         progress: ProgressReport,
-        callbacks: Sequence[Any] = (),
-        parts: Sequence[Any] = (),
+        observers: Sequence[Observer] = (),
+        parts: Sequence[Saved] = (),
     ):
         self.directory, self.log, self.progress = directory, log, progress
-        self.callbacks: list[Any] = [log.clock, log, progress, *callbacks]
+        self.observers: list[Observer] = [progress, *observers]
         self.finished, self.checkpointer, self._saved = False, None, None
         if directory:
-            saved = [*self.callbacks, *parts]
+            saved = [log.clock, log, *self.observers, *parts]
             self.checkpointer = Checkpointer(Checkpoints(directory), config, steps, saved)
 
     def __enter__(self) -> "Session":
@@ -58,7 +57,7 @@ class Session:
                 rows = self.directory.metrics_writer(self.log.rows)
                 self.log.add_row = stack.enter_context(rows)
                 stack.enter_context(self.checkpointer.signals)
-                self.callbacks.append(self.checkpointer)
+                self.observers.append(self.checkpointer)
             self._stack = stack.pop_all()
         return self
 
@@ -77,7 +76,8 @@ class Session:
         chunks.start_at(int(model.optimizer.iterations))
         if self.finished or not len(chunks):
             return
-        model.train_on(chunks, [*self.callbacks, DivergenceStop()])
+        first = self.log.clock, self.log, DivergenceStop()
+        model.train_on(chunks, [*first, *self.observers])
 
     def fit_first(self, model: ChunkTrainer, chunks: Any) -> None:
         """Train ``model`` before update 0: its rows have negative updates.
@@ -85,10 +85,14 @@ class Session:
         Without checkpoint: a training stopped here begins again. Prints the last loss.
         """
         log, last = MetricsLog(Clock(first=-chunks.steps)), {}
-        note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: last.update(logs))
-        log.add_row = self.log.add_row
-        stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._stop_if_asked())
-        model.train_on(chunks, [log.clock, log, note, stop, DivergenceStop(is_first=True)])
+
+        def add_row(row: Mapping[str, Any]) -> None:
+            self.log.add_row(row)
+            last.update(row)
+            self._stop_if_asked()
+
+        log.add_row = add_row
+        model.train_on(chunks, [log.clock, log, DivergenceStop(is_first=True)])
         self.log.rows += log.rows
         tell(f"first stage, a Gaussian: {self.progress.note(last)}")
 
@@ -103,7 +107,7 @@ class Session:
 
     def _save(self, model: ChunkTrainer, finished: bool) -> None:
         if self.checkpointer:
-            self.checkpointer.set_model(model)
+            self.checkpointer.model = model
             self.checkpointer.save(finished)
             self.checkpointer.stop_if_asked()
 

@@ -1,26 +1,29 @@
-"""Shared trainer: many updates in one compiled call, driven by ``Model.fit``."""
+"""Shared trainer: many updates in one compiled call, and what observes them."""
 
 import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Annotated, Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
+from pydantic import BaseModel, Field, model_validator
 
 from nflow_cli.backend.programs import compiled
+from nflow_cli.training.observer import Count, Observer, Saved, Seconds
 from nflow_cli.training.rates import Cooled, Cosine, learning_rate
-from nflow_cli.training.saved_state import ClockState, LogState, StateError, checked
 
 
 class ChunkTrainer(keras.Model):
     """Keras model whose ``train_step`` runs a whole chunk of updates as one XLA program.
 
-    Small models spend their time in dispatch, not in arithmetic: a batch of Keras is a chunk, an
-    array ``(updates, ...)`` or a nest of them, and the loop over it is compiled with gradient and
+    Small models spend their time in dispatch, not in arithmetic: a chunk is an array
+    ``(updates, ...)`` or a nest of them, and the loop over it is compiled with gradient and
     optimizer. A subclass defines :meth:`objective` and names its ``terms``.
 
     R restarts are trained side by side if ``restarts`` is ``(R,)``: the shape of the terms, and R
@@ -47,6 +50,7 @@ class ChunkTrainer(keras.Model):
         self.rate, self.cooled = rate, rate if isinstance(rate, Cooled) else None
         self.decay = getattr(train, "weight_decay", 0.0)
         self.compile(optimizer=keras.optimizers.Adam(rate))
+        self.program = self.chunk_program()
         self.optimizer.build(self.trainable_variables)
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
 
@@ -63,16 +67,24 @@ class ChunkTrainer(keras.Model):
             variable.assign(value)
         self.stop_training = False
 
-    def train_on(self, chunks: Any, callbacks: list[Any]) -> None:
-        """Train on :class:`~nflow_cli.training.chunks.Chunks`, each an epoch of Keras."""
-        epochs = {"epochs": len(chunks), "steps_per_epoch": 1}
-        self.fit(prefetched(chunks), callbacks=callbacks, shuffle=False, verbose=0, **epochs)
-
-    def make_train_function(self, force: bool = False) -> None:
-        """Train chunk by chunk with :meth:`chunk_program`."""
-        if self.train_function is None or force:
-            program = self.chunk_program()
-            self.train_function = lambda iterator: program(next(iterator))
+    def train_on(self, chunks: Any, observers: Sequence[Observer]) -> None:
+        """Train on :class:`~nflow_cli.training.chunks.Chunks`, until ``stop_training`` is set."""
+        self.stop_training = False
+        for observer in observers:
+            observer.model = self
+            observer.begin()
+        with closing(ahead(chunks)) as drawn:
+            for _ in range(len(chunks)):
+                for observer in reversed(observers):
+                    observer.before()
+                found = self.program(next(drawn))
+                logs = {name: float(found[name]) for name in sorted(found)}
+                for observer in observers:
+                    observer.after(logs)
+                if self.stop_training:
+                    break
+        for observer in observers:
+            observer.end()
 
     def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
         return compiled(self.train_step, self.xla)
@@ -189,7 +201,7 @@ def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
 
 def is_finite(logs: Mapping[str, Any]) -> bool:
     """Whether the loss of a chunk and its last gradient are finite."""
-    return math.isfinite(float(logs["loss"])) and math.isfinite(float(logs["gradient_norm"]))
+    return math.isfinite(logs["loss"]) and math.isfinite(logs["gradient_norm"])
 
 
 def with_gradient(
@@ -211,23 +223,17 @@ def with_gradient(
     return both if xla is None else compiled(both, xla)
 
 
-def prefetched(chunks: Any) -> Any:
-    """:class:`~nflow_cli.training.chunks.Chunks` as a dataset that draws ``ahead``.
-
-    Without TensorFlow's tuning, whose thread sleeps up to a minute while whoever frees the dataset
-    waits.
-    """
-    import tensorflow as tf
-
-    def spec(array: Any) -> Any:
-        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-
-    shapes = keras.tree.map_structure(spec, chunks[0])
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    dataset = tf.data.Dataset.from_generator(lambda: iter(chunks), output_signature=shapes)
-    dataset = dataset.prefetch(chunks.ahead) if chunks.ahead else dataset
-    return dataset.with_options(options)
+def ahead(chunks: Any) -> Generator[Any]:
+    """:class:`~nflow_cli.training.chunks.Chunks`, drawn in a thread while earlier ones train."""
+    due, pool = [], ThreadPoolExecutor(1)
+    try:
+        for index in range(len(chunks)):
+            due.append(pool.submit(chunks.__getitem__, index))
+            if index >= chunks.ahead:
+                yield due.pop(0).result()
+        yield from (one.result() for one in due)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class Speed(NamedTuple):
@@ -238,28 +244,39 @@ class Speed(NamedTuple):
     steps_per_second: float | None
 
 
-class Clock(keras.callbacks.Callback):
+class Clock(Saved, Observer):
     """Times the chunks: the first of every program holds its compilation.
 
     Args:
         first: Number of the first update.
     """
 
+    class State(BaseModel):
+        updates: Annotated[list[Count], Field(min_length=1)]
+        seconds: list[Seconds]
+        cold: list[Count]
+
+        @model_validator(mode="after")
+        def _of_each_chunk(self) -> "Clock.State":
+            chunks = len(self.seconds)
+            if len(self.updates) != chunks + 1 or max(self.cold, default=0) > chunks:
+                raise ValueError("expected the updates before and after each of its chunks")
+            return self
+
     def __init__(self, first: int = 0) -> None:
-        super().__init__()
         self.first = first
         self.updates: list[int] = []
         self.seconds: list[float] = []
-        self._cold: list[int] = []
+        self.cold: list[int] = []
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def begin(self) -> None:
         self.updates = self.updates or [self._number()]
-        self._cold.append(len(self.seconds))
+        self.cold.append(len(self.seconds))
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def before(self) -> None:
         self._start = time.perf_counter()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def after(self, logs: Mapping[str, float]) -> None:
         self.updates.append(self._number())
         self.seconds.append(time.perf_counter() - self._start)
 
@@ -270,16 +287,6 @@ class Clock(keras.callbacks.Callback):
     def made(self) -> int:
         return self.updates[-1] - self.updates[-2]
 
-    def state(self) -> dict[str, Any]:
-        return {"updates": self.updates, "seconds": self.seconds, "cold": self._cold}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        saved = checked(ClockState, state)
-        self.updates, self.seconds, self._cold = saved.updates, saved.seconds, saved.cold
-        chunks = len(self.seconds)
-        if len(self.updates) != chunks + 1 or max(self._cold, default=0) > chunks:
-            raise StateError("expected the updates before and after each of its chunks")
-
     @property
     def steps(self) -> int:
         return self.updates[-1]
@@ -288,7 +295,7 @@ class Clock(keras.callbacks.Callback):
         """Times of the training; a single chunk, which compiles, has no updates per second."""
         compile_seconds, done, warm_seconds = 0.0, 0, 0.0
         made = [end - start for start, end in itertools.pairwise(self.updates)]
-        for first, end in itertools.pairwise([*self._cold, len(self.seconds)]):
+        for first, end in itertools.pairwise([*self.cold, len(self.seconds)]):
             warm = slice(first + 1, end)
             paces = [seconds / n for seconds, n in zip(self.seconds[warm], made[warm])]
             if end > first:
@@ -304,43 +311,36 @@ class Clock(keras.callbacks.Callback):
         )
 
 
-class MetricsLog(keras.callbacks.Callback):
+class MetricsLog(Saved, Observer):
     """Rows of ``metrics.csv``, also of a training that is no longer finite.
 
     A row holds means over the updates of ``chunks_per_row`` chunks, and learning rate and gradient
-    norm of the last update. ``clock`` must come before this callback; ``add_row`` takes each row.
+    norm of the last update. ``clock`` must come before this observer; ``add_row`` takes each row.
     """
 
+    class State(BaseModel):
+        rows: Count
+        chunks: list[tuple[Count, Seconds, dict[str, float]]]
+
     def __init__(self, clock: Clock, chunks_per_row: int = 1):
-        super().__init__()
         self.clock, self.chunks_per_row, self.rows = clock, chunks_per_row, 0
         self.add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
-        self._chunks: list[tuple[int, float, dict[str, float]]] = []
+        self.chunks: list[tuple[int, float, Mapping[str, float]]] = []
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        terms = {name: float(value) for name, value in (logs or {}).items()}
-        self._chunks.append((self.clock.made, self.clock.seconds[-1], terms))
-        if not is_finite(terms):  # training stops here
+    def after(self, logs: Mapping[str, float]) -> None:
+        self.chunks.append((self.clock.made, self.clock.seconds[-1], logs))
+        if not is_finite(logs):  # training stops here
             self.write_row({})
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if len(self._chunks) == self.chunks_per_row:
+        elif len(self.chunks) == self.chunks_per_row:
             self.end_row()
 
     def end_row(self) -> None:
         self.write_row({})
 
-    def state(self) -> dict[str, Any]:
-        return {"rows": self.rows, "chunks": self._chunks}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        saved = checked(LogState, state)
-        self.rows, self._chunks = saved.rows, saved.chunks
-
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row, with ``columns`` after the trainer's own; return its means."""
-        counts, seconds, terms = zip(*self._chunks)
-        self._chunks, self.rows = [], self.rows + 1
+        counts, seconds, terms = zip(*self.chunks)
+        self.chunks, self.rows = [], self.rows + 1
         made, last = sum(counts), terms[-1]
         means = {
             name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last

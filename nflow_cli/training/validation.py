@@ -6,13 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from pydantic import BaseModel, model_validator
 
 from nflow_cli.training.cooling import Cooling
-from nflow_cli.training.saved_state import EarlyStopState, StateError, ValidationState, checked
+from nflow_cli.training.observer import Count, Observer, Saved
 from nflow_cli.training.trainer import Clock, MetricsLog
 
-EACH = "losses", "bests", "bests_at", "marks", "marks_at"  # one a member
-KEPT = (*EACH, "best_weights", "best_moments", "mark_rows", "stopped_at")  # in checkpoints
 COOL_DOWN, LEAST = 0.15, 50  # of the updates made; at least so many
 
 
@@ -27,7 +26,7 @@ class ValidationLog(MetricsLog, Cooling):
     down, all members together.
 
     Args:
-        clock: Must come before this callback.
+        clock: Must come before this observer.
         chunks_per_row: Chunks that a row averages.
         validate: Returns the validation loss in nats, a number, one a member, or ``(R, n)``, one a
             member and row; ``None``: a plain log.
@@ -37,6 +36,24 @@ class ValidationLog(MetricsLog, Cooling):
         from_start: The initial weights may be the best, and have a row.
         weights: Of the rows ``(n,)``, or ``None``.
     """
+
+    class State(MetricsLog.State):
+        losses: list[float]
+        bests: list[float]
+        bests_at: list[Count]
+        marks: list[float]
+        marks_at: list[Count]
+        best_weights: list[Any]  # arrays
+        best_moments: list[Any]  # arrays
+        mark_rows: list[Any]  # arrays
+        stopped_at: Count | None
+
+        @model_validator(mode="after")
+        def _of_each_member(self) -> "ValidationLog.State":
+            each = self.bests, self.bests_at, self.marks, self.marks_at
+            if len({*map(len, each), len(self.mark_rows or self.marks)}) != 1:
+                raise ValueError("bests, bests_at, marks, marks_at: expected one of each member")
+            return self
 
     column = "validation_loss"
 
@@ -74,9 +91,9 @@ class ValidationLog(MetricsLog, Cooling):
         """Updates so far, the unit of the patience."""
         return self.clock.updates[-1]
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def begin(self) -> None:
         """Validate the initial weights, unless training was resumed."""
-        super().on_train_begin(logs)
+        super().begin()
         if self.validate and self.from_start and not self.rows:
             self.rows, validated = 1, self.validated()
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
@@ -214,20 +231,8 @@ class ValidationLog(MetricsLog, Cooling):
         if self.best_weights:
             model.set_weights(self.best_weights)
 
-    def state(self) -> dict[str, Any]:
-        return {**super().state(), **{name: getattr(self, name) for name in KEPT}}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        super().restore(state)
-        saved = checked(ValidationState, state)
-        parts = [getattr(saved, name) for name in EACH[1:]] + [saved.mark_rows or saved.marks]
-        if len(set(map(len, parts))) != 1:
-            raise StateError("bests, bests_at, marks, marks_at: expected one of each member")
-        for name in KEPT:
-            setattr(self, name, getattr(saved, name))
-
-
-class EarlyStop(keras.callbacks.Callback):
+class EarlyStop(Saved, Observer):
     """Early stopping by the smoothed training loss: no fall by ``min_delta`` in ``patience``
     updates.
 
@@ -235,28 +240,25 @@ class EarlyStop(keras.callbacks.Callback):
     annealed.
     """
 
+    class State(BaseModel):
+        smooth: float | None
+        best: float
+        best_update: Count
+
     def __init__(self, patience: int, min_delta: float, clock: Clock):
-        super().__init__()
         self.patience, self.min_delta, self.clock = patience, min_delta, clock
         self.smooth, self.best, self.best_update = None, math.inf, 0
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def after(self, logs: Mapping[str, float]) -> None:
         if logs["beta"] < 1:
             return
-        update, loss, made = self.clock.updates[-1], float(logs["loss"]), self.clock.made
+        update, loss, made = self.clock.updates[-1], logs["loss"], self.clock.made
         keep = math.exp(-made / (self.patience / 4))
         self.smooth = loss if self.smooth is None else keep * self.smooth + (1 - keep) * loss
         if self.smooth < self.best - self.min_delta:
             self.best, self.best_update = self.smooth, update
         elif update - self.best_update >= self.patience:
             self.model.stop_training = True
-
-    def state(self) -> dict[str, Any]:
-        return {"smooth": self.smooth, "best": self.best, "best_update": self.best_update}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        saved = checked(EarlyStopState, state)
-        self.smooth, self.best, self.best_update = saved.smooth, saved.best, saved.best_update
 
     def be_patient_again(self) -> None:
         """Restart the patience, for a training that is extended."""

@@ -144,15 +144,15 @@ def test_the_density_is_sampled_and_loaded(finished, tmp_path):
 def test_a_run_that_is_stopped_and_resumed_ends_as_one_that_was_not(
     chains, finished, tmp_path, monkeypatch
 ):
-    saved = Checkpointer.on_epoch_end
+    saved = Checkpointer.after
 
-    def stopped(self, epoch, logs=None):
-        saved(self, epoch, logs)
+    def stopped(self, logs):
+        saved(self, logs)
         self.save(finished=False)
         raise Interrupted(2)
 
     path = tmp_path / "run"
-    monkeypatch.setattr(Checkpointer, "on_epoch_end", stopped)
+    monkeypatch.setattr(Checkpointer, "after", stopped)
     run("evidence", *chains, *SHORT, "--bounds", "b=0:", "--output", path)
     assert not RunDirectory(path).has("summary.json")
     monkeypatch.undo()

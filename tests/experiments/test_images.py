@@ -289,14 +289,13 @@ def watch(bounds, betas=None, patience=2, min_delta=0.0):
     log = images_fit.EpochLog(clock, 1, lambda: next(left), stopping)
     model = Weights()
     log.add_row = rows.append
-    log.set_model(model)
+    log.model = model
     for epoch in range(1, len(bounds) + 1):
         model.weights = epoch
         clock.updates.append(epoch)
         clock.seconds.append(1.0)
         beta = betas[epoch - 1] if betas else 1.0
-        log.on_train_batch_end(0, {**LOGS, "beta": beta})
-        log.on_epoch_end(epoch - 1)
+        log.after({**LOGS, "beta": beta})
         if model.stop_training:
             break
     log.take_best(model)
@@ -332,10 +331,9 @@ def test_the_row_of_a_divergence_has_the_columns_of_the_others():
     stopping = SimpleNamespace(patience=1, min_delta=0.0)
     log = images_fit.EpochLog(clock, 1, lambda: 5.0, stopping)
     log.add_row = rows.append
-    log.set_model(Weights())
-    log.on_train_batch_end(0, LOGS)
-    log.on_epoch_end(0)
-    log.on_train_batch_end(0, {**LOGS, "loss": math.nan})
+    log.model = Weights()
+    log.after(LOGS)
+    log.after({**LOGS, "loss": math.nan})
     assert list(rows[0]) == list(rows[1])
     assert [row["epoch"] for row in rows] == [1, 2]
     assert math.isnan(rows[1]["validation_negative_elbo"])

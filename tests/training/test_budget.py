@@ -51,9 +51,7 @@ def test_a_training_after_a_trial_is_that_of_its_own_length(schedule):
 
 
 def test_a_trial_starts_with_one_update_at_a_time(monkeypatch):
-    monkeypatch.setattr(
-        Clock, "on_train_end", lambda clock, logs: made.append(clock.updates), raising=False
-    )
+    monkeypatch.setattr(Clock, "end", lambda clock: made.append(clock.updates))
     made, model = [], Bend()
     model.prepare(settings(), UPDATES)
     pace(model, Slices(NOISE, 8), seconds=0.0)

@@ -21,14 +21,14 @@ class Follower:
         self.plateau = Plateau(clock=self.clock, **WORDS | words)
         cooled = SimpleNamespace(cool=lambda update, length: setattr(self, "cooled_from", update))
         self.model = SimpleNamespace(stop_training=False, cooled=cooled)
-        self.plateau.set_model(self.model)
-        self.plateau.on_train_begin()
+        self.plateau.model = self.model
+        self.plateau.begin()
 
     def stopped_at(self, losses):
         """Return the update at which the training ends, or ``None``."""
         for loss in losses:
             self.clock.updates.append(self.clock.updates[-1] + MADE)
-            self.plateau.on_epoch_end(0, {"loss": loss})
+            self.plateau.after({"loss": loss})
             if self.model.stop_training:
                 return self.clock.updates[-1]
         return None
@@ -73,7 +73,7 @@ def test_a_training_that_goes_on_from_a_checkpoint_ends_as_one_that_was_not_stop
         assert first.stopped_at(losses[:chunks]) is None
         then.clock.updates[:] = first.clock.updates
         then.plateau.restore(first.plateau.state())
-        then.plateau.on_train_begin()
+        then.plateau.begin()
         assert then.cooled_from == first.cooled_from
         assert then.stopped_at(losses[chunks:]) == 130
 
@@ -82,7 +82,7 @@ def test_an_extended_training_is_warm_again():
     follower = Follower()
     follower.stopped_at([1.0] * 50)
     follower.plateau.be_patient_again()
-    follower.plateau.on_train_begin()
+    follower.plateau.begin()
     follower.model.stop_training = False
     assert follower.cooled_from is None
     assert follower.stopped_at([1.0] * 50) == 130 + 130

@@ -45,10 +45,10 @@ def test_80_columns_hold_the_bar_the_eta_and_the_figure(monkeypatch):
             last = terminal_of(monkeypatch)
             clock = SimpleNamespace(updates=[0])
             report = ProgressReport(steps, clock, lambda logs, note=note: note)
-            report.on_train_begin()
+            report.begin()
             for batch in range(4):
                 clock.updates.append((batch + 1) * steps // 4)
-                report.on_epoch_end(batch, {})
+                report.after({})
             report.close()
             assert len(last()) <= COLUMNS
             assert re.fullmatch(rf"━+ {steps:,}/{steps:,} 0:00:00 {re.escape(note)}", last())
@@ -64,10 +64,10 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
     report = ProgressReport(
         1000, clock, lambda logs: f"free energy {logs['kl']:.4f} nats", lambda: next(asides)
     )
-    report.on_train_begin()
-    for batch, update in enumerate((50, 100, 150, 1000)):
+    report.begin()
+    for update in (50, 100, 150, 1000):
         clock.updates.append(update)
-        report.on_epoch_end(batch, {"kl": 0.5})
+        report.after({"kl": 0.5})
     report.close()
     out, err = capsys.readouterr()
     assert out == ""
@@ -89,7 +89,7 @@ def lines_of(capsys, times, steps, chunks, monkeypatch):
     report.task, report.shown = 0, None
     for chunk in range(chunks):
         clock.updates.append(100 * (chunk + 1))
-        report.on_epoch_end(chunk, {})
+        report.after({})
     return capsys.readouterr().err.splitlines()
 
 
@@ -188,11 +188,11 @@ def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
     terminal_of(monkeypatch)
     monkeypatch.setattr(progress, "QUIET", 0.01)
     report = ProgressReport(10, SimpleNamespace(updates=[0, 10]), lambda logs: "KL")
-    report.set_model(SimpleNamespace(stop_training=True))
+    report.model = SimpleNamespace(stop_training=True)
     with silenced(), phase("sleeping"):
-        report.on_train_begin()
-        report.on_epoch_end(0, {})
-        report.on_train_end()
+        report.begin()
+        report.after({})
+        report.end()
         report.close()
         time.sleep(0.1)
     assert sys.stderr.getvalue() == ""

@@ -1,4 +1,5 @@
 import math
+import threading
 from types import SimpleNamespace
 
 import keras
@@ -9,7 +10,7 @@ from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
 from truth import to_numpy
 
 from nflow_cli.config.training_schema import EarlyStopping
-from nflow_cli.training.trainer import ChunkTrainer, Clock, best_restart, learning_rate, prefetched
+from nflow_cli.training.trainer import ChunkTrainer, Clock, ahead, best_restart, learning_rate
 from nflow_cli.training.validation import EarlyStop
 
 
@@ -46,15 +47,14 @@ def chunked():
     return rows, clock, weights_of(model)
 
 
-def test_chunks_are_drawn_in_order_and_no_thread_is_left_to_be_waited_for():
-    chunks = Slices(NOISE, 5)
-    dataset = prefetched(chunks)
-    drawn = [keras.tree.map_structure(to_numpy, item) for item in dataset]
-    assert len(drawn) == len(chunks) == 5
-    for (chunk, count), (expected, due) in zip(drawn, chunks, strict=True):
+@pytest.mark.parametrize("before", [0, 2, 9])
+def test_chunks_are_drawn_in_order_and_as_many_ahead_as_asked_for(before):
+    chunks, begun = Slices(NOISE, 5), threading.active_count()
+    chunks.ahead = before
+    for (chunk, count), (expected, due) in zip(ahead(chunks), chunks, strict=True):
         np.testing.assert_array_equal(chunk, expected)
         np.testing.assert_array_equal(count, due)
-    assert dataset.options().autotune.enabled is False
+    assert threading.active_count() == begun
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 40, pytest.param(5, marks=pytest.mark.xla)])
@@ -200,15 +200,13 @@ def test_the_best_restart_is_the_finite_one_with_the_lowest_loss(losses, norms, 
 def logged(chunks, more=None):
     """Feed ``(updates, seconds, terms)`` to a log, one chunk each; return the row it writes."""
     rows, clock = [], SimpleNamespace(updates=[10], seconds=[], made=0)
-    log = logger(rows, clock)
+    log = logger(rows, clock, len(chunks) + (more is not None))
     for made, seconds, terms in chunks:
         clock.updates.append(clock.updates[-1] + made)
         clock.seconds.append(seconds)
         clock.made = made
-        log.on_train_batch_end(0, terms)
-    if more is None:
-        log.on_epoch_end(0)
-    else:
+        log.after(terms)
+    if more is not None:
         log.write_row(more)
     (row,) = rows
     return row
@@ -217,21 +215,21 @@ def logged(chunks, more=None):
 def test_the_row_of_a_divergence_is_logged():
     rows, clock = [], SimpleNamespace(updates=[0, 4], seconds=[1.0], made=4)
     logs = {"loss": math.inf, "learning_rate": 0.1, "gradient_norm": 1.0}
-    logger(rows, clock, 2).on_train_batch_end(0, logs)
+    logger(rows, clock, 2).after(logs)
     assert rows[0]["update"] == 4
 
 
 def speed_of(monkeypatch, times, updates, begins=(0,)):
     """Return the speed by a clock at these times of chunks, of which some begin a program."""
     clock, times = Clock(), iter(times)
-    clock.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
+    clock.model = SimpleNamespace(optimizer=SimpleNamespace(iterations=0))
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
     for chunk, update in enumerate(updates):
         if chunk in begins:
-            clock.on_train_begin()
-        clock.on_train_batch_begin(chunk)
+            clock.begin()
+        clock.before()
         before, clock.model.optimizer.iterations = clock.model.optimizer.iterations, update
-        clock.on_train_batch_end(chunk)
+        clock.after({})
         assert clock.made == update - before
     assert clock.steps == updates[-1]
     return tuple(clock.speed())
@@ -281,11 +279,11 @@ def watch(losses, patience, min_delta=1e-3, betas=None, made=10):
     """Feed losses, one per chunk of ``made`` updates; return the update it stopped at, or None."""
     clock = SimpleNamespace(updates=[0], made=made)
     stop = EarlyStop(patience, min_delta, clock)
-    stop.set_model(SimpleNamespace(stop_training=False))
+    stop.model = SimpleNamespace(stop_training=False)
     for epoch, loss in enumerate(losses):
         clock.updates.append(made * (epoch + 1))
         beta = 1.0 if betas is None else betas[epoch]
-        stop.on_epoch_end(epoch, {"loss": loss, "beta": beta})
+        stop.after({"loss": loss, "beta": beta})
         if stop.model.stop_training:
             return clock.updates[-1]
     return None

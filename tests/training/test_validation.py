@@ -12,7 +12,7 @@ from loops import NOISE, Bend, Slices, session, settings
 from truth import to_numpy
 
 from nflow_cli.config.training_schema import EarlyStopping, ValidatedStopping
-from nflow_cli.training.saved_state import StateError
+from nflow_cli.training.observer import StateError
 from nflow_cli.training.trainer import Clock
 from nflow_cli.training.validation import ValidationLog
 
@@ -167,7 +167,7 @@ def log_of(patience=None):
     log = ValidationLog(
         clock, validate=lambda: np.array(LOSSES[log.model.update]), stopping=stopping
     )
-    log.set_model(Model())
+    log.model = Model()
     return log
 
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import count, repeat
 from typing import Any
 
-import keras
 import numpy as np
+from pydantic import BaseModel
 
 from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
@@ -25,7 +25,7 @@ from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.densities.cells.starting_weights import StartingWeights, starting_weights
 from nflow_cli.experiments.cells.trainer import CellChunks, packed
 from nflow_cli.random_streams import stream
-from nflow_cli.training.saved_state import FillingState, StateError, checked
+from nflow_cli.training.observer import Observer, Saved, StateError, checked
 
 PROPOSALS = 4  # before a chunk, a row of a batch; and most of a row
 ROUNDS, ROWS = 10, 10_000  # of the start
@@ -56,7 +56,7 @@ class FilledChunks(CellChunks):
         return np.concatenate([rows, is_filled.astype(np.float32)], axis=1)
 
 
-class Filling(keras.callbacks.Callback):
+class Filling(Saved, Observer):
     """Fills of the gaps of training rows, of each network, moved before each chunk.
 
     Args:
@@ -70,6 +70,12 @@ class Filling(keras.callbacks.Callback):
         tallies: Proposals of each column, and those accepted ``(2, C)``, of each seed.
     """
 
+    class State(BaseModel):
+        """In checkpoints, one of each a network."""
+
+        fills: list[Any]  # arrays
+        tallies: list[list[list[float]]]
+
     def __init__(
         self,
         density: CellDensity,
@@ -78,7 +84,6 @@ class Filling(keras.callbacks.Callback):
         filled: np.ndarray,
         chunks: FilledChunks,
     ):
-        super().__init__()
         self.density, self.networks, self.chunks = density, networks, chunks
         gaps = gaps_of(density, rows)
         self.places = np.flatnonzero(gaps.any(axis=1))
@@ -87,7 +92,7 @@ class Filling(keras.callbacks.Callback):
         self.tallies = [np.zeros((2, rows.shape[1])) for _ in chunks.seeds]
         self._pack()
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def before(self) -> None:
         """Move the fills for the chunk that begins."""
         self.fill(int(self.model.optimizer.iterations) // self.chunks.chunk)
 
@@ -134,7 +139,7 @@ class Filling(keras.callbacks.Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back a saved state."""
-        saved = checked(FillingState, state)
+        saved = checked(self.State, state)
         tallies = [np.array(one) for one in saved.tallies]
         for name, found in ("fills", saved.fills), ("tallies", tallies):
             if [np.shape(one) for one in found] != [one.shape for one in getattr(self, name)]:

@@ -182,7 +182,7 @@ def train(
         directory,
         log=MetricsLog(clock),
         progress=ProgressReport(settings.steps, clock, note),
-        callbacks=_stopping(config, clock),
+        observers=_stopping(config, clock),
         parts=[restarts],
     ) as session:
         restarts.train(session)

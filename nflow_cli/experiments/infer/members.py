@@ -94,7 +94,7 @@ def _trained(
     noise = NoiseChunks(model.density.base, config.dim, seeds, *size, purpose="member-noise")
     progress = ProgressReport(train.steps, clock, note)
     try:
-        trainer.train_on(noise, [clock, progress, DivergenceStop()])
+        trainer.train_on(noise, [clock, DivergenceStop(), progress])
     finally:
         progress.close()
     return flow, clock

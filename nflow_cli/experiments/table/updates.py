@@ -28,7 +28,7 @@ def train_on_rows(
     clock: Clock,
     config: CellsConfig | FitConfig,
     directory: RunDirectory | None = None,
-    callbacks: Sequence[Any] = (),
+    observers: Sequence[Any] = (),
 ) -> Training:
     """Train a model as ``config.train`` specifies; restore the weights of the best validation.
 
@@ -46,7 +46,7 @@ def train_on_rows(
         return log.best_text(lambda loss: nats_text(-loss))
 
     progress = ProgressReport(steps, clock, note, best)
-    of_session = {"log": log, "progress": progress, "callbacks": callbacks}
+    of_session = {"log": log, "progress": progress, "observers": observers}
     with Session(config, steps, directory, **of_session) as session:
         session.fit(model, chunks)
         log.take_best(model)
