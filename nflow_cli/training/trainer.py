@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.training.observer import Count, Observer, Saved, Seconds
-from nflow_cli.training.rates import Cooled, Cosine, learning_rate
+from nflow_cli.training.schedules import Cooled, Cosine, learning_rate
 
 
 class ChunkTrainer(keras.Model):

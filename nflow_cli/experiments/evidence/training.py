@@ -25,8 +25,8 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.progress import nats_text
-from nflow_cli.training.rates import Number
 from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.schedules import Number
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import ChunkTrainer, Clock
 from nflow_cli.training.validation import ValidationLog
