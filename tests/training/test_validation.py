@@ -13,8 +13,8 @@ from truth import to_numpy
 
 from nflow_cli.config.training_schema import EarlyStopping, ValidatedStopping
 from nflow_cli.training.observer import StateError
+from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import Clock
-from nflow_cli.training.validation import ValidationLog
 
 ENDS = [5, 10, 15, 20, 23]  # updates
 

@@ -23,20 +23,19 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
-from nflow_cli.training.plateau import Plateau
 from nflow_cli.training.progress import nats_text, phase
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.restarts import Restarts
 from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.schedules import inverse_temperature
 from nflow_cli.training.session import Session
+from nflow_cli.training.stopping import EarlyStop, Plateau
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,
     MetricsLog,
     Speed,
 )
-from nflow_cli.training.validation import EarlyStop
 
 
 class Fit2D(ChunkTrainer):

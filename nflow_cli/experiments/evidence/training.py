@@ -28,8 +28,8 @@ from nflow_cli.training.progress import nats_text
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.schedules import Number
 from nflow_cli.training.session import Session
+from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import ChunkTrainer, Clock
-from nflow_cli.training.validation import ValidationLog
 
 WEIGHT = 10.0  # of the spread of log q - log p in the loss
 LINEAR = 1.0  # nats from which it is linear

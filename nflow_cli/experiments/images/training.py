@@ -30,11 +30,11 @@ from nflow_cli.training.progress import phase
 from nflow_cli.training.reporting import ProgressReport
 from nflow_cli.training.schedules import Number, rise, rising
 from nflow_cli.training.session import Session
+from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import (
     ChunkTrainer,
     Clock,
 )
-from nflow_cli.training.validation import ValidationLog
 
 
 class FitVAE(ChunkTrainer):

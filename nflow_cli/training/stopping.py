@@ -1,4 +1,4 @@
-"""Early stopping and best weights: by a validation loss, or by the training loss."""
+"""Early stopping: by a validation loss with best weights, or by the training loss; cooling down."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,11 +8,41 @@ import keras
 import numpy as np
 from pydantic import BaseModel, model_validator
 
-from nflow_cli.training.cooling import Cooling
 from nflow_cli.training.observer import Count, Observer, Saved
 from nflow_cli.training.trainer import Clock, MetricsLog
 
 COOL_DOWN, LEAST = 0.15, 50  # of the updates made; at least so many
+SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks
+
+
+class Cooling(Observer):
+    """Observer that may stop a training, which then cools down.
+
+    Attributes:
+        stopped_at: Update from which it cools down; ``None``: it trains.
+    """
+
+    clock: Clock
+    stopped_at: int | None = None
+
+    def cool_down_after(self, updates: int) -> int:
+        """Updates in which the rate falls, after those before."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        self.cool_from(self.stopped_at)
+
+    def cool_from(self, update: int | None) -> None:
+        """Cool down from ``update`` on; ``None``: train."""
+        self.stopped_at = update
+        if self.model.cooled:
+            self.model.cooled.cool(update, self.cool_down_after(update or 0))
+
+    def end_when_cool(self) -> None:
+        """End the training if the rate is 0."""
+        at = self.stopped_at
+        if at is not None and self.clock.updates[-1] >= at + self.cool_down_after(at):
+            self.model.stop_training = True
 
 
 class ValidationLog(MetricsLog, Cooling):
@@ -263,3 +293,48 @@ class EarlyStop(Saved, Observer):
     def be_patient_again(self) -> None:
         """Restart the patience, for a training that is extended."""
         self.best_update = self.clock.updates[-1]
+
+
+class Plateau(Saved, Cooling):
+    """Ends a training whose loss falls by less than ``min_delta`` nats in ``patience`` updates.
+
+    The loss of a chunk is a noisy mean, so two windows of ``patience`` updates are compared:
+    ``max(fall of the mean loss, 0) + 2 standard errors < min_delta`` (errors by the spread of the
+    chunks); noise that could hide a larger fall ends nothing. Then the learning rate falls to 0 in
+    ``cool_down`` updates.
+
+    Args:
+        clock: Must come before this observer.
+        start: Earlier losses do not count: objective or gradient change there.
+    """
+
+    class State(BaseModel):
+        losses: list[float]
+        stopped_at: Count | None
+
+    def __init__(self, patience: int, min_delta: float, cool_down: int, clock: Clock, start: int):
+        self.patience, self.min_delta, self.cool_down = patience, min_delta, cool_down
+        self.clock, self.start = clock, start
+        self.losses: list[float] = []  # of the chunks of both windows
+
+    def cool_down_after(self, updates: int) -> int:
+        return self.cool_down
+
+    def after(self, logs: Mapping[str, float]) -> None:
+        update = self.clock.updates[-1]
+        if self.stopped_at is None and update > self.start:
+            chunks = max(2, round(self.patience / self.clock.made))
+            self.losses = [*self.losses, logs["loss"]][-2 * chunks :]
+            if len(self.losses) == 2 * chunks and self._is_over(chunks):
+                self.cool_from(update)
+        self.end_when_cool()
+
+    def _is_over(self, chunks: int) -> bool:
+        before, after = np.split(np.array(self.losses), 2)
+        error = math.sqrt((before.var(ddof=1) + after.var(ddof=1)) / chunks)
+        fall = max(before.mean() - after.mean(), 0.0)
+        return bool(fall + SIGMAS * error < self.min_delta)
+
+    def be_patient_again(self) -> None:
+        """Restart the windows, for a training that is extended."""
+        self.losses, self.stopped_at = [], None
