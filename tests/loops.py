@@ -5,7 +5,7 @@ from keras import ops
 
 from nflow_cli.config.training_schema import Train
 from nflow_cli.training.chunks import Chunks
-from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.progress import ProgressReport
 from nflow_cli.training.schedules import inverse_temperature
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog

@@ -12,7 +12,7 @@ from nflow_cli.terminal.layout import tell
 from nflow_cli.training.checkpointing import Checkpointer
 from nflow_cli.training.divergence import DivergenceStop
 from nflow_cli.training.observer import Observer, Saved
-from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.progress import ProgressReport
 from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from nflow_cli.terminal.layout import silenced
 from nflow_cli.training import progress
-from nflow_cli.training.progress import ending, nats_text, phase, progress_bar
-from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.progress import ProgressReport, ending, nats_text, phase, progress_bar
 
 COLUMNS = 80
 
@@ -81,7 +80,7 @@ def lines_of(capsys, times, steps, chunks, monkeypatch):
     """Return the plain lines of a training of chunks of 100 updates that end at these times."""
     times = iter(times)
     watch = SimpleNamespace(monotonic=lambda: float(next(times)))
-    monkeypatch.setattr("nflow_cli.training.reporting.time", watch)  # other threads have their own
+    monkeypatch.setattr("nflow_cli.training.progress.time", watch)  # other threads have their own
     clock = SimpleNamespace(updates=[0])
     report = ProgressReport(steps, clock, lambda logs: "KL 0.5 nats")
     report.close()  # as one that never began may be

@@ -23,8 +23,7 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.registry import BASES, TARGETS, make, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
-from nflow_cli.training.progress import nats_text, phase
-from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.progress import ProgressReport, nats_text, phase
 from nflow_cli.training.restarts import Restarts
 from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.schedules import inverse_temperature

@@ -24,8 +24,7 @@ from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.progress import nats_text
-from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.progress import ProgressReport, nats_text
 from nflow_cli.training.schedules import Number
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog

@@ -26,8 +26,7 @@ from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.progress import phase
-from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.progress import ProgressReport, phase
 from nflow_cli.training.schedules import Number, rise, rising
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog

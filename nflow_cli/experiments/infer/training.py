@@ -33,8 +33,7 @@ from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import silenced
 from nflow_cli.training import first_stage
 from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
-from nflow_cli.training.progress import phase
-from nflow_cli.training.reporting import ProgressReport
+from nflow_cli.training.progress import ProgressReport, phase
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import Clock, MetricsLog
