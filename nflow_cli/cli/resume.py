@@ -1,5 +1,6 @@
 """``nflow resume``: continue an interrupted run."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -103,18 +104,14 @@ def _ended(run: Any) -> "Config":
     """Config of the length that the last checkpoint has reached."""
     from nflow_cli.errors import RunDirectoryError
     from nflow_cli.runs.checkpoints import Checkpoints
-    from nflow_cli.training.saved_state import ClockState, StateError, TrainingState, checked
 
     if run.record.get("status") == "completed":
         return run.config
     made, saved = 0, Checkpoints(run.directory).load()
-    try:
+    with suppress(KeyError, TypeError, IndexError, ZeroDivisionError):  # of a damaged state
         if saved is not None:
-            planned = checked(TrainingState, saved.state).steps
-            updates = checked(ClockState, saved.state.get("Clock", {})).updates[-1]
+            updates, planned = saved.state["Clock"]["updates"][-1], saved.state["steps"]
             made = -(-updates * run.config.length // planned)  # of a VAE, epochs
-    except (StateError, ZeroDivisionError):
-        made = 0
     if not made:
         raise RunDirectoryError(f"{run.path}: expected a checkpoint to end at. Received: none yet")
     return run.config.of_length(min(made, run.config.length))

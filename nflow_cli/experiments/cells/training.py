@@ -43,8 +43,8 @@ from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
+from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import Clock
-from nflow_cli.training.validation import ValidationLog
 
 AT_A_TIME = 4_096  # validation rows
 TIMED = 300  # of them, in a trial

@@ -26,8 +26,8 @@ from nflow_cli.terminal.layout import tell
 from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.progress import nats_text, phase
+from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import ChunkTrainer, Clock
-from nflow_cli.training.validation import ValidationLog
 
 
 class FitPoints(ChunkTrainer):
