@@ -12,7 +12,7 @@ from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training_schema import Train
 from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES
 
-MAX_GRID = 5_000
+MAX_GRID = 1_000  # more than a panel has pixels
 
 
 class Evaluate(Strict):

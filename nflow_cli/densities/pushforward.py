@@ -1,7 +1,7 @@
 """Flow densities: a base distribution pushed forward through flows."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -178,7 +178,7 @@ class FlowDensity:
     def _pushed(self, which: np.ndarray, z0: np.ndarray, context: Any) -> tuple[Any, Any]:
         """Images of base samples, each by a member, and ``log q`` if there is one member."""
         if self.members == 1:
-            z, log_q = self.push(self._tensor(z0), context)
+            z, log_q = self.push(self.tensor(z0), context)
             return ops.convert_to_numpy(z), ops.convert_to_numpy(log_q)
         z = np.empty_like(z0)
         for part in chunks(len(z0), self.numbers_a_row, self.members):
@@ -188,14 +188,14 @@ class FlowDensity:
 
     def _pushed_by(self, which: np.ndarray, z0: np.ndarray, context: Any) -> np.ndarray:
         if context is not None:
-            images = self.push(each_member(self.flow, self._tensor(z0)), context)[0]
+            images = self.push(each_member(self.flow, self.tensor(z0)), context)[0]
             return ops.convert_to_numpy(images)[which, np.arange(len(which))]
         order, counts = np.argsort(which, kind="stable"), np.bincount(which, minlength=self.members)
         rank = np.empty(len(which), int)  # of a point among those of its member
         rank[order] = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
         points = np.zeros((self.members, counts.max(), self.dim), z0.dtype)
         points[which, rank] = z0
-        return ops.convert_to_numpy(self.push(self._tensor(points))[0])[which, rank]
+        return ops.convert_to_numpy(self.push(self.tensor(points))[0])[which, rank]
 
     def _member_of_each(self, rng: np.random.Generator, n: int, even: bool) -> np.ndarray:
         if self.members == 1:
@@ -252,7 +252,7 @@ class FlowDensity:
         return log_q.reshape(self.members, *shape) + log_det
 
     def _pulled(self, rows: np.ndarray) -> tuple[Any, Any]:
-        z, context = self.parts(self._tensor(rows))
+        z, context = self.parts(self.tensor(rows))
         return self.pull(each_member(self.flow, z), context)
 
     def latent(self, x: Any) -> np.ndarray:
@@ -286,7 +286,7 @@ class FlowDensity:
         rows = self._rows(np.concatenate([self.given_units.inside(given), z], axis=-1))
         images = np.empty((len(rows), self.dim), rows.dtype)
         for part in chunks(len(rows), self.numbers_a_row):
-            pushed = self.push(*self.parts(self._tensor(rows[part])))
+            pushed = self.push(*self.parts(self.tensor(rows[part])))
             images[part] = ops.convert_to_numpy(pushed[0])
         x = self.units.outside(images).reshape(z.shape)
         return np.concatenate([given, x], axis=-1) if self.n_given else x
@@ -295,44 +295,6 @@ class FlowDensity:
         """Log-density ``(n,)`` in nats of rows by the base without flows."""
         z, log_det = self.units.inside_and_log_det(x[:, self.n_given :])
         return ops.convert_to_numpy(self.base.log_prob(ops.convert_to_tensor(z))) + log_det
-
-    def partial_log_densities(self, points: Mapping[int, Any]) -> dict[int, np.ndarray]:
-        """Log-density in nats after the first k flows, at ``points[k]`` ``(m, D)`` for each k.
-
-        In one pass for all k. Points are arrays, or give arrays when sliced.
-        """
-        log_q = {k: np.empty(len(points[k]), self.dtype) for k in points}
-        lengths = {k: len(points[k]) for k in sorted(points, reverse=True)}
-        for parts in _joint_parts(lengths, self.dim):
-            inside = {k: self.units.inside_and_log_det(points[k][p]) for k, p in parts.items()}
-            z = {k: self._rows(rows) for k, (rows, _) in inside.items()}
-            for k, values in self._pull_partly(z).items():
-                log_q[k][parts[k]] = _unless_far(values, z[k]) + inside[k][1]
-        return log_q
-
-    def _pull_partly(self, points: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-        dtype = self.flow.variable_dtype
-        z, total = ops.zeros((0, self.dim), dtype), ops.zeros((0,), dtype)
-        steps = list(self.flow.composition().steps())
-        for k in range(max(points), -1, -1):
-            if k in points:
-                z = ops.concatenate([z, self._tensor(points[k])])
-                total = ops.concatenate([total, ops.zeros((len(points[k]),), dtype)])
-            if k > 0:
-                z, log_det = steps[k - 1].run(z, inverse=True)
-                total = total + log_det
-        log_q = ops.convert_to_numpy(self.base.log_prob(z) + total)
-        ends = np.cumsum([len(part) for part in points.values()])
-        return dict(zip(points, np.split(log_q, ends[:-1])))
-
-    def partial_samples(self, z0: np.ndarray, ks: Sequence[int]) -> np.ndarray:
-        """Images of ``z0`` ``(n, D)`` after the first k flows, by ``ks``: ``(P, n, D)``."""
-        z, images = self._tensor(z0), {0: z0}
-        for k, step in enumerate(self.flow.composition().steps(), start=1):
-            z, _ = step.run(z)
-            if k in ks:
-                images[k] = ops.convert_to_numpy(z)
-        return self.units.outside(np.stack([images[k] for k in ks]))
 
     def _points(self, x: Any) -> np.ndarray:
         try:
@@ -351,7 +313,8 @@ class FlowDensity:
     def _rows(self, z: np.ndarray) -> np.ndarray:
         return np.clip(z, -FAR, FAR).astype(self.flow.variable_dtype).reshape(-1, z.shape[-1])
 
-    def _tensor(self, array: np.ndarray) -> Any:
+    def tensor(self, array: np.ndarray) -> Any:
+        """Array in the type of the flows."""
         return ops.convert_to_tensor(array, self.flow.variable_dtype)
 
 
@@ -388,13 +351,3 @@ def chunks(n: int, dim: int, members: int = 1) -> Iterator[slice]:
     """Slices of ``n`` rows of R^``dim``, each for all members, in bounded memory."""
     size = max(1, min(CHUNK, NUMBERS // dim) // members)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def _joint_parts(lengths: Mapping[int, int], dim: int) -> Iterator[dict[int, slice]]:
-    firsts = dict(zip(lengths, np.cumsum([0, *lengths.values()]).tolist()))
-    for part in chunks(sum(lengths.values()), dim):
-        slices = {
-            key: slice(max(part.start - first, 0), min(part.stop - first, lengths[key]))
-            for key, first in firsts.items()
-        }
-        yield {key: rows for key, rows in slices.items() if rows.start < rows.stop}

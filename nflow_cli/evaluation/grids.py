@@ -1,52 +1,28 @@
 """Grids in the plane, and plot windows."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 # Share of samples outside a window at each end: of base and fit, and of stages between; border.
 OUTER, INNER, BORDER = 0.003, 0.03, 0.1
 
 
-class Grid:
-    """Points ``(n * m, 2)`` of a grid of coordinates ``(n,)`` along rows and ``(m,)``; slices are
-    lazy.
-    """
+class Grid(NamedTuple):
+    """Grid of coordinates ``(n,)`` along rows and ``(m,)``."""
 
-    def __init__(self, first: np.ndarray, second: np.ndarray):
-        self.first, self.second = first, second
+    first: np.ndarray
+    second: np.ndarray
 
     @property
     def shape(self) -> tuple[int, int]:
         """``(m, n)``, of values on the grid."""
         return len(self.second), len(self.first)
 
-    def __len__(self) -> int:
-        return len(self.first) * len(self.second)
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        return self.at(np.arange(*part.indices(len(self))))
-
-    def at(self, indices: np.ndarray) -> np.ndarray:
-        """Points ``(m, 2)`` by index."""
-        rows, columns = np.unravel_index(indices, self.shape)
-        return np.stack([self.first[columns], self.second[rows]], axis=-1)
-
-
-class Together:
-    """Several grids in a row; a slice is an array."""
-
-    def __init__(self, *sets: Grid):
-        self.sets = sets
-
-    def __len__(self) -> int:
-        return sum(map(len, self.sets))
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        start, stop, _ = part.indices(len(self))
-        parts, first = [], 0
-        for points in self.sets:
-            parts.append(points[max(start - first, 0) : max(stop - first, 0)])
-            first += len(points)
-        return np.concatenate(parts)
+    @property
+    def points(self) -> np.ndarray:
+        """Points ``(m n, 2)``, along rows first."""
+        return np.stack(np.meshgrid(self.first, self.second), axis=-1).reshape(-1, 2)
 
 
 def window_of(draws: np.ndarray, out: float) -> np.ndarray:

@@ -7,11 +7,13 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
+from nflow_cli.constants import FAR
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.grids import OUTER, Grid, grid_of, window_of, window_of_all
 from nflow_cli.flows.composition import Step
 from nflow_cli.flows.fold import run_maps
 from nflow_cli.random_streams import stream
+from nflow_cli.runs.array_shapes import STRIP_GRID, STRIP_PANELS
 
 GRID = 200  # points along each axis
 DRAWS = 2_000  # samples that set the window
@@ -27,15 +29,21 @@ class Motion:
 
     At moment ``k + t`` the first k flows and a part ``t`` of the next
     (:meth:`~nflow_cli.flows.map.Map.part`) have been applied, in the coordinates of the flows.
+
+    Args:
+        density: One member, without given columns.
+        compiles: Each map once, which takes longer than a few moments.
     """
 
-    def __init__(self, density: FlowDensity):
-        self.density = density
+    def __init__(self, density: FlowDensity, compiles: bool = True):
+        self.density, self.compiles = density, compiles
         self.steps = list(density.flow.composition().steps())
         self._programs: dict[tuple[int, bool], Any] = {}
 
     def run(self, step: Step, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """``step.run``, compiled once per map."""
+        """``step.run``, compiled once per map if at all."""
+        if not self.compiles:
+            return step.run(points, inverse)
         key = (id(step.map), inverse)
         if key not in self._programs:
             one = step.map
@@ -43,8 +51,8 @@ class Motion:
         return self._programs[key](step.weights, points)
 
     def log_density(self, moment: float, z: np.ndarray) -> np.ndarray:
-        """Log-density ``(n,)`` in nats of points ``(n, 2)`` at a moment."""
-        points, (k, t) = self.tensor(z), _parted(moment)
+        """Log-density ``(n,)`` in nats of points ``(n, D)`` at a moment."""
+        points, (k, t) = self.density.tensor(np.clip(z, -FAR, FAR)), _parted(moment)
         total = ops.zeros(len(z), points.dtype)
         part = [self.steps[k].part(t)] if t else []
         for step in reversed([*self.steps[:k], *part]):
@@ -53,8 +61,8 @@ class Motion:
         return ops.convert_to_numpy(self.density.base.log_prob(points) + total)
 
     def images(self, moments: Any, z0: np.ndarray) -> np.ndarray:
-        """Images of base points ``(n, 2)`` at increasing moments."""
-        images, points, done = [], self.tensor(z0), 0
+        """Images of base points ``(n, D)`` at increasing moments."""
+        images, points, done = [], self.density.tensor(z0), 0
         for moment in moments:
             k, t = _parted(moment)
             for step in self.steps[done:k]:
@@ -64,13 +72,15 @@ class Motion:
             images.append(ops.convert_to_numpy(moved))
         return np.stack(images)
 
-    def draws(self, seed: int) -> np.ndarray:
-        """Base points ``(S, 2)``."""
-        return self.density.base.sample(stream(seed, "motion"), (DRAWS, self.density.dim))
+    def log_densities(self, moments: Any, grid: Grid) -> np.ndarray:
+        """Log-densities ``(P, m, n)`` in nats at moments on a grid, in the density's units."""
+        z, log_det = self.density.units.inside_and_log_det(grid.points)
+        log_q = [(self.log_density(m, z) + log_det).reshape(grid.shape) for m in moments]
+        return np.stack(log_q)
 
-    def tensor(self, points: np.ndarray) -> Any:
-        """Points in the type of the flows."""
-        return ops.convert_to_tensor(points, self.density.flow.variable_dtype)
+    def draws(self, seed: int) -> np.ndarray:
+        """Base points ``(S, D)``."""
+        return self.density.base.sample(stream(seed, "motion"), (DRAWS, self.density.dim))
 
 
 def _parted(moment: float) -> tuple[int, float]:
@@ -91,14 +101,35 @@ def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
     """Arrays of :func:`~nflow_cli.plotting.animation.animation_files`, in the units of the
     density.
     """
-    units, moments = motion.density.units, moments_of(len(motion.steps))
-    images = motion.images(moments, motion.draws(seed))
-    draws = units.outside(images)
+    moments = moments_of(len(motion.steps))
+    draws = motion.density.units.outside(motion.images(moments, motion.draws(seed)))
     grid = grid_of(window_of_all(draws), GRID)
-    z, log_det = units.inside_and_log_det(grid[:])
-    log_density = [(motion.log_density(m, z) + log_det).reshape(grid.shape) for m in moments]
     axes = {"axis_1": grid.first, "axis_2": grid.second}
-    return {"moments": moments, **axes, "log_density": np.stack(log_density), "draws": draws}
+    log_density = motion.log_densities(moments, grid)
+    return {"moments": moments, **axes, "log_density": log_density, "draws": draws}
+
+
+def deformation_arrays(
+    density: FlowDensity, z0: np.ndarray, grid: Grid | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays for the plot of the density after the first k flows, in its units, with the images of
+    ``z0`` ``(n, 2)``, on a grid that is by default over these.
+    """
+    motion = Motion(density, compiles=False)
+    panels = strip_panels(len(motion.steps))
+    images = density.units.outside(motion.images(panels, z0))
+    grid = grid or grid_of(window_of_all(images), STRIP_GRID)
+    return {
+        "deformation_k": np.array(panels),
+        "log_deformation": motion.log_densities(panels, grid),
+        **{"deformation_axis_1": grid.first, "deformation_axis_2": grid.second},
+        "deformation_samples": images,
+    }
+
+
+def strip_panels(k: int) -> list[int]:
+    """Numbers of flows in the deformation picture: 0, ..., k, at most nine."""
+    return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
 
 
 def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]:
@@ -108,9 +139,11 @@ def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]
     window = window_of(np.stack([before, after]), OUTER)
     half = np.maximum(np.ptp(window, axis=0), SQUARE * np.ptp(window, axis=0).max()) / 2
     grid = grid_of(np.stack([window.mean(axis=0) - half, window.mean(axis=0) + half]), GRID)
-    log_before, log_after = (motion.log_density(m, grid[:]).reshape(grid.shape) for m in moments)
+    log_before, log_after = (
+        motion.log_density(m, grid.points).reshape(grid.shape) for m in moments
+    )
     lines, step = _lines(grid), motion.steps[number - 1]
-    moved, _ = step.run(motion.tensor(lines.reshape(-1, 2)))
+    moved, _ = step.run(motion.density.tensor(lines.reshape(-1, 2)))
     geometry = step.map.geometry(**step.arrays())
     return {
         **{"axis_1": grid.first, "axis_2": grid.second},

@@ -5,9 +5,9 @@ import numpy as np
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.grids import grid_between
+from nflow_cli.evaluation.motion import deformation_arrays
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.scores import representative
-from nflow_cli.evaluation.target import strip_panels
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
 
@@ -29,19 +29,14 @@ def density_of_points(
     grid = grid_between(window[0], window[1], SHOWN_GRID)
     wider = window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0)
     coarse = grid_between(wider[0], wider[1], STRIP_GRID)
-    panels = strip_panels(density.flow.length)
-    log_density = density.partial_log_densities(dict.fromkeys(panels, coarse))
+    z0 = density.base.sample(stream(seed, "deformation"), (SHOWN_SAMPLES, density.dim))
     return {
         "axis_1": grid.first,
         "axis_2": grid.second,
-        "log_q": density.log_prob(grid[:]).reshape(grid.shape),
+        "log_q": density.log_prob(grid.points).reshape(grid.shape),
         "samples": density.sample(SHOWN_SAMPLES, seed),
         "test_points": shown_tests(data, seed)[: None if keep_rows else 0],
-        "deformation_k": np.array(panels),
-        "log_deformation": np.stack([log_density[k].reshape(coarse.shape) for k in panels]),
-        "deformation_axis_1": coarse.first,
-        "deformation_axis_2": coarse.second,
-        "deformation_samples": deformation_samples(density, panels, seed),
+        **deformation_arrays(density, z0, coarse),
     }
 
 
@@ -82,12 +77,6 @@ def shown_range(data: Dataset) -> tuple[float, float]:
     low, high = np.quantile(data.train[:, 0], [OUTLIERS, 1 - OUTLIERS])
     margin = BORDER * (high - low)
     return float(low - margin), float(high + margin)
-
-
-def deformation_samples(density: FlowDensity, panels: list[int], seed: int) -> np.ndarray:
-    """Samples after the first k flows, for each k of ``panels``: ``(P, n, D)``."""
-    z0 = density.base.sample(stream(seed, "deformation"), (SHOWN_SAMPLES, density.dim))
-    return density.partial_samples(z0, panels)
 
 
 def shown_window(data: Dataset) -> np.ndarray:

@@ -9,11 +9,12 @@ from keras import ops
 
 from nflow_cli.densities.pushforward import Draw, FlowDensity, chunks
 from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.grids import Grid, Together, grid_of, window_of_all
+from nflow_cli.evaluation.grids import grid_between
+from nflow_cli.evaluation.motion import deformation_arrays
 from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS, UNCOVERED_RATIO, judge
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES, STRIP_GRID, STRIP_PANELS
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 
 OF_P = ("missed_share", "missed_share_standard_error", "uncovered_share")
 IN_SUMMARY = (
@@ -84,11 +85,8 @@ def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, float
     return dict(zip(OF_P, (missed.mean, missed.standard_error, uncovered)))
 
 
-def values_at(log_prob: Callable[[Any], Any], points: Any) -> np.ndarray:
-    """Log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type.
-
-    Points are an array, or give arrays when sliced.
-    """
+def values_at(log_prob: Callable[[Any], Any], points: np.ndarray) -> np.ndarray:
+    """Log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type."""
     values = [np.empty(0, np.float32)]
     for part in chunks(len(points), points[:1].shape[-1]):
         tensor = ops.convert_to_tensor(points[part].astype(np.float32))
@@ -108,41 +106,21 @@ def density_arrays(
     window = target.window
     if window is None:
         window = float(np.quantile(np.abs(first.x), 0.999))
-    grid, k = _square(window, target.center, n), density.flow.length
-    panels = strip_panels(k)
-    moved = density.partial_samples(first.z0[:SHOWN_SAMPLES], panels)
-    coarse = grid_of(window_of_all(moved), STRIP_GRID)
-    points = {**dict.fromkeys(panels, coarse), k: Together(grid, coarse)}
-    log_density = density.partial_log_densities(points)
-    log_q = log_density[k][: len(grid)].reshape(grid.shape)
-    strip = [log_density[i][-len(coarse) :].reshape(coarse.shape) for i in panels]
+    center = np.broadcast_to(target.center, 2)
+    grid = grid_between(center - window, center + window, n)
+    points, shape = grid.points, grid.shape
     drawn = np.empty((0, target.dim))
     if target.sample is not None:
         drawn = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
     arrays = {
         "axis_1": grid.first,
         "axis_2": grid.second,
-        "log_target": values_at(target.log_prob, grid).reshape(grid.shape),
-        "log_base": values_at(density.base.log_prob, grid).reshape(grid.shape),
-        "log_q": log_q,
+        "log_target": values_at(target.log_prob, points).reshape(shape),
+        "log_base": values_at(density.base.log_prob, points).reshape(shape),
+        "log_q": density.log_prob(points).reshape(shape),
         "samples": first.x[:SHOWN_SAMPLES],
         "base_samples": first.z0[:SHOWN_SAMPLES],
         "target_samples": drawn,
-        "deformation_k": np.array(panels),
-        "log_deformation": np.stack(strip),
-        "deformation_axis_1": coarse.first,
-        "deformation_axis_2": coarse.second,
-        "deformation_samples": moved,
+        **deformation_arrays(density, first.z0[:SHOWN_SAMPLES]),
     }
     return {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in arrays.items()}
-
-
-def strip_panels(k: int) -> list[int]:
-    """Numbers of flows in the deformation picture: 0, ..., k, at most nine."""
-    return sorted({round(i) for i in np.linspace(0, k, min(k + 1, STRIP_PANELS))})
-
-
-def _square(window: float, center: Any, n: int) -> Grid:
-    axis = np.linspace(-window, window, n)
-    first, second = np.broadcast_to(center, 2)
-    return Grid(first + axis, second + axis)

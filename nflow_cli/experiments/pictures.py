@@ -13,7 +13,6 @@ from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
 from nflow_cli.plotting import density, table
 from nflow_cli.registry import nearest
-from nflow_cli.runs.array_shapes import thinned
 from nflow_cli.runs.directory import ANIMATION
 
 
@@ -21,9 +20,8 @@ from nflow_cli.runs.directory import ANIMATION
 def draw(run: Run, format: str = "png", dpi: int = DPI, only: Collection[str] = ()) -> list[Path]:
     """Draw pictures into ``run``, all or ``only`` some; return their paths."""
     report = part(run.config, "report")
-    shapes = report.shapes_of(run.config)
-    arrays = thinned({name: run.arrays[name] for name in shapes}, shapes)
-    pictures = report.figures_of(run.config, arrays, run.curves(report.CURVES), _summary(run))
+    curves = run.curves(report.CURVES)
+    pictures = report.figures_of(run.config, run.arrays, curves, _summary(run))
     for name in only:
         if name not in pictures:
             known = ", ".join(pictures)

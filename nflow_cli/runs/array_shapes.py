@@ -37,7 +37,6 @@ _LENGTHS = {
     **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
 }
 _MAX_COORDINATE = 1e100
-_MAX_DRAWN = 1_000  # points of a grid along an axis: more than a panel has pixels
 
 
 def check_of(shapes: Shapes) -> npz.Check:
@@ -72,19 +71,3 @@ def check_axes(arrays: Mapping[str, np.ndarray]) -> None:
         axis = arrays[name].astype(float)
         if not (np.all(np.abs(axis) < _MAX_COORDINATE) and np.all(np.diff(axis) > 0)):
             raise npz.ArrayError(f"{name}: expected finite, increasing coordinates")
-
-
-def thinned(arrays: Mapping[str, np.ndarray], shapes: Shapes) -> dict[str, np.ndarray]:
-    """Arrays with grids no finer than a picture can show."""
-    steps = {
-        axis: -(-length // _MAX_DRAWN)
-        for name in arrays
-        for axis, length in zip(shapes[name], arrays[name].shape)
-        if axis in ("x", "y")
-    }
-    return {
-        name: array[
-            tuple(slice(None, None, steps.get(str(axis))) for axis in shapes[name] if axis != "?")
-        ]
-        for name, array in arrays.items()
-    }

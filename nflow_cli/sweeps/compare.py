@@ -17,7 +17,7 @@ from nflow_cli.evaluation.warnings import words
 from nflow_cli.experiments.parts import Report, part
 from nflow_cli.experiments.run import Run
 from nflow_cli.registry import KINDS
-from nflow_cli.runs.array_shapes import DENSITIES, thinned
+from nflow_cli.runs.array_shapes import DENSITIES
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 
 # Keys of a group's identity, of `settings_of`, and those found from the rows.
@@ -222,7 +222,7 @@ def rank(result: Result) -> float:
 
 def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Axis ``(n,)`` and log-densities ``(n, n)`` of target and fit."""
-    arrays = thinned(result.directory.read_evaluation(DENSITIES), DENSITIES)
+    arrays = result.directory.read_evaluation(DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]
 
 

@@ -20,7 +20,6 @@ from nflow_cli.densities import pushforward
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity, chunks
 from nflow_cli.errors import ConfigError, DataError
-from nflow_cli.flows import FlowStack
 
 every_unit = pytest.mark.parametrize("standardised", [False, True], ids=["identity", "units"])
 COLUMNS = ColumnUnits(
@@ -189,9 +188,8 @@ def test_a_number_or_a_seed_that_counts_nothing_is_refused():
 @pytest.mark.parametrize("base", [StandardNormal(), UniformBox()])
 def test_far_points_have_no_density_and_nan_stays_nan(base):
     points = np.array([[1e30, 0], [0, -np.inf], [3e14, 0], [np.nan, 0], [1e30, np.nan]])
-    q = density(base=base)
-    for far in (q.log_prob(points), q.partial_log_densities({5: points})[5]):
-        assert (far[:2] == -np.inf).all() and far[2] < -1e25 and np.isnan(far[3:]).all()
+    far = density(base=base).log_prob(points)
+    assert (far[:2] == -np.inf).all() and far[2] < -1e25 and np.isnan(far[3:]).all()
 
 
 def test_outside_the_image_of_a_bounded_base_the_density_is_0():
@@ -199,48 +197,6 @@ def test_outside_the_image_of_a_bounded_base_the_density_is_0():
     corners = np.array([[2.99, -2.99], [-2.9, 2.9], [0.1, 0.2], [3.01, 0], [-3.1, 3.1], [0, -99]])
     inside = [True, True, True, False, False, False]
     assert list(q.log_prob(images(q, corners)) > -np.inf) == inside
-    far = np.array([[50.0, 50.0], [0.1, 0.1]], "float32")
-    for values in q.partial_log_densities({4: far, 2: far}).values():
-        assert values[0] == -np.inf and np.isfinite(values[1])
-
-
-def first_flows(stack, k):
-    """Return a stack of the first ``k`` flows of another."""
-    first = FlowStack(stack.pattern, k, seed=0, dtype=stack.variable_dtype)
-    first.build((None, stack.dim))
-    for own, whole in zip(first.parameters, stack.parameters):
-        for key, variable in own.items():
-            variable.assign(to_numpy(whole[key])[: variable.shape[0]])
-    return first
-
-
-@every_stack
-@needs_float64
-@float64()
-def test_the_density_after_k_flows_is_that_of_the_first_k_alone(name, monkeypatch):
-    monkeypatch.setattr(pushforward, "CHUNK", 33)
-    q = density(name, standardised=True, dtype="float64", dim=3)
-    rng = np.random.default_rng(1)
-    points = {k: q.units.outside(rng.standard_normal((20 + k, 3))) for k in range(q.flow.k + 1)}
-    log_q = q.partial_log_densities(points)
-    assert set(log_q) == set(points)
-    for k, x in points.items():
-        first = FlowDensity(StandardNormal(), first_flows(q.flow, k), q.units)
-        np.testing.assert_allclose(log_q[k], first.log_prob(x), 1e-12, 1e-12)
-    few = {0: points[0], q.flow.k: points[0][:0]}  # others, or none, are not computed
-    assert {k: v.shape for k, v in q.partial_log_densities(few).items()} == {
-        k: x.shape[:1] for k, x in few.items()
-    }
-
-
-@every_unit
-def test_samples_after_k_flows_are_those_of_the_first_k_alone(standardised):
-    q = density(standardised=standardised)
-    z0 = rng_points(100)
-    samples = q.partial_samples(z0, [0, 3, 5])
-    for k, x in zip([0, 3, 5], samples, strict=True):
-        expected = q.units.outside(push(first_flows(q.flow, k), z0)[0])
-        np.testing.assert_allclose(x, expected, 1e-4, 1e-4 * expected.std())
 
 
 def test_push_and_pull_take_any_leading_shape():
@@ -270,14 +226,10 @@ def test_a_density_of_bounded_columns_has_mass_1_and_its_samples_follow_it():
 
 
 @every_units
-def test_the_base_alone_and_the_first_flows_have_their_density_in_the_users_units(units):
+def test_the_base_alone_has_its_density_in_the_users_units(units):
     q, z0 = FlowDensity(StandardNormal(), make("mixed"), units), rng_points(50)
-    (first, last), k = q.partial_samples(z0, [0, 5]), q.flow.k
-    _, away = q.units.outside_and_log_det(z0)
-    np.testing.assert_allclose(q.base_log_prob(first), normal_log_prob(z0) - away, 1e-6, 1e-6)
-    log_q = q.partial_log_densities({0: first, k: last})
-    np.testing.assert_allclose(log_q[0], normal_log_prob(z0) - away, 1e-5, 1e-5)
-    np.testing.assert_allclose(log_q[k], q.log_prob(last), 1e-5, 1e-5)
+    x, away = q.units.outside_and_log_det(z0)
+    np.testing.assert_allclose(q.base_log_prob(x), normal_log_prob(z0) - away, 1e-6, 1e-6)
 
 
 @pytest.mark.parametrize("base", [StandardNormal(), UniformBox()])
@@ -286,9 +238,8 @@ def test_on_a_bound_and_outside_there_is_no_density_and_no_latent_point(base):
     outside = np.array([[-1.0, 2], [-9.0, 2], [0, 0], [0, 5], [0, 5.5], [np.inf, 2], [0, -np.inf]])
     nan = np.array([[np.nan, 2], [np.nan, 7], [-3, np.nan]])
     points = np.concatenate([outside, nan, [[0.5, 2.5]]])
-    for log_q in (q.log_prob(points), q.partial_log_densities({2: points})[2]):
-        assert (log_q[:7] == -np.inf).all() and np.isnan(log_q[7:10]).all()
-        assert np.isfinite(log_q[10])
+    log_q = q.log_prob(points)
+    assert (log_q[:7] == -np.inf).all() and np.isnan(log_q[7:10]).all() and np.isfinite(log_q[10])
     latent = q.latent(points)
     assert np.isnan(latent[:10]).all() and np.isfinite(latent[10]).all()
 

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from short_runs import without_programs
+from stacks import every_stack, make
+from truth import float64, needs_float64, to_numpy
 
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation import motion as of_motion
-from nflow_cli.evaluation.grids import Grid, Together
+from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.motion import (
     FRAMES,
     Motion,
@@ -86,14 +88,26 @@ def test_draws_at_a_moment_have_the_density_of_that_moment(motions, which, momen
     np.testing.assert_allclose(draws.mean(axis=0), weights @ grid, atol=0.08)
 
 
-def test_at_whole_moments_it_is_what_the_first_flows_do(motions):
-    (motion, *_), points = motions, np.random.default_rng(0).normal(size=(50, 2))
-    ks = [0, 1, 3, 4]
-    expected = motion.density.partial_log_densities(dict.fromkeys(ks, points))
-    for k in ks:
-        np.testing.assert_allclose(motion.log_density(k, points), expected[k], atol=1e-4)
-    images = motion.density.partial_samples(points, ks)
-    np.testing.assert_allclose(motion.images(ks, points), images, atol=1e-4)
+def first_flows(stack, k):
+    """Return a stack of the first ``k`` flows of another."""
+    first = FlowStack(stack.pattern, k, seed=0, dtype=stack.variable_dtype)
+    first.build((None, stack.dim))
+    for own, whole in zip(first.parameters, stack.parameters):
+        for key, variable in own.items():
+            variable.assign(to_numpy(whole[key])[: variable.shape[0]])
+    return first
+
+
+@every_stack
+@needs_float64
+@float64()
+def test_at_whole_moments_it_is_what_the_first_flows_alone_do(name):
+    motion = Motion(FlowDensity(StandardNormal(), make(name, dim=3, dtype="float64")))
+    points, ks = np.random.default_rng(1).standard_normal((20, 3)), range(len(motion.steps) + 1)
+    for k, images in zip(ks, motion.images(ks, points), strict=True):
+        first = FlowDensity(StandardNormal(), first_flows(motion.density.flow, k))
+        np.testing.assert_allclose(motion.log_density(k, points), first.log_prob(points), 1e-12)
+        np.testing.assert_allclose(images, first.from_latent(points), 1e-12, 1e-12)
 
 
 def test_moments_rise_from_0_to_the_end_and_hold_every_flow_if_there_is_room():
@@ -144,24 +158,7 @@ def test_the_edge_of_a_bounded_base_moves_too():
     assert np.all(np.abs(mass - 1) < 0.03)
 
 
-FIRST, SECOND = np.array([0.0, 1.0, 5.0]), np.array([-2.0, 3.0])
-POINTS = [[0, -2], [1, -2], [5, -2], [0, 3], [1, 3], [5, 3]]
-
-
-def test_a_part_of_grids_is_that_of_their_points_of_which_the_first_goes_along_rows():
-    grid = Grid(FIRST, SECOND)
-    assert (len(grid), grid.shape) == (6, (2, 3))
-    np.testing.assert_array_equal(grid[:], POINTS)
-    for part in (slice(1, 4), slice(5, 99), slice(6, 6), slice(None, None, 2)):
-        np.testing.assert_array_equal(grid[part], np.array(POINTS, float)[part])
-    np.testing.assert_array_equal(grid.at(np.array([4, 0])), [[1, 3], [0, -2]])
-    # Of one larger than memory a few points are made.
-    axis = np.arange(1e6)
-    grid = Grid(axis, axis)
-    np.testing.assert_array_equal(grid[10**12 - 2 :], [[999_998, 999_999], [999_999, 999_999]])
-    grids = Grid(FIRST, SECOND), Grid(SECOND, FIRST)
-    both = np.concatenate([grid[:] for grid in grids])
-    together = Together(*grids)
-    assert len(together) == 12
-    for part in (slice(0, 4), slice(4, 9), slice(6, 6), slice(7, 99), slice(None)):
-        np.testing.assert_array_equal(together[part], both[part])
+def test_points_of_a_grid_go_along_its_rows_first():
+    grid = Grid(np.array([0.0, 1.0, 5.0]), np.array([-2.0, 3.0]))
+    assert grid.shape == (2, 3)
+    np.testing.assert_array_equal(grid.points, [[0, -2], [1, -2], [5, -2], [0, 3], [1, 3], [5, 3]])

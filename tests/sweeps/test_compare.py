@@ -270,7 +270,7 @@ def test_arrays_that_are_no_grid_are_refused(tmp_path):
             ({"axis_1": None}, "an array axis_1"),
             ({"log_q": None}, "an array log_q"),
             ({"axis_1": AXIS[:9]}, "log_target: expected a length of 9"),
-            ({"axis_1": AXIS[:1]}, "axis_1: expected lengths of 2 to 5,000, received shape (1,)"),
+            ({"axis_1": AXIS[:1]}, "axis_1: expected lengths of 2 to 1,000, received shape (1,)"),
             ({"log_q": np.zeros(())}, "log_q: expected 2 axes, received shape ()"),
             ({"log_q": np.zeros((50, 50), int)}, "log_q: expected numbers, received dtype int64"),
             ({"axis_1": AXIS * np.nan}, "axis_1: expected finite, increasing"),
