@@ -19,7 +19,7 @@ class Evaluate(Strict):
     """Evaluation of a 2-D fit."""
 
     samples: int = Field(
-        default=200_000, ge=100, le=10**8, description="Number of fresh samples for the scores."
+        default=200_000, ge=100, le=10**7, description="Number of fresh samples for the scores."
     )
     grid: int = Field(
         default=500, ge=100, le=MAX_GRID, description="Grid points per side for density plots."

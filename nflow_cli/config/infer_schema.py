@@ -227,7 +227,8 @@ class InferEvaluate(Strict):
         default=200_000,
         ge=1_000,
         le=10**7,
-        description="Number of fresh samples for the scores; of a mixture divided by its flows.",
+        description="Number of fresh samples for the scores, of at most 10⁸ numbers; of a mixture "
+        "divided by its flows.",
     )
 
 

@@ -26,7 +26,8 @@ class Draw(NamedTuple):
         start: Number of samples drawn before.
         z0: Base samples ``(m, D)``.
         x: ``(m, G + D)`` in the user's units, given columns first.
-        log_q: Log-density in nats ``(m,)``.
+        log_q: Log-density in nats ``(m,)``; ``None`` of a mixture, as it takes an inverse of each
+            member.
         member: Member that each is of ``(m,)``.
     """
 
@@ -141,26 +142,12 @@ class FlowDensity:
         n: int,
         rng_of: Callable[[int], np.random.Generator],
         given: np.ndarray | None = None,
+        even: bool = False,
     ) -> Iterator[Draw]:
         """Draw ``n`` samples at each of m conditions ``given`` ``(m, G)``, in chunks.
 
-        ``rng_of`` returns the generator of a chunk's base samples, by its number.
-        """
-        for points in self.points(n, rng_of, given):
-            unknown = points.log_q is None
-            yield points._replace(log_q=self.log_prob(points.x)) if unknown else points
-
-    def points(
-        self,
-        n: int,
-        rng_of: Callable[[int], np.random.Generator],
-        given: np.ndarray | None = None,
-        even: bool = False,
-    ) -> Iterator[Draw]:
-        """Samples as of :meth:`draw`; of a mixture with ``None`` for ``log q``, which takes an
-        inverse of each member.
-
-        ``even``: members in the proportion of their weights, not by chance.
+        ``rng_of`` returns the generator of a chunk's base samples, by its number; ``even``: members
+        in the proportion of their weights, not by chance.
         """
         given = np.zeros((1, 0)) if given is None else given
         for number, part in enumerate(chunks(n * len(given), self.numbers_a_row)):
@@ -215,7 +202,8 @@ class FlowDensity:
         """
         n = whole_number("n", n, error=DataError)
         for draw in self.draw(n, lambda chunk: stream(seed, "samples", chunk), given):
-            yield draw.start, draw.x, draw.log_q
+            log_q = self.log_prob(draw.x) if draw.log_q is None else draw.log_q
+            yield draw.start, draw.x, log_q
 
     def sample(self, n: int, seed: int = 0, given: np.ndarray | None = None) -> np.ndarray:
         """Draw ``n`` points ``(n, D)``, of ``dtype``; a smaller ``n`` gives the first of these.
@@ -225,8 +213,8 @@ class FlowDensity:
         """
         times = 1 if given is None else len(given)
         points = room_for(n, (self.numbers_a_row,), self.dtype, times=times)
-        for start, x, _ in self.batches(n, seed, given):
-            points[start : start + len(x)] = x
+        for draw in self.draw(n, lambda chunk: stream(seed, "samples", chunk), given):
+            points[draw.start : draw.start + len(draw.x)] = draw.x
         return points
 
     def log_prob(self, x: Any) -> np.ndarray:
@@ -244,16 +232,20 @@ class FlowDensity:
         """Log-density in nats of each member ``(R, ...)``; see :meth:`log_prob`."""
         points = self._points(x)
         encoded, log_det = self.encoded(points)
-        rows, shape = self._rows(encoded), points.shape[:-1]
-        log_q = np.empty((self.members, len(rows)), rows.dtype)
-        for part in chunks(len(rows), self.numbers_a_row, self.members):
-            log_q[:, part] = ops.convert_to_numpy(self._pulled(rows[part])[1])
-        log_q = _unless_far(log_q, rows[:, self.n_given :])
-        return log_q.reshape(self.members, *shape) + log_det
+        rows = self._rows(encoded)
+        log_q = self._pulled(rows, 1)
+        log_q[:, np.abs(rows[:, self.n_given :]).max(axis=-1) >= FAR] = -np.inf
+        return log_q.reshape(self.members, *points.shape[:-1]) + log_det
 
-    def _pulled(self, rows: np.ndarray) -> tuple[Any, Any]:
-        z, context = self.parts(self.tensor(rows))
-        return self.pull(each_member(self.flow, z), context)
+    def _pulled(self, rows: np.ndarray, which: int) -> np.ndarray:
+        """Latents, or log-densities if ``which`` is 1, of rows by each member: ``(R, n, …)``."""
+
+        def pull(tensor: Any) -> Any:
+            z, context = self.parts(tensor)
+            return self.pull(each_member(self.flow, z), context)[which]
+
+        values = in_parts(pull, rows, self.members, len(self.flow.members))
+        return values if self.flow.members else values[None]
 
     def latent(self, x: Any) -> np.ndarray:
         """``f^-1(u(x))`` of points ``x`` ``(..., D)``, the inverse of :meth:`from_latent`.
@@ -267,12 +259,9 @@ class FlowDensity:
         """Latents ``f_r^-1(u(x))`` of each member ``(R, ..., D)``; see :meth:`latent`."""
         points = self._points(x)
         encoded, log_det = self.encoded(points)
-        rows, shape = self._rows(encoded), points.shape[:-1]
-        z0 = np.empty((self.members, len(rows), self.dim), rows.dtype)
-        for part in chunks(len(rows), self.numbers_a_row):
-            z0[:, part] = ops.convert_to_numpy(self._pulled(rows[part])[0])
+        z0 = self._pulled(self._rows(encoded), 0)
         z0[:, ~(log_det > -np.inf).ravel()] = np.nan
-        return z0.reshape(self.members, *shape, self.dim)
+        return z0.reshape(self.members, *points.shape[:-1], self.dim)
 
     def from_latent(self, z0: Any) -> np.ndarray:
         """``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q`` from samples of the base.
@@ -284,10 +273,7 @@ class FlowDensity:
         points = self._points(z0)
         given, z = np.split(points, [self.n_given], axis=-1)
         rows = self._rows(np.concatenate([self.given_units.inside(given), z], axis=-1))
-        images = np.empty((len(rows), self.dim), rows.dtype)
-        for part in chunks(len(rows), self.numbers_a_row):
-            pushed = self.push(*self.parts(self.tensor(rows[part])))
-            images[part] = ops.convert_to_numpy(pushed[0])
+        images = in_parts(lambda tensor: self.push(*self.parts(tensor))[0], rows)
         x = self.units.outside(images).reshape(z.shape)
         return np.concatenate([given, x], axis=-1) if self.n_given else x
 
@@ -318,11 +304,6 @@ class FlowDensity:
         return ops.convert_to_tensor(array, self.flow.variable_dtype)
 
 
-def _unless_far(log_q: np.ndarray, z: np.ndarray) -> np.ndarray:
-    far = np.abs(z).max(axis=-1) >= FAR
-    return np.where(far, -np.inf, log_q).astype(log_q.dtype)
-
-
 def each_member(flow: FlowStack, points: Any) -> Any:
     """Repeat tensors ``(n, …)`` for each member."""
     return ops.broadcast_to(points, (*flow.members, *points.shape)) if flow.members else points
@@ -345,6 +326,19 @@ def expect_one(members: int) -> None:
         raise DataError(
             f"expected one density. Received: a mixture of {members}, which has no one latent"
         )
+
+
+def in_parts(
+    function: Callable[[Any], Any], rows: np.ndarray, members: int = 1, axis: int = 0
+) -> np.ndarray:
+    """Values of a function of tensors at rows ``(n, D)``, which are their ``axis``, in bounded
+    memory.
+    """
+    some = rows if len(rows) else np.zeros((1, rows.shape[-1]), rows.dtype)  # none are no batch
+    parts = chunks(len(some), rows.shape[-1], members)
+    values = (function(ops.convert_to_tensor(some[part])) for part in parts)
+    joined = np.concatenate([ops.convert_to_numpy(value) for value in values], axis)
+    return np.split(joined, [len(rows)], axis)[0]
 
 
 def chunks(n: int, dim: int, members: int = 1) -> Iterator[slice]:

@@ -9,11 +9,11 @@ References:
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.evaluation.importance import smoothed
+from nflow_cli.evaluation.importance import largest_of, smoothed, tail_of, unseen
 
 LARGE = 2.0  # weight, relative to the mean
 
@@ -80,11 +80,20 @@ class Weights:
         """Terms ``(n,)`` of a sum less their means in the strata: its error is their norm."""
         return terms - (np.bincount(self.strata, terms) / self.counts)[self.strata]
 
-    @property
-    def terms(self) -> np.ndarray:
-        """Terms ``(n,)`` of :attr:`log_z`, whose error is their norm."""
-        within = self.within(self.plain)
+    def terms(self, values: Any = 1.0) -> np.ndarray:
+        """Terms ``(n,)`` of the mean of values ``(n,)`` of mean 0 under ``p``, whose error is their
+        norm; by default those of :attr:`log_z`.
+        """
+        within = self.within(self.plain * values)
         return within - (within @ self.control) / self.square * self.control
+
+    def error(self, values: np.ndarray) -> tuple[float, float]:
+        """Standard error of that mean, with what a rough tail may lack, and k-hat of its terms."""
+        sizes, terms = np.abs(self.plain * values), self.terms(values)
+        log_sizes = largest_of(np.log(sizes))
+        tail = tail_of(log_sizes)
+        lacks = float(sizes.max()) * unseen(tail, log_sizes)
+        return math.hypot(math.sqrt(terms @ terms), lacks), tail.k
 
     @property
     def unseen(self) -> float:

@@ -1,17 +1,13 @@
-"""Pareto-smoothed importance weights (PSIS), and means in bounded memory."""
+"""Pareto-smoothed importance weights (PSIS)."""
 
 import math
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH
 
-BLOCK = 2**20  # float64 numbers at a time
 LEAST_LOG_WEIGHT = -60.0  # relative to the largest; smaller exceedances underflow the fit
-
-Function = Callable[[np.ndarray], np.ndarray]
 
 
 def pareto_k(ratios: np.ndarray) -> float:
@@ -22,13 +18,14 @@ def pareto_k(ratios: np.ndarray) -> float:
     Yao & Gabry 2024, arXiv 1507.02646). Fitted as by Zhang & Stephens 2009, with the former's weak
     prior towards 0.5. 0 for equal weights.
     """
-    count = tail_length(len(ratios))
-    largest = np.empty(0)
-    for block in _blocks(ratios):
-        largest = np.concatenate([largest, -block])
-        if len(largest) > count + 1:
-            largest = np.partition(largest, -count - 1)[-count - 1 :]
-    return tail_of(np.sort(largest - largest.max())).k
+    return tail_of(largest_of(-ratios.astype(np.float64))).k
+
+
+def largest_of(log_weights: np.ndarray) -> np.ndarray:
+    """The largest ``(1 + m,)``, in order and relative to the last: the tail, and one before it."""
+    count = tail_length(len(log_weights)) + 1
+    largest = np.sort(np.partition(log_weights, -count)[-count:])
+    return largest - largest[-1]
 
 
 def tail_length(n: int, effective: float | None = None) -> int:
@@ -138,20 +135,3 @@ def smoothed(log_weights: np.ndarray, count: int | None = None) -> Smoothed:
     result = log_weights.copy()
     result[order[-count:]] = smooth + highest
     return Smoothed(result, tail.k, log_tail, smooth, unseen(tail, highest_few))
-
-
-def mean(values: np.ndarray, function: Function = np.asarray) -> float:
-    """Mean of a function of values ``(n,)``, in float64."""
-    return float(sum(function(block).sum() for block in _blocks(values)) / len(values))
-
-
-def standard_deviation(values: np.ndarray, function: Function = np.asarray, ddof: int = 0) -> float:
-    """Standard deviation of a function of values ``(n,)``, in float64."""
-    centre = mean(values, function)
-    squares = sum(((function(block) - centre) ** 2).sum() for block in _blocks(values))
-    return float(np.sqrt(squares / (len(values) - ddof)))
-
-
-def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(values), BLOCK):
-        yield values[start : start + BLOCK].astype(np.float64)

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.data.units import Units
+from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.bases import Cauchy, CauchyRadius
 from nflow_cli.densities.pushforward import Draw, FlowDensity, mixture
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.evaluation import reverse_kl
 from nflow_cli.evaluation.defensive import Draws, Weights, log_ratio, scaled
-from nflow_cli.evaluation.importance import smoothed, tail_length, tail_of, unseen
+from nflow_cli.evaluation.importance import smoothed
 from nflow_cli.evaluation.missed_mass import Missed, missed_mass
 from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.rounding import rounding
@@ -29,6 +29,7 @@ RESAMPLED_FROM = 20  # samples per resampled point
 EM_STEPS, LEAST_WEIGHT = 100, 1e-6  # of the weights of a mixture
 LEAST_SAMPLES = 20_000  # of a mixture
 PER_WIDE, MOMENTS = 9, 10_000  # samples of q for each of its wide neighbours; for its moments
+MOST_NUMBERS = 10**8  # coordinates of the samples, which are kept
 BY_Q = (  # log Z by the draws of q alone, and how far the estimate is from it
     *("q_log_z", "q_log_z_standard_error", "q_pareto_k"),
     *("log_z_difference", "log_z_difference_standard_error"),
@@ -44,27 +45,26 @@ class Part(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Samples of ``q`` and a ninth as many of its wide neighbours, drawn again when needed."""
+    """Points ``(n, D)`` in the user's units, with their log-densities."""
 
-    parts: Sequence[Part]
-    seed: int
+    x: np.ndarray
     draws: Draws
-
-    def points(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Points ``(m, D)`` and their places."""
-        return ((place, points.x) for _, place, points in _points(self.parts, self.seed))
 
 
 class Judgement(NamedTuple):
-    """Scores of a fit by its samples, and their importance weights."""
+    """Scores of a fit by its samples ``x`` ``(n, D)``, and their importance weights."""
 
     scores: dict[str, Any]
+    x: np.ndarray
     weights: Weights
 
 
-def sample_size(n: int, members: int) -> int:
-    """Sample size for ``n`` evaluations of a member: each of R evaluates each sample."""
-    return n if members == 1 else max(n // members, min(n, LEAST_SAMPLES))
+def sample_size(n: int, density: FlowDensity) -> int:
+    """Sample size for ``n`` evaluations of a member, as each of R evaluates each sample; of at most
+    :data:`MOST_NUMBERS` numbers.
+    """
+    n = min(n, MOST_NUMBERS // density.dim)
+    return n if density.members == 1 else max(n // density.members, min(n, LEAST_SAMPLES))
 
 
 def judge(
@@ -83,12 +83,11 @@ def judge(
     these and a ninth as many samples of a wider density. Standard errors are ``None`` if the k-hat
     of their terms is 0.7 or more.
     """
-    sample = sample_of(density, target, seed, n)
-    draws = sample.draws
+    x, draws = sample_of(density, target, units, seed, n)
     weights, alone = Weights(draws), Weights(draws.alone)
     missed = missed_mass(density, target, alone.log_z, alone.largest, seed, starts)
     place = None if missed.place is None else units.outside(missed.place[None])[0].tolist()
-    each, errors, ks = moments(sample, units, weights)
+    each, errors, ks = moments(x, weights)
     errors = np.where(ks < ROUGH, errors, np.nan)
     is_known = weights.k < ROUGH
     scores = {
@@ -105,7 +104,7 @@ def judge(
         "moments_standard_error": dict(zip(names, errors.tolist())) if is_known else None,
         "moments_pareto_k": dict(zip(names, ks.tolist())),
     }
-    return Judgement(scores, weights)
+    return Judgement(scores, x, weights)
 
 
 def _energies(draws: Draws, weights: Weights, log_z: float | None) -> dict[str, Any]:
@@ -117,7 +116,7 @@ def _energies(draws: Draws, weights: Weights, log_z: float | None) -> dict[str, 
     kl, error = scores["kl"], _norm(terms)
     if log_z is None:
         kl = scores["free_energy"] + weights.log_z
-        of_z = math.hypot(_norm(terms + weights.terms), weights.unseen)
+        of_z = math.hypot(_norm(terms + weights.terms()), weights.unseen)
         error = of_z if weights.k < ROUGH else None
     return {
         "kl": kl,
@@ -130,7 +129,7 @@ def _energies(draws: Draws, weights: Weights, log_z: float | None) -> dict[str, 
 
 def _log_zs(draws: Draws, weights: Weights, alone: Weights, shift: float) -> dict[str, Any]:
     """Log Z, also by the draws of ``q`` alone, and the difference, if there are others."""
-    terms, of_q = weights.terms, weights.within(_among(draws, alone.plain))
+    terms, of_q = weights.terms(), weights.within(_among(draws, alone.plain))
     k, k_of_q = weights.k, alone.k
     scores = {
         "estimated_log_z": weights.log_z + shift,
@@ -157,8 +156,8 @@ def missed_by(
     density: FlowDensity, target: Target, seed: int, n: int, starts: np.ndarray | None = None
 ) -> Missed:
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
-    n = sample_size(n, density.members)
-    draws = _draws([Part(density, n, "missed-modes")], target, seed, even=False)
+    part = Part(density, sample_size(n, density), "missed-modes")
+    _, draws = _sample([part], target, IDENTITY, seed, even=False)
     log_weights = log_ratio(draws.log_p, draws.log_q)
     w, highest = scaled(smoothed(log_weights).log_weights)
     visited = math.log(w.mean()) + highest
@@ -173,7 +172,7 @@ def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> 
     expectations by Pareto-smoothed importance weights of draws, as many of each member.
     """
     count = density.members
-    each = sample_size(n, count) // count
+    each = sample_size(n, density) // count
     z0 = density.base.sample(stream(seed, "mixture"), (count, each, density.dim))
     x = ops.convert_to_numpy(density.push(ops.convert_to_tensor(z0))[0]).reshape(-1, density.dim)
     log_q = density.member_log_probs(x).astype(np.float64)
@@ -190,13 +189,10 @@ def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> 
     return shares
 
 
-def sample_of(density: FlowDensity, target: Target, seed: int, n: int) -> Sample:
+def sample_of(density: FlowDensity, target: Target, units: Units, seed: int, n: int) -> Sample:
     """``n`` samples of ``q`` and, unless ``p`` fails there, those of its wide neighbours."""
     parts = [Part(density, n, "evaluation"), *_neighbours(density, seed, n // PER_WIDE // 2)]
-    try:
-        return Sample(parts, seed, _draws(parts, target, seed))
-    except TargetError:
-        return Sample(parts[:1], seed, _draws(parts[:1], target, seed))
+    return _sample(parts, target, units, seed)
 
 
 def _neighbours(density: FlowDensity, seed: int, n: int) -> Iterator[Part]:
@@ -205,36 +201,35 @@ def _neighbours(density: FlowDensity, seed: int, n: int) -> Iterator[Part]:
     """
     yield Part(FlowDensity(Cauchy(), density.flow), n, "widened")
     rng, gaussian = stream(seed, "moments"), FlowStack(["planar"], 0, affine="full")
-    x = next(density.points(MOMENTS, lambda _: rng)).x.astype(np.float64)
+    x = next(density.draw(MOMENTS, lambda _: rng)).x.astype(np.float64)
     with suppress(np.linalg.LinAlgError, ConfigError):  # not finite, or in a plane
         gaussian.adapt(x.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(x.T))))
         yield Part(FlowDensity(CauchyRadius(), gaussian), n, "around")
 
 
-def _draws(parts: Sequence[Part], target: Target, seed: int, even: bool = True) -> Draws:
-    n = sum(part.n for part in parts)
-    heights, log_p, strata = np.empty((len(parts), n)), np.empty(n), np.empty(n, int)
-    for number, place, points in _points(parts, seed, even):
-        with np.errstate(all="ignore"):  # of a user's function, far away
-            heights[:, place] = _log_densities(parts, number, points)
-            log_p[place] = values_at(target.log_prob, points.x)
-        strata[place] = -number if number else points.member
-    shares = np.log([part.n / n for part in parts])[:, None]
-    log_mix = heights[0] if len(parts) == 1 else np.logaddexp.reduce(shares + heights)
-    return Draws(heights[0], log_mix, log_p, strata)
+def _sample(
+    parts: Sequence[Part], target: Target, units: Units, seed: int, even: bool = True
+) -> Sample:
+    """Samples of all parts, or of the first if ``p`` fails at the others."""
 
+    def drawn(number: int) -> Iterator[tuple[np.ndarray, ...]]:
+        rng = stream(seed, parts[number].purpose)
+        for points in parts[number].source.draw(parts[number].n, lambda _: rng, even=even):
+            with np.errstate(all="ignore"):  # of a user's function, far away
+                log_p = values_at(target.log_prob, points.x).astype(np.float64)
+                heights = np.stack(_log_densities(parts, number, points), -1, dtype=float)
+            strata = points.member if number == 0 else np.full(len(log_p), -number)
+            yield units.outside(points.x), heights, log_p, strata
 
-def _points(
-    parts: Sequence[Part], seed: int, even: bool = True
-) -> Iterator[tuple[int, slice, Draw]]:
-    """Points of all parts, with the numbers of these and their places."""
-    before = 0
-    for number, (source, n, purpose) in enumerate(parts):
-        rng = stream(seed, purpose)
-        for points in source.points(n, lambda _, rng=rng: rng, even=even):
-            start = before + points.start
-            yield number, slice(start, start + len(points.x)), points
-        before += n
+    found = [*drawn(0)]
+    with suppress(TargetError):
+        found += [each for number in range(1, len(parts)) for each in drawn(number)]
+    x, heights, log_p, strata = map(np.concatenate, zip(*found))
+    log_q = log_mix = heights[:, 0]
+    if len(log_p) > parts[0].n:
+        shares = [part.n / len(log_p) for part in parts]
+        log_mix = np.logaddexp.reduce(np.log(shares) + heights, axis=1)
+    return Sample(x, Draws(log_q, log_mix, log_p, strata))
 
 
 def _log_densities(parts: Sequence[Part], number: int, points: Draw) -> list[np.ndarray]:
@@ -259,67 +254,46 @@ def _log_densities(parts: Sequence[Part], number: int, points: Draw) -> list[np.
 
 def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
     """Plotted samples, in the user's units."""
-    (_, _, points), *_ = _points([Part(density, SHOWN_SAMPLES, "evaluation")], seed)
-    return units.outside(points.x)
+    rng = stream(seed, "evaluation")
+    return units.outside(next(density.draw(SHOWN_SAMPLES, lambda _: rng, even=True)).x)
 
 
-def moments(
-    sample: Sample, units: Units, weights: Weights
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weighted mean and standard deviation of each coordinate, their errors, and k-hat of their
-    terms, ``(D, 2)`` each, in the user's units.
+def moments(x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weighted mean and standard deviation of each coordinate ``(n, D)``, their errors, and k-hat
+    of their terms, ``(D, 2)`` each.
 
     With shares ``s``: ``m = Σ s x`` and ``sd² = Σ s (x - m)²``, with errors by the delta method:
     those of sums of ``w (x - m)`` and ``w ((x - m)² - sd²) / 2 sd``.
     """
-    shares, control, plain = weights.shares, weights.control, weights.plain
-    rough = shown_samples(sample.parts[0].source, units, sample.seed)
-    center = rough.mean(axis=0, dtype=np.float64)  # avoids cancellation
-    sums, count = np.zeros((2, len(center))), tail_length(len(shares)) + 1
-    squares, products = np.zeros((2, 2 * len(center)))
-    of_strata, largest = np.zeros((len(weights.counts), len(squares))), np.empty((0, len(squares)))
+    some, pairs, errors = weights.shares > 0, [], []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for place, x in sample.points():
-            off = np.where(shares[place, None] > 0, units.outside(x) - center, 0.0)
-            sums += shares[place] @ off, shares[place] @ off**2
-        shift, spread = sums[0], np.sqrt(np.maximum(sums[1] - sums[0] ** 2, 0.0))
-        for place, x in sample.points():
-            off = np.where(shares[place, None] > 0, units.outside(x) - center - shift, 0.0)
-            both = np.concatenate([off, (off**2 - spread**2) / (2 * spread)], axis=1)
-            terms = plain[place, None] * both
-            squares += np.sum(terms**2, axis=0)
-            products += control[place] @ terms
-            np.add.at(of_strata, weights.strata[place], terms)
-            largest = np.concatenate([largest, np.abs(terms)])
-            rest = max(len(largest) - count, 0)
-            largest = np.partition(largest, rest, axis=0)[rest:]
-        within = squares - np.sum(of_strata**2 / weights.counts[:, None], axis=0)
-        errors = np.sqrt(np.maximum(within - products**2 / weights.square, 0.0))
-        tails = np.log(np.sort(largest, axis=0) / largest.max(axis=0)).T
-    fitted = [tail_of(tail) for tail in tails]
-    ks = np.array([tail.k for tail in fitted])
-    lacks = largest.max(axis=0) * [unseen(*each) for each in zip(fitted, tails)]
-    errors = np.hypot(errors, lacks)
-    pairs = np.stack([center + shift, spread], axis=1)
-    return pairs, errors.reshape(2, -1).T, ks.reshape(2, -1).T
+        for column in x.T:
+            mean = weights.shares[some] @ column[some]
+            off = np.where(some, column - mean, 0.0)
+            spread = np.sqrt(weights.shares @ off**2)
+            pairs.append((mean, spread))
+            errors += [weights.error(off), weights.error((off**2 - spread**2) / (2 * spread))]
+    error, k = np.reshape(errors, (-1, 2, 2)).transpose(2, 0, 1)
+    return np.array(pairs), error, k
 
 
 def resampled(
     density: FlowDensity, target: Target, units: Units, seed: int, n: int
 ) -> tuple[np.ndarray, Weights]:
-    """Sampling-importance resampling: ``n`` points ``(n, D)`` in the user's units, and weights of
-    the original samples.
+    """``n`` points ``(n, D)`` by :func:`resample` in the user's units, and weights of the original
+    samples.
     """
-    sample = sample_of(density, target, seed, max(RESAMPLED_FROM * n, 1_000))
-    weights = Weights(sample.draws)
+    x, draws = sample_of(density, target, units, seed, max(RESAMPLED_FROM * n, 1_000))
+    weights = Weights(draws)
+    return resample(x, weights, seed, n), weights
+
+
+def resample(x: np.ndarray, weights: Weights, seed: int, n: int) -> np.ndarray:
+    """Sampling-importance resampling: ``n`` of the points ``(m, D)``, in random order."""
     places = (np.arange(n) + stream(seed, "resampling").random(n)) / n
     total = np.cumsum(weights.shares)
     chosen = np.minimum(np.searchsorted(total, places * total[-1]), len(total) - 1)
-    points = np.empty((n, density.dim))
-    for place, x in sample.points():
-        here = (chosen >= place.start) & (chosen < place.stop)
-        points[here] = units.outside(x)[chosen[here] - place.start]
-    return points[stream(seed, "order").permutation(n)], weights
+    return x[stream(seed, "order").permutation(chosen)]
 
 
 def arrays_of(
@@ -329,7 +303,7 @@ def arrays_of(
     if target.sample is not None:
         rows = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
     else:
-        rows, _ = resampled(density, target, units, seed, SHOWN_SAMPLES)
+        rows = resample(judged.x, judged.weights, seed, SHOWN_SAMPLES)
     return {
         "rows": rows,
         "samples": shown_samples(density, units, seed),

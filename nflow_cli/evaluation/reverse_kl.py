@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.evaluation.importance import mean, pareto_k, standard_deviation
+from nflow_cli.evaluation.importance import pareto_k
 
 EXACT_DRAWS, UNCOVERED_RATIO = 100_000, 100  # of p, which q covers if no p/q at them is larger
 
@@ -32,38 +32,31 @@ def judge(
         log_z: Log of the mass of ``exp(log_p)``, if known.
         covered: Whether ``q`` misses nothing of ``p``.
     """
-    ratios, finite = log_q - log_p, np.isfinite(log_p)
-    seen = ratios if finite.all() else ratios[finite | np.isnan(log_q)]
-    ratios = ratios if finite.all() else np.where(finite, ratios, np.inf)
-    shift, root = float(np.min(ratios)), math.sqrt(len(ratios))
-
-    def w(block: np.ndarray) -> np.ndarray:
-        return np.exp(shift - block)  # scaled so that the largest is 1
-
-    def share(block: np.ndarray) -> np.ndarray:
-        return w(block) / first
-
-    def of_ess(block: np.ndarray) -> np.ndarray:  # influence function of log(ess)
-        return 2 * share(block) - w(block) ** 2 / second
-
+    ratios, finite = (log_q - log_p).astype(np.float64), np.isfinite(log_p)
+    seen = ratios[finite | np.isnan(log_q)]
+    ratios = np.where(finite, ratios, np.inf)
+    shift, root = np.min(ratios), math.sqrt(len(ratios))
     with np.errstate(invalid="ignore", divide="ignore"):  # of infinities
-        energy = mean(seen) if len(seen) else math.inf
-        spread = standard_deviation(seen, ddof=1) if len(seen) > 1 else math.nan
-        first, second = mean(ratios, w), mean(ratios, lambda block: w(block) ** 2)
-        ess, estimate = first**2 / second, float(np.log(first)) - shift
+        energy = np.mean(seen) if len(seen) else math.inf
+        spread = np.std(seen, ddof=1) if len(seen) > 1 else math.nan
+        w = np.exp(shift - ratios)  # the largest is 1
+        first, second = np.mean(w), np.mean(w**2)
+        shares = w / first
+        ess, estimate = first**2 / second, np.log(first) - shift
+        of_ess = 2 * shares - w**2 / second  # influence function of log(ess)
         if covered and log_z is not None and ess < 1:
-            joint = mean(ratios, lambda block: (block - energy) * share(block))
-            slope = -joint / (1 / ess - 1)
-            spread = standard_deviation(ratios, lambda b: b + slope * share(b), ddof=1)
+            slope = -np.mean((ratios - energy) * shares) / (1 / ess - 1)
+            spread = np.std(ratios + slope * shares, ddof=1)
             energy -= slope * math.expm1(log_z - estimate)
-        return {
-            "kl": None if log_z is None else energy + log_z,
-            "kl_standard_error": spread / root,
-            "free_energy": energy,
-            "ess": ess,
-            "largest_weight": 1 / second / len(ratios),
-            "pareto_k": pareto_k(ratios),
-            "ess_standard_error": ess * standard_deviation(ratios, of_ess) / root,
-            "estimated_log_z": estimate,
-            "log_z_standard_error": standard_deviation(ratios, share) / root,
-        }
+    scores = {
+        "kl_standard_error": spread / root,
+        "free_energy": energy,
+        "ess": ess,
+        "largest_weight": 1 / second / len(ratios),
+        "pareto_k": pareto_k(ratios),
+        "ess_standard_error": ess * np.std(of_ess) / root,
+        "estimated_log_z": estimate,
+        "log_z_standard_error": np.std(shares) / root,
+    }
+    kl = {"kl": None if log_z is None else float(energy + log_z)}
+    return kl | {name: float(score) for name, score in scores.items()}

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from keras import ops
 
-from nflow_cli.densities.pushforward import Draw, FlowDensity, chunks
+from nflow_cli.densities.pushforward import Draw, FlowDensity, in_parts
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.grids import grid_between
 from nflow_cli.evaluation.motion import deformation_arrays
@@ -41,15 +40,12 @@ class Evaluation(NamedTuple):
 def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) -> Evaluation:
     """Score ``q`` by ``n`` fresh samples, with the control variate if it covers ``p``."""
     rng, log_z = stream(seed, "evaluation"), target.log_z
-    log_q, log_p = np.empty(n, np.float32), np.empty(n, np.float32)
-    draws, of_base = [], []
-    for draw in density.draw(n, lambda _: rng):
-        part = slice(draw.start, draw.start + len(draw.x))
-        log_q[part], log_p[part] = draw.log_q, values_at(target.log_prob, draw.x)
-        log_q0 = values_at(density.base.log_prob, draw.z0)
-        of_base.append(Moments.of(log_q0 - values_at(target.log_prob, draw.z0)))
-        draws = draws or [draw]
-    of_p, base = coverage(density, target, seed), Moments.merged(of_base)
+    draws = [*density.draw(n, lambda _: rng)]
+    log_q = np.concatenate([draw.log_q for draw in draws])
+    log_p = values_at(target.log_prob, np.concatenate([draw.x for draw in draws]))
+    z0 = np.concatenate([draw.z0 for draw in draws])
+    base = Moments.of(values_at(density.base.log_prob, z0) - values_at(target.log_prob, z0))
+    of_p = coverage(density, target, seed)
     covered = log_z is not None and of_p["uncovered_share"] == 0
     scores = judge(log_q, log_p, log_z=None if log_z is None else 0.0, covered=covered)
     shift = log_z or 0.0  # of exp(-U): log_prob is normalised
@@ -87,11 +83,7 @@ def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, float
 
 def values_at(log_prob: Callable[[Any], Any], points: np.ndarray) -> np.ndarray:
     """Log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type."""
-    values = [np.empty(0, np.float32)]
-    for part in chunks(len(points), points[:1].shape[-1]):
-        tensor = ops.convert_to_tensor(points[part].astype(np.float32))
-        values.append(ops.convert_to_numpy(log_prob(tensor)))
-    return np.concatenate(values)
+    return in_parts(log_prob, points.astype(np.float32))
 
 
 def density_arrays(

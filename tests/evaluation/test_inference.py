@@ -13,9 +13,8 @@ from nflow_cli.densities.log_density import ArrayDensity, units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
-from nflow_cli.evaluation import importance
-from nflow_cli.evaluation.importance import mean, pareto_k, standard_deviation
-from nflow_cli.evaluation.inference import BY_Q, effective_share, judge, resampled
+from nflow_cli.evaluation.importance import pareto_k
+from nflow_cli.evaluation.inference import BY_Q, arrays_of, effective_share, judge, resampled
 from nflow_cli.evaluation.missed_mass import missed_mass
 from nflow_cli.evaluation.weights_verdict import jump, verdict
 from nflow_cli.flows import FlowStack
@@ -35,17 +34,6 @@ def test_k_hat_of_bounded_and_of_equal_weights_is_low():
     assert pareto_k(-np.log(np.random.default_rng(0).random(100_000))) < -0.5
     assert pareto_k(np.zeros(1_000)) == 0
     assert np.isnan(pareto_k(np.full(1_000, np.nan)))
-
-
-def test_blocks_change_nothing(monkeypatch):
-    ratios = np.random.default_rng(0).standard_normal(5_000).astype("float32")
-    w, k = np.exp(-ratios.astype(float)), pareto_k(ratios)
-    for block in (1_000, 4_999, 5_000, 2**20):
-        monkeypatch.setattr(importance, "BLOCK", block)
-        assert mean(ratios) == pytest.approx(ratios.astype(float).mean(), abs=1e-12)
-        deviation = standard_deviation(ratios, lambda block: np.exp(-block), ddof=1)
-        assert deviation == pytest.approx(w.std(ddof=1), rel=1e-12)
-        assert pareto_k(ratios) == k
 
 
 N = 50_000
@@ -208,6 +196,20 @@ def test_a_function_that_fails_far_away_has_the_scores_of_draws_nearby(narrow):
     assert scores["n_lost"] == pytest.approx(N / 2, rel=0.03)
     assert scores["estimated_log_z"] == pytest.approx(1.5 + math.log(0.5), abs=0.02)
     assert math.isfinite(scores["free_energy"])
+
+
+def test_a_density_is_computed_once_at_each_draw_for_scores_and_pictures():
+    class Counted(FailingGaussian):
+        computed = 0
+
+        def log_prob(self, z):
+            self.computed += len(z)
+            return super().log_prob(z)
+
+    target, units = Counted(0.0, 0.8), units_of(["a", "b"], {})
+    rows = arrays_of(density_of(), target, units, 0, judged(target))["rows"]
+    assert N < target.computed < 1.2 * N  # a few elsewhere, for modes and rounding
+    np.testing.assert_allclose(rows.std(axis=0), 0.8, atol=0.05)
 
 
 def normal(dim, mean=0.0, scale=1.0):

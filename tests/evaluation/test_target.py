@@ -16,7 +16,6 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities import pushforward, targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation import importance
 from nflow_cli.evaluation.motion import strip_panels
 from nflow_cli.evaluation.target import (
     coverage,
@@ -158,7 +157,6 @@ def test_the_chunks_that_bound_the_memory_change_nothing(monkeypatch):
     q = density("mixed")
     whole = evaluate_samples(q, targets.U1(), 3, 20_000)
     monkeypatch.setattr(pushforward, "CHUNK", 9_999)
-    monkeypatch.setattr(importance, "BLOCK", 700)
     pieces = evaluate_samples(q, targets.U1(), 3, 20_000)
     np.testing.assert_array_equal(pieces.first.z0, whole.first.z0[:9_999])
     np.testing.assert_allclose(pieces.first.x, whole.first.x[:9_999], 1e-5, 1e-5)

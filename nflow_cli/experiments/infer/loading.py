@@ -22,7 +22,6 @@ from nflow_cli.experiments.infer.members import weighted_stacks
 from nflow_cli.experiments.infer.report import NETCDF
 from nflow_cli.experiments.loaded_flows import TrainedFlows, stack_of, with_weights, write_points
 from nflow_cli.experiments.run import Run
-from nflow_cli.random_streams import stream
 from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG
@@ -146,10 +145,10 @@ def _batches(
 
     The draws are those of :meth:`~nflow_cli.densities.pushforward.FlowDensity.sample`.
     """
-    for draw in trained.inside.draw(n, lambda chunk: stream(seed, "samples", chunk)):
-        x, log_det = trained.units.outside_and_log_det(draw.x)
-        columns = [x, draw.log_q - log_det]
-        columns += [] if target is None else [_log_p(target, draw.x)]
+    for _, z, log_q in trained.inside.batches(n, seed):
+        x, log_det = trained.units.outside_and_log_det(z)
+        columns = [x, log_q - log_det]
+        columns += [] if target is None else [_log_p(target, z)]
         yield np.column_stack(columns).astype(np.float64)
 
 

@@ -13,7 +13,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     """Score a fit by fresh draws and the log-density there."""
     config = run.config
     trained = run.trained
-    n = samples or sample_size(config.evaluate.samples, trained.inside.members)
+    n = samples or sample_size(config.evaluate.samples, trained.inside)
     parts = trained.inside, data.target, trained.units, trained.columns
     scores = judge(*parts, seed, n, starts_of(config)).scores
     warnings = report.warnings_of(config, {**run.summary, **scores})

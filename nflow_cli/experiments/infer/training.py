@@ -41,7 +41,7 @@ from nflow_cli.training.trainer import Clock, MetricsLog
 START_SAMPLES = 1_000  # for comparing a mode with the base
 AHEAD, WIDEST = 10_000, 3.0  # draws in search of a divergence, and their widest, times q's
 TIMED = 20_000  # draws, in a trial
-OTHERS = 3.5  # times their resampling: missed mass, rounding, rows of the pictures
+OTHERS = 3.0  # times their resampling: missed mass, rounding
 
 
 class CautiousStarts(Fit2D):
@@ -124,18 +124,18 @@ def _first_stage(restarts: Restarts) -> None:
 
 
 def _seconds_after(config: InferConfig, density: FlowDensity, target: Any) -> float:
-    """Seconds of the scores, by a resampling: :func:`judged` goes through the draws three times."""
+    """Seconds of the scores, by a resampling."""
     units, n = units_of(config.density.columns, config.density.bounds), TIMED // RESAMPLED_FROM
     for _ in range(2):  # the first compiles
         seconds = seconds_of(lambda: resampled(density, target, units, config.seed, n))
-    return seconds * (3 * config.evaluate.samples / (2 * TIMED) + OTHERS)
+    return seconds * (config.evaluate.samples / TIMED + OTHERS)
 
 
 def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
     """Scores of a density by its draws, and its arrays."""
     units = units_of(config.density.columns, config.density.bounds)
     parts = density, target, units
-    n = sample_size(config.evaluate.samples, density.members)
+    n = sample_size(config.evaluate.samples, density)
     with phase(f"scoring: {n:,} draws"):
         judgement = judge(*parts, config.density.columns, config.seed, n, starts_of(config))
     scores = {**judgement.scores, "has_exact_samples": target.sample is not None}
