@@ -40,7 +40,7 @@ KERAS_FREE = (
     *("random_streams", "registry", "signals", "text"),
     *("config/", "data/", "plotting/", "sweeps/", "cli/", "training/chunks"),
     *("evaluation/warnings", "evaluation/grids", "evaluation/importance", "evaluation/mass"),
-    *("evaluation/normality", "evaluation/weights_verdict", "evaluation/weighted"),
+    *("evaluation/normality", "evaluation/weights_verdict", "evaluation/tallies"),
     *("evaluation/pit", "evaluation/likelihood", "evaluation/association", "evaluation/truth"),
     *("experiments/__init__", "experiments/recorded_data", "experiments/pictures"),
     *("experiments/parts", "experiments/rows", "experiments/page", "experiments/loaded"),

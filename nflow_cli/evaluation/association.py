@@ -10,7 +10,7 @@ from pydantic import Field
 from nflow_cli.arrays import ndtri
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.strict import Strict, Text
-from nflow_cli.evaluation.weighted import effective
+from nflow_cli.evaluation.tallies import effective
 
 MOST_BINS, MOST_GROUPS = 8, 12  # bins of numbers, groups of levels
 PAIRS_A_COLUMN = 2  # plotted

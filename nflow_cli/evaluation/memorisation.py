@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from nflow_cli.config.strict import Strict
-from nflow_cli.evaluation.weighted import effective, weighted_mean
+from nflow_cli.evaluation.tallies import Moments, effective
 
 FALSE_POSITIVES = 0.01  # false-positive rate of the attack
 RESOLVED = 100  # effective test rows needed for a rate of 1 %
@@ -52,23 +52,12 @@ def memorisation(
     v = np.ones(len(test)) if test_weights is None else test_weights.astype(np.float64)
     facts: dict[str, float | None] = dict.fromkeys(Memorisation.model_fields)
     if u.sum() > 0 and v.sum() > 0:
-        facts |= _difference(train, test, u, v) | _attack(train, test, u, v)
+        known = [Moments.of(x[x > -math.inf], w[x > -math.inf]) for x, w in ((train, u), (test, v))]
+        errors = [math.nan if m.standard_error is None else m.standard_error for m in known]
+        facts |= {"nats": known[0].mean - known[1].mean, "nats_standard_error": math.hypot(*errors)}
+        facts |= _attack(train, test, u, v)
     finite = {key: x if x is None or math.isfinite(x) else None for key, x in facts.items()}
     return Memorisation.model_validate(finite | {"n_train": len(train), "n_test": len(test)})
-
-
-def _difference(
-    train: np.ndarray, test: np.ndarray, u: np.ndarray, v: np.ndarray
-) -> dict[str, float]:
-    means, errors = [], []
-    for values, weights in ((train, u), (test, v)):
-        known = values > -math.inf
-        if not weights[known].sum() > 0:
-            return {}
-        mean, error = weighted_mean("mean", values[known], weights[known]).values()
-        means.append(mean)
-        errors.append(error)
-    return {"nats": means[0] - means[1], "nats_standard_error": math.hypot(*errors)}
 
 
 def _attack(train: np.ndarray, test: np.ndarray, u: np.ndarray, v: np.ndarray) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.evaluation.pit import band
+from nflow_cli.evaluation.two_samples import ranks
 
 _TINY, _HUGE = 1e-300, 1e300
 
@@ -62,9 +63,9 @@ def _excess(judged: Mapping[str, Any]) -> float:
 
 def distance(probabilities: np.ndarray) -> float:
     """``sup |F_n - F|`` of n values, given ``F`` at each of them ``(n,)``."""
-    ranks = np.arange(len(probabilities) + 1) / len(probabilities)
+    shares = np.arange(len(probabilities) + 1) / len(probabilities)
     ordered = np.sort(probabilities)
-    return float(max(np.max(ranks[1:] - ordered), np.max(ordered - ranks[:-1])))
+    return float(max(np.max(shares[1:] - ordered), np.max(ordered - shares[:-1])))
 
 
 def normal_cdf(z: np.ndarray) -> np.ndarray:
@@ -100,16 +101,11 @@ def most_dependent(rows: np.ndarray, most: int) -> list[int]:
     if dim <= most:
         return list(range(dim))
     finite = rows[np.isfinite(rows).all(axis=1)]
-    ranks = np.stack([_ranks(column) for column in finite.T])
-    length = np.linalg.norm(ranks, axis=1, keepdims=True)
-    unit = ranks / np.where(length > 0, length, 1)  # a constant column depends on nothing
+    centred = np.stack([ranks(column, column) - 0.5 for column in finite.T])
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = centred / np.where(length > 0, length, 1)  # a constant column depends on nothing
     correlation = np.abs(unit @ unit.T)
     np.fill_diagonal(correlation, 0)
     # Rounding does not decide between a column and its equal.
     strongest = np.round(correlation.max(axis=1), 12)
     return sorted(np.argsort(-strongest, kind="stable")[:most].tolist())
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place] - (len(values) + 1) / 2

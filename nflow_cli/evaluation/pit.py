@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nflow_cli.config.strict import Strict
-from nflow_cli.evaluation.weighted import effective
+from nflow_cli.evaluation.tallies import effective
 
 CONFIDENCE = 0.95  # of a band
 CALIBRATED = 0.99  # probability that a calibrated density is found so

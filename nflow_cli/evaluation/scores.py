@@ -10,8 +10,8 @@ from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.mass import mass
 from nflow_cli.evaluation.normality import worst_normality
+from nflow_cli.evaluation.tallies import Moments, effective
 from nflow_cli.evaluation.truth import gap_to_the_truth
-from nflow_cli.evaluation.weighted import effective, weighted_mean
 from nflow_cli.random_streams import stream
 
 MASS_SAMPLES = 50_000
@@ -33,18 +33,19 @@ def table_scores(
     """Likelihood scores of ``q`` on the test rows, normality of latents, and the gap to the truth
     by samples of the seed ``fresh`` (``None``: the same); keys as in docs/scores.md.
 
-    Means are weighted, in nats per row; ``-inf`` and NaN if a test row is impossible.
+    Means are weighted, in nats per row; ``-inf`` without an error if a test row is impossible.
     """
     test, weights, columns = data.test, data.weights.test, list(data.modelled)
     log_q = density.log_prob(test)
     gaussian = LinearGaussian(density, data.train, data.weights.train).log_prob(test)
     latents = density.member_latents(representative(test, weights, seed))
+    of_q = Moments.of(log_q, weights)
     return {
-        **weighted_mean("log_likelihood", log_q, weights),
-        **weighted_mean("gaussian_log_likelihood", gaussian, weights),
-        **weighted_mean("base_log_likelihood", density.base_log_prob(test), weights),
-        **weighted_mean("gain", log_q - gaussian, weights),
-        "n_effective": len(test) if weights is None else effective(weights),
+        **of_q.scores("log_likelihood"),
+        **Moments.of(gaussian, weights).scores("gaussian_log_likelihood"),
+        **Moments.of(density.base_log_prob(test), weights).scores("base_log_likelihood"),
+        **Moments.of(log_q - gaussian, weights).scores("gain"),
+        "n_effective": of_q.n_effective,
         **worst_normality(latents, columns),
         **of_members(density.member_log_probs(test), weights),
         "columns": columns,

@@ -9,6 +9,12 @@ import numpy as np
 from nflow_cli.evaluation.warnings import LEAST_ROWS
 
 
+def effective(weights: np.ndarray) -> float:
+    """Effective sample size ``(Σw)²/Σw²``; 0 without rows."""
+    scaled = weights / weights.max() if len(weights) else weights
+    return float(scaled.sum() ** 2 / (scaled**2).sum()) if len(weights) else 0.0
+
+
 class Moments(NamedTuple):
     """Weighted mean of values ``v`` with weights ``w``, and the sums of its standard error.
 
@@ -80,6 +86,10 @@ class Moments(NamedTuple):
         if n < LEAST_ROWS or not math.isfinite(self.second):
             return None
         return math.sqrt(self.second * n / (n - 1))
+
+    def scores(self, name: str) -> dict[str, float | None]:
+        """Mean and standard error, by name."""
+        return {name: self.mean, f"{name}_standard_error": self.standard_error}
 
 
 class Tally(NamedTuple):

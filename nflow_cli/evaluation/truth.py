@@ -1,11 +1,11 @@
 """KL divergence from the true density of a built-in point set."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from nflow_cli.data.named_tables import names_of_set
+from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve
 
@@ -20,7 +20,7 @@ def gap_to_the_truth(
 
     ``log_prob`` returns ``log q`` ``(n,)`` in nats of points ``(n, D)``, with ``columns`` in its
     order (empty: all). ``gap``, the mean of ``log p - log q`` in nats, and its standard error are
-    infinite and NaN if ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
+    infinite and ``None`` if ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
     """
     if name not in POINT_SETS:
         return {**UNKNOWN}
@@ -30,7 +30,4 @@ def gap_to_the_truth(
     if columns and len(columns) < len(names):
         return {**UNKNOWN}
     order = [names.index(name) for name in columns or names]
-    gaps = points.log_prob(x) - log_prob(x[:, order])
-    with np.errstate(invalid="ignore"):  # of infinities
-        error = gaps.std(ddof=1) / math.sqrt(len(gaps))
-    return {"gap": float(gaps.mean()), "gap_standard_error": float(error)}
+    return Moments.of(points.log_prob(x) - log_prob(x[:, order])).scores("gap")

@@ -1,13 +1,12 @@
 """Paired differences between fits to a table, by test row."""
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.evaluation.weighted import weighted_mean
+from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.sweeps.compare import Group, Result, rank
 
@@ -51,9 +50,9 @@ def _difference(one: Result, other: Result) -> Difference | None:
     if a.shape != b.shape:
         return None
     with np.errstate(invalid="ignore"):  # of infinities
-        d = a - b
-    difference = Difference(*weighted_mean("difference", d, weights).values())
-    return difference if all(map(math.isfinite, difference)) else None
+        moments = Moments.of(a - b, weights)
+    error = moments.standard_error
+    return None if error is None else Difference(moments.mean, error)
 
 
 def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:

@@ -17,8 +17,8 @@ import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.verdicts import Outcome
-from nflow_cli.evaluation.weighted import weighted_mean
 from nflow_cli.experiments.table.tables import range_ends
 from nflow_cli.runs.directory import RunDirectory
 
@@ -274,7 +274,7 @@ def test_rows_of_a_file_are_judged(at_home, density, weighted):
     good = {name: column[[0, 3]].astype(float) for name, column in table.items()}
     log_q = density.log_prob(as_rows(good, density))
     weights = np.array([1.0, 3.0]) if weighted else np.ones(2)
-    scores = weighted_mean("m", log_q, weights)
+    scores = Moments.of(log_q, weights).scores("m")
     printed = succeed(at_home, "evaluate", "run", "--data", "new.csv")
     assert "log-likelihood -inf: q is 0 at 1 of 3 points" in printed
     figure = f"{scores['m']:.5f} ± {scores['m_standard_error']:.5f} nats, mean of the others"
