@@ -4,7 +4,7 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,9 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     x = units.outside(_trial_points(len(names)))
     parts = user.function, len(names), units, user.name, names
     user = user._replace(function=_hinted(user.function, len(names)))
-    if _returns_pair(user, x, names):
+    if pair := _pair(user, x):
         density: LogDensity = ArrayDensity(*parts)
-        values, slopes = checked_pair(user.name, user.function(x.copy()), x)
+        values, slopes = checked_pair(user.name, pair, x)
     else:
         density = TensorDensity(*parts)
         values, slopes = _values_and_slopes(user, x, names)
@@ -84,32 +84,25 @@ def _hinted(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
     return call
 
 
-def _returns_pair(user: UserFunction, x: np.ndarray, names: list[str]) -> bool:
-    result, refusal = None, None
+def _pair(user: UserFunction, x: np.ndarray) -> Any:
+    """What a function returns of arrays, ``None`` if it is one of tensors."""
     try:
-        result = user.function(x.copy())
+        result, refusal = user.function(x.copy()), None
     except TargetError as error:  # it may take tensors alone
-        refusal = error
+        result, refusal = None, error
     if isinstance(result, tuple | list):
-        return True
-    if hasattr(result, "__array__") and not ops.is_tensor(result):
-        # Arithmetic alone returns what it is given.
-        refusal = TargetError(
-            f"{user.name}: returned an array alone: return also the gradient, (log_p (n,), "
-            f"gradient (n, {len(names)})), or compute with keras.ops"
-        )
-    if refusal:
-        try:
-            is_tensor = ops.is_tensor(_tensor_call(user, x))
-        except TargetError:
-            raise refusal from None
-        if not is_tensor:
-            raise refusal
-    return False
+        return result
+    with suppress(TargetError):  # arithmetic alone returns what it is given
+        if ops.is_tensor(result) or ops.is_tensor(user.function(_tensor(x))):
+            return None
+    raise refusal or TargetError(
+        f"{user.name}: expected log_p (n,) with its gradient (n, {x.shape[1]}), or a tensor by "
+        f"keras.ops. Received: {textwrap.shorten(repr(result), MOST_LETTERS)}"
+    )
 
 
-def _tensor_call(user: UserFunction, x: np.ndarray) -> Any:
-    return user.function(ops.convert_to_tensor(x, "float32"))
+def _tensor(x: np.ndarray) -> Any:
+    return ops.convert_to_tensor(x, "float32")
 
 
 def _values_and_slopes(
@@ -167,32 +160,30 @@ def _compare(
     x: np.ndarray,
     names: list[str],
 ) -> None:
-    dim = len(names)
-    directions = np.eye(dim)
-    if dim > MOST_DIRECTIONS:
-        directions = stream(0, "directions").standard_normal((MOST_DIRECTIONS, dim))
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    expected = slopes @ directions.T  # (3, m)
-    error, best = np.full(expected.shape, np.inf), np.zeros(expected.shape)
+    """Compare slopes ``(3, D)`` with finite differences, by one call of the function."""
+    directions, are_few = np.eye(len(names)), len(names) <= MOST_DIRECTIONS
+    if not are_few:
+        some = stream(0, "directions").standard_normal((len(names), MOST_DIRECTIONS))
+        directions = np.linalg.qr(some).Q.T
+    sizes = np.outer(STEPS, np.maximum(np.abs(x).mean(axis=1), 1.0))[..., None]  # (5, 3, 1)
+    moves = sizes[..., None] * directions
+    up, down = _values(density, user, x[:, None] + np.stack([moves, -moves]))
+    expected = slopes @ directions.T
     rounded = np.maximum(np.finfo(np.float32).eps * (1 + np.abs(values[:, None])), step_of(values))
-    floor = ROUNDING * rounded / STEPS[0]
-    for step in STEPS:
-        sizes = step * np.maximum(np.abs(x).mean(axis=1), 1.0)[:, None, None]
-        ends = [_values(density, user, x[:, None] + s * sizes * directions) for s in (1, -1)]
-        with np.errstate(all="ignore"):  # beyond where the density ends
-            differences = (ends[0] - ends[1]) / (2 * sizes[..., 0])
-            allowed = TOLERANCE * np.maximum(np.abs(expected), np.abs(differences)) + floor
-            off = np.abs(differences - expected) / allowed
-        off = np.where(np.isfinite(off), off, np.inf)
-        best, error = np.where(off < error, differences, best), np.minimum(off, error)
+    with np.errstate(all="ignore"):  # beyond where the density ends
+        differences = (up - down) / (2 * sizes)
+        allowed = TOLERANCE * np.maximum(np.abs(expected), np.abs(differences))
+        off = np.abs(differences - expected) / (allowed + ROUNDING * rounded / STEPS[0])
+    off = np.where(np.isfinite(off), off, np.inf)
+    error = off.min(axis=0)
     if error.max() <= 1:
         return
     point, direction = np.unravel_index(error.argmax(), error.shape)
-    along = f"by {names[direction]}" if dim <= MOST_DIRECTIONS else "along a direction"
+    along = f"by {names[direction]}" if are_few else "along a direction"
     raise TargetError(
         f"{user.name}: wrong gradient {along} at {point_text(x[point], names)}: expected "
-        f"{best[point, direction]:.6g}, by finite differences. Received: "
-        f"{expected[point, direction]:.6g}"
+        f"{differences[off[:, point, direction].argmin(), point, direction]:.6g}, by finite "
+        f"differences. Received: {expected[point, direction]:.6g}"
     )
 
 
@@ -201,7 +192,7 @@ def _values(density: LogDensity, user: UserFunction, x: np.ndarray) -> np.ndarra
     if density.takes_arrays:
         values, _ = checked_pair(user.name, user.function(flat), flat)
     else:
-        values = np.asarray(ops.convert_to_numpy(_tensor_call(user, flat)), np.float64)
+        values = np.asarray(ops.convert_to_numpy(user.function(_tensor(flat))), np.float64)
     if values.shape != flat.shape[:1]:
         raise TargetError(
             f"{user.name}: expected log_p of shape {flat.shape[:1]} for points {flat.shape}. "
