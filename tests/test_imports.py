@@ -24,7 +24,7 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
-    "PIL": ["plotting/animation.py", "plotting/embedded.py"],
+    "PIL": ["plotting/animation.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "sklearn": ["sklearn/"],

@@ -43,6 +43,8 @@ pre { background: var(--block); border-radius: 4px; padding: .8rem 1rem; margin:
   th, td { display: block; width: auto; padding-right: 0; }
   td { border-top: 0; padding-top: 0; }
   th:empty { display: none; } }
+@media print, (prefers-reduced-motion: reduce) {
+  figure:has(img[src^="data:image/webp"]) { display: none; } }
 @media print {
   :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --block: #f4f4f4;
     --warn: #8a3b00; --warned: #fff; }
@@ -76,15 +78,9 @@ def warning_list(warnings: Iterable[tuple[str, str]]) -> str:
     return f'<ul class="warnings">{"".join(items)}</ul>'
 
 
-def figure(uri: str, width: int, name: str, caption: str, still: str = "") -> str:
-    """Picture with a ``data:`` URI and a caption.
-
-    ``still`` replaces an animation in print and for reduced motion.
-    """
+def figure(uri: str, width: int, name: str, caption: str) -> str:
+    """Picture with a ``data:`` URI and a caption."""
     image = f'<img src="{uri}" width="{width}" alt="{shown(f"{name}: {caption}")}">'
-    if still:
-        source = f'<source srcset="{still}" media="(prefers-reduced-motion: reduce), print">'
-        image = f"<picture>{source}{image}</picture>"
     return f"<figure>{image}<figcaption>{shown(caption)}</figcaption></figure>"
 
 

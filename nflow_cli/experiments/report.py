@@ -1,13 +1,14 @@
 """Report of a run: one HTML page."""
 
+import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nflow_cli.config import presets
-from nflow_cli.constants import __version__
-from nflow_cli.errors import NflowError
+from nflow_cli.constants import DPI, __version__
+from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.experiments import page
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.rows import Rows
@@ -15,9 +16,7 @@ from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, SUMMARY, RunDirectory
 from nflow_cli.text import command_line
 
-MAX_BYTES = 2_000_000  # of the page
-MAX_PICTURE = 16 * 2**20  # of a file
-MARGIN = 100_000  # bytes, for notes on pictures
+MAX_PICTURE, MAX_PIXELS = 8 * 2**20, 40_000_000  # bytes of a file, and what a browser must draw
 # Captions of pictures, in the order of the page; other pictures follow.
 PICTURES = {
     "density": "The density that was fitted, beside what it was fitted to.",
@@ -35,12 +34,12 @@ PICTURES = {
     "manifold": "The plane of two latents, decoded.",
     "deformation": "The density after each flow.",
     "training": "The course of the training.",
+    ANIMATION: "The base on its way through the flows, each of which moves it at a steady pace.",
 }
-MOVING = "The base on its way through the flows, each of which moves it at a steady pace."
 
 
 def write_report(run: Run) -> Path:
-    """Write ``report.html``, self-contained, from the files of a run; at most ``MAX_BYTES``."""
+    """Write ``report.html``, self-contained, from the files of a run."""
     config, record, name = run.config, run.record, run.path.resolve().name
     head = [
         f"<header><h1>{page.shown(name)}</h1>",
@@ -56,9 +55,7 @@ def write_report(run: Run) -> Path:
         f"<footer>Written by nflow {__version__} from the files of the run.</footer>",
     ]
     title = f"{name}: nflow {config.command}"
-    text = len(page.document(title, [*head, *tail]).encode())
-    figures = pictures(run.directory, MAX_BYTES - text)
-    parts = [*head, page.section("Pictures", figures), *tail]
+    parts = [*head, page.section("Pictures", [*pictures(run.directory)]), *tail]
     return run.directory.write_text(REPORT, page.document(title, parts))
 
 
@@ -85,42 +82,32 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-def pictures(run: RunDirectory, room: int) -> list[str]:
-    """Pictures and the animation of a run, at most ``room`` bytes, with notes."""
-    from nflow_cli.plotting.embedded import embedded, embedded_animation
-
-    notes: list[str] = []
-    drawn = (path.stem for path in sorted(run.path.glob(f"{PLOTS}/*.png")))
-    captions = {
-        **PICTURES,
-        **{name: f"The picture {name}." for name in drawn if name not in PICTURES},
-    }
-    files = {name: _plot(run, f"{name}.png", notes) for name in captions}
-    files = {name: content for name, content in files.items() if content is not None}
-    moving = _plot(run, f"{ANIMATION}.webp", notes)
-    animated = embedded_animation(moving, room // 2) if moving is not None else None
-    last = []
-    if animated:
-        last = [page.figure(animated.uri, animated.width, ANIMATION, MOVING, animated.still)]
-    around = sum(len(page.figure("", MAX_BYTES, name, captions[name])) + 1 for name in files)
-    shown = embedded(files, room - around - sum(map(len, last)) - MARGIN)
-    lost = [f"{name}.png" for name in files if name not in shown]
-    lost += [f"{ANIMATION}.webp"] if moving is not None and not animated else []
-    if not files:
-        notes.append(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.")
-    figures = [page.figure(*picture, name, captions[name]) for name, picture in shown.items()]
-    notes += [f"{PLOTS}/{name}: damaged, or too large to be shown here" for name in lost]
-    return [*figures, *last, *(page.paragraph(note, "soft") for note in notes)]
+def pictures(run: RunDirectory) -> Iterator[str]:
+    """Pictures and the animation of a run as they are, or why one is not shown."""
+    paths = [*run.path.glob(f"{PLOTS}/*.png"), *run.path.glob(f"{PLOTS}/{ANIMATION}.webp")]
+    if not paths:
+        yield page.paragraph(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.", "soft")
+    for path in sorted(paths, key=lambda path: ([*PICTURES, path.stem].index(path.stem), path)):
+        file, caption = f"{PLOTS}/{path.name}", f"The picture {path.stem}."
+        try:
+            uri, width = _embedded(run.read(file, MAX_PICTURE), file)
+            yield page.figure(uri, width, path.stem, PICTURES.get(path.stem, caption))
+        except NflowError as error:
+            yield page.paragraph(str(error), "soft")
 
 
-def _plot(run: RunDirectory, name: str, notes: list[str]) -> bytes | None:
-    """File of ``plots/``, or ``None``, with a note if it is unreadable."""
-    try:
-        path = f"{PLOTS}/{name}"
-        return run.read(path, MAX_PICTURE) if run.has(path) else None
-    except NflowError as error:
-        notes.append(str(error))
-        return None
+def _embedded(content: bytes, file: str) -> tuple[str, int]:
+    """PNG or WebP as a ``data:`` URI, and its width in pixels of 1/96 inch."""
+    format, dpi, width, height = "png", DPI, 0, 0
+    if content[:8] == b"\x89PNG\r\n\x1a\n" and content[12:16] == b"IHDR":
+        width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
+    elif content[:4] + content[8:16] == b"RIFFWEBPVP8X":
+        format, dpi = "webp", 96
+        width, height = (int.from_bytes(content[i : i + 3], "little") + 1 for i in (24, 27))
+    if not 0 < width * height <= MAX_PIXELS:
+        raise RunDirectoryError(f"{file}: damaged, or too large to be shown here")
+    uri = f"data:image/{format};base64,{base64.b64encode(content).decode()}"
+    return uri, width * 96 // dpi
 
 
 def _training(record: Mapping[str, Any]) -> Rows:
