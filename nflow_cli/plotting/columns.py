@@ -32,7 +32,7 @@ from nflow_cli.plotting.style import (
     number_text,
     title_figure,
 )
-from nflow_cli.plotting.table import likelihood_text, training_figure
+from nflow_cli.plotting.training import likelihood_figure, likelihood_text
 
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
 
@@ -48,7 +48,7 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     drawers |= {"density": density_figure} if "axis_1" in evaluation else {}
     with drawing():
         figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
-        figures["training"] = training_figure(metrics, summary)
+        figures["training"] = likelihood_figure(metrics, summary)
     return figures
 
 

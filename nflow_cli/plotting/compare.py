@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from nflow_cli.plotting.style import (
+    COLOURS,
     DPI,
     SEQUENTIAL,
     Extent,
@@ -26,12 +27,7 @@ from nflow_cli.plotting.style import (
     space_by_powers,
 )
 
-# Okabe-Ito without its yellow, which is faint on white; each colour has a marker of its own, and
-# another in a second turn.
-SERIES = (
-    *(("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")),
-    *(("#56B4E9", "v"), ("#E69F00", "P"), ("#000000", "X")),
-)
+MARKERS = "os^DvPX"  # of colours in turn, and others in a second turn
 STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours begin anew
 COLUMNS = 7  # of densities in a picture
 BAR = "density /\nthe target's peak"
@@ -107,8 +103,8 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
     """Draw lines; a name has one colour and marker in all panels."""
     ks = sorted({k for series in lines for k in series.k})
     for series in lines:
-        turns, i = divmod(names.index(series.name), len(SERIES))
-        colour, marker = SERIES[i][0], SERIES[(i + turns) % len(SERIES)][1]
+        turns, i = divmod(names.index(series.name), len(COLOURS))
+        colour, marker = COLOURS[i], MARKERS[(i + turns) % len(MARKERS)]
         k, median = np.asarray(series.k, float), np.asarray(series.median)
         reach = np.stack([median - series.low, series.high - median]) if bars else None
         style: Any = {
@@ -142,9 +138,9 @@ def courses_figure(
         handles: dict[str, Any] = {}
         for ax, (title, curves) in zip(axes, panels.items()):
             for curve in curves:
-                turns, i = divmod(names.index(curve.name), len(SERIES))
+                turns, i = divmod(names.index(curve.name), len(COLOURS))
                 good = np.isfinite(curve.values) & (curve.steps > 0)
-                style: Any = {"color": SERIES[i][0], "linestyle": STYLES[turns % len(STYLES)]}
+                style: Any = {"color": COLOURS[i], "linestyle": STYLES[turns % len(STYLES)]}
                 marker = "o" if good.sum() == 1 else ""
                 (line,) = ax.plot(
                     *(array[good] for array in curve[1:]), marker=marker, linewidth=1.1, **style

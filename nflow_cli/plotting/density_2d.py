@@ -15,7 +15,6 @@ from nflow_cli.plotting.density import (
     peak_of,
     share_of,
 )
-from nflow_cli.plotting.reverse_kl import kl_text, training_figure
 from nflow_cli.plotting.style import (
     Arrays,
     Extent,
@@ -30,6 +29,7 @@ from nflow_cli.plotting.style import (
     panel_grid,
     title_figure,
 )
+from nflow_cli.plotting.training import kl_text, reverse_kl_figure
 
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 
@@ -46,7 +46,7 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
             "density": density_figure(evaluation, summary),
             "difference": difference_figure(evaluation, summary),
             "deformation": deformation_figure(evaluation, summary),
-            "training": training_figure(metrics, summary),
+            "training": reverse_kl_figure(metrics, summary),
         }
 
 

@@ -11,11 +11,10 @@ from nflow_cli.plotting.style import (
     ORANGE,
     Arrays,
     Summary,
-    draw_history,
     drawing,
-    label_steps,
     title_figure,
 )
+from nflow_cli.plotting.training import folds_figure
 
 
 def evidence_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
@@ -27,7 +26,7 @@ def evidence_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> d
         return {
             "log-z": log_z_figure(summary),
             "weights": weights_figure(evaluation, {**summary, "ess": None}),
-            "training": training_figure(metrics, summary),
+            "training": folds_figure(metrics, summary),
         }
 
 
@@ -47,21 +46,4 @@ def log_z_figure(summary: Summary) -> Figure:
     ax.ticklabel_format(axis="y", useOffset=False)
     ax.legend(frameon=False)
     title_figure(figure, summary, "log Z by the density that left a chain out")
-    return figure
-
-
-def training_figure(metrics: Arrays, summary: Summary) -> Figure:
-    """Draw the validation losses of the folds (nats) against update."""
-    figure = Figure((7.0, 3.6), DPI, layout="constrained")
-    ax = figure.subplots()
-    names = [name for name in metrics if name.startswith("validation_loss_")]
-    update = np.asarray(metrics["update"], float)
-    for name in names:
-        ax.plot(update, np.asarray(metrics[name], float), lw=1, label=f"fold {name[16:]}")
-    if not names:
-        draw_history(ax, update, np.asarray(metrics["validation_loss"], float))
-    ax.set_ylabel("validation loss (nats)")
-    ax.legend(frameon=False)
-    label_steps([ax], "update")
-    title_figure(figure, summary)
     return figure

@@ -1,7 +1,7 @@
 """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,6 @@ from matplotlib.patches import Circle
 
 from nflow_cli.plotting.style import (
     BLUE,
-    DPI,
-    ORANGE,
     Arrays,
     Extent,
     Summary,
@@ -24,15 +22,13 @@ from nflow_cli.plotting.style import (
     draw_grid,
     drawing,
     label_panel,
-    label_steps,
-    mark_lost,
     marked,
     name_lost,
     panel_grid,
     subscript,
     value_text,
-    zoom_on_later,
 )
+from nflow_cli.plotting.training import Panel, annealing, training_figure
 
 INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
 # Paul Tol's muted set and black: ten colours that are distinct for colour-blind readers.
@@ -62,7 +58,7 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
             "reconstructions": reconstructions_figure(evaluation, summary),
             "samples": samples_figure(evaluation, summary),
             "manifold": manifold_figure(evaluation, summary),
-            "training": training_figure(metrics, summary),
+            "training": course_figure(metrics, summary),
         }
 
 
@@ -143,32 +139,20 @@ def manifold_figure(evaluation: Arrays, summary: Summary) -> Figure:
     return figure
 
 
-def training_figure(metrics: Arrays, summary: Summary) -> Figure:
-    """Draw the bound and its two terms (nats) against epoch, and the test scores.
-
-    Shaded: beta < 1. Large first epochs are cut off, with a note in the legend; rows that are not
-    finite get a cross.
-    """
-    epoch, beta = np.asarray(metrics["epoch"], float), np.asarray(metrics["beta"], float)
-    figure = Figure((9.2, 5.8), DPI, layout="constrained")
-    axes = figure.subplots(3, sharex=True, height_ratios=[2, 1, 1])
-    axes[0].set_xlim(epoch.min() - 0.5, epoch.max() + 0.5)
+def course_figure(metrics: Arrays, summary: Summary) -> Figure:
+    """Draw the bound and its two terms against epochs, and the test scores."""
     names = {"negative_elbo": "−ELBO", "reconstruction": "reconstruction", "kl": "KL"}
-    for ax, (key, name) in zip(axes, names.items(), strict=True):
-        once = "" if ax is axes[0] else "_"  # which hides a label from the legend
-        curves = {f"{once}training": metrics[key]}
-        level = _level(summary, key)
-        levels = {f"test set: {level:.2f} nats": level}
-        if ax is axes[0]:
-            levels = {f"test set: −ELBO =\n{level:.2f} nats": level} | _likelihood(summary)
-            if "validation_negative_elbo" in metrics:
-                curves["validation"] = metrics["validation_negative_elbo"]
-        draw_epochs(ax, epoch, curves, levels)
-        shade_annealing(ax, epoch[beta < 1], once)
-        ax.set_ylabel(f"{name}\n(nats)")
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    label_steps(axes, "epoch")
-    figure.align_ylabels(axes)
+    panels = []
+    for key, name in names.items():
+        curves, level = {"training": metrics[key]}, _level(summary, key)
+        levels = {f"test set: {name} = {level:.2f} nats": level}
+        if f"validation_{key}" in metrics:
+            curves["validation"] = metrics[f"validation_{key}"]
+        if key == "negative_elbo":
+            levels |= _likelihood(summary)
+        panels.append(Panel(f"{name}\n(nats)", curves, levels))
+    spans = annealing(metrics, "epoch", around=0.5)
+    figure = training_figure("epoch", metrics["epoch"], panels, spans)
     add_title(figure, *_about(summary))
     return figure
 
@@ -222,27 +206,6 @@ def draw_mosaic(ax: Axes, tiles: np.ndarray) -> None:
     rows, columns, height, width = tiles.shape
     mosaic = tiles.swapaxes(1, 2).reshape(rows * height, columns * width)
     draw_grid(ax, mosaic[::-1], (0.0, columns, 0.0, rows), INK, Normalize(0, 1))
-
-
-def draw_epochs(ax: Axes, epoch: np.ndarray, curves: Arrays, levels: Mapping[str, float]) -> None:
-    """Draw curves (n,) against epoch and levels as horizontal lines."""
-    marker = "o" if len(epoch) < 40 else ""
-    good = np.isfinite(np.stack(list(curves.values())))
-    for (name, values), finite, colour in zip(curves.items(), good, (BLUE, ORANGE)):
-        shown = np.where(finite, values, np.nan)
-        ax.plot(epoch, shown, color=colour, marker=marker, markersize=3.5, label=name)
-    for (name, level), style in zip(levels.items(), ("--", ":")):
-        shown = level if math.isfinite(level) else math.nan
-        ax.axhline(shown, color="k", ls=style, lw=1.4, label=name)
-    mark_lost(ax, epoch, np.all(good, axis=0))
-    zoom_on_later(ax, list(curves.values()), list(levels.values()))
-
-
-def shade_annealing(ax: Axes, annealed: np.ndarray, once: str) -> None:
-    """Shade the annealed epochs (n,), if any."""
-    if len(annealed):
-        style: Any = {"color": "0.92", "zorder": 0, "label": f"{once}annealing, β < 1"}
-        ax.axvspan(annealed.min() - 0.5, annealed.max() + 0.5, **style)
 
 
 def _windows(clouds: list[np.ndarray]) -> list[Extent]:
@@ -308,4 +271,4 @@ def _likelihood(summary: Summary) -> dict[str, float]:
     text = value_text(value, summary.get("nll_standard_error"))
     text = marked(text, summary, "negative_log_likelihood")
     draws = f"{summary['nll_samples']:,} importance samples"
-    return {f"test set: −log p(x) =\n{text}\n({draws})": value}
+    return {f"test set: −log p(x) = {text} ({draws})": value}

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nflow_cli.plotting.columns import corner_figure
-from nflow_cli.plotting.reverse_kl import training_figure
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -18,6 +17,7 @@ from nflow_cli.plotting.style import (
     space_by_powers,
     title_figure,
 )
+from nflow_cli.plotting.training import reverse_kl_figure
 
 LEAST = 1e-300  # of a part of the largest weight that is drawn
 
@@ -31,7 +31,7 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
         return {
             "corner": corner_figure(evaluation, summary, _rows_text(summary), _score(summary)),
             "weights": weights_figure(evaluation, summary),
-            "training": training_figure(metrics, summary),
+            "training": reverse_kl_figure(metrics, summary),
         }
 
 

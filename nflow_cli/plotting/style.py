@@ -6,7 +6,7 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -44,7 +44,9 @@ SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 COMPARABLE = 4.0  # sides of a panel that differ by less are drawn to one scale
 SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"  # Okabe-Ito, safe for colour-blind readers
+# Okabe-Ito, safe for colour-blind readers, without its yellow, which is faint on white.
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"
+COLOURS = BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"
 Arrays = Mapping[str, np.ndarray]
 Summary = Mapping[str, Any]
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
@@ -235,60 +237,6 @@ def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
 def subject_of(summary: Summary) -> str:
     """Name of target or data."""
     return summary.get("target") or Path(summary.get("data", {}).get("name", "")).name
-
-
-def draw_history(ax: Axes, update: np.ndarray, values: np.ndarray) -> None:
-    """Draw interval means (n,) thin, and their running median thick."""
-    good = np.isfinite(values)
-    count = int(good.sum())
-    style: Any = {"linewidth": 0.7, "markersize": 4, "marker": "o" if count < 40 else ""}
-    ax.plot(update, np.where(good, values, np.nan), color=GREY, label="interval mean", **style)
-    if count >= 5:
-        y, widest, median = values[good], max(1, count // 20), np.full(len(values), np.nan)
-        # The window grows from the start, where a loss falls too fast for a lopsided one.
-        halves = np.minimum(np.arange(count), widest)
-        median[good] = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
-        ax.plot(
-            update, median, color=BLUE, linewidth=2, label=f"running median of {2 * widest + 1}"
-        )
-    mark_lost(ax, update, good)
-
-
-def mark_lost(ax: Axes, x: np.ndarray, good: np.ndarray) -> None:
-    """Draw a cross for each row (n,) that is not good."""
-    at = x[~good]
-    if len(at):
-        label = f"not finite ({len(at)} of {len(good)} rows)"
-        foot = ax.get_xaxis_transform()
-        ax.plot(at, 0 * at + 0.03, "x", color=ORANGE, label=label, transform=foot)
-
-
-def zoom_on_later(ax: Axes, curves: Sequence[np.ndarray], levels: Sequence[float]) -> None:
-    """Cut off the first tenth of curves (n,) if it would flatten the rest."""
-    early = math.ceil(len(curves[0]) / 10) if len(curves[0]) >= 8 else 0
-    every, later = (np.concatenate([levels, *(y[i:] for y in curves)]) for i in (0, early))
-    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
-    if not len(later) or np.ptp(every) <= 3 * np.ptp(later):
-        return
-    low, high, span = later.min(), later.max(), np.ptp(later) or 1.0
-    # Some more room on the side that is cut shows where the curve comes from.
-    bottom = low - (0.4 if every.min() < low - span else 0.08) * span
-    top = high + (0.4 if every.max() > high + span else 0.08) * span
-    ax.set_ylim(bottom, top)
-    below = f"down to {every.min():.4g}" if every.min() < bottom else ""
-    above = f"up to {every.max():.4g}" if every.max() > top else ""
-    ends = " and ".join(text for text in (below, above) if text)
-    ax.plot([], [], " ", label=f"off the scale: the start,\n{ends} nats")
-
-
-def label_steps(axes: Iterable[Axes], name: str) -> None:
-    """Give stacked panels with common steps a light grid; name the lowest axis."""
-    for ax in axes:
-        ax.grid(color="0.9", linewidth=0.6)
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        ax.set_xlabel(name)
-        ax.label_outer()
 
 
 FEW_POWERS, PLAIN = 100, (1e-4, 1e5)  # of an axis whose ticks are plain numbers, within a range

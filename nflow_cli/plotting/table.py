@@ -17,32 +17,21 @@ from nflow_cli.plotting.density import (
 )
 from nflow_cli.plotting.style import (
     BLUE,
-    DPI,
-    ORANGE,
     Arrays,
     Extent,
     Summary,
     add_colour_bar,
     aspect_of,
     colour_scale,
-    draw_history,
     drawing,
     height_of,
-    label_steps,
-    marked,
     panel_grid,
     title_figure,
-    value_text,
-    zoom_on_later,
 )
+from nflow_cli.plotting.training import likelihood_figure, likelihood_text
 
 AXES = ("x₁", "x₂")
 SCATTERED = 1_000
-LEVELS = (  # lines of the training picture: its style, its name, its key in the summary
-    ("--", ("test set", "log_likelihood")),
-    (":", ("Gaussian", "gaussian_log_likelihood")),
-    (":", ("independent columns", "independent_log_likelihood")),
-)
 TYPICAL = 0.995  # of the window lies below what the colours are made for
 
 
@@ -56,7 +45,7 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
         return {
             "density": density_figure(evaluation, summary),
             "deformation": deformation_figure(evaluation, summary, AXES),
-            "training": training_figure(metrics, summary),
+            "training": likelihood_figure(metrics, summary),
         }
 
 
@@ -85,42 +74,3 @@ def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
     ax.plot(*points.T, "o", color=BLUE, **style)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
     return count_shown(ax, points, what)
-
-
-def training_figure(metrics: Arrays, summary: Summary) -> Figure:
-    """Draw the log-likelihood (nats) of training batches and of the validation rows.
-
-    Dashed: test rows; dotted: a baseline; vertical line: the best weights.
-    """
-    update = np.asarray(metrics["update"], float)
-    loss, validation = (np.asarray(metrics[name], float) for name in ("loss", "validation_loss"))
-    figure = Figure((7.0, 4.8), DPI, layout="constrained")
-    ax = figure.subplots()
-    trained = update > 0  # before, there is a validation loss alone
-    draw_history(ax, update[trained], -loss[trained])
-    marker = "o" if len(update) < 40 else ""
-    ax.plot(update, -validation, color=ORANGE, lw=1.2, marker=marker, ms=3, label="validation")
-    ax.axvline(summary["best_update"], color="k", lw=0.8, ls="-.", label="best weights")
-    for style, (name, key) in LEVELS:
-        if summary.get(key) is not None:
-            text = f"{name}: {likelihood_text(summary, key, '')}"
-            ax.axhline(summary[key], color="k", ls=style, lw=1.4, label=text)
-    ax.set_ylabel("log-likelihood (nats a point)")
-    levels = [value for _, (_, key) in LEVELS if (value := summary.get(key)) is not None]
-    zoom_on_later(ax, [-loss, -validation], levels)
-    # Below, where it hides no curve.
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    label_steps([ax], "update")
-    title_figure(figure, summary)
-    return figure
-
-
-def likelihood_text(
-    summary: Summary, key: str = "log_likelihood", name: str = "log-likelihood = "
-) -> str:
-    """Log-likelihood as text; "" where not finite."""
-    value = summary[key]
-    if value is None:
-        return ""
-    text = name + value_text(value, summary.get(f"{key}_standard_error"))
-    return marked(text, summary, key)

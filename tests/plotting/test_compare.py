@@ -11,7 +11,8 @@ from nflow_cli.plotting import (
     densities_figures,
     spread_figure,
 )
-from nflow_cli.plotting.compare import COLUMNS, SERIES
+from nflow_cli.plotting.compare import COLUMNS, MARKERS
+from nflow_cli.plotting.style import COLOURS
 
 AXIS = np.linspace(-4, 4, 40)
 KS = [0, 2, 8, 32]
@@ -62,7 +63,7 @@ def test_a_series_keeps_its_colour_and_marker_where_others_are_missing():
     panels = {"u1": [series(), series("radial")], "u2": [series("radial")]}
     figure = spread_figure(panels, "KL (nats)", seeds=1)
     (second,) = [line for line in figure.axes[1].lines if len(line.get_xdata()) == len(KS)][:1]
-    assert (second.get_color(), second.get_marker()) == SERIES[1]
+    assert (second.get_color(), second.get_marker()) == (COLOURS[1], MARKERS[1])
 
 
 @pytest.mark.parametrize(("count", "panels"), [(2, 4), (9, 1)])

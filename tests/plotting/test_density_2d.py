@@ -17,6 +17,7 @@ from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.plotting import animation, animation_files, flow_figure
 from nflow_cli.plotting import density_2d as target_pictures
 from nflow_cli.plotting.density import AXES
+from nflow_cli.plotting.training import reverse_kl_figure
 
 
 def make_evaluation(steps=3, q_scale=1.0):
@@ -68,11 +69,13 @@ UNKNOWN = {"kl": None, "kl_standard_error": None, "ess": None, "mass": None, "lo
 
 
 def draw(name, arrays, **summary):
+    if name == "training":
+        return reverse_kl_figure(arrays, SUMMARY | summary)
     return getattr(target_pictures, f"{name}_figure")(arrays, SUMMARY | summary)
 
 
 def legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
 def dots(ax):
@@ -89,10 +92,10 @@ def test_the_legend_of_a_training_covers_nothing_of_it():
     summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "warnings": warnings}
     figure = plotting.fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
     renderer = placed(figure).canvas.get_renderer()
-    (box,) = [found.get_window_extent(renderer) for found in figure.legends]
-    assert not any(ax.get_legend() for ax in figure.axes)
-    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
-    assert box.y1 <= figure.axes[-1].get_tightbbox(renderer).y0
+    (ax,) = figure.axes
+    box = ax.get_legend().get_window_extent(renderer)
+    assert box.x0 > ax.bbox.x1 and box.x1 <= figure.bbox.x1
+    assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
 
 
 def test_pixels_are_centred_on_the_grid_points(figures):
@@ -286,9 +289,11 @@ def test_updates_are_spaced_by_their_logarithm_unless_a_first_stage_comes_before
     assert ax.get_xlim()[0] < metrics["update"][0] < metrics["update"][-1] < ax.get_xlim()[1]
     metrics["update"] = metrics["update"] - 1_000.0
     assert draw("training", metrics).axes[0].get_xscale() == "linear"
-    # Annealing gets its own panel where there was any.
-    annealed = draw("training", make_metrics() | {"beta": np.linspace(0.01, 1, 60)}).axes
-    assert len(annealed) == 2 and annealed[0].get_xlim() == annealed[1].get_xlim()
+    # Annealing is shaded where there was any.
+    annealed = make_metrics() | {"beta": np.minimum(1, np.linspace(0.1, 2, 60))}
+    (shaded,) = draw("training", annealed).axes[0].patches
+    beta_of = dict(zip(annealed["update"], annealed["beta"], strict=True))
+    assert shaded.get_x() == 500 and beta_of[500 + shaded.get_width()] < 1
 
 
 def test_no_picture_is_made_by_pyplot_which_keeps_its_figures():

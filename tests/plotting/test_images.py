@@ -62,6 +62,7 @@ NAMES = ["latent", "reconstructions", "samples", "manifold", "training"]
 
 
 def draw(name, arrays, **summary):
+    name = {"training": "course"}.get(name, name)
     return getattr(image_pictures, f"{name}_figure")(arrays, SUMMARY | summary)
 
 
@@ -206,4 +207,4 @@ def test_a_diverged_model_is_named_in_its_panels():
     for name in NAMES[:-1]:
         texts = [text.get_text() for text in figures[name].axes[-1].texts]
         assert texts == ["not finite"]
-    assert "test set: nan nats" in legend(figures["training"].axes[1])
+    assert "test set: reconstruction = nan nats" in legend(figures["training"].axes[1])

@@ -13,6 +13,7 @@ from nflow_cli.plotting import columns
 from nflow_cli.plotting import table as plots
 from nflow_cli.plotting.density import deformation_figure
 from nflow_cli.plotting.style import drawing
+from nflow_cli.plotting.training import likelihood_figure
 
 SUMMARY = {
     **{"flow": "planar,radial", "k": 8, "target": None, "best_update": 400, "kl": None},
@@ -192,9 +193,7 @@ def test_names_of_a_stranger_are_shown_as_they_are_and_cut():
         assert ax.get_xlabel().replace("\n", " ") == shown
     for name in ("住宅", "a\x1b[31m\nb", "Größe–α", "5 $ each$"):  # of a file
         summary = SUMMARY | {"data": {"name": f"folder/{name}.csv", "sha256": "0"}}
-        assert title(plots.training_figure(make_metrics(), summary)).startswith(
-            f"{SHOWN[name]}.csv, "
-        )
+        assert title(likelihood_figure(make_metrics(), summary)).startswith(f"{SHOWN[name]}.csv, ")
 
 
 def test_a_name_with_a_dollar_keeps_the_unit_of_its_axis():
@@ -284,7 +283,7 @@ def test_no_text_of_points_is_cut_off_where_the_numbers_have_a_unit():
 
 def test_the_training_picture_has_both_curves_and_both_levels_and_its_legend_hides_none(plane):
     (ax,) = plane["training"].axes
-    curve = next(line for line in ax.lines if line.get_label() == "validation")
+    curve = next(line for line in ax.lines if "validation" in line.get_label())
     np.testing.assert_allclose(curve.get_ydata(), -make_metrics()["validation_loss"])
     low, high = ax.get_ylim()
     assert low < -2.5 and high > -1.25
@@ -292,7 +291,7 @@ def test_the_training_picture_has_both_curves_and_both_levels_and_its_legend_hid
     assert not ax.get_legend().get_window_extent().overlaps(ax.bbox)
     metrics = make_metrics()
     metrics["loss"][0] = 1e6  # a fall from far above leaves the end readable
-    (ax,) = plots.training_figure(metrics, SUMMARY).axes
+    (ax,) = likelihood_figure(metrics, SUMMARY).axes
     assert ax.get_ylim()[0] > -10
 
 

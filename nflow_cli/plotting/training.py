@@ -1,0 +1,191 @@
+"""Pictures `training`: scores against updates or epochs."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from nflow_cli.plotting.compare import scale_values
+from nflow_cli.plotting.style import (
+    BLUE,
+    COLOURS,
+    DPI,
+    GREY,
+    ORANGE,
+    Arrays,
+    Summary,
+    marked,
+    space_by_logarithm,
+    title_figure,
+    value_text,
+)
+
+LEVELS = {  # lines of a log-likelihood: their key in the summary
+    "test set": "log_likelihood",
+    "Gaussian": "gaussian_log_likelihood",
+    "independent columns": "independent_log_likelihood",
+}
+MEANS = "interval mean"
+LETTERS = 40  # of a line of a legend
+Spans = dict[str, tuple[float, float, str]]  # of steps, and their colour
+
+
+class Panel(NamedTuple):
+    """Score of a training in nats: curves (n,) and levels by label.
+
+    ``by_powers``: on a logarithmic axis where values span decades, else without a steep beginning.
+    """
+
+    name: str
+    curves: Arrays
+    levels: Mapping[str, float]
+    by_powers: bool = False
+
+
+def training_figure(
+    step: str, at: np.ndarray, panels: Sequence[Panel], spans: Mapping[str, Any]
+) -> Figure:
+    """Draw scores at steps (n,), a panel each, with shaded spans of steps.
+
+    Rows without a finite score get a cross.
+    """
+    figure = Figure((9.2, 2.9 + len(panels)), DPI, layout="constrained")
+    ratios = [2, *(1 for _ in panels[1:])]
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    for ax, panel in zip(axes, panels, strict=True):
+        once = "" if ax is axes[0] else "_"  # which hides a label from the legend
+        for label, (low, high, colour) in spans.items():
+            ax.axvspan(low, high, color=colour, alpha=0.12, lw=0, zorder=0, label=once + label)
+        colours, style = iter(COLOURS), {"marker": "o" if len(at) < 40 else "", "ms": 3}
+        for label, values in panel.curves.items():
+            colour, width = (GREY, 0.7) if label == MEANS else (next(colours), 1.5)
+            ax.plot(at, values, color=colour, lw=width, label=once + label, **style)
+        for (label, level), line in zip(panel.levels.items(), ("--", ":", "-.")):
+            ax.axhline(level, color="k", ls=line, lw=1.4, label=label)
+        curves, levels = np.array([*panel.curves.values()], float), [*panel.levels.values()]
+        lost = at[~np.isfinite(curves).any(axis=0)]
+        if len(lost):
+            label, foot = f"not finite ({len(lost)} of {len(at)} rows)", ax.get_xaxis_transform()
+            ax.plot(lost, 0 * lost + 0.03, "x", color=ORANGE, label=label, transform=foot)
+        if panel.by_powers:
+            scale_values(ax, np.append(curves, levels))
+        else:
+            zoom_on_later(ax, curves, levels)
+        handles, labels = ax.get_legend_handles_labels()
+        labels = [textwrap.fill(label, LETTERS) for label in labels]
+        ax.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        ax.grid(color="0.9", linewidth=0.6)
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        ax.set(xlabel=step, ylabel=panel.name)
+        ax.label_outer()
+    figure.align_ylabels(axes)
+    return figure
+
+
+def smoothed(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Interval means (n,), and their running median if there are some."""
+    good = np.isfinite(values)
+    count = int(good.sum())
+    if count < 5:
+        return {MEANS: values}
+    y, widest, median = values[good], max(1, count // 20), np.full(len(values), np.nan)
+    # The window grows from the start, where a loss falls too fast for a lopsided one.
+    halves = np.minimum(np.arange(count), widest)
+    median[good] = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
+    return {MEANS: values, f"running median of {2 * widest + 1}": median}
+
+
+def zoom_on_later(ax: Axes, curves: np.ndarray, levels: Sequence[float]) -> None:
+    """Cut off the first tenth of curves (C, n) if it would flatten the rest."""
+    count = curves.shape[1]
+    early = math.ceil(count / 10) if count >= 8 else 0
+    every, later = np.append(curves, levels), np.append(curves[:, early:], levels)
+    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
+    if not len(later) or np.ptp(every) <= 3 * np.ptp(later):
+        return
+    low, high, room = later.min(), later.max(), 0.2 * np.ptp(later) or 1.0
+    ax.set_ylim(low - room, high + room)  # room for where a curve comes from
+    ends = f"{every.min():.4g} to {every.max():.4g}"
+    ax.plot([], [], " ", label=f"off the scale: the start, {ends} nats")
+
+
+def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
+    """Draw the KL against updates; without a KL the free energy.
+
+    Shaded: updates of several restarts, where a row is of the best; those before 0, of the first
+    stage; those with beta < 1.
+    """
+    has_kl = summary.get("kl") is not None and summary.get("log_z") is not None
+    update, spans = metrics["update"], annealing(metrics, "update")
+    restarts = sorted(summary.get("restarts", {}).get("updates", []))
+    if len(restarts) > 1:
+        spans["the best restart of each interval"] = 0.0, restarts[-2], ORANGE
+    if update[0] < 0:
+        spans["first stage: affine alone"] = update[0], 0.0, BLUE
+    name, key = ("KL", "kl") if has_kl else ("free energy", "loss")
+    levels = {f"evaluated {kl_text(summary)}": summary["kl"]} if has_kl else {}
+    panel = Panel(f"{name} (nats)", smoothed(metrics[key]), levels, by_powers=has_kl)
+    figure = training_figure("update", update, [panel], spans)
+    if update[0] > 0 and len(update) > 1:
+        space_by_logarithm(figure.axes)
+    title_figure(figure, summary)
+    return figure
+
+
+def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
+    """Draw the log-likelihood of training batches and of the validation rows against updates,
+    beside those of the test rows and of baselines.
+    """
+    best = f"validation; best: update {summary['best_update']:,}"
+    curves = {**smoothed(-metrics["loss"]), best: -metrics["validation_loss"]}
+    levels = {
+        f"{name}: {likelihood_text(summary, key, '')}": summary[key]
+        for name, key in LEVELS.items()
+        if summary.get(key) is not None
+    }
+    panel = Panel("log-likelihood (nats a point)", curves, levels)
+    figure = training_figure("update", metrics["update"], [panel], {})
+    title_figure(figure, summary)
+    return figure
+
+
+def folds_figure(metrics: Arrays, summary: Summary) -> Figure:
+    """Draw the validation losses of the folds against updates."""
+    start = "validation_loss_"
+    folds = {f"fold {name[len(start) :]}": metrics[name] for name in metrics if start in name}
+    panel = Panel("validation loss (nats)", folds or {"all folds": metrics["validation_loss"]}, {})
+    figure = training_figure("update", metrics["update"], [panel], {})
+    title_figure(figure, summary)
+    return figure
+
+
+def annealing(metrics: Arrays, step: str, around: float = 0.0) -> Spans:
+    """Span of the steps with beta < 1, if any."""
+    steps = metrics[step][metrics["beta"] < 1]
+    if not len(steps):
+        return {}
+    return {"annealing, β < 1": (steps.min() - around, steps.max() + around, "k")}
+
+
+def kl_text(summary: Summary) -> str:
+    """KL (nats) with its standard error, as text."""
+    kl = summary.get("kl")
+    text = "" if kl is None else f"KL = {value_text(kl, summary.get('kl_standard_error'))}"
+    return marked(text, summary, "kl")
+
+
+def likelihood_text(
+    summary: Summary, key: str = "log_likelihood", name: str = "log-likelihood = "
+) -> str:
+    """Log-likelihood as text; "" where not finite."""
+    value = summary[key]
+    if value is None:
+        return ""
+    text = name + value_text(value, summary.get(f"{key}_standard_error"))
+    return marked(text, summary, key)
