@@ -26,7 +26,7 @@ def panels(figure) -> list[Any]:
 
 
 def title(figure):
-    return figure.get_suptitle().replace("\N{NO-BREAK SPACE}", " ")
+    return figure.get_suptitle().replace("\N{NO-BREAK SPACE}", " ").replace(r"\$", "$")
 
 
 def colour_bar(figure):

@@ -203,9 +203,8 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
         if word := words(group.best.warnings, "free_energy"):
             title += f" [{word}]"
         panels.append(plotting.Density(title, axis, log_q))
-    pages = plotting.densities_figures(targets)
-    for number, page in enumerate(pages, start=1):
-        pictures["densities" if number == 1 else f"densities-{number}"] = page
+    if targets:
+        pictures["densities"] = plotting.densities_figure(targets)
     return pictures
 
 

@@ -7,7 +7,7 @@ from nflow_cli.plotting.compare import (
     Density,
     Series,
     courses_figure,
-    densities_figures,
+    densities_figure,
     spread_figure,
 )
 from nflow_cli.plotting.density_2d import fit2d_figures
@@ -27,7 +27,7 @@ __all__ = [
     "Series",
     "animation_files",
     "courses_figure",
-    "densities_figures",
+    "densities_figure",
     "evidence_figures",
     "fit2d_figures",
     "flow_figure",

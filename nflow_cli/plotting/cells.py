@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, ScalarFor
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.evaluation.association import MISSING, NEW, OTHER, Groups
-from nflow_cli.plotting.frames import Frame, InnerLocator, cut, frame_of
-from nflow_cli.plotting.style import name_scaled, note, space_by_powers
+from nflow_cli.plotting.frames import Frame, frame_of
+from nflow_cli.plotting.style import name_scaled, note, plain
 
 SIZE = 8.0  # points of letters in a small panel
 DAY = 86_400.0  # seconds
@@ -64,19 +64,19 @@ def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers:
 
 def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_powers: bool) -> None:
     """Set name, limits and few ticks of an axis."""
-    set_ends = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
+    which = "x" if axis is axis.axes.xaxis else "y"
     axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
     if by_powers:
-        space_by_powers(axis, "log")
+        axis.axes.set(**{f"{which}scale": "log"})
         axis.set_minor_locator(NullLocator())
     elif is_dated(kind):
         locator = AutoDateLocator(minticks=2, maxticks=4)
         axis.set_major_locator(locator)
         axis.set_major_formatter(ConciseDateFormatter(locator))
     else:
-        axis.set_major_locator(InnerLocator())
+        axis.set_major_locator(MaxNLocator(3, prune="both"))
         axis.set_major_formatter(ScalarFormatter())
-    set_ends(frame)
+    axis.axes.set(**{f"{which}lim": frame})
     name_scaled(axis, name, SIZE)
 
 
@@ -90,7 +90,7 @@ def prepare_shares(axis: Axis) -> None:
 def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
     """Label groups left of a panel, top down."""
     count = len(groups.names)
-    texts = [cut(name, letters) for name in groups.names]
+    texts = [plain(name, letters) for name in groups.names]
     ax.set_yticks(range(count), texts, size=SIZE - 1)
     ax.set_ylim(count - 0.4, -0.6)
     for text, name in zip(ax.get_yticklabels(), groups.names, strict=True):
@@ -109,9 +109,9 @@ def names_text(names: Sequence[str], letters: int) -> str:
     """Names in one line of limited length, and the number omitted."""
     texts: list[str] = []
     for name in names:
-        if len(", ".join([*texts, cut(name, 20)])) > letters:
+        if len(", ".join([*texts, plain(name, 20)])) > letters:
             return f"{', '.join(texts)} and {len(names) - len(texts)} more"
-        texts.append(cut(name, 20))
+        texts.append(plain(name, 20))
     return ", ".join(texts)
 
 

@@ -28,8 +28,8 @@ from nflow_cli.plotting.cells import (
     step_of,
     values_of,
 )
-from nflow_cli.plotting.frames import SKY, column_text, cut, draw_key
-from nflow_cli.plotting.style import DPI, ORANGE, SEQUENTIAL, add_colour_bar, add_title, note
+from nflow_cli.plotting.frames import LETTERS, SKY, draw_key
+from nflow_cli.plotting.style import DPI, ORANGE, SEQUENTIAL, add_colour_bar, add_title, note, plain
 
 MOST_COLUMNS, COMPARED = 24, 100  # in the matrix, and among which these are the most dependent
 MOST_PAIRS, MOST_LEVELS, DOTS = 6, 8, 1_000
@@ -73,7 +73,7 @@ def matrix_figure(names: list[str], found: Associations, subject: str) -> Figure
     figure = Figure((2 * size + 1, size + 0.7), DPI, layout="constrained")
     axes = list(figure.subplots(1, 2))
     for ax, matrix, title in zip(axes, found, ("test rows", "draws"), strict=True):
-        texts = [cut(names[i], 20) for i in shown]
+        texts = [plain(names[i], 20) for i in shown]
         image = draw_matrix(ax, matrix[np.ix_(shown, shown)], Normalize(0, 1), "{:.2f}")
         ax.set_xticks(range(len(shown)), texts, size=SIZE, rotation=90)
         ax.set_yticks(range(len(shown)), texts if ax is axes[0] else [], size=SIZE)
@@ -143,7 +143,7 @@ def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
     x, y = (values_of(side.kind, cells) for cells in side.cells)
     by_powers = is_spaced_by_powers(side.kind, x, y)
     frame = axis_frame(side.kind, x, y, by_powers)
-    prepare_axis(axis, side.kind, column_text(side.name) if is_named else "", frame, by_powers)
+    prepare_axis(axis, side.kind, plain(side.name, LETTERS) if is_named else "", frame, by_powers)
     axis.set_tick_params(labelleft=is_named)
 
 
@@ -169,7 +169,7 @@ def draw_boxes(part: Any, number: Side, levels: Side) -> None:
             ax.barh(i, ends[3] - ends[1], height, ends[1], color=colour, zorder=2 - height)
             ax.plot([ends[2]] * 2, [i - height / 2, i + height / 2], color=middle, lw=1.2)
     name_groups(ax, groups, 16)
-    ax.set_ylabel(column_text(levels.name), size=SIZE)
+    ax.set_ylabel(plain(levels.name, LETTERS), size=SIZE)
     note_empty(ax, *(values_of(number.kind, cells) for cells in number.cells))
 
 
@@ -185,12 +185,12 @@ def draw_shares(part: Any, across: Side, up: Side) -> None:
         ax.set_ylim(len(left.names) - 0.5, -0.5)
         ax.yaxis.set_tick_params(labelleft=ax is axes[0])
         ax.set_xticks(
-            range(len(right.names)), [cut(name, 10) for name in right.names], size=SIZE - 1
+            range(len(right.names)), [plain(name, 10) for name in right.names], size=SIZE - 1
         )
         ax.tick_params("x", rotation=90)
-        ax.set_xlabel(column_text(across.name), size=SIZE)
+        ax.set_xlabel(plain(across.name, LETTERS), size=SIZE)
         ax.set_title(title, size=SIZE)
-    axes[0].set_ylabel(column_text(up.name), size=SIZE)
+    axes[0].set_ylabel(plain(up.name, LETTERS), size=SIZE)
 
 
 def shares_of(across: Groups, up: Groups, side: int) -> np.ndarray:

@@ -25,8 +25,8 @@ from nflow_cli.plotting.cells import (
     step_of,
     values_of,
 )
-from nflow_cli.plotting.frames import SKY, Frame, column_text, draw_key, padded
-from nflow_cli.plotting.style import DPI, ORANGE, add_title, label_panel
+from nflow_cli.plotting.frames import LETTERS, SKY, Frame, draw_key, padded
+from nflow_cli.plotting.style import DPI, ORANGE, add_title, label_panel, plain
 
 MOST_PANELS, MOST_LEVELS, MOST_SPIKES = 24, 12, 12
 LOW, TALL = 1.3, 2.4  # inches, of a panel at least: of many and of one or two
@@ -47,7 +47,7 @@ def marginals_figure(
     names = list(kinds)
     figure, axes = panels([panel_height(kinds[names[j]]) for j in shown])
     for ax, j in zip(axes, shown, strict=True):
-        name = column_text(names[j])
+        name = plain(names[j], LETTERS)
         if kinds[names[j]].kind == "levels":
             draw_levels(ax, name, kinds[names[j]], rows[:, j], draws[:, j])
         else:

@@ -7,7 +7,6 @@ from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.plotting.cells import SIZE
-from nflow_cli.plotting.frames import cut
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -16,6 +15,7 @@ from nflow_cli.plotting.style import (
     add_title,
     name_lost,
     number_text,
+    plain,
 )
 
 CURVE = np.linspace(0, 1, 201)
@@ -42,7 +42,7 @@ def pit_figure(
     thick = ""
     if count > 1:
         draw_distances(axes[1], judged)
-        thick = f"thick: {cut(worst, 20)}" if worst else ""
+        thick = f"thick: {worst[:40]}" if worst else ""
     p = judged.p_value
     text = "" if p is None else f"p = {number_text(p)}" if p >= 1e-4 else "p < 0.0001"
     add_title(figure, subject, "calibration by PIT", text, thick, "grey: 99% band of chance")
@@ -81,7 +81,7 @@ def draw_distances(ax: Axes, judged: Pit) -> None:
     ax.barh(at, [known[name].band or 0.0 for name in shown], 0.9, color=SHADE)
     colours = [ORANGE if known[name].excess > 1 else BLUE for name in shown]
     ax.barh(at, [known[name].distance or 0.0 for name in shown], 0.4, color=colours)
-    ax.set_yticks(at, [cut(name, 20) for name in shown], size=SIZE)
+    ax.set_yticks(at, [plain(name, 20) for name in shown], size=SIZE)
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.set_xlabel("distance from uniform")

@@ -8,15 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from nflow_cli.plotting.density import density_of, peak_of
 from nflow_cli.plotting.frames import (
     FURTHEST,
+    LETTERS,
     SKY,
     Frame,
-    InnerLocator,
-    column_text,
     draw_key,
     frame_of,
 )
@@ -30,6 +29,7 @@ from nflow_cli.plotting.style import (
     name_scaled,
     note,
     number_text,
+    plain,
     title_figure,
 )
 from nflow_cli.plotting.training import likelihood_figure, likelihood_text
@@ -65,7 +65,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     top = min(peak_of(q), 3 * tallest) if tallest else peak_of(q)
     if peak_of(q) > top:
         note(ax, f"peak of q: {number_text(peak_of(q))}", 0.93)
-    label_panel(ax, column_text(summary["columns"][0]), "density")
+    label_panel(ax, plain(summary["columns"][0], LETTERS), "density")
     ax.set(xlim=frame, ylim=(0, 1.08 * max(top, tallest) or 1.0))
     # Below, where it hides nothing.
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
@@ -124,15 +124,15 @@ def corner_panels(
         label_panel(ax, "", "")
         ax.tick_params(labelsize=size, length=2.5, pad=2)
         if i == count - 1:
-            name_axis(ax.xaxis, column_text(names[j], letters), size)
+            name_axis(ax.xaxis, plain(names[j], LETTERS, letters), size)
         if j == 0 < i:
-            name_axis(ax.yaxis, column_text(names[i], letters), size)
+            name_axis(ax.yaxis, plain(names[i], LETTERS, letters), size)
     return figure, axes
 
 
 def name_axis(axis: Axis, name: str, size: float) -> None:
     """Set ticks and a name, in points."""
-    axis.set_major_locator(InnerLocator())
+    axis.set_major_locator(MaxNLocator(3, prune="both"))
     formatter = ScalarFormatter()
     formatter.set_powerlimits((-2, 3))  # numbers are short
     axis.set_major_formatter(formatter)

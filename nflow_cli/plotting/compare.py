@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from nflow_cli.plotting.density import density_of, extent_of, peak_of
 from nflow_cli.plotting.style import (
     COLOURS,
     DPI,
     SEQUENTIAL,
-    Extent,
     add_colour_bar,
     add_title,
     draw_grid,
@@ -23,8 +22,7 @@ from nflow_cli.plotting.style import (
     label_panel,
     panel_grid,
     plain,
-    space_by_logarithm,
-    space_by_powers,
+    scale_values,
 )
 
 MARKERS = "os^DvPX"  # of colours in turn, and others in a second turn
@@ -32,7 +30,7 @@ STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours 
 COLUMNS = 7  # of densities in a picture
 BAR = "density /\nthe target's peak"
 WRAP = 18  # letters of a title of a panel
-PANEL, HEIGHT = 1.35, 7.2  # in inches, of a density and of all rows with their titles
+PANEL = 1.35  # inches, of a density
 
 
 class Series(NamedTuple):
@@ -148,7 +146,7 @@ def courses_figure(
                 line.set_label(plain(curve.name))
                 handles.setdefault(curve.name, line)
             scale_values(ax, np.concatenate([curve.values for curve in curves]))
-            space_by_logarithm([ax])
+            ax.set_xscale("log")
             ax.set(title=plain(title), xlabel=step)
             ax.grid(color="0.9", linewidth=0.6)
         for ax in axes[len(panels) :]:
@@ -161,42 +159,24 @@ def courses_figure(
 
 
 def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Draw the legend below the panels; long names are broken."""
-    letters = 11  # an inch
-    width = figure.get_figwidth()
-    names = [textwrap.fill(h.get_label(), int((width - 0.9) * letters)) for h in handles]
-    longest = max(len(line) for name in names for line in name.split("\n"))
-    columns = max(1, min(len(names), 4, int(width / (longest / letters + 0.8))))
-    lines = math.ceil(len(names) / columns) * max(name.count("\n") + 1 for name in names)
-    place: Any = {"loc": "outside lower center", "frameon": False, "ncols": columns}
-    figure.legend(handles, names, **place)
-    figure.set_figheight(figure.get_figheight() + 0.2 * (lines - 1))
-
-
-def scale_values(ax: Axes, values: np.ndarray) -> None:
-    """Scale y: logarithmic over more than a decade, linear about 0."""
-    values = values[np.isfinite(values)]
-    if not values.any() or values.max() < 10 * abs(values.min()):
-        return
-    if values.min() > 0:
-        space_by_powers(ax.yaxis, "log")
-        return
-    # Noise about a KL of 0.
-    edge = 10.0 ** math.ceil(math.log10(max(-values.min(), values.max() * 1e-5)))
-    space_by_powers(ax.yaxis, "symlog", linthresh=edge)
+    """Draw the legend below the panels, which get no smaller; long names are broken."""
+    letters = int(11 * figure.get_figwidth())
+    names = [textwrap.fill(handle.get_label(), letters - 10) for handle in handles]
+    columns = max(1, letters // (10 + max(map(len, names))))
+    lines = math.ceil("\n".join(names).count("\n") / columns)
+    figure.legend(handles, names, loc="outside lower center", frameon=False, ncols=columns)
+    figure.set_figheight(figure.get_figheight() + 0.2 * lines)
 
 
 def label_k(ax: Axes, ks: Sequence[int]) -> None:
     """Scale K logarithmically, with 0 left of 1, and label its values."""
     ax.set_xscale("symlog", base=2, linthresh=1)
     shown = ks if len(ks) <= 8 else [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
-    ax.xaxis.set_major_locator(FixedLocator(shown))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.set_xticks(shown, list(map(str, shown)))
     ax.margins(x=0.1)
 
 
-def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
+def densities_figure(targets: Mapping[str, Sequence[Density]]) -> Figure:
     """Draw each target, first of its densities, beside its fits.
 
     A row's colour scale ends at the peak of its target; the bar marks fits above it.
@@ -204,54 +184,39 @@ def densities_figures(targets: Mapping[str, Sequence[Density]]) -> list[Figure]:
     rows = []
     for name, (target, *fits) in targets.items():
         for i in range(0, len(fits), COLUMNS - 1):
-            rows.append((name, [target, *fits[i : i + COLUMNS - 1]]))
-    heads = [_head(row) for row in rows]
-    per_page = max(1, int(HEIGHT / (PANEL + max(heads, default=0.0))))
-    pages = [rows[i : i + per_page] for i in range(0, len(rows), per_page)]
-    with drawing():
-        return [_page(page) for page in pages]
-
-
-def _page(rows: Sequence[tuple[str, Sequence[Density]]]) -> Figure:
+            rows.append((plain(name), [target, *fits[i : i + COLUMNS - 1]]))
     columns = max(len(panels) for _, panels in rows)
-    shape = (len(rows) * columns, columns, _extent(rows[0][1][0].axis), 1.7 + PANEL * columns)
-    figure, axes = panel_grid(*shape, side=1.3, head=max(map(_head, rows)))
-    shown, above = [], []
-    for i, (name, panels) in enumerate(rows):
-        row = axes[i * columns : i * columns + len(panels)]
-        for ax in axes[i * columns + len(panels) : (i + 1) * columns]:
-            ax.remove()
-        for j, ax in enumerate(row):
-            last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
-            label_panel(ax, "z₁" if last else "", "" if j else f"{plain(name)}\nz₂")
-        above.append(draw_row(row, panels))
-        shown += row
-    add_colour_bar(shown[0].images[0], shown, BAR, "max" if any(above) else "neither")
-    add_title(figure, "target and fits, the best over seeds")
+    lines = max(_wrapped(panel.title).count("\n") for _, panels in rows for panel in panels)
+    head, axis = 0.35 + 0.155 * lines, rows[0][1][0].axis
+    with drawing():
+        shape = len(rows) * columns, columns, extent_of(axis, axis), 1.7 + PANEL * columns
+        figure, axes = panel_grid(*shape, side=1.3, head=head)
+        figure.set_figheight(0.6 + len(rows) * (PANEL + head))
+        shown, above = [], []
+        for i, (name, panels) in enumerate(rows):
+            row = axes[i * columns : i * columns + len(panels)]
+            for ax in axes[i * columns + len(panels) : (i + 1) * columns]:
+                ax.remove()
+            for j, ax in enumerate(row):
+                last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
+                label_panel(ax, "z₁" if last else "", "" if j else f"{name}\nz₂")
+            above.append(draw_row(row, panels))
+            shown += row
+        add_colour_bar(shown[0].images[0], shown, BAR, "max" if any(above) else "neither")
+        add_title(figure, "target and fits, the best over seeds")
     return figure
-
-
-def _head(row: tuple[str, Sequence[Density]]) -> float:
-    return 0.35 + 0.155 * max(_wrapped(panel.title).count("\n") for panel in row[1])
 
 
 def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> bool:
     """Draw a target and its fits; return whether a fit exceeds the target's peak."""
-    drawn = [np.exp(panel.log_density) for panel in panels]
-    peaks = [float(np.nanmax(d, initial=0.0, where=np.isfinite(d))) for d in drawn]
-    peak = peaks[0] or 1.0
+    drawn = [density_of(panel.log_density) for panel in panels]
+    peak, *others = map(peak_of, drawn)
     for ax, panel, density in zip(axes, panels, drawn):
-        finite = np.where(np.isfinite(density), density / peak, np.nan)
-        draw_grid(ax, finite, _extent(panel.axis), SEQUENTIAL, Normalize(0.0, 1.0))
+        extent = extent_of(panel.axis, panel.axis)
+        draw_grid(ax, density / (peak or 1.0), extent, SEQUENTIAL, Normalize(0.0, 1.0))
         ax.set_title(_wrapped(panel.title), fontsize=9)
-    return max(peaks) > peak
+    return max(others, default=0.0) > (peak or 1.0)
 
 
 def _wrapped(title: str) -> str:
-    return textwrap.fill(plain(title).replace("(", " ("), WRAP)
-
-
-def _extent(axis: np.ndarray) -> Extent:
-    half = float(axis[-1] - axis[0]) / (len(axis) - 1) / 2
-    low, high = float(axis[0]) - half, float(axis[-1]) + half
-    return low, high, low, high
+    return plain(title.replace("(", " ("), width=WRAP)

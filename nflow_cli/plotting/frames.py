@@ -1,14 +1,12 @@
 """Axis limits, names and ticks of columns, and the colours of rows and draws."""
 
-import textwrap
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-from nflow_cli.plotting.style import ORANGE, plain
+from nflow_cli.plotting.style import ORANGE
 
 # Rows are light and wide, draws dark and small or a line: distinct without colours too.
 SKY = "#8CC8EE"
@@ -38,36 +36,9 @@ def padded(frame: tuple[float, float]) -> Frame:
     return max(float(low - border), -FURTHEST), min(float(high + border), FURTHEST)
 
 
-def column_text(name: str, width: int = LETTERS) -> str:
-    """Column's name for an axis, cut in the middle and wrapped."""
-    return textwrap.fill(cut(name, LETTERS), width)
-
-
-def cut(text: str, letters: int) -> str:
-    """Untrusted text, safe to draw, cut in the middle."""
-    drawn = plain(text)
-    start, end = letters // 2, letters // 2 - 1
-    return drawn if len(drawn) <= letters else f"{drawn[:start]}…{drawn[-end:]}"
-
-
 def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
     """Draw the legend of rows and draws below the panels."""
     handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
     columns = 2 if figure.get_figwidth() > 6 else 1
     style: Any = {"frameon": False, "ncols": columns, "fontsize": 9, "title_fontsize": 8}
     figure.legend(handles=handles, loc="outside lower center", title=above, **style)
-
-
-class InnerLocator(MaxNLocator):
-    """Few ticks, none near the end of an axis."""
-
-    def __init__(self) -> None:
-        super().__init__(3, steps=[1, 2, 4, 5, 10], min_n_ticks=2)
-
-    def tick_values(self, vmin: float, vmax: float) -> Any:
-        """Ticks between two limits."""
-        low, high = vmin + 0.08 * (vmax - vmin), vmax - 0.08 * (vmax - vmin)
-        ticks = np.asarray(super().tick_values(low, high))
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-        near = len(ticks) > 2 and ticks[1] - ticks[0] < 0.3 * (vmax - vmin)
-        return ticks[[0, -1]] if near else ticks

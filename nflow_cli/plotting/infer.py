@@ -14,7 +14,6 @@ from nflow_cli.plotting.style import (
     Summary,
     drawing,
     number_text,
-    space_by_powers,
     title_figure,
 )
 from nflow_cli.plotting.training import reverse_kl_figure
@@ -58,8 +57,7 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
         ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label="weights")
         fitted = np.isfinite(smooth) & (smooth > LEAST)
         ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label=_fitted_text(summary))
-        for axis in (ax.xaxis, ax.yaxis):
-            space_by_powers(axis, "log")
+        ax.set(xscale="log", yscale="log")
         ax.legend(frameon=False)
     else:
         ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)

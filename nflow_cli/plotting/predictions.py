@@ -16,8 +16,7 @@ from nflow_cli.plotting.cells import (
     prepare_shares,
     values_of,
 )
-from nflow_cli.plotting.frames import cut
-from nflow_cli.plotting.style import BLUE, DPI, ORANGE, add_title, drawing, note
+from nflow_cli.plotting.style import BLUE, DPI, ORANGE, add_title, drawing, note, plain
 
 SHOWN = 400  # most rows with their interval
 BINS = 10
@@ -56,7 +55,7 @@ def intervals_figure(
             note(left, "no values")
         _draw_coverage(right, name, inside, middle, found.share)
         whole = f"{inside.mean():.1%} of {len(values):,} values inside" if len(values) else ""
-        add_title(figure, subject, f"predictions of {cut(name, 20)}", whole)
+        add_title(figure, subject, f"predictions of {name[:40]}", whole)
     return figure
 
 
@@ -78,7 +77,7 @@ def _draw_intervals(
         ax.vlines(true[some], *ends[:, some], color=colour, lw=0.6, alpha=0.35)
         ax.plot(true[some], predicted[some], ".", ms=3.5, color=colour)
     ax.plot(frame, frame, "k--", lw=0.8)
-    prepare_axis(ax.xaxis, kind, f"{cut(name, 20)}, true", frame, by_powers)
+    prepare_axis(ax.xaxis, kind, f"{plain(name, 20)}, true", frame, by_powers)
     prepare_axis(ax.yaxis, kind, "predicted: median and interval", frame, by_powers)
     ax.set_title(f"{len(values):,} rows; orange: outside its interval", fontsize=9)
 
@@ -99,7 +98,7 @@ def _draw_coverage(
         ax.errorbar(at, shares, np.abs(ends - shares), fmt="o", color=BLUE, ms=4, lw=1, capsize=2)
     ax.set(xlim=(0.3, len(groups) + 0.7), ylim=(min([0.5, *(ends[0] - 0.03)]), 1.02), xticks=at)
     prepare_shares(ax.yaxis)
-    ax.set_xlabel(f"tenth of the rows, by the predicted median of {cut(name, 20)}", size=SIZE + 1)
+    ax.set_xlabel(f"tenth of the rows, by the predicted median of {plain(name, 20)}", size=SIZE + 1)
     ax.set_title(f"values in their interval, of {share:.3g} expected", fontsize=9)
 
 
@@ -129,7 +128,7 @@ def levels_figure(
         else:
             note(left, "no values")
         right_share = f"{(likeliest == codes).mean():.1%} right" if len(codes) else ""
-        add_title(figure, subject, f"predictions of {cut(name, 20)}", right_share)
+        add_title(figure, subject, f"predictions of {name[:40]}", right_share)
     return figure
 
 
@@ -157,7 +156,7 @@ def _draw_pairs(ax: Axes, levels: Sequence[str], likeliest: np.ndarray, codes: n
     pairs = np.array([[((codes == i) & (likeliest == j)).sum() for j in shown] for i in shown])
     shares = pairs / np.maximum(pairs.sum(axis=1, keepdims=True), 1)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    names, at = [cut(levels[int(i)], 14) for i in shown], range(len(shown))
+    names, at = [plain(levels[int(i)], 14) for i in shown], range(len(shown))
     ax.set_xticks(at, names, size=SIZE - 1, rotation=90 if len(shown) > 6 else 0)
     ax.set_yticks(at, names, size=SIZE - 1)
     for (i, j), count in np.ndenumerate(pairs):

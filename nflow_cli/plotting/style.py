@@ -6,9 +6,9 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
@@ -21,11 +21,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import (
-    LogFormatterSciNotation,
-    LogLocator,
     MaxNLocator,
     NullLocator,
-    StrMethodFormatter,
 )
 
 from nflow_cli.constants import DPI
@@ -38,7 +35,6 @@ STYLE: dict[Any, Any] = {
     **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow", "svg.fonttype": "none"},
     "axes.formatter.limits": (-3, 5),  # beyond, numbers are multiples of a power of 10
     "axes.titley": 1.0,  # no search for room above each title, which nothing needs
-    "text.parse_math": False,  # a user's names may hold dollars, and formulas take their time
 }
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -167,11 +163,6 @@ def note(ax: Axes, text: str, height: float = 0.5) -> None:
     ax.text(0.5, height, text, transform=ax.transAxes, in_layout=False, **style)
 
 
-def superscript(number: int | str) -> str:
-    """Integer as an exponent."""
-    return str(number).translate(SUPERSCRIPTS)
-
-
 def subscript(number: int) -> str:
     """Non-negative integer as an index."""
     return str(number).translate(SUBSCRIPTS)
@@ -182,7 +173,7 @@ def number_text(value: float) -> str:
     power = math.floor(math.log10(value)) if value > 0 else 0
     if -4 <= power < 5:
         return f"{value:.{max(1 - power, 0)}f}"
-    return f"{value / 10.0**power:.1f}×10{superscript(power)}"
+    return f"{value / 10.0**power:.1f}×10{str(power).translate(SUPERSCRIPTS)}"
 
 
 def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
@@ -202,13 +193,17 @@ def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) 
     bar.ax.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def plain(text: str) -> str:
-    """Escape characters that the font lacks."""
-    drawn = drawn_by(findfont(FontProperties()))
-    escaped = (
-        c if ord(c) in drawn else c.encode("unicode_escape").decode() for c in printable(text)
+def plain(text: str, letters: int = 10_000, width: int = 0) -> str:
+    """Untrusted text, cut in the middle and wrapped: what the font lacks is escaped, and ``$``, so
+    that it begins no formula.
+    """
+    font = drawn_by(findfont(FontProperties()))
+    drawn = "".join(
+        c if ord(c) in font else c.encode("unicode_escape").decode() for c in printable(text)
     )
-    return "".join(escaped)
+    if len(drawn) > letters:
+        drawn = f"{drawn[: letters // 2]}…{drawn[1 - letters // 2 :]}"
+    return (textwrap.fill(drawn, width) if width else drawn).replace("$", r"\$")
 
 
 @functools.cache
@@ -239,43 +234,17 @@ def subject_of(summary: Summary) -> str:
     return summary.get("target") or Path(summary.get("data", {}).get("name", "")).name
 
 
-FEW_POWERS, PLAIN = 100, (1e-4, 1e5)  # of an axis whose ticks are plain numbers, within a range
-
-
-class PowerFormatter(LogFormatterSciNotation):
-    """Tick labels as plain text: powers of 10 such as 10⁻², or numbers.
-
-    Numbers for few powers with others between them: 0.6, 3 or 4.
-    """
-
-    def __call__(self, x: float, pos: int | None = None) -> str:
-        """Label of a tick."""
-        axis: Any = self.axis
-        text, (low, high) = super().__call__(x, pos), sorted(axis.get_view_interval())
-        if text and 0 < high <= FEW_POWERS * low and PLAIN[0] < x < PLAIN[1]:
-            return f"{x:.12g}"
-        formula = re.sub(r"[$]|\\mathdefault", "", text)
-        text = re.sub(r"\^\{(.*?)\}", lambda power: superscript(power[1]), formula)
-        return text.strip("{}").replace(r"\times", "×").replace("-", "\N{MINUS SIGN}")
-
-
-def space_by_powers(axis: Axis, scale: Literal["log", "symlog"], **options: float) -> None:
-    """Set a log or symlog scale with plain tick labels."""
-    ax = axis.axes
-    set_scale = ax.set_xscale if axis is ax.xaxis else ax.set_yscale
-    set_scale(scale, **options)
-    axis.set_major_formatter(PowerFormatter())
-    if scale == "log":
-        axis.set_minor_formatter(PowerFormatter(labelOnlyBase=False))
-
-
-def space_by_logarithm(axes: Sequence[Axes]) -> None:
-    """Set a logarithmic axis of updates."""
-    axes[0].set_xscale("log")
-    axis = axes[-1].xaxis
-    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axis.set_minor_locator(NullLocator())
+def scale_values(ax: Axes, values: np.ndarray) -> None:
+    """Scale y: logarithmic over more than a decade, linear about 0."""
+    values = values[np.isfinite(values)]
+    if not values.any() or values.max() < 10 * abs(values.min()):
+        return
+    if values.min() > 0:
+        ax.set_yscale("log")
+        return
+    # Noise about a KL of 0.
+    edge = 10.0 ** math.ceil(math.log10(max(-values.min(), values.max() * 1e-5)))
+    ax.set_yscale("symlog", linthresh=edge)
 
 
 def marked(text: str, summary: Summary, key: str) -> str:

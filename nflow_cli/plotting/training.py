@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from nflow_cli.plotting.compare import scale_values
 from nflow_cli.plotting.style import (
     BLUE,
     COLOURS,
@@ -20,7 +19,7 @@ from nflow_cli.plotting.style import (
     Arrays,
     Summary,
     marked,
-    space_by_logarithm,
+    scale_values,
     title_figure,
     value_text,
 )
@@ -133,7 +132,7 @@ def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
     panel = Panel(f"{name} (nats)", smoothed(metrics[key]), levels, by_powers=has_kl)
     figure = training_figure("update", update, [panel], spans)
     if update[0] > 0 and len(update) > 1:
-        space_by_logarithm(figure.axes)
+        figure.axes[0].set_xscale("log")
     title_figure(figure, summary)
     return figure
 
@@ -157,8 +156,8 @@ def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
 
 def folds_figure(metrics: Arrays, summary: Summary) -> Figure:
     """Draw the validation losses of the folds against updates."""
-    start = "validation_loss_"
-    folds = {f"fold {name[len(start) :]}": metrics[name] for name in metrics if start in name}
+    names = [name for name in metrics if "validation_loss_" in name]
+    folds = {f"fold {i}": metrics[name] for i, name in enumerate(names, start=1)}
     panel = Panel("validation loss (nats)", folds or {"all folds": metrics["validation_loss"]}, {})
     figure = training_figure("update", metrics["update"], [panel], {})
     title_figure(figure, summary)

@@ -190,7 +190,7 @@ SHOWN = {
 def test_names_of_a_stranger_are_shown_as_they_are_and_cut():
     figure = drawn(corner(of_columns(dim=len(SHOWN)), list(SHOWN)))
     for ax, shown in zip(figure.axes[-len(SHOWN) :], SHOWN.values(), strict=True):
-        assert ax.get_xlabel().replace("\n", " ") == shown
+        assert ax.get_xlabel().replace("\n", " ").replace(r"\$", "$") == shown
     for name in ("住宅", "a\x1b[31m\nb", "Größe–α", "5 $ each$"):  # of a file
         summary = SUMMARY | {"data": {"name": f"folder/{name}.csv", "sha256": "0"}}
         assert title(likelihood_figure(make_metrics(), summary)).startswith(f"{SHOWN[name]}.csv, ")
@@ -201,8 +201,8 @@ def test_a_name_with_a_dollar_keeps_the_unit_of_its_axis():
     for name in ("rows", "samples"):
         evaluation[name][:, 1] = 1e6 * evaluation[name][:, 1]
     figure = placed(corner(evaluation, ["$x", "5 $"]))
-    assert figure.axes[-1].get_xlabel() == "5 $\n[1e6]"
-    assert figure.axes[-2].get_xlabel() == "$x"
+    assert figure.axes[-1].get_xlabel() == r"5 \$" "\n[1e6]"
+    assert figure.axes[-2].get_xlabel() == r"\$x"
 
 
 def test_fits_of_few_rows_of_any_size_whose_draws_are_nowhere_are_drawn():
