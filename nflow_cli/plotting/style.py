@@ -189,7 +189,9 @@ def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
 
 def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) -> None:
     """Add one colour bar for all axes; `extend` marks the values cut off."""
-    bar = axes[0].figure.colorbar(image, ax=axes, extend=extend, label=label, pad=0.02, aspect=22)
+    figure: Any = axes[0].figure
+    aspect = 6 * figure.get_figheight()  # one width, however high
+    bar = figure.colorbar(image, ax=axes, extend=extend, label=label, pad=0.02, aspect=aspect)
     bar.ax.yaxis.set_major_locator(MaxNLocator(6))
 
 

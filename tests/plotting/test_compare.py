@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from layouts import assert_apart, drawn
+from layouts import assert_apart, assert_inside, drawn
 from pictures import panels, placed
 
 from nflow_cli.plotting import (
@@ -127,6 +127,7 @@ def test_more_fits_than_fit_are_on_more_rows_and_their_titles_stay_apart():
     assert titles.count("target") == 4
     assert [title for title in titles if title != "target"] == [fit.title for fit in fits]
     assert_parts_apart(figure)
+    assert_inside(figure)
     assert all(ax.get_window_extent().height > 100 for ax in panels(figure))
 
 
