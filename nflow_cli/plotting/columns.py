@@ -16,6 +16,7 @@ from nflow_cli.plotting.frames import (
     LETTERS,
     SKY,
     Frame,
+    count_in,
     draw_key,
     frame_of,
 )
@@ -166,8 +167,7 @@ def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
 
 def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
     """Number of points (n, m), and of those within all frames, if not all."""
-    low, high = np.transpose(frames)
-    seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
+    seen = count_in(frames, points)
     whole = seen == len(points)
     return f"{seen:,} {what}" if whole else f"{seen:,} of {len(points):,} {what} in the frame"
 

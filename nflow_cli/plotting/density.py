@@ -1,6 +1,7 @@
 """Densities in the plane: their panels, and the picture `deformation`."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from nflow_cli.plotting.frames import count_in
 from nflow_cli.plotting.style import (
     SEQUENTIAL,
     Arrays,
@@ -25,6 +27,7 @@ from nflow_cli.plotting.style import (
 )
 
 AXES = ("z₁", "z₂")
+Panel = tuple[str, np.ndarray, np.ndarray, Normalize]  # title, density (m, n), draws (S, 2), scale
 SEEN = 0.01  # smallest share of the mass that is drawn
 UNLABELLED = 0.03  # mass beyond the frame that is not written
 
@@ -71,11 +74,21 @@ def draw_density(
     return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm, aspect_of(extent))
 
 
+def draw_panels(axes: Sequence[Axes], panels: Sequence[Panel], extent: Extent) -> AxesImage:
+    """Draw densities over the extent, and draws of each, which are counted in its title."""
+    image: Any = None
+    for ax, (title, density, points, norm) in zip(axes, panels, strict=True):
+        image = draw_density(ax, density, extent, norm, share_of(points, extent))
+        draws = draw_dots(ax, points)
+        ax.set_title(f"{title}, {draws}" if draws else title)
+    return image
+
+
 def share_of(points: np.ndarray, extent: Extent) -> float:
     """Share of draws (S, 2) within the extent; NaN if some are not finite."""
-    left, right, bottom, top = extent
-    inside = np.all((points >= (left, bottom)) & (points <= (right, top)), axis=1)
-    return float(inside.mean()) if len(points) and np.isfinite(points).all() else math.nan
+    if not len(points) or not np.isfinite(points).all():
+        return math.nan
+    return count_in((extent[:2], extent[2:]), points) / len(points)
 
 
 def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
@@ -89,8 +102,7 @@ def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
 
 def count_shown(ax: Axes, points: np.ndarray, what: str) -> str:
     """Number of points (n, 2) in a panel, which has a note if none."""
-    low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
-    seen = int(np.all((points >= low) & (points <= high), axis=1).sum())
+    seen = count_in((ax.get_xlim(), ax.get_ylim()), points)
     if len(points) and not seen:
         note(ax, f"all {what} lie outside", 0.4)
     of = "" if seen == len(points) else f" of {len(points):,}"

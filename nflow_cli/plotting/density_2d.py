@@ -9,11 +9,9 @@ from nflow_cli.plotting.density import (
     AXES,
     deformation_figure,
     density_of,
-    draw_density,
-    draw_dots,
+    draw_panels,
     extent_of,
     peak_of,
-    share_of,
 )
 from nflow_cli.plotting.style import (
     Arrays,
@@ -65,15 +63,11 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     stands_out = peaks[0] > (compared.vmax or 0.0)
     of_base = Normalize(0.0, peaks[0]) if stands_out else compared
     panels = (
-        (base, "base_samples", "base q₀(z)", of_base),
-        (q, "samples", "fit q(z)", compared),
-        (target, "target_samples", target_title, compared),
+        ("base q₀(z)", base, evaluation["base_samples"], of_base),
+        ("fit q(z)", q, evaluation["samples"], compared),
+        (target_title, target, evaluation["target_samples"], compared),
     )
-    for ax, (density, drawn, title, norm) in zip(axes, panels):
-        points = evaluation[drawn]
-        image = draw_density(ax, density, extent, norm, share_of(points, extent))
-        draws = draw_dots(ax, points)
-        ax.set_title(f"{title}, {draws}" if draws else title)
+    image = draw_panels(axes, panels, extent)
     if stands_out:
         own = f"own colour scale, peak {number_text(peaks[0])}"
         axes[0].set_title(f"{axes[0].get_title()}\n{own}")

@@ -1,5 +1,6 @@
 """Axis limits, names and ticks of columns, and the colours of rows and draws."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,12 @@ def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
     low, high = np.quantile(rows if len(rows) else draws, [STRAYS, 1 - STRAYS])
     wider = WIDER * (high - low)
     return padded((max(low - wider, every.min()), min(high + wider, every.max())))
+
+
+def count_in(frames: Sequence[Frame], points: np.ndarray) -> int:
+    """Number of points (n, D) within the limits of all D axes."""
+    low, high = np.transpose(frames)
+    return int(np.all((points >= low) & (points <= high), axis=1).sum())
 
 
 def padded(frame: tuple[float, float]) -> Frame:
