@@ -144,13 +144,11 @@ def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]
     )
     lines, step = _lines(grid), motion.steps[number - 1]
     moved, _ = step.run(motion.density.tensor(lines.reshape(-1, 2)))
-    geometry = step.map.geometry(**step.arrays())
     return {
         **{"axis_1": grid.first, "axis_2": grid.second},
         **{"log_before": log_before, "log_after": log_after},
         **{"draws_before": before, "draws_after": after, "lines": lines},
         "lines_after": ops.convert_to_numpy(moved).reshape(lines.shape),
-        **{name: np.squeeze(value, (0, -1)) for name, value in geometry.items()},
     }
 
 

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nflow_cli import plotting
 from nflow_cli.backend.garbage import uncollected
 from nflow_cli.constants import DPI
@@ -11,9 +13,11 @@ from nflow_cli.data.units import IDENTITY
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
-from nflow_cli.plotting import density, table
+from nflow_cli.plotting import plane
 from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import ANIMATION
+
+DIGITS: Any = {"formatter": {"float": "{:.3g}".format}}
 
 
 @uncollected()
@@ -46,7 +50,12 @@ def draw_flows(run: Run, numbers: Iterable[int], format: str, dpi: int) -> list[
     notes = [] if motion.density.units is IDENTITY else ["in the coordinates of the flows"]
     for number in dict.fromkeys(numbers):
         arrays = flow_arrays(motion, number, run.config.seed)
-        names = (motion.steps[number - 1].name, *notes)
+        step = motion.steps[number - 1]
+        weights = (
+            f"{name} = {np.array2string(np.squeeze(value, (0, -1)), separator=', ', **DIGITS)}"
+            for name, value in step.map.geometry(**step.arrays()).items()
+        )
+        names = (step.name, *weights, *notes)
         figure = plotting.flow_figure(arrays, _summary(run), number, names)
         paths.append(_written(run, f"flow-{number}", figure, format, dpi))
     return paths
@@ -58,7 +67,7 @@ def animate(run: Run) -> list[Path]:
     from nflow_cli.evaluation.motion import motion_arrays
 
     arrays = motion_arrays(motion, run.config.seed)
-    names = density.AXES if motion.density.units is IDENTITY else table.AXES
+    names = plane.AXES if motion.density.units is IDENTITY else plane.COLUMN_AXES
     files = plotting.animation_files(arrays, _summary(run), names)
     return [
         run.directory.write_plot(

@@ -77,7 +77,7 @@ class Map:
         raise NotImplementedError
 
     def geometry(self, **raw: np.ndarray) -> dict[str, np.ndarray]:
-        """Points and directions by name, for the plot of the map in the plane, if any."""
+        """Numbers of the map's formula by their symbols, for its plot in the plane, if any."""
         return {}
 
     def margin(self, **raw: np.ndarray) -> tuple[str, np.ndarray] | None:

@@ -85,9 +85,8 @@ class Planar(Map):
         }
 
     def geometry(self, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-        """``û``, and ``w`` and ``b`` of the hyperplane ``w.z + b = 0``."""
         wu, along = self._along(u, w)
-        return {"u_hat": u + (along - 1 - wu) * _over(w), "w": w, "b": b}
+        return {"w": w, "b": b, "û": u + (along - 1 - wu) * _over(w)}
 
     def _along(self, u: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         wu = np.sum(w * u, axis=-2, keepdims=True)

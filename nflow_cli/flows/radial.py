@@ -79,7 +79,7 @@ class Radial(Map):
         self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> dict[str, np.ndarray]:
         inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
-        return {"center": center, "alpha": inner, "beta_hat": outer - inner}
+        return {"c": center, "α": inner, "β̂": outer - inner}
 
     def margin(
         self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray

@@ -134,21 +134,6 @@ def test_a_flow_takes_lines_draws_and_density_along(motions):
         np.testing.assert_allclose(arrays["log_after"].ravel(), expected, atol=2e-3)
 
 
-def test_the_line_of_a_planar_flow_and_the_centre_of_a_radial_one_stay(motions):
-    arrays = flow_arrays(motions[0], 1, 0)
-    w, b = arrays["w"], arrays["b"]
-    foot = -b * w / (w @ w)
-    along = foot + np.linspace(-3, 3, 20)[:, None] * np.array([-w[1], w[0]])
-    np.testing.assert_allclose(along @ w + b, 0, atol=1e-9)
-    moved, _ = motions[0].steps[0].run(along.astype("float32"))
-    np.testing.assert_allclose(np.asarray(moved), along, atol=1e-5)
-    assert not {"center", "alpha", "beta_hat"} & arrays.keys()
-    arrays = flow_arrays(motions[0], 2, 0)
-    moved, _ = motions[0].steps[1].run(arrays["center"][None].astype("float32"))
-    np.testing.assert_allclose(np.asarray(moved)[0], arrays["center"], atol=1e-6)
-    assert arrays["alpha"] > 0 and not {"w", "b", "u_hat"} & arrays.keys()
-
-
 @pytest.mark.usefixtures("few_moments")
 def test_the_edge_of_a_bounded_base_moves_too():
     arrays = motion_arrays(Motion(density(("radial",), 2, None, UniformBox())), 0)

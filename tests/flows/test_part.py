@@ -75,15 +75,15 @@ def test_the_geometry_of_a_planar_map_is_that_of_its_formula():
         g = {name: np.squeeze(v, (0, -1)) for name, v in step.map.geometry(**step.arrays()).items()}
         points = points_for(2)
         h = np.tanh(points @ g["w"] + g["b"])
-        np.testing.assert_allclose(moved(step, points)[0], points + h[:, None] * g["u_hat"])
-        assert g["w"] @ g["u_hat"] > -1
+        np.testing.assert_allclose(moved(step, points)[0], points + h[:, None] * g["û"])
+        assert g["w"] @ g["û"] > -1
 
 
 def test_the_geometry_of_a_radial_map_is_that_of_its_formula():
     for step in steps("radial stack", 2):
         g = {name: np.squeeze(v, (0, -1)) for name, v in step.map.geometry(**step.arrays()).items()}
-        away = points_for(2) - g["center"]
+        away = points_for(2) - g["c"]
         r = np.linalg.norm(away, axis=-1, keepdims=True)
-        expected = points_for(2) + g["beta_hat"] * away / (g["alpha"] + r)
+        expected = points_for(2) + g["β̂"] * away / (g["α"] + r)
         np.testing.assert_allclose(moved(step, points_for(2))[0], expected)
-        assert g["beta_hat"] > -g["alpha"] < 0
+        assert g["β̂"] > -g["α"] < 0

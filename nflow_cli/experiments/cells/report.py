@@ -350,7 +350,7 @@ def figures_of(
 ) -> dict[str, Any]:
     """Marginals, dependence, pairs, PIT and training."""
     from nflow_cli import plotting
-    from nflow_cli.plotting.table import training_figure
+    from nflow_cli.plotting.training import likelihood_figure
 
     kinds = config.data.kinds or {}
     names = [name for group in row_names(kinds, config.data.given) for name in group]
@@ -366,4 +366,4 @@ def figures_of(
         subject,
         n_given=len(config.data.given),
     )
-    return {**pictures, "training": training_figure(metrics, summary)}
+    return {**pictures, "training": likelihood_figure(metrics, summary)}
