@@ -24,7 +24,7 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
-    "PIL": ["plotting/animation.py"],
+    "PIL": ["plotting/motion.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "sklearn": ["sklearn/"],

@@ -1,6 +1,5 @@
 """Pictures of runs: arrays in, matplotlib figures out, without pyplot or a display."""
 
-from nflow_cli.plotting.animation import animation_files
 from nflow_cli.plotting.columns import table_figures
 from nflow_cli.plotting.compare import (
     Curve,
@@ -10,14 +9,12 @@ from nflow_cli.plotting.compare import (
     densities_figure,
     spread_figure,
 )
-from nflow_cli.plotting.density_2d import fit2d_figures
-from nflow_cli.plotting.evidence import evidence_figures
-from nflow_cli.plotting.flow import flow_figure
 from nflow_cli.plotting.images import images_figure, vae_figures
-from nflow_cli.plotting.infer import infer_figures
+from nflow_cli.plotting.motion import animation_files, flow_figure
+from nflow_cli.plotting.plane import fit2d_figures, points_figures
 from nflow_cli.plotting.predictions import Intervals, intervals_figure, levels_figure
 from nflow_cli.plotting.style import save_figure
-from nflow_cli.plotting.table import points_figures
+from nflow_cli.plotting.weights import evidence_figures, infer_figures
 from nflow_cli.plotting.whole_table import whole_table_figures
 
 __all__ = [

@@ -10,8 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, ScalarFor
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.evaluation.association import MISSING, NEW, OTHER, Groups
-from nflow_cli.plotting.frames import Frame, frame_of
-from nflow_cli.plotting.style import name_scaled, note, plain
+from nflow_cli.plotting.style import Frame, frame_of, name_scaled, note, plain
 
 SIZE = 8.0  # points of letters in a small panel
 DAY = 86_400.0  # seconds

@@ -28,8 +28,18 @@ from nflow_cli.plotting.cells import (
     step_of,
     values_of,
 )
-from nflow_cli.plotting.frames import LETTERS, SKY, draw_key
-from nflow_cli.plotting.style import DPI, ORANGE, SEQUENTIAL, add_colour_bar, add_title, note, plain
+from nflow_cli.plotting.style import (
+    DPI,
+    LETTERS,
+    ORANGE,
+    SEQUENTIAL,
+    SKY,
+    add_colour_bar,
+    add_title,
+    draw_key,
+    note,
+    plain,
+)
 
 MOST_COLUMNS, COMPARED = 24, 100  # in the matrix, and among which these are the most dependent
 MOST_PAIRS, MOST_LEVELS, DOTS = 6, 8, 1_000

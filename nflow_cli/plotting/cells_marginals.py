@@ -25,8 +25,18 @@ from nflow_cli.plotting.cells import (
     step_of,
     values_of,
 )
-from nflow_cli.plotting.frames import LETTERS, SKY, Frame, draw_key, padded
-from nflow_cli.plotting.style import DPI, ORANGE, add_title, label_panel, plain
+from nflow_cli.plotting.style import (
+    DPI,
+    LETTERS,
+    ORANGE,
+    SKY,
+    Frame,
+    add_title,
+    draw_key,
+    label_panel,
+    padded,
+    plain,
+)
 
 MOST_PANELS, MOST_LEVELS, MOST_SPIKES = 24, 12, 12
 LOW, TALL = 1.3, 2.4  # inches, of a panel at least: of many and of one or two

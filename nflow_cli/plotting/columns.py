@@ -10,22 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from nflow_cli.plotting.density import density_of, peak_of
-from nflow_cli.plotting.frames import (
-    FURTHEST,
-    LETTERS,
-    SKY,
-    Frame,
-    count_in,
-    draw_key,
-    frame_of,
-)
+from nflow_cli.plotting.plane import density_of, peak_of
 from nflow_cli.plotting.style import (
     DPI,
+    FURTHEST,
+    LETTERS,
     ORANGE,
+    SKY,
     Arrays,
+    Frame,
     Summary,
+    count_in,
+    draw_key,
     drawing,
+    frame_of,
     label_panel,
     name_scaled,
     note,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from nflow_cli.plotting.density import density_of, extent_of, peak_of
+from nflow_cli.plotting.plane import density_of, extent_of, peak_of
 from nflow_cli.plotting.style import (
     COLOURS,
     DPI,

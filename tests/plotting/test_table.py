@@ -10,8 +10,8 @@ from pictures import gaussian, panels, placed, title
 from nflow_cli import plotting
 from nflow_cli.evaluation.normality import most_dependent, normality
 from nflow_cli.plotting import columns
-from nflow_cli.plotting import table as plots
-from nflow_cli.plotting.density import deformation_figure
+from nflow_cli.plotting import plane as plots
+from nflow_cli.plotting.plane import deformation_figure
 from nflow_cli.plotting.style import drawing
 from nflow_cli.plotting.training import likelihood_figure
 
@@ -225,8 +225,8 @@ def densities(evaluation):
     """Return the two pictures of densities of points, as they are in files."""
     with drawing():
         figures = (
-            plots.density_figure(evaluation, SUMMARY),
-            deformation_figure(evaluation, SUMMARY, plots.AXES),
+            plots.points_figure(evaluation, SUMMARY),
+            deformation_figure(evaluation, SUMMARY, plots.COLUMN_AXES),
         )
     return list(map(placed, figures))
 
@@ -299,11 +299,11 @@ def test_a_density_elsewhere_is_not_drawn_to_its_own_scale_and_a_spike_is_cut_of
     evaluation = of_points()
     evaluation["log_q"][:] = -400.0
     evaluation["samples"] += 1e6
-    axes = plots.density_figure(evaluation, SUMMARY).axes
+    axes = plots.points_figure(evaluation, SUMMARY).axes
     assert not axes[1].images[0].get_array().any()
     evaluation = of_points()
     evaluation["log_q"][15, 20] = 20.0
-    (ax,) = panels(plots.density_figure(evaluation, SUMMARY))
+    (ax,) = panels(plots.points_figure(evaluation, SUMMARY))
     assert ax.images[0].colorbar.extend == "max" and ax.images[0].norm.vmax < 1
 
 

@@ -1,0 +1,271 @@
+"""Pictures of densities in the plane: fits to a target, or to points."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from nflow_cli.plotting.style import (
+    BLUE,
+    SEQUENTIAL,
+    Arrays,
+    Extent,
+    Summary,
+    add_colour_bar,
+    aspect_of,
+    colour_scale,
+    count_in,
+    draw_grid,
+    drawing,
+    height_of,
+    marked,
+    note,
+    number_text,
+    panel_grid,
+    title_figure,
+)
+from nflow_cli.plotting.training import (
+    kl_text,
+    likelihood_figure,
+    likelihood_text,
+    reverse_kl_figure,
+)
+
+AXES, COLUMN_AXES = ("z₁", "z₂"), ("x₁", "x₂")
+Panel = tuple[str, np.ndarray, np.ndarray, Normalize]  # title, density (m, n), draws (S, 2), scale
+SEEN = 0.01  # smallest share of the mass that is drawn
+UNLABELLED = 0.03  # mass beyond the frame that is not written
+DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
+SCATTERED = 1_000  # points in a panel without a density
+TYPICAL = 0.995  # of the window lies below what the colours are made for
+
+
+def deformation_figure(
+    evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES
+) -> Figure:
+    """Draw the density after the first k flows, one panel for each k.
+
+    Each panel has its own colour scale; above it are its peak and the share of draws within the
+    frame.
+    """
+    steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
+    extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
+    columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
+    shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
+    shares = [share_of(points, extent) for points in evaluation["deformation_samples"]]
+    is_cut = any(1 - share > UNLABELLED for share in shares)
+    head = 0.8 if is_cut else 0.65
+    figure, axes = panel_grid(*shape, head=head, height=height_of(extent))
+    for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
+        peak = peak_of(density)
+        draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
+        notes = [] if share < SEEN else [f"peak {number_text(peak)}"]
+        notes += [f"mass {share:.2f}"] if 1 - share > UNLABELLED else []
+        name = f"k = {int(k)}" if k <= summary["k"] else "affine"
+        ax.set_title("\n".join([name, *notes]), fontsize=9)
+    add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
+    parts = ("density after the first k flows", "peak and mass: in the frame" if is_cut else "")
+    title_figure(figure, summary, *parts)
+    return figure
+
+
+def draw_density(
+    ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize, share: float, scale: float = 1.0
+) -> AxesImage:
+    """Draw a density (m, n) over the extent, divided by a scale; as 0 if its mass is elsewhere.
+
+    `share`: of its mass within the extent, NaN if unknown.
+    """
+    if share < SEEN:
+        note(ax, "mass < 1% here", 0.6)
+        density = np.where(np.isnan(density), np.nan, 0.0)
+    return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm, aspect_of(extent))
+
+
+def draw_panels(axes: Sequence[Axes], panels: Sequence[Panel], extent: Extent) -> AxesImage:
+    """Draw densities over the extent, and draws of each, which are counted in its title."""
+    image: Any = None
+    for ax, (title, density, points, norm) in zip(axes, panels, strict=True):
+        image = draw_density(ax, density, extent, norm, share_of(points, extent))
+        draws = draw_dots(ax, points)
+        ax.set_title(f"{title}, {draws}" if draws else title)
+    return image
+
+
+def share_of(points: np.ndarray, extent: Extent) -> float:
+    """Share of draws (S, 2) within the extent; NaN if some are not finite."""
+    if not len(points) or not np.isfinite(points).all():
+        return math.nan
+    return count_in((extent[:2], extent[2:]), points) / len(points)
+
+
+def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
+    """Draw the first `most` points of (S, 2); return their number."""
+    points = points[:most]
+    ax.set_autoscale_on(False)
+    style: Any = {"color": "white", "alpha": 0.5, "markersize": 1.7, "markeredgewidth": 0}
+    ax.plot(*points.T, "o", **style)
+    return count_shown(ax, points, "draws")
+
+
+def count_shown(ax: Axes, points: np.ndarray, what: str) -> str:
+    """Number of points (n, 2) in a panel, which has a note if none."""
+    seen = count_in((ax.get_xlim(), ax.get_ylim()), points)
+    if len(points) and not seen:
+        note(ax, f"all {what} lie outside", 0.4)
+    of = "" if seen == len(points) else f" of {len(points):,}"
+    return f"{seen:,}{of} {what}" if len(points) else ""
+
+
+def density_of(log_density: np.ndarray) -> np.ndarray:
+    """Density from its logarithm, NaN where not finite."""
+    density = np.exp(log_density)
+    return np.where(np.isfinite(density), density, np.nan)
+
+
+def peak_of(density: np.ndarray) -> float:
+    """Maximum of a density, 0 where none is finite."""
+    return float(np.nanmax(density, initial=0.0))
+
+
+def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
+    """Extent of a grid with these axes."""
+    # The grid's points are the centres of the pixels, so the picture is half a step wider.
+    dx, dy = ((axis[-1] - axis[0]) / (len(axis) - 1) / 2 for axis in (x, y))
+    return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
+
+
+def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
+    """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
+
+    Arrays, metrics and scores as in docs/scores.md, in the plane. Log-densities are -inf where the
+    density is 0; `target_samples` may be empty. If neither KL nor log Z is known, the target is
+    scaled to mass 1 over the grid and the free energy is drawn.
+    """
+    with drawing():
+        return {
+            "density": density_figure(evaluation, summary),
+            "difference": difference_figure(evaluation, summary),
+            "deformation": deformation_figure(evaluation, summary),
+            "training": reverse_kl_figure(metrics, summary),
+        }
+
+
+def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw base, fit and target side by side, with draws.
+
+    Fit and target share a colour scale; a higher peak of the fit is written. A base of higher peak
+    has its own.
+    """
+    target, target_title = _target(evaluation, summary)
+    base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
+    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
+    figure, axes = panel_grid(3, 3, extent, 10.0, AXES, head=0.65, height=height_of(extent))
+    peaks = [peak_of(density) for density in (base, q, target)]
+    compared, extend = colour_scale(peaks[1:], peaks[2] or peaks[1])
+    stands_out = peaks[0] > (compared.vmax or 0.0)
+    of_base = Normalize(0.0, peaks[0]) if stands_out else compared
+    panels = (
+        ("base q₀(z)", base, evaluation["base_samples"], of_base),
+        ("fit q(z)", q, evaluation["samples"], compared),
+        (target_title, target, evaluation["target_samples"], compared),
+    )
+    image = draw_panels(axes, panels, extent)
+    if stands_out:
+        own = f"own colour scale, peak {number_text(peaks[0])}"
+        axes[0].set_title(f"{axes[0].get_title()}\n{own}")
+    if peaks[1] > (compared.vmax or 0.0):
+        peak = f"above the colour scale: peak {number_text(peaks[1])}"
+        axes[1].set_title(f"{axes[1].get_title()}\n{peak}")
+    label = "density of fit and target" if stands_out else "density"
+    add_colour_bar(image, axes, label, extend)
+    title_figure(figure, summary, kl_text(summary))
+    return figure
+
+
+def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw q - p: red where the flow puts too much mass, blue where too little.
+
+    The scale ends at ± the target's peak; the colour bar has an arrow if q exceeds it.
+    """
+    target, _ = _target(evaluation, summary)
+    difference = density_of(evaluation["log_q"]) - target
+    peak, largest = (float(np.nanmax(x, initial=0.0)) for x in (target, np.abs(difference)))
+    limit = min(largest, peak) or 1.0
+    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
+    figure, axes = panel_grid(1, 1, extent, 5.6)
+    image = draw_grid(axes[0], difference, extent, DIVERGING, Normalize(-limit, limit))
+    if min(peak, largest) > 0:
+        style = {"levels": [0.1 * peak, 0.5 * peak], "colors": "0.35", "linewidths": 0.6}
+        axes[0].contour(evaluation["axis_1"], evaluation["axis_2"], target, **style)
+        axes[0].set_title("lines: p at 10% and 50% of its peak")
+    add_colour_bar(image, axes, "q(z) − p(z)", "max" if largest > limit else "neither")
+    texts = {"ess": "ESS = {:.1%}", "mass": "mass = {:.4f}"}
+    ess, mass = (
+        "" if (value := summary.get(key)) is None else marked(text.format(value), summary, key)
+        for key, text in texts.items()
+    )
+    title_figure(figure, summary, kl_text(summary), ess, mass)
+    return figure
+
+
+def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
+    log_p = evaluation["log_target"]
+    if summary.get("kl") is not None or summary.get("log_z") is not None:
+        return density_of(log_p), "target p(z)"
+    density = density_of(log_p - np.max(log_p))
+    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
+    return density / mass_of(np.nan_to_num(density), extent), "target p(z), mass 1 on the grid"
+
+
+def mass_of(density: np.ndarray, extent: Extent) -> float:
+    """Integral of a density (m, n) over the extent, NaN where not finite."""
+    left, right, bottom, top = extent
+    return float(np.mean(density)) * (right - left) * (top - bottom)
+
+
+def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
+    """Pictures of a 2-D fit to points: `density`, `deformation`, `training`, in the user's units.
+
+    Arrays, metrics and scores as in docs/scores.md, in the plane; losses are negative
+    log-likelihoods in nats a point, scores None where not finite.
+    """
+    with drawing():
+        return {
+            "density": points_figure(evaluation, summary),
+            "deformation": deformation_figure(evaluation, summary, COLUMN_AXES),
+            "training": likelihood_figure(metrics, summary),
+        }
+
+
+def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
+    """Draw test points, the fitted density, and draws."""
+    q = density_of(evaluation["log_q"])
+    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
+    figure, axes = panel_grid(3, 3, extent, 10.0, COLUMN_AXES, height=height_of(extent))
+    points, draws = evaluation["test_points"], evaluation["samples"]
+    shown = min(len(points), len(draws), SCATTERED)
+    axes[0].set_title(draw_points(axes[0], points[:shown], extent, "test points"))
+    finite = np.append(q[np.isfinite(q)], 0.0)
+    norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, TYPICAL)))
+    image = draw_density(axes[1], q, extent, norm, share_of(draws, extent))
+    draw_dots(axes[1], points, 300)
+    axes[1].set_title("fitted density q(x)")
+    axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of q"))
+    add_colour_bar(image, axes, "density", extend)
+    title_figure(figure, summary, likelihood_text(summary))
+    return figure
+
+
+def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
+    """Draw points (n, 2) over the extent; return the number shown as text."""
+    style: Any = {"markersize": 2.2, "alpha": 0.5, "markeredgewidth": 0}
+    ax.plot(*points.T, "o", color=BLUE, **style)
+    ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
+    return count_shown(ax, points, what)
