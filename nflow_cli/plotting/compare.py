@@ -68,33 +68,39 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
 
     With `seeds` > 1, bars from minimum to maximum.
     """
+    every = [series for lines in panels.values() for series in lines]
+    names = list(dict.fromkeys(series.name for series in every))
+    has_words = any(word for series in every for word in series.words)
     with drawing():
-        columns = min(len(panels), 4)
-        rows = math.ceil(len(panels) / columns)
-        width = max(1.0 + 2.25 * columns, 5.0)
-        figure = Figure((width, 1.2 + 2.3 * rows), DPI, layout="constrained")
-        grid = figure.add_gridspec(rows, columns)
-        names = list(dict.fromkeys(s.name for lines in panels.values() for s in lines))
-        axes: list[Axes] = []
-        has_words = any(any(series.words) for lines in panels.values() for series in lines)
-        for i, (title, lines) in enumerate(panels.items()):
-            ax = figure.add_subplot(grid[divmod(i, columns)], sharey=axes[0] if axes else None)
-            axes.append(ax)
-            ax.set_title(plain(title))
+        figure, axes = titled_panels([*panels], 4, 2.25, name, sharey=True)
+        for ax, lines in zip(axes, panels.values(), strict=True):
             draw_series(ax, lines, names, bars=seeds > 1)
             ax.margins(y=0.15 if has_words else None)  # the words stand above their points
-            ax.set_xlabel("K" if i + columns >= len(panels) else "")
-            ax.set_ylabel("" if i % columns else name)
-            ax.tick_params(which="both", labelleft=not i % columns)
-        scale_values(
-            axes[0], np.concatenate([[*s.low, *s.high] for p in panels.values() for s in p])
-        )
-        shown = (ax.get_legend_handles_labels()[0] for ax in reversed(axes))
-        handles = {h.get_label(): h for some in shown for h in some}  # of the first panel
-        draw_legend(figure, [handles[plain(name)] for name in names])
+            ax.set_xlabel("K")
+        scale_values(axes[0], np.concatenate([[*s.low, *s.high] for s in every]))
+        draw_legend(figure, names)
         spread = f"median of up to {seeds} seeds, bars from minimum to maximum"
         add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
     return figure
+
+
+def titled_panels(
+    titles: Sequence[str], most: int, width: float, name: str, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Figure of panels, at most so many in a row, of a width in inches and a common y."""
+    columns = min(len(titles), most)
+    rows = math.ceil(len(titles) / columns)
+    size = max(1.2 + width * columns, 5.0), 1.2 + 2.4 * rows
+    figure = Figure(size, DPI, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
+    for ax in axes[len(titles) :]:
+        ax.remove()
+    for ax, title in zip(axes, titles):
+        ax.set_title(plain(title))
+        ax.grid(color="0.9", linewidth=0.6)
+    for ax in axes[::columns]:
+        ax.set_ylabel(name)
+    return figure, list(axes[: len(titles)])
 
 
 def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: bool) -> None:
@@ -117,7 +123,6 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
             style = {"textcoords": "offset points", "fontsize": 7, "color": colour, "ha": side}
             ax.annotate(word, place, (to, 4), **style)
     label_k(ax, ks)
-    ax.grid(color="0.9", linewidth=0.6)
 
 
 def courses_figure(
@@ -127,44 +132,33 @@ def courses_figure(
 
     `value` and `step` name the axes. Curves of one name share a style.
     """
+    names = list(dict.fromkeys(c.name for curves in panels.values() for c in curves))
     with drawing():
-        columns = min(len(panels), 2)
-        rows = math.ceil(len(panels) / columns)
-        figure = Figure((1.4 + 3.6 * columns, 1.3 + 2.5 * rows), DPI, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        names = list(dict.fromkeys(c.name for curves in panels.values() for c in curves))
-        handles: dict[str, Any] = {}
-        for ax, (title, curves) in zip(axes, panels.items()):
+        figure, axes = titled_panels([*panels], 2, 3.6, value)
+        for ax, curves in zip(axes, panels.values(), strict=True):
             for curve in curves:
                 turns, i = divmod(names.index(curve.name), len(COLOURS))
                 good = np.isfinite(curve.values) & (curve.steps > 0)
                 style: Any = {"color": COLOURS[i], "linestyle": STYLES[turns % len(STYLES)]}
-                marker = "o" if good.sum() == 1 else ""
-                (line,) = ax.plot(
-                    *(array[good] for array in curve[1:]), marker=marker, linewidth=1.1, **style
-                )
-                line.set_label(plain(curve.name))
-                handles.setdefault(curve.name, line)
+                style |= {"linewidth": 1.1, "marker": "o" if good.sum() == 1 else ""}
+                ax.plot(curve.steps[good], curve.values[good], label=plain(curve.name), **style)
             scale_values(ax, np.concatenate([curve.values for curve in curves]))
-            ax.set_xscale("log")
-            ax.set(title=plain(title), xlabel=step)
-            ax.grid(color="0.9", linewidth=0.6)
-        for ax in axes[len(panels) :]:
-            ax.remove()
-        for ax in axes[: len(panels) : columns]:
-            ax.set_ylabel(value)
-        draw_legend(figure, [handles[name] for name in names])
+            ax.set(xlabel=step, xscale="log")
+        draw_legend(figure, names)
         add_title(figure, "training curves, a line for each run", note)
     return figure
 
 
-def draw_legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Draw the legend below the panels, which get no smaller; long names are broken."""
+def draw_legend(figure: Figure, names: Sequence[str]) -> None:
+    """Draw the legend of names below the panels, which get no smaller; long ones are broken."""
+    shown = (ax.get_legend_handles_labels()[0] for ax in reversed(figure.axes))
+    handles = {h.get_label(): h for some in shown for h in some}  # of the first panel
     letters = int(11 * figure.get_figwidth())
-    names = [textwrap.fill(handle.get_label(), letters - 10) for handle in handles]
-    columns = max(1, letters // (10 + max(map(len, names))))
-    lines = math.ceil("\n".join(names).count("\n") / columns)
-    figure.legend(handles, names, loc="outside lower center", frameon=False, ncols=columns)
+    texts = [textwrap.fill(plain(name), letters - 10) for name in names]
+    columns = max(1, letters // (10 + max(map(len, texts))))
+    place: Any = {"loc": "outside lower center", "frameon": False, "ncols": columns}
+    figure.legend([handles[plain(name)] for name in names], texts, **place)
+    lines = math.ceil("\n".join(texts).count("\n") / columns)
     figure.set_figheight(figure.get_figheight() + 0.2 * lines)
 
 
