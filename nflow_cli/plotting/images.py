@@ -1,7 +1,6 @@
 """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
         ax.set_title(title)
         if not has_flows:
             draw_prior(ax)
-        if _differ(windows):
+        if len({*windows}) > 1:
             label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
     if labelled:
         add_digit_legend(axes[-1], labels)
@@ -214,10 +213,6 @@ def _windows(clouds: list[np.ndarray]) -> list[Extent]:
     if max(widths) > 3 * min(widths):
         return windows
     return [_window(np.concatenate(clouds))] * len(windows)
-
-
-def _differ(windows: Sequence[Extent]) -> bool:
-    return any(window != windows[0] for window in windows)
 
 
 def _window(points: np.ndarray) -> Extent:

@@ -38,7 +38,6 @@ from nflow_cli.plotting.training import (
 )
 
 AXES, COLUMN_AXES = ("z₁", "z₂"), ("x₁", "x₂")
-Panel = tuple[str, np.ndarray, np.ndarray, Normalize]  # title, density (m, n), draws (S, 2), scale
 SEEN = 0.01  # smallest share of the mass that is drawn
 UNLABELLED = 0.03  # mass beyond the frame that is not written
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
@@ -88,8 +87,15 @@ def draw_density(
     return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm, aspect_of(extent))
 
 
-def draw_panels(axes: Sequence[Axes], panels: Sequence[Panel], extent: Extent) -> AxesImage:
-    """Draw densities over the extent, and draws of each, which are counted in its title."""
+def draw_panels(
+    axes: Sequence[Axes],
+    panels: Sequence[tuple[str, np.ndarray, np.ndarray, Normalize]],
+    extent: Extent,
+) -> AxesImage:
+    """Draw densities over the extent, and draws of each, which are counted in its title.
+
+    `panels`: title, density (m, n), draws (S, 2) and colour scale.
+    """
     image: Any = None
     for ax, (title, density, points, norm) in zip(axes, panels, strict=True):
         image = draw_density(ax, density, extent, norm, share_of(points, extent))

@@ -14,6 +14,7 @@ from nflow_cli.plotting.style import (
     Arrays,
     Summary,
     drawing,
+    name_lost,
     number_text,
     title_figure,
 )
@@ -59,16 +60,13 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 
     Arrays, metrics and scores as in docs/scores.md, of a log-density.
     """
+    rows = "exact samples" if summary["has_exact_samples"] else "resampled draws"
     with drawing():
         return {
-            "corner": corner_figure(evaluation, summary, _rows_text(summary), _score(summary)),
+            "corner": corner_figure(evaluation, summary, rows, _score(summary)),
             "weights": weights_figure(evaluation, summary),
             "training": reverse_kl_figure(metrics, summary),
         }
-
-
-def _rows_text(summary: Summary) -> str:
-    return "exact samples" if summary["has_exact_samples"] else "resampled draws"
 
 
 def _score(summary: Summary) -> str:
@@ -86,14 +84,13 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
     tail, smooth = (np.exp(np.asarray(evaluation[name], float)) for name in ("tail", "smooth_tail"))
     above = np.arange(len(tail), 0, -1) - 0.5
     good = np.isfinite(tail) & (tail > LEAST)
+    name_lost(ax, tail[good])
     if good.any():
         ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label="weights")
         fitted = np.isfinite(smooth) & (smooth > LEAST)
         ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label=_fitted_text(summary))
         ax.set(xscale="log", yscale="log")
         ax.legend(frameon=False)
-    else:
-        ax.text(0.5, 0.5, "not finite", ha="center", va="center", transform=ax.transAxes)
     ax.set(xlabel="weight / maximum", ylabel="samples of larger weight")
     ax.grid(color="0.9", linewidth=0.6)
     title_figure(figure, summary, f"the {len(tail):,} largest weights", _score(summary))
