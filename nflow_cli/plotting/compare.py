@@ -180,12 +180,12 @@ def densities_figure(targets: Mapping[str, Sequence[Density]]) -> Figure:
         for i in range(0, len(fits), COLUMNS - 1):
             rows.append((plain(name), [target, *fits[i : i + COLUMNS - 1]]))
     columns = max(len(panels) for _, panels in rows)
-    lines = max(_wrapped(panel.title).count("\n") for _, panels in rows for panel in panels)
-    head, axis = 0.35 + 0.155 * lines, rows[0][1][0].axis
+    lines = sum(max(_wrapped(p.title).count("\n") for p in panels) for _, panels in rows)
+    axis = rows[0][1][0].axis
     with drawing():
         shape = len(rows) * columns, columns, extent_of(axis, axis), 1.7 + PANEL * columns
-        figure, axes = panel_grid(*shape, side=1.3, head=head)
-        figure.set_figheight(0.6 + len(rows) * (PANEL + head))
+        figure, axes = panel_grid(*shape, side=1.3)
+        figure.set_figheight(0.6 + len(rows) * (PANEL + 0.35) + 0.155 * lines)
         shown, above = [], []
         for i, (name, panels) in enumerate(rows):
             row = axes[i * columns : i * columns + len(panels)]
