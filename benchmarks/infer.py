@@ -139,7 +139,7 @@ def modes(name, x):
 def measure(name, seed, preset, settings):
     """Fit one density; return its scores beside the truth, and seconds."""
     import nflow_cli
-    from nflow_cli.evaluation.weights_verdict import jump
+    from nflow_cli.evaluation.warnings import jump
 
     dim, log_z = DENSITIES[name]
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@ import pytest
 
 from nflow_cli.config import preset_files, presets
 from nflow_cli.evaluation.flow_checks import Flows, as_arrays
-from nflow_cli.evaluation.scores import mass_of
+from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.target import evaluate_samples
 from nflow_cli.experiments.density_2d import training as target_fit
 

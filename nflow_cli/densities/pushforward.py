@@ -345,3 +345,8 @@ def chunks(n: int, dim: int, members: int = 1) -> Iterator[slice]:
     """Slices of ``n`` rows of R^``dim``, each for all members, in bounded memory."""
     size = max(1, min(CHUNK, NUMBERS // dim) // members)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def values_at(log_prob: Callable[[Any], Any], points: np.ndarray) -> np.ndarray:
+    """Log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type."""
+    return in_parts(log_prob, points.astype(np.float32))

@@ -11,6 +11,7 @@ from nflow_cli.arrays import ndtri
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.strict import Strict, Text
 from nflow_cli.evaluation.tallies import effective
+from nflow_cli.evaluation.two_samples import ranks
 
 MOST_BINS, MOST_GROUPS = 8, 12  # bins of numbers, groups of levels
 PAIRS_A_COLUMN = 2  # plotted
@@ -226,3 +227,23 @@ def _add_pairs(
         used = [column for other in shown for column in other]
         if len(shown) < until and pair not in shown and all(used.count(i) < allowed for i in pair):
             shown.append(pair)
+
+
+def most_dependent(rows: np.ndarray, most: int) -> list[int]:
+    """At most ``most`` columns of rows ``(n, D)``, in order, with the largest absolute Spearman
+    correlation with another.
+
+    Rows that are not finite are left out.
+    """
+    dim = rows.shape[1]
+    if dim <= most:
+        return list(range(dim))
+    finite = rows[np.isfinite(rows).all(axis=1)]
+    centred = np.stack([ranks(column, column) - 0.5 for column in finite.T])
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = centred / np.where(length > 0, length, 1)  # a constant column depends on nothing
+    correlation = np.abs(unit @ unit.T)
+    np.fill_diagonal(correlation, 0)
+    # Rounding does not decide between a column and its equal.
+    strongest = np.round(correlation.max(axis=1), 12)
+    return sorted(np.argsort(-strongest, kind="stable")[:most].tolist())

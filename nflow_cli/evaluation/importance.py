@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH
+from nflow_cli.evaluation.warnings import GOOD, ROUGH
 
 LEAST_LOG_WEIGHT = -60.0  # relative to the largest; smaller exceedances underflow the fit
 

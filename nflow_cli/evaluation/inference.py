@@ -10,17 +10,16 @@ from keras import ops
 
 from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.bases import Cauchy, CauchyRadius
-from nflow_cli.densities.pushforward import Draw, FlowDensity, mixture
+from nflow_cli.densities.pushforward import Draw, FlowDensity, mixture, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.evaluation import reverse_kl
+from nflow_cli.evaluation.association import most_dependent
 from nflow_cli.evaluation.defensive import Draws, Weights, log_ratio, scaled
 from nflow_cli.evaluation.importance import smoothed
 from nflow_cli.evaluation.missed_mass import Missed, missed_mass
-from nflow_cli.evaluation.normality import most_dependent
 from nflow_cli.evaluation.rounding import rounding
-from nflow_cli.evaluation.target import values_at
-from nflow_cli.evaluation.weights_verdict import ROUGH
+from nflow_cli.evaluation.warnings import ROUGH
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES

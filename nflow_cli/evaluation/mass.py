@@ -1,8 +1,11 @@
 """Integral of a 2-D density, by adaptive cubature around its samples."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+
+from nflow_cli.densities.pushforward import FlowDensity
 
 FEW, SHARE = 16, 300  # most samples in an initial cell: 16, or 1/300 of all
 CLUSTER = 4  # fewer samples may lie in a part of a cell by chance
@@ -13,6 +16,7 @@ QUARTERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) / 2
 _nodes, _weights = np.polynomial.legendre.leggauss(3)
 NODES = np.stack(np.meshgrid(_nodes, _nodes, indexing="ij"), axis=-1).reshape(9, 2) / 2 + 0.5
 WEIGHTS = np.outer(_weights, _weights).ravel() / 4
+MASS_SAMPLES = 50_000
 
 
 def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> tuple[float, float]:
@@ -110,3 +114,13 @@ def _negligible(differences: np.ndarray) -> float:
     ordered = np.sort(differences)
     count = np.searchsorted(np.cumsum(ordered), TOLERANCE)
     return ordered[count - 1] if count else -1.0
+
+
+def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
+    """``∫q`` and its error (:func:`~nflow_cli.evaluation.mass.mass`); NaN if a sample is not
+    finite.
+    """
+    samples = density.sample(MASS_SAMPLES, seed)
+    if not np.isfinite(samples).all():
+        return math.nan, math.nan
+    return mass(density.log_prob, samples.astype(np.float64))

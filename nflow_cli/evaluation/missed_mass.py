@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
-from nflow_cli.evaluation.target import values_at
 from nflow_cli.random_streams import stream
 from nflow_cli.training.modes import Slopes, modes, slopes_of
 

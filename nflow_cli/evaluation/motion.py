@@ -1,7 +1,7 @@
-"""Motion of a 2-D density through its flows, and the plot of one flow."""
+"""Motion of a 2-D density through its flows, the plot of one flow, and grids in the plane."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -9,7 +9,6 @@ from keras import ops
 from nflow_cli.backend.programs import compiled
 from nflow_cli.constants import FAR
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.grids import OUTER, Grid, grid_of, window_of, window_of_all
 from nflow_cli.flows.composition import Step
 from nflow_cli.flows.fold import run_maps
 from nflow_cli.random_streams import stream
@@ -22,6 +21,25 @@ INVERSES = 8_192  # of a map, about the most of an animation
 # Grid that a flow warps: lines each way, points per line, part beyond each side of the window.
 LINES, ALONG, BEYOND = 25, 300, 0.35
 SQUARE = 0.75  # least ratio of the sides of a flow's window
+# Share of samples outside a window at each end: of base and fit, and of stages between; border.
+OUTER, INNER, BORDER = 0.003, 0.03, 0.1
+
+
+class Grid(NamedTuple):
+    """Grid of coordinates ``(n,)`` along rows and ``(m,)``."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(m, n)``, of values on the grid."""
+        return len(self.second), len(self.first)
+
+    @property
+    def points(self) -> np.ndarray:
+        """Points ``(m n, 2)``, along rows first."""
+        return np.stack(np.meshgrid(self.first, self.second), axis=-1).reshape(-1, 2)
 
 
 class Motion:
@@ -159,3 +177,28 @@ def _lines(grid: Grid) -> np.ndarray:
     across = [np.stack([along_x, np.full(ALONG, at)], axis=-1) for at in y]
     up = [np.stack([np.full(ALONG, at), along_y], axis=-1) for at in x]
     return np.stack([*across, *up])
+
+
+def window_of(draws: np.ndarray, out: float) -> np.ndarray:
+    """Corners ``(2, 2)`` of a window of samples (F, S, 2), without a share ``out`` at each end."""
+    low, high = np.nanquantile(draws, [out, 1 - out], axis=1)
+    return np.stack([low.min(axis=0), high.max(axis=0)])
+
+
+def window_of_all(draws: np.ndarray) -> np.ndarray:
+    """Corners ``(2, 2)`` of a window for all stages ``(F, S, 2)`` of a flow."""
+    ends, between = draws[[0, -1]], draws[1:-1]
+    windows = [window_of(ends, OUTER), *([window_of(between, INNER)] if len(between) else [])]
+    return np.stack([np.min(windows, axis=0)[0], np.max(windows, axis=0)[1]])
+
+
+def grid_of(window: np.ndarray, n: int) -> Grid:
+    """``n`` × ``n`` grid over a window and a border."""
+    middle, half = window.mean(axis=0), (0.5 + BORDER) * np.ptp(window, axis=0)
+    return grid_between(middle - half, middle + half, n)
+
+
+def grid_between(low: np.ndarray, high: np.ndarray, n: int) -> Grid:
+    """``n`` × ``n`` grid between two corners ``(2,)``."""
+    first, second = np.linspace(low, high, n).T
+    return Grid(first, second)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.evaluation.pit import band
-from nflow_cli.evaluation.two_samples import ranks
 
 _TINY, _HUGE = 1e-300, 1e300
 
@@ -89,23 +88,3 @@ def chi_square_cdf(x: np.ndarray, dim: int) -> np.ndarray:
 def _erfc(x: np.ndarray) -> np.ndarray:
     # NumPy has none; this takes 0.1 µs a value.
     return np.fromiter(map(math.erfc, x.ravel().tolist()), float, x.size).reshape(x.shape)
-
-
-def most_dependent(rows: np.ndarray, most: int) -> list[int]:
-    """At most ``most`` columns of rows ``(n, D)``, in order, with the largest absolute Spearman
-    correlation with another.
-
-    Rows that are not finite are left out.
-    """
-    dim = rows.shape[1]
-    if dim <= most:
-        return list(range(dim))
-    finite = rows[np.isfinite(rows).all(axis=1)]
-    centred = np.stack([ranks(column, column) - 0.5 for column in finite.T])
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit = centred / np.where(length > 0, length, 1)  # a constant column depends on nothing
-    correlation = np.abs(unit @ unit.T)
-    np.fill_diagonal(correlation, 0)
-    # Rounding does not decide between a column and its equal.
-    strongest = np.round(correlation.max(axis=1), 12)
-    return sorted(np.argsort(-strongest, kind="stable")[:most].tolist())

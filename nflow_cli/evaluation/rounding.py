@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.densities.log_density import LogDensity
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.target import values_at
 from nflow_cli.random_streams import stream
 
 POINTS = 1_000

@@ -1,15 +1,13 @@
 """Scores of a fit to a normalised 2-D target: KL divergence, ESS, missed share; arrays to plot."""
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.densities.pushforward import Draw, FlowDensity, in_parts
+from nflow_cli.densities.pushforward import Draw, FlowDensity, values_at
 from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.grids import grid_between
-from nflow_cli.evaluation.motion import deformation_arrays
+from nflow_cli.evaluation.motion import deformation_arrays, grid_between
 from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS, UNCOVERED_RATIO, judge
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.random_streams import stream
@@ -79,11 +77,6 @@ def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, float
     with np.errstate(over="ignore"):
         missed = Moments.of(np.maximum(1 - MISSED_RATIO * np.exp(-excess), 0))
     return dict(zip(OF_P, (missed.mean, missed.standard_error, uncovered)))
-
-
-def values_at(log_prob: Callable[[Any], Any], points: np.ndarray) -> np.ndarray:
-    """Log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type."""
-    return in_parts(log_prob, points.astype(np.float32))
 
 
 def density_arrays(

@@ -21,6 +21,8 @@ T_95 = (12.7, 4.3, 3.2, 2.8, 2.6, 2.4, 2.4, 2.3)
 _JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log_likelihood")
 
 Summary = Mapping[str, Any]
+GOOD, ROUGH = 0.5, 0.7  # k-hat: finite variance below, and usable below
+JUMP_SIGMAS, LEAST_JUMP = 3.0, 0.02  # least significant jump of log Z: standard errors, nats
 
 
 class ScoreWarning(NamedTuple):
@@ -214,3 +216,19 @@ def few_rows(summary: Summary) -> ScoreWarning | None:
         interval = f"a 95 % interval is ± {errors_of_95(n)} standard errors"
         why = f"{interval}, by Student's t with {freedom}"
     return ScoreWarning("few rows", ("log_likelihood", "gain"), f"{text}: {why}")
+
+
+def verdict(k: float | None) -> str:
+    """Reliability by k-hat: good, rough, poor or unknown."""
+    if k is None or not k < math.inf:
+        return "unknown"
+    if k < GOOD:
+        return "good"
+    return "rough" if k < ROUGH else "poor"
+
+
+def jump(scores: Mapping[str, Any]) -> float | None:
+    """Nats by which log Z is larger than by the draws of ``q`` alone, if significant."""
+    away = number(scores, "log_z_difference")
+    error = number(scores, "log_z_difference_standard_error") or 0.0
+    return away if away is not None and away > max(JUMP_SIGMAS * error, LEAST_JUMP) else None

@@ -13,7 +13,7 @@ from nflow_cli.evaluation.flow_checks import (
     check_margin,
     check_round_trip,
 )
-from nflow_cli.evaluation.scores import mass_of
+from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.verdicts import Verdict
 from nflow_cli.experiments.checks import CheckedRun, Checks
 from nflow_cli.experiments.comparison import agreement, differences

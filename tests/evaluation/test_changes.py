@@ -15,8 +15,15 @@ from nflow_cli.evaluation.association import (
     lost_relations,
     pairs_to_show,
 )
-from nflow_cli.evaluation.drift import change_of_levels, change_of_numbers, change_of_rows, moved
-from nflow_cli.evaluation.relations import as_held_out, change_of_pit, features
+from nflow_cli.evaluation.drift import (
+    as_held_out,
+    change_of_levels,
+    change_of_numbers,
+    change_of_pit,
+    change_of_rows,
+    features,
+    moved,
+)
 from nflow_cli.evaluation.two_samples import (
     fisher,
     p_of_levels,

@@ -16,7 +16,7 @@ from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.inference import BY_Q, arrays_of, effective_share, judge, resampled
 from nflow_cli.evaluation.missed_mass import missed_mass
-from nflow_cli.evaluation.weights_verdict import jump, verdict
+from nflow_cli.evaluation.warnings import jump, verdict
 from nflow_cli.flows import FlowStack
 
 

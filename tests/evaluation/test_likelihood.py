@@ -22,8 +22,8 @@ from nflow_cli.evaluation.likelihood import (
     tallied,
     tallied_points,
 )
+from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.rounding import rounding
-from nflow_cli.evaluation.scores import mass_of
 from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.truth import gap_to_the_truth
 from nflow_cli.flows import FlowStack

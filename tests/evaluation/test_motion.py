@@ -11,9 +11,9 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation import motion as of_motion
-from nflow_cli.evaluation.grids import Grid
 from nflow_cli.evaluation.motion import (
     FRAMES,
+    Grid,
     Motion,
     flow_arrays,
     moments_of,

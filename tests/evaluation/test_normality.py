@@ -5,14 +5,8 @@ import numpy as np
 import pytest
 from truth import kolmogorov_smirnov
 
-from nflow_cli.evaluation.normality import (
-    band,
-    chi_square_cdf,
-    distance,
-    most_dependent,
-    normal_cdf,
-    normality,
-)
+from nflow_cli.evaluation.association import most_dependent
+from nflow_cli.evaluation.normality import band, chi_square_cdf, distance, normal_cdf, normality
 
 NAMES = list("abcdefgh")
 

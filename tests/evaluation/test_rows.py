@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from nflow_cli.evaluation.copies import copies
-from nflow_cli.evaluation.memorisation import memorisation
+from nflow_cli.evaluation.memorisation import copies, memorisation
 from nflow_cli.evaluation.oddness import (
     adjusted,
     expected_share,

@@ -8,7 +8,8 @@ from layouts import assert_apart, assert_inside, drawn
 from pictures import gaussian, panels, placed, title
 
 from nflow_cli import plotting
-from nflow_cli.evaluation.normality import most_dependent, normality
+from nflow_cli.evaluation.association import most_dependent
+from nflow_cli.evaluation.normality import normality
 from nflow_cli.plotting import columns
 from nflow_cli.plotting import plane as plots
 from nflow_cli.plotting.plane import deformation_figure

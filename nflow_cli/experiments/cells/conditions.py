@@ -13,7 +13,7 @@ from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
-from nflow_cli.evaluation.weights_verdict import verdict
+from nflow_cli.evaluation.warnings import verdict
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.layout import tell
 

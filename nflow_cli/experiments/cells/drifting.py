@@ -14,17 +14,15 @@ from nflow_cli.evaluation.drift import (
     LEVEL,
     Change,
     Drift,
+    Features,
     RowChange,
+    as_held_out,
     change_of_levels,
     change_of_numbers,
-    change_of_rows,
-    moved,
-)
-from nflow_cli.evaluation.relations import (
-    Features,
-    as_held_out,
     change_of_pit,
+    change_of_rows,
     features,
+    moved,
 )
 from nflow_cli.evaluation.warnings import grouped_rows
 from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of

@@ -6,8 +6,7 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.association import LostRelation, lost_relations
-from nflow_cli.evaluation.copies import Copies, copies
-from nflow_cli.evaluation.memorisation import Memorisation, memorisation
+from nflow_cli.evaluation.memorisation import Copies, Memorisation, copies, memorisation
 from nflow_cli.random_streams import stream
 
 COMPARED = 5_000  # training rows, and test rows, at most

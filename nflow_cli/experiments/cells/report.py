@@ -7,9 +7,8 @@ from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
 from nflow_cli.evaluation.association import LostRelation
-from nflow_cli.evaluation.copies import Copies
 from nflow_cli.evaluation.likelihood import Mean
-from nflow_cli.evaluation.memorisation import Memorisation
+from nflow_cli.evaluation.memorisation import Copies, Memorisation
 from nflow_cli.evaluation.pit import Pit, pit
 from nflow_cli.evaluation.warnings import (
     SIGMAS,

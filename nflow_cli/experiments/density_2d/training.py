@@ -10,7 +10,7 @@ from nflow_cli.config.schema import Fit2DConfig, InferConfig
 from nflow_cli.config.training_schema import Annealed, CooledStopping
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.scores import mass_of
+from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.target import (
     IN_SUMMARY,
     Evaluation,

@@ -8,10 +8,9 @@ from keras import ops
 
 from nflow_cli.data.draws import Draws
 from nflow_cli.densities.log_density import LogDensity, units_of
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.evidence import bridge
-from nflow_cli.evaluation.target import values_at
 from nflow_cli.evaluation.warnings import ScoreWarning, marked
 from nflow_cli.experiments.infer.trial import density_of
 from nflow_cli.experiments.infer.user_code import UserFunction

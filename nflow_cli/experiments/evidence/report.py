@@ -9,8 +9,16 @@ from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.evidence_schema import MOST_FOLDS, EvidenceConfig
 from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
 from nflow_cli.evaluation.chains import RHAT
-from nflow_cli.evaluation.warnings import ScoreWarning, found, marked, number, words
-from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, verdict
+from nflow_cli.evaluation.warnings import (
+    GOOD,
+    ROUGH,
+    ScoreWarning,
+    found,
+    marked,
+    number,
+    verdict,
+    words,
+)
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure, flow_row, training_text
 from nflow_cli.experiments.summary import (
     LOG_Z,

@@ -10,13 +10,12 @@ import numpy as np
 
 from nflow_cli.constants import __version__
 from nflow_cli.densities.log_density import units_of
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.inference import effective_share, resampled
 from nflow_cli.evaluation.rounding import own_values
-from nflow_cli.evaluation.target import values_at
-from nflow_cli.evaluation.weights_verdict import verdict
+from nflow_cli.evaluation.warnings import verdict
 from nflow_cli.experiments.infer.data import built_in
 from nflow_cli.experiments.infer.members import weighted_stacks
 from nflow_cli.experiments.infer.report import NETCDF

@@ -10,8 +10,19 @@ from pydantic import Field
 from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.infer_schema import MOST_MODES, InferConfig
 from nflow_cli.config.strict import Count, Error, Figure, Text
-from nflow_cli.evaluation.warnings import ScoreWarning, found, marked, number, ruined_text, words
-from nflow_cli.evaluation.weights_verdict import GOOD, ROUGH, SIGMAS, jump, verdict
+from nflow_cli.evaluation.warnings import (
+    GOOD,
+    JUMP_SIGMAS,
+    ROUGH,
+    ScoreWarning,
+    found,
+    jump,
+    marked,
+    number,
+    ruined_text,
+    verdict,
+    words,
+)
 from nflow_cli.experiments.rows import (
     Rows,
     Summary,
@@ -131,7 +142,7 @@ def _by_q(scores: Summary) -> str:
     text = _log_z(scores, "q_log_z", "q_log_z_standard_error")
     text += f" by draws of q alone (k-hat {figure(scores, 'q_pareto_k', 2)}, {verdict(k)})"
     error = number(scores, "log_z_difference_standard_error")
-    if away is None or not error or not abs(away) > SIGMAS * error:
+    if away is None or not error or not abs(away) > JUMP_SIGMAS * error:
         return text
     return f"{text}, {abs(away) / error:.1f} errors of the difference away"
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.densities.log_density import LogDensity, units_of
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.inference import (
     RESAMPLED_FROM,
@@ -17,7 +17,6 @@ from nflow_cli.evaluation.inference import (
     resampled,
     sample_size,
 )
-from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.density_2d.training import Fit2D, train
 from nflow_cli.experiments.infer.array_fit import ArrayFit
 from nflow_cli.experiments.infer.data import Subject

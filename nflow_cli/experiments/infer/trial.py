@@ -17,9 +17,9 @@ from nflow_cli.densities.log_density import (
     TensorDensity,
     checked_pair,
 )
+from nflow_cli.densities.pushforward import values_at
 from nflow_cli.errors import TargetError, one_line
 from nflow_cli.evaluation.rounding import own_values, step_of
-from nflow_cli.evaluation.target import values_at
 from nflow_cli.experiments.infer.report import ROUNDED, UNROUNDED
 from nflow_cli.experiments.infer.user_code import MOST_LETTERS, UserFunction
 from nflow_cli.random_streams import stream

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.evaluation.scores import table_scores
+from nflow_cli.evaluation.table import table_scores
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.experiments.rows import Judgement, Rows, without_mass
 from nflow_cli.experiments.run import Run

@@ -13,8 +13,13 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
-from nflow_cli.evaluation.scores import log_q_of_rows, mass_of, table_scores
-from nflow_cli.evaluation.table import density_of_points, rows_and_draws
+from nflow_cli.evaluation.mass import mass_of
+from nflow_cli.evaluation.table import (
+    density_of_points,
+    log_q_of_rows,
+    rows_and_draws,
+    table_scores,
+)
 from nflow_cli.experiments.summary import Fitted, Judged
 from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.flows import FlowStack
