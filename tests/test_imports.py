@@ -47,7 +47,7 @@ KERAS_FREE = (
     *("experiments/report", "experiments/run", "experiments/running", "experiments/checks"),
     *(f"experiments/{kind}/report" for kind in ("cells", "density_2d", "evidence", "images")),
     *("experiments/infer/report", "experiments/table/report", "experiments/table/dry_run"),
-    *("experiments/table/tables", "experiments/table/judging", "experiments/table/loaded"),
+    *("experiments/table/tables", "experiments/table/loaded"),
     *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     *("runs/samples_file", "training/observer"),
 )

@@ -107,13 +107,14 @@ def evaluate(
         judgement = judged_parts(run, *to, machine, scheduler, workers)
     elif output is None:
         judgement = scoring.evaluate(run, judged_by, samples, config.seed if seed is None else seed)
-    elif explain:
-        from nflow_cli.experiments.cells.explaining import write_explained
-
-        lines = scoring.lines_of(config, judged_by.name)
-        judgement = write_explained(run.trained, judged_by, Path(output), lines)
     else:
-        judgement = scoring.write_scores(run.trained, judged_by, Path(output), latent)
+        from nflow_cli.experiments.cells.explain import answer
+        from nflow_cli.experiments.table.tables import write_beside
+
+        trained = run.trained
+        asked = answer(trained, judged_by) if explain else scoring.score(trained, judged_by, latent)
+        write_beside(judged_by, Path(output), asked.columns)
+        judgement = asked.judgement
     print_scores(judgement, said, as_json)
 
 

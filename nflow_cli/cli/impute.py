@@ -1,7 +1,5 @@
 """``nflow impute``: fill the gaps of a table."""
 
-from pathlib import Path
-
 import click
 
 from nflow_cli.cli.evaluate import print_scores
@@ -40,11 +38,12 @@ def impute(
     from their joint distribution, so that the spread of the draws is the uncertainty. Cells are
     assumed to be missing at random given the known cells of their row.
     """
-    from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.cells.imputing import write_imputed
+    from nflow_cli.data.table_files import open_table, write_table
+    from nflow_cli.experiments.cells.impute import answer
 
     run = cells_run(run_dir)
     expect_replaceable("-o", [output], run, [data])
-    judgement = write_imputed(run.trained, open_table(data), Path(output), draws, seed)
+    names, batches, judgement = answer(run.trained, open_table(data), draws, seed)
+    write_table(output, names, batches)
     said = {"run": run_dir, "data": data, "output": output}
     print_scores(judgement, said, as_json, err=output == "-")

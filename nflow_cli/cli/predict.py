@@ -1,5 +1,6 @@
 """``nflow predict``: the distribution of one column of a table given the others."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,15 +120,17 @@ def predict(
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.cells.predicting_jointly import judge_of, write_predictions
+    from nflow_cli.experiments.cells.predict import Question, answer, asked, judged
+    from nflow_cli.experiments.table.tables import write_beside
 
     said = {"run": run_dir, "data": data, "output": output}
+    wanted = asked(run.trained, Question(**question))
     if many:
-        to = data, output, question
-        judge = judge_of(run.trained, question)
-        print_scores(judged_parts(run, *to, judge, Machine(), scheduler, workers), said, as_json)
+        to = data, output, question, partial(judged, wanted)
+        print_scores(judged_parts(run, *to, Machine(), scheduler, workers), said, as_json)
         return
-    picture = None if plot is None else Path(plot)
-    judgement = write_predictions(run.trained, open_table(data), Path(output), question, picture)
+    table = open_table(data)
+    columns, judgement = answer(run.trained, table, wanted, None if plot is None else Path(plot))
+    write_beside(table, Path(output), columns)
     facts = {**said, **({"plot": plot} if plot else {})}
     print_scores(judgement, facts, as_json, err=output == "-")

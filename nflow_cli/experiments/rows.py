@@ -14,6 +14,7 @@ from nflow_cli.terminal.layout import hanging
 Rows = list[tuple[str, str]]
 Summary = Mapping[str, Any]
 Warnings = Sequence[ScoreWarning]
+Counted = Mapping[str, tuple[str, str]]
 
 
 class Judgement(NamedTuple):
@@ -27,6 +28,15 @@ class Judgement(NamedTuple):
     tally: Tally | None = None
 
 
+class Answer(NamedTuple):
+    """Answer to a question about a table: columns ``(n,)`` by name, written beside its own, and
+    their scores.
+    """
+
+    columns: Mapping[str, Any]
+    judgement: Judgement
+
+
 def laid_out(rows: Rows, warnings: Warnings, least: int = 12) -> str:
     """Rows in two columns, the first at least ``least`` wide, with warnings below."""
     every = with_reasons(rows, warnings)
@@ -37,6 +47,12 @@ def laid_out(rows: Rows, warnings: Warnings, least: int = 12) -> str:
 def with_reasons(rows: Rows, warnings: Warnings) -> Rows:
     """Rows followed by the reasons of warnings."""
     return [*rows, *((f"[{warning.word}]", warning.reason) for warning in warnings)]
+
+
+def counted_rows(counted: Counted, scores: Summary, **words: str) -> Rows:
+    """Rows of the counts that are not 0: labels and texts by key."""
+    some = [row for key, row in counted.items() if scores.get(key)]
+    return [(label, text.format(**scores, **words)) for label, text in some]
 
 
 def flow_row(summary: Summary) -> tuple[str, str]:

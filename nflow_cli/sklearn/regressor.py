@@ -1,18 +1,15 @@
 """A number given the columns of a table, as a regressor of scikit-learn."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from nflow_cli.experiments.cells.loading import TrainedCells
-from nflow_cli.experiments.cells.sets import level_sets
+from nflow_cli.experiments.cells.predict import Predicted, Question, asked, predicted
 from nflow_cli.sklearn.table_estimator import FitValueError, TableEstimator
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.predicting import Predicted
 
 TARGET = "y"
 
@@ -96,19 +93,18 @@ class TableRegressor(RegressorMixin, TableEstimator):
         found = self._predicted(X, coverage=coverage)
         if found.column.has_numbers:
             return found.ends
-        values, members = _levels(found)[0], level_sets(found.found, found.thresholds)
-        ends = [np.where(members, values, end) for end in (np.inf, -np.inf)]
+        values = _levels(found)[0]
+        ends = [np.where(found.members, values, end) for end in (np.inf, -np.inf)]
         return np.stack([ends[0].min(axis=1), ends[1].max(axis=1)], axis=1)
 
-    def _predicted(self, X: Any, **asked: Any) -> "Predicted":
-        from nflow_cli.experiments.cells.predicting import Question, predicted  # loads Matplotlib
-
+    def _predicted(self, X: Any, **question: Any) -> Any:
         density, columns = self.density_, self._columns(X)
         with self._as_configured():
-            return predicted(density, columns, Question(self.target_, **asked))
+            wanted = asked(density, Question([self.target_], **question))
+            return predicted(density, columns, wanted)
 
 
-def _levels(found: "Predicted") -> tuple[np.ndarray, np.ndarray]:
+def _levels(found: Predicted) -> tuple[np.ndarray, np.ndarray]:
     """Values ``(L,)``, in order, of a y of few numbers, and their probabilities ``(n, L)``."""
     shares = found.found.levels
     values = np.array([float(level) for level in found.column.first])

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.backend.start import machine_of, memory_errors, start_tensorflow
-from nflow_cli.data.table_files import open_table
+from nflow_cli.data.table_files import TableFile, open_table
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.experiments.cells.predicting_jointly import write_predictions
+from nflow_cli.experiments.cells.predict import Question, answer, asked
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.tables import write_beside
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG, LOCK, MAX_JSON, RunDirectory
 
@@ -147,15 +148,16 @@ def work_off(
         start_tensorflow(machine_of(device).of(threads))
     RunDirectory.at(os.path.dirname(output))
     with memory_errors("smaller parts take less"):
-        judged = _written(opened, path, Path(output), asked["question"])
+        table = open_table(path)
+        table.is_part = True
+        columns, judged = _answer(opened, table, asked["question"])
+        write_beside(table, Path(output), columns)
     text = json.dumps({"files": [before, stamp(output)], "tally": judged.tally._asdict()})
     RunDirectory.at(os.path.dirname(record)).write_text(os.path.basename(record), text)
 
 
-def _written(run: Run, path: str, output: Path, question: Mapping[str, Any]) -> Any:
-    table = open_table(path)
-    table.is_part = True
+def _answer(run: Run, table: TableFile, question: Mapping[str, Any]) -> Any:
     if "latent" in question:
         scoring: Any = part(run.config, "scoring")
-        return scoring.write_scores(run.trained, table, output, question["latent"])
-    return write_predictions(run.trained, table, output, question, None)
+        return scoring.score(run.trained, table, question["latent"])
+    return answer(run.trained, table, asked(run.trained, Question(**question)))

@@ -81,7 +81,7 @@ def test_predictions_are_written_beside_the_rows_drawn_and_scored(invoke, run, t
     with open("a.png", "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
     check(rows, printed, lambda: predicted(invoke, run, target, "--json")[0])
-    found = nflow_cli.load(run).predict(TABLE, target)
+    found = nflow_cli.load(run).predict(TABLE, [target])
     assert found.num_rows == len(rows)
     for name in found.column_names:
         values = found[name].to_pylist()

@@ -8,7 +8,7 @@ import numpy as np
 
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.density import CellDensity, Scored
 from nflow_cli.evaluation.likelihood import LOG_Q, likelihood_of, tallied
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.tallies import Tally
@@ -24,13 +24,18 @@ Estimates = Mapping[str, np.ndarray]
 BASELINE, ALONE = "independent", "log_independent"  # in a tally
 
 
-def estimates(
+def scored(
     density: CellDensity,
     rows: np.ndarray,
     seed: int,
     advance: Callable[[int], None] | None = None,
-) -> dict[str, np.ndarray]:
-    """Estimates of rows ``(n, C)``, from which scores are computed.
+) -> Scored:
+    """Scores of rows ``(n, C)`` by a density."""
+    return density.scored_rows(rows, stream(seed, "pit"), advance)
+
+
+def estimates(density: CellDensity, rows: np.ndarray, found: Scored) -> dict[str, np.ndarray]:
+    """Estimates of rows ``(n, C)`` by their scores, from which those of the table are computed.
 
     Returns:
         ``log_q`` and ``log_independent`` ``(n, D)``, log-probabilities in nats of modelled and
@@ -38,7 +43,7 @@ def estimates(
         ``(n, D)``; ``members`` ``(n, R)``, log-densities of members; ``new_levels`` ``(n,)``,
         numbers of cells with a level of no training row.
     """
-    known, found = density.are_known(rows), density.scored_rows(rows, stream(seed, "pit"), advance)
+    known = density.are_known(rows)
     has_levels = np.array([not column.has_numbers for column in density.scored])
     is_new = (rows[:, density.n_given :] < 0) & has_levels
     return {
@@ -109,7 +114,7 @@ def held_out(
 def judged(config: CellsConfig, density: CellDensity, data: Dataset) -> Judged:
     """Scores of a density by the test rows, and its arrays."""
     with phase(f"scoring: {len(data.test):,} test rows"):
-        estimated = estimates(density, data.test, config.seed)
+        estimated = estimates(density, data.test, scored(density, data.test, config.seed))
         found = held_out(density, data, estimated, config.seed)
     with phase("preparing pictures"):
         shown = pictures(density, data, estimated, config.seed, config.evaluate.keep_rows)

@@ -7,7 +7,7 @@ import numpy as np
 
 from nflow_cli.constants import __version__
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.cells.surprise import LARGEST, largest, surprises
+from nflow_cli.experiments.cells.explain import LARGEST, largest, surprises
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import sha256_of

@@ -9,26 +9,20 @@ import numpy as np
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.data.array_tables import columns_table
-from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table, opened, table_of
+from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table, opened
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.cells import weights_arrays
-from nflow_cli.experiments.cells.conditions import (
-    Conditions,
-    conditions_of,
-    draws_given,
-    ranges_in,
-)
+from nflow_cli.experiments.cells.given import draws_given
 from nflow_cli.experiments.cells.kept_rows import are_cells
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.recorded_data import column_units
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table.data import expect_settled
-from nflow_cli.experiments.table.loaded import TableRun
+from nflow_cli.experiments.table.loaded import Conditions, TableRun
 from nflow_cli.experiments.table.tables import write_draws
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import WEIGHTS
@@ -125,19 +119,11 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column, or the target is no modelled column.
         """
-        from nflow_cli.experiments.cells.predicting import Question, columns_of, predicted
-        from nflow_cli.experiments.cells.predicting_jointly import (
-            are_by_draws,
-            expect_one_target,
-            predicted_jointly,
-        )
+        from nflow_cli.experiments.cells.predict import Question, asked, predicted
 
-        targets = [target] if isinstance(target, str) else target or []
-        if not isinstance(target, str | None) or are_by_draws(self, targets):
-            expect_one_target(targets, coverage=coverage, by=by)
-            return _like(table, predicted_jointly(self, table, targets, quantiles)[0])
-        question = Question(target, quantiles, coverage, by)
-        return _like(table, columns_of(predicted(self, table, question)))
+        targets = [target] if isinstance(target, str) else target
+        wanted = asked(self, Question(targets, quantiles, coverage, by))
+        return _like(table, predicted(self, table, wanted).columns)
 
     def explain(self, table: Any) -> Any:
         """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.
@@ -153,10 +139,10 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
         """
-        from nflow_cli.experiments.cells.explaining import columns_of, explained
+        from nflow_cli.experiments.cells.explain import explained
 
-        held_out = self.held_out, self.largest_surprises
-        return _like(table, columns_of(explained(self, self.rows(table), *held_out)))
+        rows, others = self.rows(table), (self.held_out, self.largest_surprises)
+        return _like(table, explained(self, rows, self.cell_log_probs(rows), *others).columns)
 
     def impute(self, table: Any, draws: int | None = None, seed: int = 0) -> Any:
         """Table with its gaps imputed, as :meth:`predict` returns a table.
@@ -168,20 +154,11 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column of the run.
         """
-        from nflow_cli.experiments.cells.imputing import (
-            batches_of,
-            checked_draws,
-            imputed,
-            names_with,
-        )
+        from nflow_cli.experiments.cells.impute import answer
 
         if (opened_table := opened(table)) is None:
             raise DataError("expected a table with named columns, or a file's path")
-        draws = checked_draws(draws)
-        names = names_with(opened_table, draws)
-        found = imputed(self, self.rows_of(opened_table), draws, seed)
-        columns = [column.name for column in opened_table.columns]
-        batches = batches_of(self, opened_table, found, columns)
+        names, batches, _ = answer(self, opened_table, draws, seed)
         return frame_like(table, arrow_table(names, batches))
 
     def drift(self, table: Any) -> "Drift":
@@ -198,7 +175,7 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
         """
-        from nflow_cli.experiments.cells.drifting import drifted
+        from nflow_cli.experiments.cells.drift import drifted
 
         return drifted(self, self.rows(table))
 
@@ -209,30 +186,16 @@ class TrainedCells(TableRun, CellDensity):
         """Names of the columns that may be conditioned on: all but computed ones."""
         return self.columns[: len(self.cells)]
 
-    def conditions(self, given: Any, name: str = "given") -> Conditions:
-        """Conditions of :meth:`sample`: values of given and modelled columns.
-
-        Of a mapping a value may be ``slice(low, high)``, the numbers between, or ``None`` for an
-        end.
-        """
-        if given is None and not self.given:
-            return Conditions(np.full((1, len(self.columns)), np.nan))
-        if given is None:
-            raise DataError(f"expected values of the given columns: {', '.join(self.given)}")
-        if isinstance(given, np.ndarray) and given.shape[1:] == (self.n_given,):
-            rows = np.full((len(given), len(self.columns)), np.nan)
-            rows[:, : self.n_given] = given
-            return Conditions(rows)
-        if not isinstance(given, Mapping):
-            return self.conditions_of(table_of(given))
-        values, ranges = ranges_in(given)
-        values = {column: np.atleast_1d(value) for column, value in values.items()}
-        table = columns_table(name, values) if values else None
-        return conditions_of(self, table, ranges, name)
-
-    def conditions_of(self, table: TableFile) -> Conditions:
-        """Conditions of the columns that a table has."""
-        return conditions_of(self, table, {}, table.name)
+    def conditions_of(
+        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
+    ) -> Conditions:
+        """Conditions on no computed column (``DataError``)."""
+        computed = self.columns[len(self.cells) :]
+        for column in table.columns if table else ():
+            if column.name in computed:
+                received = shown(column.name)
+                raise DataError(f"{name}: {received} is computed from other columns: give these")
+        return super().conditions_of(table, ranges, name)
 
     def batches(
         self, n: int, seed: int, given: Conditions

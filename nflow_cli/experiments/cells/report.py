@@ -22,7 +22,15 @@ from nflow_cli.evaluation.warnings import (
     ruined_text,
 )
 from nflow_cli.experiments.cells.kept_rows import wrong_cells
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, gap_rows, mean_text, training_text
+from nflow_cli.experiments.rows import (
+    Rows,
+    Summary,
+    Warnings,
+    counted_rows,
+    gap_rows,
+    mean_text,
+    training_text,
+)
 from nflow_cli.experiments.summary import Measure, checksum_of_data
 from nflow_cli.experiments.table import report as of_tables
 from nflow_cli.experiments.table.report import OfTableSummary, shapes_of_scores
@@ -80,6 +88,17 @@ class CellsSummary(Scores, OfTableSummary):
 
 
 SHOWN = 3  # columns that gain most
+COUNTED = {
+    "n_impossible": (
+        "impossible",
+        "{n_impossible:,} {part}rows have a value of density 0, off its grid or far away",
+    ),
+    "n_new_levels": (
+        "new levels",
+        "{n_new_levels:,} {part}cells have a level not in the training rows",
+    ),
+    "n_unknown": ("left out", "{n_unknown:,} missing {part}cells of columns complete in training"),
+}
 STUCK = 0.02  # acceptance of fills of gaps, below which they have hardly moved
 
 
@@ -165,15 +184,7 @@ def lost_rows(summary: Summary, warnings: Warnings) -> Rows:
 
 def notes(summary: Summary, part: str = "test ") -> Rows:
     """Rows of impossible rows, new levels and cells left out."""
-    rows = []
-    if n := summary["n_impossible"]:
-        rows.append(
-            ("impossible", f"{n:,} {part}rows have a value of density 0, off its grid or far away")
-        )
-    if n := summary["n_new_levels"]:
-        rows.append(("new levels", f"{n:,} {part}cells have a level not in the training rows"))
-    if n := summary["n_unknown"]:
-        rows.append(("left out", f"{n:,} missing {part}cells of columns complete in training"))
+    rows = counted_rows(COUNTED, summary, part=part)
     shares = summary.get("fill_acceptance") or {}
     if stuck := [printable(name) for name, share in shares.items() if (share or 0) < STUCK]:
         text = f"under {STUCK:.0%} of the fills of gaps accepted: {', '.join(stuck)}"

@@ -1,6 +1,7 @@
 """Common base of loaded densities of table rows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,36 @@ from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import opened, table_of
-from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.experiments.loaded import TrainedRun
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """m conditions on the cells of a row.
+
+    Attributes:
+        rows: ``(m, C)``; a NaN is no condition, but of a given column a missing cell.
+        ranges: Ends of the numbers allowed in a column, by its place.
+    """
+
+    rows: np.ndarray
+    ranges: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def only_on(self, n_given: int) -> bool:
+        """Whether no column but given ones has a condition."""
+        return not self.ranges and bool(np.isnan(self.rows[:, n_given:]).all())
+
+    def allow(self, rows: np.ndarray) -> np.ndarray:
+        """Whether rows ``(n, C)`` are within the ranges."""
+        allowed = np.ones(len(rows), bool)
+        for place, (low, high) in self.ranges.items():
+            allowed &= (low <= rows[:, place]) & (rows[:, place] <= high)
+        return allowed
 
 
 class TableRun(TrainedRun):
@@ -21,8 +49,8 @@ class TableRun(TrainedRun):
     Methods take arrays ``(n, C)`` in the order of ``columns``, or tables with these columns: a
     DataFrame of any library, a mapping of arrays, or a file's path.
 
-    ``batches`` draws ``n`` rows by a seed at each of conditions ``(m, G)``: the number of rows
-    before, rows ``(l, C)``, and ``log q`` ``(l,)`` in nats.
+    ``batches`` draws ``n`` rows by a seed at each of m conditions: the number of rows before, rows
+    ``(l, C)``, and ``log q`` ``(l,)`` in nats.
     """
 
     batches: Callable[..., Iterator[tuple[int, np.ndarray, np.ndarray]]]
@@ -85,21 +113,60 @@ class TableRun(TrainedRun):
         """Names of the columns that may be conditioned on."""
         return self.given
 
-    def conditions(self, given: Any, name: str = "given") -> Any:
-        """Conditions ``(m, G)`` of :meth:`sample`; ``name`` is theirs in errors."""
-        if not self.given:
-            if given is not None:
-                raise DataError("expected no `given`: this density has no given columns")
-            return np.zeros((1, 0))
-        if given is None:
-            raise DataError(f"expected values of the given columns: {', '.join(self.given)}")
-        if isinstance(given, np.ndarray) and given.shape[1:] == (len(self.given),):
-            return given.astype(np.float64)
-        if isinstance(given, Mapping):
-            columns = {column: np.atleast_1d(values) for column, values in given.items()}
-            return self.conditions_of(columns_table(name, columns))
-        return self.conditions_of(table_of(given))
+    def conditions(self, given: Any, name: str = "given") -> Conditions:
+        """Conditions of :meth:`sample`; ``name`` is theirs in errors.
 
-    def conditions_of(self, table: TableFile) -> Any:
-        """Conditions ``(m, G)`` of a table."""
-        return rows_of(table, self.kinds, self.given)
+        Of a mapping a value may be ``slice(low, high)``, the numbers between, or ``None`` for an
+        end.
+        """
+        if given is None:
+            if self.given:
+                raise DataError(f"expected values of the given columns: {', '.join(self.given)}")
+            return Conditions(np.full((1, len(self.columns)), np.nan))
+        if not self.conditioned:
+            raise DataError("expected no `given`: this density has no given columns")
+        if isinstance(given, np.ndarray) and given.shape[1:] == (len(self.given),):
+            return Conditions(self.rows_with(self.given, given))
+        if not isinstance(given, Mapping):
+            table = table_of(given)
+            return self.conditions_of(table, {}, table.name)
+        ranges = {column: value for column, value in given.items() if isinstance(value, slice)}
+        values = {c: np.atleast_1d(value) for c, value in given.items() if c not in ranges}
+        return self.conditions_of(columns_table(name, values) if values else None, ranges, name)
+
+    def conditions_of(
+        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
+    ) -> Conditions:
+        """Conditions of the columns of a table, and on ranges of others."""
+        found = [] if table is None else [column.name for column in table.columns]
+        names = [column for column in self.conditioned if column in found]
+        if missing := [shown(column) for column in self.given if column not in names]:
+            raise DataError(f"{name}: expected values of {listed(missing)} too")
+        if not names and not ranges:
+            raise DataError(f"{name}: expected one of the columns {listed(self.conditioned)}")
+        values = rows_of(table, self.kinds, names) if table and names else np.zeros((1, 0))
+        ends = dict(self._range(column, one, name) for column, one in ranges.items())
+        return Conditions(self.rows_with(names, values), ends)
+
+    def rows_with(self, names: Sequence[str], values: np.ndarray) -> np.ndarray:
+        """Rows ``(m, C)`` with values of some columns, the others unknown."""
+        rows = np.full((len(values), len(self.columns)), np.nan)
+        rows[:, [self.columns.index(column) for column in names]] = values
+        return rows
+
+    def _range(self, column: str, ends: slice, name: str) -> tuple[int, tuple[float, float]]:
+        modelled = [one for one in self.conditioned if one not in self.given]
+        if column not in modelled:
+            expected = f"expected ranges of {listed(modelled) or 'no column'}"
+            raise DataError(f"{name}: {expected}. Received: {shown(column)}")
+        if self.kinds[column].kind == "levels":
+            expected = "expected a level, as it has no range of numbers"
+            raise DataError(f"{name}: {shown(column)}: {expected}")
+        found = []
+        for end, none in ((ends.start, -np.inf), (ends.stop, np.inf)):
+            table = columns_table(name, {column: np.atleast_1d(none if end is None else end)})
+            value = none if end is None else rows_of(table, self.kinds, [column])[0, 0]
+            found.append(float(value))
+        if not found[0] <= found[1]:
+            raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, received {found}")
+        return self.columns.index(column), (found[0], found[1])

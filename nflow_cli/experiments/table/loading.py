@@ -1,5 +1,6 @@
 """Loaded density of rows of a table by flows."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights
 from nflow_cli.experiments.recorded_data import column_units
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table.data import expect_settled
-from nflow_cli.experiments.table.loaded import TableRun
+from nflow_cli.experiments.table.loaded import Conditions, TableRun
 from nflow_cli.experiments.table.tables import write_draws
 from nflow_cli.experiments.table.training import built_stack
 from nflow_cli.registry import BASES, resolve
@@ -24,16 +25,25 @@ class TrainedTable(TableRun, TrainedFlows):
     ``given_units`` are those of the given columns.
     """
 
-    def conditions_of(self, table: TableFile) -> np.ndarray:
-        """Conditions ``(m, G)`` of a table, without missing values (``DataError``)."""
-        at = super().conditions_of(table)
-        if np.isnan(at).any():
-            row, column = divmod(int(np.argmax(np.isnan(at))), at.shape[1])
+    def conditions_of(
+        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
+    ) -> Conditions:
+        """Conditions without missing values (``DataError``)."""
+        found = super().conditions_of(table, ranges, name)
+        gaps = np.isnan(found.rows[:, : self.n_given])
+        if table and gaps.any():
+            row, column = divmod(int(np.argmax(gaps)), self.n_given)
             raise DataError(
-                f"{table.name}: {table.place(row)}: column {shown(self.given[column])}: expected a "
+                f"{name}: {table.place(row)}: column {shown(self.given[column])}: expected a "
                 "finite number, received none"
             )
-        return at
+        return found
+
+    def batches(
+        self, n: int, seed: int, given: Conditions
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Draw ``n`` rows at each of m conditions, in batches."""
+        return TrainedFlows.batches(self, n, seed, given.rows[:, : self.n_given])
 
     def _points(self, x: Any) -> np.ndarray:
         table = opened(x)

@@ -23,7 +23,7 @@ from nflow_cli.registry import nearest
 from nflow_cli.terminal.layout import tell
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.table.loaded import TableRun
+    from nflow_cli.experiments.table.loaded import Conditions, TableRun
 
 SPREAD = "log_q_spread"
 OWN = "own"  # in a tally: tables that are the run's
@@ -66,7 +66,7 @@ def expect_room(trained: "TableRun", added: Iterable[str]) -> None:
         raise DataError(f"column {name!r} of the run has the name of an added column")
 
 
-def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) -> None:
+def write_beside(table: TableFile, path: Path, added: Mapping[str, Any]) -> None:
     """Write the rows of a table, in order, with added columns ``(n,)``.
 
     They replace columns of equal name, which a note lists.
@@ -119,12 +119,13 @@ def write_draws(trained: "TableRun", n: int, path: Path, seed: int, given: str |
     write_table(path, names_of_draws(trained), draws(trained, batches))
 
 
-def conditions_in(trained: "TableRun", text: str | None) -> Any:
+def conditions_in(trained: "TableRun", text: str | None) -> "Conditions":
     """Conditions of ``--given``, as ``batches`` takes them: a table, or ``a=1,b=two``."""
     if text is None:
         return trained.conditions(None)
     if text == STDIN or os.path.exists(text) or "=" not in text:
-        return trained.conditions_of(open_table(text))
+        table = open_table(text)
+        return trained.conditions_of(table, {}, table.name)
     values: dict[str, Any] = {}
     for pair in text.replace("\\,", "\0").split(","):
         pair = pair.replace("\0", ",")

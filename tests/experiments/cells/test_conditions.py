@@ -89,8 +89,8 @@ def test_columns_that_have_no_ranges_are_refused():
     density = random_density([number("g"), levels("b", 2)], n_given=1)
     for given, words in [
         ({"g": 1.0, "b": slice(0, 1)}, "'b': expected a level"),
-        ({"b": "level 0"}, "expected values of g too"),
-        ({"g": slice(0, 1)}, "expected values of g too"),
+        ({"b": "level 0"}, "expected values of 'g' too"),
+        ({"g": slice(0, 1)}, "expected values of 'g' too"),
     ]:
         with pytest.raises(DataError, match=words):
             TrainedCells(RUN, density, {}).sample(5, given=given)

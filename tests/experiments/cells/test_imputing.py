@@ -6,7 +6,7 @@ from cells import grid, levels, number, products, random_density
 
 from nflow_cli.experiments.cells import filling
 from nflow_cli.experiments.cells.completions import completions
-from nflow_cli.experiments.cells.imputing import imputed
+from nflow_cli.experiments.cells.impute import imputed
 from nflow_cli.experiments.cells.trainer import packed
 from nflow_cli.training.observer import StateError
 

@@ -11,8 +11,7 @@ from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.experiments.cells.explaining import explained
-from nflow_cli.experiments.cells.surprise import LARGEST, largest, oddness, surprises
+from nflow_cli.experiments.cells.explain import LARGEST, explained, largest, oddness, surprises
 
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],
@@ -143,7 +142,7 @@ def test_rows_of_the_density_have_uniform_p_values_whichever_cells_are_unknown()
     rows, tests = drawn(density, 750, seed=1), drawn(density, 999, seed=2)
     rows[::3, 0] = np.nan
     tests[:50, 2] = np.nan
-    found = explained(density, rows, tests, np.zeros(0))
+    found = explained(density, rows, density.cell_log_probs(rows), tests, np.zeros(0))
     assert set(found.held_out) == {949}
     for at in (slice(0, None, 3), np.arange(750) % 3 > 0):
         for t in (0.05, 0.2, 0.5):
@@ -155,7 +154,7 @@ def test_rows_of_the_density_have_uniform_p_values_by_their_oddest_cell():
     density = random_density([levels("a", 9), grid("b", step=0.5), number("c")], seed=2)
     rows, tests = drawn(density, 600, seed=1), drawn(density, 499, seed=2)
     kept = largest(surprises(density, tests))
-    p = np.sort(explained(density, rows, tests, kept).p_largest)
+    p = np.sort(explained(density, rows, density.cell_log_probs(rows), tests, kept).p_largest)
     ranks = np.arange(len(p) + 1) / len(p)
     distance = np.maximum(ranks[1:] - p, p - ranks[:-1]).max()
     assert distance < 1.63 * np.sqrt(1 / len(rows) + 1 / len(tests))  # Kolmogorov-Smirnov, 1 %
@@ -165,7 +164,8 @@ def test_rows_are_in_the_order_of_their_oddest_cell_and_of_equal_ones_of_their_o
     density = random_density([grid("a", step=0.5), levels("b", 3), number("c")], seed=4)
     rows = drawn(density, 40, with_new=False)
     rows[7, 0], rows[9, 0], rows[3, 2] = 0.3, 0.3, 30.0
-    found = explained(density, rows, rows, largest(surprises(density, rows)))
+    kept, log_q = largest(surprises(density, rows)), density.cell_log_probs(rows)
+    found = explained(density, rows, log_q, rows, kept)
     assert set(found.order[:2]) == {7, 9} and found.order[2] == 3
     assert (np.diff(found.largest[found.order]) <= 0).all()
     assert (np.diff(found.p_largest[found.order]) >= 0).all()

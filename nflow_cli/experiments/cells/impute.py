@@ -1,7 +1,6 @@
 """Imputation of the gaps of a table by a density of cells."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,13 +8,13 @@ import numpy as np
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dates import iso_form
-from nflow_cli.data.table_files import TableFile, batch_of, filled, write_table
+from nflow_cli.data.table_files import TableFile, batch_of, filled
 from nflow_cli.data.tables import is_text, present_cells, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.completions import Completions, completions, nearest
-from nflow_cli.experiments.rows import Judgement, Rows
+from nflow_cli.experiments.rows import Judgement, Rows, counted_rows
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
@@ -23,9 +22,25 @@ from nflow_cli.training.progress import phase
 if TYPE_CHECKING:
     from nflow_cli.experiments.cells.loading import TrainedCells
 
+
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values
 FEW = 10.0  # effective draws of a row, below which its values are unreliable
+COUNTED = {
+    "n_given_missing": (
+        "left",
+        "{n_given_missing:,} cells of given columns, which the run does not model",
+    ),
+    "n_few_draws": (
+        "unreliable",
+        f"{{n_few_draws:,}} rows: fewer than {FEW:g} effective draws: their known cells are "
+        "improbable",
+    ),
+    "n_seldom_present": (
+        "extrapolated",
+        f"{{n_seldom_present:,}} cells: of rows like theirs fewer than {SELDOM:.0%} have the cell",
+    ),
+}
 
 
 class Imputed(NamedTuple):
@@ -80,7 +95,7 @@ def _means(density: CellDensity, some: Completions) -> np.ndarray:
     return found
 
 
-def batches_of(
+def _batches(
     trained: "TrainedCells", table: TableFile, found: Imputed, names: Sequence[str]
 ) -> Iterator[Any]:
     """Yield batches of the columns ``names`` of a table, their gaps imputed.
@@ -120,26 +135,20 @@ def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
     return kind.model_copy(update={"form": iso_form(sorted(texts), kind.type)})
 
 
-def names_with(table: TableFile, draws: int | None) -> list[str]:
-    """Columns of the imputed table: those of a table, after draw and row if there are several."""
-    names = [column.name for column in table.columns]
-    added = ADDED if draws and draws > 1 else ()
-    for name in set(added) & set(names):
+def answer(
+    trained: "TrainedCells", table: TableFile, draws: int | None, seed: int
+) -> tuple[list[str], Iterator[Any], Judgement]:
+    """Names and batches of a table with its gaps imputed, and the counts of imputed cells."""
+    if draws is not None and not whole_number("draws", draws, error=DataError):
+        raise DataError("expected one or more draws. Received: draws=0")
+    columns, added = [column.name for column in table.columns], ADDED if draws and draws > 1 else ()
+    for name in set(added) & set(columns):
         raise DataError(f"{table.name}: column {shown(name)} has the name of an added column")
-    return [*added, *names]
-
-
-def write_imputed(
-    trained: "TrainedCells", table: TableFile, path: Path, draws: int | None, seed: int
-) -> Judgement:
-    """Write a table with its gaps imputed; return the counts of imputed cells."""
-    names = names_with(table, draws)
     rows = trained.rows_of(table)
     found = imputed(trained, rows, draws, seed)
-    columns = [column.name for column in table.columns]
-    write_table(path, names, batches_of(trained, table, found, columns))
     scores = _scores(trained, rows, found)
-    return Judgement(scores, _printed(table, scores, draws), [])
+    judged = Judgement(scores, _printed(table, scores, draws), [])
+    return [*added, *columns], _batches(trained, table, found, columns), judged
 
 
 def _scores(trained: "TrainedCells", rows: np.ndarray, found: Imputed) -> dict[str, Any]:
@@ -162,22 +171,7 @@ def _printed(table: TableFile, scores: dict[str, Any], draws: int | None) -> Row
     rows = [
         ("data", f"{printable(table.name)}: {scores['n']:,} rows"),
         ("imputed", f"{scores['n_imputed']:,} cells of {scores['n_rows_imputed']:,} rows, by {by}"),
+        *([("columns", each)] if each else []),
     ]
-    if each:
-        rows.append(("columns", each))
-    if n := scores["n_given_missing"]:
-        rows.append(("left", f"{n:,} cells of given columns, which the run does not model"))
-    if n := scores["n_few_draws"]:
-        text = f"{n:,} rows: fewer than {FEW:g} effective draws: their known cells are improbable"
-        rows.append(("unreliable", text))
-    if n := scores["n_seldom_present"]:
-        text = f"{n:,} cells: of rows like theirs fewer than {SELDOM:.0%} have the cell"
-        rows.append(("extrapolated", text))
+    rows += counted_rows(COUNTED, scores)
     return [*rows, ("assumed", "cells are missing at random, given the known cells of their row")]
-
-
-def checked_draws(draws: Any) -> int | None:
-    """Number of draws, 1 or more; ``None``: means and likeliest levels."""
-    if draws is not None and not whole_number("draws", draws, error=DataError):
-        raise DataError("expected one or more draws. Received: draws=0")
-    return draws

@@ -1,24 +1,18 @@
-"""Conditions on any columns of a table, and draws given them."""
+"""Draws of rows given conditions on any columns."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.data.array_tables import columns_table
-from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.warnings import verdict
+from nflow_cli.experiments.table.loaded import Conditions
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.layout import tell
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loading import TrainedCells
 
 FEWEST, MOST = 256, 20_000  # proposals at a time
 TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that may be tried
@@ -26,71 +20,6 @@ ALL_TRIED = 200_000  # at all conditions
 LEAST_EFFECTIVE = 32  # proposals, however few draws
 EQUAL = 1e-9  # nats: weights so close are equal
 SPARE = 1.2  # times as many proposals as seem necessary
-
-
-@dataclass(frozen=True, eq=False)
-class Conditions:
-    """m conditions on the cells of a row.
-
-    Attributes:
-        rows: ``(m, C)``; a NaN is no condition, but of a given column a missing cell.
-        ranges: Ends of the numbers allowed in a column, by its place.
-    """
-
-    rows: np.ndarray
-    ranges: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def only_on(self, n_given: int) -> bool:
-        """Whether no column but given ones has a condition."""
-        return not self.ranges and bool(np.isnan(self.rows[:, n_given:]).all())
-
-    def allow(self, rows: np.ndarray) -> np.ndarray:
-        """Whether rows ``(n, C)`` are within the ranges."""
-        allowed = np.ones(len(rows), bool)
-        for place, (low, high) in self.ranges.items():
-            allowed &= (low <= rows[:, place]) & (rows[:, place] <= high)
-        return allowed
-
-
-def conditions_of(
-    trained: "TrainedCells", table: TableFile | None, ranges: Mapping[str, slice], name: str
-) -> Conditions:
-    """Conditions of the columns of a table, and on ranges of others."""
-    found = [] if table is None else [column.name for column in table.columns]
-    names = [column for column in trained.conditioned if column in found]
-    unknown = [column for column in found if column in trained.columns and column not in names]
-    if unknown:
-        received = shown(unknown[0])
-        raise DataError(f"{name}: {received} is computed from other columns: give these")
-    if missing := [column for column in trained.given if column not in names]:
-        raise DataError(f"{name}: expected values of {listed(missing)} too")
-    if not names and not ranges:
-        raise DataError(f"{name}: expected one of the columns {listed(trained.conditioned)}")
-    values = rows_of(table, trained.kinds, names) if table and names else np.zeros((1, 0))
-    rows = np.full((len(values), len(trained.columns)), np.nan)
-    rows[:, [trained.columns.index(column) for column in names]] = values
-    return Conditions(rows, dict(_range(trained, *one, name) for one in ranges.items()))
-
-
-def _range(
-    trained: "TrainedCells", column: str, ends: slice, name: str
-) -> tuple[int, tuple[float, float]]:
-    if column not in trained.conditioned or column in trained.given:
-        modelled = [one for one in trained.conditioned if one not in trained.given]
-        raise DataError(f"{name}: expected ranges of {listed(modelled)}. Received: {shown(column)}")
-    place, kind = trained.columns.index(column), trained.kinds[column]
-    if kind.kind == "levels":
-        raise DataError(f"{name}: {shown(column)}: expected a level, as it has no range of numbers")
-    found = []
-    for end, none in ((ends.start, -np.inf), (ends.stop, np.inf)):
-        table = columns_table(name, {column: np.atleast_1d(none if end is None else end)})
-        found.append(none if end is None else float(rows_of(table, trained.kinds, [column])[0, 0]))
-    if not found[0] <= found[1]:
-        raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, received {found}")
-    return place, (found[0], found[1])
 
 
 class Pool(NamedTuple):
@@ -194,9 +123,3 @@ def _tell_reliability(n: int, pools: Sequence[tuple[int, float, float]]) -> None
     )
     few = f"; fewer than the {n:,} draws, some of which are equal" if shares.min() < 1 else ""
     tell(text + few)
-
-
-def ranges_in(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, slice]]:
-    """Values, and ranges as slices, by column."""
-    ranges = {name: value for name, value in given.items() if isinstance(value, slice)}
-    return {name: value for name, value in given.items() if name not in ranges}, ranges

@@ -1,11 +1,12 @@
 """Drift of new rows against the held-out rows of a run, by a density of cells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nflow_cli.data.table_files import TableFile
+from nflow_cli.data.tables import listed
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
@@ -15,6 +16,7 @@ from nflow_cli.evaluation.drift import (
     Change,
     Drift,
     Features,
+    Link,
     RowChange,
     as_held_out,
     change_of_levels,
@@ -24,12 +26,12 @@ from nflow_cli.evaluation.drift import (
     features,
     moved,
 )
-from nflow_cli.evaluation.warnings import grouped_rows
-from nflow_cli.experiments.cells.drift_rows import OWN_ROWS, few_rows, rows_of
-from nflow_cli.experiments.cells.surprise import oddness
-from nflow_cli.experiments.rows import Judgement
+from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
+from nflow_cli.experiments.cells.explain import oddness
+from nflow_cli.experiments.rows import Judgement, Rows, Warnings
 from nflow_cli.experiments.table.tables import are_own
 from nflow_cli.random_streams import stream
+from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
 
 HELD = "broken", "holds"  # a relation
 MOST = 100_000  # new rows whose relations are compared, about
+PRINTED = 20  # changes in each list
+LEAST = 50  # rows of either sample
+OWN_ROWS = ScoreWarning(
+    "own rows",
+    ("p_value",),
+    "these are the run's own rows, the held-out rows among them: they cannot have moved",
+)
 
 
 def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
@@ -64,8 +73,15 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
     if not len(held_out):
         raise DataError("expected held-out rows to compare with: the run has none")
     with phase(f"comparing columns: {len(rows):,} rows"):
-        columns = _columns(trained.row, held_out, rows)
-    related = _related(trained)
+        columns = {
+            column.name: change_of_numbers(before, after)
+            if column.has_numbers
+            else change_of_levels(before, after, [*map(str, column.first)])
+            for column, before, after in zip(trained.row, held_out.T, rows.T, strict=True)
+        }
+    # Columns with a distribution given others: in a chain, all but the first.
+    first = 0 if trained.unmixing or trained.n_given else 1
+    related = [column.name for column in trained.scored[first:]]
     tests = len(columns) + len(related) + 1
     found = moved(columns, tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
@@ -91,23 +107,6 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
         relations=relations,
         row=row,
     )
-
-
-def _columns(
-    columns: Sequence[CellColumn], held_out: np.ndarray, rows: np.ndarray
-) -> dict[str, Change]:
-    return {
-        column.name: change_of_numbers(before, after)
-        if column.has_numbers
-        else change_of_levels(before, after, [*map(str, column.first)])
-        for column, before, after in zip(columns, held_out.T, rows.T, strict=True)
-    }
-
-
-def _related(density: CellDensity) -> list[str]:
-    """Columns with a distribution given others: in a chain, all but the first."""
-    first = 0 if density.unmixing or density.n_given else 1
-    return [column.name for column in density.scored[first:]]
 
 
 def _relations(
@@ -146,20 +145,16 @@ def _changes(
     before, after = (
         dict(zip([column.name for column in density.scored], values.T)) for values in pits
     )
-    every = _features(density.row, *parts)
+    every = {
+        column.name: features(old, new, are_levels=not column.has_numbers)
+        for column, old, new in zip(density.row, *(rows.T for rows in parts))
+    }
     return {
         name: change_of_pit(
             before[name], after[name], {o: every[o] for o in _others(density, name)}, given
         )
         for name in names
     }
-
-
-def _features(
-    columns: Sequence[CellColumn], held_out: np.ndarray, rows: np.ndarray
-) -> dict[str, Features]:
-    parts = zip(columns, held_out.T, rows.T)
-    return {c.name: features(x, y, are_levels=not c.has_numbers) for c, x, y in parts}
 
 
 def _others(density: CellDensity, name: str) -> list[str]:
@@ -202,3 +197,84 @@ def _broken(one: Computed, held_out: np.ndarray, rows: np.ndarray) -> Change:
         expected = one.expected(some)
         parts.append(np.where(expected.known, one.holds(some, expected), np.nan))
     return change_of_levels(parts[0], parts[1], HELD)
+
+
+def few_rows(found: Drift) -> ScoreWarning | None:
+    """Warn about fewer than 50 rows in either sample."""
+    fewer = min(found.n, found.n_held_out)
+    if fewer >= LEAST:
+        return None
+    reason = (
+        f"{found.n:,} new and {found.n_held_out:,} held-out rows: below {LEAST} small changes are "
+        "not found, and p-values are approximate"
+    )
+    return ScoreWarning("few rows", ("p_value",), reason)
+
+
+def rows_of(found: Drift, name: str, warnings: Warnings, left_out: Sequence[str]) -> Rows:
+    """Printed scores of the drift of a table of that name; columns ``left_out`` of the density."""
+    text = f"{printable(name)}: {found.n:,} rows, against {found.n_held_out:,} held-out rows"
+    overall = f"{p_text(found.p_value)}, of {found.tests} tests (Bonferroni)"
+    return [
+        ("data", text),
+        *_list("columns", "moved", found.columns, found.moved),
+        *_list("relations", "changed", found.relations, found.moved_relations),
+        ("row", _row_text(found.row, found.row_moved)),
+        ("p-value", marked(overall, warnings, "p_value")),
+        *([("not compared", f"{listed(left_out)}, left out of the run")] if left_out else []),
+    ]
+
+
+def p_text(p: float) -> str:
+    """P-value with two digits; below 1e-99 as a bound."""
+    return f"{p:.2g}" if p >= 1e-99 else "below 1e-99"
+
+
+def _list(name: str, verb: str, every: Mapping[str, Change], some: Sequence[str]) -> Rows:
+    head = f"{len(some):,} of {len(every):,} {verb}"
+    rows = [(printable(one), _text(every[one])) for one in some[:PRINTED]]
+    more = len(some) - PRINTED
+    return [(name, head), *rows, *([("", f"and {more:,} more")] if more > 0 else [])]
+
+
+def _text(change: Change) -> str:
+    return f"p {p_text(change.p_value)}: {'; '.join(_effects(change))}"
+
+
+def _effects(change: Change) -> list[str]:
+    texts = []
+    if one := change.shift:
+        texts.append(f"shift {one.mean:+.2f} ± {one.mean_standard_error:.2f} sd")
+        if one.spread is not None:
+            texts.append(f"spread × {one.spread:.2f} ± {one.spread_standard_error:.2f}")
+    if one := change.share:
+        shares = f"{one.before:.1%} → {one.after:.1%} ± {one.standard_error:.1%}"
+        texts.append(f"{printable(one.level)} {shares}")
+    if one := change.link:
+        texts.append(f"with {printable(one.column)}{_correlations(one)}")
+    if change.missing_before != change.missing_after:
+        texts.append(f"missing {change.missing_before:.1%} → {change.missing_after:.1%}")
+    if change.n_new_levels:
+        texts.append(f"{change.n_new_levels:,} cells of new levels")
+    return texts
+
+
+def _correlations(link: Link) -> str:
+    if link.before is None or link.after is None:
+        return ""
+    return f", rank correlation {link.before:+.2f} → {link.after:+.2f}"
+
+
+def _row_text(row: RowChange, has_moved: bool) -> str:
+    verb = "changed" if has_moved else "no change found"
+    texts = [f"{verb}, p {p_text(row.p_value)}"]
+    if row.difference is not None:
+        error = f"{row.standard_error:.3f} nats"
+        texts.append(f"mean log-probability {row.difference:+.3f} ± {error}")
+    if row.n_impossible or row.n_impossible_held_out:
+        texts.append(
+            f"{row.n_impossible:,} impossible rows ({row.n_impossible_held_out:,} held-out)"
+        )
+    if row.n_unknown:
+        texts.append(f"{row.n_unknown:,} rows with unknown cells left out")
+    return f"{texts[0]}: {'; '.join(texts[1:])}" if texts[1:] else texts[0]

@@ -1,0 +1,632 @@
+"""Predictions of columns of a table from the others, by a density of cells."""
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.data.dataset import rows_of
+from nflow_cli.data.table_files import TableFile, opened
+from nflow_cli.data.tables import listed, shown
+from nflow_cli.data.written import DIGITS
+from nflow_cli.data.written_cells import as_written
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
+from nflow_cli.errors import DataError
+from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
+from nflow_cli.evaluation.tallies import Moments, Tally
+from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
+from nflow_cli.experiments.cells.completions import Completions, completions
+from nflow_cli.experiments.rows import (
+    Answer,
+    Judgement,
+    Rows,
+    Warnings,
+    counted_rows,
+    figure,
+    mean_text,
+)
+from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
+from nflow_cli.random_streams import stream
+from nflow_cli.registry import nearest
+from nflow_cli.runs.samples_file import write_file
+from nflow_cli.text import printable
+from nflow_cli.training.progress import phase
+
+if TYPE_CHECKING:
+    from nflow_cli.experiments.cells.loading import TrainedCells
+
+QUANTILES = 0.05, 0.5, 0.95
+BETWEEN = "|"  # levels of a set
+ROUNDING = 1e-12  # of a value, relative
+ROUNDING_OF_SHARES = 1e-9
+ALL, MISSING, NEW = "all", "missing", "new"  # names of groups
+EFFECTIVE = "effective_draws"
+COUNTED = {
+    "n_new_levels": ("new levels", "{n_new_levels:,} rows have a level that no training row has"),
+    "n_impossible": (
+        "impossible",
+        "{n_impossible_cells:,} cells of {n_impossible:,} rows are off their grid or far away: "
+        "taken as unknown",
+    ),
+    "n_unresolved": (
+        "unresolved",
+        f"{{n_unresolved:,}} rows: quadrature error above {UNRESOLVED:g}",
+    ),
+}
+Advance = Callable[[int], None]
+OWN_ROWS = ScoreWarning(
+    "trained on",
+    ("log_p",),
+    "these are the run's own rows, most of them training rows: scores of fresh rows are worse",
+)
+
+
+class Calibrated(NamedTuple):
+    """Calibration of the sets of a column.
+
+    Attributes:
+        coverage: Share of fresh values in their sets.
+        by: Column of the groups.
+        groups: Calibration of each group, by its code: of a level, -1 new, -2 missing.
+    """
+
+    coverage: float
+    by: CellColumn | None
+    groups: dict[int, Calibration]
+
+    def name(self, code: int) -> str:
+        """Name of a group."""
+        if self.by is None:
+            return ALL
+        return {-1: NEW, -2: MISSING}.get(code) or str(self.by.first[code])
+
+    def thresholds(self, trained: "TrainedCells", rows: np.ndarray) -> np.ndarray:
+        """Largest scores ``(n,)`` in the sets of rows ``(n, C)``."""
+        codes = _codes(trained, self.by, rows)
+        found = np.full(len(rows), np.inf)
+        for code, one in self.groups.items():
+            found[codes == code] = one.threshold
+        return found
+
+
+def calibration(
+    trained: "TrainedCells", column: CellColumn, coverage: float, by: str | None
+) -> Calibrated:
+    """Calibrate sets of a column on the test rows of a run, each group of ``by`` by itself."""
+    if not isinstance(coverage, float | int) or not 0 < coverage < 1:
+        raise DataError(f"coverage: expected a number between 0 and 1, received {coverage!r:.60}")
+    of_groups = None if by is None else _groups(trained, by, column)
+    rows = trained.held_out
+    place = trained.columns.index(column.name)
+    with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
+        found = conditional(trained, rows, place, np.array([0.5]))
+    scores = own_scores(column, found, rows[:, place])
+    codes, known = _codes(trained, of_groups, rows), ~np.isnan(scores)
+    groups = {
+        int(code): calibrated(scores[known & (codes == code)], coverage)
+        for code in np.unique(codes)
+    }
+    return Calibrated(coverage, of_groups, groups)
+
+
+def _groups(trained: "TrainedCells", by: str, target: CellColumn) -> CellColumn:
+    columns = trained.row[: len(trained.cells)]
+    levels = {c.name: c for c in columns if not c.has_numbers and c.name != target.name}
+    if by not in levels:
+        raise DataError(
+            f"--by: expected a column of levels: one of {listed([*levels]) or 'none here'}. "
+            f"Received: {shown(by)}{nearest(by, [*levels])}"
+        )
+    return levels[by]
+
+
+def _codes(trained: "TrainedCells", by: CellColumn | None, rows: np.ndarray) -> np.ndarray:
+    if by is None:
+        return np.zeros(len(rows), int)
+    return np.nan_to_num(rows[:, trained.columns.index(by.name)], nan=-2.0).astype(int)
+
+
+def own_scores(column: CellColumn, found: Conditional, values: np.ndarray) -> np.ndarray:
+    """Scores ``(n,)`` of the rows' own values, NaN if missing: of a number how central an interval
+    is that contains it, of a level 1 less its probability, both given not missing.
+    """
+    if column.has_numbers:
+        return central_scores(found.below, found.at)
+    return np.where(np.isnan(values), np.nan, 1 - _at(_shares(found), values))
+
+
+def _shares(found: Conditional) -> np.ndarray:
+    return found.levels / np.maximum(1 - found.missing, np.finfo(float).tiny)[:, None]
+
+
+def _at(every: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What levels ``(n, L)`` have at the rows' own ``(n,)``: 0 at a new one."""
+    every = np.append(every, np.zeros((len(values), 1), every.dtype), axis=1)
+    return every[np.arange(len(values)), np.nan_to_num(values, nan=-1.0).astype(int)]
+
+
+def central(thresholds: np.ndarray) -> np.ndarray:
+    """Probabilities ``(n, 2)`` of the ends of central intervals of scores up to thresholds.
+
+    A value of the threshold's score, just above its interval, is in it.
+    """
+    share = np.minimum(thresholds + ROUNDING_OF_SHARES, 1.0)[:, None]
+    return np.concatenate([(1 - share) / 2, (1 + share) / 2], axis=1)
+
+
+class Question(NamedTuple):
+    """A question for predictions.
+
+    Attributes:
+        target: Names of the columns; none: the only modelled one.
+        quantiles: Their probabilities.
+        coverage: Share of fresh values in a set; ``None``: no sets.
+        by: Column whose levels are calibrated by themselves.
+    """
+
+    target: Sequence[str] | None = None
+    quantiles: Sequence[float] = QUANTILES
+    coverage: float | None = None
+    by: str | None = None
+
+
+class Asked(NamedTuple):
+    """A question to a density.
+
+    Attributes:
+        columns: The targets.
+        by_draws: Whether they are several, or computed from others.
+        p: Probabilities of the quantiles.
+        sets: Calibration of the sets; ``None`` without.
+        group: Column by which rows of the run are grouped, if any.
+    """
+
+    columns: list[CellColumn]
+    by_draws: bool
+    p: np.ndarray
+    sets: Calibrated | None
+    group: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the targets."""
+        return [column.name for column in self.columns]
+
+    def expect_one(self, **options: Any) -> None:
+        """Refuse options of one target that is not computed."""
+        for name, value in options.items():
+            if self.by_draws and value is not None:
+                expected = "expected one target, not computed from others"
+                raise DataError(f"{name}: {expected}, received {listed(self.names)}")
+
+
+def asked(trained: "TrainedCells", question: Question) -> Asked:
+    """Question to a density, checked, with its calibration."""
+    columns, p = _targets(trained, question.target), probabilities(question.quantiles)
+    by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.cells) :]
+    found = Asked(columns, by_draws, p, None, trained.config.data.group)
+    if by_draws:
+        found.expect_one(coverage=question.coverage, by=question.by)
+        _expect_different(columns, p)
+    elif question.coverage is not None:
+        return found._replace(sets=calibration(trained, columns[0], question.coverage, question.by))
+    elif question.by is not None:
+        raise DataError("--by: expected --coverage too")
+    return found
+
+
+def _targets(trained: "TrainedCells", names: Sequence[str] | None) -> list[CellColumn]:
+    targets = {column.name: column for column in trained.scored}
+    modelled = [*targets][: len(trained.cells) - trained.n_given]
+    names = names or (modelled if len(modelled) == 1 else [])
+    expected = f"--target: expected {'some' if len(names) > 1 else 'one'} of {listed([*targets])}"
+    if not names:
+        raise DataError(expected)
+    for name in names:
+        if name not in targets:
+            why = ", a given column" if name in trained.given else nearest(name, [*targets])
+            raise DataError(f"{expected}. Received: {shown(name)}{why}")
+    return [targets[name] for name in names]
+
+
+def _expect_different(columns: Sequence[CellColumn], p: np.ndarray) -> None:
+    """Refuse targets whose added columns have equal names."""
+    seen = {EFFECTIVE}
+    for column in columns:
+        added = {*_names(column, p)}
+        if twice := sorted(added & seen):
+            raise DataError(
+                "--target: expected targets whose added columns differ in name. Received two "
+                f"called {listed(twice)}: predict {shown(column.name)} by itself"
+            )
+        seen |= added
+
+
+def probabilities(quantiles: Sequence[float]) -> np.ndarray:
+    """Probabilities of quantiles, checked and in order."""
+    try:
+        p = np.unique(np.round(np.asarray(quantiles, float), DIGITS))
+    except (TypeError, ValueError):
+        p = np.zeros(1)
+    if not len(p) or not ((p > 0) & (p < 1)).all():
+        raise DataError(f"quantiles: expected numbers between 0 and 1, received {quantiles!r:.60}")
+    return p
+
+
+class Predicted(NamedTuple):
+    """Predictions of a column given all others, by quadrature.
+
+    Attributes:
+        asked: The question.
+        rows: Rows ``(n, C)`` of the table.
+        values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
+        found: The distributions.
+        thresholds: Largest scores ``(n,)`` in the sets.
+        ends: Of intervals ``(n, 2)``, of numbers with sets; else ``(n, 0)``.
+    """
+
+    asked: Asked
+    rows: np.ndarray
+    values: np.ndarray | None
+    found: Conditional
+    thresholds: np.ndarray
+    ends: np.ndarray
+
+    @property
+    def column(self) -> CellColumn:
+        """The predicted column."""
+        return self.asked.columns[0]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns to be written, by name."""
+        column, found, sets = self.column, self.found, self.asked.sets
+        kind, name, numbers = column.kind, column.name, (found.mean, found.sd, found.quantiles)
+        values = np.column_stack(numbers) if column.has_numbers else found.levels
+        columns = _written(column, values, self.asked.p)
+        if column.has_numbers and _is_date(kind):
+            columns[f"{name}_mean"] = written_number(kind, found.mean)
+        for end, values in zip(("low", "high"), self.ends.T if column.has_numbers else ()):
+            columns[f"{name}_{end}"] = written_number(kind, values)
+        if column.missing is not None:
+            columns[f"{name}_missing"] = found.missing
+        if not column.has_numbers:
+            columns[f"{name}_level"] = as_written(kind, found.levels.argmax(axis=1))
+            if sets:
+                levels = [str(level) for level in column.first]
+                texts = [BETWEEN.join(itertools.compress(levels, row)) for row in self.members]
+                columns[f"{name}_set"] = np.array(texts, object)
+        if self.values is not None:
+            columns[f"{name}_log_p"] = found.log_prob
+        return {**columns, "quadrature_error": found.error} if column.has_numbers else columns
+
+    @property
+    def is_resolved(self) -> np.ndarray:
+        """Whether the quadrature of rows ``(n,)`` is resolved."""
+        return self.found.error <= UNRESOLVED
+
+    @property
+    def members(self) -> np.ndarray:
+        """The levels ``(n, L)`` in the sets: of scores up to thresholds, the likeliest always."""
+        shares = _shares(self.found)
+        likeliest = shares == shares.max(axis=1, keepdims=True)
+        return (1 - shares <= self.thresholds[:, None]) | likeliest
+
+
+class Drawn(NamedTuple):
+    """Predictions of several columns, or of a computed one, given the others, by draws.
+
+    Attributes:
+        asked: The question.
+        rows: Rows ``(n, C)`` of the table.
+        found: Of each target mean, sd and quantiles, or probabilities of levels ``(n, k)``.
+        effective: Effective sample sizes ``(n,)`` of the draws; NaN without draws.
+    """
+
+    asked: Asked
+    rows: np.ndarray
+    found: list[np.ndarray]
+    effective: np.ndarray
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns to be written, by name."""
+        columns: dict[str, Any] = {}
+        for column, values in zip(self.asked.columns, self.found):
+            columns |= _written(column, values, self.asked.p)
+        return {**columns, EFFECTIVE: self.effective}
+
+
+def _names(column: CellColumn, p: np.ndarray) -> list[str]:
+    """Names of the written mean, sd and quantiles of numbers, or probabilities of levels."""
+    names = [f"p_{level}" for level in column.first]
+    if column.has_numbers:
+        names = ["mean", "sd", *(f"q{share:.{DIGITS}g}" for share in p)]
+    return [f"{column.name}_{name}" for name in names]
+
+
+def _written(column: CellColumn, found: np.ndarray, p: np.ndarray) -> dict[str, Any]:
+    """Columns ``(n, k)`` of :func:`_names`."""
+    columns: list[Any] = [*found.T]
+    if column.has_numbers:
+        columns[2:] = [written_number(column.kind, values) for values in columns[2:]]
+    return dict(zip(_names(column, p), columns))
+
+
+def _is_date(kind: ColumnKind) -> bool:
+    return kind.type in ("date", "time") or kind.form is not None
+
+
+def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
+    """Numbers ``(n,)`` in the column's decimals, and dates as in the table."""
+    if _is_date(kind):
+        values = np.where(np.isfinite(values), values, np.nan)
+    return as_written(kind, values if kind.decimals is None else np.round(values, kind.decimals))
+
+
+def predicted(trained: "TrainedCells", table: Any, wanted: Asked) -> Predicted | Drawn:
+    """Predict columns of a table, or of rows ``(n, C)``, from the others."""
+    computed = [one for one in trained.computed if one.column.name in wanted.names]
+    places = {i for one in computed for i, _ in one.sources if i >= trained.n_given}
+    sources = [trained.columns[place] for place in sorted(places)]
+    rows, has_own = _rows(trained, table, wanted, sources)
+    text = f"predicting {printable(listed(wanted.names))}: {len(rows):,} rows"
+    with phase(text, len(rows)) as advance:
+        if wanted.by_draws:
+            return _by_draws(trained, rows, wanted, sources, advance)
+        return _by_quadrature(trained, rows, wanted, has_own, advance)
+
+
+def _rows(
+    trained: "TrainedCells", table: Any, wanted: Asked, sources: Collection[str]
+) -> tuple[np.ndarray, bool]:
+    """Rows ``(n, C)``, computed columns and what is not read unknown, and whether they have the
+    only target. A computed target's ``sources`` may be absent.
+    """
+    if (found := opened(table)) is None:
+        return trained.rows(table), True
+    present = {column.name for column in found.columns}
+    has_own = not wanted.by_draws and present >= {*wanted.names}
+    left_out = {*sources} - present | {*(() if has_own else wanted.names)}
+    names = [name for name in trained.columns[: len(trained.cells)] if name not in left_out]
+    if not names:
+        raise DataError("--target: expected another column, from which to predict")
+    return trained.rows_with(names, rows_of(found, trained.kinds, names)), has_own
+
+
+def _by_quadrature(
+    trained: "TrainedCells", rows: np.ndarray, wanted: Asked, has_own: bool, advance: Advance
+) -> Predicted:
+    p, sets, place = wanted.p, wanted.sets, trained.columns.index(wanted.names[0])
+    thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
+    of_sets = central(thresholds) if sets else np.empty((len(rows), 0))
+    every = np.append(np.tile(p, (len(rows), 1)), of_sets, axis=1)
+    found = conditional(trained, rows, place, every, advance)
+    quantiles, ends = np.split(found.quantiles, [len(p)], axis=1)
+    if sets:
+        ends = ends + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
+    values = rows[:, place] if has_own else None
+    return Predicted(wanted, rows, values, found._replace(quantiles=quantiles), thresholds, ends)
+
+
+def _by_draws(
+    trained: "TrainedCells",
+    rows: np.ndarray,
+    wanted: Asked,
+    sources: Collection[str],
+    advance: Advance,
+) -> Drawn:
+    """Completions of the rows; a computed target is the function of its sources, which are drawn
+    where they are unknown.
+    """
+    places, at = (
+        [trained.columns.index(name) for name in some] for some in (wanted.names, sources)
+    )
+    computed, n_cells = [one for one in trained.computed if one.place in places], len(trained.cells)
+    unknown = np.zeros(rows.shape, bool)
+    unknown[:, places] = True
+    unknown[:, at] |= np.isnan(rows[:, at])
+    # One cell is completed by quadrature, which ignores computed columns.
+    unknown[:, n_cells:] = unknown[:, :n_cells].sum(axis=1, keepdims=True) > 1
+    found = [np.full((len(rows), len(_names(c, wanted.p))), np.nan) for c in wanted.columns]
+    effective, rng = np.full(len(rows), np.nan), stream(trained.config.seed, "computed targets")
+    for some in _completions(trained, rows, unknown):
+        advance(len(some.places))
+        for one in computed:
+            drawn = one.draw(some.draws.reshape(-1, rows.shape[1]), rng)
+            some.draws[:, :, one.place] = drawn.reshape(some.weights.shape)
+        effective[some.places] = some.effective if some.draws.shape[1] > 1 else np.nan
+        for column, j, values in zip(wanted.columns, places, found):
+            values[some.places] = _statistics(column, some, j, wanted.p)
+    return Drawn(wanted, rows, found, effective)
+
+
+def _completions(
+    trained: "TrainedCells", rows: np.ndarray, unknown: np.ndarray
+) -> Iterator[Completions]:
+    """Completions of rows with unknown cells, and the others as they are."""
+    whole = np.flatnonzero(~unknown.any(axis=1))
+    if len(whole):
+        yield Completions(
+            whole, rows[whole, None], np.ones((len(whole), 1)), np.full(len(whole), np.nan)
+        )
+    yield from completions(trained, rows, unknown, trained.config.seed)
+
+
+def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) -> np.ndarray:
+    draws = some.draws[:, :, j]
+    if not column.has_numbers:
+        shares = [(some.weights * (draws == i)).sum(axis=1) for i in range(len(column.first))]
+        return np.stack(shares, axis=1)
+    mean = (some.weights * draws).sum(axis=1)
+    sd = np.sqrt((some.weights * np.square(draws - mean[:, None])).sum(axis=1))
+    order = np.argsort(draws, axis=1)
+    ends = np.cumsum(np.take_along_axis(some.weights, order, axis=1), axis=1)
+    places = (ends[:, None] < p[:, None] * ends[:, -1:, None]).sum(axis=2)
+    return np.column_stack([mean, sd, np.take_along_axis(np.sort(draws, axis=1), places, axis=1)])
+
+
+def answer(
+    trained: "TrainedCells", table: TableFile, wanted: Asked, plot: Path | None = None
+) -> Answer:
+    """Predictions of a table's rows, and their scores; ``plot``: a file for a picture of them."""
+    wanted.expect_one(plot=plot)
+    found = predicted(trained, table, wanted)
+    columns = found.columns
+    expect_room(trained, columns)
+    if plot is not None and isinstance(found, Predicted):
+        _write_picture(found, table.name, plot)
+    return Answer(columns, judged(wanted, _tally(trained, found), table.name))
+
+
+def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
+    from nflow_cli import plotting
+
+    column, p, sets, found = predicted.column, *predicted.asked[2:4], predicted.found
+    values, format = predicted.values, path.suffix[1:].lower()
+    if values is None:
+        raise DataError(f"--plot: expected the target {shown(column.name)} in {subject}")
+    if column.has_numbers:
+        low, high = predicted.ends.T if sets else found.quantiles[:, [0, -1]].T
+        share = sets.coverage if sets else p[-1] - p[0]
+        middle = found.quantiles[:, np.argmin(np.abs(p - 0.5))]
+        intervals = plotting.Intervals(middle, low, high, float(share))
+        shown_as = column.name, column.kind, values, intervals, printable(subject)
+        figure = plotting.intervals_figure(*shown_as)
+    else:
+        levels = [str(level) for level in column.first]
+        shown_as = column.name, levels, found.levels, values, printable(subject)
+        figure = plotting.levels_figure(*shown_as)
+    write_file(path, lambda file: plotting.save_figure(figure, file, format))
+
+
+def _tally(trained: "TrainedCells", predicted: Predicted | Drawn) -> Tally:
+    rows, names = predicted.rows, predicted.asked.names
+    lost = trained.are_impossible(rows)
+    lost[:, [trained.columns.index(name) for name in names]] = False
+    of_lost = {"n_impossible": int(lost.any(axis=1).sum()), "n_impossible_cells": int(lost.sum())}
+    if isinstance(predicted, Drawn):
+        least = {EFFECTIVE: float(np.nanmin(predicted.effective, initial=np.inf))}
+        return Tally(counts={"n": len(rows), **of_lost}, least=least)
+    are_levels = [c.name not in names and not c.has_numbers for c in trained.row]
+    counts = {
+        "n": len(rows),
+        "n_new_levels": int((rows[:, are_levels] < 0).any(axis=1).sum()),
+        OWN: predicted.values is not None and are_own(trained, rows),
+        **of_lost,
+    }
+    if predicted.column.has_numbers:
+        counts["n_unresolved"] = int((~predicted.is_resolved).sum())
+    if predicted.asked.sets:
+        counts["n_infinite"] = int((~np.isfinite(predicted.thresholds)).sum())
+    scored = _scored(predicted).items()
+    return Tally({name: Moments.of(scores[at]) for name, (scores, at) in scored}, counts)
+
+
+def _scored(predicted: Predicted) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Scores ``(n,)`` by name, and of which rows their mean is."""
+    has_numbers, sets = predicted.column.has_numbers, predicted.asked.sets
+    values, found, known = predicted.values, predicted.found, predicted.is_resolved
+    bounds, ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
+    every = {}
+    if has_numbers:
+        every["width"] = bounds[1] - bounds[0], known
+    if has_numbers and sets:
+        every["set_width"] = ends[1] - ends[0], known & (predicted.thresholds < 1)
+    elif sets:
+        every["set_size"] = predicted.members.sum(axis=1), known
+    if values is None:
+        return every
+    own = known & ~np.isnan(values)
+    if sets:
+        are_in = are_between(values, *ends) if has_numbers else _at(predicted.members, values)
+        every["set_coverage"] = are_in, own
+    every["log_p"] = found.log_prob, ~np.isnan(found.log_prob)
+    if not has_numbers:
+        return {**every, "error_rate": (found.levels.argmax(axis=1) != values, own)}
+    every["coverage"] = are_between(values, *bounds), own
+    with np.errstate(over="ignore"):
+        return {**every, "square": (np.square(found.mean - values), own)}
+
+
+def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Whether values are in intervals with their ends, to rounding: ends may lie on a grid."""
+    close = ROUNDING * np.abs(values)
+    return (low - close <= values) & (values <= high + close)
+
+
+def judged(asked: Asked, found: Tally, name: str) -> Judgement:
+    """Judgement of the predictions of a table's rows by the sums over them."""
+    counts = {key: n for key, n in found.counts.items() if key != OWN}
+    names = printable(listed(asked.names))
+    lines = [("data", f"{printable(name)}: {counts['n']:,} rows")]
+    if asked.by_draws:
+        least = found.least[EFFECTIVE]
+        scores = {"target": asked.names, **counts, "least_effective_draws": least}
+        text = f"by importance sampling; least effective sample size of a row {least:.1f}"
+        if least == np.inf:
+            text = "none: all rows have the sources of the target"
+        lines += [("targets", names), ("draws", text), *_printed(asked, scores, [])]
+        return Judgement(scores, lines, [], found)
+    scores = {"target": asked.names[0], **counts, **_means(asked.sets, found)}
+    of_groups = grouped_rows(scores, asked.group)
+    warnings = [*([OWN_ROWS] if found.counts[OWN] else []), *([of_groups] if of_groups else [])]
+    lines += [("target", names), *_printed(asked, scores, warnings)]
+    return Judgement(scores, lines, warnings, found)
+
+
+def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
+    scores: dict[str, Any] = {name: one.value for name, one in found.means.items()}
+    if sets:
+        records = [
+            {"group": sets.name(code), "n": one.n}
+            | {"coverage_low": one.band[0], "coverage_high": one.band[1]}
+            for code, one in sets.groups.items()
+        ]
+        scores["calibration"] = {"coverage": sets.coverage, "groups": records}
+    for name in ("log_p", "coverage"):
+        if name in scores:
+            scores[f"{name}_standard_error"] = found.means[name].standard_error
+    if "square" in scores:
+        square = scores.pop("square")
+        scores["rmse"] = None if square is None else float(np.sqrt(square))
+    return scores
+
+
+def _printed(asked: Asked, scores: dict[str, Any], warnings: Warnings) -> Rows:
+    low, high = asked.p[[0, -1]]
+    means = {
+        "width": (
+            "mean width",
+            f"{figure(scores, 'width')}, from the {low:g} to the {high:g} quantile",
+        ),
+        "log_p": ("mean log p", mean_text(scores, "log_p", "nats a row")),
+        "coverage": ("coverage", mean_text(scores, "coverage", f"(nominal {high - low:.4g})")),
+        "rmse": ("RMSE of mean", figure(scores, "rmse")),
+        "error_rate": ("error rate", figure(scores, "error_rate")),
+    }
+    texts = [(key, *one) for key, one in means.items() if key in scores]
+    rows = [(label, marked(text, warnings, key)) for key, label, text in texts]
+    rows += counted_rows(COUNTED, scores)
+    return rows + (_printed_sets(asked.sets, scores) if asked.sets else [])
+
+
+def _printed_sets(sets: Calibrated, scores: dict[str, Any]) -> Rows:
+    named = {"set_width": "width", "set_size": "size", "set_coverage": "coverage"}
+    facts = [f"{name} {figure(scores, key)}" for key, name in named.items() if key in scores]
+    rows = [("sets", f"{sets.coverage:.4g} of fresh rows; mean {', '.join(facts)}")]
+    for code, one in sets.groups.items():
+        low, high = one.band
+        text = f"{one.n:,} test rows: "
+        if np.isinf(one.threshold):
+            text += f"too few for {sets.coverage:.4g}, sets contain all values"
+        else:
+            text += f"coverage of this calibration {low:.1%} to {high:.1%}"
+        rows.append(("" if sets.by is None else printable(sets.name(code)), text))
+    if n := scores["n_infinite"]:
+        rows.append(("infinite", f"{n:,} rows of groups with too few test rows"))
+    return rows
