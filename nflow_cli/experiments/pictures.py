@@ -25,7 +25,7 @@ def draw(run: Run, format: str = "png", dpi: int = DPI, only: Collection[str] = 
     """Draw pictures into ``run``, all or ``only`` some; return their paths."""
     report = part(run.config, "report")
     curves = run.curves(report.CURVES)
-    pictures = report.figures_of(run.config, run.arrays, curves, _summary(run))
+    pictures = report.figures_of(run.config, run.shown_arrays, curves, _summary(run))
     for name in only:
         if name not in pictures:
             known = ", ".join(pictures)

@@ -72,11 +72,16 @@ class Run:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """``evaluation.npz``."""
+        shapes = part(self.config, "report").shapes_of(self.config)
+        return self.directory.read_evaluation(shapes)
+
+    @property
+    def shown_arrays(self) -> dict[str, np.ndarray]:
+        """:attr:`arrays`, if they are of its columns and kinds."""
         report = part(self.config, "report")
-        arrays = self.directory.read_evaluation(report.shapes_of(self.config))
-        if wrong := report.inconsistency_of(self.config, arrays, self.summary):
+        if wrong := report.inconsistency_of(self.config, self.arrays, self.summary):
             raise RunDirectoryError(f"{self.path}/{wrong}")
-        return arrays
+        return self.arrays
 
     @cached_property
     def data(self) -> Any:

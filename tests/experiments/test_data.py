@@ -68,12 +68,15 @@ def test_other_weights_are_not_taken_for_those_of_the_run(tmp_path):
     run = RunDirectory.at(str(tmp_path / "run"))
     rows = load_dataset(settings, flows="none")
     run.write_json("run.json", {"data": rows.record()})
-    assert column_units(run, ["2"]).columns == (tuple(rows.units["2"]),)
-    assert found_again(run, lambda name: load_dataset(settings, flows="none")).sha256 == rows.sha256
+    assert column_units(Run(run), ["2"]).columns == (tuple(rows.units["2"]),)
+    assert (
+        found_again(Run(run), lambda name: load_dataset(settings, flows="none")).sha256
+        == rows.sha256
+    )
     table[7, 2] += 1
     np.save(settings.name, table)
     with pytest.raises(DataError, match="not the weights of this run"):
-        found_again(run, lambda name: load_dataset(settings, flows="none"))
+        found_again(Run(run), lambda name: load_dataset(settings, flows="none"))
 
 
 SCALE = {"name": "scale", "centre": 0.0, "scale": 1.0}
@@ -93,7 +96,7 @@ def test_units_that_a_run_lacks_are_one_line(tmp_path):
     for units in NO_UNITS:
         run.write_json("run.json", {"data": {"name": "two-moons", "units": units}})
         with pytest.raises(RunDirectoryError, match="damaged: expected the units of data"):
-            column_units(run, ["x2"])
+            column_units(Run(run), ["x2"])
 
 
 def test_files_that_a_run_names_are_not_shown(run, tmp_path):
@@ -108,5 +111,5 @@ def test_files_that_a_run_names_are_not_shown(run, tmp_path):
     made.write_json("run.json", {"data": {"name": "two-moons", "sha256": "0" * 64}})
     settings = TableData(name="two-moons", test=str(tmp_path / "secret"))
     with pytest.raises(DataError, match="two-moons: not the data of this run") as caught:
-        found_again(made, lambda name: load_dataset(settings, flows="none"))
+        found_again(Run(made), lambda name: load_dataset(settings, flows="none"))
     assert "password" not in str(caught.value)

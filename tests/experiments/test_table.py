@@ -36,7 +36,6 @@ from nflow_cli.experiments.rows import length_text
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table import report
 from nflow_cli.experiments.table import training as table_fit
-from nflow_cli.experiments.table.report import rows_of
 from nflow_cli.experiments.table.scoring import evaluate
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
@@ -388,8 +387,8 @@ def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset, seeds):
 @pytest.fixture
 def printed(short_run):
     """Return a function that returns the table of a run with changes to its summary."""
-    summary = json.loads((short_run(command="fit") / "summary.json").read_text())
-    return lambda **changes: dict(rows_of(summary | changes, summary["steps"], []))
+    run = Run.open(short_run(command="fit"))
+    return lambda **changes: dict(report.rows_of(run.config, run.summary | changes, []))
 
 
 UNSURE = "(not known to be better than a Gaussian)"

@@ -67,7 +67,7 @@ class TrainedCells(TableRun, CellDensity):
         """Test rows ``(n, C)`` that the run keeps, or if it keeps none, those of its table."""
         run = self.run
         if self.config.evaluate.keep_rows:
-            return run.arrays["rows"].astype(float)
+            return run.shown_arrays["rows"].astype(float)
         return run.data.test
 
     @cached_property
