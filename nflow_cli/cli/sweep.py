@@ -206,7 +206,7 @@ def _train(
     place = {"device": machine.device, "threads": machine.threads}
     shared = {"work": TRAIN, "argv": argv, "cwd": os.getcwd(), **place}
     # The longest first, so that none is left at the end.
-    longest = sorted(left, key=lambda run: -run.config.work)
+    longest = sorted(left, key=lambda run: -run.work)
     requests = (
         {
             "folder": str(folder.resolve() / run.name),

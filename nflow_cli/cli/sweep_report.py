@@ -32,7 +32,7 @@ class SweepReport:
     ):
         self.count, self.left = count, {run.name: run for run in left}
         self.failures, self.folder, self.slots = failures, folder, slots
-        self.total = sum(run.config.work for run in left)
+        self.total = sum(run.work for run in left)
         self.before, self.start = self._work_done(), time.monotonic()
 
     def __enter__(self) -> "SweepReport":
@@ -83,7 +83,7 @@ class SweepReport:
 
     def _work_done(self) -> float:
         return self.total - sum(
-            run.config.work * (1 - run.part_done(self.folder)) for run in self.left.values()
+            run.work * (1 - run.part_done(self.folder)) for run in self.left.values()
         )
 
     def _eta(self) -> str:

@@ -33,6 +33,11 @@ class PlannedRun:
     config: Config
     notes: tuple[str, ...]
 
+    @property
+    def work(self) -> float:
+        """Estimated duration, in units that only runs of one kind share."""
+        return self.config.work
+
     def is_finished(self, folder: Path) -> bool:
         """Whether the run has completed; its config must be the recorded one."""
         run = RunDirectory(folder).below(self.name)
