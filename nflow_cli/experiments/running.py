@@ -116,8 +116,8 @@ def carry_on(
         BusyError: Another process trains it after ``patience`` seconds.
     """
     run = Run(directory, config)
-    if config.command == "infer":
-        start_tensorflow(machine)  # before a density, which is in operations of it
+    if config.is_of_flows:
+        start_tensorflow(machine)  # before a density, which may be in operations of it
     data = run.data if directory.begun else part(config, "data").load(config)
     run.config = config if directory.begun else settled(config, data)
     deadline = time.monotonic() + patience
