@@ -80,8 +80,7 @@ def present(
     """
     from nflow_cli.errors import NflowError
     from nflow_cli.runs.json_text import json_text
-    from nflow_cli.sweeps.bayes_factor import bayes_factor
-    from nflow_cli.sweeps.compare import examples, gather, tables_of
+    from nflow_cli.sweeps.compare import bayes_factor, examples, gather, tables_of
     from nflow_cli.sweeps.plan import overlap
 
     results, unfinished = gather(paths)
@@ -127,7 +126,7 @@ def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    from nflow_cli.sweeps.paired import differences
+    from nflow_cli.sweeps.compare import differences
 
     for group, difference in zip(groups, differences(groups)):
         subject, flow, k = group.identity
@@ -152,7 +151,7 @@ def _score(group: Any, key: str) -> dict[str, float]:
 
 
 def _table(groups: Sequence[Any]) -> str:
-    from nflow_cli.sweeps.table import scores_table
+    from nflow_cli.sweeps.compare import scores_table
 
     header, rows = scores_table(groups)
     return layout.table(header, [list(map(printable, row)) for row in rows], keys=3)

@@ -1,5 +1,6 @@
-"""Comparison of runs: scores grouped over seeds."""
+"""Comparison of runs: scores grouped over seeds, paired differences, Bayes factor, table."""
 
+import json
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -13,12 +14,16 @@ import numpy as np
 from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.warnings import words
 from nflow_cli.experiments.parts import Report, part
+from nflow_cli.experiments.rows import with_error
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.summary import LOG_Z, Measure
 from nflow_cli.registry import KINDS
-from nflow_cli.runs.array_shapes import DENSITIES
+from nflow_cli.runs.array_shapes import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
+from nflow_cli.text import printable
 
 # Keys of a group's identity, of `settings_of`, and those found from the rows.
 IDENTITY = (
@@ -245,3 +250,146 @@ def course_name(results: Iterable[Result]) -> str:
         for course, result in courses
     )
     return ", or ".join(dict.fromkeys(names))
+
+
+# Keys of the data that change neither test rows nor columns nor units.
+OTHERS = ("name", "bounds", "exclude")
+
+
+class Difference(NamedTuple):
+    """Mean of ``log q - log q_best`` over test rows in nats, and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+def differences(groups: Sequence[Group]) -> list[Difference | None]:
+    """Difference of each group's best run from the best run on the same test rows.
+
+    ``None`` for the best, and where test rows differ, are unknown or were not kept.
+    """
+    best: dict[Any, Result] = {}
+    rows = [_rows_judged(group.best) for group in groups]
+    for key, group in zip(rows, groups):
+        if key is not None and (key not in best or rank(group.best) < rank(best[key])):
+            best[key] = group.best
+    return [
+        None if key is None or best[key] is group.best else _difference(group.best, best[key])
+        for key, group in zip(rows, groups)
+    ]
+
+
+def _rows_judged(result: Result) -> Any:
+    if not _shapes(result):
+        return None
+    settings = result.config.model_dump(mode="json")["data"]
+    same = {key: value for key, value in settings.items() if key not in OTHERS}
+    return result.summary["data"].get("sha256"), json.dumps(same)
+
+
+def _difference(one: Result, other: Result) -> Difference | None:
+    (a, weights), (b, _) = _rows(one), _rows(other)
+    if a.shape != b.shape:
+        return None
+    with np.errstate(invalid="ignore"):  # of infinities
+        moments = Moments.of(a - b, weights)
+    error = moments.standard_error
+    return None if error is None else Difference(moments.mean, error)
+
+
+def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
+    arrays = result.directory.read_evaluation(_shapes(result))
+    return arrays["test_log_q"], arrays.get("test_weights")
+
+
+def _shapes(result: Result) -> Shapes:
+    shapes = result.report.shapes_of(result.config)
+    return {key: shapes[key] for key in (*ROWS, *ROW_WEIGHTS) if key in shapes}
+
+
+class BayesFactor(NamedTuple):
+    """Log Bayes factor ``log Z_1 - log Z_2`` in nats of two runs, and its standard error."""
+
+    first: str
+    second: str
+    log_bayes_factor: float
+    standard_error: float
+
+    def __str__(self) -> str:
+        names = f"{printable(self.first)} over {printable(self.second)}"
+        value = f"{self.log_bayes_factor:.4f} ± {self.standard_error:.4f} nats"
+        return f"log Bayes factor of {names}: {value}"
+
+
+def bayes_factor(results: Sequence[Result]) -> BayesFactor | None:
+    """Bayes factor of two runs; ``None`` of other numbers, or without log Z and its error.
+
+    Errors of independent runs: ``√(s_1² + s_2²)``.
+    """
+    if len(results) != 2:
+        return None
+    (log_z, error), (other, its_error) = map(_log_z, results)
+    if log_z is None or other is None or error is None or its_error is None:
+        return None
+    first, second = (str(result.path) for result in results)
+    return BayesFactor(first, second, log_z - other, math.hypot(error, its_error))
+
+
+def _log_z(result: Result) -> tuple[float | None, float | None]:
+    """Estimate of log Z in nats, and its standard error; ``None`` if unknown."""
+    key = next((m.key for m in result.report.MEASURES if m.name == LOG_Z), "")
+    return result.value(key), result.value("log_z_standard_error")
+
+
+Columns = tuple[list[str], list[list[str]]]  # their names, and a row of texts for each group
+
+
+def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
+    """Header and a row for each group of one experiment.
+
+    Target or data, flow, K, number of seeds; scores; paired differences; differing settings; speed;
+    the best run.
+    """
+    best = groups[0].best
+    known = [m for m in best.report.MEASURES if any(g.shows(m.key) for g in groups)]
+    header = [best.config.subject_key, "flow", "K", "seeds"]
+    rows = [[*map(str, g.identity), str(len(g.seeds))] for g in groups]
+    parts = [_cells(groups, m) for m in known if m.has_spread]
+    parts += [_differences(groups), _settings(groups)]
+    parts += [_cells(groups, m) for m in known if not m.has_spread]
+    for names, cells in parts:
+        header += names
+        rows = [[*row, *more] for row, more in zip(rows, cells)]
+    header.append("best run")
+    return header, [[*row, g.best.path.resolve().name] for row, g in zip(rows, groups)]
+
+
+def _settings(groups: Sequence[Group]) -> Columns:
+    differing = sorted({key for group in groups for key in group.settings})
+    settings = [group.best.settings() for group in groups]
+    return differing, [[some.get(key, "") for key in differing] for some in settings]
+
+
+def _differences(groups: Sequence[Group]) -> Columns:
+    found = differences(groups)
+    if not any(found):
+        return [], [[] for _ in groups]
+    texts = (f"{d.value:.4f} ± {d.standard_error:.4f}" if d else "" for d in found)
+    return ["to the best, paired"], [[text] for text in texts]
+
+
+def _cells(groups: Sequence[Group], measure: Measure) -> Columns:
+    several = measure.has_spread and any(len(group.seeds) > 1 for group in groups)
+    rows = []
+    for group in groups:
+        spread = group.spread(measure.key) if group.shows(measure.key) else None
+        error = group.error(measure.key)
+        if spread is None:
+            rows.append(["", ""])
+            continue
+        median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
+        text = median if error is None else with_error(spread[0], error, measure.decimals)
+        word = group.words(measure.key)
+        rows.append([f"{text} [{word}]" if word else text, f"{low} – {high}"])
+    names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]
+    return names, [row[: len(names)] for row in rows]

@@ -13,7 +13,7 @@ from nflow_cli.config import presets
 from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import compare
-from nflow_cli.sweeps.paired import differences
+from nflow_cli.sweeps.compare import differences
 
 
 @pytest.fixture
