@@ -4,8 +4,11 @@ from contextlib import suppress
 
 import click
 
-from nflow_cli.backend.start import Machine
+from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli.options import Command, device_option, json_option, run_argument
+from nflow_cli.errors import NflowError
+from nflow_cli.evaluation.verdicts import Outcome
+from nflow_cli.runs.json_text import json_text
 from nflow_cli.terminal.layout import hanging
 
 
@@ -18,12 +21,8 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
 
     Prints one line for each check, with its scores; exits 1 if any fails.
     """
-    from nflow_cli.backend.start import start_tensorflow
-    from nflow_cli.errors import NflowError
-    from nflow_cli.evaluation.verdicts import Outcome
     from nflow_cli.experiments.checks import check_run
     from nflow_cli.experiments.run import Run
-    from nflow_cli.runs.json_text import json_text
 
     run = Run.open(run_dir)  # a wrong name is reported before TensorFlow starts
     with suppress(NflowError):  # a damaged config is a check that fails

@@ -15,6 +15,10 @@ from nflow_cli.cli.options import (
     json_option,
     picture_formats,
 )
+from nflow_cli.constants import SWEEP
+from nflow_cli.errors import NflowError
+from nflow_cli.evaluation.warnings import words
+from nflow_cli.runs.json_text import json_text
 from nflow_cli.terminal import layout
 from nflow_cli.text import printable
 
@@ -56,7 +60,6 @@ def compare(
     log-likelihood); of two runs with log Z also the log Bayes factor. Draws the scores against K,
     the training curves, and the densities of targets and best fits.
     """
-    from nflow_cli.constants import SWEEP
     from nflow_cli.runs.directory import RunDirectory
 
     if output is not None:
@@ -78,8 +81,6 @@ def present(
     Pictures go to ``output`` or the plots of ``sweep``; ``saving``: arguments of
     ``plotting.save_figure``.
     """
-    from nflow_cli.errors import NflowError
-    from nflow_cli.runs.json_text import json_text
     from nflow_cli.sweeps.compare import bayes_factor, examples, gather, tables_of
     from nflow_cli.sweeps.plan import overlap
 
@@ -176,7 +177,6 @@ def _draw(
 
 def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
     from nflow_cli import plotting
-    from nflow_cli.evaluation.warnings import words
     from nflow_cli.sweeps.compare import densities
 
     pictures: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import click
 
 from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import Command, cells_run, json_option, run_argument, table_option
+from nflow_cli.errors import NflowError
 
 
 def _share(_: Any, __: Any, value: float | None) -> float | None:
@@ -34,7 +35,6 @@ def drift(run_dir: str, data: str, fail_above: float | None, as_json: bool) -> N
     Without a change a comparison finds one with probability 0.05 at most.
     """
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.errors import NflowError
     from nflow_cli.experiments.cells.drift import judged_drift
 
     judgement = judged_drift(cells_run(run_dir).trained, open_table(data))

@@ -21,6 +21,8 @@ from nflow_cli.cli.options import (
 )
 from nflow_cli.cli.parts import expect_parts, judged_parts
 from nflow_cli.cli.pool import pool_options
+from nflow_cli.evaluation.warnings import records
+from nflow_cli.runs.json_text import json_text
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:
@@ -145,9 +147,7 @@ def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool 
     """Print scores as a table, the path of the output last, or as one JSON object; ``err``: on
     stderr.
     """
-    from nflow_cli.evaluation.warnings import records
     from nflow_cli.experiments.rows import laid_out
-    from nflow_cli.runs.json_text import json_text
 
     if as_json:
         warnings = {"warnings": records(judgement.warnings)}

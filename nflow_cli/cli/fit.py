@@ -16,6 +16,7 @@ from nflow_cli.cli.options import (
     minutes_option,
     run_options,
 )
+from nflow_cli.runs.json_text import json_text
 
 
 @click.command("fit", cls=Command, params=key_options("fit"))
@@ -80,7 +81,6 @@ def fit(
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
     from nflow_cli.experiments.running import settled
     from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
-    from nflow_cli.runs.json_text import json_text
 
     found = dry_run(config)
     command = command_of(found, config.data, argv)

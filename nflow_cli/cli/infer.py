@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nflow_cli import registry
-from nflow_cli.backend.start import Machine
+from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
@@ -55,7 +55,6 @@ def infer(
     NAME is a built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset,
     `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
     """
-    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
     from nflow_cli.data.point_files import read_coordinates
@@ -98,7 +97,6 @@ def _named(
             f"{density!r} is not a density{hint}; known: {', '.join(known)}, or FILE.py:FUNCTION",
             param_hint="DENSITY",
         )
-    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.experiments.infer.user_code import load_function
 
     start_tensorflow(machine)  # before a file that imports it

@@ -10,6 +10,7 @@ import click
 from nflow_cli.backend.start import CPU, GPU, Machine
 from nflow_cli.cli.options import expect_replaceable
 from nflow_cli.cli.pool import cards_of, expect_one_pool, pool_of, tell_failures, work_off
+from nflow_cli.errors import NflowError
 
 if TYPE_CHECKING:
     from nflow_cli.evaluation.tallies import Tally
@@ -77,7 +78,6 @@ def judged_parts(
 def _concluded(
     parts: Any, folder: "RunDirectory", failures: dict[str, str], data: str, judge: Any
 ) -> "Judgement":
-    from nflow_cli.errors import NflowError
     from nflow_cli.evaluation.tallies import Tally
 
     tallies = {part.name: part.tally(folder.path) for part in parts}

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nflow_cli.backend.start import Machine, cores, gpus
+from nflow_cli.errors import Interrupted, NflowError, one_line
 from nflow_cli.terminal.layout import tell
 
 
@@ -40,7 +41,6 @@ def pool_of(
     scheduler: str | None, workers: int | None, cards: Sequence[str], count: int
 ) -> AbstractContextManager[Any]:
     """Pool for ``count`` pieces of work."""
-    from nflow_cli.errors import NflowError
     from nflow_cli.sweeps.workers import local_pool
 
     if scheduler is None:
@@ -63,7 +63,6 @@ def work_off(
 
     One whose process died is tried again, up to ``tries`` times in all.
     """
-    from nflow_cli.errors import Interrupted
     from nflow_cli.sweeps.workers import DIED
 
     futures: dict[Future[Any], tuple[Any, Any, int]] = {}
@@ -92,7 +91,6 @@ def work_off(
 
 def outcome_of(future: Future[Any]) -> dict[str, str]:
     """Outcome of a piece of work, a failure if it was lost."""
-    from nflow_cli.errors import one_line
     from nflow_cli.sweeps.workers import FAILED
 
     try:
@@ -104,8 +102,6 @@ def outcome_of(future: Future[Any]) -> dict[str, str]:
 
 
 def _stop(pool: Any, pending: set[Any], number: int) -> None:
-    from nflow_cli.errors import Interrupted
-
     for _ in range(2):
         pool.interrupt(number)
         try:

@@ -4,6 +4,7 @@ import click
 
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import Command
+from nflow_cli.runs.json_text import json_text
 from nflow_cli.terminal.layout import hanging
 from nflow_cli.text import printable
 
@@ -15,7 +16,6 @@ def presets(name: str | None, schema: bool) -> None:
     """List the presets with one line each, or print the preset NAME."""
     from nflow_cli.config import preset_files, presets
     from nflow_cli.config.json_schema import json_schema
-    from nflow_cli.runs.json_text import json_text
 
     if schema:
         if name is not None:

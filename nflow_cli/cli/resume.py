@@ -16,6 +16,7 @@ from nflow_cli.cli.options import (
     run_argument,
     threads_option,
 )
+from nflow_cli.errors import ConfigError, DeviceError, RunDirectoryError
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import printable
 
@@ -87,7 +88,6 @@ def resume(
 
 
 def _machine(record: dict[str, Any], device: str | None, threads: int | None) -> Machine:
-    from nflow_cli.errors import DeviceError
     from nflow_cli.runs.directory import MACHINES
 
     before = recorded(record.get(MACHINES))
@@ -102,7 +102,6 @@ def _machine(record: dict[str, Any], device: str | None, threads: int | None) ->
 
 def _ended(run: Any) -> "Config":
     """Config of the length that the last checkpoint has reached."""
-    from nflow_cli.errors import RunDirectoryError
     from nflow_cli.runs.checkpoints import Checkpoints
 
     if run.record.get("status") == "completed":
@@ -118,8 +117,6 @@ def _ended(run: Any) -> "Config":
 
 
 def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":
-    from nflow_cli.errors import ConfigError
-
     totals = {"steps": steps, "epochs": epochs}
     key = config.train.length_key
     total = totals.pop(key)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nflow_cli.backend.start import Machine
+from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
@@ -81,7 +81,6 @@ def sample(
     with a picture of the first ones beside the file. Prints the paths of the written files.
     """
     path = _path_of(output)
-    from nflow_cli.backend.start import start_tensorflow
     from nflow_cli.experiments.parts import part
     from nflow_cli.experiments.run import Run
 

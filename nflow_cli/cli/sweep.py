@@ -9,6 +9,7 @@ import click
 
 from nflow_cli.backend.start import CPU, Machine
 from nflow_cli.cli import completion
+from nflow_cli.cli.compare import present
 from nflow_cli.cli.options import (
     Command,
     assignments_option,
@@ -25,7 +26,10 @@ from nflow_cli.cli.pool import (
     tell_failures,
     work_off,
 )
+from nflow_cli.cli.sweep_only import print_commands, train_only
+from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import command_line, printable
 
 TRAIN = "nflow_cli.sweeps.worker:train"
@@ -76,7 +80,6 @@ def sweep(
     """
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.sweeps.plan import claim, plan
-    from nflow_cli.terminal.signals import hinted
 
     if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)
@@ -111,7 +114,6 @@ def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool
 def _one_by_one(
     folder: Any, resolved: Any, runs: Sequence[Any], only: str | None, argv: list[str], machine: Any
 ) -> None:
-    from nflow_cli.cli.sweep_only import print_commands, train_only
     from nflow_cli.sweeps.plan import claim_beside_others
 
     claim_beside_others(folder, resolved)
@@ -169,8 +171,6 @@ def _resolved(
 
 
 def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str, str]]:
-    from nflow_cli.errors import RunDirectoryError
-
     left, damaged = [], {}
     for run in runs:
         try:
@@ -220,9 +220,6 @@ def _train(
 
 
 def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> None:
-    from nflow_cli.cli.compare import present
-    from nflow_cli.errors import NflowError
-
     tell_failures(failures)
     if ended := [str(folder.path / name) for name in names if name not in failures]:
         present(ended, sweep=folder.path)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nflow_cli.backend.start import Machine, machine_of
+from nflow_cli.errors import BusyError, TakenError, one_line
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
@@ -23,7 +24,6 @@ def train_only(
     name: str, runs: Sequence[Any], folder: Path, argv: Sequence[str], machine: Machine
 ) -> None:
     """Train or resume one run by name."""
-    from nflow_cli.errors import BusyError, TakenError, one_line
     from nflow_cli.experiments.running import carry_on
     from nflow_cli.runs.directory import RunDirectory
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from nflow_cli.backend.start import start_keras
+
 
 def load(path: str | Path) -> Any:
     """Load the trained density or VAE of a run directory.
@@ -10,7 +12,6 @@ def load(path: str | Path) -> Any:
     Raises:
         NflowError: The run has no model yet, or a file of it is damaged.
     """
-    from nflow_cli.backend.start import start_keras
     from nflow_cli.experiments.run import Run
 
     run = Run.open(path)

@@ -8,6 +8,7 @@ import numpy as np
 
 from nflow_cli import plotting
 from nflow_cli.backend.garbage import uncollected
+from nflow_cli.backend.start import start_tensorflow
 from nflow_cli.constants import DPI
 from nflow_cli.data.units import IDENTITY
 from nflow_cli.errors import ConfigError
@@ -89,8 +90,6 @@ def _written(run: Run, name: str, figure: Any, format: str, dpi: int) -> Path:
 
 def _motion(run: Run) -> Any:
     """The density of flows of two numbers, in motion."""
-    from nflow_cli.backend.start import start_tensorflow
-
     start_tensorflow()
     from nflow_cli.densities.pushforward import FlowDensity
     from nflow_cli.evaluation.motion import Motion

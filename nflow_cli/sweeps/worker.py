@@ -12,7 +12,9 @@ import threading
 from typing import Any
 
 from nflow_cli.backend.start import machine_of
+from nflow_cli.config.presets import validate
 from nflow_cli.errors import Interrupted, NflowError, one_line
+from nflow_cli.experiments.running import carry_on
 from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal import output
@@ -48,9 +50,6 @@ def train(
     folder: str, config: dict[str, Any], argv: list[str], cwd: str, device: str, threads: int | None
 ) -> None:
     """Train or resume a run in its folder."""
-    from nflow_cli.config.presets import validate
-    from nflow_cli.experiments.running import carry_on
-
     os.chdir(cwd)  # relative paths of data start here
     machine = machine_of(device).of(threads)
     carry_on(validate(config, folder), RunDirectory.at(folder), argv, machine, PATIENCE)

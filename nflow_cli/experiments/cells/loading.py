@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,15 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.evaluation.drift import Drift
 from nflow_cli.experiments.cells import weights_arrays
+from nflow_cli.experiments.cells.drift import drifted
+from nflow_cli.experiments.cells.explain import explained
 from nflow_cli.experiments.cells.given import draws_given
+from nflow_cli.experiments.cells.impute import answer
 from nflow_cli.experiments.cells.kept_rows import are_cells
+from nflow_cli.experiments.cells.kept_surprises import largest_of_held_out
+from nflow_cli.experiments.cells.predict import Question, asked, predicted
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.recorded_data import column_units
 from nflow_cli.experiments.run import Run
@@ -27,9 +33,6 @@ from nflow_cli.experiments.table.tables import write_draws
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import WEIGHTS
 from nflow_cli.runs.weights_file import load_weights
-
-if TYPE_CHECKING:
-    from nflow_cli.evaluation.drift import Drift
 
 BATCH = 20_000  # draws at a time
 
@@ -73,8 +76,6 @@ class TrainedCells(TableRun, CellDensity):
     @cached_property
     def largest_surprises(self) -> np.ndarray:
         """Largest surprise ``(m,)`` of a cell in each of some held-out rows, in nats."""
-        from nflow_cli.experiments.cells.kept_surprises import largest_of_held_out
-
         return largest_of_held_out(self)
 
     def rows(self, table: Any) -> np.ndarray:
@@ -119,8 +120,6 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column, or the target is no modelled column.
         """
-        from nflow_cli.experiments.cells.predict import Question, asked, predicted
-
         targets = [target] if isinstance(target, str) else target
         wanted = asked(self, Question(targets, quantiles, coverage, by))
         return _like(table, predicted(self, table, wanted).columns)
@@ -139,8 +138,6 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
         """
-        from nflow_cli.experiments.cells.explain import explained
-
         rows, others = self.rows(table), (self.held_out, self.largest_surprises)
         return _like(table, explained(self, rows, self.cell_log_probs(rows), *others).columns)
 
@@ -154,14 +151,12 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column of the run.
         """
-        from nflow_cli.experiments.cells.impute import answer
-
         if (opened_table := opened(table)) is None:
             raise DataError("expected a table with named columns, or a file's path")
         names, batches, _ = answer(self, opened_table, draws, seed)
         return frame_like(table, arrow_table(names, batches))
 
-    def drift(self, table: Any) -> "Drift":
+    def drift(self, table: Any) -> Drift:
         """Changes of new rows against the held-out rows of the run, as ``nflow drift`` has them.
 
         Args:
@@ -175,8 +170,6 @@ class TrainedCells(TableRun, CellDensity):
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
         """
-        from nflow_cli.experiments.cells.drift import drifted
-
         return drifted(self, self.rows(table))
 
     # Draws.

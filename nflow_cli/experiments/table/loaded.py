@@ -10,10 +10,11 @@ from nflow_cli.arguments import room_for
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import opened, table_of
+from nflow_cli.data.table_files import arrow_table, opened, table_of
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.experiments.loaded import TrainedRun
+from nflow_cli.experiments.table.tables import draws, names_of_draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +102,6 @@ class TableRun(TrainedRun):
 
     def sample_table(self, n: int, seed: int = 0, given: Any = None) -> Any:
         """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
-        from nflow_cli.data.table_files import arrow_table
-        from nflow_cli.experiments.table.tables import draws, names_of_draws
-
         at = self.conditions(given)
         room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
         return arrow_table(names_of_draws(self), draws(self, self.batches(n, seed, at)))
