@@ -15,8 +15,7 @@ from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.evaluation import reverse_kl
 from nflow_cli.evaluation.association import most_dependent
-from nflow_cli.evaluation.defensive import Draws, Weights, log_ratio, scaled
-from nflow_cli.evaluation.importance import smoothed
+from nflow_cli.evaluation.importance import Draws, Weights, log_ratio, scaled, smoothed
 from nflow_cli.evaluation.missed_mass import Missed, missed_mass
 from nflow_cli.evaluation.rounding import rounding
 from nflow_cli.evaluation.warnings import ROUGH

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from truth import normal_log_prob
 
-from nflow_cli.evaluation.defensive import Draws, Weights
+from nflow_cli.evaluation.importance import Draws, Weights
 from nflow_cli.evaluation.reverse_kl import judge
 from nflow_cli.evaluation.warnings import DOMINATED, is_dominated
 
