@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,19 @@ def test_a_package_is_imported_only_where_it_belongs():
     found = importers("keras")
     assert found and not [path for path in found if path.startswith(KERAS_FREE)]
     assert not [n for n in imports(PACKAGE / "registry.py") if n.startswith("nflow_cli")]
+
+
+def test_each_file_of_a_walk_calls_the_next():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^(\d)\. `(\w+/\S+\.py)`: `(\w+)`$", text, re.MULTILINE)
+    assert [number for number, *_ in steps].count("1") == 5
+    called: set[str] = set()
+    for number, file, name in steps:
+        nodes = list(ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))))
+        assert name in {getattr(node, "name", "") for node in nodes}, file
+        assert number == "1" or name in called, f"{file}: {name} is not called by the file before"
+        calls = [node.func for node in nodes if isinstance(node, ast.Call)]
+        called = {getattr(func, "attr", getattr(func, "id", "")) for func in calls}
 
 
 ENGINES = {"keras", "tensorflow", "jax", "torch"}
