@@ -15,7 +15,7 @@ from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.point_sets import EightGaussians
 from nflow_cli.evaluation.truth import UNKNOWN
 from nflow_cli.evaluation.verdicts import Outcome
-from nflow_cli.experiments.cells import judge
+from nflow_cli.experiments.cells import scoring
 from nflow_cli.experiments.checks import check_run
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory
@@ -54,7 +54,7 @@ def test_where_log_q_is_no_density_of_the_set_there_is_no_gap():
         (1, number),
     ):
         density: Any = SimpleNamespace(n_given=n_given, computed=[], row=[first, number])
-        assert judge.gap(density, "eight-gaussians", seed=0) == UNKNOWN
+        assert scoring.gap(density, "eight-gaussians", seed=0) == UNKNOWN
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.verdicts import Verdict, passed
-from nflow_cli.experiments.cells import judge
 from nflow_cli.experiments.cells.loading import TrainedCells
+from nflow_cli.experiments.cells.scoring import judged
 from nflow_cli.experiments.cells.weights_arrays import blocks_of
 from nflow_cli.experiments.checks import Checks, Weights
 from nflow_cli.experiments.summary import Judged
@@ -48,7 +48,7 @@ class Checked(CheckedRows):
 
     @cached_property
     def judged(self) -> Judged:
-        return judge.judged(self.config, self.trained, self.data)
+        return judged(self.config, self.trained, self.data)
 
 
 def check_masses(run: Checked) -> Verdict:

@@ -20,7 +20,7 @@ from nflow_cli.evaluation.oddness import (
     p_values,
     two_sided,
 )
-from nflow_cli.experiments.cells.scoring import judgement, scored
+from nflow_cli.experiments.cells.scoring import judgement, scored_table
 from nflow_cli.experiments.rows import Answer, Judgement, Rows
 from nflow_cli.experiments.table.tables import expect_room
 from nflow_cli.text import printable
@@ -242,7 +242,7 @@ def answer(trained: "TrainedCells", table: TableFile) -> Answer:
     """Explanations of a table's rows, the oddest in words, and their scores."""
     expect_room(trained, names_of(trained))
     rows = trained.rows_of(table)
-    of_rows, others = scored(trained, rows), (trained.held_out, trained.largest_surprises)
+    of_rows, others = scored_table(trained, rows), (trained.held_out, trained.largest_surprises)
     judged = judgement(trained, table, rows, of_rows)
     found = explained(trained, rows, of_rows.log_q, *others)
     first = found.order[:IN_WORDS]

@@ -29,9 +29,8 @@ from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells import judge
 from nflow_cli.experiments.cells.filling import FilledChunks, Filling, filled_start, gaps_of
-from nflow_cli.experiments.cells.memorised import COMPARED
+from nflow_cli.experiments.cells.scoring import COMPARED, judged
 from nflow_cli.experiments.cells.trainer import CellChunks, FitCells, learnt_shares, packed
 from nflow_cli.experiments.cells.turning import trained_unmixing
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
@@ -256,7 +255,7 @@ def run(
     training, acceptance = train(parts, data, config, directory)
     density = fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
-    scores, arrays = judge.judged(config, density, data)
+    scores, arrays = judged(config, density, data)
     facts = {
         **scores,
         **data.sizes,
