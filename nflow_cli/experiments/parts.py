@@ -40,8 +40,11 @@ class Training(Protocol):
         """Train or resume in ``directory``, score and save; ``built``: model of a trial."""
         ...
 
-    def trial(self, config: Any, data: Any) -> Any:
-        """:class:`~nflow_cli.training.budget.Trial` of a run; of kinds with ``--minutes``."""
+    def trial(self, config: Any, data: Any) -> tuple[Any, Any]:
+        """:class:`~nflow_cli.training.budget.Cost` of a run, and its model, compiled and at its
+        start; ``None``: to be built again. Of kinds with ``--minutes``.
+        """
+        ...
 
 
 class Scoring(Protocol):

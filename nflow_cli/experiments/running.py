@@ -3,8 +3,8 @@
 import platform
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,7 +24,8 @@ from nflow_cli.runs.versions import VERSIONS
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import printable
-from nflow_cli.training.progress import about_left, ending, phase
+from nflow_cli.training.budget import RESERVE
+from nflow_cli.training.progress import about_left, phase
 
 
 def versions() -> dict[str, str]:
@@ -58,9 +59,11 @@ def start(
     config = settled(config, data)
     if folder is not None:
         RunDirectory.create(name, folder)  # before a trial: it may be taken
-    with in_time(config, data, machine, due) as (config, built):
-        run = Run(RunDirectory.create(name, folder), config)
-        train(run, data, machine, argv, pictures, built)
+    built = None
+    if due is not None:
+        config, built = in_time(config, data, machine, due)
+    run = Run(RunDirectory.create(name, folder), config)
+    train(run, data, machine, argv, pictures, built)
     return run
 
 
@@ -73,33 +76,23 @@ def settled(config: Config, data: Any) -> Config:
     return config
 
 
-@contextmanager
-def in_time(
-    config: Config, data: Any, machine: Machine | None, due: float | None
-) -> Iterator[tuple[Config, Any]]:
+def in_time(config: Config, data: Any, machine: Machine | None, due: float) -> tuple[Config, Any]:
     """Config with the length of training that ends the command in time, and its model, if built.
 
     A model is built, compiled and timed for some updates, and reset: the recorded config alone
-    gives the same weights. ``due``: :func:`time.monotonic` at the end of the command; ``None``: the
-    length of the config.
+    gives the same weights. ``due``: :func:`time.monotonic` at the end of the command.
     """
-    if due is None:
-        yield config, None
-        return
     doing = f"compiling, and timing some updates{about_left(due - time.monotonic())}"
     start_tensorflow(machine and machine.with_threads(config.threads))
     with phase(doing), memory_errors(memory.remedy(config)):
         cost, built = part(config, "training").trial(config, data)
     seconds, key = due - time.monotonic(), config.train.length_key
-    length = cost.updates(seconds, config.train.chunk if key == "steps" else 1)
-    needed = cost.seconds(length)
-    if needed > seconds:
-        tell(
-            f"--minutes: about {(needed - seconds) / 60:.1f} minutes too few for the least training"
-        )
-    tell(f"--minutes: --{key} {length}, as the run records{about_left(needed)}")
-    with ending(due, cost.after):
-        yield config.of_length(length), built
+    length = cost.length(seconds, config.train.chunk if key == "steps" else 1)
+    late = RESERVE + cost.others + length * cost.update - seconds
+    if late > 0:
+        tell(f"--minutes: about {late / 60:.1f} minutes too few for the least training")
+    tell(f"--minutes: --{key} {length}, as the run records{about_left(seconds + late)}")
+    return config.of_length(length), built
 
 
 @released()

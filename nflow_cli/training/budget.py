@@ -11,48 +11,30 @@ from nflow_cli.training.observer import Observer
 from nflow_cli.training.trainer import ChunkTrainer, Clock
 
 TRIAL = 2.0  # seconds of a trial, after compiling
-DRAWING = 4.0  # seconds of pictures and report, and of the end of the process, undisturbed
-SAMPLE = 0.1  # seconds of a processor that show how busy it is
+RESERVE = 10.0  # seconds of pictures and report, and of the end of the process
 
 
 class Cost(NamedTuple):
-    """Seconds of a run: ``before`` its first update, of each ``update``, ``after`` its last."""
+    """Seconds of a training: of each update, or epoch, and of all else."""
 
     update: float
-    before: float = 0.0
-    after: float = 0.0
+    others: float
 
-    def updates(self, seconds: float, least: int = 1) -> int:
-        """Most updates that a run of ``seconds`` can make, at least ``least``."""
-        return max(int((seconds - self.before - self.after) / self.update), least)
-
-    def seconds(self, updates: int) -> float:
-        """Seconds of a run of that many updates."""
-        return self.before + updates * self.update + self.after
+    def length(self, seconds: float, least: int) -> int:
+        """Most updates or epochs in ``seconds``, of which ``RESERVE`` are kept; ``least`` at
+        least.
+        """
+        return max(int((seconds - RESERVE - self.others) / self.update), least)
 
 
-class Trial(NamedTuple):
-    """Cost of a run, and its model, compiled and at its start; ``None``: to be built again."""
-
-    cost: Cost
-    built: Any = None
-
-
-class Pace(NamedTuple):
-    """Seconds of an update, and of compiling them."""
-
-    update: float
-    compiling: float
-
-
-def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL) -> Pace:
-    """Time updates of ``model`` for some seconds after compiling; restore its start."""
+def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL) -> Cost:
+    """Time updates of ``model`` for some seconds, and their compiling; restore its start."""
     start, clock = model.get_weights(), Clock()
     model.train_on(_Growing(chunks), [clock, _Enough(clock, seconds)])
     model.set_weights(start)
     model.forget()
     update = sum(clock.seconds[1:]) / (clock.updates[-1] - clock.updates[1])
-    return Pace(update, max(clock.seconds[0] - update, 0.0))
+    return Cost(update, max(clock.seconds[0] - update, 0.0))
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
@@ -60,14 +42,6 @@ def seconds_of(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-def seconds_of_drawing() -> float:
-    """Estimate of the pictures' time: longer on a processor that has other work."""
-    wall, own = time.perf_counter(), time.thread_time()
-    while time.thread_time() < own + SAMPLE:
-        pass
-    return DRAWING * (time.perf_counter() - wall) / SAMPLE
 
 
 class _Growing(Chunks):

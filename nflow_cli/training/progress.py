@@ -16,22 +16,6 @@ LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
 SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
 QUIET = 2.0  # seconds that a phase runs before it is named
 
-_END: contextvars.ContextVar[tuple[float, float] | None]
-_END = contextvars.ContextVar("end", default=None)  # of a command
-
-
-@contextlib.contextmanager
-def ending(due: float, after: float) -> Iterator[None]:
-    """Show the time left of the whole command in a training's lines.
-
-    It goes on for ``after`` seconds, until ``due``, a time of :func:`time.monotonic`.
-    """
-    token = _END.set((due, after))
-    try:
-        yield
-    finally:
-        _END.reset(token)
-
 
 def progress_bar(*columns: Any) -> Any:
     """Progress bar of rich with ``columns`` (formats of ``task``) beside it.
@@ -78,17 +62,8 @@ def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
 
 
 def left_text(seconds: float) -> str:
-    """Remaining time, to stand behind a comma, or "" where it is short."""
+    """Remaining time, to stand behind a comma, or "" where it is short or, NaN, not known yet."""
     return about_left(seconds) if seconds >= SHOWN_FROM else ""
-
-
-def training_left_text(seconds: float, now: float) -> str:
-    """:func:`left_text` of a training, NaN before it is known; within :func:`ending` always."""
-    if (end := _END.get()) is None:
-        return left_text(seconds)
-    due, after = end
-    planned = max(due - now, after)
-    return about_left(planned if math.isnan(seconds) else seconds + after)
 
 
 def about_left(seconds: float) -> str:
@@ -157,7 +132,7 @@ class ProgressReport(Observer):
         tenth, waited = 10 * update // self.steps, now - self._warm[1] >= SHOWN_FROM
         if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
             self.shown = tenth
-            left = training_left_text(self._seconds_left(update, now), now)
+            left = left_text(self._seconds_left(update, now))
             tell(f"training: {update:,}/{self.steps:,} updates, {note}{self.more()}{left}")
 
     def _seconds_left(self, update: int, now: float) -> float:

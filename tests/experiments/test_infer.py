@@ -30,7 +30,7 @@ from nflow_cli.experiments.infer.user_code import function_of
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.running import in_time, train
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.budget import Cost, Trial
+from nflow_cli.training.budget import Cost
 from nflow_cli.training.checkpointing import Checkpointer
 
 MEAN, SCALE = np.array([20.0, -3.0], "f"), np.array([2.0, 0.5], "f")
@@ -572,7 +572,7 @@ LOG_DENSITY = {
     "description": "6,000 updates",
 }
 IMAGES = {"command": "train-vae", "data": "mnist-sample", "train": {"epochs": 40}}
-COST = Cost(0.5, before=3.0, after=7.0)
+COST = Cost(0.5, 0.0)
 
 
 def in_a_minute(monkeypatch, preset, cost):
@@ -580,10 +580,10 @@ def in_a_minute(monkeypatch, preset, cost):
     monkeypatch.setattr("time.monotonic", lambda: 100.0)
     monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda _: None)
     for of in (infer_fit, images_fit):
-        monkeypatch.setattr(of, "trial", lambda *_: Trial(cost, "a model"))
+        monkeypatch.setattr(of, "trial", lambda *_: (cost, "a model"))
     config = presets.validate(preset, "a test")
-    with in_time(config, None, None, 160.0) as (config, built):
-        return config.length, config, built
+    config, built = in_time(config, None, None, 160.0)
+    return config.length, config, built
 
 
 @pytest.mark.parametrize(
@@ -599,13 +599,7 @@ def test_the_length_is_that_of_the_time_and_all_else_as_it_was(
     assert config == presets.validate(said, "a test")
     text = f"--minutes: --{key} 100, as the run records, about 60 s left\n"
     assert capsys.readouterr().err == text
-    length, *_ = in_a_minute(monkeypatch, preset, Cost(12.0, after=98.0))
+    length, *_ = in_a_minute(monkeypatch, preset, Cost(12.0, 88.0))
     assert length == least  # a chunk, or an epoch
     text = f"--minutes: about {late:.1f} minutes too few for the least training\n"
     assert capsys.readouterr().err.startswith(text)
-
-
-def test_without_minutes_the_config_has_the_length():
-    config = presets.validate(LOG_DENSITY, "a test")
-    with in_time(config, None, None, None) as (settled, built):
-        assert (settled, built) == (config, None)

@@ -10,23 +10,15 @@ from nflow_cli.training.trainer import Clock
 @pytest.mark.parametrize(
     ("cost", "seconds", "updates"),
     [
-        (Cost(0.5), 60.0, 120),
-        (Cost(0.5, before=3.0, after=7.0), 60.0, 100),
-        (Cost(0.5, before=3.0, after=7.0), 60.4, 100),
-        (Cost(0.5, before=3.0, after=7.0), 60.5, 101),
-        (Cost(40.0, after=20.0), 60.0, 20),  # one, if not for the least
-        (Cost(0.5, before=30.0, after=40.0), 60.0, 20),
-        (Cost(0.5), -5.0, 20),
+        (Cost(0.5, 0.0), 60.0, 100),
+        (Cost(0.5, 5.0), 65.4, 100),
+        (Cost(0.5, 5.0), 65.5, 101),
+        (Cost(40.0, 10.0), 60.0, 20),  # one, if not for the least
+        (Cost(0.5, 0.0), -5.0, 20),
     ],
 )
 def test_the_updates_that_fit_are_those_of_the_seconds_left(cost, seconds, updates):
-    assert cost.updates(seconds, least=20) == updates
-
-
-def test_the_updates_take_the_seconds_that_they_were_made_for():
-    cost = Cost(0.5, before=3.0, after=7.0)
-    assert cost.seconds(100) == 60.0
-    assert cost.seconds(cost.updates(33.3)) <= 33.3 < cost.seconds(cost.updates(33.3) + 1)
+    assert cost.length(seconds, least=20) == updates
 
 
 def trained(model):
@@ -44,7 +36,7 @@ def test_a_training_after_a_trial_is_that_of_its_own_length(schedule):
     model = Bend(10)
     model.prepare(train, 1_000)
     found = pace(model, Slices(NOISE, 5), seconds=0.0)
-    assert found.update > 0 <= found.compiling
+    assert found.update > 0 <= found.others
     model.lengthen(UPDATES)
     for one, other in zip(trained(model), trained(alone), strict=True):
         np.testing.assert_array_equal(one, other)

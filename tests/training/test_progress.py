@@ -8,7 +8,7 @@ import pytest
 
 from nflow_cli.terminal.layout import silenced
 from nflow_cli.training import progress
-from nflow_cli.training.progress import ProgressReport, ending, nats_text, phase, progress_bar
+from nflow_cli.training.progress import ProgressReport, nats_text, phase, progress_bar
 
 COLUMNS = 80
 
@@ -195,12 +195,3 @@ def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
         report.close()
         time.sleep(0.1)
     assert sys.stderr.getvalue() == ""
-
-
-def test_within_a_time_every_line_has_what_is_left_of_the_command(monkeypatch, capsys):
-    """Ten chunks of a second, the first at 100 s; the command goes on for 3 s and ends at 130 s."""
-    with ending(130.0, 3.0):
-        lines = lines_of(capsys, range(100, 110), 1000, 10, monkeypatch)
-    ends = [line.partition(" nats, about ")[2] for line in lines]
-    # The first knows no pace yet.
-    assert ends == [f"{n} s left" for n in (30, 11, 10, 9, 8, 7, 6, 5, 4, 3)]

@@ -41,7 +41,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import save_weights
-from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
+from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import Clock
 
@@ -132,8 +132,8 @@ def train(
     return training, filling[0].acceptance if filling else {}
 
 
-def trial(config: CellsConfig, data: Dataset) -> Trial:
-    """Build the networks, and measure the cost of a run."""
+def trial(config: CellsConfig, data: Dataset) -> tuple[Cost, Parts]:
+    """Build the networks, and time their updates, and the scores by those of some rows."""
     parts, start = build(config, data), time.perf_counter()
     chunks = _batches(parts, data, config)
     validate = _validator(parts, data.validation, data.weights.validation)
@@ -143,17 +143,12 @@ def trial(config: CellsConfig, data: Dataset) -> Trial:
     validation = seconds_of(validate)
     filling = sum(seconds_of(partial(one.fill, 0)) for one in _filling(parts, data, chunks))
     update += (validation + filling) / (config.train.chunk or 1)
-    return Trial(Cost(update, before + validation, _seconds_after(parts, data)), parts)
-
-
-def _seconds_after(parts: Parts, data: Dataset) -> float:
-    """Seconds of a run after its training, by a scoring of some rows."""
     density, rows = copy(parts.density), data.validation[:TIMED]
     density.networks = list(_networks(parts))
     of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
     compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
     scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
-    return seconds_of_drawing() + scored * of_rows
+    return Cost(update, before + validation + scored * of_rows), parts
 
 
 def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:

@@ -24,7 +24,7 @@ from nflow_cli.experiments.summary import Fitted, Judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
-from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
+from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.progress import ProgressReport, phase
 from nflow_cli.training.schedules import Number, rise, rising
@@ -117,8 +117,10 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
     return fit
 
 
-def trial(config: VAEConfig, images: Images) -> Trial:
-    """Build the model, and measure the cost of a run and its epochs."""
+def trial(config: VAEConfig, images: Images) -> tuple[Cost, FitVAE]:
+    """Build the model, and time its epochs, and the scores by those of two batches, of which the
+    first compiles.
+    """
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
     model = build(config, chunks.batches)
@@ -129,17 +131,10 @@ def trial(config: VAEConfig, images: Images) -> Trial:
         validate = _validator(model.vae, held_out, config)
         validate()  # compiles
         epoch += seconds_of(validate)
-    return Trial(
-        Cost(epoch, after=seconds_of_drawing() + _seconds_after(config, model.vae, images)), model
-    )
-
-
-def _seconds_after(config: VAEConfig, vae: FlowVAE, images: Images) -> float:
-    """Seconds of the scores, by those of two batches, of which the first compiles."""
     pixels = binarize(images.x_test[:BATCH], config.data.binarization, config.seed, 0, "test")
-    sampler = ImportanceSampler(vae, config.evaluate.importance_samples, config.seed)
+    sampler = ImportanceSampler(model.vae, config.evaluate.importance_samples, config.seed)
     compiling, batch = (seconds_of(lambda: sampler(pixels, 0)) for _ in range(2))
-    return compiling + batch * images.n_test / len(pixels)
+    return Cost(epoch, compiling + batch * images.n_test / len(pixels)), model
 
 
 def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:

@@ -29,13 +29,9 @@ from nflow_cli.random_streams import stream
 from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
-from nflow_cli.terminal.layout import silenced
-from nflow_cli.training import first_stage
-from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
-from nflow_cli.training.progress import ProgressReport, phase
+from nflow_cli.training.budget import Cost, pace, seconds_of
+from nflow_cli.training.progress import phase
 from nflow_cli.training.restarts import Restarts, plan
-from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import Clock, MetricsLog
 
 START_SAMPLES = 1_000  # for comparing a mode with the base
 AHEAD, WIDEST = 10_000, 3.0  # draws in search of a divergence, and their widest, times q's
@@ -99,35 +95,26 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     return model
 
 
-def trial(config: InferConfig, subject: Subject) -> Trial:
-    """Build the model, and measure the cost of a run; it is kept if its program stays the same."""
-    settings = config.train
+def trial(config: InferConfig, subject: Subject) -> tuple[Cost, Fit2D | None]:
+    """Build the model, and time its updates, and the scores by a resampling; it is kept if its
+    program stays the same.
+
+    An update of the first stage is taken to last as long as any.
+    """
+    settings, target = config.train, subject.target
     with compiling(settings.compile):
-        model = build(config, subject.target)
+        model = build(config, target)
         restarts = Restarts(model, config)
-        before = seconds_of(lambda: _first_stage(restarts)) if settings.first_stage else 0.0
         found = pace(restarts.trainer, restarts.chunks(settings.steps))
-        after = seconds_of_drawing() + _seconds_after(config, model.density, subject.target)
+        units, n = units_of(config.density.columns, config.density.bounds), TIMED // RESAMPLED_FROM
+        for _ in range(2):  # the first compiles
+            seconds = seconds_of(lambda: resampled(model.density, target, units, config.seed, n))
+    others = seconds * (config.evaluate.samples / TIMED + OTHERS)
+    others += settings.first_stage * found.update
     rungs = plan(settings.restarts, settings.steps, settings.chunk, settings.halving)
     if len(rungs) == 1 and model.path_from is None and not settings.annealing.share:
-        return Trial(Cost(found.update, before, after), model)
-    return Trial(Cost(found.update, before + len(rungs) * found.compiling, after))
-
-
-def _first_stage(restarts: Restarts) -> None:
-    config, seeds = restarts.config, restarts.seeds
-    log = MetricsLog(Clock())
-    progress = ProgressReport(1, log.clock, lambda logs: "")
-    with silenced(), Session(config, 1, None, log=log, progress=progress) as session:
-        first_stage.run(restarts.trainer, seeds, config.train, session)
-
-
-def _seconds_after(config: InferConfig, density: FlowDensity, target: Any) -> float:
-    """Seconds of the scores, by a resampling."""
-    units, n = units_of(config.density.columns, config.density.bounds), TIMED // RESAMPLED_FROM
-    for _ in range(2):  # the first compiles
-        seconds = seconds_of(lambda: resampled(density, target, units, config.seed, n))
-    return seconds * (config.evaluate.samples / TIMED + OTHERS)
+        return Cost(found.update, others), model
+    return Cost(found.update, others + len(rungs) * found.others), None
 
 
 def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:

@@ -28,7 +28,7 @@ from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import tell
-from nflow_cli.training.budget import Cost, Trial, pace, seconds_of, seconds_of_drawing
+from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.progress import nats_text, phase
 from nflow_cli.training.stopping import ValidationLog
@@ -127,15 +127,14 @@ def train(
     return train_on_rows(model, batches, log, clock, config, directory)
 
 
-def trial(config: FitConfig, data: Dataset) -> Trial:
-    """Build the model, and measure the cost of a run."""
+def trial(config: FitConfig, data: Dataset) -> tuple[Cost, FitPoints]:
+    """Build the model, and time its updates and its scores."""
     model = build(config, data)
     update = pace(model, _batches(model, data, config)).update
     validate = _validator(model, data)
     validate()  # compiles
     update += seconds_of(validate) / (config.train.chunk or 1)
-    after = seconds_of(lambda: judged(config, model.density, data))
-    return Trial(Cost(update, after=after + seconds_of_drawing()), model)
+    return Cost(update, seconds_of(lambda: judged(config, model.density, data))), model
 
 
 def _batches(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
