@@ -36,15 +36,12 @@ class Data(Protocol):
 class Training(Protocol):
     """From a config to a saved model."""
 
-    def run(self, config: Any, directory: RunDirectory, data: Any, built: Any = None) -> Fitted:
-        """Train or resume in ``directory``, score and save; ``built``: model of a trial."""
+    def run(self, config: Any, directory: RunDirectory, data: Any) -> Fitted:
+        """Train or resume in ``directory``, score and save."""
         ...
 
-    def trial(self, config: Any, data: Any) -> tuple[Any, Any]:
-        """:class:`~nflow_cli.training.budget.Cost` of a run, and its model, compiled and at its
-        start; ``None``: to be built again. Of kinds with ``--minutes``.
-        """
-        ...
+    def trial(self, config: Any, data: Any) -> Any:
+        """:class:`~nflow_cli.training.budget.Cost` of a run, of kinds with ``--minutes``."""
 
 
 class Scoring(Protocol):

@@ -108,10 +108,10 @@ class Run:
         }
         return {**means, names[0]: steps[ends - 1]}
 
-    def fit(self, data: Any = None, built: Any = None) -> None:
-        """Train or resume, score, and write model, arrays and summary; ``built``: in a trial."""
+    def fit(self, data: Any = None) -> None:
+        """Train or resume, score, and write model, arrays and summary."""
         config, report = self.config, part(self.config, "report")
-        fitted = part(config, "training").run(config, self.directory, data, built)
+        fitted = part(config, "training").run(config, self.directory, data)
         scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
         self.arrays = dict(fitted.arrays)
         self.summary = report.SCHEMA(**scores).facts

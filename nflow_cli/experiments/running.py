@@ -59,11 +59,10 @@ def start(
     config = settled(config, data)
     if folder is not None:
         RunDirectory.create(name, folder)  # before a trial: it may be taken
-    built = None
     if due is not None:
-        config, built = in_time(config, data, machine, due)
+        config = in_time(config, data, machine, due)
     run = Run(RunDirectory.create(name, folder), config)
-    train(run, data, machine, argv, pictures, built)
+    train(run, data, machine, argv, pictures)
     return run
 
 
@@ -76,23 +75,23 @@ def settled(config: Config, data: Any) -> Config:
     return config
 
 
-def in_time(config: Config, data: Any, machine: Machine | None, due: float) -> tuple[Config, Any]:
-    """Config with the length of training that ends the command in time, and its model, if built.
+def in_time(config: Config, data: Any, machine: Machine | None, due: float) -> Config:
+    """Config with the length of training that ends the command in time.
 
-    A model is built, compiled and timed for some updates, and reset: the recorded config alone
-    gives the same weights. ``due``: :func:`time.monotonic` at the end of the command.
+    A model is built, compiled and timed for some updates; the run builds its own. ``due``:
+    :func:`time.monotonic` at the end of the command.
     """
     doing = f"compiling, and timing some updates{about_left(due - time.monotonic())}"
     start_tensorflow(machine and machine.with_threads(config.threads))
     with phase(doing), memory_errors(memory.remedy(config)):
-        cost, built = part(config, "training").trial(config, data)
+        cost = part(config, "training").trial(config, data)
     seconds, key = due - time.monotonic(), config.train.length_key
     length = cost.length(seconds, config.train.chunk if key == "steps" else 1)
     late = RESERVE + cost.others + length * cost.update - seconds
     if late > 0:
         tell(f"--minutes: about {late / 60:.1f} minutes too few for the least training")
     tell(f"--minutes: --{key} {length}, as the run records{about_left(seconds + late)}")
-    return config.of_length(length), built
+    return config.of_length(length)
 
 
 @released()
@@ -138,9 +137,8 @@ def train(
     machine: Machine | None,
     argv: Sequence[str],
     pictures: bool = True,
-    built: Any = None,
 ) -> None:
-    """Train or resume, score, draw and report; ``built``: model of a trial."""
+    """Train or resume, score, draw and report."""
     config = run.config
     info: dict[str, Any] = {"command": config.command, "argv": list(argv)}
     info |= {VERSIONS: versions(), "seed": config.seed}
@@ -162,7 +160,7 @@ def train(
             start_tensorflow(machine)
             if pictures:
                 _import_ahead()
-            run.fit(data, built)
+            run.fit(data)
             if pictures:
                 from nflow_cli.experiments.pictures import draw
 

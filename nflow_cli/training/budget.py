@@ -28,11 +28,9 @@ class Cost(NamedTuple):
 
 
 def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL) -> Cost:
-    """Time updates of ``model`` for some seconds, and their compiling; restore its start."""
-    start, clock = model.get_weights(), Clock()
+    """Time updates of ``model`` for some seconds, and their compiling."""
+    clock = Clock()
     model.train_on(_Growing(chunks), [clock, _Enough(clock, seconds)])
-    model.set_weights(start)
-    model.forget()
     update = sum(clock.seconds[1:]) / (clock.updates[-1] - clock.updates[1])
     return Cost(update, max(clock.seconds[0] - update, 0.0))
 

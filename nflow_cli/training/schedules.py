@@ -74,12 +74,6 @@ class Cooled(keras.optimizers.schedules.LearningRateSchedule):
         self.start.assign(NEVER if update is None else update)
         self.length.assign(max(min(length, self.steps - (update or 0)), 1))
 
-    def lengthen(self, steps: int) -> None:
-        """Set the number of updates of the whole training."""
-        self.steps = steps
-        if isinstance(self.rate, Cosine):
-            self.rate.lengthen(steps)
-
 
 def learning_rate(train: Any, steps: int) -> Any:
     """Learning rate of the settings ``train``: a number, or a schedule."""
@@ -97,14 +91,6 @@ def inverse_temperature(update: Any, anneal_updates: int, start: float) -> Any:
     """
     if anneal_updates == 0:
         return ops.ones_like(ops.cast(update, "float32"))
-    return rising(update, rise(anneal_updates, start), start)
-
-
-def rise(anneal_updates: int, start: float) -> float:
-    """Rise of ``β`` in an update, ``(1 - start)/anneal_updates``, rounded as XLA's constants."""
-    return float(np.float32(1 - start) * (np.float32(1) / np.float32(anneal_updates)))
-
-
-def rising(update: Any, step: Any, start: float) -> Any:
-    """``β_t = min(1, start + step t)``."""
-    return ops.clip(start + step * ops.cast(update, "float32"), start, 1.0)
+    # Rounded as XLA's constants.
+    rise = float(np.float32(1 - start) * (np.float32(1) / np.float32(anneal_updates)))
+    return ops.clip(start + rise * ops.cast(update, "float32"), start, 1.0)

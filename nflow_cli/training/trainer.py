@@ -58,7 +58,7 @@ class ChunkTrainer(keras.Model):
         """Set the number of updates of the whole training, as :meth:`prepare` does: the program
         stays.
         """
-        if isinstance(self.rate, Cooled | Cosine):
+        if isinstance(self.rate, Cosine):
             self.rate.lengthen(steps)
 
     def forget(self) -> None:

@@ -132,23 +132,24 @@ def train(
     return training, filling[0].acceptance if filling else {}
 
 
-def trial(config: CellsConfig, data: Dataset) -> tuple[Cost, Parts]:
-    """Build the networks, and time their updates, and the scores by those of some rows."""
-    parts, start = build(config, data), time.perf_counter()
+def trial(config: CellsConfig, data: Dataset) -> Cost:
+    """Time the building and the updates of the networks, and the scores by those of some rows."""
+    start = time.perf_counter()
+    parts = build(config, data)
     chunks = _batches(parts, data, config)
     validate = _validator(parts, data.validation, data.weights.validation)
-    before = time.perf_counter() - start  # once more in the run
-    update = pace(parts.model, chunks).update
-    validate()  # compiles
-    validation = seconds_of(validate)
-    filling = sum(seconds_of(partial(one.fill, 0)) for one in _filling(parts, data, chunks))
-    update += (validation + filling) / (config.train.chunk or 1)
+    building = time.perf_counter() - start
     density, rows = copy(parts.density), data.validation[:TIMED]
     density.networks = list(_networks(parts))
     of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
     compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
     scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
-    return Cost(update, before + validation + scored * of_rows), parts
+    update, compiling = pace(parts.model, chunks)
+    validate()  # compiles
+    every_chunk = seconds_of(validate)
+    every_chunk += sum(seconds_of(partial(one.fill, 0)) for one in _filling(parts, data, chunks))
+    update += every_chunk / (config.train.chunk or 1)
+    return Cost(update, building + compiling + scored * of_rows)
 
 
 def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
@@ -242,11 +243,9 @@ def _networks(parts: Parts) -> Iterator[Member]:
         yield Member(masked, np.ones(len(density.modelled)))
 
 
-def run(
-    config: CellsConfig, directory: RunDirectory, data: Dataset, built: Parts | None = None
-) -> Fitted:
-    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
-    parts = built or build(config, data)
+def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Fitted:
+    """Train or resume in ``directory``, score and save."""
+    parts = build(config, data)
     training, acceptance = train(parts, data, config, directory)
     density = fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))

@@ -206,9 +206,7 @@ def judged(
     return Judged(scores, density_arrays(density, target, *drawn))
 
 
-def run(
-    config: Fit2DConfig, directory: RunDirectory, data: None = None, built: None = None
-) -> Fitted:
+def run(config: Fit2DConfig, directory: RunDirectory, data: None = None) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     model = build(config)
     training = train(model, config, directory)

@@ -164,9 +164,7 @@ def _validator(model: FitDraws, draws: Draws) -> Callable[[], Any]:
     return lambda: ops.convert_to_numpy(loss(batch)).astype(float)
 
 
-def run(
-    config: EvidenceConfig, directory: RunDirectory, draws: Draws, built: None = None
-) -> Fitted:
+def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted:
     """Train or resume in ``directory``, judge and save."""
     model = build(config, draws)
     clock, log = train(model, draws, config, directory)

@@ -27,7 +27,7 @@ from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import ImageChunks
 from nflow_cli.training.progress import ProgressReport, phase
-from nflow_cli.training.schedules import Number, rise, rising
+from nflow_cli.training.schedules import inverse_temperature
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import (
@@ -44,15 +44,9 @@ class FitVAE(ChunkTrainer):
     def __init__(self, vae: FlowVAE, warm_up: str, warm_up_updates: int, start: float):
         super().__init__()
         self.vae, self.warm_up = vae, warm_up
-        self.start, self.rise = start, Number(0.0)
-        self.warms_up = warm_up_updates > 0
-        self.warm_up_in(warm_up_updates)
+        self.warm_up_updates, self.start = warm_up_updates, start
         self.xla = vae.xla
         self.built = True
-
-    def warm_up_in(self, updates: int) -> None:
-        """Set the number of updates in which β rises: the program stays."""
-        self.rise.assign(rise(updates, self.start) if updates else 0.0)
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """Loss and bound of a batch ``(pixels, noise)``, means in nats per image.
@@ -60,8 +54,7 @@ class FitVAE(ChunkTrainer):
         While ``β < 1`` the loss is ``reconstruction + β kl`` (``kl``), or
         ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
         """
-        start = self.start if self.warms_up else 1.0
-        beta = rising(update, self.rise.value, start)
+        beta = inverse_temperature(update, self.warm_up_updates, self.start)
         drawn = self.vae.elbo_terms(*batch)
         reconstruction, kl = -ops.mean(drawn["log_likelihood"]), ops.mean(drawn["kl"])
         loss = reconstruction + beta * kl
@@ -117,24 +110,25 @@ def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
     return fit
 
 
-def trial(config: VAEConfig, images: Images) -> tuple[Cost, FitVAE]:
-    """Build the model, and time its epochs, and the scores by those of two batches, of which the
-    first compiles.
+def trial(config: VAEConfig, images: Images) -> Cost:
+    """Time the epochs of a model, and its scores by those of two batches, of which the first
+    compiles.
     """
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
     model = build(config, chunks.batches)
-    epoch = chunks.batches * pace(model, chunks).update
+    pixels = binarize(images.x_test[:BATCH], config.data.binarization, config.seed, 0, "test")
+    sampler = ImportanceSampler(model.vae, config.evaluate.importance_samples, config.seed)
+    others, batch = (seconds_of(lambda: sampler(pixels, 0)) for _ in range(2))
+    update, compiling = pace(model, chunks)
+    epoch = chunks.batches * update
     again = ImageChunks(training, config)
     epoch += seconds_of(lambda: again[0])  # shuffled and binarized
     if held_out is not None:
         validate = _validator(model.vae, held_out, config)
         validate()  # compiles
         epoch += seconds_of(validate)
-    pixels = binarize(images.x_test[:BATCH], config.data.binarization, config.seed, 0, "test")
-    sampler = ImportanceSampler(model.vae, config.evaluate.importance_samples, config.seed)
-    compiling, batch = (seconds_of(lambda: sampler(pixels, 0)) for _ in range(2))
-    return Cost(epoch, compiling + batch * images.n_test / len(pixels)), model
+    return Cost(epoch, compiling + others + batch * images.n_test / len(pixels))
 
 
 def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
@@ -156,8 +150,6 @@ def train(
     """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
     resumable.
     """
-    model.lengthen(chunks.steps)
-    model.warm_up_in(config.train.warm_up.updates(chunks.steps))
     clock = Clock()
     validate = None if held_out is None else _validator(model.vae, held_out, config)
     stopping, size = config.train.early_stopping, chunks.chunks_per_epoch
@@ -206,13 +198,11 @@ def judged(
     return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
 
 
-def run(
-    config: VAEConfig, directory: RunDirectory, images: Images, built: FitVAE | None = None
-) -> Fitted:
-    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
+def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
+    """Train or resume in ``directory``, score and save."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
-    model = built or build(config, chunks.batches)
+    model = build(config, chunks.batches)
     trained = train(model, chunks, held_out, config, directory)
     model_sha256 = save_model(directory, model.vae)
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")

@@ -95,26 +95,22 @@ def build(config: InferConfig, target: Any) -> Fit2D:
     return model
 
 
-def trial(config: InferConfig, subject: Subject) -> tuple[Cost, Fit2D | None]:
-    """Build the model, and time its updates, and the scores by a resampling; it is kept if its
-    program stays the same.
+def trial(config: InferConfig, subject: Subject) -> Cost:
+    """Time the scores of a model, by a resampling, and its updates.
 
     An update of the first stage is taken to last as long as any.
     """
     settings, target = config.train, subject.target
     with compiling(settings.compile):
         model = build(config, target)
-        restarts = Restarts(model, config)
-        found = pace(restarts.trainer, restarts.chunks(settings.steps))
         units, n = units_of(config.density.columns, config.density.bounds), TIMED // RESAMPLED_FROM
         for _ in range(2):  # the first compiles
             seconds = seconds_of(lambda: resampled(model.density, target, units, config.seed, n))
-    others = seconds * (config.evaluate.samples / TIMED + OTHERS)
-    others += settings.first_stage * found.update
+        restarts = Restarts(model, config)
+        update, one_program = pace(restarts.trainer, restarts.chunks(settings.steps))
     rungs = plan(settings.restarts, settings.steps, settings.chunk, settings.halving)
-    if len(rungs) == 1 and model.path_from is None and not settings.annealing.share:
-        return Cost(found.update, others), model
-    return Cost(found.update, others + len(rungs) * found.others), None
+    scoring = seconds * (config.evaluate.samples / TIMED + OTHERS)
+    return Cost(update, len(rungs) * one_program + settings.first_stage * update + scoring)
 
 
 def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
@@ -129,12 +125,9 @@ def judged(config: InferConfig, density: FlowDensity, target: Any) -> Judged:
         return Judged(scores, arrays_of(*parts, config.seed, judgement))
 
 
-def run(
-    config: InferConfig, directory: RunDirectory, subject: Subject, built: Fit2D | None = None
-) -> Fitted:
-    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
-    model = built or build(config, subject.target)
-    model.lengthen(config.train.steps)
+def run(config: InferConfig, directory: RunDirectory, subject: Subject) -> Fitted:
+    """Train or resume in ``directory``, score and save."""
+    model = build(config, subject.target)
     with compiling(config.train.compile):
         training = train(model, config, directory)
         density, member_seconds = with_missed_modes(model, config)

@@ -127,14 +127,14 @@ def train(
     return train_on_rows(model, batches, log, clock, config, directory)
 
 
-def trial(config: FitConfig, data: Dataset) -> tuple[Cost, FitPoints]:
-    """Build the model, and time its updates and its scores."""
+def trial(config: FitConfig, data: Dataset) -> Cost:
+    """Time the scores and the updates of a model."""
     model = build(config, data)
-    update = pace(model, _batches(model, data, config)).update
+    scoring = seconds_of(lambda: judged(config, model.density, data))
+    update, compiling = pace(model, _batches(model, data, config))
     validate = _validator(model, data)
     validate()  # compiles
-    update += seconds_of(validate) / (config.train.chunk or 1)
-    return Cost(update, seconds_of(lambda: judged(config, model.density, data))), model
+    return Cost(update + seconds_of(validate) / (config.train.chunk or 1), compiling + scoring)
 
 
 def _batches(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
@@ -177,11 +177,9 @@ def judged(config: FitConfig, density: FlowDensity, data: Dataset) -> Judged:
         return Judged(scores, {**shown(density, data, config.seed, keeps_rows), **of_rows})
 
 
-def run(
-    config: FitConfig, directory: RunDirectory, data: Dataset, built: FitPoints | None = None
-) -> Fitted:
-    """Train or resume in ``directory``, score and save; ``built`` in a trial."""
-    model = built or build(config, data)
+def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
+    """Train or resume in ``directory``, score and save."""
+    model = build(config, data)
     training = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
     scores, arrays = judged(config, model.density, data)

@@ -34,7 +34,6 @@ def train_on_rows(
     With ``directory``: logged there and resumable.
     """
     steps = config.train.steps or 0
-    model.lengthen(steps)
 
     def note(logs: Any) -> str:
         text = f"log-likelihood {nats_text(-float(logs['loss']))}"
