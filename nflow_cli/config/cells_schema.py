@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.run_config import OF_AN_OUTPUT, Footprint, RunConfig
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.table_schema import (
     ENSEMBLE,
@@ -122,16 +122,8 @@ class CellsConfig(RunConfig):
         )
 
     @property
-    def footprint(self) -> Footprint | None:
-        if not self.is_settled:
-            return None
-        cells, kinds = self.cells, self.data.kinds or {}
-        width = (cells.width or 0) * (2 + 2 * (cells.blocks or 0))
-        outputs = sum(len(kind.levels or kind.atoms) + 3 for kind in kinds.values())
-        numbers = sum(kind.kind in ("grid", "number") for kind in kinds.values())
-        kept = OF_AN_OUTPUT * (width + 2 * outputs + 12 * numbers * (cells.components or 0))
-        samples = (self.train.batch_size or 0) * self.train.members
-        return Footprint(samples, 3 * len(kinds), kept)
+    def drawn(self) -> int:
+        return (self.train.batch_size or 0) * self.train.members * 3 * len(self.data.kinds or ())
 
     @property
     def work(self) -> float:

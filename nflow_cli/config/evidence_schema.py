@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from nflow_cli.config.column_schema import Column, Columns, Interval, Path, intervals
 from nflow_cli.config.flow_schema import StackFlow, expect_one_pass
 from nflow_cli.config.forms import INTERVALS, NAME, NAMES
-from nflow_cli.config.run_config import OF_A_SAMPLE, Footprint, RunConfig
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     BatchSize,
@@ -143,8 +143,3 @@ class EvidenceConfig(RunConfig):
     @property
     def dim(self) -> int:
         return len(self.columns)
-
-    @property
-    def footprint(self) -> Footprint | None:
-        samples = self.train.batch_size * self.train.restarts
-        return Footprint(samples, 1 + self.dim, OF_A_SAMPLE + self.flow.kept(self.dim))

@@ -18,10 +18,6 @@ class Options(Strict):
         """Approximate numbers of weights, and of those that depend on a context."""
         return 2 * dim + 1, 2 * dim + 1
 
-    def kept(self, dim: int) -> float:
-        """Approximate numbers that an update keeps per sample."""
-        return 2.5 * dim
-
 
 class AffineOptions(Options):
     """Options of ``affine``: a lower triangular matrix, or a diagonal one."""
@@ -50,9 +46,6 @@ class NetworkOptions(Options):
     def weights(self, dim: int) -> tuple[int, int]:
         widths = self.widths(dim)
         return sum((a + 1) * b for a, b in pairwise(widths)), widths[1]
-
-    def kept(self, dim: int) -> float:
-        return super().kept(dim) + sum(self.widths(dim)[1:])
 
 
 class CouplingOptions(NetworkOptions):
@@ -118,10 +111,6 @@ class SylvesterOptions(Options):
         width, reflections = sylvester_sizes(self.width, self.reflections, dim)
         count = reflections * dim + width * (width + 2)
         return count, count
-
-    def kept(self, dim: int) -> float:
-        width, _ = sylvester_sizes(self.width, self.reflections, dim)
-        return super().kept(dim) + 2 * width
 
 
 # By flow.

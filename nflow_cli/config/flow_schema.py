@@ -62,10 +62,6 @@ class Flow(Strict):
         counts = [options_of(item).weights(dim) for item in self.pattern]
         return self.k * sum(n + width * m for n, m in counts) // len(counts)
 
-    def kept(self, dim: int) -> float:
-        """Approximate numbers that an update keeps per sample ``(dim,)``."""
-        return self.k * sum(options_of(item).kept(dim) for item in self.pattern) / len(self.pattern)
-
 
 class StackFlow(Flow):
     """The flows of a density: ``k``, and an optional affine map at the data's end."""

@@ -1,26 +1,8 @@
 """Base of the configs of all kinds of runs, and the cost of their training."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict
-
-# Numbers that an update keeps, approximately.
-OF_A_SAMPLE = 30  # whatever the flows
-OF_AN_OUTPUT = 3  # the output, its gradient, and that of its input
-
-
-class Footprint(NamedTuple):
-    """Memory of an update, without the weights, which are bounded.
-
-    Attributes:
-        samples: Of an update.
-        drawn: Numbers of a chunk per sample: a point; an image and its noise.
-        kept: Approximate numbers that an update keeps per sample.
-    """
-
-    samples: int
-    drawn: int
-    kept: float
 
 
 class RunConfig(Strict):
@@ -71,10 +53,9 @@ class RunConfig(Strict):
         return self.flow.k or 0
 
     @property
-    def footprint(self) -> Footprint | None:
-        """Memory of an update, here by samples of flows; ``None`` if unknown."""
-        samples = self.train.batch_size * self.train.restarts
-        return Footprint(samples, self.dim, OF_A_SAMPLE + self.flow.kept(self.dim))
+    def drawn(self) -> int:
+        """Numbers drawn for an update, here points; 0 if unknown."""
+        return self.train.batch_size * self.train.restarts * self.dim
 
     @property
     def resume_arguments(self) -> list[str]:

@@ -19,7 +19,7 @@ from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_w
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
-from nflow_cli.config.run_config import OF_A_SAMPLE, Footprint, RunConfig
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
 from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training_schema import (
@@ -363,17 +363,17 @@ class FitConfig(RunConfig):
         return self.is_of_two and self.train.members == 1
 
     @property
-    def footprint(self) -> Footprint | None:
-        if not self.is_settled:
-            return None
-        samples, given = (self.train.batch_size or 0) * self.train.members, len(self.given)
-        kept = OF_A_SAMPLE + self.flow.kept(self.dim) + given
-        return Footprint(samples, given + self.dim, kept)
+    def _rows(self) -> int:
+        """Rows of an update, 0 if unknown."""
+        return (self.train.batch_size or 0) * self.train.members
+
+    @property
+    def drawn(self) -> int:
+        return self._rows * (len(self.given) + self.dim)
 
     @property
     def threads(self) -> int | None:
-        footprint = self.footprint
-        return footprint and gained_by(self.flow, self.dim, footprint.samples)
+        return gained_by(self.flow, self.dim, self._rows) if self.is_settled else None
 
     def settled_like(self, written: Any) -> "FitConfig":
         ours, theirs = self.train, written.train

@@ -15,7 +15,7 @@ from nflow_cli.config.flow_schema import (
     expect_weights,
 )
 from nflow_cli.config.forms import PATTERN
-from nflow_cli.config.run_config import OF_A_SAMPLE, OF_AN_OUTPUT, Footprint, RunConfig
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     MOST_ANNEALED,
@@ -27,8 +27,6 @@ from nflow_cli.config.training_schema import (
     Schedule,
 )
 
-CONVOLVED = 200_000  # outputs of a convolutional encoder and decoder, per image
-UNITS = {"relu": 1, "maxout": 4}  # outputs of a layer per unit
 Binarization = Annotated[
     Literal["stochastic", "static", "threshold", "none"],
     Field(
@@ -206,20 +204,8 @@ class VAEConfig(RunConfig):
         return prior
 
     @property
-    def footprint(self) -> Footprint:
-        dim = self.model.latent_dim
-        of_prior = self.prior.kept(dim) if self.prior else 0
-        kept = OF_A_SAMPLE + self.flow.kept(dim) + of_prior + OF_AN_OUTPUT * self._outputs
-        return Footprint(self.train.batch_size, PIXELS + dim, kept)
-
-    @property
-    def _outputs(self) -> int:
-        model, flow = self.model, self.flow
-        dim = model.latent_dim
-        of_context = flow.weights(dim, width=1) - flow.weights(dim) if flow.amortized else 0
-        if model.network == "gated-conv":
-            return CONVOLVED + of_context
-        return 2 * UNITS[model.network] * sum(model.hidden) + 2 * PIXELS + of_context
+    def drawn(self) -> int:
+        return self.train.batch_size * (PIXELS + self.model.latent_dim)
 
 
 def _weights(model: VAEModel, flow: VAEFlow) -> int:
