@@ -192,7 +192,7 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
             name = groups[0].best.config.command
             pictures["training" if len(tables) == 1 else f"training-{name}"] = picture
     targets: dict[str, list[Any]] = {}
-    fits = (group for groups in tables for group in groups if group.best.target)
+    fits = (group for groups in tables for group in groups if group.best.has_densities)
     for group in fits:
         axis, log_target, log_q = densities(group.best)
         panels = targets.setdefault(group.identity[0], [])

@@ -39,8 +39,8 @@ def spread(array: np.ndarray, *_: Any) -> Any:
 
 
 def error_of(key: str) -> Callable[..., Any]:
-    """Scale that is the value of a key."""
-    return lambda _, values, keys: values[key]
+    """Scale that is the value of a key, if there is one."""
+    return lambda _, values, keys: values.get(key)
 
 
 EXACT = Tolerance()

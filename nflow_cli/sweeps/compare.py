@@ -61,6 +61,12 @@ class Result(Run):
         target: Any = self.config.target
         return target.model_dump_json() if target else ""
 
+    @property
+    def has_densities(self) -> bool:
+        """Whether it keeps the densities of target and fit over a grid of the plane."""
+        shapes = self.report.shapes_of(self.config)
+        return all(len(shapes.get(key, "")) == len(axes) for key, axes in DENSITIES.items())
+
     def settings(self) -> dict[str, str]:
         """Settings that define the experiment, without :attr:`identity`, by dotted key, as text."""
         config = self.config.model_dump(mode="json")
