@@ -116,6 +116,6 @@ def load(run: Any) -> Any:
     Raises:
         NflowError: The run cannot be loaded.
     """
-    from nflow_cli import experiments  # here: importing nflow_cli loads nothing heavy
+    from nflow_cli.experiments.run import load  # here: importing nflow_cli loads nothing heavy
 
-    return experiments.load(run)
+    return load(run)

@@ -2,6 +2,7 @@
 
 import click
 
+from nflow_cli.backend.start import start_tensorflow
 from nflow_cli.cli.options import Command, dpi_option, picture_formats, run_argument
 from nflow_cli.text import printable
 
@@ -52,7 +53,11 @@ def plot(
     with run.directory.locked():
         if only or not (flows or animate):
             paths += pictures.draw(run, format_, dpi, only)
-        paths += pictures.draw_flows(run, flows, format_, dpi) if flows else []
-        paths += pictures.animate(run) if animate else []
+        if flows or animate:
+            start_tensorflow()
+            from nflow_cli.experiments import flow_pictures
+
+            paths += flow_pictures.draw_flows(run, flows, format_, dpi) if flows else []
+            paths += flow_pictures.animate(run) if animate else []
     for path in paths:
         click.echo(printable(path))

@@ -1,24 +1,16 @@
-"""Pictures of a run: drawn after training, again, of single flows, and of all in motion."""
+"""Pictures of a run, drawn after training and by `nflow plot`."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nflow_cli import plotting
 from nflow_cli.backend.garbage import uncollected
-from nflow_cli.backend.start import start_tensorflow
 from nflow_cli.constants import DPI
-from nflow_cli.data.units import IDENTITY
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
-from nflow_cli.plotting import plane
 from nflow_cli.registry import nearest
-from nflow_cli.runs.directory import ANIMATION
-
-DIGITS: Any = {"formatter": {"float": "{:.3g}".format}}
 
 
 @uncollected()
@@ -26,86 +18,26 @@ def draw(run: Run, format: str = "png", dpi: int = DPI, only: Collection[str] = 
     """Draw pictures into ``run``, all or ``only`` some; return their paths."""
     report = part(run.config, "report")
     curves = run.curves(report.CURVES)
-    pictures = report.figures_of(run.config, run.shown_arrays, curves, _summary(run))
+    pictures = report.figures_of(run.config, run.shown_arrays, curves, with_warnings(run))
     for name in only:
         if name not in pictures:
             known = ", ".join(pictures)
             hint = nearest(name, list(pictures))
             raise ConfigError(f"--only: {name!r} is no picture of this run{hint}; known: {known}")
     return [
-        _written(run, name, figure, format, dpi)
+        write_picture(run, name, figure, format, dpi)
         for name, figure in pictures.items()
         if not only or name in only
     ]
 
 
-def draw_flows(run: Run, numbers: Iterable[int], format: str, dpi: int) -> list[Path]:
-    """Draw flows of ``run`` by number, from 1; return the paths of the pictures."""
-    motion, paths = _motion(run), []
-    from nflow_cli.evaluation.motion import flow_arrays
-
-    length = motion.density.flow.length
-    for number in numbers:
-        if number > length:
-            raise ConfigError(f"--flow-at: expected a flow from 1 to {length}. Received: {number}")
-    notes = [] if motion.density.units is IDENTITY else ["in the coordinates of the flows"]
-    for number in dict.fromkeys(numbers):
-        arrays = flow_arrays(motion, number, run.config.seed)
-        step = motion.steps[number - 1]
-        weights = (
-            f"{name} = {np.array2string(np.squeeze(value, (0, -1)), separator=', ', **DIGITS)}"
-            for name, value in step.map.geometry(**step.arrays()).items()
-        )
-        names = (step.name, *weights, *notes)
-        figure = plotting.flow_figure(arrays, _summary(run), number, names)
-        paths.append(_written(run, f"flow-{number}", figure, format, dpi))
-    return paths
-
-
-def animate(run: Run) -> list[Path]:
-    """Draw the density from its base through all flows, as a GIF and as a WebP."""
-    motion = _motion(run)
-    from nflow_cli.evaluation.motion import motion_arrays
-
-    arrays = motion_arrays(motion, run.config.seed)
-    names = plane.AXES if motion.density.units is IDENTITY else plane.COLUMN_AXES
-    files = plotting.animation_files(arrays, _summary(run), names)
-    return [
-        run.directory.write_plot(
-            ANIMATION, format, lambda file, content=content: file.write(content)
-        )
-        for format, content in files.items()
-    ]
-
-
-def _summary(run: Run) -> dict[str, Any]:
+def with_warnings(run: Run) -> dict[str, Any]:
+    """Summary with its warnings, as pictures take it."""
     return {**run.summary, "warnings": run.warnings}
 
 
-def _written(run: Run, name: str, figure: Any, format: str, dpi: int) -> Path:
+def write_picture(run: Run, name: str, figure: Any, format: str, dpi: int) -> Path:
+    """Write a picture into the plots of a run; return its path."""
     return run.directory.write_plot(
         name, format, lambda file: plotting.save_figure(figure, file, format, dpi)
     )
-
-
-def _motion(run: Run) -> Any:
-    """The density of flows of two numbers, in motion."""
-    start_tensorflow()
-    from nflow_cli.densities.pushforward import FlowDensity
-    from nflow_cli.evaluation.motion import Motion
-
-    trained = run.trained
-    received = "none; `nflow fit TABLE --flow planar` fits some"
-    if isinstance(trained, FlowDensity):
-        reasons = {
-            f"D = {trained.dim}": trained.dim != 2,
-            f"an ensemble of {trained.members}": trained.members > 1,
-            "columns that are given": trained.flow.takes_context,
-            "K = 0": not trained.flow.length,
-        }
-        received = next((reason for reason, holds in reasons.items() if holds), "")
-    if received:
-        raise ConfigError(
-            f"--flow-at, --animate: expected flows of two numbers. Received: {received}"
-        )
-    return Motion(trained)

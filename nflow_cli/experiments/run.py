@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.backend.start import start_keras
 from nflow_cli.config import presets
 from nflow_cli.config.schema import Config
 from nflow_cli.config.strict import LARGEST
@@ -147,3 +148,16 @@ class Run:
             way_on += f"; to end it there: {self.resume_command} --finish"
         far = f"after {made:,} of {self.config.length:,} {count}s"
         raise RunDirectoryError(f"{self.path}: {how} {far}, so it has no model yet; {way_on}")
+
+
+def load(path: str | Path) -> Any:
+    """Load the trained density or VAE of a run directory.
+
+    Raises:
+        NflowError: The run has no model yet, or a file of it is damaged.
+    """
+    run = Run.open(path)
+    run.expect_trained()
+    if run.config.is_of_flows:
+        start_keras()
+    return run.trained

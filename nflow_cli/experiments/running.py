@@ -17,6 +17,7 @@ from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.report import write_report
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import MACHINES, RunDirectory
@@ -181,8 +182,6 @@ def _import_ahead() -> None:
 
 def _report(run: Run) -> None:
     """Write the report; a failure is a note."""
-    from nflow_cli.experiments.report import write_report
-
     try:
         write_report(run)
     except NflowError as error:

@@ -14,6 +14,7 @@ from nflow_cli.plotting.motion import animation_files, flow_figure
 from nflow_cli.plotting.plane import fit2d_figures, points_figures
 from nflow_cli.plotting.predictions import Intervals, intervals_figure, levels_figure
 from nflow_cli.plotting.style import save_figure
+from nflow_cli.plotting.training import likelihood_figure
 from nflow_cli.plotting.weights import evidence_figures, infer_figures
 from nflow_cli.plotting.whole_table import whole_table_figures
 
@@ -32,6 +33,7 @@ __all__ = [
     "infer_figures",
     "intervals_figure",
     "levels_figure",
+    "likelihood_figure",
     "points_figures",
     "save_figure",
     "spread_figure",

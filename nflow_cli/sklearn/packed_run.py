@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nflow_cli import experiments
+from nflow_cli.experiments.run import load
 
 _PREFIX = "nflow-"  # of temporary folders
 
@@ -47,7 +47,7 @@ class PackedRun:
         folder = tempfile.mkdtemp(prefix=_PREFIX)
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.unpack(Path(folder))
-        return experiments.load(folder)
+        return load(folder)
 
     def __getstate__(self) -> dict[str, bytes]:
         return {"content": self.content}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 from pydantic import BaseModel, Field, model_validator
 
@@ -96,8 +97,6 @@ class ChunkTrainer(keras.Model):
             Means of the terms over the chunk and norm of the last gradient, of the restart with the
             lowest mean loss; and the learning rate.
         """
-        import tensorflow as tf
-
         chunk, count = data[0], data[1][0]
         variables = self.trainable_variables
 
@@ -126,8 +125,6 @@ class ChunkTrainer(keras.Model):
 
     def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
         """Terms of the next update and the gradients of its loss."""
-        import tensorflow as tf
-
         with tf.GradientTape() as tape:
             terms = self.objective(batch, self.optimizer.iterations)
         # Summed over restarts by the tape: what one depends on, no other does.
@@ -212,7 +209,6 @@ def with_gradient(
     By :func:`compiled`, or operation by operation where ``xla`` is ``None``. Further arguments are
     those of ``function``.
     """
-    import tensorflow as tf
 
     def both(points: Any, *others: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:

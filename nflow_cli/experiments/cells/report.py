@@ -360,7 +360,6 @@ def figures_of(
 ) -> dict[str, Any]:
     """Marginals, dependence, pairs, PIT and training."""
     from nflow_cli import plotting
-    from nflow_cli.plotting.training import likelihood_figure
 
     kinds = config.data.kinds or {}
     names = [name for group in row_names(kinds, config.data.given) for name in group]
@@ -376,4 +375,4 @@ def figures_of(
         subject,
         n_given=len(config.data.given),
     )
-    return {**pictures, "training": likelihood_figure(metrics, summary)}
+    return {**pictures, "training": plotting.likelihood_figure(metrics, summary)}

@@ -7,6 +7,7 @@ from typing import Any
 from nflow_cli.config.evidence_schema import EvidenceConfig
 from nflow_cli.data.draws import Draws, load_draws, usual_space
 from nflow_cli.errors import ConfigError
+from nflow_cli.experiments.infer.user_code import load_function
 from nflow_cli.experiments.recorded_data import found_again
 from nflow_cli.experiments.run import Run
 
@@ -44,8 +45,6 @@ def read(name: str) -> Any:
 
 def with_density(run: Run, place: str) -> Any:
     """A user's log-density ``FILE.py:name``, and the draws of a run."""
-    from nflow_cli.experiments.infer.user_code import load_function
-
     config = run.config
     user, draws = load_function(place), run.data
     coordinates = list(draws.columns), config.data.bounds

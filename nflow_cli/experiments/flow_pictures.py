@@ -1,0 +1,73 @@
+"""Pictures of single flows of a run, and the animation of all flows."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nflow_cli import plotting
+from nflow_cli.data.units import IDENTITY
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.errors import ConfigError
+from nflow_cli.evaluation.motion import Motion, flow_arrays, motion_arrays
+from nflow_cli.experiments.pictures import with_warnings, write_picture
+from nflow_cli.experiments.run import Run
+from nflow_cli.plotting import plane
+from nflow_cli.runs.directory import ANIMATION
+
+DIGITS: Any = {"formatter": {"float": "{:.3g}".format}}
+
+
+def draw_flows(run: Run, numbers: Iterable[int], format: str, dpi: int) -> list[Path]:
+    """Draw flows of ``run`` by number, from 1; return the paths of the pictures."""
+    motion, paths = _motion(run), []
+    length = motion.density.flow.length
+    for number in numbers:
+        if number > length:
+            raise ConfigError(f"--flow-at: expected a flow from 1 to {length}. Received: {number}")
+    notes = [] if motion.density.units is IDENTITY else ["in the coordinates of the flows"]
+    for number in dict.fromkeys(numbers):
+        arrays = flow_arrays(motion, number, run.config.seed)
+        step = motion.steps[number - 1]
+        weights = (
+            f"{name} = {np.array2string(np.squeeze(value, (0, -1)), separator=', ', **DIGITS)}"
+            for name, value in step.map.geometry(**step.arrays()).items()
+        )
+        names = (step.name, *weights, *notes)
+        figure = plotting.flow_figure(arrays, with_warnings(run), number, names)
+        paths.append(write_picture(run, f"flow-{number}", figure, format, dpi))
+    return paths
+
+
+def animate(run: Run) -> list[Path]:
+    """Draw the density from its base through all flows, as a GIF and as a WebP."""
+    motion = _motion(run)
+    arrays = motion_arrays(motion, run.config.seed)
+    names = plane.AXES if motion.density.units is IDENTITY else plane.COLUMN_AXES
+    files = plotting.animation_files(arrays, with_warnings(run), names)
+    return [
+        run.directory.write_plot(
+            ANIMATION, format, lambda file, content=content: file.write(content)
+        )
+        for format, content in files.items()
+    ]
+
+
+def _motion(run: Run) -> Motion:
+    """The density of flows of two numbers, in motion."""
+    trained = run.trained
+    received = "none; `nflow fit TABLE --flow planar` fits some"
+    if isinstance(trained, FlowDensity):
+        reasons = {
+            f"D = {trained.dim}": trained.dim != 2,
+            f"an ensemble of {trained.members}": trained.members > 1,
+            "columns that are given": trained.flow.takes_context,
+            "K = 0": not trained.flow.length,
+        }
+        received = next((reason for reason, holds in reasons.items() if holds), "")
+    if received:
+        raise ConfigError(
+            f"--flow-at, --animate: expected flows of two numbers. Received: {received}"
+        )
+    return Motion(trained)
