@@ -25,7 +25,6 @@ from nflow_cli.runs.versions import VERSIONS
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import printable
-from nflow_cli.training.budget import RESERVE
 from nflow_cli.training.progress import about_left, phase
 
 
@@ -87,7 +86,7 @@ def in_time(config: Config, data: Any, machine: Machine | None, due: float) -> C
         cost = part(config, "training").trial(config, data)
     seconds, key = due - time.monotonic(), config.train.length_key
     length = cost.length(seconds, config.train.chunk if key == "steps" else 1)
-    late = RESERVE + cost.others + length * cost.update - seconds
+    late = cost.late(length, seconds)
     if late > 0:
         tell(f"--minutes: about {late / 60:.1f} minutes too few for the least training")
     tell(f"--minutes: --{key} {length}, as the run records{about_left(seconds + late)}")

@@ -26,6 +26,10 @@ class Cost(NamedTuple):
         """
         return max(int((seconds - RESERVE - self.others) / self.update), least)
 
+    def late(self, length: int, seconds: float) -> float:
+        """Seconds that a training of some length takes more than there are."""
+        return RESERVE + self.others + length * self.update - seconds
+
 
 def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL) -> Cost:
     """Time updates of ``model`` for some seconds, and their compiling."""
