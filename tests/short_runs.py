@@ -14,6 +14,7 @@ from nflow_cli.backend import programs
 from nflow_cli.config import presets
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.running import fit
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
 TABLE = Path(__file__).with_name("table.csv")  # of level, price and share
@@ -81,7 +82,7 @@ def make_run(path, **changes):
 def fitted(config, directory, data=None):
     """Train as ``nflow`` does, without a record; return the run."""
     run = Run(directory, config)
-    run.fit(data)
+    fit(run, data)
     return run
 
 

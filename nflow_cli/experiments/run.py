@@ -14,9 +14,8 @@ from nflow_cli.config import presets
 from nflow_cli.config.schema import Config
 from nflow_cli.config.strict import LARGEST
 from nflow_cli.errors import ConfigError, RunDirectoryError
-from nflow_cli.evaluation.warnings import ScoreWarning, records
+from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.summary import identity_of
 from nflow_cli.runs.directory import METRICS, MODEL, RUN, SUMMARY, WEIGHTS, RunDirectory
 from nflow_cli.text import command_line
 
@@ -108,17 +107,6 @@ class Run:
             for name, values in self.metrics.items()
         }
         return {**means, names[0]: steps[ends - 1]}
-
-    def fit(self, data: Any = None) -> None:
-        """Train or resume, score, and write model, arrays and summary."""
-        config, report = self.config, part(self.config, "report")
-        fitted = part(config, "training").run(config, self.directory, data)
-        scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
-        self.arrays = dict(fitted.arrays)
-        self.summary = report.SCHEMA(**scores).facts
-        self.summary["warnings"] = records(self.warnings)
-        self.directory.write_evaluation(self.arrays)
-        self.directory.write_json(SUMMARY, self.summary)
 
     # Its status.
 

@@ -16,11 +16,13 @@ from nflow_cli.config import memory, presets
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
+from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.report import write_report
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.run import Run
-from nflow_cli.runs.directory import MACHINES, RunDirectory
+from nflow_cli.experiments.summary import identity_of
+from nflow_cli.runs.directory import MACHINES, SUMMARY, RunDirectory
 from nflow_cli.runs.versions import VERSIONS
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
@@ -159,7 +161,7 @@ def train(
             start_tensorflow(machine)
             if pictures:
                 _import_ahead()
-            run.fit(data)
+            fit(run, data)
             if pictures:
                 from nflow_cli.experiments.pictures import draw
 
@@ -167,6 +169,18 @@ def train(
                     draw(run)
         if pictures:
             _report(run)
+
+
+def fit(run: Run, data: Any = None) -> None:
+    """Train or resume, score, and write model, arrays and summary."""
+    config, report = run.config, part(run.config, "report")
+    fitted = part(config, "training").run(config, run.directory, data)
+    scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
+    run.arrays = dict(fitted.arrays)
+    run.summary = report.SCHEMA(**scores).facts
+    run.summary["warnings"] = records(run.warnings)
+    run.directory.write_evaluation(run.arrays)
+    run.directory.write_json(SUMMARY, run.summary)
 
 
 def _import_ahead() -> None:
