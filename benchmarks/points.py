@@ -57,6 +57,7 @@ def loaded(preset: str, changes: dict[str, Any]) -> tuple[Any, Any]:
 def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[str, Any], Any]:
     """Fit one preset to one set; return its summary and data, and keep its pictures if asked."""
     from nflow_cli.config import presets
+    from nflow_cli.experiments import running
     from nflow_cli.experiments.pictures import draw
     from nflow_cli.experiments.run import Run
     from nflow_cli.runs.directory import RunDirectory
@@ -67,7 +68,7 @@ def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[
         run = RunDirectory.create("benchmark", str(Path(folder) / "run"))
         with run.recorded(info, presets.dump(config)):
             opened = Run(run, config)
-            opened.fit(data)
+            running.fit(opened, data)
         for path in draw(opened) if pictures else ():
             target = (pictures or Path()) / f"{name}-{preset}-{seed}-{path.name}"
             target.write_bytes(path.read_bytes())

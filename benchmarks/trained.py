@@ -15,6 +15,7 @@ from typing import Any
 import click
 import numpy as np
 
+from nflow_cli.experiments import running
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
 
@@ -113,7 +114,7 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
         run.write_text(CONFIG, presets.dump(config))
         with run.recorded({}):
             opened = Run(run, config)
-            opened.fit(data)
+            running.fit(opened, data)
         summary = opened.summary
         in_all = time.process_time() - start
     clock = clocks[0]

@@ -116,7 +116,7 @@ def present(
 def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
     measures: dict[str, set[str]] = {}
     for group in (group for groups in tables for group in groups):
-        if measure := group.best.summary.get("measure"):
+        if measure := group.best.facts.get("measure"):
             measures.setdefault(group.identity[0], set()).add(measure)
     return [
         f"{printable(name)}: log-likelihoods of different `measure` are not comparable: kinds, "

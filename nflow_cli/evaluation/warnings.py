@@ -70,9 +70,8 @@ def number(summary: Summary, key: str) -> float | None:
     return float(value) if abs(value) < 1e300 else math.nan
 
 
-def ruined_images(summary: Summary) -> ScoreWarning | None:
-    """Warn about a VAE worse than independent fair coins."""
-    value = number(summary, "negative_elbo")
+def ruined_images(value: float | None) -> ScoreWarning | None:
+    """Warn about a VAE whose −ELBO ``value`` is worse than that of independent fair coins."""
     if value is None or value <= FAIR_COIN_NATS:
         return None
     return ruined_text(f"-ELBO {value:.4g}: worse than fair coins, {FAIR_COIN_NATS:.1f}")

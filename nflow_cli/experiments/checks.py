@@ -157,7 +157,7 @@ def check_files(run: CheckedRun) -> Verdict:
 
 def check_record(run: CheckedRun) -> Verdict:
     """Check that config.yaml, run.json, summary.json and the model agree."""
-    config, summary = run.config, run.summary
+    config, summary = run.config, run.facts
     expected = {
         **identity_of(config),
         "n_parameters": run.weights.numbers,
@@ -174,7 +174,7 @@ def check_training(run: CheckedRun) -> Verdict:
     """Check that config.yaml, summary.json and metrics.csv are of one training."""
     made, planned = run.length, run.config.length
     expected = {run.config.train.length_key: made, **run.training}
-    wrong = differences(SUMMARY, expected, run.summary)
+    wrong = differences(SUMMARY, expected, run.facts)
     if run.config.train.early_stopping is None and made != planned:
         wrong.append(f"{METRICS}: ends at {run.count} {made}, not at {planned}")
     counts = (f"{name} {n:,}" for name, n in expected.items() if isinstance(n, int))
@@ -188,7 +188,7 @@ def check_weights(run: CheckedRun) -> Verdict:
 
 def check_checksum(run: CheckedRun) -> Verdict:
     """Check that the weights are, to the bit, the recorded ones."""
-    expected, received = run.summary.get("model_sha256"), run.weights.sha256
+    expected, received = run.facts.get("model_sha256"), run.weights.sha256
     if expected != received:
         return Outcome.FAIL, f"expected SHA-256 {expected!r:.80}, received {received}"
     return Outcome.OK, f"SHA-256 {received[:12]}… of the weights, as recorded"
@@ -198,18 +198,18 @@ def check_warnings(run: CheckedRun) -> Verdict:
     """Check the warnings in the summary."""
     expected = records(run.warnings)
     named = ", ".join(warning["word"] for warning in expected) or "none"
-    return agreement(differences(SUMMARY, {"warnings": expected}, run.summary), named)
+    return agreement(differences(SUMMARY, {"warnings": expected}, run.facts), named)
 
 
 def check_scores(run: CheckedRun) -> Verdict:
     """Compare the recomputed scores with those of the summary."""
     recomputed, schema = run.judged.scores, part(run.config, "report").SCHEMA
     # Typed as a summary: values that are not finite are None.
-    whole = schema(**{**run.summary, **recomputed}).facts
+    whole = schema(**{**run.facts, **recomputed}).facts
     scores = {key: whole[key] for key in recomputed}
     numbers = {key: x for key, x in scores.items() if type(x) in (int, float)}
     shown = (f"{key} {x}" if isinstance(x, int) else f"{key} {x:.5f}" for key, x in numbers.items())
-    wrong = differences(SUMMARY, scores, run.summary, run.tolerances)
+    wrong = differences(SUMMARY, scores, run.facts, run.tolerances)
     return agreement(wrong, f"{', '.join(shown)} {run.source}")
 
 

@@ -37,7 +37,7 @@ class TrainedRun:
     @property
     def summary(self) -> dict[str, Any]:
         """Figures by the keys of ``summary.json``; None where not finite."""
-        return self.run.summary
+        return self.run.facts
 
     @property
     def warnings(self) -> list[ScoreWarning]:
@@ -47,7 +47,7 @@ class TrainedRun:
 
     def _scores(self) -> tuple[Rows, list[ScoreWarning]]:
         warnings, report = self.warnings, part(self.config, "report")
-        rows = report.rows_of(self.config, self.summary, warnings)
+        rows = report.rows_of(self.config, self.run.summary, warnings)
         return [(name, in_python(text)) for name, text in rows], warnings
 
     def __repr__(self) -> str:

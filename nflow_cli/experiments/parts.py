@@ -77,23 +77,25 @@ class Report(Protocol):
         """Summary's config entries beside flow, K and seed."""
         ...
 
-    def warnings_of(self, config: Any, summary: Summary) -> list[ScoreWarning]:
-        """Warnings about the scores of a summary; missing scores give none."""
+    def warnings_of(self, config: Any, summary: Any) -> list[ScoreWarning]:
+        """Warnings about the scores of a summary, one of ``SCHEMA`` here and below; of kinds that
+        are not yet ``TYPED``, by its facts, of which missing ones give none.
+        """
         ...
 
-    def rows_of(self, config: Any, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
+    def rows_of(self, config: Any, summary: Any, warnings: Sequence[ScoreWarning]) -> Rows:
         """Printed scores."""
         ...
 
-    def verdict_of(self, summary: Summary, warnings: Sequence[ScoreWarning]) -> Rows:
+    def verdict_of(self, summary: Any, warnings: Sequence[ScoreWarning]) -> Rows:
         """Main scores and their baselines."""
         ...
 
-    def subject_of(self, config: Any, summary: Summary) -> str:
+    def subject_of(self, config: Any, summary: Any) -> str:
         """Name of what is fitted, in comparisons."""
         ...
 
-    def settings_of(self, config: Any, summary: Summary) -> dict[str, str]:
+    def settings_of(self, config: Any, summary: Any) -> dict[str, str]:
         """Settings beside the config, in comparisons: text by key."""
         ...
 
@@ -101,7 +103,7 @@ class Report(Protocol):
         """Shapes of the arrays in ``evaluation.npz``."""
         ...
 
-    def inconsistency_of(self, config: Any, arrays: Mapping[str, Any], summary: Summary) -> str:
+    def inconsistency_of(self, config: Any, arrays: Mapping[str, Any], summary: Any) -> str:
         """Inconsistency between the files of the pictures and the config, or ""."""
         ...
 
@@ -112,7 +114,7 @@ class Report(Protocol):
         metrics: Mapping[str, Any],
         summary: Summary,
     ) -> dict[str, Any]:
-        """Pictures by name."""
+        """Pictures by name; ``summary``: its facts, and the warnings."""
         ...
 
 

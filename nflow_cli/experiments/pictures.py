@@ -33,7 +33,7 @@ def draw(run: Run, format: str = "png", dpi: int = DPI, only: Collection[str] = 
 
 def with_warnings(run: Run) -> dict[str, Any]:
     """Summary with its warnings, as pictures take it."""
-    return {**run.summary, "warnings": run.warnings}
+    return {**run.facts, "warnings": run.warnings}
 
 
 def write_picture(run: Run, name: str, figure: Any, format: str, dpi: int) -> Path:

@@ -68,8 +68,12 @@ def mass_row(summary: Summary, warnings: Warnings) -> tuple[str, str]:
 
 
 def figure(summary: Summary, key: str, decimals: int = 5) -> str:
+    """Score of a key as text, as of :func:`in_decimals`."""
+    return in_decimals(summary.get(key), decimals)
+
+
+def in_decimals(value: float | None, decimals: int = 5) -> str:
     """Score as text; "not finite" where JSON has none."""
-    value = summary.get(key)
     return "not finite" if value is None or value != value else f"{value:.{decimals}f}"
 
 

@@ -16,9 +16,11 @@ from nflow_cli.config.strict import LARGEST
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.summary import RunSummary
 from nflow_cli.runs.directory import METRICS, MODEL, RUN, SUMMARY, WEIGHTS, RunDirectory
 from nflow_cli.text import command_line
 
+TYPED = ("images", "evidence")  # kinds whose reports take a summary; those of others its facts
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 
@@ -51,13 +53,22 @@ class Run:
         return self.directory.read_json(RUN)
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
-        """Figures of ``summary.json``."""
+    def summary(self) -> Any:
+        """Summary; of kinds that are not ``TYPED`` its facts."""
         schema, data = part(self.config, "report").SCHEMA, self.directory.read_json(SUMMARY)
         try:
-            return presets.checked(schema, data, f"{self.path / SUMMARY}: damaged").facts
+            return self.reported(presets.checked(schema, data, f"{self.path / SUMMARY}: damaged"))
         except ConfigError as error:
             raise RunDirectoryError(str(error)) from None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Figures of ``summary.json`` by key."""
+        return self.summary.facts if self.config.kind in TYPED else self.summary
+
+    def reported(self, summary: RunSummary) -> Any:
+        """Summary as the report of its kind takes it."""
+        return summary if self.config.kind in TYPED else summary.facts
 
     @cached_property
     def warnings(self) -> list[ScoreWarning]:

@@ -177,10 +177,11 @@ def fit(run: Run, data: Any = None) -> None:
     fitted = part(config, "training").run(config, run.directory, data)
     scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
     run.arrays = dict(fitted.arrays)
-    run.summary = report.SCHEMA(**scores).facts
-    run.summary["warnings"] = records(run.warnings)
+    run.summary = run.reported(report.SCHEMA(**scores))
+    scores["warnings"] = records(run.warnings)
+    run.summary = run.reported(report.SCHEMA(**scores))
     run.directory.write_evaluation(run.arrays)
-    run.directory.write_json(SUMMARY, run.summary)
+    run.directory.write_json(SUMMARY, run.facts)
 
 
 def _import_ahead() -> None:

@@ -61,6 +61,11 @@ class DataRecord(Strict):
     name: Text
     sha256: Text
 
+    @property
+    def checksum(self) -> dict[str, str]:
+        """Checksum, as a setting."""
+        return {"data.sha256": self.sha256[:12]}
+
 
 def identity_of(config: Any) -> dict[str, Any]:
     """Summary entries that the config determines."""

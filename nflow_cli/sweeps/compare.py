@@ -75,7 +75,7 @@ class Result(Run):
 
     def value(self, key: str) -> float | None:
         """Score of the summary, or ``None``."""
-        value = self.summary.get(key)
+        value = self.facts.get(key)
         return None if value is None else float(value)
 
 
@@ -290,7 +290,7 @@ def _rows_judged(result: Result) -> Any:
         return None
     settings = result.config.model_dump(mode="json")["data"]
     same = {key: value for key, value in settings.items() if key not in OTHERS}
-    return result.summary["data"].get("sha256"), json.dumps(same)
+    return result.facts["data"].get("sha256"), json.dumps(same)
 
 
 def _difference(one: Result, other: Result) -> Difference | None:

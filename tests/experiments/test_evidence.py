@@ -8,18 +8,21 @@ from nflow_cli.data.draws import load_draws
 from nflow_cli.experiments.evidence.bridge import bridge_warnings
 from nflow_cli.experiments.evidence.folds import fold_rows
 from nflow_cli.experiments.evidence.judge import rounding_step
-from nflow_cli.experiments.evidence.report import RULES, verdict_of
+from nflow_cli.experiments.evidence.report import EvidenceSummary, verdict_of, warnings_of
 
 GOOD = {
     **{"log_z": 1.0, "log_z_standard_error": 0.01, "pareto_k": 0.2, "is_stan": False},
     **{"rhat": 1.001, "rhat_column": "a", "effective_draws": 900.0, "log_p_step": 1e-6},
-    "kl": 0.03,
+    **{"kl": 0.03, "kl_by_likelihood": 0.05, "kl_by_likelihood_standard_error": 0.01},
 }
 
 
+def summary_of(**changes):
+    return EvidenceSummary.model_construct(**{**GOOD, **changes})
+
+
 def words_of(**changes):
-    found = [rule({**GOOD, **changes}) for rule in RULES]
-    return [warning.word for warning in found if warning]
+    return [warning.word for warning in warnings_of(None, summary_of(**changes))]
 
 
 @pytest.mark.parametrize(
@@ -38,18 +41,17 @@ def words_of(**changes):
 )
 def test_unreliable_estimates_have_warnings(changes, words):
     assert words_of(**changes) == words
-    found = [warning for rule in RULES if (warning := rule({**GOOD, **changes}))]
-    shown = dict(verdict_of({**GOOD, **changes}, found))["k-hat"]
+    summary = summary_of(**changes)
+    shown = dict(verdict_of(summary, warnings_of(None, summary)))["k-hat"]
     assert shown.endswith(", good") == (not words)
 
 
 def test_the_reasons_name_what_may_be_wrong():
-    (found,) = [w for rule in RULES if (w := rule({**GOOD, "pareto_k": 0.87}))]
+    (found,) = warnings_of(None, summary_of(pareto_k=0.87))
     assert "; a parameter may be missing from the columns; else try more draws" in found.reason
     # Chains disagree beyond the limit of their number and length.
     assert words_of(rhat=1.014, rhat_limit=1.02) == []
-    changes = {"rhat": 1.01404, "rhat_limit": 1.01401}
-    (found,) = [warning for rule in RULES if (warning := rule({**GOOD, **changes}))]
+    (found,) = warnings_of(None, summary_of(rhat=1.01404, rhat_limit=1.01401))
     assert "split R-hat of a is 1.01404" in found.reason and "1.01401" in found.reason
 
 

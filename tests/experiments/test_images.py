@@ -351,7 +351,7 @@ def plain_run(tmp_path_factory):
     folder.write_text("config.yaml", presets.dump(settings))
     unlabelled = replace(images(), y_train=None, y_test=None)
     with folder.recorded({"command": "train-vae"}):
-        return folder, fitted(settings, folder, unlabelled).summary
+        return folder, fitted(settings, folder, unlabelled).facts
 
 
 def test_the_summary_tells_everything_promised_of_it(plain_run):

@@ -35,7 +35,7 @@ def read(tmp_path):
 def drawable(run):
     """Return the curves and the summary that pictures are drawn from."""
     assert run.arrays is not None
-    return run.curves(part(run.config, "report").CURVES), run.summary
+    return run.curves(part(run.config, "report").CURVES), run.facts
 
 
 def complaint(read, *args):

@@ -15,19 +15,11 @@ from nflow_cli.evaluation.warnings import (
     ScoreWarning,
     found,
     marked,
-    number,
     verdict,
     words,
 )
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure, flow_row, training_text
-from nflow_cli.experiments.summary import (
-    LOG_Z,
-    Course,
-    DataRecord,
-    Measure,
-    UpdatesSummary,
-    checksum_of_data,
-)
+from nflow_cli.experiments.rows import Rows, Summary, Warnings, flow_row, in_decimals, training_text
+from nflow_cli.experiments.summary import LOG_Z, Course, DataRecord, Measure, UpdatesSummary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.text import printable
 
@@ -105,46 +97,44 @@ DROPPED = (
 KINDS = {"poor ratios": "poor", "rough ratios": "rough"}
 
 
-def rows_of(config: EvidenceConfig, summary: Summary, warnings: Warnings) -> Rows:
+def rows_of(config: EvidenceConfig, summary: EvidenceSummary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
     return [
-        ("draws", printable(summary["data"]["name"])),
-        flow_row(summary),
+        ("draws", printable(summary.data.name)),
+        flow_row(summary.facts),
         *judged_rows(summary, warnings),
-        ("training", training_text(summary, config.length)),
+        ("training", training_text(summary.facts, config.length)),
     ]
 
 
-def judged_rows(scores: Summary, warnings: Warnings) -> Rows:
+def judged_rows(summary: EvidenceSummary, warnings: Warnings) -> Rows:
     """Rows of log Z and of the chains."""
-    chains = f"{scores['n_draws']:,} draws of {scores['n_chains']:,} chains"
-    rhat = f"split R-hat {figure(scores, 'rhat', 3)} ({printable(scores['rhat_column'])})"
-    temperatures = ", ".join(f"{t:g}" for t in scores["temperatures"])
-    kl = f"{figure(scores, 'kl', 3)} nats, temperatures {temperatures}"
+    chains = f"{summary.n_draws:,} draws of {summary.n_chains:,} chains"
+    rhat = f"split R-hat {in_decimals(summary.rhat, 3)} ({printable(summary.rhat_column)})"
+    temperatures = ", ".join(f"{t:g}" for t in summary.temperatures)
+    kl = f"{in_decimals(summary.kl, 3)} nats, temperatures {temperatures}"
     return [
-        *verdict_of(scores, warnings),
+        *verdict_of(summary, warnings),
         ("KL(p || q)", marked(kl, warnings, "kl")),
-        ("chains", f"{chains}, {rhat}, {scores['effective_draws'] or 0:,.0f} effective draws"),
+        ("chains", f"{chains}, {rhat}, {summary.effective_draws or 0:,.0f} effective draws"),
     ]
 
 
-def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
+def verdict_of(summary: EvidenceSummary, warnings: Warnings) -> Rows:
     """Rows of log Z, its reliability, and its limits."""
-    error = f"± {figure(scores, 'log_z_standard_error')} nats"
-    log_z = f"{figure(scores, 'log_z')} {error}"
-    space = scores.get("space")
+    log_z = f"{in_decimals(summary.log_z)} ± {in_decimals(summary.log_z_standard_error)} nats"
     rows = [
         ("log Z", marked(log_z, warnings, "log_z")),
-        *([("space", printable(space))] if space else []),
-        ("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_reliability(scores, warnings)}"),
+        *([("space", printable(summary.space))] if summary.space else []),
+        ("k-hat", f"{in_decimals(summary.pareto_k, 2)}, {_reliability(summary, warnings)}"),
         ("", REGIONS),
     ]
-    return [*rows, ("", DROPPED)] if scores["is_stan"] else rows
+    return [*rows, ("", DROPPED)] if summary.is_stan else rows
 
 
-def _reliability(scores: Summary, warnings: Warnings) -> str:
+def _reliability(summary: EvidenceSummary, warnings: Warnings) -> str:
     own = [KINDS[warning.word] for warning in warnings if warning.word in KINDS]
-    word = own[0] if own else verdict(scores["pareto_k"])
+    word = own[0] if own else verdict(summary.pareto_k)
     others = words((w for w in warnings if w.word not in KINDS), "log_z")
     return f"{word}, but see [{others}]" if others else word
 
@@ -157,8 +147,8 @@ SIGMAS = 4.0  # below 0, of a KL divergence that cannot be negative
 FAR = 0.25  # nats; ratios of a q farther from p have tails that the draws do not show
 
 
-def _heavy_tail(summary: Summary) -> ScoreWarning | None:
-    k, error = number(summary, "pareto_k"), number(summary, "log_z_standard_error")
+def _heavy_tail(summary: EvidenceSummary) -> ScoreWarning | None:
+    k, error, kl = summary.pareto_k, summary.log_z_standard_error, summary.kl
     if k is None or error is None or not k < ROUGH:
         shown = "not finite" if k is None else f"{k:.2f}"
         reason = f"k-hat {shown}: a few draws dominate, log Z and its error are unreliable"
@@ -170,44 +160,43 @@ def _heavy_tail(summary: Summary) -> ScoreWarning | None:
     if error > LARGE_ERROR:
         reason = f"a standard error above {LARGE_ERROR} nats is rough: more draws reduce it"
         return ScoreWarning("rough ratios", FIGURES, reason)
-    if (kl := number(summary, "kl")) is not None and kl > FAR:
+    if kl is not None and kl > FAR:
         reason = f"KL(p || q) is {kl:.2f} nats, above {FAR}: the tail of the ratios may be unseen"
         return ScoreWarning("rough ratios", FIGURES, f"{reason}; try more draws or more updates")
     return None
 
 
-def _disagreement(summary: Summary) -> ScoreWarning | None:
-    rhat, limit = number(summary, "rhat"), number(summary, "rhat_limit") or RHAT
+def _disagreement(summary: EvidenceSummary) -> ScoreWarning | None:
+    rhat, limit = summary.rhat, summary.rhat_limit or RHAT
     if rhat is None or not rhat > limit:
         return None
     digits = next(n for n in range(3, 18) if f"{rhat:.{n}f}" != f"{limit:.{n}f}")
     reason = (
-        f"split R-hat of {summary['rhat_column']} is {rhat:.{digits}f}; chains of one "
+        f"split R-hat of {summary.rhat_column} is {rhat:.{digits}f}; chains of one "
         f"distribution, as many and as long, seldom exceed {limit:.{digits}f}"
     )
     remedy = "some chains may not have seen all of p: log Z may lack a part; draw longer ones"
     return ScoreWarning("chains disagree", FIGURES, f"{reason}: {remedy}")
 
 
-def _few_draws(summary: Summary) -> ScoreWarning | None:
-    effective = number(summary, "effective_draws")
+def _few_draws(summary: EvidenceSummary) -> ScoreWarning | None:
+    effective = summary.effective_draws
     if effective is None or effective >= FEW_DRAWS:
         return None
     reason = f"{effective:.0f} effective draws of some column, fewer than {FEW_DRAWS}"
     return ScoreWarning("few draws", FIGURES, reason)
 
 
-def _rounding(summary: Summary) -> ScoreWarning | None:
-    step = number(summary, "log_p_step")
+def _rounding(summary: EvidenceSummary) -> ScoreWarning | None:
+    step = summary.log_p_step
     if step is None or not step > STEP:
         return None
     reason = f"the log-densities are multiples of {step:g} nats: write more digits, by sig_figs=10"
     return ScoreWarning("few digits", FIGURES, reason)
 
 
-def _other_columns(summary: Summary) -> ScoreWarning | None:
-    kl = number(summary, "kl_by_likelihood")
-    error = number(summary, "kl_by_likelihood_standard_error")
+def _other_columns(summary: EvidenceSummary) -> ScoreWarning | None:
+    kl, error = summary.kl_by_likelihood, summary.kl_by_likelihood_standard_error
     if kl is None or error is None or not kl < -SIGMAS * error:
         return None
     reason = (
@@ -238,19 +227,19 @@ def labels_of(config: EvidenceConfig) -> dict[str, Any]:
     return {"target": None, "columns": config.columns}
 
 
-def warnings_of(config: EvidenceConfig, summary: Summary) -> list[ScoreWarning]:
+def warnings_of(config: EvidenceConfig, summary: EvidenceSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
     return found(*(rule(summary) for rule in RULES))
 
 
-def subject_of(config: EvidenceConfig, summary: Summary) -> str:
+def subject_of(config: EvidenceConfig, summary: EvidenceSummary) -> str:
     """Name of the draws."""
     return config.subject
 
 
-def settings_of(config: EvidenceConfig, summary: Summary) -> dict[str, str]:
+def settings_of(config: EvidenceConfig, summary: EvidenceSummary) -> dict[str, str]:
     """Checksum of the draws."""
-    return checksum_of_data(summary)
+    return summary.data.checksum
 
 
 def shapes_of(config: EvidenceConfig) -> Shapes:
@@ -258,7 +247,9 @@ def shapes_of(config: EvidenceConfig) -> Shapes:
     return {"tail": "u", "smooth_tail": "u"}
 
 
-def inconsistency_of(config: EvidenceConfig, arrays: Mapping[str, Any], summary: Summary) -> str:
+def inconsistency_of(
+    config: EvidenceConfig, arrays: Mapping[str, Any], summary: EvidenceSummary
+) -> str:
     """None that is known."""
     return ""
 

@@ -13,11 +13,11 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     density, draws = data if isinstance(data, tuple) else (None, data)
     config = run.config
     scores = dict(judged(run.trained, draws).scores)
-    warnings = report.warnings_of(config, {**run.summary, **scores})
+    summary = run.summary.model_copy(update=scores)
+    warnings = report.warnings_of(config, summary)
     if density is not None:
         scores |= bridge.bridge_scores(run.trained, draws, density, config.data.bounds, seed)
         warnings = [*warnings, *bridge.bridge_warnings(scores)]
-    shown = {"space": run.summary.get("space"), **scores}
-    rows = [("draws", config.subject), *report.judged_rows(shown, warnings)]
+    rows = [("draws", config.subject), *report.judged_rows(summary, warnings)]
     more = bridge.bridge_rows(scores, warnings) if density is not None else []
     return Judgement(scores, [*rows, *more], warnings)

@@ -102,7 +102,7 @@ def check_images(run: Checked) -> Verdict:
     training, _ = split(images, config)
     sizes = {"n_train": len(training), "n_test": images.n_test}
     data = {"name": images.name, "sha256": images.sha256, **sizes}
-    wrong = differences(SUMMARY, {"data": data}, run.summary)
+    wrong = differences(SUMMARY, {"data": data}, run.facts)
     return agreement(wrong, f"{images.n_test:,} test images found again")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from nflow_cli.config.strict import Count, Error, Figure, Text
 from nflow_cli.config.vae_schema import VAEConfig
 from nflow_cli.evaluation.warnings import FAIR_COIN_NATS, ScoreWarning, found, marked, ruined_images
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure, length_text
-from nflow_cli.experiments.summary import Course, DataRecord, Measure, RunSummary, checksum_of_data
+from nflow_cli.experiments.rows import Rows, Summary, Warnings, in_decimals, length_text
+from nflow_cli.experiments.summary import Course, DataRecord, Measure, RunSummary
 from nflow_cli.runs.array_shapes import Shapes
 
 
@@ -45,59 +45,51 @@ class ImagesSummary(RunSummary):
     seconds_per_epoch: Figure
 
 
-def rows_of(config: VAEConfig, summary: Summary, warnings: Warnings) -> Rows:
+def rows_of(config: VAEConfig, summary: ImagesSummary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
-    data = summary["data"]
-    made = length_text(summary["epochs"], config.length, "epochs")
-    best = f"; best after {summary['best_epoch']:,}" if summary["best_epoch"] else ""
+    made = length_text(summary.epochs, config.length, "epochs")
+    best = f"; best after {summary.best_epoch:,}" if summary.best_epoch else ""
+    epoch, compiling = (
+        f"{in_decimals(seconds, 1)} s"
+        for seconds in (summary.seconds_per_epoch, summary.compile_seconds)
+    )
     return [
-        data_row(data["name"], summary["binarization"], data["n_test"]),
-        flow_row(summary["flow"], summary["k"], summary["amortized"]),
-        *prior_rows(summary.get("prior")),
-        *bound_rows(summary, summary["latent_dim"], warnings),
-        (
-            "training",
-            f"{made} of {summary['seconds_per_epoch']:.1f} s, after "
-            f"{summary['compile_seconds']:.1f} s of compiling{best}",
-        ),
+        *model_rows(summary, summary.data.name, summary.data.n_test),
+        *bound_rows(summary, warnings),
+        ("training", f"{made} of {epoch}, after {compiling} of compiling{best}"),
     ]
 
 
-def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
+def verdict_of(summary: ImagesSummary, warnings: Warnings) -> Rows:
     """Rows of bound, likelihood and fair coins."""
-    bound, _, likelihood, _ = bound_rows(summary, summary["latent_dim"], warnings)
+    bound, _, likelihood, _ = bound_rows(summary, warnings)
     return [bound, likelihood, ("fair coins", f"{FAIR_COIN_NATS:.2f} nats")]
 
 
-def data_row(name: str, binarization: str, count: int) -> tuple[str, str]:
-    """Row of the test images."""
-    return "data", f"{name}, binarization: {binarization}, {count:,} test images"
+def model_rows(summary: ImagesSummary, name: str, count: int) -> Rows:
+    """Rows of ``count`` test images, and of the flows of posterior and prior."""
+    flow = f"{summary.flow}, K = {summary.k}, {'amortized' if summary.amortized else 'shared'}"
+    rows = [
+        ("data", f"{name}, binarization: {summary.binarization}, {count:,} test images"),
+        ("flow", flow if summary.k else "none (K = 0)"),
+    ]
+    prior = ("prior", f"N(0, I) pushed through {summary.prior}")
+    return [*rows, prior] if summary.prior else rows
 
 
-def flow_row(pattern: str, k: int, amortized: bool) -> tuple[str, str]:
-    """Row of the posterior's flows."""
-    text = f"{pattern}, K = {k}, {'amortized' if amortized else 'shared'}"
-    return "flow", text if k else "none (K = 0)"
-
-
-def prior_rows(title: str | None) -> Rows:
-    """Row of the prior's flows, if any."""
-    return [("prior", f"N(0, I) pushed through {title}")] if title else []
-
-
-def bound_rows(scores: Summary, latent_dim: int, warnings: Warnings) -> Rows:
+def bound_rows(summary: ImagesSummary, warnings: Warnings) -> Rows:
     """Rows of the bound and the likelihood."""
-    error, active = scores["nll_standard_error"], scores["active_units"]
-    spread = "" if error is None else f" ± {error:.2f}"
-    draws = f"{scores['nll_samples']} importance samples"
-    bound, nll = (figure(scores, f"negative_{of}", 2) for of in ("elbo", "log_likelihood"))
-    likelihood = f"{nll}{spread} nats, {draws}"
-    parts = (figure(scores, key, 2) for key in ("reconstruction", "kl"))
+    error, active = summary.nll_standard_error, summary.active_units
+    bound = f"{in_decimals(summary.negative_elbo, 2)} nats"
+    parts = (in_decimals(part, 2) for part in (summary.reconstruction, summary.kl))
+    likelihood = in_decimals(summary.negative_log_likelihood, 2)
+    likelihood += "" if error is None else f" ± {error:.2f}"
+    likelihood += f" nats, {summary.nll_samples} importance samples"
     return [
-        ("-ELBO", marked(f"{bound} nats", warnings, "negative_elbo")),
+        ("-ELBO", marked(bound, warnings, "negative_elbo")),
         ("", "reconstruction {} + KL {}".format(*parts)),
         ("-log p(x)", marked(likelihood, warnings, "negative_log_likelihood")),
-        ("active units", f"{'unknown' if active is None else active} of {latent_dim}"),
+        ("active units", f"{'unknown' if active is None else active} of {summary.latent_dim}"),
     ]
 
 
@@ -122,20 +114,19 @@ def labels_of(config: VAEConfig) -> dict[str, Any]:
     }
 
 
-def warnings_of(config: VAEConfig, summary: Summary) -> list[ScoreWarning]:
+def warnings_of(config: VAEConfig, summary: ImagesSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
-    return found(ruined_images(summary))
+    return found(ruined_images(summary.negative_elbo))
 
 
-def subject_of(config: VAEConfig, summary: Summary) -> str:
+def subject_of(config: VAEConfig, summary: ImagesSummary) -> str:
     """Name of the images, and their binarization."""
-    return f"{Path(summary['data']['name']).name} ({config.data.binarization})"
+    return f"{Path(summary.data.name).name} ({config.data.binarization})"
 
 
-def settings_of(config: VAEConfig, summary: Summary) -> dict[str, str]:
+def settings_of(config: VAEConfig, summary: ImagesSummary) -> dict[str, str]:
     """Checksum of the images, and the prior."""
-    prior = config.prior.title if config.prior else "N(0, I)"
-    return {**checksum_of_data(summary), "prior": prior}
+    return {**summary.data.checksum, "prior": config.prior.title if config.prior else "N(0, I)"}
 
 
 def shapes_of(config: VAEConfig) -> Shapes:
@@ -148,7 +139,7 @@ def shapes_of(config: VAEConfig) -> Shapes:
     }
 
 
-def inconsistency_of(config: VAEConfig, arrays: Mapping[str, Any], summary: Summary) -> str:
+def inconsistency_of(config: VAEConfig, arrays: Mapping[str, Any], summary: ImagesSummary) -> str:
     """None that is known."""
     return ""
 

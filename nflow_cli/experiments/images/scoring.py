@@ -12,16 +12,14 @@ from nflow_cli.experiments.run import Run
 def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     """Score a VAE by images, with ``samples`` importance samples each."""
     config = run.config
-    flow, mode = config.flow, config.data.binarization
-    pixels = binarize(data.x_test, mode, config.seed, 0, "test")
+    pixels = binarize(data.x_test, config.data.binarization, config.seed, 0, "test")
     draws = samples or config.evaluate.importance_samples
     scores, _ = evaluate_vae(run.trained.model, pixels, draws, seed)
-    warnings = report.warnings_of(config, {**run.summary, **scores})
+    summary = run.summary.model_copy(update=scores)
+    warnings = report.warnings_of(config, summary)
     rows = [
-        report.data_row(data.name, mode, data.n_test),
-        report.flow_row(flow.text, flow.k, flow.amortized),
-        *report.prior_rows(config.prior and config.prior.title),
+        *report.model_rows(summary, data.name, data.n_test),
         ("samples", f"{draws:,} an image, seed {seed}"),
-        *report.bound_rows(scores, config.model.latent_dim, warnings),
+        *report.bound_rows(summary, warnings),
     ]
     return Judgement({"seed": seed, **scores}, rows, warnings)
