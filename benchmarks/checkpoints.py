@@ -58,13 +58,15 @@ def vae(folder: Any, seconds: float) -> tuple[float, float]:
 def fit_2d(folder: Any, seconds: float) -> tuple[float, float]:
     """Fit a mixture; return as :func:`measured`."""
     from nflow_cli.config import preset_files, presets
-    from nflow_cli.experiments.density_2d import training as target_fit
+    from nflow_cli.experiments.reverse_kl import training as target_fit
 
     data = presets.read_preset(preset_files.find_preset("multimodal-planar"))
 
     def train(steps: int, directory: Any) -> Any:
         resolved = presets.validate(presets.override(data, {"train.steps": steps}), "benchmark")
-        return target_fit.train(target_fit.build(resolved), resolved, directory)
+        return target_fit.train(
+            target_fit.build(resolved, resolved.new_target()), resolved, directory
+        )
 
     rate = train(20_000, None).speed.steps_per_second
     return measured(train, int(seconds * rate), folder)

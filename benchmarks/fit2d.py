@@ -32,9 +32,9 @@ def nflow(k: int, updates: int) -> dict[str, float]:
     changes = {"flow.k": k, "train.steps": updates, "train.batch_size": BATCH}
     resolved = presets.validate(presets.override(data, changes), "benchmark")
     start_tensorflow(PROCESSOR.with_threads(resolved.threads))
-    from nflow_cli.experiments.density_2d import training as target_fit
+    from nflow_cli.experiments.reverse_kl import training as target_fit
 
-    model = target_fit.build(resolved)
+    model = target_fit.build(resolved, resolved.new_target())
     speed = target_fit.train(model, resolved).speed
     return {
         "updates_per_second": speed.steps_per_second or math.nan,

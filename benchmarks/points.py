@@ -102,7 +102,7 @@ def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
 
 def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
     """Print updates a second in both directions, medians of rounds in turn."""
-    from nflow_cli.experiments.density_2d import training as target_fit
+    from nflow_cli.experiments.reverse_kl import training as target_fit
     from nflow_cli.experiments.table import training as table_fit
 
     click.echo(f"{'K':>4} {'forward':>9} {'inverse':>9} {'ratio':>6}   (updates/s)")
@@ -113,7 +113,7 @@ def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
         points = config
         rates = []
         for _ in range(rounds):
-            forward = target_fit.train(target_fit.build(target), target).speed
+            forward = target_fit.train(target_fit.build(target, target.new_target()), target).speed
             inverse = table_fit.train(table_fit.build(points, data), data, points).speed
             rates.append([part.steps_per_second or math.nan for part in (forward, inverse)])
         forward, inverse = (statistics.median(part) for part in zip(*rates))

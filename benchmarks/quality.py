@@ -31,17 +31,18 @@ def contenders(names: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
 def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     """Train one preset for the ``run``-th time; return its scores."""
     from nflow_cli.config import preset_files, presets
-    from nflow_cli.evaluation.target import evaluate_samples
-    from nflow_cli.experiments.density_2d import training as target_fit
+    from nflow_cli.evaluation.inference import judge
+    from nflow_cli.experiments.reverse_kl import training as target_fit
 
     data = presets.read_preset(preset_files.find_preset(preset))
     resolved = presets.validate(presets.override(data, changes), preset)
     seed = run * resolved.train.restarts
     resolved = resolved.model_copy(update={"seed": seed})
-    model = target_fit.build(resolved)
+    model = target_fit.build(resolved, resolved.new_target())
     target_fit.train(model, resolved)
     samples = resolved.evaluate.samples
-    return evaluate_samples(model.density, model.target, seed, samples).scores
+    parts = model.density, model.target, model.density.units, resolved.columns
+    return judge(*parts, seed, samples).scores
 
 
 @click.command()

@@ -88,7 +88,7 @@ def infer(
 
     due = due_in(minutes)
     start_tensorflow(machine=None)
-    from nflow_cli.experiments.infer import python
+    from nflow_cli.experiments.reverse_kl import python
 
     return python.infer(log_density, preset, settings, output, options, due)
 
@@ -100,10 +100,9 @@ def load(run: Any) -> Any:
         run: A run directory, as text or a path.
 
     Returns:
-        Of a fit-2d run a :class:`~nflow_cli.experiments.density_2d.loading.TrainedDensity`:
-        ``sample(n, seed=0)``, the exact ``log_prob(x)`` in nats, ``latent(x)`` and
-        ``from_latent(z0)``, ``flow``; of an infer run a
-        :class:`~nflow_cli.experiments.infer.loading.TrainedInference`, which has the same,
+        Of a fit-2d or infer run a
+        :class:`~nflow_cli.experiments.reverse_kl.loading.TrainedDensity`: ``sample(n, seed=0)``,
+        the exact ``log_prob(x)`` in nats, ``latent(x)`` and ``from_latent(z0)``, ``flow``,
         ``columns`` and ``to_arviz(n, seed=0)``. Of a run of ``nflow fit`` a
         :class:`~nflow_cli.experiments.cells.loading.TrainedCells`, whose ``sample`` and
         ``log_prob`` take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of

@@ -57,15 +57,41 @@ TABLE = {
     **{"base_log_likelihood": -3.5, "base_log_likelihood_standard_error": 0.1},
     **{"gain": 1.0, "gain_standard_error": 0.1, "gap": None, "gap_standard_error": None},
 }
+
+
+def reverse_kl(columns):
+    """Return the summary of a fit by reverse KL of these coordinates."""
+    return {
+        **UPDATES,
+        **{"flow": "planar + full affine", "target": "log_density", "base": "normal"},
+        **{"kl": None, "kl_standard_error": 0.01, "free_energy": -1.5, "ess": 0.5},
+        "free_energy_standard_error": 0.01,
+        **{"pareto_k": 0.4, "estimated_log_z": 1.6, "log_z_standard_error": 0.01},
+        **{"q_log_z": 1.6, "q_log_z_standard_error": 0.01, "q_pareto_k": 0.4},
+        **{"log_z_difference": 0.0, "log_z_difference_standard_error": 0.01},
+        **{"missed_share": 0.0, "missed_share_standard_error": 0.0, "missed_mode": None},
+        **{"log_density_step": 1e-6, "rounding_error": 1e-6, "log_z": None, "log_z_source": None},
+        **{
+            "columns": list(columns),
+            "uncovered_share": None,
+            "has_exact_samples": False,
+            "n_lost": 0,
+        },
+        "moments": {name: [0.0, 1.0] for name in columns},
+        "moments_standard_error": {name: [0.1, 0.1] for name in columns},
+        "moments_pareto_k": {name: [0.1, 0.1] for name in columns},
+        **{"member_weights": [1.0], "member_seconds": 0.0},
+        "restarts": RESTARTS,
+    }
+
+
 SUMMARIES = {
     "fit-2d": {
-        **UPDATES,
-        **{"target": "multimodal", "base": "normal", "kl": 0.25, "kl_standard_error": 0.01},
-        **{"ess": 0.5, "largest_weight": 1e-4, "pareto_k": 0.1, "free_energy": 0.25},
+        **reverse_kl(["z1", "z2"]),
+        **{"flow": "planar", "target": "multimodal", "kl": 0.25, "free_energy": 0.25},
         **{"base_free_energy": 0.5, "base_free_energy_standard_error": 0.01},
         **{"log_z": 0.0, "log_z_source": "closed form", "mass": 1.0, "mass_error": 1e-4},
-        **{"missed_share": 0.0, "missed_share_standard_error": 0.0, "uncovered_share": 0.0},
-        "restarts": RESTARTS,
+        **{"has_exact_samples": True, "uncovered_share": 0.0},
     },
     "points": {
         **TABLE,
@@ -77,23 +103,7 @@ SUMMARIES = {
         **{"data": {"name": "mine.csv", "sha256": "0"}, "columns": ["a", "b", "c"]},
         **normality(ROWS, ["a", "b", "c"]),
     },
-    "infer": {
-        **UPDATES,
-        **{"flow": "planar + full affine", "target": "log_density", "base": "normal"},
-        **{"kl": None, "kl_standard_error": 0.01, "free_energy": -1.5, "ess": 0.5},
-        "free_energy_standard_error": 0.01,
-        **{"pareto_k": 0.4, "estimated_log_z": 1.6, "log_z_standard_error": 0.01},
-        **{"q_log_z": 1.6, "q_log_z_standard_error": 0.01, "q_pareto_k": 0.4},
-        **{"log_z_difference": 0.0, "log_z_difference_standard_error": 0.01},
-        **{"missed_share": 0.0, "missed_share_standard_error": 0.0, "missed_mode": None},
-        **{"log_density_step": 1e-6, "rounding_error": 1e-6, "log_z": None, "log_z_source": None},
-        **{"columns": ["a", "b", "c"], "has_exact_samples": False, "n_lost": 0},
-        "moments": {name: [0.0, 1.0] for name in "abc"},
-        "moments_standard_error": {name: [0.1, 0.1] for name in "abc"},
-        "moments_pareto_k": {name: [0.1, 0.1] for name in "abc"},
-        **{"member_weights": [1.0], "member_seconds": 0.0},
-        "restarts": RESTARTS,
-    },
+    "infer": reverse_kl("abc"),
     "evidence": {
         **UPDATES,
         **{"target": None, "data": {"name": "a.csv", "sha256": "0"}, "columns": ["a", "b"]},

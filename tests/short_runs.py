@@ -72,8 +72,8 @@ def make_run(path, **changes):
     run = RunDirectory.create("test", str(path))
     run.write_text(CONFIG, presets.dump(settings))
     info = {"command": settings.command, "seed": settings.seed}
-    if data:
-        info["data"] = data.record()
+    if record := data.record():
+        info["data"] = record
     with run.recorded(info):
         fitted(settings, run, data)
     return run.path
@@ -82,7 +82,7 @@ def make_run(path, **changes):
 def fitted(config, directory, data=None):
     """Train as ``nflow`` does, without a record; return the run."""
     run = Run(directory, config)
-    fit(run, data)
+    fit(run, data or part(config, "data").load(config))
     return run
 
 

@@ -138,8 +138,8 @@ def test_the_preset_of_every_key_has_the_defaults(page, kind, least):
     [(0, 2, False), pytest.param(1, 2, True, id="jax"), (4, 10, False)],
 )
 def test_the_functions_of_the_page_are_log_densities(number, dim, takes_arrays, tmp_path):
-    from nflow_cli.experiments.infer.data import user_subject
-    from nflow_cli.experiments.infer.user_code import load_function
+    from nflow_cli.experiments.reverse_kl.trial import user_subject
+    from nflow_cli.experiments.reverse_kl.user_code import load_function
 
     if takes_arrays:
         pytest.importorskip("jax")

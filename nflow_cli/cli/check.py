@@ -17,7 +17,7 @@ from nflow_cli.terminal.layout import hanging
 @device_option
 @json_option
 def check(run_dir: str, machine: Machine, as_json: bool) -> None:
-    """Verify a run: its model by mathematics, its scores by fresh draws.
+    """Verify a run: its model by mathematics, its scores by its own draws.
 
     Prints one line for each check, with its scores; exits 1 if any fails.
     """

@@ -27,6 +27,7 @@ def fit_2d(
     multimodal. The last line printed is the run directory. Points are fitted by `nflow fit`.
     """
     from nflow_cli.config import overrides, preset_files, presets
+    from nflow_cli.experiments.reverse_kl.data import load
     from nflow_cli.experiments.running import show, start
 
     pattern = options["flow"] or ["planar"]
@@ -37,4 +38,4 @@ def fit_2d(
         path = preset_files.find_preset(preset)
     changes = [*map(presets.parse_assignment, assignments), *changes_of("fit-2d", options)]
     config = overrides.merged("fit-2d", path, changes)
-    show(start(config, path, output, machine=machine, argv=argv))
+    show(start(config, path, output, load(config), machine=machine, argv=argv))

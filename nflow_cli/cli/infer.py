@@ -73,7 +73,8 @@ def infer(
         said.append(presets.Change("--start", "train.starts", points))
         resolved = overrides.merged("infer", path, said)
     start_tensorflow(machine)
-    from nflow_cli.experiments.infer.data import load, user_subject
+    from nflow_cli.experiments.reverse_kl.data import load
+    from nflow_cli.experiments.reverse_kl.trial import user_subject
 
     subject = load(resolved) if user is None else user_subject(resolved, user)
     running.show(
@@ -97,7 +98,7 @@ def _named(
             f"{density!r} is not a density{hint}; known: {', '.join(known)}, or FILE.py:FUNCTION",
             param_hint="DENSITY",
         )
-    from nflow_cli.experiments.infer.user_code import load_function
+    from nflow_cli.experiments.reverse_kl.user_code import load_function
 
     start_tensorflow(machine)  # before a file that imports it
     user = load_function(density)

@@ -239,15 +239,14 @@ def device_option(command: Any) -> Any:
 
 def data_of_run(run: Any, density: str | None, machine: Machine) -> Any:
     """Data of a run, or the function of ``--density``."""
-    if run.config.command == "infer":
-        start_tensorflow(machine)  # before a density, which is in operations of it
-        if density is not None:
-            from nflow_cli.experiments.infer.data import subject_again
-
-            return subject_again(run.config, density)
-    elif density is not None:
+    if density is None:
+        return run.data
+    if run.config.kind != "reverse_kl":
         raise click.UsageError("--density: expected a run of `nflow infer`")
-    return run.data
+    start_tensorflow(machine)  # before a density, which is in operations of it
+    from nflow_cli.experiments.reverse_kl.trial import subject_again
+
+    return subject_again(run.config, density)
 
 
 def preset_option(text: str) -> Any:

@@ -95,8 +95,8 @@ def sample(
     run.expect_trained()
     if run.config.is_of_flows:
         start_tensorflow(machine)
-    if (resample or density) and command == "infer":
-        from nflow_cli.experiments.infer.loading import write_beside_density
+    if resample or density:
+        from nflow_cli.experiments.reverse_kl.loading import write_beside_density
 
         target = data_of_run(run, density, machine).target
         paths, note = write_beside_density(run.trained, target, n, path, seed, resample)
@@ -131,5 +131,5 @@ def _check_source(
         raise click.UsageError("--given: expected none for a density without given columns")
     if density is not None and not resample and path.suffix.lower() != ".nc":
         raise click.UsageError("--density: expected --resample or a .nc file, which need it")
-    if resample and config.command != "infer":
-        raise click.UsageError("--resample: expected a run of `nflow infer`")
+    if resample and config.kind != "reverse_kl":
+        raise click.UsageError("--resample: expected a run of `nflow infer` or `nflow fit-2d`")

@@ -1,6 +1,6 @@
 """Schema of `nflow fit-2d`: a named density in the plane."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -10,7 +10,7 @@ from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.target_schema import NamedTarget, Target, TargetName
 from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training_schema import Train
-from nflow_cli.registry import DEFAULT_BASE, TARGET_BASES
+from nflow_cli.registry import BASES, DEFAULT_BASE, TARGET_BASES, TARGETS, make, resolve
 
 MAX_GRID = 1_000  # more than a panel has pixels
 
@@ -26,13 +26,27 @@ class Evaluate(Strict):
     )
 
 
+class Fit2DTrain(Train):
+    """Training of a 2-D fit: of one member, compiled."""
+
+    start_width: ClassVar[float] = 1.0
+    modes: ClassVar[int] = 1
+    starts: ClassVar[None] = None
+    compile: ClassVar[bool] = True
+
+
 class Fit2DConfig(RunConfig):
     """A run of ``nflow fit-2d``. ``dim`` is D of the target."""
 
     dim: ClassVar[int] = 2
     prior: ClassVar[None] = None
-    kind: ClassVar[str] = "density_2d"
+    kind: ClassVar[str] = "reverse_kl"
     subject_key: ClassVar[str] = "target"
+    is_built_in: ClassVar[bool] = True
+    columns: ClassVar[list[str]] = ["z1", "z2"]
+    bounds: ClassVar[None] = None  # their units are the flows' own
+    recorded_density: ClassVar[None] = None  # in run.json
+    known_moments: ClassVar[dict[int, tuple[float, float]]] = {}
 
     command: Annotated[Literal["fit-2d"], COMMAND]
     target: Annotated[
@@ -45,7 +59,7 @@ class Fit2DConfig(RunConfig):
         default=None, description="Base distribution; null: the target's default."
     )
     flow: StackFlow = StackFlow()
-    train: Train = Train()
+    train: Fit2DTrain = Fit2DTrain()
     evaluate: Evaluate = Evaluate()
 
     @field_validator("flow")
@@ -56,7 +70,7 @@ class Fit2DConfig(RunConfig):
 
     @field_validator("train")
     @classmethod
-    def _has_a_first_stage(cls, train: Train, info: ValidationInfo) -> Train:
+    def _has_a_first_stage(cls, train: Fit2DTrain, info: ValidationInfo) -> Fit2DTrain:
         flow = info.data.get("flow")
         if train.first_stage and flow and not flow.affine:
             raise ValueError("first_stage 0 without flow.affine, which it trains")
@@ -66,6 +80,14 @@ class Fit2DConfig(RunConfig):
     def base_name(self) -> str:
         """The base that is set, or the target's default."""
         return self.base or TARGET_BASES.get(self.target.name, DEFAULT_BASE)
+
+    def new_base(self) -> Any:
+        """Base distribution."""
+        return resolve(BASES[self.base_name])()
+
+    def new_target(self) -> Any:
+        """Density to fit."""
+        return make(TARGETS, self.target)
 
     @property
     def threads(self) -> int | None:

@@ -1,6 +1,7 @@
 """Schema of `nflow infer`: a fit to a log-density."""
 
 import pathlib
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
@@ -18,7 +19,7 @@ from nflow_cli.config.training_schema import (
     Steps,
     Train,
 )
-from nflow_cli.registry import DEFAULT_BASE, DENSITIES
+from nflow_cli.registry import DEFAULT_BASE, DENSITIES, INFER_BASES, make, resolve
 
 IN_PYTHON = "<python>"  # path of a function passed in Python
 DEFAULT_FUNCTION = "log_density"  # of a file
@@ -223,6 +224,8 @@ class InferTrain(Train):
 class InferEvaluate(Strict):
     """Evaluation of a fit to a log-density, by fresh samples."""
 
+    grid: ClassVar[None] = None  # no densities over the plane
+
     samples: int = Field(
         default=200_000,
         ge=1_000,
@@ -260,7 +263,7 @@ class InferConfig(RunConfig):
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
-    kind: ClassVar[str] = "infer"
+    kind: ClassVar[str] = "reverse_kl"
     subject_key: ClassVar[str] = "density"
 
     command: Annotated[Literal["infer"], COMMAND]
@@ -296,6 +299,39 @@ class InferConfig(RunConfig):
     @property
     def dim(self) -> int:
         return self.density.dim or 0
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether no user code is run."""
+        return self.density.is_built_in
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the coordinates."""
+        return self.density.columns
+
+    @property
+    def bounds(self) -> dict[str, Extent]:
+        """Bounds of coordinates by name."""
+        return self.density.bounds
+
+    @property
+    def recorded_density(self) -> dict[str, Any]:
+        """Entry of ``run.json``."""
+        return self.density.model_dump(include={"name", "path", "sha256"})
+
+    @property
+    def known_moments(self) -> Mapping[int, tuple[float, float]]:
+        """Mean and standard deviation of coordinates of a built-in density, by position."""
+        return self.new_target().moments if self.is_built_in else {}
+
+    def new_base(self) -> Any:
+        """Base distribution."""
+        return make(INFER_BASES, self.base)
+
+    def new_target(self) -> Any:
+        """Built-in density to fit."""
+        return resolve(DENSITIES[self.density.name])(dim=self.dim)
 
     @property
     def resume_arguments(self) -> list[str]:

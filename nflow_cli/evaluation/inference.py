@@ -18,6 +18,7 @@ from nflow_cli.evaluation.association import most_dependent
 from nflow_cli.evaluation.importance import Draws, Weights, log_ratio, scaled, smoothed
 from nflow_cli.evaluation.missed_mass import Missed, missed_mass
 from nflow_cli.evaluation.rounding import rounding
+from nflow_cli.evaluation.target import coverage
 from nflow_cli.evaluation.warnings import ROUGH
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
@@ -80,20 +81,29 @@ def judge(
     user's, with D ``names``; ``starts`` are as of :func:`missed_mass`. log Z and moments are by
     these and a ninth as many samples of a wider density. Standard errors are ``None`` if the k-hat
     of their terms is 0.7 or more.
+
+    Where ``p`` has a sampler, missed mass is by :func:`~nflow_cli.evaluation.target.coverage`, and
+    the KL has a control variate if nothing is missed; else by a search.
     """
     x, draws = sample_of(density, target, units, seed, n)
     weights, alone = Weights(draws), Weights(draws.alone)
-    missed = missed_mass(density, target, alone.log_z, alone.largest, seed, starts)
-    place = None if missed.place is None else units.outside(missed.place[None])[0].tolist()
+    of_p = coverage(density, target, seed)
+    if target.sample is None:
+        missed = missed_mass(density, target, alone.log_z, alone.largest, seed, starts)
+        place = None if missed.place is None else units.outside(missed.place[None])[0].tolist()
+        of_p |= {
+            "missed_share": missed.share,
+            "missed_share_standard_error": missed.standard_error,
+            "missed_mode": None if place is None else dict(zip(names, place)),
+        }
+    covered = target.log_z is not None and of_p["uncovered_share"] == 0
     each, errors, ks = moments(x, weights)
     errors = np.where(ks < ROUGH, errors, np.nan)
     is_known = weights.k < ROUGH
     scores = {
-        **_energies(draws, weights, target.log_z),
+        **_energies(draws, weights, target.log_z, covered),
         **_log_zs(draws, weights, alone, target.log_z or 0.0),
-        "missed_share": missed.share,
-        "missed_share_standard_error": missed.standard_error,
-        "missed_mode": None if place is None else dict(zip(names, place)),
+        **of_p,
         **rounding(density, target, seed),
         "log_z": target.log_z,
         "log_z_source": target.log_z_source,
@@ -105,13 +115,15 @@ def judge(
     return Judgement(scores, x, weights)
 
 
-def _energies(draws: Draws, weights: Weights, log_z: float | None) -> dict[str, Any]:
+def _energies(draws: Draws, weights: Weights, log_z: float | None, covered: bool) -> dict[str, Any]:
     """Free energy, ESS and KL; where log Z is unknown, by its estimate."""
     log_q, _, log_p, _ = draws.alone
-    scores = reverse_kl.judge(log_q, log_p, log_z=None if log_z is None else 0.0)
+    known = None if log_z is None else 0.0
+    scores = reverse_kl.judge(log_q, log_p, log_z=known, covered=covered)
     gaps = np.where(np.isfinite(log_p), log_q - log_p, scores["free_energy"])
     terms = weights.within(_among(draws, gaps / len(gaps)))
-    kl, error = scores["kl"], _norm(terms)
+    of_energy = scores["kl_standard_error"] if covered else _norm(terms)
+    kl, error = scores["kl"], of_energy
     if log_z is None:
         kl = scores["free_energy"] + weights.log_z
         of_z = math.hypot(_norm(terms + weights.terms()), weights.unseen)
@@ -120,7 +132,7 @@ def _energies(draws: Draws, weights: Weights, log_z: float | None) -> dict[str, 
         "kl": kl,
         "kl_standard_error": error,
         "free_energy": scores["free_energy"] - (log_z or 0.0),
-        "free_energy_standard_error": _norm(terms),
+        "free_energy_standard_error": of_energy,
         "ess": scores["ess"],
     }
 
@@ -235,6 +247,8 @@ def _log_densities(parts: Sequence[Part], number: int, points: Draw) -> list[np.
     density, x = parts[0].source, points.x
     if len(parts) == 1:
         return [density.log_prob(x) if points.log_q is None else points.log_q]
+    if density.base.bounded:  # whose ratio to another base has no end
+        return [part.source.log_prob(x) for part in parts]
 
     def more(z0: np.ndarray) -> np.ndarray:  # by the other base
         flat = z0.reshape(-1, density.dim)

@@ -1,11 +1,9 @@
-"""Judgement of a density ``q`` by its own draws: KL divergence to ``p``, weights ``p/q``, log Z."""
+"""Judgement of a density ``q`` by its own draws: KL divergence to ``p``, effective sample size."""
 
 import math
 from typing import Any
 
 import numpy as np
-
-from nflow_cli.evaluation.importance import pareto_k
 
 EXACT_DRAWS, UNCOVERED_RATIO = 100_000, 100  # of p, which q covers if no p/q at them is larger
 
@@ -15,10 +13,8 @@ def judge(
 ) -> dict[str, Any]:
     """Scores of ``q`` by log-densities ``(n,)`` at its own draws, in nats.
 
-    With ``w = p/q``: ``free_energy = E[-log w]``; effective sample size ``ess = (Σw)²/(n Σw²)``;
-    and ``estimated_log_z = log E[w]``, of the mass that ``q`` covers. Each has a
-    ``*_standard_error``, the last two by the delta method; unreliable if one draw's share of
-    ``Σw²``, ``largest_weight``, is large, or the tail of the weights heavy (:func:`pareto_k`).
+    With ``w = p/q``: ``free_energy = E[-log w]``, and the effective sample size ``ess = (Σw)²/(n
+    Σw²)``.
 
     ``kl = free_energy + log_z``, ``None`` if ``log_z`` is. Where ``q`` misses nothing of ``p``,
     ``E[w] = Z``: with the control variate ``w/Z - 1``, its coefficient by regression, the error is
@@ -43,7 +39,6 @@ def judge(
         first, second = np.mean(w), np.mean(w**2)
         shares = w / first
         ess, estimate = first**2 / second, np.log(first) - shift
-        of_ess = 2 * shares - w**2 / second  # influence function of log(ess)
         if covered and log_z is not None and ess < 1:
             slope = -np.mean((ratios - energy) * shares) / (1 / ess - 1)
             spread = np.std(ratios + slope * shares, ddof=1)
@@ -52,11 +47,6 @@ def judge(
         "kl_standard_error": spread / root,
         "free_energy": energy,
         "ess": ess,
-        "largest_weight": 1 / second / len(ratios),
-        "pareto_k": pareto_k(ratios),
-        "ess_standard_error": ess * np.std(of_ess) / root,
-        "estimated_log_z": estimate,
-        "log_z_standard_error": np.std(shares) / root,
     }
     kl = {"kl": None if log_z is None else float(energy + log_z)}
     return kl | {name: float(score) for name, score in scores.items()}

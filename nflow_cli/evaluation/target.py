@@ -1,65 +1,33 @@
-"""Scores of a fit to a normalised 2-D target: KL divergence, ESS, missed share; arrays to plot."""
+"""Scores of a fit by its target: the share of it that is missed; arrays of a 2-D one to plot."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from nflow_cli.densities.bases import Base
 from nflow_cli.densities.pushforward import Draw, FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.motion import deformation_arrays, grid_between
-from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS, UNCOVERED_RATIO, judge
+from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS, UNCOVERED_RATIO
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 
-OF_P = ("missed_share", "missed_share_standard_error", "uncovered_share")
-IN_SUMMARY = (
-    *("kl", "kl_standard_error", "ess", "largest_weight", "pareto_k", "free_energy"),
-    *("base_free_energy", "base_free_energy_standard_error", "log_z", "log_z_source"),
-    *OF_P,
-)
 MISSED_RATIO = 1_000  # p/q above which p is missed
 
 
-class Evaluation(NamedTuple):
-    """Scores of a fit by its samples.
-
-    Attributes:
-        scores: :func:`~nflow_cli.evaluation.reverse_kl.judge`, :func:`coverage`, the base's
-            ``base_free_energy``, and the target's ``log_z``.
-        first: First chunk of samples.
-    """
-
-    scores: dict[str, Any]
-    first: Draw
-
-
-def evaluate_samples(density: FlowDensity, target: Target, seed: int, n: int) -> Evaluation:
-    """Score ``q`` by ``n`` fresh samples, with the control variate if it covers ``p``."""
-    rng, log_z = stream(seed, "evaluation"), target.log_z
-    draws = [*density.draw(n, lambda _: rng)]
-    log_q = np.concatenate([draw.log_q for draw in draws])
-    log_p = values_at(target.log_prob, np.concatenate([draw.x for draw in draws]))
-    z0 = np.concatenate([draw.z0 for draw in draws])
-    base = Moments.of(values_at(density.base.log_prob, z0) - values_at(target.log_prob, z0))
-    of_p = coverage(density, target, seed)
-    covered = log_z is not None and of_p["uncovered_share"] == 0
-    scores = judge(log_q, log_p, log_z=None if log_z is None else 0.0, covered=covered)
-    shift = log_z or 0.0  # of exp(-U): log_prob is normalised
-    shifted = {
-        "kl": None if log_z is None else scores["kl"],
-        "free_energy": scores["free_energy"] - shift,
-        "estimated_log_z": scores["estimated_log_z"] + shift,
-        "base_free_energy": base.mean - shift,
-        "base_free_energy_standard_error": base.standard_error,
-        "log_z": log_z,
-        "log_z_source": target.log_z_source,
+def base_energy(base: Base, target: Target, seed: int, n: int) -> dict[str, Any]:
+    """Free energy of the base alone, by the ``n`` samples of it that give those of a fit."""
+    z0 = base.sample(stream(seed, "evaluation"), (n, target.dim))
+    found = Moments.of(values_at(base.log_prob, z0) - values_at(target.log_prob, z0))
+    return {
+        "base_free_energy": found.mean - (target.log_z or 0.0),  # of exp(-U)
+        "base_free_energy_standard_error": found.standard_error,
     }
-    return Evaluation({**scores, **shifted, **of_p}, draws[0])
 
 
-def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, float | None]:
+def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
     """Shares of ``p`` that ``q`` hardly covers, by exact samples of ``p``: samples of ``q`` do not
     show a mode that none visits. ``None`` if ``p`` has no sampler.
 
@@ -67,8 +35,9 @@ def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, float
     ``s`` costs about ``-log(1 - s)`` nats of ``KL(q || p)`` or more. Where a bounded base makes
     ``q`` 0 nothing counts. ``uncovered_share`` is that of samples with ``q < p/100``, those too.
     """
+    keys = ("missed_share", "missed_share_standard_error", "uncovered_share", "missed_mode")
     if target.sample is None:
-        return dict.fromkeys(OF_P)
+        return dict.fromkeys(keys)
     x = target.sample(stream(seed, "missed"), EXACT_DRAWS)
     excess = values_at(target.log_prob, x) - density.log_prob(x).astype(np.float64)
     uncovered = float(np.mean(~(excess < math.log(UNCOVERED_RATIO))))
@@ -76,7 +45,7 @@ def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, float
         excess[np.isposinf(excess)] = -np.inf
     with np.errstate(over="ignore"):
         missed = Moments.of(np.maximum(1 - MISSED_RATIO * np.exp(-excess), 0))
-    return dict(zip(OF_P, (missed.mean, missed.standard_error, uncovered)))
+    return dict(zip(keys, (missed.mean, missed.standard_error, uncovered, None)))
 
 
 def density_arrays(

@@ -6,12 +6,7 @@ from typing import Any, NamedTuple
 
 from nflow_cli.text import printable
 
-# Share of one sample in Σw^2, now or with ten times as many samples, above which the errors of ESS
-# and log Z are too small.
-DOMINATED, MORE_SAMPLES = 0.03, 10
 UNRESOLVED = 5e-3  # deviation of the mass of a density from 1, or its error
-MUCH_MISSED = 0.05  # share of a target's mass that a fit may miss without a warning
-RESTARTS = 8  # as in the presets with few flows
 SIGMAS = 4.0
 FAIR_COIN_NATS = 784 * math.log(2)  # -log-likelihood of an image by fair coins
 FEW_ROWS = 10  # effective sample size below which a standard error is uncertain
@@ -101,49 +96,6 @@ def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
     if level is None or error is None or not sign * (value - level) > SIGMAS * error:
         return None
     return f"worse than the base without a flow ({level:.4g} nats)"
-
-
-def is_dominated(summary: Summary) -> bool:
-    """Whether a few samples dominate the importance weights."""
-    return dominated(summary) is not None
-
-
-def dominated(summary: Summary) -> ScoreWarning | None:
-    """Warn about importance weights dominated by a few samples, or that larger samples would have.
-
-    The largest of n weights grows as ``n^k``, ``k`` the shape of their tail (Vehtari et al. 2024,
-    arXiv 1507.02646), so its share of the sum of squares as ``n^(2k - 1)``. Their mean is finite:
-    ``k`` is at most 1.
-    """
-    share, tail = (number(summary, key) or 0.0 for key in ("largest_weight", "pareto_k"))
-    later = share * float(MORE_SAMPLES) ** (2 * min(tail, 1.0) - 1)
-    if share >= DOMINATED:
-        text = f"one sample holds {share:.0%} of the squared weights"
-    elif later >= DOMINATED:
-        part = f"{later:.0%} of the squared weights"
-        text = f"with {MORE_SAMPLES} times as many samples one would hold {part} (k-hat {tail:.2f})"
-    else:
-        return None
-    reason = f"{text}: more samples would change these scores by more than their errors"
-    return ScoreWarning("dominated", ("ess", "estimated_log_z"), reason)
-
-
-def lost_mode(summary: Summary, is_annealed: bool) -> ScoreWarning | None:
-    """Warn about a fit with almost no mass in part of its target.
-
-    ESS and log Z, by the fit's samples, do not show it; a KL with a known log Z does.
-    """
-    missed, error = (number(summary, f"missed_share{end}") for end in ("", "_standard_error"))
-    if missed is None or error is None or not missed - SIGMAS * error > MUCH_MISSED:
-        return None
-    count = number(summary.get("restarts", {}), "count")
-    remedies = [
-        *([] if is_annealed else ["--anneal 0.5"]),
-        *([f"--restarts {RESTARTS}"] if (count or 1) < RESTARTS else []),
-    ]
-    remedy = " or ".join(remedies or ["more flows, or train longer"])
-    text = f"q has almost no mass where {missed:.0%} of p lies: it misses a mode, or part of one"
-    return ScoreWarning("missed mass", ("ess", "estimated_log_z"), f"{text}; try {remedy}")
 
 
 def mass(summary: Summary) -> ScoreWarning | None:

@@ -146,8 +146,8 @@ def train(
     if machine is not None:
         machine = machine.with_threads(config.threads)
         info[MACHINES] = [machine.record()]
-    if data is not None:
-        info["data"] = data.record()
+    if (record := data.record()) is not None:
+        info["data"] = record
 
     def hint() -> str | None:
         return f"to go on: {run.resume_command}" if run.directory.begun else None
@@ -156,7 +156,7 @@ def train(
     with hinted(hint), run.directory.locked():
         record = run.directory.recorded(info, presets.dump(config))
         with record, memory_errors(memory.remedy(config)):
-            for note in () if data is None else data.notes:
+            for note in data.notes:
                 tell(note)
             start_tensorflow(machine)
             if pictures:

@@ -49,6 +49,14 @@ class Result(Run):
         return part(self.config, "report")
 
     @property
+    def measures(self) -> Sequence[Measure]:
+        """Scores in tables: of a density KL where log Z is known, else free energy and log Z."""
+        if "free_energy" not in self.summary:
+            return self.report.MEASURES
+        hidden = ["kl"] if self.value("log_z") is None else ["free_energy", "estimated_log_z"]
+        return [measure for measure in self.report.MEASURES if measure.key not in hidden]
+
+    @property
     def identity(self) -> Identity:
         """Data or target, flow, and K."""
         config = self.config
@@ -133,10 +141,8 @@ class Group:
         return self.best.value(f"{key}_standard_error") if len(self.results) == 1 else None
 
     def shows(self, key: str) -> bool:
-        """Whether a score is shown: the free energy only where no KL that ranks runs is known."""
-        is_ranked = "kl" in (measure.key for measure in self.best.report.MEASURES)
-        instead = key == "free_energy" and is_ranked and self.spread("kl") is not None
-        return self.spread(key) is not None and not instead
+        """Whether a score is shown: of those that all runs have."""
+        return self.spread(key) is not None and key in (m.key for m in self.best.measures)
 
 
 def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
@@ -226,7 +232,7 @@ def _number(text: str) -> float:
 
 def rank(result: Result) -> float:
     """Score for ranking, the lower the better."""
-    judges = (measure for measure in result.report.MEASURES if measure.judges)
+    judges = (measure for measure in result.measures if measure.judges)
     known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
     return next((sign * value for sign, value in known), math.inf)
 
@@ -343,7 +349,7 @@ def bayes_factor(results: Sequence[Result]) -> BayesFactor | None:
 
 def _log_z(result: Result) -> tuple[float | None, float | None]:
     """Estimate of log Z in nats, and its standard error; ``None`` if unknown."""
-    key = next((m.key for m in result.report.MEASURES if m.name == LOG_Z), "")
+    key = next((m.key for m in result.measures if m.name == LOG_Z), "")
     return result.value(key), result.value("log_z_standard_error")
 
 
@@ -357,7 +363,7 @@ def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     the best run.
     """
     best = groups[0].best
-    known = [m for m in best.report.MEASURES if any(g.shows(m.key) for g in groups)]
+    known = [m for m in best.measures if any(g.shows(m.key) for g in groups)]
     header = [best.config.subject_key, "flow", "K", "seeds"]
     rows = [[*map(str, g.identity), str(len(g.seeds))] for g in groups]
     parts = [_cells(groups, m) for m in known if m.has_spread]

@@ -26,8 +26,8 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
     objective. The flows may start wider: mass that the start covers is found by shrinking, mass
     outside hardly ever.
 
-    ``trainer``: a :class:`~nflow_cli.experiments.density_2d.training.Fit2D`, of one stack or
-    several.
+    ``trainer``: a :class:`~nflow_cli.experiments.reverse_kl.trainer.ReverseKL`, of one stack
+    or several.
     """
     density = trainer.density
     starts = [density.base.sample(stream(s, "mode"), (1, density.dim))[0] for s in seeds]

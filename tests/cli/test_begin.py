@@ -10,7 +10,7 @@ from short_runs import TABLE
 
 import nflow_cli
 from nflow_cli.errors import ConfigError, NflowError
-from nflow_cli.experiments.density_2d import training
+from nflow_cli.experiments.reverse_kl import training
 from nflow_cli.experiments.table import training as table_training
 from nflow_cli.runs.directory import RunDirectory
 

@@ -183,6 +183,7 @@ def test_log_z_of_a_large_density_of_arrays_is_exact():
 def test_a_function_that_fails_far_away_has_the_scores_of_draws_nearby(narrow):
     failing = judged(FailingGaussian(0.0, 0.8)).scores
     unknown = {*BY_Q, "missed_share", "missed_share_standard_error", "missed_mode"}
+    unknown |= {"uncovered_share"}
     assert {key for key, value in failing.items() if value is None} == unknown | {
         "log_z",
         "log_z_source",

@@ -40,41 +40,6 @@ def test_a_fit_worse_than_its_base_or_than_fair_coins_is_ruined():
         assert marks(vae, summary, "negative_elbo") == word
 
 
-def test_weights_of_which_few_samples_hold_most_are_told_and_even_ones_are_not():
-    for share, tail, named in [
-        (0.05, 0.4, "one sample holds 5%"),
-        (0.01, 0.8, "with 10 times as many samples one would hold 4%"),
-        (0.01, 400.0, "with 10 times as many samples one would hold 10%"),
-    ]:
-        facts = {"ess": 0.5, "largest_weight": share, "pareto_k": tail}
-        assert marks(settings(), facts, "ess") == "dominated"
-        assert marks(settings(), facts, "kl") == ""
-        assert warnings_of(settings(), facts)[0].reason.startswith(named)
-    for share, tail in [(0.01, 0.6), (0.029, -0.3), (3.9e-5, 1.4), (None, 2.0)]:
-        assert marks(settings(), {"largest_weight": share, "pareto_k": tail}, "ess") == ""
-
-
-MISSED = {"kl": 0.25, "ess": 0.05, "missed_share": 0.19, "missed_share_standard_error": 0.004}
-
-
-def test_a_lost_mode_is_said_in_place_of_the_weights_that_it_unsettles():
-    for annealed, restarts, remedies in [
-        (0, 1, ["--anneal", "--restarts"]),
-        (0, 8, ["--anneal"]),
-        (0.5, 1, ["--restarts"]),
-        (0.5, 8, ["more flows"]),
-    ]:
-        facts = {**MISSED, "largest_weight": 0.6, "restarts": {"count": restarts}}
-        (warning,) = warnings_of(settings(train={"annealing": {"share": annealed}}), facts)
-        assert warning.word == "missed mass" and set(warning.figures) == {"ess", "estimated_log_z"}
-        assert "19% of p" in warning.reason
-        every = ["--anneal", "--restarts", "more flows"]
-        assert [remedy for remedy in every if remedy in warning.reason] == remedies
-    # A share of the tails, or of few draws, is none.
-    for missed in ({"missed_share": 0.02}, {"missed_share_standard_error": 0.04}):
-        assert marks(settings(), {**MISSED, **missed}, "ess") == ""
-
-
 def test_a_mass_that_was_not_resolved_is_told():
     for mass, error, word in [
         (0.9999, 1e-4, ""),
@@ -115,7 +80,7 @@ def test_the_width_of_an_interval_is_that_of_students_t():
 values = st.none() | st.floats() | st.integers()
 FACTS = [
     *("steps", "free_energy", "base_free_energy", "base_free_energy_standard_error", "mass"),
-    *("mass_error", "largest_weight", "pareto_k"),
+    *("mass_error", "missed_share", "pareto_k"),
     *("log_likelihood", "base_log_likelihood", "base_log_likelihood_standard_error"),
     *("n_effective", "n_test", "n_impossible", "n", "outside"),
 ]

@@ -9,7 +9,6 @@ from truth import normal_log_prob
 
 from nflow_cli.evaluation.importance import Draws, Weights
 from nflow_cli.evaluation.reverse_kl import judge
-from nflow_cli.evaluation.warnings import DOMINATED, is_dominated
 
 
 def scores_of(ratios, log_z=0.0, mass=0.0, covered=False):
@@ -23,17 +22,8 @@ def gaussian_ratios(variance, n=50_000, seed=0):
     return normal_log_prob(z) - normal_log_prob(z, covariance=variance * np.eye(2))
 
 
-# Closed forms for these two: KL = 1/v - 1 + log v, and E[w^2] = 1 / (v (2 - v)).
-CLOSED = {
-    "kl": lambda v: 1 / v - 1 + np.log(v),
-    "ess": lambda v: v * (2 - v),
-    "estimated_log_z": lambda v: 0.7,
-}
-ERRORS = {
-    "kl": "kl_standard_error",
-    "ess": "ess_standard_error",
-    "estimated_log_z": "log_z_standard_error",
-}
+def closed_kl(variance):
+    return 1 / variance - 1 + np.log(variance)
 
 
 # The KL by the plain mean, and with the control variate.
@@ -44,25 +34,23 @@ both = pytest.mark.parametrize("covered", [False, True])
 def test_figures_are_those_of_the_closed_form(covered):
     for variance in (0.5, 0.9, 1.1):
         found = scores_of(gaussian_ratios(variance), 0.7, 0.7, covered)
-        for figure, closed in CLOSED.items():
-            assert abs(found[figure] - closed(variance)) < 4 * found[ERRORS[figure]]
+        assert abs(found["kl"] - closed_kl(variance)) < 4 * found["kl_standard_error"]
         assert found["free_energy"] == pytest.approx(found["kl"] - 0.7, abs=1e-12)
 
 
 @both
 def test_standard_errors_are_the_spread_over_repeats(covered):
     repeats = [scores_of(gaussian_ratios(0.6, 2_000, seed), covered=covered) for seed in range(400)]
-    for figure in CLOSED:
-        spread = np.std([found[figure] for found in repeats])
-        error = np.mean([found[ERRORS[figure]] for found in repeats])
-        assert error == pytest.approx(spread, rel=0.15)  # 4 of its own standard errors, 1/√800
+    spread = np.std([found["kl"] for found in repeats])
+    error = np.mean([found["kl_standard_error"] for found in repeats])
+    assert error == pytest.approx(spread, rel=0.15)  # 4 of its own standard errors, 1/√800
 
 
 def test_a_kl_with_the_control_variate_has_an_error_of_second_order():
     plain, controlled = (scores_of(gaussian_ratios(0.97), covered=way) for way in (False, True))
     assert controlled["kl_standard_error"] < 0.05 * plain["kl_standard_error"]
     seeds = (scores_of(gaussian_ratios(0.97, 5_000, s), covered=True) for s in range(200))
-    off = [(found["kl"] - CLOSED["kl"](0.97)) / found["kl_standard_error"] for found in seeds]
+    off = [(found["kl"] - closed_kl(0.97)) / found["kl_standard_error"] for found in seeds]
     assert 0.85 < np.std(off) < 1.15 and abs(np.mean(off)) < 4 / np.sqrt(200)
 
 
@@ -71,42 +59,23 @@ def test_a_draw_without_a_log_density_weighs_nothing_and_one_without_a_place_spo
     log_p = np.where(np.arange(len(ratios)) % 2, -ratios, np.nan)
     found, half = judge(np.zeros_like(log_p), log_p, log_z=None), scores_of(ratios[1::2])
     assert found["free_energy"] == pytest.approx(half["free_energy"])
-    assert found["estimated_log_z"] == pytest.approx(half["estimated_log_z"] - math.log(2))
     assert np.isnan(judge(log_p, log_p, log_z=0.0)["kl"])
-
-
-def test_a_few_weights_at_the_edge_of_a_box_are_no_heavy_tail():
-    # As radial flows of a box leave them: nearly all below 1.4, some beyond, none above 2.8.
-    def scores(n):
-        rng = np.random.default_rng(0)
-        edge = rng.random(n) < 0.007
-        w = np.where(edge, 1.4 + 1.4 * rng.random(n) ** 8, rng.uniform(0.3, 1.4, n))
-        return scores_of(-np.log(w))
-
-    few, many = scores(200_000), scores(2_000_000)
-    assert few["pareto_k"] > 0.7  # the shape of what is just above 1.4
-    assert abs(few["ess"] - many["ess"]) < 4 * few["ess_standard_error"]
-    assert not is_dominated(few) and not is_dominated(many)
 
 
 def test_large_ratios_do_not_overflow_and_equal_ones_are_perfect():
     plain = scores_of(gaussian_ratios(0.5))
     found = scores_of(gaussian_ratios(0.5) + 5_000)
     assert found["ess"] == pytest.approx(plain["ess"], rel=1e-9)
-    assert found["estimated_log_z"] == pytest.approx(-5_000, abs=0.1)
     found = scores_of(np.zeros(100), covered=True)
-    assert (found["ess"], found["kl"], found["estimated_log_z"]) == (1.0, 0.0, 0.0)
-    assert found["ess_standard_error"] == found["log_z_standard_error"] == 0.0
-    # One sample that outweighs the others is told.
-    assert plain["largest_weight"] < DOMINATED < scores_of(gaussian_ratios(4.0))["largest_weight"]
+    assert (found["ess"], found["kl"]) == (1.0, 0.0)
 
 
 def test_log_z_counts_what_a_bounded_q_covers():
     z = np.random.default_rng(0).uniform(-3, 3, (200_000, 2))
-    found = scores_of(-np.log(36) - normal_log_prob(z, (1.0, 1.0)))
-    covered = 2 * np.log(NormalDist().cdf(2.0) - NormalDist().cdf(-4.0))
-    assert abs(found["estimated_log_z"] - covered) < 4 * found["log_z_standard_error"]
-    assert covered < -8 * found["log_z_standard_error"]
+    log_q = np.full(len(z), -np.log(36))
+    found = Weights(Draws(log_q, log_q, normal_log_prob(z, (1.0, 1.0)), np.zeros(len(z), int)))
+    covered, error = 2 * np.log(NormalDist().cdf(2.0) - NormalDist().cdf(-4.0)), found.terms()
+    assert abs(found.log_z - covered) < 4 * np.linalg.norm(error) < -covered / 2
 
 
 N = 18_000

@@ -21,12 +21,13 @@ from nflow_cli.errors import ConfigError, DataError, DivergenceError, Interrupte
 from nflow_cli.evaluation.inference import BY_Q
 from nflow_cli.experiments.checks import check_record
 from nflow_cli.experiments.images import training as images_fit
-from nflow_cli.experiments.infer import members, report
-from nflow_cli.experiments.infer import training as infer_fit
-from nflow_cli.experiments.infer.checks import Checked
-from nflow_cli.experiments.infer.data import again, built_in, load, user_subject
-from nflow_cli.experiments.infer.report import RULES, judged_rows
-from nflow_cli.experiments.infer.user_code import function_of
+from nflow_cli.experiments.reverse_kl import members, report
+from nflow_cli.experiments.reverse_kl import training as infer_fit
+from nflow_cli.experiments.reverse_kl.checks import Checked
+from nflow_cli.experiments.reverse_kl.data import again, built_in, load
+from nflow_cli.experiments.reverse_kl.report import RULES, judged_rows
+from nflow_cli.experiments.reverse_kl.trial import user_subject
+from nflow_cli.experiments.reverse_kl.user_code import function_of
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.running import in_time, train
 from nflow_cli.runs.directory import RunDirectory

@@ -8,8 +8,8 @@ import pytest
 from nflow_cli.config import presets
 from nflow_cli.densities.log_density import ArrayDensity, TensorDensity
 from nflow_cli.errors import TargetError
-from nflow_cli.experiments.infer.data import subject_again, user_subject
-from nflow_cli.experiments.infer.user_code import function_of, load_function
+from nflow_cli.experiments.reverse_kl.trial import subject_again, user_subject
+from nflow_cli.experiments.reverse_kl.user_code import function_of, load_function
 
 FILE = """
 import numpy as np

@@ -176,7 +176,7 @@ def test_the_figures_over_seeds_are_printed_and_given_as_json(invoke, folder):
     assert len(rows) == 4
     best = "u1,flow.k=2,flow.pattern=planar,seed=1"
     assert " ".join(rows[0].split()) == (
-        f"u1 planar 2 3 0.15000 0.05000 – 0.40000 0.900 0.900 – 0.900 1,000 {best}"
+        f"u1 planar 2 3 0.15000 0.05000 – 0.40000 0.40 0.40 – 0.40 0.900 0.900 – 0.900 1,000 {best}"
     )
     groups = json.loads(invoke("compare", *runs, "--json").stdout)["groups"]
     assert [(g["target"], g["flow"], g["k"]) for g in groups] == GROUPS

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from keras import ops
 from loops import NOISE, Bend, fit, settings
-from stacks import Formula
+from stacks import Formula, built
 from truth import to_numpy
 
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import Multimodal
 from nflow_cli.errors import DivergenceError
-from nflow_cli.experiments.density_2d import training as target_fit
 from nflow_cli.experiments.images import training as images_fit
+from nflow_cli.experiments.reverse_kl import training as target_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
@@ -66,7 +66,7 @@ def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path, times):
     settings = presets.validate({"command": "fit-2d", "flow": flow, "train": train}, "test")
 
     def train_on():
-        model = target_fit.build(settings)
+        model = built(settings)
         # A density until a sample goes too far.
         model.target = Formula(lambda z: Multimodal().log_prob(z) + ops.log(3.3 - z[..., 0]))
         with pytest.raises(DivergenceError, match="loss nan") as error:

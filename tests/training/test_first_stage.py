@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from keras import ops
 from running import with_rows
+from stacks import built, scores_of
 from truth import to_numpy
 
 from nflow_cli.config import presets
 from nflow_cli.errors import Interrupted
-from nflow_cli.evaluation.target import evaluate_samples
-from nflow_cli.experiments.density_2d import training as target_fit
+from nflow_cli.experiments.reverse_kl import training as target_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.first_stage import widened
@@ -37,7 +37,7 @@ STOPPED = settings(TWO, checkpoint_seconds=0.0, first_stage=60)
 
 
 def fit(settings):
-    model = target_fit.build(settings)
+    model = built(settings)
     _, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
     return model, rows
 
@@ -73,7 +73,7 @@ def test_each_start_ends_at_the_highest_point_that_it_saw():
 def test_the_affine_map_alone_becomes_the_gaussian_that_is_fitted():
     slow = {"steps": 1, "learning_rate": 1e-6}
     model, rows = fit(settings(ONE, k=0, chunk=200, first_stage=1_000, **slow))
-    scores = evaluate_samples(model.density, model.target, 0, 20_000).scores
+    scores = scores_of(model.density, model.target)
     assert scores["kl"] < 1e-3
     assert np.abs(to_numpy(model.flow.last["shift"].value) - ONE["means"][0]).max() < 0.05
     assert rows[0]["update"] == -800 and rows[-1]["update"] == 1
@@ -89,7 +89,7 @@ def test_a_density_to_a_power_is_fitted_where_the_objective_is_annealed():
 
 
 def test_flows_may_start_from_a_wider_gaussian():
-    flow, rng = target_fit.build(settings(ONE, k=0)).flow, np.random.default_rng(0)
+    flow, rng = built(settings(ONE, k=0)).flow, np.random.default_rng(0)
     for weight in flow.last.values():
         weight.assign(rng.standard_normal(weight.shape))
     z = rng.standard_normal((4, 2)).astype("float32")
@@ -109,7 +109,7 @@ def test_restarts_have_first_stages_of_their_own():
 
 
 def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(tmp_path, monkeypatch):
-    model = target_fit.build(STOPPED)
+    model = built(STOPPED)
     _, expected = with_rows(lambda whole: target_fit.train(model, STOPPED, whole))
     weights = model.flow.get_weights()
     run = RunDirectory.create("test", str(tmp_path / "run"))

@@ -8,13 +8,13 @@ from keras import ops
 from loops import session
 from running import assert_same_run, with_rows
 from short_runs import fitted
-from stacks import Formula, density_of
+from stacks import Formula, built, density_of, scores_of
 from truth import to_numpy
 
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import U1
-from nflow_cli.evaluation.target import evaluate_samples
-from nflow_cli.experiments.density_2d import training as target_fit
+from nflow_cli.experiments.reverse_kl import training as target_fit
+from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
 from nflow_cli.runs.directory import RunDirectory
@@ -34,7 +34,7 @@ def preset(seed=0, flow=FLOW, **train):
 
 def fit(settings, model=None):
     """Train; return the stack, the rows of metrics and the record of the restarts."""
-    model = model or target_fit.build(settings)
+    model = model or built(settings)
     training, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
     return model.flow, rows, training.restarts
 
@@ -42,7 +42,7 @@ def fit(settings, model=None):
 @functools.cache
 def single():
     """One stack, compiled once: a training starts it over."""
-    return target_fit.build(preset())
+    return built(preset())
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def assert_equal_weights(flow, other, **tolerance):
 
 def judge(flow, target, seed=0, n=20_000):
     """Return the scores of a stack."""
-    return evaluate_samples(density_of(flow), target, seed, n).scores
+    return scores_of(density_of(flow), target, seed, n)
 
 
 def kl(flow):
@@ -125,7 +125,7 @@ def side_by_side():
     """The weights of four restarts without halving, and their KL after two of the five chunks."""
     settings = preset(seed=4, restarts=4, halving=False)
     with session(MetricsLog(Clock()), 100) as opened:
-        restarts = Restarts(target_fit.build(settings), settings)
+        restarts = Restarts(built(settings), settings)
         restarts.fit(40, opened)
         early = restarts.judge()
         restarts.fit(100, opened)
@@ -173,7 +173,7 @@ def test_without_halving_the_best_of_all_is_kept():
 
 def test_restarts_are_judged_by_their_kl_at_common_samples():
     settings = preset(restarts=2)
-    kls = Restarts(target_fit.build(settings), settings).judge()
+    kls = Restarts(built(settings), settings).judge()
     for seed in (0, 1):
         scores = judge(FlowStack(FLOW["pattern"], FLOW["k"], seed=seed), U1(), n=50_000)
         # Both are means over 50,000 samples, of different streams.
@@ -199,7 +199,7 @@ def test_a_restart_that_diverges_harms_no_other(monkeypatch):
 
 def test_without_flows_all_restarts_are_alike():  # of seeds that begin again behind the largest
     settings = preset(seed=2**32 - 1, restarts=2)
-    assert Restarts(target_fit.build(settings), settings).seeds == [2**32 - 1, 0]
+    assert Restarts(built(settings), settings).seeds == [2**32 - 1, 0]
     flow, rows, record = fit(preset(flow={"k": 0}, restarts=3))
     assert rows[-1]["update"] == 100
     assert len(set(record.kl)) == 1
@@ -220,7 +220,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
     settings = preset(restarts=2, halving=False)
     flow = FlowStack(FLOW["pattern"], FLOW["k"], seed=0)
     slope = Formula(lambda z: -0.5 * ops.sum((z - 1.0) ** 2, axis=-1))
-    model = target_fit.Fit2D(density_of(flow), slope, settings.train.annealed)
+    model = ReverseKL(density_of(flow), slope, settings.train.annealed)
     model.prepare(settings.train, settings.train.steps)
     record = target_fit.train(model, settings).restarts
     # The free energy is at least -log Z = -log 2π; the KL to the target of the config is above 0.
@@ -261,7 +261,7 @@ def test_restarts_give_the_same_bits_again(finished, tmp_path):
 
 def test_what_goes_on_from_the_last_one_keeps_its_seed():
     settings = preset(seed=4, restarts=3)
-    restarts = Restarts(target_fit.build(settings), settings)
+    restarts = Restarts(built(settings), settings)
     restarts.restore({"alive": [2], "kl": [1.0, 2.0, 0.5], "updates": [40, 40, 60]})
     assert restarts.trainer is restarts.model
     assert restarts.model.flow.seed == 6

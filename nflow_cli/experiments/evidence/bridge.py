@@ -12,8 +12,8 @@ from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.evidence import bridge
 from nflow_cli.evaluation.warnings import ScoreWarning, marked
-from nflow_cli.experiments.infer.trial import density_of
-from nflow_cli.experiments.infer.user_code import UserFunction
+from nflow_cli.experiments.reverse_kl.trial import density_of
+from nflow_cli.experiments.reverse_kl.user_code import UserFunction
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure
 from nflow_cli.random_streams import stream
 from nflow_cli.training.progress import phase

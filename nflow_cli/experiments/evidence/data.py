@@ -7,8 +7,8 @@ from typing import Any
 from nflow_cli.config.evidence_schema import EvidenceConfig
 from nflow_cli.data.draws import Draws, load_draws, usual_space
 from nflow_cli.errors import ConfigError
-from nflow_cli.experiments.infer.user_code import load_function
 from nflow_cli.experiments.recorded_data import found_again
+from nflow_cli.experiments.reverse_kl.user_code import load_function
 from nflow_cli.experiments.run import Run
 
 

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.infer_schema import InferConfig
+from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError, TargetError
 from nflow_cli.evaluation.inference import missed_by, mixture_weights
 from nflow_cli.evaluation.missed_mass import Bump, Missed
-from nflow_cli.experiments.density_2d.training import Fit2D
-from nflow_cli.experiments.infer.starts import starts_of
+from nflow_cli.experiments.reverse_kl.data import Config
+from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import WeightedStacks, make_stack, seeds_from
 from nflow_cli.flows.stack import AFFINE
@@ -37,7 +37,7 @@ class Members(NamedTuple):
     seconds: float
 
 
-def with_missed_modes(model: Fit2D, config: InferConfig) -> Members:
+def with_missed_modes(model: ReverseKL, config: Config) -> Members:
     """Train a further member at each mode that the fit ``model`` misses, and weight all.
 
     A member starts as the Gaussian of a mode's curvature, is fitted to ``p`` by itself by reverse
@@ -67,12 +67,20 @@ def with_missed_modes(model: Fit2D, config: InferConfig) -> Members:
     return Members(density, seconds)
 
 
+def starts_of(config: Config) -> np.ndarray | None:
+    """Points ``(n, D)`` of ``--start``, in the coordinates of the flows; ``None`` without any."""
+    if config.train.starts is None:
+        return None
+    units = units_of(config.columns, config.bounds)
+    return units.inside(np.array(config.train.starts))
+
+
 def _is_significant(missed: Missed) -> bool:
     return (missed.share or 0.0) - ERRORS * (missed.standard_error or 0.0) > MISSED
 
 
 def _trained(
-    model: Fit2D, config: InferConfig, bumps: Sequence[Bump], before: int
+    model: ReverseKL, config: Config, bumps: Sequence[Bump], before: int
 ) -> tuple[FlowStack, Clock]:
     """Flows side by side, one started at each of ``bumps`` and trained, after ``before`` others."""
     train, count, clock = config.train, len(bumps), Clock()
@@ -115,7 +123,7 @@ def _is_finite(weights: Weights) -> bool:
     return all(np.isfinite(array).all() for array in weights)
 
 
-def _mixture(model: Fit2D, config: InferConfig, members: Sequence[Weights]) -> FlowDensity:
+def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> FlowDensity:
     """Mixture of members, weighted to be nearest to the target."""
     flow = weighted_stacks(config, len(members))
     for weight, values in zip(_variables(flow), zip(*members), strict=True):
@@ -125,7 +133,7 @@ def _mixture(model: Fit2D, config: InferConfig, members: Sequence[Weights]) -> F
     return density
 
 
-def weighted_stacks(config: InferConfig, members: int) -> WeightedStacks:
+def weighted_stacks(config: Config, members: int) -> WeightedStacks:
     """Stacks of a mixture, built."""
     flow = config.flow
     stacks = WeightedStacks(

@@ -1,4 +1,4 @@
-"""Loaded fits to a log-density, and their draws."""
+"""Loaded fits to a density, and their draws."""
 
 import importlib
 from collections.abc import Iterator
@@ -16,12 +16,10 @@ from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.inference import effective_share, resampled
 from nflow_cli.evaluation.rounding import own_values
 from nflow_cli.evaluation.warnings import verdict
-from nflow_cli.experiments.infer.data import built_in
-from nflow_cli.experiments.infer.members import weighted_stacks
-from nflow_cli.experiments.infer.report import NETCDF
 from nflow_cli.experiments.loaded_flows import TrainedFlows, stack_of, with_weights, write_points
+from nflow_cli.experiments.reverse_kl.members import weighted_stacks
+from nflow_cli.experiments.reverse_kl.report import NETCDF
 from nflow_cli.experiments.run import Run
-from nflow_cli.registry import INFER_BASES, make
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG
 from nflow_cli.runs.netcdf_file import POSTERIOR, STATISTICS, write_inference
@@ -31,13 +29,13 @@ LOG_Q, LOG_PROB = "log_q", "log_prob"
 FIGURES = ("pareto_k", "estimated_log_z", "log_z_standard_error")  # of the summary
 
 
-class TrainedInference(TrainedFlows):
-    """Density ``q`` of a finished run of ``nflow infer``, in user units."""
+class TrainedDensity(TrainedFlows):
+    """Density ``q`` of a finished run, in user units."""
 
     @property
     def columns(self) -> list[str]:
         """Names of the D coordinates."""
-        return self.config.density.columns
+        return self.config.columns
 
     @property
     def inside(self) -> FlowDensity:
@@ -46,8 +44,8 @@ class TrainedInference(TrainedFlows):
 
     @cached_property
     def target(self) -> Target | None:
-        """Built-in density ``p`` that was fitted; ``None`` of a user's function."""
-        return built_in(self.config).target if self.config.density.is_built_in else None
+        """Named density ``p`` that was fitted; ``None`` of a user's function."""
+        return self.config.new_target() if self.config.is_built_in else None
 
     def to_arviz(self, n: int = 10_000, seed: int = 0) -> Any:
         """ArviZ's InferenceData of ``n`` draws: one chain, a variable for each coordinate.
@@ -58,17 +56,17 @@ class TrainedInference(TrainedFlows):
         return inference_data(self, self.target, n, seed)
 
 
-def load(run: Run) -> TrainedInference:
+def load(run: Run) -> TrainedDensity:
     """Density of a run, a mixture if it has several members."""
     config = run.config
-    members = len(run.summary["member_weights"])
+    members = 1 if config.train.modes == 1 else len(run.summary["member_weights"])
     flow = weighted_stacks(config, members) if members > 1 else stack_of(config)
-    units = units_of(config.density.columns, config.density.bounds)
-    return TrainedInference(run, make(INFER_BASES, config.base), with_weights(run, flow), units)
+    units = units_of(config.columns, config.bounds)
+    return TrainedDensity(run, config.new_base(), with_weights(run, flow), units)
 
 
 def write_samples(
-    trained: TrainedInference, n: int, path: Path, seed: int, given: None = None
+    trained: TrainedDensity, n: int, path: Path, seed: int, given: None = None
 ) -> list[Path]:
     """Write ``n`` draws with their log-density in nats."""
     if path.suffix.lower() == NETCDF:
@@ -77,7 +75,7 @@ def write_samples(
 
 
 def write_beside_density(
-    trained: TrainedInference, target: Target, n: int, path: Path, seed: int, resample: bool
+    trained: TrainedDensity, target: Target, n: int, path: Path, seed: int, resample: bool
 ) -> tuple[list[Path], str]:
     """Write ``n`` draws with their log-density, or importance-resampled; return the paths and a
     note, or "".
@@ -95,7 +93,7 @@ def write_beside_density(
 
 
 def write_draws(
-    trained: TrainedInference, target: Target | None, n: int, path: Path, seed: int
+    trained: TrainedDensity, target: Target | None, n: int, path: Path, seed: int
 ) -> list[Path]:
     """Write ``n`` draws, with ``log p`` if ``target`` is at hand; return the path."""
     columns, facts = trained.columns, _attributes_of(trained)
@@ -105,7 +103,7 @@ def write_draws(
 
 
 def write_resampled(
-    trained: TrainedInference, target: Target, points: np.ndarray, path: Path
+    trained: TrainedDensity, target: Target, points: np.ndarray, path: Path
 ) -> list[Path]:
     """Write points ``(n, D)`` as draws; return the path."""
     log_p = _log_p(target, trained.units.inside(points))
@@ -115,7 +113,7 @@ def write_resampled(
     return [path]
 
 
-def inference_data(trained: TrainedInference, target: Target | None, n: int, seed: int) -> Any:
+def inference_data(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> Any:
     """ArviZ's object of the same draws."""
     try:
         arviz = importlib.import_module("arviz")
@@ -138,7 +136,7 @@ def _statistics_of(target: Target | None) -> list[str]:
 
 
 def _batches(
-    trained: TrainedInference, target: Target | None, n: int, seed: int
+    trained: TrainedDensity, target: Target | None, n: int, seed: int
 ) -> Iterator[np.ndarray]:
     """Rows ``(m, D + S)`` in user units: draws, ``log q`` and, with a target, ``log p``, in nats.
 
@@ -157,10 +155,10 @@ def _log_p(target: Target, z: np.ndarray) -> np.ndarray:
         return values_at(own_values(target), z).astype(np.float64) + (target.log_z or 0.0)
 
 
-def _attributes_of(trained: TrainedInference) -> dict[str, Any]:
+def _attributes_of(trained: TrainedDensity) -> dict[str, Any]:
     """Attributes: library and version, checksum of the config, k-hat and log Z of the run."""
     summary = trained.summary
-    figures = {key: summary[key] for key in FIGURES if summary[key] is not None}
+    figures = {key: summary[key] for key in FIGURES if summary.get(key) is not None}
     return {
         "inference_library": "nflow",
         "inference_library_version": __version__,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.errors import TargetError
-from nflow_cli.experiments.infer.coordinates import REFUSED, Model, Variable, coordinates_of
+from nflow_cli.experiments.reverse_kl.coordinates import REFUSED, Model, Variable, coordinates_of
 
 # Bounds by the name of the transform that PyMC chose.
 ENDS = {"log": (0.0, math.inf), "logodds": (0.0, 1.0), "circular": (-math.pi, math.pi)}

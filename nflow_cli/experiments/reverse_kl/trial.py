@@ -8,20 +8,32 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+
+from nflow_cli.backend.start import start_keras
+
+start_keras()  # before any module imports Keras: silences native code
+
 from keras import ops
 
+from nflow_cli.config.infer_schema import InferConfig
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.log_density import (
     ArrayDensity,
     LogDensity,
     TensorDensity,
     checked_pair,
+    units_of,
 )
 from nflow_cli.densities.pushforward import values_at
-from nflow_cli.errors import TargetError, one_line
+from nflow_cli.errors import ConfigError, TargetError, one_line
 from nflow_cli.evaluation.rounding import own_values, step_of
-from nflow_cli.experiments.infer.report import ROUNDED, UNROUNDED
-from nflow_cli.experiments.infer.user_code import MOST_LETTERS, UserFunction
+from nflow_cli.experiments.reverse_kl.data import Subject
+from nflow_cli.experiments.reverse_kl.report import ROUNDED, UNROUNDED
+from nflow_cli.experiments.reverse_kl.user_code import (
+    MOST_LETTERS,
+    UserFunction,
+    load_function,
+)
 from nflow_cli.random_streams import stream
 
 POINTS = 3
@@ -33,6 +45,33 @@ ROUNDING = 8.0  # times the rounding of a value in float32, over the largest ste
 WHERE_IT_ENDS = "give its support by --bounds, or map R^D to it"
 WITHIN_BOUNDS = "give a smaller support by --bounds"
 NO_COMPILE = "--no-compile is slower, without compilation"
+
+
+def user_subject(config: InferConfig, user: UserFunction) -> Subject:
+    """Try a user's function or model and return it."""
+    names = config.density.columns
+    if user.coordinates and (names, config.density.bounds) != user.coordinates:
+        raise ConfigError(
+            f"{user.name}: expected the names and bounds of the run. Received: others; the model's "
+            "data may have changed"
+        )
+    target = density_of(user, names, units_of(names, config.density.bounds))
+    expect_compiled(target, config.train.compile)
+    recorded = {"name": user.name, "path": user.path, "sha256": user.sha256}
+    return Subject(lambda: target, recorded, rounding_notes(target))
+
+
+def subject_again(config: Any, place: str) -> Subject:
+    """Load the user's function of a run again; its file must be unchanged."""
+    if config.is_built_in:
+        raise ConfigError(f"--density: expected none: the run is of the built-in {config.subject}")
+    density = config.density
+    user = load_function(place, density.name, density.sha256)
+    if density.sha256 is not None and user.name != density.name:
+        raise ConfigError(
+            f"--density: expected {density.name}, as in the run. Received: {user.name}"
+        )
+    return user_subject(config, user)
 
 
 def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogDensity:

@@ -7,10 +7,11 @@ from typing import Any
 from nflow_cli.config import overrides, preset_files
 from nflow_cli.config.infer_schema import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
-from nflow_cli.experiments.infer.data import built_in, user_subject
-from nflow_cli.experiments.infer.user_code import UserFunction, function_of
 from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
 from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.reverse_kl.data import built_in
+from nflow_cli.experiments.reverse_kl.trial import user_subject
+from nflow_cli.experiments.reverse_kl.user_code import UserFunction, function_of
 from nflow_cli.experiments.running import start
 from nflow_cli.registry import DENSITIES
 

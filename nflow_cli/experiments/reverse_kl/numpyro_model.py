@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.errors import TargetError
-from nflow_cli.experiments.infer.coordinates import REFUSED, Model, Variable, coordinates_of
+from nflow_cli.experiments.reverse_kl.coordinates import REFUSED, Model, Variable, coordinates_of
 
 AT_ONCE = 512  # points
 

@@ -1,4 +1,4 @@
-"""Summary of a fit to a log-density: warnings, printed rows, pictures."""
+"""Summary of a fit by reverse KL: warnings, printed rows, pictures."""
 
 import math
 from collections.abc import Mapping
@@ -8,17 +8,22 @@ import numpy as np
 from pydantic import Field
 
 from nflow_cli.config.column_schema import MAX_COLUMNS
+from nflow_cli.config.fit_2d_schema import Fit2DConfig
 from nflow_cli.config.infer_schema import MOST_MODES, InferConfig
 from nflow_cli.config.strict import Count, Error, Figure, Text
+from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS
 from nflow_cli.evaluation.warnings import (
     GOOD,
     JUMP_SIGMAS,
     ROUGH,
     ScoreWarning,
+    few_rows,
     found,
     jump,
     marked,
+    mass,
     number,
+    ruined_fit,
     ruined_text,
     verdict,
     words,
@@ -30,24 +35,26 @@ from nflow_cli.experiments.rows import (
     figure,
     flow_row,
     inconsistency_with_columns,
+    mass_row,
     training_text,
     with_error,
 )
 from nflow_cli.experiments.summary import LOG_Z, Course, Measure, UpdatesSummary
-from nflow_cli.registry import DENSITIES, resolve
-from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.text import printable
 from nflow_cli.training.restarts_record import RestartsRecord
 
+Config = Fit2DConfig | InferConfig
 Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
 
 
-class InferSummary(UpdatesSummary):
-    """Scores of a fit to a log-density, in nats; ``evaluation.inference`` defines them.
+class ReverseKLSummary(UpdatesSummary):
+    """Scores of a fit by reverse KL, in nats; ``evaluation.inference`` defines them.
 
-    ``has_exact_samples``: whether the pictures show exact samples of the density.
-    ``member_weights``: of the members of a mixture, ``[1.0]`` of one; ``member_seconds``: of
-    training those beyond the first.
+    ``has_exact_samples``: whether the density has a sampler. ``uncovered_share``: of its exact
+    draws those where ``q < p/100``. ``member_weights``: of the members of a mixture, ``[1.0]`` of
+    one; ``member_seconds``: of training those beyond the first. Of a density over a grid alone:
+    ``mass``, ``∫ q``, and the free energy of the base without a flow.
     """
 
     target: Text
@@ -69,6 +76,7 @@ class InferSummary(UpdatesSummary):
     missed_share: Figure
     missed_share_standard_error: Error
     missed_mode: Mapping[str, Figure] | None
+    uncovered_share: Figure
     log_density_step: Figure
     rounding_error: Figure
     ess: Figure
@@ -81,6 +89,10 @@ class InferSummary(UpdatesSummary):
     restarts: RestartsRecord
     member_weights: list[float] = Field(min_length=1, max_length=MOST_MODES)
     member_seconds: Figure
+    mass: Figure = None
+    mass_error: Error = None
+    base_free_energy: Figure = None
+    base_free_energy_standard_error: Error = None
 
 
 NETCDF = ".nc"  # suffix
@@ -95,12 +107,13 @@ FAILS = "log p fails or is not finite away from q"
 Truth = Mapping[str, tuple[float, float]]
 
 
-def rows_of(config: InferConfig, summary: Summary, warnings: Warnings) -> Rows:
+def rows_of(config: Config, summary: Summary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
     return [
-        ("density", printable(summary["target"])),
+        (config.subject_key, printable(summary["target"])),
         flow_row(summary),
         *judged_rows(summary, warnings, truth_of(config)),
+        *([mass_row(summary, warnings)] if "mass" in summary else []),
         *_restarts(summary),
         *_mixture(summary),
         ("training", training_text(summary, config.length)),
@@ -109,15 +122,28 @@ def rows_of(config: InferConfig, summary: Summary, warnings: Warnings) -> Rows:
 
 def judged_rows(scores: Summary, warnings: Warnings, truth: Truth) -> Rows:
     """Rows of scores by fresh samples."""
-    return verdict_of(scores, warnings) + _moments(scores, truth)
+    return _estimates(scores, warnings) + _moments(scores, truth)
 
 
 def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
-    """Rows of KL, free energy, k-hat, ESS and log Z."""
+    """Rows of KL, free energy, k-hat, ESS and log Z, and of the KL of the base without a flow."""
+    rows = _estimates(scores, warnings)
+    if "base_free_energy" not in scores:
+        return rows
+    of_base, error = (number(scores, f"base_free_energy{end}") for end in ("", "_standard_error"))
+    kl = None if of_base is None else of_base + (number(scores, "log_z") or 0.0)
+    return [*rows, ("base without a flow", f"{with_error(kl, error)} nats")]
+
+
+def _estimates(scores: Summary, warnings: Warnings) -> Rows:
     rows = []
     if (kl := number(scores, "kl")) is not None:
         text = f"{with_error(kl, scores['kl_standard_error'])} nats"
         rows.append(("KL(q || p)", marked(text, warnings, "kl")))
+    if (share := number(scores, "uncovered_share")) is not None:
+        seen = f"{round(share * EXACT_DRAWS):,} of {EXACT_DRAWS:,} draws of p have q < p/100"
+        least = f"if q misses less than {3 / EXACT_DRAWS:.0e} of p"
+        rows.append(("", f"{'by the plain mean' if share else least}: {seen}"))
     free_energy = with_error(scores["free_energy"], scores["free_energy_standard_error"])
     free_energy += " nats"
     rows.append(("free energy", marked(free_energy, warnings, "free_energy")))
@@ -214,9 +240,11 @@ FIGURES = ("estimated_log_z", *ENERGIES, "moments")
 
 
 def ruined(summary: Summary) -> ScoreWarning | None:
-    """Warning if the free energy is not finite."""
+    """Warning if the free energy is not finite, or worse than that of the base."""
     value = number(summary, "free_energy")
-    return ruined_text("the fit is not finite") if value is None or value != value else None
+    if "free_energy" in summary and (value is None or value != value):
+        return ruined_text("the fit is not finite")
+    return ruined_fit(summary, "free_energy", 1)
 
 
 def _heavy_tail(summary: Summary) -> ScoreWarning | None:
@@ -239,7 +267,8 @@ def _missed_mass(summary: Summary) -> ScoreWarning | None:
         text = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
         near = f", most of it near {_place(place)}" if place else ""
         return ScoreWarning("missed mass", FIGURES, f"{text}{near}; {remedy}")
-    if (more := jump(summary)) is None:
+    is_by_samples = number(summary, "uncovered_share") is not None
+    if is_by_samples or (more := jump(summary)) is None:
         return None
     is_good = verdict(number(summary, "pareto_k")) == "good"
     reason = f"log Z is {more:.3g} nats larger than by draws of q alone: q misses part of p"
@@ -303,7 +332,8 @@ def _lost(summary: Summary) -> ScoreWarning | None:
 def _disagreement(summary: Summary) -> ScoreWarning | None:
     kls = summary.get("restarts", {}).get("kl", ())
     finite = [kl for kl in kls if kl is not None and math.isfinite(kl)]
-    if len(summary.get("member_weights", ())) > 1:  # which restart is best says little then
+    is_told = number(summary, "uncovered_share") is not None  # what is missed, by exact samples
+    if is_told or len(summary.get("member_weights", ())) > 1:  # of which the best says little
         return None
     if len(finite) < 2 or max(finite) - min(finite) <= APART:
         return None
@@ -314,11 +344,15 @@ def _disagreement(summary: Summary) -> ScoreWarning | None:
     return ScoreWarning("restarts differ", ("free_energy", "kl"), reason)
 
 
-RULES = (ruined, _heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
+RULES = (
+    *(ruined, _heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement),
+    *(mass, few_rows),
+)
 
 
-SCHEMA = InferSummary
+SCHEMA = ReverseKLSummary
 MEASURES = (
+    Measure("kl", "KL", "nats", 5, judges=True),
     Measure("free_energy", "free energy", "nats", 5, judges=True),
     Measure("estimated_log_z", LOG_Z, "nats", 5),
     Measure("pareto_k", "k-hat", "", 2),
@@ -327,55 +361,59 @@ MEASURES = (
 )
 COURSE = Course("kl", "KL (nats)", otherwise="free energy (nats)")
 CURVES = ("update", "loss", "kl", "beta")
-FORMATS, BESIDE, SAMPLES = (".csv", ".npy", NETCDF), (), (1_000, 10**7)
+FORMATS, BESIDE, SAMPLES = (".csv", ".npy", NETCDF), (), (100, 10**7)
 
 
-def labels_of(config: InferConfig) -> dict[str, Any]:
+def labels_of(config: Config) -> dict[str, Any]:
     """Density, base and coordinates."""
     facts = {"target": config.subject, "base": config.base_name}
-    return {**facts, "columns": config.density.columns}
+    return {**facts, "columns": config.columns}
 
 
-def truth_of(config: InferConfig) -> Truth:
+def truth_of(config: Config) -> Truth:
     """Known moments of a built-in density."""
-    density = config.density
-    if not density.is_built_in:
-        return {}
-    target = resolve(DENSITIES[density.name])(dim=config.dim)
-    return {density.columns[i]: moments for i, moments in target.moments.items()}
+    return {config.columns[i]: moments for i, moments in config.known_moments.items()}
 
 
-def warnings_of(config: InferConfig, summary: Summary) -> list[ScoreWarning]:
+def warnings_of(config: Config, summary: Summary) -> list[ScoreWarning]:
     """Warnings about the scores."""
     return found(*(rule(summary) for rule in RULES))
 
 
-def subject_of(config: InferConfig, summary: Summary) -> str:
+def subject_of(config: Config, summary: Summary) -> str:
     """Name of the density."""
     return config.subject
 
 
-def settings_of(config: InferConfig, summary: Summary) -> dict[str, str]:
+def settings_of(config: Config, summary: Summary) -> dict[str, str]:
     """Checksum of the code of a user's density."""
-    sha256 = config.density.sha256
+    sha256 = (config.recorded_density or {}).get("sha256")
     return {} if sha256 is None else {"density.sha256": sha256[:12]}
 
 
-def shapes_of(config: InferConfig) -> Shapes:
-    """Draws weighted and not, and the largest weights."""
+def shapes_of(config: Config) -> Shapes:
+    """With a grid densities over it, and samples; else draws weighted and not, and the largest
+    weights.
+    """
+    if config.evaluate.grid is not None:
+        return {
+            **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
+            **{"samples": ("s", 2), "base_samples": ("t", 2), "target_samples": ("u", 2), **STRIP},
+        }
     points: Shapes = {"rows": ("t", config.dim), "samples": ("s", config.dim)}
     return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
 
 
-def inconsistency_of(config: InferConfig, arrays: Mapping[str, Any], summary: Summary) -> str:
+def inconsistency_of(config: Config, arrays: Mapping[str, Any], summary: Summary) -> str:
     """Other columns than those of the config."""
-    return inconsistency_with_columns(arrays, summary, config.density.columns)
+    return inconsistency_with_columns(arrays, summary, config.columns)
 
 
 def figures_of(
-    config: InferConfig, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
+    config: Config, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
 ) -> dict[str, Any]:
-    """Corner, weights and training."""
-    from nflow_cli.plotting import infer_figures
+    """With a grid density, difference and deformation, else corner and weights; and training."""
+    from nflow_cli.plotting import fit2d_figures, infer_figures
 
-    return infer_figures(arrays, metrics, summary)
+    draw = infer_figures if config.evaluate.grid is None else fit2d_figures
+    return draw(arrays, metrics, summary)

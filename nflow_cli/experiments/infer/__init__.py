@@ -1,1 +1,0 @@
-"""Fits of flows to a log-density by reverse KL, in D dimensions, by ``nflow infer``."""
