@@ -77,7 +77,7 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
 ):
     taken = []
 
-    def fit(config, directory, images, built):
+    def fit(config, directory, images):
         taken.append(images.name)
         raise NflowError("stopped by the test")
 
