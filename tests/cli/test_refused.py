@@ -208,7 +208,6 @@ ALONE = [  # (line, exit code, what is named): lines that need no run
     ("fit-2d --output taken", 1, "taken: not empty; --output"),
     (f"fit-2d --set 'target={{{INDEFINITE}}}'", 1, "--set target: a mixture covariance"),
     (f"fit-2d --set 'target={{{HUGE}}}'", 1, "--set target: a ring target needs a finite"),
-    (f"fit-2d {MANY} --set train.chunk=1", 1, "not enough memory: an update takes about"),
     ("fit-2d --device tpu", 2, "'tpu'"),
     ("fit-2d --device gpu:x", 2, "'gpu:x'"),
     ("fit-2d --threads 0", 2, "'0': expected auto, or 1 to 1,024"),

@@ -217,7 +217,7 @@ def test_a_run_that_was_interrupted_fails(broken):
     edit_json(broken / "run.json", status="interrupted")
     assert failures(broken) == {"status": "interrupted"}
     (broken / "summary.json").unlink()
-    of_figures = {"warnings", "mass", "summary", "arrays"}
+    of_figures = {"warnings", "mass", "summary"}
     of_files = {"status", "files", "record", "training", "checksum"}
     assert set(failures(broken)) == of_files | of_figures
 

@@ -204,11 +204,11 @@ def test_what_is_no_picture_or_too_large_is_told_of(tmp_path):
 
 
 def test_a_page_that_cannot_be_written_loses_no_run(tmp_path, monkeypatch, capsys):
-    from nflow_cli.experiments import report, running
+    from nflow_cli.experiments import running
 
     def full(run):
         raise RunDirectoryError("report.html: No space left on device")
 
-    monkeypatch.setattr(report, "write_report", full)
+    monkeypatch.setattr(running, "write_report", full)
     running._report(Run(RunDirectory(tmp_path)))
     assert capsys.readouterr().err == "no report: report.html: No space left on device\n"

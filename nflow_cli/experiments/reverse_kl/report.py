@@ -415,5 +415,6 @@ def figures_of(
     """With a grid density, difference and deformation, else corner and weights; and training."""
     from nflow_cli.plotting import fit2d_figures, infer_figures
 
-    draw = infer_figures if config.evaluate.grid is None else fit2d_figures
-    return draw(arrays, metrics, summary)
+    if config.evaluate.grid is None:
+        return infer_figures(arrays, metrics, summary)
+    return fit2d_figures(arrays, metrics, summary)
