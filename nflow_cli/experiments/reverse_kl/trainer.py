@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
@@ -213,8 +214,6 @@ class ReverseKLOnArrays(ReverseKL):
         return self.early_or_late(lambda: self._differentiated_so(batch, values, gradients))
 
     def _differentiated_so(self, batch: Any, values: Any, gradients: Any) -> Any:
-        import tensorflow as tf
-
         beta = self.beta(self.optimizer.iterations)
         with tf.GradientTape() as tape:
             z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))

@@ -13,6 +13,7 @@ from nflow_cli.backend.start import start_keras
 
 start_keras()  # before any module imports Keras: silences native code
 
+import tensorflow as tf
 from keras import ops
 
 from nflow_cli.config.infer_schema import InferConfig
@@ -35,6 +36,7 @@ from nflow_cli.experiments.reverse_kl.user_code import (
     load_function,
 )
 from nflow_cli.random_streams import stream
+from nflow_cli.training.trainer import with_gradient
 
 POINTS = 3
 MOST_DIRECTIONS = 20  # of the gradient comparison, at each point
@@ -147,8 +149,6 @@ def _tensor(x: np.ndarray) -> Any:
 def _values_and_slopes(
     user: UserFunction, x: np.ndarray, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    import tensorflow as tf
-
     points = tf.convert_to_tensor(x, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(points)
@@ -242,8 +242,6 @@ def _values(density: LogDensity, user: UserFunction, x: np.ndarray) -> np.ndarra
 
 def expect_compiled(density: LogDensity, compiles: bool) -> None:
     """Check that a log-density of tensors can be compiled, if ``compiles``."""
-    from nflow_cli.training.trainer import with_gradient
-
     if not density.takes_arrays:
         with compiling(compiles):
             with_gradient(density.log_prob, compiles)(ops.zeros((POINTS, density.dim)))
@@ -252,8 +250,6 @@ def expect_compiled(density: LogDensity, compiles: bool) -> None:
 @contextmanager
 def compiling(compiles: bool) -> Iterator[None]:
     """Turn a compilation failure of a user's function into a one-line error."""
-    import tensorflow as tf
-
     try:
         yield
     except tf.errors.ResourceExhaustedError:
