@@ -200,8 +200,12 @@ def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> 
 
 
 def sample_of(density: FlowDensity, target: Target, units: Units, seed: int, n: int) -> Sample:
-    """``n`` samples of ``q`` and, unless ``p`` fails there, those of its wide neighbours."""
-    parts = [Part(density, n, "evaluation"), *_neighbours(density, seed, n // PER_WIDE // 2)]
+    """``n`` samples of ``q`` and, unless ``p`` fails there, those of its wide neighbours; of a
+    bounded base there are none, as log Z is that of the region where ``q`` is not 0.
+    """
+    parts = [Part(density, n, "evaluation")]
+    if not density.base.bounded:
+        parts += _neighbours(density, seed, n // PER_WIDE // 2)
     return _sample(parts, target, units, seed)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from nflow_cli.densities.bases import StandardNormal, StudentT
+from nflow_cli.densities.bases import StandardNormal, StudentT, UniformBox
 from nflow_cli.densities.examples import Funnel, ManyWell
 from nflow_cli.densities.log_density import ArrayDensity, units_of
 from nflow_cli.densities.pushforward import FlowDensity
@@ -111,6 +111,14 @@ def test_scores_are_those_of_the_closed_form_and_a_known_normaliser_gives_a_kl(n
     known = judged(Gaussian(0.0, 1.1, log_z=2.0)).scores
     assert known["free_energy"] == pytest.approx(known["kl"] - 2.0)
     assert known["estimated_log_z"] == pytest.approx(2.0, abs=0.01)
+
+
+def test_log_z_of_a_bounded_base_is_that_of_its_region_by_the_draws_of_q_alone():
+    box = UniformBox(1.5)
+    scores = judged(Gaussian(0.0, 1.0), base=box).scores
+    expected = 2 * math.log(math.erf(1.5 / math.sqrt(2))) + 1.5  # of an e^1.5-fold mass
+    assert abs(scores["estimated_log_z"] - expected) < 4 * scores["log_z_standard_error"]
+    assert scores["pareto_k"] < 0.5 and not any(scores[key] for key in BY_Q)
 
 
 def test_a_density_wider_than_q_has_good_weights_by_the_wide_neighbour_or_a_heavy_base_alone():

@@ -100,10 +100,11 @@ MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
 WORDS = {
     "good": "good: the weights have finite variance",
     "rough": "rough: the weights may have infinite variance; errors include the unseen tail",
-    "poor": "poor: no reliable log Z or moments; try --base student-t, more flows or --bounds",
+    "poor": "poor: no reliable log Z or moments; try more flows (of infer also --base student-t, --bounds)",
     "unknown": "unknown: the weights are not finite",
 }
 FAILS = "log p fails or is not finite away from q"
+BOUNDED = "q is 0 outside a bounded region"
 Truth = Mapping[str, tuple[float, float]]
 
 
@@ -163,7 +164,7 @@ def _estimates(scores: Summary, warnings: Warnings) -> Rows:
 def _by_q(scores: Summary) -> str:
     """Log Z by the draws of q alone, a check."""
     if number(scores, "q_log_z") is None:
-        return f"by draws of q alone: {FAILS}"
+        return f"by draws of q alone: {BOUNDED if scores.get('base') == 'uniform-box' else FAILS}"
     k, away = number(scores, "q_pareto_k"), number(scores, "log_z_difference")
     text = _log_z(scores, "q_log_z", "q_log_z_standard_error")
     text += f" by draws of q alone (k-hat {figure(scores, 'q_pareto_k', 2)}, {verdict(k)})"

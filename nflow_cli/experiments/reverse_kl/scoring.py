@@ -27,7 +27,8 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     warnings = report.warnings_of(config, found)
     flow = ("flow", f"{config.flow.text}, K = {config.flow.k}")
     rows = [(config.subject_key, config.subject), flow, ("samples", f"{n:,}, seed {seed}")]
-    rows += report.judged_rows(scores, warnings, report.truth_of(config))
+    shown = {"base": config.base_name, **scores}
+    rows += report.judged_rows(shown, warnings, report.truth_of(config))
     if of_points:
         rows += likelihood_rows(of_points, warnings)
     return Judgement({"samples": n, "seed": seed, **scores, **of_points}, rows, warnings)
