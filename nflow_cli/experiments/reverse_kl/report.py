@@ -100,7 +100,8 @@ MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
 WORDS = {
     "good": "good: the weights have finite variance",
     "rough": "rough: the weights may have infinite variance; errors include the unseen tail",
-    "poor": "poor: no reliable log Z or moments; try more flows (of infer also --base student-t, --bounds)",
+    "poor": "poor: no reliable log Z or moments; try more flows "
+    "(of infer also --base student-t, --bounds)",
     "unknown": "unknown: the weights are not finite",
 }
 FAILS = "log p fails or is not finite away from q"
