@@ -112,16 +112,20 @@ def test_mean_and_deviation_are_those_of_all_values_in_the_row(j):
     np.testing.assert_allclose(np.square(found.sd), variance, atol=1e-7)
 
 
-def test_a_long_grid_with_many_atoms_has_its_conditional():
+@pytest.mark.parametrize(("missing", "seed"), [(False, 2), (True, 4)])  # up to 9 % missing
+def test_a_long_grid_with_many_atoms_has_its_conditional(missing, seed):
     """What follows an atom differs from what follows the values beside it."""
     atoms = [float(x) for x in np.round(np.arange(-32, 32) * 0.02, 3)]
-    long = grid("a", step=0.005, atoms=atoms, decimals=3)
-    density = random_density([long, levels("b", 3), grid("c"), levels("d", 4)], shares=1.0, seed=2)
+    long = grid("a", step=0.005, atoms=atoms, decimals=3, missing=missing)
+    columns = [long, levels("b", 3), grid("c"), levels("d", 4)]
+    density = random_density(columns, shares=1.0, seed=seed)
     rows, values = drawn(density, 3), np.round(np.arange(-4_000, 4_001) * 0.005, 3)
     found, (shares, _) = conditional(density, rows, 0, P), exactly(density, rows, 0, values)
     assert (found.error < 1e-3).all()
     assert_quantiles(found.quantiles, values, shares, found.error + 2e-3)
     assert_ends(found, rows[:, 0], values, shares, found.error + 3e-3)
+    own = (shares * (values == rows[:, :1])).sum(axis=1)
+    np.testing.assert_allclose(found.at, own, rtol=UNRESOLVED)
 
 
 def test_values_beyond_bounds_have_their_probability():
