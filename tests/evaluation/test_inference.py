@@ -299,7 +299,6 @@ def test_a_fit_that_visits_every_mode_misses_next_to_nothing(density, target, lo
     assert missed.share < 1e-3 and missed.place is None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("highest", "mass"), [(16.0, 0.97725), (28.0, 0.69146), (33.0, 0.0)], ids=["2", "0.5", "none"]
 )
