@@ -216,7 +216,7 @@ class Weights:
         return within - (within @ self.control) / self.square * self.control
 
     def error(self, values: np.ndarray) -> tuple[float, float]:
-        """Standard error of that mean, with what a rough tail may lack, and k-hat of its terms."""
+        """Standard error of that mean, with the bias of a rough tail, and k-hat of its terms."""
         sizes, terms = np.abs(self.plain * values), self.terms(values)
         log_sizes = largest_of(np.log(sizes))
         tail = tail_of(log_sizes)

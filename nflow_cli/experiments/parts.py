@@ -53,7 +53,7 @@ class Scoring(Protocol):
 
 
 class Report(Protocol):
-    """From scores to what is printed and drawn. Light: no Keras, and no Matplotlib until it draws.
+    """Report: printed rows and pictures from scores. Light: no Keras, and no Matplotlib until it draws.
 
     Attributes:
         SCHEMA: Schema of ``summary.json``.
@@ -92,7 +92,7 @@ class Report(Protocol):
         ...
 
     def subject_of(self, config: Any, summary: Any) -> str:
-        """Name of what is fitted, in comparisons."""
+        """Name of the target or data set in comparisons."""
         ...
 
     def settings_of(self, config: Any, summary: Any) -> dict[str, str]:

@@ -16,7 +16,7 @@ from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, SUMMARY, RunDirectory
 from nflow_cli.text import command_line
 
-MAX_PICTURE, MAX_PIXELS = 8 * 2**20, 40_000_000  # bytes of a file, and what a browser must draw
+MAX_PICTURE, MAX_PIXELS = 8 * 2**20, 40_000_000  # of a file, in bytes and as decoded
 # Captions of pictures, in the order of the page; other pictures follow.
 PICTURES = {
     "density": "The density that was fitted, beside what it was fitted to.",

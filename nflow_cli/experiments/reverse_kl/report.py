@@ -334,7 +334,7 @@ def _lost(summary: Summary) -> ScoreWarning | None:
 def _disagreement(summary: Summary) -> ScoreWarning | None:
     kls = summary.get("restarts", {}).get("kl", ())
     finite = [kl for kl in kls if kl is not None and math.isfinite(kl)]
-    is_told = number(summary, "uncovered_share") is not None  # what is missed, by exact samples
+    is_told = number(summary, "uncovered_share") is not None  # missed mass, by exact samples
     if is_told or len(summary.get("member_weights", ())) > 1:  # of which the best says little
         return None
     if len(finite) < 2 or max(finite) - min(finite) <= APART:

@@ -144,7 +144,7 @@ class ReverseKL(ChunkTrainer):
         z = z.reshape(-1, self.target.dim)
         try:
             log_p, x = values_at(self.target.log_prob, z), self.target.units.outside(z)
-        except TargetError:  # a function that fails far away: the divergence is what is told
+        except TargetError:  # fails far away: the error is divergence
             return ""
         wrong = np.flatnonzero(np.isfinite(x).all(axis=-1) & ~np.isfinite(log_p))
         if not len(wrong):
