@@ -53,7 +53,7 @@ class Scoring(Protocol):
 
 
 class Report(Protocol):
-    """Report: printed rows and pictures from scores. Light: no Keras, and no Matplotlib until it draws.
+    """Printed rows and pictures from scores; no Keras, and no Matplotlib until it draws.
 
     Attributes:
         SCHEMA: Schema of ``summary.json``.
