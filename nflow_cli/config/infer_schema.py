@@ -11,14 +11,7 @@ from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, ex
 from nflow_cli.config.forms import INTERVALS, NAMES
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
-from nflow_cli.config.training_schema import (
-    Chunk,
-    CooledStopping,
-    FirstStage,
-    LearningRate,
-    Steps,
-    Train,
-)
+from nflow_cli.config.training_schema import Chunk, FirstStage, LearningRate, Steps, Train
 from nflow_cli.registry import DEFAULT_BASE, DENSITIES, INFER_BASES, make, resolve
 
 IN_PYTHON = "<python>"  # path of a function passed in Python
@@ -196,7 +189,6 @@ class InferTrain(Train):
     learning_rate: LearningRate = 0.002
     chunk: Chunk = 100
     first_stage: FirstStage = 1_000
-    early_stopping: CooledStopping | None = None
     start_width: float = Field(
         default=3.0,
         ge=1,

@@ -60,10 +60,7 @@ class Annealed(NamedTuple):
 
 
 class EarlyStopping(Strict):
-    """Stop when the loss has not fallen by ``min_delta`` nats for ``patience`` updates.
-
-    For a target, the smoothed loss; for points, the validation loss.
-    """
+    """Stop when no validation loss of ``patience`` updates is lower by ``min_delta`` nats."""
 
     patience: int = Field(default=5_000, ge=1, description="Updates without improvement.")
     min_delta: float = Field(default=1e-3, ge=0, description="Minimum improvement, in nats.")
@@ -87,7 +84,7 @@ class ValidatedStopping(EarlyStopping):
     min_delta: float = Field(default=0.0, ge=0, description="Minimum improvement, in nats.")
 
 
-class CooledStopping(EarlyStopping):
+class CooledStopping(Strict):
     """Stop when the loss falls by less than ``min_delta`` nats in ``patience`` updates.
 
     The means of two windows of ``patience`` updates are compared, with two standard errors.
@@ -132,7 +129,7 @@ class Train(Strict):
     annealing: Annealing = Annealing()
     clip_norm: ClipNorm = 10.0
     weight_decay: WeightDecay = 0.0
-    early_stopping: EarlyStopping | None = None
+    early_stopping: CooledStopping | None = None
     chunk: Chunk = 500
     checkpoint_seconds: CheckpointSeconds = 30.0
     restarts: int = Field(

@@ -262,39 +262,6 @@ class ValidationLog(MetricsLog, Cooling):
             model.set_weights(self.best_weights)
 
 
-class EarlyStop(Saved, Observer):
-    """Early stopping by the smoothed training loss: no fall by ``min_delta`` in ``patience``
-    updates.
-
-    Smoothed exponentially over a quarter of the patience; nothing counts while the objective is
-    annealed.
-    """
-
-    class State(BaseModel):
-        smooth: float | None
-        best: float
-        best_update: Count
-
-    def __init__(self, patience: int, min_delta: float, clock: Clock):
-        self.patience, self.min_delta, self.clock = patience, min_delta, clock
-        self.smooth, self.best, self.best_update = None, math.inf, 0
-
-    def after(self, logs: Mapping[str, float]) -> None:
-        if logs["beta"] < 1:
-            return
-        update, loss, made = self.clock.updates[-1], logs["loss"], self.clock.made
-        keep = math.exp(-made / (self.patience / 4))
-        self.smooth = loss if self.smooth is None else keep * self.smooth + (1 - keep) * loss
-        if self.smooth < self.best - self.min_delta:
-            self.best, self.best_update = self.smooth, update
-        elif update - self.best_update >= self.patience:
-            self.model.stop_training = True
-
-    def be_patient_again(self) -> None:
-        """Restart the patience, for a training that is extended."""
-        self.best_update = self.clock.updates[-1]
-
-
 class Plateau(Saved, Cooling):
     """Ends a training whose loss falls by less than ``min_delta`` nats in ``patience`` updates.
 

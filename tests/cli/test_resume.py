@@ -31,7 +31,7 @@ SHORT += ["--set", "train.chunk=20", "--set", "evaluate.samples=1000"]
 MIXED = [*SHORT, "--flow", "planar,radial"]
 FIT = [
     *(*MIXED, "--target", "u2", "--restarts", "2"),
-    *("--set", "train.early_stopping={patience: 800, min_delta: 100.0}"),
+    *("--set", "train.early_stopping={patience: 300, min_delta: 100.0, cool_down: 200}"),
 ]
 POINTS = [
     *("fit", "spirals", "--flow", "planar,radial", "--k", "3"),
@@ -219,18 +219,18 @@ STOPS = ["--k", "0", "--steps", "900", "--set", "train.chunk=20"]
 
 
 @pytest.mark.parametrize(
-    ("fit", "made", "more"),
+    ("fit", "keys", "made", "more"),
     [
-        pytest.param(["fit-2d", "--set", "evaluate.samples=1000"], 80, 140, id="target"),
-        pytest.param(["fit", "two-moons"], 120, 240, id="points", marks=pytest.mark.slow),
-    ],  # points have a patience of 60 from the start, and cool down in three chunks
+        pytest.param("fit-2d --set evaluate.grid=100", ", cool_down: 60", 180, 360, id="target"),
+        pytest.param("fit two-moons", "", 120, 240, id="points", marks=pytest.mark.slow),
+    ],  # a target has two windows of 60; both cool down in three chunks
 )
 def test_a_run_that_stopped_early_says_so_and_goes_on_when_extended(
-    tmp_path, invoke, fit, made, more
+    tmp_path, invoke, fit, keys, made, more
 ):
-    never_better = ["--set", "train.early_stopping={patience: 60, min_delta: 99.0}"]
+    never_better = ["--set", f"train.early_stopping={{patience: 60, min_delta: 99.0{keys}}}"]
     with without_pictures():
-        done = invoke(*fit, *STOPS, *never_better, "--output", "run")
+        done = invoke(*fit.split(), *STOPS, *never_better, "--output", "run")
     assert done.exit_code == 0, done.stderr
     assert f"training: stopped early at {made}/900 updates" in done.stderr
     assert f"stopped early after {made} of 900 updates in " in done.stdout

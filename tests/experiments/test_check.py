@@ -43,7 +43,7 @@ SOUND = {
     },
     "early stop": {
         "train": {"steps": 900, "chunk": 10, "batch_size": 64}
-        | {"early_stopping": {"patience": 20, "min_delta": 9.0}}
+        | {"early_stopping": {"patience": 20, "min_delta": 9.0, "cool_down": 20}}
     },
     "restarts": {"train": {"steps": 80, "chunk": 10, "batch_size": 64, "restarts": 3}},
     "trained well": {

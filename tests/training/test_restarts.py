@@ -207,9 +207,9 @@ def test_without_flows_all_restarts_are_alike():  # of seeds that begin again be
 
 
 def test_early_stopping_ends_the_run_with_the_best_restart():
-    flat = {"patience": 30, "min_delta": 100.0}
-    flow, rows, record = fit(preset(restarts=4, halving=False, early_stopping=flat))
-    # Nothing falls by 100 nats: the first chunk's loss stays the best, to the end of the patience.
+    flat = {"patience": 10, "min_delta": 100.0, "cool_down": 20}
+    flow, rows, record = fit(preset(restarts=4, halving=False, chunk=10, early_stopping=flat))
+    # Nothing falls by 100 nats: two windows of two chunks, and the cooling.
     assert rows[-1]["update"] == 60
     assert record.updates == [60] * 4
     assert record.best == np.argmin(record.kl)

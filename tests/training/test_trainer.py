@@ -9,8 +9,6 @@ from keras import ops
 from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
 from truth import to_numpy
 
-from nflow_cli.config.training_schema import EarlyStopping
-from nflow_cli.training.stopping import EarlyStop
 from nflow_cli.training.trainer import ChunkTrainer, Clock, ahead, best_restart, learning_rate
 
 
@@ -273,61 +271,6 @@ def test_rows_weigh_their_chunks_by_their_updates_and_take_columns_more():
         "updates_per_second": 4.0,
         "elapsed_seconds": 5.0,
     }
-
-
-def watch(losses, patience, min_delta=1e-3, betas=None, made=10):
-    """Feed losses, one per chunk of ``made`` updates; return the update it stopped at, or None."""
-    clock = SimpleNamespace(updates=[0], made=made)
-    stop = EarlyStop(patience, min_delta, clock)
-    stop.model = SimpleNamespace(stop_training=False)
-    for epoch, loss in enumerate(losses):
-        clock.updates.append(made * (epoch + 1))
-        beta = 1.0 if betas is None else betas[epoch]
-        stop.after({"loss": loss, "beta": beta})
-        if stop.model.stop_training:
-            return clock.updates[-1]
-    return None
-
-
-def test_early_stopping_stops_where_the_loss_falls_no_more():
-    assert watch([1.0] * 100, patience=200) == 10 + 200
-    assert watch(np.linspace(5, 1, 400), patience=200) is None
-    # A fall below min_delta is none.
-    assert watch(np.linspace(1, 0.9999, 100), patience=200) is not None
-    assert watch(np.linspace(1, 0.9999, 400), patience=200, min_delta=0.0) is None
-    stopped = watch([*np.linspace(3, 1, 50), *[1.0] * 200], patience=200)
-    assert 500 + 200 <= stopped <= 500 + 200 + 4 * 200
-
-
-def test_early_stopping_sees_through_noise():
-    rng = np.random.default_rng(0)
-    falling = np.linspace(3, 1, 400) + 0.05 * rng.standard_normal(400)
-    assert watch(falling, patience=500) is None
-    assert watch(1 + 0.05 * rng.standard_normal(2000), patience=500, min_delta=0.02) is not None
-
-
-def test_early_stopping_never_stops_while_annealing_and_forgets_what_it_saw():
-    betas = [min(1.0, 0.01 + i / 300) for i in range(400)]
-    first = betas.index(1.0)
-    assert watch([1.0] * first, patience=50, betas=betas) is None
-    assert watch([1.0] * 400, patience=50, betas=betas) == 10 * (first + 1) + 50
-    # The annealed loss is far below the full one; it must not become the best.
-    losses, betas = [-100.0] * 20 + list(np.linspace(3, 1, 100)), [0.5] * 20 + [1.0] * 100
-    assert watch(losses, patience=100, betas=betas) is None
-
-
-def test_early_stopping_ends_a_real_run():
-    noise = np.zeros((400, 1, 2), "float32")  # tanh(1) whatever the weights: a plateau
-    patience = EarlyStopping(patience=60, min_delta=1e-3)
-    rows, _ = fit(
-        Bend(30),
-        20,
-        settings(steps=400),
-        noise,
-        [lambda clock: EarlyStop(**patience.model_dump(), clock=clock)],
-    )
-    # Beta is 1 from update 30 on, so the chunk that ends with update 60 is the first that counts.
-    assert rows[-1]["update"] == 60 + 60
 
 
 class Still(ChunkTrainer):

@@ -29,7 +29,8 @@ def trained(losses, state=None, noise=NOISE, **options):
     With ``state``, the log goes on from it, as from a checkpoint.
     """
     model, rows, weights, left = Bend(), [], [], iter(losses)
-    model.prepare(settings(chunk=5, early_stopping=options.get("stopping")), len(noise))
+    stopping = {"early_stopping": options.get("stopping")}
+    model.prepare(settings(chunk=5).model_copy(update=stopping), len(noise))
 
     def validate():
         weights.append(weights_of(model))

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from nflow_cli.config.training_schema import CooledStopping
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.inference import (
@@ -28,7 +27,7 @@ from nflow_cli.training.progress import ProgressReport, nats_text, phase
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.session import Session
-from nflow_cli.training.stopping import EarlyStop, Plateau
+from nflow_cli.training.stopping import Plateau
 from nflow_cli.training.trainer import Clock, MetricsLog, Speed
 
 TIMED = 20_000  # draws, in a trial
@@ -104,8 +103,6 @@ def _stopping(config: Config, clock: Clock) -> list[Any]:
     train, stopping = config.train, config.train.early_stopping
     if stopping is None:
         return []
-    if not isinstance(stopping, CooledStopping):
-        return [EarlyStop(**stopping.model_dump(), clock=clock)]
     start = max(train.annealed.updates, train.path_from(config.flow.pattern) or 0)
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
