@@ -31,7 +31,7 @@ ALLOWED = {
     "sklearn": ["sklearn/"],
     "tensorflow": [
         *("backend/start.py", "backend/programs.py"),  # its devices, threads and compiler
-        *("training/trainer.py", "flows/fold.py", "flows/tensorflow_fold.py"),
+        *("training/trainer.py", "flows/composition.py", "flows/tensorflow_fold.py"),
         *("experiments/reverse_kl/trainer.py", "experiments/reverse_kl/trial.py"),  # users' code
     ],
 }

@@ -9,8 +9,7 @@ from keras import ops
 from nflow_cli.backend.programs import compiled
 from nflow_cli.constants import FAR
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.flows.composition import Step
-from nflow_cli.flows.fold import run_maps
+from nflow_cli.flows.composition import Step, run_maps
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import STRIP_GRID, STRIP_PANELS
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.flows.map import Map, Shapes
-from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.map import Map, Memo, Shapes
 
 
 @dataclass(frozen=True)

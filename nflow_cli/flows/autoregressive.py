@@ -11,9 +11,9 @@ from keras import ops
 from nflow_cli.config.flow_options import masked_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
 from nflow_cli.flows.elementwise import Scaling
-from nflow_cli.flows.loop import repeated
-from nflow_cli.flows.memo import Memo, product
+from nflow_cli.flows.map import Memo, product
 from nflow_cli.flows.mixture import Mixed
+from nflow_cli.flows.numerics import repeated
 from nflow_cli.flows.orders import alternating
 from nflow_cli.flows.spline import Splined
 

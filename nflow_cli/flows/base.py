@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.arguments import MAX_SEED, whole_number
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows.fold import run_maps
+from nflow_cli.flows.composition import run_maps
 from nflow_cli.flows.map import Map
 
 

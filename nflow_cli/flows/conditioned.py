@@ -9,8 +9,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.flows.elementwise import Elementwise
-from nflow_cli.flows.map import Map, Shapes
-from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.orders import as_matrices, counts
 
 NEAR_IDENTITY = 0.01  # standard deviation of the weights of the last layer, for inputs of size 1

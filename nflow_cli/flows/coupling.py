@@ -10,7 +10,7 @@ from keras import ops
 from nflow_cli.config.flow_options import coupling_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
 from nflow_cli.flows.elementwise import Scaling
-from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.map import Memo
 from nflow_cli.flows.mixture import Mixed
 from nflow_cli.flows.orders import parting
 from nflow_cli.flows.spline import Splined

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
-from nflow_cli.flows.map import Map, Shapes
-from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.orders import as_matrices, counts, shuffle
 
 

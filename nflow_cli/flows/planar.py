@@ -8,8 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.flows.base import MapLayer
-from nflow_cli.flows.map import Map, Shapes
-from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.numerics import inverse_softplus, is_direction, softplus, tanh
 from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
 

@@ -8,8 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.flows.base import MapLayer
-from nflow_cli.flows.map import Map, Shapes
-from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.numerics import inverse_softplus, softplus
 
 

@@ -10,10 +10,8 @@ from keras import ops
 
 from nflow_cli.config.flow_options import sylvester_sizes
 from nflow_cli.flows.affine import triangle
-from nflow_cli.flows.loop import repeated
-from nflow_cli.flows.map import Map, Shapes
-from nflow_cli.flows.memo import Memo
-from nflow_cli.flows.numerics import inverse_softplus, is_direction, softplus, tanh
+from nflow_cli.flows.map import Map, Memo, Shapes
+from nflow_cli.flows.numerics import inverse_softplus, is_direction, repeated, softplus, tanh
 from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
 
 NORM = 2.0  # initial, of a row of R̃ Qᵀ

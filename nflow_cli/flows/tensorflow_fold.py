@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nflow_cli.flows.memo import Memo, product
+from nflow_cli.flows.map import Memo, product
 
 
 class Saving(Memo):

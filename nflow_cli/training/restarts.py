@@ -12,7 +12,7 @@ from keras import ops
 from pydantic import BaseModel, Field
 
 from nflow_cli.config.schema import Fit2DConfig, InferConfig
-from nflow_cli.flows.side_by_side import SideBySide, seeds_from
+from nflow_cli.flows.stack import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import NoiseChunks

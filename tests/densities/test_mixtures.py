@@ -10,7 +10,7 @@ from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.normality import band, distance
-from nflow_cli.flows.side_by_side import WeightedStacks, make_stack
+from nflow_cli.flows.stack import WeightedStacks, make_stack
 from nflow_cli.random_streams import stream
 
 SEED, R = 4, 3

@@ -6,7 +6,7 @@ from catalogue import DTYPES, compiled, eps_of, run_one, to_numpy
 from test_planar import check_finite_gradients, check_gradients
 
 from nflow_cli.flows.affine import Affine
-from nflow_cli.flows.fold import run_maps
+from nflow_cli.flows.composition import run_maps
 
 ROWS = 12
 

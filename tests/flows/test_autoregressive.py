@@ -35,7 +35,7 @@ from nflow_cli.flows.autoregressive import (
     InverseAutoregressive,
     SplineAutoregressive,
 )
-from nflow_cli.flows.side_by_side import SideBySide
+from nflow_cli.flows.stack import SideBySide
 
 HIDDEN, ROWS = (8, 7), 4
 MAPS = {

@@ -24,7 +24,7 @@ from nflow_cli.backend.programs import compiled
 from nflow_cli.config.flow_options import IN_TURN, OPTIONS
 from nflow_cli.config.flow_schema import Flow
 from nflow_cli.flows import FlowStack
-from nflow_cli.flows.side_by_side import SideBySide
+from nflow_cli.flows.stack import SideBySide
 
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
 PATTERN = [

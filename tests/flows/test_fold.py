@@ -22,9 +22,8 @@ from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.flows.affine import Affine
-from nflow_cli.flows.fold import run_maps
-from nflow_cli.flows.map import Map
-from nflow_cli.flows.memo import Memo
+from nflow_cli.flows.composition import run_maps
+from nflow_cli.flows.map import Map, Memo
 from nflow_cli.flows.planar import Planar
 from nflow_cli.flows.radial import Radial
 

@@ -16,7 +16,7 @@ from nflow_cli.densities.targets import U1
 from nflow_cli.experiments.reverse_kl import training as target_fit
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack
-from nflow_cli.flows.side_by_side import SideBySide
+from nflow_cli.flows.stack import SideBySide
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.trainer import Clock, MetricsLog

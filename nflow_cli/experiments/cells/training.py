@@ -36,7 +36,7 @@ from nflow_cli.experiments.cells.turning import trained_unmixing
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
 from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table.updates import Training, train_on_rows
-from nflow_cli.flows.side_by_side import seeds_from
+from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory

@@ -18,7 +18,7 @@ from nflow_cli.experiments.evidence.folds import fold_rows
 from nflow_cli.experiments.evidence.judge import judged, rhat_limit_of
 from nflow_cli.experiments.summary import Fitted
 from nflow_cli.flows import FlowStack
-from nflow_cli.flows.side_by_side import SideBySide, seeds_from
+from nflow_cli.flows.stack import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory

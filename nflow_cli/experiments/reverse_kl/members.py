@@ -14,8 +14,7 @@ from nflow_cli.evaluation.missed_mass import Bump, Missed
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack
-from nflow_cli.flows.side_by_side import WeightedStacks, make_stack, seeds_from
-from nflow_cli.flows.stack import AFFINE
+from nflow_cli.flows.stack import AFFINE, WeightedStacks, make_stack, seeds_from
 from nflow_cli.terminal.layout import tell
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.divergence import DivergenceStop

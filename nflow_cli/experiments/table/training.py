@@ -23,7 +23,7 @@ from nflow_cli.evaluation.table import (
 from nflow_cli.experiments.summary import Fitted, Judged
 from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.flows import FlowStack
-from nflow_cli.flows.side_by_side import make_stack, seeds_from
+from nflow_cli.flows.stack import make_stack, seeds_from
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
