@@ -88,8 +88,8 @@ def main(seconds: float) -> None:
 
     start_tensorflow()
     from nflow_cli.runs.directory import RunDirectory
-    from nflow_cli.training.checkpointing import Checkpointer
-    from nflow_cli.training.divergence import DivergenceStop
+    from nflow_cli.training.observers import DivergenceStop
+    from nflow_cli.training.session import Checkpointer
 
     for part, name in ((Checkpointer, "save"), (DivergenceStop, "before")):
         setattr(part, name, timed(getattr(part, name)))

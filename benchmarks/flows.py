@@ -63,7 +63,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     from nflow_cli.experiments.table.training import FitPoints
     from nflow_cli.flows import FlowStack
     from nflow_cli.training.chunks import DrawnChunks
-    from nflow_cli.training.trainer import Clock
+    from nflow_cli.training.observers import Clock
 
     points, rows = drawn(POINTS, dim, 0).T, batches(updates, batch)
 

@@ -83,8 +83,8 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
     start_tensorflow(machine if machine.is_gpu else machine.of(threads))
     from nflow_cli.config import presets
     from nflow_cli.runs.directory import CONFIG, RunDirectory
-    from nflow_cli.training.observer import Observer
-    from nflow_cli.training.trainer import ChunkTrainer, Clock
+    from nflow_cli.training.observers import Clock, Observer
+    from nflow_cli.training.trainer import ChunkTrainer
 
     class Cost(Observer):
         """Notes the seconds of the processor that each chunk took."""

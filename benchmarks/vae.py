@@ -27,7 +27,7 @@ def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     from nflow_cli.data import images
     from nflow_cli.experiments.images import training as images_fit
     from nflow_cli.training.chunks import ImageChunks
-    from nflow_cli.training.trainer import Clock
+    from nflow_cli.training.observers import Clock
 
     x_train = images.load_images(data, fallback=False).x_train
     epochs = 1 + -(-updates * BATCH // len(x_train))  # the first chunk compiles

@@ -5,10 +5,11 @@ from keras import ops
 
 from nflow_cli.config.training_schema import Train
 from nflow_cli.training.chunks import Chunks
+from nflow_cli.training.observers import Clock, MetricsLog
 from nflow_cli.training.progress import ProgressReport
 from nflow_cli.training.schedules import inverse_temperature
 from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog
+from nflow_cli.training.trainer import ChunkTrainer
 
 UPDATES = 23
 NOISE = np.random.default_rng(0).standard_normal((UPDATES, 16, 2)).astype("float32")

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.training.chunks import Chunks
-from nflow_cli.training.observer import Observer
-from nflow_cli.training.trainer import ChunkTrainer, Clock
+from nflow_cli.training.observers import Clock, Observer
+from nflow_cli.training.trainer import ChunkTrainer
 
 TRIAL = 2.0  # seconds of a trial, after compiling
 RESERVE = 10.0  # seconds of pictures and report, and of the end of the process

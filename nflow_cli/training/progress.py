@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nflow_cli.terminal.layout import is_silent, tell
-from nflow_cli.training.observer import Observer
+from nflow_cli.training.observers import Observer
 
 LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
 SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
@@ -96,7 +96,7 @@ class ProgressReport(Observer):
 
     Args:
         steps: Updates in all.
-        clock: :class:`~nflow_cli.training.trainer.Clock`, before this observer.
+        clock: :class:`~nflow_cli.training.observers.Clock`, before this observer.
         note: Figures of a chunk's logs.
         more: Text behind them in lines, which have more room than a bar.
     """

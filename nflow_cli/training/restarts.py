@@ -16,7 +16,7 @@ from nflow_cli.flows.stack import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import NoiseChunks
-from nflow_cli.training.observer import Count, Saved, StateError
+from nflow_cli.training.observers import Count, Saved, StateError
 from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.session import Session
 

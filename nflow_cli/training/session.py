@@ -1,19 +1,37 @@
-"""Training in a run directory: logged, saved, resumable."""
+"""Training in a run directory: logged, saved in checkpoints, stopped by signals, resumable."""
 
 import contextlib
 import ctypes
-from collections.abc import Mapping, Sequence
-from typing import Any
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
-from nflow_cli.config.schema import Config
-from nflow_cli.runs.checkpoints import Checkpoints
-from nflow_cli.runs.directory import RunDirectory
+import keras
+import numpy as np
+from pydantic import BaseModel, Field
+
+from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
+from nflow_cli.config.presets import validate
+from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.config.strict import Strict
+from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
+from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
+from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory
 from nflow_cli.terminal.layout import tell
-from nflow_cli.training.checkpointing import Checkpointer
-from nflow_cli.training.divergence import DivergenceStop
-from nflow_cli.training.observer import Observer, Saved
+from nflow_cli.terminal.signals import Held
+from nflow_cli.training.observers import (
+    Clock,
+    Count,
+    DivergenceStop,
+    MetricsLog,
+    Observer,
+    Saved,
+    StateError,
+    checked,
+)
 from nflow_cli.training.progress import ProgressReport
-from nflow_cli.training.trainer import ChunkTrainer, Clock, MetricsLog
+from nflow_cli.training.trainer import ChunkTrainer
 
 
 class Session:
@@ -120,3 +138,157 @@ def _release_freed_memory() -> None:
     """Return freed memory to the system: the C library keeps about 85 MB of the compiler's."""
     with contextlib.suppress(OSError, AttributeError):  # only glibc has malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
+
+
+class TrainingState(BaseModel):
+    """Of the training itself; ``steps``: updates of the whole."""
+
+    finished: Annotated[bool, Field(strict=True)]
+    steps: Count
+
+
+class Checkpointer(Observer):
+    """Saves checkpoints at intervals, at the end, and before training stops at a signal.
+
+    A checkpoint holds the weights, the optimizer's variables and, by class name (``ValueError`` for
+    two of one), the state of each of ``parts`` that is ``Saved``: values for JSON, or lists of
+    arrays.
+    """
+
+    def __init__(self, store: Checkpoints, config: Config, steps: int, parts: list[Any]):
+        self.store, self.steps = store, steps
+        self.seconds, self.settings = config.train.checkpoint_seconds, _settings_of(config)
+        self.parts = _by_class([part for part in parts if isinstance(part, Saved)])
+        self.signals = Held()
+
+    def begin(self) -> None:
+        self._saved = time.monotonic()
+
+    def after(self, logs: Mapping[str, float]) -> None:
+        if self.model.stop_training:
+            return  # what it ends with is saved when every observer is done
+        if self.signals.received or time.monotonic() - self._saved >= self.seconds:
+            self.save(finished=False)
+            self._saved = time.monotonic()
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        if self.signals.received:
+            raise Interrupted(self.signals.received)
+
+    def save(self, finished: bool) -> None:
+        """Write a checkpoint; ``finished``: no update is left."""
+        arrays = {
+            f"variable/{i}": keras.ops.convert_to_numpy(variable)
+            for i, variable in enumerate(self.model.state_variables)
+        }
+        state: dict[str, Any] = {"finished": finished, "steps": self.steps}
+        state["config"] = self.settings
+        for name, part in self.parts.items():
+            state[name] = {}
+            for key, value in part.state().items():
+                if isinstance(value, list) and any(isinstance(a, np.ndarray) for a in value):
+                    arrays |= {f"{name}/{key}/{i}": array for i, array in enumerate(value)}
+                else:
+                    state[name][key] = value
+        self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
+
+    def load(self) -> Checkpoint | None:
+        """Newest checkpoint, if any; the parts are restored from it.
+
+        If damaged, or of other settings: a ``RunDirectoryError``.
+        """
+        saved = self.read()
+        if saved is not None:
+            self._restore(saved)
+            if self._is_extended_after_early_stop(saved.state):
+                for part in self.parts.values():
+                    if hasattr(part, "be_patient_again"):
+                        part.be_patient_again()
+        return saved
+
+    def read(self) -> Checkpoint | None:
+        """Newest checkpoint, if any, of these settings; nothing is restored."""
+        saved = self.store.load()
+        if saved is not None:
+            self._expect_settings(saved.state)
+        return saved
+
+    def _expect_settings(self, state: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint of other settings; a key that it lacks has its default."""
+        try:
+            trained = _settings_of(validate(state["config"], "", RUNS))
+        except (KeyError, ConfigError, AttributeError):
+            raise self.damaged("a checkpoint's config") from None
+        if changed := differing(self.settings, trained):
+            raise RunDirectoryError(
+                f"{self.store.directory.path / CONFIG}: differs from the config of its checkpoints "
+                f"({', '.join(changed)}); restore it, or train a new run from this one"
+            )
+
+    def _restore(self, saved: Checkpoint) -> None:
+        name = "training"
+        try:
+            checked(TrainingState, saved.state)
+            for name, part in self.parts.items():
+                state, groups = saved.state.get(name), grouped(saved.arrays, f"{name}/")
+                part.restore({**state, **groups} if isinstance(state, dict) else {})
+        except StateError as error:
+            raise self.damaged(f"the state of {name}: {error}") from None
+
+    def damaged(self, wrong: str) -> RunDirectoryError:
+        """Error of checkpoints with something wrong."""
+        return RunDirectoryError(f"{self.store.directory.path / CHECKPOINTS}: damaged: {wrong}")
+
+    def _is_extended_after_early_stop(self, state: Mapping[str, Any]) -> bool:
+        made = state["Clock"]["updates"][-1]
+        return state["finished"] and state["steps"] != self.steps and made < state["steps"]
+
+    def finished(self, saved: Checkpoint | None) -> bool:
+        """Whether ``saved`` is the end of a training of at least these steps."""
+        return saved is not None and saved.state["finished"] and saved.state["steps"] == self.steps
+
+    def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
+        """Restore the variables of ``model`` and its optimizer from ``saved``."""
+        self.model = model
+        variables, values = model.state_variables, grouped(saved.arrays, "").get("variable", [])
+        expected = forms(variables)
+        kept = {"best_weights": forms(model.weights), "best_moments": forms(model.moments)}
+        groups = (grouped(saved.arrays, f"{name}/").items() for name in self.parts)
+        if forms(values) != expected or any(
+            forms(arrays) != kept.get(name, forms(arrays))
+            for name, arrays in itertools.chain(*groups)
+        ):
+            raise self.damaged("a checkpoint of another model")
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+        made = int(model.optimizer.iterations)
+        if (clock := self.parts.get("Clock")) and clock.updates[-1] != made:
+            raise self.damaged(f"{made} updates, of which it counts {clock.updates[-1]}")
+
+
+def _by_class(parts: list[Any]) -> dict[str, Any]:
+    names = [type(part).__name__ for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"expected parts of different classes. Received: two of {name}")
+    return dict(zip(names, parts))
+
+
+def _settings_of(config: Strict) -> dict[str, Any]:
+    return without(config.model_dump(mode="json"), FREE_TO_CHANGE)
+
+
+def forms(arrays: Iterable[Any]) -> list[tuple[tuple[int, ...], str]]:
+    """Shapes and types of arrays or variables."""
+    return [(tuple(array.shape), str(array.dtype)) for array in arrays]
+
+
+def grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndarray]]:
+    """Arrays saved as ``prefix + name/index``."""
+    groups: dict[str, list[np.ndarray]] = {}
+    for name, array in arrays.items():
+        key, _, _ = name.removeprefix(prefix).rpartition("/")
+        if name.startswith(prefix) and "/" not in key:
+            groups.setdefault(key, []).append(array)
+    return groups

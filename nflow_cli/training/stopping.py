@@ -8,8 +8,7 @@ import keras
 import numpy as np
 from pydantic import BaseModel, model_validator
 
-from nflow_cli.training.observer import Count, Observer, Saved
-from nflow_cli.training.trainer import Clock, MetricsLog
+from nflow_cli.training.observers import Clock, Count, MetricsLog, Observer, Saved
 
 COOL_DOWN, LEAST = 0.15, 50  # of the updates made; at least so many
 SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks

@@ -1,22 +1,18 @@
-"""Shared trainer: many updates in one compiled call, and what observes them."""
+"""Shared trainer: many updates in one compiled call."""
 
-import itertools
 import math
-import statistics
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from pydantic import BaseModel, Field, model_validator
 
 from nflow_cli.backend.programs import compiled
-from nflow_cli.training.observer import Count, Observer, Saved, Seconds
+from nflow_cli.training.observers import Observer
 from nflow_cli.training.schedules import Cooled, Cosine, learning_rate
 
 
@@ -196,11 +192,6 @@ def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
     return {name: ops.take(ops.reshape(values, (-1,)), best) for name, values in logs.items()}
 
 
-def is_finite(logs: Mapping[str, Any]) -> bool:
-    """Whether the loss of a chunk and its last gradient are finite."""
-    return math.isfinite(logs["loss"]) and math.isfinite(logs["gradient_norm"])
-
-
 def with_gradient(
     function: Callable[..., Any], xla: bool | None = True
 ) -> Callable[..., tuple[Any, Any]]:
@@ -230,125 +221,3 @@ def ahead(chunks: Any) -> Generator[Any]:
         yield from (one.result() for one in due)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-class Speed(NamedTuple):
-    """Seconds of compiling and of the whole training; updates per second."""
-
-    compile_seconds: float
-    train_seconds: float
-    steps_per_second: float | None
-
-
-class Clock(Saved, Observer):
-    """Times the chunks: the first of every program holds its compilation.
-
-    Args:
-        first: Number of the first update.
-    """
-
-    class State(BaseModel):
-        updates: Annotated[list[Count], Field(min_length=1)]
-        seconds: list[Seconds]
-        cold: list[Count]
-
-        @model_validator(mode="after")
-        def _of_each_chunk(self) -> "Clock.State":
-            chunks = len(self.seconds)
-            if len(self.updates) != chunks + 1 or max(self.cold, default=0) > chunks:
-                raise ValueError("expected the updates before and after each of its chunks")
-            return self
-
-    def __init__(self, first: int = 0) -> None:
-        self.first = first
-        self.updates: list[int] = []
-        self.seconds: list[float] = []
-        self.cold: list[int] = []
-
-    def begin(self) -> None:
-        self.updates = self.updates or [self._number()]
-        self.cold.append(len(self.seconds))
-
-    def before(self) -> None:
-        self._start = time.perf_counter()
-
-    def after(self, logs: Mapping[str, float]) -> None:
-        self.updates.append(self._number())
-        self.seconds.append(time.perf_counter() - self._start)
-
-    def _number(self) -> int:
-        return self.first + int(self.model.optimizer.iterations)
-
-    @property
-    def made(self) -> int:
-        return self.updates[-1] - self.updates[-2]
-
-    @property
-    def steps(self) -> int:
-        return self.updates[-1]
-
-    def speed(self) -> Speed:
-        """Times of the training; a single chunk, which compiles, has no updates per second."""
-        compile_seconds, done, warm_seconds = 0.0, 0, 0.0
-        made = [end - start for start, end in itertools.pairwise(self.updates)]
-        for first, end in itertools.pairwise([*self.cold, len(self.seconds)]):
-            warm = slice(first + 1, end)
-            paces = [seconds / n for seconds, n in zip(self.seconds[warm], made[warm])]
-            if end > first:
-                pace = statistics.median(paces) if paces else 0.0
-                # A program that a trial compiled already may have a first chunk of less than that.
-                compile_seconds += max(0.0, self.seconds[first] - made[first] * pace)
-                done += sum(made[warm])
-                warm_seconds += sum(self.seconds[warm])
-        return Speed(
-            compile_seconds=compile_seconds,
-            train_seconds=sum(self.seconds),
-            steps_per_second=done / warm_seconds if done else None,
-        )
-
-
-class MetricsLog(Saved, Observer):
-    """Rows of ``metrics.csv``, also of a training that is no longer finite.
-
-    A row holds means over the updates of ``chunks_per_row`` chunks, and learning rate and gradient
-    norm of the last update. ``clock`` must come before this observer; ``add_row`` takes each row.
-    """
-
-    class State(BaseModel):
-        rows: Count
-        chunks: list[tuple[Count, Seconds, dict[str, float]]]
-
-    def __init__(self, clock: Clock, chunks_per_row: int = 1):
-        self.clock, self.chunks_per_row, self.rows = clock, chunks_per_row, 0
-        self.add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
-        self.chunks: list[tuple[int, float, Mapping[str, float]]] = []
-
-    def after(self, logs: Mapping[str, float]) -> None:
-        self.chunks.append((self.clock.made, self.clock.seconds[-1], logs))
-        if not is_finite(logs):  # training stops here
-            self.write_row({})
-        elif len(self.chunks) == self.chunks_per_row:
-            self.end_row()
-
-    def end_row(self) -> None:
-        self.write_row({})
-
-    def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Write one row, with ``columns`` after the trainer's own; return its means."""
-        counts, seconds, terms = zip(*self.chunks)
-        self.chunks, self.rows = [], self.rows + 1
-        made, last = sum(counts), terms[-1]
-        means = {
-            name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last
-        }
-        means |= {name: last[name] for name in ("learning_rate", "gradient_norm")}
-        self.add_row(
-            {
-                "update": self.clock.updates[-1],
-                **means,
-                **columns,
-                "updates_per_second": made / sum(seconds),
-                "elapsed_seconds": sum(self.clock.seconds),
-            }
-        )
-        return means

@@ -14,7 +14,7 @@ import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import Interrupted
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.checkpointing import Checkpointer
+from nflow_cli.training.session import Checkpointer
 
 LOG_Z = 2.5
 SHORT = [

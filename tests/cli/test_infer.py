@@ -21,7 +21,7 @@ from nflow_cli.errors import Interrupted, NflowError
 from nflow_cli.experiments import running
 from nflow_cli.experiments.python_words import in_python
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.checkpointing import Checkpointer
+from nflow_cli.training.session import Checkpointer
 
 MODEL = """
 def log_density(x):

@@ -32,7 +32,7 @@ from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.running import in_time, train
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.budget import Cost
-from nflow_cli.training.checkpointing import Checkpointer
+from nflow_cli.training.session import Checkpointer
 
 MEAN, SCALE = np.array([20.0, -3.0], "f"), np.array([2.0, 0.5], "f")
 

@@ -2,7 +2,7 @@ import pytest
 from loops import NOISE, UPDATES, Bend, Slices, settings
 
 from nflow_cli.training.budget import Cost, pace
-from nflow_cli.training.trainer import Clock
+from nflow_cli.training.observers import Clock
 
 
 @pytest.mark.parametrize(

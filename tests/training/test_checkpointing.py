@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from nflow_cli.cli import main
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.checkpointing import Checkpointer
-from nflow_cli.training.trainer import Clock
+from nflow_cli.training.observers import Clock
+from nflow_cli.training.session import Checkpointer
 
 EXTENDED = ["resume", "--steps", "30"]
 

@@ -18,8 +18,8 @@ from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.stack import SideBySide
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.training.observers import Clock, MetricsLog
 from nflow_cli.training.restarts import Restarts, plan
-from nflow_cli.training.trainer import Clock, MetricsLog
 
 # The gradients are longer than clip_norm here, so that every update is clipped.
 TRAIN = {"steps": 100, "batch_size": 64, "chunk": 20, "learning_rate": 0.02, "clip_norm": 0.5}

@@ -9,7 +9,8 @@ from keras import ops
 from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
 from truth import to_numpy
 
-from nflow_cli.training.trainer import ChunkTrainer, Clock, ahead, best_restart, learning_rate
+from nflow_cli.training.observers import Clock
+from nflow_cli.training.trainer import ChunkTrainer, ahead, best_restart, learning_rate
 
 
 def plain_loop(model, train, noise=NOISE):

@@ -12,9 +12,8 @@ from loops import NOISE, Bend, Slices, session, settings
 from truth import to_numpy
 
 from nflow_cli.config.training_schema import EarlyStopping, ValidatedStopping
-from nflow_cli.training.observer import StateError
+from nflow_cli.training.observers import Clock, StateError
 from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import Clock
 
 ENDS = [5, 10, 15, 20, 23]  # updates
 

@@ -25,7 +25,7 @@ from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.densities.cells.starting_weights import StartingWeights, starting_weights
 from nflow_cli.experiments.cells.trainer import CellChunks, packed
 from nflow_cli.random_streams import stream
-from nflow_cli.training.observer import Observer, Saved, StateError, checked
+from nflow_cli.training.observers import Observer, Saved, StateError, checked
 
 PROPOSALS = 4  # before a chunk, a row of a batch; and most of a row
 ROUNDS, ROWS = 10, 10_000  # of the start

@@ -42,8 +42,8 @@ from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, pace, seconds_of
+from nflow_cli.training.observers import Clock
 from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import Clock
 
 AT_A_TIME = 4_096  # validation rows
 TIMED = 300  # of them, in a trial

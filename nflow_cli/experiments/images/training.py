@@ -26,14 +26,12 @@ from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import ImageChunks
+from nflow_cli.training.observers import Clock
 from nflow_cli.training.progress import ProgressReport, phase
 from nflow_cli.training.schedules import inverse_temperature
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import (
-    ChunkTrainer,
-    Clock,
-)
+from nflow_cli.training.trainer import ChunkTrainer
 
 
 class FitVAE(ChunkTrainer):

@@ -17,9 +17,8 @@ from nflow_cli.flows import FlowStack
 from nflow_cli.flows.stack import AFFINE, WeightedStacks, make_stack, seeds_from
 from nflow_cli.terminal.layout import tell
 from nflow_cli.training.chunks import NoiseChunks
-from nflow_cli.training.divergence import DivergenceStop
+from nflow_cli.training.observers import Clock, DivergenceStop
 from nflow_cli.training.progress import ProgressReport, nats_text, phase
-from nflow_cli.training.trainer import Clock
 
 MISSED, ERRORS = 0.005, 2.0  # least share of p to add members for, beyond its standard errors
 ROUNDS = 3

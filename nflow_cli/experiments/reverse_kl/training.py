@@ -23,12 +23,12 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
+from nflow_cli.training.observers import Clock, MetricsLog, Speed
 from nflow_cli.training.progress import ProgressReport, nats_text, phase
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import Plateau
-from nflow_cli.training.trainer import Clock, MetricsLog, Speed
 
 TIMED = 20_000  # draws, in a trial
 OTHERS = 3.0  # times their resampling: missed mass, rounding

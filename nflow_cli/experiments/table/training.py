@@ -30,9 +30,10 @@ from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.layout import tell
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
+from nflow_cli.training.observers import Clock
 from nflow_cli.training.progress import nats_text, phase
 from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import ChunkTrainer, Clock
+from nflow_cli.training.trainer import ChunkTrainer
 
 
 class FitPoints(ChunkTrainer):

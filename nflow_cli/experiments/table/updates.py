@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 from nflow_cli.config.schema import CellsConfig, FitConfig
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import PointChunks
+from nflow_cli.training.observers import Clock, Speed
 from nflow_cli.training.progress import ProgressReport, nats_text
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import ChunkTrainer, Clock, Speed
+from nflow_cli.training.trainer import ChunkTrainer
 
 
 class Training(NamedTuple):

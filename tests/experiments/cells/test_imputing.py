@@ -8,7 +8,7 @@ from nflow_cli.experiments.cells import filling
 from nflow_cli.experiments.cells.completions import completions
 from nflow_cli.experiments.cells.impute import imputed
 from nflow_cli.experiments.cells.trainer import packed
-from nflow_cli.training.observer import StateError
+from nflow_cli.training.observers import StateError
 
 COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]
 EVERY = products(np.arange(-30.0, 31), np.arange(3), np.arange(4))
