@@ -17,7 +17,6 @@ from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.observers import Count, Saved, StateError
-from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.session import Session
 
 # The worse half goes after so many eighths of the updates. Where the objective is annealed in the
@@ -89,10 +88,11 @@ class Restarts(Saved):
             raise StateError(f"alive: expected some of {count} restarts")
         self.trainer = self._trainer()
 
-    def record(self) -> RestartsRecord:
-        best = self.alive[0]
-        facts = {"kl": self.kl, "updates": self.updates}
-        return RestartsRecord(count=len(self.seeds), best=best, seed=self.seeds[best], **facts)
+    def record(self) -> dict[str, Any]:
+        """Outcome by the keys of the summary's ``restarts``."""
+        best, count = self.alive[0], len(self.seeds)
+        kept = {"count": count, "best": best, "seed": self.seeds[best]}
+        return {**kept, "kl": self.kl, "updates": self.updates}
 
     def fit(self, steps: int, session: Session) -> None:
         session.fit(self.trainer, self.chunks(steps))

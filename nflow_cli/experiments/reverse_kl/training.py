@@ -96,7 +96,7 @@ def train(
         parts=[restarts],
     ) as session:
         restarts.train(session)
-    return Training(clock.steps, clock.speed(), restarts.record())
+    return Training(clock.steps, clock.speed(), RestartsRecord(**restarts.record()))
 
 
 def _stopping(config: Config, clock: Clock) -> list[Any]:
