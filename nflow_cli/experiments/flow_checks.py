@@ -17,9 +17,9 @@ from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.verdicts import Verdict
 from nflow_cli.experiments.checks import CheckedRun, Checks
 from nflow_cli.experiments.comparison import agreement, differences
+from nflow_cli.experiments.summary import final_kl
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import SUMMARY
-from nflow_cli.training.restarts_record import final_kl
 
 POINTS = 256  # base samples at which a stack is checked
 MASS_TOLERANCE, BOUNDED_MASS_TOLERANCE = 1e-3, 5e-3  # a density that jumps is harder to sum

@@ -39,10 +39,9 @@ from nflow_cli.experiments.rows import (
     training_text,
     with_error,
 )
-from nflow_cli.experiments.summary import LOG_Z, Course, Measure, UpdatesSummary
+from nflow_cli.experiments.summary import LOG_Z, Course, Measure, RestartsRecord, UpdatesSummary
 from nflow_cli.runs.array_shapes import STRIP, Shapes
 from nflow_cli.text import printable
-from nflow_cli.training.restarts_record import RestartsRecord
 
 Config = Fit2DConfig | InferConfig
 Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]

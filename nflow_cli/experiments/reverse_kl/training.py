@@ -18,7 +18,7 @@ from nflow_cli.experiments.reverse_kl.data import Config, Subject
 from nflow_cli.experiments.reverse_kl.members import starts_of, with_missed_modes
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL, ReverseKLOnArrays
 from nflow_cli.experiments.reverse_kl.trial import compiling
-from nflow_cli.experiments.summary import Fitted, Judged
+from nflow_cli.experiments.summary import Fitted, Judged, RestartsRecord
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
@@ -26,7 +26,6 @@ from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.observers import Clock, MetricsLog, Speed
 from nflow_cli.training.progress import ProgressReport, nats_text, phase
 from nflow_cli.training.restarts import Restarts, plan
-from nflow_cli.training.restarts_record import RestartsRecord
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import Plateau
 
