@@ -25,7 +25,7 @@ ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
     "matplotlib": ["plotting/"],
-    "PIL": ["plotting/motion.py"],
+    "PIL": ["plotting/plane.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "sklearn": ["sklearn/"],

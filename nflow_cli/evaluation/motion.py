@@ -115,7 +115,7 @@ def moments_of(length: int) -> np.ndarray:
 
 
 def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
-    """Arrays of :func:`~nflow_cli.plotting.motion.animation_files`, in units of the density."""
+    """Arrays of :func:`~nflow_cli.plotting.plane.animation_files`, in units of the density."""
     moments = moments_of(len(motion.steps))
     draws = motion.density.units.outside(motion.images(moments, motion.draws(seed)))
     grid = grid_of(window_of_all(draws), GRID)
@@ -148,7 +148,7 @@ def strip_panels(k: int) -> list[int]:
 
 
 def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]:
-    """Arrays of :func:`~nflow_cli.plotting.motion.flow_figure`, in the coordinates of the flows."""
+    """Arrays of :func:`~nflow_cli.plotting.plane.flow_figure`, in the coordinates of the flows."""
     moments = (number - 1, number)
     before, after = motion.images(moments, motion.draws(seed))
     window = window_of(np.stack([before, after]), OUTER)

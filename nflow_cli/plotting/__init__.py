@@ -10,8 +10,7 @@ from nflow_cli.plotting.compare import (
     spread_figure,
 )
 from nflow_cli.plotting.images import images_figure, vae_figures
-from nflow_cli.plotting.motion import animation_files, flow_figure
-from nflow_cli.plotting.plane import fit2d_figures, points_figures
+from nflow_cli.plotting.plane import animation_files, fit2d_figures, flow_figure, points_figures
 from nflow_cli.plotting.predictions import Intervals, intervals_figure, levels_figure
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.training import likelihood_figure

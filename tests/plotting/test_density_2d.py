@@ -14,7 +14,7 @@ from PIL import Image
 
 from nflow_cli import plotting
 from nflow_cli.evaluation.warnings import ScoreWarning
-from nflow_cli.plotting import animation_files, flow_figure, motion, plane
+from nflow_cli.plotting import animation_files, flow_figure, plane
 from nflow_cli.plotting.plane import AXES
 from nflow_cli.plotting.training import reverse_kl_figure
 
@@ -385,7 +385,7 @@ def test_there_is_a_frame_for_each_moment_and_its_brightest_spot_is_where_the_de
 
 
 def test_the_colours_of_the_gif_are_near_those_that_were_drawn(pictures):
-    drawn = list(motion._frames(arrays_of(MOMENTS), MOVING, AXES))
+    drawn = list(plane._frames(arrays_of(MOMENTS), MOVING, AXES))
     for (shown, _), frame in zip(frames(pictures["gif"]), drawn, strict=True):
         assert np.abs(shown - np.asarray(frame, float)).mean() < 3
 
