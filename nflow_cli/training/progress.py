@@ -17,20 +17,24 @@ SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
 QUIET = 2.0  # seconds that a phase runs before it is named
 
 
-def progress_bar(*columns: Any) -> Any:
-    """Progress bar of rich with ``columns`` (formats of ``task``) beside it.
+def progress_bar(note: str, made: str = "") -> Any:
+    """Progress bar of rich, with a note beside it, and what is made with the time left.
 
-    Only where stderr is a terminal, with ``FORCE_COLOR`` or not. ``NO_COLOR`` takes its colours.
+    ``note`` and ``made`` are formats of ``task``. Only where stderr is a terminal, with
+    ``FORCE_COLOR`` or not. ``NO_COLOR`` takes its colours.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
     console = Console(stderr=True)
-    bar = BarColumn(None, table_column=Column(max_width=40))
-    beside = [TextColumn(c, markup=False) if isinstance(c, str) else c for c in columns]
+    columns: list[Any] = [BarColumn(None, table_column=Column(max_width=40))]
+    if made:
+        columns.append(TextColumn(made, markup=False))
+        columns.append(TimeRemainingColumn(table_column=Column(no_wrap=True)))
+    columns.append(TextColumn(note, markup=False))
     is_shown = sys.stderr.isatty() and console.is_interactive and not is_silent()
-    return Progress(bar, *beside, console=console, disable=not is_shown)
+    return Progress(*columns, console=console, disable=not is_shown)
 
 
 @contextlib.contextmanager
@@ -114,11 +118,8 @@ class ProgressReport(Observer):
     def begin(self) -> None:
         if hasattr(self, "bar"):
             return
-        from rich.progress import TimeRemainingColumn
-        from rich.table import Column
-
-        made, note = "{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[note]}"
-        self.bar = progress_bar(made, TimeRemainingColumn(table_column=Column(no_wrap=True)), note)
+        made = "{task.completed:,.0f}/{task.total:,.0f}"
+        self.bar = progress_bar("{task.fields[note]}", made)
         self.shown: int | None = None  # the tenth that the last line was of
         self.task = self.bar.add_task("", total=self.steps, note="compiling")
         self.bar.start()
