@@ -98,8 +98,9 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def reconstructions_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw rows of originals, each above its reconstructions."""
     rows = [_tiles(evaluation[name], 10) for name in ("originals", "reconstructions")]
-    extent = (0.0, float(rows[0].shape[1]), 0.0, 2.0)
-    figure, axes = panel_grid(len(rows[0]), 1, extent, 8.0, ("", ""), side=1.2, head=0.15)
+    count, columns = rows[0].shape[:2]
+    shape = count, 1, (0.0, columns, 0.0, 2.0), 8.0, ("", "")
+    figure, axes = panel_grid(*shape, side=1.2, head=0.15, height=2 / columns)
     for ax, *pair in zip(axes, *rows, strict=True):
         draw_mosaic(ax, np.stack(pair))
         name_lost(ax, pair[1], 0.25)
@@ -205,6 +206,7 @@ def draw_mosaic(ax: Axes, tiles: np.ndarray) -> None:
     rows, columns, height, width = tiles.shape
     mosaic = tiles.swapaxes(1, 2).reshape(rows * height, columns * width)
     draw_grid(ax, mosaic[::-1], (0.0, columns, 0.0, rows), INK, Normalize(0, 1))
+    ax.set_aspect("equal")
 
 
 def _windows(clouds: list[np.ndarray]) -> list[Extent]:

@@ -27,7 +27,6 @@ from nflow_cli.plotting.style import (
     count_in,
     draw_grid,
     drawing,
-    height_of,
     marked,
     note,
     number_text,
@@ -71,7 +70,7 @@ def deformation_figure(
     shares = [share_of(points, extent) for points in evaluation["deformation_samples"]]
     is_cut = any(1 - share > UNLABELLED for share in shares)
     head = 0.8 if is_cut else 0.65
-    figure, axes = panel_grid(*shape, head=head, height=height_of(extent))
+    figure, axes = panel_grid(*shape, head=head)
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
@@ -95,7 +94,7 @@ def draw_density(
     if share < SEEN:
         note(ax, "mass < 1% here", 0.6)
         density = np.where(np.isnan(density), np.nan, 0.0)
-    return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm, aspect_of(extent))
+    return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm)
 
 
 def draw_panels(
@@ -183,7 +182,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     target, target_title = _target(evaluation, summary)
     base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    figure, axes = panel_grid(3, 3, extent, 10.0, AXES, head=0.65, height=height_of(extent))
+    figure, axes = panel_grid(3, 3, extent, 10.0, AXES, head=0.65)
     peaks = [peak_of(density) for density in (base, q, target)]
     compared, extend = colour_scale(peaks[1:], peaks[2] or peaks[1])
     stands_out = peaks[0] > (compared.vmax or 0.0)
@@ -213,7 +212,7 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """
     target, _ = _target(evaluation, summary)
     difference = density_of(evaluation["log_q"]) - target
-    peak, largest = (float(np.nanmax(x, initial=0.0)) for x in (target, np.abs(difference)))
+    peak, largest = peak_of(target), peak_of(np.abs(difference))
     limit = min(largest, peak) or 1.0
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(1, 1, extent, 5.6)
@@ -237,14 +236,9 @@ def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
     if summary.get("kl") is not None or summary.get("log_z") is not None:
         return density_of(log_p), "target p(z)"
     density = density_of(log_p - np.max(log_p))
-    extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    return density / mass_of(np.nan_to_num(density), extent), "target p(z), mass 1 on the grid"
-
-
-def mass_of(density: np.ndarray, extent: Extent) -> float:
-    """Integral of a density (m, n) over the extent, NaN where not finite."""
-    left, right, bottom, top = extent
-    return float(np.mean(density)) * (right - left) * (top - bottom)
+    left, right, bottom, top = extent_of(evaluation["axis_1"], evaluation["axis_2"])
+    mass = np.mean(np.nan_to_num(density)) * (right - left) * (top - bottom)
+    return density / mass, "target p(z), mass 1 on the grid"
 
 
 def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
@@ -265,7 +259,7 @@ def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw test points, the fitted density, and draws."""
     q = density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    figure, axes = panel_grid(3, 3, extent, 10.0, COLUMN_AXES, height=height_of(extent))
+    figure, axes = panel_grid(3, 3, extent, 10.0, COLUMN_AXES)
     points, draws = evaluation["test_points"], evaluation["samples"]
     shown = min(len(points), len(draws), SCATTERED)
     axes[0].set_title(draw_points(axes[0], points[:shown], extent, "test points"))
@@ -309,10 +303,10 @@ def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) ->
 def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterator[Image.Image]:
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():
-        figure, (ax,) = panel_grid(1, 1, extent, FRAME_WIDTH, names, height=height_of(extent))
+        figure, (ax,) = panel_grid(1, 1, extent, FRAME_WIDTH, names)
         figure.set_dpi(FRAME_DPI)
         blank = np.zeros((len(arrays["axis_2"]), len(arrays["axis_1"])))
-        image = draw_grid(ax, blank, extent, SEQUENTIAL, Normalize(0.0, 1.0), aspect_of(extent))
+        image = draw_grid(ax, blank, extent, SEQUENTIAL, Normalize(0.0, 1.0))
         ax.set_autoscale_on(False)
         style = {"color": "white", "alpha": 0.7, "markersize": 1.6, "markeredgewidth": 0}
         (dots,) = ax.plot([], [], "o", **style)
@@ -363,7 +357,7 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
     """
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():
-        figure, axes = panel_grid(3, 3, extent, 11.0, AXES, head=0.9, height=height_of(extent))
+        figure, axes = panel_grid(3, 3, extent, 11.0, AXES, head=0.9)
         before, after = (density_of(arrays[key]) for key in ("log_before", "log_after"))
         peaks = [peak_of(before), peak_of(after)]
         norm, extend = colour_scale(peaks, float(np.median(peaks)))

@@ -97,10 +97,10 @@ def panel_grid(
     """Figure of equal panels with axes named at the outer edges.
 
     `side`: width in inches of labels and colour bars; `head`: height of titles and labels of a row;
-    `height`: aspect of a panel if not the extent's.
+    `height`: of a panel over its width, if not that of the extent.
     """
     rows = math.ceil(count / columns)
-    panel = ((width - side) / columns - 0.1) * (height or _ratio(extent))
+    panel = ((width - side) / columns - 0.1) * (height or height_of(extent))
     total = min(max(rows * (panel + head) + 0.52, 2.0), 8.0)
     layout = ConstrainedLayoutEngine(compress=True, h_pad=0.06, w_pad=0.06)
     figure = Figure((width, total), DPI, layout=layout)
@@ -121,10 +121,9 @@ def height_of(extent: Extent) -> float:
     return ratio if 1 / COMPARABLE < ratio < COMPARABLE else 1.0
 
 
-def aspect_of(extent: Extent) -> Any:
-    """Aspect of a panel."""
-    ratio = _ratio(extent)
-    return "equal" if height_of(extent) == ratio else height_of(extent) / ratio
+def aspect_of(extent: Extent) -> float:
+    """Length of a unit of y in units of x, in a panel: 1, unless the sides are extreme."""
+    return height_of(extent) / _ratio(extent)
 
 
 def label_panel(ax: Axes, x_label: str, y_label: str) -> None:
@@ -144,17 +143,10 @@ def name_scaled(axis: Axis, name: str, size: float) -> None:
     axis.set_label_text(f"{name}\n[{unit}]" if unit else name, size=size)
 
 
-def draw_grid(
-    ax: Axes,
-    grid: np.ndarray,
-    extent: Extent,
-    cmap: Any,
-    norm: Normalize,
-    aspect: Any = "equal",
-) -> AxesImage:
+def draw_grid(ax: Axes, grid: np.ndarray, extent: Extent, cmap: Any, norm: Normalize) -> AxesImage:
     """Draw a grid (m, n) over the extent; NaN is grey."""
     name_lost(ax, grid)
-    style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": aspect}
+    style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": aspect_of(extent)}
     return ax.imshow(grid, cmap, norm, extent=extent, **style)
 
 

@@ -1,7 +1,5 @@
 """Pictures of weighted draws: of a fit to a log-density, and of an estimate of log Z."""
 
-import math
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,12 +13,11 @@ from nflow_cli.plotting.style import (
     Summary,
     drawing,
     name_lost,
-    number_text,
     title_figure,
 )
 from nflow_cli.plotting.training import folds_figure, reverse_kl_figure
 
-LEAST = 1e-300  # of a part of the largest weight that is drawn
+SMALLEST_DRAWN = 1e-300  # part of the largest weight
 
 
 def evidence_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
@@ -83,23 +80,15 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
     ax = figure.subplots()
     tail, smooth = (np.exp(np.asarray(evaluation[name], float)) for name in ("tail", "smooth_tail"))
     above = np.arange(len(tail), 0, -1) - 0.5
-    good = np.isfinite(tail) & (tail > LEAST)
+    good = np.isfinite(tail) & (tail > SMALLEST_DRAWN)
     name_lost(ax, tail[good])
     if good.any():
         ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label="weights")
-        fitted = np.isfinite(smooth) & (smooth > LEAST)
-        ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label=_fitted_text(summary))
+        fitted = np.isfinite(smooth) & (smooth > SMALLEST_DRAWN)
+        ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label="fitted tail")
         ax.set(xscale="log", yscale="log")
         ax.legend(frameon=False)
     ax.set(xlabel="weight / maximum", ylabel="samples of larger weight")
     ax.grid(color="0.9", linewidth=0.6)
     title_figure(figure, summary, f"the {len(tail):,} largest weights", _score(summary))
     return figure
-
-
-def _fitted_text(summary: Summary) -> str:
-    k = summary["pareto_k"]
-    if k is None or not math.isfinite(k):
-        return "fitted tail"
-    sign = "\N{MINUS SIGN}" if k < 0 else ""
-    return f"fitted tail, k-hat = {sign}{number_text(abs(k))}"
