@@ -31,7 +31,7 @@ from nflow_cli.plotting.style import (
     plain,
     title_figure,
 )
-from nflow_cli.plotting.training import likelihood_figure, likelihood_text
+from nflow_cli.plotting.training import likelihood_figure, score_text
 
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
 
@@ -68,7 +68,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     ax.set(xlim=frame, ylim=(0, 1.08 * max(top, tallest) or 1.0))
     # Below, where it hides nothing.
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    title_figure(figure, summary, likelihood_text(summary), lost)
+    title_figure(figure, summary, score_text(summary, "log_likelihood", "log-likelihood"), lost)
     return figure
 
 
@@ -98,7 +98,7 @@ def corner_figure(
     texts = seen_text(rows, frames, what), seen_text(draws, frames, "draws")
     draw_key(figure, *texts)
     dots = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
-    score = likelihood_text(summary) if score is None else score
+    score = score_text(summary, "log_likelihood", "log-likelihood") if score is None else score
     parts = score, shown_text(shown, summary), dots, lost_rows, lost_draws
     title_figure(figure, summary, *parts)
     return figure

@@ -37,10 +37,9 @@ from nflow_cli.plotting.style import (
     without_warnings,
 )
 from nflow_cli.plotting.training import (
-    kl_text,
     likelihood_figure,
-    likelihood_text,
     reverse_kl_figure,
+    score_text,
 )
 
 AXES, COLUMN_AXES = ("z₁", "z₂"), ("x₁", "x₂")
@@ -201,7 +200,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
         axes[1].set_title(f"{axes[1].get_title()}\n{peak}")
     label = "density of fit and target" if stands_out else "density"
     add_colour_bar(image, axes, label, extend)
-    title_figure(figure, summary, kl_text(summary))
+    title_figure(figure, summary, score_text(summary, "kl", "KL"))
     return figure
 
 
@@ -227,7 +226,7 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
         "" if (value := summary.get(key)) is None else marked(text.format(value), summary, key)
         for key, text in texts.items()
     )
-    title_figure(figure, summary, kl_text(summary), ess, mass)
+    title_figure(figure, summary, score_text(summary, "kl", "KL"), ess, mass)
     return figure
 
 
@@ -270,7 +269,7 @@ def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
     axes[1].set_title("fitted density q(x)")
     axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of q"))
     add_colour_bar(image, axes, "density", extend)
-    title_figure(figure, summary, likelihood_text(summary))
+    title_figure(figure, summary, score_text(summary, "log_likelihood", "log-likelihood"))
     return figure
 
 

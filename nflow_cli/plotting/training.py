@@ -128,7 +128,7 @@ def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
     if update[0] < 0:
         spans["first stage: affine alone"] = update[0], 0.0, BLUE
     name, key = ("KL", "kl") if has_kl else ("free energy", "loss")
-    levels = {f"evaluated {kl_text(summary)}": summary["kl"]} if has_kl else {}
+    levels = {f"evaluated {score_text(summary, 'kl', 'KL')}": summary["kl"]} if has_kl else {}
     panel = Panel(f"{name} (nats)", smoothed(metrics[key]), levels, by_powers=has_kl)
     figure = training_figure("update", update, [panel], spans)
     if update[0] > 0 and len(update) > 1:
@@ -144,7 +144,7 @@ def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
     best = f"validation; best: update {summary['best_update']:,}"
     curves = {**smoothed(-metrics["loss"]), best: -metrics["validation_loss"]}
     levels = {
-        f"{name}: {likelihood_text(summary, key, '')}": summary[key]
+        f"{name}: {score_text(summary, key)}": summary[key]
         for name, key in LEVELS.items()
         if summary.get(key) is not None
     }
@@ -172,19 +172,10 @@ def annealing(metrics: Arrays, step: str, around: float = 0.0) -> Spans:
     return {"annealing, β < 1": (steps.min() - around, steps.max() + around, "k")}
 
 
-def kl_text(summary: Summary) -> str:
-    """KL (nats) with its standard error, as text."""
-    kl = summary.get("kl")
-    text = "" if kl is None else f"KL = {value_text(kl, summary.get('kl_standard_error'))}"
-    return marked(text, summary, "kl")
-
-
-def likelihood_text(
-    summary: Summary, key: str = "log_likelihood", name: str = "log-likelihood = "
-) -> str:
-    """Log-likelihood as text; "" where not finite."""
-    value = summary[key]
+def score_text(summary: Summary, key: str, name: str = "") -> str:
+    """Score (nats) with its standard error and warning labels; "" where not finite or known."""
+    value = summary.get(key)
     if value is None:
         return ""
-    text = name + value_text(value, summary.get(f"{key}_standard_error"))
-    return marked(text, summary, key)
+    text = value_text(value, summary.get(f"{key}_standard_error"))
+    return marked(f"{name} = {text}" if name else text, summary, key)
