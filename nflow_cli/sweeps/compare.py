@@ -198,28 +198,30 @@ def group(results: Iterable[Result]) -> list[Group]:
     results = list(results)
     targets: dict[str, dict[str, int]] = defaultdict(dict)  # those of a name, numbered
     for result in results:
-        same = targets[result.identity[0]]
+        same = targets[result.identity.subject]
         same.setdefault(result.target, len(same) + 1)
+
+    def identity_of(result: Result) -> Identity:
+        identity, same = result.identity, targets[result.identity.subject]
+        number = f" {same[result.target]}" if len(same) > 1 else ""
+        return identity._replace(subject=identity.subject + number)
+
     together: dict[Any, list[Result]] = defaultdict(list)
     for result in results:
-        name, *rest = result.identity
-        if len(same := targets[name]) > 1:
-            name = f"{name} {same[result.target]}"
-        together[(name, *rest), tuple(sorted(result.settings().items()))].append(result)
-    shared: dict[str, set[tuple[str, str]]] = {}  # settings of all groups of a target
-    for (name, *_), settings in together:
-        shared[name] = shared.get(name, {*settings}) & {*settings}
-    groups = []
-    for identity, settings in sorted(together, key=_order):
-        own = dict(setting for setting in settings if setting not in shared[identity[0]])
-        groups.append(Group(identity, sorted(together[identity, settings], key=rank), own))
-    return groups
+        together[identity_of(result), frozenset(result.settings().items())].append(result)
+    shared: dict[str, Any] = {}  # settings of all groups of a target
+    for identity, settings in together:
+        shared[identity.subject] = shared.get(identity.subject, settings) & settings
+    groups = [
+        Group(identity, sorted(some, key=rank), dict(sorted(settings - shared[identity.subject])))
+        for (identity, settings), some in together.items()
+    ]
+    return sorted(groups, key=_place)
 
 
-def _order(key: tuple[Any, Any]) -> Any:
+def _place(group: Group) -> Any:
     """Numeric settings are sorted as numbers."""
-    identity, settings = key
-    return identity, [(name, _number(text), text) for name, text in settings]
+    return group.identity, [(name, _number(text), text) for name, text in group.settings.items()]
 
 
 def _number(text: str) -> float:
@@ -280,14 +282,14 @@ def differences(groups: Sequence[Group]) -> list[Difference | None]:
 
     ``None`` for the best, and where test rows differ, are unknown or were not kept.
     """
-    best: dict[Any, Result] = {}
-    rows = [_rows_judged(group.best) for group in groups]
-    for key, group in zip(rows, groups):
-        if key is not None and (key not in best or rank(group.best) < rank(best[key])):
-            best[key] = group.best
+    bests = [group.best for group in groups]
+    rows = [_rows_judged(result) for result in bests]
+    first: dict[Any, Result] = {}  # by its test rows
+    for key, result in sorted(zip(rows, bests), key=lambda pair: rank(pair[1])):
+        first.setdefault(key, result)
     return [
-        None if key is None or best[key] is group.best else _difference(group.best, best[key])
-        for key, group in zip(rows, groups)
+        None if key is None or first[key] is result else _difference(result, first[key])
+        for key, result in zip(rows, bests)
     ]
 
 
