@@ -173,22 +173,19 @@ class MetricsLog(Saved, Observer):
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row, with ``columns`` after the trainer's own; return its means."""
         counts, seconds, terms = zip(*self.chunks)
-        self.chunks, self.rows = [], self.rows + 1
-        made, last = sum(counts), terms[-1]
+        self.chunks, made, last = [], sum(counts), terms[-1]
         means = {
             name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last
         }
         means |= {name: last[name] for name in ("learning_rate", "gradient_norm")}
-        self.add_row(
-            {
-                "update": self.clock.updates[-1],
-                **means,
-                **columns,
-                "updates_per_second": made / sum(seconds),
-                "elapsed_seconds": sum(self.clock.seconds),
-            }
-        )
+        self.add({**means, **columns}, made / sum(seconds))
         return means
+
+    def add(self, columns: Mapping[str, float], speed: float) -> None:
+        """Add a row of ``columns`` and ``speed``, in updates per second."""
+        self.rows += 1
+        timed = {"updates_per_second": speed, "elapsed_seconds": sum(self.clock.seconds, 0.0)}
+        self.add_row({"update": self.clock.updates[-1], **columns, **timed})
 
 
 class DivergenceStop(Observer):

@@ -107,7 +107,8 @@ class Session:
         def add_row(row: Mapping[str, Any]) -> None:
             self.log.add_row(row)
             last.update(row)
-            self._stop_if_asked()
+            if self.checkpointer:
+                self.checkpointer.stop_if_asked()
 
         log.add_row = add_row
         model.train_on(chunks, [log.clock, log, DivergenceStop(is_first=True)])
@@ -118,10 +119,6 @@ class Session:
         """Save the start of the training, after a first stage."""
         self.log.clock.updates = [0]
         self._save(model, finished=False)
-
-    def _stop_if_asked(self) -> None:
-        if self.checkpointer:
-            self.checkpointer.stop_if_asked()
 
     def _save(self, model: ChunkTrainer, finished: bool) -> None:
         if self.checkpointer:

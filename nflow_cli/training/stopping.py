@@ -124,18 +124,8 @@ class ValidationLog(MetricsLog, Cooling):
         """Validate the initial weights, unless training was resumed."""
         super().begin()
         if self.validate and self.from_start and not self.rows:
-            self.rows, validated = 1, self.validated()
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
-            lost = dict.fromkeys(names, math.nan)
-            self.add_row(
-                {
-                    "update": self.reached,
-                    **lost,
-                    **validated,
-                    "updates_per_second": math.nan,
-                    "elapsed_seconds": 0.0,
-                }
-            )
+            self.add({**dict.fromkeys(names, math.nan), **self.validated()}, math.nan)
             self.compare()
 
     def end_row(self) -> None:
