@@ -105,7 +105,7 @@ class FlowDensity:
 
     def held_log_prob(self, z: Any) -> Any:
         """``log q(z)`` ``(...)`` with a gradient by ``z`` alone, not by the weights."""
-        z0, log_det = self.flow.composition().of(ops.stop_gradient).run(z, inverse=True)
+        z0, log_det = self.flow.composition().map_weights(ops.stop_gradient).run(z, inverse=True)
         return self.base.log_prob(z0) + log_det
 
     def parts(self, encoded: Any) -> tuple[Any, Any]:

@@ -37,14 +37,14 @@ class Flows:
 
     def run(self, points: Any, inverse: bool = False, dtype: str = "float64") -> Any:
         """Points and log-determinants by the maps in ``dtype``, as float64 arrays."""
-        maps = self.maps.of(lambda weight: ops.convert_to_tensor(weight, dtype))
+        maps = self.maps.map_weights(lambda weight: ops.convert_to_tensor(weight, dtype))
         moved = maps.run(ops.convert_to_tensor(points, dtype), inverse)
         return [ops.convert_to_numpy(array).astype(np.float64) for array in moved]
 
     def shaken(self, points: np.ndarray, size: np.ndarray, inverse: bool = False) -> Any:
         """Run in float64 with noise before each map: ``size`` times ``1 + |points|``."""
         rng, log_det = stream(0, "rounding"), np.zeros(points.shape[:-1])
-        steps = list(self.maps.of(ops.convert_to_tensor).steps())
+        steps = list(self.maps.map_weights(ops.convert_to_tensor).steps())
         for step in reversed(steps) if inverse else steps:
             noise = size * rng.uniform(-1, 1, points.shape) * (1 + np.abs(points))
             moved = step.run(ops.convert_to_tensor(points + noise), inverse)
@@ -55,7 +55,7 @@ class Flows:
 
 def as_arrays(maps: Composition) -> Composition:
     """Maps with raw weights as float64 arrays."""
-    return maps.of(lambda weight: ops.convert_to_numpy(weight).astype(np.float64))
+    return maps.map_weights(lambda weight: ops.convert_to_numpy(weight).astype(np.float64))
 
 
 def check_log_det(flows: Flows) -> Verdict:

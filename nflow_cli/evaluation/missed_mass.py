@@ -11,7 +11,7 @@ from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.random_streams import stream
-from nflow_cli.training.modes import Slopes, modes, slopes_of
+from nflow_cli.training.modes import ValueAndGradient, climb, value_and_gradient
 
 STARTS, REACHES = 512, (3.0, 10.0, 30.0)  # climbs; spread of their starts, in standard deviations
 STEPS = 150  # of a climb; half of them reach a mode of unit scale
@@ -120,13 +120,13 @@ def _missed_mass(
     starts: np.ndarray,
     rng: np.random.Generator,
 ) -> Missed:
-    slopes = slopes_of(target)
+    slopes = value_and_gradient(target)
 
     def above(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = values_at(target.log_prob, z).astype(np.float64) - log_z
         return log_p, log_p - density.log_prob(z)
 
-    ends = modes(slopes, starts, STEPS)
+    ends = climb(slopes, starts, STEPS)
     height, excess = above(ends)
     unseen = np.isfinite(height) & (excess > least)
     if not unseen.any():
@@ -156,7 +156,7 @@ def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
     return scattered
 
 
-def _bumps(slopes: Slopes, ends: np.ndarray) -> list[Bump]:
+def _bumps(slopes: ValueAndGradient, ends: np.ndarray) -> list[Bump]:
     found: list[Bump] = []
     gradients = ops.convert_to_numpy(slopes(ops.convert_to_tensor(ends))[1]).astype(np.float64)
     for end, gradient in zip(ends.astype(np.float64), gradients):
@@ -169,7 +169,7 @@ def _bumps(slopes: Slopes, ends: np.ndarray) -> list[Bump]:
     return found
 
 
-def _factor(slopes: Slopes, mode: np.ndarray) -> np.ndarray:
+def _factor(slopes: ValueAndGradient, mode: np.ndarray) -> np.ndarray:
     """Factor ``F`` of the curvature ``-∂² log p = F Fᵀ`` at a mode, by differences of gradients.
 
     Steps are a third of each coordinate's scale, by iteration.

@@ -67,7 +67,7 @@ class Composition:
     def __len__(self) -> int:
         return self.k + (self.last is not None)
 
-    def of(self, turn: Callable[[Any], Any]) -> "Composition":
+    def map_weights(self, turn: Callable[[Any], Any]) -> "Composition":
         """The same maps with ``turn(weight)`` for each weight."""
         weights = [{name: turn(value) for name, value in here.items()} for here in self.weights]
         last = self.last and (self.last[0], {n: turn(v) for n, v in self.last[1].items()})

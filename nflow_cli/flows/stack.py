@@ -210,9 +210,9 @@ class FlowStack(Flow):
     def _weights(self, values: Any, slopes: Any, context: Any) -> dict[str, Any]:
         if self.takes_context:
             return _of_context(context, values, slopes)
-        return {name: self.laid_out(value) for name, value in values.items()}
+        return {name: self.with_batch_axis(value) for name, value in values.items()}
 
-    def laid_out(self, stored: Any) -> Any:
+    def with_batch_axis(self, stored: Any) -> Any:
         """Add a batch of 1 to a stored weight ``(repeats, *shape)``."""
         return ops.expand_dims(stored, -1)
 
@@ -286,12 +286,12 @@ class SideBySide(FlowStack):
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (len(self.seeds), *shape)
 
-    def laid_out(self, stored: Any) -> Any:
+    def with_batch_axis(self, stored: Any) -> Any:
         """The repeats of a stored weight ``(R, repeats, *shape)`` first, and a batch of 1."""
-        return super().laid_out(ops.swapaxes(stored, 0, 1))
+        return super().with_batch_axis(ops.swapaxes(stored, 0, 1))
 
     def _weights(self, values: Any, slopes: Any, context: Any) -> dict[str, Any]:
-        weights = {name: self.laid_out(value) for name, value in values.items()}
+        weights = {name: self.with_batch_axis(value) for name, value in values.items()}
         for name, slope in slopes.items():  # θ_0 + A h
             turned = ops.swapaxes(context, -1, -2)
             flat = ops.reshape(slope, (*self.members, -1, slope.shape[-1])) @ turned

@@ -10,8 +10,8 @@ from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.observers import Clock, Observer
 from nflow_cli.training.trainer import ChunkTrainer
 
-TRIAL = 2.0  # seconds of a trial, after compiling
-RESERVE = 10.0  # seconds of pictures and report, and of the end of the process
+TRIAL_SECONDS = 2.0  # of a trial, after compiling
+RESERVE_SECONDS = 10.0  # of pictures and report, and of the end of the process
 
 
 class Cost(NamedTuple):
@@ -21,17 +21,15 @@ class Cost(NamedTuple):
     others: float
 
     def length(self, seconds: float, least: int) -> int:
-        """Most updates or epochs in ``seconds``, of which ``RESERVE`` are kept; ``least`` at
-        least.
-        """
-        return max(int((seconds - RESERVE - self.others) / self.update), least)
+        """Most updates or epochs in ``seconds`` less the reserve; ``least`` at least."""
+        return max(int((seconds - RESERVE_SECONDS - self.others) / self.update), least)
 
     def late(self, length: int, seconds: float) -> float:
         """Seconds that a training of some length takes more than there are."""
-        return RESERVE + self.others + length * self.update - seconds
+        return RESERVE_SECONDS + self.others + length * self.update - seconds
 
 
-def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL) -> Cost:
+def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL_SECONDS) -> Cost:
     """Time updates of ``model`` for some seconds, and their compiling."""
     clock = Clock()
     model.train_on(_Growing(chunks), [clock, _Enough(clock, seconds)])

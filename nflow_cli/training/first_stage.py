@@ -12,10 +12,10 @@ import numpy as np
 
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import NoiseChunks
-from nflow_cli.training.modes import modes, slopes_of
+from nflow_cli.training.modes import climb, value_and_gradient
 from nflow_cli.training.session import Session
 
-RATE = 0.05  # of learning, at the start
+GAUSSIAN_RATE = 0.05  # of learning, at the start
 
 
 def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> None:
@@ -32,9 +32,10 @@ def run(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> Non
     density = trainer.density
     starts = [density.base.sample(stream(s, "mode"), (1, density.dim))[0] for s in seeds]
     gaussian = trainer.first_stage()
-    shifts = trainer.starts(modes(slopes_of(trainer.target, trainer.xla), np.stack(starts)))
+    slopes = value_and_gradient(trainer.target, trainer.xla)
+    shifts = trainer.starts(climb(slopes, np.stack(starts)))
     gaussian.flow.last["shift"].assign(shifts.reshape(gaussian.flow.last["shift"].shape))
-    settings = train.model_copy(update={"learning_rate": RATE, "schedule": "cosine"})
+    settings = train.model_copy(update={"learning_rate": GAUSSIAN_RATE, "schedule": "cosine"})
     gaussian.prepare(settings, train.first_stage)
     size = (train.first_stage, train.chunk, train.batch_size)
     noise = NoiseChunks(density.base, density.dim, seeds, *size, purpose="first-stage")

@@ -8,14 +8,14 @@ from keras import ops
 
 from nflow_cli.training.trainer import with_gradient
 
-STEPS = 400
+ASCENT_STEPS = 400
 # The first step in each coordinate, and the factors by which a step grows or shrinks.
 FIRST_STEP, GROWTH, SHRINKAGE = 0.1, 1.2, 0.5
 
-Slopes = Callable[[Any], tuple[Any, Any]]
+ValueAndGradient = Callable[[Any], tuple[Any, Any]]
 
 
-def slopes_of(target: Any, xla: bool | None = None) -> Slopes:
+def value_and_gradient(target: Any, xla: bool | None = None) -> ValueAndGradient:
     """Function of points ``(n, D)``: values ``(n,)`` of ``log p``, gradients ``(n, D)``.
 
     Args:
@@ -41,7 +41,7 @@ def slopes_of(target: Any, xla: bool | None = None) -> Slopes:
     return at
 
 
-def modes(slopes: Slopes, starts: np.ndarray, steps: int = STEPS) -> np.ndarray:
+def climb(slopes: ValueAndGradient, starts: np.ndarray, steps: int = ASCENT_STEPS) -> np.ndarray:
     """Climb a log-density from each of ``starts`` ``(n, D)``; return the highest points reached.
 
     Only signs of the gradient count (Riedmiller & Braun, *RPROP*, 1993): the step of a coordinate

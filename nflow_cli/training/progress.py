@@ -13,8 +13,8 @@ from nflow_cli.terminal.layout import is_silent, tell
 from nflow_cli.training.observers import Observer
 
 LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
-SHOWN_FROM = 10.0  # seconds: a wait that is shorter is not worth a word
-QUIET = 2.0  # seconds that a phase runs before it is named
+WAIT_SECONDS = 10.0  # a wait that is shorter is not worth a word
+QUIET_SECONDS = 2.0  # that a phase runs before it is named
 
 
 def progress_bar(note: str, made: str = "") -> Any:
@@ -51,12 +51,12 @@ def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
         nonlocal done, shown
         done += count
         tenth, seconds = 10 * done // max(total, 1), time.monotonic() - begun
-        if shown < tenth < 10 and seconds >= SHOWN_FROM:
+        if shown < tenth < 10 and seconds >= WAIT_SECONDS:
             shown = tenth
             tell(f"{text}: {tenth}0 %{left_text(seconds * (total / done - 1))}")
 
     in_context = contextvars.copy_context().run  # a thread has none of its own
-    timer = threading.Timer(QUIET, in_context, (tell, text))
+    timer = threading.Timer(QUIET_SECONDS, in_context, (tell, text))
     timer.daemon = True
     timer.start()
     try:
@@ -67,7 +67,7 @@ def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
 
 def left_text(seconds: float) -> str:
     """Remaining time, to stand behind a comma, or "" where it is short or, NaN, not known yet."""
-    return about_left(seconds) if seconds >= SHOWN_FROM else ""
+    return about_left(seconds) if seconds >= WAIT_SECONDS else ""
 
 
 def about_left(seconds: float) -> str:
@@ -130,7 +130,7 @@ class ProgressReport(Observer):
         self._warm = self._warm or (update, now)
         note = self.note(logs)
         self.bar.update(self.task, completed=update, note=note)
-        tenth, waited = 10 * update // self.steps, now - self._warm[1] >= SHOWN_FROM
+        tenth, waited = 10 * update // self.steps, now - self._warm[1] >= WAIT_SECONDS
         if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
             self.shown = tenth
             left = left_text(self._seconds_left(update, now))

@@ -10,7 +10,7 @@ from keras import ops
 NEVER = 1e30  # an update that does not come
 
 
-class Number:
+class RuntimeConstant:
     """Number that a compiled loop reads: another one takes no new compilation.
 
     No weight of the model that holds it.
@@ -33,7 +33,7 @@ class Cosine(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, rate: float, steps: int):
         super().__init__()
-        self.rate, self.step = rate, Number(_angle(steps))
+        self.rate, self.step = rate, RuntimeConstant(_angle(steps))
 
     def __call__(self, step: Any) -> Any:
         angle = ops.minimum(ops.cast(step, "float32") * self.step.value, math.pi)
@@ -58,7 +58,7 @@ class Cooled(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, rate: Any, steps: int):
         super().__init__()
         self.rate, self.steps = rate, steps
-        self.start, self.length = Number(NEVER), Number(1)
+        self.start, self.length = RuntimeConstant(NEVER), RuntimeConstant(1)
 
     def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, model_validator
 
 from nflow_cli.training.observers import Clock, Count, MetricsLog, Observer, Saved
 
-COOL_DOWN, LEAST = 0.15, 50  # of the updates made; at least so many
+COOL_DOWN_SHARE, LEAST_COOL_DOWN = 0.15, 50  # of the updates made; at least so many
 SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks
 
 
@@ -193,7 +193,7 @@ class ValidationLog(MetricsLog, Cooling):
         self.cool_from(self.reached)
 
     def cool_down_after(self, updates: int) -> int:
-        return max(round(COOL_DOWN * updates), LEAST)
+        return max(round(COOL_DOWN_SHARE * updates), LEAST_COOL_DOWN)
 
     def _keep(self, members: list[int]) -> None:
         self.best_weights = self._kept(self.best_weights, self.model.get_weights(), members)

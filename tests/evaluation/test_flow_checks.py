@@ -80,7 +80,9 @@ class Reversed(Flows):
     def run(self, points, inverse=False, dtype="float64"):
         if not inverse:
             return super().run(points, inverse, dtype)
-        for step in self.maps.of(lambda weight: ops.convert_to_tensor(weight, dtype)).steps():
+        for step in self.maps.map_weights(
+            lambda weight: ops.convert_to_tensor(weight, dtype)
+        ).steps():
             moved = step.run(ops.convert_to_tensor(points, dtype), inverse=True)
             points, log_det = (ops.convert_to_numpy(array).astype(float) for array in moved)
         return points, log_det

@@ -13,7 +13,7 @@ from nflow_cli.experiments.reverse_kl import training as target_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.first_stage import widened
-from nflow_cli.training.modes import modes
+from nflow_cli.training.modes import climb
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import with_gradient
 
@@ -50,7 +50,7 @@ def test_a_mode_is_reached_at_any_distance_and_of_any_width(width):
         return -0.5 * ops.sum(ops.square((x - mode) / width), axis=-1)
 
     starts = np.array([[0.0, 0.0], [-3.0, 2.0]], "float32")
-    assert np.abs(modes(with_gradient(log_prob), starts) - mode).max() < max(1e-3, 1e-3 * width)
+    assert np.abs(climb(with_gradient(log_prob), starts) - mode).max() < max(1e-3, 1e-3 * width)
 
 
 def test_each_start_ends_at_the_highest_point_that_it_saw():
@@ -59,14 +59,14 @@ def test_each_start_ends_at_the_highest_point_that_it_saw():
         return ops.where(ops.abs(x[:, 0]) < 2, values, np.nan)
 
     starts = np.array([[-1.2], [0.9], [-0.05]], "float32")
-    ends = modes(with_gradient(log_prob), starts)[:, 0]
+    ends = climb(with_gradient(log_prob), starts)[:, 0]
     low, _, high = sorted(np.roots([-4, 0, 4, 0.1]))  # where the slope is 0
     assert np.abs(ends[:2] - [low, high]).max() < 1e-3
     assert min(abs(ends[2] - low), abs(ends[2] - high)) < 1e-3
     values = to_numpy(log_prob(ops.convert_to_tensor(ends[:, None])))
     assert np.all(values >= to_numpy(log_prob(ops.convert_to_tensor(starts))))
     flat = with_gradient(lambda x: 0 * x[:, 0])
-    np.testing.assert_array_equal(modes(flat, starts), starts)
+    np.testing.assert_array_equal(climb(flat, starts), starts)
 
 
 @pytest.mark.slow

@@ -129,7 +129,7 @@ def test_a_long_phase_prints_tenths_and_the_time_left(monkeypatch, capsys):
 def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypatch, capsys):
     with phase("scoring: 3 draws"):
         pass
-    monkeypatch.setattr(progress, "QUIET", 0.01)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.01)
     with phase("drawing pictures"):
         time.sleep(0.5)
     assert capsys.readouterr().err == "drawing pictures\n"
@@ -185,7 +185,7 @@ def test_a_figure_has_digits_that_say_something(value, text):
 
 def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
     terminal_of(monkeypatch)
-    monkeypatch.setattr(progress, "QUIET", 0.01)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.01)
     report = ProgressReport(10, SimpleNamespace(updates=[0, 10]), lambda logs: "KL")
     report.model = SimpleNamespace(stop_training=True)
     with silenced(), phase("sleeping"):

@@ -26,7 +26,7 @@ from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import Clock
 from nflow_cli.training.progress import ProgressReport, nats_text
-from nflow_cli.training.schedules import Number
+from nflow_cli.training.schedules import RuntimeConstant
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import ChunkTrainer
@@ -50,7 +50,7 @@ class FitDraws(ChunkTrainer):
     def __init__(self, density: FlowDensity):
         super().__init__()
         self.density, self.trained = density, density.trained  # where Keras finds the weights
-        self.weight = Number(WEIGHT)
+        self.weight = RuntimeConstant(WEIGHT)
         self.restarts = density.flow.members
         self.built = True
 
