@@ -18,13 +18,13 @@ class Kind(NamedTuple):
 
 # Kinds of runs, by command.
 KINDS = {
-    "fit-2d": Kind("nflow_cli.config.fit_2d_schema:Fit2DConfig", "nflow_cli.cli.fit_2d:fit_2d"),
-    "infer": Kind("nflow_cli.config.infer_schema:InferConfig", "nflow_cli.cli.infer:infer"),
-    "fit": Kind("nflow_cli.config.table_schema:FitConfig", "nflow_cli.cli.fit:fit"),
+    "fit-2d": Kind("nflow_cli.config.fit_2d_schema:Fit2DConfig", "nflow_cli.cli.training:fit_2d"),
+    "infer": Kind("nflow_cli.config.infer_schema:InferConfig", "nflow_cli.cli.training:infer"),
+    "fit": Kind("nflow_cli.config.table_schema:FitConfig", "nflow_cli.cli.training:fit"),
     "evidence": Kind(
-        "nflow_cli.config.evidence_schema:EvidenceConfig", "nflow_cli.cli.evidence:evidence"
+        "nflow_cli.config.evidence_schema:EvidenceConfig", "nflow_cli.cli.training:evidence"
     ),
-    "train-vae": Kind("nflow_cli.config.vae_schema:VAEConfig", "nflow_cli.cli.train_vae:train_vae"),
+    "train-vae": Kind("nflow_cli.config.vae_schema:VAEConfig", "nflow_cli.cli.training:train_vae"),
 }
 
 FLOWS = {
