@@ -6,25 +6,15 @@ Importing this module loads nothing; :func:`resolve` imports on demand.
 import difflib
 import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Kind(NamedTuple):
-    """A kind of run: its schema and its command."""
-
-    config: str
-    command: str
-
-
-# Kinds of runs, by command.
+# Schemas of runs, by command.
 KINDS = {
-    "fit-2d": Kind("nflow_cli.config.fit_2d_schema:Fit2DConfig", "nflow_cli.cli.training:fit_2d"),
-    "infer": Kind("nflow_cli.config.infer_schema:InferConfig", "nflow_cli.cli.training:infer"),
-    "fit": Kind("nflow_cli.config.table_schema:FitConfig", "nflow_cli.cli.training:fit"),
-    "evidence": Kind(
-        "nflow_cli.config.evidence_schema:EvidenceConfig", "nflow_cli.cli.training:evidence"
-    ),
-    "train-vae": Kind("nflow_cli.config.vae_schema:VAEConfig", "nflow_cli.cli.training:train_vae"),
+    "fit-2d": "nflow_cli.config.fit_2d_schema:Fit2DConfig",
+    "infer": "nflow_cli.config.infer_schema:InferConfig",
+    "fit": "nflow_cli.config.table_schema:FitConfig",
+    "evidence": "nflow_cli.config.evidence_schema:EvidenceConfig",
+    "train-vae": "nflow_cli.config.vae_schema:VAEConfig",
 }
 
 FLOWS = {

@@ -17,5 +17,5 @@ NAMED = ("target", "data", "density", "base")  # a bare name stands for these ma
 Config: TypeAlias = (  # of a run
     Fit2DConfig | InferConfig | EvidenceConfig | FitConfig | CellsConfig | VAEConfig
 )
-RUNS: dict[str, type[RunConfig]] = {name: resolve(kind.config) for name, kind in KINDS.items()}
+RUNS: dict[str, type[RunConfig]] = {name: resolve(place) for name, place in KINDS.items()}
 SCHEMAS: dict[str, type[Strict]] = {**RUNS, "sweep": SweepConfig}
