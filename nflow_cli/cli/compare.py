@@ -9,6 +9,7 @@ import click
 
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
+    FOLDER,
     Command,
     dpi_option,
     expect_replaceable,
@@ -44,7 +45,7 @@ from nflow_cli.text import printable
     "--output",
     metavar="DIR",
     help="Draw pictures there; of a sweep: into its plots/.",
-    shell_complete=completion.folders,
+    type=FOLDER,
 )
 def compare(
     runs: tuple[str, ...],

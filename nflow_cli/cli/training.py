@@ -13,6 +13,7 @@ from nflow_cli import registry
 from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
+    FILE,
     Command,
     changes_of,
     expect_one_length,
@@ -126,7 +127,7 @@ def fit_2d(typed: Typed) -> None:
     metavar="FILE",
     help="Table of points, with the coordinates as columns, at which the search for modes starts "
     "too.",
-    shell_complete=completion.files,
+    type=FILE,
 )
 @minutes_option
 def infer(typed: Typed, density: str | None, start: str | None) -> None:
@@ -253,7 +254,7 @@ def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
 
 
 @training("evidence")
-@click.argument("draws", metavar="[DRAWS]...", nargs=-1, shell_complete=completion.files)
+@click.argument("draws", metavar="[DRAWS]...", nargs=-1, type=FILE)
 def evidence(typed: Typed, draws: tuple[str, ...]) -> None:
     """Estimate log Z, the evidence, from draws of a posterior and their log-density.
 
