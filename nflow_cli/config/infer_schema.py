@@ -32,27 +32,12 @@ WIDE = 6  # coordinates; more have another preset
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
 
 
-class _Sizes:
-    """Dimensions of a built-in density: the default, minimum, maximum and step."""
-
-    def __init__(self, usual: int, least: int, most: int, step: int = 1):
-        self.usual, self.least, self.most, self.step = usual, least, most, step
-
-    def has(self, dim: int) -> bool:
-        return self.least <= dim <= self.most and (dim - self.least) % self.step == 0
-
-    def __str__(self) -> str:
-        if self.least == self.most:
-            return str(self.usual)
-        return f"{self.least} to {self.most}{' and even' if self.step == 2 else ''}"
-
-
-SIZES = {
-    "funnel": _Sizes(10, 2, MAX_COLUMNS),
-    "many-well": _Sizes(2, 2, 20, step=2),
-    "banana": _Sizes(2, 2, 2),
-    "eight-schools": _Sizes(10, 10, 10),
-    "gmm40": _Sizes(2, 2, 2),
+SIZES = {  # dimensions of a built-in density, the default first
+    "funnel": (10, range(2, MAX_COLUMNS + 1)),
+    "many-well": (2, range(2, 21, 2)),
+    "banana": (2, range(2, 3)),
+    "eight-schools": (10, range(10, 11)),
+    "gmm40": (2, range(2, 3)),
 }
 
 
@@ -110,12 +95,15 @@ class Density(Strict):
             if dim is None:
                 raise ValueError("how many coordinates the density has: --dim D")
             return dim
-        sizes = SIZES.get(info.data.get("name", ""))
-        if dim is None or sizes is None:
-            return sizes and sizes.usual
-        if not sizes.has(dim):
-            raise ValueError(f"{sizes} of {info.data['name']}, not {dim}")
-        return dim
+        name = info.data.get("name", "")
+        if name not in SIZES:
+            return None
+        usual, known = SIZES[name]
+        if dim is not None and dim not in known:
+            even = " and even" if known.step == 2 else ""
+            sizes = f"{known[0]} to {known[-1]}{even}" if len(known) > 1 else usual
+            raise ValueError(f"{sizes} of {name}, not {dim}")
+        return dim or usual
 
     @field_validator("names")
     @classmethod
@@ -237,7 +225,7 @@ class InferEvaluate(Strict):
 
 def usual_dim(name: Any) -> int:
     """Default D of a built-in density, 1 for any other name."""
-    return SIZES[name].usual if name in SIZES else 1
+    return SIZES[name][0] if name in SIZES else 1
 
 
 def natural_preset(dim: int) -> str:

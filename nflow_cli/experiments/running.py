@@ -22,7 +22,7 @@ from nflow_cli.experiments.report import write_report
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import identity_of
-from nflow_cli.runs.directory import MACHINES, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import EVALUATION, MACHINES, SUMMARY, RunDirectory
 from nflow_cli.runs.versions import VERSIONS
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
@@ -180,7 +180,7 @@ def fit(run: Run, data: Any = None) -> None:
     run.summary = run.reported(report.SCHEMA(**scores))
     scores["warnings"] = records(run.warnings)
     run.summary = run.reported(report.SCHEMA(**scores))
-    run.directory.write_evaluation(run.arrays)
+    run.directory.write_arrays(EVALUATION, run.arrays)
     run.directory.write_json(SUMMARY, run.facts)
 
 
