@@ -17,7 +17,7 @@ from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
 from nflow_cli.config.strict import Strict, models_in
 from nflow_cli.config.target_schema import TARGET_KINDS
-from nflow_cli.errors import ConfigError, TargetError
+from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
 
 MAX_BYTES = 2**20  # of a preset file
@@ -224,8 +224,6 @@ def checked(
         path, problem = _explain(first := error.errors()[0], schema)
         where = _blamed(source, changes, path, first["type"])
         raise ConfigError(f"{where}: {problem}") from None
-    except TargetError as error:
-        raise ConfigError(f"{_blamed(source, changes, 'target')}: {error}") from None
 
 
 def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str = "") -> str:
