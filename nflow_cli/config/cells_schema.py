@@ -91,8 +91,6 @@ class CellsTrain(TableTrain):
 class CellsConfig(RunConfig):
     """A run of ``nflow fit`` on columns of any kind."""
 
-    target: ClassVar[None] = None
-    prior: ClassVar[None] = None
     kind: ClassVar[str] = "cells"
     is_of_flows: ClassVar[bool] = False
     k: ClassVar[int] = 1

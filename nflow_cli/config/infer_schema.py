@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
 
 from nflow_cli.config.column_schema import MAX_COLUMNS, Bound, Columns, Path, an_interval
-from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.flow_schema import LastMap, StackFlow
 from nflow_cli.config.forms import INTERVALS, NAMES
-from nflow_cli.config.run_config import RunConfig
+from nflow_cli.config.run_config import ReverseKLConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training_schema import (
     Chunk,
@@ -246,12 +246,9 @@ def _expect_points(points: list[list[float]], density: Density) -> None:
                 raise ValueError(f"points within the bounds, not {name} = {value:g}")
 
 
-class InferConfig(RunConfig):
+class InferConfig(ReverseKLConfig):
     """A run of ``nflow infer``."""
 
-    target: ClassVar[None] = None
-    prior: ClassVar[None] = None
-    kind: ClassVar[str] = "reverse_kl"
     subject_key: ClassVar[str] = "density"
 
     command: Annotated[Literal["infer"], COMMAND]
@@ -263,19 +260,14 @@ class InferConfig(RunConfig):
     train: InferTrain = Field(default=InferTrain(), validate_default=True)
     evaluate: InferEvaluate = InferEvaluate()
 
-    @field_validator("flow")
     @classmethod
-    def _is_of_a_size(cls, flow: InferFlow, info: ValidationInfo) -> InferFlow:
-        expect_one_pass(flow, "forward", "a density is fitted")
-        density = info.data.get("density")
-        return flow if density is None else expect_weights(flow, flow.weights(density.dim))
+    def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
+        density = data.get("density")
+        return density.dim if density else 0, 0
 
     @field_validator("train")
     @classmethod
-    def _has_what_it_trains(cls, train: InferTrain, info: ValidationInfo) -> InferTrain:
-        flow = info.data.get("flow")
-        if train.first_stage and flow and not flow.affine:
-            raise ValueError("first_stage 0 without flow.affine, which it trains")
+    def _suits_density_and_base(cls, train: InferTrain, info: ValidationInfo) -> InferTrain:
         density = info.data.get("density")
         if train.starts and density:
             _expect_points(train.starts, density)

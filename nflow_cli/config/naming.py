@@ -32,7 +32,7 @@ def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
     A VAE's prior follows (``prior-affine-coupling-k4``). Parts that the dotted keys ``varied``
     change are left out.
     """
-    flow, prior = resolved.flow, resolved.prior
+    flow, prior = resolved.flow, getattr(resolved, "prior", None)
     words = {resolved.subject_key: _subject(resolved)}
     if flow is None:
         words["cells"] = "cells"

@@ -1,7 +1,11 @@
 """Base of the configs of all kinds of runs, and the cost of their training."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from pydantic import ValidationInfo, field_validator
+
+from nflow_cli.config.flow_schema import Way, expect_one_pass, expect_weights
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict
 
 
@@ -12,11 +16,13 @@ class RunConfig(Strict):
         kind: Folder of its parts in :mod:`nflow_cli.experiments`.
         is_of_flows: Whether its model is of flows, on TensorFlow; else of cells, on NumPy.
         subject_key: Key of the data or density that is fitted.
+        way: Direction of the flows in training.
     """
 
     kind: ClassVar[str]
     is_of_flows: ClassVar[bool] = True
     subject_key: ClassVar[str] = "data"
+    way: ClassVar[Way] = "inverse"
 
     description: Description = ""
     command: Annotated[str, COMMAND]
@@ -24,8 +30,20 @@ class RunConfig(Strict):
     if TYPE_CHECKING:  # each kind has its own, in its own place
         train: Any
         flow: Any
-        prior: Any
         dim: Any
+
+    @field_validator("flow", check_fields=False)
+    @classmethod
+    def _can_be_trained(cls, flow: Any, info: ValidationInfo) -> Any:
+        if flow is not None:
+            expect_one_pass(flow, cls.way)
+            expect_weights(flow, *cls.dims(info.data))
+        return flow
+
+    @classmethod
+    def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
+        """D of the flows and of their context, by the keys before ``flow``; 0: none, or unknown."""
+        return 0, 0
 
     @property
     def subject(self) -> str:
@@ -74,5 +92,19 @@ class RunConfig(Strict):
     @property
     def work(self) -> float:
         """Estimated duration, in units that only runs of one kind share."""
-        of_prior = self.prior.k if self.prior else 0
-        return self.length * (8 + self.k + of_prior) * self.train.restarts
+        return self.length * (8 + self.k) * self.train.restarts
+
+
+class ReverseKLConfig(RunConfig):
+    """The config of a fit to a density."""
+
+    kind: ClassVar[str] = "reverse_kl"
+    way: ClassVar[Way] = "forward"
+
+    @field_validator("train", check_fields=False)
+    @classmethod
+    def _has_a_first_stage(cls, train: Any, info: ValidationInfo) -> Any:
+        flow = info.data.get("flow")
+        if train.first_stage and flow and not flow.affine:
+            raise ValueError("first_stage 0 without flow.affine, which it trains")
+        return train

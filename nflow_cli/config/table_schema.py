@@ -15,10 +15,10 @@ from nflow_cli.config.column_schema import (
     intervals,
 )
 from nflow_cli.config.flow_options import has_network
-from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.flow_schema import K, StackFlow
 from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
-from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.config.kinds_schema import ColumnKind, RowNames, row_names
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
 from nflow_cli.config.threads import gained_by
@@ -293,8 +293,6 @@ class TableEvaluate(Strict):
 class FitConfig(RunConfig):
     """A run of ``nflow fit`` with a stack of flows, on columns of plain numbers."""
 
-    target: ClassVar[None] = None
-    prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
     kind: ClassVar[str] = "table"
 
@@ -322,15 +320,11 @@ class FitConfig(RunConfig):
                 raise ValueError(f"kinds number and left out alone beside flows, as of {name!r}")
         return data
 
-    @field_validator("flow")
     @classmethod
-    def _can_be_trained(cls, flow: TableFlow, info: ValidationInfo) -> TableFlow:
-        expect_one_pass(flow, "inverse", "rows are fitted")
-        data = info.data.get("data")
-        if data is None or data.kinds is None or flow.k is None:
-            return flow
-        names = row_names(data.kinds, data.given)
-        return expect_weights(flow, flow.weights(len(names.modelled), len(names.given)))
+    def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
+        table = data.get("data")
+        names = row_names(table.kinds or {}, table.given) if table else RowNames([], [], [])
+        return len(names.modelled), len(names.given)
 
     @property
     def is_settled(self) -> bool:

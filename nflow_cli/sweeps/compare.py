@@ -66,7 +66,7 @@ class Result(Run):
     @property
     def target(self) -> str:
         """Named target with its parameters, as text; "" without one."""
-        target: Any = self.config.target
+        target: Any = getattr(self.config, "target", None)
         return target.model_dump_json() if target else ""
 
     @property

@@ -169,7 +169,7 @@ FIT = [
     ("numbers.csv --flow planar --exclude level,price,share", NONE),
     ("numbers.csv --bounds price=-inf:", "data.bounds.price.0"),
     ("numbers.csv --k 2 --categorical level", "categorical beside flows"),
-    (f"numbers.csv {WIDE}", "numbers.csv: flow: expected at most 100,000,000 weights"),
+    (f"numbers.csv {WIDE}", "flow: expected at most 100,000,000 weights"),
     ("half.csv --k 2 --missing model", "expected missing: refuse or drop beside flows"),
     ("half.csv --k 2", "half.csv: 20 of 40 rows have missing values (a 20); --missing drop"),
 ]

@@ -143,8 +143,6 @@ def test_weights_of_the_context_count(monkeypatch):
         return 0
 
     monkeypatch.setattr(StackFlow, "weights", weights)
-    flows({"k": 2}, given=["c"])
-    assert widths == []
     flows({"k": 2}, given=["c"], kinds={name: kind.model_dump() for name, kind in NUMBERS.items()})
     assert widths == [(2, 1)]
 
