@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
@@ -128,25 +128,6 @@ class CellsConfig(RunConfig):
         cells = self.cells
         per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
         return self.length * per_row * self.train.members
-
-    def settled_like(self, written: Any) -> "CellsConfig":
-        kinds = self.data.kinds or written.data.kinds or {}
-        ours, theirs = self.train, written.train
-        sizes = {k: getattr(written.cells, k) if v is None else v for k, v in self.cells}
-        length = {
-            "filled": theirs.filled if ours.filled is None else ours.filled,
-            "steps": ours.steps or theirs.steps,
-            "batch_size": ours.batch_size or theirs.batch_size,
-            "chunk": ours.chunk or theirs.chunk,
-            "ensemble": ours.ensemble or theirs.ensemble,
-            "epochs": None,
-        }
-        update: dict[str, Any] = {
-            "data": self.data.with_kinds(kinds),
-            "cells": self.cells.model_copy(update=sizes),
-            "train": ours.model_copy(update=length),
-        }
-        return self.model_copy(update=update)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
         cells, train = sizes(self.cells, self.train, rows)

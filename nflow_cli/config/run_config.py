@@ -80,10 +80,6 @@ class RunConfig(Strict):
         """Arguments of ``nflow resume`` beside the run."""
         return []
 
-    def settled_like(self, written: Any) -> Any:
-        """With what another config of the class resolved by its data."""
-        return self
-
     @property
     def threads(self) -> int | None:
         """Useful number of CPU threads; ``None``: one per core."""

@@ -16,7 +16,7 @@ from nflow_cli.config.column_schema import (
 )
 from nflow_cli.config.flow_options import has_network
 from nflow_cli.config.flow_schema import K, StackFlow
-from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
+from nflow_cli.config.flow_sizes import SIZES, size_of, with_hidden
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
 from nflow_cli.config.kinds_schema import ColumnKind, RowNames, row_names
 from nflow_cli.config.run_config import RunConfig
@@ -368,15 +368,6 @@ class FitConfig(RunConfig):
     @property
     def threads(self) -> int | None:
         return gained_by(self.flow, self.dim, self._rows) if self.is_settled else None
-
-    def settled_like(self, written: Any) -> "FitConfig":
-        ours, theirs = self.train, written.train
-        sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
-        sizes |= ours.model_dump(include=set(sizes), exclude_none=True)
-        k = written.flow.k if self.flow.k is None else self.flow.k
-        pattern = pattern_like(self.flow.pattern, written.flow.pattern)
-        flow = self.flow.model_copy(update={"k": k, "pattern": pattern})
-        return self._with(self.data.kinds or written.data.kinds or {}, flow, sizes)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
         """Complete with the kinds of columns and the number of training rows.
