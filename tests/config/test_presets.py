@@ -438,7 +438,7 @@ def test_the_file_beside_the_presets_is_the_schema_of_now_and_describes_every_ke
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        (10**6 * "[", "nested deeper"),
+        (10**6 * "[", "nesting depth"),
         (500_000 * "- ", "nested deeper"),
         ("seed: [" + 500_000 * "1,", "more than 50,000 values"),
         (130_000 * "a: {", "nested deeper"),
