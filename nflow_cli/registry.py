@@ -1,4 +1,4 @@
-"""Registry of kinds of runs, flows, bases, targets and more: ``module:class`` by name.
+"""Registry of flows, bases, targets and more: ``module:class`` by name.
 
 Importing this module loads nothing; :func:`resolve` imports on demand.
 """
@@ -7,15 +7,6 @@ import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any
-
-# Schemas of runs, by command.
-KINDS = {
-    "fit-2d": "nflow_cli.config.fit_2d_schema:Fit2DConfig",
-    "infer": "nflow_cli.config.infer_schema:InferConfig",
-    "fit": "nflow_cli.config.table_schema:FitConfig",
-    "evidence": "nflow_cli.config.evidence_schema:EvidenceConfig",
-    "train-vae": "nflow_cli.config.vae_schema:VAEConfig",
-}
 
 FLOWS = {
     "planar": "nflow_cli.flows.planar:Planar",

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nflow_cli.config.keys import is_within
-from nflow_cli.config.schema import SCHEMAS, CellsConfig, FitConfig
+from nflow_cli.config.schema import SCHEMAS, schema_of
 from nflow_cli.config.strict import Strict, models_in
 from nflow_cli.config.target_schema import TARGET_KINDS
 from nflow_cli.errors import ConfigError
@@ -215,8 +215,7 @@ def validate(
         if "command" in data:
             problem = f"expected {known}. Received: {shortened(command)}"
         raise ConfigError(f"{_blamed(source, changes, 'command')}: {problem}")
-    is_of_cells = schemas[command] is FitConfig and data.get("flow", "") is None
-    return checked(CellsConfig if is_of_cells else schemas[command], data, source, changes)
+    return checked(schema_of(data), data, source, changes)
 
 
 def checked(

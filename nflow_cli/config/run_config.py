@@ -1,12 +1,20 @@
 """Base of the configs of all kinds of runs, and the cost of their training."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import ValidationInfo, field_validator
 
 from nflow_cli.config.flow_schema import Way, expect_one_pass, expect_weights
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict
+
+CHUNK = 2**26  # numbers in a chunk, at most: 256 MB
+LOWERED = {
+    "train": ("batch_size", "restarts", "ensemble"),
+    "flow": ("k",),
+    "prior": ("k",),
+    "cells": ("width",),
+}
 
 
 class RunConfig(Strict):
@@ -74,6 +82,30 @@ class RunConfig(Strict):
     def drawn(self) -> int:
         """Numbers drawn for an update, here points; 0 if unknown."""
         return self.train.batch_size * self.train.restarts * self.dim
+
+    @property
+    def in_memory(self) -> tuple[Self, str]:
+        """With shorter chunks of at most ``CHUNK`` numbers, or one update; a line on that, or "".
+
+        The noise of an update depends on the chunk: a recorded run keeps its own.
+        """
+        before = self.train.chunk or 1
+        chunk = min(before, max(1, CHUNK // max(self.drawn, 1)))
+        if chunk == before:
+            return self, ""
+        train = self.train.model_copy(update={"chunk": chunk})
+        line = f"train.chunk: {chunk:,} instead of {before:,}, to fit in memory"
+        return self.model_copy(update={"train": train}), line
+
+    @property
+    def remedy(self) -> str:
+        """Advice to lower one of the keys that set the memory of a training, with their values."""
+        sizes = {
+            f"{section}.{key}": getattr(getattr(self, section, None), key, None)
+            for section, keys in LOWERED.items()
+            for key in keys
+        }
+        return f"lower {' or '.join(f'{key} ({n:,})' for key, n in sizes.items() if n and n > 1)}"
 
     @property
     def resume_arguments(self) -> list[str]:

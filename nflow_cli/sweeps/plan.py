@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import memory, naming, overrides, preset_files, presets
+from nflow_cli.config import naming, overrides, preset_files, presets
 from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
@@ -148,7 +148,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 settings = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
-            settings, note = memory.bounded(settings)
+            settings, note = settings.in_memory
             runs.append(PlannedRun(name, settings, (note,) if note else ()))
     return runs
 
