@@ -121,7 +121,7 @@ class CellsConfig(RunConfig):
 
     @property
     def drawn(self) -> int:
-        return (self.train.batch_size or 0) * self.train.members * 3 * len(self.data.kinds or ())
+        return self.rows * 3 * len(self.data.kinds or ())
 
     @property
     def work(self) -> float:

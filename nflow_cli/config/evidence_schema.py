@@ -97,7 +97,7 @@ class EvidenceTrain(Strict):
 
     length_key: ClassVar[str] = "steps"
     members: ClassVar[int] = MOST_FOLDS  # at most
-    restarts: ClassVar[int] = MOST_FOLDS  # for the memory
+    restarts: ClassVar[int] = 1
 
     steps: Steps = 2_000
     batch_size: BatchSize = 256

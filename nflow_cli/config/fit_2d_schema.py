@@ -80,4 +80,4 @@ class Fit2DConfig(ReverseKLConfig):
 
     @property
     def threads(self) -> int | None:
-        return gained_by(self.flow, self.dim, self.train.batch_size * self.train.restarts)
+        return gained_by(self.flow, self.dim, self.rows)

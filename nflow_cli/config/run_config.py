@@ -79,9 +79,14 @@ class RunConfig(Strict):
         return self.flow.k or 0
 
     @property
+    def rows(self) -> int:
+        """Points or rows of an update, of all members; 0 if unknown."""
+        return (self.train.batch_size or 0) * self.train.restarts * self.train.members
+
+    @property
     def drawn(self) -> int:
         """Numbers drawn for an update, here points; 0 if unknown."""
-        return self.train.batch_size * self.train.restarts * self.dim
+        return self.rows * self.dim
 
     @property
     def in_memory(self) -> tuple[Self, str]:

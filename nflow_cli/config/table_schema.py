@@ -357,17 +357,12 @@ class FitConfig(RunConfig):
         return self.is_of_two and self.train.members == 1
 
     @property
-    def _rows(self) -> int:
-        """Rows of an update, 0 if unknown."""
-        return (self.train.batch_size or 0) * self.train.members
-
-    @property
     def drawn(self) -> int:
-        return self._rows * (len(self.given) + self.dim)
+        return self.rows * (len(self.given) + self.dim)
 
     @property
     def threads(self) -> int | None:
-        return gained_by(self.flow, self.dim, self._rows) if self.is_settled else None
+        return gained_by(self.flow, self.dim, self.rows) if self.is_settled else None
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
         """Complete with the kinds of columns and the number of training rows.

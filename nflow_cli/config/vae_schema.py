@@ -207,4 +207,4 @@ class VAEConfig(RunConfig):
 
     @property
     def drawn(self) -> int:
-        return self.train.batch_size * (PIXELS + self.model.latent_dim)
+        return self.rows * (PIXELS + self.model.latent_dim)
