@@ -21,8 +21,8 @@ from nflow_cli.backend.start import (
 )
 from nflow_cli.cli import completion
 from nflow_cli.config import forms
-from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.config.keys import LENGTHS
+from nflow_cli.config.options import KeyOption, options_of
 from nflow_cli.constants import DPI, RUN
 from nflow_cli.errors import ConfigError
 

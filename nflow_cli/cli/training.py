@@ -21,7 +21,7 @@ from nflow_cli.cli.options import (
     minutes_option,
     run_options,
 )
-from nflow_cli.config.key_options import options_of
+from nflow_cli.config.options import options_of
 from nflow_cli.runs.json_text import json_text
 
 
@@ -140,7 +140,7 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     NAME is a built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset,
     `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
     """
-    from nflow_cli.config.infer_schema import natural_preset, usual_dim
+    from nflow_cli.config.infer import natural_preset, usual_dim
     from nflow_cli.config.presets import Change
     from nflow_cli.data.point_files import read_coordinates
 

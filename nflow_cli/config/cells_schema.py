@@ -6,16 +6,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
-from nflow_cli.config.table_schema import (
-    ENSEMBLE,
-    MAX_MEMBERS,
-    TableData,
-    TableEvaluate,
-    TableTrain,
-)
+from nflow_cli.config.table import ENSEMBLE, MAX_MEMBERS, TableData, TableEvaluate, TableTrain
 
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
 DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones

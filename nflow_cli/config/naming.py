@@ -7,7 +7,7 @@ from typing import Any
 
 from nflow_cli.config import presets
 from nflow_cli.config.flow_options import pattern_name
-from nflow_cli.config.flow_schema import Flow
+from nflow_cli.config.flows import Flow
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.errors import ConfigError

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import ValidationInfo, field_validator
 
-from nflow_cli.config.flow_schema import Way, expect_one_pass, expect_weights
+from nflow_cli.config.flows import Way, expect_one_pass, expect_weights
 from nflow_cli.config.strict import COMMAND, Description, Seed, Strict
 
 CHUNK = 2**26  # numbers in a chunk, at most: 256 MB

@@ -14,7 +14,7 @@ from nflow_cli.config import naming, overrides, preset_files, presets
 from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
-from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
+from nflow_cli.config.sweep import MAX_RUNS, SweepConfig
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory

@@ -18,7 +18,7 @@ from nflow_cli import cli, registry
 from nflow_cli.cli import main
 from nflow_cli.cli.options import changes_of
 from nflow_cli.config import preset_files, presets
-from nflow_cli.config.key_options import options_of
+from nflow_cli.config.options import options_of
 from nflow_cli.config.schema import SCHEMAS, CellsConfig
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pyarrow import array, parquet
 from pyarrow import table as arrow_table
 from short_runs import CELLS, KINDS
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data import images
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of

@@ -3,7 +3,7 @@
 import pytest
 
 from nflow_cli.config import preset_files, presets
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.run_config import CHUNK
 
 

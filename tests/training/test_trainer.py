@@ -9,7 +9,7 @@ from keras import ops
 from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
 from truth import to_numpy
 
-from nflow_cli.config.training_schema import EarlyStopping
+from nflow_cli.config.training import EarlyStopping
 from nflow_cli.training.stopping import EarlyStop
 from nflow_cli.training.trainer import ChunkTrainer, Clock, ahead, best_restart, learning_rate
 

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from nflow_cli.config.training_schema import CooledStopping
+from nflow_cli.config.training import CooledStopping
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.inference import (

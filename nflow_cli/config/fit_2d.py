@@ -5,12 +5,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from nflow_cli.config.flow_schema import StackFlow
+from nflow_cli.config.flows import StackFlow
 from nflow_cli.config.run_config import ReverseKLConfig
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.target_schema import NamedTarget, Target, TargetName
 from nflow_cli.config.threads import gained_by
-from nflow_cli.config.training_schema import Train
+from nflow_cli.config.training import Train
 from nflow_cli.registry import BASES, DEFAULT_BASE, TARGET_BASES, TARGETS, make, resolve
 
 MAX_GRID = 1_000  # more than a panel has pixels

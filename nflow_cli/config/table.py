@@ -15,14 +15,14 @@ from nflow_cli.config.column_schema import (
     intervals,
 )
 from nflow_cli.config.flow_options import has_network
-from nflow_cli.config.flow_schema import K, StackFlow
 from nflow_cli.config.flow_sizes import SIZES, size_of, with_hidden
+from nflow_cli.config.flows import K, StackFlow
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
-from nflow_cli.config.kinds_schema import ColumnKind, RowNames, row_names
+from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
 from nflow_cli.config.threads import gained_by
-from nflow_cli.config.training_schema import (
+from nflow_cli.config.training import (
     CheckpointSeconds,
     ClipNorm,
     LearningRate,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from nflow_cli.config.flow_schema import (
+from nflow_cli.config.flows import (
     SPELLED_OUT,
     Flow,
     K,
@@ -18,7 +18,7 @@ from nflow_cli.config.flow_schema import (
 from nflow_cli.config.forms import PATTERN
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
-from nflow_cli.config.training_schema import (
+from nflow_cli.config.training import (
     MOST_ANNEALED,
     BatchSize,
     CheckpointSeconds,
