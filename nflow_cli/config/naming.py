@@ -15,10 +15,12 @@ from nflow_cli.registry import POINT_SETS
 
 MAX_LABEL = 40  # characters of a value in a folder's name
 # Keys of an experiment, other than training and evaluation.
-EXPERIMENT: Any = dict.fromkeys(
-    ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
-)
-EXPERIMENT |= {"data": {"name", "binarization"}}
+EXPERIMENT: Any = {
+    **dict.fromkeys(
+        ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
+    ),
+    "data": {"name", "binarization"},
+}
 
 
 def run_name(resolved: Config, preset: Path) -> str:
