@@ -49,7 +49,7 @@ def batches(updates: int, batch: int) -> np.ndarray:
 def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) -> dict[str, float]:
     """Train with the command line's own trainer."""
     from nflow_cli.backend.start import PROCESSOR, start_tensorflow
-    from nflow_cli.config.flow_schema import Flow
+    from nflow_cli.config.flows import Flow
     from nflow_cli.config.threads import gained_by
 
     pattern: list[Any] = [{flow: {"hidden": [hidden, hidden]}}]
@@ -57,7 +57,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     start_tensorflow(PROCESSOR.with_threads(threads))
     import tensorflow as tf
 
-    from nflow_cli.config.training_schema import Train
+    from nflow_cli.config.training import Train
     from nflow_cli.densities.bases import StandardNormal
     from nflow_cli.densities.pushforward import FlowDensity
     from nflow_cli.experiments.table.training import FitPoints

@@ -134,7 +134,7 @@ def _short(number: float) -> str:
 
 def command(name: str) -> str:
     """Return what a command does and takes, as its help says it."""
-    entry = main.commands[name]
+    entry: Any = main.get_command(None, name)
     context = click.Context(entry, info_name=f"nflow {name}")
     usage = " ".join(entry.collect_usage_pieces(context))
     about = inspect.cleandoc((entry.help or "").replace("\b\n", ""))

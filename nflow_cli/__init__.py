@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nflow_cli.config.key_options import with_keywords
+from nflow_cli.config.options import with_keywords
 from nflow_cli.constants import __version__
 
 __all__ = ["__version__", "fit", "infer", "load"]

@@ -1,4 +1,4 @@
-"""Registry of kinds of runs, flows, bases, targets and more: ``module:class`` by name.
+"""Registry of flows, bases, targets and more: ``module:class`` by name.
 
 Importing this module loads nothing; :func:`resolve` imports on demand.
 """
@@ -6,26 +6,7 @@ Importing this module loads nothing; :func:`resolve` imports on demand.
 import difflib
 import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-
-class Kind(NamedTuple):
-    """A kind of run: its schema and its command."""
-
-    config: str
-    command: str
-
-
-# Kinds of runs, by command.
-KINDS = {
-    "fit-2d": Kind("nflow_cli.config.fit_2d_schema:Fit2DConfig", "nflow_cli.cli.fit_2d:fit_2d"),
-    "infer": Kind("nflow_cli.config.infer_schema:InferConfig", "nflow_cli.cli.infer:infer"),
-    "fit": Kind("nflow_cli.config.table_schema:FitConfig", "nflow_cli.cli.fit:fit"),
-    "evidence": Kind(
-        "nflow_cli.config.evidence_schema:EvidenceConfig", "nflow_cli.cli.evidence:evidence"
-    ),
-    "train-vae": Kind("nflow_cli.config.vae_schema:VAEConfig", "nflow_cli.cli.train_vae:train_vae"),
-}
+from typing import Any
 
 FLOWS = {
     "planar": "nflow_cli.flows.planar:Planar",

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind, Lattice
+from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn

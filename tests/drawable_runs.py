@@ -166,7 +166,7 @@ def written_run(path, kind, config=None, summary=None):
     run = RunDirectory.create("any", str(path))
     run.write_text("config.yaml", config or CONFIGS[kind])
     run.write_json("summary.json", {**SUMMARIES[kind], **(summary or {})})
-    run.write_evaluation(ARRAYS[kind])
+    run.write_arrays("evaluation.npz", ARRAYS[kind])
     run.write_text("metrics.csv", metrics(kind))
     run.write_json("run.json", signed({"status": "completed", "seed": 3}))
     return run

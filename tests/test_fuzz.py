@@ -49,7 +49,7 @@ def good(kind, tmp_path_factory):
     with run.recorded({"command": command, "argv": [command], "seed": 0}):
         run.write_text("config.yaml", CONFIGS[kind])
         run.write_json("summary.json", SUMMARIES[kind])
-        run.write_evaluation(ARRAYS[kind])
+        run.write_arrays("evaluation.npz", ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
     pictures = {"fit-2d": 4, "train-vae": 5, "fit": 2}.get(kind, 3)
     assert len(draw(Run.open(run.path), dpi=DPI)) == pictures

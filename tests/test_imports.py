@@ -15,7 +15,7 @@ from running import NFLOW
 from short_runs import CELLS
 
 import nflow_cli
-from nflow_cli.cli import main
+from nflow_cli.cli import COMMANDS
 
 PACKAGE = Path(nflow_cli.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -113,7 +113,7 @@ print(json.dumps(seen))
 """
 
 
-HELP = ["--help", "--version", *(f"{name} --help" for name in main.commands)]
+HELP = ["--help", "--version", *(f"{name} --help" for name in COMMANDS)]
 PRESETS = ["presets", "presets multimodal-planar"]
 DRY = ["fit t.csv --dry-run", "import nflow_cli.sklearn"]
 PICTURES = ["plot run --only training --dpi 60", "compare run --output c", "plot run"]

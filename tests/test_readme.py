@@ -27,7 +27,7 @@ from documents import (
 )
 from short_runs import KINDS
 
-from nflow_cli.cli import main
+from nflow_cli.cli import COMMANDS, main
 from nflow_cli.config import preset_files, presets
 from nflow_cli.config.schema import CellsConfig, FitConfig
 from nflow_cli.errors import NflowError
@@ -69,10 +69,10 @@ def marks(page, what):
 
 
 def test_the_reference_has_every_command_and_every_key_of_every_preset():
-    assert marks("docs/commands.md", "command") == list(main.commands)
-    for name, command in main.commands.items():
+    assert marks("docs/commands.md", "command") == list(COMMANDS)
+    for name in COMMANDS:
         made = generator().command(name)
-        options = [p for p in command.params if p.param_type_name == "option"]
+        options = [p for p in main.get_command(None, name).params if p.param_type_name == "option"]
         assert all(option.opts[0] in made for option in options), name
     assert sorted(marks("docs/presets.md", "keys")) == sorted(generator().SCHEMAS)
     for name, schema in generator().SCHEMAS.items():
@@ -156,7 +156,7 @@ def taken(words):
     name, *args = words
     if name.startswith("--"):
         return
-    with main.commands[name].make_context(name, args) as context:
+    with main.get_command(None, name).make_context(name, args) as context:
         preset = context.params.get("preset") or context.params.get("sweep")
     if preset and not preset.endswith(".yaml"):
         preset_files.find_preset(preset)

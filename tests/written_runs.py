@@ -23,7 +23,9 @@ def write_run(path, summary=None, **changes):
     run = RunDirectory.create("any", str(path))
     with run.recorded({"command": settings.command}):
         run.write_text("config.yaml", presets.dump(settings))
-    run.write_evaluation({"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1.2)})
+    run.write_arrays(
+        "evaluation.npz", {"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1.2)}
+    )
     made = {"steps": settings.train.steps}
     figures = {**SUMMARIES["fit-2d"], **made, "kl": 0.5, "free_energy": -1.5, "ess": 0.9}
     run.write_json("summary.json", {**figures, **(summary or {})})
@@ -40,7 +42,9 @@ def write_fit(path, log_q, weights=None, sha256="0", **changes):
     with run.recorded({"command": "fit"}):
         run.write_text("config.yaml", presets.dump(settings))
     arrays = {"test_log_q": log_q, "test_weights": weights}
-    run.write_evaluation({name: array for name, array in arrays.items() if array is not None})
+    run.write_arrays(
+        "evaluation.npz", {name: array for name, array in arrays.items() if array is not None}
+    )
     with np.errstate(invalid="ignore"):  # of infinities
         error = np.std(log_q, ddof=1) / np.sqrt(len(log_q))
     figures = {"log_likelihood": np.mean(log_q), "log_likelihood_standard_error": error}

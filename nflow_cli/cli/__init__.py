@@ -11,18 +11,6 @@ import click
 
 from nflow_cli import __version__
 from nflow_cli.backend.start import memory_errors
-from nflow_cli.cli.check import check
-from nflow_cli.cli.compare import compare
-from nflow_cli.cli.drift import drift
-from nflow_cli.cli.evaluate import evaluate
-from nflow_cli.cli.impute import impute
-from nflow_cli.cli.plot import plot
-from nflow_cli.cli.predict import predict
-from nflow_cli.cli.presets import presets
-from nflow_cli.cli.report import report
-from nflow_cli.cli.resume import resume
-from nflow_cli.cli.sample import sample
-from nflow_cli.cli.sweep import sweep
 from nflow_cli.errors import (
     DeviceError,
     DivergenceError,
@@ -31,7 +19,7 @@ from nflow_cli.errors import (
     TakenError,
     one_line,
 )
-from nflow_cli.registry import KINDS, resolve
+from nflow_cli.registry import resolve
 from nflow_cli.terminal import output
 from nflow_cli.terminal.signals import Raised, interruption_line, set_handlers
 
@@ -39,9 +27,41 @@ from nflow_cli.terminal.signals import Raised, interruption_line, set_handlers
 ONE_THREAD = "OPENBLAS_NUM_THREADS"
 EXIT_CODES = {DeviceError: 2, DivergenceError: 3, TakenError: 4}  # of other errors 1
 
+TRAINING = "nflow_cli.cli.training"
+COMMANDS = {  # by name, as the pages list them
+    "fit-2d": f"{TRAINING}:fit_2d",
+    "infer": f"{TRAINING}:infer",
+    "fit": f"{TRAINING}:fit",
+    "evidence": f"{TRAINING}:evidence",
+    "train-vae": f"{TRAINING}:train_vae",
+    "resume": "nflow_cli.cli.resume:resume",
+    "plot": "nflow_cli.cli.plot:plot",
+    "report": "nflow_cli.cli.report:report",
+    "presets": "nflow_cli.cli.presets:presets",
+    "sample": "nflow_cli.cli.sample:sample",
+    "evaluate": "nflow_cli.cli.evaluate:evaluate",
+    "predict": "nflow_cli.cli.predict:predict",
+    "impute": "nflow_cli.cli.impute:impute",
+    "drift": "nflow_cli.cli.drift:drift",
+    "check": "nflow_cli.cli.check:check",
+    "sweep": "nflow_cli.cli.sweep:sweep",
+    "compare": "nflow_cli.cli.compare:compare",
+}
+
 
 class _Group(click.Group):
-    """A group that prints a user's or the system's error as one line and sets the exit code."""
+    """A group that imports the command it runs, prints an error as one line and sets the exit code.
+
+    An error is one of the user or of the system.
+    """
+
+    def list_commands(self, _: Any) -> list[str]:
+        """Names of the commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, _: Any, name: str) -> Any:
+        """Command of a name, if there is one."""
+        return resolve(COMMANDS[name]) if name in COMMANDS else None
 
     def __call__(self, *args: Any, **extra: Any) -> Any:
         set_handlers(signal.SIG_IGN)  # after the command
@@ -102,19 +122,3 @@ nflow drift RUN_DIR --data new.csv
 @click.version_option(__version__, prog_name="nflow")
 def main() -> None:
     """Choose a command."""
-
-
-for kind in KINDS.values():
-    main.add_command(resolve(kind.command))
-main.add_command(resume)
-main.add_command(plot)
-main.add_command(report)
-main.add_command(presets)
-main.add_command(sample)
-main.add_command(evaluate)
-main.add_command(predict)
-main.add_command(impute)
-main.add_command(drift)
-main.add_command(check)
-main.add_command(sweep)
-main.add_command(compare)

@@ -9,6 +9,7 @@ import click
 
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
+    FOLDER,
     Command,
     dpi_option,
     expect_replaceable,
@@ -44,7 +45,7 @@ from nflow_cli.text import printable
     "--output",
     metavar="DIR",
     help="Draw pictures there; of a sweep: into its plots/.",
-    shell_complete=completion.folders,
+    type=FOLDER,
 )
 def compare(
     runs: tuple[str, ...],
@@ -162,7 +163,7 @@ def _draw(
     tables: Sequence[Any], sweep: Any, output: str | None, saving: Mapping[str, Any]
 ) -> Iterator[Path]:
     from nflow_cli import plotting
-    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.runs.directory import PLOTS, RunDirectory
 
     for name, picture in _pictures(tables).items():
 
@@ -170,7 +171,7 @@ def _draw(
             plotting.save_figure(picture, file, **saving)
 
         if output is None:
-            yield RunDirectory(sweep).write_plot(name, saving["format"], save)
+            yield RunDirectory(sweep).write(f"{PLOTS}/{name}.{saving['format']}", save)
         else:
             yield RunDirectory.at(output).write(f"{name}.{saving['format']}", save)
 

@@ -1,11 +1,12 @@
-"""Shell completion of presets, flows, runs and files; loads nothing heavy.
+"""Shell completion of presets, flows and runs; loads nothing heavy.
 
-The shell itself completes the names of files and folders.
+The shell itself completes the names of files and folders, of parameters that are paths.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from glob import escape, glob
+from os.path import dirname
 from typing import Any
 
 from click.shell_completion import CompletionItem
@@ -21,22 +22,12 @@ MOST = 200  # folders
 PLAIN = re.compile(r"[\w.,=+@%/-]+")
 
 
-def files(_: Any, __: Any, incomplete: str) -> Items:
-    """Files, completed by the shell."""
-    return [CompletionItem(incomplete, type="file")]
-
-
-def folders(_: Any, __: Any, incomplete: str) -> Items:
-    """Folders, completed by the shell."""
-    return [CompletionItem(incomplete, type="dir")]
-
-
 def names_or_files(names: Sequence[str]) -> Callable[[Any, Any, str], Items]:
     """Completer of names or files."""
 
-    def complete(context: Any, parameter: Any, incomplete: str) -> Items:
+    def complete(_: Any, __: Any, incomplete: str) -> Items:
         known = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-        return [*files(context, parameter, incomplete), *known]
+        return [CompletionItem(incomplete, type="file"), *known]
 
     return complete
 
@@ -44,7 +35,7 @@ def names_or_files(names: Sequence[str]) -> Callable[[Any, Any, str], Items]:
 def presets(context: Any, parameter: Any, incomplete: str) -> Items:
     """Presets of the command, with descriptions, or files."""
     command = context.command.name
-    items = files(context, parameter, incomplete)
+    items = [CompletionItem(incomplete, type="file")]
     for name, path in shipped_presets().items():
         text = path.read_text(encoding="utf-8")
         its_command = _value(text, "command")
@@ -70,29 +61,21 @@ def flows(_: Any, __: Any, incomplete: str) -> Items:
     return [CompletionItem(f"{before}{comma}{name}") for name in names]
 
 
-def runs(context: Any, parameter: Any, incomplete: str) -> Items:
+def runs(_: Any, __: Any, incomplete: str) -> Items:
     """Run directories, newest first, or another folder."""
-    return [*folders(context, parameter, incomplete), *_folders_with((RUN,), incomplete)]
+    return _folders_with((RUN,), incomplete)
 
 
-def runs_and_sweeps(context: Any, parameter: Any, incomplete: str) -> Items:
+def runs_and_sweeps(_: Any, __: Any, incomplete: str) -> Items:
     """Folders of runs and sweeps, or another folder."""
-    return [*folders(context, parameter, incomplete), *_folders_with((RUN, SWEEP), incomplete)]
+    return _folders_with((RUN, SWEEP), incomplete)
 
 
 def _folders_with(names: Sequence[str], incomplete: str) -> Items:
     head = incomplete[: incomplete.rfind("/") + 1]
-    places = (head,) if head else ("", OUTPUTS)
-    paths = (f"{place}{folder}" for place in places for folder in _folders_in(place, names))
+    paths: list[str] = []
+    for place in (head,) if head else ("", OUTPUTS):
+        found = {dirname(file) for name in names for file in glob(f"{escape(place)}*/{name}")}
+        paths += sorted(found, reverse=True)  # the names of runs begin with a date
     begun = [path for path in paths if path.startswith(incomplete) and PLAIN.fullmatch(path)]
-    return [CompletionItem(path) for path in begun[:MOST]]
-
-
-def _folders_in(place: str, names: Sequence[str]) -> Iterator[str]:
-    try:
-        entries = sorted(Path(place).iterdir(), reverse=True)  # the names of runs begin with a date
-    except OSError:
-        return
-    for entry in entries:
-        if any((entry / name).is_file() for name in names):
-            yield entry.name
+    return [CompletionItem(incomplete, type="dir"), *map(CompletionItem, begun[:MOST])]

@@ -1,18 +1,17 @@
 """``nflow drift``: whether new rows differ from the held-out rows of a run, and where."""
 
-from typing import Any
-
 import click
 
 from nflow_cli.cli.evaluate import print_scores
-from nflow_cli.cli.options import Command, cells_run, json_option, run_argument, table_option
+from nflow_cli.cli.options import (
+    Command,
+    Number,
+    cells_run,
+    json_option,
+    run_argument,
+    table_option,
+)
 from nflow_cli.errors import NflowError
-
-
-def _share(_: Any, __: Any, value: float | None) -> float | None:
-    if value is not None and not 0 <= value < 1:
-        raise click.BadParameter(f"{value:g}: expected a probability below 1, such as .99")
-    return value
 
 
 @click.command(cls=Command)
@@ -20,9 +19,8 @@ def _share(_: Any, __: Any, value: float | None) -> float | None:
 @table_option("A table of new rows with the columns of the run.")
 @click.option(
     "--fail-above",
-    type=float,
+    type=Number(0, 1, max_open=True),
     metavar="P",
-    callback=_share,
     help="Exit with status 1 if 1 - p exceeds this, such as .99; p is the p-value of the whole.",
 )
 @json_option

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nflow_cli.backend.start import Machine, start_tensorflow
-from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
+    FILE,
     Command,
+    Output,
     data_of_run,
     density_option,
     device_option,
     expect_replaceable,
-    expect_table_name,
     json_option,
     run_argument,
     seeds,
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     "--data",
     metavar="FILE|DIR|PATTERN",
     help="Points or a table, also of many files; of a VAE, images (NAME|PATH).",
-    shell_complete=completion.files,
+    type=FILE,
 )
 @click.option(
     "-o",
     "--output",
     metavar="FILE|DIR",
     help="Write the rows of --data with their log_q there; of many files, a folder.",
-    shell_complete=completion.files,
+    type=FILE,
 )
 @click.option("--latent", is_flag=True, help="Also write their latents.")
 @click.option(
@@ -93,9 +93,7 @@ def evaluate(
     run = Run.open(run_dir)
     config = run.config
     many = _is_of_parts(config, data, scheduler, workers, explain)
-    _check_samples(config, samples, seed)
-    _check_explain(config, output, latent, explain)
-    _check_output(config, data, output, latent, many)
+    _refuse(config, data, output, many, latent, explain, samples, seed)
     run.expect_trained()
     if output and not many:
         expect_replaceable("-o", [output], run, [data])
@@ -158,55 +156,55 @@ def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool 
         click.echo(printable(said["output"]))
 
 
-def _check_samples(config: "Config", samples: int | None, seed: int | None) -> None:
+def _refuse(
+    config: "Config",
+    data: str | None,
+    output: str | None,
+    many: bool,
+    latent: bool,
+    explain: bool,
+    samples: int | None,
+    seed: int | None,
+) -> None:
+    """Refuse options that do not suit each other, or the run."""
     from nflow_cli.experiments.parts import part
 
-    span = part(config, "report").SAMPLES
-    if span is None:
-        if (samples, seed) != (None, None):
-            raise click.UsageError(
-                "a fit to a table is scored by its rows: expected no --samples, no --seed"
-            )
-        return
-    low, high = span
+    span, members = part(config, "report").SAMPLES, config.train.members
+    refused = (
+        (
+            span is None and (samples, seed) != (None, None),
+            "a fit to a table is scored by its rows: expected no --samples, no --seed",
+        ),
+        (
+            explain and config.is_of_flows,
+            "--explain: expected a run of `nflow fit` by cells, without --flow and --k",
+        ),
+        (
+            explain and not output,
+            "--explain: expected --data FILE and -o FILE, to write to",
+        ),
+        (
+            explain and latent,
+            "--explain: expected no --latent: a density of cells has no latents",
+        ),
+        (latent and not output, "--latent: expected -o FILE, to write them to"),
+        (many and not output, "--data: of many files, expected -o DIR, to write to"),
+        (output and not data, "-o: expected --data FILE, whose rows are written"),
+        (output and config.command != "fit", "-o: expected a run of `nflow fit`"),
+        (
+            latent and members > 1,
+            f"--latent: expected one density. Received: an ensemble of {members}, "
+            "which has no one latent",
+        ),
+    )
+    for is_so, words in refused:
+        if is_so:
+            raise click.UsageError(words)
+    if output and not many:
+        Output(".csv", ".parquet").convert(output, None, None)
+    low, high = span or (0, 0)
     if samples is not None and not low <= samples <= high:
         raise click.BadParameter(
             f"{samples} is not in the range {low}<=x<={high} of a {config.command} run",
             param_hint="'--samples'",
         )
-
-
-def _check_explain(config: "Config", output: str | None, latent: bool, explain: bool) -> None:
-    if not explain:
-        return
-    if config.is_of_flows:
-        raise click.UsageError(
-            "--explain: expected a run of `nflow fit` by cells, without --flow and --k"
-        )
-    if output is None:
-        raise click.UsageError("--explain: expected --data FILE and -o FILE, to write to")
-    if latent:
-        raise click.UsageError("--explain: expected no --latent: a density of cells has no latents")
-
-
-def _check_output(
-    config: "Config", data: str | None, output: str | None, latent: bool, many: bool
-) -> None:
-    if latent and output is None:
-        raise click.UsageError("--latent: expected -o FILE, to write them to")
-    if output is None:
-        if many:
-            raise click.UsageError("--data: of many files, expected -o DIR, to write to")
-        return
-    if data is None:
-        raise click.UsageError("-o: expected --data FILE, whose rows are written")
-    if config.command != "fit":
-        raise click.UsageError("-o: expected a run of `nflow fit`")
-    members = config.train.members
-    if latent and members > 1:
-        raise click.UsageError(
-            f"--latent: expected one density. Received: an ensemble of {members}, "
-            "which has no one latent"
-        )
-    if not many:
-        expect_table_name(output)

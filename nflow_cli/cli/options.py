@@ -21,8 +21,8 @@ from nflow_cli.backend.start import (
 )
 from nflow_cli.cli import completion
 from nflow_cli.config import forms
-from nflow_cli.config.key_options import KeyOption, options_of
 from nflow_cli.config.keys import LENGTHS
+from nflow_cli.config.options import KeyOption, options_of
 from nflow_cli.constants import DPI, RUN
 from nflow_cli.errors import ConfigError
 
@@ -40,6 +40,37 @@ class Command(click.Command):
         return rest
 
 
+class Number(click.FloatRange):
+    """A number in a range; NaN, which passes every range of click, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("'nan' is not a number.", param, ctx)
+        return number
+
+
+class Output(click.Path):
+    """A file to be written, whose name has one of some endings."""
+
+    def __init__(self, *endings: str, allow_dash: bool = False):
+        super().__init__(dir_okay=False, readable=False, allow_dash=allow_dash)
+        self.endings = endings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse another ending, and a folder."""
+        if not value.lower().endswith(self.endings) and not (self.allow_dash and value == "-"):
+            *some, last = self.endings
+            expected = f"{', '.join(some)} or {last}"
+            self.fail(f"{value!r}: expected a name that ends in {expected}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = click.Path(readable=False)  # who reads it says what is wrong with it
+FOLDER = click.Path(file_okay=False, readable=False)
+TABLE = Output(".csv", ".parquet", allow_dash=True)
+PROBABILITY = Number(0, 1, min_open=True, max_open=True)
 run_argument = click.argument("run_dir", metavar="RUN_DIR", shell_complete=completion.runs)
 seeds = click.IntRange(0, MAX_SEED)
 picture_formats = click.Choice(["png", "svg", "pdf"])
@@ -60,13 +91,6 @@ def _items(_: Any, option: click.Parameter, texts: tuple[str, ...]) -> Any:
         raise click.BadParameter(str(error)) from None
 
 
-def _a_number(_: Any, __: Any, value: float | None) -> float | None:
-    """Refuse NaN, which passes every range of click."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("'nan' is not a number.")
-    return value
-
-
 def key_options(command: str) -> list[click.Parameter]:
     """Options that set preset keys."""
     return [_option_of(option) for option in options_of(command).values()]
@@ -85,10 +109,9 @@ def _option_of(option: KeyOption) -> click.Option:
         flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
         more = {"default": None}
     elif field["type"] in ("integer", "number"):
-        kind = click.IntRange if field["type"] == "integer" else click.FloatRange
+        kind = click.IntRange if field["type"] == "integer" else Number
         low, high, above = map(field.get, ("minimum", "maximum", "exclusiveMinimum"))
-        span = kind(above if low is None else low, high, min_open=above is not None)
-        more = {"type": span, "callback": _a_number}
+        more = {"type": kind(above if low is None else low, high, min_open=above is not None)}
     elif forms.FILE in form:
         more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
     about = {"help": option.about, "show_default": "preset", "metavar": form or None}
@@ -97,8 +120,7 @@ def _option_of(option: KeyOption) -> click.Option:
 
 def table_option(text: str, form: str = "FILE") -> Any:
     """Decorator for ``--data``, a table."""
-    complete = completion.files
-    return click.option("--data", required=True, metavar=form, help=text, shell_complete=complete)
+    return click.option("--data", required=True, metavar=form, help=text, type=FILE)
 
 
 def expect_replaceable(
@@ -147,20 +169,6 @@ def _run_around(path: Path) -> str | None:
     return None
 
 
-def expect_table_name(value: str) -> None:
-    """Refuse the name of an output that is no table's."""
-    if not value.lower().endswith((".csv", ".parquet")):
-        raise click.BadParameter(f"{value!r}: expected a name that ends in .csv or .parquet")
-    if os.path.isdir(value):
-        raise click.BadParameter(f"{value!r} is a folder; expected the name of a file")
-
-
-def _written(_: Any, __: Any, value: str) -> str:
-    if value != "-":
-        expect_table_name(value)
-    return value
-
-
 def written_option(content: str, is_folder: bool = False) -> Any:
     """Decorator for ``-o``, a table to be written; or a folder of many, which is not checked."""
     text = f"A .csv or .parquet file for {content}; -: CSV on standard output."
@@ -170,8 +178,7 @@ def written_option(content: str, is_folder: bool = False) -> Any:
         required=True,
         metavar="FILE|DIR" if is_folder else "FILE",
         help=text + (" Of many files, a folder." if is_folder else ""),
-        callback=None if is_folder else _written,
-        shell_complete=completion.files,
+        type=FILE if is_folder else TABLE,
     )
 
 
@@ -190,7 +197,7 @@ density_option = click.option(
     "--density",
     metavar="FILE.py:FUNCTION",
     help="Log-density of an infer or evidence run; its file is executed.",
-    shell_complete=completion.files,
+    type=FILE,
 )
 
 
@@ -257,7 +264,7 @@ def preset_option(text: str) -> Any:
 
 def output_option(text: str) -> Any:
     """Decorator for ``--output``, a folder."""
-    return click.option("--output", metavar="DIR", help=text, shell_complete=completion.folders)
+    return click.option("--output", metavar="DIR", help=text, type=FOLDER)
 
 
 def assignments_option(text: str) -> Any:
@@ -278,16 +285,12 @@ def run_options(command: Any) -> Any:
     return command
 
 
-def _due(context: Any, option: click.Parameter, minutes: float | None) -> float | None:
-    return due_in(_a_number(context, option, minutes))
-
-
 # The command receives ``due``, a time of time.monotonic().
 minutes_option = click.option(
     "--minutes",
     "due",
-    type=click.FloatRange(0, MAX_MINUTES, min_open=True),
-    callback=_due,
+    type=Number(0, MAX_MINUTES, min_open=True),
+    callback=lambda _, __, minutes: due_in(minutes),
     help="Train for as many updates, or epochs, as the whole command can make in M minutes.",
     metavar="M",
 )

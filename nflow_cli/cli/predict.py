@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from nflow_cli.backend.start import Machine
-from nflow_cli.cli import completion
 from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import (
+    PROBABILITY,
+    TABLE,
     Command,
+    Output,
     cells_run,
     expect_replaceable,
-    expect_table_name,
     json_option,
     run_argument,
     table_option,
@@ -24,12 +25,6 @@ from nflow_cli.cli.pool import pool_options
 from nflow_cli.config import forms
 
 
-def _share(_: Any, __: Any, value: float | None) -> float | None:
-    if value is not None and not 0 < value < 1:
-        raise click.BadParameter(f"{value:g}: expected a number between 0 and 1, such as .9")
-    return value
-
-
 def _names(_: Any, __: Any, text: str | None) -> list[str] | None:
     names = None if text is None else forms.items_of(forms.NAMES, [text])
     if names and len(set(names)) < len(names):
@@ -37,14 +32,8 @@ def _names(_: Any, __: Any, text: str | None) -> list[str] | None:
     return names
 
 
-def _probabilities(_: Any, __: Any, text: str) -> list[float]:
-    try:
-        found = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        found = [-1.0]
-    if not all(0 < p < 1 for p in found):
-        raise click.BadParameter(f"{text!r}: expected numbers between 0 and 1, such as .05,.5,.95")
-    return found
+def _probabilities(context: Any, option: Any, text: str) -> list[float]:
+    return sorted({PROBABILITY.convert(part, option, context) for part in text.split(",")})
 
 
 @click.command(cls=Command)
@@ -67,9 +56,8 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
 )
 @click.option(
     "--coverage",
-    type=float,
+    type=PROBABILITY,
     metavar="P",
-    callback=_share,
     help="Add intervals, or sets of levels, that contain this share of fresh rows "
     "(split conformal prediction, calibrated on the test rows of the run).",
 )
@@ -80,7 +68,7 @@ def _probabilities(_: Any, __: Any, text: str) -> list[float]:
     "--plot",
     metavar="FILE",
     help="A .png, .svg or .pdf picture: predicted against true values, and the coverage.",
-    shell_complete=completion.files,
+    type=Output(".png", ".svg", ".pdf"),
 )
 @pool_options("parts of --data", "Predict them")
 @json_option
@@ -106,14 +94,12 @@ def predict(
     """
     from nflow_cli.sweeps.parts import are_parts
 
-    if plot is not None and not plot.lower().endswith((".png", ".svg", ".pdf")):
-        raise click.BadParameter(f"{plot!r}: expected a name that ends in .png, .svg or .pdf")
     if question["by"] and question["coverage"] is None:
         raise click.UsageError("--by: expected --coverage too")
     many = are_parts(data)
     expect_parts(many, scheduler, workers, plot=plot)
-    if not many and output != "-":
-        expect_table_name(output)
+    if not many:
+        TABLE.convert(output, None, None)
     run = cells_run(run_dir)
     if not many:
         expect_replaceable("-o", [output], run, [data])

@@ -15,7 +15,7 @@ from nflow_cli.text import printable
 def presets(name: str | None, schema: bool) -> None:
     """List the presets with one line each, or print the preset NAME."""
     from nflow_cli.config import preset_files, presets
-    from nflow_cli.config.json_schema import json_schema
+    from nflow_cli.config.schema import json_schema
 
     if schema:
         if name is not None:

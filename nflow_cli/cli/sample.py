@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from nflow_cli.backend.start import Machine, start_tensorflow
-from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
+    FILE,
     Command,
+    Output,
     data_of_run,
     density_option,
     device_option,
@@ -21,8 +22,6 @@ from nflow_cli.text import command_line, printable
 
 if TYPE_CHECKING:
     from nflow_cli.config.schema import Config
-
-FORMATS = (".csv", ".npy", ".parquet", ".nc")
 
 
 @click.command(cls=Command)
@@ -42,14 +41,14 @@ FORMATS = (".csv", ".npy", ".parquet", ".nc")
     metavar="FILE",
     help="A .csv or .npy file for points, also .parquet for a table and .nc (ArviZ) for an infer "
     "run; a .npy file for images.",
-    shell_complete=completion.files,
+    type=Output(".csv", ".npy", ".parquet", ".nc"),
 )
 @click.option(
     "--given",
     metavar="FILE|NAME=VALUE,…",
     help="Of a table: conditions, with -n draws each; a table of some columns, or values and "
     "ranges a=1,b=2:3.",
-    shell_complete=completion.files,
+    type=FILE,
 )
 @click.option(
     "--seed",
@@ -80,11 +79,10 @@ def sample(
     cells any. Images of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1,
     with a picture of the first ones beside the file. Prints the paths of the written files.
     """
-    path = _path_of(output)
     from nflow_cli.experiments.parts import part
     from nflow_cli.experiments.run import Run
 
-    run = Run.open(run_dir)
+    run, path = Run.open(run_dir), Path(output)
     command, report = run.config.command, part(run.config, "report")
     if path.suffix.lower() not in report.FORMATS:
         endings = " or ".join(report.FORMATS)
@@ -106,17 +104,6 @@ def sample(
         paths = part(run.config, "loading").write_samples(run.trained, n, path, seed, given)
     for written in paths:
         click.echo(printable(written))
-
-
-def _path_of(output: str) -> Path:
-    path = Path(output)
-    if path.suffix.lower() not in FORMATS:
-        raise click.BadParameter(
-            f"{output!r}: expected a name that ends in .csv, .npy, .parquet or .nc"
-        )
-    if path.is_dir():
-        raise click.BadParameter(f"{output!r} is a folder; expected the name of a file")
-    return path
 
 
 def _check_source(

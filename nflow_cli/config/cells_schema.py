@@ -2,20 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
-from nflow_cli.config.table_schema import (
-    ENSEMBLE,
-    MAX_MEMBERS,
-    TableData,
-    TableEvaluate,
-    TableTrain,
-)
+from nflow_cli.config.table import ENSEMBLE, MAX_MEMBERS, TableData, TableEvaluate, TableTrain
 
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
 DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
@@ -91,8 +85,6 @@ class CellsTrain(TableTrain):
 class CellsConfig(RunConfig):
     """A run of ``nflow fit`` on columns of any kind."""
 
-    target: ClassVar[None] = None
-    prior: ClassVar[None] = None
     kind: ClassVar[str] = "cells"
     is_of_flows: ClassVar[bool] = False
     k: ClassVar[int] = 1
@@ -123,32 +115,13 @@ class CellsConfig(RunConfig):
 
     @property
     def drawn(self) -> int:
-        return (self.train.batch_size or 0) * self.train.members * 3 * len(self.data.kinds or ())
+        return self.rows * 3 * len(self.data.kinds or ())
 
     @property
     def work(self) -> float:
         cells = self.cells
         per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
         return self.length * per_row * self.train.members
-
-    def settled_like(self, written: Any) -> "CellsConfig":
-        kinds = self.data.kinds or written.data.kinds or {}
-        ours, theirs = self.train, written.train
-        sizes = {k: getattr(written.cells, k) if v is None else v for k, v in self.cells}
-        length = {
-            "filled": theirs.filled if ours.filled is None else ours.filled,
-            "steps": ours.steps or theirs.steps,
-            "batch_size": ours.batch_size or theirs.batch_size,
-            "chunk": ours.chunk or theirs.chunk,
-            "ensemble": ours.ensemble or theirs.ensemble,
-            "epochs": None,
-        }
-        update: dict[str, Any] = {
-            "data": self.data.with_kinds(kinds),
-            "cells": self.cells.model_copy(update=sizes),
-            "train": ours.model_copy(update=length),
-        }
-        return self.model_copy(update=update)
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
         cells, train = sizes(self.cells, self.train, rows)

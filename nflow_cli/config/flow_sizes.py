@@ -72,19 +72,3 @@ def _with_hidden(item: Any, width: int) -> Any:
         return item
     name = pattern_name(item)
     return {name: {**({} if isinstance(item, str) else item[name]), "hidden": [width, width]}}
-
-
-def pattern_like(pattern: Sequence[Any], written: Sequence[Any]) -> list[Any]:
-    """Pattern with the hidden layers of a run's, unless set."""
-    if len(pattern) != len(written):
-        return [*pattern]
-    return [
-        other if other == _with_hidden(item, _width(other)) else item
-        for item, other in zip(pattern, written)
-    ]
-
-
-def _width(item: Any) -> int:
-    options = options_of(item)
-    hidden = options.hidden if isinstance(options, NetworkOptions) else None
-    return hidden[0] if hidden else 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from nflow_cli.config import presets
 from nflow_cli.config.flow_options import pattern_name
-from nflow_cli.config.flow_schema import Flow
+from nflow_cli.config.flows import Flow
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.errors import ConfigError
@@ -15,10 +15,12 @@ from nflow_cli.registry import POINT_SETS
 
 MAX_LABEL = 40  # characters of a value in a folder's name
 # Keys of an experiment, other than training and evaluation.
-EXPERIMENT: Any = dict.fromkeys(
-    ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
-)
-EXPERIMENT |= {"data": {"name", "binarization"}}
+EXPERIMENT: Any = {
+    **dict.fromkeys(
+        ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
+    ),
+    "data": {"name", "binarization"},
+}
 
 
 def run_name(resolved: Config, preset: Path) -> str:
@@ -32,7 +34,7 @@ def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
     A VAE's prior follows (``prior-affine-coupling-k4``). Parts that the dotted keys ``varied``
     change are left out.
     """
-    flow, prior = resolved.flow, resolved.prior
+    flow, prior = resolved.flow, getattr(resolved, "prior", None)
     words = {resolved.subject_key: _subject(resolved)}
     if flow is None:
         words["cells"] = "cells"

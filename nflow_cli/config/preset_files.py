@@ -1,16 +1,15 @@
 """Preset files: shipped ones by name, others by path."""
 
 import contextlib
-import difflib
+import re
 from pathlib import Path
-from typing import Any
 
-from nflow_cli.config.flow_options import has_network, pattern_name
-from nflow_cli.config.flow_schema import Flow
-from nflow_cli.config.presets import read_preset
+from nflow_cli.config.flow_options import has_network
 from nflow_cli.config.shipped import shipped_presets
 from nflow_cli.errors import ConfigError
-from nflow_cli.registry import nearest
+from nflow_cli.registry import FLOWS, nearest
+
+DEFAULT_K = 8  # of flows
 
 
 def preset_label(path: Path) -> str:
@@ -34,24 +33,16 @@ def find_preset(name_or_path: str) -> Path:
 
 
 def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
-    """Shipped fit-2d preset of ``target`` with flows closest to ``pattern`` and K (default 8), with
-    or without networks as these.
+    """Shipped fit-2d preset of ``target`` with or without networks as ``pattern``, and K nearest.
+
+    The name of a preset says target, flow and K, where it is not the default, 8.
     """
-    k = Flow().k if k is None else k
-    best: tuple[Any, Path] | None = None
-    for path in shipped_presets().values():
-        if b"command: fit-2d" not in path.read_bytes():  # parsing all takes 40 ms
-            continue
-        data = read_preset(path)
-        if data.get("command") != "fit-2d" or data.get("target") != target:
-            continue
-        flow = data["flow"]
-        names = [pattern_name(item) for item in flow["pattern"]]
-        alike = difflib.SequenceMatcher(None, names, pattern).ratio()
-        distance = abs(flow["k"] - k) / (flow["k"] + k + 1)
-        order = (has_network(flow["pattern"]) != has_network(pattern), -alike, distance)
-        if best is None or order < best[0]:
-            best = (order, path)
-    if best is None:
-        raise ConfigError(f"no preset for the target {target!r}; --preset takes one")
-    return best[1]
+    k = DEFAULT_K if k is None else k
+    form = rf"{target}-({'|'.join(FLOWS)})(?:-k(\d+))?"
+    found = [match for name in shipped_presets() if (match := re.fullmatch(form, name))]
+
+    def distance(name: re.Match[str]) -> tuple[bool, float]:
+        its_k = int(name[2] or DEFAULT_K)
+        return has_network([name[1]]) != has_network(pattern), abs(its_k - k) / (its_k + k + 1)
+
+    return shipped_presets()[min(found, key=distance)[0]]

@@ -1,5 +1,6 @@
 """Schema of a 2-D target: a named density, a mixture or rings."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -54,17 +55,29 @@ class MixtureTarget(Strict):
 
     @model_validator(mode="after")
     def _is_density(self) -> "MixtureTarget":
-        from nflow_cli.config import target_parameters  # loads NumPy
-
-        covariances = self.covariances
-        if self.sd is not None:
-            if covariances is not None:
-                raise ValueError("covariances or sd, not both")
-            sd = self.sd if isinstance(self.sd, list) else [self.sd] * len(self.weights)
-            covariances = [[[s * s, 0.0], [0.0, s * s]] for s in sd]
-        arrays = target_parameters.mixture_parameters(self.weights, self.means, covariances)
-        weights, covariances = target_parameters.shares(arrays[0]).tolist(), arrays[2].tolist()
+        """Its one form in a config: weights of sum 1, and covariances."""
+        if self.sd is not None and self.covariances is not None:
+            raise ValueError("covariances or sd, not both")
+        sd = self.sd if isinstance(self.sd, list) else [self.sd or 1.0] * len(self.weights)
+        covariances = self.covariances or [[[s * s, 0.0], [0.0, s * s]] for s in sd]
+        for covariance in covariances:
+            if not _is_positive_definite(*covariance[0], *covariance[1]):
+                raise ValueError(
+                    "a symmetric, positive definite covariance, without which a density has no "
+                    f"normaliser, not {covariance}"
+                )
+        total = sum(self.weights)
+        weights = self.weights if abs(total - 1) < 1e-12 else [w / total for w in self.weights]
+        if not all(weights):
+            raise ValueError(f"weights with positive shares of their sum, not {self.weights}")
         return self.model_copy(update={"weights": weights, "covariances": covariances, "sd": None})
+
+
+def _is_positive_definite(a: float, b: float, c: float, d: float) -> bool:
+    """Whether ``[[a, b], [c, d]]`` is symmetric with eigenvalues above 0, but for rounding."""
+    mean, spread = a / 2 + d / 2, math.hypot(a / 2 - d / 2, c)
+    is_symmetric = math.isclose(b, c, rel_tol=1e-5, abs_tol=1e-8)
+    return is_symmetric and mean - spread > 1e-14 * (mean + spread)
 
 
 class RingTarget(Strict):
@@ -82,10 +95,19 @@ class RingTarget(Strict):
 
     @model_validator(mode="after")
     def _is_density(self) -> "RingTarget":
-        from nflow_cli.config.target_parameters import ring_parameters  # loads NumPy
-
-        ring_parameters(self.weights, self.centers, self.radii, self.widths)
+        masses = map(ring_mass, self.radii, self.widths)
+        mass = sum(w * m for w, m in zip(self.weights, masses))
+        if not 0 < mass < math.inf:
+            raise ValueError("a finite normaliser")
         return self
+
+
+def ring_mass(radius: float, width: float) -> float:
+    """Mass of one ring: ``2π [σ^2 exp(-t^2/2) + r σ √(2π) Φ(t)]``, ``t = r/σ``."""
+    t = radius / width
+    below = 0.5 * math.erfc(-t / math.sqrt(2))
+    root = math.sqrt(2 * math.pi)
+    return 2 * math.pi * (width * width * math.exp(-t * t / 2) + radius * width * root * below)
 
 
 TARGET_KINDS = {"named": NamedTarget, "mixture": MixtureTarget, "ring": RingTarget}

@@ -1,6 +1,6 @@
 """Fastest number of threads, measured by ``benchmarks/threads.py``."""
 
-from nflow_cli.config.flow_schema import Flow
+from nflow_cli.config.flows import Flow
 
 MIN_SHARED = 6_000_000  # weights of a map × rows of an update: fewer run on one thread
 

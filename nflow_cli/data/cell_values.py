@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dates import in_form
 from nflow_cli.data.lattices import snapped
 from nflow_cli.data.raw_columns import RawColumn

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.table import TableData
 from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dataset_faults import (
     Fault,

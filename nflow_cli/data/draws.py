@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.evidence_schema import MOST_FOLDS, DrawsData
+from nflow_cli.config.evidence import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
 from nflow_cli.data.netcdf import InferenceTable
 from nflow_cli.data.points import checksum, no_spread

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
-from nflow_cli.config.table_schema import Tails
+from nflow_cli.config.table import Tails
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.column_maps import (
     Asinh,

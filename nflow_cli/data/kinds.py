@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.kinds import CellType, ColumnKind, Lattice, Relation
+from nflow_cli.config.table import TableData
 from nflow_cli.data.dates import DAY, dated, kind_of_form, texts_of
 from nflow_cli.data.lattices import decimals_of, fills, finest
 from nflow_cli.data.left_out import why_left_out

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import Lattice
+from nflow_cli.config.kinds import Lattice
 from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant, written
 
 # Relative to the largest value: errors of 12 digits, and of float32 arithmetic.

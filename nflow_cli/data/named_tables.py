@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.array_tables import RowsTable
 from nflow_cli.data.points import SET_SIZE
 from nflow_cli.data.table_files import STDIN, TableFile, open_table

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.column_maps import ColumnMap, Scale
 from nflow_cli.data.fit_units import Bounds, fit_units
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.table_schema import TableData, Tails
+from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.table import TableData, Tails
 from nflow_cli.constants import FAR
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.dataset_faults import Fault, leaving_out

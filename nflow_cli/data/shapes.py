@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
+from nflow_cli.config.kinds import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
 from nflow_cli.data.lattices import SPARSE, positions, snapped
 from nflow_cli.data.written import Written, shifted, spacing, typical_size

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 

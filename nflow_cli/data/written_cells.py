@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dates import texts_of
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.target_parameters import mixture_parameters, ring_masses, ring_parameters
+from nflow_cli.config.target_schema import ring_mass
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.flows.numerics import logaddexp
 
@@ -52,9 +52,10 @@ class Mixture(Target):
     log_z, log_z_source = 0.0, "exact"
 
     def __init__(self, weights: Any, means: Any, covariances: Any = None):
-        arrays = mixture_parameters(weights, means, covariances)
-        self.weights, self.means, self.covariances = arrays
+        self.weights, self.means = np.asarray(weights, float), np.asarray(means, float)
         self.weights = self.weights / self.weights.sum()
+        identities = np.broadcast_to(np.eye(2), (len(self.weights), 2, 2))
+        self.covariances = identities if covariances is None else np.asarray(covariances, float)
         self.factors = np.linalg.cholesky(self.covariances)
         self.whiten = np.linalg.inv(self.factors)
         spread = 3.5 * np.sqrt(np.linalg.eigvalsh(self.covariances)[:, -1])[:, None]
@@ -108,9 +109,9 @@ class Ring(Target):
     log_z_source = "exact"
 
     def __init__(self, weights: Any, centers: Any, radii: Any, widths: Any):
-        arrays = ring_parameters(weights, centers, radii, widths)
+        arrays = (np.asarray(values, float) for values in (weights, centers, radii, widths))
         self.weights, self.centers, self.radii, self.widths = arrays
-        masses = ring_masses(self.radii, self.widths)
+        masses = np.array(list(map(ring_mass, self.radii, self.widths)))
         self.log_z = float(np.log(np.dot(self.weights, masses)))
         self._masses = self.weights * masses
         reach = np.abs(self.centers).max(axis=1) + self.radii + 3.5 * self.widths

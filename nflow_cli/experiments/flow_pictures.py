@@ -14,7 +14,7 @@ from nflow_cli.evaluation.motion import Motion, flow_arrays, motion_arrays
 from nflow_cli.experiments.pictures import with_warnings, write_picture
 from nflow_cli.experiments.run import Run
 from nflow_cli.plotting import plane
-from nflow_cli.runs.directory import ANIMATION
+from nflow_cli.runs.directory import ANIMATION, PLOTS
 
 DIGITS: Any = {"formatter": {"float": "{:.3g}".format}}
 
@@ -47,8 +47,8 @@ def animate(run: Run) -> list[Path]:
     names = plane.AXES if motion.density.units is IDENTITY else plane.COLUMN_AXES
     files = plotting.animation_files(arrays, with_warnings(run), names)
     return [
-        run.directory.write_plot(
-            ANIMATION, format, lambda file, content=content: file.write(content)
+        run.directory.write(
+            f"{PLOTS}/{ANIMATION}.{format}", lambda file, content=content: file.write(content)
         )
         for format, content in files.items()
     ]

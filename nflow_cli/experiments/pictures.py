@@ -11,6 +11,7 @@ from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
 from nflow_cli.registry import nearest
+from nflow_cli.runs.directory import PLOTS
 
 
 @uncollected()
@@ -38,6 +39,6 @@ def with_warnings(run: Run) -> dict[str, Any]:
 
 def write_picture(run: Run, name: str, figure: Any, format: str, dpi: int) -> Path:
     """Write a picture into the plots of a run; return its path."""
-    return run.directory.write_plot(
-        name, format, lambda file: plotting.save_figure(figure, file, format, dpi)
+    return run.directory.write(
+        f"{PLOTS}/{name}.{format}", lambda file: plotting.save_figure(figure, file, format, dpi)
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nflow_cli.config import forms
-from nflow_cli.config.key_options import options_of
+from nflow_cli.config.options import options_of
 from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.terminal.layout import worded
 

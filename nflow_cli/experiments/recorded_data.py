@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nflow_cli.config.strict import MAX_PATH
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError, RunDirectoryError

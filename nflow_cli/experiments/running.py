@@ -12,7 +12,7 @@ from typing import Any
 
 from nflow_cli.backend.programs import released
 from nflow_cli.backend.start import Machine, expect_tensorflow, memory_errors, start_tensorflow
-from nflow_cli.config import memory, presets
+from nflow_cli.config import presets
 from nflow_cli.config.naming import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
@@ -22,7 +22,7 @@ from nflow_cli.experiments.report import write_report
 from nflow_cli.experiments.rows import laid_out
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import identity_of
-from nflow_cli.runs.directory import MACHINES, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import EVALUATION, MACHINES, SUMMARY, RunDirectory
 from nflow_cli.runs.versions import VERSIONS
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
@@ -70,7 +70,7 @@ def start(
 
 def settled(config: Config, data: Any) -> Config:
     """Config resolved by the data, with chunks that fit in memory."""
-    config, note = memory.bounded(part(config, "data").settled(config, data))
+    config, note = part(config, "data").settled(config, data).in_memory
     if note:
         tell(note)
     return config
@@ -84,7 +84,7 @@ def in_time(config: Config, data: Any, machine: Machine | None, due: float) -> C
     """
     doing = f"compiling, and timing some updates{about_left(due - time.monotonic())}"
     start_tensorflow(machine and machine.with_threads(config.threads))
-    with phase(doing), memory_errors(memory.remedy(config)):
+    with phase(doing), memory_errors(config.remedy):
         cost = part(config, "training").trial(config, data)
     seconds, key = due - time.monotonic(), config.train.length_key
     length = cost.length(seconds, config.train.chunk if key == "steps" else 1)
@@ -155,7 +155,7 @@ def train(
     # Recorded before TensorFlow starts, and even if it never does.
     with hinted(hint), run.directory.locked():
         record = run.directory.recorded(info, presets.dump(config))
-        with record, memory_errors(memory.remedy(config)):
+        with record, memory_errors(config.remedy):
             for note in data.notes:
                 tell(note)
             start_tensorflow(machine)
@@ -180,7 +180,7 @@ def fit(run: Run, data: Any = None) -> None:
     run.summary = run.reported(report.SCHEMA(**scores))
     scores["warnings"] = records(run.warnings)
     run.summary = run.reported(report.SCHEMA(**scores))
-    run.directory.write_evaluation(run.arrays)
+    run.directory.write_arrays(EVALUATION, run.arrays)
     run.directory.write_json(SUMMARY, run.facts)
 
 

@@ -8,7 +8,7 @@ from matplotlib.axis import Axis
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, ScalarFormatter
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.evaluation.association import MISSING, NEW, OTHER, Groups
 from nflow_cli.plotting.style import Frame, frame_of, name_scaled, note, plain
 

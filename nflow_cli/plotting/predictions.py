@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.plotting.cells import (
     SIZE,
     axis_frame,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nflow_cli.config.fit_2d_schema import MAX_GRID
+from nflow_cli.config.fit_2d import MAX_GRID
 from nflow_cli.runs import npz
 
 SHOWN_SAMPLES = 2_000  # of each kind

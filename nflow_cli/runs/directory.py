@@ -190,19 +190,14 @@ class RunDirectory:
         return {name: files.sha256(self._path(name)) for name in ENDED if self.has(name)}
 
     def write(self, name: str, fill: Callable[[BinaryIO], Any]) -> Path:
-        """Write a file atomically."""
-        with self._replaced(name) as temporary, temporary.open("wb") as file:
-            fill(file)
-        return self.path / name
-
-    @contextmanager
-    def _replaced(self, name: str) -> Iterator[Path]:
+        """Write a file atomically, by ``fill(file)``, a temporary one with the same suffix."""
         path = self._path(name)
         with files.explained(path):
             if path.parent != self.path:
                 path.parent.mkdir(exist_ok=True)
-            with files.replaced(path) as temporary:
-                yield temporary
+            with files.replaced(path) as temporary, temporary.open("wb") as file:
+                fill(file)
+        return path
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file."""
@@ -215,26 +210,12 @@ class RunDirectory:
         text = json.dumps(with_nulls(data), indent=2, ensure_ascii=False)
         return self.write_text(name, text + "\n")
 
-    def write_evaluation(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Arrays of the plots."""
-        return self.write_arrays(EVALUATION, arrays)
-
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         """Arrays by name, as ``.npz``."""
         content = io.BytesIO()  # an unfinished zip file raises again when it is freed
         members: dict[str, Any] = dict(arrays)
         np.savez(content, **members)
         return self.write(name, lambda file: file.write(content.getbuffer()))
-
-    def write_model(self, save: Callable[[str], Any]) -> Path:
-        """``model.keras``, by ``save(path)``."""
-        with self._replaced(MODEL) as temporary:
-            save(str(temporary))
-        return self.path / MODEL
-
-    def write_plot(self, name: str, format: str, draw: Callable[[BinaryIO], Any]) -> Path:
-        """One picture, by ``draw(file)``."""
-        return self.write(f"{PLOTS}/{name}.{format}", draw)
 
     @contextmanager
     def metrics_writer(

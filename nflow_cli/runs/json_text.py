@@ -30,12 +30,8 @@ def json_text(data: Mapping[str, Any]) -> str:
 
 
 def with_nulls(data: Any) -> Any:
-    """Replace non-finite numbers, which JSON lacks, by None."""
-    if isinstance(data, Mapping):
-        return {key: with_nulls(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [with_nulls(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+    """Plain data of JSON, with None for non-finite numbers, which JSON lacks."""
+    return json.loads(json.dumps(data), parse_constant=lambda _: None)
 
 
 def _whole_number(digits: str) -> int:

@@ -26,7 +26,7 @@ OVERHEAD = 2**14  # bytes that HDF5 adds to the weights, and to each of them, at
 
 def save_model(run: RunDirectory, model: Any) -> str:
     """Write ``model.keras``; return :func:`weights_sha256`."""
-    run.write_model(lambda path: keras.saving.save_model(model, path))
+    run.write(MODEL, lambda file: keras.saving.save_model(model, file.name))
     return weights_sha256(model)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
+from nflow_cli.config.schema import RUNS
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.tallies import Moments
@@ -20,7 +21,6 @@ from nflow_cli.experiments.parts import Report, part
 from nflow_cli.experiments.rows import with_error
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import LOG_Z, Measure
-from nflow_cli.registry import KINDS
 from nflow_cli.runs.array_shapes import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
 from nflow_cli.text import printable
@@ -66,7 +66,7 @@ class Result(Run):
     @property
     def target(self) -> str:
         """Named target with its parameters, as text; "" without one."""
-        target: Any = self.config.target
+        target: Any = getattr(self.config, "target", None)
         return target.model_dump_json() if target else ""
 
     @property
@@ -180,7 +180,7 @@ def read_result(run: RunDirectory) -> Result:
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
     """Groups of each kind of experiment: a table shares its scores."""
-    tables = (group(r for r in results if r.config.command == name) for name in KINDS)
+    tables = (group(r for r in results if r.config.command == name) for name in RUNS)
     return list(filter(None, tables))
 
 

@@ -3,17 +3,18 @@
 import contextlib
 import itertools
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import memory, naming, overrides, preset_files, presets
+from nflow_cli.config import naming, overrides, preset_files, presets
 from nflow_cli.config.naming import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
-from nflow_cli.config.sweep_schema import MAX_RUNS, SweepConfig
+from nflow_cli.config.sweep import MAX_RUNS, SweepConfig
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
@@ -23,6 +24,14 @@ MAX_NAME = 200  # bytes of a folder's name
 MAX_STEM = 100  # letters of its first part
 # Keys of a config that change no score.
 NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
+# Keys that a run resolves by its data where they are null.
+HIDDEN = re.compile(r"flow\.pattern\..*\.hidden")
+RESOLVED = {
+    *("data.kinds", "data.folds", "data.space", "flow.k"),
+    *(f"cells.{key}" for key in ("width", "blocks", "components", "unmixed")),
+    *(f"train.{key}" for key in ("steps", "batch_size", "chunk", "ensemble", "filled")),
+    *(f"train.{key}" for key in ("learning_rate", "weight_decay")),
+}
 
 
 @dataclass(frozen=True)
@@ -66,10 +75,26 @@ class PlannedRun:
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
-        if type(written) is not type(self.config):
-            return False
-        ours = self.config.settled_like(written)
-        return ours.model_dump(exclude=NO_FIGURES) == written.model_dump(exclude=NO_FIGURES)
+        ours, theirs = (c.model_dump(exclude=NO_FIGURES) for c in (self.config, written))
+        return ours.keys() == theirs.keys() and filled(ours, theirs) == theirs
+
+
+def filled(ours: Any, written: Any, key: str = "") -> Any:
+    """Plain data of a config with what a run has resolved by its data, as ``written``."""
+    if isinstance(written, dict) and isinstance(ours, str):
+        ours = {ours: {}}  # a flow without options
+    if isinstance(written, dict) and isinstance(ours, dict):
+        return {
+            name: filled(ours.get(name), written.get(name), f"{key}.{name}".strip("."))
+            for name in ours | written
+        }
+    if key == "flow.pattern" and isinstance(ours, list) and len(ours) == len(written):
+        return [filled(*items, key) for items in zip(ours, written)]
+    if key == "data.given" and sorted(ours) == sorted(written):
+        return written  # in the order of the table
+    if ours is None and (key in RESOLVED or HIDDEN.fullmatch(key)):
+        return written
+    return None if key == "train.epochs" and written is None else ours  # of steps
 
 
 def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
@@ -123,7 +148,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 settings = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
-            settings, note = memory.bounded(settings)
+            settings, note = settings.in_memory
             runs.append(PlannedRun(name, settings, (note,) if note else ()))
     return runs
 

@@ -14,11 +14,11 @@ from click.shell_completion import BashComplete
 from running import NFLOW
 
 import nflow_cli
-from nflow_cli import registry
+from nflow_cli import cli, registry
 from nflow_cli.cli import main
 from nflow_cli.cli.options import changes_of
 from nflow_cli.config import preset_files, presets
-from nflow_cli.config.key_options import options_of
+from nflow_cli.config.options import options_of
 from nflow_cli.config.schema import SCHEMAS, CellsConfig
 
 ROOT = Path(__file__).parents[2]
@@ -41,13 +41,13 @@ def field_at(model, key):
 
 def test_every_command_and_every_option_has_help_that_fits_a_terminal(invoke, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    for args in [(), *((name,) for name in main.commands)]:
+    for args in [(), *((name,) for name in cli.COMMANDS)]:
         result = invoke(*args, "--help")
         assert result.exit_code == 0
         lines = result.stdout.splitlines()
         assert lines[0].startswith(f"Usage: {' '.join(('nflow', *args))}")
         assert max(map(len, lines)) <= 80
-        command = main.commands[args[0]] if args else main
+        command = main.get_command(None, args[0]) if args else main
         assert command.help
         for option in command.params:
             assert option.param_type_name == "argument" or option.help, option.name
@@ -65,12 +65,12 @@ def test_the_readme_and_the_docs_name_every_command_and_every_option():
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     options = {
         name
-        for command in main.commands.values()
-        for option in command.params
+        for command in cli.COMMANDS
+        for option in main.get_command(None, command).params
         for name in option.opts
-        if name.startswith("--") and option.name not in options_of(command.name)
+        if name.startswith("--") and option.name not in options_of(command)
     }
-    wanted = {f"nflow {name}" for name in main.commands} | options
+    wanted = {f"nflow {name}" for name in cli.COMMANDS} | options
     assert not {word for word in wanted if not re.search(rf"{re.escape(word)}\b", text)}
 
 
@@ -88,13 +88,14 @@ def test_the_help_of_an_option_is_the_description_of_its_key():
     for command in COMMANDS:
         for name, known in options_of(command).items():
             fields = [f for model in MODELS[command] if (f := field_at(model, known.key))]
-            (option,) = [o for o in main.commands[command].params if o.name == name]
+            entry = main.get_command(None, command)
+            (option,) = [o for o in entry.params if o.name == name]
             assert fields, (command, name)
             for field in fields:
                 about, _, of_null = field.description.partition(" Null: ")
                 assert option.help == about and about.endswith("."), (command, name)
                 assert not of_null or of_null.endswith((".", "…"))
-            about = option.get_help_record(click.Context(main.commands[command]))[1]
+            about = option.get_help_record(click.Context(entry))[1]
             assert "[default: (preset)" in about, (command, name)
 
 
@@ -110,7 +111,7 @@ def test_every_option_is_a_keyword_in_python(function, command):
 def given(line):
     """Return what a command line changes, by key."""
     command, *words = shlex.split(line)
-    options = main.commands[command].make_context(command, words, resilient_parsing=False).params
+    options = main.get_command(None, command).make_context(command, words).params
     return {change.path: change.value for change in changes_of(command, options)}
 
 

@@ -11,7 +11,7 @@ from running import succeed
 from short_runs import CELLS, edit_json
 
 import nflow_cli
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.point_sets import EightGaussians
 from nflow_cli.evaluation.truth import UNKNOWN
 from nflow_cli.evaluation.verdicts import Outcome

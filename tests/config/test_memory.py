@@ -2,8 +2,9 @@
 
 import pytest
 
-from nflow_cli.config import memory, preset_files, presets
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config import preset_files, presets
+from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.run_config import CHUNK
 
 
 def settings(command="fit-2d", **changes):
@@ -20,7 +21,7 @@ def test_every_preset_keeps_its_chunks():
         data = presets.read_preset(path)
         if data["command"] != "sweep":
             shipped = presets.validate(data, path.name)
-            assert memory.bounded(shipped) == (shipped, "")
+            assert shipped.in_memory == (shipped, "")
 
 
 @pytest.mark.parametrize(
@@ -36,19 +37,19 @@ def test_a_chunk_holds_as_many_updates_as_fit_and_nothing_else_is_changed(
     command, changes, numbers
 ):
     asked = settings(command, **changes)
-    fits, note = memory.bounded(asked)
+    fits, note = asked.in_memory
     samples = asked.train.batch_size * getattr(asked.train, "restarts", 1)
-    assert fits.train.chunk * samples * numbers <= memory.CHUNK
-    assert (fits.train.chunk + 1) * samples * numbers > memory.CHUNK
+    assert fits.train.chunk * samples * numbers <= CHUNK
+    assert (fits.train.chunk + 1) * samples * numbers > CHUNK
     before = f"{asked.train.chunk:,}"
     assert note == f"train.chunk: {fits.train.chunk:,} instead of {before}, to fit in memory"
     restored = fits.train.model_copy(update={"chunk": asked.train.chunk})
     assert fits.model_copy(update={"train": restored}) == asked
-    assert memory.bounded(fits) == (fits, "")
+    assert fits.in_memory == (fits, "")
 
 
 def test_a_chunk_has_an_update_at_least():
-    fits, _ = memory.bounded(settings(train={"batch_size": 10**6, "restarts": 100}))
+    fits, _ = settings(train={"batch_size": 10**6, "restarts": 100}).in_memory
     assert fits.train.chunk == 1
 
 

@@ -2,16 +2,18 @@
 
 import pytest
 
-from nflow_cli.config import infer_schema, presets
+from nflow_cli.config import infer as infer_schema
+from nflow_cli.config import presets
 from nflow_cli.config.cells_schema import Cells, CellsConfig, CellsTrain, sizes
-from nflow_cli.config.flow_schema import StackFlow
 from nflow_cli.config.flow_sizes import natural_preset
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.flows import StackFlow
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.preset_files import shipped_presets
 from nflow_cli.config.presets import Change
-from nflow_cli.config.table_schema import FitConfig
+from nflow_cli.config.table import FitConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import DENSITIES
+from nflow_cli.sweeps.plan import filled
 
 CELLS = {"command": "fit", "data": {"name": "t.csv"}, "flow": None}
 MIXED = {"a": ColumnKind(kind="levels", levels=["x", "y"]), "b": ColumnKind(kind="number")}
@@ -69,7 +71,8 @@ def test_a_config_of_flows_is_settled_once_the_kinds_and_the_sizes_are_known():
     assert not asked.is_settled and settled.is_settled
     assert (settled.train.steps, settled.train.epochs) == (20, None)
     assert (settled.columns, settled.given, settled.dim) == (["a", "b"], ["c"], 2)
-    assert asked.settled_like(settled) == settled == reread(settled)
+    assert settled == reread(settled)
+    assert filled(asked.model_dump(), settled.model_dump()) == settled.model_dump()
 
 
 def test_what_is_given_stands_in_the_order_of_the_table():
@@ -131,8 +134,8 @@ def test_sizes_of_flows_that_are_said_stay():
         {"affine-coupling": {"hidden": [5]}},
     ]
     assert settled.train.model_dump(include=set(said)) == said
-    part = flows({**flow, "k": 3}, {"steps": 7}).settled_like(settled)
-    assert part.flow.pattern == settled.flow.pattern and part.train.batch_size == 9
+    part = filled(flows({**flow, "k": 3}, {"steps": 7}).model_dump(), settled.model_dump())
+    assert part["flow"]["pattern"] == settled.flow.pattern and part["train"]["batch_size"] == 9
 
 
 def test_weights_of_the_context_count(monkeypatch):
@@ -143,8 +146,6 @@ def test_weights_of_the_context_count(monkeypatch):
         return 0
 
     monkeypatch.setattr(StackFlow, "weights", weights)
-    flows({"k": 2}, given=["c"])
-    assert widths == []
     flows({"k": 2}, given=["c"], kinds={name: kind.model_dump() for name, kind in NUMBERS.items()})
     assert widths == [(2, 1)]
 

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from nflow_cli.config.evidence_schema import DrawsData
+from nflow_cli.config.evidence import DrawsData
 from nflow_cli.data import netcdf, tables
 from nflow_cli.data.draws import load_draws
 from nflow_cli.data.table_files import open_table

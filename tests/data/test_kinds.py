@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.table import TableData
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.raw_columns import RawColumn

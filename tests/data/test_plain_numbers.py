@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from nflow_cli.config.schema import FitConfig
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.column_maps import Logit
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import open_table, table_of

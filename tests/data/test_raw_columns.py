@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from nflow_cli.config.kinds_schema import ColumnKind, Lattice
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.kinds import ColumnKind, Lattice
+from nflow_cli.config.table import TableData
 from nflow_cli.data import raw_columns, tables
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.dataset import rows_of

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nflow_cli.config.kinds_schema import Relation
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.kinds import Relation
+from nflow_cli.config.table import TableData
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.singular import dependent_columns

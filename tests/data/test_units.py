@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from truth import dense_jacobian
 
-from nflow_cli.config.kinds_schema import ColumnKind, Lattice
+from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Log, Logit, Scale, Softplus, TukeyH
 from nflow_cli.data.dates import form_of, in_unit, kind_of_form, numbers_of, texts_of
 from nflow_cli.data.fit_units import Bounds, fit_units

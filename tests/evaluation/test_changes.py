@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.evaluation.association import (
     Associations,
     association,

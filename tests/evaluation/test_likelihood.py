@@ -10,7 +10,7 @@ from keras import ops
 from stacks import density_of, make
 from truth import Grid, mixture_log_prob, normal_log_prob
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.log_density import ArrayDensity, TensorDensity, units_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.images import load_images
 from nflow_cli.errors import DataError, RunDirectoryError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nflow_cli.config.evidence_schema import DrawsData
+from nflow_cli.config.evidence import DrawsData
 from nflow_cli.data.draws import load_draws
 from nflow_cli.experiments.evidence.bridge import bridge_warnings
 from nflow_cli.experiments.evidence.folds import fold_rows

@@ -24,7 +24,7 @@ def read(tmp_path):
         summary = SUMMARIES[kind] | (changes or {})
         known = {key: value for key, value in summary.items() if value is not KeyError}
         (run.path / "summary.json").write_text(json.dumps(known))
-        run.write_evaluation(ARRAYS[kind])
+        run.write_arrays("evaluation.npz", ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind) if rows is None else rows)
         run.write_text("config.yaml", CONFIGS[kind])
         return drawable(Run(run))

@@ -15,7 +15,7 @@ from whole_tables import Frame
 
 import nflow_cli
 from nflow_cli.cli import main
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.verdicts import Outcome

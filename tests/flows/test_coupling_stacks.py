@@ -22,7 +22,7 @@ from catalogue import (
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config.flow_options import IN_TURN, OPTIONS
-from nflow_cli.config.flow_schema import Flow
+from nflow_cli.config.flows import Flow
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.stack import SideBySide
 

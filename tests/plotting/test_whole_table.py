@@ -11,7 +11,7 @@ from pictures import title
 from whole_tables import KINDS, LONG, cells, column
 
 from nflow_cli import plotting
-from nflow_cli.config.kinds_schema import ColumnKind, Lattice
+from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.evaluation.association import associations
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.plotting.cells_dependence import dependence_figures

@@ -120,10 +120,10 @@ def test_numbers_are_expected(tmp_path):
 def test_coordinates_are_finite_and_rise_and_as_many_as_is_known(tmp_path):
     run = RunDirectory.create("any", str(tmp_path / "run"))
     for axis in ([0, 0], [1, 0], [0, np.nan], [0, np.inf], [-1e200, 1e200]):
-        run.write_evaluation({"axis_1": np.array(axis, float)})
+        run.write_arrays("evaluation.npz", {"axis_1": np.array(axis, float)})
         with pytest.raises(RunDirectoryError, match="axis_1: expected finite, increasing"):
             run.read_evaluation({"axis_1": "x"})
-    run.write_evaluation({"axis_1": np.arange(2.0), "other": np.ones(9)})
+    run.write_arrays("evaluation.npz", {"axis_1": np.arange(2.0), "other": np.ones(9)})
     assert run.read_evaluation({"axis_1": (2,)}).keys() == {"axis_1"}
     with pytest.raises(RunDirectoryError, match="axis_1: expected lengths of 4, received"):
         run.read_evaluation({"axis_1": (4,)})

@@ -105,14 +105,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(run):
         file.write(b"half of the n")
         raise RuntimeError("the power went")
 
-    def save(path):
-        with open(path, "wb") as file:
-            fill(file)
-
     run.write_text("config.yaml", "old")
-    for write in (lambda: run.write("config.yaml", fill), lambda: run.write_model(save)):
-        with pytest.raises(RuntimeError, match="the power went"):
-            write()
+    with pytest.raises(RuntimeError, match="the power went"):
+        run.write("config.yaml", fill)
     assert (run.path / "config.yaml").read_text() == "old"
     assert run.write_text("config.yaml", "new").stat().st_mode & 0o777 == 0o644
     assert (run.path / "config.yaml").read_text() == "new"
@@ -124,8 +119,7 @@ def test_a_folder_that_is_gone_is_explained_and_not_made_again(run):
     for write in (
         lambda: run.write_text("config.yaml", ""),
         lambda: run.locked().__enter__(),
-        lambda: run.write_plot("density", "png", lambda file: None),
-        lambda: run.write_model(lambda path: None),
+        lambda: run.write("plots/density.png", lambda file: None),
         lambda: run.metrics_writer().__enter__(),
     ):
         assert str(run.path) in complaint(write)
@@ -165,7 +159,7 @@ def test_a_completed_run_says_the_sha256_of_what_it_ended_with_until_it_goes_on(
         raise KeyboardInterrupt
     assert "files" not in run.read_json("run.json")
     with run.recorded({}):
-        run.write_evaluation({"axis_1": np.zeros(3)})
+        run.write_arrays("evaluation.npz", {"axis_1": np.zeros(3)})
     assert set(run.read_json("run.json")["files"]) == {"summary.json", "evaluation.npz"}
 
 
@@ -209,7 +203,7 @@ def test_metrics_are_appended_under_one_header(run):
 
 def test_the_arrays_of_the_evaluation_come_back(run):
     arrays = {"axis_1": np.linspace(0, 1, 5), "deformation_k": np.arange(3)}
-    run.write_evaluation(arrays)
+    run.write_arrays("evaluation.npz", arrays)
     back = run.read_evaluation({"axis_1": "x", "deformation_k": "k"})
     assert list(back) == list(arrays)
     for name, array in arrays.items():

@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -30,17 +29,12 @@ def hold(run):
         pass
 
 
-def save_model(path):
-    Path(path).write_bytes(b"model")
-
-
 WRITERS = {
     "config.yaml": lambda run: run.write_text("config.yaml", "new"),
     "run.json": lambda run: run.write_json("run.json", NEW),
     "summary.json": lambda run: run.write_json("summary.json", NEW),
-    "evaluation.npz": lambda run: run.write_evaluation({"a": np.arange(10_000.0)}),
-    "model.keras": lambda run: run.write_model(save_model),
-    "plots/density.png": lambda run: run.write_plot("density", "png", lambda f: f.write(b"new")),
+    "evaluation.npz": lambda run: run.write_arrays("evaluation.npz", {"a": np.arange(10_000.0)}),
+    "plots/density.png": lambda run: run.write("plots/density.png", lambda f: f.write(b"new")),
     "metrics.csv": write_row,
     ".lock": hold,
 }
@@ -112,7 +106,7 @@ def test_a_file_system_that_cannot_sync_is_written_to_nonetheless(number, run, m
 
 def test_a_file_that_cannot_be_read_is_named(run, tmp_path, monkeypatch):
     run.write_json("summary.json", OLD)
-    run.write_evaluation({"a": np.arange(10.0)})
+    run.write_arrays("evaluation.npz", {"a": np.arange(10.0)})
     readers = {
         "summary.json": lambda run: run.read_json("summary.json"),
         "evaluation.npz": lambda run: run.read_evaluation({"a": "n"}),
@@ -168,8 +162,8 @@ def test_a_real_disk_that_fills_up_keeps_every_file_whole(small_disk):
     assert rows > 1000
     for write, name in [
         (lambda: run.write_text("summary.json", 100_000 * "new"), "summary.json"),
-        (lambda: run.write_evaluation({"a": np.zeros(10**5)}), "evaluation.npz"),
-        (lambda: run.write_plot("density", "png", lambda f: f.write(bytes(10**6))), "density.png"),
+        (lambda: run.write_arrays("evaluation.npz", {"a": np.zeros(10**5)}), "evaluation.npz"),
+        (lambda: run.write("plots/density.png", lambda f: f.write(bytes(10**6))), "density.png"),
     ]:
         with pytest.raises(RunDirectoryError, match=rf"{name}: No space left on device$"):
             write()

@@ -106,7 +106,7 @@ def test_the_folder_that_the_user_names_may_be_a_link(run, tmp_path):
     same = RunDirectory.create("any", str(tmp_path / "latest"))
     with same.locked(), same.recorded({}), same.metrics_writer() as add:
         add({"update": 1})
-        same.write_plot("density", "png", lambda file: file.write(b"new"))
+        same.write("plots/density.png", lambda file: file.write(b"new"))
     assert RunDirectory.open(str(tmp_path / "latest")).read_metrics()["update"] == [1]
 
 
@@ -115,7 +115,7 @@ def test_a_folder_of_a_run_that_is_a_link_is_not_written_to(run, aside):
     for name in ("plots", "checkpoints"):
         (run.path / name).symlink_to(aside)
     for name, use in (
-        ("plots", lambda: run.write_plot("victim", "txt", lambda file: None)),
+        ("plots", lambda: run.write("plots/victim.txt", lambda file: None)),
         ("checkpoints", lambda: store.save(1, Checkpoint({}, {}))),
         ("checkpoints", store.load),
     ):

@@ -279,7 +279,9 @@ def test_arrays_that_are_no_grid_are_refused(tmp_path):
     ):
         run = write_run(tmp_path / str(i))
         arrays = {"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1), **changes}
-        run.write_evaluation({n: array for n, array in arrays.items() if array is not None})
+        run.write_arrays(
+            "evaluation.npz", {n: array for n, array in arrays.items() if array is not None}
+        )
         (result,) = compare.gather([str(run.path)])[0]
         with pytest.raises(RunDirectoryError, match=r"evaluation\.npz: damaged: ") as caught:
             compare.densities(result)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nflow_cli.config import preset_files, presets
-from nflow_cli.config.kinds_schema import ColumnKind
-from nflow_cli.config.sweep_schema import SweepConfig
+from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.sweep import SweepConfig
 from nflow_cli.errors import BusyError, ConfigError, NflowError, RunDirectoryError
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import plan

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.written import as_written
 from nflow_cli.densities.cells.layout import Outcomes

@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from nflow_cli.arrays import ndtri
-from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.config.kinds import Relation
 from nflow_cli.data.formulas import HALF, NOISE, combined
 from nflow_cli.data.written import as_written, spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import Lattice
+from nflow_cli.config.kinds import Lattice
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.prior import Prior
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.normals import fit_normals

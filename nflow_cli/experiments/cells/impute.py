@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nflow_cli.arguments import whole_number
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dates import iso_form
 from nflow_cli.data.table_files import TableFile, batch_of, filled
 from nflow_cli.data.tables import is_text, present_cells, shown

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.config.kinds import ColumnKind, row_names
 
 LARGEST = 1e150  # of tables 1e100; pictures of larger numbers overflow
 

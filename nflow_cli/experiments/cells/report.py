@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nflow_cli.config.cells_schema import CellsConfig
-from nflow_cli.config.kinds_schema import row_names
+from nflow_cli.config.kinds import row_names
 from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.likelihood import Mean

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.config.cells_schema import CellsConfig
-from nflow_cli.config.flow_schema import MAX_WEIGHTS
+from nflow_cli.config.flows import MAX_WEIGHTS
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member

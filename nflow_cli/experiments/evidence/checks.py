@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any
 
-from nflow_cli.config.evidence_schema import EvidenceConfig
+from nflow_cli.config.evidence import EvidenceConfig
 from nflow_cli.evaluation.verdicts import Verdict
 from nflow_cli.experiments.checks import OF_SCORES, Checks
 from nflow_cli.experiments.comparison import agreement, differences

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from nflow_cli.config.evidence_schema import EvidenceConfig
+from nflow_cli.config.evidence import EvidenceConfig
 from nflow_cli.data.draws import Draws, load_draws, usual_space
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.recorded_data import found_again

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config.evidence_schema import EvidenceConfig
+from nflow_cli.config.evidence import EvidenceConfig
 from nflow_cli.data.draws import Draws, space_in_words
 from nflow_cli.data.regression import fit_regression
 from nflow_cli.data.units import ColumnUnits

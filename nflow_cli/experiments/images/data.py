@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nflow_cli.config.vae_schema import VAEConfig
+from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import Images, load_images
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.recorded_data import found_again

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.config.strict import Count, Error, Figure, Text
-from nflow_cli.config.vae_schema import VAEConfig
+from nflow_cli.config.vae import VAEConfig
 from nflow_cli.evaluation.warnings import FAIR_COIN_NATS, ScoreWarning, found, marked, ruined_images
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, in_decimals, length_text
 from nflow_cli.experiments.summary import Course, DataRecord, Measure, RunSummary

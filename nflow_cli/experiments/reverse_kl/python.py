@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.config import overrides, preset_files
-from nflow_cli.config.infer_schema import natural_preset, usual_dim
+from nflow_cli.config.infer import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
 from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
 from nflow_cli.experiments.python_words import python_words

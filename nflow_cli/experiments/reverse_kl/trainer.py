@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config.training_schema import Annealed
+from nflow_cli.config.training import Annealed
 from nflow_cli.densities.bases import Base
 from nflow_cli.densities.log_density import ArrayDensity, LogDensity
 from nflow_cli.densities.pushforward import FlowDensity, values_at

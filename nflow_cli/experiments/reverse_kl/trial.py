@@ -16,7 +16,7 @@ start_keras()  # before any module imports Keras: silences native code
 import tensorflow as tf
 from keras import ops
 
-from nflow_cli.config.infer_schema import InferConfig
+from nflow_cli.config.infer import InferConfig
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.log_density import (
     ArrayDensity,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nflow_cli.config.infer_schema import DEFAULT_FUNCTION, IN_PYTHON
+from nflow_cli.config.infer import DEFAULT_FUNCTION, IN_PYTHON
 from nflow_cli.errors import NflowError, TargetError, one_line
 from nflow_cli.experiments.reverse_kl.coordinates import Coordinates, Model
 from nflow_cli.experiments.reverse_kl.numpyro_model import numpyro_model

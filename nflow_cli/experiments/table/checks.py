@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from nflow_cli.config.table_schema import FitConfig
+from nflow_cli.config.table import FitConfig
 from nflow_cli.experiments.checks import Checks
 from nflow_cli.experiments.flow_checks import CheckedDensity, check_mass
 from nflow_cli.experiments.summary import Judged

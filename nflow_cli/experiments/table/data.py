@@ -4,7 +4,7 @@ from typing import Any
 
 from nflow_cli.config import presets
 from nflow_cli.config.schema import CellsConfig, FitConfig
-from nflow_cli.config.table_schema import Tails
+from nflow_cli.config.table import Tails
 from nflow_cli.data.dataset import Dataset, load_dataset
 from nflow_cli.data.table_files import TableFile, open_table
 from nflow_cli.errors import RunDirectoryError

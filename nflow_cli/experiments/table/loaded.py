@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.arguments import room_for
-from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import arrow_table, opened, table_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.points import checksum
 from nflow_cli.data.raw_columns import read_columns
 from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, write_table

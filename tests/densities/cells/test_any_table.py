@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import open_table
 from nflow_cli.densities.cells import network

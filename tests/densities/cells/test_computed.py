@@ -15,7 +15,7 @@ from cells import (
     values_of,
 )
 
-from nflow_cli.config.kinds_schema import ColumnKind, Relation
+from nflow_cli.config.kinds import ColumnKind, Relation
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cells import independent, number, random_weights
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.column_maps import Scale, Softplus
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of

@@ -8,7 +8,7 @@ import pytest
 from cells import grid, in_units
 from scipy import stats
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cells import TAILS, UNITS, number, random_density
 
-from nflow_cli.config.table_schema import TableData
+from nflow_cli.config.table import TableData
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.densities.cells.density import CellDensity

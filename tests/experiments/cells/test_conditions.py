@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cells import grid, levels, number, products, random_density
 
-from nflow_cli.config.kinds_schema import ColumnKind, Lattice
+from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.errors import DataError

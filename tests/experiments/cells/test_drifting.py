@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cells import levels, number, random_density, random_marginal
 
-from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.config.kinds import Relation
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError

@@ -7,7 +7,7 @@ import pytest
 from cells import BETWEEN, grid, levels, number, random_density, random_marginal, values_of
 
 from nflow_cli.arrays import log_ndtr, logsumexp
-from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.config.kinds import Relation
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member

@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
 
 from nflow_cli.config.column_schema import MAX_COLUMNS, Bound, Columns, Path, an_interval
-from nflow_cli.config.flow_schema import LastMap, StackFlow, expect_one_pass, expect_weights
+from nflow_cli.config.flows import LastMap, StackFlow
 from nflow_cli.config.forms import INTERVALS, NAMES
-from nflow_cli.config.run_config import RunConfig
+from nflow_cli.config.run_config import ReverseKLConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
-from nflow_cli.config.training_schema import Chunk, FirstStage, LearningRate, Steps, Train
+from nflow_cli.config.training import Chunk, FirstStage, LearningRate, Steps, Train
 from nflow_cli.registry import DEFAULT_BASE, DENSITIES, INFER_BASES, make, resolve
 
 IN_PYTHON = "<python>"  # path of a function passed in Python
@@ -25,27 +25,12 @@ WIDE = 6  # coordinates; more have another preset
 SCHOOLS = ["avg_effect", "log_stddev", *(f"effect_{n}" for n in range(1, 9))]
 
 
-class _Sizes:
-    """Dimensions of a built-in density: the default, minimum, maximum and step."""
-
-    def __init__(self, usual: int, least: int, most: int, step: int = 1):
-        self.usual, self.least, self.most, self.step = usual, least, most, step
-
-    def has(self, dim: int) -> bool:
-        return self.least <= dim <= self.most and (dim - self.least) % self.step == 0
-
-    def __str__(self) -> str:
-        if self.least == self.most:
-            return str(self.usual)
-        return f"{self.least} to {self.most}{' and even' if self.step == 2 else ''}"
-
-
-SIZES = {
-    "funnel": _Sizes(10, 2, MAX_COLUMNS),
-    "many-well": _Sizes(2, 2, 20, step=2),
-    "banana": _Sizes(2, 2, 2),
-    "eight-schools": _Sizes(10, 10, 10),
-    "gmm40": _Sizes(2, 2, 2),
+SIZES = {  # dimensions of a built-in density, the default first
+    "funnel": (10, range(2, MAX_COLUMNS + 1)),
+    "many-well": (2, range(2, 21, 2)),
+    "banana": (2, range(2, 3)),
+    "eight-schools": (10, range(10, 11)),
+    "gmm40": (2, range(2, 3)),
 }
 
 
@@ -103,12 +88,15 @@ class Density(Strict):
             if dim is None:
                 raise ValueError("how many coordinates the density has: --dim D")
             return dim
-        sizes = SIZES.get(info.data.get("name", ""))
-        if dim is None or sizes is None:
-            return sizes and sizes.usual
-        if not sizes.has(dim):
-            raise ValueError(f"{sizes} of {info.data['name']}, not {dim}")
-        return dim
+        name = info.data.get("name", "")
+        if name not in SIZES:
+            return None
+        usual, known = SIZES[name]
+        if dim is not None and dim not in known:
+            even = " and even" if known.step == 2 else ""
+            sizes = f"{known[0]} to {known[-1]}{even}" if len(known) > 1 else usual
+            raise ValueError(f"{sizes} of {name}, not {dim}")
+        return dim or usual
 
     @field_validator("names")
     @classmethod
@@ -229,7 +217,7 @@ class InferEvaluate(Strict):
 
 def usual_dim(name: Any) -> int:
     """Default D of a built-in density, 1 for any other name."""
-    return SIZES[name].usual if name in SIZES else 1
+    return SIZES[name][0] if name in SIZES else 1
 
 
 def natural_preset(dim: int) -> str:
@@ -250,12 +238,9 @@ def _expect_points(points: list[list[float]], density: Density) -> None:
                 raise ValueError(f"points within the bounds, not {name} = {value:g}")
 
 
-class InferConfig(RunConfig):
+class InferConfig(ReverseKLConfig):
     """A run of ``nflow infer``."""
 
-    target: ClassVar[None] = None
-    prior: ClassVar[None] = None
-    kind: ClassVar[str] = "reverse_kl"
     subject_key: ClassVar[str] = "density"
 
     command: Annotated[Literal["infer"], COMMAND]
@@ -267,19 +252,14 @@ class InferConfig(RunConfig):
     train: InferTrain = Field(default=InferTrain(), validate_default=True)
     evaluate: InferEvaluate = InferEvaluate()
 
-    @field_validator("flow")
     @classmethod
-    def _is_of_a_size(cls, flow: InferFlow, info: ValidationInfo) -> InferFlow:
-        expect_one_pass(flow, "forward", "a density is fitted")
-        density = info.data.get("density")
-        return flow if density is None else expect_weights(flow, flow.weights(density.dim))
+    def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
+        density = data.get("density")
+        return density.dim if density else 0, 0
 
     @field_validator("train")
     @classmethod
-    def _has_what_it_trains(cls, train: InferTrain, info: ValidationInfo) -> InferTrain:
-        flow = info.data.get("flow")
-        if train.first_stage and flow and not flow.affine:
-            raise ValueError("first_stage 0 without flow.affine, which it trains")
+    def _suits_density_and_base(cls, train: InferTrain, info: ValidationInfo) -> InferTrain:
         density = info.data.get("density")
         if train.starts and density:
             _expect_points(train.starts, density)

@@ -1,15 +1,16 @@
 """Schema of `nflow fit-2d`: a named density in the plane."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field
 
-from nflow_cli.config.flow_schema import StackFlow, expect_one_pass, expect_weights
-from nflow_cli.config.run_config import RunConfig
+from nflow_cli.config.flows import StackFlow
+from nflow_cli.config.run_config import ReverseKLConfig
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.target_schema import NamedTarget, Target, TargetName
 from nflow_cli.config.threads import gained_by
-from nflow_cli.config.training_schema import Train
+from nflow_cli.config.training import Train
 from nflow_cli.registry import BASES, DEFAULT_BASE, TARGET_BASES, TARGETS, make, resolve
 
 MAX_GRID = 1_000  # more than a panel has pixels
@@ -35,12 +36,10 @@ class Fit2DTrain(Train):
     compile: ClassVar[bool] = True
 
 
-class Fit2DConfig(RunConfig):
+class Fit2DConfig(ReverseKLConfig):
     """A run of ``nflow fit-2d``. ``dim`` is D of the target."""
 
     dim: ClassVar[int] = 2
-    prior: ClassVar[None] = None
-    kind: ClassVar[str] = "reverse_kl"
     subject_key: ClassVar[str] = "target"
     is_built_in: ClassVar[bool] = True
     columns: ClassVar[list[str]] = ["z1", "z2"]
@@ -62,19 +61,9 @@ class Fit2DConfig(RunConfig):
     train: Fit2DTrain = Fit2DTrain()
     evaluate: Evaluate = Evaluate()
 
-    @field_validator("flow")
     @classmethod
-    def _can_be_trained(cls, flow: StackFlow) -> StackFlow:
-        expect_one_pass(flow, "forward", "a density is fitted")
-        return expect_weights(flow, flow.weights(cls.dim))
-
-    @field_validator("train")
-    @classmethod
-    def _has_a_first_stage(cls, train: Fit2DTrain, info: ValidationInfo) -> Fit2DTrain:
-        flow = info.data.get("flow")
-        if train.first_stage and flow and not flow.affine:
-            raise ValueError("first_stage 0 without flow.affine, which it trains")
-        return train
+    def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
+        return cls.dim, 0
 
     @property
     def base_name(self) -> str:
@@ -91,4 +80,4 @@ class Fit2DConfig(RunConfig):
 
     @property
     def threads(self) -> int | None:
-        return gained_by(self.flow, self.dim, self.train.batch_size * self.train.restarts)
+        return gained_by(self.flow, self.dim, self.rows)

@@ -15,14 +15,14 @@ from nflow_cli.config.column_schema import (
     intervals,
 )
 from nflow_cli.config.flow_options import has_network
-from nflow_cli.config.flow_schema import K, StackFlow, expect_one_pass, expect_weights
-from nflow_cli.config.flow_sizes import SIZES, pattern_like, size_of, with_hidden
+from nflow_cli.config.flow_sizes import SIZES, size_of, with_hidden
+from nflow_cli.config.flows import K, StackFlow
 from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
-from nflow_cli.config.kinds_schema import ColumnKind, row_names
+from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
 from nflow_cli.config.threads import gained_by
-from nflow_cli.config.training_schema import (
+from nflow_cli.config.training import (
     CheckpointSeconds,
     ClipNorm,
     LearningRate,
@@ -293,8 +293,6 @@ class TableEvaluate(Strict):
 class FitConfig(RunConfig):
     """A run of ``nflow fit`` with a stack of flows, on columns of plain numbers."""
 
-    target: ClassVar[None] = None
-    prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
     kind: ClassVar[str] = "table"
 
@@ -322,15 +320,11 @@ class FitConfig(RunConfig):
                 raise ValueError(f"kinds number and left out alone beside flows, as of {name!r}")
         return data
 
-    @field_validator("flow")
     @classmethod
-    def _can_be_trained(cls, flow: TableFlow, info: ValidationInfo) -> TableFlow:
-        expect_one_pass(flow, "inverse", "rows are fitted")
-        data = info.data.get("data")
-        if data is None or data.kinds is None or flow.k is None:
-            return flow
-        names = row_names(data.kinds, data.given)
-        return expect_weights(flow, flow.weights(len(names.modelled), len(names.given)))
+    def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
+        table = data.get("data")
+        names = row_names(table.kinds or {}, table.given) if table else RowNames([], [], [])
+        return len(names.modelled), len(names.given)
 
     @property
     def is_settled(self) -> bool:
@@ -363,26 +357,12 @@ class FitConfig(RunConfig):
         return self.is_of_two and self.train.members == 1
 
     @property
-    def _rows(self) -> int:
-        """Rows of an update, 0 if unknown."""
-        return (self.train.batch_size or 0) * self.train.members
-
-    @property
     def drawn(self) -> int:
-        return self._rows * (len(self.given) + self.dim)
+        return self.rows * (len(self.given) + self.dim)
 
     @property
     def threads(self) -> int | None:
-        return gained_by(self.flow, self.dim, self._rows) if self.is_settled else None
-
-    def settled_like(self, written: Any) -> "FitConfig":
-        ours, theirs = self.train, written.train
-        sizes = {key: getattr(theirs, key) for key in SIZES[0].train}
-        sizes |= ours.model_dump(include=set(sizes), exclude_none=True)
-        k = written.flow.k if self.flow.k is None else self.flow.k
-        pattern = pattern_like(self.flow.pattern, written.flow.pattern)
-        flow = self.flow.model_copy(update={"k": k, "pattern": pattern})
-        return self._with(self.data.kinds or written.data.kinds or {}, flow, sizes)
+        return gained_by(self.flow, self.dim, self.rows) if self.is_settled else None
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
         """Complete with the kinds of columns and the number of training rows.

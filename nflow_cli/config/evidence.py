@@ -1,16 +1,16 @@
 """Schema of `nflow evidence`: log Z from draws of a posterior."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from nflow_cli.config.column_schema import Column, Columns, Interval, Path, intervals
-from nflow_cli.config.flow_schema import StackFlow, expect_one_pass
+from nflow_cli.config.flows import StackFlow
 from nflow_cli.config.forms import INTERVALS, NAME, NAMES
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
-from nflow_cli.config.training_schema import (
+from nflow_cli.config.training import (
     BatchSize,
     CheckpointSeconds,
     Chunk,
@@ -97,7 +97,7 @@ class EvidenceTrain(Strict):
 
     length_key: ClassVar[str] = "steps"
     members: ClassVar[int] = MOST_FOLDS  # at most
-    restarts: ClassVar[int] = MOST_FOLDS  # for the memory
+    restarts: ClassVar[int] = 1
 
     steps: Steps = 2_000
     batch_size: BatchSize = 256
@@ -113,8 +113,6 @@ class EvidenceTrain(Strict):
 class EvidenceConfig(RunConfig):
     """A run of ``nflow evidence``."""
 
-    target: ClassVar[None] = None
-    prior: ClassVar[None] = None
     base_name: ClassVar[str] = DEFAULT_BASE
     kind: ClassVar[str] = "evidence"
 
@@ -125,10 +123,10 @@ class EvidenceConfig(RunConfig):
     )
     train: EvidenceTrain = EvidenceTrain()
 
-    @field_validator("flow")
     @classmethod
-    def _can_be_trained(cls, flow: StackFlow) -> StackFlow:
-        return expect_one_pass(flow, "inverse", "draws are fitted")
+    def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
+        draws = data.get("data")
+        return len(draws.columns or ()) if draws else 0, 0
 
     @property
     def is_settled(self) -> bool:

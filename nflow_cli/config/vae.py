@@ -1,23 +1,24 @@
 """Schema of `nflow train-vae`."""
 
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from nflow_cli.config.flow_schema import (
+from nflow_cli.config.flows import (
     SPELLED_OUT,
     Flow,
     K,
     Pattern,
     StackFlow,
+    Way,
     expect_one_pass,
     expect_weights,
 )
 from nflow_cli.config.forms import PATTERN
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
-from nflow_cli.config.training_schema import (
+from nflow_cli.config.training import (
     MOST_ANNEALED,
     BatchSize,
     CheckpointSeconds,
@@ -63,9 +64,10 @@ class VAEModel(Strict):
     network: Literal["relu", "maxout", "gated-conv"] = Field(
         default="relu", description="Architecture of encoder and decoder."
     )
-    hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(
+    hidden: list[Annotated[int, Field(ge=1, le=4_096)]] = Field(
         default=[400, 400],
         min_length=1,
+        max_length=8,
         description="Widths of the hidden layers; one of gated-conv.",
     )
 
@@ -89,6 +91,9 @@ class VAEFlow(Flow):
     amortized: bool = Field(
         default=True, description="Weights of the flows for each image, by the encoder; or shared."
     )
+
+    def weights(self, dim: int, width: int = 0) -> int:
+        return super().weights(dim, width if self.amortized else 0)
 
 
 class Prior(StackFlow):
@@ -161,15 +166,13 @@ class VAEEvaluate(Strict):
 
 
 PIXELS = 784
-# By network: about how many weights of encoder and decoder per pair of units of two layers.
-WEIGHTS_A_PAIR = {"relu": 2, "maxout": 8, "gated-conv": 8}
 
 
 class VAEConfig(RunConfig):
     """A run of ``nflow train-vae``."""
 
-    target: ClassVar[None] = None
     kind: ClassVar[str] = "images"
+    way: ClassVar[Way] = "forward"
 
     command: Annotated[Literal["train-vae"], COMMAND]
     data: Annotated[Data, BeforeValidator(by_name, json_schema_input_type=Data | str)] = Data()
@@ -184,31 +187,24 @@ class VAEConfig(RunConfig):
         """D of the latents."""
         return self.model.latent_dim
 
-    @field_validator("flow")
     @classmethod
-    def _can_be_trained(cls, flow: VAEFlow, info: ValidationInfo) -> VAEFlow:
-        expect_one_pass(flow, "forward", "a posterior is fitted")
-        if model := info.data.get("model"):
-            expect_weights(flow, _weights(model, flow))
-        return flow
+    def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
+        model = data.get("model")
+        return (model.latent_dim, model.hidden[-1]) if model else (0, 0)
 
     @field_validator("prior")
     @classmethod
     def _prior_can_be_trained(cls, prior: Prior | None, info: ValidationInfo) -> Prior | None:
-        if prior is None:
-            return None
-        expect_one_pass(prior, "inverse", "a prior is fitted")
-        model, flow = info.data.get("model"), info.data.get("flow")
-        if model and flow:
-            expect_weights(prior, _weights(model, flow) + prior.weights(model.latent_dim))
+        if prior is not None:
+            expect_one_pass(prior, "inverse")
+            expect_weights(prior, cls.dims(info.data)[0])
         return prior
 
     @property
+    def work(self) -> float:
+        of_prior = self.prior.k if self.prior else 0
+        return self.length * (8 + self.k + of_prior)
+
+    @property
     def drawn(self) -> int:
-        return self.train.batch_size * (PIXELS + self.model.latent_dim)
-
-
-def _weights(model: VAEModel, flow: VAEFlow) -> int:
-    pairs = sum(a * b for a, b in pairwise([PIXELS, *model.hidden, 2 * model.latent_dim]))
-    of_flows = flow.weights(model.latent_dim, model.hidden[-1] if flow.amortized else 0)
-    return WEIGHTS_A_PAIR[model.network] * pairs + of_flows
+        return self.rows * (PIXELS + self.model.latent_dim)

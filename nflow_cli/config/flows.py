@@ -17,6 +17,7 @@ from nflow_cli.config.strict import Strict, option
 from nflow_cli.registry import FLOWS
 
 MAX_WEIGHTS = 10**8
+Way = Literal["forward", "inverse"]
 Name: Any = Literal[tuple(FLOWS)]
 Item = Annotated[
     str | dict[str, JsonValue],
@@ -60,7 +61,7 @@ class Flow(Strict):
     def weights(self, dim: int, width: int = 0) -> int:
         """Approximate number of weights, given a context of ``width`` numbers."""
         counts = [options_of(item).weights(dim) for item in self.pattern]
-        return self.k * sum(n + width * m for n, m in counts) // len(counts)
+        return (self.k or 0) * sum(n + width * m for n, m in counts) // len(counts)
 
 
 class StackFlow(Flow):
@@ -74,19 +75,17 @@ class StackFlow(Flow):
         return f"{super().text} + {self.affine} affine" if self.affine else super().text
 
 
-def expect_weights(flow: Any, count: int) -> Any:
-    """Refuse flows with too many weights."""
-    if count > MAX_WEIGHTS:
+def expect_weights(flow: Flow, dim: int, width: int = 0) -> None:
+    """Refuse flows with too many weights, of D numbers given ``width`` others."""
+    if (count := flow.weights(dim, width)) > MAX_WEIGHTS:
         raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
-    return flow
 
 
-def expect_one_pass(flow: Any, way: Literal["forward", "inverse"], fitted: str) -> Any:
+def expect_one_pass(flow: Flow, way: Way) -> None:
     """Refuse flows that take D passes in the direction of training."""
     for name in map(pattern_name, flow.pattern):
         if instead := IN_TURN[way].get(name):
             raise ValueError(
-                f"{instead} in place of {name}: {fitted} through the {way} direction, "
-                f"which takes D passes there"
+                f"{instead} in place of {name}, which takes D passes in the {way} direction, that "
+                "of training"
             )
-    return flow

@@ -1,0 +1,285 @@
+"""The commands that train: ``nflow fit-2d``, ``infer``, ``fit``, ``evidence`` and ``train-vae``."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nflow_cli import registry
+from nflow_cli.backend.start import Machine, start_tensorflow
+from nflow_cli.cli import completion
+from nflow_cli.cli.options import (
+    FILE,
+    Command,
+    changes_of,
+    expect_one_length,
+    key_options,
+    minutes_option,
+    run_options,
+)
+from nflow_cli.config.options import options_of
+from nflow_cli.runs.json_text import json_text
+
+
+@dataclass
+class Typed:
+    """What all commands that train were given; ``options`` are those of preset keys."""
+
+    command: str
+    argv: list[str]
+    preset: str | None
+    assignments: Sequence[str]
+    output: str | None
+    machine: Machine
+    options: Mapping[str, Any]
+    due: float | None
+
+    @cached_property
+    def assigned(self) -> list[Any]:
+        """Changes by ``--set``."""
+        from nflow_cli.config.presets import parse_assignment
+
+        return [*map(parse_assignment, self.assignments)]
+
+    @cached_property
+    def said(self) -> list[Any]:
+        """Changes by the options of keys."""
+        return changes_of(self.command, self.options)
+
+    def config(self, usual: str | Path, named: Sequence[Any] = ()) -> Any:
+        """Config of the preset, by default ``usual``, with the changes ``named`` by arguments."""
+        from nflow_cli.config import overrides, preset_files
+
+        changes = [*self.assigned, *named, *self.said]
+        expect_one_length(self.due, changes)
+        self.path = preset_files.find_preset(self.preset or str(usual))
+        return overrides.merged(self.command, self.path, changes)
+
+    def train(self, config: Any, data: Any = None) -> None:
+        """Train in a new run directory, and print its scores; ``data``: default: the config's."""
+        from nflow_cli.experiments.parts import part
+        from nflow_cli.experiments.running import show, start
+
+        if data is None:
+            data = part(config, "data").load(config)
+            part(config, "data").expect_fits(config, data)
+        how: Any = {"machine": self.machine, "argv": self.argv, "due": self.due}
+        show(start(config, self.path, self.output, data, **how))
+
+
+def training(name: str) -> Callable[[Any], click.Command]:
+    """Decorator: a command that trains, with the options of preset keys and of runs.
+
+    It is called with what was :class:`Typed`, and the values of its own parameters.
+    """
+
+    def decorated(function: Any) -> click.Command:
+        @click.command(name, cls=Command, params=key_options(name))
+        @click.pass_obj
+        @run_options
+        @functools.wraps(function)
+        def command(
+            argv: list[str],
+            preset: str | None,
+            assignments: tuple[str, ...],
+            output: str | None,
+            machine: Machine,
+            due: float | None = None,
+            **values: Any,
+        ) -> None:
+            options = {key: values.pop(key) for key in options_of(name)}
+            typed = Typed(name, argv, preset, assignments, output, machine, options, due)
+            function(typed, **values)
+
+        return command
+
+    return decorated
+
+
+@training("fit-2d")
+def fit_2d(typed: Typed) -> None:
+    """Fit a flow stack to a 2-D density by reverse KL.
+
+    Without --preset, --flow, --target and --k choose the nearest preset of that target (by default
+    K = 8). Without --target the first flow chooses it too: gaussian-from-uniform for radial, else
+    multimodal. The last line printed is the run directory. Points are fitted by `nflow fit`.
+    """
+    from nflow_cli.config.preset_files import nearest_preset
+
+    pattern = typed.options["flow"] or ["planar"]
+    target = typed.options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
+    typed.train(typed.config(nearest_preset(target, pattern, typed.options["k"])))
+
+
+@training("infer")
+@click.argument(
+    "density",
+    metavar="[FILE.py:FUNCTION|NAME]",
+    required=False,
+    shell_complete=completion.names_or_files(list(registry.DENSITIES)),
+)
+@click.option(
+    "--start",
+    metavar="FILE",
+    help="Table of points, with the coordinates as columns, at which the search for modes starts "
+    "too.",
+    type=FILE,
+)
+@minutes_option
+def infer(typed: Typed, density: str | None, start: str | None) -> None:
+    """Fit flows to a log-density by reverse KL, and judge draws by their importance weights.
+
+    FILE.py:FUNCTION takes points (n, D) and returns log p (n,), up to a constant: in operations of
+    Keras or TensorFlow, or with its gradient (n, D) as arrays of NumPy. It may be a model of PyMC
+    or NumPyro, which has coordinates and bounds itself; a function `data` of the file returns the
+    data of a NumPyro model. The file is executed; FILE.py alone uses its function log_density.
+    NAME is a built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset,
+    `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
+    """
+    from nflow_cli.config.infer import natural_preset, usual_dim
+    from nflow_cli.config.presets import Change
+    from nflow_cli.data.point_files import read_coordinates
+
+    if density is None and typed.preset is None:
+        raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
+    user, named = _density(density, typed)
+    dim = typed.options["dim"] or (named[0].value.get("dim") if named else None)
+    usual = natural_preset(dim or usual_dim(density))
+    config = typed.config(usual, named)
+    if start is not None:
+        points = read_coordinates(start, config.density.columns).tolist()
+        config = typed.config(usual, [*named, Change("--start", "train.starts", points)])
+    if user is None:
+        typed.train(config)
+    else:
+        from nflow_cli.experiments.reverse_kl.trial import user_subject
+
+        typed.train(config, user_subject(config, user))
+
+
+def _density(density: str | None, typed: Typed) -> tuple[Any, list[Any]]:
+    from nflow_cli.config.presets import Change
+
+    if density is None:
+        return None, []
+    if density in registry.DENSITIES:
+        return None, [Change("NAME", "density", {"name": density})]
+    if ".py" not in density:
+        known = list(registry.DENSITIES)
+        hint = registry.nearest(density, known)
+        raise click.BadParameter(
+            f"{density!r} is not a density{hint}; known: {', '.join(known)}, or FILE.py:FUNCTION",
+            param_hint="DENSITY",
+        )
+    from nflow_cli.experiments.reverse_kl.user_code import load_function
+
+    start_tensorflow(typed.machine)  # before a file that imports it
+    user = load_function(density)
+    user.expect_free(typed.options)
+    if user.coordinates is None and typed.options["dim"] is None:
+        raise click.UsageError("--dim: expected the number of coordinates")
+    return user, [Change("FILE", "density", user.density)]
+
+
+@training("fit")
+@click.argument(
+    "table",
+    metavar="[TABLE]",
+    required=False,
+    shell_complete=completion.names_or_files(list(registry.POINT_SETS)),
+)
+@minutes_option
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the kind of each column and all errors; train nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a dry run as one JSON object.")
+def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
+    """Fit a density to the columns of a table by maximum likelihood.
+
+    TABLE is a .csv, .tsv, .parquet, .npy, .npz or .nc file, - for standard input, or a built-in set
+    of points. It is fitted whole, by the preset `cells`: numbers, text, dates and gaps. With --flow
+    or --k a stack of flows is fitted instead to a table of plain numbers: without --preset by
+    `flows`, or `flows-planar` for planar, radial and sylvester flows. The last line printed is the
+    run directory.
+    """
+    from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
+
+    options = typed.options
+    if options["steps"] is not None and options["epochs"] is not None:
+        raise click.UsageError("--steps and --epochs: expected one of the two")
+    if table is None and typed.preset is None:
+        raise click.UsageError("expected TABLE, or --preset with one")
+    if as_json and not dry_run:
+        raise click.UsageError("--json: expected --dry-run with it")
+    usual = natural_preset(options["flow"], [*typed.assigned, *typed.said])
+    named = [*in_place_of_other(typed.said), *_table(table, typed.assigned)]
+    config = typed.config(usual, named)
+    if dry_run:
+        _dry_run(config, typed.argv, as_json)
+    else:
+        typed.train(config)
+
+
+def _table(table: str | None, assigned: Sequence[Any]) -> list[Any]:
+    from nflow_cli.config.presets import Change
+
+    if table is None:
+        return []
+    is_sized = any(change.path == "data.size" for change in assigned)
+    is_set = table in registry.POINT_SETS
+    size = [] if is_set or is_sized else [Change("TABLE", "data.size", None)]
+    return [Change("TABLE", "data.name", table), *size]
+
+
+def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
+    from nflow_cli.experiments.running import settled
+    from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
+
+    found = dry_run(config)
+    command = command_of(found, config.data, argv)
+    if found.data is not None:
+        config = settled(config, found.data)
+    if as_json:
+        click.echo(json_text(record_of(found, config, command)))
+    else:
+        click.echo("\n".join(lines_of(found, config, command)))
+    if found.faults:
+        raise SystemExit(1)
+
+
+@training("evidence")
+@click.argument("draws", metavar="[DRAWS]...", nargs=-1, type=FILE)
+def evidence(typed: Typed, draws: tuple[str, ...]) -> None:
+    """Estimate log Z, the evidence, from draws of a posterior and their log-density.
+
+    DRAWS are the files of one or more chains: CSV, also as CmdStan writes it, Parquet, ArviZ's .nc,
+    .npy or .npz. Four densities are fitted, each to the chains that it does not judge; log Z is the
+    learned harmonic mean over the others. No code of the model is needed. The last line printed is
+    the run directory.
+    """
+    from nflow_cli.config.presets import Change
+
+    if not draws and typed.preset is None:
+        raise click.UsageError("expected DRAWS, or --preset with some")
+    named = {"data.name": draws[0], "data.others": list(draws[1:])} if draws else {}
+    changes = [Change("DRAWS", key, value) for key, value in named.items()]
+    typed.train(typed.config("evidence", changes))
+
+
+@training("train-vae")
+@minutes_option
+def train_vae(typed: Typed) -> None:
+    """Train a VAE with a flow posterior on images, by its variational bound.
+
+    The prior is N(0, I), or with --prior-flow or --prior-k a flow stack trained with the rest (by
+    default 4 flows of affine-coupling).
+    Without --preset, `mnist`: two latents and pictures of them. The last line printed is the run
+    directory.
+    """
+    typed.train(typed.config("mnist"))
