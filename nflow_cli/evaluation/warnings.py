@@ -178,8 +178,6 @@ def verdict(k: float | None) -> str:
     return "rough" if k < ROUGH else "poor"
 
 
-def jump(scores: Mapping[str, Any]) -> float | None:
+def jump(away: float | None, error: float | None) -> float | None:
     """Nats by which log Z is larger than by the draws of ``q`` alone, if significant."""
-    away = number(scores, "log_z_difference")
-    error = number(scores, "log_z_difference_standard_error") or 0.0
-    return away if away is not None and away > max(JUMP_SIGMAS * error, LEAST_JUMP) else None
+    return away if away and away > max(JUMP_SIGMAS * (error or 0.0), LEAST_JUMP) else None

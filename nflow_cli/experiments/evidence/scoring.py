@@ -13,7 +13,7 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     density, draws = data if isinstance(data, tuple) else (None, data)
     config = run.config
     scores = dict(judged(run.trained, draws).scores)
-    summary = run.summary.model_copy(update=scores)
+    summary = run.summary.with_scores(scores)
     warnings = report.warnings_of(config, summary)
     if density is not None:
         scores |= bridge.bridge_scores(run.trained, draws, density, config.data.bounds, seed)

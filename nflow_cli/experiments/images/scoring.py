@@ -15,7 +15,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     pixels = binarize(data.x_test, config.data.binarization, config.seed, 0, "test")
     draws = samples or config.evaluate.importance_samples
     scores, _ = evaluate_vae(run.trained.model, pixels, draws, seed)
-    summary = run.summary.model_copy(update=scores)
+    summary = run.summary.with_scores(scores)
     warnings = report.warnings_of(config, summary)
     rows = [
         *report.model_rows(summary, data.name, data.n_test),

@@ -59,7 +59,7 @@ class TrainedDensity(TrainedFlows):
 def load(run: Run) -> TrainedDensity:
     """Density of a run, a mixture if it has several members."""
     config = run.config
-    members = 1 if config.train.modes == 1 else len(run.summary["member_weights"])
+    members = 1 if config.train.modes == 1 else len(run.summary.member_weights)
     flow = weighted_stacks(config, members) if members > 1 else stack_of(config)
     units = units_of(config.columns, config.bounds)
     return TrainedDensity(run, config.new_base(), with_weights(run, flow), units)
