@@ -18,6 +18,7 @@ _JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log
 Summary = Mapping[str, Any]
 GOOD, ROUGH = 0.5, 0.7  # k-hat: finite variance below, and usable below
 JUMP_SIGMAS, LEAST_JUMP = 3.0, 0.02  # least significant jump of log Z: standard errors, nats
+EXACT_DRAWS, UNCOVERED_RATIO = 100_000, 100  # of p, which q covers if no p/q at them is larger
 
 
 class ScoreWarning(NamedTuple):

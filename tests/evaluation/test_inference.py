@@ -14,8 +14,8 @@ from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.importance import pareto_k
-from nflow_cli.evaluation.inference import BY_Q, arrays_of, effective_share, judge, resampled
 from nflow_cli.evaluation.missed_mass import missed_mass
+from nflow_cli.evaluation.reverse_kl import BY_Q, arrays_of, effective_share, resampled, score
 from nflow_cli.evaluation.warnings import jump, verdict
 from nflow_cli.flows import FlowStack
 
@@ -89,7 +89,7 @@ def density_of(dim=2, base=None):
 def judged(target, dim=2, bounds=None, names=("a", "b"), **options):
     names = list(names[:dim])
     units = units_of(names, bounds or {})
-    return judge(density_of(dim, **options), target, units, names, 0, N)
+    return score(density_of(dim, **options), target, units, names, 0, N)
 
 
 @pytest.fixture(scope="module")

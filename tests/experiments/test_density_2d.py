@@ -16,7 +16,7 @@ from nflow_cli.densities import targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError
-from nflow_cli.evaluation.target import density_arrays
+from nflow_cli.evaluation.motion import density_arrays
 from nflow_cli.experiments.reverse_kl import training as target_fit
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack

@@ -19,7 +19,7 @@ import nflow_cli
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, DataError, DivergenceError, Interrupted, TargetError
-from nflow_cli.evaluation.inference import BY_Q
+from nflow_cli.evaluation.reverse_kl import BY_Q
 from nflow_cli.experiments.checks import check_record
 from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.experiments.reverse_kl import members, report

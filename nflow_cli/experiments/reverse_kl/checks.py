@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from nflow_cli.evaluation.inference import shown_samples
-from nflow_cli.evaluation.verdicts import Outcome, Verdict
+from nflow_cli.evaluation.reverse_kl import shown_samples
 from nflow_cli.experiments.checks import OF_SCORES, Checks
-from nflow_cli.experiments.comparison import Tolerance, error_of
+from nflow_cli.experiments.comparison import Outcome, Tolerance, Verdict, error_of
 from nflow_cli.experiments.flow_checks import CheckedDensity, check_mass
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.training import judged

@@ -13,7 +13,7 @@ from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.inference import effective_share, resampled
+from nflow_cli.evaluation.reverse_kl import effective_share, resampled
 from nflow_cli.evaluation.rounding import own_values
 from nflow_cli.evaluation.warnings import verdict
 from nflow_cli.experiments.loaded_flows import TrainedFlows, stack_of, with_weights, write_points

@@ -11,8 +11,8 @@ from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.fit_2d_schema import Fit2DConfig
 from nflow_cli.config.infer_schema import MOST_MODES, InferConfig
 from nflow_cli.config.strict import Count, Error, Figure, Text
-from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS
 from nflow_cli.evaluation.warnings import (
+    EXACT_DRAWS,
     GOOD,
     JUMP_SIGMAS,
     ROUGH,
@@ -47,7 +47,7 @@ Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
 
 
 class ReverseKLSummary(UpdatesSummary):
-    """Scores of a fit by reverse KL, in nats; ``evaluation.inference`` defines them.
+    """Scores of a fit by reverse KL, in nats; ``evaluation.reverse_kl`` defines them.
 
     ``has_exact_samples``: whether the density has a sampler. ``uncovered_share``: of its exact
     draws those where ``q < p/100``. ``member_weights``: of the members of a mixture, ``[1.0]`` of

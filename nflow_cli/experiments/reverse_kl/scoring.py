@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nflow_cli.evaluation.inference import judge, sample_size
 from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
+from nflow_cli.evaluation.reverse_kl import sample_size, score
 from nflow_cli.evaluation.warnings import few_rows, found
 from nflow_cli.experiments.reverse_kl import report
 from nflow_cli.experiments.reverse_kl.data import Subject
@@ -20,7 +20,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     subject = data if isinstance(data, Subject) else run.data
     n = samples or sample_size(config.evaluate.samples, trained.inside)
     parts = trained.inside, subject.target, trained.units, trained.columns
-    scores = judge(*parts, seed, n, starts_of(config)).scores
+    scores = score(*parts, seed, n, starts_of(config)).scores
     of_points = {}
     if subject is not data:
         of_points = likelihood_of_points(tallied_points(trained.log_prob(data)))
