@@ -162,7 +162,7 @@ def measure(name, seed, preset, settings):
         **{key: summary[key] for key in kept},
         "log_z_error": summary["estimated_log_z"] - log_z,
         "q_log_z_error": summary["q_log_z"] - log_z,
-        "jump": jump(summary),
+        "jump": jump(summary["log_z_difference"], summary["log_z_difference_standard_error"]),
         "modes": modes(name, density.sample(DRAWS)),
         "moments": list(summary["moments"].values())[:2],
         "restarts": summary["restarts"]["count"],

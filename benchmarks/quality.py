@@ -31,7 +31,7 @@ def contenders(names: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
 def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     """Train one preset for the ``run``-th time; return its scores."""
     from nflow_cli.config import preset_files, presets
-    from nflow_cli.evaluation.inference import judge
+    from nflow_cli.evaluation.reverse_kl import score
     from nflow_cli.experiments.reverse_kl import training as target_fit
 
     data = presets.read_preset(preset_files.find_preset(preset))
@@ -42,7 +42,7 @@ def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     target_fit.train(model, resolved)
     samples = resolved.evaluate.samples
     parts = model.density, model.target, model.density.units, resolved.columns
-    return judge(*parts, seed, samples).scores
+    return score(*parts, seed, samples).scores
 
 
 @click.command()

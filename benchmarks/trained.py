@@ -115,7 +115,7 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
         with run.recorded({}):
             opened = Run(run, config)
             running.fit(opened, data)
-        summary = opened.summary
+        summary = opened.facts
         in_all = time.process_time() - start
     clock = clocks[0]
     updates = np.diff(clock.updates)[1:]  # the first chunk compiles
@@ -127,9 +127,7 @@ def _train(preset: dict[str, Any], threads: int, device: str) -> dict[str, Any]:
         "in_all_seconds": in_all,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         "sha256": summary["model_sha256"],
-        **{
-            key: opened.summary[key] for key in ("kl", "kl_standard_error") if key in opened.summary
-        },
+        **{key: summary[key] for key in ("kl", "kl_standard_error") if key in summary},
     }
 
 

@@ -7,7 +7,7 @@ from truth import to_numpy
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.inference import judge
+from nflow_cli.evaluation.reverse_kl import score
 from nflow_cli.experiments.reverse_kl.training import build
 from nflow_cli.flows import FlowStack
 
@@ -37,7 +37,7 @@ def built(settings):
 
 def scores_of(density, target, seed=0, n=20_000):
     """Score a density in the plane by its own samples."""
-    return judge(density, target, density.units, ["z1", "z2"], seed, n).scores
+    return score(density, target, density.units, ["z1", "z2"], seed, n).scores
 
 
 def density_of(flow, base=None, dim=2):

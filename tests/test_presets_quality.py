@@ -3,8 +3,8 @@ import pytest
 from stacks import built, scores_of
 
 from nflow_cli.config import preset_files, presets
-from nflow_cli.evaluation.flow_checks import Flows, as_arrays
 from nflow_cli.evaluation.mass import mass_of
+from nflow_cli.experiments.flow_checks import Flows, as_arrays
 from nflow_cli.experiments.reverse_kl import training as target_fit
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,6 @@ import click
 from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli.options import Command, device_option, json_option, run_argument
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.terminal.layout import hanging
 
@@ -22,6 +21,7 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
     Prints one line for each check, with its scores; exits 1 if any fails.
     """
     from nflow_cli.experiments.checks import check_run
+    from nflow_cli.experiments.comparison import Outcome
     from nflow_cli.experiments.run import Run
 
     run = Run.open(run_dir)  # a wrong name is reported before TensorFlow starts

@@ -8,10 +8,11 @@ from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.constants import FAR
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import Draw, FlowDensity, values_at
+from nflow_cli.densities.targets import Target
 from nflow_cli.flows.composition import Step, run_maps
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import STRIP_GRID, STRIP_PANELS
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES, STRIP_GRID, STRIP_PANELS
 
 GRID = 200  # points along each axis
 DRAWS = 2_000  # samples that set the window
@@ -201,3 +202,35 @@ def grid_between(low: np.ndarray, high: np.ndarray, n: int) -> Grid:
     """``n`` × ``n`` grid between two corners ``(2,)``."""
     first, second = np.linspace(low, high, n).T
     return Grid(first, second)
+
+
+def density_arrays(
+    density: FlowDensity, target: Target, first: Draw, seed: int, n: int
+) -> dict[str, np.ndarray]:
+    """Arrays for the plots: densities on an ``n x n`` grid over the target's window, and after each
+    flow.
+
+    The density is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``; ``first`` are samples
+    of the fit.
+    """
+    window = target.window
+    if window is None:
+        window = float(np.quantile(np.abs(first.x), 0.999))
+    center = np.broadcast_to(target.center, 2)
+    grid = grid_between(center - window, center + window, n)
+    points, shape = grid.points, grid.shape
+    drawn = np.empty((0, target.dim))
+    if target.sample is not None:
+        drawn = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
+    arrays = {
+        "axis_1": grid.first,
+        "axis_2": grid.second,
+        "log_target": values_at(target.log_prob, points).reshape(shape),
+        "log_base": values_at(density.base.log_prob, points).reshape(shape),
+        "log_q": density.log_prob(points).reshape(shape),
+        "samples": first.x[:SHOWN_SAMPLES],
+        "base_samples": first.z0[:SHOWN_SAMPLES],
+        "target_samples": drawn,
+        **deformation_arrays(density, first.z0[:SHOWN_SAMPLES]),
+    }
+    return {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in arrays.items()}

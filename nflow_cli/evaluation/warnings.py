@@ -18,6 +18,7 @@ _JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log
 Summary = Mapping[str, Any]
 GOOD, ROUGH = 0.5, 0.7  # k-hat: finite variance below, and usable below
 JUMP_SIGMAS, LEAST_JUMP = 3.0, 0.02  # least significant jump of log Z: standard errors, nats
+EXACT_DRAWS, UNCOVERED_RATIO = 100_000, 100  # of p, which q covers if no p/q at them is larger
 
 
 class ScoreWarning(NamedTuple):
@@ -178,8 +179,6 @@ def verdict(k: float | None) -> str:
     return "rough" if k < ROUGH else "poor"
 
 
-def jump(scores: Mapping[str, Any]) -> float | None:
+def jump(away: float | None, error: float | None) -> float | None:
     """Nats by which log Z is larger than by the draws of ``q`` alone, if significant."""
-    away = number(scores, "log_z_difference")
-    error = number(scores, "log_z_difference_standard_error") or 0.0
-    return away if away is not None and away > max(JUMP_SIGMAS * error, LEAST_JUMP) else None
+    return away if away and away > max(JUMP_SIGMAS * (error or 0.0), LEAST_JUMP) else None

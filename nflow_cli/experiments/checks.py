@@ -9,9 +9,15 @@ import numpy as np
 
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.errors import NflowError, RunDirectoryError
-from nflow_cli.evaluation.verdicts import Outcome, Verdict, passed
 from nflow_cli.evaluation.warnings import records
-from nflow_cli.experiments.comparison import Tolerance, agreement, differences
+from nflow_cli.experiments.comparison import (
+    Outcome,
+    Tolerance,
+    Verdict,
+    agreement,
+    differences,
+    passed,
+)
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged, identity_of

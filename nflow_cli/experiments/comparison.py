@@ -1,12 +1,29 @@
 """Comparison of recomputed scores and arrays with the files of a run, by tolerances."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.runs.directory import ESTIMATES, EVALUATION, RUN, SUMMARY
+
+
+class Outcome(StrEnum):
+    """Outcome of a check; only ``FAIL`` makes ``nflow check`` fail."""
+
+    OK = "OK"
+    FAIL = "FAIL"
+    UNCHANGED = "unchanged"  # not recomputed: same bytes as at the end of the run
+    UNKNOWN = "unknown"  # data not kept, or hidden by rounding
+
+
+Verdict = tuple[Outcome, str]
+
+
+def passed(condition: Any) -> Outcome:
+    """``OK`` or ``FAIL``."""
+    return Outcome.OK if condition else Outcome.FAIL
 
 
 class Tolerance(NamedTuple):

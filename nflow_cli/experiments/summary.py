@@ -1,7 +1,7 @@
 """Summary of a run: typed figures of ``summary.json``."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -39,6 +39,10 @@ class RunSummary(Strict):
     def facts(self) -> dict[str, Any]:
         """Figures by key, without those that do not apply."""
         return self.model_dump(exclude_unset=True)
+
+    def with_scores(self, scores: Mapping[str, Any]) -> Self:
+        """Summary with other scores, by key."""
+        return type(self)(**{**self.facts, **scores})
 
 
 class UpdatesSummary(RunSummary):

@@ -51,7 +51,7 @@ class Result(Run):
     @property
     def measures(self) -> Sequence[Measure]:
         """Scores in tables: of a density KL where log Z is known, else free energy and log Z."""
-        if "free_energy" not in self.summary:
+        if "free_energy" not in self.facts:
             return self.report.MEASURES
         hidden = ["kl"] if self.value("log_z") is None else ["free_energy", "estimated_log_z"]
         return [measure for measure in self.report.MEASURES if measure.key not in hidden]

@@ -14,9 +14,9 @@ import nflow_cli
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.point_sets import EightGaussians
 from nflow_cli.evaluation.truth import UNKNOWN
-from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.cells import scoring
 from nflow_cli.experiments.checks import check_run
+from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory
 

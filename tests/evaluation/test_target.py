@@ -16,12 +16,8 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities import pushforward, targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.motion import strip_panels
-from nflow_cli.evaluation.target import (
-    base_energy,
-    coverage,
-    density_arrays,
-)
+from nflow_cli.evaluation.motion import density_arrays, strip_panels
+from nflow_cli.evaluation.reverse_kl import base_energy, coverage
 
 BASE_GRID = Grid(8.5, 501)
 

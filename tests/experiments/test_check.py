@@ -18,9 +18,9 @@ from short_runs import (
     edit_weights,
 )
 
-from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.checks import check_run
+from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs.versions import signed
 

@@ -16,7 +16,7 @@ from nflow_cli.densities import targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError
-from nflow_cli.evaluation.target import density_arrays
+from nflow_cli.evaluation.motion import density_arrays
 from nflow_cli.experiments.reverse_kl import training as target_fit
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack
@@ -199,7 +199,7 @@ def test_the_model_is_what_the_preset_says_and_another_seed_starts_elsewhere():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset({"steps": 40, "chunk": 20}, flow={"pattern": ["planar"], "k": 2}, seed=3)
-    return folder, settings, fitted(settings, folder).summary
+    return folder, settings, fitted(settings, folder).facts
 
 
 def test_a_run_tells_everything_promised_of_it(finished):
@@ -238,7 +238,7 @@ def test_a_dumped_config_repeats_the_run_to_the_bit(finished, tmp_path):
 def test_a_run_without_flows_tells_the_kl_of_its_base(tmp_path):
     run = RunDirectory.create("test", str(tmp_path / "run"))
     with without_programs():
-        summary = fitted(preset(flow={"k": 0}), run).summary
+        summary = fitted(preset(flow={"k": 0}), run).facts
     log_q0 = normal_log_prob(GRID.points)
     log_p = call(targets.Multimodal().log_prob, GRID.points)
     expected = GRID.integral(np.exp(log_q0) * (log_q0 - log_p))

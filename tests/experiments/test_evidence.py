@@ -6,9 +6,9 @@ import pytest
 from nflow_cli.config.evidence import DrawsData
 from nflow_cli.data.draws import load_draws
 from nflow_cli.experiments.evidence.bridge import bridge_warnings
-from nflow_cli.experiments.evidence.folds import fold_rows
-from nflow_cli.experiments.evidence.judge import rounding_step
+from nflow_cli.experiments.evidence.data import fold_rows
 from nflow_cli.experiments.evidence.report import EvidenceSummary, verdict_of, warnings_of
+from nflow_cli.experiments.evidence.scoring import rounding_step
 
 GOOD = {
     **{"log_z": 1.0, "log_z_standard_error": 0.01, "pareto_k": 0.2, "is_stan": False},

@@ -20,7 +20,7 @@ from nflow_cli.config import presets
 from nflow_cli.config.flow_options import IN_TURN
 from nflow_cli.data.images import binarize, load_images
 from nflow_cli.experiments.images import training as images_fit
-from nflow_cli.experiments.images.evaluation import ImportanceSampler, evaluate_vae
+from nflow_cli.experiments.images.scoring import ImportanceSampler, evaluate_vae
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.pictures import draw
 from nflow_cli.experiments.run import Run

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from checks import outcomes
+from drawable_runs import SUMMARIES
 from keras import ops
 from running import assert_same_run
 from short_runs import without_layout, without_pictures, without_programs
@@ -18,14 +19,14 @@ import nflow_cli
 from nflow_cli.config import presets
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, DataError, DivergenceError, Interrupted, TargetError
-from nflow_cli.evaluation.inference import BY_Q
+from nflow_cli.evaluation.reverse_kl import BY_Q
 from nflow_cli.experiments.checks import check_record
 from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.experiments.reverse_kl import members, report
 from nflow_cli.experiments.reverse_kl import training as infer_fit
 from nflow_cli.experiments.reverse_kl.checks import Checked
 from nflow_cli.experiments.reverse_kl.data import again, built_in, load
-from nflow_cli.experiments.reverse_kl.report import RULES, judged_rows
+from nflow_cli.experiments.reverse_kl.report import RULES, ReverseKLSummary, judged_rows
 from nflow_cli.experiments.reverse_kl.trial import user_subject
 from nflow_cli.experiments.reverse_kl.user_code import function_of
 from nflow_cli.experiments.run import Run
@@ -68,7 +69,7 @@ def fit(path, name="tensors", function=None, **changes):
     run = RunDirectory.create("test", str(path))
     opened = Run(run, config)
     train(opened, subject, None, [])
-    return run, opened.summary
+    return run, opened.facts
 
 
 def quick_fit(*arguments, **changes):
@@ -245,7 +246,7 @@ def test_the_restart_that_is_kept_has_its_free_energy(tmp_path):
     assert summary["log_z"] is None
     assert restarts["kl"][restarts["best"]] == summary["free_energy"]
     assert np.isfinite(restarts["kl"]).all()
-    rows = dict(report.rows_of(run.read_config(), summary, []))
+    rows = dict(report.rows_of(run.read_config(), ReverseKLSummary(**summary), []))
     assert "not finite" not in rows["restarts"]
 
 
@@ -367,13 +368,16 @@ def test_a_run_of_a_function_is_checked_without_it_and_no_code_of_a_run_is_run(f
 def test_edited_scores_and_other_columns_fail_the_check(banana):
     run = Checked.open(banana.path)
     scores = ["estimated_log_z", "q_log_z", "ess"]
-    for key in scores:
-        run.summary[key] += 0.1
-    run.summary["moments"]["x1"][0] += 1
+    facts = run.facts
+    (mean, spread), others = facts["moments"]["x1"], {"x2": facts["moments"]["x2"]}
+    moments = {"x1": [mean + 1, spread], **others}
+    run.summary = run.summary.with_scores(
+        {**{key: facts[key] + 0.1 for key in scores}, "moments": moments}
+    )
     outcome, told = run.checks["summary"](run)[:2]
     assert outcome == "FAIL" and all(f"{key}: " in told for key in (*scores, "moments"))
     assert check_record(run)[0] != "FAIL"
-    run.summary["columns"] = run.summary["columns"][::-1]
+    run.summary = run.summary.with_scores({"columns": ["x2", "x1"]})
     assert check_record(run)[0] == "FAIL"
 
 
@@ -437,7 +441,7 @@ def test_a_missed_mode_gets_a_flow_and_the_weight_of_its_mass(mixture):
     mean, variance = WEIGHTS @ MEANS, COVARIANCES[:, 0, 0] + MEANS[:, 0] ** 2
     spread = math.sqrt(WEIGHTS @ variance - mean[0] ** 2)
     assert summary["moments"]["x1"] == pytest.approx([mean[0], spread], abs=0.1)
-    rows = dict(report.rows_of(run.read_config(), summary, []))
+    rows = dict(report.rows_of(run.read_config(), ReverseKLSummary(**summary), []))
     assert rows["mixture"].startswith("2 flows, weights 0.")
 
 
@@ -480,7 +484,7 @@ def test_where_the_first_flow_is_kept_alone_the_loss_of_a_mode_is_a_warning(tmp_
 
 # Warnings about the scores, by the figures of a summary.
 
-GOOD = {
+GOOD = SUMMARIES["infer"] | {
     **{"kl": None, "free_energy": 100.3, "kl_standard_error": 0.01, "n_lost": 0, "ess": 0.6},
     "free_energy_standard_error": 0.01,
     **{"estimated_log_z": -100.0, "log_z_standard_error": 0.002, "pareto_k": 0.4, "log_z": None},
@@ -490,7 +494,9 @@ GOOD = {
     **{"log_density_step": 7.6e-6, "rounding_error": 2.2e-6},
     "moments": {"a": [1000.0, 2.0], "b": [0.0012345, 0.5]},
     "moments_standard_error": {"a": [0.021, 0.013], "b": [0.00031, 0.0002]},
+    "restarts": {"count": 1, "best": 0, "seed": 3, "kl": [100.3], "updates": [9]},
 }
+THREE = {"count": 3, "best": 0, "seed": 3, "kl": [0.37, 0.57, math.nan], "updates": 3 * [9]}
 MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode": {"a": -4.0}}
 
 
@@ -508,7 +514,7 @@ MODE = {"missed_share": 0.3, "missed_share_standard_error": 0.004, "missed_mode"
         ({"log_density_step": 2.0, "rounding_error": 0.58}, "rounding", "before summing"),
         ({"rounding_error": 0.2}, "rounding", "a at 1000 ± 2 has steps of 6.1e-05"),
         ({"n_lost": 3}, "not finite", "3 draws"),
-        ({"restarts": {"kl": [0.37, 0.57, math.nan]}}, "restarts differ", "up to 0.2 nats"),
+        ({"restarts": THREE}, "restarts differ", "up to 0.2 nats"),
     ],
 )
 def test_figures_that_say_less_than_they_seem_to_have_a_warning(changes, word, said):
@@ -518,12 +524,15 @@ def test_figures_that_say_less_than_they_seem_to_have_a_warning(changes, word, s
 
 
 def warnings_of(scores):
-    return [warning for rule in RULES if (warning := rule(scores))]
+    return [warning for rule in RULES if (warning := rule(ReverseKLSummary(**scores)))]
+
+
+def rows_of(warnings=(), **changes):
+    return judged_rows(ReverseKLSummary(**GOOD | changes), warnings, {})
 
 
 def printed(**changes):
-    scores = GOOD | changes
-    return dict(judged_rows(scores, warnings_of(scores), {}))
+    return dict(rows_of(warnings_of(GOOD | changes), **changes))
 
 
 def test_the_rows_of_the_weights_and_of_the_moments():
@@ -540,7 +549,7 @@ def test_the_rows_of_the_weights_and_of_the_moments():
 
 def test_what_was_not_looked_at_far_away_is_said():
     unknown = dict.fromkeys([*BY_Q, "missed_share"])
-    rows = judged_rows(GOOD | unknown, [], {})
+    rows = rows_of(**unknown)
     said = " ".join(text for name, text in rows if not name)
     assert "by draws of q alone: log p fails" in said
     assert "missed mass unknown: log p fails" in said
@@ -549,7 +558,7 @@ def test_what_was_not_looked_at_far_away_is_said():
 def test_log_z_by_q_alone_stands_beside_it_and_a_difference_is_said():
     said = "-100.01000 ± 0.00400 nats by draws of q alone (k-hat 0.60, rough)"
     for away, more in ((0.01, ""), (0.015, ", 3.8 errors of the difference away")):
-        rows = judged_rows(GOOD | {"log_z_difference": away}, [], {})
+        rows = rows_of(log_z_difference=away)
         assert ("log Z", "-100.00000 ± 0.00200 nats of the mass that q covers") in rows
         assert ("", said + more) in rows
 

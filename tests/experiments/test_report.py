@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from drawable_runs import ARRAYS, written_run, written_unfinished
+from drawable_runs import ARRAYS, SUMMARIES, written_run, written_unfinished
 from PIL import Image
 from reports import read_report
 from running import typed_in_bash
@@ -17,7 +17,7 @@ from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.pictures import draw
 from nflow_cli.experiments.report import MAX_PICTURE, PICTURES, write_report
-from nflow_cli.experiments.reverse_kl.report import verdict_of
+from nflow_cli.experiments.reverse_kl.report import ReverseKLSummary, verdict_of
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import RunDirectory
 
@@ -70,7 +70,7 @@ def test_a_fit_to_a_target_is_judged_beside_the_base_by_its_free_energy_and_log_
     summary |= {"base_free_energy": 2.53723, "base_free_energy_standard_error": 0.20758}
     summary |= {"free_energy": -0.63435, "free_energy_standard_error": 0.13965, "ess": 0.5}
     summary |= {"estimated_log_z": 1.87, "log_z_standard_error": 0.01, "pareto_k": 0.1}
-    rows = dict(verdict_of(summary, []))
+    rows = dict(verdict_of(ReverseKLSummary(**SUMMARIES["fit-2d"] | summary), []))
     assert rows["KL(q || p)"] == "1.24315 ± 0.13965 nats"
     assert rows["base without a flow"] == "4.41473 ± 0.20758 nats"
 

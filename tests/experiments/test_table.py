@@ -28,10 +28,10 @@ from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments import running
+from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.reverse_kl.coordinates import Variable, coordinates_of
+from nflow_cli.experiments.reverse_kl.models import Variable, coordinates_of
 from nflow_cli.experiments.rows import length_text
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table import report

@@ -8,7 +8,7 @@ import pytest
 from checks import edit_config, finding_of
 from short_runs import edit_json
 
-from nflow_cli.evaluation.verdicts import Outcome
+from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.runs.directory import RunDirectory
 
 NUMBER = {"kind": "number"}

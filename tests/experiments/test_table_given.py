@@ -18,7 +18,7 @@ from nflow_cli.cli import main
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Moments
-from nflow_cli.evaluation.verdicts import Outcome
+from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.experiments.table.tables import range_ends
 from nflow_cli.runs.directory import RunDirectory
 

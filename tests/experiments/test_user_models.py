@@ -13,8 +13,7 @@ from short_runs import without_pictures, without_programs
 import nflow_cli
 from nflow_cli.config import presets
 from nflow_cli.errors import ConfigError, TargetError
-from nflow_cli.experiments.reverse_kl.numpyro_model import numpyro_model
-from nflow_cli.experiments.reverse_kl.pymc_model import pymc_model
+from nflow_cli.experiments.reverse_kl.models import numpyro_model, pymc_model
 from nflow_cli.experiments.reverse_kl.trial import subject_again
 from nflow_cli.experiments.reverse_kl.user_code import function_of, load_function
 

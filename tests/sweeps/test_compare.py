@@ -40,7 +40,7 @@ def test_runs_that_differ_by_the_seed_alone_are_one_group(folder):
     assert [group.identity for group in groups] == GROUPS
     for group in groups:
         assert len(group.results) == 3 and not group.settings
-        values = [result.summary["kl"] for result in group.results]
+        values = [result.summary.kl for result in group.results]
         assert group.spread("kl") == (statistics.median(values), min(values), max(values))
         assert group.best.config.seed == 1
     run = next(folder.glob("u1*"))  # counted once, however often it is named

@@ -231,7 +231,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
 def finished(tmp_path_factory):
     folder = RunDirectory.create("test", str(tmp_path_factory.mktemp("runs") / "run"))
     settings = preset(seed=3, restarts=2)
-    return folder, settings, fitted(settings, folder).summary
+    return folder, settings, fitted(settings, folder).facts
 
 
 def test_the_summary_tells_of_every_restart_and_the_best_alone_is_saved(finished):

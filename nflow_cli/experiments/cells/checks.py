@@ -8,11 +8,11 @@ import numpy as np
 from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.pit import pit
-from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments.cells.loading import TrainedCells
 from nflow_cli.experiments.cells.scoring import judged
 from nflow_cli.experiments.cells.weights_arrays import blocks_of
 from nflow_cli.experiments.checks import Checks, Weights
+from nflow_cli.experiments.comparison import Verdict, passed
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table.checked_rows import CheckedRows
 from nflow_cli.random_streams import stream

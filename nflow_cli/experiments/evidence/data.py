@@ -4,12 +4,16 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nflow_cli.config.evidence import EvidenceConfig
 from nflow_cli.data.draws import Draws, load_draws, usual_space
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.recorded_data import found_again
 from nflow_cli.experiments.reverse_kl.user_code import load_function
 from nflow_cli.experiments.run import Run
+
+VALIDATION = 5  # the last fifth of each part is validation
 
 
 def load(config: EvidenceConfig) -> Draws:
@@ -65,3 +69,14 @@ def settled(config: EvidenceConfig, data: Draws) -> EvidenceConfig:
 
 def expect_fits(config: EvidenceConfig, data: Draws) -> None:
     """Accept all."""
+
+
+def fold_rows(draws: Draws) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Training and validation rows of each fold's density: of the parts of other folds."""
+    train, validation = [], []
+    for fold in range(draws.n_folds):
+        others = [part for part, of in zip(draws.parts, draws.folds) if of != fold]
+        ends = [len(part) - len(part) // VALIDATION for part in others]
+        train.append(np.concatenate([part[:end] for part, end in zip(others, ends)]))
+        validation.append(np.concatenate([part[end:] for part, end in zip(others, ends)]))
+    return train, validation

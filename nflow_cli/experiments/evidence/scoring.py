@@ -1,11 +1,24 @@
 """log Z of a run scored again, also by a user's log-density."""
 
+import math
 from typing import Any
 
+import numpy as np
+
+from nflow_cli.data.draws import Draws
+from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
+from nflow_cli.evaluation.evidence import Estimate, Fold, best_temperature, harmonic_mean
 from nflow_cli.experiments.evidence import bridge, report
-from nflow_cli.experiments.evidence.judge import judged
+from nflow_cli.experiments.evidence.data import fold_rows
 from nflow_cli.experiments.rows import Judgement
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.summary import Judged
+from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
+from nflow_cli.training.chunks import Chunks
+from nflow_cli.training.progress import phase
+
+BOUND_UPDATES = 500
 
 
 def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
@@ -13,7 +26,7 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     density, draws = data if isinstance(data, tuple) else (None, data)
     config = run.config
     scores = dict(judged(run.trained, draws).scores)
-    summary = run.summary.model_copy(update=scores)
+    summary = run.summary.with_scores(scores)
     warnings = report.warnings_of(config, summary)
     if density is not None:
         scores |= bridge.bridge_scores(run.trained, draws, density, config.data.bounds, seed)
@@ -21,3 +34,105 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     rows = [("draws", config.subject), *report.judged_rows(summary, warnings)]
     more = bridge.bridge_rows(scores, warnings) if density is not None else []
     return Judgement(scores, [*rows, *more], warnings)
+
+
+def bound_scores(
+    model: Any, chunks: Chunks, draws: Draws, log_z: float, error: float
+) -> dict[str, float]:
+    """``KL(p || r)`` of the draws left out, and its standard error with that of ``log_z``.
+
+    The members of a trained ``model`` go on by ``chunks`` without ``log p̃``, and become the ``r``.
+    """
+    with phase("comparing log p with the density of maximum likelihood"):
+        model.forget()
+        model.lengthen(BOUND_UPDATES)
+        model.weight.assign(0.0)
+        model.train_on(chunks, [])
+        members = model.density.member_log_probs(draws.rows).astype(float)
+    parts = zip(draws.folds, draws.parts)
+    off = [draws.log_p[part] - members[fold][part] for fold, part in parts]
+    joined = np.concatenate(off)
+    effective = float(np.fmin(effective_draws(off), len(joined)))
+    return {
+        "kl_by_likelihood": float(joined.mean()) - log_z,
+        "kl_by_likelihood_standard_error": math.hypot(joined.std() / math.sqrt(effective), error),
+    }
+
+
+def judged(density: FlowDensity, draws: Draws) -> Judged:
+    """Scores of the draws by the densities of the folds, and arrays of their pictures."""
+    with phase(f"scoring: {len(draws.rows):,} draws"):
+        found, temperatures, kl = estimate(density, draws)
+        scores = {
+            "log_z": found.log_z,
+            "log_z_standard_error": found.standard_error,
+            "within_error": found.within,
+            "between_error": found.between,
+            "pareto_k": found.k,
+            "ess": found.effective,
+            "temperatures": temperatures,
+            "log_z_by_chain": found.by_chain,
+            "kl": kl - found.log_z,
+            **diagnostics(draws),
+        }
+    shown = slice(-SHOWN_SAMPLES, None)
+    return Judged(scores, {"tail": found.tail[shown], "smooth_tail": found.smooth_tail[shown]})
+
+
+def estimate(density: FlowDensity, draws: Draws) -> tuple[Estimate, list[float], float]:
+    """Estimate of log Z, the temperature of each fold, and the mean of ``log p̃ - log q``.
+
+    The temperature is chosen by the validation rows of the chains that a density was fitted to.
+    """
+    members, latents = density.member_log_probs(draws.rows), density.member_latents(draws.rows)
+    squared = np.square(latents.astype(float)).sum(axis=-1)
+    _, validation = fold_rows(draws)
+
+    def of_rows(fold: int, rows: np.ndarray) -> Fold:
+        return Fold(members[fold][rows], squared[fold][rows], draws.log_p[rows], density.dim)
+
+    chosen = [best_temperature(of_rows(fold, rows)) for fold, rows in enumerate(validation)]
+    parts = [of_rows(fold, part) for fold, part in zip(draws.folds, draws.parts)]
+    ratios = [part.log_ratios(chosen[fold]) for fold, part in zip(draws.folds, parts)]
+    off = np.concatenate([part.log_p - part.log_q for part in parts])
+    return harmonic_mean(ratios), chosen, float(off.mean())
+
+
+def rhat_limit_of(draws: Draws, name: str) -> float:
+    """:func:`rhat_limit` of a column, one of all parameters and the log-density."""
+    values = draws.rows[:, draws.columns.index(name)] if name in draws.columns else draws.log_p
+    return rhat_limit([values[part] for part in draws.parts], len(draws.columns) + 1)
+
+
+def diagnostics(draws: Draws) -> dict[str, Any]:
+    """Convergence, moments with their Monte-Carlo errors, and rounding of the log-density."""
+    names = [*draws.columns, "log_p"]
+    values = np.column_stack([draws.rows, draws.log_p])
+    chains = [[column[part] for part in draws.parts] for column in values.T]
+    rhats = np.array([split_rhat(one) for one in chains])
+    effective = np.array([effective_draws(one) for one in chains])
+    worst = int(np.nanargmax(rhats)) if np.isfinite(rhats).any() else 0
+    spreads = draws.rows.std(axis=0)
+    errors = spreads / np.sqrt(effective[:-1])
+    moments = zip(draws.columns, draws.rows.mean(axis=0).tolist(), spreads.tolist())
+    return {
+        "n_draws": len(draws.rows),
+        "n_chains": int(draws.chains.max()) + 1,
+        "rhat": float(rhats[worst]),
+        "rhat_column": names[worst],
+        "effective_draws": float(np.nanmin(effective)),
+        "log_p_step": rounding_step(draws.log_p),
+        "is_stan": draws.is_stan,
+        "moments": {name: [mean, spread] for name, mean, spread in moments},
+        "moments_standard_error": dict(zip(draws.columns, errors.tolist())),
+    }
+
+
+def rounding_step(values: np.ndarray) -> float:
+    """Power of ten of which all values ``(n,)`` are multiples, relative to their size; else 0."""
+    largest = float(np.abs(values).max())
+    for digits in range(3, 12):
+        rounded = np.array([float(f"{value:.{digits}g}") for value in values[:SHOWN_SAMPLES]])
+        if (rounded == values[:SHOWN_SAMPLES]).all():
+            return 10.0 ** (np.floor(np.log10(largest)) + 1 - digits) if largest else 0.0
+    return 0.0

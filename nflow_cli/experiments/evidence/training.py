@@ -13,9 +13,13 @@ from nflow_cli.data.draws import Draws, space_in_words
 from nflow_cli.data.regression import fit_regression
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.experiments.evidence.bound import UPDATES, bound_scores
-from nflow_cli.experiments.evidence.folds import fold_rows
-from nflow_cli.experiments.evidence.judge import judged, rhat_limit_of
+from nflow_cli.experiments.evidence.data import fold_rows
+from nflow_cli.experiments.evidence.scoring import (
+    BOUND_UPDATES,
+    bound_scores,
+    judged,
+    rhat_limit_of,
+)
 from nflow_cli.experiments.summary import Fitted
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.stack import SideBySide, seeds_from
@@ -171,7 +175,7 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
     clock, log = train(model, draws, config, directory)
     model_sha256 = save_model(directory, model.trained)
     scores, arrays = judged(model.density, draws)
-    chunks = fold_chunks(model.density, draws, config, UPDATES)
+    chunks = fold_chunks(model.density, draws, config, BOUND_UPDATES)
     log_z = scores["log_z"], scores["log_z_standard_error"]
     facts = {
         **scores,

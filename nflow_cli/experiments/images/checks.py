@@ -8,23 +8,17 @@ from keras import ops
 
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import binarize
-from nflow_cli.evaluation.flow_checks import (
+from nflow_cli.experiments.checks import CheckedRun, Checks, check_arrays, check_scores
+from nflow_cli.experiments.comparison import Outcome, Verdict, agreement, differences
+from nflow_cli.experiments.flow_checks import (
+    OF_FLOWS,
     Flows,
     as_arrays,
     check_log_det,
     check_margin,
     check_round_trip,
 )
-from nflow_cli.evaluation.verdicts import Outcome, Verdict
-from nflow_cli.experiments.checks import CheckedRun, Checks, check_arrays, check_scores
-from nflow_cli.experiments.comparison import agreement, differences
-from nflow_cli.experiments.flow_checks import OF_FLOWS
-from nflow_cli.experiments.images.evaluation import (
-    BATCH,
-    NATS,
-    OF_LATENTS,
-    ImportanceSampler,
-)
+from nflow_cli.experiments.images.scoring import BATCH, NATS, OF_LATENTS, ImportanceSampler
 from nflow_cli.experiments.images.training import judged, split
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream

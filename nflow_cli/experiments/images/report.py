@@ -20,7 +20,7 @@ class ImagesRecord(DataRecord):
 
 
 class ImagesSummary(RunSummary):
-    """Scores of a VAE, in nats an image; ``evaluation.images.scores_of`` defines them.
+    """Scores of a VAE, in nats an image; ``scoring.scores_of`` defines them.
 
     Attributes:
         best_epoch: Epoch of the kept weights; ``None`` without a validation split.

@@ -1,12 +1,31 @@
 """Scores of a VAE by its test images or others."""
 
+import math
+import sys
+from statistics import NormalDist
 from typing import Any
 
+import numpy as np
+from keras import ops
+
+from nflow_cli.backend.programs import compiled
 from nflow_cli.data.images import binarize
 from nflow_cli.experiments.images import report
-from nflow_cli.experiments.images.evaluation import evaluate_vae
+from nflow_cli.experiments.images.networks import SIDE
+from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.rows import Judgement
 from nflow_cli.experiments.run import Run
+from nflow_cli.random_streams import stream
+
+BATCH = 100  # test images at a time
+# Draws per image at a time, which bounds the memory; convolutions take most.
+DRAWS = {"relu": 50, "maxout": 50, "gated-conv": 5}
+ACTIVE = 0.01  # variance over images of a unit's posterior mean (Burda et al. 2016)
+# Estimates of an ImportanceSampler: in nats, and of latents.
+NATS = ("reconstruction", "kl", "log_evidence")
+OF_LATENTS = ("mean_latent", "latent_variance")
+SHOWN_LATENTS, SHOWN_IMAGES, SHOWN_SAMPLES, MANIFOLD = 5_000, 10, 64, 20
+SHOWN_PRIOR = 5_000
 
 
 def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
@@ -15,7 +34,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     pixels = binarize(data.x_test, config.data.binarization, config.seed, 0, "test")
     draws = samples or config.evaluate.importance_samples
     scores, _ = evaluate_vae(run.trained.model, pixels, draws, seed)
-    summary = run.summary.model_copy(update=scores)
+    summary = run.summary.with_scores(scores)
     warnings = report.warnings_of(config, summary)
     rows = [
         *report.model_rows(summary, data.name, data.n_test),
@@ -23,3 +42,191 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
         *report.bound_rows(summary, warnings),
     ]
     return Judgement({"seed": seed, **scores}, rows, warnings)
+
+
+class ImportanceSampler:
+    """Draws latents ``z_s ~ q(z|x)`` for images, with weights ``p(x, z_s) / q(z_s|x)``.
+
+    One compiled program serves all batches of images and blocks of draws, padded to one size.
+
+    Args:
+        vae: Model.
+        draws: S per image.
+        seed: Of the draws.
+    """
+
+    def __init__(self, vae: FlowVAE, draws: int, seed: int):
+        self.vae, self.draws, self.seed = vae, draws, seed
+        self.block = min(draws, DRAWS[vae.network])
+
+        def weigh(images: Any, noise: Any) -> dict[str, Any]:
+            drawn = vae.elbo_terms(images, noise)
+            return {name: drawn[name] for name in ("log_likelihood", "kl", "z")}
+
+        self.weigh = compiled(weigh, vae.xla)
+
+    def __call__(self, pixels: np.ndarray, start: int) -> dict[str, np.ndarray]:
+        """Estimates for a batch whose first image is image ``start``, in nats: ``reconstruction``
+        and ``kl``, means over draws; ``log_evidence``, ``log 1/S Σ_s p(x, z_s) / q(z_s|x)``;
+        ``mean_latent`` and ``latent_variance`` ``(n, D)``, NaN for a single draw.
+        """
+        n = len(pixels)
+        filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
+        filled[:n] = pixels
+        rng = stream(self.seed, "importance-sampling", start)
+        sums: dict[str, Any] = dict.fromkeys(("log_likelihood", "kl", "z", "squared"), 0.0)
+        log_sum = np.full(n, -np.inf)  # of the weights
+        for first in range(0, self.draws, self.block):
+            noise = rng.standard_normal((self.block, BATCH, self.vae.latent_dim), np.float32)
+            due = self.draws - first
+            drawn = {
+                name: ops.convert_to_numpy(values)[:due, :n].astype(np.float64)
+                for name, values in self.weigh(filled, noise).items()
+            }
+            drawn["squared"] = drawn["z"] ** 2
+            sums = {name: total + np.sum(drawn[name], axis=0) for name, total in sums.items()}
+            log_weights = drawn["log_likelihood"] - drawn["kl"]
+            log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weights, axis=0))
+        means = {name: total / self.draws for name, total in sums.items()}
+        spread = means["squared"] - means["z"] ** 2
+        return {
+            "reconstruction": -means["log_likelihood"],
+            "kl": means["kl"],
+            "log_evidence": log_sum - math.log(self.draws),
+            "mean_latent": means["z"],
+            "latent_variance": spread * self.draws / (self.draws - 1)
+            if self.draws > 1
+            else np.full_like(spread, np.nan),
+        }
+
+    def over(self, pixels: np.ndarray, show: bool = False) -> dict[str, np.ndarray]:
+        """Estimates for any number of images."""
+        batches = []
+        for start in range(0, len(pixels), BATCH):
+            batches.append(self(pixels[start : start + BATCH], start))
+            done = min(start + BATCH, len(pixels))
+            if show and done * 10 // len(pixels) > start * 10 // len(pixels):
+                print(
+                    f"likelihood: {done:,}/{len(pixels):,} images, {self.draws} draws each",
+                    file=sys.stderr,
+                )
+        return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+
+
+def evaluate_vae(
+    vae: FlowVAE, pixels: np.ndarray, draws: int, seed: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Scores (:func:`scores_of`) and estimates per image of test images ``(n, 28, 28)``."""
+    show = draws * len(pixels) > 200_000
+    estimates = ImportanceSampler(vae, draws, seed).over(pixels, show)
+    return scores_of(estimates, draws), estimates
+
+
+def scores_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
+    """Scores by estimates of each image from ``draws`` latents, in nats per image.
+
+    ``negative_elbo = reconstruction + kl``; ``negative_log_likelihood = -log p(x)`` by importance
+    sampling, a tighter bound in expectation (Burda et al. 2016, arXiv 1509.00519), with its
+    standard error over images. ``active_units``: latent units whose posterior mean has a variance
+    over images above 0.01 (ibid.); ``None`` for a single draw.
+    """
+    nll = -estimates["log_evidence"]
+    n = len(nll)
+    return {
+        "negative_elbo": float(np.mean(estimates["reconstruction"] + estimates["kl"])),
+        "reconstruction": float(np.mean(estimates["reconstruction"])),
+        "kl": float(np.mean(estimates["kl"])),
+        "negative_log_likelihood": float(np.mean(nll)),
+        "nll_standard_error": float(np.std(nll, ddof=1) / math.sqrt(n)) if n > 1 else None,
+        "nll_samples": draws,
+        "active_units": _active_units(estimates, draws),
+    }
+
+
+def estimate_arrays(estimates: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Estimates of each image as stored in a run."""
+    nats = {name: estimates[name] for name in NATS}
+    return nats | {name: estimates[name].astype(np.float32) for name in OF_LATENTS}
+
+
+def _active_units(estimates: dict[str, np.ndarray], draws: int) -> int | None:
+    """Unbiased: minus the variance of the mean of draws."""
+    if draws == 1:
+        return None
+    noise = np.mean(estimates["latent_variance"], axis=0, dtype=np.float64) / draws
+    variance = np.var(estimates["mean_latent"], axis=0, dtype=np.float64)
+    return int(np.sum(variance - noise > ACTIVE))
+
+
+def vae_arrays(
+    vae: FlowVAE,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    mean_latent: np.ndarray,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Arrays for the plots."""
+    axes = shown_units(mean_latent)
+    shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
+    base, latents = draw_latents(vae, pixels[shown], seed)
+    few = shown_images(len(pixels), seed, SHOWN_IMAGES)
+    chosen = few  # else the first of each digit
+    if labels is not None:
+        chosen = np.unique(labels, return_index=True)[1][:SHOWN_IMAGES]
+    quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
+    axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
+    arrays = {
+        "base_latents": base[:, axes],
+        "latents": latents[:, axes],
+        "latent_axes": np.array(axes),
+        "labels": np.empty(0, np.uint8) if labels is None else labels[shown],
+        "originals": pixels[chosen].astype(np.float32),
+        "reconstructions": ops.convert_to_numpy(vae.reconstruct(pixels[chosen], seed)),
+        "samples": ops.convert_to_numpy(vae.sample(SHOWN_SAMPLES, seed)),
+        "manifold": manifold_of(vae, axis, axes),
+        "manifold_axis": axis,
+    }
+    if vae.prior is not None:
+        arrays["prior_latents"] = draw_prior(vae, SHOWN_PRIOR, seed)[:, axes]
+    return arrays
+
+
+def shown_images(n: int, seed: int, most: int) -> np.ndarray:
+    """Indices of shown images, random as files may be sorted by label."""
+    return np.sort(stream(seed, "shown").permutation(n)[:most])
+
+
+def draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """One base sample per image, and its image by the flows, both ``(n, D)``."""
+    noise = stream(seed, "latents").standard_normal((len(pixels), vae.latent_dim), np.float32)
+    parts: dict[str, list[np.ndarray]] = {"z0": [], "z": []}
+    for start in range(0, len(pixels), 5 * BATCH):  # a convolution of all takes gigabytes
+        few = slice(start, start + 5 * BATCH)
+        drawn = vae.posterior(pixels[few], ops.convert_to_tensor(noise[few]))
+        for name, part in parts.items():
+            part.append(ops.convert_to_numpy(drawn[name]))
+    return np.concatenate(parts["z0"]), np.concatenate(parts["z"])
+
+
+def draw_prior(vae: FlowVAE, n: int, seed: int) -> np.ndarray:
+    """Draw latents ``(n, D)`` from the prior."""
+    noise = stream(seed, "prior latents").standard_normal((n, vae.latent_dim), np.float32)
+    return ops.convert_to_numpy(vae.prior_latents(noise))
+
+
+def shown_units(mean_latent: np.ndarray) -> list[int]:
+    """Two most active latent units, in order."""
+    variance = np.var(mean_latent, axis=0)
+    return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
+
+
+def manifold_of(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:
+    """Decode the plane of two latent units, all others at 0: ``(r, r, 28, 28)``.
+
+    With flows in the prior the plane is in their base.
+    """
+    second, first = np.meshgrid(axis, axis, indexing="ij")
+    plane = np.zeros((first.size, vae.latent_dim), np.float32)
+    plane[:, axes[0]], plane[:, axes[1]] = first.ravel(), second.ravel()
+    images = ops.convert_to_numpy(vae.decode(vae.prior_latents(plane)))
+    return images.reshape(len(axis), len(axis), SIDE, SIDE)

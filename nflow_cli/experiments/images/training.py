@@ -11,7 +11,7 @@ from keras import ops
 
 from nflow_cli.config.schema import VAEConfig
 from nflow_cli.data.images import Images, binarize
-from nflow_cli.experiments.images.evaluation import (
+from nflow_cli.experiments.images.scoring import (
     BATCH,
     ImportanceSampler,
     estimate_arrays,

@@ -3,18 +3,19 @@
 import math
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
-from nflow_cli.evaluation.inference import shown_samples
-from nflow_cli.evaluation.verdicts import Outcome, Verdict
+from nflow_cli.evaluation.reverse_kl import shown_samples
 from nflow_cli.experiments.checks import OF_SCORES, Checks
-from nflow_cli.experiments.comparison import Tolerance, error_of
-from nflow_cli.experiments.flow_checks import CheckedRestarts, check_mass
+from nflow_cli.experiments.comparison import Outcome, Tolerance, Verdict, error_of
+from nflow_cli.experiments.flow_checks import CheckedDensity, check_mass
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.training import judged
 from nflow_cli.experiments.summary import Judged
+from nflow_cli.flows.side_by_side import seeds_from
 
 
-class Checked(CheckedRestarts):
+class Checked(CheckedDensity):
     """Run to check."""
 
     config: Config
@@ -33,6 +34,16 @@ class Checked(CheckedRestarts):
         in_the_plane = {} if self.config.evaluate.grid is None else {"mass": check_mass}
         of_user_code = {} if self.config.is_built_in else {"summary": skip_user_code}
         return {**super().checks, **in_the_plane, **OF_SCORES, **of_user_code}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        record = self.summary.restarts
+        updates = [*record.updates]
+        updates[record.best] = self.length
+        kept = record.judged(self.facts).model_dump()
+        seed = seeds_from(self.config.seed + record.best, 1)[0]
+        made = {"count": self.config.train.restarts, "seed": seed, "updates": updates}
+        return {"restarts": {**kept, **made}}
 
     @cached_property
     def judged(self) -> Judged:

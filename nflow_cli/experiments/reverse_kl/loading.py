@@ -13,7 +13,7 @@ from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.inference import effective_share, resampled
+from nflow_cli.evaluation.reverse_kl import effective_share, resampled
 from nflow_cli.evaluation.rounding import own_values
 from nflow_cli.evaluation.warnings import verdict
 from nflow_cli.experiments.loaded_flows import TrainedFlows, stack_of, with_weights, write_points
@@ -59,7 +59,7 @@ class TrainedDensity(TrainedFlows):
 def load(run: Run) -> TrainedDensity:
     """Density of a run, a mixture if it has several members."""
     config = run.config
-    members = 1 if config.train.modes == 1 else len(run.summary["member_weights"])
+    members = 1 if config.train.modes == 1 else len(run.summary.member_weights)
     flow = weighted_stacks(config, members) if members > 1 else stack_of(config)
     units = units_of(config.columns, config.bounds)
     return TrainedDensity(run, config.new_base(), with_weights(run, flow), units)

@@ -9,8 +9,8 @@ from keras import ops
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError, TargetError
-from nflow_cli.evaluation.inference import missed_by, mixture_weights
 from nflow_cli.evaluation.missed_mass import Bump, Missed
+from nflow_cli.evaluation.reverse_kl import missed_by, mixture_weights
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack

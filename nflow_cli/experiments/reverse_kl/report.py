@@ -11,18 +11,16 @@ from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.fit_2d import Fit2DConfig
 from nflow_cli.config.infer import MOST_MODES, InferConfig
 from nflow_cli.config.strict import Count, Error, Figure, Text
-from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS
 from nflow_cli.evaluation.warnings import (
+    EXACT_DRAWS,
     GOOD,
     JUMP_SIGMAS,
     ROUGH,
     ScoreWarning,
-    few_rows,
     found,
     jump,
     marked,
     mass,
-    number,
     ruined_fit,
     ruined_text,
     verdict,
@@ -32,8 +30,8 @@ from nflow_cli.experiments.rows import (
     Rows,
     Summary,
     Warnings,
-    figure,
     flow_row,
+    in_decimals,
     inconsistency_with_columns,
     mass_row,
     training_text,
@@ -48,7 +46,7 @@ Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
 
 
 class ReverseKLSummary(UpdatesSummary):
-    """Scores of a fit by reverse KL, in nats; ``evaluation.inference`` defines them.
+    """Scores of a fit by reverse KL, in nats; ``evaluation.reverse_kl`` defines them.
 
     ``has_exact_samples``: whether the density has a sampler. ``uncovered_share``: of its exact
     draws those where ``q < p/100``. ``member_weights``: of the members of a mixture, ``[1.0]`` of
@@ -108,123 +106,122 @@ BOUNDED = "q is 0 outside a bounded region"
 Truth = Mapping[str, tuple[float, float]]
 
 
-def rows_of(config: Config, summary: Summary, warnings: Warnings) -> Rows:
+def rows_of(config: Config, summary: ReverseKLSummary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
+    facts = summary.facts
     return [
-        (config.subject_key, printable(summary["target"])),
-        flow_row(summary),
+        (config.subject_key, printable(summary.target)),
+        flow_row(facts),
         *judged_rows(summary, warnings, truth_of(config)),
-        *([mass_row(summary, warnings)] if "mass" in summary else []),
+        *([mass_row(facts, warnings)] if "mass" in facts else []),
         *_restarts(summary),
         *_mixture(summary),
-        ("training", training_text(summary, config.length)),
+        ("training", training_text(facts, config.length)),
     ]
 
 
-def judged_rows(scores: Summary, warnings: Warnings, truth: Truth) -> Rows:
+def judged_rows(summary: ReverseKLSummary, warnings: Warnings, truth: Truth) -> Rows:
     """Rows of scores by fresh samples."""
-    return _estimates(scores, warnings) + _moments(scores, truth)
+    return _estimates(summary, warnings) + _moments(summary, truth)
 
 
-def verdict_of(scores: Summary, warnings: Warnings) -> Rows:
+def verdict_of(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
     """Rows of KL, free energy, k-hat, ESS and log Z, and of the KL of the base without a flow."""
-    rows = _estimates(scores, warnings)
-    if "base_free_energy" not in scores:
+    rows = _estimates(summary, warnings)
+    if (of_base := summary.base_free_energy) is None:
         return rows
-    of_base, error = (number(scores, f"base_free_energy{end}") for end in ("", "_standard_error"))
-    kl = None if of_base is None else of_base + (number(scores, "log_z") or 0.0)
-    return [*rows, ("base without a flow", f"{with_error(kl, error)} nats")]
+    kl = of_base + (summary.log_z or 0.0)
+    text = with_error(kl, summary.base_free_energy_standard_error)
+    return [*rows, ("base without a flow", f"{text} nats")]
 
 
-def _estimates(scores: Summary, warnings: Warnings) -> Rows:
+def _estimates(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
     rows = []
-    if (kl := number(scores, "kl")) is not None:
-        text = f"{with_error(kl, scores['kl_standard_error'])} nats"
+    if summary.kl is not None:
+        text = f"{with_error(summary.kl, summary.kl_standard_error)} nats"
         rows.append(("KL(q || p)", marked(text, warnings, "kl")))
-    if (share := number(scores, "uncovered_share")) is not None:
+    if (share := summary.uncovered_share) is not None:
         seen = f"{round(share * EXACT_DRAWS):,} of {EXACT_DRAWS:,} draws of p have q < p/100"
         least = f"if q misses less than {3 / EXACT_DRAWS:.0e} of p"
         rows.append(("", f"{'by the plain mean' if share else least}: {seen}"))
-    free_energy = with_error(scores["free_energy"], scores["free_energy_standard_error"])
-    free_energy += " nats"
-    rows.append(("free energy", marked(free_energy, warnings, "free_energy")))
-    rows.append(("k-hat", f"{figure(scores, 'pareto_k', 2)}, {_verdict(scores, warnings)}"))
-    rows.append(("ESS", f"{figure(scores, 'ess', 4)} of the draws"))
-    log_z = _log_z(scores, "estimated_log_z", "log_z_standard_error")
+    free_energy = with_error(summary.free_energy, summary.free_energy_standard_error)
+    log_z = _log_z(summary.estimated_log_z, summary.log_z_standard_error)
     log_z += " of the mass that q covers"
-    if (true := number(scores, "log_z")) is not None:
-        log_z += f" (true: {true:.5f})"
-    rows.append(("log Z", marked(log_z, warnings, "estimated_log_z")))
-    rows.append(("", _by_q(scores)))
-    if number(scores, "missed_share") is None and "missed_share" in scores:
+    if summary.log_z is not None:
+        log_z += f" (true: {summary.log_z:.5f})"
+    rows += [
+        ("free energy", marked(f"{free_energy} nats", warnings, "free_energy")),
+        ("k-hat", f"{in_decimals(summary.pareto_k, 2)}, {_reliability(summary, warnings)}"),
+        ("ESS", f"{in_decimals(summary.ess, 4)} of the draws"),
+        ("log Z", marked(log_z, warnings, "estimated_log_z")),
+        ("", _by_q(summary)),
+    ]
+    if summary.missed_share is None:
         rows.append(("", f"missed mass unknown: {FAILS}"))
     return rows
 
 
-def _by_q(scores: Summary) -> str:
+def _by_q(summary: ReverseKLSummary) -> str:
     """Log Z by the draws of q alone, a check."""
-    if number(scores, "q_log_z") is None:
-        return f"by draws of q alone: {BOUNDED if scores.get('base') == 'uniform-box' else FAILS}"
-    k, away = number(scores, "q_pareto_k"), number(scores, "log_z_difference")
-    text = _log_z(scores, "q_log_z", "q_log_z_standard_error")
-    text += f" by draws of q alone (k-hat {figure(scores, 'q_pareto_k', 2)}, {verdict(k)})"
-    error = number(scores, "log_z_difference_standard_error")
+    if summary.q_log_z is None:
+        return f"by draws of q alone: {BOUNDED if summary.base == 'uniform-box' else FAILS}"
+    k, away = summary.q_pareto_k, summary.log_z_difference
+    text = _log_z(summary.q_log_z, summary.q_log_z_standard_error)
+    text += f" by draws of q alone (k-hat {in_decimals(k, 2)}, {verdict(k)})"
+    error = summary.log_z_difference_standard_error
     if away is None or not error or not abs(away) > JUMP_SIGMAS * error:
         return text
     return f"{text}, {abs(away) / error:.1f} errors of the difference away"
 
 
-def _verdict(scores: Summary, warnings: Warnings) -> str:
-    word = verdict(number(scores, "pareto_k"))
-    others = words((c for c in warnings if c.word != f"{word} weights"), "estimated_log_z")
+def _reliability(summary: ReverseKLSummary, warnings: Warnings) -> str:
+    word = verdict(summary.pareto_k)
+    others = words((w for w in warnings if w.word != f"{word} weights"), "estimated_log_z")
     return f"{word}, but see [{others}]" if others else WORDS[word]
 
 
-def _log_z(scores: Summary, key: str, error: str) -> str:
-    text = figure(scores, key)
-    if (known := number(scores, error)) is not None:
-        text += f" ± {known:.5f}"
+def _log_z(value: float | None, error: float | None) -> str:
+    text = in_decimals(value) + ("" if error is None else f" ± {error:.5f}")
     return f"{text} nats"
 
 
-def _moments(scores: Summary, truth: Truth) -> Rows:
-    moments, rows = scores["moments"], []
-    errors = scores.get("moments_standard_error") or {}
-    for name, pair in list(moments.items())[:MOST_ROWS]:
+def _moments(summary: ReverseKLSummary, truth: Truth) -> Rows:
+    rows, errors = [], summary.moments_standard_error or {}
+    for name, pair in list(summary.moments.items())[:MOST_ROWS]:
         mean, spread = map(_with_error, pair, errors.get(name, (None, None)))
         known = truth.get(name)
         true = "" if known is None else f" (true: {known[0]:.5g}, sd {known[1]:.5g})"
         rows.append((printable(name)[:20], f"{mean}, sd {spread}{true}"))
-    if (rest := len(moments) - MOST_ROWS) > 0:
+    if (rest := len(summary.moments) - MOST_ROWS) > 0:
         rows.append(("", f"{rest:,} more coordinates are in summary.json"))
     return rows
 
 
 def _with_error(value: float | None, error: float | None) -> str:
-    if value is None or not math.isfinite(value):
+    if value is None:
         return "not finite"
-    if error is None or not 0 < error < math.inf:
+    if error is None or not error > 0:
         return f"{value:.5g}"
     decimals = min(max(1 - math.floor(math.log10(error)), 0), 12)
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
-def _restarts(summary: Summary) -> Rows:
-    restarts = summary["restarts"]
-    if restarts["count"] == 1:
+def _restarts(summary: ReverseKLSummary) -> Rows:
+    restarts = summary.restarts
+    if restarts.count == 1:
         return []
-    name = "free energy" if summary["log_z"] is None else "KL"
-    scores = ", ".join("not finite" if kl is None else f"{kl:.4f}" for kl in restarts["kl"])
-    return [("restarts", f"{name} {scores}; seed {restarts['seed']} is kept")]
+    name = "free energy" if summary.log_z is None else "KL"
+    scores = ", ".join(in_decimals(kl, 4) for kl in restarts.kl)
+    return [("restarts", f"{name} {scores}; seed {restarts.seed} is kept")]
 
 
-def _mixture(summary: Summary) -> Rows:
-    weights = sorted(summary["member_weights"], reverse=True)
+def _mixture(summary: ReverseKLSummary) -> Rows:
+    weights = sorted(summary.member_weights, reverse=True)
     if len(weights) == 1:
         return []
     shown = ", ".join(f"{weight:.3g}" for weight in weights[:MOST_WEIGHTS])
     more = ", …" if len(weights) > MOST_WEIGHTS else ""
-    seconds = f"{len(weights) - 1} added in {summary['member_seconds']:.1f} s"
+    seconds = f"{len(weights) - 1} added in {in_decimals(summary.member_seconds, 1)} s"
     return [("mixture", f"{len(weights)} flows, weights {shown}{more}; {seconds}")]
 
 
@@ -240,16 +237,15 @@ ENERGIES = ("free_energy", "kl")
 FIGURES = ("estimated_log_z", *ENERGIES, "moments")
 
 
-def ruined(summary: Summary) -> ScoreWarning | None:
+def _ruined(summary: ReverseKLSummary) -> ScoreWarning | None:
     """Warning if the free energy is not finite, or worse than that of the base."""
-    value = number(summary, "free_energy")
-    if "free_energy" in summary and (value is None or value != value):
+    if summary.free_energy is None:
         return ruined_text("the fit is not finite")
-    return ruined_fit(summary, "free_energy", 1)
+    return ruined_fit(summary.facts, "free_energy", 1)
 
 
-def _heavy_tail(summary: Summary) -> ScoreWarning | None:
-    k, figures = number(summary, "pareto_k"), ("estimated_log_z", "moments")
+def _heavy_tail(summary: ReverseKLSummary) -> ScoreWarning | None:
+    k, figures = summary.pareto_k, ("estimated_log_z", "moments")
     if k is None or k < GOOD:
         return None
     if k < ROUGH:
@@ -260,35 +256,32 @@ def _heavy_tail(summary: Summary) -> ScoreWarning | None:
     return ScoreWarning("poor weights", figures, f"{reason}, standard errors are unreliable")
 
 
-def _missed_mass(summary: Summary) -> ScoreWarning | None:
-    keys = ("missed_share", "missed_share_standard_error")
-    share, error = (number(summary, key) for key in keys)
-    place, remedy = summary.get("missed_mode"), "try --anneal, --restarts or more updates"
+def _missed_mass(summary: ReverseKLSummary) -> ScoreWarning | None:
+    share, error = summary.missed_share, summary.missed_share_standard_error
+    place, remedy = summary.missed_mode, "try --anneal, --restarts or more updates"
     if share is not None and error is not None and share - STANDARD_ERRORS * error > MISSED:
         text = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
         near = f", most of it near {_place(place)}" if place else ""
         return ScoreWarning("missed mass", FIGURES, f"{text}{near}; {remedy}")
-    is_by_samples = number(summary, "uncovered_share") is not None
-    if is_by_samples or (more := jump(summary)) is None:
+    more = jump(summary.log_z_difference, summary.log_z_difference_standard_error)
+    if summary.uncovered_share is not None or more is None:  # by exact samples nothing is missed
         return None
-    is_good = verdict(number(summary, "pareto_k")) == "good"
     reason = f"log Z is {more:.3g} nats larger than by draws of q alone: q misses part of p"
-    figures = ENERGIES if is_good else FIGURES
+    figures = ENERGIES if verdict(summary.pareto_k) == "good" else FIGURES
     return ScoreWarning("missed mass", figures, f"{reason}; {remedy}")
 
 
-def _place(place: Mapping[str, Any]) -> str:
-    known = {name: number(place, name) for name in place}
-    shown = [f"{name}={value:.3g}" for name, value in known.items() if value is not None][:4]
-    return ", ".join(shown) + (", …" if len(known) > len(shown) else "")
+def _place(place: Mapping[str, float | None]) -> str:
+    shown = [f"{name}={value:.3g}" for name, value in place.items() if value is not None][:4]
+    return ", ".join(shown) + (", …" if len(place) > len(shown) else "")
 
 
-def _far(summary: Summary) -> ScoreWarning | None:
-    k, kl = number(summary, "pareto_k"), number(summary, "kl")
-    if kl is None:
-        parts = [number(summary, key) for key in ("free_energy", "estimated_log_z")]
-        kl = math.nan if None in parts else sum(part or 0.0 for part in parts)
-    if k is None or not k < ROUGH or not kl > LARGE_KL:
+def _far(summary: ReverseKLSummary) -> ScoreWarning | None:
+    k, kl = summary.pareto_k, summary.kl
+    energy, log_z = summary.free_energy, summary.estimated_log_z
+    if kl is None and energy is not None and log_z is not None:
+        kl = energy + log_z
+    if k is None or kl is None or not k < ROUGH or not kl > LARGE_KL:
         return None
     reason = (
         f"KL(q || p) is {kl:.3g} nats by free energy and log Z: at this KL weights are "
@@ -297,8 +290,8 @@ def _far(summary: Summary) -> ScoreWarning | None:
     return ScoreWarning("far from p", FIGURES, reason)
 
 
-def _rounding(summary: Summary) -> ScoreWarning | None:
-    error, step = (number(summary, key) for key in ("rounding_error", "log_density_step"))
+def _rounding(summary: ReverseKLSummary) -> ScoreWarning | None:
+    error, step = summary.rounding_error, summary.log_density_step
     if error is None or step is None or not error > ROUNDED:
         return None
     reason = f"rounding to float32 has an error of {error:.2g} nats in log p: "
@@ -309,11 +302,11 @@ def _rounding(summary: Summary) -> ScoreWarning | None:
     return ScoreWarning("rounding", FIGURES, reason)
 
 
-def _coarsest(summary: Summary) -> str:
+def _coarsest(summary: ReverseKLSummary) -> str:
     """Coordinate with the largest float32 step relative to its standard deviation."""
     steps = {
         name: (float(np.spacing(np.float32(abs(mean)))), spread, mean)
-        for name, (mean, spread) in summary.get("moments", {}).items()
+        for name, (mean, spread) in summary.moments.items()
         if mean is not None and spread
     }
     if not steps:
@@ -323,19 +316,18 @@ def _coarsest(summary: Summary) -> str:
     return f"{name} at {mean:.4g} ± {spread:.2g} has steps of {step:.2g}; "
 
 
-def _lost(summary: Summary) -> ScoreWarning | None:
-    if not (lost := number(summary, "n_lost")):
+def _lost(summary: ReverseKLSummary) -> ScoreWarning | None:
+    if not summary.n_lost:
         return None
-    reason = f"log p is not finite at {lost:,.0f} draws, whose weights count as 0"
+    reason = f"log p is not finite at {summary.n_lost:,} draws, whose weights count as 0"
     return ScoreWarning("not finite", ("free_energy", "estimated_log_z"), reason)
 
 
-def _disagreement(summary: Summary) -> ScoreWarning | None:
-    kls = summary.get("restarts", {}).get("kl", ())
-    finite = [kl for kl in kls if kl is not None and math.isfinite(kl)]
-    is_told = number(summary, "uncovered_share") is not None  # missed mass, by exact samples
-    if is_told or len(summary.get("member_weights", ())) > 1:  # of which the best says little
+def _disagreement(summary: ReverseKLSummary) -> ScoreWarning | None:
+    is_told = summary.uncovered_share is not None  # missed mass, by exact samples
+    if is_told or len(summary.member_weights) > 1:  # of which the best says little
         return None
+    finite = [kl for kl in summary.restarts.kl if kl is not None]
     if len(finite) < 2 or max(finite) - min(finite) <= APART:
         return None
     reason = (
@@ -345,10 +337,8 @@ def _disagreement(summary: Summary) -> ScoreWarning | None:
     return ScoreWarning("restarts differ", ("free_energy", "kl"), reason)
 
 
-RULES = (
-    *(ruined, _heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement),
-    *(mass, few_rows),
-)
+# Warnings about scores by draws.
+RULES = (_ruined, _heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
 
 
 SCHEMA = ReverseKLSummary
@@ -376,17 +366,17 @@ def truth_of(config: Config) -> Truth:
     return {config.columns[i]: moments for i, moments in config.known_moments.items()}
 
 
-def warnings_of(config: Config, summary: Summary) -> list[ScoreWarning]:
+def warnings_of(config: Config, summary: ReverseKLSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
-    return found(*(rule(summary) for rule in RULES))
+    return found(*(rule(summary) for rule in RULES), mass(summary.facts))
 
 
-def subject_of(config: Config, summary: Summary) -> str:
+def subject_of(config: Config, summary: ReverseKLSummary) -> str:
     """Name of the density."""
     return config.subject
 
 
-def settings_of(config: Config, summary: Summary) -> dict[str, str]:
+def settings_of(config: Config, summary: ReverseKLSummary) -> dict[str, str]:
     """Checksum of the code of a user's density."""
     sha256 = (config.recorded_density or {}).get("sha256")
     return {} if sha256 is None else {"density.sha256": sha256[:12]}
@@ -405,9 +395,9 @@ def shapes_of(config: Config) -> Shapes:
     return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
 
 
-def inconsistency_of(config: Config, arrays: Mapping[str, Any], summary: Summary) -> str:
+def inconsistency_of(config: Config, arrays: Mapping[str, Any], summary: ReverseKLSummary) -> str:
     """Other columns than those of the config."""
-    return inconsistency_with_columns(arrays, summary, config.columns)
+    return inconsistency_with_columns(arrays, summary.facts, config.columns)
 
 
 def figures_of(

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from nflow_cli.evaluation.inference import judge, sample_size
 from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
+from nflow_cli.evaluation.reverse_kl import sample_size, score
+from nflow_cli.evaluation.warnings import few_rows, found
 from nflow_cli.experiments.reverse_kl import report
 from nflow_cli.experiments.reverse_kl.data import Subject
 from nflow_cli.experiments.reverse_kl.members import starts_of
-from nflow_cli.experiments.rows import Judgement, likelihood_rows, without_mass
+from nflow_cli.experiments.rows import Judgement, likelihood_rows
 from nflow_cli.experiments.run import Run
 
 
@@ -19,16 +20,16 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     subject = data if isinstance(data, Subject) else run.data
     n = samples or sample_size(config.evaluate.samples, trained.inside)
     parts = trained.inside, subject.target, trained.units, trained.columns
-    scores = judge(*parts, seed, n, starts_of(config)).scores
+    scores = score(*parts, seed, n, starts_of(config)).scores
     of_points = {}
     if subject is not data:
         of_points = likelihood_of_points(tallied_points(trained.log_prob(data)))
-    found = {**without_mass(run.summary), **scores, **of_points}
-    warnings = report.warnings_of(config, found)
+    summary = run.summary.with_scores(scores)
+    # The mass is not computed again.
+    warnings = found(*(rule(summary) for rule in report.RULES), few_rows(of_points))
     flow = ("flow", f"{config.flow.text}, K = {config.flow.k}")
     rows = [(config.subject_key, config.subject), flow, ("samples", f"{n:,}, seed {seed}")]
-    shown = {"base": config.base_name, **scores}
-    rows += report.judged_rows(shown, warnings, report.truth_of(config))
+    rows += report.judged_rows(summary, warnings, report.truth_of(config))
     if of_points:
         rows += likelihood_rows(of_points, warnings)
     return Judgement({"samples": n, "seed": seed, **scores, **of_points}, rows, warnings)

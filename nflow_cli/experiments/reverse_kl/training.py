@@ -4,15 +4,16 @@ from typing import Any, NamedTuple
 
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.inference import (
+from nflow_cli.evaluation.mass import mass_of
+from nflow_cli.evaluation.motion import density_arrays
+from nflow_cli.evaluation.reverse_kl import (
     RESAMPLED_FROM,
     arrays_of,
-    judge,
+    base_energy,
     resampled,
     sample_size,
+    score,
 )
-from nflow_cli.evaluation.mass import mass_of
-from nflow_cli.evaluation.target import base_energy, density_arrays
 from nflow_cli.experiments.loaded_flows import stack_of
 from nflow_cli.experiments.reverse_kl.data import Config, Subject
 from nflow_cli.experiments.reverse_kl.members import starts_of, with_missed_modes
@@ -112,7 +113,7 @@ def judged(config: Config, density: FlowDensity, target: Any) -> Judged:
     parts = density, target, units_of(config.columns, config.bounds)
     n = sample_size(config.evaluate.samples, density)
     with phase(f"scoring: {n:,} draws"):
-        judgement = judge(*parts, config.columns, seed, n, starts_of(config))
+        judgement = score(*parts, config.columns, seed, n, starts_of(config))
     scores = {
         **judgement.scores,
         "has_exact_samples": target.sample is not None,

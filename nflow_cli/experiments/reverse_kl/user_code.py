@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 
 from nflow_cli.config.infer import DEFAULT_FUNCTION, IN_PYTHON
 from nflow_cli.errors import NflowError, TargetError, one_line
-from nflow_cli.experiments.reverse_kl.coordinates import Coordinates, Model
-from nflow_cli.experiments.reverse_kl.numpyro_model import numpyro_model
-from nflow_cli.experiments.reverse_kl.pymc_model import pymc_model
+from nflow_cli.experiments.reverse_kl.models import Coordinates, Model, numpyro_model, pymc_model
 from nflow_cli.registry import nearest
 
 OF_MODEL = ("dim", "names", "bounds")  # options

@@ -6,8 +6,8 @@ from keras import ops
 from truth import Grid, normal_log_prob, to_numpy
 
 from nflow_cli import plotting
-from nflow_cli.experiments.images import evaluation as image_evaluation
-from nflow_cli.experiments.images.evaluation import (
+from nflow_cli.experiments.images import scoring
+from nflow_cli.experiments.images.scoring import (
     BATCH,
     DRAWS,
     ImportanceSampler,
@@ -320,7 +320,7 @@ def test_the_arrays_are_what_the_pictures_are_drawn_from(latent_dim, axes):
 
 
 def test_a_sorted_file_shows_all_its_digits(monkeypatch):
-    monkeypatch.setattr(image_evaluation, "SHOWN_LATENTS", 100)
+    monkeypatch.setattr(scoring, "SHOWN_LATENTS", 100)
     vae = FlowVAE(2, "relu", [16], ["planar"], 2)
     order = np.argsort(LABELS, kind="stable")
     latent = np.random.default_rng(2).standard_normal((len(order), 2))

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from nflow_cli.evaluation.flow_checks import (
+from nflow_cli.experiments.comparison import Outcome
+from nflow_cli.experiments.flow_checks import (
     Flows,
     check_log_det,
     check_margin,
     check_round_trip,
     jacobian,
 )
-from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.composition import Composition
 from nflow_cli.flows.planar import Planar
