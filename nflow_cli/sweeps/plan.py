@@ -18,11 +18,11 @@ from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
-PATIENCE = 30  # seconds to wait for another process to claim a sweep's folder
+CLAIM_SECONDS = 30  # seconds to wait for another process to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name
 MAX_STEM = 100  # letters of its first part
 # Keys of a config that change no score.
-NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
+SAME_SCORES: Any = {"description": True, "data": {"fallback"}}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class PlannedRun:
         if type(written) is not type(self.config):
             return False
         ours = self.config.settled_like(written)
-        return ours.model_dump(exclude=NO_FIGURES) == written.model_dump(exclude=NO_FIGURES)
+        return ours.model_dump(exclude=SAME_SCORES) == written.model_dump(exclude=SAME_SCORES)
 
 
 def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
@@ -165,7 +165,7 @@ def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
 
 
 def claim_beside_others(
-    folder: RunDirectory, sweep: SweepConfig, patience: float = PATIENCE
+    folder: RunDirectory, sweep: SweepConfig, patience: float = CLAIM_SECONDS
 ) -> None:
     """Call :func:`claim` where other processes may do so at the same time."""
     deadline = time.monotonic() + patience

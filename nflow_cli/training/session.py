@@ -19,7 +19,7 @@ from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory
 from nflow_cli.terminal.layout import tell
-from nflow_cli.terminal.signals import Held
+from nflow_cli.terminal.signals import DeferredSignals
 from nflow_cli.training.observers import (
     Clock,
     Count,
@@ -156,7 +156,7 @@ class Checkpointer(Observer):
         self.store, self.steps = store, steps
         self.seconds, self.settings = config.train.checkpoint_seconds, _settings_of(config)
         self.parts = _by_class([part for part in parts if isinstance(part, Saved)])
-        self.signals = Held()
+        self.signals = DeferredSignals()
 
     def begin(self) -> None:
         self._saved = time.monotonic()
