@@ -99,7 +99,10 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     paths = [preset_files.find_preset(name) for name in sweep.presets]
     stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
     axes = [
-        [(key, label, value) for label, value in zip(_labels(values), values)]
+        [
+            (f",{key}={text}", Change(f"vary {key}", key, value))
+            for text, value in zip(_labels(values), values)
+        ]
         for key, values in [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
         if values
     ]
@@ -110,15 +113,12 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     for stem, path in zip(stems, paths):
         preset, label = presets.read_preset(path), preset_files.preset_label(path)
         for point in itertools.product(*axes):
-            name = stem + "".join(f",{key}={text}" for key, text, _ in point)
+            name = stem + "".join(text for text, _ in point)
             if len(name.encode()) > MAX_NAME:
                 raise ConfigError(
                     f"{source}: folder name longer than {MAX_NAME} bytes: {name:.60}..."
                 )
-            changes = [
-                *_set(sweep),
-                *(Change(f"vary {key}", key, value) for key, _, value in point),
-            ]
+            changes = [*_set(sweep), *(change for _, change in point)]
             try:
                 settings = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
