@@ -15,7 +15,7 @@ from nflow_cli.backend import program_cache
 from nflow_cli.backend.garbage import uncollected
 from nflow_cli.errors import DeviceError, NflowError
 from nflow_cli.terminal.layout import tell
-from nflow_cli.terminal.signals import Held
+from nflow_cli.terminal.signals import DeferredSignals
 
 CPU, GPU = "cpu", "gpu"  # gpu: the first; also gpu:N
 INTRA_OP = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's variable for the number of threads
@@ -130,7 +130,7 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _let_malloc_keep_memory()
     # An exception that a signal handler raises in an import can be lost.
-    with Held(), _silent_stderr(), uncollected():
+    with DeferredSignals(), _silent_stderr(), uncollected():
         try:
             import keras
 

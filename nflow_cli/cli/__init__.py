@@ -21,7 +21,7 @@ from nflow_cli.errors import (
 )
 from nflow_cli.registry import resolve
 from nflow_cli.terminal import output
-from nflow_cli.terminal.signals import Raised, interruption_line, set_handlers
+from nflow_cli.terminal.signals import RaisedSignals, interruption_line, set_handlers
 
 # Of NumPy's matrix products: rows are scored on one core each, and idle threads spin.
 ONE_THREAD = "OPENBLAS_NUM_THREADS"
@@ -78,7 +78,7 @@ class _Group(click.Group):
         The typed arguments are the context's object: recorded, and printed after an interruption.
         """
         argv = sys.argv[1:] if args is None else list(args)
-        signals = Raised()
+        signals = RaisedSignals()
         try:
             signals.start()
             return self._explained(args, obj=argv, **extra)

@@ -105,7 +105,7 @@ class EvidenceTrain(Strict):
     schedule: Schedule = "cosine"
     clip_norm: ClipNorm = 20.0
     weight_decay: WeightDecay = 1.0
-    early_stopping: EarlyStopping | None = EarlyStopping(patience=500, min_delta=0.0)
+    early_stopping: EarlyStopping | None = EarlyStopping()
     chunk: Chunk = 50
     checkpoint_seconds: CheckpointSeconds = 30.0
 

@@ -62,8 +62,8 @@ class Annealed(NamedTuple):
 class EarlyStopping(Strict):
     """Stop when no validation loss of ``patience`` updates is lower by ``min_delta`` nats."""
 
-    patience: int = Field(default=5_000, ge=1, description="Updates without improvement.")
-    min_delta: float = Field(default=1e-3, ge=0, description="Minimum improvement, in nats.")
+    patience: int = Field(default=500, ge=1, description="Updates without improvement.")
+    min_delta: float = Field(default=0.0, ge=0, description="Minimum improvement, in nats.")
 
 
 class ValidatedStopping(EarlyStopping):
@@ -81,7 +81,6 @@ class ValidatedStopping(EarlyStopping):
         description="Updates without improvement; null: 0.15 of all, at least 4 validations and "
         "200 updates.",
     )
-    min_delta: float = Field(default=0.0, ge=0, description="Minimum improvement, in nats.")
 
 
 class CooledStopping(Strict):

@@ -26,11 +26,11 @@ from nflow_cli.plotting.style import (
 )
 
 MARKERS = "os^DvPX"  # of colours in turn, and others in a second turn
-STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours begin anew
-COLUMNS = 7  # of densities in a picture
-BAR = "density /\nthe target's peak"
-WRAP = 18  # letters of a title of a panel
-PANEL = 1.35  # inches, of a density
+LINE_STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours begin anew
+MOST_IN_A_ROW = 7  # of densities in a picture
+BAR_LABEL = "density /\nthe target's peak"
+TITLE_LETTERS = 18  # letters of a title of a panel
+PANEL_INCHES = 1.35  # inches, of a density
 
 
 class Series(NamedTuple):
@@ -139,8 +139,8 @@ def courses_figure(
             for curve in curves:
                 turns, i = divmod(names.index(curve.name), len(COLOURS))
                 good = np.isfinite(curve.values) & (curve.steps > 0)
-                style: Any = {"color": COLOURS[i], "linestyle": STYLES[turns % len(STYLES)]}
-                style |= {"linewidth": 1.1, "marker": "o" if good.sum() == 1 else ""}
+                line, marker = LINE_STYLES[turns % len(LINE_STYLES)], "o" if good.sum() == 1 else ""
+                style: Any = {"color": COLOURS[i], "ls": line, "lw": 1.1, "marker": marker}
                 ax.plot(curve.steps[good], curve.values[good], label=plain(curve.name), **style)
             scale_values(ax, np.concatenate([curve.values for curve in curves]))
             ax.set(xlabel=step, xscale="log")
@@ -177,15 +177,15 @@ def densities_figure(targets: Mapping[str, Sequence[Density]]) -> Figure:
     """
     rows = []
     for name, (target, *fits) in targets.items():
-        for i in range(0, len(fits), COLUMNS - 1):
-            rows.append((plain(name), [target, *fits[i : i + COLUMNS - 1]]))
+        for i in range(0, len(fits), MOST_IN_A_ROW - 1):
+            rows.append((plain(name), [target, *fits[i : i + MOST_IN_A_ROW - 1]]))
     columns = max(len(panels) for _, panels in rows)
     lines = sum(max(_wrapped(p.title).count("\n") for p in panels) for _, panels in rows)
     axis = rows[0][1][0].axis
     with drawing():
-        shape = len(rows) * columns, columns, extent_of(axis, axis), 1.7 + PANEL * columns
+        shape = len(rows) * columns, columns, extent_of(axis, axis), 1.7 + PANEL_INCHES * columns
         figure, axes = panel_grid(*shape, side=1.3)
-        figure.set_figheight(0.6 + len(rows) * (PANEL + 0.35) + 0.155 * lines)
+        figure.set_figheight(0.6 + len(rows) * (PANEL_INCHES + 0.35) + 0.155 * lines)
         shown, above = [], []
         for i, (name, panels) in enumerate(rows):
             row = axes[i * columns : i * columns + len(panels)]
@@ -196,7 +196,7 @@ def densities_figure(targets: Mapping[str, Sequence[Density]]) -> Figure:
                 label_panel(ax, "z₁" if last else "", "" if j else f"{name}\nz₂")
             above.append(draw_row(row, panels))
             shown += row
-        add_colour_bar(shown[0].images[0], shown, BAR, "max" if any(above) else "neither")
+        add_colour_bar(shown[0].images[0], shown, BAR_LABEL, "max" if any(above) else "neither")
         add_title(figure, "target and fits, the best over seeds")
     return figure
 
@@ -213,4 +213,4 @@ def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> bool:
 
 
 def _wrapped(title: str) -> str:
-    return plain(title.replace("(", " ("), width=WRAP)
+    return plain(title.replace("(", " ("), width=TITLE_LETTERS)

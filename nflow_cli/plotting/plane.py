@@ -43,11 +43,11 @@ from nflow_cli.plotting.training import (
 )
 
 AXES, COLUMN_AXES = ("z₁", "z₂"), ("x₁", "x₂")
-SEEN = 0.01  # smallest share of the mass that is drawn
-UNLABELLED = 0.03  # mass beyond the frame that is not written
+LEAST_MASS = 0.01  # smallest share of the mass that is drawn
+MASS_UNWRITTEN = 0.03  # mass beyond the frame that is not written
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
-SCATTERED = 1_000  # points in a panel without a density
-TYPICAL = 0.995  # of the window lies below what the colours are made for
+MOST_POINTS = 1_000  # points in a panel without a density
+COLOUR_QUANTILE = 0.995  # of the window lies below what the colours are made for
 ARROWS = 70  # draws with arrows, in the map of one flow
 FRAME_WIDTH, FRAME_DPI = 5.2, 96  # inches, dots an inch, of an animation
 MOMENT_MS, BASE_MS, FIT_MS = 60, 1_000, 2_500  # how long a moment, base and fit are shown
@@ -67,14 +67,14 @@ def deformation_figure(
     columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
     shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
     shares = [share_of(points, extent) for points in evaluation["deformation_samples"]]
-    is_cut = any(1 - share > UNLABELLED for share in shares)
+    is_cut = any(1 - share > MASS_UNWRITTEN for share in shares)
     head = 0.8 if is_cut else 0.65
     figure, axes = panel_grid(*shape, head=head)
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
-        notes = [] if share < SEEN else [f"peak {number_text(peak)}"]
-        notes += [f"mass {share:.2f}"] if 1 - share > UNLABELLED else []
+        notes = [] if share < LEAST_MASS else [f"peak {number_text(peak)}"]
+        notes += [f"mass {share:.2f}"] if 1 - share > MASS_UNWRITTEN else []
         name = f"k = {int(k)}" if k <= summary["k"] else "affine"
         ax.set_title("\n".join([name, *notes]), fontsize=9)
     add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
@@ -90,7 +90,7 @@ def draw_density(
 
     `share`: of its mass within the extent, NaN if unknown.
     """
-    if share < SEEN:
+    if share < LEAST_MASS:
         note(ax, "mass < 1% here", 0.6)
         density = np.where(np.isnan(density), np.nan, 0.0)
     return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm)
@@ -260,10 +260,10 @@ def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 10.0, COLUMN_AXES)
     points, draws = evaluation["test_points"], evaluation["samples"]
-    shown = min(len(points), len(draws), SCATTERED)
+    shown = min(len(points), len(draws), MOST_POINTS)
     axes[0].set_title(draw_points(axes[0], points[:shown], extent, "test points"))
     finite = np.append(q[np.isfinite(q)], 0.0)
-    norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, TYPICAL)))
+    norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, COLOUR_QUANTILE)))
     image = draw_density(axes[1], q, extent, norm, share_of(draws, extent))
     draw_dots(axes[1], points, 300)
     axes[1].set_title("fitted density q(x)")

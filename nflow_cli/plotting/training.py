@@ -24,13 +24,13 @@ from nflow_cli.plotting.style import (
     value_text,
 )
 
-LEVELS = {  # lines of a log-likelihood: their key in the summary
+LIKELIHOODS = {  # lines of a log-likelihood: their key in the summary
     "test set": "log_likelihood",
     "Gaussian": "gaussian_log_likelihood",
     "independent columns": "independent_log_likelihood",
 }
-MEANS = "interval mean"
-LETTERS = 40  # of a line of a legend
+INTERVAL_MEAN = "interval mean"
+LEGEND_LETTERS = 40  # of a line of a legend
 Spans = dict[str, tuple[float, float, str]]  # of steps, and their colour
 
 
@@ -62,7 +62,7 @@ def training_figure(
             ax.axvspan(low, high, color=colour, alpha=0.12, lw=0, zorder=0, label=once + label)
         colours, style = iter(COLOURS), {"marker": "o" if len(at) < 40 else "", "ms": 3}
         for label, values in panel.curves.items():
-            colour, width = (GREY, 0.7) if label == MEANS else (next(colours), 1.5)
+            colour, width = (GREY, 0.7) if label == INTERVAL_MEAN else (next(colours), 1.5)
             ax.plot(at, values, color=colour, lw=width, label=once + label, **style)
         for (label, level), line in zip(panel.levels.items(), ("--", ":", "-.")):
             ax.axhline(level, color="k", ls=line, lw=1.4, label=label)
@@ -76,7 +76,7 @@ def training_figure(
         else:
             zoom_on_later(ax, curves, levels)
         handles, labels = ax.get_legend_handles_labels()
-        labels = [textwrap.fill(label, LETTERS) for label in labels]
+        labels = [textwrap.fill(label, LEGEND_LETTERS) for label in labels]
         ax.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -92,12 +92,12 @@ def smoothed(values: np.ndarray) -> dict[str, np.ndarray]:
     good = np.isfinite(values)
     count = int(good.sum())
     if count < 5:
-        return {MEANS: values}
+        return {INTERVAL_MEAN: values}
     y, widest, median = values[good], max(1, count // 20), np.full(len(values), np.nan)
     # The window grows from the start, where a loss falls too fast for a lopsided one.
     halves = np.minimum(np.arange(count), widest)
     median[good] = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
-    return {MEANS: values, f"running median of {2 * widest + 1}": median}
+    return {INTERVAL_MEAN: values, f"running median of {2 * widest + 1}": median}
 
 
 def zoom_on_later(ax: Axes, curves: np.ndarray, levels: Sequence[float]) -> None:
@@ -145,7 +145,7 @@ def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
     curves = {**smoothed(-metrics["loss"]), best: -metrics["validation_loss"]}
     levels = {
         f"{name}: {score_text(summary, key)}": summary[key]
-        for name, key in LEVELS.items()
+        for name, key in LIKELIHOODS.items()
         if summary.get(key) is not None
     }
     panel = Panel("log-likelihood (nats a point)", curves, levels)

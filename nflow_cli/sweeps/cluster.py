@@ -11,7 +11,7 @@ from distributed import Client, WorkerPlugin, get_worker
 from nflow_cli.errors import NflowError, one_line
 from nflow_cli.sweeps.workers import Outcome, Pool, Workers
 
-CONNECT = 10  # seconds that a scheduler gets to answer
+CONNECT_SECONDS = 10  # seconds that a scheduler gets to answer
 
 
 class SweepPlugin(WorkerPlugin):
@@ -45,7 +45,9 @@ def cluster_pool(address: str) -> Iterator[Pool]:
     name = plugin.name
     with ExitStack() as stack:
         try:
-            client = stack.enter_context(Client(address, timeout=CONNECT, set_as_default=False))
+            client = stack.enter_context(
+                Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            )
             stack.callback(_unregister, client, name)
             client.register_plugin(plugin)
         except Exception as error:  # OSError, TimeoutError, ValueError: whatever the address brings

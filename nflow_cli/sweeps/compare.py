@@ -267,7 +267,7 @@ def course_name(results: Iterable[Result]) -> str:
 
 
 # Keys of the data that change neither test rows nor columns nor units.
-OTHERS = ("name", "bounds", "exclude")
+SAME_ROWS = ("name", "bounds", "exclude")
 
 
 class Difference(NamedTuple):
@@ -297,7 +297,7 @@ def _rows_judged(result: Result) -> Any:
     if not _shapes(result):
         return None
     settings = result.config.model_dump(mode="json")["data"]
-    same = {key: value for key, value in settings.items() if key not in OTHERS}
+    same = {key: value for key, value in settings.items() if key not in SAME_ROWS}
     return result.facts["data"].get("sha256"), json.dumps(same)
 
 

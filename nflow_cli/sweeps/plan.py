@@ -19,11 +19,11 @@ from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
-PATIENCE = 30  # seconds to wait for another process to claim a sweep's folder
+CLAIM_SECONDS = 30  # seconds to wait for another process to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name
 MAX_STEM = 100  # letters of its first part
 # Keys of a config that change no score.
-NO_FIGURES: Any = {"description": True, "data": {"fallback"}}
+SAME_SCORES: Any = {"description": True, "data": {"fallback"}}
 # Keys that a run resolves by its data where they are null.
 HIDDEN = re.compile(r"flow\.pattern\..*\.hidden")
 RESOLVED = {
@@ -75,7 +75,7 @@ class PlannedRun:
         return replace(self, config=run.read_config()) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
-        ours, theirs = (c.model_dump(exclude=NO_FIGURES) for c in (self.config, written))
+        ours, theirs = (c.model_dump(exclude=SAME_SCORES) for c in (self.config, written))
         return ours.keys() == theirs.keys() and filled(ours, theirs) == theirs
 
 
@@ -124,7 +124,10 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     paths = [preset_files.find_preset(name) for name in sweep.presets]
     stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
     axes = [
-        [(key, label, value) for label, value in zip(_labels(values), values)]
+        [
+            (f",{key}={text}", Change(f"vary {key}", key, value))
+            for text, value in zip(_labels(values), values)
+        ]
         for key, values in [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
         if values
     ]
@@ -135,15 +138,12 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     for stem, path in zip(stems, paths):
         preset, label = presets.read_preset(path), preset_files.preset_label(path)
         for point in itertools.product(*axes):
-            name = stem + "".join(f",{key}={text}" for key, text, _ in point)
+            name = stem + "".join(text for text, _ in point)
             if len(name.encode()) > MAX_NAME:
                 raise ConfigError(
                     f"{source}: folder name longer than {MAX_NAME} bytes: {name:.60}..."
                 )
-            changes = [
-                *_set(sweep),
-                *(Change(f"vary {key}", key, value) for key, _, value in point),
-            ]
+            changes = [*_set(sweep), *(change for _, change in point)]
             try:
                 settings = overrides.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
@@ -190,7 +190,7 @@ def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
 
 
 def claim_beside_others(
-    folder: RunDirectory, sweep: SweepConfig, patience: float = PATIENCE
+    folder: RunDirectory, sweep: SweepConfig, patience: float = CLAIM_SECONDS
 ) -> None:
     """Call :func:`claim` where other processes may do so at the same time."""
     deadline = time.monotonic() + patience

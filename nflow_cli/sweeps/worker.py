@@ -18,16 +18,16 @@ from nflow_cli.experiments.running import carry_on
 from nflow_cli.registry import resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal import output
-from nflow_cli.terminal.signals import Raised, interruption_line
+from nflow_cli.terminal.signals import RaisedSignals, interruption_line
 
 # Seconds for another process that trains the run, whose parent died, to save and end.
-PATIENCE = 120
+BUSY_SECONDS = 120
 
 
 def main() -> None:
     """Do the work requested on stdin."""
     output.prepare(output.Log)
-    Raised().start()
+    RaisedSignals().start()
     request: dict[str, Any] = {}
     try:
         request = json.loads(sys.stdin.buffer.readline())
@@ -52,7 +52,7 @@ def train(
     """Train or resume a run in its folder."""
     os.chdir(cwd)  # relative paths of data start here
     machine = machine_of(device).of(threads)
-    carry_on(validate(config, folder), RunDirectory.at(folder), argv, machine, PATIENCE)
+    carry_on(validate(config, folder), RunDirectory.at(folder), argv, machine, BUSY_SECONDS)
 
 
 if __name__ == "__main__":

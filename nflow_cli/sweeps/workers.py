@@ -27,8 +27,8 @@ DIED = "died"  # its process did: a failure that need not come again
 ENDS = {0: COMPLETED, 1: FAILED, **{128 + number: INTERRUPTED for number in NUMBERS}}  # exit codes
 # Without -P, modules of the current folder would shadow installed ones.
 COMMAND = ("-P", "-m", "nflow_cli.sweeps.worker")
-PATIENCE = 10  # seconds for a process to end
-TAIL = 8_192  # bytes of a log that hold its last line
+END_SECONDS = 10  # seconds for a process to end
+LOG_TAIL = 8_192  # bytes of a log that hold its last line
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
@@ -113,7 +113,7 @@ class Workers:
 
 def _last_line(printed: Any) -> str:
     """Message of an error, the last that was printed."""
-    printed.seek(max(printed.seek(0, os.SEEK_END) - TAIL, 0))
+    printed.seek(max(printed.seek(0, os.SEEK_END) - LOG_TAIL, 0))
     *_, line = printed.read().decode(errors="replace").strip().split("\n")
     return line.removeprefix("nflow: error: ")
 
@@ -122,7 +122,7 @@ def _end(process: Any) -> None:
     with suppress(OSError):  # a request that it never read
         process.stdin.close()
     try:
-        process.wait(PATIENCE)
+        process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -17,7 +17,7 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_I
 AGAIN = 0.05  # seconds until a signal is sent again after its exception was lost
 
 
-class Raised:
+class RaisedSignals:
     """Signals raise :class:`Interrupted` from :meth:`start` to :meth:`stop`.
 
     An exception in a finalizer is lost and printed by Python as a traceback: that is suppressed,
@@ -61,7 +61,7 @@ class Raised:
             self._timer.start()
 
 
-class Held:
+class DeferredSignals:
     """Signals are deferred while entered; a second one goes to the previous handler.
 
     At the end an unhandled signal is sent again. ``received`` is the first.
@@ -71,7 +71,7 @@ class Held:
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Held":
+    def __enter__(self) -> "DeferredSignals":
         self._before = set_handlers(self._note)
         return self
 

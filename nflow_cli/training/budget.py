@@ -1,13 +1,12 @@
 """Length of a training by the time that it may take."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nflow_cli.training.chunks import Chunks
-from nflow_cli.training.observers import Clock, Observer
 from nflow_cli.training.trainer import ChunkTrainer
 
 TRIAL_SECONDS = 2.0  # of a trial, after compiling
@@ -30,11 +29,23 @@ class Cost(NamedTuple):
 
 
 def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL_SECONDS) -> Cost:
-    """Time updates of ``model`` for some seconds, and their compiling."""
-    clock = Clock()
-    model.train_on(_Growing(chunks), [clock, _Enough(clock, seconds)])
-    update = sum(clock.seconds[1:]) / (clock.updates[-1] - clock.updates[1])
-    return Cost(update, max(clock.seconds[0] - update, 0.0))
+    """Time updates of ``model`` for some seconds, and their compiling.
+
+    Chunks are cut short to 1, 1, 2, 4, 8, … updates, to time slow ones soon.
+    """
+    made: list[int] = []
+    taken: list[float] = []
+    while len(made) < 2 or sum(taken[1:]) < seconds:  # the first compiles
+        begun = time.perf_counter()
+        points, count = chunks[len(made) % len(chunks)]
+        drawn = time.perf_counter()
+        count = np.minimum(count, 2 ** min(max(len(made) - 1, 0), 20)).astype(count.dtype)
+        float(model.program((points, count))["loss"])
+        trained = time.perf_counter()
+        made.append(int(count[0]))
+        taken.append(max(drawn - begun, trained - drawn))  # a training draws meanwhile
+    update = sum(taken[1:]) / sum(made[1:])
+    return Cost(update, max(taken[0] - update, 0.0))
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
@@ -42,28 +53,3 @@ def seconds_of(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-class _Growing(Chunks):
-    """Chunks cut short to 1, 1, 2, 4, 8, … updates, to time slow ones soon."""
-
-    def __init__(self, chunks: Chunks):
-        self.chunks = chunks
-
-    def __len__(self) -> int:
-        return 10**6
-
-    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
-        points, count = self.chunks[index % len(self.chunks)]
-        return points, np.minimum(count, 2 ** min(max(index - 1, 0), 20)).astype(count.dtype)
-
-
-class _Enough(Observer):
-    """Ends a training ``seconds`` after its first chunk, which compiles."""
-
-    def __init__(self, clock: Clock, seconds: float):
-        self.clock, self.seconds = clock, seconds
-
-    def after(self, logs: Mapping[str, float]) -> None:
-        _, *warm = self.clock.seconds
-        self.model.stop_training = bool(warm) and sum(warm) >= self.seconds

@@ -1,7 +1,8 @@
 """Training batches, grouped into chunks of updates for the compiled loop."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,17 @@ class Chunks:
     def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
         raise NotImplementedError
 
-    def __iter__(self) -> Iterator[tuple[Any, np.ndarray]]:
-        return (self[i] for i in range(len(self)))
+    def __iter__(self) -> Generator[tuple[Any, np.ndarray]]:
+        """Chunks drawn in a thread while earlier ones train."""
+        due, pool = [], ThreadPoolExecutor(1)
+        try:
+            for index in range(len(self)):
+                due.append(pool.submit(self.__getitem__, index))
+                if index >= self.ahead:
+                    yield due.pop(0).result()
+            yield from (one.result() for one in due)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class DrawnChunks(Chunks):

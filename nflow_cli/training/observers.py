@@ -53,6 +53,9 @@ class Saved:
         for name, value in checked(self.State, state):
             setattr(self, name, value)
 
+    def be_patient_again(self) -> None:
+        """Called where a training that stopped early is extended."""
+
 
 def checked(form: type[Form], state: Mapping[str, Any]) -> Form:
     """Saved state in its form; else a ``StateError`` names the key."""

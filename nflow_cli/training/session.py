@@ -19,7 +19,7 @@ from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory
 from nflow_cli.terminal.layout import tell
-from nflow_cli.terminal.signals import Held
+from nflow_cli.terminal.signals import DeferredSignals
 from nflow_cli.training.observers import (
     Clock,
     Count,
@@ -156,7 +156,7 @@ class Checkpointer(Observer):
         self.store, self.steps = store, steps
         self.seconds, self.settings = config.train.checkpoint_seconds, _settings_of(config)
         self.parts = _by_class([part for part in parts if isinstance(part, Saved)])
-        self.signals = Held()
+        self.signals = DeferredSignals()
 
     def begin(self) -> None:
         self._saved = time.monotonic()
@@ -179,8 +179,7 @@ class Checkpointer(Observer):
             f"variable/{i}": keras.ops.convert_to_numpy(variable)
             for i, variable in enumerate(self.model.state_variables)
         }
-        state: dict[str, Any] = {"finished": finished, "steps": self.steps}
-        state["config"] = self.settings
+        state = {"finished": finished, "steps": self.steps, "config": self.settings}
         for name, part in self.parts.items():
             state[name] = {}
             for key, value in part.state().items():
@@ -195,20 +194,14 @@ class Checkpointer(Observer):
 
         If damaged, or of other settings: a ``RunDirectoryError``.
         """
-        saved = self.read()
-        if saved is not None:
-            self._restore(saved)
-            if self._is_extended_after_early_stop(saved.state):
-                for part in self.parts.values():
-                    if hasattr(part, "be_patient_again"):
-                        part.be_patient_again()
-        return saved
-
-    def read(self) -> Checkpoint | None:
-        """Newest checkpoint, if any, of these settings; nothing is restored."""
         saved = self.store.load()
-        if saved is not None:
-            self._expect_settings(saved.state)
+        if saved is None:
+            return None
+        self._expect_settings(saved.state)
+        self._restore(saved)
+        if self._is_extended_after_early_stop(saved.state):
+            for part in self.parts.values():
+                part.be_patient_again()
         return saved
 
     def _expect_settings(self, state: Mapping[str, Any]) -> None:
@@ -249,10 +242,9 @@ class Checkpointer(Observer):
         """Restore the variables of ``model`` and its optimizer from ``saved``."""
         self.model = model
         variables, values = model.state_variables, grouped(saved.arrays, "").get("variable", [])
-        expected = forms(variables)
         kept = {"best_weights": forms(model.weights), "best_moments": forms(model.moments)}
         groups = (grouped(saved.arrays, f"{name}/").items() for name in self.parts)
-        if forms(values) != expected or any(
+        if forms(values) != forms(variables) or any(
             forms(arrays) != kept.get(name, forms(arrays))
             for name, arrays in itertools.chain(*groups)
         ):

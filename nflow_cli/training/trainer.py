@@ -1,8 +1,7 @@
 """Shared trainer: many updates in one compiled call."""
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
+from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.observers import Observer
 from nflow_cli.training.schedules import Cooled, Cosine, learning_rate
 
@@ -64,13 +64,13 @@ class ChunkTrainer(keras.Model):
             variable.assign(value)
         self.stop_training = False
 
-    def train_on(self, chunks: Any, observers: Sequence[Observer]) -> None:
-        """Train on :class:`~nflow_cli.training.chunks.Chunks`, until ``stop_training`` is set."""
+    def train_on(self, chunks: Chunks, observers: Sequence[Observer]) -> None:
+        """Train on chunks, until ``stop_training`` is set."""
         self.stop_training = False
         for observer in observers:
             observer.model = self
             observer.begin()
-        with closing(ahead(chunks)) as drawn:
+        with closing(iter(chunks)) as drawn:
             for _ in range(len(chunks)):
                 for observer in reversed(observers):
                     observer.before()
@@ -208,16 +208,3 @@ def with_gradient(
         return values, tape.gradient(values, points)
 
     return both if xla is None else compiled(both, xla)
-
-
-def ahead(chunks: Any) -> Generator[Any]:
-    """:class:`~nflow_cli.training.chunks.Chunks`, drawn in a thread while earlier ones train."""
-    due, pool = [], ThreadPoolExecutor(1)
-    try:
-        for index in range(len(chunks)):
-            due.append(pool.submit(chunks.__getitem__, index))
-            if index >= chunks.ahead:
-                yield due.pop(0).result()
-        yield from (one.result() for one in due)
-    finally:
-        pool.shutdown(cancel_futures=True)

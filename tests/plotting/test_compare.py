@@ -11,7 +11,7 @@ from nflow_cli.plotting import (
     densities_figure,
     spread_figure,
 )
-from nflow_cli.plotting.compare import COLUMNS, MARKERS
+from nflow_cli.plotting.compare import MARKERS, MOST_IN_A_ROW
 from nflow_cli.plotting.style import COLOURS
 
 AXIS = np.linspace(-4, 4, 40)
@@ -121,7 +121,7 @@ def test_a_row_is_a_target_and_its_fits_on_one_scale():
 
 def test_more_fits_than_fit_are_on_more_rows_and_their_titles_stay_apart():
     text = "planar, annealing.updates = 10000, learning_rate = 0.1, restarts = 8, K = "
-    fits = [density(f"{text}{k}") for k in range(COLUMNS * 4 - 5)]
+    fits = [density(f"{text}{k}") for k in range(MOST_IN_A_ROW * 4 - 5)]
     figure = densities_figure({"u1": [density("target"), *fits]})
     titles = [" ".join(ax.get_title().split()) for ax in panels(figure)]
     assert titles.count("target") == 4

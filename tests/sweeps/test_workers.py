@@ -106,7 +106,7 @@ def test_a_worker_that_comes_later_trains_as_well_and_takes_its_process_with_it(
 ):
     from nflow_cli.sweeps.cluster import cluster_pool
 
-    monkeypatch.setattr(workers, "PATIENCE", 0.1)
+    monkeypatch.setattr(workers, "END_SECONDS", 0.1)
     with cluster_pool(scheduler.scheduler_address) as pool:
         scheduler.scale(2)
         wait_for(lambda: pool.slots() == 2)
@@ -130,7 +130,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(address, monkeypatch):
     pytest.importorskip("distributed")
     from nflow_cli.sweeps import cluster
 
-    monkeypatch.setattr(cluster, "CONNECT", 0.5)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
     with (
         pytest.raises(NflowError, match=f"--scheduler {address}: ") as caught,
         cluster.cluster_pool(address),
@@ -176,7 +176,7 @@ def test_once_closed_no_process_is_left_and_no_run_begins(several, tmp_path):
 
 
 def test_a_process_that_does_not_end_is_killed(several, monkeypatch, tmp_path):
-    monkeypatch.setattr(workers, "PATIENCE", 0.1)
+    monkeypatch.setattr(workers, "END_SECONDS", 0.1)
     with ThreadPoolExecutor(1) as executor:
         begun = tmp_path / "begun"
         future = executor.submit(several.train, {"seconds": 60, "begun": str(begun)})

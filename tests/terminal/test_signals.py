@@ -13,7 +13,7 @@ import pytest
 from running import NFLOW, QUICK, run_nflow, typed_in_bash
 
 from nflow_cli.errors import Interrupted
-from nflow_cli.terminal.signals import Held, Raised, interruption_line
+from nflow_cli.terminal.signals import DeferredSignals, RaisedSignals, interruption_line
 
 LOST = "Exception ignored"  # what Python says of an exception in a finalizer
 
@@ -23,7 +23,7 @@ def raised(monkeypatch):
     """Raise signals, that of a closed terminal even where the tests themselves outlast it."""
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     monkeypatch.setattr("nflow_cli.terminal.signals.NUMBERS", numbers)
-    signals = Raised()
+    signals = RaisedSignals()
     before = [signal.getsignal(number) for number in numbers], sys.unraisablehook
     signals.start()
     yield signals
@@ -79,17 +79,17 @@ def test_when_it_is_over_no_signal_raises(raised):
 
 
 def test_a_first_signal_is_held_back_and_acted_on_once_at_the_end(raised):
-    with pytest.raises(Interrupted), Held() as held:
+    with pytest.raises(Interrupted), DeferredSignals() as held:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
         assert held.received == signal.SIGTERM
-    with pytest.raises(Interrupted) as caught, Held() as held:
+    with pytest.raises(Interrupted) as caught, DeferredSignals() as held:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
         assert held.received
         raise Interrupted(signal.SIGINT)
     assert caught.value.number == signal.SIGINT
-    with Held():
+    with DeferredSignals():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted):
             os.kill(os.getpid(), signal.SIGTERM)
