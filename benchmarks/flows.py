@@ -49,8 +49,7 @@ def batches(updates: int, batch: int) -> np.ndarray:
 def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) -> dict[str, float]:
     """Train with the command line's own trainer."""
     from nflow_cli.backend.start import PROCESSOR, start_tensorflow
-    from nflow_cli.config.flows import Flow
-    from nflow_cli.config.threads import gained_by
+    from nflow_cli.config.flows import Flow, gained_by
 
     pattern: list[Any] = [{flow: {"hidden": [hidden, hidden]}}]
     threads = gained_by(Flow(pattern=pattern, k=k), dim, batch)

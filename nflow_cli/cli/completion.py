@@ -12,7 +12,7 @@ from typing import Any
 from click.shell_completion import CompletionItem
 
 from nflow_cli import registry
-from nflow_cli.config.shipped import shipped_presets
+from nflow_cli.config.options import shipped_presets
 from nflow_cli.constants import RUN, SWEEP
 
 Items = list["CompletionItem[str]"]  # a class without parameters in click 8.2

@@ -208,7 +208,7 @@ def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
     `flows`, or `flows-planar` for planar, radial and sylvester flows. The last line printed is the
     run directory.
     """
-    from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
+    from nflow_cli.config.table import in_place_of_other, natural_preset
 
     options = typed.options
     if options["steps"] is not None and options["epochs"] is not None:

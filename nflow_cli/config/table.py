@@ -1,31 +1,41 @@
-"""Schema of `nflow fit`: the table, and flows on columns of plain numbers."""
+"""Schemas of `nflow fit`: the table; flows on plain numbers, cells on columns of all kinds."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from nflow_cli.config.column_schema import (
+from nflow_cli.config.flows import (
+    K,
+    NetworkOptions,
+    StackFlow,
+    gained_by,
+    has_network,
+    options_of,
+    pattern_name,
+)
+from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
+from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
+from nflow_cli.config.strict import (
+    COMMAND,
     MAX_COLUMNS,
+    MAX_SEED,
     Column,
     Columns,
     Interval,
     Path,
     Step,
+    Strict,
+    by_name,
     intervals,
+    option,
 )
-from nflow_cli.config.flow_options import has_network
-from nflow_cli.config.flow_sizes import SIZES, size_of, with_hidden
-from nflow_cli.config.flows import K, StackFlow
-from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
-from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
-from nflow_cli.config.run_config import RunConfig
-from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
-from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training import (
     CheckpointSeconds,
     ClipNorm,
     LearningRate,
+    RunConfig,
     Schedule,
     ValidatedStopping,
     WeightDecay,
@@ -50,6 +60,15 @@ EXCLUSIVE = {
         *("given", "categorical", "discrete"),
     ),
 }
+MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
+DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
+BLOCKS, COMPONENTS = 2, 10
+SIZED = "batch_size", "chunk", "ensemble"
+WIDE = 8  # columns, beyond which flows overfit sooner
+# Other training settings for many columns, and for conditional densities; not for few
+# rows.
+OF_MANY: Mapping[str, float] = {"steps": 4_000, "weight_decay": 1.0}
+OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
 
 
 def _named(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
@@ -329,7 +348,7 @@ class FitConfig(RunConfig):
     @property
     def is_settled(self) -> bool:
         """Whether it is complete without its table."""
-        sizes = (self.flow.k, *(getattr(self.train, key) for key in SIZES[0].train))
+        sizes = (self.flow.k, *(getattr(self.train, key) for key in FLOWS_SIZES[0].train))
         return self.data.kinds is not None and None not in sizes
 
     @property
@@ -386,3 +405,210 @@ class FitConfig(RunConfig):
         train = self.train.model_copy(update={**sizes, "epochs": None})
         update = {"data": self.data.with_kinds(kinds), "flow": flow, "train": train}
         return self.model_copy(update=update)
+
+
+class Cells(Strict):
+    """The network of a density of cells; null: by the size of the table."""
+
+    width: int | None = Field(
+        default=None, ge=1, le=MAX_WIDTH, description="Hidden units per layer."
+    )
+    blocks: int | None = Field(
+        default=None, ge=0, le=MAX_BLOCKS, description="Residual blocks of two layers."
+    )
+    components: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_COMPONENTS,
+        description="Normals in the mixture of a numeric column.",
+    )
+
+    unmixed: bool | None = Field(
+        default=None,
+        description="Whether columns of plain numbers are mapped to linear components first; null: "
+        "if they depend linearly, and independent components are likelier on validation rows.",
+    )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all sizes are set."""
+        return None not in (self.width, self.blocks, self.components)
+
+    @property
+    def text(self) -> str:
+        """The model as text: ``cells 128 × 2, 10 normals``."""
+        unmixed = ", linear components" if self.unmixed else ""
+        return f"cells {self.width} × {self.blocks}, {self.components} normals{unmixed}"
+
+
+class CellsTrain(TableTrain):
+    """Training of a density of cells; the weights of the best validation loss are kept.
+
+    The networks of an ensemble are weighted by the validation rows.
+    """
+
+    weight_decay: float | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None,
+        ge=0,
+        le=100,
+        description="Decoupled weight decay of the kernels; null: 0.1, 0.3, 1 for the "
+        "members of an ensemble in turn.",
+    )
+    ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None, ge=1, le=MAX_MEMBERS, **option(f"{ENSEMBLE} Null: by the table's size.")
+    )
+
+    filled: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Share of a batch whose gaps are filled by draws of the density (stochastic "
+        "EM); null: 0.5 if a tenth of the training rows have gaps, else 0.",
+    )
+
+    @property
+    def decays(self) -> list[float]:
+        """Weight decay of each network: the best depends on the table."""
+        if self.weight_decay is not None:
+            return [self.weight_decay] * self.members
+        return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
+
+
+class CellsConfig(RunConfig):
+    """A run of ``nflow fit`` on columns of any kind."""
+
+    kind: ClassVar[str] = "cells"
+    is_of_flows: ClassVar[bool] = False
+    k: ClassVar[int] = 1
+
+    command: Annotated[Literal["fit"], COMMAND]
+    data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
+    flow: None = Field(default=None, description="Null: a density of cells.")
+    cells: Cells = Cells()
+    train: CellsTrain = CellsTrain()
+    evaluate: TableEvaluate = TableEvaluate()
+
+    @property
+    def model_text(self) -> str:
+        return self.cells.text
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is complete without its table."""
+        kinds, train = self.data.kinds, self.train
+        is_known = kinds is not None and all(
+            kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
+        )
+        return (
+            is_known
+            and self.cells.is_settled
+            and None not in (train.steps, train.batch_size, train.chunk, train.ensemble)
+        )
+
+    @property
+    def drawn(self) -> int:
+        return self.rows * 3 * len(self.data.kinds or ())
+
+    @property
+    def work(self) -> float:
+        cells = self.cells
+        per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
+        return self.length * per_row * self.train.members
+
+    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
+        cells, train = sizes(self.cells, self.train, rows)
+        data = self.data.with_kinds(kinds)
+        return self.model_copy(update={"data": data, "cells": cells, "train": train})
+
+
+class CellsSize(NamedTuple):
+    """Default sizes of network and training, up to a number of training rows."""
+
+    rows: float
+    width: int
+    steps: int
+    batch_size: int
+    chunk: int
+    ensemble: int
+
+
+CELLS_SIZES = (  # few rows are overfitted within a hundred updates, hence the short chunks
+    CellsSize(2_000, 64, 600, 256, 20, 3),
+    CellsSize(10_000, 128, 2_000, 512, 50, 3),
+    CellsSize(50_000, 128, 4_000, 1_024, 100, 2),
+    CellsSize(math.inf, 256, 8_000, 1_024, 100, 1),
+)
+
+
+def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain]:
+    """Default sizes for a number of training rows; those set in the config are kept."""
+    size = next(size for size in CELLS_SIZES if rows < size.rows)
+    natural = {"width": size.width, "blocks": BLOCKS, "components": COMPONENTS}
+    said = cells.model_dump(exclude_none=True)
+    length = {key: getattr(train, key) or getattr(size, key) for key in SIZED}
+    steps = train.steps or size.steps
+    if train.epochs is not None:
+        steps = max(1, round(train.epochs * rows / length["batch_size"]))
+    updated = {**length, "steps": steps, "epochs": None}
+    return cells.model_copy(update={**natural, **said}), train.model_copy(update=updated)
+
+
+def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
+    """Default preset: ``cells``, or one of flows if an option or a change sets flows."""
+    keys = {change.path.partition(".")[0] for change in changes if change.value is not None}
+    if keys.isdisjoint({"flow", "units"}):
+        return "cells"
+    names = {pattern_name(item) for item in pattern or ()}
+    return "flows-planar" if names and names <= {"planar", "radial", "sylvester"} else "flows"
+
+
+def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
+    """Set a preset's epochs to null if steps are given, and the reverse."""
+    others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
+    said = (change for change in changes if change.path in others)
+    return [change._replace(path=others[change.path], value=None) for change in said]
+
+
+class FlowsSize(NamedTuple):
+    """Default sizes of flows and their training, up to a number of training rows.
+
+    ``hidden`` is the width of each of two hidden layers.
+    """
+
+    rows: float
+    k: int
+    hidden: int
+    train: Mapping[str, float]
+
+
+def _train(*values: float) -> dict[str, float]:
+    names = ("steps", "batch_size", "learning_rate", "weight_decay", "chunk")
+    return dict(zip(names, values, strict=True))
+
+
+FLOWS_SIZES = (
+    FlowsSize(8_000, 4, 32, _train(2_000, 256, 0.001, 2.0, 50)),
+    FlowsSize(math.inf, 8, 64, _train(8_000, 1_024, 0.002, 0.3, 100)),
+)
+
+
+def size_of(rows: int, dim: int, is_conditional: bool) -> FlowsSize:
+    """Default sizes by training rows and modelled columns."""
+    size = next(size for size in FLOWS_SIZES if rows < size.rows)
+    if size.rows < math.inf:
+        return size
+    others = OF_MANY if dim > WIDE else OF_GIVEN if is_conditional else {}
+    return size._replace(train={**size.train, **others})
+
+
+def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
+    """Pattern with two hidden layers of a width in its networks, unless set."""
+    return [_with_hidden(item, width) for item in pattern]
+
+
+def _with_hidden(item: Any, width: int) -> Any:
+    options = options_of(item)
+    if not isinstance(options, NetworkOptions) or options.hidden is not None:
+        return item
+    name = pattern_name(item)
+    return {name: {**({} if isinstance(item, str) else item[name]), "hidden": [width, width]}}

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import naming, overrides, preset_files, presets
-from nflow_cli.config.naming import MAX_LABEL, text_of
+from nflow_cli.config import overrides, preset_files, presets
+from nflow_cli.config.preset_files import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep import MAX_RUNS, SweepConfig
@@ -163,9 +163,9 @@ def _stem(path: Path, sweep: SweepConfig) -> str:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
     except ConfigError:  # reported with the first of the runs
         return path.stem
-    if any(naming.touches(sweep.vary, key) for key in naming.EXPERIMENT):
-        return naming.made_name(settings, sweep.vary) or settings.command
-    return naming.run_name(settings, path)
+    if any(preset_files.touches(sweep.vary, key) for key in preset_files.EXPERIMENT):
+        return preset_files.made_name(settings, sweep.vary) or settings.command
+    return preset_files.run_name(settings, path)
 
 
 def overlap(seeds: Sequence[int], restarts: int) -> str:

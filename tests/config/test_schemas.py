@@ -4,13 +4,11 @@ import pytest
 
 from nflow_cli.config import infer as infer_schema
 from nflow_cli.config import presets
-from nflow_cli.config.cells_schema import Cells, CellsConfig, CellsTrain, sizes
-from nflow_cli.config.flow_sizes import natural_preset
 from nflow_cli.config.flows import StackFlow
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.preset_files import shipped_presets
 from nflow_cli.config.presets import Change
-from nflow_cli.config.table import FitConfig
+from nflow_cli.config.table import Cells, CellsConfig, CellsTrain, FitConfig, natural_preset, sizes
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import DENSITIES
 from nflow_cli.sweeps.plan import filled

@@ -17,7 +17,7 @@ from truth import normal_log_prob, to_numpy
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config import presets
-from nflow_cli.config.flow_options import IN_TURN
+from nflow_cli.config.flows import IN_TURN
 from nflow_cli.data.images import binarize, load_images
 from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.experiments.images.evaluation import ImportanceSampler, evaluate_vae

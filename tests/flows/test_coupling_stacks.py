@@ -21,8 +21,7 @@ from catalogue import (
 )
 
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config.flow_options import IN_TURN, OPTIONS
-from nflow_cli.config.flows import Flow
+from nflow_cli.config.flows import IN_TURN, OPTIONS, Flow
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide
 

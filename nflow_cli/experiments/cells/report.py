@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds import row_names
 from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.likelihood import Mean
 from nflow_cli.evaluation.memorisation import Copies, Memorisation

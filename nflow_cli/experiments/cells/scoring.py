@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds import row_names
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.flows import MAX_WEIGHTS
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member

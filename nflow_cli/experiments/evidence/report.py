@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.evidence import MOST_FOLDS, EvidenceConfig
-from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
+from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Strict, Text
 from nflow_cli.evaluation.chains import RHAT
 from nflow_cli.evaluation.warnings import (
     GOOD,

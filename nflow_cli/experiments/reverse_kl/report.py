@@ -7,10 +7,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.fit_2d import Fit2DConfig
 from nflow_cli.config.infer import MOST_MODES, InferConfig
-from nflow_cli.config.strict import Count, Error, Figure, Text
+from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS
 from nflow_cli.evaluation.warnings import (
     GOOD,

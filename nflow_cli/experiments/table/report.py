@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from nflow_cli.config.column_schema import MAX_COLUMNS
-from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
+from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Strict, Text
 from nflow_cli.config.table import FitConfig
 from nflow_cli.evaluation.warnings import (
     ScoreWarning,
