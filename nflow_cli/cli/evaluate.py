@@ -19,8 +19,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
-from nflow_cli.cli.parts import expect_parts, judged_parts
-from nflow_cli.cli.pool import pool_options
+from nflow_cli.cli.pool import expect_parts, judged_parts, pool_options
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.text import printable
