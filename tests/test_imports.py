@@ -49,7 +49,7 @@ KERAS_FREE = (
     *(f"experiments/{kind}/report" for kind in ("cells", "evidence", "images", "reverse_kl")),
     *("experiments/table/report", "experiments/table/dry_run"),
     *("experiments/table/tables", "experiments/table/loaded"),
-    *("runs/array_shapes", "runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
+    *("runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     *("runs/samples_file", "training/observer"),
 )
 

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from nflow_cli.config.flows import StackFlow, gained_by
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.training import ReverseKLConfig, Train
+from nflow_cli.constants import MAX_GRID
 from nflow_cli.registry import BASES, DEFAULT_BASE, TARGET_BASES, TARGETS, make, nearest, resolve
 
-MAX_GRID = 1_000  # more than a panel has pixels
 # Names of targets without parameters.
 TargetName: Any = Literal[tuple(name for name in TARGETS if name not in ("mixture", "ring"))]
 Positive = Annotated[float, Field(gt=0)]

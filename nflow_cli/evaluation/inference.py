@@ -22,7 +22,7 @@ from nflow_cli.evaluation.target import coverage
 from nflow_cli.evaluation.warnings import ROUGH
 from nflow_cli.flows import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
+from nflow_cli.runs.npz import SHOWN_COLUMNS, SHOWN_SAMPLES
 
 RESAMPLED_FROM = 20  # samples per resampled point
 EM_STEPS, LEAST_WEIGHT = 100, 1e-6  # of the weights of a mixture

@@ -12,7 +12,7 @@ from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.flows.composition import Step
 from nflow_cli.flows.fold import run_maps
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import STRIP_GRID, STRIP_PANELS
+from nflow_cli.runs.npz import STRIP_GRID, STRIP_PANELS
 
 GRID = 200  # points along each axis
 DRAWS = 2_000  # samples that set the window

@@ -12,7 +12,7 @@ from nflow_cli.evaluation.motion import deformation_arrays, grid_between
 from nflow_cli.evaluation.reverse_kl import EXACT_DRAWS, UNCOVERED_RATIO
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
+from nflow_cli.runs.npz import SHOWN_SAMPLES
 
 MISSED_RATIO = 1_000  # p/q above which p is missed
 

@@ -19,8 +19,8 @@ from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.constants import RUN
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.runs import files, npz
-from nflow_cli.runs.array_shapes import Shapes, check_axes, check_of
 from nflow_cli.runs.json_text import json_object, with_nulls
+from nflow_cli.runs.npz import Shapes, check_axes, check_of
 from nflow_cli.runs.versions import expect_readable, signed
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"

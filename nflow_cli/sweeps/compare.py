@@ -21,8 +21,8 @@ from nflow_cli.experiments.parts import Report, part
 from nflow_cli.experiments.rows import with_error
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import LOG_Z, Measure
-from nflow_cli.runs.array_shapes import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.npz import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.text import printable
 
 # Keys of a group's identity, of `settings_of`, and those found from the rows.

@@ -34,8 +34,8 @@ from nflow_cli.experiments.rows import (
 from nflow_cli.experiments.summary import Measure, checksum_of_data
 from nflow_cli.experiments.table import report as of_tables
 from nflow_cli.experiments.table.report import OfTableSummary, shapes_of_scores
-from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import EVALUATION
+from nflow_cli.runs.npz import Shapes
 from nflow_cli.text import printable
 
 

@@ -35,7 +35,7 @@ from nflow_cli.experiments.table.tables import (
     weights_in,
 )
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
+from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.training.progress import phase
 
 Estimates = Mapping[str, np.ndarray]

@@ -38,8 +38,8 @@ from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.stopping import ValidationLog

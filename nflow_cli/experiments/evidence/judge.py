@@ -10,7 +10,7 @@ from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
 from nflow_cli.evaluation.evidence import Estimate, Fold, best_temperature, harmonic_mean
 from nflow_cli.experiments.evidence.folds import fold_rows
 from nflow_cli.experiments.summary import Judged
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
+from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.training.progress import phase
 
 

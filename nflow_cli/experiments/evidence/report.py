@@ -19,7 +19,7 @@ from nflow_cli.evaluation.warnings import (
 )
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, flow_row, in_decimals, training_text
 from nflow_cli.experiments.summary import LOG_Z, Course, DataRecord, Measure, UpdatesSummary
-from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.npz import Shapes
 from nflow_cli.text import printable
 
 MOST_CHAINS = 10_000

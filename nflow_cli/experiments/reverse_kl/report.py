@@ -39,7 +39,7 @@ from nflow_cli.experiments.rows import (
     with_error,
 )
 from nflow_cli.experiments.summary import LOG_Z, Course, Measure, UpdatesSummary
-from nflow_cli.runs.array_shapes import STRIP, Shapes
+from nflow_cli.runs.npz import STRIP, Shapes
 from nflow_cli.text import printable
 from nflow_cli.training.restarts_record import RestartsRecord
 

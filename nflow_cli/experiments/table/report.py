@@ -37,7 +37,7 @@ from nflow_cli.experiments.summary import (
     UpdatesSummary,
     checksum_of_data,
 )
-from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, STRIP, Shapes
+from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS, STRIP, Shapes
 from nflow_cli.text import printable
 
 
