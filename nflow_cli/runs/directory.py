@@ -14,8 +14,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nflow_cli.config import presets
-from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.constants import RUN
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.runs import files, npz
@@ -255,15 +253,6 @@ class RunDirectory:
     def open_log(self) -> AbstractContextManager[Any]:
         """Open ``log.txt`` for appending."""
         return files.opened(self.path / LOG, "ab+")
-
-    def read_config(self) -> Config:
-        """Validated ``config.yaml``."""
-        return presets.validate(self.read_preset(CONFIG), str(self.path / CONFIG), RUNS)
-
-    def read_preset(self, name: str) -> dict[str, Any]:
-        """``config.yaml`` or ``sweep.yaml`` as a plain mapping."""
-        content = self.read(name, presets.MAX_BYTES)
-        return presets.parse_preset(content, str(self.path / name))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """``run.json`` or ``summary.json``; non-finite numbers become None."""

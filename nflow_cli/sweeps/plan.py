@@ -17,6 +17,7 @@ from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep import MAX_RUNS, SweepConfig
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
+from nflow_cli.experiments.run import Run, plain_preset
 from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
 
 PATIENCE = 30  # seconds to wait for another process to claim a sweep's folder
@@ -52,7 +53,7 @@ class PlannedRun:
         run = RunDirectory(folder).below(self.name)
         record = RunDirectory.open(str(run.path)).read_json(RUN) if run.has(RUN) else {}
         try:
-            same = not run.has(CONFIG) or self._is_of(run.read_config())
+            same = not run.has(CONFIG) or self._is_of(Run(run).config)
         except ConfigError as error:
             raise RunDirectoryError(str(error)) from None
         if not same:
@@ -72,7 +73,7 @@ class PlannedRun:
     def as_begun(self, folder: Path) -> "PlannedRun":
         """Run with the config in its folder, if any."""
         run = RunDirectory(folder).below(self.name)
-        return replace(self, config=run.read_config()) if run.has(CONFIG) else self
+        return replace(self, config=Run(run).config) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
         ours, theirs = (c.model_dump(exclude=NO_FIGURES) for c in (self.config, written))
@@ -209,7 +210,7 @@ def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
     """Write ``sweep.yaml``, or check that the folder holds the same sweep."""
     written = folder.path / SWEEP
     if folder.has(SWEEP):
-        data = folder.read_preset(SWEEP)
+        data = plain_preset(folder, SWEEP)
         there = presets.validate(data, str(written), {"sweep": SweepConfig})
         if there.model_copy(update={"description": sweep.description}) != sweep:
             raise RunDirectoryError(f"{written}: another sweep; --output takes a new folder")
