@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -62,13 +62,45 @@ EXCLUSIVE = {
 }
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
 DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
-BLOCKS, COMPONENTS = 2, 10
-SIZED = "batch_size", "chunk", "ensemble"
 WIDE = 8  # columns, beyond which flows overfit sooner
-# Other training settings for many columns, and for conditional densities; not for few
-# rows.
+
+
+class Size(NamedTuple):
+    """Default sizes of a model and its training, up to a number of training rows."""
+
+    rows: float
+    model: Mapping[str, int]
+    train: Mapping[str, float]
+
+
+def _cells(width: int, *train: float) -> tuple[Mapping[str, int], Mapping[str, float]]:
+    names = ("steps", "batch_size", "chunk", "ensemble")
+    return {"width": width, "blocks": 2, "components": 10}, dict(zip(names, train))
+
+
+def _flows(k: int, hidden: int, *train: float) -> tuple[Mapping[str, int], Mapping[str, float]]:
+    names = ("steps", "batch_size", "learning_rate", "weight_decay", "chunk")
+    return {"k": k, "hidden": hidden}, dict(zip(names, train))
+
+
+CELLS_SIZES = (  # few rows are overfitted within a hundred updates, hence the short chunks
+    Size(2_000, *_cells(64, 600, 256, 20, 3)),
+    Size(10_000, *_cells(128, 2_000, 512, 50, 3)),
+    Size(50_000, *_cells(128, 4_000, 1_024, 100, 2)),
+    Size(math.inf, *_cells(256, 8_000, 1_024, 100, 1)),
+)
+FLOWS_SIZES = (
+    Size(8_000, *_flows(4, 32, 2_000, 256, 0.001, 2.0, 50)),
+    Size(math.inf, *_flows(8, 64, 8_000, 1_024, 0.002, 0.3, 100)),
+)
+# Other training settings for many columns, and for conditional densities; not for few rows.
 OF_MANY: Mapping[str, float] = {"steps": 4_000, "weight_decay": 1.0}
 OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
+
+
+def size_of(sizes: Sequence[Size], rows: int) -> Size:
+    """Default sizes for a number of training rows."""
+    return next(size for size in sizes if rows < size.rows)
 
 
 def _named(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
@@ -309,14 +341,37 @@ class TableEvaluate(Strict):
     )
 
 
-class FitConfig(RunConfig):
+class TableConfig(RunConfig):
+    """A run of ``nflow fit``."""
+
+    command: Annotated[Literal["fit"], COMMAND]
+    data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
+
+    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
+        """Default sizes: the model by its key, with what is set, and those of the training."""
+        raise NotImplementedError
+
+    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> Self:
+        """Complete with the kinds of columns and the number of training rows.
+
+        Sizes in the config are kept. Not validated: the flows may have too many weights.
+        """
+        model, sizes = self.sized(kinds, rows)
+        said = self.train.model_dump(include=set(sizes), exclude_none=True)
+        sizes = {**sizes, **said, "epochs": None}
+        if self.train.epochs is not None:
+            sizes["steps"] = max(1, round(self.train.epochs * rows / sizes["batch_size"]))
+        train = self.train.model_copy(update=sizes)
+        update = {"data": self.data.with_kinds(kinds), "train": train, **model}
+        return self.model_copy(update=update)
+
+
+class FitConfig(TableConfig):
     """A run of ``nflow fit`` with a stack of flows, on columns of plain numbers."""
 
     base_name: ClassVar[str] = DEFAULT_BASE
     kind: ClassVar[str] = "table"
 
-    command: Annotated[Literal["fit"], COMMAND]
-    data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     units: Units = Units()
     flow: TableFlow = TableFlow(pattern=["spline-coupling"])
     train: FlowsTrain = FlowsTrain()
@@ -383,28 +438,16 @@ class FitConfig(RunConfig):
     def threads(self) -> int | None:
         return gained_by(self.flow, self.dim, self.rows) if self.is_settled else None
 
-    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
-        """Complete with the kinds of columns and the number of training rows.
-
-        Sizes in the config are kept. Not validated: the flows may have too many weights.
-        """
-        names, train = row_names(kinds, self.data.given), self.train
-        size = size_of(rows, len(names.modelled), bool(names.given))
-        said = train.model_dump(include=set(size.train), exclude_none=True)
-        decay = {} if has_network(self.flow.pattern) else {"weight_decay": 0.0}
-        sizes = {**size.train, **decay, **said}
-        if train.epochs is not None:
-            sizes["steps"] = max(1, round(train.epochs * rows / sizes["batch_size"]))
-        pattern = with_hidden(self.flow.pattern, size.hidden)
-        k = size.k if self.flow.k is None else self.flow.k
-        return self._with(kinds, self.flow.model_copy(update={"k": k, "pattern": pattern}), sizes)
-
-    def _with(
-        self, kinds: Mapping[str, ColumnKind], flow: TableFlow, sizes: Mapping[str, Any]
-    ) -> "FitConfig":
-        train = self.train.model_copy(update={**sizes, "epochs": None})
-        update = {"data": self.data.with_kinds(kinds), "flow": flow, "train": train}
-        return self.model_copy(update=update)
+    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
+        names, size = row_names(kinds, self.data.given), size_of(FLOWS_SIZES, rows)
+        train = dict(size.train)
+        if size.rows == math.inf:
+            train |= OF_MANY if len(names.modelled) > WIDE else OF_GIVEN if names.given else {}
+        if not has_network(self.flow.pattern):
+            train["weight_decay"] = 0.0
+        k = size.model["k"] if self.flow.k is None else self.flow.k
+        pattern = with_hidden(self.flow.pattern, size.model["hidden"])
+        return {"flow": self.flow.model_copy(update={"k": k, "pattern": pattern})}, train
 
 
 class Cells(Strict):
@@ -474,15 +517,13 @@ class CellsTrain(TableTrain):
         return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
 
 
-class CellsConfig(RunConfig):
+class CellsConfig(TableConfig):
     """A run of ``nflow fit`` on columns of any kind."""
 
     kind: ClassVar[str] = "cells"
     is_of_flows: ClassVar[bool] = False
     k: ClassVar[int] = 1
 
-    command: Annotated[Literal["fit"], COMMAND]
-    data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     flow: None = Field(default=None, description="Null: a density of cells.")
     cells: Cells = Cells()
     train: CellsTrain = CellsTrain()
@@ -499,11 +540,8 @@ class CellsConfig(RunConfig):
         is_known = kinds is not None and all(
             kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
         )
-        return (
-            is_known
-            and self.cells.is_settled
-            and None not in (train.steps, train.batch_size, train.chunk, train.ensemble)
-        )
+        sizes = (getattr(train, key) for key in CELLS_SIZES[0].train)
+        return is_known and self.cells.is_settled and None not in sizes
 
     @property
     def drawn(self) -> int:
@@ -512,45 +550,12 @@ class CellsConfig(RunConfig):
     @property
     def work(self) -> float:
         cells = self.cells
-        per_row = (cells.width or 128) * (1 + (cells.blocks or BLOCKS))
+        per_row = (cells.width or 128) * (1 + (cells.blocks or 2))
         return self.length * per_row * self.train.members
 
-    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "CellsConfig":
-        cells, train = sizes(self.cells, self.train, rows)
-        data = self.data.with_kinds(kinds)
-        return self.model_copy(update={"data": data, "cells": cells, "train": train})
-
-
-class CellsSize(NamedTuple):
-    """Default sizes of network and training, up to a number of training rows."""
-
-    rows: float
-    width: int
-    steps: int
-    batch_size: int
-    chunk: int
-    ensemble: int
-
-
-CELLS_SIZES = (  # few rows are overfitted within a hundred updates, hence the short chunks
-    CellsSize(2_000, 64, 600, 256, 20, 3),
-    CellsSize(10_000, 128, 2_000, 512, 50, 3),
-    CellsSize(50_000, 128, 4_000, 1_024, 100, 2),
-    CellsSize(math.inf, 256, 8_000, 1_024, 100, 1),
-)
-
-
-def sizes(cells: Cells, train: CellsTrain, rows: int) -> tuple[Cells, CellsTrain]:
-    """Default sizes for a number of training rows; those set in the config are kept."""
-    size = next(size for size in CELLS_SIZES if rows < size.rows)
-    natural = {"width": size.width, "blocks": BLOCKS, "components": COMPONENTS}
-    said = cells.model_dump(exclude_none=True)
-    length = {key: getattr(train, key) or getattr(size, key) for key in SIZED}
-    steps = train.steps or size.steps
-    if train.epochs is not None:
-        steps = max(1, round(train.epochs * rows / length["batch_size"]))
-    updated = {**length, "steps": steps, "epochs": None}
-    return cells.model_copy(update={**natural, **said}), train.model_copy(update=updated)
+    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
+        size, said = size_of(CELLS_SIZES, rows), self.cells.model_dump(exclude_none=True)
+        return {"cells": self.cells.model_copy(update={**size.model, **said})}, size.train
 
 
 def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
@@ -567,38 +572,6 @@ def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
     others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
     said = (change for change in changes if change.path in others)
     return [change._replace(path=others[change.path], value=None) for change in said]
-
-
-class FlowsSize(NamedTuple):
-    """Default sizes of flows and their training, up to a number of training rows.
-
-    ``hidden`` is the width of each of two hidden layers.
-    """
-
-    rows: float
-    k: int
-    hidden: int
-    train: Mapping[str, float]
-
-
-def _train(*values: float) -> dict[str, float]:
-    names = ("steps", "batch_size", "learning_rate", "weight_decay", "chunk")
-    return dict(zip(names, values, strict=True))
-
-
-FLOWS_SIZES = (
-    FlowsSize(8_000, 4, 32, _train(2_000, 256, 0.001, 2.0, 50)),
-    FlowsSize(math.inf, 8, 64, _train(8_000, 1_024, 0.002, 0.3, 100)),
-)
-
-
-def size_of(rows: int, dim: int, is_conditional: bool) -> FlowsSize:
-    """Default sizes by training rows and modelled columns."""
-    size = next(size for size in FLOWS_SIZES if rows < size.rows)
-    if size.rows < math.inf:
-        return size
-    others = OF_MANY if dim > WIDE else OF_GIVEN if is_conditional else {}
-    return size._replace(train={**size.train, **others})
 
 
 def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
