@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -23,9 +23,6 @@ from nflow_cli.cli.pool import expect_parts, judged_parts, pool_options
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.text import printable
-
-if TYPE_CHECKING:
-    from nflow_cli.config.schema import Config
 
 
 @click.command(cls=Command)
@@ -88,10 +85,12 @@ def evaluate(
     """
     from nflow_cli.experiments.parts import part
     from nflow_cli.experiments.run import Run
+    from nflow_cli.sweeps.parts import are_parts
 
     run = Run.open(run_dir)
     config = run.config
-    many = _is_of_parts(config, data, scheduler, workers, explain)
+    many = data is not None and config.command == "fit" and are_parts(data)
+    expect_parts(many, scheduler, workers, explain=explain)
     _refuse(config, data, output, many, latent, explain, samples, seed)
     run.expect_trained()
     if output and not many:
@@ -115,16 +114,6 @@ def evaluate(
         write_beside(judged_by, Path(output), asked.columns)
         judgement = asked.judgement
     print_scores(judgement, said, as_json)
-
-
-def _is_of_parts(
-    config: "Config", data: str | None, scheduler: str | None, workers: int | None, explain: bool
-) -> bool:
-    from nflow_cli.sweeps.parts import are_parts
-
-    many = data is not None and config.command == "fit" and are_parts(data)
-    expect_parts(many, scheduler, workers, explain=explain)
-    return many
 
 
 def _judged_by(run: Any, data: str | None, density: str | None, machine: Machine) -> Any:
@@ -156,7 +145,7 @@ def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool 
 
 
 def _refuse(
-    config: "Config",
+    config: Any,
     data: str | None,
     output: str | None,
     many: bool,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,12 +13,6 @@ from nflow_cli.backend.start import CPU, GPU, Machine, cores, gpus
 from nflow_cli.cli.options import expect_replaceable
 from nflow_cli.errors import Interrupted, NflowError, one_line
 from nflow_cli.terminal.layout import tell
-
-if TYPE_CHECKING:
-    from nflow_cli.evaluation.tallies import Tally
-    from nflow_cli.experiments.rows import Judgement
-    from nflow_cli.experiments.run import Run
-    from nflow_cli.runs.directory import RunDirectory
 
 WORK = "nflow_cli.sweeps.parts:work_off"
 TRIES = 3  # of a part whose process dies
@@ -150,15 +144,15 @@ def expect_parts(
 
 
 def judged_parts(
-    run: "Run",
+    run: Any,
     data: str,
     output: str,
     question: Mapping[str, Any],
-    judge: "Callable[[Tally, str], Judgement]",
+    judge: Callable[[Any, str], Any],
     machine: Machine,
     scheduler: str | None,
     workers: int | None,
-) -> "Judgement":
+) -> Any:
     """Write the output of each part that has none yet; judge all of them together."""
     from nflow_cli.cli.sweep_report import PartsReport
     from nflow_cli.runs.directory import RunDirectory
@@ -187,9 +181,7 @@ def judged_parts(
         return _concluded(parts, folder, failures, data, judge)
 
 
-def _concluded(
-    parts: Any, folder: "RunDirectory", failures: dict[str, str], data: str, judge: Any
-) -> "Judgement":
+def _concluded(parts: Any, folder: Any, failures: dict[str, str], data: str, judge: Any) -> Any:
     from nflow_cli.evaluation.tallies import Tally
 
     tallies = {part.name: part.tally(folder.path) for part in parts}

@@ -1,7 +1,7 @@
 """``nflow sample``: draw samples from a trained run into a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -19,9 +19,6 @@ from nflow_cli.cli.options import (
 )
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
-
-if TYPE_CHECKING:
-    from nflow_cli.config.schema import Config
 
 
 @click.command(cls=Command)
@@ -107,7 +104,7 @@ def sample(
 
 
 def _check_source(
-    config: "Config", given: str | None, resample: bool, density: str | None, path: Path
+    config: Any, given: str | None, resample: bool, density: str | None, path: Path
 ) -> None:
     is_table = config.command == "fit"
     example = config.data.given_example if is_table else ""

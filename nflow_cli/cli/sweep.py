@@ -83,7 +83,9 @@ def sweep(
 
     if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)
-    _expect_one_way(scheduler, workers, commands or bool(only))
+    expect_one_pool(scheduler, workers)
+    if (commands or only) and (scheduler or workers):
+        raise click.UsageError(ALONE)
     machine = Machine(device or CPU).of(threads)
     resolved, source, name = _resolved(sweep, **options)
     runs = plan(resolved, source)
@@ -105,12 +107,6 @@ def sweep(
             _conclude(folder, failures, [run.name for run in runs])
 
 
-def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool) -> None:
-    expect_one_pool(scheduler, workers)
-    if one_by_one and (scheduler or workers):
-        raise click.UsageError(ALONE)
-
-
 def _one_by_one(
     folder: Any, resolved: Any, runs: Sequence[Any], only: str | None, argv: list[str], machine: Any
 ) -> None:
@@ -121,7 +117,9 @@ def _one_by_one(
         train_only(only, runs, folder.path, argv, machine)
     else:
         _check_data(_unfinished(runs, folder.path)[0])
-        print_commands(runs, argv)
+        words = [word for word in argv if word != "--commands"]
+        for run in runs:  # line N is always the same run
+            click.echo(command_line(["nflow", *words, "--only", run.name]))
 
 
 def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) -> None:
@@ -228,13 +226,6 @@ def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> No
         raise NflowError(
             f"{folder.path}: {len(failures)} of {len(names)} runs failed; each has a log.txt"
         )
-
-
-def print_commands(runs: Sequence[Any], argv: Sequence[str]) -> None:
-    """Print one shell command a run; line N is always the same run."""
-    words = [word for word in argv if word != "--commands"]
-    for run in runs:
-        click.echo(command_line(["nflow", *words, "--only", run.name]))
 
 
 def train_only(

@@ -17,7 +17,16 @@ from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.summary import RunSummary
-from nflow_cli.runs.directory import CONFIG, METRICS, MODEL, RUN, SUMMARY, WEIGHTS, RunDirectory
+from nflow_cli.runs.directory import (
+    CONFIG,
+    EVALUATION,
+    METRICS,
+    MODEL,
+    RUN,
+    SUMMARY,
+    WEIGHTS,
+    RunDirectory,
+)
 from nflow_cli.text import command_line
 
 TYPED = ("images", "evidence")  # kinds whose reports take a summary; those of others its facts
@@ -91,7 +100,7 @@ class Run:
     def arrays(self) -> dict[str, np.ndarray]:
         """``evaluation.npz``."""
         shapes = part(self.config, "report").shapes_of(self.config)
-        return self.directory.read_evaluation(shapes)
+        return self.directory.read_arrays(EVALUATION, shapes)
 
     @property
     def shown_arrays(self) -> dict[str, np.ndarray]:

@@ -262,18 +262,13 @@ class RunDirectory:
         except ValueError as error:
             raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
 
-    def read_evaluation(self, shapes: Shapes) -> Arrays:
-        """Arrays of ``evaluation.npz`` of the given shapes."""
-        arrays = self.read_arrays(EVALUATION, shapes)
-        with self.damaged_arrays(EVALUATION):
-            check_axes(arrays)
-        return arrays
-
     def read_arrays(self, name: str, shapes: Shapes) -> Arrays:
         """Arrays of an ``.npz`` file, of the given shapes."""
         content = self.read(name, MAX_EVALUATION)
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return npz.read_arrays(archive, list(shapes), check_of(shapes))
+            arrays = npz.read_arrays(archive, list(shapes), check_of(shapes))
+            check_axes(arrays)
+            return arrays
 
     def arrays_of(self, name: str, content: bytes, most: int) -> Arrays:
         """Arrays of an ``.npz`` file's bytes, by name; of ``most`` bytes together."""

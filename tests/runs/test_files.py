@@ -71,7 +71,7 @@ USES = {
         lambda run: run.recorded({}).__enter__(),
     ],
     "summary.json": [lambda run: run.read_json("summary.json")],
-    "evaluation.npz": [lambda run: run.read_evaluation({}), RunDirectory.checksums],
+    "evaluation.npz": [lambda run: run.read_arrays("evaluation.npz", {}), RunDirectory.checksums],
     "estimates.npz": [lambda run: run.read_arrays("estimates.npz", {})],
     "metrics.csv": [
         RunDirectory.read_metrics,
