@@ -81,7 +81,11 @@ class _Group(click.Group):
         signals = Raised()
         try:
             signals.start()
-            return self._explained(args, obj=argv, **extra)
+            with memory_errors("fewer samples or rows take less"):
+                return super().main(args, obj=argv, **extra)
+        except (NflowError, OSError) as error:
+            click.echo(f"nflow: error: {one_line(error)}", err=True)
+            sys.exit(EXIT_CODES.get(type(error), 1))
         except Interrupted as interruption:
             signals.over = True  # first, as a second one could come in any call
             click.echo(interruption_line(interruption, argv), err=True)
@@ -89,14 +93,6 @@ class _Group(click.Group):
         finally:
             signals.over = True
             signals.stop()
-
-    def _explained(self, *args: Any, **extra: Any) -> Any:
-        try:
-            with memory_errors("fewer samples or rows take less"):
-                return super().main(*args, **extra)
-        except (NflowError, OSError) as error:
-            click.echo(f"nflow: error: {one_line(error)}", err=True)
-            sys.exit(EXIT_CODES.get(type(error), 1))
 
 
 # "\b" keeps click from filling the lines that follow it.

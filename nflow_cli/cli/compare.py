@@ -82,7 +82,7 @@ def present(
     Pictures go to ``output`` or the plots of ``sweep``; ``saving``: arguments of
     ``plotting.save_figure``.
     """
-    from nflow_cli.sweeps.compare import bayes_factor, examples, gather, tables_of
+    from nflow_cli.sweeps.compare import bayes_factor, examples, gather, scores_table, tables_of
     from nflow_cli.sweeps.plan import overlap
 
     results, unfinished = gather(paths)
@@ -99,7 +99,7 @@ def present(
         more = {} if factor is None else {"log_bayes_factor": factor._asdict()}
         click.echo(json_text({"groups": groups, **more}))
     else:
-        click.echo("\n\n".join(_table(groups) for groups in tables))
+        click.echo("\n\n".join(layout.table(*scores_table(g), keys=3) for g in tables))
         if factor is not None:
             click.echo(f"\n{factor}")
     for word, (name, reason) in examples(results).items():
@@ -150,13 +150,6 @@ def _score(group: Any, key: str) -> dict[str, float]:
     spread, error = group.spread(key), group.error(key)
     values = {"median": spread.median, "min": spread.low, "max": spread.high}
     return values if error is None else {**values, "standard_error": error}
-
-
-def _table(groups: Sequence[Any]) -> str:
-    from nflow_cli.sweeps.compare import scores_table
-
-    header, rows = scores_table(groups)
-    return layout.table(header, [list(map(printable, row)) for row in rows], keys=3)
 
 
 def _draw(

@@ -16,6 +16,7 @@ from nflow_cli.cli.options import (
     device_option,
     expect_replaceable,
     json_option,
+    refuse,
     run_argument,
     seeds,
 )
@@ -91,7 +92,7 @@ def evaluate(
     config = run.config
     many = data is not None and config.command == "fit" and are_parts(data)
     expect_parts(many, scheduler, workers, explain=explain)
-    _refuse(config, data, output, many, latent, explain, samples, seed)
+    _expect_suited(config, data, output, many, latent, explain, samples, seed)
     run.expect_trained()
     if output and not many:
         expect_replaceable("-o", [output], run, [data])
@@ -144,7 +145,7 @@ def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool 
         click.echo(printable(said["output"]))
 
 
-def _refuse(
+def _expect_suited(
     config: Any,
     data: str | None,
     output: str | None,
@@ -158,7 +159,7 @@ def _refuse(
     from nflow_cli.experiments.parts import part
 
     span, members = part(config, "report").SAMPLES, config.train.members
-    refused = (
+    refuse(
         (
             span is None and (samples, seed) != (None, None),
             "a fit to a table is scored by its rows: expected no --samples, no --seed",
@@ -185,9 +186,6 @@ def _refuse(
             "which has no one latent",
         ),
     )
-    for is_so, words in refused:
-        if is_so:
-            raise click.UsageError(words)
     if output and not many:
         Output(".csv", ".parquet").convert(output, None, None)
     low, high = span or (0, 0)

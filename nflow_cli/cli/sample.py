@@ -14,6 +14,7 @@ from nflow_cli.cli.options import (
     density_option,
     device_option,
     expect_replaceable,
+    refuse,
     run_argument,
     seeds,
 )
@@ -108,12 +109,22 @@ def _check_source(
 ) -> None:
     is_table = config.command == "fit"
     example = config.data.given_example if is_table else ""
-    if example and given is None:
-        words = command_line(["--given", example])
-        raise click.UsageError(f"expected values of the given columns, such as {words}, or a table")
-    if given is not None and not example and config.is_of_flows:
-        raise click.UsageError("--given: expected none for a density without given columns")
-    if density is not None and not resample and path.suffix.lower() != ".nc":
-        raise click.UsageError("--density: expected --resample or a .nc file, which need it")
-    if resample and config.kind != "reverse_kl":
-        raise click.UsageError("--resample: expected a run of `nflow infer` or `nflow fit-2d`")
+    words = command_line(["--given", example])
+    refuse(
+        (
+            example and given is None,
+            f"expected values of the given columns, such as {words}, or a table",
+        ),
+        (
+            given is not None and not example and config.is_of_flows,
+            "--given: expected none for a density without given columns",
+        ),
+        (
+            density is not None and not resample and path.suffix.lower() != ".nc",
+            "--density: expected --resample or a .nc file, which need it",
+        ),
+        (
+            resample and config.kind != "reverse_kl",
+            "--resample: expected a run of `nflow infer` or `nflow fit-2d`",
+        ),
+    )
