@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from nflow_cli.backend import start as backend
-from nflow_cli.backend.garbage import uncollected
-from nflow_cli.backend.start import Machine
+from nflow_cli.backend.start import Machine, uncollected
 from nflow_cli.errors import DeviceError, NflowError
 
 
