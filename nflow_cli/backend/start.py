@@ -55,11 +55,6 @@ class Machine:
         """Number of the GPU."""
         return int(self.device.removeprefix(f"{GPU}:"))
 
-    @property
-    def text(self) -> str:
-        """Device and name."""
-        return f"{self.device} ({self.card})" if self.card else self.device
-
     def of(self, threads: int | None) -> "Machine":
         """With a number of threads, if one is given; a GPU takes none."""
         if threads and self.is_gpu:
@@ -155,19 +150,17 @@ def machine_of(device: str) -> Machine:
     machine = Machine(f"{GPU}:0" if device == GPU else device)
     if not machine.is_gpu:
         return machine
-    expect_tensorflow()
     start_tensorflow(machine)
     cards = _cards()
     if machine.number >= len(cards):
         raise DeviceError(_missing(device, cards))
     machine = replace(machine, card=cards[machine.number])
-    tell(f"computing on {machine.text}")
+    tell(f"computing on {machine.device} ({machine.card})")
     return machine
 
 
 def gpus(device: str) -> list[str]:
     """``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or all for ``gpu``; none is used here."""
-    expect_tensorflow()
     start_tensorflow()
     cards = _cards()
     names = os.environ.get(VISIBLE) or ",".join(map(str, range(len(cards))))

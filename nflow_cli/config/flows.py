@@ -79,7 +79,7 @@ class Flow(Strict):
 
     def weights(self, dim: int, width: int = 0) -> int:
         """Approximate number of weights, given a context of ``width`` numbers."""
-        counts = [options_of(item).weights(dim) for item in self.pattern]
+        counts = [options_of(item).weights(dim, pattern_name(item)) for item in self.pattern]
         return (self.k or 0) * sum(n + width * m for n, m in counts) // len(counts)
 
 
@@ -113,7 +113,7 @@ def expect_one_pass(flow: Flow, way: Way) -> None:
 class Options(Strict):
     """Options of a flow without any."""
 
-    def weights(self, dim: int) -> tuple[int, int]:
+    def weights(self, dim: int, flow: str) -> tuple[int, int]:
         """Approximate numbers of weights, and of those that depend on a context."""
         return 2 * dim + 1, 2 * dim + 1
 
@@ -123,7 +123,7 @@ class AffineOptions(Options):
 
     full: bool = False
 
-    def weights(self, dim: int) -> tuple[int, int]:
+    def weights(self, dim: int, flow: str) -> tuple[int, int]:
         count = dim * (dim + 3) // 2 if self.full else 2 * dim
         return count, count
 
@@ -133,32 +133,15 @@ class NetworkOptions(Options):
 
     hidden: list[Annotated[int, Field(ge=1, le=10_000)]] | None = Field(default=None, min_length=1)
 
-    def widths(self, dim: int) -> list[int]:
-        """Widths of the network, with inputs and outputs."""
-        raise NotImplementedError
-
     @property
     def outputs(self) -> int:
         """Parameters of each transformed coordinate."""
         return 2
 
-    def weights(self, dim: int) -> tuple[int, int]:
-        widths = self.widths(dim)
+    def weights(self, dim: int, flow: str) -> tuple[int, int]:
+        widths_of = coupling_widths if flow.endswith("-coupling") else masked_widths
+        widths = widths_of(self.hidden, self.outputs, dim)
         return sum((a + 1) * b for a, b in pairwise(widths)), widths[1]
-
-
-class CouplingOptions(NetworkOptions):
-    """Options of a coupling."""
-
-    def widths(self, dim: int) -> list[int]:
-        return coupling_widths(self.hidden, self.outputs, dim)
-
-
-class MaskedOptions(NetworkOptions):
-    """Options of an autoregressive map."""
-
-    def widths(self, dim: int) -> list[int]:
-        return masked_widths(self.hidden, self.outputs, dim)
 
 
 class SplineOptions(NetworkOptions):
@@ -173,14 +156,6 @@ class SplineOptions(NetworkOptions):
         return 3 * self.bins - 1
 
 
-class SplineCouplingOptions(SplineOptions, CouplingOptions):
-    """Options of a spline coupling."""
-
-
-class SplineMaskedOptions(SplineOptions, MaskedOptions):
-    """Options of an autoregressive spline."""
-
-
 class MixtureOptions(NetworkOptions):
     """Options of a mixture: components, and the least scale."""
 
@@ -192,21 +167,13 @@ class MixtureOptions(NetworkOptions):
         return 3 * (self.components - 1)
 
 
-class MixtureCouplingOptions(MixtureOptions, CouplingOptions):
-    """Options of a mixture coupling."""
-
-
-class MixtureMaskedOptions(MixtureOptions, MaskedOptions):
-    """Options of an autoregressive mixture."""
-
-
 class SylvesterOptions(Options):
     """Options of ``sylvester``: hidden units and Householder reflections; ``None``: by D."""
 
     width: int | None = Field(default=None, ge=1, le=10_000)
     reflections: int | None = Field(default=None, ge=1, le=1_000)
 
-    def weights(self, dim: int) -> tuple[int, int]:
+    def weights(self, dim: int, flow: str) -> tuple[int, int]:
         width, reflections = sylvester_sizes(self.width, self.reflections, dim)
         count = reflections * dim + width * (width + 2)
         return count, count
@@ -215,13 +182,13 @@ class SylvesterOptions(Options):
 # By flow.
 OPTIONS: Mapping[str, type[Options]] = {
     "affine": AffineOptions,
-    "affine-coupling": CouplingOptions,
-    "spline-coupling": SplineCouplingOptions,
-    "mixture-coupling": MixtureCouplingOptions,
-    "affine-autoregressive": MaskedOptions,
-    "spline-autoregressive": SplineMaskedOptions,
-    "mixture-autoregressive": MixtureMaskedOptions,
-    "inverse-autoregressive": MaskedOptions,
+    "affine-coupling": NetworkOptions,
+    "spline-coupling": SplineOptions,
+    "mixture-coupling": MixtureOptions,
+    "affine-autoregressive": NetworkOptions,
+    "spline-autoregressive": SplineOptions,
+    "mixture-autoregressive": MixtureOptions,
+    "inverse-autoregressive": NetworkOptions,
     "sylvester": SylvesterOptions,
 }
 
