@@ -49,8 +49,7 @@ def batches(updates: int, batch: int) -> np.ndarray:
 def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) -> dict[str, float]:
     """Train with the command line's own trainer."""
     from nflow_cli.backend.start import PROCESSOR, start_tensorflow
-    from nflow_cli.config.flows import Flow
-    from nflow_cli.config.threads import gained_by
+    from nflow_cli.config.flows import Flow, gained_by
 
     pattern: list[Any] = [{flow: {"hidden": [hidden, hidden]}}]
     threads = gained_by(Flow(pattern=pattern, k=k), dim, batch)
@@ -61,7 +60,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     from nflow_cli.densities.bases import StandardNormal
     from nflow_cli.densities.pushforward import FlowDensity
     from nflow_cli.experiments.table.training import FitPoints
-    from nflow_cli.flows import FlowStack
+    from nflow_cli.flows.stack import FlowStack
     from nflow_cli.training.chunks import DrawnChunks
     from nflow_cli.training.observers import Clock
 

@@ -14,7 +14,7 @@ import click
 
 from nflow_cli.cli import main
 from nflow_cli.config.schema import SCHEMAS as COMMANDS
-from nflow_cli.config.schema import CellsConfig
+from nflow_cli.config.table import CellsConfig
 
 MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->(?:\n\n`.+)?$", re.M)
 PREFIX = "#/$defs/"

@@ -3,12 +3,9 @@
 import math
 import operator
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nflow_cli.errors import ConfigError, DataError, NflowError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MAX_MINUTES = 100_000
 MAX_SEED = 2**32 - 1  # of a run, a stream or a layer: Keras takes no larger one
@@ -44,7 +41,7 @@ def due_in(minutes: Any) -> float | None:
     return time.monotonic() + 60 * number
 
 
-def room_for(n: Any, row: tuple[int, ...], dtype: Any, times: int = 1) -> "np.ndarray":
+def room_for(n: Any, row: tuple[int, ...], dtype: Any, times: int = 1) -> Any:
     """Uninitialised array for ``n`` × ``times`` rows of a shape."""
     import numpy as np
 

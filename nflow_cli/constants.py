@@ -7,3 +7,4 @@ LOG_2PI = math.log(2 * math.pi)
 RUN, SWEEP = "run.json", "sweep.yaml"  # of a run directory, and of a sweep's
 FAR = 1e15  # beyond it float32 squares overflow, and every density here is 0
 DPI = 150  # dots an inch of a picture
+MAX_GRID = 1_000  # more than a panel has pixels

@@ -9,7 +9,7 @@ from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.reverse_kl import score
 from nflow_cli.experiments.reverse_kl.training import build
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 
 STACKS = {
     "planar": (["planar"], 4),

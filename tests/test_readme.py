@@ -29,7 +29,7 @@ from short_runs import KINDS
 
 from nflow_cli.cli import COMMANDS, main
 from nflow_cli.config import preset_files, presets
-from nflow_cli.config.schema import CellsConfig, FitConfig
+from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.parts import part
 
@@ -214,7 +214,7 @@ def test_the_examples_of_the_layers_go_forward_and_back(folder, monkeypatch):
 
 def test_a_flow_between_other_layers_fails_as_the_page_says():
     layers = keras.layers
-    from nflow_cli.flows import PlanarFlow
+    from nflow_cli.flows.planar import PlanarFlow
 
     (said,) = re.findall(r"`(Layer [^`]*)`", DOCUMENTS["docs/layers.md"])
     said = re.escape(said).replace("dense_1", r"dense_\d+")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nflow_cli.backend import program_cache
-from nflow_cli.backend.garbage import uncollected
 from nflow_cli.errors import DeviceError, NflowError
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import DeferredSignals
@@ -55,11 +54,6 @@ class Machine:
     def number(self) -> int:
         """Number of the GPU."""
         return int(self.device.removeprefix(f"{GPU}:"))
-
-    @property
-    def text(self) -> str:
-        """Device and name."""
-        return f"{self.device} ({self.card})" if self.card else self.device
 
     def of(self, threads: int | None) -> "Machine":
         """With a number of threads, if one is given; a GPU takes none."""
@@ -156,19 +150,17 @@ def machine_of(device: str) -> Machine:
     machine = Machine(f"{GPU}:0" if device == GPU else device)
     if not machine.is_gpu:
         return machine
-    expect_tensorflow()
     start_tensorflow(machine)
     cards = _cards()
     if machine.number >= len(cards):
         raise DeviceError(_missing(device, cards))
     machine = replace(machine, card=cards[machine.number])
-    tell(f"computing on {machine.text}")
+    tell(f"computing on {machine.device} ({machine.card})")
     return machine
 
 
 def gpus(device: str) -> list[str]:
     """``CUDA_VISIBLE_DEVICES`` names of ``gpu:N``, or all for ``gpu``; none is used here."""
-    expect_tensorflow()
     start_tensorflow()
     cards = _cards()
     names = os.environ.get(VISIBLE) or ",".join(map(str, range(len(cards))))
@@ -255,3 +247,18 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause the garbage collector while many objects are made and none freed: imports, pictures.
+
+    Collections take a sixth of the time of TensorFlow's import.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

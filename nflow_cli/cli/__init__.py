@@ -35,15 +35,15 @@ COMMANDS = {  # by name, as the pages list them
     "evidence": f"{TRAINING}:evidence",
     "train-vae": f"{TRAINING}:train_vae",
     "resume": "nflow_cli.cli.resume:resume",
-    "plot": "nflow_cli.cli.plot:plot",
-    "report": "nflow_cli.cli.report:report",
-    "presets": "nflow_cli.cli.presets:presets",
+    "plot": "nflow_cli.cli.runs:plot",
+    "report": "nflow_cli.cli.runs:report",
+    "presets": "nflow_cli.cli.runs:presets",
     "sample": "nflow_cli.cli.sample:sample",
     "evaluate": "nflow_cli.cli.evaluate:evaluate",
-    "predict": "nflow_cli.cli.predict:predict",
-    "impute": "nflow_cli.cli.impute:impute",
-    "drift": "nflow_cli.cli.drift:drift",
-    "check": "nflow_cli.cli.check:check",
+    "predict": "nflow_cli.cli.rows:predict",
+    "impute": "nflow_cli.cli.rows:impute",
+    "drift": "nflow_cli.cli.rows:drift",
+    "check": "nflow_cli.cli.runs:check",
     "sweep": "nflow_cli.cli.sweep:sweep",
     "compare": "nflow_cli.cli.compare:compare",
 }
@@ -81,7 +81,11 @@ class _Group(click.Group):
         signals = RaisedSignals()
         try:
             signals.start()
-            return self._explained(args, obj=argv, **extra)
+            with memory_errors("fewer samples or rows take less"):
+                return super().main(args, obj=argv, **extra)
+        except (NflowError, OSError) as error:
+            click.echo(f"nflow: error: {one_line(error)}", err=True)
+            sys.exit(EXIT_CODES.get(type(error), 1))
         except Interrupted as interruption:
             signals.over = True  # first, as a second one could come in any call
             click.echo(interruption_line(interruption, argv), err=True)
@@ -89,14 +93,6 @@ class _Group(click.Group):
         finally:
             signals.over = True
             signals.stop()
-
-    def _explained(self, *args: Any, **extra: Any) -> Any:
-        try:
-            with memory_errors("fewer samples or rows take less"):
-                return super().main(*args, **extra)
-        except (NflowError, OSError) as error:
-            click.echo(f"nflow: error: {one_line(error)}", err=True)
-            sys.exit(EXIT_CODES.get(type(error), 1))
 
 
 # "\b" keeps click from filling the lines that follow it.

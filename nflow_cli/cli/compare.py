@@ -82,7 +82,7 @@ def present(
     Pictures go to ``output`` or the plots of ``sweep``; ``saving``: arguments of
     ``plotting.save_figure``.
     """
-    from nflow_cli.sweeps.compare import bayes_factor, examples, gather, tables_of
+    from nflow_cli.sweeps.compare import bayes_factor, examples, gather, scores_table, tables_of
     from nflow_cli.sweeps.plan import overlap
 
     results, unfinished = gather(paths)
@@ -99,7 +99,7 @@ def present(
         more = {} if factor is None else {"log_bayes_factor": factor._asdict()}
         click.echo(json_text({"groups": groups, **more}))
     else:
-        click.echo("\n\n".join(_table(groups) for groups in tables))
+        click.echo("\n\n".join(layout.table(*scores_table(g), keys=3) for g in tables))
         if factor is not None:
             click.echo(f"\n{factor}")
     for word, (name, reason) in examples(results).items():
@@ -152,13 +152,6 @@ def _score(group: Any, key: str) -> dict[str, float]:
     return values if error is None else {**values, "standard_error": error}
 
 
-def _table(groups: Sequence[Any]) -> str:
-    from nflow_cli.sweeps.compare import scores_table
-
-    header, rows = scores_table(groups)
-    return layout.table(header, [list(map(printable, row)) for row in rows], keys=3)
-
-
 def _draw(
     tables: Sequence[Any], sweep: Any, output: str | None, saving: Mapping[str, Any]
 ) -> Iterator[Path]:
@@ -209,7 +202,7 @@ def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
 
 
 def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
-    from nflow_cli.plotting import Series
+    from nflow_cli.plotting.compare import Series
 
     panels: dict[str, dict[str, list[Any]]] = {}
     for group in groups:

@@ -5,6 +5,7 @@ The shell itself completes the names of files and folders, of parameters that ar
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from glob import escape, glob
 from os.path import dirname
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from click.shell_completion import CompletionItem
 
 from nflow_cli import registry
-from nflow_cli.config.shipped import shipped_presets
+from nflow_cli.config.options import shipped_presets
 from nflow_cli.constants import RUN, SWEEP
 
 Items = list["CompletionItem[str]"]  # a class without parameters in click 8.2
@@ -61,17 +62,8 @@ def flows(_: Any, __: Any, incomplete: str) -> Items:
     return [CompletionItem(f"{before}{comma}{name}") for name in names]
 
 
-def runs(_: Any, __: Any, incomplete: str) -> Items:
-    """Run directories, newest first, or another folder."""
-    return _folders_with((RUN,), incomplete)
-
-
-def runs_and_sweeps(_: Any, __: Any, incomplete: str) -> Items:
-    """Folders of runs and sweeps, or another folder."""
-    return _folders_with((RUN, SWEEP), incomplete)
-
-
-def _folders_with(names: Sequence[str], incomplete: str) -> Items:
+def folders_with(names: Sequence[str], _: Any, __: Any, incomplete: str) -> Items:
+    """Folders with a file of one of these names, the newest first, or another folder."""
     head = incomplete[: incomplete.rfind("/") + 1]
     paths: list[str] = []
     for place in (head,) if head else ("", OUTPUTS):
@@ -79,3 +71,7 @@ def _folders_with(names: Sequence[str], incomplete: str) -> Items:
         paths += sorted(found, reverse=True)  # the names of runs begin with a date
     begun = [path for path in paths if path.startswith(incomplete) and PLAIN.fullmatch(path)]
     return [CompletionItem(incomplete, type="dir"), *map(CompletionItem, begun[:MOST])]
+
+
+runs = partial(folders_with, (RUN,))
+runs_and_sweeps = partial(folders_with, (RUN, SWEEP))

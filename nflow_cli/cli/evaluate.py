@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,17 +16,14 @@ from nflow_cli.cli.options import (
     device_option,
     expect_replaceable,
     json_option,
+    refuse,
     run_argument,
     seeds,
 )
-from nflow_cli.cli.parts import expect_parts, judged_parts
-from nflow_cli.cli.pool import pool_options
+from nflow_cli.cli.pool import expect_parts, judged_parts, pool_options
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.text import printable
-
-if TYPE_CHECKING:
-    from nflow_cli.config.schema import Config
 
 
 @click.command(cls=Command)
@@ -89,11 +86,13 @@ def evaluate(
     """
     from nflow_cli.experiments.parts import part
     from nflow_cli.experiments.run import Run
+    from nflow_cli.sweeps.parts import are_parts
 
     run = Run.open(run_dir)
     config = run.config
-    many = _is_of_parts(config, data, scheduler, workers, explain)
-    _refuse(config, data, output, many, latent, explain, samples, seed)
+    many = data is not None and config.command == "fit" and are_parts(data)
+    expect_parts(many, scheduler, workers, explain=explain)
+    _expect_suited(config, data, output, many, latent, explain, samples, seed)
     run.expect_trained()
     if output and not many:
         expect_replaceable("-o", [output], run, [data])
@@ -116,16 +115,6 @@ def evaluate(
         write_beside(judged_by, Path(output), asked.columns)
         judgement = asked.judgement
     print_scores(judgement, said, as_json)
-
-
-def _is_of_parts(
-    config: "Config", data: str | None, scheduler: str | None, workers: int | None, explain: bool
-) -> bool:
-    from nflow_cli.sweeps.parts import are_parts
-
-    many = data is not None and config.command == "fit" and are_parts(data)
-    expect_parts(many, scheduler, workers, explain=explain)
-    return many
 
 
 def _judged_by(run: Any, data: str | None, density: str | None, machine: Machine) -> Any:
@@ -156,8 +145,8 @@ def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool 
         click.echo(printable(said["output"]))
 
 
-def _refuse(
-    config: "Config",
+def _expect_suited(
+    config: Any,
     data: str | None,
     output: str | None,
     many: bool,
@@ -170,7 +159,7 @@ def _refuse(
     from nflow_cli.experiments.parts import part
 
     span, members = part(config, "report").SAMPLES, config.train.members
-    refused = (
+    refuse(
         (
             span is None and (samples, seed) != (None, None),
             "a fit to a table is scored by its rows: expected no --samples, no --seed",
@@ -197,9 +186,6 @@ def _refuse(
             "which has no one latent",
         ),
     )
-    for is_so, words in refused:
-        if is_so:
-            raise click.UsageError(words)
     if output and not many:
         Output(".csv", ".parquet").convert(output, None, None)
     low, high = span or (0, 0)

@@ -123,6 +123,13 @@ def table_option(text: str, form: str = "FILE") -> Any:
     return click.option("--data", required=True, metavar=form, help=text, type=FILE)
 
 
+def refuse(*rules: tuple[Any, str]) -> None:
+    """Refuse what was typed by the words of the first rule that holds."""
+    for is_so, words in rules:
+        if is_so:
+            raise click.UsageError(words)
+
+
 def expect_replaceable(
     option: str, outputs: Iterable[str | Path], run: Any = None, inputs: Iterable[str | None] = ()
 ) -> None:

@@ -1,7 +1,7 @@
 """``nflow resume``: continue an interrupted run."""
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,9 +19,6 @@ from nflow_cli.cli.options import (
 from nflow_cli.errors import ConfigError, DeviceError, RunDirectoryError
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import printable
-
-if TYPE_CHECKING:
-    from nflow_cli.config.schema import Config
 
 
 @click.command(cls=Command)
@@ -100,7 +97,7 @@ def _machine(record: dict[str, Any], device: str | None, threads: int | None) ->
     return machine.of(threads or before.threads)
 
 
-def _ended(run: Any) -> "Config":
+def _ended(run: Any) -> Any:
     """Config of the length that the last checkpoint has reached."""
     from nflow_cli.runs.checkpoints import Checkpoints
 
@@ -116,7 +113,7 @@ def _ended(run: Any) -> "Config":
     return run.config.of_length(min(made, run.config.length))
 
 
-def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":
+def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:
     totals = {"steps": steps, "epochs": epochs}
     key = config.train.length_key
     total = totals.pop(key)

@@ -1,7 +1,7 @@
 """``nflow sample``: draw samples from a trained run into a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -14,14 +14,12 @@ from nflow_cli.cli.options import (
     density_option,
     device_option,
     expect_replaceable,
+    refuse,
     run_argument,
     seeds,
 )
 from nflow_cli.terminal.layout import tell
 from nflow_cli.text import command_line, printable
-
-if TYPE_CHECKING:
-    from nflow_cli.config.schema import Config
 
 
 @click.command(cls=Command)
@@ -107,16 +105,26 @@ def sample(
 
 
 def _check_source(
-    config: "Config", given: str | None, resample: bool, density: str | None, path: Path
+    config: Any, given: str | None, resample: bool, density: str | None, path: Path
 ) -> None:
     is_table = config.command == "fit"
     example = config.data.given_example if is_table else ""
-    if example and given is None:
-        words = command_line(["--given", example])
-        raise click.UsageError(f"expected values of the given columns, such as {words}, or a table")
-    if given is not None and not example and config.is_of_flows:
-        raise click.UsageError("--given: expected none for a density without given columns")
-    if density is not None and not resample and path.suffix.lower() != ".nc":
-        raise click.UsageError("--density: expected --resample or a .nc file, which need it")
-    if resample and config.kind != "reverse_kl":
-        raise click.UsageError("--resample: expected a run of `nflow infer` or `nflow fit-2d`")
+    words = command_line(["--given", example])
+    refuse(
+        (
+            example and given is None,
+            f"expected values of the given columns, such as {words}, or a table",
+        ),
+        (
+            given is not None and not example and config.is_of_flows,
+            "--given: expected none for a density without given columns",
+        ),
+        (
+            density is not None and not resample and path.suffix.lower() != ".nc",
+            "--density: expected --resample or a .nc file, which need it",
+        ),
+        (
+            resample and config.kind != "reverse_kl",
+            "--resample: expected a run of `nflow infer` or `nflow fit-2d`",
+        ),
+    )

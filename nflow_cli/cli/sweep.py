@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.backend.start import CPU, Machine
+from nflow_cli.backend.start import CPU, Machine, machine_of
 from nflow_cli.cli import completion
 from nflow_cli.cli.compare import present
 from nflow_cli.cli.options import (
@@ -26,8 +26,8 @@ from nflow_cli.cli.pool import (
     tell_failures,
     work_off,
 )
-from nflow_cli.cli.sweep_only import print_commands, train_only
-from nflow_cli.errors import NflowError, RunDirectoryError
+from nflow_cli.errors import BusyError, NflowError, RunDirectoryError, TakenError, one_line
+from nflow_cli.registry import nearest
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import command_line, printable
@@ -83,7 +83,9 @@ def sweep(
 
     if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)
-    _expect_one_way(scheduler, workers, commands or bool(only))
+    expect_one_pool(scheduler, workers)
+    if (commands or only) and (scheduler or workers):
+        raise click.UsageError(ALONE)
     machine = Machine(device or CPU).of(threads)
     resolved, source, name = _resolved(sweep, **options)
     runs = plan(resolved, source)
@@ -105,12 +107,6 @@ def sweep(
             _conclude(folder, failures, [run.name for run in runs])
 
 
-def _expect_one_way(scheduler: str | None, workers: int | None, one_by_one: bool) -> None:
-    expect_one_pool(scheduler, workers)
-    if one_by_one and (scheduler or workers):
-        raise click.UsageError(ALONE)
-
-
 def _one_by_one(
     folder: Any, resolved: Any, runs: Sequence[Any], only: str | None, argv: list[str], machine: Any
 ) -> None:
@@ -121,7 +117,9 @@ def _one_by_one(
         train_only(only, runs, folder.path, argv, machine)
     else:
         _check_data(_unfinished(runs, folder.path)[0])
-        print_commands(runs, argv)
+        words = [word for word in argv if word != "--commands"]
+        for run in runs:  # line N is always the same run
+            click.echo(command_line(["nflow", *words, "--only", run.name]))
 
 
 def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) -> None:
@@ -228,3 +226,28 @@ def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> No
         raise NflowError(
             f"{folder.path}: {len(failures)} of {len(names)} runs failed; each has a log.txt"
         )
+
+
+def train_only(
+    name: str, runs: Sequence[Any], folder: Path, argv: Sequence[str], machine: Machine
+) -> None:
+    """Train or resume one run by name."""
+    from nflow_cli.experiments.running import carry_on
+    from nflow_cli.runs.directory import RunDirectory
+
+    run = next((run for run in runs if run.name == name), None)
+    if run is None:
+        hint = nearest(name, [run.name for run in runs])
+        raise click.BadParameter(f"{name!r} is no run of this sweep{hint}", param_hint="'--only'")
+    if run.is_finished(folder):
+        tell(f"{run.name}: finished already")
+        click.echo(printable(folder / run.name))
+        return
+    found = machine_of(machine.device).of(machine.threads)
+    for note in run.notes:
+        tell(note)
+    directory = RunDirectory.at(str(folder / run.name))
+    try:
+        carry_on(run.as_begun(folder).config, directory, argv, found.with_threads(1))
+    except BusyError as error:
+        raise TakenError(one_line(error)) from None

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from nflow_cli.cli.options import (
     expect_one_length,
     key_options,
     minutes_option,
+    refuse,
     run_options,
 )
 from nflow_cli.config.options import options_of
@@ -27,28 +27,20 @@ from nflow_cli.runs.json_text import json_text
 
 @dataclass
 class Typed:
-    """What all commands that train were given; ``options`` are those of preset keys."""
+    """What all commands that train were given.
+
+    ``options`` set keys of the preset, and ``said`` are their changes; ``assigned``: by ``--set``.
+    """
 
     command: str
     argv: list[str]
     preset: str | None
-    assignments: Sequence[str]
+    assigned: Sequence[Any]
+    said: Sequence[Any]
     output: str | None
     machine: Machine
     options: Mapping[str, Any]
     due: float | None
-
-    @cached_property
-    def assigned(self) -> list[Any]:
-        """Changes by ``--set``."""
-        from nflow_cli.config.presets import parse_assignment
-
-        return [*map(parse_assignment, self.assignments)]
-
-    @cached_property
-    def said(self) -> list[Any]:
-        """Changes by the options of keys."""
-        return changes_of(self.command, self.options)
 
     def config(self, usual: str | Path, named: Sequence[Any] = ()) -> Any:
         """Config of the preset, by default ``usual``, with the changes ``named`` by arguments."""
@@ -91,9 +83,11 @@ def training(name: str) -> Callable[[Any], click.Command]:
             due: float | None = None,
             **values: Any,
         ) -> None:
+            from nflow_cli.config.presets import parse_assignment
+
             options = {key: values.pop(key) for key in options_of(name)}
-            typed = Typed(name, argv, preset, assignments, output, machine, options, due)
-            function(typed, **values)
+            changes = [*map(parse_assignment, assignments)], changes_of(name, options)
+            function(Typed(name, argv, preset, *changes, output, machine, options, due), **values)
 
         return command
 
@@ -144,8 +138,8 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     from nflow_cli.config.presets import Change
     from nflow_cli.data.point_files import read_coordinates
 
-    if density is None and typed.preset is None:
-        raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
+    words = "expected FILE.py:FUNCTION, a NAME, or --preset with one"
+    refuse((not (density or typed.preset), words))
     user, named = _density(density, typed)
     dim = typed.options["dim"] or (named[0].value.get("dim") if named else None)
     usual = natural_preset(dim or usual_dim(density))
@@ -208,15 +202,14 @@ def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
     `flows`, or `flows-planar` for planar, radial and sylvester flows. The last line printed is the
     run directory.
     """
-    from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
+    from nflow_cli.config.table import in_place_of_other, natural_preset
 
     options = typed.options
-    if options["steps"] is not None and options["epochs"] is not None:
-        raise click.UsageError("--steps and --epochs: expected one of the two")
-    if table is None and typed.preset is None:
-        raise click.UsageError("expected TABLE, or --preset with one")
-    if as_json and not dry_run:
-        raise click.UsageError("--json: expected --dry-run with it")
+    refuse(
+        (options["steps"] and options["epochs"], "--steps and --epochs: expected one of the two"),
+        (not (table or typed.preset), "expected TABLE, or --preset with one"),
+        (as_json and not dry_run, "--json: expected --dry-run with it"),
+    )
     usual = natural_preset(options["flow"], [*typed.assigned, *typed.said])
     named = [*in_place_of_other(typed.said), *_table(table, typed.assigned)]
     config = typed.config(usual, named)
@@ -265,8 +258,7 @@ def evidence(typed: Typed, draws: tuple[str, ...]) -> None:
     """
     from nflow_cli.config.presets import Change
 
-    if not draws and typed.preset is None:
-        raise click.UsageError("expected DRAWS, or --preset with some")
+    refuse((not (draws or typed.preset), "expected DRAWS, or --preset with some"))
     named = {"data.name": draws[0], "data.others": list(draws[1:])} if draws else {}
     changes = [Change("DRAWS", key, value) for key, value in named.items()]
     typed.train(typed.config("evidence", changes))

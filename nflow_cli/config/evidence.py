@@ -5,11 +5,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from nflow_cli.config.column_schema import Column, Columns, Interval, Path, intervals
 from nflow_cli.config.flows import StackFlow
 from nflow_cli.config.forms import INTERVALS, NAME, NAMES
-from nflow_cli.config.run_config import RunConfig
-from nflow_cli.config.strict import COMMAND, Strict, by_name, option
+from nflow_cli.config.strict import (
+    COMMAND,
+    Column,
+    Columns,
+    Interval,
+    Path,
+    Strict,
+    by_name,
+    intervals,
+    option,
+)
 from nflow_cli.config.training import (
     BatchSize,
     CheckpointSeconds,
@@ -17,6 +25,7 @@ from nflow_cli.config.training import (
     ClipNorm,
     EarlyStopping,
     LearningRate,
+    RunConfig,
     Schedule,
     Steps,
     WeightDecay,

@@ -6,12 +6,28 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
 
-from nflow_cli.config.column_schema import MAX_COLUMNS, Bound, Columns, Path, an_interval
 from nflow_cli.config.flows import LastMap, StackFlow
 from nflow_cli.config.forms import INTERVALS, NAMES
-from nflow_cli.config.run_config import ReverseKLConfig
-from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
-from nflow_cli.config.training import Chunk, FirstStage, LearningRate, Steps, Train
+from nflow_cli.config.strict import (
+    COMMAND,
+    MAX_COLUMNS,
+    MAX_PATH,
+    Bound,
+    Columns,
+    Path,
+    Strict,
+    an_interval,
+    by_name,
+    option,
+)
+from nflow_cli.config.training import (
+    Chunk,
+    FirstStage,
+    LearningRate,
+    ReverseKLConfig,
+    Steps,
+    Train,
+)
 from nflow_cli.registry import DEFAULT_BASE, DENSITIES, INFER_BASES, make, resolve
 
 IN_PYTHON = "<python>"  # path of a function passed in Python

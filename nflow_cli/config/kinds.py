@@ -5,8 +5,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from nflow_cli.config.column_schema import MAX_LEVELS, Bound, Column, Interval, Level, Step
-from nflow_cli.config.strict import Strict
+from nflow_cli.config.strict import MAX_LEVELS, Bound, Column, Interval, Level, Step, Strict
 
 MAX_ATOMS = 64
 

@@ -1,16 +1,16 @@
-"""Command-line options that set keys of presets, by fields of the schema.
+"""Command-line options that set keys of presets, by fields of the schema; shipped presets.
 
-They are read from the shipped JSON schema in a millisecond: help loads no pydantic.
+Options are read from the shipped JSON schema in a millisecond: help loads no pydantic.
 """
 
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nflow_cli.config.forms import NUMBER, WHOLE
-from nflow_cli.config.shipped import presets_folder
 
 PRESETS_ALONE = " Null: "  # the rest of a description explains null in presets
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -71,3 +71,15 @@ def with_keywords(function: _Function) -> _Function:
     lines = (f"\n    {name}: {option.about}" for name, option in options.items())
     function.__doc__ = f"{head}{''.join(lines)}{returns}{tail}"
     return function
+
+
+def presets_folder() -> Path:
+    """Folder of the shipped presets: in the package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
+
+
+def shipped_presets() -> dict[str, Path]:
+    """Shipped presets by name."""
+    return {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}

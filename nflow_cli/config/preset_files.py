@@ -1,15 +1,28 @@
-"""Preset files: shipped ones by name, others by path."""
+"""Preset files: shipped ones by name, others by path; and the names of their runs."""
 
 import contextlib
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from nflow_cli.config.flow_options import has_network
-from nflow_cli.config.shipped import shipped_presets
+from nflow_cli.config import presets
+from nflow_cli.config.flows import Flow, has_network, pattern_name
+from nflow_cli.config.keys import is_within
+from nflow_cli.config.options import shipped_presets
+from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.errors import ConfigError
-from nflow_cli.registry import FLOWS, nearest
+from nflow_cli.registry import FLOWS, POINT_SETS, nearest
 
 DEFAULT_K = 8  # of flows
+MAX_LABEL = 40  # characters of a value in a folder's name
+# Keys of an experiment, other than training and evaluation.
+EXPERIMENT: Any = {
+    **dict.fromkeys(
+        ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
+    ),
+    "data": {"name", "binarization"},
+}
 
 
 def preset_label(path: Path) -> str:
@@ -46,3 +59,65 @@ def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
         return has_network([name[1]]) != has_network(pattern), abs(its_k - k) / (its_k + k + 1)
 
     return shipped_presets()[min(found, key=distance)[0]]
+
+
+def run_name(resolved: Config, preset: Path) -> str:
+    """Name of a run: the preset's for the same experiment, else :func:`made_name`."""
+    return preset.stem if _same_experiment(resolved, preset) else made_name(resolved)
+
+
+def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
+    """Name of target or data, flows and K, such as ``two-moons-planar-k32``.
+
+    A VAE's prior follows (``prior-affine-coupling-k4``). Parts that the dotted keys ``varied``
+    change are left out.
+    """
+    flow, prior = resolved.flow, getattr(resolved, "prior", None)
+    words = {resolved.subject_key: _subject(resolved)}
+    if flow is None:
+        words["cells"] = "cells"
+    else:
+        words |= {"flow.pattern": _pattern(flow), "flow.k": f"k{flow.k}"}
+        if flow.k is None:  # by the size of the table
+            del words["flow.k"]
+        elif not flow.k:
+            del words["flow.pattern"]
+    if prior:
+        words["prior"] = f"prior-{_pattern(prior)}-k{prior.k}"
+    return "-".join(word for key, word in words.items() if not touches(varied, key))
+
+
+def touches(keys: Iterable[str], path: str) -> bool:
+    """Whether a dotted key is at ``path``, below it or above it."""
+    return any(is_within(key, path) or is_within(path, key) for key in keys)
+
+
+def _pattern(flow: Flow) -> str:
+    pattern = "-".join(map(pattern_name, flow.pattern))
+    return pattern if len(pattern) <= MAX_LABEL else "mixed"
+
+
+def _subject(resolved: Config) -> str:
+    name = resolved.subject
+    if resolved.subject_key != "data" or name in POINT_SETS:
+        return text_of(name)[:MAX_LABEL]
+    return text_of(Path(name).stem)[:MAX_LABEL] or "data"
+
+
+def _same_experiment(resolved: Config, preset: Path) -> bool:
+    try:
+        alone = presets.validate(presets.read_preset(preset), str(preset), RUNS)
+    except ConfigError:  # incomplete without the changes
+        return False
+    return alone.model_dump(include=EXPERIMENT) == resolved.model_dump(include=EXPERIMENT)
+
+
+def text_of(value: Any) -> str:
+    """Value as text that is valid in file names; "" for a mapping."""
+    if isinstance(value, Mapping):
+        return ""
+    if isinstance(value, list):
+        return "+".join(map(text_of, value))
+    plain = {None: "null", True: "true", False: "false"}
+    text = plain[value] if value is None or isinstance(value, bool) else str(value)
+    return re.sub(r"[^\w.+-]+", "_", text).strip("._")

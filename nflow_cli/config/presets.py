@@ -13,10 +13,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from nflow_cli.config.fit_2d import TARGET_KINDS
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.schema import SCHEMAS, schema_of
 from nflow_cli.config.strict import Strict, models_in
-from nflow_cli.config.target_schema import TARGET_KINDS
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest
 

@@ -7,14 +7,13 @@ from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.evidence import EvidenceConfig
 from nflow_cli.config.fit_2d import Fit2DConfig
 from nflow_cli.config.infer import InferConfig
-from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import Strict
 from nflow_cli.config.sweep import SweepConfig
-from nflow_cli.config.table import FitConfig
+from nflow_cli.config.table import CellsConfig, FitConfig
+from nflow_cli.config.training import RunConfig
 from nflow_cli.config.vae import VAEConfig
 
 NAMED = ("target", "data", "density", "base")  # a bare name stands for these mappings

@@ -12,7 +12,8 @@ from pydantic import (
     field_validator,
 )
 
-from nflow_cli.config.strict import COMMAND, MAX_SEED, Description, Strict
+from nflow_cli.arguments import MAX_SEED
+from nflow_cli.config.strict import COMMAND, Description, Strict
 
 
 def _seed_range(seeds: Any) -> Any:

@@ -1,31 +1,41 @@
-"""Schema of `nflow fit`: the table, and flows on columns of plain numbers."""
+"""Schemas of `nflow fit`: the table; flows on plain numbers, cells on columns of all kinds."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from nflow_cli.config.column_schema import (
+from nflow_cli.arguments import MAX_SEED
+from nflow_cli.config.flows import (
+    K,
+    NetworkOptions,
+    StackFlow,
+    gained_by,
+    has_network,
+    options_of,
+    pattern_name,
+)
+from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
+from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
+from nflow_cli.config.strict import (
+    COMMAND,
     MAX_COLUMNS,
     Column,
     Columns,
     Interval,
     Path,
     Step,
+    Strict,
+    by_name,
     intervals,
+    option,
 )
-from nflow_cli.config.flow_options import has_network
-from nflow_cli.config.flow_sizes import SIZES, size_of, with_hidden
-from nflow_cli.config.flows import K, StackFlow
-from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
-from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
-from nflow_cli.config.run_config import RunConfig
-from nflow_cli.config.strict import COMMAND, MAX_SEED, Strict, by_name, option
-from nflow_cli.config.threads import gained_by
 from nflow_cli.config.training import (
     CheckpointSeconds,
     ClipNorm,
     LearningRate,
+    RunConfig,
     Schedule,
     ValidatedStopping,
     WeightDecay,
@@ -50,6 +60,47 @@ EXCLUSIVE = {
         *("given", "categorical", "discrete"),
     ),
 }
+MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
+DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
+WIDE = 8  # columns, beyond which flows overfit sooner
+
+
+class Size(NamedTuple):
+    """Default sizes of a model and its training, up to a number of training rows."""
+
+    rows: float
+    model: Mapping[str, int]
+    train: Mapping[str, float]
+
+
+def _cells(width: int, *train: float) -> tuple[Mapping[str, int], Mapping[str, float]]:
+    names = ("steps", "batch_size", "chunk", "ensemble")
+    return {"width": width, "blocks": 2, "components": 10}, dict(zip(names, train))
+
+
+def _flows(k: int, hidden: int, *train: float) -> tuple[Mapping[str, int], Mapping[str, float]]:
+    names = ("steps", "batch_size", "learning_rate", "weight_decay", "chunk")
+    return {"k": k, "hidden": hidden}, dict(zip(names, train))
+
+
+CELLS_SIZES = (  # few rows are overfitted within a hundred updates, hence the short chunks
+    Size(2_000, *_cells(64, 600, 256, 20, 3)),
+    Size(10_000, *_cells(128, 2_000, 512, 50, 3)),
+    Size(50_000, *_cells(128, 4_000, 1_024, 100, 2)),
+    Size(math.inf, *_cells(256, 8_000, 1_024, 100, 1)),
+)
+FLOWS_SIZES = (
+    Size(8_000, *_flows(4, 32, 2_000, 256, 0.001, 2.0, 50)),
+    Size(math.inf, *_flows(8, 64, 8_000, 1_024, 0.002, 0.3, 100)),
+)
+# Other training settings for many columns, and for conditional densities; not for few rows.
+OF_MANY: Mapping[str, float] = {"steps": 4_000, "weight_decay": 1.0}
+OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
+
+
+def size_of(sizes: Sequence[Size], rows: int) -> Size:
+    """Default sizes for a number of training rows."""
+    return next(size for size in sizes if rows < size.rows)
 
 
 def _named(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
@@ -290,14 +341,37 @@ class TableEvaluate(Strict):
     )
 
 
-class FitConfig(RunConfig):
+class TableConfig(RunConfig):
+    """A run of ``nflow fit``."""
+
+    command: Annotated[Literal["fit"], COMMAND]
+    data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
+
+    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
+        """Default sizes: the model by its key, with what is set, and those of the training."""
+        raise NotImplementedError
+
+    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> Self:
+        """Complete with the kinds of columns and the number of training rows.
+
+        Sizes in the config are kept. Not validated: the flows may have too many weights.
+        """
+        model, sizes = self.sized(kinds, rows)
+        said = self.train.model_dump(include=set(sizes), exclude_none=True)
+        sizes = {**sizes, **said, "epochs": None}
+        if self.train.epochs is not None:
+            sizes["steps"] = max(1, round(self.train.epochs * rows / sizes["batch_size"]))
+        train = self.train.model_copy(update=sizes)
+        update = {"data": self.data.with_kinds(kinds), "train": train, **model}
+        return self.model_copy(update=update)
+
+
+class FitConfig(TableConfig):
     """A run of ``nflow fit`` with a stack of flows, on columns of plain numbers."""
 
     base_name: ClassVar[str] = DEFAULT_BASE
     kind: ClassVar[str] = "table"
 
-    command: Annotated[Literal["fit"], COMMAND]
-    data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
     units: Units = Units()
     flow: TableFlow = TableFlow(pattern=["spline-coupling"])
     train: FlowsTrain = FlowsTrain()
@@ -329,7 +403,7 @@ class FitConfig(RunConfig):
     @property
     def is_settled(self) -> bool:
         """Whether it is complete without its table."""
-        sizes = (self.flow.k, *(getattr(self.train, key) for key in SIZES[0].train))
+        sizes = (self.flow.k, *(getattr(self.train, key) for key in FLOWS_SIZES[0].train))
         return self.data.kinds is not None and None not in sizes
 
     @property
@@ -364,25 +438,150 @@ class FitConfig(RunConfig):
     def threads(self) -> int | None:
         return gained_by(self.flow, self.dim, self.rows) if self.is_settled else None
 
-    def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> "FitConfig":
-        """Complete with the kinds of columns and the number of training rows.
+    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
+        names, size = row_names(kinds, self.data.given), size_of(FLOWS_SIZES, rows)
+        train = dict(size.train)
+        if size.rows == math.inf:
+            train |= OF_MANY if len(names.modelled) > WIDE else OF_GIVEN if names.given else {}
+        if not has_network(self.flow.pattern):
+            train["weight_decay"] = 0.0
+        k = size.model["k"] if self.flow.k is None else self.flow.k
+        pattern = with_hidden(self.flow.pattern, size.model["hidden"])
+        return {"flow": self.flow.model_copy(update={"k": k, "pattern": pattern})}, train
 
-        Sizes in the config are kept. Not validated: the flows may have too many weights.
-        """
-        names, train = row_names(kinds, self.data.given), self.train
-        size = size_of(rows, len(names.modelled), bool(names.given))
-        said = train.model_dump(include=set(size.train), exclude_none=True)
-        decay = {} if has_network(self.flow.pattern) else {"weight_decay": 0.0}
-        sizes = {**size.train, **decay, **said}
-        if train.epochs is not None:
-            sizes["steps"] = max(1, round(train.epochs * rows / sizes["batch_size"]))
-        pattern = with_hidden(self.flow.pattern, size.hidden)
-        k = size.k if self.flow.k is None else self.flow.k
-        return self._with(kinds, self.flow.model_copy(update={"k": k, "pattern": pattern}), sizes)
 
-    def _with(
-        self, kinds: Mapping[str, ColumnKind], flow: TableFlow, sizes: Mapping[str, Any]
-    ) -> "FitConfig":
-        train = self.train.model_copy(update={**sizes, "epochs": None})
-        update = {"data": self.data.with_kinds(kinds), "flow": flow, "train": train}
-        return self.model_copy(update=update)
+class Cells(Strict):
+    """The network of a density of cells; null: by the size of the table."""
+
+    width: int | None = Field(
+        default=None, ge=1, le=MAX_WIDTH, description="Hidden units per layer."
+    )
+    blocks: int | None = Field(
+        default=None, ge=0, le=MAX_BLOCKS, description="Residual blocks of two layers."
+    )
+    components: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_COMPONENTS,
+        description="Normals in the mixture of a numeric column.",
+    )
+
+    unmixed: bool | None = Field(
+        default=None,
+        description="Whether columns of plain numbers are mapped to linear components first; null: "
+        "if they depend linearly, and independent components are likelier on validation rows.",
+    )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all sizes are set."""
+        return None not in (self.width, self.blocks, self.components)
+
+    @property
+    def text(self) -> str:
+        """The model as text: ``cells 128 × 2, 10 normals``."""
+        unmixed = ", linear components" if self.unmixed else ""
+        return f"cells {self.width} × {self.blocks}, {self.components} normals{unmixed}"
+
+
+class CellsTrain(TableTrain):
+    """Training of a density of cells; the weights of the best validation loss are kept.
+
+    The networks of an ensemble are weighted by the validation rows.
+    """
+
+    weight_decay: float | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None,
+        ge=0,
+        le=100,
+        description="Decoupled weight decay of the kernels; null: 0.1, 0.3, 1 for the "
+        "members of an ensemble in turn.",
+    )
+    ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None, ge=1, le=MAX_MEMBERS, **option(f"{ENSEMBLE} Null: by the table's size.")
+    )
+
+    filled: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Share of a batch whose gaps are filled by draws of the density (stochastic "
+        "EM); null: 0.5 if a tenth of the training rows have gaps, else 0.",
+    )
+
+    @property
+    def decays(self) -> list[float]:
+        """Weight decay of each network: the best depends on the table."""
+        if self.weight_decay is not None:
+            return [self.weight_decay] * self.members
+        return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
+
+
+class CellsConfig(TableConfig):
+    """A run of ``nflow fit`` on columns of any kind."""
+
+    kind: ClassVar[str] = "cells"
+    is_of_flows: ClassVar[bool] = False
+    k: ClassVar[int] = 1
+
+    flow: None = Field(default=None, description="Null: a density of cells.")
+    cells: Cells = Cells()
+    train: CellsTrain = CellsTrain()
+    evaluate: TableEvaluate = TableEvaluate()
+
+    @property
+    def model_text(self) -> str:
+        return self.cells.text
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is complete without its table."""
+        kinds, train = self.data.kinds, self.train
+        is_known = kinds is not None and all(
+            kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
+        )
+        sizes = (getattr(train, key) for key in CELLS_SIZES[0].train)
+        return is_known and self.cells.is_settled and None not in sizes
+
+    @property
+    def drawn(self) -> int:
+        return self.rows * 3 * len(self.data.kinds or ())
+
+    @property
+    def work(self) -> float:
+        cells = self.cells
+        per_row = (cells.width or 128) * (1 + (cells.blocks or 2))
+        return self.length * per_row * self.train.members
+
+    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
+        size, said = size_of(CELLS_SIZES, rows), self.cells.model_dump(exclude_none=True)
+        return {"cells": self.cells.model_copy(update={**size.model, **said})}, size.train
+
+
+def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
+    """Default preset: ``cells``, or one of flows if an option or a change sets flows."""
+    keys = {change.path.partition(".")[0] for change in changes if change.value is not None}
+    if keys.isdisjoint({"flow", "units"}):
+        return "cells"
+    names = {pattern_name(item) for item in pattern or ()}
+    return "flows-planar" if names and names <= {"planar", "radial", "sylvester"} else "flows"
+
+
+def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
+    """Set a preset's epochs to null if steps are given, and the reverse."""
+    others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
+    said = (change for change in changes if change.path in others)
+    return [change._replace(path=others[change.path], value=None) for change in said]
+
+
+def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
+    """Pattern with two hidden layers of a width in its networks, unless set."""
+    return [_with_hidden(item, width) for item in pattern]
+
+
+def _with_hidden(item: Any, width: int) -> Any:
+    options = options_of(item)
+    if not isinstance(options, NetworkOptions) or options.hidden is not None:
+        return item
+    name = pattern_name(item)
+    return {name: {**({} if isinstance(item, str) else item[name]), "hidden": [width, width]}}

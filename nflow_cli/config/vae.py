@@ -16,7 +16,6 @@ from nflow_cli.config.flows import (
     expect_weights,
 )
 from nflow_cli.config.forms import PATTERN
-from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training import (
     MOST_ANNEALED,
@@ -25,6 +24,7 @@ from nflow_cli.config.training import (
     Chunk,
     ClipNorm,
     LearningRate,
+    RunConfig,
     Schedule,
 )
 

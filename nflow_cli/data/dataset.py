@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap

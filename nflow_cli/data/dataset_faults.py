@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.presets import A_KEY, is_key
+from nflow_cli.config.strict import MAX_COLUMNS
 from nflow_cli.config.table import TableData
 from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.left_out import cells_of

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from nflow_cli.config.column_schema import LARGEST_BOUND, MAX_LEVEL
+from nflow_cli.config.strict import LARGEST_BOUND, MAX_LEVEL
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.written import DIGITS, as_written
 

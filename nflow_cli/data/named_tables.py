@@ -7,7 +7,8 @@ import numpy as np
 from nflow_cli.config.table import TableData
 from nflow_cli.data.array_tables import RowsTable
 from nflow_cli.data.points import SET_SIZE
-from nflow_cli.data.table_files import STDIN, TableFile, open_table
+from nflow_cli.data.table_files import STDIN, open_table
+from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, nearest, resolve

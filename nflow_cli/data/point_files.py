@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nflow_cli.data.table_files import TableFile, open_table
-from nflow_cli.data.tables import looks_like, shown
+from nflow_cli.data.table_files import open_table
+from nflow_cli.data.tables import TableFile, looks_like, shown
 from nflow_cli.errors import DataError
 
 MAX_POINTS = 10**7

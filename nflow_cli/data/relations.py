@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds import Relation
+from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.data.formulas import Numbers, formula_of
 from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.written import Written, written

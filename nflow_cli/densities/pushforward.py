@@ -12,7 +12,7 @@ from nflow_cli.constants import FAR
 from nflow_cli.data.units import IDENTITY, ColumnUnits, Units
 from nflow_cli.densities.bases import Base
 from nflow_cli.errors import DataError
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
 
 CHUNK, NUMBERS = 100_000, 2_000_000  # most points, and most coordinates, at a time

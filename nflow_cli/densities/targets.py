@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.target_schema import ring_mass
+from nflow_cli.config.fit_2d import ring_mass
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.flows.numerics import logaddexp
 

@@ -12,7 +12,7 @@ from nflow_cli.densities.pushforward import Draw, FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.flows.composition import Step, run_maps
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES, STRIP_GRID, STRIP_PANELS
+from nflow_cli.runs.npz import SHOWN_SAMPLES, STRIP_GRID, STRIP_PANELS
 
 GRID = 200  # points along each axis
 DRAWS = 2_000  # samples that set the window

@@ -19,9 +19,9 @@ from nflow_cli.evaluation.missed_mass import Missed, missed_mass
 from nflow_cli.evaluation.rounding import rounding
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.warnings import EXACT_DRAWS, ROUGH, UNCOVERED_RATIO
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES
+from nflow_cli.runs.npz import SHOWN_COLUMNS, SHOWN_SAMPLES
 
 RESAMPLED_FROM = 20  # samples per resampled point
 EM_STEPS, LEAST_WEIGHT = 100, 1e-6  # of the weights of a mixture

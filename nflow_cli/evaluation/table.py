@@ -13,7 +13,7 @@ from nflow_cli.evaluation.normality import worst_normality
 from nflow_cli.evaluation.tallies import Moments, effective
 from nflow_cli.evaluation.truth import gap_to_the_truth
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
+from nflow_cli.runs.npz import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
 
 SHOWN_GRID = 400
 # Share of points outside a plot in each coordinate at each end; border.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.presets import fingerprint
+from nflow_cli.constants import RUN
 from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.comparison import (
@@ -19,7 +20,7 @@ from nflow_cli.experiments.comparison import (
     passed,
 )
 from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run import Run, plain_preset
 from nflow_cli.experiments.summary import Judged, identity_of
 from nflow_cli.runs.directory import (
     CONFIG,
@@ -27,7 +28,6 @@ from nflow_cli.runs.directory import (
     EVALUATION,
     FILES,
     METRICS,
-    RUN,
     SUMMARY,
     RunDirectory,
 )
@@ -121,7 +121,7 @@ def check_run(path: str) -> Iterator[Finding]:
     """Check a run; a path that is no run directory is a ``RunDirectoryError``."""
     directory = RunDirectory.open(path)
     try:
-        run = part(directory.read_config(), "checks").Checked(directory)
+        run = part(Run(directory).config, "checks").Checked(directory)
         run.expect_trained()
         text = f"{run.model_file} holds the {run.weights.model} of {CONFIG}"
     except NflowError as error:
@@ -171,7 +171,7 @@ def check_record(run: CheckedRun) -> Verdict:
     expected = {
         **identity_of(config),
         "n_parameters": run.weights.numbers,
-        "config_sha256": fingerprint(run.directory.read_preset(CONFIG)),
+        "config_sha256": fingerprint(plain_preset(run.directory, CONFIG)),
         **part(config, "report").labels_of(config),
     }
     recorded = {"command": config.command, "seed": config.seed}

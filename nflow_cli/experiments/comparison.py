@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.runs.directory import ESTIMATES, EVALUATION, RUN, SUMMARY
+from nflow_cli.constants import RUN
+from nflow_cli.runs.directory import ESTIMATES, EVALUATION, SUMMARY
 
 
 class Outcome(StrEnum):

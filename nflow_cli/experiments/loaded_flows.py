@@ -8,7 +8,7 @@ import numpy as np
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.run import Run
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 from nflow_cli.runs import model_file
 from nflow_cli.runs.samples_file import write_rows
 

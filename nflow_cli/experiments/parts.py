@@ -9,8 +9,8 @@ from nflow_cli.config.schema import Config
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
 from nflow_cli.experiments.summary import Course, Fitted, Measure, RunSummary
-from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.npz import Shapes
 
 
 class Data(Protocol):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli import plotting
-from nflow_cli.backend.garbage import uncollected
+from nflow_cli.backend.start import uncollected
 from nflow_cli.constants import DPI
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.parts import part

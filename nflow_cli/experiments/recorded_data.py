@@ -7,12 +7,12 @@ from typing import Any
 
 from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.config.table import TableData
+from nflow_cli.constants import RUN
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.run import Run
 from nflow_cli.registry import POINT_SETS
-from nflow_cli.runs.directory import RUN
 
 MAX_MAPS = 8  # of a column
 

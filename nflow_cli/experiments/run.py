@@ -11,18 +11,33 @@ import numpy as np
 
 from nflow_cli.backend.start import start_keras
 from nflow_cli.config import presets
-from nflow_cli.config.schema import Config
+from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.strict import LARGEST
+from nflow_cli.constants import RUN
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.summary import RunSummary
-from nflow_cli.runs.directory import METRICS, MODEL, RUN, SUMMARY, WEIGHTS, RunDirectory
+from nflow_cli.runs.directory import (
+    CONFIG,
+    EVALUATION,
+    METRICS,
+    MODEL,
+    SUMMARY,
+    WEIGHTS,
+    RunDirectory,
+)
 from nflow_cli.text import command_line
 
 # Kinds whose reports take a summary; those of others take its facts.
 TYPED = ("images", "evidence", "reverse_kl")
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
+
+
+def plain_preset(directory: RunDirectory, name: str) -> dict[str, Any]:
+    """``config.yaml`` or ``sweep.yaml`` of a folder, as a plain mapping."""
+    content = directory.read(name, presets.MAX_BYTES)
+    return presets.parse_preset(content, str(directory.path / name))
 
 
 class Run:
@@ -46,7 +61,8 @@ class Run:
     @cached_property
     def config(self) -> Any:
         """Resolved preset."""
-        return self.directory.read_config()
+        data = plain_preset(self.directory, CONFIG)
+        return presets.validate(data, str(self.path / CONFIG), RUNS)
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -85,7 +101,7 @@ class Run:
     def arrays(self) -> dict[str, np.ndarray]:
         """``evaluation.npz``."""
         shapes = part(self.config, "report").shapes_of(self.config)
-        return self.directory.read_evaluation(shapes)
+        return self.directory.read_arrays(EVALUATION, shapes)
 
     @property
     def shown_arrays(self) -> dict[str, np.ndarray]:

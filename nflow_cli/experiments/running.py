@@ -13,7 +13,7 @@ from typing import Any
 from nflow_cli.backend.programs import released
 from nflow_cli.backend.start import Machine, expect_tensorflow, memory_errors, start_tensorflow
 from nflow_cli.config import presets
-from nflow_cli.config.naming import run_name
+from nflow_cli.config.preset_files import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.evaluation.warnings import records

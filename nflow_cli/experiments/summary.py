@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config import presets
-from nflow_cli.config.strict import MAX_SEED, Count, Figure, Strict, Text
+from nflow_cli.config.strict import Count, Figure, Strict, Text
 
 MOST_WARNINGS = 100
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.flow_options import coupling_widths
+from nflow_cli.config.flows import coupling_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
 from nflow_cli.flows.elementwise import Scaling
 from nflow_cli.flows.map import Memo

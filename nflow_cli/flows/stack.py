@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arguments import MAX_SEED, whole_number
-from nflow_cli.config.flow_options import checked_pattern, pattern_name
+from nflow_cli.config.flows import checked_pattern, pattern_name
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.base import Flow, add_initialised_weight, assign_all, built_for, draw_seed

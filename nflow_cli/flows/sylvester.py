@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.flow_options import sylvester_sizes
+from nflow_cli.config.flows import sylvester_sizes
 from nflow_cli.flows.affine import triangle
 from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.numerics import inverse_softplus, is_direction, repeated, softplus, tanh

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.constants import DPI
 from nflow_cli.evaluation.association import (
     Associations,
     Groups,
@@ -29,7 +30,6 @@ from nflow_cli.plotting.cells import (
     values_of,
 )
 from nflow_cli.plotting.style import (
-    DPI,
     LETTERS,
     ORANGE,
     SEQUENTIAL,

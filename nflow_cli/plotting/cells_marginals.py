@@ -11,6 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.constants import DPI
 from nflow_cli.evaluation.association import MISSING, differences, grouped
 from nflow_cli.plotting.cells import (
     SIZE,
@@ -26,7 +27,6 @@ from nflow_cli.plotting.cells import (
     values_of,
 )
 from nflow_cli.plotting.style import (
-    DPI,
     LETTERS,
     ORANGE,
     SKY,

@@ -5,18 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nflow_cli.constants import DPI
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.plotting.cells import SIZE
-from nflow_cli.plotting.style import (
-    BLUE,
-    DPI,
-    GREY,
-    ORANGE,
-    add_title,
-    name_lost,
-    number_text,
-    plain,
-)
+from nflow_cli.plotting.style import BLUE, GREY, ORANGE, add_title, name_lost, number_text, plain
 
 CURVE = np.linspace(0, 1, 201)
 MOST_BARS = 16

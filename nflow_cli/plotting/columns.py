@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from nflow_cli.constants import DPI
 from nflow_cli.plotting.plane import density_of, peak_of
 from nflow_cli.plotting.style import (
-    DPI,
     FURTHEST,
     LETTERS,
     ORANGE,

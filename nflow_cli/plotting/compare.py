@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from nflow_cli.constants import DPI
 from nflow_cli.plotting.plane import density_of, extent_of, peak_of
 from nflow_cli.plotting.style import (
     COLOURS,
-    DPI,
     SEQUENTIAL,
     add_colour_bar,
     add_title,

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.constants import DPI
 from nflow_cli.plotting.cells import (
     SIZE,
     axis_frame,
@@ -16,7 +17,7 @@ from nflow_cli.plotting.cells import (
     prepare_shares,
     values_of,
 )
-from nflow_cli.plotting.style import BLUE, DPI, ORANGE, add_title, drawing, note, plain
+from nflow_cli.plotting.style import BLUE, ORANGE, add_title, drawing, note, plain
 
 SHOWN = 400  # most rows with their interval
 BINS = 10

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from nflow_cli.constants import DPI
 from nflow_cli.plotting.style import (
     BLUE,
     COLOURS,
-    DPI,
     GREY,
     ORANGE,
     Arrays,

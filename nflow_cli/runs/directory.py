@@ -14,13 +14,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nflow_cli.config import presets
-from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.constants import RUN
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.runs import files, npz
-from nflow_cli.runs.array_shapes import Shapes, check_axes, check_of
 from nflow_cli.runs.json_text import json_object, with_nulls
+from nflow_cli.runs.npz import Shapes, check_axes, check_of
 from nflow_cli.runs.versions import expect_readable, signed
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
@@ -256,15 +254,6 @@ class RunDirectory:
         """Open ``log.txt`` for appending."""
         return files.opened(self.path / LOG, "ab+")
 
-    def read_config(self) -> Config:
-        """Validated ``config.yaml``."""
-        return presets.validate(self.read_preset(CONFIG), str(self.path / CONFIG), RUNS)
-
-    def read_preset(self, name: str) -> dict[str, Any]:
-        """``config.yaml`` or ``sweep.yaml`` as a plain mapping."""
-        content = self.read(name, presets.MAX_BYTES)
-        return presets.parse_preset(content, str(self.path / name))
-
     def read_json(self, name: str) -> dict[str, Any]:
         """``run.json`` or ``summary.json``; non-finite numbers become None."""
         text = self.read(name, MAX_JSON).decode("utf-8", errors="replace")
@@ -273,18 +262,13 @@ class RunDirectory:
         except ValueError as error:
             raise RunDirectoryError(f"{self.path / name}: damaged: {error}") from None
 
-    def read_evaluation(self, shapes: Shapes) -> Arrays:
-        """Arrays of ``evaluation.npz`` of the given shapes."""
-        arrays = self.read_arrays(EVALUATION, shapes)
-        with self.damaged_arrays(EVALUATION):
-            check_axes(arrays)
-        return arrays
-
     def read_arrays(self, name: str, shapes: Shapes) -> Arrays:
         """Arrays of an ``.npz`` file, of the given shapes."""
         content = self.read(name, MAX_EVALUATION)
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return npz.read_arrays(archive, list(shapes), check_of(shapes))
+            arrays = npz.read_arrays(archive, list(shapes), check_of(shapes))
+            check_axes(arrays)
+            return arrays
 
     def arrays_of(self, name: str, content: bytes, most: int) -> Arrays:
         """Arrays of an ``.npz`` file's bytes, by name; of ``most`` bytes together."""

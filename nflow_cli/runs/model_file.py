@@ -15,8 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.constants import RUN
 from nflow_cli.errors import RunDirectoryError, one_line
-from nflow_cli.runs.directory import MODEL, RUN, RunDirectory
+from nflow_cli.runs.directory import MODEL, RunDirectory
 
 DESCRIPTION, WEIGHTS = "config.json", "model.weights.h5"  # inside the file
 MEMBERS = (DESCRIPTION, "metadata.json", WEIGHTS)

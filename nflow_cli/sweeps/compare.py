@@ -13,7 +13,7 @@ import numpy as np
 
 from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
 from nflow_cli.config.schema import RUNS
-from nflow_cli.constants import SWEEP
+from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.warnings import words
@@ -21,8 +21,8 @@ from nflow_cli.experiments.parts import Report, part
 from nflow_cli.experiments.rows import with_error
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import LOG_Z, Measure
-from nflow_cli.runs.array_shapes import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
-from nflow_cli.runs.directory import METRICS, RUN, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import EVALUATION, METRICS, SUMMARY, RunDirectory
+from nflow_cli.runs.npz import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.text import printable
 
 # Keys of a group's identity, of `settings_of`, and those found from the rows.
@@ -241,7 +241,7 @@ def rank(result: Result) -> float:
 
 def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Axis ``(n,)`` and log-densities ``(n, n)`` of target and fit."""
-    arrays = result.directory.read_evaluation(DENSITIES)
+    arrays = result.directory.read_arrays(EVALUATION, DENSITIES)
     return arrays["axis_1"], arrays["log_target"], arrays["log_q"]
 
 
@@ -312,7 +312,7 @@ def _difference(one: Result, other: Result) -> Difference | None:
 
 
 def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
-    arrays = result.directory.read_evaluation(_shapes(result))
+    arrays = result.directory.read_arrays(EVALUATION, _shapes(result))
     return arrays["test_log_q"], arrays.get("test_weights")
 
 

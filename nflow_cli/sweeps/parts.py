@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.backend.start import machine_of, memory_errors, start_tensorflow
-from nflow_cli.data.table_files import TableFile, open_table
+from nflow_cli.data.table_files import open_table
+from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.experiments.cells.predict import Question, answer, asked

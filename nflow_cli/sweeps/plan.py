@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import naming, overrides, preset_files, presets
-from nflow_cli.config.naming import MAX_LABEL, text_of
+from nflow_cli.config import overrides, preset_files, presets
+from nflow_cli.config.preset_files import MAX_LABEL, text_of
 from nflow_cli.config.presets import Change
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep import MAX_RUNS, SweepConfig
-from nflow_cli.constants import SWEEP
+from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
-from nflow_cli.runs.directory import CONFIG, LOCK, RUN, RunDirectory
+from nflow_cli.experiments.run import Run, plain_preset
+from nflow_cli.runs.directory import CONFIG, LOCK, RunDirectory
 
 CLAIM_SECONDS = 30  # seconds to wait for another process to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name
@@ -52,7 +53,7 @@ class PlannedRun:
         run = RunDirectory(folder).below(self.name)
         record = RunDirectory.open(str(run.path)).read_json(RUN) if run.has(RUN) else {}
         try:
-            same = not run.has(CONFIG) or self._is_of(run.read_config())
+            same = not run.has(CONFIG) or self._is_of(Run(run).config)
         except ConfigError as error:
             raise RunDirectoryError(str(error)) from None
         if not same:
@@ -72,7 +73,7 @@ class PlannedRun:
     def as_begun(self, folder: Path) -> "PlannedRun":
         """Run with the config in its folder, if any."""
         run = RunDirectory(folder).below(self.name)
-        return replace(self, config=run.read_config()) if run.has(CONFIG) else self
+        return replace(self, config=Run(run).config) if run.has(CONFIG) else self
 
     def _is_of(self, written: Config) -> bool:
         ours, theirs = (c.model_dump(exclude=SAME_SCORES) for c in (self.config, written))
@@ -163,9 +164,9 @@ def _stem(path: Path, sweep: SweepConfig) -> str:
         settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
     except ConfigError:  # reported with the first of the runs
         return path.stem
-    if any(naming.touches(sweep.vary, key) for key in naming.EXPERIMENT):
-        return naming.made_name(settings, sweep.vary) or settings.command
-    return naming.run_name(settings, path)
+    if any(preset_files.touches(sweep.vary, key) for key in preset_files.EXPERIMENT):
+        return preset_files.made_name(settings, sweep.vary) or settings.command
+    return preset_files.run_name(settings, path)
 
 
 def overlap(seeds: Sequence[int], restarts: int) -> str:
@@ -209,7 +210,7 @@ def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
     """Write ``sweep.yaml``, or check that the folder holds the same sweep."""
     written = folder.path / SWEEP
     if folder.has(SWEEP):
-        data = folder.read_preset(SWEEP)
+        data = plain_preset(folder, SWEEP)
         there = presets.validate(data, str(written), {"sweep": SweepConfig})
         if there.model_copy(update={"description": sweep.description}) != sweep:
             raise RunDirectoryError(f"{written}: another sweep; --output takes a new folder")

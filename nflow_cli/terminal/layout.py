@@ -67,7 +67,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> st
     The first ``keys`` columns and their number are repeated in each part. Text too long for a line
     is cut in the middle.
     """
-    columns = list(zip(header, *rows, strict=True))
+    columns = [list(map(printable, column)) for column in zip(header, *rows, strict=True)]
     width = terminal_width(sys.stdout)
     if width is None or _width(columns) <= width:
         return _lines(columns)

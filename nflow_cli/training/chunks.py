@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.schema import VAEConfig
+from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import binarize
 from nflow_cli.random_streams import shifted_lattice, stream
 

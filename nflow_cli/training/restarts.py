@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops
 from pydantic import BaseModel, Field
 
-from nflow_cli.config.schema import Fit2DConfig, InferConfig
+from nflow_cli.config.fit_2d import Fit2DConfig
+from nflow_cli.config.infer import InferConfig
 from nflow_cli.flows.stack import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.training import first_stage

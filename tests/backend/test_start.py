@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from nflow_cli.backend import start as backend
-from nflow_cli.backend.garbage import uncollected
-from nflow_cli.backend.start import Machine
+from nflow_cli.backend.start import Machine, uncollected
 from nflow_cli.errors import DeviceError, NflowError
 
 
@@ -137,7 +136,7 @@ def test_one_gpu_is_seen_its_memory_grows_and_tf32_is_off(tensorflow_with_gpus):
 def test_a_gpu_is_known_by_its_card(tensorflow_with_gpus):
     tensorflow_with_gpus("H100", "")
     assert backend.machine_of("gpu").record() == {"device": "gpu:0", "card": "H100"}
-    assert backend.machine_of("gpu:1").text == "gpu:1 (of unknown name)"
+    assert backend.machine_of("gpu:1").card == "of unknown name"
     with pytest.raises(DeviceError, match=r"--device gpu:2: .* Received: gpu:0 \(H100\), gpu:1"):
         backend.machine_of("gpu:2")
 

@@ -11,6 +11,7 @@ from short_runs import TABLE
 import nflow_cli
 from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.experiments.reverse_kl import training
+from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table import training as table_training
 from nflow_cli.runs.directory import RunDirectory
 
@@ -23,7 +24,7 @@ from nflow_cli.experiments import running
 from nflow_cli.cli import main
 from nflow_cli.config import presets
 from nflow_cli.sweeps import worker
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.experiments.run import Run
 
 BEGAN, OPERATIONS = 42, ("open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "fcntl.flock")
 sys.argv = ["nflow", "fit-2d", "--output", "run"]
@@ -62,7 +63,7 @@ while forked(command, turn) == -signal.SIGKILL:
     left = {path.name for path in Path("run").iterdir()} if Path("run").exists() else set()
     states.add("begun" if "run.json" in left else "unbegun" if left else "nothing")
     if "run.json" in left:
-        RunDirectory.open("run").read_config()
+        Run.open("run").config
     else:
         shutil.copytree("run", "copy") if left else None
         assert forked(command) == BEGAN, left
@@ -106,7 +107,7 @@ def test_a_chunk_that_is_shortened_is_told_and_recorded_and_kept(invoke, tmp_pat
     note, _ = result.stderr.splitlines()
     assert note == "train.chunk: 33 instead of 500, to fit in memory"
     path = tmp_path / "run" / "config.yaml"
-    assert RunDirectory.open("run").read_config().train.chunk == 33
+    assert Run.open("run").config.train.chunk == 33
     path.write_text(path.read_text().replace("chunk: 33", "chunk: 500"))
     result = invoke("resume", "run")
     assert len(result.stderr.splitlines()) == 1

@@ -19,7 +19,8 @@ from nflow_cli.cli import main
 from nflow_cli.cli.options import changes_of
 from nflow_cli.config import preset_files, presets
 from nflow_cli.config.options import options_of
-from nflow_cli.config.schema import SCHEMAS, CellsConfig
+from nflow_cli.config.schema import SCHEMAS
+from nflow_cli.config.table import CellsConfig
 
 ROOT = Path(__file__).parents[2]
 MODELS = {name: [model] for name, model in SCHEMAS.items()}

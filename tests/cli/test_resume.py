@@ -22,6 +22,7 @@ from nflow_cli.backend import start as backend
 from nflow_cli.config import presets
 from nflow_cli.config.presets import read_preset
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
@@ -431,7 +432,7 @@ def test_a_training_that_is_ended_is_one_of_its_length(invoke, short_run, tmp_pa
     for name in ("model.keras", "weights.npz", "summary.json", "evaluation.npz"):
         (copy.path / name).unlink(missing_ok=True)
     edit_json(copy.path / "run.json", status="interrupted")
-    config = copy.read_config()
+    config = Run(copy).config
     copy.write_text("config.yaml", presets.dump(config.of_length(2 * config.length)))
     store = Checkpoints(copy)
     saved = store.load()
@@ -440,7 +441,7 @@ def test_a_training_that_is_ended_is_one_of_its_length(invoke, short_run, tmp_pa
     with without_pictures():
         result = invoke("resume", copy.path, "--finish")
     assert result.exit_code == 0, result.output
-    assert copy.read_config() == config
+    assert Run(copy).config == config
     assert_same_run(copy.path, run)
     assert invoke("resume", copy.path, "--finish").stderr.endswith("finished already\n")
 

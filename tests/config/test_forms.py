@@ -4,12 +4,7 @@ import re
 
 import pytest
 
-from nflow_cli.config.flow_options import (
-    checked_item,
-    checked_pattern,
-    pattern_name,
-    pattern_text,
-)
+from nflow_cli.config.flows import checked_item, checked_pattern, pattern_name, pattern_text
 from nflow_cli.config.forms import INTERVALS, NAMES, PATTERN, STEPS, items_of
 from nflow_cli.config.keys import differing, flat, is_within, without
 from nflow_cli.errors import ConfigError

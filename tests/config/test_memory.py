@@ -4,7 +4,7 @@ import pytest
 
 from nflow_cli.config import preset_files, presets
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.run_config import CHUNK
+from nflow_cli.config.training import CHUNK
 
 
 def settings(command="fit-2d", **changes):

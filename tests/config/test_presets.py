@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from nflow_cli import registry
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config import overrides, presets
-from nflow_cli.config.flow_options import IN_TURN
-from nflow_cli.config.preset_files import find_preset, nearest_preset, shipped_presets
+from nflow_cli.config.flows import IN_TURN
+from nflow_cli.config.options import presets_folder, shipped_presets
+from nflow_cli.config.preset_files import find_preset, nearest_preset
 from nflow_cli.config.schema import json_schema
-from nflow_cli.config.shipped import presets_folder
 from nflow_cli.errors import ConfigError
 
 MINIMAL = {"command": "fit-2d"}

@@ -4,13 +4,11 @@ import pytest
 
 from nflow_cli.config import infer as infer_schema
 from nflow_cli.config import presets
-from nflow_cli.config.cells_schema import Cells, CellsConfig, CellsTrain, sizes
-from nflow_cli.config.flow_sizes import natural_preset
 from nflow_cli.config.flows import StackFlow
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.preset_files import shipped_presets
+from nflow_cli.config.options import shipped_presets
 from nflow_cli.config.presets import Change
-from nflow_cli.config.table import FitConfig
+from nflow_cli.config.table import Cells, CellsConfig, CellsTrain, FitConfig, natural_preset
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import DENSITIES
 from nflow_cli.sweeps.plan import filled
@@ -84,11 +82,12 @@ def test_what_is_given_stands_in_the_order_of_the_table():
 
 def test_what_is_said_stays_and_larger_tables_have_no_smaller_networks():
     for rows in (10, 1_999, 2_000, 49_999, 50_000, 10**7):
-        network, train = sizes(Cells(width=7), CellsTrain(steps=33), rows)
-        assert (network.width, train.steps) == (7, 33)
-        assert network.is_settled and train.batch_size
-        natural, larger = (sizes(Cells(), CellsTrain(), n) for n in (rows, 10 * rows))
-        assert natural[0].width <= larger[0].width and natural[1].steps <= larger[1].steps
+        said = cells(cells=Cells(width=7), train=CellsTrain(steps=33)).settled({}, rows)
+        assert (said.cells.width, said.train.steps) == (7, 33)
+        assert said.cells.is_settled and said.train.batch_size
+        natural, larger = (cells().settled({}, n) for n in (rows, 10 * rows))
+        assert natural.cells.width <= larger.cells.width
+        assert natural.train.steps <= larger.train.steps
 
 
 def test_the_patience_is_a_share_of_the_updates_and_epochs_are_passes_over_the_rows():
@@ -99,7 +98,7 @@ def test_the_patience_is_a_share_of_the_updates_and_epochs_are_passes_over_the_r
     own = CellsTrain(steps=steps, early_stopping={"patience": 7, "min_delta": 0.1})
     assert own.stopping == own.early_stopping and own.stopping.patience == 7
     assert CellsTrain(steps=steps, early_stopping=None).stopping is None
-    _, train = sizes(Cells(), CellsTrain(epochs=3, batch_size=100), 1_000)
+    train = cells(train=CellsTrain(epochs=3, batch_size=100)).settled({}, 1_000).train
     assert (train.steps, train.epochs) == (30, None)
 
 

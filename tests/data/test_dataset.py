@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from nflow_cli.config.cells_schema import CellsConfig
-from nflow_cli.config.table import TableData
+from nflow_cli.config.table import CellsConfig, TableData
 from nflow_cli.data.dataset import load_dataset, rows_of
 from nflow_cli.data.split import split_at_random, split_by_column, split_by_group
 from nflow_cli.data.table_files import open_table, opened, table_of

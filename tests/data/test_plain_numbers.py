@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from nflow_cli.config.schema import FitConfig
-from nflow_cli.config.table import TableData
+from nflow_cli.config.table import FitConfig, TableData
 from nflow_cli.data.column_maps import Logit
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import open_table, table_of

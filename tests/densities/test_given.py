@@ -10,7 +10,7 @@ from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DataError
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 
 UNITS = ColumnUnits([[Scale(990.0, 2.0)], [Scale(3.0, 90.0)]])
 GIVEN = ColumnUnits([[Scale(-4.0, 0.5)]])

@@ -9,7 +9,8 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DataError
-from nflow_cli.evaluation.normality import band, distance
+from nflow_cli.evaluation.normality import distance
+from nflow_cli.evaluation.pit import band
 from nflow_cli.flows.stack import WeightedStacks, make_stack
 from nflow_cli.random_streams import stream
 

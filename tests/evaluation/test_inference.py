@@ -17,7 +17,7 @@ from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.missed_mass import missed_mass
 from nflow_cli.evaluation.reverse_kl import BY_Q, arrays_of, effective_share, resampled, score
 from nflow_cli.evaluation.warnings import jump, verdict
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 
 
 def test_k_hat_is_the_shape_of_a_pareto_tail():

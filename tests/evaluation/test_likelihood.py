@@ -26,7 +26,7 @@ from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.rounding import rounding
 from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.truth import gap_to_the_truth
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 
 NAMES = ["a", "b", "c"]
 

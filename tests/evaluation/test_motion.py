@@ -19,7 +19,7 @@ from nflow_cli.evaluation.motion import (
     moments_of,
     motion_arrays,
 )
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 
 UNITS = ColumnUnits([[Scale(10.0, 4.0)], [Scale(-3.0, 0.5)]])
 COUPLINGS = [{"spline-coupling": {"hidden": [8]}}, "permutation"]

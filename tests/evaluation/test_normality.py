@@ -6,7 +6,8 @@ import pytest
 from truth import kolmogorov_smirnov
 
 from nflow_cli.evaluation.association import most_dependent
-from nflow_cli.evaluation.normality import band, chi_square_cdf, distance, normal_cdf, normality
+from nflow_cli.evaluation.normality import chi_square_cdf, distance, normal_cdf, normality
+from nflow_cli.evaluation.pit import band
 
 NAMES = list("abcdefgh")
 

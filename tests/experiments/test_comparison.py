@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from nflow_cli.constants import RUN
 from nflow_cli.experiments.comparison import differences
-from nflow_cli.runs.directory import ESTIMATES, EVALUATION, RUN, SUMMARY
+from nflow_cli.runs.directory import ESTIMATES, EVALUATION, SUMMARY
 
 CITY = {"distance": 0.5, "n": 20}
 MOMENTS = {"a": [3.0, 0.1], "b": [0.0, 20.0]}

@@ -17,7 +17,7 @@ from truth import normal_log_prob, to_numpy
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config import presets
-from nflow_cli.config.flow_options import IN_TURN
+from nflow_cli.config.flows import IN_TURN
 from nflow_cli.data.images import binarize, load_images
 from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.experiments.images.scoring import ImportanceSampler, evaluate_vae
@@ -27,7 +27,7 @@ from nflow_cli.experiments.run import Run
 from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.trainer import learning_rate
+from nflow_cli.training.schedules import learning_rate
 
 N_TRAIN, N_TEST = 120, 60
 TRAIN = {"epochs": 2, "batch_size": 40, "chunk": 2, "warm_up": {"share": 0.5}}

@@ -232,7 +232,7 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
         fit(tmp_path / "stopped", name, **options)
     run = RunDirectory.open(str(tmp_path / "stopped"))
     assert run.read_json("run.json")["status"] == "interrupted"
-    config = run.read_config()
+    config = Run(run).config
     with without_pictures():
         subject = user_subject(config, function_of(FUNCTIONS[name]))
         train(Run(run, config), subject, None, [])
@@ -246,7 +246,7 @@ def test_the_restart_that_is_kept_has_its_free_energy(tmp_path):
     assert summary["log_z"] is None
     assert restarts["kl"][restarts["best"]] == summary["free_energy"]
     assert np.isfinite(restarts["kl"]).all()
-    rows = dict(report.rows_of(run.read_config(), ReverseKLSummary(**summary), []))
+    rows = dict(report.rows_of(Run(run).config, ReverseKLSummary(**summary), []))
     assert "not finite" not in rows["restarts"]
 
 
@@ -441,7 +441,7 @@ def test_a_missed_mode_gets_a_flow_and_the_weight_of_its_mass(mixture):
     mean, variance = WEIGHTS @ MEANS, COVARIANCES[:, 0, 0] + MEANS[:, 0] ** 2
     spread = math.sqrt(WEIGHTS @ variance - mean[0] ** 2)
     assert summary["moments"]["x1"] == pytest.approx([mean[0], spread], abs=0.1)
-    rows = dict(report.rows_of(run.read_config(), ReverseKLSummary(**summary), []))
+    rows = dict(report.rows_of(Run(run).config, ReverseKLSummary(**summary), []))
     assert rows["mixture"].startswith("2 flows, weights 0.")
 
 
@@ -464,7 +464,7 @@ def test_killed_among_its_members_a_run_resumes_to_the_same_bits(mixture, tmp_pa
     with without_pictures(), killed, pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "run", "arrays", two_modes, **OF_TWO)
     run = RunDirectory(tmp_path / "run")
-    subject = user_subject(run.read_config(), function_of(two_modes))
+    subject = user_subject(Run(run).config, function_of(two_modes))
     train(Run(run), subject, None, [])
     assert_same_run(mixture[0].path, run.path)
 

@@ -61,7 +61,7 @@ def test_the_page_of_a_finished_run_says_all_of_it(finished, kind, judged):
         assert {word, f": {reason}"} <= set(report.lines[verdict:scores])
     assert ("No warnings." in report.lines) == (not warnings)
     shown = next(text for text in report.lines if text.startswith("description: "))
-    assert presets.validate(presets.parse_yaml(shown, "the page"), "the page") == run.read_config()
+    assert presets.validate(presets.parse_yaml(shown, "the page"), "the page") == Run(run).config
     assert f"nflow {opened.config.command} --preset {run.path}/config.yaml" in report.text
 
 

@@ -37,10 +37,10 @@ from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table import report
 from nflow_cli.experiments.table import training as table_fit
 from nflow_cli.experiments.table.scoring import evaluate
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
-from nflow_cli.training.trainer import learning_rate
+from nflow_cli.training.schedules import learning_rate
 
 MEAN, COVARIANCE = np.array([1e3, -2.0]), np.array([[400.0, 12.0], [12.0, 0.5]])
 
@@ -243,7 +243,7 @@ def test_a_run_tells_everything_promised_of_it(short):
     assert (summary["n_train"], summary["n_test"], summary["steps"]) == (40_000, 5_000, 20)
     record = run.read_json("run.json")["data"]
     assert record["name"] == "eight-gaussians"
-    assert record["sha256"] == data_of(run.read_config()).sha256
+    assert record["sha256"] == data_of(Run(run).config).sha256
 
 
 def log_prob_of_eight_gaussians(x):
@@ -282,7 +282,7 @@ def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare_and_checked(
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(short, tmp_path):
     run, _ = short
-    settings = run.read_config()
+    settings = Run(run).config
     with killed_after(2), pytest.raises(KilledError):
         finish(tmp_path / "run", settings)
     other = RunDirectory(tmp_path / "run")
@@ -296,7 +296,7 @@ def test_compiled_chunks_make_the_updates_of_a_plain_loop_and_are_validated(shor
     import tensorflow as tf
 
     run, summary = short
-    settings = run.read_config()
+    settings = Run(run).config
     data = data_of(settings)
     model = table_fit.build(settings, data)
     points = units_of(data).inside(data.train).astype("float32")

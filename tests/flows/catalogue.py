@@ -12,8 +12,10 @@ from keras import ops
 from truth import to_numpy
 
 from nflow_cli.backend import programs
-from nflow_cli.flows import FlowStack, PlanarFlow, RadialFlow
 from nflow_cli.flows.composition import run_maps
+from nflow_cli.flows.planar import PlanarFlow
+from nflow_cli.flows.radial import RadialFlow
+from nflow_cli.flows.stack import FlowStack
 
 FULL = {"affine": {"full": True}}
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.

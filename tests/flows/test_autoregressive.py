@@ -29,13 +29,12 @@ from test_coupling import (
     raw_of,
 )
 
-from nflow_cli.flows import FlowStack
 from nflow_cli.flows.autoregressive import (
     AffineAutoregressive,
     InverseAutoregressive,
     SplineAutoregressive,
 )
-from nflow_cli.flows.stack import SideBySide
+from nflow_cli.flows.stack import FlowStack, SideBySide
 
 HIDDEN, ROWS = (8, 7), 4
 MAPS = {

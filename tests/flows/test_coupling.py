@@ -23,11 +23,11 @@ from catalogue import (
 from keras import ops
 from test_spline import Durkan
 
-from nflow_cli.flows import FlowStack
 from nflow_cli.flows.coupling import AffineCoupling, SplineCoupling
 from nflow_cli.flows.elementwise import MOST_LOG_SCALE, ScaleAndShift
 from nflow_cli.flows.mixture import Mixture
 from nflow_cli.flows.spline import Spline
+from nflow_cli.flows.stack import FlowStack
 
 HIDDEN = (8, 7)
 COUPLINGS = [AffineCoupling(HIDDEN), SplineCoupling(HIDDEN, bins=4, bound=3.0)]

@@ -21,10 +21,8 @@ from catalogue import (
 )
 
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config.flow_options import IN_TURN, OPTIONS
-from nflow_cli.config.flows import Flow
-from nflow_cli.flows import FlowStack
-from nflow_cli.flows.stack import SideBySide
+from nflow_cli.config.flows import IN_TURN, OPTIONS, Flow
+from nflow_cli.flows.stack import FlowStack, SideBySide
 
 # Few units and bins: a difference across the bend of a unit, or across a knot, is no derivative.
 PATTERN = [

@@ -5,8 +5,8 @@ import pytest
 from catalogue import DIRECTIONS, DTYPES, evaluate, to_numpy
 from keras import ops
 
-from nflow_cli.flows import FlowStack
 from nflow_cli.flows.orders import alternating, as_matrices, parting, shuffle
+from nflow_cli.flows.stack import FlowStack
 
 DIMS = [*range(2, 33), 40, 63, 64]
 

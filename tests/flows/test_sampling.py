@@ -6,7 +6,7 @@ from keras import ops
 from truth import float64, normal_log_prob
 
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows import GaussianSampling
+from nflow_cli.flows.sampling import GaussianSampling
 
 DIM = 3
 PRIORS = [(0.0, 1.0), (0.7, 1.6), (-2.0, 0.25)]

@@ -6,8 +6,9 @@ from catalogue import DTYPES, FULL, WIDTH, eps_of, evaluate, to_numpy
 from test_fold import assert_close, one_at_a_time
 
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows import FlowStack, PlanarFlow
 from nflow_cli.flows.map import INITIAL_SPREAD
+from nflow_cli.flows.planar import PlanarFlow
+from nflow_cli.flows.stack import FlowStack
 
 PATTERNS = [
     pytest.param(["planar", "radial"], 5, id="planar-radial"),

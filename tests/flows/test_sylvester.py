@@ -6,7 +6,7 @@ import pytest
 from catalogue import DTYPES, eps_of, gradients, run_one, run_rows
 from keras import ops
 
-from nflow_cli.config.flow_options import sylvester_sizes
+from nflow_cli.config.flows import sylvester_sizes
 from nflow_cli.flows.planar import Planar
 from nflow_cli.flows.sylvester import Sylvester
 

@@ -3,15 +3,16 @@ import pytest
 from layouts import assert_apart, assert_inside, drawn
 from pictures import panels, placed
 
-from nflow_cli.plotting import (
+from nflow_cli.plotting import Density
+from nflow_cli.plotting.compare import (
+    MARKERS,
+    MOST_IN_A_ROW,
     Curve,
-    Density,
     Series,
     courses_figure,
     densities_figure,
     spread_figure,
 )
-from nflow_cli.plotting.compare import MARKERS, MOST_IN_A_ROW
 from nflow_cli.plotting.style import COLOURS
 
 AXIS = np.linspace(-4, 4, 40)

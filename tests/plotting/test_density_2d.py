@@ -14,8 +14,8 @@ from PIL import Image
 
 from nflow_cli import plotting
 from nflow_cli.evaluation.warnings import ScoreWarning
-from nflow_cli.plotting import animation_files, flow_figure, plane
-from nflow_cli.plotting.plane import AXES
+from nflow_cli.plotting import plane
+from nflow_cli.plotting.plane import AXES, animation_files, flow_figure
 from nflow_cli.plotting.training import reverse_kl_figure
 
 

@@ -7,7 +7,7 @@ from pictures import title
 
 from nflow_cli import plotting
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.plotting import Intervals, intervals_figure, levels_figure
+from nflow_cli.plotting.predictions import Intervals, intervals_figure, levels_figure
 from nflow_cli.plotting.style import BLUE, ORANGE
 
 N = 200

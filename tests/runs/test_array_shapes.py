@@ -11,8 +11,8 @@ from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.table import report as of_tables
 from nflow_cli.runs import npz
-from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS
 
 MNIST = presets.validate(presets.read_preset(preset_files.find_preset("mnist")), "mnist")
 FIT_2D = presets.validate({"command": "fit-2d"}, "a test")
@@ -89,7 +89,7 @@ def complaint(tmp_path, experiment, headers):
         for name, header in headers.items():
             archive.writestr(f"{name}.npy", header)
     with pytest.raises(RunDirectoryError) as caught:
-        run.read_evaluation(SHAPES[experiment])
+        run.read_arrays("evaluation.npz", SHAPES[experiment])
     line = str(caught.value)
     assert line.startswith(f"{run.path / 'evaluation.npz'}: damaged: ") and "\n" not in line
     return line
@@ -122,8 +122,8 @@ def test_coordinates_are_finite_and_rise_and_as_many_as_is_known(tmp_path):
     for axis in ([0, 0], [1, 0], [0, np.nan], [0, np.inf], [-1e200, 1e200]):
         run.write_arrays("evaluation.npz", {"axis_1": np.array(axis, float)})
         with pytest.raises(RunDirectoryError, match="axis_1: expected finite, increasing"):
-            run.read_evaluation({"axis_1": "x"})
+            run.read_arrays("evaluation.npz", {"axis_1": "x"})
     run.write_arrays("evaluation.npz", {"axis_1": np.arange(2.0), "other": np.ones(9)})
-    assert run.read_evaluation({"axis_1": (2,)}).keys() == {"axis_1"}
+    assert run.read_arrays("evaluation.npz", {"axis_1": (2,)}).keys() == {"axis_1"}
     with pytest.raises(RunDirectoryError, match="axis_1: expected lengths of 4, received"):
-        run.read_evaluation({"axis_1": (4,)})
+        run.read_arrays("evaluation.npz", {"axis_1": (4,)})

@@ -204,14 +204,14 @@ def test_metrics_are_appended_under_one_header(run):
 def test_the_arrays_of_the_evaluation_come_back(run):
     arrays = {"axis_1": np.linspace(0, 1, 5), "deformation_k": np.arange(3)}
     run.write_arrays("evaluation.npz", arrays)
-    back = run.read_evaluation({"axis_1": "x", "deformation_k": "k"})
+    back = run.read_arrays("evaluation.npz", {"axis_1": "x", "deformation_k": "k"})
     assert list(back) == list(arrays)
     for name, array in arrays.items():
         np.testing.assert_array_equal(back[name], array)
 
 
 def evaluation(run):
-    return run.read_evaluation({"a": "n"})
+    return run.read_arrays("evaluation.npz", {"a": "n"})
 
 
 def saved(save, *args, **kwargs):
@@ -300,5 +300,5 @@ def test_arrays_that_would_fill_the_memory_are_refused_packed(run):
                 info.file_size = 10**9  # what a gigabyte of zeros would say
 
     run.write("evaluation.npz", bomb)
-    line = complaint(run.read_evaluation, {f"a{i}": "n" for i in range(3)})
+    line = complaint(run.read_arrays, "evaluation.npz", {f"a{i}": "n" for i in range(3)})
     assert line.endswith("at most 2,147,483,648 bytes uncompressed, received 3,000,000,000")

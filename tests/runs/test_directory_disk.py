@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_named(run, tmp_path, monkeypatch):
     run.write_arrays("evaluation.npz", {"a": np.arange(10.0)})
     readers = {
         "summary.json": lambda run: run.read_json("summary.json"),
-        "evaluation.npz": lambda run: run.read_evaluation({"a": "n"}),
+        "evaluation.npz": lambda run: run.read_arrays("evaluation.npz", {"a": "n"}),
         "metrics.csv": lambda run: run.read_metrics(),
     }
     for name, read in readers.items():

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.experiments.run import Run, plain_preset
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import plan
@@ -63,14 +64,14 @@ def complaint(function, *args):
 
 
 USES = {
-    "config.yaml": [RunDirectory.read_config],
-    "sweep.yaml": [lambda run: run.read_preset("sweep.yaml")],
+    "config.yaml": [lambda run: Run(run).config],
+    "sweep.yaml": [lambda run: plain_preset(run, "sweep.yaml")],
     "run.json": [
         lambda run: RunDirectory.open(str(run.path)),
         lambda run: run.recorded({}).__enter__(),
     ],
     "summary.json": [lambda run: run.read_json("summary.json")],
-    "evaluation.npz": [lambda run: run.read_evaluation({}), RunDirectory.checksums],
+    "evaluation.npz": [lambda run: run.read_arrays("evaluation.npz", {}), RunDirectory.checksums],
     "estimates.npz": [lambda run: run.read_arrays("estimates.npz", {})],
     "metrics.csv": [
         RunDirectory.read_metrics,

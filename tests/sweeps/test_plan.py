@@ -10,6 +10,7 @@ from nflow_cli.config import preset_files, presets
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.sweep import SweepConfig
 from nflow_cli.errors import BusyError, ConfigError, NflowError, RunDirectoryError
+from nflow_cli.experiments.run import plain_preset
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import plan
 
@@ -223,7 +224,7 @@ def test_a_folder_is_claimed_by_many_at_once_for_one_sweep(tmp_path):
 
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(claim, folders))
-    assert presets.validate(folders[0].read_preset("sweep.yaml"), "it", {"sweep": SweepConfig})
+    assert presets.validate(plain_preset(folders[0], "sweep.yaml"), "it", {"sweep": SweepConfig})
     with pytest.raises(RunDirectoryError, match="another sweep"):
         plan.claim_beside_others(folders[0], resolved(seeds=[9]))
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from nflow_cli.cli import main
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.observers import Clock
@@ -61,4 +62,4 @@ def test_a_checkpoint_holds_its_own_config_and_each_state_by_a_name_of_its_own(t
     assert "steps" not in config["train"]  # which may change
     run = RunDirectory(trained)
     with pytest.raises(ValueError, match="two of Clock"):
-        Checkpointer(Checkpoints(run), run.read_config(), 20, [Clock(), Clock()])
+        Checkpointer(Checkpoints(run), Run(run).config, 20, [Clock(), Clock()])

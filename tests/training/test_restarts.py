@@ -15,8 +15,7 @@ from nflow_cli.config import presets
 from nflow_cli.densities.targets import U1
 from nflow_cli.experiments.reverse_kl import training as target_fit
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
-from nflow_cli.flows import FlowStack
-from nflow_cli.flows.stack import SideBySide
+from nflow_cli.flows.stack import FlowStack, SideBySide
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.observers import Clock, MetricsLog
 from nflow_cli.training.restarts import Restarts, plan

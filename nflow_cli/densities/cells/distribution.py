@@ -12,7 +12,7 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters
 
 if TYPE_CHECKING:
-    from nflow_cli.densities.cells.density import Encoded
+    from nflow_cli.densities.cells.block import Encoded
 
 
 class Numbers(NamedTuple):

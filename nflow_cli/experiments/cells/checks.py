@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.experiments.cells.loading import TrainedCells

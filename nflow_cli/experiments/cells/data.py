@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.fitting import fitted_columns
 from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, fit_unmixing

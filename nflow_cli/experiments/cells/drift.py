@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nflow_cli.data.table_files import TableFile
-from nflow_cli.data.tables import listed
+from nflow_cli.data.tables import TableFile, listed
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity

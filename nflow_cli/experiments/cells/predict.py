@@ -9,8 +9,8 @@ import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import TableFile, opened
-from nflow_cli.data.tables import listed, shown
+from nflow_cli.data.table_files import opened
+from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.written import DIGITS
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.columns import CellColumn

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds import row_names
 from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.likelihood import Mean
 from nflow_cli.evaluation.memorisation import Copies, Memorisation
@@ -34,8 +34,8 @@ from nflow_cli.experiments.rows import (
 from nflow_cli.experiments.summary import Measure, checksum_of_data
 from nflow_cli.experiments.table import report as of_tables
 from nflow_cli.experiments.table.report import OfTableSummary, shapes_of_scores
-from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import EVALUATION
+from nflow_cli.runs.npz import Shapes
 from nflow_cli.text import printable
 
 

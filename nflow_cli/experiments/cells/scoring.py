@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.kinds import row_names
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.data.table_files import TableFile
-from nflow_cli.data.tables import LOG_Q
+from nflow_cli.data.tables import LOG_Q, TableFile
 from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.density import CellDensity, Scored
 from nflow_cli.errors import DataError
@@ -35,7 +34,7 @@ from nflow_cli.experiments.table.tables import (
     weights_in,
 )
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
+from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.training.progress import phase
 
 Estimates = Mapping[str, np.ndarray]

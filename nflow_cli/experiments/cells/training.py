@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.cells_schema import CellsConfig
 from nflow_cli.config.flows import MAX_WEIGHTS
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member
@@ -38,8 +38,8 @@ from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.observers import Clock

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.cells_schema import CellsConfig
+from nflow_cli.config.table import CellsConfig
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network

@@ -4,12 +4,12 @@ from functools import cached_property
 from typing import Any
 
 from nflow_cli.config.evidence import EvidenceConfig
+from nflow_cli.constants import RUN
 from nflow_cli.experiments.checks import OF_SCORES, Checks
 from nflow_cli.experiments.comparison import Verdict, agreement, differences
 from nflow_cli.experiments.evidence.scoring import judged
 from nflow_cli.experiments.flow_checks import CheckedDensity
 from nflow_cli.experiments.summary import Judged
-from nflow_cli.runs.directory import RUN
 
 
 class Checked(CheckedDensity):

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.evidence import MOST_FOLDS, EvidenceConfig
-from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
+from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Strict, Text
 from nflow_cli.evaluation.chains import RHAT
 from nflow_cli.evaluation.warnings import (
     GOOD,
@@ -20,7 +19,7 @@ from nflow_cli.evaluation.warnings import (
 )
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, flow_row, in_decimals, training_text
 from nflow_cli.experiments.summary import LOG_Z, Course, DataRecord, Measure, UpdatesSummary
-from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.npz import Shapes
 from nflow_cli.text import printable
 
 MOST_CHAINS = 10_000
@@ -258,6 +257,6 @@ def figures_of(
     config: EvidenceConfig, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
 ) -> dict[str, Any]:
     """Log Z by chain, weights and training."""
-    from nflow_cli.plotting import evidence_figures
+    from nflow_cli.plotting.weights import evidence_figures
 
     return evidence_figures(arrays, metrics, summary)

@@ -14,7 +14,7 @@ from nflow_cli.experiments.evidence.data import fold_rows
 from nflow_cli.experiments.rows import Judgement
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged
-from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
+from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.progress import phase
 

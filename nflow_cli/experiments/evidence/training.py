@@ -21,8 +21,7 @@ from nflow_cli.experiments.evidence.scoring import (
     rhat_limit_of,
 )
 from nflow_cli.experiments.summary import Fitted
-from nflow_cli.flows import FlowStack
-from nflow_cli.flows.stack import SideBySide, seeds_from
+from nflow_cli.flows.stack import FlowStack, SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.schema import VAEConfig
+from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import binarize
 from nflow_cli.experiments.checks import CheckedRun, Checks, check_arrays, check_scores
 from nflow_cli.experiments.comparison import Outcome, Verdict, agreement, differences

@@ -9,7 +9,7 @@ from nflow_cli.config.vae import VAEConfig
 from nflow_cli.evaluation.warnings import FAIR_COIN_NATS, ScoreWarning, found, marked, ruined_images
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, in_decimals, length_text
 from nflow_cli.experiments.summary import Course, DataRecord, Measure, RunSummary
-from nflow_cli.runs.array_shapes import Shapes
+from nflow_cli.runs.npz import Shapes
 
 
 class ImagesRecord(DataRecord):
@@ -148,6 +148,6 @@ def figures_of(
     config: VAEConfig, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
 ) -> dict[str, Any]:
     """Latents, reconstructions, samples, manifold and training."""
-    from nflow_cli.plotting import vae_figures
+    from nflow_cli.plotting.images import vae_figures
 
     return vae_figures(arrays, metrics, summary)

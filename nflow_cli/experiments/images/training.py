@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.schema import VAEConfig
+from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import Images, binarize
 from nflow_cli.experiments.images.scoring import (
     BATCH,

@@ -7,7 +7,8 @@ import keras
 from keras import ops
 
 from nflow_cli.experiments.images.networks import PIXELS, SIDE, build_networks
-from nflow_cli.flows import FlowStack, GaussianSampling
+from nflow_cli.flows.sampling import GaussianSampling
+from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
 
 

@@ -12,7 +12,7 @@ from nflow_cli.experiments.flow_checks import CheckedDensity, check_mass
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.training import judged
 from nflow_cli.experiments.summary import Judged
-from nflow_cli.flows.side_by_side import seeds_from
+from nflow_cli.flows.stack import seeds_from
 
 
 class Checked(CheckedDensity):

@@ -13,8 +13,7 @@ from nflow_cli.evaluation.missed_mass import Bump, Missed
 from nflow_cli.evaluation.reverse_kl import missed_by, mixture_weights
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
-from nflow_cli.flows import FlowStack
-from nflow_cli.flows.stack import AFFINE, WeightedStacks, make_stack, seeds_from
+from nflow_cli.flows.stack import AFFINE, FlowStack, WeightedStacks, make_stack, seeds_from
 from nflow_cli.terminal.layout import tell
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.observers import Clock, DivergenceStop

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from nflow_cli.config.column_schema import MAX_COLUMNS
 from nflow_cli.config.fit_2d import Fit2DConfig
 from nflow_cli.config.infer import MOST_MODES, InferConfig
-from nflow_cli.config.strict import Count, Error, Figure, Text
+from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.evaluation.warnings import (
     EXACT_DRAWS,
     GOOD,
@@ -38,7 +37,7 @@ from nflow_cli.experiments.rows import (
     with_error,
 )
 from nflow_cli.experiments.summary import LOG_Z, Course, Measure, RestartsRecord, UpdatesSummary
-from nflow_cli.runs.array_shapes import STRIP, Shapes
+from nflow_cli.runs.npz import STRIP, Shapes
 from nflow_cli.text import printable
 
 Config = Fit2DConfig | InferConfig
@@ -404,7 +403,8 @@ def figures_of(
     config: Config, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
 ) -> dict[str, Any]:
     """With a grid density, difference and deformation, else corner and weights; and training."""
-    from nflow_cli.plotting import fit2d_figures, infer_figures
+    from nflow_cli.plotting.plane import fit2d_figures
+    from nflow_cli.plotting.weights import infer_figures
 
     if config.evaluate.grid is None:
         return infer_figures(arrays, metrics, summary)

@@ -17,7 +17,7 @@ from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.experiments.reverse_kl.trial import WHERE_IT_ENDS, point_text
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.training.schedules import inverse_temperature
 from nflow_cli.training.trainer import ChunkTrainer, best_restart

@@ -3,10 +3,10 @@
 from typing import Any
 
 from nflow_cli.config import presets
-from nflow_cli.config.schema import CellsConfig, FitConfig
-from nflow_cli.config.table import Tails
+from nflow_cli.config.table import CellsConfig, FitConfig, Tails
 from nflow_cli.data.dataset import Dataset, load_dataset
-from nflow_cli.data.table_files import TableFile, open_table
+from nflow_cli.data.table_files import open_table
+from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.recorded_data import found_again, with_tests
 from nflow_cli.experiments.run import Run

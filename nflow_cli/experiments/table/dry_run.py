@@ -9,8 +9,7 @@ import numpy as np
 from nflow_cli.config import presets
 from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.schema import CellsConfig, FitConfig
-from nflow_cli.config.table import TableData, Tails
+from nflow_cli.config.table import CellsConfig, FitConfig, TableData, Tails
 from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
 from nflow_cli.data.dataset_faults import Fault, FaultsError, expect_names
 from nflow_cli.data.named_tables import table_named

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.config import overrides, preset_files
-from nflow_cli.config.flow_sizes import in_place_of_other, natural_preset
 from nflow_cli.config.presets import Change
+from nflow_cli.config.table import in_place_of_other, natural_preset
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.named_tables import IN_PYTHON
 from nflow_cli.data.table_files import table_of

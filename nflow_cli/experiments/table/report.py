@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from nflow_cli.config.column_schema import MAX_COLUMNS
-from nflow_cli.config.strict import Count, Error, Figure, Strict, Text
+from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Strict, Text
 from nflow_cli.config.table import FitConfig
 from nflow_cli.evaluation.warnings import (
     ScoreWarning,
@@ -38,7 +37,7 @@ from nflow_cli.experiments.summary import (
     UpdatesSummary,
     checksum_of_data,
 )
-from nflow_cli.runs.array_shapes import ROW_WEIGHTS, ROWS, STRIP, Shapes
+from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS, STRIP, Shapes
 from nflow_cli.text import printable
 
 

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.data.table_files import TableFile
-from nflow_cli.data.tables import LOG_Q
+from nflow_cli.data.tables import LOG_Q, TableFile
 from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
 from nflow_cli.evaluation.table import table_scores
 from nflow_cli.evaluation.tallies import Tally

@@ -11,8 +11,8 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.points import checksum
 from nflow_cli.data.raw_columns import read_columns
-from nflow_cli.data.table_files import STDIN, TableFile, batch_of, open_table, write_table
-from nflow_cli.data.tables import LOG_Q, listed, shown
+from nflow_cli.data.table_files import STDIN, batch_of, open_table, write_table
+from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Tally

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config.schema import FitConfig
+from nflow_cli.config.table import FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.linear_gaussian import LinearGaussian
@@ -22,8 +22,7 @@ from nflow_cli.evaluation.table import (
 )
 from nflow_cli.experiments.summary import Fitted, Judged
 from nflow_cli.experiments.table.updates import Training, train_on_rows
-from nflow_cli.flows import FlowStack
-from nflow_cli.flows.stack import make_stack, seeds_from
+from nflow_cli.flows.stack import FlowStack, make_stack, seeds_from
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nflow_cli.config.schema import CellsConfig, FitConfig
+from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import Clock, Speed

@@ -11,6 +11,7 @@ from short_runs import CELLS, KilledError, edit_json, fitted, killed_after, with
 import nflow_cli
 from nflow_cli.data.table_files import open_table
 from nflow_cli.experiments.cells.data import load
+from nflow_cli.experiments.run import Run
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
@@ -172,7 +173,7 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, short_run, tmp
         (copy / name).unlink()
     shutil.rmtree(copy / "checkpoints")
     edit_json(copy / "run.json", status="interrupted")
-    settings = RunDirectory(run).read_config()
+    settings = Run(RunDirectory(run)).config
     with killed_after(rows), pytest.raises(KilledError):
         fitted(settings, RunDirectory(copy), load(settings))
     assert list(RunDirectory(copy).read_metrics()["update"]) == list(updates[:rows])

@@ -7,8 +7,7 @@ from scipy.stats import norm
 from truth import to_numpy
 
 from nflow_cli.config import presets
-from nflow_cli.config.cells_schema import CellsConfig
-from nflow_cli.config.table import TableData
+from nflow_cli.config.table import CellsConfig, TableData
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.densities.cells import network

@@ -12,7 +12,7 @@ from truth import Grid, dense_jacobian, normal_log_prob, push, to_numpy
 
 from nflow_cli.experiments.flow_checks import Flows, as_arrays
 from nflow_cli.experiments.images.vae import FlowVAE
-from nflow_cli.flows import FlowStack
+from nflow_cli.flows.stack import FlowStack
 from nflow_cli.registry import FLOWS
 
 DIM, BATCH = 3, 6

@@ -1,4 +1,4 @@
-"""``nflow predict``: the distribution of one column of a table given the others."""
+"""Rows of a table by a density of cells: ``nflow predict``, ``impute`` and ``drift``."""
 
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,81 @@ from nflow_cli.cli.options import (
     PROBABILITY,
     TABLE,
     Command,
+    Number,
     Output,
     cells_run,
     expect_replaceable,
     json_option,
     run_argument,
+    seeds,
     table_option,
     written_option,
 )
-from nflow_cli.cli.parts import expect_parts, judged_parts
-from nflow_cli.cli.pool import pool_options
+from nflow_cli.cli.pool import expect_parts, judged_parts, pool_options
 from nflow_cli.config import forms
+from nflow_cli.errors import NflowError
+
+
+@click.command(cls=Command)
+@run_argument
+@table_option("A table of new rows with the columns of the run.")
+@click.option(
+    "--fail-above",
+    type=Number(0, 1, max_open=True),
+    metavar="P",
+    help="Exit with status 1 if 1 - p exceeds this, such as .99; p is the p-value of the whole.",
+)
+@json_option
+def drift(run_dir: str, data: str, fail_above: float | None, as_json: bool) -> None:
+    """Compare new rows with the held-out rows of a run by cells: what has changed, and how much.
+
+    Prints the columns that moved, each tested by itself; the relations that changed, which are the
+    distributions of columns given those before them, where moved columns do not explain it; and
+    the change of the mean log-probability of a row, in nats. Shifts are in standard deviations.
+    Without a change a comparison finds one with probability 0.05 at most.
+    """
+    from nflow_cli.data.table_files import open_table
+    from nflow_cli.experiments.cells.drift import judged_drift
+
+    judgement = judged_drift(cells_run(run_dir).trained, open_table(data))
+    print_scores(judgement, {"run": run_dir, "data": data}, as_json)
+    p = judgement.scores["p_value"]
+    if fail_above is not None and 1 - p > fail_above:
+        raise NflowError(f"{data}: drift, p = {p:.2g}: 1 - p exceeds --fail-above {fail_above:g}")
+
+
+@click.command(cls=Command)
+@run_argument
+@table_option("A table with the columns of the run, and gaps.")
+@written_option("the table without gaps")
+@click.option(
+    "--draws",
+    type=click.IntRange(1, 1000),
+    metavar="M",
+    help="Impute M times by draws: M tables one after another, with first columns `draw` and "
+    "`row`. Default: once, by means of numbers and likeliest levels.",
+)
+@click.option("--seed", type=seeds, default=0, show_default=True, help="Seed of the draws.")
+@json_option
+def impute(
+    run_dir: str, data: str, output: str, draws: int | None, seed: int, as_json: bool
+) -> None:
+    """Fill the gaps of a table, given the known cells of their rows.
+
+    Writes the rows of --data, with a value in each empty cell of a modelled column: by default the
+    mean of numbers, as a value of the column, and the likeliest level; with --draws a random draw
+    from their joint distribution, so that the spread of the draws is the uncertainty. Cells are
+    assumed to be missing at random given the known cells of their row.
+    """
+    from nflow_cli.data.table_files import open_table, write_table
+    from nflow_cli.experiments.cells.impute import answer
+
+    run = cells_run(run_dir)
+    expect_replaceable("-o", [output], run, [data])
+    names, batches, judgement = answer(run.trained, open_table(data), draws, seed)
+    write_table(output, names, batches)
+    said = {"run": run_dir, "data": data, "output": output}
+    print_scores(judgement, said, as_json, err=output == "-")
 
 
 def _names(_: Any, __: Any, text: str | None) -> list[str] | None:
