@@ -14,7 +14,7 @@ from nflow_cli.runs.directory import RunDirectory
 
 
 class Data(Protocol):
-    """What a run is trained on, and judged by."""
+    """Data of a run, or the density that it is fitted to; of training and of scores."""
 
     def load(self, config: Any) -> Any:
         """Data of a new run; ``None`` if the config holds all."""

@@ -1,4 +1,4 @@
-"""log Z of a run scored again, also by a user's log-density."""
+"""log Z by the draws that each density left out, diagnostics of chains, and a bound on log Z."""
 
 import math
 from typing import Any
@@ -34,29 +34,6 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     rows = [("draws", config.subject), *report.judged_rows(summary, warnings)]
     more = bridge.bridge_rows(scores, warnings) if density is not None else []
     return Judgement(scores, [*rows, *more], warnings)
-
-
-def bound_scores(
-    model: Any, chunks: Chunks, draws: Draws, log_z: float, error: float
-) -> dict[str, float]:
-    """``KL(p || r)`` of the draws left out, and its standard error with that of ``log_z``.
-
-    The members of a trained ``model`` go on by ``chunks`` without ``log p̃``, and become the ``r``.
-    """
-    with phase("comparing log p with the density of maximum likelihood"):
-        model.forget()
-        model.lengthen(BOUND_UPDATES)
-        model.weight.assign(0.0)
-        model.train_on(chunks, [])
-        members = model.density.member_log_probs(draws.rows).astype(float)
-    parts = zip(draws.folds, draws.parts)
-    off = [draws.log_p[part] - members[fold][part] for fold, part in parts]
-    joined = np.concatenate(off)
-    effective = float(np.fmin(effective_draws(off), len(joined)))
-    return {
-        "kl_by_likelihood": float(joined.mean()) - log_z,
-        "kl_by_likelihood_standard_error": math.hypot(joined.std() / math.sqrt(effective), error),
-    }
 
 
 def judged(density: FlowDensity, draws: Draws) -> Judged:
@@ -98,12 +75,6 @@ def estimate(density: FlowDensity, draws: Draws) -> tuple[Estimate, list[float],
     return harmonic_mean(ratios), chosen, float(off.mean())
 
 
-def rhat_limit_of(draws: Draws, name: str) -> float:
-    """:func:`rhat_limit` of a column, one of all parameters and the log-density."""
-    values = draws.rows[:, draws.columns.index(name)] if name in draws.columns else draws.log_p
-    return rhat_limit([values[part] for part in draws.parts], len(draws.columns) + 1)
-
-
 def diagnostics(draws: Draws) -> dict[str, Any]:
     """Convergence, moments with their Monte-Carlo errors, and rounding of the log-density."""
     names = [*draws.columns, "log_p"]
@@ -120,6 +91,7 @@ def diagnostics(draws: Draws) -> dict[str, Any]:
         "n_chains": int(draws.chains.max()) + 1,
         "rhat": float(rhats[worst]),
         "rhat_column": names[worst],
+        "rhat_limit": rhat_limit(chains[worst], len(names)),
         "effective_draws": float(np.nanmin(effective)),
         "log_p_step": rounding_step(draws.log_p),
         "is_stan": draws.is_stan,
@@ -136,3 +108,30 @@ def rounding_step(values: np.ndarray) -> float:
         if (rounded == values[:SHOWN_SAMPLES]).all():
             return 10.0 ** (np.floor(np.log10(largest)) + 1 - digits) if largest else 0.0
     return 0.0
+
+
+def bound_scores(
+    model: Any, chunks: Chunks, draws: Draws, log_z: float, error: float
+) -> dict[str, float]:
+    """``KL(p || r)`` of the draws left out, an upper bound on log Z, and its standard error with
+    that of ``log_z``.
+
+    For any density ``r``, ``KL(p || r) = E_p[log p̃ - log r] - log Z`` is at least 0. If it is
+    below, ``p̃`` is not the density of these columns: some are generated from others, or one is
+    missing. The members of a trained ``model`` go on by ``chunks`` without ``log p̃``, by maximum
+    likelihood, and become the ``r``.
+    """
+    with phase("comparing log p with the density of maximum likelihood"):
+        model.forget()
+        model.lengthen(BOUND_UPDATES)
+        model.weight.assign(0.0)
+        model.train_on(chunks, [])
+        members = model.density.member_log_probs(draws.rows).astype(float)
+    parts = zip(draws.folds, draws.parts)
+    off = [draws.log_p[part] - members[fold][part] for fold, part in parts]
+    joined = np.concatenate(off)
+    effective = float(np.fmin(effective_draws(off), len(joined)))
+    return {
+        "kl_by_likelihood": float(joined.mean()) - log_z,
+        "kl_by_likelihood_standard_error": math.hypot(joined.std() / math.sqrt(effective), error),
+    }

@@ -18,7 +18,6 @@ from nflow_cli.experiments.evidence.scoring import (
     BOUND_UPDATES,
     bound_scores,
     judged,
-    rhat_limit_of,
 )
 from nflow_cli.experiments.summary import Fitted
 from nflow_cli.flows import FlowStack
@@ -180,7 +179,6 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
         **scores,
         **bound_scores(model, chunks, draws, *log_z),
         "data": {"name": draws.name, "sha256": draws.sha256},
-        "rhat_limit": rhat_limit_of(draws, scores["rhat_column"]),
         "space": space_in_words(config.data, draws.space),
         "steps": clock.steps,
         "best_update": log.kept_at,
