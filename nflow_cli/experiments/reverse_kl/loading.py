@@ -16,8 +16,8 @@ from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.reverse_kl import effective_share, resampled
 from nflow_cli.evaluation.rounding import own_values
 from nflow_cli.evaluation.warnings import verdict
-from nflow_cli.experiments.loaded_flows import TrainedFlows, stack_of, with_weights, write_points
-from nflow_cli.experiments.reverse_kl.members import weighted_stacks
+from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights, write_points
+from nflow_cli.experiments.reverse_kl.members import initial_flows
 from nflow_cli.experiments.reverse_kl.report import NETCDF
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs import files
@@ -60,8 +60,7 @@ def load(run: Run) -> TrainedDensity:
     """Density of a run, a mixture if it has several members."""
     config = run.config
     members = 1 if config.train.modes == 1 else len(run.summary.member_weights)
-    flow = weighted_stacks(config, members) if members > 1 else stack_of(config)
-    units = units_of(config.columns, config.bounds)
+    flow, units = initial_flows(config, members), units_of(config.columns, config.bounds)
     return TrainedDensity(run, config.new_base(), with_weights(run, flow), units)
 
 

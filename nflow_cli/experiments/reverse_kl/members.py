@@ -9,7 +9,7 @@ from keras import ops
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError, TargetError
-from nflow_cli.evaluation.missed_mass import Bump, Missed
+from nflow_cli.evaluation.missed_mass import Bump
 from nflow_cli.evaluation.reverse_kl import missed_by, mixture_weights
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
@@ -51,17 +51,18 @@ def with_missed_modes(model: ReverseKL, config: Config) -> Members:
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
             missed = missed_by(density, model.target, config.seed, DRAWS, starts_of(config))
         bumps = missed.bumps[: config.train.modes - density.members]
-        if not bumps or not _is_significant(missed):
+        share, error = missed.share or 0.0, missed.standard_error or 0.0
+        if not bumps or not share - ERRORS * error > MISSED:
             break
-        share = 100 * (missed.share or 0.0)
-        tell(f"missed: {len(bumps)} modes with {share:.3g} % of p; training a flow at each")
+        tell(f"missed: {len(bumps)} modes with {100 * share:.3g} % of p; training a flow at each")
         try:
             added, clock = _trained(model, config, bumps, density.members)
         except (DivergenceError, TargetError) as error:
             tell(f"no flows at the missed modes: {error}")
             break
         seconds += sum(clock.seconds)
-        if not (new := [each for each in _weights(added) if _is_finite(each)]):
+        new = [each for each in _weights(added) if all(np.isfinite(a).all() for a in each)]
+        if not new:
             break
         density = _mixture(model, config, [*_weights(density.flow), *new])
     return Members(density, seconds)
@@ -73,10 +74,6 @@ def starts_of(config: Config) -> np.ndarray | None:
         return None
     units = units_of(config.columns, config.bounds)
     return units.inside(np.array(config.train.starts))
-
-
-def _is_significant(missed: Missed) -> bool:
-    return (missed.share or 0.0) - ERRORS * (missed.standard_error or 0.0) > MISSED
 
 
 def _trained(
@@ -119,13 +116,9 @@ def _variables(flow: FlowStack) -> list[Any]:
     return [weight for here in (*flow.parameters, flow.last) for weight in here.values()]
 
 
-def _is_finite(weights: Weights) -> bool:
-    return all(np.isfinite(array).all() for array in weights)
-
-
 def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> FlowDensity:
     """Mixture of members, weighted to be nearest to the target."""
-    flow = weighted_stacks(config, len(members))
+    flow = initial_flows(config, len(members))
     for weight, values in zip(_variables(flow), zip(*members), strict=True):
         weight.assign(np.stack(values))
     density = FlowDensity(model.density.base, flow)
@@ -133,11 +126,12 @@ def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> Fl
     return density
 
 
-def weighted_stacks(config: Config, members: int) -> WeightedStacks:
-    """Stacks of a mixture, built."""
-    flow = config.flow
-    stacks = WeightedStacks(
-        flow.pattern, flow.k, seeds_from(config.seed, members), affine=flow.affine
-    )
-    stacks.build((None, config.dim))
-    return stacks
+def initial_flows(config: Config, members: int = 1) -> Any:
+    """Flows of a config, built: a stack, or the weighted stacks of a mixture."""
+    settings = config.flow.model_dump()
+    if members == 1:
+        flow: Any = FlowStack(**settings, seed=config.seed)
+    else:
+        flow = WeightedStacks(**settings, seeds=seeds_from(config.seed, members))
+    flow.build((None, config.dim))
+    return flow
