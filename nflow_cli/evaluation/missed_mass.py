@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -100,16 +101,10 @@ def missed_mass(
         seed: Of starts and samples.
         starts: More points ``(n, D)`` to climb from.
     """
-    least = max(highest, LEAST_EXCESS)
-    rng = stream(seed, "missed-mass")
-    try:
-        with np.errstate(all="ignore"):  # of a user's function, far from q
-            from_here = _starts(density, rng)
-            if starts is not None:
-                from_here = np.concatenate([starts, from_here])
-            return _missed_mass(density, target, log_z, least, from_here, rng)
-    except TargetError:  # a function not defined everywhere
-        return Missed(None, None)
+    # A user's function may fail far from q.
+    with suppress(TargetError), np.errstate(all="ignore"):
+        return _missed_mass(density, target, log_z, max(highest, LEAST_EXCESS), seed, starts)
+    return Missed(None, None)
 
 
 def _missed_mass(
@@ -117,16 +112,18 @@ def _missed_mass(
     target: Target,
     log_z: float,
     least: float,
-    starts: np.ndarray,
-    rng: np.random.Generator,
+    seed: int,
+    starts: np.ndarray | None,
 ) -> Missed:
-    slopes = slopes_of(target)
+    slopes, rng = slopes_of(target), stream(seed, "missed-mass")
+    scattered = _starts(density, rng)
+    climbed = scattered if starts is None else np.concatenate([starts, scattered])
 
     def above(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = values_at(target.log_prob, z).astype(np.float64) - log_z
         return log_p, log_p - density.log_prob(z)
 
-    ends = modes(slopes, starts, STEPS)
+    ends = modes(slopes, climbed, STEPS)
     height, excess = above(ends)
     unseen = np.isfinite(height) & (excess > least)
     if not unseen.any():

@@ -212,11 +212,8 @@ def missed_by(
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
     part = Part(density, sample_size(n, density), "missed-modes")
     _, draws = _sample([part], target, IDENTITY, seed, even=False)
-    log_weights = log_ratio(draws.log_p, draws.log_q)
-    w, highest = scaled(smoothed(log_weights).log_weights)
-    visited = math.log(w.mean()) + highest
-    highest = float(log_weights.max()) - visited
-    return missed_mass(density, target, visited, highest, seed, starts)
+    weights = Weights(draws)
+    return missed_mass(density, target, weights.log_z, weights.largest, seed, starts)
 
 
 def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> np.ndarray:

@@ -543,6 +543,7 @@ def test_the_rows_of_the_weights_and_of_the_moments():
     assert rows["a"] == "1000.000 ± 0.021, sd 2.000 ± 0.013"
     assert rows["b"] == "0.00123 ± 0.00031, sd 0.50000 ± 0.00020"
     assert "see [missed mass]" in printed(**MODE)["k-hat"]
+    assert printed(kl=0.5, kl_standard_error=None)["KL(q || p)"] == "0.50000 nats"
     rough = printed(pareto_k=0.6)
     assert [name for name, text in rough.items() if "[rough weights]" in text] == ["log Z"]
 
