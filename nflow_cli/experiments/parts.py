@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, overload
 from nflow_cli.config.schema import Config
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
-from nflow_cli.experiments.summary import Course, Fitted, Measure, RunSummary
+from nflow_cli.experiments.summary import Course, Judged, Measure, RunSummary
 from nflow_cli.runs.array_shapes import Shapes
 from nflow_cli.runs.directory import RunDirectory
 
@@ -36,7 +36,7 @@ class Data(Protocol):
 class Training(Protocol):
     """From a config to a saved model."""
 
-    def run(self, config: Any, directory: RunDirectory, data: Any) -> Fitted:
+    def run(self, config: Any, directory: RunDirectory, data: Any) -> Judged:
         """Train or resume in ``directory``, score and save."""
         ...
 

@@ -19,7 +19,7 @@ from nflow_cli.experiments.evidence.scoring import (
     bound_scores,
     judged,
 )
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.flows import FlowStack
 from nflow_cli.flows.side_by_side import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
@@ -167,7 +167,7 @@ def _validator(model: FitDraws, draws: Draws) -> Callable[[], Any]:
     return lambda: ops.convert_to_numpy(loss(batch)).astype(float)
 
 
-def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted:
+def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Judged:
     """Train or resume in ``directory``, judge and save."""
     model = build(config, draws)
     clock, log = train(model, draws, config, directory)
@@ -186,4 +186,4 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
         "model_sha256": model_sha256,
         **clock.speed()._asdict(),
     }
-    return Fitted(facts, arrays)
+    return Judged(facts, arrays)
