@@ -20,7 +20,7 @@ TEMPERATURES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
 LIGHT = 0.1  # k-hat of a tail that is no reason for a lower temperature
 
 
-class Fold(NamedTuple):
+class HeldOutDraws(NamedTuple):
     """Draws of some chains by a density that was fitted to the others.
 
     Attributes:
@@ -44,7 +44,7 @@ class Fold(NamedTuple):
         return self.log_q + shrunk - self.log_p
 
 
-def best_temperature(fold: Fold) -> float:
+def best_temperature(fold: HeldOutDraws) -> float:
     """Temperature of the least k-hat, at least 0.1, then of the least standard error of ``1/Z``.
 
     ``fold``: draws that judge nothing else.

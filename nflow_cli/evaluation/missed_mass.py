@@ -25,7 +25,7 @@ CURVATURE_STEPS = 3
 NEAR = 0.1  # squared standard deviations within which a climb has reached its mode
 
 
-class Bump(NamedTuple):
+class ModeProposal(NamedTuple):
     """Mode of a target ``(D,)`` and a factor ``F`` of its precision ``P = F Fᵀ``.
 
     ``distance``: squared, of a Newton step from here, ``gᵀ P⁻¹ g``: 0 at a mode.
@@ -67,7 +67,7 @@ class Missed(NamedTuple):
 
     share: float | None
     standard_error: float | None
-    bumps: Sequence[Bump] = ()
+    bumps: Sequence[ModeProposal] = ()
 
     @property
     def place(self) -> np.ndarray | None:
@@ -129,7 +129,7 @@ def _missed_mass(
     if not unseen.any():
         return Missed(0.0, 0.0)
     ends = ends[unseen][np.argsort(-height[unseen], kind="stable")]
-    found = _bumps(slopes, ends)
+    found = _proposals(slopes, ends)
     which = np.sort(np.arange(DRAWS) % len(found))
     z = np.concatenate([bump.draw(rng, int(np.sum(which == i))) for i, bump in enumerate(found)])
     log_r = np.logaddexp.reduce([bump.log_prob(z) for bump in found]) - math.log(len(found))
@@ -153,8 +153,8 @@ def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
     return scattered
 
 
-def _bumps(slopes: Slopes, ends: np.ndarray) -> list[Bump]:
-    found: list[Bump] = []
+def _proposals(slopes: Slopes, ends: np.ndarray) -> list[ModeProposal]:
+    found: list[ModeProposal] = []
     gradients = ops.convert_to_numpy(slopes(ops.convert_to_tensor(ends))[1]).astype(np.float64)
     for end, gradient in zip(ends.astype(np.float64), gradients):
         if len(found) == MOST_MODES:
@@ -162,7 +162,7 @@ def _bumps(slopes: Slopes, ends: np.ndarray) -> list[Bump]:
         if all(bump.squared_distance(end) > 1 for bump in found):
             factor = _factor(slopes, end)
             step = np.linalg.solve(factor, gradient)
-            found.append(Bump(end, factor, float(step @ step)))
+            found.append(ModeProposal(end, factor, float(step @ step)))
     return found
 
 

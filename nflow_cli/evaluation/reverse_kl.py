@@ -206,7 +206,7 @@ def _among(draws: Draws, of_q: np.ndarray) -> np.ndarray:
     return terms
 
 
-def missed_by(
+def search_missed_modes(
     density: FlowDensity, target: Target, seed: int, n: int, starts: np.ndarray | None = None
 ) -> Missed:
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""

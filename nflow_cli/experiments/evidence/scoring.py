@@ -8,7 +8,7 @@ import numpy as np
 from nflow_cli.data.draws import Draws
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
-from nflow_cli.evaluation.evidence import Estimate, Fold, best_temperature, harmonic_mean
+from nflow_cli.evaluation.evidence import Estimate, HeldOutDraws, best_temperature, harmonic_mean
 from nflow_cli.experiments.evidence import bridge, report
 from nflow_cli.experiments.evidence.data import fold_rows
 from nflow_cli.experiments.rows import Judgement
@@ -65,8 +65,10 @@ def estimate(density: FlowDensity, draws: Draws) -> tuple[Estimate, list[float],
     squared = np.square(latents.astype(float)).sum(axis=-1)
     _, validation = fold_rows(draws)
 
-    def of_rows(fold: int, rows: np.ndarray) -> Fold:
-        return Fold(members[fold][rows], squared[fold][rows], draws.log_p[rows], density.dim)
+    def of_rows(fold: int, rows: np.ndarray) -> HeldOutDraws:
+        return HeldOutDraws(
+            members[fold][rows], squared[fold][rows], draws.log_p[rows], density.dim
+        )
 
     chosen = [best_temperature(of_rows(fold, rows)) for fold, rows in enumerate(validation)]
     parts = [of_rows(fold, part) for fold, part in zip(draws.folds, draws.parts)]

@@ -9,8 +9,8 @@ from keras import ops
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError, TargetError
-from nflow_cli.evaluation.missed_mass import Bump
-from nflow_cli.evaluation.reverse_kl import missed_by, mixture_weights
+from nflow_cli.evaluation.missed_mass import ModeProposal
+from nflow_cli.evaluation.reverse_kl import mixture_weights, search_missed_modes
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows import FlowStack
@@ -49,7 +49,9 @@ def with_missed_modes(model: ReverseKL, config: Config) -> Members:
         return Members(density, seconds)
     for _ in range(ROUNDS):
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
-            missed = missed_by(density, model.target, config.seed, DRAWS, starts_of(config))
+            missed = search_missed_modes(
+                density, model.target, config.seed, DRAWS, starts_of(config)
+            )
         bumps = missed.bumps[: config.train.modes - density.members]
         share, error = missed.share or 0.0, missed.standard_error or 0.0
         if not bumps or not share - ERRORS * error > MISSED:
@@ -77,7 +79,7 @@ def starts_of(config: Config) -> np.ndarray | None:
 
 
 def _trained(
-    model: ReverseKL, config: Config, bumps: Sequence[Bump], before: int
+    model: ReverseKL, config: Config, bumps: Sequence[ModeProposal], before: int
 ) -> tuple[FlowStack, Clock]:
     """Flows side by side, one started at each of ``bumps`` and trained, after ``before`` others."""
     train, count, clock = config.train, len(bumps), Clock()
