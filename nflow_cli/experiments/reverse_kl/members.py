@@ -52,13 +52,13 @@ def with_missed_modes(model: ReverseKL, config: Config) -> Members:
             missed = search_missed_modes(
                 density, model.target, config.seed, DRAWS, starts_of(config)
             )
-        bumps = missed.bumps[: config.train.modes - density.members]
+        modes = missed.proposals[: config.train.modes - density.members]
         share, error = missed.share or 0.0, missed.standard_error or 0.0
-        if not bumps or not share - ERRORS * error > MISSED:
+        if not modes or not share - ERRORS * error > MISSED:
             break
-        tell(f"missed: {len(bumps)} modes with {100 * share:.3g} % of p; training a flow at each")
+        tell(f"missed: {len(modes)} modes with {100 * share:.3g} % of p; training a flow at each")
         try:
-            added, clock = _trained(model, config, bumps, density.members)
+            added, clock = _trained(model, config, modes, density.members)
         except (DivergenceError, TargetError) as error:
             tell(f"no flows at the missed modes: {error}")
             break
@@ -79,16 +79,16 @@ def starts_of(config: Config) -> np.ndarray | None:
 
 
 def _trained(
-    model: ReverseKL, config: Config, bumps: Sequence[ModeProposal], before: int
+    model: ReverseKL, config: Config, modes: Sequence[ModeProposal], before: int
 ) -> tuple[FlowStack, Clock]:
-    """Flows side by side, one started at each of ``bumps`` and trained, after ``before`` others."""
-    train, count, clock = config.train, len(bumps), Clock()
+    """Flows side by side, one started at each of ``modes`` and trained, after ``before`` others."""
+    train, count, clock = config.train, len(modes), Clock()
     seeds = seeds_from(config.seed + train.restarts + before - 1, count)
     flow = make_stack(**config.flow.model_dump(), seed=seeds[0], members=count)
     trainer = model.member_fit(flow)
     trainer.prepare(train, train.steps)
     affine = AFFINE[config.flow.affine or "full"]
-    starts = [affine.moments(bump.mode, bump.cholesky) for bump in bumps]
+    starts = [affine.moments(one.mode, one.cholesky) for one in modes]
     for name, weight in flow.last.items():
         weight.assign(np.stack([start[name] for start in starts]).reshape(weight.shape))
 
