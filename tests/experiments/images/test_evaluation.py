@@ -209,9 +209,7 @@ def test_a_unit_is_active_where_its_posterior_mean_varies(draws):
     # Means of a few draws vary by 1 / draws even where the posterior is the prior.
     x = np.random.default_rng(0).standard_normal((1500, 4)).astype("float32")
     assert scores_of(estimates_of(Units(), x, draws, 0), draws)["active_units"] == 2
-    figures = scores_of(
-        estimates_of(MODEL, X[:1], 1, 0), 1
-    )  # one draw of one image leaves them unknown
+    figures = scores_of(estimates_of(MODEL, X[:1], 1, 0), 1)  # of one draw of one image
     assert (figures["active_units"], figures["nll_standard_error"]) == (None, None)
     assert figures["negative_log_likelihood"] == pytest.approx(figures["negative_elbo"])
 
