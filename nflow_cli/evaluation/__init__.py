@@ -1,1 +1,1 @@
-"""Scores of fits: likelihood, importance sampling, calibration, checks of flows."""
+"""Scores of fits: likelihood, importance sampling, calibration."""

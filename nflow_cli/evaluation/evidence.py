@@ -20,7 +20,7 @@ TEMPERATURES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
 LIGHT = 0.1  # k-hat of a tail that is no reason for a lower temperature
 
 
-class Fold(NamedTuple):
+class HeldOutDraws(NamedTuple):
     """Draws of some chains by a density that was fitted to the others.
 
     Attributes:
@@ -44,7 +44,7 @@ class Fold(NamedTuple):
         return self.log_q + shrunk - self.log_p
 
 
-def best_temperature(fold: Fold) -> float:
+def best_temperature(fold: HeldOutDraws) -> float:
     """Temperature of the least k-hat, at least 0.1, then of the least standard error of ``1/Z``.
 
     ``fold``: draws that judge nothing else.
@@ -99,7 +99,7 @@ def harmonic_mean(log_ratios: Sequence[np.ndarray]) -> Estimate:
     ends = np.cumsum([len(part) for part in log_ratios])[:-1]
     raw = [np.exp(part - peak) for part in log_ratios]
     effective = float(np.fmin(effective_draws(raw), len(joined)))
-    slowness = len(joined) / effective
+    autocorrelation_time = len(joined) / effective
     found = smoothed(joined, tail_length(len(joined), effective))
     ratios = np.exp(found.log_weights - peak)
     average = float(ratios.mean())
@@ -107,7 +107,7 @@ def harmonic_mean(log_ratios: Sequence[np.ndarray]) -> Estimate:
     means = np.array([part.mean() for part in chains])
     return Estimate(
         log_z=-math.log(average) - peak,
-        within=_batch_error(chains, slowness),
+        within=_batch_error(chains, autocorrelation_time),
         between=_between(chains, means),
         k=found.k,
         by_chain=(-np.log(means * average) - peak).tolist(),
@@ -117,11 +117,11 @@ def harmonic_mean(log_ratios: Sequence[np.ndarray]) -> Estimate:
     )
 
 
-def _batch_error(chains: Sequence[np.ndarray], slowness: float) -> float:
+def _batch_error(chains: Sequence[np.ndarray], autocorrelation_time: float) -> float:
     """Standard error of the mean by means of batches of two autocorrelation times or more."""
     batches = []
     for chain in chains:
-        length = max(math.ceil(2 * slowness), math.isqrt(len(chain)))
+        length = max(math.ceil(2 * autocorrelation_time), math.isqrt(len(chain)))
         count = max(len(chain) // length, 1)
         batches += [part.mean() for part in np.array_split(chain, count)]
     if len(batches) < 2:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ CURVATURE_STEPS = 3
 NEAR = 0.1  # squared standard deviations within which a climb has reached its mode
 
 
-class Bump(NamedTuple):
+class ModeProposal(NamedTuple):
     """Mode of a target ``(D,)`` and a factor ``F`` of its precision ``P = F Fᵀ``.
 
     ``distance``: squared, of a Newton step from here, ``gᵀ P⁻¹ g``: 0 at a mode.
@@ -66,20 +67,20 @@ class Missed(NamedTuple):
 
     share: float | None
     standard_error: float | None
-    bumps: Sequence[Bump] = ()
+    proposals: Sequence[ModeProposal] = ()
 
     @property
     def place(self) -> np.ndarray | None:
         """Largest missed mode ``(D,)``, if the mass is not negligible."""
         share = self.share or 0.0
-        return self.bumps[0].mode if self.bumps and share > LEAST_MASS else None
+        return self.proposals[0].mode if self.proposals and share > LEAST_MASS else None
 
 
 def missed_mass(
     density: FlowDensity,
     target: Target,
     log_z: float,
-    highest: float,
+    max_log_ratio: float,
     seed: int,
     starts: np.ndarray | None = None,
 ) -> Missed:
@@ -95,21 +96,15 @@ def missed_mass(
         density: ``q``, in the coordinates of its flows.
         target: ``p`` in these, up to a constant.
         log_z: Log of the mass of ``exp(target.log_prob)`` that ``q`` visits, in nats.
-        highest: Maximum of ``log p - log Z - log q`` at samples of ``q``, in nats; at least
+        max_log_ratio: Maximum of ``log p - log Z - log q`` at samples of ``q``, in nats; at least
             :data:`LEAST_EXCESS`.
         seed: Of starts and samples.
         starts: More points ``(n, D)`` to climb from.
     """
-    least = max(highest, LEAST_EXCESS)
-    rng = stream(seed, "missed-mass")
-    try:
-        with np.errstate(all="ignore"):  # of a user's function, far from q
-            from_here = _starts(density, rng)
-            if starts is not None:
-                from_here = np.concatenate([starts, from_here])
-            return _missed_mass(density, target, log_z, least, from_here, rng)
-    except TargetError:  # a function not defined everywhere
-        return Missed(None, None)
+    # A user's function may fail far from q.
+    with suppress(TargetError), np.errstate(all="ignore"):
+        return _missed_mass(density, target, log_z, max(max_log_ratio, LEAST_EXCESS), seed, starts)
+    return Missed(None, None)
 
 
 def _missed_mass(
@@ -117,26 +112,28 @@ def _missed_mass(
     target: Target,
     log_z: float,
     least: float,
-    starts: np.ndarray,
-    rng: np.random.Generator,
+    seed: int,
+    starts: np.ndarray | None,
 ) -> Missed:
-    slopes = value_and_gradient(target)
+    slopes, rng = value_and_gradient(target), stream(seed, "missed-mass")
+    scattered = _starts(density, rng)
+    climbed = scattered if starts is None else np.concatenate([starts, scattered])
 
-    def above(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def log_p_and_ratio(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = values_at(target.log_prob, z).astype(np.float64) - log_z
         return log_p, log_p - density.log_prob(z)
 
-    ends = climb(slopes, starts, STEPS)
-    height, excess = above(ends)
+    ends = climb(slopes, climbed, STEPS)
+    height, excess = log_p_and_ratio(ends)
     unseen = np.isfinite(height) & (excess > least)
     if not unseen.any():
         return Missed(0.0, 0.0)
     ends = ends[unseen][np.argsort(-height[unseen], kind="stable")]
-    found = _bumps(slopes, ends)
+    found = _proposals(slopes, ends)
     which = np.sort(np.arange(DRAWS) % len(found))
-    z = np.concatenate([bump.draw(rng, int(np.sum(which == i))) for i, bump in enumerate(found)])
-    log_r = np.logaddexp.reduce([bump.log_prob(z) for bump in found]) - math.log(len(found))
-    log_p, excess = above(z)
+    z = np.concatenate([one.draw(rng, int(np.sum(which == i))) for i, one in enumerate(found)])
+    log_r = np.logaddexp.reduce([one.log_prob(z) for one in found]) - math.log(len(found))
+    log_p, excess = log_p_and_ratio(z)
     w = np.where(np.isfinite(log_p) & (excess > least), np.exp(log_p - log_r), 0.0)
     mass, error = float(w.mean()), float(w.std() / math.sqrt(len(w)))
     if not math.isfinite(mass + error):
@@ -144,7 +141,7 @@ def _missed_mass(
     masses = np.bincount(which, w, len(found)) / len(w)
     largest = np.argsort(-masses, kind="stable")
     heavy = [found[i] for i in largest if masses[i] > LEAST_SHARE * (1 + mass)]
-    kept = [bump for bump in heavy if bump.distance < NEAR]
+    kept = [one for one in heavy if one.distance < NEAR]
     return Missed(mass / (1 + mass), error / (1 + mass) ** 2, kept)
 
 
@@ -156,16 +153,16 @@ def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
     return scattered
 
 
-def _bumps(slopes: ValueAndGradient, ends: np.ndarray) -> list[Bump]:
-    found: list[Bump] = []
+def _proposals(slopes: ValueAndGradient, ends: np.ndarray) -> list[ModeProposal]:
+    found: list[ModeProposal] = []
     gradients = ops.convert_to_numpy(slopes(ops.convert_to_tensor(ends))[1]).astype(np.float64)
     for end, gradient in zip(ends.astype(np.float64), gradients):
         if len(found) == MOST_MODES:
             break
-        if all(bump.squared_distance(end) > 1 for bump in found):
+        if all(one.squared_distance(end) > 1 for one in found):
             factor = _factor(slopes, end)
             step = np.linalg.solve(factor, gradient)
-            found.append(Bump(end, factor, float(step @ step)))
+            found.append(ModeProposal(end, factor, float(step @ step)))
     return found
 
 

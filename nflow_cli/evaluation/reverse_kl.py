@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
+from numpy.linalg import norm
 
 from nflow_cli.data.units import IDENTITY, Units
 from nflow_cli.densities.bases import Base, Cauchy, CauchyRadius
@@ -166,11 +167,11 @@ def _energies(draws: Draws, weights: Weights, log_z: float | None, covered: bool
     scores = judge(log_q, log_p, log_z=known, covered=covered)
     gaps = np.where(np.isfinite(log_p), log_q - log_p, scores["free_energy"])
     terms = weights.within(_among(draws, gaps / len(gaps)))
-    of_energy = scores["kl_standard_error"] if covered else _norm(terms)
+    of_energy = scores["kl_standard_error"] if covered else float(norm(terms))
     kl, error = scores["kl"], of_energy
     if log_z is None:
         kl = scores["free_energy"] + weights.log_z
-        of_z = math.hypot(_norm(terms + weights.terms()), weights.unseen)
+        of_z = math.hypot(norm(terms + weights.terms()), weights.unseen)
         error = of_z if weights.k < ROUGH else None
     return {
         "kl": kl,
@@ -187,15 +188,15 @@ def _log_zs(draws: Draws, weights: Weights, alone: Weights, shift: float) -> dic
     k, k_of_q = weights.k, alone.k
     scores = {
         "estimated_log_z": weights.log_z + shift,
-        "log_z_standard_error": math.hypot(_norm(terms), weights.unseen) if k < ROUGH else None,
+        "log_z_standard_error": math.hypot(norm(terms), weights.unseen) if k < ROUGH else None,
         "pareto_k": k,
     }
     if draws.own.all():  # p fails at those of the wide neighbour
         return scores | dict.fromkeys(BY_Q)
     lacks = math.hypot(weights.unseen, alone.unseen)
-    error_away = math.hypot(_norm(terms - of_q), lacks) if max(k, k_of_q) < ROUGH else None
+    error_away = math.hypot(norm(terms - of_q), lacks) if max(k, k_of_q) < ROUGH else None
     away = weights.log_z - alone.log_z, error_away
-    error = math.hypot(_norm(of_q), alone.unseen) if k_of_q < ROUGH else None
+    error = math.hypot(norm(of_q), alone.unseen) if k_of_q < ROUGH else None
     return scores | dict(zip(BY_Q, (alone.log_z + shift, error, k_of_q, *away)))
 
 
@@ -206,17 +207,14 @@ def _among(draws: Draws, of_q: np.ndarray) -> np.ndarray:
     return terms
 
 
-def missed_by(
+def search_missed_modes(
     density: FlowDensity, target: Target, seed: int, n: int, starts: np.ndarray | None = None
 ) -> Missed:
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
     part = Part(density, sample_size(n, density), "missed-modes")
     _, draws = _sample([part], target, IDENTITY, seed, even=False)
-    log_weights = log_ratio(draws.log_p, draws.log_q)
-    w, highest = scaled(smoothed(log_weights).log_weights)
-    visited = math.log(w.mean()) + highest
-    highest = float(log_weights.max()) - visited
-    return missed_mass(density, target, visited, highest, seed, starts)
+    weights = Weights(draws)
+    return missed_mass(density, target, weights.log_z, weights.largest, seed, starts)
 
 
 def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> np.ndarray:
@@ -376,10 +374,6 @@ def arrays_of(
 def effective_share(weights: np.ndarray) -> float:
     """Effective sample size of weights of sum 1 as a fraction, ``1 / (n Σw²)``."""
     return float(1 / (weights @ weights) / len(weights))
-
-
-def _norm(terms: np.ndarray) -> float:
-    return math.sqrt(terms @ terms)
 
 
 def base_energy(base: Base, target: Target, seed: int, n: int) -> dict[str, Any]:

@@ -66,37 +66,26 @@ def number(summary: Summary, key: str) -> float | None:
     return float(value) if abs(value) < 1e300 else math.nan
 
 
-def ruined_images(value: float | None) -> ScoreWarning | None:
-    """Warn about a VAE whose −ELBO ``value`` is worse than that of independent fair coins."""
-    if value is None or value <= FAIR_COIN_NATS:
-        return None
-    return ruined_text(f"-ELBO {value:.4g}: worse than fair coins, {FAIR_COIN_NATS:.1f}")
-
-
 def ruined_fit(summary: Summary, key: str, sign: int) -> ScoreWarning | None:
     """Warn about a fit with a score ``key`` worse than that of its base distribution.
 
     ``sign``: 1 if smaller scores are better, else -1.
     """
-    text = _worse(summary, key, f"base_{key}", sign)
-    return ruined_text(text) if text else None
+    base = f"base_{key}"
+    if base not in summary:
+        return None
+    value, level = number(summary, key), number(summary, base)
+    if value is None or math.isnan(value):  # null in JSON: not finite
+        return ruined_text("the fit is not finite")
+    error = number(summary, f"{base}_standard_error")
+    if level is None or error is None or not sign * (value - level) > SIGMAS * error:
+        return None
+    return ruined_text(f"worse than the base without a flow ({level:.4g} nats)")
 
 
 def ruined_text(text: str) -> ScoreWarning:
     """Warning of a failed fit."""
     return ScoreWarning("ruined", _JUDGES, f"{text}; try a smaller learning rate")
-
-
-def _worse(summary: Summary, key: str, base: str, sign: int) -> str | None:
-    if base not in summary:
-        return None
-    value, level = number(summary, key), number(summary, base)
-    if value is None or math.isnan(value):  # null in JSON: not finite
-        return "the fit is not finite"
-    error = number(summary, f"{base}_standard_error")
-    if level is None or error is None or not sign * (value - level) > SIGMAS * error:
-        return None
-    return f"worse than the base without a flow ({level:.4g} nats)"
 
 
 def mass(summary: Summary) -> ScoreWarning | None:

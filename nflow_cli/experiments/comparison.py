@@ -50,7 +50,7 @@ class Tolerance(NamedTuple):
         return near | (np.isnan(x) & np.isnan(received))
 
 
-def spread(array: np.ndarray, *_: Any) -> Any:
+def std(array: np.ndarray, *_: Any) -> Any:
     """Standard deviation of an array, by column."""
     columns = -2 if array.ndim > 1 and array.shape[-1] == 2 else None
     return np.nanstd(array, axis=columns, keepdims=True) if array.size else 0.0
@@ -63,8 +63,8 @@ def error_of(key: str) -> Callable[..., Any]:
 
 EXACT = Tolerance()
 NATS = Tolerance(1e-4, 1e-4, few=1e-3)  # of an array of log-densities
-SPREAD = Tolerance(scaled=1e-3, scale=spread, few=1e-3)
-AXIS = Tolerance(scaled=1e-4, scale=spread)
+SPREAD = Tolerance(scaled=1e-3, scale=std, few=1e-3)
+AXIS = Tolerance(scaled=1e-4, scale=std)
 MEAN = Tolerance(2e-6, 2e-6)  # below the last printed digit, above float32 rounding of a mean
 SUM = Tolerance(1e-6, 1e-6)  # of many rows in float64
 # A mass is a sum over cells, divided by differences that rounding may move.

@@ -9,11 +9,12 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.evaluation.mass import mass_of
-from nflow_cli.experiments.checks import CheckedRun, Checks
+from nflow_cli.experiments.checks import CheckedRun, Checks, Weights
 from nflow_cli.experiments.comparison import Outcome, Verdict, agreement, differences, passed
 from nflow_cli.flows.composition import Composition
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import SUMMARY
+from nflow_cli.runs.model_file import weights_sha256
 
 POINTS = 256  # base samples at which a stack is checked
 MASS_TOLERANCE, BOUNDED_MASS_TOLERANCE = 1e-3, 5e-3  # a density that jumps is harder to sum
@@ -181,15 +182,31 @@ OF_FLOWS: Checks = {
 }
 
 
-class CheckedDensity(CheckedRun):
-    """Run whose model is a density of flows."""
-
-    config: Any
+class CheckedFlows(CheckedRun):
+    """Run whose model is of Keras, with flows."""
 
     @property
     def checks(self) -> Checks:
         """Checks of the flows, by name."""
         return OF_FLOWS
+
+    @property
+    def model(self) -> Any:
+        """Keras layer or model that was saved."""
+        return self.trained.trained
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Weights of :attr:`model`."""
+        model = self.model
+        numbers = len(model.weights), model.count_params()
+        return Weights(type(model).__name__, *numbers, weights_sha256(model))
+
+
+class CheckedDensity(CheckedFlows):
+    """Run whose model is a density of flows."""
+
+    config: Any
 
     @cached_property
     def flows(self) -> Flows:

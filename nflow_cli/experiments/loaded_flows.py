@@ -29,13 +29,6 @@ class TrainedFlows(TrainedRun, FlowDensity):
         FlowDensity.__init__(self, *parts)
 
 
-def stack_of(config: Any) -> FlowStack:
-    """Initial flows of a config."""
-    flow = FlowStack(**config.flow.model_dump(), seed=config.seed)
-    flow.build((None, config.dim))
-    return flow
-
-
 def with_weights(run: Run, flow: FlowStack) -> FlowStack:
     """Flows with the weights of a run."""
     config: Any = run.config

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal, Protocol, overload
 from nflow_cli.config.schema import Config
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.rows import Judgement, Rows, Summary
-from nflow_cli.experiments.summary import Course, Fitted, Measure, RunSummary
+from nflow_cli.experiments.summary import Course, Judged, Measure, RunSummary
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.npz import Shapes
 
 
 class Data(Protocol):
-    """What a run is trained on, and judged by."""
+    """Data of a run, or the density that it is fitted to; of training and of scores."""
 
     def load(self, config: Any) -> Any:
         """Data of a new run; ``None`` if the config holds all."""
@@ -36,7 +36,7 @@ class Data(Protocol):
 class Training(Protocol):
     """From a config to a saved model."""
 
-    def run(self, config: Any, directory: RunDirectory, data: Any) -> Fitted:
+    def run(self, config: Any, directory: RunDirectory, data: Any) -> Judged:
         """Train or resume in ``directory``, score and save."""
         ...
 

@@ -15,6 +15,12 @@ from nflow_cli.experiments.run import Run
 from nflow_cli.registry import POINT_SETS
 
 MAX_MAPS = 8  # of a column
+# Checksums of a record of data, by what they are of.
+CHECKSUMS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "test rows": lambda record: _tests(record).get("sha256"),
+    "weights": lambda record: record.get("weights_sha256"),
+    "data": lambda record: record.get("sha256"),
+}
 
 
 def found_again(run: Run, load: Callable[[str], Any]) -> Any:
@@ -31,19 +37,14 @@ def found_again(run: Run, load: Callable[[str], Any]) -> Any:
             f"{place}: not the data of this run; expected rows of SHA-256 "
             f"{recorded.get('sha256')!r:.70}"
         ) from None
-    received, expected = (_tests(record).get("sha256") for record in (points.record(), recorded))
-    if received != expected:
-        raise DataError(
-            f"{points.name}: not the test rows of this run; expected those of SHA-256 "
-            f"{expected!r:.70}, received {received}"
-        )
-    received, expected = (r.get("weights_sha256") for r in (points.record(), recorded))
-    if received != expected:
-        raise DataError(
-            f"{points.name}: not the weights of this run; expected those of SHA-256 "
-            f"{expected!r:.70}, received {received}"
-        )
-    return _checked(recorded, points)
+    for what, of in CHECKSUMS.items():
+        received, expected = of(points.record()), of(recorded)
+        if received != expected:
+            raise DataError(
+                f"{points.name}: not the {what} of this run; expected SHA-256 {expected!r:.70}, "
+                f"received {received}"
+            )
+    return replace(points, name=recorded["name"])
 
 
 def with_tests(run: Run, settings: TableData) -> TableData:
@@ -110,12 +111,3 @@ def _place(recorded: dict[str, Any]) -> str:
     """Path of the data, if it still exists, or else their name."""
     path = recorded.get("path")
     return path if isinstance(path, str) and os.path.exists(path) else recorded["name"]
-
-
-def _checked(recorded: dict[str, Any], data: Any) -> Any:
-    if data.sha256 != recorded.get("sha256"):
-        raise DataError(
-            f"{data.name}: not the data of this run; expected SHA-256 "
-            f"{recorded.get('sha256')!r:.70}, received {data.sha256}"
-        )
-    return replace(data, name=recorded["name"])

@@ -78,9 +78,9 @@ def in_decimals(value: float | None, decimals: int = 5) -> str:
 
 
 def with_error(value: float | None, error: float | None, decimals: int = 5) -> str:
-    """Estimate and its standard error, in more decimals if that is smaller; "not finite"."""
+    """Estimate ± its standard error if known, in more decimals if that is smaller; "not finite"."""
     if value is None or error is None or value != value:
-        return "not finite"
+        return in_decimals(value, decimals)
     if 0 < error < 1:
         decimals = max(decimals, min(-math.floor(math.log10(error)), 12))
     return f"{value:,.{decimals}f} ± {error:,.{decimals}f}"

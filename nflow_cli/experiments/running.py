@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -163,10 +162,8 @@ def train(
                 _import_ahead()
             fit(run, data)
             if pictures:
-                from nflow_cli.experiments.pictures import draw
-
                 with phase("drawing pictures"):
-                    draw(run)
+                    _pictures().draw(run)
         if pictures:
             _report(run)
 
@@ -184,12 +181,19 @@ def fit(run: Run, data: Any = None) -> None:
     run.directory.write_json(SUMMARY, run.facts)
 
 
+def _pictures() -> Any:
+    """The module that draws, with Matplotlib."""
+    from nflow_cli.experiments import pictures
+
+    return pictures
+
+
 def _import_ahead() -> None:
-    """Import the plotting modules in a thread: a compiled training leaves Python idle."""
+    """Import the module that draws in a thread: a compiled training leaves Python idle."""
 
     def import_pictures() -> None:
         with suppress(ImportError):  # told by the one who needs it
-            import_module("nflow_cli.plotting")
+            _pictures()
 
     threading.Thread(target=import_pictures).start()
 

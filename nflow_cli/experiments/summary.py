@@ -89,13 +89,6 @@ class Judged(NamedTuple):
     arrays: Mapping[str, np.ndarray]
 
 
-class Fitted(NamedTuple):
-    """Scores of a fit by summary key, and arrays of its pictures."""
-
-    scores: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray]
-
-
 class Measure(NamedTuple):
     """Score of ``summary.json`` in tables.
 

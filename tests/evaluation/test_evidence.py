@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
-from nflow_cli.evaluation.evidence import Fold, best_temperature, bridge, harmonic_mean
+from nflow_cli.evaluation.evidence import HeldOutDraws, best_temperature, bridge, harmonic_mean
 
 
 def autoregressive(rho, chains=4, n=4_000, seed=0):
@@ -79,7 +79,7 @@ def fold_of(x, spread=1.0):
     normal = dim / 2 * math.log(2 * math.pi)
     log_q = -squared / 2 - dim * math.log(spread) - normal
     log_p = LEVEL - np.square(x).sum(axis=1) / 2 - normal
-    return Fold(log_q, squared, log_p, dim)
+    return HeldOutDraws(log_q, squared, log_p, dim)
 
 
 def chains_of_draws(dim, seed, count=4, n=2_000, stay=0.0):

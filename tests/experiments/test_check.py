@@ -335,7 +335,7 @@ def test_what_cannot_be_computed_again_is_recorded(copy, kind):
     edit_json(run / "summary.json", **{key: 1e9})
     found = failures(run)
     assert set(found) == {"files"}
-    assert "summary.json: not what the run ended with" in found["files"]
+    assert "summary.json: SHA-256 not that recorded" in found["files"]
 
 
 @pytest.mark.parametrize("kind", kinds("target"))

@@ -34,7 +34,7 @@ from nflow_cli.experiments.cells.scoring import COMPARED, judged
 from nflow_cli.experiments.cells.trainer import CellChunks, FitCells, learnt_shares, packed
 from nflow_cli.experiments.cells.turning import trained_unmixing
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
@@ -243,7 +243,7 @@ def _networks(parts: Parts) -> Iterator[Member]:
         yield Member(masked, np.ones(len(density.modelled)))
 
 
-def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Fitted:
+def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Judged:
     """Train or resume in ``directory``, score and save."""
     parts = build(config, data)
     training, acceptance = train(parts, data, config, directory)
@@ -263,4 +263,4 @@ def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Fitted:
         "model_sha256": model_sha256,
         **training.speed._asdict(),
     }
-    return Fitted(facts, arrays)
+    return Judged(facts, arrays)

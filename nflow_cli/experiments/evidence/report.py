@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from nflow_cli.config.evidence import MOST_FOLDS, EvidenceConfig
-from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Strict, Text
+from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.evaluation.chains import RHAT
 from nflow_cli.evaluation.warnings import (
     GOOD,
@@ -26,8 +26,8 @@ MOST_CHAINS = 10_000
 ByFold = Annotated[list[Figure], Field(max_length=MOST_FOLDS)]
 
 
-class Scores(Strict):
-    """Estimate of log Z in nats, and diagnostics of chains.
+class EvidenceSummary(UpdatesSummary):
+    """Estimate of log Z from draws in nats, and diagnostics of chains.
 
     Attributes:
         log_z: ``-log E_p[q_T/p̃]``, see ``evaluation.evidence``.
@@ -43,11 +43,18 @@ class Scores(Strict):
         n_chains: Chains.
         rhat: Largest split R-hat of parameters and log-density.
         rhat_column: Its column.
+        rhat_limit: Split R-hat that chains which agree seldom exceed.
         effective_draws: Least effective sample size of parameters and log-density.
         log_p_step: Rounding step of the log-densities, in nats.
         is_stan: Whether CmdStan wrote the draws.
+        space: What the recorded log-density is taken for, in words; None without bounds.
+        kl_by_likelihood: Mean ``log p̃ - log r - log Z`` of densities ``r`` by maximum likelihood.
+        kl_by_likelihood_standard_error: With that of log Z.
     """
 
+    target: None
+    data: DataRecord
+    columns: list[Text] = Field(max_length=MAX_COLUMNS)
     log_z: Figure
     log_z_standard_error: Error
     within_error: Error
@@ -61,27 +68,12 @@ class Scores(Strict):
     n_chains: Count
     rhat: Figure
     rhat_column: Text
+    rhat_limit: Figure = None
     effective_draws: Figure
     log_p_step: Figure
     is_stan: bool
     moments: Mapping[str, Annotated[list[Figure], Field(min_length=2, max_length=2)]]
     moments_standard_error: Mapping[str, Figure]
-
-
-class EvidenceSummary(Scores, UpdatesSummary):
-    """Summary of a run of ``nflow evidence``.
-
-    Attributes:
-        rhat_limit: Split R-hat that chains which agree seldom exceed.
-        space: What the recorded log-density is taken for, in words; None without bounds.
-        kl_by_likelihood: Mean ``log p̃ - log r - log Z`` of densities ``r`` by maximum likelihood.
-        kl_by_likelihood_standard_error: With that of log Z.
-    """
-
-    target: None
-    data: DataRecord
-    columns: list[Text] = Field(max_length=MAX_COLUMNS)
-    rhat_limit: Figure = None
     space: str | None = None
     best_update: Count
     kl_by_likelihood: Figure

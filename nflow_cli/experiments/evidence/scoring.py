@@ -1,4 +1,4 @@
-"""log Z of a run scored again, also by a user's log-density."""
+"""log Z by the draws that each density left out, diagnostics of chains, and a bound on log Z."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from nflow_cli.data.draws import Draws
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
-from nflow_cli.evaluation.evidence import Estimate, Fold, best_temperature, harmonic_mean
+from nflow_cli.evaluation.evidence import Estimate, HeldOutDraws, best_temperature, harmonic_mean
 from nflow_cli.experiments.evidence import bridge, report
 from nflow_cli.experiments.evidence.data import fold_rows
 from nflow_cli.experiments.rows import Judgement
@@ -34,29 +34,6 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     rows = [("draws", config.subject), *report.judged_rows(summary, warnings)]
     more = bridge.bridge_rows(scores, warnings) if density is not None else []
     return Judgement(scores, [*rows, *more], warnings)
-
-
-def bound_scores(
-    model: Any, chunks: Chunks, draws: Draws, log_z: float, error: float
-) -> dict[str, float]:
-    """``KL(p || r)`` of the draws left out, and its standard error with that of ``log_z``.
-
-    The members of a trained ``model`` go on by ``chunks`` without ``log p̃``, and become the ``r``.
-    """
-    with phase("comparing log p with the density of maximum likelihood"):
-        model.forget()
-        model.lengthen(BOUND_UPDATES)
-        model.weight.assign(0.0)
-        model.train_on(chunks, [])
-        members = model.density.member_log_probs(draws.rows).astype(float)
-    parts = zip(draws.folds, draws.parts)
-    off = [draws.log_p[part] - members[fold][part] for fold, part in parts]
-    joined = np.concatenate(off)
-    effective = float(np.fmin(effective_draws(off), len(joined)))
-    return {
-        "kl_by_likelihood": float(joined.mean()) - log_z,
-        "kl_by_likelihood_standard_error": math.hypot(joined.std() / math.sqrt(effective), error),
-    }
 
 
 def judged(density: FlowDensity, draws: Draws) -> Judged:
@@ -88,20 +65,16 @@ def estimate(density: FlowDensity, draws: Draws) -> tuple[Estimate, list[float],
     squared = np.square(latents.astype(float)).sum(axis=-1)
     _, validation = fold_rows(draws)
 
-    def of_rows(fold: int, rows: np.ndarray) -> Fold:
-        return Fold(members[fold][rows], squared[fold][rows], draws.log_p[rows], density.dim)
+    def of_rows(fold: int, rows: np.ndarray) -> HeldOutDraws:
+        return HeldOutDraws(
+            members[fold][rows], squared[fold][rows], draws.log_p[rows], density.dim
+        )
 
     chosen = [best_temperature(of_rows(fold, rows)) for fold, rows in enumerate(validation)]
     parts = [of_rows(fold, part) for fold, part in zip(draws.folds, draws.parts)]
     ratios = [part.log_ratios(chosen[fold]) for fold, part in zip(draws.folds, parts)]
     off = np.concatenate([part.log_p - part.log_q for part in parts])
     return harmonic_mean(ratios), chosen, float(off.mean())
-
-
-def rhat_limit_of(draws: Draws, name: str) -> float:
-    """:func:`rhat_limit` of a column, one of all parameters and the log-density."""
-    values = draws.rows[:, draws.columns.index(name)] if name in draws.columns else draws.log_p
-    return rhat_limit([values[part] for part in draws.parts], len(draws.columns) + 1)
 
 
 def diagnostics(draws: Draws) -> dict[str, Any]:
@@ -120,6 +93,7 @@ def diagnostics(draws: Draws) -> dict[str, Any]:
         "n_chains": int(draws.chains.max()) + 1,
         "rhat": float(rhats[worst]),
         "rhat_column": names[worst],
+        "rhat_limit": rhat_limit(chains[worst], len(names)),
         "effective_draws": float(np.nanmin(effective)),
         "log_p_step": rounding_step(draws.log_p),
         "is_stan": draws.is_stan,
@@ -136,3 +110,30 @@ def rounding_step(values: np.ndarray) -> float:
         if (rounded == values[:SHOWN_SAMPLES]).all():
             return 10.0 ** (np.floor(np.log10(largest)) + 1 - digits) if largest else 0.0
     return 0.0
+
+
+def bound_scores(
+    model: Any, chunks: Chunks, draws: Draws, log_z: float, error: float
+) -> dict[str, float]:
+    """``KL(p || r)`` of the draws left out, an upper bound on log Z, and its standard error with
+    that of ``log_z``.
+
+    For any density ``r``, ``KL(p || r) = E_p[log p̃ - log r] - log Z`` is at least 0. If it is
+    below, ``p̃`` is not the density of these columns: some are generated from others, or one is
+    missing. The members of a trained ``model`` go on by ``chunks`` without ``log p̃``, by maximum
+    likelihood, and become the ``r``.
+    """
+    with phase("comparing log p with the density of maximum likelihood"):
+        model.forget()
+        model.lengthen(BOUND_UPDATES)
+        model.weight.assign(0.0)
+        model.train_on(chunks, [])
+        members = model.density.member_log_probs(draws.rows).astype(float)
+    parts = zip(draws.folds, draws.parts)
+    off = [draws.log_p[part] - members[fold][part] for fold, part in parts]
+    joined = np.concatenate(off)
+    effective = float(np.fmin(effective_draws(off), len(joined)))
+    return {
+        "kl_by_likelihood": float(joined.mean()) - log_z,
+        "kl_by_likelihood_standard_error": math.hypot(joined.std() / math.sqrt(effective), error),
+    }

@@ -18,9 +18,8 @@ from nflow_cli.experiments.evidence.scoring import (
     BOUND_UPDATES,
     bound_scores,
     judged,
-    rhat_limit_of,
 )
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.flows.stack import FlowStack, SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import BASES, resolve
@@ -168,7 +167,7 @@ def _validator(model: FitDraws, draws: Draws) -> Callable[[], Any]:
     return lambda: ops.convert_to_numpy(loss(batch)).astype(float)
 
 
-def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted:
+def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Judged:
     """Train or resume in ``directory``, judge and save."""
     model = build(config, draws)
     clock, log = train(model, draws, config, directory)
@@ -180,7 +179,6 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
         **scores,
         **bound_scores(model, chunks, draws, *log_z),
         "data": {"name": draws.name, "sha256": draws.sha256},
-        "rhat_limit": rhat_limit_of(draws, scores["rhat_column"]),
         "space": space_in_words(config.data, draws.space),
         "steps": clock.steps,
         "best_update": log.kept_at,
@@ -188,4 +186,4 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted
         "model_sha256": model_sha256,
         **clock.speed()._asdict(),
     }
-    return Fitted(facts, arrays)
+    return Judged(facts, arrays)

@@ -8,18 +8,25 @@ from keras import ops
 
 from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import binarize
-from nflow_cli.experiments.checks import CheckedRun, Checks, check_arrays, check_scores
+from nflow_cli.experiments.checks import Checks, check_arrays, check_scores
 from nflow_cli.experiments.comparison import Outcome, Verdict, agreement, differences
 from nflow_cli.experiments.flow_checks import (
-    OF_FLOWS,
+    CheckedFlows,
     Flows,
     as_arrays,
     check_log_det,
     check_margin,
     check_round_trip,
 )
-from nflow_cli.experiments.images.scoring import BATCH, NATS, OF_LATENTS, ImportanceSampler
-from nflow_cli.experiments.images.training import judged, split
+from nflow_cli.experiments.images.scoring import (
+    BATCH,
+    NATS,
+    OF_LATENTS,
+    ImportanceSampler,
+    joined,
+    judged,
+)
+from nflow_cli.experiments.images.training import split
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, SUMMARY
@@ -28,14 +35,14 @@ IMAGES, DRAWS = 8, 4  # posteriors that are checked, and points of each
 PRIOR_POINTS = 32
 
 
-class Checked(CheckedRun):
+class Checked(CheckedFlows):
     """Run of ``nflow train-vae`` to check."""
 
     config: VAEConfig
 
     @property
     def checks(self) -> Checks:
-        of_flows = {**OF_FLOWS, **(OF_PRIOR if self.config.prior else {})}
+        of_flows = {**super().checks, **(OF_PRIOR if self.config.prior else {})}
         return {"data": check_images, **of_flows, "bound": check_bound, "arrays": check_arrays}
 
     @property
@@ -108,9 +115,5 @@ def check_bound(run: Checked) -> Verdict:
     batches = [slice(i, i + BATCH) for i in sorted({0, starts[len(starts) // 2], starts[-1]})]
     drawn = [sampler(run.pixels[batch], batch.start) for batch in batches]
     saved = [{name: array[batch] for name, array in run.estimates.items()} for batch in batches]
-    wrong = differences(ESTIMATES, _joined(drawn), _joined(saved))
+    wrong = differences(ESTIMATES, joined(drawn), joined(saved))
     return agreement([*([detail] if outcome == Outcome.FAIL else []), *wrong], detail)
-
-
-def _joined(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -1,4 +1,4 @@
-"""Images that a VAE is trained on."""
+"""Images of a VAE."""
 
 from typing import Any
 

@@ -6,7 +6,12 @@ from typing import Any
 
 from nflow_cli.config.strict import Count, Error, Figure, Text
 from nflow_cli.config.vae import VAEConfig
-from nflow_cli.evaluation.warnings import FAIR_COIN_NATS, ScoreWarning, found, marked, ruined_images
+from nflow_cli.evaluation.warnings import (
+    FAIR_COIN_NATS,
+    ScoreWarning,
+    marked,
+    ruined_text,
+)
 from nflow_cli.experiments.rows import Rows, Summary, Warnings, in_decimals, length_text
 from nflow_cli.experiments.summary import Course, DataRecord, Measure, RunSummary
 from nflow_cli.runs.npz import Shapes
@@ -116,7 +121,10 @@ def labels_of(config: VAEConfig) -> dict[str, Any]:
 
 def warnings_of(config: VAEConfig, summary: ImagesSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
-    return found(ruined_images(summary.negative_elbo))
+    bound = summary.negative_elbo
+    if bound is None or bound <= FAIR_COIN_NATS:
+        return []
+    return [ruined_text(f"-ELBO {bound:.4g}: worse than fair coins, {FAIR_COIN_NATS:.1f}")]
 
 
 def subject_of(config: VAEConfig, summary: ImagesSummary) -> str:

@@ -1,7 +1,7 @@
-"""Scores of a VAE by its test images or others."""
+"""Scores of a VAE: ELBO, importance-sampled likelihood, and arrays of its pictures."""
 
 import math
-import sys
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -9,13 +9,16 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
+from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import binarize
 from nflow_cli.experiments.images import report
 from nflow_cli.experiments.images.networks import SIDE
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.rows import Judgement
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
+from nflow_cli.training.progress import phase
 
 BATCH = 100  # test images at a time
 # Draws per image at a time, which bounds the memory; convolutions take most.
@@ -33,7 +36,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     config = run.config
     pixels = binarize(data.x_test, config.data.binarization, config.seed, 0, "test")
     draws = samples or config.evaluate.importance_samples
-    scores, _ = evaluate_vae(run.trained.model, pixels, draws, seed)
+    scores = scores_of(estimates_of(run.trained.model, pixels, draws, seed), draws)
     summary = run.summary.with_scores(scores)
     warnings = report.warnings_of(config, summary)
     rows = [
@@ -99,27 +102,39 @@ class ImportanceSampler:
             else np.full_like(spread, np.nan),
         }
 
-    def over(self, pixels: np.ndarray, show: bool = False) -> dict[str, np.ndarray]:
-        """Estimates for any number of images."""
+    def over(
+        self, pixels: np.ndarray, advance: Callable[[int], Any] = lambda count: None
+    ) -> dict[str, np.ndarray]:
+        """Estimates for any number of images; ``advance`` is called with the size of each batch."""
         batches = []
         for start in range(0, len(pixels), BATCH):
             batches.append(self(pixels[start : start + BATCH], start))
-            done = min(start + BATCH, len(pixels))
-            if show and done * 10 // len(pixels) > start * 10 // len(pixels):
-                print(
-                    f"likelihood: {done:,}/{len(pixels):,} images, {self.draws} draws each",
-                    file=sys.stderr,
-                )
-        return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+            advance(len(batches[-1]["kl"]))
+        return joined(batches)
 
 
-def evaluate_vae(
-    vae: FlowVAE, pixels: np.ndarray, draws: int, seed: int
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Scores (:func:`scores_of`) and estimates per image of test images ``(n, 28, 28)``."""
-    show = draws * len(pixels) > 200_000
-    estimates = ImportanceSampler(vae, draws, seed).over(pixels, show)
-    return scores_of(estimates, draws), estimates
+def joined(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Estimates of all batches."""
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def estimates_of(vae: FlowVAE, pixels: np.ndarray, draws: int, seed: int) -> dict[str, np.ndarray]:
+    """Estimates of each of the test images ``(n, 28, 28)``, with progress."""
+    text = f"scoring: {len(pixels):,} test images, {draws:,} importance samples each"
+    with phase(text, len(pixels)) as advance:
+        return ImportanceSampler(vae, draws, seed).over(pixels, advance)
+
+
+def judged(
+    config: VAEConfig,
+    vae: FlowVAE,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    estimates: dict[str, np.ndarray],
+) -> Judged:
+    """Scores by the estimates of each test image, and arrays."""
+    scores = scores_of(estimates, config.evaluate.importance_samples)
+    return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
 
 
 def scores_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:

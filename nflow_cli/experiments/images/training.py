@@ -15,12 +15,11 @@ from nflow_cli.experiments.images.scoring import (
     BATCH,
     ImportanceSampler,
     estimate_arrays,
-    evaluate_vae,
-    scores_of,
-    vae_arrays,
+    estimates_of,
+    judged,
 )
 from nflow_cli.experiments.images.vae import FlowVAE
-from nflow_cli.experiments.summary import Fitted, Judged
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
@@ -184,19 +183,7 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
     return validate
 
 
-def judged(
-    config: VAEConfig,
-    vae: FlowVAE,
-    pixels: np.ndarray,
-    labels: np.ndarray | None,
-    estimates: dict[str, np.ndarray],
-) -> Judged:
-    """Scores by the estimates of each test image, and arrays."""
-    scores = scores_of(estimates, config.evaluate.importance_samples)
-    return Judged(scores, vae_arrays(vae, pixels, labels, estimates["mean_latent"], config.seed))
-
-
-def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
+def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Judged:
     """Train or resume in ``directory``, score and save."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
@@ -205,8 +192,7 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
     model_sha256 = save_model(directory, model.vae)
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
     draws = config.evaluate.importance_samples
-    with phase(f"scoring: {images.n_test:,} test images, {draws:,} importance samples each"):
-        _, estimates = evaluate_vae(model.vae, pixels, draws, config.seed)
+    estimates = estimates_of(model.vae, pixels, draws, config.seed)
     with phase("preparing pictures"):
         scores, arrays = judged(config, model.vae, pixels, images.y_test, estimates)
     directory.write_arrays(ESTIMATES, estimate_arrays(estimates))
@@ -221,4 +207,4 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
         "compile_seconds": trained.compile_seconds,
         "seconds_per_epoch": trained.seconds_per_epoch,
     }
-    return Fitted(facts, arrays)
+    return Judged(facts, arrays)

@@ -10,7 +10,7 @@ from nflow_cli.experiments.checks import OF_SCORES, Checks
 from nflow_cli.experiments.comparison import Outcome, Tolerance, Verdict, error_of
 from nflow_cli.experiments.flow_checks import CheckedDensity, check_mass
 from nflow_cli.experiments.reverse_kl.data import Config
-from nflow_cli.experiments.reverse_kl.training import judged
+from nflow_cli.experiments.reverse_kl.scoring import judged
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.flows.stack import seeds_from
 

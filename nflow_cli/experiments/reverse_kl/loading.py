@@ -1,7 +1,7 @@
 """Loaded fits to a density, and their draws."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.reverse_kl import effective_share, resampled
 from nflow_cli.evaluation.rounding import own_values
 from nflow_cli.evaluation.warnings import verdict
-from nflow_cli.experiments.loaded_flows import TrainedFlows, stack_of, with_weights, write_points
-from nflow_cli.experiments.reverse_kl.members import weighted_stacks
+from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights, write_points
+from nflow_cli.experiments.reverse_kl.members import initial_flows
 from nflow_cli.experiments.reverse_kl.report import NETCDF
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs import files
@@ -53,15 +53,27 @@ class TrainedDensity(TrainedFlows):
         ``sample_stats`` has ``log_q``, of a built-in density also the unnormalised ``log_prob``, in
         nats; the attributes have k-hat and log Z of the run.
         """
-        return inference_data(self, self.target, n, seed)
+        try:
+            arviz = importlib.import_module("arviz")
+        except ImportError:
+            raise NflowError("to_arviz: expected ArviZ: pip install arviz") from None
+        rows = np.concatenate(list(_batches(self, self.target, n, seed)))
+        parts = np.split(rows.T[:, None], [self.dim])
+        names = (self.columns, _statistics_of(self.target))
+        both = zip((POSTERIOR, STATISTICS), zip(names, parts))
+        groups = {group: dict(zip(*pair)) for group, pair in both}
+        is_one_argument = not hasattr(arviz, "InferenceData")  # from 1.0 on
+        data = arviz.from_dict(groups) if is_one_argument else arviz.from_dict(**groups)
+        for group in groups:
+            data[group].attrs = _attributes_of(self)
+        return data
 
 
 def load(run: Run) -> TrainedDensity:
     """Density of a run, a mixture if it has several members."""
     config = run.config
     members = 1 if config.train.modes == 1 else len(run.summary.member_weights)
-    flow = weighted_stacks(config, members) if members > 1 else stack_of(config)
-    units = units_of(config.columns, config.bounds)
+    flow, units = initial_flows(config, members), units_of(config.columns, config.bounds)
     return TrainedDensity(run, config.new_base(), with_weights(run, flow), units)
 
 
@@ -70,7 +82,8 @@ def write_samples(
 ) -> list[Path]:
     """Write ``n`` draws with their log-density in nats."""
     if path.suffix.lower() == NETCDF:
-        return write_draws(trained, trained.target, n, path, seed)
+        rows = _batches(trained, trained.target, n, seed)
+        return _write_inference(trained, trained.target, n, rows, path)
     return write_points(trained, trained.columns, n, path, seed)
 
 
@@ -81,10 +94,13 @@ def write_beside_density(
     note, or "".
     """
     if not resample:
-        return write_draws(trained, target, n, path, seed), ""
+        rows = _batches(trained, target, n, seed)
+        return _write_inference(trained, target, n, rows, path), ""
     points, weights = resampled(trained.inside, target, trained.units, seed, n)
     if path.suffix.lower() == NETCDF:
-        paths = write_resampled(trained, target, points, path)
+        log_p = _log_p(target, trained.units.inside(points))
+        rows = np.column_stack([points, trained.log_prob(points), log_p])
+        paths = _write_inference(trained, target, n, [rows], path)
     else:
         paths = write_rows(path, trained.columns, n, [points], points.dtype)
     share, k = effective_share(weights.shares), weights.k
@@ -92,42 +108,13 @@ def write_beside_density(
     return paths, f"{note}, k-hat {k:.2f}: {verdict(k)}"
 
 
-def write_draws(
-    trained: TrainedDensity, target: Target | None, n: int, path: Path, seed: int
+def _write_inference(
+    trained: TrainedDensity, target: Target | None, n: int, rows: Iterable[np.ndarray], path: Path
 ) -> list[Path]:
-    """Write ``n`` draws, with ``log p`` if ``target`` is at hand; return the path."""
-    columns, facts = trained.columns, _attributes_of(trained)
-    parts = _batches(trained, target, n, seed)
-    write_inference(path, n, columns, _statistics_of(target), parts, facts)
-    return [path]
-
-
-def write_resampled(
-    trained: TrainedDensity, target: Target, points: np.ndarray, path: Path
-) -> list[Path]:
-    """Write points ``(n, D)`` as draws; return the path."""
-    log_p = _log_p(target, trained.units.inside(points))
-    rows = np.column_stack([points, trained.log_prob(points), log_p])
+    """Write ``n`` rows as of :func:`_batches`; return the path."""
     statistics, facts = _statistics_of(target), _attributes_of(trained)
-    write_inference(path, len(rows), trained.columns, statistics, [rows], facts)
+    write_inference(path, n, trained.columns, statistics, rows, facts)
     return [path]
-
-
-def inference_data(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> Any:
-    """ArviZ's object of the same draws."""
-    try:
-        arviz = importlib.import_module("arviz")
-    except ImportError:
-        raise NflowError("to_arviz: expected ArviZ: pip install arviz") from None
-    rows = np.concatenate(list(_batches(trained, target, n, seed)))
-    parts = np.split(rows.T[:, None], [trained.dim])
-    names = (trained.columns, _statistics_of(target))
-    groups = {g: dict(zip(*pair)) for g, pair in zip((POSTERIOR, STATISTICS), zip(names, parts))}
-    is_one_argument = not hasattr(arviz, "InferenceData")  # from 1.0 on
-    data = arviz.from_dict(groups) if is_one_argument else arviz.from_dict(**groups)
-    for group in groups:
-        data[group].attrs = _attributes_of(trained)
-    return data
 
 
 def _statistics_of(target: Target | None) -> list[str]:

@@ -9,8 +9,8 @@ from keras import ops
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError, TargetError
-from nflow_cli.evaluation.missed_mass import Bump, Missed
-from nflow_cli.evaluation.reverse_kl import missed_by, mixture_weights
+from nflow_cli.evaluation.missed_mass import ModeProposal
+from nflow_cli.evaluation.reverse_kl import mixture_weights, search_missed_modes
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows.stack import AFFINE, FlowStack, WeightedStacks, make_stack, seeds_from
@@ -46,19 +46,22 @@ def with_missed_modes(model: ReverseKL, config: Config) -> Members:
         return Members(density, seconds)
     for _ in range(ROUNDS):
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
-            missed = missed_by(density, model.target, config.seed, DRAWS, starts_of(config))
-        bumps = missed.bumps[: config.train.modes - density.members]
-        if not bumps or not _is_significant(missed):
+            missed = search_missed_modes(
+                density, model.target, config.seed, DRAWS, starts_of(config)
+            )
+        modes = missed.proposals[: config.train.modes - density.members]
+        share, error = missed.share or 0.0, missed.standard_error or 0.0
+        if not modes or not share - ERRORS * error > MISSED:
             break
-        share = 100 * (missed.share or 0.0)
-        tell(f"missed: {len(bumps)} modes with {share:.3g} % of p; training a flow at each")
+        tell(f"missed: {len(modes)} modes with {100 * share:.3g} % of p; training a flow at each")
         try:
-            added, clock = _trained(model, config, bumps, density.members)
+            added, clock = _trained(model, config, modes, density.members)
         except (DivergenceError, TargetError) as error:
             tell(f"no flows at the missed modes: {error}")
             break
         seconds += sum(clock.seconds)
-        if not (new := [each for each in _weights(added) if _is_finite(each)]):
+        new = [each for each in _weights(added) if all(np.isfinite(a).all() for a in each)]
+        if not new:
             break
         density = _mixture(model, config, [*_weights(density.flow), *new])
     return Members(density, seconds)
@@ -72,21 +75,17 @@ def starts_of(config: Config) -> np.ndarray | None:
     return units.inside(np.array(config.train.starts))
 
 
-def _is_significant(missed: Missed) -> bool:
-    return (missed.share or 0.0) - ERRORS * (missed.standard_error or 0.0) > MISSED
-
-
 def _trained(
-    model: ReverseKL, config: Config, bumps: Sequence[Bump], before: int
+    model: ReverseKL, config: Config, modes: Sequence[ModeProposal], before: int
 ) -> tuple[FlowStack, Clock]:
-    """Flows side by side, one started at each of ``bumps`` and trained, after ``before`` others."""
-    train, count, clock = config.train, len(bumps), Clock()
+    """Flows side by side, one started at each of ``modes`` and trained, after ``before`` others."""
+    train, count, clock = config.train, len(modes), Clock()
     seeds = seeds_from(config.seed + train.restarts + before - 1, count)
     flow = make_stack(**config.flow.model_dump(), seed=seeds[0], members=count)
     trainer = model.member_fit(flow)
     trainer.prepare(train, train.steps)
     affine = AFFINE[config.flow.affine or "full"]
-    starts = [affine.moments(bump.mode, bump.cholesky) for bump in bumps]
+    starts = [affine.moments(one.mode, one.cholesky) for one in modes]
     for name, weight in flow.last.items():
         weight.assign(np.stack([start[name] for start in starts]).reshape(weight.shape))
 
@@ -116,13 +115,9 @@ def _variables(flow: FlowStack) -> list[Any]:
     return [weight for here in (*flow.parameters, flow.last) for weight in here.values()]
 
 
-def _is_finite(weights: Weights) -> bool:
-    return all(np.isfinite(array).all() for array in weights)
-
-
 def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> FlowDensity:
     """Mixture of members, weighted to be nearest to the target."""
-    flow = weighted_stacks(config, len(members))
+    flow = initial_flows(config, len(members))
     for weight, values in zip(_variables(flow), zip(*members), strict=True):
         weight.assign(np.stack(values))
     density = FlowDensity(model.density.base, flow)
@@ -130,11 +125,12 @@ def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> Fl
     return density
 
 
-def weighted_stacks(config: Config, members: int) -> WeightedStacks:
-    """Stacks of a mixture, built."""
-    flow = config.flow
-    stacks = WeightedStacks(
-        flow.pattern, flow.k, seeds_from(config.seed, members), affine=flow.affine
-    )
-    stacks.build((None, config.dim))
-    return stacks
+def initial_flows(config: Config, members: int = 1) -> Any:
+    """Flows of a config, built: a stack, or the weighted stacks of a mixture."""
+    settings = config.flow.model_dump()
+    if members == 1:
+        flow: Any = FlowStack(**settings, seed=config.seed)
+    else:
+        flow = WeightedStacks(**settings, seeds=seeds_from(config.seed, members))
+    flow.build((None, config.dim))
+    return flow

@@ -116,7 +116,7 @@ def _takes(value: Any, arguments: Mapping[str, Any]) -> bool:
 
 def _trace(model: Any, arguments: Mapping[str, Any], seed: int) -> list[Any]:
     """Unobserved sample sites, in order."""
-    handlers = importlib.import_module("numpyro.handlers")
+    handlers = sys.modules["numpyro"].handlers
     sites = handlers.trace(handlers.seed(model, seed)).get_trace(**arguments).values()
     for site in sites:
         if site["type"] == "param":
@@ -127,12 +127,11 @@ def _trace(model: Any, arguments: Mapping[str, Any], seed: int) -> list[Any]:
 
 
 def _variable(site: Mapping[str, Any]) -> Variable:
-    constraints = importlib.import_module("numpyro.distributions.constraints")
-    support = site["fn"].support
+    real, support = sys.modules["numpyro"].distributions.constraints.real, site["fn"].support
     while hasattr(support, "base_constraint"):  # independent in some axes
         support = support.base_constraint
     ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
-    is_real = isinstance(support, type(constraints.real))
+    is_real = isinstance(support, type(real))
     if (
         support.is_discrete
         or support.event_dim
@@ -153,8 +152,7 @@ def _variable(site: Mapping[str, Any]) -> Variable:
 def _numpyro_pair(
     model: Any, arguments: Mapping[str, Any], variables: Sequence[Variable]
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    jax = importlib.import_module("jax")
-    log_density = importlib.import_module("numpyro.infer.util").log_density
+    jax, log_density = sys.modules["jax"], sys.modules["numpyro"].infer.util.log_density
     ends = np.cumsum([math.prod(variable.shape) for variable in variables])[:-1]
 
     def of_one(x: Any) -> Any:
@@ -175,7 +173,7 @@ def _numpyro_pair(
 
 def _float64() -> Any:
     """Context in which JAX computes in float64."""
-    jax = importlib.import_module("jax")
+    jax = sys.modules["jax"]
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(True)
     return importlib.import_module("jax.experimental").enable_x64()
@@ -192,8 +190,7 @@ def pymc_model(value: Any) -> Model | None:
     if not value.free_RVs:
         raise TargetError("expected a model with a free variable. Received: one without")
     ends = [_ends(pymc, value, variable) for variable in value.free_RVs]
-    conditioning = importlib.import_module("pymc.model.transform.conditioning")
-    plain = conditioning.remove_value_transforms(value)
+    plain = pymc.model.transform.conditioning.remove_value_transforms(value)
     values = [plain.rvs_to_values[plain[variable.name]] for variable in value.free_RVs]
     shapes = [np.shape(plain.initial_point()[v.name]) for v in values]
     variables = [

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from nflow_cli.config.fit_2d import Fit2DConfig
-from nflow_cli.config.infer import MOST_MODES, InferConfig
+from nflow_cli.config.infer import MOST_MODES
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.evaluation.warnings import (
     EXACT_DRAWS,
@@ -25,6 +24,7 @@ from nflow_cli.evaluation.warnings import (
     verdict,
     words,
 )
+from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.rows import (
     Rows,
     Summary,
@@ -40,7 +40,6 @@ from nflow_cli.experiments.summary import LOG_Z, Course, Measure, RestartsRecord
 from nflow_cli.runs.npz import STRIP, Shapes
 from nflow_cli.text import printable
 
-Config = Fit2DConfig | InferConfig
 Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
 
 
@@ -144,8 +143,8 @@ def _estimates(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
         least = f"if q misses less than {3 / EXACT_DRAWS:.0e} of p"
         rows.append(("", f"{'by the plain mean' if share else least}: {seen}"))
     free_energy = with_error(summary.free_energy, summary.free_energy_standard_error)
-    log_z = _log_z(summary.estimated_log_z, summary.log_z_standard_error)
-    log_z += " of the mass that q covers"
+    log_z = with_error(summary.estimated_log_z, summary.log_z_standard_error)
+    log_z += " nats of the mass that q covers"
     if summary.log_z is not None:
         log_z += f" (true: {summary.log_z:.5f})"
     rows += [
@@ -165,8 +164,8 @@ def _by_q(summary: ReverseKLSummary) -> str:
     if summary.q_log_z is None:
         return f"by draws of q alone: {BOUNDED if summary.base == 'uniform-box' else FAILS}"
     k, away = summary.q_pareto_k, summary.log_z_difference
-    text = _log_z(summary.q_log_z, summary.q_log_z_standard_error)
-    text += f" by draws of q alone (k-hat {in_decimals(k, 2)}, {verdict(k)})"
+    text = with_error(summary.q_log_z, summary.q_log_z_standard_error)
+    text += f" nats by draws of q alone (k-hat {in_decimals(k, 2)}, {verdict(k)})"
     error = summary.log_z_difference_standard_error
     if away is None or not error or not abs(away) > JUMP_SIGMAS * error:
         return text
@@ -177,11 +176,6 @@ def _reliability(summary: ReverseKLSummary, warnings: Warnings) -> str:
     word = verdict(summary.pareto_k)
     others = words((w for w in warnings if w.word != f"{word} weights"), "estimated_log_z")
     return f"{word}, but see [{others}]" if others else WORDS[word]
-
-
-def _log_z(value: float | None, error: float | None) -> str:
-    text = in_decimals(value) + ("" if error is None else f" ± {error:.5f}")
-    return f"{text} nats"
 
 
 def _moments(summary: ReverseKLSummary, truth: Truth) -> Rows:

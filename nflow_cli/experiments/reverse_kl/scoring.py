@@ -2,14 +2,20 @@
 
 from typing import Any
 
+from nflow_cli.densities.log_density import units_of
+from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
-from nflow_cli.evaluation.reverse_kl import sample_size, score
+from nflow_cli.evaluation.motion import density_arrays
+from nflow_cli.evaluation.reverse_kl import arrays_of, base_energy, sample_size, score
 from nflow_cli.evaluation.warnings import few_rows, found
 from nflow_cli.experiments.reverse_kl import report
-from nflow_cli.experiments.reverse_kl.data import Subject
+from nflow_cli.experiments.reverse_kl.data import Config, Subject
 from nflow_cli.experiments.reverse_kl.members import starts_of
 from nflow_cli.experiments.rows import Judgement, likelihood_rows
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.summary import Judged
+from nflow_cli.random_streams import stream
+from nflow_cli.training.progress import phase
 
 
 def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
@@ -33,3 +39,24 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     if of_points:
         rows += likelihood_rows(of_points, warnings)
     return Judgement({"samples": n, "seed": seed, **scores, **of_points}, rows, warnings)
+
+
+def judged(config: Config, density: FlowDensity, target: Any) -> Judged:
+    """Scores of a density by its draws, and its arrays: with a grid those of the plane."""
+    seed, grid = config.seed, config.evaluate.grid
+    parts = density, target, units_of(config.columns, config.bounds)
+    n = sample_size(config.evaluate.samples, density)
+    with phase(f"scoring: {n:,} draws"):
+        judgement = score(*parts, config.columns, seed, n, starts_of(config))
+    scores = {
+        **judgement.scores,
+        "has_exact_samples": target.sample is not None,
+        "member_weights": density.member_weights.tolist(),
+    }
+    if grid is None:
+        with phase("preparing pictures"):
+            return Judged(scores, arrays_of(*parts, seed, judgement))
+    scores |= base_energy(density.base, target, seed, n)
+    with phase("preparing pictures"):
+        first = next(density.draw(n, lambda _: stream(seed, "evaluation")))
+        return Judged(scores, density_arrays(density, target, first, seed, grid))

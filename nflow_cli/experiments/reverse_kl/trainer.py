@@ -1,7 +1,10 @@
 """Trainers by reverse KL: on a log-density of tensors, or on one that NumPy computes."""
 
 import math
-from collections.abc import Callable, Sequence
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -11,18 +14,19 @@ from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config.training import Annealed
-from nflow_cli.densities.bases import Base
 from nflow_cli.densities.log_density import ArrayDensity, LogDensity
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
-from nflow_cli.errors import TargetError
-from nflow_cli.experiments.reverse_kl.trial import WHERE_IT_ENDS, point_text
+from nflow_cli.errors import TargetError, one_line
+from nflow_cli.experiments.reverse_kl.user_code import MOST_LETTERS
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.training.schedules import inverse_temperature
 from nflow_cli.training.trainer import ChunkTrainer, best_restart
 
 START_SAMPLES = 1_000  # for comparing a mode with the base
+WHERE_IT_ENDS = "give its support by --bounds, or map R^D to it"
+NO_COMPILE = "--no-compile is slower, without compilation"
 AHEAD, WIDEST = 10_000, 3.0  # draws in search of a divergence, and their widest, times q's
 
 
@@ -105,8 +109,20 @@ class ReverseKL(ChunkTrainer):
         self.flow.restart(*seeds)
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
-        """Means of the Gaussians ``(R, D)`` that start the first stage."""
-        return start_means(self.density.base, self.target, modes)
+        """Means of the Gaussians ``(R, D)`` that start the first stage: modes, or 0 where base
+        samples shifted to one have no larger mean ``log p``.
+
+        A hierarchical model can have a peak without mass: a funnel's neck.
+        """
+
+        def height(points: np.ndarray) -> float:
+            values = values_at(self.target.log_prob, points).astype(np.float64)
+            return float(values.mean()) if np.isfinite(values).all() else -math.inf
+
+        shape = (START_SAMPLES, modes.shape[-1])
+        noise = self.density.base.sample(stream(0, "starts"), shape)
+        there = np.stack([height(noise + mode) for mode in modes])
+        return np.where((there > height(noise))[:, None], modes, 0.0).astype(modes.dtype)
 
     def with_flow(self, flow: FlowStack, restarts: int) -> "ReverseKL":
         """Same fit with another flow of ``restarts`` stacks."""
@@ -228,16 +244,22 @@ class ReverseKLOnArrays(ReverseKL):
         return {"loss": loss, "kl": kl, "beta": beta}, tape.gradient(surrogate, weights)
 
 
-def start_means(base: Base, target: Target, modes: np.ndarray) -> np.ndarray:
-    """Modes ``(R, D)``, or 0 where base samples shifted to one have no larger mean ``log p``.
+def point_text(x: np.ndarray, names: Sequence[str]) -> str:
+    """Coordinates of a point ``(D,)`` by name, at most four."""
+    shown = ", ".join(f"{name}={value:.4g}" for name, value in list(zip(names, x))[:4])
+    return shown + (", …" if len(names) > 4 else "")
 
-    A hierarchical model can have a peak without mass: a funnel's neck.
-    """
 
-    def height(points: np.ndarray) -> float:
-        values = values_at(target.log_prob, points).astype(np.float64)
-        return float(values.mean()) if np.isfinite(values).all() else -math.inf
-
-    noise = base.sample(stream(0, "starts"), (START_SAMPLES, modes.shape[-1]))
-    there = np.stack([height(noise + mode) for mode in modes])
-    return np.where((there > height(noise))[:, None], modes, 0.0).astype(modes.dtype)
+@contextmanager
+def compiling(compiles: bool) -> Iterator[None]:
+    """Turn a compilation failure of a user's function into a one-line error."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise
+    except tf.errors.OpError as error:
+        text = one_line(error)
+        lacking = re.search(r"unsupported operations.*?: (\w+)", text)
+        what = f"the operation {lacking[1]}" if lacking else textwrap.shorten(text, MOST_LETTERS)
+        way = f"; {NO_COMPILE}" if compiles else ""
+        raise TargetError(f"the function cannot be compiled: {what}{way}") from None

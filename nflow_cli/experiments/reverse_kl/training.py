@@ -5,27 +5,17 @@ from typing import Any, NamedTuple
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.mass import mass_of
-from nflow_cli.evaluation.motion import density_arrays
-from nflow_cli.evaluation.reverse_kl import (
-    RESAMPLED_FROM,
-    arrays_of,
-    base_energy,
-    resampled,
-    sample_size,
-    score,
-)
-from nflow_cli.experiments.loaded_flows import stack_of
+from nflow_cli.evaluation.reverse_kl import RESAMPLED_FROM, resampled
 from nflow_cli.experiments.reverse_kl.data import Config, Subject
-from nflow_cli.experiments.reverse_kl.members import starts_of, with_missed_modes
-from nflow_cli.experiments.reverse_kl.trainer import ReverseKL, ReverseKLOnArrays
-from nflow_cli.experiments.reverse_kl.trial import compiling
-from nflow_cli.experiments.summary import Fitted, Judged, RestartsRecord
-from nflow_cli.random_streams import stream
+from nflow_cli.experiments.reverse_kl.members import initial_flows, with_missed_modes
+from nflow_cli.experiments.reverse_kl.scoring import judged
+from nflow_cli.experiments.reverse_kl.trainer import ReverseKL, ReverseKLOnArrays, compiling
+from nflow_cli.experiments.summary import Judged, RestartsRecord
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.observers import Clock, MetricsLog, Speed
-from nflow_cli.training.progress import ProgressReport, nats_text, phase
+from nflow_cli.training.progress import ProgressReport, nats_text
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import Plateau
@@ -44,7 +34,7 @@ class Training(NamedTuple):
 
 def build(config: Config, target: Any) -> ReverseKL:
     """Build and compile the model of a run."""
-    density = FlowDensity(config.new_base(), stack_of(config))
+    density = FlowDensity(config.new_base(), initial_flows(config))
     of = ReverseKLOnArrays if getattr(target, "takes_arrays", False) else ReverseKL
     model = of(density, target, config.train.annealed)
     model.xla, model.start_width = config.train.compile, config.train.start_width
@@ -107,28 +97,7 @@ def _stopping(config: Config, clock: Clock) -> list[Any]:
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
-def judged(config: Config, density: FlowDensity, target: Any) -> Judged:
-    """Scores of a density by its draws, and its arrays: with a grid those of the plane."""
-    seed, grid = config.seed, config.evaluate.grid
-    parts = density, target, units_of(config.columns, config.bounds)
-    n = sample_size(config.evaluate.samples, density)
-    with phase(f"scoring: {n:,} draws"):
-        judgement = score(*parts, config.columns, seed, n, starts_of(config))
-    scores = {
-        **judgement.scores,
-        "has_exact_samples": target.sample is not None,
-        "member_weights": density.member_weights.tolist(),
-    }
-    if grid is None:
-        with phase("preparing pictures"):
-            return Judged(scores, arrays_of(*parts, seed, judgement))
-    scores |= base_energy(density.base, target, seed, n)
-    with phase("preparing pictures"):
-        first = next(density.draw(n, lambda _: stream(seed, "evaluation")))
-        return Judged(scores, density_arrays(density, target, first, seed, grid))
-
-
-def run(config: Config, directory: RunDirectory, subject: Subject) -> Fitted:
+def run(config: Config, directory: RunDirectory, subject: Subject) -> Judged:
     """Train or resume in ``directory``, score and save."""
     model = build(config, subject.target)
     with compiling(config.train.compile):
@@ -147,4 +116,4 @@ def run(config: Config, directory: RunDirectory, subject: Subject) -> Fitted:
     }
     if config.evaluate.grid is not None:
         facts |= dict(zip(("mass", "mass_error"), mass_of(density, config.seed)))
-    return Fitted(facts, arrays)
+    return Judged(facts, arrays)

@@ -1,10 +1,9 @@
 """Trial of a user's log-density before training: shapes, values, gradient, compilation."""
 
 import math
-import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from nflow_cli.errors import ConfigError, TargetError, one_line
 from nflow_cli.evaluation.rounding import own_values, step_of
 from nflow_cli.experiments.reverse_kl.data import Subject
 from nflow_cli.experiments.reverse_kl.report import ROUNDED, UNROUNDED
+from nflow_cli.experiments.reverse_kl.trainer import WHERE_IT_ENDS, compiling, point_text
 from nflow_cli.experiments.reverse_kl.user_code import (
     MOST_LETTERS,
     UserFunction,
@@ -44,9 +44,7 @@ MOST_DIRECTIONS = 20  # of the gradient comparison, at each point
 STEPS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 TOLERANCE = 0.02  # of a slope, relative
 ROUNDING = 8.0  # times the rounding of a value in float32, over the largest step
-WHERE_IT_ENDS = "give its support by --bounds, or map R^D to it"
 WITHIN_BOUNDS = "give a smaller support by --bounds"
-NO_COMPILE = "--no-compile is slower, without compilation"
 
 
 def user_subject(config: InferConfig, user: UserFunction) -> Subject:
@@ -185,12 +183,6 @@ def _expect_finite(
         raise TargetError(f"expected a finite {quantity} at {at}. Received: {received}; {ends}")
 
 
-def point_text(x: np.ndarray, names: Sequence[str]) -> str:
-    """Coordinates of a point ``(D,)`` by name, at most four."""
-    shown = ", ".join(f"{name}={value:.4g}" for name, value in list(zip(names, x))[:4])
-    return shown + (", …" if len(names) > 4 else "")
-
-
 def _compare(
     density: LogDensity,
     user: UserFunction,
@@ -245,18 +237,3 @@ def expect_compiled(density: LogDensity, compiles: bool) -> None:
     if not density.takes_arrays:
         with compiling(compiles):
             with_gradient(density.log_prob, compiles)(ops.zeros((POINTS, density.dim)))
-
-
-@contextmanager
-def compiling(compiles: bool) -> Iterator[None]:
-    """Turn a compilation failure of a user's function into a one-line error."""
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError:
-        raise
-    except tf.errors.OpError as error:
-        text = one_line(error)
-        lacking = re.search(r"unsupported operations.*?: (\w+)", text)
-        what = f"the operation {lacking[1]}" if lacking else textwrap.shorten(text, MOST_LETTERS)
-        way = f"; {NO_COMPILE}" if compiles else ""
-        raise TargetError(f"the function cannot be compiled: {what}{way}") from None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from nflow_cli.config.infer import DEFAULT_FUNCTION, IN_PYTHON
 from nflow_cli.errors import NflowError, TargetError, one_line
-from nflow_cli.experiments.reverse_kl.models import Coordinates, Model, numpyro_model, pymc_model
+from nflow_cli.experiments.reverse_kl.models import Coordinates, numpyro_model, pymc_model
 from nflow_cli.registry import nearest
 
 OF_MODEL = ("dim", "names", "bounds")  # options
@@ -82,11 +82,9 @@ def load_function(
     sys.modules[MODULE] = module  # so that it may be pickled, and have dataclasses
     guarded(spec.loader.exec_module, str(path))(module)
     function = getattr(module, name, None)
-    model = guarded(_model, str(path))(function, getattr(module, "data", None))
-    if model is not None:
-        called = guarded(model.function, str(path))
-        return UserFunction(called, name, str(path), digest, model.coordinates)
-    if not callable(function):
+    data = getattr(module, "data", None)
+    user = _user_function(function, data, name, str(path), str(path), digest)
+    if user is None:
         known = [key for key, value in vars(module).items() if _is_own(value) and key[0] != "_"]
         received = "no such name" if function is None else f"a {type(function).__name__}"
         there = textwrap.shorten(", ".join(known), MOST_LETTERS, placeholder=" …") or "none"
@@ -94,7 +92,7 @@ def load_function(
             f"{path}: expected a function {name!r}{nearest(name, known)}. Received: {received}; "
             f"functions in the file: {there}"
         )
-    return UserFunction(guarded(function, str(path)), name, str(path), digest)
+    return user
 
 
 def function_of(function: Any) -> UserFunction:
@@ -102,17 +100,21 @@ def function_of(function: Any) -> UserFunction:
     named = getattr(function, "func", function)  # of a partial
     name = getattr(named, "__name__", type(function).__name__)
     path = getattr(getattr(function, "__code__", None), "co_filename", "")
-    model = guarded(_model, path)(function)
-    if model is not None:
-        called = guarded(model.function, path)
-        return UserFunction(called, name, IN_PYTHON, None, model.coordinates)
-    if not callable(function):
+    user = _user_function(function, None, name, path, IN_PYTHON, None)
+    if user is None:
         raise TargetError(f"expected a function of points (n, D). Received: {function!r:.60}")
-    return UserFunction(guarded(function, path), name, IN_PYTHON, None)
+    return user
 
 
-def _model(value: Any, data: Any = None) -> Model | None:
-    return pymc_model(value) or numpyro_model(value, data)
+def _user_function(
+    value: Any, data: Any, name: str, file: str, path: str, sha256: str | None
+) -> UserFunction | None:
+    """Model or function of a ``file`` with ``data``, or ``None``."""
+    model = guarded(lambda: pymc_model(value) or numpyro_model(value, data), file)()
+    if model is not None:
+        called = guarded(model.function, file)
+        return UserFunction(called, name, path, sha256, model.coordinates)
+    return UserFunction(guarded(value, file), name, path, sha256) if callable(value) else None
 
 
 def _is_own(value: Any) -> bool:

@@ -20,7 +20,7 @@ from nflow_cli.evaluation.table import (
     rows_and_draws,
     table_scores,
 )
-from nflow_cli.experiments.summary import Fitted, Judged
+from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.flows.stack import FlowStack, make_stack, seeds_from
 from nflow_cli.registry import BASES, resolve
@@ -177,7 +177,7 @@ def judged(config: FitConfig, density: FlowDensity, data: Dataset) -> Judged:
         return Judged(scores, {**shown(density, data, config.seed, keeps_rows), **of_rows})
 
 
-def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
+def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Judged:
     """Train or resume in ``directory``, score and save."""
     model = build(config, data)
     training = train(model, data, config, directory)
@@ -195,4 +195,4 @@ def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
     }
     if config.is_of_two:
         facts["mass"], facts["mass_error"] = mass_of(model.density, config.seed)
-    return Fitted(facts, arrays)
+    return Judged(facts, arrays)

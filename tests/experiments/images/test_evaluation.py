@@ -12,7 +12,7 @@ from nflow_cli.experiments.images.scoring import (
     DRAWS,
     ImportanceSampler,
     estimate_arrays,
-    evaluate_vae,
+    estimates_of,
     scores_of,
     vae_arrays,
 )
@@ -169,7 +169,8 @@ def test_images_do_not_depend_on_those_around_them(sampler, found):
 
 
 def test_the_figures_are_means_over_images_with_their_error(found):
-    figures, estimates = evaluate_vae(MODEL, X, S, 7)
+    estimates = estimates_of(MODEL, X, S, 7)
+    figures = scores_of(estimates, S)
     assert figures["negative_elbo"] == pytest.approx(figures["reconstruction"] + figures["kl"])
     nll, error = figures["negative_log_likelihood"], figures["nll_standard_error"]
     assert nll == pytest.approx(-found["log_evidence"].mean())
@@ -185,11 +186,10 @@ def test_the_figures_are_means_over_images_with_their_error(found):
     np.testing.assert_allclose(kept["mean_latent"], found["mean_latent"], 1e-6)
 
 
-def test_progress_is_told_in_tenths_of_a_long_evaluation(sampler, capsys):
-    sampler.over(X, show=True)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == f"likelihood: {N}/{N} images, {S} draws each"
-    assert len(lines) == 2
+def test_progress_is_told_of_each_batch(sampler):
+    told = []
+    sampler.over(X[: BATCH + 1], told.append)
+    assert told == [BATCH, 1]
 
 
 class Units:
@@ -208,8 +208,8 @@ class Units:
 def test_a_unit_is_active_where_its_posterior_mean_varies(draws):
     # Means of a few draws vary by 1 / draws even where the posterior is the prior.
     x = np.random.default_rng(0).standard_normal((1500, 4)).astype("float32")
-    assert evaluate_vae(Units(), x, draws, 0)[0]["active_units"] == 2
-    figures, _ = evaluate_vae(MODEL, X[:1], 1, 0)  # one draw of one image leaves them unknown
+    assert scores_of(estimates_of(Units(), x, draws, 0), draws)["active_units"] == 2
+    figures = scores_of(estimates_of(MODEL, X[:1], 1, 0), 1)  # of one draw of one image
     assert (figures["active_units"], figures["nll_standard_error"]) == (None, None)
     assert figures["negative_log_likelihood"] == pytest.approx(figures["negative_elbo"])
 
