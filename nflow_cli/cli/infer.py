@@ -57,7 +57,8 @@ def infer(
     """
     from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
-    from nflow_cli.data.point_files import read_coordinates
+    from nflow_cli.data.raw_columns import numbers_of
+    from nflow_cli.data.table_files import open_table
     from nflow_cli.experiments import running
 
     if density is None and preset is None:
@@ -69,7 +70,7 @@ def infer(
     path = preset_files.find_preset(preset or natural_preset(dim or usual_dim(density)))
     resolved = overrides.merged("infer", path, said)
     if start is not None:
-        points = read_coordinates(start, resolved.density.columns).tolist()
+        points = numbers_of(open_table(start), resolved.density.columns).tolist()
         said.append(presets.Change("--start", "train.starts", points))
         resolved = overrides.merged("infer", path, said)
     start_tensorflow(machine)

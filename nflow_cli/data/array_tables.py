@@ -89,7 +89,7 @@ class RowsTable(TableFile):
         names = expect_names(name, positions(width) if names is None else names)
         if len(names) != width:
             raise DataError(f"{name}: expected {width} names of columns, received {len(names)}")
-        super().__init__(name, [Column(c, rows.dtype.kind != "b") for c in names], len(rows))
+        super().__init__(name, list(map(Column, names)), len(rows))
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
@@ -175,7 +175,7 @@ def _columns(name: str, schema: "pa.Schema") -> list[Column]:
     stored = [unnamed if column == UNNAMED_INDEX else column for column in schema.names]
     index = _index_columns(schema)
     return [
-        Column(column, tables.is_number(field.type), field.name in index)
+        Column(column, field.name in index)
         for column, field in zip(expect_names(name, stored), schema)
     ]
 

@@ -19,7 +19,6 @@ from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dataset_faults import (
     Fault,
     expect_kinds,
@@ -318,13 +317,10 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
 
 
 def _first_of_another(column: RawColumn, kind: ColumnKind, table: TableFile) -> tuple[str, str]:
-    if column.codes is None or not column.texts:
-        return "", "text"
-    others = [i for i, text in enumerate(column.texts) if not is_number(text, table.decimal)]
-    if kind.form is not None or not others:
-        return "", shown(column.texts[0])
-    row = int(np.argmax(np.isin(column.codes, others)))
-    return f"{table.place(row)}: ", shown(column.texts[column.codes[row]])
+    if column.stray is None or kind.form is not None:
+        return "", shown(column.texts[0]) if column.texts else "text"
+    row, text = column.stray
+    return f"{table.place(row)}: ", shown(text)
 
 
 def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:

@@ -10,7 +10,6 @@ from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.presets import A_KEY, is_key
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.raw_columns import MAX_TEXTS, RawColumn
@@ -242,11 +241,10 @@ def _wrong_numbers(
 
 
 def _no_number(table: TableFile, column: RawColumn, rows: np.ndarray) -> str:
-    others = [i for i, text in enumerate(column.texts) if not is_number(text, table.decimal)]
-    if column.codes is None or not others:
+    if column.stray is None:
         return "text"
-    row = int(np.argmax(np.isin(column.codes, others)))
-    return f"{shown(column.texts[column.codes[row]])} in {table.place(int(rows[row]))}"
+    row, text = column.stray
+    return f"{shown(text)} in {table.place(int(rows[row]))}"
 
 
 def _of_weights(

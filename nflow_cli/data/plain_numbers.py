@@ -12,11 +12,12 @@ from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.constants import FAR
 from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dataset_faults import Fault, leaving_out
 from nflow_cli.data.fit_units import Bounds, fit_units
 from nflow_cli.data.points import atoms_of, no_spread
 from nflow_cli.data.raw_columns import RawColumn
-from nflow_cli.data.tables import Column, TableFile, listed, shown
+from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.random_streams import stream
 
@@ -44,15 +45,14 @@ def plain_kinds(
     Computed columns are left out; repeated values are faults, unless given.
     """
     plain, faults = dict[str, ColumnKind](), list[Fault]()
-    in_file = {column.name: column for column in table.columns}
     for name, kind in kinds.items():
-        is_marked = in_file[name].other_mark and kind.why.startswith("text")  # mostly unique
+        is_marked = _has_other_mark(table, columns[name]) and kind.why.startswith("text")
         if kind.kind == "left out" and not is_marked:
             plain[name] = kind
         elif kind.kind == "computed":
             why = f"computed from others ({kind.why:.400})"
             plain[name] = ColumnKind(kind="left out", why=why)
-        elif problem := _why_not(in_file[name], columns[name], name in settings.given):
+        elif problem := _why_not(table, columns[name], name in settings.given):
             plain[name] = kind
             faults.append(Fault(name, problem, leaving_out(name, settings)))
         else:
@@ -60,12 +60,17 @@ def plain_kinds(
     return plain, faults
 
 
-def _why_not(column: Column, raw: RawColumn, is_given: bool) -> str:
-    if column.other_mark:
-        return f"holds {shown(column.other_mark)}, with another decimal mark than the table's"
+def _has_other_mark(table: TableFile, column: RawColumn) -> bool:
+    other = "." if table.decimal == "," else ","
+    return column.stray is not None and is_number(column.stray[1], other)
+
+
+def _why_not(table: TableFile, raw: RawColumn, is_given: bool) -> str:
+    if raw.stray and _has_other_mark(table, raw):
+        return f"holds {shown(raw.stray[1])}, with another decimal mark than the table's"
     if raw.numbers is None or raw.source != "number":
-        stray = f" ({shown(column.stray)} among numbers)" if column.stray else ""
-        return f"{'text' if raw.source in ('text', 'truth') else f'a {raw.source}'}{stray}"
+        where = f" ({shown(raw.stray[1])} in {table.place(raw.stray[0])})" if raw.stray else ""
+        return f"{'text' if raw.source in ('text', 'truth') else f'a {raw.source}'}{where}"
     numbers = raw.numbers[np.isfinite(raw.numbers)]
     atoms = atoms_of(numbers[:, None]) if len(numbers) and not is_given else []
     return _atom_text(atoms[0]) if atoms else ""

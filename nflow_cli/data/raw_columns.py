@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import (
     MAX_ROWS,
     MISSING,
@@ -15,6 +17,8 @@ from nflow_cli.data.tables import (
     TableFile,
     floats,
     is_number,
+    listed,
+    looks_like,
     present_cells,
     shown,
 )
@@ -28,6 +32,7 @@ Source = Literal["number", "text", "truth", "date", "time"]
 MAX_TEXTS = 100_000  # distinct texts of a column
 MAX_LETTERS = 2**24  # of all of them
 TRUTH = {"true", "false"}
+PLANE = ("z1", "z2")  # in the output of `nflow sample`, before a third column
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,8 @@ class RawColumn:
         texts: Distinct, by first appearance.
         is_index: As of a :class:`~nflow_cli.data.tables.Column`.
         is_float32: Stored in single precision.
+        stray: Row, and text, of the first cell of a column of text that is no number; of stored
+            text the first cell. None if no cell was text, or if not collected.
     """
 
     name: str
@@ -52,6 +59,7 @@ class RawColumn:
     texts: list[str]
     is_index: bool = False
     is_float32: bool = False
+    stray: tuple[int, str] | None = None
 
 
 def read_columns(
@@ -80,6 +88,49 @@ def read_columns(
     return [readers.pop(name).column(columns[name].is_index) for name in names], kept
 
 
+def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
+    """Columns ``(n, D)``, float64, at most 10 million rows, or a DataError that names the first
+    cell that is no finite number.
+    """
+    columns, _ = read_columns(table, names=names)
+    for column in columns:
+        if wrong := _first_wrong(column):
+            row, received = wrong
+            place = "" if row is None else f"{table.place(row)}, "
+            raise DataError(
+                f"{table.name}: {place}column {shown(column.name)}: expected a finite number, "
+                f"received {shown(received)}{looks_like(received)}"
+            )
+    return np.column_stack([column.numbers for column in columns if column.numbers is not None])
+
+
+def _first_wrong(column: RawColumn) -> tuple[int | None, str] | None:
+    if column.source != "number" or column.numbers is None:
+        return column.stray or (None, column.source)
+    wrong = ~np.isfinite(column.numbers)
+    row = int(np.argmax(wrong)) if wrong.any() else None
+    return None if row is None else (row, str(column.numbers[row]))
+
+
+def read_points(name: str | Path) -> np.ndarray:
+    """Points ``(n, 2)`` of a table, float64, finite, at most 10 million.
+
+    Of two columns, with or without a header; else ``z1`` and ``z2``, as of ``nflow sample``.
+    """
+    table = open_table(name)
+    names = [column.name for column in table.columns if not column.is_index]
+    if len(names) != 2 and not {*PLANE} <= {*names}:
+        hint = looks_like(names[0]) if len(names) == 1 else ""
+        raise DataError(
+            f"{table.name}: expected two columns of numbers, or z1 and z2 among others; received "
+            f"{len(names):,}: {listed([*map(shown, names)])}{hint}"
+        )
+    points = numbers_of(table, names if len(names) == 2 else PLANE)
+    if not len(points):
+        raise DataError(f"{table.name}: no points in it; expected 2 columns of numbers")
+    return points
+
+
 def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:
     n = table.n_rows
     if n is None:
@@ -98,7 +149,7 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
             low, high = np.searchsorted(rows, [first, end])
             block = block.take(rows[low:high] - first)
         elif end > MAX_ROWS:
-            raise table.too_many(MAX_ROWS, "more (--max-rows samples them)")
+            raise table.too_many(MAX_ROWS, "more (a fit draws some by data.max_rows)")
         for name, reader in readers.items():
             reader.add(block.column(name))
         first = end
@@ -107,40 +158,42 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
 
 @dataclass(eq=False)
 class _Reader:
-    """Collects the blocks of a column: as numbers, else as the next possible source.
+    """Collects the blocks of a column.
 
     Attributes:
         sources: Possible types of cells, the current one first; none: stored type.
-        is_mixed: Cells fit none of the types of earlier ones.
+        is_mixed: Earlier blocks were read as another type than the last ones: they are reread.
     """
 
     table: TableFile
     name: str
     sources: list[Source] = field(default_factory=list)
+    stray: tuple[int, str] | None = None
     is_mixed: bool = False
     is_float32: bool = False
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
     _letters: int = 0
     _is_bounded: bool = True  # few enough texts
-    _any: bool = False  # a cell is not missing
 
     def afresh(self) -> "_Reader":
-        return _Reader(self.table, self.name, self.sources)
+        return _Reader(self.table, self.name, self.sources, self.stray)
 
     def add(self, cells: "pa.Array") -> None:
         if not self.sources:
             self._start(cells.type)
-        while not self.is_mixed:
-            source = self.sources[0]
+        for source in list(self.sources):
             try:
                 self._add_texts(cells) if source == "text" else self._add_numbers(cells, source)
                 return
-            except NotANumberError:
-                self.is_mixed = self._any
-                self.sources.pop(0)
-                if self.sources[0] == "text":
-                    self._parts = [np.full(len(part), -1, np.int32) for part in self._parts]
+            except NotANumberError as error:
+                self._pass_over(source, error)
+
+    def _pass_over(self, source: Source, error: NotANumberError) -> None:
+        self.sources.remove(source)
+        if source == "number":
+            self.stray = sum(map(len, self._parts)) + error.row, str(error.value)
+        self.is_mixed = self.is_mixed or bool(self._parts)
         self._parts.clear()
 
     def _start(self, type: "pa.DataType") -> None:
@@ -161,7 +214,6 @@ class _Reader:
     def _add_numbers(self, cells: "pa.Array", source: Source) -> None:
         read = {"number": floats, "date": _days, "time": _seconds}[source]
         part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
-        self._any = self._any or not np.isnan(part).all()
         self._parts.append(np.array(part, np.float64))
 
     def _add_texts(self, cells: "pa.Array") -> None:
@@ -197,9 +249,9 @@ class _Reader:
         if texts and {text.lower() for text in texts} <= TRUTH:
             source = "truth"
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        return RawColumn(
-            self.name, source, None, codes if self._is_bounded else None, texts, is_index
-        )
+        stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
+        codes = codes if self._is_bounded else None
+        return RawColumn(self.name, source, None, codes, texts, is_index, stray=stray)
 
 
 def _days(cells: Any, _: str) -> Any:

@@ -90,7 +90,7 @@ def test_a_stray_cell_and_another_decimal_mark_are_told(tmp_path):
     cells[3] = "1.5 kg"
     lines = [f"{i * i % 7 + i / 99},{b}" for i, b in enumerate(cells)]
     path = written(tmp_path, ["a,b", *lines])
-    with pytest.raises(DataError, match=r"column 'b': text \('1.5 kg' among numbers\)"):
+    with pytest.raises(DataError, match=r"column 'b': text \('1.5 kg' in line 5\)"):
         load_dataset(TableData(name=path, missing="drop"), flows="none")
     path = written(tmp_path, ["a;b", *(f"0,{i}45;{0.8 + i * i % 7 + i / 99}" for i in range(60))])
     with pytest.raises(DataError, match="'a': holds '0,045', with another decimal mark than"):
