@@ -17,7 +17,6 @@ import numpy as np
 from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData, Tails
-from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.dataset_faults import (
     Fault,
@@ -39,14 +38,12 @@ from nflow_cli.data.dataset_parts import (
     read_used,
     without_gaps,
 )
-from nflow_cli.data.dates import dated, in_unit
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.named_tables import IN_PYTHON, table_named
 from nflow_cli.data.number_units import units_of_numbers
 from nflow_cli.data.plain_numbers import HINT, on_bounds, plain_kinds, units_and_faults
 from nflow_cli.data.points import ALIKE, Weights, checksum
-from nflow_cli.data.raw_columns import RawColumn, read_columns
+from nflow_cli.data.raw_columns import Column, read_columns
 from nflow_cli.data.split import Parts
 from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import TableFile, shown
@@ -251,7 +248,7 @@ def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
 
 
 def _with_levels(
-    kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], train: np.ndarray
+    kinds: Mapping[str, ColumnKind], columns: Mapping[str, Column], train: np.ndarray
 ) -> dict[str, ColumnKind]:
     """Kinds with the levels of training rows, of a computed column of all rows; of too many the
     most frequent.
@@ -273,10 +270,10 @@ def _sorted(levels: Sequence[str], kind: ColumnKind) -> list[str]:
     return sorted(levels) if kind.type in ("text", "truth") else sorted(levels, key=float)
 
 
-def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
+def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
     """Distinct values as texts, and the index of each cell; -1: missing."""
     if column.numbers is None:
-        return column.texts, cells_of(column)
+        return column.texts, column.cells
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
     texts = {number_text(value, kind.decimals): None for value in known}  # some have the same text
@@ -292,7 +289,7 @@ def number_text(value: float, decimals: int | None) -> str:
     return f"{value:z.{decimals}f}"
 
 
-def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarray:
+def values_of(column: Column, kind: ColumnKind, table: TableFile) -> np.ndarray:
     """Cells ``(n,)`` of a column as in a row."""
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
@@ -303,10 +300,9 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
     if kind.kind != "levels" and column.codes is not None and not column.texts:
         return np.full(len(column.codes), np.nan)  # all are missing
     if kind.type in ("date", "time") and kind.form is None:
-        column, _ = dated(column)  # text in a table of typed columns
-        column = in_unit(column, kind.type)
+        column = column.dated().in_unit(kind.type)  # text in a table of typed columns
     try:
-        return _levels_in(column, kind) if kind.kind == "levels" else numbers_in(column, kind)
+        return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
     except ValueError:
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
         place, received = _first_of_another(column, kind, table)
@@ -316,14 +312,14 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
         ) from None
 
 
-def _first_of_another(column: RawColumn, kind: ColumnKind, table: TableFile) -> tuple[str, str]:
+def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tuple[str, str]:
     if column.stray is None or kind.form is not None:
         return "", shown(column.texts[0]) if column.texts else "text"
     row, text = column.stray
     return f"{table.place(row)}: ", shown(text)
 
 
-def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
+def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
     if "truth" in (column.source, kind.type):  # True is true

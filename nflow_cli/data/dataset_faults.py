@@ -10,9 +10,8 @@ from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.presets import A_KEY, is_key
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.points import LEAST
-from nflow_cli.data.raw_columns import MAX_TEXTS, RawColumn
+from nflow_cli.data.raw_columns import MAX_TEXTS, Column
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.errors import DataError
 from nflow_cli.registry import nearest
@@ -115,13 +114,12 @@ def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
 
 
 def complete_rows(
-    columns: Mapping[str, RawColumn], names: Iterable[str], n: int
+    columns: Mapping[str, Column], names: Iterable[str], n: int
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Which rows ``(n,)`` have no missing value, and counts by column."""
     present, counts = np.ones(n, bool), {}
     for name in names:
-        column = columns[name]
-        gaps = cells_of(column) < 0 if column.numbers is None else np.isnan(column.numbers)
+        gaps = columns[name].gaps
         if len(gaps) == n and gaps.any():
             present &= ~gaps
             counts[name] = int(gaps.sum())
@@ -136,7 +134,7 @@ def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
 
 def faults_of(
     table: TableFile,
-    columns: Mapping[str, RawColumn],
+    columns: Mapping[str, Column],
     rows: np.ndarray,
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
@@ -197,7 +195,7 @@ def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
 
 def _of_column(
     table: TableFile,
-    column: RawColumn,
+    column: Column,
     rows: np.ndarray,
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
@@ -215,13 +213,13 @@ def _of_column(
     for problem, wrong, is_left in _wrong_numbers(column, kind, settings):
         if wrong.any():
             row, count = int(np.argmax(wrong)), int(wrong.sum())
-            received = f"{cells_of(column)[row]:.15g} in {table.place(int(rows[row]))}"
+            received = f"{column.cells[row]:.15g} in {table.place(int(rows[row]))}"
             others = f" and {count - 1:,} other rows" if count > 1 else ""
             yield Fault(name, f"{problem}, received {received}{others}", mend if is_left else "")
 
 
 def _wrong_numbers(
-    column: RawColumn, kind: ColumnKind, settings: TableData
+    column: Column, kind: ColumnKind, settings: TableData
 ) -> Iterator[tuple[str, np.ndarray, bool]]:
     numbers = column.numbers
     if numbers is None:
@@ -240,7 +238,7 @@ def _wrong_numbers(
         yield expected, np.abs(steps - np.rint(steps)) > STEP_TOLERANCE, False
 
 
-def _no_number(table: TableFile, column: RawColumn, rows: np.ndarray) -> str:
+def _no_number(table: TableFile, column: Column, rows: np.ndarray) -> str:
     if column.stray is None:
         return "text"
     row, text = column.stray
@@ -248,7 +246,7 @@ def _no_number(table: TableFile, column: RawColumn, rows: np.ndarray) -> str:
 
 
 def _of_weights(
-    table: TableFile, column: RawColumn, rows: np.ndarray, settings: TableData
+    table: TableFile, column: Column, rows: np.ndarray, settings: TableData
 ) -> Iterator[Fault]:
     expected = "expected finite weights of 0 or more"
     if column.numbers is None:

@@ -19,13 +19,13 @@ from nflow_cli.data.dataset_faults import (
     used,
 )
 from nflow_cli.data.points import ALIKE, Weights
-from nflow_cli.data.raw_columns import RawColumn, read_columns
+from nflow_cli.data.raw_columns import Column, read_columns
 from nflow_cli.data.split import Parts, shuffled, split_at_random, split_by_column, split_by_group
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
-Columns = dict[str, RawColumn]
+Columns = dict[str, Column]
 STRAY = 0.1  # share of text cells among numbers, for a note
 UNIT = r"[$€£¥%]?"
 SEPARATED = re.compile(rf"-?{UNIT}\s?-?\d{{1,3}}(?:[,.'\s]?\d{{3}})*(?:[.,]\d+)?\s?{UNIT}")
@@ -64,7 +64,7 @@ def without_gaps(
     return kept, full, present, [f"left out: {gaps_text(present, counts)}"] if counts else []
 
 
-def _some(column: RawColumn, present: np.ndarray) -> RawColumn:
+def _some(column: Column, present: np.ndarray) -> Column:
     parts = {"numbers": column.numbers, "codes": column.codes}
     return replace(column, **{key: p if p is None else p[present] for key, p in parts.items()})
 
@@ -90,7 +90,7 @@ def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
 
 
 def part_weights(
-    column: RawColumn | None, parts: Parts, tests: np.ndarray | None = None
+    column: Column | None, parts: Parts, tests: np.ndarray | None = None
 ) -> tuple[Weights, list[Fault]]:
     """Row weights of each part, of mean 1, and faults of parts of weight 0.
 

@@ -6,12 +6,9 @@ day seconds since midnight.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-
-from nflow_cli.data.raw_columns import RawColumn, Source
 
 DAY = 86_400
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -98,33 +95,6 @@ def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
         ticks = np.rint(numbers * 10.0**digits).astype(np.int64) * 10 ** (6 - digits)
         times = ticks.astype("datetime64[us]")
     return [_written(text, form, digits) for text in np.datetime_as_string(times).tolist()]
-
-
-def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
-    """Numbers of a text column of dates or times (of day: seconds), and their format, or None."""
-    form = form_of(column.texts) if column.source == "text" and column.codes is not None else None
-    if form is None or column.codes is None:
-        return column, None
-    kind = kind_of_form(form)
-    source = "number" if kind == "clock" else kind
-    numbers = in_form(column, form)
-    return replace(column, source=source, numbers=numbers, codes=None, texts=[]), form
-
-
-def in_unit(column: RawColumn, type: str) -> RawColumn:
-    """Column of dates as times, in seconds, or of times as dates, in days, if it is the other."""
-    if column.numbers is None or {column.source, type} != {"date", "time"}:
-        return column
-    factor = DAY if type == "time" else 1 / DAY
-    source: Source = "time" if type == "time" else "date"
-    return replace(column, source=source, numbers=column.numbers * factor)
-
-
-def in_form(column: RawColumn, form: str) -> np.ndarray | None:
-    """Numbers of dates or times in text, `(n,)`, NaN if missing, or the column's."""
-    if column.codes is None:
-        return column.numbers
-    return np.append(numbers_of(column.texts, form), np.nan)[column.codes]
 
 
 def _forms() -> Iterator[str]:

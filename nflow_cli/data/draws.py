@@ -13,7 +13,7 @@ from nflow_cli.config.evidence_schema import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
 from nflow_cli.data.netcdf import InferenceTable
 from nflow_cli.data.points import checksum, no_spread
-from nflow_cli.data.raw_columns import RawColumn, numbers_of, read_columns
+from nflow_cli.data.raw_columns import Column, numbers_of, read_columns
 from nflow_cli.data.singular import dependent_columns
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile, listed, shown
@@ -211,7 +211,7 @@ def _parameters(table: TableFile, settings: DrawsData, chain: str | None) -> lis
     return names
 
 
-def _has_numbers(column: RawColumn) -> bool:
+def _has_numbers(column: Column) -> bool:
     """Numbers alone, or with text later on: that is refused."""
     if column.numbers is None or column.source != "number":
         return column.stray is not None and column.stray[0] > 0

@@ -3,7 +3,14 @@
 import numpy as np
 
 from nflow_cli.config.kinds_schema import Lattice
-from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant, written
+from nflow_cli.data.written import (
+    DIGITS,
+    WHOLE,
+    DistinctNumbers,
+    distinct_numbers,
+    shifted,
+    significant,
+)
 
 # Relative to the largest value: errors of 12 digits, and of float32 arithmetic.
 TOLERANCES = (1e-11, 5e-7)
@@ -12,7 +19,7 @@ FINENESS = 100  # times the tolerance is a step, at least
 SPARSE = 0.02  # share of a lattice's places that occur; numbers with noise have fewer
 
 
-def finest(column: Written) -> Lattice | None:
+def finest(column: DistinctNumbers) -> Lattice | None:
     """Coarsest lattice with all values, of which two are needed, if any."""
     if len(column.values) < 2:
         return None
@@ -23,7 +30,7 @@ def finest(column: Written) -> Lattice | None:
     return rough if rough is not None and fills(column, rough, SPARSE) else exact
 
 
-def _exact(column: Written) -> Lattice:
+def _exact(column: DistinctNumbers) -> Lattice:
     places = column.places or 0
     whole = np.rint(shifted(column.values, places)).astype(np.int64)
     step = int(np.gcd.reduce(np.diff(whole)))
@@ -78,10 +85,10 @@ def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
 
 def decimals_of(lattice: Lattice) -> int | None:
     """Decimals of a lattice's values; None if endless."""
-    return written(np.array([lattice.step, lattice.offset])).decimals
+    return distinct_numbers(np.array([lattice.step, lattice.offset])).decimals
 
 
-def fills(column: Written, lattice: Lattice, share: float) -> bool:
+def fills(column: DistinctNumbers, lattice: Lattice, share: float) -> bool:
     """Whether a share of the lattice's places within the ends occurs."""
     places = (column.values[-1] - column.values[0]) / lattice.step + 1
     return len(column.values) >= share * places

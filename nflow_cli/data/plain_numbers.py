@@ -16,7 +16,7 @@ from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dataset_faults import Fault, leaving_out
 from nflow_cli.data.fit_units import Bounds, fit_units
 from nflow_cli.data.points import atoms_of, no_spread
-from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.raw_columns import Column
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.random_streams import stream
@@ -36,7 +36,7 @@ SHARE_OF_SUM = 0.05  # of a combination's squares, for each of its columns
 
 def plain_kinds(
     table: TableFile,
-    columns: Mapping[str, RawColumn],
+    columns: Mapping[str, Column],
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
@@ -60,12 +60,12 @@ def plain_kinds(
     return plain, faults
 
 
-def _has_other_mark(table: TableFile, column: RawColumn) -> bool:
+def _has_other_mark(table: TableFile, column: Column) -> bool:
     other = "." if table.decimal == "," else ","
     return column.stray is not None and is_number(column.stray[1], other)
 
 
-def _why_not(table: TableFile, raw: RawColumn, is_given: bool) -> str:
+def _why_not(table: TableFile, raw: Column, is_given: bool) -> str:
     if raw.stray and _has_other_mark(table, raw):
         return f"holds {shown(raw.stray[1])}, with another decimal mark than the table's"
     if raw.numbers is None or raw.source != "number":
@@ -84,7 +84,7 @@ def _atom_text(atom: Mapping[str, Any]) -> str:
 
 def on_bounds(
     table: TableFile,
-    columns: Mapping[str, RawColumn],
+    columns: Mapping[str, Column],
     rows: np.ndarray,
     names: Sequence[str],
     settings: TableData,

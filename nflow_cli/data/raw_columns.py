@@ -3,12 +3,17 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nflow_cli.config.column_schema import MAX_LEVELS
+from nflow_cli.config.kinds_schema import ColumnKind
+from nflow_cli.data import dates
+from nflow_cli.data.lattices import snapped
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import (
     MAX_ROWS,
@@ -22,6 +27,7 @@ from nflow_cli.data.tables import (
     present_cells,
     shown,
 )
+from nflow_cli.data.written import DistinctNumbers, as_written, distinct_numbers
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
@@ -36,7 +42,7 @@ PLANE = ("z1", "z2")  # in the output of `nflow sample`, before a third column
 
 
 @dataclass(frozen=True, eq=False)
-class RawColumn:
+class Column:
     """Column of n rows as read.
 
     Attributes:
@@ -46,10 +52,11 @@ class RawColumn:
         codes: ``(n,)`` int32, indices in ``texts``, -1 if missing. ``None`` of numbers, dates,
             times, nested data and too many distinct texts.
         texts: Distinct, by first appearance.
-        is_index: As of a :class:`~nflow_cli.data.tables.Column`.
+        is_index: As of a :class:`~nflow_cli.data.tables.Field`.
         is_float32: Stored in single precision.
         stray: Row, and text, of the first cell of a column of text that is no number; of stored
             text the first cell. None if no cell was text, or if not collected.
+        form: Format of the dates or times in text that the numbers were.
     """
 
     name: str
@@ -60,6 +67,93 @@ class RawColumn:
     is_index: bool = False
     is_float32: bool = False
     stray: tuple[int, str] | None = None
+    form: str | None = None
+
+    @property
+    def cells(self) -> np.ndarray:
+        """Numbers or codes, ``(n,)``; empty if text is not collected."""
+        if self.numbers is not None:
+            return self.numbers
+        return np.zeros(0, np.int32) if self.codes is None else self.codes
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Mask of missing cells, ``(n,)``; empty if text is not collected."""
+        return self.cells < 0 if self.numbers is None else np.isnan(self.numbers)
+
+    @cached_property
+    def distinct(self) -> DistinctNumbers:
+        """Distinct finite numbers."""
+        if self.numbers is None:
+            raise ValueError("text has no numbers")
+        return distinct_numbers(self.numbers, self.is_float32)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Index of each cell's value, ``(n,)``, -1 if missing or infinite; of too many numbers for
+        a map the row.
+        """
+        if self.numbers is None:
+            return self.cells
+        values = self.distinct.values
+        found = np.arange(len(self.numbers))
+        if len(values) <= MAX_LEVELS:
+            found = np.searchsorted((values[1:] + values[:-1]) / 2, self.numbers)
+        return np.where(np.isfinite(self.numbers), found, -1)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Rows of each distinct value, ``(m,)``."""
+        return np.bincount(self.cells[~self.gaps]) if self.numbers is None else self.distinct.counts
+
+    @cached_property
+    def nats(self) -> float:
+        """Entropy of the values over all rows, in nats."""
+        counts = self.counts[self.counts > 0]
+        return float(-(counts * np.log(counts / counts.sum())).sum())
+
+    def in_form(self, form: str | None) -> np.ndarray | None:
+        """Numbers of dates or times in text, ``(n,)``, NaN if missing (ValueError of other text);
+        else the column's, if any.
+        """
+        if form is None or self.codes is None:
+            return self.numbers
+        return np.append(dates.numbers_of(self.texts, form), np.nan)[self.codes]
+
+    def dated(self) -> "Column":
+        """Column with the numbers of dates or times (of day: seconds), if all its text has one
+        format of them; else an equal one.
+        """
+        is_read = self.source == "text" and self.codes is not None
+        if not is_read or (form := dates.form_of(self.texts)) is None:
+            return replace(self)
+        kind = dates.kind_of_form(form)
+        facts = {"source": "number" if kind == "clock" else kind, "form": form}
+        return replace(self, **facts, numbers=self.in_form(form), codes=None, texts=[])
+
+    def in_unit(self, type: str) -> "Column":
+        """Column of dates as times, in seconds, or of times as dates, in days, if it is the
+        other.
+        """
+        if self.numbers is None or {self.source, type} != {"date", "time"}:
+            return self
+        factor = dates.DAY if type == "time" else 1 / dates.DAY
+        source: Source = "time" if type == "time" else "date"
+        return replace(self, source=source, numbers=self.numbers * factor)
+
+    def numbers_as(self, kind: ColumnKind) -> np.ndarray:
+        """Numbers in a kind's resolution, ``(n,)``, without noise: 3.1 for 3.0999999046325684.
+
+        Noise is below 12 digits, or of single precision. Values beside a place of the lattice are
+        moved to it if its decimals are known. Text must be dates in the kind's form (ValueError).
+        """
+        numbers = self.in_form(kind.form)
+        if numbers is None:
+            raise ValueError("numbers")
+        if kind.kind == "number" and kind.resolution is None:
+            return numbers
+        values = as_written(numbers, self.is_float32)
+        return snapped(values, kind.lattice) if kind.lattice else values
 
 
 def read_columns(
@@ -68,7 +162,7 @@ def read_columns(
     seed: int = 0,
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
-) -> tuple[list[RawColumn], np.ndarray]:
+) -> tuple[list[Column], np.ndarray]:
     """Columns in 8 bytes a number, 4 bytes a text, and one block, with row numbers ``(n,)``.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
@@ -104,7 +198,7 @@ def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
     return np.column_stack([column.numbers for column in columns if column.numbers is not None])
 
 
-def _first_wrong(column: RawColumn) -> tuple[int | None, str] | None:
+def _first_wrong(column: Column) -> tuple[int | None, str] | None:
     if column.source != "number" or column.numbers is None:
         return column.stray or (None, column.source)
     wrong = ~np.isfinite(column.numbers)
@@ -220,7 +314,7 @@ class _Reader:
         if not self._is_bounded:
             return
         try:
-            texts, which = distinct_texts(self.table, self.name, cells)
+            texts, which = _distinct_texts(self.table, self.name, cells)
         except DataError:  # nested data
             self._drop_texts()
             return
@@ -239,19 +333,19 @@ class _Reader:
     def _drop_texts(self) -> None:
         self._is_bounded, self._parts, self._codes = False, [], {}
 
-    def column(self, is_index: bool) -> RawColumn:
+    def column(self, is_index: bool) -> Column:
         source = self.sources[0] if self.sources else "number"
         parts, self._parts = self._parts, []
         if source != "text":
             numbers = np.concatenate(parts) if parts else np.empty(0)
-            return RawColumn(self.name, source, numbers, None, [], is_index, self.is_float32)
+            return Column(self.name, source, numbers, None, [], is_index, self.is_float32)
         texts = list(self._codes)
         if texts and {text.lower() for text in texts} <= TRUTH:
             source = "truth"
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
-        return RawColumn(self.name, source, None, codes, texts, is_index, stray=stray)
+        return Column(self.name, source, None, codes, texts, is_index, stray=stray)
 
 
 def _days(cells: Any, _: str) -> Any:
@@ -283,7 +377,7 @@ def _cast(cells: Any, *types: Any) -> Any:
     raise NotANumberError(0, None)
 
 
-def distinct_texts(
+def _distinct_texts(
     table: TableFile, name: str, cells: "pa.Array"
 ) -> tuple[list[str | None], np.ndarray]:
     """Distinct values as levels, and the index of each cell; -1: missing."""

@@ -25,7 +25,7 @@ _SHOWN = 60  # characters of a value, in a message
 
 
 @dataclass(frozen=True)
-class Column:
+class Field:
     """Column of a table.
 
     Attributes:
@@ -53,7 +53,7 @@ class TableFile(ABC):
     is_part = False  # of a table of many files: it may have no rows
     notes: Sequence[str] = ()  # lines to print before a fit to it
 
-    def __init__(self, name: str, columns: Sequence[Column], n_rows: int | None = None):
+    def __init__(self, name: str, columns: Sequence[Field], n_rows: int | None = None):
         self.name = name
         self.columns = list(columns)
         self.n_rows = n_rows

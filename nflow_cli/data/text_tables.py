@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nflow_cli.data.csv_dialect import HEAD, RETURN, sniff
-from nflow_cli.data.tables import Column, TableFile, looks_like, shown
+from nflow_cli.data.tables import Field, TableFile, looks_like, shown
 from nflow_cli.errors import DataError, one_line
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class TextTable(TableFile):
             whole = len(head) < HEAD
         self.dialect = sniff(name, head, whole)
         self.decimal = self.dialect.decimal
-        super().__init__(name, list(map(Column, self.dialect.names)))
+        super().__init__(name, list(map(Field, self.dialect.names)))
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa

@@ -6,7 +6,7 @@ import pytest
 from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.raw_columns import Column
 from nflow_cli.data.singular import dependent_columns
 
 N = 600
@@ -22,9 +22,9 @@ GAPS = np.where(np.arange(N) % 7 == 0, np.nan, 0)
 def raw(name, cells):
     """Return a column of numbers or of texts."""
     if isinstance(cells, np.ndarray):
-        return RawColumn(name, "number", cells.astype(float), None, [])
+        return Column(name, "number", cells.astype(float), None, [])
     texts = list(dict.fromkeys(cells))
-    return RawColumn(name, "text", None, np.array([texts.index(c) for c in cells]), texts)
+    return Column(name, "text", None, np.array([texts.index(c) for c in cells]), texts)
 
 
 def kinds(table, **settings):

@@ -14,7 +14,7 @@ from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
 from nflow_cli.data.dataset_faults import Fault, FaultsError, expect_names
 from nflow_cli.data.named_tables import table_named
-from nflow_cli.data.raw_columns import RawColumn, read_columns
+from nflow_cli.data.raw_columns import Column, read_columns
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.data import tails_of
@@ -35,7 +35,7 @@ class DryRun:
     errors.
     """
 
-    columns: Sequence[RawColumn]
+    columns: Sequence[Column]
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
     settings: TableData | None
@@ -167,7 +167,7 @@ def record_of(
     }
 
 
-def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
+def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
     share = _missing(column)
     step = f"{kind.step:.12g}" if kind.step else ""
     if kind.lattice and kind.lattice.offset:
@@ -186,15 +186,13 @@ def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
     )
 
 
-def _missing(column: RawColumn) -> float | None:
-    if column.numbers is not None:
-        return float(np.isnan(column.numbers).mean()) if len(column.numbers) else 0.0
-    if column.codes is None:
+def _missing(column: Column) -> float | None:
+    if column.numbers is None and column.codes is None:
         return None
-    return float((column.codes < 0).mean()) if len(column.codes) else 0.0
+    return float(column.gaps.mean()) if len(column.gaps) else 0.0
 
 
-def _values(column: RawColumn, kind: ColumnKind) -> str:
+def _values(column: Column, kind: ColumnKind) -> str:
     if column.numbers is None:
         return "" if column.codes is None else _count(len(column.texts))
     known = column.numbers[~np.isnan(column.numbers)]
