@@ -6,6 +6,7 @@ training row has it; NaN if missing.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -38,15 +39,24 @@ from nflow_cli.data.dataset_parts import (
     read_used,
     without_gaps,
 )
+from nflow_cli.data.fit_units import Bounds, fit_units
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.named_tables import IN_PYTHON, table_named
 from nflow_cli.data.number_units import units_of_numbers
-from nflow_cli.data.plain_numbers import HINT, on_bounds, plain_kinds, units_and_faults
+from nflow_cli.data.plain_numbers import (
+    HINT,
+    dependence,
+    far,
+    plain_kinds,
+    too_few,
+    without_spread,
+)
 from nflow_cli.data.points import ALIKE, Weights, checksum
 from nflow_cli.data.raw_columns import Column, read_columns
 from nflow_cli.data.split import Parts
 from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
@@ -148,10 +158,7 @@ def load_dataset(
     refuse(table.name, without_levels(kinds, settings))
     data = _of_parts(table, settings, columns, kinds, parts)
     notes += [*data.notes, *note_of_repeats(data.train, data.test, _are_numbers(data))]
-    if flows is None:
-        return replace(data, units=_units(data), notes=notes)
-    units, faults = units_and_faults(data, settings, flows)
-    refuse(table.name, faults)
+    units = _units(data) if flows is None else _units_of_flows(table.name, data, settings, flows)
     return replace(data, units=units, notes=notes)
 
 
@@ -209,10 +216,7 @@ def kinds_and_faults(
         kinds = kinds_of(list(columns.values()), settings)
         if flows:
             kinds, faults = plain_kinds(table, columns, kinds, settings)
-    faults += faults_of(table, columns, rows, kinds, settings, takes_gaps=flows is None)
-    if flows:
-        modelled = row_names(kinds, settings.given).modelled
-        faults += on_bounds(table, columns, rows, modelled, settings)
+    faults += faults_of(table, columns, rows, kinds, settings, flows is not None)
     return dict(kinds), faults
 
 
@@ -244,6 +248,29 @@ def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
         if kind.alone.kind in ("grid", "number"):
             values = values[~np.isnan(values) & ~np.isin(values, kind.atoms)]
             units[name] = units_of_numbers(values, kind)
+    return units
+
+
+def _units_of_flows(
+    name: str, data: Dataset, settings: TableData, tails: Tails
+) -> dict[str, list[ColumnMap]]:
+    """Units fitted to training rows, resampled by their weights; faults are of columns that flows
+    cannot model.
+    """
+    train, weights, names = data.train, data.weights.train, data.columns
+    if weights is not None:
+        rng = stream(settings.split_seed, "weights")
+        train = train[rng.choice(len(train), len(train), p=weights / weights.sum())]
+    parts = Parts(data.train, data.validation, data.test)
+    faults = too_few(parts, data.weights, len(names)), without_spread(train, names, settings)
+    refuse(name, [*itertools.chain(*faults)])
+    units = {
+        column: fit_units(values, Bounds(*settings.bounds.get(column, ())), tails)
+        for column, values in zip(names, train.T)
+    }
+    every = ColumnUnits(list(units.values()))
+    refuse(name, [*far(parts, every, names, settings)])
+    refuse(name, dependence(train, every, names, settings))
     return units
 
 

@@ -138,17 +138,19 @@ def faults_of(
     rows: np.ndarray,
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
-    takes_gaps: bool = True,
+    is_of_flows: bool = False,
 ) -> list[Fault]:
-    """Faults of rows of a table; ``takes_gaps``: missing values are modelled."""
-    names, way_on = used(kinds, settings), "--missing model" if takes_gaps else "--missing drop"
+    """Faults of rows of a table; flows take no missing values, and none on a bound."""
+    names, way_on = used(kinds, settings), "--missing drop" if is_of_flows else "--missing model"
     faults = [
         Fault(name, f"expected a name that is {A_KEY}: rename it")
         for name in kinds
         if not is_key(name)
     ]
     faults += [
-        fault for name in names for fault in _of_column(table, columns[name], rows, kinds, settings)
+        fault
+        for name in names
+        for fault in _of_column(table, columns[name], rows, kinds, settings, is_of_flows)
     ]
     weights = [settings.weights] if settings.weights else []
     if weights:
@@ -163,7 +165,7 @@ def faults_of(
         problem = (
             f"expected at least {LEAST} rows without missing values, received {left:,}: {text}"
         )
-        faults.append(Fault("", problem, "--missing model" if takes_gaps else ""))
+        faults.append(Fault("", problem, "" if is_of_flows else "--missing model"))
     if len(kinds) > MAX_COLUMNS:
         text = f"expected at most {MAX_COLUMNS:,} columns, received {len(kinds):,}"
         faults.append(Fault("", f"{text}; --columns takes some"))
@@ -199,6 +201,7 @@ def _of_column(
     rows: np.ndarray,
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
+    is_open: bool,
 ) -> Iterator[Fault]:
     name, kind = column.name, kinds[column.name]
     mend = leaving_out(name, settings)
@@ -210,7 +213,7 @@ def _of_column(
         if column.numbers is None and name in getattr(settings, key):
             received = _no_number(table, column, rows)
             yield Fault(name, f"expected numbers, as data.{key} says, received {received}")
-    for problem, wrong, is_left in _wrong_numbers(column, kind, settings):
+    for problem, wrong, is_left in _wrong_numbers(column, kind, settings, is_open):
         if wrong.any():
             row, count = int(np.argmax(wrong)), int(wrong.sum())
             received = f"{column.cells[row]:.15g} in {table.place(int(rows[row]))}"
@@ -219,17 +222,19 @@ def _of_column(
 
 
 def _wrong_numbers(
-    column: Column, kind: ColumnKind, settings: TableData
+    column: Column, kind: ColumnKind, settings: TableData, is_open: bool
 ) -> Iterator[tuple[str, np.ndarray, bool]]:
     numbers = column.numbers
     if numbers is None:
         return
     yield "expected finite numbers", np.isinf(numbers), True
     if column.name in settings.bounds:
-        low, high = settings.bounds[column.name]
-        lowest, highest = (-np.inf if low is None else low), (np.inf if high is None else high)
-        between = f"expected values between {lowest:.15g} and {highest:.15g}"
-        yield between, (numbers < lowest) | (numbers > highest), False
+        ends = settings.bounds[column.name]
+        low, high = (np.inf * sign if end is None else end for end, sign in zip(ends, (-1, 1)))
+        between = f"{'strictly ' * is_open}between {low:.15g} and {high:.15g}"
+        beyond = (numbers < low) | (numbers > high)
+        on = np.isin(numbers, [low, high]) & np.isfinite(numbers) & is_open
+        yield f"expected values {between}", beyond | on, False
     if column.name in settings.discrete and kind.lattice:
         step, offset = kind.lattice.step, kind.lattice.offset
         steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step

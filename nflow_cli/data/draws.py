@@ -11,10 +11,10 @@ import numpy as np
 
 from nflow_cli.config.evidence_schema import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
+from nflow_cli.data.dependence import determined
 from nflow_cli.data.netcdf import InferenceTable
 from nflow_cli.data.points import checksum, no_spread
 from nflow_cli.data.raw_columns import Column, numbers_of, read_columns
-from nflow_cli.data.singular import dependent_columns
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
@@ -243,9 +243,9 @@ def _expect_free(
     table: TableFile, columns: Sequence[str], rows: np.ndarray, inside: np.ndarray
 ) -> None:
     """Refuse columns that determine each other: the density of such draws is singular."""
-    together = dependent_columns(inside)
+    together = determined(inside)
     if not together.any() and (rows != inside).any():
-        together = dependent_columns(rows)
+        together = determined(rows)
     if not together.any():
         return
     names = [name for name, some in zip(columns, together) if some]

@@ -186,7 +186,9 @@ def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
     """Columns ``(n, D)``, float64, at most 10 million rows, or a DataError that names the first
     cell that is no finite number.
     """
-    columns, _ = read_columns(table, names=names)
+    columns, rows = read_columns(table, names=names)
+    if not len(rows):
+        raise DataError(f"{table.name}: expected rows of numbers, received none")
     for column in columns:
         if wrong := _first_wrong(column):
             row, received = wrong
@@ -219,10 +221,7 @@ def read_points(name: str | Path) -> np.ndarray:
             f"{table.name}: expected two columns of numbers, or z1 and z2 among others; received "
             f"{len(names):,}: {listed([*map(shown, names)])}{hint}"
         )
-    points = numbers_of(table, names if len(names) == 2 else PLANE)
-    if not len(points):
-        raise DataError(f"{table.name}: no points in it; expected 2 columns of numbers")
-    return points
+    return numbers_of(table, names if len(names) == 2 else PLANE)
 
 
 def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:

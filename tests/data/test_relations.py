@@ -5,9 +5,9 @@ import pytest
 
 from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.dependence import determined
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.raw_columns import Column
-from nflow_cli.data.singular import dependent_columns
 
 N = 600
 RNG = np.random.default_rng(1)
@@ -210,7 +210,7 @@ FREE = [False]
 
 
 @pytest.mark.parametrize(
-    ("columns", "dependent"),
+    ("columns", "expected"),
     [
         ((X, Y, Z, X + 2 * Y), [True, True, False, True]),
         ((X, Y, np.exp(X)), [True, False, True]),
@@ -228,7 +228,7 @@ FREE = [False]
     ],
 )
 @pytest.mark.parametrize("digits", [17, 6])
-def test_columns_in_an_equation_are_found_and_free_ones_are_free(columns, dependent, digits):
-    if digits == 6 and dependent[0]:
+def test_columns_in_an_equation_are_found_and_free_ones_are_free(columns, expected, digits):
+    if digits == 6 and expected[0]:
         columns = [[float(f"{value:.6g}") for value in column] for column in columns]
-    assert dependent_columns(np.stack(columns, axis=1)).tolist() == dependent
+    assert determined(np.stack(columns, axis=1)).tolist() == expected
