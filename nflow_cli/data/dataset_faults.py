@@ -1,7 +1,8 @@
 """Faults of a table, reported all at once."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,20 +17,35 @@ from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.errors import DataError
 from nflow_cli.registry import nearest
 
+LOSING = ("columns", "given")  # keys that lose a column
 STEP_TOLERANCE = 0.01  # distance from a multiple of a step, in steps
 
 
+class Mend(NamedTuple):
+    """Change of the settings of a table that mends a fault.
+
+    ``missing`` becomes a value, ``exclude`` gains a column; ``columns`` and ``given`` lose one.
+    """
+
+    key: Literal["missing", "exclude", "columns", "given"]
+    value: str
+
+    @property
+    def option(self) -> str:
+        """As of the command line."""
+        return options_of([self])
+
+
 class Fault(NamedTuple):
-    """Reason why a table cannot be fitted, and the option that fixes it.
+    """Reason why a table cannot be fitted, and what mends it, if known.
 
     Attributes:
         column: "" for the whole table.
-        mend: Option, or "".
     """
 
     column: str
     problem: str
-    mend: str = ""
+    mend: Mend | None = None
 
     @property
     def text(self) -> str:
@@ -38,33 +54,74 @@ class Fault(NamedTuple):
 
 
 class FaultsError(DataError):
-    """All faults of a table in one line, with the options that fix them."""
+    """All faults of a table in one line, with the options that mend them."""
 
-    def __init__(self, message: str, faults: Sequence[Fault]):
-        super().__init__(message)
-        self.faults = list(faults)
+    def __init__(self, name: str, faults: Sequence[Fault], hint: str = ""):
+        texts = filter(None, (*(fault.text for fault in faults), hint))
+        self.faults, self._problems = list(faults), f"{name}: {'; '.join(texts)}"
+        self._mends = [fault.mend for fault in faults if fault.mend]
+        super().__init__(self._line(options_of(self._mends)))
+
+    def _line(self, remedies: str) -> str:
+        return f"{self._problems}; {remedies}" if remedies else self._problems
+
+    @property
+    def in_python(self) -> str:
+        """The line with keyword arguments."""
+        return self._line(arguments_of(self._mends))
 
 
-def leaving_out(name: str, settings: TableData) -> str:
-    """Option that leaves out a column."""
-    for key in ("columns", "given"):
+def options_of(mends: Iterable[Mend]) -> str:
+    """Options of the command line."""
+    texts = []
+    for key, values in _values(mends).items():
+        without = "without " if key in LOSING else ""
+        texts.append(f"--{key} {without}{','.join(map(escaped, values))}")
+    return " ".join(texts)
+
+
+def arguments_of(mends: Iterable[Mend]) -> str:
+    """Keyword arguments of Python."""
+    texts = []
+    for key, values in _values(mends).items():
+        written = json.dumps(values[-1] if key == "missing" else values, ensure_ascii=False)
+        texts.append(f"{key}{' without ' if key in LOSING else '='}{written}")
+    return ", ".join(texts)
+
+
+def _values(mends: Iterable[Mend]) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for key, value in dict.fromkeys(mends):
+        values.setdefault(key, []).append(value)
+    return values
+
+
+def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
+    """Settings with all mends; a ValueError if no column is left."""
+    values = _values(mends)
+    left_out = {name for key in ("exclude", *LOSING) for name in values.get(key, ())}
+    update: dict[str, Any] = {"exclude": [*settings.exclude, *values.get("exclude", ())]}
+    update["bounds"] = {n: ends for n, ends in settings.bounds.items() if n not in left_out}
+    for key in LOSING:
+        if named := getattr(settings, key):
+            update[key] = [name for name in named if name not in left_out]
+    if "missing" in values:
+        update["missing"] = values["missing"][-1]
+    return TableData.model_validate(settings.model_copy(update=update).model_dump())
+
+
+def leaving_out(name: str, settings: TableData) -> Mend:
+    """What leaves out a column."""
+    for key in LOSING:
         if name in (getattr(settings, key) or ()):
-            return f"--{key} without {escaped(name)}"
-    return f"--exclude {escaped(name)}"
+            return Mend(key, name)
+    return Mend("exclude", name)
 
 
 def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:
     """Raise the faults of a table, if any."""
-    if not faults:
-        return
-    mends: dict[str, list[str]] = {}
-    for fault in faults:
-        option, _, value = fault.mend.partition(" ")
-        if option and value not in mends.setdefault(option, []):
-            mends[option].append(value)
-    options = [f"{option} {','.join(values)}" for option, values in mends.items()]
-    words = [*(fault.text for fault in faults), hint, " ".join(options)]
-    raise FaultsError(f"{name}: {'; '.join(filter(None, words))}", faults)
+    if faults:
+        raise FaultsError(name, faults, hint)
 
 
 def expect_names(table: TableFile, settings: TableData) -> None:
@@ -141,7 +198,7 @@ def faults_of(
     is_of_flows: bool = False,
 ) -> list[Fault]:
     """Faults of rows of a table; flows take no missing values, and none on a bound."""
-    names, way_on = used(kinds, settings), "--missing drop" if is_of_flows else "--missing model"
+    names, remedy = used(kinds, settings), Mend("missing", "drop" if is_of_flows else "model")
     faults = [
         Fault(name, f"expected a name that is {A_KEY}: rename it")
         for name in kinds
@@ -158,14 +215,14 @@ def faults_of(
     present, counts = complete_rows(columns, [*names, *weights], len(rows))
     text, left = gaps_text(present, counts), int(present.sum())
     if settings.missing == "refuse" and counts:
-        faults.append(Fault("", text, way_on))
+        faults.append(Fault("", text, remedy))
     if len(rows) < LEAST:
         faults.append(Fault("", f"expected at least {LEAST} rows, received {len(rows):,}"))
     elif settings.missing == "drop" and left < LEAST:
         problem = (
             f"expected at least {LEAST} rows without missing values, received {left:,}: {text}"
         )
-        faults.append(Fault("", problem, "" if is_of_flows else "--missing model"))
+        faults.append(Fault("", problem, None if is_of_flows else remedy))
     if len(kinds) > MAX_COLUMNS:
         text = f"expected at most {MAX_COLUMNS:,} columns, received {len(kinds):,}"
         faults.append(Fault("", f"{text}; --columns takes some"))
@@ -218,7 +275,7 @@ def _of_column(
             row, count = int(np.argmax(wrong)), int(wrong.sum())
             received = f"{column.cells[row]:.15g} in {table.place(int(rows[row]))}"
             others = f" and {count - 1:,} other rows" if count > 1 else ""
-            yield Fault(name, f"{problem}, received {received}{others}", mend if is_left else "")
+            yield Fault(name, f"{problem}, received {received}{others}", mend if is_left else None)
 
 
 def _wrong_numbers(
@@ -267,4 +324,6 @@ def _of_weights(
         yield Fault(column.name, f"{expected}, received 0 in all rows")
     if settings.missing != "drop" and len(known) < len(weights):
         count = len(weights) - len(known)
-        yield Fault(column.name, f"{expected}, received none in {count:,} rows", "--missing drop")
+        yield Fault(
+            column.name, f"{expected}, received none in {count:,} rows", Mend("missing", "drop")
+        )
