@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -142,24 +142,40 @@ def load_dataset(
     table are in one ``DataError``.
     """
     table = table or table_named(settings)
+    found = _read(table, settings, flows)
+    parts, more = parts_of(table, settings, found.numbers)
+    faults = [*found.faults, *more]
+    is_plain = flows and any(fault.column and fault.mend for fault in faults)
+    refuse(table.name, faults, HINT if is_plain else "")
+    kinds = _with_levels(found.kinds, found.columns, parts.train)
+    refuse(table.name, without_levels(kinds, settings))
+    data = _of_parts(table, settings, found.columns, kinds, parts, flows)
+    units = _units(data) if flows is None else _units_of_flows(table.name, data, settings, flows)
+    notes = [*found.notes, *data.notes]
+    notes += note_of_repeats(data.train, data.test, _are_numbers(data))
+    return replace(data, units=units, notes=notes)
+
+
+class _Reading(NamedTuple):
+    """Rows of a table that are used, by their numbers ``(n,)``, and what is wrong with it."""
+
+    columns: Columns
+    kinds: Mapping[str, ColumnKind]
+    numbers: np.ndarray
+    faults: list[Fault]
+    notes: list[str]
+
+
+def _read(table: TableFile, settings: TableData, flows: Tails | None) -> _Reading:
     columns, numbers = read_used(table, settings)
     kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
-    kinds = {name: kind for name, kind in kinds.items() if name != settings.weights}
+    kinds.pop(settings.weights or "", None)
     notes = notes_of(table, settings, kinds, numbers)
     notes += notes_of_texts(table, columns, numbers, settings)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
-    parts, more = parts_of(table, settings, numbers)
-    faults = [*faults, *more]
-    is_plain = flows and any(fault.column and fault.mend for fault in faults)
-    refuse(table.name, faults, HINT if is_plain else "")
-    kinds = _with_levels(kinds, columns, parts.train)
-    refuse(table.name, without_levels(kinds, settings))
-    data = _of_parts(table, settings, columns, kinds, parts)
-    notes += [*data.notes, *note_of_repeats(data.train, data.test, _are_numbers(data))]
-    units = _units(data) if flows is None else _units_of_flows(table.name, data, settings, flows)
-    return replace(data, units=units, notes=notes)
+    return _Reading(columns, kinds, numbers, faults, notes)
 
 
 def _are_numbers(data: Dataset) -> np.ndarray:
@@ -177,13 +193,14 @@ def _of_parts(
     columns: Columns,
     kinds: Mapping[str, ColumnKind],
     parts: Parts,
+    flows: Tails | None,
 ) -> Dataset:
     names = used(kinds, settings)
-    rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
+    rows = _matrix(table, [columns[name] for name in names], kinds)
     train, validation, test = (rows[part] for part in parts)
     digest, tests, test_weights = checksum(rows), None, None
     if settings.test is not None:
-        test, test_weights, tests = _test_rows(settings, kinds, names, digest)
+        test, test_weights, tests = _test_rows(settings, kinds, names, digest, flows)
     weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
     refuse(table.name, faults)
     return Dataset(
@@ -221,22 +238,24 @@ def kinds_and_faults(
 
 
 def _test_rows(
-    settings: TableData, kinds: Mapping[str, ColumnKind], names: Sequence[str], digest: str
+    settings: TableData,
+    kinds: Mapping[str, ColumnKind],
+    names: Sequence[str],
+    digest: str,
+    flows: Tails | None,
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
     own = settings.model_copy(update=plain | own)
     table = table_named(own)
-    columns, numbers = read_used(table, own)
-    refuse(table.name, faults_of(table, columns, numbers, own.kinds or {}, own))
-    if settings.missing == "drop":
-        columns, *_ = without_gaps(columns, kinds, own, len(numbers))
-    rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
+    found = _read(table, own, flows)
+    refuse(table.name, found.faults)
+    rows = _matrix(table, [found.columns[name] for name in names], kinds)
     if (sha256 := checksum(rows)) == digest:
         raise DataError(f"{path}: expected test rows other than the training rows")
     order = stream(settings.split_seed, "order").permutation(len(rows))
-    weights = columns[settings.weights].numbers if settings.weights else None
+    weights = found.columns[settings.weights].numbers if settings.weights else None
     record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
     return rows[order], weights if weights is None else weights[order], record
 
@@ -362,5 +381,11 @@ def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[s
     columns, rows = read_columns(table, names=names, texts=texts)
     if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
-    values = [values_of(column, kinds[column.name], table) for column in columns]
+    return _matrix(table, columns, kinds)
+
+
+def _matrix(
+    table: TableFile, columns: Sequence[Column], kinds: Mapping[str, ColumnKind]
+) -> np.ndarray:
+    values = [values_of(column, kinds[column.name].alone, table) for column in columns]
     return np.column_stack(values)

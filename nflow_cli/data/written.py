@@ -122,13 +122,8 @@ def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
 
 
 def _shortest(values: np.ndarray) -> np.ndarray:
-    result = np.where(_is_whole(values), values, np.nan)
-    single = values.astype(np.float32)
-    for digits in range(6, 10):
-        rounded = significant(values, digits)
-        hit = np.isnan(result) & (rounded.astype(np.float32) == single)
-        result = np.where(hit, rounded, result)
-    return np.where(np.isnan(result), values, result)
+    texts = values.astype(np.float32).astype("U32")
+    return np.where(_is_whole(values), values, texts.astype(float))
 
 
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:
