@@ -127,23 +127,27 @@ def _constant(
     plain, size = combined(rule, x, powers)
     step = target.distinct.steps_at(y)
     half = step * (HALF if y.std() >= FINE * step.max() else EXACT)
-    is_added = rule in ("linear", "log")
-    size = np.maximum(size, target.distinct.typical) if is_added else 0.0
-    half = half + NOISE * np.maximum(size, np.abs(y))
-    with np.errstate(all="ignore"):
-        ends = [y - half - plain, y + half - plain]
-        if not is_added:
-            ends = [(y - half) / plain, (y + half) / plain]
-            ends = [np.where(plain == 0, -np.inf, np.minimum(*ends)), np.maximum(*ends)]
-            ends[1] = np.where(plain == 0, np.inf, ends[1])
-    low, high = float(ends[0].max()), float(ends[1].min())
-    if (
-        not (np.isfinite([low, high]).all() and low <= high)
-        or (y[plain == 0] * (not is_added)).any()
-    ):
+    if rule in ("linear", "log"):
+        half = half + NOISE * np.maximum(np.maximum(size, target.distinct.typical), np.abs(y))
+        low, high = _interval(y - half - plain, y + half - plain)
+    elif y[plain == 0].any():
         return None
-    if is_added and low <= 0 <= high:
-        return 0.0
+    else:
+        half = half + NOISE * np.abs(y)
+        with np.errstate(all="ignore"):
+            ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
+        low, high = _interval(*np.where(plain == 0, [[-np.inf], [np.inf]], ends))
+    if not (np.isfinite([low, high]).all() and low <= high):
+        return None
+    return 0.0 if rule in ("linear", "log") and low <= 0 <= high else _roundest(low, high)
+
+
+def _interval(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    return float(low.max()), float(high.min())
+
+
+def _roundest(low: float, high: float) -> float:
+    """Number of an interval with the fewest digits, else its middle."""
     middle = np.array([(low + high) / 2])
     tries = [float(significant(middle, digits)[0]) for digits in range(1, 16)]
     return next((value for value in tries if low <= value <= high), float(middle[0]))

@@ -39,9 +39,16 @@ def _exact(column: DistinctNumbers) -> Lattice:
 
 
 def _measured(values: np.ndarray, part: float) -> Lattice | None:
-    """Lattice of inexact numbers, by Euclid's algorithm on their differences."""
-    largest = float(np.abs(values).max())
-    tolerance, exact = part * largest, ROUNDING * largest
+    """Lattice of inexact numbers, whose errors are a part of the largest."""
+    step = _common_step(values, part * float(np.abs(values).max()))
+    if step is None:
+        return None
+    round_one = float(significant(np.array([step]), 6 if part > TOLERANCES[0] else DIGITS)[0])
+    return _fitting(values, round_one, part) or _fitting(values, step, part)
+
+
+def _common_step(values: np.ndarray, tolerance: float) -> float | None:
+    """Step of ascending values, by Euclid's algorithm on their differences."""
     gaps = np.diff(values)
     gaps = gaps[gaps > tolerance]
     step = float(gaps.min()) if len(gaps) else 0.0
@@ -53,19 +60,19 @@ def _measured(values: np.ndarray, part: float) -> Lattice | None:
     span = float(values[-1] - values[0])
     if step <= FINENESS * tolerance or span / step > WHOLE:
         return None
-    step = span / float(np.rint(span / step))
-    round_one = float(significant(np.array([step]), 6 if part > TOLERANCES[0] else DIGITS)[0])
-    for candidate in (round_one, step):
-        index = values / candidate
-        offset = float(index[0] - np.rint(index[0]))
-        offset = 0.0 if abs(offset) < 1 / FINENESS else offset % 1
-        places = np.rint(index - offset)
-        off = np.abs(index - offset - places) * candidate
-        is_near = off <= np.minimum(candidate / FINENESS, 2 * part * np.abs(values) + exact)
-        merged = (np.diff(places) == 0) & (np.diff(values) > 2 * part * np.abs(values[1:]) + exact)
-        if is_near.all() and not merged.any():
-            return Lattice(step=candidate, offset=offset * candidate)
-    return None
+    return span / float(np.rint(span / step))
+
+
+def _fitting(values: np.ndarray, step: float, part: float) -> Lattice | None:
+    """Lattice of a step with all values, each on a place of its own, if there is one."""
+    errors = 2 * part * np.abs(values) + ROUNDING * float(np.abs(values).max())
+    index = values / step
+    offset = float(index[0] - np.rint(index[0]))
+    offset = 0.0 if abs(offset) < 1 / FINENESS else offset % 1
+    places = np.rint(index - offset)
+    is_near = np.abs(index - offset - places) * step <= np.minimum(step / FINENESS, errors)
+    merged = (np.diff(places) == 0) & (np.diff(values) > errors[1:])
+    return Lattice(step=step, offset=offset * step) if is_near.all() and not merged.any() else None
 
 
 def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
