@@ -25,8 +25,8 @@ HINT = (
     "takes all kinds of columns"
 )
 ROWS = 100_000  # to test for dependence
-# A column repeats if an atom has more than this share and number of its rows, or if its step,
-# relative to its interquartile range, and its share of repeated rows exceed these.
+# A column repeats if an atom has more than this share and number of its rows, or if its usual
+# step, relative to its interquartile range, and its share of repeated rows exceed these.
 ATOM_SHARE, ATOM_ROWS = 0.005, 20
 STEP, REPEATED = 0.01, 0.5
 
@@ -76,9 +76,10 @@ def _repeats(column: Column, kind: ColumnKind) -> str:
         share = counts.max() / len(numbers)
         return f"is {atoms[counts.argmax()]:g} in {share:.1%} of the rows"
     low, high = np.quantile(numbers, [0.25, 0.75])
+    step = float(np.median(np.diff(column.distinct.values)))
     repeated = column.counts[column.counts > 1].sum() / len(numbers)
-    if kind.step and kind.step > STEP * (high - low) and repeated > REPEATED:
-        return f"has steps of {kind.step:g}, {repeated:.0%} of its rows repeat"
+    if step > STEP * (high - low) and repeated > REPEATED:
+        return f"has steps of {step:g}, {repeated:.0%} of its rows repeat"
     return ""
 
 
