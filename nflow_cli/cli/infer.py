@@ -57,7 +57,7 @@ def infer(
     """
     from nflow_cli.config import overrides, preset_files, presets
     from nflow_cli.config.infer_schema import natural_preset, usual_dim
-    from nflow_cli.data.raw_columns import numbers_of
+    from nflow_cli.data.columns import numbers_of
     from nflow_cli.data.table_files import open_table
     from nflow_cli.experiments import running
 

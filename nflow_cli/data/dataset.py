@@ -19,16 +19,27 @@ from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.dataset_faults import (
+from nflow_cli.data.columns import Column, read_columns
+from nflow_cli.data.faults import (
+    HINT,
     Fault,
+    dependence,
     expect_kinds,
     expect_resolutions,
+    far,
     faults_of,
+    plain_kinds,
     refuse,
+    too_few,
     used,
     without_levels,
+    without_spread,
 )
-from nflow_cli.data.dataset_parts import (
+from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
+from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.named_tables import IN_PYTHON, table_named
+from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
+from nflow_cli.data.split import (
     Columns,
     note_of_repeats,
     note_of_weights,
@@ -39,21 +50,6 @@ from nflow_cli.data.dataset_parts import (
     read_used,
     without_gaps,
 )
-from nflow_cli.data.fit_units import Bounds, fit_units
-from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.named_tables import IN_PYTHON, table_named
-from nflow_cli.data.number_units import units_of_numbers
-from nflow_cli.data.plain_numbers import (
-    HINT,
-    dependence,
-    far,
-    plain_kinds,
-    too_few,
-    without_spread,
-)
-from nflow_cli.data.points import ALIKE, Weights, checksum
-from nflow_cli.data.raw_columns import Column, read_columns
-from nflow_cli.data.split import Parts
 from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.units import ColumnUnits

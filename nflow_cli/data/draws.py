@@ -11,10 +11,10 @@ import numpy as np
 
 from nflow_cli.config.evidence_schema import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
+from nflow_cli.data.columns import Column, numbers_of, read_columns
 from nflow_cli.data.dependence import determined
 from nflow_cli.data.netcdf import InferenceTable
 from nflow_cli.data.points import checksum, no_spread
-from nflow_cli.data.raw_columns import Column, numbers_of, read_columns
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits

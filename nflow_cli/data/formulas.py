@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from nflow_cli.config.kinds_schema import Relation
-from nflow_cli.data.raw_columns import Column
+from nflow_cli.data.columns import Column
 from nflow_cli.data.written import significant
 
 ROWS_A_COLUMN = 5  # for the search of a formula, at least

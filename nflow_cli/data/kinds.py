@@ -8,10 +8,10 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import DAY, kind_of_form, texts_of
 from nflow_cli.data.lattices import decimals_of, fills, finest
 from nflow_cli.data.left_out import why_left_out
-from nflow_cli.data.raw_columns import Column
 from nflow_cli.data.relations import relations_of
 from nflow_cli.data.shapes import shape_of
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from nflow_cli.config.column_schema import LARGEST_BOUND, MAX_LEVEL
-from nflow_cli.data.raw_columns import Column
+from nflow_cli.data.columns import Column
 from nflow_cli.data.written import DIGITS, as_written
 
 NAMES_ROWS = 50  # rows beyond which mostly unique text identifies rows

@@ -1,4 +1,4 @@
-"""Weights, checksum and spread of rows."""
+"""Parts, weights, checksum and spread of rows."""
 
 import hashlib
 from typing import NamedTuple
@@ -43,3 +43,11 @@ def no_spread(values: np.ndarray) -> str:
             f"less than {LEAST_SPREAD:g} of them: too little for double precision"
         )
     return ""
+
+
+class Parts(NamedTuple):
+    """Row numbers of each part."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray

@@ -6,8 +6,8 @@ import numpy as np
 
 from nflow_cli.config.column_schema import MAX_LEVELS
 from nflow_cli.config.kinds_schema import Relation
+from nflow_cli.data.columns import Column
 from nflow_cli.data.formulas import formula_of
-from nflow_cli.data.raw_columns import Column
 
 SAMPLE = 1_000  # rows for the search of maps
 ROWS_A_KEY = 5  # of a map

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nflow_cli.data.dataset_faults import FaultsError
+from nflow_cli.data.faults import FaultsError
 from nflow_cli.errors import NflowError
 from nflow_cli.terminal.layout import worded
 

@@ -16,7 +16,7 @@ from short_runs import without_pictures
 
 import nflow_cli
 from nflow_cli.cli import main
-from nflow_cli.data.raw_columns import numbers_of
+from nflow_cli.data.columns import numbers_of
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import Interrupted, NflowError
 from nflow_cli.experiments import running

@@ -6,8 +6,8 @@ import pytest
 
 from nflow_cli.config.evidence_schema import DrawsData
 from nflow_cli.data import netcdf, tables
+from nflow_cli.data.columns import numbers_of, read_columns
 from nflow_cli.data.draws import load_draws
-from nflow_cli.data.raw_columns import numbers_of, read_columns
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import DataError
 

@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.columns import Column
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.raw_columns import Column
 from nflow_cli.data.written import as_written
 
 N = 1_000

@@ -10,10 +10,11 @@ from pyarrow import csv, parquet
 
 from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data import raw_columns, tables
+from nflow_cli.data import columns as raw_columns
+from nflow_cli.data import tables
+from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.raw_columns import Column, read_columns
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError

@@ -5,9 +5,9 @@ import pytest
 
 from nflow_cli.config.kinds_schema import Relation
 from nflow_cli.config.table_schema import TableData
+from nflow_cli.data.columns import Column
 from nflow_cli.data.dependence import determined
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.raw_columns import Column
 
 N = 600
 RNG = np.random.default_rng(1)

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from nflow_cli.data import raw_columns, table_files
-from nflow_cli.data.raw_columns import numbers_of, read_columns, read_points
+from nflow_cli.data import columns as raw_columns
+from nflow_cli.data import table_files
+from nflow_cli.data.columns import numbers_of, read_columns, read_points
 from nflow_cli.data.table_files import open_table, table_of, write_table
 from nflow_cli.errors import DataError
 

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from nflow_cli.data.raw_columns import numbers_of
+from nflow_cli.data.columns import numbers_of
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.runs.netcdf_file import write_inference
