@@ -228,7 +228,7 @@ def kinds_and_faults(
     else:
         kinds = kinds_of(list(columns.values()), settings)
         if flows:
-            kinds, faults = plain_kinds(table, columns, kinds, settings)
+            kinds, faults = plain_kinds(table, columns, rows, kinds, settings)
     faults += faults_of(table, columns, rows, kinds, settings, flows is not None)
     return dict(kinds), faults
 

@@ -19,6 +19,7 @@ from nflow_cli.constants import FAR
 from nflow_cli.data.columns import MAX_TEXTS, Column
 from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dependence import dependent
+from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.points import LEAST, Parts, Weights, no_spread
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
@@ -303,8 +304,7 @@ def _wrong_numbers(
         return
     yield "expected finite numbers", np.isinf(numbers), True
     if column.name in settings.bounds:
-        ends = settings.bounds[column.name]
-        low, high = (np.inf * sign if end is None else end for end, sign in zip(ends, (-1, 1)))
+        low, high = Bounds(*settings.bounds[column.name]).ends
         between = f"{'strictly ' * is_open}between {low:.15g} and {high:.15g}"
         beyond = (numbers < low) | (numbers > high)
         on = np.isin(numbers, [low, high]) & np.isfinite(numbers) & is_open
@@ -349,6 +349,7 @@ def _of_weights(
 def plain_kinds(
     table: TableFile,
     columns: Mapping[str, Column],
+    rows: np.ndarray,
     kinds: Mapping[str, ColumnKind],
     settings: TableData,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
@@ -358,7 +359,7 @@ def plain_kinds(
     """
     plain, faults = dict(kinds), list[Fault]()
     for name, kind in kinds.items():
-        if problem := _why_not(table, columns[name], kind, name in settings.given):
+        if problem := _why_not(table, columns[name], rows, kind, name in settings.given):
             faults.append(Fault(name, problem, leaving_out(name, settings)))
         elif kind.kind == "computed":
             why = f"computed from others ({kind.why:.400})"
@@ -368,8 +369,10 @@ def plain_kinds(
     return plain, faults
 
 
-def _why_not(table: TableFile, column: Column, kind: ColumnKind, is_given: bool) -> str:
-    row, text = column.stray or (0, "")
+def _why_not(
+    table: TableFile, column: Column, rows: np.ndarray, kind: ColumnKind, is_given: bool
+) -> str:
+    _, text = column.stray or (0, "")
     other_mark = "." if table.decimal == "," else ","
     if kind.why.startswith("text") and is_number(text, other_mark):  # also if mostly unique
         return f"holds {shown(text)}, with another decimal mark than the table's"
@@ -377,7 +380,7 @@ def _why_not(table: TableFile, column: Column, kind: ColumnKind, is_given: bool)
         return ""
     if column.source != "number":
         source = "text" if column.numbers is None else f"a {column.source}"
-        return f"{source} ({shown(text)} in {table.place(row)})" if text else source
+        return f"{source} ({_no_number(table, column, rows)})" if text else source
     return "" if is_given else _repeats(column, kind)
 
 

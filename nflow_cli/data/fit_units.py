@@ -53,6 +53,14 @@ class Bounds(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """With infinities for ``None``."""
+        return (
+            -math.inf if self.low is None else self.low,
+            math.inf if self.high is None else self.high,
+        )
+
 
 class _Chain(NamedTuple):
     """Maps of a column, and its mean log-likelihood in nats, if known."""
@@ -96,8 +104,7 @@ def fit_units(
 
 
 def _bounded(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
-    low, high = bounds
-    above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
+    (low, high), (above, below) = bounds, bounds.ends
     least, most = x.min(), x.max()
     if not above < least <= most < below:
         raise DataError(
@@ -258,7 +265,7 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
 
 
 def _steps(values: np.ndarray, bounds: Bounds, step: float) -> np.ndarray:
-    low, high = (end if end is not None else np.inf * sign for end, sign in zip(bounds, (-1, 1)))
+    low, high = bounds.ends
     return np.minimum(step, 2 * np.minimum(values - low, high - values))
 
 

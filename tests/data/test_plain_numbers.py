@@ -113,6 +113,9 @@ def test_a_stray_cell_and_another_decimal_mark_are_told(tmp_path):
     path = written(tmp_path, ["a,b", *lines])
     with pytest.raises(DataError, match=r"column 'b': text \('1.5 kg' in line 5\)"):
         load_dataset(TableData(name=path, missing="drop"), flows="none")
+    late = written(tmp_path, ["a,b", *(f"{i / 7},{i / 3 if i < 40 else 'x'}" for i in range(60))])
+    with pytest.raises(DataError, match=r"'x' in line (4[2-9]|[56]\d)\)"):
+        load_dataset(TableData(name=late, max_rows=50), flows="none")
     path = written(tmp_path, ["a;b", *(f"0,{i}45;{0.8 + i * i % 7 + i / 99}" for i in range(60))])
     with pytest.raises(DataError, match="'a': holds '0,045', with another decimal mark than"):
         load_dataset(TableData(name=path), flows="none")
