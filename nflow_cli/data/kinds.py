@@ -10,7 +10,7 @@ from nflow_cli.config.kinds_schema import CellType, ColumnKind, Lattice, Relatio
 from nflow_cli.config.table_schema import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import DAY, kind_of_form, texts_of
-from nflow_cli.data.lattices import decimals_of, fills, finest
+from nflow_cli.data.lattices import common_lattice, decimals_of, fills
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.relations import relations_of
 from nflow_cli.data.shapes import shape_of
@@ -136,7 +136,7 @@ def _texts(column: Column, missing: bool) -> ColumnKind:
 
 def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: bool) -> ColumnKind:
     numbers = column.distinct
-    lattice = finest(numbers)
+    lattice = common_lattice(numbers)
     facts = {"type": _type(column), "decimals": numbers.decimals, "missing": missing}
     step = settings.discrete.get(column.name)
     if step is not None:

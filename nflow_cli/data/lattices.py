@@ -19,7 +19,7 @@ FINENESS = 100  # times the tolerance is a step, at least
 SPARSE = 0.02  # share of a lattice's places that occur; numbers with noise have fewer
 
 
-def finest(column: DistinctNumbers) -> Lattice | None:
+def common_lattice(column: DistinctNumbers) -> Lattice | None:
     """Coarsest lattice with all values, of which two are needed, if any."""
     if len(column.values) < 2:
         return None
@@ -75,7 +75,7 @@ def _fitting(values: np.ndarray, step: float, part: float) -> Lattice | None:
     return Lattice(step=step, offset=offset * step) if is_near.all() and not merged.any() else None
 
 
-def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
+def lattice_index(values: np.ndarray, lattice: Lattice) -> np.ndarray:
     """Whole number `i` of each value `offset + i * step`."""
     return np.rint((values - lattice.offset) / lattice.step)
 
@@ -85,7 +85,7 @@ def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
     decimals = decimals_of(lattice)
     if decimals is None:
         return values
-    places = lattice.offset + positions(values, lattice) * lattice.step
+    places = lattice.offset + lattice_index(values, lattice) * lattice.step
     near = np.abs(places - values) * FINENESS <= lattice.step
     return np.where(near, np.round(places, decimals), values)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
-from nflow_cli.data.lattices import SPARSE, positions, snapped
+from nflow_cli.data.lattices import SPARSE, lattice_index, snapped
 from nflow_cli.data.written import DistinctNumbers, shifted, spacing, typical_size
 
 REPEATED = 0.25  # of a grid's rows without atoms are on repeated values
@@ -50,7 +50,7 @@ def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -
     places = values / resolution
     heaped = heaps(places - places[0], counts, _spacing(numbers))
     if lattice is not None:
-        on = positions(values, lattice)
+        on = lattice_index(values, lattice)
         on, first = np.unique(on, return_index=True)
         moved, rows = snapped(values[first], lattice), np.add.reduceat(counts, first)
         of_grid = heaps(on, rows)
