@@ -310,11 +310,13 @@ class _Reader:
         self._parts.append(np.array(part, np.float64))
 
     def _add_texts(self, cells: "pa.Array") -> None:
+        import pyarrow as pa
+
         if not self._is_bounded:
             return
         try:
-            texts, which = _distinct_texts(self.table, self.name, cells)
-        except DataError:  # nested data
+            texts, which = _distinct_texts(cells, self.table.decimal)
+        except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._drop_texts()
             return
         codes = np.full(len(texts) + 1, -1, np.int32)  # the last entry, -1, is for missing cells
@@ -376,27 +378,19 @@ def _cast(cells: Any, *types: Any) -> Any:
     raise NotANumberError(0, None)
 
 
-def _distinct_texts(
-    table: TableFile, name: str, cells: "pa.Array"
-) -> tuple[list[str | None], np.ndarray]:
+def _distinct_texts(cells: "pa.Array", decimal: str) -> tuple[list[str | None], np.ndarray]:
     """Distinct values as levels, and the index of each cell; -1: missing."""
     import pyarrow as pa
 
-    try:
-        encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
-        values = encoded.dictionary
-        if is_number(values.type) and not pa.types.is_decimal(values.type):
-            numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
-            texts = [str(number) for number in numbers]
-        else:
-            texts = values.cast(pa.string()).to_pylist()
-    except (pa.ArrowException, UnicodeDecodeError):
-        raise DataError(
-            f"{table.name}: column {shown(name)}: expected text or numbers, received "
-            f"{shown(cells.type)}"
-        ) from None
+    encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+    values = encoded.dictionary
+    if is_number(values.type) and not pa.types.is_decimal(values.type):
+        numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
+        texts = [str(number) for number in numbers]
+    else:
+        texts = values.cast(pa.string()).to_pylist()
     which = encoded.indices.cast(pa.int64()).fill_null(-1)
-    return [_level(text, table.decimal) for text in texts], which.to_numpy(zero_copy_only=False)
+    return [_level(text, decimal) for text in texts], which.to_numpy(zero_copy_only=False)
 
 
 def _level(text: str | None, decimal: str) -> str | None:
