@@ -90,9 +90,7 @@ class Column:
 
     @cached_property
     def places(self) -> np.ndarray:
-        """Index of each cell's value, ``(n,)``, -1 if missing or infinite; of too many numbers for
-        a map the row.
-        """
+        """Index of each value, ``(n,)``, -1 if not finite; of too many for a map the row."""
         if self.numbers is None:
             return self.cells
         values = self.distinct.values
@@ -121,9 +119,7 @@ class Column:
         return np.append(dates.numbers_of(self.texts, form), np.nan)[self.codes]
 
     def dated(self) -> "Column":
-        """Column with the numbers of dates or times (of day: seconds), if all its text has one
-        format of them; else an equal one.
-        """
+        """With the numbers of dates or times (of day: seconds), if all its text has one format."""
         is_read = self.source == "text" and self.codes is not None
         if not is_read or (form := dates.form_of(self.texts)) is None:
             return replace(self)
@@ -132,9 +128,7 @@ class Column:
         return replace(self, **facts, numbers=self.in_form(form), codes=None, texts=[])
 
     def in_unit(self, type: str) -> "Column":
-        """Column of dates as times, in seconds, or of times as dates, in days, if it is the
-        other.
-        """
+        """Dates as times, in seconds, or times as dates, in days."""
         if self.numbers is None or {self.source, type} != {"date", "time"}:
             return self
         factor = dates.DAY if type == "time" else 1 / dates.DAY

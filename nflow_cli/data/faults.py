@@ -51,7 +51,7 @@ class Mend(NamedTuple):
     @property
     def option(self) -> str:
         """As of the command line."""
-        return options_of([self])
+        return _options([self])
 
 
 class Fault(NamedTuple):
@@ -78,7 +78,7 @@ class FaultsError(DataError):
         texts = filter(None, (*(fault.text for fault in faults), hint))
         self.faults, self._problems = list(faults), f"{name}: {'; '.join(texts)}"
         self._mends = [fault.mend for fault in faults if fault.mend]
-        super().__init__(self._line(options_of(self._mends)))
+        super().__init__(self._line(_options(self._mends)))
 
     def _line(self, remedies: str) -> str:
         return f"{self._problems}; {remedies}" if remedies else self._problems
@@ -86,11 +86,10 @@ class FaultsError(DataError):
     @property
     def in_python(self) -> str:
         """The line with keyword arguments."""
-        return self._line(arguments_of(self._mends))
+        return self._line(_arguments(self._mends))
 
 
-def options_of(mends: Iterable[Mend]) -> str:
-    """Options of the command line."""
+def _options(mends: Iterable[Mend]) -> str:
     texts = []
     for key, values in _values(mends).items():
         without = "without " if key in LOSING else ""
@@ -98,8 +97,7 @@ def options_of(mends: Iterable[Mend]) -> str:
     return " ".join(texts)
 
 
-def arguments_of(mends: Iterable[Mend]) -> str:
-    """Keyword arguments of Python."""
+def _arguments(mends: Iterable[Mend]) -> str:
     texts = []
     for key, values in _values(mends).items():
         written = json.dumps(values[-1] if key == "missing" else values, ensure_ascii=False)
@@ -439,9 +437,7 @@ def far(
 def dependence(
     train: np.ndarray, units: ColumnUnits, names: Sequence[str], settings: TableData
 ) -> list[Fault]:
-    """Fault of modelled columns that depend on others, in the user's units, as a total and its
-    parts, or in the flows'.
-    """
+    """Fault of modelled columns that depend on others, in the user's units or in the flows'."""
     some, given = train[:ROWS], len(settings.given)
     for z in (some, units.inside(some)):
         together = [name for name, is_one in zip(names[given:], dependent(z, given)) if is_one]
