@@ -22,7 +22,7 @@ from mutations import (
 from pyarrow import parquet
 
 from nflow_cli.config import preset_files, presets
-from nflow_cli.data.point_files import read_points
+from nflow_cli.data.columns import read_points
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.pictures import draw

@@ -136,7 +136,8 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     """
     from nflow_cli.config.infer import natural_preset, usual_dim
     from nflow_cli.config.presets import Change
-    from nflow_cli.data.point_files import read_coordinates
+    from nflow_cli.data.columns import numbers_of
+    from nflow_cli.data.table_files import open_table
 
     words = "expected FILE.py:FUNCTION, a NAME, or --preset with one"
     refuse((not (density or typed.preset), words))
@@ -145,7 +146,7 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     usual = natural_preset(dim or usual_dim(density))
     config = typed.config(usual, named)
     if start is not None:
-        points = read_coordinates(start, config.density.columns).tolist()
+        points = numbers_of(open_table(start), config.density.columns).tolist()
         config = typed.config(usual, [*named, Change("--start", "train.starts", points)])
     if user is None:
         typed.train(config)

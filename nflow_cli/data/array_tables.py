@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nflow_cli.data import tables
-from nflow_cli.data.tables import BLOCK_ROWS, Column, TableFile, expect_names, positions, shown
+from nflow_cli.data.tables import BLOCK_ROWS, Field, TableFile, expect_names, positions, shown
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.runs import npz
 from nflow_cli.runs.json_text import json_object
@@ -89,7 +89,7 @@ class RowsTable(TableFile):
         names = expect_names(name, positions(width) if names is None else names)
         if len(names) != width:
             raise DataError(f"{name}: expected {width} names of columns, received {len(names)}")
-        super().__init__(name, [Column(c, rows.dtype.kind != "b") for c in names], len(rows))
+        super().__init__(name, list(map(Field, names)), len(rows))
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
@@ -170,12 +170,12 @@ def frame_table(name: str, data: Any) -> ArrowTable:
     return ArrowTable(name, table)
 
 
-def _columns(name: str, schema: "pa.Schema") -> list[Column]:
+def _columns(name: str, schema: "pa.Schema") -> list[Field]:
     unnamed = UNNAMED_INDEX if "index" in schema.names else "index"
     stored = [unnamed if column == UNNAMED_INDEX else column for column in schema.names]
     index = _index_columns(schema)
     return [
-        Column(column, tables.is_number(field.type), field.name in index)
+        Field(column, field.name in index)
         for column, field in zip(expect_names(name, stored), schema)
     ]
 

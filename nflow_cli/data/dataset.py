@@ -6,30 +6,40 @@ training row has it; NaN if missing.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
-from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.csv_dialect import is_number
-from nflow_cli.data.dataset_faults import (
+from nflow_cli.data.columns import Column, read_columns
+from nflow_cli.data.faults import (
+    HINT,
     Fault,
+    dependence,
     expect_kinds,
     expect_resolutions,
+    far,
     faults_of,
+    plain_kinds,
     refuse,
+    too_few,
     used,
     without_levels,
+    without_spread,
 )
-from nflow_cli.data.dataset_parts import (
+from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
+from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.named_tables import IN_PYTHON, table_named
+from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
+from nflow_cli.data.split import (
     Columns,
     note_of_repeats,
     note_of_weights,
@@ -40,17 +50,9 @@ from nflow_cli.data.dataset_parts import (
     read_used,
     without_gaps,
 )
-from nflow_cli.data.dates import dated, in_unit
-from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.left_out import cells_of
-from nflow_cli.data.named_tables import IN_PYTHON, table_named
-from nflow_cli.data.number_units import units_of_numbers
-from nflow_cli.data.plain_numbers import HINT, on_bounds, plain_kinds, units_and_faults
-from nflow_cli.data.points import ALIKE, Weights, checksum
-from nflow_cli.data.raw_columns import RawColumn, read_columns
-from nflow_cli.data.split import Parts
 from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
@@ -136,27 +138,40 @@ def load_dataset(
     table are in one ``DataError``.
     """
     table = table or table_named(settings)
+    found = _read(table, settings, flows)
+    parts, more = parts_of(table, settings, found.numbers)
+    faults = [*found.faults, *more]
+    is_plain = flows and any(fault.column and fault.mend for fault in faults)
+    refuse(table.name, faults, HINT if is_plain else "")
+    kinds = _with_levels(found.kinds, found.columns, parts.train)
+    refuse(table.name, without_levels(kinds, settings))
+    data = _of_parts(table, settings, found.columns, kinds, parts, flows)
+    units = _units(data) if flows is None else _units_of_flows(table.name, data, settings, flows)
+    notes = [*found.notes, *data.notes]
+    notes += note_of_repeats(data.train, data.test, _are_numbers(data))
+    return replace(data, units=units, notes=notes)
+
+
+class _Reading(NamedTuple):
+    """Rows of a table that are used, by their numbers ``(n,)``, and what is wrong with it."""
+
+    columns: Columns
+    kinds: Mapping[str, ColumnKind]
+    numbers: np.ndarray
+    faults: list[Fault]
+    notes: list[str]
+
+
+def _read(table: TableFile, settings: TableData, flows: Tails | None) -> _Reading:
     columns, numbers = read_used(table, settings)
     kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
-    kinds = {name: kind for name, kind in kinds.items() if name != settings.weights}
+    kinds.pop(settings.weights or "", None)
     notes = notes_of(table, settings, kinds, numbers)
     notes += notes_of_texts(table, columns, numbers, settings)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
-    parts, more = parts_of(table, settings, numbers)
-    faults = [*faults, *more]
-    is_plain = flows and any(fault.column and fault.mend for fault in faults)
-    refuse(table.name, faults, HINT if is_plain else "")
-    kinds = _with_levels(kinds, columns, parts.train)
-    refuse(table.name, without_levels(kinds, settings))
-    data = _of_parts(table, settings, columns, kinds, parts)
-    notes += [*data.notes, *note_of_repeats(data.train, data.test, _are_numbers(data))]
-    if flows is None:
-        return replace(data, units=_units(data), notes=notes)
-    units, faults = units_and_faults(data, settings, flows)
-    refuse(table.name, faults)
-    return replace(data, units=units, notes=notes)
+    return _Reading(columns, kinds, numbers, faults, notes)
 
 
 def _are_numbers(data: Dataset) -> np.ndarray:
@@ -174,13 +189,14 @@ def _of_parts(
     columns: Columns,
     kinds: Mapping[str, ColumnKind],
     parts: Parts,
+    flows: Tails | None,
 ) -> Dataset:
     names = used(kinds, settings)
-    rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
+    rows = _matrix(table, [columns[name] for name in names], kinds)
     train, validation, test = (rows[part] for part in parts)
     digest, tests, test_weights = checksum(rows), None, None
     if settings.test is not None:
-        test, test_weights, tests = _test_rows(settings, kinds, names, digest)
+        test, test_weights, tests = _test_rows(settings, kinds, names, digest, flows)
     weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
     refuse(table.name, faults)
     return Dataset(
@@ -212,31 +228,30 @@ def kinds_and_faults(
     else:
         kinds = kinds_of(list(columns.values()), settings)
         if flows:
-            kinds, faults = plain_kinds(table, columns, kinds, settings)
-    faults += faults_of(table, columns, rows, kinds, settings, takes_gaps=flows is None)
-    if flows:
-        modelled = row_names(kinds, settings.given).modelled
-        faults += on_bounds(table, columns, rows, modelled, settings)
+            kinds, faults = plain_kinds(table, columns, rows, kinds, settings)
+    faults += faults_of(table, columns, rows, kinds, settings, flows is not None)
     return dict(kinds), faults
 
 
 def _test_rows(
-    settings: TableData, kinds: Mapping[str, ColumnKind], names: Sequence[str], digest: str
+    settings: TableData,
+    kinds: Mapping[str, ColumnKind],
+    names: Sequence[str],
+    digest: str,
+    flows: Tails | None,
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
     own = settings.model_copy(update=plain | own)
     table = table_named(own)
-    columns, numbers = read_used(table, own)
-    refuse(table.name, faults_of(table, columns, numbers, own.kinds or {}, own))
-    if settings.missing == "drop":
-        columns, *_ = without_gaps(columns, kinds, own, len(numbers))
-    rows = np.column_stack([values_of(columns[name], kinds[name].alone, table) for name in names])
+    found = _read(table, own, flows)
+    refuse(table.name, found.faults)
+    rows = _matrix(table, [found.columns[name] for name in names], kinds)
     if (sha256 := checksum(rows)) == digest:
         raise DataError(f"{path}: expected test rows other than the training rows")
     order = stream(settings.split_seed, "order").permutation(len(rows))
-    weights = columns[settings.weights].numbers if settings.weights else None
+    weights = found.columns[settings.weights].numbers if settings.weights else None
     record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
     return rows[order], weights if weights is None else weights[order], record
 
@@ -251,8 +266,31 @@ def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
     return units
 
 
+def _units_of_flows(
+    name: str, data: Dataset, settings: TableData, tails: Tails
+) -> dict[str, list[ColumnMap]]:
+    """Units fitted to training rows, resampled by their weights; faults are of columns that flows
+    cannot model.
+    """
+    train, weights, names = data.train, data.weights.train, data.columns
+    if weights is not None:
+        rng = stream(settings.split_seed, "weights")
+        train = train[rng.choice(len(train), len(train), p=weights / weights.sum())]
+    parts = Parts(data.train, data.validation, data.test)
+    faults = too_few(parts, data.weights, len(names)), without_spread(train, names, settings)
+    refuse(name, [*itertools.chain(*faults)])
+    units = {
+        column: fit_units(values, Bounds(*settings.bounds.get(column, ())), tails)
+        for column, values in zip(names, train.T)
+    }
+    every = ColumnUnits(list(units.values()))
+    refuse(name, [*far(parts, every, names, settings)])
+    refuse(name, dependence(train, every, names, settings))
+    return units
+
+
 def _with_levels(
-    kinds: Mapping[str, ColumnKind], columns: Mapping[str, RawColumn], train: np.ndarray
+    kinds: Mapping[str, ColumnKind], columns: Mapping[str, Column], train: np.ndarray
 ) -> dict[str, ColumnKind]:
     """Kinds with the levels of training rows, of a computed column of all rows; of too many the
     most frequent.
@@ -274,10 +312,10 @@ def _sorted(levels: Sequence[str], kind: ColumnKind) -> list[str]:
     return sorted(levels) if kind.type in ("text", "truth") else sorted(levels, key=float)
 
 
-def level_texts(column: RawColumn, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
+def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
     """Distinct values as texts, and the index of each cell; -1: missing."""
     if column.numbers is None:
-        return column.texts, cells_of(column)
+        return column.texts, column.cells
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
     texts = {number_text(value, kind.decimals): None for value in known}  # some have the same text
@@ -293,7 +331,7 @@ def number_text(value: float, decimals: int | None) -> str:
     return f"{value:z.{decimals}f}"
 
 
-def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarray:
+def values_of(column: Column, kind: ColumnKind, table: TableFile) -> np.ndarray:
     """Cells ``(n,)`` of a column as in a row."""
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
@@ -304,10 +342,9 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
     if kind.kind != "levels" and column.codes is not None and not column.texts:
         return np.full(len(column.codes), np.nan)  # all are missing
     if kind.type in ("date", "time") and kind.form is None:
-        column, _ = dated(column)  # text in a table of typed columns
-        column = in_unit(column, kind.type)
+        column = column.dated().in_unit(kind.type)  # text in a table of typed columns
     try:
-        return _levels_in(column, kind) if kind.kind == "levels" else numbers_in(column, kind)
+        return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
     except ValueError:
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
         place, received = _first_of_another(column, kind, table)
@@ -317,17 +354,14 @@ def values_of(column: RawColumn, kind: ColumnKind, table: TableFile) -> np.ndarr
         ) from None
 
 
-def _first_of_another(column: RawColumn, kind: ColumnKind, table: TableFile) -> tuple[str, str]:
-    if column.codes is None or not column.texts:
-        return "", "text"
-    others = [i for i, text in enumerate(column.texts) if not is_number(text, table.decimal)]
-    if kind.form is not None or not others:
-        return "", shown(column.texts[0])
-    row = int(np.argmax(np.isin(column.codes, others)))
-    return f"{table.place(row)}: ", shown(column.texts[column.codes[row]])
+def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tuple[str, str]:
+    if column.stray is None or kind.form is not None:
+        return "", shown(column.texts[0]) if column.texts else "text"
+    row, text = column.stray
+    return f"{table.place(row)}: ", shown(text)
 
 
-def _levels_in(column: RawColumn, kind: ColumnKind) -> np.ndarray:
+def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
     if "truth" in (column.source, kind.type):  # True is true
@@ -343,5 +377,11 @@ def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[s
     columns, rows = read_columns(table, names=names, texts=texts)
     if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
-    values = [values_of(column, kinds[column.name], table) for column in columns]
+    return _matrix(table, columns, kinds)
+
+
+def _matrix(
+    table: TableFile, columns: Sequence[Column], kinds: Mapping[str, ColumnKind]
+) -> np.ndarray:
+    values = [values_of(column, kinds[column.name].alone, table) for column in columns]
     return np.column_stack(values)

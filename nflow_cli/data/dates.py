@@ -5,13 +5,10 @@ day seconds since midnight.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-
-from nflow_cli.data.raw_columns import RawColumn, Source
 
 DAY = 86_400
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -80,58 +77,24 @@ def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
     matches = [pattern.fullmatch(text) for text in texts]
     if not all(matches):
         raise ValueError(f"dates or times as in {form}")
-    groups = {part: [match[part] for match in matches if match] for part in pattern.groupindex}
-    seconds = _seconds(groups, len(texts))
-    if "Y" not in groups:
-        return seconds
-    days = _days(groups)
-    return days if kind_of_form(form) == "date" else days * DAY + seconds
+    times = np.array([_iso(match.groupdict()) for match in matches if match], "datetime64[us]")
+    if kind_of_form(form) == "date":
+        return times.astype("datetime64[D]").astype(float)
+    return times.astype(np.int64) / 10**6
 
 
 def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
     """Texts of finite numbers `(n,)` in a format.
 
-    ``decimals`` are of seconds, at least one where the format has them.
+    ``decimals``, at most six, are of seconds, at least one where the format has them.
     """
-    kind = kind_of_form(form)
-    digits = max(decimals, 1) if "%f" in form else 0
-    if kind == "date":
-        days, ticks = np.rint(numbers).astype(np.int64), np.zeros(len(numbers), np.int64)
+    digits = min(max(decimals, 1), 6) if "%f" in form else 0
+    if kind_of_form(form) == "date":
+        times = np.rint(numbers).astype("datetime64[D]")
     else:
-        total = np.rint(numbers * 10.0**digits).astype(np.int64)
-        days, ticks = np.divmod(total, DAY * 10**digits)
-    dates = days.astype("datetime64[D]")
-    return [
-        _written(str(date), int(tick), form, digits)
-        for date, tick in zip(dates, ticks, strict=True)
-    ]
-
-
-def dated(column: RawColumn) -> tuple[RawColumn, str | None]:
-    """Numbers of a text column of dates or times (of day: seconds), and their format, or None."""
-    form = form_of(column.texts) if column.source == "text" and column.codes is not None else None
-    if form is None or column.codes is None:
-        return column, None
-    kind = kind_of_form(form)
-    source = "number" if kind == "clock" else kind
-    numbers = in_form(column, form)
-    return replace(column, source=source, numbers=numbers, codes=None, texts=[]), form
-
-
-def in_unit(column: RawColumn, type: str) -> RawColumn:
-    """Column of dates as times, in seconds, or of times as dates, in days, if it is the other."""
-    if column.numbers is None or {column.source, type} != {"date", "time"}:
-        return column
-    factor = DAY if type == "time" else 1 / DAY
-    source: Source = "time" if type == "time" else "date"
-    return replace(column, source=source, numbers=column.numbers * factor)
-
-
-def in_form(column: RawColumn, form: str) -> np.ndarray | None:
-    """Numbers of dates or times in text, `(n,)`, NaN if missing, or the column's."""
-    if column.codes is None:
-        return column.numbers
-    return np.append(numbers_of(column.texts, form), np.nan)[column.codes]
+        ticks = np.rint(numbers * 10.0**digits).astype(np.int64) * 10 ** (6 - digits)
+        times = ticks.astype("datetime64[us]")
+    return [_written(text, form, digits) for text in np.datetime_as_string(times).tolist()]
 
 
 def _forms() -> Iterator[str]:
@@ -155,35 +118,18 @@ def _pattern(form: str) -> re.Pattern[str]:
     return re.compile("".join(PARTS.get(piece) or re.escape(piece) for piece in pieces), re.ASCII)
 
 
-def _seconds(groups: dict[str, list[str]], rows: int) -> np.ndarray:
-    total = np.zeros(rows)
-    for part, seconds in (("H", 3600), ("M", 60), ("S", 1), ("f", 1)):
-        if part in groups:
-            total = total + np.array(groups[part], float) * seconds
-    return total
+def _iso(found: Mapping[str, str]) -> str:
+    parts = {"Y": "1970", "m": "1", "d": "1", "H": "00", "M": "00", "S": "00", "f": "", **found}
+    if name := found.get("b") or found.get("B"):
+        parts["m"] = str(MONTHS.index(name[:3]) + 1)
+    return "{Y}-{m:0>2}-{d:0>2}T{H}:{M}:{S}{f}".format(**parts)
 
 
-def _days(groups: dict[str, list[str]]) -> np.ndarray:
-    years = np.array(groups["Y"], np.int64)
-    if "m" in groups:
-        months = np.array(groups["m"], np.int64)
-    else:
-        names = {name: k + 1 for all_of in (MONTHS, LONG_MONTHS) for k, name in enumerate(all_of)}
-        months = np.array([names[name] for name in groups.get("b") or groups["B"]], np.int64)
-    days = np.array(groups["d"], np.int64)
-    number = (years - 1970) * 12 + months - 1
-    starts, ends = (m.astype("datetime64[M]").astype("datetime64[D]") for m in (number, number + 1))
-    lengths = (ends - starts).astype(int)
-    if not ((months >= 1) & (months <= 12) & (days >= 1) & (days <= lengths)).all():
-        raise ValueError("days of the calendar")
-    return starts.astype(float) + days - 1
-
-
-def _written(date: str, tick: int, form: str, digits: int) -> str:
+def _written(time: str, form: str, digits: int) -> str:
+    date, _, clock = time.partition("T")
     year, month, day = date.rsplit("-", 2)
-    seconds, fraction = divmod(tick, 10**digits)
+    hour, minute, second = clock[:8].split(":") if clock else ("00", "00", "00")
     parts = {"%Y": year.zfill(4), "%m": month, "%d": day, "%-m": str(int(month))}
     parts |= {"%-d": str(int(day)), "%b": MONTHS[int(month) - 1], "%B": LONG_MONTHS[int(month) - 1]}
-    parts |= {"%H": f"{seconds // 3600:02}", "%M": f"{seconds // 60 % 60:02}"}
-    parts |= {"%S": f"{seconds % 60:02}", "%f": f".{fraction:0{digits}}" if digits else ""}
+    parts |= {"%H": hour, "%M": minute, "%S": second, "%f": clock[8 : 9 + digits]}
     return re.sub(r"%-?[A-Za-z]", lambda part: parts[part[0]], form)

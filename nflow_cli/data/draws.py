@@ -11,11 +11,12 @@ import numpy as np
 
 from nflow_cli.config.evidence import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
+from nflow_cli.data.columns import Column, numbers_of, read_columns
+from nflow_cli.data.dependence import determined
 from nflow_cli.data.netcdf import InferenceTable
 from nflow_cli.data.points import checksum, no_spread
-from nflow_cli.data.singular import dependent_columns
 from nflow_cli.data.table_files import open_table
-from nflow_cli.data.tables import MAX_ROWS, TableFile, listed, shown
+from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 
@@ -122,8 +123,7 @@ def _chains_of(
     blocks, chains = [], []
     for table in tables:
         every = [*names, *([chain] if chain else [])]
-        block = table.numbers(every, MAX_ROWS)
-        _expect_finite(table, block, every)
+        block = numbers_of(table, every)
         ids = block[:, -1] if chain else np.zeros(len(block))
         blocks.append(block[:, : len(names)])
         before = int(chains[-1].max()) + 1 if chains else 0
@@ -195,8 +195,9 @@ def _parameters(table: TableFile, settings: DrawsData, chain: str | None) -> lis
     names = [
         column.name
         for column in table.columns
-        if column.is_number and column.name not in no_parameters and not column.name.endswith("__")
+        if column.name not in no_parameters and not column.name.endswith("__")
     ]
+    names = [column.name for column in read_columns(table, names=names)[0] if _has_numbers(column)]
     if generated := [name for name in names if GENERATED.search(name)]:
         raise DataError(
             f"{table.name}: expected free parameters alone, received generated quantities by their "
@@ -210,14 +211,11 @@ def _parameters(table: TableFile, settings: DrawsData, chain: str | None) -> lis
     return names
 
 
-def _expect_finite(table: TableFile, block: np.ndarray, names: Sequence[str]) -> None:
-    wrong = ~np.isfinite(block)
-    if wrong.any():
-        row, place = (int(i[0]) for i in np.nonzero(wrong))
-        raise DataError(
-            f"{table.name}: {table.place(row)}, column {shown(names[place])}: expected a finite "
-            f"number, received {block[row, place]}"
-        )
+def _has_numbers(column: Column) -> bool:
+    """Numbers alone, or with text later on: that is refused."""
+    if column.numbers is None or column.source != "number":
+        return column.stray is not None and column.stray[0] > 0
+    return not np.isnan(column.numbers).all()
 
 
 def _inside(
@@ -245,9 +243,9 @@ def _expect_free(
     table: TableFile, columns: Sequence[str], rows: np.ndarray, inside: np.ndarray
 ) -> None:
     """Refuse columns that determine each other: the density of such draws is singular."""
-    together = dependent_columns(inside)
+    together = determined(inside)
     if not together.any() and (rows != inside).any():
-        together = dependent_columns(rows)
+        together = determined(rows)
     if not together.any():
         return
     names = [name for name, some in zip(columns, together) if some]

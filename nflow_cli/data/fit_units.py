@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import Tails
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.column_maps import (
@@ -52,6 +53,14 @@ class Bounds(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """With infinities for ``None``."""
+        return (
+            -math.inf if self.low is None else self.low,
+            math.inf if self.high is None else self.high,
+        )
+
 
 class _Chain(NamedTuple):
     """Maps of a column, and its mean log-likelihood in nats, if known."""
@@ -95,8 +104,7 @@ def fit_units(
 
 
 def _bounded(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
-    low, high = bounds
-    above, below = (-math.inf if low is None else low), (math.inf if high is None else high)
+    (low, high), (above, below) = bounds, bounds.ends
     least, most = x.min(), x.max()
     if not above < least <= most < below:
         raise DataError(
@@ -238,3 +246,33 @@ def _information(at: np.ndarray) -> np.ndarray:
     nodes, weights = hermegauss(NODES)
     scores = _scores(nodes, at)
     return (weights[:, None] * scores).T @ scores / weights.sum()
+
+
+def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
+    """Maps of values ``(n,)`` of a column to about N(0, 1).
+
+    A bound is half a step beyond the last possible value, at its interval's end. Equal values are
+    spread over their intervals: otherwise the fitted tail is as heavy as it can be.
+    """
+    step = kind.step or 1.0
+    if not len(values) or values.min() == values.max():
+        return [Scale(float(values[0]) if len(values) else 0.0, step)]
+    low, high = kind.bounds or (None, None)
+    half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
+    bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
+    spread = _spread(values, _steps(values, bounds, step))
+    return fit_units(spread, bounds, "none", skewed=True)
+
+
+def _steps(values: np.ndarray, bounds: Bounds, step: float) -> np.ndarray:
+    low, high = bounds.ends
+    return np.minimum(step, 2 * np.minimum(values - low, high - values))
+
+
+def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    order = np.argsort(values, kind="stable")
+    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
+    place = np.arange(len(values)) - np.repeat(first, counts) + 0.5
+    shift = np.empty(len(values))
+    shift[order] = place / np.repeat(counts, counts) - 0.5
+    return values + steps * shift

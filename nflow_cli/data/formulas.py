@@ -6,15 +6,14 @@ exp(sum a x).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from nflow_cli.config.kinds import Relation
-from nflow_cli.data.written import Written, significant
+from nflow_cli.data.columns import Column
+from nflow_cli.data.written import significant
 
 ROWS_A_COLUMN = 5  # for the search of a formula, at least
 CANDIDATES = 40  # columns at most, by correlation
@@ -31,41 +30,22 @@ Rule = Literal["linear", "product", "log", "exp"]
 TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # columns at most
 
 
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """Numeric column: cells `(n,)`, NaN where missing, and distinct values."""
-
-    name: str
-    cells: np.ndarray
-    written: Written
-
-    @cached_property
-    def gaps(self) -> np.ndarray:
-        """Mask of missing cells, `(n,)`."""
-        return ~np.isfinite(self.cells)
-
-    @cached_property
-    def is_varied(self) -> bool:
-        """More than a few distinct values."""
-        return len(self.written.values) > VARIED
-
-
-def formula_of(target: Numbers, sources: Sequence[Numbers]) -> Relation | None:
-    """Formula of a column by others that holds in all rows, with equal missing cells, if there is
-    one.
+def formula_of(target: Column, sources: Sequence[Column]) -> Relation | None:
+    """Formula of a column of numbers by others that holds in all rows, with equal missing cells, if
+    there is one.
     """
-    rows = np.flatnonzero(~target.gaps)
+    rows = np.flatnonzero(target.places >= 0)
     few = rows[:: max(1, -(-len(rows) // SAMPLE))]
-    complete = [source for source in sources if not source.gaps[few].any()]
+    complete = [source for source in sources if (source.places[few] >= 0).all()]
     for rule in TERMS:
-        if rule != "linear" and not target.is_varied:
+        if rule != "linear" and not len(target.counts) > VARIED:
             return None
-        usable = [source for source in complete if rule == "linear" or source.is_varied]
+        usable = [source for source in complete if rule == "linear" or len(source.counts) > VARIED]
         terms = _terms(rule, target.cells[few], [source.cells[few] for source in usable])
         if terms is None:
             continue
         chosen = [usable[k] for k in terms[0]]
-        if not np.array_equal(target.gaps, np.any([source.gaps for source in chosen], axis=0)):
+        if not np.array_equal(target.places < 0, np.any([s.places < 0 for s in chosen], axis=0)):
             continue
         holding: list[tuple[np.ndarray, float]] = []
         for powers in _candidates(rule, terms[1]):
@@ -138,32 +118,36 @@ def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
 
 def _constant(
     rule: Rule,
-    target: Numbers,
-    chosen: Sequence[Numbers],
+    target: Column,
+    chosen: Sequence[Column],
     powers: np.ndarray,
     rows: np.ndarray,
 ) -> float | None:
     y, x = target.cells[rows], np.stack([source.cells[rows] for source in chosen], axis=1)
     plain, size = combined(rule, x, powers)
-    step = target.written.steps_at(y)
+    step = target.distinct.steps_at(y)
     half = step * (HALF if y.std() >= FINE * step.max() else EXACT)
-    is_added = rule in ("linear", "log")
-    size = np.maximum(size, target.written.typical) if is_added else 0.0
-    half = half + NOISE * np.maximum(size, np.abs(y))
-    with np.errstate(all="ignore"):
-        ends = [y - half - plain, y + half - plain]
-        if not is_added:
-            ends = [(y - half) / plain, (y + half) / plain]
-            ends = [np.where(plain == 0, -np.inf, np.minimum(*ends)), np.maximum(*ends)]
-            ends[1] = np.where(plain == 0, np.inf, ends[1])
-    low, high = float(ends[0].max()), float(ends[1].min())
-    if (
-        not (np.isfinite([low, high]).all() and low <= high)
-        or (y[plain == 0] * (not is_added)).any()
-    ):
+    if rule in ("linear", "log"):
+        half = half + NOISE * np.maximum(np.maximum(size, target.distinct.typical), np.abs(y))
+        low, high = _interval(y - half - plain, y + half - plain)
+    elif y[plain == 0].any():
         return None
-    if is_added and low <= 0 <= high:
-        return 0.0
+    else:
+        half = half + NOISE * np.abs(y)
+        with np.errstate(all="ignore"):
+            ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
+        low, high = _interval(*np.where(plain == 0, [[-np.inf], [np.inf]], ends))
+    if not (np.isfinite([low, high]).all() and low <= high):
+        return None
+    return 0.0 if rule in ("linear", "log") and low <= 0 <= high else _roundest(low, high)
+
+
+def _interval(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    return float(low.max()), float(high.min())
+
+
+def _roundest(low: float, high: float) -> float:
+    """Number of an interval with the fewest digits, else its middle."""
     middle = np.array([(low + high) / 2])
     tries = [float(significant(middle, digits)[0]) for digits in range(1, 16)]
     return next((value for value in tries if low <= value <= high), float(middle[0]))

@@ -1,19 +1,19 @@
 """Kinds of columns, by the rows or the user's settings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nflow_cli.config.kinds import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.table import TableData
-from nflow_cli.data.dates import DAY, dated, kind_of_form, texts_of
-from nflow_cli.data.lattices import decimals_of, fills, finest
+from nflow_cli.data.columns import Column
+from nflow_cli.data.dates import DAY, kind_of_form, texts_of
+from nflow_cli.data.lattices import common_lattice, decimals_of, fills
 from nflow_cli.data.left_out import why_left_out
-from nflow_cli.data.raw_columns import RawColumn
-from nflow_cli.data.relations import Cells, cells_of, relations_of
+from nflow_cli.data.relations import relations_of
 from nflow_cli.data.shapes import shape_of
-from nflow_cli.data.written import Written
 
 MAX_NUMBERS = 15  # distinct numbers of a column of levels,
 ROWS_A_LEVEL = 20  # and rows of each, at least
@@ -22,33 +22,28 @@ FILLED = 2 / 3  # of the lattice, for consecutive values
 MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
-def kinds_of(columns: Sequence[RawColumn], settings: TableData) -> dict[str, ColumnKind]:
+def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, ColumnKind]:
     """Kinds of columns by name; settings override."""
-    found: dict[str, ColumnKind | None] = {}
-    cells, forms = [], {}
-    for column in columns:
-        if column.name not in settings.categorical:
-            column, forms[column.name] = dated(column)
-        found[column.name] = _left_out(column, settings)
-        if found[column.name] is None:
-            cells.append(cells_of(column))
-    cells.sort(key=lambda column: column.name not in settings.given)
+    # Views of these copies are freed with them.
+    columns = [replace(c) if c.name in settings.categorical else c.dated() for c in columns]
+    kinds = {column.name: kind for column in columns if (kind := _left_out(column, settings))}
+    rest = [column for column in columns if column.name not in kinds]
+    rest.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
-    relations = relations_of(cells, fixed)
-    if all(column.name in {*relations, *settings.given} for column in cells):
+    relations = relations_of(rest, fixed)
+    if all(column.name in {*relations, *settings.given} for column in rest):
         relations = {}  # a fit models one column at least
     positive = {name for relation in relations.values() for name in relation.positive}
-    for column in cells:
-        if column.name not in relations:
-            kind = _in_form(_modelled(column, settings), forms.get(column.name))
-            found[column.name] = _bounded(kind, column) if column.name in positive else kind
-    for column in cells:
-        if column.name in relations:
-            form = forms.get(column.name)
-            relation = _between(relations[column.name], found, forms)
-            kind = _modelled(column, settings, relation)
-            found[column.name] = _in_form(_computed(kind, relation), form)
-    return {name: kind for name, kind in found.items() if kind}
+    rest.sort(key=lambda column: column.name in relations)
+    known = {column.name: column for column in rest}
+    for column in rest:
+        relation = relations.get(column.name)
+        if relation is not None:
+            relation = _between(relation, known, kinds)
+        kind = _computed(_modelled(column, settings, relation), relation)
+        kind = _in_form(kind, column.form)
+        kinds[column.name] = _bounded(kind, column) if column.name in positive else kind
+    return {column.name: kinds[column.name] for column in columns}
 
 
 def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
@@ -72,13 +67,11 @@ def _within_a_day(kind: ColumnKind) -> dict[str, Any]:
 
 
 def _between(
-    relation: Relation,
-    kinds: Mapping[str, ColumnKind | None],
-    forms: Mapping[str, str | None],
+    relation: Relation, columns: Mapping[str, Column], kinds: Mapping[str, ColumnKind]
 ) -> Relation | None:
     for name in relation.columns:
-        form, kind = forms.get(name), kinds[name]
-        if form is not None and kind is not None and kind.type == "text":
+        form = columns[name].form
+        if form is not None and kinds[name].type == "text":
             if relation.rule != "map":
                 return None
             return relation.model_copy(update={"keys": _texts_of(relation.keys, form)})
@@ -97,19 +90,19 @@ def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
     return kind.model_copy(update={**computed, "bounds": None, "is_open": False})
 
 
-def _bounded(kind: ColumnKind, column: Cells) -> ColumnKind:
+def _bounded(kind: ColumnKind, column: Column) -> ColumnKind:
     low, high = kind.bounds or (None, None)
-    if kind.kind == "levels" or low is not None or column.written is None:
+    if kind.kind == "levels" or low is not None or column.numbers is None:
         return kind
     least = kind.resolution or 0.0
     if fine := kind.lattice:
         least = fine.offset % fine.step or fine.step
-    low = min(least, float(column.written.values[0]))
+    low = min(least, float(column.distinct.values[0]))
     is_open = kind.is_open or kind.bounds is None
     return kind.model_copy(update={"bounds": [low, high], "is_open": is_open})
 
 
-def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
+def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
     name = column.name
     named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
     roles = {settings.split: "says which part a row is in", settings.group: "groups rows"}
@@ -123,16 +116,16 @@ def _left_out(column: RawColumn, settings: TableData) -> ColumnKind | None:
     return ColumnKind(kind="left out", why=why) if why else None
 
 
-def _modelled(column: Cells, settings: TableData, relation: Relation | None = None) -> ColumnKind:
+def _modelled(column: Column, settings: TableData, relation: Relation | None = None) -> ColumnKind:
     """A formula may give numbers that no row has, so its column has no levels."""
     may_be_levels = relation is None or relation.rule == "map"
-    missing = bool((column.codes < 0).any())
-    if column.written is None:
-        return _texts(column.raw, missing)
-    return _numbers(column.raw, column.written, missing, settings, may_be_levels)
+    missing = bool((column.places < 0).any())
+    if column.numbers is None:
+        return _texts(column, missing)
+    return _numbers(column, missing, settings, may_be_levels)
 
 
-def _texts(column: RawColumn, missing: bool) -> ColumnKind:
+def _texts(column: Column, missing: bool) -> ColumnKind:
     count = len(column.texts)
     why = "truth values" if column.source == "truth" else "text"
     if count > MAX_TEXTS:
@@ -141,15 +134,14 @@ def _texts(column: RawColumn, missing: bool) -> ColumnKind:
     return ColumnKind(kind="levels", why=why, type=kind, missing=missing)
 
 
-def _numbers(
-    column: RawColumn, numbers: Written, missing: bool, settings: TableData, may_be_levels: bool
-) -> ColumnKind:
-    lattice = finest(numbers)
-    facts = {"type": _type(column, numbers), "decimals": numbers.decimals, "missing": missing}
+def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: bool) -> ColumnKind:
+    numbers = column.distinct
+    lattice = common_lattice(numbers)
+    facts = {"type": _type(column), "decimals": numbers.decimals, "missing": missing}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
-    why = _why_levels(column, numbers, lattice, settings)
+    why = _why_levels(column, lattice, settings)
     if why and may_be_levels:
         return ColumnKind(kind="levels", why=why, **facts)
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
@@ -165,15 +157,14 @@ def _numbers(
     return ColumnKind(kind="number", why=why, **facts)
 
 
-def _type(column: RawColumn, numbers: Written) -> CellType:
+def _type(column: Column) -> CellType:
     if column.source in ("date", "time"):
         return column.source
-    return "whole" if numbers.decimals == 0 else "decimal"
+    return "whole" if column.distinct.decimals == 0 else "decimal"
 
 
-def _why_levels(
-    column: RawColumn, numbers: Written, lattice: Lattice | None, settings: TableData
-) -> str:
+def _why_levels(column: Column, lattice: Lattice | None, settings: TableData) -> str:
+    numbers = column.distinct
     count = len(numbers.values)
     if column.name in settings.categorical:
         return "chosen"

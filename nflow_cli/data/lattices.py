@@ -3,7 +3,14 @@
 import numpy as np
 
 from nflow_cli.config.kinds import Lattice
-from nflow_cli.data.written import DIGITS, WHOLE, Written, shifted, significant, written
+from nflow_cli.data.written import (
+    DIGITS,
+    WHOLE,
+    DistinctNumbers,
+    distinct_numbers,
+    shifted,
+    significant,
+)
 
 # Relative to the largest value: errors of 12 digits, and of float32 arithmetic.
 TOLERANCES = (1e-11, 5e-7)
@@ -12,7 +19,7 @@ FINENESS = 100  # times the tolerance is a step, at least
 SPARSE = 0.02  # share of a lattice's places that occur; numbers with noise have fewer
 
 
-def finest(column: Written) -> Lattice | None:
+def common_lattice(column: DistinctNumbers) -> Lattice | None:
     """Coarsest lattice with all values, of which two are needed, if any."""
     if len(column.values) < 2:
         return None
@@ -23,7 +30,7 @@ def finest(column: Written) -> Lattice | None:
     return rough if rough is not None and fills(column, rough, SPARSE) else exact
 
 
-def _exact(column: Written) -> Lattice:
+def _exact(column: DistinctNumbers) -> Lattice:
     places = column.places or 0
     whole = np.rint(shifted(column.values, places)).astype(np.int64)
     step = int(np.gcd.reduce(np.diff(whole)))
@@ -32,9 +39,16 @@ def _exact(column: Written) -> Lattice:
 
 
 def _measured(values: np.ndarray, part: float) -> Lattice | None:
-    """Lattice of inexact numbers, by Euclid's algorithm on their differences."""
-    largest = float(np.abs(values).max())
-    tolerance, exact = part * largest, ROUNDING * largest
+    """Lattice of inexact numbers, whose errors are a part of the largest."""
+    step = _common_step(values, part * float(np.abs(values).max()))
+    if step is None:
+        return None
+    round_one = float(significant(np.array([step]), 6 if part > TOLERANCES[0] else DIGITS)[0])
+    return _fitting(values, round_one, part) or _fitting(values, step, part)
+
+
+def _common_step(values: np.ndarray, tolerance: float) -> float | None:
+    """Step of ascending values, by Euclid's algorithm on their differences."""
     gaps = np.diff(values)
     gaps = gaps[gaps > tolerance]
     step = float(gaps.min()) if len(gaps) else 0.0
@@ -46,22 +60,22 @@ def _measured(values: np.ndarray, part: float) -> Lattice | None:
     span = float(values[-1] - values[0])
     if step <= FINENESS * tolerance or span / step > WHOLE:
         return None
-    step = span / float(np.rint(span / step))
-    round_one = float(significant(np.array([step]), 6 if part > TOLERANCES[0] else DIGITS)[0])
-    for candidate in (round_one, step):
-        index = values / candidate
-        offset = float(index[0] - np.rint(index[0]))
-        offset = 0.0 if abs(offset) < 1 / FINENESS else offset % 1
-        places = np.rint(index - offset)
-        off = np.abs(index - offset - places) * candidate
-        is_near = off <= np.minimum(candidate / FINENESS, 2 * part * np.abs(values) + exact)
-        merged = (np.diff(places) == 0) & (np.diff(values) > 2 * part * np.abs(values[1:]) + exact)
-        if is_near.all() and not merged.any():
-            return Lattice(step=candidate, offset=offset * candidate)
-    return None
+    return span / float(np.rint(span / step))
 
 
-def positions(values: np.ndarray, lattice: Lattice) -> np.ndarray:
+def _fitting(values: np.ndarray, step: float, part: float) -> Lattice | None:
+    """Lattice of a step with all values, each on a place of its own, if there is one."""
+    errors = 2 * part * np.abs(values) + ROUNDING * float(np.abs(values).max())
+    index = values / step
+    offset = float(index[0] - np.rint(index[0]))
+    offset = 0.0 if abs(offset) < 1 / FINENESS else offset % 1
+    places = np.rint(index - offset)
+    is_near = np.abs(index - offset - places) * step <= np.minimum(step / FINENESS, errors)
+    merged = (np.diff(places) == 0) & (np.diff(values) > errors[1:])
+    return Lattice(step=step, offset=offset * step) if is_near.all() and not merged.any() else None
+
+
+def lattice_index(values: np.ndarray, lattice: Lattice) -> np.ndarray:
     """Whole number `i` of each value `offset + i * step`."""
     return np.rint((values - lattice.offset) / lattice.step)
 
@@ -71,17 +85,17 @@ def snapped(values: np.ndarray, lattice: Lattice) -> np.ndarray:
     decimals = decimals_of(lattice)
     if decimals is None:
         return values
-    places = lattice.offset + positions(values, lattice) * lattice.step
+    places = lattice.offset + lattice_index(values, lattice) * lattice.step
     near = np.abs(places - values) * FINENESS <= lattice.step
     return np.where(near, np.round(places, decimals), values)
 
 
 def decimals_of(lattice: Lattice) -> int | None:
     """Decimals of a lattice's values; None if endless."""
-    return written(np.array([lattice.step, lattice.offset])).decimals
+    return distinct_numbers(np.array([lattice.step, lattice.offset])).decimals
 
 
-def fills(column: Written, lattice: Lattice, share: float) -> bool:
+def fills(column: DistinctNumbers, lattice: Lattice, share: float) -> bool:
     """Whether a share of the lattice's places within the ends occurs."""
     places = (column.values[-1] - column.values[0]) / lattice.step + 1
     return len(column.values) >= share * places

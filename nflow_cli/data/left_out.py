@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from nflow_cli.config.strict import LARGEST_BOUND, MAX_LEVEL
-from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.columns import Column
 from nflow_cli.data.written import DIGITS, as_written
 
 NAMES_ROWS = 50  # rows beyond which mostly unique text identifies rows
@@ -19,20 +19,13 @@ TIME_WORDS = {"year", "yr", "years", "time", "date", "day", "days", "month", "we
 TIME_WORDS |= {"age", "t", "minute", "second"}
 
 
-def cells_of(column: RawColumn) -> np.ndarray:
-    """Numbers or codes of a column, `(n,)`; empty if text is not collected."""
-    if column.numbers is not None:
-        return column.numbers
-    return np.zeros(0, np.int32) if column.codes is None else column.codes
-
-
-def why_left_out(column: RawColumn, is_named: bool = False) -> str:
+def why_left_out(column: Column, is_named: bool = False) -> str:
     """Reason why a column is left out, or "".
 
     ``is_named`` by the user: only if constant or too large.
     """
     if _is_constant(column):
-        return "constant" if _is_equal(cells_of(column)) else f"constant to {DIGITS} digits"
+        return "constant" if _is_equal(column.cells) else f"constant to {DIGITS} digits"
     if column.numbers is not None and _is_huge(column.numbers):
         return f"numbers beyond {LARGEST_BOUND:g}"
     if is_named:
@@ -44,7 +37,7 @@ def why_left_out(column: RawColumn, is_named: bool = False) -> str:
     return "row number" if column.source == "number" and _numbers_rows(column) else ""
 
 
-def _why_text(column: RawColumn) -> str:
+def _why_text(column: Column) -> str:
     if _names_rows(column):
         return "text, mostly unique"
     too_long = any(len(text) > MAX_LEVEL for text in column.texts)
@@ -57,10 +50,10 @@ def words(name: str) -> set[str]:
     return set(re.findall(r"[a-z]+|\d+", parts.lower()))
 
 
-def _is_constant(column: RawColumn) -> bool:
+def _is_constant(column: Column) -> bool:
     if column.numbers is None and column.codes is None:
         return False
-    cells = cells_of(column)
+    cells = column.cells
     empty = cells < 0 if column.numbers is None else ~np.isfinite(cells)
     if empty.any():
         return bool(empty.all())
@@ -74,15 +67,15 @@ def _is_equal(cells: np.ndarray) -> bool:
     return not len(cells) or bool((cells == cells[0]).all() or np.isnan(cells).all())
 
 
-def _names_rows(column: RawColumn) -> bool:
+def _names_rows(column: Column) -> bool:
     if column.codes is None:
         return True
     rows = int((column.codes >= 0).sum())
     return rows > NAMES_ROWS and len(np.unique(column.codes)) > UNIQUE * rows
 
 
-def _numbers_rows(column: RawColumn) -> bool:
-    numbers = cells_of(column)
+def _numbers_rows(column: Column) -> bool:
+    numbers = column.cells
     whole = np.isfinite(numbers).all() and bool((numbers == np.rint(numbers)).all())
     if not whole or len(numbers) < 3 or len(np.unique(numbers)) < len(numbers):
         return False

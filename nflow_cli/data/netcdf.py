@@ -12,7 +12,7 @@ import numpy as np
 
 from nflow_cli.data import tables
 from nflow_cli.data.array_tables import explained
-from nflow_cli.data.tables import BLOCK_ROWS, LOG_Q, Column, TableFile, expect_names
+from nflow_cli.data.tables import BLOCK_ROWS, LOG_Q, Field, TableFile, expect_names
 from nflow_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -64,12 +64,8 @@ class InferenceTable(TableFile):
             scales = _draws(_scales(file[found[0].path]), found[0].axes)
             self._numbers = [_numbers(scale, n) for scale, n in zip(scales, shapes[0])]
         self._found, self._shape = found, shapes[0]
-        truths = {column for v in found if v.is_truth for column in v.columns}
         ignored = {CHAIN, DRAW, *LOG_DENSITIES}
-        columns = [
-            Column(column, column not in truths, is_index=column in ignored)
-            for column in expect_names(name, names)
-        ]
+        columns = [Field(column, column in ignored) for column in expect_names(name, names)]
         super().__init__(name, columns, math.prod(shapes[0]))
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:

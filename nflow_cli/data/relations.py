@@ -1,71 +1,20 @@
 """Columns computed from others: by a formula, or by a map of values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.config.strict import MAX_LEVELS
-from nflow_cli.data.formulas import Numbers, formula_of
-from nflow_cli.data.raw_columns import RawColumn
-from nflow_cli.data.written import Written, written
+from nflow_cli.data.columns import Column
+from nflow_cli.data.formulas import formula_of
 
 SAMPLE = 1_000  # rows for the search of maps
 ROWS_A_KEY = 5  # of a map
 NATS = 10.0  # of evidence for each chosen value
 
 
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Column, prepared for the search of relations.
-
-    Attributes:
-        written: Distinct numbers; None of text.
-        codes: `(n,)`, index of each value, -1 if missing; with too many values for a map, the row.
-        counts: `(m,)`, rows of each value.
-    """
-
-    raw: RawColumn
-    written: Written | None
-    codes: np.ndarray
-    counts: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """Name of the column."""
-        return self.raw.name
-
-    @cached_property
-    def nats(self) -> float:
-        """Entropy of the values over all rows, in nats."""
-        counts = self.counts[self.counts > 0]
-        return float(-(counts * np.log(counts / counts.sum())).sum())
-
-    @cached_property
-    def numbers(self) -> Numbers | None:
-        """Column for formulas; None of text."""
-        if self.written is None or self.raw.numbers is None:
-            return None
-        return Numbers(self.name, self.raw.numbers, self.written)
-
-
-def cells_of(raw: RawColumn) -> Cells:
-    """Prepare a column."""
-    if raw.numbers is None:
-        codes = raw.codes if raw.codes is not None else np.zeros(0, np.int32)
-        return Cells(raw, None, codes, np.bincount(codes[codes >= 0]))
-    numbers = written(raw.numbers, raw.is_float32)
-    if len(numbers.values) > MAX_LEVELS:  # not used in maps
-        codes = np.arange(len(raw.numbers))
-    else:
-        codes = np.searchsorted((numbers.values[1:] + numbers.values[:-1]) / 2, raw.numbers)
-    codes = np.where(np.isfinite(raw.numbers), codes, -1)
-    return Cells(raw, numbers, codes, numbers.counts)
-
-
-def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relation]:
+def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relation]:
     """Relations of computed columns, by name; ``fixed`` ones are not computed.
 
     Of earlier columns if possible, else a map of a later one.
@@ -93,24 +42,24 @@ def relations_of(columns: Sequence[Cells], fixed: set[str]) -> dict[str, Relatio
     return found
 
 
-def _formula(target: Cells, kept: Sequence[Cells]) -> Relation | None:
+def _formula(target: Column, kept: Sequence[Column]) -> Relation | None:
     if target.numbers is None or target.nats < 2 * NATS:
         return None
-    relation = formula_of(target.numbers, [cells.numbers for cells in kept if cells.numbers])
+    relation = formula_of(target, [column for column in kept if column.numbers is not None])
     explains = relation is not None and target.nats >= NATS * (1 + len(relation.columns))
     return relation if explains else None
 
 
-def _first_map(target: Cells, sources: Sequence[Cells]) -> Relation | None:
+def _first_map(target: Column, sources: Sequence[Column]) -> Relation | None:
     return next(filter(None, (map_of(target, source) for source in sources)), None)
 
 
-def _likely_maps(columns: Sequence[Cells]) -> np.ndarray:
+def _likely_maps(columns: Sequence[Column]) -> np.ndarray:
     """Which columns (second) map which (first) in some rows, `(C, C)`."""
     if not columns:
         return np.zeros((0, 0), bool)
-    stride = max(1, len(columns[0].codes) // SAMPLE)
-    codes = np.stack([column.codes[::stride] for column in columns], axis=1)
+    stride = max(1, len(columns[0].places) // SAMPLE)
+    codes = np.stack([column.places[::stride] for column in columns], axis=1)
     likely = np.zeros((len(columns), len(columns)), bool)
     for j, column in enumerate(columns):
         if _has_keys(column):
@@ -121,12 +70,12 @@ def _likely_maps(columns: Sequence[Cells]) -> np.ndarray:
     return likely
 
 
-def _has_keys(source: Cells) -> bool:
+def _has_keys(source: Column) -> bool:
     room = min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
     return 2 <= len(source.counts) <= room
 
 
-def map_of(target: Cells, source: Cells) -> Relation | None:
+def map_of(target: Column, source: Column) -> Relation | None:
     """Map from a column's values to another's, if it holds often enough.
 
     Decimals are computed from text or whole numbers, not the reverse.
@@ -136,11 +85,11 @@ def map_of(target: Cells, source: Cells) -> Relation | None:
         return None
     if _is_decimal(source) and not _is_decimal(target):
         return None
-    if not _is_map(source.codes, target.codes, keys):
+    if not _is_map(source.places, target.places, keys):
         return None
     if _evidence(target, source) < NATS * (keys + 1):
         return None
-    images = _images(source.codes, target.codes, keys)
+    images = _images(source.places, target.places, keys)
     return Relation(
         rule="map",
         columns=[source.name],
@@ -149,8 +98,8 @@ def map_of(target: Cells, source: Cells) -> Relation | None:
     )
 
 
-def _is_decimal(column: Cells) -> bool:
-    return column.written is not None and column.written.decimals != 0
+def _is_decimal(column: Column) -> bool:
+    return column.numbers is not None and column.distinct.decimals != 0
 
 
 def _images(source: np.ndarray, target: np.ndarray, keys: int) -> np.ndarray:
@@ -164,16 +113,16 @@ def _is_map(source: np.ndarray, target: np.ndarray, keys: int) -> bool:
     return bool((images[source] == target).all() and ((source < 0) == (target < 0)).all())
 
 
-def _evidence(target: Cells, source: Cells) -> float:
+def _evidence(target: Column, source: Column) -> float:
     """Nats of the target's cells beyond the first of each source value."""
     counts = target.counts
     nats = -np.log(counts / counts.sum())
-    images = _images(source.codes, target.codes, len(source.counts))
+    images = _images(source.places, target.places, len(source.counts))
     return float((nats[images] * (source.counts - 1)).sum())
 
 
-def _text(column: Cells, code: int) -> str:
-    if column.written is None:
-        return column.raw.texts[code]
-    value = float(column.written.values[code])
+def _text(column: Column, code: int) -> str:
+    if column.numbers is None:
+        return column.texts[code]
+    value = float(column.distinct.values[code])
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)

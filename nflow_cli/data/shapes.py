@@ -6,8 +6,8 @@ import numpy as np
 
 from nflow_cli.config.kinds import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
-from nflow_cli.data.lattices import SPARSE, positions, snapped
-from nflow_cli.data.written import Written, shifted, spacing, typical_size
+from nflow_cli.data.lattices import SPARSE, lattice_index, snapped
+from nflow_cli.data.written import DistinctNumbers, shifted, spacing, typical_size
 
 REPEATED = 0.25  # of a grid's rows without atoms are on repeated values
 THIN = 0.02  # rows of the smooth part per place of a grid, at least
@@ -39,7 +39,7 @@ class Shape:
     bounds: list[float | None] | None
 
 
-def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
+def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -> Shape:
     """Shape of a column, by its distinct values and their coarsest lattice, if any.
 
     ``is_grid``: even if values do not repeat.
@@ -50,7 +50,7 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
     places = values / resolution
     heaped = heaps(places - places[0], counts, _spacing(numbers))
     if lattice is not None:
-        on = positions(values, lattice)
+        on = lattice_index(values, lattice)
         on, first = np.unique(on, return_index=True)
         moved, rows = snapped(values[first], lattice), np.add.reduceat(counts, first)
         of_grid = heaps(on, rows)
@@ -63,7 +63,7 @@ def shape_of(numbers: Written, lattice: Lattice | None, is_grid: bool) -> Shape:
     return _shape(values, counts, heaped, None, resolution)
 
 
-def _spacing(numbers: Written) -> np.ndarray | float:
+def _spacing(numbers: DistinctNumbers) -> np.ndarray | float:
     if numbers.places is not None:
         return 1.0
     return spacing(numbers.values, typical_size(numbers.values))

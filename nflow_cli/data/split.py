@@ -1,10 +1,19 @@
-"""Split of a table's rows: training, validation, test."""
+"""Rows of a table that are used, and their split: training, validation, test."""
 
-from typing import NamedTuple
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
+from nflow_cli.data.columns import Column, read_columns
+from nflow_cli.data.csv_dialect import is_number
+from nflow_cli.data.faults import Fault, complete_rows, expect_names, gaps_text, refuse, used
+from nflow_cli.data.points import ALIKE, Parts, Weights
+from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
@@ -16,14 +25,11 @@ NAMES = {
     **dict.fromkeys(("validation", "valid", "val", "1"), "validation"),
     **dict.fromkeys(("test", "testing", "2"), "test"),
 }
-
-
-class Parts(NamedTuple):
-    """Row numbers of each part."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+Columns = dict[str, Column]
+STRAY = 0.1  # share of text cells among numbers, for a note
+UNIT = r"[$€£¥%]?"
+SEPARATED = re.compile(rf"-?{UNIT}\s?-?\d{{1,3}}(?:[,.'\s]?\d{{3}})*(?:[.,]\d+)?\s?{UNIT}")
+REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 
 def shuffled(parts: Parts, seed: int) -> Parts:
@@ -102,3 +108,153 @@ def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Par
         order = stream(seed, "split").permutation(train)
         validation, train = np.split(order, [held_out(len(train))])
     return Parts(train, validation, test)
+
+
+def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarray]:
+    """Columns by name, without those left out, and their row numbers ``(n,)``."""
+    expect_names(table, settings)
+    aside = {*settings.exclude, settings.split, settings.group}
+    wanted = settings.columns and {*settings.columns, *settings.given, settings.weights}
+    names = [
+        column.name
+        for column in table.columns
+        if column.name not in aside and (wanted is None or column.name in wanted)
+    ]
+    if not names:
+        refuse(table.name, [Fault("", "expected a column to model, received none")])
+    kinds = settings.kinds or {}
+    texts = [name for name in names if name in kinds and kinds[name].type in ("text", "truth")]
+    columns, rows = read_columns(table, settings.max_rows, settings.split_seed, names, texts)
+    return {column.name: column for column in columns}, rows
+
+
+def without_gaps(
+    columns: Columns, kinds: Mapping[str, ColumnKind], settings: TableData, n: int
+) -> tuple[Columns, dict[str, ColumnKind], np.ndarray, list[str]]:
+    """Drop rows with missing values: columns, kinds, rows kept ``(n,)`` and a note."""
+    names = [*used(kinds, settings), *([settings.weights] if settings.weights else [])]
+    present, counts = complete_rows(columns, names, n)
+    kept = {name: _some(columns[name], present) for name in names}
+    full = {
+        name: kind.model_copy(update={"missing": False}) if name in names else kind
+        for name, kind in kinds.items()
+    }
+    return kept, full, present, [f"left out: {gaps_text(present, counts)}"] if counts else []
+
+
+def _some(column: Column, present: np.ndarray) -> Column:
+    parts = {"numbers": column.numbers, "codes": column.codes}
+    return replace(column, **{key: p if p is None else p[present] for key, p in parts.items()})
+
+
+def parts_of(table: TableFile, settings: TableData, rows: np.ndarray) -> tuple[Parts, list[Fault]]:
+    """Split of the rows of these numbers, and faults."""
+    try:
+        return _parts(table, settings, rows), []
+    except DataError as error:
+        problem = str(error).removeprefix(f"{table.name}: ")
+        return Parts(*3 * [np.zeros(0, int)]), [Fault("", problem)]
+
+
+def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
+    seed = settings.split_seed
+    if settings.split is not None:
+        texts = table.text(settings.split)[rows]
+        return shuffled(split_by_column(table.name, settings.split, texts, seed), seed)
+    if settings.group is not None:
+        texts = table.text(settings.group)[rows]
+        return shuffled(split_by_group(table.name, settings.group, texts, settings), seed)
+    return split_at_random(len(rows), seed, settings.test is None)
+
+
+def part_weights(
+    column: Column | None, parts: Parts, tests: np.ndarray | None = None
+) -> tuple[Weights, list[Fault]]:
+    """Row weights of each part, of mean 1, and faults of parts of weight 0.
+
+    ``tests`` are the weights of a separate table of test rows.
+    """
+    if column is None or column.numbers is None:
+        return ALIKE, []
+    weights = {part: column.numbers[rows] for part, rows in parts._asdict().items()}
+    if tests is not None:
+        weights["test"] = tests
+    faults = [
+        Fault(column.name, f"expected weights, received 0 in all {len(of_part):,} {part} rows")
+        for part, of_part in weights.items()
+        if len(of_part) and not of_part.any()
+    ]
+    if faults:
+        return ALIKE, faults
+    return Weights(*(w / w.mean() if len(w) else w for w in weights.values())), []
+
+
+def notes_of(
+    table: TableFile, settings: TableData, kinds: Mapping[str, ColumnKind], rows: np.ndarray
+) -> list[str]:
+    """Notes on columns and rows left out."""
+    notes, left_out = [*table.notes], dict[str, list[str]]()
+    for name, kind in kinds.items():
+        if kind.kind == "left out":
+            left_out.setdefault(kind.why, []).append(name)
+    notes += [f"left out, {why}: {listed(names)}" for why, names in left_out.items()]
+    computed = [f"{name} {kind.why}" for name, kind in kinds.items() if kind.kind == "computed"]
+    notes += [f"computed: {listed(computed)}"] if computed else []
+    if len(rows) and rows[-1] != len(rows) - 1:
+        notes.append(f"{len(rows):,} rows, drawn at random by data.max_rows")
+    return notes
+
+
+def notes_of_texts(
+    table: TableFile, columns: Columns, rows: np.ndarray, settings: TableData
+) -> list[str]:
+    """Notes on columns that are text by a few cells only, or by separators in numbers."""
+    notes = []
+    for name, column in columns.items():
+        if column.source != "text" or column.codes is None or name in settings.categorical:
+            continue
+        are_others = np.array([not is_number(text, table.decimal) for text in column.texts], bool)
+        known = np.flatnonzero(column.codes >= 0)
+        others = known[are_others[column.codes[known]]] if len(column.texts) else known[:0]
+        if not len(others):
+            continue
+        first = int(others[0])
+        text, place = shown(column.texts[column.codes[first]]), table.place(int(rows[first]))
+        if len(others) <= STRAY * len(known):
+            notes.append(
+                f"{name} is read as text: {len(others):,} of {len(known):,} cells are not numbers: "
+                f"{text} in {place}"
+            )
+        elif all(
+            SEPARATED.fullmatch(text) for text in itertools.compress(column.texts, are_others)
+        ):
+            notes.append(
+                f"{name} is read as text: it looks like numbers with thousands separators or a "
+                f"unit, {text} in {place}; without these it is fitted as numbers"
+            )
+    return notes
+
+
+def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
+    """Note on the effective sample size of weighted training rows."""
+    if weights is None:
+        return []
+    effective = weights.sum() ** 2 / (weights * weights).sum()
+    text = f"effective sample size {effective:,.1f} of {len(weights):,} training rows, (Σw)²/Σw²"
+    return [f"weighted by {name}: {text}"]
+
+
+def note_of_repeats(train: np.ndarray, test: np.ndarray, some: np.ndarray) -> list[str]:
+    """Note on test rows that are training rows too, if several."""
+    rng = stream(0, "repeats")
+    factors = rng.integers(2**63, size=train.shape[1], dtype=np.uint64)
+    seen, judged = (
+        np.ascontiguousarray(part, np.float64).view(np.uint64) @ (2 * factors + 1)
+        for part in (train, test)
+    )
+    count = int(np.isin(judged[some], seen).sum())
+    if count <= REPEATED * len(judged):
+        return []
+    return [
+        f"{count:,} of {len(judged):,} test rows are training rows too: their score is too good"
+    ]

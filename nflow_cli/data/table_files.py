@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from nflow_cli.data import array_tables
 from nflow_cli.data.array_tables import ParquetTable, RowsTable
 from nflow_cli.data.netcdf import MAGIC, InferenceTable
-from nflow_cli.data.tables import Column, TableFile, floats, is_number, positions, shown
+from nflow_cli.data.tables import TableFile, floats, is_number, positions, shown
 from nflow_cli.data.text_tables import TextTable
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.runs.samples_file import write_file
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "Column",
     "TableFile",
     "arrow_table",
     "batch_of",

@@ -1,10 +1,10 @@
-"""Base class of tables, read in blocks: columns as numbers or text."""
+"""Base class of tables, read in blocks; cells of Arrow as numbers."""
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,21 +25,16 @@ _SHOWN = 60  # characters of a value, in a message
 
 
 @dataclass(frozen=True)
-class Column:
-    """Column of a table. Truth values, dates and text are no numbers.
+class Field:
+    """Column of a table.
 
     Attributes:
         is_index: Index of a pandas DataFrame, or a draw's number or log-density; ignored unless
             named.
-        other_mark: Value with another decimal mark than the table's.
-        stray: First non-number in text that is mostly numbers.
     """
 
     name: str
-    is_number: bool
-    is_index: bool = field(default=False, compare=False)
-    other_mark: str | None = None
-    stray: str | None = field(default=None, compare=False)
+    is_index: bool = False
 
 
 class NotANumberError(Exception):
@@ -50,9 +45,6 @@ class NotANumberError(Exception):
         self.row, self.value = row, value
 
 
-# Reads a column of a block as float64; the integer is the number of its first row.
-
-
 class TableFile(ABC):
     """File, or a Python object; ``n_rows`` is None if unknown before reading."""
 
@@ -61,7 +53,7 @@ class TableFile(ABC):
     is_part = False  # of a table of many files: it may have no rows
     notes: Sequence[str] = ()  # lines to print before a fit to it
 
-    def __init__(self, name: str, columns: Sequence[Column], n_rows: int | None = None):
+    def __init__(self, name: str, columns: Sequence[Field], n_rows: int | None = None):
         self.name = name
         self.columns = list(columns)
         self.n_rows = n_rows
@@ -73,39 +65,6 @@ class TableFile(ABC):
     def place(self, row: int) -> str:
         """Place of a row, counted from 0, in messages."""
         return f"row {row} counted from 0"
-
-    def numbers(self, names: Sequence[str], most_rows: int) -> np.ndarray:
-        """At most ``most_rows`` rows of numeric columns ``(n, D)``, float64.
-
-        Missing values, NaN, are nulls, empty cells and, in any case, NA, N/A, #NA, #N/A, NaN, -NaN,
-        +NaN, NULL, None or <NA>. Infinities are kept.
-        """
-        self.expect(names)
-        if self.n_rows is not None and self.n_rows > most_rows:
-            raise self.too_many(most_rows, f"{self.n_rows:,}")
-        values, n = np.empty((0, len(names))), 0
-        for block in self.blocks(names):
-            end = n + block.num_rows
-            if end > most_rows:
-                raise self.too_many(most_rows, "more")
-            if end > len(values):  # grow by a half, in place if possible
-                room = min(max(end, len(values) * 3 // 2), most_rows)
-                values.resize((room, len(names)), refcheck=False)
-            for i, name in enumerate(names):
-                values[n:end, i] = self.floats(block, name, n)
-            n = end
-        values.resize((n, len(names)), refcheck=False)
-        return values
-
-    def floats(self, block: "pa.RecordBatch", name: str, first: int) -> np.ndarray:
-        """Column of a block as float64; its first row has the number ``first``."""
-        try:
-            return floats(block.column(name), self.decimal).to_numpy(zero_copy_only=False)
-        except NotANumberError as error:
-            raise DataError(
-                f"{self.name}: {self.place(first + error.row)}, column {shown(name)}: "
-                f"expected a number, received {shown(error.value)}{looks_like(str(error.value))}"
-            ) from None
 
     def text(self, name: str) -> np.ndarray:
         """Column as text: an array ``(n,)`` of ``str``, "" where missing."""
@@ -177,21 +136,12 @@ def is_text(type: "pa.DataType") -> bool:
 
 
 def floats(values: Any, decimal: str = ".") -> Any:
-    """Arrow values as float64, null where missing; or a NotANumberError."""
+    """Numbers or text of Arrow as float64, null where missing; or a NotANumberError."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if is_number(values.type):
-        return values.cast(pa.float64(), safe=False)  # large integers are rounded
-    if pa.types.is_null(values.type):
-        return values.cast(pa.float64())
     if not is_text(values.type):
-        if len(values) == values.null_count:
-            return pa.nulls(len(values), pa.float64())
-        row = values.is_valid().index(True).as_py()
-        raise NotANumberError(row, values[row])
+        return values.cast(pa.float64(), safe=False)  # large integers are rounded
     if decimal == ".":
         with suppress(pa.ArrowInvalid):
             return values.cast(pa.float64())

@@ -7,32 +7,20 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nflow_cli.data.csv_dialect import HEAD, RETURN, is_number, sniff
-from nflow_cli.data.tables import (
-    MISSING,
-    Column,
-    NotANumberError,
-    TableFile,
-    floats,
-    looks_like,
-    shown,
-)
+from nflow_cli.data.csv_dialect import HEAD, RETURN, sniff
+from nflow_cli.data.tables import Field, TableFile, looks_like, shown
 from nflow_cli.errors import DataError, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BLOCK = 2**20  # bytes parsed at once; no row is longer
-JUDGED = 200  # cells that decide if a text column is mostly numbers
 
 
 class TextTable(TableFile):
     """Text table in the format found by :func:`~nflow_cli.data.csv_dialect.sniff`.
 
-    ``unpacked`` opens the uncompressed file anew at each call. A column is numeric if its cells in
-    the first MiB are numbers or missing, but not all missing. Blank lines are skipped.
+    ``unpacked`` opens the uncompressed file anew at each call. Blank lines are skipped.
     """
 
     is_untyped = True
@@ -45,31 +33,7 @@ class TextTable(TableFile):
             whole = len(head) < HEAD
         self.dialect = sniff(name, head, whole)
         self.decimal = self.dialect.decimal
-        super().__init__(name, self._columns())
-
-    def _columns(self) -> list[Column]:
-        names = self.dialect.names
-        block = next(self.blocks(names), None)
-        if block is None:
-            return [Column(name, False) for name in names]
-        return [self._column(name, block.column(name)) for name in names]
-
-    def _column(self, name: str, cells: Any) -> Column:
-        try:
-            return Column(name, _hold_numbers(cells, self.decimal))
-        except NotANumberError as error:
-            value = str(error.value)
-        try:
-            is_other = _hold_numbers(cells, "." if self.decimal == "," else ",")
-        except NotANumberError:
-            is_other = False
-        if is_other:
-            return Column(name, False, other_mark=value)
-        return Column(name, False, stray=value if self._are_mostly_numbers(cells) else None)
-
-    def _are_mostly_numbers(self, cells: Any) -> bool:
-        first = [cell for cell in cells[:JUDGED].to_pylist() if cell.strip().lower() not in MISSING]
-        return 2 * sum(is_number(cell, self.decimal) for cell in first) > len(first)
+        super().__init__(name, list(map(Field, self.dialect.names)))
 
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
@@ -189,10 +153,6 @@ class TextTable(TableFile):
             f"{self.name}: after line {line}: {expected}, received a row of more than {BLOCK:,} "
             "bytes; is a quotation mark not closed?"
         )
-
-
-def _hold_numbers(cells: Any, decimal: str) -> bool:
-    return not np.isnan(floats(cells, decimal).to_numpy(zero_copy_only=False)).all()
 
 
 def _with_returns(batch: "pa.RecordBatch") -> "pa.RecordBatch":

@@ -16,7 +16,7 @@ FULL = {np.float64: 10.0 ** (1 - DIGITS), np.float32: 2e-7}
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class DistinctNumbers:
     """Distinct values of a column.
 
     Attributes:
@@ -54,7 +54,7 @@ class Written:
         return self.resolution * spacing(values, self.typical)
 
 
-def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
+def distinct_numbers(numbers: np.ndarray, is_float32: bool = False) -> DistinctNumbers:
     """Distinct finite numbers, at least one."""
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
     values = values + 0.0  # no negative zero
@@ -62,11 +62,11 @@ def written(numbers: np.ndarray, is_float32: bool = False) -> Written:
     first = np.flatnonzero(np.r_[True, np.diff(digits) > 0])
     values, counts = digits[first], np.add.reduceat(counts, first)
     places, resolution = _places(values, FULL[kind], float(np.finfo(kind).eps))
-    return Written(values, counts, places, resolution)
+    return DistinctNumbers(values, counts, places, resolution)
 
 
 def as_written(numbers: np.ndarray, is_float32: bool = False) -> np.ndarray:
-    """Numbers without noise in their last digits, `(n,)`, as in :func:`written`."""
+    """Numbers without noise in their last digits, `(n,)`, as in :func:`distinct_numbers`."""
     result, finite = numbers + 0.0, np.isfinite(numbers)
     result[finite] = _digits(result[finite], is_float32)[0]
     return result
@@ -122,13 +122,8 @@ def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
 
 
 def _shortest(values: np.ndarray) -> np.ndarray:
-    result = np.where(_is_whole(values), values, np.nan)
-    single = values.astype(np.float32)
-    for digits in range(6, 10):
-        rounded = significant(values, digits)
-        hit = np.isnan(result) & (rounded.astype(np.float32) == single)
-        result = np.where(hit, rounded, result)
-    return np.where(np.isnan(result), values, result)
+    texts = values.astype(np.float32).astype("U32")
+    return np.where(_is_whole(values), values, texts.astype(float))
 
 
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nflow_cli.data.regression import fit_regression
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.regression import fit_regression
 
 
 class LinearGaussian:

@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.constants import FAR
-from nflow_cli.data.units import IDENTITY, ColumnUnits, Units
+from nflow_cli.data.units import IDENTITY, ColumnUnits
 from nflow_cli.densities.bases import Base
 from nflow_cli.errors import DataError
 from nflow_cli.flows.stack import FlowStack
@@ -62,7 +62,7 @@ class FlowDensity:
         self,
         base: Base,
         flow: FlowStack,
-        units: Units = IDENTITY,
+        units: ColumnUnits = IDENTITY,
         given_units: ColumnUnits | None = None,
     ):
         self.base, self.flow, self.units = base, flow, units

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.linalg import norm
 
-from nflow_cli.data.units import IDENTITY, Units
+from nflow_cli.data.units import IDENTITY, ColumnUnits
 from nflow_cli.densities.bases import Base, Cauchy, CauchyRadius
 from nflow_cli.densities.pushforward import Draw, FlowDensity, mixture, values_at
 from nflow_cli.densities.targets import Target
@@ -114,7 +114,7 @@ def sample_size(n: int, density: FlowDensity) -> int:
 def score(
     density: FlowDensity,
     target: Target,
-    units: Units,
+    units: ColumnUnits,
     names: Sequence[str],
     seed: int,
     n: int,
@@ -241,7 +241,9 @@ def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> 
     return shares
 
 
-def sample_of(density: FlowDensity, target: Target, units: Units, seed: int, n: int) -> Sample:
+def sample_of(
+    density: FlowDensity, target: Target, units: ColumnUnits, seed: int, n: int
+) -> Sample:
     """``n`` samples of ``q`` and, unless ``p`` fails there, those of its wide neighbours; of a
     bounded base there are none, as log Z is that of the region where ``q`` is not 0.
     """
@@ -264,7 +266,7 @@ def _neighbours(density: FlowDensity, seed: int, n: int) -> Iterator[Part]:
 
 
 def _sample(
-    parts: Sequence[Part], target: Target, units: Units, seed: int, even: bool = True
+    parts: Sequence[Part], target: Target, units: ColumnUnits, seed: int, even: bool = True
 ) -> Sample:
     """Samples of all parts, or of the first if ``p`` fails at the others."""
 
@@ -310,7 +312,7 @@ def _log_densities(parts: Sequence[Part], number: int, points: Draw) -> list[np.
     return found + [part.source.log_prob(x) for part in parts[2:]]
 
 
-def shown_samples(density: FlowDensity, units: Units, seed: int) -> np.ndarray:
+def shown_samples(density: FlowDensity, units: ColumnUnits, seed: int) -> np.ndarray:
     """Plotted samples, in the user's units."""
     rng = stream(seed, "evaluation")
     return units.outside(next(density.draw(SHOWN_SAMPLES, lambda _: rng, even=True)).x)
@@ -336,7 +338,7 @@ def moments(x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray, np
 
 
 def resampled(
-    density: FlowDensity, target: Target, units: Units, seed: int, n: int
+    density: FlowDensity, target: Target, units: ColumnUnits, seed: int, n: int
 ) -> tuple[np.ndarray, Weights]:
     """``n`` points ``(n, D)`` by :func:`resample` in the user's units, and weights of the original
     samples.
@@ -355,7 +357,7 @@ def resample(x: np.ndarray, weights: Weights, seed: int, n: int) -> np.ndarray:
 
 
 def arrays_of(
-    density: FlowDensity, target: Target, units: Units, seed: int, judged: ScoredDraws
+    density: FlowDensity, target: Target, units: ColumnUnits, seed: int, judged: ScoredDraws
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots; ``rows`` are exact samples if available, else resampled."""
     if target.sample is not None:

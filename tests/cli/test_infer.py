@@ -16,6 +16,7 @@ from short_runs import without_pictures
 
 import nflow_cli
 from nflow_cli.cli import main
+from nflow_cli.data.columns import numbers_of
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import Interrupted, NflowError
 from nflow_cli.experiments import running
@@ -106,7 +107,7 @@ def test_sample_writes_the_coordinates_and_resample_asks_for_the_function(
 def table_of(path):
     table = open_table(path)
     names = [column.name for column in table.columns]
-    return names, table.numbers(names, 10**6)
+    return names, numbers_of(table, names)
 
 
 def test_inference_data_name_their_run_and_hold_log_p_if_the_function_is_named(

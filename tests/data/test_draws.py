@@ -6,6 +6,7 @@ import pytest
 
 from nflow_cli.config.evidence import DrawsData
 from nflow_cli.data import netcdf, tables
+from nflow_cli.data.columns import numbers_of, read_columns
 from nflow_cli.data.draws import load_draws
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import DataError
@@ -55,7 +56,7 @@ def test_files_of_cmdstan_are_chains_of_unconstrained_log_densities(tmp_path):
 def test_comments_of_cmdstan_are_no_rows_of_any_table(tmp_path):
     path, mu, _ = stan_file(tmp_path / "a.csv", n=40_000)  # more than a block
     table = open_table(path)
-    np.testing.assert_allclose(table.numbers(["mu"], 10**6)[:, 0], mu, rtol=1e-6)
+    np.testing.assert_allclose(numbers_of(table, ["mu"])[:, 0], mu, rtol=1e-6)
 
 
 def test_a_log_density_of_another_name_is_that_of_the_columns_themselves(tmp_path):
@@ -179,11 +180,11 @@ def test_columns_are_the_elements_of_the_variables_by_their_labels(write):
         *("L[0, 1990]", "L[0, 1991]", "L[1, 1990]", "L[1, 1991]", "lp"),
     ]
     assert [c.name for c in table.columns if c.is_index] == ["chain", "draw", "lp"]
-    rows = table.numbers([column.name for column in table.columns], 10)
+    rows = numbers_of(table, [column.name for column in table.columns])
     order = [(chain, draw) for chain in range(2) for draw in range(3)]
     expected = [[c, 10 + d, MU[c, d], *THETA[c, d], *L[c, d].ravel(), lp[c, d]] for c, d in order]
     np.testing.assert_array_equal(rows, expected)
-    np.testing.assert_array_equal(table.numbers(["L[1, 1990]"], 10)[:, 0], L[:, :, 1, 0].ravel())
+    np.testing.assert_array_equal(numbers_of(table, ["L[1, 1990]"])[:, 0], L[:, :, 1, 0].ravel())
 
 
 def test_dimensions_may_be_in_any_order_and_blocks_of_any_size(write, monkeypatch):
@@ -191,7 +192,7 @@ def test_dimensions_may_be_in_any_order_and_blocks_of_any_size(write, monkeypatc
     moved = {"theta": (THETA.transpose(2, 1, 0), ("school", "draw", "chain"))}
     table = open_table(write(moved, chunks=(1, 2, 1), compression="gzip"))
     assert len(list(table.blocks([column.name for column in table.columns]))) == 4
-    values = table.numbers(["theta[Choate]", "theta[Phillips Andover]"], 6)
+    values = numbers_of(table, ["theta[Choate]", "theta[Phillips Andover]"])
     np.testing.assert_array_equal(values, THETA.reshape(6, 2))
 
 
@@ -209,7 +210,8 @@ def test_types_fill_values_and_truth_values_are_kept(write):
     assert block["k"] == [1, -9, 2**60]
     assert np.isnan(block["gap"][1]) and block["gap"][0] == 1.0
     assert block["flag"] == [False, False, True]
-    assert [c.name for c in open_table(path).columns if not c.is_number] == ["flag"]
+    columns, _ = read_columns(open_table(path))
+    assert [c.name for c in columns if c.source != "number"] == ["flag"]
 
 
 def put(place, value):
@@ -299,4 +301,4 @@ def test_files_of_arviz_are_read(tmp_path, engine):
     names = [column.name for column in table.columns]
     assert names == ["chain", "draw", *arviz.summary(data).index, "lp"]
     values = np.column_stack([MU.ravel(), THETA.reshape(6, 2), L.reshape(6, 4), MU.ravel() - 1])
-    np.testing.assert_array_equal(table.numbers(names[2:], 6), values)
+    np.testing.assert_array_equal(numbers_of(table, names[2:]), values)

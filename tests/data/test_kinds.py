@@ -8,9 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
-from nflow_cli.data.cell_values import numbers_in
+from nflow_cli.data.columns import Column
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.raw_columns import RawColumn
 from nflow_cli.data.written import as_written
 
 N = 1_000
@@ -22,10 +21,10 @@ def raw(cells, name="x", **facts):
     """Return a column of numbers, or of texts with None where a cell is empty."""
     if isinstance(cells, np.ndarray):
         source = facts.pop("source", "number")
-        return RawColumn(name, source, cells.astype(float), None, [], **facts)
+        return Column(name, source, cells.astype(float), None, [], **facts)
     texts = list(dict.fromkeys(cell for cell in cells if cell is not None))
     codes = [-1 if cell is None else texts.index(cell) for cell in cells]
-    return RawColumn(name, "text", None, np.array(codes, np.int32), texts, **facts)
+    return Column(name, "text", None, np.array(codes, np.int32), texts, **facts)
 
 
 def kind_of(cells, name="x", *, settings=None, **facts):
@@ -67,7 +66,7 @@ def test_what_says_nothing_of_fresh_rows_is_left_out_and_nothing_else(cells, nam
 
 def test_an_index_and_text_that_differs_too_often_to_be_collected_are_left_out():
     assert kind_of(NORMAL, is_index=True).why == "index or log-density of the rows"
-    column = RawColumn("x", "text", None, None, [])
+    column = Column("x", "text", None, None, [])
     assert kinds_of([column], TableData(name="t.csv"))["x"].why == "text, mostly unique"
 
 
@@ -193,7 +192,7 @@ def test_round_numbers_that_people_prefer_are_atoms():
 def test_sizes_that_differ_by_much_hide_no_digits_and_overflow_nothing():
     cells = np.where(np.arange(N) % 3 == 0, 1e11, RNG.choice([0, 0.5, 1.25, 7, 8.75], N))
     cells = np.append(cells, np.arange(20) / 4)
-    np.testing.assert_array_equal(numbers_in(raw(cells), kind_of(cells)), cells)
+    np.testing.assert_array_equal(raw(cells).numbers_as(kind_of(cells)), cells)
     cells = np.append(1e-301 * RNG.integers(1, 40, 14), 1e30)
     assert kind_of(cells).kind in ("grid", "levels")
     cells = 1e15 + np.array([112.4, 388.0, 432.9, 876.2, 953.0, 1e6])
@@ -282,5 +281,5 @@ def test_any_numbers_have_kinds_whatever_their_order(columns, order):
         assert kind.kind == "computed" or again[name] == kind or again[name].kind == "computed"
         ColumnKind.model_validate(kind.model_dump())
         if kind.kind in ("grid", "number"):
-            numbers = numbers_in(raw(columns[int(name[1:])]), kind)
+            numbers = raw(columns[int(name[1:])]).numbers_as(kind)
             assert np.isin(kind.atoms, numbers).all()

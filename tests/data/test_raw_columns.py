@@ -10,11 +10,11 @@ from pyarrow import csv, parquet
 
 from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.config.table import TableData
-from nflow_cli.data import raw_columns, tables
-from nflow_cli.data.cell_values import numbers_in
+from nflow_cli.data import columns as raw_columns
+from nflow_cli.data import tables
+from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.errors import DataError
@@ -196,9 +196,9 @@ SIXTHS = np.where(np.arange(N) % 4 == 0, 1 / 6, NORMAL)
 
 def valued(cells):
     """Return the values of cells as their kind has them, and that kind."""
-    column = RawColumn("x", "number", np.asarray(cells, float), None, [])
+    column = Column("x", "number", np.asarray(cells, float), None, [])
     kind = kinds_of([column], TableData(name="t.csv"))["x"]
-    return numbers_in(column, kind), kind
+    return column.numbers_as(kind), kind
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,9 @@ def test_dates_that_are_text_are_days():
     days = np.datetime64("2020-01-01") + RNG.integers(0, 90, N).astype("timedelta64[D]")
     texts = [f"{d.day}/{d.month}/{d.year}" for d in days.tolist()]
     known = list(dict.fromkeys(texts))
-    column = RawColumn("x", "text", None, np.array([known.index(t) for t in texts]), known)
+    column = Column("x", "text", None, np.array([known.index(t) for t in texts]), known)
     kind = kinds_of([column], TableData(name="t.csv"))["x"]
-    np.testing.assert_array_equal(numbers_in(column, kind), days.astype(float))
+    np.testing.assert_array_equal(column.numbers_as(kind), days.astype(float))
 
 
 DAY = dt.date(2024, 2, 29)

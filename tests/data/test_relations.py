@@ -5,9 +5,9 @@ import pytest
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.config.table import TableData
+from nflow_cli.data.columns import Column
+from nflow_cli.data.dependence import determined
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.raw_columns import RawColumn
-from nflow_cli.data.singular import dependent_columns
 
 N = 600
 RNG = np.random.default_rng(1)
@@ -22,9 +22,9 @@ GAPS = np.where(np.arange(N) % 7 == 0, np.nan, 0)
 def raw(name, cells):
     """Return a column of numbers or of texts."""
     if isinstance(cells, np.ndarray):
-        return RawColumn(name, "number", cells.astype(float), None, [])
+        return Column(name, "number", cells.astype(float), None, [])
     texts = list(dict.fromkeys(cells))
-    return RawColumn(name, "text", None, np.array([texts.index(c) for c in cells]), texts)
+    return Column(name, "text", None, np.array([texts.index(c) for c in cells]), texts)
 
 
 def kinds(table, **settings):
@@ -210,7 +210,7 @@ FREE = [False]
 
 
 @pytest.mark.parametrize(
-    ("columns", "dependent"),
+    ("columns", "expected"),
     [
         ((X, Y, Z, X + 2 * Y), [True, True, False, True]),
         ((X, Y, np.exp(X)), [True, False, True]),
@@ -228,7 +228,7 @@ FREE = [False]
     ],
 )
 @pytest.mark.parametrize("digits", [17, 6])
-def test_columns_in_an_equation_are_found_and_free_ones_are_free(columns, dependent, digits):
-    if digits == 6 and dependent[0]:
+def test_columns_in_an_equation_are_found_and_free_ones_are_free(columns, expected, digits):
+    if digits == 6 and expected[0]:
         columns = [[float(f"{value:.6g}") for value in column] for column in columns]
-    assert dependent_columns(np.stack(columns, axis=1)).tolist() == dependent
+    assert determined(np.stack(columns, axis=1)).tolist() == expected

@@ -11,10 +11,9 @@ from truth import dense_jacobian
 
 from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Log, Logit, Scale, Softplus, TukeyH
-from nflow_cli.data.dates import form_of, in_unit, kind_of_form, numbers_of, texts_of
-from nflow_cli.data.fit_units import Bounds, fit_units
-from nflow_cli.data.number_units import units_of_numbers
-from nflow_cli.data.raw_columns import RawColumn
+from nflow_cli.data.columns import Column
+from nflow_cli.data.dates import form_of, kind_of_form, numbers_of, texts_of
+from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
 from nflow_cli.data.units import IDENTITY, ColumnUnits
 from nflow_cli.errors import DataError
 
@@ -339,8 +338,8 @@ def test_times_are_the_seconds_since_the_epoch(times):
 
 
 def test_a_date_in_a_column_of_times_is_its_midnight_and_back():
-    days = RawColumn("at", "date", np.array([19_783.0, np.nan]), None, [])  # 2024-03-01
-    times = in_unit(days, "time")
+    days = Column("at", "date", np.array([19_783.0, np.nan]), None, [])  # 2024-03-01
+    times = days.in_unit("time")
     np.testing.assert_equal(times.numbers, [1_709_251_200.0, np.nan])
-    np.testing.assert_equal(in_unit(times, "date").numbers, days.numbers)
-    assert in_unit(days, "date") is days
+    np.testing.assert_equal(times.in_unit("date").numbers, days.numbers)
+    assert days.in_unit("date") is days

@@ -69,8 +69,8 @@ def looked_at(nflow, tmp_path):
 
 
 TABLES = {  # columns beside numbers; the column at fault, words of the fault, and what mends it
-    "levels of numbers": ({"k": cyclic(1, 2, 5)}, "k", "of the rows", "--exclude k"),
-    "whole numbers": ({"k": RNG.poisson(40, N)}, "k", "of the rows", "--exclude k"),
+    "levels of numbers": ({"k": cyclic(1, 2, 5)}, "k", "3 distinct numbers", "--exclude k"),
+    "whole numbers": ({"k": RNG.poisson(40, N)}, "k", "of its rows", "--exclude k"),
     "steps": ({"k": RNG.integers(0, 60, N) / 4}, "k", "has steps of 0.25", "--exclude k"),
     "an atom": ({"k": HEAPED}, "k", "is 0.0714286 in", "--exclude k"),
     "gaps": ({"k": gappy(Z, 0.1)}, "", "rows have missing values (k ", "--missing drop"),
@@ -80,7 +80,7 @@ TABLES = {  # columns beside numbers; the column at fault, words of the fault, a
     "nearly a sum": (
         {"k": X + Y + 1e-7 * Z},
         "k",
-        "each of x, y, k depends linearly",
+        "each of x, y, k depends on the others",
         "--exclude k",
     ),
     "a decimal comma": ({"k": [f'"{v:.3f}"'.replace(".", ",") for v in Z]}, "k", "mark", "--exc"),

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from nflow_cli.data.columns import numbers_of
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.runs.netcdf_file import write_inference
@@ -41,7 +42,7 @@ def test_variables_have_numbered_dimensions_as_netcdf_prescribes(path):
 
 def test_a_table_of_it_has_the_same_draws_and_they_are_the_same_bytes(path, tmp_path):
     names = ["chain", "draw", *NAMES, "log_q"]
-    rows = open_table(path).numbers(names, 5)
+    rows = numbers_of(open_table(path), names)
     np.testing.assert_array_equal(rows, np.column_stack([np.zeros(5), np.arange(5), ROWS]))
     write_inference(tmp_path / "again.nc", 5, NAMES, ["log_q"], [ROWS], FACTS)
     assert (tmp_path / "again.nc").read_bytes() == path.read_bytes()

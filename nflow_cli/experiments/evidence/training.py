@@ -10,9 +10,9 @@ from keras import ops
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config.evidence import EvidenceConfig
 from nflow_cli.data.draws import Draws, space_in_words
-from nflow_cli.data.regression import fit_regression
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.regression import fit_regression
 from nflow_cli.experiments.evidence.data import fold_rows
 from nflow_cli.experiments.evidence.scoring import (
     BOUND_UPDATES,

@@ -10,7 +10,7 @@ from typing import Any
 
 from nflow_cli.config.fit_2d import Fit2DConfig
 from nflow_cli.config.infer import IN_PYTHON, InferConfig
-from nflow_cli.data.point_files import read_points
+from nflow_cli.data.columns import read_points
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.run import Run
 

@@ -9,12 +9,11 @@ import numpy as np
 from nflow_cli.config import presets
 from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.table import CellsConfig, FitConfig, TableData, Tails
+from nflow_cli.config.table import CellsConfig, FitConfig, TableData
+from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
-from nflow_cli.data.dataset_faults import Fault, FaultsError, expect_names
+from nflow_cli.data.faults import Fault, FaultsError, expect_names, mended
 from nflow_cli.data.named_tables import table_named
-from nflow_cli.data.raw_columns import RawColumn, read_columns
-from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.data import tails_of
 from nflow_cli.terminal.layout import hanging, table
@@ -34,7 +33,7 @@ class DryRun:
     errors.
     """
 
-    columns: Sequence[RawColumn]
+    columns: Sequence[Column]
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
     settings: TableData | None
@@ -43,55 +42,29 @@ class DryRun:
 
 def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     """Read a table, and find the kinds of its columns and all errors."""
-    said, flows = config.data, tails_of(config)
-    opened = table_named(said)
-    expect_names(opened, said)
-    columns, rows = read_columns(opened, said.max_rows, said.split_seed)
+    settings, flows = config.data, tails_of(config)
+    opened = table_named(settings)
+    expect_names(opened, settings)
+    columns, rows = read_columns(opened, settings.max_rows, settings.split_seed)
     read = {column.name: column for column in columns}
-    kinds, found = kinds_and_faults(opened, read, rows, said, flows)
-    if not found:
-        try:
-            return DryRun(columns, kinds, [], said, load_dataset(said, opened, flows))
-        except DataError as error:
-            found = _faults_in(error, opened.name)
-    return DryRun(columns, kinds, *_mended(said, found, opened, flows))
-
-
-def _mended(
-    said: TableData, found: Sequence[Fault], opened: TableFile, flows: Tails | None
-) -> tuple[list[Fault], TableData | None]:
-    settings, faults = said, list[Fault]()
+    kinds, _ = kinds_and_faults(opened, read, rows, settings, flows)
+    faults = list[Fault]()
     while True:
-        faults += found
-        if not all(fault.mend for fault in found):
-            return faults, None
-        settings = settings.model_copy(update=_without(settings, found))
         try:
-            load_dataset(TableData.model_validate(settings.model_dump()), opened, flows)
-            return faults, settings
-        except ValueError:  # no column is left
-            return faults, None
+            data = load_dataset(settings, opened, flows)
+            return DryRun(columns, kinds, faults, settings, None if faults else data)
+        except FaultsError as error:
+            found = error.faults
         except DataError as error:
-            found = _faults_in(error, opened.name)
-
-
-def _faults_in(error: DataError, name: str) -> list[Fault]:
-    problem = str(error).removeprefix(f"{name}: ")
-    return error.faults if isinstance(error, FaultsError) else [Fault("", problem)]
-
-
-def _without(said: TableData, faults: Sequence[Fault]) -> dict[str, Any]:
-    ways = [fault.mend.split()[1] for fault in faults if fault.mend.startswith("--missing")]
-    update: dict[str, Any] = {"missing": ways[-1]} if ways else {}
-    aside = [fault.column for fault in faults if not fault.mend.startswith("--missing")]
-    update["given"] = [name for name in said.given if name not in aside]
-    update["bounds"] = {name: ends for name, ends in said.bounds.items() if name not in aside}
-    if said.columns is not None:
-        update["columns"] = [name for name in said.columns if name not in aside]
-    else:
-        left = [name for name in aside if name not in said.given]
-        update["exclude"] = [*said.exclude, *dict.fromkeys(left)]
-    return update
+            found = [Fault("", str(error).removeprefix(f"{opened.name}: "))]
+        faults += found
+        mends = [fault.mend for fault in found if fault.mend]
+        try:
+            settings = mended(settings, mends) if len(mends) == len(found) else None
+        except ValueError:  # no column is left
+            settings = None
+        if settings is None:
+            return DryRun(columns, kinds, faults, None)
 
 
 def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | None:
@@ -139,8 +112,9 @@ def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None
         )
         lines += [f"note: {note}" for note in found.data.notes]
         lines.append(f"rows: {parts}")
-    for column, problem, mend in found.faults:
-        lines.append(hanging(column and f"{column}: ", f"{problem}{mend and ': '}{mend}"))
+    for fault in found.faults:
+        remedy = f": {fault.mend.option}" if fault.mend else ""
+        lines.append(hanging(fault.column and f"{fault.column}: ", f"{fault.problem}{remedy}"))
     if found.faults:
         lines.append(f"try: {command}" if command else "no options correct all of these")
     return lines
@@ -161,12 +135,15 @@ def record_of(
     return {
         "columns": columns,
         "config": config.model_dump(mode="json"),
-        "faults": [fault._asdict() for fault in found.faults],
+        "faults": [
+            {**fault._asdict(), "mend": fault.mend.option if fault.mend else ""}
+            for fault in found.faults
+        ],
         "command": command,
     }
 
 
-def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
+def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
     share = _missing(column)
     step = f"{kind.step:.12g}" if kind.step else ""
     if kind.lattice and kind.lattice.offset:
@@ -185,15 +162,13 @@ def _row(column: RawColumn, kind: ColumnKind) -> tuple[str, ...]:
     )
 
 
-def _missing(column: RawColumn) -> float | None:
-    if column.numbers is not None:
-        return float(np.isnan(column.numbers).mean()) if len(column.numbers) else 0.0
-    if column.codes is None:
+def _missing(column: Column) -> float | None:
+    if column.numbers is None and column.codes is None:
         return None
-    return float((column.codes < 0).mean()) if len(column.codes) else 0.0
+    return float(column.gaps.mean()) if len(column.gaps) else 0.0
 
 
-def _values(column: RawColumn, kind: ColumnKind) -> str:
+def _values(column: Column, kind: ColumnKind) -> str:
     if column.numbers is None:
         return "" if column.codes is None else _count(len(column.texts))
     known = column.numbers[~np.isnan(column.numbers)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.data.columns import read_columns
 from nflow_cli.data.points import checksum
-from nflow_cli.data.raw_columns import read_columns
 from nflow_cli.data.table_files import STDIN, batch_of, open_table, write_table
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.written_cells import as_written

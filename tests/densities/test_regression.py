@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nflow_cli.data.regression import fit_regression
+from nflow_cli.densities.regression import fit_regression
 
 RNG = np.random.default_rng(3)
 N = 5_000

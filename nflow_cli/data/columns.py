@@ -1,0 +1,394 @@
+"""Columns as read, in memory, before their kinds are known."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.strict import MAX_LEVELS
+from nflow_cli.data import dates
+from nflow_cli.data.lattices import snapped
+from nflow_cli.data.table_files import open_table
+from nflow_cli.data.tables import (
+    MAX_ROWS,
+    MISSING,
+    NotANumberError,
+    TableFile,
+    floats,
+    is_number,
+    listed,
+    looks_like,
+    present_cells,
+    shown,
+)
+from nflow_cli.data.written import DistinctNumbers, as_written, distinct_numbers
+from nflow_cli.errors import DataError
+from nflow_cli.random_streams import stream
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Source = Literal["number", "text", "truth", "date", "time"]
+MAX_TEXTS = 100_000  # distinct texts of a column
+MAX_LETTERS = 2**24  # of all of them
+TRUTH = {"true", "false"}
+PLANE = ("z1", "z2")  # in the output of `nflow sample`, before a third column
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """Column of n rows as read.
+
+    Attributes:
+        source: Type of its cells; ``time`` is a date with a time of day.
+        numbers: ``(n,)`` float64, NaN if missing: values, days of a date or seconds of a time since
+            1970-01-01. ``None`` of text and truth values.
+        codes: ``(n,)`` int32, indices in ``texts``, -1 if missing. ``None`` of numbers, dates,
+            times, nested data and too many distinct texts.
+        texts: Distinct, by first appearance.
+        is_index: As of a :class:`~nflow_cli.data.tables.Field`.
+        is_float32: Stored in single precision.
+        stray: Row, and text, of the first cell of a column of text that is no number; of stored
+            text the first cell. None if no cell was text, or if not collected.
+        form: Format of the dates or times in text that the numbers were.
+    """
+
+    name: str
+    source: Source
+    numbers: np.ndarray | None
+    codes: np.ndarray | None
+    texts: list[str]
+    is_index: bool = False
+    is_float32: bool = False
+    stray: tuple[int, str] | None = None
+    form: str | None = None
+
+    @property
+    def cells(self) -> np.ndarray:
+        """Numbers or codes, ``(n,)``; empty if text is not collected."""
+        if self.numbers is not None:
+            return self.numbers
+        return np.zeros(0, np.int32) if self.codes is None else self.codes
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Mask of missing cells, ``(n,)``; empty if text is not collected."""
+        return self.cells < 0 if self.numbers is None else np.isnan(self.numbers)
+
+    @cached_property
+    def distinct(self) -> DistinctNumbers:
+        """Distinct finite numbers."""
+        if self.numbers is None:
+            raise ValueError("text has no numbers")
+        return distinct_numbers(self.numbers, self.is_float32)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Index of each value, ``(n,)``, -1 if not finite; of too many for a map the row."""
+        if self.numbers is None:
+            return self.cells
+        values = self.distinct.values
+        found = np.arange(len(self.numbers))
+        if len(values) <= MAX_LEVELS:
+            found = np.searchsorted((values[1:] + values[:-1]) / 2, self.numbers)
+        return np.where(np.isfinite(self.numbers), found, -1)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Rows of each distinct value, ``(m,)``."""
+        return np.bincount(self.cells[~self.gaps]) if self.numbers is None else self.distinct.counts
+
+    @cached_property
+    def nats(self) -> float:
+        """Entropy of the values over all rows, in nats."""
+        counts = self.counts[self.counts > 0]
+        return float(-(counts * np.log(counts / counts.sum())).sum())
+
+    def in_form(self, form: str | None) -> np.ndarray | None:
+        """Numbers of dates or times in text, ``(n,)``, NaN if missing (ValueError of other text);
+        else the column's, if any.
+        """
+        if form is None or self.codes is None:
+            return self.numbers
+        return np.append(dates.numbers_of(self.texts, form), np.nan)[self.codes]
+
+    def dated(self) -> "Column":
+        """With the numbers of dates or times (of day: seconds), if all its text has one format."""
+        is_read = self.source == "text" and self.codes is not None
+        if not is_read or (form := dates.form_of(self.texts)) is None:
+            return replace(self)
+        kind = dates.kind_of_form(form)
+        facts = {"source": "number" if kind == "clock" else kind, "form": form}
+        return replace(self, **facts, numbers=self.in_form(form), codes=None, texts=[])
+
+    def in_unit(self, type: str) -> "Column":
+        """Dates as times, in seconds, or times as dates, in days."""
+        if self.numbers is None or {self.source, type} != {"date", "time"}:
+            return self
+        factor = dates.DAY if type == "time" else 1 / dates.DAY
+        source: Source = "time" if type == "time" else "date"
+        return replace(self, source=source, numbers=self.numbers * factor)
+
+    def numbers_as(self, kind: ColumnKind) -> np.ndarray:
+        """Numbers in a kind's resolution, ``(n,)``, without noise: 3.1 for 3.0999999046325684.
+
+        Noise is below 12 digits, or of single precision. Values beside a place of the lattice are
+        moved to it if its decimals are known. Text must be dates in the kind's form (ValueError).
+        """
+        numbers = self.in_form(kind.form)
+        if numbers is None:
+            raise ValueError("numbers")
+        if kind.kind == "number" and kind.resolution is None:
+            return numbers
+        values = as_written(numbers, self.is_float32)
+        return snapped(values, kind.lattice) if kind.lattice else values
+
+
+def read_columns(
+    table: TableFile,
+    max_rows: int | None = None,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    texts: Sequence[str] = (),
+) -> tuple[list[Column], np.ndarray]:
+    """Columns in 8 bytes a number, 4 bytes a text, and one block, with row numbers ``(n,)``.
+
+    A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
+    times if all are; else text, as are those of ``texts``. Infinities are kept. Of more than
+    ``max_rows`` rows, a random sample is read.
+    """
+    columns = {column.name: column for column in table.columns}
+    names = list(columns) if names is None else list(names)
+    table.expect(names)
+    rows = None if max_rows is None else _drawn(table, names[:1], max_rows, seed)
+    readers = {name: _Reader(table, name, ["text"] if name in texts else []) for name in names}
+    n = _read(table, readers, rows)
+    while again := {name: r.afresh() for name, r in readers.items() if r.is_mixed}:
+        _read(table, again, rows)  # text after numbers: reread these as text
+        readers |= again
+    kept = np.arange(n) if rows is None else rows
+    return [readers.pop(name).column(columns[name].is_index) for name in names], kept
+
+
+def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
+    """Columns ``(n, D)``, float64, at most 10 million rows, or a DataError that names the first
+    cell that is no finite number.
+    """
+    columns, rows = read_columns(table, names=names)
+    if not len(rows):
+        raise DataError(f"{table.name}: expected rows of numbers, received none")
+    for column in columns:
+        if wrong := _first_wrong(column):
+            row, received = wrong
+            place = "" if row is None else f"{table.place(row)}, "
+            raise DataError(
+                f"{table.name}: {place}column {shown(column.name)}: expected a finite number, "
+                f"received {shown(received)}{looks_like(received)}"
+            )
+    return np.column_stack([column.numbers for column in columns if column.numbers is not None])
+
+
+def _first_wrong(column: Column) -> tuple[int | None, str] | None:
+    if column.source != "number" or column.numbers is None:
+        return column.stray or (None, column.source)
+    wrong = ~np.isfinite(column.numbers)
+    row = int(np.argmax(wrong)) if wrong.any() else None
+    return None if row is None else (row, str(column.numbers[row]))
+
+
+def read_points(name: str | Path) -> np.ndarray:
+    """Points ``(n, 2)`` of a table, float64, finite, at most 10 million.
+
+    Of two columns, with or without a header; else ``z1`` and ``z2``, as of ``nflow sample``.
+    """
+    table = open_table(name)
+    names = [column.name for column in table.columns if not column.is_index]
+    if len(names) != 2 and not {*PLANE} <= {*names}:
+        hint = looks_like(names[0]) if len(names) == 1 else ""
+        raise DataError(
+            f"{table.name}: expected two columns of numbers, or z1 and z2 among others; received "
+            f"{len(names):,}: {listed([*map(shown, names)])}{hint}"
+        )
+    return numbers_of(table, names if len(names) == 2 else PLANE)
+
+
+def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:
+    n = table.n_rows
+    if n is None:
+        n = sum(block.num_rows for block in table.blocks(names))
+    if n <= size:
+        return None
+    keys = stream(seed, "max-rows").random(n)
+    return np.sort(np.argpartition(keys, size)[:size])
+
+
+def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | None) -> int:
+    first = 0
+    for block in table.blocks(list(readers)):
+        end = first + block.num_rows
+        if rows is not None:
+            low, high = np.searchsorted(rows, [first, end])
+            block = block.take(rows[low:high] - first)
+        elif end > MAX_ROWS:
+            raise table.too_many(MAX_ROWS, "more (a fit draws some by data.max_rows)")
+        for name, reader in readers.items():
+            reader.add(block.column(name))
+        first = end
+    return first
+
+
+@dataclass(eq=False)
+class _Reader:
+    """Collects the blocks of a column.
+
+    Attributes:
+        sources: Possible types of cells, the current one first; none: stored type.
+        is_mixed: Earlier blocks were read as another type than the last ones: they are reread.
+    """
+
+    table: TableFile
+    name: str
+    sources: list[Source] = field(default_factory=list)
+    stray: tuple[int, str] | None = None
+    is_mixed: bool = False
+    is_float32: bool = False
+    _parts: list[np.ndarray] = field(default_factory=list)
+    _codes: dict[str, int] = field(default_factory=dict)
+    _letters: int = 0
+    _is_bounded: bool = True  # few enough texts
+
+    def afresh(self) -> "_Reader":
+        return _Reader(self.table, self.name, self.sources, self.stray)
+
+    def add(self, cells: "pa.Array") -> None:
+        if not self.sources:
+            self._start(cells.type)
+        for source in list(self.sources):
+            try:
+                self._add_texts(cells) if source == "text" else self._add_numbers(cells, source)
+                return
+            except NotANumberError as error:
+                self._pass_over(source, error)
+
+    def _pass_over(self, source: Source, error: NotANumberError) -> None:
+        self.sources.remove(source)
+        if source == "number":
+            self.stray = sum(map(len, self._parts)) + error.row, str(error.value)
+        self.is_mixed = self.is_mixed or bool(self._parts)
+        self._parts.clear()
+
+    def _start(self, type: "pa.DataType") -> None:
+        import pyarrow as pa
+
+        self.is_float32 = pa.types.is_float32(type)
+        if pa.types.is_date(type):
+            self.sources = ["date"]
+        elif pa.types.is_timestamp(type):
+            self.sources = ["time"]
+        elif is_number(type) or pa.types.is_null(type):
+            self.sources = ["number"]
+        elif self.table.is_untyped:
+            self.sources = ["number", "date", "time", "text"]
+        else:
+            self.sources = ["text"]
+
+    def _add_numbers(self, cells: "pa.Array", source: Source) -> None:
+        read = {"number": floats, "date": _days, "time": _seconds}[source]
+        part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
+        self._parts.append(np.array(part, np.float64))
+
+    def _add_texts(self, cells: "pa.Array") -> None:
+        import pyarrow as pa
+
+        if not self._is_bounded:
+            return
+        try:
+            texts, which = _distinct_texts(cells, self.table.decimal)
+        except (pa.ArrowException, UnicodeDecodeError):  # nested data
+            self._drop_texts()
+            return
+        codes = np.full(len(texts) + 1, -1, np.int32)  # the last entry, -1, is for missing cells
+        for i, text in enumerate(texts):
+            if text is None:
+                continue
+            if text not in self._codes:
+                self._codes[text] = len(self._codes)
+                self._letters += len(text)
+            codes[i] = self._codes[text]
+        self._parts.append(codes[which])
+        if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
+            self._drop_texts()
+
+    def _drop_texts(self) -> None:
+        self._is_bounded, self._parts, self._codes = False, [], {}
+
+    def column(self, is_index: bool) -> Column:
+        source = self.sources[0] if self.sources else "number"
+        parts, self._parts = self._parts, []
+        if source != "text":
+            numbers = np.concatenate(parts) if parts else np.empty(0)
+            return Column(self.name, source, numbers, None, [], is_index, self.is_float32)
+        texts = list(self._codes)
+        if texts and {text.lower() for text in texts} <= TRUTH:
+            source = "truth"
+        codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
+        stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
+        codes = codes if self._is_bounded else None
+        return Column(self.name, source, None, codes, texts, is_index, stray=stray)
+
+
+def _days(cells: Any, _: str) -> Any:
+    import pyarrow as pa
+
+    return _cast(cells, pa.date32()).cast(pa.int32()).cast(pa.float64())
+
+
+def _seconds(cells: Any, _: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_timestamp(cells.type):
+        times = cells
+    else:  # with a zone or without
+        times = _cast(cells, pa.timestamp("us"), pa.timestamp("us", "UTC"))
+    ticks = times.cast(pa.int64()).cast(pa.float64(), safe=False)
+    a_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[times.type.unit]
+    return pc.divide(ticks, a_second)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _cast(cells: Any, *types: Any) -> Any:
+    import pyarrow as pa
+
+    cells = present_cells(cells) if pa.types.is_string(cells.type) else cells
+    for type in types:
+        with suppress(pa.ArrowInvalid):
+            return cells.cast(type)
+    raise NotANumberError(0, None)
+
+
+def _distinct_texts(cells: "pa.Array", decimal: str) -> tuple[list[str | None], np.ndarray]:
+    """Distinct values as levels, and the index of each cell; -1: missing."""
+    import pyarrow as pa
+
+    encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+    values = encoded.dictionary
+    if is_number(values.type) and not pa.types.is_decimal(values.type):
+        numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
+        texts = [str(number) for number in numbers]
+    else:
+        texts = values.cast(pa.string()).to_pylist()
+    which = encoded.indices.cast(pa.int64()).fill_null(-1)
+    return [_level(text, decimal) for text in texts], which.to_numpy(zero_copy_only=False)
+
+
+def _level(text: str | None, decimal: str) -> str | None:
+    if text is None or text.strip().lower() in MISSING:
+        return None
+    whole = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
+    return whole[1] if whole else text  # 3.0 is the level 3
