@@ -19,7 +19,6 @@ from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.data.cell_values import numbers_in
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dataset_faults import (
     Fault,
     expect_kinds,
@@ -41,6 +40,7 @@ from nflow_cli.data.dataset_parts import (
     without_gaps,
 )
 from nflow_cli.data.dates import dated, in_unit
+from nflow_cli.data.delimited import is_number
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.named_tables import IN_PYTHON, table_named

@@ -10,7 +10,7 @@ from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds_schema import ColumnKind, row_names
 from nflow_cli.config.presets import A_KEY, is_key
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.csv_dialect import is_number
+from nflow_cli.data.delimited import is_number
 from nflow_cli.data.left_out import cells_of
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.raw_columns import MAX_TEXTS, RawColumn

@@ -9,7 +9,6 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.config.table_schema import TableData
-from nflow_cli.data.csv_dialect import is_number
 from nflow_cli.data.dataset_faults import (
     Fault,
     complete_rows,
@@ -18,6 +17,7 @@ from nflow_cli.data.dataset_faults import (
     refuse,
     used,
 )
+from nflow_cli.data.delimited import is_number
 from nflow_cli.data.points import ALIKE, Weights
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.split import Parts, shuffled, split_at_random, split_by_column, split_by_group

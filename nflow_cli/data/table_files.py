@@ -7,7 +7,6 @@ import io
 import itertools
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from nflow_cli.data import array_tables
+from nflow_cli.data import array_tables, delimited
 from nflow_cli.data.array_tables import ParquetTable, RowsTable
+from nflow_cli.data.delimited import TextTable
 from nflow_cli.data.netcdf import MAGIC, InferenceTable
 from nflow_cli.data.tables import Column, TableFile, floats, is_number, positions, shown
-from nflow_cli.data.text_tables import TextTable
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.runs.samples_file import write_file
 
@@ -40,7 +39,6 @@ __all__ = [
     "write_table",
 ]
 
-MAX_BYTES = 8 * 2**30  # of a file, compressed or not
 MAX_STDIN = 2**30
 STDIN = "-"
 
@@ -100,7 +98,8 @@ def open_table(name: str | Path) -> TableFile:
     for ending, reader in READERS.items():
         if suffix == ending or (reader.is_detected and start.startswith(reader.magic)):
             return reader.read(label, path)
-    return _text(label, start, lambda: path.open("rb"))
+    unpack = gzip.open if start.startswith(_GZIP) else open
+    return _text(label, start, lambda: unpack(path, "rb"))
 
 
 def _beginning(path: Path, label: str) -> bytes:
@@ -116,8 +115,10 @@ def _beginning(path: Path, label: str) -> bytes:
                 f"{label}: not a regular file; expected {_FORMATS}, or - for standard input"
             )
         size = os.path.getsize(path)
-        if size > MAX_BYTES:
-            raise DataError(f"{label}: expected at most {MAX_BYTES:,} bytes, received {size:,}")
+        if size > delimited.MAX_BYTES:
+            raise DataError(
+                f"{label}: expected at most {delimited.MAX_BYTES:,} bytes, received {size:,}"
+            )
         if not size:  # or of the kernel, possibly endless
             raise DataError(f"{label}: an empty file; expected {_FORMATS}")
         with path.open("rb") as file:
@@ -140,64 +141,19 @@ def _standard_input() -> TableFile:
             if reader.is_streamed:
                 return reader.read(label, io.BytesIO(content))
             raise DataError(f"{label}: expected text or Parquet, received a {ending} file")
-    table = _text(label, start, lambda: io.BytesIO(content))
-    # gzip detects truncation
-    if not start.startswith(_GZIP) and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
+    is_packed = start.startswith(_GZIP)  # which detects truncation
+    unpack = gzip.open if is_packed else io.BufferedReader
+    table = _text(label, start, lambda: unpack(io.BytesIO(content)))
+    if not is_packed and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
         table.notes = [f"{label}: {_NO_END}"]
     return table
 
 
-def _text(label: str, start: bytes, opened: Callable[[], BinaryIO]) -> TableFile:
+def _text(label: str, start: bytes, opened: Callable[[], Any]) -> TableFile:
     for magic, received in _OTHERS.items():
         if start.startswith(magic):
             raise DataError(f"{label}: expected {_FORMATS}; received {received}")
-    if start.startswith(_CMDSTAN):
-        return TextTable(label, lambda: _Uncommented(opened()))
-    if not start.startswith(_GZIP):
-        return TextTable(label, opened)
-    try:
-        return TextTable(label, lambda: _Unpacked(opened(), label))
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{label}: damaged: {one_line(error)}") from None
-
-
-class _Unpacked(gzip.GzipFile):
-    def __init__(self, file: BinaryIO, label: str):
-        super().__init__(fileobj=file, mode="rb")
-        self._packed, self._label = file, label
-
-    def read(self, size: int | None = -1) -> bytes:
-        part = super().read(size)
-        if self.tell() > MAX_BYTES:
-            raise DataError(f"{self._label}: expected at most {MAX_BYTES:,} bytes uncompressed")
-        return part
-
-    def close(self) -> None:
-        super().close()
-        self._packed.close()
-
-
-class _Uncommented:
-    """File without the lines that begin with #."""
-
-    def __init__(self, file: BinaryIO):
-        self._file, self._rest = file, b""
-
-    def __enter__(self) -> "_Uncommented":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._file.close()
-
-    def read(self, size: int) -> bytes:
-        parts, count = [self._rest], len(self._rest)
-        while count < size and (line := self._file.readline(size)):
-            if not line.startswith(b"#"):
-                parts.append(line)
-                count += len(line)
-        whole = b"".join(parts)
-        self._rest = whole[size:]
-        return whole[:size]
+    return TextTable(label, opened, is_commented=start.startswith(_CMDSTAN))
 
 
 def is_table(data: Any) -> bool:
