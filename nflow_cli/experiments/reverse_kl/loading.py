@@ -1,7 +1,6 @@
 """Loaded fits to a density, and their draws."""
 
 import importlib
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.constants import __version__
+from nflow_cli.data.netcdf import inference_groups, write_inference
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
@@ -22,7 +22,6 @@ from nflow_cli.experiments.reverse_kl.report import NETCDF
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG
-from nflow_cli.runs.netcdf_file import POSTERIOR, STATISTICS, write_inference
 from nflow_cli.runs.samples_file import write_rows
 
 LOG_Q, LOG_PROB = "log_q", "log_prob"
@@ -96,9 +95,7 @@ def write_draws(
     trained: TrainedDensity, target: Target | None, n: int, path: Path, seed: int
 ) -> list[Path]:
     """Write ``n`` draws, with ``log p`` if ``target`` is at hand; return the path."""
-    columns, facts = trained.columns, _attributes_of(trained)
-    parts = _batches(trained, target, n, seed)
-    write_inference(path, n, columns, _statistics_of(target), parts, facts)
+    write_inference(path, _groups(trained, target, _rows(trained, target, n, seed)))
     return [path]
 
 
@@ -108,8 +105,7 @@ def write_resampled(
     """Write points ``(n, D)`` as draws; return the path."""
     log_p = _log_p(target, trained.units.inside(points))
     rows = np.column_stack([points, trained.log_prob(points), log_p])
-    statistics, facts = _statistics_of(target), _attributes_of(trained)
-    write_inference(path, len(rows), trained.columns, statistics, [rows], facts)
+    write_inference(path, _groups(trained, target, rows))
     return [path]
 
 
@@ -119,34 +115,28 @@ def inference_data(trained: TrainedDensity, target: Target | None, n: int, seed:
         arviz = importlib.import_module("arviz")
     except ImportError:
         raise NflowError("to_arviz: expected ArviZ: pip install arviz") from None
-    rows = np.concatenate(list(_batches(trained, target, n, seed)))
-    parts = np.split(rows.T[:, None], [trained.dim])
-    names = (trained.columns, _statistics_of(target))
-    groups = {g: dict(zip(*pair)) for g, pair in zip((POSTERIOR, STATISTICS), zip(names, parts))}
-    is_one_argument = not hasattr(arviz, "InferenceData")  # from 1.0 on
-    data = arviz.from_dict(groups) if is_one_argument else arviz.from_dict(**groups)
-    for group in groups:
-        data[group].attrs = _attributes_of(trained)
-    return data
+    groups = _groups(trained, target, _rows(trained, target, n, seed))
+    if hasattr(arviz, "InferenceData"):  # below 1.0
+        return arviz.InferenceData(**groups)
+    return importlib.import_module("xarray").DataTree.from_dict(groups)
 
 
-def _statistics_of(target: Target | None) -> list[str]:
-    """Names of the log-densities beside a draw."""
-    return [LOG_Q] if target is None else [LOG_Q, LOG_PROB]
+def _groups(trained: TrainedDensity, target: Target | None, rows: np.ndarray) -> dict[str, Any]:
+    statistics = [LOG_Q] if target is None else [LOG_Q, LOG_PROB]
+    return inference_groups(trained.columns, statistics, rows, _attributes_of(trained))
 
 
-def _batches(
-    trained: TrainedDensity, target: Target | None, n: int, seed: int
-) -> Iterator[np.ndarray]:
-    """Rows ``(m, D + S)`` in user units: draws, ``log q`` and, with a target, ``log p``, in nats.
+def _rows(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> np.ndarray:
+    """Rows ``(n, D + S)`` in user units: draws, ``log q`` and, with a target, ``log p``, in nats.
 
     The draws are those of :meth:`~nflow_cli.densities.pushforward.FlowDensity.sample`.
     """
+    rows = []
     for _, z, log_q in trained.inside.batches(n, seed):
         x, log_det = trained.units.outside_and_log_det(z)
-        columns = [x, log_q - log_det]
-        columns += [] if target is None else [_log_p(target, z)]
-        yield np.column_stack(columns).astype(np.float64)
+        log_p = [] if target is None else [_log_p(target, z)]
+        rows.append(np.column_stack([x, log_q - log_det, *log_p]).astype(np.float64))
+    return np.concatenate(rows)
 
 
 def _log_p(target: Target, z: np.ndarray) -> np.ndarray:
