@@ -20,7 +20,7 @@ from nflow_cli.data.delimited import TextTable
 from nflow_cli.data.netcdf import MAGIC, InferenceTable
 from nflow_cli.data.tables import Column, TableFile, floats, is_number, positions, shown
 from nflow_cli.errors import DataError, one_line
-from nflow_cli.runs.samples_file import write_file
+from nflow_cli.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -274,8 +274,9 @@ def write_table(
 ) -> None:
     """Write batches of rows as a table, atomically, in bounded memory.
 
-    ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other suffix CSV, with all
-    digits, and a header unless the columns are numbered; ``-`` is CSV on standard output.
+    ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)``, float32 if all columns are, else float64;
+    any other suffix is CSV, with all digits, and a header unless the columns are numbered; ``-`` is
+    CSV on standard output.
     """
     names = list(names)
     if str(path) == STDIN:
@@ -285,6 +286,11 @@ def write_table(
     path = Path(path)
     write = {".parquet": _write_parquet, ".npy": _write_npy}.get(path.suffix.lower(), _write_csv)
     write_file(path, lambda file: write(file, names, batches))
+
+
+def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+    """Write a file atomically by ``fill(file)``."""
+    RunDirectory(path.parent).write(path.name, fill)
 
 
 def _schema(
@@ -338,18 +344,25 @@ def _write_parquet(
 
 
 def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
+    import pyarrow as pa
+
+    schema, batches = _schema(names, batches)
+    for column in schema:
+        if not is_number(column.type):
+            raise DataError(
+                f"column {shown(column.name)}: expected numbers, received {column.type}"
+            )
+    number = "<f4" if set(schema.types) == {pa.float32()} else "<f8"
+
     def header(n: int) -> None:  # its length does not depend on n
-        shape = {"descr": "<f8", "fortran_order": False, "shape": (n, len(names))}
+        shape = {"descr": number, "fortran_order": False, "shape": (n, len(names))}
         npy.write_array_header_1_0(file, shape)
 
     header(0)
     n = 0
     for batch in batches:
-        for column, name in zip(batch.columns, names):
-            if not is_number(column.type):
-                raise DataError(f"column {shown(name)}: expected numbers, received {column.type}")
         columns = [floats(column).to_numpy(zero_copy_only=False) for column in batch.columns]
-        file.write(np.column_stack(columns).astype("<f8").tobytes())
+        file.write(np.column_stack(columns).astype(number).tobytes())
         n += batch.num_rows
     file.seek(0)
     header(n)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import TableFile, opened
+from nflow_cli.data.table_files import TableFile, opened, write_file
 from nflow_cli.data.tables import listed, shown
 from nflow_cli.data.written import DIGITS
 from nflow_cli.data.written_cells import as_written
@@ -32,7 +32,6 @@ from nflow_cli.experiments.rows import (
 from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
-from nflow_cli.runs.samples_file import write_file
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 

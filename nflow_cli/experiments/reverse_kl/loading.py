@@ -9,6 +9,8 @@ import numpy as np
 
 from nflow_cli.constants import __version__
 from nflow_cli.data.netcdf import inference_groups, write_inference
+from nflow_cli.data.table_files import batch_of, write_table
+from nflow_cli.data.tables import LOG_Q
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
@@ -22,9 +24,8 @@ from nflow_cli.experiments.reverse_kl.report import NETCDF
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG
-from nflow_cli.runs.samples_file import write_rows
 
-LOG_Q, LOG_PROB = "log_q", "log_prob"
+LOG_PROB = "log_prob"
 FIGURES = ("pareto_k", "estimated_log_z", "log_z_standard_error")  # of the summary
 
 
@@ -83,12 +84,12 @@ def write_beside_density(
         return write_draws(trained, target, n, path, seed), ""
     points, weights = resampled(trained.inside, target, trained.units, seed, n)
     if path.suffix.lower() == NETCDF:
-        paths = write_resampled(trained, target, points, path)
+        write_resampled(trained, target, points, path)
     else:
-        paths = write_rows(path, trained.columns, n, [points], points.dtype)
+        write_table(path, trained.columns, [batch_of([*points.T])])
     share, k = effective_share(weights.shares), weights.k
     note = f"resampled from {len(weights.shares):,} draws by weights of ESS {share:.3f}"
-    return paths, f"{note}, k-hat {k:.2f}: {verdict(k)}"
+    return [path], f"{note}, k-hat {k:.2f}: {verdict(k)}"
 
 
 def write_draws(
@@ -101,12 +102,11 @@ def write_draws(
 
 def write_resampled(
     trained: TrainedDensity, target: Target, points: np.ndarray, path: Path
-) -> list[Path]:
-    """Write points ``(n, D)`` as draws; return the path."""
+) -> None:
+    """Write points ``(n, D)`` as draws."""
     log_p = _log_p(target, trained.units.inside(points))
     rows = np.column_stack([points, trained.log_prob(points), log_p])
     write_inference(path, _groups(trained, target, rows))
-    return [path]
 
 
 def inference_data(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> Any:
