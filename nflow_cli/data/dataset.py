@@ -43,13 +43,12 @@ from nflow_cli.data.dates import dated, in_unit
 from nflow_cli.data.delimited import is_number
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.left_out import cells_of
-from nflow_cli.data.named_tables import IN_PYTHON, table_named
 from nflow_cli.data.number_units import units_of_numbers
 from nflow_cli.data.plain_numbers import HINT, on_bounds, plain_kinds, units_and_faults
 from nflow_cli.data.points import ALIKE, Weights, checksum
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.split import Parts
-from nflow_cli.data.table_files import STDIN
+from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream

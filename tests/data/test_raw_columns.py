@@ -16,7 +16,7 @@ from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.raw_columns import RawColumn, read_columns
 from nflow_cli.data.table_files import open_table, table_of
-from nflow_cli.data.written_cells import as_written
+from nflow_cli.data.writing import as_written
 from nflow_cli.errors import DataError
 
 NAN = np.nan

@@ -16,7 +16,8 @@ from pyarrow import parquet
 
 from nflow_cli.data import delimited, point_files, table_files
 from nflow_cli.data.point_files import read_points
-from nflow_cli.data.table_files import open_table, table_of, write_table
+from nflow_cli.data.table_files import open_table, table_of
+from nflow_cli.data.writing import write_table
 from nflow_cli.errors import DataError
 
 NAN = np.nan

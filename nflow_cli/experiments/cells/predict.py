@@ -9,10 +9,10 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import ColumnKind
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import TableFile, opened, write_file
+from nflow_cli.data.table_files import TableFile, opened
 from nflow_cli.data.tables import listed, shown
+from nflow_cli.data.writing import as_written, write_file
 from nflow_cli.data.written import DIGITS
-from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
 from nflow_cli.errors import DataError

@@ -10,7 +10,7 @@ from numpy.lib import format as npy
 
 from nflow_cli import plotting
 from nflow_cli.arguments import room_for, whole_number
-from nflow_cli.data.table_files import write_file
+from nflow_cli.data.writing import write_file
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.loaded import TrainedRun

@@ -9,8 +9,8 @@ import numpy as np
 
 from nflow_cli.constants import __version__
 from nflow_cli.data.netcdf import inference_groups, write_inference
-from nflow_cli.data.table_files import batch_of, write_table
 from nflow_cli.data.tables import LOG_Q
+from nflow_cli.data.writing import batch_of, write_table
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target

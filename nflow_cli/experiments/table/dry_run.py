@@ -13,8 +13,8 @@ from nflow_cli.config.schema import CellsConfig, FitConfig
 from nflow_cli.config.table_schema import TableData, Tails
 from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
 from nflow_cli.data.dataset_faults import Fault, FaultsError, expect_names
-from nflow_cli.data.named_tables import table_named
 from nflow_cli.data.raw_columns import RawColumn, read_columns
+from nflow_cli.data.table_files import table_named
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.data import tails_of
