@@ -157,15 +157,7 @@ def frame_table(name: str, data: Any) -> ArrowTable:
     import pyarrow as pa
 
     with explained(name, "a table"):
-        if isinstance(data, pa.Table):
-            table = data
-        elif hasattr(data, "__arrow_c_stream__"):
-            table = pa.table(data)
-        else:
-            from pyarrow import interchange
-
-            table = interchange.from_dataframe(data)
-    return ArrowTable(name, table)
+        return ArrowTable(name, pa.table(data))
 
 
 def _columns(name: str, schema: "pa.Schema") -> list[Column]:

@@ -141,8 +141,7 @@ def _text(label: str, start: bytes, opened: Callable[[], Any]) -> TableFile:
 
 def is_table(data: Any) -> bool:
     """Whether a Python object has named columns."""
-    protocols = ("__arrow_c_stream__", "__dataframe__")
-    return isinstance(data, Mapping) or any(hasattr(data, name) for name in protocols)
+    return isinstance(data, Mapping) or hasattr(data, "__arrow_c_stream__")
 
 
 def opened(data: Any) -> TableFile | None:
@@ -155,7 +154,7 @@ def opened(data: Any) -> TableFile | None:
 
 
 def table_of(data: Any) -> TableFile:
-    """Table of a Python object: a DataFrame of any library, by the Arrow or the dataframe protocol,
+    """Table of a Python object: a DataFrame, by Arrow's protocol (pandas from 2.2 on),
     or a Series of pandas or polars; an Arrow table; a mapping of names to arrays ``(n,)``; or an
     array ``(n, D)`` or ``(n,)``, whose columns are numbered from "1".
     """
@@ -166,7 +165,7 @@ def table_of(data: Any) -> TableFile:
         data = to_frame()
     if isinstance(data, Mapping):
         return array_tables.columns_table(name, data)
-    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
+    if hasattr(data, "__arrow_c_stream__"):
         return array_tables.frame_table(name, data)
     try:
         rows = np.asarray(data)

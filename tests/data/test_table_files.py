@@ -409,19 +409,11 @@ class Series:
         return pa.chunked_array([[1.5, 2.5]]).__arrow_c_stream__(requested_schema)
 
 
-class Interchanged:
-    """A DataFrame that hands over by the older protocol alone."""
-
-    def __init__(self, **columns):
-        self.__dataframe__ = pa.table(columns).__dataframe__
-
-
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
         (pa.table({"a": [1, None], "b": ["x", "y"]}), {"a": [1, NAN], "b": ["x", "y"]}),
         (Frame(a=[1.5], __index_level_0__=[3]), {"a": [1.5], "index": [3.0]}),
-        (Interchanged(a=[1.5], b=["x"]), {"a": [1.5], "b": ["x"]}),
         (Series(), {"price": [1.5, 2.5]}),
         ({"a": [1, 2], "b": np.array(["x", "y"])}, {"a": [1, 2], "b": ["x", "y"]}),
         ({"a": np.array([1, 2], ">f4")}, {"a": [1, 2]}),
