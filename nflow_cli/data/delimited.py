@@ -1,4 +1,4 @@
-"""Tables as delimited text (CSV, TSV): format and lines of rows; Arrow parses them in blocks."""
+"""Tables as delimited text (CSV, TSV): their format, and their rows, parsed in blocks by Arrow."""
 
 import codecs
 import csv
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ _MOST_CONTROLS = 0.05  # share of control characters in a text; of random bytes 
 
 @dataclass(frozen=True)
 class Dialect:
-    """Format of a text table; ``header`` are its bytes in UTF-8 up to the header's end, if any."""
+    """Format of a text table; ``header`` are its bytes in UTF-8 to the header's end, if any."""
 
     encoding: str
     delimiter: str
@@ -82,11 +82,12 @@ def sniff(name: str, head: bytes, whole: bool) -> Dialect:
     first = "".join(itertools.islice(io.StringIO(text, newline=""), n_lines))
     if len(first) == len(text) and not whole:
         raise DataError(f"{name}: expected a first row of at most {BLOCK:,} bytes, received more")
-    if not _is_header(cells, [*rows.values()][1:], decimal):
-        return Dialect(encoding, delimiter, decimal, expect_names(name, positions(len(cells))), b"")
-    cells = [cell.strip() for cell in cells]
-    cells[0] = cells[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
-    return Dialect(encoding, delimiter, decimal, expect_names(name, cells), first.encode())
+    if _is_header(cells, [*rows.values()][1:], decimal):
+        names, header = [cell.strip() for cell in cells], first.encode()
+        names[0] = names[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
+    else:
+        names, header = positions(len(cells)), b""
+    return Dialect(encoding, delimiter, decimal, expect_names(name, names), header)
 
 
 def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
@@ -156,14 +157,9 @@ def _is_header(first: list[str], rows: list[list[str]], decimal: str) -> bool:
     return any(column and all(is_number(cell, decimal) for cell in column) for column in below)
 
 
-class _Rows(NamedTuple):
-    """Whole rows of a table.
-
-    Attributes:
-        text: Their bytes, in UTF-8.
-        masked: The same, with blanks for the line breaks in quoted cells.
-        line: Number of the first line.
-    """
+@dataclass(frozen=True)
+class _Rows:
+    """Whole rows in UTF-8, the same with blanks for line breaks in quotes, and their first line."""
 
     text: bytes
     masked: bytes
@@ -187,9 +183,9 @@ class TextTable(TableFile):
     ``is_commented`` those that begin with #. A column is numeric if its cells in the first MiB are
     numbers or missing, but not all missing.
 
-    A cell in quotation marks may have several lines. It is refused where it swallows rows: if the
-    mark is not closed before a delimiter or the end of a line, or if most of the row's lines would
-    be rows by themselves, with as many delimiters, and blanks after the same ones.
+    A quoted cell may have several lines, but not swallow rows: it ends before a delimiter or a
+    line's end, and at most half of its row's lines look like rows, with as many delimiters and
+    blanks after the same ones.
     """
 
     is_untyped = True
@@ -200,6 +196,7 @@ class TextTable(TableFile):
         self.dialect = sniff(name, head, whole=len(head) < BLOCK)
         self.decimal = self.dialect.decimal
         self._delimiter = delimiter = self.dialect.delimiter.encode()
+        # A mark quotes at the start of a cell alone, and a cell may go on where it is closed.
         other = rb"[^%b\r\n]" % re.escape(delimiter)
         quoted = rb'"(?<!%b")(?:[^"]++|"")*+(?:"(?P<after>%b*+)|\Z)' % (other, other)
         on_a_line = rb'[^"]++|"(?<=%b")|"(?:[^"\r\n]++|"")*+"%b*+' % (other, other)
@@ -238,8 +235,7 @@ class TextTable(TableFile):
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         """Columns as text.
 
-        Each block is parsed by itself: Arrow's own stream would call Python, for rows of blanks,
-        from its threads, and hang at exit.
+        Arrow's own stream would call Python from its threads, and hang at exit.
         """
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
@@ -341,9 +337,9 @@ class TextTable(TableFile):
                     )
 
     def _are_rows(self, text: bytes) -> bool:
-        """Whether most lines of a row would be rows by themselves.
+        """Whether most lines of a row look like rows.
 
-        A blank after a delimiter is prose's, and in a table of two columns a line's end after it.
+        Prose has blanks after delimiters, or, beside one other column, the line's end.
         """
         width = len(self.dialect.names)
         lines = text.splitlines(keepends=width == 2)
