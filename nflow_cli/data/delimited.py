@@ -379,4 +379,5 @@ def _pass_over_blanks(row: Any) -> str:
 
 def _n_breaks(text: bytes) -> int:
     """Number of line breaks."""
-    return text.count(b"\n") or text.count(b"\r")
+    returns = text.count(b"\r") - text.count(b"\r\n") if b"\r" in text else 0
+    return text.count(b"\n") + returns
