@@ -73,10 +73,11 @@ def write_samples(
     trained: TrainedVAE, n: int, path: Path, seed: int, given: None = None
 ) -> list[Path]:
     """Write ``n`` images ``(n, 28, 28)``, and a picture of the first."""
-    with files.replaced(path) as temporary:
-        images = npy.open_memmap(temporary, "w+", np.float32, (n, 28, 28))
-        for start, part in trained.batches(n, seed):
-            images[start : start + len(part)] = part
+    header = {"descr": "<f4", "fortran_order": False, "shape": (n, 28, 28)}
+    with files.replaced(path) as temporary, temporary.open("wb") as file:
+        npy.write_array_header_1_0(file, header)
+        for _, part in trained.batches(n, seed):
+            file.write(part.astype("<f4").tobytes())
     shown = trained.sample(min(n, SHOWN), seed)
     picture = path.with_suffix(".png")
     what = f"decoded means of {len(shown)} draws from the prior"
