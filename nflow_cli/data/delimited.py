@@ -114,20 +114,17 @@ def _rows(text: str, delimiter: str) -> dict[int, list[str]]:
 
 
 def _marks(name: str, text: str) -> tuple[str, str]:
-    best, marks = (0.0, 0.0, False), (",", ".")
-    for delimiter in DELIMITERS:
+    def score(marks: tuple[str, str]) -> tuple[float, float, bool]:
+        delimiter, decimal = marks
         rows = _rows(text, delimiter).values()
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
         if width == 1:
-            continue
-        cells = [cell for row in rows for cell in row]
-        for decimal in (".", ",") if delimiter != "," else (".",):
-            numbers = sum(is_number(cell, decimal) for cell in cells) / len(cells)
-            tab = delimiter == "\t" and re.search(r"\.tsv(\.gz)?$", name, re.I) is not None
-            score = (count / len(rows), numbers, tab)
-            if score > best:
-                best, marks = score, (delimiter, decimal)
-    return marks
+            return 0.0, 0.0, False
+        cells = [is_number(cell, decimal) for row in rows for cell in row]
+        tab = delimiter == "\t" and re.search(r"\.tsv(\.gz)?$", name, re.I) is not None
+        return count / len(rows), sum(cells) / len(cells), tab
+
+    return max([(",", "."), *itertools.product(DELIMITERS[1:], (".", ","))], key=score)
 
 
 def is_number(cell: str, decimal: str) -> bool:
