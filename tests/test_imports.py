@@ -50,7 +50,7 @@ KERAS_FREE = (
     *("experiments/table/report", "experiments/table/dry_run"),
     *("experiments/table/tables", "experiments/table/loaded"),
     *("runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
-    *("runs/samples_file", "training/observers"),
+    "training/observers",
 )
 
 

@@ -78,7 +78,8 @@ def impute(
     from their joint distribution, so that the spread of the draws is the uncertainty. Cells are
     assumed to be missing at random given the known cells of their row.
     """
-    from nflow_cli.data.table_files import open_table, write_table
+    from nflow_cli.data.table_files import open_table
+    from nflow_cli.data.writing import write_table
     from nflow_cli.experiments.cells.impute import answer
 
     run = cells_run(run_dir)

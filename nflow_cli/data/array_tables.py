@@ -50,7 +50,6 @@ class ParquetTable(TableFile):
         from pyarrow import parquet
 
         self._source = source
-        self.name = name
         with explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
         columns, self._empty = _columns(name, schema), schema.empty_table()
@@ -62,15 +61,14 @@ class ParquetTable(TableFile):
         from pyarrow import parquet
 
         stored = [self._stored[name] for name in names]
-        if not self.n_rows:  # no row group either, which older Arrow needs
+        if not self.n_rows:  # no batch, which has the types
             arrays = [self._empty.column(name).combine_chunks() for name in stored]
             yield pa.RecordBatch.from_arrays(arrays, list(names))
             return
-        file = parquet.ParquetFile(self._source, pre_buffer=False)
-        with explained(self.name, "a Parquet file"), file:
+        opened = parquet.ParquetFile(self._source, pre_buffer=False)
+        with explained(self.name, "a Parquet file"), opened as file:
             for block in file.iter_batches(BLOCK_ROWS, columns=stored):
-                arrays = [block.column(name) for name in stored]
-                yield pa.RecordBatch.from_arrays(arrays, list(names))
+                yield block.select(stored).rename_columns(list(names))
 
 
 class RowsTable(TableFile):
@@ -159,15 +157,7 @@ def frame_table(name: str, data: Any) -> ArrowTable:
     import pyarrow as pa
 
     with explained(name, "a table"):
-        if isinstance(data, pa.Table):
-            table = data
-        elif hasattr(data, "__arrow_c_stream__"):
-            table = pa.table(data)
-        else:
-            from pyarrow import interchange
-
-            table = interchange.from_dataframe(data)
-    return ArrowTable(name, table)
+        return ArrowTable(name, pa.table(data))
 
 
 def _columns(name: str, schema: "pa.Schema") -> list[Field]:

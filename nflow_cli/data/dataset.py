@@ -37,7 +37,6 @@ from nflow_cli.data.faults import (
 )
 from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
 from nflow_cli.data.kinds import kinds_of
-from nflow_cli.data.named_tables import IN_PYTHON, table_named
 from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
 from nflow_cli.data.split import (
     Columns,
@@ -50,7 +49,7 @@ from nflow_cli.data.split import (
     read_used,
     without_gaps,
 )
-from nflow_cli.data.table_files import STDIN
+from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError

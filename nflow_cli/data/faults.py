@@ -17,7 +17,7 @@ from nflow_cli.config.strict import MAX_COLUMNS
 from nflow_cli.config.table import TableData
 from nflow_cli.constants import FAR
 from nflow_cli.data.columns import MAX_TEXTS, Column
-from nflow_cli.data.csv_dialect import is_number
+from nflow_cli.data.delimited import is_number
 from nflow_cli.data.dependence import dependent
 from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.points import LEAST, Parts, Weights, no_spread

@@ -10,7 +10,7 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column, read_columns
-from nflow_cli.data.csv_dialect import is_number
+from nflow_cli.data.delimited import is_number
 from nflow_cli.data.faults import Fault, complete_rows, expect_names, gaps_text, refuse, used
 from nflow_cli.data.points import ALIKE, Parts, Weights
 from nflow_cli.data.tables import TableFile, listed, shown

@@ -1,47 +1,29 @@
-"""Tables of files and Python objects, opened and written. Nothing is unpickled."""
+"""Tables of files, Python objects and built-in point sets, opened. Nothing is unpickled."""
 
-import csv
 import gzip
-import importlib
 import io
-import itertools
 import os
 import sys
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib import format as npy
 
-from nflow_cli.data import array_tables
+from nflow_cli.config.table import TableData
+from nflow_cli.data import array_tables, delimited
 from nflow_cli.data.array_tables import ParquetTable, RowsTable
+from nflow_cli.data.delimited import TextTable
 from nflow_cli.data.netcdf import MAGIC, InferenceTable
-from nflow_cli.data.tables import TableFile, floats, is_number, positions, shown
-from nflow_cli.data.text_tables import TextTable
+from nflow_cli.data.points import SET_SIZE
+from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, one_line
-from nflow_cli.runs.samples_file import write_file
+from nflow_cli.random_streams import stream
+from nflow_cli.registry import POINT_SETS, nearest, resolve
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = [
-    "TableFile",
-    "arrow_table",
-    "batch_of",
-    "filled",
-    "frame_like",
-    "is_table",
-    "open_table",
-    "opened",
-    "table_of",
-    "write_table",
-]
-
-MAX_BYTES = 8 * 2**30  # of a file, compressed or not
 MAX_STDIN = 2**30
 STDIN = "-"
+IN_PYTHON = "<python>"  # name of a table passed in Python
 
 
 class Reader(NamedTuple):
@@ -99,7 +81,8 @@ def open_table(name: str | Path) -> TableFile:
     for ending, reader in READERS.items():
         if suffix == ending or (reader.is_detected and start.startswith(reader.magic)):
             return reader.read(label, path)
-    return _text(label, start, lambda: path.open("rb"))
+    unpack = gzip.open if start.startswith(_GZIP) else open
+    return _text(label, start, lambda: unpack(path, "rb"))
 
 
 def _beginning(path: Path, label: str) -> bytes:
@@ -115,8 +98,10 @@ def _beginning(path: Path, label: str) -> bytes:
                 f"{label}: not a regular file; expected {_FORMATS}, or - for standard input"
             )
         size = os.path.getsize(path)
-        if size > MAX_BYTES:
-            raise DataError(f"{label}: expected at most {MAX_BYTES:,} bytes, received {size:,}")
+        if size > delimited.MAX_BYTES:
+            raise DataError(
+                f"{label}: expected at most {delimited.MAX_BYTES:,} bytes, received {size:,}"
+            )
         if not size:  # or of the kernel, possibly endless
             raise DataError(f"{label}: an empty file; expected {_FORMATS}")
         with path.open("rb") as file:
@@ -139,70 +124,24 @@ def _standard_input() -> TableFile:
             if reader.is_streamed:
                 return reader.read(label, io.BytesIO(content))
             raise DataError(f"{label}: expected text or Parquet, received a {ending} file")
-    table = _text(label, start, lambda: io.BytesIO(content))
-    # gzip detects truncation
-    if not start.startswith(_GZIP) and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
+    is_packed = start.startswith(_GZIP)  # which detects truncation
+    unpack = gzip.open if is_packed else io.BufferedReader
+    table = _text(label, start, lambda: unpack(io.BytesIO(content)))
+    if not is_packed and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
         table.notes = [f"{label}: {_NO_END}"]
     return table
 
 
-def _text(label: str, start: bytes, opened: Callable[[], BinaryIO]) -> TableFile:
+def _text(label: str, start: bytes, opened: Callable[[], Any]) -> TableFile:
     for magic, received in _OTHERS.items():
         if start.startswith(magic):
             raise DataError(f"{label}: expected {_FORMATS}; received {received}")
-    if start.startswith(_CMDSTAN):
-        return TextTable(label, lambda: _Uncommented(opened()))
-    if not start.startswith(_GZIP):
-        return TextTable(label, opened)
-    try:
-        return TextTable(label, lambda: _Unpacked(opened(), label))
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{label}: damaged: {one_line(error)}") from None
-
-
-class _Unpacked(gzip.GzipFile):
-    def __init__(self, file: BinaryIO, label: str):
-        super().__init__(fileobj=file, mode="rb")
-        self._packed, self._label = file, label
-
-    def read(self, size: int | None = -1) -> bytes:
-        part = super().read(size)
-        if self.tell() > MAX_BYTES:
-            raise DataError(f"{self._label}: expected at most {MAX_BYTES:,} bytes uncompressed")
-        return part
-
-    def close(self) -> None:
-        super().close()
-        self._packed.close()
-
-
-class _Uncommented:
-    """File without the lines that begin with #."""
-
-    def __init__(self, file: BinaryIO):
-        self._file, self._rest = file, b""
-
-    def __enter__(self) -> "_Uncommented":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._file.close()
-
-    def read(self, size: int) -> bytes:
-        parts, count = [self._rest], len(self._rest)
-        while count < size and (line := self._file.readline(size)):
-            if not line.startswith(b"#"):
-                parts.append(line)
-                count += len(line)
-        whole = b"".join(parts)
-        self._rest = whole[size:]
-        return whole[:size]
+    return TextTable(label, opened, is_commented=start.startswith(_CMDSTAN))
 
 
 def is_table(data: Any) -> bool:
     """Whether a Python object has named columns."""
-    protocols = ("__arrow_c_stream__", "__dataframe__")
-    return isinstance(data, Mapping) or any(hasattr(data, name) for name in protocols)
+    return isinstance(data, Mapping) or hasattr(data, "__arrow_c_stream__")
 
 
 def opened(data: Any) -> TableFile | None:
@@ -215,7 +154,7 @@ def opened(data: Any) -> TableFile | None:
 
 
 def table_of(data: Any) -> TableFile:
-    """Table of a Python object: a DataFrame of any library, by the Arrow or the dataframe protocol,
+    """Table of a Python object: a DataFrame, by Arrow's protocol (pandas from 2.2 on),
     or a Series of pandas or polars; an Arrow table; a mapping of names to arrays ``(n,)``; or an
     array ``(n, D)`` or ``(n,)``, whose columns are numbered from "1".
     """
@@ -226,7 +165,7 @@ def table_of(data: Any) -> TableFile:
         data = to_frame()
     if isinstance(data, Mapping):
         return array_tables.columns_table(name, data)
-    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
+    if hasattr(data, "__arrow_c_stream__"):
         return array_tables.frame_table(name, data)
     try:
         rows = np.asarray(data)
@@ -240,159 +179,32 @@ def table_of(data: Any) -> TableFile:
     return RowsTable(name, rows)
 
 
-def batch_of(
-    columns: Sequence[np.ndarray], beside: Any = None, are_first: bool = False
-) -> "pa.RecordBatch":
-    """Columns to write: numbers ``(n,)``, NaN if missing, or text; after those of the batch
-    ``beside``, or before.
-    """
-    import pyarrow as pa
-
-    others = [] if beside is None else beside.columns
-
-    def of_type(values: Any) -> Any:
-        is_text = isinstance(values, np.ndarray) and values.dtype.hasobject
-        return pa.array(values, pa.string() if is_text else None, from_pandas=True)
-
-    arrays = [of_type(values) for values in columns]
-    every = [*arrays, *others] if are_first else [*others, *arrays]
-    return pa.RecordBatch.from_arrays(every, positions(len(every)))
+def table_named(settings: TableData) -> TableFile:
+    """Open the table of the settings, or draw the built-in set."""
+    return _drawn(settings) if settings.name in POINT_SETS else _of_file(settings.name)
 
 
-def filled(
-    batch: "pa.RecordBatch", cells: Mapping[int, tuple[np.ndarray, Any]]
-) -> "pa.RecordBatch":
-    """Batch with other cells in some columns, in the columns' types: by position, which rows
-    ``(n,)``, and values ``(n,)``.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    columns = list(batch.columns)
-    for place, (some, values) in cells.items():
-        column, values = columns[place], pa.array(values)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        column = column.cast(values.type) if pa.types.is_null(column.type) else column
-        values = values.cast(column.type, safe=False)
-        columns[place] = pc.if_else(pa.array(some), values, column)  # pyright: ignore[reportAttributeAccessIssue]
-    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+def _of_file(name: str) -> TableFile:
+    if name == IN_PYTHON:
+        raise DataError(f"{name}: the table was passed in Python and cannot be read again")
+    is_bare = name != STDIN and not os.path.dirname(name) and not os.path.splitext(name)[1]
+    if is_bare and not os.path.exists(name):
+        hint = nearest(name, list(POINT_SETS))
+        raise DataError(
+            f"{name}: no such table{hint}; expected a .csv, .tsv, .parquet, .npy or .npz file, - "
+            f"for standard input, or {', '.join(POINT_SETS)}"
+        )
+    return open_table(name)
 
 
-def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
-    """Batches as a table of Arrow."""
-    import pyarrow as pa
-
-    schema, named = _schema(names, batches)
-    return pa.Table.from_batches(named, schema)
+def names_of_set(points: np.ndarray) -> list[str]:
+    """Column names of a built-in set ``(n, D)``: "x1", "x2", …."""
+    return [f"x{i + 1}" for i in range(points.shape[1])]
 
 
-def frame_like(frame: Any, table: "pa.Table") -> Any:
-    """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index, repeated for
-    a table of its rows again and again.
-    """
-    library = library_of(frame)
-    found = frame_in(library, table)
-    if library == "pandas":
-        found = found.set_axis(frame.index.take(np.arange(len(found)) % max(len(frame), 1)))
-    return found
-
-
-def library_of(frame: Any) -> str:
-    """Package of an object's class, such as ``pandas``."""
-    return type(frame).__module__.partition(".")[0]
-
-
-def frame_in(library: str, table: "pa.Table") -> Any:
-    """A table as a DataFrame of pandas or polars, or as it is."""
-    if library == "pandas":
-        return table.to_pandas()
-    if library == "polars":
-        return importlib.import_module(library).from_arrow(table)
-    return table
-
-
-def write_table(
-    path: str | Path, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
-) -> None:
-    """Write batches of rows as a table, atomically, in bounded memory.
-
-    ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)`` of float64, any other suffix CSV, with all
-    digits, and a header unless the columns are numbered; ``-`` is CSV on standard output.
-    """
-    names = list(names)
-    if str(path) == STDIN:
-        _write_csv(sys.stdout.buffer, names, batches)
-        sys.stdout.buffer.flush()
-        return
-    path = Path(path)
-    write = {".parquet": _write_parquet, ".npy": _write_npy}.get(path.suffix.lower(), _write_csv)
-    write_file(path, lambda file: write(file, names, batches))
-
-
-def _schema(
-    names: Sequence[str], batches: Iterable["pa.RecordBatch"]
-) -> tuple["pa.Schema", Iterable["pa.RecordBatch"]]:
-    import pyarrow as pa
-
-    batches = iter(batches)
-    first = next(batches, None)
-    if first is None:
-        return pa.schema([(name, pa.float64()) for name in names]), ()
-    schema = pa.schema(list(zip(names, first.schema.types, strict=True)))
-    named = itertools.chain([first], batches)
-    return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in named)
-
-
-def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
-    import pyarrow as pa
-
-    _, batches = _schema(names, batches)
-    if list(names) != positions(len(names)):
-        header = io.StringIO()
-        csv.writer(header).writerow(names)  # it quotes line breaks
-        file.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
-    for batch in batches:
-        try:
-            text = _csv_text(batch, "none")
-        except pa.ArrowInvalid:  # a cell holds a comma, a quotation mark or a line break
-            text = _csv_text(batch, "needed")
-        file.write(text)
-
-
-def _csv_text(batch: "pa.RecordBatch", quoting: Any) -> bytes:
-    from pyarrow import csv as arrow_csv
-
-    text = io.BytesIO()
-    options = arrow_csv.WriteOptions(include_header=False, quoting_style=quoting)
-    arrow_csv.write_csv(batch, text, options)
-    return text.getvalue()
-
-
-def _write_parquet(
-    file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
-) -> None:
-    from pyarrow import parquet
-
-    schema, batches = _schema(names, batches)
-    with parquet.ParquetWriter(file, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-
-
-def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
-    def header(n: int) -> None:  # its length does not depend on n
-        shape = {"descr": "<f8", "fortran_order": False, "shape": (n, len(names))}
-        npy.write_array_header_1_0(file, shape)
-
-    header(0)
-    n = 0
-    for batch in batches:
-        for column, name in zip(batch.columns, names):
-            if not is_number(column.type):
-                raise DataError(f"column {shown(name)}: expected numbers, received {column.type}")
-        columns = [floats(column).to_numpy(zero_copy_only=False) for column in batch.columns]
-        file.write(np.column_stack(columns).astype("<f8").tobytes())
-        n += batch.num_rows
-    file.seek(0)
-    header(n)
+def _drawn(settings: TableData) -> TableFile:
+    """By the seed of the split: other seeds of a run have the same rows."""
+    points = resolve(POINT_SETS[settings.name])()
+    rng = stream(settings.split_seed, f"points/{settings.name}")
+    values = points.sample(rng, settings.size or SET_SIZE)
+    return RowsTable(settings.name, values, names_of_set(values))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nflow_cli.data.named_tables import names_of_set
+from nflow_cli.data.table_files import names_of_set
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from nflow_cli.data.tables import LOG_Q
+from nflow_cli.data.writing import batch_of, write_table
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.run import Run
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.runs import model_file
-from nflow_cli.runs.samples_file import write_rows
 
 
 class TrainedFlows(TrainedRun, FlowDensity):
@@ -41,5 +40,6 @@ def write_points(
     trained: TrainedFlows, columns: list[str], n: int, path: Path, seed: int
 ) -> list[Path]:
     """Write ``n`` draws with their log-density in nats."""
-    rows = (np.column_stack([x, log_q]) for _, x, log_q in trained.batches(n, seed))
-    return write_rows(path, [*columns, "log_q"], n, rows, trained.dtype)
+    batches = (batch_of([*x.T, log_q]) for _, x, log_q in trained.batches(n, seed))
+    write_table(path, [*columns, LOG_Q], batches)
+    return [path]

@@ -1,15 +1,18 @@
 """Draws of samplers: of CmdStan, of any table, and of InferenceData in netCDF-4."""
 
+import sys
+
 import h5py
 import numpy as np
 import pytest
+import xarray
 
 from nflow_cli.config.evidence import DrawsData
 from nflow_cli.data import netcdf, tables
 from nflow_cli.data.columns import numbers_of, read_columns
 from nflow_cli.data.draws import load_draws
 from nflow_cli.data.table_files import open_table
-from nflow_cli.errors import DataError
+from nflow_cli.errors import DataError, NflowError, RunDirectoryError
 
 STAN = """# stan_version_major = 2
 # model = schools_model
@@ -120,61 +123,39 @@ def test_columns_that_are_no_free_parameters_are_refused(
 
 RNG = np.random.default_rng(0)
 MU, THETA, L = (RNG.standard_normal((2, 3, *shape)) for shape in ((), (2,), (2, 2)))
-SCHOOLS = np.array(["Choate", "Phillips Andover"], object)
-DIMS = {"chain": [0, 1], "draw": [10, 11, 12], "school": SCHOOLS, "i": None, "year": [1990, 1991]}
+SCHOOLS = ["Choate", "Phillips Andover"]
+AXES = ("chain", "draw")
+DIMS = {"chain": [0, 1], "draw": [10, 11, 12], "school": SCHOOLS, "year": [1990, 1991]}
 VARIABLES = {
-    "mu": (MU, ("chain", "draw")),
-    "theta": (THETA, ("chain", "draw", "school")),
-    "L": (L, ("chain", "draw", "i", "year")),
+    "mu": (AXES, MU),
+    "theta": ((*AXES, "school"), THETA),
+    "L": ((*AXES, "i", "year"), L),
 }
-
-
-def add(group, variables, dims=DIMS, **storage):
-    """Lay out variables and their dimensions in a group."""
-    for name, values in dims.items():
-        dtype = h5py.string_dtype() if isinstance(values, np.ndarray) else None
-        scale = group.create_dataset(
-            name, data=np.zeros(2) if values is None else values, dtype=dtype
-        )
-        unnamed = "This is a netCDF dimension but not a netCDF variable.         2"
-        scale.make_scale(unnamed if values is None else name)
-    for name, (values, axes) in variables.items():
-        made = group.create_dataset(name, data=values, **storage)
-        for axis, dim in enumerate(axes):
-            made.dims[axis].attach_scale(group[dim])
-    return group
 
 
 @pytest.fixture
 def write(tmp_path):
-    def write(variables=VARIABLES, statistics=None, edit=lambda file: None, **storage):
-        path = tmp_path / "draws.nc"
-        with h5py.File(path, "w", track_order=True) as file:
-            add(file.create_group("posterior", track_order=True), variables, **storage)
-            if statistics is not None:
-                add(file.create_group("sample_stats"), statistics)
-            edit(file)
-        return path
+    def write(variables=VARIABLES, statistics=None, dims=DIMS):
+        groups = {"posterior": xarray.Dataset(variables, dims)}
+        if statistics is not None:
+            groups["sample_stats"] = xarray.Dataset(statistics)
+        xarray.DataTree.from_dict(groups).to_netcdf(tmp_path / "draws.nc", engine="h5netcdf")
+        return tmp_path / "draws.nc"
 
     return write
 
 
-def test_lp_of_arviz_is_the_log_density_without_bounds(tmp_path):
-    tau, axes = np.exp(RNG.standard_normal((2, 150))), ("chain", "draw")
-    dims = {"chain": [0, 1], "draw": np.arange(150.0).tolist()}
-    with h5py.File(tmp_path / "a.nc", "w") as file:
-        add(file.create_group("posterior", track_order=True), {"tau": (tau, axes)}, dims)
-        add(file.create_group("sample_stats"), {"lp": (-tau, axes)}, dims)
-    bounds = {"tau": [0, None]}
-    draws = load_draws(DrawsData(name=str(tmp_path / "a.nc"), log_p="lp", bounds=bounds))
+def test_lp_of_arviz_is_the_log_density_without_bounds(write):
+    tau = np.exp(RNG.standard_normal((2, 150)))
+    path = write({"tau": (AXES, tau)}, {"lp": (AXES, -tau)}, dims={})
+    draws = load_draws(DrawsData(name=str(path), log_p="lp", bounds={"tau": [0, None]}))
     assert draws.space == "unconstrained"
     np.testing.assert_allclose(draws.log_p, (-tau - np.log(tau)).ravel(), rtol=1e-12)
 
 
 def test_columns_are_the_elements_of_the_variables_by_their_labels(write):
     lp = RNG.standard_normal((2, 3))
-    path = write(statistics={"energy": (lp, ("chain", "draw")), "lp": (lp, ("chain", "draw"))})
-    table = open_table(path)
+    table = open_table(write(statistics={"energy": (AXES, lp), "lp": (AXES, lp)}))
     assert [column.name for column in table.columns] == [
         *("chain", "draw", "mu", "theta[Choate]", "theta[Phillips Andover]"),
         *("L[0, 1990]", "L[0, 1991]", "L[1, 1990]", "L[1, 1991]", "lp"),
@@ -187,104 +168,99 @@ def test_columns_are_the_elements_of_the_variables_by_their_labels(write):
     np.testing.assert_array_equal(numbers_of(table, ["L[1, 1990]"])[:, 0], L[:, :, 1, 0].ravel())
 
 
-def test_dimensions_may_be_in_any_order_and_blocks_of_any_size(write, monkeypatch):
-    monkeypatch.setattr(netcdf, "_NUMBERS", 8)  # two rows at a time
-    moved = {"theta": (THETA.transpose(2, 1, 0), ("school", "draw", "chain"))}
-    table = open_table(write(moved, chunks=(1, 2, 1), compression="gzip"))
-    assert len(list(table.blocks([column.name for column in table.columns]))) == 4
+def test_dimensions_may_be_in_any_order(write):
+    table = open_table(write({"theta": (("school", "draw", "chain"), THETA.T)}))
     values = numbers_of(table, ["theta[Choate]", "theta[Phillips Andover]"])
     np.testing.assert_array_equal(values, THETA.reshape(6, 2))
 
 
 def test_types_fill_values_and_truth_values_are_kept(write):
     k = np.array([[1, -9, 2**60], [3, 4, 5]], ">i8")
-    flags = (k > 2).astype("i1")
-    axes = ("chain", "draw")
-
-    def edit(file):
-        file["posterior/gap"].attrs["_FillValue"] = np.array([-9])
-        file["posterior/flag"].attrs["dtype"] = "bool"
-
-    path = write({"k": (k, axes), "gap": (k, axes), "flag": (flags, axes)}, edit=edit)
-    (block,) = [block.to_pydict() for block in open_table(path).blocks(["k", "gap", "flag"])][:1]
-    assert block["k"] == [1, -9, 2**60]
+    gap = (AXES, k, {}, {"_FillValue": -9})
+    table = open_table(write({"k": (AXES, k), "gap": gap, "flag": (AXES, k > 2)}))
+    (block,) = [block.to_pydict() for block in table.blocks(["k", "gap", "flag"])]
+    assert block["k"] == k.ravel().tolist()
     assert np.isnan(block["gap"][1]) and block["gap"][0] == 1.0
-    assert block["flag"] == [False, False, True]
+    assert block["flag"] == [False, False, True, True, True, True]
     columns, _ = read_columns(open_table(path))
     assert [c.name for c in columns if c.source != "number"] == ["flag"]
 
 
-def put(place, value):
-    """Return what puts something in a place of a file."""
-
-    def edit(file):
-        if place in file:
-            del file[place]
-        file[place] = value
-
-    return edit
-
-
-def added(make="create_dataset", *layout, **options):
-    """Return what adds a variable of chain and draw to the posterior of a file."""
-
-    def edit(file):
-        made = getattr(file["posterior"], make)("new", *layout, **options)
-        for axis, dim in enumerate(("chain", "draw")):
-            made.dims[axis].attach_scale(file["posterior"][dim])
-
-    return edit
-
-
-ELSEWHERE = h5py.VirtualLayout((2, 3), "f8")
-ELSEWHERE[:] = h5py.VirtualSource("/etc/hostname", "x", (2, 3))
-SHAPE = {"shape": (2, 3), "dtype": "f8"}
-HOSTILE = [  # what is done to a file, the variable that is named, and what it is
-    (added(**SHAPE, external=[("/etc/hostname", 0, 48)]), "new", "outside of the file"),
-    (added("create_virtual_dataset", ELSEWHERE), "new", "outside of the file"),
-    (added(**SHAPE, maxshape=(None, None), chunks=(2**13, 2**13)), "new", "536,870,912 bytes"),
-    (put("posterior/new", h5py.SoftLink("/posterior/mu")), "new", "a link"),
-    (put("posterior/new", h5py.ExternalLink("other.nc", "/x")), "new", "a link"),
-    (put("posterior", h5py.ExternalLink("other.nc", "/posterior")), "posterior", "a link"),
-    (lambda f: f["posterior/mu"].attrs.update(scale_factor=0.5), "mu", "scale_factor"),
-    (added(data=np.full((2, 3), b"a")), "new", "|S1"),
-    (added(data=np.zeros((2, 3), complex)), "new", "complex128"),
-    (added(data=np.zeros((2, 4))), "new", "other chains or draws"),
-    (lambda f: f.clear(), "chain", "draw"),
-]
-
-
-@pytest.mark.parametrize(("edit", "name", "what"), HOSTILE)
-def test_what_is_not_plain_numbers_of_the_file_is_one_line(write, edit, name, what):
+@pytest.mark.parametrize(
+    ("variables", "statistics", "named"),
+    [
+        ({"new": (AXES, np.full((2, 3), b"a"))}, None, "new holds |S1, not numbers"),
+        ({}, {"lp": (AXES, np.zeros((2, 4)))}, "lp has other chains or draws"),
+        ({"theta": (AXES, MU), "theta[Choate]": (AXES, MU)} | VARIABLES, None, "two columns"),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_one_line(write, variables, statistics, named):
     with pytest.raises(DataError) as caught:
-        open_table(write(edit=edit))
-    line = str(caught.value)
-    assert "expected ArviZ's InferenceData" in line and line.isprintable()
-    assert name in line.rpartition("draws.nc")[2] and what in line
+        open_table(write(variables, statistics))
+    assert named in str(caught.value) and str(caught.value).isprintable()
 
 
-def test_a_damaged_file_is_one_line(write):
+def test_a_damaged_file_is_one_line(write, monkeypatch):
     path = write()
     content = path.read_bytes()
     for size in (8, 40, len(content) - 100):
         path.write_bytes(content[:size])
         with pytest.raises(DataError, match="expected ArviZ's InferenceData"):
             open_table(path)
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(NflowError, match=r"needs xarray; .* pip install '\.\[arviz\]'"):
+        open_table(path)
 
 
 @pytest.mark.parametrize(
-    ("module", "limit", "least", "named"),
-    [
-        (netcdf, "MAX_LABEL", 8, "more than 8 letters"),
-        (netcdf, "MAX_BYTES", 431, "at most 431 bytes of numbers, received 6 rows of 9 col"),
-        (tables, "MAX_ROWS", 5, "at most 5 rows, received 6"),
-        (tables, "MAX_COLUMNS", 4, "more than 4 columns"),
-    ],
+    ("module", "limit", "least"),
+    [(netcdf, "MAX_BYTES", 431), (tables, "MAX_ROWS", 5), (tables, "MAX_COLUMNS", 4)],
 )
-def test_large_tables_and_labels_are_refused(write, monkeypatch, module, limit, least, named):
+def test_large_tables_are_refused(write, monkeypatch, module, limit, least):
     monkeypatch.setattr(module, limit, least)
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(DataError, match=f"at most .*{least} .*, received 6 rows of 9 columns"):
         open_table(write())
+
+
+ROWS = RNG.standard_normal((5, 3))
+NAMES = ["tau", "theta[größe, 1]"]
+FACTS = {"inference_library": "nflow", "pareto_k": 0.25}
+
+
+def written(path):
+    netcdf.write_inference(path, netcdf.inference_groups(NAMES, ["log_q"], ROWS, FACTS))
+    return path
+
+
+def test_draws_written_are_a_table_of_the_same_draws(tmp_path):
+    path = written(tmp_path / "draws.nc")
+    rows = open_table(path).numbers(["chain", "draw", *NAMES, "log_q"], 5)
+    np.testing.assert_array_equal(rows, np.column_stack([np.zeros(5), np.arange(5), ROWS]))
+    with h5py.File(path) as file:
+        for group in ("posterior", "sample_stats"):
+            assert dict(file[group].attrs) == FACTS
+    for name in ("a/b", "chain", "."):
+        with pytest.raises(NflowError, match="names without /"):
+            netcdf.inference_groups([name], [], ROWS[:, :1], {})
+    with pytest.raises(RunDirectoryError, match="No such file or directory"):
+        written(tmp_path / "no" / "a.nc")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_arviz_opens_what_is_written(tmp_path, engine):
+    arviz = pytest.importorskip("arviz", reason="ArviZ is not installed")
+    pytest.importorskip("netCDF4" if engine == "netcdf4" else engine)
+    data = arviz.from_netcdf(written(tmp_path / "draws.nc"), engine=engine)
+    for group, names, values in (
+        ("posterior", NAMES, ROWS.T[:2]),
+        ("sample_stats", ["log_q"], ROWS.T[2:]),
+    ):
+        assert list(data[group].data_vars) == names
+        assert dict(data[group].sizes) == {"chain": 1, "draw": 5}
+        assert data[group].attrs == FACTS
+        for name, draws in zip(names, values):
+            np.testing.assert_array_equal(data[group][name].values, [draws])
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nflow_cli.data.tables import LOG_Q, TableFile
-from nflow_cli.data.written_cells import as_written
+from nflow_cli.data.writing import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional

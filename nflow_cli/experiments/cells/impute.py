@@ -8,9 +8,8 @@ import numpy as np
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dates import iso_form
-from nflow_cli.data.table_files import batch_of, filled
 from nflow_cli.data.tables import TableFile, is_text, present_cells, shown
-from nflow_cli.data.written_cells import as_written
+from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.completions import Completions, completions, nearest

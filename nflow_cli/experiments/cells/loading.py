@@ -9,8 +9,9 @@ import numpy as np
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds import ColumnKind, row_names
-from nflow_cli.data.table_files import arrow_table, batch_of, frame_like, is_table, opened
+from nflow_cli.data.table_files import is_table, opened
 from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.data.writing import arrow_table, batch_of, frame_like
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.layout import Layout

@@ -11,8 +11,8 @@ from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.tables import TableFile, listed, shown
+from nflow_cli.data.writing import as_written, write_file
 from nflow_cli.data.written import DIGITS
-from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
 from nflow_cli.errors import DataError
@@ -32,7 +32,6 @@ from nflow_cli.experiments.rows import (
 from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
-from nflow_cli.runs.samples_file import write_file
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from numpy.lib import format as npy
 
 from nflow_cli import plotting
 from nflow_cli.arguments import room_for, whole_number
+from nflow_cli.data.writing import write_file
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.run import Run
 from nflow_cli.random_streams import stream
-from nflow_cli.runs import model_file
-from nflow_cli.runs.samples_file import write_file, write_npy
+from nflow_cli.runs import files, model_file
 
 BATCH = 200  # images at a time
 SHOWN = 64  # samples in the picture
@@ -72,8 +73,11 @@ def write_samples(
     trained: TrainedVAE, n: int, path: Path, seed: int, given: None = None
 ) -> list[Path]:
     """Write ``n`` images ``(n, 28, 28)``, and a picture of the first."""
-    images = (part for _, part in trained.batches(n, seed))
-    write_file(path, lambda file: write_npy(file, (n, 28, 28), images))
+    header = {"descr": "<f4", "fortran_order": False, "shape": (n, 28, 28)}
+    with files.replaced(path) as temporary, temporary.open("wb") as file:
+        npy.write_array_header_1_0(file, header)
+        for _, part in trained.batches(n, seed):
+            file.write(part.astype("<f4").tobytes())
     shown = trained.sample(min(n, SHOWN), seed)
     picture = path.with_suffix(".png")
     what = f"decoded means of {len(shown)} draws from the prior"

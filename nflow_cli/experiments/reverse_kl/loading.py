@@ -1,7 +1,6 @@
 """Loaded fits to a density, and their draws."""
 
 import importlib
-from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.constants import __version__
+from nflow_cli.data.netcdf import inference_groups, write_inference
+from nflow_cli.data.tables import LOG_Q
+from nflow_cli.data.writing import batch_of, write_table
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
@@ -22,10 +24,8 @@ from nflow_cli.experiments.reverse_kl.report import NETCDF
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG
-from nflow_cli.runs.netcdf_file import POSTERIOR, STATISTICS, write_inference
-from nflow_cli.runs.samples_file import write_rows
 
-LOG_Q, LOG_PROB = "log_q", "log_prob"
+LOG_PROB = "log_prob"
 FIGURES = ("pareto_k", "estimated_log_z", "log_z_standard_error")  # of the summary
 
 
@@ -53,20 +53,7 @@ class TrainedDensity(TrainedFlows):
         ``sample_stats`` has ``log_q``, of a built-in density also the unnormalised ``log_prob``, in
         nats; the attributes have k-hat and log Z of the run.
         """
-        try:
-            arviz = importlib.import_module("arviz")
-        except ImportError:
-            raise NflowError("to_arviz: expected ArviZ: pip install arviz") from None
-        rows = np.concatenate(list(_batches(self, self.target, n, seed)))
-        parts = np.split(rows.T[:, None], [self.dim])
-        names = (self.columns, _statistics_of(self.target))
-        both = zip((POSTERIOR, STATISTICS), zip(names, parts))
-        groups = {group: dict(zip(*pair)) for group, pair in both}
-        is_one_argument = not hasattr(arviz, "InferenceData")  # from 1.0 on
-        data = arviz.from_dict(groups) if is_one_argument else arviz.from_dict(**groups)
-        for group in groups:
-            data[group].attrs = _attributes_of(self)
-        return data
+        return inference_data(self, self.target, n, seed)
 
 
 def load(run: Run) -> TrainedDensity:
@@ -82,8 +69,7 @@ def write_samples(
 ) -> list[Path]:
     """Write ``n`` draws with their log-density in nats."""
     if path.suffix.lower() == NETCDF:
-        rows = _batches(trained, trained.target, n, seed)
-        return _write_inference(trained, trained.target, n, rows, path)
+        return write_draws(trained, trained.target, n, path, seed)
     return write_points(trained, trained.columns, n, path, seed)
 
 
@@ -94,46 +80,62 @@ def write_beside_density(
     note, or "".
     """
     if not resample:
-        rows = _batches(trained, target, n, seed)
-        return _write_inference(trained, target, n, rows, path), ""
+        return write_draws(trained, target, n, path, seed), ""
     points, weights = resampled(trained.inside, target, trained.units, seed, n)
     if path.suffix.lower() == NETCDF:
-        log_p = _log_p(target, trained.units.inside(points))
-        rows = np.column_stack([points, trained.log_prob(points), log_p])
-        paths = _write_inference(trained, target, n, [rows], path)
+        write_resampled(trained, target, points, path)
     else:
-        paths = write_rows(path, trained.columns, n, [points], points.dtype)
+        write_table(path, trained.columns, [batch_of([*points.T])])
     share, k = effective_share(weights.shares), weights.k
     note = f"resampled from {len(weights.shares):,} draws by weights of ESS {share:.3f}"
-    return paths, f"{note}, k-hat {k:.2f}: {verdict(k)}"
+    return [path], f"{note}, k-hat {k:.2f}: {verdict(k)}"
 
 
-def _write_inference(
-    trained: TrainedDensity, target: Target | None, n: int, rows: Iterable[np.ndarray], path: Path
+def write_draws(
+    trained: TrainedDensity, target: Target | None, n: int, path: Path, seed: int
 ) -> list[Path]:
-    """Write ``n`` rows as of :func:`_batches`; return the path."""
-    statistics, facts = _statistics_of(target), _attributes_of(trained)
-    write_inference(path, n, trained.columns, statistics, rows, facts)
+    """Write ``n`` draws, with ``log p`` if ``target`` is at hand; return the path."""
+    write_inference(path, _groups(trained, target, _rows(trained, target, n, seed)))
     return [path]
 
 
-def _statistics_of(target: Target | None) -> list[str]:
-    """Names of the log-densities beside a draw."""
-    return [LOG_Q] if target is None else [LOG_Q, LOG_PROB]
+def write_resampled(
+    trained: TrainedDensity, target: Target, points: np.ndarray, path: Path
+) -> None:
+    """Write points ``(n, D)`` as draws."""
+    log_p = _log_p(target, trained.units.inside(points))
+    rows = np.column_stack([points, trained.log_prob(points), log_p])
+    write_inference(path, _groups(trained, target, rows))
 
 
-def _batches(
-    trained: TrainedDensity, target: Target | None, n: int, seed: int
-) -> Iterator[np.ndarray]:
-    """Rows ``(m, D + S)`` in user units: draws, ``log q`` and, with a target, ``log p``, in nats.
+def inference_data(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> Any:
+    """ArviZ's object of the same draws."""
+    try:
+        arviz = importlib.import_module("arviz")
+    except ImportError:
+        raise NflowError("to_arviz: expected ArviZ: pip install arviz") from None
+    groups = _groups(trained, target, _rows(trained, target, n, seed))
+    if hasattr(arviz, "InferenceData"):  # below 1.0
+        return arviz.InferenceData(**groups)
+    return importlib.import_module("xarray").DataTree.from_dict(groups)
+
+
+def _groups(trained: TrainedDensity, target: Target | None, rows: np.ndarray) -> dict[str, Any]:
+    statistics = [LOG_Q] if target is None else [LOG_Q, LOG_PROB]
+    return inference_groups(trained.columns, statistics, rows, _attributes_of(trained))
+
+
+def _rows(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> np.ndarray:
+    """Rows ``(n, D + S)`` in user units: draws, ``log q`` and, with a target, ``log p``, in nats.
 
     The draws are those of :meth:`~nflow_cli.densities.pushforward.FlowDensity.sample`.
     """
+    rows = []
     for _, z, log_q in trained.inside.batches(n, seed):
         x, log_det = trained.units.outside_and_log_det(z)
-        columns = [x, log_q - log_det]
-        columns += [] if target is None else [_log_p(target, z)]
-        yield np.column_stack(columns).astype(np.float64)
+        log_p = [] if target is None else [_log_p(target, z)]
+        rows.append(np.column_stack([x, log_q - log_det, *log_p]).astype(np.float64))
+    return np.concatenate(rows)
 
 
 def _log_p(target: Target, z: np.ndarray) -> np.ndarray:

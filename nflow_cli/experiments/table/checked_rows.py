@@ -3,8 +3,7 @@
 from typing import Any
 
 from nflow_cli.constants import RUN
-from nflow_cli.data.named_tables import IN_PYTHON
-from nflow_cli.data.table_files import STDIN
+from nflow_cli.data.table_files import IN_PYTHON, STDIN
 from nflow_cli.experiments.checks import OF_SCORES, CheckedRun, Checks
 from nflow_cli.experiments.comparison import Outcome, Verdict, agreement, differences
 from nflow_cli.runs.directory import SUMMARY

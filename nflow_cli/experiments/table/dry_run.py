@@ -13,7 +13,7 @@ from nflow_cli.config.table import CellsConfig, FitConfig, TableData
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
 from nflow_cli.data.faults import Fault, FaultsError, expect_names, mended
-from nflow_cli.data.named_tables import table_named
+from nflow_cli.data.table_files import table_named
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.data import tails_of
 from nflow_cli.terminal.layout import hanging, table

@@ -10,8 +10,9 @@ from nflow_cli.arguments import room_for
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import arrow_table, opened, table_of
+from nflow_cli.data.table_files import opened, table_of
 from nflow_cli.data.tables import TableFile, listed, shown
+from nflow_cli.data.writing import arrow_table
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.table.tables import draws, names_of_draws

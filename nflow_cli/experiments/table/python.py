@@ -8,8 +8,7 @@ from nflow_cli.config import overrides, preset_files
 from nflow_cli.config.presets import Change
 from nflow_cli.config.table import in_place_of_other, natural_preset
 from nflow_cli.data.dataset import load_dataset
-from nflow_cli.data.named_tables import IN_PYTHON
-from nflow_cli.data.table_files import table_of
+from nflow_cli.data.table_files import IN_PYTHON, table_of
 from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.running import start

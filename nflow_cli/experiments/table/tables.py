@@ -11,9 +11,9 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.columns import read_columns
 from nflow_cli.data.points import checksum
-from nflow_cli.data.table_files import STDIN, batch_of, open_table, write_table
+from nflow_cli.data.table_files import STDIN, open_table
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
-from nflow_cli.data.written_cells import as_written
+from nflow_cli.data.writing import as_written, batch_of, write_table
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped_rows

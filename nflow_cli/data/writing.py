@@ -1,0 +1,229 @@
+"""Tables written: batches of columns in the table's types, as files and DataFrames."""
+
+import csv
+import importlib
+import io
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.data.dates import texts_of
+from nflow_cli.data.table_files import STDIN
+from nflow_cli.data.tables import floats, is_number, positions, shown
+from nflow_cli.errors import DataError
+from nflow_cli.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def batch_of(
+    columns: Sequence[np.ndarray], beside: Any = None, are_first: bool = False
+) -> "pa.RecordBatch":
+    """Columns to write: numbers ``(n,)``, NaN if missing, or text; after those of the batch
+    ``beside``, or before.
+    """
+    import pyarrow as pa
+
+    others = [] if beside is None else beside.columns
+
+    def of_type(values: Any) -> Any:
+        is_text = isinstance(values, np.ndarray) and values.dtype.hasobject
+        return pa.array(values, pa.string() if is_text else None, from_pandas=True)
+
+    arrays = [of_type(values) for values in columns]
+    every = [*arrays, *others] if are_first else [*others, *arrays]
+    return pa.RecordBatch.from_arrays(every, positions(len(every)))
+
+
+def filled(
+    batch: "pa.RecordBatch", cells: Mapping[int, tuple[np.ndarray, Any]]
+) -> "pa.RecordBatch":
+    """Batch with other cells in some columns, in the columns' types: by position, which rows
+    ``(n,)``, and values ``(n,)``.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = list(batch.columns)
+    for place, (some, values) in cells.items():
+        column, values = columns[place], pa.array(values)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        column = column.cast(values.type) if pa.types.is_null(column.type) else column
+        values = values.cast(column.type, safe=False)
+        columns[place] = pc.if_else(pa.array(some), values, column)  # pyright: ignore[reportAttributeAccessIssue]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
+def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
+    """Batches as a table of Arrow."""
+    import pyarrow as pa
+
+    schema, named = _schema(names, batches)
+    return pa.Table.from_batches(named, schema)
+
+
+def frame_like(frame: Any, table: "pa.Table") -> Any:
+    """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index, repeated for
+    a table of its rows again and again.
+    """
+    library = library_of(frame)
+    found = frame_in(library, table)
+    if library == "pandas":
+        found = found.set_axis(frame.index.take(np.arange(len(found)) % max(len(frame), 1)))
+    return found
+
+
+def library_of(frame: Any) -> str:
+    """Package of an object's class, such as ``pandas``."""
+    return type(frame).__module__.partition(".")[0]
+
+
+def frame_in(library: str, table: "pa.Table") -> Any:
+    """A table as a DataFrame of pandas or polars, or as it is."""
+    if library == "pandas":
+        return table.to_pandas()
+    if library == "polars":
+        return importlib.import_module(library).from_arrow(table)
+    return table
+
+
+def write_table(
+    path: str | Path, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
+) -> None:
+    """Write batches of rows as a table, atomically, in bounded memory.
+
+    ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)``, float32 if all columns are, else float64;
+    any other suffix is CSV, with all digits, and a header unless the columns are numbered; ``-`` is
+    CSV on standard output.
+    """
+    names = list(names)
+    if str(path) == STDIN:
+        _write_csv(sys.stdout.buffer, names, batches)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(path)
+    write = {".parquet": _write_parquet, ".npy": _write_npy}.get(path.suffix.lower(), _write_csv)
+    write_file(path, lambda file: write(file, names, batches))
+
+
+def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+    """Write a file atomically by ``fill(file)``."""
+    RunDirectory(path.parent).write(path.name, fill)
+
+
+def _schema(
+    names: Sequence[str], batches: Iterable["pa.RecordBatch"]
+) -> tuple["pa.Schema", Iterable["pa.RecordBatch"]]:
+    import pyarrow as pa
+
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        return pa.schema([(name, pa.float64()) for name in names]), ()
+    schema = pa.schema(list(zip(names, first.schema.types, strict=True)))
+    named = itertools.chain([first], batches)
+    return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in named)
+
+
+def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
+    import pyarrow as pa
+
+    _, batches = _schema(names, batches)
+    if list(names) != positions(len(names)):
+        header = io.StringIO()
+        csv.writer(header).writerow(names)  # it quotes line breaks
+        file.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
+    for batch in batches:
+        try:
+            text = _csv_text(batch, "none")
+        except pa.ArrowInvalid:  # a cell holds a comma, a quotation mark or a line break
+            text = _csv_text(batch, "needed")
+        file.write(text)
+
+
+def _csv_text(batch: "pa.RecordBatch", quoting: Any) -> bytes:
+    from pyarrow import csv as arrow_csv
+
+    text = io.BytesIO()
+    options = arrow_csv.WriteOptions(include_header=False, quoting_style=quoting)
+    arrow_csv.write_csv(batch, text, options)
+    return text.getvalue()
+
+
+def _write_parquet(
+    file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
+) -> None:
+    from pyarrow import parquet
+
+    schema, batches = _schema(names, batches)
+    with parquet.ParquetWriter(file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
+    import pyarrow as pa
+
+    schema, batches = _schema(names, batches)
+    for column in schema:
+        if not is_number(column.type):
+            raise DataError(
+                f"column {shown(column.name)}: expected numbers, received {column.type}"
+            )
+    number = "<f4" if set(schema.types) == {pa.float32()} else "<f8"
+
+    def header(n: int) -> None:  # its length does not depend on n
+        shape = {"descr": number, "fortran_order": False, "shape": (n, len(names))}
+        npy.write_array_header_1_0(file, shape)
+
+    header(0)
+    n = 0
+    for batch in batches:
+        columns = [floats(column).to_numpy(zero_copy_only=False) for column in batch.columns]
+        file.write(np.column_stack(columns).astype(number).tobytes())
+        n += batch.num_rows
+    file.seek(0)
+    header(n)
+
+
+def as_written(kind: ColumnKind, values: np.ndarray) -> Any:
+    """Cells ``(n,)`` of a column in the table's types, as floats or Arrow's.
+
+    A missing cell is null or NaN, a new level null.
+    """
+    import pyarrow as pa
+
+    if kind.kind != "levels":
+        return _numbers(kind, values)
+    levels = kind.levels or []
+    places = np.where(np.isnan(values) | (values < 0), len(levels), values).astype(int)
+    if kind.type in ("text", "truth"):
+        return pa.array(np.array([*levels, None], object)[places], pa.string())
+    return _numbers(kind, np.array([*map(float, levels), np.nan])[places])
+
+
+def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    gaps = np.isnan(values)
+    filled = np.where(gaps, 0.0, values)
+    if kind.form is not None:
+        return pa.array(texts_of(filled, kind.form, kind.decimals or 0), pa.string(), mask=gaps)
+    if kind.type == "whole" and not (np.abs(filled) >= 2**53).any():
+        return pa.array(filled.astype(np.int64), mask=gaps)
+    if kind.type == "date":
+        return pa.array(
+            np.clip(filled, -(2**31), 2**31 - 1).astype(np.int32), pa.int32(), mask=gaps
+        ).cast(pa.date32())
+    if kind.type == "time":
+        micros = np.rint(np.clip(filled * 1e6, -(2.0**62), 2.0**62)).astype(np.int64)
+        return pa.array(micros, pa.timestamp("us"), mask=gaps)
+    return values
