@@ -18,7 +18,6 @@ from short_runs import KINDS, edit_json, without_pictures
 from short_runs import TABLE as TABLE_FILE
 
 import nflow_cli
-from nflow_cli.backend import start as backend
 from nflow_cli.config import presets
 from nflow_cli.config.presets import read_preset
 from nflow_cli.errors import RunDirectoryError
@@ -374,7 +373,9 @@ def way_on(words):
 @pytest.fixture
 def unloaded(monkeypatch):
     """Let nobody start TensorFlow, which takes seconds."""
-    monkeypatch.setattr(backend, "start_tensorflow", lambda *_: pytest.fail("TensorFlow"))
+    for command in ("evaluate", "runs", "sample"):
+        place = f"nflow_cli.cli.{command}.start_tensorflow"
+        monkeypatch.setattr(place, lambda *_: pytest.fail("TensorFlow"))
 
 
 @pytest.mark.usefixtures("unloaded")
