@@ -71,13 +71,12 @@ def judge(
             slope = -np.mean((ratios - energy) * shares) / (1 / ess - 1)
             spread = np.std(ratios + slope * shares, ddof=1)
             energy -= slope * math.expm1(log_z - estimate)
-    scores = {
-        "kl_standard_error": spread / root,
-        "free_energy": energy,
-        "ess": ess,
+    return {
+        "kl": None if log_z is None else float(energy + log_z),
+        "kl_standard_error": float(spread / root),
+        "free_energy": float(energy),
+        "ess": float(ess),
     }
-    kl = {"kl": None if log_z is None else float(energy + log_z)}
-    return kl | {name: float(score) for name, score in scores.items()}
 
 
 class Part(NamedTuple):

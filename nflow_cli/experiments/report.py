@@ -112,15 +112,17 @@ def _embedded(content: bytes, file: str) -> tuple[str, int]:
 
 def _training(record: Mapping[str, Any]) -> Rows:
     data = record.get("data")
-    rows = [
-        ("seed", _text(record.get("seed"))),
-        ("data", _text(data.get("name")) if isinstance(data, dict) else ""),
-        ("SHA-256 of the data", _text(data.get("sha256")) if isinstance(data, dict) else ""),
-        ("began", _moment(record.get("start_seconds"))),
-        ("ended", _moment(record.get("end_seconds"))),
-        ("resumed", _text(record.get("resumed") or "")),
-    ]
-    return [(name, text) for name, text in rows if text]
+    data = data if isinstance(data, dict) else {}
+    return _facts(
+        {
+            "seed": record.get("seed"),
+            "data": data.get("name"),
+            "SHA-256 of the data": data.get("sha256"),
+            "began": _moment(record.get("start_seconds")),
+            "ended": _moment(record.get("end_seconds")),
+            "resumed": record.get("resumed") or "",
+        }
+    )
 
 
 def _moment(seconds: Any) -> str:

@@ -164,9 +164,8 @@ def test_draws_by_their_weights_follow_the_density():
 def test_the_effective_share_and_the_verdict_of_weights():
     assert effective_share(np.full(10, 0.1)) == pytest.approx(1)
     assert effective_share(np.eye(10)[3]) == pytest.approx(0.1)
-    assert [verdict(k) for k in (-0.1, 0.49)] == ["good", "good"]
-    assert [verdict(k) for k in (0.5, 0.69)] == ["rough", "rough"]
-    assert [verdict(k) for k in (0.7, 2)] == ["poor", "poor"]
+    named = {"good": (-0.1, 0.49), "rough": (0.5, 0.69), "poor": (0.7, 2)}
+    assert all(verdict(k) == word for word, ks in named.items() for k in ks)
     assert verdict(None) == verdict(math.nan) == "unknown"
 
 

@@ -181,7 +181,9 @@ def vae_arrays(
     seed: int,
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots."""
-    axes = shown_units(mean_latent)
+    # The two most active latent units, in order.
+    most = np.argsort(-np.var(mean_latent, axis=0), kind="stable")[:2]
+    axes = sorted(most.tolist())
     shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
     base, latents = draw_latents(vae, pixels[shown], seed)
     few = shown_images(len(pixels), seed, SHOWN_IMAGES)
@@ -227,12 +229,6 @@ def draw_prior(vae: FlowVAE, n: int, seed: int) -> np.ndarray:
     """Draw latents ``(n, D)`` from the prior."""
     noise = stream(seed, "prior latents").standard_normal((n, vae.latent_dim), np.float32)
     return ops.convert_to_numpy(vae.prior_latents(noise))
-
-
-def shown_units(mean_latent: np.ndarray) -> list[int]:
-    """Two most active latent units, in order."""
-    variance = np.var(mean_latent, axis=0)
-    return sorted(int(unit) for unit in np.argsort(-variance, kind="stable")[:2])
 
 
 def manifold_of(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:

@@ -158,11 +158,8 @@ def _error_text(error: BaseException, path: str) -> str:
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_same(frame.filename, path)]
+    file = Path(path).absolute() if path else None
+    own = [frame for frame in frames if Path(frame.filename).absolute() == file]
     if not own:
         return f"{path or DEFAULT_FUNCTION}: {said}"
     return f"{path}:{own[-1].lineno}: {said}"
-
-
-def _is_same(name: str, path: str) -> bool:
-    return bool(path) and Path(name).absolute() == Path(path).absolute()
