@@ -85,7 +85,7 @@ class FaultsError(DataError):
 
     @property
     def in_python(self) -> str:
-        """The line with keyword arguments."""
+        """Message with keyword arguments."""
         return self._line(_arguments(self._mends))
 
 
