@@ -6,6 +6,11 @@ from nflow_cli.text import printable
 class NflowError(Exception):
     """Base of all errors that a user can cause."""
 
+    @property
+    def in_python(self) -> str:
+        """Message with keyword arguments, where what mends it is typed."""
+        return str(self)
+
 
 def one_line(error: object) -> str:
     """Message as one line; of an empty one its type."""

@@ -10,9 +10,7 @@ MOST_TERMS, ROWS_A_TERM, MOST_ROWS = 1_500, 4, 20_000
 
 def dependent(x: np.ndarray, given: int = 0) -> np.ndarray:
     """Columns ``(D - G,)`` of points ``(n, D)`` that depend linearly on each other or on the first
-    G, ``given``, or are monotone functions of one another.
-
-    The given columns, which may be dependent, are regressed out.
+    G, ``given``, which may be dependent and are regressed out.
     """
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     basis = np.linalg.qr(z[:, :given])[0]
@@ -21,25 +19,27 @@ def dependent(x: np.ndarray, given: int = 0) -> np.ndarray:
     if (spread**2 <= LEAST).any():
         return spread**2 <= LEAST
     values, vectors = np.linalg.eigh(_correlations(rest))
-    if values[0] <= LEAST:
-        slopes = np.abs(vectors[:, 0])
-        return slopes > INVOLVED * slopes.max()
-    ranks = np.argsort(np.argsort(rest, axis=0, kind="stable"), axis=0, kind="stable")
-    alike = np.abs(_correlations(ranks))
-    np.fill_diagonal(alike, 0)
-    return alike.max(axis=0) > 1 - MONOTONE
+    slopes = np.abs(vectors[:, 0])
+    return (slopes > INVOLVED * slopes.max()) & (values[0] <= LEAST)
+
+
+def determined(x: np.ndarray) -> np.ndarray:
+    """Columns ``(D,)`` of points ``(n, D)`` in a linear equation; else monotone functions of one
+    another; else those in an equation of the second degree, as ``c = a b`` or ``c² = a² + b²``.
+    """
+    found = (rule(x) for rule in (dependent, _monotone, _in_squares))
+    return next((some for some in found if some.any()), np.zeros(x.shape[1], bool))
 
 
 def _correlations(x: np.ndarray) -> np.ndarray:
     return np.corrcoef(x.T).reshape(2 * [x.shape[1]])
 
 
-def determined(x: np.ndarray) -> np.ndarray:
-    """Columns ``(D,)`` of points ``(n, D)`` as of :func:`dependent`, else those in an equation of
-    the second degree, such as ``c = a b`` or ``c² = a² + b²``.
-    """
-    found = dependent(x)
-    return found if found.any() else _in_squares(x)
+def _monotone(x: np.ndarray) -> np.ndarray:
+    ranks = np.argsort(np.argsort(x, axis=0, kind="stable"), axis=0, kind="stable")
+    alike = np.abs(_correlations(ranks))
+    np.fill_diagonal(alike, 0)
+    return alike.max(axis=0) > 1 - MONOTONE
 
 
 def _in_squares(x: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ class FaultsError(DataError):
 
     @property
     def in_python(self) -> str:
-        """The line with keyword arguments."""
+        """Message with keyword arguments."""
         return self._line(_arguments(self._mends))
 
 
@@ -443,8 +443,8 @@ def dependence(
         together = [name for name, is_one in zip(names[given:], dependent(z, given)) if is_one]
         if together:
             others = "the others and the given columns" if given else "the others"
-            problem = f"each of {listed(together)} depends on {others}"
+            problem = f"each of {listed(together)} depends linearly on {others}"
             if len(together) == 1:
-                problem = "depends on the given columns"
+                problem = "depends linearly on the given columns"
             return [Fault(together[-1], problem, leaving_out(together[-1], settings))]
     return []

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nflow_cli.data.faults import FaultsError
 from nflow_cli.errors import NflowError
 from nflow_cli.terminal.layout import worded
 
@@ -29,6 +28,5 @@ def python_words() -> Iterator[None]:
         try:
             yield
         except NflowError as error:
-            text = error.in_python if isinstance(error, FaultsError) else str(error)
-            error.args = (in_python(text),)
+            error.args = (in_python(error.in_python),)
             raise

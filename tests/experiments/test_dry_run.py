@@ -80,7 +80,7 @@ TABLES = {  # columns beside numbers; the column at fault, words of the fault, a
     "nearly a sum": (
         {"k": X + Y + 1e-7 * Z},
         "k",
-        "each of x, y, k depends on the others",
+        "each of x, y, k depends linearly",
         "--exclude k",
     ),
     "a decimal comma": ({"k": [f'"{v:.3f}"'.replace(".", ",") for v in Z]}, "k", "mark", "--exc"),
