@@ -217,7 +217,7 @@ class Block:
         first, second = self._of_networks[r].presence, self._of_marginals.presence
         if first is None:
             return shares[order], 1 - shares[order]
-        gaps = np.array([self.layout.outcomes[i].missing for i in self.layout.modelled])
+        gaps = np.array([self.layout.outcomes[i].missing for i in self.layout.modelled], float)
         is_gap, weights = self.codes == gaps[:, None], shares[:, None]
         total = log_mixture(weights, first, second)
         of_network, of_marginal = (

@@ -8,8 +8,8 @@ import numpy as np
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn, Cells, Interval
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal, Support, fit_marginal
+from nflow_cli.densities.cells.layout import Layout, Outcomes
+from nflow_cli.densities.cells.marginal import Marginal, fit_marginal
 from nflow_cli.densities.cells.mixing import scaled_weights
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.normals import STANDARD
@@ -56,21 +56,21 @@ def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) 
     do not have.
     """
     cells = [one.encode(values) for one, values in zip([*before, column], data.train.T)]
-    known = np.flatnonzero(column.have_numbers(cells[-1].codes))
+    known = np.flatnonzero(column.outcomes.have_numbers(cells[-1].codes))
     if not (column.first and before and len(known)):
         return False
     are_atoms = cells[-1].codes != column.number
     codes = np.stack([*(one.codes for one in cells[:-1]), are_atoms], axis=1)[known]
-    supports = [*(support_of(one) for one in before), Support(2)]
+    outcomes = [*(one.outcomes for one in before), Outcomes(2)]
     weights = None if data.weights.train is None else data.weights.train[known]
-    (parent,) = fit_parents(supports, codes, weights, len(before))
+    (parent,) = fit_parents(outcomes, codes, weights, len(before))
     by_class = parent.gain / len(known)
     return by_class > HURDLE and by_class > _gain_by_order([*before, column], cells)
 
 
 def _gain_by_order(columns: Sequence[CellColumn], cells: Sequence[Cells]) -> float:
     """Nats a row that a normal regression on one of the other numbers gains of the last one."""
-    have = [column.have_numbers(cell.codes) for column, cell in zip(columns, cells)]
+    have = [column.outcomes.have_numbers(cell.codes) for column, cell in zip(columns, cells)]
     gains = [0.0]
     for one, other in zip(cells[:-1], have[:-1]):
         both = other & have[-1]
@@ -90,7 +90,7 @@ def _numbers(
 ) -> tuple[np.ndarray, Interval]:
     """Which of values ``(n,)`` are numbers, and their intervals, symmetric."""
     cells = with_both_ends(column, values)
-    some = column.have_numbers(cells.codes) & (with_atoms | (cells.codes == column.number))
+    some = column.outcomes.have_numbers(cells.codes) & (with_atoms | (cells.codes == column.number))
     return some, Interval(*(part[some] for part in cells.interval))
 
 
@@ -134,15 +134,16 @@ def fitted_marginals(
     for column, values in zip(columns, rows.T):
         cells, widest = with_both_ends(column, values), None
         if column.has_numbers and not column.scores:
-            some = column.have_numbers(cells.codes)
+            some = column.outcomes.have_numbers(cells.codes)
             widest = _widest(column, values[some], cells.interval.centre[some])
-        support = support_of(column, widest)
+        outcomes = column.outcomes
         if column.scores:
-            shares = fit_marginal(support, cells.codes, weights=weights).log_shares
+            shares = fit_marginal(outcomes, cells.codes, weights=weights).log_shares
             shares = in_numbers(column, shares, IN_ATOMS)
-            marginals.append(Marginal(shares, support.number, STANDARD))
+            marginals.append(Marginal(shares, column.number, STANDARD))
         else:
-            marginals.append(fit_marginal(support, cells.codes, *cells.interval, weights))
+            limits = column.floor, widest
+            marginals.append(fit_marginal(outcomes, cells.codes, *cells.interval, weights, *limits))
     return marginals
 
 
@@ -159,11 +160,6 @@ def in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.nd
     shares[..., :count] = kept
     shares[..., count] += (atoms - kept).sum(axis=-1)
     return np.log(shares)
-
-
-def support_of(column: CellColumn, widest: float | None = None) -> Support:
-    """Support of a column's marginal."""
-    return Support(column.outcomes.count, column.number, column.new, column.floor, widest)
 
 
 def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:

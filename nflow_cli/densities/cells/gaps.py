@@ -58,7 +58,9 @@ def with_presence(
 
 def _of_bank(layout: Layout, bank: Bank, shares: Any, codes: Any, xp: Any) -> Any:
     outcomes = [layout.outcomes[i] for i in bank.modelled]
-    gap, learnt = np.array([(o.missing, o.learnt) for o in outcomes]).T[..., None]
+    gap, learnt = np.array(
+        [(-1 if o.missing is None else o.missing, o.learnt) for o in outcomes]
+    ).T[..., None]
     is_gap, is_value = (one[..., None] for one in _gaps_and_values(gap, learnt, bank.size))
     missing = xp.sum(xp.where(is_gap, shares, 0.0), axis=-2)
     present = logsumexp(xp.where(is_value, shares, PADDING), -2, xp)
@@ -80,7 +82,7 @@ def mixed_outcomes(
     ``(L, 1)``. The parts of a value, missing or new outcome sum to its probability.
     """
     parts = share * network, (1 - share) * marginal
-    if outcomes.missing < 0:
+    if outcomes.missing is None:
         return parts
     _, is_value = _gaps_and_values(outcomes.missing, outcomes.learnt, outcomes.count)
     present = [np.maximum(one[is_value].sum(axis=0), TINY) for one in (network, marginal)]

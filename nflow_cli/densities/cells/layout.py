@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+UNKNOWN = -1  # code of an unknown cell, which is left out of the sum
+
 
 class Outcomes(NamedTuple):
     """Possible outcomes of a column's cells.
@@ -31,14 +33,23 @@ class Outcomes(NamedTuple):
     has_gaps: bool = False
 
     @property
-    def missing(self) -> int:
-        """Outcome of a missing cell; -1: none."""
-        return self.learnt - 1 if self.has_gaps else -1
+    def missing(self) -> int | None:
+        """Outcome of a missing cell, if any."""
+        return self.learnt - 1 if self.has_gaps else None
+
+    @property
+    def new(self) -> int | None:
+        """Outcome that no training row has, if any."""
+        return self.learnt if self.has_new else None
 
     @property
     def learnt(self) -> int:
         """Number of outcomes learnt by a network, the first ones."""
         return self.count - self.has_new
+
+    def have_numbers(self, codes: np.ndarray) -> np.ndarray:
+        """Whether codes are of numbers, atoms among them."""
+        return (codes >= 0) & (codes <= (UNKNOWN if self.number is None else self.number))
 
 
 @dataclass(frozen=True)

@@ -4,35 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nflow_cli.densities.cells.layout import Outcomes
 from nflow_cli.densities.cells.mixing import scaled_weights
 from nflow_cli.densities.cells.normals import Normals, fit_normals
-
-
-@dataclass(frozen=True)
-class Support:
-    """Possible outcomes of a column's cells, and limits of the scales of its normals.
-
-    Attributes:
-        count: Number of outcomes.
-        number: First outcome that is a number, with an interval; ``None``: none.
-        new: A level that no training row has.
-        floor: Least scale of a normal, in column units.
-        widest: Scale of the broad normal; ``None``: five times the range.
-    """
-
-    count: int
-    number: int | None = None
-    new: int | None = None
-    floor: float = 1e-3
-    widest: float | None = None
-
-    def are_numbers(self, codes: np.ndarray) -> np.ndarray:
-        """Whether codes are the number, which a column may lack."""
-        return codes == (-2 if self.number is None else self.number)
-
-    def have_numbers(self, codes: np.ndarray) -> np.ndarray:
-        """Whether codes are of numbers, atoms among them."""
-        return (codes >= 0) & (codes <= (-1 if self.number is None else self.number))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,28 +33,30 @@ class Marginal:
 
 
 def fit_marginal(
-    support: Support,
+    outcomes: Outcomes,
     codes: np.ndarray,
     centre: np.ndarray | None = None,
     half: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    floor: float = 1e-3,
+    widest: float | None = None,
 ) -> Marginal:
     """Fit the marginal of a column to training rows.
 
     ``codes``: outcomes ``(n,)``, -1 if unknown; ``centre`` and ``half``: middles and half widths
-    ``(n,)`` of numbers' intervals; ``weights`` of the rows ``(n,)``.
+    ``(n,)`` of numbers' intervals; ``weights`` of the rows ``(n,)``; ``floor`` and ``widest`` as
+    of :func:`~nflow_cli.densities.cells.normals.fit_normals`.
     """
     scaled = scaled_weights(len(codes), weights)
-    log_shares = np.log(outcome_shares(support, codes, scaled))
-    if support.number is None or centre is None or half is None:
+    log_shares = np.log(outcome_shares(outcomes, codes, scaled))
+    if outcomes.number is None or centre is None or half is None:
         return Marginal(log_shares, None, Normals(*np.zeros((3, 0))))
-    cells = np.flatnonzero((codes == support.number) & (scaled > 0))
-    bounds = support.floor, support.widest
-    normals = fit_normals(centre[cells], half[cells], scaled[cells], *bounds)
-    return Marginal(log_shares, support.number, normals)
+    cells = np.flatnonzero((codes == outcomes.number) & (scaled > 0))
+    normals = fit_normals(centre[cells], half[cells], scaled[cells], floor, widest)
+    return Marginal(log_shares, outcomes.number, normals)
 
 
-def outcome_shares(support: Support, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Shares ``(L,)`` of a column's outcomes, positive, of sum 1.
 
     Each counts half a row more (Krichevsky & Trofimov 1981). A new level has the share of rows
@@ -88,16 +64,16 @@ def outcome_shares(support: Support, codes: np.ndarray, weights: np.ndarray) -> 
     effective sample size.
     """
     known = codes >= 0
-    counts = np.bincount(codes[known], weights[known], support.count)
+    counts = np.bincount(codes[known], weights[known], outcomes.count)
     n = counts.sum()
     smoothed = counts + 0.5
-    if support.new is None:
+    if outcomes.new is None:
         return smoothed / smoothed.sum()
-    rows = np.bincount(codes[known & (weights > 0)], minlength=support.count)
-    rows[support.new] = 0
+    rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
+    rows[outcomes.new] = 0
     once = counts[rows == 1].sum()
-    new = np.clip(once + counts[support.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
-    smoothed[support.new] = 0.0
+    new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
+    smoothed[outcomes.new] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
-    shares[support.new] = new
+    shares[outcomes.new] = new
     return shares / shares.sum()

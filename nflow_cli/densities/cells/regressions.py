@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nflow_cli.densities.cells.marginal import Support, outcome_shares
+from nflow_cli.densities.cells.layout import Outcomes
+from nflow_cli.densities.cells.marginal import outcome_shares
 from nflow_cli.densities.cells.mixing import scaled_weights
 
 PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # pseudo-count rows of the marginal added to each outcome
@@ -43,7 +44,7 @@ class Ridge:
 
 
 def fit_parents(
-    columns: Sequence[Support],
+    columns: Sequence[Outcomes],
     codes: np.ndarray,
     weights: np.ndarray | None = None,
     first: int = 0,
@@ -53,7 +54,7 @@ def fit_parents(
     The best has the largest leave-one-out likelihood: mutual information, corrected for chance.
 
     Args:
-        columns: Supports.
+        columns: Their outcomes.
         codes: Outcomes ``(n, D)``, -1 if unknown.
         weights: Of the rows ``(n,)``, or ``None``.
         first: Number of given columns.
@@ -63,26 +64,26 @@ def fit_parents(
 
 
 def _best_parent(
-    column: int, columns: Sequence[Support], codes: np.ndarray, v: np.ndarray
+    column: int, columns: Sequence[Outcomes], codes: np.ndarray, v: np.ndarray
 ) -> ParentShares:
-    support, codes, before = columns[column], codes[:, column], codes[:, :column]
-    marginal = outcome_shares(support, codes, v)
+    outcomes, codes, before = columns[column], codes[:, column], codes[:, :column]
+    marginal = outcome_shares(outcomes, codes, v)
     best = ParentShares(None, np.log(marginal)[None], 0.0)
-    if support.count == 1:
+    if outcomes.count == 1:
         return best
     least = LEAST_GAIN
     known = codes >= 0
     for parent, given in enumerate(before[known].T):
-        shape = (columns[parent].count + 1, support.count)
+        shape = (columns[parent].count + 1, outcomes.count)
         cells = np.ravel_multi_index(
             (np.where(given < 0, shape[0] - 1, given), codes[known]), shape
         )
         counts = np.bincount(cells, v[known], shape[0] * shape[1]).reshape(shape)
         rows = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-        pull, gain = _best_pull(counts, rows, marginal, support.new)
+        pull, gain = _best_pull(counts, rows, marginal, outcomes.new)
         if gain > least:
             least = gain
-            shares = _given(counts, counts.sum(axis=1, keepdims=True), pull, marginal, support.new)
+            shares = _given(counts, counts.sum(axis=1, keepdims=True), pull, marginal, outcomes.new)
             best = ParentShares(parent, np.log(shares), gain)
     return best
 
@@ -115,7 +116,7 @@ def _best_pull(
 
 
 def plain_inputs(
-    columns: Sequence[Support], codes: np.ndarray, centre: np.ndarray
+    columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs of regressions ``(n, P)``, and the number of inputs up to each column.
 
@@ -123,28 +124,29 @@ def plain_inputs(
     Arguments as of :func:`fit_parents`.
     """
     blocks = []
-    for support, (column, middles) in zip(columns, each_column(columns, codes, centre)):
-        block = np.equal(column[:, None], np.arange(support.count)).astype(float)
+    for outcomes, (column, middles) in zip(columns, each_column(columns, codes, centre)):
+        block = np.equal(column[:, None], np.arange(outcomes.count)).astype(float)
         if middles is not None:
-            number = np.where(support.have_numbers(column), np.clip(middles, -CLIP, CLIP), 0.0)
+            number = np.where(outcomes.have_numbers(column), np.clip(middles, -CLIP, CLIP), 0.0)
             block = np.append(block, number[:, None], axis=1)
         blocks.append(block)
     return np.concatenate(blocks, axis=1), np.cumsum([block.shape[1] for block in blocks])
 
 
 def fit_ridges(
-    columns: Sequence[Support],
+    columns: Sequence[Outcomes],
     codes: np.ndarray,
     units: np.ndarray,
     centre: np.ndarray,
     weights: np.ndarray | None = None,
     first: int = 0,
+    floors: Sequence[float] | None = None,
 ) -> list[Ridge | None]:
     """Ridge regressions of the numbers of columns ``first`` on, on the columns before each.
 
     Coefficients of the :func:`plain_inputs` before the column's own, by numbers in ``units``
-    ``(n, N)``, of ``centre`` ``(n, N)``; ``None`` without numbers. Other arguments as of
-    :func:`fit_parents`.
+    ``(n, N)``, of ``centre`` ``(n, N)``; ``None`` without numbers. ``floors`` are the least scales.
+    Other arguments as of :func:`fit_parents`.
     """
     inputs, ends = plain_inputs(columns, codes, units)
     ridges: list[Ridge | None] = []
@@ -156,7 +158,7 @@ def fit_ridges(
         rows = rows[:: 1 + len(rows) // ROWS]
         before = inputs[rows, : ends[j - 1] if j else 0]
         v = None if weights is None else weights[rows]
-        ridges.append(fit_ridge(before, middles[rows], v, columns[j].floor))
+        ridges.append(fit_ridge(before, middles[rows], v, 0.0 if floors is None else floors[j]))
     return ridges[first:]
 
 
@@ -195,12 +197,12 @@ def fit_ridge(
 
 
 def each_column(
-    columns: Sequence[Support], codes: np.ndarray, centre: np.ndarray
+    columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Outcomes and middles ``(n,)`` of each column; ``None`` without numbers."""
     place = 0
-    for support, column in zip(columns, codes.T):
-        if support.number is None:
+    for outcomes, column in zip(columns, codes.T):
+        if outcomes.number is None:
             yield column, None
         else:
             yield column, centre[:, place]

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.fitting import in_numbers, support_of
-from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Support
+from nflow_cli.densities.cells.fitting import in_numbers
+from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.network import MOST_SKIPPED
 from nflow_cli.densities.cells.regressions import ParentShares, Ridge, fit_parents, fit_ridges
 
@@ -57,20 +56,21 @@ def starting_weights(
     if numbers:
         units = np.stack([cell.units for cell in numbers], axis=1)
         centre = np.stack([cell.interval.centre for cell in numbers], axis=1)
-    supports, first = [support_of(column) for column in columns], layout.n_given
-    parents = fit_parents(supports, codes, weights, first)
+    outcomes, first = [column.outcomes for column in columns], layout.n_given
+    floors = [column.floor for column in columns]
+    parents = fit_parents(outcomes, codes, weights, first)
     parents = [
         replace(one, log_shares=in_numbers(column, one.log_shares, IN_ATOMS))
         if column.scores
         else one
         for one, column in zip(parents, columns[first:])
     ]
-    seen, known = _narrow(supports, codes)
-    ridges = fit_ridges(seen, known, units, centre, weights, first)
+    seen, known = _narrow(outcomes, codes)
+    ridges = fit_ridges(seen, known, units, centre, weights, first, floors)
     places = _places(layout)
     arrays = {
         **_of_shares(layout, places, dict(enumerate(parents, first))),
-        **_of_numbers(layout, places, seen, dict(enumerate(ridges, first))),
+        **_of_numbers(layout, places, seen, floors, dict(enumerate(ridges, first))),
     }
     units = _units(layout, dict(enumerate(ridges, first)))
     return StartingWeights(
@@ -78,13 +78,13 @@ def starting_weights(
     )
 
 
-def _narrow(supports: Sequence[Support], codes: np.ndarray) -> tuple[list[Support], np.ndarray]:
+def _narrow(outcomes: Sequence[Outcomes], codes: np.ndarray) -> tuple[list[Outcomes], np.ndarray]:
     """Limit levels in regressions: their normal matrix is square in them."""
-    levels = np.array([0 if column.number is not None else column.count for column in supports])
+    levels = np.array([0 if one.number is not None else one.count for one in outcomes])
     order = np.argsort(levels, kind="stable")
     many = np.zeros(len(levels), bool)
     many[order] = np.cumsum(levels[order]) > MOST_INPUTS
-    few = [replace(column, count=1) if wide else column for column, wide in zip(supports, many)]
+    few = [Outcomes(1) if is_one else one for one, is_one in zip(outcomes, many)]
     return few, np.where(many, UNKNOWN, codes)
 
 
@@ -123,7 +123,8 @@ def _of_shares(
 def _of_numbers(
     layout: Layout,
     places: Places,
-    seen: Sequence[Support],
+    seen: Sequence[Outcomes],
+    floors: Sequence[float],
     ridges: Mapping[int, Ridge | None],
 ) -> dict[str, np.ndarray]:
     if not layout.mixed:
@@ -138,7 +139,7 @@ def _of_numbers(
         spread = np.linspace(-SPREAD, SPREAD, m) if m > 1 else np.zeros(1)
         bias[row, 1] = ridge.intercept + ridge.scale * spread
         scale = ridge.scale * (SCALE if m > 1 else 1.0)
-        bias[row, 2] = np.log(max(scale - seen[j].floor, 0.1 * scale))
+        bias[row, 2] = np.log(max(scale - floors[j], 0.1 * scale))
         inputs = _plain_places(places, seen[:j])
         kernel[row, inputs] = ridge.coefficients[: len(inputs)]
     return {"means_skip_kernel": kernel, "mixtures_bias": bias.reshape(-1, 1)}
@@ -156,7 +157,7 @@ def _units(layout: Layout, ridges: Mapping[int, Ridge | None]) -> dict[str, np.n
     return {"mixtures_kernel": rows, "mixtures_bias": rows, **means}
 
 
-def _plain_places(places: Places, columns: Sequence[Support]) -> list[int]:
+def _plain_places(places: Places, columns: Sequence[Outcomes]) -> list[int]:
     found: list[int] = []
     for i, column in enumerate(columns):
         first, number = places[i]

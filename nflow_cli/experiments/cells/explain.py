@@ -146,7 +146,7 @@ def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = N
         total = total + column.log_wider(rows[:, j])
         if column.log_measure:
             codes = column.codes(rows[:, j])
-            has_density = column.have_numbers(codes) | (codes == column.new)
+            has_density = column.outcomes.have_numbers(codes) | (codes == column.new)
             total = total + column.log_measure * has_density
     return np.round(-total, DIGITS)
 
