@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import DensityMixin
 
 from nflow_cli.data.table_files import frame_in, is_table, library_of
-from nflow_cli.densities.cells.prior import LEAST
+from nflow_cli.densities.cells.distribution import LEAST
 from nflow_cli.sklearn.table_estimator import TableEstimator, seed_of
 
 

@@ -9,14 +9,14 @@ the factors are ``q(row) / m(x_j)``, and ``m``, the column's marginal, is in pla
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.backend.start import cores
-from nflow_cli.densities.cells.behind import columns_from
-from nflow_cli.densities.cells.block import IMPOSSIBLE, Block
+from nflow_cli.densities.cells.density import IMPOSSIBLE, Block, CellDensity
+from nflow_cli.densities.cells.distribution import LEAST
 from nflow_cli.densities.cells.nodes import (
     Nodes,
     cell_nodes,
@@ -26,10 +26,6 @@ from nflow_cli.densities.cells.nodes import (
     points,
     split,
 )
-from nflow_cli.densities.cells.prior import LEAST, MarginalCdf, Prior, marginal_cdf
-
-if TYPE_CHECKING:
-    from nflow_cli.densities.cells.density import CellDensity
 
 PASSES = 4  # most refinements of the cells
 RESOLVED, LARGEST = 3e-3, 0.025  # error, and probability of a cell, that need none
@@ -68,7 +64,7 @@ class Conditional(NamedTuple):
 
 
 def conditional(
-    density: "CellDensity",
+    density: CellDensity,
     rows: np.ndarray,
     j: int,
     p: np.ndarray,
@@ -81,8 +77,7 @@ def conditional(
     ``advance`` is called with the number of rows of each block that is done.
     """
     column = density.row[j]
-    marginal = marginal_cdf(density.alone or density, j) if column.has_numbers else None
-    behind = density if density.unmixing else columns_from(density, j)
+    behind = density if density.unmixing else density.suffix(j)
     nodes = 128 if column.has_numbers else column.outcomes.count
     each = -(-len(rows) // cores())  # a core has a part of few rows too
     at_a_time = max(min(density.at_a_time, NODES // nodes, each), 1)
@@ -90,7 +85,7 @@ def conditional(
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def of_block(block: Block, p: np.ndarray) -> Conditional:
-        return _Cell(block, behind, j, marginal).conditional(p)
+        return _Cell(block, behind, j).conditional(p)
 
     n, k = len(rows), np.shape(p)[-1]
     if not n:  # as of one row, of which nothing is kept
@@ -106,11 +101,11 @@ def conditional(
 class _Cell:
     """Cell ``j`` of the rows of a block; ``behind``: density of it and the cells behind."""
 
-    def __init__(self, block: Block, behind: "CellDensity", j: int, marginal: MarginalCdf | None):
+    def __init__(self, block: Block, behind: CellDensity, j: int):
         self.block, self.density, self.behind = block, block.density, behind
         self.j, self.place = j, j - self.density.n_given
         alone = self.density.alone  # of columns that are unmixed
-        self.prior = Prior(Block(alone, block.rows) if alone else block, j, marginal)
+        self.prior = (Block(alone, block.rows) if alone else block).distribution(self.place)
         self.column = self.prior.column
         self.is_last = not alone and j == len(self.density.cells) - 1
         self.grid = grid_nodes(self.prior)

@@ -11,7 +11,6 @@ from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.marginal import Marginal, fit_marginal
 from nflow_cli.densities.cells.mixing import scaled_weights
-from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.densities.cells.normals import STANDARD
 from nflow_cli.densities.cells.regressions import fit_parents
 from nflow_cli.densities.cells.scores import Fitted, Scores, fit_scores
@@ -129,7 +128,7 @@ def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, widt
 def fitted_marginals(
     columns: Sequence[CellColumn], rows: np.ndarray, weights: np.ndarray | None
 ) -> list[Marginal]:
-    """Marginal of each column, by training rows ``(n, C)``: N(0, 1) in normal scores."""
+    """Marginals of columns, by their training rows ``(n, C)``: N(0, 1) in normal scores."""
     marginals = []
     for column, values in zip(columns, rows.T):
         cells, widest = with_both_ends(column, values), None
@@ -140,7 +139,7 @@ def fitted_marginals(
         if column.scores:
             shares = fit_marginal(outcomes, cells.codes, weights=weights).log_shares
             shares = in_numbers(column, shares, IN_ATOMS)
-            marginals.append(Marginal(shares, column.number, STANDARD))
+            marginals.append(Marginal(outcomes, shares, STANDARD))
         else:
             limits = column.floor, widest
             marginals.append(fit_marginal(outcomes, cells.codes, *cells.interval, weights, *limits))
@@ -192,20 +191,3 @@ def _widest(column: CellColumn, numbers: np.ndarray, centre: np.ndarray) -> floa
     near = float(away[:2].max())
     widest = (max(near, float(far_away)) if np.isfinite(far_away) else near) / 2
     return max(widest, column.floor)  # of one value whose step is narrower than a float
-
-
-def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:
-    """Marginals as parameters of one row, bank by bank."""
-    shares = []
-    for bank in layout.banks:
-        padded = np.full((len(bank.modelled), bank.size, 1), PADDING)
-        for c, i in enumerate(bank.modelled):
-            padded[c, : layout.outcomes[i].count, 0] = marginals[i].log_shares
-        shares.append(padded if bank.size > 1 else None)
-    normals = [marginals[i].normals for i in layout.mixed]
-    most = max((len(one.means) for one in normals), default=0)
-    arrays = np.zeros((3, len(normals), most, 1))
-    arrays[0], arrays[2] = PADDING, 1.0
-    for n, one in enumerate(normals):
-        arrays[:, n, : len(one.means), 0] = one.log_weights, one.means, one.scales
-    return Parameters(shares, *arrays)

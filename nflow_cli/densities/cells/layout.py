@@ -1,13 +1,14 @@
-"""Layout of a network's arrays: columns in banks, their outcomes, mixtures and masks.
+"""Layout of a network's arrays: outcomes, inputs, outputs and masks of the columns of a row.
 
-A softmax is one operation for columns with equally many outcomes, so columns stand in the smallest
-*bank*, of a power of two, that holds their outcomes.
+Columns are in the order of the row everywhere but in the logits. A softmax is one operation for
+columns with equally many outcomes, so logits are in *banks*: those of columns that have room in the
+same power of two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,31 +53,11 @@ class Outcomes(NamedTuple):
         return (codes >= 0) & (codes <= (UNKNOWN if self.number is None else self.number))
 
 
-@dataclass(frozen=True)
-class Bank:
-    """Columns with equal room for outcomes.
-
-    Attributes:
-        size: Outcomes per column, a power of two.
-        columns: Their indices in a row: given before modelled, each without numbers before with.
-        n_given: Given ones.
-        n_plain: Modelled ones without numbers.
-    """
+class Bank(NamedTuple):
+    """Modelled columns with the same room for outcomes that are learnt: a power of two."""
 
     size: int
-    columns: tuple[int, ...]
-    n_given: int
-    n_plain: int
-
-    @property
-    def modelled(self) -> tuple[int, ...]:
-        """Modelled columns."""
-        return self.columns[self.n_given :]
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Modelled columns with numbers."""
-        return self.modelled[self.n_plain :]
+    columns: list[int]
 
 
 @dataclass(frozen=True)
@@ -84,7 +65,7 @@ class Layout:
     """Layout of a network of C columns, the first G given.
 
     Args:
-        outcomes: Of each column, in row order.
+        outcomes: Of each column.
         n_given: G.
         components: M, normals per mixture.
         width: H, hidden units per layer.
@@ -95,56 +76,25 @@ class Layout:
     components: int
     width: int
 
-    @cached_property
-    def banks(self) -> list[Bank]:
-        """The banks, by size."""
-        sizes = [1 << (o.count - 1).bit_length() for o in self.outcomes]
-        banks = []
-        for size in sorted(set(sizes)):
-            places = [i for i, other in enumerate(sizes) if other == size]
-            given = self._plain_first([i for i in places if i < self.n_given])
-            modelled = self._plain_first([i for i in places if i >= self.n_given])
-            plain = sum(self.outcomes[i].number is None for i in modelled)
-            banks.append(Bank(size, (*given, *modelled), len(given), plain))
-        return banks
-
-    def _plain_first(self, places: Sequence[int]) -> list[int]:
-        return sorted(places, key=lambda i: self.outcomes[i].number is not None)
-
     @property
     def n_columns(self) -> int:
         """C."""
         return len(self.outcomes)
 
-    @cached_property
-    def columns(self) -> list[int]:
-        """All columns, bank by bank."""
-        return [i for bank in self.banks for i in bank.columns]
-
-    @cached_property
-    def modelled(self) -> list[int]:
-        """The D modelled columns, bank by bank."""
-        return [i for bank in self.banks for i in bank.modelled]
-
-    @cached_property
-    def are_conditional(self) -> np.ndarray:
-        """Which modelled columns ``(D,)`` have columns before them, bank by bank."""
-        return np.array(self.modelled) > 0
+    @property
+    def modelled(self) -> range:
+        """The D modelled columns."""
+        return range(self.n_given, self.n_columns)
 
     @cached_property
     def with_numbers(self) -> list[int]:
-        """Columns with numbers, given ones too, bank by bank."""
-        return [i for i in self.columns if self.outcomes[i].number is not None]
+        """The K columns with numbers, given ones too."""
+        return [i for i, one in enumerate(self.outcomes) if one.number is not None]
 
     @cached_property
     def mixed(self) -> list[int]:
-        """The N modelled columns with mixtures, bank by bank."""
-        return [i for bank in self.banks for i in bank.numbers]
-
-    @cached_property
-    def intervals(self) -> list[int]:
-        """Index ``(N,)`` of the modelled columns with mixtures among those with numbers."""
-        return [self.with_numbers.index(i) for i in self.mixed]
+        """The N modelled columns with mixtures, the last of those with numbers."""
+        return [i for i in self.with_numbers if i >= self.n_given]
 
     @cached_property
     def has_ends(self) -> bool:
@@ -156,29 +106,69 @@ class Layout:
         """Whether modelled cells may be missing."""
         return any(self.outcomes[i].has_gaps for i in self.modelled)
 
+    def of_modelled(self, name: str) -> np.ndarray:
+        """``number``, ``missing`` or ``learnt`` of the modelled columns ``(D, 1)``; -2: none."""
+        each = [getattr(self.outcomes[i], name) for i in self.modelled]
+        return np.array([-2 if one is None else one for one in each])[:, None]
+
+    # Inputs and outputs of a network.
+
     @cached_property
     def inputs(self) -> np.ndarray:
-        """Column ``(I,)`` of each input: outcomes, then numbers."""
-        return np.array(
-            [i for bank in self.banks for i in bank.columns for _ in range(bank.size)]
-            + self.with_numbers
+        """Column ``(I,)`` of each input: outcomes that are learnt, then numbers."""
+        counts = [one.learnt for one in self.outcomes]
+        return np.append(np.repeat(np.arange(self.n_columns), counts), self.with_numbers).astype(
+            int
         )
 
     @cached_property
-    def is_learnt(self) -> np.ndarray:
-        """Which inputs ``(I,)`` occur in training rows: not new outcomes."""
-        counts = [
-            np.arange(bank.size) < self.outcomes[i].learnt
-            for bank in self.banks
-            for i in bank.columns
+    def input_codes(self) -> np.ndarray:
+        """Outcome of each input but numbers."""
+        return np.concatenate([np.arange(one.learnt) for one in self.outcomes])
+
+    @cached_property
+    def banks(self) -> list[Bank]:
+        """The banks, by size."""
+        sizes = {i: 1 << (self.outcomes[i].learnt - 1).bit_length() for i in self.modelled}
+        return [
+            Bank(size, [i for i in self.modelled if sizes[i] == size])
+            for size in sorted(set(sizes.values()))
         ]
-        return np.concatenate([*counts, np.ones(len(self.with_numbers), bool)])
 
     @cached_property
     def logits(self) -> np.ndarray:
-        """Column ``(P,)`` of each logit; a single outcome has none."""
-        banks = [bank for bank in self.banks if bank.size > 1]
-        return np.array([i for b in banks for i in b.modelled for _ in range(b.size)], int)
+        """Column ``(P,)`` of each logit, bank by bank."""
+        return np.array([i for b in self.banks for i in b.columns for _ in range(b.size)], int)
+
+    @cached_property
+    def logit_codes(self) -> np.ndarray:
+        """Outcome ``(P, 1)`` of each logit; -3: none, where a bank has more room."""
+        codes = [np.arange(b.size) for b in self.banks for _ in b.columns]
+        counts = self.of_modelled("learnt")[self.logits - self.n_given, 0]
+        found = np.concatenate([*codes, np.zeros(0, int)])
+        return np.where(found < counts, found, -3)[:, None]
+
+    def logits_of(self, j: int) -> slice:
+        """Places of the logits of a modelled column, of its outcomes that are learnt."""
+        start = int(np.argmax(self.logits == j))
+        return slice(start, start + self.outcomes[j].learnt)
+
+    def by_column(self, reduce: Callable[[Any], Any], of_logits: Any, xp: Any) -> Any:
+        """Reduce the outcomes ``(…, c, size, n)`` of columns to ``(…, D, n)``, of ``(…, P, n)``."""
+        found = xp.concatenate([reduce(part) for part in self.in_banks(of_logits, xp)], axis=-2)
+        places = np.argsort([i for bank in self.banks for i in bank.columns])
+        return xp.take(found, places, axis=-2)
+
+    def in_banks(self, of_logits: Any, xp: Any) -> list[Any]:
+        """What logits ``(…, P, n)`` have, ``(…, c, size, n)`` of each bank."""
+        *before, _, n = of_logits.shape
+        parts, start = [], 0
+        for size, columns in self.banks:
+            end = start + size * len(columns)
+            shape = *before, len(columns), size, n
+            parts.append(xp.reshape(of_logits[..., start:end, :], shape))
+            start = end
+        return parts
 
     @cached_property
     def degrees(self) -> np.ndarray:
@@ -189,20 +179,14 @@ class Layout:
 
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
-        """Masks of 0 and 1, float32: a column sees only the columns before it, and no new outcomes,
-        whose weights would stay initial.
-        """
+        """Masks of 0 and 1, float32: a column sees only the columns before it."""
         degrees, mixed = self.degrees, np.array(self.mixed, int)
-        numbers = np.repeat(mixed, 3 * self.components)
-
-        def mask(seen: np.ndarray) -> np.ndarray:
-            return seen.astype(np.float32)
-
-        return {
-            "inputs": mask((degrees[:, None] >= self.inputs) & self.is_learnt),
-            "hidden": mask(degrees[:, None] >= degrees),
-            "logits": mask(self.logits[:, None] > degrees),
-            "mixtures": mask(numbers[:, None] > degrees),
-            "logits_skip": mask((self.logits[:, None] > self.inputs) & self.is_learnt),
-            "means_skip": mask((mixed[:, None] > self.inputs) & self.is_learnt),
+        masks = {
+            "inputs": degrees[:, None] >= self.inputs,
+            "hidden": degrees[:, None] >= degrees,
+            "logits": self.logits[:, None] > degrees,
+            "mixtures": np.repeat(mixed, 3 * self.components)[:, None] > degrees,
+            "logits_skip": self.logits[:, None] > self.inputs,
+            "means_skip": mixed[:, None] > self.inputs,
         }
+        return {name: mask.astype(np.float32) for name, mask in masks.items()}

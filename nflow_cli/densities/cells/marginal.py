@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nflow_cli.arrays import logsumexp
 from nflow_cli.densities.cells.layout import Outcomes
 from nflow_cli.densities.cells.mixing import scaled_weights
 from nflow_cli.densities.cells.normals import Normals, fit_normals
@@ -11,25 +12,42 @@ from nflow_cli.densities.cells.normals import Normals, fit_normals
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
-    """Marginal of a column's cells: normalised log-shares ``(L,)`` of outcomes, the first outcome
-    that is a number (or ``None``), and the distribution of numbers in column units.
+    """Marginal of a column's cells: normalised log-shares ``(L,)`` of its outcomes, and the
+    distribution of its numbers in column units, of no normals if it has none.
     """
 
+    outcomes: Outcomes
     log_shares: np.ndarray
-    number: int | None
     normals: Normals
 
-    def log_prob(
-        self, codes: np.ndarray, centre: np.ndarray | None = None, half: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Log-probability ``(n,)`` of cells in nats, by codes and intervals; 0 for code -1
-        (unknown).
-        """
-        log_p = np.where(codes < 0, 0.0, self.log_shares[codes])
-        if self.number is not None and centre is not None and half is not None:
-            cells = np.flatnonzero(codes == self.number)
-            log_p[cells] += self.normals.log_mass(centre[cells], half[cells])
+    def log_prob(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` of cells in nats, by codes and intervals; 0 if unknown."""
+        number, log_p = self.outcomes.number, np.where(codes < 0, 0.0, self.log_shares[codes])
+        some = np.flatnonzero(self.outcomes.have_numbers(codes))
+        if number is None or not len(some):
+            return log_p
+        # Values on no grid have mass 0; of very large ones the square overflows.
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            smooth = self.log_shares[number] + self.normals.log_mass(centre[some], half[some])
+        both = np.logaddexp(log_p[some], smooth)
+        log_p[some] = np.where(codes[some] == number, smooth, both)
         return log_p
+
+    @property
+    def log_new(self) -> float:
+        """Log-probability of a cell that no training row has."""
+        return float(self.log_shares[-1]) if self.outcomes.has_new else -np.inf
+
+    @property
+    def log_learnt(self) -> float:
+        """Log-probability of any other cell."""
+        return float(np.log1p(-np.exp(self.log_new)))
+
+    @property
+    def log_present(self) -> float:
+        """Log-probability of a cell that is neither missing nor new."""
+        gaps = int(self.outcomes.has_gaps)
+        return float(logsumexp(self.log_shares[: self.outcomes.learnt - gaps], 0, np))
 
 
 def fit_marginal(
@@ -50,10 +68,10 @@ def fit_marginal(
     scaled = scaled_weights(len(codes), weights)
     log_shares = np.log(outcome_shares(outcomes, codes, scaled))
     if outcomes.number is None or centre is None or half is None:
-        return Marginal(log_shares, None, Normals(*np.zeros((3, 0))))
+        return Marginal(outcomes, log_shares, Normals(*np.zeros((3, 0))))
     cells = np.flatnonzero((codes == outcomes.number) & (scaled > 0))
     normals = fit_normals(centre[cells], half[cells], scaled[cells], floor, widest)
-    return Marginal(log_shares, outcomes.number, normals)
+    return Marginal(outcomes, log_shares, normals)
 
 
 def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -7,16 +7,11 @@ Where few are accepted, as the cells behind say more of a cell than those before
 proposals are near its number, or any level.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.drawing import Drawing
+from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.normals import STANDARD
-
-if TYPE_CHECKING:
-    from nflow_cli.densities.cells.density import CellDensity, Member
 
 SELDOM = 0.05  # acceptance of a column's proposals, below which half are near
 FINEST = 1e-3  # units: least scale of the distance to a near number, the largest is 1
@@ -24,8 +19,8 @@ LEAST = -1e9  # nats, of cells that no row can have
 
 
 def moved(
-    density: "CellDensity",
-    member: "Member",
+    density: CellDensity,
+    member: Member,
     rows: np.ndarray,
     unknown: np.ndarray,
     steps: int,
@@ -54,7 +49,7 @@ def moved(
         is_seldom = tallies[1] < SELDOM * tallies[0]
         is_near = is_seldom[chosen] & is_one[own] & (rng.random(len(rows)) < 0.5)
         found, log_back = np.where(is_one, np.nan, rows), np.zeros(len(rows))
-        found = Drawing(density, member, found).completed(is_one, rng, present=True)
+        found, _ = density.completed(member, found, is_one, rng, present=True)
         for j in np.unique(chosen[is_near]):
             at = is_near & (chosen == j)
             found[at, j], log_back[at] = _near(density.cells[j], rows[at, j], rng)

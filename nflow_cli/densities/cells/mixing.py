@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.densities.cells.gaps import LogCells
+from nflow_cli.densities.cells.heads import LogCells
 
 STEPS = 60  # bisection steps: [0, 1] down to rounding
 ROUNDS = 100  # EM iterations; later gains are below noise
@@ -32,12 +32,11 @@ def mixing_weights(
     """
     scaled = scaled_weights(len(network.masses), weights)
     most = 1 - 1 / (scaled.sum() + 1)
-    found = [(one.masses,) for one in (network, marginal)]
-    if network.presence is not None:
-        found = [(one.presence, one.masses - one.presence) for one in (network, marginal)]
-    v = np.append(np.tile(scaled, len(found[0])), 1.0)
-    row = np.zeros((1, network.masses.shape[1]))
-    first, second = np.concatenate([*found[0], row]), np.concatenate([*found[1], row - np.inf])
+    v, row = np.append(np.tile(scaled, 2), 1.0), np.zeros((1, network.masses.shape[1]))
+    first, second = (
+        np.concatenate([one.presence, one.masses - one.presence, row + last])
+        for one, last in ((network, 0.0), (marginal, -np.inf))
+    )
     return best_shares(first, second, v, most)
 
 
@@ -57,20 +56,6 @@ def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.n
         shares = found[:, None] * relative
         found = (shares / shares.sum(axis=0)) @ v / v.sum()
     return found
-
-
-def log_mixture(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """``log(w e^a + (1 - w) e^b)`` of log-probabilities ``a``, ``b``, broadcast with ``w``."""
-    with np.errstate(divide="ignore"):
-        return np.logaddexp(np.log(weights) + first, np.log1p(-weights) + second)
-
-
-def log_mixture_of_cells(weights: np.ndarray, first: LogCells, second: LogCells) -> np.ndarray:
-    """Log-probabilities of cells of a mixture with weights ``w`` of the first; gaps apart."""
-    if first.presence is None:
-        return log_mixture(weights, first.masses, second.masses)
-    values = log_mixture(weights, *(one.masses - one.presence for one in (first, second)))
-    return log_mixture(weights, first.presence, second.presence) + values
 
 
 def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most: float):

@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.config.kinds_schema import Lattice
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.prior import Prior
+from nflow_cli.densities.cells.distribution import CellDistribution
 
 VALUES = 256  # most values of a grid that are nodes each
 CORE, TAIL = 1e-3, 1e-13  # mass of a normal beyond single values, and beyond all nodes
@@ -49,7 +49,7 @@ def joined(parts: Sequence[Nodes]) -> Nodes:
     return Nodes(*(np.concatenate(arrays, axis=1) for arrays in every))
 
 
-def points(prior: Prior) -> Nodes:
+def points(prior: CellDistribution) -> Nodes:
     """Nodes of the outcomes that are no numbers: levels or atoms, missing, new."""
     column, codes = prior.column, np.arange(prior.column.outcomes.count)
     codes = codes[codes != column.number]
@@ -65,7 +65,7 @@ def points(prior: Prior) -> Nodes:
     return Nodes(values, values, values, mass, mass * is_usual)
 
 
-def grid_nodes(prior: Prior) -> Nodes | None:
+def grid_nodes(prior: CellDistribution) -> Nodes | None:
     """Nodes of the numbers of a grid: each value, and few beyond those; ``None`` of a long grid."""
     if prior.column.kind.kind != "grid" or (values := _values(prior)) is None:
         return None
@@ -74,7 +74,7 @@ def grid_nodes(prior: Prior) -> Nodes | None:
     return Nodes(at, at, at, *prior.masses(_edges(prior.column, first)[None]))
 
 
-def _values(prior: Prior) -> tuple[np.ndarray, np.ndarray] | None:
+def _values(prior: CellDistribution) -> tuple[np.ndarray, np.ndarray] | None:
     """The first value of each node, and its middle one."""
     column, lattice = prior.column, cast(Lattice, prior.column.kind.lattice)
     step, offset = lattice.step, lattice.offset
@@ -109,7 +109,7 @@ def _edges(column: CellColumn, first: np.ndarray) -> np.ndarray:
     return np.concatenate([[-np.inf], ends[1:], [np.inf]])
 
 
-def first_edges(prior: Prior) -> np.ndarray:
+def first_edges(prior: CellDistribution) -> np.ndarray:
     """Ends ``(n, S + 1)`` in units of cells of about equal probability, narrower in the tails.
 
     A wide atom is a cell.
@@ -125,7 +125,7 @@ def first_edges(prior: Prior) -> np.ndarray:
     return np.sort(np.append(edges, np.tile(atoms, (len(edges), 1)), axis=1), axis=1)
 
 
-def cell_nodes(prior: Prior, edges: np.ndarray) -> Nodes:
+def cell_nodes(prior: CellDistribution, edges: np.ndarray) -> Nodes:
     """Nodes of numbers: the values at the middles of cells with these ends."""
     column, masses = prior.column, prior.masses(edges)
 

@@ -10,16 +10,12 @@ around their linear regression on the known ones.
 """
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nflow_cli.densities.cells.drawing import Drawing
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.unmixing import units_of
 from nflow_cli.random_streams import stream
-
-if TYPE_CHECKING:
-    from nflow_cli.densities.cells.density import CellDensity
 
 DEGREES = 5.0  # of freedom of the t distribution
 DRAWN = 4_000  # draws for the regressions
@@ -29,7 +25,7 @@ Weighted = tuple[np.ndarray, np.ndarray]  # rows (n, C), and log-weights (n,) in
 
 
 def proposals(
-    density: "CellDensity",
+    density: CellDensity,
     rows: np.ndarray,
     unknown: np.ndarray,
     rng: np.random.Generator,
@@ -46,19 +42,19 @@ def proposals(
     found, log_weights = np.where(unknown, np.nan, rows), np.zeros(len(rows))
     for r, member in enumerate(density.networks):
         at = np.flatnonzero(members == r)
-        drawing = Drawing(density, member, found[at])
-        found[at] = drawing.completed(unknown[at], rng, present)
+        drawn = density.completed(member, found[at], unknown[at], rng, present=present)
+        found[at], log_present = drawn
         for one in density.computed:
             drawn, place = one.draw(found[at], rng), one.place
             found[at, place] = np.where(unknown[at, place], drawn, rows[at, place])
         cells = density.cells_by(member, found[at])
         known = ~unknown[at, density.n_given :]
-        log_weights[at] = np.where(known, cells, 0.0).sum(axis=1) + drawing.log_present
+        log_weights[at] = np.where(known, cells, 0.0).sum(axis=1) + log_present
     return found, log_weights
 
 
 def _of_unmixed(
-    density: "CellDensity", rows: np.ndarray, unknown: np.ndarray, rng: np.random.Generator
+    density: CellDensity, rows: np.ndarray, unknown: np.ndarray, rng: np.random.Generator
 ) -> Weighted:
     columns = density.row
     typical = density.draw(np.full((DRAWN, len(columns)), np.nan), stream(0, "regressions"))

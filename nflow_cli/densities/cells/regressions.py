@@ -120,12 +120,12 @@ def plain_inputs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs of regressions ``(n, P)``, and the number of inputs up to each column.
 
-    Of a column its outcomes one-hot, and its number in units, clipped to ±6; 0 if unknown.
-    Arguments as of :func:`fit_parents`.
+    Of a column its outcomes that are learnt, one-hot, and its number in units, clipped to ±6; 0 if
+    unknown. Arguments as of :func:`fit_parents`.
     """
     blocks = []
     for outcomes, (column, middles) in zip(columns, each_column(columns, codes, centre)):
-        block = np.equal(column[:, None], np.arange(outcomes.count)).astype(float)
+        block = np.equal(column[:, None], np.arange(outcomes.learnt)).astype(float)
         if middles is not None:
             number = np.where(outcomes.have_numbers(column), np.clip(middles, -CLIP, CLIP), 0.0)
             block = np.append(block, number[:, None], axis=1)

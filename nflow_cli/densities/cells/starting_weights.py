@@ -67,10 +67,9 @@ def starting_weights(
     ]
     seen, known = _narrow(outcomes, codes)
     ridges = fit_ridges(seen, known, units, centre, weights, first, floors)
-    places = _places(layout)
     arrays = {
-        **_of_shares(layout, places, dict(enumerate(parents, first))),
-        **_of_numbers(layout, places, seen, floors, dict(enumerate(ridges, first))),
+        **_of_shares(layout, dict(enumerate(parents, first))),
+        **_of_numbers(layout, seen, floors, dict(enumerate(ridges, first))),
     }
     units = _units(layout, dict(enumerate(ridges, first)))
     return StartingWeights(
@@ -88,41 +87,23 @@ def _narrow(outcomes: Sequence[Outcomes], codes: np.ndarray) -> tuple[list[Outco
     return few, np.where(many, UNKNOWN, codes)
 
 
-Places = Mapping[int, tuple[int, int | None]]
-
-
-def _places(layout: Layout) -> Places:
-    numbers = {place: k for k, place in enumerate(layout.with_numbers)}
-    start, found = 0, {}
-    n_outcomes = len(layout.inputs) - len(numbers)
-    for bank in layout.banks:
-        for i in bank.columns:
-            found[i] = start, (n_outcomes + numbers[i] if i in numbers else None)
-            start += bank.size
-    return found
-
-
-def _of_shares(
-    layout: Layout, places: Places, parents: Mapping[int, ParentShares]
-) -> dict[str, np.ndarray]:
-    if not len(layout.logits):
-        return {}
+def _of_shares(layout: Layout, parents: Mapping[int, ParentShares]) -> dict[str, np.ndarray]:
     shape = len(layout.logits), len(layout.inputs)
     has_skip = shape[0] * shape[1] <= MOST_SKIPPED
     kernel, bias = np.zeros(shape if has_skip else (0, 0)), np.zeros((shape[0], 1))
-    for j, parent in parents.items():
-        rows = np.flatnonzero(layout.logits == j)[: layout.outcomes[j].learnt]
-        log_shares = parent.log_shares[:, : len(rows)]
+    for j, one in parents.items():
+        rows = layout.logits_of(j)
+        log_shares = one.log_shares[:, : layout.outcomes[j].learnt]
         bias[rows, 0] = log_shares[-1]
-        if parent.parent is not None and has_skip:
-            inputs = places[parent.parent][0] + np.arange(len(log_shares) - 1)
-            kernel[np.ix_(rows, inputs)] = (log_shares[:-1] - log_shares[-1]).T
+        if one.parent is not None and has_skip:
+            inputs = np.flatnonzero(layout.inputs == one.parent)
+            inputs = inputs[: layout.outcomes[one.parent].learnt]
+            kernel[rows, inputs] = (log_shares[: len(inputs)] - log_shares[-1]).T
     return {"logits_bias": bias, **({"logits_skip_kernel": kernel} if has_skip else {})}
 
 
 def _of_numbers(
     layout: Layout,
-    places: Places,
     seen: Sequence[Outcomes],
     floors: Sequence[float],
     ridges: Mapping[int, Ridge | None],
@@ -132,6 +113,10 @@ def _of_numbers(
     m = layout.components
     kernel = np.zeros((len(layout.mixed), len(layout.inputs)))
     bias = np.zeros((len(layout.mixed), 3, m))
+    inputs = [
+        np.flatnonzero(layout.inputs == i)[: one.learnt + (one.number is not None)]
+        for i, one in enumerate(seen)
+    ]
     for row, j in enumerate(layout.mixed):
         ridge = ridges[j]
         if ridge is None:
@@ -140,8 +125,7 @@ def _of_numbers(
         bias[row, 1] = ridge.intercept + ridge.scale * spread
         scale = ridge.scale * (SCALE if m > 1 else 1.0)
         bias[row, 2] = np.log(max(scale - floors[j], 0.1 * scale))
-        inputs = _plain_places(places, seen[:j])
-        kernel[row, inputs] = ridge.coefficients[: len(inputs)]
+        kernel[row, np.concatenate([[], *inputs[:j]]).astype(int)] = ridge.coefficients
     return {"means_skip_kernel": kernel, "mixtures_bias": bias.reshape(-1, 1)}
 
 
@@ -155,12 +139,3 @@ def _units(layout: Layout, ridges: Mapping[int, Ridge | None]) -> dict[str, np.n
     rows = of_normals.reshape(-1, 1)
     means = {"means_skip_kernel": scales[:, None]}
     return {"mixtures_kernel": rows, "mixtures_bias": rows, **means}
-
-
-def _plain_places(places: Places, columns: Sequence[Outcomes]) -> list[int]:
-    found: list[int] = []
-    for i, column in enumerate(columns):
-        first, number = places[i]
-        found += range(first, first + column.count)
-        found += [] if number is None else [number]
-    return found

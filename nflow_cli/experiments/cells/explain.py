@@ -12,7 +12,7 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
 from nflow_cli.densities.cells.density import CellDensity
-from nflow_cli.densities.cells.prior import LEAST
+from nflow_cli.densities.cells.distribution import LEAST
 from nflow_cli.evaluation.oddness import (
     adjusted,
     expected_share,

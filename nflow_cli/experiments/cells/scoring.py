@@ -11,8 +11,7 @@ from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
-from nflow_cli.densities.cells.block import Block
-from nflow_cli.densities.cells.density import CellDensity, Scored
+from nflow_cli.densities.cells.density import Block, CellDensity, Scored
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.association import LostRelation, lost_relations
 from nflow_cli.evaluation.likelihood import likelihood_of, tallied
@@ -141,7 +140,7 @@ def judged(config: CellsConfig, density: CellDensity, data: Dataset) -> Judged:
 
 def mean_shares(density: CellDensity) -> dict[str, float]:
     """Mean weight of the networks beside each column's marginal."""
-    shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
+    shares = np.mean([member.shares for member in density.networks], axis=0)
     return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
 

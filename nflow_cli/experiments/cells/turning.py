@@ -42,8 +42,8 @@ class FitMaps(FitCells):
 
     def __init__(self, maps: np.ndarray, layout: Layout, *rest: Any):
         log_slopes = np.linalg.slogdet(maps)[1] - maps.shape[-1] * np.log(RESOLUTION)
-        none = [None] * len(layout.banks)
-        super().__init__(layout, *rest, marginal_shares=none, shift=log_slopes.astype(np.float32))
+        of_none = {"log_present": np.zeros((len(layout.modelled), 1))}
+        super().__init__(layout, *rest, **of_none, shift=log_slopes.astype(np.float32))
         self.maps = maps.astype(np.float32)
 
     @property

@@ -13,7 +13,6 @@ from nflow_cli.data.table_files import open_table
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.fitting import (
-    as_parameters,
     fitted_columns,
     fitted_computed,
     fitted_marginals,
@@ -86,7 +85,7 @@ def untrained(data):
     """Return the density of cells that a training of these rows would start from."""
     cells = fitted_columns(data)
     layout = layout_of(cells, len(data.given), 3, 8)
-    marginals = as_parameters(layout, fitted_marginals(cells, data.train, None))
+    marginals = fitted_marginals(cells, data.train, None)
     density = CellDensity(cells, layout, marginals, [], fitted_computed(data, cells))
     weights = network.initial(layout, 1, np.random.default_rng(0))
     start = starting_weights(layout, cells, data.train, None)

@@ -32,7 +32,7 @@ def unmixed(columns=COLUMNS, matrix=MATRIX, members=2):
     limits = 0.02, -6.0, 6.0
     found = random_density([component(i, *limits) for i in range(len(columns))], members=members)
     alone = random_density(columns, shares=0.0)
-    parts = found.cells, found.layout, found.marginal, found.networks
+    parts = found.cells, found.layout, found.marginals, found.networks
     return CellDensity(*parts, [], Unmixing(columns, matrix), alone)
 
 
