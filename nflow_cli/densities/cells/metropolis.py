@@ -15,7 +15,7 @@ from nflow_cli.densities.cells.normals import STANDARD
 
 SELDOM = 0.05  # acceptance of a column's proposals, below which half are near
 FINEST = 1e-3  # units: least scale of the distance to a near number, the largest is 1
-LEAST = -1e9  # nats, of cells that no row can have
+LEAST_LOG = -1e9  # nats, of cells that no row can have
 
 
 def moved(
@@ -75,7 +75,7 @@ def _log_weights(
     """Log-weights ``(n,)``: of all cells, but not of the own one where it is drawn from its law."""
     cells = cells.copy()
     cells[own] = np.where(is_near, cells[own], 0.0)
-    return np.maximum(np.nan_to_num(cells.sum(axis=1), nan=LEAST), LEAST)
+    return np.maximum(np.nan_to_num(cells.sum(axis=1), nan=LEAST_LOG), LEAST_LOG)
 
 
 def _near(

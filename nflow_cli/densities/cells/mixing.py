@@ -4,8 +4,8 @@ import numpy as np
 
 from nflow_cli.densities.cells.heads import LogCells
 
-STEPS = 60  # bisection steps: [0, 1] down to rounding
-ROUNDS = 100  # EM iterations; later gains are below noise
+BISECTIONS = 60  # bisection steps: [0, 1] down to rounding
+EM_ROUNDS = 100  # EM iterations; later gains are below noise
 
 
 def scaled_weights(count: int, weights: np.ndarray | None) -> np.ndarray:
@@ -52,7 +52,7 @@ def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.n
     if not v.sum():
         return found
     relative = np.exp(log_q[:, known] - log_q[:, known].max(axis=0))
-    for _ in range(ROUNDS):
+    for _ in range(EM_ROUNDS):
         shares = found[:, None] * relative
         found = (shares / shares.sum(axis=0)) @ v / v.sum()
     return found
@@ -73,7 +73,7 @@ def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most
     base = np.where(known & better, smaller, 1.0)
     low, high = np.zeros(gain.shape[1]), np.full(gain.shape[1], most)
     low = np.where(weights @ (gain / (base + high * gain)) > 0, high, low)
-    for _ in range(STEPS):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         rising = weights @ (gain / (base + middle * gain)) > 0
         low, high = np.where(rising, middle, low), np.where(rising, high, middle)

@@ -12,7 +12,7 @@ from nflow_cli.densities.cells.mixing import scaled_weights
 PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # pseudo-count rows of the marginal added to each outcome
 LEAST_GAIN = 4.0  # nats that a parent must gain: by chance one in a hundred does
 RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # ridge penalties per row
-ROWS = 20_000  # most rows in a regression
+REGRESSION_ROWS = 20_000  # most rows in a regression
 CLIP = 6.0  # largest absolute input, in units
 LEAST_SQUARE = 1e-12  # eigenvalue of the inputs relative to the largest
 
@@ -155,7 +155,7 @@ def fit_ridges(
             ridges.append(None)
             continue
         rows = np.flatnonzero(columns[j].have_numbers(column))
-        rows = rows[:: 1 + len(rows) // ROWS]
+        rows = rows[:: 1 + len(rows) // REGRESSION_ROWS]
         before = inputs[rows, : ends[j - 1] if j else 0]
         v = None if weights is None else weights[rows]
         ridges.append(fit_ridge(before, middles[rows], v, 0.0 if floors is None else floors[j]))
