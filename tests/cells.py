@@ -11,8 +11,7 @@ from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal
-from nflow_cli.densities.cells.normals import Normals
+from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.scores import Scores
 
 UNITS = (Scale(1.0, 2.0),)

@@ -10,9 +10,8 @@ import numpy as np
 from nflow_cli.arrays import logsumexp, ndtri
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
 from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
-from nflow_cli.densities.cells.marginal import Marginal
+from nflow_cli.densities.cells.marginal import REACH, STEPS, Marginal, cdf_at, normal_cdf
 from nflow_cli.densities.cells.network import Parameters
-from nflow_cli.densities.cells.normals import REACH, STEPS, cdf_at, normal_cdf
 
 AT_ONCE = 2**15  # points of normals: more are not in the processor's cache
 AROUND = np.array([-1.5, 0.0, 1.5])  # scales from a mean: first guesses of quantiles

@@ -9,11 +9,9 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn, Cells, Interval
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout, Outcomes
-from nflow_cli.densities.cells.marginal import Marginal, fit_marginal
-from nflow_cli.densities.cells.mixing import scaled_weights
-from nflow_cli.densities.cells.normals import STANDARD
-from nflow_cli.densities.cells.regressions import fit_parents
+from nflow_cli.densities.cells.marginal import STANDARD, Marginal, fit_marginal, scaled_weights
 from nflow_cli.densities.cells.scores import Fitted, Scores, fit_scores
+from nflow_cli.densities.cells.start import fit_parents, in_numbers
 
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
 NARROW = 0.01  # quantile of half widths that bounds the scales
@@ -144,21 +142,6 @@ def fitted_marginals(
             limits = column.floor, widest
             marginals.append(fit_marginal(outcomes, cells.codes, *cells.interval, weights, *limits))
     return marginals
-
-
-def in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.ndarray:
-    """Log-shares ``(…, L)`` of outcomes of a column with scores, from those of codes: atoms keep a
-    part, or of a hurdle model what numbers do not explain; numbers have the rest.
-    """
-    count, shares = column.number or 0, np.exp(log_shares)
-    atoms, kept = shares[..., :count].copy(), part * shares[..., :count]
-    if column.is_hurdle:
-        by_numbers = np.exp(STANDARD.log_mass(*column.encode(np.array(column.first)).interval))
-        number = shares[..., count, None] / (1 - by_numbers.sum())
-        kept = np.maximum(kept, atoms - number * by_numbers)
-    shares[..., :count] = kept
-    shares[..., count] += (atoms - kept).sum(axis=-1)
-    return np.log(shares)
 
 
 def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:

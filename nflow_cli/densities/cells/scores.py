@@ -18,7 +18,7 @@ import numpy as np
 from nflow_cli.arrays import LOG_2, log1mexp, log_ndtr, ndtri_exp
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.atoms import heaps
-from nflow_cli.densities.cells.normals import Normals, fit_normals
+from nflow_cli.densities.cells.marginal import Normals, fit_normals
 from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf, normal_score
 
 DISCOUNTS = np.arange(0.0, 1.0, 0.1)

@@ -15,7 +15,7 @@ from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import Block, CellDensity, limits_of
 from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mixed, with_presence
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.starting_weights import StartingWeights
+from nflow_cli.densities.cells.start import StartingWeights
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks

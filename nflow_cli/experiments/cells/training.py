@@ -23,8 +23,8 @@ from nflow_cli.densities.cells.fitting import (
 )
 from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.mixing import member_weights, mixing_weights
-from nflow_cli.densities.cells.starting_weights import starting_weights
+from nflow_cli.densities.cells.marginal import member_weights, mixing_weights
+from nflow_cli.densities.cells.start import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError

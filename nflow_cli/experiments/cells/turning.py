@@ -18,7 +18,7 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.starting_weights import StartingWeights, starting_weights
+from nflow_cli.densities.cells.start import StartingWeights, starting_weights
 from nflow_cli.densities.cells.unmixing import FLOOR, RESOLUTION, Unmixing, component, units_of
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.experiments.cells.trainer import FitCells

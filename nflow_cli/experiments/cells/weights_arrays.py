@@ -10,9 +10,8 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout, Outcomes
-from nflow_cli.densities.cells.marginal import Marginal
+from nflow_cli.densities.cells.marginal import STANDARD, Marginal, Normals
 from nflow_cli.densities.cells.network import PADDING
-from nflow_cli.densities.cells.normals import STANDARD, Normals
 from nflow_cli.densities.cells.scores import Scores
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.runs.weights_file import Shape

@@ -18,7 +18,7 @@ from nflow_cli.densities.cells.fitting import (
     fitted_marginals,
     layout_of,
 )
-from nflow_cli.densities.cells.starting_weights import starting_weights
+from nflow_cli.densities.cells.start import starting_weights
 from nflow_cli.errors import DataError
 
 N_DRAWS = 100

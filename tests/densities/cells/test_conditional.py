@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.densities.cells.conditional import UNRESOLVED, conditional
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.normals import Normals, normal_cdf
+from nflow_cli.densities.cells.marginal import Normals, normal_cdf
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.mixtures import log_cdf
 

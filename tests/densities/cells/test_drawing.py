@@ -18,8 +18,7 @@ from cells import (
 )
 
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.metropolis import moved
-from nflow_cli.densities.cells.proposals import proposals
+from nflow_cli.densities.cells.proposals import moved, proposals
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.evaluation.pit import pit
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.densities.cells.layout import Outcomes
-from nflow_cli.densities.cells.marginal import fit_marginal
-from nflow_cli.densities.cells.normals import fit_normals
+from nflow_cli.densities.cells.marginal import fit_marginal, fit_normals
 
 NUMBERS = Outcomes(2, number=0)  # and "missing"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.densities.cells.heads import LogCells
-from nflow_cli.densities.cells.mixing import member_weights, mixing_weights
+from nflow_cli.densities.cells.marginal import member_weights, mixing_weights
 
 
 def weights_of(a, b, weights=None):

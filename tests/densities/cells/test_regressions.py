@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.densities.cells.layout import Outcomes
-from nflow_cli.densities.cells.regressions import fit_parents, fit_ridge, fit_ridges, plain_inputs
+from nflow_cli.densities.cells.start import fit_parents, fit_ridge, fit_ridges, plain_inputs
 
 TABLE = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.05, 0.05, 0.9]])
 

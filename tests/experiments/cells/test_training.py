@@ -9,9 +9,8 @@ from truth import to_numpy
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal
-from nflow_cli.densities.cells.normals import Normals
-from nflow_cli.densities.cells.starting_weights import StartingWeights
+from nflow_cli.densities.cells.marginal import Marginal, Normals
+from nflow_cli.densities.cells.start import StartingWeights
 
 COLUMNS = [
     levels("a", 12),
