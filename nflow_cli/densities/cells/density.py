@@ -7,10 +7,11 @@ mixed with the column's marginal, ``w_j network + (1 - w_j) marginal``. An ensem
 such products.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -130,6 +131,12 @@ class CellDensity:
     def members(self) -> int:
         """Number of ensemble members."""
         return len(self.networks)
+
+    def with_networks(self, networks: Iterable[Member]) -> Self:
+        """The same with other networks."""
+        found = copy(self)
+        found.networks = list(networks)
+        return found
 
     def encode(self, rows: np.ndarray) -> list[Cells]:
         """Cells of rows ``(n, C)``, of each column that networks have."""

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -137,8 +136,7 @@ def trial(config: CellsConfig, data: Dataset) -> Cost:
     chunks = _batches(parts, data, config)
     validate = _validator(parts, data.validation, data.weights.validation)
     building = time.perf_counter() - start
-    density, rows = copy(parts.density), data.validation[:TIMED]
-    density.networks = list(_networks(parts))
+    density, rows = parts.density.with_networks(_networks(parts)), data.validation[:TIMED]
     of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
     compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
     scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
@@ -220,13 +218,14 @@ def fitted(parts: Parts, data: Dataset) -> CellDensity:
     """
     density, rows, weights = parts.density, data.validation, data.weights.validation
     marginal = density.marginal_log_cells(rows)
-    for alone in _networks(parts):
-        cells = density.network_log_cells(alone, rows)
-        shares = _shares(density, cells, marginal, weights)
-        density.networks.append(alone._replace(shares=shares))
-    found = member_weights(density.member_log_probs(rows), weights)
-    density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]
-    return density
+    networks = []
+    for one in _networks(parts):
+        cells = density.network_log_cells(one, rows)
+        networks.append(one._replace(shares=_shares(density, cells, marginal, weights)))
+    found = member_weights(density.with_networks(networks).member_log_probs(rows), weights)
+    return density.with_networks(
+        one._replace(weight=float(weight)) for one, weight in zip(networks, found)
+    )
 
 
 def _networks(parts: Parts) -> Iterator[Member]:

@@ -91,8 +91,7 @@ def untrained(data):
     start = starting_weights(layout, cells, data.train, None)
     weights = {name: start.of(name, array) for name, array in weights.items()}
     shares = np.full(len(layout.modelled), 0.5)
-    density.networks.append(Member(network.masked(layout, weights), shares))
-    return density
+    return density.with_networks([Member(network.masked(layout, weights), shares)])
 
 
 @settings(max_examples=settings().max_examples // 4)
