@@ -17,8 +17,8 @@ from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.backend.start import cores
 from nflow_cli.config.kinds_schema import Lattice
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.density import IMPOSSIBLE, Block, CellDensity
-from nflow_cli.densities.cells.distribution import LEAST, CellDistribution
+from nflow_cli.densities.cells.density import IMPOSSIBLE, CellDensity, RowScores
+from nflow_cli.densities.cells.distribution import LEAST_MASS, CellDistribution
 
 PASSES = 4  # most refinements of the cells
 RESOLVED, LARGEST = 3e-3, 0.025  # error, and probability of a cell, that need none
@@ -37,7 +37,7 @@ CELLS, MORE = 127, 64  # cells of a mixture at first, and added in a refinement
 TAILS = np.array([1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3])
 
 
-class Conditional(NamedTuple):
+class CellPosterior(NamedTuple):
     """Distributions of the cells of a column, in n rows, given the other cells.
 
     Attributes:
@@ -89,7 +89,7 @@ def conditional(
     j: int,
     p: np.ndarray,
     advance: Callable[[int], None] | None = None,
-) -> Conditional:
+) -> CellPosterior:
     """Return the distributions of cell ``j``, a modelled column, of rows ``(n, C)``.
 
     Computed columns are ignored, and other cells that no row can have are unknown. Quantiles are at
@@ -104,7 +104,7 @@ def conditional(
 
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    def of_block(block: Block, p: np.ndarray) -> Conditional:
+    def of_block(block: RowScores, p: np.ndarray) -> CellPosterior:
         return _Cell(block, behind, j).conditional(p)
 
     n, k = len(rows), np.shape(p)[-1]
@@ -115,23 +115,23 @@ def conditional(
     rows = np.where(lost, np.nan, rows)
     p = np.broadcast_to(p, (len(rows), k))
     found = density.by_blocks(of_block, rows, p, at_a_time=at_a_time, advance=advance)
-    return Conditional(*(array[:n] for array in found))
+    return CellPosterior(*(array[:n] for array in found))
 
 
 class _Cell:
     """Cell ``j`` of the rows of a block; ``behind``: density of it and the cells behind."""
 
-    def __init__(self, block: Block, behind: CellDensity, j: int):
+    def __init__(self, block: RowScores, behind: CellDensity, j: int):
         self.block, self.density, self.behind = block, block.density, behind
         self.j, self.place = j, j - self.density.n_given
         alone = self.density.alone  # of columns that are unmixed
-        self.prior = (Block(alone, block.rows) if alone else block).distribution(self.place)
+        self.prior = (RowScores(alone, block.rows) if alone else block).distribution(self.place)
         self.column = self.prior.column
         self.is_last = not alone and j == len(self.density.cells) - 1
         self.grid = grid_nodes(self.prior)
         self.has_cells = self.column.has_numbers and self.grid is None
 
-    def conditional(self, p: np.ndarray) -> Conditional:
+    def conditional(self, p: np.ndarray) -> CellPosterior:
         """The distributions, with quantiles at ``p`` ``(n, k)``."""
         nodes, log_total, weights, error = self._posterior()
         missing = np.where(np.isnan(nodes.values), weights, 0.0).sum(axis=1)
@@ -153,7 +153,7 @@ class _Cell:
         mean, sd, below, at = numbers[:4]
         if self._half:
             at = np.where(np.isnan(at), at, np.exp(log_p) / (1 - missing))
-        return Conditional(
+        return CellPosterior(
             weights[:, :levels], missing, mean, sd, numbers[4:].T, log_p, below, at, error
         )
 
@@ -189,7 +189,7 @@ class _Cell:
             units = self.column.inside(ends.ravel())[0].reshape(ends.shape)
         units = np.where(np.isinf(ends), ends, units)
         first, last, here = self.prior.below(np.where(np.isnan(units), 0.0, units)).T
-        least = np.maximum(LEAST * self.prior.number, 1e-300)
+        least = np.maximum(LEAST_MASS * self.prior.number, 1e-300)
         part = np.clip((here - first) / np.maximum(last - first, least), 0.0, 1.0)
         part = part * np.take_along_axis(weights, place, 1)[:, 0]
         return (weights * whole).sum(axis=1) + np.where(around.any(axis=1), part, 0.0)
@@ -261,7 +261,7 @@ class _Cell:
         """
         rows = self.block.rows[which]
         rows[:, self.j] = values
-        block = Block(self.behind, rows)
+        block = RowScores(self.behind, rows)
         if self.density.unmixing:
             every = np.stack([block.by_mixture, block.by_networks]).sum(axis=2)
             gaps = np.isnan(rows).any(axis=1)
@@ -295,7 +295,7 @@ class _Cell:
         target = p * total[:, None]
         passed = (below + mass)[:, :, None] < target[:, None]
         left = target - (mass[:, :, None] * passed).sum(axis=1)
-        share = np.clip(left / self.prior.number[:, None], LEAST, 1 - LEAST)
+        share = np.clip(left / self.prior.number[:, None], LEAST_MASS, 1 - LEAST_MASS)
         units = self.prior.quantiles(share)
         found = column.values_at(units.ravel()).reshape(units.shape)
         is_atom = ~passed & (below[:, :, None] < target[:, None])

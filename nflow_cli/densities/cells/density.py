@@ -34,9 +34,9 @@ from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.network import ColumnByColumn, Parameters
 from nflow_cli.densities.cells.unmixing import Unmixing
 
-DRAWN = 1_024  # rows drawn at a time
+ROWS_DRAWN = 1_024  # rows drawn at a time
 # Rows scored at a time: marginals are shared by equal values, mixture parameters fill memory.
-FEWEST, MOST, PARAMETERS = 256, 16_384, 2**18
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS, MAX_BLOCK_PARAMETERS = 256, 16_384, 2**18
 IMPOSSIBLE = -1e300  # nats, of a product of cells, one of which no row can have
 
 
@@ -207,8 +207,10 @@ class CellDensity:
         """Log-masses ``(n, D)`` by marginals; NaN if unknown."""
         return self._log_cells(lambda block: block.of_marginals, rows)
 
-    def _log_cells(self, log_cells: Callable[["Block"], LogCells], rows: np.ndarray) -> LogCells:
-        def of_block(block: "Block") -> tuple[np.ndarray, ...]:
+    def _log_cells(
+        self, log_cells: Callable[["RowScores"], LogCells], rows: np.ndarray
+    ) -> LogCells:
+        def of_block(block: "RowScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
             return np.where(block.codes >= 0, masses, np.nan).T, presence.T
 
@@ -239,7 +241,7 @@ class CellDensity:
         """
 
         def scored(places: slice) -> tuple[np.ndarray, ...]:
-            return scores(Block(self, rows[places]), *(array[places] for array in others))
+            return scores(RowScores(self, rows[places]), *(array[places] for array in others))
 
         with ThreadPoolExecutor(cores()) as pool:
             blocks = []
@@ -253,7 +255,7 @@ class CellDensity:
     def at_a_time(self) -> int:
         """Number of rows scored at a time."""
         count = len(self.layout.mixed) * self.layout.components * self.members
-        return min(max(FEWEST, PARAMETERS // max(count, 1)), MOST)
+        return min(max(MIN_BLOCK_ROWS, MAX_BLOCK_PARAMETERS // max(count, 1)), MAX_BLOCK_ROWS)
 
     @property
     def log_weights(self) -> np.ndarray:
@@ -279,7 +281,7 @@ class CellDensity:
         chosen, unknown = rng.choice(self.members, len(rows), p=weights), np.ones(rows.shape, bool)
         for r, member in enumerate(self.networks):
             of_member = np.flatnonzero(chosen == r)
-            for places in _places(len(of_member), DRAWN):
+            for places in _places(len(of_member), ROWS_DRAWN):
                 at = of_member[places]
                 rows[at], _ = self.completed(member, rows[at], unknown[at], rng, with_new=with_new)
         rows = self.unmixing.rows(rows) if self.unmixing else rows
@@ -352,7 +354,7 @@ def _places(n: int, rows: int) -> Iterator[slice]:
     yield from (slice(start, start + rows) for start in range(0, max(n, 1), rows))
 
 
-class Block:
+class RowScores:
     """Rows ``(n, C)`` and distributions of their cells, each computed once."""
 
     def __init__(self, density: CellDensity, rows: np.ndarray):
@@ -417,7 +419,7 @@ class Block:
     def by_marginals(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
         if self.density.alone:
-            return Block(self.density.alone, self.rows).by_marginals
+            return RowScores(self.density.alone, self.rows).by_marginals
         last = [one.alone.log_prob(self.rows) for one in self.density.computed]
         return np.column_stack([self._as_densities(self.of_marginals.masses), *last])
 

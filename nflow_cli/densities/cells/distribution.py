@@ -15,7 +15,7 @@ from nflow_cli.densities.cells.network import Parameters
 
 AT_ONCE = 2**15  # points of normals: more are not in the processor's cache
 AROUND = np.array([-1.5, 0.0, 1.5])  # scales from a mean: first guesses of quantiles
-LEAST = 1e-12  # probabilities below are rounding errors of a difference
+LEAST_MASS = 1e-12  # probabilities below are rounding errors of a difference
 SHARED = np.array([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])  # the same, of a marginal
 CONVERGED, ROUNDS = 1e-12, 100  # error of a probability, and most steps to reach it
 
@@ -200,7 +200,7 @@ class CellDistribution:
             usual = mass - np.exp(found.log_weights[broad]) * self.by_marginal[:, None] * np.diff(
                 cdf
             )
-        least = LEAST * self.number[:, None]
+        least = LEAST_MASS * self.number[:, None]
         return np.where(mass > least, mass, 0.0), np.where(usual > least, usual, 0.0)
 
     def reach(self, least: float) -> tuple[float, float]:
@@ -271,7 +271,7 @@ class CellDistribution:
 
 
 def _score(p: np.ndarray) -> np.ndarray:
-    return ndtri(np.clip(p, LEAST, 1 - LEAST), np)
+    return ndtri(np.clip(p, LEAST_MASS, 1 - LEAST_MASS), np)
 
 
 def _drawn(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ from nflow_cli.config.kinds_schema import row_names
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
-from nflow_cli.densities.cells.density import Block, CellDensity, Scored
+from nflow_cli.densities.cells.density import CellDensity, RowScores, Scored
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.association import LostRelation, lost_relations
 from nflow_cli.evaluation.likelihood import likelihood_of, tallied
@@ -177,7 +177,7 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
     return memorisation(gains[: len(train)], gains[len(train) :], *weights)
 
 
-def _gains(block: Block) -> tuple[np.ndarray]:
+def _gains(block: RowScores) -> tuple[np.ndarray]:
     with np.errstate(invalid="ignore"):  # of a row that neither can have
         gains = (block.by_mixture - block.by_marginals).sum(axis=1)
     return (np.nan_to_num(gains, nan=-np.inf, neginf=-np.inf),)
