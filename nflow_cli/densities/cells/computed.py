@@ -145,7 +145,7 @@ class Computed:
     # Probabilities and draws.
 
     @property
-    def alone(self) -> "Computed":
+    def by_marginal(self) -> "Computed":
         """Its marginal alone."""
         return replace(self, broken=1.0)
 

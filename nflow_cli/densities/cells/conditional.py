@@ -124,10 +124,11 @@ class _Cell:
     def __init__(self, block: RowScores, behind: CellDensity, j: int):
         self.block, self.density, self.behind = block, block.density, behind
         self.j, self.place = j, j - self.density.n_given
-        alone = self.density.alone  # of columns that are unmixed
-        self.prior = (RowScores(alone, block.rows) if alone else block).distribution(self.place)
+        if columns := self.density.independent:  # of columns that are unmixed
+            block = RowScores(columns, block.rows)
+        self.prior = block.distribution(self.place)
         self.column = self.prior.column
-        self.is_last = not alone and j == len(self.density.cells) - 1
+        self.is_last = not self.density.unmixing and j == len(self.density.cells) - 1
         self.grid = grid_nodes(self.prior)
         self.has_cells = self.column.has_numbers and self.grid is None
 

@@ -88,7 +88,7 @@ class CellDensity:
         computed: K computed columns, last in a row.
         unmixing: Map of rows to components, if ``columns`` are components; none is then given or
             computed.
-        alone: With unmixing: marginals of the original columns.
+        independent: With unmixing: marginals of the original columns.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class CellDensity:
         members: Sequence[Member],
         computed: Sequence[Computed] = (),
         unmixing: Unmixing | None = None,
-        alone: "CellDensity | None" = None,
+        independent: "CellDensity | None" = None,
     ):
         self.cells, self.layout, self.marginals = list(columns), layout, list(marginals)
         self.n_given, self.networks = layout.n_given, list(members)
-        self.computed, self.unmixing, self.alone = list(computed), unmixing, alone
+        self.computed, self.unmixing, self.independent = list(computed), unmixing, independent
         self.limits = limits_of(columns, layout)
 
     @property
@@ -150,8 +150,8 @@ class CellDensity:
 
     def are_impossible(self, rows: np.ndarray) -> np.ndarray:
         """Which modelled or computed cells ``(n, C)`` no row can have: off their grid, far away."""
-        (alone,) = self.by_blocks(lambda block: (block.by_marginals,), rows)
-        return np.pad(np.isneginf(alone), ((0, 0), (self.n_given, 0)))
+        (found,) = self.by_blocks(lambda block: (block.by_marginals,), rows)
+        return np.pad(np.isneginf(found), ((0, 0), (self.n_given, 0)))
 
     # Scores of rows ``(n, C)``.
 
@@ -418,9 +418,9 @@ class RowScores:
     @Lazy
     def by_marginals(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
-        if self.density.alone:
-            return RowScores(self.density.alone, self.rows).by_marginals
-        last = [one.alone.log_prob(self.rows) for one in self.density.computed]
+        if self.density.independent:
+            return RowScores(self.density.independent, self.rows).by_marginals
+        last = [one.by_marginal.log_prob(self.rows) for one in self.density.computed]
         return np.column_stack([self._as_densities(self.of_marginals.masses), *last])
 
     @Lazy

@@ -46,7 +46,7 @@ class TrainedCells(TableRun, CellDensity):
 
     def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, Any]):
         parts = density.cells, density.layout, density.marginals, density.networks
-        CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.alone)
+        CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.independent)
         TableRun.__init__(self, run)
         self.arrays = arrays
 

@@ -76,8 +76,8 @@ def arrays_of(
 ) -> dict[str, np.ndarray]:
     """All arrays of a density, with the trained weights of its networks."""
     unmixed = {}
-    if density.unmixing and density.alone:
-        normals = _normals(density.alone.marginals)
+    if density.unmixing and density.independent:
+        normals = _normals(density.independent.marginals)
         unmixed = {UNMIXING: density.unmixing.matrix, ALONE_NORMALS: normals}
     scores = {}
     for i, column in enumerate(density.row):
@@ -212,8 +212,8 @@ def density_of(
     found = Unmixing(columns, arrays[UNMIXING])
     components = [component(i, *ends) for i, ends in sorted(limits.items())]
     own = _marginals(outcomes, arrays[MARGINAL_SHARES], arrays[ALONE_NORMALS])
-    alone = CellDensity(columns, layout, own, [])
-    return CellDensity(components, layout, marginals, members, last, found, alone)
+    independent = CellDensity(columns, layout, own, [])
+    return CellDensity(components, layout, marginals, members, last, found, independent)
 
 
 def _scores(i: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:

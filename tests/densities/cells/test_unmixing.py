@@ -84,7 +84,7 @@ def test_draws_are_of_the_density():
     judged = pit(density.pit(draws, rng), density.cell_names)
     assert judged.p_value is not None and judged.p_value > 1e-3
     independent = density.scored_rows(draws[:50], rng).log_independent
-    alone = density.alone.cell_log_probs(draws[:50])  # columns of the rows, not components
+    alone = density.independent.cell_log_probs(draws[:50])  # columns of the rows, not components
     np.testing.assert_allclose(independent, alone, rtol=1e-12)
 
 
