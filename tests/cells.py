@@ -119,7 +119,7 @@ def values_of(column, reach=14.0):
     low, high = column.values_at(np.array([-reach, reach]))
     step = column.step
     if column.kind.is_open:
-        low, high = low - 60 * step, high + 60 * step
+        low, high = low - 90 * step, high + 90 * step
     return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
 
 

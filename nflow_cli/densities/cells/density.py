@@ -445,8 +445,11 @@ class RowScores:
         A network knows the outcomes of training rows; any other is as the marginals have it.
         """
         layout, density = self.layout, self.density
-        log_learnt = density.log_learnt[layout.logits - layout.n_given]
-        found = found._replace(log_shares=found.log_shares + log_learnt[:, None])
+        log_shares = [
+            part + density.log_learnt[np.array(bank.columns) - layout.n_given, None, None]
+            for bank, part in zip(layout.banks, found.log_shares)
+        ]
+        found = found._replace(log_shares=log_shares)
         first = len(layout.with_numbers) - len(layout.mixed)
         centre, half = (part[first:] for part in self.encoded[2:])
         masses = log_masses(layout, found, centre, half, np)

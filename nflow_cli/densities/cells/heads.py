@@ -15,12 +15,13 @@ Mixed as one, the value of a cell that is seldom present would be the marginal's
 before: gaps would be filled without them where most cells are missing (at random, given those).
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nflow_cli.arrays import logsumexp
-from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.layout import Bank, Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.mixtures import log_mass
 
@@ -43,32 +44,44 @@ def log_cells(layout: Layout, parameters: Parameters, codes: Any, masses: Any, x
 
     ``masses`` ``(…, N, n)`` are of :func:`log_masses`, of the columns with mixtures.
     """
-    shares = parameters.log_shares
-    own = xp.take(codes, layout.logits - layout.n_given, axis=-2) == layout.logit_codes
-
-    def total(part: Any) -> Any:
-        return xp.sum(part, axis=-2)
-
-    chosen = layout.by_column(total, xp.where(own, shares, 0.0), xp)
+    order = np.array([i for bank in layout.banks for i in bank.columns]) - layout.n_given
+    code = xp.take(codes, order, axis=-2)
+    number, gap = (layout.of_modelled(name)[order] for name in ("number", "missing"))
     if layout.mixed:
-        number, mixed = layout.of_modelled("number"), np.array(layout.mixed) - layout.n_given
-        code, of_mixed = xp.take(codes, mixed, axis=-2), xp.take(chosen, mixed, axis=-2)
-        is_number = layout.logit_codes == number[layout.logits - layout.n_given]
-        smooth = layout.by_column(total, xp.where(is_number, shares, 0.0), xp)
-        smooth, number = xp.take(smooth, mixed, axis=-2) + masses, number[mixed]
-        if number.any():
-            is_atom = (code >= 0) & (code < number)
-            of_mixed = xp.where(is_atom, xp.logaddexp(of_mixed, smooth), of_mixed)
-        of_mixed = xp.where(code == number, smooth, of_mixed)
-        places = np.arange(len(layout.modelled))
-        places[mixed] = len(places) + np.arange(len(mixed))
-        chosen = xp.take(xp.concatenate([chosen, of_mixed], axis=-2), places, axis=-2)
-    log_present = 0.0
-    if layout.has_gaps:
-        gaps = layout.of_modelled("missing")[layout.logits - layout.n_given]
-        values = xp.where(layout.logit_codes != gaps, shares, PADDING)
-        log_present = layout.by_column(lambda part: logsumexp(part, -2, xp), values, xp)
-    return with_presence(layout, codes, chosen, log_present, xp)
+        columns = np.array(layout.mixed) - layout.n_given
+        masses = xp.take(masses, np.searchsorted(columns, order[number[:, 0] >= 0]), axis=-2)
+    cells, log_present, start, first = [], [], 0, 0
+    for bank, shares in zip(layout.banks, parameters.log_shares):
+        end, last = start + len(bank.columns), first + len(bank.columns) - bank.n_plain
+        some = code[..., start:end, :], number[start:end], masses[..., first:last, :]
+        cells.append(_of_bank(bank, shares, *some, xp))
+        if layout.has_gaps:
+            is_value = np.arange(bank.size)[:, None] != gap[start:end, None]
+            log_present.append(logsumexp(xp.where(is_value, shares, PADDING), -2, xp))
+        start, first = end, last
+
+    def in_row(parts: Sequence[Any]) -> Any:
+        return xp.take(xp.concatenate(parts, axis=-2), np.argsort(order), axis=-2)
+
+    present = in_row(log_present) if layout.has_gaps else 0.0
+    return with_presence(layout, codes, in_row(cells), present, xp)
+
+
+def _of_bank(bank: Bank, shares: Any, codes: Any, number: np.ndarray, masses: Any, xp: Any) -> Any:
+    at = np.arange(bank.size)[:, None]
+    chosen = xp.sum(xp.where(codes[..., None, :] == at, shares, 0.0), axis=-2)
+    if bank.n_plain == len(bank.columns):
+        return chosen
+    behind = slice(bank.n_plain, None)
+    code, number = codes[..., behind, :], number[behind]
+    is_number = at == number[:, None]
+    smooth = xp.sum(xp.where(is_number, shares[..., behind, :, :], 0.0), axis=-2) + masses
+    atoms = chosen[..., behind, :]
+    if number.any():
+        is_atom = (code >= 0) & (code < number)
+        atoms = xp.where(is_atom, xp.logaddexp(atoms, smooth), atoms)
+    cells = xp.where(code == number, smooth, atoms)
+    return xp.concatenate([chosen[..., : bank.n_plain, :], cells], axis=-2)
 
 
 def with_presence(layout: Layout, codes: Any, masses: Any, log_present: Any, xp: Any) -> LogCells:

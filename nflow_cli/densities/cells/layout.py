@@ -5,10 +5,9 @@ columns with equally many outcomes, so logits are in *banks*: those of columns t
 same power of two.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,10 +53,17 @@ class Outcomes(NamedTuple):
 
 
 class Bank(NamedTuple):
-    """Modelled columns with the same room for outcomes that are learnt: a power of two."""
+    """Modelled columns with the same room for outcomes that are learnt.
+
+    Attributes:
+        size: A power of two.
+        columns: Those without numbers first.
+        n_plain: Number of these.
+    """
 
     size: int
     columns: list[int]
+    n_plain: int
 
 
 @dataclass(frozen=True)
@@ -130,45 +136,22 @@ class Layout:
     def banks(self) -> list[Bank]:
         """The banks, by size."""
         sizes = {i: 1 << (self.outcomes[i].learnt - 1).bit_length() for i in self.modelled}
-        return [
-            Bank(size, [i for i in self.modelled if sizes[i] == size])
-            for size in sorted(set(sizes.values()))
-        ]
+        banks = []
+        for size in sorted(set(sizes.values())):
+            every = [i for i in self.modelled if sizes[i] == size]
+            plain = [i for i in every if self.outcomes[i].number is None]
+            banks.append(Bank(size, [*plain, *(i for i in every if i not in plain)], len(plain)))
+        return banks
 
     @cached_property
     def logits(self) -> np.ndarray:
-        """Column ``(P,)`` of each logit, bank by bank."""
-        return np.array([i for b in self.banks for i in b.columns for _ in range(b.size)], int)
+        """Column ``(P,)`` of each logit, bank by bank; a single outcome has none."""
+        banks = [bank for bank in self.banks if bank.size > 1]
+        return np.array([i for b in banks for i in b.columns for _ in range(b.size)], int)
 
-    @cached_property
-    def logit_codes(self) -> np.ndarray:
-        """Outcome ``(P, 1)`` of each logit; -3: none, where a bank has more room."""
-        codes = [np.arange(b.size) for b in self.banks for _ in b.columns]
-        counts = self.of_modelled("learnt")[self.logits - self.n_given, 0]
-        found = np.concatenate([*codes, np.zeros(0, int)])
-        return np.where(found < counts, found, -3)[:, None]
-
-    def logits_of(self, j: int) -> slice:
+    def logits_of(self, j: int) -> np.ndarray:
         """Places of the logits of a modelled column, of its outcomes that are learnt."""
-        start = int(np.argmax(self.logits == j))
-        return slice(start, start + self.outcomes[j].learnt)
-
-    def by_column(self, reduce: Callable[[Any], Any], of_logits: Any, xp: Any) -> Any:
-        """Reduce the outcomes ``(…, c, size, n)`` of columns to ``(…, D, n)``, of ``(…, P, n)``."""
-        found = xp.concatenate([reduce(part) for part in self.in_banks(of_logits, xp)], axis=-2)
-        places = np.argsort([i for bank in self.banks for i in bank.columns])
-        return xp.take(found, places, axis=-2)
-
-    def in_banks(self, of_logits: Any, xp: Any) -> list[Any]:
-        """What logits ``(…, P, n)`` have, ``(…, c, size, n)`` of each bank."""
-        *before, _, n = of_logits.shape
-        parts, start = [], 0
-        for size, columns in self.banks:
-            end = start + size * len(columns)
-            shape = *before, len(columns), size, n
-            parts.append(xp.reshape(of_logits[..., start:end, :], shape))
-            start = end
-        return parts
+        return np.flatnonzero(self.logits == j)[: self.outcomes[j].learnt]
 
     @cached_property
     def degrees(self) -> np.ndarray:

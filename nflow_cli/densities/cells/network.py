@@ -25,8 +25,8 @@ Weights = Mapping[str, Any]
 
 
 class Parameters(NamedTuple):
-    """Parameters of cells: log-probabilities ``(…, P, n)`` of outcomes, at the places of their
-    logits, and log-weights in nats, means and scales ``(…, N, M, n)`` of mixtures, in column units.
+    """Parameters of cells: log-probabilities ``(…, c, size, n)`` of outcomes in each bank, and
+    log-weights in nats, means and scales ``(…, N, M, n)`` of mixtures, in column units.
     """
 
     log_shares: Any
@@ -114,13 +114,26 @@ def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp:
     means ``(3, N, 1, 1)``; ``x``: inputs ``(…, I, n)``.
     """
     h, mixtures = hidden(weights, x, xp), (None, None, None)
-    logits = weights["logits_kernel"] @ h + weights["logits_bias"]
-    if "logits_skip_kernel" in weights:
-        logits = logits + weights["logits_skip_kernel"] @ x
+    logits: Any = None
+    if len(layout.logits):
+        logits = weights["logits_kernel"] @ h + weights["logits_bias"]
+        if "logits_skip_kernel" in weights:
+            logits = logits + weights["logits_skip_kernel"] @ x
     if layout.mixed:
         raw = weights["mixtures_kernel"] @ h + weights["mixtures_bias"]
         mixtures = normals(raw, weights["means_skip_kernel"] @ x, limits, layout.components, xp)
-    return Parameters(log_shares(layout, logits, xp), *mixtures)
+    log_shares, start = [], 0
+    for size, columns, _ in layout.banks:
+        shape, end = (*h.shape[:-2], len(columns), size, h.shape[-1]), start + size * len(columns)
+        if size == 1:
+            log_shares.append(xp.zeros(shape, dtype_of(h).name))
+            continue
+        counts = np.array([layout.outcomes[i].learnt for i in columns])[:, None, None]
+        padding = np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(h))
+        of_bank = xp.reshape(logits[..., start:end, :], shape)
+        log_shares.append(log_softmax(of_bank + padding, -2, xp))
+        start = end
+    return Parameters(log_shares, *mixtures)
 
 
 def blocks_of(weights: Weights) -> int:
@@ -138,21 +151,13 @@ def hidden(weights: Weights, x: Any, xp: Any) -> Any:
     return silu(h, xp)
 
 
-def log_shares(layout: Layout, logits: Any, xp: Any) -> Any:
-    """Log-probabilities of outcomes from logits ``(…, P, n)``, at the same places."""
-    padding = np.where(layout.logit_codes >= 0, 0.0, PADDING).astype(dtype_of(logits))
-    parts = []
-    for part in layout.in_banks(logits + padding, xp):
-        *before, count, size, n = part.shape
-        parts.append(xp.reshape(log_softmax(part, -2, xp), (*before, count * size, n)))
-    return xp.concatenate(parts, axis=-2)
-
-
 def of_column(layout: Layout, parameters: Parameters, j: int) -> Parameters:
     """Parameters of a modelled column: of its L' outcomes that are learnt ``(L', n)``, and of its
     mixture ``(M, n)``, ``None`` of a column without numbers.
     """
-    log_shares = parameters.log_shares[layout.logits_of(j)]
+    both = zip(layout.banks, parameters.log_shares)
+    (log_shares,) = (part[b.columns.index(j)] for b, part in both if j in b.columns)
+    log_shares = log_shares[: layout.outcomes[j].learnt]
     if j not in layout.mixed:
         return Parameters(log_shares, None, None, None)
     return Parameters(log_shares, *(part[layout.mixed.index(j)] for part in parameters[1:]))
@@ -192,8 +197,10 @@ class ColumnByColumn:
         """Parameters of modelled column ``j``, as of :func:`of_column`."""
         layout, w, some = self.layout, self.weights, self.layout.logits_of(j)
         seen = slice(0, int(np.searchsorted(layout.degrees, j)))
-        logits = w["logits_kernel"][some, seen] @ self._last[seen] + w["logits_bias"][some]
-        if "logits_skip_kernel" in w:
+        logits = np.zeros((1, self.x.shape[-1]))
+        if len(some):
+            logits = w["logits_kernel"][some, seen] @ self._last[seen] + w["logits_bias"][some]
+        if len(some) and "logits_skip_kernel" in w:
             logits += w["logits_skip_kernel"][some] @ self.x
         mixture = None, None, None
         if j in layout.mixed:

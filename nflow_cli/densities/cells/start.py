@@ -134,17 +134,19 @@ def _narrow(outcomes: Sequence[Outcomes], codes: np.ndarray) -> tuple[list[Outco
 
 
 def _of_shares(layout: Layout, parents: Mapping[int, ParentShares]) -> dict[str, np.ndarray]:
+    if not len(layout.logits):
+        return {}
     shape = len(layout.logits), len(layout.inputs)
     has_skip = shape[0] * shape[1] <= MOST_SKIPPED
     kernel, bias = np.zeros(shape if has_skip else (0, 0)), np.zeros((shape[0], 1))
     for j, one in parents.items():
         rows = layout.logits_of(j)
-        log_shares = one.log_shares[:, : layout.outcomes[j].learnt]
+        log_shares = one.log_shares[:, : len(rows)]
         bias[rows, 0] = log_shares[-1]
         if one.parent is not None and has_skip:
             inputs = np.flatnonzero(layout.inputs == one.parent)
             inputs = inputs[: layout.outcomes[one.parent].learnt]
-            kernel[rows, inputs] = (log_shares[: len(inputs)] - log_shares[-1]).T
+            kernel[np.ix_(rows, inputs)] = (log_shares[: len(inputs)] - log_shares[-1]).T
     return {"logits_bias": bias, **({"logits_skip_kernel": kernel} if has_skip else {})}
 
 
