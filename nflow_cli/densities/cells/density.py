@@ -314,7 +314,8 @@ class CellDensity:
                 cell = CellDistribution(column, self.marginals[place], [network], n)
                 drawn = column.decode(*cell.draw(rng, at & present, with_new))
                 rows[at, j] = drawn[at]
-                log_present += np.where(at & present, cell.log_present, 0.0)
+                if present:
+                    log_present += np.where(at, cell.log_present, 0.0)
             cells = column.encode(rows[:, j])
             walk.see(j, cells.codes, cells.units)
         return rows, log_present
