@@ -47,6 +47,29 @@ def log_sf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int
     )
 
 
+def log_mass(
+    centre: Any,
+    half: Any,
+    log_weights: Any,
+    means: Any,
+    scales: Any,
+    *,
+    xp: Any,
+    has_ends: bool,
+) -> Any:
+    """Log-mass ``(…, n)`` in nats of intervals by mixtures ``(…, M, n)``.
+
+    With ``has_ends``, ``half`` may be ``inf``: all above ``centre``, or ``-inf``: all below.
+    """
+    side = None
+    if has_ends:
+        is_tail = xp.isinf(half)
+        side = xp.where(is_tail, xp.sign(half), 0.0)[..., None, :]
+        half = xp.where(is_tail, 1.0, half)
+    c, h = (centre[..., None, :] - means) / scales, half[..., None, :] / scales
+    return logsumexp(log_weights + log_normal_mass(c, h, xp, side), -2, xp)
+
+
 def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
     r"""``log(Φ(c + h) - Φ(c - h))`` for ``h > 0``, arrays of one shape.
 

@@ -10,10 +10,8 @@ from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.fitting import as_parameters
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal
-from nflow_cli.densities.cells.normals import Normals
+from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.scores import Scores
 
 UNITS = (Scale(1.0, 2.0),)
@@ -27,7 +25,7 @@ def independent(density):
     """Return the density of independent columns: the marginals of another alone."""
     alone = [m._replace(shares=np.zeros_like(m.shares)) for m in density.networks[:1]]
     computed = [replace(one, broken=1.0) for one in density.computed]
-    return CellDensity(density.cells, density.layout, density.marginal, alone, computed)
+    return CellDensity(density.cells, density.layout, density.marginals, alone, computed)
 
 
 def levels(name, count, missing=False):
@@ -90,7 +88,7 @@ def random_marginal(column, rng):
     shares = rng.dirichlet(np.ones(column.outcomes.count))
     mixture = np.log([0.3, 0.6, 0.1]), rng.normal(0, 0.5, 3), np.array([0.5, 1.0, 2.0])
     normals = Normals(*mixture) if column.has_numbers else Normals(*np.zeros((3, 0)))
-    return Marginal(np.log(shares), column.number, normals)
+    return Marginal(column.outcomes, np.log(shares), normals)
 
 
 def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None):
@@ -98,14 +96,14 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None)
     rng = np.random.default_rng(seed)
     columns = [in_units(c) if i < n_given else c for i, c in enumerate(columns)]
     layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, width)
-    marginal = as_parameters(layout, [random_marginal(column, rng) for column in columns])
+    marginals = [random_marginal(column, rng) for column in columns][n_given:]
     networks = []
     for weight in np.random.default_rng([seed, 1]).dirichlet(np.full(members, 5.0)):
         weights = network.masked(layout, random_weights(layout, rng))
         count = len(layout.modelled)
         of_member = rng.uniform(0.2, 0.9, count) if shares is None else np.full(count, shares)
         networks.append(Member(weights, of_member, weight))
-    return CellDensity(columns, layout, marginal, networks)
+    return CellDensity(columns, layout, marginals, networks)
 
 
 def values_of(column, reach=14.0):
@@ -121,7 +119,7 @@ def values_of(column, reach=14.0):
     low, high = column.values_at(np.array([-reach, reach]))
     step = column.step
     if column.kind.is_open:
-        low, high = low - 60 * step, high + 60 * step
+        low, high = low - 90 * step, high + 90 * step
     return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
 
 

@@ -7,7 +7,7 @@ from sklearn.base import DensityMixin
 
 from nflow_cli.data.table_files import is_table
 from nflow_cli.data.writing import frame_in, library_of
-from nflow_cli.densities.cells.prior import LEAST
+from nflow_cli.densities.cells.distribution import LEAST_MASS
 from nflow_cli.sklearn.table_estimator import TableEstimator, seed_of
 
 
@@ -78,7 +78,7 @@ class TableDensity(DensityMixin, TableEstimator):
         likely other row: among folds there may be one, and scores stay comparable.
         """
         log_q = self.score_samples(X)
-        least = log_q.min(where=log_q > -np.inf, initial=np.inf) + np.log(LEAST)
+        least = log_q.min(where=log_q > -np.inf, initial=np.inf) + np.log(LEAST_MASS)
         return float(np.where(log_q > -np.inf, log_q, least if least < np.inf else -np.inf).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None, given: Any = None) -> Any:

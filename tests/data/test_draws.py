@@ -182,7 +182,7 @@ def test_types_fill_values_and_truth_values_are_kept(write):
     assert block["k"] == k.ravel().tolist()
     assert np.isnan(block["gap"][1]) and block["gap"][0] == 1.0
     assert block["flag"] == [False, False, True, True, True, True]
-    columns, _ = read_columns(open_table(path))
+    columns, _ = read_columns(table)
     assert [c.name for c in columns if c.source != "number"] == ["flag"]
 
 
@@ -234,7 +234,7 @@ def written(path):
 
 def test_draws_written_are_a_table_of_the_same_draws(tmp_path):
     path = written(tmp_path / "draws.nc")
-    rows = open_table(path).numbers(["chain", "draw", *NAMES, "log_q"], 5)
+    rows = numbers_of(open_table(path), ["chain", "draw", *NAMES, "log_q"])
     np.testing.assert_array_equal(rows, np.column_stack([np.zeros(5), np.arange(5), ROWS]))
     with h5py.File(path) as file:
         for group in ("posterior", "sample_stats"):

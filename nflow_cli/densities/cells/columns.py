@@ -10,10 +10,9 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.written import as_written
-from nflow_cli.densities.cells.layout import Outcomes
+from nflow_cli.densities.cells.layout import UNKNOWN, Outcomes
 from nflow_cli.densities.cells.scores import Scores
 
-UNKNOWN = -1  # code of an unknown cell, which is left out of the sum
 END = 0.01  # steps: a value this close to the last one within bounds equals it
 LEAST_SPREAD = 0.1  # steps: scale of values beyond bounds, at least
 SMALL = 1e-5  # half width below which the slope is more accurate than a difference
@@ -87,34 +86,28 @@ class CellColumn:
         """The levels or the atoms."""
         return self.kind.atoms if self.has_numbers else self.kind.levels or []
 
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """The possible outcomes; a new one is a level or a number beyond found bounds."""
+        number = len(self.first) if self.has_numbers else None
+        has_new, has_gaps = self.kind.is_open or not self.has_numbers, self.kind.missing
+        count = len(self.first) + self.has_numbers + has_gaps + has_new
+        return Outcomes(count, number, self.kind.bounds is not None, has_new, has_gaps)
+
     @property
     def number(self) -> int | None:
         """First outcome that is a number, if any."""
-        return len(self.first) if self.has_numbers else None
-
-    def have_numbers(self, codes: np.ndarray) -> np.ndarray:
-        """Whether codes are of numbers, atoms among them."""
-        return (codes >= 0) & (codes <= (UNKNOWN if self.number is None else self.number))
+        return self.outcomes.number
 
     @property
     def missing(self) -> int | None:
         """Outcome of a missing cell, if any."""
-        return len(self.first) + self.has_numbers if self.kind.missing else None
+        return self.outcomes.missing
 
     @property
     def new(self) -> int | None:
         """Outcome of a new level or a number beyond found bounds, if any."""
-        if self.has_numbers and not self.kind.is_open:
-            return None
-        return len(self.first) + self.has_numbers + self.kind.missing
-
-    @cached_property
-    def outcomes(self) -> Outcomes:
-        """The outcomes, for a network's layout."""
-        has_new = self.new is not None
-        count = len(self.first) + self.has_numbers + self.kind.missing + has_new
-        has_ends, has_gaps = self.kind.bounds is not None, self.kind.missing
-        return Outcomes(count, self.number, has_ends, has_new, has_gaps)
+        return self.outcomes.new
 
     @property
     def step(self) -> float:

@@ -18,9 +18,8 @@ from nflow_cli.arrays import ndtri
 from nflow_cli.config.kinds import Relation
 from nflow_cli.data.formulas import HALF, NOISE, combined
 from nflow_cli.data.written import as_written, spacing
-from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
-from nflow_cli.densities.cells.distribution import Ends, Numbers, of_code, of_number
-from nflow_cli.densities.cells.drawing import drawn_outcomes
+from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
+from nflow_cli.densities.cells.distribution import CellDistribution
 from nflow_cli.densities.cells.marginal import Marginal
 
 ALIKE = 1e-6  # of the last decimal: closer numbers are equal
@@ -146,7 +145,7 @@ class Computed:
     # Probabilities and draws.
 
     @property
-    def alone(self) -> "Computed":
+    def by_marginal(self) -> "Computed":
         """Its marginal alone."""
         return replace(self, broken=1.0)
 
@@ -155,50 +154,29 @@ class Computed:
         expected = self.expected(rows)
         cells = self.column.encode(rows[:, self.place])
         broken = np.where(expected.known, self.broken, 1.0)
+        log_marginal = self.marginal.log_prob(cells.codes, *cells.interval)
         with np.errstate(divide="ignore"):
             log_held = np.where(self.holds(rows, expected), np.log1p(-broken), -np.inf)
-            log_p = np.logaddexp(log_held, np.log(broken) + self._log_marginal(cells))
+            log_p = np.logaddexp(log_held, np.log(broken) + log_marginal)
         return np.where(cells.codes == UNKNOWN, 0.0, log_p)
 
-    def _log_marginal(self, cells: Cells) -> np.ndarray:
-        shares, number = self.marginal.log_shares, self.column.number
-        log_p = shares[cells.codes]
-        if number is None:
-            return log_p
-        with np.errstate(divide="ignore"):  # of a value that is on no grid
-            smooth = shares[number] + self.marginal.normals.log_mass(*cells.interval)
-        both = np.where(cells.codes < number, np.logaddexp(log_p, smooth), log_p)
-        return np.where(cells.codes == number, smooth, both)
-
-    def pit(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Randomised PIT ``(n,)`` of cells; NaN if unknown. Order of values as in
-        :func:`~nflow_cli.densities.cells.distribution.below_and_at`.
+    def ends(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``P(X < x)`` and ``P(X = x)`` ``(n,)`` of cells, as of
+        :meth:`~nflow_cli.densities.cells.distribution.CellDistribution.ends`.
         """
         expected, values = self.expected(rows), rows[:, self.place]
-        holds, cells = self.holds(rows, expected), self.column.encode(values)
-        broken = np.where(expected.known, self.broken, 1.0)
-        below, at = self._ends(cells)
+        holds, broken = self.holds(rows, expected), np.where(expected.known, self.broken, 1.0)
+        below, at = self._by_marginal(len(rows)).ends(self.column.encode(values))
         is_above = expected.known & ~holds & (self._rank(expected.values) < self._rank(values))
-        below = (1 - broken) * is_above + broken * below
-        at = (1 - broken) * holds + broken * at
-        return np.where(cells.codes == UNKNOWN, np.nan, below + noise * at)
+        return (1 - broken) * is_above + broken * below, (1 - broken) * holds + broken * at
+
+    def _by_marginal(self, n: int) -> CellDistribution:
+        return CellDistribution(self.column, self.marginal, [], n)
 
     def _rank(self, values: np.ndarray) -> np.ndarray:
         if self.column.has_numbers:
             return np.where(np.isnan(values), np.inf, values)
         return self.column.codes(values).astype(float)
-
-    # Values on no grid have mass 0; of very large ones the square overflows.
-    @np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    def _ends(self, cells: Cells) -> Ends:
-        n = len(cells.codes)
-        shares = np.exp(np.repeat(self.marginal.log_shares[:, None], n, axis=1))
-        if not self.column.has_numbers:
-            return of_code(shares, cells.codes)
-        normals = self.marginal.normals
-        mixture = [np.repeat(part[:, None], n, axis=1) for part in normals.array]
-        numbers = Numbers(*cells.interval, np.exp(normals.log_mass(*cells.interval)))
-        return of_number(self.column, cells.codes, shares, numbers, mixture)
 
     def draw(
         self, rows: np.ndarray, rng: np.random.Generator, with_new: bool = False
@@ -207,18 +185,11 @@ class Computed:
 
         With ``with_new`` a cell may be broken or new, else neither.
         """
-        expected, learnt = self.expected(rows), self.column.outcomes.learnt
-        is_lost = ~expected.known
-        if with_new:
-            is_lost |= rng.random(len(rows)) < self.broken
-            learnt = self.column.outcomes.count
-        lost, values, normals = np.flatnonzero(is_lost), expected.values, self.marginal.normals
-        if len(lost):
-            mixture = normals.array[:, :, None]
-            log_shares = self.marginal.log_shares[:learnt, None]
-            conditional = log_shares, tuple(mixture) if self.column.has_numbers else None
-            drawn = drawn_outcomes(conditional, len(lost), rng)
-            values[lost] = self.column.decode(*drawn)
+        expected = self.expected(rows)
+        is_lost = ~expected.known | (with_new & (rng.random(len(rows)) < self.broken))
+        lost, values = np.flatnonzero(is_lost), expected.values
+        drawn = self._by_marginal(len(lost)).draw(rng, with_new=with_new)
+        values[lost] = self.column.decode(*drawn)
         return values
 
 

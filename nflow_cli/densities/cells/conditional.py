@@ -8,28 +8,17 @@ are split. The last column has no factors behind it: its distribution is exact. 
 the factors are ``q(row) / m(x_j)``, and ``m``, the column's marginal, is in place of the first.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.backend.start import cores
-from nflow_cli.densities.cells.behind import columns_from
-from nflow_cli.densities.cells.block import IMPOSSIBLE, Block
-from nflow_cli.densities.cells.nodes import (
-    Nodes,
-    cell_nodes,
-    first_edges,
-    grid_nodes,
-    joined,
-    points,
-    split,
-)
-from nflow_cli.densities.cells.prior import LEAST, MarginalCdf, Prior, marginal_cdf
-
-if TYPE_CHECKING:
-    from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.config.kinds import Lattice
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.density import IMPOSSIBLE, CellDensity, RowScores
+from nflow_cli.densities.cells.distribution import LEAST_MASS, CellDistribution
 
 PASSES = 4  # most refinements of the cells
 RESOLVED, LARGEST = 3e-3, 0.025  # error, and probability of a cell, that need none
@@ -37,9 +26,18 @@ UNRESOLVED = 1e-2  # error of a distribution, above which its numbers are unknow
 NODES = 2**15  # nodes at a time
 ROUNDING = 1e-12  # of a cumulative probability
 FAR = 700.0  # nats: a likelihood so much smaller than the largest is 0
+VALUES = 256  # most values of a grid that are nodes each
+CORE, TAIL = 1e-3, 1e-13  # mass of a normal beyond single values, and beyond all nodes
+FARTHEST = 2.0**53  # steps from an offset: the next has no number
+LARGE = 1e300  # largest value
+GROWTH = 1.4  # of the intervals beyond single values
+WIDEST = 16  # atoms that are cells of their own
+CELLS, MORE = 127, 64  # cells of a mixture at first, and added in a refinement
+# Probabilities below the inner ends of the outermost cells.
+TAILS = np.array([1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3])
 
 
-class Conditional(NamedTuple):
+class CellPosterior(NamedTuple):
     """Distributions of the cells of a column, in n rows, given the other cells.
 
     Attributes:
@@ -67,13 +65,31 @@ class Conditional(NamedTuple):
     error: np.ndarray
 
 
+class Nodes(NamedTuple):
+    """Nodes of n rows, NaN where missing.
+
+    Attributes:
+        values: ``(n, N)`` or ``(1, N)``.
+        low: Least value of a cell, the same shape; the value itself of any other node.
+        high: The greatest.
+        mass: Probabilities ``(n, N)`` given the cells before.
+        usual: The same without outliers: beyond bounds, or of the marginal's broad normal.
+    """
+
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mass: np.ndarray
+    usual: np.ndarray
+
+
 def conditional(
-    density: "CellDensity",
+    density: CellDensity,
     rows: np.ndarray,
     j: int,
     p: np.ndarray,
     advance: Callable[[int], None] | None = None,
-) -> Conditional:
+) -> CellPosterior:
     """Return the distributions of cell ``j``, a modelled column, of rows ``(n, C)``.
 
     Computed columns are ignored, and other cells that no row can have are unknown. Quantiles are at
@@ -81,16 +97,15 @@ def conditional(
     ``advance`` is called with the number of rows of each block that is done.
     """
     column = density.row[j]
-    marginal = marginal_cdf(density.alone or density, j) if column.has_numbers else None
-    behind = density if density.unmixing else columns_from(density, j)
+    behind = density if density.unmixing else density.suffix(j)
     nodes = 128 if column.has_numbers else column.outcomes.count
     each = -(-len(rows) // cores())  # a core has a part of few rows too
     at_a_time = max(min(density.at_a_time, NODES // nodes, each), 1)
 
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    def of_block(block: Block, p: np.ndarray) -> Conditional:
-        return _Cell(block, behind, j, marginal).conditional(p)
+    def of_block(block: RowScores, p: np.ndarray) -> CellPosterior:
+        return _Cell(block, behind, j).conditional(p)
 
     n, k = len(rows), np.shape(p)[-1]
     if not n:  # as of one row, of which nothing is kept
@@ -100,23 +115,24 @@ def conditional(
     rows = np.where(lost, np.nan, rows)
     p = np.broadcast_to(p, (len(rows), k))
     found = density.by_blocks(of_block, rows, p, at_a_time=at_a_time, advance=advance)
-    return Conditional(*(array[:n] for array in found))
+    return CellPosterior(*(array[:n] for array in found))
 
 
 class _Cell:
     """Cell ``j`` of the rows of a block; ``behind``: density of it and the cells behind."""
 
-    def __init__(self, block: Block, behind: "CellDensity", j: int, marginal: MarginalCdf | None):
+    def __init__(self, block: RowScores, behind: CellDensity, j: int):
         self.block, self.density, self.behind = block, block.density, behind
         self.j, self.place = j, j - self.density.n_given
-        alone = self.density.alone  # of columns that are unmixed
-        self.prior = Prior(Block(alone, block.rows) if alone else block, j, marginal)
+        if columns := self.density.independent:  # of columns that are unmixed
+            block = RowScores(columns, block.rows)
+        self.prior = block.distribution(self.place)
         self.column = self.prior.column
-        self.is_last = not alone and j == len(self.density.cells) - 1
+        self.is_last = not self.density.unmixing and j == len(self.density.cells) - 1
         self.grid = grid_nodes(self.prior)
         self.has_cells = self.column.has_numbers and self.grid is None
 
-    def conditional(self, p: np.ndarray) -> Conditional:
+    def conditional(self, p: np.ndarray) -> CellPosterior:
         """The distributions, with quantiles at ``p`` ``(n, k)``."""
         nodes, log_total, weights, error = self._posterior()
         missing = np.where(np.isnan(nodes.values), weights, 0.0).sum(axis=1)
@@ -138,7 +154,7 @@ class _Cell:
         mean, sd, below, at = numbers[:4]
         if self._half:
             at = np.where(np.isnan(at), at, np.exp(log_p) / (1 - missing))
-        return Conditional(
+        return CellPosterior(
             weights[:, :levels], missing, mean, sd, numbers[4:].T, log_p, below, at, error
         )
 
@@ -174,7 +190,7 @@ class _Cell:
             units = self.column.inside(ends.ravel())[0].reshape(ends.shape)
         units = np.where(np.isinf(ends), ends, units)
         first, last, here = self.prior.below(np.where(np.isnan(units), 0.0, units)).T
-        least = np.maximum(LEAST * self.prior.number, 1e-300)
+        least = np.maximum(LEAST_MASS * self.prior.number, 1e-300)
         part = np.clip((here - first) / np.maximum(last - first, least), 0.0, 1.0)
         part = part * np.take_along_axis(weights, place, 1)[:, 0]
         return (weights * whole).sum(axis=1) + np.where(around.any(axis=1), part, 0.0)
@@ -246,7 +262,7 @@ class _Cell:
         """
         rows = self.block.rows[which]
         rows[:, self.j] = values
-        block = Block(self.behind, rows)
+        block = RowScores(self.behind, rows)
         if self.density.unmixing:
             every = np.stack([block.by_mixture, block.by_networks]).sum(axis=2)
             gaps = np.isnan(rows).any(axis=1)
@@ -280,7 +296,7 @@ class _Cell:
         target = p * total[:, None]
         passed = (below + mass)[:, :, None] < target[:, None]
         left = target - (mass[:, :, None] * passed).sum(axis=1)
-        share = np.clip(left / self.prior.number[:, None], LEAST, 1 - LEAST)
+        share = np.clip(left / self.prior.number[:, None], LEAST_MASS, 1 - LEAST_MASS)
         units = self.prior.quantiles(share)
         found = column.values_at(units.ravel()).reshape(units.shape)
         is_atom = ~passed & (below[:, :, None] < target[:, None])
@@ -362,3 +378,128 @@ def _quantile_cells(nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndar
         part = np.clip(1 - (end - target) / np.where(weight > 0, weight, 1.0), 0.0, 1.0)
         found.append([first, last, part])
     return np.concatenate(found, axis=2)
+
+
+def joined(parts: Sequence[Nodes]) -> Nodes:
+    """Nodes side by side."""
+    n = max(len(part.values) for part in parts)
+    every = [
+        [np.broadcast_to(a, (max(n, len(a)), a.shape[1])) for a in arrays] for arrays in zip(*parts)
+    ]
+    return Nodes(*(np.concatenate(arrays, axis=1) for arrays in every))
+
+
+def points(prior: CellDistribution) -> Nodes:
+    """Nodes of the outcomes that are no numbers: levels or atoms, missing, new."""
+    column, codes = prior.column, np.arange(prior.column.outcomes.count)
+    codes = codes[codes != column.number]
+    shares, units = np.ones(len(codes)), np.full(len(codes), 0.5)
+    bounds = column.kind.bounds or (None, None)
+    if column.has_numbers and column.new is not None and None not in bounds:  # beyond either
+        codes = np.append(codes, column.new)
+        units, shares = np.append(units, 0.75), np.append(shares, 0.5)
+        units[codes == column.new], shares[codes == column.new] = [0.25, 0.75], 0.5
+    mass = prior.outcomes[codes].T * shares
+    is_usual = (codes != column.missing) & (codes != column.new)
+    values = column.decode(codes, units)[None]
+    return Nodes(values, values, values, mass, mass * is_usual)
+
+
+def grid_nodes(prior: CellDistribution) -> Nodes | None:
+    """Nodes of the numbers of a grid: each value, and few beyond those; ``None`` of a long grid."""
+    if prior.column.kind.kind != "grid" or (values := _values(prior)) is None:
+        return None
+    first, middle = values
+    at = middle[None]
+    return Nodes(at, at, at, *prior.masses(_edges(prior.column, first)[None]))
+
+
+def _values(prior: CellDistribution) -> tuple[np.ndarray, np.ndarray] | None:
+    """The first value of each node, and its middle one."""
+    column, lattice = prior.column, cast(Lattice, prior.column.kind.lattice)
+    step, offset = lattice.step, lattice.offset
+
+    def places(least: float) -> tuple[int, int]:
+        ends = column.values_at(np.array(prior.reach(least)))
+        low, high = np.clip(np.rint((ends - offset) / step), -FARTHEST, FARTHEST)
+        return int(low), int(high)
+
+    low, high = places(CORE)
+    if high - low >= VALUES:
+        return None
+    least, most = places(TAIL)
+    if most - least < VALUES:
+        low, high = least, most
+    steps = np.unique(np.rint(GROWTH ** np.arange(200.0)))
+    below, above = low - steps[::-1], high + steps
+    first = [below[below > least], np.arange(low, high + 1), above[above <= most]]
+    first = np.concatenate([[least] if least < low else [], *first])
+    last = np.append(first[1:] - 1, max(first[-1], most))
+    middle = np.floor((first + last) / 2)
+    decimals = column.kind.decimals
+    values = [offset + step * at for at in (first, middle)]
+    values = values if decimals is None else [np.round(at, decimals) for at in values]
+    return values[0], values[1]
+
+
+def _edges(column: CellColumn, first: np.ndarray) -> np.ndarray:
+    """Ends between intervals that begin at these values; the outermost are infinite."""
+    centre, half = column.encode(first).interval
+    ends = np.where(np.isinf(half), centre, centre - np.abs(half))
+    return np.concatenate([[-np.inf], ends[1:], [np.inf]])
+
+
+def first_edges(prior: CellDistribution) -> np.ndarray:
+    """Ends ``(n, S + 1)`` in units of cells of about equal probability, narrower in the tails.
+
+    A wide atom is a cell.
+    """
+    count = CELLS + 2 - 2 * len(TAILS)
+    even = np.arange(1, count) / count
+    edges = prior.guessed_quantiles(np.concatenate([TAILS, even, 1 - TAILS[::-1]]))
+    column = prior.column
+    centre, half = column.encode(np.array(column.kind.atoms, float)).interval
+    widest = np.argsort(-half, kind="stable")[:WIDEST]
+    centre, half = centre[widest], np.where(np.isinf(half), 0.0, half)[widest]
+    atoms = np.concatenate([centre - half, centre + half])
+    return np.sort(np.append(edges, np.tile(atoms, (len(edges), 1)), axis=1), axis=1)
+
+
+def cell_nodes(prior: CellDistribution, edges: np.ndarray) -> Nodes:
+    """Nodes of numbers: the values at the middles of cells with these ends."""
+    column, masses = prior.column, prior.masses(edges)
+
+    def values_at(units: np.ndarray) -> np.ndarray:
+        values = column.values_at(units.ravel()).reshape(units.shape)
+        return np.clip(values, -LARGE, LARGE)
+
+    ends = values_at(edges)
+    values = values_at((edges[:, 1:] + edges[:, :-1]) / 2)
+    return Nodes(values, ends[:, :-1], ends[:, 1:], *masses)
+
+
+def split(edges: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split cells with weights ``(n, S)`` into ``MORE`` more, most of those that weigh most.
+
+    Half of a weight counts for the two cells beside it, of which a narrow peak may be a part.
+    Without weights the new cells of a row are empty.
+
+    Returns:
+        The new ends; of each new cell ``(n, S + MORE)`` the old one, and whether that was split.
+    """
+    n, count = weights.shape
+    beside = np.pad(weights, ((0, 0), (1, 1)), "edge")
+    total = np.cumsum(2 * weights + beside[:, 2:] + beside[:, :-2], axis=1)
+    is_whole = total[:, -1:] == 0
+    known = np.where(is_whole, 1.0, total[:, -1:])
+    places = np.floor(MORE * total / known + 0.5)
+    places[:, -1] = MORE
+    parts = 1 + np.diff(places, axis=1, prepend=0.0).astype(int)
+    which = np.repeat(np.tile(np.arange(count), n), parts.ravel()).reshape(n, count + MORE)
+    first = np.take_along_axis(np.cumsum(parts, axis=1) - parts, which, 1)
+    parts = np.take_along_axis(parts, which, 1)
+    part = (np.arange(count + MORE) - first) / np.where(is_whole, 1, parts)
+    part = np.minimum(part, 1.0)
+    low, high = (np.take_along_axis(ends, which, 1) for ends in (edges[:, :-1], edges[:, 1:]))
+    edges = np.append(low + (high - low) * part, edges[:, -1:], axis=1)
+    return edges, which, (parts > 1) & ~is_whole

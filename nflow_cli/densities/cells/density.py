@@ -7,32 +7,42 @@ mixed with the column's marginal, ``w_j network + (1 - w_j) marginal``. An ensem
 such products.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from typing import NamedTuple
+from copy import copy
+from dataclasses import replace
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.block import Block, Encoded
 from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.drawing import Drawing
-from nflow_cli.densities.cells.gaps import LogCells
+from nflow_cli.densities.cells.distribution import CellDistribution, Lazy, OfNetwork
+from nflow_cli.densities.cells.heads import (
+    LogCells,
+    log_cells,
+    log_masses,
+    log_pair,
+    mixed,
+    with_presence,
+)
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.network import PADDING, Parameters
+from nflow_cli.densities.cells.marginal import Marginal
+from nflow_cli.densities.cells.network import ColumnByColumn, Parameters
 from nflow_cli.densities.cells.unmixing import Unmixing
 
-DRAWN = 1_024  # rows drawn at a time
+ROWS_DRAWN = 1_024  # rows drawn at a time
 # Rows scored at a time: marginals are shared by equal values, mixture parameters fill memory.
-FEWEST, MOST, PARAMETERS = 256, 16_384, 2**18
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS, MAX_BLOCK_PARAMETERS = 256, 16_384, 2**18
+IMPOSSIBLE = -1e300  # nats, of a product of cells, one of which no row can have
 
 
 class Member(NamedTuple):
     """Network of an ensemble: masked weights in float64, mixing weights ``(D,)`` against the
-    marginals, bank by bank, and its own in the mixture of members.
+    marginals, and its own in the mixture of members.
     """
 
     weights: network.Weights
@@ -51,38 +61,50 @@ class Scored(NamedTuple):
     members: np.ndarray
 
 
+class Encoded(NamedTuple):
+    """Encoded rows as a network takes them, rows last.
+
+    Attributes:
+        codes: Outcomes ``(C, n)``.
+        units: Middles of intervals in units ``(K, n)``, of columns with numbers.
+        centre: In scores or units.
+        half: Half widths.
+    """
+
+    codes: np.ndarray
+    units: np.ndarray
+    centre: np.ndarray
+    half: np.ndarray
+
+
 class CellDensity:
     """Density of rows of a table.
 
     Args:
         columns: Of a row; the first ``n_given`` are given.
         layout: Of each network.
-        marginal: Of all columns, as parameters of one row.
+        marginals: Of the D modelled columns.
         members: The networks.
         computed: K computed columns, last in a row.
         unmixing: Map of rows to components, if ``columns`` are components; none is then given or
             computed.
-        alone: With unmixing: marginals of the original columns.
-
-    Attributes:
-        order: Positions ``(D,)`` of the modelled columns among the banks.
+        independent: With unmixing: marginals of the original columns.
     """
 
     def __init__(
         self,
         columns: Sequence[CellColumn],
         layout: Layout,
-        marginal: Parameters,
+        marginals: Sequence[Marginal],
         members: Sequence[Member],
         computed: Sequence[Computed] = (),
         unmixing: Unmixing | None = None,
-        alone: "CellDensity | None" = None,
+        independent: "CellDensity | None" = None,
     ):
-        self.cells, self.layout, self.marginal = list(columns), layout, marginal
+        self.cells, self.layout, self.marginals = list(columns), layout, list(marginals)
         self.n_given, self.networks = layout.n_given, list(members)
-        self.computed, self.unmixing, self.alone = list(computed), unmixing, alone
+        self.computed, self.unmixing, self.independent = list(computed), unmixing, independent
         self.limits = limits_of(columns, layout)
-        self.order = np.argsort(layout.modelled)
 
     @property
     def modelled(self) -> list[CellColumn]:
@@ -110,10 +132,16 @@ class CellDensity:
         """Number of ensemble members."""
         return len(self.networks)
 
-    def encode(self, rows: np.ndarray) -> Encoded:
-        """Rows ``(n, C)`` as the networks take them."""
+    def with_networks(self, networks: Iterable[Member]) -> Self:
+        """The same with other networks."""
+        found = copy(self)
+        found.networks = list(networks)
+        return found
+
+    def encode(self, rows: np.ndarray) -> list[Cells]:
+        """Cells of rows ``(n, C)``, of each column that networks have."""
         rows = self.unmixing.components(rows) if self.unmixing else rows
-        return encode(self.cells, self.layout, rows)
+        return [column.encode(values) for column, values in zip(self.cells, rows.T)]
 
     def are_known(self, rows: np.ndarray) -> np.ndarray:
         """Which cells ``(n, D + K)`` count: not gaps of columns that had none."""
@@ -122,8 +150,8 @@ class CellDensity:
 
     def are_impossible(self, rows: np.ndarray) -> np.ndarray:
         """Which modelled or computed cells ``(n, C)`` no row can have: off their grid, far away."""
-        (alone,) = self.by_blocks(lambda block: (block.by_marginals,), rows)
-        return np.pad(np.isneginf(alone), ((0, 0), (self.n_given, 0)))
+        (found,) = self.by_blocks(lambda block: (block.by_marginals,), rows)
+        return np.pad(np.isneginf(found), ((0, 0), (self.n_given, 0)))
 
     # Scores of rows ``(n, C)``.
 
@@ -172,18 +200,19 @@ class CellDensity:
         return found
 
     def network_log_cells(self, member: Member, rows: np.ndarray) -> LogCells:
-        """Log-masses ``(n, D)`` by a network, bank by bank; NaN if unknown."""
+        """Log-masses ``(n, D)`` by a network; NaN if unknown."""
         return self._log_cells(lambda block: block.log_cells(block.by_network(member)), rows)
 
     def marginal_log_cells(self, rows: np.ndarray) -> LogCells:
-        """Log-masses ``(n, D)`` by marginals, bank by bank; NaN if unknown."""
-        return self._log_cells(lambda block: block.log_cells(block.marginals), rows)
+        """Log-masses ``(n, D)`` by marginals; NaN if unknown."""
+        return self._log_cells(lambda block: block.of_marginals, rows)
 
-    def _log_cells(self, log_cells: Callable[[Block], LogCells], rows: np.ndarray) -> LogCells:
-        def of_block(block: Block) -> tuple[np.ndarray, ...]:
+    def _log_cells(
+        self, log_cells: Callable[["RowScores"], LogCells], rows: np.ndarray
+    ) -> LogCells:
+        def of_block(block: "RowScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
-            masses = np.where(block.codes >= 0, masses, np.nan)
-            return (masses.T,) if presence is None else (masses.T, presence.T)
+            return np.where(block.codes >= 0, masses, np.nan).T, presence.T
 
         return LogCells(*self.by_blocks(of_block, rows))
 
@@ -212,7 +241,7 @@ class CellDensity:
         """
 
         def scored(places: slice) -> tuple[np.ndarray, ...]:
-            return scores(Block(self, rows[places]), *(array[places] for array in others))
+            return scores(RowScores(self, rows[places]), *(array[places] for array in others))
 
         with ThreadPoolExecutor(cores()) as pool:
             blocks = []
@@ -226,7 +255,7 @@ class CellDensity:
     def at_a_time(self) -> int:
         """Number of rows scored at a time."""
         count = len(self.layout.mixed) * self.layout.components * self.members
-        return min(max(FEWEST, PARAMETERS // max(count, 1)), MOST)
+        return min(max(MIN_BLOCK_ROWS, MAX_BLOCK_PARAMETERS // max(count, 1)), MAX_BLOCK_ROWS)
 
     @property
     def log_weights(self) -> np.ndarray:
@@ -234,17 +263,10 @@ class CellDensity:
         with np.errstate(divide="ignore"):
             return np.log([member.weight for member in self.networks])
 
-    @cached_property
+    @property
     def log_learnt(self) -> np.ndarray:
-        """Log-probabilities ``(D,)`` that a cell is not new, bank by bank."""
-        found = []
-        for bank, marginal in zip(self.layout.banks, self.marginal.log_shares):
-            for shares, i in zip(marginal if marginal is not None else [], bank.modelled):
-                outcomes = self.layout.outcomes[i]
-                log_new = shares[outcomes.learnt, 0] if outcomes.has_new else PADDING
-                found.append(np.log1p(-np.exp(log_new)))
-            found += [] if marginal is not None else [0.0] * len(bank.modelled)
-        return np.array(found)
+        """Log-probabilities ``(D,)`` that a cell is not new."""
+        return np.array([marginal.log_learnt for marginal in self.marginals])
 
     # Draws.
 
@@ -255,18 +277,72 @@ class CellDensity:
 
         With ``with_new`` a level may be new (-1) and a computed cell broken; else neither is.
         """
-        rows = given.astype(float)
-        weights = [member.weight for member in self.networks]
-        member = rng.choice(self.members, len(rows), p=weights)
-        for r, of_member in enumerate(self.networks):
-            chosen = np.flatnonzero(member == r)
-            for places in _places(len(chosen), DRAWN):
-                at = chosen[places]
-                rows[at] = Drawing(self, of_member, rows[at], with_new).drawn(rng)
+        rows, weights = given.astype(float), [member.weight for member in self.networks]
+        chosen, unknown = rng.choice(self.members, len(rows), p=weights), np.ones(rows.shape, bool)
+        for r, member in enumerate(self.networks):
+            of_member = np.flatnonzero(chosen == r)
+            for places in _places(len(of_member), ROWS_DRAWN):
+                at = of_member[places]
+                rows[at], _ = self.completed(member, rows[at], unknown[at], rng, with_new=with_new)
         rows = self.unmixing.rows(rows) if self.unmixing else rows
         for one in self.computed:
             rows[:, one.place] = one.draw(rows, rng, with_new)
         return rows
+
+    def completed(
+        self,
+        member: Member,
+        rows: np.ndarray,
+        unknown: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        present: bool = False,
+        with_new: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows ``(n, C)`` with ``unknown`` cells of modelled columns drawn by one member.
+
+        Each is drawn given the cells before it, those behind it ignored; with ``present`` also
+        given that it is not missing. Returns also the log-probability ``(n,)`` in nats, at the
+        draws before, that the drawn cells are present; without ``present`` it is 0.
+        """
+        rows, log_present, n = rows.copy(), np.zeros(len(rows)), len(rows)
+        walk = ColumnByColumn(self.layout, member.weights, self.limits, n)
+        for j, column in enumerate(self.cells):
+            if j >= self.n_given and (at := unknown[:, j]).any():
+                place = j - self.n_given
+                network = OfNetwork(1.0, member.shares[place], walk.parameters(j))
+                cell = CellDistribution(column, self.marginals[place], [network], n)
+                drawn = column.decode(*cell.draw(rng, at & present, with_new))
+                rows[at, j] = drawn[at]
+                if present:
+                    log_present += np.where(at, cell.log_present, 0.0)
+            cells = column.encode(rows[:, j])
+            walk.see(j, cells.codes, cells.units)
+        return rows, log_present
+
+    def suffix(self, j: int) -> "CellDensity":
+        """Density of the columns from ``j`` on, given all before: the same, of fewer cells.
+
+        Without computed columns, and not unmixed. Members have their weights in the whole density.
+        """
+        layout, first = self.layout, j - self.n_given
+        mixed = np.array(layout.mixed, int)
+        kept = {
+            "logits": layout.logits >= j,
+            "mixtures": np.repeat(mixed, 3 * layout.components) >= j,
+            "means": mixed >= j,
+        }
+        members = [
+            member._replace(
+                weights={
+                    name: array[kept[name.split("_")[0]]] if name.split("_")[0] in kept else array
+                    for name, array in member.weights.items()
+                },
+                shares=member.shares[first:],
+            )
+            for member in self.networks
+        ]
+        return CellDensity(self.cells, replace(layout, n_given=j), self.marginals[first:], members)
 
 
 def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
@@ -275,15 +351,168 @@ def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
     return np.array(limits).reshape(-1, 3).T[..., None, None]
 
 
-def encode(columns: Sequence[CellColumn], layout: Layout, rows: np.ndarray) -> Encoded:
-    """Encode rows ``(n, C)`` for the networks of a layout."""
-    cells: list[Cells] = [column.encode(values) for column, values in zip(columns, rows.T)]
-    codes = np.array([cells[i].codes for i in layout.columns], float)
-    numbers = [(cells[i].units, *cells[i].interval) for i in layout.with_numbers]
-    if not numbers:
-        return Encoded(codes, *np.zeros((3, 0, len(rows))))
-    return Encoded(codes, *(np.array(parts) for parts in zip(*numbers)))
-
-
 def _places(n: int, rows: int) -> Iterator[slice]:
     yield from (slice(start, start + rows) for start in range(0, max(n, 1), rows))
+
+
+class RowScores:
+    """Rows ``(n, C)`` and distributions of their cells, each computed once."""
+
+    def __init__(self, density: CellDensity, rows: np.ndarray):
+        self.density, self.layout, self.rows = density, density.layout, rows
+        every = density.encode(rows)
+        self.cells, codes = every[density.n_given :], np.array([one.codes for one in every], float)
+        numbers = [(every[i].units, *every[i].interval) for i in self.layout.with_numbers]
+        parts = np.array(numbers).reshape(len(numbers), 3, len(rows)).swapaxes(0, 1)
+        self.encoded = Encoded(codes, *parts)
+
+    # Distributions by each network.
+
+    @Lazy
+    def networks(self) -> list[Parameters]:
+        """Parameters of all networks."""
+        return [self.by_network(member) for member in self.density.networks]
+
+    def by_network(self, member: Member) -> Parameters:
+        """Parameters of one network."""
+        x = network.inputs(self.layout, self.encoded.codes, self.encoded.units, np)
+        return network.parameters(self.layout, member.weights, self.density.limits, x, np)
+
+    # Log-probabilities, in nats.
+
+    @Lazy
+    def by_members(self) -> np.ndarray:
+        """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
+        pairs = zip(self.density.networks, self._of_networks)
+        return np.stack([self._by_member(member, cells) for member, cells in pairs])
+
+    def by_member(self, member: Member) -> np.ndarray:
+        """Log-probabilities ``(n, D + K)`` of cells by one member."""
+        return self._by_member(member, self.log_cells(self.by_network(member)))
+
+    def _by_member(self, member: Member, cells: LogCells) -> np.ndarray:
+        first, second, _ = mixed(log_pair(member.shares[:, None]), cells, self.of_marginals, np)
+        kept = np.logaddexp(first, second)
+        last = [one.log_prob(self.rows) for one in self.density.computed]
+        return np.column_stack([self._as_densities(kept), *last])
+
+    @Lazy
+    def by_mixture(self) -> np.ndarray:
+        """Log-probabilities ``(n, D + K)`` of cells, given those before, by the mixture of
+        members.
+        """
+        cells = self.by_members
+        if len(cells) == 1:
+            return cells[0]
+        log_weights = self.density.log_weights[:, None, None]
+        before = logsumexp(log_weights + np.cumsum(cells, axis=2), 0, np)
+        with np.errstate(invalid="ignore"):  # of cells behind one that no row can have
+            differences = np.diff(before, axis=1, prepend=0.0)
+        return np.nan_to_num(differences, nan=0.0, neginf=-np.inf)
+
+    @property
+    def by_networks(self) -> np.ndarray:
+        """Log-probabilities ``(n, D)`` of cells by the networks, without marginals."""
+        cells = np.stack([self._as_densities(one.masses) for one in self._of_networks])
+        return logsumexp(self.density.log_weights[:, None, None] + cells, 0, np)
+
+    @Lazy
+    def by_marginals(self) -> np.ndarray:
+        """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
+        if self.density.independent:
+            return RowScores(self.density.independent, self.rows).by_marginals
+        last = [one.by_marginal.log_prob(self.rows) for one in self.density.computed]
+        return np.column_stack([self._as_densities(self.of_marginals.masses), *last])
+
+    @Lazy
+    def _of_networks(self) -> list[LogCells]:
+        return [self.log_cells(found) for found in self.networks]
+
+    @Lazy
+    def of_marginals(self) -> LogCells:
+        """Log-masses ``(D, n)`` of cells, and of their presence, by the marginals."""
+        marginals = self.density.marginals
+        masses = [
+            one.log_prob(cells.codes, *cells.interval) for one, cells in zip(marginals, self.cells)
+        ]
+        log_present = np.array([[one.log_present] for one in marginals])
+        return with_presence(self.layout, self.codes, np.array(masses), log_present, np)
+
+    # Values on no grid have mass 0; of very large ones the square overflows.
+    @np.errstate(divide="ignore", over="ignore", invalid="ignore")
+    def log_cells(self, found: Parameters) -> LogCells:
+        """Log-masses ``(D, n)`` of cells, and of their presence, by the parameters of a network.
+
+        A network knows the outcomes of training rows; any other is as the marginals have it.
+        """
+        layout, density = self.layout, self.density
+        log_shares = [
+            part + density.log_learnt[np.array(bank.columns) - layout.n_given, None, None]
+            for bank, part in zip(layout.banks, found.log_shares)
+        ]
+        found = found._replace(log_shares=log_shares)
+        first = len(layout.with_numbers) - len(layout.mixed)
+        centre, half = (part[first:] for part in self.encoded[2:])
+        masses = log_masses(layout, found, centre, half, np)
+        cells = log_cells(layout, found, self.codes, masses, np)
+        is_new = self.codes == layout.of_modelled("new")
+        return cells._replace(masses=np.where(is_new, self.of_marginals.masses, cells.masses))
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Outcomes ``(D, n)`` of the modelled cells; below 0 if unknown."""
+        return self.encoded.codes[self.density.n_given :]
+
+    def _as_densities(self, masses: np.ndarray) -> np.ndarray:
+        return masses.T - self._log_measures
+
+    @Lazy
+    def _log_measures(self) -> np.ndarray:
+        """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
+
+        Of a value beyond found bounds, less its log-probability among those beyond.
+        """
+        first, columns = self.density.n_given, self.density.modelled
+        measures = np.zeros((len(self.rows), len(columns)))
+        for j, (column, code) in enumerate(zip(columns, self.codes)):
+            measures[:, j] = np.where(code == column.number, column.log_measure, 0.0)
+            if column.has_numbers and column.new is not None:
+                beyond = column.log_measure - column.log_beyond(self.rows[:, first + j])
+                measures[:, j] = np.where(code == column.new, beyond, measures[:, j])
+        unmixing = self.density.unmixing
+        return measures - unmixing.log_slopes(self.rows) if unmixing else measures
+
+    # Distribution functions.
+
+    # The distributions of cells given the cells before.
+
+    def pit(self, noise: np.ndarray) -> np.ndarray:
+        """Randomised probability integral transforms ``(n, D + K)``."""
+        ends = [self.distribution(j).ends(cells) for j, cells in enumerate(self.cells)]
+        ends += [one.ends(self.rows) for one in self.density.computed]
+        below, at = (np.stack(part, axis=1) for part in zip(*ends))
+        return np.clip(below + noise * at, 0.0, 1.0)
+
+    def distribution(self, j: int) -> CellDistribution:
+        """The distributions of the modelled cell ``j``, from 0, given the cells before it."""
+        density, weights = self.density, np.exp(self.log_weights_before[:, :, j])
+        place = density.n_given + j
+        networks = [
+            OfNetwork(weight, member.shares[j], network.of_column(self.layout, found, place))
+            for weight, member, found in zip(weights, density.networks, self.networks)
+        ]
+        marginal, n = density.marginals[j], len(self.rows)
+        return CellDistribution(density.cells[place], marginal, networks, n)
+
+    @Lazy
+    def log_weights_before(self) -> np.ndarray:
+        """Log-weights of members in each cell ``(R, n, D)``: prior times likelihood of the cells
+        before.
+        """
+        shape = self.density.members, len(self.rows), len(self.density.modelled)
+        if self.density.members <= 1:
+            return np.zeros(shape)
+        cells = self.by_members[:, :, : len(self.density.modelled)]
+        before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
+        before = np.maximum(before, IMPOSSIBLE)
+        return log_softmax(before + self.density.log_weights[:, None, None], 0, np)

@@ -8,13 +8,10 @@ import numpy as np
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn, Cells, Interval
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal, Support, fit_marginal
-from nflow_cli.densities.cells.mixing import scaled_weights
-from nflow_cli.densities.cells.network import PADDING, Parameters
-from nflow_cli.densities.cells.normals import STANDARD
-from nflow_cli.densities.cells.regressions import fit_parents
+from nflow_cli.densities.cells.layout import Layout, Outcomes
+from nflow_cli.densities.cells.marginal import STANDARD, Marginal, fit_marginal, scaled_weights
 from nflow_cli.densities.cells.scores import Fitted, Scores, fit_scores
+from nflow_cli.densities.cells.start import fit_parents, in_numbers
 
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
 NARROW = 0.01  # quantile of half widths that bounds the scales
@@ -56,21 +53,21 @@ def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) 
     do not have.
     """
     cells = [one.encode(values) for one, values in zip([*before, column], data.train.T)]
-    known = np.flatnonzero(column.have_numbers(cells[-1].codes))
+    known = np.flatnonzero(column.outcomes.have_numbers(cells[-1].codes))
     if not (column.first and before and len(known)):
         return False
     are_atoms = cells[-1].codes != column.number
     codes = np.stack([*(one.codes for one in cells[:-1]), are_atoms], axis=1)[known]
-    supports = [*(support_of(one) for one in before), Support(2)]
+    outcomes = [*(one.outcomes for one in before), Outcomes(2)]
     weights = None if data.weights.train is None else data.weights.train[known]
-    (parent,) = fit_parents(supports, codes, weights, len(before))
+    (parent,) = fit_parents(outcomes, codes, weights, len(before))
     by_class = parent.gain / len(known)
     return by_class > HURDLE and by_class > _gain_by_order([*before, column], cells)
 
 
 def _gain_by_order(columns: Sequence[CellColumn], cells: Sequence[Cells]) -> float:
     """Nats a row that a normal regression on one of the other numbers gains of the last one."""
-    have = [column.have_numbers(cell.codes) for column, cell in zip(columns, cells)]
+    have = [column.outcomes.have_numbers(cell.codes) for column, cell in zip(columns, cells)]
     gains = [0.0]
     for one, other in zip(cells[:-1], have[:-1]):
         both = other & have[-1]
@@ -90,7 +87,7 @@ def _numbers(
 ) -> tuple[np.ndarray, Interval]:
     """Which of values ``(n,)`` are numbers, and their intervals, symmetric."""
     cells = with_both_ends(column, values)
-    some = column.have_numbers(cells.codes) & (with_atoms | (cells.codes == column.number))
+    some = column.outcomes.have_numbers(cells.codes) & (with_atoms | (cells.codes == column.number))
     return some, Interval(*(part[some] for part in cells.interval))
 
 
@@ -129,41 +126,22 @@ def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, widt
 def fitted_marginals(
     columns: Sequence[CellColumn], rows: np.ndarray, weights: np.ndarray | None
 ) -> list[Marginal]:
-    """Marginal of each column, by training rows ``(n, C)``: N(0, 1) in normal scores."""
+    """Marginals of columns, by their training rows ``(n, C)``: N(0, 1) in normal scores."""
     marginals = []
     for column, values in zip(columns, rows.T):
         cells, widest = with_both_ends(column, values), None
         if column.has_numbers and not column.scores:
-            some = column.have_numbers(cells.codes)
+            some = column.outcomes.have_numbers(cells.codes)
             widest = _widest(column, values[some], cells.interval.centre[some])
-        support = support_of(column, widest)
+        outcomes = column.outcomes
         if column.scores:
-            shares = fit_marginal(support, cells.codes, weights=weights).log_shares
+            shares = fit_marginal(outcomes, cells.codes, weights=weights).log_shares
             shares = in_numbers(column, shares, IN_ATOMS)
-            marginals.append(Marginal(shares, support.number, STANDARD))
+            marginals.append(Marginal(outcomes, shares, STANDARD))
         else:
-            marginals.append(fit_marginal(support, cells.codes, *cells.interval, weights))
+            limits = column.floor, widest
+            marginals.append(fit_marginal(outcomes, cells.codes, *cells.interval, weights, *limits))
     return marginals
-
-
-def in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.ndarray:
-    """Log-shares ``(…, L)`` of outcomes of a column with scores, from those of codes: atoms keep a
-    part, or of a hurdle model what numbers do not explain; numbers have the rest.
-    """
-    count, shares = column.number or 0, np.exp(log_shares)
-    atoms, kept = shares[..., :count].copy(), part * shares[..., :count]
-    if column.is_hurdle:
-        by_numbers = np.exp(STANDARD.log_mass(*column.encode(np.array(column.first)).interval))
-        number = shares[..., count, None] / (1 - by_numbers.sum())
-        kept = np.maximum(kept, atoms - number * by_numbers)
-    shares[..., :count] = kept
-    shares[..., count] += (atoms - kept).sum(axis=-1)
-    return np.log(shares)
-
-
-def support_of(column: CellColumn, widest: float | None = None) -> Support:
-    """Support of a column's marginal."""
-    return Support(column.outcomes.count, column.number, column.new, column.floor, widest)
 
 
 def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
@@ -196,20 +174,3 @@ def _widest(column: CellColumn, numbers: np.ndarray, centre: np.ndarray) -> floa
     near = float(away[:2].max())
     widest = (max(near, float(far_away)) if np.isfinite(far_away) else near) / 2
     return max(widest, column.floor)  # of one value whose step is narrower than a float
-
-
-def as_parameters(layout: Layout, marginals: Sequence[Marginal]) -> Parameters:
-    """Marginals as parameters of one row, bank by bank."""
-    shares = []
-    for bank in layout.banks:
-        padded = np.full((len(bank.modelled), bank.size, 1), PADDING)
-        for c, i in enumerate(bank.modelled):
-            padded[c, : layout.outcomes[i].count, 0] = marginals[i].log_shares
-        shares.append(padded if bank.size > 1 else None)
-    normals = [marginals[i].normals for i in layout.mixed]
-    most = max((len(one.means) for one in normals), default=0)
-    arrays = np.zeros((3, len(normals), most, 1))
-    arrays[0], arrays[2] = PADDING, 1.0
-    for n, one in enumerate(normals):
-        arrays[:, n, : len(one.means), 0] = one.log_weights, one.means, one.scales
-    return Parameters(shares, *arrays)

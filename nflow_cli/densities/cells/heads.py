@@ -1,116 +1,119 @@
-"""Log-probability of cells by the distributions of a network.
+"""Log-probabilities of cells by the distributions of a network, and mixed with the marginals'.
 
     log P(cell) = log P(outcome) + [a number] log (mass of its interval)
 
 Of a value that repeats: the sum over the outcomes that it may be, an atom and a number. Written
 over an array namespace ``xp``, as :mod:`~nflow_cli.densities.cells.network` is.
+
+A cell is that of the network with weight w, else that of the marginal. Whether it is missing is
+mixed first, then the value of a cell that is present:
+
+    q(missing) = w π + (1 - w) ρ
+    q(x) = (1 - q(missing)) (w p(x | present) + (1 - w) m(x | present))
+
+Mixed as one, the value of a cell that is seldom present would be the marginal's, whatever the cells
+before: gaps would be filled without them where most cells are missing (at random, given those).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.arrays import dtype_of, logsumexp
+from nflow_cli.arrays import logsumexp
 from nflow_cli.densities.cells.layout import Bank, Layout
-from nflow_cli.densities.cells.network import PADDING, Parameters, one_hot
-from nflow_cli.mixtures import log_normal_mass
+from nflow_cli.densities.cells.network import PADDING, Parameters
+from nflow_cli.mixtures import log_mass
 
 
-def log_cells(
-    layout: Layout, parameters: Parameters, codes: Any, centre: Any, half: Any, xp: Any
-) -> Any:
-    """Log-probabilities ``(…, D, n)`` in nats of the modelled cells, bank by bank; 0 if unknown.
+class LogCells(NamedTuple):
+    """Log-probabilities of cells in nats, by a network or by the marginals.
 
-    ``codes`` are ``(…, C, n)``, bank by bank; ``centre`` and ``half`` ``(…, N, n)``, of columns
-    with mixtures; ``half`` is 0 off the grid.
+    Attributes:
+        masses: Of the cells; 0 if unknown or new.
+        presence: Of being missing for a missing cell, of being present for any other; 0 of new or
+            unknown cells and of columns without gaps.
     """
-    masses = log_masses(layout, parameters, centre, half, xp)
-    return log_cells_by_masses(layout, parameters.log_shares, codes, masses, xp)
+
+    masses: Any
+    presence: Any
 
 
-def log_cells_by_masses(
-    layout: Layout, log_shares: Sequence[Any], codes: Any, masses: Any, xp: Any
-) -> Any:
-    """:func:`log_cells`, from the masses of :func:`log_masses`."""
-    cells, start, first = [], 0, 0
-    for bank, shares in zip(layout.banks, log_shares):
-        of_bank = codes[..., start + bank.n_given : start + len(bank.columns), :]
-        last = first + len(bank.numbers)
-        if bank.modelled:
-            cells.append(_of_bank(layout, bank, shares, of_bank, masses[..., first:last, :], xp))
-        start, first = start + len(bank.columns), last
-    return xp.concatenate(cells, axis=-2)
+def log_cells(layout: Layout, parameters: Parameters, codes: Any, masses: Any, xp: Any) -> LogCells:
+    """Log-probabilities ``(…, D, n)`` of the cells with ``codes`` ``(…, D, n)``, by a network.
+
+    ``masses`` ``(…, N, n)`` are of :func:`log_masses`, of the columns with mixtures.
+    """
+    order = np.array([i for bank in layout.banks for i in bank.columns]) - layout.n_given
+    code = xp.take(codes, order, axis=-2)
+    number, gap = (layout.of_modelled(name)[order] for name in ("number", "missing"))
+    if layout.mixed:
+        columns = np.array(layout.mixed) - layout.n_given
+        masses = xp.take(masses, np.searchsorted(columns, order[number[:, 0] >= 0]), axis=-2)
+    cells, log_present, start, first = [], [], 0, 0
+    for bank, shares in zip(layout.banks, parameters.log_shares):
+        end, last = start + len(bank.columns), first + len(bank.columns) - bank.n_plain
+        some = code[..., start:end, :], number[start:end], masses[..., first:last, :]
+        cells.append(_of_bank(bank, shares, *some, xp))
+        if layout.has_gaps:
+            is_value = np.arange(bank.size)[:, None] != gap[start:end, None]
+            log_present.append(logsumexp(xp.where(is_value, shares, PADDING), -2, xp))
+        start, first = end, last
+
+    def in_row(parts: Sequence[Any]) -> Any:
+        return xp.take(xp.concatenate(parts, axis=-2), np.argsort(order), axis=-2)
+
+    present = in_row(log_present) if layout.has_gaps else 0.0
+    return with_presence(layout, codes, in_row(cells), present, xp)
+
+
+def _of_bank(bank: Bank, shares: Any, codes: Any, number: np.ndarray, masses: Any, xp: Any) -> Any:
+    at = np.arange(bank.size)[:, None]
+    chosen = xp.sum(xp.where(codes[..., None, :] == at, shares, 0.0), axis=-2)
+    if bank.n_plain == len(bank.columns):
+        return chosen
+    behind = slice(bank.n_plain, None)
+    code, number = codes[..., behind, :], number[behind]
+    is_number = at == number[:, None]
+    smooth = xp.sum(xp.where(is_number, shares[..., behind, :, :], 0.0), axis=-2) + masses
+    atoms = chosen[..., behind, :]
+    if number.any():
+        is_atom = (code >= 0) & (code < number)
+        atoms = xp.where(is_atom, xp.logaddexp(atoms, smooth), atoms)
+    cells = xp.where(code == number, smooth, atoms)
+    return xp.concatenate([chosen[..., : bank.n_plain, :], cells], axis=-2)
+
+
+def with_presence(layout: Layout, codes: Any, masses: Any, log_present: Any, xp: Any) -> LogCells:
+    """Cells ``(…, D, n)`` of log-probabilities ``masses``, and ``log_present`` of being present."""
+    gap, learnt = layout.of_modelled("missing"), layout.of_modelled("learnt")
+    is_learnt = (gap >= 0) & (codes >= 0) & (codes < learnt)
+    presence = xp.where(is_learnt, xp.where(codes == gap, masses, log_present), 0.0)
+    return LogCells(masses, presence)
+
+
+def log_pair(weights: Any) -> tuple[Any, Any]:
+    """``log w`` and ``log(1 - w)`` of weights of a network beside the marginal."""
+    with np.errstate(divide="ignore"):
+        return np.log(weights), np.log1p(-weights)
+
+
+def mixed(
+    log_weights: tuple[Any, Any], network: LogCells, marginal: LogCells, xp: Any
+) -> tuple[Any, Any, Any]:
+    """Log-parts of a network and of the marginals in cells, which sum to these, and presence.
+
+    ``log_weights`` are log w and log(1 - w). The third is the log-probability that the cell is
+    missing, of a missing one, else that it is present.
+    """
+    both = list(zip(log_weights, (network, marginal)))
+    presence = xp.logaddexp(*(weight + one.presence for weight, one in both))
+    first, second = (weight + presence + (one.masses - one.presence) for weight, one in both)
+    return first, second, presence
 
 
 def log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, xp: Any) -> Any:
     """Log-masses ``(…, N, n)`` of intervals; -inf off the grid."""
     if not layout.mixed:
         return half  # of no column
-    mixtures: Sequence[Any] = parameters[1:]
-    of_intervals = _masses_by_value if xp is np and mixtures[0].shape[-1] == 1 else log_mass
-    return of_intervals(centre, half, *mixtures, xp=xp, has_ends=layout.has_ends)
-
-
-def _masses_by_value(
-    centre: np.ndarray, half: np.ndarray, *mixtures: np.ndarray, xp: Any, has_ends: bool
-) -> np.ndarray:
-    found = np.empty(centre.shape)
-    for k, (log_weights, means, scales) in enumerate(zip(*mixtures)):
-        some = log_weights[:, 0] > PADDING / 2
-        (c, h), inverse = distinct(centre[k], half[k])
-        mixture = log_weights[some], means[some], scales[some]
-        found[k] = log_mass(c, h, *mixture, xp=xp, has_ends=has_ends)[inverse]
-    return found
-
-
-def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct columns of arrays ``(n,)``, and each place's index."""
-    order = np.lexsort(arrays[::-1])  # faster than np.unique of an axis
-    columns = np.stack(arrays)[:, order]
-    is_new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(order)]
-    inverse = np.empty(len(order), int)
-    inverse[order] = np.cumsum(is_new) - 1
-    return columns[:, is_new], inverse
-
-
-def log_mass(
-    centre: Any,
-    half: Any,
-    log_weights: Any,
-    means: Any,
-    scales: Any,
-    *,
-    xp: Any,
-    has_ends: bool,
-) -> Any:
-    """Log-mass ``(…, n)`` in nats of intervals by mixtures ``(…, M, n)``.
-
-    With ``has_ends``, ``half`` may be ``inf``: all above ``centre``, or ``-inf``: all below.
-    """
-    side = None
-    if has_ends:
-        is_tail = xp.isinf(half)
-        side = xp.where(is_tail, xp.sign(half), 0.0)[..., None, :]
-        half = xp.where(is_tail, 1.0, half)
-    c, h = (centre[..., None, :] - means) / scales, half[..., None, :] / scales
-    return logsumexp(log_weights + log_normal_mass(c, h, xp, side), -2, xp)
-
-
-def _of_bank(layout: Layout, bank: Bank, shares: Any, codes: Any, masses: Any, xp: Any) -> Any:
-    outcomes = [layout.outcomes[i] for i in bank.numbers]
-    numbers = np.array([o.number for o in outcomes], int).reshape(-1, 1)
-    if shares is None:  # the only outcome is a number
-        return xp.where(codes == 0, masses, 0.0)
-    chosen = xp.sum(one_hot(codes, bank.size, xp) * shares, axis=-2)
-    if not outcomes:
-        return chosen
-    is_number = (np.arange(bank.size) == numbers)[:, :, None].astype(dtype_of(masses))
-    smooth = xp.sum(shares[..., bank.n_plain :, :, :] * is_number, axis=-2) + masses
-    plain, atoms = chosen[..., : bank.n_plain, :], chosen[..., bank.n_plain :, :]
-    code = codes[..., bank.n_plain :, :]
-    if numbers.any():
-        both = (code >= 0) & (code < numbers)
-        atoms = xp.where(both, xp.logaddexp(atoms, smooth), atoms)
-    cells = xp.where(code == numbers, smooth, atoms)
-    return xp.concatenate([plain, cells], axis=-2)
+    return log_mass(centre, half, *parameters[1:], xp=xp, has_ends=layout.has_ends)

@@ -1,15 +1,17 @@
-"""Layout of a network's arrays: columns in banks, their outcomes, mixtures and masks.
+"""Layout of a network's arrays: outcomes, inputs, outputs and masks of the columns of a row.
 
-A softmax is one operation for columns with equally many outcomes, so columns stand in the smallest
-*bank*, of a power of two, that holds their outcomes.
+Columns are in the order of the row everywhere but in the logits. A softmax is one operation for
+columns with equally many outcomes, so logits are in *banks*: those of columns that have room in the
+same power of two.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+
+UNKNOWN = -1  # code of an unknown cell, which is left out of the sum
 
 
 class Outcomes(NamedTuple):
@@ -31,41 +33,37 @@ class Outcomes(NamedTuple):
     has_gaps: bool = False
 
     @property
-    def missing(self) -> int:
-        """Outcome of a missing cell; -1: none."""
-        return self.learnt - 1 if self.has_gaps else -1
+    def missing(self) -> int | None:
+        """Outcome of a missing cell, if any."""
+        return self.learnt - 1 if self.has_gaps else None
+
+    @property
+    def new(self) -> int | None:
+        """Outcome that no training row has, if any."""
+        return self.learnt if self.has_new else None
 
     @property
     def learnt(self) -> int:
         """Number of outcomes learnt by a network, the first ones."""
         return self.count - self.has_new
 
+    def have_numbers(self, codes: np.ndarray) -> np.ndarray:
+        """Whether codes are of numbers, atoms among them."""
+        return (codes >= 0) & (codes <= (UNKNOWN if self.number is None else self.number))
 
-@dataclass(frozen=True)
-class Bank:
-    """Columns with equal room for outcomes.
+
+class Bank(NamedTuple):
+    """Modelled columns with the same room for outcomes that are learnt.
 
     Attributes:
-        size: Outcomes per column, a power of two.
-        columns: Their indices in a row: given before modelled, each without numbers before with.
-        n_given: Given ones.
-        n_plain: Modelled ones without numbers.
+        size: A power of two.
+        columns: Those without numbers first.
+        n_plain: Number of these.
     """
 
     size: int
-    columns: tuple[int, ...]
-    n_given: int
+    columns: list[int]
     n_plain: int
-
-    @property
-    def modelled(self) -> tuple[int, ...]:
-        """Modelled columns."""
-        return self.columns[self.n_given :]
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Modelled columns with numbers."""
-        return self.modelled[self.n_plain :]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Layout:
     """Layout of a network of C columns, the first G given.
 
     Args:
-        outcomes: Of each column, in row order.
+        outcomes: Of each column.
         n_given: G.
         components: M, normals per mixture.
         width: H, hidden units per layer.
@@ -84,56 +82,25 @@ class Layout:
     components: int
     width: int
 
-    @cached_property
-    def banks(self) -> list[Bank]:
-        """The banks, by size."""
-        sizes = [1 << (o.count - 1).bit_length() for o in self.outcomes]
-        banks = []
-        for size in sorted(set(sizes)):
-            places = [i for i, other in enumerate(sizes) if other == size]
-            given = self._plain_first([i for i in places if i < self.n_given])
-            modelled = self._plain_first([i for i in places if i >= self.n_given])
-            plain = sum(self.outcomes[i].number is None for i in modelled)
-            banks.append(Bank(size, (*given, *modelled), len(given), plain))
-        return banks
-
-    def _plain_first(self, places: Sequence[int]) -> list[int]:
-        return sorted(places, key=lambda i: self.outcomes[i].number is not None)
-
     @property
     def n_columns(self) -> int:
         """C."""
         return len(self.outcomes)
 
-    @cached_property
-    def columns(self) -> list[int]:
-        """All columns, bank by bank."""
-        return [i for bank in self.banks for i in bank.columns]
-
-    @cached_property
-    def modelled(self) -> list[int]:
-        """The D modelled columns, bank by bank."""
-        return [i for bank in self.banks for i in bank.modelled]
-
-    @cached_property
-    def are_conditional(self) -> np.ndarray:
-        """Which modelled columns ``(D,)`` have columns before them, bank by bank."""
-        return np.array(self.modelled) > 0
+    @property
+    def modelled(self) -> range:
+        """The D modelled columns."""
+        return range(self.n_given, self.n_columns)
 
     @cached_property
     def with_numbers(self) -> list[int]:
-        """Columns with numbers, given ones too, bank by bank."""
-        return [i for i in self.columns if self.outcomes[i].number is not None]
+        """The K columns with numbers, given ones too."""
+        return [i for i, one in enumerate(self.outcomes) if one.number is not None]
 
     @cached_property
     def mixed(self) -> list[int]:
-        """The N modelled columns with mixtures, bank by bank."""
-        return [i for bank in self.banks for i in bank.numbers]
-
-    @cached_property
-    def intervals(self) -> list[int]:
-        """Index ``(N,)`` of the modelled columns with mixtures among those with numbers."""
-        return [self.with_numbers.index(i) for i in self.mixed]
+        """The N modelled columns with mixtures, the last of those with numbers."""
+        return [i for i in self.with_numbers if i >= self.n_given]
 
     @cached_property
     def has_ends(self) -> bool:
@@ -145,29 +112,46 @@ class Layout:
         """Whether modelled cells may be missing."""
         return any(self.outcomes[i].has_gaps for i in self.modelled)
 
+    def of_modelled(self, name: str) -> np.ndarray:
+        """``number``, ``missing`` or ``learnt`` of the modelled columns ``(D, 1)``; -2: none."""
+        each = [getattr(self.outcomes[i], name) for i in self.modelled]
+        return np.array([-2 if one is None else one for one in each])[:, None]
+
+    # Inputs and outputs of a network.
+
     @cached_property
     def inputs(self) -> np.ndarray:
-        """Column ``(I,)`` of each input: outcomes, then numbers."""
-        return np.array(
-            [i for bank in self.banks for i in bank.columns for _ in range(bank.size)]
-            + self.with_numbers
+        """Column ``(I,)`` of each input: outcomes that are learnt, then numbers."""
+        counts = [one.learnt for one in self.outcomes]
+        return np.append(np.repeat(np.arange(self.n_columns), counts), self.with_numbers).astype(
+            int
         )
 
     @cached_property
-    def is_learnt(self) -> np.ndarray:
-        """Which inputs ``(I,)`` occur in training rows: not new outcomes."""
-        counts = [
-            np.arange(bank.size) < self.outcomes[i].learnt
-            for bank in self.banks
-            for i in bank.columns
-        ]
-        return np.concatenate([*counts, np.ones(len(self.with_numbers), bool)])
+    def input_codes(self) -> np.ndarray:
+        """Outcome of each input but numbers."""
+        return np.concatenate([np.arange(one.learnt) for one in self.outcomes])
+
+    @cached_property
+    def banks(self) -> list[Bank]:
+        """The banks, by size."""
+        sizes = {i: 1 << (self.outcomes[i].learnt - 1).bit_length() for i in self.modelled}
+        banks = []
+        for size in sorted(set(sizes.values())):
+            every = [i for i in self.modelled if sizes[i] == size]
+            plain = [i for i in every if self.outcomes[i].number is None]
+            banks.append(Bank(size, [*plain, *(i for i in every if i not in plain)], len(plain)))
+        return banks
 
     @cached_property
     def logits(self) -> np.ndarray:
-        """Column ``(P,)`` of each logit; a single outcome has none."""
+        """Column ``(P,)`` of each logit, bank by bank; a single outcome has none."""
         banks = [bank for bank in self.banks if bank.size > 1]
-        return np.array([i for b in banks for i in b.modelled for _ in range(b.size)], int)
+        return np.array([i for b in banks for i in b.columns for _ in range(b.size)], int)
+
+    def logits_of(self, j: int) -> np.ndarray:
+        """Places of the logits of a modelled column, of its outcomes that are learnt."""
+        return np.flatnonzero(self.logits == j)[: self.outcomes[j].learnt]
 
     @cached_property
     def degrees(self) -> np.ndarray:
@@ -178,20 +162,14 @@ class Layout:
 
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
-        """Masks of 0 and 1, float32: a column sees only the columns before it, and no new outcomes,
-        whose weights would stay initial.
-        """
+        """Masks of 0 and 1, float32: a column sees only the columns before it."""
         degrees, mixed = self.degrees, np.array(self.mixed, int)
-        numbers = np.repeat(mixed, 3 * self.components)
-
-        def mask(seen: np.ndarray) -> np.ndarray:
-            return seen.astype(np.float32)
-
-        return {
-            "inputs": mask((degrees[:, None] >= self.inputs) & self.is_learnt),
-            "hidden": mask(degrees[:, None] >= degrees),
-            "logits": mask(self.logits[:, None] > degrees),
-            "mixtures": mask(numbers[:, None] > degrees),
-            "logits_skip": mask((self.logits[:, None] > self.inputs) & self.is_learnt),
-            "means_skip": mask((mixed[:, None] > self.inputs) & self.is_learnt),
+        masks = {
+            "inputs": degrees[:, None] >= self.inputs,
+            "hidden": degrees[:, None] >= degrees,
+            "logits": self.logits[:, None] > degrees,
+            "mixtures": np.repeat(mixed, 3 * self.components)[:, None] > degrees,
+            "logits_skip": self.logits[:, None] > self.inputs,
+            "means_skip": mixed[:, None] > self.inputs,
         }
+        return {name: mask.astype(np.float32) for name, mask in masks.items()}

@@ -1,86 +1,181 @@
-"""Marginal of one column: shares of outcomes and a mixture of normals."""
+"""Marginals of columns: shares of outcomes and a mixture of normals, by maximum likelihood; and the
+weights of networks beside them.
+"""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from nflow_cli.densities.cells.mixing import scaled_weights
-from nflow_cli.densities.cells.normals import Normals, fit_normals
+from nflow_cli.arrays import SQRT_2PI, log_ndtr, logsumexp
+from nflow_cli.densities.cells.heads import LogCells
+from nflow_cli.densities.cells.layout import Outcomes
+from nflow_cli.mixtures import log_mass
+
+BISECTIONS = 60  # bisection steps: [0, 1] down to rounding
+EM_ROUNDS = 100  # EM iterations; later gains are below noise
+COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
+WIDEST = 5.0  # scale of the broad component over the range: ten ranges hold 95 %
+PENALTY = 1.5  # nats per parameter, between AIC (1) and BIC (log(n)/2)
+BLOCKS, NEAR = 1000, 0.01  # values close in rank and in units are merged
+LEAST_TOTAL = 1e-10  # least total responsibility of a normal, so that its mean is defined
+REACH, STEPS = 9.0, 4096  # of the table of Φ: beyond ± 9 it is 0 or 1; points per unit
+KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of a mixture, per normal
+ITERATIONS, CONVERGED = 200, 1e-5  # EM iterations at most; stop below this gain in nats per row
+_AT = np.arange(-REACH * STEPS, REACH * STEPS + 1) / STEPS
+_CDF, _SLOPE = np.exp(log_ndtr(_AT, np)), np.exp(-_AT * _AT / 2) / (SQRT_2PI * STEPS)
 
 
-@dataclass(frozen=True)
-class Support:
-    """Possible outcomes of a column's cells, and limits of the scales of its normals.
+def normal_cdf(z: np.ndarray) -> np.ndarray:
+    """Φ(z) by a Taylor series at the nearest point of a table; absolute error below 1e-12."""
+    return cdf_at(z * STEPS)
 
-    Attributes:
-        count: Number of outcomes.
-        number: First outcome that is a number, with an interval; ``None``: none.
-        new: A level that no training row has.
-        floor: Least scale of a normal, in column units.
-        widest: Scale of the broad normal; ``None``: five times the range.
+
+def cdf_at(d: np.ndarray) -> np.ndarray:
+    """Φ(d / STEPS); ``d`` is overwritten: in place it takes half the time."""
+    end = REACH * STEPS
+    np.clip(d, -end, end, out=d)
+    found = np.rint(d)
+    places = (found + end).astype(np.intp)
+    d -= found
+    found *= d
+    found *= -0.5 / STEPS**2
+    found += 1
+    found *= d
+    found *= _SLOPE.take(places)
+    found += _CDF.take(places)
+    return found
+
+
+class NormalsCdf:
+    """The distribution function of a mixture ``(M,)``, by a table that is cubic between knots."""
+
+    def __init__(self, log_weights: np.ndarray, means: np.ndarray, scales: np.ndarray):
+        self.weights, self.means, self.scales = np.exp(log_weights), means, scales
+        self.knots = np.unique(means[:, None] + scales[:, None] * KNOTS)
+        self.cdf, self.slope = np.zeros((2, len(self.knots)))
+        for weight, mean, scale in zip(self.weights, means, scales):
+            z = (self.knots - mean) / scale
+            self.cdf += weight * normal_cdf(z)
+            self.slope += weight * np.exp(-z * z / 2) / (SQRT_2PI * scale)
+
+    def __call__(self, u: np.ndarray) -> np.ndarray:
+        """Mass below ``u``."""
+        u = np.clip(u, self.knots[0], self.knots[-1])
+        i = np.clip(np.searchsorted(self.knots, u) - 1, 0, len(self.knots) - 2)
+        width = self.knots[i + 1] - self.knots[i]
+        t = (u - self.knots[i]) / width
+        rise = self.cdf[i + 1] - self.cdf[i]
+        first, last = self.slope[i] * width, self.slope[i + 1] * width
+        bend = t * (1 - t) * ((1 - t) * (first - rise) - t * (last - rise))
+        return self.cdf[i] + t * rise + bend
+
+
+@dataclass(frozen=True, eq=False)
+class Normals:
+    """Mixture of M normals: normalised log-weights, means, positive scales ``(M,)``, in column
+    units.
     """
 
-    count: int
-    number: int | None = None
-    new: int | None = None
-    floor: float = 1e-3
-    widest: float | None = None
+    log_weights: np.ndarray
+    means: np.ndarray
+    scales: np.ndarray
 
-    def are_numbers(self, codes: np.ndarray) -> np.ndarray:
-        """Whether codes are the number, which a column may lack."""
-        return codes == (-2 if self.number is None else self.number)
+    @cached_property
+    def cdf(self) -> "NormalsCdf":
+        """Their distribution function."""
+        return NormalsCdf(*self.array)
 
-    def have_numbers(self, codes: np.ndarray) -> np.ndarray:
-        """Whether codes are of numbers, atoms among them."""
-        return (codes >= 0) & (codes <= (-1 if self.number is None else self.number))
+    @property
+    def without_broad(self) -> "Normals":
+        """Without the widest, which is for future outliers; log-weights are not normalised."""
+        if len(self.scales) < 2:
+            return self
+        return Normals(*np.delete(self.array, np.argmax(self.scales), axis=1))
+
+    @property
+    def array(self) -> np.ndarray:
+        """The three ``(3, M)``."""
+        return np.stack([self.log_weights, self.means, self.scales])
+
+    def log_mass(self, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Log-mass in nats of the intervals ``centre ± half`` ``(n,)``; a ``half`` of ``inf``: all
+        above ``centre``, or ``-inf``: all below.
+        """
+        (centre, half), inverse = distinct(centre, half)
+        has_ends = bool(np.isinf(half).any())
+        mixture = self.array[..., None]
+        return log_mass(centre, half, *mixture, xp=np, has_ends=has_ends)[inverse]
+
+
+STANDARD = Normals(np.zeros(1), np.zeros(1), np.ones(1))  # N(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
-    """Marginal of a column's cells: normalised log-shares ``(L,)`` of outcomes, the first outcome
-    that is a number (or ``None``), and the distribution of numbers in column units.
+    """Marginal of a column's cells: normalised log-shares ``(L,)`` of its outcomes, and the
+    distribution of its numbers in column units, of no normals if it has none.
     """
 
+    outcomes: Outcomes
     log_shares: np.ndarray
-    number: int | None
     normals: Normals
 
-    def log_prob(
-        self, codes: np.ndarray, centre: np.ndarray | None = None, half: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Log-probability ``(n,)`` of cells in nats, by codes and intervals; 0 for code -1
-        (unknown).
-        """
-        log_p = np.where(codes < 0, 0.0, self.log_shares[codes])
-        if self.number is not None and centre is not None and half is not None:
-            cells = np.flatnonzero(codes == self.number)
-            log_p[cells] += self.normals.log_mass(centre[cells], half[cells])
+    def log_prob(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` of cells in nats, by codes and intervals; 0 if unknown."""
+        number, log_p = self.outcomes.number, np.where(codes < 0, 0.0, self.log_shares[codes])
+        some = np.flatnonzero(self.outcomes.have_numbers(codes))
+        if number is None or not len(some):
+            return log_p
+        # Values on no grid have mass 0; of very large ones the square overflows.
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            smooth = self.log_shares[number] + self.normals.log_mass(centre[some], half[some])
+        both = np.logaddexp(log_p[some], smooth)
+        log_p[some] = np.where(codes[some] == number, smooth, both)
         return log_p
+
+    @property
+    def log_new(self) -> float:
+        """Log-probability of a cell that no training row has."""
+        return float(self.log_shares[-1]) if self.outcomes.has_new else -np.inf
+
+    @property
+    def log_learnt(self) -> float:
+        """Log-probability of any other cell."""
+        return float(np.log1p(-np.exp(self.log_new)))
+
+    @property
+    def log_present(self) -> float:
+        """Log-probability of a cell that is neither missing nor new."""
+        gaps = int(self.outcomes.has_gaps)
+        return float(logsumexp(self.log_shares[: self.outcomes.learnt - gaps], 0, np))
 
 
 def fit_marginal(
-    support: Support,
+    outcomes: Outcomes,
     codes: np.ndarray,
     centre: np.ndarray | None = None,
     half: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    floor: float = 1e-3,
+    widest: float | None = None,
 ) -> Marginal:
     """Fit the marginal of a column to training rows.
 
     ``codes``: outcomes ``(n,)``, -1 if unknown; ``centre`` and ``half``: middles and half widths
-    ``(n,)`` of numbers' intervals; ``weights`` of the rows ``(n,)``.
+    ``(n,)`` of numbers' intervals; ``weights`` of the rows ``(n,)``; ``floor`` and ``widest`` as
+    of :func:`~nflow_cli.densities.cells.marginal.fit_normals`.
     """
     scaled = scaled_weights(len(codes), weights)
-    log_shares = np.log(outcome_shares(support, codes, scaled))
-    if support.number is None or centre is None or half is None:
-        return Marginal(log_shares, None, Normals(*np.zeros((3, 0))))
-    cells = np.flatnonzero((codes == support.number) & (scaled > 0))
-    bounds = support.floor, support.widest
-    normals = fit_normals(centre[cells], half[cells], scaled[cells], *bounds)
-    return Marginal(log_shares, support.number, normals)
+    log_shares = np.log(outcome_shares(outcomes, codes, scaled))
+    if outcomes.number is None or centre is None or half is None:
+        return Marginal(outcomes, log_shares, Normals(*np.zeros((3, 0))))
+    cells = np.flatnonzero((codes == outcomes.number) & (scaled > 0))
+    normals = fit_normals(centre[cells], half[cells], scaled[cells], floor, widest)
+    return Marginal(outcomes, log_shares, normals)
 
 
-def outcome_shares(support: Support, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Shares ``(L,)`` of a column's outcomes, positive, of sum 1.
 
     Each counts half a row more (Krichevsky & Trofimov 1981). A new level has the share of rows
@@ -88,16 +183,215 @@ def outcome_shares(support: Support, codes: np.ndarray, weights: np.ndarray) -> 
     effective sample size.
     """
     known = codes >= 0
-    counts = np.bincount(codes[known], weights[known], support.count)
+    counts = np.bincount(codes[known], weights[known], outcomes.count)
     n = counts.sum()
     smoothed = counts + 0.5
-    if support.new is None:
+    if outcomes.new is None:
         return smoothed / smoothed.sum()
-    rows = np.bincount(codes[known & (weights > 0)], minlength=support.count)
-    rows[support.new] = 0
+    rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
+    rows[outcomes.new] = 0
     once = counts[rows == 1].sum()
-    new = np.clip(once + counts[support.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
-    smoothed[support.new] = 0.0
+    new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
+    smoothed[outcomes.new] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
-    shares[support.new] = new
+    shares[outcomes.new] = new
     return shares / shares.sum()
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Cells grouped by centre, ``(g,)``: means of centres and half widths, variance of centres, sum
+    of weights.
+    """
+
+    centre: np.ndarray
+    half: np.ndarray
+    spread: np.ndarray
+    weight: np.ndarray
+
+
+def fit_normals(
+    centre: np.ndarray,
+    half: np.ndarray,
+    weights: np.ndarray,
+    floor: float,
+    widest: float | None = None,
+) -> Normals:
+    """Fit a mixture of normals to cells, with a broad last component.
+
+    M = 1 to 10 normals by EM, with the best likelihood less 1.5 nats per parameter. The last
+    component is at the median, with weight ``1/(n + 1)``.
+
+    Args:
+        centre: Middles of the cells' intervals ``(n,)``, in column units.
+        half: Half widths, positive.
+        weights: Of the rows, of sum n, the effective sample size.
+        floor: Least scale fitted by EM.
+        widest: Scale of the last component; ``None``: five times the range.
+    """
+    if not len(centre):
+        return Normals(np.zeros(1), np.zeros(1), np.full(1, WIDEST))
+    points = _points(centre, half, weights)
+    broad = _median(points), _widest(points) if widest is None else widest
+    fits, likelihoods = [], []
+    for count in COUNTS:
+        fit = _em(points, count, floor, broad)
+        smooth = points.weight @ fit.log_mass(points.centre, points.half)
+        fits.append(fit)
+        likelihoods.append(smooth - _penalty(count, points.weight.sum()))
+    return fits[int(np.argmax(likelihoods))]
+
+
+def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:
+    values, inverse, counts = np.unique(centre, return_inverse=True, return_counts=True)
+    group = np.arange(len(values))
+    if len(values) > BLOCKS:
+        ranks, near = np.cumsum(counts) * BLOCKS // len(centre), np.floor(values / NEAR)
+        place = np.stack([ranks, near])
+        group = np.cumsum(np.append(0, np.any(np.diff(place) != 0, axis=0)))
+    group = group[inverse]
+    weight = np.bincount(group, weights)
+    mean = np.bincount(group, weights * centre) / weight
+    spread = np.bincount(group, weights * (centre - mean[group]) ** 2) / weight
+    half = np.bincount(group, weights * half) / weight
+    return _Points(mean, half, spread, weight)
+
+
+def _median(points: _Points) -> float:
+    ranks = np.cumsum(points.weight) / points.weight.sum()
+    return float(points.centre[np.searchsorted(ranks, 0.5)])
+
+
+def _widest(points: _Points) -> float:
+    ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
+    return float(WIDEST * ends)
+
+
+def _penalty(count: int, n: float) -> float:
+    k = 3 * count - 1
+    return PENALTY * k * n / max(n - k - 1, 1e-6)
+
+
+def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
+    n = points.weight.sum()
+    middles = np.cumsum(points.weight) - points.weight / 2
+    place = np.unique(np.minimum(middles * count // n, count - 1), return_inverse=True)[1]
+    r = np.eye(place.max() + 1)[place] * points.weight[:, None]
+    median, widest = broad
+    log_broad = -np.log(n + 1) - 0.5 * ((points.centre - median) / widest) ** 2 - np.log(widest)
+    share, mean, variance, rounding = _maximised(points, r, floor)
+    last = -np.inf
+    for _ in range(ITERATIONS):
+        away = points.centre[:, None] - mean
+        log_r = np.log(share * n / (n + 1)) - 0.5 * (away**2 / variance + np.log(variance))
+        peak = np.maximum(log_r.max(axis=1), log_broad)
+        r = np.exp(log_r - peak[:, None])
+        sums = r.sum(axis=1) + np.exp(log_broad - peak)
+        r *= (points.weight / sums)[:, None]
+        share, mean, variance, rounding = _maximised(points, r, floor)
+        likelihood = points.weight @ (peak + np.log(sums)) / n
+        if likelihood - last < CONVERGED:
+            break
+        last = likelihood
+    return Normals(
+        np.append(np.log(share * n / (n + 1)), -np.log(n + 1)),
+        np.append(mean, median),
+        np.append(np.sqrt(np.maximum(variance - rounding, floor**2)), widest),
+    )
+
+
+def _maximised(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray, ...]:
+    """Shares, means and variances for responsibilities ``r`` ``(g, M)``, and ``h²/3`` of each
+    normal.
+
+    Cell centres have variance ``s² + h²/3``, where the unrounded numbers have ``s²`` (Sheppard's
+    correction).
+    """
+    total = np.maximum(r.sum(axis=0), LEAST_TOTAL)
+    mean = points.centre @ r / total
+    rounding = np.square(points.half) / 3 @ r / total
+    squares = (points.centre[:, None] - mean) ** 2 + points.spread[:, None]
+    variance = np.maximum((squares * r).sum(axis=0) / total, floor**2 + rounding)
+    return total / total.sum(), mean, variance, rounding
+
+
+def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct columns of arrays ``(n,)``, and each place's index."""
+    order = np.lexsort(arrays[::-1])  # faster than np.unique of an axis
+    columns = np.stack(arrays)[:, order]
+    is_new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(order)]
+    inverse = np.empty(len(order), int)
+    inverse[order] = np.cumsum(is_new) - 1
+    return columns[:, is_new], inverse
+
+
+def scaled_weights(count: int, weights: np.ndarray | None) -> np.ndarray:
+    """Row weights ``(n,)`` that sum to the effective sample size ``(Σw)²/Σw²``."""
+    if weights is None:
+        return np.ones(count)
+    return weights * (weights.sum() / np.square(weights).sum())
+
+
+def mixing_weights(
+    network: LogCells, marginal: LogCells, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Weights ``w`` ``(D,)`` of the network against the marginal, of maximum posterior density.
+
+    Column j maximises ``log w_j + Σ_i v_i log(w_j exp a_ij + (1 - w_j) exp b_ij)`` over
+    ``[0, 1 - 1/(n + 1)]``, n the effective sample size; with gaps the same of presence, plus that
+    of values. The prior is Beta(2, 1): one more cell, possible by the network alone.
+
+    Args:
+        network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. Cells NaN in
+            either, or -inf in both, are left out.
+        marginal: ``b``.
+        weights: Row weights ``v`` ``(n,)``, or ``None``.
+    """
+    scaled = scaled_weights(len(network.masses), weights)
+    most = 1 - 1 / (scaled.sum() + 1)
+    v, row = np.append(np.tile(scaled, 2), 1.0), np.zeros((1, network.masses.shape[1]))
+    first, second = (
+        np.concatenate([one.presence, one.masses - one.presence, row + last])
+        for one, last in ((network, 0.0), (marginal, -np.inf))
+    )
+    return best_shares(first, second, v, most)
+
+
+def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Maximum-likelihood mixture weights ``π`` ``(R,)`` of densities.
+
+    They maximise ``Σ_i v_i log Σ_r π_r exp l_ri``, by EM from equal weights. ``log_q``:
+    log-densities ``l`` ``(R, n)`` in nats of held-out rows; rows impossible by all are left out.
+    ``weights``: ``v`` ``(n,)``.
+    """
+    count, known = len(log_q), np.isfinite(log_q).any(axis=0)
+    v, found = scaled_weights(log_q.shape[1], weights)[known], np.full(count, 1 / count)
+    if not v.sum():
+        return found
+    relative = np.exp(log_q[:, known] - log_q[:, known].max(axis=0))
+    for _ in range(EM_ROUNDS):
+        shares = found[:, None] * relative
+        found = (shares / shares.sum(axis=0)) @ v / v.sum()
+    return found
+
+
+def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most: float):
+    """``w`` ``(D,)`` in ``[0, most]`` that maximise ``Σ v log(w e^a + (1 - w) e^b)``.
+
+    Concave in w: its slope is bisected. ``a``, ``b`` are ``(n, D)``, ``v`` ``(n,)``, ``most`` below
+    1.
+    """
+    with np.errstate(invalid="ignore"):  # -inf in both
+        difference = first - second
+    known = ~np.isnan(difference)
+    smaller = np.exp(-np.abs(np.where(known, difference, 0.0)))  # of the two, beside the larger
+    better = difference > 0
+    gain = np.where(known, np.where(better, 1 - smaller, smaller - 1), 0.0)
+    base = np.where(known & better, smaller, 1.0)
+    low, high = np.zeros(gain.shape[1]), np.full(gain.shape[1], most)
+    low = np.where(weights @ (gain / (base + high * gain)) > 0, high, low)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        rising = weights @ (gain / (base + middle * gain)) > 0
+        low, high = np.where(rising, middle, low), np.where(rising, high, middle)
+    return low

@@ -8,7 +8,7 @@ namespace ``xp``: NumPy, or ``keras.ops`` in the compiled loop. Features are sec
 last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,12 +25,11 @@ Weights = Mapping[str, Any]
 
 
 class Parameters(NamedTuple):
-    """Parameters of cells: log-probabilities ``(…, columns, size, n)`` of outcomes by bank
-    (``None`` for single outcomes), and log-weights in nats, means and scales ``(…, N, M, n)`` of
-    mixtures, in column units.
+    """Parameters of cells: log-probabilities ``(…, c, size, n)`` of outcomes in each bank, and
+    log-weights in nats, means and scales ``(…, N, M, n)`` of mixtures, in column units.
     """
 
-    log_shares: list[Any]
+    log_shares: Any
     log_weights: Any
     means: Any
     scales: Any
@@ -73,12 +72,11 @@ def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, 
         if name.endswith("kernel") and "skip" not in name:
             size = 1.0 if name.endswith("_in_kernel") or name == "inputs_kernel" else SMALL
             weights[name] = size * rng.standard_normal(shape) / np.sqrt(max(shape[1], 1))
-    of_one = [layout.outcomes[i].count == 1 for i in layout.columns]
-    active = len(of_one) - sum(of_one) + len(layout.with_numbers)
+    are_single = np.array([layout.outcomes[i].learnt == 1 for i in layout.inputs])
+    are_single[len(layout.input_codes) :] = False
+    active = layout.n_columns - are_single.sum() + len(layout.with_numbers)
     weights["inputs_kernel"] *= np.sqrt(len(layout.inputs) / max(active, 1))
-    alone = np.array([layout.outcomes[i].count == 1 for i in layout.inputs])
-    alone[len(alone) - len(layout.with_numbers) :] = False
-    weights["inputs_kernel"][:, alone] = 0.0
+    weights["inputs_kernel"][:, are_single] = 0.0
     return weights
 
 
@@ -98,27 +96,15 @@ def masked(layout: Layout, weights: Weights) -> dict[str, Any]:
     }
 
 
-def inputs(layout: Layout, codes: Any, centre: Any, xp: Any) -> Any:
-    """Inputs ``(I, n)`` of the network.
+def inputs(layout: Layout, codes: Any, units: Any, xp: Any) -> Any:
+    """Inputs ``(I, n)`` of the network: one-hot codes, all 0 if unknown or new, and numbers.
 
-    ``codes`` are ``(C, n)``, bank by bank, in floating point; ``centre`` ``(K, n)`` of the columns
-    with numbers, bank by bank (more rows are ignored).
+    ``codes`` are ``(C, n)`` in floating point; ``units`` ``(K, n)`` of the columns with numbers.
     """
-    centre = centre[..., : len(layout.with_numbers), :]
-    parts, start = [], 0
-    for bank in layout.banks:
-        end = start + len(bank.columns)
-        flat = (*codes.shape[:-2], bank.size * len(bank.columns), codes.shape[-1])
-        parts.append(xp.reshape(one_hot(codes[..., start:end, :], bank.size, xp), flat))
-        start = end
-    return xp.concatenate([*parts, xp.clip(centre, -INPUT_LIMIT, INPUT_LIMIT)], axis=-2)
-
-
-def one_hot(codes: Any, size: int, xp: Any) -> Any:
-    """One-hot codes: ``(…, c, n)`` to ``(…, c, size, n)``, all 0 if unknown."""
-    levels = np.arange(size, dtype=dtype_of(codes))[:, None]
-    is_one = codes[..., None, :] == levels
-    return is_one.astype(codes.dtype) if xp is np else xp.cast(is_one, codes.dtype)
+    columns = layout.inputs[: len(layout.input_codes)]
+    is_one = xp.take(codes, columns, axis=-2) == layout.input_codes[:, None]
+    one_hot = is_one.astype(codes.dtype) if xp is np else xp.cast(is_one, codes.dtype)
+    return xp.concatenate([one_hot, xp.clip(units, -INPUT_LIMIT, INPUT_LIMIT)], axis=-2)
 
 
 def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp: Any) -> Parameters:
@@ -127,47 +113,103 @@ def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp:
     ``weights`` are masked, ``(…, out, in)``; ``limits``: least scales of normals and ends of their
     means ``(3, N, 1, 1)``; ``x``: inputs ``(…, I, n)``.
     """
-    h = hidden(weights, x, xp)
-    shares, mixtures = [None] * len(layout.banks), (None, None, None)
+    h, mixtures = hidden(weights, x, xp), (None, None, None)
+    logits: Any = None
     if len(layout.logits):
         logits = weights["logits_kernel"] @ h + weights["logits_bias"]
         if "logits_skip_kernel" in weights:
             logits = logits + weights["logits_skip_kernel"] @ x
-        shares = log_shares(layout, logits, xp)
     if layout.mixed:
         raw = weights["mixtures_kernel"] @ h + weights["mixtures_bias"]
         mixtures = normals(raw, weights["means_skip_kernel"] @ x, limits, layout.components, xp)
-    return Parameters(shares, *mixtures)
+    log_shares, start = [], 0
+    for size, columns, _ in layout.banks:
+        shape, end = (*h.shape[:-2], len(columns), size, h.shape[-1]), start + size * len(columns)
+        if size == 1:
+            log_shares.append(xp.zeros(shape, dtype_of(h).name))
+            continue
+        counts = np.array([layout.outcomes[i].learnt for i in columns])[:, None, None]
+        padding = np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(h))
+        of_bank = xp.reshape(logits[..., start:end, :], shape)
+        log_shares.append(log_softmax(of_bank + padding, -2, xp))
+        start = end
+    return Parameters(log_shares, *mixtures)
+
+
+def blocks_of(weights: Weights) -> int:
+    """Number of residual blocks."""
+    return sum(name.endswith("_in_kernel") for name in weights)
 
 
 def hidden(weights: Weights, x: Any, xp: Any) -> Any:
     """Last hidden layer ``(…, H, n)``."""
     h = weights["inputs_kernel"] @ x + weights["inputs_bias"]
-    for i in range(sum(name.endswith("_in_kernel") for name in weights)):
+    for i in range(blocks_of(weights)):
         inner = weights[f"block_{i}_in_kernel"] @ silu(h, xp) + weights[f"block_{i}_in_bias"]
         outer = weights[f"block_{i}_out_kernel"] @ silu(inner, xp)
         h = h + outer + weights[f"block_{i}_out_bias"]
     return silu(h, xp)
 
 
-def log_shares(layout: Layout, logits: Any, xp: Any) -> list[Any]:
-    """Log-probabilities of outcomes, bank by bank, from all logits ``(…, P, n)``."""
-    banks, start, n = [], 0, logits.shape[-1]
-    for bank in layout.banks:
-        count = len(bank.modelled)
-        if bank.size == 1 or not count:
-            banks.append(None)
-            continue
-        end = start + count * bank.size
-        part = xp.reshape(logits[..., start:end, :], (*logits.shape[:-2], count, bank.size, n))
-        banks.append(log_softmax(part + _padding(layout, bank.modelled, bank.size, part), -2, xp))
-        start = end
-    return banks
+def of_column(layout: Layout, parameters: Parameters, j: int) -> Parameters:
+    """Parameters of a modelled column: of its L' outcomes that are learnt ``(L', n)``, and of its
+    mixture ``(M, n)``, ``None`` of a column without numbers.
+    """
+    both = zip(layout.banks, parameters.log_shares)
+    (log_shares,) = (part[b.columns.index(j)] for b, part in both if j in b.columns)
+    log_shares = log_shares[: layout.outcomes[j].learnt]
+    if j not in layout.mixed:
+        return Parameters(log_shares, None, None, None)
+    return Parameters(log_shares, *(part[layout.mixed.index(j)] for part in parameters[1:]))
 
 
-def _padding(layout: Layout, columns: Sequence[int], size: int, like: Any) -> np.ndarray:
-    counts = np.array([layout.outcomes[i].learnt for i in columns]).reshape(-1, 1, 1)
-    return np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(like))
+class ColumnByColumn:
+    """One pass of a network for n rows, whose cells become known column by column: NumPy.
+
+    A hidden unit sees the columns up to its degree, so it is computed once, when these are known.
+    """
+
+    def __init__(self, layout: Layout, weights: Weights, limits: np.ndarray, n: int):
+        self.layout, self.weights, self.limits = layout, weights, limits
+        self.x, blocks = np.zeros((len(layout.inputs), n)), blocks_of(weights)
+        # What each block takes, its inner layer, and the last layer.
+        self._taken, self._inner = np.zeros((2, blocks, layout.width, n))
+        self._last = np.zeros((layout.width, n))
+
+    def see(self, j: int, codes: np.ndarray, units: np.ndarray) -> None:
+        """Take the cells ``(n,)`` of column ``j``, and compute what sees no later one."""
+        layout, w = self.layout, self.weights
+        places = np.flatnonzero(layout.inputs == j)
+        outcomes, number = np.split(places, [layout.outcomes[j].learnt])
+        self.x[outcomes] = codes == np.arange(len(outcomes))[:, None]
+        self.x[number] = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
+        first, end = np.searchsorted(layout.degrees, [j, j + 1])
+        new, seen = slice(first, end), slice(0, end)
+        h = w["inputs_kernel"][new] @ self.x + w["inputs_bias"][new]
+        for i, (taken, inner) in enumerate(zip(self._taken, self._inner)):
+            taken[new] = silu(h, np)
+            a, b = (w[f"block_{i}_{half}_kernel"][new, seen] for half in ("in", "out"))
+            inner[new] = silu(a @ taken[seen] + w[f"block_{i}_in_bias"][new], np)
+            h = h + b @ inner[seen] + w[f"block_{i}_out_bias"][new]
+        self._last[new] = silu(h, np)
+
+    def parameters(self, j: int) -> Parameters:
+        """Parameters of modelled column ``j``, as of :func:`of_column`."""
+        layout, w, some = self.layout, self.weights, self.layout.logits_of(j)
+        seen = slice(0, int(np.searchsorted(layout.degrees, j)))
+        logits = np.zeros((1, self.x.shape[-1]))
+        if len(some):
+            logits = w["logits_kernel"][some, seen] @ self._last[seen] + w["logits_bias"][some]
+        if len(some) and "logits_skip_kernel" in w:
+            logits += w["logits_skip_kernel"][some] @ self.x
+        mixture = None, None, None
+        if j in layout.mixed:
+            place, size = layout.mixed.index(j), 3 * layout.components
+            part = slice(place * size, (place + 1) * size)
+            raw = w["mixtures_kernel"][part, seen] @ self._last[seen] + w["mixtures_bias"][part]
+            shift, limits = w["means_skip_kernel"][[place]] @ self.x, self.limits[:, [place]]
+            mixture = (part[0] for part in normals(raw, shift, limits, layout.components, np))
+        return Parameters(log_softmax(logits, 0, np), *mixture)
 
 
 def normals(

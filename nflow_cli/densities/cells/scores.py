@@ -18,7 +18,7 @@ import numpy as np
 from nflow_cli.arrays import LOG_2, log1mexp, log_ndtr, ndtri_exp
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.atoms import heaps
-from nflow_cli.densities.cells.normals import Normals, fit_normals
+from nflow_cli.densities.cells.marginal import Normals, fit_normals
 from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf, normal_score
 
 DISCOUNTS = np.arange(0.0, 1.0, 0.1)
@@ -26,7 +26,7 @@ STRENGTHS = 10.0 ** np.arange(-1.0, 7.0, 0.25)
 HEAP = 6.0  # nats of evidence for a value's own share: it costs less than an atom
 MULTIPLES = [first * 10**k for k in range(7) for first in (1, 2, 5)][1:]
 FEW, MANY = 8, 5_000  # values of a lattice, at least; and places with steps, at most
-MOST = 2**16  # steps
+MAX_STEPS = 2**16  # steps
 ROUNDS, CLEAR = 50, 10.0  # of EM; and nats that a lattice gains, at least
 LEAST_GAIN = 0.03  # nats a row, of steps
 BY_CHANCE = 8.0  # nats that steps gain where counts are by chance
@@ -34,7 +34,7 @@ NARROW = 1e-4  # half width of a score, times 1 + |z|: below, its slope is as go
 KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of the smooth part, per normal
 NEWTON = 2  # steps from the table to all digits
 FAR = 1e150  # farther units have no square
-LEAST = 1e-300  # probability between steps, at least
+LEAST_MASS = 1e-300  # probability between steps, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,7 @@ class Scores:
 
     def _within(self, log_p: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Log-probability by the smooth part, of one that steps have a mass of."""
-        rest = np.log(np.maximum(np.exp(log_p) - steps, LEAST))
+        rest = np.log(np.maximum(np.exp(log_p) - steps, LEAST_MASS))
         return np.where(steps > 0, rest, log_p) - np.log(self.rest)
 
     @cached_property
@@ -250,7 +250,7 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     round_mass = _round_masses(of, smooth, multiples, shares[1:], distinct)
     new = shares[0] * np.exp(log_smooth) + round_mass
     own, left_out, weight = _discounted(counts[off], new[off])
-    masses, log_mass = counts / (n + 1), np.log(np.maximum(others, LEAST) / n)
+    masses, log_mass = counts / (n + 1), np.log(np.maximum(others, LEAST_MASS) / n)
     masses[off] = part * (own + weight * round_mass[off])
     log_mass[off] = np.log(part) + left_out
     alone = fit_normals(of.centre, of.half, of.weights, floor, widest).log_mass(*at)
@@ -261,7 +261,7 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     values = np.append(distinct, unseen)
     of_unseen = part * weight * _round_masses(of, smooth, multiples, shares[1:], unseen)
     masses, order = np.append(masses, of_unseen), np.argsort(values)
-    least = np.sort(masses)[-MOST] if len(masses) > MOST else 0.0
+    least = np.sort(masses)[-MAX_STEPS] if len(masses) > MAX_STEPS else 0.0
     order = order[masses[order] > least]
     units = np.append(of.centre[first], of.in_units(unseen)[0])
     return Scores(values[order], units[order], masses[order], smooth)
@@ -301,9 +301,9 @@ def _multiples(
     shares = np.full(len(mass), 1 / len(mass))
     for _ in range(ROUNDS):
         parts = shares[:, None] * mass
-        shares = (parts / np.maximum(parts.sum(axis=0), LEAST)).mean(axis=1)
+        shares = (parts / np.maximum(parts.sum(axis=0), LEAST_MASS)).mean(axis=1)
     kept = [k for k in range(1, len(mass)) if shares[k] * len(distinct) >= FEW]
-    gain = np.log(np.maximum(shares @ mass, LEAST)) - log_mass
+    gain = np.log(np.maximum(shares @ mass, LEAST_MASS)) - log_mass
     if not kept or gain.sum() < CLEAR * len(kept):
         return none
     return [found[k - 1] for k in kept], np.append(1 - shares[kept].sum(), shares[kept])

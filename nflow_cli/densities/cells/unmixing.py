@@ -15,8 +15,8 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.normals import fit_normals
-from nflow_cli.densities.cells.regressions import fit_ridge
+from nflow_cli.densities.cells.marginal import fit_normals
+from nflow_cli.densities.cells.start import fit_ridge
 
 ROWS = 20_000  # most rows in the fit
 ROUNDS = 200  # fixed-point iterations

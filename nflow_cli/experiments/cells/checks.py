@@ -10,7 +10,6 @@ from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.experiments.cells.loading import TrainedCells
 from nflow_cli.experiments.cells.scoring import judged
-from nflow_cli.experiments.cells.weights_arrays import blocks_of
 from nflow_cli.experiments.checks import Checks, Weights
 from nflow_cli.experiments.comparison import Verdict, passed
 from nflow_cli.experiments.summary import Judged
@@ -38,7 +37,7 @@ class Checked(CheckedRows):
     def weights(self) -> Weights:
         """Weights that were saved; of the networks the numbers are counted."""
         arrays = self.trained.arrays
-        trained = network.shapes(self.trained.layout, blocks_of(arrays))
+        trained = network.shapes(self.trained.layout, network.blocks_of(arrays))
         numbers = sum(arrays[name].size for name in trained)
         return Weights("density of cells", len(arrays), numbers, sha256_of(arrays))
 

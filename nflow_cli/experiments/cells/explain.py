@@ -9,9 +9,9 @@ from nflow_cli.data.tables import LOG_Q, TableFile
 from nflow_cli.data.writing import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
+from nflow_cli.densities.cells.conditional import UNRESOLVED, CellPosterior, conditional
 from nflow_cli.densities.cells.density import CellDensity
-from nflow_cli.densities.cells.prior import LEAST
+from nflow_cli.densities.cells.distribution import LEAST_MASS
 from nflow_cli.evaluation.oddness import (
     adjusted,
     expected_share,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ENDS = np.array([0.05, 0.95])  # of the expected range of a number
 DIGITS = 9  # of an oddness or a surprise: further ones depend on the rows beside
-LARGEST = float(np.round(-np.log(LEAST), DIGITS))  # nats: smaller p are rounding errors
+LARGEST = float(np.round(-np.log(LEAST_MASS), DIGITS))  # nats: smaller p are rounding errors
 LEVEL = 0.01  # of the p-values that are counted
 PRINTED, IN_WORDS = 3, 20  # rows
 # Columns of the cell with the largest surprise of its row.
@@ -90,11 +90,11 @@ def largest(found: Sequence[CellSurprise]) -> np.ndarray:
     return np.round(np.nan_to_num(every).max(axis=1), DIGITS)
 
 
-def _surprise(p: np.ndarray, given: Conditional) -> np.ndarray:
-    return np.where(given.error <= UNRESOLVED, np.log(1 / np.clip(p, LEAST, 1.0)), np.nan)
+def _surprise(p: np.ndarray, given: CellPosterior) -> np.ndarray:
+    return np.where(given.error <= UNRESOLVED, np.log(1 / np.clip(p, LEAST_MASS, 1.0)), np.nan)
 
 
-def _of_numbers(column: CellColumn, given: Conditional, values: np.ndarray) -> CellSurprise:
+def _of_numbers(column: CellColumn, given: CellPosterior, values: np.ndarray) -> CellSurprise:
     present, gaps = 1 - given.missing, np.isnan(values)
     p = two_sided(given.below, given.at)
     if column.new is not None:
@@ -111,7 +111,7 @@ def _of_numbers(column: CellColumn, given: Conditional, values: np.ndarray) -> C
     return CellSurprise(column, _surprise(p, given), low, high, share, own)
 
 
-def _of_levels(column: CellColumn, given: Conditional, _: np.ndarray) -> CellSurprise:
+def _of_levels(column: CellColumn, given: CellPosterior, _: np.ndarray) -> CellSurprise:
     own = np.exp(given.log_prob)
     every = [given.levels] if column.missing is None else [given.levels, given.missing[:, None]]
     known = np.column_stack(every)
@@ -145,7 +145,7 @@ def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = N
         total = total + column.log_wider(rows[:, j])
         if column.log_measure:
             codes = column.codes(rows[:, j])
-            has_density = column.have_numbers(codes) | (codes == column.new)
+            has_density = column.outcomes.have_numbers(codes) | (codes == column.new)
             total = total + column.log_measure * has_density
     return np.round(-total, DIGITS)
 

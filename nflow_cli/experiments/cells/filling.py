@@ -8,7 +8,6 @@ so that a network learns from rows with gaps how columns depend on each other (K
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
 from dataclasses import replace
 from itertools import count, repeat
 from typing import Any
@@ -20,9 +19,8 @@ from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.metropolis import moved
-from nflow_cli.densities.cells.proposals import proposals
-from nflow_cli.densities.cells.starting_weights import StartingWeights, starting_weights
+from nflow_cli.densities.cells.proposals import moved, proposals
+from nflow_cli.densities.cells.start import StartingWeights, starting_weights
 from nflow_cli.experiments.cells.trainer import CellChunks, packed
 from nflow_cli.random_streams import stream
 from nflow_cli.training.observers import Observer, Saved, StateError, checked
@@ -165,9 +163,10 @@ def filled_start(
     """
     few = slice(None, None, -(-len(rows) // ROWS))
     of_few = None if weights is None else weights[few]
-    plain, filled, rng = copy(density), rows.copy(), stream(seed, "start")
-    plain.layout = replace(density.layout, width=1, components=1)
-    shapes, tallies = network.shapes(plain.layout, 0), np.zeros((2, rows.shape[1]))
+    filled, rng, layout = rows.copy(), stream(seed, "start"), density.layout
+    layout = replace(layout, width=1, components=1)
+    plain = CellDensity(density.cells, layout, density.marginals, [], density.computed)
+    shapes, tallies = network.shapes(layout, 0), np.zeros((2, rows.shape[1]))
 
     def started(layout: Layout) -> StartingWeights:
         start = starting_weights(layout, density.cells, rows[few], of_few)
@@ -175,7 +174,7 @@ def filled_start(
         numbers = {name: a for name, a in other.arrays.items() if not name.startswith("logits")}
         return StartingWeights({**start.arrays, **numbers}, other.units)
 
-    def move(some: np.ndarray) -> None:
+    def move(plain: CellDensity, some: np.ndarray) -> None:
         of_some, gaps = filled[some], gaps_of(density, rows[some])
         if np.isnan(of_some[gaps]).any():
             of_some, _ = proposals(plain, of_some, gaps, rng)
@@ -184,11 +183,11 @@ def filled_start(
     places = np.flatnonzero(gaps_of(density, rows).any(axis=1))
     are_few = np.isin(places, np.arange(len(rows))[few])
     for _ in range(ROUNDS):
-        start = started(plain.layout)
+        start = started(layout)
         arrays = {name: start.of(name, np.zeros(shape)) for name, shape in shapes.items()}
-        masked = network.masked(plain.layout, arrays)
-        plain.networks = [Member(masked, np.ones(len(density.modelled)))]
-        move(places[are_few])
+        masked = network.masked(layout, arrays)
+        plain = plain.with_networks([Member(masked, np.ones(len(density.modelled)))])
+        move(plain, places[are_few])
     if not are_few.all():
-        move(places[~are_few])
+        move(plain, places[~are_few])
     return started(density.layout), filled

@@ -46,8 +46,8 @@ class TrainedCells(TableRun, CellDensity):
     """
 
     def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, Any]):
-        parts = density.cells, density.layout, density.marginal, density.networks
-        CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.alone)
+        parts = density.cells, density.layout, density.marginals, density.networks
+        CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.independent)
         TableRun.__init__(self, run)
         self.arrays = arrays
 

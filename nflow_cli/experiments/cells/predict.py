@@ -14,7 +14,7 @@ from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.writing import as_written, write_file
 from nflow_cli.data.written import DIGITS
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
+from nflow_cli.densities.cells.conditional import UNRESOLVED, CellPosterior, conditional
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
 from nflow_cli.evaluation.tallies import Moments, Tally
@@ -129,7 +129,7 @@ def _codes(trained: "TrainedCells", by: CellColumn | None, rows: np.ndarray) -> 
     return np.nan_to_num(rows[:, trained.columns.index(by.name)], nan=-2.0).astype(int)
 
 
-def own_scores(column: CellColumn, found: Conditional, values: np.ndarray) -> np.ndarray:
+def own_scores(column: CellColumn, found: CellPosterior, values: np.ndarray) -> np.ndarray:
     """Scores ``(n,)`` of the rows' own values, NaN if missing: of a number how central an interval
     is that contains it, of a level 1 less its probability, both given not missing.
     """
@@ -138,7 +138,7 @@ def own_scores(column: CellColumn, found: Conditional, values: np.ndarray) -> np
     return np.where(np.isnan(values), np.nan, 1 - _at(_shares(found), values))
 
 
-def _shares(found: Conditional) -> np.ndarray:
+def _shares(found: CellPosterior) -> np.ndarray:
     return found.levels / np.maximum(1 - found.missing, np.finfo(float).tiny)[:, None]
 
 
@@ -271,7 +271,7 @@ class Predicted(NamedTuple):
     asked: Asked
     rows: np.ndarray
     values: np.ndarray | None
-    found: Conditional
+    found: CellPosterior
     thresholds: np.ndarray
     ends: np.ndarray
 

@@ -10,8 +10,7 @@ from nflow_cli.config.kinds import row_names
 from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.tables import LOG_Q, TableFile
-from nflow_cli.densities.cells.block import Block
-from nflow_cli.densities.cells.density import CellDensity, Scored
+from nflow_cli.densities.cells.density import CellDensity, RowScores, Scored
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.association import LostRelation, lost_relations
 from nflow_cli.evaluation.likelihood import likelihood_of, tallied
@@ -140,7 +139,7 @@ def judged(config: CellsConfig, density: CellDensity, data: Dataset) -> Judged:
 
 def mean_shares(density: CellDensity) -> dict[str, float]:
     """Mean weight of the networks beside each column's marginal."""
-    shares = np.mean([member.shares[density.order] for member in density.networks], axis=0)
+    shares = np.mean([member.shares for member in density.networks], axis=0)
     return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
 
@@ -177,7 +176,7 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
     return memorisation(gains[: len(train)], gains[len(train) :], *weights)
 
 
-def _gains(block: Block) -> tuple[np.ndarray]:
+def _gains(block: RowScores) -> tuple[np.ndarray]:
     with np.errstate(invalid="ignore"):  # of a row that neither can have
         gains = (block.by_mixture - block.by_marginals).sum(axis=1)
     return (np.nan_to_num(gains, nan=-np.inf, neginf=-np.inf),)

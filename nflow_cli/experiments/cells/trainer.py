@@ -11,13 +11,11 @@ from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.block import Block
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.density import CellDensity, limits_of
-from nflow_cli.densities.cells.gaps import LogCells, with_presence
-from nflow_cli.densities.cells.heads import log_cells
+from nflow_cli.densities.cells.density import CellDensity, RowScores, limits_of
+from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mixed, with_presence
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.starting_weights import StartingWeights
+from nflow_cli.densities.cells.start import StartingWeights
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
@@ -36,8 +34,8 @@ class FitCells(ChunkTrainer):
         columns: Of a row.
         trained: Weights of all networks.
         start: Initial density, to which weight decay pulls, added to the weights, and their units.
-        marginal_shares: Log-probabilities of outcomes by the marginals, bank by bank, given that a
-            cell is not new.
+        log_present: Log-probabilities ``(D, 1)`` by the marginals that a cell is not missing, given
+            that it is not new.
         shift: Nats from the mean log-probability of a row to its log-density in the table's units:
             a density is a mass over the width of its interval.
     """
@@ -50,18 +48,14 @@ class FitCells(ChunkTrainer):
         columns: Sequence[CellColumn],
         trained: CellWeights,
         start: StartingWeights,
-        marginal_shares: Sequence[np.ndarray | None],
+        log_present: np.ndarray,
         shift: float,
     ):
         super().__init__()
         self.layout, self.trained, self.start, self.shift = layout, trained, start, shift
-        self.marginal_shares = marginal_shares
+        self.log_present = log_present.astype(np.float32)
         self.restarts = (trained.count,)
         self.limits = limits_of(columns, layout).astype(np.float32)
-        self.with_numbers = np.array(
-            [layout.columns.index(i) for i in layout.with_numbers], np.int32
-        )
-        self.intervals = np.array(layout.intervals, np.int32)
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
@@ -71,15 +65,12 @@ class FitCells(ChunkTrainer):
         Of rows with filled gaps the values count, not that they are present.
         """
         network, marginal = self.log_cells(batch), self.marginal_log_cells(batch, ops)
-        if network.presence is None:
-            mixed = _with_floor(network.masses, marginal.masses)
-        else:
-            values = [one.masses - one.presence for one in (network, marginal)]
-            presence = _with_floor(network.presence, marginal.presence)
-            if (are_filled := self.parts(batch)[-1]).shape[-2]:
-                presence = presence * (1 - are_filled)
-            mixed = presence + _with_floor(*values)
-        return {"loss": -ops.mean(ops.sum(mixed, axis=-2), axis=-1) - self.shift}
+        log_weights = math.log1p(-FLOOR), math.log(FLOOR)
+        first, second, presence = mixed(log_weights, network, marginal, ops)
+        cells = ops.logaddexp(first, second)
+        if (are_filled := self.parts(batch)[-1]).shape[-2]:
+            cells = cells - presence * are_filled
+        return {"loss": -ops.mean(ops.sum(cells, axis=-2), axis=-1) - self.shift}
 
     def log_cells(self, packed: Any) -> LogCells:
         """Log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
@@ -92,20 +83,22 @@ class FitCells(ChunkTrainer):
         codes, units, centre, half, _, hidden, _ = self.parts(packed)
         seen = codes, units
         if hidden.shape[-2]:
-            of_numbers = ops.take(hidden, self.with_numbers, axis=-2)
+            of_numbers = ops.take(hidden, np.array(layout.with_numbers, np.int32), axis=-2)
             seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, seen[1])
         x = network.inputs(layout, *seen, ops)
         arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
         weights = network.masked(layout, arrays)
         parameters = network.parameters(layout, weights, self.limits, x, ops)
-        mixed = [ops.take(part, self.intervals, axis=-2) for part in (centre, half)]
-        masses = log_cells(layout, parameters, codes, *mixed, xp=ops)
-        return with_presence(layout, parameters.log_shares, codes, masses, ops)
+        first = len(layout.with_numbers) - len(layout.mixed)
+        interval = centre[..., first:, :], half[..., first:, :]
+        masses = log_masses(layout, parameters, *interval, ops)
+        return log_cells(layout, parameters, codes[..., layout.n_given :, :], masses, ops)
 
     def marginal_log_cells(self, packed: Any, xp: Any) -> LogCells:
         """Log-probabilities ``(…, D, n)`` of the cells of packed rows by the marginals."""
         codes, _, _, _, marginal, *_ = self.parts(packed)
-        return with_presence(self.layout, self.marginal_shares, codes, marginal, xp)
+        codes = codes[..., self.layout.n_given :, :]
+        return with_presence(self.layout, codes, marginal, self.log_present, xp)
 
     @cached_property
     def compiled_log_cells(self) -> Callable[[Any], LogCells]:
@@ -126,11 +119,6 @@ class FitCells(ChunkTrainer):
             {name: self.start.of(name, array) for name, array in one.items()}
             for one in self.trained.members()
         ]
-
-
-def _with_floor(network: Any, marginal: Any) -> Any:
-    log_floor, log_rest = math.log(FLOOR), math.log1p(-FLOOR)
-    return ops.logaddexp(log_rest + network, log_floor + marginal)
 
 
 class CellChunks(PointChunks):
@@ -160,27 +148,19 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     Codes, units, intervals, and log-probabilities by the marginals given that a cell is a level or
     number of training rows; others count as unknown, without a gradient.
     """
-    layout = density.layout
-    learnt = np.array([layout.outcomes[i].learnt for i in layout.columns])[:, None]
-    modelled = [layout.columns.index(i) for i in layout.modelled]
+    learnt = np.array([column.outcomes.learnt for column in density.cells])[:, None]
 
-    def of_block(block: Block) -> tuple[np.ndarray]:
-        encoded = block.encoded
-        codes = np.where(encoded.codes < learnt, encoded.codes, UNKNOWN)
-        learnt_cells = block.log_cells(block.marginals).masses - density.log_learnt[:, None]
-        marginal = np.where(codes[modelled] < 0, 0.0, np.maximum(learnt_cells, LEAST))
-        parts = codes, *encoded[1:], marginal
-        return (np.concatenate(parts, axis=0).T.astype(np.float32),)
+    def of_block(block: RowScores) -> tuple[np.ndarray]:
+        codes, *numbers = block.encoded
+        codes = np.where(codes < learnt, codes, UNKNOWN)
+        marginal = block.of_marginals.masses - density.log_learnt[:, None]
+        marginal = np.where(codes[density.n_given :] < 0, 0.0, np.maximum(marginal, LEAST))
+        return (np.concatenate([codes, *numbers, marginal]).T.astype(np.float32),)
 
     (found,) = density.by_blocks(of_block, rows)
     return found
 
 
-def learnt_shares(density: CellDensity) -> list[np.ndarray | None]:
-    """Log-probabilities of outcomes by the marginals, given that a cell is not new."""
-    found, start = [], 0
-    for bank, shares in zip(density.layout.banks, density.marginal.log_shares):
-        learnt = density.log_learnt[start : start + len(bank.modelled), None, None]
-        found.append(shares if shares is None else (shares - learnt).astype(np.float32))
-        start += len(bank.modelled)
-    return found
+def log_present(density: CellDensity) -> np.ndarray:
+    """Log-probabilities ``(D, 1)`` of a present cell by the marginals, given that it is not new."""
+    return np.array([[one.log_present - one.log_learnt] for one in density.marginals])

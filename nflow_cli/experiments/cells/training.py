@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from copy import copy
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,22 +15,21 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.fitting import (
-    as_parameters,
     fitted_columns,
     fitted_computed,
     fitted_marginals,
     layout_of,
 )
-from nflow_cli.densities.cells.gaps import LogCells
+from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.mixing import log_mixture_of_cells, member_weights, mixing_weights
-from nflow_cli.densities.cells.starting_weights import starting_weights
+from nflow_cli.densities.cells.marginal import member_weights, mixing_weights
+from nflow_cli.densities.cells.start import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.cells.filling import FilledChunks, Filling, filled_start, gaps_of
 from nflow_cli.experiments.cells.scoring import COMPARED, judged
-from nflow_cli.experiments.cells.trainer import CellChunks, FitCells, learnt_shares, packed
+from nflow_cli.experiments.cells.trainer import CellChunks, FitCells, log_present, packed
 from nflow_cli.experiments.cells.turning import trained_unmixing
 from nflow_cli.experiments.cells.weights_arrays import arrays_of
 from nflow_cli.experiments.summary import Judged
@@ -72,7 +70,7 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
     else:
         start, filled = starting_weights(layout, columns, train, data.weights.train), None
     shift = _shift(density, data.train, data.weights.train)
-    model = FitCells(layout, columns, CellWeights(starts), start, learnt_shares(density), shift)
+    model = FitCells(layout, columns, CellWeights(starts), start, log_present(density), shift)
     model.prepare(config.train, config.train.steps or 0)
     model.decay = np.array(config.train.decays)
     return Parts(density, model, filled)
@@ -82,15 +80,16 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     columns, rows, cells = fitted_columns(data), data.train, config.cells
     sizes = len(data.given), cells.components or 0, cells.width or 0
     layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
-    marginals = fitted_marginals(columns, rows, data.weights.train)
-    density = CellDensity(columns, layout, as_parameters(layout, marginals), [], computed)
+    some = slice(layout.n_given, None)
+    marginals = fitted_marginals(columns[some], rows[:, some], data.weights.train)
+    density = CellDensity(columns, layout, marginals, [], computed)
     start = fit_unmixing(columns, data) if cells.unmixed else None
     if start is None:
         return density, rows
     found, _ = trained_unmixing(start, data, config)
     components, rows = found.fitted(rows)
-    marginal = as_parameters(layout, fitted_marginals(components, rows, None))
-    return CellDensity(components, layout, marginal, [], [], found, density), rows
+    marginals = fitted_marginals(components, rows, None)
+    return CellDensity(components, layout, marginals, [], [], found, density), rows
 
 
 def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
@@ -104,13 +103,11 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
 
 def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -> float:
     """Nats from the mean log-probability of rows, given learnt cells, to their log-density."""
-    places, total = density.layout.columns, float(density.log_learnt.sum())
-    numbers = np.array([[density.cells[place].number] for place in places], float)
-    (are_numbers,) = density.by_blocks(lambda b: ((b.encoded.codes == numbers).T,), rows)
-    for place, is_number in zip(places, are_numbers.T):
-        if place >= density.n_given:
-            share = np.average(is_number, weights=weights)
-            total -= density.cells[place].log_measure * float(share)
+    total, numbers = float(density.log_learnt.sum()), density.layout.of_modelled("number")
+    (are_numbers,) = density.by_blocks(lambda block: ((block.codes == numbers).T,), rows)
+    shares = np.average(are_numbers, axis=0, weights=weights)
+    for column, share in zip(density.modelled, shares.tolist()):
+        total -= column.log_measure * share
     if density.unmixing:
         total += float(np.nanmean(density.unmixing.log_slopes(rows).sum(axis=1)))
     return total
@@ -139,8 +136,7 @@ def trial(config: CellsConfig, data: Dataset) -> Cost:
     chunks = _batches(parts, data, config)
     validate = _validator(parts, data.validation, data.weights.validation)
     building = time.perf_counter() - start
-    density, rows = copy(parts.density), data.validation[:TIMED]
-    density.networks = list(_networks(parts))
+    density, rows = parts.density.with_networks(_networks(parts)), data.validation[:TIMED]
     of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
     compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
     scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
@@ -183,29 +179,26 @@ def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Ca
 
     def loss(cells: LogCells) -> np.ndarray:
         shares = _shares(parts.density, _some(cells, few), _some(marginal, few), few_weights)
-        return -log_mixture_of_cells(shares, cells, marginal).sum(axis=1) - shift
+        first, second, _ = mixed(log_pair(shares), cells, marginal, np)
+        return -np.logaddexp(first, second).sum(axis=1) - shift
 
     def validate() -> np.ndarray:
         found = zip(*(log_cells(batch) for batch in batches))
-        every = LogCells(*(_joined(part) for part in found))
+        every = LogCells(
+            *(np.concatenate([*map(ops.convert_to_numpy, part)], axis=-1) for part in found)
+        )
         return np.array([loss(_in_rows(_some(every, r))) for r in range(len(every.masses))])
 
     return validate
 
 
-def _joined(batches: Sequence[Any]) -> np.ndarray | None:
-    if batches[0] is None:
-        return None
-    return np.concatenate([ops.convert_to_numpy(batch) for batch in batches], axis=-1)
-
-
 def _some(cells: LogCells, places: slice | int) -> LogCells:
-    return LogCells(*(None if part is None else part[places] for part in cells))
+    return LogCells(*(part[places] for part in cells))
 
 
 def _in_rows(cells: LogCells) -> LogCells:
     """Cells ``(D, n)`` as ``(n, D)`` in float64."""
-    return LogCells(*(None if part is None else part.T.astype(float) for part in cells))
+    return LogCells(*(part.T.astype(float) for part in cells))
 
 
 def _shares(
@@ -215,7 +208,7 @@ def _shares(
 
     The first column is conditioned on none: its weight is 0.
     """
-    return mixing_weights(cells, marginal, weights) * density.layout.are_conditional
+    return mixing_weights(cells, marginal, weights) * (np.array(density.layout.modelled) > 0)
 
 
 def fitted(parts: Parts, data: Dataset) -> CellDensity:
@@ -225,13 +218,14 @@ def fitted(parts: Parts, data: Dataset) -> CellDensity:
     """
     density, rows, weights = parts.density, data.validation, data.weights.validation
     marginal = density.marginal_log_cells(rows)
-    for alone in _networks(parts):
-        cells = density.network_log_cells(alone, rows)
-        shares = _shares(density, cells, marginal, weights)
-        density.networks.append(alone._replace(shares=shares))
-    found = member_weights(density.member_log_probs(rows), weights)
-    density.networks = [m._replace(weight=float(w)) for m, w in zip(density.networks, found)]
-    return density
+    networks = []
+    for one in _networks(parts):
+        cells = density.network_log_cells(one, rows)
+        networks.append(one._replace(shares=_shares(density, cells, marginal, weights)))
+    found = member_weights(density.with_networks(networks).member_log_probs(rows), weights)
+    return density.with_networks(
+        one._replace(weight=float(weight)) for one, weight in zip(networks, found)
+    )
 
 
 def _networks(parts: Parts) -> Iterator[Member]:

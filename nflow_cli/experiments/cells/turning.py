@@ -18,7 +18,7 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.starting_weights import StartingWeights, starting_weights
+from nflow_cli.densities.cells.start import StartingWeights, starting_weights
 from nflow_cli.densities.cells.unmixing import FLOOR, RESOLUTION, Unmixing, component, units_of
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.experiments.cells.trainer import FitCells
@@ -42,8 +42,8 @@ class FitMaps(FitCells):
 
     def __init__(self, maps: np.ndarray, layout: Layout, *rest: Any):
         log_slopes = np.linalg.slogdet(maps)[1] - maps.shape[-1] * np.log(RESOLUTION)
-        none = [None] * len(layout.banks)
-        super().__init__(layout, *rest, marginal_shares=none, shift=log_slopes.astype(np.float32))
+        of_none = {"log_present": np.zeros((len(layout.modelled), 1))}
+        super().__init__(layout, *rest, **of_none, shift=log_slopes.astype(np.float32))
         self.maps = maps.astype(np.float32)
 
     @property

@@ -9,10 +9,9 @@ from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal
-from nflow_cli.densities.cells.network import PADDING, Parameters
-from nflow_cli.densities.cells.normals import STANDARD, Normals
+from nflow_cli.densities.cells.layout import Layout, Outcomes
+from nflow_cli.densities.cells.marginal import STANDARD, Marginal, Normals
+from nflow_cli.densities.cells.network import PADDING
 from nflow_cli.densities.cells.scores import Scores
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.runs.weights_file import Shape
@@ -76,14 +75,9 @@ def arrays_of(
     density: CellDensity, networks: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """All arrays of a density, with the trained weights of its networks."""
-    layout, shares = density.layout, []
-    for bank, of_bank in zip(layout.banks, density.marginal.log_shares):
-        for c, i in enumerate(bank.modelled):
-            count = layout.outcomes[i].count
-            shares.append(np.zeros(1) if of_bank is None else of_bank[c, :count, 0])
     unmixed = {}
-    if density.unmixing and density.alone:
-        normals = _normals(density.alone.marginal)
+    if density.unmixing and density.independent:
+        normals = _normals(density.independent.marginals)
         unmixed = {UNMIXING: density.unmixing.matrix, ALONE_NORMALS: normals}
     scores = {}
     for i, column in enumerate(density.row):
@@ -99,15 +93,23 @@ def arrays_of(
         LIMITS: density.limits[..., 0, 0],
         SHARES: np.stack([member.shares for member in density.networks]),
         WEIGHTS: np.array([member.weight for member in density.networks]),
-        MARGINAL_SHARES: np.concatenate(shares),
-        MARGINAL_NORMALS: _normals(density.marginal),
+        MARGINAL_SHARES: np.concatenate([one.log_shares for one in density.marginals]),
+        MARGINAL_NORMALS: _normals(density.marginals),
         **_arrays_of_computed(density.computed),
         **unmixed,
     }
 
 
-def _normals(marginal: Parameters) -> np.ndarray:
-    return np.stack([array[..., 0] for array in marginal[1:]])
+def _normals(marginals: Sequence[Marginal]) -> np.ndarray:
+    """Normals ``(3, N, m)`` of columns with numbers, those with fewer than m padded by some of
+    log-weight ``PADDING``.
+    """
+    normals = [one.normals.array for one in marginals if one.outcomes.number is not None]
+    most = max((array.shape[1] for array in normals), default=0)
+    found = np.tile(np.array([PADDING, 0.0, 1.0])[:, None, None], (1, len(normals), most))
+    for place, array in enumerate(normals):
+        found[:, place, : array.shape[1]] = array
+    return found
 
 
 def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
@@ -160,7 +162,7 @@ def _are_finite(layout: Layout, arrays: Mapping[str, np.ndarray]) -> bool:
     """Whether networks have finite outputs: those of the sizes of weights and inputs are largest,
     since |silu(h)| is at most silu(|h|).
     """
-    names = network.shapes(layout, blocks_of(arrays))
+    names = network.shapes(layout, network.blocks_of(arrays))
     sizes = {name: np.abs(arrays[name].astype(np.float64)) for name in names}
     h = network.hidden(sizes, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np)
     of_outputs = [sizes[name] @ h for name in ("logits_kernel", "mixtures_kernel") if name in sizes]
@@ -188,7 +190,7 @@ def density_of(
         replace(column, scores=_scores(i, arrays), **dict(zip(ENDS, limits.get(i, ()))))
         for i, column in enumerate(columns)
     ]
-    names = network.shapes(layout, blocks_of(arrays))
+    names = network.shapes(layout, network.blocks_of(arrays))
     members = [
         Member(
             network.masked(layout, {name: arrays[name][r].astype(np.float64) for name in names}),
@@ -197,21 +199,21 @@ def density_of(
         )
         for r, (shares, weight) in enumerate(zip(arrays[SHARES], arrays[WEIGHTS]))
     ]
-    normals = (array[..., None] for array in arrays[MARGINAL_NORMALS])
-    marginal = Parameters(_banks(layout, arrays[MARGINAL_SHARES]), *normals)
+    outcomes = [layout.outcomes[i] for i in layout.modelled]
+    marginals = _marginals(outcomes, arrays[MARGINAL_SHARES], arrays[MARGINAL_NORMALS])
     last = []
     for k, column in enumerate(computed):
         column = replace(column, scores=_scores(len(columns) + k, arrays))
         normals = Normals(*arrays.get(_normals_of(k), np.zeros((3, 0))))
-        own = Marginal(arrays[_shares_of(k)], column.number, normals)
+        own = Marginal(column.outcomes, arrays[_shares_of(k)], normals)
         last.append(Computed(column, len(columns) + k, bounded, own, float(arrays[BROKEN][k])))
     if UNMIXING not in arrays:
-        return CellDensity(bounded, layout, marginal, members, last)
+        return CellDensity(bounded, layout, marginals, members, last)
     found = Unmixing(columns, arrays[UNMIXING])
     components = [component(i, *ends) for i, ends in sorted(limits.items())]
-    normals = (array[..., None] for array in arrays[ALONE_NORMALS])
-    alone = CellDensity(columns, layout, Parameters(marginal.log_shares, *normals), [])
-    return CellDensity(components, layout, marginal, members, last, found, alone)
+    own = _marginals(outcomes, arrays[MARGINAL_SHARES], arrays[ALONE_NORMALS])
+    independent = CellDensity(columns, layout, own, [])
+    return CellDensity(components, layout, marginals, members, last, found, independent)
 
 
 def _scores(i: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
@@ -222,18 +224,12 @@ def _scores(i: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
     return Scores(values, units, masses, Normals(*arrays[smooth]))
 
 
-def blocks_of(arrays: Mapping[str, np.ndarray]) -> int:
-    """Number of residual blocks of a network."""
-    return sum(name.endswith("_in_kernel") for name in arrays)
-
-
-def _banks(layout: Layout, log_shares: np.ndarray) -> list[np.ndarray | None]:
-    banks, start = [], 0
-    for bank in layout.banks:
-        padded = np.full((len(bank.modelled), bank.size, 1), PADDING)
-        for c, i in enumerate(bank.modelled):
-            count = layout.outcomes[i].count
-            padded[c, :count, 0] = log_shares[start : start + count]
-            start += count
-        banks.append(padded if bank.size > 1 else None)
-    return banks
+def _marginals(
+    outcomes: Sequence[Outcomes], log_shares: np.ndarray, normals: np.ndarray
+) -> list[Marginal]:
+    ends = np.cumsum([one.count for one in outcomes])[:-1]
+    found, left = [], iter(normals.swapaxes(0, 1))
+    for one, shares in zip(outcomes, np.split(log_shares, ends)):
+        array = np.zeros((3, 0)) if one.number is None else next(left)
+        found.append(Marginal(one, shares, Normals(*array[:, array[0] > PADDING / 2])))
+    return found

@@ -13,13 +13,12 @@ from nflow_cli.data.table_files import open_table
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.fitting import (
-    as_parameters,
     fitted_columns,
     fitted_computed,
     fitted_marginals,
     layout_of,
 )
-from nflow_cli.densities.cells.starting_weights import starting_weights
+from nflow_cli.densities.cells.start import starting_weights
 from nflow_cli.errors import DataError
 
 N_DRAWS = 100
@@ -86,14 +85,13 @@ def untrained(data):
     """Return the density of cells that a training of these rows would start from."""
     cells = fitted_columns(data)
     layout = layout_of(cells, len(data.given), 3, 8)
-    marginals = as_parameters(layout, fitted_marginals(cells, data.train, None))
+    marginals = fitted_marginals(cells, data.train, None)
     density = CellDensity(cells, layout, marginals, [], fitted_computed(data, cells))
     weights = network.initial(layout, 1, np.random.default_rng(0))
     start = starting_weights(layout, cells, data.train, None)
     weights = {name: start.of(name, array) for name, array in weights.items()}
     shares = np.full(len(layout.modelled), 0.5)
-    density.networks.append(Member(network.masked(layout, weights), shares))
-    return density
+    return density.with_networks([Member(network.masked(layout, weights), shares)])
 
 
 @settings(max_examples=settings().max_examples // 4)

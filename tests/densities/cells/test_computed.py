@@ -88,9 +88,9 @@ def test_the_probabilities_of_all_values_of_a_cell_sum_to_one_and_the_pit_sums_t
         assert up_to[-1] == pytest.approx(1, abs=1e-9)
         if case == "grid beside the values" or sources == SOURCES[-1]:
             continue  # a value on no grid, or that is unknown, is in no order
-        n = len(rows)
-        assert one.pit(rows, np.ones(n)) == pytest.approx(up_to, abs=1e-9)
-        assert one.pit(rows, np.zeros(n)) == pytest.approx(np.append(0, up_to[:-1]), abs=1e-9)
+        below, at = one.ends(rows)
+        assert below + at == pytest.approx(up_to, abs=1e-9)
+        assert below == pytest.approx(np.append(0, up_to[:-1]), abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_gaps_go_with_gaps_and_one_of_a_column_that_had_none_is_unknown():
         assert (log_p > math.log(0.9)) == ((town, name) in holding) and np.isfinite(log_p)
     row, without = np.array([[0, 0.0, 0.0, np.nan]]), CASES["levels without gaps"]
     assert without.log_prob(row)[0] == 0
-    assert np.isnan(without.pit(row, np.zeros(1))[0])
+    assert np.isnan(without.ends(row)).all()
 
 
 def test_numbers_that_arithmetic_or_single_precision_moved_hold():
@@ -166,7 +166,7 @@ def density():
     own = random_density(COLUMNS, members=2)
     two = CASES["levels"], CASES["grid with atoms"]
     two = [Computed(c.column, OWN + i, COLUMNS, c.marginal, BROKEN) for i, c in enumerate(two)]
-    return CellDensity(own.cells, own.layout, own.marginal, own.networks, two), own
+    return CellDensity(own.cells, own.layout, own.marginals, own.networks, two), own
 
 
 def test_computed_cells_come_last_and_add_up(density):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.densities.cells.conditional import UNRESOLVED, conditional
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.prior import MarginalCdf, normal_cdf
+from nflow_cli.densities.cells.marginal import Normals, normal_cdf
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.mixtures import log_cdf
 
@@ -169,7 +169,7 @@ def test_a_narrow_peak_is_found():
     weights["means_skip_kernel"] = np.zeros_like(weights["means_skip_kernel"])
     weights["means_skip_kernel"][1, density.layout.inputs.tolist().index(0, 2)] = 1.0
     narrow = [replace(column, floor=1e-9) for column in columns]
-    density = CellDensity(narrow, density.layout, density.marginal, [Member(weights, np.ones(2))])
+    density = CellDensity(narrow, density.layout, density.marginals, [Member(weights, np.ones(2))])
     y = np.linspace(-3, 3, 61)
     found = conditional(density, np.column_stack([np.full(61, np.nan), y]), 0, P)
     variance = 1 / (1 + 1 / 0.003**2)
@@ -187,8 +187,8 @@ def test_columns_that_are_unmixed_have_their_conditional(j):
     matrix = np.array([[1.0, 0.8, -0.5], [0.3, -1.2, 0.4], [0.6, 0.2, 0.9]])
     parts = random_density([component(i, 0.02, -6.0, 6.0) for i in range(3)], members=2)
     marginals = random_density(columns)
-    alone = CellDensity(columns, marginals.layout, marginals.marginal, [])
-    found = parts.cells, parts.layout, parts.marginal, parts.networks
+    alone = CellDensity(columns, marginals.layout, marginals.marginals, [])
+    found = parts.cells, parts.layout, parts.marginals, parts.networks
     density = CellDensity(*found, [], Unmixing(columns, matrix), alone)
     rows, column = drawn(density, 4), density.row[j]
     found = conditional(density, rows, j, P)
@@ -243,4 +243,4 @@ def test_tables_of_a_normal_and_of_a_marginal_are_their_distribution_functions()
     mixture = np.log([0.5, 0.3, 0.2]), np.array([0.0, 3.0, -1.0]), np.array([1e-3, 0.5, 20.0])
     u = np.concatenate([np.linspace(-150, 150, 5_000), np.linspace(-0.01, 0.01, 5_000)])
     expected = np.exp(log_cdf(u, *mixture, np))
-    np.testing.assert_allclose(MarginalCdf(*mixture)(u), expected, atol=1e-9)
+    np.testing.assert_allclose(Normals(*mixture).cdf(u), expected, atol=1e-9)

@@ -1,6 +1,7 @@
 """Draws of a density of cells, of rows and of unknown cells, against its probabilities."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,7 @@ from cells import (
 )
 
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.metropolis import moved
-from nflow_cli.densities.cells.proposals import proposals
+from nflow_cli.densities.cells.proposals import moved, proposals
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.evaluation.pit import pit
 
@@ -94,10 +94,11 @@ def test_draws_are_such_rows_as_the_table_has_and_a_seed_fixes_them():
 def test_draws_leave_out_the_broad_normal_of_a_marginal():
     columns = [number("a")]
     density = random_density(columns, seed=1)
-    far = np.where(np.arange(3) == 2, 1e4, 1.0).reshape(1, 3, 1)
-    marginal = density.marginal._replace(scales=far * density.marginal.scales)
+    (marginal,) = density.marginals
+    far = np.where(np.arange(3) == 2, 1e4, 1.0) * marginal.normals.scales
+    marginal = replace(marginal, normals=replace(marginal.normals, scales=far))
     alone = [Member(density.networks[0].weights, np.zeros(1))]
-    density = CellDensity(density.cells, density.layout, marginal, alone)
+    density = CellDensity(density.cells, density.layout, [marginal], alone)
     assert (
         np.abs(drawn(density, 2_000)).max()
         < 100
@@ -169,7 +170,7 @@ def test_a_number_known_behind_an_unknown_one_weighs_by_its_density():
 def test_unmixed_columns_have_the_moments_of_the_unknown_one():
     columns, matrix = [number("a", maps=TAILS), number("b")], np.array([[1.0, 0.6], [-0.4, 1.1]])
     found = random_density([component(i, 0.05, -6.0, 6.0) for i in range(2)])
-    parts = found.cells, found.layout, found.marginal, found.networks
+    parts = found.cells, found.layout, found.marginals, found.networks
     unmixing = Unmixing(columns, matrix)
     density = CellDensity(*parts, [], unmixing, random_density(columns, shares=0.0))
     ends = columns[0].values_at(np.linspace(-12, 12, 20_001))

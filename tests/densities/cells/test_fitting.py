@@ -13,7 +13,6 @@ from nflow_cli.data.table_files import table_of
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.fitting import (
-    as_parameters,
     fitted_columns,
     fitted_marginals,
     layout_of,
@@ -39,7 +38,7 @@ def density_of(data):
     layout = layout_of(columns, len(data.given), 3, 16)
     weights = network.masked(layout, random_weights(layout, np.random.default_rng(0)))
     member = Member(weights, np.full(len(layout.modelled), 0.5))
-    return CellDensity(columns, layout, as_parameters(layout, marginals), [member])
+    return CellDensity(columns, layout, marginals, [member])
 
 
 RNG = np.random.default_rng(1)
@@ -90,8 +89,8 @@ def test_whatever_a_network_says_its_draws_are_near_the_rows():
     layout = layout_of(cells, 0, 3, 16)
     weights = random_weights(layout, np.random.default_rng(1))
     weights = network.masked(layout, {name: 20 * array for name, array in weights.items()})
-    marginal = as_parameters(layout, fitted_marginals(cells, data.train, None))
-    density = CellDensity(cells, layout, marginal, [Member(weights, np.ones(2))])
+    marginals = fitted_marginals(cells, data.train, None)
+    density = CellDensity(cells, layout, marginals, [Member(weights, np.ones(2))])
     draws = density.draw(np.full((5_000, 2), np.nan), np.random.default_rng(2))
     low, high = data.train.min(axis=0), data.train.max(axis=0)
     beyond = np.maximum(low - draws, draws - high).max(axis=0) / (high - low)

@@ -19,13 +19,14 @@ def layout_of(counts, n_given, width):
 
 
 @given(counts=COUNTS, n_given=st.integers(0, 3), width=st.integers(1, 20))
-def test_each_column_has_its_place_once(counts, n_given, width):
+def test_each_outcome_has_its_place_once(counts, n_given, width):
     layout = layout_of(counts, n_given, width)
-    n, given_columns = len(counts), min(n_given, len(counts) - 1)
-    assert sorted(layout.columns) == list(range(n))
-    assert sorted(layout.modelled) == list(range(given_columns, n))
-    assert sorted(layout.with_numbers) == [i for i, (_, is_one) in enumerate(counts) if is_one]
-    assert layout.mixed == [i for i in layout.with_numbers if i >= given_columns]
+    assert sorted(i for bank in layout.banks for i in bank.columns) == list(layout.modelled)
+    for j in layout.modelled:
+        places = layout.logits_of(j)
+        assert len(places) == (counts[j][0] if counts[j][0] > 1 else 0)
+        assert (layout.logits[places] == j).all()
+    assert layout.with_numbers == [i for i, (_, is_one) in enumerate(counts) if is_one]
 
 
 @given(counts=COUNTS, n_given=st.integers(0, 3), width=st.integers(1, 20))
@@ -42,7 +43,7 @@ def test_paths_lead_from_columns_before_alone_and_from_all_of_them(counts, n_giv
         sees = columns[:, None] > layout.inputs
         assert not (paths[~sees] > 0).any()
         if skip is not None:
-            np.testing.assert_array_equal(paths > 0, sees & layout.is_learnt)
+            np.testing.assert_array_equal(paths > 0, sees)
 
 
 @pytest.mark.parametrize("n_given", [0, 2])

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from nflow_cli.densities.cells.marginal import Support, fit_marginal
-from nflow_cli.densities.cells.normals import fit_normals
+from nflow_cli.densities.cells.layout import Outcomes
+from nflow_cli.densities.cells.marginal import fit_marginal, fit_normals
 
-NUMBERS = Support(2, number=0, floor=1e-3)  # and "missing"
+NUMBERS = Outcomes(2, number=0)  # and "missing"
 
 
 def numbers(x, step, weights=None, outcomes=NUMBERS):
@@ -107,12 +107,14 @@ def test_weighted_rows_are_worth_what_they_weigh():
 
 def test_levels_have_their_shares_and_new_ones_that_of_levels_seen_once():
     codes = np.repeat([0, 1, 2, 3], [60, 37, 1, 2])
-    log_p = fit_marginal(Support(6, new=5), codes).log_prob(np.arange(6))
+    log_p = fit_marginal(Outcomes(6, has_new=True), codes).log_prob(np.arange(6), *np.zeros((2, 6)))
     rest = np.array([60.5, 37.5, 1.5, 2.5, 0.5])  # the last is "missing"
     expected = np.append(0.99 * rest / rest.sum(), 0.01)
     np.testing.assert_allclose(np.exp(log_p), expected, 1e-12)
     # All are seen twice, all are different, and none is known: neither 0 nor 1.
     for codes, new in (([0] * 9 + [1] * 10, 1 / 20), (range(20), 20 / 21), ([-1] * 5, 0.5)):
-        log_p = fit_marginal(Support(21, new=20), np.array(codes)).log_prob(np.arange(21))
+        log_p = fit_marginal(Outcomes(21, has_new=True), np.array(codes)).log_prob(
+            np.arange(21), *np.zeros((2, 21))
+        )
         assert np.exp(log_p[20]) == pytest.approx(new)
         assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-12) and np.all(np.isfinite(log_p))

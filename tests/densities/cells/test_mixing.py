@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from nflow_cli.densities.cells.gaps import LogCells
-from nflow_cli.densities.cells.mixing import member_weights, mixing_weights
+from nflow_cli.densities.cells.heads import LogCells
+from nflow_cli.densities.cells.marginal import member_weights, mixing_weights
 
 
 def weights_of(a, b, weights=None):
-    return mixing_weights(LogCells(a), LogCells(b), weights)
+    return mixing_weights(LogCells(a, np.zeros_like(a)), LogCells(b, np.zeros_like(b)), weights)
 
 
 def posterior(w, a, b, weights):

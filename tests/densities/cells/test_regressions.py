@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nflow_cli.densities.cells.marginal import Support
-from nflow_cli.densities.cells.regressions import fit_parents, fit_ridge, fit_ridges, plain_inputs
+from nflow_cli.densities.cells.layout import Outcomes
+from nflow_cli.densities.cells.start import fit_parents, fit_ridge, fit_ridges, plain_inputs
 
 TABLE = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.05, 0.05, 0.9]])
 
@@ -17,7 +17,7 @@ def test_a_level_has_its_shares_given_the_column_it_follows_from():
     rng = np.random.default_rng(0)
     noise, parent = rng.integers(0, 5, 8_000), rng.integers(0, 4, 8_000)
     codes = np.stack([noise, parent, draw(rng, TABLE[parent])], axis=1)
-    columns = [Support(5), Support(4), Support(4, new=3)]
+    columns = [Outcomes(5), Outcomes(4), Outcomes(4, has_new=True)]
     first, second, third = fit_parents(columns, codes)
     assert first.parent is None and second.parent is None and third.parent == 1
     shares = np.exp(third.log_shares)
@@ -35,7 +35,7 @@ def test_columns_that_are_independent_have_no_parents(n):
     found = 0
     for seed in range(20):
         codes = np.random.default_rng(seed).integers(0, 6, (n, 6))
-        parents = fit_parents([Support(6)] * 6, codes)
+        parents = fit_parents([Outcomes(6)] * 6, codes)
         found += sum(start.parent is not None for start in parents)
     assert found <= 5  # of 100
 
@@ -77,7 +77,7 @@ def test_each_number_is_regressed_on_the_columns_before_it():
     y = np.array([-1.0, 0.0, 2.0])[level] + 0.5 * x + 0.2 * rng.standard_normal(2_000)
     gap = rng.random(2_000) < 0.2
     codes = np.stack([level, np.zeros(2_000, int), gap], axis=1)
-    columns = [Support(3), Support(1, number=0), Support(2, number=0)]
+    columns = [Outcomes(3), Outcomes(1, number=0), Outcomes(2, number=0)]
     centre = np.stack([x, np.where(gap, 50.0, y)], axis=1)
     none, first, second = fit_ridges(columns, codes, centre, centre)
     assert none is None and first.coefficients.shape == (3,) and first.scale > 0.9
@@ -90,7 +90,7 @@ def test_each_number_is_regressed_on_the_columns_before_it():
 
 def test_inputs_end_at_6_units_and_are_0_where_unknown():
     codes, centre = np.array([[0], [-1], [1]]), np.array([[99.0], [3.0], [3.0]])
-    inputs, _ = plain_inputs([Support(2, number=0)], codes, centre)
+    inputs, _ = plain_inputs([Outcomes(2, number=0)], codes, centre)
     np.testing.assert_array_equal(inputs, [[1, 0, 6], [0, 0, 0], [0, 1, 0]])
 
 

@@ -14,7 +14,7 @@ from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.data.written import as_written
 from nflow_cli.densities.cells.fitting import fitted_columns, fitted_marginals
-from nflow_cli.densities.cells.normals import STANDARD, Normals
+from nflow_cli.densities.cells.marginal import STANDARD, Normals
 from nflow_cli.densities.cells.scores import Fitted, fit_scores
 
 PLACES = np.arange(-5_000.0, 5_001.0)

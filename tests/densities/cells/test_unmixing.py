@@ -32,7 +32,7 @@ def unmixed(columns=COLUMNS, matrix=MATRIX, members=2):
     limits = 0.02, -6.0, 6.0
     found = random_density([component(i, *limits) for i in range(len(columns))], members=members)
     alone = random_density(columns, shares=0.0)
-    parts = found.cells, found.layout, found.marginal, found.networks
+    parts = found.cells, found.layout, found.marginals, found.networks
     return CellDensity(*parts, [], Unmixing(columns, matrix), alone)
 
 
@@ -84,7 +84,7 @@ def test_draws_are_of_the_density():
     judged = pit(density.pit(draws, rng), density.cell_names)
     assert judged.p_value is not None and judged.p_value > 1e-3
     independent = density.scored_rows(draws[:50], rng).log_independent
-    alone = density.alone.cell_log_probs(draws[:50])  # columns of the rows, not components
+    alone = density.independent.cell_log_probs(draws[:50])  # columns of the rows, not components
     np.testing.assert_allclose(independent, alone, rtol=1e-12)
 
 

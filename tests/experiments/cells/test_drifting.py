@@ -106,7 +106,7 @@ def test_a_broken_relation_is_a_change():
         type(column)("f", kind.alone, column.maps, column.floor), 2, columns, marginal, 0.01
     )
     bare = random_density(columns, seed=1)
-    parts = bare.cells, bare.layout, bare.marginal, bare.networks
+    parts = bare.cells, bare.layout, bare.marginals, bare.networks
     density = CellDensity(*parts, [one])
     known(density, drawn(density, seed=1))
     assert drifted(density, drawn(density)).moved_relations == []

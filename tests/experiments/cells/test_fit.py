@@ -12,7 +12,7 @@ from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.fitting import fitted_columns, layout_of
-from nflow_cli.densities.cells.starting_weights import StartingWeights
+from nflow_cli.densities.cells.start import StartingWeights
 from nflow_cli.densities.cells.unmixing import component, fit_unmixing
 from nflow_cli.experiments.cells import training
 

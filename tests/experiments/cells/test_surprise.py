@@ -73,7 +73,7 @@ def on_a_line(noise, resolution=1e-7, maps=()):
     weights["mixtures_bias"] = bias.reshape(-1, 1)
     weights["means_skip_kernel"][1, density.layout.inputs.tolist().index(0, 2)] = 1.0
     columns = [replace(column, floor=1e-9) for column in columns]
-    return CellDensity(columns, density.layout, density.marginal, [Member(weights, np.ones(2))])
+    return CellDensity(columns, density.layout, density.marginals, [Member(weights, np.ones(2))])
 
 
 @pytest.mark.parametrize("noise", [0.05, 1.0])
@@ -130,7 +130,7 @@ def test_a_broken_relation_is_as_odd_as_its_being_broken_is_improbable():
     marginal = random_marginal(column, np.random.default_rng(0))
     density = random_density(sources)
     one = Computed(column, 1, sources, marginal, 0.002)
-    density = CellDensity(density.cells, density.layout, density.marginal, density.networks, [one])
+    density = CellDensity(density.cells, density.layout, density.marginals, density.networks, [one])
     rows = np.array([[0.5, 2.0], [0.5, 3.0], [np.nan, 3.0], [0.5, np.nan]])
     found = surprises(density, rows)[1]
     np.testing.assert_allclose(found.nats, [0.0, -np.log(0.002), np.nan, np.nan])

@@ -8,11 +8,9 @@ from truth import to_numpy
 
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.fitting import as_parameters
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import Marginal
-from nflow_cli.densities.cells.normals import Normals
-from nflow_cli.densities.cells.starting_weights import StartingWeights
+from nflow_cli.densities.cells.marginal import Marginal, Normals
+from nflow_cli.densities.cells.start import StartingWeights
 
 COLUMNS = [
     levels("a", 12),
@@ -28,7 +26,7 @@ COLUMNS = [
 def fit_of(members, n_given=1, columns=COLUMNS):
     """Return a fit with random weights, and its density."""
     from nflow_cli.densities.cells.weights import CellWeights
-    from nflow_cli.experiments.cells.trainer import FitCells, learnt_shares
+    from nflow_cli.experiments.cells.trainer import FitCells, log_present
 
     layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, 16)
     rng = np.random.default_rng(0)
@@ -40,18 +38,18 @@ def fit_of(members, n_given=1, columns=COLUMNS):
     normals = Normals(np.zeros(1), np.zeros(1), np.ones(1))
     shares = [np.arange(o.count) < o.learnt for o in layout.outcomes]  # of new levels, nothing
     marginals = [
-        Marginal(np.where(some, -np.log(some.sum()), -1e9), o.number, normals)
+        Marginal(o, np.where(some, -np.log(some.sum()), -1e9), normals)
         for some, o in zip(shares, layout.outcomes)
     ]
-    marginal = as_parameters(layout, marginals)
-    learnt = learnt_shares(CellDensity(columns, layout, marginal, []))
+    marginals = marginals[n_given:]
+    learnt = log_present(CellDensity(columns, layout, marginals, []))
     starting = StartingWeights(start, units)
     fit = FitCells(layout, columns, CellWeights(weights), starting, learnt, 0.0)
     members = []
     for arrays in fit.members():
         arrays = {name: array.astype(float) for name, array in arrays.items()}
         members.append(Member(network.masked(layout, arrays), np.ones(len(layout.modelled))))
-    return fit, CellDensity(columns, layout, marginal, members)
+    return fit, CellDensity(columns, layout, marginals, members)
 
 
 def packed(density, rows):
@@ -89,7 +87,7 @@ def test_the_loss_is_of_networks_beside_one_part_in_a_hundred_of_the_marginals()
     loss = to_numpy(fit.objective(keras.ops.convert_to_tensor(packed(density, rows)), 0)["loss"])
     for r, member in enumerate(density.networks):
         kept = member._replace(shares=np.full(len(density.modelled), 0.99))
-        mixed = CellDensity(COLUMNS, fit.layout, density.marginal, [kept])
+        mixed = CellDensity(COLUMNS, fit.layout, density.marginals, [kept])
         cells = mixed.cell_log_probs(rows)
         for j, column in enumerate(mixed.modelled):
             is_number = column.encode(rows[:, 1 + j]).codes == column.number
@@ -134,14 +132,13 @@ def test_cells_that_are_hidden_are_unknown_to_the_network_and_are_scored():
     fit, density = fit_of(1)
     rows = a_sample(COLUMNS, 40, 4)
     hidden = np.zeros((len(COLUMNS), 40), np.float32)
-    hidden[[fit.layout.columns.index(3), fit.layout.columns.index(5)]] = 1
+    hidden[[3, 5]] = 1
     batch = np.concatenate([packed(density, rows), hidden])
     single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(batch)).masses)[0]
     unknown = rows.copy()
     unknown[:, [3, 5]] = np.nan  # of columns without gaps
-    order = fit.layout.modelled
     for column, seen in ((4, unknown), (6, unknown), (3, rows)):
-        place = order.index(column)
+        place = column - 1
         expected = by_network(density, seen)[place]
         known = expected > -1e6
         np.testing.assert_allclose(single[place][known], expected[known], rtol=1e-4, atol=1e-4)
