@@ -11,10 +11,10 @@ from nflow_cli.evaluation.pit import pit
 from nflow_cli.evaluation.verdicts import Verdict, passed
 from nflow_cli.experiments.cells.loading import TrainedCells
 from nflow_cli.experiments.cells.scoring import judged
-from nflow_cli.experiments.cells.weights_arrays import blocks_of
 from nflow_cli.experiments.checks import Checks, Weights
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table.checked_rows import CheckedRows
+from nflow_cli.experiments.table.weights import blocks_of
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.weights_file import sha256_of
 

@@ -31,7 +31,7 @@ def settled(config: CellsConfig, data: Dataset) -> Any:
         )
     unmixed = asked or (found is not None and are_better(found, data))
     if found and unmixed and not asked:
-        from nflow_cli.experiments.cells.turning import trained_unmixing
+        from nflow_cli.experiments.table.unmixing import trained_unmixing
 
         _, unmixed = trained_unmixing(found, data, config)
     cells = config.cells.model_copy(update={"unmixed": unmixed})

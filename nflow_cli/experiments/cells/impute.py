@@ -13,8 +13,8 @@ from nflow_cli.data.tables import is_text, present_cells, shown
 from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.completions import Completions, completions, nearest
 from nflow_cli.experiments.rows import Judgement, Rows, counted_rows
+from nflow_cli.experiments.table.completions import Completions, completions, nearest
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase

@@ -16,10 +16,8 @@ from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.drift import Drift
-from nflow_cli.experiments.cells import weights_arrays
 from nflow_cli.experiments.cells.drift import drifted
 from nflow_cli.experiments.cells.explain import explained
-from nflow_cli.experiments.cells.given import draws_given
 from nflow_cli.experiments.cells.impute import answer
 from nflow_cli.experiments.cells.kept_rows import are_cells
 from nflow_cli.experiments.cells.kept_surprises import largest_of_held_out
@@ -27,7 +25,9 @@ from nflow_cli.experiments.cells.predict import Question, asked, predicted
 from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.recorded_data import column_units
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table import weights
 from nflow_cli.experiments.table.data import expect_settled
+from nflow_cli.experiments.table.given import draws_given
 from nflow_cli.experiments.table.loaded import Conditions, TableRun
 from nflow_cli.experiments.table.tables import write_draws
 from nflow_cli.random_streams import stream
@@ -239,11 +239,11 @@ def load(run: Run) -> TrainedCells:
     outcomes = tuple(column.outcomes for column in columns)
     layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
     sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
-    shapes = weights_arrays.shapes(layout, columns, computed, *sizes)
+    shapes = weights.shapes(layout, columns, computed, *sizes)
     arrays = load_weights(run.directory, shapes)
-    if wrong := weights_arrays.inconsistency(layout, arrays):
+    if wrong := weights.inconsistency(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")
-    density = weights_arrays.density_of(columns, computed, layout, arrays)
+    density = weights.density_of(columns, computed, layout, arrays)
     return TrainedCells(run, density, arrays)
 
 

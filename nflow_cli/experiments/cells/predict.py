@@ -19,7 +19,6 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
 from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
-from nflow_cli.experiments.cells.completions import Completions, completions
 from nflow_cli.experiments.rows import (
     Answer,
     Judgement,
@@ -29,6 +28,7 @@ from nflow_cli.experiments.rows import (
     figure,
     mean_text,
 )
+from nflow_cli.experiments.table.completions import Completions, completions
 from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest

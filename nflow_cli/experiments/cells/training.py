@@ -29,13 +29,13 @@ from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.filling import FilledChunks, Filling, filled_start, gaps_of
 from nflow_cli.experiments.cells.scoring import COMPARED, judged
-from nflow_cli.experiments.cells.trainer import CellChunks, FitCells, learnt_shares, packed
-from nflow_cli.experiments.cells.turning import trained_unmixing
-from nflow_cli.experiments.cells.weights_arrays import arrays_of
 from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.table.filling import FilledChunks, Filling, filled_start, gaps_of
+from nflow_cli.experiments.table.trainer import CellChunks, FitCells, learnt_shares, packed
+from nflow_cli.experiments.table.unmixing import trained_unmixing
 from nflow_cli.experiments.table.updates import Training, train_on_rows
+from nflow_cli.experiments.table.weights import arrays_of
 from nflow_cli.flows.side_by_side import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.array_shapes import SHOWN_SAMPLES

@@ -13,8 +13,8 @@ from short_runs import CELLS, edit_json
 from nflow_cli.densities.cells import network
 from nflow_cli.evaluation.verdicts import Outcome
 from nflow_cli.experiments.cells.checks import Checked
-from nflow_cli.experiments.cells.weights_arrays import arrays_of, inconsistency
 from nflow_cli.experiments.checks import OF_FILES
+from nflow_cli.experiments.table.weights import arrays_of, inconsistency
 from nflow_cli.runs.directory import RunDirectory
 
 

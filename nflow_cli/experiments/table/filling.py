@@ -23,7 +23,7 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.metropolis import moved
 from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.densities.cells.starting_weights import StartingWeights, starting_weights
-from nflow_cli.experiments.cells.trainer import CellChunks, packed
+from nflow_cli.experiments.table.trainer import CellChunks, packed
 from nflow_cli.random_streams import stream
 from nflow_cli.training.observer import Observer, Saved, StateError, checked
 
