@@ -126,7 +126,7 @@ class KilledError(Exception):
 @contextmanager
 def killed_after(rows):
     """End a fit to a table by ``KilledError`` when it has logged so many rows."""
-    from nflow_cli.experiments.table.training import ValidationLog
+    from nflow_cli.training.stopping import ValidationLog
 
     end_row = ValidationLog.end_row
 

@@ -35,7 +35,7 @@ def drift(run_dir: str, data: str, fail_above: float | None, as_json: bool) -> N
     Without a change a comparison finds one with probability 0.05 at most.
     """
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.cells.drift import judged_drift
+    from nflow_cli.experiments.table.drift import judged_drift
 
     judgement = judged_drift(cells_run(run_dir).trained, open_table(data))
     print_scores(judgement, {"run": run_dir, "data": data}, as_json)

@@ -39,7 +39,7 @@ def impute(
     assumed to be missing at random given the known cells of their row.
     """
     from nflow_cli.data.table_files import open_table, write_table
-    from nflow_cli.experiments.cells.impute import answer
+    from nflow_cli.experiments.table.impute import answer
 
     run = cells_run(run_dir)
     expect_replaceable("-o", [output], run, [data])

@@ -120,7 +120,7 @@ def predict(
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.cells.predict import Question, answer, asked, judged
+    from nflow_cli.experiments.table.predict import Question, answer, asked, judged
     from nflow_cli.experiments.table.tables import write_beside
 
     said = {"run": run_dir, "data": data, "output": output}

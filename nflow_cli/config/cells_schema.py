@@ -93,7 +93,7 @@ class CellsConfig(RunConfig):
 
     target: ClassVar[None] = None
     prior: ClassVar[None] = None
-    kind: ClassVar[str] = "cells"
+    kind: ClassVar[str] = "table"
     is_of_flows: ClassVar[bool] = False
     k: ClassVar[int] = 1
 

@@ -43,12 +43,17 @@ class CheckedDensity(CheckedRun):
     @cached_property
     def flows(self) -> Flows:
         """Flows in float64, and points to check them at."""
-        flow, rng = self.trained.flow, stream(self.config.seed, "check")
-        points = self.trained.base.sample(rng, (*flow.members, POINTS, self.trained.dim))
-        context = None  # of flows that take one, any will do
-        if flow.takes_context:
-            context = rng.standard_normal((POINTS, flow.context_width), np.float32)
-        return Flows(as_arrays(flow.composition(context)), points.astype(np.float64))
+        return flows_of(self.trained, self.config.seed)
+
+
+def flows_of(density: Any, seed: int) -> Flows:
+    """Flows of a density in float64, and points to check them at."""
+    flow, rng = density.flow, stream(seed, "check")
+    points = density.base.sample(rng, (*flow.members, POINTS, density.dim))
+    context = None  # of flows that take one, any will do
+    if flow.takes_context:
+        context = rng.standard_normal((POINTS, flow.context_width), np.float32)
+    return Flows(as_arrays(flow.composition(context)), points.astype(np.float64))
 
 
 class CheckedRestarts(CheckedDensity):
@@ -65,12 +70,12 @@ class CheckedRestarts(CheckedDensity):
         return {"restarts": {**kept, "kl": kls, "updates": updates}}
 
 
-def check_mass(run: CheckedDensity) -> Verdict:
+def check_mass(run: CheckedRun) -> Verdict:
     """Integrate ``q`` around its samples; an unresolved mass is no failure."""
     bounded = run.trained.base.bounded
     tolerance = BOUNDED_MASS_TOLERANCE if bounded else MASS_TOLERANCE
     mass, error = mass_of(run.trained, run.config.seed)
-    wrong = differences(SUMMARY, {"mass": mass, "mass_error": error}, run.summary)
+    wrong = differences(SUMMARY, {"mass": mass, "mass_error": error}, run.facts)
     if not abs(mass - 1) <= tolerance + error:
         wrong.append(f"expected 1, received {mass:.5f} ± {error:.5f}")
     return agreement(wrong, f"mass {mass:.5f}, mass_error {error:.5f} from the same draws")

@@ -20,7 +20,7 @@ from nflow_cli.experiments.summary import RunSummary
 from nflow_cli.runs.directory import METRICS, MODEL, RUN, SUMMARY, WEIGHTS, RunDirectory
 from nflow_cli.text import command_line
 
-TYPED = ("images", "evidence")  # kinds whose reports take a summary; those of others its facts
+TYPED = ("images", "evidence", "table")  # kinds whose reports take a summary, not facts
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 

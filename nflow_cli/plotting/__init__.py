@@ -1,5 +1,6 @@
 """Pictures of runs: arrays in, matplotlib figures out, without pyplot or a display."""
 
+from nflow_cli.plotting.cells_scores import pit_figure
 from nflow_cli.plotting.columns import table_figures
 from nflow_cli.plotting.compare import (
     Curve,
@@ -34,6 +35,7 @@ __all__ = [
     "intervals_figure",
     "levels_figure",
     "likelihood_figure",
+    "pit_figure",
     "points_figures",
     "save_figure",
     "spread_figure",

@@ -13,6 +13,7 @@ from nflow_cli.plotting.style import (
     GREY,
     ORANGE,
     add_title,
+    drawing,
     name_lost,
     number_text,
     plain,
@@ -23,6 +24,7 @@ MOST_BARS = 16
 SHADE = "0.88"
 
 
+@drawing()
 def pit_figure(
     values: np.ndarray, judged: Pit, subject: str, weights: np.ndarray | None = None
 ) -> Figure:

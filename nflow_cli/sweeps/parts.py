@@ -17,9 +17,9 @@ from nflow_cli.backend.start import machine_of, memory_errors, start_tensorflow
 from nflow_cli.data.table_files import TableFile, open_table
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.experiments.cells.predict import Question, answer, asked
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.predict import Question, answer, asked
 from nflow_cli.experiments.table.tables import write_beside
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG, LOCK, MAX_JSON, RunDirectory

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nflow_cli.evaluation.inference import judge, sample_size
-from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
+from nflow_cli.evaluation.tallies import likelihood_of_points
 from nflow_cli.experiments.reverse_kl import report
 from nflow_cli.experiments.reverse_kl.data import Subject
 from nflow_cli.experiments.reverse_kl.members import starts_of
@@ -22,7 +22,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     scores = judge(*parts, seed, n, starts_of(config)).scores
     of_points = {}
     if subject is not data:
-        of_points = likelihood_of_points(tallied_points(trained.log_prob(data)))
+        of_points = likelihood_of_points(trained.log_prob(data))
     found = {**without_mass(run.summary), **scores, **of_points}
     warnings = report.warnings_of(config, found)
     flow = ("flow", f"{config.flow.text}, K = {config.flow.k}")

@@ -1,6 +1,7 @@
 """Draws of rows given conditions on any columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,6 @@ from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.warnings import verdict
-from nflow_cli.experiments.table.loaded import Conditions
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.layout import tell
 
@@ -20,6 +20,33 @@ ALL_TRIED = 200_000  # at all conditions
 LEAST_EFFECTIVE = 32  # proposals, however few draws
 EQUAL = 1e-9  # nats: weights so close are equal
 SPARE = 1.2  # times as many proposals as seem necessary
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """m conditions on the cells of a row.
+
+    Attributes:
+        rows: ``(m, C)``; a NaN is no condition, but of a given column a missing cell.
+        ranges: Ends of the numbers allowed in a column, by its place.
+    """
+
+    rows: np.ndarray
+    ranges: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def only_on(self, n_given: int) -> bool:
+        """Whether no column but given ones has a condition."""
+        return not self.ranges and bool(np.isnan(self.rows[:, n_given:]).all())
+
+    def allow(self, rows: np.ndarray) -> np.ndarray:
+        """Whether rows ``(n, C)`` are within the ranges."""
+        allowed = np.ones(len(rows), bool)
+        for place, (low, high) in self.ranges.items():
+            allowed &= (low <= rows[:, place]) & (rows[:, place] <= high)
+        return allowed
 
 
 class Pool(NamedTuple):

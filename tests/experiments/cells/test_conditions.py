@@ -11,7 +11,7 @@ from nflow_cli.config.kinds_schema import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.loading import TrainedCells
+from nflow_cli.experiments.table.loading import TrainedCells
 from nflow_cli.experiments.table.tables import conditions_in
 
 COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from cells import grid, levels, number, products, random_density
 
-from nflow_cli.experiments.cells.impute import imputed
 from nflow_cli.experiments.table import filling
 from nflow_cli.experiments.table.completions import completions
+from nflow_cli.experiments.table.impute import imputed
 from nflow_cli.experiments.table.trainer import packed
 from nflow_cli.training.observer import StateError
 

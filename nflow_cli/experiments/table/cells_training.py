@@ -29,8 +29,7 @@ from nflow_cli.densities.cells.starting_weights import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.scoring import COMPARED, judged
-from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.table.cells import COMPARED
 from nflow_cli.experiments.table.filling import FilledChunks, Filling, filled_start, gaps_of
 from nflow_cli.experiments.table.trainer import CellChunks, FitCells, learnt_shares, packed
 from nflow_cli.experiments.table.unmixing import trained_unmixing
@@ -243,24 +242,14 @@ def _networks(parts: Parts) -> Iterator[Member]:
         yield Member(masked, np.ones(len(density.modelled)))
 
 
-def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Fitted:
-    """Train or resume in ``directory``, score and save."""
+def fit(
+    config: CellsConfig, directory: RunDirectory, data: Dataset
+) -> tuple[CellDensity, Training, dict[str, Any]]:
+    """Train or resume in ``directory``, and save: density, training, further facts."""
     parts = build(config, data)
     training, acceptance = train(parts, data, config, directory)
     density = fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
-    scores, arrays = judged(config, density, data)
-    facts = {
-        **scores,
-        **data.sizes,
-        "data": {"name": data.name, "sha256": data.sha256},
-        "measure": data.measure,
-        "columns": data.scored,
-        "steps": training.steps,
-        "best_update": training.best_update,
-        "fill_acceptance": acceptance,
-        "n_parameters": parts.model.trained.count_params(),
-        "model_sha256": model_sha256,
-        **training.speed._asdict(),
-    }
-    return Fitted(facts, arrays)
+    n_parameters = parts.model.trained.count_params()
+    facts = {"n_parameters": n_parameters, "model_sha256": model_sha256}
+    return density, training, {**facts, "fill_acceptance": acceptance}

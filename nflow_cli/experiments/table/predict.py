@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,15 +29,13 @@ from nflow_cli.experiments.rows import (
     mean_text,
 )
 from nflow_cli.experiments.table.completions import Completions, completions
+from nflow_cli.experiments.table.loaded import CellsRun
 from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.runs.samples_file import write_file
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loading import TrainedCells
 
 QUANTILES = 0.05, 0.5, 0.95
 BETWEEN = "|"  # levels of a set
@@ -84,7 +82,7 @@ class Calibrated(NamedTuple):
             return ALL
         return {-1: NEW, -2: MISSING}.get(code) or str(self.by.first[code])
 
-    def thresholds(self, trained: "TrainedCells", rows: np.ndarray) -> np.ndarray:
+    def thresholds(self, trained: CellsRun, rows: np.ndarray) -> np.ndarray:
         """Largest scores ``(n,)`` in the sets of rows ``(n, C)``."""
         codes = _codes(trained, self.by, rows)
         found = np.full(len(rows), np.inf)
@@ -94,7 +92,7 @@ class Calibrated(NamedTuple):
 
 
 def calibration(
-    trained: "TrainedCells", column: CellColumn, coverage: float, by: str | None
+    trained: CellsRun, column: CellColumn, coverage: float, by: str | None
 ) -> Calibrated:
     """Calibrate sets of a column on the test rows of a run, each group of ``by`` by itself."""
     if not isinstance(coverage, float | int) or not 0 < coverage < 1:
@@ -113,7 +111,7 @@ def calibration(
     return Calibrated(coverage, of_groups, groups)
 
 
-def _groups(trained: "TrainedCells", by: str, target: CellColumn) -> CellColumn:
+def _groups(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
     columns = trained.row[: len(trained.cells)]
     levels = {c.name: c for c in columns if not c.has_numbers and c.name != target.name}
     if by not in levels:
@@ -124,7 +122,7 @@ def _groups(trained: "TrainedCells", by: str, target: CellColumn) -> CellColumn:
     return levels[by]
 
 
-def _codes(trained: "TrainedCells", by: CellColumn | None, rows: np.ndarray) -> np.ndarray:
+def _codes(trained: CellsRun, by: CellColumn | None, rows: np.ndarray) -> np.ndarray:
     if by is None:
         return np.zeros(len(rows), int)
     return np.nan_to_num(rows[:, trained.columns.index(by.name)], nan=-2.0).astype(int)
@@ -204,7 +202,7 @@ class Asked(NamedTuple):
                 raise DataError(f"{name}: {expected}, received {listed(self.names)}")
 
 
-def asked(trained: "TrainedCells", question: Question) -> Asked:
+def asked(trained: CellsRun, question: Question) -> Asked:
     """Question to a density, checked, with its calibration."""
     columns, p = _targets(trained, question.target), probabilities(question.quantiles)
     by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.cells) :]
@@ -219,7 +217,7 @@ def asked(trained: "TrainedCells", question: Question) -> Asked:
     return found
 
 
-def _targets(trained: "TrainedCells", names: Sequence[str] | None) -> list[CellColumn]:
+def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]:
     targets = {column.name: column for column in trained.scored}
     modelled = [*targets][: len(trained.cells) - trained.n_given]
     names = names or (modelled if len(modelled) == 1 else [])
@@ -368,7 +366,7 @@ def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
     return as_written(kind, values if kind.decimals is None else np.round(values, kind.decimals))
 
 
-def predicted(trained: "TrainedCells", table: Any, wanted: Asked) -> Predicted | Drawn:
+def predicted(trained: CellsRun, table: Any, wanted: Asked) -> Predicted | Drawn:
     """Predict columns of a table, or of rows ``(n, C)``, from the others."""
     computed = [one for one in trained.computed if one.column.name in wanted.names]
     places = {i for one in computed for i, _ in one.sources if i >= trained.n_given}
@@ -382,7 +380,7 @@ def predicted(trained: "TrainedCells", table: Any, wanted: Asked) -> Predicted |
 
 
 def _rows(
-    trained: "TrainedCells", table: Any, wanted: Asked, sources: Collection[str]
+    trained: CellsRun, table: Any, wanted: Asked, sources: Collection[str]
 ) -> tuple[np.ndarray, bool]:
     """Rows ``(n, C)``, computed columns and what is not read unknown, and whether they have the
     only target. A computed target's ``sources`` may be absent.
@@ -399,7 +397,7 @@ def _rows(
 
 
 def _by_quadrature(
-    trained: "TrainedCells", rows: np.ndarray, wanted: Asked, has_own: bool, advance: Advance
+    trained: CellsRun, rows: np.ndarray, wanted: Asked, has_own: bool, advance: Advance
 ) -> Predicted:
     p, sets, place = wanted.p, wanted.sets, trained.columns.index(wanted.names[0])
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
@@ -414,7 +412,7 @@ def _by_quadrature(
 
 
 def _by_draws(
-    trained: "TrainedCells",
+    trained: CellsRun,
     rows: np.ndarray,
     wanted: Asked,
     sources: Collection[str],
@@ -445,9 +443,7 @@ def _by_draws(
     return Drawn(wanted, rows, found, effective)
 
 
-def _completions(
-    trained: "TrainedCells", rows: np.ndarray, unknown: np.ndarray
-) -> Iterator[Completions]:
+def _completions(trained: CellsRun, rows: np.ndarray, unknown: np.ndarray) -> Iterator[Completions]:
     """Completions of rows with unknown cells, and the others as they are."""
     whole = np.flatnonzero(~unknown.any(axis=1))
     if len(whole):
@@ -470,9 +466,7 @@ def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) ->
     return np.column_stack([mean, sd, np.take_along_axis(np.sort(draws, axis=1), places, axis=1)])
 
 
-def answer(
-    trained: "TrainedCells", table: TableFile, wanted: Asked, plot: Path | None = None
-) -> Answer:
+def answer(trained: CellsRun, table: TableFile, wanted: Asked, plot: Path | None = None) -> Answer:
     """Predictions of a table's rows, and their scores; ``plot``: a file for a picture of them."""
     wanted.expect_one(plot=plot)
     found = predicted(trained, table, wanted)
@@ -504,7 +498,7 @@ def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
     write_file(path, lambda file: plotting.save_figure(figure, file, format))
 
 
-def _tally(trained: "TrainedCells", predicted: Predicted | Drawn) -> Tally:
+def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
     rows, names = predicted.rows, predicted.asked.names
     lost = trained.are_impossible(rows)
     lost[:, [trained.columns.index(name) for name in names]] = False

@@ -1,7 +1,6 @@
 """Drift of new rows against the held-out rows of a run, by a density of cells."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,15 +26,13 @@ from nflow_cli.evaluation.drift import (
     moved,
 )
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
-from nflow_cli.experiments.cells.explain import oddness
 from nflow_cli.experiments.rows import Judgement, Rows, Warnings
+from nflow_cli.experiments.table.explain import oddness
+from nflow_cli.experiments.table.loaded import CellsRun
 from nflow_cli.experiments.table.tables import are_own
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loading import TrainedCells
 
 HELD = "broken", "holds"  # a relation
 MOST = 100_000  # new rows whose relations are compared, about
@@ -48,7 +45,7 @@ OWN_ROWS = ScoreWarning(
 )
 
 
-def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
+def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
     """Judge the drift of a table's rows."""
     rows = trained.rows_of(table)
     found = drifted(trained, rows)
@@ -61,7 +58,7 @@ def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
     return Judgement(scores, rows_of(found, table.name, warnings, left_out), warnings)
 
 
-def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
+def drifted(trained: CellsRun, rows: np.ndarray) -> Drift:
     """Changes of rows ``(n, C)`` against the held-out rows of a run.
 
     A relation is judged by the PIT of a column given those before it, alone and with each of them.
@@ -110,7 +107,7 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
 
 
 def _relations(
-    trained: "TrainedCells",
+    trained: CellsRun,
     names: Sequence[str],
     have_moved: bool,
     rows: np.ndarray,
