@@ -41,8 +41,6 @@ from nflow_cli.runs.array_shapes import SHOWN_SAMPLES
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, pace, seconds_of
-from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import Clock
 
 AT_A_TIME = 4_096  # validation rows
 TIMED = 300  # of them, in a trial
@@ -122,12 +120,10 @@ def train(
 
     Returns also the acceptance of fills by column.
     """
-    chunks, clock = _batches(parts, data, config), Clock()
+    chunks = _batches(parts, data, config)
     validate = _validator(parts, data.validation, data.weights.validation)
-    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
-    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
     filling = _filling(parts, data, chunks)
-    training = train_on_rows(parts.model, chunks, log, clock, config, directory, filling)
+    training = train_on_rows(parts.model, chunks, validate, data, config, directory, filling)
     return training, filling[0].acceptance if filling else {}
 
 

@@ -25,8 +25,7 @@ from nflow_cli.terminal.layout import tell
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.progress import nats_text
-from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import ChunkTrainer, Clock
+from nflow_cli.training.trainer import ChunkTrainer
 
 
 class FitPoints(ChunkTrainer):
@@ -101,17 +100,12 @@ def build(config: FitConfig, data: Dataset) -> FitPoints:
 def train(
     model: FitPoints, data: Dataset, config: FitConfig, directory: RunDirectory | None = None
 ) -> Training:
-    """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation.
-
-    The initial weights are candidates too. With ``directory``: logged there and resumable.
-    """
-    batches, validate, clock = _batches(model, data, config), _validator(model, data), Clock()
+    """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation."""
+    batches, validate = _batches(model, data, config), _validator(model, data)
     name = "linear regression" if data.given else "Gaussian"
     known = nats_text(_baseline(model.density, data))
     tell(f"{name}: log-likelihood {known} nats a validation row")
-    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
-    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
-    return train_on_rows(model, batches, log, clock, config, directory)
+    return train_on_rows(model, batches, validate, data, config, directory)
 
 
 def trial(config: FitConfig, data: Dataset) -> Cost:

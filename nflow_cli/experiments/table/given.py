@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.warnings import verdict
+from nflow_cli.experiments.table.completions import WeightedDraws, weights_of
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.layout import tell
 
@@ -18,7 +18,7 @@ FEWEST, MOST = 256, 20_000  # proposals at a time
 TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that may be tried
 ALL_TRIED = 200_000  # at all conditions
 LEAST_EFFECTIVE = 32  # proposals, however few draws
-EQUAL = 1e-9  # nats: weights so close are equal
+EQUAL = 1e-9  # relative: weights so close are equal
 SPARE = 1.2  # times as many proposals as seem necessary
 
 
@@ -49,44 +49,6 @@ class Conditions:
         return allowed
 
 
-class Pool(NamedTuple):
-    """Weighted proposals.
-
-    Attributes:
-        rows: Possible ones ``(k, C)``.
-        log_weights: In nats, of all ``(N,)``.
-    """
-
-    rows: np.ndarray
-    log_weights: np.ndarray
-
-    @property
-    def possible(self) -> np.ndarray:
-        """Log-weights ``(k,)`` of the possible proposals."""
-        return self.log_weights[self.log_weights > -np.inf]
-
-    @property
-    def effective(self) -> float:
-        """Effective sample size ``(Σw)²/Σw²``."""
-        if not len(possible := self.possible):
-            return 0.0
-        weights = np.exp(possible - possible.max())
-        return float(weights.sum() ** 2 / np.square(weights).sum())
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether all possible proposals have the same weight."""
-        return len(self.rows) > 0 and bool(np.ptp(self.possible) <= EQUAL)
-
-    def draws(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw ``n`` rows: the first ones of equal weight, else by systematic resampling."""
-        if self.is_equal and len(self.rows) >= n:
-            return self.rows[:n]
-        ends = np.cumsum(np.exp(self.possible - self.possible.max()))
-        chosen = np.searchsorted(ends, (np.arange(n) + rng.random()) / n * ends[-1])
-        return self.rows[rng.permutation(np.minimum(chosen, len(ends) - 1))]
-
-
 def draws_given(
     density: CellDensity, conditions: Conditions, n: int, seed: int
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -96,25 +58,27 @@ def draws_given(
     proposals a draw suffice, 1,000 at a condition, or 200,000 in all. A note on their reliability
     follows.
     """
-    pools = []
+    told = []
     for i in range(len(conditions) if n else 0):
         rng = stream(seed, "conditional draws", i)
-        pool = _pool(density, conditions, i, n, rng)
-        if not len(pool.rows):
-            count = len(pool.log_weights)
+        pool, log_weights = _pool(density, conditions, i, n, rng)
+        if not (found := pool.draws.shape[1]):
             raise DataError(
-                f"given: none of {count:,} draws meets the conditions: they are too rare"
+                f"given: none of {len(log_weights):,} draws meets the conditions: they are too rare"
             )
-        if not (pool.is_equal and len(pool.rows) >= n):
-            pools.append((len(pool.log_weights), pool.effective / n, _k_hat(pool)))
-        yield i * n, pool.draws(n, rng)
-    if pools:
-        _tell_reliability(n, pools)
+        if _are_equal(pool) and found >= n:
+            yield i * n, pool.draws[0, :n]
+            continue
+        told.append((len(log_weights), pool.effective[0] / n, _k_hat(pool, log_weights)))
+        yield i * n, pool.resampled(n, rng)[0]
+    if told:
+        _tell_reliability(n, told)
 
 
 def _pool(
     density: CellDensity, conditions: Conditions, i: int, n: int, rng: np.random.Generator
-) -> Pool:
+) -> tuple[WeightedDraws, np.ndarray]:
+    """Possible proposals at a condition, and the log-weights ``(N,)`` of all, in nats."""
     rows, log_weights, total = [], [], 0
     size = min(max(n, FEWEST), MOST)
     most = max(TRIED * n, AT_A_CONDITION, ALL_TRIED // len(conditions))
@@ -126,24 +90,32 @@ def _pool(
         rows.append(drawn[log_weight > -np.inf])
         log_weights.append(log_weight)
         total += size
-        pool = Pool(np.concatenate(rows), np.concatenate(log_weights))
-        enough = n if pool.is_equal else max(2 * n, LEAST_EFFECTIVE)
-        if pool.effective >= enough or total >= most:
-            return pool
-        more = SPARE * total * (enough / max(pool.effective, 0.5) - 1)
+        every = np.concatenate(log_weights)
+        pool = WeightedDraws(np.concatenate(rows)[None], weights_of(every[None, every > -np.inf]))
+        enough = n if _are_equal(pool) else max(2 * n, LEAST_EFFECTIVE)
+        effective = pool.effective[0]
+        if effective * (1 + EQUAL) >= enough or total >= most:
+            return pool, every
+        more = SPARE * total * (enough / max(effective, 0.5) - 1)
         size = int(min(max(more, FEWEST), MOST, most - total))
 
 
-def _k_hat(pool: Pool) -> float:
-    if pool.is_equal:
+def _are_equal(pool: WeightedDraws) -> bool:
+    """Whether there are draws, of one weight."""
+    weights = pool.weights[0]
+    return len(weights) > 0 and bool(weights.min() >= weights.max() * (1 - EQUAL))
+
+
+def _k_hat(pool: WeightedDraws, log_weights: np.ndarray) -> float:
+    if _are_equal(pool):
         return 0.0
-    return pareto_k(-pool.log_weights) if len(pool.log_weights) >= FEWEST else np.nan
+    return pareto_k(-log_weights) if len(log_weights) >= FEWEST else np.nan
 
 
-def _tell_reliability(n: int, pools: Sequence[tuple[int, float, float]]) -> None:
-    counts, shares, shapes = (np.array(values) for values in zip(*pools))
+def _tell_reliability(n: int, told: Sequence[tuple[int, float, float]]) -> None:
+    counts, shares, shapes = (np.array(values) for values in zip(*told))
     k = float(shapes.max())
-    where = "" if len(pools) == 1 else f" at the least reliable of {len(pools):,} conditions"
+    where = "" if len(told) == 1 else f" at the least reliable of {len(told):,} conditions"
     text = (
         f"given: importance sampling, {int(counts.sum()):,} proposals, effective sample size "
         f"{shares.min() * n:,.0f}{where}, k-hat {k:.2f} ({verdict(k)})"

@@ -447,9 +447,8 @@ def _completions(trained: CellsRun, rows: np.ndarray, unknown: np.ndarray) -> It
     """Completions of rows with unknown cells, and the others as they are."""
     whole = np.flatnonzero(~unknown.any(axis=1))
     if len(whole):
-        yield Completions(
-            whole, rows[whole, None], np.ones((len(whole), 1)), np.full(len(whole), np.nan)
-        )
+        known = rows[whole, None], np.ones((len(whole), 1))
+        yield Completions(*known, whole, np.full(len(whole), np.nan))
     yield from completions(trained, rows, unknown, trained.config.seed)
 
 
