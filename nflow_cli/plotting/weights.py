@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nflow_cli.plotting.columns import corner_figure
 from nflow_cli.plotting.style import (
     BLUE,
     DPI,
@@ -18,6 +17,7 @@ from nflow_cli.plotting.style import (
     number_text,
     title_figure,
 )
+from nflow_cli.plotting.table import corner_figure
 from nflow_cli.plotting.training import folds_figure, reverse_kl_figure
 
 LEAST = 1e-300  # of a part of the largest weight that is drawn

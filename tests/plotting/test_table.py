@@ -9,8 +9,8 @@ from pictures import gaussian, panels, placed, title
 
 from nflow_cli import plotting
 from nflow_cli.evaluation.association import most_dependent
-from nflow_cli.plotting import columns
 from nflow_cli.plotting import plane as plots
+from nflow_cli.plotting import table
 from nflow_cli.plotting.plane import deformation_figure
 from nflow_cli.plotting.style import drawing
 from nflow_cli.plotting.training import likelihood_figure
@@ -74,7 +74,7 @@ def draw(evaluation, names=None):
 def corner(evaluation, names=None):
     """Return the picture `corner` before its parts are placed."""
     with drawing():
-        return columns.corner_figure(evaluation, summary_of(evaluation, names))
+        return table.corner_figure(evaluation, summary_of(evaluation, names))
 
 
 def shown_numbers(ax):
