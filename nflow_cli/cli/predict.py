@@ -120,11 +120,11 @@ def predict(
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.table.predict import Question, answer, asked, judged
+    from nflow_cli.experiments.table.predict import answer, asked, judged
     from nflow_cli.experiments.table.tables import write_beside
 
     said = {"run": run_dir, "data": data, "output": output}
-    wanted = asked(run.trained, Question(**question))
+    wanted = asked(run.trained, **question)
     if many:
         to = data, output, question, partial(judged, wanted)
         print_scores(judged_parts(run, *to, Machine(), scheduler, workers), said, as_json)

@@ -22,7 +22,7 @@ from nflow_cli.experiments.table.drift import drifted
 from nflow_cli.experiments.table.explain import explained, largest_of_held_out
 from nflow_cli.experiments.table.impute import answer
 from nflow_cli.experiments.table.loaded import CellsRun, TableRun
-from nflow_cli.experiments.table.predict import Question, asked, predicted
+from nflow_cli.experiments.table.predict import asked, predicted
 from nflow_cli.experiments.table.tables import write_draws
 from nflow_cli.runs.directory import WEIGHTS
 from nflow_cli.runs.weights_file import load_weights
@@ -71,7 +71,7 @@ class TrainedCells(CellsRun):
             DataError: The table lacks a column, or the target is no modelled column.
         """
         targets = [target] if isinstance(target, str) else target
-        wanted = asked(self, Question(targets, quantiles, coverage, by))
+        wanted = asked(self, targets, quantiles, coverage, by)
         return _like(table, predicted(self, table, wanted).columns)
 
     def explain(self, table: Any) -> Any:

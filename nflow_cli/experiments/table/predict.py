@@ -157,28 +157,12 @@ def central(thresholds: np.ndarray) -> np.ndarray:
 
 
 class Question(NamedTuple):
-    """A question for predictions.
-
-    Attributes:
-        target: Names of the columns; none: the only modelled one.
-        quantiles: Their probabilities.
-        coverage: Share of fresh values in a set; ``None``: no sets.
-        by: Column whose levels are calibrated by themselves.
-    """
-
-    target: Sequence[str] | None = None
-    quantiles: Sequence[float] = QUANTILES
-    coverage: float | None = None
-    by: str | None = None
-
-
-class Asked(NamedTuple):
-    """A question to a density.
+    """A question for predictions, to a density: checked, with its calibration.
 
     Attributes:
         columns: The targets.
         by_draws: Whether they are several, or computed from others.
-        p: Probabilities of the quantiles.
+        p: Probabilities of the quantiles, in order.
         sets: Calibration of the sets; ``None`` without.
         group: Column by which rows of the run are grouped, if any.
     """
@@ -202,17 +186,31 @@ class Asked(NamedTuple):
                 raise DataError(f"{name}: {expected}, received {listed(self.names)}")
 
 
-def asked(trained: CellsRun, question: Question) -> Asked:
-    """Question to a density, checked, with its calibration."""
-    columns, p = _targets(trained, question.target), probabilities(question.quantiles)
+def asked(
+    trained: CellsRun,
+    target: Sequence[str] | None = None,
+    quantiles: Sequence[float] = QUANTILES,
+    coverage: float | None = None,
+    by: str | None = None,
+) -> Question:
+    """Question for the columns ``target``, by default the only modelled one.
+
+    Args:
+        trained: The density.
+        target: Names of columns.
+        quantiles: Their probabilities.
+        coverage: Share of fresh values in a set; ``None``: no sets.
+        by: Column whose levels are calibrated by themselves.
+    """
+    columns, p = _targets(trained, target), probabilities(quantiles)
     by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.cells) :]
-    found = Asked(columns, by_draws, p, None, trained.config.data.group)
+    found = Question(columns, by_draws, p, None, trained.config.data.group)
     if by_draws:
-        found.expect_one(coverage=question.coverage, by=question.by)
+        found.expect_one(coverage=coverage, by=by)
         _expect_different(columns, p)
-    elif question.coverage is not None:
-        return found._replace(sets=calibration(trained, columns[0], question.coverage, question.by))
-    elif question.by is not None:
+    elif coverage is not None:
+        return found._replace(sets=calibration(trained, columns[0], coverage, by))
+    elif by is not None:
         raise DataError("--by: expected --coverage too")
     return found
 
@@ -267,7 +265,7 @@ class Predicted(NamedTuple):
         ends: Of intervals ``(n, 2)``, of numbers with sets; else ``(n, 0)``.
     """
 
-    asked: Asked
+    asked: Question
     rows: np.ndarray
     values: np.ndarray | None
     found: Conditional
@@ -325,7 +323,7 @@ class Drawn(NamedTuple):
         effective: Effective sample sizes ``(n,)`` of the draws; NaN without draws.
     """
 
-    asked: Asked
+    asked: Question
     rows: np.ndarray
     found: list[np.ndarray]
     effective: np.ndarray
@@ -366,7 +364,7 @@ def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
     return as_written(kind, values if kind.decimals is None else np.round(values, kind.decimals))
 
 
-def predicted(trained: CellsRun, table: Any, wanted: Asked) -> Predicted | Drawn:
+def predicted(trained: CellsRun, table: Any, wanted: Question) -> Predicted | Drawn:
     """Predict columns of a table, or of rows ``(n, C)``, from the others."""
     computed = [one for one in trained.computed if one.column.name in wanted.names]
     places = {i for one in computed for i, _ in one.sources if i >= trained.n_given}
@@ -380,7 +378,7 @@ def predicted(trained: CellsRun, table: Any, wanted: Asked) -> Predicted | Drawn
 
 
 def _rows(
-    trained: CellsRun, table: Any, wanted: Asked, sources: Collection[str]
+    trained: CellsRun, table: Any, wanted: Question, sources: Collection[str]
 ) -> tuple[np.ndarray, bool]:
     """Rows ``(n, C)``, computed columns and what is not read unknown, and whether they have the
     only target. A computed target's ``sources`` may be absent.
@@ -397,7 +395,7 @@ def _rows(
 
 
 def _by_quadrature(
-    trained: CellsRun, rows: np.ndarray, wanted: Asked, has_own: bool, advance: Advance
+    trained: CellsRun, rows: np.ndarray, wanted: Question, has_own: bool, advance: Advance
 ) -> Predicted:
     p, sets, place = wanted.p, wanted.sets, trained.columns.index(wanted.names[0])
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
@@ -414,7 +412,7 @@ def _by_quadrature(
 def _by_draws(
     trained: CellsRun,
     rows: np.ndarray,
-    wanted: Asked,
+    wanted: Question,
     sources: Collection[str],
     advance: Advance,
 ) -> Drawn:
@@ -465,7 +463,9 @@ def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) ->
     return np.column_stack([mean, sd, np.take_along_axis(np.sort(draws, axis=1), places, axis=1)])
 
 
-def answer(trained: CellsRun, table: TableFile, wanted: Asked, plot: Path | None = None) -> Answer:
+def answer(
+    trained: CellsRun, table: TableFile, wanted: Question, plot: Path | None = None
+) -> Answer:
     """Predictions of a table's rows, and their scores; ``plot``: a file for a picture of them."""
     wanted.expect_one(plot=plot)
     found = predicted(trained, table, wanted)
@@ -517,33 +517,38 @@ def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
     if predicted.asked.sets:
         counts["n_infinite"] = int((~np.isfinite(predicted.thresholds)).sum())
     scored = _scored(predicted).items()
-    return Tally({name: Moments.of(scores[at]) for name, (scores, at) in scored}, counts)
+    return Tally({name: Moments.of(x[~np.isnan(x)]) for name, x in scored}, counts)
 
 
-def _scored(predicted: Predicted) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Scores ``(n,)`` by name, and of which rows their mean is."""
-    has_numbers, sets = predicted.column.has_numbers, predicted.asked.sets
-    values, found, known = predicted.values, predicted.found, predicted.is_resolved
+def _scored(predicted: Predicted) -> dict[str, np.ndarray]:
+    """Scores ``(n,)`` by name; NaN of rows that do not count: unresolved, or without a value."""
+    sets, values, found = predicted.asked.sets, predicted.values, predicted.found
     bounds, ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
-    every = {}
-    if has_numbers:
-        every["width"] = bounds[1] - bounds[0], known
-    if has_numbers and sets:
-        every["set_width"] = ends[1] - ends[0], known & (predicted.thresholds < 1)
+    every: dict[str, np.ndarray] = {}
+    if predicted.column.has_numbers:
+        every["width"] = bounds[1] - bounds[0]
+        if sets:
+            every["set_width"] = np.where(predicted.thresholds < 1, ends[1] - ends[0], np.nan)
     elif sets:
-        every["set_size"] = predicted.members.sum(axis=1), known
+        every["set_size"] = predicted.members.sum(axis=1)
+    of_own: dict[str, np.ndarray] = {}
+    if values is not None and predicted.column.has_numbers:
+        if sets:
+            of_own["set_coverage"] = are_between(values, *ends)
+        of_own["coverage"] = are_between(values, *bounds)
+        with np.errstate(over="ignore"):
+            of_own["square"] = np.square(found.mean - values)
+    elif values is not None:
+        if sets:
+            of_own["set_coverage"] = _at(predicted.members, values)
+        of_own["error_rate"] = found.levels.argmax(axis=1) != values
+    known = predicted.is_resolved
+    every = {name: np.where(known, x, np.nan) for name, x in every.items()}
     if values is None:
         return every
     own = known & ~np.isnan(values)
-    if sets:
-        are_in = are_between(values, *ends) if has_numbers else _at(predicted.members, values)
-        every["set_coverage"] = are_in, own
-    every["log_p"] = found.log_prob, ~np.isnan(found.log_prob)
-    if not has_numbers:
-        return {**every, "error_rate": (found.levels.argmax(axis=1) != values, own)}
-    every["coverage"] = are_between(values, *bounds), own
-    with np.errstate(over="ignore"):
-        return {**every, "square": (np.square(found.mean - values), own)}
+    every |= {name: np.where(own, x, np.nan) for name, x in of_own.items()}
+    return {**every, "log_p": found.log_prob}
 
 
 def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -552,7 +557,7 @@ def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nda
     return (low - close <= values) & (values <= high + close)
 
 
-def judged(asked: Asked, found: Tally, name: str) -> Judgement:
+def judged(asked: Question, found: Tally, name: str) -> Judgement:
     """Judgement of the predictions of a table's rows by the sums over them."""
     counts = {key: n for key, n in found.counts.items() if key != OWN}
     names = printable(listed(asked.names))
@@ -590,7 +595,7 @@ def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
     return scores
 
 
-def _printed(asked: Asked, scores: dict[str, Any], warnings: Warnings) -> Rows:
+def _printed(asked: Question, scores: dict[str, Any], warnings: Warnings) -> Rows:
     low, high = asked.p[[0, -1]]
     means = {
         "width": (
