@@ -209,15 +209,6 @@ def test_evaluate_writes_each_row_with_its_log_density(at_home, home, output, la
         assert np.isnan(z[[1, 2, 3]]).all()
 
 
-def test_evaluate_judges_other_rows_by_their_mean(at_home):
-    x = some_rows(50, seed=1)
-    write_rows("other.csv", x)
-    log_q = nflow_cli.load("run").log_prob(x)
-    error = log_q.std(ddof=1) / np.sqrt(50)
-    expected = f"{log_q.mean():.5f} ± {error:.5f} nats a row"
-    assert expected in succeed(at_home, "evaluate", "run", "--data", "other.csv")
-
-
 def test_evaluate_says_whose_rows_are_no_test_or_have_no_likelihood(at_home):
     Path("none.csv").write_text("level,price,share\n1,,2\n3,,4\n")
     for output in ([], ["-o", "scored.csv"]):

@@ -26,6 +26,7 @@ from nflow_cli.evaluation.drift import (
     moved,
 )
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
+from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.rows import Judgement, Rows, Warnings
 from nflow_cli.experiments.table.explain import oddness
 from nflow_cli.experiments.table.loaded import CellsRun
@@ -50,9 +51,8 @@ def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
     rows = trained.rows_of(table)
     found = drifted(trained, rows)
     data, scores = trained.config.data, found.model_dump()
-    every = few_rows(found), grouped_rows(scores, data.group)
-    warnings = [OWN_ROWS] if are_own(trained, rows) else []
-    warnings += [one for one in every if one]
+    own = OWN_ROWS if are_own(trained, rows) else None
+    warnings = told(own, few_rows(found), grouped_rows(scores, data.group))
     kinds = data.kinds or {}
     left_out = [name for name, kind in kinds.items() if kind.kind == "left out"]
     return Judgement(scores, rows_of(found, table.name, warnings, left_out), warnings)
@@ -139,26 +139,18 @@ def _changes(
     pits: Sequence[np.ndarray],
     given: Features | None,
 ) -> dict[str, Change]:
-    before, after = (
-        dict(zip([column.name for column in density.scored], values.T)) for values in pits
-    )
-    every = {
-        column.name: features(old, new, are_levels=not column.has_numbers)
+    """Changes of columns given those before, or all others if unmixed."""
+    every = [
+        (column.name, features(old, new, are_levels=not column.has_numbers))
         for column, old, new in zip(density.row, *(rows.T for rows in parts))
-    }
-    return {
-        name: change_of_pit(
-            before[name], after[name], {o: every[o] for o in _others(density, name)}, given
-        )
-        for name in names
-    }
-
-
-def _others(density: CellDensity, name: str) -> list[str]:
-    """The columns before one, or all others if unmixed."""
-    names = [column.name for column in density.row]
-    some = names if density.unmixing else names[: names.index(name)]
-    return [other for other in some if other != name]
+    ]
+    found = {}
+    for place, column in enumerate(density.scored, density.n_given):
+        others = dict(every[:place] + (every[place + 1 :] if density.unmixing else []))
+        if column.name in names:
+            before, after = (values[:, place - density.n_given] for values in pits)
+            found[column.name] = change_of_pit(before, after, others, given)
+    return found
 
 
 def _with_equal_marginals(

@@ -19,6 +19,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
 from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
+from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.rows import (
     Answer,
     Judgement,
@@ -571,8 +572,8 @@ def judged(asked: Question, found: Tally, name: str) -> Judgement:
         lines += [("targets", names), ("draws", text), *_printed(asked, scores, [])]
         return Judgement(scores, lines, [], found)
     scores = {"target": asked.names[0], **counts, **_means(asked.sets, found)}
-    of_groups = grouped_rows(scores, asked.group)
-    warnings = [*([OWN_ROWS] if found.counts[OWN] else []), *([of_groups] if of_groups else [])]
+    own = OWN_ROWS if found.counts[OWN] else None
+    warnings = told(own, grouped_rows(scores, asked.group))
     lines += [("target", names), *_printed(asked, scores, warnings)]
     return Judgement(scores, lines, warnings, found)
 

@@ -16,6 +16,7 @@ from nflow_cli.data.tables import listed, shown
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped_rows
+from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.recorded_data import is_data_of
 from nflow_cli.experiments.rows import Summary
 from nflow_cli.experiments.table.given import Conditions
@@ -54,8 +55,8 @@ def are_own(trained: TableRun, rows: np.ndarray) -> bool:
 
 def warnings_of(found: Tally, scores: Summary, group: str | None) -> list[ScoreWarning]:
     """Warnings about scores of a user table, of a run with rows grouped by a column."""
-    every = few_rows(scores), grouped_rows(scores, group)
-    return [*([TRAINED_ON] if found.counts[OWN] else []), *(one for one in every if one)]
+    own = TRAINED_ON if found.counts[OWN] else None
+    return told(own, few_rows(scores), grouped_rows(scores, group))
 
 
 def expect_room(trained: TableRun, added: Iterable[str]) -> None:

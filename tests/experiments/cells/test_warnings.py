@@ -1,40 +1,24 @@
 """When the scores of a fit by cells carry a warning, by the facts in a summary."""
 
-import json
-
 import pytest
-from short_runs import CELLS
 
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.memorisation import Copies, Memorisation
+from nflow_cli.evaluation.pit import Pit
 from nflow_cli.evaluation.tallies import Likelihood
-from nflow_cli.experiments.table.report import (
-    TableSummary,
-    copied,
-    lost,
-    memorised,
-    ruined,
-    score_rows,
-)
+from nflow_cli.experiments.table import report
+from nflow_cli.experiments.table.report import copied, lost, memorised, ruined
 
 
-@pytest.fixture
-def printed(short_run):
-    """Return a function that returns the scores of a run, printed, with changes to its summary."""
-    summary = json.loads((short_run(**CELLS) / "summary.json").read_text())
-
-    def printed(warnings, **changes):
-        nothing = {"memorisation": None, "copies": None, "lost_relations": []}
-        return dict(score_rows(TableSummary(**summary | nothing | changes), warnings))
-
-    return printed
+def printed(warnings, **facts):
+    """Return the printed scores of a summary of these facts alone."""
+    none = {"n": 0, "gap": None, "baseline": "independent", "pit": Pit(columns={})}
+    return dict(report.score_rows(report.TableSummary.model_construct(**none, **facts), warnings))
 
 
 def attacked(auc, error):
-    """Return the facts of an attack that finds training rows so well."""
-    figures = {"auc": auc, "auc_standard_error": error, "nats": 2.3456}
-    rates = dict.fromkeys(("true_positive_rate", "true_positive_rate_standard_error"))
-    return Memorisation(**figures, **rates, nats_standard_error=0.5, n_train=9, n_test=9)
+    figures = {"auc": auc, "auc_standard_error": error, "nats": 2.3456, "nats_standard_error": 0.5}
+    return Memorisation.model_construct(**figures)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +32,7 @@ def attacked(auc, error):
     ],
 )
 def test_an_effect_beyond_chance_is_printed_and_a_large_one_marked(
-    printed, auc, error, is_printed, is_marked
+    auc, error, is_printed, is_marked
 ):
     facts = attacked(auc, error)
     found = [warning for warning in [memorised(facts)] if warning]
@@ -82,31 +66,29 @@ def test_a_memorisation_that_is_no_figure_has_no_warning():
         assert memorised(facts) is None
 
 
-def gained(gain, error, n):
-    counts = dict.fromkeys(("n_impossible", "n_unknown", "n_new_levels"), 0)
-    known = {"log_likelihood": 0.0, "log_likelihood_standard_error": 0.1, "n_effective": float(n)}
-    return Likelihood(n=n, **counts, **known, gain=gain, gain_standard_error=error)
-
-
 def test_a_fit_to_few_rows_is_ruined_by_more_standard_errors():
     for n, errors, is_ruined in [
         *((100, 4.1, True), (100, 3.9, False), (2, 20.0, False), (2, 30.0, True), (1, 1e9, False))
     ]:
-        assert (ruined(gained(-0.1 * errors, 0.1, n)) is not None) == is_ruined
-    assert ruined(gained(-5.8e-17, 1.2e-18, 2_000)) is None  # by rounding
+        facts = {"gain": -0.1 * errors, "gain_standard_error": 0.1, "n_effective": n}
+        found = ruined(Likelihood.model_construct(log_likelihood=0.0, **facts))
+        assert (found is not None) == is_ruined
+    rounding = {"gain": -5.8e-17, "gain_standard_error": 1.2e-18, "n_effective": 2_000}
+    assert ruined(Likelihood.model_construct(log_likelihood=0.0, **rounding)) is None
 
 
-def test_lost_relations_are_named_and_marked(printed):
+def test_lost_relations_are_named_and_marked():
     pair = {"columns": ["a", "b\n"], "rows": 0.5, "draws": 0.125, "standard_error": 0.01}
-    warning = lost([LostRelation(**pair)] * 7)
+    pairs = [LostRelation(**pair)] * 7
+    warning = lost(pairs)
     assert warning.word == "lost relations" and "; and 2 more" in warning.reason
     assert "a and b\\n is 0.50 in rows, 0.12 in draws" in warning.reason
-    text = printed([warning], lost_relations=[pair] * 7)["relations"]
+    text = printed([warning], lost_relations=pairs)["relations"]
     assert text.startswith("7 lost in draws") and text.endswith("[lost relations]")
     assert lost([]) is None and "relations" not in printed([])
 
 
-def test_columns_whose_fills_hardly_moved_in_training_are_printed(printed):
+def test_columns_whose_fills_hardly_moved_in_training_are_printed():
     text = printed([], fill_acceptance={"a": 0.019, "b": 0.021, "c": 0.0})["fills"]
     assert text.startswith("under 2% of the fills of gaps accepted: a, c;")
     assert "fills" not in printed([], fill_acceptance={"b": 0.5})
