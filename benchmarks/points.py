@@ -72,7 +72,7 @@ def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[
         for path in draw(opened) if pictures else ():
             target = (pictures or Path()) / f"{name}-{preset}-{seed}-{path.name}"
             target.write_bytes(path.read_bytes())
-    return opened.summary, data
+    return opened.facts, data
 
 
 def row(label: str, values: list[float]) -> str:

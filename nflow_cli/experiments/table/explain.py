@@ -9,7 +9,6 @@ import numpy as np
 from nflow_cli.constants import __version__
 from nflow_cli.data.table_files import TableFile
 from nflow_cli.data.tables import LOG_Q
-from nflow_cli.data.written_cells import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.conditional import UNRESOLVED, Conditional, conditional
@@ -25,6 +24,7 @@ from nflow_cli.evaluation.oddness import (
 )
 from nflow_cli.experiments.rows import Answer, Judgement, Rows
 from nflow_cli.experiments.table.loaded import CellsRun
+from nflow_cli.experiments.table.predict import written_number
 from nflow_cli.experiments.table.scoring import judgement, scored_table
 from nflow_cli.experiments.table.tables import expect_room
 from nflow_cli.random_streams import stream
@@ -376,9 +376,7 @@ def _written(cell: CellSurprise, value: float) -> str:
     kind = cell.column.kind
     if np.isnan(value):
         return "missing"
-    if kind.kind != "levels" and kind.decimals is not None:
-        value = np.round(value, kind.decimals)
-    (written,) = as_written(kind, np.array([value]))
+    (written,) = written_number(kind, np.array([value]))
     written = getattr(written, "as_py", lambda: float(written))()
     if isinstance(written, float) and kind.decimals is not None:
         return f"{written:.{kind.decimals}f}"

@@ -174,21 +174,6 @@ class CellsRun(TableRun, CellDensity):
         TableRun.__init__(self, run)
         self.arrays = arrays
 
-    @property
-    def kinds(self) -> Mapping[str, ColumnKind]:
-        """Kind of each column; a computed one by itself."""
-        return {column.name: column.kind for column in self.row}
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the C columns of a row, given ones first."""
-        return [column.name for column in self.row]
-
-    @property
-    def given(self) -> list[str]:
-        """Names of the G given columns."""
-        return self.columns[: self.n_given]
-
     @cached_property
     def held_out(self) -> np.ndarray:
         """Test rows ``(n, C)`` that the run keeps, or if it keeps none, those of its table."""
