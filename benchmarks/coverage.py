@@ -58,7 +58,7 @@ def fitted(path: Path, run: str) -> tuple[Any, np.ndarray]:
 def measured(q: Any, rows: np.ndarray, target: str) -> dict[str, Any]:
     """Return the coverage of a column's sets, in all and by groups."""
     from nflow_cli.densities.cells.conditional import conditional
-    from nflow_cli.experiments.cells.predict import own_scores
+    from nflow_cli.experiments.table.predict import own_scores
 
     place = q.columns.index(target)
     column = q.row[place]

@@ -59,7 +59,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     from nflow_cli.config.training import Train
     from nflow_cli.densities.bases import StandardNormal
     from nflow_cli.densities.pushforward import FlowDensity
-    from nflow_cli.experiments.table.training import FitPoints
+    from nflow_cli.experiments.table.flows_training import FitPoints
     from nflow_cli.flows.stack import FlowStack
     from nflow_cli.training.chunks import DrawnChunks
     from nflow_cli.training.observers import Clock

@@ -72,7 +72,7 @@ def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[
         for path in draw(opened) if pictures else ():
             target = (pictures or Path()) / f"{name}-{preset}-{seed}-{path.name}"
             target.write_bytes(path.read_bytes())
-    return opened.summary, data
+    return opened.facts, data
 
 
 def row(label: str, values: list[float]) -> str:
@@ -95,7 +95,7 @@ def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
                 error = max(error, summary["log_likelihood_standard_error"])
             kernel = kernel_log_prob(data.train, data.test).mean()
             found.setdefault("kernel density, Scott", []).append(float(kernel))
-            found.setdefault("Gaussian", []).append(summary["gaussian_log_likelihood"])
+            found.setdefault("Gaussian", []).append(summary["baseline_log_likelihood"])
         for label, values in found.items():
             click.echo(row(f"| {name} (± {error:.3f}) | {label}", values))
 
@@ -103,7 +103,7 @@ def compare(names: tuple[str, ...], seeds: int, pictures: Path | None) -> None:
 def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
     """Print updates a second in both directions, medians of rounds in turn."""
     from nflow_cli.experiments.reverse_kl import training as target_fit
-    from nflow_cli.experiments.table import training as table_fit
+    from nflow_cli.experiments.table import flows_training as table_fit
 
     click.echo(f"{'K':>4} {'forward':>9} {'inverse':>9} {'ratio':>6}   (updates/s)")
     for k in ks:

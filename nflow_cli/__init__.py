@@ -104,9 +104,9 @@ def load(run: Any) -> Any:
         :class:`~nflow_cli.experiments.reverse_kl.loading.TrainedDensity`: ``sample(n, seed=0)``,
         the exact ``log_prob(x)`` in nats, ``latent(x)`` and ``from_latent(z0)``, ``flow``,
         ``columns`` and ``to_arviz(n, seed=0)``. Of a run of ``nflow fit`` a
-        :class:`~nflow_cli.experiments.cells.loading.TrainedCells`, whose ``sample`` and
+        :class:`~nflow_cli.experiments.table.loading.TrainedCells`, whose ``sample`` and
         ``log_prob`` take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of
-        flows a :class:`~nflow_cli.experiments.table.loading.TrainedTable`, which has the same. Of a
+        flows a :class:`~nflow_cli.experiments.table.flows.TrainedTable`, which has the same. Of a
         run of train-vae a :class:`~nflow_cli.experiments.images.loading.TrainedVAE`:
         ``sample(n, seed=0)``, ``model``.
         Each has ``summary``, its figures, ``warnings``, its warnings, and ``path``, the run

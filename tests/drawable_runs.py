@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.evaluation.normality import normality
+from nflow_cli.evaluation.pit import RADIUS, pit, pit_of_latents
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.versions import signed
 
@@ -26,10 +26,11 @@ ARRAYS = {
     "points": {
         **{"axis_1": AXIS, "axis_2": 9 * AXIS, "log_q": BELL - 0.1, "samples": DOTS},
         **{"test_points": -DOTS, "test_log_q": DOTS[:, 0], **STRIP},
+        "pit": pit_of_latents(DOTS),
     },
     "fit": {
         **{"rows": ROWS, "samples": -ROWS, "columns_shown": np.array([0, 1, 2])},
-        "test_log_q": ROWS[:, 0],
+        **{"test_log_q": ROWS[:, 0], "pit": pit_of_latents(ROWS)},
     },
     "infer": {
         **{"rows": ROWS, "samples": -ROWS, "columns_shown": np.array([0, 1, 2])},
@@ -50,10 +51,12 @@ UPDATES = {**IDENTITY, "steps": 20, "train_seconds": 2.0, "steps_per_second": 10
 RESTARTS = {"count": 2, "best": 1, "seed": 4, "kl": [-1.0, -1.5], "updates": [5, 20]}
 TABLE = {
     **UPDATES,
-    **{"target": None, "base": "normal", "given": [], "best_update": 20},
+    **{"target": None, "given": [], "best_update": 20, "measure": "0"},
+    **{"n": 20, "n_impossible": 0, "n_unknown": 0, "n_new_levels": 0},
     **{"n_train": 80, "n_validation": 20, "n_test": 20, "n_effective": 20.0},
     **{"log_likelihood": -1.5, "log_likelihood_standard_error": 0.1},
-    **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.1},
+    **{"baseline_log_likelihood": -2.5, "baseline_log_likelihood_standard_error": 0.1},
+    "baseline": "Gaussian",
     **{"base_log_likelihood": -3.5, "base_log_likelihood_standard_error": 0.1},
     **{"gain": 1.0, "gain_standard_error": 0.1, "gap": None, "gap_standard_error": None},
 }
@@ -96,12 +99,12 @@ SUMMARIES = {
     "points": {
         **TABLE,
         **{"data": {"name": "two-moons", "sha256": "0"}, "columns": ["x1", "x2"]},
-        **normality(DOTS, ["x1", "x2"]),
+        "pit": pit(ARRAYS["points"]["pit"], ["x1", "x2", RADIUS]).model_dump(),
     },
     "fit": {
         **TABLE,
         **{"data": {"name": "mine.csv", "sha256": "0"}, "columns": ["a", "b", "c"]},
-        **normality(ROWS, ["a", "b", "c"]),
+        "pit": pit(ARRAYS["fit"]["pit"], ["a", "b", "c", RADIUS]).model_dump(),
     },
     "infer": reverse_kl("abc"),
     "evidence": {

@@ -107,7 +107,7 @@ def evaluate(
     elif output is None:
         judgement = scoring.evaluate(run, judged_by, samples, config.seed if seed is None else seed)
     else:
-        from nflow_cli.experiments.cells.explain import answer
+        from nflow_cli.experiments.table.explain import answer
         from nflow_cli.experiments.table.tables import write_beside
 
         trained = run.trained

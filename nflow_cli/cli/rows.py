@@ -46,7 +46,7 @@ def drift(run_dir: str, data: str, fail_above: float | None, as_json: bool) -> N
     Without a change a comparison finds one with probability 0.05 at most.
     """
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.cells.drift import judged_drift
+    from nflow_cli.experiments.table.drift import judged_drift
 
     judgement = judged_drift(cells_run(run_dir).trained, open_table(data))
     print_scores(judgement, {"run": run_dir, "data": data}, as_json)
@@ -80,7 +80,7 @@ def impute(
     """
     from nflow_cli.data.table_files import open_table
     from nflow_cli.data.writing import write_table
-    from nflow_cli.experiments.cells.impute import answer
+    from nflow_cli.experiments.table.impute import answer
 
     run = cells_run(run_dir)
     expect_replaceable("-o", [output], run, [data])
@@ -171,11 +171,11 @@ def predict(
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.cells.predict import Question, answer, asked, judged
+    from nflow_cli.experiments.table.predict import answer, asked, judged
     from nflow_cli.experiments.table.tables import write_beside
 
     said = {"run": run_dir, "data": data, "output": output}
-    wanted = asked(run.trained, Question(**question))
+    wanted = asked(run.trained, **question)
     if many:
         to = data, output, question, partial(judged, wanted)
         print_scores(judged_parts(run, *to, Machine(), scheduler, workers), said, as_json)

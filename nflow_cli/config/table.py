@@ -520,7 +520,7 @@ class CellsTrain(TableTrain):
 class CellsConfig(TableConfig):
     """A run of ``nflow fit`` on columns of any kind."""
 
-    kind: ClassVar[str] = "cells"
+    kind: ClassVar[str] = "table"
     is_of_flows: ClassVar[bool] = False
     k: ClassVar[int] = 1
 

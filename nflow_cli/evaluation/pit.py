@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from nflow_cli.arrays import log_ndtr
 from nflow_cli.config.strict import Strict
 from nflow_cli.evaluation.tallies import effective
+from nflow_cli.evaluation.two_samples import tail_of_chi_squared
 
 CONFIDENCE = 0.95  # of a band
 CALIBRATED = 0.99  # probability that a calibrated density is found so
 TERMS = 100  # of Kolmogorov's series
+RADIUS = "|z|²"  # name of the last PIT of latents
 
 
 class ColumnPit(Strict):
@@ -42,6 +45,11 @@ class Pit(Strict):
     columns: Mapping[str, ColumnPit]
 
     @property
+    def excess(self) -> float:
+        """Largest distance over its band; infinite without known cells."""
+        return max((c.excess for c in self.columns.values() if c.n), default=math.inf)
+
+    @property
     def worst_column(self) -> str | None:
         """Column with the largest distance over its band; None without known cells."""
         known = [name for name, column in self.columns.items() if column.distance is not None]
@@ -66,6 +74,18 @@ def pit(values: np.ndarray, columns: Sequence[str], weights: np.ndarray | None =
     judged = int(known.any(axis=0).sum())
     parts = zip(columns, values.T, known.T, strict=True)
     return Pit(columns={name: _column(u[at], w[at], judged) for name, u, at in parts})
+
+
+def pit_of_latents(z: np.ndarray) -> np.ndarray:
+    """PITs ``(n, D + 1)`` of the latents ``z = f^-1(x)`` ``(n, D)`` of flows; NaN if unknown.
+
+    ``Φ(z_j)`` of each column, and ``P(X <= |z|²)`` of a chi-squared X with D degrees of freedom,
+    which detects dependence of normal columns.
+    """
+    z = z.astype(np.float64)
+    with np.errstate(over="ignore"):
+        squares, uniform = np.square(z).sum(axis=1), np.exp(log_ndtr(z, np))
+    return np.column_stack([uniform, 1 - tail_of_chi_squared(squares, z.shape[1])])
 
 
 def _column(u: np.ndarray, weights: np.ndarray, count: int) -> ColumnPit:

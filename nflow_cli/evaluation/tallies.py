@@ -1,4 +1,4 @@
-"""Sums over the rows of a table, from which its scores follow; those of its parts add up."""
+"""Scores of rows, and their sums, from which a table's scores follow; those of parts add up."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nflow_cli.config.strict import Count, Error, Figure, Strict
 from nflow_cli.evaluation.warnings import LEAST_ROWS
+
+LOG_Q, BASELINE, GAIN = "log_q", "baseline", "gain"  # means in a tally
 
 
 def effective(weights: np.ndarray) -> float:
@@ -118,3 +121,161 @@ class Tally(NamedTuple):
 def _merged(parts: Sequence[Mapping[str, Any]], merge: Any) -> dict[str, Any]:
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: merge([part[name] for part in parts if name in part]) for name in names}
+
+
+class RowScores(NamedTuple):
+    """Scores of n rows, each a product of D cells: of a density of cells its columns, of flows one.
+
+    Attributes:
+        log_q: Log-probability in nats of each cell ``(n, D)``; -inf if impossible, NaN if unknown.
+        members: Log-density in nats by each member ``(n, R)``.
+        baseline: Log-probability of the same cells by a baseline; ``None`` without.
+        columns: Names of the cells whose gains are told.
+        pit: Probability integral transforms ``(n, P)``; ``None`` without.
+        pit_columns: Their names.
+        n_new_levels: Cells with a level of no training row.
+    """
+
+    log_q: np.ndarray
+    members: np.ndarray
+    baseline: np.ndarray | None = None
+    columns: Sequence[str] = ()
+    pit: np.ndarray | None = None
+    pit_columns: Sequence[str] = ()
+    n_new_levels: int = 0
+
+    @property
+    def are_unknown(self) -> np.ndarray:
+        """Rows ``(n,)`` without a known cell."""
+        return np.asarray(np.isnan(self.log_q).all(axis=1))
+
+    @property
+    def log_density(self) -> np.ndarray:
+        """``log q`` ``(n,)`` in nats of the known cells; NaN if there are none."""
+        return np.where(self.are_unknown, np.nan, np.nansum(self.log_q, axis=1))
+
+
+def tallied(scores: RowScores, weights: np.ndarray | None = None) -> Tally:
+    """Sums over rows of ``log q(row) = Σ_j log q(cell_j | before)``, of the baseline, and of the
+    gain, paired by row.
+
+    Unknown cells are left out of a row, and rows without a known cell or weight ``(n,)`` of all.
+    """
+    w = np.ones(len(scores.log_q)) if weights is None else weights.astype(np.float64)
+    unknown, some = np.isnan(scores.log_q), ~scores.are_unknown & (w > 0)
+    cells, w = np.where(unknown, 0.0, scores.log_q)[some], w[some]
+    possible = (cells > -math.inf).all(axis=1)
+    means = {LOG_Q: Moments.of(cells[possible].sum(axis=1), w[possible])}
+    if (others := scores.baseline) is not None:
+        if others.shape != unknown.shape or (np.isnan(others) != unknown).any():
+            raise ValueError("baseline: expected the cells of q to be known, and no others")
+        others = np.where(unknown, 0.0, others)[some]
+        known = (others > -math.inf).all(axis=1)
+        means[BASELINE] = Moments.of(others[known].sum(axis=1), w[known])
+        both = possible & known
+        gains = cells[both] - others[both]
+        means[GAIN] = Moments.of(gains.sum(axis=1), w[both])
+        of_columns = zip(scores.columns, gains.T)
+        means |= {f"{GAIN}: {name}": Moments.of(values, w[both]) for name, values in of_columns}
+    counts = {
+        "n": len(cells),
+        "n_impossible": int((~possible).sum()),
+        "n_unknown": int(unknown.sum()),
+        "n_new_levels": scores.n_new_levels,
+    }
+    return Tally(means, counts)
+
+
+class Mean(Strict):
+    """Mean in nats a row with its standard error; None if not finite."""
+
+    mean: Figure
+    standard_error: Error
+
+
+class Likelihood(Strict):
+    """Held-out log-likelihood of rows, in nats a row; ``None`` where not finite.
+
+    Attributes:
+        n: Rows with a known cell.
+        log_likelihood: Mean ``log q`` of rows of positive probability.
+        n_effective: Effective sample size ``(Σw)²/Σw²`` of those rows.
+        n_impossible: Rows of probability 0.
+        n_unknown: Cells left out: missing ones of columns without missing cells in training.
+        n_new_levels: Cells with a level of no training row.
+        baseline_log_likelihood: Mean by the baseline, if there is one.
+        gain: Mean difference from the baseline, paired by row.
+        computed_gain: Part of it by computed columns; ``None`` without any.
+        column_gains: Gain of each column's cells; their sum is ``gain``.
+    """
+
+    n: Count
+    log_likelihood: Figure
+    log_likelihood_standard_error: Error
+    n_effective: Figure
+    n_impossible: Count
+    n_unknown: Count
+    n_new_levels: Count
+    baseline_log_likelihood: Figure = None
+    baseline_log_likelihood_standard_error: Error = None
+    gain: Figure = None
+    gain_standard_error: Error = None
+    computed_gain: Figure = None
+    column_gains: Mapping[str, Mean] = {}
+
+
+def likelihood(tally: Tally, computed: Sequence[str] = ()) -> Likelihood:
+    """Held-out log-likelihood by its :func:`tallied` sums; ``computed``: names of computed columns.
+
+    Means are ``Σ w v / Σw`` and their standard errors ``√(n/(n - 1) Σ w² (v - m)²) / Σw``
+    (:class:`Moments`).
+    """
+    of_q, gains = tally.means[LOG_Q], dict[str, Mean]()
+    for key, moments in tally.means.items():
+        if key.startswith(f"{GAIN}: "):
+            error = moments.standard_error
+            gains[key.removeprefix(f"{GAIN}: ")] = Mean(mean=moments.mean, standard_error=error)
+    figures: dict[str, Any] = of_q.scores("log_likelihood")
+    if BASELINE in tally.means:
+        figures |= tally.means[BASELINE].scores("baseline_log_likelihood")
+        figures |= tally.means[GAIN].scores("gain")
+    if gains:
+        of_computed = [gains[name].mean or 0.0 for name in computed]
+        figures["computed_gain"] = sum(of_computed) if of_computed else None
+        figures["column_gains"] = gains
+    counts = {key: tally.counts[key] for key in ("n", "n_impossible", "n_unknown", "n_new_levels")}
+    return Likelihood(**counts, **figures, n_effective=of_q.n_effective)
+
+
+def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
+    """Mean log-likelihood in nats of each member, by ``log_q`` ``(n, R)``, and the mean standard
+    deviation over members; empty for one member.
+    """
+    if log_q.shape[1] == 1:
+        return {}
+    spread = log_q.std(axis=1, ddof=1)
+    return {
+        "member_log_likelihoods": np.average(log_q, axis=0, weights=weights).tolist(),
+        "member_spread": float(np.average(spread, weights=weights)),
+    }
+
+
+def likelihood_of_points(log_q: np.ndarray) -> dict[str, Any]:
+    """Likelihood scores of new points by their log-density ``(n,)`` in nats.
+
+    Returns:
+        ``log_likelihood``: mean, ``-inf`` if ``q`` is 0 at a point; ``log_likelihood_inside``: mean
+            where ``q > 0``, with its standard error (``None`` below 1.5 effective points) and
+            ``n_effective``, effective sample size; ``n`` points, ``outside`` of which ``q`` is 0,
+            and ``n_missing`` others without a log-density.
+    """
+    known = log_q[~np.isnan(log_q)].astype(np.float64)
+    inside = Moments.of(known[known > -math.inf])
+    outside = len(known) - inside.n
+    return {
+        "log_likelihood": -math.inf if outside else inside.value,
+        "log_likelihood_inside": inside.value,
+        "log_likelihood_standard_error": inside.standard_error,
+        "n_effective": inside.n,
+        **{"n": len(known), "outside": outside, "n_missing": len(log_q) - len(known)},
+    }

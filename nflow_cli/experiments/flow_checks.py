@@ -211,15 +211,20 @@ class CheckedDensity(CheckedFlows):
     @cached_property
     def flows(self) -> Flows:
         """Flows in float64, and points to check them at."""
-        flow, rng = self.trained.flow, stream(self.config.seed, "check")
-        points = self.trained.base.sample(rng, (*flow.members, POINTS, self.trained.dim))
-        context = None  # of flows that take one, any will do
-        if flow.takes_context:
-            context = rng.standard_normal((POINTS, flow.context_width), np.float32)
-        return Flows(as_arrays(flow.composition(context)), points.astype(np.float64))
+        return flows_of(self.trained, self.config.seed)
 
 
-def check_mass(run: CheckedDensity) -> Verdict:
+def flows_of(density: Any, seed: int) -> Flows:
+    """Flows of a density in float64, and points to check them at."""
+    flow, rng = density.flow, stream(seed, "check")
+    points = density.base.sample(rng, (*flow.members, POINTS, density.dim))
+    context = None  # of flows that take one, any will do
+    if flow.takes_context:
+        context = rng.standard_normal((POINTS, flow.context_width), np.float32)
+    return Flows(as_arrays(flow.composition(context)), points.astype(np.float64))
+
+
+def check_mass(run: CheckedRun) -> Verdict:
     """Integrate ``q`` around its samples; an unresolved mass is no failure."""
     bounded = run.trained.base.bounded
     tolerance = BOUNDED_MASS_TOLERANCE if bounded else MASS_TOLERANCE

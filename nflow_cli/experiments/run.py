@@ -30,7 +30,7 @@ from nflow_cli.runs.directory import (
 from nflow_cli.text import command_line
 
 # Kinds whose reports take a summary; those of others take its facts.
-TYPED = ("images", "evidence", "reverse_kl")
+TYPED = ("images", "evidence", "reverse_kl", "table")
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 

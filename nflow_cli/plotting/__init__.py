@@ -1,6 +1,5 @@
 """Pictures of runs: arrays in, matplotlib figures out, without pyplot or a display."""
 
-from nflow_cli.plotting.columns import table_figures
 from nflow_cli.plotting.compare import (
     Curve,
     Density,
@@ -13,9 +12,9 @@ from nflow_cli.plotting.images import images_figure, vae_figures
 from nflow_cli.plotting.plane import animation_files, fit2d_figures, flow_figure, points_figures
 from nflow_cli.plotting.predictions import Intervals, intervals_figure, levels_figure
 from nflow_cli.plotting.style import save_figure
+from nflow_cli.plotting.table import pit_figure, table_figures, whole_table_figures
 from nflow_cli.plotting.training import likelihood_figure
 from nflow_cli.plotting.weights import evidence_figures, infer_figures
-from nflow_cli.plotting.whole_table import whole_table_figures
 
 __all__ = [
     "Curve",
@@ -33,6 +32,7 @@ __all__ = [
     "intervals_figure",
     "levels_figure",
     "likelihood_figure",
+    "pit_figure",
     "points_figures",
     "save_figure",
     "spread_figure",

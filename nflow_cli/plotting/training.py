@@ -24,11 +24,6 @@ from nflow_cli.plotting.style import (
     value_text,
 )
 
-LIKELIHOODS = {  # lines of a log-likelihood: their key in the summary
-    "test set": "log_likelihood",
-    "Gaussian": "gaussian_log_likelihood",
-    "independent columns": "independent_log_likelihood",
-}
 INTERVAL_MEAN = "interval mean"
 LEGEND_LETTERS = 40  # of a line of a legend
 Spans = dict[str, tuple[float, float, str]]  # of steps, and their colour
@@ -143,9 +138,12 @@ def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
     """
     best = f"validation; best: update {summary['best_update']:,}"
     curves = {**smoothed(-metrics["loss"]), best: -metrics["validation_loss"]}
+    names = {"test set": "log_likelihood"}
+    if "baseline" in summary:
+        names[summary["baseline"]] = "baseline_log_likelihood"
     levels = {
         f"{name}: {score_text(summary, key)}": summary[key]
-        for name, key in LIKELIHOODS.items()
+        for name, key in names.items()
         if summary.get(key) is not None
     }
     panel = Panel("log-likelihood (nats a point)", curves, levels)

@@ -5,8 +5,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.constants import DPI
-from nflow_cli.plotting.columns import corner_figure
-from nflow_cli.plotting.style import BLUE, ORANGE, Arrays, Summary, drawing, name_lost, title_figure
+from nflow_cli.plotting.style import (
+    BLUE,
+    ORANGE,
+    Arrays,
+    Summary,
+    drawing,
+    name_lost,
+    title_figure,
+)
+from nflow_cli.plotting.table import corner_figure
 from nflow_cli.plotting.training import folds_figure, reverse_kl_figure
 
 SMALLEST_DRAWN = 1e-300  # part of the largest weight

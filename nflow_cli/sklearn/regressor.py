@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from nflow_cli.experiments.cells.loading import TrainedCells
-from nflow_cli.experiments.cells.predict import Predicted, Question, asked, predicted
+from nflow_cli.experiments.table.loading import TrainedCells
+from nflow_cli.experiments.table.predict import Predicted, asked, predicted
 from nflow_cli.sklearn.table_estimator import FitValueError, TableEstimator
 
 TARGET = "y"
@@ -100,7 +100,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
     def _predicted(self, X: Any, **question: Any) -> Any:
         density, columns = self.density_, self._columns(X)
         with self._as_configured():
-            wanted = asked(density, Question([self.target_], **question))
+            wanted = asked(density, [self.target_], **question)
             return predicted(density, columns, wanted)
 
 

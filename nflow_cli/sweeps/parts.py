@@ -18,9 +18,9 @@ from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.experiments.cells.predict import Question, answer, asked
 from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.predict import answer, asked
 from nflow_cli.experiments.table.tables import write_beside
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG, LOCK, MAX_JSON, RunDirectory
@@ -161,4 +161,4 @@ def _answer(run: Run, table: TableFile, question: Mapping[str, Any]) -> Any:
     if "latent" in question:
         scoring: Any = part(run.config, "scoring")
         return scoring.score(run.trained, table, question["latent"])
-    return answer(run.trained, table, asked(run.trained, Question(**question)))
+    return answer(run.trained, table, asked(run.trained, **question))

@@ -111,15 +111,17 @@ def test_a_run_without_its_table_has_the_same_p_values(invoke, run, new, write, 
 @pytest.fixture
 def computed(monkeypatch):
     """Return a list that has the number of rows of each computation of surprises to be kept."""
-    from nflow_cli.experiments.cells import kept_surprises
+    from nflow_cli.experiments.table import explain
 
-    counts, surprises = [], kept_surprises.surprises
+    counts, largest = [], explain.largest_of_held_out
 
-    def counted(density, rows):
-        counts.append(len(rows))
-        return surprises(density, rows)
+    def counted(trained):
+        with monkeypatch.context() as patch:
+            patch.setattr(explain, "surprises", lambda *of: counts.append(len(of[1])) or known(*of))
+            return largest(trained)
 
-    monkeypatch.setattr(kept_surprises, "surprises", counted)
+    known = explain.surprises
+    monkeypatch.setattr(explain, "largest_of_held_out", counted)
     return counts
 
 

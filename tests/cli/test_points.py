@@ -13,10 +13,9 @@ from short_runs import CELLS, edit_json
 import nflow_cli
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.point_sets import EightGaussians
-from nflow_cli.evaluation.truth import UNKNOWN
-from nflow_cli.experiments.cells import scoring
 from nflow_cli.experiments.checks import check_run
 from nflow_cli.experiments.comparison import Outcome
+from nflow_cli.experiments.table.scoring import UNKNOWN, gap
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory
 
@@ -46,15 +45,16 @@ def test_check_computes_the_gap_of_a_fit_by_cells_again(short_run, tmp_path):
 
 
 def test_where_log_q_is_no_density_of_the_set_there_is_no_gap():
-    levels, atoms = {"kind": "levels", "levels": ["a"]}, {"kind": "number", "repeats": True}
-    number = SimpleNamespace(name="x2", kind=ColumnKind(kind="number"))
-    for n_given, first in (
-        (0, SimpleNamespace(name="x1", kind=ColumnKind(**levels))),
-        (0, SimpleNamespace(name="x1", kind=ColumnKind(**atoms))),
-        (1, number),
+    number, names = ColumnKind(kind="number"), ["x1", "x2"]
+    for modelled, first in (
+        (names, ColumnKind(kind="levels", levels=["a"])),
+        (names, ColumnKind(kind="number", repeats=True)),
+        (["x2"], number),
     ):
-        density: Any = SimpleNamespace(n_given=n_given, computed=[], row=[first, number])
-        assert scoring.gap(density, "eight-gaussians", seed=0) == UNKNOWN
+        kinds = SimpleNamespace(kinds={"x1": first, "x2": number})
+        config: Any = SimpleNamespace(data=kinds)
+        data: Any = SimpleNamespace(name="eight-gaussians", modelled=modelled)
+        assert gap(config, None, data, seed=0) == UNKNOWN
 
 
 @pytest.mark.slow

@@ -15,24 +15,28 @@ from nflow_cli.data.dataset import load_dataset
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.log_density import ArrayDensity, TensorDensity, units_of
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.likelihood import (
-    Likelihood,
-    likelihood_of,
-    likelihood_of_points,
-    tallied,
-    tallied_points,
-)
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.rounding import rounding
-from nflow_cli.evaluation.tallies import Moments, Tally
-from nflow_cli.evaluation.truth import gap_to_the_truth
+from nflow_cli.evaluation.tallies import (
+    GAIN,
+    Likelihood,
+    Moments,
+    RowScores,
+    Tally,
+    likelihood,
+    likelihood_of_points,
+    tallied,
+)
+from nflow_cli.experiments.table.scoring import gap_to_the_truth
 from nflow_cli.flows.stack import FlowStack
 
 NAMES = ["a", "b", "c"]
 
 
-def likelihood(log_q, columns, baselines, weights=None):
-    return likelihood_of(tallied(log_q, columns, baselines, weights), [*baselines])
+def judge(log_q, baseline=None, weights=None):
+    """Return the likelihood of rows, and the sums that it follows from."""
+    found = tallied(RowScores(log_q, log_q[:, :1], baseline, NAMES), weights)
+    return likelihood(found), found
 
 
 def cells(n=400, seed=0, shift=0.0):
@@ -41,25 +45,25 @@ def cells(n=400, seed=0, shift=0.0):
 
 def test_the_mean_of_rows_has_the_standard_error_of_a_mean():
     log_q = cells()
-    judged = likelihood(log_q, NAMES, {})
+    judged, _ = judge(log_q)
     rows = log_q.sum(axis=1)
-    assert judged.mean == pytest.approx(rows.mean())
-    assert judged.standard_error == pytest.approx(rows.std(ddof=1) / 20)
+    assert judged.log_likelihood == pytest.approx(rows.mean())
+    assert judged.log_likelihood_standard_error == pytest.approx(rows.std(ddof=1) / 20)
     assert (judged.n, judged.n_effective, judged.n_impossible) == (400, 400, 0)
     for n in (0, 1):  # without an error
-        judged = likelihood(cells(n), NAMES, {"b": cells(n, 1)})
-        assert judged.standard_error is None and judged.gains["b"].standard_error is None
-        assert (judged.mean is None) == (n == 0)
+        judged, _ = judge(cells(n), cells(n, 1))
+        assert judged.log_likelihood_standard_error is judged.gain_standard_error is None
+        assert (judged.log_likelihood is None) == (n == 0)
         assert Likelihood.model_validate(json.loads(judged.model_dump_json())) == judged
 
 
 def test_the_error_of_a_gain_is_paired_and_columns_gain_by_themselves():
     baseline = 10 * cells(seed=1)  # rows differ much, the gain does not
     log_q = baseline + np.array([0.5, 0.0, -0.25])
-    gain = likelihood(log_q, NAMES, {"independent": baseline}).gains["independent"]
-    assert gain.mean == pytest.approx(0.25)
-    assert gain.standard_error == pytest.approx(0, abs=1e-12)
-    assert [gain.columns[name].mean for name in NAMES] == pytest.approx([0.5, 0.0, -0.25])
+    judged, _ = judge(log_q, baseline)
+    assert judged.gain == pytest.approx(0.25)
+    assert judged.gain_standard_error == pytest.approx(0, abs=1e-12)
+    assert [judged.column_gains[name].mean for name in NAMES] == pytest.approx([0.5, 0.0, -0.25])
 
 
 def test_the_gains_of_columns_add_up_to_that_of_the_row():
@@ -67,25 +71,29 @@ def test_the_gains_of_columns_add_up_to_that_of_the_row():
     log_q[:7, 1] = baseline[:7, 1] = np.nan
     log_q[8, 2] = baseline[9, 0] = -math.inf
     weights = np.random.default_rng(2).random(400)
-    gain = likelihood(log_q, NAMES, {"b": baseline}, weights).gains["b"]
-    assert gain.n == 398 and gain.n_impossible == 1
-    assert gain.mean == pytest.approx(sum(column.mean or 0 for column in gain.columns.values()))
+    judged, found = judge(log_q, baseline, weights)
+    assert found.means[GAIN].n == 398 and judged.n_impossible == 1
+    columns = judged.column_gains.values()
+    assert judged.gain == pytest.approx(sum(column.mean or 0 for column in columns))
 
 
 def test_impossible_rows_and_unknown_cells_are_counted_and_are_not_in_the_mean():
     log_q = cells()
-    expected = likelihood(log_q[3:], NAMES, {})
+    expected, _ = judge(log_q[3:])
     log_q[:3, 1] = -math.inf
-    judged = likelihood(log_q, NAMES, {"b": cells(seed=1)})
+    judged, found = judge(log_q, cells(seed=1))
     assert (judged.n, judged.n_impossible, judged.n_effective) == (400, 3, 397)
-    assert (judged.mean, judged.standard_error) == (expected.mean, expected.standard_error)
-    assert judged.gains["b"].n == 397 and judged.gains["b"].n_impossible == 0
+    for key in ("log_likelihood", "log_likelihood_standard_error"):
+        assert getattr(judged, key) == getattr(expected, key)
+    assert found.means[GAIN].n == 397
     log_q = cells()
     log_q[:10, 2] = 0.0
-    expected = likelihood(log_q, NAMES, {})
+    expected, _ = judge(log_q)
     log_q[:10, 2] = np.nan
-    judged = likelihood(log_q, NAMES, {})
-    assert (judged.n_unknown, judged.mean) == (10, expected.mean)
+    judged, _ = judge(log_q)
+    assert (judged.n_unknown, judged.log_likelihood) == (10, expected.log_likelihood)
+    log_q[:10] = np.nan  # of rows of which nothing is known
+    assert judge(log_q)[0].n == 390
 
 
 def test_a_baseline_of_other_cells_is_refused():
@@ -93,20 +101,21 @@ def test_a_baseline_of_other_cells_is_refused():
     other = log_q.copy()
     other[0, 0] = np.nan
     for baseline in (other, log_q[:-1], log_q[:, :2]):
-        with pytest.raises(ValueError, match="independent"):
-            likelihood(log_q, NAMES, {"independent": baseline})
+        with pytest.raises(ValueError, match="baseline"):
+            judge(log_q, baseline)
 
 
 def test_weights_are_numbers_of_equal_rows_but_for_what_is_known():
     log_q, baseline = cells(), cells(seed=1)
     count = np.random.default_rng(2).integers(0, 4, 400)
-    weighted = likelihood(log_q, NAMES, {"b": baseline}, count)
+    weighted, _ = judge(log_q, baseline, count)
     times = np.repeat(np.arange(400), count)
-    repeated = likelihood(log_q[times], NAMES, {"b": baseline[times]})
-    assert weighted.mean == pytest.approx(repeated.mean)
-    assert weighted.gains["b"].mean == pytest.approx(repeated.gains["b"].mean)
+    repeated, _ = judge(log_q[times], baseline[times])
+    assert weighted.log_likelihood == pytest.approx(repeated.log_likelihood)
+    assert weighted.gain == pytest.approx(repeated.gain)
     assert weighted.n_effective == pytest.approx(count.sum() ** 2 / (count**2).sum())
-    assert (weighted.standard_error or 0) > 1.1 * (repeated.standard_error or 0)
+    errors = (one.log_likelihood_standard_error or 0 for one in (weighted, repeated))
+    assert next(errors) > 1.1 * next(errors)
 
 
 @pytest.mark.parametrize(
@@ -140,14 +149,14 @@ def test_the_mass_of_a_narrow_and_of_a_wide_density_is_1():
 def test_the_likelihood_of_points_is_their_mean_log_density():
     q = FlowDensity(StandardNormal(), make("empty"))
     points = 2 * np.random.default_rng(0).standard_normal((500, 2))
-    found = likelihood_of_points(tallied_points(q.log_prob(points)))
+    found = likelihood_of_points(q.log_prob(points))
     expected = normal_log_prob(points)
     assert found["log_likelihood"] == pytest.approx(expected.mean(), rel=1e-5)
     assert found["log_likelihood_standard_error"] == pytest.approx(
         expected.std(ddof=1) / np.sqrt(500), rel=1e-5
     )
     assert (found["n"], found["outside"], found["n_effective"]) == (500, 0, 500)
-    one = likelihood_of_points(tallied_points(q.log_prob(points[:1])))
+    one = likelihood_of_points(q.log_prob(points[:1]))
     assert one["log_likelihood_standard_error"] is None and one["n"] == 1
 
 

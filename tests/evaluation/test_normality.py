@@ -1,15 +1,23 @@
-import json
-
 import mpmath
 import numpy as np
 import pytest
 from truth import kolmogorov_smirnov
 
 from nflow_cli.evaluation.association import most_dependent
-from nflow_cli.evaluation.normality import chi_square_cdf, distance, normal_cdf, normality
-from nflow_cli.evaluation.pit import band
+from nflow_cli.evaluation.pit import RADIUS, band, from_uniform, pit, pit_of_latents
+from nflow_cli.evaluation.two_samples import tail_of_chi_squared
 
 NAMES = list("abcdefgh")
+
+
+def distance(values):
+    return from_uniform(values, np.ones(len(values)))[0]
+
+
+def normality(z):
+    """Return how far the PITs of latents are from uniform, and the worst of the columns."""
+    found = pit(pit_of_latents(z), [*NAMES[: z.shape[1]], RADIUS])
+    return found.columns, max(found.columns, key=lambda name: found.columns[name].distance or 0)
 
 
 def draws(n, dim, seed=0):
@@ -20,7 +28,7 @@ def test_the_normal_distribution_is_exact_in_both_tails():
     z = np.array([-8.0, -1.0, -1e-9, 0.0, 0.3, 5.0, 9.0])
     with mpmath.workdps(30):
         truth = [float(mpmath.ncdf(float(value))) for value in z]
-    np.testing.assert_allclose(normal_cdf(z), truth, rtol=1e-14)
+    np.testing.assert_allclose(pit_of_latents(z[:, None])[:, 0], truth, rtol=1e-14)
 
 
 def test_the_chi_square_distribution_is_that_of_mpmath():
@@ -30,14 +38,14 @@ def test_the_chi_square_distribution_is_that_of_mpmath():
         half = mpmath.mpf(dim) / 2
         with mpmath.workdps(30):
             truth = [float(mpmath.gammainc(half, 0, v / 2, regularized=True)) for v in x]
-        np.testing.assert_allclose(chi_square_cdf(x, dim), truth, rtol=0, atol=1e-12)
-        assert chi_square_cdf(np.array([np.inf]), dim) == 1
+        np.testing.assert_allclose(1 - tail_of_chi_squared(x, dim), truth, rtol=0, atol=1e-12)
+        assert tail_of_chi_squared(np.inf, dim) == 0
 
 
 def test_a_distance_is_the_greatest_between_the_two_distribution_functions():
     z, axis = draws(300, 1)[:, 0] + 0.2, np.linspace(-8, 8, 200_001)
     expected = kolmogorov_smirnov(z, axis, np.exp(-(axis**2) / 2)) / np.sqrt(300)
-    assert distance(normal_cdf(z)) == pytest.approx(expected, abs=1e-6)
+    assert distance(pit_of_latents(z[:, None])[:, 0]) == pytest.approx(expected, abs=1e-6)
     assert distance(np.array([0.5])) == 0.5
 
 
@@ -53,40 +61,38 @@ def test_the_band_of_distances_is_that_of_the_tables_and_holds_95_percent_of_sam
 
 
 def test_normal_latents_lie_within_the_bands_and_a_shifted_column_is_named():
-    judged = normality(draws(20_000, 8).astype(np.float32), NAMES)["normality"]
-    assert judged["distance"] < judged["band"] and judged["radius_distance"] < judged["radius_band"]
-    assert (judged["n"], judged["n_lost"]) == (20_000, 0)
-    assert json.loads(json.dumps(judged)) == judged
+    judged, _ = normality(draws(20_000, 8).astype(np.float32))
+    assert all(column.excess < 1 and column.n == 20_000 for column in judged.values())
     z = draws(40_000, 5)
     z[:, 2] += 0.3
-    judged = normality(z, NAMES)["normality"]
-    assert judged["worst_column"] == "c"
+    judged, worst = normality(z)
+    assert worst == "c"
     # sup |Φ(z) - Φ(z - 0.3)| is at z = 0.15.
     shift = float(2 * mpmath.ncdf(0.15) - 1)
-    assert judged["distance"] == pytest.approx(shift, abs=band(40_000))
+    assert judged["c"].distance == pytest.approx(shift, abs=band(40_000))
 
 
 def test_the_radius_sees_normal_columns_that_are_one():
     z = draws(20_000, 1).repeat(4, axis=1)
-    judged = normality(z, NAMES)["normality"]
-    assert judged["distance"] < judged["band"]
+    judged, worst = normality(z)
+    assert worst == RADIUS and judged["a"].excess < 1
     # |z|^2 is 4 times a chi-square of 1 degree of freedom, not one of 4.
     x = np.linspace(0, 40, 20_001)
-    expected = np.max(np.abs(chi_square_cdf(x / 4, 1) - chi_square_cdf(x, 4)))
-    assert judged["radius_distance"] == pytest.approx(expected, abs=band(20_000))
+    expected = np.max(np.abs(tail_of_chi_squared(x / 4, 1) - tail_of_chi_squared(x, 4)))
+    assert judged[RADIUS].distance == pytest.approx(expected, abs=band(20_000))
 
 
-def test_latents_that_are_not_finite_are_counted():
+def test_latents_that_are_unknown_have_no_pit_and_infinite_ones_an_extreme_one():
     z = draws(1000, 3)
-    z[3, 1], z[4, 2], z[5] = np.nan, np.inf, -np.inf
-    judged = normality(z, NAMES)["normality"]
-    assert (judged["n"], judged["n_lost"]) == (997, 3)
-    assert judged == normality(np.delete(z, [3, 4, 5], axis=0), NAMES)["normality"] | {"n_lost": 3}
-    lost = normality(np.full((10, 3), np.nan), NAMES)["normality"]
-    assert (lost["n"], lost["n_lost"]) == (0, 10)
-    assert lost["worst_column"] is lost["distance"] is None
-    judged = normality(np.full((10, 2), 1e300), NAMES)["normality"]
-    assert judged["distance"] == judged["radius_distance"] == 1
+    z[3, 1], z[4, 2], z[5] = np.nan, np.inf, -1e300
+    judged, _ = normality(z)
+    assert {name: column.n for name, column in judged.items()} == {
+        **dict.fromkeys("ac", 1000),
+        **{"b": 999, RADIUS: 999},
+    }
+    assert pit_of_latents(z)[4].tolist()[2:] == [1, 1]
+    lost, _ = normality(np.full((10, 3), np.nan))
+    assert {column.distance for column in lost.values()} == {None}
 
 
 def test_the_columns_that_depend_most_are_those_of_the_largest_rank_correlation():

@@ -28,7 +28,6 @@ def units(**scale):
         (SUMMARY, "kl", -800.0, -800.001),
         (SUMMARY, "kl", None, None),
         (SUMMARY, "mass", 1.0, 1.0 + 1e-6),  # of a kind without mass_error
-        (SUMMARY, "normality", {"distance": 0.2, "n": 5}, {"distance": 0.2005, "n": 5}),
         (SUMMARY, "moments", MOMENTS, {"a": [3.002, 0.1001], "b": [0.01, 20.01]}),
         (RUN, "units", units(), units(scale=2.000001)),
         (EVALUATION, "log_q", [-3.0, -np.inf, np.nan], [-3.0002, -np.inf, np.nan]),

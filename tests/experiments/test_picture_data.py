@@ -72,12 +72,12 @@ DAMAGED = {  # by the kind of run: a key, what stands there, and what is said of
         ("log_likelihood", KeyError, "log_likelihood: missing"),
     ],
     "fit": [
-        ("gaussian_log_likelihood", KeyError, "gaussian_log_likelihood: missing"),
+        ("baseline", KeyError, "baseline: missing"),
         ("columns", "abc", "columns: expected a list"),
         ("columns", 1_001 * ["a"], "columns: expected"),
         ("columns", [5_000 * "a"], "columns.0: expected text of at most 4096"),
-        ("normality", "none", "normality: expected a mapping"),
-        ("normality", {"n": 1}, "normality.worst_column: missing"),
+        ("pit", "none", "pit: expected a mapping"),
+        ("pit", {"n": 1}, "pit.columns: missing"),
     ],
     "train-vae": [
         ("negative_elbo", KeyError, "negative_elbo: missing"),

@@ -101,7 +101,7 @@ def test_a_summary_of_other_columns_is_one_line(invoke, run):
     whole = (run / "summary.json").read_text()
     orders = ["level", "price"], ["share", "price", "level"], []
     for changes in (
-        *({"normality": value} for value in (None, {"n": 20}, [])),
+        *({"pit": value} for value in (None, {"n": 20}, [])),
         *({"columns": columns} for columns in orders),
     ):
         edit_json(run / "summary.json", **changes)
@@ -114,8 +114,8 @@ def test_names_of_columns_do_nothing_to_a_terminal_or_a_picture(invoke, run):
     data = {"kinds": {name: {**NUMBER} for name in names}, "bounds": {}}
     edit_config(run, lambda config: config["data"].update(data))
     summary = RunDirectory(run).read_json("summary.json")
-    normality = {**summary["normality"], "worst_column": names[0]}
-    edit_json(run / "summary.json", columns=names, normality=normality)
+    pit = dict(zip([*names, "|z|²"], summary["pit"]["columns"].values()))
+    edit_json(run / "summary.json", columns=names, pit={"columns": pit})
     edit_json(run / "run.json", data=record_of(run) | {"columns": names})
     drawn = invoke("plot", "run")
     assert (drawn.exit_code, drawn.stderr) == (0, "")

@@ -79,7 +79,7 @@ def test_a_run_tells_its_scores_and_what_is_given(home, density, monkeypatch):
     folder, done = home
     summary = RunDirectory(folder / "run").read_json("summary.json")
     assert (summary["columns"], summary["given"]) == (["x", "price"], ["g, h", "rank"])
-    gain = summary["log_likelihood"] - summary["gaussian_log_likelihood"]
+    gain = summary["log_likelihood"] - summary["baseline_log_likelihood"]
     assert summary["gain"] == pytest.approx(gain, abs=1e-9)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("log-likelihood")]
     assert line.startswith(f"log-likelihood {summary['log_likelihood']:.5f} ± ")
@@ -95,7 +95,7 @@ def test_the_log_density_of_each_test_row_is_kept_with_its_weight(home):
     arrays, summary = arrays_of(run), run.read_json("summary.json")
     mean = np.average(arrays["test_log_q"], weights=arrays["test_weights"])
     assert mean == pytest.approx(summary["log_likelihood"], abs=1e-12)
-    assert {path.stem for path in (run.path / "plots").iterdir()} == {"corner", "training"}
+    assert {path.stem for path in (run.path / "plots").iterdir()} == {"corner", "pit", "training"}
 
 
 def test_every_check_of_a_sound_run_passes(at_home):
@@ -276,10 +276,10 @@ def test_rows_of_a_file_are_judged(at_home, density, weighted):
     weights = np.array([1.0, 3.0]) if weighted else np.ones(2)
     scores = Moments.of(log_q, weights).scores("m")
     printed = succeed(at_home, "evaluate", "run", "--data", "new.csv")
-    assert "log-likelihood -inf: q is 0 at 1 of 3 points" in printed
-    figure = f"{scores['m']:.5f} ± {scores['m_standard_error']:.5f} nats, mean of the others"
+    assert "impossible     1 rows have a value of density 0" in printed
+    figure = f"{scores['m']:.5f} ± {scores['m_standard_error']:.5f} nats a row"
     assert figure in printed and ("weighted by weight" in printed) == weighted
-    assert "1 row lacks a value and has no log-density" in printed
+    assert "left out       1 rows that lack a value, and have no log-density" in printed
     succeed(at_home, "evaluate", "run", "--data", "new.csv", "--latent", "-o", "scored.csv")
     rows = read_rows("scored.csv")
     latents = [f"latent_{i}" for i in (1, 2)]
@@ -298,7 +298,7 @@ def test_the_score_of_one_row_in_effect_has_no_standard_error(at_home, density):
         printed = succeed(at_home, "evaluate", "run", "--data", "one.csv", *written)
         figure = float(printed.split("log-likelihood ")[1].split(" nats")[0])
         assert figure == pytest.approx(density.log_prob(as_rows(row, density))[0], abs=1e-4)
-        of = "nats, mean of 50 points, standard error unknown, effective sample size 1.0"
+        of = "nats a row, standard error unknown, effective sample size 1.0"
         assert f"{of} [few rows" in printed and "±" not in printed
 
 
@@ -353,7 +353,7 @@ def test_the_density_is_that_of_the_weighted_rows(tmp_path):
     x = q.sample(20_000, seed=1)[:, 0]
     np.testing.assert_allclose([x.mean(), x.var()], [mean, variance], rtol=0.05)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    for key in ("log_likelihood", "gaussian_log_likelihood"):
+    for key in ("log_likelihood", "baseline_log_likelihood"):
         assert abs(summary[key] - expected) < 4 * summary[f"{key}_standard_error"]
 
 

@@ -9,9 +9,8 @@ from pictures import gaussian, panels, placed, title
 
 from nflow_cli import plotting
 from nflow_cli.evaluation.association import most_dependent
-from nflow_cli.evaluation.normality import normality
-from nflow_cli.plotting import columns
 from nflow_cli.plotting import plane as plots
+from nflow_cli.plotting import table
 from nflow_cli.plotting.plane import deformation_figure
 from nflow_cli.plotting.style import drawing
 from nflow_cli.plotting.training import likelihood_figure
@@ -20,7 +19,8 @@ SUMMARY = {
     **{"flow": "planar,radial", "k": 8, "target": None, "best_update": 400, "kl": None},
     **{"data": {"name": "folder/mine.csv", "sha256": "0"}},
     **{"log_likelihood": -1.25, "log_likelihood_standard_error": 0.02},
-    **{"gaussian_log_likelihood": -2.5, "gaussian_log_likelihood_standard_error": 0.03},
+    **{"baseline_log_likelihood": -2.5, "baseline_log_likelihood_standard_error": 0.03},
+    "baseline": "Gaussian",
 }
 
 
@@ -64,7 +64,7 @@ def of_points(width=4.0, height=3.0, steps=3):
 
 def summary_of(evaluation, names=None):
     names = names or [f"name {i}" for i in range(evaluation["rows"].shape[1])]
-    return SUMMARY | {"columns": names} | normality(evaluation["rows"], names)
+    return SUMMARY | {"columns": names}
 
 
 def draw(evaluation, names=None):
@@ -74,7 +74,7 @@ def draw(evaluation, names=None):
 def corner(evaluation, names=None):
     """Return the picture `corner` before its parts are placed."""
     with drawing():
-        return columns.corner_figure(evaluation, summary_of(evaluation, names))
+        return table.corner_figure(evaluation, summary_of(evaluation, names))
 
 
 def shown_numbers(ax):

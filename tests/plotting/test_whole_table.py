@@ -16,8 +16,8 @@ from nflow_cli.evaluation.association import associations
 from nflow_cli.evaluation.pit import pit
 from nflow_cli.plotting.cells_dependence import dependence_figures
 from nflow_cli.plotting.cells_marginals import marginals_figure
-from nflow_cli.plotting.cells_scores import CURVE, pit_figure
 from nflow_cli.plotting.style import ORANGE, SKY, drawing
+from nflow_cli.plotting.table import CURVE, pit_figure
 
 NUMBER = ColumnKind(kind="number")
 MANY = {f"a long name of a column {i}": NUMBER for i in range(60)}

@@ -364,7 +364,7 @@ def test_the_difference_is_the_mean_over_rows_with_the_error_of_paired_rows(tmp_
     assert worse.standard_error == pytest.approx(np.std(WORSE - GOOD, ddof=1) / np.sqrt(N))
     result = invoke("compare", tmp_path / "a", tmp_path / "b")
     header, *rows = result.stdout.splitlines()
-    names = "data flow K seeds log-likelihood Gaussian to the best, paired data.bounds.a"
+    names = "data flow K seeds log-likelihood baseline gain to the best, paired data.bounds.a"
     names += " updates/s best run"
     assert " ".join(header.split()) == names
     assert f"{GOOD.mean():.4f} ± {np.std(GOOD, ddof=1) / np.sqrt(N):.4f}" in rows[0]

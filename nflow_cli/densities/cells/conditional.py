@@ -17,7 +17,7 @@ from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.backend.start import cores
 from nflow_cli.config.kinds import Lattice
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.density import IMPOSSIBLE, CellDensity, RowScores
+from nflow_cli.densities.cells.density import IMPOSSIBLE, CellDensity, CellScores
 from nflow_cli.densities.cells.distribution import LEAST_MASS, CellDistribution
 
 PASSES = 4  # most refinements of the cells
@@ -104,7 +104,7 @@ def conditional(
 
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    def of_block(block: RowScores, p: np.ndarray) -> CellPosterior:
+    def of_block(block: CellScores, p: np.ndarray) -> CellPosterior:
         return _Cell(block, behind, j).conditional(p)
 
     n, k = len(rows), np.shape(p)[-1]
@@ -121,11 +121,11 @@ def conditional(
 class _Cell:
     """Cell ``j`` of the rows of a block; ``behind``: density of it and the cells behind."""
 
-    def __init__(self, block: RowScores, behind: CellDensity, j: int):
+    def __init__(self, block: CellScores, behind: CellDensity, j: int):
         self.block, self.density, self.behind = block, block.density, behind
         self.j, self.place = j, j - self.density.n_given
         if columns := self.density.independent:  # of columns that are unmixed
-            block = RowScores(columns, block.rows)
+            block = CellScores(columns, block.rows)
         self.prior = block.distribution(self.place)
         self.column = self.prior.column
         self.is_last = not self.density.unmixing and j == len(self.density.cells) - 1
@@ -262,7 +262,7 @@ class _Cell:
         """
         rows = self.block.rows[which]
         rows[:, self.j] = values
-        block = RowScores(self.behind, rows)
+        block = CellScores(self.behind, rows)
         if self.density.unmixing:
             every = np.stack([block.by_mixture, block.by_networks]).sum(axis=2)
             gaps = np.isnan(rows).any(axis=1)

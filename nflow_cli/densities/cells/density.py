@@ -208,9 +208,9 @@ class CellDensity:
         return self._log_cells(lambda block: block.of_marginals, rows)
 
     def _log_cells(
-        self, log_cells: Callable[["RowScores"], LogCells], rows: np.ndarray
+        self, log_cells: Callable[["CellScores"], LogCells], rows: np.ndarray
     ) -> LogCells:
-        def of_block(block: "RowScores") -> tuple[np.ndarray, ...]:
+        def of_block(block: "CellScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
             return np.where(block.codes >= 0, masses, np.nan).T, presence.T
 
@@ -241,7 +241,7 @@ class CellDensity:
         """
 
         def scored(places: slice) -> tuple[np.ndarray, ...]:
-            return scores(RowScores(self, rows[places]), *(array[places] for array in others))
+            return scores(CellScores(self, rows[places]), *(array[places] for array in others))
 
         with ThreadPoolExecutor(cores()) as pool:
             blocks = []
@@ -355,7 +355,7 @@ def _places(n: int, rows: int) -> Iterator[slice]:
     yield from (slice(start, start + rows) for start in range(0, max(n, 1), rows))
 
 
-class RowScores:
+class CellScores:
     """Rows ``(n, C)`` and distributions of their cells, each computed once."""
 
     def __init__(self, density: CellDensity, rows: np.ndarray):
@@ -420,7 +420,7 @@ class RowScores:
     def by_marginals(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
         if self.density.independent:
-            return RowScores(self.density.independent, self.rows).by_marginals
+            return CellScores(self.density.independent, self.rows).by_marginals
         last = [one.by_marginal.log_prob(self.rows) for one in self.density.computed]
         return np.column_stack([self._as_densities(self.of_marginals.masses), *last])
 

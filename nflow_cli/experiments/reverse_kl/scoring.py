@@ -4,9 +4,9 @@ from typing import Any
 
 from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
 from nflow_cli.evaluation.motion import density_arrays
 from nflow_cli.evaluation.reverse_kl import arrays_of, base_energy, sample_size, score
+from nflow_cli.evaluation.tallies import likelihood_of_points
 from nflow_cli.evaluation.warnings import few_rows, found
 from nflow_cli.experiments.reverse_kl import report
 from nflow_cli.experiments.reverse_kl.data import Config, Subject
@@ -29,7 +29,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     scores = score(*parts, seed, n, starts_of(config)).scores
     of_points = {}
     if subject is not data:
-        of_points = likelihood_of_points(tallied_points(trained.log_prob(data)))
+        of_points = likelihood_of_points(trained.log_prob(data))
     summary = run.summary.with_scores(scores)
     # The mass is not computed again.
     warnings = found(*(rule(summary) for rule in report.RULES), few_rows(of_points))

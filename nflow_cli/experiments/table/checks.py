@@ -1,26 +1,147 @@
-"""Checks of a fit of flows to a table."""
+"""Checks of a fit to a table."""
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
-from nflow_cli.config.table import FitConfig
-from nflow_cli.experiments.checks import Checks
-from nflow_cli.experiments.flow_checks import CheckedDensity, check_mass
+import numpy as np
+
+from nflow_cli.config.table import CellsConfig, FitConfig
+from nflow_cli.constants import RUN
+from nflow_cli.data.table_files import IN_PYTHON, STDIN
+from nflow_cli.densities.cells import network
+from nflow_cli.evaluation.pit import pit
+from nflow_cli.experiments.checks import OF_SCORES, CheckedRun, Checks, Weights
+from nflow_cli.experiments.comparison import (
+    Outcome,
+    Tolerance,
+    Verdict,
+    agreement,
+    differences,
+    passed,
+)
 from nflow_cli.experiments.summary import Judged
-from nflow_cli.experiments.table.checked_rows import CheckedRows
-from nflow_cli.experiments.table.training import judged
+from nflow_cli.experiments.table.scoring import judged
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import SUMMARY
+from nflow_cli.runs.weights_file import sha256_of
+
+DRAWS = 2_000
+TOLERANCE = 1e-6  # of a sum of probabilities
+UNLIKELY = 1e-6  # smallest p-value accepted
+# Of a Kolmogorov distance and its p-value: rounding may change the places of a few rows.
+PIT_OF_FLOWS = Tolerance(1e-3, scaled=0.1, scale=lambda _, values, keys: keys[-1] == "p_value")
 
 
-class Checked(CheckedRows, CheckedDensity):
-    """Run of ``nflow fit --flow`` to check."""
+class Checked(CheckedRun):
+    """Run of ``nflow fit`` to check; its table need not be readable again."""
 
-    config: FitConfig
+    config: CellsConfig | FitConfig
+    source = "from the test rows"
+
+    @property
+    def tolerances(self) -> Mapping[str, Tolerance]:
+        return {"pit": PIT_OF_FLOWS} if self.config.is_of_flows else {}
+
+    @property
+    def is_gone(self) -> bool:
+        return self.config.subject in (STDIN, IN_PYTHON)
 
     @property
     def checks(self) -> Checks:
-        """Checks of data, flows, scores and pictures; in the plane of the mass."""
-        mass: Checks = {"mass": check_mass} if self.config.is_of_two else {}
-        return {**super().checks, **mass, **self.score_checks}
+        """Checks of the data, of the density, and if the data are there of scores and pictures."""
+        of_data: Checks = {"data": skip_gone if self.is_gone else check_rows}
+        of_density: Checks = {"masses": check_masses, "own draws": check_own_draws}
+        if isinstance(self.config, FitConfig):
+            from nflow_cli.experiments import flow_checks
+
+            of_density = flow_checks.OF_FLOWS
+            if self.config.is_of_two:
+                of_density = {**of_density, "mass": flow_checks.check_mass}
+        return {**of_data, **of_density, **({} if self.is_gone else OF_SCORES)}
+
+    @cached_property
+    def flows(self) -> Any:
+        """Flows in float64, and points to check them at."""
+        from nflow_cli.experiments.flow_checks import flows_of
+
+        return flows_of(self.trained, self.config.seed)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Weights that were saved; of the networks of cells the numbers are counted."""
+        if self.config.is_of_flows:
+            return super().weights
+        arrays = self.trained.arrays
+        trained = network.shapes(self.trained.layout, network.blocks_of(arrays))
+        numbers = sum(arrays[name].size for name in trained)
+        return Weights("density of cells", len(arrays), numbers, sha256_of(arrays))
+
+    @property
+    def data_facts(self) -> dict[str, Any]:
+        data = self.data
+        facts = {"measure": data.measure, "columns": data.scored, **data.sizes}
+        return {**facts, "data": {"name": data.name, "sha256": data.sha256}}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Last update at which a member's validation loss was lowest."""
+        members = self.config.train.members
+        tails = [""] if members == 1 else [f"_{r}" for r in range(1, members + 1)]
+        return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}
 
     @cached_property
     def judged(self) -> Judged:
         return judged(self.config, self.trained, self.data)
+
+
+def skip_gone(run: Checked) -> Verdict:
+    """Report that the table cannot be read again."""
+    source = "standard input" if run.config.subject == STDIN else "Python"
+    text = f"the table came from {source} and cannot be read again: no scores, no pictures checked"
+    return Outcome.UNKNOWN, text
+
+
+def check_rows(run: Checked) -> Verdict:
+    """Reload the rows; compare sizes, checksum, columns and units."""
+    record = run.data.record()
+    recorded = {key: record[key] for key in ("columns", "units")}
+    wrong = differences(SUMMARY, run.data_facts, run.facts)
+    wrong += differences(RUN, recorded, run.record["data"])
+    return agreement(wrong, f"{sum(run.data.sizes.values()):,} rows found again")
+
+
+def check_masses(run: Checked) -> Verdict:
+    """Sum the probabilities of all levels of each categorical column, at draws."""
+    density, worst = run.trained, 0.0
+    rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
+    for j, column in enumerate(density.scored):
+        if column.has_numbers:
+            continue
+        total = np.zeros(len(rows))
+        for value in [*range(len(column.first)), -1.0, *([np.nan] * (column.missing is not None))]:
+            changed = rows.copy()
+            changed[:, density.n_given + j] = value
+            total += np.exp(density.cell_log_probs(changed)[:, j])
+        worst = max(worst, float(np.abs(total - 1).max()))
+    return passed(worst < TOLERANCE), f"levels sum to 1 within {worst:.1e}"
+
+
+def run_conditions(run: Checked, n: int) -> np.ndarray:
+    """Return n rows whose given columns are those of test rows, if these can be read."""
+    density = run.trained
+    if density.n_given and not run.is_gone:
+        return np.resize(run.data.test, (n, len(density.columns)))
+    return np.full((n, len(density.columns)), np.nan)
+
+
+def check_own_draws(run: Checked) -> Verdict:
+    """Score draws: finite log-densities, and a uniform PIT of each column."""
+    density = run.trained
+    rng = stream(run.config.seed, "check-draws")
+    rows = density.draw(run_conditions(run, DRAWS), rng, with_new=True)
+    lost = int((~np.isfinite(density.log_prob(rows))).sum())
+    judged = pit(density.pit(rows, stream(run.config.seed, "check-pit")), density.cell_names)
+    p_value = 1.0 if judged.p_value is None else judged.p_value
+    text = f"{DRAWS:,} draws: {lost:,} without a finite density; PIT uniform, p = {p_value:.2g}"
+    return passed(not lost and p_value > UNLIKELY), text

@@ -2,15 +2,22 @@
 
 from typing import Any
 
+import numpy as np
+
 from nflow_cli.config import presets
 from nflow_cli.config.table import CellsConfig, FitConfig, Tails
 from nflow_cli.data.dataset import Dataset, load_dataset
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile
-from nflow_cli.errors import RunDirectoryError
+from nflow_cli.densities.cells.fitting import fitted_columns
+from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, fit_unmixing
+from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.experiments.recorded_data import found_again, with_tests
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import CONFIG
+
+GAPS = 0.1  # least share of training rows with gaps, of which some are filled in training
+FILLED = 0.5  # share of a batch, then
 
 
 def tails_of(config: CellsConfig | FitConfig) -> Tails | None:
@@ -48,10 +55,41 @@ def read(name: str) -> TableFile:
 
 
 def settled(config: CellsConfig | FitConfig, data: Dataset) -> Any:
-    """Config with column kinds, sizes and updates resolved."""
+    """Config with column kinds, sizes and updates resolved; of cells also ``cells.unmixed`` and
+    ``train.filled``.
+    """
     config = config.settled(data.kinds, len(data.train))
     presets.expect_readable(config, data.name)
-    return presets.validate(config.model_dump(), data.name)
+    config = presets.validate(config.model_dump(), data.name)
+    if not isinstance(config, CellsConfig):
+        return config
+    train = config.train
+    if train.filled is None:
+        train = train.model_copy(update={"filled": FILLED if _have_gaps(data) else 0.0})
+    cells = config.cells.model_copy(update={"unmixed": _are_unmixed(config, data)})
+    return config.model_copy(update={"cells": cells, "train": train})
+
+
+def _have_gaps(data: Dataset) -> bool:
+    modelled = slice(len(data.given), len(data.given) + len(data.modelled))
+    return bool(np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS)
+
+
+def _are_unmixed(config: CellsConfig, data: Dataset) -> bool:
+    """Whether a density of cells is one of unmixed components."""
+    asked, found = config.cells.unmixed, None
+    if asked is not False and can_be_unmixed(data):
+        found = fit_unmixing(fitted_columns(data), data)
+    if asked and not found:
+        raise ConfigError(
+            "cells.unmixed: expected two or more columns of plain numbers, none of them given "
+            f"or linear in others. Received: {data.name}"
+        )
+    if asked or found is None or not are_better(found, data):
+        return bool(asked)
+    from nflow_cli.experiments.table.unmixing import trained_unmixing
+
+    return trained_unmixing(found, data, config)[1]
 
 
 def expect_fits(config: CellsConfig | FitConfig, data: Dataset) -> None:

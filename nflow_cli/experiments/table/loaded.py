@@ -1,48 +1,28 @@
-"""Common base of loaded densities of table rows."""
+"""Loaded densities of table rows, without the questions that are asked of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from nflow_cli.arguments import room_for
+from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.dataset import rows_of
-from nflow_cli.data.table_files import opened, table_of
-from nflow_cli.data.tables import TableFile, listed, shown
-from nflow_cli.data.writing import arrow_table
+from nflow_cli.data.table_files import is_table, opened, table_of
+from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
+from nflow_cli.data.writing import arrow_table, as_written, batch_of
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.experiments.loaded import TrainedRun
-from nflow_cli.experiments.table.tables import draws, names_of_draws
+from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.given import Conditions, draws_given
+from nflow_cli.experiments.table.report import are_cells
+from nflow_cli.random_streams import stream
 
-
-@dataclass(frozen=True, eq=False)
-class Conditions:
-    """m conditions on the cells of a row.
-
-    Attributes:
-        rows: ``(m, C)``; a NaN is no condition, but of a given column a missing cell.
-        ranges: Ends of the numbers allowed in a column, by its place.
-    """
-
-    rows: np.ndarray
-    ranges: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def only_on(self, n_given: int) -> bool:
-        """Whether no column but given ones has a condition."""
-        return not self.ranges and bool(np.isnan(self.rows[:, n_given:]).all())
-
-    def allow(self, rows: np.ndarray) -> np.ndarray:
-        """Whether rows ``(n, C)`` are within the ranges."""
-        allowed = np.ones(len(rows), bool)
-        for place, (low, high) in self.ranges.items():
-            allowed &= (low <= rows[:, place]) & (rows[:, place] <= high)
-        return allowed
+BATCH = 20_000  # draws at a time
 
 
 class TableRun(TrainedRun):
@@ -105,7 +85,21 @@ class TableRun(TrainedRun):
         """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
         at = self.conditions(given)
         room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
-        return arrow_table(names_of_draws(self), draws(self, self.batches(n, seed, at)))
+        return arrow_table(self.names_of_draws, self.written(self.batches(n, seed, at)))
+
+    @property
+    def names_of_draws(self) -> list[str]:
+        """Columns of draws: modelled, given, ``log_q``."""
+        given, in_table = self.given, self.config.data.kinds or {}
+        drawn = set(self.columns) - set(given)
+        return [*(name for name in in_table if name in drawn), *given, LOG_Q]
+
+    def written(self, batches: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[Any]:
+        """Yield batches of draws, in the columns :attr:`names_of_draws`."""
+        names, places = self.names_of_draws[:-1], {name: i for i, name in enumerate(self.columns)}
+        for _, rows, log_q in batches:
+            columns = [as_written(self.kinds[name], rows[:, places[name]]) for name in names]
+            yield batch_of([*columns, log_q])
 
     @property
     def conditioned(self) -> list[str]:
@@ -169,3 +163,77 @@ class TableRun(TrainedRun):
         if not found[0] <= found[1]:
             raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, received {found}")
         return self.columns.index(column), (found[0], found[1])
+
+
+class CellsRun(TableRun, CellDensity):
+    """Trained density of cells."""
+
+    def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, Any]):
+        parts = density.cells, density.layout, density.marginals, density.networks
+        CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.independent)
+        TableRun.__init__(self, run)
+        self.arrays = arrays
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Test rows ``(n, C)`` that the run keeps, or if it keeps none, those of its table."""
+        run = self.run
+        if self.config.evaluate.keep_rows:
+            return run.shown_arrays["rows"].astype(float)
+        return run.data.test
+
+    def rows(self, table: Any) -> np.ndarray:
+        """Table or an array of rows as rows ``(n, C)``."""
+        rows = super().rows(table)
+        if not is_table(table):
+            for column, values in zip(self.row[: len(self.cells)], rows.T):
+                _expect_cells(column, values[~np.isnan(values)])
+        return rows
+
+    def log_prob(self, rows: Any) -> np.ndarray:
+        """``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
+        return CellDensity.log_prob(self, self.rows(rows))
+
+    @property
+    def conditioned(self) -> list[str]:
+        """Names of the columns that may be conditioned on: all but computed ones."""
+        return self.columns[: len(self.cells)]
+
+    def conditions_of(
+        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
+    ) -> Conditions:
+        """Conditions on no computed column (``DataError``)."""
+        computed = self.columns[len(self.cells) :]
+        for column in table.columns if table else ():
+            if column.name in computed:
+                received = shown(column.name)
+                raise DataError(f"{name}: {received} is computed from other columns: give these")
+        return super().conditions_of(table, ranges, name)
+
+    def batches(
+        self, n: int, seed: int, given: Conditions
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Draw ``n`` rows at each of m conditions, in batches.
+
+        Yields:
+            The number of rows before, the rows ``(l, C)``, and their ``log q`` ``(l,)`` in nats.
+        """
+        total = whole_number("n", n, error=DataError) * len(given)
+        if not given.only_on(self.n_given):
+            for start, rows in draws_given(self, given, n, seed):
+                yield start, rows, CellDensity.log_prob(self, rows)
+            return
+        for part, start in enumerate(range(0, total, BATCH)):
+            places = np.arange(start, min(start + BATCH, total))
+            rows = self.draw(given.rows[places // n], stream(seed, "samples", part))
+            yield start, rows, CellDensity.log_prob(self, rows)
+
+
+def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
+    wrong = ~are_cells(column.kind, values)
+    if wrong.any():
+        expected = "a finite number"
+        if not column.has_numbers:
+            expected = f"a level index, 0 to {len(column.first) - 1}, or -1 for a new level"
+        received = values[int(np.argmax(wrong))]
+        raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")

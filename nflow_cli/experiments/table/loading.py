@@ -1,66 +1,163 @@
-"""Loaded density of rows of a table by flows."""
+"""Trained densities of tables, loaded from their run: what is asked of them in Python."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nflow_cli.config.kinds import row_names
 from nflow_cli.data.table_files import opened
-from nflow_cli.data.tables import TableFile, shown
-from nflow_cli.errors import DataError
-from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights
+from nflow_cli.data.writing import arrow_table, batch_of, frame_like
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.errors import DataError, RunDirectoryError
+from nflow_cli.evaluation.drift import Drift
+from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.recorded_data import column_units
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table import weights
 from nflow_cli.experiments.table.data import expect_settled
-from nflow_cli.experiments.table.loaded import Conditions, TableRun
+from nflow_cli.experiments.table.drift import drifted
+from nflow_cli.experiments.table.explain import explained, largest_of_held_out
+from nflow_cli.experiments.table.impute import answer
+from nflow_cli.experiments.table.loaded import CellsRun, TableRun
+from nflow_cli.experiments.table.predict import asked, predicted
 from nflow_cli.experiments.table.tables import write_draws
-from nflow_cli.experiments.table.training import built_stack
-from nflow_cli.registry import BASES, resolve
+from nflow_cli.runs.directory import WEIGHTS
+from nflow_cli.runs.weights_file import load_weights
 
 
-class TrainedTable(TableRun, TrainedFlows):
-    """Density ``q`` of a row of a table by flows, a :class:`TrainedFlows`.
+class TrainedCells(CellsRun):
+    """Trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
 
-    ``given_units`` are those of the given columns.
+    Methods take arrays ``(n, C)`` in the order of ``columns``, where a level is its index from 0,
+    -1 a new level, and NaN a missing cell; or tables that contain these columns.
     """
 
-    def conditions_of(
-        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
-    ) -> Conditions:
-        """Conditions without missing values (``DataError``)."""
-        found = super().conditions_of(table, ranges, name)
-        gaps = np.isnan(found.rows[:, : self.n_given])
-        if table and gaps.any():
-            row, column = divmod(int(np.argmax(gaps)), self.n_given)
-            raise DataError(
-                f"{name}: {table.place(row)}: column {shown(self.given[column])}: expected a "
-                "finite number, received none"
-            )
-        return found
+    @cached_property
+    def largest_surprises(self) -> np.ndarray:
+        """Largest surprise ``(m,)`` of a cell in each of some held-out rows, in nats."""
+        return largest_of_held_out(self)
 
-    def batches(
-        self, n: int, seed: int, given: Conditions
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Draw ``n`` rows at each of m conditions, in batches."""
-        return TrainedFlows.batches(self, n, seed, given.rows[:, : self.n_given])
+    @python_words()
+    def predict(
+        self,
+        table: Any,
+        target: str | Sequence[str] | None = None,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        coverage: float | None = None,
+        by: str | None = None,
+    ) -> Any:
+        """Distribution of one column given all others, or of several given the rest, of each row.
 
-    def _points(self, x: Any) -> np.ndarray:
-        table = opened(x)
-        return super()._points(x) if table is None else self.rows_of(table)
+        Columns are those of ``nflow predict``: mean, standard deviation and quantiles, or the
+        probabilities of levels, in nats where they are logarithms.
+
+        Args:
+            table: Table with the other given and modelled columns; or rows ``(n, C)``.
+            target: Modelled column, by default the only one; or several or a computed one,
+                predicted by draws, without ``coverage``.
+            quantiles: Their probabilities, between 0 and 1.
+            coverage: Share of fresh values in an interval or a set of levels, by split conformal
+                prediction on the test rows of the run.
+            by: Column whose levels are calibrated by themselves.
+
+        Returns:
+            A DataFrame of pandas or polars where ``table`` is one, with its index; else a table of
+            Arrow.
+
+        Raises:
+            DataError: The table lacks a column, or the target is no modelled column.
+        """
+        targets = [target] if isinstance(target, str) else target
+        wanted = asked(self, targets, quantiles, coverage, by)
+        return _like(table, predicted(self, table, wanted).columns)
+
+    def explain(self, table: Any) -> Any:
+        """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.
+
+        Columns are those of ``nflow evaluate --explain`` without its words: ``log_q`` in nats,
+        ``p_value`` among the held-out rows of the run, ``p_adjusted`` for the false discovery rate;
+        ``oddest``, the column with the largest surprise, and that surprise with p-values of its
+        own; and ``-log p`` of each cell given all others of its row, in nats.
+
+        Args:
+            table: A table with the columns of the run; or rows ``(n, C)``.
+
+        Raises:
+            DataError: The table lacks a column, or that of the run has changed.
+        """
+        rows, others = self.rows(table), (self.held_out, self.largest_surprises)
+        return _like(table, explained(self, rows, self.cell_log_probs(rows), *others).columns)
+
+    def impute(self, table: Any, draws: int | None = None, seed: int = 0) -> Any:
+        """Table with its gaps imputed, as :meth:`predict` returns a table.
+
+        By means of numbers, as values of their columns, and likeliest levels; or ``draws`` times by
+        draws, one after another, with first columns ``draw`` and ``row`` if there are several.
+        Cells are assumed to be missing at random given the known cells of their row.
+
+        Raises:
+            DataError: The table lacks a column of the run.
+        """
+        if (opened_table := opened(table)) is None:
+            raise DataError("expected a table with named columns, or a file's path")
+        names, batches, _ = answer(self, opened_table, draws, seed)
+        return frame_like(table, arrow_table(names, batches))
+
+    def drift(self, table: Any) -> Drift:
+        """Changes of new rows against the held-out rows of the run, as ``nflow drift`` has them.
+
+        Args:
+            table: A table with the columns of the run; or rows ``(n, C)``.
+
+        Returns:
+            A :class:`~nflow_cli.evaluation.drift.Drift`: the columns and relations that moved, all
+            tests with their effect sizes, the mean log-probability of a row, and the p-value of the
+            whole.
+
+        Raises:
+            DataError: The table lacks a column, or that of the run has changed.
+        """
+        return drifted(self, self.rows(table))
 
 
-def load(run: Run) -> TrainedTable:
-    """Density of a run."""
+def _like(table: Any, columns: Mapping[str, Any]) -> Any:
+    """Columns as a DataFrame of the library of ``table``, else as a table of Arrow."""
+    return frame_like(table, arrow_table([*columns], [batch_of([*columns.values()])]))
+
+
+def load(run: Run) -> Any:
+    """Density of a run whose config is settled, of flows or of cells."""
     expect_settled(run)
     config = run.config
-    units = (column_units(run, names) for names in (config.columns, config.given))
-    base = resolve(BASES[config.base_name])()
-    return TrainedTable(run, base, with_weights(run, built_stack(config)), *units)
+    if config.is_of_flows:
+        from nflow_cli.experiments.table.flows import loaded
+
+        return loaded(run)
+    kinds, cells = config.data.kinds or {}, config.cells
+    names = row_names(kinds, config.data.given)
+    every = [name for group in names for name in group]
+    numbers = [name for name in every if kinds[name].alone.kind in ("grid", "number")]
+    units = dict(zip(numbers, column_units(run, numbers).columns))
+    columns = [CellColumn(name, kinds[name].alone, units.get(name, ())) for name in every]
+    n_cells = len(every) - len(names.computed)
+    columns, computed = columns[:n_cells], columns[n_cells:]
+    outcomes = tuple(column.outcomes for column in columns)
+    layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
+    sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
+    shapes = weights.shapes(layout, columns, computed, *sizes)
+    arrays = load_weights(run.directory, shapes)
+    if wrong := weights.inconsistency(layout, arrays):
+        raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")
+    density = weights.density_of(columns, computed, layout, arrays)
+    return TrainedCells(run, density, arrays)
 
 
 def write_samples(
-    trained: TrainedTable, n: int, path: Path, seed: int, given: str | None
+    trained: TableRun, n: int, path: Path, seed: int, given: str | None
 ) -> list[Path]:
     """Write ``n`` rows in the table's columns, with their log-density in nats."""
     write_draws(trained, n, path, seed, given)

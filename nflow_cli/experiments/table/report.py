@@ -1,13 +1,20 @@
-"""Summary of a fit of flows to a table: warnings, printed rows, pictures."""
+"""Summary of a fit to a table: warnings, printed rows, pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
-from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Strict, Text
-from nflow_cli.config.table import FitConfig
+from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
+from nflow_cli.config.table import CellsConfig, FitConfig
+from nflow_cli.evaluation.association import LostRelation
+from nflow_cli.evaluation.memorisation import Copies, Memorisation
+from nflow_cli.evaluation.pit import Pit, pit
+from nflow_cli.evaluation.tallies import Likelihood
 from nflow_cli.evaluation.warnings import (
+    SIGMAS,
     ScoreWarning,
     errors_of_95,
     few_rows,
@@ -15,17 +22,17 @@ from nflow_cli.evaluation.warnings import (
     grouped_rows,
     marked,
     mass,
-    number,
     ruined_fit,
+    ruined_text,
 )
 from nflow_cli.experiments.rows import (
     Rows,
     Summary,
     Warnings,
+    counted_rows,
     flow_row,
     gap_rows,
     inconsistency_with_columns,
-    likelihood_rows,
     mass_row,
     mean_text,
     training_text,
@@ -35,179 +42,316 @@ from nflow_cli.experiments.summary import (
     DataRecord,
     Measure,
     UpdatesSummary,
-    checksum_of_data,
 )
+from nflow_cli.runs.directory import EVALUATION
 from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS, STRIP, Shapes
 from nflow_cli.text import printable
 
-
-class Normality(Strict):
-    """Distances of latents from ``N(0, I)``, of :mod:`nflow_cli.evaluation.normality`."""
-
-    worst_column: Text | None
-    distance: Error
-    band: Error
-    radius_distance: Error
-    radius_band: Error
-    n: Count
-    n_lost: Count
-    member: Count | None = None
+Config = CellsConfig | FitConfig
 
 
-class OfTableSummary(UpdatesSummary):
-    """Scores of any fit to a table, in nats a test row.
+class TableSummary(Likelihood, UpdatesSummary):
+    """Scores of a fit to a table by its test rows, in nats a row.
 
     Attributes:
+        columns: Columns with a probability.
+        measure: SHA-256 of the base measure: log-likelihoods compare only if equal.
         best_update: Update of the kept weights, the latest of several members.
-        log_likelihood: Mean ``log q``.
-        n_effective: Effective sample size in that mean.
-        gain: Mean ``log q`` less that of the baseline, paired by row.
+        baseline: Density that the gain is over.
         gap: Mean ``log p - log q`` over fresh points of a built-in set, else ``None``.
+        pit: Of columns, or of an ensemble of flows that of the worst member.
+        shares: Of cells: mean weight of the networks beside the marginal of each column.
+        fill_acceptance: Share of the proposed fills of gaps in training rows that were accepted, of
+            each column with gaps, if ``train.filled`` is not 0.
+        lost_relations: Relations of the rows that draws of cells lose, the most lost first.
+        base_log_likelihood: Of flows: mean of the base without a flow.
+        member_spread: Mean standard deviation of ``log q`` over members of flows.
+        mass: ``∫ q`` of flows in two columns, over a grid.
     """
 
     target: None
     data: DataRecord
     columns: list[Text] = Field(max_length=MAX_COLUMNS)
     given: list[Text] = Field(max_length=MAX_COLUMNS)
+    measure: Text
     best_update: Count
     n_train: Count
     n_validation: Count
     n_test: Count
-    log_likelihood: Figure
-    log_likelihood_standard_error: Error
-    n_effective: Figure
-    gain: Figure
-    gain_standard_error: Error
+    baseline: Text
     gap: Figure
     gap_standard_error: Error
-
-
-class TableSummary(OfTableSummary):
-    """Scores of flows fitted to a table, in nats a test row.
-
-    Attributes:
-        gaussian_log_likelihood: Mean of the Gaussian of the training rows, the baseline.
-        base_log_likelihood: Mean of the base without a flow.
-        member_spread: Mean standard deviation of ``log q`` over members.
-        mass: ``∫ q`` of two columns, over a grid.
-    """
-
-    base: Text
-    gaussian_log_likelihood: Figure
-    gaussian_log_likelihood_standard_error: Error
-    base_log_likelihood: Figure
-    base_log_likelihood_standard_error: Error
-    normality: Normality
+    pit: Pit
+    shares: Mapping[str, Figure] = {}
+    fill_acceptance: Mapping[str, Figure] = {}
+    memorisation: Memorisation | None = None
+    copies: Copies | None = None
+    lost_relations: Sequence[LostRelation] = ()
+    base_log_likelihood: Figure = None
+    base_log_likelihood_standard_error: Error = None
     member_log_likelihoods: list[Figure] = Field(default=[])
     member_spread: Error = None
     mass: Figure = None
     mass_error: Error = None
 
 
-def rows_of(config: FitConfig, summary: Summary, warnings: Warnings) -> Rows:
+# Printed rows.
+
+# By baseline: what it is, and what has no log-probability beside a density with it.
+BASELINES = {
+    "Gaussian": ("a Gaussian", "rows that lack a value, and have no log-density"),
+    "independent": ("independent columns", "missing cells of columns complete in training"),
+}
+GAINS = 3  # columns that gain most
+COUNTED = {
+    "n_impossible": (
+        "impossible",
+        "{n_impossible:,} {part}rows have a value of density 0, off its grid, out of bounds or far "
+        "away",
+    ),
+    "n_new_levels": (
+        "new levels",
+        "{n_new_levels:,} {part}cells have a level not in the training rows",
+    ),
+    "n_unknown": ("left out", "{n_unknown:,} {part}{unknown}"),
+}
+STUCK = 0.02  # acceptance of fills of gaps, below which they have hardly moved
+
+
+def rows_of(config: Config, summary: TableSummary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
-    parts = ", ".join(f"{summary[f'n_{p}']:,} {p}" for p in ("train", "validation", "test"))
+    counts = summary.n_train, summary.n_validation, summary.n_test
+    parts = ", ".join(f"{n:,} {part}" for n, part in zip(counts, ("train", "validation", "test")))
+    facts = summary.facts
     return [
-        ("data", f"{summary['data']['name']}: {parts} points"),
-        flow_row(summary),
-        *held_out_rows(summary, warnings),
-        *([mass_row(summary, warnings)] if "mass" in summary else []),
-        ("training", f"{training_text(summary, config.length)}; best after {_best_text(summary)}"),
+        ("data", f"{printable(summary.data.name)}: {parts} rows"),
+        flow_row(facts) if config.is_of_flows else ("model", summary.flow),
+        *score_rows(summary, warnings),
+        *([mass_row(facts, warnings)] if "mass" in facts else []),
+        ("training", f"{training_text(facts, config.length)}; best after {_best_text(summary)}"),
     ]
 
 
-def _best_text(summary: Summary) -> str:
-    if summary["best_update"]:
-        return f"{summary['best_update']:,}"
-    start = "linear regression" if summary.get("given") else "Gaussian"
-    start = start if summary["flow"].endswith("+ full affine") else "start"
-    return f"0: the {start} was never beaten on the validation rows"
+def _best_text(summary: TableSummary) -> str:
+    if summary.best_update:
+        return f"{summary.best_update:,}"
+    start = "initial conditionals were"
+    if summary.baseline == "Gaussian":
+        start = "linear regression was" if summary.given else "Gaussian was"
+        start = start if summary.flow.endswith("+ full affine") else "start was"
+    return f"0: the {start} never beaten on the validation rows"
 
 
-def held_out_rows(scores: Summary, warnings: Warnings) -> Rows:
-    """Rows of held-out scores."""
-    rows = likelihoods(scores, warnings)
-    if members := scores.get("member_log_likelihoods"):
-        text = f"{min(members):.5f} to {max(members):.5f} nats each"
-        spread = f"standard deviation {scores['member_spread']:.5f} in a row"
+def score_rows(summary: TableSummary, warnings: Warnings) -> Rows:
+    """Rows of all scores of test rows."""
+    rows = verdict_of(summary, warnings)
+    if members := summary.member_log_likelihoods:
+        known = [value for value in members if value is not None]
+        text = f"{min(known):.5f} to {max(known):.5f} nats each" if known else "not finite"
+        spread = f"standard deviation {summary.member_spread or 0:.5f} in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
-    rows += differences(scores, warnings)
-    if "normality" in scores:
-        rows += normality_rows(scores["normality"])
+    rows += best_columns(summary) + pit_rows(summary, warnings)
+    if effect := memorisation_text(summary.memorisation):
+        text = f"training rows likelier than test rows by {effect}"
+        rows.append(("memorisation", marked(text, warnings, "memorisation")))
+    if text := copies_text(summary.copies):
+        rows.append(("copies", marked(text, warnings, "copies")))
+    if lost := lost_texts(summary.lost_relations):
+        text = f"{len(lost)} lost in draws; the association of {lost[0]}"
+        rows.append(("relations", marked(text, warnings, "lost_relations")))
+    rows += notes(summary, summary.baseline, "test ")
+    shares = summary.fill_acceptance.items()
+    if stuck := [printable(name) for name, share in shares if (share or 0) < STUCK]:
+        text = f"under {STUCK:.0%} of the fills of gaps accepted: {', '.join(stuck)}"
+        rows.append(("fills", f"{text}; what depends on these columns may be biased"))
     return rows
 
 
-def verdict_of(summary: Summary, warnings: Warnings) -> Rows:
-    """Rows of log-likelihood, Gaussian, gain and gap."""
-    return likelihoods(summary, warnings) + differences(summary, warnings)
+def verdict_of(summary: TableSummary, warnings: Warnings) -> Rows:
+    """Rows of log-likelihood, baseline, gain and gap."""
+    return likelihood_rows(summary, summary.baseline, warnings, "test ") + gap_rows(vars(summary))
 
 
-def likelihoods(scores: Summary, warnings: Warnings) -> Rows:
-    """Rows of log-likelihood and that of a Gaussian."""
-    names = {"log-likelihood": "log_likelihood", "Gaussian": "gaussian_log_likelihood"}
-    rows = []
-    for name, key in names.items():
-        text = mean_text(scores, key, "nats a test point")
-        rows.append((name, marked(text, warnings, key)))
-    return rows
+def likelihood_rows(scores: Likelihood, baseline: str, warnings: Warnings, part: str = "") -> Rows:
+    """Rows of log-likelihood, and if there is a baseline of this and the gain."""
+    if not scores.n:
+        return [("log-likelihood", "unknown: no row has a known cell")]
+    names = {"log-likelihood": "log_likelihood", baseline: "baseline_log_likelihood"}
+    rows = [
+        (name, marked(mean_text(vars(scores), key, f"nats a {part}row"), warnings, key))
+        for name, key in names.items()
+        if key in scores.model_fields_set
+    ]
+    if len(rows) == 1:
+        return rows
+    gain, error = scores.gain, scores.gain_standard_error
+    text = mean_text(vars(scores), "gain", "nats, paired")
+    if scores.computed_gain is not None:
+        text += f", of which {scores.computed_gain:.5f} by computed columns"
+    # To the printed decimals.
+    least = errors_of_95(scores.n_effective)
+    if gain is None or error is None or not round(gain, 5) > least * error:
+        text += f" (not known to be better than {BASELINES[baseline][0]})"
+    return [*rows, ("gain", marked(text, warnings, "gain"))]
 
 
-def differences(scores: Summary, warnings: Warnings) -> Rows:
-    """Rows of the gain and the gap."""
-    rows = []
-    if "gain" in scores:
-        gain, error = (number(scores, key) for key in ("gain", "gain_standard_error"))
-        errors = errors_of_95(number(scores, "n_effective"))
-        # To the printed decimals.
-        is_sure = gain is not None and error is not None and round(gain, 5) > errors * error
-        unsure = "" if is_sure else " (not known to be better than a Gaussian)"
-        text = mean_text(scores, "gain", "nats, paired") + unsure
-        rows.append(("gain", marked(text, warnings, "gain")))
-    return rows + gap_rows(scores)
+def best_columns(scores: Likelihood) -> Rows:
+    """Row of the columns with the largest gain from conditioning."""
+    every = scores.column_gains.items()
+    gains = {name: round(gain.mean or 0.0, 3) + 0.0 for name, gain in every}  # no -0.000
+    names: Sequence[str] = sorted(gains, key=lambda name: -gains[name])[:GAINS]
+    text = ", ".join(f"{printable(name)} {gains[name]:.3f}" for name in names)
+    return [("largest gains", text)] if len(gains) > 1 else []
 
 
-def normality_rows(normality: Summary) -> Rows:
-    """Row of distances of test latents from ``N(0, I)``."""
-    if not normality["n"]:
+def pit_rows(summary: TableSummary, warnings: Warnings) -> Rows:
+    """Row of the largest distance of a column's PIT from uniform."""
+    if (name := summary.pit.worst_column) is None:
         return []
-    worst = f"{normality['distance']:.4f} (worst column {printable(normality['worst_column'])})"
-    radius = f"{normality['radius_distance']:.4f} (|z|²)"
-    bands = f"95 % bands {normality['band']:.4f} and {normality['radius_band']:.4f}"
-    rows = [("normality", f"KS distance {worst}, {radius}; {bands}")]
-    if n := normality["n_lost"]:
-        lost = "1 row has" if n == 1 else f"{n:,} rows have"
-        rows.append(("", f"{lost} latents that are not finite"))
-    return rows
+    worst = summary.pit.columns[name]
+    distance = f"{worst.distance:.4f} (worst column {printable(name)})"
+    text = f"KS distance {distance}; 99 % band {worst.band:.4f}"
+    return [("PIT", marked(text, warnings, "pit"))]
 
 
-def scored_rows(scores: Summary, warnings: Warnings, weighted: str) -> Rows:
-    """Rows of scores of a user's table."""
-    rows = likelihood_rows(scores, warnings)
-    if weighted:
-        rows.append(("", f"weighted by {printable(weighted)}"))
-    if n := scores["n_missing"]:
-        lack = "1 row lacks a value and has" if n == 1 else f"{n:,} rows lack a value and have"
-        rows.append(("", f"{lack} no log-density"))
-    return rows
+def notes(scores: Likelihood, baseline: str, part: str = "") -> Rows:
+    """Rows of impossible rows, new levels and cells left out."""
+    return counted_rows(COUNTED, vars(scores), part=part, unknown=BASELINES[baseline][1])
 
 
-PLANE: Shapes = {
-    **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},
-    **{"test_points": ("t", 2), **STRIP},
-}
-LINE: Shapes = {"axis_1": "x", "log_q": "x"}
+# Warnings.
+
+SHOWN = 5  # columns in a message
+CHANCE = 3.0  # standard errors of an AUC above 1/2
+NEGLIGIBLE = 1e-3  # nats, and rounding where no network gains over a marginal
+MEMORISED = 0.6  # smallest AUC of a warning
 
 
-def shapes_of_rows(dim: int, is_conditional: bool) -> Shapes:
-    """Array shapes of pictures of rows with D = ``dim`` columns."""
-    rows: Shapes = {"rows": ("t", dim), "samples": ("s", dim)}
-    return {**rows, "columns_shown": "c", **(LINE if dim == 1 and not is_conditional else {})}
+def warnings_of(config: Config, summary: TableSummary) -> list[ScoreWarning]:
+    """Warnings about the scores."""
+    data, facts = config.data, summary.facts
+    are_chosen = any((data.split, data.test, data.group))
+    return found(
+        ruined_fit(facts, "log_likelihood", -1) if config.is_of_flows else ruined(summary),
+        mass(facts),
+        few_rows(facts),
+        miscalibrated(summary.pit),
+        memorised(summary.memorisation, are_chosen),
+        copied(summary.copies),
+        lost(summary.lost_relations),
+        grouped_rows(facts, data.group),
+    )
 
+
+def ruined(scores: Likelihood) -> ScoreWarning | None:
+    """Warning if the fit is worse than independent columns.
+
+    By 4 standard errors, or twice the half width of a 95 % interval of few rows; and 0.001 nats.
+    """
+    gain, error = scores.gain, scores.gain_standard_error
+    if scores.log_likelihood is None:
+        return ruined_text("the fit is not finite")
+    errors = SIGMAS / 2 * errors_of_95(scores.n_effective)
+    if gain is None or error is None or not -gain > max(errors * error, NEGLIGIBLE):
+        return None
+    return ruined_text(f"worse than independent columns by {-gain:.4g} nats")
+
+
+def miscalibrated(judged: Pit) -> ScoreWarning | None:
+    """Warning of columns whose PIT is not uniform."""
+    wrong = [name for name, column in judged.columns.items() if column.excess > 1]
+    if not wrong:
+        return None
+    names = ", ".join(map(printable, wrong[:SHOWN]))
+    names += f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    reason = (
+        f"the PIT of held-out cells of {names} is not uniform, at the 1 % level over all columns; "
+        "more rows or updates may help"
+    )
+    return ScoreWarning("miscalibrated", ("pit",), reason)
+
+
+def memorised(facts: Memorisation | None, are_chosen: bool = False) -> ScoreWarning | None:
+    """Warning if training rows are much likelier than test rows.
+
+    The AUC of the likelihood attack must be beyond chance and above 0.6. ``are_chosen``: the test
+    rows are not random.
+    """
+    effect = memorisation_text(facts)
+    if facts is None or not effect or not (facts.auc or 0) > MEMORISED:
+        return None
+    reason = (
+        f"training rows are likelier than test rows, by {effect}: no error by itself, as the "
+        "weights are the best on the validation rows; more rows reduce it, and, where it matters "
+        "more than log-likelihood, a larger --set train.weight_decay=… or a smaller --set "
+        "cells.width=…"
+    )
+    if are_chosen:
+        reason += "; or the test rows, which are not a random sample, have another distribution"
+    return ScoreWarning("memorised", ("memorisation",), reason)
+
+
+def memorisation_text(facts: Memorisation | None) -> str:
+    """Excess log-likelihood of training rows and the AUC; "" if within chance."""
+    if facts is None or facts.auc is None or facts.auc_standard_error is None:
+        return ""
+    auc, error = facts.auc, facts.auc_standard_error
+    if not auc - 0.5 > CHANCE * error:
+        return ""
+    nats, spread = facts.nats, facts.nats_standard_error
+    by = "" if nats is None or spread is None else f"{nats:.3f} ± {spread:.3f} nats a row, "
+    return f"{by}AUC {auc:.3f} ± {error:.3f}"
+
+
+def copied(facts: Copies | None) -> ScoreWarning | None:
+    """Warning if draws repeat training rows more often than held-out rows do."""
+    if not (text := copies_text(facts)):
+        return None
+    reason = (
+        f"{text}: such draws disclose rows; try fewer updates or a larger train.weight_decay, or "
+        "leave the copies out"
+    )
+    return ScoreWarning("copies", ("copies",), reason)
+
+
+def copies_text(facts: Copies | None) -> str:
+    """Shares of copies among draws and held-out rows; "" if the excess is within chance."""
+    if facts is None or not facts.excess > CHANCE * facts.standard_error:
+        return ""
+    return (
+        f"{facts.drawn:.2%} of draws equal a training row, and {facts.held_out:.2%} of test rows "
+        f"(excess {facts.excess:.2%} ± {facts.standard_error:.2%})"
+    )
+
+
+def lost(relations: Sequence[LostRelation]) -> ScoreWarning | None:
+    """Warning of relations that rows have and draws lose."""
+    if not (texts := lost_texts(relations)):
+        return None
+    more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    reason = (
+        f"the association of {'; '.join(texts[:SHOWN])}{more}, beyond chance at the 1 % level over "
+        "all pairs: predictions and draws miss these relations"
+    )
+    return ScoreWarning("lost relations", ("lost_relations",), reason)
+
+
+def lost_texts(relations: Sequence[LostRelation]) -> list[str]:
+    """Associations of lost relations in rows and in draws, the most lost first."""
+    return [
+        f"{' and '.join(map(printable, one.columns))} is {one.rows:.2f} in rows, "
+        f"{one.draws:.2f} in draws"
+        for one in relations
+    ]
+
+
+# Comparisons.
 
 SCHEMA = TableSummary
 MEASURES = (
     Measure("log_likelihood", "log-likelihood", "nats", 4, judges=True, sign=-1),
-    Measure("gaussian_log_likelihood", "Gaussian", "nats", 4),
+    Measure("baseline_log_likelihood", "baseline", "nats", 4),
+    Measure("gain", "gain", "nats", 4),
     Measure("gap", "gap to the truth", "nats", 4),
     Measure("steps_per_second", "updates/s", "", 0, has_spread=False),
 )
@@ -216,52 +360,98 @@ CURVES = ("update", "loss", "validation_loss")
 FORMATS, BESIDE, SAMPLES = (".csv", ".parquet", ".npy"), (), None
 
 
-def labels_of(config: FitConfig) -> dict[str, Any]:
-    """Base and given columns."""
-    return {"target": None, "base": config.base_name, "given": config.given}
+def labels_of(config: Config) -> dict[str, Any]:
+    """Given columns and baseline."""
+    given = row_names(config.data.kinds or {}, config.data.given).given
+    baseline = "Gaussian" if config.is_of_flows else "independent"
+    return {"target": None, "given": given, "baseline": baseline}
 
 
-def warnings_of(config: FitConfig, summary: Summary) -> list[ScoreWarning]:
-    """Warnings about the scores."""
-    every = ruined_fit(summary, "log_likelihood", -1), mass(summary), few_rows(summary)
-    return found(*every, grouped_rows(summary, config.data.group))
-
-
-def subject_of(config: Any, summary: Summary) -> str:
+def subject_of(config: Config, summary: TableSummary) -> str:
     """Name of the table."""
-    return summary["data"]["name"]
+    return summary.data.name
 
 
-def settings_of(config: FitConfig, summary: Summary) -> dict[str, str]:
-    """Checksum of the rows."""
-    return checksum_of_data(summary)
+def settings_of(config: Config, summary: TableSummary) -> dict[str, str]:
+    """Checksum of the rows, and base measure: only equal measures are comparable."""
+    return {**summary.data.checksum, "measure": summary.measure[:12]}
 
 
-def shapes_of_scores(config: Any) -> Shapes:
-    """Shapes of the arrays by test row, if the run keeps them."""
+# Arrays and pictures.
+
+LARGEST = 1e150  # number of a cell; of tables 1e100; pictures of larger numbers overflow
+PLANE: Shapes = {
+    **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},
+    **{"test_points": ("t", 2), **STRIP},
+}
+LINE: Shapes = {"axis_1": "x", "log_q": "x"}
+
+
+def shapes_of(config: Config) -> Shapes:
+    """Density over a grid or rows, draws, PIT, and scores by row."""
+    kinds, data = config.data.kinds or {}, config.data
+    names = row_names(kinds, data.given)
+    d = len(names.modelled) + len(names.computed)
+    if isinstance(config, CellsConfig):
+        c = d + len(names.given)
+        shown: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s", "pit": ("u", d)}
+    else:
+        is_line = d == 1 and not names.given
+        shown = {"rows": ("t", d), "samples": ("s", d), "columns_shown": "c"}
+        shown = PLANE if config.is_in_the_plane else {**shown, **(LINE if is_line else {})}
+        shown = {**shown, "pit": ("u", d + 1)}
     if not config.evaluate.keep_rows:
-        return {}
-    return {**ROWS, **(ROW_WEIGHTS if config.data.weights else {})}
+        return shown
+    return {**shown, **ROWS, **(ROW_WEIGHTS if data.weights else {})}
 
 
-def shapes_of(config: FitConfig) -> Shapes:
-    """Density over a grid or rows, draws, and scores by row."""
-    shown = PLANE
-    if not config.is_in_the_plane:
-        shown = shapes_of_rows(config.dim, bool(config.given))
-    return {**shown, **shapes_of_scores(config)}
+def inconsistency_of(config: Config, arrays: Mapping[str, Any], summary: TableSummary) -> str:
+    """Other columns than those of the config, or cells that are none of their columns."""
+    kinds = config.data.kinds or {}
+    names = row_names(kinds, config.data.given)
+    columns = [*names.modelled, *names.computed]
+    if len(summary.pit.columns) != arrays["pit"].shape[1]:
+        return f"{EVALUATION}: damaged: pit: expected the columns of the summary"
+    if config.is_of_flows:
+        return inconsistency_with_columns(arrays, summary.facts, columns)
+    wrong = wrong_cells(kinds, [*names.given, *columns], arrays["rows"], arrays["draws"])
+    return f"{EVALUATION}: damaged: {wrong}" if wrong else ""
 
 
-def inconsistency_of(config: FitConfig, arrays: Mapping[str, Any], summary: Summary) -> str:
-    """Other columns than those of the config."""
-    return inconsistency_with_columns(arrays, summary, config.columns)
+def wrong_cells(kinds: Mapping[str, ColumnKind], names: Sequence[str], *tables: np.ndarray) -> str:
+    """First column of rows ``(n, C)`` with a cell that is none of its kind, or ""."""
+    for rows in tables:
+        for name, cells in zip(names, rows.T):
+            if not are_cells(kinds[name], cells[~np.isnan(cells)]).all():
+                return f"expected values or level indices in column {name!r}"
+    return ""
+
+
+def are_cells(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
+    """Whether known cells ``(n,)`` are numbers to 1e150 or level indices, -1 for a new level."""
+    if kind.levels is None:
+        return np.abs(cells) <= LARGEST
+    return np.isin(cells, np.arange(-1, len(kind.levels)))
 
 
 def figures_of(
-    config: FitConfig, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
+    config: Config, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
 ) -> dict[str, Any]:
-    """Density in the plane, or corner and marginals; latents and training."""
+    """Density in the plane or corner of flows, or marginals and dependence of cells; PIT and
+    training.
+    """
     from nflow_cli import plotting
 
-    figures = plotting.points_figures if config.is_in_the_plane else plotting.table_figures
-    return figures(arrays, metrics, summary)
+    shown, weights = arrays["pit"], arrays.get("test_weights")
+    weights = None if weights is None else weights[: len(shown)]
+    judged = pit(shown, list(summary["pit"]["columns"]), weights)
+    subject = f"{printable(config.subject)}, {config.model_text}"
+    if isinstance(config, CellsConfig):
+        kinds = config.data.kinds or {}
+        names = row_names(kinds, config.data.given)
+        own = {name: kinds[name].alone for group in names for name in group}
+        figures = plotting.whole_table_figures(own, arrays, judged, subject, len(names.given))
+        return {**figures, "training": plotting.likelihood_figure(metrics, summary)}
+    drawn = plotting.points_figures if config.is_in_the_plane else plotting.table_figures
+    figures = drawn(arrays, metrics, summary)
+    return {**figures, "pit": plotting.pit_figure(shown, judged, subject, weights)}

@@ -1,18 +1,29 @@
-"""Scores of flows fitted to a table, by its test rows or another table."""
+"""Scores of the rows of a table by a density, of the test rows or of another table."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from nflow_cli.config.kinds import row_names
+from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.dataset import Dataset
+from nflow_cli.data.table_files import names_of_set
 from nflow_cli.data.tables import LOG_Q, TableFile
-from nflow_cli.evaluation.likelihood import likelihood_of_points, tallied_points
-from nflow_cli.evaluation.table import table_scores
-from nflow_cli.evaluation.tallies import Tally
+from nflow_cli.errors import DataError
+from nflow_cli.evaluation.pit import Pit, pit
+from nflow_cli.evaluation.tallies import (
+    Moments,
+    RowScores,
+    Tally,
+    likelihood,
+    tallied,
+)
 from nflow_cli.experiments.rows import Answer, Judgement, Rows, without_mass
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.table import report
-from nflow_cli.experiments.table.report import scored_rows
+from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.table import model_of, report
+from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.experiments.table.tables import (
     OWN,
     SPREAD,
@@ -22,60 +33,154 @@ from nflow_cli.experiments.table.tables import (
     warnings_of,
     weights_in,
 )
+from nflow_cli.random_streams import stream
+from nflow_cli.registry import POINT_SETS, resolve
+from nflow_cli.runs.npz import SHOWN_SAMPLES
+from nflow_cli.text import printable
+from nflow_cli.training.progress import phase
 
+Config = CellsConfig | FitConfig
 WEIGHTED = "weighted"  # in a tally: tables with weights
+FRESH_POINTS = 100_000  # samples of the true density
+UNKNOWN = {"gap": None, "gap_standard_error": None}  # of other data
+
+
+def judged(config: Config, density: Any, data: Dataset) -> Judged:
+    """Scores of a density by the test rows, and its arrays."""
+    model, keeps_rows = model_of(config), config.evaluate.keep_rows
+    with phase(f"scoring: {len(data.test):,} test rows"):
+        found = model.row_scores(density, data.test, config.seed, data)
+        scores = scores_of_test(config, density, data, found, config.seed)
+    with phase("preparing pictures"):
+        arrays = model.arrays(config, density, data)
+        arrays["pit"] = found.pit[:SHOWN_SAMPLES]
+        if keeps_rows:
+            arrays["test_log_q"] = found.log_density.astype(np.float64)
+        if keeps_rows and data.weights.test is not None:
+            arrays["test_weights"] = data.weights.test
+        return Judged(scores, arrays)
+
+
+def scores_of_test(
+    config: Config, density: Any, data: Dataset, found: RowScores, fresh: int
+) -> dict[str, Any]:
+    """All scores, by those of the test rows and samples of the truth, of the seed ``fresh``."""
+    further = model_of(config).further_scores(density, data, found, config.seed)
+    known = likelihood(tallied(found, data.weights.test), computed_in(config))
+    return {
+        **known.model_dump(exclude_unset=True),
+        "pit": pit_of(found, data.weights.test).model_dump(),
+        **gap(config, density.log_prob, data, fresh),
+        **further,
+    }
+
+
+def computed_in(config: Config) -> list[str]:
+    """Names of computed columns."""
+    return row_names(config.data.kinds or {}, config.data.given).computed
+
+
+def pit_of(found: RowScores, weights: np.ndarray | None) -> Pit:
+    """Calibration by the scores of rows that have a PIT."""
+    values = np.empty((0, 0)) if found.pit is None else found.pit
+    return pit(values, found.pit_columns, weights)
+
+
+def gap(config: Config, log_prob: Any, data: Dataset, seed: int) -> dict[str, float | None]:
+    """Gap to the truth of a built-in set of plain numbers; ``None`` of other data."""
+    kinds = config.data.kinds or {}
+    if not all(kinds[name].is_continuous for name in data.modelled):
+        return {**UNKNOWN}
+    return gap_to_the_truth(log_prob, data.name, seed, data.modelled)
+
+
+def gap_to_the_truth(
+    log_prob: Callable[[np.ndarray], np.ndarray], name: str, seed: int, columns: Sequence[str] = ()
+) -> dict[str, float | None]:
+    """``KL(p || q)`` from the density ``p`` of a built-in point set, by 100,000 fresh samples.
+
+    ``log_prob`` returns ``log q`` ``(n,)`` in nats of points ``(n, D)``, with ``columns`` in its
+    order (empty: all). ``gap``, the mean of ``log p - log q`` in nats, and its standard error are
+    infinite and ``None`` if ``q`` is 0 at a sample; ``None`` for other data, and for fewer columns.
+    """
+    if name not in POINT_SETS:
+        return {**UNKNOWN}
+    points = resolve(POINT_SETS[name])()
+    x = points.sample(stream(seed, "fresh"), FRESH_POINTS)
+    names = names_of_set(x)
+    if columns and len(columns) < len(names):
+        return {**UNKNOWN}
+    order = [names.index(name) for name in columns or names]
+    return Moments.of(points.log_prob(x) - log_prob(x[:, order])).scores("gap")
 
 
 def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
-    """Score a fit by the test rows of its data set, or by a table."""
-    config = run.config
-    lines: Rows = [("data", config.subject), ("flow", f"{config.flow.text}, K = {config.flow.k}")]
+    """Score a density by the test rows of its data set, or by a table."""
+    config, trained = run.config, run.trained
     if not isinstance(data, Dataset):
-        return judged_table(run.trained, data, lines)
-    scores = table_scores(run.trained, data, config.seed, seed)
-    facts = {**data.sizes, **scores}
-    warnings = report.warnings_of(config, {**without_mass(run.summary), **facts})
-    return Judgement(scores, lines + report.held_out_rows(facts, warnings), warnings)
+        return judged_table(trained, data)
+    found = model_of(config).row_scores(trained, data.test, config.seed, data)
+    scores = scores_of_test(config, trained, data, found, seed)
+    summary = report.SCHEMA(**{**without_mass(run.facts), **data.sizes, **scores})
+    warnings = report.warnings_of(config, summary)
+    rows = [*_head(config, config.subject), *report.score_rows(summary, warnings)]
+    return Judgement(scores, rows, warnings)
 
 
-def judge_scores(config: Any, found: Tally, name: str) -> Judgement:
-    """Judge the rows of a table of that name by the sums over its parts."""
-    return judged_tally(found, config, [("data", name)])
+def _head(config: Config, name: str) -> Rows:
+    size = f", K = {config.k}" if config.is_of_flows else ""
+    return [("data", name), ("flow" if size else "model", f"{config.model_text}{size}")]
 
 
-def judged_table(trained: Any, table: TableFile, lines: Rows) -> Judgement:
+def judged_table(trained: TableRun, table: TableFile) -> Judgement:
     """Score a density by the rows of a table, with weights if known."""
     rows = trained.rows_of(table)
-    return _judgement(trained, table, rows, trained.log_prob(rows), lines)
+    return judgement(trained, table, rows, scored_table(trained, rows))
 
 
-def _judgement(
-    trained: Any, table: TableFile, rows: np.ndarray, log_q: np.ndarray, lines: Rows
-) -> Judgement:
+def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
+    """Scores of a table's rows, with progress."""
+    config = trained.config
+    with phase(f"scoring: {len(rows):,} rows", len(rows)) as advance:
+        return model_of(config).row_scores(trained, rows, config.seed, advance=advance)
+
+
+def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowScores) -> Judgement:
+    """Judgement of a table by the scores of its rows."""
     weights = weights_in(trained, table)
-    means, counts, _ = tallied_points(log_q, weights)
+    means, counts, _ = tallied(found, weights)
     facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
-    return judged_tally(Tally(means, {**counts, **facts}), trained.config, lines)
+    judged = judge_scores(trained.config, Tally(means, {**counts, **facts}), table.name)
+    of_pit = {} if found.pit is None else {"pit": pit_of(found, weights).model_dump()}
+    return judged._replace(scores={**judged.scores, **of_pit})
 
 
-def judged_tally(found: Tally, config: Any, lines: Rows) -> Judgement:
+def judge_scores(config: Config, found: Tally, name: str) -> Judgement:
     """Judgement of a table's rows by the sums over them."""
-    scores = likelihood_of_points(found)
-    warnings = warnings_of(found, scores, config.data.group)
-    weighted = config.data.weights if found.counts[WEIGHTED] else ""
-    return Judgement(scores, [*lines, *scored_rows(scores, warnings, weighted)], warnings, found)
+    scores = likelihood(found, computed_in(config))
+    warnings = warnings_of(found, vars(scores), config.data.group)
+    baseline = report.labels_of(config)["baseline"]
+    lines = [*_head(config, name), ("rows", f"{scores.n:,}")]
+    lines += report.likelihood_rows(scores, baseline, warnings) + report.notes(scores, baseline)
+    if found.counts[WEIGHTED]:
+        lines.append(("", f"weighted by {printable(config.data.weights)}"))
+    return Judgement(scores.model_dump(exclude_unset=True), lines, warnings, found)
 
 
 def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
     """The ``log_q`` of a table's rows in nats, and their scores.
 
-    Rows with missing values have none. An ensemble adds ``log_q_spread``, the standard deviation
-    over members; ``with_latents`` adds ``latent_1`` … ``latent_D``.
+    An ensemble adds ``log_q_spread``, the standard deviation over members; ``with_latents``, of
+    flows, adds ``latent_1`` … ``latent_D``.
     """
+    is_ensemble = trained.members > 1
+    if with_latents and not trained.config.is_of_flows:
+        raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
     names = [f"latent_{i + 1}" for i in range(trained.dim if with_latents else 0)]
-    expect_room(trained, [LOG_Q, *([SPREAD] if trained.members > 1 else []), *names])
+    expect_room(trained, [LOG_Q, *([SPREAD] if is_ensemble else []), *names])
     rows = trained.rows_of(table)
-    added = {LOG_Q: trained.log_prob(rows)}
-    added |= spread_of(trained.member_log_probs(rows)) if trained.members > 1 else {}
+    found = scored_table(trained, rows)
+    added = {LOG_Q: found.log_density}
+    added |= spread_of(found.members.T) if is_ensemble else {}
     added |= dict(zip(names, trained.latent(rows).T)) if names else {}
-    return Answer(added, _judgement(trained, table, rows, added[LOG_Q], []))
+    return Answer(added, judgement(trained, table, rows, found))

@@ -1,10 +1,10 @@
-"""Input and output of user tables: weights, conditions, scored rows, draws."""
+"""Input and output of user tables: weights, conditions, rows beside others, draws."""
 
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,18 +12,18 @@ from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.columns import read_columns
 from nflow_cli.data.points import checksum
 from nflow_cli.data.table_files import STDIN, open_table
-from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
-from nflow_cli.data.writing import as_written, batch_of, write_table
+from nflow_cli.data.tables import TableFile, listed, shown
+from nflow_cli.data.writing import batch_of, write_table
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped_rows
+from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.recorded_data import is_data_of
 from nflow_cli.experiments.rows import Summary
+from nflow_cli.experiments.table.given import Conditions
+from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.layout import tell
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.table.loaded import Conditions, TableRun
 
 SPREAD = "log_q_spread"
 OWN = "own"  # in a tally: tables that are the run's
@@ -32,7 +32,7 @@ TIME = r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:?\d
 TIMES = re.compile(f"{TIME}:{TIME}")  # a range, either end open
 
 
-def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
+def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
     """Weights ``(n,)`` of a table's rows, 0 if missing, if it has the run's weight column."""
     name = trained.config.data.weights
     if name not in [column.name for column in table.columns]:
@@ -48,7 +48,7 @@ def weights_in(trained: "TableRun", table: TableFile) -> np.ndarray | None:
     return np.atleast_1d(weights)
 
 
-def are_own(trained: "TableRun", rows: np.ndarray) -> bool:
+def are_own(trained: TableRun, rows: np.ndarray) -> bool:
     """Whether rows ``(n, C)`` of a user table are those of the run."""
     complete, run = rows[~np.isnan(rows).any(axis=1)], trained.run
     return any(is_data_of(run, checksum(some)) for some in (rows, complete))
@@ -56,11 +56,11 @@ def are_own(trained: "TableRun", rows: np.ndarray) -> bool:
 
 def warnings_of(found: Tally, scores: Summary, group: str | None) -> list[ScoreWarning]:
     """Warnings about scores of a user table, of a run with rows grouped by a column."""
-    every = few_rows(scores), grouped_rows(scores, group)
-    return [*([TRAINED_ON] if found.counts[OWN] else []), *(one for one in every if one)]
+    own = TRAINED_ON if found.counts[OWN] else None
+    return told(own, few_rows(scores), grouped_rows(scores, group))
 
 
-def expect_room(trained: "TableRun", added: Iterable[str]) -> None:
+def expect_room(trained: TableRun, added: Iterable[str]) -> None:
     """Refuse added columns whose names are columns of the run."""
     for name in set(added) & set(trained.columns):
         raise DataError(f"column {name!r} of the run has the name of an added column")
@@ -91,23 +91,7 @@ def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
         return {SPREAD: log_q.std(axis=0, ddof=1)}
 
 
-def names_of_draws(trained: "TableRun") -> list[str]:
-    """Columns of draws: modelled, given, ``log_q``."""
-    given, in_table = trained.given, trained.config.data.kinds or {}
-    drawn = set(trained.columns) - set(given)
-    return [*(name for name in in_table if name in drawn), *given, LOG_Q]
-
-
-def draws(trained: "TableRun", batches: Any) -> Iterator[Any]:
-    """Yield batches of draws, in the columns of :func:`names_of_draws`."""
-    places = {name: i for i, name in enumerate(trained.columns)}
-    for _, rows, log_q in batches:
-        names = names_of_draws(trained)[:-1]
-        columns = [as_written(trained.kinds[name], rows[:, places[name]]) for name in names]
-        yield batch_of([*columns, log_q])
-
-
-def write_draws(trained: "TableRun", n: int, path: Path, seed: int, given: str | None) -> None:
+def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | None) -> None:
     """Write draws in the columns of the run, with their ``log_q`` in nats."""
     text = [name for name in trained.columns if trained.kinds[name].type in TEXTS]
     if text and path.suffix.lower() == ".npy":
@@ -116,10 +100,10 @@ def write_draws(trained: "TableRun", n: int, path: Path, seed: int, given: str |
             f"{'is' if len(text) == 1 else 'are'} of another type; expected a .csv or .parquet file"
         )
     batches = trained.batches(n, seed, conditions_in(trained, given))
-    write_table(path, names_of_draws(trained), draws(trained, batches))
+    write_table(path, trained.names_of_draws, trained.written(batches))
 
 
-def conditions_in(trained: "TableRun", text: str | None) -> "Conditions":
+def conditions_in(trained: TableRun, text: str | None) -> Conditions:
     """Conditions of ``--given``, as ``batches`` takes them: a table, or ``a=1,b=two``."""
     if text is None:
         return trained.conditions(None)

@@ -1,198 +1,25 @@
-"""Training of flow stacks on rows of a table, by maximum likelihood (forward KL)."""
+"""Training of a density of a table's rows, by maximum likelihood."""
 
-from collections.abc import Callable
-from functools import cached_property
-from typing import Any
-
-import numpy as np
-from keras import ops
-
-from nflow_cli.backend.programs import compiled
-from nflow_cli.config.table import FitConfig
+from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.data.units import ColumnUnits
-from nflow_cli.densities.linear_gaussian import LinearGaussian
-from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
-from nflow_cli.evaluation.mass import mass_of
-from nflow_cli.evaluation.table import (
-    density_of_points,
-    log_q_of_rows,
-    rows_and_draws,
-    table_scores,
-)
 from nflow_cli.experiments.summary import Judged
-from nflow_cli.experiments.table.updates import Training, train_on_rows
-from nflow_cli.flows.stack import FlowStack, make_stack, seeds_from
-from nflow_cli.registry import BASES, resolve
+from nflow_cli.experiments.table import model_of
+from nflow_cli.experiments.table.scoring import judged
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.runs.model_file import save_model
-from nflow_cli.terminal.layout import tell
-from nflow_cli.training.budget import Cost, pace, seconds_of
-from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.observers import Clock
-from nflow_cli.training.progress import nats_text, phase
-from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import ChunkTrainer
+from nflow_cli.training.budget import Cost
 
 
-class FitPoints(ChunkTrainer):
-    """Density to train on rows, in the coordinates of its units.
-
-    Args:
-        density: With a base positive everywhere.
-        log_det: Mean ``log|det dz/dx|`` in nats of the units over training rows.
-    """
-
-    terms = ("loss",)
-
-    def __init__(self, density: FlowDensity, log_det: float):
-        super().__init__()
-        self.density, self.trained = density, density.trained  # where Keras finds the weights
-        self.restarts = density.flow.members
-        self.log_det = log_det
-        self.built = True
-
-    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """:meth:`negative_log_likelihood` of rows ``(G + D, batch_size)``."""
-        return {"loss": self.negative_log_likelihood(ops.swapaxes(batch, -1, -2))}
-
-    def negative_log_likelihood(self, encoded: Any) -> Any:
-        """``-mean log q(x)`` in nats of encoded rows ``(n, G + D)``.
-
-        For R members: ``(R,)``, of rows ``(R, n, G + D)``.
-
-        ``log q(x) = log q0(f^-1(z)) + log|det df^-1/dz| + log|det dz/dx|`` (arXiv 1505.05770,
-        eq. 5); the last is that of the mean training row. Its expectation over ``p`` is
-        ``KL(p || q)`` plus the entropy of ``p``.
-        """
-        return -ops.mean(self._log_q(encoded), axis=-1) - self.log_det
-
-    def _log_q(self, encoded: Any) -> Any:
-        return self.density.pull(*self.density.parts(encoded))[1]
-
-    @cached_property
-    def compiled_log_q(self) -> Callable[..., Any]:
-        """Log-densities ``(n,)`` or ``(R, n)`` of encoded rows, in their coordinates, as a
-        program.
-        """
-        return compiled(self._log_q)
-
-
-def built_stack(config: FitConfig) -> FlowStack:
-    """Initial flows of a settled config."""
-    flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
-    flow.build((None, config.dim), (None, len(config.given)) if config.given else None)
-    return flow
-
-
-def starting_density(config: FitConfig, data: Dataset) -> FlowDensity:
-    """Initial density: the Gaussian of the rows, if the flows have an affine map.
-
-    With given columns its mean is a linear regression.
-    """
-    units, given = (
-        ColumnUnits([data.units[name] for name in names]) for names in (data.modelled, data.given)
-    )
-    base = resolve(BASES[config.base_name])()
-    density = FlowDensity(base, built_stack(config), units, given)
-    if config.flow.affine:
-        start = LinearGaussian(density, data.train, data.weights.train).regression
-        slope = start.slope if density.n_given else None
-        density.flow.adapt(start.intercept, start.cholesky, slope)
-    return density
-
-
-def build(config: FitConfig, data: Dataset) -> FitPoints:
-    """Build and compile the model of a settled config."""
-    density = starting_density(config, data)
-    _, log_det = density.encoded(data.train)
-    model = FitPoints(density, float(np.average(log_det, weights=data.weights.train)))
-    model.prepare(config.train, config.train.steps or 0)
-    return model
-
-
-def train(
-    model: FitPoints, data: Dataset, config: FitConfig, directory: RunDirectory | None = None
-) -> Training:
-    """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation.
-
-    The initial weights are candidates too. With ``directory``: logged there and resumable.
-    """
-    batches, validate, clock = _batches(model, data, config), _validator(model, data), Clock()
-    name = "linear regression" if data.given else "Gaussian"
-    known = nats_text(_baseline(model.density, data))
-    tell(f"{name}: log-likelihood {known} nats a validation row")
-    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
-    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
-    return train_on_rows(model, batches, log, clock, config, directory)
-
-
-def trial(config: FitConfig, data: Dataset) -> Cost:
-    """Time the scores and the updates of a model."""
-    model = build(config, data)
-    scoring = seconds_of(lambda: judged(config, model.density, data))
-    update, compiling = pace(model, _batches(model, data, config))
-    validate = _validator(model, data)
-    validate()  # compiles
-    return Cost(update + seconds_of(validate) / (config.train.chunk or 1), compiling + scoring)
-
-
-def _batches(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
-    settings, encoded = config.train, model.density.encoded(data.train)[0]
-    seeds = seeds_from(config.seed, settings.ensemble)
-    shape = settings.steps or 0, settings.chunk or 1, settings.batch_size or 0
-    return PointChunks(encoded, seeds, *shape, data.weights.train)
-
-
-def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
-    """Losses ``(R, n)`` of validation rows."""
-    log_q, (z, log_det) = model.compiled_log_q, model.density.encoded(data.validation)
-    parts = [
-        each_member(model.density.flow, ops.convert_to_tensor(z[part].astype(np.float32)))
-        for part in chunks(len(z), model.density.numbers_a_row)
-    ]
-
-    def validate() -> np.ndarray:
-        found = [ops.convert_to_numpy(log_q(part)) for part in parts]
-        return -(np.atleast_2d(np.concatenate(found, axis=-1)) + log_det)
-
-    return validate
-
-
-def _baseline(density: FlowDensity, data: Dataset) -> float:
-    """Validation log-likelihood of the Gaussian or linear regression, in nats a row."""
-    gaussian = LinearGaussian(density, data.train, data.weights.train)
-    log_q = gaussian.log_prob(data.validation)
-    return float(np.average(log_q, weights=data.weights.validation))
-
-
-def judged(config: FitConfig, density: FlowDensity, data: Dataset) -> Judged:
-    """Scores of a density by the test rows, and its arrays."""
-    shown = density_of_points if config.is_in_the_plane else rows_and_draws
-    keeps_rows = config.evaluate.keep_rows
-    with phase(f"scoring: {len(data.test):,} test rows"):
-        scores = table_scores(density, data, config.seed)
-        of_rows = log_q_of_rows(density, data) if keeps_rows else {}
-    with phase("preparing pictures"):
-        return Judged(scores, {**shown(density, data, config.seed, keeps_rows), **of_rows})
-
-
-def run(config: FitConfig, directory: RunDirectory, data: Dataset) -> Judged:
+def run(config: CellsConfig | FitConfig, directory: RunDirectory, data: Dataset) -> Judged:
     """Train or resume in ``directory``, score and save."""
-    model = build(config, data)
-    training = train(model, data, config, directory)
-    model_sha256 = save_model(directory, model.trained)
-    scores, arrays = judged(config, model.density, data)
-    facts = {
-        **scores,
-        **data.sizes,
-        "data": {"name": data.name, "sha256": data.sha256},
-        "steps": training.steps,
-        "best_update": training.best_update,
-        "n_parameters": model.trained.count_params(),
-        "model_sha256": model_sha256,
-        **training.speed._asdict(),
-    }
-    if config.is_of_two:
-        facts["mass"], facts["mass_error"] = mass_of(model.density, config.seed)
-    return Judged(facts, arrays)
+    density, training, facts = model_of(config, "_training").fit(config, directory, data)
+    scores, arrays = judged(config, density, data)
+    of_data = {"data": {"name": data.name, "sha256": data.sha256}, "measure": data.measure}
+    of_training = {"steps": training.steps, "best_update": training.best_update}
+    speed = training.speed._asdict()
+    of_data |= {**data.sizes, "columns": data.scored}
+    return Judged({**scores, **of_data, **of_training, **facts, **speed}, arrays)
+
+
+def trial(config: CellsConfig | FitConfig, data: Dataset) -> Cost:
+    """Time the building, the updates and the scores of a model."""
+    return model_of(config, "_training").trial(config, data)

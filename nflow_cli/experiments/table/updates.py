@@ -1,9 +1,10 @@
 """Maximum-likelihood training with validation and early stopping, for flows and cells."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from nflow_cli.config.table import CellsConfig, FitConfig
+from nflow_cli.data.dataset import Dataset
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import Clock, Speed
@@ -24,17 +25,20 @@ class Training(NamedTuple):
 def train_on_rows(
     model: ChunkTrainer,
     chunks: PointChunks,
-    log: ValidationLog,
-    clock: Clock,
+    validate: Callable[[], Any],
+    data: Dataset,
     config: CellsConfig | FitConfig,
     directory: RunDirectory | None = None,
     observers: Sequence[Any] = (),
 ) -> Training:
     """Train a model as ``config.train`` specifies; restore the weights of the best validation.
 
-    With ``directory``: logged there and resumable.
+    ``validate`` returns the losses ``(R, n)`` of validation rows in nats; the initial weights are
+    candidates too. With ``directory``: logged there and resumable.
     """
-    steps = config.train.steps or 0
+    steps, clock = config.train.steps or 0, Clock()
+    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
+    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
 
     def note(logs: Any) -> str:
         text = f"log-likelihood {nats_text(-float(logs['loss']))}"

@@ -20,7 +20,7 @@ from cells import (
 
 from nflow_cli.arrays import logsumexp
 from nflow_cli.data.column_maps import Logit
-from nflow_cli.densities.cells.density import CellDensity, RowScores
+from nflow_cli.densities.cells.density import CellDensity, CellScores
 
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 1)],
@@ -328,7 +328,7 @@ def test_a_gap_has_one_probability_in_scores_pit_prior_and_draws():
     density = random_density(GAPPED, members=2, seed=3, shares=0.6)
     rows = a_sample(GAPPED, 200, 7)
     rows[:, 1:] = np.where(np.random.default_rng(0).random((200, 3)) < 0.5, np.nan, rows[:, 1:])
-    scores, block = np.exp(density.cell_log_probs(rows)), RowScores(density, rows)
+    scores, block = np.exp(density.cell_log_probs(rows)), CellScores(density, rows)
     ends = [block.pit(np.full((200, 4), noise)) for noise in (0.0, 1.0)]
     gaps = np.isnan(rows)
     np.testing.assert_allclose((ends[1] - ends[0])[gaps], scores[gaps], rtol=1e-9)

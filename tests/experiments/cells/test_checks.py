@@ -11,10 +11,11 @@ from checks import edit_arrays, edit_config, failures, outcomes, seal
 from short_runs import CELLS, edit_json
 
 from nflow_cli.densities.cells import network
-from nflow_cli.experiments.cells.checks import Checked
-from nflow_cli.experiments.cells.weights_arrays import arrays_of, inconsistency
 from nflow_cli.experiments.checks import OF_FILES
 from nflow_cli.experiments.comparison import Outcome
+from nflow_cli.experiments.table.checks import Checked
+from nflow_cli.experiments.table.report import TableSummary
+from nflow_cli.experiments.table.weights import arrays_of, inconsistency
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -73,7 +74,7 @@ def figures(data, path=()):
         if isinstance(value, dict):
             yield from figures(value, (*path, key))
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield (*path, key), value * 1.001 + 1
+            yield (*path, key), value + 1 if isinstance(value, int) else value * 1.001 + 1
         elif isinstance(value, str):
             yield (*path, key), value[::-1] + "x"
 
@@ -91,7 +92,7 @@ def test_an_altered_figure_of_the_summary_is_found(copy):
         summary = json.loads(whole)
         *above, last = path
         reduce(dict.__getitem__, above, summary)[last] = value
-        checked.__dict__["summary"] = summary
+        checked.__dict__["summary"] = TableSummary(**summary)
         if not any(check(checked)[0] == Outcome.FAIL for check in checks.values()):
             missed.add(".".join(path))
     assert missed == UNCHECKED

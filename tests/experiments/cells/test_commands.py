@@ -10,8 +10,8 @@ from short_runs import CELLS, KilledError, edit_json, fitted, killed_after, with
 
 import nflow_cli
 from nflow_cli.data.table_files import open_table
-from nflow_cli.experiments.cells.data import load
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.data import load
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
 
@@ -76,7 +76,7 @@ def test_a_seed_fixes_draws_in_each_format(invoke, run, density):
 def test_evaluate_prints_the_figures_of_the_summary(invoke, run):
     summary = summary_of(run)
     scores = json.loads(succeed(invoke, "evaluate", run, "--json"))
-    for key in ("log_likelihood", "gain", "independent_log_likelihood", "n_new_levels", "pit"):
+    for key in ("log_likelihood", "gain", "baseline_log_likelihood", "n_new_levels", "pit"):
         assert scores[key] == summary[key]
     assert summary["n_new_levels"] == 1
     assert "new levels     1 test cells" in succeed(invoke, "evaluate", run)

@@ -10,8 +10,8 @@ from nflow_cli.config.kinds import Relation
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.drift import drifted
-from nflow_cli.experiments.cells.explain import oddness
+from nflow_cli.experiments.table.drift import drifted
+from nflow_cli.experiments.table.explain import oddness
 
 N = 2_000
 COLUMNS = [number("a"), levels("b", 3), number("c", missing=True), levels("d", 2), number("e")]

@@ -14,7 +14,7 @@ from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.fitting import fitted_columns, layout_of
 from nflow_cli.densities.cells.start import StartingWeights
 from nflow_cli.densities.cells.unmixing import component, fit_unmixing
-from nflow_cli.experiments.cells import training
+from nflow_cli.experiments.table import cells_training
 
 
 def parts_of(table, **train):
@@ -26,7 +26,7 @@ def parts_of(table, **train):
     config = CellsConfig.model_validate(settings)
     rows = load_dataset(config.data, table_of(table))
     config = config.settled(dict(rows.kinds), len(rows.train))
-    return config, rows, training.build(config, rows)
+    return config, rows, cells_training.build(config, rows)
 
 
 @pytest.mark.parametrize("noise", [pytest.param(1e-2, marks=pytest.mark.slow), 1e-4])
@@ -36,8 +36,8 @@ def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noi
     x, z = rng.standard_normal((2, 2_000))
     train = {"steps": 20, "chunk": 10, "batch_size": 256, "ensemble": 1}
     config, rows, parts = parts_of({"x": x, "y": x + noise * z}, **train)
-    training.train(parts, rows, config)
-    cells = training.fitted(parts, rows).cell_log_probs(rows.test)[:, 1]
+    cells_training.train(parts, rows, config)
+    cells = cells_training.fitted(parts, rows).cell_log_probs(rows.test)[:, 1]
     residual = (rows.test[:, 1] - rows.test[:, 0]) / noise
     truth = -0.5 * residual**2 - np.log(noise * np.sqrt(2 * np.pi))
     assert np.mean(truth - cells) < 0.3
@@ -51,7 +51,7 @@ def test_zeros_that_another_column_tells_are_told_at_the_start():
     hours = np.where(flag == 1, 0.0, 1 + np.round(rng.gamma(4, 5, 600)))
     table = {"flag": flag, "hours": hours}
     _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-    parts.density.networks = list(training._networks(parts))
+    parts.density.networks = list(cells_training._networks(parts))
     drawn = parts.density.draw(np.full((4_000, 2), np.nan), rng)
     (with_zeros,) = set(rows.train[rows.train[:, 1] == 0, 0])
     assert (drawn[drawn[:, 0] == with_zeros, 1] == 0).mean() > 0.95
@@ -64,7 +64,7 @@ def test_numbers_are_round_by_the_reporter_who_rounds():
     rounds, y = rng.random(4_000) < 0.5, rng.normal(200, 40, 4_000)
     table = {"rounds": rounds.astype(int), "y": np.where(rounds, 10 * np.rint(y / 10), np.rint(y))}
     _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-    parts.density.networks = list(training._networks(parts))
+    parts.density.networks = list(cells_training._networks(parts))
     drawn = parts.density.draw(np.full((20_000, 2), np.nan), rng)
     (never,) = set(rows.train[rows.train[:, 1] % 10 > 0, 0])
     is_round, by_who_rounds = drawn[:, 1] % 10 == 0, drawn[:, 0] != never
@@ -75,7 +75,7 @@ def test_numbers_are_round_by_the_reporter_who_rounds():
 
 def test_the_loss_is_of_the_density_of_rows():
     from nflow_cli.densities.cells.weights import CellWeights
-    from nflow_cli.experiments.cells.turning import FAR, TURN, FitMaps
+    from nflow_cli.experiments.table.unmixing import FAR, TURN, FitMaps
 
     rng, columns = np.random.default_rng(0), [component(i, 1e-5, -FAR, FAR) for i in range(3)]
     layout, maps = layout_of(columns, 0, 1, 4), np.stack([2 * np.eye(3), np.ones((3, 3))])
@@ -94,7 +94,7 @@ def test_the_loss_is_of_the_density_of_rows():
 
 def trained_map(columns):
     """Return the map that a fit starts from, the one that is trained, and whether it is better."""
-    from nflow_cli.experiments.cells.turning import trained_unmixing
+    from nflow_cli.experiments.table.unmixing import trained_unmixing
 
     data = load_dataset(TableData(name="table", missing="model"), table_of(columns))
     start = fit_unmixing(fitted_columns(data), data)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from cells import grid, levels, number, products, random_density
 
-from nflow_cli.experiments.cells import filling
-from nflow_cli.experiments.cells.completions import completions
-from nflow_cli.experiments.cells.impute import imputed
-from nflow_cli.experiments.cells.trainer import packed
+from nflow_cli.experiments.table import filling
+from nflow_cli.experiments.table.completions import completions
+from nflow_cli.experiments.table.impute import imputed
+from nflow_cli.experiments.table.trainer import packed
 from nflow_cli.training.observers import StateError
 
 COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]

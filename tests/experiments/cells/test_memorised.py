@@ -9,7 +9,7 @@ from cells import levels, number, random_density
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.points import ALIKE, Weights
 from nflow_cli.evaluation.memorisation import memorisation
-from nflow_cli.experiments.cells.scoring import lost, memorised
+from nflow_cli.experiments.table.cells import lost, memorised
 
 COLUMNS = [levels("place", 4, missing=True), levels("a", 6), number("b")]
 DENSITY = random_density(COLUMNS, n_given=1, members=2)

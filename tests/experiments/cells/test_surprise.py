@@ -11,7 +11,7 @@ from nflow_cli.config.kinds import Relation
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.experiments.cells.explain import LARGEST, explained, largest, oddness, surprises
+from nflow_cli.experiments.table.explain import LARGEST, explained, largest, oddness, surprises
 
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],

@@ -2,20 +2,23 @@
 
 import pytest
 
-from nflow_cli.experiments.cells.report import (
-    copied,
-    lost,
-    lost_rows,
-    memorisation_rows,
-    memorised,
-    notes,
-    ruined,
-)
+from nflow_cli.evaluation.association import LostRelation
+from nflow_cli.evaluation.memorisation import Copies, Memorisation
+from nflow_cli.evaluation.pit import Pit
+from nflow_cli.evaluation.tallies import Likelihood
+from nflow_cli.experiments.table import report
+from nflow_cli.experiments.table.report import copied, lost, memorised, ruined
 
 
-def attacked(auc, error, **facts):
-    figures = {"auc": auc, "auc_standard_error": error, "nats": 2.3456, **facts}
-    return {"memorisation": {**figures, "nats_standard_error": 0.5}}
+def printed(warnings, **facts):
+    """Return the printed scores of a summary of these facts alone."""
+    none = {"n": 0, "gap": None, "baseline": "independent", "pit": Pit(columns={})}
+    return dict(report.score_rows(report.TableSummary.model_construct(**none, **facts), warnings))
+
+
+def attacked(auc, error):
+    figures = {"auc": auc, "auc_standard_error": error, "nats": 2.3456, "nats_standard_error": 0.5}
+    return Memorisation.model_construct(**figures)
 
 
 @pytest.mark.parametrize(
@@ -31,14 +34,14 @@ def attacked(auc, error, **facts):
 def test_an_effect_beyond_chance_is_printed_and_a_large_one_marked(
     auc, error, is_printed, is_marked
 ):
-    summary = attacked(auc, error)
-    found = [warning for warning in [memorised(summary)] if warning]
+    facts = attacked(auc, error)
+    found = [warning for warning in [memorised(facts)] if warning]
     assert [warning.word for warning in found] == ["memorised"] * is_marked
-    rows = memorisation_rows(summary, found)
-    assert len(rows) == is_printed
+    text = printed(found, memorisation=facts).get("memorisation")
+    assert (text is not None) == is_printed
     if is_printed:
-        assert f"by 2.346 ± 0.500 nats a row, AUC {auc:.3f} ± {error:.3f}" in rows[0][1]
-        assert rows[0][1].endswith(" [memorised]") == is_marked
+        assert f"by 2.346 ± 0.500 nats a row, AUC {auc:.3f} ± {error:.3f}" in text
+        assert text.endswith(" [memorised]") == is_marked
 
 
 def test_the_reason_has_the_effect_and_what_to_do():
@@ -52,41 +55,40 @@ def test_the_reason_has_the_effect_and_what_to_do():
 @pytest.mark.parametrize(("drawn", "is_beyond"), [(0.01, False), (0.012, False), (0.03, True)])
 def test_copies_are_marked_where_draws_have_more_than_held_out_rows(drawn, is_beyond):
     facts = {"drawn": drawn, "held_out": 0.01, "n_drawn": 5_000, "n_held_out": 2_000}
-    warning = copied({"copies": facts})
+    warning = copied(Copies(**facts))
     assert (warning is not None) == is_beyond
     if warning:
         assert "3.00% of draws equal a training row, and 1.00% of test rows" in warning.reason
 
 
 def test_a_memorisation_that_is_no_figure_has_no_warning():
-    for facts in ({}, {"auc": 0.9}, {"auc": None, "auc_standard_error": None}):
-        assert memorised({"memorisation": facts}) is None
-        assert memorisation_rows({"memorisation": facts}, []) == []
+    for facts in (None, attacked(0.9, None), attacked(None, None)):
+        assert memorised(facts) is None
 
 
 def test_a_fit_to_few_rows_is_ruined_by_more_standard_errors():
     for n, errors, is_ruined in [
         *((100, 4.1, True), (100, 3.9, False), (2, 20.0, False), (2, 30.0, True), (1, 1e9, False))
     ]:
-        facts = {"gain": -0.1 * errors, "gain_standard_error": 0.1, "n_effective": n, "n_test": n}
-        assert (ruined(facts) is not None) == is_ruined
+        facts = {"gain": -0.1 * errors, "gain_standard_error": 0.1, "n_effective": n}
+        found = ruined(Likelihood.model_construct(log_likelihood=0.0, **facts))
+        assert (found is not None) == is_ruined
     rounding = {"gain": -5.8e-17, "gain_standard_error": 1.2e-18, "n_effective": 2_000}
-    assert ruined(rounding) is None
+    assert ruined(Likelihood.model_construct(log_likelihood=0.0, **rounding)) is None
 
 
 def test_lost_relations_are_named_and_marked():
     pair = {"columns": ["a", "b\n"], "rows": 0.5, "draws": 0.125, "standard_error": 0.01}
-    summary = {"lost_relations": [pair] * 7}
-    warning = lost(summary)
+    pairs = [LostRelation(**pair)] * 7
+    warning = lost(pairs)
     assert warning.word == "lost relations" and "; and 2 more" in warning.reason
     assert "a and b\\n is 0.50 in rows, 0.12 in draws" in warning.reason
-    ((_, text),) = lost_rows(summary, [warning])
+    text = printed([warning], lost_relations=pairs)["relations"]
     assert text.startswith("7 lost in draws") and text.endswith("[lost relations]")
-    assert lost({}) is None and lost_rows({}, []) == []
+    assert lost([]) is None and "relations" not in printed([])
 
 
 def test_columns_whose_fills_hardly_moved_in_training_are_printed():
-    facts = dict.fromkeys(("n_impossible", "n_new_levels", "n_unknown"), 0)
-    ((name, text),) = notes({**facts, "fill_acceptance": {"a": 0.019, "b": 0.021, "c": 0.0}})
-    assert name == "fills" and text.startswith("under 2% of the fills of gaps accepted: a, c;")
-    assert not notes(facts) and not notes({**facts, "fill_acceptance": {"b": 0.5}})
+    text = printed([], fill_acceptance={"a": 0.019, "b": 0.021, "c": 0.0})["fills"]
+    assert text.startswith("under 2% of the fills of gaps accepted: a, c;")
+    assert "fills" not in printed([], fill_acceptance={"b": 0.5})

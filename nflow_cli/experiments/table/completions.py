@@ -1,7 +1,7 @@
 """Weighted completions of rows with unknown cells, by a density of cells."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,34 +18,54 @@ ENOUGH = 32.0  # effective draws
 AT_A_TIME = 20_000  # draws
 
 
-class Completions(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class WeightedDraws:
+    """Weighted draws of b rows.
+
+    Attributes:
+        draws: ``(b, S, C)``.
+        weights: ``(b, S)``, with sum 1.
+    """
+
+    draws: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def effective(self) -> np.ndarray:
+        """Effective sample sizes ``1/Σw²`` ``(b,)``; 0 without draws."""
+        total = np.square(self.weights).sum(axis=1)
+        return np.where(total > 0, 1 / np.maximum(total, 1e-300), 0.0)
+
+    def resampled(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws ``(b, n, C)`` of equal weight, by systematic resampling in random order."""
+        at = (np.arange(n) + rng.random((len(self.weights), 1))) / n
+        ends = np.cumsum(self.weights, axis=1)
+        chosen = np.stack([np.searchsorted(e, u * e[-1]) for e, u in zip(ends, at)])
+        chosen = rng.permuted(np.minimum(chosen, self.weights.shape[1] - 1), axis=1)
+        return np.take_along_axis(self.draws, chosen[:, :, None], axis=1)
+
+
+def weights_of(log_weights: np.ndarray) -> np.ndarray:
+    """Weights ``(b, S)`` with sum 1 of log-weights; equal ones where none is possible."""
+    peak = log_weights.max(axis=1, keepdims=True, initial=-np.inf)
+    weights = np.exp(log_weights - np.where(np.isfinite(peak), peak, 0.0))
+    total = weights.sum(axis=1, keepdims=True)
+    equal = 1 / max(weights.shape[1], 1)
+    return np.where(total > 0, weights / np.maximum(total, 1e-300), equal)
+
+
+@dataclass(frozen=True, eq=False)
+class Completions(WeightedDraws):
     """Draws of the unknown cells of b rows given their known cells, none of them missing.
 
     Attributes:
         places: The rows ``(b,)`` of the table.
-        draws: ``(b, S, C)``.
-        weights: ``(b, S)``, with sum 1.
         present: Probability ``(b,)`` that the cell is not missing, given the others, of rows with
             one unknown cell; else NaN.
     """
 
     places: np.ndarray
-    draws: np.ndarray
-    weights: np.ndarray
     present: np.ndarray
-
-    @property
-    def effective(self) -> np.ndarray:
-        """Effective sample sizes ``1/Σw²`` ``(b,)``."""
-        return 1 / np.square(self.weights).sum(axis=1)
-
-    def resampled(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws ``(b, n, C)`` of equal weight, by systematic resampling in random order."""
-        at = (np.arange(n) + rng.random((len(self.places), 1))) / n
-        ends = np.cumsum(self.weights, axis=1)
-        chosen = np.stack([np.searchsorted(e, u * e[-1]) for e, u in zip(ends, at)])
-        chosen = rng.permuted(np.minimum(chosen, self.weights.shape[1] - 1), axis=1)
-        return np.take_along_axis(self.draws, chosen[:, :, None], axis=1)
 
 
 def completions(
@@ -98,7 +118,7 @@ def _by_quadrature(
     draws = np.repeat(rows[places[done], None], DRAWN, axis=1)
     draws[:, :, j] = values[done]
     weights = weights[done] / total[done, None]
-    return Completions(places[done], draws, weights, 1 - found.missing[done])
+    return Completions(draws, weights, places[done], 1 - found.missing[done])
 
 
 def nearest(column: CellColumn, values: np.ndarray) -> np.ndarray:
@@ -122,22 +142,15 @@ def _by_importance(
     left = np.arange(len(rows))
     draws, log_weights = drawn(DRAWN)
     for count in range(ROUNDS + 1):
-        found = _normalised(places[left], draws, log_weights)
+        found = WeightedDraws(draws, weights_of(log_weights))
         is_left = (found.effective < ENOUGH) & (count < ROUNDS)
-        if not is_left.all():
-            yield Completions(*(array[~is_left] for array in found))
+        if len(done := left[~is_left]):
+            unknown_present = np.full(len(done), np.nan)
+            parts = draws[~is_left], found.weights[~is_left]
+            yield Completions(*parts, places[done], unknown_present)
         left, draws, log_weights = left[is_left], draws[is_left], log_weights[is_left]
         if not len(left):
             return
         more = drawn((MORE - 1) * draws.shape[1])
         draws = np.concatenate([draws, more[0]], axis=1)
         log_weights = np.concatenate([log_weights, more[1]], axis=1)
-
-
-def _normalised(places: np.ndarray, draws: np.ndarray, log_weights: np.ndarray) -> Completions:
-    peak = log_weights.max(axis=1, keepdims=True)
-    weights = np.exp(log_weights - np.where(np.isfinite(peak), peak, 0.0))
-    total = weights.sum(axis=1, keepdims=True)
-    equal = np.full_like(weights, 1 / weights.shape[1])  # if no draw is possible
-    weights = np.where(total > 0, weights / np.maximum(total, 1e-300), equal)
-    return Completions(places, draws, weights, np.full(len(places), np.nan))

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
 from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
-from nflow_cli.experiments.cells.completions import Completions, completions
+from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.rows import (
     Answer,
     Judgement,
@@ -29,14 +29,13 @@ from nflow_cli.experiments.rows import (
     figure,
     mean_text,
 )
+from nflow_cli.experiments.table.completions import Completions, completions
+from nflow_cli.experiments.table.loaded import CellsRun
 from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loading import TrainedCells
 
 QUANTILES = 0.05, 0.5, 0.95
 BETWEEN = "|"  # levels of a set
@@ -83,7 +82,7 @@ class Calibrated(NamedTuple):
             return ALL
         return {-1: NEW, -2: MISSING}.get(code) or str(self.by.first[code])
 
-    def thresholds(self, trained: "TrainedCells", rows: np.ndarray) -> np.ndarray:
+    def thresholds(self, trained: CellsRun, rows: np.ndarray) -> np.ndarray:
         """Largest scores ``(n,)`` in the sets of rows ``(n, C)``."""
         codes = _codes(trained, self.by, rows)
         found = np.full(len(rows), np.inf)
@@ -93,7 +92,7 @@ class Calibrated(NamedTuple):
 
 
 def calibration(
-    trained: "TrainedCells", column: CellColumn, coverage: float, by: str | None
+    trained: CellsRun, column: CellColumn, coverage: float, by: str | None
 ) -> Calibrated:
     """Calibrate sets of a column on the test rows of a run, each group of ``by`` by itself."""
     if not isinstance(coverage, float | int) or not 0 < coverage < 1:
@@ -112,7 +111,7 @@ def calibration(
     return Calibrated(coverage, of_groups, groups)
 
 
-def _groups(trained: "TrainedCells", by: str, target: CellColumn) -> CellColumn:
+def _groups(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
     columns = trained.row[: len(trained.cells)]
     levels = {c.name: c for c in columns if not c.has_numbers and c.name != target.name}
     if by not in levels:
@@ -123,7 +122,7 @@ def _groups(trained: "TrainedCells", by: str, target: CellColumn) -> CellColumn:
     return levels[by]
 
 
-def _codes(trained: "TrainedCells", by: CellColumn | None, rows: np.ndarray) -> np.ndarray:
+def _codes(trained: CellsRun, by: CellColumn | None, rows: np.ndarray) -> np.ndarray:
     if by is None:
         return np.zeros(len(rows), int)
     return np.nan_to_num(rows[:, trained.columns.index(by.name)], nan=-2.0).astype(int)
@@ -158,28 +157,12 @@ def central(thresholds: np.ndarray) -> np.ndarray:
 
 
 class Question(NamedTuple):
-    """A question for predictions.
-
-    Attributes:
-        target: Names of the columns; none: the only modelled one.
-        quantiles: Their probabilities.
-        coverage: Share of fresh values in a set; ``None``: no sets.
-        by: Column whose levels are calibrated by themselves.
-    """
-
-    target: Sequence[str] | None = None
-    quantiles: Sequence[float] = QUANTILES
-    coverage: float | None = None
-    by: str | None = None
-
-
-class Asked(NamedTuple):
-    """A question to a density.
+    """A question for predictions, to a density: checked, with its calibration.
 
     Attributes:
         columns: The targets.
         by_draws: Whether they are several, or computed from others.
-        p: Probabilities of the quantiles.
+        p: Probabilities of the quantiles, in order.
         sets: Calibration of the sets; ``None`` without.
         group: Column by which rows of the run are grouped, if any.
     """
@@ -203,22 +186,36 @@ class Asked(NamedTuple):
                 raise DataError(f"{name}: {expected}, received {listed(self.names)}")
 
 
-def asked(trained: "TrainedCells", question: Question) -> Asked:
-    """Question to a density, checked, with its calibration."""
-    columns, p = _targets(trained, question.target), probabilities(question.quantiles)
+def asked(
+    trained: CellsRun,
+    target: Sequence[str] | None = None,
+    quantiles: Sequence[float] = QUANTILES,
+    coverage: float | None = None,
+    by: str | None = None,
+) -> Question:
+    """Question for the columns ``target``, by default the only modelled one.
+
+    Args:
+        trained: The density.
+        target: Names of columns.
+        quantiles: Their probabilities.
+        coverage: Share of fresh values in a set; ``None``: no sets.
+        by: Column whose levels are calibrated by themselves.
+    """
+    columns, p = _targets(trained, target), probabilities(quantiles)
     by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.cells) :]
-    found = Asked(columns, by_draws, p, None, trained.config.data.group)
+    found = Question(columns, by_draws, p, None, trained.config.data.group)
     if by_draws:
-        found.expect_one(coverage=question.coverage, by=question.by)
+        found.expect_one(coverage=coverage, by=by)
         _expect_different(columns, p)
-    elif question.coverage is not None:
-        return found._replace(sets=calibration(trained, columns[0], question.coverage, question.by))
-    elif question.by is not None:
+    elif coverage is not None:
+        return found._replace(sets=calibration(trained, columns[0], coverage, by))
+    elif by is not None:
         raise DataError("--by: expected --coverage too")
     return found
 
 
-def _targets(trained: "TrainedCells", names: Sequence[str] | None) -> list[CellColumn]:
+def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]:
     targets = {column.name: column for column in trained.scored}
     modelled = [*targets][: len(trained.cells) - trained.n_given]
     names = names or (modelled if len(modelled) == 1 else [])
@@ -268,7 +265,7 @@ class Predicted(NamedTuple):
         ends: Of intervals ``(n, 2)``, of numbers with sets; else ``(n, 0)``.
     """
 
-    asked: Asked
+    asked: Question
     rows: np.ndarray
     values: np.ndarray | None
     found: CellPosterior
@@ -326,7 +323,7 @@ class Drawn(NamedTuple):
         effective: Effective sample sizes ``(n,)`` of the draws; NaN without draws.
     """
 
-    asked: Asked
+    asked: Question
     rows: np.ndarray
     found: list[np.ndarray]
     effective: np.ndarray
@@ -367,7 +364,7 @@ def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
     return as_written(kind, values if kind.decimals is None else np.round(values, kind.decimals))
 
 
-def predicted(trained: "TrainedCells", table: Any, wanted: Asked) -> Predicted | Drawn:
+def predicted(trained: CellsRun, table: Any, wanted: Question) -> Predicted | Drawn:
     """Predict columns of a table, or of rows ``(n, C)``, from the others."""
     computed = [one for one in trained.computed if one.column.name in wanted.names]
     places = {i for one in computed for i, _ in one.sources if i >= trained.n_given}
@@ -381,7 +378,7 @@ def predicted(trained: "TrainedCells", table: Any, wanted: Asked) -> Predicted |
 
 
 def _rows(
-    trained: "TrainedCells", table: Any, wanted: Asked, sources: Collection[str]
+    trained: CellsRun, table: Any, wanted: Question, sources: Collection[str]
 ) -> tuple[np.ndarray, bool]:
     """Rows ``(n, C)``, computed columns and what is not read unknown, and whether they have the
     only target. A computed target's ``sources`` may be absent.
@@ -398,7 +395,7 @@ def _rows(
 
 
 def _by_quadrature(
-    trained: "TrainedCells", rows: np.ndarray, wanted: Asked, has_own: bool, advance: Advance
+    trained: CellsRun, rows: np.ndarray, wanted: Question, has_own: bool, advance: Advance
 ) -> Predicted:
     p, sets, place = wanted.p, wanted.sets, trained.columns.index(wanted.names[0])
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
@@ -413,9 +410,9 @@ def _by_quadrature(
 
 
 def _by_draws(
-    trained: "TrainedCells",
+    trained: CellsRun,
     rows: np.ndarray,
-    wanted: Asked,
+    wanted: Question,
     sources: Collection[str],
     advance: Advance,
 ) -> Drawn:
@@ -444,15 +441,12 @@ def _by_draws(
     return Drawn(wanted, rows, found, effective)
 
 
-def _completions(
-    trained: "TrainedCells", rows: np.ndarray, unknown: np.ndarray
-) -> Iterator[Completions]:
+def _completions(trained: CellsRun, rows: np.ndarray, unknown: np.ndarray) -> Iterator[Completions]:
     """Completions of rows with unknown cells, and the others as they are."""
     whole = np.flatnonzero(~unknown.any(axis=1))
     if len(whole):
-        yield Completions(
-            whole, rows[whole, None], np.ones((len(whole), 1)), np.full(len(whole), np.nan)
-        )
+        known = rows[whole, None], np.ones((len(whole), 1))
+        yield Completions(*known, whole, np.full(len(whole), np.nan))
     yield from completions(trained, rows, unknown, trained.config.seed)
 
 
@@ -470,7 +464,7 @@ def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) ->
 
 
 def answer(
-    trained: "TrainedCells", table: TableFile, wanted: Asked, plot: Path | None = None
+    trained: CellsRun, table: TableFile, wanted: Question, plot: Path | None = None
 ) -> Answer:
     """Predictions of a table's rows, and their scores; ``plot``: a file for a picture of them."""
     wanted.expect_one(plot=plot)
@@ -503,7 +497,7 @@ def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
     write_file(path, lambda file: plotting.save_figure(figure, file, format))
 
 
-def _tally(trained: "TrainedCells", predicted: Predicted | Drawn) -> Tally:
+def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
     rows, names = predicted.rows, predicted.asked.names
     lost = trained.are_impossible(rows)
     lost[:, [trained.columns.index(name) for name in names]] = False
@@ -523,33 +517,38 @@ def _tally(trained: "TrainedCells", predicted: Predicted | Drawn) -> Tally:
     if predicted.asked.sets:
         counts["n_infinite"] = int((~np.isfinite(predicted.thresholds)).sum())
     scored = _scored(predicted).items()
-    return Tally({name: Moments.of(scores[at]) for name, (scores, at) in scored}, counts)
+    return Tally({name: Moments.of(x[~np.isnan(x)]) for name, x in scored}, counts)
 
 
-def _scored(predicted: Predicted) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Scores ``(n,)`` by name, and of which rows their mean is."""
-    has_numbers, sets = predicted.column.has_numbers, predicted.asked.sets
-    values, found, known = predicted.values, predicted.found, predicted.is_resolved
+def _scored(predicted: Predicted) -> dict[str, np.ndarray]:
+    """Scores ``(n,)`` by name; NaN of rows that do not count: unresolved, or without a value."""
+    sets, values, found = predicted.asked.sets, predicted.values, predicted.found
     bounds, ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
-    every = {}
-    if has_numbers:
-        every["width"] = bounds[1] - bounds[0], known
-    if has_numbers and sets:
-        every["set_width"] = ends[1] - ends[0], known & (predicted.thresholds < 1)
+    every: dict[str, np.ndarray] = {}
+    if predicted.column.has_numbers:
+        every["width"] = bounds[1] - bounds[0]
+        if sets:
+            every["set_width"] = np.where(predicted.thresholds < 1, ends[1] - ends[0], np.nan)
     elif sets:
-        every["set_size"] = predicted.members.sum(axis=1), known
+        every["set_size"] = predicted.members.sum(axis=1)
+    of_own: dict[str, np.ndarray] = {}
+    if values is not None and predicted.column.has_numbers:
+        if sets:
+            of_own["set_coverage"] = are_between(values, *ends)
+        of_own["coverage"] = are_between(values, *bounds)
+        with np.errstate(over="ignore"):
+            of_own["square"] = np.square(found.mean - values)
+    elif values is not None:
+        if sets:
+            of_own["set_coverage"] = _at(predicted.members, values)
+        of_own["error_rate"] = found.levels.argmax(axis=1) != values
+    known = predicted.is_resolved
+    every = {name: np.where(known, x, np.nan) for name, x in every.items()}
     if values is None:
         return every
     own = known & ~np.isnan(values)
-    if sets:
-        are_in = are_between(values, *ends) if has_numbers else _at(predicted.members, values)
-        every["set_coverage"] = are_in, own
-    every["log_p"] = found.log_prob, ~np.isnan(found.log_prob)
-    if not has_numbers:
-        return {**every, "error_rate": (found.levels.argmax(axis=1) != values, own)}
-    every["coverage"] = are_between(values, *bounds), own
-    with np.errstate(over="ignore"):
-        return {**every, "square": (np.square(found.mean - values), own)}
+    every |= {name: np.where(own, x, np.nan) for name, x in of_own.items()}
+    return {**every, "log_p": found.log_prob}
 
 
 def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -558,7 +557,7 @@ def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nda
     return (low - close <= values) & (values <= high + close)
 
 
-def judged(asked: Asked, found: Tally, name: str) -> Judgement:
+def judged(asked: Question, found: Tally, name: str) -> Judgement:
     """Judgement of the predictions of a table's rows by the sums over them."""
     counts = {key: n for key, n in found.counts.items() if key != OWN}
     names = printable(listed(asked.names))
@@ -572,8 +571,8 @@ def judged(asked: Asked, found: Tally, name: str) -> Judgement:
         lines += [("targets", names), ("draws", text), *_printed(asked, scores, [])]
         return Judgement(scores, lines, [], found)
     scores = {"target": asked.names[0], **counts, **_means(asked.sets, found)}
-    of_groups = grouped_rows(scores, asked.group)
-    warnings = [*([OWN_ROWS] if found.counts[OWN] else []), *([of_groups] if of_groups else [])]
+    own = OWN_ROWS if found.counts[OWN] else None
+    warnings = told(own, grouped_rows(scores, asked.group))
     lines += [("target", names), *_printed(asked, scores, warnings)]
     return Judgement(scores, lines, warnings, found)
 
@@ -596,7 +595,7 @@ def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
     return scores
 
 
-def _printed(asked: Asked, scores: dict[str, Any], warnings: Warnings) -> Rows:
+def _printed(asked: Question, scores: dict[str, Any], warnings: Warnings) -> Rows:
     low, high = asked.p[[0, -1]]
     means = {
         "width": (

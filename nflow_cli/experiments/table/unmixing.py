@@ -21,7 +21,7 @@ from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.start import StartingWeights, starting_weights
 from nflow_cli.densities.cells.unmixing import FLOOR, RESOLUTION, Unmixing, component, units_of
 from nflow_cli.densities.cells.weights import CellWeights
-from nflow_cli.experiments.cells.trainer import FitCells
+from nflow_cli.experiments.table.trainer import FitCells
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
 

@@ -1,7 +1,6 @@
 """Drift of new rows against the held-out rows of a run, by a density of cells."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,15 +25,14 @@ from nflow_cli.evaluation.drift import (
     moved,
 )
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
-from nflow_cli.experiments.cells.explain import oddness
+from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.rows import Judgement, Rows, Warnings
+from nflow_cli.experiments.table.explain import oddness
+from nflow_cli.experiments.table.loaded import CellsRun
 from nflow_cli.experiments.table.tables import are_own
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loading import TrainedCells
 
 HELD = "broken", "holds"  # a relation
 MOST = 100_000  # new rows whose relations are compared, about
@@ -47,20 +45,19 @@ OWN_ROWS = ScoreWarning(
 )
 
 
-def judged_drift(trained: "TrainedCells", table: TableFile) -> Judgement:
+def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
     """Judge the drift of a table's rows."""
     rows = trained.rows_of(table)
     found = drifted(trained, rows)
     data, scores = trained.config.data, found.model_dump()
-    every = few_rows(found), grouped_rows(scores, data.group)
-    warnings = [OWN_ROWS] if are_own(trained, rows) else []
-    warnings += [one for one in every if one]
+    own = OWN_ROWS if are_own(trained, rows) else None
+    warnings = told(own, few_rows(found), grouped_rows(scores, data.group))
     kinds = data.kinds or {}
     left_out = [name for name, kind in kinds.items() if kind.kind == "left out"]
     return Judgement(scores, rows_of(found, table.name, warnings, left_out), warnings)
 
 
-def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
+def drifted(trained: CellsRun, rows: np.ndarray) -> Drift:
     """Changes of rows ``(n, C)`` against the held-out rows of a run.
 
     A relation is judged by the PIT of a column given those before it, alone and with each of them.
@@ -109,7 +106,7 @@ def drifted(trained: "TrainedCells", rows: np.ndarray) -> Drift:
 
 
 def _relations(
-    trained: "TrainedCells",
+    trained: CellsRun,
     names: Sequence[str],
     have_moved: bool,
     rows: np.ndarray,
@@ -141,26 +138,18 @@ def _changes(
     pits: Sequence[np.ndarray],
     given: Features | None,
 ) -> dict[str, Change]:
-    before, after = (
-        dict(zip([column.name for column in density.scored], values.T)) for values in pits
-    )
-    every = {
-        column.name: features(old, new, are_levels=not column.has_numbers)
+    """Changes of columns given those before, or all others if unmixed."""
+    every = [
+        (column.name, features(old, new, are_levels=not column.has_numbers))
         for column, old, new in zip(density.row, *(rows.T for rows in parts))
-    }
-    return {
-        name: change_of_pit(
-            before[name], after[name], {o: every[o] for o in _others(density, name)}, given
-        )
-        for name in names
-    }
-
-
-def _others(density: CellDensity, name: str) -> list[str]:
-    """The columns before one, or all others if unmixed."""
-    names = [column.name for column in density.row]
-    some = names if density.unmixing else names[: names.index(name)]
-    return [other for other in some if other != name]
+    ]
+    found = {}
+    for place, column in enumerate(density.scored, density.n_given):
+        others = dict(every[:place] + (every[place + 1 :] if density.unmixing else []))
+        if column.name in names:
+            before, after = (values[:, place - density.n_given] for values in pits)
+            found[column.name] = change_of_pit(before, after, others, given)
+    return found
 
 
 def _with_equal_marginals(

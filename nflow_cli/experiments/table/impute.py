@@ -1,7 +1,7 @@
 """Imputation of the gaps of a table by a density of cells."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,15 +12,12 @@ from nflow_cli.data.tables import TableFile, is_text, present_cells, shown
 from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.completions import Completions, completions, nearest
 from nflow_cli.experiments.rows import Judgement, Rows, counted_rows
+from nflow_cli.experiments.table.completions import Completions, completions, nearest
+from nflow_cli.experiments.table.loaded import CellsRun
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loading import TrainedCells
-
 
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values
@@ -95,7 +92,7 @@ def _means(density: CellDensity, some: Completions) -> np.ndarray:
 
 
 def _batches(
-    trained: "TrainedCells", table: TableFile, found: Imputed, names: Sequence[str]
+    trained: CellsRun, table: TableFile, found: Imputed, names: Sequence[str]
 ) -> Iterator[Any]:
     """Yield batches of the columns ``names`` of a table, their gaps imputed.
 
@@ -135,7 +132,7 @@ def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
 
 
 def answer(
-    trained: "TrainedCells", table: TableFile, draws: int | None, seed: int
+    trained: CellsRun, table: TableFile, draws: int | None, seed: int
 ) -> tuple[list[str], Iterator[Any], Judgement]:
     """Names and batches of a table with its gaps imputed, and the counts of imputed cells."""
     if draws is not None and not whole_number("draws", draws, error=DataError):
@@ -150,7 +147,7 @@ def answer(
     return [*added, *columns], _batches(trained, table, found, columns), judged
 
 
-def _scores(trained: "TrainedCells", rows: np.ndarray, found: Imputed) -> dict[str, Any]:
+def _scores(trained: CellsRun, rows: np.ndarray, found: Imputed) -> dict[str, Any]:
     counts = zip(trained.columns, found.gaps.sum(axis=0))
     return {
         "n": len(rows),

@@ -27,21 +27,18 @@ from nflow_cli.densities.cells.start import starting_weights
 from nflow_cli.densities.cells.unmixing import fit_unmixing
 from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.cells.filling import FilledChunks, Filling, filled_start, gaps_of
-from nflow_cli.experiments.cells.scoring import COMPARED, judged
-from nflow_cli.experiments.cells.trainer import CellChunks, FitCells, log_present, packed
-from nflow_cli.experiments.cells.turning import trained_unmixing
-from nflow_cli.experiments.cells.weights_arrays import arrays_of
-from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.table.cells import COMPARED
+from nflow_cli.experiments.table.filling import FilledChunks, Filling, filled_start, gaps_of
+from nflow_cli.experiments.table.trainer import CellChunks, FitCells, log_present, packed
+from nflow_cli.experiments.table.unmixing import trained_unmixing
 from nflow_cli.experiments.table.updates import Training, train_on_rows
+from nflow_cli.experiments.table.weights import arrays_of
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, pace, seconds_of
-from nflow_cli.training.observers import Clock
-from nflow_cli.training.stopping import ValidationLog
 
 AT_A_TIME = 4_096  # validation rows
 TIMED = 300  # of them, in a trial
@@ -120,12 +117,10 @@ def train(
 
     Returns also the acceptance of fills by column.
     """
-    chunks, clock = _batches(parts, data, config), Clock()
+    chunks = _batches(parts, data, config)
     validate = _validator(parts, data.validation, data.weights.validation)
-    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
-    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
     filling = _filling(parts, data, chunks)
-    training = train_on_rows(parts.model, chunks, log, clock, config, directory, filling)
+    training = train_on_rows(parts.model, chunks, validate, data, config, directory, filling)
     return training, filling[0].acceptance if filling else {}
 
 
@@ -237,24 +232,14 @@ def _networks(parts: Parts) -> Iterator[Member]:
         yield Member(masked, np.ones(len(density.modelled)))
 
 
-def run(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Judged:
-    """Train or resume in ``directory``, score and save."""
+def fit(
+    config: CellsConfig, directory: RunDirectory, data: Dataset
+) -> tuple[CellDensity, Training, dict[str, Any]]:
+    """Train or resume in ``directory``, and save: density, training, further facts."""
     parts = build(config, data)
     training, acceptance = train(parts, data, config, directory)
     density = fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
-    scores, arrays = judged(config, density, data)
-    facts = {
-        **scores,
-        **data.sizes,
-        "data": {"name": data.name, "sha256": data.sha256},
-        "measure": data.measure,
-        "columns": data.scored,
-        "steps": training.steps,
-        "best_update": training.best_update,
-        "fill_acceptance": acceptance,
-        "n_parameters": parts.model.trained.count_params(),
-        "model_sha256": model_sha256,
-        **training.speed._asdict(),
-    }
-    return Judged(facts, arrays)
+    n_parameters = parts.model.trained.count_params()
+    facts = {"n_parameters": n_parameters, "model_sha256": model_sha256}
+    return density, training, {**facts, "fill_acceptance": acceptance}

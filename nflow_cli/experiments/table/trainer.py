@@ -12,7 +12,7 @@ from keras import ops
 from nflow_cli.backend.programs import compiled
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.density import CellDensity, RowScores, limits_of
+from nflow_cli.densities.cells.density import CellDensity, CellScores, limits_of
 from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mixed, with_presence
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.start import StartingWeights
@@ -150,7 +150,7 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     """
     learnt = np.array([column.outcomes.learnt for column in density.cells])[:, None]
 
-    def of_block(block: RowScores) -> tuple[np.ndarray]:
+    def of_block(block: CellScores) -> tuple[np.ndarray]:
         codes, *numbers = block.encoded
         codes = np.where(codes < learnt, codes, UNKNOWN)
         marginal = block.of_marginals.masses - density.log_learnt[:, None]

@@ -1,17 +1,19 @@
 """Explanations of odd rows of a table by a density of cells: surprise of cells, oddness of rows."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from nflow_cli.constants import __version__
 from nflow_cli.data.tables import LOG_Q, TableFile
-from nflow_cli.data.writing import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.conditional import UNRESOLVED, CellPosterior, conditional
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.distribution import LEAST_MASS
+from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.oddness import (
     adjusted,
     expected_share,
@@ -19,14 +21,16 @@ from nflow_cli.evaluation.oddness import (
     p_values,
     two_sided,
 )
-from nflow_cli.experiments.cells.scoring import judgement, scored_table
 from nflow_cli.experiments.rows import Answer, Judgement, Rows
+from nflow_cli.experiments.table.loaded import CellsRun
+from nflow_cli.experiments.table.predict import written_number
+from nflow_cli.experiments.table.scoring import judgement, scored_table
 from nflow_cli.experiments.table.tables import expect_room
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.weights_file import sha256_of
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
-
-if TYPE_CHECKING:
-    from nflow_cli.experiments.cells.loading import TrainedCells
 
 ENDS = np.array([0.05, 0.95])  # of the expected range of a number
 DIGITS = 9  # of an oddness or a surprise: further ones depend on the rows beside
@@ -38,6 +42,7 @@ OF_ODDEST = "oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted"
 REASONS = "oddest_reasons"
 SHOWN = 3  # cells of a row
 LETTERS = 40  # of a value
+KEPT, KEPT_ROWS = "surprises.json", 500  # largest surprises of held-out rows, at most so many
 OUTSIDE = -np.log(0.1)  # nats: of a number at an end of its expected range
 
 
@@ -150,12 +155,39 @@ def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = N
     return np.round(-total, DIGITS)
 
 
+def largest_of_held_out(trained: CellsRun) -> np.ndarray:
+    """Largest surprise ``(m,)`` of a cell of held-out rows; computed if not kept, and then kept.
+
+    Kept ones are taken if they are of the same rows, weights and version, and numbers from 0 to the
+    most; a folder that cannot be written keeps none.
+    """
+    rows = trained.held_out
+    chosen = stream(trained.config.seed, "explained rows").permutation(len(rows))[:KEPT_ROWS]
+    rows, run = rows[np.sort(chosen)], RunDirectory(trained.path)
+    of = {"nflow": __version__, "sha256": sha256_of({**trained.arrays, "rows": rows})}
+    with suppress(RunDirectoryError):
+        kept = run.read_json(KEPT)
+        values = kept.pop("largest", None)
+        if kept == of and isinstance(values, list) and _are_largest(values, len(rows)):
+            return np.array(values, float)
+    found = largest(surprises(trained, rows))
+    with suppress(RunDirectoryError):
+        run.write_json(KEPT, {**of, "largest": found.tolist()})
+    return found
+
+
+def _are_largest(values: list[object], n: int) -> bool:
+    return len(values) == n and all(
+        isinstance(one, float | int) and 0 <= one <= LARGEST for one in values
+    )
+
+
 class Explained(NamedTuple):
     """Explanations of n rows.
 
     Attributes:
         log_q: Log-density ``(n,)`` in nats.
-        odd: Oddness ``(n,)``, of :func:`~nflow_cli.experiments.cells.explain.oddness`.
+        odd: Oddness ``(n,)``, of :func:`~nflow_cli.experiments.table.explain.oddness`.
         p: P-values ``(n,)`` among held-out rows with the same cells hidden.
         held_out: Number ``(n,)`` of these rows.
         cells: Surprise of the cells, column by column.
@@ -237,13 +269,14 @@ def names_of(density: CellDensity) -> list[str]:
     return [LOG_Q, "p_value", "p_adjusted", *OF_ODDEST, *surprise, REASONS]
 
 
-def answer(trained: "TrainedCells", table: TableFile) -> Answer:
+def answer(trained: CellsRun, table: TableFile) -> Answer:
     """Explanations of a table's rows, the oddest in words, and their scores."""
     expect_room(trained, names_of(trained))
     rows = trained.rows_of(table)
-    of_rows, others = scored_table(trained, rows), (trained.held_out, trained.largest_surprises)
+    of_rows, others = scored_table(trained, rows), (trained.held_out, largest_of_held_out(trained))
     judged = judgement(trained, table, rows, of_rows)
-    found = explained(trained, rows, of_rows.log_q, *others)
+    cells = np.nan_to_num(of_rows.log_q, nan=0.0, neginf=-np.inf)
+    found = explained(trained, rows, cells, *others)
     first = found.order[:IN_WORDS]
     shown, reasons = odd_rows(first, found, table, rows), np.full(len(rows), "", object)
     reasons[first] = ["; ".join(one.reasons) for one in shown]
@@ -342,9 +375,7 @@ def _written(cell: CellSurprise, value: float) -> str:
     kind = cell.column.kind
     if np.isnan(value):
         return "missing"
-    if kind.kind != "levels" and kind.decimals is not None:
-        value = np.round(value, kind.decimals)
-    (written,) = as_written(kind, np.array([value]))
+    (written,) = written_number(kind, np.array([value]))
     written = getattr(written, "as_py", lambda: float(written))()
     if isinstance(written, float) and kind.decimals is not None:
         return f"{written:.{kind.decimals}f}"

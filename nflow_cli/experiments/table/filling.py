@@ -21,7 +21,7 @@ from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.proposals import moved, proposals
 from nflow_cli.densities.cells.start import StartingWeights, starting_weights
-from nflow_cli.experiments.cells.trainer import CellChunks, packed
+from nflow_cli.experiments.table.trainer import CellChunks, packed
 from nflow_cli.random_streams import stream
 from nflow_cli.training.observers import Observer, Saved, StateError, checked
 

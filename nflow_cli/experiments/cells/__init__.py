@@ -1,1 +1,0 @@
-"""Fits of a density of cells to whole tables, by ``nflow fit``."""

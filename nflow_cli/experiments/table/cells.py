@@ -1,0 +1,136 @@
+"""Scores of rows by a density of cells: by cell, memorisation, arrays of pictures."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.table import CellsConfig
+from nflow_cli.data.dataset import Dataset
+from nflow_cli.densities.cells.density import CellDensity, CellScores
+from nflow_cli.evaluation.association import LostRelation, lost_relations
+from nflow_cli.evaluation.memorisation import Copies, Memorisation, copies, memorisation
+from nflow_cli.evaluation.tallies import RowScores
+from nflow_cli.random_streams import stream
+from nflow_cli.runs.npz import SHOWN_SAMPLES
+
+COMPARED = 5_000  # training rows, and test rows, at most
+
+
+def row_scores(
+    density: CellDensity,
+    rows: np.ndarray,
+    seed: int,
+    data: Dataset | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> RowScores:
+    """Scores of rows ``(n, C)``: of modelled and computed cells, beside independent columns."""
+    found, known = density.scored_rows(rows, stream(seed, "pit"), advance), density.are_known(rows)
+    has_levels = np.array([not column.has_numbers for column in density.scored])
+    return RowScores(
+        log_q=np.where(known, found.log_q, np.nan),
+        members=found.members,
+        baseline=np.where(known, found.log_independent, np.nan),
+        # An unmixed component is no column.
+        columns=() if density.unmixing else density.cell_names,
+        pit=found.pit,
+        pit_columns=density.cell_names,
+        n_new_levels=int(((rows[:, density.n_given :] < 0) & has_levels).sum()),
+    )
+
+
+def further_scores(
+    density: CellDensity, data: Dataset, found: RowScores, seed: int
+) -> dict[str, Any]:
+    """Memorisation, copies, lost relations, and shares of the networks."""
+    copied_rows = copied(density, data, seed)
+    return {
+        "memorisation": memorised(density, data, seed).model_dump(),
+        "copies": None if copied_rows is None else copied_rows.model_dump(),
+        "lost_relations": [one.model_dump() for one in lost(density, data, seed)],
+        "shares": mean_shares(density),
+    }
+
+
+def mean_shares(density: CellDensity) -> dict[str, float]:
+    """Mean weight of the networks beside each column's marginal."""
+    shares = np.mean([member.shares for member in density.networks], axis=0)
+    return {column.name: float(share) for column, share in zip(density.modelled, shares)}
+
+
+def arrays(config: CellsConfig, density: CellDensity, data: Dataset) -> dict[str, np.ndarray]:
+    """Test rows, if the run keeps some, and draws with their log-density."""
+    rows = data.test[: SHOWN_SAMPLES if config.evaluate.keep_rows else 0]
+    given = np.resize(data.test, (min(SHOWN_SAMPLES, len(data.train)), data.test.shape[1]))
+    draws = density.draw(given, stream(config.seed, "shown"))
+    return {"rows": rows, "draws": draws, "draws_log_q": density.log_prob(draws)}
+
+
+def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
+    """Compare gains of at most 5,000 training rows and 5,000 test rows, sampled at random.
+
+    The gain over independent columns: log q alone knows new values, which no training row has.
+    Rows with a level of no other training row are left out: it makes a test row unlikely without
+    memorisation. So are test rows with an unknown cell: log q has fewer terms.
+    """
+    rng = stream(seed, "memorisation")
+    of_train = _are_comparable(density, data.train, data.train, 1)
+    of_test = _are_comparable(density, data.test, data.train, 0)
+    of_test &= density.are_known(data.test).all(axis=1)
+    train, test = (_places(comparable, rng) for comparable in (of_train, of_test))
+    rows = np.concatenate([data.train[train], data.test[test]])
+    (gains,) = density.by_blocks(_gains, rows)
+    u, v = data.weights.train, data.weights.test
+    weights = None if u is None else u[train], None if v is None else v[test]
+    return memorisation(gains[: len(train)], gains[len(train) :], *weights)
+
+
+def _gains(block: CellScores) -> tuple[np.ndarray]:
+    with np.errstate(invalid="ignore"):  # of a row that neither can have
+        gains = (block.by_mixture - block.by_marginals).sum(axis=1)
+    return (np.nan_to_num(gains, nan=-np.inf, neginf=-np.inf),)
+
+
+def copied(density: CellDensity, data: Dataset, seed: int) -> Copies | None:
+    """Copies of training rows among 5,000 draws, at the given columns of test rows."""
+    if not len(data.test):
+        return None
+    at = np.full((COMPARED, data.train.shape[1]), np.nan)
+    at[:, : density.n_given] = np.resize(data.test, at.shape)[:, : density.n_given]
+    draws = density.draw(at, stream(seed, "copies"))
+    return copies(data.train, draws, data.test)
+
+
+def lost(density: CellDensity, data: Dataset, seed: int) -> list[LostRelation]:
+    """Relations of training and validation rows that 5,000 draws, at their given columns, lose."""
+    rng = stream(seed, "relations")
+    rows = np.concatenate([data.train, data.validation])
+    parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]
+    weights = np.concatenate(parts) if parts else None
+    at = np.full((COMPARED, rows.shape[1]), np.nan)
+    shares = None if weights is None else weights / weights.sum()
+    chosen = rng.choice(len(rows), COMPARED, p=shares)
+    at[:, : density.n_given] = rows[chosen, : density.n_given]
+    draws, kinds = density.draw(at, rng), {c.name: c.kind.alone for c in density.row}
+    return lost_relations(kinds, rows, draws, rng, weights, density.n_given)
+
+
+def _are_comparable(
+    density: CellDensity, rows: np.ndarray, train: np.ndarray, own: int
+) -> np.ndarray:
+    """Which rows ``(n,)`` have only levels of more than ``own`` training rows."""
+    found = np.ones(len(rows), bool)
+    for place, column in enumerate(density.row):
+        if place < density.n_given or column.has_numbers:
+            continue
+        seen, codes = train[:, place], np.nan_to_num(rows[:, place], nan=-2.0).astype(int)
+        counts = np.bincount(seen[seen >= 0].astype(int), minlength=len(column.first))
+        found &= (codes == -2) | ((codes >= 0) & (counts[codes] > own))
+    return found
+
+
+def _places(comparable: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    places = np.flatnonzero(comparable)
+    if len(places) <= COMPARED:
+        return places
+    return np.sort(rng.choice(places, COMPARED, replace=False))

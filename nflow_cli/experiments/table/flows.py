@@ -1,0 +1,197 @@
+"""Density of flows of the rows of a table: loaded, its scores of rows, arrays of pictures."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from nflow_cli.config.table import FitConfig
+from nflow_cli.data.dataset import Dataset
+from nflow_cli.data.table_files import opened
+from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.densities.linear_gaussian import LinearGaussian
+from nflow_cli.densities.pushforward import FlowDensity, mixture
+from nflow_cli.errors import DataError
+from nflow_cli.evaluation.association import most_dependent
+from nflow_cli.evaluation.motion import deformation_arrays, grid_between
+from nflow_cli.evaluation.pit import RADIUS, pit, pit_of_latents
+from nflow_cli.evaluation.tallies import Moments, RowScores, effective, of_members
+from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights
+from nflow_cli.experiments.recorded_data import column_units
+from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.given import Conditions
+from nflow_cli.experiments.table.loaded import TableRun
+from nflow_cli.flows.stack import FlowStack, make_stack
+from nflow_cli.random_streams import stream
+from nflow_cli.registry import BASES, resolve
+from nflow_cli.runs.npz import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
+
+SHOWN_GRID = 400
+# Share of points outside a plot in each coordinate at each end; border.
+OUTLIERS, BORDER = 0.001, 0.12
+MEASURED = 20_000  # rows used for correlations
+WIDER = 0.25  # extra window at each side, for the stages between base and points
+
+
+class TrainedTable(TableRun, TrainedFlows):
+    """Density ``q`` of a row of a table by flows, a :class:`TrainedFlows`.
+
+    ``given_units`` are those of the given columns.
+    """
+
+    def conditions_of(
+        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
+    ) -> Conditions:
+        """Conditions without missing values (``DataError``)."""
+        found = super().conditions_of(table, ranges, name)
+        gaps = np.isnan(found.rows[:, : self.n_given])
+        if table and gaps.any():
+            row, column = divmod(int(np.argmax(gaps)), self.n_given)
+            raise DataError(
+                f"{name}: {table.place(row)}: column {shown(self.given[column])}: expected a "
+                "finite number, received none"
+            )
+        return found
+
+    def batches(
+        self, n: int, seed: int, given: Conditions
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Draw ``n`` rows at each of m conditions, in batches."""
+        return TrainedFlows.batches(self, n, seed, given.rows[:, : self.n_given])
+
+    def _points(self, x: Any) -> np.ndarray:
+        table = opened(x)
+        return super()._points(x) if table is None else self.rows_of(table)
+
+
+def loaded(run: Run) -> TrainedTable:
+    """Density of a run."""
+    config = run.config
+    units = (column_units(run, names) for names in (config.columns, config.given))
+    base = resolve(BASES[config.base_name])()
+    return TrainedTable(run, base, with_weights(run, built_stack(config)), *units)
+
+
+def built_stack(config: FitConfig) -> FlowStack:
+    """Initial flows of a settled config."""
+    flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
+    flow.build((None, config.dim), (None, len(config.given)) if config.given else None)
+    return flow
+
+
+def row_scores(
+    density: FlowDensity,
+    rows: np.ndarray,
+    seed: int,
+    data: Dataset | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> RowScores:
+    """Scores of rows ``(n, G + D)``, each one cell.
+
+    Of the test rows of ``data`` also by the Gaussian of its training rows, and with the PIT of the
+    latents, of an ensemble those of the worst member.
+    """
+    members = density.member_log_probs(rows)
+    log_q = mixture(members, density.member_weights)[:, None]
+    if data is None:
+        return RowScores(log_q, members.T)
+    log_q = np.where(np.isnan(log_q), -np.inf, log_q)  # no fit, where no number is missing
+    gaussian = LinearGaussian(density, data.train, data.weights.train).log_prob(rows)[:, None]
+    names = [*data.modelled, RADIUS]
+    worst = max(
+        map(pit_of_latents, density.member_latents(rows)),
+        key=lambda values: pit(values, names, data.weights.test).excess,
+    )
+    return RowScores(log_q, members.T, gaussian, pit=worst, pit_columns=names)
+
+
+def further_scores(
+    density: FlowDensity, data: Dataset, found: RowScores, seed: int
+) -> dict[str, Any]:
+    """Log-likelihoods of the base without flows and of members."""
+    weights = data.weights.test
+    of_base = Moments.of(density.base_log_prob(data.test), weights)
+    return {**of_base.scores("base_log_likelihood"), **of_members(found.members, weights)}
+
+
+def arrays(config: FitConfig, density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
+    """Arrays of the plane, or of rows and draws."""
+    shown = density_of_points if config.is_in_the_plane else rows_and_draws
+    return shown(density, data, config.seed, config.evaluate.keep_rows)
+
+
+def density_of_points(
+    density: FlowDensity, data: Dataset, seed: int, keep_rows: bool = True
+) -> dict[str, np.ndarray]:
+    """Arrays for the plots of points in the plane, in the user's units; densities in nats per area.
+
+    ``keep_rows``: with test points.
+    """
+    window = shown_window(data)
+    grid = grid_between(window[0], window[1], SHOWN_GRID)
+    wider = window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0)
+    coarse = grid_between(wider[0], wider[1], STRIP_GRID)
+    z0 = density.base.sample(stream(seed, "deformation"), (SHOWN_SAMPLES, density.dim))
+    return {
+        "axis_1": grid.first,
+        "axis_2": grid.second,
+        "log_q": density.log_prob(grid.points).reshape(grid.shape),
+        "samples": density.sample(SHOWN_SAMPLES, seed),
+        "test_points": shown_tests(data, seed)[: None if keep_rows else 0],
+        **deformation_arrays(density, z0, coarse),
+    }
+
+
+def rows_and_draws(
+    density: FlowDensity, data: Dataset, seed: int, keep_rows: bool
+) -> dict[str, np.ndarray]:
+    """Arrays for the plots of rows of any D, in the user's units, with samples at the given
+    columns.
+
+    ``keep_rows``: with test rows.
+    """
+    tests = representative(data.test, data.weights.test, seed)
+    shown, g = tests[:SHOWN_SAMPLES], density.n_given
+    kept = shown[: None if keep_rows else 0]
+    if g:
+        draws = density.sample(1, seed, np.resize(shown, (SHOWN_SAMPLES, tests.shape[1]))[:, :g])
+    else:
+        draws = density.sample(SHOWN_SAMPLES, seed)
+    arrays = {
+        "rows": kept[:, g:],
+        "samples": draws[:, g:],
+        "columns_shown": np.array(most_dependent(data.train[:MEASURED, g:], SHOWN_COLUMNS)),
+    }
+    if density.dim > 1 or g:
+        return arrays
+    low, high = shown_range(data)
+    axis = np.linspace(low, high, SHOWN_GRID)
+    return {**arrays, "axis_1": axis, "log_q": density.log_prob(axis[:, None])}
+
+
+def shown_tests(data: Dataset, seed: int) -> np.ndarray:
+    """Plotted test rows, of equal weight."""
+    return representative(data.test, data.weights.test, seed)[:SHOWN_SAMPLES]
+
+
+def shown_range(data: Dataset) -> tuple[float, float]:
+    """Plotted range of one column: training rows without outliers."""
+    low, high = np.quantile(data.train[:, 0], [OUTLIERS, 1 - OUTLIERS])
+    margin = BORDER * (high - low)
+    return float(low - margin), float(high + margin)
+
+
+def shown_window(data: Dataset) -> np.ndarray:
+    """Corners ``(2, 2)`` of the plot: training points without outliers."""
+    low, high = np.quantile(data.train, [OUTLIERS, 1 - OUTLIERS], axis=0)
+    middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.train.std(axis=0))
+    return np.stack([middle - half, middle + half])
+
+
+def representative(rows: np.ndarray, weights: np.ndarray | None, seed: int) -> np.ndarray:
+    """Rows of equal weight: resampled to the effective sample size if weighted."""
+    if weights is None:
+        return rows
+    n = max(1, int(effective(weights)))
+    rng = stream(seed, "representative")
+    return rows[rng.choice(len(rows), n, p=weights / weights.sum())]
