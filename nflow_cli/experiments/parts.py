@@ -78,9 +78,7 @@ class Report(Protocol):
         ...
 
     def warnings_of(self, config: Any, summary: Any) -> list[ScoreWarning]:
-        """Warnings about the scores of a summary, one of ``SCHEMA`` here and below; of kinds that
-        are not yet ``TYPED``, by its facts, of which missing ones give none.
-        """
+        """Warnings about the scores of a summary, one of ``SCHEMA`` here and below."""
         ...
 
     def rows_of(self, config: Any, summary: Any, warnings: Sequence[ScoreWarning]) -> Rows:

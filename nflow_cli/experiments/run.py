@@ -17,7 +17,6 @@ from nflow_cli.constants import RUN
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.summary import RunSummary
 from nflow_cli.runs.directory import (
     CONFIG,
     EVALUATION,
@@ -29,8 +28,6 @@ from nflow_cli.runs.directory import (
 )
 from nflow_cli.text import command_line
 
-# Kinds whose reports take a summary; those of others take its facts.
-TYPED = ("images", "evidence", "reverse_kl", "table")
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 
@@ -71,21 +68,17 @@ class Run:
 
     @cached_property
     def summary(self) -> Any:
-        """Summary; of kinds that are not ``TYPED`` its facts."""
+        """``summary.json``, by the schema of its kind."""
         schema, data = part(self.config, "report").SCHEMA, self.directory.read_json(SUMMARY)
         try:
-            return self.reported(presets.checked(schema, data, f"{self.path / SUMMARY}: damaged"))
+            return presets.checked(schema, data, f"{self.path / SUMMARY}: damaged")
         except ConfigError as error:
             raise RunDirectoryError(str(error)) from None
 
     @property
     def facts(self) -> dict[str, Any]:
         """Figures of ``summary.json`` by key."""
-        return self.summary.facts if self.config.kind in TYPED else self.summary
-
-    def reported(self, summary: RunSummary) -> Any:
-        """Summary as the report of its kind takes it."""
-        return summary if self.config.kind in TYPED else summary.facts
+        return self.summary.facts
 
     @cached_property
     def warnings(self) -> list[ScoreWarning]:

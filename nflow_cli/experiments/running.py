@@ -174,9 +174,9 @@ def fit(run: Run, data: Any = None) -> None:
     fitted = part(config, "training").run(config, run.directory, data)
     scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
     run.arrays = dict(fitted.arrays)
-    run.summary = run.reported(report.SCHEMA(**scores))
+    run.summary = report.SCHEMA(**scores)
     scores["warnings"] = records(run.warnings)
-    run.summary = run.reported(report.SCHEMA(**scores))
+    run.summary = report.SCHEMA(**scores)
     run.directory.write_arrays(EVALUATION, run.arrays)
     run.directory.write_json(SUMMARY, run.facts)
 
