@@ -51,7 +51,7 @@ def good(kind, tmp_path_factory):
         run.write_json("summary.json", SUMMARIES[kind])
         run.write_arrays("evaluation.npz", ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
-    pictures = {"fit-2d": 4, "train-vae": 5, "fit": 2}.get(kind, 3)
+    pictures = {"fit-2d": 4, "points": 4, "train-vae": 5}.get(kind, 3)
     assert len(draw(Run.open(run.path), dpi=DPI)) == pictures
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 

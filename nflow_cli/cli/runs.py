@@ -15,7 +15,6 @@ from nflow_cli.cli.options import (
     run_argument,
 )
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.terminal.layout import hanging
 from nflow_cli.text import printable
@@ -31,6 +30,7 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
     Prints one line for each check, with its scores; exits 1 if any fails.
     """
     from nflow_cli.experiments.checks import check_run
+    from nflow_cli.experiments.comparison import Outcome
     from nflow_cli.experiments.run import Run
 
     run = Run.open(run_dir)  # a wrong name is reported before TensorFlow starts

@@ -198,9 +198,13 @@ class CheckedFlows(CheckedRun):
     @cached_property
     def weights(self) -> Weights:
         """Weights of :attr:`model`."""
-        model = self.model
-        numbers = len(model.weights), model.count_params()
-        return Weights(type(model).__name__, *numbers, weights_sha256(model))
+        return weights_of(self.model)
+
+
+def weights_of(model: Any) -> Weights:
+    """Weights of a Keras layer or model."""
+    numbers = len(model.weights), model.count_params()
+    return Weights(type(model).__name__, *numbers, weights_sha256(model))
 
 
 class CheckedDensity(CheckedFlows):

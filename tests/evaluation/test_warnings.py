@@ -94,10 +94,14 @@ FACTS = [
 
 @given(st.dictionaries(st.sampled_from(FACTS), values))
 def test_whatever_numbers_a_summary_holds_warnings_follow(summary):
-    assert all(warning.reason for warning in warnings_of(settings(), summary))
     counts = {"steps", "n_test", "n_impossible", "n"}  # which a schema has as whole numbers
     typed = {key: x for key, x in summary.items() if key not in counts or type(x) is int}
     assert all(warning.reason for warning in warnings_of(settings(POINTS), typed))
+
+
+@given(st.dictionaries(st.sampled_from(["free_energy", "kl", "mass"]), st.none() | st.floats()))
+def test_whatever_figures_a_fit_to_a_density_has_warnings_follow(summary):
+    assert all(warning.reason for warning in warnings_of(settings(), summary))
 
 
 def test_a_summary_has_the_free_energy_of_the_base_above_which_a_fit_is_ruined(short_run):

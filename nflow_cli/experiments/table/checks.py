@@ -53,25 +53,21 @@ class Checked(CheckedRun):
         of_data: Checks = {"data": skip_gone if self.is_gone else check_rows}
         of_density: Checks = {"masses": check_masses, "own draws": check_own_draws}
         if isinstance(self.config, FitConfig):
-            from nflow_cli.experiments import flow_checks
-
-            of_density = flow_checks.OF_FLOWS
+            of_density = _flow_checks().OF_FLOWS
             if self.config.is_of_two:
-                of_density = {**of_density, "mass": flow_checks.check_mass}
+                of_density = {**of_density, "mass": _flow_checks().check_mass}
         return {**of_data, **of_density, **({} if self.is_gone else OF_SCORES)}
 
     @cached_property
     def flows(self) -> Any:
         """Flows in float64, and points to check them at."""
-        from nflow_cli.experiments.flow_checks import flows_of
-
-        return flows_of(self.trained, self.config.seed)
+        return _flow_checks().flows_of(self.trained, self.config.seed)
 
     @cached_property
     def weights(self) -> Weights:
         """Weights that were saved; of the networks of cells the numbers are counted."""
         if self.config.is_of_flows:
-            return super().weights
+            return _flow_checks().weights_of(self.trained.trained)
         arrays = self.trained.arrays
         trained = network.shapes(self.trained.layout, network.blocks_of(arrays))
         numbers = sum(arrays[name].size for name in trained)
@@ -93,6 +89,13 @@ class Checked(CheckedRun):
     @cached_property
     def judged(self) -> Judged:
         return judged(self.config, self.trained, self.data)
+
+
+def _flow_checks() -> Any:
+    """The checks of flows, with Keras."""
+    from nflow_cli.experiments import flow_checks
+
+    return flow_checks
 
 
 def skip_gone(run: Checked) -> Verdict:
