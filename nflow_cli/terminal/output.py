@@ -22,9 +22,9 @@ class Results(io.FileIO):
         try:
             return _size(data) if self.failed else super().write(data)
         except OSError as error:
+            self.failed = True  # Python flushes again at exit
             if error.errno == errno.EPIPE:
                 raise
-            self.failed = True  # Python flushes again at exit
             raise NflowError(f"stdout: {error.strerror}") from None
 
 
