@@ -183,23 +183,22 @@ def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
     columns, rows = read_columns(table, names=names)
     if not len(rows):
         raise DataError(f"{table.name}: expected rows of numbers, received none")
-    for column in columns:
-        if wrong := _first_wrong(column):
-            row, received = wrong
-            place = "" if row is None else f"{table.place(row)}, "
-            raise DataError(
-                f"{table.name}: {place}column {shown(column.name)}: expected a finite number, "
-                f"received {shown(received)}{looks_like(received)}"
-            )
-    return np.column_stack([column.numbers for column in columns if column.numbers is not None])
+    return np.column_stack([_finite(table, column) for column in columns])
 
 
-def _first_wrong(column: Column) -> tuple[int | None, str] | None:
-    if column.source != "number" or column.numbers is None:
-        return column.stray or (None, column.source)
-    wrong = ~np.isfinite(column.numbers)
-    row = int(np.argmax(wrong)) if wrong.any() else None
-    return None if row is None else (row, str(column.numbers[row]))
+def _finite(table: TableFile, column: Column) -> np.ndarray:
+    row, received = column.stray or (None, column.source)
+    if column.source == "number" and column.numbers is not None:
+        wrong = ~np.isfinite(column.numbers)
+        if not wrong.any():
+            return column.numbers
+        row = int(np.argmax(wrong))
+        received = str(column.numbers[row])
+    place = "" if row is None else f"{table.place(row)}, "
+    raise DataError(
+        f"{table.name}: {place}column {shown(column.name)}: expected a finite number, "
+        f"received {shown(received)}{looks_like(received)}"
+    )
 
 
 def read_points(name: str | Path) -> np.ndarray:
@@ -236,7 +235,10 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
             low, high = np.searchsorted(rows, [first, end])
             block = block.take(rows[low:high] - first)
         elif end > MAX_ROWS:
-            raise table.too_many(MAX_ROWS, "more (a fit draws some by data.max_rows)")
+            raise DataError(
+                f"{table.name}: expected at most {MAX_ROWS:,} rows, received more (a fit draws "
+                "some by data.max_rows)"
+            )
         for name, reader in readers.items():
             reader.add(block.column(name))
         first = end

@@ -13,6 +13,7 @@ from nflow_cli.config.evidence import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
 from nflow_cli.data.columns import Column, numbers_of, read_columns
 from nflow_cli.data.dependence import determined
+from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.netcdf import InferenceTable
 from nflow_cli.data.points import checksum, no_spread
 from nflow_cli.data.table_files import open_table
@@ -93,12 +94,14 @@ def load_draws(settings: DrawsData) -> Draws:
     if len(rows) < max(LEAST_DRAWS, 10 * len(columns)):
         least = max(LEAST_DRAWS, 10 * len(columns))
         raise DataError(f"{first.name}: expected {least:,} draws or more, received {len(rows):,}")
-    bounds = [bound_maps(*settings.bounds.get(name, (None, None))) for name in columns]
-    inside = _inside(first, columns, rows, bounds)
+    bounds = [Bounds(*settings.bounds.get(name, ())) for name in columns]
+    _expect_spread(first, columns, rows, bounds)
+    maps = [bound_maps(*ends) for ends in bounds]
+    inside, log_det = ColumnUnits(maps).inside_and_log_det(rows)
     _expect_free(first, columns, rows, inside)
-    units = [[*maps, Scale(float(z.mean()), float(z.std()))] for maps, z in zip(bounds, inside.T)]
+    units = [[*some, Scale(float(z.mean()), float(z.std()))] for some, z in zip(maps, inside.T)]
     if space == "unconstrained":
-        log_p = log_p + ColumnUnits(bounds).inside_and_log_det(rows)[1]
+        log_p = log_p + log_det
     count = int(which.max()) + 1
     return Draws(
         name=first.name,
@@ -218,25 +221,22 @@ def _has_numbers(column: Column) -> bool:
     return not np.isnan(column.numbers).all()
 
 
-def _inside(
-    table: TableFile, columns: Sequence[str], rows: np.ndarray, bounds: Sequence[Any]
-) -> np.ndarray:
-    """Rows ``(n, D)`` without bounds."""
-    inside = rows.copy()
-    for place, (name, maps) in enumerate(zip(columns, bounds)):
-        if reason := no_spread(rows[:, place]):
+def _expect_spread(
+    table: TableFile, columns: Sequence[str], rows: np.ndarray, bounds: Sequence[Bounds]
+) -> None:
+    """Refuse constant columns, and draws on a bound or beyond."""
+    for name, values, one in zip(columns, rows.T, bounds):
+        if reason := no_spread(values):
             raise DataError(
                 f"{table.name}: column {shown(name)} {reason}: no free parameter; leave it out by "
                 "--columns"
             )
-        for one in maps:
-            inside[:, place], slope = one.inside(inside[:, place])
-            if beyond := int((slope == -np.inf).sum()):
-                raise DataError(
-                    f"{table.name}: column {shown(name)}: expected draws within its bounds; "
-                    f"received {beyond:,} on a bound or beyond"
-                )
-    return inside
+        low, high = one.ends
+        if beyond := int(((values <= low) | (values >= high)).sum()):
+            raise DataError(
+                f"{table.name}: column {shown(name)}: expected draws within its bounds; "
+                f"received {beyond:,} on a bound or beyond"
+            )
 
 
 def _expect_free(

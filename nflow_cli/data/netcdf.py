@@ -72,14 +72,11 @@ def _table(name: str, draws: Any, statistics: Any) -> "pa.Table":
             raise ValueError(f"{variable.name} has other chains or draws")
         if variable.dtype.kind not in "fiub":
             raise ValueError(f"{variable.name} holds {variable.dtype}, not numbers")
-        columns += zip(_elements(variable), variable.values.reshape(n, -1).T)
+        labels = itertools.product(*(map(str, variable[dim].values) for dim in variable.dims[2:]))
+        elements = (f"[{', '.join(some)}]" if some else "" for some in labels)
+        names = [f"{variable.name}{element}" for element in elements]
+        columns += zip(names, variable.values.reshape(n, -1).T)
     return pa.table([pa.array(part) for _, part in columns], [column for column, _ in columns])
-
-
-def _elements(variable: Any) -> list[str]:
-    """Names of a variable's elements, in the order of their storage."""
-    labels = itertools.product(*(map(str, variable[dim].values) for dim in variable.dims[2:]))
-    return [f"{variable.name}[{', '.join(some)}]" if some else variable.name for some in labels]
 
 
 def inference_groups(

@@ -94,9 +94,6 @@ class TableFile(ABC):
                     f"{self.name}: no column {shown(name)}{hint}; its columns: {listed}"
                 )
 
-    def too_many(self, most: int, received: str) -> DataError:
-        """Error of too many rows."""
-        return DataError(f"{self.name}: expected at most {most:,} rows, received {received}")
 
 
 def shown(value: Any) -> str:
