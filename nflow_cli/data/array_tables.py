@@ -187,6 +187,8 @@ def explained(name: str, expected: str) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except npz.ArrayError as error:
+        raise DataError(f"{name}: {error}") from None
     except Exception as error:  # NumPy, zipfile, zlib and Arrow raise different ones
         received = one_line(error)[:_REASON]
         raise DataError(f"{name}: expected {expected}; received: {received}") from None

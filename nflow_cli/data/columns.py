@@ -180,10 +180,15 @@ def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
     """Columns ``(n, D)``, float64, at most 10 million rows, or a DataError that names the first
     cell that is no finite number.
     """
-    columns, rows = read_columns(table, names=names)
+    return stacked(table, read_columns(table, names=names)[0])
+
+
+def stacked(table: TableFile, columns: Sequence[Column]) -> np.ndarray:
+    """Columns of a table as :func:`numbers_of` has them."""
+    rows = np.column_stack([_finite(table, column) for column in columns])
     if not len(rows):
         raise DataError(f"{table.name}: expected rows of numbers, received none")
-    return np.column_stack([_finite(table, column) for column in columns])
+    return rows
 
 
 def _finite(table: TableFile, column: Column) -> np.ndarray:

@@ -38,10 +38,9 @@ def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, Column
     known = {column.name: column for column in rest}
     for column in rest:
         relation = relations.get(column.name)
-        if relation is not None:
-            relation = _between(relation, known, kinds)
-        kind = _computed(_modelled(column, settings, relation), relation)
-        kind = _in_form(kind, column.form)
+        relation = relation and _between(relation, known, kinds)
+        kind = _modelled(column, settings, relation)
+        kind = _in_form(_computed(kind, relation) if relation else kind, column.form)
         kinds[column.name] = _bounded(kind, column) if column.name in positive else kind
     return {column.name: kinds[column.name] for column in columns}
 
@@ -82,9 +81,7 @@ def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
     return texts_of(np.array(numbers, float), form)
 
 
-def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
-    if relation is None:
-        return kind
+def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
     why = f"= {relation.text}"[:500]
     computed = {"kind": "computed", "own": kind.kind, "why": why, "relation": relation}
     return kind.model_copy(update={**computed, "bounds": None, "is_open": False})
@@ -118,20 +115,15 @@ def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
 
 def _modelled(column: Column, settings: TableData, relation: Relation | None = None) -> ColumnKind:
     """A formula may give numbers that no row has, so its column has no levels."""
-    may_be_levels = relation is None or relation.rule == "map"
     missing = bool((column.places < 0).any())
-    if column.numbers is None:
-        return _texts(column, missing)
-    return _numbers(column, missing, settings, may_be_levels)
-
-
-def _texts(column: Column, missing: bool) -> ColumnKind:
-    count = len(column.texts)
-    why = "truth values" if column.source == "truth" else "text"
+    if column.numbers is not None:
+        return _numbers(column, missing, settings, relation is None or relation.rule == "map")
+    if column.source == "truth":
+        return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
+    count, why = len(column.texts), "text"
     if count > MAX_TEXTS:
         why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
-    kind = "truth" if column.source == "truth" else "text"
-    return ColumnKind(kind="levels", why=why, type=kind, missing=missing)
+    return ColumnKind(kind="levels", why=why, type="text", missing=missing)
 
 
 def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: bool) -> ColumnKind:

@@ -108,7 +108,6 @@ def _is_decimal(column: Column) -> bool:
     return column.numbers is not None and column.distinct.decimals != 0
 
 
-
 def _text(column: Column, code: int) -> str:
     if column.numbers is None:
         return column.texts[code]

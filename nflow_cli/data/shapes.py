@@ -64,7 +64,6 @@ def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -
     return _shape(values, counts, heaped, None, resolution)
 
 
-
 def _shape(
     values: np.ndarray,
     counts: np.ndarray,

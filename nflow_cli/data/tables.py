@@ -95,7 +95,6 @@ class TableFile(ABC):
                 )
 
 
-
 def shown(value: Any) -> str:
     """At most 60 printable characters of a value."""
     text = repr(value if isinstance(value, str) else str(value))

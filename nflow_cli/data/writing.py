@@ -104,14 +104,14 @@ def write_table(
     any other suffix is CSV, with all digits, and a header unless the columns are numbered; ``-`` is
     CSV on standard output.
     """
-    names = list(names)
+    schema, batches = _schema(names, batches)
     if str(path) == STDIN:
-        _write_csv(sys.stdout.buffer, names, batches)
+        _write_csv(sys.stdout.buffer, schema, batches)
         sys.stdout.buffer.flush()
         return
     path = Path(path)
     write = {".parquet": _write_parquet, ".npy": _write_npy}.get(path.suffix.lower(), _write_csv)
-    write_file(path, lambda file: write(file, names, batches))
+    write_file(path, lambda file: write(file, schema, batches))
 
 
 def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
@@ -133,13 +133,12 @@ def _schema(
     return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in named)
 
 
-def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
+def _write_csv(file: BinaryIO, schema: "pa.Schema", batches: Iterable["pa.RecordBatch"]) -> None:
     import pyarrow as pa
 
-    _, batches = _schema(names, batches)
-    if list(names) != positions(len(names)):
+    if schema.names != positions(len(schema)):
         header = io.StringIO()
-        csv.writer(header).writerow(names)  # it quotes line breaks
+        csv.writer(header).writerow(schema.names)  # it quotes line breaks
         file.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
     for batch in batches:
         try:
@@ -159,20 +158,18 @@ def _csv_text(batch: "pa.RecordBatch", quoting: Any) -> bytes:
 
 
 def _write_parquet(
-    file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
+    file: BinaryIO, schema: "pa.Schema", batches: Iterable["pa.RecordBatch"]
 ) -> None:
     from pyarrow import parquet
 
-    schema, batches = _schema(names, batches)
     with parquet.ParquetWriter(file, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
 
 
-def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
+def _write_npy(file: BinaryIO, schema: "pa.Schema", batches: Iterable["pa.RecordBatch"]) -> None:
     import pyarrow as pa
 
-    schema, batches = _schema(names, batches)
     for column in schema:
         if not is_number(column.type):
             raise DataError(
@@ -181,7 +178,7 @@ def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.Recor
     number = "<f4" if set(schema.types) == {pa.float32()} else "<f8"
 
     def header(n: int) -> None:  # its length does not depend on n
-        shape = {"descr": number, "fortran_order": False, "shape": (n, len(names))}
+        shape = {"descr": number, "fortran_order": False, "shape": (n, len(schema))}
         npy.write_array_header_1_0(file, shape)
 
     header(0)
