@@ -137,15 +137,15 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> ArrowTable:
 
     arrays, names = [], expect_names(name, list(map(str, columns)))
     for column, values in columns.items():
-        array = values if isinstance(values, pa.Array | pa.ChunkedArray) else np.asanyarray(values)
-        if isinstance(array, np.ndarray) and array.ndim != 1:
-            raise DataError(
-                f"{name}: column {shown(column)}: expected shape (n,), received {array.shape}"
-            )
-        if isinstance(array, np.ndarray):
-            array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        with explained(name, f"column {shown(column)} of numbers or text"):
-            arrays.append(pa.array(array) if isinstance(array, np.ndarray) else array)
+        if not isinstance(values, pa.Array | pa.ChunkedArray):
+            rows = np.asanyarray(values)
+            if rows.ndim != 1:
+                raise DataError(
+                    f"{name}: column {shown(column)}: expected shape (n,), received {rows.shape}"
+                )
+            with explained(name, f"column {shown(column)} of numbers or text"):
+                values = pa.array(rows.astype(rows.dtype.newbyteorder("="), copy=False))
+        arrays.append(values)
     if len({len(array) for array in arrays}) > 1:
         lengths = ", ".join(f"{shown(c)} {len(a):,}" for c, a in list(zip(columns, arrays))[:10])
         raise DataError(f"{name}: expected columns of one length, received {lengths}")

@@ -211,7 +211,7 @@ class TextTable(TableFile):
         parse = arrow_csv.ParseOptions(
             delimiter=self.dialect.delimiter,
             newlines_in_values=True,
-            invalid_row_handler=_pass_over_blanks,
+            invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
         )
         convert = arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(columns, pa.string()),
@@ -278,7 +278,9 @@ class TextTable(TableFile):
                         raise DataError(
                             f"{self.name}: expected at most {MAX_BYTES:,} bytes uncompressed"
                         )
-                    yield _COMMENT.sub(_blanks, part) if self._is_commented else part
+                    if self._is_commented:
+                        part = _COMMENT.sub(lambda comment: b" " * len(comment[0]), part)
+                    yield part
         except (OSError, EOFError, zlib.error) as error:  # of gzip
             raise DataError(f"{self.name}: damaged: {one_line(error)}") from None
 
@@ -330,14 +332,6 @@ class TextTable(TableFile):
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
-
-
-def _blanks(comment: re.Match[bytes]) -> bytes:
-    return b" " * len(comment[0])
-
-
-def _pass_over_blanks(row: Any) -> str:
-    return "error" if row.text.strip() else "skip"
 
 
 def _n_breaks(text: bytes) -> int:

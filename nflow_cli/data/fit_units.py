@@ -92,7 +92,7 @@ def fit_units(
         y, log_det = first.inside(x) if first else (x, np.zeros_like(x))
         if y.min() == y.max():
             raise DataError(f"expected values that differ. Received: {x[0]} alone")
-        robust = Scale(*_robust(y))
+        robust = _robust(y)
         u = np.clip(robust.inside(y)[0], -MAX_VALUE, MAX_VALUE)
         rest = _fit_rest(u[:ROWS], robust, tails)
         if skewed and len(x) >= LEAST_SKEWED:
@@ -173,11 +173,11 @@ def _likelihood_of_asinh(
     return log_det.mean(axis=1) - 0.5 * (LOG_2PI + 1) - np.log(deviation), mean, deviation
 
 
-def _robust(y: np.ndarray) -> tuple[float, float]:
+def _robust(y: np.ndarray) -> Scale:
     low, centre, high = np.quantile(y, [0.25, 0.5, 0.75])
     if high > low:
-        return float(centre), float((high - low) / NORMAL_IQR)
-    return float(centre), float(NORMAL_MAD * np.median(np.abs(y - centre)[y != centre]))
+        return Scale(centre, (high - low) / NORMAL_IQR)
+    return Scale(centre, NORMAL_MAD * np.median(np.abs(y - centre)[y != centre]))
 
 
 def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:

@@ -54,15 +54,12 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
             relation = relation.model_copy(update={"values": _texts_of(relation.values, form)})
         return kind.model_copy(update={"type": "text", "decimals": None, "relation": relation})
     of_form = kind_of_form(form)
-    written_as = "date" if of_form == "date" else "time"
-    of_day = _within_a_day(kind) if of_form == "clock" else {}
-    return kind.model_copy(update={"form": form, "type": written_as, **of_day})
-
-
-def _within_a_day(kind: ColumnKind) -> dict[str, Any]:
-    low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
-    last = DAY - (kind.step or 1.0)
-    return {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
+    update: dict[str, Any] = {"form": form, "type": "date" if of_form == "date" else "time"}
+    if of_form == "clock":
+        low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
+        last = DAY - (kind.step or 1.0)
+        update |= {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
+    return kind.model_copy(update=update)
 
 
 def _between(

@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -168,15 +169,14 @@ def present_cells(values: Any) -> Any:
 def _first_bad(cells: Any) -> int:
     import pyarrow as pa
 
-    low, high = 0, len(cells)
-    while high - low > 1:
-        middle = (low + high) // 2
+    def is_beyond(row: int) -> bool:
         try:
-            cells[low:middle].cast(pa.float64())
-            low = middle
+            cells[: row + 1].cast(pa.float64())
         except pa.ArrowInvalid:
-            high = middle
-    return low
+            return True
+        return False
+
+    return bisect_left(range(len(cells)), True, key=is_beyond)
 
 
 def expect_names(name: str, names: Sequence[str]) -> list[str]:
