@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
 
 from nflow_cli.data.tables import (
     MISSING,
@@ -22,9 +25,6 @@ from nflow_cli.data.tables import (
     shown,
 )
 from nflow_cli.errors import DataError, one_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BLOCK = 2**20  # bytes read at once; no row is longer
 MAX_BYTES = 8 * 2**30  # of a file, compressed or not
@@ -199,14 +199,11 @@ class TextTable(TableFile):
         self._expect_closed(_Rows(header, self._masked(header), 1))
         super().__init__(name, list(map(Field, self.dialect.names)))
 
-    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
+    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns as text.
 
         Arrow's own stream would call Python from its threads, and hang at exit.
         """
-        import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-
         columns = self.dialect.names
         parse = arrow_csv.ParseOptions(
             delimiter=self.dialect.delimiter,

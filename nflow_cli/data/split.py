@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
-from nflow_cli.data.columns import Column, read_columns
+from nflow_cli.data.columns import Column, read_columns, text_of
 from nflow_cli.data.delimited import is_number
 from nflow_cli.data.faults import (
     Fault,
@@ -164,7 +164,7 @@ def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
     seed, column = settings.split_seed, settings.split or settings.group
     if column is None:
         return split_at_random(len(rows), seed, settings.test is None)
-    texts = table.text(column)[rows]
+    texts = text_of(table, column)[rows]
     if settings.split is None:
         return shuffled(split_by_group(table.name, column, texts, settings), seed)
     return shuffled(split_by_column(table.name, column, texts, seed), seed)
