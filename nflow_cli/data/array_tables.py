@@ -65,8 +65,10 @@ class ParquetTable(TableFile):
             arrays = [self._empty.column(name).combine_chunks() for name in stored]
             yield pa.RecordBatch.from_arrays(arrays, list(names))
             return
-        opened = parquet.ParquetFile(self._source, pre_buffer=False)
-        with explained(self.name, "a Parquet file"), opened as file:
+        with (
+            explained(self.name, "a Parquet file"),
+            parquet.ParquetFile(self._source, pre_buffer=False) as file,
+        ):
             for block in file.iter_batches(BLOCK_ROWS, columns=stored):
                 yield block.select(stored).rename_columns(list(names))
 

@@ -331,15 +331,11 @@ class _Reader:
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._drop_texts()
             return
-        codes = np.full(len(texts) + 1, -1, np.int32)  # the last entry, -1, is for missing cells
-        for i, text in enumerate(texts):
-            if text is None:
-                continue
-            if text not in self._codes:
-                self._codes[text] = len(self._codes)
-                self._letters += len(text)
-            codes[i] = self._codes[text]
-        self._parts.append(codes[which])
+        new = [text for text in dict.fromkeys(texts) if text and text not in self._codes]
+        self._codes |= {text: code for code, text in enumerate(new, start=len(self._codes))}
+        self._letters += sum(map(len, new))
+        codes = [-1 if text is None else self._codes[text] for text in texts]
+        self._parts.append(np.array([*codes, -1], np.int32)[which])  # the last of missing cells
         if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
             self._drop_texts()
 

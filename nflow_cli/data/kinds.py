@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.kinds import CellType, ColumnKind, Lattice, Relation
+from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import DAY, kind_of_form, texts_of
@@ -126,7 +126,9 @@ def _modelled(column: Column, settings: TableData, relation: Relation | None = N
 def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: bool) -> ColumnKind:
     numbers = column.distinct
     lattice = common_lattice(numbers)
-    facts = {"type": _type(column), "decimals": numbers.decimals, "missing": missing}
+    type = "whole" if numbers.decimals == 0 else "decimal"
+    type = column.source if column.source in ("date", "time") else type
+    facts = {"type": type, "decimals": numbers.decimals, "missing": missing}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
@@ -144,12 +146,6 @@ def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: 
         return ColumnKind(kind="grid", why=why, **facts)
     why = "values that repeat, on no grid" if shape.repeats else "values that differ"
     return ColumnKind(kind="number", why=why, **facts)
-
-
-def _type(column: Column) -> CellType:
-    if column.source in ("date", "time"):
-        return column.source
-    return "whole" if column.distinct.decimals == 0 else "decimal"
 
 
 def _why_levels(column: Column, lattice: Lattice | None, settings: TableData) -> str:

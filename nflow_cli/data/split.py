@@ -245,9 +245,8 @@ def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
 
 
 def note_of_repeats(train: np.ndarray, test: np.ndarray, continuous: Sequence[bool]) -> list[str]:
-    """Note on test rows that are training rows too, if several.
-
-    Rows without a number of the columns that are ``continuous`` repeat by chance.
+    """Note on test rows that are training rows too, if several; not by chance, without a number of
+    the ``continuous`` columns.
     """
     rng = stream(0, "repeats")
     factors = rng.integers(2**63, size=train.shape[1], dtype=np.uint64)
