@@ -3,23 +3,28 @@
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
 from nflow_cli.data import tables
-from nflow_cli.data.tables import BLOCK_ROWS, Field, TableFile, expect_names, positions, shown
-from nflow_cli.errors import DataError, one_line
+from nflow_cli.data.tables import (
+    BLOCK_ROWS,
+    Field,
+    TableFile,
+    expect_names,
+    explained,
+    positions,
+    shown,
+)
+from nflow_cli.errors import DataError
 from nflow_cli.runs import npz
 from nflow_cli.runs.json_text import json_object
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 UNNAMED_INDEX = "__index_level_0__"  # by pandas, in a table of Arrow
 NAMES = "columns"  # in an .npz: the column names of its array of rows
-_REASON = 200  # characters of another library's message
 _NPZ = (
     "one array (n, D) of numbers, with or without their names in an array columns, or arrays (n,)"
 )
@@ -28,18 +33,18 @@ _NPZ = (
 class ArrowTable(TableFile):
     """Table in Arrow's memory."""
 
-    def __init__(self, name: str, table: "pa.Table"):
+    def __init__(self, name: str, table: pa.Table):
         columns = _columns(name, table.schema)
         self._table = table.rename_columns([column.name for column in columns])
         super().__init__(name, columns, table.num_rows)
 
     @property
-    def arrays(self) -> dict[str, "pa.ChunkedArray"]:
+    def arrays(self) -> dict[str, pa.ChunkedArray]:
         """Columns by name, without the index of a DataFrame."""
         names = [column.name for column in self.columns if not column.is_index]
         return {name: self._table.column(name) for name in names}
 
-    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
+    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from self._table.select(names).to_batches(max_chunksize=BLOCK_ROWS)
 
 
@@ -47,8 +52,6 @@ class ParquetTable(TableFile):
     """Parquet file, read one block at a time."""
 
     def __init__(self, name: str, source: Any):
-        from pyarrow import parquet
-
         self._source = source
         with explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
@@ -56,17 +59,16 @@ class ParquetTable(TableFile):
         self._stored = dict(zip((column.name for column in columns), schema.names))
         super().__init__(name, columns, n_rows)
 
-    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
+    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         stored = [self._stored[name] for name in names]
         if not self.n_rows:  # no batch, which has the types
             arrays = [self._empty.column(name).combine_chunks() for name in stored]
             yield pa.RecordBatch.from_arrays(arrays, list(names))
             return
-        opened = parquet.ParquetFile(self._source, pre_buffer=False)
-        with explained(self.name, "a Parquet file"), opened as file:
+        with (
+            explained(self.name, "a Parquet file"),
+            parquet.ParquetFile(self._source, pre_buffer=False) as file,
+        ):
             for block in file.iter_batches(BLOCK_ROWS, columns=stored):
                 yield block.select(stored).rename_columns(list(names))
 
@@ -89,9 +91,7 @@ class RowsTable(TableFile):
             raise DataError(f"{name}: expected {width} names of columns, received {len(names)}")
         super().__init__(name, list(map(Field, names)), len(rows))
 
-    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        import pyarrow as pa
-
+    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         known = [column.name for column in self.columns]
         indices = [known.index(name) for name in names]
         native = self._rows.dtype.newbyteorder("=")
@@ -133,19 +133,17 @@ def npz_table(name: str, path: Any) -> TableFile:
 
 def columns_table(name: str, columns: Mapping[str, Any]) -> ArrowTable:
     """Table of arrays ``(n,)``."""
-    import pyarrow as pa
-
     arrays, names = [], expect_names(name, list(map(str, columns)))
     for column, values in columns.items():
-        array = values if isinstance(values, pa.Array | pa.ChunkedArray) else np.asanyarray(values)
-        if isinstance(array, np.ndarray) and array.ndim != 1:
-            raise DataError(
-                f"{name}: column {shown(column)}: expected shape (n,), received {array.shape}"
-            )
-        if isinstance(array, np.ndarray):
-            array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        with explained(name, f"column {shown(column)} of numbers or text"):
-            arrays.append(pa.array(array) if isinstance(array, np.ndarray) else array)
+        if not isinstance(values, pa.Array | pa.ChunkedArray):
+            rows = np.asanyarray(values)
+            if rows.ndim != 1:
+                raise DataError(
+                    f"{name}: column {shown(column)}: expected shape (n,), received {rows.shape}"
+                )
+            with explained(name, f"column {shown(column)} of numbers or text"):
+                values = pa.array(rows.astype(rows.dtype.newbyteorder("="), copy=False))
+        arrays.append(values)
     if len({len(array) for array in arrays}) > 1:
         lengths = ", ".join(f"{shown(c)} {len(a):,}" for c, a in list(zip(columns, arrays))[:10])
         raise DataError(f"{name}: expected columns of one length, received {lengths}")
@@ -154,13 +152,11 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> ArrowTable:
 
 def frame_table(name: str, data: Any) -> ArrowTable:
     """Table of a DataFrame of any library, or of Arrow."""
-    import pyarrow as pa
-
     with explained(name, "a table"):
         return ArrowTable(name, pa.table(data))
 
 
-def _columns(name: str, schema: "pa.Schema") -> list[Field]:
+def _columns(name: str, schema: pa.Schema) -> list[Field]:
     unnamed = UNNAMED_INDEX if "index" in schema.names else "index"
     stored = [unnamed if column == UNNAMED_INDEX else column for column in schema.names]
     index = _index_columns(schema)
@@ -170,7 +166,7 @@ def _columns(name: str, schema: "pa.Schema") -> list[Field]:
     ]
 
 
-def _index_columns(schema: "pa.Schema") -> set[str]:
+def _index_columns(schema: pa.Schema) -> set[str]:
     try:
         about = json_object((schema.metadata or {}).get(b"pandas", b"{}").decode())
     except ValueError:
@@ -178,15 +174,3 @@ def _index_columns(schema: "pa.Schema") -> set[str]:
     columns = about.get("index_columns")
     columns = columns if isinstance(columns, list) else []
     return {column for column in columns if isinstance(column, str)}  # a range index has no column
-
-
-@contextmanager
-def explained(name: str, expected: str) -> Iterator[None]:
-    """Turn any error of a file's library into a one-line ``DataError``."""
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # NumPy, zipfile, zlib and Arrow raise different ones
-        received = one_line(error)[:_REASON]
-        raise DataError(f"{name}: expected {expected}; received: {received}") from None

@@ -16,10 +16,8 @@ from nflow_cli.registry import COLUMN_MAPS, resolve
 Side = Literal["above", "below"]  # of a bound
 NEWTON_STEPS = 3  # from the first guess of Lambert's W to rounding
 MAX_ASINH = 350.0  # the square of its sinh is finite
-LOG_HALF_PI, LEAST_LOG = (
-    math.log(math.pi / 2),
-    -20.0,
-)  # tan x is x to rounding below its exponential
+LOG_HALF_PI = math.log(math.pi / 2)
+LEAST_LOG = -20.0  # tan x is x to rounding below its exponential
 FARTHEST = 1e3  # z, beyond which its exponential is infinite
 LEAST_ROOT = math.exp(-40)  # of W's argument: below, W is negligible beside 1 in float64
 
@@ -29,7 +27,7 @@ class ColumnMap(ABC):
     """Increasing map from a column's values ``x`` to ``z`` in R, for arrays of any shape.
 
     On a bound or beyond ``log|dz/dx| = -inf`` (density 0) and ``z`` is finite; NaN stays NaN.
-    Arguments must be finite (ValueError).
+    Arguments must be finite, a scale positive (ValueError).
     """
 
     def __post_init__(self):
@@ -37,6 +35,8 @@ class ColumnMap(ABC):
             value = getattr(self, field.name)
             if field.type is float:
                 object.__setattr__(self, field.name, _finite(field.name, value))
+            if field.name == "scale" and value <= 0:
+                raise ValueError("expected a positive scale")
 
     @abstractmethod
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
@@ -87,10 +87,6 @@ class Scale(ColumnMap):
 
     centre: float
     scale: float
-
-    def __post_init__(self):
-        super().__post_init__()
-        _expect_scale(self.scale)
 
     @np.errstate(over="ignore")  # infinite for such values
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
@@ -161,10 +157,6 @@ class Softplus(_OneSided):
 
     scale: float
 
-    def __post_init__(self):
-        super().__post_init__()
-        _expect_scale(self.scale)
-
     def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
         y = xp.maximum(distance / self.scale, float(np.finfo(dtype_of(distance)).tiny))
         log_slope = -xp.log(-xp.expm1(-y))
@@ -183,10 +175,6 @@ class Tangent(_OneSided):
     """
 
     scale: float
-
-    def __post_init__(self):
-        super().__post_init__()
-        _expect_scale(self.scale)
 
     def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
         log_y = xp.log(distance) - math.log(self.scale)
@@ -267,7 +255,6 @@ class Asinh(ColumnMap):
 
     def __post_init__(self):
         super().__post_init__()
-        _expect_scale(self.scale)
         if not -MAX_ASINH <= self.low < self.high <= MAX_ASINH:
             raise ValueError(f"expected low < high, both within {MAX_ASINH:g} of 0")
 
@@ -365,8 +352,3 @@ def _finite(name: str, value: Any) -> float:
     if not real or not abs(value) <= sys.float_info.max:
         raise ValueError(f"expected {name}: a finite number")
     return float(value)
-
-
-def _expect_scale(value: float) -> None:
-    if value <= 0:
-        raise ValueError("expected a positive scale")

@@ -1,38 +1,37 @@
 """Columns as read, in memory, before their kinds are known."""
 
-import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.data import dates
+from nflow_cli.data.arrow_cells import (
+    NotANumberError,
+    days,
+    distinct_texts,
+    floats,
+    is_number,
+    seconds,
+)
 from nflow_cli.data.lattices import snapped
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import (
     MAX_ROWS,
-    MISSING,
-    NotANumberError,
     TableFile,
-    floats,
-    is_number,
     listed,
     looks_like,
-    present_cells,
     shown,
 )
 from nflow_cli.data.written import DistinctNumbers, as_written, distinct_numbers
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Source = Literal["number", "text", "truth", "date", "time"]
 MAX_TEXTS = 100_000  # distinct texts of a column
@@ -180,26 +179,46 @@ def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
     """Columns ``(n, D)``, float64, at most 10 million rows, or a DataError that names the first
     cell that is no finite number.
     """
-    columns, rows = read_columns(table, names=names)
+    return stacked(table, read_columns(table, names=names)[0])
+
+
+def stacked(table: TableFile, columns: Sequence[Column]) -> np.ndarray:
+    """Columns of a table as :func:`numbers_of` has them."""
+    rows = np.column_stack([_finite(table, column) for column in columns])
     if not len(rows):
         raise DataError(f"{table.name}: expected rows of numbers, received none")
-    for column in columns:
-        if wrong := _first_wrong(column):
-            row, received = wrong
-            place = "" if row is None else f"{table.place(row)}, "
+    return rows
+
+
+def _finite(table: TableFile, column: Column) -> np.ndarray:
+    row, received = column.stray or (None, column.source)
+    if column.source == "number" and column.numbers is not None:
+        wrong = ~np.isfinite(column.numbers)
+        if not wrong.any():
+            return column.numbers
+        row = int(np.argmax(wrong))
+        received = str(column.numbers[row])
+    place = "" if row is None else f"{table.place(row)}, "
+    raise DataError(
+        f"{table.name}: {place}column {shown(column.name)}: expected a finite number, "
+        f"received {shown(received)}{looks_like(received)}"
+    )
+
+
+def text_of(table: TableFile, name: str) -> np.ndarray:
+    """Column as text: an array ``(n,)`` of ``str``, "" where missing."""
+    table.expect([name])
+    parts = []
+    for block in table.blocks([name]):
+        try:
+            cells = block.column(name).cast(pa.string()).fill_null("")
+        except (pa.ArrowException, UnicodeDecodeError):
+            received = f"{shown(block.column(name).type)}"
             raise DataError(
-                f"{table.name}: {place}column {shown(column.name)}: expected a finite number, "
-                f"received {shown(received)}{looks_like(received)}"
-            )
-    return np.column_stack([column.numbers for column in columns if column.numbers is not None])
-
-
-def _first_wrong(column: Column) -> tuple[int | None, str] | None:
-    if column.source != "number" or column.numbers is None:
-        return column.stray or (None, column.source)
-    wrong = ~np.isfinite(column.numbers)
-    row = int(np.argmax(wrong)) if wrong.any() else None
-    return None if row is None else (row, str(column.numbers[row]))
+                f"{table.name}: column {shown(name)}: expected text, received {received}"
+            ) from None
+        parts.append(cells.to_numpy(zero_copy_only=False))
+    return np.concatenate(parts) if parts else np.empty(0, object)
 
 
 def read_points(name: str | Path) -> np.ndarray:
@@ -236,7 +255,10 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
             low, high = np.searchsorted(rows, [first, end])
             block = block.take(rows[low:high] - first)
         elif end > MAX_ROWS:
-            raise table.too_many(MAX_ROWS, "more (a fit draws some by data.max_rows)")
+            raise DataError(
+                f"{table.name}: expected at most {MAX_ROWS:,} rows, received more (a fit draws "
+                "some by data.max_rows)"
+            )
         for name, reader in readers.items():
             reader.add(block.column(name))
         first = end
@@ -266,7 +288,7 @@ class _Reader:
     def afresh(self) -> "_Reader":
         return _Reader(self.table, self.name, self.sources, self.stray)
 
-    def add(self, cells: "pa.Array") -> None:
+    def add(self, cells: pa.Array) -> None:
         if not self.sources:
             self._start(cells.type)
         for source in list(self.sources):
@@ -283,9 +305,7 @@ class _Reader:
         self.is_mixed = self.is_mixed or bool(self._parts)
         self._parts.clear()
 
-    def _start(self, type: "pa.DataType") -> None:
-        import pyarrow as pa
-
+    def _start(self, type: pa.DataType) -> None:
         self.is_float32 = pa.types.is_float32(type)
         if pa.types.is_date(type):
             self.sources = ["date"]
@@ -298,30 +318,24 @@ class _Reader:
         else:
             self.sources = ["text"]
 
-    def _add_numbers(self, cells: "pa.Array", source: Source) -> None:
-        read = {"number": floats, "date": _days, "time": _seconds}[source]
+    def _add_numbers(self, cells: pa.Array, source: Source) -> None:
+        read = {"number": floats, "date": days, "time": seconds}[source]
         part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
         self._parts.append(np.array(part, np.float64))
 
-    def _add_texts(self, cells: "pa.Array") -> None:
-        import pyarrow as pa
-
+    def _add_texts(self, cells: pa.Array) -> None:
         if not self._is_bounded:
             return
         try:
-            texts, which = _distinct_texts(cells, self.table.decimal)
+            texts, which = distinct_texts(cells, self.table.decimal)
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._drop_texts()
             return
-        codes = np.full(len(texts) + 1, -1, np.int32)  # the last entry, -1, is for missing cells
-        for i, text in enumerate(texts):
-            if text is None:
-                continue
-            if text not in self._codes:
-                self._codes[text] = len(self._codes)
-                self._letters += len(text)
-            codes[i] = self._codes[text]
-        self._parts.append(codes[which])
+        new = [text for text in dict.fromkeys(texts) if text and text not in self._codes]
+        self._codes |= {text: code for code, text in enumerate(new, start=len(self._codes))}
+        self._letters += sum(map(len, new))
+        codes = [-1 if text is None else self._codes[text] for text in texts]
+        self._parts.append(np.array([*codes, -1], np.int32)[which])  # the last of missing cells
         if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
             self._drop_texts()
 
@@ -341,54 +355,3 @@ class _Reader:
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
         return Column(self.name, source, None, codes, texts, is_index, stray=stray)
-
-
-def _days(cells: Any, _: str) -> Any:
-    import pyarrow as pa
-
-    return _cast(cells, pa.date32()).cast(pa.int32()).cast(pa.float64())
-
-
-def _seconds(cells: Any, _: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_timestamp(cells.type):
-        times = cells
-    else:  # with a zone or without
-        times = _cast(cells, pa.timestamp("us"), pa.timestamp("us", "UTC"))
-    ticks = times.cast(pa.int64()).cast(pa.float64(), safe=False)
-    a_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[times.type.unit]
-    return pc.divide(ticks, a_second)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _cast(cells: Any, *types: Any) -> Any:
-    import pyarrow as pa
-
-    cells = present_cells(cells) if pa.types.is_string(cells.type) else cells
-    for type in types:
-        with suppress(pa.ArrowInvalid):
-            return cells.cast(type)
-    raise NotANumberError(0, None)
-
-
-def _distinct_texts(cells: "pa.Array", decimal: str) -> tuple[list[str | None], np.ndarray]:
-    """Distinct values as levels, and the index of each cell; -1: missing."""
-    import pyarrow as pa
-
-    encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
-    values = encoded.dictionary
-    if is_number(values.type) and not pa.types.is_decimal(values.type):
-        numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
-        texts = [str(number) for number in numbers]
-    else:
-        texts = values.cast(pa.string()).to_pylist()
-    which = encoded.indices.cast(pa.int64()).fill_null(-1)
-    return [_level(text, decimal) for text in texts], which.to_numpy(zero_copy_only=False)
-
-
-def _level(text: str | None, decimal: str) -> str | None:
-    if text is None or text.strip().lower() in MISSING:
-        return None
-    whole = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
-    return whole[1] if whole else text  # 3.0 is the level 3

@@ -25,7 +25,6 @@ from nflow_cli.data.faults import (
     Fault,
     dependence,
     expect_kinds,
-    expect_resolutions,
     far,
     faults_of,
     plain_kinds,
@@ -146,9 +145,10 @@ def load_dataset(
     refuse(table.name, without_levels(kinds, settings))
     data = _of_parts(table, settings, found.columns, kinds, parts, flows)
     units = _units(data) if flows is None else _units_of_flows(table.name, data, settings, flows)
-    notes = [*found.notes, *data.notes]
-    notes += note_of_repeats(data.train, data.test, _are_numbers(data))
-    return replace(data, units=units, notes=notes)
+    continuous = [data.kinds[name].is_continuous for name in data.columns]
+    notes = note_of_weights(settings.weights, data.weights.train)
+    notes += note_of_repeats(data.train, data.test, continuous)
+    return replace(data, units=units, notes=[*found.notes, *notes])
 
 
 class _Reading(NamedTuple):
@@ -171,15 +171,6 @@ def _read(table: TableFile, settings: TableData, flows: Tails | None) -> _Readin
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
     return _Reading(columns, kinds, numbers, faults, notes)
-
-
-def _are_numbers(data: Dataset) -> np.ndarray:
-    """Test rows ``(n,)`` with a continuous number: others repeat by chance."""
-    found = np.zeros(len(data.test), bool)
-    for name, values in zip(data.columns, data.test.T):
-        if data.kinds[name].is_continuous:
-            found |= ~np.isnan(values)
-    return found
 
 
 def _of_parts(
@@ -206,7 +197,6 @@ def _of_parts(
         *(train, validation, test),
         units={},
         weights=weights,
-        notes=note_of_weights(settings.weights, weights.train),
         tests=tests,
     )
 
@@ -221,9 +211,8 @@ def kinds_and_faults(
     """Kinds of columns, and faults before the split."""
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
-        expect_kinds(kinds, [name for name in columns if name != settings.weights], table.name)
-        if not flows:
-            expect_resolutions(kinds, table.name)
+        named = [name for name in columns if name != settings.weights]
+        expect_kinds(kinds, named, table.name, of_cells=not flows)
     else:
         kinds = kinds_of(list(columns.values()), settings)
         if flows:
@@ -301,14 +290,11 @@ def _with_levels(
             codes = codes if kind.kind == "computed" else codes[train]
             found, counts = np.unique(codes, return_counts=True)
             frequent = found[np.argsort(-counts, kind="stable")]
-            kept = [int(code) for code in frequent if code >= 0][:MAX_LEVELS]
-            kind = kind.model_copy(update={"levels": _sorted([texts[i] for i in kept], kind)})
+            kept = [texts[code] for code in frequent if code >= 0][:MAX_LEVELS]
+            order = None if kind.type in ("text", "truth") else float
+            kind = kind.model_copy(update={"levels": sorted(kept, key=order)})
         settled[name] = kind
     return settled
-
-
-def _sorted(levels: Sequence[str], kind: ColumnKind) -> list[str]:
-    return sorted(levels) if kind.type in ("text", "truth") else sorted(levels, key=float)
 
 
 def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray]:

@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
 
 from nflow_cli.data.tables import (
     MISSING,
@@ -22,9 +25,6 @@ from nflow_cli.data.tables import (
     shown,
 )
 from nflow_cli.errors import DataError, one_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BLOCK = 2**20  # bytes read at once; no row is longer
 MAX_BYTES = 8 * 2**30  # of a file, compressed or not
@@ -199,19 +199,16 @@ class TextTable(TableFile):
         self._expect_closed(_Rows(header, self._masked(header), 1))
         super().__init__(name, list(map(Field, self.dialect.names)))
 
-    def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
+    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns as text.
 
         Arrow's own stream would call Python from its threads, and hang at exit.
         """
-        import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-
         columns = self.dialect.names
         parse = arrow_csv.ParseOptions(
             delimiter=self.dialect.delimiter,
             newlines_in_values=True,
-            invalid_row_handler=_pass_over_blanks,
+            invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
         )
         convert = arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(columns, pa.string()),
@@ -278,7 +275,9 @@ class TextTable(TableFile):
                         raise DataError(
                             f"{self.name}: expected at most {MAX_BYTES:,} bytes uncompressed"
                         )
-                    yield _COMMENT.sub(_blanks, part) if self._is_commented else part
+                    if self._is_commented:
+                        part = _COMMENT.sub(lambda comment: b" " * len(comment[0]), part)
+                    yield part
         except (OSError, EOFError, zlib.error) as error:  # of gzip
             raise DataError(f"{self.name}: damaged: {one_line(error)}") from None
 
@@ -330,14 +329,6 @@ class TextTable(TableFile):
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
-
-
-def _blanks(comment: re.Match[bytes]) -> bytes:
-    return b" " * len(comment[0])
-
-
-def _pass_over_blanks(row: Any) -> str:
-    return "error" if row.text.strip() else "skip"
 
 
 def _n_breaks(text: bytes) -> int:

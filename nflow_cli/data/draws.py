@@ -11,8 +11,9 @@ import numpy as np
 
 from nflow_cli.config.evidence import MOST_FOLDS, DrawsData
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
-from nflow_cli.data.columns import Column, numbers_of, read_columns
+from nflow_cli.data.columns import Column, numbers_of, read_columns, stacked
 from nflow_cli.data.dependence import determined
+from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.netcdf import InferenceTable
 from nflow_cli.data.points import checksum, no_spread
 from nflow_cli.data.table_files import open_table
@@ -84,21 +85,24 @@ def load_draws(settings: DrawsData) -> Draws:
     """Read the draws of all files; a ``DataError`` if they are no draws of free parameters."""
     tables = [open_table(name) for name in settings.files]
     first = tables[0]
-    first.expect([settings.log_p])
-    chain = _chain_column(first, settings)
-    columns = _parameters(first, settings, chain)
-    space = _space(first, settings)
-    rows, log_p, which = _chains_of(tables, [*columns, settings.log_p], chain)
+    first.expect([settings.log_p, *settings.bounds])
+    chain, space = _chain_column(first, settings), _space(first, settings)
+    beside = [settings.log_p, *([chain] if chain else [])]
+    columns, block = _parameters(first, settings, beside)
+    others = (numbers_of(table, [*columns, *beside]) for table in tables[1:])
+    rows, log_p, which = _chains_of([block, *others], len(columns))
     _expect_chains_of_their_own(first, rows, which)
     if len(rows) < max(LEAST_DRAWS, 10 * len(columns)):
         least = max(LEAST_DRAWS, 10 * len(columns))
         raise DataError(f"{first.name}: expected {least:,} draws or more, received {len(rows):,}")
-    bounds = [bound_maps(*settings.bounds.get(name, (None, None))) for name in columns]
-    inside = _inside(first, columns, rows, bounds)
+    bounds = [Bounds(*settings.bounds.get(name, ())) for name in columns]
+    _expect_spread(first, columns, rows, bounds)
+    maps = [bound_maps(*ends) for ends in bounds]
+    inside, log_det = ColumnUnits(maps).inside_and_log_det(rows)
     _expect_free(first, columns, rows, inside)
-    units = [[*maps, Scale(float(z.mean()), float(z.std()))] for maps, z in zip(bounds, inside.T)]
+    units = [[*some, Scale(float(z.mean()), float(z.std()))] for some, z in zip(maps, inside.T)]
     if space == "unconstrained":
-        log_p = log_p + ColumnUnits(bounds).inside_and_log_det(rows)[1]
+        log_p = log_p + log_det
     count = int(which.max()) + 1
     return Draws(
         name=first.name,
@@ -116,20 +120,16 @@ def load_draws(settings: DrawsData) -> Draws:
     )
 
 
-def _chains_of(
-    tables: Sequence[TableFile], names: Sequence[str], chain: str | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws ``(n, D)``, log-densities ``(n,)``, the last of ``names``, and numbers of chains."""
-    blocks, chains = [], []
-    for table in tables:
-        every = [*names, *([chain] if chain else [])]
-        block = numbers_of(table, every)
-        ids = block[:, -1] if chain else np.zeros(len(block))
-        blocks.append(block[:, : len(names)])
-        before = int(chains[-1].max()) + 1 if chains else 0
-        chains.append(before + np.unique(ids, return_inverse=True)[1])
+def _chains_of(blocks: Sequence[np.ndarray], dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws ``(n, D)``, log-densities and numbers of chains ``(n,)`` of the files' numbers."""
+    chains, count = [], 0
+    for block in blocks:
+        ids = block[:, dim + 1 :].sum(axis=1)  # one column, or none
+        known, numbers = np.unique(ids, return_inverse=True)
+        chains.append(count + numbers)
+        count += len(known)
     joined = np.concatenate(blocks)
-    return joined[:, :-1], joined[:, -1], np.concatenate(chains)
+    return joined[:, :dim], joined[:, dim], np.concatenate(chains)
 
 
 def _expect_chains_of_their_own(table: TableFile, rows: np.ndarray, which: np.ndarray) -> None:
@@ -187,17 +187,21 @@ def _chain_column(table: TableFile, settings: DrawsData) -> str | None:
     return next((name for name in CHAINS if name in names), None)
 
 
-def _parameters(table: TableFile, settings: DrawsData, chain: str | None) -> list[str]:
+def _parameters(
+    table: TableFile, settings: DrawsData, beside: Sequence[str]
+) -> tuple[list[str], np.ndarray]:
+    """Names of the parameters, and numbers of these and of the columns ``beside`` them."""
     if settings.columns is not None:
-        table.expect(settings.columns)
-        return list(settings.columns)
-    no_parameters = {settings.log_p, chain, *CHAINS, *NUMBERING, *OTHERS}
+        return list(settings.columns), numbers_of(table, [*settings.columns, *beside])
+    no_parameters = {*beside, *CHAINS, *NUMBERING, *OTHERS}
     names = [
         column.name
         for column in table.columns
         if column.name not in no_parameters and not column.name.endswith("__")
     ]
-    names = [column.name for column in read_columns(table, names=names)[0] if _has_numbers(column)]
+    read = read_columns(table, names=[*names, *beside])[0]
+    read = [column for column in read if column.name in beside or _has_numbers(column)]
+    names = [column.name for column in read if column.name not in beside]
     if generated := [name for name in names if GENERATED.search(name)]:
         raise DataError(
             f"{table.name}: expected free parameters alone, received generated quantities by their "
@@ -205,10 +209,7 @@ def _parameters(table: TableFile, settings: DrawsData, chain: str | None) -> lis
         )
     if not names:
         raise DataError(f"{table.name}: expected numeric columns of parameters; received none")
-    for name in settings.bounds:
-        if name not in names:
-            table.expect([name])
-    return names
+    return names, stacked(table, read)
 
 
 def _has_numbers(column: Column) -> bool:
@@ -218,25 +219,22 @@ def _has_numbers(column: Column) -> bool:
     return not np.isnan(column.numbers).all()
 
 
-def _inside(
-    table: TableFile, columns: Sequence[str], rows: np.ndarray, bounds: Sequence[Any]
-) -> np.ndarray:
-    """Rows ``(n, D)`` without bounds."""
-    inside = rows.copy()
-    for place, (name, maps) in enumerate(zip(columns, bounds)):
-        if reason := no_spread(rows[:, place]):
+def _expect_spread(
+    table: TableFile, columns: Sequence[str], rows: np.ndarray, bounds: Sequence[Bounds]
+) -> None:
+    """Refuse constant columns, and draws on a bound or beyond."""
+    for name, values, one in zip(columns, rows.T, bounds):
+        if reason := no_spread(values):
             raise DataError(
                 f"{table.name}: column {shown(name)} {reason}: no free parameter; leave it out by "
                 "--columns"
             )
-        for one in maps:
-            inside[:, place], slope = one.inside(inside[:, place])
-            if beyond := int((slope == -np.inf).sum()):
-                raise DataError(
-                    f"{table.name}: column {shown(name)}: expected draws within its bounds; "
-                    f"received {beyond:,} on a bound or beyond"
-                )
-    return inside
+        low, high = one.ends
+        if beyond := int(((values <= low) | (values >= high)).sum()):
+            raise DataError(
+                f"{table.name}: column {shown(name)}: expected draws within its bounds; "
+                f"received {beyond:,} on a bound or beyond"
+            )
 
 
 def _expect_free(

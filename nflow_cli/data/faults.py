@@ -91,7 +91,7 @@ class FaultsError(DataError):
 
 def _options(mends: Iterable[Mend]) -> str:
     texts = []
-    for key, values in _values(mends).items():
+    for key, values in grouped(dict.fromkeys(mends)).items():
         without = "without " if key in LOSING else ""
         texts.append(f"--{key} {without}{','.join(map(escaped, values))}")
     return " ".join(texts)
@@ -99,22 +99,23 @@ def _options(mends: Iterable[Mend]) -> str:
 
 def _arguments(mends: Iterable[Mend]) -> str:
     texts = []
-    for key, values in _values(mends).items():
+    for key, values in grouped(dict.fromkeys(mends)).items():
         written = json.dumps(values[-1] if key == "missing" else values, ensure_ascii=False)
         texts.append(f"{key}{' without ' if key in LOSING else '='}{written}")
     return ", ".join(texts)
 
 
-def _values(mends: Iterable[Mend]) -> dict[str, list[str]]:
-    values: dict[str, list[str]] = {}
-    for key, value in dict.fromkeys(mends):
-        values.setdefault(key, []).append(value)
-    return values
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Second ones of pairs by their first."""
+    groups: dict[str, list[str]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
     """Settings with all mends; a ValueError if no column is left."""
-    values = _values(mends)
+    values = grouped(dict.fromkeys(mends))
     left_out = {name for key in ("exclude", *LOSING) for name in values.get(key, ())}
     update: dict[str, Any] = {"exclude": [*settings.exclude, *values.get("exclude", ())]}
     update["bounds"] = {n: ends for n, ends in settings.bounds.items() if n not in left_out}
@@ -164,20 +165,18 @@ def expect_names(table: TableFile, settings: TableData) -> None:
         refuse(table.name, [*unknown, Fault("", f"its columns: {listed([*map(shown, known)])}")])
 
 
-def expect_kinds(kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str) -> None:
-    """Check that kinds are set of all columns read."""
+def expect_kinds(
+    kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str, of_cells: bool
+) -> None:
+    """Check that kinds are set of all columns read, ``of_cells``: numbers with a resolution."""
     if without := [shown(column) for column in columns if column not in kinds]:
         raise DataError(
             f"{name}: data.kinds: expected the kinds of all columns, as config.yaml of a run has "
             f"them, received none of {listed(without)}; for single columns there are "
             "--categorical, --discrete, --bounds and --exclude"
         )
-
-
-def expect_resolutions(kinds: Mapping[str, ColumnKind], name: str) -> None:
-    """Check that all numbers of a density of cells have a resolution."""
     for column, kind in kinds.items():
-        if kind.alone.kind == "number" and kind.resolution is None:
+        if of_cells and kind.alone.kind == "number" and kind.resolution is None:
             raise DataError(f"{name}: data.kinds.{column}.resolution: expected a number above 0")
 
 
@@ -260,10 +259,7 @@ def without_levels(kinds: Mapping[str, ColumnKind], settings: TableData) -> list
 
 
 def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
-    whys: dict[str, list[str]] = {}
-    for name, kind in kinds.items():
-        if name not in names:
-            whys.setdefault(kind.why, []).append(name)
+    whys = grouped((kind.why, name) for name, kind in kinds.items() if name not in names)
     texts = [f"{listed(columns)} ({why})" for why, columns in whys.items()]
     return f"none; left out: {', '.join(texts)}" if texts else "none"
 

@@ -92,9 +92,11 @@ def fit_units(
         y, log_det = first.inside(x) if first else (x, np.zeros_like(x))
         if y.min() == y.max():
             raise DataError(f"expected values that differ. Received: {x[0]} alone")
-        rest = _fit_rest(y, tails)
+        robust = _robust(y)
+        u = np.clip(robust.inside(y)[0], -MAX_VALUE, MAX_VALUE)
+        rest = _fit_rest(u[:ROWS], robust, tails)
         if skewed and len(x) >= LEAST_SKEWED:
-            other = _fit_asinh(y)
+            other = _fit_asinh(u, robust)
             gain = other.log_likelihood - rest.log_likelihood
             is_worth = gain > max(SKEW_GAIN, SKEW_GAIN_ALL / min(len(x), ROWS))
             rest = other if is_worth else rest
@@ -120,9 +122,7 @@ def _one_sided(x: np.ndarray, bound: float, side: Side, skewed: bool) -> list[Co
     return [softplus] if skewed else [Log(bound, side), softplus]
 
 
-def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
-    robust = Scale(*_robust(y))
-    u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)
+def _fit_rest(u: np.ndarray, robust: Scale, tails: Tails) -> _Chain:
     normal = -0.5 * (LOG_2PI + 1 + math.log(max(u.var(), np.finfo(np.float64).tiny)))
     away = -math.log(robust.scale)
     if tails == "tukey-h":
@@ -133,14 +133,13 @@ def _fit_rest(y: np.ndarray, tails: Tails) -> _Chain:
     return _Chain(normal + away, [robust])
 
 
-def _fit_asinh(y: np.ndarray) -> _Chain:
-    """Fit Johnson's S_U to values in R.
+def _fit_asinh(whole: np.ndarray, robust: Scale) -> _Chain:
+    """Fit Johnson's S_U to values in R, in robust units.
 
     Its ends are the extreme values; centre and scale are searched on grids, each around the last
     best and half as wide; mean and scale after the asinh are the rows'.
     """
-    robust = Scale(*_robust(y))
-    u = np.clip(robust.inside(y[:ROWS])[0], -MAX_VALUE, MAX_VALUE)
+    u = whole[:ROWS]
     some = np.sort(u)[np.linspace(0, len(u) - 1, min(len(u), QUANTILES)).round().astype(int)]
     best, at = -math.inf, np.zeros(2)
     places = 2 * np.array(list(np.ndindex(GRID, GRID))) / (GRID - 1) - 1
@@ -154,11 +153,9 @@ def _fit_asinh(y: np.ndarray) -> _Chain:
         float(value[0]) for value in _likelihood_of_asinh(u, *_asinh(at[None]))
     )
     centre, stretch = robust.centre + robust.scale * one.centre, robust.scale * one.scale
-    ends = np.arcsinh(
-        (np.clip(robust.inside(y)[0], -MAX_VALUE, MAX_VALUE) - one.centre) / one.scale
-    )
-    whole = Asinh(centre, stretch, float(ends.min()), float(ends.max()))
-    return _Chain(log_likelihood - math.log(robust.scale), [whole, Scale(mean, scale)])
+    ends = np.arcsinh((whole - one.centre) / one.scale)
+    asinh = Asinh(centre, stretch, float(ends.min()), float(ends.max()))
+    return _Chain(log_likelihood - math.log(robust.scale), [asinh, Scale(mean, scale)])
 
 
 def _asinh(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,11 +173,11 @@ def _likelihood_of_asinh(
     return log_det.mean(axis=1) - 0.5 * (LOG_2PI + 1) - np.log(deviation), mean, deviation
 
 
-def _robust(y: np.ndarray) -> tuple[float, float]:
+def _robust(y: np.ndarray) -> Scale:
     low, centre, high = np.quantile(y, [0.25, 0.5, 0.75])
     if high > low:
-        return float(centre), float((high - low) / NORMAL_IQR)
-    return float(centre), float(NORMAL_MAD * np.median(np.abs(y - centre)[y != centre]))
+        return Scale(centre, (high - low) / NORMAL_IQR)
+    return Scale(centre, NORMAL_MAD * np.median(np.abs(y - centre)[y != centre]))
 
 
 def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
@@ -260,13 +257,9 @@ def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
     low, high = kind.bounds or (None, None)
     half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
     bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
-    spread = _spread(values, _steps(values, bounds, step))
-    return fit_units(spread, bounds, "none", skewed=True)
-
-
-def _steps(values: np.ndarray, bounds: Bounds, step: float) -> np.ndarray:
-    low, high = bounds.ends
-    return np.minimum(step, 2 * np.minimum(values - low, high - values))
+    below, above = bounds.ends
+    steps = np.minimum(step, 2 * np.minimum(values - below, above - values))
+    return fit_units(_spread(values, steps), bounds, "none", skewed=True)
 
 
 def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -49,11 +49,9 @@ def formula_of(target: Column, sources: Sequence[Column]) -> Relation | None:
             continue
         holding: list[tuple[np.ndarray, float]] = []
         for powers in _candidates(rule, terms[1]):
-            constant = _constant(rule, target, chosen, powers, few)
-            if constant is not None:
+            if _constant(rule, target, chosen, powers, few) is not None:
                 constant = _constant(rule, target, chosen, powers, rows)
-            if constant is not None:
-                holding.append((powers, constant))
+                holding += [] if constant is None else [(powers, constant)]
         if holding:
             powers, constant = min(holding, key=_length)
             names = [source.name for source in chosen]

@@ -17,8 +17,7 @@ import io
 import os
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from nflow_cli.data.tables import explained
 from nflow_cli.errors import DataError, RunDirectoryError, one_line
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
@@ -162,7 +162,7 @@ def _bernoulli(images: np.ndarray, seed: int, purpose: str, step: int) -> np.nda
 def _sample() -> Images:
     file = resources.files("nflow_cli") / "mnist_sample.npz"
     label = f"{SAMPLE} ({file})"
-    with _reading(label, "the file that nflow installs"):
+    with explained(label, "the file that nflow installs"):
         content = file.read_bytes()
     images = _images(SAMPLE, _read_npz(io.BytesIO(content), label))
     if images.sha256 != SAMPLE_SHA256:
@@ -207,22 +207,9 @@ def _download(notify: Callable[[str], Any]) -> bytes:
     return content
 
 
-@contextmanager
-def _reading(file: str, expected: str) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except ArrayError as error:
-        raise DataError(f"{file}: {error}") from None
-    except Exception as error:  # zipfile, zlib and NumPy raise different ones
-        detail = one_line(getattr(error, "strerror", None) or error)
-        raise DataError(f"{file}: cannot be read ({detail}); expected {expected}") from None
-
-
 def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
     expected = "an .npz file with the images x_train and x_test"
-    with _reading(file, expected), zipfile.ZipFile(source) as archive:
+    with explained(file, expected), zipfile.ZipFile(source) as archive:
         keys = [key for key in _KEYS if f"{key}.npy" in archive.namelist()]
         if not {"x_train", "x_test"} <= set(keys):
             received = one_line(", ".join(archive.namelist()[:8]) or "none")

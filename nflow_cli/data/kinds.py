@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.kinds import CellType, ColumnKind, Lattice, Relation
+from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import DAY, kind_of_form, texts_of
@@ -38,10 +38,9 @@ def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, Column
     known = {column.name: column for column in rest}
     for column in rest:
         relation = relations.get(column.name)
-        if relation is not None:
-            relation = _between(relation, known, kinds)
-        kind = _computed(_modelled(column, settings, relation), relation)
-        kind = _in_form(kind, column.form)
+        relation = relation and _between(relation, known, kinds)
+        kind = _modelled(column, settings, relation)
+        kind = _in_form(_computed(kind, relation) if relation else kind, column.form)
         kinds[column.name] = _bounded(kind, column) if column.name in positive else kind
     return {column.name: kinds[column.name] for column in columns}
 
@@ -55,15 +54,12 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
             relation = relation.model_copy(update={"values": _texts_of(relation.values, form)})
         return kind.model_copy(update={"type": "text", "decimals": None, "relation": relation})
     of_form = kind_of_form(form)
-    written_as = "date" if of_form == "date" else "time"
-    of_day = _within_a_day(kind) if of_form == "clock" else {}
-    return kind.model_copy(update={"form": form, "type": written_as, **of_day})
-
-
-def _within_a_day(kind: ColumnKind) -> dict[str, Any]:
-    low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
-    last = DAY - (kind.step or 1.0)
-    return {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
+    update: dict[str, Any] = {"form": form, "type": "date" if of_form == "date" else "time"}
+    if of_form == "clock":
+        low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
+        last = DAY - (kind.step or 1.0)
+        update |= {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
+    return kind.model_copy(update=update)
 
 
 def _between(
@@ -82,9 +78,7 @@ def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
     return texts_of(np.array(numbers, float), form)
 
 
-def _computed(kind: ColumnKind, relation: Relation | None) -> ColumnKind:
-    if relation is None:
-        return kind
+def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
     why = f"= {relation.text}"[:500]
     computed = {"kind": "computed", "own": kind.kind, "why": why, "relation": relation}
     return kind.model_copy(update={**computed, "bounds": None, "is_open": False})
@@ -118,26 +112,23 @@ def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
 
 def _modelled(column: Column, settings: TableData, relation: Relation | None = None) -> ColumnKind:
     """A formula may give numbers that no row has, so its column has no levels."""
-    may_be_levels = relation is None or relation.rule == "map"
     missing = bool((column.places < 0).any())
-    if column.numbers is None:
-        return _texts(column, missing)
-    return _numbers(column, missing, settings, may_be_levels)
-
-
-def _texts(column: Column, missing: bool) -> ColumnKind:
-    count = len(column.texts)
-    why = "truth values" if column.source == "truth" else "text"
+    if column.numbers is not None:
+        return _numbers(column, missing, settings, relation is None or relation.rule == "map")
+    if column.source == "truth":
+        return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
+    count, why = len(column.texts), "text"
     if count > MAX_TEXTS:
         why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
-    kind = "truth" if column.source == "truth" else "text"
-    return ColumnKind(kind="levels", why=why, type=kind, missing=missing)
+    return ColumnKind(kind="levels", why=why, type="text", missing=missing)
 
 
 def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: bool) -> ColumnKind:
     numbers = column.distinct
     lattice = common_lattice(numbers)
-    facts = {"type": _type(column), "decimals": numbers.decimals, "missing": missing}
+    type = "whole" if numbers.decimals == 0 else "decimal"
+    type = column.source if column.source in ("date", "time") else type
+    facts = {"type": type, "decimals": numbers.decimals, "missing": missing}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
@@ -155,12 +146,6 @@ def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: 
         return ColumnKind(kind="grid", why=why, **facts)
     why = "values that repeat, on no grid" if shape.repeats else "values that differ"
     return ColumnKind(kind="number", why=why, **facts)
-
-
-def _type(column: Column) -> CellType:
-    if column.source in ("date", "time"):
-        return column.source
-    return "whole" if column.distinct.decimals == 0 else "decimal"
 
 
 def _why_levels(column: Column, lattice: Lattice | None, settings: TableData) -> str:

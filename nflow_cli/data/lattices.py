@@ -17,6 +17,7 @@ TOLERANCES = (1e-11, 5e-7)
 ROUNDING = 1e-15  # relative to the largest value: errors of arithmetic
 FINENESS = 100  # times the tolerance is a step, at least
 SPARSE = 0.02  # share of a lattice's places that occur; numbers with noise have fewer
+NOISY = 10  # values that noise makes of one, at most; beside 1e30 all others are noise
 
 
 def common_lattice(column: DistinctNumbers) -> Lattice | None:
@@ -72,7 +73,9 @@ def _fitting(values: np.ndarray, step: float, part: float) -> Lattice | None:
     places = np.rint(index - offset)
     is_near = np.abs(index - offset - places) * step <= np.minimum(step / FINENESS, errors)
     merged = (np.diff(places) == 0) & (np.diff(values) > errors[1:])
-    return Lattice(step=step, offset=offset * step) if is_near.all() and not merged.any() else None
+    if not is_near.all() or merged.any() or len(values) > NOISY * len(np.unique(places)):
+        return None
+    return Lattice(step=step, offset=offset * step)
 
 
 def lattice_index(values: np.ndarray, lattice: Lattice) -> np.ndarray:

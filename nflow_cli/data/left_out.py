@@ -24,24 +24,22 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
 
     ``is_named`` by the user: only if constant or too large.
     """
+    cells = column.cells
     if _is_constant(column):
-        return "constant" if _is_equal(column.cells) else f"constant to {DIGITS} digits"
-    if column.numbers is not None and _is_huge(column.numbers):
+        is_equal = not len(cells) or (cells == cells[0]).all() or np.isnan(cells).all()
+        return "constant" if is_equal else f"constant to {DIGITS} digits"
+    if column.numbers is not None and (np.abs(cells[np.isfinite(cells)]) > LARGEST_BOUND).any():
         return f"numbers beyond {LARGEST_BOUND:g}"
     if is_named:
         return ""
     if column.is_index:
         return "index or log-density of the rows"
     if column.source == "text":
-        return _why_text(column)
+        if _names_rows(column):
+            return "text, mostly unique"
+        too_long = any(len(text) > MAX_LEVEL for text in column.texts)
+        return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
     return "row number" if column.source == "number" and _numbers_rows(column) else ""
-
-
-def _why_text(column: Column) -> str:
-    if _names_rows(column):
-        return "text, mostly unique"
-    too_long = any(len(text) > MAX_LEVEL for text in column.texts)
-    return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
 
 
 def words(name: str) -> set[str]:
@@ -63,10 +61,6 @@ def _is_constant(column: Column) -> bool:
     return bool(ends[0] == ends[1])
 
 
-def _is_equal(cells: np.ndarray) -> bool:
-    return not len(cells) or bool((cells == cells[0]).all() or np.isnan(cells).all())
-
-
 def _names_rows(column: Column) -> bool:
     if column.codes is None:
         return True
@@ -86,7 +80,3 @@ def _numbers_rows(column: Column) -> bool:
     if known & TIME_WORDS or not (steps > 0).all():
         return False
     return len(numbers) > SORTED or (numbers[0] in (0, 1) and bool((steps == 1).all()))
-
-
-def _is_huge(numbers: np.ndarray) -> bool:
-    return bool((np.abs(numbers[np.isfinite(numbers)]) > LARGEST_BOUND).any())

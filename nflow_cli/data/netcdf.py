@@ -7,19 +7,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from nflow_cli.data import tables
-from nflow_cli.data.array_tables import ArrowTable, explained
-from nflow_cli.data.tables import LOG_Q
+from nflow_cli.data.array_tables import ArrowTable
+from nflow_cli.data.tables import LOG_Q, explained
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.runs import files
 from nflow_cli.text import printable
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MAGIC = b"\x89HDF"
 POSTERIOR, STATISTICS = "posterior", "sample_stats"  # groups
@@ -50,9 +48,7 @@ class InferenceTable(ArrowTable):
         self.columns = [replace(one, is_index=one.name in ignored) for one in self.columns]
 
 
-def _table(name: str, draws: Any, statistics: Any) -> "pa.Table":
-    import pyarrow as pa
-
+def _table(name: str, draws: Any, statistics: Any) -> pa.Table:
     known = [*draws.data_vars.values(), *(statistics[v] for v in LOG_DENSITIES if v in statistics)]
     variables = [v.transpose(CHAIN, DRAW, ...) for v in known if {CHAIN, DRAW} <= set(v.dims)]
     ids = [draws[dim].values for dim in (CHAIN, DRAW)]
@@ -72,14 +68,11 @@ def _table(name: str, draws: Any, statistics: Any) -> "pa.Table":
             raise ValueError(f"{variable.name} has other chains or draws")
         if variable.dtype.kind not in "fiub":
             raise ValueError(f"{variable.name} holds {variable.dtype}, not numbers")
-        columns += zip(_elements(variable), variable.values.reshape(n, -1).T)
+        labels = itertools.product(*(map(str, variable[dim].values) for dim in variable.dims[2:]))
+        elements = (f"[{', '.join(some)}]" if some else "" for some in labels)
+        names = [f"{variable.name}{element}" for element in elements]
+        columns += zip(names, variable.values.reshape(n, -1).T)
     return pa.table([pa.array(part) for _, part in columns], [column for column, _ in columns])
-
-
-def _elements(variable: Any) -> list[str]:
-    """Names of a variable's elements, in the order of their storage."""
-    labels = itertools.product(*(map(str, variable[dim].values) for dim in variable.dims[2:]))
-    return [f"{variable.name}[{', '.join(some)}]" if some else variable.name for some in labels]
 
 
 def inference_groups(

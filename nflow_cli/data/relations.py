@@ -85,11 +85,17 @@ def map_of(target: Column, source: Column) -> Relation | None:
         return None
     if _is_decimal(source) and not _is_decimal(target):
         return None
-    if not _is_map(source.places, target.places, keys):
+    images = np.full(keys + 1, -1)
+    images[source.places] = target.places
+    images[-1] = -1  # of missing cells
+    is_map = (images[source.places] == target.places).all()
+    if not is_map or ((source.places < 0) != (target.places < 0)).any():
         return None
-    if _evidence(target, source) < NATS * (keys + 1):
+    images = images[:-1]
+    # Nats of the target's cells beyond the first of each source value.
+    nats = -np.log(target.counts / target.counts.sum())
+    if (nats[images] * (source.counts - 1)).sum() < NATS * (keys + 1):
         return None
-    images = _images(source.places, target.places, keys)
     return Relation(
         rule="map",
         columns=[source.name],
@@ -100,25 +106,6 @@ def map_of(target: Column, source: Column) -> Relation | None:
 
 def _is_decimal(column: Column) -> bool:
     return column.numbers is not None and column.distinct.decimals != 0
-
-
-def _images(source: np.ndarray, target: np.ndarray, keys: int) -> np.ndarray:
-    images = np.full(keys + 1, -1)
-    images[source] = target  # the last place is for missing cells
-    return images[:-1]
-
-
-def _is_map(source: np.ndarray, target: np.ndarray, keys: int) -> bool:
-    images = np.append(_images(source, target, keys), -1)
-    return bool((images[source] == target).all() and ((source < 0) == (target < 0)).all())
-
-
-def _evidence(target: Column, source: Column) -> float:
-    """Nats of the target's cells beyond the first of each source value."""
-    counts = target.counts
-    nats = -np.log(counts / counts.sum())
-    images = _images(source.places, target.places, len(source.counts))
-    return float((nats[images] * (source.counts - 1)).sum())
 
 
 def _text(column: Column, code: int) -> str:

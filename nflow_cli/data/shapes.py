@@ -7,7 +7,7 @@ import numpy as np
 from nflow_cli.config.kinds import MAX_ATOMS, Lattice
 from nflow_cli.data.atoms import Heaps, heaps
 from nflow_cli.data.lattices import SPARSE, lattice_index, snapped
-from nflow_cli.data.written import DistinctNumbers, shifted, spacing, typical_size
+from nflow_cli.data.written import DistinctNumbers, shifted, spacing
 
 REPEATED = 0.25  # of a grid's rows without atoms are on repeated values
 THIN = 0.02  # rows of the smooth part per place of a grid, at least
@@ -48,7 +48,8 @@ def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -
     if lattice is not None and len(values) >= CERTAIN:
         resolution = max(resolution, lattice.step)
     places = values / resolution
-    heaped = heaps(places - places[0], counts, _spacing(numbers))
+    of_places = 1.0 if numbers.places is not None else spacing(values, numbers.typical)
+    heaped = heaps(places - places[0], counts, of_places)
     if lattice is not None:
         on = lattice_index(values, lattice)
         on, first = np.unique(on, return_index=True)
@@ -61,12 +62,6 @@ def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -
         # Else new values, of all digits of their type, outweigh all other cells.
         resolution = max(resolution, FINE * float(np.ptp(values)))
     return _shape(values, counts, heaped, None, resolution)
-
-
-def _spacing(numbers: DistinctNumbers) -> np.ndarray | float:
-    if numbers.places is not None:
-        return 1.0
-    return spacing(numbers.values, typical_size(numbers.values))
 
 
 def _shape(

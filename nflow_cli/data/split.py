@@ -2,16 +2,24 @@
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
-from nflow_cli.data.columns import Column, read_columns
+from nflow_cli.data.columns import Column, read_columns, text_of
 from nflow_cli.data.delimited import is_number
-from nflow_cli.data.faults import Fault, complete_rows, expect_names, gaps_text, refuse, used
+from nflow_cli.data.faults import (
+    Fault,
+    complete_rows,
+    expect_names,
+    gaps_text,
+    grouped,
+    refuse,
+    used,
+)
 from nflow_cli.data.points import ALIKE, Parts, Weights
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.errors import DataError
@@ -72,18 +80,14 @@ def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableDa
     test, validation = np.isin(number, of_test), np.isin(number, of_validation)
     train = ~(test | validation)
     split = Parts(*map(np.flatnonzero, (train, validation, test)))
-    if not _are_enough(split, with_test=settings.test is None):
+    least = LEAST_TRAINED, 2, 0 if settings.test else 2
+    if any(len(rows) < few for rows, few in zip(split, least)):
         counts = ", ".join(f"{len(rows):,} of {part}" for part, rows in split._asdict().items())
         raise DataError(
             f"{name}: data.group: expected groups small enough to split; those "
             f"of column {column!r} make {counts}"
         )
     return split
-
-
-def _are_enough(parts: Parts, with_test: bool = True) -> bool:
-    train, validation, test = map(len, parts)
-    return train >= LEAST_TRAINED and validation >= 2 and (test >= 2 or not with_test)
 
 
 def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Parts:
@@ -157,14 +161,13 @@ def parts_of(table: TableFile, settings: TableData, rows: np.ndarray) -> tuple[P
 
 
 def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
-    seed = settings.split_seed
-    if settings.split is not None:
-        texts = table.text(settings.split)[rows]
-        return shuffled(split_by_column(table.name, settings.split, texts, seed), seed)
-    if settings.group is not None:
-        texts = table.text(settings.group)[rows]
-        return shuffled(split_by_group(table.name, settings.group, texts, settings), seed)
-    return split_at_random(len(rows), seed, settings.test is None)
+    seed, column = settings.split_seed, settings.split or settings.group
+    if column is None:
+        return split_at_random(len(rows), seed, settings.test is None)
+    texts = text_of(table, column)[rows]
+    if settings.split is None:
+        return shuffled(split_by_group(table.name, column, texts, settings), seed)
+    return shuffled(split_by_column(table.name, column, texts, seed), seed)
 
 
 def part_weights(
@@ -193,11 +196,8 @@ def notes_of(
     table: TableFile, settings: TableData, kinds: Mapping[str, ColumnKind], rows: np.ndarray
 ) -> list[str]:
     """Notes on columns and rows left out."""
-    notes, left_out = [*table.notes], dict[str, list[str]]()
-    for name, kind in kinds.items():
-        if kind.kind == "left out":
-            left_out.setdefault(kind.why, []).append(name)
-    notes += [f"left out, {why}: {listed(names)}" for why, names in left_out.items()]
+    left_out = grouped((k.why, name) for name, k in kinds.items() if k.kind == "left out")
+    notes = [*table.notes, *(f"left out, {why}: {listed(n)}" for why, n in left_out.items())]
     computed = [f"{name} {kind.why}" for name, kind in kinds.items() if kind.kind == "computed"]
     notes += [f"computed: {listed(computed)}"] if computed else []
     if len(rows) and rows[-1] != len(rows) - 1:
@@ -244,15 +244,18 @@ def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
     return [f"weighted by {name}: {text}"]
 
 
-def note_of_repeats(train: np.ndarray, test: np.ndarray, some: np.ndarray) -> list[str]:
-    """Note on test rows that are training rows too, if several."""
+def note_of_repeats(train: np.ndarray, test: np.ndarray, continuous: Sequence[bool]) -> list[str]:
+    """Note on test rows that are training rows too, if several; not by chance, without a number of
+    the ``continuous`` columns.
+    """
     rng = stream(0, "repeats")
     factors = rng.integers(2**63, size=train.shape[1], dtype=np.uint64)
     seen, judged = (
         np.ascontiguousarray(part, np.float64).view(np.uint64) @ (2 * factors + 1)
         for part in (train, test)
     )
-    count = int(np.isin(judged[some], seen).sum())
+    by_chance = np.isnan(test[:, continuous]).all(axis=1)
+    count = int(np.isin(judged[~by_chance], seen).sum())
     if count <= REPEATED * len(judged):
         return []
     return [

@@ -1,16 +1,15 @@
-"""Base class of tables, read in blocks; cells of Arrow as numbers."""
+"""Base class of tables, read in blocks, and words of their messages."""
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nflow_cli.errors import DataError
+from nflow_cli.errors import DataError, one_line
 from nflow_cli.registry import nearest
+from nflow_cli.runs import npz
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +21,7 @@ LOG_Q = "log_q"  # the written column of log-densities
 # Texts of missing values, in capitals or not.
 MISSING = ("", "na", "n/a", "#na", "#n/a", "nan", "-nan", "+nan", "null", "none", "<na>")
 _SHOWN = 60  # characters of a value, in a message
+_REASON = 200  # of another library's message
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,6 @@ class Field:
 
     name: str
     is_index: bool = False
-
-
-class NotANumberError(Exception):
-    """Non-number, and its row in the block."""
-
-    def __init__(self, row: int, value: Any):
-        super().__init__(row, value)
-        self.row, self.value = row, value
 
 
 class TableFile(ABC):
@@ -66,23 +58,6 @@ class TableFile(ABC):
         """Place of a row, counted from 0, in messages."""
         return f"row {row} counted from 0"
 
-    def text(self, name: str) -> np.ndarray:
-        """Column as text: an array ``(n,)`` of ``str``, "" where missing."""
-        import pyarrow as pa
-
-        self.expect([name])
-        parts = []
-        for block in self.blocks([name]):
-            try:
-                cells = block.column(name).cast(pa.string()).fill_null("")
-            except (pa.ArrowException, UnicodeDecodeError):
-                received = f"{shown(block.column(name).type)}"
-                raise DataError(
-                    f"{self.name}: column {shown(name)}: expected text, received {received}"
-                ) from None
-            parts.append(cells.to_numpy(zero_copy_only=False))
-        return np.concatenate(parts) if parts else np.empty(0, object)
-
     def expect(self, names: Sequence[str]) -> None:
         """Check that there are columns of these names."""
         known = [column.name for column in self.columns]
@@ -93,10 +68,6 @@ class TableFile(ABC):
                 raise DataError(
                     f"{self.name}: no column {shown(name)}{hint}; its columns: {listed}"
                 )
-
-    def too_many(self, most: int, received: str) -> DataError:
-        """Error of too many rows."""
-        return DataError(f"{self.name}: expected at most {most:,} rows, received {received}")
 
 
 def shown(value: Any) -> str:
@@ -118,69 +89,6 @@ def looks_like(line: str) -> str:
     if re.fullmatch(r"\s*[^\s,;]+([ ]+[^\s,;]+)+\s*", line):
         return ", which looks like columns separated by spaces"
     return ""
-
-
-def is_number(type: "pa.DataType") -> bool:
-    """Whether a type is numeric."""
-    import pyarrow as pa
-
-    types = pa.types
-    return types.is_integer(type) or types.is_floating(type) or types.is_decimal(type)
-
-
-def is_text(type: "pa.DataType") -> bool:
-    """Whether a type is text."""
-    import pyarrow as pa
-
-    return pa.types.is_string(type) or pa.types.is_large_string(type)
-
-
-def floats(values: Any, decimal: str = ".") -> Any:
-    """Numbers or text of Arrow as float64, null where missing; or a NotANumberError."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not is_text(values.type):
-        return values.cast(pa.float64(), safe=False)  # large integers are rounded
-    if decimal == ".":
-        with suppress(pa.ArrowInvalid):
-            return values.cast(pa.float64())
-    cells = present_cells(values)
-    if decimal == ",":  # a point is no decimal mark, but may group digits
-        cells = pc.replace_substring(cells, ".", "?")  # pyright: ignore[reportAttributeAccessIssue]
-        cells = pc.replace_substring(cells, ",", ".")  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        return cells.cast(pa.float64())
-    except pa.ArrowInvalid:
-        row = _first_bad(cells)
-        raise NotANumberError(row, values[row]) from None
-
-
-def present_cells(values: Any) -> Any:
-    """Stripped text, null where missing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    cells = pc.utf8_trim_whitespace(values)  # pyright: ignore[reportAttributeAccessIssue]
-    missing = pc.is_in(  # pyright: ignore[reportAttributeAccessIssue]
-        pc.utf8_lower(cells),  # pyright: ignore[reportAttributeAccessIssue]
-        pa.array(MISSING, cells.type),
-    )
-    return pc.if_else(missing, None, cells)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _first_bad(cells: Any) -> int:
-    import pyarrow as pa
-
-    low, high = 0, len(cells)
-    while high - low > 1:
-        middle = (low + high) // 2
-        try:
-            cells[low:middle].cast(pa.float64())
-            low = middle
-        except pa.ArrowInvalid:
-            high = middle
-    return low
 
 
 def expect_names(name: str, names: Sequence[str]) -> list[str]:
@@ -206,3 +114,17 @@ def expect_names(name: str, names: Sequence[str]) -> list[str]:
 def positions(n: int) -> list[str]:
     """Names of unnamed columns: "1", "2", …."""
     return [str(i) for i in range(1, n + 1)]
+
+
+@contextmanager
+def explained(name: str, expected: str) -> Iterator[None]:
+    """Turn any error of a file's library into a one-line ``DataError``."""
+    try:
+        yield
+    except DataError:
+        raise
+    except npz.ArrayError as error:
+        raise DataError(f"{name}: {error}") from None
+    except Exception as error:  # NumPy, zipfile, zlib and Arrow raise different ones
+        received = one_line(error)[:_REASON]
+        raise DataError(f"{name}: expected {expected}; received: {received}") from None

@@ -7,30 +7,30 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.lib import format as npy
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.data.arrow_cells import floats, is_number
 from nflow_cli.data.dates import texts_of
 from nflow_cli.data.table_files import STDIN
-from nflow_cli.data.tables import floats, is_number, positions, shown
+from nflow_cli.data.tables import positions, shown
 from nflow_cli.errors import DataError
 from nflow_cli.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def batch_of(
     columns: Sequence[np.ndarray], beside: Any = None, are_first: bool = False
-) -> "pa.RecordBatch":
+) -> pa.RecordBatch:
     """Columns to write: numbers ``(n,)``, NaN if missing, or text; after those of the batch
     ``beside``, or before.
     """
-    import pyarrow as pa
-
     others = [] if beside is None else beside.columns
 
     def of_type(values: Any) -> Any:
@@ -42,15 +42,10 @@ def batch_of(
     return pa.RecordBatch.from_arrays(every, positions(len(every)))
 
 
-def filled(
-    batch: "pa.RecordBatch", cells: Mapping[int, tuple[np.ndarray, Any]]
-) -> "pa.RecordBatch":
+def filled(batch: pa.RecordBatch, cells: Mapping[int, tuple[np.ndarray, Any]]) -> pa.RecordBatch:
     """Batch with other cells in some columns, in the columns' types: by position, which rows
     ``(n,)``, and values ``(n,)``.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     columns = list(batch.columns)
     for place, (some, values) in cells.items():
         column, values = columns[place], pa.array(values)
@@ -62,15 +57,13 @@ def filled(
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
-def arrow_table(names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> "pa.Table":
+def arrow_table(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """Batches as a table of Arrow."""
-    import pyarrow as pa
-
     schema, named = _schema(names, batches)
     return pa.Table.from_batches(named, schema)
 
 
-def frame_like(frame: Any, table: "pa.Table") -> Any:
+def frame_like(frame: Any, table: pa.Table) -> Any:
     """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index, repeated for
     a table of its rows again and again.
     """
@@ -86,7 +79,7 @@ def library_of(frame: Any) -> str:
     return type(frame).__module__.partition(".")[0]
 
 
-def frame_in(library: str, table: "pa.Table") -> Any:
+def frame_in(library: str, table: pa.Table) -> Any:
     """A table as a DataFrame of pandas or polars, or as it is."""
     if library == "pandas":
         return table.to_pandas()
@@ -95,23 +88,21 @@ def frame_in(library: str, table: "pa.Table") -> Any:
     return table
 
 
-def write_table(
-    path: str | Path, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
-) -> None:
+def write_table(path: str | Path, names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> None:
     """Write batches of rows as a table, atomically, in bounded memory.
 
     ``.parquet`` is Parquet, ``.npy`` an array ``(n, D)``, float32 if all columns are, else float64;
     any other suffix is CSV, with all digits, and a header unless the columns are numbered; ``-`` is
     CSV on standard output.
     """
-    names = list(names)
+    schema, batches = _schema(names, batches)
     if str(path) == STDIN:
-        _write_csv(sys.stdout.buffer, names, batches)
+        _write_csv(sys.stdout.buffer, schema, batches)
         sys.stdout.buffer.flush()
         return
     path = Path(path)
     write = {".parquet": _write_parquet, ".npy": _write_npy}.get(path.suffix.lower(), _write_csv)
-    write_file(path, lambda file: write(file, names, batches))
+    write_file(path, lambda file: write(file, schema, batches))
 
 
 def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
@@ -120,10 +111,8 @@ def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
 
 
 def _schema(
-    names: Sequence[str], batches: Iterable["pa.RecordBatch"]
-) -> tuple["pa.Schema", Iterable["pa.RecordBatch"]]:
-    import pyarrow as pa
-
+    names: Sequence[str], batches: Iterable[pa.RecordBatch]
+) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
     batches = iter(batches)
     first = next(batches, None)
     if first is None:
@@ -133,13 +122,10 @@ def _schema(
     return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in named)
 
 
-def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
-    import pyarrow as pa
-
-    _, batches = _schema(names, batches)
-    if list(names) != positions(len(names)):
+def _write_csv(file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    if schema.names != positions(len(schema)):
         header = io.StringIO()
-        csv.writer(header).writerow(names)  # it quotes line breaks
+        csv.writer(header).writerow(schema.names)  # it quotes line breaks
         file.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
     for batch in batches:
         try:
@@ -149,30 +135,20 @@ def _write_csv(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.Recor
         file.write(text)
 
 
-def _csv_text(batch: "pa.RecordBatch", quoting: Any) -> bytes:
-    from pyarrow import csv as arrow_csv
-
+def _csv_text(batch: pa.RecordBatch, quoting: Any) -> bytes:
     text = io.BytesIO()
     options = arrow_csv.WriteOptions(include_header=False, quoting_style=quoting)
     arrow_csv.write_csv(batch, text, options)
     return text.getvalue()
 
 
-def _write_parquet(
-    file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]
-) -> None:
-    from pyarrow import parquet
-
-    schema, batches = _schema(names, batches)
+def _write_parquet(file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     with parquet.ParquetWriter(file, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
 
 
-def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.RecordBatch"]) -> None:
-    import pyarrow as pa
-
-    schema, batches = _schema(names, batches)
+def _write_npy(file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     for column in schema:
         if not is_number(column.type):
             raise DataError(
@@ -181,7 +157,7 @@ def _write_npy(file: BinaryIO, names: Sequence[str], batches: Iterable["pa.Recor
     number = "<f4" if set(schema.types) == {pa.float32()} else "<f8"
 
     def header(n: int) -> None:  # its length does not depend on n
-        shape = {"descr": number, "fortran_order": False, "shape": (n, len(names))}
+        shape = {"descr": number, "fortran_order": False, "shape": (n, len(schema))}
         npy.write_array_header_1_0(file, shape)
 
     header(0)
@@ -199,8 +175,6 @@ def as_written(kind: ColumnKind, values: np.ndarray) -> Any:
 
     A missing cell is null or NaN, a new level null.
     """
-    import pyarrow as pa
-
     if kind.kind != "levels":
         return _numbers(kind, values)
     levels = kind.levels or []
@@ -211,8 +185,6 @@ def as_written(kind: ColumnKind, values: np.ndarray) -> Any:
 
 
 def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
-    import pyarrow as pa
-
     gaps = np.isnan(values)
     filled = np.where(gaps, 0.0, values)
     if kind.form is not None:

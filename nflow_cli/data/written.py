@@ -75,7 +75,8 @@ def as_written(numbers: np.ndarray, is_float32: bool = False) -> np.ndarray:
 def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
     digits = significant(values)
     if is_float32 or _is_float32(values, digits):
-        return _shortest(values), np.float32
+        shortest = values.astype(np.float32).astype("U32").astype(float)
+        return np.where(_is_whole(values), values, shortest), np.float32
     return (values if np.all(_is_whole(values)) else digits + 0.0), np.float64
 
 
@@ -119,11 +120,6 @@ def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
         return False
     with np.errstate(over="ignore"):
         return bool(np.all(np.abs(values.astype(np.float32) - values) <= 1e-14 * np.abs(values)))
-
-
-def _shortest(values: np.ndarray) -> np.ndarray:
-    texts = values.astype(np.float32).astype("U32")
-    return np.where(_is_whole(values), values, texts.astype(float))
 
 
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:

@@ -88,6 +88,7 @@ NUMBERS = [  # a column, what it is taken for, and what is said of it
     (np.where(FIRST % 50 < 2, 0.5, 0) + AGES, "grid", {"step": 0.5}),
     (NORMAL, "number", {"decimals": None, "resolution": 2.2e-16, "repeats": False}),
     (NORMAL * 3e5, "number", {"decimals": None, "resolution": 6.7e-11}),
+    (np.where(FIRST == 5, 1e30, NORMAL), "number", {"resolution": 2.2e-16}),
     (np.round(NORMAL, 5), "number", {"decimals": 5, "resolution": 1e-5, "repeats": False}),
     (np.round(NORMAL, 3), "number", {"decimals": 3, "resolution": 1e-3}),
     (RNG.choice(10**6, N, replace=False), "number", {"decimals": 0, "resolution": 1}),

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from nflow_cli.data import columns as raw_columns
 from nflow_cli.data import delimited, table_files
-from nflow_cli.data.columns import numbers_of, read_columns, read_points
+from nflow_cli.data.columns import numbers_of, read_columns, read_points, text_of
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.writing import write_table
 from nflow_cli.errors import DataError
@@ -61,7 +61,7 @@ def content(table):
     return {
         column.name: column.numbers.tolist()
         if column.source == "number"
-        else table.text(column.name).tolist()
+        else text_of(table, column.name).tolist()
         for column in read_columns(table)[0]
     }
 
@@ -312,7 +312,7 @@ def test_text_that_comes_late_is_named_by_its_line(write, header):
     line = complaint(lambda: numbers_of(table, [b.name]), path)
     assert line.startswith(place + r"'\x1b[31mzzz")
     assert len(line) <= len(place) + 60
-    assert table.text(b.name)[-1].endswith("z")
+    assert text_of(table, b.name)[-1].endswith("z")
     assert len(numbers_of(table, [table.columns[0].name])) == LATE + 1
     whole = open_table(write("a\n" + 600_000 * "1\n" + "0.1\n1e3\n"))
     assert numbers_of(whole, ["a"])[-3:, 0].tolist() == [1.0, 0.1, 1000.0]
@@ -325,7 +325,7 @@ def test_columns_are_taken_in_the_order_asked_for(write):
         values = numbers_of(table, ["a.b", "a"])
         assert values.tolist() == [[2.0, 1.0]]
         assert values.dtype == np.float64 and values.flags["C_CONTIGUOUS"]
-        assert table.text("a").tolist() == ["1"]
+        assert text_of(table, "a").tolist() == ["1"]
         line = complaint(lambda table=table: numbers_of(table, ["a", "c"]), table.name)
         assert line.endswith("column 'c': expected a finite number, received 'x'")
         line = complaint(lambda table=table: numbers_of(table, ["aa.b"]), table.name)
@@ -360,7 +360,7 @@ def test_places_are_told_as_the_file_counts_them_and_quoted_rows_are_whole(write
     rows = [f'{i},"{i}\n, ""{"z" * (i % 50)}"""' for i in range(n)]
     table = open_table(write("n,s\r\n" + "\r\n".join(rows)))
     assert numbers_of(table, ["n"])[:, 0].tolist() == list(range(n))
-    assert table.text("s").tolist() == [f'{i}\n, "{"z" * (i % 50)}"' for i in range(n)]
+    assert text_of(table, "s").tolist() == [f'{i}\n, "{"z" * (i % 50)}"' for i in range(n)]
     assert table.place(n - 1) == f"line {2 * n}"
 
 

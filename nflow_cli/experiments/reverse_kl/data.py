@@ -10,7 +10,6 @@ from typing import Any
 
 from nflow_cli.config.fit_2d import Fit2DConfig
 from nflow_cli.config.infer import IN_PYTHON, InferConfig
-from nflow_cli.data.columns import read_points
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.run import Run
 
@@ -72,6 +71,8 @@ def _where(config: Any) -> str:
 
 def read(name: str) -> Any:
     """Points of the plane by which a fit is scored."""
+    from nflow_cli.data.columns import read_points  # and pyarrow
+
     return read_points(name)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.data.arrow_cells import is_text, present_cells
 from nflow_cli.data.dates import iso_form
-from nflow_cli.data.tables import TableFile, is_text, present_cells, shown
+from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError

@@ -1,0 +1,114 @@
+"""Cells of Arrow as numbers, dates and text."""
+
+import re
+from bisect import bisect_left
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nflow_cli.data.tables import MISSING
+
+
+class NotANumberError(Exception):
+    """Non-number, and its row in the block."""
+
+    def __init__(self, row: int, value: Any):
+        super().__init__(row, value)
+        self.row, self.value = row, value
+
+
+def is_number(type: pa.DataType) -> bool:
+    """Whether a type is numeric."""
+    types = pa.types
+    return types.is_integer(type) or types.is_floating(type) or types.is_decimal(type)
+
+
+def is_text(type: pa.DataType) -> bool:
+    """Whether a type is text."""
+    return pa.types.is_string(type) or pa.types.is_large_string(type)
+
+
+def floats(values: Any, decimal: str = ".") -> Any:
+    """Numbers or text of Arrow as float64, null where missing; or a NotANumberError."""
+    if not is_text(values.type):
+        return values.cast(pa.float64(), safe=False)  # large integers are rounded
+    if decimal == ".":
+        with suppress(pa.ArrowInvalid):
+            return values.cast(pa.float64())
+    cells = present_cells(values)
+    if decimal == ",":  # a point is no decimal mark, but may group digits
+        cells = pc.replace_substring(cells, ".", "?")  # pyright: ignore[reportAttributeAccessIssue]
+        cells = pc.replace_substring(cells, ",", ".")  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        return cells.cast(pa.float64())
+    except pa.ArrowInvalid:
+        row = _first_bad(cells)
+        raise NotANumberError(row, values[row]) from None
+
+
+def present_cells(values: Any) -> Any:
+    """Stripped text, null where missing."""
+    cells = pc.utf8_trim_whitespace(values)  # pyright: ignore[reportAttributeAccessIssue]
+    missing = pc.is_in(  # pyright: ignore[reportAttributeAccessIssue]
+        pc.utf8_lower(cells),  # pyright: ignore[reportAttributeAccessIssue]
+        pa.array(MISSING, cells.type),
+    )
+    return pc.if_else(missing, None, cells)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _first_bad(cells: Any) -> int:
+    def is_beyond(row: int) -> bool:
+        try:
+            cells[: row + 1].cast(pa.float64())
+        except pa.ArrowInvalid:
+            return True
+        return False
+
+    return bisect_left(range(len(cells)), True, key=is_beyond)
+
+
+def days(cells: Any, _: str = ".") -> Any:
+    """Dates of Arrow or in ISO text as days since 1970-01-01; or a NotANumberError."""
+    return _cast(cells, pa.date32()).cast(pa.int32()).cast(pa.float64())
+
+
+def seconds(cells: Any, _: str = ".") -> Any:
+    """Times of Arrow or in ISO text as seconds since 1970-01-01; or a NotANumberError."""
+    if pa.types.is_timestamp(cells.type):
+        times = cells
+    else:  # with a zone or without
+        times = _cast(cells, pa.timestamp("us"), pa.timestamp("us", "UTC"))
+    ticks = times.cast(pa.int64()).cast(pa.float64(), safe=False)
+    a_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[times.type.unit]
+    return pc.divide(ticks, a_second)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _cast(cells: Any, *types: Any) -> Any:
+    cells = present_cells(cells) if pa.types.is_string(cells.type) else cells
+    for type in types:
+        with suppress(pa.ArrowInvalid):
+            return cells.cast(type)
+    raise NotANumberError(0, None)
+
+
+def distinct_texts(cells: pa.Array, decimal: str) -> tuple[list[str | None], np.ndarray]:
+    """Distinct values as levels, and the index of each cell; -1: missing."""
+    encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+    values = encoded.dictionary
+    if is_number(values.type) and not pa.types.is_decimal(values.type):
+        numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
+        texts = [str(number) for number in numbers]
+    else:
+        texts = values.cast(pa.string()).to_pylist()
+    which = encoded.indices.cast(pa.int64()).fill_null(-1)
+    return [_level(text, decimal) for text in texts], which.to_numpy(zero_copy_only=False)
+
+
+def _level(text: str | None, decimal: str) -> str | None:
+    if text is None or text.strip().lower() in MISSING:
+        return None
+    whole = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
+    return whole[1] if whole else text  # 3.0 is the level 3
