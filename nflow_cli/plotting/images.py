@@ -44,6 +44,7 @@ BINARIZED = {
 }
 
 
+@drawing()
 def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
 
@@ -51,14 +52,13 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
     pixels in [0, 1]; the image [i, j] of `manifold` is decoded at (`manifold_axis`[j],
     `manifold_axis`[i]), with a flow prior in its base.
     """
-    with drawing():
-        return {
-            "latent": latent_figure(evaluation, summary),
-            "reconstructions": reconstructions_figure(evaluation, summary),
-            "samples": samples_figure(evaluation, summary),
-            "manifold": manifold_figure(evaluation, summary),
-            "training": course_figure(metrics, summary),
-        }
+    return {
+        "latent": latent_figure(evaluation, summary),
+        "reconstructions": reconstructions_figure(evaluation, summary),
+        "samples": samples_figure(evaluation, summary),
+        "manifold": manifold_figure(evaluation, summary),
+        "training": course_figure(metrics, summary),
+    }
 
 
 def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:

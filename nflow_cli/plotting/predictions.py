@@ -36,6 +36,7 @@ class Intervals(NamedTuple):
     share: float
 
 
+@drawing()
 def intervals_figure(
     name: str, kind: ColumnKind, values: np.ndarray, found: Intervals, subject: str
 ) -> Figure:
@@ -46,17 +47,16 @@ def intervals_figure(
     values, middle = values[known], found.middle[known]
     low, high = found.low[known], found.high[known]
     inside = (low <= values) & (values <= high)
-    with drawing():
-        figure = Figure((9.5, 4.4), DPI, layout="constrained")
-        left, right = figure.subplots(1, 2)
-        if len(values):
-            shown = np.linspace(0, len(values) - 1, min(SHOWN, len(values))).astype(int)
-            _draw_intervals(left, name, kind, values[shown], middle[shown], low[shown], high[shown])
-        else:
-            note(left, "no values")
-        _draw_coverage(right, name, inside, middle, found.share)
-        whole = f"{inside.mean():.1%} of {len(values):,} values inside" if len(values) else ""
-        add_title(figure, subject, f"predictions of {name[:40]}", whole)
+    figure = Figure((9.5, 4.4), DPI, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    if len(values):
+        shown = np.linspace(0, len(values) - 1, min(SHOWN, len(values))).astype(int)
+        _draw_intervals(left, name, kind, values[shown], middle[shown], low[shown], high[shown])
+    else:
+        note(left, "no values")
+    _draw_coverage(right, name, inside, middle, found.share)
+    whole = f"{inside.mean():.1%} of {len(values):,} values inside" if len(values) else ""
+    add_title(figure, subject, f"predictions of {name[:40]}", whole)
     return figure
 
 
@@ -111,6 +111,7 @@ def _wilson(shares: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.array([middle - half, middle + half])
 
 
+@drawing()
 def levels_figure(
     name: str, levels: Sequence[str], shares: np.ndarray, codes: np.ndarray, subject: str
 ) -> Figure:
@@ -120,16 +121,15 @@ def levels_figure(
     known = np.isfinite(codes) & np.isfinite(shares).all(axis=1)
     shares, codes = shares[known], codes[known].astype(int)
     likeliest = shares.argmax(axis=1) if len(codes) else codes
-    with drawing():
-        figure = Figure((9.5, 4.6), DPI, layout="constrained")
-        left, right = figure.subplots(1, 2)
-        if len(codes):
-            _draw_reliability(left, shares, codes)
-            _draw_pairs(right, levels, likeliest, codes)
-        else:
-            note(left, "no values")
-        right_share = f"{(likeliest == codes).mean():.1%} right" if len(codes) else ""
-        add_title(figure, subject, f"predictions of {name[:40]}", right_share)
+    figure = Figure((9.5, 4.6), DPI, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    if len(codes):
+        _draw_reliability(left, shares, codes)
+        _draw_pairs(right, levels, likeliest, codes)
+    else:
+        note(left, "no values")
+    right_share = f"{(likeliest == codes).mean():.1%} right" if len(codes) else ""
+    add_title(figure, subject, f"predictions of {name[:40]}", right_share)
     return figure
 
 

@@ -48,6 +48,7 @@ MOST_BARS = 16
 SHADE = "0.88"
 
 
+@drawing()
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a fit to a table of D columns: `corner`, or `density` where D = 1 and nothing is
     given; `training`.
@@ -57,9 +58,8 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     """
     drawers = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     drawers |= {"density": density_figure} if "axis_1" in evaluation else {}
-    with drawing():
-        figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
-        figures["training"] = likelihood_figure(metrics, summary)
+    figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
+    figures["training"] = likelihood_figure(metrics, summary)
     return figures
 
 
@@ -256,6 +256,7 @@ def draw_distances(ax: Axes, judged: Pit) -> None:
     name_lost(ax, np.array([c.distance for c in known.values()], float))
 
 
+@drawing()
 def whole_table_figures(
     kinds: Mapping[str, ColumnKind],
     evaluation: Arrays,
@@ -278,9 +279,8 @@ def whole_table_figures(
     """
     rows, draws = evaluation["rows"], evaluation["draws"]
     own = dict(list(kinds.items())[n_given:])
-    with drawing():
-        return {
-            "marginals": marginals_figure(own, rows[:, n_given:], draws[:, n_given:], subject),
-            **dependence_figures(kinds, rows, draws, subject),
-            "pit": pit_figure(evaluation["pit"], judged, subject, evaluation.get("weights")),
-        }
+    return {
+        "marginals": marginals_figure(own, rows[:, n_given:], draws[:, n_given:], subject),
+        **dependence_figures(kinds, rows, draws, subject),
+        "pit": pit_figure(evaluation["pit"], judged, subject, evaluation.get("weights")),
+    }
