@@ -25,9 +25,8 @@ from nflow_cli.plotting.style import (
     name_lost,
     panel_grid,
     subscript,
-    value_text,
 )
-from nflow_cli.plotting.training import Panel, annealing, training_figure
+from nflow_cli.plotting.training import Panel, annealing, score_text, training_figure
 
 INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
 # Paul Tol's muted set and black: ten colours that are distinct for colour-blind readers.
@@ -148,8 +147,9 @@ def course_figure(metrics: Arrays, summary: Summary) -> Figure:
         levels = {f"test set: {name} = {level:.2f} nats": level}
         if f"validation_{key}" in metrics:
             curves["validation"] = metrics[f"validation_{key}"]
-        if key == "negative_elbo":
-            levels |= _likelihood(summary)
+        if key == "negative_elbo" and (text := score_text(summary, "negative_log_likelihood")):
+            label = f"−log p(x) = {text} ({summary['nll_samples']:,} importance samples)"
+            levels[f"test set: {label}"] = summary["negative_log_likelihood"]
         panels.append(Panel(f"{name}\n(nats)", curves, levels))
     spans = annealing(metrics, "epoch", around=0.5)
     figure = training_figure("epoch", metrics["epoch"], panels, spans)
@@ -259,13 +259,3 @@ def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...
 
 def _level(summary: Summary, key: str) -> float:
     return math.nan if summary[key] is None else summary[key]
-
-
-def _likelihood(summary: Summary) -> dict[str, float]:
-    value = summary.get("negative_log_likelihood")
-    if value is None:
-        return {}
-    text = value_text(value, summary.get("nll_standard_error"))
-    text = marked(text, summary, "negative_log_likelihood")
-    draws = f"{summary['nll_samples']:,} importance samples"
-    return {f"test set: −log p(x) = {text} ({draws})": value}

@@ -53,7 +53,7 @@ SUMMARY = {
     "reconstruction": 71.25,
     "kl": 25.25,
     "negative_log_likelihood": 92.34,
-    "nll_standard_error": 0.21,
+    "negative_log_likelihood_standard_error": 0.21,
     "nll_samples": 500,
     "binarization": "stochastic",
     "data": {"name": "mnist", "n_train": 60000, "n_test": 10000},
@@ -202,7 +202,7 @@ def test_a_diverged_model_is_named_in_its_panels():
     for name in ("latents", "reconstructions", "samples", "manifold"):
         evaluation[name] = np.full_like(evaluation[name], np.nan)
     keys = ("negative_elbo", "reconstruction", "kl", "negative_log_likelihood")
-    lost = dict.fromkeys((*keys, "nll_standard_error"), np.nan)
+    lost = dict.fromkeys((*keys, "negative_log_likelihood_standard_error"), np.nan)
     figures = plotting.vae_figures(evaluation, make_metrics(), SUMMARY | lost)
     for name in NAMES[:-1]:
         texts = [text.get_text() for text in figures[name].axes[-1].texts]
