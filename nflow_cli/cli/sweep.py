@@ -26,7 +26,14 @@ from nflow_cli.cli.pool import (
     tell_failures,
     work_off,
 )
-from nflow_cli.errors import BusyError, NflowError, RunDirectoryError, TakenError, one_line
+from nflow_cli.errors import (
+    BusyError,
+    ConfigError,
+    NflowError,
+    RunDirectoryError,
+    TakenError,
+    one_line,
+)
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
@@ -174,7 +181,7 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
         try:
             if not run.is_finished(folder):
                 left.append(run.as_begun(folder))
-        except RunDirectoryError as error:
+        except (ConfigError, RunDirectoryError) as error:
             damaged[run.name] = str(error)
     return left, damaged
 
