@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -22,6 +21,7 @@ from nflow_cli.evaluation.association import (
 from nflow_cli.plotting.cells import (
     SIZE,
     axis_frame,
+    draw_matrix,
     is_spaced_by_powers,
     name_groups,
     note_empty,
@@ -32,7 +32,6 @@ from nflow_cli.plotting.cells import (
 from nflow_cli.plotting.style import (
     LETTERS,
     ORANGE,
-    SEQUENTIAL,
     SKY,
     add_colour_bar,
     add_title,
@@ -43,7 +42,6 @@ from nflow_cli.plotting.style import (
 
 MOST_COLUMNS, COMPARED = 24, 100  # in the matrix, and among which these are the most dependent
 MOST_PAIRS, MOST_LEVELS, DOTS = 6, 8, 1_000
-WRITTEN = 12  # columns or levels of a matrix whose values are written in it
 GOLDEN = (5**0.5 - 1) / 2
 SIDES = "rows", "draws"
 Table = tuple[Mapping[str, ColumnKind], np.ndarray, np.ndarray]
@@ -92,18 +90,6 @@ def matrix_figure(names: list[str], found: Associations, subject: str) -> Figure
     few = f"the {len(shown)} most dependent of {len(names)} columns"
     add_title(figure, subject, "association of columns", few if len(shown) < len(names) else "")
     return figure
-
-
-def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any:
-    """Draw a matrix as colours, with numbers if small."""
-    image = ax.imshow(matrix, SEQUENTIAL, norm, aspect="auto", interpolation="nearest")
-    ax.tick_params(length=0)
-    if max(matrix.shape) <= WRITTEN:
-        for (i, j), value in np.ndenumerate(matrix):
-            colour = "black" if norm(value) > 0.6 else "white"
-            style: Any = {"ha": "center", "va": "center", "size": SIZE - 1.5, "color": colour}
-            ax.text(j, i, form.format(value), **style)
-    return image
 
 
 def pairs_figure(table: Table, found: Associations, subject: str) -> Figure:

@@ -7,9 +7,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
 from nflow_cli.plotting.style import (
@@ -30,9 +29,11 @@ from nflow_cli.plotting.training import Panel, annealing, score_text, training_f
 
 INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
 # Paul Tol's muted set and black: ten colours that are distinct for colour-blind readers.
-DIGITS = (
-    *("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"),
-    *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
+DIGITS = ListedColormap(
+    [
+        *("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"),
+        *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
+    ]
 )
 PRIOR_MASS = (0.5, 0.95)  # inside the circles drawn for the prior
 BINARIZED = {
@@ -84,7 +85,10 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
         if len({*windows}) > 1:
             label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
     if labelled:
-        add_digit_legend(axes[-1], labels)
+        digits: Any = axes[0].collections[0]
+        handles, names = digits.legend_elements(num=None, fmt="{x:.0f}", alpha=1)
+        place: Any = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
+        axes[-1].legend(handles, names, title="digit", handletextpad=0.2, **place)
     if not has_flows:
         circles, names = axes[0].get_legend_handles_labels()
         figure.legend(circles, names, loc="outside lower center", frameon=False)
@@ -152,9 +156,7 @@ def course_figure(metrics: Arrays, summary: Summary) -> Figure:
             levels[f"test set: {label}"] = summary["negative_log_likelihood"]
         panels.append(Panel(f"{name}\n(nats)", curves, levels))
     spans = annealing(metrics, "epoch", around=0.5)
-    figure = training_figure("epoch", metrics["epoch"], panels, spans)
-    add_title(figure, *_about(summary))
-    return figure
+    return training_figure(metrics, "epoch", panels, spans, _about(summary))
 
 
 def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window: Extent) -> None:
@@ -171,16 +173,7 @@ def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window
         members = labels == label
         rank[members] = (np.arange(members.sum()) + 0.5) / members.sum()
     order = np.argsort(rank, kind="stable")
-    ax.scatter(*points[order].T, c=[DIGITS[label] for label in labels[order]], **style)
-
-
-def add_digit_legend(ax: Axes, labels: np.ndarray) -> None:
-    """Add the legend of the digits that occur."""
-    style: Any = {"marker": "o", "ls": "", "markersize": 6}
-    digits = np.unique(labels)
-    handles = [Line2D([], [], color=DIGITS[i], label=str(i), **style) for i in digits]
-    place: Any = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
-    ax.legend(handles=handles, title="digit", handletextpad=0.2, **place)
+    ax.scatter(*points[order].T, c=labels[order], cmap=DIGITS, vmin=-0.5, vmax=9.5, **style)
 
 
 def draw_prior(ax: Axes) -> None:

@@ -29,7 +29,6 @@ from nflow_cli.plotting.style import (
     drawing,
     marked,
     note,
-    number_text,
     panel_grid,
     subject_of,
     subscript,
@@ -73,7 +72,7 @@ def deformation_figure(
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
-        notes = [] if share < LEAST_MASS else [f"peak {number_text(peak)}"]
+        notes = [] if share < LEAST_MASS else [f"peak {peak:.3g}"]
         notes += [f"mass {share:.2f}"] if 1 - share > MASS_UNWRITTEN else []
         name = f"k = {int(k)}" if k <= summary["k"] else "affine"
         ax.set_title("\n".join([name, *notes]), fontsize=9)
@@ -193,11 +192,9 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     )
     image = draw_panels(axes, panels, extent)
     if stands_out:
-        own = f"own colour scale, peak {number_text(peaks[0])}"
-        axes[0].set_title(f"{axes[0].get_title()}\n{own}")
+        axes[0].set_title(f"{axes[0].get_title()}\nown colour scale, peak {peaks[0]:.3g}")
     if peaks[1] > (compared.vmax or 0.0):
-        peak = f"above the colour scale: peak {number_text(peaks[1])}"
-        axes[1].set_title(f"{axes[1].get_title()}\n{peak}")
+        axes[1].set_title(f"{axes[1].get_title()}\nabove the colour scale: peak {peaks[1]:.3g}")
     label = "density of fit and target" if stands_out else "density"
     add_colour_bar(image, axes, label, extend)
     title_figure(figure, summary, score_text(summary, "kl", "KL"))

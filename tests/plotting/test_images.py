@@ -3,8 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layouts import assert_inside
-from matplotlib.colors import to_rgb
-from pictures import title
+from pictures import placed, title
 
 from nflow_cli import plotting
 from nflow_cli.plotting import images as image_pictures
@@ -121,9 +120,9 @@ def test_a_prior_of_flows_is_drawn_by_its_draws():
 def test_no_digit_is_drawn_over_all_the_others():
     evaluation = make_evaluation(1100)
     evaluation["labels"] = np.repeat([0, 1], [1000, 100])
-    colours = points(draw("latent", evaluation))[0].collections[0].get_facecolors()
+    colours = points(placed(draw("latent", evaluation)))[0].collections[0].get_facecolors()
     for label, count in ((0, 1000), (1, 100)):
-        own = np.flatnonzero(np.all(colours[:, :3] == to_rgb(image_pictures.DIGITS[label]), axis=1))
+        own = np.flatnonzero(np.all(colours[:, :3] == image_pictures.DIGITS(label)[:3], axis=1))
         assert len(own) == count
         assert np.quantile(own, [0.25, 0.5, 0.75]) == pytest.approx([275, 550, 825], abs=20)
 
