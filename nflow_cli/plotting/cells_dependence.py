@@ -44,7 +44,6 @@ MOST_COLUMNS, COMPARED = 24, 100  # in the matrix, and among which these are the
 MOST_PAIRS, MOST_LEVELS, DOTS = 6, 8, 1_000
 GOLDEN = (5**0.5 - 1) / 2
 SIDES = "rows", "draws"
-Table = tuple[Mapping[str, ColumnKind], np.ndarray, np.ndarray]
 
 
 class Side(NamedTuple):
@@ -69,7 +68,7 @@ def dependence_figures(
     found = associations(kinds, rows, draws)
     return {
         "dependence": matrix_figure(list(kinds), found, subject),
-        "pairs": pairs_figure((kinds, rows, draws), found, subject),
+        "pairs": pairs_figure(kinds, rows, draws, found, subject),
     }
 
 
@@ -92,12 +91,17 @@ def matrix_figure(names: list[str], found: Associations, subject: str) -> Figure
     return figure
 
 
-def pairs_figure(table: Table, found: Associations, subject: str) -> Figure:
+def pairs_figure(
+    kinds: Mapping[str, ColumnKind],
+    rows: np.ndarray,
+    draws: np.ndarray,
+    found: Associations,
+    subject: str,
+) -> Figure:
     """Draw six pairs of columns: the most associated, and those that differ most.
 
     Two numeric columns are dots, two categorical ones shares, mixed ones boxes.
     """
-    kinds, rows, draws = table
     names, pairs = list(kinds), pairs_to_show(found, MOST_PAIRS)
     columns = min(2, len(pairs))
     lines = -(-len(pairs) // columns)

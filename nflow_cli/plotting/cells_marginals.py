@@ -157,9 +157,9 @@ def beyond_text(rows: int, draws: int) -> str:
 def edges_of(
     kind: ColumnKind, parts: list[np.ndarray], frame: Frame, by_powers: bool
 ) -> np.ndarray:
-    """Edges of bins of the values in a frame, by the rule of Freedman & Diaconis.
+    """Edges of bins of the values in a frame.
 
-    By the smallest non-empty part; on a grid whole steps, centred on its values if one step wide.
+    On a grid whole steps, centred on its values if one step wide.
     """
     low, high = np.log10(frame) if by_powers else frame
     values = np.concatenate(parts)

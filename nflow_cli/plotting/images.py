@@ -1,4 +1,4 @@
-"""Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`."""
+"""Pictures of a flow-VAE."""
 
 import math
 from pathlib import Path

@@ -46,7 +46,6 @@ COLOURS = BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"
 Arrays = Mapping[str, np.ndarray]
 Summary = Mapping[str, Any]
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
-Panels = tuple[Figure, list[Axes]]
 # Rows are light and wide, draws dark and small or a line: distinct without colours too.
 SKY = "#8CC8EE"
 LETTERS = 20  # of a column's name
@@ -93,7 +92,7 @@ def panel_grid(
     side: float = 1.4,
     head: float = 0.5,
     height: float | None = None,
-) -> Panels:
+) -> tuple[Figure, list[Axes]]:
     """Figure of equal panels with axes named at the outer edges.
 
     `side`: width in inches of labels and colour bars; `head`: height of titles and labels of a row;
@@ -248,15 +247,6 @@ def scale_values(ax: Axes, values: np.ndarray) -> None:
 def marked(text: str, summary: Summary, key: str) -> str:
     """Score's text with its warning labels; "" stays."""
     return with_words(text, summary.get("warnings", ()), key) if text else ""
-
-
-def value_text(value: float, error: float | None) -> str:
-    """Value in nats with its standard error, if known and finite."""
-    if not error or not math.isfinite(error):
-        return f"{value:.3g} nats"
-    # Two significant digits of the error say how many of the value mean anything.
-    digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
-    return f"{value:.{digits}f} ± {error:.{digits}f} nats"
 
 
 def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:

@@ -1,4 +1,4 @@
-"""Pictures of a fit to a table: `corner` or `density`, `pit`, `training`; of a whole table."""
+"""Pictures of a fit to a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -22,7 +22,6 @@ from nflow_cli.plotting.style import (
     marked,
     scale_values,
     title_of,
-    value_text,
 )
 
 INTERVAL_MEAN = "interval mean"
@@ -173,8 +172,12 @@ def annealing(metrics: Arrays, step: str, around: float = 0.0) -> Spans:
 
 def score_text(summary: Summary, key: str, name: str = "") -> str:
     """Score (nats) with its standard error and warning labels; "" where not finite or known."""
-    value = summary.get(key)
+    value, error = summary.get(key), summary.get(f"{key}_standard_error")
     if value is None:
         return ""
-    text = value_text(value, summary.get(f"{key}_standard_error"))
+    text = f"{value:.3g} nats"
+    if error and math.isfinite(error):
+        # Two significant digits of the error say how many of the value mean anything.
+        digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
+        text = f"{value:.{digits}f} ± {error:.{digits}f} nats"
     return marked(f"{name} = {text}" if name else text, summary, key)

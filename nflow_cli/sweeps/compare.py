@@ -353,11 +353,7 @@ Columns = list[tuple[str, Sequence[str]]]  # a name, and a text for each group
 
 
 def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
-    """Header and a row for each group of one experiment.
-
-    Target or data, flow, K, number of seeds; scores; paired differences; differing settings; speed;
-    the best run.
-    """
+    """Header and a row for each group of one experiment."""
     best = groups[0].best
     known = [m for m in best.measures if any(g.shows(m.key) for g in groups)]
     subjects, flows, ks = zip(*(map(str, group.identity) for group in groups))

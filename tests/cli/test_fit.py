@@ -266,23 +266,6 @@ def test_more_steps_extend_a_finished_run(at_home, copy):
     assert found == []
 
 
-@pytest.mark.slow
-def test_a_sweep_on_a_table_finds_its_finished_runs_again(nflow, home, tmp_path):
-    (tmp_path / "mine.yaml").write_text(
-        f"command: fit\ndata: {{name: {home[0] / 'mine.csv'}, bounds: {{price: [0, null]}}}}\n"
-        "flow: {pattern: [planar], k: 2}\ntrain: {steps: null, epochs: 2, batch_size: 64}\n"
-    )
-    words = ["sweep", "--preset", "mine.yaml", "--seeds", "1,2", "--workers", 1, "--output", "s"]
-    done = nflow(*words)
-    assert done.returncode == 0, done.stderr
-    runs = sorted((tmp_path / "s").glob("*/summary.json"))
-    assert [RunDirectory(run.parent).read_json("summary.json")["seed"] for run in runs] == [1, 2]
-    before = {path: path.read_bytes() for path in (tmp_path / "s").glob("*/*") if path.is_file()}
-    again = nflow(*words)
-    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
-    assert before == {path: path.read_bytes() for path in before}
-
-
 def test_test_rows_of_their_own_are_found_from_any_folder_or_named(at_home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_rows("mine.csv", some_rows())

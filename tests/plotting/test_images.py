@@ -180,22 +180,6 @@ def test_first_epochs_that_would_flatten_the_rest_are_cut(figures):
     assert top.get_ylim()[1] > 120
 
 
-def test_annealing_is_shaded_where_there_was_any():
-    for annealed in (0, 5):
-        for ax in draw("training", make_metrics(annealed=annealed)).axes:
-            assert [patch.get_width() for patch in ax.patches] == [annealed] * bool(annealed)
-
-
-def test_epochs_that_are_not_finite_are_marked():
-    for lost in (slice(12, None), slice(3, 5), slice(None)):
-        metrics = make_metrics()
-        for name in ("negative_elbo", "reconstruction", "kl", "validation_negative_elbo"):
-            metrics[name][lost] = np.inf
-        count = np.isinf(metrics["kl"]).sum()
-        for ax in draw("training", metrics).axes:
-            assert f"not finite ({count} of 30 rows)" in legend(ax)
-
-
 def test_a_diverged_model_is_named_in_its_panels():
     evaluation = make_evaluation()
     for name in ("latents", "reconstructions", "samples", "manifold"):
