@@ -160,14 +160,14 @@ def draw_boxes(part: Any, number: Side, levels: Side) -> None:
     prepare_values(ax.xaxis, number)
     styles = (groups.rows, 0.8, SKY, "white"), (groups.draws, 0.3, ORANGE, "black")
     for values, (codes, height, colour, middle) in zip(number.cells, styles, strict=True):
-        for i in range(len(groups.names)):
-            some = values_of(number.kind, values[codes == i])
-            if not len(some):
-                continue
-            ends = np.quantile(some, [0.05, 0.25, 0.5, 0.75, 0.95])
-            ax.plot(ends[[0, -1]], [i, i], color=colour, lw=3 * height + 0.6, zorder=1 - height)
-            ax.barh(i, ends[3] - ends[1], height, ends[1], color=colour, zorder=2 - height)
-            ax.plot([ends[2]] * 2, [i - height / 2, i + height / 2], color=middle, lw=1.2)
+        some = [values_of(number.kind, values[codes == i]) for i in range(len(groups.names))]
+        style: Any = {
+            **{"positions": range(len(some)), "widths": height, "whis": (5, 95)},
+            **{"showcaps": False, "showfliers": False, "patch_artist": True},
+            **{"boxprops": {"facecolor": colour, "lw": 0}, "medianprops": {"color": middle}},
+            "whiskerprops": {"color": colour, "lw": 3 * height + 0.6},
+        }
+        ax.boxplot(some, orientation="horizontal", manage_ticks=False, **style)
     name_groups(ax, groups, 16)
     ax.set_ylabel(plain(levels.name, LETTERS), size=SIZE)
     note_empty(ax, *(values_of(number.kind, cells) for cells in number.cells))

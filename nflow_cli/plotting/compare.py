@@ -188,14 +188,14 @@ def densities_figure(targets: Mapping[str, Sequence[Density]]) -> Figure:
     figure.set_figheight(0.6 + len(rows) * (PANEL_INCHES + 0.35) + 0.155 * lines)
     shown, above = [], []
     for i, (name, panels) in enumerate(rows):
-        row = axes[i * columns : i * columns + len(panels)]
-        for ax in axes[i * columns + len(panels) : (i + 1) * columns]:
+        row = axes[i * columns : (i + 1) * columns]
+        for ax in row[len(panels) :]:
             ax.remove()
-        for j, ax in enumerate(row):
+        above.append(draw_row(row, panels))
+        for j, ax in enumerate(row[: len(panels)]):
             last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
             label_panel(ax, "z₁" if last else "", "" if j else f"{name}\nz₂")
-        above.append(draw_row(row, panels))
-        shown += row
+            shown.append(ax)
     add_colour_bar(shown[0].images[0], shown, BAR_LABEL, "max" if any(above) else "neither")
     add_title(figure, "target and fits, the best over seeds")
     return figure

@@ -59,8 +59,7 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     drawers = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     drawers |= {"density": density_figure} if "axis_1" in evaluation else {}
     figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
-    figures["training"] = likelihood_figure(metrics, summary)
-    return figures
+    return {**figures, "training": likelihood_figure(metrics, summary)}
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:

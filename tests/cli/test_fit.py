@@ -241,19 +241,6 @@ def test_the_latents_of_an_ensemble_are_refused_before_its_weights_are_read(at_h
     assert "--latent: expected one density. Received: an ensemble of 2" in result.stderr
 
 
-def test_plot_draws_a_run_again(at_home):
-    printed = succeed(at_home, "plot", "run", "--format", "svg").splitlines()
-    assert sorted(printed) == [f"run/plots/{name}.svg" for name in PICTURES]
-
-
-def test_compare_tells_the_mean_log_likelihood_of_runs_that_differ_in_nothing(at_home, copy):
-    edit_json(copy / "summary.json", log_likelihood=-1.0)
-    done = at_home("compare", "run", copy)
-    assert (done.exit_code, done.stderr.count("\n")) == (0, 1), done.stderr
-    mean = (summary_of("run")["log_likelihood"] - 1) / 2
-    assert re.search(rf"^mine\.csv +affine-coupling.* 2 +1 +{mean:.4f} ", done.stdout, re.M)
-
-
 @pytest.mark.usefixtures("without_flow_checks")
 def test_more_steps_extend_a_finished_run(at_home, copy):
     with without_pictures(), without_programs():
