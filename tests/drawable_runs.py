@@ -123,8 +123,8 @@ SUMMARIES = {
         **{"latent_dim": 2, "amortized": True, "binarization": "static", "prior": None},
         **{"data": {"name": "mnist", "sha256": "0", "n_train": 60, "n_test": 30}},
         **{"negative_elbo": 100.0, "kl": 20.0, "reconstruction": 80.0, "nll_samples": 100},
-        **{"negative_log_likelihood": 95.0, "nll_standard_error": 0.1, "active_units": 2},
-        **{"epochs": 20, "best_epoch": None, "seconds_per_epoch": 2.5},
+        **{"negative_log_likelihood": 95.0, "negative_log_likelihood_standard_error": 0.1},
+        **{"active_units": 2, "epochs": 20, "best_epoch": None, "seconds_per_epoch": 2.5},
     },
 }
 HEADERS = {

@@ -18,7 +18,6 @@ from nflow_cli.cli.options import (
 )
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.warnings import words
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.terminal import layout
 from nflow_cli.text import printable
@@ -82,7 +81,14 @@ def present(
     Pictures go to ``output`` or the plots of ``sweep``; ``saving``: arguments of
     ``plotting.save_figure``.
     """
-    from nflow_cli.sweeps.compare import bayes_factor, examples, gather, scores_table, tables_of
+    from nflow_cli.sweeps.compare import (
+        bayes_factor,
+        differences,
+        examples,
+        gather,
+        scores_table,
+        tables_of,
+    )
     from nflow_cli.sweeps.plan import overlap
 
     results, unfinished = gather(paths)
@@ -95,7 +101,7 @@ def present(
         layout.tell(f"unfinished runs left out: {counts}")
     tables, factor = tables_of(results), bayes_factor(results)
     if as_json:
-        groups = [r for groups in tables for r in _records(groups)]
+        groups = [r for groups in tables for r in _records(groups, differences(groups))]
         more = {} if factor is None else {"log_bayes_factor": factor._asdict()}
         click.echo(json_text({"groups": groups, **more}))
     else:
@@ -127,10 +133,8 @@ def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _records(groups: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    from nflow_cli.sweeps.compare import differences
-
-    for group, difference in zip(groups, differences(groups)):
+def _records(groups: Sequence[Any], differences: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    for group, difference in zip(groups, differences):
         subject, flow, k = group.identity
         measures = group.best.report.MEASURES
         yield {
@@ -155,85 +159,16 @@ def _score(group: Any, key: str) -> dict[str, float]:
 def _draw(
     tables: Sequence[Any], sweep: Any, output: str | None, saving: Mapping[str, Any]
 ) -> Iterator[Path]:
-    from nflow_cli import plotting
+    from nflow_cli.cli.compare_pictures import pictures_of
+    from nflow_cli.plotting import save_figure
     from nflow_cli.runs.directory import PLOTS, RunDirectory
 
-    for name, picture in _pictures(tables).items():
+    for name, picture in pictures_of(tables).items():
 
         def save(file: Any, picture: Any = picture) -> None:
-            plotting.save_figure(picture, file, **saving)
+            save_figure(picture, file, **saving)
 
         if output is None:
             yield RunDirectory(sweep).write(f"{PLOTS}/{name}.{saving['format']}", save)
         else:
             yield RunDirectory.at(output).write(f"{name}.{saving['format']}", save)
-
-
-def _pictures(tables: Sequence[Any]) -> dict[str, Any]:
-    from nflow_cli import plotting
-    from nflow_cli.sweeps.compare import densities
-
-    pictures: dict[str, Any] = {}
-    for groups in tables:
-        seeds = max(len(group.seeds) for group in groups)
-        for measure in (m for m in groups[0].best.report.MEASURES if m.judges):
-            panels = _panels([g for g in groups if g.shows(measure.key)], measure.key)
-            if panels:
-                name = f"{measure.name} ({measure.unit})"
-                pictures[measure.key] = plotting.spread_figure(panels, name, seeds)
-    for groups in tables:
-        if picture := _courses(groups):
-            name = groups[0].best.config.command
-            pictures["training" if len(tables) == 1 else f"training-{name}"] = picture
-    targets: dict[str, list[Any]] = {}
-    fits = (group for groups in tables for group in groups if group.best.has_densities)
-    for group in fits:
-        axis, log_target, log_q = densities(group.best)
-        panels = targets.setdefault(group.identity[0], [])
-        if not panels:
-            panels.append(plotting.Density("target", axis, log_target))
-        title = f"{_series_name(group)}, K = {group.identity[2]}"
-        if word := words(group.best.warnings, "free_energy"):
-            title += f" [{word}]"
-        panels.append(plotting.Density(title, axis, log_q))
-    if targets:
-        pictures["densities"] = plotting.densities_figure(targets)
-    return pictures
-
-
-def _panels(groups: Sequence[Any], key: str) -> dict[str, list[Any]]:
-    from nflow_cli.plotting.compare import Series
-
-    panels: dict[str, dict[str, list[Any]]] = {}
-    for group in groups:
-        what, _, k = group.identity
-        lines = panels.setdefault(what, {})
-        point = (k, *group.spread(key), group.words(key))
-        lines.setdefault(_series_name(group), []).append(point)
-    return {
-        title: [Series(name, *map(list, zip(*points))) for name, points in lines.items()]
-        for title, lines in panels.items()
-    }
-
-
-def _courses(groups: Sequence[Any]) -> Any:
-    from nflow_cli import plotting
-    from nflow_cli.sweeps.compare import course, course_name
-
-    panels: dict[str, list[Any]] = {}
-    for group in groups:
-        what, _, k = group.identity
-        for result in group.results:
-            if followed := course(result):
-                curve = plotting.Curve(f"{_series_name(group)}, K = {k}", *followed)
-                panels.setdefault(what, []).append(curve)
-    several = any(group.restarts > 1 for group in groups)
-    note = "best restart of each interval" if several else ""
-    step = f"{groups[0].best.report.CURVES[0]} (logarithmic)"
-    name = course_name(result for group in groups for result in group.results)
-    return panels and plotting.courses_figure(panels, name, step, note)
-
-
-def _series_name(group: Any) -> str:
-    differing = (f"{key.removeprefix('train.')} = {text}" for key, text in group.settings.items())
-    return ", ".join([group.identity[1], *differing])

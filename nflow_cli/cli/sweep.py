@@ -26,7 +26,14 @@ from nflow_cli.cli.pool import (
     tell_failures,
     work_off,
 )
-from nflow_cli.errors import BusyError, NflowError, RunDirectoryError, TakenError, one_line
+from nflow_cli.errors import (
+    BusyError,
+    ConfigError,
+    NflowError,
+    RunDirectoryError,
+    TakenError,
+    one_line,
+)
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import hinted
@@ -79,7 +86,7 @@ def sweep(
     and drawn as by `nflow compare`; the last line is the folder.
     """
     from nflow_cli.runs.directory import RunDirectory
-    from nflow_cli.sweeps.plan import claim, plan
+    from nflow_cli.sweeps.plan import claim, claim_beside_others, overlap, plan
 
     if (sweep is None) == (options["preset"] is None):
         raise click.UsageError(MISSING)
@@ -93,7 +100,8 @@ def sweep(
     hint = f"to go on: {command_line(['nflow', *argv])}"
     with hinted(lambda: hint):
         if commands or only:
-            _one_by_one(folder, resolved, runs, only, argv, machine)
+            claim_beside_others(folder, resolved)
+            _one_by_one(folder.path, runs, only, argv, machine)
             return
         cards = cards_of(scheduler, machine)
         with folder.locked("sweep"):
@@ -101,34 +109,25 @@ def sweep(
             left, failures = _unfinished(runs, folder.path)
             _check_data(left)
             if left:
-                _tell_notes(runs, left, resolved.seeds)
+                shared = overlap(resolved.seeds, max(run.config.train.restarts for run in runs))
+                notes = (note for run in left for note in run.notes)
+                for note in filter(None, dict.fromkeys([*notes, shared])):
+                    tell(note)
                 with pool_of(scheduler, workers, cards, len(left)) as pool:
                     _train(runs, left, failures, folder.path, pool, argv, machine)
             _conclude(folder, failures, [run.name for run in runs])
 
 
 def _one_by_one(
-    folder: Any, resolved: Any, runs: Sequence[Any], only: str | None, argv: list[str], machine: Any
+    folder: Path, runs: Sequence[Any], only: str | None, argv: list[str], machine: Machine
 ) -> None:
-    from nflow_cli.sweeps.plan import claim_beside_others
-
-    claim_beside_others(folder, resolved)
     if only:
-        train_only(only, runs, folder.path, argv, machine)
-    else:
-        _check_data(_unfinished(runs, folder.path)[0])
-        words = [word for word in argv if word != "--commands"]
-        for run in runs:  # line N is always the same run
-            click.echo(command_line(["nflow", *words, "--only", run.name]))
-
-
-def _tell_notes(runs: Sequence[Any], left: Sequence[Any], seeds: Sequence[int]) -> None:
-    from nflow_cli.sweeps.plan import overlap
-
-    for note in dict.fromkeys(note for run in left for note in run.notes):
-        tell(note)
-    if note := overlap(seeds, max(run.config.train.restarts for run in runs)):
-        tell(note)
+        train_only(only, runs, folder, argv, machine)
+        return
+    _check_data(_unfinished(runs, folder)[0])
+    words = [word for word in argv if word != "--commands"]
+    for run in runs:  # line N is always the same run
+        click.echo(command_line(["nflow", *words, "--only", run.name]))
 
 
 def _resolved(
@@ -174,7 +173,7 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
         try:
             if not run.is_finished(folder):
                 left.append(run.as_begun(folder))
-        except RunDirectoryError as error:
+        except (ConfigError, RunDirectoryError) as error:
             damaged[run.name] = str(error)
     return left, damaged
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nflow_cli.sweeps.workers import COMPLETED, FAILED
 from nflow_cli.text import printable
-from nflow_cli.training.progress import duration, progress_bar
+from nflow_cli.training.progress import about_left, progress_bar
 
 EVERY = 300  # seconds between lines
 
@@ -91,7 +91,7 @@ class SweepReport:
         if not self.left or done <= self.before:
             return ""
         seconds = (time.monotonic() - self.start) * (self.total - done) / (done - self.before)
-        return f", about {duration(seconds)} left"
+        return about_left(seconds)
 
 
 class PartsReport(SweepReport):

@@ -1,21 +1,24 @@
 """Axes for cells of any kind: values, dates, levels, missing cells."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import Normalize
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, ScalarFormatter
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.evaluation.association import MISSING, NEW, OTHER, Groups
-from nflow_cli.plotting.style import Frame, frame_of, name_scaled, note, plain
+from nflow_cli.plotting.style import SEQUENTIAL, Frame, frame_of, name_scaled, note, plain
 
 SIZE = 8.0  # points of letters in a small panel
 DAY = 86_400.0  # seconds
 # Years 1 to 9999 in days since 1970, which are all that dates are drawn for.
 CALENDAR = -719_000.0, 2_932_000.0
+WRITTEN = 12  # columns or levels of a matrix whose values are written in it
 SPREAD, SKEW = 30.0, 5.0  # of quantiles, from which on a positive column is spaced by powers
 
 
@@ -96,26 +99,22 @@ def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
         text.set_fontstyle("italic" if name in (OTHER, MISSING, NEW) else "normal")
 
 
-def shares_in(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of groups in rows and in draws (G,)."""
-    count = len(groups.names)
-    parts = groups.rows, groups.draws
-    shares = [np.bincount(x, minlength=count) / max(len(x), 1) for x in parts]
-    return shares[0], shares[1]
-
-
-def names_text(names: Sequence[str], letters: int) -> str:
-    """Names in one line of limited length, and the number omitted."""
-    texts: list[str] = []
-    for name in names:
-        if len(", ".join([*texts, plain(name, 20)])) > letters:
-            return f"{', '.join(texts)} and {len(names) - len(texts)} more"
-        texts.append(plain(name, 20))
-    return ", ".join(texts)
-
-
 def note_empty(ax: Axes, rows: np.ndarray, draws: np.ndarray) -> None:
     """Note in a panel without values of rows or draws."""
     lost = [name for name, x in (("rows", rows), ("draws", draws)) if not len(x)]
     if lost:
         note(ax, f"no values in {' or '.join(lost)}", 0.9)
+
+
+def draw_matrix(
+    ax: Axes, matrix: np.ndarray, norm: Normalize, form: str, written: np.ndarray | None = None
+) -> AxesImage:
+    """Draw a matrix as colours, with its numbers or those of another if it is small."""
+    image = ax.imshow(matrix, SEQUENTIAL, norm, aspect="auto", interpolation="nearest")
+    ax.tick_params(length=0)
+    if max(matrix.shape) <= WRITTEN:
+        for (i, j), value in np.ndenumerate(matrix if written is None else written):
+            colour = "black" if norm(matrix[i, j]) > 0.6 else "white"
+            style: Any = {"ha": "center", "va": "center", "size": SIZE - 1.5, "color": colour}
+            ax.text(j, i, form.format(value), **style)
+    return image

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -22,6 +21,7 @@ from nflow_cli.evaluation.association import (
 from nflow_cli.plotting.cells import (
     SIZE,
     axis_frame,
+    draw_matrix,
     is_spaced_by_powers,
     name_groups,
     note_empty,
@@ -32,7 +32,6 @@ from nflow_cli.plotting.cells import (
 from nflow_cli.plotting.style import (
     LETTERS,
     ORANGE,
-    SEQUENTIAL,
     SKY,
     add_colour_bar,
     add_title,
@@ -43,10 +42,8 @@ from nflow_cli.plotting.style import (
 
 MOST_COLUMNS, COMPARED = 24, 100  # in the matrix, and among which these are the most dependent
 MOST_PAIRS, MOST_LEVELS, DOTS = 6, 8, 1_000
-WRITTEN = 12  # columns or levels of a matrix whose values are written in it
 GOLDEN = (5**0.5 - 1) / 2
 SIDES = "rows", "draws"
-Table = tuple[Mapping[str, ColumnKind], np.ndarray, np.ndarray]
 
 
 class Side(NamedTuple):
@@ -71,7 +68,7 @@ def dependence_figures(
     found = associations(kinds, rows, draws)
     return {
         "dependence": matrix_figure(list(kinds), found, subject),
-        "pairs": pairs_figure((kinds, rows, draws), found, subject),
+        "pairs": pairs_figure(kinds, rows, draws, found, subject),
     }
 
 
@@ -94,24 +91,17 @@ def matrix_figure(names: list[str], found: Associations, subject: str) -> Figure
     return figure
 
 
-def draw_matrix(ax: Axes, matrix: np.ndarray, norm: Normalize, form: str) -> Any:
-    """Draw a matrix as colours, with numbers if small."""
-    image = ax.imshow(matrix, SEQUENTIAL, norm, aspect="auto", interpolation="nearest")
-    ax.tick_params(length=0)
-    if max(matrix.shape) <= WRITTEN:
-        for (i, j), value in np.ndenumerate(matrix):
-            colour = "black" if norm(value) > 0.6 else "white"
-            style: Any = {"ha": "center", "va": "center", "size": SIZE - 1.5, "color": colour}
-            ax.text(j, i, form.format(value), **style)
-    return image
-
-
-def pairs_figure(table: Table, found: Associations, subject: str) -> Figure:
+def pairs_figure(
+    kinds: Mapping[str, ColumnKind],
+    rows: np.ndarray,
+    draws: np.ndarray,
+    found: Associations,
+    subject: str,
+) -> Figure:
     """Draw six pairs of columns: the most associated, and those that differ most.
 
     Two numeric columns are dots, two categorical ones shares, mixed ones boxes.
     """
-    kinds, rows, draws = table
     names, pairs = list(kinds), pairs_to_show(found, MOST_PAIRS)
     columns = min(2, len(pairs))
     lines = -(-len(pairs) // columns)
@@ -170,14 +160,14 @@ def draw_boxes(part: Any, number: Side, levels: Side) -> None:
     prepare_values(ax.xaxis, number)
     styles = (groups.rows, 0.8, SKY, "white"), (groups.draws, 0.3, ORANGE, "black")
     for values, (codes, height, colour, middle) in zip(number.cells, styles, strict=True):
-        for i in range(len(groups.names)):
-            some = values_of(number.kind, values[codes == i])
-            if not len(some):
-                continue
-            ends = np.quantile(some, [0.05, 0.25, 0.5, 0.75, 0.95])
-            ax.plot(ends[[0, -1]], [i, i], color=colour, lw=3 * height + 0.6, zorder=1 - height)
-            ax.barh(i, ends[3] - ends[1], height, ends[1], color=colour, zorder=2 - height)
-            ax.plot([ends[2]] * 2, [i - height / 2, i + height / 2], color=middle, lw=1.2)
+        some = [values_of(number.kind, values[codes == i]) for i in range(len(groups.names))]
+        style: Any = {
+            **{"positions": range(len(some)), "widths": height, "whis": (5, 95)},
+            **{"showcaps": False, "showfliers": False, "patch_artist": True},
+            **{"boxprops": {"facecolor": colour, "lw": 0}, "medianprops": {"color": middle}},
+            "whiskerprops": {"color": colour, "lw": 3 * height + 0.6},
+        }
+        ax.boxplot(some, orientation="horizontal", manage_ticks=False, **style)
     name_groups(ax, groups, 16)
     ax.set_ylabel(plain(levels.name, LETTERS), size=SIZE)
     note_empty(ax, *(values_of(number.kind, cells) for cells in number.cells))

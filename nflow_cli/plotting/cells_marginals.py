@@ -1,6 +1,7 @@
 """Picture `marginals` of a whole table."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,11 +19,9 @@ from nflow_cli.plotting.cells import (
     axis_frame,
     is_spaced_by_powers,
     name_groups,
-    names_text,
     note_empty,
     prepare_axis,
     prepare_shares,
-    shares_in,
     step_of,
     values_of,
 )
@@ -32,6 +31,7 @@ from nflow_cli.plotting.style import (
     SKY,
     Frame,
     add_title,
+    bin_count,
     draw_key,
     label_panel,
     padded,
@@ -40,7 +40,7 @@ from nflow_cli.plotting.style import (
 
 MOST_PANELS, MOST_LEVELS, MOST_SPIKES = 24, 12, 12
 LOW, TALL = 1.3, 2.4  # inches, of a panel at least: of many and of one or two
-FEWEST_BINS, MOST_BINS = 8, 40
+MOST_BINS = 40
 LEAST_SCALE = 0.05  # of an axis of shares, so that what is rare looks rare
 
 
@@ -66,8 +66,9 @@ def marginals_figure(
     spikes = "spikes: shares of single values" if any(kinds[names[j]].atoms for j in shown) else ""
     add_title(figure, subject, few if len(shown) < len(names) else "", spikes)
     rest = [name for j, name in enumerate(names) if j not in shown]
-    text = f"not shown: {names_text(rest, 130)}" if rest else ""
-    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws", text)
+    text = f"not shown: {', '.join(plain(name, LETTERS) for name in rest)}" if rest else ""
+    above = textwrap.shorten(text, 140, placeholder=" …")
+    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws", above)
     return figure
 
 
@@ -94,7 +95,8 @@ def draw_levels(ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: 
     """Draw shares of levels as bars, rows wide, draws narrow."""
     groups = grouped(kind, rows, draws, MOST_LEVELS)
     at = np.arange(len(groups.names))
-    for shares, height, colour in zip(shares_in(groups), (0.8, 0.3), (SKY, ORANGE), strict=True):
+    for codes, height, colour in ((groups.rows, 0.8, SKY), (groups.draws, 0.3, ORANGE)):
+        shares = np.bincount(codes, minlength=len(at)) / max(len(codes), 1)
         ax.barh(at, shares, height, color=colour)
     name_groups(ax, groups, 16)
     ax.set_xlabel(name, size=SIZE)
@@ -155,20 +157,17 @@ def beyond_text(rows: int, draws: int) -> str:
 def edges_of(
     kind: ColumnKind, parts: list[np.ndarray], frame: Frame, by_powers: bool
 ) -> np.ndarray:
-    """Edges of bins of the values in a frame, by the rule of Freedman & Diaconis.
+    """Edges of bins of the values in a frame.
 
-    By the smallest non-empty part; on a grid whole steps, centred on its values if one step wide.
+    On a grid whole steps, centred on its values if one step wide.
     """
     low, high = np.log10(frame) if by_powers else frame
     values = np.concatenate(parts)
     x = np.log10(values) if by_powers else values
     x = x[(x >= low) & (x <= high)]
     low, high = (float(x.min()), float(x.max())) if len(x) else (low, high)
-    width = 0.0
-    if len(x):
-        fewest = min(len(part) for part in parts if len(part))
-        width = 2 * np.subtract(*np.quantile(x, [0.75, 0.25])) / fewest ** (1 / 3)
-    count = int(np.clip((high - low) / width if width > 0 else MOST_BINS, FEWEST_BINS, MOST_BINS))
+    fewest = min((len(part) for part in parts if len(part)), default=0)
+    count = bin_count(x, (low, high), fewest, MOST_BINS)
     step = 0.0 if by_powers else step_of(kind)
     if kind.lattice and step:
         start = values_of(kind, np.array([kind.lattice.offset]))[0] - step / 2

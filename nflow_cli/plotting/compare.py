@@ -63,6 +63,7 @@ class Density(NamedTuple):
     log_density: np.ndarray
 
 
+@drawing()
 def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int) -> Figure:
     """Draw series of a score called `name` against K, a panel for each title.
 
@@ -71,16 +72,15 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
     every = [series for lines in panels.values() for series in lines]
     names = list(dict.fromkeys(series.name for series in every))
     has_words = any(word for series in every for word in series.words)
-    with drawing():
-        figure, axes = titled_panels([*panels], 4, 2.25, name, sharey=True)
-        for ax, lines in zip(axes, panels.values(), strict=True):
-            draw_series(ax, lines, names, bars=seeds > 1)
-            ax.margins(y=0.15 if has_words else None)  # the words stand above their points
-            ax.set_xlabel("K")
-        scale_values(axes[0], np.concatenate([[*s.low, *s.high] for s in every]))
-        draw_legend(figure, names)
-        spread = f"median of up to {seeds} seeds, bars from minimum to maximum"
-        add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
+    figure, axes = titled_panels([*panels], 4, 2.25, name, sharey=True)
+    for ax, lines in zip(axes, panels.values(), strict=True):
+        draw_series(ax, lines, names, bars=seeds > 1)
+        ax.margins(y=0.15 if has_words else None)  # the words stand above their points
+        ax.set_xlabel("K")
+    scale_values(axes[0], np.concatenate([[*s.low, *s.high] for s in every]))
+    draw_legend(figure, names)
+    spread = f"median of up to {seeds} seeds, bars from minimum to maximum"
+    add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
     return figure
 
 
@@ -125,6 +125,7 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
     label_k(ax, ks)
 
 
+@drawing()
 def courses_figure(
     panels: Mapping[str, Sequence[Curve]], value: str, step: str, note: str = ""
 ) -> Figure:
@@ -133,19 +134,18 @@ def courses_figure(
     `value` and `step` name the axes. Curves of one name share a style.
     """
     names = list(dict.fromkeys(c.name for curves in panels.values() for c in curves))
-    with drawing():
-        figure, axes = titled_panels([*panels], 2, 3.6, value)
-        for ax, curves in zip(axes, panels.values(), strict=True):
-            for curve in curves:
-                turns, i = divmod(names.index(curve.name), len(COLOURS))
-                good = np.isfinite(curve.values) & (curve.steps > 0)
-                line, marker = LINE_STYLES[turns % len(LINE_STYLES)], "o" if good.sum() == 1 else ""
-                style: Any = {"color": COLOURS[i], "ls": line, "lw": 1.1, "marker": marker}
-                ax.plot(curve.steps[good], curve.values[good], label=plain(curve.name), **style)
-            scale_values(ax, np.concatenate([curve.values for curve in curves]))
-            ax.set(xlabel=step, xscale="log")
-        draw_legend(figure, names)
-        add_title(figure, "training curves, a line for each run", note)
+    figure, axes = titled_panels([*panels], 2, 3.6, value)
+    for ax, curves in zip(axes, panels.values(), strict=True):
+        for curve in curves:
+            turns, i = divmod(names.index(curve.name), len(COLOURS))
+            good = np.isfinite(curve.values) & (curve.steps > 0)
+            line, marker = LINE_STYLES[turns % len(LINE_STYLES)], "o" if good.sum() == 1 else ""
+            style: Any = {"color": COLOURS[i], "ls": line, "lw": 1.1, "marker": marker}
+            ax.plot(curve.steps[good], curve.values[good], label=plain(curve.name), **style)
+        scale_values(ax, np.concatenate([curve.values for curve in curves]))
+        ax.set(xlabel=step, xscale="log")
+    draw_legend(figure, names)
+    add_title(figure, "training curves, a line for each run", note)
     return figure
 
 
@@ -170,6 +170,7 @@ def label_k(ax: Axes, ks: Sequence[int]) -> None:
     ax.margins(x=0.1)
 
 
+@drawing()
 def densities_figure(targets: Mapping[str, Sequence[Density]]) -> Figure:
     """Draw each target, first of its densities, beside its fits.
 
@@ -182,22 +183,21 @@ def densities_figure(targets: Mapping[str, Sequence[Density]]) -> Figure:
     columns = max(len(panels) for _, panels in rows)
     lines = sum(max(_wrapped(p.title).count("\n") for p in panels) for _, panels in rows)
     axis = rows[0][1][0].axis
-    with drawing():
-        shape = len(rows) * columns, columns, extent_of(axis, axis), 1.7 + PANEL_INCHES * columns
-        figure, axes = panel_grid(*shape, side=1.3)
-        figure.set_figheight(0.6 + len(rows) * (PANEL_INCHES + 0.35) + 0.155 * lines)
-        shown, above = [], []
-        for i, (name, panels) in enumerate(rows):
-            row = axes[i * columns : i * columns + len(panels)]
-            for ax in axes[i * columns + len(panels) : (i + 1) * columns]:
-                ax.remove()
-            for j, ax in enumerate(row):
-                last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
-                label_panel(ax, "z₁" if last else "", "" if j else f"{name}\nz₂")
-            above.append(draw_row(row, panels))
-            shown += row
-        add_colour_bar(shown[0].images[0], shown, BAR_LABEL, "max" if any(above) else "neither")
-        add_title(figure, "target and fits, the best over seeds")
+    shape = len(rows) * columns, columns, extent_of(axis, axis), 1.7 + PANEL_INCHES * columns
+    figure, axes = panel_grid(*shape, side=1.3)
+    figure.set_figheight(0.6 + len(rows) * (PANEL_INCHES + 0.35) + 0.155 * lines)
+    shown, above = [], []
+    for i, (name, panels) in enumerate(rows):
+        row = axes[i * columns : (i + 1) * columns]
+        for ax in row[len(panels) :]:
+            ax.remove()
+        above.append(draw_row(row, panels))
+        for j, ax in enumerate(row[: len(panels)]):
+            last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
+            label_panel(ax, "z₁" if last else "", "" if j else f"{name}\nz₂")
+            shown.append(ax)
+    add_colour_bar(shown[0].images[0], shown, BAR_LABEL, "max" if any(above) else "neither")
+    add_title(figure, "target and fits, the best over seeds")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`."""
+"""Pictures of a flow-VAE."""
 
 import math
 from pathlib import Path
@@ -7,9 +7,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
 from nflow_cli.plotting.style import (
@@ -25,15 +24,16 @@ from nflow_cli.plotting.style import (
     name_lost,
     panel_grid,
     subscript,
-    value_text,
 )
-from nflow_cli.plotting.training import Panel, annealing, training_figure
+from nflow_cli.plotting.training import Panel, annealing, score_text, training_figure
 
 INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
 # Paul Tol's muted set and black: ten colours that are distinct for colour-blind readers.
-DIGITS = (
-    *("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"),
-    *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
+DIGITS = ListedColormap(
+    [
+        *("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"),
+        *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
+    ]
 )
 PRIOR_MASS = (0.5, 0.95)  # inside the circles drawn for the prior
 BINARIZED = {
@@ -44,6 +44,7 @@ BINARIZED = {
 }
 
 
+@drawing()
 def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a flow-VAE: `latent`, `reconstructions`, `samples`, `manifold`, `training`.
 
@@ -51,14 +52,13 @@ def vae_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[s
     pixels in [0, 1]; the image [i, j] of `manifold` is decoded at (`manifold_axis`[j],
     `manifold_axis`[i]), with a flow prior in its base.
     """
-    with drawing():
-        return {
-            "latent": latent_figure(evaluation, summary),
-            "reconstructions": reconstructions_figure(evaluation, summary),
-            "samples": samples_figure(evaluation, summary),
-            "manifold": manifold_figure(evaluation, summary),
-            "training": course_figure(metrics, summary),
-        }
+    return {
+        "latent": latent_figure(evaluation, summary),
+        "reconstructions": reconstructions_figure(evaluation, summary),
+        "samples": samples_figure(evaluation, summary),
+        "manifold": manifold_figure(evaluation, summary),
+        "training": course_figure(metrics, summary),
+    }
 
 
 def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
@@ -85,7 +85,10 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
         if len({*windows}) > 1:
             label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
     if labelled:
-        add_digit_legend(axes[-1], labels)
+        digits: Any = axes[0].collections[0]
+        handles, names = digits.legend_elements(num=None, fmt="{x:.0f}", alpha=1)
+        place: Any = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
+        axes[-1].legend(handles, names, title="digit", handletextpad=0.2, **place)
     if not has_flows:
         circles, names = axes[0].get_legend_handles_labels()
         figure.legend(circles, names, loc="outside lower center", frameon=False)
@@ -148,13 +151,12 @@ def course_figure(metrics: Arrays, summary: Summary) -> Figure:
         levels = {f"test set: {name} = {level:.2f} nats": level}
         if f"validation_{key}" in metrics:
             curves["validation"] = metrics[f"validation_{key}"]
-        if key == "negative_elbo":
-            levels |= _likelihood(summary)
+        if key == "negative_elbo" and (text := score_text(summary, "negative_log_likelihood")):
+            label = f"−log p(x) = {text} ({summary['nll_samples']:,} importance samples)"
+            levels[f"test set: {label}"] = summary["negative_log_likelihood"]
         panels.append(Panel(f"{name}\n(nats)", curves, levels))
     spans = annealing(metrics, "epoch", around=0.5)
-    figure = training_figure("epoch", metrics["epoch"], panels, spans)
-    add_title(figure, *_about(summary))
-    return figure
+    return training_figure(metrics, "epoch", panels, spans, _about(summary))
 
 
 def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window: Extent) -> None:
@@ -171,16 +173,7 @@ def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window
         members = labels == label
         rank[members] = (np.arange(members.sum()) + 0.5) / members.sum()
     order = np.argsort(rank, kind="stable")
-    ax.scatter(*points[order].T, c=[DIGITS[label] for label in labels[order]], **style)
-
-
-def add_digit_legend(ax: Axes, labels: np.ndarray) -> None:
-    """Add the legend of the digits that occur."""
-    style: Any = {"marker": "o", "ls": "", "markersize": 6}
-    digits = np.unique(labels)
-    handles = [Line2D([], [], color=DIGITS[i], label=str(i), **style) for i in digits]
-    place: Any = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
-    ax.legend(handles=handles, title="digit", handletextpad=0.2, **place)
+    ax.scatter(*points[order].T, c=labels[order], cmap=DIGITS, vmin=-0.5, vmax=9.5, **style)
 
 
 def draw_prior(ax: Axes) -> None:
@@ -259,13 +252,3 @@ def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...
 
 def _level(summary: Summary, key: str) -> float:
     return math.nan if summary[key] is None else summary[key]
-
-
-def _likelihood(summary: Summary) -> dict[str, float]:
-    value = summary.get("negative_log_likelihood")
-    if value is None:
-        return {}
-    text = value_text(value, summary.get("nll_standard_error"))
-    text = marked(text, summary, "negative_log_likelihood")
-    draws = f"{summary['nll_samples']:,} importance samples"
-    return {f"test set: −log p(x) = {text} ({draws})": value}

@@ -29,7 +29,6 @@ from nflow_cli.plotting.style import (
     drawing,
     marked,
     note,
-    number_text,
     panel_grid,
     subject_of,
     subscript,
@@ -73,7 +72,7 @@ def deformation_figure(
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
-        notes = [] if share < LEAST_MASS else [f"peak {number_text(peak)}"]
+        notes = [] if share < LEAST_MASS else [f"peak {peak:.3g}"]
         notes += [f"mass {share:.2f}"] if 1 - share > MASS_UNWRITTEN else []
         name = f"k = {int(k)}" if k <= summary["k"] else "affine"
         ax.set_title("\n".join([name, *notes]), fontsize=9)
@@ -156,6 +155,7 @@ def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
     return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
 
 
+@drawing()
 def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
 
@@ -163,13 +163,12 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     density is 0; `target_samples` may be empty. If neither KL nor log Z is known, the target is
     scaled to mass 1 over the grid and the free energy is drawn.
     """
-    with drawing():
-        return {
-            "density": density_figure(evaluation, summary),
-            "difference": difference_figure(evaluation, summary),
-            "deformation": deformation_figure(evaluation, summary),
-            "training": reverse_kl_figure(metrics, summary),
-        }
+    return {
+        "density": density_figure(evaluation, summary),
+        "difference": difference_figure(evaluation, summary),
+        "deformation": deformation_figure(evaluation, summary),
+        "training": reverse_kl_figure(metrics, summary),
+    }
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
@@ -193,11 +192,9 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     )
     image = draw_panels(axes, panels, extent)
     if stands_out:
-        own = f"own colour scale, peak {number_text(peaks[0])}"
-        axes[0].set_title(f"{axes[0].get_title()}\n{own}")
+        axes[0].set_title(f"{axes[0].get_title()}\nown colour scale, peak {peaks[0]:.3g}")
     if peaks[1] > (compared.vmax or 0.0):
-        peak = f"above the colour scale: peak {number_text(peaks[1])}"
-        axes[1].set_title(f"{axes[1].get_title()}\n{peak}")
+        axes[1].set_title(f"{axes[1].get_title()}\nabove the colour scale: peak {peaks[1]:.3g}")
     label = "density of fit and target" if stands_out else "density"
     add_colour_bar(image, axes, label, extend)
     title_figure(figure, summary, score_text(summary, "kl", "KL"))
@@ -240,18 +237,18 @@ def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
     return density / mass, "target p(z), mass 1 on the grid"
 
 
+@drawing()
 def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a 2-D fit to points: `density`, `deformation`, `training`, in the user's units.
 
     Arrays, metrics and scores as in docs/scores.md, in the plane; losses are negative
     log-likelihoods in nats a point, scores None where not finite.
     """
-    with drawing():
-        return {
-            "density": points_figure(evaluation, summary),
-            "deformation": deformation_figure(evaluation, summary, COLUMN_AXES),
-            "training": likelihood_figure(metrics, summary),
-        }
+    return {
+        "density": points_figure(evaluation, summary),
+        "deformation": deformation_figure(evaluation, summary, COLUMN_AXES),
+        "training": likelihood_figure(metrics, summary),
+    }
 
 
 def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
@@ -347,6 +344,7 @@ def _saved(
     return file.getvalue()
 
 
+@drawing()
 def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[str]) -> Figure:
     """Draw the density before a flow, its map of the plane, and the density after it.
 
@@ -355,20 +353,19 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
     (L, P, 2). Both densities share a colour scale; `names` are of the flow, and its weights.
     """
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
-    with drawing():
-        figure, axes = panel_grid(3, 3, extent, 11.0, AXES, head=0.9)
-        before, after = (density_of(arrays[key]) for key in ("log_before", "log_after"))
-        peaks = [peak_of(before), peak_of(after)]
-        norm, extend = colour_scale(peaks, float(np.median(peaks)))
-        panels = (
-            (f"before: q{subscript(number - 1)}", before, arrays["draws_before"], norm),
-            (f"after: q{subscript(number)}", after, arrays["draws_after"], norm),
-        )
-        image = draw_panels(axes[::2], panels, extent)
-        draw_map(axes[1], arrays, extent)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        add_colour_bar(image, axes, "density", extend)
-        add_title(figure, subject_of(summary), *names)
+    figure, axes = panel_grid(3, 3, extent, 11.0, AXES, head=0.9)
+    before, after = (density_of(arrays[key]) for key in ("log_before", "log_after"))
+    peaks = [peak_of(before), peak_of(after)]
+    norm, extend = colour_scale(peaks, float(np.median(peaks)))
+    panels = (
+        (f"before: q{subscript(number - 1)}", before, arrays["draws_before"], norm),
+        (f"after: q{subscript(number)}", after, arrays["draws_after"], norm),
+    )
+    image = draw_panels(axes[::2], panels, extent)
+    draw_map(axes[1], arrays, extent)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    add_colour_bar(image, axes, "density", extend)
+    add_title(figure, subject_of(summary), *names)
     return figure
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from nflow_cli.config.kinds import ColumnKind
@@ -12,6 +13,7 @@ from nflow_cli.constants import DPI
 from nflow_cli.plotting.cells import (
     SIZE,
     axis_frame,
+    draw_matrix,
     is_spaced_by_powers,
     prepare_axis,
     prepare_shares,
@@ -36,6 +38,7 @@ class Intervals(NamedTuple):
     share: float
 
 
+@drawing()
 def intervals_figure(
     name: str, kind: ColumnKind, values: np.ndarray, found: Intervals, subject: str
 ) -> Figure:
@@ -46,17 +49,16 @@ def intervals_figure(
     values, middle = values[known], found.middle[known]
     low, high = found.low[known], found.high[known]
     inside = (low <= values) & (values <= high)
-    with drawing():
-        figure = Figure((9.5, 4.4), DPI, layout="constrained")
-        left, right = figure.subplots(1, 2)
-        if len(values):
-            shown = np.linspace(0, len(values) - 1, min(SHOWN, len(values))).astype(int)
-            _draw_intervals(left, name, kind, values[shown], middle[shown], low[shown], high[shown])
-        else:
-            note(left, "no values")
-        _draw_coverage(right, name, inside, middle, found.share)
-        whole = f"{inside.mean():.1%} of {len(values):,} values inside" if len(values) else ""
-        add_title(figure, subject, f"predictions of {name[:40]}", whole)
+    figure = Figure((9.5, 4.4), DPI, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    if len(values):
+        shown = np.linspace(0, len(values) - 1, min(SHOWN, len(values))).astype(int)
+        _draw_intervals(left, name, kind, values[shown], middle[shown], low[shown], high[shown])
+    else:
+        note(left, "no values")
+    _draw_coverage(right, name, inside, middle, found.share)
+    whole = f"{inside.mean():.1%} of {len(values):,} values inside" if len(values) else ""
+    add_title(figure, subject, f"predictions of {name[:40]}", whole)
     return figure
 
 
@@ -87,30 +89,33 @@ def _draw_coverage(
     ax: Axes, name: str, inside: np.ndarray, middle: np.ndarray, share: float
 ) -> None:
     order = np.argsort(middle, kind="stable")
-    groups = [
-        part for part in np.array_split(order, min(BINS, max(len(order) // 5, 1))) if len(part)
-    ]
-    shares = np.array([inside[part].mean() for part in groups])
-    counts = np.array([len(part) for part in groups])
-    ends = _wilson(shares, counts)
+    parts = np.array_split(order, min(BINS, max(len(order) // 5, 1)))
+    groups = [inside[part] for part in parts if len(part)]
     at = np.arange(1, len(groups) + 1)
+    lowest = _draw_shares(ax, at, groups)
     ax.axhline(share, color="k", lw=0.8, ls="--")
-    if len(groups):
-        ax.errorbar(at, shares, np.abs(ends - shares), fmt="o", color=BLUE, ms=4, lw=1, capsize=2)
-    ax.set(xlim=(0.3, len(groups) + 0.7), ylim=(min([0.5, *(ends[0] - 0.03)]), 1.02), xticks=at)
+    ax.set(xlim=(0.3, len(groups) + 0.7), ylim=(min(0.5, lowest - 0.03), 1.02), xticks=at)
     prepare_shares(ax.yaxis)
     ax.set_xlabel(f"tenth of the rows, by the predicted median of {plain(name, 20)}", size=SIZE + 1)
     ax.set_title(f"values in their interval, of {share:.3g} expected", fontsize=9)
 
 
-def _wilson(shares: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Ends ``(2, G)`` of Wilson's 95 % intervals of proportions."""
-    z2 = 1.96**2 / counts
+def _draw_shares(ax: Axes, at: np.ndarray, groups: Sequence[np.ndarray]) -> float:
+    """Draw the share of what is true in each group, with Wilson's 95 % interval of a proportion;
+    return the lowest end, 1 without groups.
+    """
+    if not groups:
+        return 1.0
+    shares = np.array([group.mean() for group in groups])
+    z2 = 1.96**2 / np.array([len(group) for group in groups])
     middle = (shares + z2 / 2) / (1 + z2)
     half = np.sqrt(shares * (1 - shares) * z2 + z2 * z2 / 4) / (1 + z2)
-    return np.array([middle - half, middle + half])
+    reach = np.abs([middle - half - shares, middle + half - shares])
+    ax.errorbar(at, shares, reach, fmt="o", color=BLUE, ms=4, lw=1, capsize=2)
+    return float(np.min(middle - half))
 
 
+@drawing()
 def levels_figure(
     name: str, levels: Sequence[str], shares: np.ndarray, codes: np.ndarray, subject: str
 ) -> Figure:
@@ -120,16 +125,15 @@ def levels_figure(
     known = np.isfinite(codes) & np.isfinite(shares).all(axis=1)
     shares, codes = shares[known], codes[known].astype(int)
     likeliest = shares.argmax(axis=1) if len(codes) else codes
-    with drawing():
-        figure = Figure((9.5, 4.6), DPI, layout="constrained")
-        left, right = figure.subplots(1, 2)
-        if len(codes):
-            _draw_reliability(left, shares, codes)
-            _draw_pairs(right, levels, likeliest, codes)
-        else:
-            note(left, "no values")
-        right_share = f"{(likeliest == codes).mean():.1%} right" if len(codes) else ""
-        add_title(figure, subject, f"predictions of {name[:40]}", right_share)
+    figure = Figure((9.5, 4.6), DPI, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    if len(codes):
+        _draw_reliability(left, shares, codes)
+        _draw_pairs(right, levels, likeliest, codes)
+    else:
+        note(left, "no values")
+    right_share = f"{(likeliest == codes).mean():.1%} right" if len(codes) else ""
+    add_title(figure, subject, f"predictions of {name[:40]}", right_share)
     return figure
 
 
@@ -137,12 +141,10 @@ def _draw_reliability(ax: Axes, shares: np.ndarray, codes: np.ndarray) -> None:
     p = shares.ravel()
     is_true = (np.arange(shares.shape[1]) == codes[:, None]).ravel()
     bins = np.minimum((p * BINS).astype(int), BINS - 1)
-    groups = [bins == i for i in range(BINS) if (bins == i).any()]
-    at = np.array([p[group].mean() for group in groups])
-    observed = np.array([is_true[group].mean() for group in groups])
-    ends = _wilson(observed, np.array([group.sum() for group in groups]))
+    groups = [bins == i for i in np.unique(bins)]
     ax.plot([0, 1], [0, 1], "k--", lw=0.8)
-    ax.errorbar(at, observed, np.abs(ends - observed), fmt="o", color=BLUE, ms=4, lw=1, capsize=2)
+    at = np.array([p[group].mean() for group in groups])
+    _draw_shares(ax, at, [is_true[group] for group in groups])
     for axis in (ax.xaxis, ax.yaxis):
         prepare_shares(axis)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -156,14 +158,10 @@ def _draw_pairs(ax: Axes, levels: Sequence[str], likeliest: np.ndarray, codes: n
     shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_LEVELS])
     pairs = np.array([[((codes == i) & (likeliest == j)).sum() for j in shown] for i in shown])
     shares = pairs / np.maximum(pairs.sum(axis=1, keepdims=True), 1)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    draw_matrix(ax, shares, Normalize(0, 1), "{:,}", pairs)
     names, at = [plain(levels[int(i)], 14) for i in shown], range(len(shown))
     ax.set_xticks(at, names, size=SIZE - 1, rotation=90 if len(shown) > 6 else 0)
     ax.set_yticks(at, names, size=SIZE - 1)
-    for (i, j), count in np.ndenumerate(pairs):
-        if count and len(shown) <= 12:
-            colour = "w" if shares[i, j] > 0.5 else "k"
-            ax.text(j, i, f"{count:,}", ha="center", va="center", size=SIZE - 1, color=colour)
     ax.set_xlabel("likeliest level", size=SIZE + 1)
     ax.set_ylabel("true level", size=SIZE + 1)
     few = f"the {len(shown)} most frequent levels" if len(shown) < len(levels) else "rows"

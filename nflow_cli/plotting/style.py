@@ -37,7 +37,6 @@ STYLE: dict[Any, Any] = {
     "axes.formatter.limits": (-3, 5),  # beyond, numbers are multiples of a power of 10
     "axes.titley": 1.0,  # no search for room above each title, which nothing needs
 }
-SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 COMPARABLE = 4.0  # sides of a panel that differ by less are drawn to one scale
 SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
@@ -47,12 +46,12 @@ COLOURS = BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"
 Arrays = Mapping[str, np.ndarray]
 Summary = Mapping[str, Any]
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
-Panels = tuple[Figure, list[Axes]]
 # Rows are light and wide, draws dark and small or a line: distinct without colours too.
 SKY = "#8CC8EE"
 LETTERS = 20  # of a column's name
 # A frame holds the rows but for strays at each end, and this much of its width beyond.
 STRAYS, WIDER, BORDER = 0.01, 0.5, 0.04
+FEWEST_BINS = 8
 FURTHEST = 1e300  # largest value drawn
 Frame = tuple[float, float]
 
@@ -93,7 +92,7 @@ def panel_grid(
     side: float = 1.4,
     head: float = 0.5,
     height: float | None = None,
-) -> Panels:
+) -> tuple[Figure, list[Axes]]:
     """Figure of equal panels with axes named at the outer edges.
 
     `side`: width in inches of labels and colour bars; `head`: height of titles and labels of a row;
@@ -168,14 +167,6 @@ def subscript(number: int) -> str:
     return str(number).translate(SUBSCRIPTS)
 
 
-def number_text(value: float) -> str:
-    """Non-negative number with at least two significant digits, without an e."""
-    power = math.floor(math.log10(value)) if value > 0 else 0
-    if -4 <= power < 5:
-        return f"{value:.{max(1 - power, 0)}f}"
-    return f"{value / 10.0**power:.1f}×10{str(power).translate(SUPERSCRIPTS)}"
-
-
 def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
     """One colour scale for densities with these peaks, and how its colour bar extends.
 
@@ -227,8 +218,12 @@ def add_title(figure: Figure, *parts: str) -> None:
 
 def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
     """Set a title of target or data, flows, and ``parts``."""
-    flow = f"{summary['flow']} flow"
-    add_title(figure, subject_of(summary), flow, f"K = {summary['k']}", *parts)
+    add_title(figure, *title_of(summary), *parts)
+
+
+def title_of(summary: Summary) -> tuple[str, ...]:
+    """Parts of a title: target or data, and flows."""
+    return subject_of(summary), f"{summary['flow']} flow", f"K = {summary['k']}"
 
 
 def subject_of(summary: Summary) -> str:
@@ -254,15 +249,6 @@ def marked(text: str, summary: Summary, key: str) -> str:
     return with_words(text, summary.get("warnings", ()), key) if text else ""
 
 
-def value_text(value: float, error: float | None) -> str:
-    """Value in nats with its standard error, if known and finite."""
-    if not error or not math.isfinite(error):
-        return f"{value:.3g} nats"
-    # Two significant digits of the error say how many of the value mean anything.
-    digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
-    return f"{value:.{digits}f} ± {error:.{digits}f} nats"
-
-
 def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
     """Limits of a column's axis: most rows, and draws near them."""
     every = np.concatenate([rows, draws])
@@ -285,6 +271,17 @@ def padded(frame: tuple[float, float]) -> Frame:
     least = 1e-9 * max(abs(low), abs(high)) or 1.0
     border = max(BORDER * (high - low), least)
     return max(float(low - border), -FURTHEST), min(float(high + border), FURTHEST)
+
+
+def bin_count(values: np.ndarray, frame: Frame, n: int, most: int) -> int:
+    """Number of bins of a frame by the rule of Freedman & Diaconis, of 8 to ``most``; for parts of
+    which the smallest has ``n`` values.
+    """
+    if not len(values):
+        return most
+    low, high = np.quantile(values, [0.25, 0.75])
+    width = 2 * (high - low) / n ** (1 / 3)
+    return int(np.clip((frame[1] - frame[0]) / width if width > 0 else most, FEWEST_BINS, most))
 
 
 def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Pictures of a fit to a table: `corner` or `density`, `pit`, `training`; of a whole table."""
+"""Pictures of a fit to a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +28,7 @@ from nflow_cli.plotting.style import (
     Frame,
     Summary,
     add_title,
+    bin_count,
     count_in,
     draw_key,
     drawing,
@@ -36,7 +37,6 @@ from nflow_cli.plotting.style import (
     name_lost,
     name_scaled,
     note,
-    number_text,
     plain,
     title_figure,
 )
@@ -44,10 +44,11 @@ from nflow_cli.plotting.training import likelihood_figure, score_text
 
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
 CURVE = np.linspace(0, 1, 201)
-MOST_BARS = 16
+MOST_BARS, MOST_BINS = 16, 80
 SHADE = "0.88"
 
 
+@drawing()
 def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a fit to a table of D columns: `corner`, or `density` where D = 1 and nothing is
     given; `training`.
@@ -57,10 +58,8 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     """
     drawers = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
     drawers |= {"density": density_figure} if "axis_1" in evaluation else {}
-    with drawing():
-        figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
-        figures["training"] = likelihood_figure(metrics, summary)
-    return figures
+    figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
+    return {**figures, "training": likelihood_figure(metrics, summary)}
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
@@ -75,7 +74,7 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     # A spike of q would leave the histogram flat.
     top = min(peak_of(q), 3 * tallest) if tallest else peak_of(q)
     if peak_of(q) > top:
-        note(ax, f"peak of q: {number_text(peak_of(q))}", 0.93)
+        note(ax, f"peak of q: {peak_of(q):.3g}", 0.93)
     label_panel(ax, plain(summary["columns"][0], LETTERS), "density")
     ax.set(xlim=frame, ylim=(0, 1.08 * max(top, tallest) or 1.0))
     # Below, where it hides nothing.
@@ -111,8 +110,9 @@ def corner_figure(
     draw_key(figure, *texts)
     dots = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
     score = score_text(summary, "log_likelihood", "log-likelihood") if score is None else score
-    parts = score, shown_text(shown, summary), dots, lost_rows, lost_draws
-    title_figure(figure, summary, *parts)
+    count = len(summary["columns"])
+    few = f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""
+    title_figure(figure, summary, score, few, dots, lost_rows, lost_draws)
     return figure
 
 
@@ -157,10 +157,7 @@ def draw_histogram(
     inside = values[(values >= frame[0]) & (values <= frame[1])]
     if not len(inside):
         return 0.0
-    # Freedman & Diaconis' rule.
-    step = 2 * np.subtract(*np.quantile(inside, [0.75, 0.25])) / len(inside) ** (1 / 3)
-    bins = int(np.clip((frame[1] - frame[0]) / step if step > 0 else 80, 8, 80))
-    counts, edges = np.histogram(inside, bins, frame)
+    counts, edges = np.histogram(inside, bin_count(inside, frame, len(inside), MOST_BINS), frame)
     heights = counts / len(values) / (edges[1] - edges[0])
     style: Any = {"color": ORANGE, "lw": 1.3} if is_line else {"color": SKY, "fill": True}
     ax.stairs(heights, edges, label=label, **style)
@@ -180,12 +177,6 @@ def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
     seen = count_in(frames, points)
     whole = seen == len(points)
     return f"{seen:,} {what}" if whole else f"{seen:,} of {len(points):,} {what} in the frame"
-
-
-def shown_text(shown: np.ndarray, summary: Summary) -> str:
-    """Names of columns shown, if not all."""
-    count = len(summary["columns"])
-    return f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""
 
 
 @drawing()
@@ -210,7 +201,7 @@ def pit_figure(
         draw_distances(axes[1], judged)
         thick = f"thick: {worst[:40]}" if worst else ""
     p = judged.p_value
-    text = "" if p is None else f"p = {number_text(p)}" if p >= 1e-4 else "p < 0.0001"
+    text = "" if p is None else f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
     add_title(figure, subject, "calibration by PIT", text, thick, "grey: 99% band of chance")
     return figure
 
@@ -256,6 +247,7 @@ def draw_distances(ax: Axes, judged: Pit) -> None:
     name_lost(ax, np.array([c.distance for c in known.values()], float))
 
 
+@drawing()
 def whole_table_figures(
     kinds: Mapping[str, ColumnKind],
     evaluation: Arrays,
@@ -278,9 +270,8 @@ def whole_table_figures(
     """
     rows, draws = evaluation["rows"], evaluation["draws"]
     own = dict(list(kinds.items())[n_given:])
-    with drawing():
-        return {
-            "marginals": marginals_figure(own, rows[:, n_given:], draws[:, n_given:], subject),
-            **dependence_figures(kinds, rows, draws, subject),
-            "pit": pit_figure(evaluation["pit"], judged, subject, evaluation.get("weights")),
-        }
+    return {
+        "marginals": marginals_figure(own, rows[:, n_given:], draws[:, n_given:], subject),
+        **dependence_figures(kinds, rows, draws, subject),
+        "pit": pit_figure(evaluation["pit"], judged, subject, evaluation.get("weights")),
+    }

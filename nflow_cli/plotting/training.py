@@ -18,10 +18,10 @@ from nflow_cli.plotting.style import (
     ORANGE,
     Arrays,
     Summary,
+    add_title,
     marked,
     scale_values,
-    title_figure,
-    value_text,
+    title_of,
 )
 
 INTERVAL_MEAN = "interval mean"
@@ -42,13 +42,17 @@ class Panel(NamedTuple):
 
 
 def training_figure(
-    step: str, at: np.ndarray, panels: Sequence[Panel], spans: Mapping[str, Any]
+    metrics: Arrays,
+    step: str,
+    panels: Sequence[Panel],
+    spans: Mapping[str, Any],
+    title: Sequence[str],
 ) -> Figure:
-    """Draw scores at steps (n,), a panel each, with shaded spans of steps.
+    """Draw scores against a column of steps, a panel each, with shaded spans of steps.
 
     Rows without a finite score get a cross.
     """
-    figure = Figure((9.2, 2.9 + len(panels)), DPI, layout="constrained")
+    at, figure = metrics[step], Figure((9.2, 2.9 + len(panels)), DPI, layout="constrained")
     ratios = [2, *(1 for _ in panels[1:])]
     axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for ax, panel in zip(axes, panels, strict=True):
@@ -79,6 +83,7 @@ def training_figure(
         ax.set(xlabel=step, ylabel=panel.name)
         ax.label_outer()
     figure.align_ylabels(axes)
+    add_title(figure, *title)
     return figure
 
 
@@ -125,10 +130,9 @@ def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
     name, key = ("KL", "kl") if has_kl else ("free energy", "loss")
     levels = {f"evaluated {score_text(summary, 'kl', 'KL')}": summary["kl"]} if has_kl else {}
     panel = Panel(f"{name} (nats)", smoothed(metrics[key]), levels, by_powers=has_kl)
-    figure = training_figure("update", update, [panel], spans)
+    figure = training_figure(metrics, "update", [panel], spans, title_of(summary))
     if update[0] > 0 and len(update) > 1:
         figure.axes[0].set_xscale("log")
-    title_figure(figure, summary)
     return figure
 
 
@@ -147,9 +151,7 @@ def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
         if summary.get(key) is not None
     }
     panel = Panel("log-likelihood (nats a point)", curves, levels)
-    figure = training_figure("update", metrics["update"], [panel], {})
-    title_figure(figure, summary)
-    return figure
+    return training_figure(metrics, "update", [panel], {}, title_of(summary))
 
 
 def folds_figure(metrics: Arrays, summary: Summary) -> Figure:
@@ -157,9 +159,7 @@ def folds_figure(metrics: Arrays, summary: Summary) -> Figure:
     names = [name for name in metrics if "validation_loss_" in name]
     folds = {f"fold {i}": metrics[name] for i, name in enumerate(names, start=1)}
     panel = Panel("validation loss (nats)", folds or {"all folds": metrics["validation_loss"]}, {})
-    figure = training_figure("update", metrics["update"], [panel], {})
-    title_figure(figure, summary)
-    return figure
+    return training_figure(metrics, "update", [panel], {}, title_of(summary))
 
 
 def annealing(metrics: Arrays, step: str, around: float = 0.0) -> Spans:
@@ -172,8 +172,12 @@ def annealing(metrics: Arrays, step: str, around: float = 0.0) -> Spans:
 
 def score_text(summary: Summary, key: str, name: str = "") -> str:
     """Score (nats) with its standard error and warning labels; "" where not finite or known."""
-    value = summary.get(key)
+    value, error = summary.get(key), summary.get(f"{key}_standard_error")
     if value is None:
         return ""
-    text = value_text(value, summary.get(f"{key}_standard_error"))
+    text = f"{value:.3g} nats"
+    if error and math.isfinite(error):
+        # Two significant digits of the error say how many of the value mean anything.
+        digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
+        text = f"{value:.{digits}f} ± {error:.{digits}f} nats"
     return marked(f"{name} = {text}" if name else text, summary, key)

@@ -20,17 +20,17 @@ from nflow_cli.plotting.training import folds_figure, reverse_kl_figure
 SMALLEST_DRAWN = 1e-300  # part of the largest weight
 
 
+@drawing()
 def evidence_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of an estimate of log Z: `log-z`, `weights`, `training`.
 
     Arrays, metrics and scores as in docs/scores.md, of draws.
     """
-    with drawing():
-        return {
-            "log-z": log_z_figure(summary),
-            "weights": weights_figure(evaluation, {**summary, "ess": None}),
-            "training": folds_figure(metrics, summary),
-        }
+    return {
+        "log-z": log_z_figure(summary),
+        "weights": weights_figure(evaluation, {**summary, "ess": None}),
+        "training": folds_figure(metrics, summary),
+    }
 
 
 def log_z_figure(summary: Summary) -> Figure:
@@ -52,18 +52,18 @@ def log_z_figure(summary: Summary) -> Figure:
     return figure
 
 
+@drawing()
 def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
     """Pictures of a fit to a log-density: `corner`, `weights`, `training`.
 
     Arrays, metrics and scores as in docs/scores.md, of a log-density.
     """
     rows = "exact samples" if summary["has_exact_samples"] else "resampled draws"
-    with drawing():
-        return {
-            "corner": corner_figure(evaluation, summary, rows, _score(summary)),
-            "weights": weights_figure(evaluation, summary),
-            "training": reverse_kl_figure(metrics, summary),
-        }
+    return {
+        "corner": corner_figure(evaluation, summary, rows, _score(summary)),
+        "weights": weights_figure(evaluation, summary),
+        "training": reverse_kl_figure(metrics, summary),
+    }
 
 
 def _score(summary: Summary) -> str:

@@ -5,6 +5,7 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -151,11 +152,14 @@ def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
     unfinished: Counter[str] = Counter()
     for path in paths:
         for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
-            status = run.read_json(RUN).get("status")
-            if status == "completed":
-                results[run.path.resolve()] = read_result(run)
-            else:
+            result = Result(run)
+            status = result.record.get("status")
+            if status != "completed":
                 unfinished[str(status)] += 1
+                continue
+            if all(result.value(measure.key) is None for measure in result.report.MEASURES):
+                raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's scores")
+            results[run.path.resolve()] = result
     return list(results.values()), unfinished
 
 
@@ -168,14 +172,6 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
     if not runs:
         raise RunDirectoryError(f"{path}: no run of this sweep has begun")
     return [RunDirectory.open(str(run.path)) for run in runs]
-
-
-def read_result(run: RunDirectory) -> Result:
-    """Read a completed run."""
-    result = Result(run)
-    if all(result.value(measure.key) is None for measure in result.report.MEASURES):
-        raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's scores")
-    return result
 
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
@@ -225,11 +221,9 @@ def _place(group: Group) -> Any:
 
 
 def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        return math.inf
-    return math.inf if math.isnan(value) else value
+    with suppress(ValueError):
+        return float(text)
+    return math.inf
 
 
 def rank(result: Result) -> float:
@@ -355,55 +349,52 @@ def _log_z(result: Result) -> tuple[float | None, float | None]:
     return result.value(key), result.value("log_z_standard_error")
 
 
-Columns = tuple[list[str], list[list[str]]]  # their names, and a row of texts for each group
+Columns = list[tuple[str, Sequence[str]]]  # a name, and a text for each group
 
 
 def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
-    """Header and a row for each group of one experiment.
-
-    Target or data, flow, K, number of seeds; scores; paired differences; differing settings; speed;
-    the best run.
-    """
+    """Header and a row for each group of one experiment."""
     best = groups[0].best
     known = [m for m in best.measures if any(g.shows(m.key) for g in groups)]
-    header = [best.config.subject_key, "flow", "K", "seeds"]
-    rows = [[*map(str, g.identity), str(len(g.seeds))] for g in groups]
-    parts = [_cells(groups, m) for m in known if m.has_spread]
-    parts += [_differences(groups), _settings(groups)]
-    parts += [_cells(groups, m) for m in known if not m.has_spread]
-    for names, cells in parts:
-        header += names
-        rows = [[*row, *more] for row, more in zip(rows, cells)]
-    header.append("best run")
-    return header, [[*row, g.best.path.resolve().name] for row, g in zip(rows, groups)]
+    subjects, flows, ks = zip(*(map(str, group.identity) for group in groups))
+    columns: Columns = [
+        *((best.config.subject_key, subjects), ("flow", flows), ("K", ks)),
+        ("seeds", [str(len(group.seeds)) for group in groups]),
+        *(column for m in known if m.has_spread for column in _scores(groups, m)),
+        *_differences(groups),
+        *_settings(groups),
+        *(column for m in known if not m.has_spread for column in _scores(groups, m)),
+        ("best run", [group.best.path.resolve().name for group in groups]),
+    ]
+    header = [name for name, _ in columns]
+    return header, [list(row) for row in zip(*(texts for _, texts in columns))]
 
 
 def _settings(groups: Sequence[Group]) -> Columns:
     differing = sorted({key for group in groups for key in group.settings})
     settings = [group.best.settings() for group in groups]
-    return differing, [[some.get(key, "") for key in differing] for some in settings]
+    return [(key, [some.get(key, "") for some in settings]) for key in differing]
 
 
 def _differences(groups: Sequence[Group]) -> Columns:
     found = differences(groups)
-    if not any(found):
-        return [], [[] for _ in groups]
-    texts = (f"{d.value:.4f} ± {d.standard_error:.4f}" if d else "" for d in found)
-    return ["to the best, paired"], [[text] for text in texts]
+    texts = [f"{d.value:.4f} ± {d.standard_error:.4f}" if d else "" for d in found]
+    return [("to the best, paired", texts)] if any(found) else []
 
 
-def _cells(groups: Sequence[Group], measure: Measure) -> Columns:
-    several = measure.has_spread and any(len(group.seeds) > 1 for group in groups)
-    rows = []
-    for group in groups:
-        spread = group.spread(measure.key) if group.shows(measure.key) else None
-        error = group.error(measure.key)
-        if spread is None:
-            rows.append(["", ""])
-            continue
-        median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
-        text = median if error is None else with_error(spread[0], error, measure.decimals)
-        word = group.words(measure.key)
-        rows.append([f"{text} [{word}]" if word else text, f"{low} – {high}"])
-    names = [f"{measure.name} median", f"{measure.name} min – max"] if several else [measure.name]
-    return names, [row[: len(names)] for row in rows]
+def _scores(groups: Sequence[Group], measure: Measure) -> Columns:
+    scores, ranges = zip(*(_score(group, measure) for group in groups))
+    if measure.has_spread and any(len(group.seeds) > 1 for group in groups):
+        return [(f"{measure.name} median", scores), (f"{measure.name} min – max", ranges)]
+    return [(measure.name, scores)]
+
+
+def _score(group: Group, measure: Measure) -> tuple[str, str]:
+    """Median with its warnings, and range of a score."""
+    spread = group.spread(measure.key) if group.shows(measure.key) else None
+    if spread is None:
+        return "", ""
+    median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
+    error, word = group.error(measure.key), group.words(measure.key)
+    text = median if error is None else with_error(spread[0], error, measure.decimals)
+    return f"{text} [{word}]" if word else text, f"{low} – {high}"

@@ -79,7 +79,8 @@ def parts_of(name: str, output: Path) -> list[Part]:
     """Parts of a folder or a pattern, in the order of their paths; files in ``output`` are none."""
     folder, own = Path(name), output.resolve()
     if folder.is_dir():
-        found = [path for path in folder.rglob("*") if not _is_hidden(path, folder)]
+        below = (path.relative_to(folder) for path in folder.rglob("*"))
+        found = [folder / p for p in below if not any(n.startswith(HIDDEN) for n in p.parts)]
     else:
         found = map(Path, glob.glob(name, recursive=True))
         folder = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), folder.parts))
@@ -92,10 +93,6 @@ def parts_of(name: str, output: Path) -> list[Part]:
         if (other := outputs.setdefault(label, path)) != path:
             raise DataError(f"{other} and {path}: both would be written to {label}")
     return [Part(label, path, path.stat().st_size) for label, path in outputs.items()]
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(name.startswith(HIDDEN) for name in path.relative_to(folder).parts)
 
 
 def _output(path: Path) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import math
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,16 +22,7 @@ from nflow_cli.runs.directory import CONFIG, LOCK, RunDirectory
 CLAIM_SECONDS = 30  # seconds to wait for another process to claim a sweep's folder
 MAX_NAME = 200  # bytes of a folder's name
 MAX_STEM = 100  # letters of its first part
-# Keys of a config that change no score.
-SAME_SCORES: Any = {"description": True, "data": {"fallback"}}
-# Keys that a run resolves by its data where they are null.
-HIDDEN = re.compile(r"flow\.pattern\..*\.hidden")
-RESOLVED = {
-    *("data.kinds", "data.folds", "data.space", "flow.k"),
-    *(f"cells.{key}" for key in ("width", "blocks", "components", "unmixed")),
-    *(f"train.{key}" for key in ("steps", "batch_size", "chunk", "ensemble", "filled")),
-    *(f"train.{key}" for key in ("learning_rate", "weight_decay")),
-}
+CHECKSUMS = "presets.json"  # of the presets of a sweep, which may change while it goes on
 
 
 @dataclass(frozen=True)
@@ -49,19 +39,11 @@ class PlannedRun:
         return self.config.work
 
     def is_finished(self, folder: Path) -> bool:
-        """Whether the run has completed; its config must be the recorded one."""
+        """Whether the run has completed."""
         run = RunDirectory(folder).below(self.name)
-        record = RunDirectory.open(str(run.path)).read_json(RUN) if run.has(RUN) else {}
-        try:
-            same = not run.has(CONFIG) or self._is_of(Run(run).config)
-        except ConfigError as error:
-            raise RunDirectoryError(str(error)) from None
-        if not same:
-            raise ConfigError(
-                f"{run.path / CONFIG}: differs from the config of the sweep (has a preset "
-                "changed?); --output takes a new folder"
-            )
-        return record.get("status") == "completed"
+        if not run.has(RUN):
+            return False
+        return RunDirectory.open(str(run.path)).read_json(RUN).get("status") == "completed"
 
     def part_done(self, folder: Path) -> float:
         """Share of updates done, in 0-0.9 (a tenth is left for scoring and drawing)."""
@@ -74,28 +56,6 @@ class PlannedRun:
         """Run with the config in its folder, if any."""
         run = RunDirectory(folder).below(self.name)
         return replace(self, config=Run(run).config) if run.has(CONFIG) else self
-
-    def _is_of(self, written: Config) -> bool:
-        ours, theirs = (c.model_dump(exclude=SAME_SCORES) for c in (self.config, written))
-        return ours.keys() == theirs.keys() and filled(ours, theirs) == theirs
-
-
-def filled(ours: Any, written: Any, key: str = "") -> Any:
-    """Plain data of a config with what a run has resolved by its data, as ``written``."""
-    if isinstance(written, dict) and isinstance(ours, str):
-        ours = {ours: {}}  # a flow without options
-    if isinstance(written, dict) and isinstance(ours, dict):
-        return {
-            name: filled(ours.get(name), written.get(name), f"{key}.{name}".strip("."))
-            for name in ours | written
-        }
-    if key == "flow.pattern" and isinstance(ours, list) and len(ours) == len(written):
-        return [filled(*items, key) for items in zip(ours, written)]
-    if key == "data.given" and sorted(ours) == sorted(written):
-        return written  # in the order of the table
-    if ours is None and (key in RESOLVED or HIDDEN.fullmatch(key)):
-        return written
-    return None if key == "train.epochs" and written is None else ours  # of steps
 
 
 def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
@@ -207,14 +167,29 @@ def claim_beside_others(
 
 
 def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
-    """Write ``sweep.yaml``, or check that the folder holds the same sweep."""
-    written = folder.path / SWEEP
+    """Write ``sweep.yaml``, or check that the folder holds the same sweep of the same presets."""
+    written, checksums = folder.path / SWEEP, checksums_of(sweep)
     if folder.has(SWEEP):
         data = plain_preset(folder, SWEEP)
         there = presets.validate(data, str(written), {"sweep": SweepConfig})
         if there.model_copy(update={"description": sweep.description}) != sweep:
             raise RunDirectoryError(f"{written}: another sweep; --output takes a new folder")
-    elif any(entry.name != LOCK for entry in folder.path.iterdir()):
+        if folder.read_json(CHECKSUMS) != checksums:
+            raise RunDirectoryError(
+                f"{folder.path}: a preset has changed since the sweep began; --output takes a new "
+                "folder"
+            )
+    elif any(entry.name not in (LOCK, CHECKSUMS) for entry in folder.path.iterdir()):
         raise RunDirectoryError(f"{folder.path}: not empty; --output takes a new folder")
     else:
+        folder.write_json(CHECKSUMS, checksums)
         folder.write_text(SWEEP, presets.dump(sweep))
+
+
+def checksums_of(sweep: SweepConfig) -> dict[str, str]:
+    """SHA-256 of the content of each preset, but for its description."""
+    paths = {name: preset_files.find_preset(name) for name in sweep.presets}
+    return {
+        name: presets.fingerprint({**presets.read_preset(path), "description": None})
+        for name, path in paths.items()
+    }

@@ -241,19 +241,6 @@ def test_the_latents_of_an_ensemble_are_refused_before_its_weights_are_read(at_h
     assert "--latent: expected one density. Received: an ensemble of 2" in result.stderr
 
 
-def test_plot_draws_a_run_again(at_home):
-    printed = succeed(at_home, "plot", "run", "--format", "svg").splitlines()
-    assert sorted(printed) == [f"run/plots/{name}.svg" for name in PICTURES]
-
-
-def test_compare_tells_the_mean_log_likelihood_of_runs_that_differ_in_nothing(at_home, copy):
-    edit_json(copy / "summary.json", log_likelihood=-1.0)
-    done = at_home("compare", "run", copy)
-    assert (done.exit_code, done.stderr.count("\n")) == (0, 1), done.stderr
-    mean = (summary_of("run")["log_likelihood"] - 1) / 2
-    assert re.search(rf"^mine\.csv +affine-coupling.* 2 +1 +{mean:.4f} ", done.stdout, re.M)
-
-
 @pytest.mark.usefixtures("without_flow_checks")
 def test_more_steps_extend_a_finished_run(at_home, copy):
     with without_pictures(), without_programs():
@@ -264,23 +251,6 @@ def test_more_steps_extend_a_finished_run(at_home, copy):
     assert summary_of(copy)["steps"] == 7
     found = [f.name for f in check_run(str(copy)) if f.outcome == Outcome.FAIL]
     assert found == []
-
-
-@pytest.mark.slow
-def test_a_sweep_on_a_table_finds_its_finished_runs_again(nflow, home, tmp_path):
-    (tmp_path / "mine.yaml").write_text(
-        f"command: fit\ndata: {{name: {home[0] / 'mine.csv'}, bounds: {{price: [0, null]}}}}\n"
-        "flow: {pattern: [planar], k: 2}\ntrain: {steps: null, epochs: 2, batch_size: 64}\n"
-    )
-    words = ["sweep", "--preset", "mine.yaml", "--seeds", "1,2", "--workers", 1, "--output", "s"]
-    done = nflow(*words)
-    assert done.returncode == 0, done.stderr
-    runs = sorted((tmp_path / "s").glob("*/summary.json"))
-    assert [RunDirectory(run.parent).read_json("summary.json")["seed"] for run in runs] == [1, 2]
-    before = {path: path.read_bytes() for path in (tmp_path / "s").glob("*/*") if path.is_file()}
-    again = nflow(*words)
-    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
-    assert before == {path: path.read_bytes() for path in before}
 
 
 def test_test_rows_of_their_own_are_found_from_any_folder_or_named(at_home, tmp_path, monkeypatch):

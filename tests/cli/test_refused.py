@@ -418,7 +418,11 @@ def folder(invoke, tmp_path, monkeypatch):
 def state(folder):
     """Return what is in a folder, but the plan of a sweep, which may be there before its runs."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    files = [path for path in files if path.name != "sweep.yaml" and path.suffix != ".pyc"]
+    files = [
+        path
+        for path in files
+        if path.name not in ("presets.json", "sweep.yaml") and path.suffix != ".pyc"
+    ]
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
 
 

@@ -343,12 +343,6 @@ def line_of(result):
     return line.removeprefix("nflow: error: ")
 
 
-def test_a_run_that_is_being_written_is_refused(invoke, finished):
-    edit_json(finished / "run.json", status="running")
-    with RunDirectory(finished).locked():
-        assert "another nflow is writing this run" in line_of(invoke("resume", finished))
-
-
 def test_a_run_goes_on_where_it_was_trained_unless_another_device_is_named(invoke, finished):
     edit_json(finished / "run.json", status="interrupted", machines=[{"device": "gpu:900"}])
     result = invoke("resume", finished)

@@ -247,7 +247,8 @@ def test_a_command_a_run_as_a_shell_reads_it_and_no_run_begins(invoke, tmp_path)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [shlex.split(line) for line in result.stdout.splitlines()]
     assert lines == [["nflow", *QUICK, "--only", name] for name in NAMES]
-    assert [path.name for path in (tmp_path / "the runs").iterdir()] == ["sweep.yaml"]
+    names = {path.name for path in (tmp_path / "the runs").iterdir()}
+    assert names == {"presets.json", "sweep.yaml"}
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"new\nline"])

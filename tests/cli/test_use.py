@@ -68,7 +68,7 @@ PLUS_MINUS = r"(-?[\d.]+) ± ([\d.]+)"
 SHARED = {  # what each run is judged by that its summary holds too
     "flow": {"kl", "kl_standard_error", "ess", "free_energy", "log_z"},
     "table": {"log_likelihood", "log_likelihood_standard_error", "gain", "gain_standard_error"},
-    "vae": {"negative_elbo", "negative_log_likelihood", "nll_standard_error"},
+    "vae": {"negative_elbo", "negative_log_likelihood", "negative_log_likelihood_standard_error"},
 }
 
 
@@ -108,7 +108,8 @@ def test_evaluate_with_the_runs_seed_gives_the_summary(invoke, runs, kind):
         assert rows["samples"] == "4,000, seed 3"
         assert "of the mass that q covers (true: 0.00000)" in rows["log Z"]
     elif kind == "vae":
-        nll, error = summary["negative_log_likelihood"], summary["nll_standard_error"]
+        key = "negative_log_likelihood"
+        nll, error = summary[key], summary[f"{key}_standard_error"]
         assert rows["-ELBO"] == f"{summary['negative_elbo']:.2f} nats"
         assert rows["-log p(x)"] == f"{nll:.2f} ± {error:.2f} nats, 4 importance samples"
         assert rows["data"] == "mnist-sample, binarization: stochastic, 2,000 test images"

@@ -359,7 +359,8 @@ def test_the_summary_tells_everything_promised_of_it(plain_run):
     folder, summary = plain_run
     promised = (
         "flow k amortized seed epochs reconstruction kl negative_elbo negative_log_likelihood "
-        "nll_standard_error nll_samples binarization data compile_seconds seconds_per_epoch"
+        "negative_log_likelihood_standard_error nll_samples binarization data compile_seconds "
+        "seconds_per_epoch"
     )
     assert set(promised.split()) <= set(summary)
     assert json.loads((folder.path / "summary.json").read_text()) == summary

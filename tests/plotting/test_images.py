@@ -3,8 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layouts import assert_inside
-from matplotlib.colors import to_rgb
-from pictures import title
+from pictures import placed, title
 
 from nflow_cli import plotting
 from nflow_cli.plotting import images as image_pictures
@@ -53,7 +52,7 @@ SUMMARY = {
     "reconstruction": 71.25,
     "kl": 25.25,
     "negative_log_likelihood": 92.34,
-    "nll_standard_error": 0.21,
+    "negative_log_likelihood_standard_error": 0.21,
     "nll_samples": 500,
     "binarization": "stochastic",
     "data": {"name": "mnist", "n_train": 60000, "n_test": 10000},
@@ -121,9 +120,9 @@ def test_a_prior_of_flows_is_drawn_by_its_draws():
 def test_no_digit_is_drawn_over_all_the_others():
     evaluation = make_evaluation(1100)
     evaluation["labels"] = np.repeat([0, 1], [1000, 100])
-    colours = points(draw("latent", evaluation))[0].collections[0].get_facecolors()
+    colours = points(placed(draw("latent", evaluation)))[0].collections[0].get_facecolors()
     for label, count in ((0, 1000), (1, 100)):
-        own = np.flatnonzero(np.all(colours[:, :3] == to_rgb(image_pictures.DIGITS[label]), axis=1))
+        own = np.flatnonzero(np.all(colours[:, :3] == image_pictures.DIGITS(label)[:3], axis=1))
         assert len(own) == count
         assert np.quantile(own, [0.25, 0.5, 0.75]) == pytest.approx([275, 550, 825], abs=20)
 
@@ -181,28 +180,12 @@ def test_first_epochs_that_would_flatten_the_rest_are_cut(figures):
     assert top.get_ylim()[1] > 120
 
 
-def test_annealing_is_shaded_where_there_was_any():
-    for annealed in (0, 5):
-        for ax in draw("training", make_metrics(annealed=annealed)).axes:
-            assert [patch.get_width() for patch in ax.patches] == [annealed] * bool(annealed)
-
-
-def test_epochs_that_are_not_finite_are_marked():
-    for lost in (slice(12, None), slice(3, 5), slice(None)):
-        metrics = make_metrics()
-        for name in ("negative_elbo", "reconstruction", "kl", "validation_negative_elbo"):
-            metrics[name][lost] = np.inf
-        count = np.isinf(metrics["kl"]).sum()
-        for ax in draw("training", metrics).axes:
-            assert f"not finite ({count} of 30 rows)" in legend(ax)
-
-
 def test_a_diverged_model_is_named_in_its_panels():
     evaluation = make_evaluation()
     for name in ("latents", "reconstructions", "samples", "manifold"):
         evaluation[name] = np.full_like(evaluation[name], np.nan)
     keys = ("negative_elbo", "reconstruction", "kl", "negative_log_likelihood")
-    lost = dict.fromkeys((*keys, "nll_standard_error"), np.nan)
+    lost = dict.fromkeys((*keys, "negative_log_likelihood_standard_error"), np.nan)
     figures = plotting.vae_figures(evaluation, make_metrics(), SUMMARY | lost)
     for name in NAMES[:-1]:
         texts = [text.get_text() for text in figures[name].axes[-1].texts]

@@ -45,7 +45,7 @@ def test_reliability_is_the_share_of_true_levels_by_probability():
     figure = drawn(levels_figure("y", ["a", "b"], shares, codes, "t"))
     (bars,) = figure.axes[0].containers
     np.testing.assert_allclose(np.transpose(bars.lines[0].get_data()), [[0.25, 0.25], [0.75, 0.75]])
-    assert {text.get_text() for text in figure.axes[1].texts} == {"150", "50"}
+    assert {text.get_text() for text in figure.axes[1].texts} == {"150", "50", "0"}
     assert "75.0% right" in title(figure)
 
 

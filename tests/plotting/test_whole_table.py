@@ -220,7 +220,8 @@ def test_a_number_at_each_level_is_a_box_of_its_quartiles():
         boxes = [p for p in ax.patches if to_rgb(p.get_facecolor()) == to_rgb(colour)]
         for level, box in enumerate(boxes):
             ends = np.quantile(values[values[:, 0] == level, 3], [0.25, 0.75])
-            assert (box.get_x(), box.get_x() + box.get_width()) == pytest.approx(tuple(ends))
+            extent = box.get_path().get_extents()
+            assert (extent.x0, extent.x1) == pytest.approx(tuple(ends))
         assert len(boxes) == 3
     assert ax.get_xlabel() == "rain" and ax.get_ylabel() == "species"
 

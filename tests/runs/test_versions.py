@@ -8,6 +8,7 @@ import nflow_cli
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.runs import versions
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.sweeps import plan
 
 REFUSED = [  # what the record is changed to, and what is named
     ({"format": 3}, ("format 3", "reads format 4")),
@@ -50,14 +51,14 @@ def test_every_command_and_python_refuse_the_run_of_another_version(refused, inv
 def test_a_sweep_does_not_train_again_what_another_version_finished(refused, invoke):
     run, named = refused
     folder = run.path.with_name("sweep")
-    folder.mkdir()
+    sweep = plan.resolve({"command": "sweep", "presets": ["u1-planar-k2"]}, "a test", folder)
+    plan.claim(RunDirectory.at(str(folder)), sweep)
     run.path.rename(folder / "u1-planar-k2")
     (folder / "u1-planar-k2" / "config.yaml").write_text("command: fit-2d\nkey: of another\n")
-    (folder / "sweep.yaml").write_text("command: sweep\npresets: [u1-planar-k2]\n")
-    sweep = ("sweep", "sweep/sweep.yaml", "--output", "sweep")
-    for words in ((*sweep, "--only", "u1-planar-k2"), ("compare", "sweep")):
-        assert_refused(invoke(*words), "sweep/u1-planar-k2/run.json", named)
-    result = invoke(*sweep)
+    words = ("sweep", "sweep/sweep.yaml", "--output", "sweep")
+    for line in ((*words, "--only", "u1-planar-k2"), ("compare", "sweep")):
+        assert_refused(invoke(*line), "sweep/u1-planar-k2/run.json", named)
+    result = invoke(*words)
     assert result.exit_code == 1 and named[0] in result.stderr
     assert "1 of 1 runs failed" in result.stderr
 

@@ -7,10 +7,9 @@ import statistics
 import numpy as np
 import pytest
 from drawable_runs import SUMMARIES
-from written_runs import AXIS, log_normal, write_fit, write_run, write_vae
+from written_runs import write_fit, write_run, write_vae
 
 from nflow_cli.config import presets
-from nflow_cli.errors import NflowError, RunDirectoryError
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import compare
 from nflow_cli.sweeps.compare import differences
@@ -264,30 +263,6 @@ def test_a_damaged_run_is_one_line_that_names_the_file(invoke, tmp_path):
         assert str(path) in lines[-1]
 
 
-def test_arrays_that_are_no_grid_are_refused(tmp_path):
-    for i, (changes, named) in enumerate(
-        (
-            ({"axis_1": None}, "an array axis_1"),
-            ({"log_q": None}, "an array log_q"),
-            ({"axis_1": AXIS[:9]}, "log_target: expected a length of 9"),
-            ({"axis_1": AXIS[:1]}, "axis_1: expected lengths of 2 to 1,000, received shape (1,)"),
-            ({"log_q": np.zeros(())}, "log_q: expected 2 axes, received shape ()"),
-            ({"log_q": np.zeros((50, 50), int)}, "log_q: expected numbers, received dtype int64"),
-            ({"axis_1": AXIS * np.nan}, "axis_1: expected finite, increasing"),
-            ({"axis_1": -AXIS}, "axis_1: expected finite, increasing"),
-        )
-    ):
-        run = write_run(tmp_path / str(i))
-        arrays = {"axis_1": AXIS, "log_target": log_normal(1), "log_q": log_normal(1), **changes}
-        run.write_arrays(
-            "evaluation.npz", {n: array for n, array in arrays.items() if array is not None}
-        )
-        (result,) = compare.gather([str(run.path)])[0]
-        with pytest.raises(RunDirectoryError, match=r"evaluation\.npz: damaged: ") as caught:
-            compare.densities(result)
-        assert named in str(caught.value)
-
-
 def test_what_is_no_run_is_one_line(invoke, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
@@ -302,13 +277,6 @@ def test_what_is_no_run_is_one_line(invoke, tmp_path):
         result = invoke("compare", line.split(":")[0])
         assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
         assert result.stderr.startswith(f"nflow: error: {line}")
-
-
-def test_a_summary_of_a_vae_names_its_data(tmp_path):
-    run = write_vae(tmp_path / "run", {"data": "mnist"})
-    with pytest.raises(NflowError, match=r"summary\.json: damaged: data: expected a mapping"):
-        compare.gather([str(run.path)])
-    assert json.loads((run.path / "summary.json").read_text())["data"] == "mnist"
 
 
 def test_figures_with_warnings_carry_their_words(invoke, tmp_path):

@@ -41,7 +41,7 @@ class ImagesSummary(RunSummary):
     reconstruction: Figure
     kl: Figure
     negative_log_likelihood: Figure
-    nll_standard_error: Error
+    negative_log_likelihood_standard_error: Error
     nll_samples: Count
     active_units: Count | None
     binarization: Text
@@ -84,7 +84,7 @@ def model_rows(summary: ImagesSummary, name: str, count: int) -> Rows:
 
 def bound_rows(summary: ImagesSummary, warnings: Warnings) -> Rows:
     """Rows of the bound and the likelihood."""
-    error, active = summary.nll_standard_error, summary.active_units
+    error, active = summary.negative_log_likelihood_standard_error, summary.active_units
     bound = f"{in_decimals(summary.negative_elbo, 2)} nats"
     parts = (in_decimals(part, 2) for part in (summary.reconstruction, summary.kl))
     likelihood = in_decimals(summary.negative_log_likelihood, 2)

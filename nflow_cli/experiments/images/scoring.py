@@ -147,12 +147,13 @@ def scores_of(estimates: dict[str, np.ndarray], draws: int) -> dict[str, Any]:
     """
     nll = -estimates["log_evidence"]
     n = len(nll)
+    error = float(np.std(nll, ddof=1) / math.sqrt(n)) if n > 1 else None
     return {
         "negative_elbo": float(np.mean(estimates["reconstruction"] + estimates["kl"])),
         "reconstruction": float(np.mean(estimates["reconstruction"])),
         "kl": float(np.mean(estimates["kl"])),
         "negative_log_likelihood": float(np.mean(nll)),
-        "nll_standard_error": float(np.std(nll, ddof=1) / math.sqrt(n)) if n > 1 else None,
+        "negative_log_likelihood_standard_error": error,
         "nll_samples": draws,
         "active_units": _active_units(estimates, draws),
     }
