@@ -87,7 +87,7 @@ def _are_unmixed(config: CellsConfig, data: Dataset) -> bool:
         )
     if asked or found is None or not are_better(found, data):
         return bool(asked)
-    from nflow_cli.experiments.table.unmixing import trained_unmixing
+    from nflow_cli.experiments.table.cells_training import trained_unmixing
 
     return trained_unmixing(found, data, config)[1]
 

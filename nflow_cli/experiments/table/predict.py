@@ -29,7 +29,7 @@ from nflow_cli.experiments.rows import (
     figure,
     mean_text,
 )
-from nflow_cli.experiments.table.completions import Completions, completions
+from nflow_cli.experiments.table.given import Completions, completions
 from nflow_cli.experiments.table.loaded import CellsRun
 from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
 from nflow_cli.random_streams import stream
