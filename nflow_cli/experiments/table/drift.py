@@ -48,7 +48,7 @@ OWN_ROWS = ScoreWarning(
 def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
     """Judge the drift of a table's rows."""
     rows = trained.rows_of(table)
-    found = drifted(trained, rows)
+    found = drifted(trained.density, trained.held_out, rows, trained.config.seed)
     data, scores = trained.config.data, found.model_dump()
     own = OWN_ROWS if are_own(trained, rows) else None
     warnings = told(own, few_rows(found), grouped_rows(scores, data.group))
@@ -57,15 +57,14 @@ def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
     return Judgement(scores, rows_of(found, table.name, warnings, left_out), warnings)
 
 
-def drifted(trained: CellsRun, rows: np.ndarray) -> Drift:
-    """Changes of rows ``(n, C)`` against the held-out rows of a run.
+def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: int) -> Drift:
+    """Changes of rows ``(n, C)`` against held-out rows ``(N, C)``.
 
     A relation is judged by the PIT of a column given those before it, alone and with each of them.
     If columns moved, it is judged by rows with equal marginals too, and has changed if both say so:
     neither a change of columns by themselves explains it, nor one of the columns before. Relations
     of unmixed columns are judged by their ranks.
     """
-    held_out = trained.held_out
     if not len(held_out):
         raise DataError("expected held-out rows to compare with: the run has none")
     with phase(f"comparing columns: {len(rows):,} rows"):
@@ -73,23 +72,22 @@ def drifted(trained: CellsRun, rows: np.ndarray) -> Drift:
             column.name: change_of_numbers(before, after)
             if column.has_numbers
             else change_of_levels(before, after, [*map(str, column.first)])
-            for column, before, after in zip(trained.row, held_out.T, rows.T, strict=True)
+            for column, before, after in zip(density.row, held_out.T, rows.T, strict=True)
         }
     # Columns with a distribution given others: in a chain, all but the first.
-    first = 0 if trained.unmixing or trained.n_given else 1
-    related = [column.name for column in trained.scored[first:]]
+    first = 0 if density.unmixing or density.n_given else 1
+    related = [column.name for column in density.scored[first:]]
     tests = len(columns) + len(related) + 1
     found = moved(columns, tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
-        seed = trained.config.seed
         scored = [
-            trained.scored_rows(some, stream(seed, "drift", part))
+            density.scored_rows(some, stream(seed, "drift", part))
             for part, some in enumerate((held_out, rows))
         ]
         some = slice(None, None, 1 + len(rows) // MOST)
         pits = scored[0].pit, scored[1].pit[some]
-        relations = _relations(trained, related, bool(found), rows[some], pits)
-    row = _row(trained, (held_out, rows), [one.log_q for one in scored])
+        relations = _relations(density, held_out, rows[some], pits, related, bool(found), seed)
+    row = _row(density, (held_out, rows), [one.log_q for one in scored])
     smallest = min(one.p_value for one in [*columns.values(), *relations.values(), row])
     return Drift(
         n=len(rows),
@@ -106,28 +104,29 @@ def drifted(trained: CellsRun, rows: np.ndarray) -> Drift:
 
 
 def _relations(
-    trained: CellsRun,
-    names: Sequence[str],
-    have_moved: bool,
+    density: CellDensity,
+    held_out: np.ndarray,
     rows: np.ndarray,
     pits: Sequence[np.ndarray],
+    names: Sequence[str],
+    have_moved: bool,
+    seed: int,
 ) -> dict[str, Change]:
     """Changes of columns given others, by PITs of held-out and of new rows.
 
     If columns moved, also with equal marginals: a relation has changed if it has in both ways.
     """
-    held_out = trained.held_out
-    if trained.unmixing:
-        alike, given = _with_equal_marginals(trained.row, held_out, rows)
-        return _changes(trained, names, (held_out, alike), (held_out, alike), given)
-    found = _changes(trained, names, (held_out, rows), pits, None)
+    if density.unmixing:
+        alike, given = _with_equal_marginals(density.row, held_out, rows)
+        return _changes(density, names, (held_out, alike), (held_out, alike), given)
+    found = _changes(density, names, (held_out, rows), pits, None)
     if have_moved:
-        alike, given = _with_equal_marginals(trained.row, held_out, rows)
-        after = trained.pit(alike, stream(trained.config.seed, "drift", 1))
-        others = _changes(trained, names, (held_out, alike), (pits[0], after), given)
+        alike, given = _with_equal_marginals(density.row, held_out, rows)
+        after = density.pit(alike, stream(seed, "drift", 1))
+        others = _changes(density, names, (held_out, alike), (pits[0], after), given)
         pairs = {name: (found[name], others[name]) for name in names}
         found = {name: max(pair, key=lambda one: one.p_value) for name, pair in pairs.items()}
-    broken = {one.column.name: _broken(one, held_out, rows) for one in trained.computed}
+    broken = {one.column.name: _broken(one, held_out, rows) for one in density.computed}
     return {name: broken.get(name, found[name]) for name in names}
 
 

@@ -39,6 +39,11 @@ class TrainedTable(TableRun, TrainedFlows):
     ``given_units`` are those of the given columns.
     """
 
+    @property
+    def density(self) -> FlowDensity:
+        """Density of rows: this one."""
+        return self
+
     def conditions_of(
         self, table: TableFile | None, ranges: Mapping[str, slice], name: str
     ) -> Conditions:

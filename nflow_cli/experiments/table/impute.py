@@ -141,7 +141,7 @@ def answer(
     for name in set(added) & set(columns):
         raise DataError(f"{table.name}: column {shown(name)} has the name of an added column")
     rows = trained.rows_of(table)
-    found = imputed(trained, rows, draws, seed)
+    found = imputed(trained.density, rows, draws, seed)
     scores = _scores(trained, rows, found)
     judged = Judgement(scores, _printed(table, scores, draws), [])
     return [*added, *columns], _batches(trained, table, found, columns), judged
@@ -154,7 +154,7 @@ def _scores(trained: CellsRun, rows: np.ndarray, found: Imputed) -> dict[str, An
         "n_imputed": int(found.gaps.sum()),
         "imputed": {name: int(count) for name, count in counts if count},
         "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
-        "n_given_missing": int(np.isnan(rows[:, : trained.n_given]).sum()),
+        "n_given_missing": int(np.isnan(rows[:, : trained.density.n_given]).sum()),
         "n_few_draws": int((found.effective < FEW).sum()),
         "n_seldom_present": int((found.present < SELDOM).sum()),
     }

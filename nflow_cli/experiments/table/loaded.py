@@ -31,10 +31,13 @@ class TableRun(TrainedRun):
     Methods take arrays ``(n, C)`` in the order of ``columns``, or tables with these columns: a
     DataFrame of any library, a mapping of arrays, or a file's path.
 
-    ``batches`` draws ``n`` rows by a seed at each of m conditions: the number of rows before, rows
-    ``(l, C)``, and ``log q`` ``(l,)`` in nats.
+    Attributes:
+        density: Of rows ``(n, C)``.
+        batches: Draws ``n`` rows by a seed at each of m conditions: the number of rows before, rows
+            ``(l, C)``, and ``log q`` ``(l,)`` in nats.
     """
 
+    density: Any
     batches: Callable[..., Iterator[tuple[int, np.ndarray, np.ndarray]]]
 
     @property
@@ -165,14 +168,14 @@ class TableRun(TrainedRun):
         return self.columns.index(column), (found[0], found[1])
 
 
-class CellsRun(TableRun, CellDensity):
+class CellsRun(TableRun):
     """Trained density of cells."""
 
+    density: CellDensity
+
     def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, Any]):
-        parts = density.cells, density.layout, density.marginals, density.networks
-        CellDensity.__init__(self, *parts, density.computed, density.unmixing, density.independent)
-        TableRun.__init__(self, run)
-        self.arrays = arrays
+        super().__init__(run)
+        self.density, self.arrays = density, arrays
 
     @cached_property
     def held_out(self) -> np.ndarray:
@@ -186,24 +189,30 @@ class CellsRun(TableRun, CellDensity):
         """Table or an array of rows as rows ``(n, C)``."""
         rows = super().rows(table)
         if not is_table(table):
-            for column, values in zip(self.row[: len(self.cells)], rows.T):
+            for column, values in zip(self.density.row[: len(self.density.cells)], rows.T):
                 _expect_cells(column, values[~np.isnan(values)])
         return rows
 
     def log_prob(self, rows: Any) -> np.ndarray:
         """``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
-        return CellDensity.log_prob(self, self.rows(rows))
+        return self.density.log_prob(self.rows(rows))
+
+    def cell_log_probs(self, rows: Any) -> np.ndarray:
+        """Log-probability ``(n, D + K)`` in nats of each cell given those before, of a table, or of
+        rows ``(n, C)``; computed cells last. Those of a row sum to its log-density.
+        """
+        return self.density.cell_log_probs(self.rows(rows))
 
     @property
     def conditioned(self) -> list[str]:
         """Names of the columns that may be conditioned on: all but computed ones."""
-        return self.columns[: len(self.cells)]
+        return self.columns[: len(self.density.cells)]
 
     def conditions_of(
         self, table: TableFile | None, ranges: Mapping[str, slice], name: str
     ) -> Conditions:
         """Conditions on no computed column (``DataError``)."""
-        computed = self.columns[len(self.cells) :]
+        computed = self.columns[len(self.density.cells) :]
         for column in table.columns if table else ():
             if column.name in computed:
                 received = shown(column.name)
@@ -219,14 +228,14 @@ class CellsRun(TableRun, CellDensity):
             The number of rows before, the rows ``(l, C)``, and their ``log q`` ``(l,)`` in nats.
         """
         total = whole_number("n", n, error=DataError) * len(given)
-        if not given.only_on(self.n_given):
-            for start, rows in draws_given(self, given, n, seed):
-                yield start, rows, CellDensity.log_prob(self, rows)
+        if not given.only_on(self.density.n_given):
+            for start, rows in draws_given(self.density, given, n, seed):
+                yield start, rows, self.density.log_prob(rows)
             return
         for part, start in enumerate(range(0, total, BATCH)):
             places = np.arange(start, min(start + BATCH, total))
-            rows = self.draw(given.rows[places // n], stream(seed, "samples", part))
-            yield start, rows, CellDensity.log_prob(self, rows)
+            rows = self.density.draw(given.rows[places // n], stream(seed, "samples", part))
+            yield start, rows, self.density.log_prob(rows)
 
 
 def _expect_cells(column: CellColumn, values: np.ndarray) -> None:

@@ -90,7 +90,8 @@ class TrainedCells(CellsRun):
             DataError: The table lacks a column, or that of the run has changed.
         """
         rows, others = self.rows(table), (self.held_out, self.largest_surprises)
-        return _like(table, explained(self, rows, self.cell_log_probs(rows), *others).columns)
+        log_q = self.density.cell_log_probs(rows)
+        return _like(table, explained(self.density, rows, log_q, *others).columns)
 
     def impute(self, table: Any, draws: int | None = None, seed: int = 0) -> Any:
         """Table with its gaps imputed, as :meth:`predict` returns a table.
@@ -121,7 +122,7 @@ class TrainedCells(CellsRun):
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
         """
-        return drifted(self, self.rows(table))
+        return drifted(self.density, self.held_out, self.rows(table), self.config.seed)
 
 
 def _like(table: Any, columns: Mapping[str, Any]) -> Any:

@@ -101,7 +101,7 @@ def calibration(
     rows = trained.held_out
     place = trained.columns.index(column.name)
     with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
-        found = conditional(trained, rows, place, np.array([0.5]))
+        found = conditional(trained.density, rows, place, np.array([0.5]))
     scores = own_scores(column, found, rows[:, place])
     codes, known = _codes(trained, of_groups, rows), ~np.isnan(scores)
     groups = {
@@ -112,7 +112,7 @@ def calibration(
 
 
 def _groups(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
-    columns = trained.row[: len(trained.cells)]
+    columns = trained.density.row[: len(trained.density.cells)]
     levels = {c.name: c for c in columns if not c.has_numbers and c.name != target.name}
     if by not in levels:
         raise DataError(
@@ -203,7 +203,7 @@ def asked(
         by: Column whose levels are calibrated by themselves.
     """
     columns, p = _targets(trained, target), probabilities(quantiles)
-    by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.cells) :]
+    by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.density.cells) :]
     found = Question(columns, by_draws, p, None, trained.config.data.group)
     if by_draws:
         found.expect_one(coverage=coverage, by=by)
@@ -216,8 +216,8 @@ def asked(
 
 
 def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]:
-    targets = {column.name: column for column in trained.scored}
-    modelled = [*targets][: len(trained.cells) - trained.n_given]
+    targets = {column.name: column for column in trained.density.scored}
+    modelled = [*targets][: len(trained.density.cells) - trained.density.n_given]
     names = names or (modelled if len(modelled) == 1 else [])
     expected = f"--target: expected {'some' if len(names) > 1 else 'one'} of {listed([*targets])}"
     if not names:
@@ -366,8 +366,8 @@ def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
 
 def predicted(trained: CellsRun, table: Any, wanted: Question) -> Predicted | Drawn:
     """Predict columns of a table, or of rows ``(n, C)``, from the others."""
-    computed = [one for one in trained.computed if one.column.name in wanted.names]
-    places = {i for one in computed for i, _ in one.sources if i >= trained.n_given}
+    computed = [one for one in trained.density.computed if one.column.name in wanted.names]
+    places = {i for one in computed for i, _ in one.sources if i >= trained.density.n_given}
     sources = [trained.columns[place] for place in sorted(places)]
     rows, has_own = _rows(trained, table, wanted, sources)
     text = f"predicting {printable(listed(wanted.names))}: {len(rows):,} rows"
@@ -388,7 +388,7 @@ def _rows(
     present = {column.name for column in found.columns}
     has_own = not wanted.by_draws and present >= {*wanted.names}
     left_out = {*sources} - present | {*(() if has_own else wanted.names)}
-    names = [name for name in trained.columns[: len(trained.cells)] if name not in left_out]
+    names = [name for name in trained.columns[: len(trained.density.cells)] if name not in left_out]
     if not names:
         raise DataError("--target: expected another column, from which to predict")
     return trained.rows_with(names, rows_of(found, trained.kinds, names)), has_own
@@ -401,7 +401,7 @@ def _by_quadrature(
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
     of_sets = central(thresholds) if sets else np.empty((len(rows), 0))
     every = np.append(np.tile(p, (len(rows), 1)), of_sets, axis=1)
-    found = conditional(trained, rows, place, every, advance)
+    found = conditional(trained.density, rows, place, every, advance)
     quantiles, ends = np.split(found.quantiles, [len(p)], axis=1)
     if sets:
         ends = ends + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
@@ -422,7 +422,8 @@ def _by_draws(
     places, at = (
         [trained.columns.index(name) for name in some] for some in (wanted.names, sources)
     )
-    computed, n_cells = [one for one in trained.computed if one.place in places], len(trained.cells)
+    computed = [one for one in trained.density.computed if one.place in places]
+    n_cells = len(trained.density.cells)
     unknown = np.zeros(rows.shape, bool)
     unknown[:, places] = True
     unknown[:, at] |= np.isnan(rows[:, at])
@@ -447,7 +448,7 @@ def _completions(trained: CellsRun, rows: np.ndarray, unknown: np.ndarray) -> It
     if len(whole):
         known = rows[whole, None], np.ones((len(whole), 1))
         yield Completions(*known, whole, np.full(len(whole), np.nan))
-    yield from completions(trained, rows, unknown, trained.config.seed)
+    yield from completions(trained.density, rows, unknown, trained.config.seed)
 
 
 def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) -> np.ndarray:
@@ -499,13 +500,13 @@ def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
 
 def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
     rows, names = predicted.rows, predicted.asked.names
-    lost = trained.are_impossible(rows)
+    lost = trained.density.are_impossible(rows)
     lost[:, [trained.columns.index(name) for name in names]] = False
     of_lost = {"n_impossible": int(lost.any(axis=1).sum()), "n_impossible_cells": int(lost.sum())}
     if isinstance(predicted, Drawn):
         least = {EFFECTIVE: float(np.nanmin(predicted.effective, initial=np.inf))}
         return Tally(counts={"n": len(rows), **of_lost}, least=least)
-    are_levels = [c.name not in names and not c.has_numbers for c in trained.row]
+    are_levels = [c.name not in names and not c.has_numbers for c in trained.density.row]
     counts = {
         "n": len(rows),
         "n_new_levels": int((rows[:, are_levels] < 0).any(axis=1).sum()),

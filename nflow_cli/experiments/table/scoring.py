@@ -119,8 +119,8 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     config, trained = run.config, run.trained
     if not isinstance(data, Dataset):
         return judged_table(trained, data)
-    found = model_of(config).row_scores(trained, data.test, config.seed, data)
-    scores = scores_of_test(config, trained, data, found, seed)
+    found = model_of(config).row_scores(trained.density, data.test, config.seed, data)
+    scores = scores_of_test(config, trained.density, data, found, seed)
     summary = report.SCHEMA(**{**without_mass(run.facts), **data.sizes, **scores})
     warnings = report.warnings_of(config, summary)
     rows = [*_head(config, config.subject), *report.score_rows(summary, warnings)]
@@ -142,7 +142,7 @@ def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
     """Scores of a table's rows, with progress."""
     config = trained.config
     with phase(f"scoring: {len(rows):,} rows", len(rows)) as advance:
-        return model_of(config).row_scores(trained, rows, config.seed, advance=advance)
+        return model_of(config).row_scores(trained.density, rows, config.seed, advance=advance)
 
 
 def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowScores) -> Judgement:
@@ -173,7 +173,7 @@ def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
     An ensemble adds ``log_q_spread``, the standard deviation over members; ``with_latents``, of
     flows, adds ``latent_1`` … ``latent_D``.
     """
-    is_ensemble = trained.members > 1
+    is_ensemble = trained.density.members > 1
     if with_latents and not trained.config.is_of_flows:
         raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
     names = [f"latent_{i + 1}" for i in range(trained.dim if with_latents else 0)]
