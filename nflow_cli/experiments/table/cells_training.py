@@ -56,7 +56,6 @@ from nflow_cli.experiments.table.trainer import (
     log_present,
     packed,
 )
-from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.experiments.table.weights import arrays_of
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
@@ -65,6 +64,7 @@ from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
+from nflow_cli.training.session import Training, train_on_rows
 
 # Of the training of a map:
 WIDTH, BLOCKS, COMPONENTS = 64, 1, 10  # of the network

@@ -16,7 +16,6 @@ from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.experiments.table.flows import built_stack
 from nflow_cli.experiments.table.scoring import judged
-from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
@@ -25,6 +24,7 @@ from nflow_cli.terminal.layout import tell
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.progress import nats_text
+from nflow_cli.training.session import Training, train_on_rows
 from nflow_cli.training.trainer import ChunkTrainer
 
 
