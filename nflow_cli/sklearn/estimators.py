@@ -326,7 +326,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         """Conditional means ``(n,)``."""
         found = self._predicted(X)
         if found.column.has_numbers:
-            return found.found.mean
+            return found.posterior.mean
         values, shares = _levels(found)
         return shares @ values
 
@@ -339,7 +339,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         found = self._predicted(X, quantiles=quantiles)
         places = np.searchsorted(found.asked.p, quantiles)  # found are in order
         if found.column.has_numbers:
-            return found.found.quantiles[:, places]
+            return found.posterior.quantiles[:, places]
         values, shares = _levels(found)
         below = np.cumsum(shares, axis=1)[:, :-1, None] < found.asked.p[places] - 1e-12
         return values[below.sum(axis=1)]
@@ -366,6 +366,6 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
 def _levels(found: Predicted) -> tuple[np.ndarray, np.ndarray]:
     """Values ``(L,)``, in order, of a y of few numbers, and their probabilities ``(n, L)``."""
-    shares = found.found.levels
+    shares = found.posterior.levels
     values = np.array([float(level) for level in found.column.first])
     return values, shares / shares.sum(axis=1, keepdims=True)

@@ -260,7 +260,7 @@ class Predicted(NamedTuple):
         asked: The question.
         rows: Rows ``(n, C)`` of the table.
         values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
-        found: The distributions.
+        posterior: The distributions.
         thresholds: Largest scores ``(n,)`` in the sets.
         ends: Of intervals ``(n, 2)``, of numbers with sets; else ``(n, 0)``.
     """
@@ -268,7 +268,7 @@ class Predicted(NamedTuple):
     asked: Question
     rows: np.ndarray
     values: np.ndarray | None
-    found: CellPosterior
+    posterior: CellPosterior
     thresholds: np.ndarray
     ends: np.ndarray
 
@@ -280,7 +280,7 @@ class Predicted(NamedTuple):
     @property
     def columns(self) -> dict[str, Any]:
         """The columns to be written, by name."""
-        column, found, sets = self.column, self.found, self.asked.sets
+        column, found, sets = self.column, self.posterior, self.asked.sets
         kind, name, numbers = column.kind, column.name, (found.mean, found.sd, found.quantiles)
         values = np.column_stack(numbers) if column.has_numbers else found.levels
         columns = _written(column, values, self.asked.p)
@@ -303,12 +303,12 @@ class Predicted(NamedTuple):
     @property
     def is_resolved(self) -> np.ndarray:
         """Whether the quadrature of rows ``(n,)`` is resolved."""
-        return self.found.error <= UNRESOLVED
+        return self.posterior.error <= UNRESOLVED
 
     @property
     def members(self) -> np.ndarray:
         """The levels ``(n, L)`` in the sets: of scores up to thresholds, the likeliest always."""
-        shares = _shares(self.found)
+        shares = _shares(self.posterior)
         likeliest = shares == shares.max(axis=1, keepdims=True)
         return (1 - shares <= self.thresholds[:, None]) | likeliest
 
@@ -480,22 +480,24 @@ def answer(
 def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
     from nflow_cli import plotting
 
-    column, p, sets, found = predicted.column, *predicted.asked[2:4], predicted.found
-    values, format = predicted.values, path.suffix[1:].lower()
+    column, values, found = predicted.column, predicted.values, predicted.posterior
+    p, sets = predicted.asked.p, predicted.asked.sets
     if values is None:
         raise DataError(f"--plot: expected the target {shown(column.name)} in {subject}")
     if column.has_numbers:
-        low, high = predicted.ends.T if sets else found.quantiles[:, [0, -1]].T
-        share = sets.coverage if sets else p[-1] - p[0]
+        low, high = (predicted.ends if sets else found.quantiles[:, [0, -1]]).T
         middle = found.quantiles[:, np.argmin(np.abs(p - 0.5))]
+        share = sets.coverage if sets else p[-1] - p[0]
         intervals = plotting.Intervals(middle, low, high, float(share))
-        shown_as = column.name, column.kind, values, intervals, printable(subject)
-        figure = plotting.intervals_figure(*shown_as)
+        figure = plotting.intervals_figure(
+            column.name, column.kind, values, intervals, printable(subject)
+        )
     else:
         levels = [str(level) for level in column.first]
-        shown_as = column.name, levels, found.levels, values, printable(subject)
-        figure = plotting.levels_figure(*shown_as)
-    write_file(path, lambda file: plotting.save_figure(figure, file, format))
+        figure = plotting.levels_figure(
+            column.name, levels, found.levels, values, printable(subject)
+        )
+    write_file(path, lambda file: plotting.save_figure(figure, file, path.suffix[1:].lower()))
 
 
 def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
@@ -523,32 +525,29 @@ def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
 
 def _scored(predicted: Predicted) -> dict[str, np.ndarray]:
     """Scores ``(n,)`` by name; NaN of rows that do not count: unresolved, or without a value."""
-    sets, values, found = predicted.asked.sets, predicted.values, predicted.found
-    bounds, ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
+    sets, values, found = predicted.asked.sets, predicted.values, predicted.posterior
+    own = np.full(len(predicted.rows), np.nan) if values is None else values
+    (low, high), ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
     every: dict[str, np.ndarray] = {}
     if predicted.column.has_numbers:
-        every["width"] = bounds[1] - bounds[0]
+        every["width"] = high - low
+        with np.errstate(over="ignore"):
+            square = np.square(found.mean - own)
+        of_own = {"coverage": are_between(own, low, high), "square": square}
         if sets:
             every["set_width"] = np.where(predicted.thresholds < 1, ends[1] - ends[0], np.nan)
-    elif sets:
-        every["set_size"] = predicted.members.sum(axis=1)
-    of_own: dict[str, np.ndarray] = {}
-    if values is not None and predicted.column.has_numbers:
+            of_own["set_coverage"] = are_between(own, *ends)
+    else:
+        of_own = {"error_rate": found.levels.argmax(axis=1) != own}
         if sets:
-            of_own["set_coverage"] = are_between(values, *ends)
-        of_own["coverage"] = are_between(values, *bounds)
-        with np.errstate(over="ignore"):
-            of_own["square"] = np.square(found.mean - values)
-    elif values is not None:
-        if sets:
-            of_own["set_coverage"] = _at(predicted.members, values)
-        of_own["error_rate"] = found.levels.argmax(axis=1) != values
+            every["set_size"] = predicted.members.sum(axis=1)
+            of_own["set_coverage"] = _at(predicted.members, own)
     known = predicted.is_resolved
     every = {name: np.where(known, x, np.nan) for name, x in every.items()}
     if values is None:
         return every
-    own = known & ~np.isnan(values)
-    every |= {name: np.where(own, x, np.nan) for name, x in of_own.items()}
+    known = known & ~np.isnan(own)
+    every |= {name: np.where(known, x, np.nan) for name, x in of_own.items()}
     return {**every, "log_p": found.log_prob}
 
 
@@ -561,21 +560,18 @@ def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nda
 def judged(asked: Question, found: Tally, name: str) -> Judgement:
     """Judgement of the predictions of a table's rows by the sums over them."""
     counts = {key: n for key, n in found.counts.items() if key != OWN}
-    names = printable(listed(asked.names))
-    lines = [("data", f"{printable(name)}: {counts['n']:,} rows")]
+    names, label = printable(listed(asked.names)), "targets" if asked.by_draws else "target"
+    lines = [("data", f"{printable(name)}: {counts['n']:,} rows"), (label, names)]
     if asked.by_draws:
         least = found.least[EFFECTIVE]
         scores = {"target": asked.names, **counts, "least_effective_draws": least}
         text = f"by importance sampling; least effective sample size of a row {least:.1f}"
         if least == np.inf:
             text = "none: all rows have the sources of the target"
-        lines += [("targets", names), ("draws", text), *_printed(asked, scores, [])]
-        return Judgement(scores, lines, [], found)
+        return Judgement(scores, [*lines, ("draws", text), *_printed(asked, scores, [])], [], found)
     scores = {"target": asked.names[0], **counts, **_means(asked.sets, found)}
-    own = OWN_ROWS if found.counts[OWN] else None
-    warnings = told(own, grouped_rows(scores, asked.group))
-    lines += [("target", names), *_printed(asked, scores, warnings)]
-    return Judgement(scores, lines, warnings, found)
+    warnings = told(OWN_ROWS if found.counts[OWN] else None, grouped_rows(scores, asked.group))
+    return Judgement(scores, [*lines, *_printed(asked, scores, warnings)], warnings, found)
 
 
 def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
@@ -608,8 +604,11 @@ def _printed(asked: Question, scores: dict[str, Any], warnings: Warnings) -> Row
         "rmse": ("RMSE of mean", figure(scores, "rmse")),
         "error_rate": ("error rate", figure(scores, "error_rate")),
     }
-    texts = [(key, *one) for key, one in means.items() if key in scores]
-    rows = [(label, marked(text, warnings, key)) for key, label, text in texts]
+    rows = [
+        (label, marked(text, warnings, key))
+        for key, (label, text) in means.items()
+        if key in scores
+    ]
     rows += counted_rows(COUNTED, scores)
     return rows + (_printed_sets(asked.sets, scores) if asked.sets else [])
 
