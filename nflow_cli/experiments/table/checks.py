@@ -21,6 +21,7 @@ from nflow_cli.experiments.comparison import (
     passed,
 )
 from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.table.data import facts_of
 from nflow_cli.experiments.table.scoring import judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import SUMMARY
@@ -75,9 +76,7 @@ class Checked(CheckedRun):
 
     @property
     def data_facts(self) -> dict[str, Any]:
-        data = self.data
-        facts = {"measure": data.measure, "columns": data.scored, **data.sizes}
-        return {**facts, "data": {"name": data.name, "sha256": data.sha256}}
+        return facts_of(self.data)
 
     @property
     def training(self) -> dict[str, Any]:

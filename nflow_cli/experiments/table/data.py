@@ -40,6 +40,12 @@ def again(run: Run) -> Dataset:
     )
 
 
+def facts_of(data: Dataset) -> dict[str, Any]:
+    """What a summary says of the rows."""
+    record = {"name": data.name, "sha256": data.sha256}
+    return {"data": record, "measure": data.measure, "columns": data.scored, **data.sizes}
+
+
 def expect_settled(run: Run) -> None:
     """Refuse a run whose config lacks kinds or sizes."""
     config = run.config

@@ -14,7 +14,6 @@ from nflow_cli.evaluation.drift import (
     Change,
     Drift,
     Features,
-    Link,
     RowChange,
     as_held_out,
     change_of_levels,
@@ -219,13 +218,10 @@ def p_text(p: float) -> str:
 
 def _list(name: str, verb: str, every: Mapping[str, Change], some: Sequence[str]) -> Rows:
     head = f"{len(some):,} of {len(every):,} {verb}"
-    rows = [(printable(one), _text(every[one])) for one in some[:PRINTED]]
+    changes = [(one, every[one]) for one in some[:PRINTED]]
+    rows = [(printable(n), f"p {p_text(c.p_value)}: {'; '.join(_effects(c))}") for n, c in changes]
     more = len(some) - PRINTED
     return [(name, head), *rows, *([("", f"and {more:,} more")] if more > 0 else [])]
-
-
-def _text(change: Change) -> str:
-    return f"p {p_text(change.p_value)}: {'; '.join(_effects(change))}"
 
 
 def _effects(change: Change) -> list[str]:
@@ -238,18 +234,15 @@ def _effects(change: Change) -> list[str]:
         shares = f"{one.before:.1%} → {one.after:.1%} ± {one.standard_error:.1%}"
         texts.append(f"{printable(one.level)} {shares}")
     if one := change.link:
-        texts.append(f"with {printable(one.column)}{_correlations(one)}")
+        text = f"with {printable(one.column)}"
+        if one.before is not None and one.after is not None:
+            text += f", rank correlation {one.before:+.2f} → {one.after:+.2f}"
+        texts.append(text)
     if change.missing_before != change.missing_after:
         texts.append(f"missing {change.missing_before:.1%} → {change.missing_after:.1%}")
     if change.n_new_levels:
         texts.append(f"{change.n_new_levels:,} cells of new levels")
     return texts
-
-
-def _correlations(link: Link) -> str:
-    if link.before is None or link.after is None:
-        return ""
-    return f", rank correlation {link.before:+.2f} → {link.after:+.2f}"
 
 
 def _row_text(row: RowChange, has_moved: bool) -> str:

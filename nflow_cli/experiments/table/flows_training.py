@@ -103,8 +103,9 @@ def train(
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation."""
     batches, validate = _batches(model, data, config), _validator(model, data)
     name = "linear regression" if data.given else "Gaussian"
-    known = nats_text(_baseline(model.density, data))
-    tell(f"{name}: log-likelihood {known} nats a validation row")
+    log_q = LinearGaussian(model.density, data.train, data.weights.train).log_prob(data.validation)
+    known = float(np.average(log_q, weights=data.weights.validation))
+    tell(f"{name}: log-likelihood {nats_text(known)} nats a validation row")
     return train_on_rows(model, batches, validate, data, config, directory)
 
 
@@ -138,13 +139,6 @@ def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
         return -(np.atleast_2d(np.concatenate(found, axis=-1)) + log_det)
 
     return validate
-
-
-def _baseline(density: FlowDensity, data: Dataset) -> float:
-    """Validation log-likelihood of the Gaussian or linear regression, in nats a row."""
-    gaussian = LinearGaussian(density, data.train, data.weights.train)
-    log_q = gaussian.log_prob(data.validation)
-    return float(np.average(log_q, weights=data.weights.validation))
 
 
 def fit(

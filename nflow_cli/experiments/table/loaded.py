@@ -133,8 +133,13 @@ class TableRun(TrainedRun):
     def conditions_of(
         self, table: TableFile | None, ranges: Mapping[str, slice], name: str
     ) -> Conditions:
-        """Conditions of the columns of a table, and on ranges of others."""
+        """Conditions of the columns of a table, none of them computed (``DataError``), and on
+        ranges of others.
+        """
         found = [] if table is None else [column.name for column in table.columns]
+        computed = row_names(self.config.data.kinds or {}, self.config.data.given).computed
+        if wrong := [shown(column) for column in found if column in computed]:
+            raise DataError(f"{name}: {wrong[0]} is computed from other columns: give these")
         names = [column for column in self.conditioned if column in found]
         if missing := [shown(column) for column in self.given if column not in names]:
             raise DataError(f"{name}: expected values of {listed(missing)} too")
@@ -207,17 +212,6 @@ class CellsRun(TableRun):
     def conditioned(self) -> list[str]:
         """Names of the columns that may be conditioned on: all but computed ones."""
         return self.columns[: len(self.density.cells)]
-
-    def conditions_of(
-        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
-    ) -> Conditions:
-        """Conditions on no computed column (``DataError``)."""
-        computed = self.columns[len(self.density.cells) :]
-        for column in table.columns if table else ():
-            if column.name in computed:
-                received = shown(column.name)
-                raise DataError(f"{name}: {received} is computed from other columns: give these")
-        return super().conditions_of(table, ranges, name)
 
     def batches(
         self, n: int, seed: int, given: Conditions

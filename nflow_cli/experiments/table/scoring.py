@@ -19,6 +19,8 @@ from nflow_cli.evaluation.tallies import (
     likelihood,
     tallied,
 )
+from nflow_cli.evaluation.warnings import TRAINED_ON, few_rows, grouped_rows
+from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.rows import Answer, Judgement, Rows, without_mass
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged
@@ -30,7 +32,6 @@ from nflow_cli.experiments.table.tables import (
     are_own,
     expect_room,
     spread_of,
-    warnings_of,
     weights_in,
 )
 from nflow_cli.random_streams import stream
@@ -118,7 +119,8 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     """Score a density by the test rows of its data set, or by a table."""
     config, trained = run.config, run.trained
     if not isinstance(data, Dataset):
-        return judged_table(trained, data)
+        rows = trained.rows_of(data)
+        return judgement(trained, data, rows, scored_table(trained, rows))
     found = model_of(config).row_scores(trained.density, data.test, config.seed, data)
     scores = scores_of_test(config, trained.density, data, found, seed)
     summary = report.SCHEMA(**{**without_mass(run.facts), **data.sizes, **scores})
@@ -130,12 +132,6 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
 def _head(config: Config, name: str) -> Rows:
     size = f", K = {config.k}" if config.is_of_flows else ""
     return [("data", name), ("flow" if size else "model", f"{config.model_text}{size}")]
-
-
-def judged_table(trained: TableRun, table: TableFile) -> Judgement:
-    """Score a density by the rows of a table, with weights if known."""
-    rows = trained.rows_of(table)
-    return judgement(trained, table, rows, scored_table(trained, rows))
 
 
 def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
@@ -158,7 +154,8 @@ def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowS
 def judge_scores(config: Config, found: Tally, name: str) -> Judgement:
     """Judgement of a table's rows by the sums over them."""
     scores = likelihood(found, computed_in(config))
-    warnings = warnings_of(found, vars(scores), config.data.group)
+    own, facts = TRAINED_ON if found.counts[OWN] else None, vars(scores)
+    warnings = told(own, few_rows(facts), grouped_rows(facts, config.data.group))
     baseline = report.labels_of(config)["baseline"]
     lines = [*_head(config, name), ("rows", f"{scores.n:,}")]
     lines += report.likelihood_rows(scores, baseline, warnings) + report.notes(scores, baseline)

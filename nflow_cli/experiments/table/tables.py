@@ -15,11 +15,7 @@ from nflow_cli.data.table_files import STDIN, open_table
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.writing import batch_of, write_table
 from nflow_cli.errors import DataError
-from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped_rows
-from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.recorded_data import is_data_of
-from nflow_cli.experiments.rows import Summary
 from nflow_cli.experiments.table.given import Conditions
 from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.registry import nearest
@@ -52,12 +48,6 @@ def are_own(trained: TableRun, rows: np.ndarray) -> bool:
     """Whether rows ``(n, C)`` of a user table are those of the run."""
     complete, run = rows[~np.isnan(rows).any(axis=1)], trained.run
     return any(is_data_of(run, checksum(some)) for some in (rows, complete))
-
-
-def warnings_of(found: Tally, scores: Summary, group: str | None) -> list[ScoreWarning]:
-    """Warnings about scores of a user table, of a run with rows grouped by a column."""
-    own = TRAINED_ON if found.counts[OWN] else None
-    return told(own, few_rows(scores), grouped_rows(scores, group))
 
 
 def expect_room(trained: TableRun, added: Iterable[str]) -> None:
