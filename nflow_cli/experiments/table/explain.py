@@ -22,10 +22,9 @@ from nflow_cli.evaluation.oddness import (
     two_sided,
 )
 from nflow_cli.experiments.rows import Answer, Judgement, Rows
-from nflow_cli.experiments.table.loaded import CellsRun
 from nflow_cli.experiments.table.predict import written_number
 from nflow_cli.experiments.table.scoring import judgement, scored_table
-from nflow_cli.experiments.table.tables import expect_room
+from nflow_cli.experiments.table.tables import CellsRun, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import sha256_of

@@ -20,7 +20,7 @@ from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights
 from nflow_cli.experiments.recorded_data import column_units
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table.given import Conditions
-from nflow_cli.experiments.table.loaded import TableRun
+from nflow_cli.experiments.table.tables import TableRun
 from nflow_cli.flows.stack import FlowStack, make_stack
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import BASES, resolve

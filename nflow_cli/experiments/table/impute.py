@@ -14,7 +14,7 @@ from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.rows import Judgement, Rows, counted_rows
 from nflow_cli.experiments.table.given import Completions, completions, nearest
-from nflow_cli.experiments.table.loaded import CellsRun
+from nflow_cli.experiments.table.tables import CellsRun
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase

@@ -22,9 +22,8 @@ from nflow_cli.experiments.table.data import expect_settled
 from nflow_cli.experiments.table.drift import drifted
 from nflow_cli.experiments.table.explain import explained, largest_of_held_out
 from nflow_cli.experiments.table.impute import answer
-from nflow_cli.experiments.table.loaded import CellsRun, TableRun
 from nflow_cli.experiments.table.predict import asked, predicted
-from nflow_cli.experiments.table.tables import write_draws
+from nflow_cli.experiments.table.tables import CellsRun, TableRun, write_draws
 from nflow_cli.runs.directory import WEIGHTS
 from nflow_cli.runs.weights_file import load_weights
 

@@ -30,8 +30,7 @@ from nflow_cli.experiments.rows import (
     mean_text,
 )
 from nflow_cli.experiments.table.given import Completions, completions
-from nflow_cli.experiments.table.loaded import CellsRun
-from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
+from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.text import printable

@@ -25,10 +25,10 @@ from nflow_cli.experiments.rows import Answer, Judgement, Rows, without_mass
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table import model_of, report
-from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.experiments.table.tables import (
     OWN,
     SPREAD,
+    TableRun,
     are_own,
     expect_room,
     spread_of,
