@@ -5,6 +5,7 @@ import ctypes
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import keras
@@ -319,9 +320,7 @@ def train_on_rows(
         validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
         return f"{text}{validation} nats"
 
-    def best() -> str:
-        return log.best_text(lambda loss: nats_text(-loss))
-
+    best = partial(log.best_text, lambda loss: nats_text(-loss))
     progress = ProgressReport(steps, clock, note, best)
     of_session = {"log": log, "progress": progress, "observers": observers}
     with Session(config, steps, directory, **of_session) as session:

@@ -333,6 +333,5 @@ def fit(
     training, acceptance = train(parts, data, config, directory)
     density = fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
-    n_parameters = parts.model.trained.count_params()
-    facts = {"n_parameters": n_parameters, "model_sha256": model_sha256}
+    facts = {"n_parameters": parts.model.trained.count_params(), "model_sha256": model_sha256}
     return density, training, {**facts, "fill_acceptance": acceptance}

@@ -71,14 +71,11 @@ def settled(config: CellsConfig | FitConfig, data: Dataset) -> Any:
         return config
     train = config.train
     if train.filled is None:
-        train = train.model_copy(update={"filled": FILLED if _have_gaps(data) else 0.0})
+        modelled = slice(len(data.given), len(data.given) + len(data.modelled))
+        have_gaps = np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS
+        train = train.model_copy(update={"filled": FILLED if have_gaps else 0.0})
     cells = config.cells.model_copy(update={"unmixed": _are_unmixed(config, data)})
     return config.model_copy(update={"cells": cells, "train": train})
-
-
-def _have_gaps(data: Dataset) -> bool:
-    modelled = slice(len(data.given), len(data.given) + len(data.modelled))
-    return bool(np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS)
 
 
 def _are_unmixed(config: CellsConfig, data: Dataset) -> bool:

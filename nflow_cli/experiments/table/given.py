@@ -155,9 +155,8 @@ def _by_importance(
         found = WeightedDraws(draws, weights_of(log_weights))
         is_left = (found.effective < ENOUGH) & (count < ROUNDS)
         if len(done := left[~is_left]):
-            unknown_present = np.full(len(done), np.nan)
-            parts = draws[~is_left], found.weights[~is_left]
-            yield Completions(*parts, places[done], unknown_present)
+            parts = draws[~is_left], found.weights[~is_left], places[done]
+            yield Completions(*parts, present=np.full(len(done), np.nan))
         left, draws, log_weights = left[is_left], draws[is_left], log_weights[is_left]
         if not len(left):
             return

@@ -11,7 +11,7 @@ from nflow_cli.config.kinds import row_names
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.writing import arrow_table, batch_of, frame_like
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.drift import Drift
 from nflow_cli.experiments.python_words import python_words
@@ -145,8 +145,7 @@ def load(run: Run) -> Any:
     columns = [CellColumn(name, kinds[name].alone, units.get(name, ())) for name in every]
     n_cells = len(every) - len(names.computed)
     columns, computed = columns[:n_cells], columns[n_cells:]
-    outcomes = tuple(column.outcomes for column in columns)
-    layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
+    layout = layout_of(columns, len(names.given), cells.components or 0, cells.width or 0)
     sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
     shapes = weights.shapes(layout, columns, computed, *sizes)
     arrays = load_weights(run.directory, shapes)

@@ -40,7 +40,6 @@ QUANTILES = 0.05, 0.5, 0.95
 BETWEEN = "|"  # levels of a set
 ROUNDING = 1e-12  # of a value, relative
 ROUNDING_OF_SHARES = 1e-9
-ALL, MISSING, NEW = "all", "missing", "new"  # names of groups
 EFFECTIVE = "effective_draws"
 COUNTED = {
     "n_new_levels": ("new levels", "{n_new_levels:,} rows have a level that no training row has"),
@@ -78,8 +77,8 @@ class Calibrated(NamedTuple):
     def name(self, code: int) -> str:
         """Name of a group."""
         if self.by is None:
-            return ALL
-        return {-1: NEW, -2: MISSING}.get(code) or str(self.by.first[code])
+            return "all"
+        return {-1: "new", -2: "missing"}.get(code) or str(self.by.first[code])
 
     def thresholds(self, trained: CellsRun, rows: np.ndarray) -> np.ndarray:
         """Largest scores ``(n,)`` in the sets of rows ``(n, C)``."""
