@@ -16,7 +16,6 @@ COLUMNS = [number("a"), levels("b", 3), number("c", missing=True), levels("d", 2
 
 
 def known(density, held_out):
-    """Return a density with its held-out rows."""
     density.held_out = held_out
     return density
 
