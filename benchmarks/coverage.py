@@ -61,14 +61,14 @@ def measured(q: Any, rows: np.ndarray, target: str) -> dict[str, Any]:
     from nflow_cli.experiments.table.predict import own_scores
 
     place = q.columns.index(target)
-    column = q.row[place]
+    column = q.density.row[place]
     found = conditional(q, rows, place, np.array([0.5]))
     scores = own_scores(column, found, rows[:, place])
     known = ~np.isnan(scores)
     facts = {"numbers": column.has_numbers, **covered(scores[known], CALIBRATION)}
     if column.has_numbers:
         facts["without"] = float((scores[known] <= COVERAGE).mean())
-    for j, by in enumerate(q.row[: len(q.cells)]):
+    for j, by in enumerate(q.density.row[: len(q.density.cells)]):
         if by.has_numbers or j == place:
             continue
         codes = np.nan_to_num(rows[:, j], nan=-2.0)

@@ -102,7 +102,7 @@ def main(repeats: int) -> None:
                 draw(np.random.default_rng(0), ROWS), output=f"{folder}/run", steps=STEPS[name]
             )
             for text, change in CHANGES[name].items():
-                facts = {"table": name, "unmixed": bool(q.unmixing), "change": text}
+                facts = {"table": name, "unmixed": bool(q.density.unmixing), "change": text}
                 lines.append({**facts, "repeats": repeats, **measured(q, name, change, repeats)})
                 print(json.dumps(lines[-1]))
     RESULTS.write_text("".join(json.dumps(line) + "\n" for line in lines))

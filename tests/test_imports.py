@@ -46,7 +46,7 @@ KERAS_FREE = (
     *("experiments/parts", "experiments/rows", "experiments/page", "experiments/loaded"),
     *("experiments/report", "experiments/run", "experiments/running", "experiments/checks"),
     *(f"experiments/{kind}/report" for kind in ("evidence", "images", "reverse_kl")),
-    *(f"experiments/table/{name}" for name in ("report", "dry_run", "tables", "loaded")),
+    *(f"experiments/table/{name}" for name in ("report", "dry_run", "tables")),
     *(f"experiments/table/{name}" for name in ("cells.py", "scoring", "loading", "predict")),
     *("runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     "training/observers",

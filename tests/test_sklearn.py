@@ -15,8 +15,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 import nflow_cli
 from nflow_cli.errors import NflowError
-from nflow_cli.sklearn.density import TableDensity
-from nflow_cli.sklearn.regressor import TableRegressor
+from nflow_cli.sklearn.estimators import TableDensity, TableRegressor
 
 CELLS = {"cells.width": 4, "cells.blocks": 0, "cells.components": 2}
 ONCE = {"train.chunk": 1, "train.batch_size": 16}

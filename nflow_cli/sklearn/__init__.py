@@ -1,8 +1,7 @@
 """Estimators of scikit-learn: the density of a table, and of a number given a table."""
 
 try:
-    from nflow_cli.sklearn.density import TableDensity
-    from nflow_cli.sklearn.regressor import TableRegressor
+    from nflow_cli.sklearn.estimators import TableDensity, TableRegressor
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "sklearn":
         raise

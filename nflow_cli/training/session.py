@@ -4,8 +4,9 @@ import contextlib
 import ctypes
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,11 +16,14 @@ from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
 from nflow_cli.config.presets import validate
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.strict import Strict
+from nflow_cli.config.table import CellsConfig, FitConfig
+from nflow_cli.data.dataset import Dataset
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory
 from nflow_cli.terminal.layout import tell
 from nflow_cli.terminal.signals import DeferredSignals
+from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import (
     Clock,
     Count,
@@ -27,10 +31,12 @@ from nflow_cli.training.observers import (
     MetricsLog,
     Observer,
     Saved,
+    Speed,
     StateError,
     checked,
 )
-from nflow_cli.training.progress import ProgressReport
+from nflow_cli.training.progress import ProgressReport, nats_text
+from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import ChunkTrainer
 
 
@@ -281,3 +287,44 @@ def grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.nda
         if name.startswith(prefix) and "/" not in key:
             groups.setdefault(key, []).append(array)
     return groups
+
+
+class Training(NamedTuple):
+    """Result of a training: updates, the best update, and speed."""
+
+    steps: int
+    best_update: int
+    speed: Speed
+
+
+def train_on_rows(
+    model: ChunkTrainer,
+    chunks: PointChunks,
+    validate: Callable[[], Any],
+    data: Dataset,
+    config: CellsConfig | FitConfig,
+    directory: RunDirectory | None = None,
+    observers: Sequence[Any] = (),
+) -> Training:
+    """Train a model as ``config.train`` specifies; restore the weights of the best validation.
+
+    ``validate`` returns the losses ``(R, n)`` of validation rows in nats; the initial weights are
+    candidates too. With ``directory``: logged there and resumable.
+    """
+    steps, clock = config.train.steps or 0, Clock()
+    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
+    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
+
+    def note(logs: Any) -> str:
+        text = f"log-likelihood {nats_text(-float(logs['loss']))}"
+        validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
+        return f"{text}{validation} nats"
+
+    best = partial(log.best_text, lambda loss: nats_text(-loss))
+    progress = ProgressReport(steps, clock, note, best)
+    of_session = {"log": log, "progress": progress, "observers": observers}
+    with Session(config, steps, directory, **of_session) as session:
+        session.fit(model, chunks)
+        log.take_best(model)
+        session.finish(model)
+    return Training(clock.steps, log.kept_at, clock.speed())

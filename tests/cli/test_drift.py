@@ -42,7 +42,7 @@ def test_what_moved_is_printed_with_its_effect(invoke, run, new):
     assert lines[1] == "columns        2 of 6 moved"
     rows = {line[:15].strip(): line[15:] for line in lines}
     assert rows["wage"].startswith("p ") and "shift +" in rows["wage"] and " sd" in rows["wage"]
-    known = next(c.first for c in nflow_cli.load(run).row if c.name == "city")
+    known = next(c.first for c in nflow_cli.load(run).density.row if c.name == "city")
     count = sum(row["city"] not in ["", *known] for row in new)
     assert f"new level 3.3% → {count / len(new):.1%}" in rows["city"]
     assert f"; {count} cells of new levels" in rows["city"]

@@ -196,7 +196,11 @@ class CellDensity:
 
     def cells_by(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-probability ``(n, D + K)`` in nats of each cell by one member."""
-        (found,) = self.by_blocks(lambda block: (block.by_member(member),), rows)
+
+        def of_block(block: "CellScores") -> tuple[np.ndarray]:
+            return (block.by_member(member, block.log_cells(block.by_network(member))),)
+
+        (found,) = self.by_blocks(of_block, rows)
         return found
 
     def network_log_cells(self, member: Member, rows: np.ndarray) -> LogCells:
@@ -384,13 +388,10 @@ class CellScores:
     def by_members(self) -> np.ndarray:
         """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
         pairs = zip(self.density.networks, self._of_networks)
-        return np.stack([self._by_member(member, cells) for member, cells in pairs])
+        return np.stack([self.by_member(member, cells) for member, cells in pairs])
 
-    def by_member(self, member: Member) -> np.ndarray:
-        """Log-probabilities ``(n, D + K)`` of cells by one member."""
-        return self._by_member(member, self.log_cells(self.by_network(member)))
-
-    def _by_member(self, member: Member, cells: LogCells) -> np.ndarray:
+    def by_member(self, member: Member, cells: LogCells) -> np.ndarray:
+        """Log-probabilities ``(n, D + K)`` of cells by one member, given those by its network."""
         first, second, _ = mixed(log_pair(member.shares[:, None]), cells, self.of_marginals, np)
         kept = np.logaddexp(first, second)
         last = [one.log_prob(self.rows) for one in self.density.computed]

@@ -232,13 +232,17 @@ def fit_normals(
     if not len(centre):
         return Normals(np.zeros(1), np.zeros(1), np.full(1, WIDEST))
     points = _points(centre, half, weights)
-    broad = _median(points), _widest(points) if widest is None else widest
+    n = points.weight.sum()
+    median = points.centre[np.searchsorted(np.cumsum(points.weight) / n, 0.5)]
+    if widest is None:
+        ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
+        widest = float(WIDEST * ends)
     fits, likelihoods = [], []
     for count in COUNTS:
-        fit = _em(points, count, floor, broad)
-        smooth = points.weight @ fit.log_mass(points.centre, points.half)
+        fit, k = _em(points, count, floor, (float(median), widest)), 3 * count - 1
+        penalty = PENALTY * k * n / max(n - k - 1, 1e-6)
         fits.append(fit)
-        likelihoods.append(smooth - _penalty(count, points.weight.sum()))
+        likelihoods.append(points.weight @ fit.log_mass(points.centre, points.half) - penalty)
     return fits[int(np.argmax(likelihoods))]
 
 
@@ -255,21 +259,6 @@ def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Point
     spread = np.bincount(group, weights * (centre - mean[group]) ** 2) / weight
     half = np.bincount(group, weights * half) / weight
     return _Points(mean, half, spread, weight)
-
-
-def _median(points: _Points) -> float:
-    ranks = np.cumsum(points.weight) / points.weight.sum()
-    return float(points.centre[np.searchsorted(ranks, 0.5)])
-
-
-def _widest(points: _Points) -> float:
-    ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
-    return float(WIDEST * ends)
-
-
-def _penalty(count: int, n: float) -> float:
-    k = 3 * count - 1
-    return PENALTY * k * n / max(n - k - 1, 1e-6)
 
 
 def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:

@@ -134,17 +134,18 @@ class Scores:
     def outside(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values of steps at scores ``(n,)``, else NaN; and units, between steps."""
         z = np.clip(z, -FAR, FAR)
-        place = np.searchsorted(self._ends, z)  # of the first step that ends above
+        starts, ends = self._step_ends
+        place = np.searchsorted(ends, z)  # of the first step that ends above
         some = np.minimum(place, max(len(self.values) - 1, 0))
         values = np.full(len(z), np.nan)
         if len(self.values):
-            on = (place < len(self.values)) & (z >= self._starts[some])
+            on = (place < len(self.values)) & (z >= starts[some])
             values = np.where(on, self.values[some], np.nan)
         passed = self._cumulative[place]
         below = self._within(log_ndtr(z, np), passed)
         above = self._within(log_ndtr(-z, np), self._cumulative[-1] - passed)
-        ends = np.concatenate([[-np.inf], self.units, [np.inf]])
-        units = np.clip(self._inverse(score(below, above)), ends[place], ends[place + 1])
+        units = np.concatenate([[-np.inf], self.units, [np.inf]])
+        units = np.clip(self._inverse(score(below, above)), units[place], units[place + 1])
         return values, units
 
     def _inverse(self, z: np.ndarray) -> np.ndarray:
@@ -176,14 +177,9 @@ class Scores:
         return np.where(steps > 0, rest, log_p) - np.log(self.rest)
 
     @cached_property
-    def _starts(self) -> np.ndarray:
-        return self._ends_of(self._cumulative[:-1])
-
-    @cached_property
-    def _ends(self) -> np.ndarray:
-        return self._ends_of(self._cumulative[1:])
-
-    def _ends_of(self, passed: np.ndarray) -> np.ndarray:
+    def _step_ends(self) -> np.ndarray:
+        """Scores ``(2, m)`` at which steps start and end."""
+        passed = np.stack([self._cumulative[:-1], self._cumulative[1:]])
         below, above = self._smooth(self.units)
         left = _log(self._cumulative[-1] - passed)
         return score(np.logaddexp(_log(passed), below), np.logaddexp(left, above))

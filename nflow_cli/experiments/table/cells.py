@@ -42,20 +42,15 @@ def row_scores(
 def further_scores(
     density: CellDensity, data: Dataset, found: RowScores, seed: int
 ) -> dict[str, Any]:
-    """Memorisation, copies, lost relations, and shares of the networks."""
+    """Memorisation, copies, lost relations, and mean weights of the networks beside marginals."""
     copied_rows = copied(density, data, seed)
+    shares = np.mean([member.shares for member in density.networks], axis=0)
     return {
         "memorisation": memorised(density, data, seed).model_dump(),
         "copies": None if copied_rows is None else copied_rows.model_dump(),
         "lost_relations": [one.model_dump() for one in lost(density, data, seed)],
-        "shares": mean_shares(density),
+        "shares": dict(zip((c.name for c in density.modelled), shares.tolist())),
     }
-
-
-def mean_shares(density: CellDensity) -> dict[str, float]:
-    """Mean weight of the networks beside each column's marginal."""
-    shares = np.mean([member.shares for member in density.networks], axis=0)
-    return {column.name: float(share) for column, share in zip(density.modelled, shares)}
 
 
 def arrays(config: CellsConfig, density: CellDensity, data: Dataset) -> dict[str, np.ndarray]:

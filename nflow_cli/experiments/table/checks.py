@@ -21,6 +21,7 @@ from nflow_cli.experiments.comparison import (
     passed,
 )
 from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.table.data import facts_of
 from nflow_cli.experiments.table.scoring import judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import SUMMARY
@@ -69,15 +70,13 @@ class Checked(CheckedRun):
         if self.config.is_of_flows:
             return _flow_checks().weights_of(self.trained.trained)
         arrays = self.trained.arrays
-        trained = network.shapes(self.trained.layout, network.blocks_of(arrays))
+        trained = network.shapes(self.trained.density.layout, network.blocks_of(arrays))
         numbers = sum(arrays[name].size for name in trained)
         return Weights("density of cells", len(arrays), numbers, sha256_of(arrays))
 
     @property
     def data_facts(self) -> dict[str, Any]:
-        data = self.data
-        facts = {"measure": data.measure, "columns": data.scored, **data.sizes}
-        return {**facts, "data": {"name": data.name, "sha256": data.sha256}}
+        return facts_of(self.data)
 
     @property
     def training(self) -> dict[str, Any]:
@@ -88,7 +87,7 @@ class Checked(CheckedRun):
 
     @cached_property
     def judged(self) -> Judged:
-        return judged(self.config, self.trained, self.data)
+        return judged(self.config, self.trained.density, self.data)
 
 
 def _flow_checks() -> Any:
@@ -116,7 +115,7 @@ def check_rows(run: Checked) -> Verdict:
 
 def check_masses(run: Checked) -> Verdict:
     """Sum the probabilities of all levels of each categorical column, at draws."""
-    density, worst = run.trained, 0.0
+    density, worst = run.trained.density, 0.0
     rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
     for j, column in enumerate(density.scored):
         if column.has_numbers:
@@ -132,15 +131,15 @@ def check_masses(run: Checked) -> Verdict:
 
 def run_conditions(run: Checked, n: int) -> np.ndarray:
     """Return n rows whose given columns are those of test rows, if these can be read."""
-    density = run.trained
-    if density.n_given and not run.is_gone:
-        return np.resize(run.data.test, (n, len(density.columns)))
-    return np.full((n, len(density.columns)), np.nan)
+    trained = run.trained
+    if trained.given and not run.is_gone:
+        return np.resize(run.data.test, (n, len(trained.columns)))
+    return np.full((n, len(trained.columns)), np.nan)
 
 
 def check_own_draws(run: Checked) -> Verdict:
     """Score draws: finite log-densities, and a uniform PIT of each column."""
-    density = run.trained
+    density = run.trained.density
     rng = stream(run.config.seed, "check-draws")
     rows = density.draw(run_conditions(run, DRAWS), rng, with_new=True)
     lost = int((~np.isfinite(density.log_prob(rows))).sum())

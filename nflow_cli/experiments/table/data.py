@@ -40,6 +40,12 @@ def again(run: Run) -> Dataset:
     )
 
 
+def facts_of(data: Dataset) -> dict[str, Any]:
+    """What a summary says of the rows."""
+    record = {"name": data.name, "sha256": data.sha256}
+    return {"data": record, "measure": data.measure, "columns": data.scored, **data.sizes}
+
+
 def expect_settled(run: Run) -> None:
     """Refuse a run whose config lacks kinds or sizes."""
     config = run.config
@@ -65,14 +71,11 @@ def settled(config: CellsConfig | FitConfig, data: Dataset) -> Any:
         return config
     train = config.train
     if train.filled is None:
-        train = train.model_copy(update={"filled": FILLED if _have_gaps(data) else 0.0})
+        modelled = slice(len(data.given), len(data.given) + len(data.modelled))
+        have_gaps = np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS
+        train = train.model_copy(update={"filled": FILLED if have_gaps else 0.0})
     cells = config.cells.model_copy(update={"unmixed": _are_unmixed(config, data)})
     return config.model_copy(update={"cells": cells, "train": train})
-
-
-def _have_gaps(data: Dataset) -> bool:
-    modelled = slice(len(data.given), len(data.given) + len(data.modelled))
-    return bool(np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS)
 
 
 def _are_unmixed(config: CellsConfig, data: Dataset) -> bool:
@@ -87,7 +90,7 @@ def _are_unmixed(config: CellsConfig, data: Dataset) -> bool:
         )
     if asked or found is None or not are_better(found, data):
         return bool(asked)
-    from nflow_cli.experiments.table.unmixing import trained_unmixing
+    from nflow_cli.experiments.table.cells_training import trained_unmixing
 
     return trained_unmixing(found, data, config)[1]
 

@@ -14,7 +14,6 @@ from nflow_cli.evaluation.drift import (
     Change,
     Drift,
     Features,
-    Link,
     RowChange,
     as_held_out,
     change_of_levels,
@@ -28,8 +27,7 @@ from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
 from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.rows import Judgement, Rows, Warnings
 from nflow_cli.experiments.table.explain import oddness
-from nflow_cli.experiments.table.loaded import CellsRun
-from nflow_cli.experiments.table.tables import are_own
+from nflow_cli.experiments.table.tables import CellsRun, are_own
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
@@ -48,7 +46,7 @@ OWN_ROWS = ScoreWarning(
 def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
     """Judge the drift of a table's rows."""
     rows = trained.rows_of(table)
-    found = drifted(trained, rows)
+    found = drifted(trained.density, trained.held_out, rows, trained.config.seed)
     data, scores = trained.config.data, found.model_dump()
     own = OWN_ROWS if are_own(trained, rows) else None
     warnings = told(own, few_rows(found), grouped_rows(scores, data.group))
@@ -57,15 +55,14 @@ def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
     return Judgement(scores, rows_of(found, table.name, warnings, left_out), warnings)
 
 
-def drifted(trained: CellsRun, rows: np.ndarray) -> Drift:
-    """Changes of rows ``(n, C)`` against the held-out rows of a run.
+def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: int) -> Drift:
+    """Changes of rows ``(n, C)`` against held-out rows ``(N, C)``.
 
     A relation is judged by the PIT of a column given those before it, alone and with each of them.
     If columns moved, it is judged by rows with equal marginals too, and has changed if both say so:
     neither a change of columns by themselves explains it, nor one of the columns before. Relations
     of unmixed columns are judged by their ranks.
     """
-    held_out = trained.held_out
     if not len(held_out):
         raise DataError("expected held-out rows to compare with: the run has none")
     with phase(f"comparing columns: {len(rows):,} rows"):
@@ -73,23 +70,22 @@ def drifted(trained: CellsRun, rows: np.ndarray) -> Drift:
             column.name: change_of_numbers(before, after)
             if column.has_numbers
             else change_of_levels(before, after, [*map(str, column.first)])
-            for column, before, after in zip(trained.row, held_out.T, rows.T, strict=True)
+            for column, before, after in zip(density.row, held_out.T, rows.T, strict=True)
         }
     # Columns with a distribution given others: in a chain, all but the first.
-    first = 0 if trained.unmixing or trained.n_given else 1
-    related = [column.name for column in trained.scored[first:]]
+    first = 0 if density.unmixing or density.n_given else 1
+    related = [column.name for column in density.scored[first:]]
     tests = len(columns) + len(related) + 1
     found = moved(columns, tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
-        seed = trained.config.seed
         scored = [
-            trained.scored_rows(some, stream(seed, "drift", part))
+            density.scored_rows(some, stream(seed, "drift", part))
             for part, some in enumerate((held_out, rows))
         ]
         some = slice(None, None, 1 + len(rows) // MOST)
         pits = scored[0].pit, scored[1].pit[some]
-        relations = _relations(trained, related, bool(found), rows[some], pits)
-    row = _row(trained, (held_out, rows), [one.log_q for one in scored])
+        relations = _relations(density, held_out, rows[some], pits, related, bool(found), seed)
+    row = _row(density, (held_out, rows), [one.log_q for one in scored])
     smallest = min(one.p_value for one in [*columns.values(), *relations.values(), row])
     return Drift(
         n=len(rows),
@@ -106,28 +102,29 @@ def drifted(trained: CellsRun, rows: np.ndarray) -> Drift:
 
 
 def _relations(
-    trained: CellsRun,
-    names: Sequence[str],
-    have_moved: bool,
+    density: CellDensity,
+    held_out: np.ndarray,
     rows: np.ndarray,
     pits: Sequence[np.ndarray],
+    names: Sequence[str],
+    have_moved: bool,
+    seed: int,
 ) -> dict[str, Change]:
     """Changes of columns given others, by PITs of held-out and of new rows.
 
     If columns moved, also with equal marginals: a relation has changed if it has in both ways.
     """
-    held_out = trained.held_out
-    if trained.unmixing:
-        alike, given = _with_equal_marginals(trained.row, held_out, rows)
-        return _changes(trained, names, (held_out, alike), (held_out, alike), given)
-    found = _changes(trained, names, (held_out, rows), pits, None)
+    if density.unmixing:
+        alike, given = _with_equal_marginals(density.row, held_out, rows)
+        return _changes(density, names, (held_out, alike), (held_out, alike), given)
+    found = _changes(density, names, (held_out, rows), pits, None)
     if have_moved:
-        alike, given = _with_equal_marginals(trained.row, held_out, rows)
-        after = trained.pit(alike, stream(trained.config.seed, "drift", 1))
-        others = _changes(trained, names, (held_out, alike), (pits[0], after), given)
+        alike, given = _with_equal_marginals(density.row, held_out, rows)
+        after = density.pit(alike, stream(seed, "drift", 1))
+        others = _changes(density, names, (held_out, alike), (pits[0], after), given)
         pairs = {name: (found[name], others[name]) for name in names}
         found = {name: max(pair, key=lambda one: one.p_value) for name, pair in pairs.items()}
-    broken = {one.column.name: _broken(one, held_out, rows) for one in trained.computed}
+    broken = {one.column.name: _broken(one, held_out, rows) for one in density.computed}
     return {name: broken.get(name, found[name]) for name in names}
 
 
@@ -220,13 +217,10 @@ def p_text(p: float) -> str:
 
 def _list(name: str, verb: str, every: Mapping[str, Change], some: Sequence[str]) -> Rows:
     head = f"{len(some):,} of {len(every):,} {verb}"
-    rows = [(printable(one), _text(every[one])) for one in some[:PRINTED]]
+    changes = [(one, every[one]) for one in some[:PRINTED]]
+    rows = [(printable(n), f"p {p_text(c.p_value)}: {'; '.join(_effects(c))}") for n, c in changes]
     more = len(some) - PRINTED
     return [(name, head), *rows, *([("", f"and {more:,} more")] if more > 0 else [])]
-
-
-def _text(change: Change) -> str:
-    return f"p {p_text(change.p_value)}: {'; '.join(_effects(change))}"
 
 
 def _effects(change: Change) -> list[str]:
@@ -239,18 +233,15 @@ def _effects(change: Change) -> list[str]:
         shares = f"{one.before:.1%} → {one.after:.1%} ± {one.standard_error:.1%}"
         texts.append(f"{printable(one.level)} {shares}")
     if one := change.link:
-        texts.append(f"with {printable(one.column)}{_correlations(one)}")
+        text = f"with {printable(one.column)}"
+        if one.before is not None and one.after is not None:
+            text += f", rank correlation {one.before:+.2f} → {one.after:+.2f}"
+        texts.append(text)
     if change.missing_before != change.missing_after:
         texts.append(f"missing {change.missing_before:.1%} → {change.missing_after:.1%}")
     if change.n_new_levels:
         texts.append(f"{change.n_new_levels:,} cells of new levels")
     return texts
-
-
-def _correlations(link: Link) -> str:
-    if link.before is None or link.after is None:
-        return ""
-    return f", rank correlation {link.before:+.2f} → {link.after:+.2f}"
 
 
 def _row_text(row: RowChange, has_moved: bool) -> str:

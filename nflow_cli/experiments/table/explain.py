@@ -22,10 +22,9 @@ from nflow_cli.evaluation.oddness import (
     two_sided,
 )
 from nflow_cli.experiments.rows import Answer, Judgement, Rows
-from nflow_cli.experiments.table.loaded import CellsRun
 from nflow_cli.experiments.table.predict import written_number
 from nflow_cli.experiments.table.scoring import judgement, scored_table
-from nflow_cli.experiments.table.tables import expect_room
+from nflow_cli.experiments.table.tables import CellsRun, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import sha256_of
@@ -170,7 +169,7 @@ def largest_of_held_out(trained: CellsRun) -> np.ndarray:
         values = kept.pop("largest", None)
         if kept == of and isinstance(values, list) and _are_largest(values, len(rows)):
             return np.array(values, float)
-    found = largest(surprises(trained, rows))
+    found = largest(surprises(trained.density, rows))
     with suppress(RunDirectoryError):
         run.write_json(KEPT, {**of, "largest": found.tolist()})
     return found
@@ -271,12 +270,12 @@ def names_of(density: CellDensity) -> list[str]:
 
 def answer(trained: CellsRun, table: TableFile) -> Answer:
     """Explanations of a table's rows, the oddest in words, and their scores."""
-    expect_room(trained, names_of(trained))
+    expect_room(trained, names_of(trained.density))
     rows = trained.rows_of(table)
     of_rows, others = scored_table(trained, rows), (trained.held_out, largest_of_held_out(trained))
     judged = judgement(trained, table, rows, of_rows)
     cells = np.nan_to_num(of_rows.log_q, nan=0.0, neginf=-np.inf)
-    found = explained(trained, rows, cells, *others)
+    found = explained(trained.density, rows, cells, *others)
     first = found.order[:IN_WORDS]
     shown, reasons = odd_rows(first, found, table, rows), np.full(len(rows), "", object)
     reasons[first] = ["; ".join(one.reasons) for one in shown]

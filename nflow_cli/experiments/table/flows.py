@@ -20,7 +20,7 @@ from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights
 from nflow_cli.experiments.recorded_data import column_units
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table.given import Conditions
-from nflow_cli.experiments.table.loaded import TableRun
+from nflow_cli.experiments.table.tables import TableRun
 from nflow_cli.flows.stack import FlowStack, make_stack
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import BASES, resolve
@@ -38,6 +38,11 @@ class TrainedTable(TableRun, TrainedFlows):
 
     ``given_units`` are those of the given columns.
     """
+
+    @property
+    def density(self) -> FlowDensity:
+        """Density of rows: this one."""
+        return self
 
     def conditions_of(
         self, table: TableFile | None, ranges: Mapping[str, slice], name: str
@@ -131,13 +136,14 @@ def density_of_points(
     grid = grid_between(window[0], window[1], SHOWN_GRID)
     wider = window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0)
     coarse = grid_between(wider[0], wider[1], STRIP_GRID)
+    tests = representative(data.test, data.weights.test, seed)
     z0 = density.base.sample(stream(seed, "deformation"), (SHOWN_SAMPLES, density.dim))
     return {
         "axis_1": grid.first,
         "axis_2": grid.second,
         "log_q": density.log_prob(grid.points).reshape(grid.shape),
         "samples": density.sample(SHOWN_SAMPLES, seed),
-        "test_points": shown_tests(data, seed)[: None if keep_rows else 0],
+        "test_points": tests[: SHOWN_SAMPLES if keep_rows else 0],
         **deformation_arrays(density, z0, coarse),
     }
 
@@ -167,11 +173,6 @@ def rows_and_draws(
     low, high = shown_range(data)
     axis = np.linspace(low, high, SHOWN_GRID)
     return {**arrays, "axis_1": axis, "log_q": density.log_prob(axis[:, None])}
-
-
-def shown_tests(data: Dataset, seed: int) -> np.ndarray:
-    """Plotted test rows, of equal weight."""
-    return representative(data.test, data.weights.test, seed)[:SHOWN_SAMPLES]
 
 
 def shown_range(data: Dataset) -> tuple[float, float]:

@@ -16,7 +16,6 @@ from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.experiments.table.flows import built_stack
 from nflow_cli.experiments.table.scoring import judged
-from nflow_cli.experiments.table.updates import Training, train_on_rows
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
@@ -25,6 +24,7 @@ from nflow_cli.terminal.layout import tell
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.progress import nats_text
+from nflow_cli.training.session import Training, train_on_rows
 from nflow_cli.training.trainer import ChunkTrainer
 
 
@@ -103,8 +103,9 @@ def train(
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation."""
     batches, validate = _batches(model, data, config), _validator(model, data)
     name = "linear regression" if data.given else "Gaussian"
-    known = nats_text(_baseline(model.density, data))
-    tell(f"{name}: log-likelihood {known} nats a validation row")
+    log_q = LinearGaussian(model.density, data.train, data.weights.train).log_prob(data.validation)
+    known = float(np.average(log_q, weights=data.weights.validation))
+    tell(f"{name}: log-likelihood {nats_text(known)} nats a validation row")
     return train_on_rows(model, batches, validate, data, config, directory)
 
 
@@ -138,13 +139,6 @@ def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
         return -(np.atleast_2d(np.concatenate(found, axis=-1)) + log_det)
 
     return validate
-
-
-def _baseline(density: FlowDensity, data: Dataset) -> float:
-    """Validation log-likelihood of the Gaussian or linear regression, in nats a row."""
-    gaussian = LinearGaussian(density, data.train, data.weights.train)
-    log_q = gaussian.log_prob(data.validation)
-    return float(np.average(log_q, weights=data.weights.validation))
 
 
 def fit(

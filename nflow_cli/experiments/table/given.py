@@ -1,25 +1,168 @@
-"""Draws of rows given conditions on any columns."""
+"""Draws of rows given some of their cells: completions of unknown cells, and conditions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.conditional import UNRESOLVED, conditional
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.warnings import verdict
-from nflow_cli.experiments.table.completions import WeightedDraws, weights_of
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.layout import tell
 
+DRAWN = 128  # draws of a row at first
+MORE = 4  # times as many for a row with few effective draws
+ROUNDS = 3  # of more draws
+ENOUGH = 32.0  # effective draws
+AT_A_TIME = 20_000  # draws
 FEWEST, MOST = 256, 20_000  # proposals at a time
 TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that may be tried
 ALL_TRIED = 200_000  # at all conditions
 LEAST_EFFECTIVE = 32  # proposals, however few draws
 EQUAL = 1e-9  # relative: weights so close are equal
 SPARE = 1.2  # times as many proposals as seem necessary
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedDraws:
+    """Weighted draws of b rows.
+
+    Attributes:
+        draws: ``(b, S, C)``.
+        weights: ``(b, S)``, with sum 1.
+    """
+
+    draws: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def effective(self) -> np.ndarray:
+        """Effective sample sizes ``1/Σw²`` ``(b,)``; 0 without draws."""
+        total = np.square(self.weights).sum(axis=1)
+        return np.where(total > 0, 1 / np.maximum(total, 1e-300), 0.0)
+
+    def resampled(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws ``(b, n, C)`` of equal weight, by systematic resampling in random order."""
+        at = (np.arange(n) + rng.random((len(self.weights), 1))) / n
+        ends = np.cumsum(self.weights, axis=1)
+        chosen = np.stack([np.searchsorted(e, u * e[-1]) for e, u in zip(ends, at)])
+        chosen = rng.permuted(np.minimum(chosen, self.weights.shape[1] - 1), axis=1)
+        return np.take_along_axis(self.draws, chosen[:, :, None], axis=1)
+
+
+def weights_of(log_weights: np.ndarray) -> np.ndarray:
+    """Weights ``(b, S)`` with sum 1 of log-weights; equal ones where none is possible."""
+    peak = log_weights.max(axis=1, keepdims=True, initial=-np.inf)
+    weights = np.exp(log_weights - np.where(np.isfinite(peak), peak, 0.0))
+    total = weights.sum(axis=1, keepdims=True)
+    equal = 1 / max(weights.shape[1], 1)
+    return np.where(total > 0, weights / np.maximum(total, 1e-300), equal)
+
+
+@dataclass(frozen=True, eq=False)
+class Completions(WeightedDraws):
+    """Draws of the unknown cells of b rows given their known cells, none of them missing.
+
+    Attributes:
+        places: The rows ``(b,)`` of the table.
+        present: Probability ``(b,)`` that the cell is not missing, given the others, of rows with
+            one unknown cell; else NaN.
+    """
+
+    places: np.ndarray
+    present: np.ndarray
+
+
+def completions(
+    density: CellDensity, rows: np.ndarray, unknown: np.ndarray, seed: int
+) -> Iterator[Completions]:
+    """Complete the rows ``(n, C)`` with ``unknown`` cells, of modelled or computed columns.
+
+    A row with one unknown cell is completed by the distribution of that cell given all others, by
+    quadrature; any other by importance sampling, with up to 8,192 draws where few are effective.
+    Cells that no row can have are unknown too.
+
+    Yields:
+        Completions of some rows, each once.
+    """
+    unknown = unknown | (density.are_impossible(rows) & unknown.any(axis=1, keepdims=True))
+    counts = unknown.sum(axis=1)
+    left = np.flatnonzero(counts)
+    for j in range(density.n_given, len(density.cells)):
+        places = np.flatnonzero((counts == 1) & unknown[:, j])
+        if len(places):
+            found = _by_quadrature(density, rows, places, j, stream(seed, "completions", j))
+            left = np.setdiff1d(left, found.places, assume_unique=True)
+            yield found
+    for part, start in enumerate(range(0, len(left), AT_A_TIME // DRAWN)):
+        some = left[start : start + AT_A_TIME // DRAWN]
+        rng = stream(seed, "proposals", part)
+        yield from _by_importance(density, rows[some], unknown[some], some, rng)
+
+
+def _by_quadrature(
+    density: CellDensity, rows: np.ndarray, places: np.ndarray, j: int, rng: np.random.Generator
+) -> Completions:
+    """Complete cell j by stratified draws given all others, where that is resolved.
+
+    Outliers, farther beyond the training numbers than these are apart, have weight 0.
+    """
+    column, p = density.row[j], (np.arange(DRAWN) + rng.random((len(places), DRAWN))) / DRAWN
+    found = conditional(density, rows[places], j, p)
+    if column.has_numbers:
+        values = nearest(column, found.quantiles)
+        reach = column.high - column.low
+        units = column.inside(values.ravel())[0].reshape(values.shape)
+        weights = ((column.low - reach <= units) & (units <= column.high + reach)).astype(float)
+    else:
+        ends = np.cumsum(found.levels, axis=1)
+        values = (ends[:, None, :-1] < p[:, :, None] * ends[:, None, -1:]).sum(axis=2)
+        weights = np.where(ends[:, -1:] > 0, 1.0, np.zeros_like(p))
+    total = weights.sum(axis=1)
+    done = (found.error <= UNRESOLVED) & (total > 0)
+    draws = np.repeat(rows[places[done], None], DRAWN, axis=1)
+    draws[:, :, j] = values[done]
+    weights = weights[done] / total[done, None]
+    return Completions(draws, weights, places[done], 1 - found.missing[done])
+
+
+def nearest(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    """Numbers as values of their column: on its grid, and with its decimals."""
+    values, decimals = column.nearest(values), column.kind.decimals
+    return values if decimals is None else np.round(values, decimals)
+
+
+def _by_importance(
+    density: CellDensity,
+    rows: np.ndarray,
+    unknown: np.ndarray,
+    places: np.ndarray,
+    rng: np.random.Generator,
+) -> Iterator[Completions]:
+    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
+        at = np.repeat(left, n)
+        found, log_weights = proposals(density, rows[at], unknown[at], rng)
+        return found.reshape(len(left), n, -1), log_weights.reshape(len(left), n)
+
+    left = np.arange(len(rows))
+    draws, log_weights = drawn(DRAWN)
+    for count in range(ROUNDS + 1):
+        found = WeightedDraws(draws, weights_of(log_weights))
+        is_left = (found.effective < ENOUGH) & (count < ROUNDS)
+        if len(done := left[~is_left]):
+            parts = draws[~is_left], found.weights[~is_left], places[done]
+            yield Completions(*parts, present=np.full(len(done), np.nan))
+        left, draws, log_weights = left[is_left], draws[is_left], log_weights[is_left]
+        if not len(left):
+            return
+        more = drawn((MORE - 1) * draws.shape[1])
+        draws = np.concatenate([draws, more[0]], axis=1)
+        log_weights = np.concatenate([log_weights, more[1]], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.rows import Judgement, Rows, counted_rows
-from nflow_cli.experiments.table.completions import Completions, completions, nearest
-from nflow_cli.experiments.table.loaded import CellsRun
+from nflow_cli.experiments.table.given import Completions, completions, nearest
+from nflow_cli.experiments.table.tables import CellsRun
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
@@ -142,7 +142,7 @@ def answer(
     for name in set(added) & set(columns):
         raise DataError(f"{table.name}: column {shown(name)} has the name of an added column")
     rows = trained.rows_of(table)
-    found = imputed(trained, rows, draws, seed)
+    found = imputed(trained.density, rows, draws, seed)
     scores = _scores(trained, rows, found)
     judged = Judgement(scores, _printed(table, scores, draws), [])
     return [*added, *columns], _batches(trained, table, found, columns), judged
@@ -155,7 +155,7 @@ def _scores(trained: CellsRun, rows: np.ndarray, found: Imputed) -> dict[str, An
         "n_imputed": int(found.gaps.sum()),
         "imputed": {name: int(count) for name, count in counts if count},
         "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
-        "n_given_missing": int(np.isnan(rows[:, : trained.n_given]).sum()),
+        "n_given_missing": int(np.isnan(rows[:, : trained.density.n_given]).sum()),
         "n_few_draws": int((found.effective < FEW).sum()),
         "n_seldom_present": int((found.present < SELDOM).sum()),
     }

@@ -11,7 +11,7 @@ from nflow_cli.config.kinds import row_names
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.writing import arrow_table, batch_of, frame_like
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.drift import Drift
 from nflow_cli.experiments.python_words import python_words
@@ -22,9 +22,8 @@ from nflow_cli.experiments.table.data import expect_settled
 from nflow_cli.experiments.table.drift import drifted
 from nflow_cli.experiments.table.explain import explained, largest_of_held_out
 from nflow_cli.experiments.table.impute import answer
-from nflow_cli.experiments.table.loaded import CellsRun, TableRun
 from nflow_cli.experiments.table.predict import asked, predicted
-from nflow_cli.experiments.table.tables import write_draws
+from nflow_cli.experiments.table.tables import CellsRun, TableRun, write_draws
 from nflow_cli.runs.directory import WEIGHTS
 from nflow_cli.runs.weights_file import load_weights
 
@@ -90,7 +89,8 @@ class TrainedCells(CellsRun):
             DataError: The table lacks a column, or that of the run has changed.
         """
         rows, others = self.rows(table), (self.held_out, self.largest_surprises)
-        return _like(table, explained(self, rows, self.cell_log_probs(rows), *others).columns)
+        log_q = self.density.cell_log_probs(rows)
+        return _like(table, explained(self.density, rows, log_q, *others).columns)
 
     def impute(self, table: Any, draws: int | None = None, seed: int = 0) -> Any:
         """Table with its gaps imputed, as :meth:`predict` returns a table.
@@ -121,7 +121,7 @@ class TrainedCells(CellsRun):
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
         """
-        return drifted(self, self.rows(table))
+        return drifted(self.density, self.held_out, self.rows(table), self.config.seed)
 
 
 def _like(table: Any, columns: Mapping[str, Any]) -> Any:
@@ -145,8 +145,7 @@ def load(run: Run) -> Any:
     columns = [CellColumn(name, kinds[name].alone, units.get(name, ())) for name in every]
     n_cells = len(every) - len(names.computed)
     columns, computed = columns[:n_cells], columns[n_cells:]
-    outcomes = tuple(column.outcomes for column in columns)
-    layout = Layout(outcomes, len(names.given), cells.components or 0, cells.width or 0)
+    layout = layout_of(columns, len(names.given), cells.components or 0, cells.width or 0)
     sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
     shapes = weights.shapes(layout, columns, computed, *sizes)
     arrays = load_weights(run.directory, shapes)

@@ -29,9 +29,8 @@ from nflow_cli.experiments.rows import (
     figure,
     mean_text,
 )
-from nflow_cli.experiments.table.completions import Completions, completions
-from nflow_cli.experiments.table.loaded import CellsRun
-from nflow_cli.experiments.table.tables import OWN, are_own, expect_room
+from nflow_cli.experiments.table.given import Completions, completions
+from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.text import printable
@@ -41,7 +40,6 @@ QUANTILES = 0.05, 0.5, 0.95
 BETWEEN = "|"  # levels of a set
 ROUNDING = 1e-12  # of a value, relative
 ROUNDING_OF_SHARES = 1e-9
-ALL, MISSING, NEW = "all", "missing", "new"  # names of groups
 EFFECTIVE = "effective_draws"
 COUNTED = {
     "n_new_levels": ("new levels", "{n_new_levels:,} rows have a level that no training row has"),
@@ -79,8 +77,8 @@ class Calibrated(NamedTuple):
     def name(self, code: int) -> str:
         """Name of a group."""
         if self.by is None:
-            return ALL
-        return {-1: NEW, -2: MISSING}.get(code) or str(self.by.first[code])
+            return "all"
+        return {-1: "new", -2: "missing"}.get(code) or str(self.by.first[code])
 
     def thresholds(self, trained: CellsRun, rows: np.ndarray) -> np.ndarray:
         """Largest scores ``(n,)`` in the sets of rows ``(n, C)``."""
@@ -101,7 +99,7 @@ def calibration(
     rows = trained.held_out
     place = trained.columns.index(column.name)
     with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
-        found = conditional(trained, rows, place, np.array([0.5]))
+        found = conditional(trained.density, rows, place, np.array([0.5]))
     scores = own_scores(column, found, rows[:, place])
     codes, known = _codes(trained, of_groups, rows), ~np.isnan(scores)
     groups = {
@@ -112,7 +110,7 @@ def calibration(
 
 
 def _groups(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
-    columns = trained.row[: len(trained.cells)]
+    columns = trained.density.row[: len(trained.density.cells)]
     levels = {c.name: c for c in columns if not c.has_numbers and c.name != target.name}
     if by not in levels:
         raise DataError(
@@ -203,7 +201,7 @@ def asked(
         by: Column whose levels are calibrated by themselves.
     """
     columns, p = _targets(trained, target), probabilities(quantiles)
-    by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.cells) :]
+    by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.density.cells) :]
     found = Question(columns, by_draws, p, None, trained.config.data.group)
     if by_draws:
         found.expect_one(coverage=coverage, by=by)
@@ -216,8 +214,8 @@ def asked(
 
 
 def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]:
-    targets = {column.name: column for column in trained.scored}
-    modelled = [*targets][: len(trained.cells) - trained.n_given]
+    targets = {column.name: column for column in trained.density.scored}
+    modelled = [*targets][: len(trained.density.cells) - trained.density.n_given]
     names = names or (modelled if len(modelled) == 1 else [])
     expected = f"--target: expected {'some' if len(names) > 1 else 'one'} of {listed([*targets])}"
     if not names:
@@ -260,7 +258,7 @@ class Predicted(NamedTuple):
         asked: The question.
         rows: Rows ``(n, C)`` of the table.
         values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
-        found: The distributions.
+        posterior: The distributions.
         thresholds: Largest scores ``(n,)`` in the sets.
         ends: Of intervals ``(n, 2)``, of numbers with sets; else ``(n, 0)``.
     """
@@ -268,7 +266,7 @@ class Predicted(NamedTuple):
     asked: Question
     rows: np.ndarray
     values: np.ndarray | None
-    found: CellPosterior
+    posterior: CellPosterior
     thresholds: np.ndarray
     ends: np.ndarray
 
@@ -280,7 +278,7 @@ class Predicted(NamedTuple):
     @property
     def columns(self) -> dict[str, Any]:
         """The columns to be written, by name."""
-        column, found, sets = self.column, self.found, self.asked.sets
+        column, found, sets = self.column, self.posterior, self.asked.sets
         kind, name, numbers = column.kind, column.name, (found.mean, found.sd, found.quantiles)
         values = np.column_stack(numbers) if column.has_numbers else found.levels
         columns = _written(column, values, self.asked.p)
@@ -303,12 +301,12 @@ class Predicted(NamedTuple):
     @property
     def is_resolved(self) -> np.ndarray:
         """Whether the quadrature of rows ``(n,)`` is resolved."""
-        return self.found.error <= UNRESOLVED
+        return self.posterior.error <= UNRESOLVED
 
     @property
     def members(self) -> np.ndarray:
         """The levels ``(n, L)`` in the sets: of scores up to thresholds, the likeliest always."""
-        shares = _shares(self.found)
+        shares = _shares(self.posterior)
         likeliest = shares == shares.max(axis=1, keepdims=True)
         return (1 - shares <= self.thresholds[:, None]) | likeliest
 
@@ -366,8 +364,8 @@ def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
 
 def predicted(trained: CellsRun, table: Any, wanted: Question) -> Predicted | Drawn:
     """Predict columns of a table, or of rows ``(n, C)``, from the others."""
-    computed = [one for one in trained.computed if one.column.name in wanted.names]
-    places = {i for one in computed for i, _ in one.sources if i >= trained.n_given}
+    computed = [one for one in trained.density.computed if one.column.name in wanted.names]
+    places = {i for one in computed for i, _ in one.sources if i >= trained.density.n_given}
     sources = [trained.columns[place] for place in sorted(places)]
     rows, has_own = _rows(trained, table, wanted, sources)
     text = f"predicting {printable(listed(wanted.names))}: {len(rows):,} rows"
@@ -388,7 +386,7 @@ def _rows(
     present = {column.name for column in found.columns}
     has_own = not wanted.by_draws and present >= {*wanted.names}
     left_out = {*sources} - present | {*(() if has_own else wanted.names)}
-    names = [name for name in trained.columns[: len(trained.cells)] if name not in left_out]
+    names = [name for name in trained.columns[: len(trained.density.cells)] if name not in left_out]
     if not names:
         raise DataError("--target: expected another column, from which to predict")
     return trained.rows_with(names, rows_of(found, trained.kinds, names)), has_own
@@ -401,7 +399,7 @@ def _by_quadrature(
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
     of_sets = central(thresholds) if sets else np.empty((len(rows), 0))
     every = np.append(np.tile(p, (len(rows), 1)), of_sets, axis=1)
-    found = conditional(trained, rows, place, every, advance)
+    found = conditional(trained.density, rows, place, every, advance)
     quantiles, ends = np.split(found.quantiles, [len(p)], axis=1)
     if sets:
         ends = ends + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
@@ -422,7 +420,8 @@ def _by_draws(
     places, at = (
         [trained.columns.index(name) for name in some] for some in (wanted.names, sources)
     )
-    computed, n_cells = [one for one in trained.computed if one.place in places], len(trained.cells)
+    computed = [one for one in trained.density.computed if one.place in places]
+    n_cells = len(trained.density.cells)
     unknown = np.zeros(rows.shape, bool)
     unknown[:, places] = True
     unknown[:, at] |= np.isnan(rows[:, at])
@@ -447,7 +446,7 @@ def _completions(trained: CellsRun, rows: np.ndarray, unknown: np.ndarray) -> It
     if len(whole):
         known = rows[whole, None], np.ones((len(whole), 1))
         yield Completions(*known, whole, np.full(len(whole), np.nan))
-    yield from completions(trained, rows, unknown, trained.config.seed)
+    yield from completions(trained.density, rows, unknown, trained.config.seed)
 
 
 def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) -> np.ndarray:
@@ -479,33 +478,35 @@ def answer(
 def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
     from nflow_cli import plotting
 
-    column, p, sets, found = predicted.column, *predicted.asked[2:4], predicted.found
-    values, format = predicted.values, path.suffix[1:].lower()
+    column, values, found = predicted.column, predicted.values, predicted.posterior
+    p, sets = predicted.asked.p, predicted.asked.sets
     if values is None:
         raise DataError(f"--plot: expected the target {shown(column.name)} in {subject}")
     if column.has_numbers:
-        low, high = predicted.ends.T if sets else found.quantiles[:, [0, -1]].T
-        share = sets.coverage if sets else p[-1] - p[0]
+        low, high = (predicted.ends if sets else found.quantiles[:, [0, -1]]).T
         middle = found.quantiles[:, np.argmin(np.abs(p - 0.5))]
+        share = sets.coverage if sets else p[-1] - p[0]
         intervals = plotting.Intervals(middle, low, high, float(share))
-        shown_as = column.name, column.kind, values, intervals, printable(subject)
-        figure = plotting.intervals_figure(*shown_as)
+        figure = plotting.intervals_figure(
+            column.name, column.kind, values, intervals, printable(subject)
+        )
     else:
         levels = [str(level) for level in column.first]
-        shown_as = column.name, levels, found.levels, values, printable(subject)
-        figure = plotting.levels_figure(*shown_as)
-    write_file(path, lambda file: plotting.save_figure(figure, file, format))
+        figure = plotting.levels_figure(
+            column.name, levels, found.levels, values, printable(subject)
+        )
+    write_file(path, lambda file: plotting.save_figure(figure, file, path.suffix[1:].lower()))
 
 
 def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
     rows, names = predicted.rows, predicted.asked.names
-    lost = trained.are_impossible(rows)
+    lost = trained.density.are_impossible(rows)
     lost[:, [trained.columns.index(name) for name in names]] = False
     of_lost = {"n_impossible": int(lost.any(axis=1).sum()), "n_impossible_cells": int(lost.sum())}
     if isinstance(predicted, Drawn):
         least = {EFFECTIVE: float(np.nanmin(predicted.effective, initial=np.inf))}
         return Tally(counts={"n": len(rows), **of_lost}, least=least)
-    are_levels = [c.name not in names and not c.has_numbers for c in trained.row]
+    are_levels = [c.name not in names and not c.has_numbers for c in trained.density.row]
     counts = {
         "n": len(rows),
         "n_new_levels": int((rows[:, are_levels] < 0).any(axis=1).sum()),
@@ -522,32 +523,29 @@ def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
 
 def _scored(predicted: Predicted) -> dict[str, np.ndarray]:
     """Scores ``(n,)`` by name; NaN of rows that do not count: unresolved, or without a value."""
-    sets, values, found = predicted.asked.sets, predicted.values, predicted.found
-    bounds, ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
+    sets, values, found = predicted.asked.sets, predicted.values, predicted.posterior
+    own = np.full(len(predicted.rows), np.nan) if values is None else values
+    (low, high), ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
     every: dict[str, np.ndarray] = {}
     if predicted.column.has_numbers:
-        every["width"] = bounds[1] - bounds[0]
+        every["width"] = high - low
+        with np.errstate(over="ignore"):
+            square = np.square(found.mean - own)
+        of_own = {"coverage": are_between(own, low, high), "square": square}
         if sets:
             every["set_width"] = np.where(predicted.thresholds < 1, ends[1] - ends[0], np.nan)
-    elif sets:
-        every["set_size"] = predicted.members.sum(axis=1)
-    of_own: dict[str, np.ndarray] = {}
-    if values is not None and predicted.column.has_numbers:
+            of_own["set_coverage"] = are_between(own, *ends)
+    else:
+        of_own = {"error_rate": found.levels.argmax(axis=1) != own}
         if sets:
-            of_own["set_coverage"] = are_between(values, *ends)
-        of_own["coverage"] = are_between(values, *bounds)
-        with np.errstate(over="ignore"):
-            of_own["square"] = np.square(found.mean - values)
-    elif values is not None:
-        if sets:
-            of_own["set_coverage"] = _at(predicted.members, values)
-        of_own["error_rate"] = found.levels.argmax(axis=1) != values
+            every["set_size"] = predicted.members.sum(axis=1)
+            of_own["set_coverage"] = _at(predicted.members, own)
     known = predicted.is_resolved
     every = {name: np.where(known, x, np.nan) for name, x in every.items()}
     if values is None:
         return every
-    own = known & ~np.isnan(values)
-    every |= {name: np.where(own, x, np.nan) for name, x in of_own.items()}
+    known = known & ~np.isnan(own)
+    every |= {name: np.where(known, x, np.nan) for name, x in of_own.items()}
     return {**every, "log_p": found.log_prob}
 
 
@@ -560,21 +558,18 @@ def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nda
 def judged(asked: Question, found: Tally, name: str) -> Judgement:
     """Judgement of the predictions of a table's rows by the sums over them."""
     counts = {key: n for key, n in found.counts.items() if key != OWN}
-    names = printable(listed(asked.names))
-    lines = [("data", f"{printable(name)}: {counts['n']:,} rows")]
+    names, label = printable(listed(asked.names)), "targets" if asked.by_draws else "target"
+    lines = [("data", f"{printable(name)}: {counts['n']:,} rows"), (label, names)]
     if asked.by_draws:
         least = found.least[EFFECTIVE]
         scores = {"target": asked.names, **counts, "least_effective_draws": least}
         text = f"by importance sampling; least effective sample size of a row {least:.1f}"
         if least == np.inf:
             text = "none: all rows have the sources of the target"
-        lines += [("targets", names), ("draws", text), *_printed(asked, scores, [])]
-        return Judgement(scores, lines, [], found)
+        return Judgement(scores, [*lines, ("draws", text), *_printed(asked, scores, [])], [], found)
     scores = {"target": asked.names[0], **counts, **_means(asked.sets, found)}
-    own = OWN_ROWS if found.counts[OWN] else None
-    warnings = told(own, grouped_rows(scores, asked.group))
-    lines += [("target", names), *_printed(asked, scores, warnings)]
-    return Judgement(scores, lines, warnings, found)
+    warnings = told(OWN_ROWS if found.counts[OWN] else None, grouped_rows(scores, asked.group))
+    return Judgement(scores, [*lines, *_printed(asked, scores, warnings)], warnings, found)
 
 
 def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
@@ -607,8 +602,11 @@ def _printed(asked: Question, scores: dict[str, Any], warnings: Warnings) -> Row
         "rmse": ("RMSE of mean", figure(scores, "rmse")),
         "error_rate": ("error rate", figure(scores, "error_rate")),
     }
-    texts = [(key, *one) for key, one in means.items() if key in scores]
-    rows = [(label, marked(text, warnings, key)) for key, label, text in texts]
+    rows = [
+        (label, marked(text, warnings, key))
+        for key, (label, text) in means.items()
+        if key in scores
+    ]
     rows += counted_rows(COUNTED, scores)
     return rows + (_printed_sets(asked.sets, scores) if asked.sets else [])
 

@@ -27,7 +27,8 @@ def fit(
     due: float | None = None,
 ) -> Any:
     """Fit a density to a table: see :func:`nflow_cli.fit`."""
-    name = str(table) if isinstance(table, str | Path) else IN_PYTHON
+    is_named = isinstance(table, str | Path)
+    name = str(table) if is_named else IN_PYTHON
     sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
     said, others = changes_of("fit", options), settings_of(settings)
     changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
@@ -35,10 +36,7 @@ def fit(
     flow = {change.path: change.value for change in said}.get("flow.pattern")
     path = preset_files.find_preset(preset or natural_preset(flow, changes))
     config = overrides.merged("fit", path, [*sized, *changes])
-    return start(config, path, output, _loaded(config, table), due=due, pictures=pictures).trained
-
-
-def _loaded(config: Any, table: Any) -> Any:
-    if isinstance(table, str | Path):
-        return load(config)
-    return load_dataset(config.data, table_of(table), tails_of(config))
+    data = (
+        load(config) if is_named else load_dataset(config.data, table_of(table), tails_of(config))
+    )
+    return start(config, path, output, data, due=due, pictures=pictures).trained

@@ -144,7 +144,8 @@ def _best_text(summary: TableSummary) -> str:
 
 def score_rows(summary: TableSummary, warnings: Warnings) -> Rows:
     """Rows of all scores of test rows."""
-    rows = verdict_of(summary, warnings)
+    rows = likelihood_rows(summary, summary.baseline, warnings, "test ")
+    rows += gap_rows(vars(summary))
     if members := summary.member_log_likelihoods:
         known = [value for value in members if value is not None]
         text = f"{min(known):.5f} to {max(known):.5f} nats each" if known else "not finite"
@@ -165,11 +166,6 @@ def score_rows(summary: TableSummary, warnings: Warnings) -> Rows:
         text = f"under {STUCK:.0%} of the fills of gaps accepted: {', '.join(stuck)}"
         rows.append(("fills", f"{text}; what depends on these columns may be biased"))
     return rows
-
-
-def verdict_of(summary: TableSummary, warnings: Warnings) -> Rows:
-    """Rows of log-likelihood, baseline, gain and gap."""
-    return likelihood_rows(summary, summary.baseline, warnings, "test ") + gap_rows(vars(summary))
 
 
 def likelihood_rows(scores: Likelihood, baseline: str, warnings: Warnings, part: str = "") -> Rows:

@@ -19,18 +19,19 @@ from nflow_cli.evaluation.tallies import (
     likelihood,
     tallied,
 )
+from nflow_cli.evaluation.warnings import TRAINED_ON, few_rows, grouped_rows
+from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.rows import Answer, Judgement, Rows, without_mass
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table import model_of, report
-from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.experiments.table.tables import (
     OWN,
     SPREAD,
+    TableRun,
     are_own,
     expect_room,
     spread_of,
-    warnings_of,
     weights_in,
 )
 from nflow_cli.random_streams import stream
@@ -118,9 +119,10 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     """Score a density by the test rows of its data set, or by a table."""
     config, trained = run.config, run.trained
     if not isinstance(data, Dataset):
-        return judged_table(trained, data)
-    found = model_of(config).row_scores(trained, data.test, config.seed, data)
-    scores = scores_of_test(config, trained, data, found, seed)
+        rows = trained.rows_of(data)
+        return judgement(trained, data, rows, scored_table(trained, rows))
+    found = model_of(config).row_scores(trained.density, data.test, config.seed, data)
+    scores = scores_of_test(config, trained.density, data, found, seed)
     summary = report.SCHEMA(**{**without_mass(run.facts), **data.sizes, **scores})
     warnings = report.warnings_of(config, summary)
     rows = [*_head(config, config.subject), *report.score_rows(summary, warnings)]
@@ -132,17 +134,11 @@ def _head(config: Config, name: str) -> Rows:
     return [("data", name), ("flow" if size else "model", f"{config.model_text}{size}")]
 
 
-def judged_table(trained: TableRun, table: TableFile) -> Judgement:
-    """Score a density by the rows of a table, with weights if known."""
-    rows = trained.rows_of(table)
-    return judgement(trained, table, rows, scored_table(trained, rows))
-
-
 def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
     """Scores of a table's rows, with progress."""
     config = trained.config
     with phase(f"scoring: {len(rows):,} rows", len(rows)) as advance:
-        return model_of(config).row_scores(trained, rows, config.seed, advance=advance)
+        return model_of(config).row_scores(trained.density, rows, config.seed, advance=advance)
 
 
 def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowScores) -> Judgement:
@@ -158,7 +154,8 @@ def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowS
 def judge_scores(config: Config, found: Tally, name: str) -> Judgement:
     """Judgement of a table's rows by the sums over them."""
     scores = likelihood(found, computed_in(config))
-    warnings = warnings_of(found, vars(scores), config.data.group)
+    own, facts = TRAINED_ON if found.counts[OWN] else None, vars(scores)
+    warnings = told(own, few_rows(facts), grouped_rows(facts, config.data.group))
     baseline = report.labels_of(config)["baseline"]
     lines = [*_head(config, name), ("rows", f"{scores.n:,}")]
     lines += report.likelihood_rows(scores, baseline, warnings) + report.notes(scores, baseline)
@@ -173,7 +170,7 @@ def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
     An ensemble adds ``log_q_spread``, the standard deviation over members; ``with_latents``, of
     flows, adds ``latent_1`` … ``latent_D``.
     """
-    is_ensemble = trained.members > 1
+    is_ensemble = trained.density.members > 1
     if with_latents and not trained.config.is_of_flows:
         raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
     names = [f"latent_{i + 1}" for i in range(trained.dim if with_latents else 0)]

@@ -1,35 +1,260 @@
-"""Input and output of user tables: weights, conditions, rows beside others, draws."""
+"""Loaded densities of table rows, without the questions that are asked of them, and what is read of
+user tables and written: rows, weights, conditions, rows beside others, draws.
+"""
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.arguments import room_for, whole_number
+from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.columns import read_columns
+from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.points import checksum
-from nflow_cli.data.table_files import STDIN, open_table
-from nflow_cli.data.tables import TableFile, listed, shown
-from nflow_cli.data.writing import batch_of, write_table
-from nflow_cli.errors import DataError
-from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped_rows
-from nflow_cli.evaluation.warnings import found as told
+from nflow_cli.data.table_files import STDIN, is_table, open_table, opened, table_of
+from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
+from nflow_cli.data.writing import arrow_table, as_written, batch_of, write_table
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.errors import DataError, one_line
+from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.recorded_data import is_data_of
-from nflow_cli.experiments.rows import Summary
-from nflow_cli.experiments.table.given import Conditions
-from nflow_cli.experiments.table.loaded import TableRun
+from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.given import Conditions, draws_given
+from nflow_cli.experiments.table.report import are_cells
+from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.layout import tell
 
+BATCH = 20_000  # draws at a time
 SPREAD = "log_q_spread"
 OWN = "own"  # in a tally: tables that are the run's
 TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as text
 TIME = r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
 TIMES = re.compile(f"{TIME}:{TIME}")  # a range, either end open
+
+
+class TableRun(TrainedRun):
+    """Trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
+
+    Methods take arrays ``(n, C)`` in the order of ``columns``, or tables with these columns: a
+    DataFrame of any library, a mapping of arrays, or a file's path.
+
+    Attributes:
+        density: Of rows ``(n, C)``.
+        batches: Draws ``n`` rows by a seed at each of m conditions: the number of rows before, rows
+            ``(l, C)``, and ``log q`` ``(l,)`` in nats.
+    """
+
+    density: Any
+    batches: Callable[..., Iterator[tuple[int, np.ndarray, np.ndarray]]]
+
+    @property
+    def kinds(self) -> Mapping[str, ColumnKind]:
+        """Kind of each column; a computed one by itself."""
+        return {name: kind.alone for name, kind in (self.config.data.kinds or {}).items()}
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the C columns of a row, given ones first."""
+        groups = row_names(self.config.data.kinds or {}, self.config.data.given)
+        return [name for group in groups for name in group]
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the G given columns."""
+        return row_names(self.config.data.kinds or {}, self.config.data.given).given
+
+    def rows(self, table: Any) -> np.ndarray:
+        """Table, the path of one, or an array of rows as rows ``(n, C)``."""
+        if (found := opened(table)) is not None:
+            return self.rows_of(found)
+        try:
+            rows = np.asarray(table, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"expected a table, or rows of numbers: {one_line(error)}") from None
+        if rows.ndim != 2 or rows.shape[1] != len(self.columns):
+            expected = f"(n, {len(self.columns)}): {', '.join(map(shown, self.columns[:10]))}"
+            raise DataError(f"expected rows {expected}, received shape {rows.shape}")
+        return rows
+
+    def rows_of(self, table: TableFile) -> np.ndarray:
+        """Rows ``(n, C)`` of a table."""
+        return rows_of(table, self.kinds, self.columns)
+
+    def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
+        """Draw ``n`` rows at each of m conditions: ``(m n, C)``, as ``log_prob`` takes them.
+
+        ``given`` maps the given columns to values, or is a table that has them.
+        """
+        at = self.conditions(given)
+        rows = room_for(n, (len(self.columns),), np.float64, times=len(at))
+        for start, part, _ in self.batches(n, seed, at):
+            rows[start : start + len(part)] = part
+        return rows
+
+    def sample_table(self, n: int, seed: int = 0, given: Any = None) -> Any:
+        """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
+        at = self.conditions(given)
+        room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
+        return arrow_table(self.names_of_draws, self.written(self.batches(n, seed, at)))
+
+    @property
+    def names_of_draws(self) -> list[str]:
+        """Columns of draws: modelled, given, ``log_q``."""
+        given, in_table = self.given, self.config.data.kinds or {}
+        drawn = set(self.columns) - set(given)
+        return [*(name for name in in_table if name in drawn), *given, LOG_Q]
+
+    def written(self, batches: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[Any]:
+        """Yield batches of draws, in the columns :attr:`names_of_draws`."""
+        names, places = self.names_of_draws[:-1], {name: i for i, name in enumerate(self.columns)}
+        for _, rows, log_q in batches:
+            columns = [as_written(self.kinds[name], rows[:, places[name]]) for name in names]
+            yield batch_of([*columns, log_q])
+
+    @property
+    def conditioned(self) -> list[str]:
+        """Names of the columns that may be conditioned on."""
+        return self.given
+
+    def conditions(self, given: Any, name: str = "given") -> Conditions:
+        """Conditions of :meth:`sample`; ``name`` is theirs in errors.
+
+        Of a mapping a value may be ``slice(low, high)``, the numbers between, or ``None`` for an
+        end.
+        """
+        if given is None:
+            if self.given:
+                raise DataError(f"expected values of the given columns: {', '.join(self.given)}")
+            return Conditions(np.full((1, len(self.columns)), np.nan))
+        if not self.conditioned:
+            raise DataError("expected no `given`: this density has no given columns")
+        if isinstance(given, np.ndarray) and given.shape[1:] == (len(self.given),):
+            return Conditions(self.rows_with(self.given, given))
+        if not isinstance(given, Mapping):
+            table = table_of(given)
+            return self.conditions_of(table, {}, table.name)
+        ranges = {column: value for column, value in given.items() if isinstance(value, slice)}
+        values = {c: np.atleast_1d(value) for c, value in given.items() if c not in ranges}
+        return self.conditions_of(columns_table(name, values) if values else None, ranges, name)
+
+    def conditions_of(
+        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
+    ) -> Conditions:
+        """Conditions of the columns of a table, none of them computed (``DataError``), and on
+        ranges of others.
+        """
+        found = [] if table is None else [column.name for column in table.columns]
+        computed = row_names(self.config.data.kinds or {}, self.config.data.given).computed
+        if wrong := [shown(column) for column in found if column in computed]:
+            raise DataError(f"{name}: {wrong[0]} is computed from other columns: give these")
+        names = [column for column in self.conditioned if column in found]
+        if missing := [shown(column) for column in self.given if column not in names]:
+            raise DataError(f"{name}: expected values of {listed(missing)} too")
+        if not names and not ranges:
+            raise DataError(f"{name}: expected one of the columns {listed(self.conditioned)}")
+        values = rows_of(table, self.kinds, names) if table and names else np.zeros((1, 0))
+        ends = dict(self._range(column, one, name) for column, one in ranges.items())
+        return Conditions(self.rows_with(names, values), ends)
+
+    def rows_with(self, names: Sequence[str], values: np.ndarray) -> np.ndarray:
+        """Rows ``(m, C)`` with values of some columns, the others unknown."""
+        rows = np.full((len(values), len(self.columns)), np.nan)
+        rows[:, [self.columns.index(column) for column in names]] = values
+        return rows
+
+    def _range(self, column: str, ends: slice, name: str) -> tuple[int, tuple[float, float]]:
+        modelled = [one for one in self.conditioned if one not in self.given]
+        if column not in modelled:
+            expected = f"expected ranges of {listed(modelled) or 'no column'}"
+            raise DataError(f"{name}: {expected}. Received: {shown(column)}")
+        if self.kinds[column].kind == "levels":
+            expected = "expected a level, as it has no range of numbers"
+            raise DataError(f"{name}: {shown(column)}: {expected}")
+        found = []
+        for end, none in ((ends.start, -np.inf), (ends.stop, np.inf)):
+            table = columns_table(name, {column: np.atleast_1d(none if end is None else end)})
+            value = none if end is None else rows_of(table, self.kinds, [column])[0, 0]
+            found.append(float(value))
+        if not found[0] <= found[1]:
+            raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, received {found}")
+        return self.columns.index(column), (found[0], found[1])
+
+
+class CellsRun(TableRun):
+    """Trained density of cells."""
+
+    density: CellDensity
+
+    def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, Any]):
+        super().__init__(run)
+        self.density, self.arrays = density, arrays
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Test rows ``(n, C)`` that the run keeps, or if it keeps none, those of its table."""
+        run = self.run
+        if self.config.evaluate.keep_rows:
+            return run.shown_arrays["rows"].astype(float)
+        return run.data.test
+
+    def rows(self, table: Any) -> np.ndarray:
+        """Table or an array of rows as rows ``(n, C)``."""
+        rows = super().rows(table)
+        if not is_table(table):
+            for column, values in zip(self.density.row[: len(self.density.cells)], rows.T):
+                _expect_cells(column, values[~np.isnan(values)])
+        return rows
+
+    def log_prob(self, rows: Any) -> np.ndarray:
+        """``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
+        return self.density.log_prob(self.rows(rows))
+
+    def cell_log_probs(self, rows: Any) -> np.ndarray:
+        """Log-probability ``(n, D + K)`` in nats of each cell given those before, of a table, or of
+        rows ``(n, C)``; computed cells last. Those of a row sum to its log-density.
+        """
+        return self.density.cell_log_probs(self.rows(rows))
+
+    @property
+    def conditioned(self) -> list[str]:
+        """Names of the columns that may be conditioned on: all but computed ones."""
+        return self.columns[: len(self.density.cells)]
+
+    def batches(
+        self, n: int, seed: int, given: Conditions
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Draw ``n`` rows at each of m conditions, in batches.
+
+        Yields:
+            The number of rows before, the rows ``(l, C)``, and their ``log q`` ``(l,)`` in nats.
+        """
+        total = whole_number("n", n, error=DataError) * len(given)
+        if not given.only_on(self.density.n_given):
+            for start, rows in draws_given(self.density, given, n, seed):
+                yield start, rows, self.density.log_prob(rows)
+            return
+        for part, start in enumerate(range(0, total, BATCH)):
+            places = np.arange(start, min(start + BATCH, total))
+            rows = self.density.draw(given.rows[places // n], stream(seed, "samples", part))
+            yield start, rows, self.density.log_prob(rows)
+
+
+def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
+    wrong = ~are_cells(column.kind, values)
+    if wrong.any():
+        expected = "a finite number"
+        if not column.has_numbers:
+            expected = f"a level index, 0 to {len(column.first) - 1}, or -1 for a new level"
+        received = values[int(np.argmax(wrong))]
+        raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
 
 
 def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
@@ -52,12 +277,6 @@ def are_own(trained: TableRun, rows: np.ndarray) -> bool:
     """Whether rows ``(n, C)`` of a user table are those of the run."""
     complete, run = rows[~np.isnan(rows).any(axis=1)], trained.run
     return any(is_data_of(run, checksum(some)) for some in (rows, complete))
-
-
-def warnings_of(found: Tally, scores: Summary, group: str | None) -> list[ScoreWarning]:
-    """Warnings about scores of a user table, of a run with rows grouped by a column."""
-    own = TRAINED_ON if found.counts[OWN] else None
-    return told(own, few_rows(scores), grouped_rows(scores, group))
 
 
 def expect_room(trained: TableRun, added: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.summary import Judged
 from nflow_cli.experiments.table import model_of
+from nflow_cli.experiments.table.data import facts_of
 from nflow_cli.experiments.table.scoring import judged
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.budget import Cost
@@ -13,11 +14,9 @@ def run(config: CellsConfig | FitConfig, directory: RunDirectory, data: Dataset)
     """Train or resume in ``directory``, score and save."""
     density, training, facts = model_of(config, "_training").fit(config, directory, data)
     scores, arrays = judged(config, density, data)
-    of_data = {"data": {"name": data.name, "sha256": data.sha256}, "measure": data.measure}
     of_training = {"steps": training.steps, "best_update": training.best_update}
-    speed = training.speed._asdict()
-    of_data |= {**data.sizes, "columns": data.scored}
-    return Judged({**scores, **of_data, **of_training, **facts, **speed}, arrays)
+    of_training |= training.speed._asdict()
+    return Judged({**scores, **facts_of(data), **of_training, **facts}, arrays)
 
 
 def trial(config: CellsConfig | FitConfig, data: Dataset) -> Cost:

@@ -21,6 +21,7 @@ MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
 BROKEN = "computed_broken"
 ENDS = "floor", "low", "high"  # of a column, in the order of its limits
 UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
+NO_STEPS = np.zeros((3, 0))  # of a column without scores
 FAR = 100.0  # widest scales of a marginal, half of which reaches the training numbers
 LARGEST = float(np.finfo(np.float32).max)  # a number of a training, which is in float32
 
@@ -75,29 +76,29 @@ def arrays_of(
     density: CellDensity, networks: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """All arrays of a density, with the trained weights of its networks."""
-    unmixed = {}
-    if density.unmixing and density.independent:
-        normals = _normals(density.independent.marginals)
-        unmixed = {UNMIXING: density.unmixing.matrix, ALONE_NORMALS: normals}
-    scores = {}
-    for i, column in enumerate(density.row):
-        steps, smooth = _scores_of(i)
-        if column.has_scores and i >= density.n_given:
-            scores |= {steps: np.zeros((3, 0)), smooth: STANDARD.array}
-        if one := column.scores:
-            scores[steps] = np.stack([one.values, one.units, one.masses])
-            scores[smooth] = one.smooth.array
-    return {
-        **scores,
+    arrays = {
         **{name: np.stack([one[name] for one in networks]) for name in networks[0]},
         LIMITS: density.limits[..., 0, 0],
         SHARES: np.stack([member.shares for member in density.networks]),
         WEIGHTS: np.array([member.weight for member in density.networks]),
         MARGINAL_SHARES: np.concatenate([one.log_shares for one in density.marginals]),
         MARGINAL_NORMALS: _normals(density.marginals),
-        **_arrays_of_computed(density.computed),
-        **unmixed,
     }
+    for i, column in enumerate(density.row):
+        if column.has_scores and i >= density.n_given:
+            (steps, smooth), one = _scores_of(i), column.scores
+            arrays[steps] = np.stack([one.values, one.units, one.masses]) if one else NO_STEPS
+            arrays[smooth] = (one.smooth if one else STANDARD).array
+    if density.computed:
+        arrays[BROKEN] = np.array([one.broken for one in density.computed])
+    for k, one in enumerate(density.computed):
+        arrays[_shares_of(k)] = one.marginal.log_shares
+        if one.column.has_numbers:
+            arrays[_normals_of(k)] = one.marginal.normals.array
+    if density.unmixing and density.independent:
+        arrays[UNMIXING] = density.unmixing.matrix
+        arrays[ALONE_NORMALS] = _normals(density.independent.marginals)
+    return arrays
 
 
 def _normals(marginals: Sequence[Marginal]) -> np.ndarray:
@@ -112,15 +113,6 @@ def _normals(marginals: Sequence[Marginal]) -> np.ndarray:
     return found
 
 
-def _arrays_of_computed(computed: Sequence[Computed]) -> dict[str, np.ndarray]:
-    arrays = {BROKEN: np.array([one.broken for one in computed])} if computed else {}
-    for k, one in enumerate(computed):
-        arrays[_shares_of(k)] = one.marginal.log_shares
-        if one.column.has_numbers:
-            arrays[_normals_of(k)] = one.marginal.normals.array
-    return arrays
-
-
 def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
     """First invalid array and the expected values; "" if all are valid."""
     (floors, low, high), (_, means, scales) = arrays[LIMITS], arrays[MARGINAL_NORMALS]
@@ -130,7 +122,8 @@ def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
         f"{LIMITS}: expected scales above 0": (floors > 0).all(),
         f"{LIMITS}: expected low < high": (low < high).all(),
         f"{LIMITS}: expected ends near those of the marginal": np.all(near),
-        f"{WEIGHTS}: expected weights of sum 1": is_mixture(arrays[WEIGHTS]),
+        f"{WEIGHTS}: expected weights of sum 1": _are_shares(arrays[WEIGHTS])
+        and np.isclose(arrays[WEIGHTS].sum(), 1),
     }
     counts = [layout.outcomes[i].count for i in layout.modelled]
     starts = {MARGINAL_SHARES: np.cumsum([0, *counts])[:-1]}
@@ -167,11 +160,6 @@ def _are_finite(layout: Layout, arrays: Mapping[str, np.ndarray]) -> bool:
     h = network.hidden(sizes, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np)
     of_outputs = [sizes[name] @ h for name in ("logits_kernel", "mixtures_kernel") if name in sizes]
     return all(np.isfinite(one).all() for one in of_outputs)
-
-
-def is_mixture(weights: np.ndarray) -> bool:
-    """Whether weights are non-negative with sum 1."""
-    return _are_shares(weights) and bool(np.isclose(weights.sum(), 1))
 
 
 def _are_shares(array: np.ndarray) -> bool:

@@ -1,7 +1,5 @@
 """Drift of rows of a known density, with one change at a time."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from cells import levels, number, random_density, random_marginal
@@ -10,7 +8,7 @@ from nflow_cli.config.kinds import Relation
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.table.drift import drifted
+from nflow_cli.experiments.table import drift
 from nflow_cli.experiments.table.explain import oddness
 
 N = 2_000
@@ -18,9 +16,12 @@ COLUMNS = [number("a"), levels("b", 3), number("c", missing=True), levels("d", 2
 
 
 def known(density, held_out):
-    """Return a density with its held-out rows, as a run has them."""
-    density.held_out, density.config = held_out, SimpleNamespace(seed=0)
+    density.held_out = held_out
     return density
+
+
+def drifted(density, rows):
+    return drift.drifted(density, density.held_out, rows, 0)
 
 
 def drawn(density, n=N, seed=0):

@@ -75,7 +75,7 @@ def test_numbers_are_round_by_the_reporter_who_rounds():
 
 def test_the_loss_is_of_the_density_of_rows():
     from nflow_cli.densities.cells.weights import CellWeights
-    from nflow_cli.experiments.table.unmixing import FAR, TURN, FitMaps
+    from nflow_cli.experiments.table.cells_training import FAR, TURN, FitMaps
 
     rng, columns = np.random.default_rng(0), [component(i, 1e-5, -FAR, FAR) for i in range(3)]
     layout, maps = layout_of(columns, 0, 1, 4), np.stack([2 * np.eye(3), np.ones((3, 3))])
@@ -94,7 +94,7 @@ def test_the_loss_is_of_the_density_of_rows():
 
 def trained_map(columns):
     """Return the map that a fit starts from, the one that is trained, and whether it is better."""
-    from nflow_cli.experiments.table.unmixing import trained_unmixing
+    from nflow_cli.experiments.table.cells_training import trained_unmixing
 
     data = load_dataset(TableData(name="table", missing="model"), table_of(columns))
     start = fit_unmixing(fitted_columns(data), data)

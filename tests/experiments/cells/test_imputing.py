@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from cells import grid, levels, number, products, random_density
 
-from nflow_cli.experiments.table import filling
-from nflow_cli.experiments.table.completions import completions
+from nflow_cli.experiments.table import trainer
+from nflow_cli.experiments.table.given import completions
 from nflow_cli.experiments.table.impute import imputed
 from nflow_cli.experiments.table.trainer import packed
 from nflow_cli.training.observers import StateError
@@ -90,7 +90,7 @@ def test_known_cells_and_gaps_of_given_columns_stay():
     columns = [levels("g", 2, missing=True), levels("a", 3, missing=True), number("b")]
     density = random_density(columns, n_given=1)
     rows = np.array([[np.nan, np.nan, 0.5], [1, 2, 0.1], [0, 1, 0.25]])
-    _, found = filling.filled_start(density, rows, None, 0)
+    _, found = trainer.filled_start(density, rows, None, 0)
     known = ~np.isnan(rows)
     assert (found[known] == rows[known]).all()
     assert np.isnan(found[0, 0]) and not np.isnan(found[:, 1:]).any()
@@ -104,14 +104,14 @@ def test_filled_rows_have_the_regression_of_the_whole_table_in_any_order():
     lost = rng.random(n) < 1 / (1 + np.exp(0.7 - 0.6 * y))
     rows = np.column_stack([x, np.where(lost, np.nan, z), y])
     density = random_density([number("x"), number("z", missing=True), number("y")])
-    _, found = filling.filled_start(density, rows, None, 0)
+    _, found = trainer.filled_start(density, rows, None, 0)
     slopes = np.linalg.lstsq(found[:, :2], found[:, 2], rcond=None)[0]
     assert np.abs(slopes - [2, -1]).max() < 0.04
 
 
 def test_rows_with_filled_gaps_are_marked_and_make_up_their_share_of_a_batch():
     rows = np.arange(8.0).reshape(4, 2)
-    chunks = filling.FilledChunks(0.75, 1, rows, [3, 5], 40, 20, 50)
+    chunks = trainer.FilledChunks(0.75, 1, rows, [3, 5], 40, 20, 50)
     chunks.filled = {seed: -np.float32([4 * [1.0], 4 * [seed]]) for seed in (3, 5)}
     drawn = chunks[1][0]
     assert drawn.shape == (20, 2, 4, 50)
@@ -127,8 +127,8 @@ def test_a_network_that_has_diverged_moves_no_fill_and_the_others_do():
     lost = lost._replace(weights={k: np.full_like(a, np.nan) for k, a in lost.weights.items()})
     rows, filled = np.array([[1.0, np.nan, 2], [2.0, 1, 3]]), np.array([[1.0, 0, 2], [2.0, 1, 3]])
     rows, filled = np.tile(rows, (20, 1)), np.tile(filled, (20, 1))
-    chunks = filling.FilledChunks(0.5, 3, packed(density, rows), [3, 5], 40, 20, 50)
-    moves = filling.Filling(density, lambda: [lost, kept], rows, filled, chunks)
+    chunks = trainer.FilledChunks(0.5, 3, packed(density, rows), [3, 5], 40, 20, 50)
+    moves = trainer.Filling(density, lambda: [lost, kept], rows, filled, chunks)
     moves.fill(0)
     assert (packed(density, filled) == chunks.filled[3].T).all() and not moves.tallies[0].any()
     assert set(moves.fills[0]) == {0.0} != set(moves.fills[1])
@@ -138,8 +138,8 @@ def test_a_network_that_has_diverged_moves_no_fill_and_the_others_do():
 def test_fills_of_a_checkpoint_are_those_of_the_rows():
     density = random_density(WITH_GAPS)
     rows, filled = np.array([[1.0, np.nan, 2], [2.0, 1, 3]]), np.array([[1.0, 0, 2], [2.0, 1, 3]])
-    chunks = filling.FilledChunks(0.5, 3, packed(density, rows), [3], 40, 20, 50)
-    moves = filling.Filling(density, list, rows, filled, chunks)
+    chunks = trainer.FilledChunks(0.5, 3, packed(density, rows), [3], 40, 20, 50)
+    moves = trainer.Filling(density, list, rows, filled, chunks)
     moves.restore({**moves.state(), "fills": [np.array([2.0])]})
     expected = packed(density, np.array([[1.0, 2, 2], [2.0, 1, 3]]))
     assert (expected == chunks.filled[3].T).all()
