@@ -160,7 +160,7 @@ def _draw(
     tables: Sequence[Any], sweep: Any, output: str | None, saving: Mapping[str, Any]
 ) -> Iterator[Path]:
     from nflow_cli.cli.compare_pictures import pictures_of
-    from nflow_cli.plotting import save_figure
+    from nflow_cli.plotting.style import save_figure
     from nflow_cli.runs.directory import PLOTS, RunDirectory
 
     for name, picture in pictures_of(tables).items():
