@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nflow_cli.evaluation.pit import RADIUS, pit, pit_of_latents
+from nflow_cli.evaluation.pit import RADIUS, distribution, pit, pit_of_latents
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.versions import signed
 
@@ -26,11 +26,11 @@ ARRAYS = {
     "points": {
         **{"axis_1": AXIS, "axis_2": 9 * AXIS, "log_q": BELL - 0.1, "samples": DOTS},
         **{"test_points": -DOTS, "test_log_q": DOTS[:, 0], **STRIP},
-        "pit": pit_of_latents(DOTS),
+        "pit": distribution(pit_of_latents(DOTS)),
     },
     "fit": {
         **{"rows": ROWS, "samples": -ROWS, "columns_shown": np.array([0, 1, 2])},
-        **{"test_log_q": ROWS[:, 0], "pit": pit_of_latents(ROWS)},
+        **{"test_log_q": ROWS[:, 0], "pit": distribution(pit_of_latents(ROWS))},
     },
     "infer": {
         **{"rows": ROWS, "samples": -ROWS, "columns_shown": np.array([0, 1, 2])},
@@ -99,12 +99,12 @@ SUMMARIES = {
     "points": {
         **TABLE,
         **{"data": {"name": "two-moons", "sha256": "0"}, "columns": ["x1", "x2"]},
-        "pit": pit(ARRAYS["points"]["pit"], ["x1", "x2", RADIUS]).model_dump(),
+        "pit": pit(pit_of_latents(DOTS), ["x1", "x2", RADIUS]).model_dump(),
     },
     "fit": {
         **TABLE,
         **{"data": {"name": "mine.csv", "sha256": "0"}, "columns": ["a", "b", "c"]},
-        "pit": pit(ARRAYS["fit"]["pit"], ["a", "b", "c", RADIUS]).model_dump(),
+        "pit": pit(pit_of_latents(ROWS), ["a", "b", "c", RADIUS]).model_dump(),
     },
     "infer": reverse_kl("abc"),
     "evidence": {

@@ -12,6 +12,7 @@ from nflow_cli.evaluation.two_samples import tail_of_chi_squared
 
 CONFIDENCE = 0.95  # of a band
 CALIBRATED = 0.99  # probability that a calibrated density is found so
+LEVELS = np.linspace(0, 1, 201)  # at which distributions of the PIT are drawn
 TERMS = 100  # of Kolmogorov's series
 RADIUS = "|z|²"  # name of the last PIT of latents
 
@@ -74,6 +75,23 @@ def pit(values: np.ndarray, columns: Sequence[str], weights: np.ndarray | None =
     judged = int(known.any(axis=0).sum())
     parts = zip(columns, values.T, known.T, strict=True)
     return Pit(columns={name: _column(u[at], w[at], judged) for name, u, at in parts})
+
+
+def distribution(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Empirical distribution functions at :data:`LEVELS` ``(201, D)`` of PITs ``(n, D)``, as in
+    :func:`pit`; NaN without known ones.
+    """
+    w = np.ones(len(values)) if weights is None else weights.astype(np.float64)
+    return np.stack([_distribution(u, w) for u in values.T], axis=1)
+
+
+def _distribution(u: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    known = np.isfinite(u) & (weights > 0)
+    if not known.any():
+        return np.full(len(LEVELS), np.nan)
+    order = np.argsort(u[known])
+    sums = np.concatenate([[0.0], np.cumsum(weights[known][order])])
+    return sums[np.searchsorted(u[known][order], LEVELS, side="right")] / sums[-1]
 
 
 def pit_of_latents(z: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.constants import DPI
-from nflow_cli.evaluation.pit import Pit
+from nflow_cli.evaluation.pit import LEVELS, Pit
 from nflow_cli.plotting.cells import SIZE
 from nflow_cli.plotting.cells_dependence import dependence_figures
 from nflow_cli.plotting.cells_marginals import marginals_figure
@@ -43,7 +43,6 @@ from nflow_cli.plotting.style import (
 from nflow_cli.plotting.training import likelihood_figure, score_text
 
 DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
-CURVE = np.linspace(0, 1, 201)
 MOST_BARS, MOST_BINS = 16, 80
 SHADE = "0.88"
 
@@ -180,18 +179,15 @@ def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
 
 
 @drawing()
-def pit_figure(
-    values: np.ndarray, judged: Pit, subject: str, weights: np.ndarray | None = None
-) -> Figure:
-    """Draw the distribution of randomised PIT (n, D) less the uniform one, and its distances.
+def pit_figure(shares: np.ndarray, judged: Pit, subject: str) -> Figure:
+    """Draw distributions of randomised PIT ``(201, D)`` less the uniform one, and their distances.
 
     One line a column; the worst is thick and named. Grey: simultaneous 99 % band of all columns
     (:func:`~nflow_cli.evaluation.pit.pit`), for the column with most rows. Right: the largest
     distances with bands.
     """
     names, worst = list(judged.columns), judged.worst_column
-    w = np.ones(len(values)) if weights is None else weights
-    excess = np.array([_shares(column, w) for column in values.T]) - CURVE
+    excess = (shares - LEVELS[:, None]).T
     count = min(len(names), 2)
     figure = Figure((5.0 + 4.5 * (count - 1), 4.2), DPI, layout="constrained")
     axes = figure.subplots(1, count, squeeze=False, width_ratios=(1.6, 1)[:count])[0]
@@ -206,15 +202,6 @@ def pit_figure(
     return figure
 
 
-def _shares(u: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    known = np.isfinite(u) & (weights > 0)
-    order = np.argsort(u[known])
-    sums = np.concatenate([[0.0], np.cumsum(weights[known][order])])
-    if not known.any():
-        return np.full(len(CURVE), np.nan)
-    return sums[np.searchsorted(u[known][order], CURVE, side="right")] / sums[-1]
-
-
 def draw_excess(ax: Axes, excess: np.ndarray, judged: Pit, thick: int) -> None:
     """Draw the empirical distribution of each column's PIT less the uniform one."""
     band = min((c.band for c in judged.columns.values() if c.band is not None), default=0.0)
@@ -226,8 +213,8 @@ def draw_excess(ax: Axes, excess: np.ndarray, judged: Pit, thick: int) -> None:
     if np.isfinite(excess).any():
         ax.axhspan(-band, band, color=SHADE, linewidth=0)
         ax.axhline(0, color="k", linewidth=0.8, linestyle="--")
-        ax.plot(CURVE, excess.T, color=GREY, lw=0.7)
-        ax.plot(CURVE, excess[thick], color=ORANGE, lw=1.8)
+        ax.plot(LEVELS, excess.T, color=GREY, lw=0.7)
+        ax.plot(LEVELS, excess[thick], color=ORANGE, lw=1.8)
 
 
 def draw_distances(ax: Axes, judged: Pit) -> None:
@@ -263,7 +250,7 @@ def whole_table_figures(
         kinds: Of the C columns in order, with all levels of training rows.
         evaluation: ``rows`` ``(n, C)`` and ``draws`` ``(m, C)``, given columns first; a cell is the
             index of a level, -1 for a new one, or a value (dates in days, times in seconds since
-            1970), NaN if missing. ``pit`` ``(n, D)`` and its optional ``weights`` ``(n,)``.
+            1970), NaN if missing. ``pit`` ``(201, D)``: of its distributions.
         judged: PIT scores of the D modelled columns or their components.
         subject: Data and model, for the title.
         n_given: Number of given columns.
@@ -273,5 +260,5 @@ def whole_table_figures(
     return {
         "marginals": marginals_figure(own, rows[:, n_given:], draws[:, n_given:], subject),
         **dependence_figures(kinds, rows, draws, subject),
-        "pit": pit_figure(evaluation["pit"], judged, subject, evaluation.get("weights")),
+        "pit": pit_figure(evaluation["pit"], judged, subject),
     }

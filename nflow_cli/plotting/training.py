@@ -150,7 +150,7 @@ def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
         for name, key in names.items()
         if summary.get(key) is not None
     }
-    panel = Panel("log-likelihood (nats a point)", curves, levels)
+    panel = Panel("log-likelihood (nats a row)", curves, levels)
     return training_figure(metrics, "update", [panel], {}, title_of(summary))
 
 

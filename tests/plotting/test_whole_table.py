@@ -13,11 +13,11 @@ from whole_tables import KINDS, LONG, cells, column
 from nflow_cli import plotting
 from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.evaluation.association import associations
-from nflow_cli.evaluation.pit import pit
+from nflow_cli.evaluation.pit import LEVELS, distribution, pit
 from nflow_cli.plotting.cells_dependence import dependence_figures
 from nflow_cli.plotting.cells_marginals import marginals_figure
 from nflow_cli.plotting.style import ORANGE, SKY, drawing
-from nflow_cli.plotting.table import CURVE, pit_figure
+from nflow_cli.plotting.table import pit_figure
 
 NUMBER = ColumnKind(kind="number")
 MANY = {f"a long name of a column {i}": NUMBER for i in range(60)}
@@ -76,7 +76,7 @@ def every():
 def whole(kinds, rows, draws, given=0):
     modelled = list(kinds)[given:]
     values = np.random.default_rng(0).random((len(rows), len(modelled)))
-    evaluation = {"rows": rows, "draws": draws, "pit": values}
+    evaluation = {"rows": rows, "draws": draws, "pit": distribution(values)}
     judged = pit(values, modelled)
     return plotting.whole_table_figures(kinds, evaluation, judged, "mine.csv", n_given=given)
 
@@ -265,7 +265,7 @@ def test_constants_of_any_size_are_drawn():
 def draw_pit(values, names=("a", "b", "c"), weights=None):
     judged = pit(values, list(names), weights)
     with drawing():
-        return pit_figure(values, judged, "mine.csv", weights), judged
+        return pit_figure(distribution(values, weights), judged, "mine.csv"), judged
 
 
 def uniform(n=400, dim=3):
@@ -277,9 +277,9 @@ def test_the_curves_of_the_pit_are_shares_less_the_level_and_the_worst_column_is
     u[:, 1] **= 1.5
     figure, judged = draw_pit(u)
     left, right = figure.axes
-    curves = [line for line in left.lines if len(line.get_xdata()) == len(CURVE)]
+    curves = [line for line in left.lines if len(line.get_xdata()) == len(LEVELS)]
     assert len(curves) == 4  # the worst is drawn again
-    expected = (u[:, 1, None] <= CURVE).mean(axis=0) - CURVE
+    expected = (u[:, 1, None] <= LEVELS).mean(axis=0) - LEVELS
     np.testing.assert_allclose(curves[-1].get_ydata(), expected, atol=1e-12)
     (box,) = (patch.get_bbox() for patch in left.patches)
     assert (box.y0, box.y1) == pytest.approx((-judged.columns["a"].band, judged.columns["a"].band))

@@ -11,7 +11,7 @@ from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.memorisation import Copies, Memorisation
-from nflow_cli.evaluation.pit import Pit, pit
+from nflow_cli.evaluation.pit import LEVELS, Pit
 from nflow_cli.evaluation.tallies import Likelihood
 from nflow_cli.evaluation.warnings import (
     SIGMAS,
@@ -144,8 +144,7 @@ def _best_text(summary: TableSummary) -> str:
 
 def score_rows(summary: TableSummary, warnings: Warnings) -> Rows:
     """Rows of all scores of test rows."""
-    rows = likelihood_rows(summary, summary.baseline, warnings, "test ")
-    rows += gap_rows(vars(summary))
+    rows = verdict_of(summary, warnings)
     if members := summary.member_log_likelihoods:
         known = [value for value in members if value is not None]
         text = f"{min(known):.5f} to {max(known):.5f} nats each" if known else "not finite"
@@ -166,6 +165,11 @@ def score_rows(summary: TableSummary, warnings: Warnings) -> Rows:
         text = f"under {STUCK:.0%} of the fills of gaps accepted: {', '.join(stuck)}"
         rows.append(("fills", f"{text}; what depends on these columns may be biased"))
     return rows
+
+
+def verdict_of(summary: TableSummary, warnings: Warnings) -> Rows:
+    """Rows of log-likelihood, baseline, gain and gap."""
+    return likelihood_rows(summary, summary.baseline, warnings, "test ") + gap_rows(vars(summary))
 
 
 def likelihood_rows(scores: Likelihood, baseline: str, warnings: Warnings, part: str = "") -> Rows:
@@ -390,12 +394,12 @@ def shapes_of(config: Config) -> Shapes:
     d = len(names.modelled) + len(names.computed)
     if isinstance(config, CellsConfig):
         c = d + len(names.given)
-        shown: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s", "pit": ("u", d)}
+        shown: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s"}
     else:
         is_line = d == 1 and not names.given
         shown = {"rows": ("t", d), "samples": ("s", d), "columns_shown": "c"}
         shown = PLANE if config.is_in_the_plane else {**shown, **(LINE if is_line else {})}
-        shown = {**shown, "pit": ("u", d + 1)}
+    shown = {**shown, "pit": (len(LEVELS), d + config.is_of_flows)}
     if not config.evaluate.keep_rows:
         return shown
     return {**shown, **ROWS, **(ROW_WEIGHTS if data.weights else {})}
@@ -438,9 +442,7 @@ def figures_of(
     """
     from nflow_cli import plotting
 
-    shown, weights = arrays["pit"], arrays.get("test_weights")
-    weights = None if weights is None else weights[: len(shown)]
-    judged = pit(shown, list(summary["pit"]["columns"]), weights)
+    judged = Pit(**summary["pit"])
     subject = f"{printable(config.subject)}, {config.model_text}"
     if isinstance(config, CellsConfig):
         kinds = config.data.kinds or {}
@@ -450,4 +452,4 @@ def figures_of(
         return {**figures, "training": plotting.likelihood_figure(metrics, summary)}
     drawn = plotting.points_figures if config.is_in_the_plane else plotting.table_figures
     figures = drawn(arrays, metrics, summary)
-    return {**figures, "pit": plotting.pit_figure(shown, judged, subject, weights)}
+    return {**figures, "pit": plotting.pit_figure(arrays["pit"], judged, subject)}

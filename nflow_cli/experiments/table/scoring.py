@@ -11,7 +11,7 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import names_of_set
 from nflow_cli.data.tables import LOG_Q, TableFile
 from nflow_cli.errors import DataError
-from nflow_cli.evaluation.pit import Pit, pit
+from nflow_cli.evaluation.pit import Pit, distribution, pit
 from nflow_cli.evaluation.tallies import (
     Moments,
     RowScores,
@@ -36,7 +36,6 @@ from nflow_cli.experiments.table.tables import (
 )
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve
-from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.text import printable
 from nflow_cli.training.progress import phase
 
@@ -54,7 +53,7 @@ def judged(config: Config, density: Any, data: Dataset) -> Judged:
         scores = scores_of_test(config, density, data, found, config.seed)
     with phase("preparing pictures"):
         arrays = model.arrays(config, density, data)
-        arrays["pit"] = found.pit[:SHOWN_SAMPLES]
+        arrays["pit"] = distribution(found.pit, data.weights.test)
         if keeps_rows:
             arrays["test_log_q"] = found.log_density.astype(np.float64)
         if keeps_rows and data.weights.test is not None:
