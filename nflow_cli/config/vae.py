@@ -15,7 +15,7 @@ from nflow_cli.config.flows import (
     expect_one_pass,
     expect_weights,
 )
-from nflow_cli.config.forms import PATTERN
+from nflow_cli.config.options import PATTERN
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training import (
     MOST_ANNEALED,

@@ -5,9 +5,8 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from nflow_cli.config.forms import STEPS
 from nflow_cli.config.keys import LENGTHS
-from nflow_cli.config.options import options_of
+from nflow_cli.config.options import STEPS, options_of
 from nflow_cli.config.presets import Change, shortened
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import nearest

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nflow_cli.errors import NflowError
-from nflow_cli.terminal.layout import worded
+from nflow_cli.terminal.output import worded
 
 _OPTION = re.compile(r"`[^`]*`|--set |(?<![\w-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*)")
 

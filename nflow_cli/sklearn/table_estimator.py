@@ -20,7 +20,7 @@ from nflow_cli.experiments.python_words import python_words
 from nflow_cli.experiments.table import python
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sklearn.packed_run import PackedRun
-from nflow_cli.terminal.layout import silenced
+from nflow_cli.terminal.output import silenced
 
 # Parameters that are arguments of `nflow_cli.fit`.
 ARGUMENTS = "bounds", "categorical", "discrete", "missing", "steps", "learning_rate", "ensemble"

@@ -17,10 +17,8 @@ from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.warnings import words
-from nflow_cli.experiments.parts import Report, part
-from nflow_cli.experiments.rows import with_error
-from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.summary import LOG_Z, Measure
+from nflow_cli.experiments.run import Report, Run, part
+from nflow_cli.experiments.summary import LOG_Z, Measure, with_error
 from nflow_cli.runs.directory import EVALUATION, METRICS, SUMMARY, RunDirectory
 from nflow_cli.runs.npz import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.text import printable

@@ -18,7 +18,7 @@ from nflow_cli.config.strict import Strict
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import DeferredSignals
 from nflow_cli.training.observers import (
     Clock,
@@ -26,11 +26,11 @@ from nflow_cli.training.observers import (
     DivergenceStop,
     MetricsLog,
     Observer,
+    ProgressReport,
     Saved,
     StateError,
     checked,
 )
-from nflow_cli.training.progress import ProgressReport
 from nflow_cli.training.trainer import ChunkTrainer
 
 

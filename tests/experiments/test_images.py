@@ -22,12 +22,12 @@ from nflow_cli.data.images import binarize, load_images
 from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.experiments.images.scoring import ImportanceSampler, estimates_of, scores_of
 from nflow_cli.experiments.images.vae import FlowVAE
-from nflow_cli.experiments.pictures import draw
+from nflow_cli.experiments.report import draw
 from nflow_cli.experiments.run import Run
 from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.schedules import learning_rate
+from nflow_cli.training.trainer import learning_rate
 
 N_TRAIN, N_TEST = 120, 60
 TRAIN = {"epochs": 2, "batch_size": 40, "chunk": 2, "warm_up": {"share": 0.5}}

@@ -7,16 +7,17 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.data.draws import Draws
-from nflow_cli.densities.log_density import LogDensity, units_of
+from nflow_cli.data.units import units_of
+from nflow_cli.densities.log_density import LogDensity
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.evidence import bridge
 from nflow_cli.evaluation.warnings import ScoreWarning, marked
 from nflow_cli.experiments.reverse_kl.trial import density_of
 from nflow_cli.experiments.reverse_kl.user_code import UserFunction
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure
+from nflow_cli.experiments.summary import Rows, Summary, Warnings, figure
 from nflow_cli.random_streams import stream
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 SAMPLES = 8_000  # of all folds
 SPREAD = 0.01  # nats of the difference of function and column, beyond which they are of two models

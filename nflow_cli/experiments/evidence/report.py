@@ -17,8 +17,19 @@ from nflow_cli.evaluation.warnings import (
     verdict,
     words,
 )
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, flow_row, in_decimals, training_text
-from nflow_cli.experiments.summary import LOG_Z, Course, DataRecord, Measure, UpdatesSummary
+from nflow_cli.experiments.summary import (
+    LOG_Z,
+    Course,
+    DataRecord,
+    Measure,
+    Rows,
+    Summary,
+    UpdatesSummary,
+    Warnings,
+    flow_row,
+    in_decimals,
+    training_text,
+)
 from nflow_cli.runs.npz import Shapes
 from nflow_cli.text import printable
 

@@ -12,8 +12,17 @@ from nflow_cli.evaluation.warnings import (
     marked,
     ruined_text,
 )
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, in_decimals, length_text
-from nflow_cli.experiments.summary import Course, DataRecord, Measure, RunSummary
+from nflow_cli.experiments.summary import (
+    Course,
+    DataRecord,
+    Measure,
+    Rows,
+    RunSummary,
+    Summary,
+    Warnings,
+    in_decimals,
+    length_text,
+)
 from nflow_cli.runs.npz import Shapes
 
 

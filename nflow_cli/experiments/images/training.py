@@ -25,12 +25,10 @@ from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.observers import Clock
-from nflow_cli.training.progress import ProgressReport, phase
-from nflow_cli.training.schedules import inverse_temperature
+from nflow_cli.training.observers import Clock, ProgressReport, phase
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import ChunkTrainer
+from nflow_cli.training.trainer import ChunkTrainer, inverse_temperature
 
 
 class FitVAE(ChunkTrainer):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.densities.log_density import units_of
+from nflow_cli.data.units import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError, TargetError
 from nflow_cli.evaluation.missed_mass import ModeProposal
@@ -14,10 +14,9 @@ from nflow_cli.evaluation.reverse_kl import mixture_weights, search_missed_modes
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows.stack import AFFINE, FlowStack, WeightedStacks, make_stack, seeds_from
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.training.chunks import NoiseChunks
-from nflow_cli.training.observers import Clock, DivergenceStop
-from nflow_cli.training.progress import ProgressReport, nats_text, phase
+from nflow_cli.training.observers import Clock, DivergenceStop, ProgressReport, nats_text, phase
 
 MISSED, ERRORS = 0.005, 2.0  # least share of p to add members for, beyond its standard errors
 ROUNDS = 3

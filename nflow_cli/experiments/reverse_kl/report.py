@@ -25,9 +25,14 @@ from nflow_cli.evaluation.warnings import (
     words,
 )
 from nflow_cli.experiments.reverse_kl.data import Config
-from nflow_cli.experiments.rows import (
+from nflow_cli.experiments.summary import (
+    LOG_Z,
+    Course,
+    Measure,
+    RestartsRecord,
     Rows,
     Summary,
+    UpdatesSummary,
     Warnings,
     flow_row,
     in_decimals,
@@ -36,7 +41,6 @@ from nflow_cli.experiments.rows import (
     training_text,
     with_error,
 )
-from nflow_cli.experiments.summary import LOG_Z, Course, Measure, RestartsRecord, UpdatesSummary
 from nflow_cli.runs.npz import STRIP, Shapes
 from nflow_cli.text import printable
 

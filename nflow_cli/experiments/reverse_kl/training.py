@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from nflow_cli.densities.log_density import units_of
+from nflow_cli.data.units import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.reverse_kl import RESAMPLED_FROM, resampled
@@ -14,8 +14,7 @@ from nflow_cli.experiments.summary import Judged, RestartsRecord
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
-from nflow_cli.training.observers import Clock, MetricsLog, Speed
-from nflow_cli.training.progress import ProgressReport, nats_text
+from nflow_cli.training.observers import Clock, MetricsLog, ProgressReport, Speed, nats_text
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import Plateau

@@ -12,7 +12,7 @@ from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.warnings import verdict
 from nflow_cli.experiments.table.completions import WeightedDraws, weights_of
 from nflow_cli.random_streams import stream
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 
 FEWEST, MOST = 256, 20_000  # proposals at a time
 TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that may be tried

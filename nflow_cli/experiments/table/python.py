@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import overrides, preset_files
+from nflow_cli.config import presets
 from nflow_cli.config.presets import Change
 from nflow_cli.config.table import in_place_of_other, natural_preset
 from nflow_cli.data.dataset import load_dataset
@@ -33,8 +33,8 @@ def fit(
     changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
     expect_one_length(due, changes)
     flow = {change.path: change.value for change in said}.get("flow.pattern")
-    path = preset_files.find_preset(preset or natural_preset(flow, changes))
-    config = overrides.merged("fit", path, [*sized, *changes])
+    path = presets.find_preset(preset or natural_preset(flow, changes))
+    config = presets.merged("fit", path, [*sized, *changes])
     return start(config, path, output, _loaded(config, table), due=due, pictures=pictures).trained
 
 

@@ -25,9 +25,13 @@ from nflow_cli.evaluation.warnings import (
     ruined_fit,
     ruined_text,
 )
-from nflow_cli.experiments.rows import (
+from nflow_cli.experiments.summary import (
+    Course,
+    DataRecord,
+    Measure,
     Rows,
     Summary,
+    UpdatesSummary,
     Warnings,
     counted_rows,
     flow_row,
@@ -36,12 +40,6 @@ from nflow_cli.experiments.rows import (
     mass_row,
     mean_text,
     training_text,
-)
-from nflow_cli.experiments.summary import (
-    Course,
-    DataRecord,
-    Measure,
-    UpdatesSummary,
 )
 from nflow_cli.runs.directory import EVALUATION
 from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS, STRIP, Shapes

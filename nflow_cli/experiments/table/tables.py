@@ -19,11 +19,11 @@ from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import TRAINED_ON, ScoreWarning, few_rows, grouped_rows
 from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.recorded_data import is_data_of
-from nflow_cli.experiments.rows import Summary
+from nflow_cli.experiments.summary import Summary
 from nflow_cli.experiments.table.given import Conditions
 from nflow_cli.experiments.table.loaded import TableRun
 from nflow_cli.registry import nearest
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 
 SPREAD = "log_q_spread"
 OWN = "own"  # in a tally: tables that are the run's

@@ -7,8 +7,7 @@ from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.observers import Clock, Speed
-from nflow_cli.training.progress import ProgressReport, nats_text
+from nflow_cli.training.observers import Clock, ProgressReport, Speed, nats_text
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import ChunkTrainer
