@@ -6,7 +6,7 @@ from short_runs import edit_json
 
 import nflow_cli
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.runs import directory, versions
+from nflow_cli.runs import directory
 from nflow_cli.runs.directory import RunDirectory
 
 REFUSED = [  # what the record is changed to, and what is named
@@ -74,7 +74,7 @@ def test_a_sweep_does_not_train_again_what_another_version_finished(refused, inv
     ],
 )
 def test_releases_read_each_others_runs_of_their_format(monkeypatch, writer, reader, reads):
-    monkeypatch.setattr(versions, "__version__", reader)
+    monkeypatch.setattr(directory, "__version__", reader)
     record = {"format": directory.FORMAT, "versions": {"nflow-cli": writer}}
     if reads:
         directory.expect_readable("run.json", record)
