@@ -3,7 +3,7 @@
 from typing import Any
 
 from nflow_cli.evaluation.warnings import ScoreWarning
-from nflow_cli.experiments.python_words import in_python
+from nflow_cli.experiments.python_arguments import in_python
 from nflow_cli.experiments.report import paragraph, table
 from nflow_cli.experiments.run import Run, part
 from nflow_cli.experiments.summary import Rows, laid_out, with_reasons

@@ -16,7 +16,7 @@ from nflow_cli.data.array_tables import frame_table
 from nflow_cli.data.points import LEAST
 from nflow_cli.data.table_files import is_table
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.table import python
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sklearn.packed_run import PackedRun

@@ -7,8 +7,12 @@ from typing import Any
 from nflow_cli.config import presets
 from nflow_cli.config.infer import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
-from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
-from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.python_arguments import (
+    changes_of,
+    expect_one_length,
+    python_words,
+    settings_of,
+)
 from nflow_cli.experiments.reverse_kl.data import built_in
 from nflow_cli.experiments.reverse_kl.trial import user_subject
 from nflow_cli.experiments.reverse_kl.user_code import UserFunction, function_of

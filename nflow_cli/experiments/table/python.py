@@ -9,8 +9,12 @@ from nflow_cli.config.presets import Change
 from nflow_cli.config.table import in_place_of_other, natural_preset
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import IN_PYTHON, table_of
-from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
-from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.python_arguments import (
+    changes_of,
+    expect_one_length,
+    python_words,
+    settings_of,
+)
 from nflow_cli.experiments.running import start
 from nflow_cli.experiments.table.data import load, tails_of
 from nflow_cli.registry import POINT_SETS
