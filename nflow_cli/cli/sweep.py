@@ -187,7 +187,7 @@ def _check_data(runs: Sequence[Any]) -> None:
         key = repr(run.config.model_dump(include={"data", "density"}))
         if key not in loaded:
             loaded[key] = part(run.config, "data").load(run.config)
-        part(run.config, "data").expect_fits(run.config, loaded[key])
+        run.config.expect_fits(loaded[key])
 
 
 def _train(

@@ -58,7 +58,7 @@ class Typed:
 
         if data is None:
             data = part(config, "data").load(config)
-            part(config, "data").expect_fits(config, data)
+            config.expect_fits(data)
         how: Any = {"machine": self.machine, "argv": self.argv, "due": self.due}
         show(start(config, self.path, self.output, data, **how))
 

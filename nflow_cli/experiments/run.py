@@ -201,9 +201,6 @@ class Data(Protocol):
         """Config resolved by the data."""
         ...
 
-    def expect_fits(self, config: Any, data: Any) -> None:
-        """Refuse a config that does not fit the data (``ConfigError``)."""
-
 
 class Training(Protocol):
     """From a config to a saved model."""
@@ -261,12 +258,8 @@ class Report(Protocol):
         """Main scores and their baselines."""
         ...
 
-    def subject_of(self, config: Any, summary: Any) -> str:
-        """Name of the target or data set in comparisons."""
-        ...
-
-    def settings_of(self, config: Any, summary: Any) -> dict[str, str]:
-        """Settings beside the config, in comparisons: text by key."""
+    def compared_of(self, config: Any, summary: Any) -> tuple[str, dict[str, str]]:
+        """Name of the target or data set, and settings beside the config, in comparisons."""
         ...
 
     def shapes_of(self, config: Any) -> Shapes:

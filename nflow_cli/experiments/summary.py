@@ -129,11 +129,6 @@ class Course(NamedTuple):
     otherwise: str = ""
 
 
-def checksum_of_data(summary: Mapping[str, Any]) -> dict[str, str]:
-    """Checksum of the data, as a setting."""
-    return {"data.sha256": summary["data"]["sha256"][:12]}
-
-
 class RestartsRecord(Strict):
     """Outcome of the restarts of one fit: the ``best`` one, and of each the updates and last score.
 

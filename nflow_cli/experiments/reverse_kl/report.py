@@ -368,15 +368,10 @@ def warnings_of(config: Config, summary: ReverseKLSummary) -> list[ScoreWarning]
     return found(*(rule(summary) for rule in RULES), mass(summary.facts))
 
 
-def subject_of(config: Config, summary: ReverseKLSummary) -> str:
-    """Name of the density."""
-    return config.subject
-
-
-def settings_of(config: Config, summary: ReverseKLSummary) -> dict[str, str]:
-    """Checksum of the code of a user's density."""
+def compared_of(config: Config, summary: ReverseKLSummary) -> tuple[str, dict[str, str]]:
+    """Name of the density, and checksum of the code of a user's."""
     sha256 = (config.recorded_density or {}).get("sha256")
-    return {} if sha256 is None else {"density.sha256": sha256[:12]}
+    return config.subject, {} if sha256 is None else {"density.sha256": sha256[:12]}
 
 
 def shapes_of(config: Config) -> Shapes:

@@ -365,14 +365,9 @@ def labels_of(config: Config) -> dict[str, Any]:
     return {"target": None, "given": given, "baseline": baseline}
 
 
-def subject_of(config: Config, summary: TableSummary) -> str:
-    """Name of the table."""
-    return summary.data.name
-
-
-def settings_of(config: Config, summary: TableSummary) -> dict[str, str]:
-    """Checksum of the rows, and base measure: only equal measures are comparable."""
-    return {**summary.data.checksum, "measure": summary.measure[:12]}
+def compared_of(config: Config, summary: TableSummary) -> tuple[str, dict[str, str]]:
+    """Name of the table; checksum of its rows, and base measure: equal ones are comparable."""
+    return summary.data.name, {**summary.data.checksum, "measure": summary.measure[:12]}
 
 
 # Arrays and pictures.
