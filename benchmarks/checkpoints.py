@@ -51,7 +51,7 @@ def vae(folder: Any, seconds: float) -> tuple[float, float]:
             images_fit.build(resolved, chunks.batches), chunks, None, resolved, directory
         )
 
-    epoch = train(5, None).seconds_per_epoch
+    epoch = train(5, None)["seconds_per_epoch"]
     return measured(train, math.ceil(seconds / epoch), folder)
 
 

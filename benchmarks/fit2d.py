@@ -35,10 +35,10 @@ def nflow(k: int, updates: int) -> dict[str, float]:
     from nflow_cli.experiments.reverse_kl import training as target_fit
 
     model = target_fit.build(resolved, resolved.new_target())
-    speed = target_fit.train(model, resolved).speed
+    trained = target_fit.train(model, resolved)
     return {
-        "updates_per_second": speed.steps_per_second or math.nan,
-        "compile": speed.compile_seconds,
+        "updates_per_second": trained["steps_per_second"] or math.nan,
+        "compile": trained["compile_seconds"],
     }
 
 

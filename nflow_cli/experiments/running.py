@@ -13,7 +13,6 @@ from typing import Any
 from nflow_cli.backend.programs import released
 from nflow_cli.backend.start import Machine, expect_tensorflow, memory_errors, start_tensorflow
 from nflow_cli.config import presets
-from nflow_cli.config.presets import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.evaluation.warnings import records
@@ -54,7 +53,7 @@ def start(
     :func:`in_time`; ``pictures``: draw and report.
     """
     expect_tensorflow()
-    name, folder = run_name(config, preset), None if output is None else str(output)
+    name, folder = presets.run_name(config, preset), None if output is None else str(output)
     config = settled(config, data)
     if folder is not None:
         RunDirectory.create(name, folder)  # before a trial: it may be taken

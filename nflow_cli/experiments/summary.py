@@ -11,13 +11,18 @@ from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config import presets
 from nflow_cli.config.strict import Count, Figure, Strict, Text
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.evaluation.warnings import ScoreWarning, has_unequal_weights, marked, number
+from nflow_cli.evaluation.warnings import (
+    ScoreWarning,
+    Summary,
+    has_unequal_weights,
+    marked,
+    number,
+)
 from nflow_cli.runs.directory import CONFIG, EVALUATION, SUMMARY
 from nflow_cli.terminal.output import hanging
 
 MOST_WARNINGS = 100
 Rows = list[tuple[str, str]]
-Summary = Mapping[str, Any]
 Warnings = Sequence[ScoreWarning]
 Counted = Mapping[str, tuple[str, str]]
 

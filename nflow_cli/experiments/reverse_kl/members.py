@@ -1,7 +1,7 @@
 """Mixture of flows: a further member for each mode that a fit misses."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -26,23 +26,19 @@ LEAST_BATCH = 32  # samples an update of each member
 Weights = list[np.ndarray]
 
 
-class Members(NamedTuple):
-    """Density of a fit, a mixture if it missed modes; the ``seconds`` that its members took."""
-
-    density: FlowDensity
-    seconds: float
-
-
-def with_missed_modes(model: ReverseKL, config: Config) -> Members:
+def with_missed_modes(model: ReverseKL, config: Config) -> tuple[FlowDensity, float]:
     """Train a further member at each mode that the fit ``model`` misses, and weight all.
 
     A member starts as the Gaussian of a mode's curvature, is fitted to ``p`` by itself by reverse
     KL, and so stays there. Repeated while modes are missed, :data:`ROUNDS` times at most. A
     training that fails, as the density may far from ``q``, adds no members.
+
+    Returns:
+        The density, a mixture if modes were missed, and the seconds that its members took.
     """
     density, seconds = model.density, 0.0
     if config.train.modes == 1 or not config.flow.affine:
-        return Members(density, seconds)
+        return density, seconds
     for _ in range(ROUNDS):
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
             missed = search_missed_modes(
@@ -63,7 +59,7 @@ def with_missed_modes(model: ReverseKL, config: Config) -> Members:
         if not new:
             break
         density = _mixture(model, config, [*_weights(density.flow), *new])
-    return Members(density, seconds)
+    return density, seconds
 
 
 def starts_of(config: Config) -> np.ndarray | None:

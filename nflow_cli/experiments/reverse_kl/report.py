@@ -354,8 +354,7 @@ FORMATS, BESIDE, SAMPLES = (".csv", ".npy", NETCDF), (), (100, 10**7)
 
 def labels_of(config: Config) -> dict[str, Any]:
     """Density, base and coordinates."""
-    facts = {"target": config.subject, "base": config.base_name}
-    return {**facts, "columns": config.columns}
+    return {"target": config.subject, "base": config.base_name, "columns": config.columns}
 
 
 def truth_of(config: Config) -> Truth:
@@ -396,9 +395,7 @@ def figures_of(
     config: Config, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
 ) -> dict[str, Any]:
     """With a grid density, difference and deformation, else corner and weights; and training."""
-    from nflow_cli.plotting.plane import fit2d_figures
-    from nflow_cli.plotting.weights import infer_figures
+    from nflow_cli import plotting
 
-    if config.evaluate.grid is None:
-        return infer_figures(arrays, metrics, summary)
-    return fit2d_figures(arrays, metrics, summary)
+    drawn = plotting.infer_figures if config.evaluate.grid is None else plotting.fit2d_figures
+    return drawn(arrays, metrics, summary)
