@@ -36,13 +36,13 @@ def timed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def vae(folder: Any, seconds: float) -> tuple[float, float]:
     """Train a VAE; return as :func:`measured`."""
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
     from nflow_cli.data.images import load_images
     from nflow_cli.experiments.images import training as images_fit
     from nflow_cli.training.chunks import ImageChunks
 
     changes = {"data.name": "mnist-sample", "flow.k": 16}
-    data = presets.override(presets.read_preset(preset_files.find_preset("mnist-mlp")), changes)
+    data = presets.override(presets.read_preset(presets.find_preset("mnist-mlp")), changes)
 
     def train(epochs: int, directory: Any) -> Any:
         resolved = presets.validate(presets.override(data, {"train.epochs": epochs}), "benchmark")
@@ -51,16 +51,16 @@ def vae(folder: Any, seconds: float) -> tuple[float, float]:
             images_fit.build(resolved, chunks.batches), chunks, None, resolved, directory
         )
 
-    epoch = train(5, None).seconds_per_epoch
+    epoch = train(5, None)["seconds_per_epoch"]
     return measured(train, math.ceil(seconds / epoch), folder)
 
 
 def fit_2d(folder: Any, seconds: float) -> tuple[float, float]:
     """Fit a mixture; return as :func:`measured`."""
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
     from nflow_cli.experiments.reverse_kl import training as target_fit
 
-    data = presets.read_preset(preset_files.find_preset("multimodal-planar"))
+    data = presets.read_preset(presets.find_preset("multimodal-planar"))
 
     def train(steps: int, directory: Any) -> Any:
         resolved = presets.validate(presets.override(data, {"train.steps": steps}), "benchmark")

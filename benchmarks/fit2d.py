@@ -26,19 +26,19 @@ BATCH = 512
 def nflow(k: int, updates: int) -> dict[str, float]:
     """Train with the command line's own trainer."""
     from nflow_cli.backend.start import PROCESSOR, start_tensorflow
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
 
-    data = presets.read_preset(preset_files.find_preset("multimodal-planar"))
+    data = presets.read_preset(presets.find_preset("multimodal-planar"))
     changes = {"flow.k": k, "train.steps": updates, "train.batch_size": BATCH}
     resolved = presets.validate(presets.override(data, changes), "benchmark")
     start_tensorflow(PROCESSOR.with_threads(resolved.threads))
     from nflow_cli.experiments.reverse_kl import training as target_fit
 
     model = target_fit.build(resolved, resolved.new_target())
-    speed = target_fit.train(model, resolved).speed
+    trained = target_fit.train(model, resolved)
     return {
-        "updates_per_second": speed.steps_per_second or math.nan,
-        "compile": speed.compile_seconds,
+        "updates_per_second": trained["steps_per_second"] or math.nan,
+        "compile": trained["compile_seconds"],
     }
 
 

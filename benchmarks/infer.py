@@ -175,10 +175,10 @@ def measure(name, seed, preset, settings):
 
 def length_of(name, preset, settings):
     """Return how many updates of how many samples nflow makes."""
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
     from nflow_cli.config.infer import InferTrain, natural_preset
 
-    path = preset_files.find_preset(preset or natural_preset(DENSITIES[name][0]))
+    path = presets.find_preset(preset or natural_preset(DENSITIES[name][0]))
     train = InferTrain(**presets.read_preset(path)["train"])
     batch = settings.get("train.batch_size", train.batch_size)
     return settings.get("train.steps", train.steps), batch

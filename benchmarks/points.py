@@ -38,15 +38,15 @@ def kernel_log_prob(train: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def settings_of(preset: str, changes: dict[str, Any]) -> Any:
     """Return a preset with changes, checked."""
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
 
-    data = presets.read_preset(preset_files.find_preset(preset))
+    data = presets.read_preset(presets.find_preset(preset))
     return presets.validate(presets.override(data, changes), preset)
 
 
 def loaded(preset: str, changes: dict[str, Any]) -> tuple[Any, Any]:
     """Return a preset with changes, settled, and its data."""
-    from nflow_cli.experiments.parts import part
+    from nflow_cli.experiments.run import part
 
     config = settings_of(preset, changes)
     of_table = part(config, "data")
@@ -58,7 +58,7 @@ def fit(preset: str, name: str, seed: int, pictures: Path | None) -> tuple[dict[
     """Fit one preset to one set; return its summary and data, and keep its pictures if asked."""
     from nflow_cli.config import presets
     from nflow_cli.experiments import running
-    from nflow_cli.experiments.pictures import draw
+    from nflow_cli.experiments.report import draw
     from nflow_cli.experiments.run import Run
     from nflow_cli.runs.directory import RunDirectory
 
@@ -113,9 +113,10 @@ def speed(ks: tuple[int, ...], rounds: int, updates: int) -> None:
         points = config
         rates = []
         for _ in range(rounds):
-            forward = target_fit.train(target_fit.build(target, target.new_target()), target).speed
+            facts = target_fit.train(target_fit.build(target, target.new_target()), target)
             inverse = table_fit.train(table_fit.build(points, data), data, points).speed
-            rates.append([part.steps_per_second or math.nan for part in (forward, inverse)])
+            speeds = facts["steps_per_second"], inverse.steps_per_second
+            rates.append([speed or math.nan for speed in speeds])
         forward, inverse = (statistics.median(part) for part in zip(*rates))
         ratio = statistics.median(b / a for a, b in rates)
         click.echo(f"{k:>4} {forward:>9,.0f} {inverse:>9,.0f} {ratio:>6.2f}")

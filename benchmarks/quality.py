@@ -19,22 +19,22 @@ SINGLES = {
 
 def contenders(names: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return what to train: preset and changes, by label."""
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
 
     if names:
         return {name: (name, {}) for name in names}
-    shipped = preset_files.shipped_presets()
+    shipped = presets.shipped_presets()
     fits = [n for n, path in shipped.items() if "target" in presets.read_preset(path)]
     return {**SINGLES, **{name: (name, {}) for name in fits}}
 
 
 def train(preset: str, changes: dict[str, Any], run: int) -> dict[str, Any]:
     """Train one preset for the ``run``-th time; return its scores."""
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
     from nflow_cli.evaluation.reverse_kl import score
     from nflow_cli.experiments.reverse_kl import training as target_fit
 
-    data = presets.read_preset(preset_files.find_preset(preset))
+    data = presets.read_preset(presets.find_preset(preset))
     resolved = presets.validate(presets.override(data, changes), preset)
     seed = run * resolved.train.restarts
     resolved = resolved.model_copy(update={"seed": seed})

@@ -16,8 +16,7 @@ import click
 import numpy as np
 
 from nflow_cli.experiments import running
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run import Run, part
 
 POINTS = 50_000
 

@@ -23,7 +23,7 @@ def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     from nflow_cli.backend.start import start_tensorflow
 
     start_tensorflow()
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
     from nflow_cli.data import images
     from nflow_cli.experiments.images import training as images_fit
     from nflow_cli.training.chunks import ImageChunks
@@ -32,7 +32,7 @@ def nflow(k: int, updates: int, data: str) -> dict[str, float]:
     x_train = images.load_images(data, fallback=False).x_train
     epochs = 1 + -(-updates * BATCH // len(x_train))  # the first chunk compiles
     changes = {"flow.k": k, "train.batch_size": BATCH, "train.epochs": epochs}
-    preset = presets.read_preset(preset_files.find_preset("mnist-mlp"))
+    preset = presets.read_preset(presets.find_preset("mnist-mlp"))
     resolved = presets.validate(presets.override(preset, changes), "benchmark")
     chunks, clock = ImageChunks(x_train, resolved), Clock()
     model = images_fit.build(resolved, chunks.batches)

@@ -3,8 +3,7 @@
 import numpy as np
 
 from nflow_cli.evaluation.pit import RADIUS, distribution, pit, pit_of_latents
-from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.runs.versions import signed
+from nflow_cli.runs.directory import RunDirectory, signed
 
 N = 12
 AXIS = np.linspace(-3, 3, N)

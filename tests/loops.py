@@ -5,11 +5,9 @@ from keras import ops
 
 from nflow_cli.config.training import Train
 from nflow_cli.training.chunks import Chunks
-from nflow_cli.training.observers import Clock, MetricsLog
-from nflow_cli.training.progress import ProgressReport
-from nflow_cli.training.schedules import inverse_temperature
+from nflow_cli.training.observers import Clock, MetricsLog, ProgressReport
 from nflow_cli.training.session import Session
-from nflow_cli.training.trainer import ChunkTrainer
+from nflow_cli.training.trainer import ChunkTrainer, inverse_temperature
 
 UPDATES = 23
 NOISE = np.random.default_rng(0).standard_normal((UPDATES, 16, 2)).astype("float32")

@@ -12,8 +12,7 @@ import keras
 
 from nflow_cli.backend import programs
 from nflow_cli.config import presets
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run import Run, part
 from nflow_cli.experiments.running import fit
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
@@ -113,9 +112,9 @@ def without_layout():
 @contextmanager
 def without_pictures():
     """Draw nothing: where a run is tested, and not what is drawn of it."""
-    from nflow_cli.experiments import pictures
+    from nflow_cli.experiments import running
 
-    with patch.object(pictures, "draw", lambda *_: []):
+    with patch.object(running, "draw", lambda *_: []):
         yield
 
 

@@ -21,17 +21,15 @@ from mutations import (
 )
 from pyarrow import parquet
 
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import presets
 from nflow_cli.data.columns import read_points
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.pictures import draw
-from nflow_cli.experiments.report import write_report
-from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.report import draw, write_report
+from nflow_cli.experiments.run import Run, part
 from nflow_cli.runs.directory import RunDirectory
 
 DPI = 50  # of pictures that nobody looks at
-PRESETS = [path.read_bytes() for path in preset_files.shipped_presets().values()]
+PRESETS = [path.read_bytes() for path in presets.shipped_presets().values()]
 TOKENS = [token.encode("utf-8", "surrogatepass") for token in YAML]
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from stacks import built, scores_of
 
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import presets
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.experiments.flow_checks import Flows, as_arrays
 from nflow_cli.experiments.reverse_kl import training as target_fit
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 PRESETS = {
     name: path
-    for name, path in preset_files.shipped_presets().items()
+    for name, path in presets.shipped_presets().items()
     if "target" in presets.read_preset(path)
 }
 

@@ -28,10 +28,10 @@ from documents import (
 from short_runs import KINDS
 
 from nflow_cli.cli import COMMANDS, main
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import presets
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.run import part
 
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
@@ -159,7 +159,7 @@ def taken(words):
     with main.get_command(None, name).make_context(name, args) as context:
         preset = context.params.get("preset") or context.params.get("sweep")
     if preset and not preset.endswith(".yaml"):
-        preset_files.find_preset(preset)
+        presets.find_preset(preset)
 
 
 def test_every_command_line_is_one_that_nflow_takes_and_every_module_is_there():

@@ -1,19 +1,45 @@
-"""Programs compiled by XLA, and the release of their memory.
+"""Programs compiled by XLA: their cache on disk, and the release of their memory.
 
 TensorFlow keeps what ``tf.function(jit_compile=True)`` compiles until the process ends: of a fit
 60 to 150 MB, most of it the Python stack of each operation. Here a program is called by the
 operation ``XlaLaunch``, of which nothing is kept that :func:`released` does not give back. Both
 use inner modules of TensorFlow.
+
+The cache is a private folder of the user. TensorFlow keeps compiled programs there, one file each,
+and uses one whose instructions are equal in full. Here a file's SHA-256 is in its name, and
+verified. Each process works in its own folder with links to the intact files, so it reads nothing
+that another is writing; at its end its new programs join the cache. The environment variable
+``NFLOW_CACHE`` sets another folder, or ``off``.
 """
 
+import atexit
 import contextlib
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 # TensorFlow's table of compiled programs, a resource of each device: its name, and the hash of its
 # C++ type, tensorflow::DeviceCompiler<xla::LocalExecutable, xla::LocalClient>.
 TABLE, TABLE_TYPE = "xla_device_compiler", 0x6B406BD7CBE180FF
+VARIABLE = "NFLOW_CACHE"
+FLAGS, DIRECTORY = "TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory"
+DECIDING = (
+    "XLA_FLAGS",
+    FLAGS,
+    "TF_NUM_INTRAOP_THREADS",
+    "OMP_NUM_THREADS",
+)  # for the code
+PRIVATE = "process-"  # prefix of a process's folder
+MAX_BYTES = 64 * 2**20  # all files are hashed at each start
+MAX_AGE = 24 * 3600  # seconds until the folder of a process is taken for abandoned
 
 
 def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
@@ -114,3 +140,118 @@ def _registered_gradients() -> dict[str, Any]:
 def _custom_gradients() -> set[str]:
     """Names of those of ``tf.custom_gradient``; TensorFlow registers its own at its import."""
     return {name for name in _registered_gradients() if name.startswith("CustomGradient")}
+
+
+@contextlib.contextmanager
+def cache_enabled(threads: int = 0) -> Iterator[None]:
+    """Enable the cache where TensorFlow reads its flags within this context.
+
+    ``threads`` of an operation, on which the code depends; 0: the number of cores.
+    """
+    flags, folder = os.environ.get(FLAGS), None
+    if DIRECTORY not in (flags or ""):  # else the user has set it
+        with contextlib.suppress(OSError, RuntimeError):  # no home, no space: compile anew
+            folder = _open(_home() / _key(threads))
+    if folder is None:
+        yield
+        return
+    os.environ[FLAGS] = f"{flags or ''} {DIRECTORY}={folder}"
+    try:
+        yield
+    finally:  # child processes have folders of their own
+        os.environ.pop(FLAGS) if flags is None else os.environ.update({FLAGS: flags})
+
+
+def _home() -> Path:
+    chosen = os.environ.get(VARIABLE, "")
+    if chosen == "off":
+        raise OSError
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(chosen or Path(base) / "nflow") / "programs"
+
+
+def _key(threads: int) -> str:
+    """Name of all that the code depends on: TensorFlow, processor, cores, flags."""
+    package = importlib.util.find_spec("tensorflow")
+    origin = package.origin if package else None
+    facts = [origin, *(os.stat(origin)[6:9] if origin else ()), threads, os.cpu_count()]
+    facts += [len(os.sched_getaffinity(0))] if hasattr(os, "sched_getaffinity") else []
+    facts += [os.environ.get(name) for name in DECIDING]
+    facts += [platform.machine(), platform.processor(), _processor()]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _processor() -> list[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            first = file.read(16_384).split("\n\n")[0]
+    except OSError:
+        return []
+    words = ("model name", "flags", "Features", "CPU part")
+    return [line for line in first.splitlines() if line.startswith(words)]
+
+
+def _open(folder: Path) -> Path | None:
+    """Private folder of this process with links to the intact programs of ``folder``.
+
+    ``None`` if ``folder`` is not private, or its path has a space, which would end the flag.
+    """
+    for path in (folder.parent, folder):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (_is_private(folder.parent) and _is_private(folder)) or " " in str(folder):
+        return None
+    _tidy(folder)
+    private = Path(tempfile.mkdtemp(prefix=PRIVATE, dir=folder))
+    atexit.register(_close, private, os.getpid())
+    for path in _programs(folder):
+        name, _, digest = path.name.rpartition(".")
+        if _digest(path) != digest:
+            path.unlink(missing_ok=True)
+        elif not (private / name).exists():  # two processes may have compiled it
+            os.link(path, private / name)
+    return private
+
+
+def _is_private(folder: Path) -> bool:
+    status = folder.lstat()
+    return (
+        folder.is_dir()
+        and not folder.is_symlink()
+        and status.st_uid == os.getuid()
+        and not status.st_mode & 0o077
+    )
+
+
+def _programs(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        files = [
+            (e.stat().st_mtime_ns, e.path) for e in entries if e.is_file(follow_symlinks=False)
+        ]
+    return [Path(path) for _, path in sorted(files)]
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tidy(folder: Path) -> None:
+    for path in folder.glob(f"{PRIVATE}*"):
+        if time.time() - path.lstat().st_mtime > MAX_AGE:
+            shutil.rmtree(path, ignore_errors=True)
+    sizes = {path: path.stat().st_size for path in _programs(folder)}
+    excess = sum(sizes.values()) - MAX_BYTES
+    for path, size in sizes.items():
+        if excess > 0:
+            path.unlink(missing_ok=True)
+            excess -= size
+
+
+def _close(private: Path, process: int) -> None:
+    if os.getpid() != process:  # a fork
+        return
+    with contextlib.suppress(OSError):
+        for path in _programs(private):
+            if path.stat().st_nlink == 1:  # new: not a link
+                os.replace(path, private.parent / f"{path.name}.{_digest(path)}")
+    shutil.rmtree(private, ignore_errors=True)

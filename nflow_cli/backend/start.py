@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nflow_cli.backend import program_cache
+from nflow_cli.backend import programs
 from nflow_cli.errors import DeviceError, NflowError
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import DeferredSignals
 
 CPU, GPU = "cpu", "gpu"  # gpu: the first; also gpu:N
@@ -101,7 +101,7 @@ def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with program_cache.enabled((machine and machine.threads) or 0):
+    with programs.cache_enabled((machine and machine.threads) or 0):
         start_keras(lambda: None if machine is None else _settle(machine))
     import keras
 

@@ -19,7 +19,7 @@ from nflow_cli.cli.options import (
 from nflow_cli.constants import SWEEP
 from nflow_cli.errors import NflowError
 from nflow_cli.runs.json_text import json_text
-from nflow_cli.terminal import layout
+from nflow_cli.terminal import output as terminal_output
 from nflow_cli.text import printable
 
 
@@ -98,23 +98,23 @@ def present(
         counts = ", ".join(
             f"{count} {printable(status):.20}" for status, count in unfinished.items()
         )
-        layout.tell(f"unfinished runs left out: {counts}")
+        terminal_output.tell(f"unfinished runs left out: {counts}")
     tables, factor = tables_of(results), bayes_factor(results)
     if as_json:
         groups = [r for groups in tables for r in _records(groups, differences(groups))]
         more = {} if factor is None else {"log_bayes_factor": factor._asdict()}
         click.echo(json_text({"groups": groups, **more}))
     else:
-        click.echo("\n\n".join(layout.table(*scores_table(g), keys=3) for g in tables))
+        click.echo("\n\n".join(terminal_output.table(*scores_table(g), keys=3) for g in tables))
         if factor is not None:
             click.echo(f"\n{factor}")
     for word, (name, reason) in examples(results).items():
-        layout.tell(f"[{word}] such as {name}: {reason}")
+        terminal_output.tell(f"[{word}] such as {name}: {reason}")
     shared = (overlap(g.seeds, g.restarts) for groups in tables for g in groups)
     for note in [*dict.fromkeys(filter(None, shared)), *_notes_of_measures(tables)]:
-        layout.tell(note)
+        terminal_output.tell(note)
     if output is None and sweep is None:
-        layout.tell("no pictures drawn; --output DIR draws them there")
+        terminal_output.tell("no pictures drawn; --output DIR draws them there")
         return
     for path in _draw(tables, sweep, output, saving):
         click.echo(printable(path), err=True)

@@ -84,8 +84,7 @@ def evaluate(
     -o is a folder: each is scored by itself, on all cores, into a file of its name. The same
     command goes on after an interruption.
     """
-    from nflow_cli.experiments.parts import part
-    from nflow_cli.experiments.run import Run
+    from nflow_cli.experiments.run import Run, part
     from nflow_cli.sweeps.parts import are_parts
 
     run = Run.open(run_dir)
@@ -118,7 +117,7 @@ def evaluate(
 
 
 def _judged_by(run: Any, data: str | None, density: str | None, machine: Machine) -> Any:
-    from nflow_cli.experiments.parts import part
+    from nflow_cli.experiments.run import part
 
     if data is not None:
         return part(run.config, "data").read(data)
@@ -134,7 +133,7 @@ def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool 
     """Print scores as a table, the path of the output last, or as one JSON object; ``err``: on
     stderr.
     """
-    from nflow_cli.experiments.rows import laid_out
+    from nflow_cli.experiments.summary import laid_out
 
     if as_json:
         warnings = {"warnings": records(judgement.warnings)}
@@ -156,7 +155,7 @@ def _expect_suited(
     seed: int | None,
 ) -> None:
     """Refuse options that do not suit each other, or the run."""
-    from nflow_cli.experiments.parts import part
+    from nflow_cli.experiments.run import part
 
     span, members = part(config, "report").SAMPLES, config.train.members
     refuse(

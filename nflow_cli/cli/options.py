@@ -20,7 +20,7 @@ from nflow_cli.backend.start import (
     start_tensorflow,
 )
 from nflow_cli.cli import completion
-from nflow_cli.config import forms
+from nflow_cli.config import options as config_options
 from nflow_cli.config.keys import LENGTHS
 from nflow_cli.config.options import KeyOption, options_of
 from nflow_cli.constants import DPI, RUN
@@ -86,7 +86,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def _items(_: Any, option: click.Parameter, texts: tuple[str, ...]) -> Any:
     try:
-        return forms.items_of(str(option.metavar), texts)
+        return config_options.items_of(str(option.metavar), texts)
     except ConfigError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -99,9 +99,9 @@ def key_options(command: str) -> list[click.Parameter]:
 def _option_of(option: KeyOption) -> click.Option:
     flags, field, form = option.flags, option.field, option.form
     more: dict[str, Any] = {}
-    if form in forms.LISTS:
+    if form in config_options.LISTS:
         more = {"multiple": True, "callback": _items}
-        if form == forms.PATTERN:
+        if form == config_options.PATTERN:
             more["shell_complete"] = completion.flows
     elif "enum" in field:
         more = {"type": click.Choice(field["enum"], case_sensitive=False)}
@@ -112,7 +112,7 @@ def _option_of(option: KeyOption) -> click.Option:
         kind = click.IntRange if field["type"] == "integer" else Number
         low, high, above = map(field.get, ("minimum", "maximum", "exclusiveMinimum"))
         more = {"type": kind(above if low is None else low, high, min_open=above is not None)}
-    elif forms.FILE in form:
+    elif config_options.FILE in form:
         more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
     about = {"help": option.about, "show_default": "preset", "metavar": form or None}
     return click.Option(flags, **about, **more)

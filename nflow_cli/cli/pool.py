@@ -12,7 +12,7 @@ import click
 from nflow_cli.backend.start import CPU, GPU, Machine, cores, gpus
 from nflow_cli.cli.options import expect_replaceable
 from nflow_cli.errors import Interrupted, NflowError, one_line
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 
 WORK = "nflow_cli.sweeps.parts:work_off"
 TRIES = 3  # of a part whose process dies

@@ -17,7 +17,7 @@ from nflow_cli.cli.options import (
     threads_option,
 )
 from nflow_cli.errors import ConfigError, DeviceError, RunDirectoryError
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
 
 

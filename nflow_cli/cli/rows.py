@@ -23,7 +23,7 @@ from nflow_cli.cli.options import (
     written_option,
 )
 from nflow_cli.cli.pool import expect_parts, judged_parts, pool_options
-from nflow_cli.config import forms
+from nflow_cli.config import options
 from nflow_cli.errors import NflowError
 
 
@@ -91,7 +91,7 @@ def impute(
 
 
 def _names(_: Any, __: Any, text: str | None) -> list[str] | None:
-    names = None if text is None else forms.items_of(forms.NAMES, [text])
+    names = None if text is None else options.items_of(options.NAMES, [text])
     if names and len(set(names)) < len(names):
         raise click.BadParameter(f"{text!r}: expected different columns")
     return names
@@ -107,7 +107,7 @@ def _probabilities(context: Any, option: Any, text: str) -> list[float]:
 @written_option("the rows and their predictions", is_folder=True)
 @click.option(
     "--target",
-    metavar=forms.NAMES,
+    metavar=options.NAMES,
     callback=_names,
     help="The column, or several, predicted jointly by draws. Default: the only modelled one.",
 )

@@ -16,7 +16,7 @@ from nflow_cli.cli.options import (
 )
 from nflow_cli.errors import NflowError
 from nflow_cli.runs.json_text import json_text
-from nflow_cli.terminal.layout import hanging
+from nflow_cli.terminal.output import hanging
 from nflow_cli.text import printable
 
 
@@ -90,14 +90,14 @@ def plot(
     All of them, unless --only, --flow-at or --animate choose some; the last two need the model, and
     a density in two dimensions. Prints the path of each picture.
     """
-    from nflow_cli.experiments import pictures
+    from nflow_cli.experiments.report import draw
     from nflow_cli.experiments.run import Run
 
     run, paths = Run.open(run_dir), []
     run.expect_trained()
     with run.directory.locked():
         if only or not (flows or animate):
-            paths += pictures.draw(run, format_, dpi, only)
+            paths += draw(run, format_, dpi, only)
         if flows or animate:
             start_tensorflow()
             from nflow_cli.experiments import flow_pictures
@@ -113,7 +113,7 @@ def plot(
 @click.option("--schema", is_flag=True, help="Print the JSON schema of presets, for editors.")
 def presets(name: str | None, schema: bool) -> None:
     """List the presets with one line each, or print the preset NAME."""
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
     from nflow_cli.config.schema import json_schema
 
     if schema:
@@ -123,10 +123,10 @@ def presets(name: str | None, schema: bool) -> None:
         return
 
     if name is not None:
-        lines = presets.preset_text(preset_files.find_preset(name)).split("\n")
+        lines = presets.preset_text(presets.find_preset(name)).split("\n")
         click.echo("\n".join(printable(line.rstrip("\r")) for line in lines), nl=False)
         return
-    shipped = preset_files.shipped_presets()
+    shipped = presets.shipped_presets()
     width = max(map(len, shipped))
     for preset, path in shipped.items():
         data = presets.read_preset(path)

@@ -18,7 +18,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.text import command_line, printable
 
 
@@ -77,8 +77,7 @@ def sample(
     cells any. Images of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1,
     with a picture of the first ones beside the file. Prints the paths of the written files.
     """
-    from nflow_cli.experiments.parts import part
-    from nflow_cli.experiments.run import Run
+    from nflow_cli.experiments.run import Run, part
 
     run, path = Run.open(run_dir), Path(output)
     command, report = run.config.command, part(run.config, "report")

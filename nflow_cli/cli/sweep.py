@@ -35,7 +35,7 @@ from nflow_cli.errors import (
     one_line,
 )
 from nflow_cli.registry import nearest
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import command_line, printable
 
@@ -137,15 +137,15 @@ def _resolved(
     seeds: str | None,
     assignments: tuple[str, ...],
 ) -> tuple[Any, str, str]:
-    from nflow_cli.config import preset_files, presets
+    from nflow_cli.config import presets
     from nflow_cli.sweeps.plan import resolve
 
     if sweep is not None:
-        path = preset_files.find_preset(sweep)
-        data, source = presets.read_preset(path), preset_files.preset_label(path)
+        path = presets.find_preset(sweep)
+        data, source = presets.read_preset(path), presets.preset_label(path)
         folder = path.parent
     else:
-        path = preset_files.find_preset(preset or "")
+        path = presets.find_preset(preset or "")
         data = {"command": "sweep", "presets": [preset]}
         source, folder = f"--preset {preset}", Path()
     changes = {
@@ -179,14 +179,14 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
 
 
 def _check_data(runs: Sequence[Any]) -> None:
-    from nflow_cli.experiments.parts import part
+    from nflow_cli.experiments.run import part
 
     loaded: dict[str, Any] = {}
     for run in runs:
         key = repr(run.config.model_dump(include={"data", "density"}))
         if key not in loaded:
             loaded[key] = part(run.config, "data").load(run.config)
-        part(run.config, "data").expect_fits(run.config, loaded[key])
+        run.config.expect_fits(loaded[key])
 
 
 def _train(

@@ -44,21 +44,21 @@ class Typed:
 
     def config(self, usual: str | Path, named: Sequence[Any] = ()) -> Any:
         """Config of the preset, by default ``usual``, with the changes ``named`` by arguments."""
-        from nflow_cli.config import overrides, preset_files
+        from nflow_cli.config import presets
 
         changes = [*self.assigned, *named, *self.said]
         expect_one_length(self.due, changes)
-        self.path = preset_files.find_preset(self.preset or str(usual))
-        return overrides.merged(self.command, self.path, changes)
+        self.path = presets.find_preset(self.preset or str(usual))
+        return presets.merged(self.command, self.path, changes)
 
     def train(self, config: Any, data: Any = None) -> None:
         """Train in a new run directory, and print its scores; ``data``: default: the config's."""
-        from nflow_cli.experiments.parts import part
+        from nflow_cli.experiments.run import part
         from nflow_cli.experiments.running import show, start
 
         if data is None:
             data = part(config, "data").load(config)
-            part(config, "data").expect_fits(config, data)
+            config.expect_fits(data)
         how: Any = {"machine": self.machine, "argv": self.argv, "due": self.due}
         show(start(config, self.path, self.output, data, **how))
 
@@ -102,7 +102,7 @@ def fit_2d(typed: Typed) -> None:
     K = 8). Without --target the first flow chooses it too: gaussian-from-uniform for radial, else
     multimodal. The last line printed is the run directory. Points are fitted by `nflow fit`.
     """
-    from nflow_cli.config.preset_files import nearest_preset
+    from nflow_cli.config.presets import nearest_preset
 
     pattern = typed.options["flow"] or ["planar"]
     target = typed.options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from nflow_cli.config.flows import StackFlow
-from nflow_cli.config.forms import INTERVALS, NAME, NAMES
+from nflow_cli.config.options import INTERVALS, NAME, NAMES
 from nflow_cli.config.strict import (
     COMMAND,
     Column,

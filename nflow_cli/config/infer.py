@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
 
 from nflow_cli.config.flows import LastMap, StackFlow
-from nflow_cli.config.forms import INTERVALS, NAMES
+from nflow_cli.config.options import INTERVALS, NAMES
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,

@@ -1,5 +1,6 @@
-"""Presets: parsed from YAML, overridden, validated, dumped."""
+"""Presets: found by name or path, parsed from YAML, overridden, validated, dumped; run names."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -14,11 +15,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nflow_cli.config.fit_2d import TARGET_KINDS
+from nflow_cli.config.flows import Flow, has_network, pattern_name
 from nflow_cli.config.keys import is_within
-from nflow_cli.config.schema import SCHEMAS, schema_of
+from nflow_cli.config.options import shipped_presets
+from nflow_cli.config.schema import NAMED, RUNS, SCHEMAS, Config, schema_of
 from nflow_cli.config.strict import Strict, models_in
 from nflow_cli.errors import ConfigError
-from nflow_cli.registry import nearest
+from nflow_cli.registry import FLOWS, POINT_SETS, nearest
 
 MAX_BYTES = 2**20  # of a preset file
 FEWER = "exclude columns, of text above all, to shorten it: --exclude"
@@ -26,6 +29,15 @@ MAX_DEPTH = 20  # presets have up to seven levels
 MAX_VALUES = 50_000  # 1,000 columns take 30,000
 MAX_KEY = 500  # letters of a key, which may be the name of a column
 MAX_DIGITS = 100  # of a whole number
+DEFAULT_K = 8  # of flows
+MAX_LABEL = 40  # characters of a value in a folder's name
+# Keys of an experiment, other than training and evaluation.
+EXPERIMENT: Any = {
+    **dict.fromkeys(
+        ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
+    ),
+    "data": {"name", "binarization"},
+}
 
 
 class Change(NamedTuple):
@@ -340,3 +352,162 @@ def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
         if part in model.model_fields:  # else the name of a column
             model = next(models_in(model.model_fields[part].annotation))
     return list(model.model_fields)
+
+
+def preset_label(path: Path) -> str:
+    """Name of a preset in errors; of a file its path."""
+    return path.stem if shipped_presets().get(path.stem) == path else str(path)
+
+
+def find_preset(name_or_path: str) -> Path:
+    """Path of a preset given by name or path."""
+    shipped = shipped_presets()
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path)
+    with contextlib.suppress(OSError, ValueError):  # a name too long, or invalid: "\0"
+        if path.is_file():
+            return path
+    raise ConfigError(
+        f"no preset named {name_or_path!r}, and no such file{nearest(name_or_path, list(shipped))}"
+        "; `nflow presets` lists them"
+    )
+
+
+def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
+    """Shipped fit-2d preset of ``target`` with or without networks as ``pattern``, and K nearest.
+
+    The name of a preset says target, flow and K, where it is not the default, 8.
+    """
+    k = DEFAULT_K if k is None else k
+    form = rf"{target}-({'|'.join(FLOWS)})(?:-k(\d+))?"
+    found = [match for name in shipped_presets() if (match := re.fullmatch(form, name))]
+
+    def distance(name: re.Match[str]) -> tuple[bool, float]:
+        its_k = int(name[2] or DEFAULT_K)
+        return has_network([name[1]]) != has_network(pattern), abs(its_k - k) / (its_k + k + 1)
+
+    return shipped_presets()[min(found, key=distance)[0]]
+
+
+def run_name(resolved: Config, preset: Path) -> str:
+    """Name of a run: the preset's for the same experiment, else :func:`made_name`."""
+    return preset.stem if _same_experiment(resolved, preset) else made_name(resolved)
+
+
+def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
+    """Name of target or data, flows and K, such as ``two-moons-planar-k32``.
+
+    A VAE's prior follows (``prior-affine-coupling-k4``). Parts that the dotted keys ``varied``
+    change are left out.
+    """
+    flow, prior = resolved.flow, getattr(resolved, "prior", None)
+    words = {resolved.subject_key: _subject(resolved)}
+    if flow is None:
+        words["cells"] = "cells"
+    else:
+        words |= {"flow.pattern": _pattern(flow), "flow.k": f"k{flow.k}"}
+        if flow.k is None:  # by the size of the table
+            del words["flow.k"]
+        elif not flow.k:
+            del words["flow.pattern"]
+    if prior:
+        words["prior"] = f"prior-{_pattern(prior)}-k{prior.k}"
+    return "-".join(word for key, word in words.items() if not touches(varied, key))
+
+
+def touches(keys: Iterable[str], path: str) -> bool:
+    """Whether a dotted key is at ``path``, below it or above it."""
+    return any(is_within(key, path) or is_within(path, key) for key in keys)
+
+
+def _pattern(flow: Flow) -> str:
+    pattern = "-".join(map(pattern_name, flow.pattern))
+    return pattern if len(pattern) <= MAX_LABEL else "mixed"
+
+
+def _subject(resolved: Config) -> str:
+    name = resolved.subject
+    if resolved.subject_key != "data" or name in POINT_SETS:
+        return text_of(name)[:MAX_LABEL]
+    return text_of(Path(name).stem)[:MAX_LABEL] or "data"
+
+
+def _same_experiment(resolved: Config, preset: Path) -> bool:
+    try:
+        alone = validate(read_preset(preset), str(preset), RUNS)
+    except ConfigError:  # incomplete without the changes
+        return False
+    return alone.model_dump(include=EXPERIMENT) == resolved.model_dump(include=EXPERIMENT)
+
+
+def text_of(value: Any) -> str:
+    """Value as text that is valid in file names; "" for a mapping."""
+    if isinstance(value, Mapping):
+        return ""
+    if isinstance(value, list):
+        return "+".join(map(text_of, value))
+    plain = {None: "null", True: "true", False: "false"}
+    text = plain[value] if value is None or isinstance(value, bool) else str(value)
+    return re.sub(r"[^\w.+-]+", "_", text).strip("._")
+
+
+def merged(command: str, path: Path, changes: Sequence[Change]) -> Any:
+    """Config of a command's preset file with changes."""
+    data, source = {"command": command, **read_preset(path)}, preset_label(path)
+    if (other := data["command"]) != command and other in list(SCHEMAS):  # it may be anything
+        raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
+    return resolve(data, source, changes, {command: SCHEMAS[command]})
+
+
+def resolve(
+    preset: Mapping[str, Any],
+    source: str,
+    changes: Sequence[Change],
+    schemas: Mapping[str, type[Strict]],
+) -> Any:
+    """Validated config of a preset with changes, the later ones over the earlier.
+
+    The preset's description is kept if only the seed differs. Errors name the preset's ``source``,
+    or the change; a change must not drop another or a value of the preset.
+    """
+    data = dict(preset)
+    for n, change in enumerate(changes):
+        _check_dropped(change, changes[:n])
+        data = _opened(data, change, source, changes[:n])
+        data = override(data, {change.path: change.value})
+    resolved = validate(data, source, schemas, changes)
+    is_new = any(change.path == "description" for change in changes)
+    if is_new or {**data, "seed": 0} == {**preset, "seed": 0}:
+        return resolved
+    return resolved.model_copy(update={"description": ""})
+
+
+def _check_dropped(change: Change, before: Iterable[Change]) -> None:
+    for other in before:
+        if other.path != change.path and is_within(other.path, change.path):
+            raise ConfigError(
+                f"{other.source} and {change.source}: expected one of the two, as the second "
+                "replaces the first"
+            )
+
+
+def _opened(
+    data: dict[str, Any], change: Change, source: str, before: Sequence[Change]
+) -> dict[str, Any]:
+    *above, _ = change.path.split(".")
+    value: Any = data
+    for depth, key in enumerate(above, start=1):
+        path, value = ".".join(above[:depth]), value.get(key)
+        if isinstance(value, str) and path in NAMED:
+            value = {"name": value}
+            data = override(data, {path: value})
+        setters = [other.source for other in before if is_within(path, other.path)]
+        if value is None and not setters:
+            break
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"{change.source}: expected a mapping at {path}. Received: {shortened(value)}, "
+                f"from {[source, *setters][-1]}"
+            )
+    return data

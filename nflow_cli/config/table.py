@@ -16,8 +16,8 @@ from nflow_cli.config.flows import (
     options_of,
     pattern_name,
 )
-from nflow_cli.config.forms import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
 from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
+from nflow_cli.config.options import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,

@@ -266,6 +266,9 @@ class RunConfig(Strict):
         }
         return f"lower {' or '.join(f'{key} ({n:,})' for key, n in sizes.items() if n and n > 1)}"
 
+    def expect_fits(self, data: Any) -> None:
+        """Refuse data that are too few for this config (``ConfigError``)."""
+
     @property
     def resume_arguments(self) -> list[str]:
         """Arguments of ``nflow resume`` beside the run."""

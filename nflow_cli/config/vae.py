@@ -15,7 +15,7 @@ from nflow_cli.config.flows import (
     expect_one_pass,
     expect_weights,
 )
-from nflow_cli.config.forms import PATTERN
+from nflow_cli.config.options import PATTERN
 from nflow_cli.config.strict import COMMAND, MAX_PATH, Strict, by_name, option
 from nflow_cli.config.training import (
     MOST_ANNEALED,
@@ -27,6 +27,7 @@ from nflow_cli.config.training import (
     RunConfig,
     Schedule,
 )
+from nflow_cli.errors import ConfigError
 
 Binarization = Annotated[
     Literal["stochastic", "static", "threshold", "none"],
@@ -199,6 +200,16 @@ class VAEConfig(RunConfig):
             expect_one_pass(prior, "inverse")
             expect_weights(prior, cls.dims(info.data)[0])
         return prior
+
+    def expect_fits(self, data: Any) -> None:
+        """Refuse a batch or a validation split larger than the training set."""
+        stopping, size = self.train.early_stopping, self.train.batch_size
+        left = data.n_train - (stopping.images if stopping else 0)
+        if size > left:
+            raise ConfigError(
+                f"train.batch_size: expected at most the {max(left, 0):,} training images"
+                f"{' left by the validation split' if stopping else ''}. Received: {size}"
+            )
 
     @property
     def work(self) -> float:

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.config.options import escaped
 from nflow_cli.config.presets import A_KEY, is_key
 from nflow_cli.config.strict import MAX_COLUMNS
 from nflow_cli.config.table import TableData

@@ -1,10 +1,11 @@
 """Units of a density: from the user's coordinates to the flow's, and back."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.column_maps import ColumnMap, bound_maps
 
 
 class ColumnUnits:
@@ -59,3 +60,12 @@ class ColumnUnits:
 
 
 IDENTITY = ColumnUnits([], np.float32)
+
+
+def units_of(names: Sequence[str], bounds: Any) -> Any:
+    """Units of named coordinates: ``Log`` for one bound, ``Logit`` for ``[low, high]``, ``Tangent``
+    for ``[low, None, scale]``; those of the flows if ``bounds`` is ``None``.
+    """
+    if bounds is None:
+        return IDENTITY
+    return ColumnUnits([bound_maps(*bounds.get(name, (None, None))) for name in names])

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from nflow_cli.data.column_maps import bound_maps
-from nflow_cli.data.units import IDENTITY, ColumnUnits
+from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 
@@ -115,12 +114,3 @@ def checked_pair(name: str, result: Any, x: np.ndarray) -> tuple[np.ndarray, np.
             )
         parts.append(array.astype(np.float64))
     return parts[0], parts[1]
-
-
-def units_of(names: Sequence[str], bounds: Any) -> Any:
-    """Units of named coordinates: ``Log`` for one bound, ``Logit`` for ``[low, high]``, ``Tangent``
-    for ``[low, None, scale]``; those of the flows if ``bounds`` is ``None``.
-    """
-    if bounds is None:
-        return IDENTITY
-    return ColumnUnits([bound_maps(*bounds.get(name, (None, None))) for name in names])

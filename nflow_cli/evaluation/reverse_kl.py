@@ -1,7 +1,7 @@
-"""Scores of a fit to a log-density by draws: KL, log Z, moments, k-hat, ESS, missed mass."""
+"""Scores of a fit to a log-density by draws: KL, log Z, moments, k-hat, missed mass, rounding."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ from numpy.linalg import norm
 
 from nflow_cli.data.units import IDENTITY, ColumnUnits
 from nflow_cli.densities.bases import Base, Cauchy, CauchyRadius
+from nflow_cli.densities.log_density import LogDensity
 from nflow_cli.densities.pushforward import Draw, FlowDensity, mixture, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.evaluation.association import most_dependent
 from nflow_cli.evaluation.importance import Draws, Weights, log_ratio, scaled, smoothed
 from nflow_cli.evaluation.missed_mass import Missed, missed_mass
-from nflow_cli.evaluation.rounding import rounding
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.warnings import EXACT_DRAWS, ROUGH, UNCOVERED_RATIO
 from nflow_cli.flows.stack import FlowStack
@@ -34,6 +34,8 @@ BY_Q = (  # log Z by the draws of q alone, and how far the estimate is from it
     *("log_z_difference", "log_z_difference_standard_error"),
 )
 MISSED_RATIO = 1_000  # p/q above which p is missed
+POINTS = 1_000
+BITS = 53  # of a float64 mantissa
 
 
 def judge(
@@ -406,3 +408,45 @@ def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
     with np.errstate(over="ignore"):
         missed = Moments.of(np.maximum(1 - MISSED_RATIO * np.exp(-excess), 0))
     return dict(zip(keys, (missed.mean, missed.standard_error, uncovered, None)))
+
+
+def step_of(values: np.ndarray) -> float:
+    """Rounding step of log-density values, in nats; NaN if one is not finite.
+
+    The median spacing of their type, or if larger the greatest power of 2 that divides all:
+    ``(log p + 1e8) - 1e8`` in float32 has steps of 8, also when cast to float64.
+    """
+    if not np.isfinite(values).all():
+        return math.nan
+    step = float(np.median(np.spacing(np.abs(values))))
+    different = np.unique(values.astype(np.float64))
+    if len(different) == 1:  # the step is unknown
+        return step
+    mantissas, exponents = np.frexp(different[different != 0])
+    whole = (mantissas * 2.0**BITS).astype(np.int64)
+    common = np.ldexp((whole & -whole).astype(np.float64), exponents - BITS)
+    return max(step, float(common.min()))
+
+
+def own_values(target: Target) -> Callable[[Any], Any]:
+    """``log p`` of points ``(..., D)``; of a user's function without the Jacobian."""
+    if isinstance(target, LogDensity):
+        return lambda z: target.values(target.outside(z)[0])
+    return target.log_prob
+
+
+def rounding(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
+    """Rounding error of ``log p`` at samples of ``q``; NaN if not finite.
+
+    ``log_density_step`` in nats (:func:`step_of`); ``rounding_error``, the standard deviation in
+    nats of the error by such steps and by moving each coordinate by one float: a step h has
+    variance h²/12.
+    """
+    rng = stream(seed, "rounding")
+    z = next(density.draw(POINTS, lambda _: rng)).x
+    moved = z + np.spacing(z) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
+    with np.errstate(all="ignore"):  # of a user's function
+        here, there = (values_at(target.log_prob, points) for points in (z, moved))
+        step = step_of(values_at(own_values(target), z))
+        noise = float(np.mean((there.astype(np.float64) - here) ** 2))
+    return {"log_density_step": step, "rounding_error": float(np.sqrt((step**2 + noise) / 12))}

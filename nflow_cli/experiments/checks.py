@@ -19,8 +19,7 @@ from nflow_cli.experiments.comparison import (
     differences,
     passed,
 )
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.run import Run, plain_preset
+from nflow_cli.experiments.run import Run, part, plain_preset
 from nflow_cli.experiments.summary import Judged, identity_of
 from nflow_cli.runs.directory import (
     CONFIG,

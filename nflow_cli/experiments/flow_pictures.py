@@ -11,7 +11,7 @@ from nflow_cli.data.units import IDENTITY
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.motion import Motion, flow_arrays, motion_arrays
-from nflow_cli.experiments.pictures import with_warnings, write_picture
+from nflow_cli.experiments.report import with_warnings, write_picture
 from nflow_cli.experiments.run import Run
 from nflow_cli.plotting import plane
 from nflow_cli.runs.directory import ANIMATION, PLOTS

@@ -3,11 +3,10 @@
 from typing import Any
 
 from nflow_cli.evaluation.warnings import ScoreWarning
-from nflow_cli.experiments import page
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.python_words import in_python
-from nflow_cli.experiments.rows import Rows, laid_out, with_reasons
-from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.python_arguments import in_python
+from nflow_cli.experiments.report import paragraph, table
+from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.summary import Rows, laid_out, with_reasons
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.text import printable
 
@@ -59,6 +58,6 @@ class TrainedRun:
     def _repr_html_(self) -> str | None:
         """Table of ``repr`` as HTML, or ``None``."""
         try:
-            return page.table(with_reasons(*self._scores())) + page.paragraph(self.path)
+            return table(with_reasons(*self._scores())) + paragraph(self.path)
         except Exception:  # as above
             return None

@@ -1,16 +1,20 @@
-"""Keyword arguments of ``fit`` and ``infer`` in Python, converted to preset changes."""
+"""Python's side of commands: keyword arguments as preset changes, messages in its words."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from nflow_cli.config.forms import STEPS
 from nflow_cli.config.keys import LENGTHS
-from nflow_cli.config.options import options_of
+from nflow_cli.config.options import STEPS, options_of
 from nflow_cli.config.presets import Change, shortened
-from nflow_cli.errors import ConfigError
+from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.registry import nearest
+from nflow_cli.terminal.output import worded
+
+_OPTION = re.compile(r"`[^`]*`|--set |(?<![\w-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*)")
 
 
 def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
@@ -56,3 +60,25 @@ def _as_list(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, Iterable) else repr(value)
+
+
+def in_python(text: str) -> str:
+    """Message with names of arguments for options; commands in backticks stay."""
+    return _OPTION.sub(_argument, text)
+
+
+def _argument(match: re.Match[str]) -> str:
+    if match["name"]:
+        return match["name"].replace("-", "_") + ("=False" if match["no"] else "")
+    return "" if match[0] == "--set " else match[0]
+
+
+@contextmanager
+def python_words() -> Iterator[None]:
+    """Convert notes and errors of a block for Python users."""
+    with worded(in_python):
+        try:
+            yield
+        except NflowError as error:
+            error.args = (in_python(error.in_python),)
+            raise

@@ -1,20 +1,24 @@
-"""Report of a run: one HTML page."""
+"""Report of a run: its pictures, and one self-contained HTML page.
+
+All text is escaped, nothing is executed or loaded.
+"""
 
 import base64
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from nflow_cli.backend.start import uncollected
 from nflow_cli.config import presets
 from nflow_cli.constants import DPI, __version__
-from nflow_cli.errors import NflowError, RunDirectoryError
-from nflow_cli.experiments import page
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.rows import Rows
-from nflow_cli.experiments.run import Run
+from nflow_cli.errors import ConfigError, NflowError, RunDirectoryError
+from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.summary import Rows
+from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, SUMMARY, RunDirectory
-from nflow_cli.text import command_line
+from nflow_cli.text import command_line, printable
 
 MAX_PICTURE, MAX_PIXELS = 8 * 2**20, 40_000_000  # of a file, in bytes and as decoded
 # Captions of pictures, in the order of the page; other pictures follow.
@@ -36,41 +40,86 @@ PICTURES = {
     "training": "The course of the training.",
     ANIMATION: "The base on its way through the flows, each of which moves it at a steady pace.",
 }
+MAX_TEXT, MAX_CODE, MAX_ROWS = 1_000, 100_000, 100  # letters, letters, of a table
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'"
+)
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --soft: #59636e;
+  --line: #d8dee4; --block: #f4f6f8; --warn: #8a3b00; --warned: #fff4e5; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ec; --paper: #14181c; --soft: #9aa5b1; --line: #323a42;
+    --block: #1d2329; --warn: #ffb070; --warned: #2e2013; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
+.soft, footer { color: var(--soft); font-size: .9rem; margin: .3rem 0; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0;
+  border-top: 1px solid var(--line); }
+th { font-weight: 500; color: var(--soft); width: 13rem; }
+th:empty, th:empty + td { border-top: 0; padding-top: 0; }
+.verdict tr:first-child th, .verdict tr:first-child td { font-size: 1.35rem; font-weight: 600;
+  color: var(--ink); border-top: 0; }
+.warnings { background: var(--warned); border-left: 4px solid var(--warn); margin: 1rem 0;
+  padding: .6rem 1rem .6rem 2rem; }
+.warnings strong { color: var(--warn); }
+figure { margin: 1.2rem 0 1.8rem; }
+img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; }
+pre { background: var(--block); border-radius: 4px; padding: .8rem 1rem; margin: .5rem 0;
+  font: .85rem/1.45 ui-monospace, monospace; white-space: pre-wrap; }
+@media (max-width: 40rem) {
+  th, td { display: block; width: auto; padding-right: 0; }
+  td { border-top: 0; padding-top: 0; }
+  th:empty { display: none; } }
+@media print, (prefers-reduced-motion: reduce) {
+  figure:has(img[src^="data:image/webp"]) { display: none; } }
+@media print {
+  :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --block: #f4f4f4;
+    --warn: #8a3b00; --warned: #fff; }
+  main { max-width: none; padding: 0; } figure, tr { break-inside: avoid; }
+  img { max-height: 22cm; width: auto; } h2 { break-after: avoid; } }
+"""
 
 
 def write_report(run: Run) -> Path:
     """Write ``report.html``, self-contained, from the files of a run."""
     config, record, name = run.config, run.record, run.path.resolve().name
     head = [
-        f"<header><h1>{page.shown(name)}</h1>",
-        page.paragraph(f"nflow {config.command}, {_text(record.get('status'))}", "soft"),
-        page.paragraph(config.description) if config.description else "",
+        f"<header><h1>{shown(name)}</h1>",
+        paragraph(f"nflow {config.command}, {_text(record.get('status'))}", "soft"),
+        paragraph(config.description) if config.description else "",
         "</header>",
         *_scores(run),
     ]
     tail = [
-        page.section("Training", [page.table(_training(record))]),
-        page.section("Config", [page.code(presets.dump(config))]),
-        page.section("To repeat it", _repetition(run, record)),
+        section("Training", [table(_training(record))]),
+        section("Config", [code(presets.dump(config))]),
+        section("To repeat it", _repetition(run, record)),
         f"<footer>Written by nflow {__version__} from the files of the run.</footer>",
     ]
     title = f"{name}: nflow {config.command}"
-    parts = [*head, page.section("Pictures", [*pictures(run.directory)]), *tail]
-    return run.directory.write_text(REPORT, page.document(title, parts))
+    parts = [*head, section("Pictures", [*pictures(run.directory)]), *tail]
+    return run.directory.write_text(REPORT, document(title, parts))
 
 
 def _scores(run: Run) -> list[str]:
     if not run.directory.has(SUMMARY):
-        text = page.paragraph(f"None yet: the run has no {SUMMARY}.")
-        return [page.section("Verdict", [text])]
+        text = paragraph(f"None yet: the run has no {SUMMARY}.")
+        return [section("Verdict", [text])]
     report, warnings = part(run.config, "report"), run.warnings
-    verdict = [page.table(report.verdict_of(run.summary, warnings), "verdict")]
+    verdict = [table(report.verdict_of(run.summary, warnings), "verdict")]
     if warnings:
-        verdict.append(page.warning_list((warning.word, warning.reason) for warning in warnings))
+        verdict.append(warning_list((warning.word, warning.reason) for warning in warnings))
     else:
-        verdict.append(page.paragraph("No warnings.", "soft"))
-    scores = page.table(report.rows_of(run.config, run.summary, warnings))
-    return [page.section("Verdict", verdict), page.section("Scores", [scores])]
+        verdict.append(paragraph("No warnings.", "soft"))
+    scores = table(report.rows_of(run.config, run.summary, warnings))
+    return [section("Verdict", verdict), section("Scores", [scores])]
 
 
 def _facts(facts: Mapping[str, Any]) -> Rows:
@@ -86,14 +135,14 @@ def pictures(run: RunDirectory) -> Iterator[str]:
     """Pictures and the animation of a run as they are, or why one is not shown."""
     paths = [*run.path.glob(f"{PLOTS}/*.png"), *run.path.glob(f"{PLOTS}/{ANIMATION}.webp")]
     if not paths:
-        yield page.paragraph(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.", "soft")
+        yield paragraph(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.", "soft")
     for path in sorted(paths, key=lambda path: ([*PICTURES, path.stem].index(path.stem), path)):
         file, caption = f"{PLOTS}/{path.name}", f"The picture {path.stem}."
         try:
             uri, width = _embedded(run.read(file, MAX_PICTURE), file)
-            yield page.figure(uri, width, path.stem, PICTURES.get(path.stem, caption))
+            yield figure(uri, width, path.stem, PICTURES.get(path.stem, caption))
         except NflowError as error:
-            yield page.paragraph(str(error), "soft")
+            yield paragraph(str(error), "soft")
 
 
 def _embedded(content: bytes, file: str) -> tuple[str, int]:
@@ -137,11 +186,107 @@ def _moment(seconds: Any) -> str:
 
 def _repetition(run: Run, record: Mapping[str, Any]) -> list[str]:
     again = command_line(["nflow", run.config.command, "--preset", str(run.path / CONFIG)])
-    parts = [page.code(again)]
+    parts = [code(again)]
     argv = record.get("argv")
     if isinstance(argv, list) and all(isinstance(word, str) for word in argv):
-        parts += [page.paragraph("It was begun by"), page.code(command_line(["nflow", *argv]))]
+        parts += [paragraph("It was begun by"), code(command_line(["nflow", *argv]))]
     versions = record.get("versions")
     if isinstance(versions, dict):
-        parts += [page.paragraph("with"), page.table(_facts(versions))]
+        parts += [paragraph("with"), table(_facts(versions))]
     return parts
+
+
+def shown(text: object, most: int = MAX_TEXT) -> str:
+    """Text as one line of escaped HTML."""
+    line = str(text)
+    return escape(printable(line if len(line) <= most else f"{line[:most]} …"))
+
+
+def paragraph(text: object, style: str = "") -> str:
+    """Paragraph, optionally of a style such as ``soft``."""
+    return f'<p class="{style}">{shown(text)}</p>' if style else f"<p>{shown(text)}</p>"
+
+
+def table(rows: Rows, style: str = "scores") -> str:
+    """Table of two columns."""
+    lines = (
+        f'<tr><th scope="row">{shown(a)}</th><td>{shown(b)}</td></tr>' for a, b in rows[:MAX_ROWS]
+    )
+    return f'<table class="{style}">{"".join(lines)}</table>'
+
+
+def warning_list(warnings: Iterable[tuple[str, str]]) -> str:
+    """Box of warnings: labels and reasons."""
+    items = (f"<li><strong>{shown(word)}</strong>: {shown(why)}</li>" for word, why in warnings)
+    return f'<ul class="warnings">{"".join(items)}</ul>'
+
+
+def figure(uri: str, width: int, name: str, caption: str) -> str:
+    """Picture with a ``data:`` URI and a caption."""
+    image = f'<img src="{uri}" width="{width}" alt="{shown(f"{name}: {caption}")}">'
+    return f"<figure>{image}<figcaption>{shown(caption)}</figcaption></figure>"
+
+
+def code(text: str) -> str:
+    """Preformatted lines."""
+    kept = text[:MAX_CODE].rstrip("\n").split("\n")
+    lines = [shown(line, MAX_CODE) for line in kept]
+    return f"<pre>{chr(10).join([*lines, *('…' for _ in text[MAX_CODE : MAX_CODE + 1])])}</pre>"
+
+
+def section(title: str, parts: Sequence[str]) -> str:
+    """HTML section."""
+    return f"<section><h2>{shown(title)}</h2>\n{chr(10).join(parts)}\n</section>"
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """HTML page."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>{shown(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+{chr(10).join(parts)}
+</main>
+</body>
+</html>
+"""
+
+
+@uncollected()
+def draw(run: Run, format: str = "png", dpi: int = DPI, only: Collection[str] = ()) -> list[Path]:
+    """Draw pictures into ``run``, all or ``only`` some; return their paths."""
+    report = part(run.config, "report")
+    curves = run.curves(report.CURVES)
+    pictures = report.figures_of(run.config, run.shown_arrays, curves, with_warnings(run))
+    for name in only:
+        if name not in pictures:
+            known = ", ".join(pictures)
+            hint = nearest(name, list(pictures))
+            raise ConfigError(f"--only: {name!r} is no picture of this run{hint}; known: {known}")
+    return [
+        write_picture(run, name, figure, format, dpi)
+        for name, figure in pictures.items()
+        if not only or name in only
+    ]
+
+
+def with_warnings(run: Run) -> dict[str, Any]:
+    """Summary with its warnings, as pictures take it."""
+    return {**run.facts, "warnings": run.warnings}
+
+
+def write_picture(run: Run, name: str, figure: Any, format: str, dpi: int) -> Path:
+    """Write a picture into the plots of a run; return its path."""
+    from nflow_cli.plotting.style import save_figure
+
+    return run.directory.write(
+        f"{PLOTS}/{name}.{format}", lambda file: save_figure(figure, file, format, dpi)
+    )

@@ -1,5 +1,6 @@
 """Training in a run directory, with pictures and report."""
 
+import importlib
 import platform
 import threading
 import time
@@ -12,21 +13,17 @@ from typing import Any
 from nflow_cli.backend.programs import released
 from nflow_cli.backend.start import Machine, expect_tensorflow, memory_errors, start_tensorflow
 from nflow_cli.config import presets
-from nflow_cli.config.preset_files import run_name
 from nflow_cli.config.schema import Config
 from nflow_cli.errors import BusyError, NflowError
 from nflow_cli.evaluation.warnings import records
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.report import write_report
-from nflow_cli.experiments.rows import laid_out
-from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.summary import identity_of
-from nflow_cli.runs.directory import EVALUATION, MACHINES, SUMMARY, RunDirectory
-from nflow_cli.runs.versions import VERSIONS
-from nflow_cli.terminal.layout import tell
+from nflow_cli.experiments.report import draw, write_report
+from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.summary import identity_of, laid_out
+from nflow_cli.runs.directory import EVALUATION, MACHINES, SUMMARY, VERSIONS, RunDirectory
+from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import printable
-from nflow_cli.training.progress import about_left, phase
+from nflow_cli.training.observers import about_left, phase
 
 
 def versions() -> dict[str, str]:
@@ -56,7 +53,7 @@ def start(
     :func:`in_time`; ``pictures``: draw and report.
     """
     expect_tensorflow()
-    name, folder = run_name(config, preset), None if output is None else str(output)
+    name, folder = presets.run_name(config, preset), None if output is None else str(output)
     config = settled(config, data)
     if folder is not None:
         RunDirectory.create(name, folder)  # before a trial: it may be taken
@@ -163,7 +160,7 @@ def train(
             fit(run, data)
             if pictures:
                 with phase("drawing pictures"):
-                    _pictures().draw(run)
+                    draw(run)
         if pictures:
             _report(run)
 
@@ -181,21 +178,14 @@ def fit(run: Run, data: Any = None) -> None:
     run.directory.write_json(SUMMARY, run.facts)
 
 
-def _pictures() -> Any:
-    """The module that draws, with Matplotlib."""
-    from nflow_cli.experiments import pictures
-
-    return pictures
-
-
 def _import_ahead() -> None:
-    """Import the module that draws in a thread: a compiled training leaves Python idle."""
+    """Import Matplotlib in a thread: a compiled training leaves Python idle."""
 
-    def import_pictures() -> None:
+    def import_plotting() -> None:
         with suppress(ImportError):  # told by the one who needs it
-            _pictures()
+            importlib.import_module("nflow_cli.plotting")
 
-    threading.Thread(target=import_pictures).start()
+    threading.Thread(target=import_plotting).start()
 
 
 def _report(run: Run) -> None:

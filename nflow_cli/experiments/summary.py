@@ -1,6 +1,7 @@
-"""Summary of a run: typed figures of ``summary.json``."""
+"""Scores of a run: typed in ``summary.json``, and as printed rows."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -9,8 +10,21 @@ from pydantic import Field, model_validator
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config import presets
 from nflow_cli.config.strict import Count, Figure, Strict, Text
+from nflow_cli.evaluation.tallies import Tally
+from nflow_cli.evaluation.warnings import (
+    ScoreWarning,
+    Summary,
+    has_unequal_weights,
+    marked,
+    number,
+)
+from nflow_cli.runs.directory import CONFIG, EVALUATION, SUMMARY
+from nflow_cli.terminal.output import hanging
 
 MOST_WARNINGS = 100
+Rows = list[tuple[str, str]]
+Warnings = Sequence[ScoreWarning]
+Counted = Mapping[str, tuple[str, str]]
 
 
 class WarningRecord(Strict):
@@ -120,11 +134,6 @@ class Course(NamedTuple):
     otherwise: str = ""
 
 
-def checksum_of_data(summary: Mapping[str, Any]) -> dict[str, str]:
-    """Checksum of the data, as a setting."""
-    return {"data.sha256": summary["data"]["sha256"][:12]}
-
-
 class RestartsRecord(Strict):
     """Outcome of the restarts of one fit: the ``best`` one, and of each the updates and last score.
 
@@ -155,3 +164,141 @@ def final_kl(scores: Mapping[str, Any]) -> Any:
     for a restart that lost a mode.
     """
     return scores["free_energy"] if scores["log_z"] is None else scores["kl"]
+
+
+class Judgement(NamedTuple):
+    """Scores by key as in ``summary.json``, as printed rows, their warnings, and for a table that
+    may be a part of another the sums that they follow from.
+    """
+
+    scores: dict[str, Any]
+    rows: Rows
+    warnings: list[ScoreWarning]
+    tally: Tally | None = None
+
+
+class Answer(NamedTuple):
+    """Answer to a question about a table: columns ``(n,)`` by name, written beside its own, and
+    their scores.
+    """
+
+    columns: Mapping[str, Any]
+    judgement: Judgement
+
+
+def laid_out(rows: Rows, warnings: Warnings, least: int = 12) -> str:
+    """Rows in two columns, the first at least ``least`` wide, with warnings below."""
+    every = with_reasons(rows, warnings)
+    width = max(least, *(len(name) for name, _ in every))
+    return "\n".join(hanging(f"{name:<{width}} ", value) for name, value in every)
+
+
+def with_reasons(rows: Rows, warnings: Warnings) -> Rows:
+    """Rows followed by the reasons of warnings."""
+    return [*rows, *((f"[{warning.word}]", warning.reason) for warning in warnings)]
+
+
+def counted_rows(counted: Counted, scores: Summary, **words: str) -> Rows:
+    """Rows of the counts that are not 0: labels and texts by key."""
+    some = [row for key, row in counted.items() if scores.get(key)]
+    return [(label, text.format(**scores, **words)) for label, text in some]
+
+
+def flow_row(summary: Summary) -> tuple[str, str]:
+    """Row of a flow stack and its size."""
+    text = f"{summary['flow']}, K = {summary['k']}, {summary['n_parameters']} parameters"
+    return "flow", text
+
+
+def mass_row(summary: Summary, warnings: Warnings) -> tuple[str, str]:
+    """Row of the mass of a density."""
+    text = f"{figure(summary, 'mass')} ± {figure(summary, 'mass_error')}"
+    return "mass of q", marked(text, warnings, "mass")
+
+
+def figure(summary: Summary, key: str, decimals: int = 5) -> str:
+    """Score of a key as text, as of :func:`in_decimals`."""
+    return in_decimals(summary.get(key), decimals)
+
+
+def in_decimals(value: float | None, decimals: int = 5) -> str:
+    """Score as text; "not finite" where JSON has none."""
+    return "not finite" if value is None or value != value else f"{value:.{decimals}f}"
+
+
+def with_error(value: float | None, error: float | None, decimals: int = 5) -> str:
+    """Estimate ± its standard error if known, in more decimals if that is smaller; "not finite"."""
+    if value is None or error is None or value != value:
+        return in_decimals(value, decimals)
+    if 0 < error < 1:
+        decimals = max(decimals, min(-math.floor(math.log10(error)), 12))
+    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}"
+
+
+def training_text(summary: Summary, planned: int) -> str:
+    """Updates, duration and speed."""
+    text = (
+        f"{length_text(summary['steps'], planned, 'updates')} in {summary['train_seconds']:.1f} s"
+    )
+    speed = summary["steps_per_second"]
+    if speed is None:
+        return f"{text}, compiling included"
+    return f"{text} ({speed:,.0f} a second, after {summary['compile_seconds']:.1f} s of compiling)"
+
+
+def length_text(made: int, planned: int, unit: str) -> str:
+    """Length of a training, and whether it stopped early."""
+    if made >= planned:
+        return f"{made} {unit.removesuffix('s') if made == 1 else unit}"
+    return f"stopped early after {made:,} of {planned:,} {unit}"
+
+
+def gap_rows(scores: Summary) -> Rows:
+    """Row of the gap to the truth, if known."""
+    if scores.get("gap") is None:
+        return []
+    text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
+    return [("gap to the truth", text)]
+
+
+def likelihood_rows(scores: Summary, warnings: Warnings) -> Rows:
+    """Rows of the log-likelihood of user points."""
+    outside, points = scores["outside"], f"{scores['n']:,} point{'s' if scores['n'] > 1 else ''}"
+    if not scores["n"]:
+        return [("log-likelihood", "unknown: every row has missing values")]
+    if not outside:
+        text = mean_text(scores, "log_likelihood", f"nats, mean of {points}")
+        return [("log-likelihood", marked(text, warnings, "log_likelihood"))]
+    rows = [("log-likelihood", f"-inf: q is 0 at {outside:,} of {points}")]
+    if (mean := scores["log_likelihood_inside"]) is not None:
+        others = {**scores, "log_likelihood": mean}
+        text = mean_text(others, "log_likelihood", "nats, mean of the others")
+        rows.append(("", marked(text, warnings, "log_likelihood")))
+    return rows
+
+
+def mean_text(scores: Summary, key: str, unit: str) -> str:
+    """Mean over rows ± its standard error, with the effective sample size of unequal weights."""
+    text, error = figure(scores, key), number(scores, f"{key}_standard_error")
+    is_known = error is not None and math.isfinite(error)
+    text += f" ± {error:.5f} {unit}" if is_known else f" {unit}, standard error unknown"
+    if key == "log_likelihood" and has_unequal_weights(scores):
+        text += f", effective sample size {scores['n_effective']:,.1f}"
+    return text
+
+
+def without_mass(summary: Summary) -> Summary:
+    """Recorded scores without the error of the mass, which is not shown with fresh ones."""
+    return {key: value for key, value in summary.items() if key != "mass_error"}
+
+
+def inconsistency_with_columns(
+    arrays: Mapping[str, Any], summary: Summary, columns: Sequence[str]
+) -> str:
+    """Inconsistency between files and columns, or ""."""
+    if summary["columns"] != list(columns):
+        return f"{SUMMARY}: damaged: expected the columns of {CONFIG}"
+    shown = arrays.get("columns_shown", np.zeros(1, int))
+    if not ((shown >= 0) & (shown < len(columns))).all():
+        return f"{EVALUATION}: damaged: columns_shown: expected some of D"
+    return ""

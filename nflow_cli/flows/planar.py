@@ -7,10 +7,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from nflow_cli.flows.base import MapLayer
 from nflow_cli.flows.map import Map, Memo, Shapes
-from nflow_cli.flows.numerics import inverse_softplus, is_direction, softplus, tanh
-from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
+from nflow_cli.flows.numerics import (
+    implicit,
+    inverse_softplus,
+    is_direction,
+    log_slope,
+    signed_root,
+    slope_of,
+    softplus,
+    tanh,
+)
+from nflow_cli.flows.stack import MapLayer
 
 
 @dataclass(frozen=True)

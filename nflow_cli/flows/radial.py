@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from nflow_cli.flows.base import MapLayer
 from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.numerics import inverse_softplus, softplus
+from nflow_cli.flows.stack import MapLayer
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,17 @@ from keras import ops
 from nflow_cli.config.flows import sylvester_sizes
 from nflow_cli.flows.affine import triangle
 from nflow_cli.flows.map import Map, Memo, Shapes
-from nflow_cli.flows.numerics import inverse_softplus, is_direction, repeated, softplus, tanh
-from nflow_cli.flows.tanh_root import implicit, log_slope, signed_root, slope_of
+from nflow_cli.flows.numerics import (
+    implicit,
+    inverse_softplus,
+    is_direction,
+    log_slope,
+    repeated,
+    signed_root,
+    slope_of,
+    softplus,
+    tanh,
+)
 
 NORM = 2.0  # initial, of a row of R̃ Qᵀ
 

@@ -1,4 +1,4 @@
-"""Run directory: file names, atomic writes, locks and status."""
+"""Run directory: file names, format and versions, atomic writes, locks and status."""
 
 import csv
 import io
@@ -14,12 +14,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nflow_cli.constants import RUN
+from nflow_cli.constants import RUN, __version__
 from nflow_cli.errors import BusyError, DivergenceError, RunDirectoryError
 from nflow_cli.runs import files, npz
 from nflow_cli.runs.json_text import json_object, with_nulls
 from nflow_cli.runs.npz import Shapes, check_axes, check_of
-from nflow_cli.runs.versions import expect_readable, signed
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
 MODEL, EVALUATION = "model.keras", "evaluation.npz"
@@ -38,6 +37,8 @@ LOCK = ".lock"  # while the run is being written, or after a kill -9
 # Bytes.
 MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
 Arrays = dict[str, np.ndarray]
+FORMAT = 4  # in run.json
+VERSIONS, NFLOW = "versions", "nflow-cli"  # in run.json: of each package, and of this one
 
 
 class RunDirectory:
@@ -328,3 +329,35 @@ def _is_unbegun(names: list[str]) -> bool:
 def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:
     if dtype.kind not in "biuf":
         raise npz.ArrayError(f"{key}: expected numbers, received dtype {dtype}")
+
+
+def signed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """``run.json`` with the format and this version."""
+    versions = {NFLOW: __version__, **record.get(VERSIONS, {})}
+    return {"format": FORMAT, **record, VERSIONS: versions}
+
+
+def expect_readable(path: str, record: Mapping[str, Any]) -> None:
+    """Check that this version can read a run: its format and, if a development version wrote it,
+    that version.
+    """
+    number, known = record.get("format"), record.get(VERSIONS)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise RunDirectoryError(f"{path}: damaged: expected a format number")
+    if number > FORMAT:
+        raise RunDirectoryError(
+            f"{path}: format {number}, written by a newer nflow; this one reads {FORMAT}"
+        )
+    if number < FORMAT:
+        raise RunDirectoryError(
+            f"{path}: a run of format {number}, of an earlier version of nflow; this "
+            f"one reads format {FORMAT} of {__version__}: train it again"
+        )
+    writer = known.get(NFLOW) if isinstance(known, Mapping) else None
+    if not isinstance(writer, str):
+        raise RunDirectoryError(f"{path}: damaged: expected the version of {NFLOW}")
+    if writer != __version__ and ".dev" in writer:
+        raise RunDirectoryError(
+            f"{path}: written by nflow {writer:.40}; this is {__version__}, and a development "
+            "version's runs are read by no other: train it again"
+        )

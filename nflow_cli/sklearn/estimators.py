@@ -30,13 +30,13 @@ from nflow_cli.data.table_files import is_table
 from nflow_cli.data.writing import frame_in, library_of
 from nflow_cli.densities.cells.distribution import LEAST_MASS
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.run import load
 from nflow_cli.experiments.table import python
 from nflow_cli.experiments.table.loading import TrainedCells
 from nflow_cli.experiments.table.predict import Predicted, asked, predicted
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.terminal.layout import silenced
+from nflow_cli.terminal.output import silenced
 
 _PREFIX = "nflow-"  # of temporary folders
 # Parameters that are arguments of `nflow_cli.fit`.

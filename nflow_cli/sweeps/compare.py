@@ -18,15 +18,13 @@ from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.warnings import words
-from nflow_cli.experiments.parts import Report, part
-from nflow_cli.experiments.rows import with_error
-from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.summary import LOG_Z, Measure
+from nflow_cli.experiments.run import Report, Run, part
+from nflow_cli.experiments.summary import LOG_Z, Measure, with_error
 from nflow_cli.runs.directory import EVALUATION, METRICS, SUMMARY, RunDirectory
 from nflow_cli.runs.npz import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.text import printable
 
-# Keys of a group's identity, of `settings_of`, and those found from the rows.
+# Keys of a group's identity, of `compared_of`, and those found from the rows.
 IDENTITY = (
     *("target", "data.name", "data.binarization", "data.kinds"),
     *("flow.pattern", "flow.k", "flow.affine", "prior"),
@@ -61,7 +59,7 @@ class Result(Run):
     def identity(self) -> Identity:
         """Data or target, flow, and K."""
         config = self.config
-        subject = self.report.subject_of(config, self.summary)
+        subject = self.report.compared_of(config, self.summary)[0]
         return Identity(subject, config.model_text, config.k)
 
     @property
@@ -80,7 +78,7 @@ class Result(Run):
         """Settings that define the experiment, without :attr:`identity`, by dotted key, as text."""
         config = self.config.model_dump(mode="json")
         settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY)))
-        return settings | self.report.settings_of(self.config, self.summary)
+        return settings | self.report.compared_of(self.config, self.summary)[1]
 
     def value(self, key: str) -> float | None:
         """Score of the summary, or ``None``."""

@@ -18,8 +18,7 @@ from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run import Run, part
 from nflow_cli.experiments.table.predict import answer, asked
 from nflow_cli.experiments.table.tables import write_beside
 from nflow_cli.runs import files

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import overrides, preset_files, presets
-from nflow_cli.config.preset_files import MAX_LABEL, text_of
-from nflow_cli.config.presets import Change
+from nflow_cli.config import presets
+from nflow_cli.config.presets import MAX_LABEL, Change, text_of
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.sweep import MAX_RUNS, SweepConfig
 from nflow_cli.constants import RUN, SWEEP
@@ -74,15 +73,15 @@ def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
 
 
 def _absolute(preset: str, folder: Path) -> str:
-    if preset in preset_files.shipped_presets():
+    if preset in presets.shipped_presets():
         return preset
     beside = folder / preset
-    return str(preset_files.find_preset(str(beside) if beside.is_file() else preset).resolve())
+    return str(presets.find_preset(str(beside) if beside.is_file() else preset).resolve())
 
 
 def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     """Runs of a sweep, each with a valid config and a unique name."""
-    paths = [preset_files.find_preset(name) for name in sweep.presets]
+    paths = [presets.find_preset(name) for name in sweep.presets]
     stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
     axes = [
         [
@@ -97,7 +96,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
         raise ConfigError(f"{source}: expected at most {MAX_RUNS:,} runs. Received: {count:,}")
     runs = []
     for stem, path in zip(stems, paths):
-        preset, label = presets.read_preset(path), preset_files.preset_label(path)
+        preset, label = presets.read_preset(path), presets.preset_label(path)
         for point in itertools.product(*axes):
             name = stem + "".join(text for text, _ in point)
             if len(name.encode()) > MAX_NAME:
@@ -106,7 +105,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 )
             changes = [*_set(sweep), *(change for _, change in point)]
             try:
-                settings = overrides.resolve(preset, label, changes, RUNS)
+                settings = presets.resolve(preset, label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
             settings, note = settings.in_memory
@@ -121,12 +120,12 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 def _stem(path: Path, sweep: SweepConfig) -> str:
     """Preset's name, or one of the keys that are not varied: ``u1-planar``."""
     try:
-        settings = overrides.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
+        settings = presets.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
     except ConfigError:  # reported with the first of the runs
         return path.stem
-    if any(preset_files.touches(sweep.vary, key) for key in preset_files.EXPERIMENT):
-        return preset_files.made_name(settings, sweep.vary) or settings.command
-    return preset_files.run_name(settings, path)
+    if any(presets.touches(sweep.vary, key) for key in presets.EXPERIMENT):
+        return presets.made_name(settings, sweep.vary) or settings.command
+    return presets.run_name(settings, path)
 
 
 def overlap(seeds: Sequence[int], restarts: int) -> str:
@@ -188,7 +187,7 @@ def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
 
 def checksums_of(sweep: SweepConfig) -> dict[str, str]:
     """SHA-256 of the content of each preset, but for its description."""
-    paths = {name: preset_files.find_preset(name) for name in sweep.presets}
+    paths = {name: presets.find_preset(name) for name in sweep.presets}
     return {
         name: presets.fingerprint({**presets.read_preset(path), "description": None})
         for name, path in paths.items()

@@ -21,7 +21,7 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import DeferredSignals
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import (
@@ -30,12 +30,13 @@ from nflow_cli.training.observers import (
     DivergenceStop,
     MetricsLog,
     Observer,
+    ProgressReport,
     Saved,
     Speed,
     StateError,
     checked,
+    nats_text,
 )
-from nflow_cli.training.progress import ProgressReport, nats_text
 from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import ChunkTrainer
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nflow_cli.backend import program_cache
+from nflow_cli.backend import programs
 
 PROGRAM = "xla_compile_cache__1__2__XLA_CPU_JIT.pb"
 
@@ -14,16 +14,16 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("NFLOW_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
     ends = []
-    monkeypatch.setattr(program_cache.atexit, "register", lambda *end: ends.append(end))
+    monkeypatch.setattr(programs.atexit, "register", lambda *end: ends.append(end))
     return ends
 
 
 def begin():
     """Return the folder that a process that starts now uses, or None."""
-    with program_cache.enabled():
+    with programs.cache_enabled():
         flags = os.environ.get("TF_XLA_FLAGS")
     assert "TF_XLA_FLAGS" not in os.environ
-    return flags and program_cache.Path(flags.split("=", 1)[1])
+    return flags and programs.Path(flags.split("=", 1)[1])
 
 
 def end(home):
@@ -97,16 +97,16 @@ def test_other_flags_threads_or_processors_have_other_programs(home, monkeypatch
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     assert begin().parent != path.parent
     monkeypatch.delenv("XLA_FLAGS")
-    with program_cache.enabled(threads=1):
+    with programs.cache_enabled(threads=1):
         assert str(path.parent) not in os.environ["TF_XLA_FLAGS"]
-    monkeypatch.setattr(program_cache, "_processor", lambda: ["model name: another"])
+    monkeypatch.setattr(programs, "_processor", lambda: ["model name: another"])
     assert begin().parent != path.parent
 
 
 def test_the_users_own_arrangement_and_the_wish_for_none_stand(monkeypatch):
-    monkeypatch.setenv("TF_XLA_FLAGS", f"{program_cache.DIRECTORY}=/somewhere")
-    with program_cache.enabled():
-        assert os.environ["TF_XLA_FLAGS"] == f"{program_cache.DIRECTORY}=/somewhere"
+    monkeypatch.setenv("TF_XLA_FLAGS", f"{programs.DIRECTORY}=/somewhere")
+    with programs.cache_enabled():
+        assert os.environ["TF_XLA_FLAGS"] == f"{programs.DIRECTORY}=/somewhere"
     monkeypatch.delenv("TF_XLA_FLAGS")
     monkeypatch.setenv("NFLOW_CACHE", "off")
     assert begin() is None
@@ -119,7 +119,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, monkeypatch):
 
 
 def test_the_oldest_go_where_there_are_too_many(home, monkeypatch):
-    monkeypatch.setattr(program_cache, "MAX_BYTES", 25)
+    monkeypatch.setattr(programs, "MAX_BYTES", 25)
     paths = [kept(home, b"0123456789", name) for name in ("a.pb", "b.pb", "c.pb")]
     for age, path in enumerate(paths):
         if path.exists():

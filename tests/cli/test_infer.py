@@ -20,7 +20,7 @@ from nflow_cli.data.columns import numbers_of
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import Interrupted, NflowError
 from nflow_cli.experiments import running
-from nflow_cli.experiments.python_words import in_python
+from nflow_cli.experiments.python_arguments import in_python
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.session import Checkpointer
 

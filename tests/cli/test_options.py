@@ -17,7 +17,7 @@ import nflow_cli
 from nflow_cli import cli, registry
 from nflow_cli.cli import main
 from nflow_cli.cli.options import changes_of
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import presets
 from nflow_cli.config.options import options_of
 from nflow_cli.config.schema import SCHEMAS
 from nflow_cli.config.table import CellsConfig
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 MODELS = {name: [model] for name, model in SCHEMAS.items()}
 MODELS["fit"].append(CellsConfig)
 COMMANDS = ("evidence", "fit", "fit-2d", "infer", "train-vae")
-PRESETS = {name: presets.read_preset(path) for name, path in preset_files.shipped_presets().items()}
+PRESETS = {name: presets.read_preset(path) for name, path in presets.shipped_presets().items()}
 
 
 def field_at(model, key):
@@ -81,7 +81,7 @@ def test_presets_lists_each_with_its_description_and_prints_one(invoke):
     for line, data in zip(lines, PRESETS.values()):
         assert line.split()[1] == data["command"]
         assert line.endswith(f" {data['description']}") and line.endswith(".")
-    text = preset_files.shipped_presets()["multimodal-planar"].read_text(encoding="utf-8")
+    text = presets.shipped_presets()["multimodal-planar"].read_text(encoding="utf-8")
     assert invoke("presets", "multimodal-planar").stdout == text
 
 

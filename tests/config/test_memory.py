@@ -2,7 +2,7 @@
 
 import pytest
 
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import presets
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.training import CHUNK
 
@@ -12,12 +12,12 @@ def settings(command="fit-2d", **changes):
 
 
 def preset(name, **changes):
-    shipped = presets.read_preset(preset_files.find_preset(name))
+    shipped = presets.read_preset(presets.find_preset(name))
     return presets.validate(presets.override(shipped, changes), "a test")
 
 
 def test_every_preset_keeps_its_chunks():
-    for path in preset_files.shipped_presets().values():
+    for path in presets.shipped_presets().values():
         data = presets.read_preset(path)
         if data["command"] != "sweep":
             shipped = presets.validate(data, path.name)

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from nflow_cli.config import preset_files
+from nflow_cli.config import presets
 from nflow_cli.config.presets import validate
 from nflow_cli.data import images
 from nflow_cli.experiments import running
@@ -81,7 +81,7 @@ def test_a_run_is_named_after_its_preset_or_after_what_runs(name_of, command, na
 
 
 def made_name(command, **changes):
-    return preset_files.made_name(validate({"command": command, **changes}, "a test"))
+    return presets.made_name(validate({"command": command, **changes}, "a test"))
 
 
 def test_the_name_of_a_file_becomes_letters_that_any_folder_takes():

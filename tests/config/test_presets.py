@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from nflow_cli import registry
 from nflow_cli.arguments import MAX_SEED
-from nflow_cli.config import overrides, presets
+from nflow_cli.config import presets
 from nflow_cli.config.flows import IN_TURN
 from nflow_cli.config.options import presets_folder, shipped_presets
-from nflow_cli.config.preset_files import find_preset, nearest_preset
+from nflow_cli.config.presets import find_preset, nearest_preset
 from nflow_cli.config.schema import json_schema
 from nflow_cli.errors import ConfigError
 
@@ -39,7 +39,7 @@ def complaint(tmp_path, text):
 def changed(*assignments, options=None, preset="multimodal-planar"):
     changes = [presets.Change(f"--{path}", path, value) for path, value in (options or {}).items()]
     assigned = map(presets.parse_assignment, assignments)
-    return overrides.merged("fit-2d", PRESETS[preset], [*assigned, *changes])
+    return presets.merged("fit-2d", PRESETS[preset], [*assigned, *changes])
 
 
 def load(text):
@@ -148,7 +148,7 @@ def test_a_mixture_is_one_however_it_is_spelled():
 def test_a_preset_without_a_command_is_of_the_one_that_reads_it(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("flow: {k: 3}\n")
-    assert overrides.merged("fit-2d", path, []).flow.k == 3
+    assert presets.merged("fit-2d", path, []).flow.k == 3
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
     def k(assignments=(), option=None):
         options = [] if option is None else [presets.Change("--k", "flow.k", option)]
         assigned = map(presets.parse_assignment, assignments)
-        return overrides.merged("fit-2d", path, [*assigned, *options]).flow.k
+        return presets.merged("fit-2d", path, [*assigned, *options]).flow.k
 
     assert presets.validate(MINIMAL, "none").flow.k == 8
     assert k() == 3
@@ -225,7 +225,7 @@ def test_an_option_beats_set_beats_the_preset_beats_the_default(tmp_path):
     assert k(("flow.k=4",), 5) == 5
     assert k(("flow.k=4", "flow.k=6")) == 6
     one = presets.Change("--k", "flow.k", 4)
-    assert overrides.merged("fit-2d", path, [one]).train.steps == 11
+    assert presets.merged("fit-2d", path, [one]).train.steps == 11
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_what_an_option_would_replace_in_a_damaged_preset_is_refused(tmp_path):
     for train in ("nonsense", "[1]", "3"):
         path.write_text(f"command: fit-2d\ntrain: {train}\n")
         with pytest.raises(ConfigError, match=rf"--steps: .* at train.* from {path}"):
-            overrides.merged("fit-2d", path, [steps])
+            presets.merged("fit-2d", path, [steps])
 
 
 def test_a_key_may_be_changed_again_and_below_what_was_changed():

@@ -4,12 +4,8 @@ from keras import ops
 from truth import call, gradient
 
 from nflow_cli.data.column_maps import Log, Logit
-from nflow_cli.densities.log_density import (
-    ArrayDensity,
-    TensorDensity,
-    checked_pair,
-    units_of,
-)
+from nflow_cli.data.units import units_of
+from nflow_cli.densities.log_density import ArrayDensity, TensorDensity, checked_pair
 from nflow_cli.errors import TargetError
 
 BOUNDS = {"a": [0, None], "c": [-1.0, 3.0], "d": [None, 2.0]}

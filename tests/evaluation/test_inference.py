@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from nflow_cli.data.units import units_of
 from nflow_cli.densities.bases import StandardNormal, StudentT, UniformBox
 from nflow_cli.densities.examples import Funnel, ManyWell
-from nflow_cli.densities.log_density import ArrayDensity, units_of
+from nflow_cli.densities.log_density import ArrayDensity
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError

@@ -12,11 +12,12 @@ from truth import Grid, mixture_log_prob, normal_log_prob
 
 from nflow_cli.config.table import TableData
 from nflow_cli.data.dataset import load_dataset
+from nflow_cli.data.units import units_of
 from nflow_cli.densities.bases import StandardNormal, UniformBox
-from nflow_cli.densities.log_density import ArrayDensity, TensorDensity, units_of
+from nflow_cli.densities.log_density import ArrayDensity, TensorDensity
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.mass import mass_of
-from nflow_cli.evaluation.rounding import rounding
+from nflow_cli.evaluation.reverse_kl import rounding
 from nflow_cli.evaluation.tallies import (
     GAIN,
     Likelihood,

@@ -13,8 +13,8 @@ from nflow_cli.config import presets
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.evaluation.warnings import words
 from nflow_cli.experiments.images.report import ImagesSummary
-from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.reverse_kl.report import ReverseKLSummary
+from nflow_cli.experiments.run import part
 from nflow_cli.experiments.table.report import TableSummary
 
 

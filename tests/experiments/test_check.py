@@ -22,7 +22,7 @@ from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.checks import check_run
 from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.experiments.run import Run
-from nflow_cli.runs.versions import signed
+from nflow_cli.runs.directory import signed
 
 slow = pytest.mark.slow
 

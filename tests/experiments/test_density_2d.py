@@ -22,7 +22,7 @@ from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import NoiseChunks
-from nflow_cli.training.schedules import learning_rate
+from nflow_cli.training.trainer import learning_rate
 
 GRID = Grid(9.0, 601)
 TRAIN = {"steps": 13, "batch_size": 32, "chunk": 5, "learning_rate": 0.02}

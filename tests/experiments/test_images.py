@@ -22,12 +22,12 @@ from nflow_cli.data.images import binarize, load_images
 from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.experiments.images.scoring import ImportanceSampler, estimates_of, scores_of
 from nflow_cli.experiments.images.vae import FlowVAE
-from nflow_cli.experiments.pictures import draw
+from nflow_cli.experiments.report import draw
 from nflow_cli.experiments.run import Run
 from nflow_cli.registry import FLOWS
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.schedules import learning_rate
+from nflow_cli.training.trainer import learning_rate
 
 N_TRAIN, N_TEST = 120, 60
 TRAIN = {"epochs": 2, "batch_size": 40, "chunk": 2, "warm_up": {"share": 0.5}}
@@ -163,7 +163,7 @@ def test_training_is_a_plain_loop_over_the_chunks(trained):
             assert row[name] == pytest.approx(expected, rel=1e-4), name
     _, rows, training = trained
     assert [(row["epoch"], row["update"]) for row in rows] == [(1, 3), (2, 6)]
-    assert (rows[-1]["beta"], training.epochs) == (1, 2)
+    assert (rows[-1]["beta"], training["epochs"]) == (1, 2)
     assert rows[-1]["loss"] == pytest.approx(rows[-1]["negative_elbo"])
     assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
     assert rows[-1]["negative_elbo"] < rows[0]["negative_elbo"]
@@ -244,8 +244,8 @@ def test_early_stopping_ends_with_the_weights_of_the_best_validation():
     model, rows, training = fit(settings)
     bounds = [row["validation_negative_elbo"] for row in rows]
     falls = [before - after for before, after in pairwise(bounds)]
-    assert training.epochs == len(rows) < 12
-    assert training.best_epoch == 1 + int(np.argmin(bounds))
+    assert training["epochs"] == len(rows) < 12
+    assert training["best_epoch"] == 1 + int(np.argmin(bounds))
     assert all(fall > 5 for fall in falls[:-1]) and falls[-1] <= 5
     pixels = binarize(images_fit.split(images(), settings)[1], "stochastic", 0, 1, "test")
     found = ImportanceSampler(model.vae, 1, 0).over(pixels)

@@ -1,4 +1,4 @@
-"""Every kind of run has all parts, with the names and arguments that ``parts`` says."""
+"""Every kind of run has all parts, with the names and arguments that ``run`` says."""
 
 import inspect
 from importlib import import_module
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nflow_cli.experiments import parts
+from nflow_cli.experiments import run
 
-FOLDER = Path(parts.__file__).parent
+FOLDER = Path(run.__file__).parent
 KINDS = sorted(path.parent.name for path in FOLDER.glob("*/report.py"))
-PARTS = {p.__name__.lower(): p for p in vars(parts).values() if getattr(p, "_is_protocol", False)}
+PARTS = {p.__name__.lower(): p for p in vars(run).values() if getattr(p, "_is_protocol", False)}
 OPTIONAL = {"trial"}  # of kinds with --minutes
 
 

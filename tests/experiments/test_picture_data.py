@@ -8,8 +8,7 @@ import pytest
 from drawable_runs import ARRAYS, CONFIGS, HEADERS, RESTARTS, SUMMARIES, metrics
 
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.run import MOST_ROWS, Run
+from nflow_cli.experiments.run import MOST_ROWS, Run, part
 from nflow_cli.runs.directory import RunDirectory
 
 MNIST = SUMMARIES["train-vae"]["data"] | {"n_test": "many"}

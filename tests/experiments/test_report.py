@@ -14,11 +14,9 @@ from short_runs import KINDS, edit_json
 
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.parts import part
-from nflow_cli.experiments.pictures import draw
-from nflow_cli.experiments.report import MAX_PICTURE, PICTURES, write_report
+from nflow_cli.experiments.report import MAX_PICTURE, PICTURES, draw, write_report
 from nflow_cli.experiments.reverse_kl.report import ReverseKLSummary, verdict_of
-from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run import Run, part
 from nflow_cli.runs.directory import RunDirectory
 
 HOSTILE = """<script>alert("1")</script><img src='//x' onerror=alert(1)>&lt;\x1b[2J\u202e"""

@@ -23,24 +23,23 @@ from truth import (
 
 import nflow_cli
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import presets
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.experiments import running
 from nflow_cli.experiments.comparison import Outcome
-from nflow_cli.experiments.parts import part
 from nflow_cli.experiments.reverse_kl.models import Variable, coordinates_of
-from nflow_cli.experiments.rows import length_text
-from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.summary import length_text
 from nflow_cli.experiments.table import flows_training as table_fit
 from nflow_cli.experiments.table import report
 from nflow_cli.experiments.table.scoring import evaluate
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
-from nflow_cli.training.schedules import learning_rate
+from nflow_cli.training.trainer import learning_rate
 
 MEAN, COVARIANCE = np.array([1e3, -2.0]), np.array([[400.0, 12.0], [12.0, 0.5]])
 
@@ -353,7 +352,7 @@ def test_odd_points_are_fitted_and_every_figure_is_finite(folder, tmp_path, poin
     assert np.isfinite([summary["log_likelihood"], summary["baseline_log_likelihood"]]).all()
     samples = nflow_cli.load(run.path).sample(1_000)
     assert np.isfinite(samples).all() and len(np.unique(samples, axis=0)) == 1_000
-    from nflow_cli.experiments.pictures import draw
+    from nflow_cli.experiments.report import draw
 
     assert len(draw(Run(run))) == 3
 
@@ -367,7 +366,7 @@ def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset, seeds):
     for seed in seeds:  # some end where a mode is not split off
         settings = presets.validate(
             presets.override(
-                presets.read_preset(preset_files.find_preset(preset)),
+                presets.read_preset(presets.find_preset(preset)),
                 {"data": "eight-gaussians", "seed": seed},
             ),
             preset,

@@ -14,8 +14,7 @@ from whole_tables import Frame
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import ConfigError, NflowError
-from nflow_cli.experiments.python_arguments import changes_of
-from nflow_cli.experiments.python_words import in_python
+from nflow_cli.experiments.python_arguments import changes_of, in_python
 
 X = np.random.default_rng(0).standard_normal((300, 3)) @ np.diag([2.0, 30.0, 1.0])
 X[:, 2] = np.exp(X[:, 2] + X[:, 0] ** 2 / 4)

@@ -6,15 +6,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.parts import part
+from nflow_cli.experiments.run import part
 from nflow_cli.experiments.table import report as of_tables
 from nflow_cli.runs import npz
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS
 
-MNIST = presets.validate(presets.read_preset(preset_files.find_preset("mnist")), "mnist")
+MNIST = presets.validate(presets.read_preset(presets.find_preset("mnist")), "mnist")
 FIT_2D = presets.validate({"command": "fit-2d"}, "a test")
 SHAPES = {
     **{

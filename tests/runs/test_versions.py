@@ -6,7 +6,7 @@ from short_runs import edit_json
 
 import nflow_cli
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.runs import versions
+from nflow_cli.runs import directory
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import plan
 
@@ -75,13 +75,13 @@ def test_a_sweep_does_not_train_again_what_another_version_finished(refused, inv
     ],
 )
 def test_releases_read_each_others_runs_of_their_format(monkeypatch, writer, reader, reads):
-    monkeypatch.setattr(versions, "__version__", reader)
-    record = {"format": versions.FORMAT, "versions": {"nflow-cli": writer}}
+    monkeypatch.setattr(directory, "__version__", reader)
+    record = {"format": directory.FORMAT, "versions": {"nflow-cli": writer}}
     if reads:
-        versions.expect_readable("run.json", record)
+        directory.expect_readable("run.json", record)
         return
     with pytest.raises(RunDirectoryError, match=f"written by nflow {writer}; this is {reader}"):
-        versions.expect_readable("run.json", record)
+        directory.expect_readable("run.json", record)
 
 
 def test_a_run_records_the_version_that_wrote_it(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nflow_cli.config import preset_files, presets
+from nflow_cli.config import presets
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.sweep import SweepConfig
 from nflow_cli.errors import BusyError, NflowError, RunDirectoryError
@@ -45,7 +45,7 @@ def test_a_grid_is_every_combination_once_each_with_its_config():
 def test_without_seeds_and_values_the_presets_are_as_they_are():
     (run,) = planned(presets=["u1-planar-k8"], set={}, vary={}, seeds=[])
     assert run.name == "u1-planar-k8"
-    preset = presets.read_preset(preset_files.find_preset("u1-planar-k8"))
+    preset = presets.read_preset(presets.find_preset("u1-planar-k8"))
     assert run.config == presets.validate(preset, "a test")
 
 
@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_sweep_is_one_line():
 
 def shipped(name):
     """Return the runs of a shipped sweep, by their names."""
-    path = preset_files.shipped_presets()[name]
+    path = presets.shipped_presets()[name]
     sweep = plan.resolve(presets.read_preset(path), name, Path())
     return {run.name: run.config for run in plan.plan(sweep, name)}
 

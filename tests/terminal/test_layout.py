@@ -13,7 +13,7 @@ import pytest
 from running import NFLOW
 from written_runs import write_run, write_vae
 
-from nflow_cli.terminal import layout
+from nflow_cli.terminal import output
 
 COLUMNS = 80
 
@@ -22,7 +22,7 @@ COLUMNS = 80
 def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     stdout = SimpleNamespace(isatty=lambda: True)
-    monkeypatch.setattr(layout, "sys", SimpleNamespace(stdout=stdout))
+    monkeypatch.setattr(output, "sys", SimpleNamespace(stdout=stdout))
 
 
 def in_terminal(folder, *args):
@@ -50,19 +50,19 @@ def words_of(lines):
 
 def test_a_text_goes_on_below_its_beginning_and_a_path_is_not_broken(terminal):
     text = " ".join(f"word{n}" for n in range(40))
-    lines = layout.hanging("name         ", text).split("\n")
+    lines = output.hanging("name         ", text).split("\n")
     assert len(lines) > 1 and all(len(line) <= COLUMNS for line in lines)
     assert lines[0].startswith("name         word0 ")
     assert all(line.startswith(13 * " " + "word") for line in lines[1:])
     assert words_of(lines) == ["name", *text.split()]
     path = "/".join(["folder"] * 30)
-    assert path in layout.hanging("name ", f"a long text before {path}").split()
-    assert layout.table(["a", "b"], [["x", "y"]], keys=1) == "a  b\nx  y"  # what fits: one part
+    assert path in output.hanging("name ", f"a long text before {path}").split()
+    assert output.table(["a", "b"], [["x", "y"]], keys=1) == "a  b\nx  y"  # what fits: one part
 
 
 def test_what_is_no_terminal_has_lines_of_any_length():
-    assert layout.hanging("name ", 99 * "word ") == "name " + 99 * "word "
-    header, *rows = layout.table(["a", "b"], [["x", 200 * "y"], ["z", ""]], keys=1).split("\n")
+    assert output.hanging("name ", 99 * "word ") == "name " + 99 * "word "
+    header, *rows = output.table(["a", "b"], [["x", 200 * "y"], ["z", ""]], keys=1).split("\n")
     assert (header, rows) == ("a  b", ["x  " + 200 * "y", "z"])
 
 
@@ -74,7 +74,7 @@ ROWS = [
 
 def test_a_table_that_is_too_wide_is_printed_in_parts(terminal):
     header = ["data", "flow", "K", *(f"figure {n}" for n in range(30))]
-    parts = [part.split("\n") for part in layout.table(header, ROWS, keys=3).split("\n\n")]
+    parts = [part.split("\n") for part in output.table(header, ROWS, keys=3).split("\n\n")]
     shown = []
     for part in parts:
         assert len(part) == 3 and all(len(line) <= COLUMNS for line in part)
@@ -88,7 +88,7 @@ def test_a_table_that_is_too_wide_is_printed_in_parts(terminal):
 def test_a_cell_that_is_too_long_loses_its_middle(terminal):
     keys = ["/".join(["folder"] * 20) + f"/{n}.csv" for n in range(2)]
     rows = [[key, "planar", "8", 100 * "x" + str(n)] for n, key in enumerate(keys)]
-    lines = layout.table(["data", "flow", "K", "best run"], rows, keys=3).split("\n")
+    lines = output.table(["data", "flow", "K", "best run"], rows, keys=3).split("\n")
     assert all(len(line) <= COLUMNS for line in lines)
     for n, line in enumerate(lines[1:]):
         number, data, flow, k, run = re.split("  +", line)
@@ -100,10 +100,10 @@ def test_no_terminal_is_too_narrow(terminal, monkeypatch):
     header = ["data", "flow", "K", *map(str, range(30))]
     for columns in (1, 10, 30):
         monkeypatch.setenv("COLUMNS", str(columns))
-        text = layout.table(header, ROWS, keys=3)
+        text = output.table(header, ROWS, keys=3)
         assert all(cell in text.split() for cell in ROWS[0][3:])
         words = ["name", "a", "text", "of", "words"]
-        assert layout.hanging("name ", "a text of words").split() == words
+        assert output.hanging("name ", "a text of words").split() == words
 
 
 def test_the_presets_fit_a_terminal_and_no_word_is_broken(tmp_path, invoke):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from truth import call, to_numpy
 
-from nflow_cli.training.schedules import inverse_temperature
+from nflow_cli.training.trainer import inverse_temperature
 
 
 def beta(update, anneal_updates, start):

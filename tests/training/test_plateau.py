@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from truth import to_numpy
 
-from nflow_cli.training.schedules import Cooled, learning_rate
 from nflow_cli.training.stopping import Plateau
+from nflow_cli.training.trainer import Cooled, learning_rate
 
 MADE = 10  # updates of a chunk
 WORDS = {"patience": 50, "min_delta": 0.01, "cool_down": 30, "start": 0}

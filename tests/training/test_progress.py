@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from nflow_cli.terminal.layout import silenced
-from nflow_cli.training import progress
-from nflow_cli.training.progress import ProgressReport, nats_text, phase, progress_bar
+from nflow_cli.terminal.output import silenced
+from nflow_cli.training import observers
+from nflow_cli.training.observers import ProgressReport, nats_text, phase, progress_bar
 
 COLUMNS = 80
 
@@ -80,7 +80,7 @@ def lines_of(capsys, times, steps, chunks, monkeypatch):
     """Return the plain lines of a training of chunks of 100 updates that end at these times."""
     times = iter(times)
     watch = SimpleNamespace(monotonic=lambda: float(next(times)))
-    monkeypatch.setattr("nflow_cli.training.progress.time", watch)  # other threads have their own
+    monkeypatch.setattr("nflow_cli.training.observers.time", watch)  # other threads have their own
     clock = SimpleNamespace(updates=[0])
     report = ProgressReport(steps, clock, lambda logs: "KL 0.5 nats")
     report.close()  # as one that never began may be
@@ -129,7 +129,7 @@ def test_a_long_phase_prints_tenths_and_the_time_left(monkeypatch, capsys):
 def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypatch, capsys):
     with phase("scoring: 3 draws"):
         pass
-    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(observers, "QUIET_SECONDS", 0.01)
     with phase("drawing pictures"):
         time.sleep(0.5)
     assert capsys.readouterr().err == "drawing pictures\n"
@@ -185,7 +185,7 @@ def test_a_figure_has_digits_that_say_something(value, text):
 
 def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
     terminal_of(monkeypatch)
-    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(observers, "QUIET_SECONDS", 0.01)
     report = ProgressReport(10, SimpleNamespace(updates=[0, 10]), lambda logs: "KL")
     report.model = SimpleNamespace(stop_training=True)
     with silenced(), phase("sleeping"):

@@ -10,8 +10,7 @@ from loops import NOISE, UPDATES, Bend, Slices, fit, logger, settings
 from truth import to_numpy
 
 from nflow_cli.training.observers import Clock
-from nflow_cli.training.schedules import learning_rate
-from nflow_cli.training.trainer import ChunkTrainer, best_restart
+from nflow_cli.training.trainer import ChunkTrainer, best_restart, learning_rate
 
 
 def plain_loop(model, train, noise=NOISE):

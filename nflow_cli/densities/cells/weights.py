@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nflow_cli.flows.base import add_initialised_weight, keep_precision
+from nflow_cli.flows.stack import add_initialised_weight, keep_precision
 
 
 class CellWeights(keras.layers.Layer):

@@ -1,22 +1,22 @@
 """Bridge estimate of log Z by a user's log-density, beside that of the draws alone."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from nflow_cli.data.draws import Draws
-from nflow_cli.densities.log_density import LogDensity, units_of
+from nflow_cli.data.units import units_of
+from nflow_cli.densities.log_density import LogDensity
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.evidence import bridge
-from nflow_cli.evaluation.warnings import ScoreWarning, marked
+from nflow_cli.evaluation.warnings import ScoreWarning, found, marked
 from nflow_cli.experiments.reverse_kl.trial import density_of
 from nflow_cli.experiments.reverse_kl.user_code import UserFunction
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, figure
+from nflow_cli.experiments.summary import Rows, Summary, Warnings, figure
 from nflow_cli.random_streams import stream
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 SAMPLES = 8_000  # of all folds
 SPREAD = 0.01  # nats of the difference of function and column, beyond which they are of two models
@@ -37,11 +37,11 @@ def bridge_scores(
         members = density.member_log_probs(draws.rows)
         parts = zip(draws.folds, draws.parts)
         of_draws = [log_p[part] - members[fold][part] for fold, part in parts]
-        found = bridge(of_draws, _of_samples(density, target, seed))
+        estimate = bridge(of_draws, _of_samples(density, target, seed))
     off = log_p - draws.log_p
     return {
-        "bridge_log_z": found.log_z,
-        "bridge_log_z_standard_error": found.standard_error,
+        "bridge_log_z": estimate.log_z,
+        "bridge_log_z_standard_error": estimate.standard_error,
         "log_p_difference": float(off.mean()),
         "log_p_difference_sd": float(off.std()),
     }
@@ -88,9 +88,6 @@ def _estimates_differ(scores: Summary) -> ScoreWarning | None:
     return ScoreWarning("estimates differ", ("log_z", "bridge_log_z"), reason)
 
 
-RULES = (_another_density, _estimates_differ)
-
-
-def bridge_warnings(scores: Summary) -> Sequence[ScoreWarning]:
+def bridge_warnings(scores: Summary) -> list[ScoreWarning]:
     """Warnings about a bridge estimate."""
-    return [warning for rule in RULES if (warning := rule(scores))]
+    return found(_another_density(scores), _estimates_differ(scores))

@@ -67,10 +67,6 @@ def settled(config: EvidenceConfig, data: Draws) -> EvidenceConfig:
     return config.model_copy(update={"data": config.data.model_copy(update=found)})
 
 
-def expect_fits(config: EvidenceConfig, data: Draws) -> None:
-    """Accept all."""
-
-
 def fold_rows(draws: Draws) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Training and validation rows of each fold's density: of the parts of other folds."""
     train, validation = [], []

@@ -17,8 +17,19 @@ from nflow_cli.evaluation.warnings import (
     verdict,
     words,
 )
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, flow_row, in_decimals, training_text
-from nflow_cli.experiments.summary import LOG_Z, Course, DataRecord, Measure, UpdatesSummary
+from nflow_cli.experiments.summary import (
+    LOG_Z,
+    Course,
+    DataRecord,
+    Measure,
+    Rows,
+    Summary,
+    UpdatesSummary,
+    Warnings,
+    flow_row,
+    in_decimals,
+    training_text,
+)
 from nflow_cli.runs.npz import Shapes
 from nflow_cli.text import printable
 
@@ -223,14 +234,9 @@ def warnings_of(config: EvidenceConfig, summary: EvidenceSummary) -> list[ScoreW
     return found(*(rule(summary) for rule in RULES))
 
 
-def subject_of(config: EvidenceConfig, summary: EvidenceSummary) -> str:
-    """Name of the draws."""
-    return config.subject
-
-
-def settings_of(config: EvidenceConfig, summary: EvidenceSummary) -> dict[str, str]:
-    """Checksum of the draws."""
-    return summary.data.checksum
+def compared_of(config: EvidenceConfig, summary: EvidenceSummary) -> tuple[str, dict[str, str]]:
+    """Name and checksum of the draws."""
+    return config.subject, summary.data.checksum
 
 
 def shapes_of(config: EvidenceConfig) -> Shapes:

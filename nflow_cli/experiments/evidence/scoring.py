@@ -11,12 +11,11 @@ from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
 from nflow_cli.evaluation.evidence import Estimate, HeldOutDraws, best_temperature, harmonic_mean
 from nflow_cli.experiments.evidence import bridge, report
 from nflow_cli.experiments.evidence.data import fold_rows
-from nflow_cli.experiments.rows import Judgement
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.summary import Judged, Judgement
 from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.training.chunks import Chunks
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 BOUND_UPDATES = 500
 

@@ -26,12 +26,10 @@ from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.observers import Clock
-from nflow_cli.training.progress import ProgressReport, nats_text
-from nflow_cli.training.schedules import RuntimeConstant
+from nflow_cli.training.observers import Clock, ProgressReport, nats_text
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import ChunkTrainer
+from nflow_cli.training.trainer import ChunkTrainer, RuntimeConstant
 
 WEIGHT = 10.0  # of the spread of log q - log p in the loss
 LINEAR = 1.0  # nats from which it is linear

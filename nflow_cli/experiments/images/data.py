@@ -4,7 +4,6 @@ from typing import Any
 
 from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import Images, load_images
-from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.recorded_data import found_again
 from nflow_cli.experiments.run import Run
 
@@ -27,15 +26,3 @@ def read(name: str) -> Any:
 def settled(config: VAEConfig, data: Images) -> VAEConfig:
     """Config as it is."""
     return config
-
-
-def expect_fits(config: VAEConfig, data: Images) -> None:
-    """Refuse a batch or a validation split larger than the training set."""
-    stopping, size = config.train.early_stopping, config.train.batch_size
-    held_out = stopping.images if stopping else 0
-    if size > data.n_train - held_out:
-        raise ConfigError(
-            "train.batch_size: expected at most the "
-            f"{max(data.n_train - held_out, 0):,} training images"
-            f"{' left by the validation split' if held_out else ''}. Received: {size}"
-        )

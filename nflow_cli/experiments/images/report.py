@@ -12,8 +12,17 @@ from nflow_cli.evaluation.warnings import (
     marked,
     ruined_text,
 )
-from nflow_cli.experiments.rows import Rows, Summary, Warnings, in_decimals, length_text
-from nflow_cli.experiments.summary import Course, DataRecord, Measure, RunSummary
+from nflow_cli.experiments.summary import (
+    Course,
+    DataRecord,
+    Measure,
+    Rows,
+    RunSummary,
+    Summary,
+    Warnings,
+    in_decimals,
+    length_text,
+)
 from nflow_cli.runs.npz import Shapes
 
 
@@ -127,14 +136,11 @@ def warnings_of(config: VAEConfig, summary: ImagesSummary) -> list[ScoreWarning]
     return [ruined_text(f"-ELBO {bound:.4g}: worse than fair coins, {FAIR_COIN_NATS:.1f}")]
 
 
-def subject_of(config: VAEConfig, summary: ImagesSummary) -> str:
-    """Name of the images, and their binarization."""
-    return f"{Path(summary.data.name).name} ({config.data.binarization})"
-
-
-def settings_of(config: VAEConfig, summary: ImagesSummary) -> dict[str, str]:
-    """Checksum of the images, and the prior."""
-    return {**summary.data.checksum, "prior": config.prior.title if config.prior else "N(0, I)"}
+def compared_of(config: VAEConfig, summary: ImagesSummary) -> tuple[str, dict[str, str]]:
+    """Name and binarization of the images; their checksum, and the prior."""
+    subject = f"{Path(summary.data.name).name} ({config.data.binarization})"
+    prior = config.prior.title if config.prior else "N(0, I)"
+    return subject, {**summary.data.checksum, "prior": prior}
 
 
 def shapes_of(config: VAEConfig) -> Shapes:

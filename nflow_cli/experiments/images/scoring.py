@@ -14,11 +14,10 @@ from nflow_cli.data.images import binarize
 from nflow_cli.experiments.images import report
 from nflow_cli.experiments.images.networks import SIDE
 from nflow_cli.experiments.images.vae import FlowVAE
-from nflow_cli.experiments.rows import Judgement
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.summary import Judged, Judgement
 from nflow_cli.random_streams import stream
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 BATCH = 100  # test images at a time
 # Draws per image at a time, which bounds the memory; convolutions take most.

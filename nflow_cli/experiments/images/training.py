@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -25,12 +25,10 @@ from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.observers import Clock
-from nflow_cli.training.progress import ProgressReport, phase
-from nflow_cli.training.schedules import inverse_temperature
+from nflow_cli.training.observers import Clock, ProgressReport, phase
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
-from nflow_cli.training.trainer import ChunkTrainer
+from nflow_cli.training.trainer import ChunkTrainer, inverse_temperature
 
 
 class FitVAE(ChunkTrainer):
@@ -82,18 +80,6 @@ class EpochLog(ValidationLog):
         return super().write_row({"epoch": self.rows + 1, **columns})
 
 
-class Training(NamedTuple):
-    """Result of a training; ``best_epoch`` is ``None`` without a validation split.
-
-    ``seconds_per_epoch``: median without the first, which compiles.
-    """
-
-    epochs: int
-    best_epoch: int | None
-    compile_seconds: float
-    seconds_per_epoch: float
-
-
 def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
     """Build and compile the model of a config."""
     model, flow, train = config.model, config.flow, config.train
@@ -143,9 +129,12 @@ def train(
     held_out: np.ndarray | None,
     config: VAEConfig,
     directory: RunDirectory | None = None,
-) -> Training:
+) -> dict[str, Any]:
     """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
     resumable.
+
+    Returns:
+        Epochs and seconds, by the keys of the summary.
     """
     clock = Clock()
     validate = None if held_out is None else _validator(model.vae, held_out, config)
@@ -164,12 +153,12 @@ def train(
         log.take_best(model)
         session.finish(model)
     epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
-    return Training(
-        epochs=log.rows,
-        best_epoch=log.kept_at if validate else None,
-        compile_seconds=clock.speed().compile_seconds,
-        seconds_per_epoch=statistics.median(epochs[1:] or epochs),
-    )
+    return {
+        "epochs": log.rows,
+        "best_epoch": log.kept_at if validate else None,
+        "compile_seconds": clock.speed().compile_seconds,
+        "seconds_per_epoch": statistics.median(epochs[1:] or epochs),
+    }
 
 
 def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callable[[], float]:
@@ -199,12 +188,9 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Judged:
     sizes = {"n_train": len(training), "n_test": images.n_test}
     facts = {
         **scores,
-        "epochs": trained.epochs,
-        "best_epoch": trained.best_epoch,
+        **trained,
         "data": {"name": images.name, "sha256": images.sha256, **sizes},
         "n_parameters": model.vae.count_params(),
         "model_sha256": model_sha256,
-        "compile_seconds": trained.compile_seconds,
-        "seconds_per_epoch": trained.seconds_per_epoch,
     }
     return Judged(facts, arrays)

@@ -79,7 +79,3 @@ def read(name: str) -> Any:
 def settled(config: Config, data: Subject) -> Config:
     """Config as it is."""
     return config
-
-
-def expect_fits(config: Config, data: Subject) -> None:
-    """Accept all."""

@@ -10,13 +10,12 @@ import numpy as np
 from nflow_cli.constants import __version__
 from nflow_cli.data.netcdf import inference_groups, write_inference
 from nflow_cli.data.tables import LOG_Q
+from nflow_cli.data.units import units_of
 from nflow_cli.data.writing import batch_of, write_table
-from nflow_cli.densities.log_density import units_of
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.reverse_kl import effective_share, resampled
-from nflow_cli.evaluation.rounding import own_values
+from nflow_cli.evaluation.reverse_kl import effective_share, own_values, resampled
 from nflow_cli.evaluation.warnings import verdict
 from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights, write_points
 from nflow_cli.experiments.reverse_kl.members import initial_flows

@@ -1,12 +1,12 @@
 """Mixture of flows: a further member for each mode that a fit misses."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from keras import ops
 
-from nflow_cli.densities.log_density import units_of
+from nflow_cli.data.units import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.errors import DivergenceError, TargetError
 from nflow_cli.evaluation.missed_mass import ModeProposal
@@ -14,10 +14,9 @@ from nflow_cli.evaluation.reverse_kl import mixture_weights, search_missed_modes
 from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows.stack import AFFINE, FlowStack, WeightedStacks, make_stack, seeds_from
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.training.chunks import NoiseChunks
-from nflow_cli.training.observers import Clock, DivergenceStop
-from nflow_cli.training.progress import ProgressReport, nats_text, phase
+from nflow_cli.training.observers import Clock, DivergenceStop, ProgressReport, nats_text, phase
 
 MISSED, ERRORS = 0.005, 2.0  # least share of p to add members for, beyond its standard errors
 ROUNDS = 3
@@ -27,23 +26,19 @@ LEAST_BATCH = 32  # samples an update of each member
 Weights = list[np.ndarray]
 
 
-class Members(NamedTuple):
-    """Density of a fit, a mixture if it missed modes; the ``seconds`` that its members took."""
-
-    density: FlowDensity
-    seconds: float
-
-
-def with_missed_modes(model: ReverseKL, config: Config) -> Members:
+def with_missed_modes(model: ReverseKL, config: Config) -> tuple[FlowDensity, float]:
     """Train a further member at each mode that the fit ``model`` misses, and weight all.
 
     A member starts as the Gaussian of a mode's curvature, is fitted to ``p`` by itself by reverse
     KL, and so stays there. Repeated while modes are missed, :data:`ROUNDS` times at most. A
     training that fails, as the density may far from ``q``, adds no members.
+
+    Returns:
+        The density, a mixture if modes were missed, and the seconds that its members took.
     """
     density, seconds = model.density, 0.0
     if config.train.modes == 1 or not config.flow.affine:
-        return Members(density, seconds)
+        return density, seconds
     for _ in range(ROUNDS):
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
             missed = search_missed_modes(
@@ -64,7 +59,7 @@ def with_missed_modes(model: ReverseKL, config: Config) -> Members:
         if not new:
             break
         density = _mixture(model, config, [*_weights(density.flow), *new])
-    return Members(density, seconds)
+    return density, seconds
 
 
 def starts_of(config: Config) -> np.ndarray | None:

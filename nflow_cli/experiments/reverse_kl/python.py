@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import overrides, preset_files
+from nflow_cli.config import presets
 from nflow_cli.config.infer import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
-from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
-from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.python_arguments import (
+    changes_of,
+    expect_one_length,
+    python_words,
+    settings_of,
+)
 from nflow_cli.experiments.reverse_kl.data import built_in
 from nflow_cli.experiments.reverse_kl.trial import user_subject
 from nflow_cli.experiments.reverse_kl.user_code import UserFunction, function_of
@@ -36,8 +40,8 @@ def infer(
     ]
     expect_one_length(due, changes)
     dim = options.get("dim") or density.get("dim") or usual_dim(density["name"])
-    path = preset_files.find_preset(preset or natural_preset(dim))
-    config = overrides.merged("infer", path, changes)
+    path = presets.find_preset(preset or natural_preset(dim))
+    config = presets.merged("infer", path, changes)
     subject = built_in(config) if user is None else user_subject(config, user)
     return start(config, path, output, subject, due=due).trained
 

@@ -25,9 +25,14 @@ from nflow_cli.evaluation.warnings import (
     words,
 )
 from nflow_cli.experiments.reverse_kl.data import Config
-from nflow_cli.experiments.rows import (
+from nflow_cli.experiments.summary import (
+    LOG_Z,
+    Course,
+    Measure,
+    RestartsRecord,
     Rows,
     Summary,
+    UpdatesSummary,
     Warnings,
     flow_row,
     in_decimals,
@@ -36,7 +41,6 @@ from nflow_cli.experiments.rows import (
     training_text,
     with_error,
 )
-from nflow_cli.experiments.summary import LOG_Z, Course, Measure, RestartsRecord, UpdatesSummary
 from nflow_cli.runs.npz import STRIP, Shapes
 from nflow_cli.text import printable
 
@@ -350,8 +354,7 @@ FORMATS, BESIDE, SAMPLES = (".csv", ".npy", NETCDF), (), (100, 10**7)
 
 def labels_of(config: Config) -> dict[str, Any]:
     """Density, base and coordinates."""
-    facts = {"target": config.subject, "base": config.base_name}
-    return {**facts, "columns": config.columns}
+    return {"target": config.subject, "base": config.base_name, "columns": config.columns}
 
 
 def truth_of(config: Config) -> Truth:
@@ -364,15 +367,10 @@ def warnings_of(config: Config, summary: ReverseKLSummary) -> list[ScoreWarning]
     return found(*(rule(summary) for rule in RULES), mass(summary.facts))
 
 
-def subject_of(config: Config, summary: ReverseKLSummary) -> str:
-    """Name of the density."""
-    return config.subject
-
-
-def settings_of(config: Config, summary: ReverseKLSummary) -> dict[str, str]:
-    """Checksum of the code of a user's density."""
+def compared_of(config: Config, summary: ReverseKLSummary) -> tuple[str, dict[str, str]]:
+    """Name of the density, and checksum of the code of a user's."""
     sha256 = (config.recorded_density or {}).get("sha256")
-    return {} if sha256 is None else {"density.sha256": sha256[:12]}
+    return config.subject, {} if sha256 is None else {"density.sha256": sha256[:12]}
 
 
 def shapes_of(config: Config) -> Shapes:
@@ -397,9 +395,7 @@ def figures_of(
     config: Config, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
 ) -> dict[str, Any]:
     """With a grid density, difference and deformation, else corner and weights; and training."""
-    from nflow_cli.plotting.plane import fit2d_figures
-    from nflow_cli.plotting.weights import infer_figures
+    from nflow_cli import plotting
 
-    if config.evaluate.grid is None:
-        return infer_figures(arrays, metrics, summary)
-    return fit2d_figures(arrays, metrics, summary)
+    drawn = plotting.infer_figures if config.evaluate.grid is None else plotting.fit2d_figures
+    return drawn(arrays, metrics, summary)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nflow_cli.densities.log_density import units_of
+from nflow_cli.data.units import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.motion import density_arrays
 from nflow_cli.evaluation.reverse_kl import arrays_of, base_energy, sample_size, score
@@ -11,11 +11,10 @@ from nflow_cli.evaluation.warnings import few_rows, found
 from nflow_cli.experiments.reverse_kl import report
 from nflow_cli.experiments.reverse_kl.data import Config, Subject
 from nflow_cli.experiments.reverse_kl.members import starts_of
-from nflow_cli.experiments.rows import Judgement, likelihood_rows
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.summary import Judged, Judgement, likelihood_rows
 from nflow_cli.random_streams import stream
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 
 def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:

@@ -21,8 +21,7 @@ from nflow_cli.errors import TargetError, one_line
 from nflow_cli.experiments.reverse_kl.user_code import MOST_LETTERS
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
-from nflow_cli.training.schedules import inverse_temperature
-from nflow_cli.training.trainer import ChunkTrainer, best_restart
+from nflow_cli.training.trainer import ChunkTrainer, best_restart, inverse_temperature
 
 START_SAMPLES = 1_000  # for comparing a mode with the base
 WHERE_IT_ENDS = "give its support by --bounds, or map R^D to it"

@@ -1,8 +1,8 @@
 """Training of flow stacks by reverse KL."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from nflow_cli.densities.log_density import units_of
+from nflow_cli.data.units import units_of
 from nflow_cli.densities.pushforward import FlowDensity
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.reverse_kl import RESAMPLED_FROM, resampled
@@ -14,22 +14,13 @@ from nflow_cli.experiments.summary import Judged, RestartsRecord
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
-from nflow_cli.training.observers import Clock, MetricsLog, Speed
-from nflow_cli.training.progress import ProgressReport, nats_text
+from nflow_cli.training.observers import Clock, MetricsLog, ProgressReport, nats_text
 from nflow_cli.training.restarts import Restarts, plan
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import Plateau
 
 TIMED = 20_000  # draws, in a trial
 OTHERS = 3.0  # times their resampling: missed mass, rounding
-
-
-class Training(NamedTuple):
-    """Result of a training: updates, speed, and the record of its restarts."""
-
-    steps: int
-    speed: Speed
-    restarts: RestartsRecord
 
 
 def build(config: Config, target: Any) -> ReverseKL:
@@ -65,9 +56,12 @@ def train(
     model: ReverseKL,
     config: Config,
     directory: RunDirectory | None = None,
-) -> Training:
+) -> dict[str, Any]:
     """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
     resumable.
+
+    Returns:
+        Updates, speed and the record of restarts, by the keys of the summary.
     """
     settings = config.train
     clock, restarts = Clock(), Restarts(model, config)
@@ -86,7 +80,8 @@ def train(
         parts=[restarts],
     ) as session:
         restarts.train(session)
-    return Training(clock.steps, clock.speed(), RestartsRecord(**restarts.record()))
+    record = RestartsRecord(**restarts.record())
+    return {"steps": clock.steps, **clock.speed()._asdict(), "restarts": record}
 
 
 def _stopping(config: Config, clock: Clock) -> list[Any]:
@@ -101,17 +96,16 @@ def run(config: Config, directory: RunDirectory, subject: Subject) -> Judged:
     """Train or resume in ``directory``, score and save."""
     model = build(config, subject.target)
     with compiling(config.train.compile):
-        training = train(model, config, directory)
+        trained = train(model, config, directory)
         density, member_seconds = with_missed_modes(model, config)
     model_sha256 = save_model(directory, density.flow)
     scores, arrays = judged(config, density, subject.target)
     facts = {
         **scores,
-        "steps": training.steps,
+        **trained,
         "n_parameters": density.flow.count_params(),
         "model_sha256": model_sha256,
-        **training.speed._asdict(),
-        "restarts": training.restarts.judged(scores),
+        "restarts": trained["restarts"].judged(scores),
         "member_seconds": member_seconds,
     }
     if config.evaluate.grid is not None:

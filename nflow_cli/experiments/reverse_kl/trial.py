@@ -16,17 +16,11 @@ import tensorflow as tf
 from keras import ops
 
 from nflow_cli.config.infer import InferConfig
-from nflow_cli.data.units import ColumnUnits
-from nflow_cli.densities.log_density import (
-    ArrayDensity,
-    LogDensity,
-    TensorDensity,
-    checked_pair,
-    units_of,
-)
+from nflow_cli.data.units import ColumnUnits, units_of
+from nflow_cli.densities.log_density import ArrayDensity, LogDensity, TensorDensity, checked_pair
 from nflow_cli.densities.pushforward import values_at
 from nflow_cli.errors import ConfigError, TargetError, one_line
-from nflow_cli.evaluation.rounding import own_values, step_of
+from nflow_cli.evaluation.reverse_kl import own_values, step_of
 from nflow_cli.experiments.reverse_kl.data import Subject
 from nflow_cli.experiments.reverse_kl.report import ROUNDED, UNROUNDED
 from nflow_cli.experiments.reverse_kl.trainer import WHERE_IT_ENDS, compiling, point_text

@@ -93,7 +93,3 @@ def _are_unmixed(config: CellsConfig, data: Dataset) -> bool:
     from nflow_cli.experiments.table.cells_training import trained_unmixing
 
     return trained_unmixing(found, data, config)[1]
-
-
-def expect_fits(config: CellsConfig | FitConfig, data: Dataset) -> None:
-    """Accept any number of rows: batches are drawn with replacement."""

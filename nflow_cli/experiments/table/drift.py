@@ -25,12 +25,12 @@ from nflow_cli.evaluation.drift import (
 )
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
 from nflow_cli.evaluation.warnings import found as told
-from nflow_cli.experiments.rows import Judgement, Rows, Warnings
+from nflow_cli.experiments.summary import Judgement, Rows, Warnings
 from nflow_cli.experiments.table.explain import oddness
 from nflow_cli.experiments.table.tables import CellsRun, are_own
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 HELD = "broken", "holds"  # a relation
 MOST = 100_000  # new rows whose relations are compared, about

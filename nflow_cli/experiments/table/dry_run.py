@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config import presets
-from nflow_cli.config.forms import escaped
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.options import escaped
 from nflow_cli.config.table import CellsConfig, FitConfig, TableData
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
@@ -16,7 +16,7 @@ from nflow_cli.data.faults import Fault, FaultsError, expect_names, mended
 from nflow_cli.data.table_files import table_named
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.data import tails_of
-from nflow_cli.terminal.layout import hanging, table
+from nflow_cli.terminal.output import hanging, table
 from nflow_cli.text import command_line
 
 HEADER = ("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")

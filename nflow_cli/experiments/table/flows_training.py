@@ -20,10 +20,10 @@ from nflow_cli.flows.stack import seeds_from
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.progress import nats_text
+from nflow_cli.training.observers import nats_text
 from nflow_cli.training.session import Training, train_on_rows
 from nflow_cli.training.trainer import ChunkTrainer
 

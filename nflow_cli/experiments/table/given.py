@@ -13,7 +13,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.warnings import verdict
 from nflow_cli.random_streams import stream
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 
 DRAWN = 128  # draws of a row at first
 MORE = 4  # times as many for a row with few effective draws

@@ -13,12 +13,12 @@ from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.rows import Judgement, Rows, counted_rows
+from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
 from nflow_cli.experiments.table.given import Completions, completions, nearest
 from nflow_cli.experiments.table.tables import CellsRun
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values

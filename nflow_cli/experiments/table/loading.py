@@ -14,7 +14,7 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.drift import Drift
-from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.recorded_data import column_units
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table import weights

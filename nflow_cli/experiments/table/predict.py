@@ -20,7 +20,7 @@ from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scor
 from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
 from nflow_cli.evaluation.warnings import found as told
-from nflow_cli.experiments.rows import (
+from nflow_cli.experiments.summary import (
     Answer,
     Judgement,
     Rows,
@@ -34,7 +34,7 @@ from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_ro
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.text import printable
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 QUANTILES = 0.05, 0.5, 0.95
 BETWEEN = "|"  # levels of a set

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.config import overrides, preset_files
+from nflow_cli.config import presets
 from nflow_cli.config.presets import Change
 from nflow_cli.config.table import in_place_of_other, natural_preset
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import IN_PYTHON, table_of
-from nflow_cli.experiments.python_arguments import changes_of, expect_one_length, settings_of
-from nflow_cli.experiments.python_words import python_words
+from nflow_cli.experiments.python_arguments import (
+    changes_of,
+    expect_one_length,
+    python_words,
+    settings_of,
+)
 from nflow_cli.experiments.running import start
 from nflow_cli.experiments.table.data import load, tails_of
 from nflow_cli.registry import POINT_SETS
@@ -34,8 +38,8 @@ def fit(
     changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
     expect_one_length(due, changes)
     flow = {change.path: change.value for change in said}.get("flow.pattern")
-    path = preset_files.find_preset(preset or natural_preset(flow, changes))
-    config = overrides.merged("fit", path, [*sized, *changes])
+    path = presets.find_preset(preset or natural_preset(flow, changes))
+    config = presets.merged("fit", path, [*sized, *changes])
     data = (
         load(config) if is_named else load_dataset(config.data, table_of(table), tails_of(config))
     )

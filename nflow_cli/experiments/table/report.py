@@ -25,9 +25,13 @@ from nflow_cli.evaluation.warnings import (
     ruined_fit,
     ruined_text,
 )
-from nflow_cli.experiments.rows import (
+from nflow_cli.experiments.summary import (
+    Course,
+    DataRecord,
+    Measure,
     Rows,
     Summary,
+    UpdatesSummary,
     Warnings,
     counted_rows,
     flow_row,
@@ -36,12 +40,6 @@ from nflow_cli.experiments.rows import (
     mass_row,
     mean_text,
     training_text,
-)
-from nflow_cli.experiments.summary import (
-    Course,
-    DataRecord,
-    Measure,
-    UpdatesSummary,
 )
 from nflow_cli.runs.directory import EVALUATION
 from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS, STRIP, Shapes
@@ -367,14 +365,9 @@ def labels_of(config: Config) -> dict[str, Any]:
     return {"target": None, "given": given, "baseline": baseline}
 
 
-def subject_of(config: Config, summary: TableSummary) -> str:
-    """Name of the table."""
-    return summary.data.name
-
-
-def settings_of(config: Config, summary: TableSummary) -> dict[str, str]:
-    """Checksum of the rows, and base measure: only equal measures are comparable."""
-    return {**summary.data.checksum, "measure": summary.measure[:12]}
+def compared_of(config: Config, summary: TableSummary) -> tuple[str, dict[str, str]]:
+    """Name of the table; checksum of its rows, and base measure: equal ones are comparable."""
+    return summary.data.name, {**summary.data.checksum, "measure": summary.measure[:12]}
 
 
 # Arrays and pictures.

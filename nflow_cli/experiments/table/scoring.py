@@ -21,9 +21,8 @@ from nflow_cli.evaluation.tallies import (
 )
 from nflow_cli.evaluation.warnings import TRAINED_ON, few_rows, grouped_rows
 from nflow_cli.evaluation.warnings import found as told
-from nflow_cli.experiments.rows import Answer, Judgement, Rows, without_mass
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.summary import Answer, Judged, Judgement, Rows, without_mass
 from nflow_cli.experiments.table import model_of, report
 from nflow_cli.experiments.table.tables import (
     OWN,
@@ -37,7 +36,7 @@ from nflow_cli.experiments.table.tables import (
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve
 from nflow_cli.text import printable
-from nflow_cli.training.progress import phase
+from nflow_cli.training.observers import phase
 
 Config = CellsConfig | FitConfig
 WEIGHTED = "weighted"  # in a tally: tables with weights

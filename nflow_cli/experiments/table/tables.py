@@ -30,7 +30,7 @@ from nflow_cli.experiments.table.given import Conditions, draws_given
 from nflow_cli.experiments.table.report import are_cells
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
-from nflow_cli.terminal.layout import tell
+from nflow_cli.terminal.output import tell
 
 BATCH = 20_000  # draws at a time
 SPREAD = "log_q_spread"
