@@ -295,11 +295,11 @@ class TextTable(TableFile):
                 cell, after = found[2], found["after"]
                 if cell and (after is None or after.strip() or self._are_rows(row)):
                     first = line + _n_breaks(row[: found.start(2)])
-                    last = first + len(cell.splitlines()) - 1
+                    last = first + len(cell.rstrip(b"\r\n").splitlines()) - 1
                     raise DataError(
                         f"{self.name}: line {first}: a quotation mark opens a cell that goes on to "
                         f"line {last} and swallows rows; is it not closed? Received: "
-                        f"{shown(cell.decode(errors='replace'))}"
+                        f"{shown(cell.rstrip().decode(errors='replace'))}"
                     )
 
     def _are_rows(self, text: bytes) -> bool:

@@ -397,5 +397,6 @@ def figures_of(
     """With a grid density, difference and deformation, else corner and weights; and training."""
     from nflow_cli import plotting
 
-    drawn = plotting.infer_figures if config.evaluate.grid is None else plotting.fit2d_figures
-    return drawn(arrays, metrics, summary)
+    if config.evaluate.grid is None:
+        return plotting.infer_figures(arrays, metrics, summary)
+    return plotting.fit2d_figures(arrays, metrics, summary)
