@@ -55,8 +55,10 @@ def log_cells(layout: Layout, parameters: Parameters, codes: Any, masses: Any, x
         end, last = start + len(bank.columns), first + len(bank.columns) - bank.n_plain
         some = code[..., start:end, :], number[start:end], masses[..., first:last, :]
         cells.append(_of_bank(bank, shares, *some, xp))
-        if layout.has_gaps:
-            is_value = np.arange(bank.size)[:, None] != gap[start:end, None]
+        is_value = np.arange(bank.size)[:, None] != gap[start:end, None]
+        if is_value.all():  # no column has gaps
+            log_present.append(xp.zeros_like(cells[-1]))
+        else:
             log_present.append(logsumexp(xp.where(is_value, shares, PADDING), -2, xp))
         start, first = end, last
 
