@@ -44,8 +44,7 @@ class Typed:
 
     def config(self, usual: str | Path, named: Sequence[Any] = ()) -> Any:
         """Config of the preset, by default ``usual``, with the changes ``named`` by arguments."""
-        from nflow_cli.config import presets
-
+        presets = _presets()
         changes = [*self.assigned, *named, *self.said]
         expect_one_length(self.due, changes)
         self.path = presets.find_preset(self.preset or str(usual))
@@ -61,6 +60,13 @@ class Typed:
             config.expect_fits(data)
         how: Any = {"machine": self.machine, "argv": self.argv, "due": self.due}
         show(start(config, self.path, self.output, data, **how))
+
+
+def _presets() -> Any:
+    """The module of presets, with their schemas."""
+    from nflow_cli.config import presets
+
+    return presets
 
 
 def training(name: str) -> Callable[[Any], click.Command]:
@@ -83,10 +89,8 @@ def training(name: str) -> Callable[[Any], click.Command]:
             due: float | None = None,
             **values: Any,
         ) -> None:
-            from nflow_cli.config.presets import parse_assignment
-
             options = {key: values.pop(key) for key in options_of(name)}
-            changes = [*map(parse_assignment, assignments)], changes_of(name, options)
+            changes = [*map(_presets().parse_assignment, assignments)], changes_of(name, options)
             function(Typed(name, argv, preset, *changes, output, machine, options, due), **values)
 
         return command
@@ -102,11 +106,9 @@ def fit_2d(typed: Typed) -> None:
     K = 8). Without --target the first flow chooses it too: gaussian-from-uniform for radial, else
     multimodal. The last line printed is the run directory. Points are fitted by `nflow fit`.
     """
-    from nflow_cli.config.presets import nearest_preset
-
     pattern = typed.options["flow"] or ["planar"]
     target = typed.options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
-    typed.train(typed.config(nearest_preset(target, pattern, typed.options["k"])))
+    typed.train(typed.config(_presets().nearest_preset(target, pattern, typed.options["k"])))
 
 
 @training("infer")
@@ -135,7 +137,6 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
     """
     from nflow_cli.config.infer import natural_preset, usual_dim
-    from nflow_cli.config.presets import Change
     from nflow_cli.data.columns import numbers_of
     from nflow_cli.data.table_files import open_table
 
@@ -147,7 +148,7 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     config = typed.config(usual, named)
     if start is not None:
         points = numbers_of(open_table(start), config.density.columns).tolist()
-        config = typed.config(usual, [*named, Change("--start", "train.starts", points)])
+        config = typed.config(usual, [*named, _presets().Change("--start", "train.starts", points)])
     if user is None:
         typed.train(config)
     else:
@@ -157,12 +158,10 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
 
 
 def _density(density: str | None, typed: Typed) -> tuple[Any, list[Any]]:
-    from nflow_cli.config.presets import Change
-
     if density is None:
         return None, []
     if density in registry.DENSITIES:
-        return None, [Change("NAME", "density", {"name": density})]
+        return None, [_presets().Change("NAME", "density", {"name": density})]
     if ".py" not in density:
         known = list(registry.DENSITIES)
         hint = registry.nearest(density, known)
@@ -177,7 +176,7 @@ def _density(density: str | None, typed: Typed) -> tuple[Any, list[Any]]:
     user.expect_free(typed.options)
     if user.coordinates is None and typed.options["dim"] is None:
         raise click.UsageError("--dim: expected the number of coordinates")
-    return user, [Change("FILE", "density", user.density)]
+    return user, [_presets().Change("FILE", "density", user.density)]
 
 
 @training("fit")
@@ -221,14 +220,12 @@ def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
 
 
 def _table(table: str | None, assigned: Sequence[Any]) -> list[Any]:
-    from nflow_cli.config.presets import Change
-
     if table is None:
         return []
     is_sized = any(change.path == "data.size" for change in assigned)
     is_set = table in registry.POINT_SETS
-    size = [] if is_set or is_sized else [Change("TABLE", "data.size", None)]
-    return [Change("TABLE", "data.name", table), *size]
+    size = [] if is_set or is_sized else [_presets().Change("TABLE", "data.size", None)]
+    return [_presets().Change("TABLE", "data.name", table), *size]
 
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
@@ -257,11 +254,9 @@ def evidence(typed: Typed, draws: tuple[str, ...]) -> None:
     learned harmonic mean over the others. No code of the model is needed. The last line printed is
     the run directory.
     """
-    from nflow_cli.config.presets import Change
-
     refuse((not (draws or typed.preset), "expected DRAWS, or --preset with some"))
     named = {"data.name": draws[0], "data.others": list(draws[1:])} if draws else {}
-    changes = [Change("DRAWS", key, value) for key, value in named.items()]
+    changes = [_presets().Change("DRAWS", key, value) for key, value in named.items()]
     typed.train(typed.config("evidence", changes))
 
 
