@@ -67,7 +67,7 @@ class Output(click.Path):
         return super().convert(value, param, ctx)
 
 
-FILE = click.Path(readable=False)  # who reads it says what is wrong with it
+FILE = click.Path(readable=False)  # unreadable files are reported where they are read
 FOLDER = click.Path(file_okay=False, readable=False)
 TABLE = Output(".csv", ".parquet", allow_dash=True)
 PROBABILITY = Number(0, 1, min_open=True, max_open=True)
@@ -124,7 +124,7 @@ def table_option(text: str, form: str = "FILE") -> Any:
 
 
 def refuse(*rules: tuple[Any, str]) -> None:
-    """Refuse what was typed by the words of the first rule that holds."""
+    """Usage error with the message of the first condition that holds."""
     for is_so, words in rules:
         if is_so:
             raise click.UsageError(words)

@@ -72,7 +72,7 @@ def _presets() -> Any:
 def training(name: str) -> Callable[[Any], click.Command]:
     """Decorator: a command that trains, with the options of preset keys and of runs.
 
-    It is called with what was :class:`Typed`, and the values of its own parameters.
+    Its arguments are the options of all such commands, :class:`Typed`, and its own parameters.
     """
 
     def decorated(function: Any) -> click.Command:

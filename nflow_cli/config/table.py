@@ -348,7 +348,7 @@ class TableConfig(RunConfig):
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
 
     def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
-        """Default sizes: the model by its key, with what is set, and those of the training."""
+        """Default sizes of the model, by its key and with those given, and of training."""
         raise NotImplementedError
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> Self:

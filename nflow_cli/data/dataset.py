@@ -152,7 +152,7 @@ def load_dataset(
 
 
 class _Reading(NamedTuple):
-    """Rows of a table that are used, by their numbers ``(n,)``, and what is wrong with it."""
+    """Indices ``(n,)`` of the rows of a table that are used, and the faults of the table."""
 
     columns: Columns
     kinds: Mapping[str, ColumnKind]

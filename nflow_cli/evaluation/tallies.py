@@ -130,7 +130,7 @@ class RowScores(NamedTuple):
         log_q: Log-probability in nats of each cell ``(n, D)``; -inf if impossible, NaN if unknown.
         members: Log-density in nats by each member ``(n, R)``.
         baseline: Log-probability of the same cells by a baseline; ``None`` without.
-        columns: Names of the cells whose gains are told.
+        columns: Names of the columns whose gains are reported.
         pit: Probability integral transforms ``(n, P)``; ``None`` without.
         pit_columns: Their names.
         n_new_levels: Cells with a level of no training row.

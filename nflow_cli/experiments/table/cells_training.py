@@ -73,7 +73,7 @@ DECAY = 0.3  # of the kernels
 FAR = 30.0  # largest means of its normals
 BROAD = 3.0  # scale of the normal that bounds the loss of a component
 VALIDATED = 4_096  # validation rows, at most
-LEAST_GAIN = 1e-3  # nats a number of a map: less is what a larger network learns without one
+LEAST_GAIN = 1e-3  # nats a number of a map, at least: a larger network learns less without one
 TURN = "turn"  # L below the diagonal, U above it
 # Of the networks:
 AT_A_TIME = 4_096  # validation rows

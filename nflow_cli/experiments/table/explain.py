@@ -41,7 +41,10 @@ OF_ODDEST = "oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted"
 REASONS = "oddest_reasons"
 SHOWN = 3  # cells of a row
 LETTERS = 40  # of a value
-KEPT, KEPT_ROWS = "surprises.json", 500  # largest surprises of held-out rows, at most so many
+KEPT, KEPT_ROWS = (
+    "surprises.json",
+    500,
+)  # file and maximum number of the largest surprises of held-out rows
 OUTSIDE = -np.log(0.1)  # nats: of a number at an end of its expected range
 
 
