@@ -1,10 +1,11 @@
-"""Gaussian linear regression, the baseline of a conditional density."""
+"""Gaussian linear regression: the baseline of a conditional density, and of a table."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from nflow_cli.constants import LOG_2PI
+from nflow_cli.densities.pushforward import FlowDensity
 
 LEAST_SINGULAR = 1e-6  # relative to the largest, of a direction of the context with a slope
 
@@ -47,3 +48,26 @@ def fit_regression(
     residuals = root * (z - z_mean) - centred @ slope.T
     cholesky = np.linalg.cholesky(residuals.T @ residuals)
     return Regression(z_mean - slope @ context_mean, slope, cholesky)
+
+
+class LinearGaussian:
+    """Maximum-likelihood Gaussian of rows about their linear regression on the given columns.
+
+    Args:
+        density: With the units.
+        rows: ``(n, G + D)``.
+        weights: Of the rows ``(n,)``, or ``None``.
+    """
+
+    def __init__(self, density: FlowDensity, rows: np.ndarray, weights: np.ndarray | None = None):
+        self.density = density
+        self.regression = fit_regression(*self._parts(density.encoded(rows)[0]), weights)
+
+    def log_prob(self, rows: np.ndarray) -> np.ndarray:
+        """Log-density ``(n,)`` in nats of rows ``(n, G + D)``."""
+        encoded, log_det = self.density.encoded(rows)
+        return self.regression.log_prob(*self._parts(encoded)) + log_det
+
+    def _parts(self, encoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        z, context = self.density.parts(encoded)
+        return z, np.zeros((len(z), 0)) if context is None else context

@@ -7,8 +7,8 @@ from truth import normal_log_prob
 from nflow_cli.data.column_maps import Log, Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
-from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.regression import LinearGaussian
 from nflow_cli.errors import DataError
 from nflow_cli.flows.stack import FlowStack
 

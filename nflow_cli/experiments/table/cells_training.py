@@ -43,11 +43,11 @@ from nflow_cli.densities.cells.unmixing import (
     fit_unmixing,
     units_of,
 )
-from nflow_cli.densities.cells.weights import CellWeights
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.cells import COMPARED
 from nflow_cli.experiments.table.trainer import (
     CellChunks,
+    CellWeights,
     FilledChunks,
     Filling,
     FitCells,

@@ -9,8 +9,8 @@ from nflow_cli.config.table import FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.tables import TableFile, shown
-from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, mixture
+from nflow_cli.densities.regression import LinearGaussian
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.association import most_dependent
 from nflow_cli.evaluation.motion import deformation_arrays, grid_between

@@ -11,8 +11,8 @@ from nflow_cli.backend.programs import compiled
 from nflow_cli.config.table import FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.units import ColumnUnits
-from nflow_cli.densities.linear_gaussian import LinearGaussian
 from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
+from nflow_cli.densities.regression import LinearGaussian
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.experiments.table.flows import built_stack
 from nflow_cli.experiments.table.scoring import judged

@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import count, repeat
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from pydantic import BaseModel
@@ -29,7 +30,7 @@ from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mix
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.proposals import moved, proposals
 from nflow_cli.densities.cells.start import StartingWeights, starting_weights
-from nflow_cli.densities.cells.weights import CellWeights
+from nflow_cli.flows.stack import add_initialised_weight, keep_precision
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import Observer, Saved, StateError, checked
@@ -40,6 +41,27 @@ FLOOR = 0.01  # weight of the marginals in the loss, which bounds the effect of 
 LEAST = -1e4  # nats; finite in float32
 PROPOSALS = 4  # of fills before a chunk, a row of a batch; and most of a row
 ROUNDS, ROWS = 10, 10_000  # of filling at the start
+
+
+class CellWeights(keras.layers.Layer):
+    """Weights of R networks side by side, R first; ``members``: initial ones, by name."""
+
+    def __init__(self, members: Sequence[Mapping[str, np.ndarray]], **kwargs: Any):
+        super().__init__(**kwargs)
+        keep_precision(self)
+        self.arrays = {
+            name: add_initialised_weight(self, name, np.stack([one[name] for one in members]))
+            for name in members[0]
+        }
+        self.count = len(members)
+        self.built = True
+
+    def members(self) -> list[dict[str, np.ndarray]]:
+        """Weights of each network, float32."""
+        arrays = {
+            name: keras.ops.convert_to_numpy(variable) for name, variable in self.arrays.items()
+        }
+        return [{name: array[r] for name, array in arrays.items()} for r in range(self.count)]
 
 
 class FitCells(ChunkTrainer):

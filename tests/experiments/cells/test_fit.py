@@ -74,8 +74,8 @@ def test_numbers_are_round_by_the_reporter_who_rounds():
 
 
 def test_the_loss_is_of_the_density_of_rows():
-    from nflow_cli.densities.cells.weights import CellWeights
     from nflow_cli.experiments.table.cells_training import FAR, TURN, FitMaps
+    from nflow_cli.experiments.table.trainer import CellWeights
 
     rng, columns = np.random.default_rng(0), [component(i, 1e-5, -FAR, FAR) for i in range(3)]
     layout, maps = layout_of(columns, 0, 1, 4), np.stack([2 * np.eye(3), np.ones((3, 3))])

@@ -25,8 +25,7 @@ COLUMNS = [
 
 def fit_of(members, n_given=1, columns=COLUMNS):
     """Return a fit with random weights, and its density."""
-    from nflow_cli.densities.cells.weights import CellWeights
-    from nflow_cli.experiments.table.trainer import FitCells, log_present
+    from nflow_cli.experiments.table.trainer import CellWeights, FitCells, log_present
 
     layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, 16)
     rng = np.random.default_rng(0)
