@@ -4,7 +4,7 @@ Reverse KL drops modes depending on the initial weights: the best of several is 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from nflow_cli.config.fit_2d import Fit2DConfig
 from nflow_cli.config.infer import InferConfig
 from nflow_cli.flows.stack import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
-from nflow_cli.training import first_stage
 from nflow_cli.training.chunks import NoiseChunks
+from nflow_cli.training.modes import climb, value_and_gradient
 from nflow_cli.training.observers import Count, Saved, StateError
 from nflow_cli.training.session import Session
 
@@ -25,6 +25,7 @@ from nflow_cli.training.session import Session
 # there on.
 DROPS = (3, 4, 5, 6, 7)
 JUDGED_SAMPLES = 50_000
+GAUSSIAN_RATE = 0.05  # of learning, at the start
 
 
 def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, int]]:
@@ -69,7 +70,7 @@ class Restarts(Saved):
         settings = self.config.train
         if not session.take_over(self.trainer) and settings.first_stage:
             seeds = [self.seeds[r] for r in self.alive]
-            first_stage.run(self.trainer, seeds, settings, session)
+            fit_first_stage(self.trainer, seeds, settings, session)
             session.begin(self.trainer)
         for count, end in plan(len(self.seeds), settings.steps, settings.chunk, settings.halving):
             if session.finished or self.trainer.stop_training:
@@ -154,3 +155,41 @@ def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
             value = ops.convert_to_numpy(source.value)
             shared = value.ndim == 0  # the count of updates
             target.assign(value if shared else value[keep].reshape(target.shape))
+
+
+def fit_first_stage(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> None:
+    """Fit the affine map of each restart of ``trainer`` to its density, in ``first_stage`` updates.
+
+    Couplings start as the identity, and splines move nothing outside their box. So a Gaussian is
+    fitted first by reverse KL, from the mode where a search from base samples ends. An annealed
+    target is the density to the power β of the start: as wide as the flows' first objective. The
+    flows may start wider: mass that the start covers is found by shrinking, mass outside hardly
+    ever.
+
+    ``trainer``: a :class:`~nflow_cli.experiments.reverse_kl.trainer.ReverseKL`, of one stack
+    or several.
+    """
+    density = trainer.density
+    starts = [density.base.sample(stream(s, "mode"), (1, density.dim))[0] for s in seeds]
+    gaussian = trainer.first_stage()
+    slopes = value_and_gradient(trainer.target, trainer.xla)
+    shifts = trainer.starts(climb(slopes, np.stack(starts)))
+    gaussian.flow.last["shift"].assign(shifts.reshape(gaussian.flow.last["shift"].shape))
+    settings = train.model_copy(update={"learning_rate": GAUSSIAN_RATE, "schedule": "cosine"})
+    gaussian.prepare(settings, train.first_stage)
+    noise = NoiseChunks(
+        *(density.base, density.dim, seeds),
+        *(train.first_stage, train.chunk, train.batch_size),
+        purpose="first-stage",
+    )
+    session.fit_first(gaussian, noise)
+    for name, weight in widened(gaussian.flow.last, trainer.start_width).items():
+        trainer.flow.last[name].assign(weight)
+
+
+def widened(weights: Mapping[str, Any], width: float) -> dict[str, Any]:
+    """Affine map's weights with its Gaussian ``width`` times as wide."""
+    if width == 1:
+        return dict(weights)
+    wider = {"log_scale": lambda s: s + math.log(width), "lower": lambda below: width * below}
+    return {name: wider.get(name, lambda w: w)(w.value) for name, w in weights.items()}

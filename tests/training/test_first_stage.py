@@ -12,8 +12,8 @@ from nflow_cli.errors import Interrupted
 from nflow_cli.experiments.reverse_kl import training as target_fit
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.first_stage import widened
 from nflow_cli.training.modes import climb
+from nflow_cli.training.restarts import widened
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import with_gradient
 
