@@ -92,6 +92,21 @@ def test_each_file_of_a_walk_calls_the_next():
         called = {getattr(func, "attr", getattr(func, "id", "")) for func in calls}
 
 
+def test_the_first_file_of_a_rows_way_calls_the_others():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    ways = re.findall(r"^- to [\w ]+: (`\w+\.py` .+)$", text, re.MULTILINE)
+    assert len(ways) == 3
+    for way in ways:
+        called: set[str] | None = None
+        for file, names in re.findall(r"`(\w+\.py)` \(([^)]+)\)", way):
+            nodes = list(ast.walk(ast.parse((PACKAGE / "densities/cells" / file).read_text())))
+            stated = set(re.findall(r"\w+", names))
+            assert stated <= {getattr(node, "name", "") for node in nodes}, file
+            assert called is None or stated <= called, f"{file}: not called by the first file"
+            calls = [node.func for node in nodes if isinstance(node, ast.Call)]
+            called = called or {getattr(f, "attr", getattr(f, "id", "")) for f in calls}
+
+
 ENGINES = {"keras", "tensorflow", "jax", "torch"}
 HEAVY = ENGINES | {"matplotlib", "numpy", "pyarrow", "pydantic", "yaml", "rich"}
 PROBE = """
