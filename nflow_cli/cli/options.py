@@ -194,7 +194,7 @@ def cells_run(run_dir: str) -> Any:
     from nflow_cli.experiments.run import Run
 
     run = Run.open(run_dir)
-    if run.config.is_of_flows:
+    if run.config.kind != "table" or run.config.is_of_flows:
         raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
     run.expect_trained()
     return run
