@@ -267,11 +267,8 @@ def sorted_of(cells: Sequence[Any]) -> list[str]:
 # Command
 
 
-def judged(
-    name: str, sheet: Sheet, folder: Path, before: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def judged(name: str, sheet: Sheet, path: Path, before: Mapping[str, Any] | None) -> dict[str, Any]:
     """Verdicts of the three readers on a file; ``before``, of one that is not installed."""
-    path = folder / (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + sheet.suffix)
     sheet.save(path)
     found: dict[str, Any] = {"file": name, "rows": sheet.n}
     for reader, read in READERS.items():
@@ -280,7 +277,7 @@ def judged(
         if reading is None:
             found[reader] = before and before[reader]
             continue
-        found[reader] = verdict(sheet, reading, folder)
+        found[reader] = verdict(sheet, reading, path.parent)
         if reader == "nflow":
             found["seconds"] = round(time.process_time() - start, 2)
             if name in EXPORTS:
@@ -320,12 +317,14 @@ def main(names: tuple[str, ...], fresh: bool, results: Path, files: Path | None)
         files.mkdir(parents=True, exist_ok=True)
     print(f"{'file':44}" + "".join(f"{reader:16}" for reader in READERS))
     with nullcontext(files) if files else tempfile.TemporaryDirectory() as folder:
-        for name, sheet in sheets():
+        for number, (name, sheet) in enumerate(sheets(), start=1):
             if names and name not in names:
                 continue
             line = known.get(name)
             if line is None or fresh or files:
-                line = judged(name, sheet, Path(folder or "."), line)
+                words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+                path = Path(folder or ".", f"{number:03d}-{words}{sheet.suffix}")
+                line = judged(name, sheet, path, line)
             found.append(line)
             print(shown(line), flush=True)
     if not names:

@@ -483,6 +483,20 @@ def breaks(sheet: Sheet) -> None:
     sheet.add("note", levels(sheet, ["paid", "late,\nreminded", 'says "soon"', "new"]))
 
 
+def lone_return(sheet: Sheet) -> None:
+    """A carriage return within a cell of a file whose lines end with line feeds."""
+    sheet.add("note", levels(sheet, ["paid", "late", "new"]))
+    note = sheet.columns["note"]
+    note.cells[40] = note.texts[40] = "la\rte"
+    sheet.troubles.append(SHAPE)
+
+    def write(sheet: Sheet, path: Path) -> None:
+        lines = map(sheet.locale.delimiter.join, [sheet.header, *sheet.rows()])
+        path.write_bytes("".join(line + "\n" for line in lines).encode())
+
+    sheet.write = write
+
+
 # Files of programs
 
 
@@ -637,6 +651,7 @@ ALONE: dict[str, Defect] = {
     "JSON lines": json_lines,
     "Excel workbook": excel,
     "line breaks in quotes": breaks,
+    "carriage return in a cell": lone_return,
 }
 SIZED: dict[str, tuple[int, Defect]] = {
     "1,001 columns": (60, wide),
