@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Cell = float | str | None
-GAPS = ("-", "–", "?", "NULL", "#N/A", ".")
+GAPS = ("-", "–", "?", "NULL", "#N/A", ".", "#DIV/0!")
 CODES = ("-999", "9999")
 COMMAS = "decimal commas"
 CELLS = r"cell|text|convert|column"
@@ -267,6 +268,18 @@ def dates(sheet: Sheet) -> None:
     moments(sheet, "day", days, [day.strftime(sheet.locale.day) for day in days])
 
 
+def date_gaps(sheet: Sheet) -> None:
+    dates(sheet)
+    emptied(sheet, "day", "-")
+
+
+def times(sheet: Sheet) -> None:
+    """Dates as the locale writes them, with hours and minutes."""
+    minutes = sheet.rng.integers(0, 500_000, sheet.n)
+    days = [datetime(2023, 1, 1, tzinfo=UTC) + timedelta(minutes=int(i)) for i in minutes]
+    moments(sheet, "at", days, [day.strftime(sheet.locale.day + " %H:%M") for day in days])
+
+
 def zones(sheet: Sheet) -> None:
     """ISO times, in winter and in summer time."""
     minutes = sheet.rng.integers(0, 500_000, sheet.n)
@@ -315,11 +328,13 @@ def brand(sheet: Sheet) -> None:
 
 
 def ambiguous(sheet: Sheet) -> None:
-    """1,204 alone may be a thousand, or a little more than one."""
-    sheet.locale = sheet.locale._replace(delimiter="\t")
+    """1,204 alone may be a thousand, or a little more than one; so is 1.204 beside semicolons."""
+    if sheet.locale is PLAIN:
+        sheet.locale = PLAIN._replace(delimiter="\t")
     del sheet.columns["price"]
     sheet.header.remove("price")
-    texts = [f"{i // 1000},{i % 1000:03d}" for i in sheet.rng.integers(1_000, 9_999, sheet.n)]
+    mark = sheet.locale.group
+    texts = [f"{i // 1000}{mark}{i % 1000:03d}" for i in sheet.rng.integers(1_000, 9_999, sheet.n)]
     sheet.add("size", Column("text", list(texts), texts, is_optional=True))
     sheet.troubles.append("size")
 
@@ -615,7 +630,9 @@ ALONE: dict[str, Defect] = {
     "dates": dates,
     "times with zones": zones,
     "times of day": clock,
+    "dates, gaps -": date_gaps,
     "German dates": dates,
+    "German times": times,
     "French dates": dates,
     "US dates": dates,
     "dates either way": either_way,
@@ -624,6 +641,7 @@ ALONE: dict[str, Defect] = {
     "two currencies": two("$", "€"),
     "two units": two("kg", "g"),
     "ambiguous 1,204": ambiguous,
+    "German, ambiguous 1.204": ambiguous,
     COMMAS: plain,
     "byte order mark": bom,
     "Windows-1252": windows,
@@ -699,7 +717,7 @@ def locale_of(name: str) -> Locale:
     if name == COMMAS:
         return GERMAN
     locales = {"German": GERMAN, "French": FRENCH, "Swiss": SWISS, "US": US}
-    return locales.get(name.split()[0], PLAIN)
+    return locales.get(re.split(r"\W", name)[0], PLAIN)
 
 
 def pairs() -> Iterator[tuple[str, str]]:
