@@ -36,6 +36,11 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+# Characters of UTF-8 that no text in a single-byte encoding has: "Ã©", "â€œ", "Ð´Ð°".
+_UTF8 = re.compile(
+    rb"[\xc2\xc3][\x80-\xbf]|\xe2(?:\x80[\x90-\xaf]|\x82\xac)|(?:[\xd0\xd1][\x80-\xbf]){2}"
+)
+_SINGLE_BYTE = ("cp1252", "latin-1", "mac-roman")
 _NO_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _COMMENT = re.compile(rb"^#.*", re.M)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
@@ -87,7 +92,9 @@ def sniff(name: str, head: bytes, whole: bool) -> Dialect:
 
 def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
     encoding = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "utf-8")
-    for candidate in (encoding, "latin-1"):
+    # Classic Mac programs end lines by CR alone, and have letters at 0x80 to 0x9F.
+    is_mac = b"\r" in head and b"\n" not in head and re.search(rb"[\x80-\x9f]", head)
+    for candidate in (encoding, "mac-roman" if is_mac else "cp1252", "latin-1"):
         with suppress(UnicodeDecodeError):
             decoder = codecs.getincrementaldecoder(candidate)()
             return candidate, decoder.decode(head, final=whole)
@@ -240,7 +247,7 @@ class TextTable(TableFile):
     def _rows(self) -> Iterator[_Rows]:
         skipped = len(self.dialect.header)
         rest, line = b"", 1 + _n_breaks(self.dialect.header)
-        texts = codecs.iterdecode(self._parts(), self.dialect.encoding)
+        texts = codecs.iterdecode(self._encoded(), self.dialect.encoding)
         try:
             for text in itertools.chain(texts, [""]):
                 rest += text.encode()[skipped:] or b"\n"  # at the end
@@ -264,6 +271,26 @@ class TextTable(TableFile):
                 f"{self.name}: line {line}: expected text in {encoding}, as at the beginning of "
                 f"the file; received the bytes {received!r}"
             ) from None
+
+    def _encoded(self) -> Iterator[bytes]:
+        """The parts, of one encoding: a line that is UTF-8 where others are not is refused."""
+        line = 1
+        for part in self._parts():
+            if self.dialect.encoding in _SINGLE_BYTE:
+                if found := _UTF8.search(part):
+                    line += _n_breaks(part[: found.start()])
+                    raise self._mixture(line, found[0])
+                line += _n_breaks(part)
+            yield part
+
+    def _mixture(self, line: int, received: bytes) -> DataError:
+        lines = enumerate(next(self._parts()).splitlines(), start=1)
+        other = next(n for n, row in lines if row.decode(errors="ignore").encode() != row)
+        encoding = self.dialect.encoding
+        return DataError(
+            f"{self.name}: line {line}: {received.decode()!r} in UTF-8, line {other} is in "
+            f"{encoding}; expected one encoding: save the table in UTF-8"
+        )
 
     def _parts(self) -> Iterator[bytes]:
         size = 0

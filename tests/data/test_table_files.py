@@ -101,6 +101,13 @@ TEXT = [  # of a .csv, and what it holds
     (packed("x,y\n1.5,2.5\n3,4\n"), XY),
     ("größe,город\n1,2\n", {"größe": [1.0], "город": [2.0]}),
     ("größe,b\n1,né\n".encode("latin-1"), {"größe": [1.0], "b": ["né"]}),
+    ("Umsatz €,b\n1,“né”\n".encode("cp1252"), {"Umsatz €": [1.0], "b": ["“né”"]}),
+    (b"a,b\n1,\x81\xe9\n", {"a": [1.0], "b": ["\x81é"]}),
+    ("Größe\tb\r1,5\té\r".encode("mac-roman"), {"Größe": [1.5], "b": ["é"]}),
+    (
+        "CAFÉ’S,«\u00a0café\u00a0»\n1,2\n".encode("cp1252"),
+        {"CAFÉ’S": [1.0], "«\xa0café\xa0»": [2.0]},
+    ),
     ("1.5,2.5\n3,4\n", {"1": [1.5, 3.0], "2": [2.5, 4.0]}),
     ("5.1,setosa\n4.9,setosa\n", {"1": [5.1, 4.9], "2": ["setosa", "setosa"]}),
     ("1,2,log_q\n0.5,1.5,-3\n", {"1": [0.5], "2": [1.5], "log_q": [-3.0]}),
@@ -179,6 +186,12 @@ BAD = [  # name, content, what is said
     ("t.csv", 2**20 * "a" + ",b\n1,2\n", "no rows in it; expected cells of at most 131,072"),
     ("t.csv", 10_001 * "1," + "1\n", "expected 1 to 10,000 columns, received 10,002"),
     ("t.csv", ("é,b\n" + 2**19 * "1,2\n").encode() + b"\xe9,2\n", "line 524290: expected text in"),
+    ("t.csv", "a,b\n1,é\n\n".encode() + b"2,\xe9\n", "line 2: 'é' in UTF-8, line 4 is in cp1252"),
+    (
+        "t.csv",
+        b"a,\xe9\n" + 2**19 * b"1,2\n" + "1,“\n".encode(),
+        "line 524290: '“' in UTF-8, line 1",
+    ),
     ("t.csv", b"\x89PNG\r\n\x1a\n" + bytes(64), "expected text, an array of NumPy, or Parquet"),
     ("t.csv", "\x1b[31m,\x1b[31m\n1,2\n", r"two columns are called '\x1b[31m'"),
     ("t.xlsx", npz_of(a=[1]), "a zip archive, as Excel's .xlsx is: export the sheet as CSV"),
@@ -367,7 +380,7 @@ def test_places_are_told_as_the_file_counts_them_and_quoted_rows_are_whole(write
 def test_what_is_told_apart_is_said(write):
     table = open_table(write("größe;b\n1,5;2\n".encode("latin-1")))
     dialect = table.dialect
-    assert (dialect.encoding, dialect.delimiter, dialect.decimal) == ("latin-1", ";", ",")
+    assert (dialect.encoding, dialect.delimiter, dialect.decimal) == ("cp1252", ";", ",")
 
 
 @pytest.mark.parametrize(
