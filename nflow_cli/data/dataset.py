@@ -54,6 +54,7 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
+from nflow_cli.terminal.output import tell
 
 NEW = -1.0  # a level that no training row has
 
@@ -148,7 +149,7 @@ def load_dataset(
     continuous = [data.kinds[name].is_continuous for name in data.columns]
     notes = note_of_weights(settings.weights, data.weights.train)
     notes += note_of_repeats(data.train, data.test, continuous)
-    return replace(data, units=units, notes=[*found.notes, *notes])
+    return replace(data, units=units, notes=[*found.notes, *data.notes, *notes])
 
 
 class _Reading(NamedTuple):
@@ -184,9 +185,9 @@ def _of_parts(
     names = used(kinds, settings)
     rows = _matrix(table, [columns[name] for name in names], kinds)
     train, validation, test = (rows[part] for part in parts)
-    digest, tests, test_weights = checksum(rows), None, None
+    digest, tests, test_weights, notes = checksum(rows), None, None, list[str]()
     if settings.test is not None:
-        test, test_weights, tests = _test_rows(settings, kinds, names, digest, flows)
+        test, test_weights, tests, notes = _test_rows(settings, kinds, names, digest, flows)
     weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
     refuse(table.name, faults)
     return Dataset(
@@ -197,6 +198,7 @@ def _of_parts(
         *(train, validation, test),
         units={},
         weights=weights,
+        notes=notes,
         tests=tests,
     )
 
@@ -227,7 +229,7 @@ def _test_rows(
     names: Sequence[str],
     digest: str,
     flows: Tails | None,
-) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, str], list[str]]:
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
@@ -241,7 +243,8 @@ def _test_rows(
     order = stream(settings.split_seed, "order").permutation(len(rows))
     weights = found.columns[settings.weights].numbers if settings.weights else None
     record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
-    return rows[order], weights if weights is None else weights[order], record
+    notes = [f"{path}: {note}" for note in table.notes]
+    return rows[order], weights if weights is None else weights[order], record, notes
 
 
 def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
@@ -357,11 +360,13 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Rows ``(n, C)`` of another table; only a part of one may have none."""
+    """Rows ``(n, C)`` of another table, whose notes are printed; only a part may have none."""
     texts = [name for name in names if kinds[name].type in ("text", "truth")]
     columns, rows = read_columns(table, names=names, texts=texts)
     if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
+    while table.notes:  # once
+        tell(f"{table.name}: {table.notes.pop(0)}")
     return _matrix(table, columns, kinds)
 
 

@@ -128,7 +128,7 @@ def _standard_input() -> TableFile:
     unpack = gzip.open if is_packed else io.BufferedReader
     table = _text(label, start, lambda: unpack(io.BytesIO(content)))
     if not is_packed and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
-        table.notes = [f"{label}: {_NO_END}"]
+        table.notes.append(_NO_END)
     return table
 
 
