@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind, row_names
-from nflow_cli.config.strict import MAX_LEVELS
+from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, read_columns
@@ -39,13 +39,14 @@ from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
 from nflow_cli.data.split import (
     Columns,
+    names_used,
     note_of_repeats,
     note_of_weights,
     notes_of,
     notes_of_texts,
     part_weights,
     parts_of,
-    read_used,
+    read_named,
     without_gaps,
 )
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
@@ -128,16 +129,36 @@ class Dataset:
         return {**record, **({"test": dict(self.tests)} if self.tests else {}), **units}
 
 
+class Whole(NamedTuple):
+    """Table as read under some settings: all columns, their row numbers ``(n,)`` and kinds."""
+
+    settings: TableData
+    columns: Columns
+    numbers: np.ndarray
+    kinds: Mapping[str, ColumnKind]
+    faults: Sequence[Fault]
+
+
+def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Whole:
+    """Read all columns of a table, or those used if there are more than 1,000."""
+    used, names = names_used(table, settings), [column.name for column in table.columns]
+    read = read_named(table, settings, used if len(names) > MAX_COLUMNS else names)
+    return Whole(settings, *read, *kinds_and_faults(table, *read, settings, flows))
+
+
 def load_dataset(
-    settings: TableData, table: TableFile | None = None, flows: Tails | None = None
+    settings: TableData,
+    table: TableFile | None = None,
+    flows: Tails | None = None,
+    whole: Whole | None = None,
 ) -> Dataset:
     """Read a table, find the kinds of its columns, unless set, and split its rows.
 
-    ``table`` replaces that of ``settings``; ``flows``: map of tails for flows. All faults of the
-    table are in one ``DataError``.
+    ``table`` replaces that of ``settings``; ``flows``: map of tails for flows; ``whole``: the table
+    as read already. All faults of the table are in one ``DataError``.
     """
     table = table or table_named(settings)
-    found = _read(table, settings, flows)
+    found = _read(table, settings, flows, whole)
     parts, more = parts_of(table, settings, found.numbers)
     faults = [*found.faults, *more]
     is_plain = flows and any(fault.column and fault.mend for fault in faults)
@@ -162,9 +183,18 @@ class _Reading(NamedTuple):
     notes: list[str]
 
 
-def _read(table: TableFile, settings: TableData, flows: Tails | None) -> _Reading:
-    columns, numbers = read_used(table, settings)
-    kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
+def _read(
+    table: TableFile, settings: TableData, flows: Tails | None, whole: Whole | None = None
+) -> _Reading:
+    names = names_used(table, settings)
+    if whole is None:
+        columns, numbers = read_named(table, settings, names)
+    else:
+        columns, numbers = {name: whole.columns[name] for name in names}, whole.numbers
+    if whole is not None and (whole.settings, [*whole.columns]) == (settings, names):
+        kinds, faults = dict(whole.kinds), [*whole.faults]
+    else:
+        kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
     kinds.pop(settings.weights or "", None)
     notes = notes_of(table, settings, kinds, numbers)
     notes += notes_of_texts(table, columns, numbers, settings)
