@@ -21,6 +21,7 @@ from nflow_cli.errors import DataError, one_line
 
 BLOCK = 2**20  # bytes read at once; no row is longer
 MAX_BYTES = 8 * 2**30  # of a file, compressed or not
+Marks = tuple[str, str]  # of cells, of decimals
 DELIMITERS = (",", ";", "\t", "|")
 SPACES = " "  # one or more, where at least this share of rows has all columns
 _MOST_ROWS = 0.9
@@ -56,11 +57,11 @@ class Dialect:
     header: bytes
 
 
-def sniff(name: str, head: bytes, whole: bool) -> Dialect:
+def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Dialect:
     """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
     The delimiter (comma, semicolon, tab or bar) gives most rows equally many cells, most of them
-    numbers. Header and titles are those of :func:`margins.top_of`.
+    numbers, unless ``marks`` gives it. Header and titles are those of :func:`margins.top_of`.
     """
     encoding, text = _decoded(head, whole)
     controls = _CONTROL.findall(text[:_SNIFFED])
@@ -69,7 +70,7 @@ def sniff(name: str, head: bytes, whole: bool) -> Dialect:
             f"{name}: expected text, an array of NumPy, or Parquet; received a file that begins "
             f"with {head[:8]!r} and holds the character {min(controls)!r}"
         )
-    delimiter, decimal = _marks(name, text)
+    delimiter, decimal = marks or _marks(name, text)
     rows = _rows(text, delimiter)
     if not rows:
         most = f"{csv.field_size_limit():,}"
@@ -111,8 +112,8 @@ def _rows(text: str, delimiter: str) -> dict[int, list[str]]:
     return rows
 
 
-def _marks(name: str, text: str) -> tuple[str, str]:
-    def score(marks: tuple[str, str]) -> tuple[float, float, bool]:
+def _marks(name: str, text: str) -> Marks:
+    def score(marks: Marks) -> tuple[float, float, bool]:
         delimiter, decimal = marks
         rows = _rows(text, delimiter).values()
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
@@ -164,8 +165,9 @@ class _Rows:
 class TextTable(TableFile):
     """Text table in the format found by :func:`sniff`.
 
-    ``opened`` opens the unpacked file anew at each call. Blank lines are skipped, and if it
-    ``is_commented`` those that begin with #.
+    ``opened`` opens the unpacked file anew at each call; ``marks`` are the delimiter and the
+    decimal mark, if known. Blank lines are skipped, and if it ``is_commented`` those that begin
+    with #.
 
     A quoted cell may have several lines, but not swallow rows: it ends before a delimiter or a
     line's end, and at most half of its row's lines look like rows, with as many delimiters and
@@ -174,10 +176,16 @@ class TextTable(TableFile):
 
     is_untyped = True
 
-    def __init__(self, name: str, opened: Callable[[], Any], is_commented: bool = False):
+    def __init__(
+        self,
+        name: str,
+        opened: Callable[[], Any],
+        is_commented: bool = False,
+        marks: Marks | None = None,
+    ):
         self.name, self._opened, self._is_commented = name, opened, is_commented
         head = next(self._parts(), b"")
-        self.dialect = sniff(name, head, whole=len(head) < BLOCK)
+        self.dialect = sniff(name, head, len(head) < BLOCK, marks)
         self.decimal = self.dialect.decimal
         self._delimiter = delimiter = self.dialect.delimiter.encode()
         # A mark quotes at the start of a cell alone, and a cell may go on where it is closed.

@@ -18,6 +18,7 @@ from nflow_cli.data.array_tables import ParquetTable, RowsTable
 from nflow_cli.data.delimited import TextTable
 from nflow_cli.data.netcdf import MAGIC, InferenceTable
 from nflow_cli.data.points import SET_SIZE
+from nflow_cli.data.spreadsheets import sheet_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.random_streams import stream
@@ -50,12 +51,13 @@ READERS = {
     ".npy": Reader(b"\x93NUMPY", array_tables.npy_table),
     ".npz": Reader(b"PK\x03\x04", array_tables.npz_table, is_detected=False),
     ".nc": Reader(MAGIC, InferenceTable),
+    ".xlsx": Reader(b"PK\x03\x04", sheet_table, is_detected=False),
 }
 _GZIP, _MOST_MAGIC = b"\x1f\x8b", 6  # bytes
 _CMDSTAN = b"# stan"  # draws with comments before, between and after the rows
 _FORMATS = f"a table as .csv, .tsv or other text, .jsonl (also .gz), {', '.join(READERS)}"
 _NO_END = "its last line has no line break: the input, and its last value, may be truncated"
-_OTHERS = {b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: export the sheet as CSV"}
+_OTHERS = {b"PK\x03\x04": "a zip archive, as Excel's .xlsx is"}
 
 
 def open_table(name: str | Path) -> TableFile:
@@ -64,8 +66,8 @@ def open_table(name: str | Path) -> TableFile:
     The first bytes decide the format: text (``.csv``, ``.tsv`` or any other) or JSON lines,
     gzipped or not, Parquet, a NumPy array, or ArviZ's InferenceData in netCDF-4; a NumPy archive
     must be called ``.npz``, and holds one array of rows, with an optional array ``columns`` of
-    names, or one array a column. ``-`` is standard input: text, JSON lines or Parquet of at most
-    1 GiB.
+    names, or one array a column; a workbook of Excel must be called ``.xlsx``. ``-`` is standard
+    input: text, JSON lines or Parquet of at most 1 GiB.
 
     Delimiter, decimal comma, header and encoding of text are detected.
     Columns without names are numbered from "1".

@@ -222,7 +222,7 @@ BAD = [  # name, content, what is said
         "line 524290: '“' in UTF-8, line 1",
     ),
     ("t.csv", b"\x89PNG\r\n\x1a\n" + bytes(64), "expected text, an array of NumPy, or Parquet"),
-    ("t.xlsx", npz_of(a=[1]), "a zip archive, as Excel's .xlsx is: export the sheet as CSV"),
+    ("t.csv", npz_of(a=[1]), "received a zip archive, as Excel's .xlsx is"),
     ("t.h5", b"\x89HDF\r\n\x1a\n", "expected ArviZ's InferenceData, a netCDF-4 file"),
     ("t.nc", b"CDF\x01", "expected the content of a .nc file"),
     ("t.csv.gz", packed(1000 * "1,2\n")[:-9], "damaged: "),
