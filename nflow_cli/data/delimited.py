@@ -60,8 +60,9 @@ class Dialect:
 def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Dialect:
     """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
-    The delimiter (comma, semicolon, tab or bar) gives most rows equally many cells, most of them
-    numbers, unless ``marks`` gives it. Header and titles are those of :func:`margins.top_of`.
+    The delimiter (comma, semicolon, tab, bar, or spaces where none of these does) gives most rows
+    equally many cells, most of them numbers, unless ``marks`` gives it. Header and titles are those
+    of :func:`margins.top_of`.
     """
     encoding, text = _decoded(head, whole)
     controls = _CONTROL.findall(text[:_SNIFFED])
@@ -127,7 +128,7 @@ def _marks(name: str, text: str) -> Marks:
     spaces = max(((SPACES, "."), (SPACES, ",")), key=score)
     numbers = _columns_of_numbers(text, *spaces)
     are_better = numbers == 1 and score(spaces) > score(usual)  # 1,5 2,5
-    return spaces if are_better or (numbers and not score(usual)[0]) else usual
+    return spaces if are_better or (numbers and score(usual)[0] < _MOST_ROWS) else usual
 
 
 def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
@@ -137,7 +138,7 @@ def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
     top = top_of(found, decimal)
     width, rows = len(top.names), [*top.rows.values()]
     whole = [row for row in rows if len(row) == width]
-    if width == 1 or len(whole) < _MOST_ROWS * len(rows) or (top.titles and not top.is_named):
+    if width == 1 or len(whole) < _MOST_ROWS * len(rows) or (top.end and not top.is_named):
         return 0.0
     columns = zip(*whole)
     return sum(not any(is_text(cell, decimal) for cell in cells) for cells in columns) / width

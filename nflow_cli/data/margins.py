@@ -61,7 +61,6 @@ class Top:
     Attributes:
         end: The last line that is no data, counted from 1.
         rows: The first rows of data, by their lines.
-        titles: Number of rows above the header, or above the data.
         is_named: Whether there is a header.
     """
 
@@ -69,8 +68,7 @@ class Top:
     end: int
     rows: Mapping[int, Cells]
     notes: list[str]
-    titles: int = 0
-    is_named: bool = False
+    is_named: bool
 
 
 def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
@@ -79,25 +77,31 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     The first row is a header if it has text and no number, or text and whole numbers where numbers
     stand below the text. Titles are the rows above the first full one, if this is text and numbers
     are below it; or else above one that has as many cells as most rows, and half of them filled, if
-    it is a header or they have one cell each. A header of one name less than its rows have cells is
-    that of R, whose first column has none.
+    it is a header or they have one cell each. A header of one name less than its rows have cells
+    lacks that of the first column, as R writes it, or of the last if this is empty. A first row of
+    units is left out.
     """
     lines, cells = [*rows], [*rows.values()]
     width = Counter(map(len, cells)).most_common(1)[0][0]
-    n = 0 if _is_of_r(cells, width, decimal) else _titles(cells, width, decimal)
-    titles, lines, cells = lines[:n], lines[n:], cells[n:]
-    notes = [_left_out("above the table", titles, rows[titles[0]])] if n else []
-    if not _is_header(cells[0], cells[1:], decimal):
-        end = titles[-1] if titles else 0
-        return Top(positions(len(cells[0])), end, dict(zip(lines, cells)), notes, n)
-    names = [cell.strip() for cell in cells[0]]
-    names[0] = names[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
-    if _is_of_r(cells, width, decimal):
-        names.insert(0, "index")
-        notes.append("the first column, which has no name in the header, is 'index'")
-    names, said = named(names)
-    rows = dict(zip(lines[1:], cells[1:]))
-    return Top(names, lines[0], rows, [*notes, *said], n, is_named=True)
+    n = 0 if _is_short(cells, width, decimal) else _titles(cells, width, decimal)
+    notes = [_left_out("above the table", lines[:n], cells[0])] if n else []
+    end, first = (lines[n - 1] if n else 0), cells[n]
+    is_named = _is_header(first, cells[n + 1 :], decimal)
+    names = positions(len(first))
+    if is_named:
+        names, end = [cell.strip() for cell in first], lines[n]
+        names[0] = names[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
+        if _is_short(cells[n:], width, decimal):
+            at = 0 if any(row[-1].strip() for row in cells[n + 1 :]) else width - 1
+            names.insert(at, "")
+            notes.append(f"the header has no name for column {at + 1:,}")
+        names, said = named(names)
+        notes += said
+        n += 1
+        if _is_of_units(cells[n:], decimal):
+            notes.append(_left_out("below the header", lines[n : n + 1], cells[n]))
+            end, n = lines[n], n + 1
+    return Top(names, end, dict(zip(lines[n:], cells[n:])), notes, is_named)
 
 
 def _titles(rows: Sequence[Cells], width: int, decimal: str) -> int:
@@ -130,14 +134,29 @@ def _is_usual(cells: Cells, width: int) -> bool:
     return len(cells) == width and 2 * len(_filled(cells)) + (not cells[0].strip()) >= width
 
 
-def _is_of_r(rows: Sequence[Cells], width: int, decimal: str) -> bool:
+def _is_short(rows: Sequence[Cells], width: int, decimal: str) -> bool:
+    """Whether the first row is a header of one name less than the rows have cells."""
     first, below = rows[0], rows[1:]
     return (
         len(first) == width - 1 == len(_filled(first)) > 1
         and all(is_text(cell, decimal) for cell in first)
-        and all(len(row) == width and row[0].strip() for row in below)
-        and any(row[-1].strip() for row in below)
+        and all(len(row) == width for row in below)
         and not _is_header(below[0], below[1:], decimal)
+    )
+
+
+def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
+    """Whether the first row is text where all others are numbers, twice or more, and else empty."""
+    if len(rows) <= _LEAST or len(_filled(rows[0])) < 2:
+        return False
+    columns = [
+        [row[i] for row in rows if i < len(row) and row[i].strip()] for i in _filled(rows[0])
+    ]
+    return all(
+        len(column) > _LEAST
+        and is_text(column[0], decimal)
+        and all(is_number(cell, decimal) for cell in column[1:])
+        for column in columns
     )
 
 
@@ -175,8 +194,8 @@ def bottom_of(rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int)
     """Totals and sources among the last rows of a table, by their lines; ``first`` ones are data.
 
     A row is left out if a cell says total (sum, mean, in some languages) where none above does;
-    if most of its cells are empty where those above never are; or if it is prose, such as
-    "Source: …", in another number of cells.
+    if most of its cells, the first among them, are empty where those above never are; or if it is
+    prose, such as "Source: …".
     """
     lines, cells = [*rows], [*rows.values()]
     above = [row for line, row in first.items() if line < lines[0]] + cells
@@ -184,9 +203,9 @@ def bottom_of(rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int)
     while above and n < MOST and _is_below(row, above, width):
         n, row = n + 1, above.pop()
     notes = [_left_out("below the table", lines[-n:], cells[-n])] if n else []
-    if len(above) >= _LEAST and 2 * len(_emptied(row, above)) == width:
+    if len(above) >= _LEAST and width > 1 and 2 * len(_emptied(row, above)) >= width:
         line = f"{lines[-n - 1]:,}"
-        notes.append(f"line {line} may be a total: half of its cells are empty where none above is")
+        notes.append(f"line {line} may be a total: most of its cells are empty, and none above is")
     return Bottom(n, notes)
 
 
@@ -196,8 +215,10 @@ def _is_below(row: Cells, above: Sequence[Cells], width: int) -> bool:
         return False
     if any(_says_total(row, i) and not any(_says_total(a, i) for a in above) for i in _filled(row)):
         return True
-    if len(row) == width:
-        return 2 * len(_emptied(row, above)) > width
+    if len(row) == width and 2 * len(_emptied(row, above)) <= width:
+        return False
+    if len(row) == width and not row[0].strip():
+        return True
     others = sum(_PROSE.match(other[0].strip()) is not None for other in above)
     is_prose = _PROSE.match(row[0].strip()) and (len(_filled(row)) == 1 or ":" in row[0])
     return bool(is_prose) and 2 * others < len(above)

@@ -134,6 +134,10 @@ TEXT = [  # of a .csv, and what it holds
         '"x" "the s"\n"a" 1 "u  v"\n"b" NA "w ""x"""\n',  # write.table of R
         {"index": ["a", "b"], "x": [1, NAN], "the s": ["u  v", 'w "x"']},
     ),
+    (
+        "a   b\n1   1,200.5\n2      30\n3      40\n",
+        {"a": [1, 2, 3], "b": ["1,200.5", "30", "40"]},
+    ),
     ("first last\nBo Ek\nAl Holm\n", {"first last": ["Bo Ek", "Al Holm"]}),
     ("price\n1 000\n2 500\n3 500\n", {"price": ["1 000", "2 500", "3 500"]}),
     ("a;b\n10 kg;5 m\n12 kg;6 m\n", {"a": ["10 kg", "12 kg"], "b": ["5 m", "6 m"]}),
@@ -460,6 +464,8 @@ MARGINS = [  # above the rows, below them, lines of the first and last row, line
     ("Name;x;y\n", ";;22\n", "2 5", ["line 6, '22'"]),
     ("Name;x;y\n", ";;\n;;\n\n", "2 5", ["lines 6 to 7, empty"]),
     ("Name;x;y\n", "(4 rows)\n", "2 5", ["line 6, '(4 rows)'"]),
+    ("sep=;\nName;x;y\n", "", "3 6", ["line 1, 'sep='"]),
+    ("Name;x;y\n;kg;[m]\n", "", "3 6", ["line 2, 'kg [m]'"]),
     (
         "T\nName;x;y\n",
         "Total;11,5;22\n\nSource: the office; 2023\n",
@@ -486,9 +492,13 @@ def test_titles_and_totals_are_left_out_and_said(write, above, below, places, le
         ("k,n\n" + "k,1\n" * 5 + ",5\n", 6, ["line 7 may be a total"]),
         ("k,n\n" + "k,1\n" * 5 + "k,\n" * 2, 7, []),
         ("k,n,m\n" + "k,1,\n" * 5 + "k,,\n", 6, []),
+        ("a,b,c\n" + "1,2,3,\n" * 4, 4, ["the header has no name for column 4", "columns named"]),
+        ("a,b,c\n" + "n,1,2,3\n" * 4, 4, ["the header has no name for column 1"]),
+        ("a,b\n,kg\n" + ",2\n" * 4, 5, []),
         ("id,\nfoo,bar\nbaz,qux\nab,cd\n", 3, ["columns named anew"]),
         ("1,,\n4,5,6\n7,8,9\n7,8,9\n", 4, []),
         ("Bo,,\nAl,2,3\nCy,3,4\nDi,4,5\n", 3, ["columns named anew"]),
+        ("k,x,y\n" + "k,1,2\n" * 5 + "k,,\n", 6, ["line 7 may be a total"]),
         (",x\nfoo,1\nbar,2\nbaz,3\n", 3, []),
         ("note\nTo whom it may concern\nTotal\nb\n", 3, []),
     ],
