@@ -40,7 +40,7 @@ _SINGLE_BYTE = ("cp1252", "latin-1", "mac-roman")
 _NO_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _COMMENT = re.compile(rb"^#.*", re.M)
 _QUOTED = rb'("(?:[^"]|"")*+(?:"|\Z))'
-_RUNS, _ENDS = re.compile(rb"( ) +|" + _QUOTED), re.compile(rb" *([\r\n]++) *|" + _QUOTED)
+_RUNS, _ENDS = re.compile(rb"( ) +|" + _QUOTED), re.compile(rb" ?([\r\n]++) ?|" + _QUOTED)
 _MOST_LINES = 50  # of a quoted cell in a table of one column
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _MOST_CONTROLS = 0.05  # share of control characters in a text; of random bytes 1/9
@@ -396,7 +396,7 @@ class TextTable(TableFile):
 
 def _without_runs(text: bytes) -> bytes:
     """Rows without blanks at their ends, and with one between cells; those in quotes stay."""
-    return _RUNS.sub(rb"\1\2", _ENDS.sub(rb"\1\2", text.strip(b" ")))
+    return _ENDS.sub(rb"\1\2", _RUNS.sub(rb"\1\2", text.strip(b" ")))
 
 
 def _n_breaks(text: bytes) -> int:

@@ -202,8 +202,8 @@ def _of_file(name: str) -> TableFile:
     if is_bare and not os.path.exists(name):
         hint = nearest(name, list(POINT_SETS))
         raise DataError(
-            f"{name}: no such table{hint}; expected a .csv, .tsv, .parquet, .npy or .npz file, - "
-            f"for standard input, or {', '.join(POINT_SETS)}"
+            f"{name}: no such table{hint}; expected {_FORMATS}, - for standard input, or "
+            f"{', '.join(POINT_SETS)}"
         )
     return open_table(name)
 

@@ -677,3 +677,8 @@ def test_ten_million_rows_are_read_and_their_last_fault_is_found(tmp_path):
         file.seek(-2, os.SEEK_END)
         file.write(b"x\n")
     assert complaint(lambda: read_points(path), path).startswith("line 10000000, column '2'")
+
+
+def test_a_run_of_spaces_is_one_delimiter_however_long(write):
+    table = open_table(write("x y\n" + "1" + 10**6 * " " + '2\n3 "4"\n' + 10**6 * " " + "5 6\n"))
+    assert content(table) == {"x": [1, 3, 5], "y": [2, 4, 6]}
