@@ -196,11 +196,11 @@ def _density(density: str | None, typed: Typed) -> tuple[Any, list[Any]]:
 def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
     """Fit a density to the columns of a table by maximum likelihood.
 
-    TABLE is a .csv, .tsv, .parquet, .npy, .npz or .nc file, - for standard input, or a built-in set
-    of points. It is fitted whole, by the preset `cells`: numbers, text, dates and gaps. With --flow
-    or --k a stack of flows is fitted instead to a table of plain numbers: without --preset by
-    `flows`, or `flows-planar` for planar, radial and sylvester flows. The last line printed is the
-    run directory.
+    TABLE is a .csv, .tsv, .jsonl, .xlsx, .parquet, .npy, .npz or .nc file, - for standard input, or
+    a built-in set of points. It is fitted whole, by the preset `cells`: numbers, text, dates and
+    gaps. With --flow or --k a stack of flows is fitted instead to a table of plain numbers: without
+    --preset by `flows`, or `flows-planar` for planar, radial and sylvester flows. The last line
+    printed is the run directory.
     """
     from nflow_cli.config.table import in_place_of_other, natural_preset
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind, row_names
-from nflow_cli.config.strict import MAX_LEVELS
+from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, read_columns
@@ -39,13 +39,14 @@ from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
 from nflow_cli.data.split import (
     Columns,
+    names_used,
     note_of_repeats,
     note_of_weights,
     notes_of,
     notes_of_texts,
     part_weights,
     parts_of,
-    read_used,
+    read_named,
     without_gaps,
 )
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
@@ -54,6 +55,7 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
+from nflow_cli.terminal.output import tell
 
 NEW = -1.0  # a level that no training row has
 
@@ -127,16 +129,36 @@ class Dataset:
         return {**record, **({"test": dict(self.tests)} if self.tests else {}), **units}
 
 
+class Whole(NamedTuple):
+    """Table as read under some settings: all columns, their row numbers ``(n,)`` and kinds."""
+
+    settings: TableData
+    columns: Columns
+    numbers: np.ndarray
+    kinds: Mapping[str, ColumnKind]
+    faults: Sequence[Fault]
+
+
+def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Whole:
+    """Read all columns of a table, or those used if there are more than 1,000."""
+    used, names = names_used(table, settings), [column.name for column in table.columns]
+    read = read_named(table, settings, used if len(names) > MAX_COLUMNS else names)
+    return Whole(settings, *read, *kinds_and_faults(table, *read, settings, flows))
+
+
 def load_dataset(
-    settings: TableData, table: TableFile | None = None, flows: Tails | None = None
+    settings: TableData,
+    table: TableFile | None = None,
+    flows: Tails | None = None,
+    whole: Whole | None = None,
 ) -> Dataset:
     """Read a table, find the kinds of its columns, unless set, and split its rows.
 
-    ``table`` replaces that of ``settings``; ``flows``: map of tails for flows. All faults of the
-    table are in one ``DataError``.
+    ``table`` replaces that of ``settings``; ``flows``: map of tails for flows; ``whole``: the table
+    as read already. All faults of the table are in one ``DataError``.
     """
     table = table or table_named(settings)
-    found = _read(table, settings, flows)
+    found = _read(table, settings, flows, whole)
     parts, more = parts_of(table, settings, found.numbers)
     faults = [*found.faults, *more]
     is_plain = flows and any(fault.column and fault.mend for fault in faults)
@@ -148,7 +170,7 @@ def load_dataset(
     continuous = [data.kinds[name].is_continuous for name in data.columns]
     notes = note_of_weights(settings.weights, data.weights.train)
     notes += note_of_repeats(data.train, data.test, continuous)
-    return replace(data, units=units, notes=[*found.notes, *notes])
+    return replace(data, units=units, notes=[*found.notes, *data.notes, *notes])
 
 
 class _Reading(NamedTuple):
@@ -161,9 +183,18 @@ class _Reading(NamedTuple):
     notes: list[str]
 
 
-def _read(table: TableFile, settings: TableData, flows: Tails | None) -> _Reading:
-    columns, numbers = read_used(table, settings)
-    kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
+def _read(
+    table: TableFile, settings: TableData, flows: Tails | None, whole: Whole | None = None
+) -> _Reading:
+    names = names_used(table, settings)
+    if whole is None:
+        columns, numbers = read_named(table, settings, names)
+    else:
+        columns, numbers = {name: whole.columns[name] for name in names}, whole.numbers
+    if whole is not None and (whole.settings, [*whole.columns]) == (settings, names):
+        kinds, faults = dict(whole.kinds), [*whole.faults]
+    else:
+        kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
     kinds.pop(settings.weights or "", None)
     notes = notes_of(table, settings, kinds, numbers)
     notes += notes_of_texts(table, columns, numbers, settings)
@@ -184,9 +215,9 @@ def _of_parts(
     names = used(kinds, settings)
     rows = _matrix(table, [columns[name] for name in names], kinds)
     train, validation, test = (rows[part] for part in parts)
-    digest, tests, test_weights = checksum(rows), None, None
+    digest, tests, test_weights, notes = checksum(rows), None, None, list[str]()
     if settings.test is not None:
-        test, test_weights, tests = _test_rows(settings, kinds, names, digest, flows)
+        test, test_weights, tests, notes = _test_rows(settings, kinds, names, digest, flows)
     weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
     refuse(table.name, faults)
     return Dataset(
@@ -197,6 +228,7 @@ def _of_parts(
         *(train, validation, test),
         units={},
         weights=weights,
+        notes=notes,
         tests=tests,
     )
 
@@ -227,7 +259,7 @@ def _test_rows(
     names: Sequence[str],
     digest: str,
     flows: Tails | None,
-) -> tuple[np.ndarray, np.ndarray | None, dict[str, str]]:
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, str], list[str]]:
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
@@ -241,7 +273,8 @@ def _test_rows(
     order = stream(settings.split_seed, "order").permutation(len(rows))
     weights = found.columns[settings.weights].numbers if settings.weights else None
     record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
-    return rows[order], weights if weights is None else weights[order], record
+    notes = [f"{path}: {note}" for note in table.notes]
+    return rows[order], weights if weights is None else weights[order], record, notes
 
 
 def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
@@ -357,11 +390,13 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
 
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Rows ``(n, C)`` of another table; only a part of one may have none."""
+    """Rows ``(n, C)`` of another table, whose notes are printed; only a part may have none."""
     texts = [name for name in names if kinds[name].type in ("text", "truth")]
     columns, rows = read_columns(table, names=names, texts=texts)
     if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
+    while table.notes:  # once
+        tell(f"{table.name}: {table.notes.pop(0)}")
     return _matrix(table, columns, kinds)
 
 

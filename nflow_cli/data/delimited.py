@@ -15,20 +15,16 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from nflow_cli.data.tables import (
-    MISSING,
-    Field,
-    TableFile,
-    expect_names,
-    looks_like,
-    positions,
-    shown,
-)
+from nflow_cli.data.margins import Top, bottom_of, is_number, is_text, top_of
+from nflow_cli.data.tables import Field, TableFile, expect_names, looks_like, shown
 from nflow_cli.errors import DataError, one_line
 
 BLOCK = 2**20  # bytes read at once; no row is longer
 MAX_BYTES = 8 * 2**30  # of a file, compressed or not
+Marks = tuple[str, str]  # of cells, of decimals
 DELIMITERS = (",", ";", "\t", "|")
+SPACES = " "  # one or more, where at least this share of rows has all columns
+_MOST_ROWS = 0.9
 _SNIFFED = 2**16  # characters read for the marks
 _ROWS = 200
 _BOMS = {
@@ -36,9 +32,16 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+# Characters of UTF-8 that no text in a single-byte encoding has: "Ã©", "â€œ", "Ð´Ð°".
+_UTF8 = re.compile(
+    rb"[\xc2\xc3][\x80-\xbf]|\xe2(?:\x80[\x90-\xaf]|\x82\xac)|(?:[\xd0\xd1][\x80-\xbf]){2}"
+)
+_SINGLE_BYTE = ("cp1252", "latin-1", "mac-roman")
 _NO_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _COMMENT = re.compile(rb"^#.*", re.M)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
+_QUOTED = rb'("(?:[^"]|"")*+(?:"|\Z))'
+_RUNS, _ENDS = re.compile(rb"( ) +|" + _QUOTED), re.compile(rb" ?([\r\n]++) ?|" + _QUOTED)
+_MOST_LINES = 50  # of a quoted cell in a table of one column
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _MOST_CONTROLS = 0.05  # share of control characters in a text; of random bytes 1/9
 
@@ -50,16 +53,16 @@ class Dialect:
     encoding: str
     delimiter: str
     decimal: str
-    names: list[str]
+    top: Top
     header: bytes
 
 
-def sniff(name: str, head: bytes, whole: bool) -> Dialect:
+def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Dialect:
     """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
-    The delimiter (comma, semicolon, tab or bar) gives most rows equally many cells, most of them
-    numbers. The first row is a header if it has text and no number, or text and whole numbers where
-    numbers stand below the text.
+    The delimiter (comma, semicolon, tab, bar, or spaces where none of these does) gives most rows
+    equally many cells, most of them numbers, unless ``marks`` gives it. Header and titles are those
+    of :func:`margins.top_of`.
     """
     encoding, text = _decoded(head, whole)
     controls = _CONTROL.findall(text[:_SNIFFED])
@@ -68,26 +71,25 @@ def sniff(name: str, head: bytes, whole: bool) -> Dialect:
             f"{name}: expected text, an array of NumPy, or Parquet; received a file that begins "
             f"with {head[:8]!r} and holds the character {min(controls)!r}"
         )
-    delimiter, decimal = _marks(name, text)
+    delimiter, decimal = marks or _marks(name, text)
     rows = _rows(text, delimiter)
     if not rows:
         most = f"{csv.field_size_limit():,}"
         raise DataError(f"{name}: no rows in it; expected cells of at most {most} letters")
-    n_lines, cells = next(iter(rows.items()))
-    first = "".join(itertools.islice(io.StringIO(text, newline=""), n_lines))
+    top = top_of(rows, decimal)
+    lines = itertools.islice(io.StringIO(text, newline=""), max(top.end, next(iter(rows))))
+    first = "".join(lines)
     if len(first) == len(text) and not whole:
         raise DataError(f"{name}: expected a first row of at most {BLOCK:,} bytes, received more")
-    if _is_header(cells, [*rows.values()][1:], decimal):
-        names, header = [cell.strip() for cell in cells], first.encode()
-        names[0] = names[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
-    else:
-        names, header = positions(len(cells)), b""
-    return Dialect(encoding, delimiter, decimal, expect_names(name, names), header)
+    expect_names(name, top.names)
+    return Dialect(encoding, delimiter, decimal, top, first.encode() if top.end else b"")
 
 
 def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
     encoding = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "utf-8")
-    for candidate in (encoding, "latin-1"):
+    # Classic Mac programs end lines by CR alone, and have letters at 0x80 to 0x9F.
+    is_mac = b"\r" in head and b"\n" not in head and re.search(rb"[\x80-\x9f]", head)
+    for candidate in (encoding, "mac-roman" if is_mac else "cp1252", "latin-1"):
         with suppress(UnicodeDecodeError):
             decoder = codecs.getincrementaldecoder(candidate)()
             return candidate, decoder.decode(head, final=whole)
@@ -99,6 +101,9 @@ def _rows(text: str, delimiter: str) -> dict[int, list[str]]:
     lines = io.StringIO(text, newline="")
     rows: dict[int, list[str]] = {}
     reader = csv.reader(lines, delimiter=delimiter)
+    if delimiter == SPACES:  # "# x y" is a header of numpy.savetxt
+        trimmed = (f"{line.strip().removeprefix('# ')}\n" for line in lines)
+        reader = csv.reader(trimmed, delimiter=delimiter, skipinitialspace=True)
     with suppress(csv.Error):  # a cell of more than 128 KiB
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -108,8 +113,8 @@ def _rows(text: str, delimiter: str) -> dict[int, list[str]]:
     return rows
 
 
-def _marks(name: str, text: str) -> tuple[str, str]:
-    def score(marks: tuple[str, str]) -> tuple[float, float, bool]:
+def _marks(name: str, text: str) -> Marks:
+    def score(marks: Marks) -> tuple[float, float, bool]:
         delimiter, decimal = marks
         rows = _rows(text, delimiter).values()
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
@@ -119,34 +124,24 @@ def _marks(name: str, text: str) -> tuple[str, str]:
         tab = delimiter == "\t" and re.search(r"\.tsv(\.gz)?$", name, re.I) is not None
         return count / len(rows), sum(cells) / len(cells), tab
 
-    return max([(",", "."), *itertools.product(DELIMITERS[1:], (".", ","))], key=score)
+    usual = max([(",", "."), *itertools.product(DELIMITERS[1:], (".", ","))], key=score)
+    spaces = max(((SPACES, "."), (SPACES, ",")), key=score)
+    numbers = _columns_of_numbers(text, *spaces)
+    are_better = numbers == 1 and score(spaces) > score(usual)  # 1,5 2,5
+    return spaces if are_better or (numbers and score(usual)[0] < _MOST_ROWS) else usual
 
 
-def is_number(cell: str, decimal: str) -> bool:
-    """Whether a cell is a number."""
-    cell = cell.strip()
-    if decimal == ",":
-        cell = cell.replace(".", "?").replace(",", ".")
-    return _NUMBER.fullmatch(cell) is not None
-
-
-def _is_text(cell: str, decimal: str) -> bool:
-    return not is_number(cell, decimal) and cell.strip().lower() not in MISSING
-
-
-def _is_header(first: list[str], rows: list[list[str]], decimal: str) -> bool:
-    numbers = [cell for cell in first if is_number(cell, decimal)]
-    if not numbers:
-        return any(_is_text(cell, decimal) for cell in first)
-    if not all(cell.strip().isdecimal() for cell in numbers):
-        return False
-    if first[0].strip() == "" and [cell.strip() for cell in first[1:]] == [
-        str(i) for i in range(len(first) - 1)
-    ]:
-        return True  # pandas' header of an array, with its index
-    texts = [i for i, cell in enumerate(first) if _is_text(cell, decimal)]
-    below = [[row[i] for row in rows if i < len(row)] for i in texts]
-    return any(column and all(is_number(cell, decimal) for cell in column) for column in below)
+def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
+    """Share of columns that are numbers; 0 unless most rows have all columns, as has a header."""
+    if not (found := _rows(text, delimiter)):
+        return 0.0
+    top = top_of(found, decimal)
+    width, rows = len(top.names), [*top.rows.values()]
+    whole = [row for row in rows if len(row) == width]
+    if width == 1 or len(whole) < _MOST_ROWS * len(rows) or (top.end and not top.is_named):
+        return 0.0
+    columns = zip(*whole)
+    return sum(not any(is_text(cell, decimal) for cell in cells) for cells in columns) / width
 
 
 @dataclass(frozen=True)
@@ -171,20 +166,27 @@ class _Rows:
 class TextTable(TableFile):
     """Text table in the format found by :func:`sniff`.
 
-    ``opened`` opens the unpacked file anew at each call. Blank lines are skipped, and if it
-    ``is_commented`` those that begin with #.
+    ``opened`` opens the unpacked file anew at each call; ``marks`` are the delimiter and the
+    decimal mark, if known. Blank lines are skipped, and if it ``is_commented`` those that begin
+    with #.
 
     A quoted cell may have several lines, but not swallow rows: it ends before a delimiter or a
     line's end, and at most half of its row's lines look like rows, with as many delimiters and
-    blanks after the same ones.
+    blanks after the same ones. Of one column, they are numbers or values of the first rows.
     """
 
     is_untyped = True
 
-    def __init__(self, name: str, opened: Callable[[], Any], is_commented: bool = False):
+    def __init__(
+        self,
+        name: str,
+        opened: Callable[[], Any],
+        is_commented: bool = False,
+        marks: Marks | None = None,
+    ):
         self.name, self._opened, self._is_commented = name, opened, is_commented
         head = next(self._parts(), b"")
-        self.dialect = sniff(name, head, whole=len(head) < BLOCK)
+        self.dialect = sniff(name, head, len(head) < BLOCK, marks)
         self.decimal = self.dialect.decimal
         self._delimiter = delimiter = self.dialect.delimiter.encode()
         # A mark quotes at the start of a cell alone, and a cell may go on where it is closed.
@@ -193,18 +195,23 @@ class TextTable(TableFile):
         on_a_line = rb'[^"]++|"(?<=%b")|"(?:[^"\r\n]++|"")*+"%b*+' % (other, other)
         self._quoted = re.compile(quoted)
         self._spanning = re.compile(rb"((?:%b)*+)(%b)?" % (on_a_line, quoted))
-        width = len(self.dialect.names)
+        self._names, self._is_said = self.dialect.top.names, False
+        width = len(self._names)
         self._expected = f"expected {width:,} column{'s' * (width > 1)}"
         header = self.dialect.header
         self._expect_closed(_Rows(header, self._masked(header), 1))
-        super().__init__(name, list(map(Field, self.dialect.names)))
+        self._values = {row[0] for row in self.dialect.top.rows.values() if width == 1}
+        super().__init__(name, list(map(Field, self._names)))
+        self.notes = [*self.dialect.top.notes]
+        if self.dialect.delimiter == SPACES:
+            self.notes.append("columns are separated by spaces")
 
     def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns as text.
 
         Arrow's own stream would call Python from its threads, and hang at exit.
         """
-        columns = self.dialect.names
+        columns = self._names
         parse = arrow_csv.ParseOptions(
             delimiter=self.dialect.delimiter,
             newlines_in_values=True,
@@ -227,7 +234,7 @@ class TextTable(TableFile):
 
     def place(self, row: int) -> str:
         """Line of a row, counted from 1."""
-        commas = len(self.dialect.names) - 1
+        commas = len(self._names) - 1
         lines = (
             line
             for rows in self._rows()
@@ -238,9 +245,40 @@ class TextTable(TableFile):
         return f"data row {row + 1}" if line is None else f"line {line}"
 
     def _rows(self) -> Iterator[_Rows]:
+        """Rows in blocks, without those below the table."""
+        held = list[_Rows]()  # a part may be one row, and the last block is what ends no line
+        for rows in self._whole_rows():
+            held.append(rows)
+            if len(held) > 3:
+                yield held.pop(0)
+        text, masked = (b"".join(getattr(rows, key) for rows in held) for key in ("text", "masked"))
+        yield self._without_bottom(_Rows(text, masked, held[0].line))
+
+    def _without_bottom(self, rows: _Rows) -> _Rows:
+        before = rows.masked[: max(0, len(rows.masked) - _SNIFFED)]
+        start = before.rfind(b"\n" if b"\n" in before else b"\r") + 1
+        line = rows.line + _n_breaks(rows.text[:start])
+        tail = _Rows(rows.text[start:], rows.masked[start:], line)
+        last = {line: row for line, row in tail if row.strip()}
+        cells = {line: self._cells(row) for line, row in last.items()}
+        if not last:
+            return rows
+        found = bottom_of(cells, self.dialect.top.rows, len(self._names))
+        if not self._is_said:
+            self.notes, self._is_said = [*self.notes, *found.notes], True
+        end = len(rows.text)
+        for row in reversed([*last.values()][len(last) - found.n :]):
+            end = rows.text.rindex(row, 0, end)
+        return _Rows(rows.text[:end], rows.masked[:end], rows.line)
+
+    def _cells(self, row: bytes) -> list[str]:
+        text = io.StringIO(row.decode(), newline="")
+        return next(csv.reader(text, delimiter=self.dialect.delimiter))
+
+    def _whole_rows(self) -> Iterator[_Rows]:
         skipped = len(self.dialect.header)
         rest, line = b"", 1 + _n_breaks(self.dialect.header)
-        texts = codecs.iterdecode(self._parts(), self.dialect.encoding)
+        texts = codecs.iterdecode(self._encoded(), self.dialect.encoding)
         try:
             for text in itertools.chain(texts, [""]):
                 rest += text.encode()[skipped:] or b"\n"  # at the end
@@ -248,6 +286,9 @@ class TextTable(TableFile):
                 ends = masked.rfind(b"\n"), masked.rfind(b"\r", 0, -1)  # a line feed may follow
                 end = max(ends) + 1 if text else len(rest)
                 rows = _Rows(rest[:end], masked[:end], line)
+                if self.dialect.delimiter == SPACES:
+                    text = _without_runs(rest[:end])
+                    rows = _Rows(text, self._masked(text), line)
                 self._expect_closed(rows)
                 yield rows
                 rest, line, skipped = rest[end:], line + _n_breaks(rows.text), 0
@@ -264,6 +305,26 @@ class TextTable(TableFile):
                 f"{self.name}: line {line}: expected text in {encoding}, as at the beginning of "
                 f"the file; received the bytes {received!r}"
             ) from None
+
+    def _encoded(self) -> Iterator[bytes]:
+        """The parts, of one encoding: a line that is UTF-8 where others are not is refused."""
+        line = 1
+        for part in self._parts():
+            if self.dialect.encoding in _SINGLE_BYTE:
+                if found := _UTF8.search(part):
+                    line += _n_breaks(part[: found.start()])
+                    raise self._mixture(line, found[0])
+                line += _n_breaks(part)
+            yield part
+
+    def _mixture(self, line: int, received: bytes) -> DataError:
+        lines = enumerate(next(self._parts()).splitlines(), start=1)
+        other = next(n for n, row in lines if row.decode(errors="ignore").encode() != row)
+        encoding = self.dialect.encoding
+        return DataError(
+            f"{self.name}: line {line}: {received.decode()!r} in UTF-8, line {other} is in "
+            f"{encoding}; expected one encoding: save the table in UTF-8"
+        )
 
     def _parts(self) -> Iterator[bytes]:
         size = 0
@@ -307,13 +368,15 @@ class TextTable(TableFile):
 
         Prose has blanks after delimiters, or, beside one other column, the line's end.
         """
-        width = len(self.dialect.names)
+        width = len(self._names)
         lines = text.splitlines(keepends=width == 2)
         if lines[0].count(self._delimiter) != width - 1:
             return False
         if width == 1:
             cells = [line.decode(errors="replace").strip('"') for line in lines]
-            alike = [is_number(cell, self.decimal) for cell in cells]
+            if len(cells) > _MOST_LINES:
+                return True
+            alike = [is_number(cell, self.decimal) or cell in self._values for cell in cells]
         else:
             blanks = [[c[:1].isspace() for c in line.split(self._delimiter)[1:]] for line in lines]
             alike = [some == blanks[0] for some in blanks]
@@ -323,12 +386,17 @@ class TextTable(TableFile):
         for line, row in rows:
             received = self._quoted.sub(b"", row).count(self._delimiter) + 1
             text = row.decode(errors="replace").rstrip("\r\n")
-            if received != len(self.dialect.names) and text.strip():
+            if received != len(self._names) and text.strip():
                 return DataError(
                     f"{self.name}: line {line}: {self._expected}, received {received:,}: "
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
+
+
+def _without_runs(text: bytes) -> bytes:
+    """Rows without blanks at their ends, and with one between cells; those in quotes stay."""
+    return _ENDS.sub(rb"\1\2", _RUNS.sub(rb"\1\2", text.strip(b" ")))
 
 
 def _n_breaks(text: bytes) -> int:

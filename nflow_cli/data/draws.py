@@ -116,7 +116,10 @@ def load_draws(settings: DrawsData) -> Draws:
         n_folds=settings.folds or (min(count, MOST_FOLDS) if count > 1 else MOST_FOLDS),
         is_stan=settings.log_p == "lp__" and any(c.name == "accept_stat__" for c in first.columns),
         space=space,
-        notes=_notes(settings, columns, rows),
+        notes=[
+            *(f"{table.name}: {note}" for table in tables for note in table.notes),
+            *_notes(settings, columns, rows),
+        ],
     )
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.options import escaped
 from nflow_cli.config.presets import A_KEY, is_key
-from nflow_cli.config.strict import MAX_COLUMNS
 from nflow_cli.config.table import TableData
 from nflow_cli.constants import FAR
 from nflow_cli.data.columns import MAX_TEXTS, Column
@@ -238,9 +237,6 @@ def faults_of(
             f"expected at least {LEAST} rows without missing values, received {left:,}: {text}"
         )
         faults.append(Fault("", problem, None if is_of_flows else remedy))
-    if len(kinds) > MAX_COLUMNS:
-        text = f"expected at most {MAX_COLUMNS:,} columns, received {len(kinds):,}"
-        faults.append(Fault("", f"{text}; --columns takes some"))
     modelled = row_names(kinds, settings.given).modelled
     if not set(modelled) - {fault.column for fault in faults if fault.mend}:
         known = [*settings.given, *modelled]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.strict import MAX_COLUMNS
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column, read_columns, text_of
 from nflow_cli.data.delimited import is_number
@@ -114,8 +115,8 @@ def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Par
     return Parts(train, validation, test)
 
 
-def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarray]:
-    """Columns by name, without those left out, and their row numbers ``(n,)``."""
+def names_used(table: TableFile, settings: TableData) -> list[str]:
+    """Names of the columns that are read: those not left out, 1 to 1,000."""
     expect_names(table, settings)
     aside = {*settings.exclude, settings.split, settings.group}
     wanted = settings.columns and {*settings.columns, *settings.given, settings.weights}
@@ -126,6 +127,16 @@ def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarra
     ]
     if not names:
         refuse(table.name, [Fault("", "expected a column to model, received none")])
+    if len(names) > MAX_COLUMNS:
+        text = f"expected at most {MAX_COLUMNS:,} columns, received {len(names):,}"
+        refuse(table.name, [Fault("", f"{text}; --columns takes some")])
+    return names
+
+
+def read_named(
+    table: TableFile, settings: TableData, names: Sequence[str]
+) -> tuple[Columns, np.ndarray]:
+    """Columns by name, and their row numbers ``(n,)``."""
     kinds = settings.kinds or {}
     texts = [name for name in names if name in kinds and kinds[name].type in ("text", "truth")]
     columns, rows = read_columns(table, settings.max_rows, settings.split_seed, names, texts)

@@ -4,18 +4,21 @@ import gzip
 import io
 import os
 import sys
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nflow_cli.config.table import TableData
-from nflow_cli.data import array_tables, delimited
+from nflow_cli.data import array_tables, delimited, json_lines
 from nflow_cli.data.array_tables import ParquetTable, RowsTable
 from nflow_cli.data.delimited import TextTable
 from nflow_cli.data.netcdf import MAGIC, InferenceTable
 from nflow_cli.data.points import SET_SIZE
+from nflow_cli.data.spreadsheets import sheet_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.random_streams import stream
@@ -48,21 +51,23 @@ READERS = {
     ".npy": Reader(b"\x93NUMPY", array_tables.npy_table),
     ".npz": Reader(b"PK\x03\x04", array_tables.npz_table, is_detected=False),
     ".nc": Reader(MAGIC, InferenceTable),
+    ".xlsx": Reader(b"PK\x03\x04", sheet_table, is_detected=False),
 }
 _GZIP, _MOST_MAGIC = b"\x1f\x8b", 6  # bytes
 _CMDSTAN = b"# stan"  # draws with comments before, between and after the rows
-_FORMATS = f"a table as .csv, .tsv or other text (also .gz), {', '.join(READERS)}"
+_FORMATS = f"a table as .csv, .tsv or other text, .jsonl (also .gz), {', '.join(READERS)}"
 _NO_END = "its last line has no line break: the input, and its last value, may be truncated"
-_OTHERS = {b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: export the sheet as CSV"}
+_OTHERS = {b"PK\x03\x04": "a zip archive, as Excel's .xlsx is"}
 
 
 def open_table(name: str | Path) -> TableFile:
     """Open a table in a file.
 
-    The first bytes decide the format: text (``.csv``, ``.tsv`` or any other), gzipped or not,
-    Parquet, a NumPy array, or ArviZ's InferenceData in netCDF-4; a NumPy archive must be called
-    ``.npz``, and holds one array of rows, with an optional array ``columns`` of names, or one array
-    a column. ``-`` is standard input: text or Parquet, at most 1 GiB.
+    The first bytes decide the format: text (``.csv``, ``.tsv`` or any other) or JSON lines,
+    gzipped or not, Parquet, a NumPy array, or ArviZ's InferenceData in netCDF-4; a NumPy archive
+    must be called ``.npz``, and holds one array of rows, with an optional array ``columns`` of
+    names, or one array a column; a workbook of Excel must be called ``.xlsx``. ``-`` is standard
+    input: text, JSON lines or Parquet of at most 1 GiB.
 
     Delimiter, decimal comma, header and encoding of text are detected.
     Columns without names are numbered from "1".
@@ -82,7 +87,8 @@ def open_table(name: str | Path) -> TableFile:
         if suffix == ending or (reader.is_detected and start.startswith(reader.magic)):
             return reader.read(label, path)
     unpack = gzip.open if start.startswith(_GZIP) else open
-    return _text(label, start, lambda: unpack(path, "rb"))
+    is_json = path.name.lower().removesuffix(".gz").endswith(json_lines.SUFFIXES)
+    return _text(label, start, lambda: unpack(path, "rb"), is_json)
 
 
 def _beginning(path: Path, label: str) -> bytes:
@@ -128,14 +134,19 @@ def _standard_input() -> TableFile:
     unpack = gzip.open if is_packed else io.BufferedReader
     table = _text(label, start, lambda: unpack(io.BytesIO(content)))
     if not is_packed and not content.rstrip(b"\0").endswith((b"\n", b"\r")):
-        table.notes = [f"{label}: {_NO_END}"]
+        table.notes.append(_NO_END)
     return table
 
 
-def _text(label: str, start: bytes, opened: Callable[[], Any]) -> TableFile:
+def _text(label: str, start: bytes, opened: Callable[[], Any], is_json: bool = False) -> TableFile:
     for magic, received in _OTHERS.items():
         if start.startswith(magic):
             raise DataError(f"{label}: expected {_FORMATS}; received {received}")
+    head = b""
+    with suppress(OSError, EOFError, zlib.error), opened() as file:  # which a reader explains
+        head = file.read(delimited.BLOCK)
+    if json_lines.are_lines(label, head) or is_json:
+        return json_lines.lines_table(label, opened)
     return TextTable(label, opened, is_commented=start.startswith(_CMDSTAN))
 
 
@@ -191,8 +202,8 @@ def _of_file(name: str) -> TableFile:
     if is_bare and not os.path.exists(name):
         hint = nearest(name, list(POINT_SETS))
         raise DataError(
-            f"{name}: no such table{hint}; expected a .csv, .tsv, .parquet, .npy or .npz file, - "
-            f"for standard input, or {', '.join(POINT_SETS)}"
+            f"{name}: no such table{hint}; expected {_FORMATS}, - for standard input, or "
+            f"{', '.join(POINT_SETS)}"
         )
     return open_table(name)
 

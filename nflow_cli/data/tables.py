@@ -38,17 +38,20 @@ class Field:
 
 
 class TableFile(ABC):
-    """File, or a Python object; ``n_rows`` is None if unknown before reading."""
+    """File, or a Python object; ``n_rows`` is None if unknown before reading.
+
+    ``notes`` are lines to print once it is read.
+    """
 
     decimal = "."  # the mark in numbers that are text
     is_untyped = False  # whether all cells are text
     is_part = False  # of a table of many files: it may have no rows
-    notes: Sequence[str] = ()  # lines to print before a fit to it
 
     def __init__(self, name: str, columns: Sequence[Field], n_rows: int | None = None):
         self.name = name
         self.columns = list(columns)
         self.n_rows = n_rows
+        self.notes: list[str] = []
 
     @abstractmethod
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:

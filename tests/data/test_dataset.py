@@ -319,3 +319,23 @@ def test_what_does_not_say_the_parts_is_refused():
             split_by_column("t.csv", "part", np.array(texts), seed=0)
     with pytest.raises(DataError, match=r"3 or more groups in column 'shop', received 2"):
         split_by_group("t.csv", "shop", np.array(["a", "b"] * 20), TableData(name="t.csv"))
+
+
+def test_what_a_file_has_beside_its_rows_is_said_once_wherever_it_is_read(tmp_path, capsys):
+    columns = {key: values for key, values in a_table().items() if key in ("city", "price")}
+    for name in ("t.csv", "new.csv"):
+        path = tmp_path / name
+        write(path, columns)
+        path.write_text(f"Prices\n\n\n\n{path.read_text()}Total,9")
+        columns = {key: values[::-1] for key, values in columns.items()}
+    above, below = "left out above the table: line 1, 'Prices'", f"line {N + 6}, 'Total 9'"
+    table = open_table(tmp_path / "new.csv")
+    data = load(str(tmp_path / "t.csv"), test=table.name)
+    for note in (above, below, f"{table.name}: {above}"):
+        assert sum(note in one for one in data.notes) == 1 + (note != f"{table.name}: {above}")
+    assert len(data.train) + len(data.validation) == len(data.test) == N
+    assert (
+        len(rows_of(table, data.kinds, ["city"])) == len(rows_of(table, data.kinds, ["price"])) == N
+    )
+    said = capsys.readouterr().err
+    assert said.count(above) == said.count(below) == 1

@@ -56,6 +56,14 @@ def test_files_of_cmdstan_are_chains_of_unconstrained_log_densities(tmp_path):
     assert not load_draws(DrawsData(name=first, bounds={"tau": [None, None]})).notes
 
 
+def test_what_a_file_has_beside_its_draws_is_said(tmp_path):
+    x, _ = rows()
+    path = write_csv(tmp_path / "a.csv", a=x[:, 0], b=x[:, 1], log_p=x[:, 0])
+    (tmp_path / "a.csv").write_text("Chain 1\n" + (tmp_path / "a.csv").read_text())
+    notes = load_draws(DrawsData(name=path, log_p="log_p")).notes
+    assert f"{path}: left out above the table: line 1, 'Chain 1'" in notes
+
+
 def test_comments_of_cmdstan_are_no_rows_of_any_table(tmp_path):
     path, mu, _ = stan_file(tmp_path / "a.csv", n=40_000)  # more than a block
     table = open_table(path)

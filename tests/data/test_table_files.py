@@ -101,6 +101,13 @@ TEXT = [  # of a .csv, and what it holds
     (packed("x,y\n1.5,2.5\n3,4\n"), XY),
     ("größe,город\n1,2\n", {"größe": [1.0], "город": [2.0]}),
     ("größe,b\n1,né\n".encode("latin-1"), {"größe": [1.0], "b": ["né"]}),
+    ("Umsatz €,b\n1,“né”\n".encode("cp1252"), {"Umsatz €": [1.0], "b": ["“né”"]}),
+    (b"a,b\n1,\x81\xe9\n", {"a": [1.0], "b": ["\x81é"]}),
+    ("Größe\tb\r1,5\té\r".encode("mac-roman"), {"Größe": [1.5], "b": ["é"]}),
+    (
+        "CAFÉ’S,«\u00a0café\u00a0»\n1,2\n".encode("cp1252"),
+        {"CAFÉ’S": [1.0], "«\xa0café\xa0»": [2.0]},
+    ),
     ("1.5,2.5\n3,4\n", {"1": [1.5, 3.0], "2": [2.5, 4.0]}),
     ("5.1,setosa\n4.9,setosa\n", {"1": [5.1, 4.9], "2": ["setosa", "setosa"]}),
     ("1,2,log_q\n0.5,1.5,-3\n", {"1": [0.5], "2": [1.5], "log_q": [-3.0]}),
@@ -118,6 +125,22 @@ TEXT = [  # of a .csv, and what it holds
     ('a,price\n1,"1,000"\n', {"a": [1.0], "price": ["1,000"]}),
     ("a;b;c\n1,5;1.000;2,5\n", {"a": [1.5], "b": ["1.000"], "c": [2.5]}),
     ("a,b\n,\n,\n", {"a": [NAN, NAN], "b": [NAN, NAN]}),
+    ("x,,\n1,2,3\n4,5,6\n7,8,9\n", {"x": [1, 4, 7], "2": [2, 5, 8], "3": [3, 6, 9]}),
+    ("x y\n 1.5  2.5\n3     4 \n", XY),
+    ("# x y\n1.5 2.5\n\n  \n3 4\n", XY),  # numpy.savetxt(…, header="x y")
+    ("x   y\r\n1,5 2,5\r\n3   4\r\n", XY),
+    ("1,5 2,5\n3,5 4,5\n", {"1": [1.5, 3.5], "2": [2.5, 4.5]}),
+    (
+        '"x" "the s"\n"a" 1 "u  v"\n"b" NA "w ""x"""\n',  # write.table of R
+        {"index": ["a", "b"], "x": [1, NAN], "the s": ["u  v", 'w "x"']},
+    ),
+    (
+        "a   b\n1   1,200.5\n2      30\n3      40\n",
+        {"a": [1, 2, 3], "b": ["1,200.5", "30", "40"]},
+    ),
+    ("first last\nBo Ek\nAl Holm\n", {"first last": ["Bo Ek", "Al Holm"]}),
+    ("price\n1 000\n2 500\n3 500\n", {"price": ["1 000", "2 500", "3 500"]}),
+    ("a;b\n10 kg;5 m\n12 kg;6 m\n", {"a": ["10 kg", "12 kg"], "b": ["5 m", "6 m"]}),
     ("a,b\n", {"a": [], "b": []}),
     ("0.1,9007199254740993\n", {"1": [0.1], "2": [9007199254740992.0]}),
 ]
@@ -129,6 +152,16 @@ TEXT = [  # of a .csv, and what it holds
         *(("t.csv", text, expected) for text, expected in TEXT),
         ("t.tsv", "x\ty\n1.5\t2.5\n3\t4\n", XY),
         ("t.tsv.gz", packed("x\ty\n1.5\t2.5\n3\t4\n"), XY),
+        *((name, '{"x":1.5,"y":2.5}\n\n {"y":4,"x":3} ', XY) for name in ("t.jsonl", "t.csv")),
+        ("t.ndjson.gz", packed('{"x":1.5,"y":2.5}\r\n{"x":3,"y":4}\r\n'), XY),
+        (
+            "t.jsonl",
+            '\ufeff{"n":1,"s":"é,1","d":"2024-02-29","b":true}\n'
+            '{"n":null,"t":"2024-02-29T10:30:00"}\n{"d":"2024-03-01","t":"2024-03-01 00:00:00"}\n',
+            {"n": [1, NAN, NAN], "s": ["é,1", "", ""], "d": ["2024-02-29", "", "2024-03-01"]}
+            | {"b": ["true", "", ""], "t": ["", "2024-02-29 10:30:00", "2024-03-01 00:00:00"]},
+        ),
+        ("t.csv", "[kg],{a}\n1,2\n", {"[kg]": [1], "{a}": [2]}),
         ("t.parquet", parquet_of(**XY), XY),
         ("t.csv", parquet_of(**XY), XY),
         ("t.npy", npy_of(np.array([[1, 2], [3, 4]], ">i2")), {"1": [1, 3], "2": [2, 4]}),
@@ -164,9 +197,6 @@ def test_files_of_every_make_are_read(write, name, file, expected):
 BAD = [  # name, content, what is said
     ("t.csv", "", "an empty file; expected a table as .csv, .tsv"),
     ("t.csv", "\n \n", "no rows in it"),
-    ("t.csv", "a,b,a\n1,2,3\n", "two columns are called 'a'"),
-    ("t.csv", "a,,c\n1,2,3\n", "column 2 of 3 has no name"),
-    ("t.csv", ",index\n1,2\n", "two columns are called 'index'"),
     ("t.csv", "a,b\n1,2\n\n3\n", "line 4: expected 2 columns, received 1: '3'"),
     ("t.csv", 'a,b\n"1\n\n",2\n3\n', "line 5: expected 2 columns, received 1: '3'"),
     ("t.csv", "a,b\n" + "1,2\n" * 300 + "\x1b[31m\n", "line 302: expected 2 columns, received 1: "),
@@ -175,18 +205,52 @@ BAD = [  # name, content, what is said
     ("t.csv", 'a,b\n1,"2\n' + 18 * "1,2\n", "line 2: a quotation mark opens a cell that goes on"),
     ("t.csv", "x\n" + 18 * "1\n" + '"2\n3\n4"\n', "goes on to line 22 and swallows rows"),
     ("t.csv", 9 * "a,b\n" + '"' + 50_000 * "1,2\n" + '3",4\n', "line 10: a quotation mark opens"),
+    (
+        "t.csv",
+        "c\n" + 9 * "a\nb\n" + '"' + 9 * "b\na\n" + 'b"\n',
+        "line 20: a quotation mark opens",
+    ),
+    (
+        "t.csv",
+        'c\n"' + "".join(f"z{i}\n" for i in range(60)) + '"\n',
+        "line 2: a quotation mark op",
+    ),
     ("t.csv", 'a,"b\n1,"2"\n', "line 1: a quotation mark opens a cell that goes on to line 2"),
     ("t.csv", 2**20 * "a" + ",b\n1,2\n", "no rows in it; expected cells of at most 131,072"),
     ("t.csv", 10_001 * "1," + "1\n", "expected 1 to 10,000 columns, received 10,002"),
     ("t.csv", ("é,b\n" + 2**19 * "1,2\n").encode() + b"\xe9,2\n", "line 524290: expected text in"),
+    ("t.csv", "a,b\n1,é\n\n".encode() + b"2,\xe9\n", "line 2: 'é' in UTF-8, line 4 is in cp1252"),
+    (
+        "t.csv",
+        b"a,\xe9\n" + 2**19 * b"1,2\n" + "1,“\n".encode(),
+        "line 524290: '“' in UTF-8, line 1",
+    ),
     ("t.csv", b"\x89PNG\r\n\x1a\n" + bytes(64), "expected text, an array of NumPy, or Parquet"),
-    ("t.csv", "\x1b[31m,\x1b[31m\n1,2\n", r"two columns are called '\x1b[31m'"),
-    ("t.xlsx", npz_of(a=[1]), "a zip archive, as Excel's .xlsx is: export the sheet as CSV"),
+    ("t.csv", npz_of(a=[1]), "received a zip archive, as Excel's .xlsx is"),
     ("t.h5", b"\x89HDF\r\n\x1a\n", "expected ArviZ's InferenceData, a netCDF-4 file"),
     ("t.nc", b"CDF\x01", "expected the content of a .nc file"),
     ("t.csv.gz", packed(1000 * "1,2\n")[:-9], "damaged: "),
     ("t.csv.gz", packed("1,2\n")[:14] + b"\xff\xff\xff\xff" + packed("1,2\n")[18:], "damaged: "),
     ("t.csv.gz", "1,2\n", "expected the content of a .gz file"),
+    ("t.json", '[{"a":1},\n{"a":2}]\n', "of JSON one object a line (.jsonl, which jq -c '.[]' wri"),
+    ("t.csv", '{\n"a": [1, 2]}\n', "received other JSON"),
+    ("t.csv", 9 * "[" + "1" + 9 * "]", "received a JSON array"),
+    ("t.jsonl", "a,b\n1,2\n", "line 1: expected one flat JSON object, received 'a,b'"),
+    (
+        "t.jsonl",
+        '{"a":1}\n\n{"a":"x"}\n',
+        "line 3: expected one flat JSON object: Column(/a) changed",
+    ),
+    (
+        "t.jsonl",
+        '{"a":1}\n\n{"a":2\n',
+        "line 3: expected one flat JSON object, received '{\"a\":2'",
+    ),
+    ("t.jsonl", '{"a":1,"a":2}\n', "line 1: expected one flat JSON object: Column(/a) was speci"),
+    ("t.jsonl", '{"a":' + 10**5 * "[" + 10**5 * "]" + "}\n", "expected a table, of JSON"),
+    ("t.jsonl", '{"a":1}\n{"a":' + 10**5 * "[" + 10**5 * "]" + "}\n", "line 2: expected one flat"),
+    ("t.jsonl", '{"a":1}\n' + 10**5 * '{"a":\n' + 10**5 * "}", "line 2: expected one flat JSON"),
+    ("t.jsonl.gz", packed('{"a":1}\n')[:-9], "expected JSON lines; received: Compressed file"),
     ("t.parquet", "1,2\n", "expected the content of a .parquet file"),
     ("t.parquet", parquet_of(a=[1.0])[:-4] + b"PARX", "expected a Parquet file; received: "),
     ("t.npy", "1,2\n", "expected the content of a .npy file"),
@@ -208,6 +272,7 @@ POINTS = [[0.5, -1.25], [3.0, 1e-3]]
 @pytest.mark.parametrize(
     "text",
     [
+        "0.5 -1.25\n3 1e-3\n",
         '"x","y"\r\n"0.5","-1.25"\r\n"3.0","1e-3"\r\n',
         "# made, by hand\n+0.5,-1.25\n3,.001\n",
         "z1,z2,log_q\n0.5,-1.25,-3\n3,0.001,-4\n",
@@ -228,7 +293,7 @@ NO_POINTS = [  # content, what is said
     ("１,２\n３,４\n", "line 2, column '１': expected a finite number, received '３'"),
     ("1,2\n" + 399 * "3," + "4\n", "line 2: expected 2 columns, received 400: '3,3,3"),
     (399 * "3," + "4\n", "received 400: '1', '2', '3', '4'"),
-    ("1 2\n3 4\n", "received 1: '1 2', which looks like columns separated by spaces"),
+    ("1 2\n3 4 5\n6\n", "received 1: '1 2', which looks like columns separated by spaces"),
     ("1\n2\n", "received 1: '1'"),
     ("x,y\n\n1,2\n3,four\n", "line 4, column 'y': expected a finite number, received 'four'"),
     ("1,\n", "line 1, column '2': expected a finite number, received 'nan'"),
@@ -367,7 +432,90 @@ def test_places_are_told_as_the_file_counts_them_and_quoted_rows_are_whole(write
 def test_what_is_told_apart_is_said(write):
     table = open_table(write("größe;b\n1,5;2\n".encode("latin-1")))
     dialect = table.dialect
-    assert (dialect.encoding, dialect.delimiter, dialect.decimal) == ("latin-1", ";", ",")
+    assert (dialect.encoding, dialect.delimiter, dialect.decimal) == ("cp1252", ";", ",")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("a,a,a", "a,a,a.1", "a,a.1,a", "a.1,a,a,a", "a,a,a.1,a.1", "b,index,index", "2,b,2"),
+        *("\x1b[31m,\x1b[31m", "é,é"),
+    ],
+)
+def test_repeated_names_are_those_of_pandas(write, header):
+    table = open_table(write(header + "\n" + ",".join("1234"[: header.count(",") + 1]) + "\n"))
+    names = [*pytest.importorskip("pandas").read_csv(io.StringIO(header)).columns]
+    assert [column.name for column in table.columns] == names
+    new = sorted({*names} - {*header.split(",")})
+    (note,) = table.notes
+    assert note.startswith("columns named anew") and all(repr(name) in note for name in new)
+
+
+ROWS = "Bo;1,5;2\nAl;2,5;3\nCy;3,5;9\nDi;4;8\n"  # as a spreadsheet writes them
+NAMED = {"Name": ["Bo", "Al", "Cy", "Di"], "x": [1.5, 2.5, 3.5, 4], "y": [2, 3, 9, 8]}
+MARGINS = [  # above the rows, below them, lines of the first and last row, lines left out
+    ("Name;x;y\n", "", "2 5", []),
+    ("Sales 2023\n\nName;x;y\n", "", "4 7", ["line 1, 'Sales 2023'"]),
+    ("Sales 2023;;\n;;\nName;x;y\n", "", "4 7", ["line 1, 'Sales 2023'"]),
+    ("On:;31.12.2023;\n2023;;\nName;x;y\n", "", "4 7", ["lines 1 to 2, 'On: 31.12.2023'"]),
+    ("Name;x;y\n", "Summe;11,5;22\n", "2 5", ["line 6, 'Summe 11,5 22'"]),
+    ("Name;x;y\n", "Total;11,5\n", "2 5", ["line 6, 'Total 11,5'"]),
+    ("Name;x;y\n", "\nTotal général:;;22", "2 5", ["line 7, 'Total général: 22'"]),
+    ("Name;x;y\n", ";;22\n", "2 5", ["line 6, '22'"]),
+    ("Name;x;y\n", ";;\n;;\n\n", "2 5", ["lines 6 to 7, empty"]),
+    ("Name;x;y\n", "(4 rows)\n", "2 5", ["line 6, '(4 rows)'"]),
+    ("sep=;\nName;x;y\n", "", "3 6", ["line 1, 'sep='"]),
+    ("Name;x;y\n;kg;[m]\n", "", "3 6", ["line 2, 'kg [m]'"]),
+    (
+        "T\nName;x;y\n",
+        "Total;11,5;22\n\nSource: the office; 2023\n",
+        "3 6",
+        ["line 1, 'T'", "lines 7 to 9, 'Total 11,5 22'"],
+    ),
+]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("above", "below", "places", "left_out"), MARGINS)
+def test_titles_and_totals_are_left_out_and_said(write, above, below, places, left_out, end):
+    path = write((above + ROWS + below).replace("\n", end))
+    table = open_table(path)
+    assert content(table) == content(table) == NAMED
+    assert [table.place(row) for row in (0, 3)] == [f"line {line}" for line in places.split()]
+    assert [note.partition(": ")[2] for note in table.notes] == left_out
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "notes"),
+    [
+        ("sex,n\n" + "m,1\nf,2\ntotal,3\n" * 3, 9, []),
+        ("k,n\n" + "k,1\n" * 5 + ",5\n", 6, ["line 7 may be a total"]),
+        ("k,n\n" + "k,1\n" * 5 + "k,\n" * 2, 7, []),
+        ("k,n,m\n" + "k,1,\n" * 5 + "k,,\n", 6, []),
+        ("a,b,c\n" + "1,2,3,\n" * 4, 4, ["the header has no name for column 4", "columns named"]),
+        ("a,b,c\n" + "n,1,2,3\n" * 4, 4, ["the header has no name for column 1"]),
+        ("a,b\n,kg\n" + ",2\n" * 4, 5, []),
+        ("id,\nfoo,bar\nbaz,qux\nab,cd\n", 3, ["columns named anew"]),
+        ("1,,\n4,5,6\n7,8,9\n7,8,9\n", 4, []),
+        ("Bo,,\nAl,2,3\nCy,3,4\nDi,4,5\n", 3, ["columns named anew"]),
+        ("k,x,y\n" + "k,1,2\n" * 5 + "k,,\n", 6, ["line 7 may be a total"]),
+        (",x\nfoo,1\nbar,2\nbaz,3\n", 3, []),
+        ("note\nTo whom it may concern\nTotal\nb\n", 3, []),
+    ],
+)
+def test_rows_that_may_be_data_stay(write, text, n, notes):
+    table = open_table(write(text))
+    assert len(read_columns(table)[1]) == n
+    assert [note[: len(said)] for note, said in zip(table.notes, notes, strict=True)] == notes
+
+
+def test_the_bottom_is_found_where_blocks_end(write):
+    for n in (2**18 - 2, 2**18 - 1, 2**18, 2**18 + 1, 2**19):
+        table = open_table(write("a,b\n" + n * "1,2\n" + f"Total,{2 * n}\n\nSource: us\n"))
+        assert matrix(table).shape == (n, 2)
+        assert table.notes == [
+            f"left out below the table: lines {n + 2:,} to {n + 4:,}, 'Total {2 * n}'"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -383,7 +531,7 @@ def test_standard_input_is_read_and_may_be_cut_short(monkeypatch, write, file, i
     monkeypatch.setattr(sys, "stdin", stdin)
     table = open_table("-")
     assert len(table.notes) == is_cut
-    assert all(note.startswith("standard input: its last line") for note in table.notes)
+    assert all(note.startswith("its last line") for note in table.notes)
     assert not open_table(write(file)).notes  # many editors write files so
     assert content(table) == content(table) == XY
     assert "empty" in complaint(lambda: open_table("-"), "standard input")
@@ -529,3 +677,8 @@ def test_ten_million_rows_are_read_and_their_last_fault_is_found(tmp_path):
         file.seek(-2, os.SEEK_END)
         file.write(b"x\n")
     assert complaint(lambda: read_points(path), path).startswith("line 10000000, column '2'")
+
+
+def test_a_run_of_spaces_is_one_delimiter_however_long(write):
+    table = open_table(write("x y\n" + "1" + 10**6 * " " + '2\n3 "4"\n' + 10**6 * " " + "5 6\n"))
+    assert content(table) == {"x": [1, 3, 5], "y": [2, 4, 6]}

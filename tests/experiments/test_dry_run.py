@@ -5,6 +5,8 @@ Whatever bytes a table has, a fit to it is refused in one line, or its rows are 
 
 import json
 import shlex
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from mutations import BYTES, CELLS, mutated, odd_cells
 
 from nflow_cli.cli import main
 from nflow_cli.config import presets
+from nflow_cli.data import dataset, split
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments import running
 from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
@@ -285,3 +288,27 @@ def test_damaged_text_is_refused_in_one_line_or_read(path, content, seed, are_ce
     except NflowError as error:
         line = str(error)
         assert line.startswith(str(path)) and len(line.splitlines()) == 1 and len(line) < 1500
+
+
+def test_a_table_is_read_once_and_its_kinds_are_found_once(nflow, monkeypatch):
+    calls = Counter()
+
+    def counted(module, name):
+        original = getattr(module, name)
+
+        def call(*args, **options):
+            calls[name] += 1
+            return original(*args, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(split, "read_columns")
+    counted(dataset, "kinds_of")
+    Path("t.csv").write_text("x,y\n" + "".join(f"{x},{y}\n" for x, y in zip(X, Y)))
+    assert nflow("fit", "t.csv", "--dry-run").exit_code == 0
+    assert calls == {"read_columns": 1, "kinds_of": 1}
+    wide = ",".join(f"c{i}" for i in range(1_100)) + "\n"
+    Path("wide.csv").write_text(wide + ",".join("1" * 1_100) + "\n")
+    refused = nflow("fit", "wide.csv", "--dry-run")
+    assert "at most 1,000 columns, received 1,100" in refused.stderr
+    assert calls == {"read_columns": 1, "kinds_of": 1}

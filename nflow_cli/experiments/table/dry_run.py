@@ -10,9 +10,9 @@ from nflow_cli.config import presets
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.options import escaped
 from nflow_cli.config.table import CellsConfig, FitConfig, TableData
-from nflow_cli.data.columns import Column, read_columns
-from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
-from nflow_cli.data.faults import Fault, FaultsError, expect_names, mended
+from nflow_cli.data.columns import Column
+from nflow_cli.data.dataset import Dataset, load_dataset, read_whole
+from nflow_cli.data.faults import Fault, FaultsError, mended
 from nflow_cli.data.table_files import table_named
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.data import tails_of
@@ -44,14 +44,12 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     """Read a table, and find the kinds of its columns and all errors."""
     settings, flows = config.data, tails_of(config)
     opened = table_named(settings)
-    expect_names(opened, settings)
-    columns, rows = read_columns(opened, settings.max_rows, settings.split_seed)
-    read = {column.name: column for column in columns}
-    kinds, _ = kinds_and_faults(opened, read, rows, settings, flows)
+    whole = read_whole(opened, settings, flows)
+    columns, kinds = [*whole.columns.values()], whole.kinds
     faults = list[Fault]()
     while True:
         try:
-            data = load_dataset(settings, opened, flows)
+            data = load_dataset(settings, opened, flows, whole)
             return DryRun(columns, kinds, faults, settings, None if faults else data)
         except FaultsError as error:
             found = error.faults

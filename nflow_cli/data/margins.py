@@ -1,0 +1,241 @@
+"""Margins of a text table: titles and header above its rows, totals and sources below."""
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from nflow_cli.data.tables import MISSING, listed, positions, shown
+
+Cells = Sequence[str]  # of a row
+
+MOST = 20  # rows of a margin
+_LEAST = 3  # rows of the table above a row below it, and of its width below a title
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
+_TOTAL = re.compile(
+    r"(((grand|sub)[ -]?|sous-)?tota(l|ls|le|al|ux)( général| general|e)?|"
+    r"(gesamt|zwischen)?summe|(ins)?gesamt|sum|somme|suma|"
+    r"average|mean|mittelwert|durchschnitt|moyenne)( \d{4}| ?\(.*\))?:?",
+    re.I,
+)
+_PROSE = re.compile(r"[^\W\d][^:]*:|[(*©]|[^\W\d]\S*(\s+\S+){3}")  # "Source: …", "(2 rows)"
+
+
+def is_number(cell: str, decimal: str) -> bool:
+    """Whether a cell is a number."""
+    cell = cell.strip()
+    if decimal == ",":
+        cell = cell.replace(".", "?").replace(",", ".")
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def is_text(cell: str, decimal: str) -> bool:
+    """Whether a cell is neither a number nor missing."""
+    return not is_number(cell, decimal) and cell.strip().lower() not in MISSING
+
+
+def _is_header(first: Cells, rows: Sequence[Cells], decimal: str) -> bool:
+    numbers = [cell for cell in first if is_number(cell, decimal)]
+    if not numbers:
+        return any(is_text(cell, decimal) for cell in first)
+    if not all(cell.strip().isdecimal() for cell in numbers):
+        return False
+    if first[0].strip() == "" and [cell.strip() for cell in first[1:]] == [
+        str(i) for i in range(len(first) - 1)
+    ]:
+        return True  # pandas' header of an array, with its index
+    texts = [i for i, cell in enumerate(first) if is_text(cell, decimal)]
+    below = [[row[i] for row in rows if i < len(row)] for i in texts]
+    return any(column and all(is_number(cell, decimal) for cell in column) for column in below)
+
+
+def _filled(cells: Cells) -> list[int]:
+    return [i for i, cell in enumerate(cells) if cell.strip()]
+
+
+@dataclass(frozen=True)
+class Top:
+    """Beginning of a text table.
+
+    Attributes:
+        end: The last line that is no data, counted from 1.
+        rows: The first rows of data, by their lines.
+        is_named: Whether there is a header.
+    """
+
+    names: list[str]
+    end: int
+    rows: Mapping[int, Cells]
+    notes: list[str]
+    is_named: bool
+
+
+def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
+    """Names of columns, and the first rows, of rows by their lines.
+
+    The first row is a header if it has text and no number, or text and whole numbers where numbers
+    stand below the text. Titles are the rows above the first full one, if this is text and numbers
+    are below it; or else above one that has as many cells as most rows, and half of them filled, if
+    it is a header or they have one cell each. A header of one name less than its rows have cells
+    lacks that of the first column, as R writes it, or of the last if this is empty. A first row of
+    units is left out.
+    """
+    lines, cells = [*rows], [*rows.values()]
+    width = Counter(map(len, cells)).most_common(1)[0][0]
+    n = 0 if _is_short(cells, width, decimal) else _titles(cells, width, decimal)
+    notes = [_left_out("above the table", lines[:n], cells[0])] if n else []
+    end, first = (lines[n - 1] if n else 0), cells[n]
+    is_named = _is_header(first, cells[n + 1 :], decimal)
+    names = positions(len(first))
+    if is_named:
+        names, end = [cell.strip() for cell in first], lines[n]
+        names[0] = names[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
+        if _is_short(cells[n:], width, decimal):
+            at = 0 if any(row[-1].strip() for row in cells[n + 1 :]) else width - 1
+            names.insert(at, "")
+            notes.append(f"the header has no name for column {at + 1:,}")
+        names, said = named(names)
+        notes += said
+        n += 1
+        if _is_of_units(cells[n:], decimal):
+            notes.append(_left_out("below the header", lines[n : n + 1], cells[n]))
+            end, n = lines[n], n + 1
+    return Top(names, end, dict(zip(lines[n:], cells[n:])), notes, is_named)
+
+
+def _titles(rows: Sequence[Cells], width: int, decimal: str) -> int:
+    """Number of rows above the header, or above the data."""
+    if width == 1:
+        return 0
+    full = (i for i, row in enumerate(rows) if len(row) == len(_filled(row)) == width)
+    n = next(full, 0)
+    if not _heads_numbers(rows[n:], decimal):
+        n = next((i for i, row in enumerate(rows) if _is_usual(row, width)), 0)
+    above, below = rows[:n], rows[n:]
+    if not 0 < n <= MOST or sum(len(row) == width for row in below) < _LEAST:
+        return 0
+    is_named = len(_filled(below[0])) == width and _is_header(below[0], below[1:], decimal)
+    are_lines = all(len(row) == 1 and is_text(row[0], decimal) for row in above)
+    return n if is_named or are_lines else 0
+
+
+def _heads_numbers(rows: Sequence[Cells], decimal: str) -> bool:
+    """Whether the first row is all text, and another column numbers below it."""
+    columns = zip(*(row for row in rows[1:] if len(row) == len(rows[0])))
+    below = [[cell for cell in column if cell.strip()] for column in columns]
+    return all(is_text(cell, decimal) for cell in rows[0]) and any(
+        column and all(is_number(cell, decimal) for cell in column) for column in below
+    )
+
+
+def _is_usual(cells: Cells, width: int) -> bool:
+    """Whether a row is no title; an index has no name."""
+    return len(cells) == width and 2 * len(_filled(cells)) + (not cells[0].strip()) >= width
+
+
+def _is_short(rows: Sequence[Cells], width: int, decimal: str) -> bool:
+    """Whether the first row is a header of one name less than the rows have cells."""
+    first, below = rows[0], rows[1:]
+    return (
+        len(first) == width - 1 == len(_filled(first)) > 1
+        and all(is_text(cell, decimal) for cell in first)
+        and all(len(row) == width for row in below)
+        and not _is_header(below[0], below[1:], decimal)
+    )
+
+
+def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
+    """Whether the first row is text where all others are numbers, twice or more, and else empty."""
+    if len(rows) <= _LEAST or len(_filled(rows[0])) < 2:
+        return False
+    columns = [
+        [row[i] for row in rows if i < len(row) and row[i].strip()] for i in _filled(rows[0])
+    ]
+    return all(
+        len(column) > _LEAST
+        and is_text(column[0], decimal)
+        and all(is_number(cell, decimal) for cell in column[1:])
+        for column in columns
+    )
+
+
+def named(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Different names of columns, as pandas makes them, and a note if some are new.
+
+    Of several alike the second is ``name.1``. A first one without a name is ``index``, others are
+    called by their positions.
+    """
+    found, taken, seen = list[str](), {*names}, set[str]()
+    numbers = defaultdict[str, Iterator[int]](lambda: itertools.count(1))
+    for i, name in enumerate(names, start=1):
+        new = name or ("index" if i == 1 < len(names) else str(i))
+        if new in (seen if name else taken):
+            others = (f"{new}.{n}" for n in numbers[new])
+            new = next(other for other in others if other not in taken)
+        seen.add(name)
+        taken.add(new)
+        found.append(new)
+    pairs = enumerate(zip(names, found), start=1)
+    new = [f"{shown(b)} (column {i:,})" for i, (a, b) in pairs if b not in (a, "index")]
+    about = "columns named anew, as names repeat or are empty"
+    return found, [f"{about}: {listed(new)}"] if new else []
+
+
+@dataclass(frozen=True)
+class Bottom:
+    """What is below a table: the number of its last rows that are no data, and notes."""
+
+    n: int
+    notes: list[str]
+
+
+def bottom_of(rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int) -> Bottom:
+    """Totals and sources among the last rows of a table, by their lines; ``first`` ones are data.
+
+    A row is left out if a cell says total (sum, mean, in some languages) where none above does;
+    if most of its cells, the first among them, are empty where those above never are; or if it is
+    prose, such as "Source: …".
+    """
+    lines, cells = [*rows], [*rows.values()]
+    above = [row for line, row in first.items() if line < lines[0]] + cells
+    n, row = 0, above.pop()
+    while above and n < MOST and _is_below(row, above, width):
+        n, row = n + 1, above.pop()
+    notes = [_left_out("below the table", lines[-n:], cells[-n])] if n else []
+    if len(above) >= _LEAST and width > 1 and 2 * len(_emptied(row, above)) >= width:
+        line = f"{lines[-n - 1]:,}"
+        notes.append(f"line {line} may be a total: most of its cells are empty, and none above is")
+    return Bottom(n, notes)
+
+
+def _is_below(row: Cells, above: Sequence[Cells], width: int) -> bool:
+    above = [other for other in above if _filled(other)]
+    if width == 1 or len(above) < _LEAST:
+        return False
+    if any(_says_total(row, i) and not any(_says_total(a, i) for a in above) for i in _filled(row)):
+        return True
+    if len(row) == width and 2 * len(_emptied(row, above)) <= width:
+        return False
+    if len(row) == width and not row[0].strip():
+        return True
+    others = sum(_PROSE.match(other[0].strip()) is not None for other in above)
+    is_prose = _PROSE.match(row[0].strip()) and (len(_filled(row)) == 1 or ":" in row[0])
+    return bool(is_prose) and 2 * others < len(above)
+
+
+def _says_total(row: Cells, i: int) -> bool:
+    return i < len(row) and _TOTAL.fullmatch(row[i].strip()) is not None
+
+
+def _emptied(row: Cells, above: Sequence[Cells]) -> list[int]:
+    """Columns of a row that are empty, and above never are."""
+    always = set.intersection(*(set(_filled(other)) for other in above))
+    return sorted(always - {*_filled(row)})
+
+
+def _left_out(where: str, lines: Sequence[int], first: Cells) -> str:
+    ends = dict.fromkeys((lines[0], lines[-1]))
+    many = f"line{'s' * (len(ends) > 1)} {' to '.join(f'{end:,}' for end in ends)}"
+    text = " ".join(filter(None, map(str.strip, first)))
+    return f"left out {where}: {many}, {shown(text) if text else 'empty'}"

@@ -1,0 +1,101 @@
+"""Tables of spreadsheets in Office Open XML (.xlsx), by the extra ``excel``, openpyxl."""
+
+import csv
+import datetime
+import importlib
+import io
+import re
+import warnings
+import zipfile
+from typing import Any
+
+from nflow_cli.data.delimited import TextTable
+from nflow_cli.data.tables import explained, shown
+from nflow_cli.errors import DataError, NflowError
+
+MAX_BYTES = 2**29  # unpacked
+MAX_ROWS, MAX_CELLS = 2**20, 10**7
+
+
+def sheet_table(name: str, path: Any) -> TextTable:
+    """Table of the first visible sheet with data; its formulas are their stored values.
+
+    The sheet is read as the text that Excel would export, but for numbers and dates, which are
+    whole, with its rows as lines.
+    """
+    try:
+        openpyxl = importlib.import_module("openpyxl")
+    except ImportError:
+        raise NflowError(
+            f"{name}: an .xlsx file is read by openpyxl; in nflow's checkout: pip install "
+            "'.[excel]'; or export the sheet as CSV"
+        ) from None
+    with explained(name, "a workbook of Excel (.xlsx)"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl's, of styles and extensions that it leaves out
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise DataError(
+                f"{name}: expected at most {MAX_BYTES:,} bytes uncompressed, received {size:,}; "
+                "export the sheet as CSV"
+            )
+        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        try:
+            sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
+            read = ((sheet.title, rows) for sheet in sheets if (rows := _rows(name, sheet)))
+            title, rows = next(read, ("", []))
+        finally:
+            workbook.close()
+    content = _text(name, rows)
+    table = TextTable(name, lambda: io.BytesIO(content), marks=(",", "."))
+    if len(sheets) > 1:
+        table.notes.insert(0, f"sheet {shown(title)} is read, of {len(sheets):,} sheets")
+    return table
+
+
+def _rows(name: str, sheet: Any) -> list[list[str]]:
+    """Rows of a sheet from its first, each to its last cell that is not empty."""
+    sheet.reset_dimensions()  # those in the file may be wrong
+    rows, n_cells, last = list[list[str]](), 0, 0
+    for cells in sheet.iter_rows(values_only=True):
+        texts = [*map(_text_of, cells)]
+        while texts and not texts[-1]:
+            texts.pop()
+        rows.append(texts)
+        n_cells += len(texts)
+        if len(rows) > MAX_ROWS or n_cells > MAX_CELLS:
+            raise DataError(
+                f"{name}: sheet {shown(sheet.title)}: expected at most {MAX_ROWS:,} rows and "
+                f"{MAX_CELLS:,} cells; export it as CSV"
+            )
+        last = len(rows) if texts else last
+    return rows[:last]
+
+
+def _text_of(cell: Any) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, datetime.datetime):
+        is_day = cell.time() == datetime.time()
+        return cell.date().isoformat() if is_day else cell.isoformat(" ")
+    if isinstance(cell, datetime.timedelta):
+        return repr(cell.total_seconds())
+    return re.sub(r"\s*[\r\n]\s*", " ", str(cell)).strip()
+
+
+def _text(name: str, rows: list[list[str]]) -> bytes:
+    """CSV of rows of one width, without empty columns at the left."""
+    starts = [next(i for i, text in enumerate(row) if text) for row in rows if row]
+    first, width = min(starts, default=0), max(map(len, rows), default=0)
+    if len(starts) * (width - first) > MAX_CELLS:
+        raise DataError(
+            f"{name}: expected at most {MAX_CELLS:,} cells, received {len(starts):,} rows of up to "
+            f"{width - first:,} cells; delete those beside the table"
+        )
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow([*row, *[""] * (width - len(row))][first:] if row else [])
+    return text.getvalue().encode()

@@ -1,0 +1,125 @@
+"""Workbooks of Excel: the sheet as a person reads it, and the one line that refuses."""
+
+import datetime
+import io
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from nflow_cli.data import spreadsheets
+from nflow_cli.data.columns import read_columns, text_of
+from nflow_cli.data.table_files import open_table
+from nflow_cli.errors import DataError, NflowError
+
+NAN = np.nan
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes sheets by their titles, each a mapping of places to cells."""
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is not installed")
+
+    def write(hidden=(), **sheets):
+        book = openpyxl.Workbook()
+        book.remove(book.active)
+        for title, cells in sheets.items():
+            sheet = book.create_sheet(title)
+            sheet.sheet_state = "hidden" if title in hidden else "visible"
+            for place, cell in cells.items():
+                sheet[place] = cell
+        book.save(tmp_path / "t.xlsx")
+        return tmp_path / "t.xlsx"
+
+    return write
+
+
+def placed(rows, column="A", first=1):
+    letters = "ABCDEFGHIJ"["ABCDEFGHIJ".index(column) :]
+    return {f"{a}{i}": cell for i, row in enumerate(rows, first) for a, cell in zip(letters, row)}
+
+
+def content(table):
+    columns, _ = read_columns(table)
+    return {
+        c.name: c.numbers.tolist() if c.source == "number" else text_of(table, c.name).tolist()
+        for c in columns
+    }
+
+
+def day(*parts):
+    return datetime.datetime(*parts)
+
+
+ROWS = [
+    ["name", "x", "n", "day", "time", "is"],
+    ["Bo, 5", 1.5, 3, day(2024, 2, 29), day(2024, 2, 29, 10, 30), True],
+    ["Al\nEk", 0.1, None, day(2024, 3, 1), day(2024, 3, 1), False],
+    ['"Cy"', 1e-9, 5, None, day(2024, 3, 1, 0, 0, 1), None],
+    ["Di", 2.5, 12345678901, day(2024, 3, 2), day(2024, 3, 3, 1), True],
+]
+READ = {
+    "name": ["Bo, 5", "Al Ek", '"Cy"', "Di"],
+    "x": [1.5, 0.1, 1e-9, 2.5],
+    "n": [3, NAN, 5, 12345678901],
+    "day": ["2024-02-29", "2024-03-01", "", "2024-03-02"],
+    "time": ["2024-02-29 10:30:00", "2024-03-01", "2024-03-01 00:00:01", "2024-03-03 01:00:00"],
+    "is": ["true", "false", "", "true"],
+}
+
+
+def test_a_sheet_is_the_table_that_it_shows(write):
+    table = open_table(write(Sheet1=placed(ROWS)))
+    np.testing.assert_equal(content(table), READ)
+    assert [column.source for column in read_columns(table)[0]] == [
+        *("text", "number", "number", "date", "time", "truth")
+    ]
+    assert not table.notes and table.place(3) == "line 5"
+
+
+def test_titles_totals_and_other_sheets_are_said(write):
+    below = [["Total", 4.1, 8]]
+    cells = {"B1": "Sales", **placed([*ROWS, *below], "B", 4)}
+    path = write(("Notes",), Notes={"A1": "x"}, Empty={}, Sales=cells, More=placed(ROWS))
+    table = open_table(path)
+    np.testing.assert_equal(content(table), READ)
+    assert table.notes == [
+        "sheet 'Sales' is read, of 3 sheets",
+        "left out above the table: line 1, 'Sales'",
+        "left out below the table: line 9, 'Total 4.1 8'",
+    ]
+    assert table.place(0) == "line 5"
+
+
+def test_what_is_no_table_is_one_line(write, tmp_path, monkeypatch):
+    for cells, said in (
+        ({}, "no rows in it"),
+        ({"A1": "x", "XFD1048576": 1}, "expected 1 to 10,000 columns, received 16,384"),
+    ):
+        path = write(Sheet1=cells)
+        with pytest.raises(DataError, match=said):
+            read_columns(open_table(path))
+    for most, said in (
+        (29, "received 5 rows of up to 6"),
+        (28, "sheet 'Sheet1': expected at most"),
+    ):
+        monkeypatch.setattr(spreadsheets, "MAX_CELLS", most)
+        with pytest.raises(DataError, match=said):
+            open_table(write(Sheet1=placed(ROWS)))
+    monkeypatch.setattr(spreadsheets, "MAX_BYTES", 1_000)
+    with pytest.raises(DataError, match="expected at most 1,000 bytes uncompressed"):
+        open_table(write(Sheet1=placed(ROWS)))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a", "b")
+    (tmp_path / "other.xlsx").write_bytes(file.getvalue())
+    with pytest.raises(DataError, match="expected a workbook of Excel"):
+        open_table(tmp_path / "other.xlsx")
+
+
+def test_without_openpyxl_the_line_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "t.xlsx").write_bytes(b"PK\x03\x04")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(NflowError, match=r"pip install '\.\[excel\]'; or export the sheet as CSV"):
+        open_table(tmp_path / "t.xlsx")
