@@ -1,17 +1,18 @@
 """Columns as read, in memory, before their kinds are known."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.kinds import ColumnKind, Notation
 from nflow_cli.config.strict import MAX_LEVELS
-from nflow_cli.data import dates
+from nflow_cli.data import dates, notations
 from nflow_cli.data.arrow_cells import (
     NotANumberError,
     days,
@@ -48,14 +49,15 @@ class Column:
         source: Type of its cells; ``time`` is a date with a time of day.
         numbers: ``(n,)`` float64, NaN if missing: values, days of a date or seconds of a time since
             1970-01-01. ``None`` of text and truth values.
-        codes: ``(n,)`` int32, indices in ``texts``, -1 if missing. ``None`` of numbers, dates,
-            times, nested data and too many distinct texts.
+        codes: ``(n,)`` int32, indices in ``texts``, -1 if missing; also of text that was read as
+            ``numbers``. ``None`` of numbers, dates, times, nested data and too many distinct texts.
         texts: Distinct, by first appearance.
         is_index: As of a :class:`~nflow_cli.data.tables.Field`.
         is_float32: Stored in single precision.
         stray: Row, and text, of the first cell of a column of text that is no number; of stored
             text the first cell. None if no cell was text, or if not collected.
         form: Format of the dates or times in text that the numbers were.
+        notation: Of the numbers in text, unless they were digits alone.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Column:
     is_float32: bool = False
     stray: tuple[int, str] | None = None
     form: str | None = None
+    notation: Notation | None = None
 
     @property
     def cells(self) -> np.ndarray:
@@ -109,22 +112,57 @@ class Column:
         counts = self.counts[self.counts > 0]
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
-    def in_form(self, form: str | None) -> np.ndarray | None:
-        """Numbers of dates or times in text, ``(n,)``, NaN if missing (ValueError of other text);
-        else the column's, if any.
+    @property
+    def lost(self) -> np.ndarray:
+        """Mask of cells of text that were read as missing beside numbers, ``(n,)``; empty if the
+        column was no text.
         """
-        if form is None or self.codes is None:
-            return self.numbers
-        return np.append(dates.numbers_of(self.texts, form), np.nan)[self.codes]
+        if self.numbers is None or self.codes is None:
+            return np.zeros(0, bool)
+        return np.isnan(self.numbers) & (self.codes >= 0)
 
-    def dated(self) -> "Column":
-        """With the numbers of dates or times (of day: seconds), if all its text has one format."""
-        is_read = self.source == "text" and self.codes is not None
-        if not is_read or (form := dates.form_of(self.texts)) is None:
-            return replace(self)
+    @property
+    def text_counts(self) -> np.ndarray:
+        """Rows of each text, ``(m,)``."""
+        codes = np.zeros(0, int) if self.codes is None else self.codes
+        return np.bincount(codes[codes >= 0], minlength=len(self.texts))
+
+    def in_numbers(self, decimal: str = ".") -> "Column":
+        """With the numbers of its text: dates or times (of day: seconds) of one format, or numbers
+        in one notation, with the decimal mark of the table; itself if it is other text.
+        """
+        if self.source != "text" or self.codes is None:
+            return self
+        texts = [text for text in self.texts if not notations.is_mark(text)]
+        if form := dates.form_of(texts):
+            return self._in_form(form)
+        found = notations.read_numbers(self.texts, self.text_counts, decimal)
+        return self if found is None else self._valued(found[0], "number", notation=found[1])
+
+    def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
+        """With the numbers of its text as a known kind has them; ValueError if fewer than 95 % of
+        the cells are such.
+        """
+        if self.numbers is not None or self.codes is None or kind.type in ("text", "truth"):
+            return self
+        if kind.form is not None:
+            return self._in_form(kind.form)
+        if kind.type in ("date", "time"):  # in a table of typed columns
+            return self.in_numbers(decimal).in_unit(kind.type)
+        values = notations.numbers_of(self.texts, kind.notation, decimal)
+        if not notations.are_numbers(values, self.texts, self.text_counts):
+            raise ValueError("numbers")
+        return self._valued(values, "number", notation=kind.notation)
+
+    def _in_form(self, form: str) -> "Column":
+        are_marks = np.array([notations.is_mark(text) for text in self.texts], bool)
+        values = np.full(len(self.texts), np.nan)
+        values[~are_marks] = dates.numbers_of([*itertools.compress(self.texts, ~are_marks)], form)
         kind = dates.kind_of_form(form)
-        facts = {"source": "number" if kind == "clock" else kind, "form": form}
-        return replace(self, **facts, numbers=self.in_form(form), codes=None, texts=[])
+        return self._valued(values, "number" if kind == "clock" else kind, form=form)
+
+    def _valued(self, values: np.ndarray, source: Source, **facts: Any) -> "Column":
+        return replace(self, source=source, numbers=np.append(values, np.nan)[self.codes], **facts)
 
     def in_unit(self, type: str) -> "Column":
         """Dates as times, in seconds, or times as dates, in days."""
@@ -138,9 +176,9 @@ class Column:
         """Numbers in a kind's resolution, ``(n,)``, without noise: 3.1 for 3.0999999046325684.
 
         Noise is below 12 digits, or of single precision. Values beside a place of the lattice are
-        moved to it if its decimals are known. Text must be dates in the kind's form (ValueError).
+        moved to it if its decimals are known. Text has none (ValueError).
         """
-        numbers = self.in_form(kind.form)
+        numbers = self.numbers
         if numbers is None:
             raise ValueError("numbers")
         if kind.kind == "number" and kind.resolution is None:

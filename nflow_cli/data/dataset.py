@@ -18,6 +18,7 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
+from nflow_cli.data import notations
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.faults import (
@@ -42,10 +43,12 @@ from nflow_cli.data.split import (
     note_of_repeats,
     note_of_weights,
     notes_of,
+    notes_of_lost,
     notes_of_texts,
     part_weights,
     parts_of,
     read_used,
+    texts_in,
     without_gaps,
 )
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
@@ -54,6 +57,7 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
+from nflow_cli.terminal.output import tell
 
 NEW = -1.0  # a level that no training row has
 
@@ -301,6 +305,8 @@ def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray
     """Distinct values as texts, and the index of each cell; -1: missing."""
     if column.numbers is None:
         return column.texts, column.cells
+    if column.codes is not None and kind.type == "text":
+        return column.texts, np.where(column.gaps, -1, column.codes)
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
     texts = {number_text(value, kind.decimals): None for value in known}  # some have the same text
@@ -326,12 +332,18 @@ def values_of(column: Column, kind: ColumnKind, table: TableFile) -> np.ndarray:
         )
     if kind.kind != "levels" and column.codes is not None and not column.texts:
         return np.full(len(column.codes), np.nan)  # all are missing
-    if kind.type in ("date", "time") and kind.form is None:
-        column = column.dated().in_unit(kind.type)  # text in a table of typed columns
     try:
+        if (found := column.in_kind(kind, table.decimal)) is not column:
+            for note in notes_of_lost(table, found, np.arange(len(found.cells))):
+                tell(f"note: {note}")
+        column = found
         return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
     except ValueError:
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
+        if kind.notation is not None:
+            expected = (
+                f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"
+            )
         place, received = _first_of_another(column, kind, table)
         raise DataError(
             f"{table.name}: {place}column {shown(column.name)}: expected {expected}, received "
@@ -343,6 +355,11 @@ def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tup
     if column.stray is None or kind.form is not None:
         return "", shown(column.texts[0]) if column.texts else "text"
     row, text = column.stray
+    if column.codes is not None:  # that may be a gap mark
+        values = notations.numbers_of(column.texts, kind.notation, table.decimal)
+        are_others = ~np.isfinite(values) & ~np.array([*map(notations.is_mark, column.texts)])
+        row = int(np.argmax(np.append(are_others, False)[column.codes]))
+        text = column.texts[column.codes[row]]
     return f"{table.place(row)}: ", shown(text)
 
 
@@ -358,8 +375,7 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
 
 def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
     """Rows ``(n, C)`` of another table; only a part of one may have none."""
-    texts = [name for name in names if kinds[name].type in ("text", "truth")]
-    columns, rows = read_columns(table, names=names, texts=texts)
+    columns, rows = read_columns(table, names=names, texts=texts_in(table, kinds, names))
     if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
     return _matrix(table, columns, kinds)

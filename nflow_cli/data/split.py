@@ -1,16 +1,15 @@
 """Rows of a table that are used, and their split: training, validation, test."""
 
-import itertools
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column, read_columns, text_of
-from nflow_cli.data.delimited import is_number
 from nflow_cli.data.faults import (
     Fault,
     complete_rows,
@@ -20,6 +19,7 @@ from nflow_cli.data.faults import (
     refuse,
     used,
 )
+from nflow_cli.data.notations import is_mark, numbers_of, why_none
 from nflow_cli.data.points import ALIKE, Parts, Weights
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.errors import DataError
@@ -35,8 +35,6 @@ NAMES = {
 }
 Columns = dict[str, Column]
 STRAY = 0.1  # share of text cells among numbers, for a note
-UNIT = r"[$€£¥%]?"
-SEPARATED = re.compile(rf"-?{UNIT}\s?-?\d{{1,3}}(?:[,.'\s]?\d{{3}})*(?:[.,]\d+)?\s?{UNIT}")
 REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 
@@ -126,10 +124,40 @@ def read_used(table: TableFile, settings: TableData) -> tuple[Columns, np.ndarra
     ]
     if not names:
         refuse(table.name, [Fault("", "expected a column to model, received none")])
+    return read_settled(table, settings, names)
+
+
+def read_settled(
+    table: TableFile, settings: TableData, names: Sequence[str]
+) -> tuple[Columns, np.ndarray]:
+    """Columns by name, as the settings have them, and their row numbers ``(n,)``: of unknown kind
+    in numbers, where their text is that.
+    """
     kinds = settings.kinds or {}
-    texts = [name for name in names if name in kinds and kinds[name].type in ("text", "truth")]
+    texts = texts_in(table, kinds, [name for name in names if name in kinds])
     columns, rows = read_columns(table, settings.max_rows, settings.split_seed, names, texts)
-    return {column.name: column for column in columns}, rows
+    read = {column.name: column for column in columns}
+    as_they_are = {*settings.categorical, settings.weights}
+    for name, column in read.items():
+        if name in kinds:
+            with suppress(ValueError):  # other text, which is refused later
+                read[name] = column.in_kind(kinds[name].alone, table.decimal)
+        elif name not in as_they_are:
+            read[name] = column.in_numbers(table.decimal)
+    return read, rows
+
+
+def texts_in(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> list[str]:
+    """Columns to be read as text, also if all cells are numbers: levels of text, and in a text file
+    numbers whose separators are no marks of the table.
+    """
+
+    def is_text(kind: ColumnKind) -> bool:
+        way = kind.notation
+        has_other_marks = table.is_untyped and way is not None and way.decimal != table.decimal
+        return kind.type in ("text", "truth") or has_other_marks
+
+    return [name for name in names if is_text(kinds[name])]
 
 
 def without_gaps(
@@ -208,31 +236,69 @@ def notes_of(
 def notes_of_texts(
     table: TableFile, columns: Columns, rows: np.ndarray, settings: TableData
 ) -> list[str]:
-    """Notes on columns that are text by a few cells only, or by separators in numbers."""
+    """Notes on columns of text: read as numbers, in which notation and without which cells; or not,
+    by a few cells only, by units that differ, or by separators that can be read in two ways.
+    """
     notes = []
     for name, column in columns.items():
-        if column.source != "text" or column.codes is None or name in settings.categorical:
+        if column.codes is None or name in settings.categorical:
             continue
-        are_others = np.array([not is_number(text, table.decimal) for text in column.texts], bool)
-        known = np.flatnonzero(column.codes >= 0)
-        others = known[are_others[column.codes[known]]] if len(column.texts) else known[:0]
-        if not len(others):
-            continue
-        first = int(others[0])
-        text, place = shown(column.texts[column.codes[first]]), table.place(int(rows[first]))
-        if len(others) <= STRAY * len(known):
-            notes.append(
-                f"{name} is read as text: {len(others):,} of {len(known):,} cells are not numbers: "
-                f"{text} in {place}"
-            )
-        elif all(
-            SEPARATED.fullmatch(text) for text in itertools.compress(column.texts, are_others)
-        ):
-            notes.append(
-                f"{name} is read as text: it looks like numbers with thousands separators or a "
-                f"unit, {text} in {place}; without these it is fitted as numbers"
-            )
+        place = _Places(table, rows, column.texts, column.codes)
+        if column.notation is not None:
+            known = ~column.gaps
+            number = column.cells[np.argmax(known)]
+            notes.append(f"{name}: read as numbers, such as {number:.15g} from {place(known)}")
+        if column.numbers is not None:
+            notes += notes_of_lost(table, column, rows)
+        elif column.source == "text" and (why := _why_text(column, table.decimal, place)):
+            notes.append(f"{name} is read as text: {why}")
     return notes
+
+
+def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:
+    """Notes on the cells of text that were read as missing beside numbers or dates."""
+    if column.codes is None or not (lost := column.lost).any():
+        return
+    place = _Places(table, rows, column.texts, column.codes)
+    found, counts = np.unique(column.codes[lost], return_counts=True)
+    of_marks = {i: int(n) for i, n in zip(found, counts) if is_mark(column.texts[i])}
+    for i, n in of_marks.items():
+        what = f"{n:,} gap mark{'s' * (n > 1)} read as missing"
+        yield f"{column.name}: {what}: {place(place.codes == i)}"
+    others = lost & ~np.isin(column.codes, [*of_marks])
+    if n := int(others.sum()):
+        known = int((column.codes >= 0).sum())
+        yield (
+            f"{column.name}: {n:,} of {known:,} cells read as missing, as they are no numbers or "
+            f"dates: {place(others)}"
+        )
+
+
+class _Places(NamedTuple):
+    """Cells of text of a column, and their places in the table."""
+
+    table: TableFile
+    rows: np.ndarray
+    texts: Sequence[str]
+    codes: np.ndarray
+
+    def __call__(self, some: np.ndarray) -> str:
+        """Text and place of the first of some cells ``(n,)``."""
+        row = int(np.argmax(some))
+        return f"{shown(self.texts[self.codes[row]])} in {self.table.place(int(self.rows[row]))}"
+
+
+def _why_text(column: Column, decimal: str, place: _Places) -> str:
+    counts = column.text_counts
+    others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
+    n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
+    if 0 < n <= STRAY * known:
+        why = f"{n:,} of {known:,} cells are not numbers"
+    elif found := why_none(column.texts, counts):
+        why, examples = found
+    else:
+        return ""
+    return f"{why}: {', '.join(place(place.codes == code) for code in examples)}"
 
 
 def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:

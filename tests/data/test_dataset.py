@@ -223,18 +223,59 @@ def test_text_among_numbers_of_a_known_kind_is_refused():
         rows_of(table_of(a_table() | {"price": ["dear"] * N}), KINDS, [*KINDS])
 
 
-def test_a_column_of_text_by_a_few_cells_or_by_units_of_numbers_has_a_note(tmp_path):
+def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_path):
     cells = [*map(str, rng(3).normal(size=N).round(3))]
-    cells[17] = "n.b."
+    cells[17:47] = 30 * ["n.b."]
     path = write(tmp_path / "t.csv", {"x": cells, "y": np.arange(N) % 7})
-    said = "x is read as text: 1 of 400 cells are not numbers: 'n.b.' in line 19"
-    assert any(said in note for note in load(path).notes)
+    said = "x is read as text: 30 of 400 cells are not numbers: 'n.b.' in line 19"
+    assert said in load(path).notes
     assert not any("read as text" in note for note in load(path, categorical=["x"]).notes)
-    for form in ("${:,}", "{:,} €", "-{:,}.5"):
-        wealth = [f'"{form.format(w)}"' for w in rng(5).integers(500, 50_000, N)]
-        path = write(tmp_path / "w.csv", {"w": wealth, "y": np.arange(N) % 7})
-        said = "w is read as text: it looks like numbers"
-        assert any(note.startswith(said) for note in load(path).notes)
+    wealth = rng(5).integers(500, 900, N)
+    for forms, why in (
+        (("{} kg", "{} lb"), "numbers of several units: '{} kg' in line 2, '{} lb' in line 3"),
+        (("1.{} €", "2.{} €"), "numbers that can be read in two ways: '1.{} €' in line 2"),
+    ):
+        cells = [forms[i % 2].format(w) for i, w in enumerate(wealth)]
+        path = write(tmp_path / "w.csv", {"w": cells, "y": np.arange(N) % 7})
+        assert f"w is read as text: {why.format(*wealth)}" in load(path).notes
+
+
+PRICES = rng(3).integers(100, 900_000, N) / 100
+MARKED = np.where(np.arange(N) % 7 == 3, "-", rng(4).integers(10, 90, N).astype(str))
+MARKED[20] = "twelve"
+DAYS = np.where(
+    np.arange(N) % 9 == 2, "?", (np.datetime64("2024-01-01") + np.arange(N)).astype(str)
+)
+
+
+@pytest.mark.parametrize("is_typed", [False, True])
+def test_numbers_in_text_are_numbers_and_what_was_understood_is_said(tmp_path, is_typed):
+    texts = np.array([f"{x:,.2f} €".translate(str.maketrans(",.", ".,")) for x in PRICES])
+    table = {"price": texts.astype(object), "n": MARKED.astype(object), "day": DAYS.astype(object)}
+    lines = ["price;n;day", *map(";".join, zip(*table.values())), ""]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    data = load(table if is_typed else str(tmp_path / "t.csv"), bounds={"price": [0, None]})
+    in_line = (lambda row: f"row {row} counted from 0") if is_typed else lambda r: f"line {r + 2}"
+    assert [*data.notes] == [
+        f"price: read as numbers, such as {PRICES[0]} from '{texts[0]}' in {in_line(0)}",
+        f"n: {(MARKED == '-').sum()} gap marks read as missing: '-' in {in_line(3)}",
+        f"n: 1 of {N} cells read as missing, as they are no numbers or dates: 'twelve' in "
+        f"{in_line(20)}",
+        f"day: {(DAYS == '?').sum()} gap marks read as missing: '?' in {in_line(2)}",
+    ]
+    prices, counts, days = all_rows(data).T
+    np.testing.assert_array_equal(np.sort(prices), np.sort(PRICES))
+    assert np.isnan(counts).sum() == (MARKED == "-").sum() + 1
+    assert np.isnan(days).sum() == (DAYS == "?").sum()
+    again = rows_of(opened(table), data.kinds, data.columns)
+    np.testing.assert_array_equal(again[:, 0], PRICES)
+    (tmp_path / "new.csv").write_text("price,n,day\n1.204,5,2024-01-02\n")  # in the notation
+    new = rows_of(open_table(tmp_path / "new.csv"), data.kinds, data.columns)
+    assert new[:, 0].tolist() == [1204.0]
+    new = rows_of(table_of({"price": [1.204], "n": ["-"], "day": ["-"]}), data.kinds, data.columns)
+    np.testing.assert_array_equal(new, [[1.204, np.nan, np.nan]])
+    with pytest.raises(DataError, match=r"numbers such as -1\.234,50 €, received '5 kg'"):
+        rows_of(table_of({"price": ["5 kg"]}), data.kinds, ["price"])
 
 
 def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds():

@@ -10,9 +10,10 @@ from nflow_cli.config import presets
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.options import escaped
 from nflow_cli.config.table import CellsConfig, FitConfig, TableData
-from nflow_cli.data.columns import Column, read_columns
+from nflow_cli.data.columns import Column
 from nflow_cli.data.dataset import Dataset, kinds_and_faults, load_dataset
 from nflow_cli.data.faults import Fault, FaultsError, expect_names, mended
+from nflow_cli.data.split import read_settled
 from nflow_cli.data.table_files import table_named
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.data import tails_of
@@ -45,8 +46,8 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     settings, flows = config.data, tails_of(config)
     opened = table_named(settings)
     expect_names(opened, settings)
-    columns, rows = read_columns(opened, settings.max_rows, settings.split_seed)
-    read = {column.name: column for column in columns}
+    read, rows = read_settled(opened, settings, [column.name for column in opened.columns])
+    columns = list(read.values())
     kinds, _ = kinds_and_faults(opened, read, rows, settings, flows)
     faults = list[Fault]()
     while True:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.arguments import whole_number
-from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.kinds import ColumnKind, Notation
 from nflow_cli.data.arrow_cells import is_text, present_cells
 from nflow_cli.data.dates import iso_form
 from nflow_cli.data.tables import TableFile, shown
@@ -121,7 +121,9 @@ def _batches(
 
 
 def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
-    """Kind of a column, with the format of its ISO dates or times in a table of text."""
+    """Kind of a column, with the decimal mark and the format of ISO dates or times of a text."""
+    if kind.type == "decimal" and kind.notation is None and table.decimal == ",":
+        return kind.model_copy(update={"notation": Notation(decimal=",")})
     if kind.form is not None or kind.type not in ("date", "time"):
         return kind
     texts = set[str]()

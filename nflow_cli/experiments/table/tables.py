@@ -312,7 +312,8 @@ def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
 
 def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | None) -> None:
     """Write draws in the columns of the run, with their ``log_q`` in nats."""
-    text = [name for name in trained.columns if trained.kinds[name].type in TEXTS]
+    kinds = {name: trained.kinds[name] for name in trained.columns}
+    text = [name for name, kind in kinds.items() if kind.type in TEXTS or kind.notation]
     if text and path.suffix.lower() == ".npy":
         raise DataError(
             f"{path}: an .npy holds numbers, and {', '.join(map(shown, text[:10]))} "
