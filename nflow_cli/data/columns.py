@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -164,6 +165,23 @@ class Column:
     def _valued(self, values: np.ndarray, source: Source, **facts: Any) -> "Column":
         return replace(self, source=source, numbers=np.append(values, np.nan)[self.codes], **facts)
 
+    def without(self, values: Sequence[str]) -> "Column":
+        """With cells that are equal to one of some values, as text, number or date, missing."""
+        if not values:
+            return self
+        found = (_number(value, self.source) for value in values)
+        numbers = [number for number in found if number == number]
+        gone = np.zeros(len(self.cells), bool)
+        if self.numbers is not None:
+            kind = np.float32 if self.is_float32 else np.float64
+            gone = np.isin(self.numbers.astype(kind), np.array(numbers, kind))
+        elif self.codes is not None:
+            are_gone = [t in values or _number(t, "number") in numbers for t in self.texts]
+            gone = np.array([*are_gone, False])[self.codes]
+        parts = {"numbers": (self.numbers, np.nan), "codes": (self.codes, -1)}
+        kept = {key: c if c is None else np.where(gone, gap, c) for key, (c, gap) in parts.items()}
+        return replace(self, **kept)
+
     def in_unit(self, type: str) -> "Column":
         """Dates as times, in seconds, or times as dates, in days."""
         if self.numbers is None or {self.source, type} != {"date", "time"}:
@@ -185,6 +203,16 @@ class Column:
             return numbers
         values = as_written(numbers, self.is_float32)
         return snapped(values, kind.lattice) if kind.lattice else values
+
+
+def _number(text: str, source: Source) -> float:
+    """Number, or date or time as a number; NaN of other text."""
+    with suppress(ValueError):
+        if source in ("date", "time"):
+            unit, ticks = ("D", 1) if source == "date" else ("us", 10**6)
+            return float(np.datetime64(text, unit).astype(np.int64)) / ticks
+        return float(text)
+    return np.nan
 
 
 def read_columns(

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import notations
+from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.faults import (
@@ -43,8 +45,6 @@ from nflow_cli.data.split import (
     note_of_repeats,
     note_of_weights,
     notes_of,
-    notes_of_lost,
-    notes_of_texts,
     part_weights,
     parts_of,
     read_used,
@@ -171,6 +171,7 @@ def _read(table: TableFile, settings: TableData, flows: Tails | None) -> _Readin
     kinds.pop(settings.weights or "", None)
     notes = notes_of(table, settings, kinds, numbers)
     notes += notes_of_texts(table, columns, numbers, settings)
+    notes += notes_of_codes({name: columns[name] for name in used(kinds, settings)}, settings)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
@@ -322,8 +323,11 @@ def number_text(value: float, decimals: int | None) -> str:
     return f"{value:z.{decimals}f}"
 
 
-def values_of(column: Column, kind: ColumnKind, table: TableFile) -> np.ndarray:
-    """Cells ``(n,)`` of a column as in a row."""
+def values_of(
+    column: Column, kind: ColumnKind, table: TableFile, na: Sequence[str] = ()
+) -> np.ndarray:
+    """Cells ``(n,)`` of a column as in a row; those equal to one of ``na`` are missing."""
+    column = column.without(na)
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
         raise DataError(
@@ -336,7 +340,7 @@ def values_of(column: Column, kind: ColumnKind, table: TableFile) -> np.ndarray:
         if (found := column.in_kind(kind, table.decimal)) is not column:
             for note in notes_of_lost(table, found, np.arange(len(found.cells))):
                 tell(f"note: {note}")
-        column = found
+        column = found.without(na)
         return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
     except ValueError:
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
@@ -373,16 +377,30 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
     return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
 
 
-def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Rows ``(n, C)`` of another table; only a part of one may have none."""
+def rows_of(
+    table: TableFile,
+    kinds: Mapping[str, ColumnKind],
+    names: Sequence[str],
+    settings: TableData | None = None,
+) -> np.ndarray:
+    """Rows ``(n, C)`` of another table, without the missing values of settings; only a part of one
+    may have none.
+    """
     columns, rows = read_columns(table, names=names, texts=texts_in(table, kinds, names))
     if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
-    return _matrix(table, columns, kinds)
+    na = {name: settings.na_of(name) for name in names} if settings else {}
+    return _matrix(table, columns, kinds, na)
 
 
 def _matrix(
-    table: TableFile, columns: Sequence[Column], kinds: Mapping[str, ColumnKind]
+    table: TableFile,
+    columns: Sequence[Column],
+    kinds: Mapping[str, ColumnKind],
+    na: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> np.ndarray:
-    values = [values_of(column, kinds[column.name].alone, table) for column in columns]
+    values = [
+        values_of(column, kinds[column.name].alone, table, na.get(column.name, ()))
+        for column in columns
+    ]
     return np.column_stack(values)

@@ -151,6 +151,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
         "given": settings.given,
         "categorical": settings.categorical,
         "discrete": settings.discrete,
+        "na": [name for text in settings.na if (name := text.rpartition("=")[0])],
         "kinds": used(settings.kinds or {}, settings),
         **{key: [name] for key, name in one if name},
     }

@@ -1,9 +1,8 @@
 """Rows of a table that are used, and their split: training, validation, test."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +18,8 @@ from nflow_cli.data.faults import (
     refuse,
     used,
 )
-from nflow_cli.data.notations import is_mark, numbers_of, why_none
 from nflow_cli.data.points import ALIKE, Parts, Weights
-from nflow_cli.data.tables import TableFile, listed, shown
+from nflow_cli.data.tables import TableFile, listed
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
@@ -34,7 +32,6 @@ NAMES = {
     **dict.fromkeys(("test", "testing", "2"), "test"),
 }
 Columns = dict[str, Column]
-STRAY = 0.1  # share of text cells among numbers, for a note
 REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 
@@ -139,11 +136,13 @@ def read_settled(
     read = {column.name: column for column in columns}
     as_they_are = {*settings.categorical, settings.weights}
     for name, column in read.items():
+        column = column.without(na := settings.na_of(name))
         if name in kinds:
             with suppress(ValueError):  # other text, which is refused later
-                read[name] = column.in_kind(kinds[name].alone, table.decimal)
+                column = column.in_kind(kinds[name].alone, table.decimal)
         elif name not in as_they_are:
-            read[name] = column.in_numbers(table.decimal)
+            column = column.in_numbers(table.decimal)
+        read[name] = column.without(na)
     return read, rows
 
 
@@ -231,74 +230,6 @@ def notes_of(
     if len(rows) and rows[-1] != len(rows) - 1:
         notes.append(f"{len(rows):,} rows, drawn at random by data.max_rows")
     return notes
-
-
-def notes_of_texts(
-    table: TableFile, columns: Columns, rows: np.ndarray, settings: TableData
-) -> list[str]:
-    """Notes on columns of text: read as numbers, in which notation and without which cells; or not,
-    by a few cells only, by units that differ, or by separators that can be read in two ways.
-    """
-    notes = []
-    for name, column in columns.items():
-        if column.codes is None or name in settings.categorical:
-            continue
-        place = _Places(table, rows, column.texts, column.codes)
-        if column.notation is not None:
-            known = ~column.gaps
-            number = column.cells[np.argmax(known)]
-            notes.append(f"{name}: read as numbers, such as {number:.15g} from {place(known)}")
-        if column.numbers is not None:
-            notes += notes_of_lost(table, column, rows)
-        elif column.source == "text" and (why := _why_text(column, table.decimal, place)):
-            notes.append(f"{name} is read as text: {why}")
-    return notes
-
-
-def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:
-    """Notes on the cells of text that were read as missing beside numbers or dates."""
-    if column.codes is None or not (lost := column.lost).any():
-        return
-    place = _Places(table, rows, column.texts, column.codes)
-    found, counts = np.unique(column.codes[lost], return_counts=True)
-    of_marks = {i: int(n) for i, n in zip(found, counts) if is_mark(column.texts[i])}
-    for i, n in of_marks.items():
-        what = f"{n:,} gap mark{'s' * (n > 1)} read as missing"
-        yield f"{column.name}: {what}: {place(place.codes == i)}"
-    others = lost & ~np.isin(column.codes, [*of_marks])
-    if n := int(others.sum()):
-        known = int((column.codes >= 0).sum())
-        yield (
-            f"{column.name}: {n:,} of {known:,} cells read as missing, as they are no numbers or "
-            f"dates: {place(others)}"
-        )
-
-
-class _Places(NamedTuple):
-    """Cells of text of a column, and their places in the table."""
-
-    table: TableFile
-    rows: np.ndarray
-    texts: Sequence[str]
-    codes: np.ndarray
-
-    def __call__(self, some: np.ndarray) -> str:
-        """Text and place of the first of some cells ``(n,)``."""
-        row = int(np.argmax(some))
-        return f"{shown(self.texts[self.codes[row]])} in {self.table.place(int(self.rows[row]))}"
-
-
-def _why_text(column: Column, decimal: str, place: _Places) -> str:
-    counts = column.text_counts
-    others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
-    n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
-    if 0 < n <= STRAY * known:
-        why = f"{n:,} of {known:,} cells are not numbers"
-    elif found := why_none(column.texts, counts):
-        why, examples = found
-    else:
-        return ""
-    return f"{why}: {', '.join(place(place.codes == code) for code in examples)}"
 
 
 def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:

@@ -278,6 +278,58 @@ def test_numbers_in_text_are_numbers_and_what_was_understood_is_said(tmp_path, i
         rows_of(table_of({"price": ["5 kg"]}), data.kinds, ["price"])
 
 
+AGES = rng(7).integers(20, 85, N)
+CODED = np.where(np.arange(N) % 40 == 3, -999, AGES)
+
+
+def test_values_said_to_be_missing_are_so_in_each_table_of_the_run(tmp_path):
+    first = "1900-01-01"
+    days = np.where(
+        np.arange(N) % 9 == 2, first, (np.datetime64("2024") + np.arange(N)).astype(str)
+    )
+    table = {"age": CODED, "kg": [f"{c} kg" for c in CODED[::-1]], "day": days}
+    table["city"] = np.tile(["Rome", "x"], N // 2)
+    data = load(write(tmp_path / "t.csv", table), na=["-999", "city=x", f"day={first}"])
+    expected = [(CODED == -999).sum()] * 2 + [(days == first).sum(), N // 2]
+    assert np.isnan(all_rows(data)).sum(axis=0).tolist() == expected
+    assert data.kinds["city"].levels == ["Rome"] and data.kinds["age"].bounds != [-999, None]
+    settings = TableData(name="t", na=[-999, "city=x", f"day={first}"])
+    typed = {**table, "age": CODED.astype("f4"), "day": days.astype("M8[D]")}
+    for other in (typed, {name: column[:4] for name, column in typed.items()}):
+        rows = rows_of(table_of(other), data.kinds, data.columns, settings)
+        assert np.isnan(rows).sum(axis=0).tolist() == (expected if len(rows) == N else [1, 0, 1, 2])
+    with pytest.raises(DataError, match=r"data\.na: no column 'agee'"):
+        load(table, na=["agee=-999"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "code"),
+    [
+        (CODED, -999),
+        (np.where(CODED < 0, 999, AGES / 10), 999),
+        (np.where(CODED < 0, 99.9, AGES / 40), 99.9),
+        (np.where(CODED < 0, 1e30, AGES / 40), 1e30),
+        (np.where(CODED < 0, -1, AGES / 80), -1),
+        (np.where(CODED < 0, -9999, AGES.astype("f4") / 7), -9999),
+        (AGES, None),
+        (np.where(np.arange(N) < 2, -999, AGES), None),  # too few
+        (np.where(CODED < 0, -1, AGES), None),  # near the others
+        (np.where(CODED < 0, 99, AGES), None),
+        (np.where(CODED < 0, -500, AGES), None),  # no code
+        (np.where(CODED < 0, 0, AGES * 100), None),
+        (rng(8).choice([-1, 1], N), None),
+    ],
+)
+def test_a_far_value_that_repeats_is_told_with_the_option_that_leaves_it_out(cells, code):
+    notes = [note for note in load({"a,b": cells, "x": rng(9).normal(size=N)}).notes]
+    if code is None:
+        assert not any("--na" in note for note in notes)
+    else:
+        (note,) = (note for note in notes if "--na" in note)
+        assert note.startswith("a,b: 10 cells are ") and note.endswith(f"--na a\\,b={code:.15g}")
+        assert not any("--na" in n for n in load({"a,b": cells, "x": cells}, na=[code]).notes)
+
+
 def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds():
     draw = rng(6)
     table = {"x": draw.random(N), "y": draw.random(N).astype("f4"), "z": 1 / 3 + draw.random(N)}

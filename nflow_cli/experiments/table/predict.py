@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.writing import as_written, write_file
@@ -389,7 +388,7 @@ def _rows(
     names = [name for name in trained.columns[: len(trained.density.cells)] if name not in left_out]
     if not names:
         raise DataError("--target: expected another column, from which to predict")
-    return trained.rows_with(names, rows_of(found, trained.kinds, names)), has_own
+    return trained.rows_with(names, trained.rows_of(found, names)), has_own
 
 
 def _by_quadrature(
