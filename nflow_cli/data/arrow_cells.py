@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from nflow_cli.data.tables import MISSING
 
+TIME = r"^([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
+
 
 class NotANumberError(Exception):
     """Non-number, and its row in the block."""
@@ -47,6 +49,38 @@ def floats(values: Any, decimal: str = ".") -> Any:
     except pa.ArrowInvalid:
         row = _first_bad(cells)
         raise NotANumberError(row, values[row]) from None
+
+
+class Codes:
+    """Search for codes in blocks of text: digits of one width, some with a leading zero (007), and
+    not all of them times of day (0730, 073000).
+    """
+
+    def __init__(self) -> None:
+        self._width, self._has_zeros, self._are_times = 0, False, True
+
+    @property
+    def are_found(self) -> bool:
+        """Whether the cells are codes."""
+        return self._has_zeros and not self._are_times
+
+    def add(self, cells: Any) -> bool:
+        """Whether all cells, those of earlier blocks too, may be codes."""
+        start = cells[:100]  # most columns differ in width here
+        for some in (start, cells):
+            some = present_cells(some).drop_null()
+            widths = set(pc.unique(pc.utf8_length(some)).to_pylist()) - {self._width}
+            if not self._width and len(widths) == 1:
+                self._width = widths.pop()
+            if widths or self._width == 1 or not _all(pc.ascii_is_decimal(some)):
+                return False
+        self._has_zeros = self._has_zeros or not _all(pc.invert(pc.starts_with(some, "0")))
+        self._are_times = self._are_times and _all(pc.match_substring_regex(some, TIME))
+        return True
+
+
+def _all(mask: Any) -> bool:
+    return pc.all(mask, min_count=0).as_py()
 
 
 def present_cells(values: Any) -> Any:

@@ -15,6 +15,7 @@ from nflow_cli.config.kinds import ColumnKind, Notation
 from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.data import dates, notations
 from nflow_cli.data.arrow_cells import (
+    Codes,
     NotANumberError,
     days,
     distinct_texts,
@@ -221,19 +222,25 @@ def read_columns(
     seed: int = 0,
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
+    codes: Sequence[str] = (),
 ) -> tuple[list[Column], np.ndarray]:
     """Columns in 8 bytes a number, 4 bytes a text, and one block, with row numbers ``(n,)``.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
-    times if all are; else text, as are those of ``texts``. Infinities are kept. Of more than
-    ``max_rows`` rows, a random sample is read.
+    times if all are; else text, as are those of ``texts``, and of ``codes`` those of digits of one
+    width with leading zeros, 007. Infinities are kept. Of more than ``max_rows`` rows, a random
+    sample is read.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
     table.expect(names)
     rows = None if max_rows is None else _drawn(table, names[:1], max_rows, seed)
     readers = {name: _Reader(table, name, ["text"] if name in texts else []) for name in names}
+    for name in codes if table.is_untyped else ():
+        readers[name].codes = Codes()
     n = _read(table, readers, rows)
+    for reader in readers.values():
+        reader.turn_codes_to_text()
     while again := {name: r.afresh() for name, r in readers.items() if r.is_mixed}:
         _read(table, again, rows)  # text after numbers: reread these as text
         readers |= again
@@ -346,6 +353,7 @@ class _Reader:
     stray: tuple[int, str] | None = None
     is_mixed: bool = False
     is_float32: bool = False
+    codes: Codes | None = None
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
     _letters: int = 0
@@ -387,6 +395,8 @@ class _Reader:
     def _add_numbers(self, cells: pa.Array, source: Source) -> None:
         read = {"number": floats, "date": days, "time": seconds}[source]
         part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
+        if self.codes is not None and not self.codes.add(cells):
+            self.codes = None
         self._parts.append(np.array(part, np.float64))
 
     def _add_texts(self, cells: pa.Array) -> None:
@@ -404,6 +414,11 @@ class _Reader:
         self._parts.append(np.array([*codes, -1], np.int32)[which])  # the last of missing cells
         if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
             self._drop_texts()
+
+    def turn_codes_to_text(self) -> None:
+        """Have numbers that are codes read again as text."""
+        if self.codes is not None and self.codes.are_found and self.sources[:1] == ["number"]:
+            self.sources, self.is_mixed = ["text"], True
 
     def _drop_texts(self) -> None:
         self._is_bounded, self._parts, self._codes = False, [], {}

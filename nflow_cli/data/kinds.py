@@ -118,6 +118,8 @@ def _modelled(column: Column, settings: TableData, relation: Relation | None = N
     if column.source == "truth":
         return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
     count, why = len(column.texts), "text"
+    if all(text.isdecimal() for text in column.texts):
+        why = "digits with leading zeros"
     if count > MAX_TEXTS:
         why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
     return ColumnKind(kind="levels", why=why, type="text", missing=missing)

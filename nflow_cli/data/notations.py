@@ -15,6 +15,7 @@ from nflow_cli.config.kinds import Notation
 from nflow_cli.data.delimited import is_number
 
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
+MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
 LONGEST = 60  # letters of a number
 # Beside numbers or dates, in capitals or not, these mean that there is none.
 MARKS = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...", "…", "*", ":", "/", "\\n"}
@@ -29,10 +30,11 @@ CODES += "|NZD|SGD|HKD|TWD|KRW|THB|IDR|MYR|PHP|VND|BRL|MXN|ARS|CLP|COP|PEN|ZAR|N
 CODES += "|AED|SAR|XAF|XOF|kr|Kr|zł|Kč|Ft|lei|Fr|SFr|Rs"
 CURRENCY = re.compile(rf"[A-Z]{{0,3}}[{SIGNS}]|(?:{CODES})\.?")
 UNIT = re.compile(r"[^\W\d_]{1,12}[²³]?(?:[/·][^\W\d_]{1,5}[²³]?)?|[%‰°]|°[CF]")
+CODE = re.compile(r"[^\W\d_]\d+|\d+[^\W\d_]|0\d.*")  # beside numbers, these make codes of them
 # Sign, prefix, sign, digits, suffix, sign. Digits begin with a mark only where no letter is before.
 CELL = re.compile(
     rf"(\()?([{MINUS}+]?)([^0-9{MINUS}+(]*?)([{MINUS}]?)((?<![^\W\d_])[.,])?"
-    rf"([0-9](?:[0-9{SEPARATORS}]*[0-9])?)([^0-9)]*?)([{MINUS}]?)(\))?"
+    rf"([0-9]+(?:[{SEPARATORS}][0-9]+)*)([^0-9)]*?)([{MINUS}]?)(\))?"
 )
 
 
@@ -76,6 +78,8 @@ def cell_of(text: str) -> Cell | None:
     is_money = not before or CURRENCY.fullmatch(before)
     has_unit = not after or CURRENCY.fullmatch(after) or UNIT.fullmatch(after)
     if not (is_money and has_unit) or len(signs) > 1 or bool(opened) != bool(closed):
+        return None
+    if behind and digits.isdecimal():  # 50-: and more
         return None
     negative = (opened + sign + prefix + inner, suffix + behind + closed) if signs else None
     return Cell(prefix, suffix, negative, mark + digits)
@@ -158,10 +162,12 @@ def notation_of(texts: Sequence[str], counts: np.ndarray, decimal: str = ".") ->
     decimals = {marks.decimals(text) for text in digits}
     is_money = any(CURRENCY.fullmatch(affix.strip()) for affix in unit)
     signs = {text: cell.negative for text, cell in cells.items() if cell.negative}
+    # In parentheses are standard errors; 1,204 € is unclear; 4,6 among 4 and 6 is a list.
     are_enclosed = len(signs) == len(cells) and all(")" in after for _, after in signs.values())
-    if are_enclosed or (
-        others and is_money and 3 in decimals <= {0, 3}
-    ):  # standard errors; unclear
+    is_unclear = bool(others) and is_money and 3 in decimals <= {0, 3}
+    with_mark = some[[marks.decimal in text for text in digits]].sum()
+    are_lists = marks.decimal != decimal and 0 < with_mark < some.sum() / 2
+    if are_enclosed or is_unclear or are_lists:
         return None
     prefix, suffix = _most(((cell.prefix, cell.suffix) for cell in cells.values()), some)
     negative = ("-" + prefix, suffix)
@@ -198,15 +204,20 @@ def numbers_of(texts: Sequence[str], notation: Notation | None, decimal: str = "
 
 
 def _plain_number(text: str, decimal: str) -> float:
-    return float(text.replace(decimal, ".")) if is_number(text, decimal) else np.nan
+    is_one = is_number(text, decimal) and not CODE.fullmatch(text)
+    return float(text.replace(decimal, ".")) if is_one else np.nan
 
 
 def are_numbers(values: np.ndarray, texts: Sequence[str], counts: np.ndarray) -> bool:
     """Whether distinct texts with these values, in ``counts`` rows each, are a column of numbers:
-    95 % of the cells that are no gap marks.
+    95 % of the cells that are no gap marks, and none of the others a code such as 136A.
     """
-    total = counts[[not is_mark(text) for text in texts]].sum()
-    return bool(counts[~np.isnan(values)].sum() >= SHARE * total)
+    known = ~np.isnan(values)
+    others = [(i, text) for i, text in enumerate(texts) if not (known[i] or is_mark(text))]
+    if any(CODE.fullmatch(text) for _, text in others):
+        return False
+    total = counts[known].sum() + counts[[i for i, _ in others]].sum()
+    return bool(counts[known].sum() >= SHARE * total)
 
 
 def read_numbers(
@@ -250,7 +261,14 @@ def why_none(texts: Sequence[str], counts: np.ndarray) -> tuple[str, list[int]] 
     cells = {i: cell for i in rows if (cell := cell_of(texts[i]))}
     if not cells or sum(map(rows.__getitem__, cells)) < SHARE * sum(rows.values()):
         return None
-    units = {cell.unit: i for i, cell in reversed(cells.items())}
-    if len(units) > 1:
-        return "numbers of several units", sorted(units.values())[:2]
-    return "numbers that can be read in two ways", [next(iter(cells))]
+    if any(CODE.fullmatch(text) for text in texts):
+        return None
+    units: dict[tuple[str, ...], list[int]] = {}
+    for i, cell in cells.items():
+        units.setdefault(cell.unit, []).append(i)
+    if len(units) == 1:
+        with_marks = [i for i, cell in cells.items() if not cell.digits.isdecimal()]
+        return "numbers that can be read in two ways", (with_marks or [*cells])[:1]
+    if len(units) > MAX_UNITS or min(map(len, units.values())) < NUMBERS:  # as 1st, 2nd
+        return None
+    return "numbers of several units", sorted(places[0] for places in units.values())

@@ -18,6 +18,7 @@ from nflow_cli.data.faults import (
     refuse,
     used,
 )
+from nflow_cli.data.left_out import TIME_WORDS, words
 from nflow_cli.data.points import ALIKE, Parts, Weights
 from nflow_cli.data.tables import TableFile, listed
 from nflow_cli.errors import DataError
@@ -132,7 +133,10 @@ def read_settled(
     """
     kinds = settings.kinds or {}
     texts = texts_in(table, kinds, [name for name in names if name in kinds])
-    columns, rows = read_columns(table, settings.max_rows, settings.split_seed, names, texts)
+    are_numbers = {*kinds, *settings.discrete, *settings.bounds, settings.weights}
+    codes = [name for name in names if name not in are_numbers and not words(name) & TIME_WORDS]
+    sample = settings.max_rows, settings.split_seed
+    columns, rows = read_columns(table, *sample, names, texts, codes)
     read = {column.name: column for column in columns}
     as_they_are = {*settings.categorical, settings.weights}
     for name, column in read.items():
@@ -141,7 +145,10 @@ def read_settled(
             with suppress(ValueError):  # other text, which is refused later
                 column = column.in_kind(kinds[name].alone, table.decimal)
         elif name not in as_they_are:
-            column = column.in_numbers(table.decimal)
+            found = column.in_numbers(table.decimal)
+            has_more = found.form or found.notation or found.lost.any()
+            if table.is_untyped or has_more:  # digits alone that are stored as text are codes
+                column = found
         read[name] = column.without(na)
     return read, rows
 

@@ -278,6 +278,36 @@ def test_numbers_in_text_are_numbers_and_what_was_understood_is_said(tmp_path, i
         rows_of(table_of({"price": ["5 kg"]}), data.kinds, ["price"])
 
 
+def test_digits_of_one_width_with_leading_zeros_are_levels_but_of_times(tmp_path):
+    draw = rng(6).integers(0, 40, N)
+    table = {
+        "code": [f"{i:03}" for i in draw],
+        "with gaps": np.where(draw < 3, "", [f"{i:05}" for i in draw]),
+        "with marks": np.where(draw < 3, "-", [f"{i:03}" for i in draw]),
+        "clock": [f"{i // 2:02}{30 * (i % 2):02}" for i in draw],
+        "month": [f"{i % 12 + 1:02}" for i in rng(8).integers(0, 99, N)],
+        "day8": [f"2024{i % 12 + 1:02}{i % 28 + 1:02}" for i in draw],
+        "stepped": [f"{i:03}" for i in rng(9).integers(0, 40, N)],
+        "widths": [f"{i:02}" for i in rng(7).integers(0, 140, N)],
+        "x": rng(10).normal(size=N).round(4),
+    }
+    path = write(tmp_path / "t.csv", table)
+    data = load(path, discrete={"stepped": 1.0})
+    text = {name for name, kind in data.kinds.items() if kind.type == "text"}
+    assert text == {"code", "with gaps", "with marks"}
+    assert data.kinds["code"].why == "digits with leading zeros"
+    assert data.kinds["code"].levels == [f"{i:03}" for i in range(40)]
+    assert np.isnan(all_rows(data)).sum(axis=0)[1] == (draw < 3).sum()
+    again = rows_of(open_table(path), data.kinds, ["code"])[:, 0]
+    np.testing.assert_array_equal(again, draw)
+    assert load(path, categorical=["code"]).kinds["code"].levels[0] == "000"
+    stored = {"zip": np.array([f"{i % 30 + 940}" for i in range(N)], object), "x": table["x"]}
+    assert load(stored).kinds["zip"].type == "text"
+    unique = {"zip": [f"{i:05}" for i in range(100, 100 + N)], "x": rng(1).normal(size=N)}
+    notes = load(write(tmp_path / "u.csv", unique)).notes
+    assert "left out, text, mostly unique: zip" in notes
+
+
 AGES = rng(7).integers(20, 85, N)
 CODED = np.where(np.arange(N) % 40 == 3, -999, AGES)
 
