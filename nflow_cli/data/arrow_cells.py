@@ -66,17 +66,21 @@ class Codes:
 
     def add(self, cells: Any) -> bool:
         """Whether all cells, those of earlier blocks too, may be codes."""
-        start = cells[:100]  # most columns differ in width here
-        for some in (start, cells):
-            some = present_cells(some).drop_null()
-            widths = set(pc.unique(pc.utf8_length(some)).to_pylist()) - {self._width}
-            if not self._width and len(widths) == 1:
-                self._width = widths.pop()
-            if widths or self._width == 1 or not _all(pc.ascii_is_decimal(some)):
+        if not self._have_one_width(present_cells(cells[:100]).drop_null()):  # of most columns
+            return False
+        if not self._have_one_width(cells):  # some may be missing
+            cells = present_cells(cells).drop_null()
+            if not self._have_one_width(cells):
                 return False
-        self._has_zeros = self._has_zeros or not _all(pc.invert(pc.starts_with(some, "0")))
-        self._are_times = self._are_times and _all(pc.match_substring_regex(some, TIME))
-        return True
+        self._has_zeros = self._has_zeros or not _all(pc.invert(pc.starts_with(cells, "0")))
+        self._are_times = self._are_times and _all(pc.match_substring_regex(cells, TIME))
+        return _all(pc.ascii_is_decimal(cells))
+
+    def _have_one_width(self, cells: Any) -> bool:
+        ends = pc.min_max(pc.binary_length(cells))
+        low, high = ends["min"].as_py(), ends["max"].as_py()
+        self._width = self._width or low or 0
+        return low is None or 1 < low == high == self._width
 
 
 def _all(mask: Any) -> bool:
