@@ -1,6 +1,7 @@
 """Predictions of columns of a table from the others, by a density of cells."""
 
 import itertools
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,6 @@ from nflow_cli.text import printable
 from nflow_cli.training.observers import phase
 
 QUANTILES = 0.05, 0.5, 0.95
-BETWEEN = "|"  # levels of a set
 ROUNDING = 1e-12  # of a value, relative
 ROUNDING_OF_SHARES = 1e-9
 EFFECTIVE = "effective_draws"
@@ -291,7 +291,8 @@ class Predicted(NamedTuple):
             columns[f"{name}_level"] = as_written(kind, found.levels.argmax(axis=1))
             if sets:
                 levels = [str(level) for level in column.first]
-                texts = [BETWEEN.join(itertools.compress(levels, row)) for row in self.members]
+                chosen = ([*itertools.compress(levels, row)] for row in self.members)
+                texts = [json.dumps(some, ensure_ascii=False) for some in chosen]
                 columns[f"{name}_set"] = np.array(texts, object)
         if self.values is not None:
             columns[f"{name}_log_p"] = found.log_prob
