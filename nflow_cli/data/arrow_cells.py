@@ -1,6 +1,5 @@
 """Cells of Arrow as numbers, dates and text."""
 
-import re
 from bisect import bisect_left
 from contextlib import suppress
 from typing import Any
@@ -132,8 +131,8 @@ def _cast(cells: Any, *types: Any) -> Any:
     raise NotANumberError(0, None)
 
 
-def distinct_texts(cells: pa.Array, decimal: str) -> tuple[list[str | None], np.ndarray]:
-    """Distinct values as levels, and the index of each cell; -1: missing."""
+def distinct_texts(cells: pa.Array) -> tuple[list[str | None], np.ndarray]:
+    """Distinct values as texts, None if missing, and the index of each cell; -1: missing."""
     encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     values = encoded.dictionary
     if is_number(values.type) and not pa.types.is_decimal(values.type):
@@ -141,12 +140,5 @@ def distinct_texts(cells: pa.Array, decimal: str) -> tuple[list[str | None], np.
         texts = [str(number) for number in numbers]
     else:
         texts = values.cast(pa.string()).to_pylist()
-    which = encoded.indices.cast(pa.int64()).fill_null(-1)
-    return [_level(text, decimal) for text in texts], which.to_numpy(zero_copy_only=False)
-
-
-def _level(text: str | None, decimal: str) -> str | None:
-    if text is None or text.strip().lower() in MISSING:
-        return None
-    whole = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
-    return whole[1] if whole else text  # 3.0 is the level 3
+    which = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return [None if t is None or t.strip().lower() in MISSING else t for t in texts], which

@@ -26,6 +26,10 @@ def notes_of_texts(
     """
     notes = []
     for name, column in columns.items():
+        if column.twins and column.numbers is None:
+            count = f"{len(column.twins):,} level{'s are' if len(column.twins) > 1 else ' is'}"
+            how = "written in several ways (blanks around, or Unicode's forms) and read as one"
+            notes.append(f"{name}: {count} {how}: {shown(column.twins[0])}")
         if column.codes is None or name in settings.categorical:
             continue
         place = _Places(table, rows, column.texts, column.codes)

@@ -1,12 +1,14 @@
 """Columns as read, in memory, before their kinds are known."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -53,7 +55,8 @@ class Column:
             1970-01-01. ``None`` of text and truth values.
         codes: ``(n,)`` int32, indices in ``texts``, -1 if missing; also of text that was read as
             ``numbers``. ``None`` of numbers, dates, times, nested data and too many distinct texts.
-        texts: Distinct, by first appearance.
+        texts: Distinct, by first appearance, without blanks around, in Unicode's composed form.
+        twins: Texts that are written in several ways, with blanks around or in other forms.
         is_index: As of a :class:`~nflow_cli.data.tables.Field`.
         is_float32: Stored in single precision.
         stray: Row, and text, of the first cell of a column of text that is no number; of stored
@@ -72,6 +75,7 @@ class Column:
     stray: tuple[int, str] | None = None
     form: str | None = None
     notation: Notation | None = None
+    twins: Sequence[str] = ()
 
     @property
     def cells(self) -> np.ndarray:
@@ -141,11 +145,23 @@ class Column:
         found = notations.read_numbers(self.texts, self.text_counts, decimal)
         return self if found is None else self._valued(found[0], "number", notation=found[1])
 
+    def in_levels(self, decimal: str = ".") -> "Column":
+        """With 3.0 and 3 in text as one level; itself if it has numbers."""
+        if self.numbers is not None or self.codes is None:
+            return self
+        zeros = re.compile(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+")
+        texts = [found[1] if (found := zeros.fullmatch(text)) else text for text in self.texts]
+        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        codes = np.array([*map(places.__getitem__, texts), -1], np.int32)[self.codes]
+        return replace(self, codes=codes, texts=[*places])
+
     def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
-        """With the numbers of its text as a known kind has them; ValueError if fewer than 95 % of
-        the cells are such.
+        """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
+        than 95 % of the cells are such.
         """
-        if self.numbers is not None or self.codes is None or kind.type in ("text", "truth"):
+        if kind.type in ("text", "truth"):
+            return self.in_levels(decimal)
+        if self.numbers is not None or self.codes is None:
             return self
         if kind.form is not None:
             return self._in_form(kind.form)
@@ -356,6 +372,8 @@ class _Reader:
     codes: Codes | None = None
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
+    _written: dict[str, str] = field(default_factory=dict)  # one way of each text
+    _twins: dict[str, None] = field(default_factory=dict)
     _letters: int = 0
     _is_bounded: bool = True  # few enough texts
 
@@ -403,10 +421,14 @@ class _Reader:
         if not self._is_bounded:
             return
         try:
-            texts, which = distinct_texts(cells, self.table.decimal)
+            found, which = distinct_texts(cells)
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._drop_texts()
             return
+        texts = [text and normalize("NFC", text.strip()) for text in found]
+        for text, written in zip(texts, found):
+            if text and written and self._written.setdefault(text, written) != written:
+                self._twins[text] = None
         new = [text for text in dict.fromkeys(texts) if text and text not in self._codes]
         self._codes |= {text: code for code, text in enumerate(new, start=len(self._codes))}
         self._letters += sum(map(len, new))
@@ -422,6 +444,7 @@ class _Reader:
 
     def _drop_texts(self) -> None:
         self._is_bounded, self._parts, self._codes = False, [], {}
+        self._written, self._twins = {}, {}
 
     def column(self, is_index: bool) -> Column:
         source = self.sources[0] if self.sources else "number"
@@ -435,4 +458,5 @@ class _Reader:
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
-        return Column(self.name, source, None, codes, texts, is_index, stray=stray)
+        twins = [*self._twins]
+        return Column(self.name, source, None, codes, texts, is_index, stray=stray, twins=twins)

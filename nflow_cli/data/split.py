@@ -149,7 +149,7 @@ def read_settled(
             has_more = found.form or found.notation or found.lost.any()
             if table.is_untyped or has_more:  # digits alone that are stored as text are codes
                 column = found
-        read[name] = column.without(na)
+        read[name] = column.without(na).in_levels(table.decimal)
     return read, rows
 
 

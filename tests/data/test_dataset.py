@@ -308,6 +308,26 @@ def test_digits_of_one_width_with_leading_zeros_are_levels_but_of_times(tmp_path
     assert "left out, text, mostly unique: zip" in notes
 
 
+def test_levels_that_look_alike_are_one_level(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    drinks = np.resize([composed, apart, "tea", apart], N)
+    table = {"drink": drinks, "blank": np.resize(["a", " a", "b", "b "], N), "apart": drinks}
+    table["apart"] = np.resize([apart, "tea", apart], N)
+    data = load(write(tmp_path / "t.csv", table))
+    assert [data.kinds[name].levels for name in data.columns] == [
+        [composed, "tea"],
+        ["a", "b"],
+        [composed, "tea"],
+    ]
+    how = "written in several ways (blanks around, or Unicode's forms) and read as one"
+    assert [note for note in data.notes if "several ways" in note] == [
+        f"drink: 1 level is {how}: {composed!r}",
+        f"blank: 2 levels are {how}: 'a'",
+    ]
+    new = rows_of(table_of({"drink": [apart, composed, " tea"]}), data.kinds, ["drink"])
+    assert new[:, 0].tolist() == [0, 0, 1]
+
+
 AGES = rng(7).integers(20, 85, N)
 CODED = np.where(np.arange(N) % 40 == 3, -999, AGES)
 
