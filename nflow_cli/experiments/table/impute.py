@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds import ColumnKind, Notation
@@ -121,17 +122,27 @@ def _batches(
 
 
 def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
-    """Kind of a column, with the decimal mark and the format of ISO dates or times of a text."""
-    if kind.type == "decimal" and kind.notation is None and table.decimal == ",":
-        return kind.model_copy(update={"notation": Notation(decimal=",")})
-    if kind.form is not None or kind.type not in ("date", "time"):
+    """Kind of a column as a table has it: of text with its decimal mark and its format of ISO dates
+    or times, of another type without any.
+    """
+    if kind.type in ("text", "truth"):
         return kind
+    iso = kind.type if kind.form is None and kind.type in ("date", "time") else None
     texts = set[str]()
     for block in table.blocks([name]):
-        if not is_text((cells := block.column(name)).type):
-            return kind
+        cells = block.column(name)
+        if pa.types.is_dictionary(cells.type):
+            cells = cells.dictionary
+        if not is_text(cells.type):
+            return kind.model_copy(update={"form": None, "notation": None})
+        if iso is None:
+            break
         texts |= {text for text in present_cells(cells).unique().to_pylist() if text is not None}
-    return kind.model_copy(update={"form": iso_form(sorted(texts), kind.type)})
+    if iso is not None:
+        return kind.model_copy(update={"form": iso_form(sorted(texts), iso)})
+    if kind.type == "decimal" and kind.notation is None and table.decimal == ",":
+        return kind.model_copy(update={"notation": Notation(decimal=",")})
+    return kind
 
 
 def answer(
