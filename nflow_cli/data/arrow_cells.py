@@ -96,6 +96,12 @@ def present_cells(values: Any) -> Any:
     return pc.if_else(missing, None, cells)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def texts_in(cells: Any) -> list[str] | None:
+    """Distinct texts that are not missing, also of categories; None of another type."""
+    values = cells.dictionary if pa.types.is_dictionary(cells.type) else cells
+    return present_cells(values).unique().drop_null().to_pylist() if is_text(values.type) else None
+
+
 def _first_bad(cells: Any) -> int:
     def is_beyond(row: int) -> bool:
         try:

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds import ColumnKind, Notation
-from nflow_cli.data.arrow_cells import is_text, present_cells
+from nflow_cli.data.arrow_cells import texts_in
 from nflow_cli.data.dates import iso_form
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.writing import as_written, batch_of, filled
@@ -130,14 +129,11 @@ def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
     iso = kind.type if kind.form is None and kind.type in ("date", "time") else None
     texts = set[str]()
     for block in table.blocks([name]):
-        cells = block.column(name)
-        if pa.types.is_dictionary(cells.type):
-            cells = cells.dictionary
-        if not is_text(cells.type):
+        if (some := texts_in(block.column(name))) is None:
             return kind.model_copy(update={"form": None, "notation": None})
         if iso is None:
             break
-        texts |= {text for text in present_cells(cells).unique().to_pylist() if text is not None}
+        texts |= {*some}
     if iso is not None:
         return kind.model_copy(update={"form": iso_form(sorted(texts), iso)})
     if kind.type == "decimal" and kind.notation is None and table.decimal == ",":
