@@ -8,8 +8,8 @@ import numpy as np
 
 from nflow_cli.config.options import escaped
 from nflow_cli.config.table import TableData
-from nflow_cli.data.columns import Column
-from nflow_cli.data.notations import is_mark, numbers_of, why_none
+from nflow_cli.data.columns import MAX_TEXTS, Column
+from nflow_cli.data.notations import cell_of, is_mark, numbers_of, why_none
 from nflow_cli.data.tables import TableFile, shown
 
 STRAY = 0.1  # share of text cells among numbers, for a note
@@ -30,6 +30,12 @@ def notes_of_texts(
             count = f"{len(column.twins):,} level{'s are' if len(column.twins) > 1 else ' is'}"
             how = "written in several ways (blanks around, or Unicode's forms) and read as one"
             notes.append(f"{name}: {count} {how}: {shown(column.twins[0])}")
+        if column.numbers is None and column.codes is None and column.stray is not None:
+            row, text = column.stray
+            if is_mark(text) or cell_of(text) is not None:
+                limit = f"more than {MAX_TEXTS:,} distinct cells (--max-rows N reads some rows)"
+                cell = f"{shown(text)} in {table.place(int(rows[row]))}"
+                notes.append(f"{name} is read as text: {limit}, such as {cell}")
         if column.codes is None or name in settings.categorical:
             continue
         place = _Places(table, rows, column.texts, column.codes)

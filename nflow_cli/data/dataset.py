@@ -19,7 +19,7 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
-from nflow_cli.data import notations
+from nflow_cli.data import dates, notations
 from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, read_columns
@@ -374,6 +374,8 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
         texts = [text.lower() for text in texts]
         levels = [text.lower() for text in levels]
     numbers = {text: float(i) for i, text in enumerate(levels)}
+    if dates.form_of(levels):  # beside dates a gap mark is none of the levels
+        numbers |= {text: np.nan for text in filter(notations.is_mark, texts)}
     return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
 
 

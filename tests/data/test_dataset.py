@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.config.table import CellsConfig, TableData
+from nflow_cli.data import columns
 from nflow_cli.data.dataset import load_dataset, rows_of
 from nflow_cli.data.split import split_at_random, split_by_column, split_by_group
 from nflow_cli.data.table_files import open_table, opened, table_of
@@ -276,6 +277,25 @@ def test_numbers_in_text_are_numbers_and_what_was_understood_is_said(tmp_path, i
     np.testing.assert_array_equal(new, [[1.204, np.nan, np.nan]])
     with pytest.raises(DataError, match=r"numbers such as -1\.234,50 €, received '5 kg'"):
         rows_of(table_of({"price": ["5 kg"]}), data.kinds, ["price"])
+
+
+def test_a_gap_mark_beside_dates_of_few_days_is_none_of_their_levels(tmp_path):
+    days = np.resize(["2024-01-01", "-", "2024-02-01"], N)
+    path = write(tmp_path / "t.csv", {"day": days, "x": rng(1).normal(size=N)})
+    data = load(path)
+    assert data.kinds["day"].levels == ["2024-01-01", "2024-02-01"]
+    assert np.isnan(all_rows(data)[:, 0]).sum() == (days == "-").sum()
+    again = rows_of(open_table(path), data.kinds, ["day"])[:, 0]
+    np.testing.assert_array_equal(again, np.resize([0, np.nan, 1], N))
+
+
+def test_numbers_in_more_distinct_texts_than_are_kept_have_a_note(tmp_path, monkeypatch):
+    path = write(
+        tmp_path / "t.csv", {"p": [f"{i / 10} kg" for i in range(N)], "x": rng(1).normal(size=N)}
+    )
+    monkeypatch.setattr(columns, "MAX_TEXTS", 300)
+    said = "p is read as text: more than 100,000 distinct cells (--max-rows N reads some rows), "
+    assert said + "such as '0.0 kg' in line 2" in load(path).notes
 
 
 def test_digits_of_one_width_with_leading_zeros_are_levels_but_of_times(tmp_path):
