@@ -17,6 +17,7 @@ from nflow_cli.data.delimited import is_number
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
 MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
 LONGEST = 60  # letters of a number
+MAX_AFFIX, MAX_DECIMALS = 18, 17
 # Beside numbers or dates, in capitals or not, these mean that there is none.
 MARKS = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...", "…", "*", ":", "/", "\\n"}
 MARKS |= {"n.a.", "n. a.", "k.a.", "k. a.", "n.d.", "n/d", "nd", "s/o"}
@@ -59,7 +60,7 @@ class Cell(NamedTuple):
 
 
 def _unit(*affixes: str) -> tuple[str, ...]:
-    return tuple(re.sub(f"[{SPACES}]", " ", affix) for affix in affixes)
+    return tuple(re.sub(f"[{SPACES}]+", " ", affix) for affix in affixes)
 
 
 def is_mark(text: str) -> bool:
@@ -79,7 +80,7 @@ def cell_of(text: str) -> Cell | None:
     has_unit = not after or CURRENCY.fullmatch(after) or UNIT.fullmatch(after)
     if not (is_money and has_unit) or len(signs) > 1 or bool(opened) != bool(closed):
         return None
-    if behind and digits.isdecimal():  # 50-: and more
+    if max(len(prefix), len(suffix)) > MAX_AFFIX or (behind and digits.isdecimal()):  # 50-: more
         return None
     negative = (opened + sign + prefix + inner, suffix + behind + closed) if signs else None
     return Cell(prefix, suffix, negative, mark + digits)
@@ -178,7 +179,7 @@ def notation_of(texts: Sequence[str], counts: np.ndarray, decimal: str = ".") ->
         suffix=suffix,
         thousands=marks.thousands,
         decimal="," if marks.decimal == "," else ".",
-        decimals=decimals.pop() if len(decimals) == 1 else None,
+        decimals=decimals.pop() if len(decimals) == 1 and max(decimals) <= MAX_DECIMALS else None,
         negative=list(negative),
     )
 

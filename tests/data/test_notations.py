@@ -74,7 +74,14 @@ READ = [  # texts, the table's decimal mark, and the numbers that a person reads
 ]
 
 
-@pytest.mark.parametrize(("texts", "decimal", "expected"), READ)
+UNEVEN = [  # not written again to the letter
+    ("$   1,204.50|$ 3.00|$ 7.00", ".", [1204.5, 3, 7]),
+    (f"${30 * ' '}1|$ 3.00", ".", None),
+    (f"0,{25 * '3'}|0,5", ".", [1 / 3, 0.5]),
+]
+
+
+@pytest.mark.parametrize(("texts", "decimal", "expected"), READ + UNEVEN)
 def test_texts_are_the_numbers_that_a_person_reads(texts, decimal, expected):
     texts = texts.split("|") if texts else []
     found = read_numbers(texts, np.ones(len(texts), int), decimal)
@@ -109,9 +116,12 @@ def test_numbers_without_the_unit_are_read_where_all_are_so_and_infinite_ones_ar
     assert texts_of(np.array([np.inf, -np.inf, -0.001]), way) == ["inf", "-inf", "$0.00"]
 
 
-@given(st.text("0123456789.,' -−$€k()%", max_size=70), st.sampled_from(".,"))
-def test_any_text_is_a_number_or_none(text, decimal):
-    found = read_numbers([text], np.ones(1, int), decimal)
+BITS = st.sampled_from([*"0123456789.,'-−$€k()%", " ", "   ", "EUR", "kg", "m/s²", 25 * "1"])
+
+
+@given(st.lists(BITS, max_size=40), st.sampled_from(".,"))
+def test_any_text_is_a_number_or_none(bits, decimal):
+    found = read_numbers(["".join(bits)], np.ones(1, int), decimal)
     numbers, way = found or ([], None)
     if way is not None:
         again = numbers_of(texts_of(np.array(numbers), way, 17), way)
