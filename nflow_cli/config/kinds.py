@@ -10,6 +10,7 @@ from nflow_cli.config.strict import MAX_LEVELS, Bound, Column, Interval, Level, 
 MAX_ATOMS = 64
 
 Kind = Literal["levels", "grid", "number", "computed", "left out"]
+Affix = Annotated[str, Field(max_length=20)]
 ModelledKind = Literal["levels", "grid", "number"]
 # Types of cells: text, truth values, whole numbers, decimals, dates, and times, of a date
 # or of a day.
@@ -97,6 +98,23 @@ def _term(number: float, name: str = "") -> str:
     return sign + (size if not name else name if size == "1" else f"{size} * {name}")
 
 
+class Notation(Strict):
+    """How a column of text writes numbers: `-1.204,50 €`."""
+
+    prefix: Affix = Field(default="", description="Before the digits, such as `$`.")
+    suffix: Affix = Field(default="", description="Behind the digits, such as ` kg`.")
+    thousands: Annotated[str, Field(max_length=1)] = Field(
+        default="", description="Between groups of three digits."
+    )
+    decimal: Literal[".", ","] = Field(default=".", description="The decimal mark.")
+    decimals: int | None = Field(
+        default=None, ge=0, le=17, description="Digits behind the decimal mark; null: they vary."
+    )
+    negative: Annotated[list[Affix], Field(min_length=2, max_length=2)] = Field(
+        default=["-", ""], description="Before and behind the digits of a negative number."
+    )
+
+
 class ColumnKind(Strict):
     """The kind of a column, found from all rows before they are split."""
 
@@ -116,6 +134,9 @@ class ColumnKind(Strict):
         default=None,
         max_length=40,
         description="strftime format of dates or times in text; null: ISO 8601.",
+    )
+    notation: Notation | None = Field(
+        default=None, description="How text writes the numbers; null: by digits alone."
     )
     resolution: float | None = Field(
         default=None, gt=0, description="The least step of the written numbers."

@@ -20,6 +20,7 @@ PRESETS_ALONE = " Null: "  # the rest of a description explains null in presets
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Shown in help.
 NAMES, PATTERN, INTERVALS, STEPS = "NAME,…", "FLOW,…", "NAME=LOW:HIGH,…", "NAME[:STEP],…"
+VALUES = "[NAME=]VALUE,…"
 NAME, FILE, WHOLE, NUMBER = "NAME", "FILE", "N", "X"
 _BETWEEN = re.compile("(=[^=:,]*(?::[^=:,]*)+),")  # between intervals
 
@@ -145,13 +146,14 @@ LISTS: dict[str, Callable[[str], Iterable[Any]]] = {
     PATTERN: _pattern,
     STEPS: _steps,
     INTERVALS: _intervals,
+    VALUES: _names,
 }
 
 
 def items_of(form: str, texts: Sequence[str]) -> Any:
     """Parse texts of a form: a list, or a mapping by name; None without any."""
     items = [item for text in texts for item in LISTS[form](text)]
-    if form in (NAMES, PATTERN):
+    if form in (NAMES, PATTERN, VALUES):
         return items or None
     for i, (name, _) in enumerate(items):
         if name in dict(items[:i]):

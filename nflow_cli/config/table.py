@@ -17,10 +17,12 @@ from nflow_cli.config.flows import (
     pattern_name,
 )
 from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
-from nflow_cli.config.options import FILE, INTERVALS, NAME, NAMES, STEPS, escaped
+from nflow_cli.config.options import FILE, INTERVALS, NAME, NAMES, STEPS, VALUES, escaped
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,
+    MAX_LEVEL,
+    MAX_NAME,
     Column,
     Columns,
     Interval,
@@ -107,6 +109,17 @@ def _named(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
+def _value(value: Any) -> Any:
+    return str(value) if type(value) in (int, float) else value
+
+
+MissingValue = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_NAME + MAX_LEVEL, pattern="[^=]$"),
+    BeforeValidator(_value, json_schema_input_type=str | float),
+]
+
+
 class TableData(Strict):
     """The table, the roles of its columns, and the split of its rows."""
 
@@ -129,6 +142,12 @@ class TableData(Strict):
         **option(
             "Rows with missing values: refuse the table, drop them, or model the gaps (not "
             "with flows)."
+        ),
+    )
+    na: Annotated[list[MissingValue], Field(max_length=MAX_COLUMNS)] = Field(
+        default=[],
+        **option(
+            "Cells equal to these values, of all columns or of one, are missing.", form=VALUES
         ),
     )
     max_rows: int | None = Field(
@@ -231,6 +250,11 @@ class TableData(Strict):
             if name not in used:
                 raise ValueError(f"columns of data.columns or data.given, as {name!r} is not")
         return value
+
+    def na_of(self, column: str) -> list[str]:
+        """Values that are missing in a column."""
+        pairs = (text.rpartition("=") for text in self.na)
+        return [value for name, equals, value in pairs if not equals or name == column]
 
     @property
     def given_example(self) -> str:

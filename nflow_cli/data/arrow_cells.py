@@ -1,6 +1,5 @@
 """Cells of Arrow as numbers, dates and text."""
 
-import re
 from bisect import bisect_left
 from contextlib import suppress
 from typing import Any
@@ -10,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nflow_cli.data.tables import MISSING
+
+TIME = r"^([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
 
 
 class NotANumberError(Exception):
@@ -49,6 +50,42 @@ def floats(values: Any, decimal: str = ".") -> Any:
         raise NotANumberError(row, values[row]) from None
 
 
+class Codes:
+    """Search for codes in blocks of text: digits of one width, some with a leading zero (007), and
+    not all of them times of day (0730, 073000).
+    """
+
+    def __init__(self) -> None:
+        self._width, self._has_zeros, self._are_times = 0, False, True
+
+    @property
+    def are_found(self) -> bool:
+        """Whether the cells are codes."""
+        return self._has_zeros and not self._are_times
+
+    def add(self, cells: Any) -> bool:
+        """Whether all cells, those of earlier blocks too, may be codes."""
+        if not self._have_one_width(present_cells(cells[:100]).drop_null()):  # of most columns
+            return False
+        if not self._have_one_width(cells):  # some may be missing
+            cells = present_cells(cells).drop_null()
+            if not self._have_one_width(cells):
+                return False
+        self._has_zeros = self._has_zeros or not _all(pc.invert(pc.starts_with(cells, "0")))
+        self._are_times = self._are_times and _all(pc.match_substring_regex(cells, TIME))
+        return _all(pc.ascii_is_decimal(cells))
+
+    def _have_one_width(self, cells: Any) -> bool:
+        ends = pc.min_max(pc.binary_length(cells))
+        low, high = ends["min"].as_py(), ends["max"].as_py()
+        self._width = self._width or low or 0
+        return low is None or 1 < low == high == self._width
+
+
+def _all(mask: Any) -> bool:
+    return pc.all(mask, min_count=0).as_py()
+
+
 def present_cells(values: Any) -> Any:
     """Stripped text, null where missing."""
     cells = pc.utf8_trim_whitespace(values)  # pyright: ignore[reportAttributeAccessIssue]
@@ -57,6 +94,12 @@ def present_cells(values: Any) -> Any:
         pa.array(MISSING, cells.type),
     )
     return pc.if_else(missing, None, cells)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def texts_in(cells: Any) -> list[str] | None:
+    """Distinct texts that are not missing, also of categories; None of another type."""
+    values = cells.dictionary if pa.types.is_dictionary(cells.type) else cells
+    return present_cells(values).unique().drop_null().to_pylist() if is_text(values.type) else None
 
 
 def _first_bad(cells: Any) -> int:
@@ -94,8 +137,8 @@ def _cast(cells: Any, *types: Any) -> Any:
     raise NotANumberError(0, None)
 
 
-def distinct_texts(cells: pa.Array, decimal: str) -> tuple[list[str | None], np.ndarray]:
-    """Distinct values as levels, and the index of each cell; -1: missing."""
+def distinct_texts(cells: pa.Array) -> tuple[list[str | None], np.ndarray]:
+    """Distinct values as texts, None if missing, and the index of each cell; -1: missing."""
     encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     values = encoded.dictionary
     if is_number(values.type) and not pa.types.is_decimal(values.type):
@@ -103,12 +146,5 @@ def distinct_texts(cells: pa.Array, decimal: str) -> tuple[list[str | None], np.
         texts = [str(number) for number in numbers]
     else:
         texts = values.cast(pa.string()).to_pylist()
-    which = encoded.indices.cast(pa.int64()).fill_null(-1)
-    return [_level(text, decimal) for text in texts], which.to_numpy(zero_copy_only=False)
-
-
-def _level(text: str | None, decimal: str) -> str | None:
-    if text is None or text.strip().lower() in MISSING:
-        return None
-    whole = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
-    return whole[1] if whole else text  # 3.0 is the level 3
+    which = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return [None if t is None or t.strip().lower() in MISSING else t for t in texts], which

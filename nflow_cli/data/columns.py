@@ -1,18 +1,23 @@
 """Columns as read, in memory, before their kinds are known."""
 
+import itertools
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
 
-from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.kinds import ColumnKind, Notation
 from nflow_cli.config.strict import MAX_LEVELS
-from nflow_cli.data import dates
+from nflow_cli.data import dates, notations
 from nflow_cli.data.arrow_cells import (
+    Codes,
     NotANumberError,
     days,
     distinct_texts,
@@ -48,14 +53,16 @@ class Column:
         source: Type of its cells; ``time`` is a date with a time of day.
         numbers: ``(n,)`` float64, NaN if missing: values, days of a date or seconds of a time since
             1970-01-01. ``None`` of text and truth values.
-        codes: ``(n,)`` int32, indices in ``texts``, -1 if missing. ``None`` of numbers, dates,
-            times, nested data and too many distinct texts.
-        texts: Distinct, by first appearance.
+        codes: ``(n,)`` int32, indices in ``texts``, -1 if missing; also of text that was read as
+            ``numbers``. ``None`` of numbers, dates, times, nested data and too many distinct texts.
+        texts: Distinct, by first appearance, without blanks around, in Unicode's composed form.
+        twins: Texts that are written in several ways, with blanks around or in other forms.
         is_index: As of a :class:`~nflow_cli.data.tables.Field`.
         is_float32: Stored in single precision.
         stray: Row, and text, of the first cell of a column of text that is no number; of stored
             text the first cell. None if no cell was text, or if not collected.
         form: Format of the dates or times in text that the numbers were.
+        notation: Of the numbers in text, unless they were digits alone.
     """
 
     name: str
@@ -67,6 +74,8 @@ class Column:
     is_float32: bool = False
     stray: tuple[int, str] | None = None
     form: str | None = None
+    notation: Notation | None = None
+    twins: Sequence[str] = ()
 
     @property
     def cells(self) -> np.ndarray:
@@ -109,22 +118,86 @@ class Column:
         counts = self.counts[self.counts > 0]
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
-    def in_form(self, form: str | None) -> np.ndarray | None:
-        """Numbers of dates or times in text, ``(n,)``, NaN if missing (ValueError of other text);
-        else the column's, if any.
+    @property
+    def lost(self) -> np.ndarray:
+        """Mask of cells of text that were read as missing beside numbers, ``(n,)``; empty if the
+        column was no text.
         """
-        if form is None or self.codes is None:
-            return self.numbers
-        return np.append(dates.numbers_of(self.texts, form), np.nan)[self.codes]
+        if self.numbers is None or self.codes is None:
+            return np.zeros(0, bool)
+        return np.isnan(self.numbers) & (self.codes >= 0)
 
-    def dated(self) -> "Column":
-        """With the numbers of dates or times (of day: seconds), if all its text has one format."""
-        is_read = self.source == "text" and self.codes is not None
-        if not is_read or (form := dates.form_of(self.texts)) is None:
-            return replace(self)
+    @property
+    def text_counts(self) -> np.ndarray:
+        """Rows of each text, ``(m,)``."""
+        codes = np.zeros(0, int) if self.codes is None else self.codes
+        return np.bincount(codes[codes >= 0], minlength=len(self.texts))
+
+    def in_numbers(self, decimal: str = ".") -> "Column":
+        """With the numbers of its text: dates or times (of day: seconds) of one format, or numbers
+        in one notation, with the decimal mark of the table; itself if it is other text.
+        """
+        if self.source != "text" or self.codes is None:
+            return self
+        texts = [text for text in self.texts if not notations.is_mark(text)]
+        if form := dates.form_of(texts):
+            return self._in_form(form)
+        found = notations.read_numbers(self.texts, self.text_counts, decimal)
+        return self if found is None else self._valued(found[0], "number", notation=found[1])
+
+    def in_levels(self, decimal: str = ".") -> "Column":
+        """With 3.0 and 3 in text as one level; itself if it has numbers."""
+        if self.numbers is not None or self.codes is None:
+            return self
+        zeros = re.compile(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+")
+        texts = [found[1] if (found := zeros.fullmatch(text)) else text for text in self.texts]
+        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        codes = np.array([*map(places.__getitem__, texts), -1], np.int32)[self.codes]
+        return replace(self, codes=codes, texts=[*places])
+
+    def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
+        """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
+        than 95 % of the cells are such.
+        """
+        if kind.type in ("text", "truth"):
+            return self.in_levels(decimal)
+        if self.numbers is not None or self.codes is None:
+            return self
+        if kind.form is not None:
+            return self._in_form(kind.form)
+        if kind.type in ("date", "time"):  # in a table of typed columns
+            return self.in_numbers(decimal).in_unit(kind.type)
+        values = notations.numbers_of(self.texts, kind.notation, decimal)
+        if not notations.are_numbers(values, self.texts, self.text_counts):
+            raise ValueError("numbers")
+        return self._valued(values, "number", notation=kind.notation)
+
+    def _in_form(self, form: str) -> "Column":
+        are_marks = np.array([notations.is_mark(text) for text in self.texts], bool)
+        values = np.full(len(self.texts), np.nan)
+        values[~are_marks] = dates.numbers_of([*itertools.compress(self.texts, ~are_marks)], form)
         kind = dates.kind_of_form(form)
-        facts = {"source": "number" if kind == "clock" else kind, "form": form}
-        return replace(self, **facts, numbers=self.in_form(form), codes=None, texts=[])
+        return self._valued(values, "number" if kind == "clock" else kind, form=form)
+
+    def _valued(self, values: np.ndarray, source: Source, **facts: Any) -> "Column":
+        return replace(self, source=source, numbers=np.append(values, np.nan)[self.codes], **facts)
+
+    def without(self, values: Sequence[str]) -> "Column":
+        """With cells that are equal to one of some values, as text, number or date, missing."""
+        if not values:
+            return self
+        found = (_number(value, self.source) for value in values)
+        numbers = [number for number in found if number == number]
+        gone = np.zeros(len(self.cells), bool)
+        if self.numbers is not None:
+            kind = np.float32 if self.is_float32 else np.float64
+            gone = np.isin(self.numbers.astype(kind), np.array(numbers, kind))
+        elif self.codes is not None:
+            are_gone = [t in values or _number(t, "number") in numbers for t in self.texts]
+            gone = np.array([*are_gone, False])[self.codes]
+        parts = {"numbers": (self.numbers, np.nan), "codes": (self.codes, -1)}
+        kept = {key: c if c is None else np.where(gone, gap, c) for key, (c, gap) in parts.items()}
+        return replace(self, **kept)
 
     def in_unit(self, type: str) -> "Column":
         """Dates as times, in seconds, or times as dates, in days."""
@@ -138,9 +211,9 @@ class Column:
         """Numbers in a kind's resolution, ``(n,)``, without noise: 3.1 for 3.0999999046325684.
 
         Noise is below 12 digits, or of single precision. Values beside a place of the lattice are
-        moved to it if its decimals are known. Text must be dates in the kind's form (ValueError).
+        moved to it if its decimals are known. Text has none (ValueError).
         """
-        numbers = self.in_form(kind.form)
+        numbers = self.numbers
         if numbers is None:
             raise ValueError("numbers")
         if kind.kind == "number" and kind.resolution is None:
@@ -149,25 +222,41 @@ class Column:
         return snapped(values, kind.lattice) if kind.lattice else values
 
 
+def _number(text: str, source: Source) -> float:
+    """Number, or date or time as a number; NaN of other text."""
+    with suppress(ValueError):
+        if source in ("date", "time"):
+            unit, ticks = ("D", 1) if source == "date" else ("us", 10**6)
+            return float(np.datetime64(text, unit).astype(np.int64)) / ticks
+        return float(text)
+    return np.nan
+
+
 def read_columns(
     table: TableFile,
     max_rows: int | None = None,
     seed: int = 0,
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
+    codes: Sequence[str] = (),
 ) -> tuple[list[Column], np.ndarray]:
     """Columns in 8 bytes a number, 4 bytes a text, and one block, with row numbers ``(n,)``.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
-    times if all are; else text, as are those of ``texts``. Infinities are kept. Of more than
-    ``max_rows`` rows, a random sample is read.
+    times if all are; else text, as are those of ``texts``, and of ``codes`` those of digits of one
+    width with leading zeros, 007. Infinities are kept. Of more than ``max_rows`` rows, a random
+    sample is read.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
     table.expect(names)
     rows = None if max_rows is None else _drawn(table, names[:1], max_rows, seed)
     readers = {name: _Reader(table, name, ["text"] if name in texts else []) for name in names}
+    for name in codes if table.is_untyped else ():
+        readers[name].codes = Codes()
     n = _read(table, readers, rows)
+    for reader in readers.values():
+        reader.turn_codes_to_text()
     while again := {name: r.afresh() for name, r in readers.items() if r.is_mixed}:
         _read(table, again, rows)  # text after numbers: reread these as text
         readers |= again
@@ -280,8 +369,11 @@ class _Reader:
     stray: tuple[int, str] | None = None
     is_mixed: bool = False
     is_float32: bool = False
+    codes: Codes | None = None
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
+    _written: dict[str, str] = field(default_factory=dict)  # one way of each text
+    _twins: dict[str, None] = field(default_factory=dict)
     _letters: int = 0
     _is_bounded: bool = True  # few enough texts
 
@@ -321,16 +413,22 @@ class _Reader:
     def _add_numbers(self, cells: pa.Array, source: Source) -> None:
         read = {"number": floats, "date": days, "time": seconds}[source]
         part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
+        if self.codes is not None and not self.codes.add(cells):
+            self.codes = None
         self._parts.append(np.array(part, np.float64))
 
     def _add_texts(self, cells: pa.Array) -> None:
         if not self._is_bounded:
             return
         try:
-            texts, which = distinct_texts(cells, self.table.decimal)
+            found, which = distinct_texts(cells)
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._drop_texts()
             return
+        texts = [text and normalize("NFC", text.strip()) for text in found]
+        for text, written in zip(texts, found):
+            if text and written and self._written.setdefault(text, written) != written:
+                self._twins[text] = None
         new = [text for text in dict.fromkeys(texts) if text and text not in self._codes]
         self._codes |= {text: code for code, text in enumerate(new, start=len(self._codes))}
         self._letters += sum(map(len, new))
@@ -339,8 +437,14 @@ class _Reader:
         if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
             self._drop_texts()
 
+    def turn_codes_to_text(self) -> None:
+        """Have numbers that are codes read again as text."""
+        if self.codes is not None and self.codes.are_found and self.sources[:1] == ["number"]:
+            self.sources, self.is_mixed = ["text"], True
+
     def _drop_texts(self) -> None:
         self._is_bounded, self._parts, self._codes = False, [], {}
+        self._written, self._twins = {}, {}
 
     def column(self, is_index: bool) -> Column:
         source = self.sources[0] if self.sources else "number"
@@ -354,4 +458,5 @@ class _Reader:
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
-        return Column(self.name, source, None, codes, texts, is_index, stray=stray)
+        twins = [*self._twins]
+        return Column(self.name, source, None, codes, texts, is_index, stray=stray, twins=twins)

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
+from nflow_cli.data import dates, notations
+from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.faults import (
@@ -43,10 +46,10 @@ from nflow_cli.data.split import (
     note_of_repeats,
     note_of_weights,
     notes_of,
-    notes_of_texts,
     part_weights,
     parts_of,
-    read_named,
+    read_settled,
+    texts_in,
     without_gaps,
 )
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
@@ -142,7 +145,7 @@ class Whole(NamedTuple):
 def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Whole:
     """Read all columns of a table, or those used if there are more than 1,000."""
     used, names = names_used(table, settings), [column.name for column in table.columns]
-    read = read_named(table, settings, used if len(names) > MAX_COLUMNS else names)
+    read = read_settled(table, settings, used if len(names) > MAX_COLUMNS else names)
     return Whole(settings, *read, *kinds_and_faults(table, *read, settings, flows))
 
 
@@ -188,7 +191,7 @@ def _read(
 ) -> _Reading:
     names = names_used(table, settings)
     if whole is None:
-        columns, numbers = read_named(table, settings, names)
+        columns, numbers = read_settled(table, settings, names)
     else:
         columns, numbers = {name: whole.columns[name] for name in names}, whole.numbers
     if whole is not None and (whole.settings, [*whole.columns]) == (settings, names):
@@ -198,6 +201,7 @@ def _read(
     kinds.pop(settings.weights or "", None)
     notes = notes_of(table, settings, kinds, numbers)
     notes += notes_of_texts(table, columns, numbers, settings)
+    notes += notes_of_codes({name: columns[name] for name in used(kinds, settings)}, settings)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
@@ -334,6 +338,8 @@ def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray
     """Distinct values as texts, and the index of each cell; -1: missing."""
     if column.numbers is None:
         return column.texts, column.cells
+    if column.codes is not None and kind.type == "text":
+        return column.texts, np.where(column.gaps, -1, column.codes)
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
     texts = {number_text(value, kind.decimals): None for value in known}  # some have the same text
@@ -349,8 +355,11 @@ def number_text(value: float, decimals: int | None) -> str:
     return f"{value:z.{decimals}f}"
 
 
-def values_of(column: Column, kind: ColumnKind, table: TableFile) -> np.ndarray:
-    """Cells ``(n,)`` of a column as in a row."""
+def values_of(
+    column: Column, kind: ColumnKind, table: TableFile, na: Sequence[str] = ()
+) -> np.ndarray:
+    """Cells ``(n,)`` of a column as in a row; those equal to one of ``na`` are missing."""
+    column = column.without(na)
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
         raise DataError(
@@ -359,12 +368,18 @@ def values_of(column: Column, kind: ColumnKind, table: TableFile) -> np.ndarray:
         )
     if kind.kind != "levels" and column.codes is not None and not column.texts:
         return np.full(len(column.codes), np.nan)  # all are missing
-    if kind.type in ("date", "time") and kind.form is None:
-        column = column.dated().in_unit(kind.type)  # text in a table of typed columns
     try:
+        if (found := column.in_kind(kind, table.decimal)) is not column:
+            for note in notes_of_lost(table, found, np.arange(len(found.cells))):
+                tell(f"note: {note}")
+        column = found.without(na)
         return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
     except ValueError:
         expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
+        if kind.notation is not None:
+            expected = (
+                f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"
+            )
         place, received = _first_of_another(column, kind, table)
         raise DataError(
             f"{table.name}: {place}column {shown(column.name)}: expected {expected}, received "
@@ -376,6 +391,11 @@ def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tup
     if column.stray is None or kind.form is not None:
         return "", shown(column.texts[0]) if column.texts else "text"
     row, text = column.stray
+    if column.codes is not None:  # that may be a gap mark
+        values = notations.numbers_of(column.texts, kind.notation, table.decimal)
+        are_others = ~np.isfinite(values) & ~np.array([*map(notations.is_mark, column.texts)])
+        row = int(np.argmax(np.append(are_others, False)[column.codes]))
+        text = column.texts[column.codes[row]]
     return f"{table.place(row)}: ", shown(text)
 
 
@@ -386,22 +406,37 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
         texts = [text.lower() for text in texts]
         levels = [text.lower() for text in levels]
     numbers = {text: float(i) for i, text in enumerate(levels)}
+    if dates.form_of(levels):  # beside dates a gap mark is none of the levels
+        numbers |= {text: np.nan for text in filter(notations.is_mark, texts)}
     return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
 
 
-def rows_of(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> np.ndarray:
-    """Rows ``(n, C)`` of another table, whose notes are printed; only a part may have none."""
-    texts = [name for name in names if kinds[name].type in ("text", "truth")]
-    columns, rows = read_columns(table, names=names, texts=texts)
+def rows_of(
+    table: TableFile,
+    kinds: Mapping[str, ColumnKind],
+    names: Sequence[str],
+    settings: TableData | None = None,
+) -> np.ndarray:
+    """Rows ``(n, C)`` of another table, without the missing values of settings, whose notes are
+    printed; only a part may have none.
+    """
+    columns, rows = read_columns(table, names=names, texts=texts_in(table, kinds, names))
     if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
     while table.notes:  # once
         tell(f"{table.name}: {table.notes.pop(0)}")
-    return _matrix(table, columns, kinds)
+    na = {name: settings.na_of(name) for name in names} if settings else {}
+    return _matrix(table, columns, kinds, na)
 
 
 def _matrix(
-    table: TableFile, columns: Sequence[Column], kinds: Mapping[str, ColumnKind]
+    table: TableFile,
+    columns: Sequence[Column],
+    kinds: Mapping[str, ColumnKind],
+    na: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> np.ndarray:
-    values = [values_of(column, kinds[column.name].alone, table) for column in columns]
+    values = [
+        values_of(column, kinds[column.name].alone, table, na.get(column.name, ()))
+        for column in columns
+    ]
     return np.column_stack(values)

@@ -16,7 +16,6 @@ from nflow_cli.config.presets import A_KEY, is_key
 from nflow_cli.config.table import TableData
 from nflow_cli.constants import FAR
 from nflow_cli.data.columns import MAX_TEXTS, Column
-from nflow_cli.data.delimited import is_number
 from nflow_cli.data.dependence import dependent
 from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.points import LEAST, Parts, Weights, no_spread
@@ -151,6 +150,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
         "given": settings.given,
         "categorical": settings.categorical,
         "discrete": settings.discrete,
+        "na": [name for text in settings.na if (name := text.rpartition("=")[0])],
         "kinds": used(settings.kinds or {}, settings),
         **{key: [name] for key, name in one if name},
     }
@@ -355,22 +355,19 @@ def plain_kinds(
             why = f"computed from others ({kind.why:.400})"
             plain[name] = ColumnKind(kind="left out", why=why)
         elif kind.kind != "left out":
-            plain[name] = ColumnKind(kind="number", why="plain numbers", missing=kind.missing)
+            facts = {"missing": kind.missing, "notation": kind.notation}
+            plain[name] = ColumnKind(kind="number", why="plain numbers", **facts)
     return plain, faults
 
 
 def _why_not(
     table: TableFile, column: Column, rows: np.ndarray, kind: ColumnKind, is_given: bool
 ) -> str:
-    _, text = column.stray or (0, "")
-    other_mark = "." if table.decimal == "," else ","
-    if kind.why.startswith("text") and is_number(text, other_mark):  # also if mostly unique
-        return f"holds {shown(text)}, with another decimal mark than the table's"
     if kind.kind in ("left out", "computed"):
         return ""
-    if column.source != "number":
-        source = "text" if column.numbers is None else f"a {column.source}"
-        return f"{source} ({_no_number(table, column, rows)})" if text else source
+    if column.source != "number" or column.form is not None:
+        source = f"a {column.source}" if column.codes is None else "text"
+        return f"{source} ({_no_number(table, column, rows)})" if column.stray else source
     return "" if is_given else _repeats(column, kind)
 
 

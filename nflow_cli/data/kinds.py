@@ -23,9 +23,8 @@ MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
 def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, ColumnKind]:
-    """Kinds of columns by name; settings override."""
-    # Views of these copies are freed with them.
-    columns = [replace(c) if c.name in settings.categorical else c.dated() for c in columns]
+    """Kinds of columns by name, their text in numbers where it is numbers; settings override."""
+    columns = [*map(replace, columns)]  # views of these copies are freed with them
     kinds = {column.name: kind for column in columns if (kind := _left_out(column, settings))}
     rest = [column for column in columns if column.name not in kinds]
     rest.sort(key=lambda column: column.name not in settings.given)
@@ -41,6 +40,7 @@ def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, Column
         relation = relation and _between(relation, known, kinds)
         kind = _modelled(column, settings, relation)
         kind = _in_form(_computed(kind, relation) if relation else kind, column.form)
+        kind = kind.model_copy(update={"notation": column.notation})
         kinds[column.name] = _bounded(kind, column) if column.name in positive else kind
     return {column.name: kinds[column.name] for column in columns}
 
@@ -118,6 +118,8 @@ def _modelled(column: Column, settings: TableData, relation: Relation | None = N
     if column.source == "truth":
         return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
     count, why = len(column.texts), "text"
+    if all(text.isdecimal() for text in column.texts):
+        why = "digits with leading zeros"
     if count > MAX_TEXTS:
         why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
     return ColumnKind(kind="levels", why=why, type="text", missing=missing)

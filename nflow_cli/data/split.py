@@ -1,8 +1,7 @@
 """Rows of a table that are used, and their split: training, validation, test."""
 
-import itertools
-import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.strict import MAX_COLUMNS
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column, read_columns, text_of
-from nflow_cli.data.delimited import is_number
 from nflow_cli.data.faults import (
     Fault,
     complete_rows,
@@ -21,8 +19,9 @@ from nflow_cli.data.faults import (
     refuse,
     used,
 )
+from nflow_cli.data.left_out import TIME_WORDS, words
 from nflow_cli.data.points import ALIKE, Parts, Weights
-from nflow_cli.data.tables import TableFile, listed, shown
+from nflow_cli.data.tables import TableFile, listed
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 
@@ -35,9 +34,6 @@ NAMES = {
     **dict.fromkeys(("test", "testing", "2"), "test"),
 }
 Columns = dict[str, Column]
-STRAY = 0.1  # share of text cells among numbers, for a note
-UNIT = r"[$€£¥%]?"
-SEPARATED = re.compile(rf"-?{UNIT}\s?-?\d{{1,3}}(?:[,.'\s]?\d{{3}})*(?:[.,]\d+)?\s?{UNIT}")
 REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 
@@ -133,14 +129,45 @@ def names_used(table: TableFile, settings: TableData) -> list[str]:
     return names
 
 
-def read_named(
+def read_settled(
     table: TableFile, settings: TableData, names: Sequence[str]
 ) -> tuple[Columns, np.ndarray]:
-    """Columns by name, and their row numbers ``(n,)``."""
+    """Columns by name, as the settings have them, and their row numbers ``(n,)``: of unknown kind
+    in numbers, where their text is that.
+    """
     kinds = settings.kinds or {}
-    texts = [name for name in names if name in kinds and kinds[name].type in ("text", "truth")]
-    columns, rows = read_columns(table, settings.max_rows, settings.split_seed, names, texts)
-    return {column.name: column for column in columns}, rows
+    texts = texts_in(table, kinds, [name for name in names if name in kinds])
+    are_numbers = {*kinds, *settings.discrete, *settings.bounds, settings.weights}
+    codes = [name for name in names if name not in are_numbers and not words(name) & TIME_WORDS]
+    sample = settings.max_rows, settings.split_seed
+    columns, rows = read_columns(table, *sample, names, texts, codes)
+    read = {column.name: column for column in columns}
+    as_they_are = {*settings.categorical, settings.weights}
+    for name, column in read.items():
+        column = column.without(na := settings.na_of(name))
+        if name in kinds:
+            with suppress(ValueError):  # other text, which is refused later
+                column = column.in_kind(kinds[name].alone, table.decimal)
+        elif name not in as_they_are:
+            found = column.in_numbers(table.decimal)
+            has_more = found.form or found.notation or found.lost.any()
+            if table.is_untyped or has_more:  # digits alone that are stored as text are codes
+                column = found
+        read[name] = column.without(na).in_levels(table.decimal)
+    return read, rows
+
+
+def texts_in(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> list[str]:
+    """Columns to be read as text, also if all cells are numbers: levels of text, and in a text file
+    numbers whose separators are no marks of the table.
+    """
+
+    def is_text(kind: ColumnKind) -> bool:
+        way = kind.notation
+        has_other_marks = table.is_untyped and way is not None and way.decimal != table.decimal
+        return kind.type in ("text", "truth") or has_other_marks
+
+    return [name for name in names if is_text(kinds[name])]
 
 
 def without_gaps(
@@ -213,36 +240,6 @@ def notes_of(
     notes += [f"computed: {listed(computed)}"] if computed else []
     if len(rows) and rows[-1] != len(rows) - 1:
         notes.append(f"{len(rows):,} rows, drawn at random by data.max_rows")
-    return notes
-
-
-def notes_of_texts(
-    table: TableFile, columns: Columns, rows: np.ndarray, settings: TableData
-) -> list[str]:
-    """Notes on columns that are text by a few cells only, or by separators in numbers."""
-    notes = []
-    for name, column in columns.items():
-        if column.source != "text" or column.codes is None or name in settings.categorical:
-            continue
-        are_others = np.array([not is_number(text, table.decimal) for text in column.texts], bool)
-        known = np.flatnonzero(column.codes >= 0)
-        others = known[are_others[column.codes[known]]] if len(column.texts) else known[:0]
-        if not len(others):
-            continue
-        first = int(others[0])
-        text, place = shown(column.texts[column.codes[first]]), table.place(int(rows[first]))
-        if len(others) <= STRAY * len(known):
-            notes.append(
-                f"{name} is read as text: {len(others):,} of {len(known):,} cells are not numbers: "
-                f"{text} in {place}"
-            )
-        elif all(
-            SEPARATED.fullmatch(text) for text in itertools.compress(column.texts, are_others)
-        ):
-            notes.append(
-                f"{name} is read as text: it looks like numbers with thousands separators or a "
-                f"unit, {text} in {place}; without these it is fitted as numbers"
-            )
     return notes
 
 

@@ -17,8 +17,8 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.data import dates, notations
 from nflow_cli.data.arrow_cells import floats, is_number
-from nflow_cli.data.dates import texts_of
 from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import positions, shown
 from nflow_cli.errors import DataError
@@ -188,7 +188,11 @@ def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
     gaps = np.isnan(values)
     filled = np.where(gaps, 0.0, values)
     if kind.form is not None:
-        return pa.array(texts_of(filled, kind.form, kind.decimals or 0), pa.string(), mask=gaps)
+        texts = dates.texts_of(filled, kind.form, kind.decimals or 0)
+        return pa.array(texts, pa.string(), mask=gaps)
+    if kind.notation is not None:
+        texts = notations.texts_of(filled, kind.notation, kind.decimals)
+        return pa.array(texts, pa.string(), mask=gaps)
     if kind.type == "whole" and not (np.abs(filled) >= 2**53).any():
         return pa.array(filled.astype(np.int64), mask=gaps)
     if kind.type == "date":

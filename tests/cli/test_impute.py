@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,53 @@ def test_times_are_filled_in_the_format_of_the_table(invoke, write):
         succeed(invoke, "impute", "run", "--data", "gaps.csv", "-o", "out.csv")
         made, known = (row["at"] for row in read_rows("out.csv"))
         assert known == times[5].strftime(spelled) and re.fullmatch(filled, made)
+
+
+def test_numbers_are_filled_predicted_and_drawn_in_the_notation_of_the_table(invoke, write):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"wage": f"${1000 + 3000 * u:,.2f}", "share": f"{100 * u:.0f}%", "x": round(u, 3)}
+        for u in rng.random(200)
+    ]
+    write("wages.csv", rows)
+    small = ["--set", "cells={width: 8, blocks: 1, components: 3}", "--steps", 2, "--output", "run"]
+    with without_programs(), without_pictures():
+        assert "wage: read as numbers, such as" in invoke("fit", "wages.csv", *small).stderr
+    write(
+        "gaps.csv", [{**row, "wage": "-" if i % 2 else row["wage"]} for i, row in enumerate(rows)]
+    )
+    filled = invoke("impute", "run", "--data", "gaps.csv", "-o", "full.csv")
+    assert filled.stderr == "note: wage: 100 gap marks read as missing: '-' in line 3\n"
+    succeed(invoke, "predict", "run", "--data", "wages.csv", "--target", "wage", "-o", "p.csv")
+    succeed(invoke, "sample", "run", "-n", 20, "-o", "draws.csv")
+    full, draws = read_rows("full.csv"), read_rows("draws.csv")
+    assert [row["wage"] for row in full[::2]] == [row["wage"] for row in rows[::2]]
+    written = [row["wage"] for row in full[1::2] + draws]
+    written += [row["wage_q0.5"] for row in read_rows("p.csv")]
+    assert all(re.fullmatch(r"-?\$\d{1,3}(,\d{3})*\.\d\d", text) for text in written)
+    assert all(re.fullmatch(r"\d+%", row["share"]) for row in draws)
+    assert "expected a .csv or .parquet" in invoke("sample", "run", "-n", 2, "-o", "d.npy").stderr
+    numbers = {name: np.array([1500.25, np.nan, 7.5]) for name in ("wage", "share", "x")}
+    found = nflow_cli.load("run").impute(numbers)  # in the types of this table
+    assert found["wage"].to_pylist()[::2] == [1500.25, 7.5] and found["wage"].to_numpy()[1] > 0
+
+
+def test_numbers_are_filled_with_the_decimal_mark_of_the_table(invoke, write):
+    cells = [f"{1 + u:.3f}".replace(".", ",") for u in np.random.default_rng(0).random(200)]
+
+    def write_cells(path, cells):
+        (Path(path)).write_text(
+            "\n".join(["x;y", *(f"{x};{i % 7},5" for i, x in enumerate(cells)), ""])
+        )
+
+    write_cells("t.csv", cells)
+    small = ["--set", "cells={width: 8, blocks: 1, components: 3}", "--steps", 2, "--output", "run"]
+    with without_programs(), without_pictures():
+        assert invoke("fit", "t.csv", *small).exit_code == 0
+    write_cells("gaps.csv", ["", *cells[1:5]])
+    succeed(invoke, "impute", "run", "--data", "gaps.csv", "-o", "out.csv")
+    written = [row["x"] for row in read_rows("out.csv")]
+    assert re.fullmatch(r"[12],\d{1,3}", written[0]) and written[1:] == cells[1:5]
 
 
 def test_draws_are_tables_one_after_another(invoke, run, gaps):

@@ -123,6 +123,7 @@ def given(line):
         ("fit t.csv --discrete a,b:0.5 --discrete c", "data.discrete", {"a": 1, "b": 0.5, "c": 1}),
         ("fit t.csv --discrete time:utc:2,c:0.25", "data.discrete", {"time:utc": 2, "c": 0.25}),
         ("fit t.csv --categorical 'name\\, or not'", "data.categorical", ["name, or not"]),
+        ("fit t.csv --na -999,n.b. --na age=-1", "data.na", ["-999", "n.b.", "age=-1"]),
         ("fit t.csv --given a,b", "data.given", ["a", "b"]),
         ("fit t.csv --weights w", "data.weights", "w"),
         ("fit t.csv --bounds a=0:,b=:1 --bounds c=:", "data.bounds", "a=0: b=:1 c=:"),

@@ -140,7 +140,7 @@ def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(inv
             names = [
                 levels[int(code)] if code >= 0 else None for code in np.nan_to_num(own, nan=-1)
             ]
-            sets = [text.split("|") for text in found["city_set"].to_pylist()]
+            sets = [json.loads(text) for text in found["city_set"].to_pylist()]
             inside = np.array([name in members for name, members in zip(names, sets)])
         else:
             low, high = (found[f"{target}_{end}"].to_numpy() for end in ("low", "high"))
@@ -158,7 +158,7 @@ def test_groups_with_too_few_rows_have_sets_of_all_values(invoke, run):
     printed, rows = predicted(invoke, run, "city", "--coverage", ".97", "--by", "flag")
     assert "too few for 0.97, sets contain all values" in printed
     levels = [name.removeprefix("city_p_") for name in rows[0] if "_p_" in name]
-    assert {row["city_set"] for row in rows} == {"|".join(levels)}
+    assert {row["city_set"] for row in rows} == {json.dumps(levels)}
 
 
 def test_predictions_are_written_to_standard_output(invoke, run):

@@ -146,7 +146,7 @@ FIT = [
     ("missing.csv", f"{NONE}; left out: a, b (constant)"),
     ("late.csv --split part", "'late': expected a value in the training rows, received none; --e"),
     ("mixed.csv --weights w", "weights of 0 or more, received 'many' in line 7"),
-    ("mixed.csv --bounds w=0:", "as data.bounds says, received 'many' in line 7"),
+    ("good.csv --bounds city=0:", "expected numbers, as data.bounds says, received"),
     *((name, "expected text, an array of NumPy, or Parquet") for name in NO_TEXT),
     ("nowhere", "nowhere: no such table"),
     ("two-moon", "two-moon: no such table (did you mean 'two-moons'?)"),

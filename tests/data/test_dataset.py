@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nflow_cli.config.table import CellsConfig, TableData
+from nflow_cli.data import columns
 from nflow_cli.data.dataset import load_dataset, rows_of
 from nflow_cli.data.split import split_at_random, split_by_column, split_by_group
 from nflow_cli.data.table_files import open_table, opened, table_of
@@ -223,18 +224,180 @@ def test_text_among_numbers_of_a_known_kind_is_refused():
         rows_of(table_of(a_table() | {"price": ["dear"] * N}), KINDS, [*KINDS])
 
 
-def test_a_column_of_text_by_a_few_cells_or_by_units_of_numbers_has_a_note(tmp_path):
+def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_path):
     cells = [*map(str, rng(3).normal(size=N).round(3))]
-    cells[17] = "n.b."
+    cells[17:47] = 30 * ["n.b."]
     path = write(tmp_path / "t.csv", {"x": cells, "y": np.arange(N) % 7})
-    said = "x is read as text: 1 of 400 cells are not numbers: 'n.b.' in line 19"
-    assert any(said in note for note in load(path).notes)
+    said = "x is read as text: 30 of 400 cells are not numbers: 'n.b.' in line 19"
+    assert said in load(path).notes
     assert not any("read as text" in note for note in load(path, categorical=["x"]).notes)
-    for form in ("${:,}", "{:,} €", "-{:,}.5"):
-        wealth = [f'"{form.format(w)}"' for w in rng(5).integers(500, 50_000, N)]
-        path = write(tmp_path / "w.csv", {"w": wealth, "y": np.arange(N) % 7})
-        said = "w is read as text: it looks like numbers"
-        assert any(note.startswith(said) for note in load(path).notes)
+    wealth = rng(5).integers(500, 900, N)
+    for forms, why in (
+        (("{} kg", "{} lb"), "numbers of several units: '{} kg' in line 2, '{} lb' in line 3"),
+        (("1.{} €", "2.{} €"), "numbers that can be read in two ways: '1.{} €' in line 2"),
+    ):
+        cells = [forms[i % 2].format(w) for i, w in enumerate(wealth)]
+        path = write(tmp_path / "w.csv", {"w": cells, "y": np.arange(N) % 7})
+        assert f"w is read as text: {why.format(*wealth)}" in load(path).notes
+
+
+PRICES = rng(3).integers(100, 900_000, N) / 100
+MARKED = np.where(np.arange(N) % 7 == 3, "-", rng(4).integers(10, 90, N).astype(str))
+MARKED[20] = "twelve"
+DAYS = np.where(
+    np.arange(N) % 9 == 2, "?", (np.datetime64("2024-01-01") + np.arange(N)).astype(str)
+)
+
+
+@pytest.mark.parametrize("is_typed", [False, True])
+def test_numbers_in_text_are_numbers_and_what_was_understood_is_said(tmp_path, is_typed):
+    texts = np.array([f"{x:,.2f} €".translate(str.maketrans(",.", ".,")) for x in PRICES])
+    table = {"price": texts.astype(object), "n": MARKED.astype(object), "day": DAYS.astype(object)}
+    lines = ["price;n;day", *map(";".join, zip(*table.values())), ""]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    data = load(table if is_typed else str(tmp_path / "t.csv"), bounds={"price": [0, None]})
+    in_line = (lambda row: f"row {row} counted from 0") if is_typed else lambda r: f"line {r + 2}"
+    assert [*data.notes] == [
+        f"price: read as numbers, such as {PRICES[0]} from '{texts[0]}' in {in_line(0)}",
+        f"n: {(MARKED == '-').sum()} gap marks read as missing: '-' in {in_line(3)}",
+        f"n: 1 of {N} cells read as missing, as they are no numbers or dates: 'twelve' in "
+        f"{in_line(20)}",
+        f"day: {(DAYS == '?').sum()} gap marks read as missing: '?' in {in_line(2)}",
+    ]
+    prices, counts, days = all_rows(data).T
+    np.testing.assert_array_equal(np.sort(prices), np.sort(PRICES))
+    assert np.isnan(counts).sum() == (MARKED == "-").sum() + 1
+    assert np.isnan(days).sum() == (DAYS == "?").sum()
+    again = rows_of(opened(table), data.kinds, data.columns)
+    np.testing.assert_array_equal(again[:, 0], PRICES)
+    (tmp_path / "new.csv").write_text("price,n,day\n1.204,5,2024-01-02\n")  # in the notation
+    new = rows_of(open_table(tmp_path / "new.csv"), data.kinds, data.columns)
+    assert new[:, 0].tolist() == [1204.0]
+    new = rows_of(table_of({"price": [1.204], "n": ["-"], "day": ["-"]}), data.kinds, data.columns)
+    np.testing.assert_array_equal(new, [[1.204, np.nan, np.nan]])
+    with pytest.raises(DataError, match=r"numbers such as -1\.234,50 €, received '5 kg'"):
+        rows_of(table_of({"price": ["5 kg"]}), data.kinds, ["price"])
+
+
+def test_a_gap_mark_beside_dates_of_few_days_is_none_of_their_levels(tmp_path):
+    days = np.resize(["2024-01-01", "-", "2024-02-01"], N)
+    path = write(tmp_path / "t.csv", {"day": days, "x": rng(1).normal(size=N)})
+    data = load(path)
+    assert data.kinds["day"].levels == ["2024-01-01", "2024-02-01"]
+    assert np.isnan(all_rows(data)[:, 0]).sum() == (days == "-").sum()
+    again = rows_of(open_table(path), data.kinds, ["day"])[:, 0]
+    np.testing.assert_array_equal(again, np.resize([0, np.nan, 1], N))
+
+
+def test_numbers_in_more_distinct_texts_than_are_kept_have_a_note(tmp_path, monkeypatch):
+    path = write(
+        tmp_path / "t.csv", {"p": [f"{i / 10} kg" for i in range(N)], "x": rng(1).normal(size=N)}
+    )
+    monkeypatch.setattr(columns, "MAX_TEXTS", 300)
+    said = "p is read as text: more than 100,000 distinct cells (--max-rows N reads some rows), "
+    assert said + "such as '0.0 kg' in line 2" in load(path).notes
+
+
+def test_digits_of_one_width_with_leading_zeros_are_levels_but_of_times(tmp_path):
+    draw = rng(6).integers(0, 40, N)
+    table = {
+        "code": [f"{i:03}" for i in draw],
+        "with gaps": np.where(draw < 3, "", [f"{i:05}" for i in draw]),
+        "with marks": np.where(draw < 3, "-", [f"{i:03}" for i in draw]),
+        "clock": [f"{i // 2:02}{30 * (i % 2):02}" for i in draw],
+        "month": [f"{i % 12 + 1:02}" for i in rng(8).integers(0, 99, N)],
+        "day8": [f"2024{i % 12 + 1:02}{i % 28 + 1:02}" for i in draw],
+        "stepped": [f"{i:03}" for i in rng(9).integers(0, 40, N)],
+        "widths": [f"{i:02}" for i in rng(7).integers(0, 140, N)],
+        "x": rng(10).normal(size=N).round(4),
+    }
+    path = write(tmp_path / "t.csv", table)
+    data = load(path, discrete={"stepped": 1.0})
+    text = {name for name, kind in data.kinds.items() if kind.type == "text"}
+    assert text == {"code", "with gaps", "with marks"}
+    assert data.kinds["code"].why == "digits with leading zeros"
+    assert data.kinds["code"].levels == [f"{i:03}" for i in range(40)]
+    assert np.isnan(all_rows(data)).sum(axis=0)[1] == (draw < 3).sum()
+    again = rows_of(open_table(path), data.kinds, ["code"])[:, 0]
+    np.testing.assert_array_equal(again, draw)
+    assert load(path, categorical=["code"]).kinds["code"].levels[0] == "000"
+    stored = {"zip": np.array([f"{i % 30 + 940}" for i in range(N)], object), "x": table["x"]}
+    assert load(stored).kinds["zip"].type == "text"
+    unique = {"zip": [f"{i:05}" for i in range(100, 100 + N)], "x": rng(1).normal(size=N)}
+    notes = load(write(tmp_path / "u.csv", unique)).notes
+    assert "left out, text, mostly unique: zip" in notes
+
+
+def test_levels_that_look_alike_are_one_level(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    drinks = np.resize([composed, apart, "tea", apart], N)
+    table = {"drink": drinks, "blank": np.resize(["a", " a", "b", "b "], N), "apart": drinks}
+    table["apart"] = np.resize([apart, "tea", apart], N)
+    data = load(write(tmp_path / "t.csv", table))
+    assert [data.kinds[name].levels for name in data.columns] == [
+        [composed, "tea"],
+        ["a", "b"],
+        [composed, "tea"],
+    ]
+    how = "written in several ways (blanks around, or Unicode's forms) and read as one"
+    assert [note for note in data.notes if "several ways" in note] == [
+        f"drink: 1 level is {how}: {composed!r}",
+        f"blank: 2 levels are {how}: 'a'",
+    ]
+    new = rows_of(table_of({"drink": [apart, composed, " tea"]}), data.kinds, ["drink"])
+    assert new[:, 0].tolist() == [0, 0, 1]
+
+
+AGES = rng(7).integers(20, 85, N)
+CODED = np.where(np.arange(N) % 40 == 3, -999, AGES)
+
+
+def test_values_said_to_be_missing_are_so_in_each_table_of_the_run(tmp_path):
+    first = "1900-01-01"
+    days = np.where(
+        np.arange(N) % 9 == 2, first, (np.datetime64("2024") + np.arange(N)).astype(str)
+    )
+    table = {"age": CODED, "kg": [f"{c} kg" for c in CODED[::-1]], "day": days}
+    table["city"] = np.tile(["Rome", "x"], N // 2)
+    data = load(write(tmp_path / "t.csv", table), na=["-999", "city=x", f"day={first}"])
+    expected = [(CODED == -999).sum()] * 2 + [(days == first).sum(), N // 2]
+    assert np.isnan(all_rows(data)).sum(axis=0).tolist() == expected
+    assert data.kinds["city"].levels == ["Rome"] and data.kinds["age"].bounds != [-999, None]
+    settings = TableData(name="t", na=[-999, "city=x", f"day={first}"])
+    typed = {**table, "age": CODED.astype("f4"), "day": days.astype("M8[D]")}
+    for other in (typed, {name: column[:4] for name, column in typed.items()}):
+        rows = rows_of(table_of(other), data.kinds, data.columns, settings)
+        assert np.isnan(rows).sum(axis=0).tolist() == (expected if len(rows) == N else [1, 0, 1, 2])
+    with pytest.raises(DataError, match=r"data\.na: no column 'agee'"):
+        load(table, na=["agee=-999"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "code"),
+    [
+        (CODED, -999),
+        (np.where(CODED < 0, 999, AGES / 10), 999),
+        (np.where(CODED < 0, 99.9, AGES / 40), 99.9),
+        (np.where(CODED < 0, 1e30, AGES / 40), 1e30),
+        (np.where(CODED < 0, -1, AGES / 80), -1),
+        (np.where(CODED < 0, -9999, AGES.astype("f4") / 7), -9999),
+        (AGES, None),
+        (np.where(np.arange(N) < 2, -999, AGES), None),  # too few
+        (np.where(CODED < 0, -1, AGES), None),  # near the others
+        (np.where(CODED < 0, 99, AGES), None),
+        (np.where(CODED < 0, -500, AGES), None),  # no code
+        (np.where(CODED < 0, 0, AGES * 100), None),
+        (rng(8).choice([-1, 1], N), None),
+    ],
+)
+def test_a_far_value_that_repeats_is_told_with_the_option_that_leaves_it_out(cells, code):
+    notes = [note for note in load({"a,b": cells, "x": rng(9).normal(size=N)}).notes]
+    if code is None:
+        assert not any("--na" in note for note in notes)
+    else:
+        (note,) = (note for note in notes if "--na" in note)
+        assert note.startswith("a,b: 10 cells are ") and note.endswith(f"--na a\\,b={code:.15g}")
+        assert not any("--na" in n for n in load({"a,b": cells, "x": cells}, na=[code]).notes)
 
 
 def test_numbers_of_all_digits_that_crowd_at_their_ends_are_within_their_bounds():

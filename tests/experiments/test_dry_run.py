@@ -86,8 +86,8 @@ TABLES = {  # columns beside numbers; the column at fault, words of the fault, a
         "each of x, y, k depends linearly",
         "--exclude k",
     ),
-    "a decimal comma": ({"k": [f'"{v:.3f}"'.replace(".", ",") for v in Z]}, "k", "mark", "--exc"),
-    "text late": ({"k": [*np.tile(Z[:40], 10)[:-1], "two"]}, "k", "text", "--exclude k"),
+    "a decimal comma": ({"k": [f'"{v:.3f}"'.replace(".", ",") for v in Z]}, None, "", ""),
+    "text late": ({"k": [*np.tile(Z[:40], 9), *["two"] * 40]}, "k", "text", "--exclude k"),
     "names": ({"k": [f"n{i}" for i in range(N)]}, None, "", ""),
     "commas in a name": ({'"k,l"': RNG.poisson(40, N)}, "k,l", "rows", "--exclude k\\,l"),
 }

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.arguments import whole_number
-from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.data.arrow_cells import is_text, present_cells
+from nflow_cli.config.kinds import ColumnKind, Notation
+from nflow_cli.data.arrow_cells import texts_in
 from nflow_cli.data.dates import iso_form
 from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.writing import as_written, batch_of, filled
@@ -121,15 +121,24 @@ def _batches(
 
 
 def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
-    """Kind of a column, with the format of its ISO dates or times in a table of text."""
-    if kind.form is not None or kind.type not in ("date", "time"):
+    """Kind of a column as a table has it: of text with its decimal mark and its format of ISO dates
+    or times, of another type without any.
+    """
+    if kind.type in ("text", "truth"):
         return kind
+    iso = kind.type if kind.form is None and kind.type in ("date", "time") else None
     texts = set[str]()
     for block in table.blocks([name]):
-        if not is_text((cells := block.column(name)).type):
-            return kind
-        texts |= {text for text in present_cells(cells).unique().to_pylist() if text is not None}
-    return kind.model_copy(update={"form": iso_form(sorted(texts), kind.type)})
+        if (some := texts_in(block.column(name))) is None:
+            return kind.model_copy(update={"form": None, "notation": None})
+        if iso is None:
+            break
+        texts |= {*some}
+    if iso is not None:
+        return kind.model_copy(update={"form": iso_form(sorted(texts), iso)})
+    if kind.type == "decimal" and kind.notation is None and table.decimal == ",":
+        return kind.model_copy(update={"notation": Notation(decimal=",")})
+    return kind
 
 
 def answer(

@@ -1,6 +1,7 @@
 """Predictions of columns of a table from the others, by a density of cells."""
 
 import itertools
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.writing import as_written, write_file
@@ -37,7 +37,6 @@ from nflow_cli.text import printable
 from nflow_cli.training.observers import phase
 
 QUANTILES = 0.05, 0.5, 0.95
-BETWEEN = "|"  # levels of a set
 ROUNDING = 1e-12  # of a value, relative
 ROUNDING_OF_SHARES = 1e-9
 EFFECTIVE = "effective_draws"
@@ -292,7 +291,8 @@ class Predicted(NamedTuple):
             columns[f"{name}_level"] = as_written(kind, found.levels.argmax(axis=1))
             if sets:
                 levels = [str(level) for level in column.first]
-                texts = [BETWEEN.join(itertools.compress(levels, row)) for row in self.members]
+                chosen = ([*itertools.compress(levels, row)] for row in self.members)
+                texts = [json.dumps(some, ensure_ascii=False) for some in chosen]
                 columns[f"{name}_set"] = np.array(texts, object)
         if self.values is not None:
             columns[f"{name}_log_p"] = found.log_prob
@@ -389,7 +389,7 @@ def _rows(
     names = [name for name in trained.columns[: len(trained.density.cells)] if name not in left_out]
     if not names:
         raise DataError("--target: expected another column, from which to predict")
-    return trained.rows_with(names, rows_of(found, trained.kinds, names)), has_own
+    return trained.rows_with(names, trained.rows_of(found, names)), has_own
 
 
 def _by_quadrature(

@@ -84,9 +84,9 @@ class TableRun(TrainedRun):
             raise DataError(f"expected rows {expected}, received shape {rows.shape}")
         return rows
 
-    def rows_of(self, table: TableFile) -> np.ndarray:
-        """Rows ``(n, C)`` of a table."""
-        return rows_of(table, self.kinds, self.columns)
+    def rows_of(self, table: TableFile, names: Sequence[str] | None = None) -> np.ndarray:
+        """Rows ``(n, C)`` of a table, or some of their columns."""
+        return rows_of(table, self.kinds, names or self.columns, self.config.data)
 
     def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
         """Draw ``n`` rows at each of m conditions: ``(m n, C)``, as ``log_prob`` takes them.
@@ -160,7 +160,7 @@ class TableRun(TrainedRun):
             raise DataError(f"{name}: expected values of {listed(missing)} too")
         if not names and not ranges:
             raise DataError(f"{name}: expected one of the columns {listed(self.conditioned)}")
-        values = rows_of(table, self.kinds, names) if table and names else np.zeros((1, 0))
+        values = self.rows_of(table, names) if table and names else np.zeros((1, 0))
         ends = dict(self._range(column, one, name) for column, one in ranges.items())
         return Conditions(self.rows_with(names, values), ends)
 
@@ -181,7 +181,7 @@ class TableRun(TrainedRun):
         found = []
         for end, none in ((ends.start, -np.inf), (ends.stop, np.inf)):
             table = columns_table(name, {column: np.atleast_1d(none if end is None else end)})
-            value = none if end is None else rows_of(table, self.kinds, [column])[0, 0]
+            value = none if end is None else self.rows_of(table, [column])[0, 0]
             found.append(float(value))
         if not found[0] <= found[1]:
             raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, received {found}")
@@ -263,6 +263,7 @@ def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
     if name not in [column.name for column in table.columns]:
         return None
     (column,), _ = read_columns(table, names=[name])
+    column = column.without(trained.config.data.na_of(name))
     weights = np.nan if column.numbers is None else np.nan_to_num(column.numbers, posinf=np.inf)
     wrong = ~np.atleast_1d((weights >= 0) & (weights < np.inf))
     if wrong.any():
@@ -312,7 +313,8 @@ def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
 
 def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | None) -> None:
     """Write draws in the columns of the run, with their ``log_q`` in nats."""
-    text = [name for name in trained.columns if trained.kinds[name].type in TEXTS]
+    kinds = {name: trained.kinds[name] for name in trained.columns}
+    text = [name for name, kind in kinds.items() if kind.type in TEXTS or kind.notation]
     if text and path.suffix.lower() == ".npy":
         raise DataError(
             f"{path}: an .npy holds numbers, and {', '.join(map(shown, text[:10]))} "

@@ -1,0 +1,126 @@
+"""Notes on cells of columns: read as numbers, as missing or as text, and codes of missing cells."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nflow_cli.config.options import escaped
+from nflow_cli.config.table import TableData
+from nflow_cli.data.columns import MAX_TEXTS, Column
+from nflow_cli.data.notations import cell_of, is_mark, numbers_of, why_none
+from nflow_cli.data.tables import TableFile, shown
+
+STRAY = 0.1  # share of text cells among numbers, for a note
+REPEATED = 3  # rows of a code of missing cells, at least
+HUGE = 1e20
+CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
+
+
+def notes_of_texts(
+    table: TableFile, columns: Mapping[str, Column], rows: np.ndarray, settings: TableData
+) -> list[str]:
+    """Notes on columns of text: read as numbers, in which notation and without which cells; or not,
+    by a few cells only, by units that differ, or by separators that can be read in two ways.
+    """
+    notes = []
+    for name, column in columns.items():
+        if column.twins and column.numbers is None:
+            count = f"{len(column.twins):,} level{'s are' if len(column.twins) > 1 else ' is'}"
+            how = "written in several ways (blanks around, or Unicode's forms) and read as one"
+            notes.append(f"{name}: {count} {how}: {shown(column.twins[0])}")
+        if column.numbers is None and column.codes is None and column.stray is not None:
+            row, text = column.stray
+            if is_mark(text) or cell_of(text) is not None:
+                limit = f"more than {MAX_TEXTS:,} distinct cells (--max-rows N reads some rows)"
+                cell = f"{shown(text)} in {table.place(int(rows[row]))}"
+                notes.append(f"{name} is read as text: {limit}, such as {cell}")
+        if column.codes is None or name in settings.categorical:
+            continue
+        place = _Places(table, rows, column.texts, column.codes)
+        if column.notation is not None:
+            known = ~column.gaps
+            number = column.cells[np.argmax(known)]
+            notes.append(f"{name}: read as numbers, such as {number:.15g} from {place(known)}")
+        if column.numbers is not None:
+            notes += notes_of_lost(table, column, rows)
+        elif column.source == "text" and (why := _why_text(column, table.decimal, place)):
+            notes.append(f"{name} is read as text: {why}")
+    return notes
+
+
+def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:
+    """Notes on the cells of text that were read as missing beside numbers or dates."""
+    if column.codes is None or not (lost := column.lost).any():
+        return
+    place = _Places(table, rows, column.texts, column.codes)
+    found, counts = np.unique(column.codes[lost], return_counts=True)
+    of_marks = {i: int(n) for i, n in zip(found, counts) if is_mark(column.texts[i])}
+    for i, n in of_marks.items():
+        what = f"{n:,} gap mark{'s' * (n > 1)} read as missing"
+        yield f"{column.name}: {what}: {place(place.codes == i)}"
+    others = lost & ~np.isin(column.codes, [*of_marks])
+    if n := int(others.sum()):
+        known = int((column.codes >= 0).sum())
+        yield (
+            f"{column.name}: {n:,} of {known:,} cells read as missing, as they are no numbers or "
+            f"dates: {place(others)}"
+        )
+
+
+class _Places(NamedTuple):
+    """Cells of text of a column, and their places in the table."""
+
+    table: TableFile
+    rows: np.ndarray
+    texts: Sequence[str]
+    codes: np.ndarray
+
+    def __call__(self, some: np.ndarray) -> str:
+        """Text and place of the first of some cells ``(n,)``."""
+        row = int(np.argmax(some))
+        return f"{shown(self.texts[self.codes[row]])} in {self.table.place(int(self.rows[row]))}"
+
+
+def _why_text(column: Column, decimal: str, place: _Places) -> str:
+    counts = column.text_counts
+    others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
+    n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
+    if 0 < n <= STRAY * known:
+        why = f"{n:,} of {known:,} cells are not numbers"
+    elif found := why_none(column.texts, counts):
+        why, examples = found
+    else:
+        return ""
+    return f"{why}: {', '.join(place(place.codes == code) for code in examples)}"
+
+
+def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> list[str]:
+    """Notes on numbers that may be codes of missing cells: -999, 9999, 1e30, in several rows and
+    beyond all others by more than their range.
+    """
+    notes = []
+    for name, column in columns.items():
+        if column.numbers is None or column.source != "number" or column.form is not None:
+            continue
+        numbers = column.numbers[np.isfinite(column.numbers)]
+        ends = {numbers.min(), numbers.max()} if len(numbers) else set()
+        codes = sorted(float(end) for end in ends if _is_code(end, column.is_float32))
+        others = numbers[~np.isin(numbers, codes)]
+        if not codes or not len(others) or name in settings.categorical:
+            continue
+        low, high = float(others.min()), float(others.max())
+        for code in codes:
+            n, gap = int((numbers == code).sum()), max(low - code, code - high)
+            if n >= REPEATED and gap > high - low > 0:
+                notes.append(
+                    f"{name}: {n:,} cells are {code:.15g}, far from the others ({low:.6g} to "
+                    f"{high:.6g}): if it means missing, --na {escaped(name)}={code:.15g}"
+                )
+    return notes
+
+
+def _is_code(number: float, is_float32: bool) -> bool:
+    text = f"{number:.7g}" if is_float32 else f"{number:.15g}"
+    return CODE.fullmatch(text) is not None or abs(number) >= HUGE
