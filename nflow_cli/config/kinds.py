@@ -39,6 +39,17 @@ class Relation(Strict):
     )
     coefficients: list[float] = Field(default=[], description="a, by column.")
     constant: float = Field(default=0.0, description="c.")
+    digits: int | None = Field(
+        default=None,
+        ge=1,
+        le=17,
+        description="Significant digits that values are rounded to; null: the column's decimals.",
+    )
+    is_rounded: bool = Field(
+        default=False,
+        description="Whether its columns were rounded, too, after it was computed of them: all "
+        "values within their rounding errors are equally probable.",
+    )
     keys: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(
         default=[], description="Values of the other column, of a map."
     )
