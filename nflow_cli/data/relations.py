@@ -6,6 +6,7 @@ import numpy as np
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.config.strict import MAX_LEVELS
+from nflow_cli.data.calendars import calendar_relations
 from nflow_cli.data.columns import Column
 from nflow_cli.data.formulas import NATS, FormulaSearch
 
@@ -19,14 +20,15 @@ def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relati
 
     Of earlier columns if possible, else of later ones; last, of columns that were rounded, too.
     """
-    found: dict[str, Relation] = {}
     if not columns:
-        return found
+        return {}
+    found = calendar_relations(columns, fixed)
+    used = {name for relation in found.values() for name in relation.columns}
     likely, search = _likely_maps(columns), FormulaSearch(columns)
     kept: list[int] = []
     for j, column in enumerate(columns):
-        relation = None
-        if column.name not in fixed:
+        relation = found.get(column.name)
+        if relation is None and column.name not in fixed | used:
             relation = search.formula(j, kept)
             relation = relation or _first_map(column, [columns[k] for k in kept if likely[k, j]])
         if relation is None:

@@ -17,6 +17,8 @@ import numpy as np
 
 from nflow_cli.arrays import ndtri
 from nflow_cli.config.kinds import Relation
+from nflow_cli.data.calendars import by_calendar
+from nflow_cli.data.dates import DAY
 from nflow_cli.data.formulas import (
     NOISE,
     combined,
@@ -94,6 +96,9 @@ class Computed:
         if self.relation.rule == "map":
             exact = self._mapped(*sources[0])
             size = np.abs(exact)
+        elif self.relation.rule == "date":
+            exact = self._by_calendar(sources)
+            size = np.abs(exact)
         else:
             x = np.column_stack([_numbers(*source) for source in sources])
             exact, size = _by_formula(self.relation, x)
@@ -106,6 +111,12 @@ class Computed:
         exact = np.where(is_gap | ~known, np.nan, exact)
         values = self._written(exact)
         return Expected(values, exact, NOISE * size, known, *self._left(values, exact, error))
+
+    def _by_calendar(self, sources: Sequence[tuple[CellColumn, np.ndarray]]) -> np.ndarray:
+        are_days = sources[0][0].kind.type == "date"
+        exact = by_calendar(self.relation, [_numbers(*source) for source in sources], are_days)
+        is_date = self.relation.part is None and self.column.kind.type == "date"
+        return exact / DAY if is_date else exact
 
     def _error(self, x: np.ndarray, exact: np.ndarray) -> np.ndarray:
         """Largest error of the function by the rounding of its columns, ``(n,)``."""

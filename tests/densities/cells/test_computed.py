@@ -99,6 +99,26 @@ def test_the_probabilities_of_all_values_of_a_cell_sum_to_one_and_the_pit_sums_t
         assert below == pytest.approx(np.append(0, up_to[:-1]), abs=1e-9)
 
 
+def test_dates_and_their_parts_are_computed_in_days_or_seconds():
+    day, month = number("day", decimals=0, type="date"), number("month", decimals=0)
+    columns = [day, month, number("dom", decimals=0)]
+    of_parts = Relation(rule="date", columns=["month", "dom"], parts=["month", "day"], year=2024)
+    of_date = Relation(rule="date", columns=["day"], part="month", zone=-86_400, constant=-1)
+    rows = np.array(
+        [[19_783, 2, 29, np.nan], [19_784, 2, 30, np.nan]]
+    )  # 1 March 2024, the next day
+    for relation, type, values in (
+        (of_parts, "date", [19_782, np.nan]),
+        (of_parts, "time", [19_782 * 86_400, np.nan]),
+        (of_date, "whole", [1, 2]),
+    ):
+        column = number("y", resolution=1, decimals=0, type=type)
+        one = replace(computed(column, relation), others=columns)
+        expected = one.expected(rows)
+        np.testing.assert_array_equal(expected.values, values)
+        np.testing.assert_array_equal(expected.known, np.isfinite(values))
+
+
 @pytest.mark.parametrize(
     ("relation", "sources", "value"),
     [
