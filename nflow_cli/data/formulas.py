@@ -31,7 +31,8 @@ SAMPLES = 8  # that are kept, of columns with equal gaps
 VARIED = 10  # distinct values of a product, a logarithm or a power, more than
 DENOMINATOR = 100  # of rational coefficients
 BAD = 0.1  # difference from a formula, in standard deviations
-RIDGE = 1e-9  # of correlations
+RIDGE = 1e-12  # of correlations
+LEAST = 1e-8  # eigenvalue of correlations that are inverted
 VARIES = 1e-12  # part of its variance that a column has in some rows
 SMALL = 0.01  # a smaller coefficient, in standard deviations, is 0
 NATS = 10.0  # of evidence for each chosen value
@@ -232,19 +233,13 @@ def _terms(
     w, z = w[some], matrix.x[np.ix_(some, places[best])]
     scale = z.std(axis=0)
     z = (z - z.mean(axis=0)) / scale
-    if _unexplained(z, w) > 1.1 * BAD**2:
-        return None
     for _ in range(2):
-        if not len(best):
-            return None
-        fit = np.linalg.lstsq(z, w, rcond=1e-10)[0]
-        if np.abs(w - z @ fit).max() > BAD:
-            return None
-        keep = np.abs(fit) > SMALL
-        best, z, scale, fit = best[keep], z[:, keep], scale[keep], fit[keep]
+        keep = np.abs(_slopes(z, w)) > SMALL
+        best, z, scale = best[keep], z[:, keep], scale[keep]
     if not 0 < len(best) <= TERMS[rule]:
         return None
-    return among[best], fit * spread / scale
+    fit = np.linalg.lstsq(z, w, rcond=1e-10)[0]
+    return (among[best], fit * spread / scale) if np.abs(w - z @ fit).max() <= BAD else None
 
 
 def _precise_logs(target: Column, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -257,11 +252,17 @@ def _precise_logs(target: Column, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return logs, some
 
 
-def _unexplained(z: np.ndarray, w: np.ndarray) -> float:
-    """Share of the variance of a standardised column that others leave in least squares."""
+def _slopes(z: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Slopes of a standardised column on others; 0 where they explain little, which is the usual
+    case and tested by their moments.
+    """
     moments, products = z.T @ z / len(w), z.T @ w / len(w)
-    ridge = RIDGE * np.eye(len(products))
-    return float(1 - products @ np.linalg.solve(moments + ridge, products))
+    slopes = np.linalg.solve(moments + RIDGE * np.eye(len(products)), products)
+    if 1 - products @ slopes > BAD**2:
+        return np.zeros(len(products))
+    if np.linalg.eigvalsh(moments)[0] > LEAST:
+        return slopes
+    return np.linalg.lstsq(z, w, rcond=1e-10)[0]
 
 
 def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
