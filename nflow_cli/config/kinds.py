@@ -17,6 +17,20 @@ ModelledKind = Literal["levels", "grid", "number"]
 CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]
 
 
+# Parts of dates and times: days from 1, weekdays from 0, which is Monday, or Sunday.
+DatePart = Literal[
+    "year",
+    "month",
+    "day",
+    "hour",
+    "minute",
+    "second",
+    "weekday",
+    "weekday from Sunday",
+    "day of year",
+]
+
+
 class Lattice(Strict):
     """The values `offset + i * step`, i a whole number."""
 
@@ -28,11 +42,12 @@ class Relation(Strict):
     """A column computed from others, with coefficients a and a constant c, rounded as written.
 
     `linear`: c + sum a x; `product`: c prod x^a; `log`: c + sum a log x; `exp`: c exp(sum a x).
+    `date`: the date or time whose parts the columns are, or c + a part of it, or of a column.
     A `map` takes each value of one column to one value: row i of `values` is the value of level or
     number i of `keys`; any other number takes that of the nearest key.
     """
 
-    rule: Literal["linear", "product", "log", "exp", "map"] = Field(
+    rule: Literal["linear", "product", "log", "exp", "date", "map"] = Field(
         description="The form of the function."
     )
     columns: Annotated[list[Column], Field(min_length=1, max_length=10)] = Field(
@@ -40,6 +55,27 @@ class Relation(Strict):
     )
     coefficients: list[float] = Field(default=[], description="a, by column.")
     constant: float = Field(default=0.0, description="c.")
+    digits: int | None = Field(
+        default=None,
+        ge=1,
+        le=17,
+        description="Significant digits that values are rounded to; null: the column's decimals.",
+    )
+    is_rounded: bool = Field(
+        default=False,
+        description="Whether its columns were rounded, too, after it was computed of them: all "
+        "values within their rounding errors are equally probable.",
+    )
+    parts: list[DatePart] = Field(
+        default=[], description="Of a date, by column; none of one column of dates or times."
+    )
+    part: DatePart | None = Field(
+        default=None, description="Of the date, that is computed; null: the date itself."
+    )
+    year: int | None = Field(default=None, description="Of a date without a part for it.")
+    zone: float = Field(
+        default=0.0, description="Seconds from the times of a column to those of the parts."
+    )
     keys: Annotated[list[str], Field(max_length=MAX_LEVELS)] = Field(
         default=[], description="Values of the other column, of a map."
     )
@@ -52,6 +88,11 @@ class Relation(Strict):
         if self.rule == "map":
             if len(self.columns) != 1 or not 1 <= len(self.keys) == len(self.values):
                 raise ValueError("a map of one column, with as many values as keys")
+        elif self.rule == "date":
+            named = len(self.parts) == len({*self.parts}) == len(self.columns)
+            is_date = named and ("year" in self.parts or self.year is not None)
+            if not is_date and (self.parts or len(self.columns) != 1 or self.part is None):
+                raise ValueError("a part for each column and a year, or a part of one column")
         elif len(self.coefficients) != len(self.columns):
             raise ValueError("a coefficient for each column")
         return self
@@ -66,9 +107,11 @@ class Relation(Strict):
 
     @property
     def text(self) -> str:
-        """The function as text: ``2 * a - b``, ``log(x)`` or ``map of country``."""
+        """The function as text: ``2 * a - b``, ``log(x)``, ``hour of time``, ``map of country``."""
         if self.rule == "map":
             return f"map of {self.columns[0]}"
+        if self.rule == "date":
+            return self._of_date
         pairs = list(zip(self.columns, self.coefficients, strict=True))
         if self.rule == "product":
             above, below = ([(n, s * a) for n, a in pairs if s * a > 0] for s in (1, -1))
@@ -80,6 +123,15 @@ class Relation(Strict):
         if self.rule == "log":
             pairs = [(f"log({name})", a) for name, a in pairs]
         return _sum(pairs) + (_term(self.constant) if self.constant else "")
+
+    @property
+    def _of_date(self) -> str:
+        is_day = {*self.parts} <= {"year", "month", "day"}
+        what = self.part or ("date" if is_day else "time")
+        later = self.zone if self.part else -self.zone
+        zone = f"{_term(later / 3_600)} hours" if later else ""
+        more = _term(self.constant) if self.constant else ""
+        return f"{what} of {', '.join(self.columns)}{zone}{more}"
 
 
 def _power(pair: tuple[str, float]) -> str:

@@ -2,63 +2,207 @@
 
 `linear`: y = c + sum a x; `product`: y = c prod x^a; `log`: y = c + sum a log x; `exp`: y = c
 exp(sum a x).
+
+A formula must hold in all rows to half a step of the column (a tie is rounded up or down), if its
+standard deviation is 30 steps or more; of a coarser one exactly. If it does not, its columns may
+have been rounded, too, by less than a thousandth of the standard deviation. Chance explains
+neither: n rows on a formula have the probability prod p, with p the share of rows whose value the
+formula would have allowed, and more nats than the formula costs, 10 for each number in it, are
+asked for. By few or coarse values any formula holds.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.data.columns import Column
-from nflow_cli.data.written import significant
+from nflow_cli.data.written import DIGITS, DistinctNumbers, significant
 
 ROWS_A_COLUMN = 5  # for the search of a formula, at least
 CANDIDATES = 40  # columns at most, by correlation
 SAMPLE = 250  # rows for the search
+SAMPLES = 8  # that are kept, of columns with equal gaps
 VARIED = 10  # distinct values of a product, a logarithm or a power, more than
 DENOMINATOR = 100  # of rational coefficients
+BAD = 0.1  # difference from a formula, in standard deviations
+RIDGE = 1e-12  # of correlations
+LEAST = 1e-8  # eigenvalue of correlations that are inverted
+VARIES = 1e-12  # part of its variance that a column has in some rows
 SMALL = 0.01  # a smaller coefficient, in standard deviations, is 0
+NATS = 10.0  # of evidence for each chosen value
 NOISE = 1e-10  # rounding by arithmetic and 12 digits, relative to terms or typical values
-HALF = 0.499  # of a step, the rounding error; ties are ambiguous
 EXACT = 1e-6  # of a step: a formula that is not rounded
 FINE = 30  # steps in a standard deviation, for a formula of rounded numbers
+NARROW = 1_000  # rounding errors in a standard deviation, if those of other columns count
+PRECISE = 0.02  # rounding error of a logarithm, in standard deviations, for the search
+TIES = 0.6  # of the rows, at most: a constant that is half a step makes all of them ties
+WIDER = 10  # distinct values that end before the last decimal, of significant digits
 BASES = (1 / math.log(10), 1 / math.log(2), math.log(10), math.log(2))  # of logarithms
 Rule = Literal["linear", "product", "log", "exp"]
 TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # columns at most
 
 
-def formula_of(target: Column, sources: Sequence[Column]) -> Relation | None:
-    """Formula of a column of numbers by others that holds in all rows, with equal missing cells, if
-    there is one.
+class FormulaSearch:
+    """Search of formulas among the columns of a table.
+
+    Attributes:
+        columns: All columns.
+        near: Indices of those that a formula gave, but for rounding or a few rows.
     """
-    rows = np.flatnonzero(target.places >= 0)
-    few = rows[:: max(1, -(-len(rows) // SAMPLE))]
-    complete = [source for source in sources if (source.places[few] >= 0).all()]
-    for rule in TERMS:
-        if rule != "linear" and not len(target.counts) > VARIED:
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = columns
+        self.near: set[int] = set()
+        self._are_numbers = np.array([column.numbers is not None for column in columns], bool)
+        self._are_varied = np.array([len(column.counts) > VARIED for column in columns], bool)
+        gaps = [np.packbits(column.places < 0) for column in columns]
+        known = {some.tobytes(): some for some in gaps}
+        order = {key: i for i, key in enumerate(known)}
+        self._gaps = np.stack([*known.values()])
+        self._of_gaps = np.array([order[some.tobytes()] for some in gaps])  # which each column has
+        self._sample = lru_cache(SAMPLES)(self._sampled)
+
+    def formula(
+        self, target: int, sources: Sequence[int], are_rounded: bool = False
+    ) -> Relation | None:
+        """Formula of a column of numbers by others that holds in all rows, with equal missing
+        cells, if there is one.
+
+        Args:
+            target: Index of the column; of one of text there is none.
+            sources: Indices of others, of which some are used.
+            are_rounded: These were rounded, too.
+        """
+        column, gaps = self.columns[target], int(self._of_gaps[target])
+        if column.numbers is None or column.nats < 2 * NATS:
             return None
-        usable = [source for source in complete if rule == "linear" or len(source.counts) > VARIED]
-        terms = _terms(rule, target.cells[few], [source.cells[few] for source in usable])
-        if terms is None:
-            continue
-        chosen = [usable[k] for k in terms[0]]
-        if not np.array_equal(target.places < 0, np.any([s.places < 0 for s in chosen], axis=0)):
-            continue
+        usable = np.array(sources, int)
+        usable = usable[self._are_complete(gaps)[usable]]
+        if not self._leave(gaps, usable):
+            return None
+        sample = self._sample(gaps)
+        for rule in TERMS:
+            if rule != "linear" and not self._are_varied[target]:
+                return None
+            among = usable if rule == "linear" else usable[self._are_varied[usable]]
+            terms = _terms(rule, column, sample, among)
+            if terms is None or not self._leave(gaps, terms[0]):
+                continue
+            self.near.add(target)
+            chosen = [self.columns[k] for k in terms[0].tolist()]
+            if relation := _holding(rule, column, chosen, terms[1], sample.rows, are_rounded):
+                return relation
+        return None
+
+    def _are_complete(self, gaps: int) -> np.ndarray:
+        """Which columns of numbers have gaps only where one with these gaps has, a mask."""
+        are_part = ~(self._gaps & ~self._gaps[gaps]).any(axis=1)
+        return self._are_numbers & are_part[self._of_gaps]
+
+    def _leave(self, gaps: int, columns: np.ndarray) -> bool:
+        """Whether a function of columns has these gaps."""
+        some = self._gaps[np.unique(self._of_gaps[columns])]
+        return len(some) > 0 and np.array_equal(np.bitwise_or.reduce(some), self._gaps[gaps])
+
+    def _sampled(self, gaps: int) -> "_Sample":
+        are_known = ~np.unpackbits(self._gaps[gaps])[: len(self.columns[0].places)].astype(bool)
+        rows = np.flatnonzero(are_known)
+        rows = rows[:: max(1, -(-len(rows) // SAMPLE))]
+        columns = np.flatnonzero(self._are_complete(gaps))
+        x = np.column_stack([self.columns[k].cells[rows] for k in columns.tolist()])
+        with np.errstate(divide="ignore"):
+            return _Sample(rows, columns, _Matrix(x), _Matrix(np.log(np.abs(x))))
+
+
+class _Matrix:
+    """Numbers of columns in some rows, and their moments."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self._lost = ~np.isfinite(x)
+        middle = np.where(self._lost, 0.0, x).mean(axis=0)
+        self.x = np.where(self._lost, 0.0, x - middle)
+        self._squares = self.x**2
+        self._of_all = self._moments(np.ones(len(x), bool))
+
+    def _moments(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Variances in some rows, and which columns are finite there."""
+        weights = some / some.sum()
+        variances = weights @ self._squares - (weights @ self.x) ** 2
+        return variances, weights @ self._lost == 0
+
+    def correlations(self, w: np.ndarray, some: np.ndarray) -> np.ndarray:
+        """Correlations with a standardised column, 0 outside some rows; of constants 0, as of
+        columns with values that are not finite there.
+        """
+        variances, are_finite = self._of_all if some.all() else self._moments(some)
+        usable = are_finite & (variances > VARIES * self._of_all[0])
+        scale = np.sqrt(np.where(usable, variances, np.inf))
+        return (w @ self.x) / some.sum() / scale
+
+
+class _Sample(NamedTuple):
+    """Some rows of the columns that are complete there.
+
+    Attributes:
+        rows: Their indices.
+        columns: Indices of the columns.
+        plain: Numbers.
+        logs: Logarithms.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    plain: _Matrix
+    logs: _Matrix
+
+
+def _holding(
+    rule: Rule,
+    target: Column,
+    chosen: Sequence[Column],
+    fit: np.ndarray,
+    few: np.ndarray,
+    are_rounded: bool,
+) -> Relation | None:
+    """Relation with the shortest of coefficients near a fit that holds in few and in all rows."""
+    rows = np.flatnonzero(target.places >= 0)
+    for digits in dict.fromkeys((None, _digits(target.distinct))):
         holding: list[tuple[np.ndarray, float]] = []
-        for powers in _candidates(rule, terms[1]):
-            if _constant(rule, target, chosen, powers, few) is not None:
-                constant = _constant(rule, target, chosen, powers, rows)
+        for powers in _candidates(rule, fit):
+            formula = _Formula(rule, target, chosen, powers, digits, are_rounded)
+            if formula.constant(few) is not None:
+                constant = formula.constant(rows, NATS * (1 + len(chosen)))
                 holding += [] if constant is None else [(powers, constant)]
         if holding:
             powers, constant = min(holding, key=_length)
-            names = [source.name for source in chosen]
             return Relation(
-                rule=rule, columns=names, coefficients=powers.tolist(), constant=constant
+                rule=rule,
+                columns=[source.name for source in chosen],
+                coefficients=powers.tolist(),
+                constant=constant,
+                digits=digits,
+                is_rounded=are_rounded,
             )
     return None
+
+
+def _digits(numbers: DistinctNumbers) -> int | None:
+    """Significant digits of numbers that some more than chance explains have fewer decimals for."""
+    if numbers.decimals is None:
+        return None
+    values = numbers.values[numbers.values != 0]
+    fits = (n for n in range(1, DIGITS) if np.array_equal(significant(values, n), values))
+    digits = next(fits, None)
+    if digits is None:
+        return None
+    are_wider = steps_of_digits(values, digits) > 2 * 10.0**-numbers.decimals
+    return digits if are_wider.sum() >= WIDER else None
 
 
 def _length(formula: tuple[np.ndarray, float]) -> int:
@@ -68,37 +212,57 @@ def _length(formula: tuple[np.ndarray, float]) -> int:
 
 
 def _terms(
-    rule: Rule, y: np.ndarray, columns: list[np.ndarray]
-) -> tuple[list[int], np.ndarray] | None:
-    if not columns:
+    rule: Rule, target: Column, sample: _Sample, among: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Columns of a formula, by index, and its coefficients, by least squares, if it fits well."""
+    y = target.cells[sample.rows]
+    matrix = sample.logs if rule in ("product", "log") else sample.plain
+    some = np.ones(len(y), bool)
+    if rule in ("product", "exp"):
+        y, some = _precise_logs(target, y)
+    n = int(some.sum())
+    room = min(n // ROWS_A_COLUMN - 1, CANDIDATES)
+    if room < 1 or y[some].std() == 0:
         return None
-    x = np.stack(columns, axis=1)
-    with np.errstate(divide="ignore"):
-        x = np.log(np.abs(x)) if rule in ("product", "log") else x
-        y = np.log(np.abs(y)) if rule in ("product", "exp") else y
-    finite_columns = np.isfinite(x).mean(0) > 0.5
-    finite = np.isfinite(y) & np.isfinite(x[:, finite_columns]).all(1)
-    x, y = x[finite], y[finite]
-    room = len(y) // ROWS_A_COLUMN - 1
-    if room < 1 or y.std() == 0:
-        return None
-    spread = np.where(finite_columns, np.where(finite_columns, x, 0).std(0), 0)
-    known = np.flatnonzero(spread > 0)
-    z = (x[:, known] - x[:, known].mean(0)) / spread[known]
-    w = (y - y.mean()) / y.std()
-    best = np.sort(np.argsort(-np.abs(z.T @ w), kind="stable")[: min(room, CANDIDATES)])
-    known, z = known[best], z[:, best]
+    spread = y[some].std()
+    w = np.where(some, (y - y[some].mean()) / spread, 0.0)
+    places = np.searchsorted(sample.columns, among)
+    size = np.abs(matrix.correlations(w, some)[places])
+    best = np.sort(np.argsort(-size, kind="stable")[:room])
+    best = best[size[best] > 0]
+    w, z = w[some], matrix.x[np.ix_(some, places[best])]
+    scale = z.std(axis=0)
+    z = (z - z.mean(axis=0)) / scale
     for _ in range(2):
-        if not len(known):
-            return None
-        fit = np.linalg.lstsq(z, w, rcond=1e-10)[0]
-        if np.abs(w - z @ fit).max() > 0.1:
-            return None
-        keep = np.abs(fit) > SMALL
-        known, z, fit = known[keep], z[:, keep], fit[keep]
-    if not 0 < len(known) <= TERMS[rule]:
+        keep = np.abs(_slopes(z, w)) > SMALL
+        best, z, scale = best[keep], z[:, keep], scale[keep]
+    if not 0 < len(best) <= TERMS[rule]:
         return None
-    return known.tolist(), fit * y.std() / spread[known]
+    fit = np.linalg.lstsq(z, w, rcond=1e-10)[0]
+    return (among[best], fit * spread / scale) if np.abs(w - z @ fit).max() <= BAD else None
+
+
+def _precise_logs(target: Column, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of a column's cells, and which of them rounding leaves precise."""
+    step, size = target.distinct.steps_at(y), np.abs(y)
+    some = size > 0
+    logs = np.log(np.where(some, size, 1.0))
+    if y.std() >= FINE * step.max():
+        some &= step <= PRECISE * logs[some].std() * size
+    return logs, some
+
+
+def _slopes(z: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Slopes of a standardised column on others; 0 where they explain little, which is the usual
+    case and tested by their moments.
+    """
+    moments, products = z.T @ z / len(w), z.T @ w / len(w)
+    slopes = np.linalg.solve(moments + RIDGE * np.eye(len(products)), products)
+    if 1 - products @ slopes > BAD**2:
+        return np.zeros(len(products))
+    if np.linalg.eigvalsh(moments)[0] > LEAST:
+        return slopes
+    return np.linalg.lstsq(z, w, rcond=1e-10)[0]
 
 
 def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
@@ -114,34 +278,61 @@ def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
     return [*found, *round_ones, fit]
 
 
-def _constant(
-    rule: Rule,
-    target: Column,
-    chosen: Sequence[Column],
-    powers: np.ndarray,
-    rows: np.ndarray,
-) -> float | None:
-    y, x = target.cells[rows], np.stack([source.cells[rows] for source in chosen], axis=1)
-    plain, size = combined(rule, x, powers)
-    step = target.distinct.steps_at(y)
-    half = step * (HALF if y.std() >= FINE * step.max() else EXACT)
-    if rule in ("linear", "log"):
-        half = half + NOISE * np.maximum(np.maximum(size, target.distinct.typical), np.abs(y))
-        low, high = _interval(y - half - plain, y + half - plain)
-    elif y[plain == 0].any():
-        return None
-    else:
-        half = half + NOISE * np.abs(y)
-        with np.errstate(all="ignore"):
-            ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
-        low, high = _interval(*np.where(plain == 0, [[-np.inf], [np.inf]], ends))
-    if not (np.isfinite([low, high]).all() and low <= high):
-        return None
-    return 0.0 if rule in ("linear", "log") and low <= 0 <= high else _roundest(low, high)
+@dataclass(frozen=True)
+class _Formula:
+    """Formula without its constant, rounded to digits or decimals, maybe of rounded columns."""
+
+    rule: Rule
+    target: Column
+    chosen: Sequence[Column]
+    powers: np.ndarray
+    digits: int | None
+    are_rounded: bool
+
+    def constant(self, rows: np.ndarray, nats: float = 0.0) -> float | None:
+        """Roundest constant with which it holds in rows, with some nats of evidence, if any."""
+        y = self.target.cells[rows]
+        x = np.stack([source.cells[rows] for source in self.chosen], axis=1)
+        plain, size = combined(self.rule, x, self.powers)
+        step = self.target.distinct.steps_at(y)
+        if self.digits:
+            step = np.maximum(step, steps_of_digits(y, self.digits))
+        half = step * (0.5 + EXACT if y.std() >= FINE * step.max() else EXACT)
+        if self.are_rounded:
+            decimals = [source.distinct.decimals for source in self.chosen]
+            errors = half_steps(x, decimals, self.digits)
+            half = half + error_of(self.rule, x, self.powers, errors, y)
+            if y.std() < NARROW * np.median(half):
+                return None
+        if _evidence(y, half) < nats:
+            return None
+        is_sum = self.rule in ("linear", "log")
+        if is_sum:
+            size = np.maximum(np.maximum(size, self.target.distinct.typical), np.abs(y))
+            half = half + NOISE * size
+            ends = y - half - plain, y + half - plain
+        elif y[plain == 0].any():
+            return None
+        else:
+            half = half + NOISE * np.abs(y)
+            with np.errstate(all="ignore"):
+                ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
+            ends = np.where(plain == 0, [[-np.inf], [np.inf]], ends)
+        low, high = float(ends[0].max()), float(ends[1].min())
+        if not (np.isfinite([low, high]).all() and low <= high):
+            return None
+        constant = 0.0 if is_sum and low <= 0 <= high else _roundest(low, high)
+        value = plain + constant if is_sum else plain * constant
+        are_ties = np.abs(y - value) > 0.99 * half
+        return constant if are_ties.mean() <= TIES else None
 
 
-def _interval(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
-    return float(low.max()), float(high.min())
+def _evidence(y: np.ndarray, half: np.ndarray) -> float:
+    """Nats by which values are improbable to be within some distance of a formula by chance."""
+    ordered = np.sort(y)
+    upper = np.searchsorted(ordered, y + half, "right")
+    within = (upper - np.searchsorted(ordered, y - half, "left")) / len(y)
+    return float(-np.log(within).sum())
 
 
 def _roundest(low: float, high: float) -> float:
@@ -160,3 +351,32 @@ def combined(rule: Rule, x: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray,
         terms = (np.log(x) if rule == "log" else x) * powers
         total, size = terms.sum(1), np.abs(terms).sum(1)
         return (np.exp(total), size) if rule == "exp" else (total, size)
+
+
+def error_of(
+    rule: str, x: np.ndarray, powers: np.ndarray, errors: np.ndarray, value: np.ndarray
+) -> np.ndarray:
+    """Largest error of a formula's values, `(n,)`, by errors of its columns, `(n, k)`."""
+    slopes = np.abs(powers)
+    with np.errstate(all="ignore"):
+        relative = slopes / np.abs(x) if rule in ("product", "log") else slopes
+        total = np.where(errors > 0, errors * relative, 0.0).sum(1)
+        if rule in ("linear", "log"):
+            return total
+        return np.where(value == 0, 0.0, total * np.abs(value))
+
+
+def half_steps(
+    x: np.ndarray, decimals: Sequence[int | None], digits: int | None = None
+) -> np.ndarray:
+    """Rounding errors of columns `(n, k)`: half a step; whole numbers and all digits have none."""
+    half = np.array([10.0**-places / 2 if places else 0.0 for places in decimals])
+    if digits is None:
+        return np.broadcast_to(half, x.shape)
+    return np.where(half > 0, np.maximum(half, steps_of_digits(x, digits) / 2), 0.0)
+
+
+def steps_of_digits(values: np.ndarray, digits: int) -> np.ndarray:
+    """Steps between numbers of some significant digits near values; 0 at 0."""
+    with np.errstate(divide="ignore"):
+        return 10.0 ** (np.floor(np.log10(np.abs(values))) + 1 - digits)

@@ -79,7 +79,8 @@ def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
 
 
 def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
-    why = f"= {relation.text}"[:500]
+    how = ", up to the rounding of these" if relation.is_rounded else ""
+    why = f"= {relation.text}"[: 500 - len(how)] + how
     computed = {"kind": "computed", "own": kind.kind, "why": why, "relation": relation}
     return kind.model_copy(update={**computed, "bounds": None, "is_open": False})
 

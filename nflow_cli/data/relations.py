@@ -6,48 +6,51 @@ import numpy as np
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.config.strict import MAX_LEVELS
+from nflow_cli.data.calendars import calendar_relations
 from nflow_cli.data.columns import Column
-from nflow_cli.data.formulas import formula_of
+from nflow_cli.data.formulas import NATS, FormulaSearch
 
 SAMPLE = 1_000  # rows for the search of maps
+FIRST = 100  # of these, which most columns fail in
 ROWS_A_KEY = 5  # of a map
-NATS = 10.0  # of evidence for each chosen value
 
 
 def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relation]:
     """Relations of computed columns, by name; ``fixed`` ones are not computed.
 
-    Of earlier columns if possible, else a map of a later one.
+    Of earlier columns if possible, else of later ones; last, of columns that were rounded, too.
     """
-    found: dict[str, Relation] = {}
+    if not columns:
+        return {}
+    found = calendar_relations(columns, fixed)
+    used = {name for relation in found.values() for name in relation.columns}
+    likely, search = _likely_maps(columns), FormulaSearch(columns)
     kept: list[int] = []
-    likely = _likely_maps(columns)
     for j, column in enumerate(columns):
-        sources = [columns[k] for k in kept if likely[k, j]]
-        relation = None
-        if column.name not in fixed:
-            relation = _formula(column, [columns[k] for k in kept]) or _first_map(column, sources)
+        relation = found.get(column.name)
+        if relation is None and column.name not in fixed | used:
+            relation = search.formula(j, kept)
+            relation = relation or _first_map(column, [columns[k] for k in kept if likely[k, j]])
         if relation is None:
             kept.append(j)
         else:
             found[column.name] = relation
     used = {name for relation in found.values() for name in relation.columns}
-    for j in list(kept):
-        sources = [columns[k] for k in kept if k > j and likely[k, j]]
-        if columns[j].name in fixed | used or not (relation := _first_map(columns[j], sources)):
-            continue
-        found[columns[j].name] = relation
-        used |= set(relation.columns)
-        kept.remove(j)
+    for are_rounded in (False, True):
+        for j in reversed(kept) if are_rounded else list(kept):
+            column, others = columns[j], [k for k in kept if k != j]
+            if column.name in fixed | used or (are_rounded and j not in search.near):
+                continue
+            relation = search.formula(j, others, are_rounded)
+            if not are_rounded and relation is None:
+                relation = _first_map(
+                    column, [columns[k] for k in others if k > j and likely[k, j]]
+                )
+            if relation is not None:
+                found[column.name] = relation
+                used |= set(relation.columns)
+                kept = others
     return found
-
-
-def _formula(target: Column, kept: Sequence[Column]) -> Relation | None:
-    if target.numbers is None or target.nats < 2 * NATS:
-        return None
-    relation = formula_of(target, [column for column in kept if column.numbers is not None])
-    explains = relation is not None and target.nats >= NATS * (1 + len(relation.columns))
-    return relation if explains else None
 
 
 def _first_map(target: Column, sources: Sequence[Column]) -> Relation | None:
@@ -55,19 +58,26 @@ def _first_map(target: Column, sources: Sequence[Column]) -> Relation | None:
 
 
 def _likely_maps(columns: Sequence[Column]) -> np.ndarray:
-    """Which columns (second) map which (first) in some rows, `(C, C)`."""
-    if not columns:
-        return np.zeros((0, 0), bool)
+    """Which columns (second) map which (first) in some rows, `(C, C)`: few rows, then more."""
     stride = max(1, len(columns[0].places) // SAMPLE)
     codes = np.stack([column.places[::stride] for column in columns], axis=1)
     likely = np.zeros((len(columns), len(columns)), bool)
     for j, column in enumerate(columns):
-        if _has_keys(column):
-            last = np.zeros(len(column.counts) + 1, int)  # the last place is for missing cells
-            last[codes[:, j]] = np.arange(len(codes))
-            same = codes[last[codes[:, j]]] == codes
-            likely[j] = (same & ((codes < 0) == (codes[:, [j]] < 0))).all(0)
+        if not _has_keys(column):
+            continue
+        others = np.arange(len(columns))
+        for rows in (codes[:FIRST], codes):
+            others = others[_are_mapped(rows[:, j], rows[:, others], len(column.counts))]
+        likely[j, others] = True
     return likely
+
+
+def _are_mapped(keys: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
+    """Which columns `(n, C)` have one value in all rows with a key `(n,)`, and its gaps, `(C,)`."""
+    last = np.zeros(count + 1, int)  # the last place is for missing cells
+    last[keys] = np.arange(len(keys))
+    same = images[last[keys]] == images
+    return (same & ((images < 0) == (keys[:, None] < 0))).all(axis=0)
 
 
 def _has_keys(source: Column) -> bool:

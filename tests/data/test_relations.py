@@ -76,6 +76,70 @@ def test_a_formula_is_found_among_many_columns_and_whatever_the_units_or_precisi
     assert found({"wage": wages, "lwage": np.log(wages).astype(np.float32)})["lwage"].rule == "log"
 
 
+PRICE, KG = np.round(RNG.lognormal(3, 0.8, N), 2), np.round(RNG.lognormal(1, 0.6, N), 3)
+COUNTS = RNG.integers(0, 500, (2, N))
+SPARSE = {f"x{i}": RNG.poisson(1, N) for i in range(5)}  # of many zeros
+
+
+def digits(cells, count):
+    """Return numbers written with some significant digits."""
+    return np.array([float(f"{cell:.{count}g}") for cell in cells])
+
+
+@pytest.mark.parametrize(
+    ("table", "target", "text"),
+    [
+        ({"price": PRICE, "kg": KG, "total": np.round(PRICE * KG, 2)}, "total", "price * kg"),
+        ({"total": np.round(PRICE * KG, 2), "price": PRICE, "kg": KG}, "total", "price * kg"),
+        (
+            {"price": PRICE, **SPARSE, "kg": KG, "total": np.round(PRICE * KG, 2)},
+            "total",
+            "price * kg",
+        ),
+        (
+            {"price": PRICE, "kg": KG, "up": np.floor(100 * PRICE * KG + 0.5 + 1e-9) / 100},
+            "up",
+            "price * kg",
+        ),
+        ({"sum": PRICE, "kg": KG, "unit": np.round(PRICE / KG, 2)}, "unit", "sum / kg"),
+        ({"net": PRICE, "vat": np.round(0.19 * PRICE, 2)}, "vat", "0.19 * net"),
+        ({"a": PRICE, "b": KG, "y": np.round(PRICE + KG, 1)}, "y", "a + b"),
+        ({"a": COUNTS[0], "b": COUNTS[1], "y": COUNTS.mean(0).round()}, "y", "0.5 * a + 0.5 * b"),
+        ({"b": B, "y": np.round(np.log(B), 3)}, "y", "log(b)"),
+        ({"c": np.round(C, 3), "y": np.round(np.exp(np.round(C, 3)), 2)}, "y", "exp(c)"),
+        ({"a": A, "fine": A + C * 0.01}, "a", "fine"),
+        ({"b": B, "fine": B + np.where(np.arange(N) % 9 == 0, 0.004, 0)}, "b", "fine"),
+        ({"price": PRICE, "kg": KG, "y": digits(PRICE * KG, 5)}, "y", "price * kg"),
+    ],
+)
+def test_a_formula_that_holds_to_half_a_step_is_found(table, target, text):
+    relations = found(table)
+    assert {name: relation.text for name, relation in relations.items()} == {target: text}
+    assert not relations[target].is_rounded
+
+
+@pytest.mark.parametrize("count", range(5, 11))
+def test_a_product_whose_factors_were_rounded_too_is_found(count):
+    price, amount = np.exp(C), RNG.lognormal(1, 0.6, N)
+    table = {"price": price, "amount": amount, "total": price * amount}
+    kind = kinds({name: digits(cells, count) for name, cells in table.items()})["total"]
+    assert kind.why == "= price * amount, up to the rounding of these"
+    assert kind.relation.digits == count
+    assert not kinds({name: digits(cells, 3) for name, cells in table.items()})["total"].relation
+
+
+def test_independent_columns_of_coarse_numbers_have_no_formula():
+    rng = np.random.default_rng(7)
+    for _ in range(20):
+        n, table = int(rng.choice([30, 100, 400])), {}
+        for i in range(rng.integers(2, 12)):
+            table[f"count {i}"] = rng.poisson(rng.uniform(0.5, 40), n)
+            table[f"price {i}"] = np.round(rng.lognormal(rng.uniform(-2, 4), 1, n), i % 3)
+            table[f"level {i}"] = rng.integers(0, 4, n) * rng.choice([0.25, 5, 100])
+            table[f"share {i}"] = digits(rng.lognormal(0, 2, n), i % 4 + 1)
+        assert found(table) == {}
+
+
 @pytest.mark.parametrize(
     ("table", "target", "source"),
     [
@@ -100,8 +164,8 @@ def test_a_map_of_values_is_found(table, target, source):
     [
         {"a": A, "b": B, "c": C},
         {"a": A, "y": A + np.where(np.arange(N) == 300, 0.1, 0)},
-        {"a": A, "y": A + RNG.normal(size=N) * 0.01},
-        {"a": A, "b": B, "y": A + B + np.where(np.arange(N) % 50 == 0, 0.01, 0)},
+        {"a": A, "y": A + RNG.normal(size=N) * 0.1},
+        {"a": A, "b": B, "y": A + B + np.where(np.arange(N) % 50 == 0, 0.1, 0)},
         {"town": TOWN, "y": np.where(np.arange(N) == 3, 9.5, C[TOWN])},
         {"c": C, "name": [f"{i}" for i in RNG.integers(0, 9, N)]},
         {"c": C, "positive": (C > 0).astype(float)},
@@ -111,8 +175,7 @@ def test_a_map_of_values_is_found(table, target, source):
         {f"x{i}": RNG.normal(size=30) for i in range(40)},
         {f"x{i}": RNG.integers(0, 2, 30) for i in range(40)},
         {f"x{i}": RNG.integers(0, 4, 200) for i in range(30)},
-        # Rounded more coarsely than its digits, in a tenth of the rows.
-        {"b": B, "c": C, "y": np.round(B + np.where(np.arange(N) % 10 == 0, 0.004, 0), 3)},
+        {"b": B, "c": C, "y": np.round(B + np.where(np.arange(N) % 10 == 0, 0.02, 0), 3)},
     ],
 )
 def test_a_column_of_its_own_is_kept(table):

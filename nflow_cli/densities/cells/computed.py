@@ -2,7 +2,8 @@
 
     P(x | the row) = (1 - e) [x = f(the row)] + e m(x)
 
-``m`` is the column's marginal: masses, of intervals for numbers. A cell is missing where a source
+``m`` is the column's marginal: masses, of intervals for numbers. Where rounding leaves k values, as
+of a tie, ``f(the row)`` is each of them with probability 1/k. A cell is missing where a source
 is. Where a source is new, or missing though never in training rows, or ``f`` is undefined, the
 probability is ``m``.
 """
@@ -16,13 +17,22 @@ import numpy as np
 
 from nflow_cli.arrays import ndtri
 from nflow_cli.config.kinds import Relation
-from nflow_cli.data.formulas import HALF, NOISE, combined
-from nflow_cli.data.written import as_written, spacing
+from nflow_cli.data.calendars import by_calendar
+from nflow_cli.data.dates import DAY
+from nflow_cli.data.formulas import (
+    NOISE,
+    combined,
+    error_of,
+    half_steps,
+    steps_of_digits,
+)
+from nflow_cli.data.written import as_written, significant, spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.distribution import CellDistribution
 from nflow_cli.densities.cells.marginal import Marginal
 
 ALIKE = 1e-6  # of the last decimal: closer numbers are equal
+HALF = 0.499  # of the last decimal: numbers beside a value that it is rounded to
 QUANTILES = ndtri((np.arange(20) + 0.5) / 20, np)  # of a column, in its units
 
 
@@ -34,12 +44,18 @@ class Expected(NamedTuple):
         exact: Before rounding.
         slack: Rounding error of the arithmetic.
         known: The function is defined.
+        low: Least of the values that rounding leaves, such as both of a tie.
+        count: Their number.
+        step: From one to the next.
     """
 
     values: np.ndarray
     exact: np.ndarray
     slack: np.ndarray
     known: np.ndarray
+    low: np.ndarray
+    count: np.ndarray
+    step: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,19 +92,59 @@ class Computed:
     def expected(self, rows: np.ndarray) -> Expected:
         """Values of the function at rows ``(n, C)``."""
         sources = [(column, rows[:, place]) for place, column in self.sources]
+        error = np.zeros(len(rows))
         if self.relation.rule == "map":
             exact = self._mapped(*sources[0])
+            size = np.abs(exact)
+        elif self.relation.rule == "date":
+            exact = self._by_calendar(sources)
             size = np.abs(exact)
         else:
             x = np.column_stack([_numbers(*source) for source in sources])
             exact, size = _by_formula(self.relation, x)
+            error = self._error(x, exact)
             if self.relation.rule in ("linear", "log"):
                 size = np.maximum(size, self._typical)
         gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
         is_gap = np.any(gaps, axis=0)
         known = np.where(is_gap, self.column.missing is not None, np.isfinite(exact))
         exact = np.where(is_gap | ~known, np.nan, exact)
-        return Expected(self._written(exact), exact, NOISE * size, known)
+        values = self._written(exact)
+        return Expected(values, exact, NOISE * size, known, *self._left(values, exact, error))
+
+    def _by_calendar(self, sources: Sequence[tuple[CellColumn, np.ndarray]]) -> np.ndarray:
+        are_days = sources[0][0].kind.type == "date"
+        exact = by_calendar(self.relation, [_numbers(*source) for source in sources], are_days)
+        is_date = self.relation.part is None and self.column.kind.type == "date"
+        return exact / DAY if is_date else exact
+
+    def _error(self, x: np.ndarray, exact: np.ndarray) -> np.ndarray:
+        """Largest error of the function by the rounding of its columns, ``(n,)``."""
+        relation = self.relation
+        if not relation.is_rounded:
+            return np.zeros(len(x))
+        decimals = [column.kind.decimals for _, column in self.sources]
+        errors = half_steps(x, decimals, relation.digits)
+        return error_of(relation.rule, x, np.array(relation.coefficients), errors, exact)
+
+    def _left(
+        self, values: np.ndarray, exact: np.ndarray, error: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Least of the values that rounding leaves, their number and step, each ``(n,)``."""
+        kind, one = self.column.kind, np.ones(len(values))
+        if not self.column.has_numbers:
+            return values, one, one
+        step = self._steps_at(np.abs(exact) - error)
+        if self.relation.rule == "map":
+            return values, one, step
+        if kind.decimals is None and kind.kind == "number":
+            count = np.fmax(1.0, np.floor(2 * error / step))
+            return np.where(count > 1, exact - error, values), count, step
+        origin = kind.lattice.offset if kind.lattice and kind.decimals is None else 0.0
+        places, reach = (exact - origin) / step, error / step + 0.5 + ALIKE
+        first = np.ceil(places - reach)
+        count = np.fmax(1.0, np.floor(places + reach) - first + 1)
+        return np.where(count > 1, origin + step * first, values), count, step
 
     def _mapped(self, source: CellColumn, values: np.ndarray) -> np.ndarray:
         keys, images = self.relation.keys, np.array([*self._images, np.nan])
@@ -116,6 +172,8 @@ class Computed:
         if not self.column.has_numbers:
             return values
         if kind.decimals is not None:
+            digits = self.relation.digits
+            values = significant(values, digits) if digits else values
             return np.round(values, kind.decimals) + 0.0
         at = self.column.nearest(values)
         return as_written(np.where(np.abs(at - values) <= 0.01 * self.column.step, at, values))
@@ -125,15 +183,17 @@ class Computed:
         values = rows[:, self.place]
         same = (values == expected.values) | (np.isnan(values) & np.isnan(expected.values))
         if self.column.has_numbers:
-            unit = self._steps_at(expected.values)
-            same |= np.abs(values - expected.values) <= ALIKE * unit
-            same |= np.abs(values - expected.exact) <= HALF * unit + expected.slack
+            steps = (values - expected.low) / expected.step
+            same |= (steps >= -ALIKE) & (steps <= expected.count - 1 + ALIKE)
+            same |= np.abs(values - expected.exact) <= HALF * expected.step + expected.slack
         return same & expected.known
 
     def _steps_at(self, values: np.ndarray) -> np.ndarray:
         kind = self.column.kind
         if kind.decimals is not None:
-            return np.full(len(values), 10.0**-kind.decimals)
+            steps = np.full(len(values), 10.0**-kind.decimals)
+            digits = self.relation.digits
+            return np.fmax(steps, steps_of_digits(values, digits)) if digits else steps
         if kind.kind == "grid":
             return np.full(len(values), self.column.step)
         return self.column.step * spacing(values, self._typical)
@@ -156,7 +216,8 @@ class Computed:
         broken = np.where(expected.known, self.broken, 1.0)
         log_marginal = self.marginal.log_prob(cells.codes, *cells.interval)
         with np.errstate(divide="ignore"):
-            log_held = np.where(self.holds(rows, expected), np.log1p(-broken), -np.inf)
+            log_held = np.log1p(-broken) - np.log(expected.count)
+            log_held = np.where(self.holds(rows, expected), log_held, -np.inf)
             log_p = np.logaddexp(log_held, np.log(broken) + log_marginal)
         return np.where(cells.codes == UNKNOWN, 0.0, log_p)
 
@@ -167,8 +228,15 @@ class Computed:
         expected, values = self.expected(rows), rows[:, self.place]
         holds, broken = self.holds(rows, expected), np.where(expected.known, self.broken, 1.0)
         below, at = self._by_marginal(len(rows)).ends(self.column.encode(values))
-        is_above = expected.known & ~holds & (self._rank(expected.values) < self._rank(values))
-        return (1 - broken) * is_above + broken * below, (1 - broken) * holds + broken * at
+        is_above = expected.known & (self._rank(expected.values) < self._rank(values))
+        if self.column.has_numbers:
+            steps = np.nan_to_num((values - expected.low) / expected.step)
+            are_less = np.clip(np.rint(steps), 0, expected.count - 1)
+        else:
+            are_less = 0.0
+        is_less = np.where(holds, are_less / expected.count, is_above)
+        is_equal = holds / expected.count
+        return (1 - broken) * is_less + broken * below, (1 - broken) * is_equal + broken * at
 
     def _by_marginal(self, n: int) -> CellDistribution:
         return CellDistribution(self.column, self.marginal, [], n)
@@ -188,6 +256,10 @@ class Computed:
         expected = self.expected(rows)
         is_lost = ~expected.known | (with_new & (rng.random(len(rows)) < self.broken))
         lost, values = np.flatnonzero(is_lost), expected.values
+        several = np.flatnonzero(expected.count > 1)
+        uniform = rng.random(len(several))
+        low, count, step = (part[several] for part in expected[-3:])
+        values[several] = self._written(low + step * np.floor(uniform * count))
         drawn = self._by_marginal(len(lost)).draw(rng, with_new=with_new)
         values[lost] = self.column.decode(*drawn)
         return values

@@ -54,6 +54,10 @@ CASES = {
     "grid with bounds": computed(
         grid("y", step=0.5, maps=BETWEEN, bounds=[0, 9], missing=True), MEANS
     ),
+    "grid of ties": computed(grid("y", step=1, decimals=0, missing=True), TOTAL),
+    "grid of rounded columns": computed(
+        grid("y", step=0.01, missing=True), TOTAL.model_copy(update={"is_rounded": True})
+    ),
     "grid beside the values": computed(grid("y", step=0.3, missing=True), TOTAL),
 }
 SOURCES = [
@@ -67,9 +71,11 @@ SOURCES = [
 
 
 def rows_of(one, sources):
-    """Return rows of all values of a cell, and of the value by the function, beside sources."""
+    """Return rows of all values of a cell, and of those by the function, beside sources."""
     at = np.array([[*sources, np.nan]])
-    values = np.append(values_of(one.column, 20.0), one.expected(at).values)
+    expected = one.expected(at)
+    left = expected.low + expected.step * np.arange(expected.count[0])
+    values = np.concatenate([values_of(one.column, 20.0), expected.values, left])
     values = np.unique(np.round(values, 6))
     if one.column.missing is None:
         values = values[~np.isnan(values)]
@@ -91,6 +97,26 @@ def test_the_probabilities_of_all_values_of_a_cell_sum_to_one_and_the_pit_sums_t
         below, at = one.ends(rows)
         assert below + at == pytest.approx(up_to, abs=1e-9)
         assert below == pytest.approx(np.append(0, up_to[:-1]), abs=1e-9)
+
+
+def test_dates_and_their_parts_are_computed_in_days_or_seconds():
+    day, month = number("day", decimals=0, type="date"), number("month", decimals=0)
+    columns = [day, month, number("dom", decimals=0)]
+    of_parts = Relation(rule="date", columns=["month", "dom"], parts=["month", "day"], year=2024)
+    of_date = Relation(rule="date", columns=["day"], part="month", zone=-86_400, constant=-1)
+    rows = np.array(
+        [[19_783, 2, 29, np.nan], [19_784, 2, 30, np.nan]]
+    )  # 1 March 2024, the next day
+    for relation, type, values in (
+        (of_parts, "date", [19_782, np.nan]),
+        (of_parts, "time", [19_782 * 86_400, np.nan]),
+        (of_date, "whole", [1, 2]),
+    ):
+        column = number("y", resolution=1, decimals=0, type=type)
+        one = replace(computed(column, relation), others=columns)
+        expected = one.expected(rows)
+        np.testing.assert_array_equal(expected.values, values)
+        np.testing.assert_array_equal(expected.known, np.isfinite(values))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +147,34 @@ def test_a_cell_is_what_its_function_gives(relation, sources, value):
     of_all_digits = computed(number("y", resolution=1e-16, decimals=None), relation)
     (exact,) = of_all_digits.expected(row).values
     assert exact == float(f"{exact:.12g}")  # that a table is read to
+
+
+def test_both_values_of_a_tie_are_equally_probable_and_a_near_one_is_broken():
+    one = CASES["grid of ties"]
+    rows = np.array([[0, -1.0, 0.5, y] for y in (-3.0, -2.0, -1.0, 0.0)])  # exactly -1.5
+    held = (1 - BROKEN) / 2
+    broken = BROKEN * np.exp(one.by_marginal.log_prob(rows))
+    expected = np.log(np.array([0, held, held, 0]) + broken)
+    assert one.log_prob(rows) == pytest.approx(expected)
+    drawn = one.draw(np.repeat(rows[:1], 1_000, axis=0), np.random.default_rng(0))
+    assert set(drawn) == {-2.0, -1.0} and abs((drawn == -1.0).mean() - 0.5) < 0.06
+
+
+def test_a_cell_of_rounded_columns_is_one_of_all_values_within_their_rounding():
+    relation = Relation(rule="product", columns=["a", "b"], coefficients=[1, 1], constant=1)
+    facts = {"digits": 4, "is_rounded": True}
+    y = number("y", resolution=1e-3, decimals=4)
+    one = computed(y, relation.model_copy(update=facts))
+    row = np.array([[0, 12.0, 3.0, np.nan]])
+    reach = 36 * (0.005 / 12 + 0.005 / 3) + 0.005  # of two decimals, and of four digits of y
+    written = np.round(np.arange(35.0, 37.0, 0.01), 2)
+    rows = np.repeat(row, len(written), axis=0)
+    rows[:, OWN] = written
+    held = np.exp(one.log_prob(rows)) > 0.01
+    np.testing.assert_array_equal(held, np.abs(written - 36) < reach)
+    assert np.exp(one.log_prob(rows))[held].sum() == pytest.approx(1 - BROKEN, abs=2e-3)
+    drawn = one.draw(np.repeat(row, 500, axis=0), np.random.default_rng(1))
+    assert sorted(set(drawn)) == pytest.approx(written[held])
 
 
 def test_a_broken_cell_is_improbable_by_its_marginal_but_not_impossible():
