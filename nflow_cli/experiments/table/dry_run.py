@@ -52,6 +52,9 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     while True:
         try:
             data = load_dataset(settings, opened, flows)
+            for name in data.columns:
+                update = {"calendar": data.kinds[name].calendar}
+                kinds[name] = kinds[name].model_copy(update=update)
             return DryRun(columns, kinds, faults, settings, None if faults else data)
         except FaultsError as error:
             found = error.faults
@@ -158,7 +161,7 @@ def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
         str(len(kind.atoms) or ""),
         f"{share:.1%}" if share else "",
         ":".join(ends),
-        kind.why,
+        kind.why + (f"; inputs: {', '.join(kind.calendar)}" if kind.calendar else ""),
     )
 
 
