@@ -1,6 +1,6 @@
 """Calendar of dates and times: harmonics of season, weekday and hour."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ N_HARMONICS = 2 * len(ORDERS)  # of a cycle, sines and cosines
 NEAR = 0.9  # periods between two dates, below which they tell the phases
 NATS = 10.0  # by which another column depends on a cycle, at least
 ROWS = 20_000  # at random, most by which it is judged
-PARTS, QUARTERS = 7, 4  # of a cycle, and of a column's numbers, in these
+LEVELS = 20  # the most frequent ones of a column, by which it is judged
+EXACT = 1e-6  # variance that is left of 1, at least
 
 
 class Period(NamedTuple):
@@ -50,16 +51,12 @@ def with_calendars(
         is_dated = kind.type in ("date", "time") and kind.kind in ("grid", "number")
         if not is_dated or kind.calendar is not None:
             continue
-        behind = [
-            _outcomes(rows[some, j], kinds[columns[j]])
-            for j in range(max(place + 1, n_given), len(columns))
-        ]
-        cycles = [
-            cycle
-            for cycle in _told(rows[:, place], kind)
-            if any(_gain(_days(rows[some, place], kind), cycle, one) > NATS for one in behind)
-        ]
-        found[name] = kind.model_copy(update={"calendar": cycles})
+        told = list(_told(rows[:, place], kind))
+        known = some[~np.isnan(rows[some, place])]
+        behind = range(max(place + 1, n_given), len(columns))
+        responses = (_responses(rows[known, j], kinds[columns[j]]) for j in behind)
+        needed = _needed(told, _days(rows[known, place], kind), responses) if told else []
+        found[name] = kind.model_copy(update={"calendar": needed})
     return found
 
 
@@ -76,26 +73,45 @@ def _told(values: np.ndarray, kind: ColumnKind) -> Iterator[Cycle]:
             yield cycle
 
 
-def _outcomes(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
-    """Levels, or quarters of numbers ``(n,)``, as whole numbers from 0 on; missing is one."""
-    if kind.kind != "levels":
-        parts = QUARTERS * np.searchsorted(np.sort(values), values) // max(len(values), 1)
-        values = np.where(np.isnan(values), np.nan, parts)
-    return np.unique(values, return_inverse=True)[1]
-
-
-def _gain(days: np.ndarray, cycle: Cycle, outcomes: np.ndarray) -> float:
-    """Log-likelihood in nats that outcomes ``(n,)`` gain by the part of a cycle that days are in,
-    less one a parameter (Akaike 1974).
+def _needed(
+    told: Sequence[Cycle], days: np.ndarray, responses: Iterable[np.ndarray]
+) -> list[Cycle]:
+    """Cycles without which regressions of responses ``(n, P)`` on a trend and all cycles lose:
+    log-likelihood in nats, less one a parameter (Akaike 1974).
     """
-    known = ~np.isnan(days)
-    parts = np.floor(PARTS * _phases(days[known], cycle)).astype(int)
-    counts = np.zeros((PARTS, outcomes.max(initial=0) + 1))
-    np.add.at(counts, (parts, outcomes[known]), 1)
-    counts = counts[counts.any(axis=1)][:, counts.any(axis=0)]
-    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(counts.sum(), 1)
-    gain = np.sum(counts * np.log(np.where(counts > 0, counts / expected, 1.0)))
-    return float(gain - np.prod(np.array(counts.shape) - 1))
+
+    def basis(cycles: Sequence[Cycle]) -> np.ndarray:
+        trend = np.stack([np.ones(len(days)), days - days.mean()])
+        return np.linalg.qr(np.concatenate([trend, _waves(days, cycles)]).T)[0]
+
+    bases = {cycle: basis([one for one in told if one != cycle]) for cycle in told}
+    every, needed = basis(told), set[Cycle]()
+    for y in responses:
+        left = _left(every, y)
+        for cycle, others in bases.items():
+            gains = len(days) / 2 * np.log(_left(others, y) / left) - N_HARMONICS
+            needed |= {cycle} if (gains > NATS).any() else set()
+    return [cycle for cycle in told if cycle in needed]
+
+
+def _left(basis: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """Variance ``(P,)`` that a regression leaves of each response."""
+    return np.maximum(1 - np.square(basis.T @ responses).sum(axis=0) / len(responses), EXACT)
+
+
+def _responses(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
+    """Ranks of numbers, or indicators of levels ``(n, P)``, and of missing ones; of variance 1."""
+    are_missing = np.isnan(values)
+    if kind.kind == "levels":
+        levels, counts = np.unique(values[~are_missing], return_counts=True)
+        found = values[:, None] == levels[np.argsort(-counts, kind="stable")[:LEVELS]]
+    else:
+        ranks = np.searchsorted(np.sort(values), values).astype(float)
+        middle = ranks[~are_missing].mean() if not are_missing.all() else 0.0
+        found = np.where(are_missing, middle, ranks)
+    found = np.column_stack([found, are_missing]).astype(float)
+    found = (found - found.mean(axis=0))[:, np.ptp(found, axis=0) > 0]
+    return found / found.std(axis=0)
 
 
 def harmonics(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
@@ -104,18 +120,18 @@ def harmonics(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
     ``sin 2πkt/T / √3`` and ``cos 2πkt/T / √3``, k = 1, 2, 3, with t days since 1970-01-01; T is a
     mean year, a week or a day. Squares of a cycle sum to 1.
     """
-    days, found = _days(values, kind), [np.zeros((0, len(values)))]
-    for cycle in kind.calendar or ():
-        angles = 2 * np.pi * ORDERS * _phases(days, cycle)
+    return np.nan_to_num(_waves(_days(values, kind), kind.calendar or ()))
+
+
+def _waves(days: np.ndarray, cycles: Iterable[Cycle]) -> np.ndarray:
+    found = [np.zeros((0, len(days)))]
+    for cycle in cycles:
+        period = PERIODS[cycle]
+        phases = (np.floor(days) if period.is_of_days else days) / period.length
+        angles = 2 * np.pi * ORDERS * np.mod(phases, 1.0)
         found += [np.sin(angles), np.cos(angles)]
-    return np.nan_to_num(np.concatenate(found) / np.sqrt(len(ORDERS)))
+    return np.concatenate(found) / np.sqrt(len(ORDERS))
 
 
 def _days(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
     return values if kind.type == "date" else values / DAY
-
-
-def _phases(days: np.ndarray, cycle: Cycle) -> np.ndarray:
-    """Phases of days since 1970-01-01, from 0 to 1."""
-    period = PERIODS[cycle]
-    return np.mod((np.floor(days) if period.is_of_days else days) / period.length, 1.0)
