@@ -12,8 +12,8 @@ from nflow_cli.random_streams import stream
 ORDERS = np.arange(1, 4)[:, None]  # of harmonics; three of seven days are any function of these
 N_HARMONICS = 2 * len(ORDERS)  # of a cycle, sines and cosines
 NEAR = 0.9  # periods between two dates, below which they tell the phases
-NATS = 10.0  # by which another column depends on a cycle, at least
-ROWS = 20_000  # at random, most by which it is judged
+NATS = 10.0  # by which another column depends on a cycle, at least, if there is but one
+ROWS = 5_000  # at random, most by which it is judged
 LEVELS = 20  # the most frequent ones of a column, by which it is judged
 EXACT = 1e-6  # variance that is left of 1, at least
 
@@ -55,7 +55,8 @@ def with_calendars(
         known = some[~np.isnan(rows[some, place])]
         behind = range(max(place + 1, n_given), len(columns))
         responses = (_responses(rows[known, j], kinds[columns[j]]) for j in behind)
-        needed = _needed(told, _days(rows[known, place], kind), responses) if told else []
+        days, least = _days(rows[known, place], kind), NATS + np.log(max(len(behind), 1))
+        needed = _needed(told, days, responses, least) if told and len(days) else []
         found[name] = kind.model_copy(update={"calendar": needed})
     return found
 
@@ -74,23 +75,25 @@ def _told(values: np.ndarray, kind: ColumnKind) -> Iterator[Cycle]:
 
 
 def _needed(
-    told: Sequence[Cycle], days: np.ndarray, responses: Iterable[np.ndarray]
+    told: Sequence[Cycle], days: np.ndarray, responses: Iterable[np.ndarray], least: float
 ) -> list[Cycle]:
-    """Cycles without which regressions of responses ``(n, P)`` on a trend and all cycles lose:
-    log-likelihood in nats, less one a parameter (Akaike 1974).
+    """Cycles without which a regression of responses ``(n, P)`` on a trend and all cycles loses
+    ``least`` nats and log P: of log-likelihood, less one a parameter (Akaike 1974).
     """
 
     def basis(cycles: Sequence[Cycle]) -> np.ndarray:
         trend = np.stack([np.ones(len(days)), days - days.mean()])
         return np.linalg.qr(np.concatenate([trend, _waves(days, cycles)]).T)[0]
 
-    bases = {cycle: basis([one for one in told if one != cycle]) for cycle in told}
+    others = [basis([one for one in told if one != cycle]) for cycle in told]
     every, needed = basis(told), set[Cycle]()
+    degrees = len(days) - every.shape[1]
     for y in responses:
         left = _left(every, y)
-        for cycle, others in bases.items():
-            gains = len(days) / 2 * np.log(_left(others, y) / left) - N_HARMONICS
-            needed |= {cycle} if (gains > NATS).any() else set()
+        for cycle, other in zip(told, others):
+            gains = degrees / 2 * np.log(_left(other, y) / left) - N_HARMONICS
+            if (gains > least + np.log(max(len(gains), 1))).any():
+                needed.add(cycle)
     return [cycle for cycle in told if cycle in needed]
 
 
