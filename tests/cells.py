@@ -10,7 +10,7 @@ from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.scores import Scores
 
@@ -39,6 +39,13 @@ def grid(name, step=0.5, offset=0.0, maps=UNITS, **facts):
     facts = {"decimals": 2, "lattice": lattice, "resolution": step, **facts}
     kind = ColumnKind(kind="grid", repeats=True, **facts)
     return scored(CellColumn(name, kind, maps, floor=0.01))
+
+
+def day(name, middle=18_300.0, spread=5.0, **facts):
+    """Return dates around 7 February 2020 with their weekday and season."""
+    maps = (Scale(middle, spread),)
+    facts = {"type": "date", "calendar": ["season", "weekday"], "decimals": 0, **facts}
+    return grid(name, step=1.0, maps=maps, **facts)
 
 
 def number(name, resolution=1e-3, maps=UNITS, decimals=3, **facts):
@@ -95,7 +102,7 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None)
     """Return a density of cells of columns; of networks alone where ``shares`` is 1."""
     rng = np.random.default_rng(seed)
     columns = [in_units(c) if i < n_given else c for i, c in enumerate(columns)]
-    layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, width)
+    layout = layout_of(columns, n_given, 3, width)
     marginals = [random_marginal(column, rng) for column in columns][n_given:]
     networks = []
     for weight in np.random.default_rng([seed, 1]).dirichlet(np.full(members, 5.0)):

@@ -15,6 +15,7 @@ ModelledKind = Literal["levels", "grid", "number"]
 # Types of cells: text, truth values, whole numbers, decimals, dates, and times, of a date
 # or of a day.
 CellType = Literal["text", "truth", "whole", "decimal", "date", "time"]
+Cycle = Literal["season", "weekday", "hour"]
 
 
 # Parts of dates and times: days from 1, weekdays from 0, which is Monday, or Sunday.
@@ -214,6 +215,11 @@ class ColumnKind(Strict):
         default=False,
         description="Whether values beyond the bounds have a small probability: with detected "
         "bounds they do, with set bounds they do not.",
+    )
+    calendar: list[Cycle] | None = Field(
+        default=None,
+        description="Cycles of dates or times that are inputs of a network of cells; null: those "
+        "that the training rows tell.",
     )
     relation: Relation | None = Field(default=None, description="Of a computed column.")
 

@@ -21,6 +21,7 @@ from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
 from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
+from nflow_cli.data.calendar import with_calendars
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.faults import (
@@ -169,6 +170,9 @@ def load_dataset(
     kinds = _with_levels(found.kinds, found.columns, parts.train)
     refuse(table.name, without_levels(kinds, settings))
     data = _of_parts(table, settings, found.columns, kinds, parts, flows)
+    if flows is None:
+        by_cells = [*data.given, *data.modelled], data.train, len(data.given)
+        data = replace(data, kinds=with_calendars(kinds, *by_cells))
     units = _units(data) if flows is None else _units_of_flows(table.name, data, settings, flows)
     continuous = [data.kinds[name].is_continuous for name in data.columns]
     notes = note_of_weights(settings.weights, data.weights.train)

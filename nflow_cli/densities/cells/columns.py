@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.data.calendar import harmonics
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.written import as_written
 from nflow_cli.densities.cells.layout import UNKNOWN, Outcomes
@@ -37,12 +38,14 @@ class Cells(NamedTuple):
     Attributes:
         codes: Outcome of each ``(n,)``, or ``UNKNOWN``.
         interval: Of each number.
-        units: Middles in units ``(n,)``, the inputs of a network.
+        units: Middles in units ``(n,)``, inputs of a network.
+        calendar: Harmonics of dates and times ``(E, n)``, inputs of a network.
     """
 
     codes: np.ndarray
     interval: Interval
     units: np.ndarray
+    calendar: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,11 @@ class CellColumn:
         return Outcomes(count, number, self.kind.bounds is not None, has_new, has_gaps)
 
     @property
+    def n_cycles(self) -> int:
+        """Number of cycles of its dates or times that are inputs."""
+        return len(self.kind.calendar or ()) if self.has_numbers else 0
+
+    @property
     def number(self) -> int | None:
         """First outcome that is a number, if any."""
         return self.outcomes.number
@@ -136,7 +144,7 @@ class CellColumn:
         codes = self.codes(values)
         if not self.has_numbers:
             zeros = np.zeros(len(values))
-            return Cells(codes, Interval(zeros, zeros), zeros)
+            return Cells(codes, Interval(zeros, zeros), zeros, np.zeros((0, len(values))))
         gaps, beyond = np.isnan(values), self._beyond(values) > 0
         is_none = gaps | beyond
         numbers = np.where(is_none, self._typical, values)
@@ -149,7 +157,8 @@ class CellColumn:
         if self.kind.kind == "grid":
             half = np.where(self._is_on_grid(numbers), half, 0.0)
         interval = Interval(np.where(is_none, 0.0, centre), np.where(gaps, 1.0, half))
-        return Cells(codes, interval, np.where(is_none, 0.0, in_units.centre))
+        units, calendar = np.where(is_none, 0.0, in_units.centre), harmonics(values, self.kind)
+        return Cells(codes, interval, units, calendar)
 
     def log_wider(self, values: np.ndarray) -> np.ndarray:
         """Log-ratio ``(n,)`` of the mass of new numbers between those seen to their own; else 0."""

@@ -26,7 +26,7 @@ UNRESOLVED = 1e-2  # error of a distribution, above which its numbers are unknow
 NODES = 2**15  # nodes at a time
 ROUNDING = 1e-12  # of a cumulative probability
 FAR = 700.0  # nats: a likelihood so much smaller than the largest is 0
-VALUES = 256  # most values of a grid that are nodes each
+VALUES, DATES = 256, 4_096  # most values of a grid, and dates of a calendar, that are nodes each
 CORE, TAIL = 1e-3, 1e-13  # mass of a normal beyond single values, and beyond all nodes
 FARTHEST = 2.0**53  # steps from an offset: the next has no number
 LARGE = 1e300  # largest value
@@ -425,10 +425,11 @@ def _values(prior: CellDistribution) -> tuple[np.ndarray, np.ndarray] | None:
         return int(low), int(high)
 
     low, high = places(CORE)
-    if high - low >= VALUES:
+    count = DATES if column.n_cycles else VALUES  # neighbours may be Sunday and Monday
+    if high - low >= count:
         return None
     least, most = places(TAIL)
-    if most - least < VALUES:
+    if most - least < count:
         low, high = least, most
     steps = np.unique(np.rint(GROWTH ** np.arange(200.0)))
     below, above = low - steps[::-1], high + steps

@@ -66,7 +66,8 @@ class Encoded(NamedTuple):
 
     Attributes:
         codes: Outcomes ``(C, n)``.
-        units: Middles of intervals in units ``(K, n)``, of columns with numbers.
+        units: Numeric inputs: middles of intervals in units ``(K, n)``, of columns with numbers,
+            then the harmonics of dates.
         centre: In scores or units.
         half: Half widths.
     """
@@ -321,7 +322,7 @@ class CellDensity:
                 if present:
                     log_present += np.where(at, cell.log_present, 0.0)
             cells = column.encode(rows[:, j])
-            walk.see(j, cells.codes, cells.units)
+            walk.see(j, cells.codes, np.vstack([cells.units, cells.calendar]))
         return rows, log_present
 
     def suffix(self, j: int) -> "CellDensity":
@@ -368,7 +369,8 @@ class CellScores:
         self.cells, codes = every[density.n_given :], np.array([one.codes for one in every], float)
         numbers = [(every[i].units, *every[i].interval) for i in self.layout.with_numbers]
         parts = np.array(numbers).reshape(len(numbers), 3, len(rows)).swapaxes(0, 1)
-        self.encoded = Encoded(codes, *parts)
+        units = np.concatenate([parts[0], *(one.calendar for one in every)])
+        self.encoded = Encoded(codes, units, *parts[1:])
 
     # Distributions by each network.
 

@@ -109,7 +109,7 @@ class CellDistribution:
         Levels are in their order; missing is above all levels and numbers, a new level above
         missing. For a number, ``X = x`` is its interval.
         """
-        column, (codes, (centre, half), _), rows = self.column, cells, np.arange(self.n)
+        column, (codes, (centre, half), *_), rows = self.column, cells, np.arange(self.n)
         at = self.outcomes[codes, rows]
         below = np.cumsum(self.outcomes, axis=0)[codes, rows] - at
         if column.has_numbers:

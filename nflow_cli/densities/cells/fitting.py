@@ -120,7 +120,9 @@ def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Comput
 
 def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, width: int) -> Layout:
     """Layout of a network of columns, the first ``n_given`` given."""
-    return Layout(tuple(column.outcomes for column in columns), n_given, components, width)
+    outcomes = tuple(column.outcomes for column in columns)
+    cycles = tuple(column.n_cycles for column in columns)
+    return Layout(outcomes, n_given, components, width, cycles)
 
 
 def fitted_marginals(

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nflow_cli.data.calendar import N_HARMONICS
+
 UNKNOWN = -1  # code of an unknown cell, which is left out of the sum
 
 
@@ -75,12 +77,14 @@ class Layout:
         n_given: G.
         components: M, normals per mixture.
         width: H, hidden units per layer.
+        cycles: Number of cycles of each column's dates, all 0 if empty.
     """
 
     outcomes: tuple[Outcomes, ...]
     n_given: int
     components: int
     width: int
+    cycles: tuple[int, ...] = ()
 
     @property
     def n_columns(self) -> int:
@@ -121,15 +125,19 @@ class Layout:
 
     @cached_property
     def inputs(self) -> np.ndarray:
-        """Column ``(I,)`` of each input: outcomes that are learnt, then numbers."""
+        """Column ``(I,)`` of each input: outcomes that are learnt, then numeric ones."""
         counts = [one.learnt for one in self.outcomes]
-        return np.append(np.repeat(np.arange(self.n_columns), counts), self.with_numbers).astype(
-            int
-        )
+        return np.append(np.repeat(np.arange(self.n_columns), counts), self.numeric)
+
+    @cached_property
+    def numeric(self) -> np.ndarray:
+        """Column of each numeric input: K numbers, then the harmonics of dates."""
+        dated = [i for i, n in enumerate(self.cycles) for _ in range(n * N_HARMONICS)]
+        return np.array([*self.with_numbers, *dated], int)
 
     @cached_property
     def input_codes(self) -> np.ndarray:
-        """Outcome of each input but numbers."""
+        """Outcome of each input that is not numeric."""
         return np.concatenate([np.arange(one.learnt) for one in self.outcomes])
 
     @cached_property

@@ -74,7 +74,7 @@ def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, 
             weights[name] = size * rng.standard_normal(shape) / np.sqrt(max(shape[1], 1))
     are_single = np.array([layout.outcomes[i].learnt == 1 for i in layout.inputs])
     are_single[len(layout.input_codes) :] = False
-    active = layout.n_columns - are_single.sum() + len(layout.with_numbers)
+    active = layout.n_columns - are_single.sum() + len(layout.with_numbers) + sum(layout.cycles)
     weights["inputs_kernel"] *= np.sqrt(len(layout.inputs) / max(active, 1))
     weights["inputs_kernel"][:, are_single] = 0.0
     return weights
@@ -97,9 +97,9 @@ def masked(layout: Layout, weights: Weights) -> dict[str, Any]:
 
 
 def inputs(layout: Layout, codes: Any, units: Any, xp: Any) -> Any:
-    """Inputs ``(I, n)`` of the network: one-hot codes, all 0 if unknown or new, and numbers.
+    """Inputs ``(I, n)`` of the network: one-hot codes, all 0 if unknown or new, and numeric ones.
 
-    ``codes`` are ``(C, n)`` in floating point; ``units`` ``(K, n)`` of the columns with numbers.
+    ``codes`` are ``(C, n)`` in floating point; ``units`` as of :class:`Encoded`.
     """
     columns = layout.inputs[: len(layout.input_codes)]
     is_one = xp.take(codes, columns, axis=-2) == layout.input_codes[:, None]
@@ -177,12 +177,14 @@ class ColumnByColumn:
         self._last = np.zeros((layout.width, n))
 
     def see(self, j: int, codes: np.ndarray, units: np.ndarray) -> None:
-        """Take the cells ``(n,)`` of column ``j``, and compute what sees no later one."""
+        """Take the outcomes ``(n,)`` and numeric inputs ``(U, n)`` of column ``j``, and compute
+        what sees no later one.
+        """
         layout, w = self.layout, self.weights
         places = np.flatnonzero(layout.inputs == j)
-        outcomes, number = np.split(places, [layout.outcomes[j].learnt])
+        outcomes, numeric = np.split(places, [layout.outcomes[j].learnt])
         self.x[outcomes] = codes == np.arange(len(outcomes))[:, None]
-        self.x[number] = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
+        self.x[numeric] = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
         first, end = np.searchsorted(layout.degrees, [j, j + 1])
         new, seen = slice(first, end), slice(0, end)
         h = w["inputs_kernel"][new] @ self.x + w["inputs_bias"][new]

@@ -84,6 +84,7 @@ def starting_weights(
     codes = np.stack([cell.codes for cell in cells], axis=1)
     numbers = [cell for column, cell in zip(columns, cells) if column.has_numbers]
     units, centre = np.zeros((2, len(rows), 0))
+    calendar = [cell.calendar.T for cell in cells]
     if numbers:
         units = np.stack([cell.units for cell in numbers], axis=1)
         centre = np.stack([cell.interval.centre for cell in numbers], axis=1)
@@ -97,7 +98,7 @@ def starting_weights(
         for one, column in zip(parents, columns[first:])
     ]
     seen, known = _narrow(outcomes, codes)
-    ridges = fit_ridges(seen, known, units, centre, weights, first, floors)
+    ridges = fit_ridges(seen, known, units, centre, weights, first, floors, calendar)
     arrays = {
         **_of_shares(layout, dict(enumerate(parents, first))),
         **_of_numbers(layout, seen, floors, dict(enumerate(ridges, first))),
@@ -162,7 +163,7 @@ def _of_numbers(
     kernel = np.zeros((len(layout.mixed), len(layout.inputs)))
     bias = np.zeros((len(layout.mixed), 3, m))
     inputs = [
-        np.flatnonzero(layout.inputs == i)[: one.learnt + (one.number is not None)]
+        np.flatnonzero(layout.inputs == i)[: one.learnt if one.number is None else None]
         for i, one in enumerate(seen)
     ]
     for row, j in enumerate(layout.mixed):
@@ -262,19 +263,24 @@ def _best_pull(
 
 
 def plain_inputs(
-    columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray
+    columns: Sequence[Outcomes],
+    codes: np.ndarray,
+    centre: np.ndarray,
+    calendar: Sequence[np.ndarray] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs of regressions ``(n, P)``, and the number of inputs up to each column.
 
-    Of a column its outcomes that are learnt, one-hot, and its number in units, clipped to ±6; 0 if
-    unknown. Arguments as of :func:`fit_parents`.
+    Of a column its outcomes that are learnt, one-hot, its number in units, clipped to ±6, and the
+    harmonics ``(n, E)`` of its dates; 0 if unknown. Arguments as of :func:`fit_parents`.
     """
     blocks = []
-    for outcomes, (column, middles) in zip(columns, each_column(columns, codes, centre)):
+    for i, (outcomes, (column, middles)) in enumerate(
+        zip(columns, each_column(columns, codes, centre))
+    ):
         block = np.equal(column[:, None], np.arange(outcomes.learnt)).astype(float)
         if middles is not None:
             number = np.where(outcomes.have_numbers(column), np.clip(middles, -CLIP, CLIP), 0.0)
-            block = np.append(block, number[:, None], axis=1)
+            block = np.column_stack([block, number, *calendar[i : i + 1]])
         blocks.append(block)
     return np.concatenate(blocks, axis=1), np.cumsum([block.shape[1] for block in blocks])
 
@@ -287,6 +293,7 @@ def fit_ridges(
     weights: np.ndarray | None = None,
     first: int = 0,
     floors: Sequence[float] | None = None,
+    calendar: Sequence[np.ndarray] = (),
 ) -> list[Ridge | None]:
     """Ridge regressions of the numbers of columns ``first`` on, on the columns before each.
 
@@ -294,7 +301,7 @@ def fit_ridges(
     ``(n, N)``, of ``centre`` ``(n, N)``; ``None`` without numbers. ``floors`` are the least scales.
     Other arguments as of :func:`fit_parents`.
     """
-    inputs, ends = plain_inputs(columns, codes, units)
+    inputs, ends = plain_inputs(columns, codes, units, calendar)
     ridges: list[Ridge | None] = []
     for j, (column, middles) in enumerate(each_column(columns, codes, centre)):
         if middles is None or j < first:

@@ -77,9 +77,13 @@ def units_of(columns: Sequence[CellColumn], rows: np.ndarray) -> np.ndarray:
 
 
 def can_be_unmixed(data: Dataset) -> bool:
-    """Whether all columns are plain numbers without gaps, bounds, weights or given columns."""
+    """Whether all columns are plain numbers without gaps, bounds, cycles, weights or given
+    columns.
+    """
     kinds = [data.kinds[name] for name in data.columns]
-    are_plain = all(kind.is_continuous and not (kind.bounds or kind.missing) for kind in kinds)
+    are_plain = all(
+        kind.is_continuous and not (kind.bounds or kind.missing or kind.calendar) for kind in kinds
+    )
     return are_plain and len(kinds) > 1 and not data.given and data.weights.train is None
 
 

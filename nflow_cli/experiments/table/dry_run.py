@@ -45,11 +45,14 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     settings, flows = config.data, tails_of(config)
     opened = table_named(settings)
     whole = read_whole(opened, settings, flows)
-    columns, kinds = [*whole.columns.values()], whole.kinds
+    columns, kinds = [*whole.columns.values()], dict(whole.kinds)
     faults = list[Fault]()
     while True:
         try:
             data = load_dataset(settings, opened, flows, whole)
+            for name in data.columns:
+                update = {"calendar": data.kinds[name].calendar}
+                kinds[name] = kinds[name].model_copy(update=update)
             return DryRun(columns, kinds, faults, settings, None if faults else data)
         except FaultsError as error:
             found = error.faults
@@ -156,7 +159,7 @@ def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
         str(len(kind.atoms) or ""),
         f"{share:.1%}" if share else "",
         ":".join(ends),
-        kind.why,
+        kind.why + (f"; inputs: {', '.join(kind.calendar)}" if kind.calendar else ""),
     )
 
 

@@ -121,8 +121,8 @@ class FitCells(ChunkTrainer):
         codes, units, centre, half, _, hidden, _ = self.parts(packed)
         seen = codes, units
         if hidden.shape[-2]:
-            of_numbers = ops.take(hidden, np.array(layout.with_numbers, np.int32), axis=-2)
-            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_numbers > 0, 0.0, seen[1])
+            of_units = ops.take(hidden, layout.numeric.astype(np.int32), axis=-2)
+            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_units > 0, 0.0, seen[1])
         x = network.inputs(layout, *seen, ops)
         arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
         weights = network.masked(layout, arrays)
@@ -146,8 +146,8 @@ class FitCells(ChunkTrainer):
     def parts(self, packed: Any) -> list[Any]:
         """Codes, units, intervals, marginals, hidden cells, and rows with filled gaps."""
         layout = self.layout
-        n = len(layout.with_numbers)
-        counts = layout.n_columns, n, n, n, len(layout.modelled), layout.n_columns, 1
+        n, units = len(layout.with_numbers), len(layout.numeric)
+        counts = layout.n_columns, units, n, n, len(layout.modelled), layout.n_columns, 1
         ends = np.cumsum([0, *counts])
         return [packed[..., start:end, :] for start, end in itertools.pairwise(ends)]
 

@@ -8,6 +8,7 @@ from cells import (
     BETWEEN,
     TAILS,
     a_sample,
+    day,
     grid,
     levels,
     number,
@@ -126,6 +127,17 @@ def test_a_long_grid_with_many_atoms_has_its_conditional(missing, seed):
     assert_ends(found, rows[:, 0], values, shares, found.error + 3e-3)
     own = (shares * (values == rows[:, :1])).sum(axis=1)
     np.testing.assert_allclose(found.at, own, rtol=UNRESOLVED)
+
+
+def test_a_date_has_its_conditional_day_by_day():
+    """What follows a Sunday differs from what follows the days beside it."""
+    density = random_density([day("a", spread=100.0), levels("b", 3), grid("c")], seed=3)
+    rows, values = drawn(density, 3), 18_300.0 + np.arange(-2_000, 2_001)
+    found, (shares, log_total) = conditional(density, rows, 0, P), exactly(density, rows, 0, values)
+    assert not found.error.any()
+    np.testing.assert_allclose(found.log_prob, density.log_prob(rows) - log_total, atol=1e-6)
+    assert_quantiles(found.quantiles, values, shares, 1e-6)
+    assert_ends(found, rows[:, 0], values, shares, 1e-6)
 
 
 def test_values_beyond_bounds_have_their_probability():

@@ -9,6 +9,7 @@ from cells import (
     BETWEEN,
     TAILS,
     a_sample,
+    day,
     grid,
     levels,
     number,
@@ -26,6 +27,7 @@ N = 30_000
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True)],
     "a grid": [levels("a", 2, missing=True), grid("b", step=2.0, atoms=[0.0, 6.0], missing=True)],
+    "date": [day("a", spread=1.0, missing=True), grid("b", step=2.0)],
     "bounds": [
         grid("a", step=5.0, offset=2.5, maps=TAILS, atoms=[7.5]),
         grid("b", step=1.0, maps=BETWEEN, bounds=[0, 9]),

@@ -18,6 +18,7 @@ from nflow_cli.densities.cells.fitting import (
     layout_of,
     with_both_ends,
 )
+from nflow_cli.densities.cells.start import starting_weights
 from nflow_cli.mixtures import log_cdf, log_sf
 
 N = 1_000
@@ -103,6 +104,26 @@ def test_the_least_scale_is_a_quarter_of_an_interval():
     low, high = columns[0].inside(np.array([20.0, 21.0]))[0]
     assert floors[0] == pytest.approx(0.25 * (high - low), rel=0.3)
     assert floors[1] == 1e-5
+
+
+def test_a_network_starts_at_the_season_and_the_weekday_of_dates_in_a_column_behind():
+    rng = np.random.default_rng(4)
+    dates = np.datetime64("2019-01-01") + np.arange(1_461)
+    days = dates.astype(int)
+    of_weekday = np.array([0.0, 0.2, -0.3, 0.1, 0.9, 1.6, -1.4])
+    mean = 10 + 1.5 * np.sin(2 * np.pi * days / 365.2425 - 1) + of_weekday[days % 7]
+    y = mean + 0.3 * rng.standard_normal(len(mean))
+    data = dataset({"day": dates.astype(str).astype(object), "y": y})
+    columns, marginals = marginals_of(data)
+    layout = layout_of(columns, 0, 1, 4)
+    start = starting_weights(layout, columns, data.train, None)
+    arrays = {n: start.of(n, np.zeros(s)) for n, s in network.shapes(layout, 0).items()}
+    member = Member(network.masked(layout, arrays), np.ones(2))
+    density = CellDensity(columns, layout, marginals, [member])
+    log_q = density.cell_log_probs(data.test)[:, 1]
+    truth = mean[(data.test[:, 0] - days[0]).astype(int)]
+    log_p = -np.square((data.test[:, 1] - truth) / 0.3) / 2 - np.log(0.3 * np.sqrt(2 * np.pi))
+    assert (log_p - log_q).mean() == pytest.approx(0, abs=0.03)
 
 
 def test_other_units_move_log_q_by_their_logarithm_and_that_of_a_grid_by_nothing():

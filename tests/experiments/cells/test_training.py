@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from cells import BETWEEN, POSITIVE, TAILS, a_sample, grid, levels, number, random_weights
+from cells import BETWEEN, POSITIVE, TAILS, a_sample, day, grid, levels, number, random_weights
 from truth import to_numpy
 
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.densities.cells.layout import Layout
+from nflow_cli.densities.cells.density import CellDensity, CellScores, Member
+from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.start import StartingWeights
 
@@ -27,7 +27,7 @@ def fit_of(members, n_given=1, columns=COLUMNS):
     """Return a fit with random weights, and its density."""
     from nflow_cli.experiments.table.trainer import CellWeights, FitCells, log_present
 
-    layout = Layout(tuple(column.outcomes for column in columns), n_given, 3, 16)
+    layout = layout_of(columns, n_given, 3, 16)
     rng = np.random.default_rng(0)
     weights = [random_weights(layout, rng) for _ in range(members)]
     start, units = (
@@ -141,6 +141,30 @@ def test_cells_that_are_hidden_are_unknown_to_the_network_and_are_scored():
         expected = by_network(density, seen)[place]
         known = expected > -1e6
         np.testing.assert_allclose(single[place][known], expected[known], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_given", [0, 1])
+def test_dates_are_the_same_inputs_in_training_scores_and_draws(n_given):
+    columns = [day("a", missing=True), levels("b", 4), number("c"), day("d"), grid("e")]
+    fit, density = fit_of(1, n_given, columns)
+    rows = a_sample(columns, 60, 5)
+    hidden = np.zeros((5, 60), np.float32)
+    hidden[3, :20] = 1  # of a column without gaps, where hidden is missing
+    seen = np.where(hidden.T > 0, np.nan, rows)
+    batch = np.concatenate([packed(density, rows), hidden])
+    single = to_numpy(fit.log_cells(keras.ops.convert_to_tensor(batch)).masses)[0]
+    expected = by_network(density, seen)
+    known = (expected > -1e6) & (hidden[n_given:] == 0)
+    np.testing.assert_allclose(single[known], expected[known], rtol=1e-4, atol=1e-4)
+    (member,), block = density.networks, CellScores(density, seen)
+    walk = network.ColumnByColumn(density.layout, member.weights, density.limits, 60)
+    for j, cells in enumerate(density.encode(seen)):
+        if j >= max(n_given, 1):
+            expected = network.of_column(density.layout, block.by_network(member), j).log_shares
+            np.testing.assert_allclose(walk.parameters(j).log_shares, expected, atol=1e-9)
+        walk.see(j, cells.codes, np.vstack([cells.units, cells.calendar]))
+    assert len(density.layout.numeric) == 4 + 2 * 12
+    assert not density.encode(seen)[3].calendar[:, :20].any()
 
 
 def test_the_loss_of_rows_with_filled_gaps_leaves_out_that_cells_are_present():

@@ -1,0 +1,140 @@
+"""Calendar of dates and times: harmonics of season, weekday and hour."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nflow_cli.config.kinds import ColumnKind, Cycle
+from nflow_cli.data.dates import DAY, kind_of_form
+from nflow_cli.random_streams import stream
+
+ORDERS = np.arange(1, 4)[:, None]  # of harmonics; three of seven days are any function of these
+N_HARMONICS = 2 * len(ORDERS)  # of a cycle, sines and cosines
+NEAR = 0.9  # periods between two dates, below which they tell the phases
+NATS = 10.0  # by which another column depends on a cycle, at least, if there is but one
+ROWS = 5_000  # at random, most by which it is judged
+LEVELS = 20  # the most frequent ones of a column, by which it is judged
+EXACT = 1e-6  # variance that is left of 1, at least
+
+
+class Period(NamedTuple):
+    """Period of a cycle, in days.
+
+    Attributes:
+        least: Span of the dates that tell it.
+        is_of_days: The phase changes at midnight alone.
+    """
+
+    length: float
+    least: float
+    is_of_days: bool
+
+
+PERIODS: dict[Cycle, Period] = {
+    "season": Period(365.2425, 350.0, True),
+    "weekday": Period(7.0, 28.0, True),
+    "hour": Period(1.0, 2.0, False),
+}
+
+
+def with_calendars(
+    kinds: Mapping[str, ColumnKind], columns: Sequence[str], rows: np.ndarray, n_given: int
+) -> dict[str, ColumnKind]:
+    """Kinds with the cycles that dates and times of training rows ``(n, C)`` tell, of which a
+    modelled column behind depends on one at least: other inputs would be noise.
+    """
+    found = dict(kinds)
+    some = stream(0, "calendar").choice(len(rows), min(len(rows), ROWS), replace=False)
+    for place, name in enumerate(columns):
+        kind = kinds[name]
+        is_dated = kind.type in ("date", "time") and kind.kind in ("grid", "number")
+        if not is_dated or kind.calendar is not None:
+            continue
+        told = list(_told(rows[:, place], kind))
+        known = some[~np.isnan(rows[some, place])]
+        behind = range(max(place + 1, n_given), len(columns))
+        responses = (_responses(rows[known, j], kinds[columns[j]]) for j in behind)
+        days, least = _days(rows[known, place], kind), NATS + np.log(max(len(behind), 1))
+        needed = _needed(told, days, responses, least) if told and len(days) else []
+        found[name] = kind.model_copy(update={"calendar": needed})
+    return found
+
+
+def _told(values: np.ndarray, kind: ColumnKind) -> Iterator[Cycle]:
+    """Cycles of which dates or times ``(n,)`` have the phases: their span leaves none to be
+    extrapolated, and two are nearer than the period, as monthly dates have no weekday.
+    """
+    is_clock = kind.form is not None and kind_of_form(kind.form) == "clock"
+    days = np.unique(_days(values[~np.isnan(values)], kind))
+    for cycle, period in PERIODS.items():
+        apart = np.diff(np.unique(np.floor(days)) if period.is_of_days else days)
+        is_long = is_clock or apart.sum() >= period.least
+        if is_long and (apart < NEAR * period.length).any():
+            yield cycle
+
+
+def _needed(
+    told: Sequence[Cycle], days: np.ndarray, responses: Iterable[np.ndarray], least: float
+) -> list[Cycle]:
+    """Cycles without which a regression of responses ``(n, P)`` on a trend and all cycles loses
+    ``least`` nats and log P: of log-likelihood, less one a parameter (Akaike 1974).
+    """
+
+    def basis(cycles: Sequence[Cycle]) -> np.ndarray:
+        trend = np.stack([np.ones(len(days)), days - days.mean()])
+        return np.linalg.qr(np.concatenate([trend, _waves(days, cycles)]).T)[0]
+
+    others = [basis([one for one in told if one != cycle]) for cycle in told]
+    every, needed = basis(told), set[Cycle]()
+    degrees = len(days) - every.shape[1]
+    for y in responses:
+        left = _left(every, y)
+        for cycle, other in zip(told, others):
+            gains = degrees / 2 * np.log(_left(other, y) / left) - N_HARMONICS
+            if (gains > least + np.log(max(len(gains), 1))).any():
+                needed.add(cycle)
+    return [cycle for cycle in told if cycle in needed]
+
+
+def _left(basis: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """Variance ``(P,)`` that a regression leaves of each response."""
+    return np.maximum(1 - np.square(basis.T @ responses).sum(axis=0) / len(responses), EXACT)
+
+
+def _responses(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
+    """Ranks of numbers, or indicators of levels ``(n, P)``, and of missing ones; of variance 1."""
+    are_missing = np.isnan(values)
+    if kind.kind == "levels":
+        levels, counts = np.unique(values[~are_missing], return_counts=True)
+        found = values[:, None] == levels[np.argsort(-counts, kind="stable")[:LEVELS]]
+    else:
+        ranks = np.searchsorted(np.sort(values), values).astype(float)
+        middle = ranks[~are_missing].mean() if not are_missing.all() else 0.0
+        found = np.where(are_missing, middle, ranks)
+    found = np.column_stack([found, are_missing]).astype(float)
+    found = (found - found.mean(axis=0))[:, np.ptp(found, axis=0) > 0]
+    return found / found.std(axis=0)
+
+
+def harmonics(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
+    """Harmonics ``(E, n)`` of the calendar of dates or times ``(n,)``; 0 if missing.
+
+    ``sin 2πkt/T / √3`` and ``cos 2πkt/T / √3``, k = 1, 2, 3, with t days since 1970-01-01; T is a
+    mean year, a week or a day. Squares of a cycle sum to 1.
+    """
+    return np.nan_to_num(_waves(_days(values, kind), kind.calendar or ()))
+
+
+def _waves(days: np.ndarray, cycles: Iterable[Cycle]) -> np.ndarray:
+    found = [np.zeros((0, len(days)))]
+    for cycle in cycles:
+        period = PERIODS[cycle]
+        phases = (np.floor(days) if period.is_of_days else days) / period.length
+        angles = 2 * np.pi * ORDERS * np.mod(phases, 1.0)
+        found += [np.sin(angles), np.cos(angles)]
+    return np.concatenate(found) / np.sqrt(len(ORDERS))
+
+
+def _days(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
+    return values if kind.type == "date" else values / DAY
