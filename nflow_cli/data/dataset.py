@@ -21,9 +21,9 @@ from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
 from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
-from nflow_cli.data.calendar import with_calendars
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, read_columns
+from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
     HINT,
     Fault,

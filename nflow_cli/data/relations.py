@@ -6,8 +6,8 @@ import numpy as np
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.config.strict import MAX_LEVELS
-from nflow_cli.data.calendars import calendar_relations
 from nflow_cli.data.columns import Column
+from nflow_cli.data.date_parts import calendar_relations
 from nflow_cli.data.formulas import NATS, FormulaSearch
 
 SAMPLE = 1_000  # rows for the search of maps

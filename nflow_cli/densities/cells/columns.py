@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.data.calendar import harmonics
 from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.cycles import harmonics
 from nflow_cli.data.written import as_written
 from nflow_cli.densities.cells.layout import UNKNOWN, Outcomes
 from nflow_cli.densities.cells.scores import Scores

@@ -17,7 +17,7 @@ import numpy as np
 
 from nflow_cli.arrays import ndtri
 from nflow_cli.config.kinds import Relation
-from nflow_cli.data.calendars import by_calendar
+from nflow_cli.data.date_parts import by_calendar
 from nflow_cli.data.dates import DAY
 from nflow_cli.data.formulas import (
     NOISE,

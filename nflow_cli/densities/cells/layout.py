@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.data.calendar import N_HARMONICS
+from nflow_cli.data.cycles import N_HARMONICS
 
 UNKNOWN = -1  # code of an unknown cell, which is left out of the sum
 

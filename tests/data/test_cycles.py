@@ -8,7 +8,7 @@ import pytest
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
-from nflow_cli.data.calendar import harmonics
+from nflow_cli.data.cycles import harmonics
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 

@@ -1,4 +1,4 @@
-"""Calendar of dates and times: harmonics of season, weekday and hour."""
+"""Cycles of dates and times: harmonics of season, weekday and hour."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple

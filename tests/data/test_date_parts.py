@@ -7,8 +7,8 @@ import pytest
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.config.table import TableData
-from nflow_cli.data.calendars import part_of, time_of
 from nflow_cli.data.columns import Column
+from nflow_cli.data.date_parts import part_of, time_of
 from nflow_cli.data.dates import DAY
 from nflow_cli.data.kinds import kinds_of
 
