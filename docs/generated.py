@@ -1,7 +1,7 @@
 """What the pages are completed with, from the code: keys of presets, commands, Python names.
 
-A page has a mark, such as ``<!-- keys fit-2d -->``, which a reader of the plain file does not see.
-The line behind it, which leads that reader on, is replaced.
+A page has marks, such as ``<!-- keys fit-2d -->``, which a reader of the plain file does not see: a
+sentence above them names the command that prints the same.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from nflow_cli.cli import main
 from nflow_cli.config.schema import SCHEMAS as COMMANDS
 from nflow_cli.config.table import CellsConfig
 
-MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->(?:\n\n`.+)?$", re.M)
+MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->$", re.M)
 PREFIX = "#/$defs/"
 SCHEMAS = {**COMMANDS, "cells": CellsConfig}  # of `fit` without flows
 
@@ -24,7 +24,7 @@ SCHEMAS = {**COMMANDS, "cells": CellsConfig}  # of `fit` without flows
 def complete(text: str) -> str:
     """Return a page with what its marks ask for."""
     makers = {"keys": keys, "command": command, "python": python}
-    return MARK.sub(lambda mark: makers[mark[1]](*filter(None, mark.groups()[1:])), text)
+    return MARK.sub(lambda mark: makers[mark[1]](*filter(None, mark.groups()[1:])) + "\n", text)
 
 
 def navigation(text: str) -> str:

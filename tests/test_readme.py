@@ -36,7 +36,7 @@ from nflow_cli.experiments.run import part
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
 
-USE = section("docs/commands.md", "Use what you trained")
+USE = section("docs/run-directory.md", "Use a run")
 
 
 def test_the_front_page_is_short_and_leads_to_every_other():
@@ -74,19 +74,18 @@ def test_the_reference_has_every_command_and_every_key_of_every_preset():
         made = generator().command(name)
         options = [p for p in main.get_command(None, name).params if p.param_type_name == "option"]
         assert all(option.opts[0] in made for option in options), name
-    assert sorted(marks("docs/presets.md", "keys")) == sorted(generator().SCHEMAS)
+    assert sorted(marks("docs/commands.md", "keys")) == sorted(generator().SCHEMAS)
     for name, schema in generator().SCHEMAS.items():
         made = generator().keys(name)
         assert all(f"| `{key}` |" in made for key in schema.model_fields), name
 
 
 def test_a_page_that_the_site_completes_leads_on_where_it_is_read_as_it_is():
-    for page in ("docs/commands.md", "docs/presets.md", "docs/python.md"):
-        text, mark = DOCUMENTS[page], generator().MARK
-        behind = re.findall(r"^<!-- (?:keys|command|python) .* -->\n\n(.*)$", text, re.M)
-        assert len(behind) == len(mark.findall(text))
-        assert all(re.match(r"`(help\(|nflow \S+ --(help|schema)`)", line) for line in behind)
-        assert not re.search(r"^`(help\(|nflow).* prints", mark.sub("", text), re.M)
+    leads = {"docs/commands.md": ["nflow COMMAND --help", "nflow presets --schema"]}
+    leads["docs/python.md"] = ["help(nflow_cli.fit)", "help(q.predict)"]
+    for name, text in DOCUMENTS.items():
+        assert all(f"`{lead}`" in text for lead in leads.get(name, ()))
+        assert bool(generator().MARK.search(text)) == (name in leads)
 
 
 def test_every_link_leads_somewhere_and_every_picture_is_shown():
@@ -121,8 +120,7 @@ def test_every_preset_and_sweep_is_valid():
 @pytest.mark.parametrize(
     ("page", "kind", "least"),
     [
-        ("docs/presets.md", object, {"command": "fit-2d"}),
-        ("docs/infer.md", object, {"command": "infer", "density": "banana"}),
+        ("docs/commands.md", object, {"command": "fit-2d"}),
         ("docs/tables.md", FitConfig, {"command": "fit"}),
         ("docs/tables.md", CellsConfig, {"command": "fit", "flow": None}),
     ],
@@ -185,7 +183,7 @@ def folder(short_run, tmp_path_factory):
 
 def test_the_example_in_python_runs_as_it_stands(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    names = executed("docs/python.md")
+    names = executed("docs/python.md", [0])
     entropy, mass = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"entropy \d\.\d{3} ± 0\.\d{3} nats", entropy)
     assert abs(float(mass.removeprefix("mass ")) - 1) < 0.01
@@ -204,8 +202,8 @@ def test_the_sessions_in_python_print_what_they_say(folder, monkeypatch):
 
 def test_the_examples_of_the_layers_go_forward_and_back(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    for number in (0, 2):
-        names = executed("docs/layers.md", [number], [("…", "my-run")] if number else ())
+    for number, shorter in ((4, ()), (6, [("…", "my-run")])):
+        names = executed("docs/python.md", [number], shorter)
         forward, back = (
             keras.ops.convert_to_numpy(names[name]) for name in ("log_det", "inverse_log_det")
         )
@@ -216,7 +214,7 @@ def test_a_flow_between_other_layers_fails_as_the_page_says():
     layers = keras.layers
     from nflow_cli.flows.planar import PlanarFlow
 
-    (said,) = re.findall(r"`(Layer [^`]*)`", DOCUMENTS["docs/layers.md"])
+    (said,) = re.findall(r"`(Layer [^`]*)`", DOCUMENTS["docs/python.md"])
     said = re.escape(said).replace("dense_1", r"dense_\d+")
     with pytest.raises(ValueError, match=said):
         keras.Sequential([layers.Dense(4), PlanarFlow(), layers.Dense(1)])(np.zeros((3, 2)))

@@ -51,7 +51,7 @@ def test_every_mark_is_completed(site):
     assert not any(
         re.search("<!-- (keys|command|python)", path.read_text()) for path in site.glob("*.html")
     )
-    assert "train.early_stopping.patience" in (site / "presets.html").read_text()
+    assert "train.early_stopping.patience" in (site / "commands.html").read_text()
     assert "nflow_cli.flows.FlowStack" in (site / "python.html").read_text()
 
 
@@ -82,9 +82,9 @@ def quickly_in_a_folder(tmp_path, monkeypatch):
 
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
-    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 8, "docs/layers.md": 5}
-    known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
-    known |= {"docs/vae.md": 1, "docs/use.md": 4, "docs/sklearn.md": 3, "docs/gallery.md": 1}
+    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 8, "docs/tables.md": 4}
+    known |= {"docs/python.md": 9, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 4}
+    known |= {"docs/vae.md": 1, "docs/gallery.md": 1}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -171,11 +171,11 @@ def test_estimators_of_scikit_learn(capsys):
     shorter = [("TableDensity())", f"TableDensity({short}))")]
     shorter += [("TableRegressor()", f"TableRegressor({short})")]
     shorter += [("TableDensity(),", "TableDensity(steps=20),")]
-    names = executed("docs/sklearn.md", shorter=shorter)
+    names = executed("docs/python.md", [1, 2, 3], shorter)
     assert 0.5 < names["auc"] <= 1 and 40 < names["rmse"] < 80 and 0.6 < names["inside"] <= 1
     assert len(names["search"].cv_results_["mean_test_score"]) == 2
     printed = re.sub(r"[\d.]+", "0", capsys.readouterr().out).splitlines()
-    said = re.sub(r"[\d.]+", "0", "".join(blocks("text", DOCUMENTS["docs/sklearn.md"])))
+    said = re.sub(r"[\d.]+", "0", "".join(blocks("text", DOCUMENTS["docs/python.md"])))
     assert printed[:2] == said.splitlines()[:2]
 
 
@@ -231,7 +231,7 @@ def test_the_density_of_the_gallery_is_normalised():
 def test_a_conditional_density_on_jax():
     """In a process of its own: the block sets the backend before Keras is imported."""
     pytest.importorskip("jax")
-    block = blocks("python", DOCUMENTS["docs/layers.md"])[1]
+    block = blocks("python", DOCUMENTS["docs/python.md"])[5]
     assert "epochs=20" in block
     shape = "\nassert draws.shape == (1000, 2) and keras.config.backend() == 'jax'\n"
     Path("block.py").write_text(block.replace("epochs=20", "epochs=2") + shape)
@@ -247,7 +247,7 @@ def test_a_conditional_density_on_jax():
 
 
 def test_a_flow_of_ones_own(capsys):
-    names = executed("docs/layers.md", [3, 4], [("epochs=10", "epochs=1")])
+    names = executed("docs/python.md", [7, 8], [("epochs=10", "epochs=1")])
     change = names["again"] - names["z"]
     assert names["log_det"].shape == (100,) and np.abs(change).max() < 1e-12
     entropy = 1 + np.log(2 * np.pi * 0.15) + names["normal"].sum(axis=1).mean()
@@ -283,7 +283,7 @@ def test_a_tuner(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", optuna)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shorter = [("steps=4000", "steps=20"), ('"two-moons"', f'"{TABLE}"')]
-    names = executed("docs/tuner.md", shorter=shorter)
+    names = executed("docs/sweeps.md", shorter=shorter)
     best = names["tuned"](trials=2)
     assert set(best) == {"rate", "k"} and len(set(study.values)) == 2
     for number, value in enumerate(study.values):
