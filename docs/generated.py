@@ -28,12 +28,12 @@ def complete(text: str) -> str:
 
 
 def navigation(text: str) -> str:
-    """Return the tables of contents that the lists of an index are: one for each heading."""
+    """Return the tables of contents that the lists of an index are, one for each heading."""
     parts = re.split(r"^## (.*)$", text, flags=re.M)[1:]
     trees = []
     for title, part in zip(parts[::2], parts[1::2]):
-        pages = "\n".join(re.findall(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", part, re.M))
-        trees.append(f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n")
+        if pages := "\n".join(re.findall(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", part, re.M)):
+            trees.append(f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n")
     return "".join(trees)
 
 

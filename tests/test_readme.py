@@ -25,6 +25,7 @@ from documents import (
     section,
     undescribed,
 )
+from PIL import Image
 from short_runs import KINDS
 
 from nflow_cli.cli import COMMANDS, main
@@ -40,7 +41,7 @@ USE = section("docs/run-directory.md", "Use a run")
 
 
 def test_the_front_page_is_short_and_leads_to_every_other():
-    assert len(DOCUMENTS["README.md"].splitlines()) <= 150
+    assert len(DOCUMENTS["README.md"].splitlines()) <= 100
     reached, left = set(), ["README.md"]
     while left:
         reached.add(page := left.pop())
@@ -101,6 +102,13 @@ def test_every_link_leads_somewhere_and_every_picture_is_shown():
     assert not {path.name for path in ROOT.glob("docs/*.png")} - shown
 
 
+def test_a_picture_is_on_one_page_and_has_a_palette():
+    pages = [text for name, text in DOCUMENTS.items() if name != "README.md"]
+    shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", "".join(pages))
+    assert len(shown) == len(set(shown))
+    assert {Image.open(path).mode for path in ROOT.glob("docs/*.png")} == {"P"}
+
+
 def shown(page):
     """Return the presets and sweeps of a page, as they are validated."""
     every = [presets.parse_yaml(block, page) for block in blocks("yaml", DOCUMENTS[page])]
@@ -132,17 +140,21 @@ def test_the_preset_of_every_key_has_the_defaults(page, kind, least):
 
 
 @pytest.mark.parametrize(
-    ("number", "dim", "takes_arrays"),
-    [(0, 2, False), pytest.param(1, 2, True, id="jax"), (4, 10, False)],
+    ("page", "number", "dim", "takes_arrays"),
+    [
+        ("infer", 0, 2, False),
+        ("infer", 2, 10, False),
+        pytest.param("infer-models", 0, 2, True, id="jax"),
+    ],
 )
-def test_the_functions_of_the_page_are_log_densities(number, dim, takes_arrays, tmp_path):
+def test_the_functions_of_a_page_are_log_densities(page, number, dim, takes_arrays, tmp_path):
     from nflow_cli.experiments.reverse_kl.trial import user_subject
     from nflow_cli.experiments.reverse_kl.user_code import load_function
 
     if takes_arrays:
         pytest.importorskip("jax")
     path = tmp_path / "model.py"
-    path.write_text(blocks("python", DOCUMENTS["docs/infer.md"])[number])
+    path.write_text(blocks("python", DOCUMENTS[f"docs/{page}.md"])[number])
     function = load_function(str(path))
     density = {"name": "log_density", "path": str(path), "dim": dim}
     config = presets.validate({"command": "infer", "density": density}, "a test")
@@ -262,7 +274,7 @@ class StanModel:
 
 def test_the_adapters_of_other_libraries_give_pairs_of_arrays(monkeypatch):
     monkeypatch.setitem(sys.modules, "bridgestan", types.SimpleNamespace(StanModel=StanModel))
-    adapters = executed("docs/infer.md", [2])
+    adapters = executed("docs/infer-models.md", [1])
     made = [adapters["from_stan"]("model.stan", "data.json")]
     if find_spec("torch"):
         made.append(adapters["from_pytorch"](lambda x: -0.5 * (x**2).sum(axis=-1)))

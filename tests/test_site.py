@@ -82,9 +82,9 @@ def quickly_in_a_folder(tmp_path, monkeypatch):
 
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
-    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 8, "docs/tables.md": 4}
+    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 4, "docs/tables.md": 4}
     known |= {"docs/python.md": 9, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 4}
-    known |= {"docs/vae.md": 1, "docs/gallery.md": 1}
+    known |= {"docs/vae.md": 1, "docs/infer-models.md": 5}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -210,10 +210,10 @@ def test_days_of_a_share(invoke):
 
 
 def test_a_log_density_in_python_and_a_sampler_by_it():
-    names = executed("docs/infer.md", [3], [("dim=3", f"{SHORT}dim=3")])
+    names = executed("docs/infer.md", [1], [("dim=3", f"{SHORT}dim=3")])
     assert names["x"].shape == (10_000, 3) and np.isfinite(names["log_q"]).all()
     assert not undescribed(names["q"].path)
-    names = executed("docs/infer.md", [7], names=names)
+    names = executed("docs/infer-models.md", [4], names=names)
     draws = names["sample_exactly"](
         names["q"].path, lambda x: -0.5 * np.sum(x**2, axis=-1), chains=2_000, steps=40
     )
@@ -221,10 +221,10 @@ def test_a_log_density_in_python_and_a_sampler_by_it():
     assert abs(draws.mean()) < 0.1 and abs(draws.std() - 1) < 0.1
 
 
-def test_the_density_of_the_gallery_is_normalised():
+def test_the_density_of_eight_modes_is_normalised():
     side = np.arange(-12, 12, 0.1)
     points = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype("f")
-    log_p = keras.ops.convert_to_numpy(executed("docs/gallery.md")["ring"](points))
+    log_p = keras.ops.convert_to_numpy(executed("docs/infer.md", [3])["ring"](points))
     assert np.exp(log_p).sum() * 0.1**2 == pytest.approx(1, abs=1e-4)
 
 
