@@ -25,7 +25,6 @@ from documents import (
     section,
     undescribed,
 )
-from PIL import Image
 from short_runs import KINDS
 
 from nflow_cli.cli import COMMANDS, main
@@ -106,7 +105,7 @@ def test_a_picture_is_on_one_page_and_has_a_palette():
     pages = [text for name, text in DOCUMENTS.items() if name != "README.md"]
     shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", "".join(pages))
     assert len(shown) == len(set(shown))
-    assert {Image.open(path).mode for path in ROOT.glob("docs/*.png")} == {"P"}
+    assert {path.read_bytes()[25] for path in ROOT.glob("docs/*.png")} == {3}  # the colour type
 
 
 def shown(page):
