@@ -1,7 +1,7 @@
 """What the pages are completed with, from the code: keys of presets, commands, Python names.
 
-A page has a mark, such as ``<!-- keys fit-2d -->``, which a reader of the plain file does not see.
-The line behind it, which leads that reader on, is replaced.
+A page has marks, such as ``<!-- keys fit-2d -->``, which a reader of the plain file does not see: a
+sentence above them names the command that prints the same.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from nflow_cli.cli import main
 from nflow_cli.config.schema import SCHEMAS as COMMANDS
 from nflow_cli.config.table import CellsConfig
 
-MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->(?:\n\n`.+)?$", re.M)
+MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->$", re.M)
 PREFIX = "#/$defs/"
 SCHEMAS = {**COMMANDS, "cells": CellsConfig}  # of `fit` without flows
 
@@ -24,16 +24,16 @@ SCHEMAS = {**COMMANDS, "cells": CellsConfig}  # of `fit` without flows
 def complete(text: str) -> str:
     """Return a page with what its marks ask for."""
     makers = {"keys": keys, "command": command, "python": python}
-    return MARK.sub(lambda mark: makers[mark[1]](*filter(None, mark.groups()[1:])), text)
+    return MARK.sub(lambda mark: makers[mark[1]](*filter(None, mark.groups()[1:])) + "\n", text)
 
 
 def navigation(text: str) -> str:
-    """Return the tables of contents that the lists of an index are: one for each heading."""
+    """Return the tables of contents that the lists of an index are, one for each heading."""
     parts = re.split(r"^## (.*)$", text, flags=re.M)[1:]
     trees = []
     for title, part in zip(parts[::2], parts[1::2]):
-        pages = "\n".join(re.findall(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", part, re.M))
-        trees.append(f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n")
+        if pages := "\n".join(re.findall(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", part, re.M)):
+            trees.append(f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n")
     return "".join(trees)
 
 

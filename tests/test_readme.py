@@ -36,11 +36,11 @@ from nflow_cli.experiments.run import part
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
 
-USE = section("docs/commands.md", "Use what you trained")
+USE = section("docs/run-directory.md", "Use a run")
 
 
 def test_the_front_page_is_short_and_leads_to_every_other():
-    assert len(DOCUMENTS["README.md"].splitlines()) <= 150
+    assert len(DOCUMENTS["README.md"].splitlines()) <= 100
     reached, left = set(), ["README.md"]
     while left:
         reached.add(page := left.pop())
@@ -74,19 +74,18 @@ def test_the_reference_has_every_command_and_every_key_of_every_preset():
         made = generator().command(name)
         options = [p for p in main.get_command(None, name).params if p.param_type_name == "option"]
         assert all(option.opts[0] in made for option in options), name
-    assert sorted(marks("docs/presets.md", "keys")) == sorted(generator().SCHEMAS)
+    assert sorted(marks("docs/commands.md", "keys")) == sorted(generator().SCHEMAS)
     for name, schema in generator().SCHEMAS.items():
         made = generator().keys(name)
         assert all(f"| `{key}` |" in made for key in schema.model_fields), name
 
 
 def test_a_page_that_the_site_completes_leads_on_where_it_is_read_as_it_is():
-    for page in ("docs/commands.md", "docs/presets.md", "docs/python.md"):
-        text, mark = DOCUMENTS[page], generator().MARK
-        behind = re.findall(r"^<!-- (?:keys|command|python) .* -->\n\n(.*)$", text, re.M)
-        assert len(behind) == len(mark.findall(text))
-        assert all(re.match(r"`(help\(|nflow \S+ --(help|schema)`)", line) for line in behind)
-        assert not re.search(r"^`(help\(|nflow).* prints", mark.sub("", text), re.M)
+    leads = {"docs/commands.md": ["nflow COMMAND --help", "nflow presets --schema"]}
+    leads["docs/python.md"] = ["help(nflow_cli.fit)", "help(q.predict)"]
+    for name, text in DOCUMENTS.items():
+        assert all(f"`{lead}`" in text for lead in leads.get(name, ()))
+        assert bool(generator().MARK.search(text)) == (name in leads)
 
 
 def test_every_link_leads_somewhere_and_every_picture_is_shown():
@@ -100,6 +99,13 @@ def test_every_link_leads_somewhere_and_every_picture_is_shown():
             dead += [] if known else [(name, link)]
     assert not dead
     assert not {path.name for path in ROOT.glob("docs/*.png")} - shown
+
+
+def test_a_picture_is_on_one_page_and_has_a_palette():
+    pages = [text for name, text in DOCUMENTS.items() if name != "README.md"]
+    shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", "".join(pages))
+    assert len(shown) == len(set(shown))
+    assert {path.read_bytes()[25] for path in ROOT.glob("docs/*.png")} == {3}  # the colour type
 
 
 def shown(page):
@@ -121,8 +127,7 @@ def test_every_preset_and_sweep_is_valid():
 @pytest.mark.parametrize(
     ("page", "kind", "least"),
     [
-        ("docs/presets.md", object, {"command": "fit-2d"}),
-        ("docs/infer.md", object, {"command": "infer", "density": "banana"}),
+        ("docs/commands.md", object, {"command": "fit-2d"}),
         ("docs/tables.md", FitConfig, {"command": "fit"}),
         ("docs/tables.md", CellsConfig, {"command": "fit", "flow": None}),
     ],
@@ -134,17 +139,21 @@ def test_the_preset_of_every_key_has_the_defaults(page, kind, least):
 
 
 @pytest.mark.parametrize(
-    ("number", "dim", "takes_arrays"),
-    [(0, 2, False), pytest.param(1, 2, True, id="jax"), (4, 10, False)],
+    ("page", "number", "dim", "takes_arrays"),
+    [
+        ("infer", 0, 2, False),
+        ("infer", 2, 10, False),
+        pytest.param("infer-models", 0, 2, True, id="jax"),
+    ],
 )
-def test_the_functions_of_the_page_are_log_densities(number, dim, takes_arrays, tmp_path):
+def test_the_functions_of_a_page_are_log_densities(page, number, dim, takes_arrays, tmp_path):
     from nflow_cli.experiments.reverse_kl.trial import user_subject
     from nflow_cli.experiments.reverse_kl.user_code import load_function
 
     if takes_arrays:
         pytest.importorskip("jax")
     path = tmp_path / "model.py"
-    path.write_text(blocks("python", DOCUMENTS["docs/infer.md"])[number])
+    path.write_text(blocks("python", DOCUMENTS[f"docs/{page}.md"])[number])
     function = load_function(str(path))
     density = {"name": "log_density", "path": str(path), "dim": dim}
     config = presets.validate({"command": "infer", "density": density}, "a test")
@@ -185,7 +194,7 @@ def folder(short_run, tmp_path_factory):
 
 def test_the_example_in_python_runs_as_it_stands(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    names = executed("docs/python.md")
+    names = executed("docs/python.md", [0])
     entropy, mass = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"entropy \d\.\d{3} ± 0\.\d{3} nats", entropy)
     assert abs(float(mass.removeprefix("mass ")) - 1) < 0.01
@@ -204,8 +213,8 @@ def test_the_sessions_in_python_print_what_they_say(folder, monkeypatch):
 
 def test_the_examples_of_the_layers_go_forward_and_back(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    for number in (0, 2):
-        names = executed("docs/layers.md", [number], [("…", "my-run")] if number else ())
+    for number, shorter in ((4, ()), (6, [("…", "my-run")])):
+        names = executed("docs/python.md", [number], shorter)
         forward, back = (
             keras.ops.convert_to_numpy(names[name]) for name in ("log_det", "inverse_log_det")
         )
@@ -216,7 +225,7 @@ def test_a_flow_between_other_layers_fails_as_the_page_says():
     layers = keras.layers
     from nflow_cli.flows.planar import PlanarFlow
 
-    (said,) = re.findall(r"`(Layer [^`]*)`", DOCUMENTS["docs/layers.md"])
+    (said,) = re.findall(r"`(Layer [^`]*)`", DOCUMENTS["docs/python.md"])
     said = re.escape(said).replace("dense_1", r"dense_\d+")
     with pytest.raises(ValueError, match=said):
         keras.Sequential([layers.Dense(4), PlanarFlow(), layers.Dense(1)])(np.zeros((3, 2)))
@@ -264,7 +273,7 @@ class StanModel:
 
 def test_the_adapters_of_other_libraries_give_pairs_of_arrays(monkeypatch):
     monkeypatch.setitem(sys.modules, "bridgestan", types.SimpleNamespace(StanModel=StanModel))
-    adapters = executed("docs/infer.md", [2])
+    adapters = executed("docs/infer-models.md", [1])
     made = [adapters["from_stan"]("model.stan", "data.json")]
     if find_spec("torch"):
         made.append(adapters["from_pytorch"](lambda x: -0.5 * (x**2).sum(axis=-1)))

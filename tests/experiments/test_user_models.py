@@ -229,7 +229,7 @@ def test_a_partial_is_a_model_in_python(model):
 
 @pytest.mark.parametrize(("library", "schools"), [("numpyro", range(8)), ("pymc", "ABCDEFGH")])
 def test_the_models_of_the_page_are_eight_schools(tmp_path, library, schools):
-    found = blocks("python", DOCUMENTS["docs/infer.md"])
+    found = blocks("python", DOCUMENTS["docs/infer-models.md"])
     text = next(block for block in found if f"import {library}" in block)
     path = written(tmp_path, library, text)
     user = load_function(f"{path}:model")
