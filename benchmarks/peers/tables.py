@@ -1,7 +1,7 @@
 """Fits of a table by other libraries, each as its own defaults and examples have it.
 
-Used by ``benchmarks.tables``. Nothing of nflow is imported: a peer may live in an environment of
-its own. Each validates by a tenth of the rows, and keeps the weights of the best validation.
+Each validates by a tenth of the rows, and keeps the weights of the best validation. Nothing of
+nflow is imported.
 """
 
 import time
@@ -186,3 +186,13 @@ PEERS: dict[str, Callable[[np.ndarray, int, int], Fit]] = {
     "flowjax": flowjax,
     "pzflow": pzflow,
 }
+
+
+def fit(peer: str, folder: str, seed: int, length: int) -> dict[str, float]:
+    """Fit the rows of a folder, and write the log-densities of its fresh ones; return seconds."""
+    start = time.perf_counter()
+    rows = np.load(f"{folder}/rows.npz")
+    log_prob, seconds = PEERS[peer](rows["x"], seed, length)
+    seconds = {"seconds": time.perf_counter() - start, **seconds}
+    np.save(f"{folder}/log_q.npy", log_prob(rows["fresh"]))
+    return seconds
