@@ -1,6 +1,6 @@
 """Measure what the page "Measured" publishes, and print its tables.
 
-    python -m benchmarks                               # all that needs no other library and no data
+    python -m benchmarks                               # all but other libraries and data: days
     python -m benchmarks fit2d flows --peers PYTHON    # beside other libraries, of an environment
     python -m benchmarks predictions --data FOLDER     # of tables, PACKAGE__NAME.csv
     python -m benchmarks --summary                     # the tables of what is measured
