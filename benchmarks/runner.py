@@ -197,5 +197,5 @@ def pm(value: float | None, error: float | None, digits: int) -> str:
     """Return a figure with its standard error, "—" where there is none."""
     if value is None:
         return "—"
-    found = f"{value:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+    found = f"{value:z.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
     return found.replace("-", "−")
