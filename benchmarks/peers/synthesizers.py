@@ -1,6 +1,6 @@
 """Draws of a table by other synthesizers, each by its defaults. Nothing of nflow is imported.
 
-Columns of text, and of two values, are levels to them.
+Columns of text, and of two values, are levels to them. arfpy 0.1.1 needs NumPy below 2.4.
 """
 
 import warnings
