@@ -1,4 +1,4 @@
-"""How well draws of a table can be distinguished from its rows: a classifier, and nearest rows."""
+"""How well a classifier distinguishes draws of a table from its rows."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FOLDS = 5
-TREES, TREES_OF_ONE = 100, 20  # of a classifier of all columns, and of one alone
-CLOSE = 1e-9  # distances that differ by less are equal
 
 
 class Encoded(NamedTuple):
@@ -83,8 +81,8 @@ def _days(column: Any) -> np.ndarray:
 def auc(rows: np.ndarray, draws: np.ndarray, seed: int) -> float:
     """Return the area under the ROC curve of a classifier of rows ``(n, C)`` and draws ``(m, C)``.
 
-    Scikit-learn's ``HistGradientBoostingClassifier`` by its defaults, of one column with 20 trees;
-    the mean of five folds. 0.5 where they cannot be distinguished; by chance also below.
+    Scikit-learn's ``HistGradientBoostingClassifier`` by its defaults, the mean of five folds. 0.5
+    where they cannot be distinguished; by chance also below.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -93,8 +91,7 @@ def auc(rows: np.ndarray, draws: np.ndarray, seed: int) -> float:
     x = np.concatenate([rows, draws])
     y = np.arange(len(x)) >= len(rows)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    trees = TREES if x.shape[1] > 1 else TREES_OF_ONE
-    classifier = HistGradientBoostingClassifier(max_iter=trees, random_state=seed)
+    classifier = HistGradientBoostingClassifier(random_state=seed)
     with threadpool_limits(1):  # trees are too small to share between threads
         return float(cross_val_score(classifier, x, y, scoring="roc_auc", cv=folds).mean())
 
@@ -103,43 +100,3 @@ def at_least_half(areas: list[float]) -> Mean:
     """Return ``max(mean, 1/2)`` of some areas, with the standard error of the mean."""
     error = np.std(areas, ddof=1) / math.sqrt(len(areas)) if len(areas) > 1 else math.nan
     return Mean(max(float(np.mean(areas)), 0.5), float(error))
-
-
-def nearer(levels: np.ndarray, train: np.ndarray, held: np.ndarray, draws: np.ndarray) -> float:
-    """Return the share of draws that are nearer to a training row than to a held-out row.
-
-    The squared distance is the sum of squared differences of standardised numbers, and of 1 for
-    each level that differs. A gap is a level of its own, its number the mean. Of draws that are as
-    near to both, half count.
-
-    Args:
-        levels: ``(C,)``, whether a column holds levels.
-        train: ``(n, C)``.
-        held: ``(n, C)``, as many: with equal counts draws of the rows' own density have 1/2.
-        draws: ``(m, C)``.
-    """
-    from scipy.spatial.distance import cdist
-
-    parts = np.split(_metric(levels, train, held, draws), [len(train), 2 * len(train)])
-    to_train, to_held = (cdist(parts[2], part).min(axis=1) for part in parts[:2])
-    ties = np.abs(to_train - to_held) <= CLOSE
-    return float(np.where(ties, 0.5, to_train < to_held).mean())
-
-
-def _metric(levels: np.ndarray, *tables: np.ndarray) -> np.ndarray:
-    """Return tables below each other as points whose Euclidean distance is that of their cells."""
-    x = np.concatenate(tables)
-    points = []
-    for is_levels, values in zip(levels, x.T):
-        missing = np.isnan(values)
-        if is_levels:
-            codes = np.where(missing, -1, values)
-        else:
-            known = values[: len(tables[0])][~missing[: len(tables[0])]]
-            mean, scale = (known.mean(), known.std()) if len(known) else (0.0, 1.0)
-            points.append(np.where(missing, 0.0, (values - mean) / (scale or 1.0))[:, None])
-            codes = missing
-        found = np.unique(codes)
-        if len(found) > 1:
-            points.append((codes[:, None] == found) / math.sqrt(2))
-    return np.concatenate(points, axis=1)

@@ -1,24 +1,20 @@
 """Rates at which ``nflow drift`` finds known changes, and names columns that did not change.
 
-    python -m benchmarks.drift [--repeats 100]
-
 A run of ``nflow fit`` to 20,000 rows is compared with 2,000 fresh rows, against 2,000 others of the
-fitted distribution, for each change and repeat. A line of ``results/drift.jsonl`` has the rates.
+fitted distribution, for each change and repeat.
 """
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
+
+from benchmarks.runner import Benchmark, Options, Row, markdown
 
 ROWS, COMPARED = 20_000, 2_000
 STEPS = {"mixed": None, "linear": 600}  # updates; relations of unmixed columns use no network
-RESULTS = Path(__file__).with_name("results") / "drift.jsonl"
 Table = dict[str, np.ndarray]
 
 
@@ -89,24 +85,36 @@ def measured(q: Any, name: str, change: Callable[..., Table], repeats: int) -> d
     }
 
 
-@click.command()
-@click.option("--repeats", default=100)
-def main(repeats: int) -> None:
-    """Fit both tables, and measure each change."""
+def measure(case: Row, _: Options) -> list[Row]:
+    """Fit a table, and measure each change."""
     import nflow_cli
 
-    lines = []
-    for name, draw in TABLES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            q = nflow_cli.fit(
-                draw(np.random.default_rng(0), ROWS), output=f"{folder}/run", steps=STEPS[name]
-            )
-            for text, change in CHANGES[name].items():
-                facts = {"table": name, "unmixed": bool(q.density.unmixing), "change": text}
-                lines.append({**facts, "repeats": repeats, **measured(q, name, change, repeats)})
-                print(json.dumps(lines[-1]))
-    RESULTS.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    name, repeats = case["table"], case["repeats"]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = TABLES[name](np.random.default_rng(0), ROWS)
+        q = nflow_cli.fit(rows, output=f"{folder}/run", steps=STEPS[name])
+        unmixed = bool(q.density.unmixing)
+        return [
+            {"unmixed": unmixed, "change": text, **measured(q, name, change, repeats)}
+            for text, change in CHANGES[name].items()
+        ]
 
 
-if __name__ == "__main__":
-    main()
+def table(rows: list[Row]) -> str:
+    def named(rates: dict[str, float]) -> str:
+        return ", ".join(f"{rate:.2f} {name}" for name, rate in rates.items()) or "none"
+
+    lines = [
+        [
+            ("unmixed: " if row["unmixed"] else "") + row["change"],
+            *(named(row[key]) for key in ("columns", "relations")),
+            f"{row['row']:.2f}",
+        ]
+        for row in rows
+    ]
+    return markdown(["change", "list 1", "list 2", "row"], lines)
+
+
+BENCHMARKS = [
+    Benchmark("drift", [{"table": name, "repeats": 20} for name in TABLES], measure, table)
+]

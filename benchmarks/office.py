@@ -1,7 +1,5 @@
 """Office files read by nflow, pandas and DuckDB, beside what a person reads in them.
 
-    python -m benchmarks.office [--fresh] [--results FILE] [--files FOLDER] [NAME …]
-
 Files as spreadsheets and loggers write them (:mod:`benchmarks.office_files`), each defect alone and
 in pairs, are read by nflow (`--dry-run`), `pandas.read_csv` with its defaults and DuckDB's
 `read_csv_auto`. The same judge for the three:
@@ -10,34 +8,25 @@ in pairs, are read by nflow (`--dry-run`), `pandas.read_csv` with its defaults a
 * refused: an error that names the trouble, or a note that names the column, which is left out or
   left as text, or the code of its gaps;
 * wrong: anything else. Numbers or dates left as text in silence are told apart from other cells.
-
-Prints a row for each file, and the counts. A line of ``results/office.jsonl`` has a file's three
-verdicts; files that it has are not read again, unless ``--fresh``. ``--files`` keeps the files.
 """
 
-import json
 import math
 import re
-import subprocess
-import sys
 import tempfile
-import time
 import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import pyarrow as pa
 
-from benchmarks.office_files import ENCODING, EXPORTS, QUOTE, Cell, Sheet, sheets
+from benchmarks.office_files import ENCODING, QUOTE, Cell, Sheet, sheets
+from benchmarks.runner import Benchmark, Options, Row, markdown
 
-RESULTS = Path(__file__).with_name("results") / "office.jsonl"
 NEW_LEVEL = object()  # a cell whose level is in no training row
 DAY = 86_400
 TOLERANCE = 1e-9  # of numbers, relative
@@ -264,75 +253,30 @@ def sorted_of(cells: Sequence[Any]) -> list[str]:
     return sorted({str(cell) for cell in cells if cell is not NEW_LEVEL})[:6]
 
 
-# Command
+# Cases
 
 
-def judged(name: str, sheet: Sheet, path: Path, before: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Verdicts of the three readers on a file; ``before``, of one that is not installed."""
-    sheet.save(path)
-    found: dict[str, Any] = {"file": name, "rows": sheet.n}
-    for reader, read in READERS.items():
-        start = time.process_time()
-        reading = read(path)
-        if reading is None:
-            found[reader] = before and before[reader]
-            continue
-        found[reader] = verdict(sheet, reading, path.parent)
-        if reader == "nflow":
-            found["seconds"] = round(time.process_time() - start, 2)
-            if name in EXPORTS:
-                found["command_agrees"] = exit_code(path) == bool(reading.error)
-    return found
+def measure(case: Row, _: Options) -> Row:
+    """Verdicts of the readers on a file; None of one that is not installed."""
+    name, found = case["file"], dict[str, Any]()
+    sheet = dict(sheets())[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}{sheet.suffix}")
+        sheet.save(path)
+        for reader, read in READERS.items():
+            reading = read(path)
+            found[reader] = None if reading is None else verdict(sheet, reading, path.parent)
+    return {"rows": sheet.n, **found}
 
 
-def exit_code(path: Path) -> int:
-    """Of the command."""
-    command = [sys.executable, "-c", "from nflow_cli.cli import main; main()"]
-    words = ["fit", str(path), "--dry-run", "--json"]
-    return subprocess.run([*command, *words], capture_output=True, check=False).returncode
-
-
-def shown(line: dict[str, Any]) -> str:
-    verdicts = [verdict_text(line[reader]) for reader in READERS]
-    return f"{line['file']:44}" + "".join(f"{text:16}" for text in verdicts)
-
-
-def verdict_text(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return "-"
-    return found["verdict"] + (" (text)" if "left_as_text" in found else "")
-
-
-@click.command()
-@click.argument("names", nargs=-1)
-@click.option("--fresh", is_flag=True, help="Read again what was read.")
-@click.option("--results", default=RESULTS, type=Path)
-@click.option("--files", type=Path, help="Folder of the files.")
-def main(names: tuple[str, ...], fresh: bool, results: Path, files: Path | None) -> None:
-    """Judge each file, or those of some names."""
-    lines = results.read_text().splitlines() if results.exists() else []
-    known = {line["file"]: line for line in map(json.loads, lines)}
-    found = []
-    if files:
-        files.mkdir(parents=True, exist_ok=True)
-    print(f"{'file':44}" + "".join(f"{reader:16}" for reader in READERS))
-    with nullcontext(files) if files else tempfile.TemporaryDirectory() as folder:
-        for number, (name, sheet) in enumerate(sheets(), start=1):
-            if names and name not in names:
-                continue
-            line = known.get(name)
-            if line is None or fresh or files:
-                words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-                path = Path(folder or ".", f"{number:03d}-{words}{sheet.suffix}")
-                line = judged(name, sheet, path, line)
-            found.append(line)
-            print(shown(line), flush=True)
-    if not names:
-        results.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in found))
+def table(rows: list[Row]) -> str:
+    lines = []
     for reader in READERS:
-        counts = Counter(verdict_text(line[reader]) for line in found)
-        print(reader, *(f"{count} {text}" for text, count in sorted(counts.items())), sep=", ")
+        found = [row[reader] for row in rows if row[reader]]
+        counts = Counter(one["verdict"] for one in found)
+        texts = sum("left_as_text" in one for one in found)
+        lines.append([reader, *(counts[word] for word in ("right", "refused", "wrong")), texts])
+    return markdown(["", "right", "refused", "wrong", "of these, only left as text"], lines)
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARKS = [Benchmark("office", [{"file": name} for name, _ in sheets()], measure, table)]

@@ -1,279 +1,399 @@
-"""Posteriors with exact draws and a known log Z, for `benchmarks.evidence`.
+"""Fits to log-densities whose truth is known, and log Z from draws of posteriors.
 
-Each has names of coordinates, an unnormalised log-density ``(n,)`` of points ``(n, D)`` in float64,
-exact draws, its log Z, and bounds.
+A mode counts as kept where q holds a tenth of its mass or more. Seconds are wall seconds of
+training with compiling. A peer makes as many updates, of as many samples, as the preset, and is
+judged by fresh draws: E[log q - log p].
 """
 
+import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-LOG_2PI = math.log(2 * math.pi)
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Density with exact draws and a known log Z."""
-
-    name: str
-    names: list[str]
-    log_p: Callable[[np.ndarray], np.ndarray]
-    draw: Callable[[np.random.Generator, int], np.ndarray]
-    log_z: float
-    bounds: Mapping[str, str] = field(default_factory=dict)
-
-
-def normal(x, mean, sd):
-    """Log-density of a normal, in nats."""
-    return -0.5 * np.square((x - mean) / sd) - np.log(sd) - 0.5 * LOG_2PI
-
-
-def from_grid(rng, n, points, log_weights):
-    """Draws from a density on a regular grid ``(m, d)``, uniform within its cells."""
-    weights = np.exp(log_weights - log_weights.max())
-    chosen = points[rng.choice(len(points), size=n, p=weights / weights.sum())]
-    steps = [np.diff(np.unique(column))[0] for column in points.T]
-    return chosen + (rng.random(chosen.shape) - 0.5) * steps
-
-
-def log_sum(values):
-    """Log of a sum of exponentials."""
-    top = values.max()
-    return float(top + np.log(np.exp(values - top).sum()))
-
-
-SCHOOLS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
-ERRORS = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
-
-
-def eight_schools():
-    """Rubin 1981: average and log spread, then the effects, which are normal given both."""
-
-    def log_p(x):
-        mean, log_sd, effects = x[:, 0], x[:, 1], x[:, 2:]
-        prior = normal(mean, 0.0, 10.0) + normal(log_sd, 5.0, 1.0)
-        within = normal(effects, mean[:, None], np.exp(log_sd)[:, None]) + normal(
-            SCHOOLS, effects, ERRORS
-        )
-        return prior + within.sum(axis=1)
-
-    axes = np.linspace(-45, 55, 1_200), np.linspace(-2.5, 9, 1_200)
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    spread = np.sqrt(np.exp(2 * grid[:, 1:]) + ERRORS**2)
-    marginal = normal(grid[:, 0], 0.0, 10.0) + normal(grid[:, 1], 5.0, 1.0)
-    marginal += normal(SCHOOLS, grid[:, :1], spread).sum(axis=1)
-
-    def draw(rng, n):
-        both = from_grid(rng, n, grid, marginal)
-        precision = 1 / ERRORS**2 + np.exp(-2 * both[:, 1:])
-        mean = (SCHOOLS / ERRORS**2 + both[:, :1] * np.exp(-2 * both[:, 1:])) / precision
-        effects = mean + rng.standard_normal(mean.shape) / np.sqrt(precision)
-        return np.concatenate([both, effects], axis=1)
-
-    names = ["avg_effect", "log_stddev", *(f"effect_{j}" for j in range(1, 9))]
-    return Posterior("eight-schools", names, log_p, draw, -36.13082)
-
-
-def many_well(pairs=4):
-    """``exp(-(x⁴ - 6 x² - x/2 + y²/2))`` of independent pairs: two wells each."""
-
-    def log_p(x):
-        well, other = x[:, 0::2], x[:, 1::2]
-        return -(well**4 - 6 * well**2 - 0.5 * well + 0.5 * other**2).sum(axis=1)
-
-    axis = np.linspace(-3.2, 3.2, 20_001)
-    wells = -(axis**4 - 6 * axis**2 - 0.5 * axis)
-
-    def draw(rng, n):
-        x = np.empty((n, 2 * pairs))
-        for pair in range(pairs):
-            x[:, 2 * pair] = from_grid(rng, n, axis[:, None], wells)[:, 0]
-        x[:, 1::2] = rng.standard_normal((n, pairs))
-        return x
-
-    log_z = pairs * (log_sum(wells) + math.log(axis[1] - axis[0]) + 0.5 * LOG_2PI)
-    return Posterior("many-well", [f"x{i + 1}" for i in range(2 * pairs)], log_p, draw, log_z)
-
-
-def banana():
-    """``x ~ N(0, 1)``, ``y ~ N(x², 0.3²)``."""
-
-    def log_p(x):
-        return normal(x[:, 0], 0.0, 1.0) + normal(x[:, 1], x[:, 0] ** 2, 0.3)
-
-    def draw(rng, n):
-        first, second = rng.standard_normal((2, n))
-        return np.stack([first, first**2 + 0.3 * second], axis=1)
-
-    return Posterior("banana", ["x", "y"], log_p, draw, 0.0)
-
-
-def funnel(dim=10):
-    """Neal's funnel: ``x ~ N(0, 3²)``, the others ``N(0, e^x)``."""
-
-    def log_p(x):
-        spread = np.exp(x[:, :1] / 2)
-        return normal(x[:, 0], 0.0, 3.0) + normal(x[:, 1:], 0.0, spread).sum(axis=1)
-
-    def draw(rng, n):
-        first = 3 * rng.standard_normal((n, 1))
-        return np.concatenate(
-            [first, np.exp(first / 2) * rng.standard_normal((n, dim - 1))], axis=1
-        )
-
-    return Posterior("funnel", [f"x{i + 1}" for i in range(dim)], log_p, draw, 0.0)
-
-
-def half_space(dim=5):
-    """Correlated normal (ρ = 0.6) with its first coordinate above 0, times 3."""
-    covariance = 0.4 * np.eye(dim) + 0.6
-    root, precision = np.linalg.cholesky(covariance), np.linalg.inv(covariance)
-    level = math.log(3.0) - 0.5 * np.linalg.slogdet(covariance)[1] - dim / 2 * LOG_2PI
-
-    def log_p(x):
-        return np.where(x[:, 0] > 0, level - 0.5 * ((x @ precision) * x).sum(axis=1), -np.inf)
-
-    def draw(rng, n):
-        z = rng.standard_normal((n, dim))
-        z[:, 0] = np.abs(z[:, 0])  # the first coordinate is that alone
-        return z @ root.T
-
-    names = [f"x{i + 1}" for i in range(dim)]
-    return Posterior("half-space", names, log_p, draw, math.log(1.5), {"x1": "0:"})
-
-
-class LinearModel:
-    """``y = X b + e`` with Gaussian priors whose scales are functions of two log-scales.
-
-    Args:
-        y: Data ``(m,)``.
-        design: ``X`` ``(m, k)``.
-        prior_sd: Of the k coefficients ``(m', k)``, by log-scales ``(m', 2)``.
-        noise_sd: ``(m',)``, likewise.
-        log_prior: Of the log-scales ``(m',)``.
-        axes: Of the grid over both log-scales.
-        root: Coefficients of the priors' independent steps: ``b = root @ steps``.
-    """
-
-    def __init__(self, y, design, prior_sd, noise_sd, log_prior, axes, root):
-        self.y, self.design, self.root = y, design, root
-        self.prior_sd, self.noise_sd, self.log_prior = prior_sd, noise_sd, log_prior
-        self.grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-        self.area = math.prod(axis[1] - axis[0] for axis in axes)
-        self.marginal = np.array([self._marginal(scales) for scales in self.grid])
-
-    def log_p(self, x):
-        """Log-density of log-scales and coefficients ``(n, 2 + k)``."""
-        scales, b = x[:, :2], x[:, 2:]
-        steps = np.linalg.solve(self.root, b.T).T
-        within = normal(steps, 0.0, self.prior_sd(scales)).sum(axis=1)
-        noise = self.noise_sd(scales)[:, None]
-        return (
-            self.log_prior(scales) + within + normal(self.y, b @ self.design.T, noise).sum(axis=1)
-        )
-
-    def _parts(self, scales):
-        design = self.design @ self.root
-        return design, self.prior_sd(scales[None])[0], self.noise_sd(scales[None])[0]
-
-    def _marginal(self, scales):
-        """Log-density of y and the log-scales, the coefficients integrated."""
-        design, sd, noise = self._parts(scales)
-        covariance = (design * sd**2) @ design.T + noise**2 * np.eye(len(self.y))
-        root = np.linalg.cholesky(covariance)
-        z = np.linalg.solve(root, self.y)
-        level = -np.log(np.diagonal(root)).sum() - len(z) / 2 * LOG_2PI
-        return float(self.log_prior(scales[None])[0] + level - 0.5 * z @ z)
-
-    @property
-    def log_z(self):
-        """By the grid."""
-        return log_sum(self.marginal) + math.log(self.area)
-
-    def draw(self, rng, n):
-        """Log-scales from the grid, then the coefficients, normal given these."""
-        scales = from_grid(rng, n, self.grid, self.marginal)
-        rows = []
-        for one in scales:
-            design, sd, noise = self._parts(one)
-            root = np.linalg.cholesky(design.T @ design / noise**2 + np.diag(1 / sd**2))
-            mean = np.linalg.solve(root.T, np.linalg.solve(root, design.T @ self.y / noise**2))
-            rows.append(self.root @ (mean + np.linalg.solve(root.T, rng.standard_normal(len(sd)))))
-        return np.concatenate([scales, rows], axis=1)
-
-
-OBSERVED = (  # inference_gym 0.0.5, brownian_motion_missing_middle_observations
-    *(0.21592641, 0.118771404, -0.07945447, 0.037677474, -0.27885845, -0.1484156),
-    *(-0.3250906, -0.22957903, -0.44110894, -0.09830782, -0.8786016),
-    *(-0.83736074, -0.7384849, -0.8939254, -0.7774566, -0.70238715, -0.87771565),
-    *(-0.51853573, -0.6948214, -0.6202789),
+from benchmarks.posterior_truths import OBSERVED, POSTERIORS, chains_of
+from benchmarks.runner import (
+    NFLOW,
+    Benchmark,
+    Options,
+    Row,
+    groups,
+    launched,
+    markdown,
+    pm,
+    settings_of,
 )
 
+DRAWS, SHARE = 100_000, 0.1  # by which modes are counted, and what a kept one holds of its mass
+FAR = 1_000.0  # where the Gaussian of arrays is, of standard deviation 3
 
-def brownian():
-    """Brownian motion of 30 steps with unknown scales; steps 11 to 20 are not observed."""
-    steps, seen = 30, [*range(10), *range(20, 30)]
-    model = LinearModel(
-        np.array(OBSERVED),
-        np.eye(steps)[seen],
-        lambda scales: np.repeat(np.exp(scales[:, :1]), steps, axis=1),
-        lambda scales: np.exp(scales[:, 1]),
-        lambda scales: normal(scales, 0.0, 2.0).sum(axis=1),
-        (np.linspace(-5, 0.5, 120), np.linspace(-8, 0.5, 120)),
-        np.tril(np.ones((steps, steps))),
+
+def ring(x):
+    """Return log p of zuko's tutorial, up to a constant."""
+    from keras import ops
+
+    return ops.sin(math.pi * x[:, 0]) - 2 * ops.square(ops.sum(x * x, axis=-1) - 2)
+
+
+def far_gaussian(x):
+    """Return log p, up to a constant, and its gradient, as arrays."""
+    off = (x - FAR) / 3
+    return -0.5 * (off**2).sum(axis=1), -off / 3
+
+
+def two_normals(weight, mean, correlation):
+    """Return log p of ``w N(m, C) + (1 - w) N(-m, C)``, ``C`` of equal correlations."""
+    dim = len(mean)
+    covariance = np.full((dim, dim), correlation) + (1 - correlation) * np.eye(dim)
+    root = np.linalg.cholesky(np.linalg.inv(covariance)).astype(np.float32)
+    level = -0.5 * np.linalg.slogdet(2 * math.pi * covariance)[1]
+
+    def log_p(x):
+        from keras import ops
+
+        parts = [
+            math.log(share) + level - 0.5 * ops.sum(ops.square((x - center) @ root), axis=-1)
+            for share, center in [(weight, mean), (1 - weight, -mean)]
+        ]
+        return ops.logaddexp(*parts)
+
+    return log_p
+
+
+def brownian(x):
+    """Return log p of two log-scales and 30 locations, as of :mod:`benchmarks.posterior_truths`."""
+    from keras import ops
+
+    def normal(values, scale, log_scale):
+        level = -log_scale - 0.5 * math.log(2 * math.pi)
+        return ops.sum(level - 0.5 * ops.square(values / scale), axis=1)
+
+    log_step, log_noise, at = x[:, :1], x[:, 1:2], x[:, 2:]
+    steps = ops.concatenate([at[:, :1], at[:, 1:] - at[:, :-1]], axis=1)
+    off = ops.concatenate([at[:, :10], at[:, 20:]], axis=1)
+    off = off - ops.convert_to_tensor(OBSERVED, x.dtype)
+    prior = normal(x[:, :2], 2.0, math.log(2.0))
+    return (
+        prior
+        + normal(steps, ops.exp(log_step), log_step)
+        + normal(off, ops.exp(log_noise), log_noise)
     )
-    names = ["log_innovation", "log_observation", *(f"loc_{t}" for t in range(1, steps + 1))]
-    return Posterior("brownian", names, model.log_p, model.draw, 1.187749)
 
 
-def radon(counties=6, houses=8):
-    """Radon levels by county: a floor's effect, and county intercepts of unknown spread.
-
-    Data drawn once from the model, by a seed: ``y ~ N(a_c + b floor, s)``, ``a_c ~ N(1.3, t)``.
-    """
-    rng = np.random.default_rng(1)
-    county = np.repeat(np.arange(counties), houses)
-    floor = (rng.random(len(county)) < 0.3).astype(float)
-    y = 1.3 + 0.35 * rng.standard_normal(counties)[county] - 0.7 * floor
-    y += 0.75 * rng.standard_normal(len(y)) - 1.3
-    design = np.column_stack([floor, np.eye(counties)[county]])
-
-    def prior_sd(scales):
-        return np.column_stack([np.ones(len(scales)), *[np.exp(scales[:, 0])] * counties])
-
-    model = LinearModel(
-        y,
-        design,
-        prior_sd,
-        lambda scales: np.exp(scales[:, 1]),
-        lambda scales: normal(scales, -1.0, 1.0).sum(axis=1),
-        (np.linspace(-6, 3, 150), np.linspace(-1.3, 0.6, 100)),
-        np.eye(counties + 1),
-    )
-    names = ["log_t", "log_s", "floor", *(f"county_{c}" for c in range(1, counties + 1))]
-    return Posterior("radon", names, model.log_p, model.draw, model.log_z)
-
-
-POSTERIORS = {
-    "eight-schools": eight_schools,
-    "many-well": many_well,
-    "banana": banana,
-    "radon": radon,
+# D, and of functions log Z, the first two by quadrature.
+DENSITIES = {
+    "banana": (2, None),
+    "eight-schools": (10, None),
+    "funnel": (10, None),
+    "gmm40": (2, None),
+    "many-well": (6, None),
+    "ring": (2, 1.6119974),
+    "brownian": (32, 1.187749),
+    "far-gaussian": (10, 5 * math.log(2 * math.pi * 9)),
+    "unequal-modes": (2, 0.0),
+    "correlated-modes": (2, 0.0),
+    "modes-of-ten": (10, 0.0),
+}
+TWO = {  # weight of one mode, its mean, and the correlation
+    "unequal-modes": (0.7, np.full(2, 6.0, np.float32), 0.0),
+    "correlated-modes": (0.5, np.array([3.0, -3.0], np.float32), 0.95),
+    "modes-of-ten": (0.5, np.full(10, 4.0, np.float32), 0.0),
+}
+FUNCTIONS = {
+    "ring": ring,
     "brownian": brownian,
-    "half-space": half_space,
-    "funnel": funnel,
+    "far-gaussian": far_gaussian,
+    **{name: two_normals(*parts) for name, parts in TWO.items()},
 }
 
 
-def chains_of(posterior, seed, chains=4, length=2_000, stay=0.5):
-    """Draws ``(chains, length, D)`` that repeat the last with probability ``stay``."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(chains):
-        moved = rng.random(length) >= stay
-        moved[0] = True
-        fresh = posterior.draw(rng, int(moved.sum()))
-        found.append(fresh[np.cumsum(moved) - 1])
-    return np.stack(found)
+def modes(name, x):
+    """Return how many modes points ``(n, D)`` hold, and of how many; of one mode ``None``."""
+    from nflow_cli.densities.examples import Gmm40
+
+    if name == "many-well":
+        left = 0.156  # of the mass of a pair
+        wells = x[:, 0::2] > 0
+        which = wells @ (1 << np.arange(wells.shape[1]))
+        right = np.array([m.bit_count() for m in range(2 ** wells.shape[1])])
+        masses = (1 - left) ** right * left ** (wells.shape[1] - right)
+    elif name == "gmm40":
+        which = ((x[:, None, :] - Gmm40.means) ** 2).sum(axis=-1).argmin(axis=1)
+        masses = np.full(len(Gmm40.means), 1 / len(Gmm40.means))
+    elif name in TWO:
+        weight, mean, _ = TWO[name]
+        which, masses = (x @ mean < 0).astype(int), np.array([weight, 1 - weight])
+    else:
+        return None
+    shares = np.bincount(which, minlength=len(masses)) / len(x)
+    return int((shares >= SHARE * masses).sum()), len(masses)
+
+
+def fit(case: Row, options: Options) -> Row:
+    """Fit one density; return its scores beside the truth, and seconds."""
+    if "peer" in case:
+        return by_peer(case, options)
+    import nflow_cli
+    from nflow_cli.evaluation.warnings import jump
+
+    name = case["density"]
+    dim, log_z = DENSITIES[name]
+    start, cpu = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        q = nflow_cli.infer(
+            FUNCTIONS.get(name, name),
+            dim=dim,
+            seed=case["seed"],
+            settings=settings_of(case),
+            output=f"{folder}/run",
+        )
+        summary = json.loads(Path(folder, "run", "summary.json").read_text())
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    log_z = summary["log_z"] if log_z is None else log_z
+    kept = ("ess", "pareto_k", "log_z_standard_error", "q_pareto_k", "q_log_z_standard_error")
+    return {
+        "kl": summary["free_energy"] + log_z,
+        "kl_standard_error": summary["free_energy_standard_error"],
+        **{key: summary.get(key) for key in kept},
+        "log_z_error": summary["estimated_log_z"] - log_z,
+        "q_log_z_error": summary["q_log_z"] - log_z,
+        "jump": jump(summary["log_z_difference"], summary["log_z_difference_standard_error"]),
+        "modes": modes(name, q.sample(DRAWS)),
+        "moments": list(summary["moments"].values())[:2],
+        "seconds": seconds,
+        "cpu_seconds": round(cpu, 1),
+        "train_seconds": summary["train_seconds"],
+    }
+
+
+def by_peer(case: Row, options: Options) -> Row:
+    """Fit one density by another library, as many updates of as many samples as nflow makes."""
+    from nflow_cli.config import presets
+    from nflow_cli.config.infer import InferTrain, natural_preset
+
+    name, (dim, _) = case["density"], DENSITIES[case["density"]]
+    preset = presets.read_preset(presets.find_preset(natural_preset(dim)))
+    train = InferTrain(**preset["train"])
+    length = {"steps": train.steps, "batch": train.batch_size}
+    what = {"peer": case["peer"], "name": name, "dim": dim, "seed": case["seed"]}
+    return options.peer("densities:fit", **what, **length)
+
+
+def name_of(row: Row) -> str:
+    return ", ".join(
+        [row["density"], *(f"`{k}={json.dumps(v)}`" for k, v in settings_of(row).items())]
+    )
+
+
+def fits_table(rows: list[Row], prefix: str = "") -> str:
+    """Return a table of scores; by the draws of q alone with the prefix ``q_``."""
+    lines = []
+    for row in rows:
+        if "peer" in row:
+            continue
+        found = row["modes"]
+        log_z = pm(row[f"{prefix}log_z_error"], row.get(f"{prefix}log_z_standard_error"), 5)
+        lines.append(
+            [
+                name_of(row),
+                row["seed"],
+                f"{found[0]} of {found[1]}" if found else "",
+                pm(row["kl"], row["kl_standard_error"], 4),
+                pm(row[f"{prefix}pareto_k"], None, 2),
+                pm(row["ess"], None, 2),
+                log_z,
+                f"{row['seconds']:.0f}",
+            ]
+        )
+    head = ["density", "seed", "modes", "KL in nats", "k-hat", "ESS", "log Z less the truth"]
+    found = markdown([*head, "seconds"], lines)
+    peers = [
+        [
+            row["density"],
+            row["peer"],
+            pm(row["kl"], row["kl_standard_error"], 4),
+            row["cpu_seconds"],
+        ]
+        for row in rows
+        if "peer" in row
+    ]
+    return found + ("\n\n" + markdown(["", "", "KL", "CPU seconds"], peers) if peers else "")
+
+
+def of_seeds(name: str, seeds: int, **settings: Any) -> list[Row]:
+    return [{"density": name, "seed": seed, **settings} for seed in range(seeds)]
+
+
+PATH = {"train.gradient": "path"}
+STUDENT = {"base.name": "student-t", "base.df": 10}
+COUPLINGS = {"flow.pattern": ["affine-coupling"], "flow.k": 16}
+FITS = [
+    *[row for name in DENSITIES if name != "unequal-modes" for row in of_seeds(name, 2)],
+    *[
+        {"density": name, "seed": 0, **PATH}
+        for name in ("eight-schools", "ring", "banana", "funnel")
+    ],
+    {"density": "brownian", "seed": 0, **PATH},
+    {
+        "density": "brownian",
+        "seed": 0,
+        **PATH,
+        **STUDENT,
+    },
+    {"density": "brownian", "seed": 0, **PATH, **COUPLINGS},
+    {"density": "brownian", "seed": 0, **PATH, **COUPLINGS, "train.steps": 16_000},
+    *of_seeds("many-well", 4, **{"train.steps": 800}),
+    *[
+        {"density": name, "seed": 0, "train.steps": steps, **annealing}
+        for name, steps in (("funnel", 1_000), ("eight-schools", 1_200))
+        for annealing in ({}, {"train.annealing.share": 0.3333})
+    ],
+    *[
+        {"density": name, "seed": 0, "peer": peer}
+        for peer in ("numpyro-iaf", "numpyro-bnaf", "flowjax")
+        for name in ("funnel", "eight-schools")
+    ],
+]
+MODES = [
+    *of_seeds("unequal-modes", 8),
+    *of_seeds("correlated-modes", 7),
+    *of_seeds("modes-of-ten", 5),
+    *of_seeds("many-well", 7),
+    *of_seeds("gmm40", 1),
+]
+
+
+def banana(x):
+    """Return log p of the built-in banana."""
+    from keras import ops
+
+    off = (x[:, 1] - ops.square(x[:, 0])) / 0.3
+    return -0.5 * (ops.square(x[:, 0]) + ops.square(off))
+
+
+def nothing(x):
+    """Return a pair of arrays that costs nothing."""
+    return -0.5 * np.einsum("ij,ij->i", x, x), -x
+
+
+def of_speed(density: Any, settings: Row) -> float:
+    """Return the updates a second of one training of planes."""
+    import nflow_cli
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"dim": 2, "steps": SPEED_STEPS, "settings": settings}
+        nflow_cli.infer(density, output=f"{folder}/run", **options)
+        return json.loads(Path(folder, "run", "summary.json").read_text())["steps_per_second"]
+
+
+SPEED_STEPS = 2_000
+PATTERNS = (["affine-coupling", "spline-coupling"], ["planar"])
+WAYS = {"built in": "banana", "a function": banana, "arrays": nothing}
+
+
+def speed(case: Row, _: Options) -> Row:
+    """Return updates a second of 512 samples, of a density given in one of three ways."""
+    settings = {"train.first_stage": 100, "train.chunk": 100, "evaluate.samples": 1_000}
+    settings["flow.pattern"] = case["flow"]
+    return {"updates_per_second": of_speed(WAYS[case["density"]], settings)}
+
+
+def speed_table(rows: list[Row]) -> str:
+    lines = [
+        [" and ".join(row["flow"]), row["density"], f"{row['updates_per_second']:,.0f}"]
+        for row in rows
+    ]
+    return markdown(["flows", "density", "updates a second"], lines)
+
+
+# log Z from draws
+
+
+def evidence(case: Row, options: Options) -> Row:
+    """Run `nflow evidence` on four chains of 2,000 exact draws; return its figures.
+
+    Each draw repeats the last with probability 1/2.
+    """
+    if "peer" in case:
+        return options.peer("densities:evidence", name=case["posterior"], seed=case["seed"])
+    posterior = POSTERIORS[case["posterior"]]()
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for number, x in enumerate(chains_of(posterior, case["seed"]), start=1):
+            files.append(f"{folder}/chain_{number}.npz")
+            table = np.column_stack([x, posterior.log_p(x)])
+            np.savez(files[-1], rows=table, columns=np.array([*posterior.names, "log_p"]))
+        bounds = [f"--bounds={name}={ends}" for name, ends in posterior.bounds.items()]
+        start = time.monotonic()
+        output = ["--log-p", "log_p", *bounds, "--output", f"{folder}/run"]
+        launched([*NFLOW, "evidence", *files, *output])
+        seconds = time.monotonic() - start
+        summary = json.loads(Path(folder, "run", "summary.json").read_text())
+    keys = ("log_z", "log_z_standard_error", "pareto_k", "kl", "ess", "temperatures")
+    return {
+        "truth": posterior.log_z,
+        **{key: summary[key] for key in keys},
+        "warnings": [warning["word"] for warning in summary["warnings"]],
+        "seconds": round(seconds, 1),
+    }
+
+
+def evidence_table(rows: list[Row]) -> str:
+    own, peers = ([row for row in rows if ("peer" in row) == is_peer] for is_peer in (False, True))
+    lines = []
+    for (name,), some in groups(own, "posterior").items():
+        good = [row for row in some if not row["warnings"]]
+        off = [abs(row["log_z"] - row["truth"]) / row["log_z_standard_error"] for row in good]
+        within = ", ".join(str(sum(one <= sigmas for one in off)) for sigmas in (2, 3))
+        error, seconds = (
+            np.median([row[key] for row in some]) for key in ("log_z_standard_error", "seconds")
+        )
+        lines.append([name, len(some), len(good), within, f"{error:.3f}", f"{seconds:.0f}"])
+    head = ["posterior", "runs", "good", "of these within 2 and 3 standard errors"]
+    found = markdown([*head, "median standard error, nats", "seconds"], lines)
+    beside = []
+    for (name,), some in groups(peers, "posterior").items():
+        seeds = [row["seed"] for row in some]
+        ours = [
+            r["log_z"] - r["truth"] for r in own if r["posterior"] == name and r["seed"] in seeds
+        ]
+        theirs = [row["log_z_error"] for row in some]
+        errors = ", ".join(f"{row['standard_error']:.3f}" for row in some)
+        beside.append(
+            [name, *(f"{np.sqrt(np.mean(np.square(x))):.3f}" for x in (ours, theirs)), errors]
+        )
+    head = ["posterior", "nflow", "harmonic", "harmonic's standard errors"]
+    return found + ("\n\n" + markdown(head, beside) if beside else "")
+
+
+RUNS = {"eight-schools": 10, "many-well": 10, "radon": 10, "banana": 10, "half-space": 10}
+BENCHMARKS = [
+    Benchmark("infer", FITS, fit, fits_table),
+    Benchmark("modes", MODES, fit, lambda rows: fits_table(rows, "q_")),
+    Benchmark(
+        "infer_speed",
+        [{"flow": flow, "density": way} for flow in PATTERNS for way in WAYS],
+        speed,
+        speed_table,
+    ),
+    Benchmark(
+        "evidence",
+        [
+            *[
+                {"posterior": name, "seed": seed}
+                for name, n in {**RUNS, "brownian": 3, "funnel": 1}.items()
+                for seed in range(n)
+            ],
+            *[
+                {"posterior": name, "seed": seed, "peer": "harmonic"}
+                for name in ("banana", "half-space", "many-well", "eight-schools")
+                for seed in range(3)
+            ],
+        ],
+        evidence,
+        evidence_table,
+    ),
+]

@@ -1,33 +1,27 @@
-"""Simulation-based inference: posteriors of two published simulators against reference draws.
-
-    python -m benchmarks.sbi --data OBSERVATIONS.npz --simulator two-moons slcp
-    python -m benchmarks.sbi --data OBSERVATIONS.npz --simulator slcp --observation 0 5 --unbounded
+"""Posteriors of two published simulators against reference draws.
 
 Fits p(θ | x) to 100,000 simulations, ``nflow_cli.fit(..., given=x)``, and draws 10,000 θ at each of
 the observations of the benchmark of Lueckmann et al. (2021, arXiv 2101.04653), of which there are
-10,000 reference draws each. Prints a JSON line for each observation, and one for each fit: the
-accuracy of a classifier that tells the two sets of draws apart (C2ST, 0.5 where it cannot), its
-mean over the observations with the standard error, and the cross-entropy
+10,000 reference draws each. Of each observation, and as the mean of a fit: the accuracy of a
+classifier that tells the two sets of draws apart (C2ST, 0.5 where it cannot), and the cross-entropy
 ``-E[log q(θ | x)]`` in nats of the reference draws, whose least value is the posterior's entropy.
 
-The file, or the variable ``NFLOW_SBI`` that names it, is an ``.npz`` of arrays
-``two_moons_observations (10, 2)``, ``two_moons_reference (10, 10000, 2)``, ``slcp_observations
-(10, 8)``, ``slcp_reference (10, 10000, 5)``, as the package sbibm has them. Without it, or without
-scikit-learn, nothing is measured.
+``--data`` names a folder with ``sbi.npz``, of arrays ``two_moons_observations (10, 2)``,
+``two_moons_reference (10, 10000, 2)``, ``slcp_observations (10, 8)``, ``slcp_reference (10, 10000,
+5)``, as the package sbibm has them.
 """
 
-import argparse
-import importlib.util
 import json
 import math
-import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.runner import Benchmark, Options, Row, markdown, pm, settings_of
+
+SIMULATIONS = 100_000
 FOLDS, SPLIT_SEED, ITERATIONS = 5, 1, 10_000  # of the classifier
 
 
@@ -97,103 +91,74 @@ def c2st(draws, reference):
     return float(cross_val_score(network, both, labels, cv=folds).mean())
 
 
-def fit(simulator, arguments, settings, folder):
-    """Fit p(θ | x); return the density and what its run says."""
+def measure(case: Row, options: Options) -> list[Row]:
+    """Return what is measured of a fit: each observation, then their mean."""
     import nflow_cli
 
-    theta, x = simulations(simulator, arguments.simulations, arguments.seed)
-    columns, given = named("theta", theta), named("x", x)
-    ends = (-simulator.bound, simulator.bound)
-    density = nflow_cli.fit(
-        {**columns, **given},
-        given=list(given),
-        bounds=None if arguments.unbounded else dict.fromkeys(columns, ends),
-        preset=arguments.preset,
-        seed=arguments.seed,
-        settings=settings,
-        output=folder,
-    )
-    return density, json.loads(Path(folder, "summary.json").read_text())
-
-
-def judged(density, observation, reference, seed, with_c2st):
-    """Return how near draws at an observation are to the reference's."""
-    given = named("x", observation)
-    rows = np.column_stack([np.tile(observation, (len(reference), 1)), reference])
-    judged = {"cross_entropy": -density.log_prob(rows).mean()}
-    if with_c2st:
-        draws = density.sample(len(reference), seed=seed, given=given)
-        judged["c2st"] = c2st(draws[:, -reference.shape[1] :], reference)
-    return judged
-
-
-def mean_and_error(label, values):
-    """Return the mean of values and its standard error."""
-    error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else None
-    return {label: np.mean(values), f"{label}_standard_error": error}
-
-
-def measurements(name, arguments, settings):
-    """Yield what is measured of a fit: each observation, then their mean."""
-    simulator, arrays = SIMULATORS[name], np.load(arguments.data)
-    key = name.replace("-", "_")
+    simulator, arrays = SIMULATORS[case["simulator"]], np.load(options.file("sbi.npz"))
+    key, seed = case["simulator"].replace("-", "_"), case["seed"]
     observations, references = (arrays[f"{key}_{part}"] for part in ("observations", "reference"))
-    fitted = {
-        "simulator": name,
-        "simulations": arguments.simulations,
-        "preset": arguments.preset,
-        "bounded": not arguments.unbounded,
-        "seed": arguments.seed,
-        **settings,
-    }
+    theta, x = simulations(simulator, case["simulations"], seed)
+    columns, given = named("theta", theta), named("x", x)
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        density, summary = fit(simulator, arguments, settings, f"{folder}/run")
-        seconds = time.perf_counter() - begin
+        q = nflow_cli.fit(
+            {**columns, **given},
+            given=list(given),
+            bounds=dict.fromkeys(columns, (-simulator.bound, simulator.bound)),
+            preset=case["preset"],
+            seed=seed,
+            settings=settings_of(case),
+            output=f"{folder}/run",
+        )
+        summary = json.loads(Path(folder, "run", "summary.json").read_text())
+    seconds = time.perf_counter() - start
     lines = []
-    for number, (x, reference) in enumerate(zip(observations, references)):
-        with_c2st = number in arguments.observation
-        lines.append(judged(density, x, reference.astype(float), arguments.seed, with_c2st))
-        if with_c2st:
-            yield {**fitted, "observation": number, **lines[-1]}
-    figures = mean_and_error("cross_entropy", [line["cross_entropy"] for line in lines])
-    if arguments.observation:
-        accuracies = [line["c2st"] for line in lines if "c2st" in line]
-        figures |= {"observations": len(accuracies), **mean_and_error("c2st", accuracies)}
-    told = ("log_likelihood", "best_update", "steps", "train_seconds", "n_parameters")
-    record = {key: summary[key] for key in told}
-    yield {**fitted, **figures, **record, "seconds": seconds}
+    for number, (at, reference) in enumerate(zip(observations, references.astype(float))):
+        rows = np.column_stack([np.tile(at, (len(reference), 1)), reference])
+        draws = q.sample(len(reference), seed=seed, given=named("x", at))
+        lines.append(
+            {
+                "observation": number,
+                "cross_entropy": -q.log_prob(rows).mean(),
+                "c2st": c2st(draws[:, -reference.shape[1] :], reference),
+            }
+        )
+    means = {}
+    for score in ("cross_entropy", "c2st"):
+        values = [line[score] for line in lines]
+        error = np.std(values, ddof=1) / math.sqrt(len(values))
+        means |= {score: np.mean(values), f"{score}_standard_error": error}
+    told = ("log_likelihood", "best_update", "steps", "train_seconds")
+    return [*lines, means | {key: summary[key] for key in told} | {"seconds": seconds}]
 
 
-def parsed():
-    """Return the arguments."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", default=os.environ.get("NFLOW_SBI"), help="Or NFLOW_SBI.")
-    parser.add_argument("--simulator", nargs="+", choices=SIMULATORS, default=list(SIMULATORS))
-    parser.add_argument("--observation", nargs="*", type=int, default=list(range(10)))
-    parser.add_argument("--simulations", type=int, default=100_000)
-    parser.add_argument("--unbounded", action="store_true", help="Without bounds of θ.")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--preset", help="Without, cells.")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    return parser.parse_args()
+def table(rows: list[Row]) -> str:
+    lines = [
+        [
+            row["simulator"],
+            row["train.weight_decay"],
+            f"{row['train.steps']:,}",
+            pm(row["c2st"], row["c2st_standard_error"], 3),
+            pm(row["cross_entropy"], None, 3),
+        ]
+        for row in rows
+        if "observation" not in row
+    ]
+    nats = "−log q of reference draws, nats"
+    return markdown(["simulator", "weight decay", "updates", "C2ST", nats], lines)
 
 
-def main():
-    """Measure the simulators that are asked for, if what judges them is there."""
-    arguments = parsed()
-    if arguments.data is None:
-        print("left out: no observations; --data or NFLOW_SBI names them", file=sys.stderr)
-        return
-    if importlib.util.find_spec("sklearn") is None:
-        print("left out: scikit-learn is not installed", file=sys.stderr)
-        return
-    settings = dict(text.split("=", 1) for text in arguments.set)
-    settings = {key: json.loads(value) for key, value in settings.items()}
-    for name in arguments.simulator:
-        for measured in measurements(name, arguments, settings):
-            print(json.dumps(measured), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARKS = [
+    Benchmark(
+        "sbi",
+        [
+            {"simulator": name, "simulations": SIMULATIONS, "preset": "flows", "seed": 0}
+            | {"train.weight_decay": decay, "train.steps": steps}
+            for name in SIMULATORS
+            for decay, steps in [(0.5, 8_000), (1.0, 4_000)]
+        ],
+        measure,
+        table,
+    )
+]

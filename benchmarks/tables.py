@@ -1,182 +1,171 @@
-"""How far a fit to a table is from the truth, on tables whose density is known exactly.
+"""Gaps of fits to tables whose density is known exactly, by nflow and by other libraries.
 
-    python -m benchmarks.tables --table chain-10 --rows 50000 --seeds 3 --set train.steps=6000
-    python -m benchmarks.tables --table chain-10 --peer zuko flowjax pzflow
-    python -m benchmarks.tables --file TRAIN.npz --test TEST.npz --peer pzflow --epochs 5
-
-Prints a JSON line for each table and seed: the mean of log p - log q in nats over fresh rows, with
-its standard error, the gain of the run over independent columns or a Gaussian, and seconds. With
-``--peer`` other libraries fit the same rows, by their defaults, and are judged by the same fresh
-ones; those to which a fit gives no density are counted, and left out of its mean. ``train_seconds``
-are those of training with compiling, ``seconds`` those of the fit in all. Of files the line has the
-log-likelihood of the test rows in nats; what 100 epochs would take is extrapolated from those run.
-Peers that are not installed are left out.
+A gap is the mean of log p - log q in nats over fresh rows. Other libraries fit the same rows by
+their defaults; rows to which a fit gives no density are counted, and left out of its mean.
 """
 
-import argparse
-import json
 import math
-import sys
 import tempfile
 import time
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.table_peers import PEERS
-from benchmarks.truths import TABLES
+from benchmarks.runner import Benchmark, Options, Row, markdown, pivot, settings_of, text
+from benchmarks.table_truths import TABLES
 
-FRESH = 100_000  # rows that gaps are means over
+ROWS, FRESH = 50_000, 100_000
+FEW = (500, 5_000, 20_000)  # rows
+EPOCHS, UPDATES = 30, 8_000  # of flowjax and pzflow at most; of zuko, which has no loop of its own
+FLOWS = ("mixture-1", "lognormal", "student-t", "mixture-3", "mixture-5", "chain-10", "mixture-10")
+FLOWS = (*FLOWS, "mixture-30", "mixed", "branches", "weighted")
+CELLS = (*FLOWS[:-1], "emptied-3", "turned-10")
+SETTINGS: list[tuple[str, int, int, Row]] = [  # table, rows, seeds, settings of `flows`
+    *[(name, ROWS, 3 if name in ("mixture-3", "mixture-5") else 1, {}) for name in FLOWS],
+    *[(name, n, 1, {}) for n in FEW for name in ("mixture-2", "mixture-5", "mixture-10")],
+    ("mixture-5", 2_000, 1, {}),
+    *[("mixture-5", n, 1, {"train.ensemble": 4}) for n in (2_000, ROWS)],
+]
 
 
-def drawn(truth, rows, seed):
-    """Draw the rows to fit, and fresh ones to judge by."""
+def masked(k: int = 4, hidden: int = 64, **train: float) -> Row:
+    """Return the settings of spline autoregressive flows, whose networks are masked."""
+    pattern = [{"spline-autoregressive": {"hidden": [hidden, hidden]}}]
+    return {
+        "flow.pattern": pattern,
+        "flow.k": k,
+        **{f"train.{key}": value for key, value in train.items()},
+    }
+
+
+SETTINGS += [
+    *[(name, ROWS, 3 if name == "mixture-5" else 1, masked()) for name in FLOWS[:6]],
+    *[
+        ("mixture-5", ROWS, 1, settings)
+        for settings in (
+            masked(8),
+            masked(weight_decay=0.1),
+            masked(6, weight_decay=0.2),
+            masked(hidden=128, weight_decay=0.3),
+        )
+    ],
+]
+
+
+def drawn(case: Row) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return a truth, the rows to fit, and fresh ones to judge by."""
+    truth, rows, seed = TABLES[case["table"]](), case["rows"], case["seed"]
     x = truth.drawn_to_fit(np.random.default_rng([seed, rows]), rows)
-    return x, truth.sample(np.random.default_rng([seed, 1]), FRESH)
+    return truth, x, truth.sample(np.random.default_rng([seed, 1]), FRESH)
 
 
-def named(x):
-    """Return columns by name."""
+def named(x: np.ndarray) -> dict[str, np.ndarray]:
     return {f"x{i + 1}": x[:, i] for i in range(x.shape[1])}
 
 
-def measure(name, rows, seed, preset, settings):
-    """Fit one table; return its gap to the truth and seconds."""
+def measure(case: Row, options: Options) -> Row:
+    """Return the gap of a fit, and seconds."""
+    if "peer" in case:
+        return by_peer(case, options)
     import nflow_cli
 
-    truth = TABLES[name]()
-    x, fresh = drawn(truth, rows, seed)
+    truth, x, fresh = drawn(case)
     with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        density = nflow_cli.fit(
+        start = time.perf_counter()
+        q = nflow_cli.fit(
             named(x),
-            seed=seed,
-            preset=preset,
-            settings=settings,
+            seed=case["seed"],
+            preset=case["preset"],
+            settings=settings_of(case),
             output=f"{folder}/run",
             **truth.options,
         )
-        seconds = time.perf_counter() - begin
-        summary = json.loads(Path(folder, "run", "summary.json").read_text())
-    log_p = truth.log_prob(fresh)
-    gap = log_p - density.log_prob(named(fresh))
+        seconds = time.perf_counter() - start
+        gaps = truth.log_prob(fresh) - q.log_prob(named(fresh))
+    return {**mean(gaps), "seconds": seconds}
+
+
+def by_peer(case: Row, options: Options) -> Row:
+    """Return the gap of a fit by another library; its log-densities come in a file."""
+    truth, x, fresh = drawn(case)
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/rows.npz", x=x, fresh=fresh)
+        length = UPDATES if case["peer"] == "zuko" else EPOCHS
+        arguments = {"peer": case["peer"], "folder": folder, "seed": case["seed"], "length": length}
+        seconds = options.peer("tables:fit", **arguments)
+        log_q = np.load(f"{folder}/log_q.npy")
+    return {**mean(truth.log_prob(fresh) - log_q), **seconds}
+
+
+def mean(gaps: np.ndarray) -> Row:
+    """Return the mean of the finite gaps, its standard error, and how many are not finite."""
+    finite = gaps[np.isfinite(gaps)]
     return {
-        "preset": preset,
-        "table": name,
-        "rows": rows,
-        "seed": seed,
-        **settings,
-        "gap": gap.mean(),
-        "gap_standard_error": gap.std() / math.sqrt(FRESH),
-        "gain": summary["gain"],
-        "best_update": summary["best_update"],
-        "seconds": seconds,
-        "train_seconds": summary["train_seconds"],
+        "gap": finite.mean(),
+        "gap_standard_error": finite.std() / math.sqrt(len(finite)),
+        "rows_without_density": len(gaps) - len(finite),
     }
 
 
-def mean(label, values):
-    """Return the mean of those values that are finite, its standard error, and how many are not."""
-    finite = values[np.isfinite(values)]
-    return {
-        label: finite.mean(),
-        f"{label}_standard_error": finite.std() / math.sqrt(len(finite)),
-        "rows_without_density": len(values) - len(finite),
-    }
+def label(row: Row) -> str:
+    """Return what fits the rows."""
+    if "peer" in row:
+        return row["peer"]
+    changes = [f"{key}={text(value)}" for key, value in settings_of(row).items()]
+    if "flow.pattern" in row:
+        hidden = row["flow.pattern"][0]["spline-autoregressive"]["hidden"][0]
+        changes[:2] = [f"{row['flow.k']} masked maps" + ("" if hidden == 64 else f" of {hidden}")]
+    return ", ".join([row["preset"], *changes])
 
 
-def timed_fit(peer, x, seed, length):
-    """Fit rows by a peer; return its log-density, and its seconds with those of importing it."""
-    begin = time.perf_counter()
-    log_prob, seconds = PEERS[peer](x, seed, length)
-    return log_prob, {"seconds": time.perf_counter() - begin, **seconds}
+def gaps(rows: list[Row]) -> str:
+    """Return the gaps of seeds with the largest standard error."""
+    error = max(row["gap_standard_error"] for row in rows)
+    without = rows[0].get("rows_without_density")
+    found = ", ".join(f"{row['gap']:.4f}" for row in rows) + f" ± {error:.4f}"
+    return found + (f", {without} rows without a density" if without else "")
 
 
-def measure_peer(peer, name, rows, seed, length):
-    """Fit one table by a peer; return its gap to the truth and seconds."""
-    truth = TABLES[name]()
-    x, fresh = drawn(truth, rows, seed)
-    log_prob, seconds = timed_fit(peer, x, seed, length)
-    gap = mean("gap", truth.log_prob(fresh) - log_prob(fresh))
-    return {"peer": peer, "table": name, "rows": rows, "seed": seed, **gap, **seconds}
+def table(rows: list[Row]) -> str:
+    known = [{"preset": "cells"}, {"preset": "flows"}, {"preset": "flows", **masked()}]
+    usual = {label(one) for one in known} | {"zuko", "flowjax", "pzflow"}
+    large = [row for row in rows if row["rows"] == ROWS]
+    others = [row for row in rows if label(row) not in usual or row["rows"] == 2_000]
+    few = [row for row in rows if row["rows"] in FEW]
+    seconds = [
+        [label(row), f"`{row['table']}`", f"{row['rows']:,}", gaps([row]), f"{row['seconds']:.0f}"]
+        for row in [*others, *(row for row in large if "peer" in row)]
+    ]
+    return "\n\n".join(
+        [
+            pivot("table", [row for row in large if label(row) in usual], name_of, label, gaps),
+            pivot("rows", few, lambda row: f"{row['rows']:,}", name_of, gaps),
+            markdown(["by", "table", "rows", "gap", "seconds"], seconds),
+        ]
+    )
 
 
-def read_rows(path, names):
-    """Read rows ``(n, D)``: the array of an ``.npz`` that has two axes, or its columns by name."""
-    arrays = np.load(path)
-    tables = [array for array in arrays.values() if array.ndim == 2]
-    return tables[0] if tables else np.column_stack([arrays[name] for name in names])
+def name_of(row: Row) -> str:
+    return f"`{row['table']}`"
 
 
-def measure_file(peer, path, test, seed, length):
-    """Fit the rows of a file by a peer; return the log-likelihood of the test rows and seconds."""
-    names = np.load(path).files
-    x, held_out = read_rows(path, names), read_rows(test, names)
-    log_prob, seconds = timed_fit(peer, x, seed, length)
-    likelihood = mean("log_likelihood", log_prob(held_out))
-    rows = {"rows": len(x), "test_rows": len(held_out)}
-    return {"peer": peer, "table": path, **rows, "seed": seed, **likelihood, **seconds}
-
-
-def measurements(peer, arguments, settings):
-    """Yield what is asked for of nflow, or of a peer: one table and seed after the other."""
-    tables = [(name, rows) for name in arguments.table for rows in arguments.rows]
-    seeds = range(arguments.seeds)
-    if peer is None:
-        for name, rows in tables:
-            yield from (measure(name, rows, seed, arguments.preset, settings) for seed in seeds)
-        return
-    # zuko has no loop of its own, and so no default length
-    length = settings.get("train.steps", 8_000) if peer == "zuko" else arguments.epochs
-    if arguments.file:
-        files = (arguments.file, arguments.test)
-        yield from (measure_file(peer, *files, seed, length) for seed in seeds)
-        return
-    for name, rows in tables:
-        yield from (measure_peer(peer, name, rows, seed, length) for seed in seeds)
-
-
-def parsed():
-    """Return the arguments, checked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", nargs="+", choices=TABLES, default=list(TABLES))
-    parser.add_argument("--rows", nargs="+", type=int, default=[50_000])
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--preset", help="Without, cells.")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--peer", nargs="+", choices=PEERS, default=[], help="Instead of nflow.")
-    parser.add_argument("--epochs", type=int, default=100, help="Of flowjax and pzflow, at most.")
-    parser.add_argument("--file", metavar="TRAIN.npz", help="Rows to fit, instead of --table.")
-    parser.add_argument("--test", metavar="TEST.npz", help="Rows to judge a --file by.")
-    arguments = parser.parse_args()
-    if arguments.peer and any(
-        TABLES[name]().options.keys() - {"bounds"} for name in arguments.table
-    ):
-        parser.error("--peer: expected tables of modelled numbers alone")
-    if bool(arguments.file) != bool(arguments.test) or (arguments.file and not arguments.peer):
-        parser.error("--file, --test and --peer: expected all three, or no file")
-    if arguments.epochs < 3:
-        parser.error(f"--epochs: expected 3 or more, as two compile; received {arguments.epochs}")
-    return arguments
-
-
-def main():
-    """Measure the tables and seeds that are asked for."""
-    arguments = parsed()
-    settings = dict(text.split("=", 1) for text in arguments.set)
-    settings = {key: json.loads(value) for key, value in settings.items()}
-    missing = []
-    for peer in arguments.peer or [None]:
-        try:
-            for measured in measurements(peer, arguments, settings):
-                print(json.dumps(measured), flush=True)
-        except ModuleNotFoundError as error:
-            if peer is None:
-                raise
-            missing.append(f"{peer} ({error})")
-    if missing:
-        print(f"left out: {', '.join(missing)}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARKS = [
+    Benchmark(
+        "tables",
+        [
+            *[{"preset": "cells", "table": name, "rows": ROWS, "seed": 0} for name in CELLS],
+            *[
+                {"preset": "flows", "table": name, "rows": n, "seed": seed, **settings}
+                for name, n, seeds, settings in SETTINGS
+                for seed in range(seeds)
+            ],
+            *[
+                {"peer": peer, "table": name, "rows": ROWS, "seed": 0}
+                for peer in ("zuko", "flowjax", "pzflow")
+                for name in ("mixture-5", "chain-10")
+            ],
+        ],
+        measure,
+        table,
+    )
+]

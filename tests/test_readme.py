@@ -27,6 +27,7 @@ from documents import (
 )
 from short_runs import KINDS
 
+from benchmarks.__main__ import BENCHMARKS
 from nflow_cli.cli import COMMANDS, main
 from nflow_cli.config import presets
 from nflow_cli.config.table import CellsConfig, FitConfig
@@ -171,7 +172,7 @@ def taken(words):
         presets.find_preset(preset)
 
 
-def test_every_command_line_is_one_that_nflow_takes_and_every_module_is_there():
+def test_every_command_line_is_one_that_nflow_takes():
     wrong = {}
     for name, text in DOCUMENTS.items():
         for words in commands(text):
@@ -180,8 +181,13 @@ def test_every_command_line_is_one_that_nflow_takes_and_every_module_is_there():
             except (click.ClickException, NflowError, KeyError) as error:
                 wrong[name, *words] = str(error)
     assert not wrong
-    modules = set(re.findall(r"python -m ([\w.]+)", str(DOCUMENTS)))
+
+
+def test_every_module_is_there_and_every_benchmark_on_a_page():
+    texts = " ".join(" ".join(DOCUMENTS.values()).split())
+    modules = set(re.findall(r"python -m ([\w.]+)", texts))
     assert [module for module in sorted(modules) if not find_spec(module)] == []
+    assert set(re.findall(r"python -m benchmarks (\w+)", texts)) - {"NAME"} == set(BENCHMARKS)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """A run or preset looked at: ``nflow check``, ``plot``, ``report`` and ``presets``."""
 
+import json
 from contextlib import suppress
 
 import click
@@ -119,7 +120,7 @@ def presets(name: str | None, schema: bool) -> None:
     if schema:
         if name is not None:
             raise click.UsageError("--schema is of all presets; expected no NAME")
-        click.echo(json_text(json_schema()))
+        click.echo(json.dumps(json_schema()))
         return
 
     if name is not None:

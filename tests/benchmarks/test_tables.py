@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from benchmarks.truths import TABLES
+from benchmarks.table_truths import TABLES
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Tables whose density is known exactly, for ``benchmarks.tables``."""
+"""Tables whose density is known exactly, for ``benchmarks tables``."""
 
 import math
 from typing import ClassVar

@@ -1,14 +1,10 @@
-"""Predictions of one column by other libraries, for `benchmarks.predictions`.
-
-    PYTHON prediction_peers.py TASK ROWS.csv TARGET
+"""Predictions of one column by other libraries. Nothing of nflow is imported.
 
 The rows have a column `part`. NGBoost: normal, 2,000 trees at most, stopped by the validation rows;
-of diamonds of log10 of the price. Quantile forest: 100 trees, 5 rows a leaf. Prints one JSON line.
+of diamonds of log10 of the price. Quantile forest: 100 trees, 5 rows a leaf.
 """
 
-import json
 import math
-import sys
 import time
 
 import numpy as np
@@ -21,8 +17,8 @@ QUANTILES = np.round(np.arange(0.05, 0.96, 0.05), 2)
 TREES = 2_000
 
 
-def main() -> None:
-    task, path, target = sys.argv[1:]
+def scores(task: str, path: str, target: str) -> dict[str, dict[str, float]]:
+    """Return the scores of both libraries."""
     table = pandas.read_csv(path)
     x = pandas.get_dummies(table.drop(columns=[target, "part"])).to_numpy(float)
     y = table[target].to_numpy(float)
@@ -31,7 +27,7 @@ def main() -> None:
     if task == "diamonds":
         found["ngboost"].pop("pinball")  # of another unit
     found["quantile_forest"] = of_forest(x, y, parts)
-    print(json.dumps(found))
+    return found
 
 
 def of_ngboost(x: np.ndarray, y: np.ndarray, parts: list[np.ndarray]) -> dict[str, float]:
@@ -63,7 +59,3 @@ def of_forest(x: np.ndarray, y: np.ndarray, parts: list[np.ndarray]) -> dict[str
 def pinball(quantiles: np.ndarray, y: np.ndarray) -> float:
     off = y[:, None] - quantiles
     return float(np.maximum(QUANTILES * off, (QUANTILES - 1) * off).mean())
-
-
-if __name__ == "__main__":
-    main()
