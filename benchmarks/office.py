@@ -276,7 +276,7 @@ def table(rows: list[Row]) -> str:
         counts = Counter(one["verdict"] for one in found)
         texts = sum("left_as_text" in one for one in found)
         lines.append([reader, *(counts[word] for word in ("right", "refused", "wrong")), texts])
-    return markdown(["", "right", "refused", "wrong", "of these, only left as text"], lines)
+    return markdown(["reader", "right", "refused", "wrong", "of these, only left as text"], lines)
 
 
 BENCHMARKS = [Benchmark("office", [{"file": name} for name, _ in sheets()], measure, table)]
