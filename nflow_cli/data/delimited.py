@@ -42,6 +42,7 @@ _COMMENT = re.compile(rb"^#.*", re.M)
 _QUOTED = rb'("(?:[^"]|"")*+(?:"|\Z))'
 _RUNS, _ENDS = re.compile(rb"( ) +|" + _QUOTED), re.compile(rb" ?([\r\n]++) ?|" + _QUOTED)
 _MOST_LINES = 50  # of a quoted cell in a table of one column
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _MOST_CONTROLS = 0.05  # share of control characters in a text; of random bytes 1/9
 
@@ -205,6 +206,7 @@ class TextTable(TableFile):
         self.notes = [*self.dialect.top.notes]
         if self.dialect.delimiter == SPACES:
             self.notes.append("columns are separated by spaces")
+        self.notes += _unclear(self.dialect.top, self.decimal) if delimiter != b"," else []
 
     def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns as text.
@@ -392,6 +394,19 @@ class TextTable(TableFile):
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
+
+
+def _unclear(top: Top, decimal: str) -> list[str]:
+    """Note on the first number with decimals, if all in the first rows may be thousands: 1.204."""
+    columns = zip(top.names, itertools.zip_longest(*top.rows.values(), fillvalue=""))
+    cells = [(name, cell) for name, column in columns for cell in column if decimal in cell]
+    cells = [(name, cell.strip()) for name, cell in cells if is_number(cell, decimal)]
+    if not cells or not all(_THOUSANDS.fullmatch(cell) for _, cell in cells):
+        return []
+    name, cell = cells[0]
+    value, other = float(cell.replace(decimal, ".")), cell.replace(decimal, "")
+    about = "all decimals of the table have three digits"
+    return [f"{name}: {cell!r} is read as {value:.3f}, not as {other}: {about}"]
 
 
 def _without_runs(text: bytes) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 from cells import grid, levels, number, products, random_density
 
 from nflow_cli.config.kinds import ColumnKind, Lattice
+from nflow_cli.config.table import TableData
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.errors import DataError
@@ -21,7 +22,7 @@ N = 8_000
 
 def trained(density):
     kinds = {column.name: column.kind for column in density.row}
-    data = SimpleNamespace(kinds=kinds, given=[*kinds][: density.n_given])
+    data = TableData(name="table", kinds=kinds, given=[*kinds][: density.n_given])
     config = SimpleNamespace(data=data)
     return TrainedCells(SimpleNamespace(path=Path("run"), config=config), density, {})
 
