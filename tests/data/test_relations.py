@@ -77,6 +77,7 @@ def test_a_formula_is_found_among_many_columns_and_whatever_the_units_or_precisi
 
 
 PRICE, KG = np.round(RNG.lognormal(3, 0.8, N), 2), np.round(RNG.lognormal(1, 0.6, N), 3)
+FEW = np.random.default_rng(5).integers(1, 10, N)  # a receipt's amounts
 COUNTS = RNG.integers(0, 500, (2, N))
 SPARSE = {f"x{i}": RNG.poisson(1, N) for i in range(5)}  # of many zeros
 
@@ -90,6 +91,7 @@ def digits(cells, count):
     ("table", "target", "text"),
     [
         ({"price": PRICE, "kg": KG, "total": np.round(PRICE * KG, 2)}, "total", "price * kg"),
+        ({"price": PRICE, "n": FEW, "total": np.round(PRICE * FEW, 2)}, "total", "price * n"),
         ({"total": np.round(PRICE * KG, 2), "price": PRICE, "kg": KG}, "total", "price * kg"),
         (
             {"price": PRICE, **SPARSE, "kg": KG, "total": np.round(PRICE * KG, 2)},
