@@ -129,8 +129,8 @@ def test_every_preset_and_sweep_is_valid():
     ("page", "kind", "least"),
     [
         ("docs/commands.md", object, {"command": "fit-2d"}),
-        ("docs/tables.md", FitConfig, {"command": "fit"}),
-        ("docs/tables.md", CellsConfig, {"command": "fit", "flow": None}),
+        ("docs/tables-model.md", FitConfig, {"command": "fit"}),
+        ("docs/tables-model.md", CellsConfig, {"command": "fit", "flow": None}),
     ],
 )
 def test_the_preset_of_every_key_has_the_defaults(page, kind, least):
@@ -244,6 +244,19 @@ def test_each_command_runs_as_it_stands(invoke, folder, monkeypatch):
         result = invoke(*(word.replace("RUN_DIR", "outputs/my-run") for word in words))
         assert result.exit_code == 0, result.stderr
         assert result.stdout
+
+
+def test_a_messy_export_is_read_as_the_page_says(invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = section("docs/tables.md", "A messy export")
+    table, printed = blocks("text", page)
+    Path("orders.csv").write_text(table, "utf-8")
+    first, second = commands(page)
+    done = invoke(*first)
+    assert done.exit_code == 0
+    kinds, _, rest = done.stdout.partition("\n\n")
+    assert f"{kinds}\n{rest[rest.index('note: ') :]}" == printed  # without the config
+    assert re.search(r"^distance .* 38 to 151 +30\.0% ", invoke(*second).stdout, re.M)
 
 
 @pytest.mark.parametrize("kind", KINDS)
