@@ -9,8 +9,8 @@ import numpy as np
 from nflow_cli.config.options import escaped
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import MAX_TEXTS, Column
-from nflow_cli.data.notations import cell_of, is_mark, numbers_of, why_none
-from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.data.notations import cell_of, numbers_of, why_none
+from nflow_cli.data.tables import TableFile, is_mark, shown
 
 STRAY = 0.1  # share of text cells among numbers, for a note
 REPEATED = 3  # rows of a code of missing cells, at least

@@ -30,6 +30,7 @@ from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import (
     MAX_ROWS,
     TableFile,
+    is_mark,
     listed,
     looks_like,
     shown,
@@ -139,7 +140,7 @@ class Column:
         """
         if self.source != "text" or self.codes is None:
             return self
-        texts = [text for text in self.texts if not notations.is_mark(text)]
+        texts = [text for text in self.texts if not is_mark(text)]
         if form := dates.form_of(texts):
             return self._in_form(form)
         found = notations.read_numbers(self.texts, self.text_counts, decimal)
@@ -173,7 +174,7 @@ class Column:
         return self._valued(values, "number", notation=kind.notation)
 
     def _in_form(self, form: str) -> "Column":
-        are_marks = np.array([notations.is_mark(text) for text in self.texts], bool)
+        are_marks = np.array([is_mark(text) for text in self.texts], bool)
         values = np.full(len(self.texts), np.nan)
         values[~are_marks] = dates.numbers_of([*itertools.compress(self.texts, ~are_marks)], form)
         kind = dates.kind_of_form(form)

@@ -54,7 +54,7 @@ from nflow_cli.data.split import (
     without_gaps,
 )
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
-from nflow_cli.data.tables import TableFile, shown
+from nflow_cli.data.tables import TableFile, is_mark, shown
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
@@ -397,7 +397,7 @@ def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tup
     row, text = column.stray
     if column.codes is not None:  # that may be a gap mark
         values = notations.numbers_of(column.texts, kind.notation, table.decimal)
-        are_others = ~np.isfinite(values) & ~np.array([*map(notations.is_mark, column.texts)])
+        are_others = ~np.isfinite(values) & ~np.array([*map(is_mark, column.texts)])
         row = int(np.argmax(np.append(are_others, False)[column.codes]))
         text = column.texts[column.codes[row]]
     return f"{table.place(row)}: ", shown(text)
@@ -411,7 +411,7 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
         levels = [text.lower() for text in levels]
     numbers = {text: float(i) for i, text in enumerate(levels)}
     if dates.form_of(levels):  # beside dates a gap mark is none of the levels
-        numbers |= {text: np.nan for text in filter(notations.is_mark, texts)}
+        numbers |= {text: np.nan for text in filter(is_mark, texts)}
     return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
 
 

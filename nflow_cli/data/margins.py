@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nflow_cli.data.tables import MISSING, listed, positions, shown
+from nflow_cli.data.tables import MISSING, is_mark, listed, positions, shown
 
 Cells = Sequence[str]  # of a row
 
@@ -146,7 +146,9 @@ def _is_short(rows: Sequence[Cells], width: int, decimal: str) -> bool:
 
 
 def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
-    """Whether the first row is text where all others are numbers, twice or more, and else empty."""
+    """Whether the first row is text where all others are numbers or gap marks, twice or more, and
+    else empty.
+    """
     if len(rows) <= _LEAST or len(_filled(rows[0])) < 2:
         return False
     columns = [
@@ -155,7 +157,7 @@ def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
     return all(
         len(column) > _LEAST
         and is_text(column[0], decimal)
-        and all(is_number(cell, decimal) for cell in column[1:])
+        and all(is_number(cell, decimal) or is_mark(cell) for cell in column[1:])
         for column in columns
     )
 

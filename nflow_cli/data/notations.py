@@ -12,16 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import Notation
-from nflow_cli.data.delimited import is_number
+from nflow_cli.data.margins import is_number
+from nflow_cli.data.tables import is_mark
 
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
 MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
 LONGEST = 60  # letters of a number
 MAX_AFFIX, MAX_DECIMALS = 18, 17
-# Beside numbers or dates, in capitals or not, these mean that there is none.
-MARKS = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...", "…", "*", ":", "/", "\\n"}
-MARKS |= {"n.a.", "n. a.", "k.a.", "k. a.", "n.d.", "n/d", "nd", "s/o"}
-MARKS |= {"#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!", "#wert!", "#bezug!"}
 SPACES = " \u00a0\u202f\u2009"
 SEPARATORS = f".,{SPACES}'’"
 MINUS = "-−–"
@@ -61,11 +58,6 @@ class Cell(NamedTuple):
 
 def _unit(*affixes: str) -> tuple[str, ...]:
     return tuple(re.sub(f"[{SPACES}]+", " ", affix) for affix in affixes)
-
-
-def is_mark(text: str) -> bool:
-    """Whether a text beside numbers means that there is none."""
-    return text.lower() in MARKS
 
 
 def cell_of(text: str) -> Cell | None:

@@ -20,6 +20,10 @@ BLOCK_ROWS = 2**16
 LOG_Q = "log_q"  # the written column of log-densities
 # Texts of missing values, in capitals or not.
 MISSING = ("", "na", "n/a", "#na", "#n/a", "nan", "-nan", "+nan", "null", "none", "<na>")
+# Beside numbers or dates, in capitals or not, these mean that there is none.
+MARKS = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...", "…", "*", ":", "/", "\\n"}
+MARKS |= {"n.a.", "n. a.", "k.a.", "k. a.", "n.d.", "n/d", "nd", "s/o"}
+MARKS |= {"#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!", "#wert!", "#bezug!"}
 _SHOWN = 60  # characters of a value, in a message
 _REASON = 200  # of another library's message
 
@@ -71,6 +75,11 @@ class TableFile(ABC):
                 raise DataError(
                     f"{self.name}: no column {shown(name)}{hint}; its columns: {listed}"
                 )
+
+
+def is_mark(text: str) -> bool:
+    """Whether a text beside numbers means that there is none."""
+    return text.lower() in MARKS
 
 
 def shown(value: Any) -> str:

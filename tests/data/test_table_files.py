@@ -495,6 +495,7 @@ def test_titles_and_totals_are_left_out_and_said(write, above, below, places, le
         ("a,b,c\n" + "1,2,3,\n" * 4, 4, ["the header has no name for column 4", "columns named"]),
         ("a,b,c\n" + "n,1,2,3\n" * 4, 4, ["the header has no name for column 1"]),
         ("a,b\n,kg\n" + ",2\n" * 4, 5, []),
+        ("a,b\nm,kg\n1,-\n" + "1,2\n" * 4, 5, ["left out below the header: line 2"]),
         ("id,\nfoo,bar\nbaz,qux\nab,cd\n", 3, ["columns named anew"]),
         ("1,,\n4,5,6\n7,8,9\n7,8,9\n", 4, []),
         ("Bo,,\nAl,2,3\nCy,3,4\nDi,4,5\n", 3, ["columns named anew"]),
