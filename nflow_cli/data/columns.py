@@ -369,6 +369,7 @@ class _Reader:
     stray: tuple[int, str] | None = None
     is_mixed: bool = False
     is_float32: bool = False
+    is_clock: bool = False
     codes: Codes | None = None
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
@@ -399,6 +400,7 @@ class _Reader:
 
     def _start(self, type: pa.DataType) -> None:
         self.is_float32 = pa.types.is_float32(type)
+        self.is_clock = pa.types.is_time(type)
         if pa.types.is_date(type):
             self.sources = ["date"]
         elif pa.types.is_timestamp(type):
@@ -453,6 +455,8 @@ class _Reader:
             numbers = np.concatenate(parts) if parts else np.empty(0)
             return Column(self.name, source, numbers, None, [], is_index, self.is_float32)
         texts = list(self._codes)
+        if self.is_clock:
+            texts = dates.without_fractions(texts)
         if texts and {text.lower() for text in texts} <= TRUTH:
             source = "truth"
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)

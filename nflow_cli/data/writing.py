@@ -24,6 +24,8 @@ from nflow_cli.data.tables import positions, shown
 from nflow_cli.errors import DataError
 from nflow_cli.runs.directory import RunDirectory
 
+LAST_SECOND = 2.0**42  # of the times that are written, from 1970 on; in microseconds an int64
+
 
 def batch_of(
     columns: Sequence[np.ndarray], beside: Any = None, are_first: bool = False
@@ -52,6 +54,9 @@ def filled(batch: pa.RecordBatch, cells: Mapping[int, tuple[np.ndarray, Any]]) -
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         column = column.cast(values.type) if pa.types.is_null(column.type) else column
+        if pa.types.is_time(column.type):  # text such as 09:00:00
+            days = pc.binary_join_element_wise("1970-01-01", values, " ")  # pyright: ignore[reportAttributeAccessIssue]
+            values = days.cast(pa.timestamp("ns"))
         values = values.cast(column.type, safe=False)
         columns[place] = pc.if_else(pa.array(some), values, column)  # pyright: ignore[reportAttributeAccessIssue]
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)
@@ -200,6 +205,9 @@ def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
             np.clip(filled, -(2**31), 2**31 - 1).astype(np.int32), pa.int32(), mask=gaps
         ).cast(pa.date32())
     if kind.type == "time":
-        micros = np.rint(np.clip(filled * 1e6, -(2.0**62), 2.0**62)).astype(np.int64)
-        return pa.array(micros, pa.timestamp("us"), mask=gaps)
+        few = 6 if kind.decimals is None else kind.decimals  # of the seconds
+        unit, digits = ("s", 0) if few == 0 else ("ms", 3) if few <= 3 else ("us", 6)
+        near = np.clip(filled, -LAST_SECOND, LAST_SECOND)
+        ticks = np.rint(near * 10.0**digits).astype(np.int64)
+        return pa.array(ticks, pa.timestamp(unit), mask=gaps)
     return values
