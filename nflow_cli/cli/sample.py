@@ -10,6 +10,7 @@ from nflow_cli.cli.options import (
     FILE,
     Command,
     Output,
+    Whole,
     data_of_run,
     density_option,
     device_option,
@@ -27,7 +28,7 @@ from nflow_cli.text import command_line, printable
 @click.option(
     "-n",
     "n",
-    type=click.IntRange(1, 10**8),
+    type=Whole(1, 10**8),
     default=10_000,
     show_default=True,
     help="Number of points or images.",
