@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli.options import (
@@ -100,6 +101,8 @@ def sample(
             tell(note)
     else:
         paths = part(run.config, "loading").write_samples(run.trained, n, path, seed, given)
+    if click.get_current_context().get_parameter_source("n") is ParameterSource.DEFAULT:
+        tell(f"{n:,} draws{'' if given is None else ' at each condition'}; -n sets their number")
     for written in paths:
         click.echo(printable(written))
 
