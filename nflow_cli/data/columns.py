@@ -382,6 +382,7 @@ class _Reader:
         return _Reader(self.table, self.name, self.sources, self.stray)
 
     def add(self, cells: pa.Array) -> None:
+        self.is_clock = pa.types.is_time(cells.type)
         if not self.sources:
             self._start(cells.type)
         for source in list(self.sources):
@@ -400,7 +401,6 @@ class _Reader:
 
     def _start(self, type: pa.DataType) -> None:
         self.is_float32 = pa.types.is_float32(type)
-        self.is_clock = pa.types.is_time(type)
         if pa.types.is_date(type):
             self.sources = ["date"]
         elif pa.types.is_timestamp(type):
