@@ -66,6 +66,7 @@ TARGETS = {
     "ring": "nflow_cli.densities.targets:Ring",
     "wavy-ring": "nflow_cli.densities.targets:WavyRing",
 }
+WITH_PARAMETERS = ("mixture", "ring")  # of the targets
 
 # Built-in densities: `nflow infer NAME`.
 DENSITIES = {
@@ -108,6 +109,16 @@ def flow_hint(name: str) -> str:
     """Hint for an unknown flow: its name here, or the :func:`nearest` one."""
     usual = USUAL_NAMES.get(name.casefold())
     return f" ({name} is {usual!r} here)" if usual else nearest(name, list(FLOWS))
+
+
+def subject_hint(name: str, known: list[str]) -> str:
+    """Hint for an unknown target, density or point set: the command that it is of, or the
+    :func:`nearest` one.
+    """
+    places = {"fit-2d --target": TARGETS, "infer": DENSITIES, "fit": POINT_SETS}
+    of = (command for command, names in places.items() if name in {*names} - {*WITH_PARAMETERS})
+    command = next(of, None)
+    return nearest(name, known) if command is None else f" (see `nflow {command} {name}`)"
 
 
 def resolve(place: str) -> Any:

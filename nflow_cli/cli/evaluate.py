@@ -11,6 +11,7 @@ from nflow_cli.cli.options import (
     FILE,
     Command,
     Output,
+    Whole,
     data_of_run,
     density_option,
     device_option,
@@ -49,7 +50,7 @@ from nflow_cli.text import printable
 )
 @click.option(
     "--samples",
-    type=click.IntRange(1, 10**7),
+    type=Whole(1, 10**7),
     help="Samples of q; of a VAE, importance samples per image (at most 5,000).",
 )
 @click.option("--seed", type=seeds, help="Seed of the samples; default: the run's.")

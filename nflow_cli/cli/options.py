@@ -3,7 +3,8 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from nflow_cli.config.keys import LENGTHS
 from nflow_cli.config.options import KeyOption, options_of
 from nflow_cli.constants import DPI, RUN
 from nflow_cli.errors import ConfigError
+from nflow_cli.registry import subject_hint
 
 
 class Command(click.Command):
@@ -45,10 +47,39 @@ class Number(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read a number."""
-        number = super().convert(value, param, ctx)
+        number = math.nan
+        with suppress(ValueError):
+            number = float(value)
         if math.isnan(number):
-            self.fail("'nan' is not a number.", param, ctx)
-        return number
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a whole number."""
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number.", param, ctx)
+        return super().convert(number, param, ctx)
+
+
+class Choice(click.Choice):
+    """One of some names, in capitals or not."""
+
+    def __init__(self, names: Sequence[str]):
+        super().__init__(names, case_sensitive=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Find a name; of another, the nearest one or the command that it is of is said."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            hint = subject_hint(value, [*map(str, self.choices)])
+            self.fail(f"{error.message.removesuffix('.')}{hint}.", param, ctx)
 
 
 class Output(click.Path):
@@ -72,11 +103,11 @@ FOLDER = click.Path(file_okay=False, readable=False)
 TABLE = Output(".csv", ".parquet", allow_dash=True)
 PROBABILITY = Number(0, 1, min_open=True, max_open=True)
 run_argument = click.argument("run_dir", metavar="RUN_DIR", shell_complete=completion.runs)
-seeds = click.IntRange(0, MAX_SEED)
+seeds = Whole(0, MAX_SEED)
 picture_formats = click.Choice(["png", "svg", "pdf"])
 dpi_option = click.option(
     "--dpi",
-    type=click.IntRange(30, 600),
+    type=Whole(30, 600),
     default=DPI,
     show_default=True,
     help="Dots per inch, also of images inside .svg and .pdf.",
@@ -104,12 +135,12 @@ def _option_of(option: KeyOption) -> click.Option:
         if form == config_options.PATTERN:
             more["shell_complete"] = completion.flows
     elif "enum" in field:
-        more = {"type": click.Choice(field["enum"], case_sensitive=False)}
+        more = {"type": Choice(field["enum"])}
     elif field["type"] == "boolean":
         flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
         more = {"default": None}
     elif field["type"] in ("integer", "number"):
-        kind = click.IntRange if field["type"] == "integer" else Number
+        kind = Whole if field["type"] == "integer" else Number
         low, high, above = map(field.get, ("minimum", "maximum", "exclusiveMinimum"))
         more = {"type": kind(above if low is None else low, high, min_open=above is not None)}
     elif config_options.FILE in form:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nflow_cli.backend.start import CPU, GPU, Machine, cores, gpus
-from nflow_cli.cli.options import expect_replaceable
+from nflow_cli.cli.options import Whole, expect_replaceable
 from nflow_cli.errors import Interrupted, NflowError, one_line
 from nflow_cli.terminal.output import tell
 
@@ -26,7 +26,7 @@ def pool_options(what: str, work: str) -> Callable[[Any], Any]:
         text = f"{work} on the workers of a Dask scheduler instead."
         command = click.option("--scheduler", metavar="ADDRESS", help=text)(command)
         text = f"Concurrent {what}; default: one per core or GPU."
-        return click.option("--workers", type=click.IntRange(1, 1024), help=text)(command)
+        return click.option("--workers", type=Whole(1, 1024), help=text)(command)
 
     return added
 

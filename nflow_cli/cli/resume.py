@@ -10,6 +10,7 @@ from nflow_cli.cli.options import (
     BY_SIZE,
     FIRST,
     Command,
+    Whole,
     data_of_run,
     density_option,
     named_device,
@@ -26,13 +27,13 @@ from nflow_cli.text import printable
 @click.option(
     "--steps",
     metavar="N",
-    type=click.IntRange(1, 10**9),
+    type=Whole(1, 10**9),
     help="Extend a run to N updates; not of train-vae.",
 )
 @click.option(
     "--epochs",
     metavar="N",
-    type=click.IntRange(1, 10**6),
+    type=Whole(1, 10**6),
     help="Extend a train-vae run to N epochs.",
 )
 @click.option(

@@ -14,6 +14,7 @@ from nflow_cli.cli.options import (
     Command,
     Number,
     Output,
+    Whole,
     cells_run,
     expect_replaceable,
     json_option,
@@ -61,7 +62,7 @@ def drift(run_dir: str, data: str, fail_above: float | None, as_json: bool) -> N
 @written_option("the table without gaps")
 @click.option(
     "--draws",
-    type=click.IntRange(1, 1000),
+    type=Whole(1, 1000),
     metavar="M",
     help="Impute M times by draws: M tables one after another, with first columns `draw` and "
     "`row`. Default: once, by means of numbers and likeliest levels.",

@@ -9,6 +9,7 @@ from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli import completion
 from nflow_cli.cli.options import (
     Command,
+    Whole,
     device_option,
     dpi_option,
     json_option,
@@ -68,7 +69,7 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
 @click.option(
     "--flow-at",
     "flows",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     multiple=True,
     metavar="K",
     help="Draw the K-th flow of a 2-D density; repeatable.",

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from nflow_cli.backend.start import Machine, start_tensorflow
 from nflow_cli.cli.options import (
     FILE,
     Command,
     Output,
+    Whole,
     data_of_run,
     density_option,
     device_option,
@@ -27,7 +29,7 @@ from nflow_cli.text import command_line, printable
 @click.option(
     "-n",
     "n",
-    type=click.IntRange(1, 10**8),
+    type=Whole(1, 10**8),
     default=10_000,
     show_default=True,
     help="Number of points or images.",
@@ -99,6 +101,8 @@ def sample(
             tell(note)
     else:
         paths = part(run.config, "loading").write_samples(run.trained, n, path, seed, given)
+    if click.get_current_context().get_parameter_source("n") is ParameterSource.DEFAULT:
+        tell(f"{n:,} draws{'' if given is None else ' at each condition'}; -n sets their number")
     for written in paths:
         click.echo(printable(written))
 

@@ -164,7 +164,7 @@ def _density(density: str | None, typed: Typed) -> tuple[Any, list[Any]]:
         return None, [_presets().Change("NAME", "density", {"name": density})]
     if ".py" not in density:
         known = list(registry.DENSITIES)
-        hint = registry.nearest(density, known)
+        hint = registry.subject_hint(density, known)
         raise click.BadParameter(
             f"{density!r} is not a density{hint}; known: {', '.join(known)}, or FILE.py:FUNCTION",
             param_hint="DENSITY",

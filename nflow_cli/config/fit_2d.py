@@ -10,10 +10,19 @@ from nflow_cli.config.flows import StackFlow, gained_by
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
 from nflow_cli.config.training import ReverseKLConfig, Train
 from nflow_cli.constants import MAX_GRID
-from nflow_cli.registry import BASES, DEFAULT_BASE, TARGET_BASES, TARGETS, make, nearest, resolve
+from nflow_cli.registry import (
+    BASES,
+    DEFAULT_BASE,
+    TARGET_BASES,
+    TARGETS,
+    WITH_PARAMETERS,
+    make,
+    resolve,
+    subject_hint,
+)
 
 # Names of targets without parameters.
-TargetName: Any = Literal[tuple(name for name in TARGETS if name not in ("mixture", "ring"))]
+TargetName: Any = Literal[tuple(name for name in TARGETS if name not in WITH_PARAMETERS)]
 Positive = Annotated[float, Field(gt=0)]
 Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]
@@ -21,7 +30,7 @@ Matrix = Annotated[list[Point], Field(min_length=2, max_length=2)]
 
 def _known(name: str, names: list[str]) -> str:
     if name not in names:
-        raise ValueError(f"one of {', '.join(names)}{nearest(name, names)}")
+        raise ValueError(f"one of {', '.join(names)}{subject_hint(name, names)}")
     return name
 
 

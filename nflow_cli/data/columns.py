@@ -370,6 +370,7 @@ class _Reader:
     stray: tuple[int, str] | None = None
     is_mixed: bool = False
     is_float32: bool = False
+    is_clock: bool = False
     codes: Codes | None = None
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
@@ -382,6 +383,7 @@ class _Reader:
         return _Reader(self.table, self.name, self.sources, self.stray)
 
     def add(self, cells: pa.Array) -> None:
+        self.is_clock = pa.types.is_time(cells.type)
         if not self.sources:
             self._start(cells.type)
         for source in list(self.sources):
@@ -454,6 +456,8 @@ class _Reader:
             numbers = np.concatenate(parts) if parts else np.empty(0)
             return Column(self.name, source, numbers, None, [], is_index, self.is_float32)
         texts = list(self._codes)
+        if self.is_clock:
+            texts = dates.without_fractions(texts)
         if texts and {text.lower() for text in texts} <= TRUTH:
             source = "truth"
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)

@@ -83,6 +83,12 @@ def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
     return times.astype(np.int64) / 10**6
 
 
+def without_fractions(times: list[str]) -> list[str]:
+    """Times of day as Arrow writes them, without fractions of a second that are 0 in all."""
+    are_whole = all(not time[8:].strip(".0") for time in times)
+    return [time[:8] for time in times] if are_whole else times
+
+
 def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
     """Texts of finite numbers `(n,)` in a format.
 

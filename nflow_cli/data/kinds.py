@@ -29,7 +29,8 @@ def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, Column
     rest = [column for column in columns if column.name not in kinds]
     rest.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
-    relations = relations_of(rest, fixed)
+    read = [column for column in rest if column.numbers is not None or column.codes is not None]
+    relations = relations_of(read, fixed)
     if all(column.name in {*relations, *settings.given} for column in rest):
         relations = {}  # a fit models one column at least
     positive = {name for relation in relations.values() for name in relation.positive}

@@ -35,11 +35,22 @@ def is_text(cell: str, decimal: str) -> bool:
     return not is_number(cell, decimal) and cell.strip().lower() not in MISSING
 
 
+def _may_be_name(cell: str, decimal: str) -> bool:
+    """Whether a cell is text, or ``inf`` without a sign, which may be inflation."""
+    return is_text(cell, decimal) or cell.strip().lower() in ("inf", "infinity")
+
+
+def _are_names(cells: Cells, decimal: str) -> bool:
+    return all(_may_be_name(cell, decimal) for cell in cells) and any(
+        is_text(cell, decimal) for cell in cells
+    )
+
+
 def _is_header(first: Cells, rows: Sequence[Cells], decimal: str) -> bool:
     numbers = [cell for cell in first if is_number(cell, decimal)]
     if not numbers:
         return any(is_text(cell, decimal) for cell in first)
-    if not all(cell.strip().isdecimal() for cell in numbers):
+    if not all(cell.strip().isdecimal() or _may_be_name(cell, decimal) for cell in numbers):
         return False
     if first[0].strip() == "" and [cell.strip() for cell in first[1:]] == [
         str(i) for i in range(len(first) - 1)
@@ -74,12 +85,12 @@ class Top:
 def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     """Names of columns, and the first rows, of rows by their lines.
 
-    The first row is a header if it has text and no number, or text and whole numbers where numbers
-    stand below the text. Titles are the rows above the first full one, if this is text and numbers
-    are below it; or else above one that has as many cells as most rows, and half of them filled, if
-    it is a header or they have one cell each. A header of one name less than its rows have cells
-    lacks that of the first column, as R writes it, or of the last if this is empty. A first row of
-    units is left out.
+    The first row is a header if it has text and no number, or text and whole numbers, or ``inf``,
+    where numbers stand below the text. Titles are the rows above the first full one, if this is
+    text and numbers are below it; or else above one that has as many cells as most rows, and half
+    of them filled, if it is a header or they have one cell each. A header of one name less than its
+    rows have cells lacks that of the first column, as R writes it, or of the last if this is empty.
+    A first row of units is left out.
     """
     lines, cells = [*rows], [*rows.values()]
     width = Counter(map(len, cells)).most_common(1)[0][0]
@@ -124,7 +135,7 @@ def _heads_numbers(rows: Sequence[Cells], decimal: str) -> bool:
     """Whether the first row is all text, and another column numbers below it."""
     columns = zip(*(row for row in rows[1:] if len(row) == len(rows[0])))
     below = [[cell for cell in column if cell.strip()] for column in columns]
-    return all(is_text(cell, decimal) for cell in rows[0]) and any(
+    return _are_names(rows[0], decimal) and any(
         column and all(is_number(cell, decimal) for cell in column) for column in below
     )
 
@@ -139,7 +150,7 @@ def _is_short(rows: Sequence[Cells], width: int, decimal: str) -> bool:
     first, below = rows[0], rows[1:]
     return (
         len(first) == width - 1 == len(_filled(first)) > 1
-        and all(is_text(cell, decimal) for cell in first)
+        and _are_names(first, decimal)
         and all(len(row) == width for row in below)
         and not _is_header(below[0], below[1:], decimal)
     )

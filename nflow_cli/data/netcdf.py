@@ -3,11 +3,13 @@
 import importlib
 import itertools
 import math
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +24,10 @@ from nflow_cli.text import printable
 MAGIC = b"\x89HDF"
 POSTERIOR, STATISTICS = "posterior", "sample_stats"  # groups
 CHAIN, DRAW = "chain", "draw"  # dimensions
+CHAINS = 4  # that draws are written in: R-hat and ESS of ArviZ need some
 LOG_DENSITIES = ("lp", "log_prob", LOG_Q)  # of the statistics
 MAX_BYTES = 4 * 2**30  # of numbers, which are read at once
+_ELEMENT = re.compile(r"(.+?)\[([^\[\]]+)\]")  # of an array, with its labels
 _ENGINE = "h5netcdf"
 _EXPECTED = "ArviZ's InferenceData, a netCDF-4 file with variables of chain and draw in posterior"
 
@@ -81,31 +85,92 @@ def inference_groups(
     rows: np.ndarray,
     attributes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Groups of an InferenceData of one chain, as xarray's datasets.
+    """Groups of an InferenceData, as xarray's datasets, of four chains, or of one where n is no
+    multiple of four.
 
     Args:
-        columns: Variables of ``posterior``, D names.
+        columns: D names. Elements of an array, such as ``theta[0]`` or ``L[a, b]``, are together
+            one variable of ``posterior``, with a coordinate of each dimension ``theta_dim_0``.
         statistics: Variables of ``sample_stats``, S names.
-        rows: Draws ``(n, D + S)``.
+        rows: Independent draws ``(n, D + S)``.
         attributes: Text and numbers, of both groups.
     """
-    for name in columns:
+    arrays = _arrays_of(columns)
+    for name in arrays:
         if "/" in name or name in (CHAIN, DRAW, "."):
             raise NflowError(
                 f"expected names without / other than {CHAIN}, {DRAW} in a netCDF file. "
                 f"Received: {printable(name)!r:.60}"
             )
-    xarray, coordinates = _xarray(), {CHAIN: [0], DRAW: np.arange(len(rows))}
+    xarray, chains = _xarray(), 1 if len(rows) % CHAINS else CHAINS
+    draws = rows.astype(np.float64).reshape(chains, len(rows) // chains, -1)
+    every = {CHAIN: np.arange(chains), DRAW: np.arange(draws.shape[1])}
 
-    def dataset(names: Sequence[str], parts: np.ndarray) -> Any:
-        variables = {name: ((CHAIN, DRAW), part[None]) for name, part in zip(names, parts)}
+    def dataset(parts: Mapping[str, _Array]) -> Any:
+        variables, coordinates = {}, dict[str, Any](every)
+        for name, (places, labels) in parts.items():
+            axes = dict(zip(_dimensions(name, len(labels)), labels))
+            coordinates |= axes
+            variables[name] = ((CHAIN, DRAW, *axes), draws[..., places])
         return xarray.Dataset(variables, coordinates, attributes)
 
-    parts = rows.T.astype(np.float64)
+    last = enumerate(statistics, start=len(columns))
     return {
-        POSTERIOR: dataset(columns, parts[: len(columns)]),
-        STATISTICS: dataset(statistics, parts[len(columns) :]),
+        POSTERIOR: dataset(arrays),
+        STATISTICS: dataset({name: _Array(np.array(i), []) for i, name in last}),
     }
+
+
+class _Array(NamedTuple):
+    """Columns of an array's elements, and the labels of each axis."""
+
+    places: np.ndarray
+    labels: Sequence[np.ndarray]
+
+
+def _arrays_of(columns: Sequence[str]) -> dict[str, _Array]:
+    """Arrays by name, by their first elements; a column that is of none is one without axes."""
+    elements = defaultdict[str, dict[tuple[str, ...], int]](dict)
+    for i, column in enumerate(columns):
+        if found := _ELEMENT.fullmatch(column):
+            elements[found[1]][tuple(found[2].split(", "))] = i
+    found = {name: _array(places) for name, places in elements.items()}
+    taken = {*columns, *found}
+    arrays = {
+        name: array
+        for name, array in found.items()
+        if array is not None
+        and name not in (*columns, CHAIN, DRAW)
+        and taken.isdisjoint(_dimensions(name, len(array.labels)))
+    }
+    in_one = {int(i): name for name, array in arrays.items() for i in array.places.flat}
+    alone = (_Array(np.array(i), []) for i in range(len(columns)))
+    return {
+        in_one.get(i, column): arrays.get(in_one.get(i, ""), one)
+        for i, (column, one) in enumerate(zip(columns, alone))
+    }
+
+
+def _array(elements: Mapping[tuple[str, ...], int]) -> _Array | None:
+    """Array of all combinations of the labels of its axes; ``None`` if some are lacking."""
+    if len({*map(len, elements)}) > 1:
+        return None
+    axes = [[*dict.fromkeys(labels)] for labels in zip(*elements)]
+    every = [*itertools.product(*axes)]
+    if len(every) > len(elements):
+        return None
+    places = np.array([elements[labels] for labels in every])
+    return _Array(places.reshape([*map(len, axes)]), [*map(_coordinate, axes)])
+
+
+def _coordinate(labels: Sequence[str]) -> np.ndarray:
+    numbers = [int(label) for label in labels if label.isdecimal()]
+    return np.array(numbers if [*map(str, numbers)] == [*labels] else labels)
+
+
+def _dimensions(name: str, count: int) -> list[str]:
+    """Dimensions of an array, as ArviZ calls those without a name."""
+    return [f"{name}_dim_{axis}" for axis in range(count)]
 
 
 def write_inference(path: Path, groups: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from nflow_cli.data.spreadsheets import sheet_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import POINT_SETS, nearest, resolve
+from nflow_cli.registry import POINT_SETS, resolve, subject_hint
 
 MAX_STDIN = 2**30
 STDIN = "-"
@@ -200,7 +200,7 @@ def _of_file(name: str) -> TableFile:
         raise DataError(f"{name}: the table was passed in Python and cannot be read again")
     is_bare = name != STDIN and not os.path.dirname(name) and not os.path.splitext(name)[1]
     if is_bare and not os.path.exists(name):
-        hint = nearest(name, list(POINT_SETS))
+        hint = subject_hint(name, list(POINT_SETS))
         raise DataError(
             f"{name}: no such table{hint}; expected {_FORMATS}, - for standard input, or "
             f"{', '.join(POINT_SETS)}"

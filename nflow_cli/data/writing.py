@@ -6,6 +6,7 @@ import io
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,6 +53,9 @@ def filled(batch: pa.RecordBatch, cells: Mapping[int, tuple[np.ndarray, Any]]) -
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         column = column.cast(values.type) if pa.types.is_null(column.type) else column
+        if pa.types.is_time(column.type) and pa.types.is_string(values.type):
+            days = pc.binary_join_element_wise("1970-01-01", values, " ")  # pyright: ignore[reportAttributeAccessIssue]
+            values = days.cast(pa.timestamp("ns"))
         values = values.cast(column.type, safe=False)
         columns[place] = pc.if_else(pa.array(some), values, column)  # pyright: ignore[reportAttributeAccessIssue]
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)
@@ -128,11 +132,26 @@ def _write_csv(file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBat
         csv.writer(header).writerow(schema.names)  # it quotes line breaks
         file.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
     for batch in batches:
+        batch = pa.RecordBatch.from_arrays([*map(_in_digits, batch.columns)], batch.schema.names)
         try:
             text = _csv_text(batch, "none")
         except pa.ArrowInvalid:  # a cell holds a comma, a quotation mark or a line break
             text = _csv_text(batch, "needed")
         file.write(text)
+
+
+def _in_digits(column: Any) -> Any:
+    """Times in the coarsest unit that holds them, as CSV has all its digits: 09:00:00."""
+    if pa.types.is_timestamp(column.type):
+        units = [pa.timestamp(unit, column.type.tz) for unit in ("s", "ms", "us")]
+    elif pa.types.is_time(column.type):
+        units = [pa.time32("s"), pa.time32("ms"), pa.time64("us")]
+    else:
+        return column
+    for unit in units:
+        with suppress(pa.ArrowInvalid):
+            return column.cast(unit)
+    return column
 
 
 def _csv_text(batch: pa.RecordBatch, quoting: Any) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -348,6 +349,9 @@ def _log_z(result: Result) -> tuple[float | None, float | None]:
 
 
 Columns = list[tuple[str, Sequence[str]]]  # a name, and a text for each group
+CHECKSUMS = ("data.sha256", "density.sha256", "measure")
+LETTERS = string.ascii_uppercase
+MOST_LETTERS = 24  # of a list
 
 
 def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
@@ -360,7 +364,7 @@ def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
         ("seeds", [str(len(group.seeds)) for group in groups]),
         *(column for m in known if m.has_spread for column in _scores(groups, m)),
         *_differences(groups),
-        *_settings(groups),
+        *setting_columns(groups),
         *(column for m in known if not m.has_spread for column in _scores(groups, m)),
         ("best run", [group.best.path.resolve().name for group in groups]),
     ]
@@ -368,10 +372,32 @@ def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     return header, [list(row) for row in zip(*(texts for _, texts in columns))]
 
 
-def _settings(groups: Sequence[Group]) -> Columns:
+def setting_columns(groups: Sequence[Group]) -> Columns:
+    """Settings that differ among some groups, as a table shows them."""
     differing = sorted({key for group in groups for key in group.settings})
     settings = [group.best.settings() for group in groups]
-    return [(key, [some.get(key, "") for some in settings]) for key in differing]
+    return [(key, _shown(key, [some.get(key, "") for some in settings])) for key in differing]
+
+
+def _shown(key: str, texts: Sequence[str]) -> Sequence[str]:
+    """Values of a setting: of checksums a letter for each, of lists their first items and number,
+    if these tell them apart.
+    """
+    different = [*dict.fromkeys(filter(None, texts))]
+    if key in CHECKSUMS and len(different) <= len(LETTERS):
+        return [text and LETTERS[different.index(text)] for text in texts]
+    shown = [*map(_list, texts)]
+    return shown if len({*shown}) == len({*texts}) else texts
+
+
+def _list(text: str) -> str:
+    if not text.startswith("["):
+        return text
+    with suppress(ValueError):
+        items = [item if isinstance(item, str) else json.dumps(item) for item in json.loads(text)]
+        line = ", ".join(items)
+        return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}… ({len(items)})"
+    return text
 
 
 def _differences(groups: Sequence[Group]) -> Columns:
@@ -395,4 +421,5 @@ def _score(group: Group, measure: Measure) -> tuple[str, str]:
     median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
     error, word = group.error(measure.key), group.words(measure.key)
     text = median if error is None else with_error(spread[0], error, measure.decimals)
-    return f"{text} [{word}]" if word else text, f"{low} – {high}"
+    spread = f"{low} – {high}" if len(group.seeds) > 1 else ""
+    return f"{text} [{word}]" if word else text, spread

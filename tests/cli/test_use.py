@@ -44,6 +44,9 @@ def test_points_are_written_as_csv_and_as_npy_alike(invoke, tmp_path, runs):
     np.testing.assert_allclose(array[:, 2], q.log_prob(array[:, :2]), atol=1e-4)
     np.testing.assert_array_equal(read_points("points.csv").astype("f4"), array[:, :2])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["points.csv", "points.npy"]
+    done = invoke("sample", runs["flow"], "-o", "points.npy")
+    assert done.stderr == "10,000 draws; -n sets their number\n"
+    assert len(np.load("points.npy", allow_pickle=False)) == 10_000
 
 
 def test_images_are_written_with_a_picture_beside_them(invoke, tmp_path, runs):

@@ -254,6 +254,44 @@ def test_draws_written_are_a_table_of_the_same_draws(tmp_path):
         written(tmp_path / "no" / "a.nc")
 
 
+ELEMENTS = {  # names of columns, and the axes that the variables have
+    ("mu", "theta[A]", "theta[B/C]"): {"mu": [], "theta": [["A", "B/C"]]},
+    ("L[0, b]", "L[0, a]", "x", "L[1, b]", "L[1, a]"): {"L": [[0, 1], ["b", "a"]], "x": []},
+    ("t[10]", "t[9]"): {"t": [[10, 9]]},
+    ("t[01]", "t[1]"): {"t": [["01", "1"]]},
+    **{
+        names: {key: [] for key in names}
+        for names in (
+            ("L[0, 0]", "L[1, 1]"),
+            ("t[0]", "t[0, 1]"),
+            ("t", "t[0]"),
+            ("chain[0]", "draw[0]"),
+            ("t[0]", "t_dim_0"),
+        )
+    },
+    ("t[0]", "t_dim_0[0]"): {"t[0]": [], "t_dim_0": [[0]]},
+}
+
+
+@pytest.mark.parametrize("names", ELEMENTS, ids=" ".join)
+def test_elements_are_written_as_arrays_with_their_labels_in_four_chains(tmp_path, names):
+    rows = RNG.standard_normal((12, len(names) + 1))
+    groups = netcdf.inference_groups(names, ["log_q"], rows, {})
+    netcdf.write_inference(tmp_path / "draws.nc", groups)
+    with xarray.open_datatree(tmp_path / "draws.nc", engine="h5netcdf") as tree:
+        posterior = tree["posterior"].to_dataset()
+        assert tree["sample_stats"]["log_q"].shape == (4, 3)
+        for name, axes in ELEMENTS[names].items():
+            assert posterior[name].dims == (*AXES, *(f"{name}_dim_{i}" for i in range(len(axes))))
+            for dim, labels in zip(posterior[name].dims[2:], axes):
+                assert posterior[dim].values.tolist() == labels
+        assert [*posterior.data_vars] == [*ELEMENTS[names]]
+    table = open_table(tmp_path / "draws.nc")
+    assert {c.name for c in table.columns} == {*AXES, *names, "log_q"}
+    expected = np.column_stack([np.repeat(range(4), 3), np.tile(range(3), 4), rows])
+    np.testing.assert_array_equal(numbers_of(table, [*AXES, *names, "log_q"]), expected)
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
 def test_arviz_opens_what_is_written(tmp_path, engine):
@@ -261,14 +299,14 @@ def test_arviz_opens_what_is_written(tmp_path, engine):
     pytest.importorskip("netCDF4" if engine == "netcdf4" else engine)
     data = arviz.from_netcdf(written(tmp_path / "draws.nc"), engine=engine)
     for group, names, values in (
-        ("posterior", NAMES, ROWS.T[:2]),
+        ("posterior", ["tau", "theta"], ROWS.T[:2]),
         ("sample_stats", ["log_q"], ROWS.T[2:]),
     ):
         assert list(data[group].data_vars) == names
-        assert dict(data[group].sizes) == {"chain": 1, "draw": 5}
+        assert [data[group].sizes[axis] for axis in AXES] == [1, 5]
         assert data[group].attrs == FACTS
         for name, draws in zip(names, values):
-            np.testing.assert_array_equal(data[group][name].values, [draws])
+            np.testing.assert_array_equal(data[group][name].values.ravel(), draws)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -70,6 +70,9 @@ def test_an_index_and_text_that_differs_too_often_to_be_collected_are_left_out()
     assert kind_of(NORMAL, is_index=True).why == "index or log-density of the rows"
     column = Column("x", "text", None, None, [])
     assert kinds_of([column], TableData(name="t.csv"))["x"].why == "text, mostly unique"
+    number = Column("y", "number", NORMAL, None, [])
+    named = kinds_of([column, number], TableData(name="t.csv", columns=["x", "y"]))
+    assert [kind.kind for kind in named.values()] == ["levels", "number"]  # refused by name later
 
 
 EVEN, THIRD, FIRST = np.arange(N) % 2 == 0, np.arange(N) % 3 == 0, np.arange(N)

@@ -16,7 +16,7 @@ from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.dataset import rows_of
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.table_files import open_table, table_of
-from nflow_cli.data.writing import as_written
+from nflow_cli.data.writing import as_written, filled, write_table
 from nflow_cli.errors import DataError
 
 NAN = np.nan
@@ -277,6 +277,51 @@ def test_cells_are_written_as_the_table_has_them(case):
         assert [None if np.isnan(value) else value for value in written.tolist()] == values
     else:
         assert written.to_pylist() == values
+
+
+NINE = 32_400  # seconds
+
+
+@pytest.mark.parametrize(
+    ("type", "ticks", "texts"),
+    [
+        (pa.time32("s"), [NINE, 0], ["09:00:00", "00:00:00"]),
+        (pa.time64("us"), [NINE * 10**6, 0], ["09:00:00", "00:00:00"]),
+        (pa.time64("ns"), [NINE * 10**9, 10**8], ["09:00:00.000", "00:00:00.100"]),
+        (pa.timestamp("ns"), [NINE * 10**9, 0], ["1970-01-01 09:00:00", "1970-01-01 00:00:00"]),
+        (
+            pa.timestamp("us", "UTC"),
+            [NINE * 10**6, 1_000],
+            ["1970-01-01 09:00:00.000Z", "1970-01-01 00:00:00.001Z"],
+        ),
+        (
+            pa.timestamp("ns"),
+            [NINE * 10**9, 1],
+            ["1970-01-01 09:00:00.000000000", "1970-01-01 00:00:00.000000001"],
+        ),
+    ],
+)
+def test_times_are_written_in_the_digits_that_hold_them(tmp_path, type, ticks, texts):
+    batch = pa.RecordBatch.from_arrays([pa.array([*ticks, None], type)], ["x"])
+    write_table(tmp_path / "x.csv", ["x"], [batch])
+    assert (tmp_path / "x.csv").read_text().splitlines() == ["x", *texts, ""]
+
+
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_times_of_day_of_a_typed_table_are_levels_of_seconds_filled_in_their_type(unit):
+    cells = pa.array([NINE * (10**6 if unit == "us" else 10**9), None], pa.time64(unit))
+    table = table_of(pa.table({"x": cells}))
+    for texts in ([], ["x"]):  # as a run reads them, and as it reads other rows
+        (column,), _ = read_columns(table, texts=texts)
+        assert column.texts == ["09:00:00"]
+    block, are_gaps = pa.RecordBatch.from_arrays([cells], ["x"]), np.array([False, True])
+    for kind, number in ((few(["09:00:00"], type="text"), 0), (dates(type="time"), NINE)):
+        written = as_written(kind, np.full(2, float(number)))
+        (full,) = filled(block, {0: (are_gaps, written)}).columns
+        assert full.type == cells.type and full[1] == full[0]
+    mixed = pa.array([NINE * 10**9, NINE * 10**9 + 5 * 10**8], pa.time64("ns"))
+    (column,), _ = read_columns(table_of(pa.table({"x": mixed})))
+    assert column.texts == ["09:00:00.000000000", "09:00:00.500000000"]
 
 
 def test_dates_as_text_in_a_table_of_types_are_dates():

@@ -116,6 +116,13 @@ TEXT = [  # of a .csv, and what it holds
     (",0,1\n0,1.5,2.5\n1,3,4\n", {"index": [0, 1.0], "0": [1.5, 3.0], "1": [2.5, 4.0]}),
     ("name,city\nBo,Oslo\n", {"name": ["Bo"], "city": ["Oslo"]}),
     ("a,b\n1,\n,2\nNA,null\nn/a,NaN\n", {"a": [1, NAN, NAN, NAN], "b": [NAN, 2, NAN, NAN]}),
+    ("year,inf\n1959,2.5\n", {"year": [1959.0], "inf": [2.5]}),
+    (
+        '"year" "inf"\n"1" 1959 2.5\n"2" 1960 inf\n',  # write.table of R
+        {"index": [1, 2], "year": [1959, 1960], "inf": [2.5, np.inf]},
+    ),
+    ("a,-inf\n1,2\n", {"1": ["a", "1"], "2": [-np.inf, 2.0]}),
+    ("a,inf\nb,2\n", {"1": ["a", "b"], "2": [np.inf, 2.0]}),
     ("a,b\n1,inf\n2,-Infinity\n3,1e999\n", {"a": [1, 2, 3], "b": [np.inf, -np.inf, np.inf]}),
     ("a,day\n1,2024-01-31\n", {"a": [1.0], "day": ["2024-01-31"]}),
     ("a,b\n1,true\n2,false\n", {"a": [1.0, 2.0], "b": ["true", "false"]}),

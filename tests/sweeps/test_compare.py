@@ -3,6 +3,7 @@
 import itertools
 import json
 import statistics
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -165,6 +166,36 @@ def test_vaes_of_other_data_priors_or_draws_are_other_experiments(tmp_path, key)
     assert [group.settings for group in groups] == [{key: text} for text, *_ in APART[key]]
     if key == "data.sha256":
         assert groups[0].identity == ("mnist.npz (stochastic)", "planar", 8)
+
+
+@pytest.mark.parametrize(
+    ("key", "texts", "shown"),
+    [
+        ("measure", ["b0", "a1", "", "b0"], ["A", "B", "", "A"]),
+        ("data.sha256", [str(i) for i in range(27)], [str(i) for i in range(27)]),
+        ("data.columns", ['["year", "age"]', "null", "[]"], ["year, age", "null", ""]),
+        ("flow.hidden", ["[64, 64]", "[32]"], ["64, 64", "32"]),
+        (
+            "data.exclude",
+            [json.dumps([*"abcdefghijk"]), '["a"]'],
+            ["a, b, c, d, e, f, g, h, … (11)", "a"],
+        ),
+        ("data.na", [json.dumps([*"abcdefghij", c]) for c in "xy"], None),
+        ("description", ["[no list", "[1]"], ["[no list", "1"]),
+    ],
+)
+def test_checksums_are_letters_and_lists_short_where_that_tells_them_apart(key, texts, shown):
+    results = [SimpleNamespace(settings=lambda text=text: {key: text}) for text in texts]
+    groups = [compare.Group(None, [result], {key: ""}) for result in results]
+    assert compare.setting_columns(groups) == [(key, shown or texts)]
+
+
+def test_a_single_seed_among_others_has_no_range(invoke, folder, tmp_path):
+    write_run(tmp_path / "single", {"kl": 0.5}, flow__k=32, flow__pattern=["planar"])
+    header, *rows = invoke("compare", *folder.glob("u1*"), tmp_path / "single").stdout.splitlines()
+    at = slice(header.index("KL min – max"), header.index("k-hat median"))
+    assert [row[at].strip() for row in rows if " 32 " in row] == [""]
+    assert all(" – " in row[at] for row in rows if " 32 " not in row)
 
 
 def test_the_figures_over_seeds_are_printed_and_given_as_json(invoke, folder):

@@ -47,7 +47,9 @@ class TrainedDensity(TrainedFlows):
         return self.config.new_target() if self.config.is_built_in else None
 
     def to_arviz(self, n: int = 10_000, seed: int = 0) -> Any:
-        """ArviZ's InferenceData of ``n`` draws: one chain, a variable for each coordinate.
+        """ArviZ's InferenceData of ``n`` draws, in four chains if n is a multiple of four.
+
+        Variables are the coordinates, and arrays of those such as ``theta[0]``, with dimensions.
 
         ``sample_stats`` has ``log_q``, of a built-in density also the unnormalised ``log_prob``, in
         nats; the attributes have k-hat and log Z of the run.
