@@ -22,13 +22,13 @@ SMALLEST_DRAWN = 1e-300  # part of the largest weight
 
 @drawing()
 def evidence_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Pictures of an estimate of log Z: `log-z`, `weights`, `training`.
+    """Pictures of an estimate of log Z: `log-z`, `ratios`, `training`.
 
     Arrays, metrics and scores as in docs/scores.md, of draws.
     """
     return {
         "log-z": log_z_figure(summary),
-        "weights": weights_figure(evaluation, {**summary, "ess": None}),
+        "ratios": weights_figure(evaluation, {**summary, "ess": None}, "ratio"),
         "training": folds_figure(metrics, summary),
     }
 
@@ -72,8 +72,8 @@ def _score(summary: Summary) -> str:
     return ", ".join(filter(None, texts))
 
 
-def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the number of samples above each of the largest weights, and the fitted tail, of slope
+def weights_figure(evaluation: Arrays, summary: Summary, what: str = "weight") -> Figure:
+    """Draw the number of draws above each of the largest weights, and the fitted tail, of slope
     -1/k on log-log axes.
     """
     figure = Figure((7.0, 4.2), DPI, layout="constrained")
@@ -83,12 +83,12 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
     good = np.isfinite(tail) & (tail > SMALLEST_DRAWN)
     name_lost(ax, tail[good])
     if good.any():
-        ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label="weights")
+        ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label=f"{what}s")
         fitted = np.isfinite(smooth) & (smooth > SMALLEST_DRAWN)
         ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label="fitted tail")
         ax.set(xscale="log", yscale="log")
         ax.legend(frameon=False)
-    ax.set(xlabel="weight / maximum", ylabel="samples of larger weight")
+    ax.set(xlabel=f"{what} / maximum", ylabel=f"draws of larger {what}")
     ax.grid(color="0.9", linewidth=0.6)
-    title_figure(figure, summary, f"the {len(tail):,} largest weights", _score(summary))
+    title_figure(figure, summary, f"the {len(tail):,} largest {what}s", _score(summary))
     return figure
