@@ -5,13 +5,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.constants import DPI
+from nflow_cli.plotting.plane import fit_figures
 from nflow_cli.plotting.style import (
     BLUE,
+    LETTERS,
     ORANGE,
     Arrays,
     Summary,
     drawing,
     name_lost,
+    plain,
     title_figure,
 )
 from nflow_cli.plotting.table import corner_figure
@@ -54,12 +57,15 @@ def log_z_figure(summary: Summary) -> Figure:
 
 @drawing()
 def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Pictures of a fit to a log-density: `corner`, `weights`, `training`.
+    """Pictures of a fit to a log-density: `corner`, `weights`, `training`; in the plane also
+    `density`, `difference` and, of one flow stack, `deformation`.
 
     Arrays, metrics and scores as in docs/scores.md, of a log-density.
     """
     rows = "exact samples" if summary["has_exact_samples"] else "resampled draws"
+    first, second = (plain(summary["columns"][i], LETTERS) for i in (0, -1))
     return {
+        **fit_figures(evaluation, summary, (first, second)),
         "corner": corner_figure(evaluation, summary, rows, _score(summary)),
         "weights": weights_figure(evaluation, summary),
         "training": reverse_kl_figure(metrics, summary),
