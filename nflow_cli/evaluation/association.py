@@ -36,14 +36,14 @@ class Groups(NamedTuple):
 def grouped(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, most: int) -> Groups:
     """Group the cells ``(n,)`` and ``(m,)`` of a column of levels.
 
-    Occurring levels in order; of more than ``most``, the most frequent by frequency.
+    Occurring levels in order; of more than ``most``, the most frequent.
     """
     known = [x[x >= 0].astype(int) for x in (rows, draws)]
     size = 1 + max((int(x.max()) for x in known if len(x)), default=0)
     shares = sum(np.bincount(x, minlength=size) / max(len(x), 1) for x in known)
     levels = np.flatnonzero(shares)
     if len(levels) > most:
-        levels = np.argsort(-np.asarray(shares), kind="stable")[:most]
+        levels = np.sort(np.argsort(-np.asarray(shares), kind="stable")[:most])
     count = len(levels)
     names = [kind.levels[i] if kind.levels else str(i) for i in levels] + [OTHER, MISSING, NEW]
     place = np.full(size, count)

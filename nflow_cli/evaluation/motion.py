@@ -1,6 +1,7 @@
 """Motion of a 2-D density through its flows, the plot of one flow, and grids in the plane."""
 
 import math
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +11,16 @@ from nflow_cli.backend.programs import compiled
 from nflow_cli.constants import FAR
 from nflow_cli.densities.pushforward import Draw, FlowDensity, values_at
 from nflow_cli.densities.targets import Target
+from nflow_cli.errors import TargetError
 from nflow_cli.flows.composition import Step, run_maps
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.npz import SHOWN_SAMPLES, STRIP_GRID, STRIP_PANELS
+from nflow_cli.runs.npz import (
+    SHOWN_SAMPLES,
+    STRIP_GRID,
+    STRIP_PANELS,
+    ArrayError,
+    check_axes,
+)
 
 GRID = 200  # points along each axis
 DRAWS = 2_000  # samples that set the window
@@ -23,6 +31,7 @@ LINES, ALONG, BEYOND = 25, 300, 0.35
 SQUARE = 0.75  # least ratio of the sides of a flow's window
 # Share of samples outside a window at each end: of base and fit, and of stages between; border.
 OUTER, INNER, BORDER = 0.003, 0.03, 0.1
+DOT = 0.05  # side of the fit's window over that of the deformation's, below which it shows a dot
 
 
 class Grid(NamedTuple):
@@ -210,27 +219,66 @@ def density_arrays(
     """Arrays for the plots: densities on an ``n x n`` grid over the target's window, and after each
     flow.
 
-    The density is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``; ``first`` are samples
-    of the fit.
+    ``first`` are samples of the fit.
     """
     window = target.window
     if window is None:
         window = float(np.quantile(np.abs(first.x), 0.999))
     center = np.broadcast_to(target.center, 2)
     grid = grid_between(center - window, center + window, n)
-    points, shape = grid.points, grid.shape
     drawn = np.empty((0, target.dim))
     if target.sample is not None:
         drawn = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
+    z0 = first.z0[:SHOWN_SAMPLES]
     arrays = {
-        "axis_1": grid.first,
-        "axis_2": grid.second,
-        "log_target": values_at(target.log_prob, points).reshape(shape),
-        "log_base": values_at(density.base.log_prob, points).reshape(shape),
-        "log_q": density.log_prob(points).reshape(shape),
+        **_on_grid(density, target, grid, z0),
         "samples": first.x[:SHOWN_SAMPLES],
-        "base_samples": first.z0[:SHOWN_SAMPLES],
         "target_samples": drawn,
-        **deformation_arrays(density, first.z0[:SHOWN_SAMPLES]),
+        **deformation_arrays(density, z0),
     }
     return {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in arrays.items()}
+
+
+def _on_grid(
+    density: FlowDensity, target: Target, grid: Grid, z0: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Log-densities on a grid in the density's units, and its base samples there.
+
+    That of the fit is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``.
+    """
+    z, log_det = density.units.inside_and_log_det(grid.points)
+    of_target, of_base = (values_at(p.log_prob, z) + log_det for p in (target, density.base))
+    return {
+        "axis_1": grid.first,
+        "axis_2": grid.second,
+        "log_target": of_target.reshape(grid.shape),
+        "log_base": of_base.reshape(grid.shape),
+        "log_q": density.log_prob(grid.points).reshape(grid.shape),
+        "base_samples": density.units.outside(z0),
+    }
+
+
+def plane_arrays(
+    density: FlowDensity, target: Target, rows: np.ndarray, seed: int, log_z: float
+) -> dict[str, np.ndarray]:
+    """Arrays of :func:`density_arrays` over a window of samples of the fit and of ``rows`` of the
+    target ``(n, 2)``, in the density's units; ``log_z`` is subtracted from ``log p``.
+
+    None where ``p`` fails on the grid, or the samples have no window. Without the deformation of a
+    mixture, and where the fit would be a dot beside the base.
+    """
+    rng = stream(seed, "evaluation")
+    first = next(density.draw(SHOWN_SAMPLES, lambda _: rng, even=True))
+    with suppress(ArrayError, TargetError), np.errstate(all="ignore"):
+        grid = grid_of(window_of(np.stack([rows, first.x]), OUTER), GRID)
+        arrays = {} if density.members > 1 else deformation_arrays(density, first.z0)
+        sides = [(grid[i], arrays.get(f"deformation_axis_{i + 1}", grid[i])) for i in range(2)]
+        check_axes({"axis_1": grid.first, "axis_2": grid.second, **arrays})
+        if any(np.ptp(side) < DOT * np.ptp(of_all) for side, of_all in sides):
+            arrays = {}
+        arrays |= _on_grid(density, target, grid, first.z0)
+        arrays["log_target"] = arrays["log_target"] - log_z
+        arrays["target_samples"] = rows if target.sample is not None else rows[:0]
+        # Axes stay float64: far from 0 its steps may be wider than the grid's.
+        return {k: a.astype(np.float32) if k[:4] == "log_" else a for k, a in arrays.items()}
+    return {}

@@ -31,7 +31,8 @@ PICTURES = {
     "pairs": "The pairs of columns that depend most, in test rows and in draws.",
     "pit": "The distribution function of each column at the test rows: uniform for a perfect fit.",
     "log-z": "log Z of each chain by the density that left it out, and of all.",
-    "weights": "The largest importance weights of draws of the fit, whose shape k-hat tells.",
+    "weights": "The largest importance weights p/q, with the tail whose shape is k-hat.",
+    "ratios": "The largest ratios q/p at the draws, with the tail whose shape is k-hat.",
     "latent": "Test images in the latent space, before and after the flows.",
     "reconstructions": "Test images, and what the model makes of their latents.",
     "samples": "Images drawn from the model.",
@@ -113,13 +114,14 @@ def _scores(run: Run) -> list[str]:
         text = paragraph(f"None yet: the run has no {SUMMARY}.")
         return [section("Verdict", [text])]
     report, warnings = part(run.config, "report"), run.warnings
-    verdict = [table(report.verdict_of(run.summary, warnings), "verdict")]
+    main = report.verdict_of(run.summary, warnings)
+    verdict = [table(main, "verdict")]
     if warnings:
         verdict.append(warning_list((warning.word, warning.reason) for warning in warnings))
     else:
         verdict.append(paragraph("No warnings.", "soft"))
-    scores = table(report.rows_of(run.config, run.summary, warnings))
-    return [section("Verdict", verdict), section("Scores", [scores])]
+    others = [row for row in report.rows_of(run.config, run.summary, warnings) if row not in main]
+    return [section("Verdict", verdict), section("Scores", [table(others)])]
 
 
 def _facts(facts: Mapping[str, Any]) -> Rows:

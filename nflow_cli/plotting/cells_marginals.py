@@ -129,7 +129,8 @@ def draw_numbers(
         ax.stairs(heights[1], edges, color=ORANGE, lw=1.2)
     ax.set_ylim(0, 1.08 * max(h.max() for h in heights) or 1.0)
     beyond = [int(((v < frame[0]) | (v > frame[1])).sum()) for v in (x, y)]
-    ax.set_title(beyond_text(*beyond), size=SIZE - 1, color="0.35", pad=3)
+    # From the panel's left edge: what is centred may begin beyond the picture's.
+    ax.set_title(beyond_text(*beyond), size=SIZE - 1, color="0.35", pad=3, loc="left")
     gaps = [float(np.isnan(cells).mean()) if len(cells) else 0.0 for cells in (rows, draws)]
     draw_masses(ax, atoms, [m * (1 - gap) for m, gap in zip(masses, gaps, strict=True)], gaps)
     note_empty(ax, x, y)
@@ -151,7 +152,7 @@ def without_atoms(
 def beyond_text(rows: int, draws: int) -> str:
     """Numbers of rows and draws outside the frame, or a space."""
     parts = [f"{n:,} of the {what}" for n, what in ((rows, "rows"), (draws, "draws")) if n]
-    return f"outside the frame: {', '.join(parts)}" if parts else " "
+    return f"outside: {', '.join(parts)}" if parts else " "
 
 
 def edges_of(
@@ -195,7 +196,7 @@ def draw_masses(ax: Axes, atoms: np.ndarray, shares: list[np.ndarray], gaps: lis
         axis.set_ylim(0, top)
         axis.yaxis.set_major_locator(NullLocator())
     if any(gaps):
-        axis = ax.inset_axes((1.04, 0, 0.13, 1))
+        axis = ax.inset_axes((1.08, 0, 0.13, 1))
         axis.bar([0], gaps[0], 0.8, color=SKY)
         axis.bar([0], gaps[1], 0.3, color=ORANGE)
         axis.set(xlim=(-0.6, 0.6), ylim=(0, top))

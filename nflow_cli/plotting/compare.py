@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from nflow_cli.constants import DPI
 from nflow_cli.plotting.plane import density_of, extent_of, peak_of
@@ -144,6 +145,7 @@ def courses_figure(
             ax.plot(curve.steps[good], curve.values[good], label=plain(curve.name), **style)
         scale_values(ax, np.concatenate([curve.values for curve in curves]))
         ax.set(xlabel=step, xscale="log")
+        ax.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # else its labels overlap
     draw_legend(figure, names)
     add_title(figure, "training curves, a line for each run", note)
     return figure

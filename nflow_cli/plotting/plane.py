@@ -40,6 +40,7 @@ from nflow_cli.plotting.training import (
     reverse_kl_figure,
     score_text,
 )
+from nflow_cli.runs.npz import FIT, STRIP
 
 AXES, COLUMN_AXES = ("z₁", "z₂"), ("x₁", "x₂")
 LEAST_MASS = 0.01  # smallest share of the mass that is drawn
@@ -160,18 +161,26 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     """Pictures of a 2-D fit: `density`, `difference`, `deformation`, `training`.
 
     Arrays, metrics and scores as in docs/scores.md, in the plane. Log-densities are -inf where the
-    density is 0; `target_samples` may be empty. If neither KL nor log Z is known, the target is
-    scaled to mass 1 over the grid and the free energy is drawn.
+    density is 0; `target_samples` may be empty. If log Z is neither known nor estimated, the target
+    is scaled to mass 1 over the grid and the free energy is drawn.
     """
-    return {
-        "density": density_figure(evaluation, summary),
-        "difference": difference_figure(evaluation, summary),
-        "deformation": deformation_figure(evaluation, summary),
-        "training": reverse_kl_figure(metrics, summary),
-    }
+    return {**fit_figures(evaluation, summary), "training": reverse_kl_figure(metrics, summary)}
 
 
-def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
+def fit_figures(
+    evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES
+) -> dict[str, Figure]:
+    """Those of `density`, `difference` and `deformation` whose arrays there are."""
+    figures = {}
+    if evaluation.keys() >= FIT.keys():
+        figures["density"] = density_figure(evaluation, summary, names)
+        figures["difference"] = difference_figure(evaluation, summary, names)
+    if evaluation.keys() >= STRIP.keys():
+        figures["deformation"] = deformation_figure(evaluation, summary, names)
+    return figures
+
+
+def density_figure(evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES) -> Figure:
     """Draw base, fit and target side by side, with draws.
 
     Fit and target share a colour scale; a higher peak of the fit is written. A base of higher peak
@@ -180,14 +189,14 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     target, target_title = _target(evaluation, summary)
     base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    figure, axes = panel_grid(3, 3, extent, 10.0, AXES, head=0.65)
+    figure, axes = panel_grid(3, 3, extent, 10.0, names, head=0.65)
     peaks = [peak_of(density) for density in (base, q, target)]
     compared, extend = colour_scale(peaks[1:], peaks[2] or peaks[1])
     stands_out = peaks[0] > (compared.vmax or 0.0)
     of_base = Normalize(0.0, peaks[0]) if stands_out else compared
     panels = (
-        ("base q₀(z)", base, evaluation["base_samples"], of_base),
-        ("fit q(z)", q, evaluation["samples"], compared),
+        ("base q₀", base, evaluation["base_samples"], of_base),
+        ("fit q", q, evaluation["samples"], compared),
         (target_title, target, evaluation["target_samples"], compared),
     )
     image = draw_panels(axes, panels, extent)
@@ -201,7 +210,9 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     return figure
 
 
-def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
+def difference_figure(
+    evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES
+) -> Figure:
     """Draw q - p: red where the flow puts too much mass, blue where too little.
 
     The scale ends at ± the target's peak; the colour bar has an arrow if q exceeds it.
@@ -211,13 +222,13 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
     peak, largest = peak_of(target), peak_of(np.abs(difference))
     limit = min(largest, peak) or 1.0
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    figure, axes = panel_grid(1, 1, extent, 5.6)
+    figure, axes = panel_grid(1, 1, extent, 5.6, names)
     image = draw_grid(axes[0], difference, extent, DIVERGING, Normalize(-limit, limit))
     if min(peak, largest) > 0:
         style = {"levels": [0.1 * peak, 0.5 * peak], "colors": "0.35", "linewidths": 0.6}
         axes[0].contour(evaluation["axis_1"], evaluation["axis_2"], target, **style)
         axes[0].set_title("lines: p at 10% and 50% of its peak")
-    add_colour_bar(image, axes, "q(z) − p(z)", "max" if largest > limit else "neither")
+    add_colour_bar(image, axes, "fit q − target p", "max" if largest > limit else "neither")
     texts = {"ess": "ESS = {:.1%}", "mass": "mass = {:.4f}"}
     ess, mass = (
         "" if (value := summary.get(key)) is None else marked(text.format(value), summary, key)
@@ -229,12 +240,14 @@ def difference_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
     log_p = evaluation["log_target"]
-    if summary.get("kl") is not None or summary.get("log_z") is not None:
-        return density_of(log_p), "target p(z)"
+    if summary.get("log_z") is not None:
+        return density_of(log_p), "target p"
+    if summary.get("estimated_log_z") is not None:
+        return density_of(log_p), "target p by estimated log Z"
     density = density_of(log_p - np.max(log_p))
     left, right, bottom, top = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     mass = np.mean(np.nan_to_num(density)) * (right - left) * (top - bottom)
-    return density / mass, "target p(z), mass 1 on the grid"
+    return density / mass, "target p, mass 1 on the grid"
 
 
 @drawing()

@@ -94,24 +94,25 @@ def corner_figure(
     draws, lost_draws = finite(evaluation["samples"][:, shown], "draws")
     frames = [frame_of(x, y) for x, y in zip(rows.T, draws.T, strict=True)]
     figure, axes = corner_panels([summary["columns"][i] for i in shown], frames)
-    lengths = [len(points) for points in (rows, draws) if len(points)]
-    most = min([DOTS // len(axes), DOTS_BESIDE, *lengths])
+    dots = {colour: x for colour, x in ((SKY, rows), (ORANGE, draws)) if len(x)}
+    most = min([DOTS // len(axes), DOTS_BESIDE, *map(len, dots.values())])
     for (i, j), ax in axes.items():
         if i == j:
             draw_histogram(ax, rows[:, i], frames[i])
             draw_histogram(ax, draws[:, i], frames[i], is_line=True)
             continue
-        style: Any = {"markeredgewidth": 0, "rasterized": True}
-        size = 2.6 if len(shown) < 6 else 1.8
-        ax.plot(*rows[:most, [j, i]].T, "o", color=SKY, markersize=size, **style)
-        ax.plot(*draws[:most, [j, i]].T, "o", color=ORANGE, markersize=0.45 * size, **style)
+        if dots:
+            # A row, a draw, a row, …: drawn one after the other, draws would hide the rows.
+            x, y = np.stack([points[:most, [j, i]] for points in dots.values()], 1).reshape(-1, 2).T
+            size = 4.0 if len(shown) < 6 else 2.0
+            ax.scatter(x, y, size, [*dots] * most, linewidths=0, rasterized=True)
     texts = seen_text(rows, frames, what), seen_text(draws, frames, "draws")
     draw_key(figure, *texts)
-    dots = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
+    some = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
     score = score_text(summary, "log_likelihood", "log-likelihood") if score is None else score
     count = len(summary["columns"])
     few = f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""
-    title_figure(figure, summary, score, few, dots, lost_rows, lost_draws)
+    title_figure(figure, summary, score, few, some, lost_rows, lost_draws)
     return figure
 
 

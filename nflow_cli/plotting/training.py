@@ -14,7 +14,6 @@ from nflow_cli.constants import DPI
 from nflow_cli.plotting.style import (
     BLUE,
     COLOURS,
-    GREY,
     ORANGE,
     Arrays,
     Summary,
@@ -24,7 +23,7 @@ from nflow_cli.plotting.style import (
     title_of,
 )
 
-INTERVAL_MEAN = "interval mean"
+INTERVAL_MEAN, PALE = "interval mean", "0.78"
 LEGEND_LETTERS = 40  # of a line of a legend
 Spans = dict[str, tuple[float, float, str]]  # of steps, and their colour
 
@@ -61,7 +60,8 @@ def training_figure(
             ax.axvspan(low, high, color=colour, alpha=0.12, lw=0, zorder=0, label=once + label)
         colours, style = iter(COLOURS), {"marker": "o" if len(at) < 40 else "", "ms": 3}
         for label, values in panel.curves.items():
-            colour, width = (GREY, 0.7) if label == INTERVAL_MEAN else (next(colours), 1.5)
+            # Wide, so that a median that follows it does not hide it.
+            colour, width = (PALE, 2.8) if label == INTERVAL_MEAN else (next(colours), 1.3)
             ax.plot(at, values, color=colour, lw=width, label=once + label, **style)
         for (label, level), line in zip(panel.levels.items(), ("--", ":", "-.")):
             ax.axhline(level, color="k", ls=line, lw=1.4, label=label)
@@ -136,9 +136,11 @@ def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
     return figure
 
 
-def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
+def likelihood_figure(metrics: Arrays, summary: Summary, *title: str) -> Figure:
     """Draw the log-likelihood of training batches and of the validation rows against updates,
     beside those of the test rows and of baselines.
+
+    ``title``: parts of the title, by default of a fit by flows.
     """
     best = f"validation; best: update {summary['best_update']:,}"
     curves = {**smoothed(-metrics["loss"]), best: -metrics["validation_loss"]}
@@ -151,7 +153,7 @@ def likelihood_figure(metrics: Arrays, summary: Summary) -> Figure:
         if summary.get(key) is not None
     }
     panel = Panel("log-likelihood (nats a row)", curves, levels)
-    return training_figure(metrics, "update", [panel], {}, title_of(summary))
+    return training_figure(metrics, "update", [panel], {}, title or title_of(summary))
 
 
 def folds_figure(metrics: Arrays, summary: Summary) -> Figure:

@@ -5,13 +5,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.constants import DPI
+from nflow_cli.plotting.plane import fit_figures
 from nflow_cli.plotting.style import (
     BLUE,
+    LETTERS,
     ORANGE,
     Arrays,
     Summary,
     drawing,
     name_lost,
+    plain,
     title_figure,
 )
 from nflow_cli.plotting.table import corner_figure
@@ -22,13 +25,13 @@ SMALLEST_DRAWN = 1e-300  # part of the largest weight
 
 @drawing()
 def evidence_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Pictures of an estimate of log Z: `log-z`, `weights`, `training`.
+    """Pictures of an estimate of log Z: `log-z`, `ratios`, `training`.
 
     Arrays, metrics and scores as in docs/scores.md, of draws.
     """
     return {
         "log-z": log_z_figure(summary),
-        "weights": weights_figure(evaluation, {**summary, "ess": None}),
+        "ratios": weights_figure(evaluation, {**summary, "ess": None}, "ratio"),
         "training": folds_figure(metrics, summary),
     }
 
@@ -54,12 +57,15 @@ def log_z_figure(summary: Summary) -> Figure:
 
 @drawing()
 def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict[str, Figure]:
-    """Pictures of a fit to a log-density: `corner`, `weights`, `training`.
+    """Pictures of a fit to a log-density: `corner`, `weights`, `training`; in the plane also
+    `density`, `difference` and, of one flow stack, `deformation`.
 
     Arrays, metrics and scores as in docs/scores.md, of a log-density.
     """
     rows = "exact samples" if summary["has_exact_samples"] else "resampled draws"
+    first, second = (plain(summary["columns"][i], LETTERS) for i in (0, -1))
     return {
+        **fit_figures(evaluation, summary, (first, second)),
         "corner": corner_figure(evaluation, summary, rows, _score(summary)),
         "weights": weights_figure(evaluation, summary),
         "training": reverse_kl_figure(metrics, summary),
@@ -72,8 +78,8 @@ def _score(summary: Summary) -> str:
     return ", ".join(filter(None, texts))
 
 
-def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw the number of samples above each of the largest weights, and the fitted tail, of slope
+def weights_figure(evaluation: Arrays, summary: Summary, what: str = "weight") -> Figure:
+    """Draw the number of draws above each of the largest weights, and the fitted tail, of slope
     -1/k on log-log axes.
     """
     figure = Figure((7.0, 4.2), DPI, layout="constrained")
@@ -83,12 +89,12 @@ def weights_figure(evaluation: Arrays, summary: Summary) -> Figure:
     good = np.isfinite(tail) & (tail > SMALLEST_DRAWN)
     name_lost(ax, tail[good])
     if good.any():
-        ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label="weights")
+        ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label=f"{what}s")
         fitted = np.isfinite(smooth) & (smooth > SMALLEST_DRAWN)
         ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label="fitted tail")
         ax.set(xscale="log", yscale="log")
         ax.legend(frameon=False)
-    ax.set(xlabel="weight / maximum", ylabel="samples of larger weight")
+    ax.set(xlabel=f"{what} / maximum", ylabel=f"draws of larger {what}")
     ax.grid(color="0.9", linewidth=0.6)
-    title_figure(figure, summary, f"the {len(tail):,} largest weights", _score(summary))
+    title_figure(figure, summary, f"the {len(tail):,} largest {what}s", _score(summary))
     return figure

@@ -18,11 +18,15 @@ SHOWN_SAMPLES = 2_000  # of each kind
 SHOWN_COLUMNS = 12  # of a table
 STRIP_PANELS, STRIP_GRID = 9, 120  # of the deformation: panels at most, points a side
 # By name: a letter for each axis, or its length if it is known. Axes of one letter have the same
-# length. "?": may be empty.
+# length. A last "?": may be empty; a first one: may be missing.
 Shapes = Mapping[str, Sequence[str | int]]
 STRIP: Shapes = {
     **{"deformation_k": "k", "log_deformation": "kji"},
     **{"deformation_axis_1": "i", "deformation_axis_2": "j", "deformation_samples": ("k", "v", 2)},
+}
+FIT: Shapes = {
+    **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
+    **{"base_samples": ("t", 2), "target_samples": ("u", 2)},
 }
 ROWS: Shapes = {"test_log_q": "z"}  # log q of each test row that is kept
 ROW_WEIGHTS: Shapes = {"test_weights": "z"}
@@ -107,6 +111,7 @@ def check_of(shapes: Shapes) -> Check:
         axes, numbers = shapes[key], "whole numbers" if key in _WHOLE else "numbers"
         if dtype.kind not in ("iu" if key in _WHOLE else "f") or dtype.itemsize > 8:
             raise ArrayError(f"{key}: expected {numbers}, received dtype {dtype}")
+        axes = axes[axes[0] == "?" :]
         if axes[-1] == "?":
             axes = axes[:-1] if shape != (0,) else (0,)
         if len(axes) != len(shape):

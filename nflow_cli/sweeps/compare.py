@@ -78,7 +78,10 @@ class Result(Run):
     def settings(self) -> dict[str, str]:
         """Settings that define the experiment, without :attr:`identity`, by dotted key, as text."""
         config = self.config.model_dump(mode="json")
-        settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY)))
+        idle = (
+            ("train.halving",) if self.config.train.restarts == 1 else ()
+        )  # there is no worse half
+        settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY + idle)))
         return settings | self.report.compared_of(self.config, self.summary)[1]
 
     def value(self, key: str) -> float | None:

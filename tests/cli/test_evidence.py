@@ -66,8 +66,8 @@ def test_log_z_and_moments_of_a_normal_are_found_within_their_errors(finished):
         assert f"space {space}--space unconstrained" in " ".join(shown.split())
     assert sorted(p.name for p in (path / "plots").iterdir()) == [
         "log-z.png",
+        "ratios.png",
         "training.png",
-        "weights.png",
     ]
 
 

@@ -75,10 +75,10 @@ def test_levels_are_grouped_with_the_rest_the_gaps_and_the_new_ones():
     rows = np.array([0, 0, 0, 2, 2, 5, np.nan])
     draws = np.array([2, 2, 7, 7, 7, 6, -1])
     names, of_rows, of_draws = grouped(LETTERS, rows, draws, 3)
-    assert names == ["c", "a", "h", "other levels", "missing", "new level"]
+    assert names == ["a", "c", "h", "other levels", "missing", "new level"]
     assert [names[i] for i in of_rows] == 3 * ["a"] + 2 * ["c"] + ["other levels", "missing"]
     assert [names[i] for i in of_draws] == 2 * ["c"] + 3 * ["h"] + ["other levels", "new level"]
-    # Where all have room they keep their order, and those that never occur are left out.
+    # In order; those that never occur are left out.
     assert grouped(LETTERS, np.array([5.0, 5, 5, 0]), np.array([3.0]), 8).names == ["a", "d", "f"]
 
 

@@ -16,9 +16,10 @@ from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.missed_mass import missed_mass
+from nflow_cli.evaluation.motion import plane_arrays
 from nflow_cli.evaluation.reverse_kl import BY_Q, arrays_of, effective_share, resampled, score
 from nflow_cli.evaluation.warnings import jump, verdict
-from nflow_cli.flows.stack import FlowStack
+from nflow_cli.flows.stack import FlowStack, SideBySide
 
 
 def test_k_hat_is_the_shape_of_a_pareto_tail():
@@ -219,6 +220,42 @@ def test_a_density_is_computed_once_at_each_draw_for_scores_and_pictures():
     rows = arrays_of(density_of(), target, units, 0, judged(target))["rows"]
     assert N < target.computed < 1.2 * N  # a few elsewhere, for modes and rounding
     np.testing.assert_allclose(rows.std(axis=0), 0.8, atol=0.05)
+
+
+def of_the_plane(target, q, bounds=None):
+    """Return the arrays of the plane of a fit, over its draws and a few others."""
+    own = FlowDensity(q.base, q.flow, units_of(["a", "b"], bounds or {}))
+    return plane_arrays(own, target, own.sample(2_000, seed=1), 0, 1.5)
+
+
+def test_densities_of_the_plane_are_those_of_the_users_coordinates():
+    target, bounds = Gaussian(10.0, 0.5), {"a": [0, None], "b": [0, None]}
+    found = of_the_plane(target, normal(2, 10.0, 0.5), bounds)
+    x = np.stack(np.meshgrid(found["axis_1"], found["axis_2"]), axis=-1)
+    inside = (x > 0).all(axis=-1)
+    z = np.log(np.where(x > 0, x, 1))
+    off = -0.5 * ((z - 10) / 0.5) ** 2 - math.log(0.5 * math.sqrt(2 * math.pi)) - z
+    for name in ("log_target", "log_q"):  # less the 1.5 nats that are its log Z
+        np.testing.assert_allclose(found[name][inside], off.sum(axis=-1)[inside], atol=0.02)
+        assert (found[name][~inside] == -np.inf).all()
+    assert not found["target_samples"].size
+
+
+def test_a_mixture_has_no_deformation_and_where_p_fails_there_is_no_plane():
+    fit = normal(2, 10.0, 0.5)
+    assert "log_deformation" in of_the_plane(Gaussian(10.0, 0.5), fit)
+    pair = SideBySide(["planar"], 0, [0, 1], affine="diagonal")
+    pair.build((2, None, 2))
+    found = of_the_plane(Gaussian(10.0, 0.5), FlowDensity(StandardNormal(), pair))
+    assert "log_q" in found and "log_deformation" not in found
+    dot = of_the_plane(Gaussian(1e3, 0.5), normal(2, 1e3, 0.5))
+    assert "log_q" in dot and "log_deformation" not in dot
+
+    class Failing(Gaussian):
+        def log_prob(self, z):
+            raise TargetError("no")
+
+    assert of_the_plane(Failing(10.0, 0.5), fit) == {}
 
 
 def normal(dim, mean=0.0, scale=1.0):

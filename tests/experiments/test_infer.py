@@ -184,7 +184,8 @@ def test_a_run_has_the_files_and_the_picture_of_every_other(fitted):
     names = {path.name for path in run.path.iterdir()}
     assert {"config.yaml", "run.json", "metrics.csv", "summary.json", "model.keras"} < names
     drawn = {path.stem for path in (run.path / "plots").iterdir()}
-    assert drawn == {"corner", "weights", "training"}
+    of_the_plane = {"density", "difference", "deformation"}
+    assert drawn == {"corner", "weights", "training"} | of_the_plane
     assert run.read_metrics()["update"][0] < 0  # of the first stage
     record = run.read_json("run.json")
     assert record["data"] == {"name": "arrays", "path": "<python>", "sha256": None}

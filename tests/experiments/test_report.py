@@ -54,7 +54,8 @@ def test_the_page_of_a_finished_run_says_all_of_it(finished, kind, judged):
     opened = Run(run)
     warnings = opened.warnings
     for row in part(opened.config, "report").rows_of(opened.config, opened.summary, warnings):
-        assert set(row) - {""} <= set(report.lines[scores:])
+        assert set(row) - {""} <= set(report.lines[verdict:])
+    assert not set(judged) & set(report.lines[scores:])  # once
     for word, _, reason in warnings:
         assert {word, f": {reason}"} <= set(report.lines[verdict:scores])
     assert ("No warnings." in report.lines) == (not warnings)

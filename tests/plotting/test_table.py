@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from layouts import assert_apart, assert_inside, drawn
+from matplotlib.colors import to_rgb
 from pictures import gaussian, panels, placed, title
 
 from nflow_cli import plotting
@@ -12,7 +13,7 @@ from nflow_cli.evaluation.association import most_dependent
 from nflow_cli.plotting import plane as plots
 from nflow_cli.plotting import table
 from nflow_cli.plotting.plane import deformation_figure
-from nflow_cli.plotting.style import drawing
+from nflow_cli.plotting.style import ORANGE, SKY, drawing
 from nflow_cli.plotting.training import likelihood_figure
 
 SUMMARY = {
@@ -119,9 +120,13 @@ def test_each_kind_of_table_has_its_figures_which_name_the_data(figures, line, p
 def test_the_corner_has_each_pair_of_columns_once_and_each_column(figures):
     axes, evaluation = figures["corner"].axes, of_columns()
     assert len(axes) == 6
-    rows, draws = axes[4].lines  # of the third column against the second
-    np.testing.assert_array_equal(rows.get_xydata(), evaluation["rows"][:500, [1, 2]])
-    np.testing.assert_array_equal(draws.get_xydata(), evaluation["samples"][:, [1, 2]])
+    # Of the third column against the second: in turn, so that neither hides the other.
+    (dots,) = axes[4].collections
+    rows, draws = dots.get_offsets()[::2], dots.get_offsets()[1::2]
+    np.testing.assert_array_equal(rows, evaluation["rows"][:500, [1, 2]])
+    np.testing.assert_array_equal(draws, evaluation["samples"][:, [1, 2]])
+    colours = [to_rgb(colour) for colour in dots.get_facecolors()[:2]]
+    assert colours == [to_rgb(SKY), to_rgb(ORANGE)] and len(dots.get_sizes()) == 1
     for ax in (axes[i] for i in (0, 2, 5)):  # densities in one frame
         for bars in ax.patches:
             heights, edges, _ = bars.get_data()

@@ -10,6 +10,7 @@ import pytest
 from drawable_runs import SUMMARIES
 from written_runs import write_fit, write_run, write_vae
 
+from nflow_cli.cli.compare_pictures import pictures_of
 from nflow_cli.config import presets
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import compare
@@ -56,6 +57,20 @@ def test_what_else_differs_tells_groups_apart_and_numbers_are_in_order(tmp_path)
     default = presets.validate({"command": "fit-2d", "target": "u1"}, "a test").train
     rates = [str(default.learning_rate), "0.003", "0.02", "0.1", "10.0", str(default.learning_rate)]
     assert [g.settings["train.learning_rate"] for g in groups] == rates
+
+
+def test_a_setting_that_goes_with_k_or_cannot_act_splits_no_line(tmp_path):
+    for k, rate, halving in ((2, 0.01, True), (8, 0.1, False), (32, 0.01, True)):
+        changes = {"flow__k": k, "train__learning_rate": rate, "train__halving": halving}
+        write_run(tmp_path / str(k), train__restarts=1, **changes)
+    groups = groups_of(*sorted(tmp_path.iterdir()))
+    assert {key for group in groups for key in group.settings} == {"train.learning_rate"}
+    (line,) = pictures_of([groups])["kl"].axes[0].containers
+    assert (line.get_label(), list(line[0].get_xdata())) == ("planar", [2, 8, 32])
+    write_run(tmp_path / "other", train__restarts=1, train__learning_rate=0.5)  # and K = 8
+    axes = pictures_of([groups_of(*sorted(tmp_path.iterdir()))])["kl"].axes[0]
+    names = {line.get_label() for line in axes.containers}
+    assert names == {f"planar, learning_rate = {rate}" for rate in (0.01, 0.1, 0.5)}
 
 
 def test_targets_of_one_name_are_told_apart(tmp_path):

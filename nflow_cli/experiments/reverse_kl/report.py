@@ -41,7 +41,7 @@ from nflow_cli.experiments.summary import (
     training_text,
     with_error,
 )
-from nflow_cli.runs.npz import STRIP, Shapes
+from nflow_cli.runs.npz import FIT, STRIP, Shapes
 from nflow_cli.text import printable
 
 Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
@@ -375,15 +375,16 @@ def compared_of(config: Config, summary: ReverseKLSummary) -> tuple[str, dict[st
 
 def shapes_of(config: Config) -> Shapes:
     """With a grid densities over it, and samples; else draws weighted and not, and the largest
-    weights.
+    weights, of two coordinates also densities.
     """
     if config.evaluate.grid is not None:
-        return {
-            **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
-            **{"samples": ("s", 2), "base_samples": ("t", 2), "target_samples": ("u", 2), **STRIP},
-        }
-    points: Shapes = {"rows": ("t", config.dim), "samples": ("s", config.dim)}
-    return {**points, "columns_shown": "c", "tail": "u", "smooth_tail": "u"}
+        return {**FIT, "samples": ("s", 2), **STRIP}
+    plane = {**FIT, **STRIP} if config.dim == 2 else {}
+    return {
+        **{"rows": ("n", config.dim), "samples": ("s", config.dim)},
+        **{"columns_shown": "c", "tail": "b", "smooth_tail": "b"},
+        **{name: ("?", *axes) for name, axes in plane.items()},
+    }
 
 
 def inconsistency_of(config: Config, arrays: Mapping[str, Any], summary: ReverseKLSummary) -> str:
@@ -394,7 +395,9 @@ def inconsistency_of(config: Config, arrays: Mapping[str, Any], summary: Reverse
 def figures_of(
     config: Config, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
 ) -> dict[str, Any]:
-    """With a grid density, difference and deformation, else corner and weights; and training."""
+    """In the plane density, difference and deformation; without a grid corner and weights; and
+    training.
+    """
     from nflow_cli import plotting
 
     if config.evaluate.grid is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from nflow_cli.data.units import units_of
 from nflow_cli.densities.pushforward import FlowDensity
-from nflow_cli.evaluation.motion import density_arrays
+from nflow_cli.evaluation.motion import density_arrays, plane_arrays
 from nflow_cli.evaluation.reverse_kl import arrays_of, base_energy, sample_size, score
 from nflow_cli.evaluation.tallies import likelihood_of_points
 from nflow_cli.evaluation.warnings import few_rows, found
@@ -54,7 +54,12 @@ def judged(config: Config, density: FlowDensity, target: Any) -> Judged:
     }
     if grid is None:
         with phase("preparing pictures"):
-            return Judged(scores, arrays_of(*parts, seed, judgement))
+            arrays = arrays_of(*parts, seed, judgement)
+            if config.dim == 2:
+                own = FlowDensity(density.base, density.flow, parts[-1])
+                log_z = scores["estimated_log_z"] if target.log_z is None else 0.0
+                arrays |= plane_arrays(own, target, arrays["rows"], seed, log_z)
+            return Judged(scores, arrays)
     scores |= base_energy(density.base, target, seed, n)
     with phase("preparing pictures"):
         first = next(density.draw(n, lambda _: stream(seed, "evaluation")))

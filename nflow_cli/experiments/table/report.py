@@ -442,7 +442,7 @@ def figures_of(
         names = row_names(kinds, config.data.given)
         own = {name: kinds[name].alone for group in names for name in group}
         figures = plotting.whole_table_figures(own, arrays, judged, subject, len(names.given))
-        return {**figures, "training": plotting.likelihood_figure(metrics, summary)}
+        return {**figures, "training": plotting.likelihood_figure(metrics, summary, subject)}
     drawn = plotting.points_figures if config.is_in_the_plane else plotting.table_figures
     figures = drawn(arrays, metrics, summary)
     return {**figures, "pit": plotting.pit_figure(arrays["pit"], judged, subject)}

@@ -146,6 +146,9 @@ def test_pictures_are_drawn_again_and_runs_compared(invoke, tmp_path, run):
     succeed(invoke, "plot", copy, "--dpi", 50)
     names = {path.stem for path in (copy / "plots").iterdir()}
     assert {"training", "marginals"} <= names, names
+    succeed(invoke, "plot", copy, "--format", "svg", "--only", "training")
+    drawn = (copy / "plots/training.svg").read_text().replace("\xa0", " ")
+    assert "cells 8 × 1, 3 normals<" in drawn  # no flow, no K
     compared = invoke("compare", copy, run)
     assert compared.exit_code == 0 and "cells 8 × 1, 3 normals" in compared.stdout
     succeed(invoke, "report", copy)
