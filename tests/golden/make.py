@@ -44,7 +44,7 @@ def hidden(flow: str) -> list[str]:
 SMALL = ["--set", "model.hidden=[4]", "--set", "model.latent_dim=3"]
 COMMANDS = {
     "fit-2d": ["fit-2d", "--flow", "planar", "--k", "2", "--set", "evaluate.grid=100", *SHORT],
-    "infer": ["infer", "banana", *hidden("affine-coupling"), *SHORT],
+    "infer": ["infer", "funnel", *hidden("affine-coupling"), *SHORT],
     "evidence": [
         "evidence",
         "draws.csv",
