@@ -64,8 +64,8 @@ class Relation(Strict):
     )
     is_rounded: bool = Field(
         default=False,
-        description="Whether its columns were rounded, too, after it was computed of them: all "
-        "values within their rounding errors are equally probable.",
+        description="Whether its columns were rounded, too, after it was computed of them: "
+        "their errors are added.",
     )
     parts: list[DatePart] = Field(
         default=[], description="Of a date, by column; none of one column of dates or times."

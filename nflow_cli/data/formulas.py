@@ -301,7 +301,7 @@ class _Formula:
         if self.are_rounded:
             decimals = [source.distinct.decimals for source in self.chosen]
             errors = half_steps(x, decimals, self.digits)
-            half = half + error_of(self.rule, x, self.powers, errors, y)
+            half = half + errors_of(self.rule, x, self.powers, errors, y).sum(axis=1)
             if y.std() < NARROW * np.median(half):
                 return None
         if _evidence(y, half) < nats:
@@ -353,17 +353,17 @@ def combined(rule: Rule, x: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray,
         return (np.exp(total), size) if rule == "exp" else (total, size)
 
 
-def error_of(
+def errors_of(
     rule: str, x: np.ndarray, powers: np.ndarray, errors: np.ndarray, value: np.ndarray
 ) -> np.ndarray:
-    """Largest error of a formula's values, `(n,)`, by errors of its columns, `(n, k)`."""
+    """Largest errors of a formula by those of its columns, one by one, `(n, k)`."""
     slopes = np.abs(powers)
     with np.errstate(all="ignore"):
         relative = slopes / np.abs(x) if rule in ("product", "log") else slopes
-        total = np.where(errors > 0, errors * relative, 0.0).sum(1)
+        parts = np.where(errors > 0, errors * relative, 0.0)
         if rule in ("linear", "log"):
-            return total
-        return np.where(value == 0, 0.0, total * np.abs(value))
+            return parts
+        return np.where(value[:, None] == 0, 0.0, parts * np.abs(value)[:, None])
 
 
 def half_steps(

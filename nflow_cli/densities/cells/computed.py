@@ -2,10 +2,11 @@
 
     P(x | the row) = (1 - e) [x = f(the row)] + e m(x)
 
-``m`` is the column's marginal: masses, of intervals for numbers. Where rounding leaves k values, as
-of a tie, ``f(the row)`` is each of them with probability 1/k. A cell is missing where a source
-is. Where a source is new, or missing though never in training rows, or ``f`` is undefined, the
-probability is ``m``.
+``m`` is the column's marginal: masses, of intervals for numbers. Where rounding leaves some values,
+``f(the row)`` is one of them: of a tie each with probability 1/2; if the other columns were
+rounded, too, by the sum of their errors, the largest uniform and the rest a normal. A cell is
+missing where a source is. Where a source is new, or missing though never in training rows, or ``f``
+is undefined, the probability is ``m``.
 """
 
 from collections.abc import Sequence
@@ -15,23 +16,24 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from nflow_cli.arrays import ndtri
+from nflow_cli.arrays import SQRT_2PI, ndtri
 from nflow_cli.config.kinds import Relation
 from nflow_cli.data.date_parts import by_calendar
 from nflow_cli.data.dates import DAY
 from nflow_cli.data.formulas import (
     NOISE,
     combined,
-    error_of,
+    errors_of,
     half_steps,
     steps_of_digits,
 )
 from nflow_cli.data.written import as_written, significant, spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.distribution import CellDistribution
-from nflow_cli.densities.cells.marginal import Marginal
+from nflow_cli.densities.cells.marginal import Marginal, normal_cdf
 
 ALIKE = 1e-6  # of the last decimal: closer numbers are equal
+NARROW = 1_000  # more values that rounding leaves have a density
 HALF = 0.499  # of the last decimal: numbers beside a value that it is rounded to
 QUANTILES = ndtri((np.arange(20) + 0.5) / 20, np)  # of a column, in its units
 
@@ -47,6 +49,8 @@ class Expected(NamedTuple):
         low: Least of the values that rounding leaves, such as both of a tie.
         count: Their number.
         step: From one to the next.
+        widest: Largest error by one rounded column, 0 without any.
+        rest: Standard deviation of the sum of the errors by the others.
     """
 
     values: np.ndarray
@@ -56,6 +60,48 @@ class Expected(NamedTuple):
     low: np.ndarray
     count: np.ndarray
     step: np.ndarray
+    widest: np.ndarray
+    rest: np.ndarray
+
+    def before(self, places: np.ndarray) -> np.ndarray:
+        """Probabilities ``(n,)`` of the values before some places, from 0 to ``count``."""
+        first, last = self._cdf(np.zeros_like(self.count)), self._cdf(self.count)
+        with np.errstate(invalid="ignore"):
+            by_errors = (self._cdf(places) - first) / (last - first)
+        return np.where(self.widest > 0, by_errors, places / self.count)
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """Probabilities ``(n,)`` of the values at some places; of narrow ones by the density."""
+        lower, upper = self._ends(places + 0.5)
+        density = (normal_cdf(upper) - normal_cdf(lower)) * self.step / (2 * self._width)
+        is_narrow = (self.widest > 0) & (self.count > NARROW)
+        return np.where(is_narrow, density, self.before(places + 1) - self.before(places))
+
+    @property
+    def _width(self) -> np.ndarray:
+        return np.where(self.widest > 0, self.widest, 1.0)
+
+    @property
+    def _scale(self) -> np.ndarray:
+        return np.maximum(self.rest, ALIKE * self._width)
+
+    def _ends(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        distance = np.nan_to_num(self.low - self.exact) + self.step * (places - 0.5)
+        return (distance - self._width) / self._scale, (distance + self._width) / self._scale
+
+    def _cdf(self, places: np.ndarray) -> np.ndarray:
+        """Distribution function of a uniform and a normal error: the integral of Φ, divided."""
+        integrals = (z * normal_cdf(z) + np.exp(-z * z / 2) / SQRT_2PI for z in self._ends(places))
+        below, above = integrals
+        return (above - below) * self._scale / (2 * self._width)
+
+    def drawn(self, rng: np.random.Generator) -> np.ndarray:
+        """Draws ``(n,)`` of the values that rounding leaves."""
+        uniform, normal = rng.random(len(self.low)), rng.standard_normal(len(self.low))
+        error = self.widest * (2 * uniform - 1) + self.rest * normal
+        by_errors = np.rint((self.exact + error - self.low) / self.step)
+        places = np.where(self.widest > 0, by_errors, np.floor(uniform * self.count))
+        return self.low + self.step * np.clip(places, 0, self.count - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +138,7 @@ class Computed:
     def expected(self, rows: np.ndarray) -> Expected:
         """Values of the function at rows ``(n, C)``."""
         sources = [(column, rows[:, place]) for place, column in self.sources]
-        error = np.zeros(len(rows))
+        errors = np.zeros((len(rows), 1))
         if self.relation.rule == "map":
             exact = self._mapped(*sources[0])
             size = np.abs(exact)
@@ -102,7 +148,7 @@ class Computed:
         else:
             x = np.column_stack([_numbers(*source) for source in sources])
             exact, size = _by_formula(self.relation, x)
-            error = self._error(x, exact)
+            errors = self._errors(x, exact)
             if self.relation.rule in ("linear", "log"):
                 size = np.maximum(size, self._typical)
         gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
@@ -110,7 +156,10 @@ class Computed:
         known = np.where(is_gap, self.column.missing is not None, np.isfinite(exact))
         exact = np.where(is_gap | ~known, np.nan, exact)
         values = self._written(exact)
-        return Expected(values, exact, NOISE * size, known, *self._left(values, exact, error))
+        left = self._left(values, exact, errors.sum(axis=1))
+        *others, widest = np.sort(np.where(known[:, None], errors, 0.0)).T
+        rest = np.sqrt(np.sum(np.square(others), axis=0) / 3) + np.zeros(len(rows))
+        return Expected(values, exact, NOISE * size, known, *left, widest, rest)
 
     def _by_calendar(self, sources: Sequence[tuple[CellColumn, np.ndarray]]) -> np.ndarray:
         are_days = sources[0][0].kind.type == "date"
@@ -118,14 +167,14 @@ class Computed:
         is_date = self.relation.part is None and self.column.kind.type == "date"
         return exact / DAY if is_date else exact
 
-    def _error(self, x: np.ndarray, exact: np.ndarray) -> np.ndarray:
-        """Largest error of the function by the rounding of its columns, ``(n,)``."""
+    def _errors(self, x: np.ndarray, exact: np.ndarray) -> np.ndarray:
+        """Largest errors of the function by the rounding of each of its columns, ``(n, k)``."""
         relation = self.relation
         if not relation.is_rounded:
-            return np.zeros(len(x))
+            return np.zeros((len(x), 1))
         decimals = [column.kind.decimals for _, column in self.sources]
         errors = half_steps(x, decimals, relation.digits)
-        return error_of(relation.rule, x, np.array(relation.coefficients), errors, exact)
+        return errors_of(relation.rule, x, np.array(relation.coefficients), errors, exact)
 
     def _left(
         self, values: np.ndarray, exact: np.ndarray, error: np.ndarray
@@ -216,7 +265,8 @@ class Computed:
         broken = np.where(expected.known, self.broken, 1.0)
         log_marginal = self.marginal.log_prob(cells.codes, *cells.interval)
         with np.errstate(divide="ignore"):
-            log_held = np.log1p(-broken) - np.log(expected.count)
+            place = self._place(rows, expected)
+            log_held = np.log1p(-broken) + np.log(expected.at(place))
             log_held = np.where(self.holds(rows, expected), log_held, -np.inf)
             log_p = np.logaddexp(log_held, np.log(broken) + log_marginal)
         return np.where(cells.codes == UNKNOWN, 0.0, log_p)
@@ -229,14 +279,17 @@ class Computed:
         holds, broken = self.holds(rows, expected), np.where(expected.known, self.broken, 1.0)
         below, at = self._by_marginal(len(rows)).ends(self.column.encode(values))
         is_above = expected.known & (self._rank(expected.values) < self._rank(values))
-        if self.column.has_numbers:
-            steps = np.nan_to_num((values - expected.low) / expected.step)
-            are_less = np.clip(np.rint(steps), 0, expected.count - 1)
-        else:
-            are_less = 0.0
-        is_less = np.where(holds, are_less / expected.count, is_above)
-        is_equal = holds / expected.count
+        place = self._place(rows, expected)
+        is_less = np.where(holds, expected.before(place), is_above)
+        is_equal = np.where(holds, expected.at(place), 0.0)
         return (1 - broken) * is_less + broken * below, (1 - broken) * is_equal + broken * at
+
+    def _place(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
+        """Places ``(n,)`` of the cells among the values that rounding leaves."""
+        if not self.column.has_numbers:
+            return np.zeros(len(rows))
+        steps = np.nan_to_num((rows[:, self.place] - expected.low) / expected.step)
+        return np.clip(np.rint(steps), 0, expected.count - 1)
 
     def _by_marginal(self, n: int) -> CellDistribution:
         return CellDistribution(self.column, self.marginal, [], n)
@@ -257,9 +310,8 @@ class Computed:
         is_lost = ~expected.known | (with_new & (rng.random(len(rows)) < self.broken))
         lost, values = np.flatnonzero(is_lost), expected.values
         several = np.flatnonzero(expected.count > 1)
-        uniform = rng.random(len(several))
-        low, count, step = (part[several] for part in expected[-3:])
-        values[several] = self._written(low + step * np.floor(uniform * count))
+        some = Expected(*(part[several] for part in expected))
+        values[several] = self._written(some.drawn(rng))
         drawn = self._by_marginal(len(lost)).draw(rng, with_new=with_new)
         values[lost] = self.column.decode(*drawn)
         return values
