@@ -65,6 +65,8 @@ class Expected(NamedTuple):
 
     def before(self, places: np.ndarray) -> np.ndarray:
         """Probabilities ``(n,)`` of the values before some places, from 0 to ``count``."""
+        if not (self.widest > 0).any():  # the usual case
+            return places / self.count
         first, last = self._cdf(np.zeros_like(self.count)), self._cdf(self.count)
         with np.errstate(invalid="ignore"):
             by_errors = (self._cdf(places) - first) / (last - first)
@@ -72,10 +74,13 @@ class Expected(NamedTuple):
 
     def at(self, places: np.ndarray) -> np.ndarray:
         """Probabilities ``(n,)`` of the values at some places; of narrow ones by the density."""
+        shares = self.before(places + 1) - self.before(places)
+        is_narrow = (self.widest > 0) & (self.count > NARROW)
+        if not is_narrow.any():
+            return shares
         lower, upper = self._ends(places + 0.5)
         density = (normal_cdf(upper) - normal_cdf(lower)) * self.step / (2 * self._width)
-        is_narrow = (self.widest > 0) & (self.count > NARROW)
-        return np.where(is_narrow, density, self.before(places + 1) - self.before(places))
+        return np.where(is_narrow, density, shares)
 
     @property
     def _width(self) -> np.ndarray:
