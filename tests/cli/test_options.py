@@ -19,13 +19,13 @@ from nflow_cli.cli import main
 from nflow_cli.cli.options import changes_of
 from nflow_cli.config import presets
 from nflow_cli.config.options import options_of
-from nflow_cli.config.schema import SCHEMAS
+from nflow_cli.config.schema import RUNS, SCHEMAS
 from nflow_cli.config.table import CellsConfig
 
 ROOT = Path(__file__).parents[2]
 MODELS = {name: [model] for name, model in SCHEMAS.items()}
 MODELS["fit"].append(CellsConfig)
-COMMANDS = ("evidence", "fit", "fit-2d", "infer", "train-vae")
+COMMANDS = sorted(RUNS)
 PRESETS = {name: presets.read_preset(path) for name, path in presets.shipped_presets().items()}
 
 
