@@ -130,7 +130,7 @@ def table(rows: list[Row]) -> str:
     few = [row for row in rows if row["rows"] in FEW]
     seconds = [
         [label(row), f"`{row['table']}`", f"{row['rows']:,}", gaps([row]), f"{row['seconds']:.0f}"]
-        for row in [*others, *(row for row in large if "peer" in row)]
+        for row in others
     ]
     return "\n\n".join(
         [
