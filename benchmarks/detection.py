@@ -12,13 +12,11 @@ class Encoded(NamedTuple):
     """Rows and draws as arrays of one encoding.
 
     Attributes:
-        names: Of the C columns.
-        levels: ``(C,)``, whether a column holds levels.
+        levels: ``(C,)`` of the C columns, whether a column holds levels.
         rows: ``(n, C)``: numbers, days of dates, levels by their rank; NaN where missing.
         draws: ``(m, C)``.
     """
 
-    names: list[str]
     levels: np.ndarray
     rows: np.ndarray
     draws: np.ndarray
@@ -41,10 +39,9 @@ def encoded(rows: Any, draws: Any) -> Encoded:
     Raises:
         ValueError: A column of numbers or dates has a draw that is none.
     """
-    names = list(rows.columns)
-    found = [_column(rows[name], draws[name]) for name in names]
+    found = [_column(rows[name], draws[name]) for name in rows]
     levels, real, drawn = (np.stack(part, axis=-1) for part in zip(*found))
-    return Encoded(names, levels, real, drawn)
+    return Encoded(levels, real, drawn)
 
 
 def _column(rows: Any, draws: Any) -> tuple[bool, np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ LOG_2PI = math.log(2 * math.pi)
 class Posterior:
     """Density with exact draws and a known log Z."""
 
-    name: str
     names: list[str]
     log_p: Callable[[np.ndarray], np.ndarray]
     draw: Callable[[np.random.Generator, int], np.ndarray]
@@ -73,11 +72,12 @@ def eight_schools():
         return np.concatenate([both, effects], axis=1)
 
     names = ["avg_effect", "log_stddev", *(f"effect_{j}" for j in range(1, 9))]
-    return Posterior("eight-schools", names, log_p, draw, -36.13082)
+    return Posterior(names, log_p, draw, -36.13082)
 
 
-def many_well(pairs=4):
-    """``exp(-(x⁴ - 6 x² - x/2 + y²/2))`` of independent pairs: two wells each."""
+def many_well():
+    """``exp(-(x⁴ - 6 x² - x/2 + y²/2))`` of four independent pairs: two wells each."""
+    pairs = 4
 
     def log_p(x):
         well, other = x[:, 0::2], x[:, 1::2]
@@ -94,7 +94,7 @@ def many_well(pairs=4):
         return x
 
     log_z = pairs * (log_sum(wells) + math.log(axis[1] - axis[0]) + 0.5 * LOG_2PI)
-    return Posterior("many-well", [f"x{i + 1}" for i in range(2 * pairs)], log_p, draw, log_z)
+    return Posterior([f"x{i + 1}" for i in range(2 * pairs)], log_p, draw, log_z)
 
 
 def banana():
@@ -107,11 +107,11 @@ def banana():
         first, second = rng.standard_normal((2, n))
         return np.stack([first, first**2 + 0.3 * second], axis=1)
 
-    return Posterior("banana", ["x", "y"], log_p, draw, 0.0)
+    return Posterior(["x", "y"], log_p, draw, 0.0)
 
 
-def funnel(dim=10):
-    """Neal's funnel: ``x ~ N(0, 3²)``, the others ``N(0, e^x)``."""
+def funnel():
+    """Neal's funnel: ``x ~ N(0, 3²)``, nine others ``N(0, e^x)``."""
 
     def log_p(x):
         spread = np.exp(x[:, :1] / 2)
@@ -119,15 +119,14 @@ def funnel(dim=10):
 
     def draw(rng, n):
         first = 3 * rng.standard_normal((n, 1))
-        return np.concatenate(
-            [first, np.exp(first / 2) * rng.standard_normal((n, dim - 1))], axis=1
-        )
+        return np.concatenate([first, np.exp(first / 2) * rng.standard_normal((n, 9))], axis=1)
 
-    return Posterior("funnel", [f"x{i + 1}" for i in range(dim)], log_p, draw, 0.0)
+    return Posterior([f"x{i + 1}" for i in range(10)], log_p, draw, 0.0)
 
 
-def half_space(dim=5):
-    """Correlated normal (ρ = 0.6) with its first coordinate above 0, times 3."""
+def half_space():
+    """Five correlated normals (ρ = 0.6) with the first above 0, times 3."""
+    dim = 5
     covariance = 0.4 * np.eye(dim) + 0.6
     root, precision = np.linalg.cholesky(covariance), np.linalg.inv(covariance)
     level = math.log(3.0) - 0.5 * np.linalg.slogdet(covariance)[1] - dim / 2 * LOG_2PI
@@ -141,7 +140,7 @@ def half_space(dim=5):
         return z @ root.T
 
     names = [f"x{i + 1}" for i in range(dim)]
-    return Posterior("half-space", names, log_p, draw, math.log(1.5), {"x1": "0:"})
+    return Posterior(names, log_p, draw, math.log(1.5), {"x1": "0:"})
 
 
 class LinearModel:
@@ -225,15 +224,15 @@ def brownian():
         np.tril(np.ones((steps, steps))),
     )
     names = ["log_innovation", "log_observation", *(f"loc_{t}" for t in range(1, steps + 1))]
-    return Posterior("brownian", names, model.log_p, model.draw, 1.187749)
+    return Posterior(names, model.log_p, model.draw, 1.187749)
 
 
-def radon(counties=6, houses=8):
+def radon():
     """Radon levels by county: a floor's effect, and county intercepts of unknown spread.
 
     Data drawn once from the model, by a seed: ``y ~ N(a_c + b floor, s)``, ``a_c ~ N(1.3, t)``.
     """
-    rng = np.random.default_rng(1)
+    counties, houses, rng = 6, 8, np.random.default_rng(1)
     county = np.repeat(np.arange(counties), houses)
     floor = (rng.random(len(county)) < 0.3).astype(float)
     y = 1.3 + 0.35 * rng.standard_normal(counties)[county] - 0.7 * floor
@@ -253,7 +252,7 @@ def radon(counties=6, houses=8):
         np.eye(counties + 1),
     )
     names = ["log_t", "log_s", "floor", *(f"county_{c}" for c in range(1, counties + 1))]
-    return Posterior("radon", names, model.log_p, model.draw, model.log_z)
+    return Posterior(names, model.log_p, model.draw, model.log_z)
 
 
 POSTERIORS = {
@@ -267,12 +266,15 @@ POSTERIORS = {
 }
 
 
-def chains_of(posterior, seed, chains=4, length=2_000, stay=0.5):
-    """Draws ``(chains, length, D)`` that repeat the last with probability ``stay``."""
+CHAINS, LENGTH, STAY = 4, 2_000, 0.5
+
+
+def chains_of(posterior, seed):
+    """Draws ``(CHAINS, LENGTH, D)`` that repeat the last with probability ``STAY``."""
     rng = np.random.default_rng(seed)
     found = []
-    for _ in range(chains):
-        moved = rng.random(length) >= stay
+    for _ in range(CHAINS):
+        moved = rng.random(LENGTH) >= STAY
         moved[0] = True
         fresh = posterior.draw(rng, int(moved.sum()))
         found.append(fresh[np.cumsum(moved) - 1])

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.detection import at_least_half, auc, encoded
+from benchmarks.detection import FOLDS, at_least_half, auc, encoded
 from benchmarks.runner import Benchmark, Options, Row, groups, markdown, pivot, pm
 
 
@@ -501,7 +501,7 @@ GIVEN_OF = {  # behind others: draws of the joint run have unequal weights
     "Ecdat__Wages": ["black", "lwage"],
     "ggplot2__diamonds": ["price"],
 }
-CONDITIONS, FOLDS = 1_000, 5
+CONDITIONS = 1_000
 
 
 def conditional_draws(case: Row, options: Options) -> Row:

@@ -138,6 +138,11 @@ def settings_of(case: Row) -> Row:
     return {key: value for key, value in case.items() if "." in key}
 
 
+def named(prefix: str, values: Any) -> Row:
+    """Return the columns of an array by name, from 1 on."""
+    return {f"{prefix}{i + 1}": values[..., i] for i in range(values.shape[-1])}
+
+
 def in_turn(contenders: Mapping[str, Callable[[], Row | None]], rounds: int) -> dict[str, Row]:
     """Measure all contenders in each round, so that ratios are of one machine at one time.
 

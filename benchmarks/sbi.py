@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.runner import Benchmark, Options, Row, markdown, pm, settings_of
+from benchmarks.runner import Benchmark, Options, Row, markdown, named, pm, settings_of
 
 SIMULATIONS = 100_000
 FOLDS, SPLIT_SEED, ITERATIONS = 5, 1, 10_000  # of the classifier
@@ -70,11 +70,6 @@ def simulations(simulator, n, seed):
     rng = np.random.default_rng(seed)
     theta = rng.uniform(-simulator.bound, simulator.bound, (n, simulator.dim))
     return theta, simulator.simulate(theta, rng)
-
-
-def named(prefix, values):
-    """Return columns by name, from 1 on."""
-    return {f"{prefix}{i + 1}": values[..., i] for i in range(values.shape[-1])}
 
 
 def c2st(draws, reference):

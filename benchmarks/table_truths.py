@@ -33,9 +33,9 @@ class Table:
 class Mixture(Table):
     """A mixture of Gaussians with random means and covariances in D dimensions."""
 
-    def __init__(self, dim, count, seed=1, spread=2.0):
-        rng = np.random.default_rng(seed)
-        self.means = rng.normal(0, spread, (count, dim))
+    def __init__(self, dim, count):
+        rng = np.random.default_rng(1)
+        self.means = rng.normal(0, 2.0, (count, dim))
         self.factors = np.tril(rng.normal(0, 0.5 / math.sqrt(dim), (count, dim, dim)))
         index = np.arange(dim)
         self.factors[:, index, index] = rng.uniform(0.3, 1.0, (count, dim))

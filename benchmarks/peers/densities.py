@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.posterior_truths import ERRORS, LOG_2PI, POSTERIORS, SCHOOLS, chains_of
+
 DRAWS, RATE = 50_000, 1e-3
-LOG_2PI = math.log(2 * math.pi)
-EFFECTS = (28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0)
-ERRORS = (15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0)
 SCHOOLS_LOG_Z = -36.1308159
 
 
@@ -31,22 +30,17 @@ def funnel(x):
     return normal(x[0], 0.0, 3.0) + normal(x[1:], 0.0, jnp.exp(x[0] / 2)).sum()
 
 
-def banana(x):
-    """Return the bent Gaussian at a point ``(2,)``."""
-    return normal(x[0], 0.0, 1.0) + normal(x[1], x[0] ** 2, 0.3)
-
-
 def eight_schools(x):
     """Return the posterior of the eight schools at a point ``(10,)``."""
     import jax.numpy as jnp
 
     prior = normal(x[0], 0.0, 10.0) + normal(x[1], 5.0, 1.0)
     effects = normal(x[2:], x[0], jnp.exp(x[1])).sum()
-    data = normal(x[2:], jnp.array(EFFECTS), jnp.array(ERRORS)).sum()
+    data = normal(x[2:], SCHOOLS, ERRORS).sum()
     return prior + effects + data - SCHOOLS_LOG_Z
 
 
-DENSITIES = {"funnel": funnel, "banana": banana, "eight-schools": eight_schools}
+DENSITIES = {"funnel": funnel, "eight-schools": eight_schools}
 
 
 def numpyro(guide_of):
@@ -121,8 +115,6 @@ def evidence(name: str, seed: int) -> dict[str, float]:
     20 epochs; bounded parameters as logs.
     """
     import harmonic
-
-    from benchmarks.posterior_truths import POSTERIORS, chains_of
 
     posterior = POSTERIORS[name]()
     chains = chains_of(posterior, seed)

@@ -214,65 +214,16 @@ def zuko(flow: str, dim: int, k: int, hidden: int) -> Any:
     return lambda x: model().log_prob(x), lambda n: model().sample((n,)), parameters
 
 
-def nflows(flow: str, dim: int, k: int, hidden: int) -> Any:
-    """Build the flow of nflows."""
-    from nflows import distributions, flows, transforms, utils
-    from nflows.nn import nets
-
-    def network(inputs: int, outputs: int) -> Any:
-        return nets.ResidualNet(inputs, outputs, hidden_features=hidden, num_blocks=1)
-
-    layers = []
-    for i in range(k):
-        mask = utils.create_alternating_binary_mask(dim, even=i % 2 == 0)
-        if flow == "spline-coupling":
-            layer = transforms.PiecewiseRationalQuadraticCouplingTransform(
-                mask, network, num_bins=BINS, tails="linear", tail_bound=BOUND
-            )
-        elif flow == "affine-coupling":
-            layer = transforms.AffineCouplingTransform(mask, network)
-        else:
-            layer = transforms.MaskedAffineAutoregressiveTransform(dim, hidden, num_blocks=1)
-        layers.append(layer)
-    base = distributions.StandardNormal([dim])
-    model = flows.Flow(transforms.CompositeTransform(layers), base)
-    return model.log_prob, model.sample, list(model.parameters())
-
-
-def normflows(flow: str, dim: int, k: int, hidden: int) -> Any:
-    """Build the flow of normflows, with the permutations of its examples."""
-    import normflows as nf
-
-    layers: list[Any] = []
-    for _ in range(k):
-        if flow == "spline-coupling":
-            spline = {"num_bins": BINS, "tail_bound": BOUND}
-            layers += [nf.flows.CoupledRationalQuadraticSpline(dim, 2, hidden, **spline)]
-        else:
-            half = [math.ceil(dim / 2), hidden, hidden, 2 * (dim // 2)]
-            layers += [nf.flows.AffineCouplingBlock(nf.nets.MLP(half, init_zeros=True))]
-        layers += [nf.flows.LULinearPermute(dim)]
-    model = nf.NormalizingFlow(nf.distributions.DiagGaussian(dim, trainable=False), layers)
-    return model.log_prob, model.sample, list(model.parameters())
-
-
 def pyro(flow: str, dim: int, k: int, hidden: int) -> Any:
-    """Build the flow of Pyro, with a permutation between, as its tutorial does."""
+    """Build Pyro's affine autoregressive flow, with a permutation between, as its tutorial does."""
     import torch
     from pyro import distributions
     from pyro.distributions import transforms
 
-    widths, layers = [hidden, hidden], []
+    layers = []
     for _ in range(k):
-        if flow == "spline-coupling":
-            layer = transforms.spline_coupling(
-                dim, hidden_dims=widths, count_bins=BINS, bound=BOUND
-            )
-        elif flow == "affine-coupling":
-            layer = transforms.affine_coupling(dim, hidden_dims=widths)
-        else:
-            layer = transforms.affine_autoregressive(dim, hidden_dims=widths).inv
-        layers += [layer, transforms.permute(dim)]
+        inverse = transforms.affine_autoregressive(dim, hidden_dims=[hidden, hidden])
+        layers += [inverse.inv, transforms.permute(dim)]
     base = distributions.Normal(torch.zeros(dim), torch.ones(dim)).to_event(1)
     model = distributions.TransformedDistribution(base, layers)
     # The wrapper of an inverse hides the module that holds its weights.
@@ -286,7 +237,7 @@ def pyro(flow: str, dim: int, k: int, hidden: int) -> Any:
     return log_prob, lambda n: model.sample((n,)), weights
 
 
-TORCH = {"zuko": zuko, "nflows": nflows, "normflows": normflows, "pyro": pyro}
+TORCH = {"zuko": zuko, "pyro": pyro}
 
 
 def vae(k: int, updates: int, images: str) -> dict[str, float]:
