@@ -192,7 +192,7 @@ class ColumnKind(Strict):
         default=None, description="How text writes the numbers; null: by digits alone."
     )
     resolution: float | None = Field(
-        default=None, gt=0, description="The least step of the written numbers."
+        default=None, gt=0, description="The step of most written numbers."
     )
     levels: Annotated[list[Level], Field(min_length=1, max_length=MAX_LEVELS)] | None = Field(
         default=None, description="Of a column of levels; null: those of the training rows."

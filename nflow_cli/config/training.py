@@ -86,7 +86,7 @@ class ValidatedStopping(EarlyStopping):
         default=None,
         ge=1,
         description="Updates without improvement; null: 0.15 of all, at least 4 validations and "
-        "200 updates.",
+        "100 updates.",
     )
 
 
