@@ -265,11 +265,11 @@ class TextTable(TableFile):
         cells = {line: self._cells(row) for line, row in last.items()}
         if not last:
             return rows
-        found = bottom_of(cells, self.dialect.top.rows, len(self._names))
+        n, notes = bottom_of(cells, self.dialect.top.rows, len(self._names))
         if not self._is_said:
-            self.notes, self._is_said = [*self.notes, *found.notes], True
+            self.notes, self._is_said = [*self.notes, *notes], True
         end = len(rows.text)
-        for row in reversed([*last.values()][len(last) - found.n :]):
+        for row in reversed([*last.values()][len(last) - n :]):
             end = rows.text.rindex(row, 0, end)
         return _Rows(rows.text[:end], rows.masked[:end], rows.line)
 
@@ -289,8 +289,10 @@ class TextTable(TableFile):
                 end = max(ends) + 1 if text else len(rest)
                 rows = _Rows(rest[:end], masked[:end], line)
                 if self.dialect.delimiter == SPACES:
-                    text = _without_runs(rest[:end])
-                    rows = _Rows(text, self._masked(text), line)
+                    # No blanks at the ends of rows, and one between cells; those in quotes stay.
+                    single = _RUNS.sub(rb"\1\2", rest[:end].strip(b" "))
+                    single = _ENDS.sub(rb"\1\2", single)
+                    rows = _Rows(single, self._masked(single), line)
                 self._expect_closed(rows)
                 yield rows
                 rest, line, skipped = rest[end:], line + _n_breaks(rows.text), 0
@@ -405,13 +407,10 @@ def _unclear(top: Top, decimal: str) -> list[str]:
         return []
     name, cell = cells[0]
     value, other = float(cell.replace(decimal, ".")), cell.replace(decimal, "")
-    about = "all decimals of the table have three digits"
-    return [f"{name}: {cell!r} is read as {value:.3f}, not as {other}: {about}"]
-
-
-def _without_runs(text: bytes) -> bytes:
-    """Rows without blanks at their ends, and with one between cells; those in quotes stay."""
-    return _ENDS.sub(rb"\1\2", _RUNS.sub(rb"\1\2", text.strip(b" ")))
+    return [
+        f"{name}: {cell!r} is read as {value:.3f}, not as {other}: all decimals of the table have "
+        "three digits"
+    ]
 
 
 def _n_breaks(text: bytes) -> int:
