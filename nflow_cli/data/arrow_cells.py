@@ -14,11 +14,7 @@ TIME = r"^([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
 
 
 class NotANumberError(Exception):
-    """Non-number, and its row in the block."""
-
-    def __init__(self, row: int, value: Any):
-        super().__init__(row, value)
-        self.row, self.value = row, value
+    """Row in the block of a cell that is no number, and its value."""
 
 
 def is_number(type: pa.DataType) -> bool:
