@@ -88,19 +88,19 @@ class FaultsError(DataError):
 
 
 def _options(mends: Iterable[Mend]) -> str:
-    texts = []
-    for key, values in grouped(dict.fromkeys(mends)).items():
-        without = "without " if key in LOSING else ""
-        texts.append(f"--{key} {without}{','.join(map(escaped, values))}")
-    return " ".join(texts)
+    return " ".join(
+        f"--{key} {'without ' * (key in LOSING)}{','.join(map(escaped, values))}"
+        for key, values in grouped(dict.fromkeys(mends)).items()
+    )
 
 
 def _arguments(mends: Iterable[Mend]) -> str:
-    texts = []
-    for key, values in grouped(dict.fromkeys(mends)).items():
-        written = json.dumps(values[-1] if key == "missing" else values, ensure_ascii=False)
-        texts.append(f"{key}{' without ' if key in LOSING else '='}{written}")
-    return ", ".join(texts)
+    values = grouped(dict.fromkeys(mends))
+    said = {key: some[-1] if key == "missing" else some for key, some in values.items()}
+    return ", ".join(
+        f"{key}{' without ' if key in LOSING else '='}{json.dumps(value, ensure_ascii=False)}"
+        for key, value in said.items()
+    )
 
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -61,11 +61,10 @@ class FormulaSearch:
         self.near: set[int] = set()
         self._are_numbers = np.array([column.numbers is not None for column in columns], bool)
         self._are_varied = np.array([len(column.counts) > VARIED for column in columns], bool)
-        gaps = [np.packbits(column.places < 0) for column in columns]
-        known = {some.tobytes(): some for some in gaps}
-        order = {key: i for i, key in enumerate(known)}
-        self._gaps = np.stack([*known.values()])
-        self._of_gaps = np.array([order[some.tobytes()] for some in gaps])  # which each column has
+        gaps = [np.packbits(column.places < 0).tobytes() for column in columns]
+        known = [*dict.fromkeys(gaps)]
+        self._gaps = np.array([np.frombuffer(some, np.uint8) for some in known])
+        self._of_gaps = np.array([*map(known.index, gaps)])  # which each column has
         self._sample = lru_cache(SAMPLES)(self._sampled)
 
     def formula(

@@ -101,8 +101,11 @@ def _bounded(kind: ColumnKind, column: Column) -> ColumnKind:
 def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
     name = column.name
     named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
-    roles = {settings.split: "says which part a row is in", settings.group: "groups rows"}
-    roles |= {settings.weights: "weights rows"}
+    roles = {
+        settings.split: "says which part a row is in",
+        settings.group: "groups rows",
+        settings.weights: "weights rows",
+    }
     if name in roles:
         why = roles[name]
     elif name in settings.exclude or (settings.columns and name not in named):
