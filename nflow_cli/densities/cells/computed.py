@@ -144,17 +144,15 @@ class Computed:
         """Values of the function at rows ``(n, C)``."""
         sources = [(column, rows[:, place]) for place, column in self.sources]
         errors = np.zeros((len(rows), 1))
-        if self.relation.rule == "map":
-            exact = self._mapped(*sources[0])
-            size = np.abs(exact)
-        elif self.relation.rule == "date":
-            exact = self._by_calendar(sources)
+        rule = self.relation.rule
+        if rule in ("map", "date"):
+            exact = self._mapped(*sources[0]) if rule == "map" else self._by_calendar(sources)
             size = np.abs(exact)
         else:
             x = np.column_stack([_numbers(*source) for source in sources])
             exact, size = _by_formula(self.relation, x)
             errors = self._errors(x, exact)
-            if self.relation.rule in ("linear", "log"):
+            if rule in ("linear", "log"):
                 size = np.maximum(size, self._typical)
         gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
         is_gap = np.any(gaps, axis=0)
