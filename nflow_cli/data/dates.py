@@ -84,8 +84,7 @@ def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
     """Numbers of texts in a format, `(n,)`; ValueError if a text has another."""
-    pattern = _pattern(form)
-    matches = [pattern.fullmatch(text) for text in texts]
+    matches = [*map(_pattern(form).fullmatch, texts)]
     if not all(matches):
         raise ValueError(f"dates or times as in {form}")
     times = np.array([_iso(match.groupdict()) for match in matches if match], "datetime64[us]")

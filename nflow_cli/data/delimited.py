@@ -141,8 +141,7 @@ def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
     whole = [row for row in rows if len(row) == width]
     if width == 1 or len(whole) < _MOST_ROWS * len(rows) or (top.end and not top.is_named):
         return 0.0
-    columns = zip(*whole)
-    return sum(not any(is_text(cell, decimal) for cell in cells) for cells in columns) / width
+    return sum(not any(is_text(cell, decimal) for cell in cells) for cells in zip(*whole)) / width
 
 
 @dataclass(frozen=True)
@@ -226,8 +225,7 @@ class TextTable(TableFile):
         for rows in self._rows():
             if not rows.text.strip(b"\r\n"):
                 continue
-            size = len(rows.text) + 1
-            read = arrow_csv.ReadOptions(column_names=columns, block_size=size)
+            read = arrow_csv.ReadOptions(column_names=columns, block_size=len(rows.text) + 1)
             try:
                 table = arrow_csv.read_csv(pa.BufferReader(rows.text), read, parse, convert)
             except pa.ArrowException as error:
@@ -324,10 +322,9 @@ class TextTable(TableFile):
     def _mixture(self, line: int, received: bytes) -> DataError:
         lines = enumerate(next(self._parts()).splitlines(), start=1)
         other = next(n for n, row in lines if row.decode(errors="ignore").encode() != row)
-        encoding = self.dialect.encoding
         return DataError(
             f"{self.name}: line {line}: {received.decode()!r} in UTF-8, line {other} is in "
-            f"{encoding}; expected one encoding: save the table in UTF-8"
+            f"{self.dialect.encoding}; expected one encoding: save the table in UTF-8"
         )
 
     def _parts(self) -> Iterator[bytes]:

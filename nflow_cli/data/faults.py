@@ -352,8 +352,7 @@ def plain_kinds(
         if problem := _why_not(table, columns[name], rows, kind, name in settings.given):
             faults.append(Fault(name, problem, leaving_out(name, settings)))
         elif kind.kind == "computed":
-            why = f"computed from others ({kind.why:.400})"
-            plain[name] = ColumnKind(kind="left out", why=why)
+            plain[name] = ColumnKind(kind="left out", why=f"computed from others ({kind.why:.400})")
         elif kind.kind != "left out":
             facts = {"missing": kind.missing, "notation": kind.notation}
             plain[name] = ColumnKind(kind="number", why="plain numbers", **facts)
@@ -378,8 +377,7 @@ def _repeats(column: Column, kind: ColumnKind) -> str:
     numbers = numbers[np.isfinite(numbers)]
     atoms, counts = np.unique(numbers[np.isin(numbers, kind.atoms)], return_counts=True)
     if len(atoms) and counts.max() > max(ATOM_SHARE * len(numbers), ATOM_ROWS):
-        share = counts.max() / len(numbers)
-        return f"is {atoms[counts.argmax()]:g} in {share:.1%} of the rows"
+        return f"is {atoms[counts.argmax()]:g} in {counts.max() / len(numbers):.1%} of the rows"
     low, high = np.quantile(numbers, [0.25, 0.75])
     step = float(np.median(np.diff(column.distinct.values)))
     repeated = column.counts[column.counts > 1].sum() / len(numbers)

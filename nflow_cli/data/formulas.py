@@ -219,8 +219,7 @@ def _terms(
     some = np.ones(len(y), bool)
     if rule in ("product", "exp"):
         y, some = _precise_logs(target, y)
-    n = int(some.sum())
-    room = min(n // ROWS_A_COLUMN - 1, CANDIDATES)
+    room = min(int(some.sum()) // ROWS_A_COLUMN - 1, CANDIDATES)
     if room < 1 or y[some].std() == 0:
         return None
     spread = y[some].std()

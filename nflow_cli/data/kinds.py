@@ -145,8 +145,13 @@ def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: 
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
     said = settings.bounds.get(column.name)
     bounds = shape.bounds if said is None else said if said != [None, None] else None
-    facts |= {"bounds": bounds, "is_open": said is None and bounds is not None}
-    facts |= {"atoms": shape.atoms, "repeats": shape.repeats, "resolution": shape.resolution}
+    facts |= {
+        "bounds": bounds,
+        "is_open": said is None and bounds is not None,
+        "atoms": shape.atoms,
+        "repeats": shape.repeats,
+        "resolution": shape.resolution,
+    }
     if shape.lattice:
         facts |= {"lattice": shape.lattice, "decimals": decimals_of(shape.lattice)}  # without noise
         why = "values that repeat" if step is None else "chosen"

@@ -119,8 +119,7 @@ def _titles(rows: Sequence[Cells], width: int, decimal: str) -> int:
     """Number of rows above the header, or above the data."""
     if width == 1:
         return 0
-    full = (i for i, row in enumerate(rows) if len(row) == len(_filled(row)) == width)
-    n = next(full, 0)
+    n = next((i for i, row in enumerate(rows) if len(row) == len(_filled(row)) == width), 0)
     if not _heads_numbers(rows[n:], decimal):
         n = next((i for i, row in enumerate(rows) if _is_usual(row, width)), 0)
     above, below = rows[:n], rows[n:]

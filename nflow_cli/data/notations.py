@@ -23,9 +23,11 @@ SPACES = " \u00a0\u202f\u2009"
 SEPARATORS = f".,{SPACES}'’"
 MINUS = "-−–"
 SIGNS = "$€£¥₹₽₩₺₴₪₫₱฿₦₡₲₵₸₭₮₼₾¢"
-CODES = "USD|EUR|GBP|CHF|JPY|CNY|RMB|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|RUB|TRY|UAH|INR|AUD|CAD"
-CODES += "|NZD|SGD|HKD|TWD|KRW|THB|IDR|MYR|PHP|VND|BRL|MXN|ARS|CLP|COP|PEN|ZAR|NGN|KES|EGP|ILS"
-CODES += "|AED|SAR|XAF|XOF|kr|Kr|zł|Kč|Ft|lei|Fr|SFr|Rs"
+CODES = (
+    "USD|EUR|GBP|CHF|JPY|CNY|RMB|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|RUB|TRY|UAH|INR|AUD|CAD"
+    "|NZD|SGD|HKD|TWD|KRW|THB|IDR|MYR|PHP|VND|BRL|MXN|ARS|CLP|COP|PEN|ZAR|NGN|KES|EGP|ILS"
+    "|AED|SAR|XAF|XOF|kr|Kr|zł|Kč|Ft|lei|Fr|SFr|Rs"
+)
 CURRENCY = re.compile(rf"[A-Z]{{0,3}}[{SIGNS}]|(?:{CODES})\.?")
 UNIT = re.compile(r"[^\W\d_]{1,12}[²³]?(?:[/·][^\W\d_]{1,5}[²³]?)?|[%‰°]|°[CF]")
 CODE = re.compile(r"[^\W\d_]\d+|\d+[^\W\d_]|0\d.*")  # beside numbers, these make codes of them

@@ -39,8 +39,7 @@ REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 def shuffled(parts: Parts, seed: int) -> Parts:
     """Shuffle the rows of each part: its first ones represent all."""
-    rng = stream(seed, "order")
-    return Parts(*map(rng.permutation, parts))
+    return Parts(*map(stream(seed, "order").permutation, parts))
 
 
 def held_out(n: int) -> int:
@@ -75,8 +74,7 @@ def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableDa
         ends.insert(0, 0)
     of_test, of_validation = order[: ends[1]], order[ends[1] : ends[2]]
     test, validation = np.isin(number, of_test), np.isin(number, of_validation)
-    train = ~(test | validation)
-    split = Parts(*map(np.flatnonzero, (train, validation, test)))
+    split = Parts(*map(np.flatnonzero, (~(test | validation), validation, test)))
     least = LEAST_TRAINED, 2, 0 if settings.test else 2
     if any(len(rows) < few for rows, few in zip(split, least)):
         counts = ", ".join(f"{len(rows):,} of {part}" for part, rows in split._asdict().items())
