@@ -52,9 +52,10 @@ def heaps(
     """
     rows = counts.astype(float)
     nats, expected = np.zeros(len(counts)), rows
+    behind = -places[::-1]
     for _ in range(PASSES):
         before = nats > 0
-        level = np.maximum(_level(places, rows), _level(-places[::-1], rows[::-1])[::-1])
+        level = np.maximum(_level(places, rows), _level(behind, rows[::-1])[::-1])
         expected = level * spacing
         nats = _nats(counts, expected, least)
         rows = np.where(nats > 0, np.minimum(expected, rows), counts)
