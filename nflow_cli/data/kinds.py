@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
+from nflow_cli.config.presets import is_key
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import DAY, kind_of_form, texts_of
@@ -29,8 +30,8 @@ def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, Column
     rest = [column for column in columns if column.name not in kinds]
     rest.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
-    read = [column for column in rest if column.numbers is not None or column.codes is not None]
-    relations = relations_of(read, fixed)
+    read = (column for column in rest if column.numbers is not None or column.codes is not None)
+    relations = relations_of([column for column in read if is_key(column.name)], fixed)
     if all(column.name in {*relations, *settings.given} for column in rest):
         relations = {}  # a fit models one column at least
     positive = {name for relation in relations.values() for name in relation.positive}
