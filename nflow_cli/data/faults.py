@@ -214,14 +214,16 @@ def faults_of(
     """Faults of rows of a table; flows take no missing values, and none on a bound."""
     names, remedy = used(kinds, settings), Mend("missing", "drop" if is_of_flows else "model")
     faults = [
-        Fault(name, f"expected a name that is {A_KEY}: rename it")
-        for name in kinds
-        if not is_key(name)
-    ]
-    faults += [
-        fault
-        for name in names
-        for fault in _of_column(table, columns[name], rows, kinds, settings, is_of_flows)
+        *(
+            Fault(name, f"expected a name that is {A_KEY}: rename it")
+            for name in kinds
+            if not is_key(name)
+        ),
+        *(
+            fault
+            for name in names
+            for fault in _of_column(table, columns[name], rows, kinds, settings, is_of_flows)
+        ),
     ]
     weights = [settings.weights] if settings.weights else []
     if weights:
