@@ -61,9 +61,9 @@ class FormulaSearch:
         self._are_numbers = np.array([column.numbers is not None for column in columns], bool)
         self._are_varied = np.array([len(column.counts) > VARIED for column in columns], bool)
         gaps = [np.packbits(column.places < 0).tobytes() for column in columns]
-        known = [*dict.fromkeys(gaps)]
+        known = {some: i for i, some in enumerate(dict.fromkeys(gaps))}
         self._gaps = np.array([np.frombuffer(some, np.uint8) for some in known])
-        self._of_gaps = np.array([*map(known.index, gaps)])  # which each column has
+        self._of_gaps = np.array([known[some] for some in gaps])  # which each column has
         self._sample = lru_cache(SAMPLES)(self._sampled)
 
     def formula(
