@@ -99,6 +99,11 @@ class Relation(Strict):
         return self
 
     @property
+    def is_sum(self) -> bool:
+        """Whether its constant is added."""
+        return self.rule in ("linear", "log")
+
+    @property
     def positive(self) -> list[str]:
         """The columns that must not be negative."""
         if self.rule == "log":

@@ -38,12 +38,6 @@ class ArrowTable(TableFile):
         self._table = table.rename_columns([column.name for column in columns])
         super().__init__(name, columns, table.num_rows)
 
-    @property
-    def arrays(self) -> dict[str, pa.ChunkedArray]:
-        """Columns by name, without the index of a DataFrame."""
-        names = [column.name for column in self.columns if not column.is_index]
-        return {name: self._table.column(name) for name in names}
-
     def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from self._table.select(names).to_batches(max_chunksize=BLOCK_ROWS)
 
@@ -77,12 +71,12 @@ class RowsTable(TableFile):
     """Array ``(n, D)``, or ``(n,)`` for one column, possibly memory-mapped."""
 
     def __init__(self, name: str, rows: np.ndarray, names: Sequence[str] | None = None):
-        expected = "an array (n,) or (n, D) of numbers"
         if rows.dtype.kind == "f" and rows.itemsize > 8:  # not in Arrow
             rows = rows.astype(np.float64)
         if rows.ndim not in (1, 2) or rows.dtype.kind not in "fiub":
             raise DataError(
-                f"{name}: expected {expected}, received shape {rows.shape}, dtype {rows.dtype}"
+                f"{name}: expected an array (n,) or (n, D) of numbers, received shape "
+                f"{rows.shape}, dtype {rows.dtype}"
             )
         self._rows = rows.reshape(len(rows), -1) if rows.ndim == 1 else rows
         width = self._rows.shape[1]

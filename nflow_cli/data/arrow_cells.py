@@ -14,11 +14,7 @@ TIME = r"^([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
 
 
 class NotANumberError(Exception):
-    """Non-number, and its row in the block."""
-
-    def __init__(self, row: int, value: Any):
-        super().__init__(row, value)
-        self.row, self.value = row, value
+    """Row in the block of a cell that is no number, and its value."""
 
 
 def is_number(type: pa.DataType) -> bool:
@@ -65,21 +61,21 @@ class Codes:
 
     def add(self, cells: Any) -> bool:
         """Whether all cells, those of earlier blocks too, may be codes."""
-        if not self._have_one_width(present_cells(cells[:100]).drop_null()):  # of most columns
+        if not self._are_digits(present_cells(cells[:100]).drop_null()):  # as of most columns
             return False
-        if not self._have_one_width(cells):  # some may be missing
-            cells = present_cells(cells).drop_null()
-            if not self._have_one_width(cells):
-                return False
-        self._has_zeros = self._has_zeros or not _all(pc.invert(pc.starts_with(cells, "0")))
-        self._are_times = self._are_times and _all(pc.match_substring_regex(cells, TIME))
-        return _all(pc.ascii_is_decimal(cells))
+        # Some may be missing.
+        return self._are_digits(cells) or self._are_digits(present_cells(cells).drop_null())
 
-    def _have_one_width(self, cells: Any) -> bool:
+    def _are_digits(self, cells: Any) -> bool:
         ends = pc.min_max(pc.binary_length(cells))
         low, high = ends["min"].as_py(), ends["max"].as_py()
+        has_one_width = low is None or 1 < low == high == (self._width or low)
+        if not has_one_width or not _all(pc.ascii_is_decimal(cells)):
+            return False
         self._width = self._width or low or 0
-        return low is None or 1 < low == high == self._width
+        self._has_zeros = self._has_zeros or not _all(pc.invert(pc.starts_with(cells, "0")))
+        self._are_times = self._are_times and _all(pc.match_substring_regex(cells, TIME))
+        return True
 
 
 def _all(mask: Any) -> bool:

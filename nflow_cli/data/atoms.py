@@ -52,10 +52,10 @@ def heaps(
     """
     rows = counts.astype(float)
     nats, expected = np.zeros(len(counts)), rows
-    below, above = Neighbours(places), Neighbours(-places[::-1])
+    behind = -places[::-1]
     for _ in range(PASSES):
         before = nats > 0
-        level = np.maximum(below.level(rows), above.level(rows[::-1])[::-1])
+        level = np.maximum(_level(places, rows), _level(behind, rows[::-1])[::-1])
         expected = level * spacing
         nats = _nats(counts, expected, least)
         rows = np.where(nats > 0, np.minimum(expected, rows), counts)
@@ -73,40 +73,37 @@ def _nats(counts: np.ndarray, expected: np.ndarray, least: float) -> np.ndarray:
     return np.where(clear, np.minimum(nats, 1e300), 0.0)
 
 
-class Neighbours:
-    """Values below each value of a column."""
+def _level(places: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of a place expected from those below it, `(m,)`.
 
-    def __init__(self, places: np.ndarray):
-        self.places = places
+    A block of neighbours gives a density, with a margin for noise; at the last value, with
+    neighbours on one side, a second block gives a slope.
+    """
+    before = np.concatenate([[0.0], np.cumsum(rows)])
+    here = np.arange(len(rows))
+    near = _starts(before, here)
+    seen = before[here] - before[near]
+    level = seen / _mass(places, near, here)
+    level *= (here > near) * (1 + 2 / np.sqrt(np.maximum(seen, 1)))
+    level[-1] *= _rise(places, before, near[-1:])
+    return level
 
-    def level(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of a place expected from those below it, `(m,)`.
 
-        A block of neighbours gives a density, with a margin for noise; at the last value, with
-        neighbours on one side, a second block gives a slope.
-        """
-        before = np.concatenate([[0.0], np.cumsum(rows)])
-        here = np.arange(len(rows))
-        near = self._starts(before, here)
-        seen = before[here] - before[near]
-        level = seen / self._mass(near, here)
-        level *= (here > near) * (1 + 2 / np.sqrt(np.maximum(seen, 1)))
-        level[-1] *= self._rise(before, near[-1:])
-        return level
+def _rise(places: np.ndarray, before: np.ndarray, near: np.ndarray) -> float:
+    last, far = np.array([len(places) - 1]), _starts(before, near)
+    if far[0] == near[0] or near[0] == last[0]:
+        return 1.0
+    level = (before[last] - before[near]) / _mass(places, near, last)
+    further = (before[near] - before[far]) / _mass(places, far, near)
+    width = places[last] - places[near]
+    slope = np.log(level / further) / ((places[last] - places[far]) / 2)
+    return float(np.clip(np.exp(slope * (width + 1) / 2), 1, STEEPEST)[0])
 
-    def _rise(self, before: np.ndarray, near: np.ndarray) -> float:
-        last, far = np.array([len(self.places) - 1]), self._starts(before, near)
-        if far[0] == near[0] or near[0] == last[0]:
-            return 1.0
-        level = (before[last] - before[near]) / self._mass(near, last)
-        further = (before[near] - before[far]) / self._mass(far, near)
-        width = self.places[last] - self.places[near]
-        slope = np.log(level / further) / ((self.places[last] - self.places[far]) / 2)
-        return float(np.clip(np.exp(slope * (width + 1) / 2), 1, STEEPEST)[0])
 
-    def _starts(self, before: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        starts = np.searchsorted(before, before[ends] - ROWS, side="right") - 1
-        return np.clip(np.minimum(starts, ends - 1), 0, None)
+def _starts(before: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    starts = np.searchsorted(before, before[ends] - ROWS, side="right") - 1
+    return np.clip(np.minimum(starts, ends - 1), 0, None)
 
-    def _mass(self, first: np.ndarray, end: np.ndarray) -> np.ndarray:
-        return np.maximum(self.places[end] - self.places[first], 1)
+
+def _mass(places: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+    return np.maximum(places[end] - places[first], 1)

@@ -1,8 +1,8 @@
 """Notes on cells of columns: read as numbers, as missing or as text, and codes of missing cells."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -20,46 +20,49 @@ CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
 
 def notes_of_texts(
     table: TableFile, columns: Mapping[str, Column], rows: np.ndarray, settings: TableData
-) -> list[str]:
+) -> Iterator[str]:
     """Notes on columns of text: read as numbers, in which notation and without which cells; or not,
     by a few cells only, by units that differ, or by separators that can be read in two ways.
     """
-    notes = []
     for name, column in columns.items():
         if column.twins and column.numbers is None:
             count = f"{len(column.twins):,} level{'s are' if len(column.twins) > 1 else ' is'}"
-            how = "written in several ways (blanks around, or Unicode's forms) and read as one"
-            notes.append(f"{name}: {count} {how}: {shown(column.twins[0])}")
+            yield (
+                f"{name}: {count} written in several ways (blanks around, or Unicode's forms) and "
+                f"read as one: {shown(column.twins[0])}"
+            )
         if column.numbers is None and column.codes is None and column.stray is not None:
             row, text = column.stray
             if is_mark(text) or cell_of(text) is not None:
-                limit = f"more than {MAX_TEXTS:,} distinct cells (--max-rows N reads some rows)"
-                cell = f"{shown(text)} in {table.place(int(rows[row]))}"
-                notes.append(f"{name} is read as text: {limit}, such as {cell}")
+                yield (
+                    f"{name} is read as text: more than {MAX_TEXTS:,} distinct cells (--max-rows N "
+                    f"reads some rows), such as {shown(text)} in {table.place(int(rows[row]))}"
+                )
         if column.codes is None or name in settings.categorical:
             continue
-        place = _Places(table, rows, column.texts, column.codes)
+        place = partial(_place, table, rows, column.texts, column.codes)
         if column.notation is not None:
             known = ~column.gaps
             number = column.cells[np.argmax(known)]
-            notes.append(f"{name}: read as numbers, such as {number:.15g} from {place(known)}")
+            yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
         if column.numbers is not None:
-            notes += notes_of_lost(table, column, rows)
+            yield from notes_of_lost(table, column, rows)
         elif column.source == "text" and (why := _why_text(column, table.decimal, place)):
-            notes.append(f"{name} is read as text: {why}")
-    return notes
+            yield f"{name} is read as text: {why}"
 
 
 def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:
     """Notes on the cells of text that were read as missing beside numbers or dates."""
     if column.codes is None or not (lost := column.lost).any():
         return
-    place = _Places(table, rows, column.texts, column.codes)
+    place = partial(_place, table, rows, column.texts, column.codes)
     found, counts = np.unique(column.codes[lost], return_counts=True)
     of_marks = {i: int(n) for i, n in zip(found, counts) if is_mark(column.texts[i])}
     for i, n in of_marks.items():
-        what = f"{n:,} gap mark{'s' * (n > 1)} read as missing"
-        yield f"{column.name}: {what}: {place(place.codes == i)}"
+        yield (
+            f"{column.name}: {n:,} gap mark{'s' * (n > 1)} read as missing: "
+            f"{place(column.codes == i)}"
+        )
     others = lost & ~np.isin(column.codes, [*of_marks])
     if n := int(others.sum()):
         known = int((column.codes >= 0).sum())
@@ -69,21 +72,15 @@ def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterato
         )
 
 
-class _Places(NamedTuple):
-    """Cells of text of a column, and their places in the table."""
-
-    table: TableFile
-    rows: np.ndarray
-    texts: Sequence[str]
-    codes: np.ndarray
-
-    def __call__(self, some: np.ndarray) -> str:
-        """Text and place of the first of some cells ``(n,)``."""
-        row = int(np.argmax(some))
-        return f"{shown(self.texts[self.codes[row]])} in {self.table.place(int(self.rows[row]))}"
+def _place(
+    table: TableFile, rows: np.ndarray, texts: Sequence[str], codes: np.ndarray, some: np.ndarray
+) -> str:
+    """Text and place of the first of some cells ``(n,)`` of a column of text."""
+    row = int(np.argmax(some))
+    return f"{shown(texts[codes[row]])} in {table.place(int(rows[row]))}"
 
 
-def _why_text(column: Column, decimal: str, place: _Places) -> str:
+def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) -> str:
     counts = column.text_counts
     others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
     n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
@@ -93,14 +90,13 @@ def _why_text(column: Column, decimal: str, place: _Places) -> str:
         why, examples = found
     else:
         return ""
-    return f"{why}: {', '.join(place(place.codes == code) for code in examples)}"
+    return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
 
 
-def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> list[str]:
+def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:
     """Notes on numbers that may be codes of missing cells: -999, 9999, 1e30, in several rows and
     beyond all others by more than their range.
     """
-    notes = []
     for name, column in columns.items():
         if column.numbers is None or column.source != "number" or column.form is not None:
             continue
@@ -114,11 +110,10 @@ def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> list[s
         for code in codes:
             n, gap = int((numbers == code).sum()), max(low - code, code - high)
             if n >= REPEATED and gap > high - low > 0:
-                notes.append(
+                yield (
                     f"{name}: {n:,} cells are {code:.15g}, far from the others ({low:.6g} to "
                     f"{high:.6g}): if it means missing, --na {escaped(name)}={code:.15g}"
                 )
-    return notes
 
 
 def _is_code(number: float, is_float32: bool) -> bool:

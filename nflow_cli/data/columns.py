@@ -200,13 +200,12 @@ class Column:
         kept = {key: c if c is None else np.where(gone, gap, c) for key, (c, gap) in parts.items()}
         return replace(self, **kept)
 
-    def in_unit(self, type: str) -> "Column":
+    def in_unit(self, type: Literal["date", "time"]) -> "Column":
         """Dates as times, in seconds, or times as dates, in days."""
         if self.numbers is None or {self.source, type} != {"date", "time"}:
             return self
         factor = dates.DAY if type == "time" else 1 / dates.DAY
-        source: Source = "time" if type == "time" else "date"
-        return replace(self, source=source, numbers=self.numbers * factor)
+        return replace(self, source=type, numbers=self.numbers * factor)
 
     def numbers_as(self, kind: ColumnKind) -> np.ndarray:
         """Numbers in a kind's resolution, ``(n,)``, without noise: 3.1 for 3.0999999046325684.
@@ -257,8 +256,10 @@ def read_columns(
         readers[name].codes = Codes()
     n = _read(table, readers, rows)
     for reader in readers.values():
-        reader.turn_codes_to_text()
-    while again := {name: r.afresh() for name, r in readers.items() if r.is_mixed}:
+        if reader.codes and reader.codes.are_found and reader.sources[:1] == ["number"]:
+            reader.sources, reader.is_mixed = ["text"], True
+    while mixed := {name: reader for name, reader in readers.items() if reader.is_mixed}:
+        again = {name: _Reader(table, name, r.sources, r.stray) for name, r in mixed.items()}
         _read(table, again, rows)  # text after numbers: reread these as text
         readers |= again
     kept = np.arange(n) if rows is None else rows
@@ -379,9 +380,6 @@ class _Reader:
     _letters: int = 0
     _is_bounded: bool = True  # few enough texts
 
-    def afresh(self) -> "_Reader":
-        return _Reader(self.table, self.name, self.sources, self.stray)
-
     def add(self, cells: pa.Array) -> None:
         self.is_clock = pa.types.is_time(cells.type)
         if not self.sources:
@@ -396,7 +394,8 @@ class _Reader:
     def _pass_over(self, source: Source, error: NotANumberError) -> None:
         self.sources.remove(source)
         if source == "number":
-            self.stray = sum(map(len, self._parts)) + error.row, str(error.value)
+            row, value = error.args
+            self.stray = sum(map(len, self._parts)) + row, str(value)
         self.is_mixed = self.is_mixed or bool(self._parts)
         self._parts.clear()
 
@@ -440,11 +439,6 @@ class _Reader:
         if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
             self._drop_texts()
 
-    def turn_codes_to_text(self) -> None:
-        """Have numbers that are codes read again as text."""
-        if self.codes is not None and self.codes.are_found and self.sources[:1] == ["number"]:
-            self.sources, self.is_mixed = ["text"], True
-
     def _drop_texts(self) -> None:
         self._is_bounded, self._parts, self._codes = False, [], {}
         self._written, self._twins = {}, {}
@@ -463,5 +457,6 @@ class _Reader:
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
-        twins = [*self._twins]
-        return Column(self.name, source, None, codes, texts, is_index, stray=stray, twins=twins)
+        return Column(
+            self.name, source, None, codes, texts, is_index, stray=stray, twins=[*self._twins]
+        )

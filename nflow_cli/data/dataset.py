@@ -133,28 +133,31 @@ class Dataset:
         return {**record, **({"test": dict(self.tests)} if self.tests else {}), **units}
 
 
-class Whole(NamedTuple):
-    """Table as read under some settings: all columns, their row numbers ``(n,)`` and kinds."""
+class Reading(NamedTuple):
+    """Table as read under some settings: columns, the numbers ``(n,)`` of their rows, their kinds,
+    and the faults of the table.
+    """
 
     settings: TableData
     columns: Columns
     numbers: np.ndarray
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
+    notes: Sequence[str] = ()
 
 
-def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Whole:
+def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Reading:
     """Read all columns of a table, or those used if there are more than 1,000."""
     used, names = names_used(table, settings), [column.name for column in table.columns]
     read = read_settled(table, settings, used if len(names) > MAX_COLUMNS else names)
-    return Whole(settings, *read, *kinds_and_faults(table, *read, settings, flows))
+    return Reading(settings, *read, *kinds_and_faults(table, *read, settings, flows))
 
 
 def load_dataset(
     settings: TableData,
     table: TableFile | None = None,
     flows: Tails | None = None,
-    whole: Whole | None = None,
+    whole: Reading | None = None,
 ) -> Dataset:
     """Read a table, find the kinds of its columns, unless set, and split its rows.
 
@@ -175,24 +178,18 @@ def load_dataset(
         data = replace(data, kinds=with_calendars(kinds, *by_cells))
     units = _units(data) if flows is None else _units_of_flows(table.name, data, settings, flows)
     continuous = [data.kinds[name].is_continuous for name in data.columns]
-    notes = note_of_weights(settings.weights, data.weights.train)
-    notes += note_of_repeats(data.train, data.test, continuous)
-    return replace(data, units=units, notes=[*found.notes, *data.notes, *notes])
-
-
-class _Reading(NamedTuple):
-    """Indices ``(n,)`` of the rows of a table that are used, and the faults of the table."""
-
-    columns: Columns
-    kinds: Mapping[str, ColumnKind]
-    numbers: np.ndarray
-    faults: list[Fault]
-    notes: list[str]
+    notes = [
+        *found.notes,
+        *data.notes,
+        *note_of_weights(settings.weights, data.weights.train),
+        *note_of_repeats(data.train, data.test, continuous),
+    ]
+    return replace(data, units=units, notes=notes)
 
 
 def _read(
-    table: TableFile, settings: TableData, flows: Tails | None, whole: Whole | None = None
-) -> _Reading:
+    table: TableFile, settings: TableData, flows: Tails | None, whole: Reading | None = None
+) -> Reading:
     names = names_used(table, settings)
     if whole is None:
         columns, numbers = read_settled(table, settings, names)
@@ -203,13 +200,15 @@ def _read(
     else:
         kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
     kinds.pop(settings.weights or "", None)
-    notes = notes_of(table, settings, kinds, numbers)
-    notes += notes_of_texts(table, columns, numbers, settings)
-    notes += notes_of_codes({name: columns[name] for name in used(kinds, settings)}, settings)
+    notes = [
+        *notes_of(table, settings, kinds, numbers),
+        *notes_of_texts(table, columns, numbers, settings),
+        *notes_of_codes({name: columns[name] for name in used(kinds, settings)}, settings),
+    ]
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
-    return _Reading(columns, kinds, numbers, faults, notes)
+    return Reading(settings, columns, numbers, kinds, faults, notes)
 
 
 def _of_parts(

@@ -5,7 +5,7 @@ day seconds since midnight.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,17 @@ DATES += ("%-d %b %Y", "%-d %B %Y", "%b %-d, %Y", "%B %-d, %Y")
 TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S%f")
 JOINTS = {"%Y-%m-%d": ("T", " "), "%Y/%m/%d": (" ",)}
 ENDS = ("", "Z", "+00:00")
+FORMS = (
+    *DATES,
+    *TIMES,
+    *(
+        date + joint + time + end
+        for date, joints in JOINTS.items()
+        for joint in joints
+        for time in TIMES
+        for end in ENDS
+    ),
+)
 EXAMPLES = 100  # texts for a first try of a format
 
 
@@ -43,9 +54,9 @@ def form_of(texts: Sequence[str]) -> str | None:
 
     03/04/2020 alone fits two, hence none.
     """
-    found = [form for form in _forms() if _has(texts[:EXAMPLES], form) and _has(texts, form)]
-    strict = [form for form in found if "%-" not in form]  # 01.02.2003 is also in the loose form
-    found = [form for form in found if "%-" not in form or form.replace("%-", "%") not in strict]
+    found = [form for form in FORMS if _has(texts[:EXAMPLES], form) and _has(texts, form)]
+    # 01.02.2003 is also in the loose form.
+    found = [form for form in found if "%-" not in form or form.replace("%-", "%") not in found]
     return found[0] if len(found) == 1 else None
 
 
@@ -73,8 +84,7 @@ def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
     """Numbers of texts in a format, `(n,)`; ValueError if a text has another."""
-    pattern = _pattern(form)
-    matches = [pattern.fullmatch(text) for text in texts]
+    matches = [*map(_pattern(form).fullmatch, texts)]
     if not all(matches):
         raise ValueError(f"dates or times as in {form}")
     times = np.array([_iso(match.groupdict()) for match in matches if match], "datetime64[us]")
@@ -103,15 +113,6 @@ def texts_of(numbers: np.ndarray, form: str, decimals: int = 0) -> list[str]:
     return [_written(text, form, digits) for text in np.datetime_as_string(times).tolist()]
 
 
-def _forms() -> Iterator[str]:
-    yield from DATES
-    yield from TIMES
-    for date, joints in JOINTS.items():
-        for joint in joints:
-            for time in TIMES:
-                yield from (date + joint + time + end for end in ENDS)
-
-
 def _has(texts: Sequence[str], form: str) -> bool:
     try:
         return len(texts) > 0 and len(numbers_of(texts, form)) > 0
@@ -135,7 +136,17 @@ def _written(time: str, form: str, digits: int) -> str:
     date, _, clock = time.partition("T")
     year, month, day = date.rsplit("-", 2)
     hour, minute, second = clock[:8].split(":") if clock else ("00", "00", "00")
-    parts = {"%Y": year.zfill(4), "%m": month, "%d": day, "%-m": str(int(month))}
-    parts |= {"%-d": str(int(day)), "%b": MONTHS[int(month) - 1], "%B": LONG_MONTHS[int(month) - 1]}
-    parts |= {"%H": hour, "%M": minute, "%S": second, "%f": clock[8 : 9 + digits]}
+    parts = {
+        "%Y": year.zfill(4),
+        "%m": month,
+        "%d": day,
+        "%-m": str(int(month)),
+        "%-d": str(int(day)),
+        "%b": MONTHS[int(month) - 1],
+        "%B": LONG_MONTHS[int(month) - 1],
+        "%H": hour,
+        "%M": minute,
+        "%S": second,
+        "%f": clock[8 : 9 + digits],
+    }
     return re.sub(r"%-?[A-Za-z]", lambda part: parts[part[0]], form)

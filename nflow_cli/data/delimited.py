@@ -141,8 +141,7 @@ def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
     whole = [row for row in rows if len(row) == width]
     if width == 1 or len(whole) < _MOST_ROWS * len(rows) or (top.end and not top.is_named):
         return 0.0
-    columns = zip(*whole)
-    return sum(not any(is_text(cell, decimal) for cell in cells) for cells in columns) / width
+    return sum(not any(is_text(cell, decimal) for cell in cells) for cells in zip(*whole)) / width
 
 
 @dataclass(frozen=True)
@@ -226,8 +225,7 @@ class TextTable(TableFile):
         for rows in self._rows():
             if not rows.text.strip(b"\r\n"):
                 continue
-            size = len(rows.text) + 1
-            read = arrow_csv.ReadOptions(column_names=columns, block_size=size)
+            read = arrow_csv.ReadOptions(column_names=columns, block_size=len(rows.text) + 1)
             try:
                 table = arrow_csv.read_csv(pa.BufferReader(rows.text), read, parse, convert)
             except pa.ArrowException as error:
@@ -265,11 +263,11 @@ class TextTable(TableFile):
         cells = {line: self._cells(row) for line, row in last.items()}
         if not last:
             return rows
-        found = bottom_of(cells, self.dialect.top.rows, len(self._names))
+        n, notes = bottom_of(cells, self.dialect.top.rows, len(self._names))
         if not self._is_said:
-            self.notes, self._is_said = [*self.notes, *found.notes], True
+            self.notes, self._is_said = [*self.notes, *notes], True
         end = len(rows.text)
-        for row in reversed([*last.values()][len(last) - found.n :]):
+        for row in reversed([*last.values()][len(last) - n :]):
             end = rows.text.rindex(row, 0, end)
         return _Rows(rows.text[:end], rows.masked[:end], rows.line)
 
@@ -289,8 +287,10 @@ class TextTable(TableFile):
                 end = max(ends) + 1 if text else len(rest)
                 rows = _Rows(rest[:end], masked[:end], line)
                 if self.dialect.delimiter == SPACES:
-                    text = _without_runs(rest[:end])
-                    rows = _Rows(text, self._masked(text), line)
+                    # No blanks at the ends of rows, and one between cells; those in quotes stay.
+                    single = _RUNS.sub(rb"\1\2", rest[:end].strip(b" "))
+                    single = _ENDS.sub(rb"\1\2", single)
+                    rows = _Rows(single, self._masked(single), line)
                 self._expect_closed(rows)
                 yield rows
                 rest, line, skipped = rest[end:], line + _n_breaks(rows.text), 0
@@ -322,10 +322,9 @@ class TextTable(TableFile):
     def _mixture(self, line: int, received: bytes) -> DataError:
         lines = enumerate(next(self._parts()).splitlines(), start=1)
         other = next(n for n, row in lines if row.decode(errors="ignore").encode() != row)
-        encoding = self.dialect.encoding
         return DataError(
             f"{self.name}: line {line}: {received.decode()!r} in UTF-8, line {other} is in "
-            f"{encoding}; expected one encoding: save the table in UTF-8"
+            f"{self.dialect.encoding}; expected one encoding: save the table in UTF-8"
         )
 
     def _parts(self) -> Iterator[bytes]:
@@ -405,13 +404,10 @@ def _unclear(top: Top, decimal: str) -> list[str]:
         return []
     name, cell = cells[0]
     value, other = float(cell.replace(decimal, ".")), cell.replace(decimal, "")
-    about = "all decimals of the table have three digits"
-    return [f"{name}: {cell!r} is read as {value:.3f}, not as {other}: {about}"]
-
-
-def _without_runs(text: bytes) -> bytes:
-    """Rows without blanks at their ends, and with one between cells; those in quotes stay."""
-    return _ENDS.sub(rb"\1\2", _RUNS.sub(rb"\1\2", text.strip(b" ")))
+    return [
+        f"{name}: {cell!r} is read as {value:.3f}, not as {other}: all decimals of the table have "
+        "three digits"
+    ]
 
 
 def _n_breaks(text: bytes) -> int:

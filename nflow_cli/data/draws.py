@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -92,8 +92,7 @@ def load_draws(settings: DrawsData) -> Draws:
     others = (numbers_of(table, [*columns, *beside]) for table in tables[1:])
     rows, log_p, which = _chains_of([block, *others], len(columns))
     _expect_chains_of_their_own(first, rows, which)
-    if len(rows) < max(LEAST_DRAWS, 10 * len(columns)):
-        least = max(LEAST_DRAWS, 10 * len(columns))
+    if len(rows) < (least := max(LEAST_DRAWS, 10 * len(columns))):
         raise DataError(f"{first.name}: expected {least:,} draws or more, received {len(rows):,}")
     bounds = [Bounds(*settings.bounds.get(name, ())) for name in columns]
     _expect_spread(first, columns, rows, bounds)
@@ -257,19 +256,18 @@ def _expect_free(
     )
 
 
-def _notes(settings: DrawsData, columns: Sequence[str], rows: np.ndarray) -> list[str]:
+def _notes(settings: DrawsData, columns: Sequence[str], rows: np.ndarray) -> Iterator[str]:
     if (settings.space or usual_space(settings.log_p)) == "constrained":
-        return []
+        return
     one_sided = [
         name
         for name, values in zip(columns, rows.T)
         if name not in settings.bounds and (values > 0).all() and values.min() < values.std()
     ]
-    if not one_sided:
-        return []
-    example = ",".join(f"{name}=0:" for name in one_sided[:3])
-    return [
-        f"all draws of {listed(one_sided)} are positive: if {settings.log_p} is the log-density of "
-        f"their logarithms, as of bounded parameters of Stan, --bounds {example}; else "
-        f"--bounds {one_sided[0]}=:"
-    ]
+    if one_sided:
+        example = ",".join(f"{name}=0:" for name in one_sided[:3])
+        yield (
+            f"all draws of {listed(one_sided)} are positive: if {settings.log_p} is the "
+            "log-density of their logarithms, as of bounded parameters of Stan, --bounds "
+            f"{example}; else --bounds {one_sided[0]}=:"
+        )

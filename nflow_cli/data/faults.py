@@ -88,19 +88,19 @@ class FaultsError(DataError):
 
 
 def _options(mends: Iterable[Mend]) -> str:
-    texts = []
-    for key, values in grouped(dict.fromkeys(mends)).items():
-        without = "without " if key in LOSING else ""
-        texts.append(f"--{key} {without}{','.join(map(escaped, values))}")
-    return " ".join(texts)
+    return " ".join(
+        f"--{key} {'without ' * (key in LOSING)}{','.join(map(escaped, values))}"
+        for key, values in grouped(dict.fromkeys(mends)).items()
+    )
 
 
 def _arguments(mends: Iterable[Mend]) -> str:
-    texts = []
-    for key, values in grouped(dict.fromkeys(mends)).items():
-        written = json.dumps(values[-1] if key == "missing" else values, ensure_ascii=False)
-        texts.append(f"{key}{' without ' if key in LOSING else '='}{written}")
-    return ", ".join(texts)
+    values = grouped(dict.fromkeys(mends))
+    said = {key: some[-1] if key == "missing" else some for key, some in values.items()}
+    return ", ".join(
+        f"{key}{' without ' if key in LOSING else '='}{json.dumps(value, ensure_ascii=False)}"
+        for key, value in said.items()
+    )
 
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -214,14 +214,16 @@ def faults_of(
     """Faults of rows of a table; flows take no missing values, and none on a bound."""
     names, remedy = used(kinds, settings), Mend("missing", "drop" if is_of_flows else "model")
     faults = [
-        Fault(name, f"expected a name that is {A_KEY}: rename it")
-        for name in kinds
-        if not is_key(name)
-    ]
-    faults += [
-        fault
-        for name in names
-        for fault in _of_column(table, columns[name], rows, kinds, settings, is_of_flows)
+        *(
+            Fault(name, f"expected a name that is {A_KEY}: rename it")
+            for name in kinds
+            if not is_key(name)
+        ),
+        *(
+            fault
+            for name in names
+            for fault in _of_column(table, columns[name], rows, kinds, settings, is_of_flows)
+        ),
     ]
     weights = [settings.weights] if settings.weights else []
     if weights:
@@ -352,8 +354,7 @@ def plain_kinds(
         if problem := _why_not(table, columns[name], rows, kind, name in settings.given):
             faults.append(Fault(name, problem, leaving_out(name, settings)))
         elif kind.kind == "computed":
-            why = f"computed from others ({kind.why:.400})"
-            plain[name] = ColumnKind(kind="left out", why=why)
+            plain[name] = ColumnKind(kind="left out", why=f"computed from others ({kind.why:.400})")
         elif kind.kind != "left out":
             facts = {"missing": kind.missing, "notation": kind.notation}
             plain[name] = ColumnKind(kind="number", why="plain numbers", **facts)
@@ -378,8 +379,7 @@ def _repeats(column: Column, kind: ColumnKind) -> str:
     numbers = numbers[np.isfinite(numbers)]
     atoms, counts = np.unique(numbers[np.isin(numbers, kind.atoms)], return_counts=True)
     if len(atoms) and counts.max() > max(ATOM_SHARE * len(numbers), ATOM_ROWS):
-        share = counts.max() / len(numbers)
-        return f"is {atoms[counts.argmax()]:g} in {share:.1%} of the rows"
+        return f"is {atoms[counts.argmax()]:g} in {counts.max() / len(numbers):.1%} of the rows"
     low, high = np.quantile(numbers, [0.25, 0.75])
     step = float(np.median(np.diff(column.distinct.values)))
     repeated = column.counts[column.counts > 1].sum() / len(numbers)

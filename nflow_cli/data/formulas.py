@@ -13,7 +13,6 @@ asked for. By few or coarse values any formula holds.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -61,11 +60,10 @@ class FormulaSearch:
         self.near: set[int] = set()
         self._are_numbers = np.array([column.numbers is not None for column in columns], bool)
         self._are_varied = np.array([len(column.counts) > VARIED for column in columns], bool)
-        gaps = [np.packbits(column.places < 0) for column in columns]
-        known = {some.tobytes(): some for some in gaps}
-        order = {key: i for i, key in enumerate(known)}
-        self._gaps = np.stack([*known.values()])
-        self._of_gaps = np.array([order[some.tobytes()] for some in gaps])  # which each column has
+        gaps = [np.packbits(column.places < 0).tobytes() for column in columns]
+        known = {some: i for i, some in enumerate(dict.fromkeys(gaps))}
+        self._gaps = np.array([np.frombuffer(some, np.uint8) for some in known])
+        self._of_gaps = np.array([known[some] for some in gaps])  # which each column has
         self._sample = lru_cache(SAMPLES)(self._sampled)
 
     def formula(
@@ -173,22 +171,21 @@ def _holding(
     """Relation with the shortest of coefficients near a fit that holds in few and in all rows."""
     rows = np.flatnonzero(target.places >= 0)
     for digits in dict.fromkeys((None, _digits(target.distinct))):
-        holding: list[tuple[np.ndarray, float]] = []
+        holding = list[Relation]()
         for powers in _candidates(rule, fit):
-            formula = _Formula(rule, target, chosen, powers, digits, are_rounded)
-            if formula.constant(few) is not None:
-                constant = formula.constant(rows, NATS * (1 + len(chosen)))
-                holding += [] if constant is None else [(powers, constant)]
-        if holding:
-            powers, constant = min(holding, key=_length)
-            return Relation(
+            formula = Relation(
                 rule=rule,
                 columns=[source.name for source in chosen],
                 coefficients=powers.tolist(),
-                constant=constant,
                 digits=digits,
                 is_rounded=are_rounded,
             )
+            if _constant(formula, target, chosen, few) is not None:
+                constant = _constant(formula, target, chosen, rows, NATS * (1 + len(chosen)))
+                if constant is not None:
+                    holding.append(formula.model_copy(update={"constant": constant}))
+        if holding:
+            return min(holding, key=_length)
     return None
 
 
@@ -205,10 +202,9 @@ def _digits(numbers: DistinctNumbers) -> int | None:
     return digits if are_wider.sum() >= WIDER else None
 
 
-def _length(formula: tuple[np.ndarray, float]) -> int:
-    powers, constant = formula
-    digits = [min(len(f"{a:.12g}"), len(f"{1 / a:.12g}")) for a in powers.tolist()]
-    return sum(digits) + len(f"{constant:.12g}")
+def _length(formula: Relation) -> int:
+    digits = [min(len(f"{a:.12g}"), len(f"{1 / a:.12g}")) for a in formula.coefficients]
+    return sum(digits) + len(f"{formula.constant:.12g}")
 
 
 def _terms(
@@ -220,8 +216,7 @@ def _terms(
     some = np.ones(len(y), bool)
     if rule in ("product", "exp"):
         y, some = _precise_logs(target, y)
-    n = int(some.sum())
-    room = min(n // ROWS_A_COLUMN - 1, CANDIDATES)
+    room = min(int(some.sum()) // ROWS_A_COLUMN - 1, CANDIDATES)
     if room < 1 or y[some].std() == 0:
         return None
     spread = y[some].std()
@@ -278,53 +273,46 @@ def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
     return [*found, *round_ones, fit]
 
 
-@dataclass(frozen=True)
-class _Formula:
-    """Formula without its constant, rounded to digits or decimals, maybe of rounded columns."""
-
-    rule: Rule
-    target: Column
-    chosen: Sequence[Column]
-    powers: np.ndarray
-    digits: int | None
-    are_rounded: bool
-
-    def constant(self, rows: np.ndarray, nats: float = 0.0) -> float | None:
-        """Roundest constant with which it holds in rows, with some nats of evidence, if any."""
-        y = self.target.cells[rows]
-        x = np.stack([source.cells[rows] for source in self.chosen], axis=1)
-        plain, size = combined(self.rule, x, self.powers)
-        step = self.target.distinct.steps_at(y)
-        if self.digits:
-            step = np.maximum(step, steps_of_digits(y, self.digits))
-        half = step * (0.5 + EXACT if y.std() >= FINE * step.max() else EXACT)
-        if self.are_rounded:
-            decimals = [source.distinct.decimals for source in self.chosen]
-            errors = half_steps(x, decimals, self.digits)
-            half = half + errors_of(self.rule, x, self.powers, errors, y).sum(axis=1)
-            if y.std() < NARROW * np.median(half):
-                return None
-        if _evidence(y, half) < nats:
+def _constant(
+    formula: Relation,
+    target: Column,
+    chosen: Sequence[Column],
+    rows: np.ndarray,
+    nats: float = 0.0,
+) -> float | None:
+    """Roundest constant with which a formula holds in rows, with some nats of evidence, if any."""
+    y = target.cells[rows]
+    x = np.stack([source.cells[rows] for source in chosen], axis=1)
+    plain, size = combined(formula, x)
+    step = target.distinct.steps_at(y)
+    if formula.digits:
+        step = np.maximum(step, steps_of_digits(y, formula.digits))
+    half = step * (0.5 + EXACT if y.std() >= FINE * step.max() else EXACT)
+    if formula.is_rounded:
+        decimals = [source.distinct.decimals for source in chosen]
+        half = half + errors_of(formula, x, decimals, y).sum(axis=1)
+        if y.std() < NARROW * np.median(half):
             return None
-        is_sum = self.rule in ("linear", "log")
-        if is_sum:
-            size = np.maximum(np.maximum(size, self.target.distinct.typical), np.abs(y))
-            half = half + NOISE * size
-            ends = y - half - plain, y + half - plain
-        elif y[plain == 0].any():
-            return None
-        else:
-            half = half + NOISE * np.abs(y)
-            with np.errstate(all="ignore"):
-                ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
-            ends = np.where(plain == 0, [[-np.inf], [np.inf]], ends)
-        low, high = float(ends[0].max()), float(ends[1].min())
-        if not (np.isfinite([low, high]).all() and low <= high):
-            return None
-        constant = 0.0 if is_sum and low <= 0 <= high else _roundest(low, high)
-        value = plain + constant if is_sum else plain * constant
-        are_ties = np.abs(y - value) > 0.99 * half
-        return constant if are_ties.mean() <= TIES else None
+    if _evidence(y, half) < nats:
+        return None
+    if formula.is_sum:
+        size = np.maximum(np.maximum(size, target.distinct.typical), np.abs(y))
+        half = half + NOISE * size
+        ends = y - half - plain, y + half - plain
+    elif y[plain == 0].any():
+        return None
+    else:
+        half = half + NOISE * np.abs(y)
+        with np.errstate(all="ignore"):
+            ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
+        ends = np.where(plain == 0, [[-np.inf], [np.inf]], ends)
+    low, high = float(ends[0].max()), float(ends[1].min())
+    if not (np.isfinite([low, high]).all() and low <= high):
+        return None
+    constant = 0.0 if formula.is_sum and low <= 0 <= high else _roundest(low, high)
+    value = plain + constant if formula.is_sum else plain * constant
+    are_ties = np.abs(y - value) > 0.99 * half
+    return constant if are_ties.mean() <= TIES else None
 
 
 def _evidence(y: np.ndarray, half: np.ndarray) -> float:
@@ -342,38 +330,35 @@ def _roundest(low: float, high: float) -> float:
     return next((value for value in tries if low <= value <= high), float(middle[0]))
 
 
-def combined(rule: Rule, x: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def combined(formula: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Formula without its constant, `(n,)`, and size of its terms."""
+    powers = np.array(formula.coefficients)
     with np.errstate(all="ignore"):
-        if rule == "product":
+        if formula.rule == "product":
             value = np.prod(x**powers, axis=1)
             return value, np.abs(value)
-        terms = (np.log(x) if rule == "log" else x) * powers
+        terms = (np.log(x) if formula.rule == "log" else x) * powers
         total, size = terms.sum(1), np.abs(terms).sum(1)
-        return (np.exp(total), size) if rule == "exp" else (total, size)
+        return (np.exp(total), size) if formula.rule == "exp" else (total, size)
 
 
 def errors_of(
-    rule: str, x: np.ndarray, powers: np.ndarray, errors: np.ndarray, value: np.ndarray
+    formula: Relation, x: np.ndarray, decimals: Sequence[int | None], value: np.ndarray
 ) -> np.ndarray:
-    """Largest errors of a formula by those of its columns, one by one, `(n, k)`."""
-    slopes = np.abs(powers)
+    """Largest errors of a formula by the rounding of each of its columns, `(n, k)`: half a step;
+    whole numbers and all digits have none.
+    """
+    errors = np.array([10.0**-places / 2 if places else 0.0 for places in decimals])
+    if formula.digits:
+        steps = steps_of_digits(x, formula.digits)
+        errors = np.where(errors > 0, np.maximum(errors, steps / 2), 0.0)
+    slopes = np.abs(formula.coefficients)
     with np.errstate(all="ignore"):
-        relative = slopes / np.abs(x) if rule in ("product", "log") else slopes
-        parts = np.where(errors > 0, errors * relative, 0.0)
-        if rule in ("linear", "log"):
+        relative = slopes / np.abs(x) if formula.rule in ("product", "log") else slopes
+        parts = np.where(errors > 0, errors * relative, np.zeros(x.shape))
+        if formula.is_sum:
             return parts
         return np.where(value[:, None] == 0, 0.0, parts * np.abs(value)[:, None])
-
-
-def half_steps(
-    x: np.ndarray, decimals: Sequence[int | None], digits: int | None = None
-) -> np.ndarray:
-    """Rounding errors of columns `(n, k)`: half a step; whole numbers and all digits have none."""
-    half = np.array([10.0**-places / 2 if places else 0.0 for places in decimals])
-    if digits is None:
-        return np.broadcast_to(half, x.shape)
-    return np.where(half > 0, np.maximum(half, steps_of_digits(x, digits) / 2), 0.0)
 
 
 def steps_of_digits(values: np.ndarray, digits: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
+from nflow_cli.config.presets import is_key
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import DAY, kind_of_form, texts_of
@@ -29,8 +30,8 @@ def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, Column
     rest = [column for column in columns if column.name not in kinds]
     rest.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
-    read = [column for column in rest if column.numbers is not None or column.codes is not None]
-    relations = relations_of(read, fixed)
+    read = (column for column in rest if column.numbers is not None or column.codes is not None)
+    relations = relations_of([column for column in read if is_key(column.name)], fixed)
     if all(column.name in {*relations, *settings.given} for column in rest):
         relations = {}  # a fit models one column at least
     positive = {name for relation in relations.values() for name in relation.positive}
@@ -101,8 +102,11 @@ def _bounded(kind: ColumnKind, column: Column) -> ColumnKind:
 def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
     name = column.name
     named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
-    roles = {settings.split: "says which part a row is in", settings.group: "groups rows"}
-    roles |= {settings.weights: "weights rows"}
+    roles = {
+        settings.split: "says which part a row is in",
+        settings.group: "groups rows",
+        settings.weights: "weights rows",
+    }
     if name in roles:
         why = roles[name]
     elif name in settings.exclude or (settings.columns and name not in named):
@@ -142,8 +146,13 @@ def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: 
     shape = shape_of(numbers, lattice, step is not None or column.source == "date")
     said = settings.bounds.get(column.name)
     bounds = shape.bounds if said is None else said if said != [None, None] else None
-    facts |= {"bounds": bounds, "is_open": said is None and bounds is not None}
-    facts |= {"atoms": shape.atoms, "repeats": shape.repeats, "resolution": shape.resolution}
+    facts |= {
+        "bounds": bounds,
+        "is_open": said is None and bounds is not None,
+        "atoms": shape.atoms,
+        "repeats": shape.repeats,
+        "resolution": shape.resolution,
+    }
     if shape.lattice:
         facts |= {"lattice": shape.lattice, "decimals": decimals_of(shape.lattice)}  # without noise
         why = "values that repeat" if step is None else "chosen"

@@ -119,8 +119,7 @@ def _titles(rows: Sequence[Cells], width: int, decimal: str) -> int:
     """Number of rows above the header, or above the data."""
     if width == 1:
         return 0
-    full = (i for i, row in enumerate(rows) if len(row) == len(_filled(row)) == width)
-    n = next(full, 0)
+    n = next((i for i, row in enumerate(rows) if len(row) == len(_filled(row)) == width), 0)
     if not _heads_numbers(rows[n:], decimal):
         n = next((i for i, row in enumerate(rows) if _is_usual(row, width)), 0)
     above, below = rows[:n], rows[n:]
@@ -195,16 +194,11 @@ def named(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return found, [f"{about}: {listed(new)}"] if new else []
 
 
-@dataclass(frozen=True)
-class Bottom:
-    """What is below a table: the number of its last rows that are no data, and notes."""
-
-    n: int
-    notes: list[str]
-
-
-def bottom_of(rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int) -> Bottom:
-    """Totals and sources among the last rows of a table, by their lines; ``first`` ones are data.
+def bottom_of(
+    rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int
+) -> tuple[int, list[str]]:
+    """Number of totals and sources among the last rows of a table, by their lines, and notes;
+    ``first`` ones are data.
 
     A row is left out if a cell says total (sum, mean, in some languages) where none above does;
     if most of its cells, the first among them, are empty where those above never are; or if it is
@@ -217,9 +211,10 @@ def bottom_of(rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int)
         n, row = n + 1, above.pop()
     notes = [_left_out("below the table", lines[-n:], cells[-n])] if n else []
     if len(above) >= _LEAST and width > 1 and 2 * len(_emptied(row, above)) >= width:
-        line = f"{lines[-n - 1]:,}"
-        notes.append(f"line {line} may be a total: most of its cells are empty, and none above is")
-    return Bottom(n, notes)
+        notes.append(
+            f"line {lines[-n - 1]:,} may be a total: most of its cells are empty, and none above is"
+        )
+    return n, notes
 
 
 def _is_below(row: Cells, above: Sequence[Cells], width: int) -> bool:

@@ -23,9 +23,11 @@ SPACES = " \u00a0\u202f\u2009"
 SEPARATORS = f".,{SPACES}'’"
 MINUS = "-−–"
 SIGNS = "$€£¥₹₽₩₺₴₪₫₱฿₦₡₲₵₸₭₮₼₾¢"
-CODES = "USD|EUR|GBP|CHF|JPY|CNY|RMB|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|RUB|TRY|UAH|INR|AUD|CAD"
-CODES += "|NZD|SGD|HKD|TWD|KRW|THB|IDR|MYR|PHP|VND|BRL|MXN|ARS|CLP|COP|PEN|ZAR|NGN|KES|EGP|ILS"
-CODES += "|AED|SAR|XAF|XOF|kr|Kr|zł|Kč|Ft|lei|Fr|SFr|Rs"
+CODES = (
+    "USD|EUR|GBP|CHF|JPY|CNY|RMB|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|RUB|TRY|UAH|INR|AUD|CAD"
+    "|NZD|SGD|HKD|TWD|KRW|THB|IDR|MYR|PHP|VND|BRL|MXN|ARS|CLP|COP|PEN|ZAR|NGN|KES|EGP|ILS"
+    "|AED|SAR|XAF|XOF|kr|Kr|zł|Kč|Ft|lei|Fr|SFr|Rs"
+)
 CURRENCY = re.compile(rf"[A-Z]{{0,3}}[{SIGNS}]|(?:{CODES})\.?")
 UNIT = re.compile(r"[^\W\d_]{1,12}[²³]?(?:[/·][^\W\d_]{1,5}[²³]?)?|[%‰°]|°[CF]")
 CODE = re.compile(r"[^\W\d_]\d+|\d+[^\W\d_]|0\d.*")  # beside numbers, these make codes of them
@@ -41,19 +43,16 @@ class Cell(NamedTuple):
 
     Attributes:
         prefix: Before the digits, without a sign; likewise ``suffix`` behind them.
+        unit: Prefix and suffix with plain spaces.
         negative: What stands before and behind the digits of a negative number; None of others.
         digits: With separators.
     """
 
     prefix: str
     suffix: str
+    unit: tuple[str, ...]
     negative: tuple[str, str] | None
     digits: str
-
-    @property
-    def unit(self) -> tuple[str, ...]:
-        """Prefix and suffix with plain spaces."""
-        return _unit(self.prefix, self.suffix)
 
 
 def _unit(*affixes: str) -> tuple[str, ...]:
@@ -75,7 +74,7 @@ def cell_of(text: str) -> Cell | None:
     if max(len(prefix), len(suffix)) > MAX_AFFIX or (behind and digits.isdecimal()):  # 50-: more
         return None
     negative = (opened + sign + prefix + inner, suffix + behind + closed) if signs else None
-    return Cell(prefix, suffix, negative, mark + digits)
+    return Cell(prefix, suffix, _unit(prefix, suffix), negative, mark + digits)
 
 
 class Marks(NamedTuple):
@@ -102,14 +101,6 @@ class Marks(NamedTuple):
     def _number(self, found: re.Match[str]) -> float:
         whole, fraction = found.groups("0")
         return float(f"{whole.replace(self.thousands, '')}.{fraction}")
-
-    def decimals(self, digits: str) -> int:
-        """Number of digits behind the decimal mark."""
-        return len(digits.partition(self.decimal)[2])
-
-
-def _cells(texts: Iterable[str]) -> dict[str, Cell]:
-    return {text: cell for text in texts if (cell := cell_of(text))}
 
 
 def _most(values: Iterable[Any], counts: Iterable[int]) -> Any:
@@ -145,14 +136,15 @@ def notation_of(texts: Sequence[str], counts: np.ndarray, decimal: str = ".") ->
     have no three decimals.
     """
     rows = {text: int(n) for text, n in zip(texts, counts) if n and not is_mark(text)}
-    if not (cells := _cells(rows)):
+    cells = {text: cell for text in rows if (cell := cell_of(text))}
+    if not cells:
         return None
     unit = _most((cell.unit for cell in cells.values()), map(rows.__getitem__, cells))
     cells = {text: cell for text, cell in cells.items() if cell.unit == unit}
     some = np.array([*map(rows.__getitem__, cells)])
     digits = [cell.digits for cell in cells.values()]
     marks, *others = marks_of(digits, some, decimal)
-    decimals = {marks.decimals(text) for text in digits}
+    decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
     is_money = any(CURRENCY.fullmatch(affix.strip()) for affix in unit)
     signs = {text: cell.negative for text, cell in cells.items() if cell.negative}
     # In parentheses are standard errors; 1,204 € is unclear; 4,6 among 4 and 6 is a list.

@@ -29,8 +29,8 @@ def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relati
     for j, column in enumerate(columns):
         relation = found.get(column.name)
         if relation is None and column.name not in fixed | used:
-            relation = search.formula(j, kept)
-            relation = relation or _first_map(column, [columns[k] for k in kept if likely[k, j]])
+            maps = [columns[k] for k in kept if likely[k, j]]
+            relation = search.formula(j, kept) or _first_map(column, maps)
         if relation is None:
             kept.append(j)
         else:
@@ -41,11 +41,8 @@ def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relati
             column, others = columns[j], [k for k in kept if k != j]
             if column.name in fixed | used or (are_rounded and j not in search.near):
                 continue
-            relation = search.formula(j, others, are_rounded)
-            if not are_rounded and relation is None:
-                relation = _first_map(
-                    column, [columns[k] for k in others if k > j and likely[k, j]]
-                )
+            maps = [columns[k] for k in others if k > j and likely[k, j] and not are_rounded]
+            relation = search.formula(j, others, are_rounded) or _first_map(column, maps)
             if relation is not None:
                 found[column.name] = relation
                 used |= set(relation.columns)

@@ -80,8 +80,7 @@ def _shape(
 
 
 def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:
-    off = ~heaped.are_atoms
-    rows = counts[off]
+    rows = counts[~heaped.are_atoms]
     dense = np.average(heaped.expected, weights=counts) >= THIN
     return bool(dense and rows[rows > 1].sum() >= REPEATED * rows.sum())
 

@@ -1,6 +1,6 @@
 """Rows of a table that are used, and their split: training, validation, test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -39,8 +39,7 @@ REPEATED = 0.01  # share of test rows that may be training rows without a note
 
 def shuffled(parts: Parts, seed: int) -> Parts:
     """Shuffle the rows of each part: its first ones represent all."""
-    rng = stream(seed, "order")
-    return Parts(*map(rng.permutation, parts))
+    return Parts(*map(stream(seed, "order").permutation, parts))
 
 
 def held_out(n: int) -> int:
@@ -75,8 +74,7 @@ def split_by_group(name: str, column: str, groups: np.ndarray, settings: TableDa
         ends.insert(0, 0)
     of_test, of_validation = order[: ends[1]], order[ends[1] : ends[2]]
     test, validation = np.isin(number, of_test), np.isin(number, of_validation)
-    train = ~(test | validation)
-    split = Parts(*map(np.flatnonzero, (train, validation, test)))
+    split = Parts(*map(np.flatnonzero, (~(test | validation), validation, test)))
     least = LEAST_TRAINED, 2, 0 if settings.test else 2
     if any(len(rows) < few for rows, few in zip(split, least)):
         counts = ", ".join(f"{len(rows):,} of {part}" for part, rows in split._asdict().items())
@@ -161,13 +159,9 @@ def texts_in(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[
     """Columns to be read as text, also if all cells are numbers: levels of text, and in a text file
     numbers whose separators are no marks of the table.
     """
-
-    def is_text(kind: ColumnKind) -> bool:
-        way = kind.notation
-        has_other_marks = table.is_untyped and way is not None and way.decimal != table.decimal
-        return kind.type in ("text", "truth") or has_other_marks
-
-    return [name for name in names if is_text(kinds[name])]
+    ways = {name: kinds[name].notation for name in names} if table.is_untyped else {}
+    marked = {name for name, way in ways.items() if way and way.decimal != table.decimal}
+    return [name for name in names if name in marked or kinds[name].type in ("text", "truth")]
 
 
 def without_gaps(
@@ -243,16 +237,19 @@ def notes_of(
     return notes
 
 
-def note_of_weights(name: str | None, weights: np.ndarray | None) -> list[str]:
+def note_of_weights(name: str | None, weights: np.ndarray | None) -> Iterator[str]:
     """Note on the effective sample size of weighted training rows."""
-    if weights is None:
-        return []
-    effective = weights.sum() ** 2 / (weights * weights).sum()
-    text = f"effective sample size {effective:,.1f} of {len(weights):,} training rows, (Σw)²/Σw²"
-    return [f"weighted by {name}: {text}"]
+    if weights is not None:
+        effective = weights.sum() ** 2 / (weights * weights).sum()
+        yield (
+            f"weighted by {name}: effective sample size {effective:,.1f} of {len(weights):,} "
+            "training rows, (Σw)²/Σw²"
+        )
 
 
-def note_of_repeats(train: np.ndarray, test: np.ndarray, continuous: Sequence[bool]) -> list[str]:
+def note_of_repeats(
+    train: np.ndarray, test: np.ndarray, continuous: Sequence[bool]
+) -> Iterator[str]:
     """Note on test rows that are training rows too, if several; not by chance, without a number of
     the ``continuous`` columns.
     """
@@ -263,9 +260,6 @@ def note_of_repeats(train: np.ndarray, test: np.ndarray, continuous: Sequence[bo
         for part in (train, test)
     )
     by_chance = np.isnan(test[:, continuous]).all(axis=1)
-    count = int(np.isin(judged[~by_chance], seen).sum())
-    if count <= REPEATED * len(judged):
-        return []
-    return [
-        f"{count:,} of {len(judged):,} test rows are training rows too: their score is too good"
-    ]
+    n, count = len(judged), int(np.isin(judged[~by_chance], seen).sum())
+    if count > REPEATED * n:
+        yield f"{count:,} of {n:,} test rows are training rows too: their score is too good"

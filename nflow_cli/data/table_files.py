@@ -45,19 +45,19 @@ class Reader(NamedTuple):
     is_detected: bool = True
 
 
+_ZIP = b"PK\x03\x04"
 # Readers by suffix; anything else is text, gzipped or not.
 READERS = {
     ".parquet": Reader(b"PAR1", ParquetTable, is_streamed=True),
     ".npy": Reader(b"\x93NUMPY", array_tables.npy_table),
-    ".npz": Reader(b"PK\x03\x04", array_tables.npz_table, is_detected=False),
+    ".npz": Reader(_ZIP, array_tables.npz_table, is_detected=False),
     ".nc": Reader(MAGIC, InferenceTable),
-    ".xlsx": Reader(b"PK\x03\x04", sheet_table, is_detected=False),
+    ".xlsx": Reader(_ZIP, sheet_table, is_detected=False),
 }
 _GZIP, _MOST_MAGIC = b"\x1f\x8b", 6  # bytes
 _CMDSTAN = b"# stan"  # draws with comments before, between and after the rows
 _FORMATS = f"a table as .csv, .tsv or other text, .jsonl (also .gz), {', '.join(READERS)}"
 _NO_END = "its last line has no line break: the input, and its last value, may be truncated"
-_OTHERS = {b"PK\x03\x04": "a zip archive, as Excel's .xlsx is"}
 
 
 def open_table(name: str | Path) -> TableFile:
@@ -139,9 +139,10 @@ def _standard_input() -> TableFile:
 
 
 def _text(label: str, start: bytes, opened: Callable[[], Any], is_json: bool = False) -> TableFile:
-    for magic, received in _OTHERS.items():
-        if start.startswith(magic):
-            raise DataError(f"{label}: expected {_FORMATS}; received {received}")
+    if start.startswith(_ZIP):
+        raise DataError(
+            f"{label}: expected {_FORMATS}; received a zip archive, as Excel's .xlsx is"
+        )
     head = b""
     with suppress(OSError, EOFError, zlib.error), opened() as file:  # which a reader explains
         head = file.read(delimited.BLOCK)

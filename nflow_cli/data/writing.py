@@ -131,8 +131,11 @@ def _write_csv(file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBat
         header = io.StringIO()
         csv.writer(header).writerow(schema.names)  # it quotes line breaks
         file.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
+    types = [None] * len(schema)  # as written before: times of a column have one form
     for batch in batches:
-        batch = pa.RecordBatch.from_arrays([*map(_in_digits, batch.columns)], batch.schema.names)
+        columns = [*map(_in_digits, batch.columns, types)]
+        types = [column.type for column in columns]
+        batch = pa.RecordBatch.from_arrays(columns, batch.schema.names)
         try:
             text = _csv_text(batch, "none")
         except pa.ArrowInvalid:  # a cell holds a comma, a quotation mark or a line break
@@ -140,17 +143,19 @@ def _write_csv(file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBat
         file.write(text)
 
 
-def _in_digits(column: Any) -> Any:
-    """Times in the coarsest unit that holds them, as CSV has all its digits: 09:00:00."""
+def _in_digits(column: Any, least: Any) -> Any:
+    """Times in the coarsest unit that holds them, as CSV has all its digits: 09:00:00; not in a
+    coarser one than those of the type ``least``.
+    """
     if pa.types.is_timestamp(column.type):
-        units = [pa.timestamp(unit, column.type.tz) for unit in ("s", "ms", "us")]
+        types = [pa.timestamp(unit, column.type.tz) for unit in ("s", "ms", "us", "ns")]
     elif pa.types.is_time(column.type):
-        units = [pa.time32("s"), pa.time32("ms"), pa.time64("us")]
+        types = [pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns")]
     else:
         return column
-    for unit in units:
+    for type in types[types.index(least or types[0]) :]:
         with suppress(pa.ArrowInvalid):
-            return column.cast(unit)
+            return column.cast(type)
     return column
 
 

@@ -304,6 +304,7 @@ def test_digits_of_one_width_with_leading_zeros_are_levels_but_of_times(tmp_path
         "code": [f"{i:03}" for i in draw],
         "with gaps": np.where(draw < 3, "", [f"{i:05}" for i in draw]),
         "with marks": np.where(draw < 3, "-", [f"{i:03}" for i in draw]),
+        "with NA": np.where(draw < 3, "NA", [f"{i:02}" for i in draw]),
         "clock": [f"{i // 2:02}{30 * (i % 2):02}" for i in draw],
         "month": [f"{i % 12 + 1:02}" for i in rng(8).integers(0, 99, N)],
         "day8": [f"2024{i % 12 + 1:02}{i % 28 + 1:02}" for i in draw],
@@ -314,7 +315,7 @@ def test_digits_of_one_width_with_leading_zeros_are_levels_but_of_times(tmp_path
     path = write(tmp_path / "t.csv", table)
     data = load(path, discrete={"stepped": 1.0})
     text = {name for name, kind in data.kinds.items() if kind.type == "text"}
-    assert text == {"code", "with gaps", "with marks"}
+    assert text == {"code", "with gaps", "with marks", "with NA"}
     assert data.kinds["code"].why == "digits with leading zeros"
     assert data.kinds["code"].levels == [f"{i:03}" for i in range(40)]
     assert np.isnan(all_rows(data)).sum(axis=0)[1] == (draw < 3).sum()

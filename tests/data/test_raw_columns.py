@@ -307,6 +307,15 @@ def test_times_are_written_in_the_digits_that_hold_them(tmp_path, type, ticks, t
     assert (tmp_path / "x.csv").read_text().splitlines() == ["x", *texts, ""]
 
 
+def test_whole_seconds_behind_others_are_written_as_those_are(tmp_path):
+    parts = [[NINE * 10**6 + 5 * 10**5, 0], [NINE * 10**6], [None]]
+    batches = [pa.record_batch({"x": pa.array(part, pa.timestamp("us"))}) for part in parts]
+    write_table(tmp_path / "x.csv", ["x"], batches)
+    times = ["09:00:00.500", "00:00:00.000", "09:00:00.000"]
+    expected = ["x", *(f"1970-01-01 {time}" for time in times), ""]
+    assert (tmp_path / "x.csv").read_text().splitlines() == expected
+
+
 @pytest.mark.parametrize("unit", ["us", "ns"])
 def test_times_of_day_of_a_typed_table_are_levels_of_seconds_filled_in_their_type(unit):
     cells = pa.array([NINE * (10**6 if unit == "us" else 10**9), None], pa.time64(unit))

@@ -108,6 +108,13 @@ def test_each_fault_has_what_mends_it_and_the_command_trains(looked_at, nflow, n
     assert isinstance(nflow(*shlex.split(said["command"])[1:]).exception, BeganError)
 
 
+def test_a_name_that_is_too_long_is_said_where_a_column_follows_from_it(looked_at):
+    name = "k" * 1_001
+    said, code = looked_at({"x": X, name: Y, "sum": X + Y})
+    assert code == 1 and [fault["column"] for fault in said["faults"]] == [name]
+    assert "rename it" in said["faults"][0]["problem"]
+
+
 def test_all_faults_are_said_at_once(looked_at, nflow):
     columns = {**NUMBERS, "city": cyclic("Rome", "Oslo")}
     faulty = ["levels of numbers", "whole numbers", "steps", "an atom", "gaps"]

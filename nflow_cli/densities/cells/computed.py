@@ -24,7 +24,6 @@ from nflow_cli.data.formulas import (
     NOISE,
     combined,
     errors_of,
-    half_steps,
     steps_of_digits,
 )
 from nflow_cli.data.written import as_written, significant, spacing
@@ -144,17 +143,17 @@ class Computed:
         """Values of the function at rows ``(n, C)``."""
         sources = [(column, rows[:, place]) for place, column in self.sources]
         errors = np.zeros((len(rows), 1))
-        if self.relation.rule == "map":
-            exact = self._mapped(*sources[0])
-            size = np.abs(exact)
-        elif self.relation.rule == "date":
-            exact = self._by_calendar(sources)
+        rule = self.relation.rule
+        if rule in ("map", "date"):
+            exact = self._mapped(*sources[0]) if rule == "map" else self._by_calendar(sources)
             size = np.abs(exact)
         else:
             x = np.column_stack([_numbers(*source) for source in sources])
             exact, size = _by_formula(self.relation, x)
-            errors = self._errors(x, exact)
-            if self.relation.rule in ("linear", "log"):
+            if self.relation.is_rounded:
+                decimals = [column.kind.decimals for _, column in self.sources]
+                errors = errors_of(self.relation, x, decimals, exact)
+            if self.relation.is_sum:
                 size = np.maximum(size, self._typical)
         gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
         is_gap = np.any(gaps, axis=0)
@@ -171,15 +170,6 @@ class Computed:
         exact = by_calendar(self.relation, [_numbers(*source) for source in sources], are_days)
         is_date = self.relation.part is None and self.column.kind.type == "date"
         return exact / DAY if is_date else exact
-
-    def _errors(self, x: np.ndarray, exact: np.ndarray) -> np.ndarray:
-        """Largest errors of the function by the rounding of each of its columns, ``(n, k)``."""
-        relation = self.relation
-        if not relation.is_rounded:
-            return np.zeros((len(x), 1))
-        decimals = [column.kind.decimals for _, column in self.sources]
-        errors = half_steps(x, decimals, relation.digits)
-        return errors_of(relation.rule, x, np.array(relation.coefficients), errors, exact)
 
     def _left(
         self, values: np.ndarray, exact: np.ndarray, error: np.ndarray
@@ -323,8 +313,8 @@ class Computed:
 
 
 def _by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    plain, size = combined(relation.rule, x, np.array(relation.coefficients))  # pyright: ignore
-    if relation.rule in ("linear", "log"):
+    plain, size = combined(relation, x)
+    if relation.is_sum:
         values = plain + relation.constant
         return values, np.maximum(size, np.abs(values))
     with np.errstate(all="ignore"):

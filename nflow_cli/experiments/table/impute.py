@@ -174,10 +174,10 @@ def _printed(table: TableFile, scores: dict[str, Any], draws: int | None) -> Row
     columns = scores["imputed"]
     each = ", ".join(f"{printable(name)} {count:,}" for name, count in columns.items())
     by = f"{draws:,} draw{'s' * (draws > 1)}" if draws else "means and likeliest levels"
-    rows = [
+    return [
         ("data", f"{printable(table.name)}: {scores['n']:,} rows"),
         ("imputed", f"{scores['n_imputed']:,} cells of {scores['n_rows_imputed']:,} rows, by {by}"),
         *([("columns", each)] if each else []),
+        *counted_rows(COUNTED, scores),
+        ("assumed", "cells are missing at random, given the known cells of their row"),
     ]
-    rows += counted_rows(COUNTED, scores)
-    return [*rows, ("assumed", "cells are missing at random, given the known cells of their row")]
