@@ -17,9 +17,10 @@ PRESETS = {
 
 
 def assert_points_come_back(q, x):
-    """Expect ``|f(f^-1(x)) - x|`` of 1e-4 at most in float32."""
+    """Expect ``|f(f^-1(x)) - x|`` of 1e-4 at most in float32, far from 0 of 8 of its steps."""
     x = x.astype("float32")
-    assert np.sqrt(np.sum((q.from_latent(q.latent(x)) - x) ** 2, -1)).max() <= 1e-4
+    error = np.sqrt(np.sum((q.from_latent(q.latent(x)) - x) ** 2, -1)).max()
+    assert error <= max(1e-4, 8 * np.spacing(np.abs(x).max()))
 
 
 @pytest.mark.parametrize("name", PRESETS)
