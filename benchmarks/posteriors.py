@@ -245,7 +245,7 @@ FITS = [
     },
     {"density": "brownian", "seed": 0, **PATH, **COUPLINGS},
     {"density": "brownian", "seed": 0, **PATH, **COUPLINGS, "train.steps": 16_000},
-    *of_seeds("many-well", 4, **{"train.steps": 800}),
+    *of_seeds("many-well", 4, **{"train.steps": 800, "train.modes": 1}),
     *[
         {"density": name, "seed": 0, "train.steps": steps, **annealing}
         for name, steps in (("funnel", 1_000), ("eight-schools", 1_200))

@@ -223,7 +223,7 @@ def figure(summary: Summary, key: str, decimals: int = 5) -> str:
 
 def in_decimals(value: float | None, decimals: int = 5) -> str:
     """Score as text; "not finite" where JSON has none."""
-    return "not finite" if value is None or value != value else f"{value:.{decimals}f}"
+    return "not finite" if value is None or value != value else f"{value:z.{decimals}f}"
 
 
 def with_error(value: float | None, error: float | None, decimals: int = 5) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
 
 from nflow_cli.constants import DPI
@@ -120,9 +121,19 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
         }
         ax.errorbar(k, median, reach, capsize=4, **style)
         for place, word in zip(zip(k, median), series.words):
-            side, to = ("right", -4) if place[0] == max(ks) and len(ks) > 1 else ("left", 4)
-            style = {"textcoords": "offset points", "fontsize": 7, "color": colour, "ha": side}
-            ax.annotate(word, place, (to, 4), **style)
+            # of the last point below it, as falling lines come to it from above
+            side, to = ("right", (-4, -10)) if place[0] == max(ks) > min(ks) else ("left", (4, 4))
+            ax.annotate(
+                word,
+                place,
+                to,
+                textcoords="offset points",
+                ha=side,
+                fontsize=7,
+                color=colour,
+                zorder=3,
+                path_effects=[withStroke(linewidth=2, foreground="white")],
+            )
     label_k(ax, ks)
 
 

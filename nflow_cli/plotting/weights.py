@@ -74,7 +74,7 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 
 def _score(summary: Summary) -> str:
     k, ess = summary["pareto_k"], summary["ess"]
-    texts = ["" if k is None else f"k-hat = {k:.2f}", "" if ess is None else f"ESS = {ess:.1%}"]
+    texts = ["" if k is None else f"k-hat = {k:z.2f}", "" if ess is None else f"ESS = {ess:.1%}"]
     return ", ".join(filter(None, texts))
 
 

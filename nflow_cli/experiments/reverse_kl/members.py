@@ -48,7 +48,10 @@ def with_missed_modes(model: ReverseKL, config: Config) -> tuple[FlowDensity, fl
         share, error = missed.share or 0.0, missed.standard_error or 0.0
         if not modes or not share - ERRORS * error > MISSED:
             break
-        tell(f"missed: {len(modes)} modes with {100 * share:.3g} % of p; training a flow at each")
+        tell(
+            f"missed: {len(modes)} mode{'s' * (len(modes) > 1)} with {100 * share:.3g} % of p; "
+            "training a flow at each"
+        )
         try:
             added, clock = _trained(model, config, modes, density.members)
         except (DivergenceError, TargetError) as error:
