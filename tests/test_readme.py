@@ -33,6 +33,7 @@ from nflow_cli.config import presets
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.run import part
+from nflow_cli.runs.directory import FORMAT
 
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
 
@@ -51,6 +52,10 @@ def test_the_front_page_is_short_and_leads_to_every_other():
             if name in DOCUMENTS and name not in reached:
                 left.append(name)
     assert reached == set(DOCUMENTS)
+
+
+def test_the_number_of_the_format_is_on_the_page_of_the_run_directory():
+    assert f"the format in `run.json` is {FORMAT}." in DOCUMENTS["docs/run-directory.md"]
 
 
 def test_the_index_has_every_page_once():
