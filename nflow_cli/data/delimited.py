@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from nflow_cli.data.margins import Top, bottom_of, is_number, is_text, top_of
+from nflow_cli.data.notations import decimal_of
 from nflow_cli.data.tables import Field, TableFile, expect_names, looks_like, shown
 from nflow_cli.errors import DataError, one_line
 
@@ -62,8 +63,9 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
     """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
     The delimiter (comma, semicolon, tab, bar, or spaces where none of these does) gives most rows
-    equally many cells, most of them numbers, unless ``marks`` gives it. Header and titles are those
-    of :func:`margins.top_of`.
+    equally many cells, most of them numbers, unless ``marks`` gives it. The decimal mark is that of
+    the columns whose numbers have one for certain, else the one that makes most cells numbers.
+    Header and titles are those of :func:`margins.top_of`.
     """
     encoding, text = _decoded(head, whole)
     controls = _CONTROL.findall(text[:_SNIFFED])
@@ -78,6 +80,10 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
         most = f"{csv.field_size_limit():,}"
         raise DataError(f"{name}: no rows in it; expected cells of at most {most} letters")
     top = top_of(rows, decimal)
+    if marks is None and (delimiter != "," or '"' in text[:_SNIFFED]):
+        decimal, notes = _decimal(top, delimiter, decimal)
+        top = top_of(rows, decimal)
+        top.notes.extend(notes)
     lines = itertools.islice(io.StringIO(text, newline=""), max(top.end, next(iter(rows))))
     first = "".join(lines)
     if len(first) == len(text) and not whole:
@@ -144,6 +150,30 @@ def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
     return sum(not any(is_text(cell, decimal) for cell in cells) for cells in zip(*whole)) / width
 
 
+def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, list[str]]:
+    """Decimal mark of a table, ``decimal`` unless columns have one for certain, and a note on the
+    first number that may be thousands, 1.204, if they leave it open.
+
+    Points are in codes and dates, too: they need twice as many columns as commas, one where the
+    comma is the delimiter.
+    """
+    columns = zip(top.names, itertools.zip_longest(*top.rows.values(), fillvalue=""))
+    columns = [(name, cells) for name, cells in columns if {*".,"} & {*"".join(cells)}]
+    marks = [decimal_of(cells) for _, cells in columns]
+    points, commas = marks.count("."), marks.count(",")
+    if points or commas:
+        decimal = "," if points <= (0 if delimiter == "," else 2 * commas) else "."
+    unclear = [
+        f"{name}: {cell.strip()!r} is read as {float(cell.replace(decimal, '.')):.3f}, not as "
+        f"{cell.strip().replace(decimal, '')}: the decimal mark of the table is uncertain"
+        for mark, (name, cells) in zip(marks, columns)
+        for cell in cells
+        if mark == "" and decimal in cell and _THOUSANDS.fullmatch(cell.strip())
+    ]
+    is_open = bool(commas) if points else not commas and delimiter != ","
+    return decimal, unclear[:1] if is_open else []
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Whole rows in UTF-8, the same with blanks for line breaks in quotes, and their first line."""
@@ -205,7 +235,6 @@ class TextTable(TableFile):
         self.notes = [*self.dialect.top.notes]
         if self.dialect.delimiter == SPACES:
             self.notes.append("columns are separated by spaces")
-        self.notes += _unclear(self.dialect.top, self.decimal) if delimiter != b"," else []
 
     def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns as text.
@@ -393,21 +422,6 @@ class TextTable(TableFile):
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
-
-
-def _unclear(top: Top, decimal: str) -> list[str]:
-    """Note on the first number with decimals, if all in the first rows may be thousands: 1.204."""
-    columns = zip(top.names, itertools.zip_longest(*top.rows.values(), fillvalue=""))
-    cells = [(name, cell) for name, column in columns for cell in column if decimal in cell]
-    cells = [(name, cell.strip()) for name, cell in cells if is_number(cell, decimal)]
-    if not cells or not all(_THOUSANDS.fullmatch(cell) for _, cell in cells):
-        return []
-    name, cell = cells[0]
-    value, other = float(cell.replace(decimal, ".")), cell.replace(decimal, "")
-    return [
-        f"{name}: {cell!r} is read as {value:.3f}, not as {other}: all decimals of the table have "
-        "three digits"
-    ]
 
 
 def _n_breaks(text: bytes) -> int:
