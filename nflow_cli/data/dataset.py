@@ -378,7 +378,10 @@ def values_of(
         column = found.without(na)
         return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
     except ValueError:
-        expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
+        of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
+        expected = of_time.get(kind.type, "numbers")
+        if kind.form is not None:
+            expected = f"dates or times as {kind.form}"
         if kind.notation is not None:
             expected = (
                 f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"

@@ -267,6 +267,8 @@ def why_none(texts: Sequence[str], counts: np.ndarray) -> tuple[str, list[int]] 
         units.setdefault(cell.unit, []).append(i)
     if len(units) == 1:
         with_marks = [i for i, cell in cells.items() if not cell.digits.isdecimal()]
+        if all(texts[i].isdecimal() for i in cells):
+            return "digits that are not stored as numbers", [*cells][:1]
         return "numbers that can be read in two ways", (with_marks or [*cells])[:1]
     if len(units) > MAX_UNITS or min(map(len, units.values())) < NUMBERS:  # as 1st, 2nd
         return None

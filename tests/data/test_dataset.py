@@ -226,6 +226,14 @@ def test_text_among_numbers_of_a_known_kind_is_refused():
         rows_of(table_of(a_table() | {"price": ["dear"] * N}), KINDS, [*KINDS])
 
 
+def test_times_with_a_zone_beside_others_are_refused(tmp_path):
+    hours = np.datetime64("2024-01-01T00:00:00") + 3600 * np.arange(N)
+    kinds = load(write(tmp_path / "t.csv", {"at": [f"{hour}Z" for hour in hours]})).kinds
+    path = write(tmp_path / "new.csv", {"at": [f"{hours[0]}Z", hours[1]]})
+    with pytest.raises(DataError, match="'at': expected ISO times, all with a zone or all without"):
+        rows_of(open_table(path), kinds, ["at"])
+
+
 def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_path):
     cells = [*map(str, rng(3).normal(size=N).round(3))]
     cells[17:47] = 30 * ["n.b."]
@@ -241,6 +249,9 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
         cells = [forms[i % 2].format(w) for i, w in enumerate(wealth)]
         path = write(tmp_path / "w.csv", {"w": cells, "y": np.arange(N) % 7})
         assert f"w is read as text: {why.format(*wealth)}" in load(path).notes
+    typed = load({"code": [*map(str, wealth)], "y": np.arange(N) % 7})
+    why = f"digits that are not stored as numbers: '{wealth[0]}' in row 0 counted from 0"
+    assert f"code is read as text: {why}" in typed.notes
 
 
 PRICES = rng(3).integers(100, 900_000, N) / 100
