@@ -63,9 +63,8 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
     """Detect the format of a text table from its beginning, ``whole`` if that is all.
 
     The delimiter (comma, semicolon, tab, bar, or spaces where none of these does) gives most rows
-    equally many cells, most of them numbers, unless ``marks`` gives it. The decimal mark is that of
-    the columns whose numbers have one for certain, else the one that makes most cells numbers.
-    Header and titles are those of :func:`margins.top_of`.
+    equally many cells, most of them numbers, unless ``marks`` gives it. Header and titles are those
+    of :func:`margins.top_of`.
     """
     encoding, text = _decoded(head, whole)
     controls = _CONTROL.findall(text[:_SNIFFED])
@@ -154,8 +153,7 @@ def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, list[str]]:
     """Decimal mark of a table, ``decimal`` unless columns have one for certain, and a note on the
     first number that may be thousands, 1.204, if they leave it open.
 
-    Points are in codes and dates, too: they need twice as many columns as commas, one where the
-    comma is the delimiter.
+    Points, which codes and coordinates have, count half, unless the comma is the delimiter.
     """
     columns = zip(top.names, itertools.zip_longest(*top.rows.values(), fillvalue=""))
     columns = [(name, cells) for name, cells in columns if {*".,"} & {*"".join(cells)}]
@@ -301,8 +299,9 @@ class TextTable(TableFile):
         return _Rows(rows.text[:end], rows.masked[:end], rows.line)
 
     def _cells(self, row: bytes) -> list[str]:
-        text = io.StringIO(row.decode(), newline="")
-        return next(csv.reader(text, delimiter=self.dialect.delimiter))
+        return next(
+            csv.reader(io.StringIO(row.decode(), newline=""), delimiter=self.dialect.delimiter)
+        )
 
     def _whole_rows(self) -> Iterator[_Rows]:
         skipped = len(self.dialect.header)

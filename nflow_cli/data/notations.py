@@ -223,8 +223,8 @@ def read_numbers(
 
 def decimal_of(cells: Iterable[str]) -> str | None:
     """Decimal mark of a column of numbers, "" if comma and point may be; None of other text."""
-    rows = Counter(cell.strip() for cell in cells if not MONTH.fullmatch(cell.strip()))
-    rows = {text: n for text, n in rows.items() if text.lower() not in MISSING}
+    some = (text for text in map(str.strip, cells) if text.lower() not in MISSING)
+    rows = Counter(text for text in some if not MONTH.fullmatch(text))
     texts, counts = [*rows], np.array([*rows.values()], int)
     ways = {mark: way for mark in ".," if (way := read_numbers(texts, counts, mark))}
     marks = {mark: way.decimal if way else mark for mark, (_, way) in ways.items()}
@@ -267,9 +267,9 @@ def why_none(texts: Sequence[str], counts: np.ndarray) -> tuple[str, list[int]] 
         units.setdefault(cell.unit, []).append(i)
     if len(units) == 1:
         with_marks = [i for i, cell in cells.items() if not cell.digits.isdecimal()]
-        if all(texts[i].isdecimal() for i in cells):
-            return "digits that are not stored as numbers", [*cells][:1]
-        return "numbers that can be read in two ways", (with_marks or [*cells])[:1]
+        are_digits = all(texts[i].isdecimal() for i in cells)
+        whys = "numbers that can be read in two ways", "digits that are not stored as numbers"
+        return whys[are_digits], (with_marks or [*cells])[:1]
     if len(units) > MAX_UNITS or min(map(len, units.values())) < NUMBERS:  # as 1st, 2nd
         return None
     return "numbers of several units", sorted(places[0] for places in units.values())

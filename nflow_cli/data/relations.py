@@ -78,8 +78,7 @@ def _are_mapped(keys: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
 
 
 def _has_keys(source: Column) -> bool:
-    room = min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
-    return 2 <= len(source.counts) <= room
+    return 2 <= len(source.counts) <= min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
 
 
 def map_of(target: Column, source: Column) -> Relation | None:
