@@ -7,7 +7,7 @@ import itertools
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -50,13 +50,16 @@ _MOST_CONTROLS = 0.05  # share of control characters in a text; of random bytes 
 
 @dataclass(frozen=True)
 class Dialect:
-    """Format of a text table; ``header`` are its bytes in UTF-8 to the header's end, if any."""
+    """Format of a text table; ``header`` are its bytes in UTF-8 to the header's end, if any, and
+    ``doubts`` as of a :class:`~nflow_cli.data.tables.TableFile`.
+    """
 
     encoding: str
     delimiter: str
     decimal: str
     top: Top
     header: bytes
+    doubts: Mapping[str, str]
 
 
 def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Dialect:
@@ -78,17 +81,16 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
     if not rows:
         most = f"{csv.field_size_limit():,}"
         raise DataError(f"{name}: no rows in it; expected cells of at most {most} letters")
-    top = top_of(rows, decimal)
+    top, doubts = top_of(rows, decimal), dict[str, str]()
     if marks is None and (delimiter != "," or '"' in text[:_SNIFFED]):
-        decimal, notes = _decimal(top, delimiter, decimal)
+        decimal, doubts = _decimal(top, delimiter, decimal)
         top = top_of(rows, decimal)
-        top.notes.extend(notes)
     lines = itertools.islice(io.StringIO(text, newline=""), max(top.end, next(iter(rows))))
     first = "".join(lines)
     if len(first) == len(text) and not whole:
         raise DataError(f"{name}: expected a first row of at most {BLOCK:,} bytes, received more")
     expect_names(name, top.names)
-    return Dialect(encoding, delimiter, decimal, top, first.encode() if top.end else b"")
+    return Dialect(encoding, delimiter, decimal, top, first.encode() if top.end else b"", doubts)
 
 
 def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
@@ -149,9 +151,9 @@ def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
     return sum(not any(is_text(cell, decimal) for cell in cells) for cells in zip(*whole)) / width
 
 
-def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, list[str]]:
-    """Decimal mark of a table, ``decimal`` unless columns have one for certain, and a note on the
-    first number that may be thousands, 1.204, if they leave it open.
+def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, dict[str, str]]:
+    """Decimal mark of a table, ``decimal`` unless columns have one for certain, and notes on
+    columns whose numbers may be thousands, 1.204, if they leave it open.
 
     Points, which codes and coordinates have, count half, unless the comma is the delimiter.
     """
@@ -161,15 +163,15 @@ def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, list[str]]:
     points, commas = marks.count("."), marks.count(",")
     if points or commas:
         decimal = "," if points <= (0 if delimiter == "," else 2 * commas) else "."
-    unclear = [
-        f"{name}: {cell.strip()!r} is read as {float(cell.replace(decimal, '.')):.3f}, not as "
-        f"{cell.strip().replace(decimal, '')}: the decimal mark of the table is uncertain"
+    doubts = {
+        name: f"{name}: {cell.strip()!r} is read as {float(cell.replace(decimal, '.')):.3f}, not "
+        f"as {cell.strip().replace(decimal, '')}: the decimal mark of the table is uncertain"
         for mark, (name, cells) in zip(marks, columns)
-        for cell in cells
+        for cell in reversed(cells)  # the first one
         if mark == "" and decimal in cell and _THOUSANDS.fullmatch(cell.strip())
-    ]
+    }
     is_open = bool(commas) if points else not commas and delimiter != ","
-    return decimal, unclear[:1] if is_open else []
+    return decimal, doubts if is_open else {}
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ class TextTable(TableFile):
         self._expect_closed(_Rows(header, self._masked(header), 1))
         self._values = {row[0] for row in self.dialect.top.rows.values() if width == 1}
         super().__init__(name, list(map(Field, self._names)))
-        self.notes = [*self.dialect.top.notes]
+        self.notes, self.doubts = [*self.dialect.top.notes], self.dialect.doubts
         if self.dialect.delimiter == SPACES:
             self.notes.append("columns are separated by spaces")
 

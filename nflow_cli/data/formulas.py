@@ -100,8 +100,7 @@ class FormulaSearch:
 
     def _are_complete(self, gaps: int) -> np.ndarray:
         """Which columns of numbers have gaps only where one with these gaps has, a mask."""
-        are_part = ~(self._gaps & ~self._gaps[gaps]).any(axis=1)
-        return self._are_numbers & are_part[self._of_gaps]
+        return self._are_numbers & ~(self._gaps & ~self._gaps[gaps]).any(axis=1)[self._of_gaps]
 
     def _leave(self, gaps: int, columns: np.ndarray) -> bool:
         """Whether a function of columns has these gaps."""

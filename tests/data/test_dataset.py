@@ -331,6 +331,7 @@ def test_thousands_without_a_decimal_mark_elsewhere_have_a_note(tmp_path):
             f"sales: '{first}' is read as {first}, not as {first.replace('.', '')}: the decimal "
             "mark of the table is uncertain"
         ) in load(str(path)).notes
+    assert not any("uncertain" in note for note in load(str(path), exclude=["sales"]).notes)
 
 
 def test_a_gap_mark_beside_dates_of_few_days_is_none_of_their_levels(tmp_path):
