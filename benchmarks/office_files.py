@@ -187,6 +187,13 @@ def thousands(sheet: Sheet) -> None:
     numbers(sheet, "people", 10 * prices(sheet), lambda x: sheet.number(x, grouped=True))
 
 
+def months(sheet: Sheet) -> None:
+    """Whole numbers with thousands, and months, in points."""
+    values = sheet.rng.integers(200, 9_999, sheet.n)
+    numbers(sheet, "revenue", values, lambda x: sheet.number(x, 0, grouped=True))
+    sheet.add("month", levels(sheet, [f"{i:02d}.2015" for i in range(1, 13)]))
+
+
 def apostrophes(sheet: Sheet) -> None:
     numbers(sheet, "people", 10 * prices(sheet), lambda x: f"{x:,.2f}".replace(",", "'"))
 
@@ -612,6 +619,7 @@ ALONE: dict[str, Defect] = {
     "French amounts": currency,
     "Swiss amounts": currency,
     "thousands": thousands,
+    "German thousands, months": months,
     "apostrophes": apostrophes,
     "negative in parentheses": parentheses,
     "percent": percent,

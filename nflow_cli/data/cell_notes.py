@@ -38,6 +38,8 @@ def notes_of_texts(
                     f"{name} is read as text: more than {MAX_TEXTS:,} distinct cells (--max-rows N "
                     f"reads some rows), such as {shown(text)} in {table.place(int(rows[row]))}"
                 )
+        if column.source == "number" and column.notation is None and name in table.doubts:
+            yield table.doubts[name]
         if column.codes is None or name in settings.categorical:
             continue
         place = partial(_place, table, rows, column.texts, column.codes)

@@ -119,8 +119,7 @@ class Dataset:
             [name, kind.kind, kind.resolution if has_width[name] else None, kind.repeats]
             for name, kind in kinds.items()
         ]
-        text = json.dumps([sorted(self.given), parts])
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(json.dumps([sorted(self.given), parts]).encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
         """Record in ``run.json``."""
@@ -378,7 +377,10 @@ def values_of(
         column = found.without(na)
         return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
     except ValueError:
-        expected = "numbers" if kind.form is None else f"dates or times as {kind.form}"
+        of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
+        expected = (
+            f"dates or times as {kind.form}" if kind.form else of_time.get(kind.type, "numbers")
+        )
         if kind.notation is not None:
             expected = (
                 f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"

@@ -7,7 +7,7 @@ import itertools
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from nflow_cli.data.margins import Top, bottom_of, is_number, is_text, top_of
+from nflow_cli.data.notations import decimal_of
 from nflow_cli.data.tables import Field, TableFile, expect_names, looks_like, shown
 from nflow_cli.errors import DataError, one_line
 
@@ -49,13 +50,16 @@ _MOST_CONTROLS = 0.05  # share of control characters in a text; of random bytes 
 
 @dataclass(frozen=True)
 class Dialect:
-    """Format of a text table; ``header`` are its bytes in UTF-8 to the header's end, if any."""
+    """Format of a text table; ``header`` are its bytes in UTF-8 to the header's end, if any, and
+    ``doubts`` as of a :class:`~nflow_cli.data.tables.TableFile`.
+    """
 
     encoding: str
     delimiter: str
     decimal: str
     top: Top
     header: bytes
+    doubts: Mapping[str, str]
 
 
 def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Dialect:
@@ -77,13 +81,16 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
     if not rows:
         most = f"{csv.field_size_limit():,}"
         raise DataError(f"{name}: no rows in it; expected cells of at most {most} letters")
-    top = top_of(rows, decimal)
+    top, doubts = top_of(rows, decimal), dict[str, str]()
+    if marks is None and (delimiter != "," or '"' in text[:_SNIFFED]):
+        decimal, doubts = _decimal(top, delimiter, decimal)
+        top = top_of(rows, decimal)
     lines = itertools.islice(io.StringIO(text, newline=""), max(top.end, next(iter(rows))))
     first = "".join(lines)
     if len(first) == len(text) and not whole:
         raise DataError(f"{name}: expected a first row of at most {BLOCK:,} bytes, received more")
     expect_names(name, top.names)
-    return Dialect(encoding, delimiter, decimal, top, first.encode() if top.end else b"")
+    return Dialect(encoding, delimiter, decimal, top, first.encode() if top.end else b"", doubts)
 
 
 def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
@@ -144,6 +151,29 @@ def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
     return sum(not any(is_text(cell, decimal) for cell in cells) for cells in zip(*whole)) / width
 
 
+def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, dict[str, str]]:
+    """Decimal mark of a table, ``decimal`` unless columns have one for certain, and notes on
+    columns whose numbers may be thousands, 1.204, if they leave it open.
+
+    Points, which codes and coordinates have, count half, unless the comma is the delimiter.
+    """
+    columns = zip(top.names, itertools.zip_longest(*top.rows.values(), fillvalue=""))
+    columns = [(name, cells) for name, cells in columns if {*".,"} & {*"".join(cells)}]
+    marks = [decimal_of(cells) for _, cells in columns]
+    points, commas = marks.count("."), marks.count(",")
+    if points or commas:
+        decimal = "," if points <= (0 if delimiter == "," else 2 * commas) else "."
+    doubts = {
+        name: f"{name}: {cell.strip()!r} is read as {float(cell.replace(decimal, '.')):.3f}, not "
+        f"as {cell.strip().replace(decimal, '')}: the decimal mark of the table is uncertain"
+        for mark, (name, cells) in zip(marks, columns)
+        for cell in reversed(cells)  # the first one
+        if mark == "" and decimal in cell and _THOUSANDS.fullmatch(cell.strip())
+    }
+    is_open = bool(commas) if points else not commas and delimiter != ","
+    return decimal, doubts if is_open else {}
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Whole rows in UTF-8, the same with blanks for line breaks in quotes, and their first line."""
@@ -202,10 +232,9 @@ class TextTable(TableFile):
         self._expect_closed(_Rows(header, self._masked(header), 1))
         self._values = {row[0] for row in self.dialect.top.rows.values() if width == 1}
         super().__init__(name, list(map(Field, self._names)))
-        self.notes = [*self.dialect.top.notes]
+        self.notes, self.doubts = [*self.dialect.top.notes], self.dialect.doubts
         if self.dialect.delimiter == SPACES:
             self.notes.append("columns are separated by spaces")
-        self.notes += _unclear(self.dialect.top, self.decimal) if delimiter != b"," else []
 
     def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns as text.
@@ -272,8 +301,9 @@ class TextTable(TableFile):
         return _Rows(rows.text[:end], rows.masked[:end], rows.line)
 
     def _cells(self, row: bytes) -> list[str]:
-        text = io.StringIO(row.decode(), newline="")
-        return next(csv.reader(text, delimiter=self.dialect.delimiter))
+        return next(
+            csv.reader(io.StringIO(row.decode(), newline=""), delimiter=self.dialect.delimiter)
+        )
 
     def _whole_rows(self) -> Iterator[_Rows]:
         skipped = len(self.dialect.header)
@@ -393,21 +423,6 @@ class TextTable(TableFile):
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
-
-
-def _unclear(top: Top, decimal: str) -> list[str]:
-    """Note on the first number with decimals, if all in the first rows may be thousands: 1.204."""
-    columns = zip(top.names, itertools.zip_longest(*top.rows.values(), fillvalue=""))
-    cells = [(name, cell) for name, column in columns for cell in column if decimal in cell]
-    cells = [(name, cell.strip()) for name, cell in cells if is_number(cell, decimal)]
-    if not cells or not all(_THOUSANDS.fullmatch(cell) for _, cell in cells):
-        return []
-    name, cell = cells[0]
-    value, other = float(cell.replace(decimal, ".")), cell.replace(decimal, "")
-    return [
-        f"{name}: {cell!r} is read as {value:.3f}, not as {other}: all decimals of the table have "
-        "three digits"
-    ]
 
 
 def _n_breaks(text: bytes) -> int:

@@ -116,7 +116,7 @@ def load_draws(settings: DrawsData) -> Draws:
         is_stan=settings.log_p == "lp__" and any(c.name == "accept_stat__" for c in first.columns),
         space=space,
         notes=[
-            *(f"{table.name}: {note}" for table in tables for note in table.notes),
+            *(f"{t.name}: {note}" for t in tables for note in (*t.notes, *t.doubts.values())),
             *_notes(settings, columns, rows),
         ],
     )
@@ -185,8 +185,7 @@ def _chain_column(table: TableFile, settings: DrawsData) -> str | None:
     if settings.chain is not None:
         table.expect([settings.chain])
         return settings.chain
-    names = {column.name for column in table.columns}
-    return next((name for name in CHAINS if name in names), None)
+    return next((name for name in CHAINS if name in {c.name for c in table.columns}), None)
 
 
 def _parameters(

@@ -100,8 +100,7 @@ class FormulaSearch:
 
     def _are_complete(self, gaps: int) -> np.ndarray:
         """Which columns of numbers have gaps only where one with these gaps has, a mask."""
-        are_part = ~(self._gaps & ~self._gaps[gaps]).any(axis=1)
-        return self._are_numbers & are_part[self._of_gaps]
+        return self._are_numbers & ~(self._gaps & ~self._gaps[gaps]).any(axis=1)[self._of_gaps]
 
     def _leave(self, gaps: int, columns: np.ndarray) -> bool:
         """Whether a function of columns has these gaps."""
@@ -140,8 +139,7 @@ class _Matrix:
         """
         variances, are_finite = self._of_all if some.all() else self._moments(some)
         usable = are_finite & (variances > VARIES * self._of_all[0])
-        scale = np.sqrt(np.where(usable, variances, np.inf))
-        return (w @ self.x) / some.sum() / scale
+        return w @ self.x / some.sum() / np.sqrt(np.where(usable, variances, np.inf))
 
 
 class _Sample(NamedTuple):
@@ -311,8 +309,7 @@ def _constant(
         return None
     constant = 0.0 if formula.is_sum and low <= 0 <= high else _roundest(low, high)
     value = plain + constant if formula.is_sum else plain * constant
-    are_ties = np.abs(y - value) > 0.99 * half
-    return constant if are_ties.mean() <= TIES else None
+    return constant if (np.abs(y - value) > 0.99 * half).mean() <= TIES else None
 
 
 def _evidence(y: np.ndarray, half: np.ndarray) -> float:

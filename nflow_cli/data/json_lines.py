@@ -4,6 +4,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -26,11 +27,9 @@ def are_lines(name: str, head: bytes) -> bool:
     head = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if not (_OBJECT.match(head) or _ARRAY.match(head)):
         return False
-    try:
+    with suppress(ValueError, RecursionError):
         if isinstance(json.loads(head.partition(b"\n")[0]), dict):
             return True
-    except (ValueError, RecursionError):
-        pass
     received = "a JSON array" if head.startswith(b"[") else "other JSON"
     raise DataError(
         f"{name}: expected a table, of JSON one object a line (.jsonl, which jq -c '.[]' writes of "

@@ -13,7 +13,7 @@ import numpy as np
 
 from nflow_cli.config.kinds import Notation
 from nflow_cli.data.margins import is_number
-from nflow_cli.data.tables import is_mark
+from nflow_cli.data.tables import MISSING, is_mark
 
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
 MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
@@ -31,6 +31,7 @@ CODES = (
 CURRENCY = re.compile(rf"[A-Z]{{0,3}}[{SIGNS}]|(?:{CODES})\.?")
 UNIT = re.compile(r"[^\W\d_]{1,12}[²³]?(?:[/·][^\W\d_]{1,5}[²³]?)?|[%‰°]|°[CF]")
 CODE = re.compile(r"[^\W\d_]\d+|\d+[^\W\d_]|0\d.*")  # beside numbers, these make codes of them
+MONTH = re.compile(r"[01]?\d\.(?:19|20)\d\d")  # where commas are decimal marks
 # Sign, prefix, sign, digits, suffix, sign. Digits begin with a mark only where no letter is before.
 CELL = re.compile(
     rf"(\()?([{MINUS}+]?)([^0-9{MINUS}+(]*?)([{MINUS}]?)((?<![^\W\d_])[.,])?"
@@ -147,12 +148,14 @@ def notation_of(texts: Sequence[str], counts: np.ndarray, decimal: str = ".") ->
     decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
     is_money = any(CURRENCY.fullmatch(affix.strip()) for affix in unit)
     signs = {text: cell.negative for text, cell in cells.items() if cell.negative}
-    # In parentheses are standard errors; 1,204 € is unclear; 4,6 among 4 and 6 is a list.
+    # In parentheses are standard errors; 1,204 € is unclear; 4,6 among 4 and 6 is a list; 12.2015
+    # is a month in a table of decimal commas.
     are_enclosed = len(signs) == len(cells) and all(")" in after for _, after in signs.values())
     is_unclear = bool(others) and is_money and 3 in decimals <= {0, 3}
     with_mark = some[[marks.decimal in text for text in digits]].sum()
     are_lists = marks.decimal != decimal and 0 < with_mark < some.sum() / 2
-    if are_enclosed or is_unclear or are_lists:
+    are_months = decimal == "," and all(map(MONTH.fullmatch, digits))
+    if are_enclosed or is_unclear or are_lists or are_months:
         return None
     prefix, suffix = _most(((cell.prefix, cell.suffix) for cell in cells.values()), some)
     negative = ("-" + prefix, suffix)
@@ -218,6 +221,17 @@ def read_numbers(
     return (numbers, way) if max(known) and are_numbers(numbers, texts, counts) else None
 
 
+def decimal_of(cells: Iterable[str]) -> str | None:
+    """Decimal mark of a column of numbers, "" if comma and point may be; None of other text."""
+    some = (text for text in map(str.strip, cells) if text.lower() not in MISSING)
+    rows = Counter(text for text in some if not MONTH.fullmatch(text))
+    texts, counts = [*rows], np.array([*rows.values()], int)
+    ways = {mark: way for mark in ".," if (way := read_numbers(texts, counts, mark))}
+    marks = {mark: way.decimal if way else mark for mark, (_, way) in ways.items()}
+    found = marks.get(".", "")  # the comma of 4,6 among 4 and 6 is none for certain
+    return (found if marks.get(",", found) == found else "") if ways else None
+
+
 def texts_of(numbers: np.ndarray, notation: Notation, decimals: int | None = None) -> list[str]:
     """Texts of numbers `(n,)` in a notation; ``decimals``, at most, where it has no number of them.
 
@@ -253,7 +267,9 @@ def why_none(texts: Sequence[str], counts: np.ndarray) -> tuple[str, list[int]] 
         units.setdefault(cell.unit, []).append(i)
     if len(units) == 1:
         with_marks = [i for i, cell in cells.items() if not cell.digits.isdecimal()]
-        return "numbers that can be read in two ways", (with_marks or [*cells])[:1]
+        are_digits = all(texts[i].isdecimal() for i in cells)
+        whys = "numbers that can be read in two ways", "digits that are not stored as numbers"
+        return whys[are_digits], (with_marks or [*cells])[:1]
     if len(units) > MAX_UNITS or min(map(len, units.values())) < NUMBERS:  # as 1st, 2nd
         return None
     return "numbers of several units", sorted(places[0] for places in units.values())

@@ -73,13 +73,11 @@ def _are_mapped(keys: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
     """Which columns `(n, C)` have one value in all rows with a key `(n,)`, and its gaps, `(C,)`."""
     last = np.zeros(count + 1, int)  # the last place is for missing cells
     last[keys] = np.arange(len(keys))
-    same = images[last[keys]] == images
-    return (same & ((images < 0) == (keys[:, None] < 0))).all(axis=0)
+    return ((images[last[keys]] == images) & ((images < 0) == (keys[:, None] < 0))).all(axis=0)
 
 
 def _has_keys(source: Column) -> bool:
-    room = min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
-    return 2 <= len(source.counts) <= room
+    return 2 <= len(source.counts) <= min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
 
 
 def map_of(target: Column, source: Column) -> Relation | None:

@@ -4,13 +4,15 @@ import csv
 import datetime
 import importlib
 import io
+import itertools
 import re
 import warnings
 import zipfile
+from contextlib import closing
 from typing import Any
 
 from nflow_cli.data.delimited import TextTable
-from nflow_cli.data.tables import explained, shown
+from nflow_cli.data.tables import explained, listed, shown
 from nflow_cli.errors import DataError, NflowError
 
 MAX_BYTES = 2**29  # unpacked
@@ -21,7 +23,7 @@ def sheet_table(name: str, path: Any) -> TextTable:
     """Table of the first visible sheet with data; its formulas are their stored values.
 
     The sheet is read as the text that Excel would export, but for numbers and dates, which are
-    whole, with its rows as lines.
+    whole, with its rows as lines. Formulas are looked for where a column is empty.
     """
     try:
         openpyxl = importlib.import_module("openpyxl")
@@ -30,8 +32,8 @@ def sheet_table(name: str, path: Any) -> TextTable:
             f"{name}: an .xlsx file is read by openpyxl; in nflow's checkout: pip install "
             "'.[excel]'; or export the sheet as CSV"
         ) from None
-    with explained(name, "a workbook of Excel (.xlsx)"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # openpyxl's, of styles and extensions that it leaves out
+    # Warnings of openpyxl are of styles and extensions that it leaves out.
+    with explained(name, "a workbook of Excel (.xlsx)"), warnings.catch_warnings(action="ignore"):
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_BYTES:
@@ -39,17 +41,27 @@ def sheet_table(name: str, path: Any) -> TextTable:
                 f"{name}: expected at most {MAX_BYTES:,} bytes uncompressed, received {size:,}; "
                 "export the sheet as CSV"
             )
-        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
+        with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as workbook:
             sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
             read = ((sheet.title, rows) for sheet in sheets if (rows := _rows(name, sheet)))
             title, rows = next(read, ("", []))
-        finally:
-            workbook.close()
-    content = _text(name, rows)
-    table = TextTable(name, lambda: io.BytesIO(content), marks=(",", "."))
-    if len(sheets) > 1:
-        table.notes.insert(0, f"sheet {shown(title)} is read, of {len(sheets):,} sheets")
+        content = _text(name, rows)
+        table = TextTable(name, lambda: io.BytesIO(content), marks=(",", "."))
+        if len(sheets) > 1:
+            table.notes.insert(0, f"sheet {shown(title)} is read, of {len(sheets):,} sheets")
+        end, first = table.dialect.top.end, max(map(len, rows)) - len(table.columns)
+        places = {first + i: column.name for i, column in enumerate(table.columns)}
+        empty = [j for j in places if not any(any(row[j : j + 1]) for row in rows[end:])]
+        if empty:
+            with closing(openpyxl.load_workbook(path, read_only=True)) as workbook:
+                workbook[title].reset_dimensions()
+                cells = itertools.chain.from_iterable(workbook[title].iter_rows(min_row=end + 1))
+                formulas = {cell.column - 1 for cell in cells if cell.data_type == "f"}
+            if names := [places[j] for j in empty if j in formulas]:
+                table.notes.append(
+                    f"{listed(names)}: formulas without stored values, read as missing: "
+                    "open the file in a spreadsheet program and save it"
+                )
     return table
 
 

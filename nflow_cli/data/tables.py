@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,8 @@ class Field:
 class TableFile(ABC):
     """File, or a Python object; ``n_rows`` is None if unknown before reading.
 
-    ``notes`` are lines to print once it is read.
+    ``notes`` are lines to print once it is read; ``doubts`` those on columns that have numbers in
+    the table's decimal mark, by name, where this is uncertain.
     """
 
     decimal = "."  # the mark in numbers that are text
@@ -56,6 +57,7 @@ class TableFile(ABC):
         self.columns = list(columns)
         self.n_rows = n_rows
         self.notes: list[str] = []
+        self.doubts: Mapping[str, str] = {}
 
     @abstractmethod
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:

@@ -1,5 +1,7 @@
 """The rows of a whole table: which are used, their levels, parts and weights, and found again."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -224,6 +226,14 @@ def test_text_among_numbers_of_a_known_kind_is_refused():
         rows_of(table_of(a_table() | {"price": ["dear"] * N}), KINDS, [*KINDS])
 
 
+def test_times_with_a_zone_beside_others_are_refused(tmp_path):
+    hours = np.datetime64("2024-01-01T00:00:00") + 3600 * np.arange(N)
+    kinds = load(write(tmp_path / "t.csv", {"at": [f"{hour}Z" for hour in hours]})).kinds
+    path = write(tmp_path / "new.csv", {"at": [f"{hours[0]}Z", hours[1]]})
+    with pytest.raises(DataError, match="'at': expected ISO times, all with a zone or all without"):
+        rows_of(open_table(path), kinds, ["at"])
+
+
 def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_path):
     cells = [*map(str, rng(3).normal(size=N).round(3))]
     cells[17:47] = 30 * ["n.b."]
@@ -239,6 +249,9 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
         cells = [forms[i % 2].format(w) for i, w in enumerate(wealth)]
         path = write(tmp_path / "w.csv", {"w": cells, "y": np.arange(N) % 7})
         assert f"w is read as text: {why.format(*wealth)}" in load(path).notes
+    typed = load({"code": [*map(str, wealth)], "y": np.arange(N) % 7})
+    why = f"digits that are not stored as numbers: '{wealth[0]}' in row 0 counted from 0"
+    assert f"code is read as text: {why}" in typed.notes
 
 
 PRICES = rng(3).integers(100, 900_000, N) / 100
@@ -277,6 +290,48 @@ def test_numbers_in_text_are_numbers_and_what_was_understood_is_said(tmp_path, i
     np.testing.assert_array_equal(new, [[1.204, np.nan, np.nan]])
     with pytest.raises(DataError, match=r"numbers such as -1\.234,50 €, received '5 kg'"):
         rows_of(table_of({"price": ["5 kg"]}), data.kinds, ["price"])
+
+
+@pytest.mark.parametrize("unit", ["", "%", " €"])
+@pytest.mark.parametrize(
+    ("delimiter", "decimal"), [(";", ","), ("\t", ","), (",", ","), (";", "."), (",", ".")]
+)
+def test_cells_with_one_decimal_mark_decide_on_thousands_elsewhere(
+    tmp_path, delimiter, decimal, unit
+):
+    sales, shares = rng(5).lognormal(7, 1, (N, 2)).astype(int), rng(6).integers(0, 1000, N) / 10
+    truth = {"sales": sales[:, 0], "costs": sales[:, 1], "share": shares}
+    texts = [[f"{n:,}" for n in column] for column in sales.T] + [[f"{x}{unit}" for x in shares]]
+    if decimal == ",":
+        marks = str.maketrans(",.", ".,")
+        texts = [[text.translate(marks) for text in column] for column in texts]
+    months = [[f"{low + i % (13 - low):02}.2015" for i in range(N)] for low in (1, 10)]
+    texts, names = [*texts, *months], [*truth, "month", "late"]
+    if delimiter == ";":  # a point, as of programs, decides nothing
+        truth["width"] = np.round(50 + rng(7).random(N), 4)
+        texts, names = [*texts, [*map(str, truth["width"])]], [*names, "width"]
+    with (tmp_path / "t.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter).writerows([names, *zip(*texts)])
+    data = load(str(tmp_path / "t.csv"))
+    assert not any("uncertain" in note for note in data.notes)
+    rows = rows_of(open_table(tmp_path / "t.csv"), data.kinds, [*truth])
+    np.testing.assert_allclose(rows, np.column_stack([*truth.values()]), rtol=1e-12)
+    if decimal == ",":
+        assert data.kinds["month"].levels == sorted({*months[0]})
+        assert data.kinds["late"].levels == sorted({*months[1]})
+
+
+def test_thousands_without_a_decimal_mark_elsewhere_have_a_note(tmp_path):
+    cells = [f"{n:,}".replace(",", ".") for n in rng(5).integers(300, 20_000, N)]
+    for months in (["n", *("1" * N)], ["month", *(f"{1 + i % 12:02}.2015" for i in range(N))]):
+        path = tmp_path / "t.csv"
+        path.write_text("\n".join(map(";".join, zip(["sales", *cells], months))))
+        first = next(cell for cell in cells if "." in cell)
+        assert (
+            f"sales: '{first}' is read as {first}, not as {first.replace('.', '')}: the decimal "
+            "mark of the table is uncertain"
+        ) in load(str(path)).notes
+    assert not any("uncertain" in note for note in load(str(path), exclude=["sales"]).notes)
 
 
 def test_a_gap_mark_beside_dates_of_few_days_is_none_of_their_levels(tmp_path):

@@ -336,7 +336,7 @@ def test_times_of_day_of_a_typed_table_are_levels_of_seconds_filled_in_their_typ
 def test_dates_as_text_in_a_table_of_types_are_dates():
     for values in (["2024-02-29", "2024-03-01"], np.array(["2024-02-29", "2024-03-01"], "M8[D]")):
         np.testing.assert_array_equal(cells_of(dates(), values), [19_782, 19_783])
-    with pytest.raises(DataError, match="'x': expected numbers, received 'soon'"):
+    with pytest.raises(DataError, match="'x': expected ISO dates, received 'soon'"):
         cells_of(dates(), ["soon", "2024-03-01"])
     with pytest.raises(DataError, match="expected dates or times as %d"):
         cells_of(dates("%d.%m.%Y"), ["2024-03-01", "01.02.2024"])

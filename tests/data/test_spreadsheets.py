@@ -92,6 +92,16 @@ def test_titles_totals_and_other_sheets_are_said(write):
     assert table.place(0) == "line 5"
 
 
+def test_formulas_without_stored_values_are_said_where_a_column_is_empty(write):
+    rows = [["n", "twice", "sum", "none"], *([i, f"=B{i}*2", "=A1+B1", None] for i in range(3, 9))]
+    table = open_table(write(Sheet1={"B1": "Sales", **placed(rows, "B", 2)}))
+    assert table.notes[-1] == (
+        "twice, sum: formulas without stored values, read as missing: open the file in a "
+        "spreadsheet program and save it"
+    )
+    np.testing.assert_equal(content(table)["twice"], 6 * [NAN])
+
+
 def test_what_is_no_table_is_one_line(write, tmp_path, monkeypatch):
     for cells, said in (
         ({}, "no rows in it"),
