@@ -334,7 +334,8 @@ def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.n
         n = sum(block.num_rows for block in table.blocks(names))
     if n <= size:
         return None
-    return np.sort(np.argpartition(stream(seed, "max-rows").random(n), size)[:size])
+    keys = stream(seed, "max-rows").random(n)
+    return np.sort(np.argpartition(keys, size)[:size])
 
 
 def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | None) -> int:

@@ -119,7 +119,8 @@ class Dataset:
             [name, kind.kind, kind.resolution if has_width[name] else None, kind.repeats]
             for name, kind in kinds.items()
         ]
-        return hashlib.sha256(json.dumps([sorted(self.given), parts]).encode()).hexdigest()
+        text = json.dumps([sorted(self.given), parts])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
         """Record in ``run.json``."""
@@ -378,9 +379,9 @@ def values_of(
         return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
     except ValueError:
         of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
-        expected = (
-            f"dates or times as {kind.form}" if kind.form else of_time.get(kind.type, "numbers")
-        )
+        expected = of_time.get(kind.type, "numbers")
+        if kind.form is not None:
+            expected = f"dates or times as {kind.form}"
         if kind.notation is not None:
             expected = (
                 f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"

@@ -3,7 +3,7 @@
 Times are seconds since 1970-01-01, dates days.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -26,18 +26,22 @@ def part_of(part: DatePart, times: np.ndarray) -> np.ndarray:
     known = np.abs(times) <= MOST
     seconds = np.floor(np.where(known, times, 0.0)).astype("datetime64[s]")
     days, months, years = (seconds.astype(f"datetime64[{unit}]") for unit in "DMY")
-    values: dict[DatePart, Callable[[], np.ndarray]] = {
-        "year": lambda: years.astype(int) + 1970,
-        "month": lambda: months.astype(int) % 12 + 1,
-        "day": lambda: (days - months.astype("datetime64[D]")).astype(int) + 1,
-        "day of year": lambda: (days - years.astype("datetime64[D]")).astype(int) + 1,
-        "weekday": lambda: (days.astype(int) + 3) % 7,
-        "weekday from Sunday": lambda: (days.astype(int) + 4) % 7,
-        "hour": lambda: seconds.astype(int) % DAY // HOUR,
-        "minute": lambda: seconds.astype(int) // 60 % 60,
-        "second": lambda: seconds.astype(int) % 60,
-    }
-    return np.where(known, values[part](), np.nan)
+    if part == "year":
+        value = years.astype(int) + 1970
+    elif part == "month":
+        value = months.astype(int) % 12 + 1
+    elif part == "day":
+        value = (days - months.astype("datetime64[D]")).astype(int) + 1
+    elif part == "day of year":
+        value = (days - years.astype("datetime64[D]")).astype(int) + 1
+    elif part == "weekday":
+        value = (days.astype(int) + 3) % 7
+    elif part == "weekday from Sunday":
+        value = (days.astype(int) + 4) % 7
+    else:
+        within = seconds.astype(int) % DAY
+        value = within // SECONDS[part] % (24 if part == "hour" else 60)
+    return np.where(known, value, np.nan)
 
 
 def time_of(parts: Mapping[DatePart, np.ndarray]) -> np.ndarray:

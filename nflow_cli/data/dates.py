@@ -71,7 +71,8 @@ def iso_form(texts: Sequence[str], kind: Literal["date", "time"]) -> str:
         return "%Y-%m-%d"
     zone = "Z" if any(re.search(r"(Z|\d[+-]\d\d(:?\d\d)?)$", text) for text in texts) else ""
     fraction = "%f" if any(re.search(r":\d\d\.\d", text) for text in texts) else ""
-    return f"%Y-%m-%d{'T' if any('T' in text for text in texts) else ' '}%H:%M:%S{fraction}{zone}"
+    joint = "T" if any("T" in text for text in texts) else " "
+    return f"%Y-%m-%d{joint}%H:%M:%S{fraction}{zone}"
 
 
 def kind_of_form(form: str) -> Literal["date", "time", "clock"]:

@@ -127,10 +127,10 @@ def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
 
 def leaving_out(name: str, settings: TableData) -> Mend:
     """What leaves out a column."""
-    return next(
-        (Mend(key, name) for key in LOSING if name in (getattr(settings, key) or ())),
-        Mend("exclude", name),
-    )
+    for key in LOSING:
+        if name in (getattr(settings, key) or ()):
+            return Mend(key, name)
+    return Mend("exclude", name)
 
 
 def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:

@@ -139,7 +139,8 @@ class _Matrix:
         """
         variances, are_finite = self._of_all if some.all() else self._moments(some)
         usable = are_finite & (variances > VARIES * self._of_all[0])
-        return w @ self.x / some.sum() / np.sqrt(np.where(usable, variances, np.inf))
+        scale = np.sqrt(np.where(usable, variances, np.inf))
+        return (w @ self.x) / some.sum() / scale
 
 
 class _Sample(NamedTuple):
@@ -309,7 +310,8 @@ def _constant(
         return None
     constant = 0.0 if formula.is_sum and low <= 0 <= high else _roundest(low, high)
     value = plain + constant if formula.is_sum else plain * constant
-    return constant if (np.abs(y - value) > 0.99 * half).mean() <= TIES else None
+    are_ties = np.abs(y - value) > 0.99 * half
+    return constant if are_ties.mean() <= TIES else None
 
 
 def _evidence(y: np.ndarray, half: np.ndarray) -> float:

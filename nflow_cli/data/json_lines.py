@@ -4,7 +4,6 @@ import codecs
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -27,9 +26,11 @@ def are_lines(name: str, head: bytes) -> bool:
     head = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if not (_OBJECT.match(head) or _ARRAY.match(head)):
         return False
-    with suppress(ValueError, RecursionError):
+    try:
         if isinstance(json.loads(head.partition(b"\n")[0]), dict):
             return True
+    except (ValueError, RecursionError):
+        pass
     received = "a JSON array" if head.startswith(b"[") else "other JSON"
     raise DataError(
         f"{name}: expected a table, of JSON one object a line (.jsonl, which jq -c '.[]' writes of "

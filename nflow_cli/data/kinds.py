@@ -107,9 +107,12 @@ def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
         settings.group: "groups rows",
         settings.weights: "weights rows",
     }
-    is_excluded = name in settings.exclude or (settings.columns and name not in named)
-    why = roles.get(name, "excluded" if is_excluded else "")
-    why = why or why_left_out(column, name in named or name in settings.bounds)
+    if name in roles:
+        why = roles[name]
+    elif name in settings.exclude or (settings.columns and name not in named):
+        why = "excluded"
+    else:
+        why = why_left_out(column, name in named or name in settings.bounds)
     return ColumnKind(kind="left out", why=why) if why else None
 
 

@@ -100,4 +100,5 @@ def decimals_of(lattice: Lattice) -> int | None:
 
 def fills(column: DistinctNumbers, lattice: Lattice, share: float) -> bool:
     """Whether a share of the lattice's places within the ends occurs."""
-    return len(column.values) >= share * ((column.values[-1] - column.values[0]) / lattice.step + 1)
+    places = (column.values[-1] - column.values[0]) / lattice.step + 1
+    return len(column.values) >= share * places

@@ -44,7 +44,8 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
 
 def words(name: str) -> set[str]:
     """Lower-case words of a name: patient, id and 2 of `patientID_2`."""
-    return set(re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()))
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return set(re.findall(r"[a-z]+|\d+", parts.lower()))
 
 
 def _is_constant(column: Column) -> bool:

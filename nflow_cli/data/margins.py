@@ -238,7 +238,8 @@ def _says_total(row: Cells, i: int) -> bool:
 
 def _emptied(row: Cells, above: Sequence[Cells]) -> list[int]:
     """Columns of a row that are empty, and above never are."""
-    return sorted(set.intersection(*(set(_filled(other)) for other in above)) - {*_filled(row)})
+    always = set.intersection(*(set(_filled(other)) for other in above))
+    return sorted(always - {*_filled(row)})
 
 
 def _left_out(where: str, lines: Sequence[int], first: Cells) -> str:

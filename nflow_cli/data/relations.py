@@ -77,7 +77,8 @@ def _are_mapped(keys: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
 
 
 def _has_keys(source: Column) -> bool:
-    return 2 <= len(source.counts) <= min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
+    room = min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
+    return 2 <= len(source.counts) <= room
 
 
 def map_of(target: Column, source: Column) -> Relation | None:
