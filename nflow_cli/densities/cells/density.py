@@ -195,6 +195,15 @@ class CellDensity:
         (found,) = self.by_blocks(lambda block: (block.by_mixture,), rows)
         return found
 
+    def outlier_shares(self, rows: np.ndarray) -> np.ndarray:
+        """Share ``(n, D + K)`` of each cell's probability that is for future outliers: numbers
+        beyond found bounds, new levels, and the marginals' broad normals.
+        """
+        usual = copy(self)
+        usual.marginals = [one.without_outliers for one in self.marginals]
+        with np.errstate(invalid="ignore"):  # of a cell that no row can have
+            return 1 - np.exp(usual.cell_log_probs(rows) - self.cell_log_probs(rows))
+
     def cells_by(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-probability ``(n, D + K)`` in nats of each cell by one member."""
 

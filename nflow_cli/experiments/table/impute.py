@@ -14,7 +14,7 @@ from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
-from nflow_cli.experiments.table.given import Completions, completions, nearest
+from nflow_cli.experiments.table.given import FEW, Completions, completions, nearest
 from nflow_cli.experiments.table.tables import CellsRun
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
@@ -22,7 +22,6 @@ from nflow_cli.training.observers import phase
 
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values
-FEW = 10.0  # effective draws of a row, below which its values are unreliable
 COUNTED = {
     "n_given_missing": (
         "left",
