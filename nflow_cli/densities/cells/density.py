@@ -196,11 +196,15 @@ class CellDensity:
         return found
 
     def outlier_shares(self, rows: np.ndarray) -> np.ndarray:
-        """Share ``(n, D + K)`` of each cell's probability that is for future outliers: numbers
-        beyond found bounds, new levels, and the marginals' broad normals.
+        """Share ``(n, D + K)`` of a cell's probability that is for future outliers: new outcomes,
+        and the marginals' broad normals.
         """
         usual = copy(self)
-        usual.marginals = [one.without_outliers for one in self.marginals]
+        usual.marginals = [
+            Marginal(of, np.where(np.arange(of.count) == of.new, -np.inf, one.log_shares), normals)
+            for one in self.marginals
+            for of, normals in [(one.outcomes, one.normals.without_broad)]
+        ]
         with np.errstate(invalid="ignore"):  # of a cell that no row can have
             return 1 - np.exp(usual.cell_log_probs(rows) - self.cell_log_probs(rows))
 

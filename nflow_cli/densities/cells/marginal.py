@@ -135,13 +135,6 @@ class Marginal:
         return log_p
 
     @property
-    def without_outliers(self) -> "Marginal":
-        """Without new outcomes and the broad normal; probabilities are not normalised."""
-        is_new = np.arange(self.outcomes.count) == self.outcomes.new
-        shares = np.where(is_new, -np.inf, self.log_shares)
-        return Marginal(self.outcomes, shares, self.normals.without_broad)
-
-    @property
     def log_new(self) -> float:
         """Log-probability of a cell that no training row has."""
         return float(self.log_shares[-1]) if self.outcomes.has_new else -np.inf

@@ -12,7 +12,7 @@ from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
-from nflow_cli.evaluation.warnings import verdict
+from nflow_cli.evaluation.warnings import FEW_ROWS, verdict
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
@@ -27,7 +27,6 @@ TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that
 ALL_TRIED = 200_000  # at all conditions
 LEAST_EFFECTIVE = 32  # proposals, however few draws
 EQUAL = 1e-9  # relative: weights so close are equal
-FEW = 10.0  # effective draws, below which they are unreliable
 MOSTLY = 0.5  # share of outliers in a probability, above which a number is far from the table's
 SPARE = 1.2  # times as many proposals as seem necessary
 
@@ -223,9 +222,10 @@ def draws_given(
     if told:
         _tell_reliability(n, told)
     if far:
-        are = f", and {len(far) - 1:,} more," if len(far) > 1 else ""
-        why = "far from the training numbers: the draws hardly depend on it"
-        tell(f"given: unreliable: {far[0]}{are} is {why}")
+        tell(
+            f"given: unreliable: {far[0]} is far from the training numbers: draws hardly depend on "
+            f"it{f'; so are {len(far) - 1:,} more' if len(far) > 1 else ''}"
+        )
 
 
 def _pool(
@@ -261,7 +261,7 @@ def _are_equal(pool: WeightedDraws) -> bool:
 
 def _k_hat(pool: WeightedDraws, log_weights: np.ndarray) -> float:
     """k-hat; NaN of few proposals, or few that are possible."""
-    if pool.draws.shape[1] < FEW or len(log_weights) < FEWEST:
+    if pool.draws.shape[1] < FEW_ROWS or len(log_weights) < FEWEST:
         return np.nan
     return 0.0 if _are_equal(pool) else pareto_k(-log_weights)
 
@@ -276,22 +276,26 @@ def _tell_reliability(n: int, told: Sequence[tuple[int, float, float]]) -> None:
         f"{least:,.0f}{where}, {of_k}"
         + (f"; fewer than the {n:,} draws, some of which are equal" if least < n else "")
     )
-    if few := int((sizes < FEW).sum()):
-        are = f", as {few:,} of {len(told):,} are" if len(told) > 1 else ""
-        tell(f"given: unreliable: fewer than {FEW:g} effective draws: an improbable condition{are}")
+    if few := int((sizes < FEW_ROWS).sum()):
+        of = "the condition is" if len(told) == 1 else f"{few:,} of {len(told):,} conditions are"
+        tell(f"given: unreliable: {of} improbable: fewer than {FEW_ROWS} effective draws")
 
 
 def _far(density: CellDensity, condition: np.ndarray, drawn: np.ndarray) -> list[str]:
     """Numbers of a condition ``(C,)`` that are far from the training numbers, as text: most of
     their probability in rows drawn ``(n, C)`` is for future outliers.
     """
-    first, n_cells = density.n_given, len(density.cells)
-    are_numbers = np.array([column.has_numbers for column in density.row[first:n_cells]])
-    known = are_numbers & ~np.isnan(condition[first:n_cells])
-    if density.unmixing or not known.any():
+    columns, first = density.row[: len(density.cells)], density.n_given
+    known = [
+        j
+        for j, column in enumerate(columns[first:])
+        if column.has_numbers and not np.isnan(condition[first + j]) and not density.unmixing
+    ]
+    if not known:
         return []
-    shares = density.outlier_shares(drawn[:FEWEST])[:, : len(known)].mean(axis=0)
-    places = first + np.flatnonzero(known & (shares > MOSTLY))
-    kinds = [(density.row[j].name, density.row[j].kind, condition[[j]]) for j in places]
-    texts = (f"{name}={as_written(kind, value)[0]}" for name, kind, value in kinds)
+    shares = density.outlier_shares(drawn[:FEWEST]).mean(axis=0)
+    texts = (
+        f"{columns[j].name}={as_written(columns[j].kind, condition[[j]])[0]}"
+        for j in (first + k for k in known if shares[k] > MOSTLY)
+    )
     return [printable(text.removesuffix(".0")) for text in texts]

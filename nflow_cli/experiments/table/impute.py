@@ -13,8 +13,9 @@ from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.warnings import FEW_ROWS
 from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
-from nflow_cli.experiments.table.given import FEW, Completions, completions, nearest
+from nflow_cli.experiments.table.given import Completions, completions, nearest
 from nflow_cli.experiments.table.tables import CellsRun
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
@@ -29,7 +30,7 @@ COUNTED = {
     ),
     "n_few_draws": (
         "unreliable",
-        f"{{n_few_draws:,}} rows: fewer than {FEW:g} effective draws: their known cells are "
+        f"{{n_few_draws:,}} rows: fewer than {FEW_ROWS} effective draws: their known cells are "
         "improbable",
     ),
     "n_seldom_present": (
@@ -164,7 +165,7 @@ def _scores(trained: CellsRun, rows: np.ndarray, found: Imputed) -> dict[str, An
         "imputed": {name: int(count) for name, count in counts if count},
         "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
         "n_given_missing": int(np.isnan(rows[:, : trained.density.n_given]).sum()),
-        "n_few_draws": int((found.effective < FEW).sum()),
+        "n_few_draws": int((found.effective < FEW_ROWS).sum()),
         "n_seldom_present": int((found.present < SELDOM).sum()),
     }
 
