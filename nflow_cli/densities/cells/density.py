@@ -197,7 +197,7 @@ class CellDensity:
 
     def outlier_shares(self, rows: np.ndarray) -> np.ndarray:
         """Share ``(n, D + K)`` of a cell's probability that is for future outliers: new outcomes,
-        and the marginals' broad normals.
+        and the marginals' broad normals; a mean over members.
         """
         usual = copy(self)
         usual.marginals = [
@@ -206,7 +206,11 @@ class CellDensity:
             for of, normals in [(one.outcomes, one.normals.without_broad)]
         ]
         with np.errstate(invalid="ignore"):  # of a cell that no row can have
-            return 1 - np.exp(usual.cell_log_probs(rows) - self.cell_log_probs(rows))
+            parts = [
+                one.weight * np.exp(usual.cells_by(one, rows) - self.cells_by(one, rows))
+                for one in self.networks
+            ]
+        return 1 - np.sum(parts, axis=0)
 
     def cells_by(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-probability ``(n, D + K)`` in nats of each cell by one member."""

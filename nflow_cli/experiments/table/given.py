@@ -27,7 +27,7 @@ TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that
 ALL_TRIED = 200_000  # at all conditions
 LEAST_EFFECTIVE = 32  # proposals, however few draws
 EQUAL = 1e-9  # relative: weights so close are equal
-MOSTLY = 0.5  # share of outliers in a probability, above which a number is far from the table's
+MOSTLY = 0.5  # share of outliers in a probability, above which a number is outside of the table's
 SPARE = 1.2  # times as many proposals as seem necessary
 
 
@@ -204,7 +204,7 @@ def draws_given(
     proposals a draw suffice, 1,000 at a condition, or 200,000 in all. Notes on their reliability
     follow.
     """
-    told, far = [], list[str]()
+    told, outside = [], list[str]()
     for i in range(len(conditions) if n else 0):
         rng = stream(seed, "conditional draws", i)
         pool, log_weights = _pool(density, conditions, i, n, rng)
@@ -217,15 +217,14 @@ def draws_given(
         else:
             told.append((len(log_weights), pool.effective[0], _k_hat(pool, log_weights)))
             drawn = pool.resampled(n, rng)[0]
-        far += _far(density, conditions.rows[i], drawn)
+        outside += _outside(density, conditions.rows[i], drawn)
         yield i * n, drawn
     if told:
         _tell_reliability(n, told)
-    if far:
-        tell(
-            f"given: unreliable: {far[0]} is far from the training numbers: draws hardly depend on "
-            f"it{f'; so are {len(far) - 1:,} more' if len(far) > 1 else ''}"
-        )
+    if outside:
+        more = f"; so are {len(outside) - 1:,} more" if len(outside) > 1 else ""
+        why = f"outside of the training numbers: draws hardly depend on it{more}"
+        tell(f"given: unreliable: {outside[0]} is {why}")
 
 
 def _pool(
@@ -281,8 +280,8 @@ def _tell_reliability(n: int, told: Sequence[tuple[int, float, float]]) -> None:
         tell(f"given: unreliable: {of} improbable: fewer than {FEW_ROWS} effective draws")
 
 
-def _far(density: CellDensity, condition: np.ndarray, drawn: np.ndarray) -> list[str]:
-    """Numbers of a condition ``(C,)`` that are far from the training numbers, as text: most of
+def _outside(density: CellDensity, condition: np.ndarray, drawn: np.ndarray) -> list[str]:
+    """Numbers of a condition ``(C,)`` that are outside of the training numbers, as text: most of
     their probability in rows drawn ``(n, C)`` is for future outliers.
     """
     columns, first = density.row[: len(density.cells)], density.n_given

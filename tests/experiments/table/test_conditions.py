@@ -82,7 +82,7 @@ def test_draws_that_do_not_depend_on_a_condition_or_are_few_are_noted(capsys):
     for b, is_far in (6.0, False), (-60.0, True):
         draws = joint.sample(N, given={"b": b})
         assert (ks_2samp(draws[:, 0], alone[:, 0]).statistic < 0.05) == is_far
-        assert ("b=-60 is far from the training" in capsys.readouterr().err) == is_far
+        assert ("b=-60 is outside of the training" in capsys.readouterr().err) == is_far
     draws = joint.sample(300, given={"b": slice(np.sort(joint.sample(200_000)[:, 1])[-4], None)})
     assert len(np.unique(draws, axis=0)) < 10
     printed = capsys.readouterr().err
