@@ -19,7 +19,7 @@ from nflow_cli.errors import (
     TakenError,
     one_line,
 )
-from nflow_cli.registry import resolve
+from nflow_cli.registry import nearest, resolve
 from nflow_cli.terminal import output
 from nflow_cli.terminal.signals import RaisedSignals, interruption_line, set_handlers
 
@@ -59,8 +59,10 @@ class _Group(click.Group):
         """Names of the commands."""
         return sorted(COMMANDS)
 
-    def get_command(self, _: Any, name: str) -> Any:
+    def get_command(self, context: Any, name: str) -> Any:
         """Command of a name, if there is one."""
+        if name not in COMMANDS and not context.resilient_parsing:
+            context.fail(f"No such command {name!r}{nearest(name, [*COMMANDS])}.")
         return resolve(COMMANDS[name]) if name in COMMANDS else None
 
     def __call__(self, *args: Any, **extra: Any) -> Any:

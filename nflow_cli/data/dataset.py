@@ -22,7 +22,7 @@ from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
 from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.columns import Column, read_columns
+from nflow_cli.data.columns import Column, read_columns, text_of
 from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
     HINT,
@@ -253,7 +253,8 @@ def kinds_and_faults(
         named = [name for name in columns if name != settings.weights]
         expect_kinds(kinds, named, table.name, of_cells=not flows)
     else:
-        kinds = kinds_of(list(columns.values()), settings)
+        texts = None if settings.group is None else text_of(table, settings.group)[rows]
+        kinds = kinds_of(list(columns.values()), settings, texts)
         if flows:
             kinds, faults = plain_kinds(table, columns, rows, kinds, settings)
     faults += faults_of(table, columns, rows, kinds, settings, flows is not None)

@@ -15,6 +15,8 @@ from nflow_cli.data.lattices import common_lattice, decimals_of, fills
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.relations import relations_of
 from nflow_cli.data.shapes import shape_of
+from nflow_cli.data.written import DistinctNumbers
+from nflow_cli.random_streams import stream
 
 MAX_NUMBERS = 15  # distinct numbers of a column of levels,
 ROWS_A_LEVEL = 20  # and rows of each, at least
@@ -23,8 +25,13 @@ FILLED = 2 / 3  # of the lattice, for consecutive values
 MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
-def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, ColumnKind]:
-    """Kinds of columns by name, their text in numbers where it is numbers; settings override."""
+def kinds_of(
+    columns: Sequence[Column], settings: TableData, groups: np.ndarray | None = None
+) -> dict[str, ColumnKind]:
+    """Kinds of columns by name, their text in numbers where it is numbers; settings override.
+
+    ``groups`` ``(n,)``: names of the groups of rows; repeats within one are no evidence.
+    """
     columns = [*map(replace, columns)]  # views of these copies are freed with them
     kinds = {column.name: kind for column in columns if (kind := _left_out(column, settings))}
     rest = [column for column in columns if column.name not in kinds]
@@ -40,7 +47,7 @@ def kinds_of(columns: Sequence[Column], settings: TableData) -> dict[str, Column
     for column in rest:
         relation = relations.get(column.name)
         relation = relation and _between(relation, known, kinds)
-        kind = _modelled(column, settings, relation)
+        kind = _modelled(column, settings, relation, groups)
         kind = _in_form(_computed(kind, relation) if relation else kind, column.form)
         kind = kind.model_copy(update={"notation": column.notation})
         kinds[column.name] = _bounded(kind, column) if column.name in positive else kind
@@ -116,11 +123,13 @@ def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
     return ColumnKind(kind="left out", why=why) if why else None
 
 
-def _modelled(column: Column, settings: TableData, relation: Relation | None = None) -> ColumnKind:
+def _modelled(
+    column: Column, settings: TableData, relation: Relation | None, groups: np.ndarray | None
+) -> ColumnKind:
     """A formula may give numbers that no row has, so its column has no levels."""
     missing = bool((column.places < 0).any())
     if column.numbers is not None:
-        return _numbers(column, missing, settings, relation is None or relation.rule == "map")
+        return _numbers(column, missing, settings, relation, groups)
     if column.source == "truth":
         return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
     count, why = len(column.texts), "text"
@@ -131,7 +140,13 @@ def _modelled(column: Column, settings: TableData, relation: Relation | None = N
     return ColumnKind(kind="levels", why=why, type="text", missing=missing)
 
 
-def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: bool) -> ColumnKind:
+def _numbers(
+    column: Column,
+    missing: bool,
+    settings: TableData,
+    relation: Relation | None,
+    groups: np.ndarray | None,
+) -> ColumnKind:
     numbers = column.distinct
     lattice = common_lattice(numbers)
     type = "whole" if numbers.decimals == 0 else "decimal"
@@ -141,9 +156,10 @@ def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: 
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
     why = _why_levels(column, lattice, settings)
-    if why and may_be_levels:
+    if why and (relation is None or relation.rule == "map"):
         return ColumnKind(kind="levels", why=why, **facts)
-    shape = shape_of(numbers, lattice, step is not None or column.source == "date")
+    once = numbers if groups is None else _once_a_group(column, groups)
+    shape = shape_of(once, lattice, step is not None or column.source == "date")
     said = settings.bounds.get(column.name)
     bounds = shape.bounds if said is None else said if said != [None, None] else None
     facts |= {
@@ -159,6 +175,20 @@ def _numbers(column: Column, missing: bool, settings: TableData, may_be_levels: 
         return ColumnKind(kind="grid", why=why, **facts)
     why = "values that repeat, on no grid" if shape.repeats else "values that differ"
     return ColumnKind(kind="number", why=why, **facts)
+
+
+def _once_a_group(column: Column, groups: np.ndarray) -> DistinctNumbers:
+    """Distinct numbers of a column; counted once a group if most that could repeat in one do, and
+    those of groups at random would not.
+    """
+    numbers, known = column.distinct, np.isfinite(column.cells)
+    values, (names, own) = numbers.values, np.unique(groups[known], return_inverse=True)
+    places = np.searchsorted((values[1:] + values[:-1]) / 2, column.cells[known])
+    shuffled = stream(0, "groups").permutation(own)
+    found, by_chance = (np.unique(one * len(values) + places) for one in (own, shuffled))
+    if 2 * len(found) >= len(by_chance) + len(names):
+        return numbers
+    return replace(numbers, counts=np.bincount(found % len(values)))
 
 
 def _why_levels(column: Column, lattice: Lattice | None, settings: TableData) -> str:

@@ -232,7 +232,8 @@ class ValidationLog(MetricsLog, Cooling):
         best = float(np.mean(self.bests)) if self.bests else math.inf
         if not math.isfinite(best) or write(best) == write(self.validation):
             return ""
-        return f", best {write(best)} at {self.kept_at:,}"
+        each, last = (" of each member", ", the last") if len(self.bests) > 1 else ("", "")
+        return f", best{each} {write(best)}{last} at {self.kept_at:,}"
 
     def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Write one row; one that ends in a divergence has no validation loss."""

@@ -64,6 +64,7 @@ def test_log_z_and_moments_of_a_normal_are_found_within_their_errors(finished):
     space = "constrained: log_post is taken for the log-density of b; if it is that of log b, "
     for shown in (found.stdout, run("evaluate", path).stdout):
         assert f"space {space}--space unconstrained" in " ".join(shown.split())
+        assert "chain_0.csv and 2 more" in shown
     assert sorted(p.name for p in (path / "plots").iterdir()) == [
         "log-z.png",
         "ratios.png",

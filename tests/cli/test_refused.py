@@ -200,6 +200,7 @@ ALONE = [  # (line, exit code, what is named): lines that need no run
     ("fit-2d --nosuch", 2, "--nosuch"),
     ("fit-2d --flow planar,,radial", 2, "'--flow'"),
     ("fit-2d --flow planr", 2, "did you mean 'planar'"),
+    ("ft good.csv", 2, "No such command 'ft' (did you mean 'fit'?)."),
     ("fit-2d --target mixture", 2, "'--target'"),
     ("fit-2d --target wavyring", 2, "'wavy-ring' (did you mean 'wavy-ring'?)."),
     ("fit-2d --target two-moons", 2, "(see `nflow fit two-moons`)"),

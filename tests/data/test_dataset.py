@@ -96,8 +96,9 @@ def test_a_column_that_says_the_part_is_followed_and_levels_are_of_training_rows
 def test_groups_stay_together_and_are_not_modelled():
     table = a_table()
     table["trace"] = np.round(table["group"] + rng(2).uniform(0, 0.5, N), 3)
+    table["constant"] = rng(3).normal(size=40).round(2)[table["group"]]
     data = load(table, group="group", exclude=["part"])
-    assert "group" not in data.columns
+    assert "group" not in data.columns and data.kinds["constant"].kind == "number"
     at = data.columns.index("trace")
     groups = [set(np.floor(rows[:, at])) for rows in (data.train, data.validation, data.test)]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 40

@@ -35,6 +35,20 @@ def kind_of(cells, name="x", *, settings=None, **facts):
     return kinds_of([column], data)[name]
 
 
+def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted():
+    base, group = NORMAL[:150].round(2), np.repeat(np.arange(150), 12)
+    zeros = np.where(RNG.random(1_800) < 0.3, 0.0, RNG.normal(size=1_800).round(3))
+    columns = [raw(np.repeat(base, 12)), raw(zeros, "zeros")]
+    settings = TableData(name="table.csv", group="group")
+    for few in (1, 60):  # groups of 12 and 720 rows
+        kinds = kinds_of(columns, settings, group // few)
+        assert kinds["zeros"] == kinds_of(columns, settings)["zeros"] and kinds["zeros"].atoms
+        pairs = kinds_of([raw(np.repeat(base, 2))], settings, np.repeat(np.arange(150), 2))
+        kind = kinds["x"] if few == 1 else pairs["x"]
+        assert kind == kind_of(base) and not kind.repeats
+    assert kinds_of(columns, settings)["x"].repeats
+
+
 @pytest.mark.parametrize(
     ("cells", "name", "why"),
     [

@@ -194,6 +194,7 @@ def test_each_member_has_the_weights_of_its_own_best():
     assert (log.kept_of_each, log.kept_at) == ([1, 5], 5)
     assert (row["validation_loss_1"], row["validation_loss_2"]) == (2.3, 3.9)
     assert math.isclose(row["validation_loss"], 3.1)
+    assert log.best_text("{:.2f}".format) == ", best of each member 2.95, the last at 5"
 
 
 def test_training_ends_where_no_member_has_improved_for_so_long():

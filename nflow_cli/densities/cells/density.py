@@ -195,6 +195,23 @@ class CellDensity:
         (found,) = self.by_blocks(lambda block: (block.by_mixture,), rows)
         return found
 
+    def outlier_shares(self, rows: np.ndarray) -> np.ndarray:
+        """Share ``(n, D + K)`` of a cell's probability that is for future outliers: new outcomes,
+        and the marginals' broad normals; a mean over members.
+        """
+        usual = copy(self)
+        usual.marginals = [
+            Marginal(of, np.where(np.arange(of.count) == of.new, -np.inf, one.log_shares), normals)
+            for one in self.marginals
+            for of, normals in [(one.outcomes, one.normals.without_broad)]
+        ]
+        with np.errstate(invalid="ignore"):  # of a cell that no row can have
+            parts = [
+                one.weight * np.exp(usual.cells_by(one, rows) - self.cells_by(one, rows))
+                for one in self.networks
+            ]
+        return 1 - np.sum(parts, axis=0)
+
     def cells_by(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-probability ``(n, D + K)`` in nats of each cell by one member."""
 

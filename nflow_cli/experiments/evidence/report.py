@@ -102,11 +102,17 @@ KINDS = {"poor ratios": "poor", "rough ratios": "rough"}
 def rows_of(config: EvidenceConfig, summary: EvidenceSummary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
     return [
-        ("draws", printable(summary.data.name)),
+        draws_row(config),
         flow_row(summary.facts),
         *judged_rows(summary, warnings),
         ("training", training_text(summary.facts, config.length)),
     ]
+
+
+def draws_row(config: EvidenceConfig) -> tuple[str, str]:
+    """Row of the files."""
+    more = f" and {len(config.data.others):,} more" if config.data.others else ""
+    return "draws", printable(config.subject) + more
 
 
 def judged_rows(summary: EvidenceSummary, warnings: Warnings) -> Rows:

@@ -30,7 +30,7 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     if density is not None:
         scores |= bridge.bridge_scores(run.trained, draws, density, config.data.bounds, seed)
         warnings = [*warnings, *bridge.bridge_warnings(scores)]
-    rows = [("draws", config.subject), *report.judged_rows(summary, warnings)]
+    rows = [report.draws_row(config), *report.judged_rows(summary, warnings)]
     more = bridge.bridge_rows(scores, warnings) if density is not None else []
     return Judgement(scores, [*rows, *more], warnings)
 

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nflow_cli.data.writing import as_written
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.conditional import UNRESOLVED, conditional
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
-from nflow_cli.evaluation.warnings import verdict
+from nflow_cli.evaluation.warnings import FEW_ROWS, verdict
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.output import tell
+from nflow_cli.text import printable
 
 DRAWN = 128  # draws of a row at first
 MORE = 4  # times as many for a row with few effective draws
@@ -25,6 +27,7 @@ TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that
 ALL_TRIED = 200_000  # at all conditions
 LEAST_EFFECTIVE = 32  # proposals, however few draws
 EQUAL = 1e-9  # relative: weights so close are equal
+MOSTLY = 0.5  # share of outliers in a probability, above which a number is outside of the table's
 SPARE = 1.2  # times as many proposals as seem necessary
 
 
@@ -198,10 +201,10 @@ def draws_given(
     """Draw ``n`` rows at each condition; yield the number of rows before, and the rows ``(n, C)``.
 
     By importance sampling, with twice as many effective proposals as draws, and 32 at least, if 100
-    proposals a draw suffice, 1,000 at a condition, or 200,000 in all. A note on their reliability
-    follows.
+    proposals a draw suffice, 1,000 at a condition, or 200,000 in all. Notes on their reliability
+    follow.
     """
-    told = []
+    told, outside = [], list[str]()
     for i in range(len(conditions) if n else 0):
         rng = stream(seed, "conditional draws", i)
         pool, log_weights = _pool(density, conditions, i, n, rng)
@@ -210,12 +213,18 @@ def draws_given(
                 f"given: none of {len(log_weights):,} draws meets the conditions: they are too rare"
             )
         if _are_equal(pool) and found >= n:
-            yield i * n, pool.draws[0, :n]
-            continue
-        told.append((len(log_weights), pool.effective[0] / n, _k_hat(pool, log_weights)))
-        yield i * n, pool.resampled(n, rng)[0]
+            drawn = pool.draws[0, :n]
+        else:
+            told.append((len(log_weights), pool.effective[0], _k_hat(pool, log_weights)))
+            drawn = pool.resampled(n, rng)[0]
+        outside += _outside(density, conditions.rows[i], drawn)
+        yield i * n, drawn
     if told:
         _tell_reliability(n, told)
+    if outside:
+        more = f"; so are {len(outside) - 1:,} more" if len(outside) > 1 else ""
+        why = f"outside of the training numbers: draws hardly depend on it{more}"
+        tell(f"given: unreliable: {outside[0]} is {why}")
 
 
 def _pool(
@@ -250,18 +259,42 @@ def _are_equal(pool: WeightedDraws) -> bool:
 
 
 def _k_hat(pool: WeightedDraws, log_weights: np.ndarray) -> float:
-    if _are_equal(pool):
-        return 0.0
-    return pareto_k(-log_weights) if len(log_weights) >= FEWEST else np.nan
+    """k-hat; NaN of few proposals, or few that are possible."""
+    if pool.draws.shape[1] < FEW_ROWS or len(log_weights) < FEWEST:
+        return np.nan
+    return 0.0 if _are_equal(pool) else pareto_k(-log_weights)
 
 
 def _tell_reliability(n: int, told: Sequence[tuple[int, float, float]]) -> None:
-    counts, shares, shapes = (np.array(values) for values in zip(*told))
-    k = float(shapes.max())
+    counts, sizes, shapes = (np.array(values) for values in zip(*told))
+    k, least = float(shapes.max()), sizes.min()
     where = "" if len(told) == 1 else f" at the least reliable of {len(told):,} conditions"
-    text = (
+    of_k = f"k-hat {k:.2f} ({verdict(k)})" if k < np.inf else "k-hat unknown"
+    tell(
         f"given: importance sampling, {int(counts.sum()):,} proposals, effective sample size "
-        f"{shares.min() * n:,.0f}{where}, k-hat {k:.2f} ({verdict(k)})"
+        f"{least:,.0f}{where}, {of_k}"
+        + (f"; fewer than the {n:,} draws, some of which are equal" if least < n else "")
     )
-    few = f"; fewer than the {n:,} draws, some of which are equal" if shares.min() < 1 else ""
-    tell(text + few)
+    if few := int((sizes < FEW_ROWS).sum()):
+        of = "the condition is" if len(told) == 1 else f"{few:,} of {len(told):,} conditions are"
+        tell(f"given: unreliable: {of} improbable: fewer than {FEW_ROWS} effective draws")
+
+
+def _outside(density: CellDensity, condition: np.ndarray, drawn: np.ndarray) -> list[str]:
+    """Numbers of a condition ``(C,)`` that are outside of the training numbers, as text: most of
+    their probability in rows drawn ``(n, C)`` is for future outliers.
+    """
+    columns, first = density.row[: len(density.cells)], density.n_given
+    known = [
+        j
+        for j, column in enumerate(columns[first:])
+        if column.has_numbers and not np.isnan(condition[first + j]) and not density.unmixing
+    ]
+    if not known:
+        return []
+    shares = density.outlier_shares(drawn[:FEWEST]).mean(axis=0)
+    texts = (
+        f"{columns[j].name}={as_written(columns[j].kind, condition[[j]])[0]}"
+        for j in (first + k for k in known if shares[k] > MOSTLY)
+    )
+    return [printable(text.removesuffix(".0")) for text in texts]

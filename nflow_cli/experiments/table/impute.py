@@ -13,6 +13,7 @@ from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.warnings import FEW_ROWS
 from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
 from nflow_cli.experiments.table.given import Completions, completions, nearest
 from nflow_cli.experiments.table.tables import CellsRun
@@ -22,7 +23,6 @@ from nflow_cli.training.observers import phase
 
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values
-FEW = 10.0  # effective draws of a row, below which its values are unreliable
 COUNTED = {
     "n_given_missing": (
         "left",
@@ -30,7 +30,7 @@ COUNTED = {
     ),
     "n_few_draws": (
         "unreliable",
-        f"{{n_few_draws:,}} rows: fewer than {FEW:g} effective draws: their known cells are "
+        f"{{n_few_draws:,}} rows: fewer than {FEW_ROWS} effective draws: their known cells are "
         "improbable",
     ),
     "n_seldom_present": (
@@ -165,7 +165,7 @@ def _scores(trained: CellsRun, rows: np.ndarray, found: Imputed) -> dict[str, An
         "imputed": {name: int(count) for name, count in counts if count},
         "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
         "n_given_missing": int(np.isnan(rows[:, : trained.density.n_given]).sum()),
-        "n_few_draws": int((found.effective < FEW).sum()),
+        "n_few_draws": int((found.effective < FEW_ROWS).sum()),
         "n_seldom_present": int((found.present < SELDOM).sum()),
     }
 

@@ -220,6 +220,10 @@ def notes(scores: Likelihood, baseline: str, part: str = "") -> Rows:
 # Warnings.
 
 SHOWN = 5  # columns in a message
+OF_GROUPS = (
+    "columns that are constant in a group have as many values as there are groups, so few held-out "
+    "groups may differ by chance; more groups may help, more rows of the same ones do not"
+)
 CHANCE = 3.0  # standard errors of an AUC above 1/2
 NEGLIGIBLE = 1e-3  # nats, and rounding where no network gains over a marginal
 MEMORISED = 0.6  # smallest AUC of a warning
@@ -233,7 +237,7 @@ def warnings_of(config: Config, summary: TableSummary) -> list[ScoreWarning]:
         ruined_fit(facts, "log_likelihood", -1) if config.is_of_flows else ruined(summary),
         mass(facts),
         few_rows(facts),
-        miscalibrated(summary.pit),
+        miscalibrated(summary.pit, data.group),
         memorised(summary.memorisation, are_chosen),
         copied(summary.copies),
         lost(summary.lost_relations),
@@ -255,8 +259,8 @@ def ruined(scores: Likelihood) -> ScoreWarning | None:
     return ruined_text(f"worse than independent columns by {-gain:.4g} nats")
 
 
-def miscalibrated(judged: Pit) -> ScoreWarning | None:
-    """Warning of columns whose PIT is not uniform."""
+def miscalibrated(judged: Pit, group: str | None) -> ScoreWarning | None:
+    """Warning of columns whose PIT is not uniform; ``group``: column that groups rows."""
     wrong = [name for name, column in judged.columns.items() if column.excess > 1]
     if not wrong:
         return None
@@ -264,7 +268,7 @@ def miscalibrated(judged: Pit) -> ScoreWarning | None:
     names += f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
     reason = (
         f"the PIT of held-out cells of {names} is not uniform, at the 1 % level over all columns; "
-        "more rows or updates may help"
+        + ("more rows or updates may help" if group is None else OF_GROUPS)
     )
     return ScoreWarning("miscalibrated", ("pit",), reason)
 

@@ -1,16 +1,19 @@
 """Draws given any columns, by the density summed over all rows that meet the conditions."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from cells import grid, levels, number, products, random_density
+from scipy.stats import ks_2samp
 
 from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.config.table import TableData
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.marginal import Normals
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.loading import TrainedCells
 from nflow_cli.experiments.table.tables import conditions_in
@@ -69,6 +72,21 @@ def test_reliability_is_printed(joint, capsys):
     assert "effective sample size" in printed and "k-hat" in printed
     joint.sample(100)
     assert not capsys.readouterr().err
+
+
+def test_draws_that_do_not_depend_on_a_condition_or_are_few_are_noted(capsys):
+    joint = trained(random_density([number("a"), number("b")], seed=3))
+    normals = Normals(np.log([0.9, 0.1]), np.zeros(2), np.array([1.0, 50.0]))
+    joint.density.marginals = [replace(one, normals=normals) for one in joint.density.marginals]
+    alone = joint.sample(N)
+    for b, is_far in (6.0, False), (-60.0, True):
+        draws = joint.sample(N, given={"b": b})
+        assert (ks_2samp(draws[:, 0], alone[:, 0]).statistic < 0.05) == is_far
+        assert ("b=-60 is outside of the training" in capsys.readouterr().err) == is_far
+    draws = joint.sample(300, given={"b": slice(np.sort(joint.sample(200_000)[:, 1])[-4], None)})
+    assert len(np.unique(draws, axis=0)) < 10
+    printed = capsys.readouterr().err
+    assert "k-hat unknown" in printed and "fewer than 10 effective draws" in printed
 
 
 def test_conditions_that_no_draw_meets_are_one_error():
