@@ -202,6 +202,13 @@ def test_a_cell_that_no_row_can_have_is_unknown_and_counted(invoke, run, write, 
         assert float(tables["off"]["effective_draws"]) < 128
 
 
+def test_scores_that_no_row_has_are_not_printed(invoke, run, write):
+    write("new.csv", [{**row, "rooms": ""} for row in read_rows(TABLE)[:3]])
+    printed, _ = predicted(invoke, run, "rooms", data="new.csv")
+    assert "mean width" in printed
+    assert not [score for score in ("log p", "coverage", "RMSE", "finite") if score in printed]
+
+
 def test_the_only_modelled_column_is_the_target(invoke, short_run, write):
     data = {**CELLS["data"], "columns": ["wage"], "given": ["city", "rooms"]}
     run = short_run(**{**CELLS, "data": data})

@@ -588,7 +588,7 @@ def judged(asked: Question, found: Tally, name: str) -> Judgement:
 
 
 def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
-    scores: dict[str, Any] = {name: one.value for name, one in found.means.items()}
+    scores: dict[str, Any] = {name: one.value for name, one in found.means.items() if one.n}
     if sets:
         records = [
             {"group": sets.name(code), "n": one.n}
