@@ -78,7 +78,8 @@ def conditional_of_known(
         draws = _in_order(one, first[one.places]).resampled(DRAWN, stream(seed, "unknown cells", i))
         draws[:, :, j] = rows[one.places, None, j]
         at_draws = np.tile(P, (len(draws), 1))
-        found = conditional(density, draws.reshape(-1, rows.shape[1]), j, at_draws)
+        every = draws.reshape(-1, rows.shape[1])
+        found = conditional(density, every, j, at_draws, largest_error=np.inf)
         parts.append((one.places, _mean(found, p[one.places])))
         if advance:
             advance(len(one.places))
@@ -103,20 +104,22 @@ def _mean(found: CellPosterior, p: np.ndarray) -> CellPosterior:
     of_draws = CellPosterior(*(one.reshape(len(p), DRAWN, *one.shape[1:]) for one in found))
     weights = 1 / np.maximum(1 - of_draws.missing, np.finfo(float).tiny)
     weights /= weights.sum(axis=1, keepdims=True)
-    mean, below, at = (one.mean(axis=1) for one in (of_draws.mean, of_draws.below, of_draws.at))
+    error = of_draws.error.mean(axis=1)  # at least that of the mean
+    mean = of_draws.mean.mean(axis=1)
     square = np.square(of_draws.sd) + np.square(of_draws.mean - mean[:, None])
-    error = of_draws.error.max(axis=1)
-    quantiles = quantiles_of(
-        of_draws.quantiles.reshape(len(p), -1), np.tile(MASSES.ravel(), (len(p), 1)), p
-    )
+    masses = np.tile(MASSES.ravel(), (len(p), 1))
+    quantiles = quantiles_of(of_draws.quantiles.reshape(len(p), -1), masses, p)
+    numbers = [mean, np.sqrt(square.mean(axis=1)), of_draws.below.mean(axis=1)]
+    numbers = np.column_stack([*numbers, of_draws.at.mean(axis=1), quantiles])
+    numbers[~(error <= UNRESOLVED)] = np.nan
     return CellPosterior(
         levels=np.einsum("bs,bsl->bl", weights, of_draws.levels),
         missing=(weights * of_draws.missing).sum(axis=1),
-        mean=mean,
-        sd=np.sqrt(square.mean(axis=1)),
-        quantiles=np.where((error <= UNRESOLVED)[:, None], quantiles, np.nan),
+        mean=numbers[:, 0],
+        sd=numbers[:, 1],
+        quantiles=numbers[:, 4:],
         log_prob=logsumexp(np.log(weights) + of_draws.log_prob, 1, np),
-        below=below,
-        at=at,
+        below=numbers[:, 2],
+        at=numbers[:, 3],
         error=error,
     )
