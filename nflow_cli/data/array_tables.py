@@ -38,6 +38,12 @@ class ArrowTable(TableFile):
         self._table = table.rename_columns([column.name for column in columns])
         super().__init__(name, columns, table.num_rows)
 
+    @property
+    def arrays(self) -> dict[str, pa.ChunkedArray]:
+        """Columns by name, without the index of a DataFrame."""
+        names = [column.name for column in self.columns if not column.is_index]
+        return {name: self._table.column(name) for name in names}
+
     def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from self._table.select(names).to_batches(max_chunksize=BLOCK_ROWS)
 

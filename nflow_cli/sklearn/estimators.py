@@ -348,7 +348,8 @@ class TableRegressor(RegressorMixin, TableEstimator):
         """Intervals ``(n, 2)`` that contain a share ``coverage`` of fresh values.
 
         By split conformal prediction on the tenth of the rows that training has not used; infinite
-        where these are fewer than c/(1 - c): for 0.9 below about 90 rows in all.
+        where these are fewer than c/(1 - c): for 0.9 below about 90 rows in all. Intervals may be
+        too narrow in rows with a gap in a column that had none in the fit.
         """
         found = self._predicted(X, coverage=coverage)
         if found.column.has_numbers:

@@ -191,6 +191,8 @@ def test_a_cell_that_no_row_can_have_is_unknown_and_counted(invoke, run, write, 
         printed, rows = predicted(invoke, run, target, data="new.csv")
         is_other = name != "gap" and target != "rooms"
         assert ("1 cells of 1 rows are off their grid or far away" in printed) == is_other
+        is_averaged = target not in ("rooms", "price,wage")
+        assert ("unknown        1 rows have unknown cells" in printed) == is_averaged
         row = {k: v for k, v in rows[2].items() if k not in table[0]}
         assert "" not in [v for k, v in row.items() if not k.endswith("log_p")]
         tables[name] = {k: v for k, v in row.items() if target != "rooms" or k != "rooms_log_p"}
@@ -200,7 +202,14 @@ def test_a_cell_that_no_row_can_have_is_unknown_and_counted(invoke, run, write, 
         assert float(tables["off"]["effective_draws"]) < 128
 
 
-def test_the_only_modelled_column_is_the_target(invoke, short_run):
+def test_scores_that_no_row_has_are_not_printed(invoke, run, write):
+    write("new.csv", [{**row, "rooms": ""} for row in read_rows(TABLE)[:3]])
+    printed, _ = predicted(invoke, run, "rooms", data="new.csv")
+    assert "mean width" in printed
+    assert not [score for score in ("log p", "coverage", "RMSE", "finite") if score in printed]
+
+
+def test_the_only_modelled_column_is_the_target(invoke, short_run, write):
     data = {**CELLS["data"], "columns": ["wage"], "given": ["city", "rooms"]}
     run = short_run(**{**CELLS, "data": data})
     words = ["predict", run, "--data", TABLE, "-o", "out.csv"]
@@ -211,6 +220,9 @@ def test_the_only_modelled_column_is_the_target(invoke, short_run):
     assert (low <= high).all()
     log_p = nflow_cli.load(run).log_prob(TABLE)
     np.testing.assert_allclose(numbers(rows, "wage_log_p"), log_p)
+    write("gap.csv", [{**row, "rooms": ""} for row in read_rows(TABLE)[:1]])
+    printed = succeed(invoke, "predict", run, "--data", "gap.csv", "-o", "gap_out.csv")
+    assert "hidden         1 rows have empty given cells" in printed and "unknown  " not in printed
     result = invoke(*words, "--target", "city")
     expected = "--target: expected one of wage. Received: 'city', a given column"
     assert (result.exit_code, result.stderr) == (1, f"nflow: error: {expected}\n")

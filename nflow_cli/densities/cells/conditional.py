@@ -51,7 +51,7 @@ class CellPosterior(NamedTuple):
             NaN of other cells.
         at: Probability ``(n,)`` of that number itself, given the same: 0 without atom or grid.
         error: Total variation ``(n,)`` that is left by the quadrature. Where it is above
-            ``UNRESOLVED`` mean, sd, quantiles, below and at are NaN.
+            the largest allowed, mean, sd, quantiles, below and at are NaN.
     """
 
     levels: np.ndarray
@@ -89,6 +89,7 @@ def conditional(
     j: int,
     p: np.ndarray,
     advance: Callable[[int], None] | None = None,
+    largest_error: float = UNRESOLVED,
 ) -> CellPosterior:
     """Return the distributions of cell ``j``, a modelled column, of rows ``(n, C)``.
 
@@ -105,7 +106,7 @@ def conditional(
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def of_block(block: CellScores, p: np.ndarray) -> CellPosterior:
-        return _Cell(block, behind, j).conditional(p)
+        return _Cell(block, behind, j).conditional(p, largest_error)
 
     n, k = len(rows), np.shape(p)[-1]
     if not n:  # as of one row, of which nothing is kept
@@ -132,7 +133,7 @@ class _Cell:
         self.grid = grid_nodes(self.prior)
         self.has_cells = self.column.has_numbers and self.grid is None
 
-    def conditional(self, p: np.ndarray) -> CellPosterior:
+    def conditional(self, p: np.ndarray, largest_error: float) -> CellPosterior:
         """The distributions, with quantiles at ``p`` ``(n, k)``."""
         nodes, log_total, weights, error = self._posterior()
         missing = np.where(np.isnan(nodes.values), weights, 0.0).sum(axis=1)
@@ -146,7 +147,7 @@ class _Cell:
             quantiles = self._exact(p) if is_exact else self._quantiles(nodes, weights, p)
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
             numbers[4:] = quantiles.T
-            numbers[:, ~(error <= UNRESOLVED)] = np.nan
+            numbers[:, ~(error <= largest_error)] = np.nan
         first = 0 if self.density.unmixing else self.place
         own = self.block.by_mixture[:, first : len(self.density.modelled)].sum(axis=1)
         known = self.density.are_known(self.block.rows)[:, self.place]

@@ -67,6 +67,14 @@ def weights_of(log_weights: np.ndarray) -> np.ndarray:
     return np.where(total > 0, weights / np.maximum(total, 1e-300), equal)
 
 
+def quantiles_of(values: np.ndarray, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Quantiles ``(b, k)`` at ``p`` ``(b, k)`` of values with weights ``(b, S)``: such values."""
+    order = np.argsort(values, axis=1)
+    ends = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    places = (ends[:, None] < p[:, :, None] * ends[:, -1:, None]).sum(axis=2)
+    return np.take_along_axis(np.take_along_axis(values, order, axis=1), places, axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class Completions(WeightedDraws):
     """Draws of the unknown cells of b rows given their known cells, none of them missing.

@@ -17,6 +17,8 @@ from nflow_cli.evaluation.warnings import FEW_ROWS
 from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
 from nflow_cli.experiments.table.given import Completions, completions, nearest
 from nflow_cli.experiments.table.tables import CellsRun
+from nflow_cli.experiments.table.unknown import COUNTED as OF_CELLS
+from nflow_cli.experiments.table.unknown import counts_of
 from nflow_cli.random_streams import stream
 from nflow_cli.text import printable
 from nflow_cli.training.observers import phase
@@ -24,6 +26,7 @@ from nflow_cli.training.observers import phase
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values
 COUNTED = {
+    **OF_CELLS,
     "n_given_missing": (
         "left",
         "{n_given_missing:,} cells of given columns, which the run does not model",
@@ -165,6 +168,7 @@ def _scores(trained: CellsRun, rows: np.ndarray, found: Imputed) -> dict[str, An
         "imputed": {name: int(count) for name, count in counts if count},
         "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
         "n_given_missing": int(np.isnan(rows[:, : trained.density.n_given]).sum()),
+        **counts_of(trained.density, rows),
         "n_few_draws": int((found.effective < FEW_ROWS).sum()),
         "n_seldom_present": int((found.present < SELDOM).sum()),
     }

@@ -14,7 +14,7 @@ from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.writing import as_written, write_file
 from nflow_cli.data.written import DIGITS
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.conditional import UNRESOLVED, CellPosterior, conditional
+from nflow_cli.densities.cells.conditional import UNRESOLVED, CellPosterior
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
 from nflow_cli.evaluation.tallies import Moments, Tally
@@ -29,8 +29,18 @@ from nflow_cli.experiments.summary import (
     figure,
     mean_text,
 )
-from nflow_cli.experiments.table.given import Completions, completions
+from nflow_cli.experiments.table.given import Completions, completions, quantiles_of
 from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_room
+from nflow_cli.experiments.table.unknown import (
+    COUNTED as OF_CELLS,
+)
+from nflow_cli.experiments.table.unknown import (
+    DRAWN,
+    are_empty,
+    conditional_of_known,
+    counts_of,
+    unknown_cells,
+)
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.text import printable
@@ -41,11 +51,16 @@ ROUNDING = 1e-12  # of a value, relative
 ROUNDING_OF_SHARES = 1e-9
 EFFECTIVE = "effective_draws"
 COUNTED = {
-    "n_new_levels": ("new levels", "{n_new_levels:,} rows have a level that no training row has"),
-    "n_impossible": (
-        "impossible",
-        "{n_impossible_cells:,} cells of {n_impossible:,} rows are off their grid or far away: "
-        "taken as unknown",
+    **OF_CELLS,
+    "n_unknown": (
+        "unknown",
+        f"{{n_unknown:,}} rows have unknown cells: their predictions are means over {DRAWN} draws "
+        "of these",
+    ),
+    "n_hidden": (
+        "hidden",
+        "{n_hidden:,} rows have empty given cells, and training had none there: intervals may be "
+        "too narrow",
     ),
     "n_unresolved": (
         "unresolved",
@@ -98,7 +113,8 @@ def calibration(
     rows = trained.held_out
     place = trained.columns.index(column.name)
     with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
-        found = conditional(trained.density, rows, place, np.array([0.5]))
+        p, seed = np.array([0.5]), trained.config.seed
+        found = conditional_of_known(trained.density, rows, place, p, seed)
     scores = own_scores(column, found, rows[:, place])
     codes, known = _codes(trained, of_groups, rows), ~np.isnan(scores)
     groups = {
@@ -399,7 +415,8 @@ def _by_quadrature(
     thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
     of_sets = central(thresholds) if sets else np.empty((len(rows), 0))
     every = np.append(np.tile(p, (len(rows), 1)), of_sets, axis=1)
-    found = conditional(trained.density, rows, place, every, advance)
+    seed = trained.config.seed
+    found = conditional_of_known(trained.density, rows, place, every, seed, advance)
     quantiles, ends = np.split(found.quantiles, [len(p)], axis=1)
     if sets:
         ends = ends + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
@@ -425,6 +442,7 @@ def _by_draws(
     unknown = np.zeros(rows.shape, bool)
     unknown[:, places] = True
     unknown[:, at] |= np.isnan(rows[:, at])
+    unknown |= unknown_cells(trained.density, rows) & unknown.any(axis=1, keepdims=True)
     # One cell is completed by quadrature, which ignores computed columns.
     unknown[:, n_cells:] = unknown[:, :n_cells].sum(axis=1, keepdims=True) > 1
     found = [np.full((len(rows), len(_names(c, wanted.p))), np.nan) for c in wanted.columns]
@@ -456,10 +474,8 @@ def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) ->
         return np.stack(shares, axis=1)
     mean = (some.weights * draws).sum(axis=1)
     sd = np.sqrt((some.weights * np.square(draws - mean[:, None])).sum(axis=1))
-    order = np.argsort(draws, axis=1)
-    ends = np.cumsum(np.take_along_axis(some.weights, order, axis=1), axis=1)
-    places = (ends[:, None] < p[:, None] * ends[:, -1:, None]).sum(axis=2)
-    return np.column_stack([mean, sd, np.take_along_axis(np.sort(draws, axis=1), places, axis=1)])
+    every = np.broadcast_to(p, (len(draws), len(p)))
+    return np.column_stack([mean, sd, quantiles_of(draws, some.weights, every)])
 
 
 def answer(
@@ -499,20 +515,19 @@ def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
 
 
 def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
-    rows, names = predicted.rows, predicted.asked.names
-    lost = trained.density.are_impossible(rows)
-    lost[:, [trained.columns.index(name) for name in names]] = False
-    of_lost = {"n_impossible": int(lost.any(axis=1).sum()), "n_impossible_cells": int(lost.sum())}
-    if isinstance(predicted, Drawn):
-        least = {EFFECTIVE: float(np.nanmin(predicted.effective, initial=np.inf))}
-        return Tally(counts={"n": len(rows), **of_lost}, least=least)
-    are_levels = [c.name not in names and not c.has_numbers for c in trained.density.row]
+    rows = predicted.rows
+    density, n_given = trained.density, trained.density.n_given
     counts = {
         "n": len(rows),
-        "n_new_levels": int((rows[:, are_levels] < 0).any(axis=1).sum()),
-        OWN: predicted.values is not None and are_own(trained, rows),
-        **of_lost,
+        **counts_of(density, rows, predicted.asked.names),
+        "n_hidden": int(are_empty(density, rows)[:, :n_given].any(axis=1).sum()),
     }
+    if isinstance(predicted, Drawn):
+        least = {EFFECTIVE: float(np.nanmin(predicted.effective, initial=np.inf))}
+        return Tally(counts=counts, least=least)
+    place = trained.columns.index(predicted.column.name)
+    counts["n_unknown"] = int(unknown_cells(density, rows, place).any(axis=1).sum())
+    counts[OWN] = predicted.values is not None and are_own(trained, rows)
     if predicted.column.has_numbers:
         counts["n_unresolved"] = int((~predicted.is_resolved).sum())
     if predicted.asked.sets:
@@ -573,7 +588,7 @@ def judged(asked: Question, found: Tally, name: str) -> Judgement:
 
 
 def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
-    scores: dict[str, Any] = {name: one.value for name, one in found.means.items()}
+    scores: dict[str, Any] = {name: one.value for name, one in found.means.items() if one.n}
     if sets:
         records = [
             {"group": sets.name(code), "n": one.n}
