@@ -105,8 +105,10 @@ def wrong_arrays(rng, content):
     """Drop, reshape or fill a few arrays of an .npz with what does not belong there."""
     arrays = dict(np.load(io.BytesIO(content)))
     for _ in range(rng.integers(1, 4)):
+        if not arrays:
+            break
         key = list(arrays)[rng.integers(len(arrays))]
-        array, kind = arrays.pop(key), rng.integers(6)
+        array, kind = np.atleast_1d(arrays.pop(key)), rng.integers(6)
         if kind == 0:
             continue
         if kind == 1:
@@ -120,8 +122,6 @@ def wrong_arrays(rng, content):
         else:
             array = array[: rng.integers(len(array) + 1)]
         arrays[key] = array
-        if not arrays:
-            break
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
