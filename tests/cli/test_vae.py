@@ -135,6 +135,7 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
 
 
 @pytest.mark.slow
+@pytest.mark.xla  # as in the process beside it
 def test_the_config_of_a_run_repeats_it_bit_for_bit_where_keras_is_set_up_otherwise(
     invoke, tmp_path
 ):
