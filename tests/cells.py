@@ -12,13 +12,16 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.marginal import Marginal, Normals
+from nflow_cli.densities.cells.outliers import Outliers
 from nflow_cli.densities.cells.scores import Scores
+from nflow_cli.densities.cells.tails import Tail, Tailed
 
 UNITS = (Scale(1.0, 2.0),)
 TAILS = (Scale(1.0, 2.0), TukeyH(0.02))
 # Of columns of whole numbers from 0 on, and from 0 to 9.
 POSITIVE = (Log(-0.5, "above"), Scale(0.4, 0.3))
 BETWEEN = (Logit(-0.5, 9.5), Scale(0.0, 1.5))
+FAR = 20.0  # units of an outlier among numbers without steps, where these have no density
 
 
 def independent(density):
@@ -56,7 +59,12 @@ def number(name, resolution=1e-3, maps=UNITS, decimals=3, **facts):
 
 
 def scored(column):
-    """Return a column that repeats with its scores: steps at atoms and near the middle."""
+    """Return a column with outliers and, if it repeats, with its scores: steps at atoms and near
+    the middle.
+
+    All outliers are one value, so that sums over values are finite.
+    """
+    column = replace(column, outliers=Outliers(_outlier(column), 1e-12 * column.step))
     if not column.has_scores:
         return column
     rng = np.random.default_rng(5)
@@ -64,8 +72,20 @@ def scored(column):
     values = np.unique(np.append(some, column.kind.atoms))
     masses = 0.6 * rng.dirichlet(np.full(len(values), 2.0))
     smooth = Normals(np.log([0.3, 0.7]), np.array([-0.5, 0.3]), np.array([0.7, 1.0]))
-    scores = Scores(values, column.in_units(values)[0], masses, smooth)
+    # Short tails where all values are summed, or where maps make a far score very far.
+    is_short = len(column.maps) > 1 or (column.kind.kind == "grid" and column.step > 0.1)
+    width = 0.05 if is_short else 0.45
+    tails = Tail(-1.5, width, 0.12 * width), Tail(2.0, width, 0.07 * width)
+    scores = Scores(values, column.in_units(values)[0], masses, Tailed(smooth, *tails))
     return replace(column, scores=scores)
+
+
+def _outlier(column):
+    """Return the outlier of a column: beyond found bounds, else among the values of a grid."""
+    if column.kind.is_open:
+        return column.kind.bounds[0] - 3 * column.step
+    units = FAR if column.kind.kind == "number" else 2.0
+    return float(column.nearest(column.values_at(np.array([units])))[0])
 
 
 def in_units(column):
@@ -91,19 +111,24 @@ def random_weights(layout, rng, blocks=2):
     return weights
 
 
-def random_marginal(column, rng):
+def random_marginal(column, rng, new=None):
     shares = rng.dirichlet(np.ones(column.outcomes.count))
+    if new is not None:
+        shares[:-1] *= (1 - new) / shares[:-1].sum()
+        shares[-1] = new
     mixture = np.log([0.3, 0.6, 0.1]), rng.normal(0, 0.5, 3), np.array([0.5, 1.0, 2.0])
     normals = Normals(*mixture) if column.has_numbers else Normals(*np.zeros((3, 0)))
     return Marginal(column.outcomes, np.log(shares), normals)
 
 
-def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None):
-    """Return a density of cells of columns; of networks alone where ``shares`` is 1."""
+def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None, new=None):
+    """Return a density of cells of columns; of networks alone where ``shares`` is 1, and with a
+    share ``new`` of new levels and outliers.
+    """
     rng = np.random.default_rng(seed)
     columns = [in_units(c) if i < n_given else c for i, c in enumerate(columns)]
     layout = layout_of(columns, n_given, 3, width)
-    marginals = [random_marginal(column, rng) for column in columns][n_given:]
+    marginals = [random_marginal(column, rng, new) for column in columns][n_given:]
     networks = []
     for weight in np.random.default_rng([seed, 1]).dirichlet(np.full(members, 5.0)):
         weights = network.masked(layout, random_weights(layout, rng))
@@ -113,34 +138,33 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None)
     return CellDensity(columns, layout, marginals, networks)
 
 
-def values_of(column, reach=14.0):
-    """Return all values of a column but numbers without a step, -1 for a new level.
-
-    Of a column with bounds that were found, these are also some steps beyond them.
-    """
+def values_of(column, reach=18.0, outliers=True):
+    """Return all values of a column but numbers without a step, -1 for a new level."""
     gap = [] if column.missing is None else [np.nan]
     if not column.has_numbers:
         return np.array([*range(len(column.first)), -1.0, *gap])
+    far = [column.outliers.centre] if outliers else []
     if column.kind.kind == "number":
-        return np.array([*(column.scores.values if column.scores else ()), *gap])
+        return np.array([*(column.scores.values if column.scores else ()), *far, *gap])
     low, high = column.values_at(np.array([-reach, reach]))
-    step = column.step
-    if column.kind.is_open:
-        low, high = low - 90 * step, high + 90 * step
-    return np.append(low + step * np.arange(round((high - low) / step) + 1), gap)
+    values = low + column.step * np.arange(round((high - low) / column.step) + 1)
+    return np.array([*values, *(far if column.kind.is_open else ()), *gap])
 
 
 def quadrature(column, panels=12):
     """Return values ``(V,)`` of a column and weights of their probabilities: a sum is an integral.
 
-    Of numbers, 16 of Gauss's points in each panel of t, units are sinh t, which a step ends; then
-    steps and gaps.
+    Of numbers, 16 of Gauss's points in each panel of t, units are sinh t, which a step or a tail ends;
+    then steps and gaps.
     """
     others = values_of(column)
     if column.kind.kind != "number":
         return others, np.ones(len(others))
-    steps = column.scores.units if column.scores else ()
-    ends = np.sort([*np.linspace(-5.5, 5.5, panels + 1), *np.arcsinh(steps)])
+    breaks = []
+    if column.scores:
+        smooth = column.scores.smooth
+        breaks = [*column.scores.units, smooth.lower.end, smooth.upper.end]
+    ends = np.sort([*np.linspace(-5.5, 5.5, panels + 1), *np.arcsinh(breaks)])
     at, weights = np.polynomial.legendre.leggauss(16)
     low, high = ends[:-1, None], ends[1:, None]
     t = ((high + low) / 2 + (high - low) / 2 * at).ravel()
@@ -150,7 +174,9 @@ def quadrature(column, panels=12):
         values, log_slope = one.outside(values)
         weights = weights * np.exp(log_slope)
     weights = weights / column.step if column.scores else weights  # of a mass
-    return np.append(values, others), np.append(weights, np.ones(len(others)))
+    is_outlier = (others == column.outliers.centre) & (column.log_measure != 0)
+    of_others = np.where(is_outlier, column.step, 1.0)
+    return np.append(values, others), np.append(weights, of_others)
 
 
 def products(*values):
@@ -163,8 +189,9 @@ def a_sample(columns, n, seed=0):
     rng = np.random.default_rng(seed)
     rows = np.full((n, len(columns)), np.nan)
     for j, column in enumerate(columns):
-        rows[:, j] = rng.choice(values_of(column, 1.5), n) if len(values_of(column)) else np.nan
+        some = values_of(column, 1.5, outliers=False)
+        rows[:, j] = rng.choice(some, n) if len(some) else np.nan
         if column.kind.kind == "number":
-            is_number = (rng.random(n) < 0.6) | (not column.outcomes.count > 1)
+            is_number = (rng.random(n) < 0.6) | (len(some) == 0)
             rows[:, j] = np.where(is_number, column.values_at(rng.normal(0, 1, n)), rows[:, j])
     return rows

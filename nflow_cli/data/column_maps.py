@@ -48,6 +48,11 @@ class ColumnMap(ABC):
         nats.
         """
 
+    @property
+    def support(self) -> tuple[float, float]:
+        """Open interval of the values that have a density."""
+        return -math.inf, math.inf
+
     def record(self) -> dict[str, Any]:
         place = f"{type(self).__module__}:{type(self).__qualname__}"
         name = next(name for name, other in COLUMN_MAPS.items() if other == place)
@@ -111,6 +116,10 @@ class _OneSided(ColumnMap):
             raise ValueError('expected a side: "above" or "below"')
 
     @property
+    def support(self) -> tuple[float, float]:
+        return (self.bound, math.inf) if self.side == "above" else (-math.inf, self.bound)
+
+    @property
     def _sign(self) -> int:
         return 1 if self.side == "above" else -1
 
@@ -124,8 +133,7 @@ class _OneSided(ColumnMap):
     @np.errstate(over="ignore", under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
         distance, log_det = self._distance(self._sign * z, xp)
-        limits = (self.bound, math.inf) if self.side == "above" else (-math.inf, self.bound)
-        return _within(self.bound + self._sign * distance, *limits, xp), log_det
+        return _within(self.bound + self._sign * distance, *self.support, xp), log_det
 
     @abstractmethod
     def _of_distance(self, distance: Any, xp: Any) -> tuple[Any, Any]:
@@ -212,6 +220,10 @@ class Logit(ColumnMap):
         width = _finite("high - low", self.high - self.low)
         if width <= 0 or not np.nextafter(self.low, self.high) < self.high:
             raise ValueError("expected low < high")
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return self.low, self.high
 
     @property
     def _log_width(self) -> float:

@@ -248,13 +248,16 @@ def _information(at: np.ndarray) -> np.ndarray:
 def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
     """Maps of values ``(n,)`` of a column to about N(0, 1).
 
-    A bound is half a step beyond the last possible value, at its interval's end. Equal values are
-    spread over their intervals: otherwise the fitted tail is as heavy as it can be.
+    A bound is half a step beyond the last possible value, at its interval's end. Where no value is
+    below 0, and 0 is no farther away than the greatest, it is a bound. Equal values are spread over
+    their intervals: otherwise the fitted tail is as heavy as it can be.
     """
     step = kind.step or 1.0
     if not len(values) or values.min() == values.max():
         return [Scale(float(values[0]) if len(values) else 0.0, step)]
     low, high = kind.bounds or (None, None)
+    if low is None and kind.type in ("whole", "decimal") and 0 <= values.min() <= np.ptp(values):
+        low = 0.0
     half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
     bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
     below, above = bounds.ends

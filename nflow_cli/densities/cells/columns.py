@@ -12,10 +12,11 @@ from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.cycles import harmonics
 from nflow_cli.data.written import as_written
 from nflow_cli.densities.cells.layout import UNKNOWN, Outcomes
+from nflow_cli.densities.cells.outliers import NONE_KNOWN, Outliers
 from nflow_cli.densities.cells.scores import Scores
 
 END = 0.01  # steps: a value this close to the last one within bounds equals it
-LEAST_SPREAD = 0.1  # steps: scale of values beyond bounds, at least
+LEAST_MASS = 1e-12  # probability of an outlier farther away than any that is drawn
 SMALL = 1e-5  # half width below which the slope is more accurate than a difference
 
 
@@ -40,20 +41,26 @@ class Cells(NamedTuple):
         interval: Of each number.
         units: Middles in units ``(n,)``, inputs of a network.
         calendar: Harmonics of dates and times ``(E, n)``, inputs of a network.
+        log_outlier: Log-probability ``(n,)`` in nats of a number if it is an outlier; 0 of a new
+            level, else -inf.
+        outlier_below: Probability ``(n,)`` that an outlier is less than a number.
     """
 
     codes: np.ndarray
     interval: Interval
     units: np.ndarray
     calendar: np.ndarray
+    log_outlier: np.ndarray
+    outlier_below: np.ndarray
 
 
 @dataclass(frozen=True)
 class CellColumn:
     """Column whose kind is fixed by the training rows.
 
-    Outcomes, in order: levels or atoms; a number; missing; and new, a level or a number beyond
-    found bounds that no training row has.
+    Outcomes, in order: levels or atoms; a number; missing; and new: a level that no training row
+    has, or an outlier. A number may be of a training row's kind or an outlier, but beyond found
+    bounds, or below 0 where no training row is, it is an outlier alone.
 
     Args:
         kind: With all levels.
@@ -63,6 +70,7 @@ class CellColumn:
         high: Upper end.
         scores: Normal scores of a modelled column whose values repeat, in which its intervals are.
         is_hurdle: Hurdle model: an earlier column predicts atoms, which have no steps.
+        outliers: Distribution of its outliers.
     """
 
     name: str
@@ -73,6 +81,7 @@ class CellColumn:
     high: float = 1e5
     scores: Scores | None = None
     is_hurdle: bool = False
+    outliers: Outliers = NONE_KNOWN
 
     @property
     def has_scores(self) -> bool:
@@ -91,11 +100,12 @@ class CellColumn:
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """The possible outcomes; a new one is a level or a number beyond found bounds."""
+        """The possible outcomes."""
         number = len(self.first) if self.has_numbers else None
-        has_new, has_gaps = self.kind.is_open or not self.has_numbers, self.kind.missing
-        count = len(self.first) + self.has_numbers + has_gaps + has_new
-        return Outcomes(count, number, self.kind.bounds is not None, has_new, has_gaps)
+        has_gaps = self.kind.missing
+        count = len(self.first) + self.has_numbers + has_gaps + 1
+        has_ends = self.bounds != (None, None)
+        return Outcomes(count, number, has_ends, True, has_gaps)
 
     @property
     def n_cycles(self) -> int:
@@ -113,9 +123,9 @@ class CellColumn:
         return self.outcomes.missing
 
     @property
-    def new(self) -> int | None:
-        """Outcome of a new level or a number beyond found bounds, if any."""
-        return self.outcomes.new
+    def new(self) -> int:
+        """Outcome of a new level or an outlier."""
+        return self.outcomes.count - 1
 
     @property
     def step(self) -> float:
@@ -135,8 +145,7 @@ class CellColumn:
             codes = np.where(codes < 0, len(self.first) + self.kind.missing, codes)
         else:
             codes = self._atoms(np.where(gaps, 0.0, values))
-            if self.new is not None:
-                codes = np.where(self._beyond(values) > 0, self.new, codes)
+            codes = np.where(self._steps_beyond(values) > 0, self.new, codes)
         return np.where(gaps, UNKNOWN if self.missing is None else self.missing, codes)
 
     def encode(self, values: np.ndarray) -> Cells:
@@ -144,21 +153,43 @@ class CellColumn:
         codes = self.codes(values)
         if not self.has_numbers:
             zeros = np.zeros(len(values))
-            return Cells(codes, Interval(zeros, zeros), zeros, np.zeros((0, len(values))))
-        gaps, beyond = np.isnan(values), self._beyond(values) > 0
+            log_outlier = np.where(codes == self.new, 0.0, -np.inf)
+            interval, no_dates = Interval(zeros, zeros), np.zeros((0, len(values)))
+            return Cells(codes, interval, zeros, no_dates, log_outlier, zeros)
+        gaps, beyond = np.isnan(values), codes == self.new
         is_none = gaps | beyond
         numbers = np.where(is_none, self._typical, values)
         in_units = self._interval(numbers)
         centre, half = in_units
         if self.scores:
             centre, half = self.scores.intervals(self.nearest(numbers), *in_units, self.slack)
-        if self.new is None:
-            half = np.where(beyond, 0.0, half)
+        half = np.where(beyond, 0.0, half)
         if self.kind.kind == "grid":
             half = np.where(self._is_on_grid(numbers), half, 0.0)
         interval = Interval(np.where(is_none, 0.0, centre), np.where(gaps, 1.0, half))
         units, calendar = np.where(is_none, 0.0, in_units.centre), harmonics(values, self.kind)
-        return Cells(codes, interval, units, calendar)
+        return Cells(codes, interval, units, calendar, *self._outliers(values))
+
+    def _outliers(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probability ``(n,)`` of values if they are outliers, and that one is less."""
+        gaps = np.isnan(values)
+        numbers = self.nearest(np.where(gaps, self.outliers.centre, values))
+        low, high = numbers - self.step / 2, numbers + self.step / 2
+        possible = ~gaps
+        if self.is_closed:  # the last values have the outliers beyond them
+            least, most = self._ends
+            low = np.where(numbers <= least + self.slack, -np.inf, low)
+            high = np.where(numbers >= most - self.slack, np.inf, high)
+            possible &= self._steps_beyond(values) == 0
+        if self.kind.kind == "grid":
+            possible &= self._is_on_grid(values)
+        log_mass = np.where(possible, self.outliers.log_mass(low, high), -np.inf)
+        return log_mass, np.where(gaps, 0.0, self.outliers.below(low))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no number, not even an outlier, is beyond its bounds."""
+        return self.kind.bounds is not None and not self.kind.is_open
 
     def log_wider(self, values: np.ndarray) -> np.ndarray:
         """Log-ratio ``(n,)`` of the mass of new numbers between those seen to their own; else 0."""
@@ -174,29 +205,23 @@ class CellColumn:
         """Distance within which a number has a step's value."""
         return END * self.step if self.kind.kind == "grid" else 1e-6 * self.step
 
-    def _beyond(self, values: np.ndarray) -> np.ndarray:
+    @cached_property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Least and greatest number that is no outlier: bounds of its kind, and 0 where its units
+        end there.
+        """
         low, high = self.kind.bounds or (None, None)
+        if low is None and self.maps and np.isfinite(self.maps[0].support[0]):
+            low = 0.0
+        return low, high
+
+    def _steps_beyond(self, values: np.ndarray) -> np.ndarray:
+        """Steps ``(n,)`` from the bounds, 0 within."""
+        low, high = self.bounds
         below = -np.inf if low is None else (low - values) / self.step
         above = -np.inf if high is None else (values - high) / self.step
         steps = np.maximum(below, above)
-        return np.where(steps > 0.01, steps, 0.0)
-
-    def log_beyond(self, values: np.ndarray) -> np.ndarray:
-        """Log-probability in nats of values ``(n,)`` given that they exceed the bounds; 0 within.
-
-        Exponential with scale one unit, half of it at each bound; for a number, the mass of its
-        interval.
-        """
-        steps, spread = self._beyond(values), self._spread
-        ends = [end for end in self.kind.bounds or () if end is not None]
-        each = np.log(-np.expm1(-1 / spread)) - (steps - 1) / spread - np.log(len(ends) or 1)
-        each = np.where(self._is_on_grid(values), each, -np.inf)
-        return np.where(steps > 0, each, 0.0)
-
-    @cached_property
-    def log_farther(self) -> float:
-        """Log-ratio of the probability beyond the bounds, from a value on, to that of the value."""
-        return -float(np.log(-np.expm1(-1 / self._spread)))
+        return np.where(steps > END, steps, 0.0)
 
     def _atoms(self, values: np.ndarray) -> np.ndarray:
         codes = np.full(len(values), self.number)
@@ -219,7 +244,7 @@ class CellColumn:
         is_small = (by_slope < SMALL) | (np.abs(above - below - step) > END * step)
         centre = np.where(is_small, middle, 0.5 * (low + high))
         half = np.where(is_small, by_slope, 0.5 * (high - low))
-        least, most = self.kind.bounds or (None, None)
+        least, most = self.bounds
         reach = (1 - END if self.kind.kind == "grid" else END / 2) * step
         if least is not None:  # the lowest interval is all below its upper end
             is_end = at - least <= reach
@@ -268,6 +293,12 @@ class CellColumn:
             values = np.where(np.isnan(on_steps), values, on_steps)
         else:
             values = self._plain(units)
+        return self._written(values, is_within=True)
+
+    def _written(self, values: np.ndarray, is_within: bool) -> np.ndarray:
+        """Values ``(n,)`` on the grid and with the column's decimals, as a table is read; those
+        ``is_within`` bounds, but for rounding, not beyond the first or the last one.
+        """
         written = values
         with np.errstate(over="ignore"):
             if self.kind.kind == "grid":
@@ -276,42 +307,33 @@ class CellColumn:
                 written = self.step * np.rint(values / self.step)
             if self.kind.decimals is not None:
                 written = np.round(written, self.kind.decimals)
-        low, high = self._ends
-        written = np.fmin(np.fmax(np.where(np.isfinite(written), written, values), low), high)
-        return as_written(written)  # as a table is read
+        written = np.where(np.isfinite(written), written, values)
+        if is_within:
+            low, high = self._ends
+            written = np.fmin(np.fmax(written, low), high)
+        return as_written(written)
 
     @cached_property
     def _ends(self) -> np.ndarray:
         """First and last value within the bounds, NaN without one."""
-        bounds = [np.nan if end is None else end for end in self.kind.bounds or (None, None)]
+        bounds = [np.nan if end is None else end for end in self.bounds]
         ends, slack = self.nearest(np.array(bounds)), END * self.step
         is_on = np.abs(ends - bounds) <= slack
         beyond = np.array([1, -1]) * (ends - bounds) < -slack
         return np.where(is_on, bounds, ends + np.where(beyond, [self.step, -self.step], 0.0))
 
-    def _drawn_beyond(self, uniform: np.ndarray) -> np.ndarray:
-        low, high = self.kind.bounds or (None, None)
-        both = low is not None and high is not None
-        is_below = (uniform < 0.5) if both else np.full(len(uniform), low is not None)
-        part = np.clip(np.mod(2 * uniform, 1.0) if both else uniform, 0.0, 1.0)
-        steps = 1 + np.floor(-self._spread * np.log1p(-part * (1 - 1e-12)))
-        above, below = (high or 0.0) + steps * self.step, (low or 0.0) - steps * self.step
-        values = np.where(is_below, below, above)
-        return values if self.kind.decimals is None else np.round(values, self.kind.decimals)
-
-    @cached_property
-    def _spread(self) -> float:
-        unit = np.diff(self._plain(np.array([-1.0, 1.0])))[0] / 2
-        return max(float(unit / self.step), LEAST_SPREAD)
+    def _outliers_at(self, p: np.ndarray) -> np.ndarray:
+        """Outliers ``(n,)`` at probabilities, as written."""
+        values = self.outliers.quantile(np.clip(p, LEAST_MASS, 1 - LEAST_MASS))
+        return self._written(values, is_within=self.is_closed)
 
     def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
-        """Values ``(n,)`` of outcomes; of numbers, at ``units``."""
+        """Values ``(n,)`` of outcomes; of numbers at ``units``, of outliers at probabilities."""
         if not self.has_numbers:
             values = np.where(codes == self.new, -1.0, codes)
         else:
             first = np.append(self.kind.atoms, np.nan)
             values = first[np.minimum(codes, len(first) - 1)]
             values = np.where(codes == self.number, self.values_at(units), values)
-            if self.new is not None:
-                values = np.where(codes == self.new, self._drawn_beyond(units), values)
+            values = np.where(codes == self.new, self._outliers_at(units), values)
         return values if self.missing is None else np.where(codes == self.missing, np.nan, values)

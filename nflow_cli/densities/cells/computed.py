@@ -258,7 +258,7 @@ class Computed:
         expected = self.expected(rows)
         cells = self.column.encode(rows[:, self.place])
         broken = np.where(expected.known, self.broken, 1.0)
-        log_marginal = self.marginal.log_prob(cells.codes, *cells.interval)
+        log_marginal = self.marginal.log_prob(cells.codes, *cells.interval, cells.log_outlier)
         with np.errstate(divide="ignore"):
             place = self._place(rows, expected)
             log_held = np.log1p(-broken) + np.log(expected.at(place))

@@ -32,6 +32,7 @@ FARTHEST = 2.0**53  # steps from an offset: the next has no number
 LARGE = 1e300  # largest value
 GROWTH = 1.4  # of the intervals beyond single values
 WIDEST = 16  # atoms that are cells of their own
+OUTLIERS = 8  # nodes of outliers, of equal probability
 CELLS, MORE = 127, 64  # cells of a mixture at first, and added in a refinement
 # Probabilities below the inner ends of the outermost cells.
 TAILS = np.array([1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3])
@@ -45,7 +46,7 @@ class CellPosterior(NamedTuple):
         missing: Probability ``(n,)`` of a missing cell.
         mean: ``(n,)``, of a number, given that it is not missing and no outlier.
         sd: Its standard deviation.
-        quantiles: ``(n, k)``, of a number, given that it is not missing.
+        quantiles: ``(n, k)``, given the same.
         log_prob: Log-probability ``(n,)`` in nats of the row's own value; NaN if unknown.
         below: Probability ``(n,)`` of less than the row's own number, given that it is not missing;
             NaN of other cells.
@@ -73,7 +74,7 @@ class Nodes(NamedTuple):
         low: Least value of a cell, the same shape; the value itself of any other node.
         high: The greatest.
         mass: Probabilities ``(n, N)`` given the cells before.
-        usual: The same without outliers: beyond bounds, or of the marginal's broad normal.
+        usual: The same, 0 of missing cells, new levels and outliers.
     """
 
     values: np.ndarray
@@ -142,9 +143,9 @@ class _Cell:
             levels = 0
             usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
             numbers[:2] = _moments(nodes.values, usual)
-            numbers[2:4] = self._ends(nodes, weights)
+            numbers[2:4] = self._ends(nodes, weights, usual)
             is_exact = self.is_last and self.has_cells
-            quantiles = self._exact(p) if is_exact else self._quantiles(nodes, weights, p)
+            quantiles = self._exact(p) if is_exact else self._quantiles(nodes, usual, p)
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
             numbers[4:] = quantiles.T
             numbers[:, ~(error <= largest_error)] = np.nan
@@ -159,11 +160,13 @@ class _Cell:
             weights[:, :levels], missing, mean, sd, numbers[4:].T, log_p, below, at, error
         )
 
-    def _ends(self, nodes: Nodes, weights: np.ndarray) -> list[np.ndarray]:
+    def _ends(self, nodes: Nodes, weights: np.ndarray, usual: np.ndarray) -> list[np.ndarray]:
         """Probabilities ``(n,)`` of less than the own number, and of it, given not missing."""
         own, half = self.block.rows[:, self.j], self._half
         at, low, high = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
-        weights, is_cell = _normalised(np.where(np.isnan(at), 0.0, weights)), high > low
+        total = np.where(np.isnan(at), 0.0, weights).sum(axis=1, keepdims=True)
+        outliers = 1 - usual.sum(axis=1) / total[:, 0]
+        weights, is_cell = usual / total, high > low
         low = np.where(low == np.where(is_cell, low, np.inf).min(axis=1)[:, None], -np.inf, low)
         high = np.where(high == np.where(is_cell, high, -np.inf).max(axis=1)[:, None], np.inf, high)
         below, through = (
@@ -171,6 +174,9 @@ class _Cell:
             for d in (-half, half)
         )
         on = through - below + (weights * (~is_cell & (at == own[:, None]))).sum(axis=1)
+        cells = self.column.encode(own)
+        below += outliers * cells.outlier_below
+        on += outliers * np.exp(cells.log_outlier)
         return [np.where(np.isnan(own), np.nan, found) for found in (below, on)]
 
     def _below(
@@ -291,7 +297,7 @@ class _Cell:
         column, atoms = self.column, points(self.prior)
         values = np.broadcast_to(atoms.values, atoms.mass.shape)[0]
         order = np.argsort(values)[: np.sum(~np.isnan(values))]
-        values, mass = values[order], atoms.mass[:, order]
+        values, mass = values[order], atoms.usual[:, order]
         total = self.prior.number + mass.sum(axis=1)
         below = self.prior.below(self._units(values)[None]) + np.cumsum(mass, axis=1) - mass
         target = p * total[:, None]
@@ -305,9 +311,7 @@ class _Cell:
 
     def _units(self, values: np.ndarray) -> np.ndarray:
         """Atoms in units, and values beyond bounds at infinity."""
-        low, high = (
-            np.nan if end is None else end for end in self.column.kind.bounds or 2 * [None]
-        )
+        low, high = (np.nan if end is None else end for end in self.column.bounds)
         units = self.column.inside(np.fmin(np.fmax(values, low), high))[0]
         return np.where(values < low, -np.inf, np.where(values > high, np.inf, units))
 
@@ -391,19 +395,16 @@ def joined(parts: Sequence[Nodes]) -> Nodes:
 
 
 def points(prior: CellDistribution) -> Nodes:
-    """Nodes of the outcomes that are no numbers: levels or atoms, missing, new."""
-    column, codes = prior.column, np.arange(prior.column.outcomes.count)
-    codes = codes[codes != column.number]
-    shares, units = np.ones(len(codes)), np.full(len(codes), 0.5)
-    bounds = column.kind.bounds or (None, None)
-    if column.has_numbers and column.new is not None and None not in bounds:  # beyond either
-        codes = np.append(codes, column.new)
-        units, shares = np.append(units, 0.75), np.append(shares, 0.5)
-        units[codes == column.new], shares[codes == column.new] = [0.25, 0.75], 0.5
-    mass = prior.outcomes[codes].T * shares
-    is_usual = (codes != column.missing) & (codes != column.new)
-    values = column.decode(codes, units)[None]
-    return Nodes(values, values, values, mass, mass * is_usual)
+    """Nodes of the outcomes that are no usual numbers: levels or atoms, missing, new."""
+    column = prior.column
+    n_new = OUTLIERS if column.has_numbers else 1
+    others = [c for c in range(column.outcomes.count) if c not in (column.number, column.new)]
+    codes = np.append(np.array(others, int), np.repeat(column.new, n_new))
+    p = np.append(np.full(len(others), 0.5), (np.arange(n_new) + 0.5) / n_new)
+    is_new = codes == column.new
+    mass = prior.outcomes[codes].T * np.where(is_new, 1 / n_new, 1.0)
+    values = column.decode(codes, p)[None]
+    return Nodes(values, values, values, mass, mass * ~(is_new | (codes == column.missing)))
 
 
 def grid_nodes(prior: CellDistribution) -> Nodes | None:
@@ -412,7 +413,8 @@ def grid_nodes(prior: CellDistribution) -> Nodes | None:
         return None
     first, middle = values
     at = middle[None]
-    return Nodes(at, at, at, *prior.masses(_edges(prior.column, first)[None]))
+    mass = prior.masses(_edges(prior.column, first)[None])
+    return Nodes(at, at, at, mass, mass)
 
 
 def _values(prior: CellDistribution) -> tuple[np.ndarray, np.ndarray] | None:
@@ -477,7 +479,7 @@ def cell_nodes(prior: CellDistribution, edges: np.ndarray) -> Nodes:
 
     ends = values_at(edges)
     values = values_at((edges[:, 1:] + edges[:, :-1]) / 2)
-    return Nodes(values, ends[:, :-1], ends[:, 1:], *masses)
+    return Nodes(values, ends[:, :-1], ends[:, 1:], masses, masses)
 
 
 def split(edges: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -196,21 +196,19 @@ class CellDensity:
         return found
 
     def outlier_shares(self, rows: np.ndarray) -> np.ndarray:
-        """Share ``(n, D + K)`` of a cell's probability that is for future outliers: new outcomes,
-        and the marginals' broad normals; a mean over members.
+        """Share ``(n, D + K)`` of a cell's probability that it is new: a new level, or an outlier;
+        a mean over members.
         """
-        usual = copy(self)
-        usual.marginals = [
-            Marginal(of, np.where(np.arange(of.count) == of.new, -np.inf, one.log_shares), normals)
-            for one in self.marginals
-            for of, normals in [(one.outcomes, one.normals.without_broad)]
-        ]
-        with np.errstate(invalid="ignore"):  # of a cell that no row can have
-            parts = [
-                one.weight * np.exp(usual.cells_by(one, rows) - self.cells_by(one, rows))
-                for one in self.networks
-            ]
-        return 1 - np.sum(parts, axis=0)
+
+        def of_block(block: "CellScores") -> tuple[np.ndarray]:
+            cells, new = block.by_members, block.log_new
+            with np.errstate(invalid="ignore"):  # of a cell that no row can have
+                shares = np.exp(new - cells)
+            weights = [member.weight for member in self.networks]
+            return (np.tensordot(weights, shares, 1),)
+
+        (shares,) = self.by_blocks(of_block, rows)
+        return shares
 
     def cells_by(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-probability ``(n, D + K)`` in nats of each cell by one member."""
@@ -234,7 +232,9 @@ class CellDensity:
     ) -> LogCells:
         def of_block(block: "CellScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
-            return np.where(block.codes >= 0, masses, np.nan).T, presence.T
+            # An outlier says nothing of a network and a marginal, neither of which knows it.
+            is_known = (block.codes >= 0) & (block.of_marginals.masses > block.outliers)
+            return np.where(is_known, masses, np.nan).T, presence.T
 
         return LogCells(*self.by_blocks(of_block, rows))
 
@@ -404,6 +404,20 @@ class CellScores:
     # Log-probabilities, in nats.
 
     @Lazy
+    def outliers(self) -> np.ndarray:
+        """Log-masses ``(D, n)`` of cells that are new: new levels and outliers."""
+        each = zip(self.density.marginals, self.cells)
+        return np.array([marginal.log_new + cells.log_outlier for marginal, cells in each])
+
+    @property
+    def log_new(self) -> np.ndarray:
+        """Log-probabilities ``(n, D + K)`` of cells that are new: levels and outliers; of computed
+        ones -inf.
+        """
+        computed = np.full((len(self.rows), len(self.density.computed)), -np.inf)
+        return np.column_stack([self._as_densities(self.outliers), computed])
+
+    @Lazy
     def by_members(self) -> np.ndarray:
         """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
         pairs = zip(self.density.networks, self._of_networks)
@@ -412,7 +426,7 @@ class CellScores:
     def by_member(self, member: Member, cells: LogCells) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by one member, given those by its network."""
         first, second, _ = mixed(log_pair(member.shares[:, None]), cells, self.of_marginals, np)
-        kept = np.logaddexp(first, second)
+        kept = np.logaddexp(np.logaddexp(first, second), self.outliers)
         last = [one.log_prob(self.rows) for one in self.density.computed]
         return np.column_stack([self._as_densities(kept), *last])
 
@@ -442,7 +456,8 @@ class CellScores:
         if self.density.independent:
             return CellScores(self.density.independent, self.rows).by_marginals
         last = [one.by_marginal.log_prob(self.rows) for one in self.density.computed]
-        return np.column_stack([self._as_densities(self.of_marginals.masses), *last])
+        cells = np.logaddexp(self.of_marginals.masses, self.outliers)
+        return np.column_stack([self._as_densities(cells), *last])
 
     @Lazy
     def _of_networks(self) -> list[LogCells]:
@@ -450,10 +465,12 @@ class CellScores:
 
     @Lazy
     def of_marginals(self) -> LogCells:
-        """Log-masses ``(D, n)`` of cells, and of their presence, by the marginals."""
+        """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the
+        marginals.
+        """
         marginals = self.density.marginals
         masses = [
-            one.log_prob(cells.codes, *cells.interval) for one, cells in zip(marginals, self.cells)
+            one.log_usual(cells.codes, *cells.interval) for one, cells in zip(marginals, self.cells)
         ]
         log_present = np.array([[one.log_present] for one in marginals])
         return with_presence(self.layout, self.codes, np.array(masses), log_present, np)
@@ -461,9 +478,8 @@ class CellScores:
     # Values on no grid have mass 0; of very large ones the square overflows.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def log_cells(self, found: Parameters) -> LogCells:
-        """Log-masses ``(D, n)`` of cells, and of their presence, by the parameters of a network.
-
-        A network knows the outcomes of training rows; any other is as the marginals have it.
+        """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the parameters
+        of a network.
         """
         layout, density = self.layout, self.density
         log_shares = [
@@ -476,7 +492,7 @@ class CellScores:
         masses = log_masses(layout, found, centre, half, np)
         cells = log_cells(layout, found, self.codes, masses, np)
         is_new = self.codes == layout.of_modelled("new")
-        return cells._replace(masses=np.where(is_new, self.of_marginals.masses, cells.masses))
+        return cells._replace(masses=np.where(is_new, -np.inf, cells.masses))
 
     @property
     def codes(self) -> np.ndarray:
@@ -488,17 +504,12 @@ class CellScores:
 
     @Lazy
     def _log_measures(self) -> np.ndarray:
-        """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
-
-        Of a value beyond found bounds, less its log-probability among those beyond.
-        """
-        first, columns = self.density.n_given, self.density.modelled
-        measures = np.zeros((len(self.rows), len(columns)))
-        for j, (column, code) in enumerate(zip(columns, self.codes)):
-            measures[:, j] = np.where(code == column.number, column.log_measure, 0.0)
-            if column.has_numbers and column.new is not None:
-                beyond = column.log_measure - column.log_beyond(self.rows[:, first + j])
-                measures[:, j] = np.where(code == column.new, beyond, measures[:, j])
+        """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass."""
+        measures = np.zeros((len(self.rows), len(self.density.modelled)))
+        for j, (column, code) in enumerate(zip(self.density.modelled, self.codes)):
+            if column.log_measure:
+                has_density = (code == column.number) | (code == column.new)
+                measures[:, j] = np.where(has_density, column.log_measure, 0.0)
         unmixing = self.density.unmixing
         return measures - unmixing.log_slopes(self.rows) if unmixing else measures
 

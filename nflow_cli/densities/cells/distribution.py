@@ -10,7 +10,7 @@ import numpy as np
 from nflow_cli.arrays import logsumexp, ndtri
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
 from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
-from nflow_cli.densities.cells.marginal import REACH, STEPS, Marginal, cdf_at, normal_cdf
+from nflow_cli.densities.cells.marginal import REACH, STEPS, Marginal, cdf_at
 from nflow_cli.densities.cells.network import Parameters
 
 AT_ONCE = 2**15  # points of normals: more are not in the processor's cache
@@ -77,8 +77,7 @@ class CellDistribution:
         for weight, share, parameters in networks:
             # A network knows the outcomes of training rows; the last is new.
             log_shares = parameters.log_shares + marginal.log_learnt
-            if column.new is not None:
-                log_shares = np.append(log_shares, np.full((1, n), marginal.log_new), axis=0)
+            log_shares = np.append(log_shares, np.full((1, n), marginal.log_new), axis=0)
             parts = mixed(log_pair(share), self._log_cells(log_shares), own, np)
             of_network, beside = (weight * np.exp(part) for part in parts[:2])
             of_networks, of_marginal = of_networks + of_network, of_marginal + beside
@@ -107,23 +106,29 @@ class CellDistribution:
         """``P(X < x)`` and ``P(X = x)`` ``(n,)`` of cells; NaN if unknown.
 
         Levels are in their order; missing is above all levels and numbers, a new level above
-        missing. For a number, ``X = x`` is its interval.
+        missing. For a number, ``X = x`` is its interval, and outliers are numbers, too.
         """
-        column, (codes, (centre, half), *_), rows = self.column, cells, np.arange(self.n)
-        at = self.outcomes[codes, rows]
-        below = np.cumsum(self.outcomes, axis=0)[codes, rows] - at
+        column, codes, (centre, half) = self.column, cells.codes, cells.interval
+        at = self.outcomes[codes, np.arange(self.n)]
+        below = np.cumsum(self.outcomes, axis=0)[codes, np.arange(self.n)] - at
         if column.has_numbers:
             low = np.where(half == np.inf, centre, centre - np.abs(half))
             high = np.where(half == -np.inf, centre, centre + np.abs(half))
             under, through = self.below(np.stack([low, high], axis=1)).T
             mass, atoms = np.where(half == 0, 0.0, through - under), np.array(column.first)
-            is_atom, is_other = codes < len(atoms), codes > len(atoms)  # a gap, or beyond bounds
+            is_atom, is_gap = codes < len(atoms), codes == column.missing
             values = np.append(atoms, np.nan)[np.where(is_atom, codes, len(atoms))]
             inside = column.inside(atoms)[0][:, None]
             are_below = np.where(is_atom, atoms[:, None] < values, inside < centre)
-            under = under + (self.outcomes[: len(atoms)] * are_below).sum(axis=0)
-            below = np.where(is_other, below, under)
-            at = np.where(is_other, at, np.where(is_atom, at, 0.0) + mass)
+            of_atoms = self.outcomes[: len(atoms)]
+            # Beyond the bounds all numbers are on one side.
+            is_new, numbers = codes == column.new, self.number + of_atoms.sum(axis=0)
+            all_below = np.where(cells.outlier_below > 0.5, numbers, 0.0)
+            under = np.where(is_new, all_below, under + (of_atoms * are_below).sum(axis=0))
+            mass = np.where(is_new, 0.0, np.where(is_atom, at, 0.0) + mass)
+            outliers = self.outcomes[column.new]
+            below = np.where(is_gap, numbers + outliers, under + outliers * cells.outlier_below)
+            at = np.where(is_gap, at, mass + outliers * np.exp(cells.log_outlier))
         unknown = codes == UNKNOWN
         return np.where(unknown, np.nan, below), np.where(unknown, np.nan, at)
 
@@ -145,18 +150,17 @@ class CellDistribution:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw outcomes ``(n,)`` and numbers, in scores or units; those ``present`` not missing.
 
-        Without ``with_new`` none is new, nor an outlier of the marginal's broad normal.
+        Without ``with_new`` none is new: no level, and no outlier.
         """
         column, shares, units = self.column, self.outcomes.copy(), np.zeros(self.n)
         if column.missing is not None:
             shares[column.missing] *= ~np.asarray(present)
-        if column.new is not None:
-            shares[column.new] *= with_new
+        shares[column.new] *= with_new
         codes = _drawn(shares, rng)
         if column.has_numbers:
-            normals = self.marginal.normals if with_new else self.marginal.normals.without_broad
-            own, rows = np.exp(normals.log_weights)[:, None], np.arange(self.n)
-            weights = np.append(self.weights, own / own.sum() * self.by_marginal, axis=0)
+            normals, rows = self.marginal.normals, np.arange(self.n)
+            own = np.exp(normals.log_weights)[:, None]
+            weights = np.append(self.weights, own * self.by_marginal, axis=0)
             chosen = _drawn(weights, rng)
             means, scales = (
                 np.append(a, np.broadcast_to(b[:, None], (len(b), self.n)), axis=0)[chosen, rows]
@@ -184,24 +188,14 @@ class CellDistribution:
             found += np.sum(self.weights[some, :, None] * cdf_at(away), axis=0)
         return found
 
-    def masses(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities ``(n, k)`` of a number between edges ``(n, k + 1)`` or ``(1, k + 1)``,
-        all below the first and above the last included; and the same without outliers, the broad
-        normal of the marginal.
+    def masses(self, edges: np.ndarray) -> np.ndarray:
+        """Probabilities ``(n, k)`` of a number between edges ``(n, k + 1)`` or ``(1, k + 1)``, all
+        below the first and above the last included.
         """
         edges = edges.copy()
         edges[:, 0], edges[:, -1] = -np.inf, np.inf
-        below, found = self.below(edges), self.marginal.normals
-        mass = np.diff(below)
-        usual = mass
-        if len(found.scales) > 1:
-            broad = int(np.argmax(found.scales))
-            cdf = normal_cdf((edges - found.means[broad]) / found.scales[broad])
-            usual = mass - np.exp(found.log_weights[broad]) * self.by_marginal[:, None] * np.diff(
-                cdf
-            )
-        least = LEAST_MASS * self.number[:, None]
-        return np.where(mass > least, mass, 0.0), np.where(usual > least, usual, 0.0)
+        mass = np.diff(self.below(edges))
+        return np.where(mass > LEAST_MASS * self.number[:, None], mass, 0.0)
 
     def reach(self, least: float) -> tuple[float, float]:
         """Ends of the units, of all rows, beyond which each normal has mass below ``least``."""

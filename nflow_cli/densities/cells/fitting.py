@@ -10,6 +10,7 @@ from nflow_cli.densities.cells.columns import CellColumn, Cells, Interval
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.marginal import STANDARD, Marginal, fit_marginal, scaled_weights
+from nflow_cli.densities.cells.outliers import fit_outliers
 from nflow_cli.densities.cells.scores import Fitted, Scores, fit_scores
 from nflow_cli.densities.cells.start import fit_parents, in_numbers
 
@@ -36,6 +37,8 @@ def _fitted(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> Cel
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
     if not column.has_numbers:
         return column
+    numbers = _within_bounds(column, data.train[:, place])
+    column = replace(column, outliers=fit_outliers(numbers, column.step))
     if column.has_scores and place >= len(data.given):
         column = replace(column, is_hurdle=_is_hurdle(column, data, before))
         column = replace(column, scores=_scores(column, data, place))
@@ -45,6 +48,11 @@ def _fitted(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> Cel
     low, high = ((centre - half).min(), (centre + half).max()) if len(centre) else (0.0, 0.0)
     wide = max(4 * floor, 1e-2) if high - low < 4 * floor else 0.0
     return replace(column, floor=floor, low=float(low - wide), high=float(high + wide))
+
+
+def _within_bounds(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    """Numbers among values ``(n,)``, without those beyond the bounds."""
+    return values[column.outcomes.have_numbers(column.codes(values))]
 
 
 def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -> bool:

@@ -15,7 +15,7 @@ from nflow_cli.mixtures import log_mass
 BISECTIONS = 60  # bisection steps: [0, 1] down to rounding
 EM_ROUNDS = 100  # EM iterations; later gains are below noise
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
-WIDEST = 5.0  # scale of the broad component over the range: ten ranges hold 95 %
+WIDEST = 5.0  # scale of the broad normal of EM over the range
 PENALTY = 1.5  # nats per parameter, between AIC (1) and BIC (log(n)/2)
 BLOCKS, NEAR = 1000, 0.01  # values close in rank and in units are merged
 LEAST_TOTAL = 1e-10  # least total responsibility of a normal, so that its mean is defined
@@ -87,13 +87,6 @@ class Normals:
         return NormalsCdf(*self.array)
 
     @property
-    def without_broad(self) -> "Normals":
-        """Without the widest, which is for future outliers; log-weights are not normalised."""
-        if len(self.scales) < 2:
-            return self
-        return Normals(*np.delete(self.array, np.argmax(self.scales), axis=1))
-
-    @property
     def array(self) -> np.ndarray:
         """The three ``(3, M)``."""
         return np.stack([self.log_weights, self.means, self.scales])
@@ -115,15 +108,30 @@ STANDARD = Normals(np.zeros(1), np.zeros(1), np.ones(1))  # N(0, 1)
 class Marginal:
     """Marginal of a column's cells: normalised log-shares ``(L,)`` of its outcomes, and the
     distribution of its numbers in column units, of no normals if it has none.
+
+    The last outcome is what no training row has: a new level, or an outlier.
     """
 
     outcomes: Outcomes
     log_shares: np.ndarray
     normals: Normals
 
-    def log_prob(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
-        """Log-probability ``(n,)`` of cells in nats, by codes and intervals; 0 if unknown."""
+    def log_prob(
+        self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray, log_outlier: np.ndarray
+    ) -> np.ndarray:
+        """Log-probability ``(n,)`` of cells in nats, by codes, intervals and log-probabilities if
+        new; 0 if unknown.
+        """
+        usual = self.log_usual(codes, centre, half)
+        return np.logaddexp(usual, self.log_new + log_outlier)
+
+    def log_usual(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` of cells in nats, new levels and outliers left out; 0 if
+        unknown.
+        """
         number, log_p = self.outcomes.number, np.where(codes < 0, 0.0, self.log_shares[codes])
+        if self.outcomes.new is not None:
+            log_p = np.where(codes == self.outcomes.new, -np.inf, log_p)
         some = np.flatnonzero(self.outcomes.have_numbers(codes))
         if number is None or not len(some):
             return log_p
@@ -179,8 +187,8 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
     """Shares ``(L,)`` of a column's outcomes, positive, of sum 1.
 
     Each counts half a row more (Krichevsky & Trofimov 1981). A new level has the share of rows
-    whose level occurs once (Good 1953), at least ``1/(n + 1)``. ``weights`` ``(n,)`` sum to n, the
-    effective sample size.
+    whose level occurs once (Good 1953), at least ``1/(n + 1)``, which is that of an outlier.
+    ``weights`` ``(n,)`` sum to n, the effective sample size.
     """
     known = codes >= 0
     counts = np.bincount(codes[known], weights[known], outcomes.count)
@@ -190,7 +198,7 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
         return smoothed / smoothed.sum()
     rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
     rows[outcomes.new] = 0
-    once = counts[rows == 1].sum()
+    once = counts[rows == 1].sum() if outcomes.number is None else 0.0
     new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
     smoothed[outcomes.new] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
@@ -217,17 +225,17 @@ def fit_normals(
     floor: float,
     widest: float | None = None,
 ) -> Normals:
-    """Fit a mixture of normals to cells, with a broad last component.
+    """Fit a mixture of normals to cells.
 
-    M = 1 to 10 normals by EM, with the best likelihood less 1.5 nats per parameter. The last
-    component is at the median, with weight ``1/(n + 1)``.
+    M = 1 to 10 normals by EM, with the best likelihood less 1.5 nats per parameter, beside a broad
+    one at the median of weight ``1/(n + 1)``, which takes outliers and is left out of the result.
 
     Args:
         centre: Middles of the cells' intervals ``(n,)``, in column units.
         half: Half widths, positive.
         weights: Of the rows, of sum n, the effective sample size.
         floor: Least scale fitted by EM.
-        widest: Scale of the last component; ``None``: five times the range.
+        widest: Scale of the broad normal; ``None``: five times the range.
     """
     if not len(centre):
         return Normals(np.zeros(1), np.zeros(1), np.full(1, WIDEST))
@@ -243,7 +251,8 @@ def fit_normals(
         penalty = PENALTY * k * n / max(n - k - 1, 1e-6)
         fits.append(fit)
         likelihoods.append(points.weight @ fit.log_mass(points.centre, points.half) - penalty)
-    return fits[int(np.argmax(likelihoods))]
+    log_weights, means, scales = fits[int(np.argmax(likelihoods))].array[:, :-1]
+    return Normals(log_weights - logsumexp(log_weights, 0, np), means, scales)
 
 
 def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:

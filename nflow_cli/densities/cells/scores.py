@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.arrays import LOG_2, log1mexp, log_ndtr, ndtri_exp
+from nflow_cli.arrays import LOG_2, log1mexp, log_ndtr
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.atoms import heaps
-from nflow_cli.densities.cells.marginal import Normals, fit_normals
-from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf, normal_score
+from nflow_cli.densities.cells.marginal import fit_normals
+from nflow_cli.densities.cells.tails import Tailed, score, with_tails
 
 DISCOUNTS = np.arange(0.0, 1.0, 0.1)
 STRENGTHS = 10.0 ** np.arange(-1.0, 7.0, 0.25)
@@ -31,8 +31,6 @@ ROUNDS, CLEAR = 50, 10.0  # of EM; and nats that a lattice gains, at least
 LEAST_GAIN = 0.03  # nats a row, of steps
 BY_CHANCE = 8.0  # nats that steps gain where counts are by chance
 NARROW = 1e-4  # half width of a score, times 1 + |z|: below, its slope is as good as a difference
-KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of the smooth part, per normal
-NEWTON = 2  # steps from the table to all digits
 FAR = 1e150  # farther units have no square
 LEAST_MASS = 1e-300  # probability between steps, at least
 
@@ -51,7 +49,7 @@ class Scores:
     values: np.ndarray
     units: np.ndarray
     masses: np.ndarray
-    smooth: Normals
+    smooth: Tailed
 
     @cached_property
     def rest(self) -> float:
@@ -72,12 +70,8 @@ class Scores:
 
     def _smooth(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log-masses of the smooth part below and above units ``(n,)``."""
-        u, parts, log_rest = np.clip(units, -FAR, FAR), self._parts, np.log(self.rest)
-        return log_rest + log_cdf(u, *parts, np), log_rest + log_sf(u, *parts, np)
-
-    @property
-    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.smooth.log_weights, self.smooth.means, self.smooth.scales
+        u, log_rest = np.clip(units, -FAR, FAR), np.log(self.rest)
+        return log_rest + self.smooth.log_below(u), log_rest + self.smooth.log_above(u)
 
     def intervals(
         self, x: np.ndarray, centre: np.ndarray, half: np.ndarray, slack: float
@@ -110,7 +104,7 @@ class Scores:
         below, above = np.logaddexp(below, step - LOG_2), np.logaddexp(above, step - LOG_2)
         z = score(np.logaddexp(below, smooth_below), np.logaddexp(above, smooth_above))
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            log_f = log_density(units, *self._parts, np) + np.log(self.rest)
+            log_f = self.smooth.log_density(units) + np.log(self.rest)
             return z, log_f + (z * z + LOG_2PI) / 2 + log_slope
 
     def log_wider(
@@ -145,24 +139,8 @@ class Scores:
         below = self._within(log_ndtr(z, np), passed)
         above = self._within(log_ndtr(-z, np), self._cumulative[-1] - passed)
         units = np.concatenate([[-np.inf], self.units, [np.inf]])
-        units = np.clip(self._inverse(score(below, above)), units[place], units[place + 1])
+        units = np.clip(self.smooth.units_at(below, above), units[place], units[place + 1])
         return values, units
-
-    def _inverse(self, z: np.ndarray) -> np.ndarray:
-        """Units with scores ``(n,)`` by the smooth part: Newton's method from a table."""
-        knots, known = self._table
-        units = np.interp(z, known, knots)
-        for _ in range(NEWTON):
-            at, log_slope = normal_score(units, *self._parts, np)
-            units = units - (at - z) * np.exp(-log_slope)
-        far = (z < known[0]) | (z > known[-1])
-        units[far] = from_normal_score(z[far], *self._parts, np)
-        return units
-
-    @cached_property
-    def _table(self) -> tuple[np.ndarray, np.ndarray]:
-        knots = np.unique(self.smooth.means[:, None] + self.smooth.scales[:, None] * KNOTS)
-        return knots, normal_score(knots, *self._parts, np)[0]
 
     def snapped(self, x: np.ndarray, reach: float) -> np.ndarray:
         """Values ``(n,)``, those within ``reach`` of a step moved to it."""
@@ -183,12 +161,6 @@ class Scores:
         below, above = self._smooth(self.units)
         left = _log(self._cumulative[-1] - passed)
         return score(np.logaddexp(_log(passed), below), np.logaddexp(left, above))
-
-
-def score(log_below: np.ndarray, log_above: np.ndarray) -> np.ndarray:
-    """``Φ⁻¹`` of the log of a probability and of the rest, by the smaller."""
-    z = ndtri_exp(np.minimum(np.minimum(log_below, log_above), -LOG_2), np)
-    return np.where(log_below < log_above, z, -z)
 
 
 @np.errstate(divide="ignore")
@@ -238,7 +210,8 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     is_heap = heaps(places, np.bincount(which), least=HEAP).are_atoms
     off = ~is_heap if not is_heap.all() else np.ones(len(is_heap), bool)
     rest = off[which]
-    smooth = fit_normals(of.centre[rest], of.half[rest], of.weights[rest], floor, widest)
+    normals = fit_normals(of.centre[rest], of.half[rest], of.weights[rest], floor, widest)
+    smooth = with_tails(normals, of.centre[rest], of.half[rest])
     log_smooth = smooth.log_mass(*at)
     multiples, shares = _multiples(of, distinct[off], smooth, log_smooth[off])
     n, others = of.weights.sum(), np.maximum(counts - 1, 0.0)
@@ -249,7 +222,8 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     masses, log_mass = counts / (n + 1), np.log(np.maximum(others, LEAST_MASS) / n)
     masses[off] = part * (own + weight * round_mass[off])
     log_mass[off] = np.log(part) + left_out
-    alone = fit_normals(of.centre, of.half, of.weights, floor, widest).log_mass(*at)
+    normals = fit_normals(of.centre, of.half, of.weights, floor, widest)
+    alone = with_tails(normals, of.centre, of.half).log_mass(*at)
     if counts @ (log_mass - alone) < LEAST_GAIN * n:
         return None
     seen = np.round(distinct, of.decimals or 0)  # as places are: 230 steps of 0.01 are not 2.3
@@ -281,7 +255,7 @@ def _discounted(counts: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _multiples(
-    of: Fitted, distinct: np.ndarray, smooth: Normals, log_mass: np.ndarray
+    of: Fitted, distinct: np.ndarray, smooth: Tailed, log_mass: np.ndarray
 ) -> tuple[list[int], np.ndarray]:
     """Multiples of the step on which new values lie, and shares of the step and of each.
 
@@ -316,7 +290,7 @@ def _places(of: Fitted, multiples: Sequence[int], distinct: np.ndarray) -> np.nd
 
 
 def _round_masses(
-    of: Fitted, smooth: Normals, multiples: Sequence[int], shares: np.ndarray, x: np.ndarray
+    of: Fitted, smooth: Tailed, multiples: Sequence[int], shares: np.ndarray, x: np.ndarray
 ) -> np.ndarray:
     """Masses of values ``(n,)`` on multiples of the step."""
     total = np.zeros(len(x))
@@ -326,6 +300,6 @@ def _round_masses(
         ends = np.array([[-1.0], [1.0]])
         units, log_slopes = of.in_units(x[on] + ends * width / 2)
         units = np.where(np.isneginf(log_slopes), ends * np.inf, units)  # beyond a bound
-        below = np.exp(log_cdf(units, smooth.log_weights, smooth.means, smooth.scales, np))
+        below = np.exp(smooth.log_below(units))
         total[on] += share * (below[1] - below[0])
     return total

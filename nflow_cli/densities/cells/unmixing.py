@@ -8,7 +8,7 @@ colours, a component given those before is simpler than a column. A training may
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.marginal import fit_normals
+from nflow_cli.densities.cells.outliers import fit_outliers
 from nflow_cli.densities.cells.start import fit_ridge
 
 ROWS = 20_000  # most rows in the fit
@@ -62,7 +63,9 @@ class Unmixing:
         found = self.components(rows)
         floors = np.sqrt(np.square(self.matrix) @ np.square([c.floor for c in self.columns]))
         limits = np.stack([floors, found.min(axis=0), found.max(axis=0)], axis=1).tolist()
-        return [component(place, *each) for place, each in enumerate(limits)], found
+        columns = [component(place, *each) for place, each in enumerate(limits)]
+        outliers = [fit_outliers(values, RESOLUTION) for values in found.T]
+        return [replace(c, outliers=each) for c, each in zip(columns, outliers)], found
 
 
 def component(place: int, floor: float, low: float, high: float) -> CellColumn:

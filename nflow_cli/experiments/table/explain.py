@@ -104,11 +104,6 @@ def _surprise(p: np.ndarray, given: CellPosterior) -> np.ndarray:
 def _of_numbers(column: CellColumn, given: CellPosterior, values: np.ndarray) -> CellSurprise:
     present, gaps = 1 - given.missing, np.isnan(values)
     p = two_sided(given.below, given.at)
-    if column.new is not None:
-        is_beyond = column.codes(values) == column.new
-        with np.errstate(over="ignore"):
-            tail = np.exp(given.log_prob + column.log_measure + column.log_farther) / present
-        p = np.where(is_beyond, np.minimum(1.0, 2 * tail), p)
     p = p * np.where(present < 0.5, present, 1.0)
     if column.missing is not None:
         p = np.where(gaps, np.where(given.missing < 0.5, given.missing, 1.0), p)

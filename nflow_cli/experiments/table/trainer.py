@@ -191,7 +191,8 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     def of_block(block: CellScores) -> tuple[np.ndarray]:
         codes, *numbers = block.encoded
         codes = np.where(codes < learnt, codes, UNKNOWN)
-        marginal = block.of_marginals.masses - density.log_learnt[:, None]
+        marginal = np.logaddexp(block.of_marginals.masses, block.outliers)
+        marginal = marginal - density.log_learnt[:, None]
         marginal = np.where(codes[density.n_given :] < 0, 0.0, np.maximum(marginal, LEAST))
         return (np.concatenate([codes, *numbers, marginal]).T.astype(np.float32),)
 

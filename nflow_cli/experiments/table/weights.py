@@ -12,7 +12,9 @@ from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.marginal import STANDARD, Marginal, Normals
 from nflow_cli.densities.cells.network import PADDING
+from nflow_cli.densities.cells.outliers import NONE_KNOWN, Outliers
 from nflow_cli.densities.cells.scores import Scores
+from nflow_cli.densities.cells.tails import Tail, Tailed
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.runs.weights_file import Shape
 
@@ -21,7 +23,9 @@ MARGINAL_SHARES, MARGINAL_NORMALS = "marginal_log_shares", "marginal_normals"
 BROKEN = "computed_broken"
 ENDS = "floor", "low", "high"  # of a column, in the order of its limits
 UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
-NO_STEPS = np.zeros((3, 0))  # of a column without scores
+OUTLIERS, ALONE_OUTLIERS = "outliers", "alone_outliers"  # centres and scales
+NO_TAIL = Tail(0.0, 1.0, 0.5)
+NO_SCORES = Scores(*np.zeros((3, 0)), Tailed(STANDARD, NO_TAIL, NO_TAIL))  # of a column without
 FAR = 100.0  # widest scales of a marginal, half of which reaches the training numbers
 LARGEST = float(np.finfo(np.float32).max)  # a number of a training, which is in float32
 
@@ -37,14 +41,20 @@ def shapes(
     """Shapes of all arrays; those of networks begin with R."""
     shares = {_shares_of(k): (column.outcomes.count,) for k, column in enumerate(computed)}
     normals = {_normals_of(k): (3, -1) for k, c in enumerate(computed) if c.has_numbers}
+    outliers = {_outliers_of(k): (2,) for k, c in enumerate(computed) if c.has_numbers}
     scores = {
-        name: (3, -1)
+        name: shape
         for i, column in enumerate([*columns, *computed])
         if column.has_scores and i >= layout.n_given
-        for name in _scores_of(i)
+        for name, shape in zip(_scores_of(i), ((3, -1), (3, -1), (3, 2)))
     }
     of_networks = network.shapes(layout, blocks)
     n_mixed, n_modelled = len(layout.mixed), len(layout.modelled)
+    of_map = {
+        UNMIXING: (n_mixed, n_mixed),
+        ALONE_NORMALS: (3, n_mixed, -1),
+        ALONE_OUTLIERS: (2, n_mixed),
+    }
     return {
         **scores,
         **{name: (members, *shape) for name, shape in of_networks.items()},
@@ -53,10 +63,12 @@ def shapes(
         WEIGHTS: (members,),
         MARGINAL_SHARES: (sum(layout.outcomes[i].count for i in layout.modelled),),
         MARGINAL_NORMALS: (3, n_mixed, -1),
+        OUTLIERS: (2, n_mixed),
         **({BROKEN: (len(computed),)} if computed else {}),
-        **({UNMIXING: (n_mixed, n_mixed), ALONE_NORMALS: (3, n_mixed, -1)} if is_unmixed else {}),
+        **(of_map if is_unmixed else {}),
         **shares,
         **normals,
+        **outliers,
     }
 
 
@@ -68,8 +80,12 @@ def _normals_of(k: int) -> str:
     return f"computed_{k}_normals"
 
 
-def _scores_of(i: int) -> tuple[str, str]:
-    return f"scores_{i}_steps", f"scores_{i}_normals"
+def _outliers_of(k: int) -> str:
+    return f"computed_{k}_outliers"
+
+
+def _scores_of(i: int) -> tuple[str, str, str]:
+    return f"scores_{i}_steps", f"scores_{i}_normals", f"scores_{i}_tails"
 
 
 def arrays_of(
@@ -83,22 +99,32 @@ def arrays_of(
         WEIGHTS: np.array([member.weight for member in density.networks]),
         MARGINAL_SHARES: np.concatenate([one.log_shares for one in density.marginals]),
         MARGINAL_NORMALS: _normals(density.marginals),
+        OUTLIERS: _outliers([density.cells[i] for i in density.layout.mixed]),
     }
     for i, column in enumerate(density.row):
         if column.has_scores and i >= density.n_given:
-            (steps, smooth), one = _scores_of(i), column.scores
-            arrays[steps] = np.stack([one.values, one.units, one.masses]) if one else NO_STEPS
-            arrays[smooth] = (one.smooth if one else STANDARD).array
+            scores = column.scores or NO_SCORES
+            steps, normals, tails = _scores_of(i)
+            arrays[steps] = np.stack([scores.values, scores.units, scores.masses])
+            arrays[normals] = scores.smooth.normals.array
+            arrays[tails] = np.array([scores.smooth.lower, scores.smooth.upper]).T
     if density.computed:
         arrays[BROKEN] = np.array([one.broken for one in density.computed])
     for k, one in enumerate(density.computed):
         arrays[_shares_of(k)] = one.marginal.log_shares
         if one.column.has_numbers:
             arrays[_normals_of(k)] = one.marginal.normals.array
+            arrays[_outliers_of(k)] = np.array(one.column.outliers)
     if density.unmixing and density.independent:
         arrays[UNMIXING] = density.unmixing.matrix
         arrays[ALONE_NORMALS] = _normals(density.independent.marginals)
+        arrays[ALONE_OUTLIERS] = _outliers(density.independent.cells)
     return arrays
+
+
+def _outliers(columns: Sequence[CellColumn]) -> np.ndarray:
+    """Centres and scales ``(2, N)`` of the outliers of columns with numbers."""
+    return np.array([column.outliers for column in columns]).reshape(-1, 2).T
 
 
 def _normals(marginals: Sequence[Marginal]) -> np.ndarray:
@@ -134,6 +160,14 @@ def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
         elif name.endswith("log_shares"):
             shares = np.add.reduceat(np.exp(np.minimum(array, 1.0)), starts.get(name, [0]))
             expected[f"{name}: expected shares of sum 1"] = np.allclose(shares, 1)
+        elif name.endswith("outliers"):
+            expected[f"{name}: expected scales above 0"] = (array[1] > 0).all()
+        elif name.endswith("tails"):
+            (low, high), scales, masses = array
+            is_small = (masses > 0).all() and masses.sum() <= 1
+            expected[f"{name}: expected ends in order"] = low <= high
+            expected[f"{name}: expected scales above 0"] = (scales > 0).all()
+            expected[f"{name}: expected masses above 0 of sum up to 1"] = is_small
         elif name.endswith("steps"):
             is_ordered = (np.diff(array[:2]) > 0).all()
             has_rest = (array[2] > 0).all() and array[2].sum() < 1
@@ -174,8 +208,14 @@ def density_of(
 ) -> CellDensity:
     """Density of :func:`arrays_of`; ``columns`` have their own scales."""
     limits = dict(zip(layout.mixed, arrays[LIMITS].T.tolist()))
+    outliers = dict(zip(layout.mixed, map(Outliers._make, arrays[OUTLIERS].T.tolist())))
     bounded = [
-        replace(column, scores=_scores(i, arrays), **dict(zip(ENDS, limits.get(i, ()))))
+        replace(
+            column,
+            scores=_scores(i, arrays),
+            outliers=outliers.get(i, NONE_KNOWN),
+            **dict(zip(ENDS, limits.get(i, ()))),
+        )
         for i, column in enumerate(columns)
     ]
     names = network.shapes(layout, network.blocks_of(arrays))
@@ -192,24 +232,32 @@ def density_of(
     last = []
     for k, column in enumerate(computed):
         column = replace(column, scores=_scores(len(columns) + k, arrays))
+        if column.has_numbers:
+            column = replace(column, outliers=Outliers(*arrays[_outliers_of(k)].tolist()))
         normals = Normals(*arrays.get(_normals_of(k), np.zeros((3, 0))))
         own = Marginal(column.outcomes, arrays[_shares_of(k)], normals)
         last.append(Computed(column, len(columns) + k, bounded, own, float(arrays[BROKEN][k])))
     if UNMIXING not in arrays:
         return CellDensity(bounded, layout, marginals, members, last)
-    found = Unmixing(columns, arrays[UNMIXING])
-    components = [component(i, *ends) for i, ends in sorted(limits.items())]
+    components = [
+        replace(component(i, *ends), outliers=outliers[i]) for i, ends in sorted(limits.items())
+    ]
     own = _marginals(outcomes, arrays[MARGINAL_SHARES], arrays[ALONE_NORMALS])
-    independent = CellDensity(columns, layout, own, [])
+    alone = [
+        replace(column, outliers=Outliers(*ends))
+        for column, ends in zip(columns, arrays[ALONE_OUTLIERS].T.tolist())
+    ]
+    found = Unmixing(alone, arrays[UNMIXING])
+    independent = CellDensity(alone, layout, own, [])
     return CellDensity(components, layout, marginals, members, last, found, independent)
 
 
 def _scores(i: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
-    steps, smooth = _scores_of(i)
+    steps, normals, tails = _scores_of(i)
     if steps not in arrays or not arrays[steps].size:
         return None
-    values, units, masses = arrays[steps]
-    return Scores(values, units, masses, Normals(*arrays[smooth]))
+    lower, upper = (Tail(*tail) for tail in arrays[tails].T.tolist())
+    return Scores(*arrays[steps], Tailed(Normals(*arrays[normals]), lower, upper))
 
 
 def _marginals(

@@ -18,7 +18,8 @@ from cells import (
     values_of,
 )
 
-from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.outliers import Outliers
 from nflow_cli.densities.cells.proposals import moved, proposals
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.evaluation.pit import pit
@@ -93,19 +94,11 @@ def test_draws_are_such_rows_as_the_table_has_and_a_seed_fixes_them():
     assert (present == 0.5).mean() > 0.01 and (c == 1.05).mean() > 0.01
 
 
-def test_draws_leave_out_the_broad_normal_of_a_marginal():
-    columns = [number("a")]
+def test_draws_leave_out_outliers():
+    columns = [replace(number("a"), outliers=Outliers(1.0, 1e4))]
     density = random_density(columns, seed=1)
-    (marginal,) = density.marginals
-    far = np.where(np.arange(3) == 2, 1e4, 1.0) * marginal.normals.scales
-    marginal = replace(marginal, normals=replace(marginal.normals, scales=far))
-    alone = [Member(density.networks[0].weights, np.zeros(1))]
-    density = CellDensity(density.cells, density.layout, [marginal], alone)
-    assert (
-        np.abs(drawn(density, 2_000)).max()
-        < 100
-        < np.abs(drawn(density, 2_000, with_new=True)).max()
-    )
+    few, every = (np.abs(drawn(density, 2_000, with_new=new)).max() for new in (False, True))
+    assert few < 100 < every
 
 
 def test_what_is_given_stays_and_draws_are_given_it():
@@ -163,7 +156,7 @@ def test_cells_known_before_all_unknown_ones_stay_and_give_equal_weights():
 
 def test_a_number_known_behind_an_unknown_one_weighs_by_its_density():
     columns = [grid("a", step=0.5), number("b")]
-    density = random_density(columns, shares=1.0)  # a draw is no outlier
+    density = random_density(columns, shares=1.0, new=1e-9)  # a draw is no outlier
     values = values_of(columns[0])
     rows = np.column_stack([values, np.full(len(values), 0.3)])
     check_shares(density, np.tile([np.nan, 0.3], (M, 1)), rows, 2)

@@ -1,0 +1,187 @@
+"""Smooth distribution of a column's numbers: normals between the outermost numbers, and
+exponential tails beyond these.
+
+A mixture of normals follows the numbers where there are some; beyond them it says what the form of
+a normal says. The tails say what the numbers do: as many beyond an end as one in all, at a distance
+as the last ones have from each other.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from nflow_cli.arrays import LOG_2, ndtri_exp
+from nflow_cli.densities.cells.marginal import Normals
+from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf, normal_score
+
+KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of the normals, each
+NEWTON = 2  # steps from the table to all digits
+LEAST_MASS = 1e-300  # probability of the normals between the ends, at least
+
+
+class Tail(NamedTuple):
+    """Exponential tail beyond an end, in column units; ``mass`` is its probability."""
+
+    end: float
+    scale: float
+    mass: float
+
+    def log_beyond(self, distance: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` in nats of numbers that are farther from the end."""
+        return np.log(self.mass) - np.maximum(distance, 0.0) / self.scale
+
+    def log_density(self, distance: np.ndarray) -> np.ndarray:
+        """Log-density ``(n,)`` in nats at a distance from the end."""
+        return self.log_beyond(distance) - np.log(self.scale)
+
+    @np.errstate(divide="ignore")
+    def log_mass(self, distance: np.ndarray, width: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` in nats of intervals that begin at a distance from the end."""
+        return self.log_beyond(distance) + np.log(-np.expm1(-width / self.scale))
+
+    def distance(self, log_p: np.ndarray) -> np.ndarray:
+        """Distance ``(n,)`` beyond which numbers have a log-probability."""
+        return self.scale * (np.log(self.mass) - log_p)
+
+
+@dataclass(frozen=True, eq=False)
+class Tailed:
+    """Distribution of numbers in column units ``u``: normals ``N`` between ends ``l`` and ``h``.
+
+        S(u) = p exp((u - l)/s)                              below l
+        S(u) = p + (1 - p - q) (N(u) - N(l))/(N(h) - N(l))
+        S(u) = 1 - q exp((h - u)/t)                          above h
+
+    Args:
+        normals: ``N``.
+        lower: Tail with ``l``, ``s`` and ``p``.
+        upper: Tail with ``h``, ``t`` and ``q``.
+    """
+
+    normals: Normals
+    lower: Tail
+    upper: Tail
+
+    @property
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.normals.log_weights, self.normals.means, self.normals.scales
+
+    @cached_property
+    def _outside(self) -> tuple[float, float]:
+        """Probabilities of the normals below and above the ends."""
+        ends = np.array([self.lower.end, self.upper.end])
+        below, above = (np.exp(tail(ends, *self._parts, np)) for tail in (log_cdf, log_sf))
+        return float(below[0]), float(above[1])
+
+    @cached_property
+    def _factor(self) -> float:
+        """Probability between the ends over that of the normals."""
+        between = 1 - sum(self._outside)
+        return (1 - self.lower.mass - self.upper.mass) / max(between, LEAST_MASS)
+
+    def log_below(self, u: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` in nats of numbers below ``u``."""
+        inner = np.clip(u, self.lower.end, self.upper.end)
+        by_normals = np.exp(log_cdf(inner, *self._parts, np)) - self._outside[0]
+        within = np.log(self.lower.mass + self._factor * np.maximum(by_normals, 0.0))
+        above = np.log1p(-np.exp(self.upper.log_beyond(u - self.upper.end)))
+        below = self.lower.log_beyond(self.lower.end - u)
+        return np.where(u < self.lower.end, below, np.where(u > self.upper.end, above, within))
+
+    def log_above(self, u: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` in nats of numbers above ``u``."""
+        inner = np.clip(u, self.lower.end, self.upper.end)
+        by_normals = np.exp(log_sf(inner, *self._parts, np)) - self._outside[1]
+        within = np.log(self.upper.mass + self._factor * np.maximum(by_normals, 0.0))
+        below = np.log1p(-np.exp(self.lower.log_beyond(self.lower.end - u)))
+        above = self.upper.log_beyond(u - self.upper.end)
+        return np.where(u < self.lower.end, below, np.where(u > self.upper.end, above, within))
+
+    def log_density(self, u: np.ndarray) -> np.ndarray:
+        """Log-density ``(n,)`` in nats at ``u``."""
+        within = np.log(self._factor) + log_density(u, *self._parts, np)
+        below = self.lower.log_density(self.lower.end - u)
+        above = self.upper.log_density(u - self.upper.end)
+        return np.where(u < self.lower.end, below, np.where(u > self.upper.end, above, within))
+
+    def log_mass(self, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` in nats of intervals, as of
+        :meth:`~nflow_cli.densities.cells.marginal.Normals.log_mass`.
+        """
+        lower, upper = self.lower, self.upper
+        low = np.where(half == np.inf, centre, centre - np.abs(half))
+        high = np.where(half == -np.inf, centre, centre + np.abs(half))
+        width = 2 * np.abs(half)
+        is_inner = (low >= lower.end) & (high <= upper.end)
+        first, last = (np.clip(ends, lower.end, upper.end) for ends in (low, high))
+        middles = np.where(is_inner, centre, (first + last) / 2)
+        halves = np.where(is_inner, half, (last - first) / 2)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            within = np.log(self._factor) + self.normals.log_mass(middles, halves)
+            # The width is known to more digits than the ends of an interval far away.
+            below = np.where(high <= lower.end, width, np.maximum(lower.end - low, 0.0))
+            above = np.where(low >= upper.end, width, np.maximum(high - upper.end, 0.0))
+            outside = np.logaddexp(
+                lower.log_mass(lower.end - high, below), upper.log_mass(low - upper.end, above)
+            )
+            return np.logaddexp(np.where(first < last, within, -np.inf), outside)
+
+    def units_at(self, log_below: np.ndarray, log_above: np.ndarray) -> np.ndarray:
+        """Numbers ``(n,)`` with these log-probabilities in nats below and above them."""
+        below = self._by_normals_alone(log_below, self.lower, self._outside[0])
+        above = self._by_normals_alone(log_above, self.upper, self._outside[1])
+        units = np.clip(self._by_normals(score(below, above)), self.lower.end, self.upper.end)
+        farther_below = self.lower.end - self.lower.distance(log_below)
+        farther_above = self.upper.end + self.upper.distance(log_above)
+        units = np.where(log_below < np.log(self.lower.mass), farther_below, units)
+        return np.where(log_above < np.log(self.upper.mass), farther_above, units)
+
+    def _by_normals_alone(self, log_p: np.ndarray, tail: Tail, outside: float) -> np.ndarray:
+        """Log-probability ``(n,)`` by the normals of what has ``log_p``, a tail in it."""
+        between = np.maximum(np.exp(log_p) - tail.mass, 0.0) / self._factor
+        return np.log(np.maximum(outside + between, LEAST_MASS))
+
+    def _by_normals(self, z: np.ndarray) -> np.ndarray:
+        """Numbers with scores ``(n,)`` by the normals: Newton's method from a table."""
+        knots, known = self._table
+        units = np.interp(z, known, knots)
+        for _ in range(NEWTON):
+            at, log_slope = normal_score(units, *self._parts, np)
+            units = units - (at - z) * np.exp(-log_slope)
+        far = (z < known[0]) | (z > known[-1])
+        units[far] = from_normal_score(z[far], *self._parts, np)
+        return units
+
+    @cached_property
+    def _table(self) -> tuple[np.ndarray, np.ndarray]:
+        knots = np.unique(self.normals.means[:, None] + self.normals.scales[:, None] * KNOTS)
+        return knots, normal_score(knots, *self._parts, np)[0]
+
+
+def score(log_below: np.ndarray, log_above: np.ndarray) -> np.ndarray:
+    """``Φ⁻¹`` of the log of a probability and of the rest, by the smaller."""
+    z = ndtri_exp(np.minimum(np.minimum(log_below, log_above), -LOG_2), np)
+    return np.where(log_below < log_above, z, -z)
+
+
+def with_tails(normals: Normals, centre: np.ndarray, half: np.ndarray) -> Tailed:
+    """Add tails beyond the intervals ``centre ± half`` ``(n,)`` of the numbers.
+
+    A new number is beyond each end with probability ``1/(K + 1)``, K the distinct numbers seen. The
+    scale is the mean excess of the outermost ``⌈√K⌉`` over the next: that of an exponential tail.
+    """
+    middles, first = np.unique(centre, return_index=True)
+    halves, mass = half[first], 1 / (len(middles) + 1)
+    lower = Tail(float(np.min(middles - halves)), _mean_excess(-middles[::-1], halves), mass)
+    upper = Tail(float(np.max(middles + halves)), _mean_excess(middles, halves), mass)
+    return Tailed(normals, lower, upper)
+
+
+def _mean_excess(values: np.ndarray, halves: np.ndarray) -> float:
+    """Mean excess of the largest of ascending values ``(K,)``; of one value its interval."""
+    if len(values) == 1:
+        return float(2 * halves[0])
+    count = min(int(np.ceil(np.sqrt(len(values)))), len(values) - 1)
+    return float(np.mean(values[-count:] - values[-count - 1]))
