@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from nflow_cli.constants import DPI
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.plotting.style import (
     BLUE,
     COLOURS,
@@ -177,9 +178,5 @@ def score_text(summary: Summary, key: str, name: str = "") -> str:
     value, error = summary.get(key), summary.get(f"{key}_standard_error")
     if value is None:
         return ""
-    text = f"{value:.3g} nats"
-    if error and math.isfinite(error):
-        # Two significant digits of the error say how many of the value mean anything.
-        digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
-        text = f"{value:.{digits}f} ± {error:.{digits}f} nats"
+    text = f"{with_error(value, error) if error else f'{value:.3g}'} nats"
     return marked(f"{name} = {text}" if name else text, summary, key)

@@ -1,6 +1,5 @@
 """Summary of a fit by reverse KL: warnings, printed rows, pictures."""
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from nflow_cli.config.infer import MOST_MODES
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
+from nflow_cli.evaluation.estimates import in_decimals, with_error
 from nflow_cli.evaluation.warnings import (
     EXACT_DRAWS,
     GOOD,
@@ -35,11 +35,9 @@ from nflow_cli.experiments.summary import (
     UpdatesSummary,
     Warnings,
     flow_row,
-    in_decimals,
     inconsistency_with_columns,
     mass_row,
     training_text,
-    with_error,
 )
 from nflow_cli.runs.npz import FIT, STRIP, Shapes
 from nflow_cli.text import printable
@@ -185,22 +183,13 @@ def _reliability(summary: ReverseKLSummary, warnings: Warnings) -> str:
 def _moments(summary: ReverseKLSummary, truth: Truth) -> Rows:
     rows, errors = [], summary.moments_standard_error or {}
     for name, pair in list(summary.moments.items())[:MOST_ROWS]:
-        mean, spread = map(_with_error, pair, errors.get(name, (None, None)))
+        mean, spread = map(with_error, pair, errors.get(name, (None, None)))
         known = truth.get(name)
         true = "" if known is None else f" (true: {known[0]:.5g}, sd {known[1]:.5g})"
         rows.append((printable(name)[:20], f"{mean}, sd {spread}{true}"))
     if (rest := len(summary.moments) - MOST_ROWS) > 0:
         rows.append(("", f"{rest:,} more coordinates are in summary.json"))
     return rows
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    if value is None:
-        return "not finite"
-    if error is None or not error > 0:
-        return f"{value:.5g}"
-    decimals = min(max(1 - math.floor(math.log10(error)), 0), 12)
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _restarts(summary: ReverseKLSummary) -> Rows:
