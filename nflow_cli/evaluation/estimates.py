@@ -28,6 +28,15 @@ def with_error(value: float | None, error: float | None, decimals: int = 5) -> s
     return f"{rounded(value, error)} ± {rounded(error, error)}"
 
 
+def or_withheld(value: float | None, error: float | None, k: float | None, scale: float) -> str:
+    """Estimate ± its standard error; without one to the digits of a scale, and the k-hat that says
+    why.
+    """
+    if value is None or error is not None:
+        return with_error(value, error)
+    return f"{rounded(value, scale)} (no error: k-hat {in_decimals(k, 2)})"
+
+
 def _exponent(number: float) -> int:
     """Power of 10 of the first of two significant digits."""
     return int(f"{number:.1e}".partition("e")[2])
