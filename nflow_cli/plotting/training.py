@@ -25,7 +25,8 @@ from nflow_cli.plotting.style import (
 )
 
 INTERVAL_MEAN, PALE = "interval mean", "0.78"
-LEGEND_LETTERS = 40  # of a line of a legend
+LEGEND_LETTERS = 40  # of a line of a legend beside its panel
+LETTERS, KEY_LETTERS = 100, 6  # of a line of one below it; as wide as the key of a label
 Spans = dict[str, tuple[float, float, str]]  # of steps, and their colour
 
 
@@ -75,9 +76,7 @@ def training_figure(
             scale_values(ax, np.append(curves, levels))
         else:
             zoom_on_later(ax, curves, levels)
-        handles, labels = ax.get_legend_handles_labels()
-        labels = [textwrap.fill(label, LEGEND_LETTERS) for label in labels]
-        ax.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        draw_legend(ax, is_alone=len(panels) == 1)
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -86,6 +85,19 @@ def training_figure(
     figure.align_ylabels(axes)
     add_title(figure, *title)
     return figure
+
+
+def draw_legend(ax: Axes, is_alone: bool) -> None:
+    """Draw the legend of a panel below the only one, and beside each of several."""
+    handles, labels = ax.get_legend_handles_labels()
+    style: Any = {"frameon": False}
+    if is_alone:
+        wide = [len(label) + KEY_LETTERS for label in labels]
+        columns = len(labels) if sum(wide) <= LETTERS else max(1, LETTERS // max(wide))
+        ax.figure.legend(handles, labels, loc="outside lower center", ncols=columns, **style)
+        return
+    texts = [textwrap.fill(label, LEGEND_LETTERS) for label in labels]
+    ax.legend(handles, texts, loc="center left", bbox_to_anchor=(1.01, 0.5), **style)
 
 
 def smoothed(values: np.ndarray) -> dict[str, np.ndarray]:

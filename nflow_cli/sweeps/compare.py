@@ -132,13 +132,16 @@ class Group:
             dict.fromkeys(filter(None, (words(r.warnings, key) for r in self.results)))
         )
 
-    def spread(self, key: str) -> Spread | None:
-        """Spread of a score; ``None`` if a run lacks it."""
+    def values(self, key: str) -> list[float]:
+        """Score of each run; none if a run lacks it."""
         values = [result.value(key) for result in self.results]
         known = [value for value in values if value is not None]
-        if len(known) < len(values):
-            return None
-        return Spread(statistics.median(known), min(known), max(known))
+        return known if len(known) == len(values) else []
+
+    def spread(self, key: str) -> Spread | None:
+        """Spread of a score; ``None`` if a run lacks it."""
+        values = self.values(key)
+        return Spread(statistics.median(values), min(values), max(values)) if values else None
 
     def error(self, key: str) -> float | None:
         """Standard error of a score of a single run, else ``None``."""

@@ -542,7 +542,7 @@ def test_the_rows_of_the_weights_and_of_the_moments():
 
 
 def test_what_has_no_error_has_two_digits_of_its_spread_and_says_why():
-    """A moment by its own k-hat, or by that of the weights, without which no figure has an error."""
+    """A moment by its own k-hat; all by that of the weights, where it is poor."""
     ks = {"a": [0.31, 0.93], "b": [0.2, 0.3]}
     own = {"a": [0.021, None], "b": [0.00031, 0.0002]}
     rows = printed(moments_pareto_k=ks, moments_standard_error=own)
