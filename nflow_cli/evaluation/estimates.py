@@ -11,8 +11,8 @@ def in_decimals(value: float | None, decimals: int = 5) -> str:
 def rounded(value: float, scale: float) -> str:
     """Number to the second significant digit of a scale above 0, such as its standard error."""
     places = 1 - _exponent(scale)
-    if -4 <= places <= 12:
-        return f"{value:z,.{max(places, 0)}f}"
+    if -9 <= places <= 12:
+        return f"{round(value, places):z,.{max(places, 0)}f}"
     return f"{value:.{max(_exponent(value) + places, 0)}e}"
 
 
