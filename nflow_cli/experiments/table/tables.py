@@ -159,9 +159,13 @@ class TableRun(TrainedRun):
     def conditions_in(self, table: TableFile) -> Conditions:
         """Conditions of a table, with a note on levels that no training row has."""
         found = self.conditions_of(table, {}, table.name)
-        for text in self.new_level_texts(found.new_levels):
-            tell(f"note: {text}")
+        self.note_new_levels(found.new_levels)
         return found
+
+    def note_new_levels(self, new_levels: Mapping[int, np.ndarray]) -> None:
+        """Print a note on the levels of each column that no training row has."""
+        for text in self.new_level_texts(new_levels):
+            tell(f"note: {text}")
 
     def new_level_texts(self, new_levels: Mapping[int, np.ndarray]) -> Iterator[str]:
         """What is said of the levels of each column that no training row has."""

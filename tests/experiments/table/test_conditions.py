@@ -28,7 +28,7 @@ N = 8_000
 def trained(density):
     kinds = {column.name: column.kind for column in density.row}
     data = TableData(name="table", kinds=kinds, given=[*kinds][: density.n_given])
-    config = SimpleNamespace(data=data)
+    config = SimpleNamespace(data=data, seed=0)
     return TrainedCells(SimpleNamespace(path=Path("run"), config=config), density, {})
 
 
@@ -176,6 +176,8 @@ def test_a_level_that_no_training_row_has_is_noted_in_a_table_and_stands_in_its_
     write_draws(conditional, 7, tmp_path / "drawn.csv", 0, str(tmp_path / "at.csv"))
     assert said in capsys.readouterr().err
     assert csv.read_csv(tmp_path / "drawn.csv")["a"].to_pylist() == drawn["a"].to_pylist()
+    conditional.predict(table, "c")
+    assert said in capsys.readouterr().err
 
 
 def test_rows_that_are_none_are_refused(conditional):
