@@ -203,7 +203,8 @@ class ColumnKind(Strict):
         default=None, description="Of a column of levels; null: those of the training rows."
     )
     lattice: Lattice | None = Field(
-        default=None, description="The places that the values of a `grid` lie on."
+        default=None,
+        description="The places that values lie on: of a `grid`, and of numbers with an offset.",
     )
     atoms: Annotated[list[float], Field(max_length=MAX_ATOMS)] = Field(
         default=[], description="Values of numbers that repeat more often than a density explains."

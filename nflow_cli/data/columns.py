@@ -218,8 +218,10 @@ class Column:
             raise ValueError("numbers")
         if kind.kind == "number" and kind.resolution is None:
             return numbers
-        values = as_written(numbers, self.is_float32)
-        return snapped(values, kind.lattice) if kind.lattice else values
+        values = as_written(numbers, self.is_float32, kind.type == "whole")
+        if kind.lattice is None or kind.alone.kind != "grid":
+            return values
+        return snapped(values, kind.lattice)
 
 
 def _number(text: str, source: Source) -> float:

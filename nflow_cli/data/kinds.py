@@ -168,9 +168,10 @@ def _numbers(
         "atoms": shape.atoms,
         "repeats": shape.repeats,
         "resolution": shape.resolution,
+        "lattice": shape.lattice,
     }
-    if shape.lattice:
-        facts |= {"lattice": shape.lattice, "decimals": decimals_of(shape.lattice)}  # without noise
+    if shape.is_grid and shape.lattice:
+        facts["decimals"] = decimals_of(shape.lattice)  # without noise
         why = "values that repeat" if step is None else "chosen"
         return ColumnKind(kind="grid", why=why, **facts)
     why = "values that repeat, on no grid" if shape.repeats else "values that differ"

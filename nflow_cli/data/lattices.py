@@ -5,7 +5,7 @@ import numpy as np
 from nflow_cli.config.kinds import Lattice
 from nflow_cli.data.written import (
     DIGITS,
-    WHOLE,
+    EXACT,
     DistinctNumbers,
     distinct_numbers,
     shifted,
@@ -34,7 +34,7 @@ def common_lattice(column: DistinctNumbers) -> Lattice | None:
 def _exact(column: DistinctNumbers) -> Lattice:
     places = column.places or 0
     whole = np.rint(shifted(column.values, places)).astype(np.int64)
-    step = int(np.gcd.reduce(np.diff(whole)))
+    step = int(np.gcd.reduce(np.diff(whole.view(np.uint64))))  # gaps beyond 2^63, too
     offset = int(whole[0]) % step
     return Lattice(step=shifted(float(step), -places), offset=shifted(float(offset), -places))
 
@@ -59,7 +59,7 @@ def _common_step(values: np.ndarray, tolerance: float) -> float | None:
             break
         step = float(rest[rest > step / FINENESS].min())
     span = float(values[-1] - values[0])
-    if step <= FINENESS * tolerance or span / step > WHOLE:
+    if step <= FINENESS * tolerance or span / step > EXACT:
         return None
     return span / float(np.rint(span / step))
 

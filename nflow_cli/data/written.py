@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 DIGITS = 12  # significant; numbers equal to these are one value
-WHOLE = 2.0**53  # whole numbers below are exact
+EXACT = 2.0**53  # float64 has all whole numbers below
+WHOLE = 2.0**63  # whole numbers below have all digits that float64 has
 SHARE = 0.75  # of the distinct values are multiples of the resolution
 LEAST = 1e-150  # resolution relative to the largest value, at least
 # Numbers whose step is below this part of a typical value have all digits of their type.
@@ -61,15 +62,27 @@ def distinct_numbers(numbers: np.ndarray, is_float32: bool = False) -> DistinctN
     digits, kind = _digits(values, is_float32)
     first = np.flatnonzero(np.r_[True, np.diff(digits) > 0])
     values, counts = digits[first], np.add.reduceat(counts, first)
+    if _is_whole(values).all():
+        return DistinctNumbers(values, counts, 0, 1.0)
     places, resolution = _places(values, FULL[kind], float(np.finfo(kind).eps))
     return DistinctNumbers(values, counts, places, resolution)
 
 
-def as_written(numbers: np.ndarray, is_float32: bool = False) -> np.ndarray:
-    """Numbers without noise in their last digits, `(n,)`, as in :func:`distinct_numbers`."""
+def as_written(numbers: np.ndarray, is_float32: bool = False, is_whole: bool = False) -> np.ndarray:
+    """Numbers without noise in their last digits, `(n,)`, as in :func:`distinct_numbers`.
+
+    ``is_whole``: of a column of whole numbers, which keep their digits beside others.
+    """
     result, finite = numbers + 0.0, np.isfinite(numbers)
     result[finite] = _digits(result[finite], is_float32)[0]
-    return result
+    return np.where(_is_whole(numbers), numbers + 0.0, result) if is_whole else result
+
+
+def reach_of(values: np.ndarray, part: float, least: float) -> np.ndarray:
+    """Distance ``(n,)`` within which a number is the same as a value: a part of it, at least some
+    of a step; of a whole number, which is exact, that of the step.
+    """
+    return np.where(_is_whole(values), least, np.maximum(part * np.abs(values), least))
 
 
 def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
@@ -137,5 +150,5 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
     usual = typical_size(values)
     if resolution is None or resolution < full * usual:
         return None, max(eps * usual, LEAST * float(size.max()), 1e-300)
-    fits = not len(left) and size.max() * 10.0**places < WHOLE
+    fits = not len(left) and size.max() * 10.0**places < EXACT
     return (places if fits else None), resolution

@@ -54,7 +54,7 @@ def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted(
     [
         (np.full(N, 3.0), "x", "constant"),
         (3 + 1e-14 * NORMAL, "x", "constant to 12 digits"),
-        (2.0**60 + 256 * np.arange(N), "x", "constant to 12 digits"),
+        (2.0**70 + 2.0**20 * np.arange(N), "x", "constant to 12 digits"),
         (np.full(N, np.nan), "x", "constant"),
         (["a"] * N, "x", "constant"),
         (np.arange(N), "x", "row number"),
@@ -93,6 +93,9 @@ EVEN, THIRD, FIRST = np.arange(N) % 2 == 0, np.arange(N) % 3 == 0, np.arange(N)
 AGES = np.rint(np.clip(NORMAL * 12 + 45, 18, 90))
 HEAPED = np.where(THIRD, 0.0, RNG.exponential(5, N))
 SINGLE = np.float32
+CLOCK = 1_709_746_465_454 + np.random.default_rng(5).choice(
+    10**8, N, replace=False
+)  # ms since 1970
 NUMBERS = [  # a column, what it is taken for, and what is said of it
     (RNG.poisson(4, N), "grid", {"step": 1}),
     (RNG.integers(18, 90, N), "grid", {"step": 1}),
@@ -113,6 +116,10 @@ NUMBERS = [  # a column, what it is taken for, and what is said of it
     (RNG.choice(10**6, N, replace=False), "number", {"decimals": 0, "resolution": 1}),
     (25 * RNG.choice(10**6, N, replace=False), "number", {"decimals": 0, "resolution": 25}),
     (1.6e9 + RNG.choice(10**8, N, replace=False), "number", {"decimals": 0, "resolution": 1}),
+    (CLOCK, "number", {"type": "whole", "resolution": 1, "repeats": False}),
+    (CLOCK[FIRST % 40], "number", {"type": "whole", "atoms": np.unique(CLOCK[:40]).tolist()}),
+    (1000 * CLOCK + 7, "number", {"type": "whole", "step": 1000, "offset": 7}),
+    (2.0**60 + 256 * (CLOCK % 10**6), "number", {"type": "whole", "resolution": 256}),
     (NORMAL.astype(SINGLE), "number", {"decimals": None, "resolution": 1.2e-7}),
     (np.round(NORMAL, 4).astype(SINGLE), "number", {"decimals": 4, "resolution": 1e-4}),
     # A value that repeats beyond its neighbours is an atom.
@@ -166,7 +173,7 @@ def test_a_column_is_taken_for_what_it_is(cells, known, facts):
         assert kind.lattice.offset % step == pytest.approx(facts.get("offset", 0), abs=1e-6 * step)
     if "resolution" in facts:
         assert 0.4 < kind.resolution / facts["resolution"] < 2.1
-    for name in {"decimals", "atoms", "repeats", "bounds"} & set(facts):
+    for name in {"type", "decimals", "atoms", "repeats", "bounds"} & set(facts):
         assert getattr(kind, name) == facts[name]
     assert kind.is_continuous == (kind.kind == "number" and not kind.repeats)
 

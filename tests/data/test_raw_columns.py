@@ -252,9 +252,9 @@ CASES = {
     "levels": (few(["0.50", "7.25"], decimals=2), [7.25, None, 0.5]),
     "dates of few": (few(["19782", "19783"], type="date", decimals=0), [DAY, None]),
     "whole": (ColumnKind(kind="number", type="whole", decimals=0), [7, None, -2]),
-    "too large to be whole": (
+    "whole beyond 2^53": (
         ColumnKind(kind="number", type="whole", decimals=0),
-        [2.0**60, None, -(2.0**55)],
+        [2**60 + 2**10, None, -(2**55)],
     ),
     "number": (ColumnKind(kind="number", decimals=3), [1.125, None, -2.5]),
     "dates": (dates(), [DAY, None]),

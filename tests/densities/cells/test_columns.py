@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cells import TAILS, UNITS, grid, levels, number
 
+from nflow_cli.config.kinds import Lattice
 from nflow_cli.data.column_maps import Log, Scale, Softplus, TukeyH
 from nflow_cli.densities.cells.columns import UNKNOWN
 
@@ -17,6 +18,9 @@ COLUMNS = {
     "number": number("x", atoms=[0.5, 2.125], missing=True),
     "number above a bound": number("x", maps=SOFTPLUS, atoms=[45.5]),
     "thousands": number("x", resolution=1e3, decimals=0, maps=(Scale(1e6, 1e5),)),
+    "prices that end in .99": number(
+        "x", resolution=1.0, decimals=2, lattice=Lattice(step=1.0, offset=0.99)
+    ),
 }
 AT_0 = ("whole numbers", "number above a bound")
 
@@ -40,6 +44,14 @@ def test_values_are_themselves_again(case):
         values = np.append(values, column.kind.atoms)
     values = np.append(values, [] if column.missing is None else [np.nan])
     np.testing.assert_array_equal(round_trip(column, values), values)
+
+
+def test_whole_numbers_of_13_digits_are_themselves_again_beside_atoms():
+    x = 1.7e12 + np.arange(-3_000.0, 3_001)
+    maps, facts = (Scale(1.7e12, 1e4),), {"type": "whole", "atoms": [1.7e12, 1.7e12 + 2]}
+    column = number("x", resolution=1.0, decimals=0, maps=maps, **facts)
+    np.testing.assert_array_equal(np.unique(column.codes(x), return_counts=True)[1], [1, 1, 5_999])
+    np.testing.assert_array_equal(round_trip(column, x), x)
 
 
 def test_numbers_of_all_digits_are_themselves_again_to_those_that_are_read():
