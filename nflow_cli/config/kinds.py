@@ -188,6 +188,13 @@ class ColumnKind(Strict):
     decimals: int | None = Field(
         default=None, ge=0, le=17, description="Digits after the point; null: full precision."
     )
+    single: int | None = Field(
+        default=None,
+        ge=0,
+        le=17,
+        description="Of numbers of single precision: their significant digits in text; 1: as few "
+        "as tell them apart; 0: stored as such; null: double precision.",
+    )
     form: str | None = Field(
         default=None,
         max_length=40,

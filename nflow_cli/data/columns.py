@@ -218,7 +218,8 @@ class Column:
             raise ValueError("numbers")
         if kind.kind == "number" and kind.resolution is None:
             return numbers
-        values = as_written(numbers, self.is_float32, kind.type == "whole")
+        is_single = self.is_float32 or kind.single is not None
+        values = as_written(numbers, is_single, kind.type == "whole")
         if kind.lattice is None or kind.alone.kind != "grid":
             return values
         return snapped(values, kind.lattice)

@@ -56,6 +56,7 @@ from nflow_cli.data.split import (
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, is_mark, shown
 from nflow_cli.data.units import ColumnUnits
+from nflow_cli.data.written import as_written
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
@@ -346,10 +347,22 @@ def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray
         return column.texts, np.where(column.gaps, -1, column.codes)
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
-    texts = {number_text(value, kind.decimals): None for value in known}  # some have the same text
-    places = {text: i for i, text in enumerate(texts)}
-    of_values = [places[number_text(value, kind.decimals)] for value in known]
-    return list(texts), np.array([*of_values, -1])[codes]
+    keys = _level_keys(column, kind, known)
+    shown = known if kind.single is None else as_written(known, is_single=True)
+    texts = dict[str, str]()  # of the numbers that are one level
+    for key, value in zip(keys, shown):
+        texts.setdefault(key, number_text(value, kind.decimals))
+    places = {key: i for i, key in enumerate(texts)}
+    return [*texts.values()], np.array([*map(places.__getitem__, keys), -1])[codes]
+
+
+def _level_keys(column: Column, kind: ColumnKind, values: np.ndarray) -> list[str]:
+    """Texts `(n,)` that are equal where numbers are one level: to the kind's decimals, or to the
+    digits by which distinct numbers are counted.
+    """
+    if kind.decimals is None:
+        values = as_written(values, kind.single is not None or column.is_float32)
+    return [number_text(value, kind.decimals) for value in values]
 
 
 def number_text(value: float, decimals: int | None) -> str:
@@ -412,6 +425,10 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
     if "truth" in (column.source, kind.type):  # True is true
         texts = [text.lower() for text in texts]
         levels = [text.lower() for text in levels]
+    if column.numbers is not None and kind.type != "text":
+        both = np.array([*levels, *texts], float)
+        keys = _level_keys(column, kind, both)
+        levels, texts = keys[: len(levels)], keys[len(levels) :]
     numbers = {text: float(i) for i, text in enumerate(levels)}
     if dates.form_of(levels):  # beside dates a gap mark is none of the levels
         numbers |= {text: np.nan for text in filter(is_mark, texts)}

@@ -152,6 +152,7 @@ def _numbers(
     type = "whole" if numbers.decimals == 0 else "decimal"
     type = column.source if column.source in ("date", "time") else type
     facts = {"type": type, "decimals": numbers.decimals, "missing": missing}
+    facts |= {"single": numbers.single}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))

@@ -24,7 +24,11 @@ def common_lattice(column: DistinctNumbers) -> Lattice | None:
     """Coarsest lattice with all values, of which two are needed, if any."""
     if len(column.values) < 2:
         return None
-    exact = _measured(column.values, TOLERANCES[0]) if column.places is None else _exact(column)
+    exact = None  # of all digits of single precision, whose own lattice is none of the column
+    if column.places is not None:
+        exact = _exact(column)
+    elif column.single is None:
+        exact = _measured(column.values, TOLERANCES[0])
     if exact is not None and fills(column, exact, SPARSE):
         return exact
     rough = _measured(column.values, TOLERANCES[1])

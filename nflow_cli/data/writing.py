@@ -22,7 +22,7 @@ from nflow_cli.data import dates, notations
 from nflow_cli.data.arrow_cells import floats, is_number
 from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import positions, shown
-from nflow_cli.data.written import WHOLE
+from nflow_cli.data.written import STORED, WHOLE, in_single
 from nflow_cli.errors import DataError
 from nflow_cli.runs.directory import RunDirectory
 
@@ -227,4 +227,6 @@ def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
     if kind.type == "time":
         micros = np.rint(np.clip(filled * 1e6, -(2.0**62), 2.0**62)).astype(np.int64)
         return pa.array(micros, pa.timestamp("us"), mask=gaps)
+    if kind.single is not None:
+        return np.float32(values) if kind.single == STORED else in_single(values, kind.single)
     return values

@@ -96,6 +96,13 @@ SINGLE = np.float32
 CLOCK = 1_709_746_465_454 + np.random.default_rng(5).choice(
     10**8, N, replace=False
 )  # ms since 1970
+
+
+def in_text(values, digits):
+    """Return float32 values as read from text of some significant digits."""
+    return np.array([float(f"{value:.{digits}g}") for value in SINGLE(values).tolist()])
+
+
 NUMBERS = [  # a column, what it is taken for, and what is said of it
     (RNG.poisson(4, N), "grid", {"step": 1}),
     (RNG.integers(18, 90, N), "grid", {"step": 1}),
@@ -122,6 +129,12 @@ NUMBERS = [  # a column, what it is taken for, and what is said of it
     (2.0**60 + 256 * (CLOCK % 10**6), "number", {"type": "whole", "resolution": 256}),
     (NORMAL.astype(SINGLE), "number", {"decimals": None, "resolution": 1.2e-7}),
     (np.round(NORMAL, 4).astype(SINGLE), "number", {"decimals": 4, "resolution": 1e-4}),
+    (in_text(NORMAL, 9), "number", {"single": 9, "resolution": 1.2e-7, "repeats": False}),
+    (in_text(24 + NORMAL / 1e3, 9), "number", {"single": 9, "repeats": False, "atoms": []}),
+    (in_text(np.round(NORMAL, 1), 15), "grid", {"single": 15, "step": 0.1}),
+    (in_text(np.tile([0.1, 7.3], 500), 17), "levels", {"single": 17}),
+    (np.round(1.5 + NORMAL / 10, 7), "number", {"single": None, "decimals": 7}),
+    (np.round(1e5 + 1e4 * NORMAL, 3), "number", {"single": None, "decimals": 3}),
     # A value that repeats beyond its neighbours is an atom.
     (HEAPED, "number", {"atoms": [0.0], "repeats": True}),
     (np.where(FIRST % 9 == 0, 3.0, np.minimum(NORMAL, 3)), "number", {"atoms": [3.0]}),
@@ -173,7 +186,7 @@ def test_a_column_is_taken_for_what_it_is(cells, known, facts):
         assert kind.lattice.offset % step == pytest.approx(facts.get("offset", 0), abs=1e-6 * step)
     if "resolution" in facts:
         assert 0.4 < kind.resolution / facts["resolution"] < 2.1
-    for name in {"type", "decimals", "atoms", "repeats", "bounds"} & set(facts):
+    for name in {"type", "single", "decimals", "atoms", "repeats", "bounds"} & set(facts):
         assert getattr(kind, name) == facts[name]
     assert kind.is_continuous == (kind.kind == "number" and not kind.repeats)
 

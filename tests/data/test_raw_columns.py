@@ -13,7 +13,7 @@ from nflow_cli.config.table import TableData
 from nflow_cli.data import columns as raw_columns
 from nflow_cli.data import tables
 from nflow_cli.data.columns import Column, read_columns
-from nflow_cli.data.dataset import rows_of
+from nflow_cli.data.dataset import load_dataset, rows_of
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.writing import as_written, filled, write_table
@@ -219,6 +219,21 @@ def test_other_numbers_stay_as_they_are_to_12_digits_and_atoms_are_met_exactly()
     for cells in (SIXTHS, SIXTHS.astype(np.float32)):
         values, kind = valued(cells)
         assert np.isin(values, kind.atoms).sum() == N / 4
+
+
+@pytest.mark.parametrize("form", [".9g", ".15g", ".17g", ""])
+@pytest.mark.parametrize("values", [NORMAL, TENTHS, np.where(NORMAL > 0, 0.1, 7.3)])
+def test_single_precision_in_text_is_read_as_if_stored_and_written_with_its_digits(values, form):
+    single = values.astype(np.float32)
+    of_text = np.array([float(format(one if form else str(one), form)) for one in single])
+    data, stored = (
+        load_dataset(TableData(name="t"), table_of({"x": x})) for x in (of_text, single)
+    )
+    np.testing.assert_array_equal(data.train, stored.train)
+    rows = np.concatenate([data.train, data.validation, data.test])[:, 0]
+    kinds = data.kinds["x"], stored.kinds["x"]
+    assert set(as_written(kinds[0], rows).tolist()) == set(of_text.tolist())
+    assert set(np.asarray(as_written(kinds[1], rows)).tolist()) == set(single.tolist())
 
 
 def test_dates_that_are_text_are_days():

@@ -278,7 +278,7 @@ class CellColumn:
                 written = np.round(written, self.kind.decimals)
         low, high = self._ends
         written = np.fmin(np.fmax(np.where(np.isfinite(written), written, values), low), high)
-        return as_written(written, is_whole=self.kind.type == "whole")  # as a table is read
+        return as_written(written, self.kind.single is not None, self.kind.type == "whole")
 
     @cached_property
     def _ends(self) -> np.ndarray:

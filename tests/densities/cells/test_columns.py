@@ -61,6 +61,12 @@ def test_numbers_of_all_digits_are_themselves_again_to_those_that_are_read():
     np.testing.assert_allclose(round_trip(column, x), x, rtol=1e-14, atol=1e-15)
 
 
+def test_draws_of_single_precision_are_on_its_lattice():
+    column = number("x", decimals=None, resolution=1e-7, single=9)
+    drawn = column.values_at(np.random.default_rng(0).normal(size=1_000))
+    np.testing.assert_array_equal(drawn, [float(str(x)) for x in drawn.astype(np.float32)])
+
+
 @pytest.mark.parametrize("case", [name for name in COLUMNS if name != "levels"])
 def test_an_interval_is_half_a_step_to_each_side(case):
     column = COLUMNS[case]
