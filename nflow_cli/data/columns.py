@@ -147,14 +147,14 @@ class Column:
         return self if found is None else self._valued(found[0], "number", notation=found[1])
 
     def in_levels(self, decimal: str = ".") -> "Column":
-        """With 3.0 and 3 in text as one level; itself if it has numbers."""
+        """With 3.0 and 3 in text as one level, the first of them; itself if it has numbers."""
         if self.numbers is not None or self.codes is None:
             return self
-        zeros = re.compile(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+")
-        texts = [found[1] if (found := zeros.fullmatch(text)) else text for text in self.texts]
-        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        codes = np.array([*map(places.__getitem__, texts), -1], np.int32)[self.codes]
-        return replace(self, codes=codes, texts=[*places])
+        keys = [level_key(text, decimal) for text in self.texts]
+        texts = dict(zip(reversed(keys), reversed(self.texts)))
+        places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        codes = np.array([*map(places.__getitem__, keys), -1], np.int32)[self.codes]
+        return replace(self, codes=codes, texts=[*map(texts.__getitem__, places)])
 
     def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
         """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
@@ -223,6 +223,12 @@ class Column:
         if kind.lattice is None or kind.alone.kind != "grid":
             return values
         return snapped(values, kind.lattice)
+
+
+def level_key(text: str, decimal: str) -> str:
+    """The level of a text: 3 of 3.0."""
+    zeros = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
+    return zeros[1] if zeros else text
 
 
 def _number(text: str, source: Source) -> float:

@@ -22,7 +22,7 @@ from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
 from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.columns import Column, read_columns, text_of
+from nflow_cli.data.columns import Column, level_key, read_columns, text_of
 from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
     HINT,
@@ -390,7 +390,11 @@ def values_of(
             for note in notes_of_lost(table, found, np.arange(len(found.cells))):
                 tell(f"note: {note}")
         column = found.without(na)
-        return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
+        return (
+            _levels_in(column, kind, table.decimal)
+            if kind.kind == "levels"
+            else column.numbers_as(kind)
+        )
     except ValueError:
         of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
         expected = of_time.get(kind.type, "numbers")
@@ -419,7 +423,7 @@ def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tup
     return f"{table.place(row)}: ", shown(text)
 
 
-def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
+def _levels_in(column: Column, kind: ColumnKind, decimal: str) -> np.ndarray:
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
     if "truth" in (column.source, kind.type):  # True is true
@@ -429,6 +433,8 @@ def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
         both = np.array([*levels, *texts], float)
         keys = _level_keys(column, kind, both)
         levels, texts = keys[: len(levels)], keys[len(levels) :]
+    elif kind.type == "text":
+        levels, texts = ([level_key(text, decimal) for text in some] for some in (levels, texts))
     numbers = {text: float(i) for i, text in enumerate(levels)}
     if dates.form_of(levels):  # beside dates a gap mark is none of the levels
         numbers |= {text: np.nan for text in filter(is_mark, texts)}
