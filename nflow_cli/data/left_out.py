@@ -73,10 +73,10 @@ def _numbers_rows(column: Column) -> bool:
     whole = np.isfinite(numbers).all() and bool((numbers == np.rint(numbers)).all())
     if not whole or len(numbers) < 3 or len(np.unique(numbers)) < len(numbers):
         return False
-    known = words(column.name)
-    if known & ROW_WORDS or not known:
+    known, steps = words(column.name), np.diff(numbers)
+    if known & ROW_WORDS:
         return True
-    steps = np.diff(numbers)
     if known & TIME_WORDS or not (steps > 0).all():
         return False
-    return len(numbers) > SORTED or (numbers[0] in (0, 1) and bool((steps == 1).all()))
+    # Counted from elsewhere, without gaps, are years.
+    return numbers[0] in (0, 1) if (steps == 1).all() else len(numbers) > SORTED
