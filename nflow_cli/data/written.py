@@ -18,6 +18,7 @@ STORED, SHORTEST = 0, 1  # forms of single precision: as a type, and the digits 
 FEW = 7  # significant digits that single precision has of any number
 FORMS = (SHORTEST, *range(FEW + 1, 18))  # and significant digits, of text
 SEARCHED = 100  # values by which a form is chosen
+MOST = 1e38  # of single precision, about
 LAST = 1e-14  # relative error of the last digits of text
 LIKELY = 13.8  # nats for single precision: chance below 1e-6
 
@@ -124,7 +125,9 @@ def single_form(values: np.ndarray) -> int | None:
 
     All must be in it, with more digits than decimals of double precision would be by chance.
     """
-    long = values[_has_more(values, FEW)]
+    with np.errstate(over="ignore"):
+        are_exact = values == values.astype(np.float32)  # as 123456.75, to 12 digits no evidence
+    long = values[_has_more(values, FEW) & ~(are_exact & ~_has_more(values, DIGITS))]
     if not len(long) or _nats(long) < LIKELY:
         return None
     some = long[:: len(long) // SEARCHED + 1]
@@ -148,7 +151,7 @@ def _has_more(values: np.ndarray, digits: int) -> np.ndarray:
 def _nats(values: np.ndarray) -> float:
     """-log of the chance that decimals of as many digits, above 7, are all of single precision."""
     size = np.abs(values)
-    gaps = np.spacing(np.minimum(size, np.finfo(np.float32).max).astype(np.float32)).astype(float)
+    gaps = np.spacing(np.minimum(size, MOST).astype(np.float32)).astype(float)
     digits = FEW + sum(_has_more(size, fewer).astype(int) for fewer in range(FEW, 15))
     log_steps = (np.floor(np.log10(size)) + 1 - digits) * np.log(10)
     return float(np.maximum(np.log(gaps) - log_steps, 0.0).sum())

@@ -286,7 +286,9 @@ def facts(kind, factor=1.0):
 WITH_UNITS = [
     cells
     for cells, _, facts in NUMBERS
-    if isinstance(cells, np.ndarray) and cells.dtype != SINGLE and "bounds" not in facts
+    if isinstance(cells, np.ndarray)
+    and cells.dtype != SINGLE
+    and not {"bounds", "single"} & {*facts}
 ]
 
 
