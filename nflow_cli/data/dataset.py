@@ -20,7 +20,7 @@ from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
-from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
+from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_merged, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, level_key, read_columns, text_of
 from nflow_cli.data.cycles import with_calendars
@@ -201,10 +201,12 @@ def _read(
     else:
         kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
     kinds.pop(settings.weights or "", None)
+    modelled = {name: columns[name] for name in used(kinds, settings)}
     notes = [
         *notes_of(table, settings, kinds, numbers),
         *notes_of_texts(table, columns, numbers, settings),
-        *notes_of_codes({name: columns[name] for name in used(kinds, settings)}, settings),
+        *notes_of_codes(modelled, settings),
+        *notes_of_merged(modelled),
     ]
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))

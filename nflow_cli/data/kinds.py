@@ -9,6 +9,7 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
 from nflow_cli.config.presets import is_key
 from nflow_cli.config.table import TableData
+from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import DAY, kind_of_form, texts_of
 from nflow_cli.data.lattices import common_lattice, decimals_of, fills
@@ -135,6 +136,8 @@ def _modelled(
     count, why = len(column.texts), "text"
     if all(text.isdecimal() for text in column.texts):
         why = "digits with leading zeros"
+    if any(map(is_beyond_floats, column.texts)):
+        why = "more digits than numbers have"
     if count > MAX_TEXTS:
         why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
     return ColumnKind(kind="levels", why=why, type="text", missing=missing)

@@ -34,6 +34,7 @@ class DistinctNumbers:
             of their type.
         resolution: Step of most written values.
         single: Form of single precision, as of :func:`in_single`; None: double precision.
+        merged: Numbers that are equal to others to 12 digits.
     """
 
     values: np.ndarray
@@ -41,6 +42,7 @@ class DistinctNumbers:
     places: int | None
     resolution: float
     single: int | None = None
+    merged: int = 0
 
     @property
     def rows(self) -> int:
@@ -73,10 +75,11 @@ def distinct_numbers(numbers: np.ndarray, is_float32: bool = False) -> DistinctN
     single = STORED if is_float32 else single_form(values)
     digits = significant(values) if single is None else _shortest(values)
     first = np.flatnonzero(np.r_[True, np.diff(digits) > 0])
+    merged = len(values) - len(first) if single is None else 0
     values, counts = digits[first] + 0.0, np.add.reduceat(counts, first)
     kind = np.float64 if single is None else np.float32
     places, resolution = _places(values, FULL[kind], float(np.finfo(kind).eps))
-    return DistinctNumbers(values, counts, places, resolution, single)
+    return DistinctNumbers(values, counts, places, resolution, single, merged)
 
 
 def as_written(numbers: np.ndarray, is_single: bool = False, is_whole: bool = False) -> np.ndarray:

@@ -236,6 +236,30 @@ def test_single_precision_in_text_is_read_as_if_stored_and_written_with_its_digi
     assert set(np.asarray(as_written(kinds[1], rows)).tolist()) == set(single.tolist())
 
 
+IDS = [9_200_000_000_000_001 + 10_000_001 * i for i in range(40)]  # not all in float64
+
+
+@pytest.mark.parametrize("write", [csv.write_csv, parquet.write_table])
+def test_whole_numbers_that_float64_lacks_are_levels_if_they_repeat_else_counted(tmp_path, write):
+    repeated, unique = IDS * 10, [2**60 + 1_000_003 * i**2 for i in range(400)]
+    columns = {"id": repeated, "n": unique, "x": np.arange(400) % 7}
+    path = tmp_path / "table"
+    write(pa.table(columns), path)
+    data = load_dataset(TableData(name=str(path), columns=["id", "n", "x"]))
+    assert data.kinds["id"].levels == sorted(map(str, IDS))
+    assert [data.kinds["n"].kind, data.kinds["n"].type] == ["number", "whole"]
+    n = sum(int(float(value)) != value for value in unique)
+    (note,) = (note for note in data.notes if note.startswith("n: "))
+    assert note.startswith(f"n: {n} cells are whole numbers beyond 2^53")
+    assert f"{unique[1]} as {float(unique[1]):.0f}" in note
+
+
+def test_numbers_that_are_merged_at_12_digits_are_counted_with_an_example():
+    cells = np.append(np.round(NORMAL, 2), [0.1 + 0.2, 0.3])
+    (note,) = load_dataset(TableData(name="t"), table_of({"x": cells})).notes
+    assert note.startswith("x: 1 of ") and note.endswith("0.3 and 0.30000000000000004")
+
+
 def test_dates_that_are_text_are_days():
     days = np.datetime64("2020-01-01") + RNG.integers(0, 90, N).astype("timedelta64[D]")
     texts = [f"{d.day}/{d.month}/{d.year}" for d in days.tolist()]
