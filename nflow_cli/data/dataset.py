@@ -392,11 +392,9 @@ def values_of(
             for note in notes_of_lost(table, found, np.arange(len(found.cells))):
                 tell(f"note: {note}")
         column = found.without(na)
-        return (
-            _levels_in(column, kind, table.decimal)
-            if kind.kind == "levels"
-            else column.numbers_as(kind)
-        )
+        if kind.kind == "levels":
+            return _levels_in(column, kind, table.decimal)
+        return column.numbers_as(kind)
     except ValueError:
         of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
         expected = of_time.get(kind.type, "numbers")

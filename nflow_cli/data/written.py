@@ -131,12 +131,12 @@ def single_form(values: np.ndarray) -> int | None:
     with np.errstate(over="ignore"):
         are_exact = values == values.astype(np.float32)  # as 123456.75, to 12 digits no evidence
     long = values[_has_more(values, FEW) & ~(are_exact & ~_has_more(values, DIGITS))]
-    if not len(long) or _nats(long) < LIKELY:
+    if not len(long):
         return None
     some = long[:: len(long) // SEARCHED + 1]
     alike = {form: _alike(some, in_single(some, form)) for form in FORMS}
     form = max(alike, key=alike.__getitem__)
-    if alike[form][0] < len(some):
+    if alike[form][0] < len(some) or _nats(long) < LIKELY:
         return None
     return form if _alike(values, in_single(values, form))[0] == len(values) else None
 
