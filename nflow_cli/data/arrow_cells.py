@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nflow_cli.data.tables import MISSING
+from nflow_cli.data.written import EXACT
 
 TIME = r"^([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
 
@@ -44,6 +45,21 @@ def floats(values: Any, decimal: str = ".") -> Any:
     except pa.ArrowInvalid:
         row = _first_bad(cells)
         raise NotANumberError(row, values[row]) from None
+
+
+def beyond_floats(cells: Any, numbers: np.ndarray) -> list[str]:
+    """Digits of the cells that are whole numbers without one in float64, which has all to 2^53."""
+    large = np.flatnonzero(np.abs(numbers) >= EXACT)
+    if not len(large) or not (pa.types.is_integer(cells.type) or is_text(cells.type)):
+        return []
+    texts = cells.take(pa.array(large)).cast(pa.string()).to_pylist()
+    return [text.strip() for text in texts if is_beyond_floats(text.strip())]
+
+
+def is_beyond_floats(text: str) -> bool:
+    """Whether a text is a whole number that float64 does not have."""
+    digits = text.removeprefix("-")
+    return len(digits) > 15 and digits.isdecimal() and int(float(digits)) != int(digits)
 
 
 class Codes:

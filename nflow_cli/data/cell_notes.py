@@ -8,9 +8,11 @@ import numpy as np
 
 from nflow_cli.config.options import escaped
 from nflow_cli.config.table import TableData
+from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import MAX_TEXTS, Column
 from nflow_cli.data.notations import cell_of, numbers_of, why_none
 from nflow_cli.data.tables import TableFile, is_mark, shown
+from nflow_cli.data.written import as_written
 
 STRAY = 0.1  # share of text cells among numbers, for a note
 REPEATED = 3  # rows of a code of missing cells, at least
@@ -49,8 +51,31 @@ def notes_of_texts(
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
         if column.numbers is not None:
             yield from notes_of_lost(table, column, rows)
+        elif any(map(is_beyond_floats, column.texts)):
+            continue
         elif column.source == "text" and (why := _why_text(column, table.decimal, place)):
             yield f"{name} is read as text: {why}"
+
+
+def notes_of_merged(columns: Mapping[str, Column]) -> Iterator[str]:
+    """Notes on numbers that lose digits by which cells differ."""
+    for name, column in columns.items():
+        if column.numbers is None or column.source != "number":
+            continue
+        if column.rounded is not None:
+            n, digits = column.rounded
+            yield (
+                f"{name}: {n:,} cells are whole numbers beyond 2^53 that are read to 16 digits: "
+                f"{digits} as {float(digits):.0f}"
+            )
+        numbers = np.unique(column.numbers[np.isfinite(column.numbers)])
+        if len(numbers) and (n := column.distinct.merged):
+            written = as_written(numbers)
+            i = int(np.argmax(np.diff(written) == 0))
+            yield (
+                f"{name}: {n:,} of {len(numbers):,} numbers equal others to 12 digits, and are "
+                f"read as these: {float(numbers[i])!r} and {float(numbers[i + 1])!r}"
+            )
 
 
 def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:

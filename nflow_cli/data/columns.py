@@ -19,9 +19,11 @@ from nflow_cli.data import dates, notations
 from nflow_cli.data.arrow_cells import (
     Codes,
     NotANumberError,
+    beyond_floats,
     days,
     distinct_texts,
     floats,
+    is_beyond_floats,
     is_number,
     seconds,
 )
@@ -42,6 +44,8 @@ from nflow_cli.random_streams import stream
 Source = Literal["number", "text", "truth", "date", "time"]
 MAX_TEXTS = 100_000  # distinct texts of a column
 MAX_LETTERS = 2**24  # of all of them
+NAMES_ROWS = 50  # rows beyond which mostly unique text identifies rows
+UNIQUE = 0.5  # of the texts
 TRUTH = {"true", "false"}
 PLANE = ("z1", "z2")  # in the output of `nflow sample`, before a third column
 
@@ -58,6 +62,7 @@ class Column:
             ``numbers``. ``None`` of numbers, dates, times, nested data and too many distinct texts.
         texts: Distinct, by first appearance, without blanks around, in Unicode's composed form.
         twins: Texts that are written in several ways, with blanks around or in other forms.
+        rounded: Cells that are whole numbers without one in float64, and the digits of the first.
         is_index: As of a :class:`~nflow_cli.data.tables.Field`.
         is_float32: Stored in single precision.
         stray: Row, and text, of the first cell of a column of text that is no number; of stored
@@ -77,6 +82,7 @@ class Column:
     form: str | None = None
     notation: Notation | None = None
     twins: Sequence[str] = ()
+    rounded: tuple[int, str] | None = None
 
     @property
     def cells(self) -> np.ndarray:
@@ -120,6 +126,14 @@ class Column:
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
     @property
+    def names_rows(self) -> bool:
+        """Whether it is text that differs in most rows, or too often to be collected."""
+        if self.codes is None:
+            return True
+        rows = int((self.codes >= 0).sum())
+        return rows > NAMES_ROWS and len(np.unique(self.codes)) > UNIQUE * rows
+
+    @property
     def lost(self) -> np.ndarray:
         """Mask of cells of text that were read as missing beside numbers, ``(n,)``; empty if the
         column was no text.
@@ -141,20 +155,22 @@ class Column:
         if self.source != "text" or self.codes is None:
             return self
         texts = [text for text in self.texts if not is_mark(text)]
+        if any(map(is_beyond_floats, texts)):
+            return self
         if form := dates.form_of(texts):
             return self._in_form(form)
         found = notations.read_numbers(self.texts, self.text_counts, decimal)
         return self if found is None else self._valued(found[0], "number", notation=found[1])
 
     def in_levels(self, decimal: str = ".") -> "Column":
-        """With 3.0 and 3 in text as one level; itself if it has numbers."""
+        """With 3.0 and 3 in text as one level, the first of them; itself if it has numbers."""
         if self.numbers is not None or self.codes is None:
             return self
-        zeros = re.compile(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+")
-        texts = [found[1] if (found := zeros.fullmatch(text)) else text for text in self.texts]
-        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        codes = np.array([*map(places.__getitem__, texts), -1], np.int32)[self.codes]
-        return replace(self, codes=codes, texts=[*places])
+        keys = [level_key(text, decimal) for text in self.texts]
+        texts = dict(zip(reversed(keys), reversed(self.texts)))
+        places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        codes = np.array([*map(places.__getitem__, keys), -1], np.int32)[self.codes]
+        return replace(self, codes=codes, texts=[*map(texts.__getitem__, places)])
 
     def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
         """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
@@ -218,8 +234,17 @@ class Column:
             raise ValueError("numbers")
         if kind.kind == "number" and kind.resolution is None:
             return numbers
-        values = as_written(numbers, self.is_float32)
-        return snapped(values, kind.lattice) if kind.lattice else values
+        is_single = self.is_float32 or kind.single is not None
+        values = as_written(numbers, is_single, kind.type == "whole")
+        if kind.lattice is None or kind.alone.kind != "grid":
+            return values
+        return snapped(values, kind.lattice)
+
+
+def level_key(text: str, decimal: str) -> str:
+    """The level of a text: 3 of 3.0."""
+    zeros = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
+    return zeros[1] if zeros else text
 
 
 def _number(text: str, source: Source) -> float:
@@ -244,8 +269,8 @@ def read_columns(
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
     times if all are; else text, as are those of ``texts``, and of ``codes`` those of digits of one
-    width with leading zeros, 007. Infinities are kept. Of more than ``max_rows`` rows, a random
-    sample is read.
+    width with leading zeros, 007, and those of more digits than float64 has, if they repeat.
+    Infinities are kept. Of more than ``max_rows`` rows, a random sample is read.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
@@ -263,7 +288,14 @@ def read_columns(
         _read(table, again, rows)  # text after numbers: reread these as text
         readers |= again
     kept = np.arange(n) if rows is None else rows
-    return [readers.pop(name).column(columns[name].is_index) for name in names], kept
+    read = {name: readers.pop(name).column(columns[name].is_index) for name in names}
+    for name in codes:
+        if read[name].rounded is not None:
+            reader = _Reader(table, name, ["text"])
+            _read(table, {name: reader}, rows)
+            digits = reader.column(columns[name].is_index)
+            read[name] = read[name] if digits.names_rows else digits
+    return [*read.values()], kept
 
 
 def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
@@ -363,6 +395,8 @@ class _Reader:
     Attributes:
         sources: Possible types of cells, the current one first; none: stored type.
         is_mixed: Earlier blocks were read as another type than the last ones: they are reread.
+        beyond: Number of cells that are whole numbers without one in float64.
+        first_beyond: The digits of the first.
     """
 
     table: TableFile
@@ -373,6 +407,8 @@ class _Reader:
     is_float32: bool = False
     is_clock: bool = False
     codes: Codes | None = None
+    beyond: int = 0
+    first_beyond: str = ""
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
     _written: dict[str, str] = field(default_factory=dict)  # one way of each text
@@ -418,6 +454,9 @@ class _Reader:
         if self.codes is not None and not self.codes.add(cells):
             self.codes = None
         self._parts.append(np.array(part, np.float64))
+        if beyond := beyond_floats(cells, self._parts[-1]):
+            self.first_beyond = self.first_beyond or beyond[0]
+            self.beyond += len(beyond)
 
     def _add_texts(self, cells: pa.Array) -> None:
         if not self._is_bounded:
@@ -448,7 +487,9 @@ class _Reader:
         parts, self._parts = self._parts, []
         if source != "text":
             numbers = np.concatenate(parts) if parts else np.empty(0)
-            return Column(self.name, source, numbers, None, [], is_index, self.is_float32)
+            rounded = (self.beyond, self.first_beyond) if self.beyond else None
+            facts = {"is_float32": self.is_float32, "rounded": rounded}
+            return Column(self.name, source, numbers, None, [], is_index, **facts)
         texts = list(self._codes)
         if self.is_clock:
             texts = dates.without_fractions(texts)

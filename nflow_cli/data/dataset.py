@@ -20,9 +20,9 @@ from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
-from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
+from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_merged, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.columns import Column, read_columns, text_of
+from nflow_cli.data.columns import Column, level_key, read_columns, text_of
 from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
     HINT,
@@ -56,6 +56,7 @@ from nflow_cli.data.split import (
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, is_mark, shown
 from nflow_cli.data.units import ColumnUnits
+from nflow_cli.data.written import as_written
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
@@ -200,10 +201,12 @@ def _read(
     else:
         kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
     kinds.pop(settings.weights or "", None)
+    modelled = {name: columns[name] for name in used(kinds, settings)}
     notes = [
         *notes_of(table, settings, kinds, numbers),
         *notes_of_texts(table, columns, numbers, settings),
-        *notes_of_codes({name: columns[name] for name in used(kinds, settings)}, settings),
+        *notes_of_codes(modelled, settings),
+        *notes_of_merged(modelled),
     ]
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
@@ -346,10 +349,22 @@ def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray
         return column.texts, np.where(column.gaps, -1, column.codes)
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
-    texts = {number_text(value, kind.decimals): None for value in known}  # some have the same text
-    places = {text: i for i, text in enumerate(texts)}
-    of_values = [places[number_text(value, kind.decimals)] for value in known]
-    return list(texts), np.array([*of_values, -1])[codes]
+    keys = _level_keys(column, kind, known)
+    shown = known if kind.single is None else as_written(known, is_single=True)
+    texts = dict[str, str]()  # of the numbers that are one level
+    for key, value in zip(keys, shown):
+        texts.setdefault(key, number_text(value, kind.decimals))
+    places = {key: i for i, key in enumerate(texts)}
+    return [*texts.values()], np.array([*map(places.__getitem__, keys), -1])[codes]
+
+
+def _level_keys(column: Column, kind: ColumnKind, values: np.ndarray) -> list[str]:
+    """Texts `(n,)` that are equal where numbers are one level: to the kind's decimals, or to the
+    digits by which distinct numbers are counted.
+    """
+    if kind.decimals is None:
+        values = as_written(values, kind.single is not None or column.is_float32)
+    return [number_text(value, kind.decimals) for value in values]
 
 
 def number_text(value: float, decimals: int | None) -> str:
@@ -377,7 +392,9 @@ def values_of(
             for note in notes_of_lost(table, found, np.arange(len(found.cells))):
                 tell(f"note: {note}")
         column = found.without(na)
-        return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
+        if kind.kind == "levels":
+            return _levels_in(column, kind, table.decimal)
+        return column.numbers_as(kind)
     except ValueError:
         of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
         expected = of_time.get(kind.type, "numbers")
@@ -406,12 +423,18 @@ def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tup
     return f"{table.place(row)}: ", shown(text)
 
 
-def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
+def _levels_in(column: Column, kind: ColumnKind, decimal: str) -> np.ndarray:
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
     if "truth" in (column.source, kind.type):  # True is true
         texts = [text.lower() for text in texts]
         levels = [text.lower() for text in levels]
+    if column.numbers is not None and kind.type != "text":
+        both = np.array([*levels, *texts], float)
+        keys = _level_keys(column, kind, both)
+        levels, texts = keys[: len(levels)], keys[len(levels) :]
+    elif kind.type == "text":
+        levels, texts = ([level_key(text, decimal) for text in some] for some in (levels, texts))
     numbers = {text: float(i) for i, text in enumerate(levels)}
     if dates.form_of(levels):  # beside dates a gap mark is none of the levels
         numbers |= {text: np.nan for text in filter(is_mark, texts)}

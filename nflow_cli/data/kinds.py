@@ -9,6 +9,7 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
 from nflow_cli.config.presets import is_key
 from nflow_cli.config.table import TableData
+from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import DAY, kind_of_form, texts_of
 from nflow_cli.data.lattices import common_lattice, decimals_of, fills
@@ -135,6 +136,8 @@ def _modelled(
     count, why = len(column.texts), "text"
     if all(text.isdecimal() for text in column.texts):
         why = "digits with leading zeros"
+    if any(map(is_beyond_floats, column.texts)):
+        why = "more digits than numbers have"
     if count > MAX_TEXTS:
         why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
     return ColumnKind(kind="levels", why=why, type="text", missing=missing)
@@ -152,6 +155,7 @@ def _numbers(
     type = "whole" if numbers.decimals == 0 else "decimal"
     type = column.source if column.source in ("date", "time") else type
     facts = {"type": type, "decimals": numbers.decimals, "missing": missing}
+    facts |= {"single": numbers.single}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
@@ -168,9 +172,10 @@ def _numbers(
         "atoms": shape.atoms,
         "repeats": shape.repeats,
         "resolution": shape.resolution,
+        "lattice": shape.lattice,
     }
-    if shape.lattice:
-        facts |= {"lattice": shape.lattice, "decimals": decimals_of(shape.lattice)}  # without noise
+    if shape.is_grid and shape.lattice:
+        facts["decimals"] = decimals_of(shape.lattice)  # without noise
         why = "values that repeat" if step is None else "chosen"
         return ColumnKind(kind="grid", why=why, **facts)
     why = "values that repeat, on no grid" if shape.repeats else "values that differ"

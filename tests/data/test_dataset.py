@@ -186,6 +186,15 @@ def test_levels_that_are_numbers_are_found_again_in_a_table_of_them_alone(tmp_pa
     assert levels == [["1", "2024-01-01"], ["03", "2024-02-01"]]
 
 
+def test_a_level_of_text_is_as_the_file_has_it_and_the_same_with_other_zeros(tmp_path):
+    versions = rng(4).choice(["1.0", "2.0", "3.1b"], N)
+    data = load({"version": versions, "x": rng(6).normal(size=N).round(3)})
+    assert data.kinds["version"].levels == ["1.0", "2.0", "3.1b"]
+    new = write(tmp_path / "new.csv", {"version": ["2", "2.00", "3.1b", "1.0"]})
+    rows = rows_of(open_table(new), data.kinds, ["version"])
+    np.testing.assert_array_equal(rows[:, 0], [1, 1, 2, 0])
+
+
 @pytest.mark.parametrize(
     ("few", "levels"),
     [

@@ -18,6 +18,7 @@ import numpy as np
 from nflow_cli.arrays import LOG_2, log1mexp, log_ndtr, ndtri_exp
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.atoms import heaps
+from nflow_cli.data.written import reach_of
 from nflow_cli.densities.cells.marginal import Normals, fit_normals
 from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf, normal_score
 
@@ -64,7 +65,7 @@ class Scores:
 
     def _steps(self, x: np.ndarray, slack: float) -> list[np.ndarray]:
         """Log-masses of the steps below, at and above values ``(n,)``."""
-        near = np.maximum(4e-13 * np.abs(x), slack)  # less than half of the twelfth digit
+        near = reach_of(x, 4e-13, slack)  # less than half of the twelfth digit
         first = np.searchsorted(self.values, x - near)
         last = np.searchsorted(self.values, x + near, side="right")
         below, through = self._cumulative[first], self._cumulative[last]
