@@ -28,21 +28,14 @@ def originals(
     are equal throughout. Besides, no row may stand much more often than draws with replacement
     would: such rows are frequent, not copied. A single column has no other cell to tell.
     """
-    counted = [column for column in columns if kind_left_out(column, settings) is None]
-    first = _originals([column for column in counted if len(column.cells)], others)
-    kept = np.unique(first)
-    if len(kept) == len(first):
-        return first
-    # A number of rows that copies repeated may be left out now, and have hidden others.
-    fewer = [column.at(kept) for column in columns]
-    again = originals(fewer, settings, [cells[kept] for cells in others])
-    return kept[again][np.searchsorted(kept, first)]
-
-
-def _originals(columns: Sequence[Column], others: Sequence[np.ndarray]) -> np.ndarray:
-    cells = [*(column.cells for column in columns), *others]
+    counted = [
+        column
+        for column in columns
+        if len(column.cells) and kind_left_out(column, settings) is None
+    ]
+    cells = [*(column.cells for column in counted), *others]
     alone = np.arange(len(cells[0]) if cells else 0)
-    if len(columns) < 2:
+    if len(counted) < 2:
         return alone
     keys = row_keys(cells)
     ordered = np.sort(keys)
@@ -52,7 +45,7 @@ def _originals(columns: Sequence[Column], others: Sequence[np.ndarray]) -> np.nd
         keys, return_index=True, return_inverse=True, return_counts=True
     )
     are_told = np.zeros(len(first), bool)
-    for column in columns:
+    for column in counted:
         if column.numbers is not None:
             are_told |= _are_told(column.numbers[first], times, column.is_float32)
     if not are_told.any() or times[are_told].var() > UNEVEN * times[are_told].mean():
