@@ -107,8 +107,8 @@ NATURAL = {
     "whole numbers": lambda z: {"a": np.rint(3 * z[0]), "b": np.rint(2 * z[1]), "c": z[2] > 0},
     "rounded": lambda z: {"a": np.round(z[0], 1), "b": np.round(z[1], 1)},
     "scaled": lambda z: {
-        "a": np.rint(9 * z[0]) / np.pi,
-        "b": -np.rint(9 * z[0]) / np.e,
+        "a": np.rint(500 * z[0]) / np.pi,
+        "b": -np.rint(500 * z[0]) / np.e,
     },
     "logarithms": lambda z: {
         "a": np.log(np.ceil(np.exp(z[0] + 3))),
@@ -116,7 +116,7 @@ NATURAL = {
     },
     "a number of zeros": lambda z: {"a": np.maximum(z[0], 0), "b": z[0] > 0},
     "heaps": lambda z: wages(z.shape[1]),
-    "one column": lambda z: {"a": np.log(np.ceil(np.exp(z[0] + 3)))},
+    "one column": lambda z: {"a": np.log(np.ceil(np.exp(z[0] + 8)))},
 }
 
 
