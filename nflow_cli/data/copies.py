@@ -18,7 +18,7 @@ UNEVEN = 2.0  # variance of the times that rows stand, over their mean; of draws
 
 
 def originals(
-    columns: Sequence[Column], settings: TableData, others: Sequence[np.ndarray] = ()
+    columns: Sequence[Column], n: int, settings: TableData, others: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
     """Number ``(n,)`` of the first copy of each row; of a row without copies its own.
 
@@ -33,11 +33,10 @@ def originals(
         for column in columns
         if len(column.cells) and kind_left_out(column, settings) is None
     ]
-    cells = [*(column.cells for column in counted), *others]
-    alone = np.arange(len(cells[0]) if cells else 0)
+    alone = np.arange(n)
     if len(counted) < 2:
         return alone
-    keys = row_keys(cells)
+    keys = row_keys([*(column.cells for column in counted), *others])
     ordered = np.sort(keys)
     if (ordered[1:] != ordered[:-1]).all():
         return alone

@@ -236,7 +236,7 @@ def _first_copies(
         groups = text_of(table, settings.group)[rows]
         others.append(np.unique(groups, return_inverse=True)[1])
     others = [cells for cells in others if len(cells)]  # of too many texts there are none
-    return originals([columns[name] for name in names], settings, others)
+    return originals([columns[name] for name in names], len(rows), settings, others)
 
 
 def _of_parts(
