@@ -216,6 +216,16 @@ class Column:
         kept = {key: c if c is None else np.where(gone, gap, c) for key, (c, gap) in parts.items()}
         return replace(self, **kept)
 
+    def at(self, rows: np.ndarray) -> "Column":
+        """Some rows, by their numbers in ascending order."""
+        cells = {"numbers": self.numbers, "codes": self.codes}
+        kept = {key: of_all if of_all is None else of_all[rows] for key, of_all in cells.items()}
+        stray = self.stray
+        if stray is not None:
+            place = int(np.searchsorted(rows, stray[0]))
+            stray = (place, stray[1]) if stray[0] in rows[place : place + 1] else None
+        return replace(self, **kept, stray=stray)
+
     def in_unit(self, type: Literal["date", "time"]) -> "Column":
         """Dates as times, in seconds, or times as dates, in days."""
         if self.numbers is None or {self.source, type} != {"date", "time"}:

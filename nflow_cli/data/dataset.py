@@ -23,6 +23,7 @@ from nflow_cli.data import dates, notations
 from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_merged, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, level_key, read_columns, text_of
+from nflow_cli.data.copies import note_of_copies, originals
 from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
     HINT,
@@ -75,6 +76,7 @@ class Dataset:
         units: Maps of each numeric column to about N(0, 1).
         notes: Lines printed before training.
         tests: Name, path and SHA-256 of a separate file of test rows.
+        copies: Number of rows, of both tables, that equal an earlier one and are in no part.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Dataset:
     weights: Weights = ALIKE
     notes: Sequence[str] = ()
     tests: Mapping[str, str] | None = None
+    copies: int = 0
 
     @property
     def columns(self) -> list[str]:
@@ -131,17 +134,20 @@ class Dataset:
         record = {"name": self.name, **path, "sha256": self.sha256, "columns": self.columns}
         if weights := [part for part in self.weights if part is not None]:
             record["weights_sha256"] = checksum(np.concatenate(weights))
+        if self.copies:
+            record["copies"] = self.copies
         return {**record, **({"test": dict(self.tests)} if self.tests else {}), **units}
 
 
 class Reading(NamedTuple):
-    """Table as read under some settings: columns, the numbers ``(n,)`` of their rows, their kinds,
-    and the faults of the table.
+    """Table as read under some settings: columns, the numbers ``(n,)`` of their rows, the first
+    copy ``(n,)`` of each, and the kinds and faults of the rows that copy no other.
     """
 
     settings: TableData
     columns: Columns
     numbers: np.ndarray
+    first: np.ndarray
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
     notes: Sequence[str] = ()
@@ -151,7 +157,8 @@ def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None
     """Read all columns of a table, or those used if there are more than 1,000."""
     used, names = names_used(table, settings), [column.name for column in table.columns]
     read = read_settled(table, settings, used if len(names) > MAX_COLUMNS else names)
-    return Reading(settings, *read, *kinds_and_faults(table, *read, settings, flows))
+    first = _first_copies(table, *read, used, settings)
+    return Reading(settings, *read, first, *kinds_and_faults(table, *read, first, settings, flows))
 
 
 def load_dataset(
@@ -167,7 +174,7 @@ def load_dataset(
     """
     table = table or table_named(settings)
     found = _read(table, settings, flows, whole)
-    parts, more = parts_of(table, settings, found.numbers)
+    parts, more = parts_of(table, settings, found.numbers, found.first)
     faults = [*found.faults, *more]
     is_plain = flows and any(fault.column and fault.mend for fault in faults)
     refuse(table.name, faults, HINT if is_plain else "")
@@ -185,7 +192,8 @@ def load_dataset(
         *note_of_weights(settings.weights, data.weights.train),
         *note_of_repeats(data.train, data.test, continuous),
     ]
-    return replace(data, units=units, notes=notes)
+    copies = data.copies + len(found.first) - len(np.unique(found.first))
+    return replace(data, units=units, notes=notes, copies=copies)
 
 
 def _read(
@@ -197,13 +205,15 @@ def _read(
     else:
         columns, numbers = {name: whole.columns[name] for name in names}, whole.numbers
     if whole is not None and (whole.settings, [*whole.columns]) == (settings, names):
-        kinds, faults = dict(whole.kinds), [*whole.faults]
+        first, kinds, faults = whole.first, dict(whole.kinds), [*whole.faults]
     else:
-        kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
+        first = _first_copies(table, columns, numbers, names, settings)
+        kinds, faults = kinds_and_faults(table, columns, numbers, first, settings, flows)
     kinds.pop(settings.weights or "", None)
     modelled = {name: columns[name] for name in used(kinds, settings)}
     notes = [
         *notes_of(table, settings, kinds, numbers),
+        *note_of_copies(first, settings),
         *notes_of_texts(table, columns, numbers, settings),
         *notes_of_codes(modelled, settings),
         *notes_of_merged(modelled),
@@ -211,7 +221,25 @@ def _read(
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
-    return Reading(settings, columns, numbers, kinds, faults, notes)
+        _, places, which = np.unique(first[present], return_index=True, return_inverse=True)
+        first = places[which]
+    return Reading(settings, columns, numbers, first, kinds, faults, notes)
+
+
+def _first_copies(
+    table: TableFile,
+    columns: Columns,
+    rows: np.ndarray,
+    names: Sequence[str],
+    settings: TableData,
+) -> np.ndarray:
+    """Number ``(n,)`` of the first row that each row copies; weights and groups are cells, too."""
+    others = [] if settings.weights is None else [columns[settings.weights].cells]
+    if settings.group is not None:
+        groups = text_of(table, settings.group)[rows]
+        others.append(np.unique(groups, return_inverse=True)[1])
+    others = [cells for cells in others if len(cells)]  # of too many texts there are none
+    return originals([columns[name] for name in names], len(rows), settings, others)
 
 
 def _of_parts(
@@ -225,9 +253,9 @@ def _of_parts(
     names = used(kinds, settings)
     rows = _matrix(table, [columns[name] for name in names], kinds)
     train, validation, test = (rows[part] for part in parts)
-    digest, tests, test_weights, notes = checksum(rows), None, None, list[str]()
+    digest, tests, test_weights, notes, copies = checksum(rows), None, None, list[str](), 0
     if settings.test is not None:
-        test, test_weights, tests, notes = _test_rows(settings, kinds, names, digest, flows)
+        test, test_weights, tests, notes, copies = _test_rows(settings, kinds, names, digest, flows)
     weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
     refuse(table.name, faults)
     return Dataset(
@@ -240,6 +268,7 @@ def _of_parts(
         weights=weights,
         notes=notes,
         tests=tests,
+        copies=copies,
     )
 
 
@@ -247,10 +276,14 @@ def kinds_and_faults(
     table: TableFile,
     columns: Columns,
     rows: np.ndarray,
+    first: np.ndarray,
     settings: TableData,
     flows: Tails | None = None,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Kinds of columns, and faults before the split."""
+    """Kinds of columns, and faults before the split, of the ``first`` of copies ``(n,)``."""
+    kept = np.unique(first)
+    if len(kept) < len(rows):
+        columns, rows = {name: column.at(kept) for name, column in columns.items()}, rows[kept]
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
         named = [name for name in columns if name != settings.weights]
@@ -270,7 +303,7 @@ def _test_rows(
     names: Sequence[str],
     digest: str,
     flows: Tails | None,
-) -> tuple[np.ndarray, np.ndarray | None, dict[str, str], list[str]]:
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, str], list[str], int]:
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
@@ -281,11 +314,13 @@ def _test_rows(
     rows = _matrix(table, [found.columns[name] for name in names], kinds)
     if (sha256 := checksum(rows)) == digest:
         raise DataError(f"{path}: expected test rows other than the training rows")
-    order = stream(settings.split_seed, "order").permutation(len(rows))
+    kept = np.unique(found.first)
+    order = kept[stream(settings.split_seed, "order").permutation(len(kept))]
     weights = found.columns[settings.weights].numbers if settings.weights else None
     record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
-    notes = [f"{path}: {note}" for note in table.notes]
-    return rows[order], weights if weights is None else weights[order], record, notes
+    notes = [f"{path}: {note}" for note in [*table.notes, *note_of_copies(found.first, own)]]
+    copies = len(rows) - len(kept)
+    return rows[order], weights if weights is None else weights[order], record, notes, copies
 
 
 def _units(data: Dataset) -> dict[str, list[ColumnMap]]:

@@ -34,7 +34,7 @@ def kinds_of(
     ``groups`` ``(n,)``: names of the groups of rows; repeats within one are no evidence.
     """
     columns = [*map(replace, columns)]  # views of these copies are freed with them
-    kinds = {column.name: kind for column in columns if (kind := _left_out(column, settings))}
+    kinds = {column.name: kind for column in columns if (kind := kind_left_out(column, settings))}
     rest = [column for column in columns if column.name not in kinds]
     rest.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
@@ -107,7 +107,8 @@ def _bounded(kind: ColumnKind, column: Column) -> ColumnKind:
     return kind.model_copy(update={"bounds": [low, high], "is_open": is_open})
 
 
-def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
+def kind_left_out(column: Column, settings: TableData) -> ColumnKind | None:
+    """Kind of a column that is not modelled; None of any other."""
     name = column.name
     named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
     roles = {

@@ -43,6 +43,17 @@ def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noi
     assert np.mean(truth - cells) < 0.3
 
 
+def test_a_table_with_each_row_twice_has_the_fit_of_the_single_rows():
+    x, z = np.random.default_rng(6).standard_normal((2, 300))
+    scores = []
+    for times in (1, 2):
+        table = {"x": np.tile(x, times), "y": np.tile(0.8 * x + 0.6 * z, times)}
+        config, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
+        cells_training.train(parts, rows, config)
+        scores.append(cells_training.fitted(parts, rows).cell_log_probs(rows.test))
+    np.testing.assert_array_equal(*scores, strict=True)
+
+
 def test_zeros_that_another_column_tells_are_told_at_the_start():
     """Else mass of their wide interval would leak into the numbers beside it."""
 
