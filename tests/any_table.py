@@ -9,17 +9,12 @@ from hypothesis import strategies as st
 
 from nflow_cli.config.options import escaped
 
-ROWS = [60, 100, 160, 300]
+ROWS = [20, 60, 100, 160, 300]
 SCALES = [1.0, 1e3, 1e12, 1e50, 1e99, 1e-3, 1e-9, 1e-150, 1e-300, 1e-310]
 SHIFTS = [0.0, 0.0, 1.0, -5.0, 1e3, 1e9, 1e15, 1e16, 1e99]
-WORDS = ["a", "b", "Rome, It", 'q"x', "é", "x y", "=1", "two\nlines", "-", "§ 1", "1/2", "Ö"]
+WORDS = ["a", "b", "Rome, It", 'q"x', "é", "x y", "=1", "two\nlines", "-", "§ 1", "1/2", "None"]
 NAMES = ["x", "y", "größe", "a, b", "kg/m²", "=1+1", 'q"x', "a=b", "10:30", "名前", "$x_{1}$", "%d"]
 START = np.datetime64("1990-01-01T00:00:00")
-
-
-def gappy(rng, values, share):
-    """Return values of which a share is missing."""
-    return np.where(rng.random(len(values)) < share, "", texts(values))
 
 
 def texts(values):
@@ -28,100 +23,124 @@ def texts(values):
     return np.array(["" if cell != cell else str(cell) for cell in cells.tolist()], object)
 
 
-def days(rng, n, span):
-    return START.astype("datetime64[D]") + rng.integers(0, span, n).astype("timedelta64[D]")
+class Cells:
+    """What n cells of a column are drawn from; ``first`` and ``last``: numbers of other columns."""
 
+    def __init__(self, rng, n):
+        self.rng, self.n = rng, n
+        self.first = self.last = rng.normal(size=n)
+        self.others = []
 
-def moments(rng, n):
-    return START + rng.integers(0, 10**9, n).astype("timedelta64[s]")
+    def add(self, cells):
+        """Take the numbers of a column, if it has some, for the columns after it."""
+        try:
+            numbers = np.array([float(cell or "nan") for cell in cells])
+        except ValueError:
+            return
+        if np.isfinite(numbers).any():
+            self.others.append(numbers)
+            self.first, self.last = self.others[0], numbers
 
+    def gappy(self, values, share):
+        """Return values of which a share is missing."""
+        return np.where(self.rng.random(self.n) < share, "", texts(values))
 
-def any_numbers(rng, n):
-    """Return n numbers of some shape, scale and digits."""
-    shapes = [
-        rng.normal(size=n),
-        rng.standard_cauchy(n),
-        np.exp(rng.normal(0, 30, n)),
-        rng.integers(0, rng.choice([2, 3, 20, 1_000]), n).astype(float),
-        rng.beta(0.05, 0.05, n),
-        np.where(rng.random(n) < 0.5, 0.0, rng.normal(size=n)),
-        1 + rng.normal(size=n) * rng.choice([1e-9, 1e-13, 1e-15]),
-        np.where(np.arange(n) == n // 2, rng.choice([1.0, -1e90]), 0.0),
-        rng.choice(rng.normal(size=4), n),
-    ]
-    values = shapes[rng.integers(len(shapes))] * rng.choice(SCALES) + rng.choice(SHIFTS)
-    digits = rng.choice([-1, -1, 0, 1, 3, 6])
-    return values if digits < 0 else np.round(values, digits)
+    def days(self, span):
+        """Return dates within a number of days."""
+        later = self.rng.integers(0, span, self.n).astype("timedelta64[D]")
+        return START.astype("datetime64[D]") + later
+
+    def times(self):
+        """Return times within thirty years, in seconds."""
+        return START + self.rng.integers(0, 10**9, self.n).astype("timedelta64[s]")
+
+    def any_numbers(self):
+        """Return numbers of some shape, scale and digits."""
+        rng, n = self.rng, self.n
+        shapes = [
+            rng.normal(size=n),
+            rng.standard_cauchy(n),
+            np.exp(rng.normal(0, 6, n)),
+            rng.integers(0, rng.choice([2, 3, 20, 1_000]), n).astype(float),
+            rng.beta(0.05, 0.05, n),
+            np.where(rng.random(n) < 0.5, 0.0, rng.normal(size=n)),
+            1 + rng.normal(size=n) * rng.choice([1e-9, 1e-13, 1e-15]),
+            np.where(np.arange(n) == n // 2, rng.choice([1.0, -1e90]), 0.0),
+            rng.choice(rng.normal(size=4), n),
+        ]
+        values = shapes[rng.integers(len(shapes))] * rng.choice(SCALES) + rng.choice(SHIFTS)
+        digits = rng.choice([-1, -1, 0, 1, 3, 6])
+        return values if digits < 0 else np.round(values, digits)
 
 
 def of_clock(values):
     return [f"{value // 60:02}:{value % 60:02}" for value in values]
 
 
-def german(values):
-    return [f"{day:%d.%m.%Y}" for day in values.astype(object)]
+def german(days):
+    return [f"{day:%d.%m.%Y}" for day in days.astype(object)]
 
 
-# How each kind draws n cells, beside ``others``: the numbers of the columns before it.
+# How each kind of column draws its cells.
 COLUMNS = {
-    "one level and gaps": lambda rng, n, others: gappy(rng, n * ["yes"], 0.5),
-    "one number and gaps": lambda rng, n, others: gappy(rng, n * [1], 0.3),
-    "constant": lambda rng, n, others: n * [0.1],
-    "constant text": lambda rng, n, others: n * ["here"],
-    "two levels": lambda rng, n, others: rng.choice(["no", "yes"], n),
-    "zero or one": lambda rng, n, others: rng.integers(0, 2, n),
-    "one of many": lambda rng, n, others: np.where(np.arange(n) == n // 3, "odd", "usual"),
-    "truth": lambda rng, n, others: gappy(rng, rng.choice(["True", "False"], n), 0.1),
-    "levels": lambda rng, n, others: rng.choice(WORDS, n, p=np.arange(1, 13) / 78),
-    "many levels": lambda rng, n, others: [f"town {i}" for i in rng.integers(0, n // 3, n)],
-    "names": lambda rng, n, others: [f"n{i}" for i in rng.permutation(n)],
-    "row numbers": lambda rng, n, others: np.arange(1, n + 1),
-    "no cell": lambda rng, n, others: n * [""],
-    "nearly all gaps": lambda rng, n, others: gappy(rng, rng.normal(size=n), 0.95),
-    "one cell": lambda rng, n, others: np.where(np.arange(n) == n // 2, "7.5", ""),
-    "whole": lambda rng, n, others: rng.poisson(4, n),
-    "large whole": lambda rng, n, others: rng.integers(0, 2**62, n),
-    "account numbers": lambda rng, n, others: rng.choice(rng.integers(10**15, 10**16, 20), n),
-    "ids": lambda rng, n, others: 1_001 + np.arange(n) // 5,
-    "years": lambda rng, n, others: 1976 + np.arange(n) % 5,
-    "constant within": lambda rng, n, others: rng.normal(170, 9, n).round()[np.arange(n) // 5],
-    "levels within": lambda rng, n, others: rng.choice(["m", "f"], n)[np.arange(n) // 5],
-    "normal": lambda rng, n, others: rng.normal(size=n),
-    "rounded": lambda rng, n, others: gappy(rng, rng.normal(20, 3, n).round(1), 0.1),
-    "money": lambda rng, n, others: rng.lognormal(6, 1, n).round(2),
-    "money in text": lambda rng, n, others: [f"{x:,.2f} €" for x in rng.lognormal(8, 1, n)],
-    "prices": lambda rng, n, others: rng.choice([9.99, 19.99, 49.0], n),
-    "zero-inflated": lambda rng, n, others: np.where(rng.random(n) < 0.6, 0, rng.gamma(2, 3, n)),
-    "share": lambda rng, n, others: rng.beta(0.3, 0.3, n).round(3),
-    "huge": lambda rng, n, others: 1e12 * rng.normal(size=n),
-    "tiny": lambda rng, n, others: 1e-9 * rng.normal(size=n),
-    "far": lambda rng, n, others: 1e9 + rng.normal(size=n).round(3),
-    "outlier": lambda rng, n, others: np.where(np.arange(n) == n // 2, 1e12, rng.normal(size=n)),
-    "code for gaps": lambda rng, n, others: np.where(rng.random(n) < 0.1, -999, rng.poisson(9, n)),
-    "single": lambda rng, n, others: rng.normal(size=n).astype(np.float32).astype(float),
-    "any numbers": lambda rng, n, others: any_numbers(rng, n),
-    "any numbers and gaps": lambda rng, n, others: gappy(rng, any_numbers(rng, n), 0.3),
-    "days": lambda rng, n, others: days(rng, n, 9_000),
-    "few days": lambda rng, n, others: gappy(rng, days(rng, n, 4), 0.1),
-    "german days": lambda rng, n, others: german(days(rng, n, 900)),
-    "consecutive days": lambda rng, n, others: START.astype("datetime64[D]") + np.arange(n),
-    "times": lambda rng, n, others: moments(rng, n),
-    "times of day": lambda rng, n, others: of_clock(rng.integers(0, 1_440, n)),
-    "copy": lambda rng, n, others: others[0],
-    "rounded copy": lambda rng, n, others: others[0].round(1),
-    "scaled copy": lambda rng, n, others: 2.5 * others[0] + 3,
-    "nearly a copy": lambda rng, n, others: others[0] * (1 + 1e-7 * rng.normal(size=n)),
-    "sum": lambda rng, n, others: others[0] + others[-1],
-    "difference with gaps": lambda rng, n, others: gappy(rng, others[0] - others[-1], 0.2),
-    "product": lambda rng, n, others: others[0] * others[-1],
-    "ratio": lambda rng, n, others: others[0] / np.where(others[-1] == 0, np.nan, others[-1]),
-    "logarithm": lambda rng, n, others: np.log(np.abs(others[0]) + 1),
-    "constant where another is large": lambda rng, n, others: np.where(
-        np.abs(others[0]) > np.nanmedian(np.abs(others[0])), 2, rng.normal(size=n).round(2)
+    "one level and gaps": lambda of: of.gappy(of.n * ["yes"], 0.5),
+    "one number and gaps": lambda of: of.gappy(of.n * [1], 0.3),
+    "constant": lambda of: of.n * [0.1],
+    "constant text": lambda of: of.n * ["here"],
+    "two levels": lambda of: of.rng.choice(["no", "yes"], of.n),
+    "zero or one": lambda of: of.rng.integers(0, 2, of.n),
+    "one of many": lambda of: np.where(np.arange(of.n) == of.n // 3, "odd", "usual"),
+    "truth": lambda of: of.gappy(of.rng.choice(["True", "False"], of.n), 0.1),
+    "levels": lambda of: of.rng.choice(WORDS, of.n, p=np.arange(1, 13) / 78),
+    "many levels": lambda of: [f"town {i}" for i in of.rng.integers(0, of.n // 3, of.n)],
+    "names": lambda of: [f"n{i}" for i in of.rng.permutation(of.n)],
+    "row numbers": lambda of: np.arange(1, of.n + 1),
+    "no cell": lambda of: of.n * [""],
+    "nearly all gaps": lambda of: of.gappy(of.rng.normal(size=of.n), 0.95),
+    "one cell": lambda of: np.where(np.arange(of.n) == of.n // 2, "7.5", ""),
+    "whole": lambda of: of.rng.poisson(4, of.n),
+    "large whole": lambda of: of.rng.integers(0, 2**62, of.n),
+    "account numbers": lambda of: of.rng.choice(of.rng.integers(10**15, 10**16, 20), of.n),
+    "ids": lambda of: 1_001 + np.arange(of.n) // 5,
+    "years": lambda of: 1976 + np.arange(of.n) % 5,
+    "constant within": lambda of: of.rng.normal(170, 9, of.n).round()[np.arange(of.n) // 5],
+    "levels within": lambda of: of.rng.choice(["m", "f"], of.n)[np.arange(of.n) // 5],
+    "normal": lambda of: of.rng.normal(size=of.n),
+    "rounded": lambda of: of.gappy(of.rng.normal(20, 3, of.n).round(1), 0.1),
+    "money": lambda of: of.rng.lognormal(6, 1, of.n).round(2),
+    "money in text": lambda of: [f"{x:,.2f} €" for x in of.rng.lognormal(8, 1, of.n)],
+    "prices": lambda of: of.rng.choice([9.99, 19.99, 49.0], of.n),
+    "zero-inflated": lambda of: np.where(of.rng.random(of.n) < 0.6, 0, of.rng.gamma(2, 3, of.n)),
+    "share": lambda of: of.rng.beta(0.3, 0.3, of.n).round(3),
+    "huge": lambda of: 1e12 * of.rng.normal(size=of.n),
+    "tiny": lambda of: 1e-9 * of.rng.normal(size=of.n),
+    "far": lambda of: 1e9 + of.rng.normal(size=of.n).round(3),
+    "outlier": lambda of: np.where(np.arange(of.n) == of.n // 2, 1e12, of.rng.normal(size=of.n)),
+    "code for gaps": lambda of: np.where(of.rng.random(of.n) < 0.1, -999, of.rng.poisson(9, of.n)),
+    "single": lambda of: of.rng.normal(size=of.n).astype(np.float32).astype(float),
+    "any numbers": lambda of: of.any_numbers(),
+    "any numbers and gaps": lambda of: of.gappy(of.any_numbers(), 0.3),
+    "days": lambda of: of.days(9_000),
+    "few days": lambda of: of.gappy(of.days(4), 0.1),
+    "german days": lambda of: german(of.days(900)),
+    "consecutive days": lambda of: START.astype("datetime64[D]") + np.arange(of.n),
+    "times": lambda of: of.times(),
+    "times of day": lambda of: of_clock(of.rng.integers(0, 1_440, of.n)),
+    "copy": lambda of: of.first,
+    "rounded copy": lambda of: of.first.round(1),
+    "scaled copy": lambda of: 2.5 * of.first + 3,
+    "nearly a copy": lambda of: of.first * (1 + 1e-7 * of.rng.normal(size=of.n)),
+    "sum": lambda of: of.first + of.last,
+    "difference with gaps": lambda of: of.gappy(of.first - of.last, 0.2),
+    "product": lambda of: of.first * of.last,
+    "ratio": lambda of: of.first / np.where(of.last == 0, np.nan, of.last),
+    "logarithm": lambda of: np.log(np.abs(of.first) + 1),
+    "constant where another is large": lambda of: np.where(
+        np.abs(of.first) > np.nanmedian(np.abs(of.first)), 2, of.rng.normal(size=of.n).round(2)
     ),
-    "level of another": lambda rng, n, others: np.where(others[0] > np.nanmean(others[0]), "b", "s"),
-    "missing where another is large": lambda rng, n, others: np.where(
-        others[0] > np.nanmean(others[0]), np.nan, rng.normal(size=n)
+    "level of another": lambda of: np.where(of.first > np.nanmean(of.first), "b", "s"),
+    "missing where another is large": lambda of: np.where(
+        of.first > np.nanmean(of.first), np.nan, of.rng.normal(size=of.n)
     ),
 }
 
@@ -174,7 +193,9 @@ def weighted(draw):
 
 def split(draw):
     n = len(draw.columns[draw.about])
-    draw.columns["part"] = draw.rng.choice(["train", "test", "valid"], n, p=[0.7, 0.2, 0.1]).tolist()
+    draw.columns["part"] = draw.rng.choice(
+        ["train", "test", "valid"], n, p=[0.7, 0.2, 0.1]
+    ).tolist()
     return ["--split", "part"]
 
 
@@ -215,8 +236,8 @@ class Case(NamedTuple):
 def case_of(kinds, options, n, seed):
     """Return a case of columns of some kinds with rare names, and of some options."""
     rng = np.random.default_rng(seed)
-    names = [f"{name}{i}" for i in range(5) for name in rng.permutation(NAMES)]
-    columns = columns_of(rng, n, names, kinds)
+    names = [f"{name}{i or ''}" for i in range(5) for name in rng.permutation(NAMES)]
+    columns = columns_of(Cells(rng, n), names, kinds)
     draw = Draw(rng, columns, [*columns][rng.integers(len(columns))])
     words = [word for option in options for word in OPTIONS[option](draw)]
     sizes = [] if {"--flow", "--k"} & {*options} else SMALL
@@ -240,21 +261,12 @@ def csv_of(columns):
     return file.getvalue()
 
 
-def columns_of(rng, n, names, kinds):
+def columns_of(of, names, kinds):
     """Return columns of cells as text."""
-    columns, numbers = {}, []
+    columns = {}
     for name, kind in zip(names, kinds):
         with np.errstate(all="ignore"):
-            values = COLUMNS[kind](rng, n, numbers or [rng.normal(size=n)])
-            numbers += as_numbers(values)
-        columns[name] = texts(values).tolist()
+            cells = texts(COLUMNS[kind](of)).tolist()
+        columns[name] = cells
+        of.add(cells)
     return columns
-
-
-def as_numbers(values):
-    """Return a list of the numbers of a column, or an empty one if its cells are others."""
-    try:
-        numbers = np.array([float(cell or "nan") for cell in texts(values)])
-    except ValueError:
-        return []
-    return [numbers] if np.isfinite(numbers).any() else []
