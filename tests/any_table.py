@@ -109,6 +109,7 @@ COLUMNS = {
     "rounded": lambda of: of.gappy(of.rng.normal(20, 3, of.n).round(1), 0.1),
     "money": lambda of: of.rng.lognormal(6, 1, of.n).round(2),
     "money in text": lambda of: [f"{x:,.2f} €" for x in of.rng.lognormal(8, 1, of.n)],
+    "wages": lambda of: of.rng.lognormal(3, 2, of.n).round(),
     "prices": lambda of: of.rng.choice([9.99, 19.99, 49.0], of.n),
     "zero-inflated": lambda of: np.where(of.rng.random(of.n) < 0.6, 0, of.rng.gamma(2, 3, of.n)),
     "share": lambda of: of.rng.beta(0.3, 0.3, of.n).round(3),
@@ -136,7 +137,9 @@ COLUMNS = {
     "ratio": lambda of: of.first / np.where(of.last == 0, np.nan, of.last),
     "logarithm": lambda of: np.log(np.abs(of.first) + 1),
     "constant where another is large": lambda of: np.where(
-        np.abs(of.first) > np.nanmedian(np.abs(of.first)), 2, of.rng.normal(size=of.n).round(2)
+        np.abs(of.first) > np.nanquantile(np.abs(of.first), 0.3),
+        0.1,
+        of.rng.normal(size=of.n).round(2),
     ),
     "level of another": lambda of: np.where(of.first > np.nanmean(of.first), "b", "s"),
     "missing where another is large": lambda of: np.where(
