@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 DAY = 86_400
+UNITS = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "%H": 3_600.0}  # seconds of the last part of a time
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LONG_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August")
 LONG_MONTHS += ("September", "October", "November", "December")
@@ -80,6 +81,11 @@ def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
     if "%H" not in form:
         return "date"
     return "time" if "%Y" in form else "clock"
+
+
+def unit_of_form(form: str) -> float:
+    """The least step that a format of dates tells, in days, or one of times, in seconds."""
+    return next((unit for part, unit in UNITS.items() if part in form), 1.0)
 
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:

@@ -16,11 +16,13 @@ from nflow_cli.config.presets import A_KEY, is_key
 from nflow_cli.config.table import TableData
 from nflow_cli.constants import FAR
 from nflow_cli.data.columns import MAX_TEXTS, Column
+from nflow_cli.data.dates import unit_of_form
 from nflow_cli.data.dependence import dependent
 from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.points import LEAST, Parts, Weights, no_spread
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
+from nflow_cli.data.written import WHOLE
 from nflow_cli.errors import DataError
 from nflow_cli.registry import nearest
 
@@ -307,6 +309,13 @@ def _wrong_numbers(
         beside = f", {offset:.15g} more" if offset else ""
         expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"
         yield expected, np.abs(steps - np.rint(steps)) > STEP_TOLERANCE, False
+        expected = f"expected numbers whose digits tell steps of {step:.15g}, as data.discrete says"
+        yield expected, np.abs(steps) > WHOLE, False
+        if kind.type in ("date", "time"):
+            unit = unit_of_form(kind.form or ("%d" if kind.type == "date" else "%f"))
+            expected = f"expected a step of data.discrete in multiples of {unit:g}, as texts tell"
+            is_finer = abs(step / unit - round(step / unit)) > STEP_TOLERANCE
+            yield f"{expected}, not {step:.15g}", np.isfinite(numbers) & is_finer, False
 
 
 def _no_number(table: TableFile, column: Column, rows: np.ndarray) -> str:

@@ -243,6 +243,7 @@ def test_sizes_that_differ_by_much_hide_no_digits_and_overflow_nothing():
     numbers = as_written(cells)
     assert (np.diff(numbers) >= 0).all()
     np.testing.assert_allclose(numbers, cells, rtol=5e-12)
+    assert kind_of(np.append(1_000 + 1e-4 * NORMAL, -1e93)).kind == "number"
 
 
 DAYS = np.datetime64("2019-03-01") + RNG.integers(0, 300, N).astype("timedelta64[D]")
@@ -253,6 +254,8 @@ def test_dates_are_a_grid_of_days_and_times_of_day_are_within_one():
     assert (kind.kind, kind.type, kind.lattice.step) == ("grid", "date", 1)
     kind = kind_of([f"{23 - i % 3}:{i % 60:02}" for i in range(N)])
     assert (kind.kind, kind.bounds, kind.is_open) == ("grid", [0.0, 86_340.0], False)
+    kind = kind_of(["00:07", "03:31", "11:02", "16:45", "21:13", "23:00"])  # few, all different
+    assert (kind.kind, kind.step, kind.bounds) == ("number", 60.0, [0.0, 86_340.0])
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ class Computed:
         kind, one = self.column.kind, np.ones(len(values))
         if not self.column.has_numbers:
             return values, one, one
-        step = self._steps_at(np.abs(exact) - error)
+        step = self._steps_at(np.nan_to_num(np.abs(exact) - error))
         if self.relation.rule == "map":
             return values, one, step
         if kind.decimals is None and kind.kind == "number":

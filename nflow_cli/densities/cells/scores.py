@@ -34,7 +34,7 @@ BY_CHANCE = 8.0  # nats that steps gain where counts are by chance
 NARROW = 1e-4  # half width of a score, times 1 + |z|: below, its slope is as good as a difference
 KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of the smooth part, per normal
 NEWTON = 2  # steps from the table to all digits
-FAR = 1e150  # farther units have no square
+FAR = 1e140  # units, farther ones of which have no square over the least scale of a normal
 LEAST_MASS = 1e-300  # probability between steps, at least
 
 
@@ -231,8 +231,6 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     density explains the counts). ``S_k`` is ``S`` on multiples of the step, where new values are
     round, as those seen are; ``floor`` is the least scale of its normals, ``widest`` the largest.
     """
-    if not len(of.values):
-        return None
     distinct, first, which = np.unique(of.values, return_index=True, return_inverse=True)
     counts, at = np.bincount(which, of.weights), (of.centre[first], of.half[first])
     places = (distinct - distinct[0]) / of.step
