@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from nflow_cli.config import presets
 from nflow_cli.config.flows import MAX_WEIGHTS
 from nflow_cli.config.table import CellsConfig
 from nflow_cli.constants import LOG_2PI
@@ -59,7 +60,7 @@ from nflow_cli.experiments.table.trainer import (
 from nflow_cli.experiments.table.weights import arrays_of
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.directory import CONFIG, RunDirectory
 from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, pace, seconds_of
@@ -146,7 +147,9 @@ class Parts(NamedTuple):
 
 
 def build(config: CellsConfig, data: Dataset) -> Parts:
-    """Build and compile the networks of a settled config."""
+    """Build and compile the networks of a settled config, behind a map to linear components if it
+    has one, or leaves it to the training and a map is likelier.
+    """
     blocks, members = config.cells.blocks or 0, config.train.members
     density, train = _without_networks(config, data)
     layout, columns = density.layout, density.cells
@@ -173,10 +176,12 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     some = slice(layout.n_given, None)
     marginals = fitted_marginals(columns[some], rows[:, some], data.weights.train)
     density = CellDensity(columns, layout, marginals, [], computed)
-    start = fit_unmixing(columns, data) if cells.unmixed else None
+    start = None if cells.unmixed is False else fit_unmixing(columns, data)
     if start is None:
         return density, rows
-    found, _ = trained_unmixing(start, data, config)
+    found, is_likelier = trained_unmixing(start, data, config)
+    if not (cells.unmixed or is_likelier):
+        return density, rows
     components, rows = found.fitted(rows)
     marginals = fitted_marginals(components, rows, None)
     return CellDensity(components, layout, marginals, [], [], found, density), rows
@@ -327,11 +332,19 @@ def _networks(parts: Parts) -> Iterator[Member]:
 
 def fit(
     config: CellsConfig, directory: RunDirectory, data: Dataset
-) -> tuple[CellDensity, Training, dict[str, Any]]:
-    """Train or resume in ``directory``, and save: density, training, further facts."""
+) -> tuple[CellsConfig, CellDensity, Training, dict[str, Any]]:
+    """Train or resume in ``directory``, and save: config as decided, density, training, further
+    facts.
+
+    The decision is recorded before the first checkpoint: a run killed before it decides again.
+    """
     parts = build(config, data)
+    if config.cells.unmixed is None:
+        cells = config.cells.model_copy(update={"unmixed": parts.density.unmixing is not None})
+        config = config.model_copy(update={"cells": cells})
+        directory.write_text(CONFIG, presets.dump(config))
     training, acceptance = train(parts, data, config, directory)
     density = fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
     facts = {"n_parameters": parts.model.trained.count_params(), "model_sha256": model_sha256}
-    return density, training, {**facts, "fill_acceptance": acceptance}
+    return config, density, training, {**facts, "fill_acceptance": acceptance}
