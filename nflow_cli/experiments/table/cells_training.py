@@ -42,6 +42,7 @@ from nflow_cli.densities.cells.unmixing import (
     Unmixing,
     component,
     fit_unmixing,
+    is_clear,
     units_of,
 )
 from nflow_cli.errors import DataError
@@ -75,6 +76,7 @@ FAR = 30.0  # largest means of its normals
 BROAD = 3.0  # scale of the normal that bounds the loss of a component
 VALIDATED = 4_096  # validation rows, at most
 LEAST_GAIN = 1e-3  # nats a number of a map, at least: a larger network learns less without one
+LEAST_ERRORS = 2.0  # standard errors by which they must be likelier, beyond which no bits decide
 TURN = "turn"  # L below the diagonal, U above it
 # Of the networks:
 AT_A_TIME = 4_096  # validation rows
@@ -131,11 +133,14 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tup
     shape = CHUNKS * chunk, chunk, settings.batch_size or 1
     model.train_on(PointChunks(train, [config.seed], *shape), [])
     held_out = ops.convert_to_tensor(validation[:VALIDATED].T.astype(np.float32))
-    *losses, plain = ops.convert_to_numpy(model.objective(held_out, 0)["loss"])
-    best = int(np.argmin(losses))
+    log_probs = ops.convert_to_numpy(model.log_probs(held_out)).astype(np.float64)
+    *mapped, plain = log_probs + np.reshape(model.shift, (-1, 1))
+    best = int(np.argmax(np.mean(mapped, axis=1)))
     matrix = ops.convert_to_numpy(model.matrices)[best].astype(np.float64)
     found = Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
-    return found, bool(plain - losses[best] > LEAST_GAIN * len(columns) ** 2)
+    gains = mapped[best] - plain
+    is_large = bool(gains.mean() > LEAST_GAIN * len(columns) ** 2)
+    return found, is_large and is_clear(gains, LEAST_ERRORS)
 
 
 class Parts(NamedTuple):
