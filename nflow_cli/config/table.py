@@ -53,7 +53,7 @@ EXCLUSIVE = {
     "exclude": ("columns",),
     "bounds": ("exclude",),
     "split": ("columns", "bounds"),
-    "group": ("columns",),
+    "group": ("columns", "bounds"),
     "given": ("columns", "exclude", "bounds", "split"),
     "categorical": ("exclude", "bounds", "split", "group"),
     "discrete": ("exclude", "split", "group", "given", "categorical"),

@@ -118,7 +118,7 @@ def kind_left_out(column: Column, settings: TableData) -> ColumnKind | None:
         settings.group: "groups rows",
         settings.weights: "weights rows",
     }
-    if name in roles:
+    if name in roles and name not in settings.given:
         why = roles[name]
     elif name in settings.exclude or (settings.columns and name not in named):
         why = "excluded"

@@ -112,7 +112,7 @@ def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Par
 def names_used(table: TableFile, settings: TableData) -> list[str]:
     """Names of the columns that are read: those not left out, 1 to 1,000."""
     expect_names(table, settings)
-    aside = {*settings.exclude, settings.split, settings.group}
+    aside = {*settings.exclude, settings.split, settings.group} - {*settings.given}
     wanted = settings.columns and {*settings.columns, *settings.given, settings.weights}
     names = [
         column.name

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config import presets
+from nflow_cli.config.schema import Config
 from nflow_cli.config.strict import Count, Figure, Strict, Text
 from nflow_cli.evaluation.estimates import in_decimals, with_error
 from nflow_cli.evaluation.tallies import Tally
@@ -100,6 +101,16 @@ def identity_of(config: Any) -> dict[str, Any]:
 class Judged(NamedTuple):
     """Scores of a model by summary key, and arrays of its pictures."""
 
+    scores: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+class Fitted(NamedTuple):
+    """Scores and arrays, as of :class:`Judged`, of a training, and its config with what it
+    decided.
+    """
+
+    config: Config
     scores: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
 

@@ -1,9 +1,11 @@
 """The rows of a whole table: which are used, their levels, parts and weights, and found again."""
 
 import csv
+from itertools import combinations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from nflow_cli.config.table import CellsConfig, TableData
 from nflow_cli.data import columns
@@ -102,6 +104,50 @@ def test_groups_stay_together_and_are_not_modelled():
     at = data.columns.index("trace")
     groups = [set(np.floor(rows[:, at])) for rows in (data.train, data.validation, data.test)]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 40
+
+
+def parts_by_code(data):
+    """Return the codes of the rows of each part, which their x tells."""
+    at = data.columns.index("x")
+    return [{*np.floor(rows[:, at])} for rows in (data.train, data.validation, data.test)]
+
+
+def cells_of_one(data):
+    """Return the cells of g that are 1 in the table."""
+    rows = all_rows(data)
+    return rows[np.floor(rows[:, data.columns.index("x")]) == 1, data.columns.index("g")]
+
+
+# Roles of a column g of codes 0, 1 and 2, which the x beside it tells; and what each does.
+ROLES = {
+    "columns": (["g", "x"], lambda data: "y" not in data.columns),
+    "exclude": (["g"], lambda data: "g" not in data.columns),
+    "bounds": ({"g": [0, 9]}, lambda data: data.kinds["g"].bounds in ([0, 9], None)),  # of levels
+    "split": ("g", lambda data: parts_by_code(data) == [{0}, {1}, {2}]),
+    "group": ("g", lambda data: sum(map(len, parts_by_code(data))) == 3),
+    "given": (["g"], lambda data: data.given == ["g"]),
+    "categorical": (["g"], lambda data: data.kinds["g"].why == "chosen"),
+    "discrete": ({"g": 1}, lambda data: data.kinds["g"].kind == "grid"),
+    "weights": ("g", lambda data: data.weights.train is not None),
+    "na": (["g=1"], lambda data: "g" not in data.columns or np.isnan(cells_of_one(data)).all()),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), [*combinations(ROLES, 2)])
+def test_two_roles_of_a_column_do_what_each_does_or_are_refused_in_one_line(first, second):
+    codes = np.arange(N) % 3
+    table = {"g": codes, "x": codes + rng().uniform(0.0, 0.9, N), "y": rng(1).normal(size=N)}
+    asked = {role: ROLES[role][0] for role in (first, second)}
+    try:
+        data = load(table, **asked)
+    except ValidationError as refusal:
+        (error,) = refusal.errors()
+        assert error["loc"] == (second,) and first in error["msg"]
+        return
+    except DataError as refusal:
+        assert len(str(refusal).splitlines()) == 1
+        return
+    assert all(ROLES[role][1](data) for role in (first, second))
 
 
 def test_weights_stand_beside_the_rows_of_each_part_with_a_mean_of_one():

@@ -113,6 +113,8 @@ def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None
         )
         lines += [f"note: {note}" for note in found.data.notes]
         lines.append(f"rows: {parts}")
+        if isinstance(config, CellsConfig) and config.cells.unmixed is None:
+            lines.append("linear components: if likelier, when it is trained")
     for fault in found.faults:
         remedy = f": {fault.mend.option}" if fault.mend else ""
         lines.append(hanging(fault.column and f"{fault.column}: ", f"{fault.problem}{remedy}"))
