@@ -83,7 +83,7 @@ def _all(mask: Any) -> bool:
 
 
 def present_cells(values: Any) -> Any:
-    """Stripped text, null where missing."""
+    """Stripped text, null where missing among numbers or dates."""
     cells = pc.utf8_trim_whitespace(values)  # pyright: ignore[reportAttributeAccessIssue]
     missing = pc.is_in(  # pyright: ignore[reportAttributeAccessIssue]
         pc.utf8_lower(cells),  # pyright: ignore[reportAttributeAccessIssue]
@@ -134,7 +134,7 @@ def _cast(cells: Any, *types: Any) -> Any:
 
 
 def distinct_texts(cells: pa.Array) -> tuple[list[str | None], np.ndarray]:
-    """Distinct values as texts, None if missing, and the index of each cell; -1: missing."""
+    """Distinct values as texts, None if null, and the index of each cell; -1: null."""
     encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     values = encoded.dictionary
     if is_number(values.type) and not pa.types.is_decimal(values.type):
@@ -143,4 +143,4 @@ def distinct_texts(cells: pa.Array) -> tuple[list[str | None], np.ndarray]:
     else:
         texts = values.cast(pa.string()).to_pylist()
     which = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return [None if t is None or t.strip().lower() in MISSING else t for t in texts], which
+    return texts, which

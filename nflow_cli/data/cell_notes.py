@@ -10,10 +10,11 @@ from nflow_cli.config.options import escaped
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import MAX_TEXTS, Column
 from nflow_cli.data.notations import cell_of, numbers_of, why_none
-from nflow_cli.data.tables import TableFile, is_mark, shown
+from nflow_cli.data.tables import TableFile, is_mark, listed, shown
 
 STRAY = 0.1  # share of text cells among numbers, for a note
 REPEATED = 3  # rows of a code of missing cells, at least
+GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
 HUGE = 1e20
 CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
 
@@ -49,7 +50,10 @@ def notes_of_texts(
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
         if column.numbers is not None:
             yield from notes_of_lost(table, column, rows)
-        elif column.source == "text" and (why := _why_text(column, table.decimal, place)):
+        elif sum(column.gap_words.values()) > GAP_WORDS * len(column.codes):
+            counts = listed([f"{n:,} {shown(word)}" for word, n in column.gap_words.items()])
+            yield f"{name}: of {len(column.codes):,} cells of text {counts} are read as missing"
+        if column.source == "text" and (why := _why_text(column, table.decimal, place)):
             yield f"{name} is read as text: {why}"
 
 

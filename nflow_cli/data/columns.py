@@ -2,7 +2,8 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,7 +29,9 @@ from nflow_cli.data.arrow_cells import (
 from nflow_cli.data.lattices import snapped
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import (
+    GAPS,
     MAX_ROWS,
+    NONE,
     TableFile,
     is_mark,
     listed,
@@ -64,6 +67,7 @@ class Column:
             text the first cell. None if no cell was text, or if not collected.
         form: Format of the dates or times in text that the numbers were.
         notation: Of the numbers in text, unless they were digits alone.
+        gap_words: Rows of each word that means a missing cell of text, such as NA.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Column:
     form: str | None = None
     notation: Notation | None = None
     twins: Sequence[str] = ()
+    gap_words: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def cells(self) -> np.ndarray:
@@ -158,10 +163,12 @@ class Column:
 
     def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
         """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
-        than 95 % of the cells are such.
+        than 95 % of the cells are such. Where the kind has gaps and no level `none`, that is a gap.
         """
         if kind.type in ("text", "truth"):
-            return self.in_levels(decimal)
+            levels = kind.levels or self.texts
+            nones = [text for text in self.texts if text.lower() == NONE and text not in levels]
+            return (self.without(nones) if kind.missing else self).in_levels(decimal)
         if self.numbers is not None or self.codes is None:
             return self
         if kind.form is not None:
@@ -377,6 +384,7 @@ class _Reader:
     _codes: dict[str, int] = field(default_factory=dict)
     _written: dict[str, str] = field(default_factory=dict)  # one way of each text
     _twins: dict[str, None] = field(default_factory=dict)
+    _gap_words: Counter[str] = field(default_factory=Counter)
     _letters: int = 0
     _is_bounded: bool = True  # few enough texts
 
@@ -427,7 +435,12 @@ class _Reader:
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._drop_texts()
             return
-        texts = [text and normalize("NFC", text.strip()) for text in found]
+        stripped = [normalize("NFC", (text or "").strip()) for text in found]
+        counts = np.bincount(which[which >= 0], minlength=len(stripped)).tolist()
+        for text, count in zip(stripped, counts):
+            if text and text.lower() in GAPS:
+                self._gap_words[text] += count
+        texts = [None if text.lower() in GAPS else text for text in stripped]
         for text, written in zip(texts, found):
             if text and written and self._written.setdefault(text, written) != written:
                 self._twins[text] = None
@@ -457,6 +470,5 @@ class _Reader:
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
-        return Column(
-            self.name, source, None, codes, texts, is_index, stray=stray, twins=[*self._twins]
-        )
+        column = Column(self.name, source, None, codes, texts, is_index, stray=stray)
+        return replace(column, twins=[*self._twins], gap_words=dict(self._gap_words))

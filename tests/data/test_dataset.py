@@ -255,6 +255,19 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     assert f"code is read as text: {why}" in typed.notes
 
 
+def test_none_is_a_level_of_text_unless_a_run_read_it_as_a_gap():
+    sewer = rng(6).choice(["public", "septic", "none", "NA"], N)
+    data = load({"sewer": sewer, "y": np.arange(N) % 7})
+    assert data.kinds["sewer"].levels == ["none", "public", "septic"]
+    n = int((sewer == "NA").sum())
+    assert f"sewer: of {N} cells of text {n} 'NA' are read as missing" in data.notes
+    new = table_of({"sewer": np.array(["none", "public", "NA"])})
+    np.testing.assert_array_equal(rows_of(new, data.kinds, ["sewer"])[:, 0], [0, 1, np.nan])
+    earlier = data.kinds["sewer"].model_copy(update={"levels": ["public", "septic"]})
+    cells = rows_of(new, {"sewer": earlier}, ["sewer"])[:, 0]
+    np.testing.assert_array_equal(cells, [np.nan, 0, np.nan])
+
+
 PRICES = rng(3).integers(100, 900_000, N) / 100
 MARKED = np.where(np.arange(N) % 7 == 3, "-", rng(4).integers(10, 90, N).astype(str))
 MARKED[20] = "twelve"
