@@ -1,6 +1,5 @@
 """Columns as read, in memory, before their kinds are known."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -145,8 +144,7 @@ class Column:
         """
         if self.source != "text" or self.codes is None:
             return self
-        texts = [text for text in self.texts if not is_mark(text)]
-        if form := dates.form_of(texts):
+        if form := dates.form_of(*self._unmarked()):
             return self._in_form(form)
         found = notations.read_numbers(self.texts, self.text_counts, decimal)
         return self if found is None else self._valued(found[0], "number", notation=found[1])
@@ -169,6 +167,8 @@ class Column:
             levels = kind.levels or self.texts
             nones = [text for text in self.texts if text.lower() == NONE and text not in levels]
             return (self.without(nones) if kind.missing else self).in_levels(decimal)
+        if kind.form is not None and self.source == "number" and self.form is None:
+            return self._in_texts().in_kind(kind, decimal)
         if self.numbers is not None or self.codes is None:
             return self
         if kind.form is not None:
@@ -180,10 +180,37 @@ class Column:
             raise ValueError("numbers")
         return self._valued(values, "number", notation=kind.notation)
 
+    def in_form(self, form: str) -> "Column":
+        """With the dates or times of a strptime format, in the spelling of the cells; ValueError if
+        fewer than 95 % of the cells have it.
+        """
+        if self.source == "number":
+            return self._in_texts().in_form(form)
+        if self.numbers is not None or self.codes is None:
+            return self
+        texts, counts = self._unmarked()
+        return self._in_form(dates.best_of(form, texts, counts)[0])
+
+    def _in_texts(self) -> "Column":
+        """Whole numbers as text: 20240307."""
+        numbers = self.cells
+        values, codes = np.unique(numbers[~self.gaps], return_inverse=True)
+        places = np.full(len(numbers), -1, np.int32)
+        places[~self.gaps] = codes
+        texts = [f"{value:.15g}" for value in values]
+        return replace(self, source="text", numbers=None, codes=places, texts=texts)
+
+    def _unmarked(self) -> tuple[list[str], np.ndarray]:
+        """Distinct texts that are no gap marks, and their rows."""
+        pairs = zip(self.texts, self.text_counts.tolist())
+        known = {text: count for text, count in pairs if count and not is_mark(text)}
+        return [*known], np.array([*known.values()], int)
+
     def _in_form(self, form: str) -> "Column":
-        are_marks = np.array([is_mark(text) for text in self.texts], bool)
-        values = np.full(len(self.texts), np.nan)
-        values[~are_marks] = dates.numbers_of([*itertools.compress(self.texts, ~are_marks)], form)
+        values = dates.numbers_of(self.texts, form)
+        _, counts = self._unmarked()
+        if self.text_counts[~np.isnan(values)].sum() < dates.SHARE * counts.sum():
+            raise ValueError("dates or times")
         kind = dates.kind_of_form(form)
         return self._valued(values, "number" if kind == "clock" else kind, form=form)
 

@@ -268,6 +268,19 @@ def test_none_is_a_level_of_text_unless_a_run_read_it_as_a_gap():
     np.testing.assert_array_equal(cells, [np.nan, 0, np.nan])
 
 
+def test_times_with_a_stray_cell_are_times_and_the_cell_is_named(tmp_path):
+    times = [f"{minute // 60:02}:{minute % 60:02}" for minute in rng(7).integers(0, 1_440, N)]
+    times[17] = "9.12"
+    data = load(write(tmp_path / "t.csv", {"at": times, "y": np.arange(N) % 7}))
+    assert (data.kinds["at"].type, data.kinds["at"].form) == ("time", "%H:%M")
+    said = "at: 1 of 400 cells read as missing, as they are no numbers or dates: '9.12' in line 19"
+    assert said in data.notes
+    path = write(tmp_path / "new.csv", {"at": [*times[:30], *(["?"] * 5)]})
+    assert np.flatnonzero(np.isnan(rows_of(open_table(path), data.kinds, ["at"]))).tolist() == [
+        *(17, 30, 31, 32, 33, 34)
+    ]
+
+
 PRICES = rng(3).integers(100, 900_000, N) / 100
 MARKED = np.where(np.arange(N) % 7 == 3, "-", rng(4).integers(10, 90, N).astype(str))
 MARKED[20] = "twelve"
