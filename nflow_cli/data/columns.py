@@ -144,7 +144,7 @@ class Column:
         """
         if self.source != "text" or self.codes is None:
             return self
-        if form := dates.form_of(*self._unmarked()):
+        if form := dates.form_of(*self.unmarked):
             return self._in_form(form)
         found = notations.read_numbers(self.texts, self.text_counts, decimal)
         return self if found is None else self._valued(found[0], "number", notation=found[1])
@@ -188,7 +188,7 @@ class Column:
             return self._in_texts().in_form(form)
         if self.numbers is not None or self.codes is None:
             return self
-        texts, counts = self._unmarked()
+        texts, counts = self.unmarked
         return self._in_form(dates.best_of(form, texts, counts)[0])
 
     def _in_texts(self) -> "Column":
@@ -200,7 +200,8 @@ class Column:
         texts = [f"{value:.15g}" for value in values]
         return replace(self, source="text", numbers=None, codes=places, texts=texts)
 
-    def _unmarked(self) -> tuple[list[str], np.ndarray]:
+    @property
+    def unmarked(self) -> tuple[list[str], np.ndarray]:
         """Distinct texts that are no gap marks, and their rows."""
         pairs = zip(self.texts, self.text_counts.tolist())
         known = {text: count for text, count in pairs if count and not is_mark(text)}
@@ -208,7 +209,7 @@ class Column:
 
     def _in_form(self, form: str) -> "Column":
         values = dates.numbers_of(self.texts, form)
-        _, counts = self._unmarked()
+        _, counts = self.unmarked
         if self.text_counts[~np.isnan(values)].sum() < dates.SHARE * counts.sum():
             raise ValueError("dates or times")
         kind = dates.kind_of_form(form)

@@ -64,10 +64,10 @@ _OF_PYTHON = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:
 _YEAR_2050 = 29_220  # its first day; 58 may be 1958
 _EXAMPLES = 100  # texts for a first try of a format
 # A day, the name of a month in any language, and a year.
-_NAMED = re.compile(r"(0?[1-9]|[12]\d|3[01])\W{0,2}([^\W\d_]{3,10})\W{0,2}(?:19|20)\d\d(\D.*)?")
+_NAMED = re.compile(r"(?:0?[1-9]|[12]\d|3[01])\W{0,2}([^\W\d_]{3,10})\W{0,2}(?:19|20)\d\d(?:\D.*)?")
 
 
-def forms_of(texts: Sequence[str], counts: Sequence[int] | None = None) -> list[str]:
+def forms_of(texts: Sequence[str], counts: Sequence[int] | np.ndarray | None = None) -> list[str]:
     """Formats of dates or times that fit all distinct texts, in ``counts`` rows each; without any,
     those that fit 95 % of the rows.
 
@@ -87,7 +87,7 @@ def forms_of(texts: Sequence[str], counts: Sequence[int] | None = None) -> list[
     return whole or [form for form, fit in fits if fit >= SHARE * rows.sum()]
 
 
-def form_of(texts: Sequence[str], counts: Sequence[int] | None = None) -> str | None:
+def form_of(texts: Sequence[str], counts: Sequence[int] | np.ndarray | None = None) -> str | None:
     """The only usual format of :func:`forms_of`, or None; years of two digits are before 2050."""
     usual = [form for form in forms_of(texts, counts) if not _DOUBTFUL.search(form)]
     if len(usual) != 1:
@@ -95,6 +95,21 @@ def form_of(texts: Sequence[str], counts: Sequence[int] | None = None) -> str | 
     form = usual[0]
     days = numbers_of(texts, form) / (1 if kind_of_form(form) == "date" else DAY)
     return None if "%y" in form and np.nanmax(days) >= _YEAR_2050 else form
+
+
+def plain(form: str) -> str:
+    """A format of a column as Python's strptime has it."""
+    return re.sub("%[-^#]", "%", form).replace("%S%f", "%S.%f")
+
+
+def have_named_months(texts: Sequence[str], counts: np.ndarray) -> bool:
+    """Whether distinct texts, in ``counts`` rows each, are a day, a month's name in any language
+    and a year.
+    """
+    found = [*map(_NAMED.fullmatch, texts)]
+    names = {match[1].lower() for match in found if match}
+    rows = sum(count for match, count in zip(found, counts.tolist()) if match)
+    return 1 < len(names) <= 12 and rows >= SHARE * counts.sum()
 
 
 def _skeleton(text: str) -> str:

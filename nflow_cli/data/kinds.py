@@ -109,6 +109,7 @@ def _bounded(kind: ColumnKind, column: Column) -> ColumnKind:
 def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
     name = column.name
     named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
+    named |= {*settings.date}
     roles = {
         settings.split: "says which part a row is in",
         settings.group: "groups rows",

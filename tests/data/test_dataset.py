@@ -268,6 +268,32 @@ def test_none_is_a_level_of_text_unless_a_run_read_it_as_a_gap():
     np.testing.assert_array_equal(cells, [np.nan, 0, np.nan])
 
 
+def test_a_format_of_dates_decides_what_cells_leave_open_and_reads_new_rows(tmp_path):
+    days = np.datetime64("2023-02-01") + np.arange(N) % 12
+    either = [f"{day.day:02}/{day.month:02}/{day.year}" for day in days.tolist()]
+    digits = [f"{day.day:02}{day.month:02}{day.year % 100}" for day in days.tolist()]
+    whole = [f"{day.year}{day.month:02}{day.day:02}" for day in days.tolist()]
+    july = [
+        f"{1 + i % 12}. juillet 2024" if i % 2 else f"{1 + i % 12}. août 2024" for i in range(N)
+    ]
+    columns = {"a": either, "b": digits, "c": whole, "d": july, "y": np.arange(N) % 7}
+    notes = "\n".join(load(path := write(tmp_path / "t.csv", columns)).notes)
+    for said in (
+        f"a is read as text, and looks like dates or times: '{either[0]}' in line 2; to read them: "
+        "--date a=%d/%m/%Y or --date a=%m/%d/%Y",
+        "c: whole numbers that look like dates, such as 20230201; to read them: --date c=%Y%m%d",
+        f"d is read as text, and looks like dates or times: '{july[0]}' in line 2; only English",
+    ):
+        assert said in notes
+    data = load(path, date={"a": "%d/%m/%Y", "b": "%d%m%y", "c": "%Y%m%d"}, exclude=["d"])
+    table = open_table(write(tmp_path / "new.csv", {name: columns[name][:1] for name in "abc"}))
+    row = rows_of(table, data.kinds, ["a", "b", "c"])[0]
+    assert row.tolist() == [days[0].astype(int)] * 3
+    typed = load({"c": np.array(whole, int), "y": np.arange(N) % 7}, date={"c": "%Y%m%d"})
+    new = table_of({"c": np.array([20230202])})
+    assert rows_of(new, typed.kinds, ["c"]).item() == days[1].astype(int)
+
+
 def test_times_with_a_stray_cell_are_times_and_the_cell_is_named(tmp_path):
     times = [f"{minute // 60:02}:{minute % 60:02}" for minute in rng(7).integers(0, 1_440, N)]
     times[17] = "9.12"
