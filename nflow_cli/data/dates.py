@@ -50,14 +50,15 @@ _DATES = ("Ymd", "dmY", "mdY", "dmy", "mdy", "ymd")
 _TIMES = ("HM", "HMS", "HMSf")
 _LAYOUTS = [*_DATES, *_TIMES, *map("".join, product(_DATES, _TIMES))]
 _LAYOUTS += [f"{layout.replace('H', 'I')}p" for layout in _LAYOUTS if "H" in layout]
-_BY_NUMBERS = r"%\w(?P<joint>[-/.]|\.? )%\w(?P=joint)%\w|%Y[^\W\d_] ?%m[^\W\d_] ?%d[^\W\d_]?"
+_BY_NUMBERS = r"%[Yymd](?P<joint>[-/.]|\.? )%[md](?P=joint)%[Yymd]\.?"
+_BY_NUMBERS += r"|%Y[^\W\d_] ?%m[^\W\d_] ?%d[^\W\d_]?"
 _BY_NAMES = r"%[dY][-/. ]{0,2}%b[-/. ]{0,2}%[dYy]|%b[-. ]{1,2}%d,? %Y"
 _CLOCK = r"%[HI]:%M(:%S(\.%f)?)?( ?%p)?"
 _SHAPE = re.compile(
-    rf"({_BY_NUMBERS}|{_BY_NAMES})(([ T,_-]|, | - ){_CLOCK}(Z|[+-]00:?00)?)?|{_CLOCK}"
+    rf"({_BY_NUMBERS}|{_BY_NAMES})(([ T:,_-]|, | - ){_CLOCK}(Z| ?UTC|[+-]00:?00)?)?|{_CLOCK}"
 )
 # Orders that are not usual; and 1.2.03 may be a number of a chapter.
-_DOUBTFUL = re.compile(r"%-?m[. ]+%-?d|%y[./ ]|%-d\.%-m\.%y|%-?d %-?m ")
+_DOUBTFUL = re.compile(r"^(%-?m[. ]+%-?d|%y([./ ]|-%[\^#]?[bB])|%-d\.%-m\.%y|%-?d %-?m )")
 _TOKEN = re.compile(r"[0-9]+|[^\W\d_]+")
 _ZONE = re.compile(r"[+-]00:?00$")
 _OF_PYTHON = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59", "us")
