@@ -137,10 +137,11 @@ def distinct_texts(cells: pa.Array) -> tuple[list[str | None], np.ndarray]:
     """Distinct values as texts, None if null, and the index of each cell; -1: null."""
     encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     values = encoded.dictionary
+    texts: list[str | None] = []
     if is_number(values.type) and not pa.types.is_decimal(values.type):
         numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
-        texts = [str(number) for number in numbers]
+        texts += map(str, numbers)
     else:
-        texts = values.cast(pa.string()).to_pylist()
+        texts += values.cast(pa.string()).to_pylist()
     which = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     return texts, which

@@ -133,6 +133,12 @@ def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterat
                 f"{name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to read "
                 f"them: {command_line(['--date', f'{escaped(name)}=%Y%m%d'])}"
             )
+        if column.alike and name not in settings.categorical:
+            first, second = column.alike
+            yield (
+                f"{name}: {first} and {second} are read as one number; to keep them apart: "
+                f"{command_line(['--categorical', escaped(name)])}"
+            )
         ends = {numbers.min(), numbers.max()} if len(numbers) else set()
         codes = sorted(float(end) for end in ends if _is_code(end, column.is_float32))
         others = numbers[~np.isin(numbers, codes)]

@@ -23,6 +23,7 @@ from nflow_cli.data.arrow_cells import (
     distinct_texts,
     floats,
     is_number,
+    present_cells,
     seconds,
 )
 from nflow_cli.data.lattices import snapped
@@ -66,6 +67,7 @@ class Column:
             text the first cell. None if no cell was text, or if not collected.
         form: Format of the dates or times in text that the numbers were.
         notation: Of the numbers in text, unless they were digits alone.
+        alike: Two ways in which the first cells of text write one number, such as 1.1 and 1.10.
         gap_words: Rows of each word that means a missing cell of text, such as NA.
     """
 
@@ -81,6 +83,7 @@ class Column:
     notation: Notation | None = None
     twins: Sequence[str] = ()
     gap_words: Mapping[str, int] = field(default_factory=dict)
+    alike: Sequence[str] = ()
 
     @property
     def cells(self) -> np.ndarray:
@@ -150,14 +153,16 @@ class Column:
         return self if found is None else self._valued(found[0], "number", notation=found[1])
 
     def in_levels(self, decimal: str = ".") -> "Column":
-        """With 3.0 and 3 in text as one level; itself if it has numbers."""
+        """With 3.0 and 3 in text as one level, 3; itself if it has numbers."""
         if self.numbers is not None or self.codes is None:
             return self
-        zeros = re.compile(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+")
-        texts = [found[1] if (found := zeros.fullmatch(text)) else text for text in self.texts]
-        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        codes = np.array([*map(places.__getitem__, texts), -1], np.int32)[self.codes]
-        return replace(self, codes=codes, texts=[*places])
+        keys = [without_zeros(text, decimal) for text in self.texts]
+        names = {key: key for key in keys if key in self.texts}
+        for key, text in zip(keys, self.texts):
+            names.setdefault(key, text)
+        places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        codes = np.array([*map(places.__getitem__, keys), -1], np.int32)[self.codes]
+        return replace(self, codes=codes, texts=[*map(names.__getitem__, places)])
 
     def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
         """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
@@ -257,6 +262,12 @@ class Column:
         return snapped(values, kind.lattice) if kind.lattice else values
 
 
+def without_zeros(text: str, decimal: str) -> str:
+    """Whole number of a text, 3 of 3.0; other text as it is."""
+    found = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
+    return found[1] if found else text
+
+
 def _number(text: str, source: Source) -> float:
     """Number, or date or time as a number; NaN of other text."""
     with suppress(ValueError):
@@ -274,13 +285,14 @@ def read_columns(
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
     codes: Sequence[str] = (),
+    apart: Sequence[str] = (),
 ) -> tuple[list[Column], np.ndarray]:
     """Columns in 8 bytes a number, 4 bytes a text, and one block, with row numbers ``(n,)``.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
     times if all are; else text, as are those of ``texts``, and of ``codes`` those of digits of one
-    width with leading zeros, 007. Infinities are kept. Of more than ``max_rows`` rows, a random
-    sample is read.
+    width with leading zeros, 007, and of ``apart`` those of numbers such as 1.1 and 1.10.
+    Infinities are kept. Of more than ``max_rows`` rows, a random sample is read.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
@@ -291,7 +303,9 @@ def read_columns(
         readers[name].codes = Codes()
     n = _read(table, readers, rows)
     for reader in readers.values():
-        if reader.codes and reader.codes.are_found and reader.sources[:1] == ["number"]:
+        are_codes = reader.codes and reader.codes.are_found
+        are_apart = reader.alike and reader.name in apart
+        if (are_codes or are_apart) and reader.sources[:1] == ["number"]:
             reader.sources, reader.is_mixed = ["text"], True
     while mixed := {name: reader for name, reader in readers.items() if reader.is_mixed}:
         again = {name: _Reader(table, name, r.sources, r.stray) for name, r in mixed.items()}
@@ -391,6 +405,17 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
     return first
 
 
+def _alike(cells: pa.Array, decimal: str) -> Sequence[str]:
+    """Two texts of numbers that differ in zeros behind their decimals alone: 1.1 and 1.10."""
+    first: dict[str, str] = {}
+    for text in present_cells(cells).unique().drop_null().to_pylist():
+        bare = text.rstrip("0")
+        has_decimals = decimal in bare[:-1] and text.lstrip("+-").replace(decimal, "").isdecimal()
+        if has_decimals and (other := first.setdefault(bare, text)) != text:
+            return other, text
+    return ()
+
+
 @dataclass(eq=False)
 class _Reader:
     """Collects the blocks of a column.
@@ -408,6 +433,7 @@ class _Reader:
     is_float32: bool = False
     is_clock: bool = False
     codes: Codes | None = None
+    alike: Sequence[str] = ()
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
     _written: dict[str, str] = field(default_factory=dict)  # one way of each text
@@ -453,6 +479,8 @@ class _Reader:
         part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
         if self.codes is not None and not self.codes.add(cells):
             self.codes = None
+        if self.table.is_untyped and source == "number" and not self._parts:
+            self.alike = _alike(cells, self.table.decimal)
         self._parts.append(np.array(part, np.float64))
 
     def _add_texts(self, cells: pa.Array) -> None:
@@ -489,7 +517,8 @@ class _Reader:
         parts, self._parts = self._parts, []
         if source != "text":
             numbers = np.concatenate(parts) if parts else np.empty(0)
-            return Column(self.name, source, numbers, None, [], is_index, self.is_float32)
+            column = Column(self.name, source, numbers, None, [], is_index, self.is_float32)
+            return replace(column, alike=self.alike)
         texts = list(self._codes)
         if self.is_clock:
             texts = dates.without_fractions(texts)

@@ -22,7 +22,7 @@ from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
 from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.columns import Column, read_columns, text_of
+from nflow_cli.data.columns import Column, read_columns, text_of, without_zeros
 from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
     HINT,
@@ -41,6 +41,7 @@ from nflow_cli.data.faults import (
 from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
+from nflow_cli.data.relations import notes_of_groups
 from nflow_cli.data.split import (
     Columns,
     names_used,
@@ -205,6 +206,8 @@ def _read(
         *notes_of_texts(table, columns, numbers, settings),
         *notes_of_codes({name: columns[name] for name in used(kinds, settings)}, settings),
     ]
+    if settings.group is None and settings.split is None:
+        notes += notes_of_groups(columns, kinds)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
@@ -377,7 +380,11 @@ def values_of(
             for note in notes_of_lost(table, found, np.arange(len(found.cells))):
                 tell(f"note: {note}")
         column = found.without(na)
-        return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
+        return (
+            _levels_in(column, kind, table.decimal)
+            if kind.kind == "levels"
+            else column.numbers_as(kind)
+        )
     except ValueError:
         of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
         expected = of_time.get(kind.type, "numbers")
@@ -406,9 +413,11 @@ def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tup
     return f"{table.place(row)}: ", shown(text)
 
 
-def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
+def _levels_in(column: Column, kind: ColumnKind, decimal: str) -> np.ndarray:
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
+    if kind.type == "text":  # 3.0 is the level 3, and 3 the level 3.0
+        texts, levels = ([without_zeros(t, decimal) for t in some] for some in (texts, levels))
     if "truth" in (column.source, kind.type):  # True is true
         texts = [text.lower() for text in texts]
         levels = [text.lower() for text in levels]

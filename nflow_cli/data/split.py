@@ -139,7 +139,7 @@ def read_settled(
     are_numbers = {*kinds, *settings.discrete, *settings.bounds, settings.weights}
     codes = [name for name in names if name not in are_numbers and not words(name) & TIME_WORDS]
     sample = settings.max_rows, settings.split_seed
-    columns, rows = read_columns(table, *sample, names, texts, codes)
+    columns, rows = read_columns(table, *sample, names, texts, codes, settings.categorical)
     read = {column.name: column for column in columns}
     as_they_are = {*settings.categorical, settings.weights}
     for name, column in read.items():

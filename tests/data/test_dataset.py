@@ -294,6 +294,43 @@ def test_a_format_of_dates_decides_what_cells_leave_open_and_reads_new_rows(tmp_
     assert rows_of(new, typed.kinds, ["c"]).item() == days[1].astype(int)
 
 
+def test_numbers_that_differ_in_last_zeros_have_a_note_and_are_kept_apart_as_categories(tmp_path):
+    versions = rng(8).choice(["1.1", "1.10", "1.2", "2.0"], N)
+    builds = rng(9).choice(["1.0", "2.0", "3", "3.0", "3.1b"], N)
+    columns = {"version": versions, "build": builds, "y": rng(1).normal(size=N).round(3)}
+    path = write(tmp_path / "t.csv", columns)
+    said = "version: 1.1 and 1.10 are read as one number; to keep them apart: --categorical version"
+    assert any(
+        note in (said, said.replace("1.1 and 1.10", "1.10 and 1.1")) for note in load(path).notes
+    )
+    data = load(path, categorical=["version"])
+    assert not any("as one number" in note for note in data.notes)
+    assert data.kinds["version"].levels == ["1.1", "1.10", "1.2", "2.0"]
+    assert data.kinds["build"].levels == ["1.0", "2.0", "3", "3.1b"]
+    rows = [*zip(versions, builds)][:50]
+    cells = rows_of(open_table(path), data.kinds, ["version", "build"])[:50]
+    levels = data.kinds["version"].levels, data.kinds["build"].levels
+    read = [(levels[0][int(v)], levels[1][int(b)]) for v, b in cells]
+    assert read == [(v, "3" if b == "3.0" else b) for v, b in rows]
+    new = open_table(write(tmp_path / "new.csv", {"version": ["2", "1.10"], "build": ["2", "3.0"]}))
+    assert rows_of(new, data.kinds, ["version", "build"]).tolist() == [[3, 1], [1, 2]]
+
+
+def test_an_id_that_repeats_with_others_constant_in_it_suggests_a_group():
+    person = np.repeat(np.arange(100), 7) + 500
+    school, sex = rng(2).integers(8, 18, 100), rng(3).choice(["f", "m"], 100)
+    wage = rng(4).normal(size=700).round(4)
+    panel = {"id": person, "school": school[person - 500], "sex": sex[person - 500], "wage": wage}
+    said = (
+        "id repeats (100 values in 700 rows), and within it school, sex do not change: --group id "
+        "holds its rows out together; a new value has no map"
+    )
+    assert said in load(panel).notes
+    assert not any("repeats (" in note for note in load(panel, group="id").notes)
+    coded = panel | {"id": person % 10, "school": school[person % 10]}
+    assert not any("repeats (" in note for note in load(coded).notes)
+
+
 def test_times_with_a_stray_cell_are_times_and_the_cell_is_named(tmp_path):
     times = [f"{minute // 60:02}:{minute % 60:02}" for minute in rng(7).integers(0, 1_440, N)]
     times[17] = "9.12"
