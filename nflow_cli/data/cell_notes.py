@@ -15,6 +15,7 @@ from nflow_cli.data.tables import TableFile, is_mark, listed, shown
 from nflow_cli.text import command_line
 
 STRAY = 0.1  # share of text cells among numbers, for a note
+SHOWN_STRAYS = 3  # of them, that differ
 REPEATED = 3  # rows of a code of missing cells, at least
 GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
 LEAST_DATES = 10  # that differ, for a note
@@ -112,11 +113,17 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
     others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
     n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
     if 0 < n <= STRAY * known:
-        why = f"{n:,} of {known:,} cells are not numbers"
-    elif found := why_none(column.texts, counts):
-        why, examples = found
-    else:
+        values = [
+            f"{escaped(column.name)}={escaped(column.texts[i])}" for i in np.flatnonzero(others)
+        ]
+        option = command_line(["--na", ",".join(values[:SHOWN_STRAYS])])
+        return (
+            f"{n:,} of {known:,} cells are not numbers: {place(column.codes == examples[0])}; if "
+            f"they mean missing, {option}"
+        )
+    if not (found := why_none(column.texts, counts)):
         return ""
+    why, examples = found
     return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
 
 

@@ -239,8 +239,12 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     cells = [*map(str, rng(3).normal(size=N).round(3))]
     cells[17:47] = 30 * ["n.b."]
     path = write(tmp_path / "t.csv", {"x": cells, "y": np.arange(N) % 7})
-    said = "x is read as text: 30 of 400 cells are not numbers: 'n.b.' in line 19"
+    said = (
+        "x is read as text: 30 of 400 cells are not numbers: 'n.b.' in line 19; if they mean "
+        "missing, --na x=n.b."
+    )
     assert said in load(path).notes
+    assert load(path, na=["x=n.b."]).kinds["x"].type == "decimal"
     assert not any("read as text" in note for note in load(path, categorical=["x"]).notes)
     wealth = rng(5).integers(500, 900, N)
     for forms, why in (
