@@ -94,8 +94,10 @@ def form_of(texts: Sequence[str], counts: Sequence[int] | np.ndarray | None = No
     if len(usual) != 1:
         return None
     form = usual[0]
-    days = numbers_of(texts, form) / (1 if kind_of_form(form) == "date" else DAY)
-    return None if "%y" in form and np.nanmax(days) >= _YEAR_2050 else form
+    if "%y" in form:
+        days = numbers_of(texts, form) / (1 if kind_of_form(form) == "date" else DAY)
+        return None if np.nanmax(days) >= _YEAR_2050 else form
+    return form
 
 
 def plain(form: str) -> str:

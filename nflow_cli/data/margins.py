@@ -115,7 +115,8 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     end, first = (lines[n - 1] if n else 0), cells[n]
     is_named = _is_header(first, cells[n + 1 :], decimal)
     names = positions(len(first))
-    if _is_like(first, cells[n + 1 :]):
+    has_number = any(is_number(cell, decimal) for cell in first)
+    if not has_number and _is_like(first, cells[n + 1 :]):
         notes.append(
             f"line {lines[n]:,} is read as the first row, and no header, as it is like the others: "
             f"{shown(_text(first))}"

@@ -66,13 +66,14 @@ def notes_of_groups(
         values, rows = len(source.counts), int(source.counts.sum())
         if values < GROUPS or rows > MOST_ROWS_A_GROUP * values:
             continue
-        others = [n for n, kind in kinds.items() if n != name and kind.kind != "left out"]
+        others = [n for n in columns if n != name and n in kinds and kinds[n].kind != "left out"]
         images = np.stack([columns[other].places for other in others], axis=1)
         are_same = _are_mapped(source.places, images, values)
         same = listed([other for other, is_one in zip(others, are_same) if is_one])
         yield (
             f"{name} repeats ({values:,} values in {rows:,} rows), and within it {same} do not "
-            f"change: --group {escaped(name)} holds its rows out together; a new value has no map"
+            f"change: --group {escaped(name)} holds its rows out together, and a map tells nothing "
+            "of a new value"
         )
 
 

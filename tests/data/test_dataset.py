@@ -327,7 +327,7 @@ def test_an_id_that_repeats_with_others_constant_in_it_suggests_a_group():
     panel = {"id": person, "school": school[person - 500], "sex": sex[person - 500], "wage": wage}
     said = (
         "id repeats (100 values in 700 rows), and within it school, sex do not change: --group id "
-        "holds its rows out together; a new value has no map"
+        "holds its rows out together, and a map tells nothing of a new value"
     )
     assert said in load(panel).notes
     assert not any("repeats (" in note for note in load(panel, group="id").notes)
