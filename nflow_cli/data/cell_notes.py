@@ -16,7 +16,7 @@ from nflow_cli.text import command_line
 
 STRAY = 0.1  # share of text cells among numbers, for a note
 SHOWN_STRAYS = 3  # of them, that differ
-REPEATED = 3  # rows of a code of missing cells, at least
+REPEATED = 3  # rows of a code or of words of missing cells, at least
 GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
 LEAST_DATES = 10  # that differ, for a note
 FIRST_DAY, LAST_DAY = 19_000_101, 20_991_231
@@ -55,7 +55,7 @@ def notes_of_texts(
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
         if column.numbers is not None:
             yield from notes_of_lost(table, column, rows)
-        elif sum(column.gap_words.values()) > GAP_WORDS * len(column.codes):
+        elif sum(column.gap_words.values()) >= max(REPEATED, GAP_WORDS * len(column.codes)):
             counts = listed([f"{n:,} {shown(word)}" for word, n in column.gap_words.items()])
             yield f"{name}: of {len(column.codes):,} cells of text {counts} are read as missing"
         if column.source == "text" and (why := _why_no_date(column)):
