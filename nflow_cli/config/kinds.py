@@ -198,7 +198,8 @@ class ColumnKind(Strict):
     form: str | None = Field(
         default=None,
         max_length=40,
-        description="strftime format of dates or times in text; null: ISO 8601.",
+        description="strftime format of dates or times in text, where %-d lacks a leading zero, "
+        "%^b is in capitals, %#b in small letters and %f has its point; null: ISO 8601.",
     )
     notation: Notation | None = Field(
         default=None, description="How text writes the numbers; null: by digits alone."

@@ -42,6 +42,7 @@ from nflow_cli.data.faults import (
 from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
+from nflow_cli.data.relations import notes_of_groups
 from nflow_cli.data.split import (
     Columns,
     names_used,
@@ -218,6 +219,8 @@ def _read(
         *notes_of_codes(modelled, settings),
         *notes_of_merged(modelled),
     ]
+    if settings.group is None and settings.split is None:
+        notes += notes_of_groups(columns, kinds)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]

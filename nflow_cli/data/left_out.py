@@ -23,6 +23,8 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
     ``is_named`` by the user: only if constant or too large.
     """
     cells = column.cells
+    if len(cells) > 1 and int((~column.gaps).sum()) == 1:
+        return "one cell alone"
     if _is_constant(column):
         is_equal = not len(cells) or (cells == cells[0]).all() or np.isnan(cells).all()
         return "constant" if is_equal else f"constant to {DIGITS} digits"

@@ -135,10 +135,11 @@ def read_settled(
     """
     kinds = {name: kind for name, kind in (settings.kinds or {}).items() if kind.kind != "left out"}
     texts = texts_in(table, kinds, [name for name in names if name in kinds])
+    texts += [*settings.date] if table.is_untyped else []
     are_numbers = {*kinds, *settings.discrete, *settings.bounds, settings.weights}
     codes = [name for name in names if name not in are_numbers and not words(name) & TIME_WORDS]
     sample = settings.max_rows, settings.split_seed
-    columns, rows = read_columns(table, *sample, names, texts, codes)
+    columns, rows = read_columns(table, *sample, names, texts, codes, settings.categorical)
     read = {column.name: column for column in columns}
     as_they_are = {*settings.categorical, settings.weights}
     for name, column in read.items():
@@ -146,6 +147,9 @@ def read_settled(
         if name in kinds:
             with suppress(ValueError):  # other text, which is refused later
                 column = column.in_kind(kinds[name].alone, table.decimal)
+        elif name in settings.date:
+            with suppress(ValueError):
+                column = column.in_form(settings.date[name])
         elif name not in as_they_are:
             found = column.in_numbers(table.decimal)
             has_more = found.form or found.notation or found.lost.any()
@@ -157,10 +161,12 @@ def read_settled(
 
 def texts_in(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> list[str]:
     """Columns to be read as text, also if all cells are numbers: levels of text, and in a text file
-    numbers whose separators are no marks of the table.
+    dates of a format, and numbers whose separators are no marks of the table.
     """
-    ways = {name: kinds[name].notation for name in names} if table.is_untyped else {}
+    untyped = names if table.is_untyped else ()
+    ways = {name: kinds[name].notation for name in untyped}
     marked = {name for name, way in ways.items() if way and way.decimal != table.decimal}
+    marked |= {name for name in untyped if kinds[name].form is not None}
     return [name for name in names if name in marked or kinds[name].type in ("text", "truth")]
 
 

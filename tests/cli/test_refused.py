@@ -104,6 +104,7 @@ FIT = [
     ("good.csv --bounds age=:20,x=9:", "'x': expected values between 9 and inf, received 0.126 "),
     ("good.csv --bounds city=0:1", "column 'city': expected numbers, as data.bounds says"),
     ("good.csv --discrete city", "column 'city': expected numbers, as data.discrete says"),
+    ("good.csv --date city=%d.%m.%y", "column 'city': expected dates or times as %d.%m.%y in 95 %"),
     ("good.csv --discrete x:0.01", "column 'x': expected multiples of 0.01, "),
     ("good.csv --discrete age:7", "expected multiples of 7, 4 more, as data.discrete says"),
     (

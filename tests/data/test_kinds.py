@@ -57,6 +57,8 @@ def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted(
         (2.0**70 + 2.0**20 * np.arange(N), "x", "constant to 12 digits"),
         (np.full(N, np.nan), "x", "constant"),
         (["a"] * N, "x", "constant"),
+        (np.where(np.arange(N) == 3, 1.5, np.nan), "x", "one cell alone"),
+        ([None] * (N - 1) + ["Logged"], "x", "one cell alone"),
         (np.arange(N), "x", "row number"),
         (np.cumsum(RNG.integers(1, 9, N)), "x", "row number"),
         (RNG.permutation(N), "id", "row number"),

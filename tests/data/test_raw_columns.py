@@ -43,6 +43,7 @@ WRITTEN = [  # cells of a column, its source, and its values
     ("NA||NA", "number", [NAN, NAN, NAN]),
     ("inf|-inf|1", "number", [np.inf, -np.inf, 1]),
     ("a|b|a|NA", "text", ["a", "b", "a", None]),
+    ("a|none|None|null", "text", ["a", "none", "None", None]),
     ("1|2|3 or 4", "text", ["1", "2", "3 or 4"]),
     ("1|2|3,5", "text", ["1", "2", "3,5"]),
     ("TRUE|FALSE||TRUE", "truth", ["TRUE", "FALSE", None, "TRUE"]),
