@@ -14,13 +14,7 @@ from typing import Literal
 import numpy as np
 
 DAY = 86_400
-UNITS = {
-    "f": 1e-6,
-    "S": 1.0,
-    "M": 60.0,
-    "H": 3_600.0,
-    "I": 3_600.0,
-}  # seconds of the last part of a time
+UNITS = {"f": 1e-6, "S": 1.0, "M": 60.0, "H": 3_600.0, "I": 3_600.0}  # seconds of a last part
 SHARE = 0.95  # of the cells that are no gap marks have the format, at least
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LONG_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August")
