@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nflow_cli.evaluation.estimates import with_error
+
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 NFLOW = (sys.executable, "-P", "-c", "from nflow_cli.cli import main; main()")
@@ -202,5 +204,4 @@ def pm(value: float | None, error: float | None, digits: int) -> str:
     """Return a figure with its standard error, "—" where there is none."""
     if value is None:
         return "—"
-    found = f"{value:z.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
-    return found.replace("-", "−")
+    return with_error(value, error, digits).replace("-", "−")

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import threading
 import zipfile
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -115,6 +116,28 @@ def without_pictures():
     from nflow_cli.experiments import running
 
     with patch.object(running, "draw", lambda *_: []):
+        yield
+
+
+@contextmanager
+def workers_in_process():
+    """Let workers do here what they are asked, one after the other: processes take seconds."""
+    from nflow_cli.errors import NflowError, one_line
+    from nflow_cli.registry import resolve
+    from nflow_cli.sweeps import workers
+
+    lock = threading.Lock()
+
+    def train(_, request):
+        request = json.loads(json.dumps(request))
+        try:
+            with lock:
+                resolve(request.pop("work"))(**request)
+        except (NflowError, OSError) as error:
+            return {"status": workers.FAILED, "message": one_line(error)}
+        return {"status": workers.COMPLETED}
+
+    with patch.object(workers.Workers, "train", train):
         yield
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from reports import ATTRIBUTES, TAGS, Report
 from short_runs import MIXED, edit_json
 
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.report import write_report
 from nflow_cli.runs.directory import RunDirectory
 
@@ -51,7 +52,8 @@ def test_a_run_is_shown_with_its_verdict_and_its_pictures(short_run, tmp_path):
     lines = report.lines
     assert lines.index("Verdict") < lines.index("KL(q || p)") < lines.index("Scores")
     summary = json.loads((run.path / "summary.json").read_text())
-    assert lines[lines.index("KL(q || p)") + 1].startswith(f"{summary['kl']:.5f} ± ")
+    kl = with_error(summary["kl"], summary["kl_standard_error"])
+    assert lines[lines.index("KL(q || p)") + 1].startswith(kl)
     assert list(report.pictures) == ["density"]
 
 

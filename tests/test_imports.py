@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from running import NFLOW
 from short_runs import CELLS
@@ -140,7 +141,9 @@ def loaded(short_run, tmp_path_factory):
     shutil.copytree(short_run(), folder / "run")
     shutil.copytree(short_run(**CELLS), folder / "cells")
     shutil.copy(CELLS["data"]["name"], folder / "m.csv")
-    rows = "".join(f"{i % 17 + 0.1 * i},{(i * i) % 29 + 0.01 * i}\n" for i in range(50))
+    # Of linear components, of which a training decides.
+    u, v = np.random.default_rng(0).uniform(size=(2, 1_000))
+    rows = "".join(f"{x},{y}\n" for x, y in zip(u + 0.9 * v, 0.8 * u + v))
     (folder / "t.csv").write_text(f"x,y\n{rows}")
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *HELP, *PRESETS, *DRY, *PICTURES, *ROWS],

@@ -76,7 +76,7 @@ def _panels(groups: Labelled, key: str) -> dict[str, list[Any]]:
     for group, label in groups:
         what, _, k = group.identity
         lines = panels.setdefault(what, {})
-        point = (k, *group.spread(key), group.words(key))
+        point = (k, group.values(key), group.words(key))
         lines.setdefault(label, []).append(point)
     return {
         title: [plotting.Series(name, *map(list, zip(*points))) for name, points in lines.items()]

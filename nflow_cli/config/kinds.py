@@ -188,10 +188,18 @@ class ColumnKind(Strict):
     decimals: int | None = Field(
         default=None, ge=0, le=17, description="Digits after the point; null: full precision."
     )
+    single: int | None = Field(
+        default=None,
+        ge=0,
+        le=17,
+        description="Of numbers of single precision: their significant digits in text; 1: as few "
+        "as tell them apart; 0: stored as such; null: double precision.",
+    )
     form: str | None = Field(
         default=None,
         max_length=40,
-        description="strftime format of dates or times in text; null: ISO 8601.",
+        description="strftime format of dates or times in text, where %-d lacks a leading zero, "
+        "%^b is in capitals, %#b in small letters and %f has its point; null: ISO 8601.",
     )
     notation: Notation | None = Field(
         default=None, description="How text writes the numbers; null: by digits alone."
@@ -203,7 +211,8 @@ class ColumnKind(Strict):
         default=None, description="Of a column of levels; null: those of the training rows."
     )
     lattice: Lattice | None = Field(
-        default=None, description="The places that the values of a `grid` lie on."
+        default=None,
+        description="The places that values lie on: of a `grid`, and of numbers with an offset.",
     )
     atoms: Annotated[list[float], Field(max_length=MAX_ATOMS)] = Field(
         default=[], description="Values of numbers that repeat more often than a density explains."

@@ -20,9 +20,10 @@ PRESETS_ALONE = " Null: "  # the rest of a description explains null in presets
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Shown in help.
 NAMES, PATTERN, INTERVALS, STEPS = "NAME,…", "FLOW,…", "NAME=LOW:HIGH,…", "NAME[:STEP],…"
-VALUES = "[NAME=]VALUE,…"
+VALUES, FORMATS = "[NAME=]VALUE,…", "NAME=FORMAT,…"
 NAME, FILE, WHOLE, NUMBER = "NAME", "FILE", "N", "X"
 _BETWEEN = re.compile("(=[^=:,]*(?::[^=:,]*)+),")  # between intervals
+_BETWEEN_FORMATS = re.compile("(=[^,]*%[^=]*),(?=[^=]*=)")
 
 
 class KeyOption(NamedTuple):
@@ -134,6 +135,15 @@ def _intervals(texts: str) -> Iterable[tuple[str, list[float | None]]]:
         yield name, ends
 
 
+def _formats(texts: str) -> Iterable[tuple[str, str]]:
+    """Parse ``NAME=FORMAT``; commas in formats need no backslash here."""
+    for text in _BETWEEN_FORMATS.sub("\\1\0", texts).split("\0"):
+        name, equals, form = text.replace("\\,", ",").strip().rpartition("=")
+        if not (name and equals and "%" in form):
+            raise ConfigError(f"{text!r}: expected NAME=FORMAT, such as day=%d.%m.%y")
+        yield name, form
+
+
 def _end(text: str) -> float | None:
     try:
         return float(text) if text.strip() else None
@@ -147,6 +157,7 @@ LISTS: dict[str, Callable[[str], Iterable[Any]]] = {
     STEPS: _steps,
     INTERVALS: _intervals,
     VALUES: _names,
+    FORMATS: _formats,
 }
 
 

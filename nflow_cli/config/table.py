@@ -1,10 +1,12 @@
 """Schemas of `nflow fit`: the table; flows on plain numbers, cells on columns of all kinds."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config.flows import (
@@ -17,7 +19,7 @@ from nflow_cli.config.flows import (
     pattern_name,
 )
 from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
-from nflow_cli.config.options import FILE, INTERVALS, NAME, NAMES, STEPS, VALUES, escaped
+from nflow_cli.config.options import FILE, FORMATS, INTERVALS, NAME, NAMES, STEPS, VALUES, escaped
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,
@@ -53,7 +55,7 @@ EXCLUSIVE = {
     "exclude": ("columns",),
     "bounds": ("exclude",),
     "split": ("columns", "bounds"),
-    "group": ("columns",),
+    "group": ("columns", "bounds"),
     "given": ("columns", "exclude", "bounds", "split"),
     "categorical": ("exclude", "bounds", "split", "group"),
     "discrete": ("exclude", "split", "group", "given", "categorical"),
@@ -61,7 +63,11 @@ EXCLUSIVE = {
         *("columns", "exclude", "bounds", "split", "group"),
         *("given", "categorical", "discrete"),
     ),
+    "date": ("exclude", "split", "group", "categorical", "discrete", "weights"),
 }
+MAX_FORM = 40  # letters
+# A time whose year and hour a format must tell, one or both.
+_MOMENT = datetime(2024, 5, 17, 13, 45, 30, tzinfo=UTC)
 MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
 DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
 WIDE = 8  # columns, beyond which flows overfit sooner
@@ -118,6 +124,21 @@ MissingValue = Annotated[
     Field(min_length=1, max_length=MAX_NAME + MAX_LEVEL, pattern="[^=]$"),
     BeforeValidator(_value, json_schema_input_type=str | float),
 ]
+
+
+def _tells_time(form: str) -> str:
+    """Check a format of Python's strptime, or one of a run, which may have flags."""
+    plain = re.sub("%[-^#]", "%", form).replace("S%f", "S.%f")
+    try:
+        time = datetime.strptime(_MOMENT.strftime(plain), plain)
+    except ValueError:
+        time = None
+    if time is None or (time.year, time.hour) == (1900, 0) or time.hour not in (0, _MOMENT.hour):
+        raise ValueError("a format of strptime with a year or an hour, such as %d.%m.%y or %H:%M")
+    return form
+
+
+Form = Annotated[str, Field(min_length=2, max_length=MAX_FORM), AfterValidator(_tells_time)]
 
 
 class TableData(Strict):
@@ -186,6 +207,14 @@ class TableData(Strict):
     weights: Column | None = Field(
         default=None, **option("Column of non-negative sample weights.", form=NAME)
     )
+    date: dict[Column, Form] = Field(
+        default={},
+        max_length=MAX_COLUMNS,
+        **option(
+            "Read these columns as dates or times in a format of strptime; not with flows.",
+            form=FORMATS,
+        ),
+    )
     kinds: dict[Column, ColumnKind] | None = Field(
         default=None,
         max_length=MAX_COLUMNS,
@@ -241,7 +270,7 @@ class TableData(Strict):
                     raise ValueError(f"no column of data.{other}, where {name!r} is")
         return value
 
-    @field_validator("bounds", "categorical", "discrete")
+    @field_validator("bounds", "categorical", "discrete", "date")
     @classmethod
     def _are_used(cls, value: Any, info: ValidationInfo) -> Any:
         columns = info.data.get("columns")
@@ -406,7 +435,7 @@ class FitConfig(TableConfig):
     def _suits_flows(cls, data: TableData) -> TableData:
         if data.missing == "model":
             raise ValueError("missing: refuse or drop beside flows; cells model a gap")
-        for key in ("categorical", "discrete"):
+        for key in ("categorical", "discrete", "date"):
             if names := _named(getattr(data, key)):
                 raise ValueError(
                     f"no {key} beside flows, which take plain numbers: the default density of "

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nflow_cli.data.tables import MISSING
+from nflow_cli.data.written import EXACT
 
 TIME = r"^([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
 
@@ -44,6 +45,21 @@ def floats(values: Any, decimal: str = ".") -> Any:
     except pa.ArrowInvalid:
         row = _first_bad(cells)
         raise NotANumberError(row, values[row]) from None
+
+
+def beyond_floats(cells: Any, numbers: np.ndarray) -> list[str]:
+    """Digits of the cells that are whole numbers without one in float64, which has all to 2^53."""
+    large = np.flatnonzero(np.abs(numbers) >= EXACT)
+    if not len(large) or not (pa.types.is_integer(cells.type) or is_text(cells.type)):
+        return []
+    texts = cells.take(pa.array(large)).cast(pa.string()).to_pylist()
+    return [text.strip() for text in texts if is_beyond_floats(text.strip())]
+
+
+def is_beyond_floats(text: str) -> bool:
+    """Whether a text is a whole number that float64 does not have."""
+    digits = text.removeprefix("-")
+    return len(digits) > 15 and digits.isdecimal() and int(float(digits)) != int(digits)
 
 
 class Codes:
@@ -83,7 +99,7 @@ def _all(mask: Any) -> bool:
 
 
 def present_cells(values: Any) -> Any:
-    """Stripped text, null where missing."""
+    """Stripped text, null where missing among numbers or dates."""
     cells = pc.utf8_trim_whitespace(values)  # pyright: ignore[reportAttributeAccessIssue]
     missing = pc.is_in(  # pyright: ignore[reportAttributeAccessIssue]
         pc.utf8_lower(cells),  # pyright: ignore[reportAttributeAccessIssue]
@@ -134,13 +150,14 @@ def _cast(cells: Any, *types: Any) -> Any:
 
 
 def distinct_texts(cells: pa.Array) -> tuple[list[str | None], np.ndarray]:
-    """Distinct values as texts, None if missing, and the index of each cell; -1: missing."""
+    """Distinct values as texts, None if null, and the index of each cell; -1: null."""
     encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     values = encoded.dictionary
+    texts: list[str | None] = []
     if is_number(values.type) and not pa.types.is_decimal(values.type):
         numbers = values.to_numpy(zero_copy_only=False) + 0  # that of -0.0 is 0.0
-        texts = [str(number) for number in numbers]
+        texts += map(str, numbers)
     else:
-        texts = values.cast(pa.string()).to_pylist()
+        texts += values.cast(pa.string()).to_pylist()
     which = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return [None if t is None or t.strip().lower() in MISSING else t for t in texts], which
+    return texts, which

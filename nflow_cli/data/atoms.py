@@ -96,7 +96,7 @@ def _rise(places: np.ndarray, before: np.ndarray, near: np.ndarray) -> float:
     level = (before[last] - before[near]) / _mass(places, near, last)
     further = (before[near] - before[far]) / _mass(places, far, near)
     width = places[last] - places[near]
-    slope = np.log(level / further) / ((places[last] - places[far]) / 2)
+    slope = np.log(level / further) / (_mass(places, far, last) / 2)
     return float(np.clip(np.exp(slope * (width + 1) / 2), 1, STEEPEST)[0])
 
 

@@ -8,12 +8,20 @@ import numpy as np
 
 from nflow_cli.config.options import escaped
 from nflow_cli.config.table import TableData
+from nflow_cli.data import dates
+from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import MAX_TEXTS, Column
 from nflow_cli.data.notations import cell_of, numbers_of, why_none
-from nflow_cli.data.tables import TableFile, is_mark, shown
+from nflow_cli.data.tables import TableFile, is_mark, listed, shown
+from nflow_cli.data.written import as_written
+from nflow_cli.text import command_line
 
 STRAY = 0.1  # share of text cells among numbers, for a note
-REPEATED = 3  # rows of a code of missing cells, at least
+SHOWN_STRAYS = 3  # of them, that differ
+REPEATED = 3  # rows of a code or of words of missing cells, at least
+GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
+LEAST_DATES = 10  # that differ, for a note
+FIRST_DAY, LAST_DAY = 19_000_101, 20_991_231
 HUGE = 1e20
 CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
 
@@ -49,8 +57,37 @@ def notes_of_texts(
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
         if column.numbers is not None:
             yield from notes_of_lost(table, column, rows)
+        elif sum(column.gap_words.values()) >= max(REPEATED, GAP_WORDS * len(column.codes)):
+            counts = listed([f"{n:,} {shown(word)}" for word, n in column.gap_words.items()])
+            yield f"{name}: of {len(column.codes):,} cells of text {counts} are read as missing"
+        if any(map(is_beyond_floats, column.texts)):
+            continue
+        if column.source == "text" and (why := _why_no_date(column)):
+            known = np.isin(column.codes, [i for i, t in enumerate(column.texts) if not is_mark(t)])
+            yield f"{name} is read as text, and looks like dates or times: {place(known)}; {why}"
         elif column.source == "text" and (why := _why_text(column, table.decimal, place)):
             yield f"{name} is read as text: {why}"
+
+
+def notes_of_merged(columns: Mapping[str, Column]) -> Iterator[str]:
+    """Notes on numbers that lose digits by which cells differ."""
+    for name, column in columns.items():
+        if column.numbers is None or column.source != "number":
+            continue
+        if column.rounded is not None:
+            n, digits = column.rounded
+            yield (
+                f"{name}: {n:,} cells are whole numbers beyond 2^53 that are read to 16 digits: "
+                f"{digits} as {float(digits):.0f}"
+            )
+        numbers = np.unique(column.numbers[np.isfinite(column.numbers)])
+        if len(numbers) and (n := column.distinct.merged):
+            written = as_written(numbers)
+            i = int(np.argmax(np.diff(written) == 0))
+            yield (
+                f"{name}: {n:,} of {len(numbers):,} numbers equal others to 12 digits, and are "
+                f"read as these: {float(numbers[i])!r} and {float(numbers[i + 1])!r}"
+            )
 
 
 def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:
@@ -82,27 +119,58 @@ def _place(
     return f"{shown(texts[codes[row]])} in {table.place(int(rows[row]))}"
 
 
+def _why_no_date(column: Column) -> str:
+    texts, counts = column.unmarked
+    if len(texts) < LEAST_DATES:
+        return ""
+    ways = [f"{column.name}={dates.plain(form)}" for form in dates.forms_of(texts, counts)]
+    if ways:
+        return (
+            f"to read them: {' or '.join(command_line(['--date', escaped(way)]) for way in ways)}"
+        )
+    if dates.have_named_months(texts, counts):
+        return "only English names of months are read, or numbers in place of them"
+    return ""
+
+
 def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) -> str:
     counts = column.text_counts
     others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
     n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
     if 0 < n <= STRAY * known:
-        why = f"{n:,} of {known:,} cells are not numbers"
-    elif found := why_none(column.texts, counts):
-        why, examples = found
-    else:
+        values = [
+            f"{escaped(column.name)}={escaped(column.texts[i])}" for i in np.flatnonzero(others)
+        ]
+        option = command_line(["--na", ",".join(values[:SHOWN_STRAYS])])
+        return (
+            f"{n:,} of {known:,} cells are not numbers: {place(column.codes == examples[0])}; if "
+            f"they mean missing, {option}"
+        )
+    if not (found := why_none(column.texts, counts)):
         return ""
+    why, examples = found
     return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
 
 
 def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:
-    """Notes on numbers that may be codes of missing cells: -999, 9999, 1e30, in several rows and
-    beyond all others by more than their range.
+    """Notes on numbers that may be dates, or codes of missing cells: -999, 9999, 1e30, in several
+    rows and beyond all others by more than their range.
     """
     for name, column in columns.items():
         if column.numbers is None or column.source != "number" or column.form is not None:
             continue
         numbers = column.numbers[np.isfinite(column.numbers)]
+        if _are_days(numbers) and name not in settings.categorical:
+            yield (
+                f"{name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to read "
+                f"them: {command_line(['--date', f'{escaped(name)}=%Y%m%d'])}"
+            )
+        if column.alike and name not in settings.categorical:
+            first, second = column.alike
+            yield (
+                f"{name}: {first} and {second} are read as one number; to keep them apart: "
+                f"{command_line(['--categorical', escaped(name)])}"
+            )
         ends = {numbers.min(), numbers.max()} if len(numbers) else set()
         codes = sorted(float(end) for end in ends if _is_code(end, column.is_float32))
         others = numbers[~np.isin(numbers, codes)]
@@ -116,6 +184,15 @@ def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterat
                     f"{name}: {n:,} cells are {code:.15g}, far from the others ({low:.6g} to "
                     f"{high:.6g}): if it means missing, --na {escaped(name)}={code:.15g}"
                 )
+
+
+def _are_days(numbers: np.ndarray) -> bool:
+    """Whether numbers are dates as 20240307."""
+    values, counts = np.unique(numbers, return_counts=True)
+    if len(values) < LEAST_DATES or values[0] < FIRST_DAY or values[-1] > LAST_DAY:
+        return False
+    texts = [f"{value:.15g}" for value in values]
+    return dates.best_of("%Y%m%d", texts, counts)[1] >= dates.SHARE * len(numbers)
 
 
 def _is_code(number: float, is_float32: bool) -> bool:

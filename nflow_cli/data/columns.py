@@ -1,8 +1,8 @@
 """Columns as read, in memory, before their kinds are known."""
 
-import itertools
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,16 +19,21 @@ from nflow_cli.data import dates, notations
 from nflow_cli.data.arrow_cells import (
     Codes,
     NotANumberError,
+    beyond_floats,
     days,
     distinct_texts,
     floats,
+    is_beyond_floats,
     is_number,
+    present_cells,
     seconds,
 )
 from nflow_cli.data.lattices import snapped
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import (
+    GAPS,
     MAX_ROWS,
+    NONE,
     TableFile,
     is_mark,
     listed,
@@ -42,6 +47,8 @@ from nflow_cli.random_streams import stream
 Source = Literal["number", "text", "truth", "date", "time"]
 MAX_TEXTS = 100_000  # distinct texts of a column
 MAX_LETTERS = 2**24  # of all of them
+NAMES_ROWS = 50  # rows beyond which mostly unique text identifies rows
+UNIQUE = 0.5  # of the texts
 TRUTH = {"true", "false"}
 PLANE = ("z1", "z2")  # in the output of `nflow sample`, before a third column
 
@@ -58,12 +65,15 @@ class Column:
             ``numbers``. ``None`` of numbers, dates, times, nested data and too many distinct texts.
         texts: Distinct, by first appearance, without blanks around, in Unicode's composed form.
         twins: Texts that are written in several ways, with blanks around or in other forms.
+        rounded: Cells that are whole numbers without one in float64, and the digits of the first.
         is_index: As of a :class:`~nflow_cli.data.tables.Field`.
         is_float32: Stored in single precision.
         stray: Row, and text, of the first cell of a column of text that is no number; of stored
             text the first cell. None if no cell was text, or if not collected.
         form: Format of the dates or times in text that the numbers were.
         notation: Of the numbers in text, unless they were digits alone.
+        alike: Two ways in which the first cells of text write one number, such as 1.1 and 1.10.
+        gap_words: Rows of each word that means a missing cell of text, such as NA.
     """
 
     name: str
@@ -77,6 +87,9 @@ class Column:
     form: str | None = None
     notation: Notation | None = None
     twins: Sequence[str] = ()
+    rounded: tuple[int, str] | None = None
+    gap_words: Mapping[str, int] = field(default_factory=dict)
+    alike: Sequence[str] = ()
 
     @property
     def cells(self) -> np.ndarray:
@@ -120,6 +133,14 @@ class Column:
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
     @property
+    def names_rows(self) -> bool:
+        """Whether it is text that differs in most rows, or too often to be collected."""
+        if self.codes is None:
+            return True
+        rows = int((self.codes >= 0).sum())
+        return rows > NAMES_ROWS and len(np.unique(self.codes)) > UNIQUE * rows
+
+    @property
     def lost(self) -> np.ndarray:
         """Mask of cells of text that were read as missing beside numbers, ``(n,)``; empty if the
         column was no text.
@@ -140,28 +161,34 @@ class Column:
         """
         if self.source != "text" or self.codes is None:
             return self
-        texts = [text for text in self.texts if not is_mark(text)]
-        if form := dates.form_of(texts):
+        texts, counts = self.unmarked
+        if any(map(is_beyond_floats, texts)):
+            return self
+        if form := dates.form_of(texts, counts):
             return self._in_form(form)
         found = notations.read_numbers(self.texts, self.text_counts, decimal)
         return self if found is None else self._valued(found[0], "number", notation=found[1])
 
     def in_levels(self, decimal: str = ".") -> "Column":
-        """With 3.0 and 3 in text as one level; itself if it has numbers."""
+        """With 3.0 and 3 in text as one level, the first of them; itself if it has numbers."""
         if self.numbers is not None or self.codes is None:
             return self
-        zeros = re.compile(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+")
-        texts = [found[1] if (found := zeros.fullmatch(text)) else text for text in self.texts]
-        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        codes = np.array([*map(places.__getitem__, texts), -1], np.int32)[self.codes]
-        return replace(self, codes=codes, texts=[*places])
+        keys = [level_key(text, decimal) for text in self.texts]
+        texts = dict(zip(reversed(keys), reversed(self.texts)))
+        places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        codes = np.array([*map(places.__getitem__, keys), -1], np.int32)[self.codes]
+        return replace(self, codes=codes, texts=[*map(texts.__getitem__, places)])
 
     def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
         """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
-        than 95 % of the cells are such.
+        than 95 % of the cells are such. Where the kind has gaps and no level `none`, that is a gap.
         """
         if kind.type in ("text", "truth"):
-            return self.in_levels(decimal)
+            levels = kind.levels or self.texts
+            nones = [text for text in self.texts if text.lower() == NONE and text not in levels]
+            return (self.without(nones) if kind.missing else self).in_levels(decimal)
+        if kind.form is not None and self.source == "number" and self.form is None:
+            return self._in_texts().in_kind(kind, decimal)
         if self.numbers is not None or self.codes is None:
             return self
         if kind.form is not None:
@@ -173,10 +200,38 @@ class Column:
             raise ValueError("numbers")
         return self._valued(values, "number", notation=kind.notation)
 
+    def in_form(self, form: str) -> "Column":
+        """With the dates or times of a strptime format, in the spelling of the cells; ValueError if
+        fewer than 95 % of the cells have it.
+        """
+        if self.source == "number":
+            return self._in_texts().in_form(form)
+        if self.numbers is not None or self.codes is None:
+            return self
+        texts, counts = self.unmarked
+        return self._in_form(dates.best_of(form, texts, counts)[0])
+
+    def _in_texts(self) -> "Column":
+        """Whole numbers as text: 20240307."""
+        numbers = self.cells
+        values, codes = np.unique(numbers[~self.gaps], return_inverse=True)
+        places = np.full(len(numbers), -1, np.int32)
+        places[~self.gaps] = codes
+        texts = [f"{value:.15g}" for value in values]
+        return replace(self, source="text", numbers=None, codes=places, texts=texts)
+
+    @property
+    def unmarked(self) -> tuple[list[str], np.ndarray]:
+        """Distinct texts that are no gap marks, and their rows."""
+        pairs = zip(self.texts, self.text_counts.tolist())
+        known = {text: count for text, count in pairs if count and not is_mark(text)}
+        return [*known], np.array([*known.values()], int)
+
     def _in_form(self, form: str) -> "Column":
-        are_marks = np.array([is_mark(text) for text in self.texts], bool)
-        values = np.full(len(self.texts), np.nan)
-        values[~are_marks] = dates.numbers_of([*itertools.compress(self.texts, ~are_marks)], form)
+        values = dates.numbers_of(self.texts, form)
+        _, counts = self.unmarked
+        if self.text_counts[~np.isnan(values)].sum() < dates.SHARE * counts.sum():
+            raise ValueError("dates or times")
         kind = dates.kind_of_form(form)
         return self._valued(values, "number" if kind == "clock" else kind, form=form)
 
@@ -200,6 +255,16 @@ class Column:
         kept = {key: c if c is None else np.where(gone, gap, c) for key, (c, gap) in parts.items()}
         return replace(self, **kept)
 
+    def at(self, rows: np.ndarray) -> "Column":
+        """Some rows, by their numbers in ascending order."""
+        cells = {"numbers": self.numbers, "codes": self.codes}
+        kept = {key: of_all if of_all is None else of_all[rows] for key, of_all in cells.items()}
+        stray = self.stray
+        if stray is not None:
+            place = int(np.searchsorted(rows, stray[0]))
+            stray = (place, stray[1]) if stray[0] in rows[place : place + 1] else None
+        return replace(self, **kept, stray=stray)
+
     def in_unit(self, type: Literal["date", "time"]) -> "Column":
         """Dates as times, in seconds, or times as dates, in days."""
         if self.numbers is None or {self.source, type} != {"date", "time"}:
@@ -218,8 +283,17 @@ class Column:
             raise ValueError("numbers")
         if kind.kind == "number" and kind.resolution is None:
             return numbers
-        values = as_written(numbers, self.is_float32)
-        return snapped(values, kind.lattice) if kind.lattice else values
+        is_single = self.is_float32 or kind.single is not None
+        values = as_written(numbers, is_single, kind.type == "whole")
+        if kind.lattice is None or kind.alone.kind != "grid":
+            return values
+        return snapped(values, kind.lattice)
+
+
+def level_key(text: str, decimal: str) -> str:
+    """The level of a text: 3 of 3.0."""
+    zeros = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
+    return zeros[1] if zeros else text
 
 
 def _number(text: str, source: Source) -> float:
@@ -239,13 +313,15 @@ def read_columns(
     names: Sequence[str] | None = None,
     texts: Sequence[str] = (),
     codes: Sequence[str] = (),
+    apart: Sequence[str] = (),
 ) -> tuple[list[Column], np.ndarray]:
     """Columns in 8 bytes a number, 4 bytes a text, and one block, with row numbers ``(n,)``.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
     times if all are; else text, as are those of ``texts``, and of ``codes`` those of digits of one
-    width with leading zeros, 007. Infinities are kept. Of more than ``max_rows`` rows, a random
-    sample is read.
+    width with leading zeros, 007, those of more digits than float64 has, if they repeat, and of
+    ``apart`` those of numbers such as 1.1 and 1.10.
+    Infinities are kept. Of more than ``max_rows`` rows, a random sample is read.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
@@ -256,14 +332,23 @@ def read_columns(
         readers[name].codes = Codes()
     n = _read(table, readers, rows)
     for reader in readers.values():
-        if reader.codes and reader.codes.are_found and reader.sources[:1] == ["number"]:
+        are_codes = reader.codes and reader.codes.are_found
+        are_apart = reader.alike and reader.name in apart
+        if (are_codes or are_apart) and reader.sources[:1] == ["number"]:
             reader.sources, reader.is_mixed = ["text"], True
     while mixed := {name: reader for name, reader in readers.items() if reader.is_mixed}:
         again = {name: _Reader(table, name, r.sources, r.stray) for name, r in mixed.items()}
         _read(table, again, rows)  # text after numbers: reread these as text
         readers |= again
     kept = np.arange(n) if rows is None else rows
-    return [readers.pop(name).column(columns[name].is_index) for name in names], kept
+    read = {name: readers.pop(name).column(columns[name].is_index) for name in names}
+    for name in codes:
+        if read[name].rounded is not None:
+            reader = _Reader(table, name, ["text"])
+            _read(table, {name: reader}, rows)
+            digits = reader.column(columns[name].is_index)
+            read[name] = read[name] if digits.names_rows else digits
+    return [*read.values()], kept
 
 
 def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
@@ -356,6 +441,17 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
     return first
 
 
+def _alike(cells: pa.Array, decimal: str) -> Sequence[str]:
+    """Two texts of numbers that differ in zeros behind their decimals alone: 1.1 and 1.10."""
+    first: dict[str, str] = {}
+    for text in present_cells(cells).unique().drop_null().to_pylist():
+        bare = text.rstrip("0")
+        has_decimals = decimal in bare[:-1] and text.lstrip("+-").replace(decimal, "").isdecimal()
+        if has_decimals and (other := first.setdefault(bare, text)) != text:
+            return other, text
+    return ()
+
+
 @dataclass(eq=False)
 class _Reader:
     """Collects the blocks of a column.
@@ -363,6 +459,8 @@ class _Reader:
     Attributes:
         sources: Possible types of cells, the current one first; none: stored type.
         is_mixed: Earlier blocks were read as another type than the last ones: they are reread.
+        beyond: Number of cells that are whole numbers without one in float64.
+        first_beyond: The digits of the first.
     """
 
     table: TableFile
@@ -373,10 +471,14 @@ class _Reader:
     is_float32: bool = False
     is_clock: bool = False
     codes: Codes | None = None
+    beyond: int = 0
+    first_beyond: str = ""
+    alike: Sequence[str] = ()
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
     _written: dict[str, str] = field(default_factory=dict)  # one way of each text
     _twins: dict[str, None] = field(default_factory=dict)
+    _gap_words: Counter[str] = field(default_factory=Counter)
     _letters: int = 0
     _is_bounded: bool = True  # few enough texts
 
@@ -417,7 +519,12 @@ class _Reader:
         part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
         if self.codes is not None and not self.codes.add(cells):
             self.codes = None
+        if self.table.is_untyped and source == "number" and not self._parts:
+            self.alike = _alike(cells, self.table.decimal)
         self._parts.append(np.array(part, np.float64))
+        if beyond := beyond_floats(cells, self._parts[-1]):
+            self.first_beyond = self.first_beyond or beyond[0]
+            self.beyond += len(beyond)
 
     def _add_texts(self, cells: pa.Array) -> None:
         if not self._is_bounded:
@@ -427,7 +534,12 @@ class _Reader:
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._drop_texts()
             return
-        texts = [text and normalize("NFC", text.strip()) for text in found]
+        stripped = [normalize("NFC", (text or "").strip()) for text in found]
+        counts = np.bincount(which[which >= 0], minlength=len(stripped)).tolist()
+        for text, count in zip(stripped, counts):
+            if text and text.lower() in GAPS:
+                self._gap_words[text] += count
+        texts = [None if text.lower() in GAPS else text for text in stripped]
         for text, written in zip(texts, found):
             if text and written and self._written.setdefault(text, written) != written:
                 self._twins[text] = None
@@ -448,7 +560,9 @@ class _Reader:
         parts, self._parts = self._parts, []
         if source != "text":
             numbers = np.concatenate(parts) if parts else np.empty(0)
-            return Column(self.name, source, numbers, None, [], is_index, self.is_float32)
+            rounded = (self.beyond, self.first_beyond) if self.beyond else None
+            facts = {"is_float32": self.is_float32, "rounded": rounded, "alike": self.alike}
+            return Column(self.name, source, numbers, None, [], is_index, **facts)
         texts = list(self._codes)
         if self.is_clock:
             texts = dates.without_fractions(texts)
@@ -457,6 +571,5 @@ class _Reader:
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
-        return Column(
-            self.name, source, None, codes, texts, is_index, stray=stray, twins=[*self._twins]
-        )
+        column = Column(self.name, source, None, codes, texts, is_index, stray=stray)
+        return replace(column, twins=[*self._twins], gap_words=dict(self._gap_words))

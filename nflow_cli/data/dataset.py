@@ -20,9 +20,10 @@ from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
-from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_texts
+from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_merged, notes_of_texts
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.columns import Column, read_columns, text_of
+from nflow_cli.data.columns import Column, level_key, read_columns, text_of
+from nflow_cli.data.copies import note_of_copies, originals
 from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
     HINT,
@@ -41,6 +42,7 @@ from nflow_cli.data.faults import (
 from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
+from nflow_cli.data.relations import notes_of_groups
 from nflow_cli.data.split import (
     Columns,
     names_used,
@@ -56,6 +58,7 @@ from nflow_cli.data.split import (
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, is_mark, shown
 from nflow_cli.data.units import ColumnUnits
+from nflow_cli.data.written import as_written
 from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
@@ -74,6 +77,7 @@ class Dataset:
         units: Maps of each numeric column to about N(0, 1).
         notes: Lines printed before training.
         tests: Name, path and SHA-256 of a separate file of test rows.
+        copies: Number of rows, of both tables, that equal an earlier one and are in no part.
     """
 
     name: str
@@ -89,6 +93,7 @@ class Dataset:
     weights: Weights = ALIKE
     notes: Sequence[str] = ()
     tests: Mapping[str, str] | None = None
+    copies: int = 0
 
     @property
     def columns(self) -> list[str]:
@@ -130,17 +135,20 @@ class Dataset:
         record = {"name": self.name, **path, "sha256": self.sha256, "columns": self.columns}
         if weights := [part for part in self.weights if part is not None]:
             record["weights_sha256"] = checksum(np.concatenate(weights))
+        if self.copies:
+            record["copies"] = self.copies
         return {**record, **({"test": dict(self.tests)} if self.tests else {}), **units}
 
 
 class Reading(NamedTuple):
-    """Table as read under some settings: columns, the numbers ``(n,)`` of their rows, their kinds,
-    and the faults of the table.
+    """Table as read under some settings: columns, the numbers ``(n,)`` of their rows, the first
+    copy ``(n,)`` of each, and the kinds and faults of the rows that copy no other.
     """
 
     settings: TableData
     columns: Columns
     numbers: np.ndarray
+    first: np.ndarray
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
     notes: Sequence[str] = ()
@@ -150,7 +158,8 @@ def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None
     """Read all columns of a table, or those used if there are more than 1,000."""
     used, names = names_used(table, settings), [column.name for column in table.columns]
     read = read_settled(table, settings, used if len(names) > MAX_COLUMNS else names)
-    return Reading(settings, *read, *kinds_and_faults(table, *read, settings, flows))
+    first = _first_copies(table, *read, used, settings)
+    return Reading(settings, *read, first, *kinds_and_faults(table, *read, first, settings, flows))
 
 
 def load_dataset(
@@ -166,7 +175,7 @@ def load_dataset(
     """
     table = table or table_named(settings)
     found = _read(table, settings, flows, whole)
-    parts, more = parts_of(table, settings, found.numbers)
+    parts, more = parts_of(table, settings, found.numbers, found.first)
     faults = [*found.faults, *more]
     is_plain = flows and any(fault.column and fault.mend for fault in faults)
     refuse(table.name, faults, HINT if is_plain else "")
@@ -184,7 +193,8 @@ def load_dataset(
         *note_of_weights(settings.weights, data.weights.train),
         *note_of_repeats(data.train, data.test, continuous),
     ]
-    return replace(data, units=units, notes=notes)
+    copies = data.copies + len(found.first) - len(np.unique(found.first))
+    return replace(data, units=units, notes=notes, copies=copies)
 
 
 def _read(
@@ -196,19 +206,43 @@ def _read(
     else:
         columns, numbers = {name: whole.columns[name] for name in names}, whole.numbers
     if whole is not None and (whole.settings, [*whole.columns]) == (settings, names):
-        kinds, faults = dict(whole.kinds), [*whole.faults]
+        first, kinds, faults = whole.first, dict(whole.kinds), [*whole.faults]
     else:
-        kinds, faults = kinds_and_faults(table, columns, numbers, settings, flows)
+        first = _first_copies(table, columns, numbers, names, settings)
+        kinds, faults = kinds_and_faults(table, columns, numbers, first, settings, flows)
     kinds.pop(settings.weights or "", None)
+    modelled = {name: columns[name] for name in used(kinds, settings)}
     notes = [
         *notes_of(table, settings, kinds, numbers),
+        *note_of_copies(first, settings),
         *notes_of_texts(table, columns, numbers, settings),
-        *notes_of_codes({name: columns[name] for name in used(kinds, settings)}, settings),
+        *notes_of_codes(modelled, settings),
+        *notes_of_merged(modelled),
     ]
+    if settings.group is None and settings.split is None:
+        notes += notes_of_groups(columns, kinds)
     if settings.missing == "drop":
         columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
         numbers, notes = numbers[present], [*notes, *note]
-    return Reading(settings, columns, numbers, kinds, faults, notes)
+        _, places, which = np.unique(first[present], return_index=True, return_inverse=True)
+        first = places[which]
+    return Reading(settings, columns, numbers, first, kinds, faults, notes)
+
+
+def _first_copies(
+    table: TableFile,
+    columns: Columns,
+    rows: np.ndarray,
+    names: Sequence[str],
+    settings: TableData,
+) -> np.ndarray:
+    """Number ``(n,)`` of the first row that each row copies; weights and groups are cells, too."""
+    others = [] if settings.weights is None else [columns[settings.weights].cells]
+    if settings.group is not None:
+        groups = text_of(table, settings.group)[rows]
+        others.append(np.unique(groups, return_inverse=True)[1])
+    others = [cells for cells in others if len(cells)]  # of too many texts there are none
+    return originals([columns[name] for name in names], len(rows), settings, others)
 
 
 def _of_parts(
@@ -222,9 +256,9 @@ def _of_parts(
     names = used(kinds, settings)
     rows = _matrix(table, [columns[name] for name in names], kinds)
     train, validation, test = (rows[part] for part in parts)
-    digest, tests, test_weights, notes = checksum(rows), None, None, list[str]()
+    digest, tests, test_weights, notes, copies = checksum(rows), None, None, list[str](), 0
     if settings.test is not None:
-        test, test_weights, tests, notes = _test_rows(settings, kinds, names, digest, flows)
+        test, test_weights, tests, notes, copies = _test_rows(settings, kinds, names, digest, flows)
     weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
     refuse(table.name, faults)
     return Dataset(
@@ -237,6 +271,7 @@ def _of_parts(
         weights=weights,
         notes=notes,
         tests=tests,
+        copies=copies,
     )
 
 
@@ -244,10 +279,14 @@ def kinds_and_faults(
     table: TableFile,
     columns: Columns,
     rows: np.ndarray,
+    first: np.ndarray,
     settings: TableData,
     flows: Tails | None = None,
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Kinds of columns, and faults before the split."""
+    """Kinds of columns, and faults before the split, of the ``first`` of copies ``(n,)``."""
+    kept = np.unique(first)
+    if len(kept) < len(rows):
+        columns, rows = {name: column.at(kept) for name, column in columns.items()}, rows[kept]
     kinds, faults = settings.kinds, list[Fault]()
     if kinds is not None:
         named = [name for name in columns if name != settings.weights]
@@ -267,7 +306,7 @@ def _test_rows(
     names: Sequence[str],
     digest: str,
     flows: Tails | None,
-) -> tuple[np.ndarray, np.ndarray | None, dict[str, str], list[str]]:
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, str], list[str], int]:
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
@@ -278,11 +317,13 @@ def _test_rows(
     rows = _matrix(table, [found.columns[name] for name in names], kinds)
     if (sha256 := checksum(rows)) == digest:
         raise DataError(f"{path}: expected test rows other than the training rows")
-    order = stream(settings.split_seed, "order").permutation(len(rows))
+    kept = np.unique(found.first)
+    order = kept[stream(settings.split_seed, "order").permutation(len(kept))]
     weights = found.columns[settings.weights].numbers if settings.weights else None
     record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
-    notes = [f"{path}: {note}" for note in table.notes]
-    return rows[order], weights if weights is None else weights[order], record, notes
+    notes = [f"{path}: {note}" for note in [*table.notes, *note_of_copies(found.first, own)]]
+    copies = len(rows) - len(kept)
+    return rows[order], weights if weights is None else weights[order], record, notes, copies
 
 
 def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
@@ -346,10 +387,22 @@ def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray
         return column.texts, np.where(column.gaps, -1, column.codes)
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
-    texts = {number_text(value, kind.decimals): None for value in known}  # some have the same text
-    places = {text: i for i, text in enumerate(texts)}
-    of_values = [places[number_text(value, kind.decimals)] for value in known]
-    return list(texts), np.array([*of_values, -1])[codes]
+    keys = _level_keys(column, kind, known)
+    shown = known if kind.single is None else as_written(known, is_single=True)
+    texts = dict[str, str]()  # of the numbers that are one level
+    for key, value in zip(keys, shown):
+        texts.setdefault(key, number_text(value, kind.decimals))
+    places = {key: i for i, key in enumerate(texts)}
+    return [*texts.values()], np.array([*map(places.__getitem__, keys), -1])[codes]
+
+
+def _level_keys(column: Column, kind: ColumnKind, values: np.ndarray) -> list[str]:
+    """Texts `(n,)` that are equal where numbers are one level: to the kind's decimals, or to the
+    digits by which distinct numbers are counted.
+    """
+    if kind.decimals is None:
+        values = as_written(values, kind.single is not None or column.is_float32)
+    return [number_text(value, kind.decimals) for value in values]
 
 
 def number_text(value: float, decimals: int | None) -> str:
@@ -377,7 +430,9 @@ def values_of(
             for note in notes_of_lost(table, found, np.arange(len(found.cells))):
                 tell(f"note: {note}")
         column = found.without(na)
-        return _levels_in(column, kind) if kind.kind == "levels" else column.numbers_as(kind)
+        if kind.kind == "levels":
+            return _levels_in(column, kind, table.decimal)
+        return column.numbers_as(kind)
     except ValueError:
         of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
         expected = of_time.get(kind.type, "numbers")
@@ -406,12 +461,18 @@ def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tup
     return f"{table.place(row)}: ", shown(text)
 
 
-def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
+def _levels_in(column: Column, kind: ColumnKind, decimal: str) -> np.ndarray:
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
     if "truth" in (column.source, kind.type):  # True is true
         texts = [text.lower() for text in texts]
         levels = [text.lower() for text in levels]
+    if column.numbers is not None and kind.type != "text":
+        both = np.array([*levels, *texts], float)
+        keys = _level_keys(column, kind, both)
+        levels, texts = keys[: len(levels)], keys[len(levels) :]
+    elif kind.type == "text":
+        levels, texts = ([level_key(text, decimal) for text in some] for some in (levels, texts))
     numbers = {text: float(i) for i, text in enumerate(levels)}
     if dates.form_of(levels):  # beside dates a gap mark is none of the levels
         numbers |= {text: np.nan for text in filter(is_mark, texts)}

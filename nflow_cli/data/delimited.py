@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from nflow_cli.data.margins import Top, bottom_of, is_number, is_text, top_of
-from nflow_cli.data.notations import decimal_of
-from nflow_cli.data.tables import Field, TableFile, expect_names, looks_like, shown
+from nflow_cli.data.margins import Top, bottom_of, top_of
+from nflow_cli.data.notations import decimal_of, is_number, is_text
+from nflow_cli.data.tables import Field, TableFile, expect_names, listed, looks_like, shown
 from nflow_cli.errors import DataError, one_line
 
 BLOCK = 2**20  # bytes read at once; no row is longer
@@ -122,15 +122,15 @@ def _rows(text: str, delimiter: str) -> dict[int, list[str]]:
 
 
 def _marks(name: str, text: str) -> Marks:
-    def score(marks: Marks) -> tuple[float, float, bool]:
+    def score(marks: Marks) -> tuple[float, float, bool, int]:
         delimiter, decimal = marks
         rows = _rows(text, delimiter).values()
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
         if width == 1:
-            return 0.0, 0.0, False
+            return 0.0, 0.0, False, 1
         cells = [is_number(cell, decimal) for row in rows for cell in row]
         tab = delimiter == "\t" and re.search(r"\.tsv(\.gz)?$", name, re.I) is not None
-        return count / len(rows), sum(cells) / len(cells), tab
+        return count / len(rows), sum(cells) / len(cells), tab, width
 
     usual = max([(",", "."), *itertools.product(DELIMITERS[1:], (".", ","))], key=score)
     spaces = max(((SPACES, "."), (SPACES, ",")), key=score)
@@ -231,6 +231,7 @@ class TextTable(TableFile):
         header = self.dialect.header
         self._expect_closed(_Rows(header, self._masked(header), 1))
         self._values = {row[0] for row in self.dialect.top.rows.values() if width == 1}
+        self._header, self._headers_again = self._line_of_names(), dict[int, None]()
         super().__init__(name, list(map(Field, self._names)))
         self.notes, self.doubts = [*self.dialect.top.notes], self.dialect.doubts
         if self.dialect.delimiter == SPACES:
@@ -277,11 +278,27 @@ class TextTable(TableFile):
         """Rows in blocks, without those below the table."""
         held = list[_Rows]()  # a part may be one row, and the last block is what ends no line
         for rows in self._whole_rows():
-            held.append(rows)
+            held.append(self._without_headers(rows))
             if len(held) > 3:
                 yield held.pop(0)
         text, masked = (b"".join(getattr(rows, key) for rows in held) for key in ("text", "masked"))
         yield self._without_bottom(_Rows(text, masked, held[0].line))
+
+    def _line_of_names(self) -> bytes:
+        """The header's line, of two columns or more; empty without one."""
+        for line in filter(bytes.strip, self.dialect.header.splitlines()):
+            if len(self._names) > 1 and [*map(str.strip, self._cells(line))] == self._names:
+                return line
+        return b""
+
+    def _without_headers(self, rows: _Rows) -> _Rows:
+        """Rows with empty lines where the header stands again, as in two files joined."""
+        if not self._header or self._header not in rows.text:
+            return rows
+        again = re.compile(rb"(?<![^\r\n])%b(?![^\r\n])" % re.escape(self._header))
+        for found in again.finditer(rows.text):
+            self._headers_again[rows.line + _n_breaks(rows.text[: found.start()])] = None
+        return _Rows(again.sub(b"", rows.text), again.sub(b"", rows.masked), rows.line)
 
     def _without_bottom(self, rows: _Rows) -> _Rows:
         before = rows.masked[: max(0, len(rows.masked) - _SNIFFED)]
@@ -292,9 +309,12 @@ class TextTable(TableFile):
         cells = {line: self._cells(row) for line, row in last.items()}
         if not last:
             return rows
-        n, notes = bottom_of(cells, self.dialect.top.rows, len(self._names))
+        rows_above = self.dialect.top.rows
+        n, notes = bottom_of(cells, rows_above, len(self._names), self.decimal)
         if not self._is_said:
-            self.notes, self._is_said = [*self.notes, *notes], True
+            lines = listed([f"line {line:,}" for line in self._headers_again])
+            again = [f"left out: the header again, in {lines}"] if lines else []
+            self.notes, self._is_said = [*self.notes, *again, *notes], True
         end = len(rows.text)
         for row in reversed([*last.values()][len(last) - n :]):
             end = rows.text.rindex(row, 0, end)

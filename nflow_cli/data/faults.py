@@ -15,12 +15,15 @@ from nflow_cli.config.options import escaped
 from nflow_cli.config.presets import A_KEY, is_key
 from nflow_cli.config.table import TableData
 from nflow_cli.constants import FAR
+from nflow_cli.data import dates
 from nflow_cli.data.columns import MAX_TEXTS, Column
+from nflow_cli.data.dates import unit_of_form
 from nflow_cli.data.dependence import dependent
 from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.points import LEAST, Parts, Weights, no_spread
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
+from nflow_cli.data.written import WHOLE
 from nflow_cli.errors import DataError
 from nflow_cli.registry import nearest
 
@@ -116,7 +119,9 @@ def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
     values = grouped(dict.fromkeys(mends))
     left_out = {name for key in ("exclude", *LOSING) for name in values.get(key, ())}
     update: dict[str, Any] = {"exclude": [*settings.exclude, *values.get("exclude", ())]}
-    update["bounds"] = {n: ends for n, ends in settings.bounds.items() if n not in left_out}
+    for key in ("bounds", "date"):
+        named = getattr(settings, key)
+        update[key] = {name: value for name, value in named.items() if name not in left_out}
     for key in LOSING:
         if named := getattr(settings, key):
             update[key] = [name for name in named if name not in left_out]
@@ -150,6 +155,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
         "given": settings.given,
         "categorical": settings.categorical,
         "discrete": settings.discrete,
+        "date": settings.date,
         "na": [name for text in settings.na if (name := text.rpartition("=")[0])],
         "kinds": used(settings.kinds or {}, settings),
         **{key: [name] for key, name in one if name},
@@ -280,6 +286,10 @@ def _of_column(
         if column.numbers is None and name in getattr(settings, key):
             received = _no_number(table, column, rows)
             yield Fault(name, f"expected numbers, as data.{key} says, received {received}")
+    if name in settings.date and settings.kinds is None and column.form is None:
+        form = settings.date[name]
+        expected = f"expected dates or times as {form} in 95 % of the cells, as data.date says"
+        yield Fault(name, f"{expected}, received {_no_date(table, column, rows, form)}", mend)
     for problem, wrong, is_left in _wrong_numbers(column, kind, settings, is_open):
         if wrong.any():
             row, count = int(np.argmax(wrong)), int(wrong.sum())
@@ -307,6 +317,13 @@ def _wrong_numbers(
         beside = f", {offset:.15g} more" if offset else ""
         expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"
         yield expected, np.abs(steps - np.rint(steps)) > STEP_TOLERANCE, False
+        expected = f"expected numbers whose digits tell steps of {step:.15g}, as data.discrete says"
+        yield expected, np.abs(steps) > WHOLE, False
+        if kind.type in ("date", "time"):
+            unit = unit_of_form(kind.form or ("%d" if kind.type == "date" else "%f"))
+            expected = f"expected a step of data.discrete in multiples of {unit:g}, as texts tell"
+            is_finer = abs(step / unit - round(step / unit)) > STEP_TOLERANCE
+            yield f"{expected}, not {step:.15g}", np.isfinite(numbers) & is_finer, False
 
 
 def _no_number(table: TableFile, column: Column, rows: np.ndarray) -> str:
@@ -314,6 +331,14 @@ def _no_number(table: TableFile, column: Column, rows: np.ndarray) -> str:
         return "text"
     row, text = column.stray
     return f"{shown(text)} in {table.place(int(rows[row]))}"
+
+
+def _no_date(table: TableFile, column: Column, rows: np.ndarray, form: str) -> str:
+    if column.codes is None:
+        return f"a {column.source}"
+    are_others = np.isnan(dates.numbers_of(column.texts, form))
+    row = int(np.argmax(np.append(are_others, False)[column.codes]))
+    return f"{shown(column.texts[column.codes[row]])} in {table.place(int(rows[row]))}"
 
 
 def _of_weights(

@@ -22,6 +22,7 @@ import numpy as np
 from nflow_cli.config.kinds import Relation
 from nflow_cli.data.columns import Column
 from nflow_cli.data.written import DIGITS, DistinctNumbers, significant
+from nflow_cli.random_streams import stream
 
 ROWS_A_COLUMN = 5  # for the search of a formula, at least
 CANDIDATES = 40  # columns at most, by correlation
@@ -110,7 +111,8 @@ class FormulaSearch:
     def _sampled(self, gaps: int) -> "_Sample":
         are_known = ~np.unpackbits(self._gaps[gaps])[: len(self.columns[0].places)].astype(bool)
         rows = np.flatnonzero(are_known)
-        rows = rows[:: max(1, -(-len(rows) // SAMPLE))]
+        if len(rows) > SAMPLE:  # at random: of a panel, rows at equal distances may be of one year
+            rows = np.sort(stream(0, "formulas").choice(rows, SAMPLE, replace=False))
         columns = np.flatnonzero(self._are_complete(gaps))
         x = np.column_stack([self.columns[k].cells[rows] for k in columns.tolist()])
         with np.errstate(divide="ignore"):
@@ -122,7 +124,9 @@ class _Matrix:
 
     def __init__(self, x: np.ndarray) -> None:
         self._lost = ~np.isfinite(x)
-        middle = np.where(self._lost, 0.0, x).mean(axis=0)
+        known = np.where(self._lost, 0.0, x)
+        # A mean that rounding has outside of its values would give a constant a variance.
+        middle = np.clip(known.mean(axis=0), known.min(axis=0), known.max(axis=0))
         self.x = np.where(self._lost, 0.0, x - middle)
         self._squares = self.x**2
         self._of_all = self._moments(np.ones(len(x), bool))
@@ -216,7 +220,7 @@ def _terms(
     if rule in ("product", "exp"):
         y, some = _precise_logs(target, y)
     room = min(int(some.sum()) // ROWS_A_COLUMN - 1, CANDIDATES)
-    if room < 1 or y[some].std() == 0:
+    if room < 1 or np.ptp(y[some]) == 0:
         return None
     spread = y[some].std()
     w = np.where(some, (y - y[some].mean()) / spread, 0.0)

@@ -9,8 +9,9 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
 from nflow_cli.config.presets import is_key
 from nflow_cli.config.table import TableData
+from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import Column
-from nflow_cli.data.dates import DAY, kind_of_form, texts_of
+from nflow_cli.data.dates import DAY, kind_of_form, texts_of, unit_of_form
 from nflow_cli.data.lattices import common_lattice, decimals_of, fills
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.relations import relations_of
@@ -33,7 +34,7 @@ def kinds_of(
     ``groups`` ``(n,)``: names of the groups of rows; repeats within one are no evidence.
     """
     columns = [*map(replace, columns)]  # views of these copies are freed with them
-    kinds = {column.name: kind for column in columns if (kind := _left_out(column, settings))}
+    kinds = {column.name: kind for column in columns if (kind := kind_left_out(column, settings))}
     rest = [column for column in columns if column.name not in kinds]
     rest.sort(key=lambda column: column.name not in settings.given)
     fixed = {*settings.given, *settings.categorical, *settings.discrete}
@@ -63,6 +64,8 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
             relation = relation.model_copy(update={"values": _texts_of(relation.values, form)})
         return kind.model_copy(update={"type": "text", "decimals": None, "relation": relation})
     of_form = kind_of_form(form)
+    resolution = max(kind.resolution or 0.0, unit_of_form(form))  # finer numbers are not written
+    kind = kind.model_copy(update={"resolution": resolution})
     update: dict[str, Any] = {"form": form, "type": "date" if of_form == "date" else "time"}
     if of_form == "clock":
         low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
@@ -106,15 +109,17 @@ def _bounded(kind: ColumnKind, column: Column) -> ColumnKind:
     return kind.model_copy(update={"bounds": [low, high], "is_open": is_open})
 
 
-def _left_out(column: Column, settings: TableData) -> ColumnKind | None:
+def kind_left_out(column: Column, settings: TableData) -> ColumnKind | None:
+    """Kind of a column that is not modelled; None of any other."""
     name = column.name
     named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
+    named |= {*settings.date}
     roles = {
         settings.split: "says which part a row is in",
         settings.group: "groups rows",
         settings.weights: "weights rows",
     }
-    if name in roles:
+    if name in roles and name not in settings.given:
         why = roles[name]
     elif name in settings.exclude or (settings.columns and name not in named):
         why = "excluded"
@@ -135,6 +140,8 @@ def _modelled(
     count, why = len(column.texts), "text"
     if all(text.isdecimal() for text in column.texts):
         why = "digits with leading zeros"
+    if any(map(is_beyond_floats, column.texts)):
+        why = "more digits than numbers have"
     if count > MAX_TEXTS:
         why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
     return ColumnKind(kind="levels", why=why, type="text", missing=missing)
@@ -152,6 +159,7 @@ def _numbers(
     type = "whole" if numbers.decimals == 0 else "decimal"
     type = column.source if column.source in ("date", "time") else type
     facts = {"type": type, "decimals": numbers.decimals, "missing": missing}
+    facts |= {"single": numbers.single}
     step = settings.discrete.get(column.name)
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
@@ -168,9 +176,10 @@ def _numbers(
         "atoms": shape.atoms,
         "repeats": shape.repeats,
         "resolution": shape.resolution,
+        "lattice": shape.lattice,
     }
-    if shape.lattice:
-        facts |= {"lattice": shape.lattice, "decimals": decimals_of(shape.lattice)}  # without noise
+    if shape.is_grid and shape.lattice:
+        facts["decimals"] = decimals_of(shape.lattice)  # without noise
         why = "values that repeat" if step is None else "chosen"
         return ColumnKind(kind="grid", why=why, **facts)
     why = "values that repeat, on no grid" if shape.repeats else "values that differ"

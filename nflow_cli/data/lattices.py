@@ -5,7 +5,7 @@ import numpy as np
 from nflow_cli.config.kinds import Lattice
 from nflow_cli.data.written import (
     DIGITS,
-    WHOLE,
+    EXACT,
     DistinctNumbers,
     distinct_numbers,
     shifted,
@@ -24,7 +24,11 @@ def common_lattice(column: DistinctNumbers) -> Lattice | None:
     """Coarsest lattice with all values, of which two are needed, if any."""
     if len(column.values) < 2:
         return None
-    exact = _measured(column.values, TOLERANCES[0]) if column.places is None else _exact(column)
+    exact = None  # of all digits of single precision, whose own lattice is none of the column
+    if column.places is not None:
+        exact = _exact(column)
+    elif column.single is None:
+        exact = _measured(column.values, TOLERANCES[0])
     if exact is not None and fills(column, exact, SPARSE):
         return exact
     rough = _measured(column.values, TOLERANCES[1])
@@ -34,7 +38,7 @@ def common_lattice(column: DistinctNumbers) -> Lattice | None:
 def _exact(column: DistinctNumbers) -> Lattice:
     places = column.places or 0
     whole = np.rint(shifted(column.values, places)).astype(np.int64)
-    step = int(np.gcd.reduce(np.diff(whole)))
+    step = int(np.gcd.reduce(np.diff(whole.view(np.uint64))))  # gaps beyond 2^63, too
     offset = int(whole[0]) % step
     return Lattice(step=shifted(float(step), -places), offset=shifted(float(offset), -places))
 
@@ -59,7 +63,7 @@ def _common_step(values: np.ndarray, tolerance: float) -> float | None:
             break
         step = float(rest[rest > step / FINENESS].min())
     span = float(values[-1] - values[0])
-    if step <= FINENESS * tolerance or span / step > WHOLE:
+    if step <= FINENESS * tolerance or span / step > EXACT:
         return None
     return span / float(np.rint(span / step))
 

@@ -8,8 +8,6 @@ from nflow_cli.config.strict import LARGEST_BOUND, MAX_LEVEL
 from nflow_cli.data.columns import Column
 from nflow_cli.data.written import DIGITS, as_written
 
-NAMES_ROWS = 50  # rows beyond which mostly unique text identifies rows
-UNIQUE = 0.5  # of the texts
 SORTED = 50  # rows beyond which increasing whole numbers are row numbers
 
 # Words in a column's name. An increasing year is no row number: new rows have one.
@@ -25,6 +23,8 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
     ``is_named`` by the user: only if constant or too large.
     """
     cells = column.cells
+    if len(cells) > 1 and int((~column.gaps).sum()) == 1:
+        return "one cell alone"
     if _is_constant(column):
         is_equal = not len(cells) or (cells == cells[0]).all() or np.isnan(cells).all()
         return "constant" if is_equal else f"constant to {DIGITS} digits"
@@ -35,7 +35,7 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
     if column.is_index:
         return "index or log-density of the rows"
     if column.source == "text":
-        if _names_rows(column):
+        if column.names_rows:
             return "text, mostly unique"
         too_long = any(len(text) > MAX_LEVEL for text in column.texts)
         return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
@@ -61,22 +61,15 @@ def _is_constant(column: Column) -> bool:
     return bool(ends[0] == ends[1])
 
 
-def _names_rows(column: Column) -> bool:
-    if column.codes is None:
-        return True
-    rows = int((column.codes >= 0).sum())
-    return rows > NAMES_ROWS and len(np.unique(column.codes)) > UNIQUE * rows
-
-
 def _numbers_rows(column: Column) -> bool:
     numbers = column.cells
     whole = np.isfinite(numbers).all() and bool((numbers == np.rint(numbers)).all())
     if not whole or len(numbers) < 3 or len(np.unique(numbers)) < len(numbers):
         return False
-    known = words(column.name)
-    if known & ROW_WORDS or not known:
+    known, steps = words(column.name), np.diff(numbers)
+    if known & ROW_WORDS:
         return True
-    steps = np.diff(numbers)
     if known & TIME_WORDS or not (steps > 0).all():
         return False
-    return len(numbers) > SORTED or (numbers[0] in (0, 1) and bool((steps == 1).all()))
+    # Counted from elsewhere, without gaps, are years.
+    return numbers[0] in (0, 1) if (steps == 1).all() else len(numbers) > SORTED

@@ -6,33 +6,24 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nflow_cli.data.tables import MISSING, is_mark, listed, positions, shown
+import numpy as np
+
+from nflow_cli.data import dates
+from nflow_cli.data.notations import cell_of, is_number, is_text
+from nflow_cli.data.tables import is_mark, listed, positions, shown
 
 Cells = Sequence[str]  # of a row
 
 MOST = 20  # rows of a margin
 _LEAST = 3  # rows of the table above a row below it, and of its width below a title
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
 _TOTAL = re.compile(
     r"(((grand|sub)[ -]?|sous-)?tota(l|ls|le|al|ux)( général| general|e)?|"
     r"(gesamt|zwischen)?summe|(ins)?gesamt|sum|somme|suma|"
     r"average|mean|mittelwert|durchschnitt|moyenne)( \d{4}| ?\(.*\))?:?",
     re.I,
 )
+_QUALTRICS = '{"ImportId":'
 _PROSE = re.compile(r"[^\W\d][^:]*:|[(*©]|[^\W\d]\S*(\s+\S+){3}")  # "Source: …", "(2 rows)"
-
-
-def is_number(cell: str, decimal: str) -> bool:
-    """Whether a cell is a number."""
-    cell = cell.strip()
-    if decimal == ",":
-        cell = cell.replace(".", "?").replace(",", ".")
-    return _NUMBER.fullmatch(cell) is not None
-
-
-def is_text(cell: str, decimal: str) -> bool:
-    """Whether a cell is neither a number nor missing."""
-    return not is_number(cell, decimal) and cell.strip().lower() not in MISSING
 
 
 def _may_be_name(cell: str, decimal: str) -> bool:
@@ -46,7 +37,31 @@ def _are_names(cells: Cells, decimal: str) -> bool:
     )
 
 
+def _is_like(first: Cells, rows: Sequence[Cells]) -> bool:
+    """Whether a row has a date, or a number with a unit, in a column where others have it."""
+    for i, cell in enumerate(map(str.strip, first)):
+        below = [row[i].strip() for row in rows if i < len(row) and row[i].strip()]
+        if len(below) >= _LEAST and (_has_unit(cell, below) or _has_form(cell, below)):
+            return True
+    return False
+
+
+def _has_unit(cell: str, others: Cells) -> bool:
+    number = cell_of(cell)
+    if number is None or not any(number.unit):
+        return False
+    units = [other.unit for other in map(cell_of, others) if other is not None]
+    return units.count(number.unit) >= dates.SHARE * len(others)
+
+
+def _has_form(cell: str, others: Cells) -> bool:
+    forms = dates.forms_of([cell]) and dates.forms_of(others)
+    return not all(np.isnan(dates.numbers_of([cell], form)) for form in forms)
+
+
 def _is_header(first: Cells, rows: Sequence[Cells], decimal: str) -> bool:
+    if _is_like(first, rows):
+        return False
     numbers = [cell for cell in first if is_number(cell, decimal)]
     if not numbers:
         return any(is_text(cell, decimal) for cell in first)
@@ -90,7 +105,8 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     text and numbers are below it; or else above one that has as many cells as most rows, and half
     of them filled, if it is a header or they have one cell each. A header of one name less than its
     rows have cells lacks that of the first column, as R writes it, or of the last if this is empty.
-    A first row of units is left out.
+    A first row like the others, with a date or a unit, is no header. Rows of units, or of the texts
+    of questions, right below it are left out.
     """
     lines, cells = [*rows], [*rows.values()]
     width = Counter(map(len, cells)).most_common(1)[0][0]
@@ -99,6 +115,12 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     end, first = (lines[n - 1] if n else 0), cells[n]
     is_named = _is_header(first, cells[n + 1 :], decimal)
     names = positions(len(first))
+    has_number = any(is_number(cell, decimal) for cell in first)
+    if not has_number and _is_like(first, cells[n + 1 :]):
+        notes.append(
+            f"line {lines[n]:,} is read as the first row, and no header, as it is like the others: "
+            f"{shown(_text(first))}"
+        )
     if is_named:
         names, end = [cell.strip() for cell in first], lines[n]
         names[0] = names[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
@@ -109,9 +131,10 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
         names, said = named(names)
         notes += said
         n += 1
-        if _is_of_units(cells[n:], decimal):
-            notes.append(_left_out("below the header", lines[n : n + 1], cells[n]))
-            end, n = lines[n], n + 1
+        if below := _n_below_header(cells[n:], decimal):
+            notes.append(_left_out("below the header", lines[n : n + below], cells[n]))
+            n += below
+            end = lines[n - 1]
     return Top(names, end, dict(zip(lines[n:], cells[n:])), notes, is_named)
 
 
@@ -155,6 +178,43 @@ def _is_short(rows: Sequence[Cells], width: int, decimal: str) -> bool:
     )
 
 
+def _n_below_header(rows: Sequence[Cells], decimal: str) -> int:
+    """Number of rows right below the header that are no data: texts of questions to those of
+    Qualtrics' keys, or a row of units or of questions.
+    """
+    for i, row in enumerate(rows[:_LEAST]):
+        if any(cell.startswith(_QUALTRICS) for cell in row):
+            return i + 1
+    return int(_is_of_units(rows, decimal) or _is_of_questions(rows, decimal))
+
+
+def _is_of_questions(rows: Sequence[Cells], decimal: str) -> bool:
+    """Whether the first row is text, of two words a cell or more, that no other row has, and stands
+    above a column of numbers, or of dates or times.
+    """
+    if len(rows) <= _LEAST:
+        return False
+    first, others = rows[0], rows[1:]
+    filled = _filled(first)
+    n_words = sum(len(first[i].split()) for i in filled)
+    if not filled or n_words < 2 * len(filled):
+        return False
+    columns = [
+        [row[i].strip() for row in others if i < len(row) and row[i].strip()] for i in filled
+    ]
+    if any(first[i].strip() in column for i, column in zip(filled, columns)):
+        return False
+    if not all(is_text(first[i], decimal) and not cell_of(first[i].strip()) for i in filled):
+        return False
+    return any(_are_values(column, decimal) for column in columns)
+
+
+def _are_values(cells: Cells, decimal: str) -> bool:
+    """Whether cells are numbers, or dates or times."""
+    numbers = sum(is_number(cell, decimal) for cell in cells)
+    return bool(cells) and (numbers >= dates.SHARE * len(cells) or bool(dates.forms_of(cells)))
+
+
 def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
     """Whether the first row is text where all others are numbers or gap marks, twice or more, and
     else empty.
@@ -195,26 +255,51 @@ def named(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def bottom_of(
-    rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int
+    rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int, decimal: str
 ) -> tuple[int, list[str]]:
     """Number of totals and sources among the last rows of a table, by their lines, and notes;
     ``first`` ones are data.
 
     A row is left out if a cell says total (sum, mean, in some languages) where none above does;
     if most of its cells, the first among them, are empty where those above never are; or if it is
-    prose, such as "Source: …".
+    prose, such as "Source: …". A row of delimiters alone ends a table whose rows are unlike those
+    below it.
     """
     lines, cells = [*rows], [*rows.values()]
     above = [row for line, row in first.items() if line < lines[0]] + cells
-    n, row = 0, above.pop()
+    n = _n_below_blank(above, width, decimal)
+    above = above[: len(above) - n]
+    row = above.pop()
     while above and n < MOST and _is_below(row, above, width):
         n, row = n + 1, above.pop()
-    notes = [_left_out("below the table", lines[-n:], cells[-n])] if n else []
+    shown_row = next(filter(_filled, cells[-n:]), cells[-n])
+    notes = [_left_out("below the table", lines[-n:], shown_row)] if n else []
     if len(above) >= _LEAST and width > 1 and 2 * len(_emptied(row, above)) >= width:
         notes.append(
             f"line {lines[-n - 1]:,} may be a total: most of its cells are empty, and none above is"
         )
     return n, notes
+
+
+def _n_below_blank(rows: Sequence[Cells], width: int, decimal: str) -> int:
+    """Number of last rows from one of delimiters alone on, where none of them is like those above:
+    with text below numbers, or a gap below none.
+    """
+    for n in range(min(MOST, len(rows) - _LEAST), 1, -1):
+        blank, below, above = rows[-n], rows[1 - n :], rows[:-n]
+        if len(blank) == width and not _filled(blank):
+            numbers = [
+                i
+                for i, column in enumerate(itertools.zip_longest(*above, fillvalue=""))
+                if _are_values([cell.strip() for cell in column if cell.strip()], decimal)
+            ]
+            if all(
+                _emptied(row, above)
+                or any(is_text(row[i], decimal) for i in numbers if i < len(row))
+                for row in below
+            ):
+                return n
+    return 0
 
 
 def _is_below(row: Cells, above: Sequence[Cells], width: int) -> bool:
@@ -245,5 +330,9 @@ def _emptied(row: Cells, above: Sequence[Cells]) -> list[int]:
 def _left_out(where: str, lines: Sequence[int], first: Cells) -> str:
     ends = dict.fromkeys((lines[0], lines[-1]))
     many = f"line{'s' * (len(ends) > 1)} {' to '.join(f'{end:,}' for end in ends)}"
-    text = " ".join(filter(None, map(str.strip, first)))
+    text = _text(first)
     return f"left out {where}: {many}, {shown(text) if text else 'empty'}"
+
+
+def _text(cells: Cells) -> str:
+    return " ".join(filter(None, map(str.strip, cells)))

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import Notation
-from nflow_cli.data.margins import is_number
 from nflow_cli.data.tables import MISSING, is_mark
 
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
 MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
 LONGEST = 60  # letters of a number
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
 MAX_AFFIX, MAX_DECIMALS = 18, 17
 SPACES = " \u00a0\u202f\u2009"
 SEPARATORS = f".,{SPACES}'’"
@@ -37,6 +37,19 @@ CELL = re.compile(
     rf"(\()?([{MINUS}+]?)([^0-9{MINUS}+(]*?)([{MINUS}]?)((?<![^\W\d_])[.,])?"
     rf"([0-9]+(?:[{SEPARATORS}][0-9]+)*)([^0-9)]*?)([{MINUS}]?)(\))?"
 )
+
+
+def is_number(cell: str, decimal: str) -> bool:
+    """Whether a cell is a number."""
+    cell = cell.strip()
+    if decimal == ",":
+        cell = cell.replace(".", "?").replace(",", ".")
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def is_text(cell: str, decimal: str) -> bool:
+    """Whether a cell is neither a number nor missing."""
+    return not is_number(cell, decimal) and cell.strip().lower() not in MISSING
 
 
 class Cell(NamedTuple):

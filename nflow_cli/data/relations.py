@@ -1,18 +1,21 @@
 """Columns computed from others: by a formula, or by a map of values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from nflow_cli.config.kinds import Relation
+from nflow_cli.config.kinds import ColumnKind, Relation
+from nflow_cli.config.options import escaped
 from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.data.columns import Column
 from nflow_cli.data.date_parts import calendar_relations
 from nflow_cli.data.formulas import NATS, FormulaSearch
+from nflow_cli.data.tables import listed
 
 SAMPLE = 1_000  # rows for the search of maps
 FIRST = 100  # of these, which most columns fail in
 ROWS_A_KEY = 5  # of a map
+GROUPS, MOST_ROWS_A_GROUP = 50, 50  # values at least, and rows of each on average at most, of ids
 
 
 def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relation]:
@@ -48,6 +51,30 @@ def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relati
                 used |= set(relation.columns)
                 kept = others
     return found
+
+
+def notes_of_groups(
+    columns: Mapping[str, Column], kinds: Mapping[str, ColumnKind]
+) -> Iterator[str]:
+    """Notes on columns that may group rows, such as the person of several visits: the sources of
+    maps whose values have few rows each, in all of which other columns are the same.
+    """
+    relations = (kind.relation for kind in kinds.values() if kind.kind == "computed")
+    sources = {r.columns[0]: None for r in relations if r is not None and r.rule == "map"}
+    for name in sources:
+        source = columns[name]
+        values, rows = len(source.counts), int(source.counts.sum())
+        if values < GROUPS or rows > MOST_ROWS_A_GROUP * values:
+            continue
+        others = [n for n in columns if n != name and n in kinds and kinds[n].kind != "left out"]
+        images = np.stack([columns[other].places for other in others], axis=1)
+        are_same = _are_mapped(source.places, images, values)
+        same = listed([other for other, is_one in zip(others, are_same) if is_one])
+        yield (
+            f"{name} repeats ({values:,} values in {rows:,} rows), and within it {same} do not "
+            f"change: --group {escaped(name)} holds its rows out together, and a map tells nothing "
+            "of a new value"
+        )
 
 
 def _first_map(target: Column, sources: Sequence[Column]) -> Relation | None:

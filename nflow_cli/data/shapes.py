@@ -27,13 +27,15 @@ class Shape:
     Attributes:
         atoms: Values more frequent than a smooth density explains.
         repeats: Whether values repeat more often than a density explains.
-        lattice: Of a grid; None otherwise.
+        is_grid: Whether values repeat on the lattice.
+        lattice: Of a grid, and of numbers that differ by a step with an offset.
         resolution: Step of the lattice, or of written numbers.
         bounds: `[low, high]` where rows accumulate, or None.
     """
 
     atoms: list[float]
     repeats: bool
+    is_grid: bool
     lattice: Lattice | None
     resolution: float
     bounds: list[float | None] | None
@@ -57,11 +59,14 @@ def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -
         of_grid = heaps(on, rows)
         is_dense = len(on) >= SPARSE * np.ptp(on)
         if is_grid or (is_dense and _repeats(rows, of_grid)):
-            return _shape(moved, rows, of_grid, lattice, lattice.step)
+            return _shape(moved, rows, of_grid, lattice, lattice.step, is_grid=True)
     if numbers.places is None and heaped.are_atoms.any():
         # Else new values, of all digits of their type, outweigh all other cells.
         resolution = max(resolution, FINE * float(np.ptp(values)))
-    return _shape(values, counts, heaped, None, resolution)
+    # Multiples of the resolution have no other lattice.
+    is_shifted = lattice is not None and lattice.offset and lattice.step == resolution
+    own = lattice if is_shifted and numbers.decimals is not None else None
+    return _shape(values, counts, heaped, own, resolution)
 
 
 def _shape(
@@ -70,13 +75,14 @@ def _shape(
     heaped: Heaps,
     lattice: Lattice | None,
     resolution: float,
+    is_grid: bool = False,
 ) -> Shape:
     kept = heaped.most(MAX_ATOMS)
     if heaped.nats[kept].sum() < MIN_EXCESS * heaped.nats.sum():
         kept = kept[:0]
-    bounds = crowded_ends(values, counts, heaped.are_atoms, resolution if lattice else 0.0)
-    repeats = lattice is not None or bool(heaped.are_atoms.any())
-    return Shape(values[kept].tolist(), repeats, lattice, resolution, bounds)
+    bounds = crowded_ends(values, counts, heaped.are_atoms, resolution if is_grid else 0.0)
+    repeats = is_grid or bool(heaped.are_atoms.any())
+    return Shape(values[kept].tolist(), repeats, is_grid, lattice, resolution, bounds)
 
 
 def _repeats(counts: np.ndarray, heaped: Heaps) -> bool:

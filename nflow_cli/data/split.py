@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.strict import MAX_COLUMNS
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column, read_columns, text_of
+from nflow_cli.data.copies import row_keys
 from nflow_cli.data.faults import (
     Fault,
     complete_rows,
@@ -112,7 +112,7 @@ def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Par
 def names_used(table: TableFile, settings: TableData) -> list[str]:
     """Names of the columns that are read: those not left out, 1 to 1,000."""
     expect_names(table, settings)
-    aside = {*settings.exclude, settings.split, settings.group}
+    aside = {*settings.exclude, settings.split, settings.group} - {*settings.given}
     wanted = settings.columns and {*settings.columns, *settings.given, settings.weights}
     names = [
         column.name
@@ -133,12 +133,13 @@ def read_settled(
     """Columns by name, as the settings have them, and their row numbers ``(n,)``: of unknown kind
     in numbers, where their text is that.
     """
-    kinds = settings.kinds or {}
+    kinds = {name: kind for name, kind in (settings.kinds or {}).items() if kind.kind != "left out"}
     texts = texts_in(table, kinds, [name for name in names if name in kinds])
+    texts += [*settings.date] if table.is_untyped else []
     are_numbers = {*kinds, *settings.discrete, *settings.bounds, settings.weights}
     codes = [name for name in names if name not in are_numbers and not words(name) & TIME_WORDS]
     sample = settings.max_rows, settings.split_seed
-    columns, rows = read_columns(table, *sample, names, texts, codes)
+    columns, rows = read_columns(table, *sample, names, texts, codes, settings.categorical)
     read = {column.name: column for column in columns}
     as_they_are = {*settings.categorical, settings.weights}
     for name, column in read.items():
@@ -146,6 +147,9 @@ def read_settled(
         if name in kinds:
             with suppress(ValueError):  # other text, which is refused later
                 column = column.in_kind(kinds[name].alone, table.decimal)
+        elif name in settings.date:
+            with suppress(ValueError):
+                column = column.in_form(settings.date[name])
         elif name not in as_they_are:
             found = column.in_numbers(table.decimal)
             has_more = found.form or found.notation or found.lost.any()
@@ -157,10 +161,12 @@ def read_settled(
 
 def texts_in(table: TableFile, kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> list[str]:
     """Columns to be read as text, also if all cells are numbers: levels of text, and in a text file
-    numbers whose separators are no marks of the table.
+    dates of a format, and numbers whose separators are no marks of the table.
     """
-    ways = {name: kinds[name].notation for name in names} if table.is_untyped else {}
+    untyped = names if table.is_untyped else ()
+    ways = {name: kinds[name].notation for name in untyped}
     marked = {name for name, way in ways.items() if way and way.decimal != table.decimal}
+    marked |= {name for name in untyped if kinds[name].form is not None}
     return [name for name in names if name in marked or kinds[name].type in ("text", "truth")]
 
 
@@ -170,7 +176,7 @@ def without_gaps(
     """Drop rows with missing values: columns, kinds, rows kept ``(n,)`` and a note."""
     names = [*used(kinds, settings), *([settings.weights] if settings.weights else [])]
     present, counts = complete_rows(columns, names, n)
-    kept = {name: _some(columns[name], present) for name in names}
+    kept = {name: columns[name].at(np.flatnonzero(present)) for name in names}
     full = {
         name: kind.model_copy(update={"missing": False}) if name in names else kind
         for name, kind in kinds.items()
@@ -178,28 +184,33 @@ def without_gaps(
     return kept, full, present, [f"left out: {gaps_text(present, counts)}"] if counts else []
 
 
-def _some(column: Column, present: np.ndarray) -> Column:
-    parts = {"numbers": column.numbers, "codes": column.codes}
-    return replace(column, **{key: p if p is None else p[present] for key, p in parts.items()})
-
-
-def parts_of(table: TableFile, settings: TableData, rows: np.ndarray) -> tuple[Parts, list[Fault]]:
-    """Split of the rows of these numbers, and faults."""
+def parts_of(
+    table: TableFile, settings: TableData, rows: np.ndarray, first: np.ndarray
+) -> tuple[Parts, list[Fault]]:
+    """Split of the rows of these numbers, and faults; of copies, by the ``first`` ones ``(n,)``,
+    one row is in a part.
+    """
     try:
-        return _parts(table, settings, rows), []
+        return _parts(table, settings, rows, first), []
     except DataError as error:
         problem = str(error).removeprefix(f"{table.name}: ")
         return Parts(*3 * [np.zeros(0, int)]), [Fault("", problem)]
 
 
-def _parts(table: TableFile, settings: TableData, rows: np.ndarray) -> Parts:
+def _parts(table: TableFile, settings: TableData, rows: np.ndarray, first: np.ndarray) -> Parts:
     seed, column = settings.split_seed, settings.split or settings.group
+    kept = np.unique(first)
     if column is None:
-        return split_at_random(len(rows), seed, settings.test is None)
+        parts = split_at_random(len(kept), seed, settings.test is None)
+        return Parts(*(kept[part] for part in parts))
     texts = text_of(table, column)[rows]
     if settings.split is None:
-        return shuffled(split_by_group(table.name, column, texts, settings), seed)
-    return shuffled(split_by_column(table.name, column, texts, seed), seed)
+        parts = split_by_group(table.name, column, texts[kept], settings)
+    else:  # which has its say: copies in several parts stay in each
+        _, said = np.unique(texts, return_inverse=True)
+        kept = np.sort(np.unique(row_keys([first, said]), return_index=True)[1])
+        parts = split_by_column(table.name, column, texts[kept], seed)
+    return Parts(*(kept[part] for part in shuffled(parts, seed)))
 
 
 def part_weights(
@@ -253,12 +264,7 @@ def note_of_repeats(
     """Note on test rows that are training rows too, if several; not by chance, without a number of
     the ``continuous`` columns.
     """
-    rng = stream(0, "repeats")
-    factors = rng.integers(2**63, size=train.shape[1], dtype=np.uint64)
-    seen, judged = (
-        np.ascontiguousarray(part, np.float64).view(np.uint64) @ (2 * factors + 1)
-        for part in (train, test)
-    )
+    seen, judged = (row_keys([*part.T]) for part in (train, test))
     by_chance = np.isnan(test[:, continuous]).all(axis=1)
     n, count = len(judged), int(np.isin(judged[~by_chance], seen).sum())
     if count > REPEATED * n:

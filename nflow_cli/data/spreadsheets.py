@@ -45,10 +45,13 @@ def sheet_table(name: str, path: Any) -> TextTable:
             sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
             read = ((sheet.title, rows) for sheet in sheets if (rows := _rows(name, sheet)))
             title, rows = next(read, ("", []))
-        content = _text(name, rows)
-        table = TextTable(name, lambda: io.BytesIO(content), marks=(",", "."))
+        content, label = _text(name, rows), name
         if len(sheets) > 1:
-            table.notes.insert(0, f"sheet {shown(title)} is read, of {len(sheets):,} sheets")
+            titles = listed([shown(sheet.title) for sheet in sheets])
+            label = f"{name}: sheet {shown(title)}, of {titles}"
+        table = TextTable(label, lambda: io.BytesIO(content), marks=(",", "."))
+        if len(sheets) > 1:
+            table.notes.insert(0, f"sheet {shown(title)} is read, of {titles}")
         end, first = table.dialect.top.end, max(map(len, rows)) - len(table.columns)
         places = {first + i: column.name for i, column in enumerate(table.columns)}
         empty = [j for j in places if not any(any(row[j : j + 1]) for row in rows[end:])]

@@ -18,11 +18,13 @@ MAX_COLUMNS = 10_000
 MAX_ROWS = 10**7
 BLOCK_ROWS = 2**16
 LOG_Q = "log_q"  # the written column of log-densities
-# Texts of missing values, in capitals or not.
-MISSING = ("", "na", "n/a", "#na", "#n/a", "nan", "-nan", "+nan", "null", "none", "<na>")
+# Texts of missing values, in capitals or not; of numbers and dates also `none`, a level of text.
+GAPS = ("", "na", "n/a", "#na", "#n/a", "nan", "-nan", "+nan", "null", "<na>")
+NONE = "none"
+MISSING = (*GAPS, NONE)
 # Beside numbers or dates, in capitals or not, these mean that there is none.
 MARKS = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...", "…", "*", ":", "/", "\\n"}
-MARKS |= {"n.a.", "n. a.", "k.a.", "k. a.", "n.d.", "n/d", "nd", "s/o"}
+MARKS |= {NONE, "n.a.", "n. a.", "k.a.", "k. a.", "n.d.", "n/d", "nd", "s/o"}
 MARKS |= {"#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!", "#wert!", "#bezug!"}
 _SHOWN = 60  # characters of a value, in a message
 _REASON = 200  # of another library's message

@@ -22,6 +22,7 @@ from nflow_cli.data import dates, notations
 from nflow_cli.data.arrow_cells import floats, is_number
 from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import positions, shown
+from nflow_cli.data.written import STORED, WHOLE, in_single
 from nflow_cli.errors import DataError
 from nflow_cli.runs.directory import RunDirectory
 
@@ -217,8 +218,8 @@ def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
     if kind.notation is not None:
         texts = notations.texts_of(filled, kind.notation, kind.decimals)
         return pa.array(texts, pa.string(), mask=gaps)
-    if kind.type == "whole" and not (np.abs(filled) >= 2**53).any():
-        return pa.array(filled.astype(np.int64), mask=gaps)
+    if kind.type == "whole":  # a draw beyond int64 is its end
+        return pa.array(np.clip(filled, -WHOLE, np.nextafter(WHOLE, 0)).astype(np.int64), mask=gaps)
     if kind.type == "date":
         return pa.array(
             np.clip(filled, -(2**31), 2**31 - 1).astype(np.int32), pa.int32(), mask=gaps
@@ -226,4 +227,6 @@ def _numbers(kind: ColumnKind, values: np.ndarray) -> Any:
     if kind.type == "time":
         micros = np.rint(np.clip(filled * 1e6, -(2.0**62), 2.0**62)).astype(np.int64)
         return pa.array(micros, pa.timestamp("us"), mask=gaps)
+    if kind.single is not None:
+        return np.float32(values) if kind.single == STORED else in_single(values, kind.single)
     return values

@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 
 DIGITS = 12  # significant; numbers equal to these are one value
-WHOLE = 2.0**53  # whole numbers below are exact
+EXACT = 2.0**53  # float64 has all whole numbers below
+WHOLE = 2.0**63  # whole numbers below have all digits that float64 has
 SHARE = 0.75  # of the distinct values are multiples of the resolution
 LEAST = 1e-150  # resolution relative to the largest value, at least
 # Numbers whose step is below this part of a typical value have all digits of their type.
 FULL = {np.float64: 10.0 ** (1 - DIGITS), np.float32: 2e-7}
+STORED, SHORTEST = 0, 1  # forms of single precision: as a type, and the digits that it needs
+FEW = 7  # significant digits that single precision has of any number
+FORMS = (SHORTEST, *range(FEW + 1, 18))  # and significant digits, of text
+SEARCHED = 100  # values by which a form is chosen
+MOST = 1e38  # of single precision, about
+LAST = 1e-14  # relative error of the last digits of text
+LIKELY = 13.8  # nats for single precision: chance below 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +33,16 @@ class DistinctNumbers:
         places: Decimals that all values need (negative: zeros before the point); None if all digits
             of their type.
         resolution: Step of most written values.
+        single: Form of single precision, as of :func:`in_single`; None: double precision.
+        merged: Numbers that are equal to others to 12 digits.
     """
 
     values: np.ndarray
     counts: np.ndarray
     places: int | None
     resolution: float
+    single: int | None = None
+    merged: int = 0
 
     @property
     def rows(self) -> int:
@@ -58,26 +70,94 @@ def distinct_numbers(numbers: np.ndarray, is_float32: bool = False) -> DistinctN
     """Distinct finite numbers, at least one."""
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
     values = values + 0.0  # no negative zero
-    digits, kind = _digits(values, is_float32)
+    if _is_whole(values).all():
+        return DistinctNumbers(values, counts, 0, 1.0)
+    single = STORED if is_float32 else single_form(values)
+    digits = significant(values) if single is None else _shortest(values)
     first = np.flatnonzero(np.r_[True, np.diff(digits) > 0])
-    values, counts = digits[first], np.add.reduceat(counts, first)
+    merged = len(values) - len(first) if single is None else 0
+    values, counts = digits[first] + 0.0, np.add.reduceat(counts, first)
+    kind = np.float64 if single is None else np.float32
     places, resolution = _places(values, FULL[kind], float(np.finfo(kind).eps))
-    return DistinctNumbers(values, counts, places, resolution)
+    return DistinctNumbers(values, counts, places, resolution, single, merged)
 
 
-def as_written(numbers: np.ndarray, is_float32: bool = False) -> np.ndarray:
-    """Numbers without noise in their last digits, `(n,)`, as in :func:`distinct_numbers`."""
+def as_written(numbers: np.ndarray, is_single: bool = False, is_whole: bool = False) -> np.ndarray:
+    """Numbers without noise in their last digits, `(n,)`, as in :func:`distinct_numbers`.
+
+    ``is_whole``: of a column of whole numbers, which keep their digits beside others.
+    """
     result, finite = numbers + 0.0, np.isfinite(numbers)
-    result[finite] = _digits(result[finite], is_float32)[0]
-    return result
+    result[finite] = _digits(result[finite], is_single)
+    return np.where(_is_whole(numbers), numbers + 0.0, result) if is_whole else result
 
 
-def _digits(values: np.ndarray, is_float32: bool) -> tuple[np.ndarray, type]:
+def reach_of(values: np.ndarray, part: float, least: float) -> np.ndarray:
+    """Distance ``(n,)`` within which a number is the same as a value: a part of it, at least some
+    of a step; of a whole number, which is exact, that of the step.
+    """
+    return np.where(_is_whole(values), least, np.maximum(part * np.abs(values), least))
+
+
+def _digits(values: np.ndarray, is_single: bool) -> np.ndarray:
+    if is_single:
+        return _shortest(values)
     digits = significant(values)
-    if is_float32 or _is_float32(values, digits):
-        shortest = values.astype(np.float32).astype("U32").astype(float)
-        return np.where(_is_whole(values), values, shortest), np.float32
-    return (values if np.all(_is_whole(values)) else digits + 0.0), np.float64
+    if np.all(_is_whole(values) | (values == digits)):
+        return values if np.all(_is_whole(values)) else digits + 0.0
+    return _shortest(values) if (single_form(values) or 0) > DIGITS else digits + 0.0
+
+
+def _shortest(values: np.ndarray) -> np.ndarray:
+    return np.where(_is_whole(values), values, in_single(values, SHORTEST))
+
+
+@np.errstate(over="ignore")
+def in_single(values: np.ndarray, form: int) -> np.ndarray:
+    """Numbers of single precision nearest to values `(n,)`, in double precision as read from text
+    of a number of significant digits, or of the fewest that tell them apart.
+    """
+    single = values.astype(np.float32)
+    if form in (STORED, SHORTEST):
+        return single.astype("U32").astype(float)
+    return np.array([float(f"{number:.{form}g}") for number in single.tolist()], float)
+
+
+def single_form(values: np.ndarray) -> int | None:
+    """Form of numbers of single precision in text, 122.300003051758 for 122.3; None of others.
+
+    All must be in it, with more digits than decimals of double precision would be by chance.
+    """
+    with np.errstate(over="ignore"):
+        are_exact = values == values.astype(np.float32)  # as 123456.75, to 12 digits no evidence
+    long = values[_has_more(values, FEW) & ~(are_exact & ~_has_more(values, DIGITS))]
+    if not len(long):
+        return None
+    some = long[:: len(long) // SEARCHED + 1]
+    alike = {form: _alike(some, in_single(some, form)) for form in FORMS}
+    form = max(alike, key=alike.__getitem__)
+    if alike[form][0] < len(some) or _nats(long) < LIKELY:
+        return None
+    return form if _alike(values, in_single(values, form))[0] == len(values) else None
+
+
+def _alike(values: np.ndarray, others: np.ndarray) -> tuple[int, int]:
+    """Numbers of values that are near to others, and equal."""
+    apart = np.abs(values - others)
+    return int((apart <= LAST * np.abs(values)).sum()), int((apart == 0).sum())
+
+
+def _has_more(values: np.ndarray, digits: int) -> np.ndarray:
+    return np.abs(significant(values, digits) - values) > LAST * np.abs(values)
+
+
+def _nats(values: np.ndarray) -> float:
+    """-log of the chance that decimals of as many digits, above 7, are all of single precision."""
+    size = np.abs(values)
+    gaps = np.spacing(np.minimum(size, MOST).astype(np.float32)).astype(float)
+    digits = FEW + sum(_has_more(size, fewer).astype(int) for fewer in range(FEW, 15))
+    log_steps = (np.floor(np.log10(size)) + 1 - digits) * np.log(10)
+    return float(np.maximum(np.log(gaps) - log_steps, 0.0).sum())
 
 
 def typical_size(values: np.ndarray) -> float:
@@ -114,14 +194,6 @@ def _is_whole(values: np.ndarray) -> np.ndarray:
     return (values == np.rint(values)) & (np.abs(values) < WHOLE)
 
 
-def _is_float32(values: np.ndarray, digits: np.ndarray) -> bool:
-    """float32 with 15 digits: 3.09999990463257 for 3.1."""
-    if np.all(_is_whole(values) | (values == digits)):
-        return False
-    with np.errstate(over="ignore"):
-        return bool(np.all(np.abs(values.astype(np.float32) - values) <= 1e-14 * np.abs(values)))
-
-
 def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, float]:
     size = np.abs(values)
     most = math.floor(math.log10(size.max())) if size.any() else 0
@@ -137,5 +209,5 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
     usual = typical_size(values)
     if resolution is None or resolution < full * usual:
         return None, max(eps * usual, LEAST * float(size.max()), 1e-300)
-    fits = not len(left) and size.max() * 10.0**places < WHOLE
+    fits = not len(left) and size.max() * 10.0**places < EXACT
     return (places if fits else None), resolution

@@ -10,6 +10,7 @@ import numpy as np
 from nflow_cli.config.presets import fingerprint
 from nflow_cli.constants import RUN
 from nflow_cli.errors import NflowError, RunDirectoryError
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.comparison import (
     Outcome,
@@ -31,6 +32,7 @@ from nflow_cli.runs.directory import (
     RunDirectory,
 )
 
+STANDARD_ERROR = "_standard_error"  # end of a key
 Check = Callable[[Any], Verdict]
 Checks = Mapping[str, Check]
 
@@ -208,9 +210,19 @@ def check_scores(run: CheckedRun) -> Verdict:
     whole = schema(**{**run.facts, **recomputed}).facts
     scores = {key: whole[key] for key in recomputed}
     numbers = {key: x for key, x in scores.items() if type(x) in (int, float)}
-    shown = (f"{key} {x}" if isinstance(x, int) else f"{key} {x:.5f}" for key, x in numbers.items())
     wrong = differences(SUMMARY, scores, run.facts, run.tolerances)
-    return agreement(wrong, f"{', '.join(shown)} {run.source}")
+    return agreement(wrong, f"{', '.join(with_errors(numbers))} {run.source}")
+
+
+def with_errors(numbers: Mapping[str, float]) -> Iterator[str]:
+    """Numbers of a summary as text, each with its standard error if that is the next."""
+    keys = [*numbers]
+    for key, following in zip(keys, [*keys[1:], ""]):
+        value, error = numbers[key], numbers.get(following)
+        if following.endswith(STANDARD_ERROR):
+            yield f"{key} {with_error(value, error)}"
+        elif not key.endswith(STANDARD_ERROR):
+            yield f"{key} {value}" if isinstance(value, int) else f"{key} {value:.5g}"
 
 
 def check_arrays(run: CheckedRun) -> Verdict:

@@ -51,9 +51,9 @@ class Tolerance(NamedTuple):
 
 
 def std(array: np.ndarray, *_: Any) -> Any:
-    """Standard deviation of an array, by column."""
+    """Standard deviation of an array, by column; 0 where nothing is known."""
     columns = -2 if array.ndim > 1 and array.shape[-1] == 2 else None
-    return np.nanstd(array, axis=columns, keepdims=True) if array.size else 0.0
+    return np.ma.masked_invalid(array).std(axis=columns, keepdims=True).filled(0.0)
 
 
 def error_of(key: str) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.experiments.checks import CheckedRun, Checks, Weights
 from nflow_cli.experiments.comparison import Outcome, Verdict, agreement, differences, passed
@@ -235,5 +236,5 @@ def check_mass(run: CheckedRun) -> Verdict:
     mass, error = mass_of(run.trained, run.config.seed)
     wrong = differences(SUMMARY, {"mass": mass, "mass_error": error}, run.facts)
     if not abs(mass - 1) <= tolerance + error:
-        wrong.append(f"expected 1, received {mass:.5f} ± {error:.5f}")
-    return agreement(wrong, f"mass {mass:.5f}, mass_error {error:.5f} from the same draws")
+        wrong.append(f"expected 1, received {with_error(mass, error)}")
+    return agreement(wrong, f"mass {with_error(mass, error)} from the same draws")

@@ -44,6 +44,12 @@ def found_again(run: Run, load: Callable[[str], Any]) -> Any:
                 f"{points.name}: not the {what} of this run; expected SHA-256 {expected!r:.70}, "
                 f"received {received}"
             )
+    received, expected = (of.get("copies", 0) for of in (points.record(), recorded))
+    if received != expected:
+        raise DataError(
+            f"{points.name}: not the rows of this run: {received:,} are copies of earlier ones, "
+            f"expected {expected!r:.70}"
+        )
     return replace(points, name=recorded["name"])
 
 

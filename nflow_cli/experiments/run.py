@@ -22,7 +22,7 @@ from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.summary import (
     Course,
-    Judged,
+    Fitted,
     Judgement,
     Measure,
     Rows,
@@ -205,7 +205,7 @@ class Data(Protocol):
 class Training(Protocol):
     """From a config to a saved model."""
 
-    def run(self, config: Any, directory: RunDirectory, data: Any) -> Judged:
+    def run(self, config: Any, directory: RunDirectory, data: Any) -> Fitted:
         """Train or resume in ``directory``, score and save."""
         ...
 

@@ -167,8 +167,9 @@ def train(
 
 def fit(run: Run, data: Any = None) -> None:
     """Train or resume, score, and write model, arrays and summary."""
-    config, report = run.config, part(run.config, "report")
-    fitted = part(config, "training").run(config, run.directory, data)
+    fitted = part(run.config, "training").run(run.config, run.directory, data)
+    run.config = config = fitted.config
+    report = part(config, "report")
     scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
     run.arrays = dict(fitted.arrays)
     run.summary = report.SCHEMA(**scores)

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config import presets
+from nflow_cli.config.schema import Config
 from nflow_cli.config.strict import Count, Figure, Strict, Text
+from nflow_cli.evaluation.estimates import in_decimals, with_error
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import (
     ScoreWarning,
@@ -99,6 +101,16 @@ def identity_of(config: Any) -> dict[str, Any]:
 class Judged(NamedTuple):
     """Scores of a model by summary key, and arrays of its pictures."""
 
+    scores: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+class Fitted(NamedTuple):
+    """Scores and arrays, as of :class:`Judged`, of a training, and its config with what it
+    decided.
+    """
+
+    config: Config
     scores: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
 
@@ -212,27 +224,13 @@ def flow_row(summary: Summary) -> tuple[str, str]:
 
 def mass_row(summary: Summary, warnings: Warnings) -> tuple[str, str]:
     """Row of the mass of a density."""
-    text = f"{figure(summary, 'mass')} ± {figure(summary, 'mass_error')}"
+    text = with_error(summary.get("mass"), summary.get("mass_error"))
     return "mass of q", marked(text, warnings, "mass")
 
 
 def figure(summary: Summary, key: str, decimals: int = 5) -> str:
-    """Score of a key as text, as of :func:`in_decimals`."""
+    """Score of a key as text, in decimals."""
     return in_decimals(summary.get(key), decimals)
-
-
-def in_decimals(value: float | None, decimals: int = 5) -> str:
-    """Score as text; "not finite" where JSON has none."""
-    return "not finite" if value is None or value != value else f"{value:z.{decimals}f}"
-
-
-def with_error(value: float | None, error: float | None, decimals: int = 5) -> str:
-    """Estimate ± its standard error if known, in more decimals if that is smaller; "not finite"."""
-    if value is None or error is None or value != value:
-        return in_decimals(value, decimals)
-    if 0 < error < 1:
-        decimals = max(decimals, min(-math.floor(math.log10(error)), 12))
-    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}"
 
 
 def training_text(summary: Summary, planned: int) -> str:
@@ -257,8 +255,8 @@ def gap_rows(scores: Summary) -> Rows:
     """Row of the gap to the truth, if known."""
     if scores.get("gap") is None:
         return []
-    text = f"{scores['gap']:.5f} ± {scores['gap_standard_error']:.5f} nats a fresh point"
-    return [("gap to the truth", text)]
+    text = with_error(scores["gap"], scores["gap_standard_error"])
+    return [("gap to the truth", f"{text} nats a fresh point")]
 
 
 def likelihood_rows(scores: Summary, warnings: Warnings) -> Rows:
@@ -279,9 +277,10 @@ def likelihood_rows(scores: Summary, warnings: Warnings) -> Rows:
 
 def mean_text(scores: Summary, key: str, unit: str) -> str:
     """Mean over rows ± its standard error, with the effective sample size of unequal weights."""
-    text, error = figure(scores, key), number(scores, f"{key}_standard_error")
-    is_known = error is not None and math.isfinite(error)
-    text += f" ± {error:.5f} {unit}" if is_known else f" {unit}, standard error unknown"
+    error = number(scores, f"{key}_standard_error")
+    text = f"{with_error(number(scores, key), error)} {unit}"
+    if error is None or not math.isfinite(error):
+        text += ", standard error unknown"
     if key == "log_likelihood" and has_unequal_weights(scores):
         text += f", effective sample size {scores['n_effective']:,.1f}"
     return text

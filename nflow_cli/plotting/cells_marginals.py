@@ -14,9 +14,11 @@ from matplotlib.ticker import NullLocator
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.constants import DPI
 from nflow_cli.evaluation.association import MISSING, differences, grouped
+from nflow_cli.evaluation.estimates import rounded
 from nflow_cli.plotting.cells import (
     SIZE,
     axis_frame,
+    is_dated,
     is_spaced_by_powers,
     name_groups,
     note_empty,
@@ -128,9 +130,9 @@ def draw_numbers(
     if len(y):
         ax.stairs(heights[1], edges, color=ORANGE, lw=1.2)
     ax.set_ylim(0, 1.08 * max(h.max() for h in heights) or 1.0)
-    beyond = [int(((v < frame[0]) | (v > frame[1])).sum()) for v in (x, y)]
+    beyond = [v[(v < frame[0]) | (v > frame[1])] for v in (x, y)]
     # From the panel's left edge: what is centred may begin beyond the picture's.
-    ax.set_title(beyond_text(*beyond), size=SIZE - 1, color="0.35", pad=3, loc="left")
+    ax.set_title(beyond_text(kind, *beyond), size=SIZE - 1, color="0.35", pad=3, loc="left")
     gaps = [float(np.isnan(cells).mean()) if len(cells) else 0.0 for cells in (rows, draws)]
     draw_masses(ax, atoms, [m * (1 - gap) for m, gap in zip(masses, gaps, strict=True)], gaps)
     note_empty(ax, x, y)
@@ -149,10 +151,24 @@ def without_atoms(
     return atoms[most], smooth, [share[most] for share in shares]
 
 
-def beyond_text(rows: int, draws: int) -> str:
-    """Numbers of rows and draws outside the frame, or a space."""
-    parts = [f"{n:,} of the {what}" for n, what in ((rows, "rows"), (draws, "draws")) if n]
-    return f"outside: {', '.join(parts)}" if parts else " "
+def beyond_text(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> str:
+    """Numbers of values (n,) of rows and (m,) of draws outside the frame, and their range below; a
+    space if there are none.
+    """
+    named = {"rows": rows, "draws": draws}
+    parts = [f"{len(values):,} of the {name}" for name, values in named.items() if len(values)]
+    if not parts:
+        return " "
+    values = np.concatenate([rows, draws])
+    ends = " to ".join(dict.fromkeys(end_text(kind, end) for end in (values.min(), values.max())))
+    return f"outside: {', '.join(parts)},\n{ends}"
+
+
+def end_text(kind: ColumnKind, value: float) -> str:
+    """Value on the scale of an axis as text, a number in two digits."""
+    if is_dated(kind):
+        return str(np.datetime64(int(value), "D"))
+    return rounded(value, abs(value) or 1.0).replace("-", "−")
 
 
 def edges_of(

@@ -31,18 +31,17 @@ MARKERS = "os^DvPX"  # of colours in turn, and others in a second turn
 LINE_STYLES = ("-", "--", ":", "-.")  # of curves, one after the other where colours begin anew
 MOST_IN_A_ROW = 7  # of densities in a picture
 BAR_LABEL = "density /\nthe target's peak"
+SEEDS_WIDE = 0.4  # of a doubling of K, with the dots of all seeds
 TITLE_LETTERS = 18  # letters of a title of a panel
 PANEL_INCHES = 1.35  # inches, of a density
 
 
 class Series(NamedTuple):
-    """Line of a panel: at each K median, minimum and maximum over seeds, and warnings."""
+    """Line of a panel: at each K the scores of all seeds, and warnings."""
 
     name: str
     k: Sequence[int]
-    median: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
+    scores: Sequence[Sequence[float]]
     words: Sequence[str]
 
 
@@ -69,20 +68,20 @@ class Density(NamedTuple):
 def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int) -> Figure:
     """Draw series of a score called `name` against K, a panel for each title.
 
-    With `seeds` > 1, bars from minimum to maximum.
+    A dot is a fit; with several seeds, lines join the medians.
     """
     every = [series for lines in panels.values() for series in lines]
     names = list(dict.fromkeys(series.name for series in every))
     has_words = any(word for series in every for word in series.words)
     figure, axes = titled_panels([*panels], 4, 2.25, name, sharey=True)
     for ax, lines in zip(axes, panels.values(), strict=True):
-        draw_series(ax, lines, names, bars=seeds > 1)
+        draw_series(ax, lines, names)
         ax.margins(y=0.15 if has_words else None)  # the words stand above their points
         ax.set_xlabel("K")
-    scale_values(axes[0], np.concatenate([[*s.low, *s.high] for s in every]))
+    scale_values(axes[0], np.concatenate([scores for s in every for scores in s.scores]))
     draw_legend(figure, names)
-    spread = f"median of up to {seeds} seeds, bars from minimum to maximum"
-    add_title(figure, f"{name} against the number of flows", spread if seeds > 1 else "")
+    parts = (f"a dot for each of up to {seeds} seeds", "lines through medians")
+    add_title(figure, f"{name} against the number of flows", *(parts if seeds > 1 else ()))
     return figure
 
 
@@ -105,22 +104,19 @@ def titled_panels(
     return figure, list(axes[: len(titles)])
 
 
-def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: bool) -> None:
+def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str]) -> None:
     """Draw lines; a name has one colour and marker in all panels."""
     ks = sorted({k for series in lines for k in series.k})
     for series in lines:
         turns, i = divmod(names.index(series.name), len(COLOURS))
         colour, marker = COLOURS[i], MARKERS[(i + turns) % len(MARKERS)]
-        k, median = np.asarray(series.k, float), np.asarray(series.median)
-        reach = np.stack([median - series.low, series.high - median]) if bars else None
-        style: Any = {
-            "color": colour,
-            "marker": marker,
-            "markersize": 5,
-            "label": plain(series.name),
-        }
-        ax.errorbar(k, median, reach, capsize=4, **style)
-        for place, word in zip(zip(k, median), series.words):
+        medians = [np.median(scores) for scores in series.scores]
+        ax.plot(series.k, medians, color=colour)
+        at = [places_of(k, len(scores)) for k, scores in zip(series.k, series.scores)]
+        style: Any = {"color": colour, "marker": marker, "markersize": 5, "ls": ""}
+        fits = np.concatenate(at), np.concatenate(series.scores)
+        ax.plot(*fits, label=plain(series.name), **style)
+        for place, word in zip(zip(series.k, medians), series.words):
             # of the last point below it, as falling lines come to it from above
             side, to = ("right", (-4, -10)) if place[0] == max(ks) > min(ks) else ("left", (4, 4))
             ax.annotate(
@@ -135,6 +131,13 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str], bars: b
                 path_effects=[withStroke(linewidth=2, foreground="white")],
             )
     label_k(ax, ks)
+
+
+def places_of(k: int, count: int) -> np.ndarray:
+    """Places of the seeds of one K, beside each other on its axis."""
+    middle = 1 + math.log2(k) if k else 0.0  # the axis is linear to 1, then in doublings
+    places = middle + SEEDS_WIDE * (np.arange(count) - (count - 1) / 2) / count
+    return np.where(places < 1, places, 2 ** (places - 1))
 
 
 @drawing()
@@ -181,6 +184,8 @@ def label_k(ax: Axes, ks: Sequence[int]) -> None:
     shown = ks if len(ks) <= 8 else [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
     ax.set_xticks(shown, list(map(str, shown)))
     ax.margins(x=0.1)
+    if len(ks) == 1:
+        ax.set_xlim(ks[0] / 2 or -1.0, 2 * ks[0] or 1.0)
 
 
 @drawing()

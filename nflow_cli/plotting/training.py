@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from nflow_cli.constants import DPI
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.plotting.style import (
     BLUE,
     COLOURS,
@@ -24,7 +25,8 @@ from nflow_cli.plotting.style import (
 )
 
 INTERVAL_MEAN, PALE = "interval mean", "0.78"
-LEGEND_LETTERS = 40  # of a line of a legend
+LEGEND_LETTERS = 40  # of a line of a legend beside its panel
+LETTERS, KEY_LETTERS = 100, 6  # of a line of one below it; as wide as the key of a label
 Spans = dict[str, tuple[float, float, str]]  # of steps, and their colour
 
 
@@ -74,9 +76,7 @@ def training_figure(
             scale_values(ax, np.append(curves, levels))
         else:
             zoom_on_later(ax, curves, levels)
-        handles, labels = ax.get_legend_handles_labels()
-        labels = [textwrap.fill(label, LEGEND_LETTERS) for label in labels]
-        ax.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        draw_legend(ax, is_alone=len(panels) == 1)
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -85,6 +85,19 @@ def training_figure(
     figure.align_ylabels(axes)
     add_title(figure, *title)
     return figure
+
+
+def draw_legend(ax: Axes, is_alone: bool) -> None:
+    """Draw the legend of a panel below the only one, and beside each of several."""
+    handles, labels = ax.get_legend_handles_labels()
+    style: Any = {"frameon": False}
+    if is_alone:
+        wide = [len(label) + KEY_LETTERS for label in labels]
+        columns = len(labels) if sum(wide) <= LETTERS else max(1, LETTERS // max(wide))
+        ax.figure.legend(handles, labels, loc="outside lower center", ncols=columns, **style)
+        return
+    texts = [textwrap.fill(label, LEGEND_LETTERS) for label in labels]
+    ax.legend(handles, texts, loc="center left", bbox_to_anchor=(1.01, 0.5), **style)
 
 
 def smoothed(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -177,9 +190,5 @@ def score_text(summary: Summary, key: str, name: str = "") -> str:
     value, error = summary.get(key), summary.get(f"{key}_standard_error")
     if value is None:
         return ""
-    text = f"{value:.3g} nats"
-    if error and math.isfinite(error):
-        # Two significant digits of the error say how many of the value mean anything.
-        digits = min(max(0, 1 - math.floor(math.log10(error))), 8)
-        text = f"{value:.{digits}f} ± {error:.{digits}f} nats"
+    text = f"{with_error(value, error) if error else f'{value:.3g}'} nats"
     return marked(f"{name} = {text}" if name else text, summary, key)

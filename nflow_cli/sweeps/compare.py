@@ -17,10 +17,11 @@ from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
 from nflow_cli.config.schema import RUNS
 from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import RunDirectoryError
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.warnings import words
 from nflow_cli.experiments.run import Report, Run, part
-from nflow_cli.experiments.summary import LOG_Z, Measure, with_error
+from nflow_cli.experiments.summary import LOG_Z, Measure
 from nflow_cli.runs.directory import EVALUATION, METRICS, SUMMARY, RunDirectory
 from nflow_cli.runs.npz import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.text import printable
@@ -131,13 +132,16 @@ class Group:
             dict.fromkeys(filter(None, (words(r.warnings, key) for r in self.results)))
         )
 
-    def spread(self, key: str) -> Spread | None:
-        """Spread of a score; ``None`` if a run lacks it."""
+    def values(self, key: str) -> list[float]:
+        """Score of each run; none if a run lacks it."""
         values = [result.value(key) for result in self.results]
         known = [value for value in values if value is not None]
-        if len(known) < len(values):
-            return None
-        return Spread(statistics.median(known), min(known), max(known))
+        return known if len(known) == len(values) else []
+
+    def spread(self, key: str) -> Spread | None:
+        """Spread of a score; ``None`` if a run lacks it."""
+        values = self.values(key)
+        return Spread(statistics.median(values), min(values), max(values)) if values else None
 
     def error(self, key: str) -> float | None:
         """Standard error of a score of a single run, else ``None``."""
@@ -327,8 +331,8 @@ class BayesFactor(NamedTuple):
 
     def __str__(self) -> str:
         names = f"{printable(self.first)} over {printable(self.second)}"
-        value = f"{self.log_bayes_factor:.4f} ± {self.standard_error:.4f} nats"
-        return f"log Bayes factor of {names}: {value}"
+        value = with_error(self.log_bayes_factor, self.standard_error)
+        return f"log Bayes factor of {names}: {value} nats"
 
 
 def bayes_factor(results: Sequence[Result]) -> BayesFactor | None:
@@ -405,7 +409,7 @@ def _list(text: str) -> str:
 
 def _differences(groups: Sequence[Group]) -> Columns:
     found = differences(groups)
-    texts = [f"{d.value:.4f} ± {d.standard_error:.4f}" if d else "" for d in found]
+    texts = [with_error(*difference) if difference else "" for difference in found]
     return [("to the best, paired", texts)] if any(found) else []
 
 
@@ -423,6 +427,6 @@ def _score(group: Group, measure: Measure) -> tuple[str, str]:
         return "", ""
     median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
     error, word = group.error(measure.key), group.words(measure.key)
-    text = median if error is None else with_error(spread[0], error, measure.decimals)
+    text = median if error is None else with_error(spread.median, error)
     spread = f"{low} – {high}" if len(group.seeds) > 1 else ""
     return f"{text} [{word}]" if word else text, spread

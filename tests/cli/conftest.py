@@ -4,15 +4,10 @@ import csv
 import json
 import subprocess
 import sys
-import threading
 
 import pytest
 from running import wait_for
-from short_runs import without_layout
-
-from nflow_cli.errors import NflowError, one_line
-from nflow_cli.registry import resolve
-from nflow_cli.sweeps import workers
+from short_runs import without_layout, workers_in_process
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,20 +36,9 @@ def write():
 
 
 @pytest.fixture
-def in_process(monkeypatch):
-    """Let workers do here what they are asked, one after the other: processes take seconds."""
-    lock = threading.Lock()
-
-    def train(_, request):
-        request = json.loads(json.dumps(request))
-        try:
-            with lock:
-                resolve(request.pop("work"))(**request)
-        except (NflowError, OSError) as error:
-            return {"status": workers.FAILED, "message": one_line(error)}
-        return {"status": workers.COMPLETED}
-
-    monkeypatch.setattr(workers.Workers, "train", train)
+def in_process():
+    with workers_in_process():
+        yield
 
 
 @pytest.fixture

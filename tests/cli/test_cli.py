@@ -14,6 +14,7 @@ from running import NFLOW, QUICK, assert_same_run, run_where_keras_is_set_up_oth
 from short_runs import without_pictures
 
 from nflow_cli.config import presets
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -70,8 +71,8 @@ def test_report_writes_the_page_again(invoke, first_run):
     result = invoke("report", run)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{run / 'report.html'}\n"
-    kl = RunDirectory(run).read_json("summary.json")["kl"]
-    assert f"{kl:.5f} ± " in read_report(run).text
+    summary = RunDirectory(run).read_json("summary.json")
+    assert with_error(summary["kl"], summary["kl_standard_error"]) in read_report(run).text
 
 
 def test_restarts_are_asked_for_by_option_and_told_of(invoke, tmp_path):

@@ -1,6 +1,7 @@
 """`nflow drift`: new rows against the held-out rows of one tiny run."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -41,10 +42,13 @@ def test_what_moved_is_printed_with_its_effect(invoke, run, new):
     assert lines[0] == f"data           new.csv: {len(new)} rows, against 30 held-out rows"
     assert lines[1] == "columns        2 of 6 moved"
     rows = {line[:15].strip(): line[15:] for line in lines}
-    assert rows["wage"].startswith("p ") and "shift +" in rows["wage"] and " sd" in rows["wage"]
+    assert rows["wage"].startswith("p ") and "shift 1." in rows["wage"] and " sd" in rows["wage"]
     known = next(c.first for c in nflow_cli.load(run).density.row if c.name == "city")
     count = sum(row["city"] not in ["", *known] for row in new)
-    assert f"new level 3.3% → {count / len(new):.1%}" in rows["city"]
+    shares = re.search(r"new level ([\d.]+) → ([\d.]+) ± [\d.]+ %", rows["city"])
+    assert [*map(float, shares.groups())] == pytest.approx(
+        [100 / 30, 100 * count / len(new)], abs=0.5
+    )
     assert f"; {count} cells of new levels" in rows["city"]
     assert "relations" in rows and "mean log-probability -" in rows["row"]
     assert "of 12 tests (Bonferroni) [few rows]" in rows["p-value"]

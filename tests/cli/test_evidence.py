@@ -13,6 +13,7 @@ from short_runs import edit_json
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import Interrupted
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.session import Checkpointer
 
@@ -170,5 +171,5 @@ def test_two_runs_have_a_log_bayes_factor(finished, tmp_path):
     assert found["log_bayes_factor"] == pytest.approx(1.5)
     error = math.sqrt(2) * summary["log_z_standard_error"]
     assert found["standard_error"] == pytest.approx(error)
-    text = f"log Bayes factor of {finished[0]} over {other}: 1.5000 ± {error:.4f} nats"
+    text = f"log Bayes factor of {finished[0]} over {other}: {with_error(1.5, error)} nats"
     assert text in run("compare", finished[0], other).stdout

@@ -15,6 +15,7 @@ from short_runs import edit_json, edit_weights, without_pictures, without_progra
 
 import nflow_cli
 from nflow_cli.cli import main
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.checks import check_run
 from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.runs.directory import RunDirectory
@@ -71,7 +72,7 @@ def held_out_lines(summary):
     """Return what is printed of the scores by the test rows."""
     figures = {"log_likelihood": "a test row", "baseline_log_likelihood": "a test row"}
     return [
-        f"{summary[key]:.5f} ± {summary[f'{key}_standard_error']:.5f} nats{end}"
+        f"{with_error(summary[key], summary[f'{key}_standard_error'])} nats{end}"
         for key, end in [*((key, f" {end}") for key, end in figures.items()), ("gain", ", paired")]
     ]
 
@@ -261,12 +262,13 @@ def test_test_rows_of_their_own_are_found_from_any_folder_or_named(at_home, tmp_
         done = fitted(*BOUNDS, "--test", "held.csv", *NONE, "--output", "tested")
     assert "270 train, 30 validation, 40 test rows" in done.stdout
     log_q = nflow_cli.load("tested").log_prob(some_rows(40, seed=7))
-    assert f"log-likelihood {log_q.mean():.5f} ± " in succeed(at_home, "evaluate", "tested")
+    figure = with_error(log_q.mean(), log_q.std(ddof=1) / np.sqrt(40))
+    assert f"log-likelihood {figure} " in succeed(at_home, "evaluate", "tested")
     Path("elsewhere").mkdir()
     with monkeypatch.context() as elsewhere:
         elsewhere.chdir("elsewhere")
         printed = succeed(at_home, "evaluate", "../tested")
-    assert f"log-likelihood {log_q.mean():.5f} ± " in printed
+    assert f"log-likelihood {figure} " in printed
     write_rows("held.csv", some_rows(40, seed=8))
     another = at_home("evaluate", "tested")
     Path("held.csv").unlink()

@@ -125,6 +125,11 @@ def given(line):
         ("fit t.csv --categorical 'name\\, or not'", "data.categorical", ["name, or not"]),
         ("fit t.csv --na -999,n.b. --na age=-1", "data.na", ["-999", "n.b.", "age=-1"]),
         ("fit t.csv --given a,b", "data.given", ["a", "b"]),
+        (
+            "fit t.csv --date 'a=%b %d, %Y,b c=%H:%M' --date d=%d.%m.%y",
+            "data.date",
+            {"a": "%b %d, %Y", "b c": "%H:%M", "d": "%d.%m.%y"},
+        ),
         ("fit t.csv --weights w", "data.weights", "w"),
         ("fit t.csv --bounds a=0:,b=:1 --bounds c=:", "data.bounds", "a=0: b=:1 c=:"),
         ("infer funnel --bounds a=0:,b=:1 --bounds c=:", "density.bounds", "a=0: b=:1 c=:"),

@@ -13,6 +13,7 @@ from short_runs import CELLS, edit_json
 import nflow_cli
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.point_sets import EightGaussians
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.checks import check_run
 from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.experiments.table.scoring import UNKNOWN, gap
@@ -31,7 +32,7 @@ def test_the_gap_of_a_fit_by_cells_is_its_kl_from_the_truth(short_run, invoke):
     kl = np.sum(np.exp(log_p) * (log_p - log_q)) * 0.08**2
     assert abs(summary["gap"] - kl) < 4 * summary["gap_standard_error"] < 0.05
     assert nflow_cli.load(run).columns == ["x1", "x2"]
-    row = f"{summary['gap']:.5f} ± {summary['gap_standard_error']:.5f} nats a fresh point"
+    row = f"{with_error(summary['gap'], summary['gap_standard_error'])} nats a fresh point"
     assert json.loads(succeed(invoke, "evaluate", run, "--json"))["gap"] == summary["gap"]
     assert row in repr(nflow_cli.load(run))
 

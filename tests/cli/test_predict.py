@@ -11,6 +11,7 @@ from short_runs import CELLS, without_pictures, without_programs
 
 import nflow_cli
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.run import Run
 
 TABLE = CELLS["data"]["name"]
@@ -46,7 +47,7 @@ def check_price(rows, printed, scores_of):
     assert scores["n"] == len(rows) and scores["n_unresolved"] == 0
     assert scores["coverage"] == pytest.approx(share)
     assert scores["coverage_standard_error"] == pytest.approx(binomial)
-    assert f"coverage       {share:.5f} ± {binomial:.5f} (nominal 0.9)\n" in printed
+    assert f"coverage       {with_error(share, binomial)} (nominal 0.9)\n" in printed
     assert scores["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
     assert scores["log_p"] == pytest.approx(numbers(rows, "price_log_p").mean())
 

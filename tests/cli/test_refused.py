@@ -104,8 +104,13 @@ FIT = [
     ("good.csv --bounds age=:20,x=9:", "'x': expected values between 9 and inf, received 0.126 "),
     ("good.csv --bounds city=0:1", "column 'city': expected numbers, as data.bounds says"),
     ("good.csv --discrete city", "column 'city': expected numbers, as data.discrete says"),
+    ("good.csv --date city=%d.%m.%y", "column 'city': expected dates or times as %d.%m.%y in 95 %"),
     ("good.csv --discrete x:0.01", "column 'x': expected multiples of 0.01, "),
     ("good.csv --discrete age:7", "expected multiples of 7, 4 more, as data.discrete says"),
+    (
+        "good.csv --discrete age:1e-15",
+        "expected numbers whose digits tell steps of 1e-15, as data.",
+    ),
     ("good.csv --weights city", "column 'city': expected finite weights of 0 or more, received 'O"),
     ("good.csv --weights x", "column 'x': expected finite weights of 0 or more, received -0.13"),
     ("negative.csv --weights w", "column 'w': expected finite weights of 0 or more, received -1"),

@@ -12,6 +12,7 @@ from short_runs import BOX, KINDS, MIXED, TABLE, VAE, edit_json, edit_weights
 
 import nflow_cli
 from nflow_cli.data.columns import read_points
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -106,7 +107,7 @@ def test_evaluate_with_the_runs_seed_gives_the_summary(invoke, runs, kind):
             "log Z",
         )
         assert [*rows][:9] == [*names]
-        kl = f"{summary['kl']:.5f} ± {summary['kl_standard_error']:.5f} nats"
+        kl = f"{with_error(summary['kl'], summary['kl_standard_error'])} nats"
         assert rows["KL(q || p)"] == kl and rows["ESS"] == f"{summary['ess']:.4f} of the draws"
         assert rows["samples"] == "4,000, seed 3"
         assert "of the mass that q covers (true: 0.00000)" in rows["log Z"]
@@ -114,7 +115,7 @@ def test_evaluate_with_the_runs_seed_gives_the_summary(invoke, runs, kind):
         key = "negative_log_likelihood"
         nll, error = summary[key], summary[f"{key}_standard_error"]
         assert rows["-ELBO"] == f"{summary['negative_elbo']:.2f} nats"
-        assert rows["-log p(x)"] == f"{nll:.2f} ± {error:.2f} nats, 4 importance samples"
+        assert rows["-log p(x)"] == f"{with_error(nll, error)} nats, 4 importance samples"
         assert rows["data"] == "mnist-sample, binarization: stochastic, 2,000 test images"
         assert rows["samples"] == "4 an image, seed 0"
 
@@ -136,7 +137,7 @@ def test_evaluate_judges_points_of_ones_own(invoke, tmp_path, runs):
     rows = table(succeed(invoke, "evaluate", runs["flow"], "--data", "mine.csv"))
     log_q = nflow_cli.load(runs["flow"]).log_prob(points).astype(float)
     error = log_q.std(ddof=1) / np.sqrt(300)
-    expected = f"{log_q.mean():.5f} ± {error:.5f} nats, mean of 300 points"
+    expected = f"{with_error(log_q.mean(), error)} nats, mean of 300 points"
     assert rows["log-likelihood"] == expected
 
 

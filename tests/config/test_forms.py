@@ -6,7 +6,7 @@ import pytest
 
 from nflow_cli.config.flows import checked_item, checked_pattern, pattern_name, pattern_text
 from nflow_cli.config.keys import differing, flat, is_within, without
-from nflow_cli.config.options import INTERVALS, NAMES, PATTERN, STEPS, items_of
+from nflow_cli.config.options import FORMATS, INTERVALS, NAMES, PATTERN, STEPS, items_of
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS
 
@@ -104,8 +104,9 @@ def test_bounds_of_several_columns_have_a_comma_between_them():
             ["", "a", "a=", "a=1", "=0:1", "a=low:", "a=nan:", "a=0:1:2", "a=0:,", "a=0:,b"],
             "price=0:",
         ),
+        (FORMATS, ["", "a", "a=", "=%d", "a=day"], "day=%d.%m.%y"),
     ],
-    ids=["names", "pattern", "steps", "intervals"],
+    ids=["names", "pattern", "steps", "intervals", "formats"],
 )
 def test_another_form_of_a_value_is_refused_with_an_example(form, texts, example):
     for text in texts:

@@ -195,7 +195,12 @@ def test_roles_of_columns_that_cannot_be_are_refused():
         ({"columns": ["a"], "bounds": {"c": [0, 1]}}, "bounds", "data.columns"),
         ({"exclude": ["c"], "bounds": {"c": [0, 1]}}, "bounds", "data.exclude"),
         ({"split": "c", "bounds": {"c": [0, 1]}}, "split", "data.bounds"),
+        ({"group": "c", "bounds": {"c": [0, 1]}}, "group", "data.bounds"),
         ({"weights": ["w"]}, "weights", "text"),
+        ({"date": {"d": "%d.%m."}}, "date.d", "with a year or an hour, such as %d.%m.%y or %H:%M"),
+        ({"date": {"d": "%I:%M"}}, "date.d", "with a year or an hour"),
+        ({"date": {"d": "%Y-%Q"}}, "date.d", "with a year or an hour"),
+        ({"date": {"d": "%Y"}, "categorical": ["d"]}, "date", "data.categorical"),
     ]:
         assert_refused(flows, asked, f"data.{key}", named)
     other = {"bounds": {"w": [0, None]}, "split": "w", "group": "w", "discrete": {"w": 1}}
@@ -203,7 +208,6 @@ def test_roles_of_columns_that_cannot_be_are_refused():
         asked = {key: other.get(key, ["w"]), "weights": "w"}
         assert_refused(flows, asked, "data.weights", f"data.{key}, where 'w'")
     # Those that go together are taken.
-    flows(group="g", given=["g"])
     flows(exclude=["x"], given=["a"], weights="w")
 
 

@@ -1,9 +1,11 @@
 """The rows of a whole table: which are used, their levels, parts and weights, and found again."""
 
 import csv
+from itertools import combinations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from nflow_cli.config.table import CellsConfig, TableData
 from nflow_cli.data import columns
@@ -104,6 +106,50 @@ def test_groups_stay_together_and_are_not_modelled():
     assert sum(map(len, groups)) == len(set.union(*groups)) == 40
 
 
+def parts_by_code(data):
+    """Return the codes of the rows of each part, which their x tells."""
+    at = data.columns.index("x")
+    return [{*np.floor(rows[:, at])} for rows in (data.train, data.validation, data.test)]
+
+
+def cells_of_one(data):
+    """Return the cells of g that are 1 in the table."""
+    rows = all_rows(data)
+    return rows[np.floor(rows[:, data.columns.index("x")]) == 1, data.columns.index("g")]
+
+
+# Roles of a column g of codes 0, 1 and 2, which the x beside it tells; and what each does.
+ROLES = {
+    "columns": (["g", "x"], lambda data: "y" not in data.columns),
+    "exclude": (["g"], lambda data: "g" not in data.columns),
+    "bounds": ({"g": [0, 9]}, lambda data: data.kinds["g"].bounds in ([0, 9], None)),  # of levels
+    "split": ("g", lambda data: parts_by_code(data) == [{0}, {1}, {2}]),
+    "group": ("g", lambda data: sum(map(len, parts_by_code(data))) == 3),
+    "given": (["g"], lambda data: data.given == ["g"]),
+    "categorical": (["g"], lambda data: data.kinds["g"].why == "chosen"),
+    "discrete": ({"g": 1}, lambda data: data.kinds["g"].kind == "grid"),
+    "weights": ("g", lambda data: data.weights.train is not None),
+    "na": (["g=1"], lambda data: "g" not in data.columns or np.isnan(cells_of_one(data)).all()),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), [*combinations(ROLES, 2)])
+def test_two_roles_of_a_column_do_what_each_does_or_are_refused_in_one_line(first, second):
+    codes = np.arange(N) % 3
+    table = {"g": codes, "x": codes + rng().uniform(0.0, 0.9, N), "y": rng(1).normal(size=N)}
+    asked = {role: ROLES[role][0] for role in (first, second)}
+    try:
+        data = load(table, **asked)
+    except ValidationError as refusal:
+        (error,) = refusal.errors()
+        assert error["loc"] == (second,) and first in error["msg"]
+        return
+    except DataError as refusal:
+        assert len(str(refusal).splitlines()) == 1
+        return
+    assert all(ROLES[role][1](data) for role in (first, second))
+
+
 def test_weights_stand_beside_the_rows_of_each_part_with_a_mean_of_one():
     table = a_table()
     data = load(table, weights="weight", exclude=["part", "group"])
@@ -186,6 +232,15 @@ def test_levels_that_are_numbers_are_found_again_in_a_table_of_them_alone(tmp_pa
     assert levels == [["1", "2024-01-01"], ["03", "2024-02-01"]]
 
 
+def test_a_level_of_text_is_as_the_file_has_it_and_the_same_with_other_zeros(tmp_path):
+    versions = rng(4).choice(["1.0", "2.0", "3.1b"], N)
+    data = load({"version": versions, "x": rng(6).normal(size=N).round(3)})
+    assert data.kinds["version"].levels == ["1.0", "2.0", "3.1b"]
+    new = write(tmp_path / "new.csv", {"version": ["2", "2.00", "3.1b", "1.0"]})
+    rows = rows_of(open_table(new), data.kinds, ["version"])
+    np.testing.assert_array_equal(rows[:, 0], [1, 1, 2, 0])
+
+
 @pytest.mark.parametrize(
     ("few", "levels"),
     [
@@ -239,8 +294,12 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     cells = [*map(str, rng(3).normal(size=N).round(3))]
     cells[17:47] = 30 * ["n.b."]
     path = write(tmp_path / "t.csv", {"x": cells, "y": np.arange(N) % 7})
-    said = "x is read as text: 30 of 400 cells are not numbers: 'n.b.' in line 19"
+    said = (
+        "x is read as text: 30 of 400 cells are not numbers: 'n.b.' in line 19; if they mean "
+        "missing, --na x=n.b."
+    )
     assert said in load(path).notes
+    assert load(path, na=["x=n.b."]).kinds["x"].type == "decimal"
     assert not any("read as text" in note for note in load(path, categorical=["x"]).notes)
     wealth = rng(5).integers(500, 900, N)
     for forms, why in (
@@ -253,6 +312,95 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     typed = load({"code": [*map(str, wealth)], "y": np.arange(N) % 7})
     why = f"digits that are not stored as numbers: '{wealth[0]}' in row 0 counted from 0"
     assert f"code is read as text: {why}" in typed.notes
+
+
+def test_none_is_a_level_of_text_unless_a_run_read_it_as_a_gap():
+    sewer = rng(6).choice(["public", "septic", "none", "NA"], N)
+    data = load({"sewer": sewer, "y": np.arange(N) % 7})
+    assert data.kinds["sewer"].levels == ["none", "public", "septic"]
+    n = int((sewer == "NA").sum())
+    assert f"sewer: of {N} cells of text {n} 'NA' are read as missing" in data.notes
+    new = table_of({"sewer": np.array(["none", "public", "NA"])})
+    np.testing.assert_array_equal(rows_of(new, data.kinds, ["sewer"])[:, 0], [0, 1, np.nan])
+    earlier = data.kinds["sewer"].model_copy(update={"levels": ["public", "septic"]})
+    cells = rows_of(new, {"sewer": earlier}, ["sewer"])[:, 0]
+    np.testing.assert_array_equal(cells, [np.nan, 0, np.nan])
+
+
+def test_a_format_of_dates_decides_what_cells_leave_open_and_reads_new_rows(tmp_path):
+    days = np.datetime64("2023-02-01") + np.arange(N) % 12
+    either = [f"{day.day:02}/{day.month:02}/{day.year}" for day in days.tolist()]
+    digits = [f"{day.day:02}{day.month:02}{day.year % 100}" for day in days.tolist()]
+    whole = [f"{day.year}{day.month:02}{day.day:02}" for day in days.tolist()]
+    july = [
+        f"{1 + i % 12}. juillet 2024" if i % 2 else f"{1 + i % 12}. août 2024" for i in range(N)
+    ]
+    columns = {"a": either, "b": digits, "c": whole, "d": july, "y": np.arange(N) % 7}
+    notes = "\n".join(load(path := write(tmp_path / "t.csv", columns)).notes)
+    for said in (
+        f"a is read as text, and looks like dates or times: '{either[0]}' in line 2; to read them: "
+        "--date a=%d/%m/%Y or --date a=%m/%d/%Y",
+        "c: whole numbers that look like dates, such as 20230201; to read them: --date c=%Y%m%d",
+        f"d is read as text, and looks like dates or times: '{july[0]}' in line 2; only English",
+    ):
+        assert said in notes
+    data = load(path, date={"a": "%d/%m/%Y", "b": "%d%m%y", "c": "%Y%m%d"}, exclude=["d"])
+    table = open_table(write(tmp_path / "new.csv", {name: columns[name][:1] for name in "abc"}))
+    row = rows_of(table, data.kinds, ["a", "b", "c"])[0]
+    assert row.tolist() == [days[0].astype(int)] * 3
+    typed = load({"c": np.array(whole, int), "y": np.arange(N) % 7}, date={"c": "%Y%m%d"})
+    new = table_of({"c": np.array([20230202])})
+    assert rows_of(new, typed.kinds, ["c"]).item() == days[1].astype(int)
+
+
+def test_numbers_that_differ_in_last_zeros_have_a_note_and_are_kept_apart_as_categories(tmp_path):
+    versions = rng(8).choice(["1.1", "1.10", "1.2", "2.0"], N)
+    builds = rng(9).choice(["1.0", "2.0", "3", "3.0", "3.1b"], N)
+    columns = {"version": versions, "build": builds, "y": rng(1).normal(size=N).round(3)}
+    path = write(tmp_path / "t.csv", columns)
+    said = "version: 1.1 and 1.10 are read as one number; to keep them apart: --categorical version"
+    assert any(
+        note in (said, said.replace("1.1 and 1.10", "1.10 and 1.1")) for note in load(path).notes
+    )
+    data = load(path, categorical=["version"])
+    assert not any("as one number" in note for note in data.notes)
+    assert data.kinds["version"].levels == ["1.1", "1.10", "1.2", "2.0"]
+    assert data.kinds["build"].levels == ["1.0", "2.0", "3", "3.1b"]
+    rows = [*zip(versions, builds)][:50]
+    cells = rows_of(open_table(path), data.kinds, ["version", "build"])[:50]
+    levels = data.kinds["version"].levels, data.kinds["build"].levels
+    read = [(levels[0][int(v)], levels[1][int(b)]) for v, b in cells]
+    assert read == [(v, "3" if b == "3.0" else b) for v, b in rows]
+    new = open_table(write(tmp_path / "new.csv", {"version": ["2", "1.10"], "build": ["2", "3.0"]}))
+    assert rows_of(new, data.kinds, ["version", "build"]).tolist() == [[3, 1], [1, 2]]
+
+
+def test_an_id_that_repeats_with_others_constant_in_it_suggests_a_group():
+    person = np.repeat(np.arange(100), 7) + 500
+    school, sex = rng(2).integers(8, 18, 100), rng(3).choice(["f", "m"], 100)
+    wage = rng(4).normal(size=700).round(4)
+    panel = {"id": person, "school": school[person - 500], "sex": sex[person - 500], "wage": wage}
+    said = (
+        "id repeats (100 values in 700 rows), and within it school, sex do not change: --group id "
+        "holds its rows out together, and a map tells nothing of a new value"
+    )
+    assert said in load(panel).notes
+    assert not any("repeats (" in note for note in load(panel, group="id").notes)
+    coded = panel | {"id": person % 10, "school": school[person % 10]}
+    assert not any("repeats (" in note for note in load(coded).notes)
+
+
+def test_times_with_a_stray_cell_are_times_and_the_cell_is_named(tmp_path):
+    times = [f"{minute // 60:02}:{minute % 60:02}" for minute in rng(7).integers(0, 1_440, N)]
+    times[17] = "9.12"
+    data = load(write(tmp_path / "t.csv", {"at": times, "y": np.arange(N) % 7}))
+    assert (data.kinds["at"].type, data.kinds["at"].form) == ("time", "%H:%M")
+    said = "at: 1 of 400 cells read as missing, as they are no numbers or dates: '9.12' in line 19"
+    assert said in data.notes
+    path = write(tmp_path / "new.csv", {"at": [*times[:30], *(["?"] * 5)]})
+    assert np.flatnonzero(np.isnan(rows_of(open_table(path), data.kinds, ["at"]))).tolist() == [
+        *(17, 30, 31, 32, 33, 34)
+    ]
 
 
 PRICES = rng(3).integers(100, 900_000, N) / 100

@@ -56,6 +56,17 @@ def test_files_of_cmdstan_are_chains_of_unconstrained_log_densities(tmp_path):
     assert not load_draws(DrawsData(name=first, bounds={"tau": [None, None]})).notes
 
 
+def test_bounds_are_proposed_for_scales_and_not_for_coefficients_that_are_positive(tmp_path):
+    """A normal 4 standard deviations above 0; a gamma density of shape 6, and a half-normal one."""
+    rng, n = np.random.default_rng(0), 1_000
+    b = rng.normal(4, 1, n)
+    draws = {"b": b - min(0, b.min() - 0.1), "s2": rng.gamma(6, 0.5, n)}
+    draws["tau"] = np.abs(rng.standard_normal(n))
+    write_csv(tmp_path / "draws.csv", **draws, lp=-0.5 * b**2)
+    (note,) = load_draws(DrawsData(name=str(tmp_path / "draws.csv"), log_p="lp")).notes
+    assert note.startswith("all draws of s2, tau are positive") and "--bounds s2=0:,tau=0:" in note
+
+
 def test_what_a_file_has_beside_its_draws_is_said(tmp_path):
     x, _ = rows()
     path = write_csv(tmp_path / "a.csv", a=x[:, 0], b=x[:, 1], log_p=x[:, 0])

@@ -54,9 +54,11 @@ def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted(
     [
         (np.full(N, 3.0), "x", "constant"),
         (3 + 1e-14 * NORMAL, "x", "constant to 12 digits"),
-        (2.0**60 + 256 * np.arange(N), "x", "constant to 12 digits"),
+        (2.0**70 + 2.0**20 * np.arange(N), "x", "constant to 12 digits"),
         (np.full(N, np.nan), "x", "constant"),
         (["a"] * N, "x", "constant"),
+        (np.where(np.arange(N) == 3, 1.5, np.nan), "x", "one cell alone"),
+        ([None] * (N - 1) + ["Logged"], "x", "one cell alone"),
         (np.arange(N), "x", "row number"),
         (np.cumsum(RNG.integers(1, 9, N)), "x", "row number"),
         (RNG.permutation(N), "id", "row number"),
@@ -64,7 +66,11 @@ def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted(
         (RNG.permutation(N), "Unnamed: 0", "row number"),
         ([f"name {i}" for i in range(N)], "x", "text, mostly unique"),
         (np.where(np.arange(N) == 5, np.nan, 3.0), "gaps are an outcome", None),
+        (np.arange(N) + 1, "№", "row number"),
+        (np.cumsum(np.arange(N) % 4 + 1), "番号", "row number"),
         (RNG.permutation(N), "fluid", None),
+        (np.arange(N) * 7 % N, "金額", None),
+        (np.arange(1000, 1000 + N), "χρόνος", None),
         (np.arange(1000, 1000 + N), "year", None),
         (np.sort(RNG.normal(size=N)), "sorted", None),
         (np.sort(RNG.integers(0, 500, N)), "sorted, repeated", None),
@@ -93,6 +99,16 @@ EVEN, THIRD, FIRST = np.arange(N) % 2 == 0, np.arange(N) % 3 == 0, np.arange(N)
 AGES = np.rint(np.clip(NORMAL * 12 + 45, 18, 90))
 HEAPED = np.where(THIRD, 0.0, RNG.exponential(5, N))
 SINGLE = np.float32
+CLOCK = 1_709_746_465_454 + np.random.default_rng(5).choice(
+    10**8, N, replace=False
+)  # ms since 1970
+
+
+def in_text(values, digits):
+    """Return float32 values as read from text of some significant digits."""
+    return np.array([float(f"{value:.{digits}g}") for value in SINGLE(values).tolist()])
+
+
 NUMBERS = [  # a column, what it is taken for, and what is said of it
     (RNG.poisson(4, N), "grid", {"step": 1}),
     (RNG.integers(18, 90, N), "grid", {"step": 1}),
@@ -113,8 +129,18 @@ NUMBERS = [  # a column, what it is taken for, and what is said of it
     (RNG.choice(10**6, N, replace=False), "number", {"decimals": 0, "resolution": 1}),
     (25 * RNG.choice(10**6, N, replace=False), "number", {"decimals": 0, "resolution": 25}),
     (1.6e9 + RNG.choice(10**8, N, replace=False), "number", {"decimals": 0, "resolution": 1}),
+    (CLOCK, "number", {"type": "whole", "resolution": 1, "repeats": False}),
+    (CLOCK[FIRST % 40], "number", {"type": "whole", "atoms": np.unique(CLOCK[:40]).tolist()}),
+    (1000 * CLOCK + 7, "number", {"type": "whole", "step": 1000, "offset": 7}),
+    (2.0**60 + 256 * (CLOCK % 10**6), "number", {"type": "whole", "resolution": 256}),
     (NORMAL.astype(SINGLE), "number", {"decimals": None, "resolution": 1.2e-7}),
     (np.round(NORMAL, 4).astype(SINGLE), "number", {"decimals": 4, "resolution": 1e-4}),
+    (in_text(NORMAL, 9), "number", {"single": 9, "resolution": 1.2e-7, "repeats": False}),
+    (in_text(24 + NORMAL / 1e3, 9), "number", {"single": 9, "repeats": False, "atoms": []}),
+    (in_text(np.round(NORMAL, 1), 15), "grid", {"single": 15, "step": 0.1}),
+    (in_text(np.tile([0.1, 7.3], 500), 17), "levels", {"single": 17}),
+    (np.round(1.5 + NORMAL / 10, 7), "number", {"single": None, "decimals": 7}),
+    (np.round(1e5 + 1e4 * NORMAL, 3), "number", {"single": None, "decimals": 3}),
     # A value that repeats beyond its neighbours is an atom.
     (HEAPED, "number", {"atoms": [0.0], "repeats": True}),
     (np.where(FIRST % 9 == 0, 3.0, np.minimum(NORMAL, 3)), "number", {"atoms": [3.0]}),
@@ -166,7 +192,7 @@ def test_a_column_is_taken_for_what_it_is(cells, known, facts):
         assert kind.lattice.offset % step == pytest.approx(facts.get("offset", 0), abs=1e-6 * step)
     if "resolution" in facts:
         assert 0.4 < kind.resolution / facts["resolution"] < 2.1
-    for name in {"decimals", "atoms", "repeats", "bounds"} & set(facts):
+    for name in {"type", "single", "decimals", "atoms", "repeats", "bounds"} & set(facts):
         assert getattr(kind, name) == facts[name]
     assert kind.is_continuous == (kind.kind == "number" and not kind.repeats)
 
@@ -219,6 +245,7 @@ def test_sizes_that_differ_by_much_hide_no_digits_and_overflow_nothing():
     numbers = as_written(cells)
     assert (np.diff(numbers) >= 0).all()
     np.testing.assert_allclose(numbers, cells, rtol=5e-12)
+    assert kind_of(np.append(1_000 + 1e-4 * NORMAL, -1e93)).kind == "number"
 
 
 DAYS = np.datetime64("2019-03-01") + RNG.integers(0, 300, N).astype("timedelta64[D]")
@@ -229,6 +256,8 @@ def test_dates_are_a_grid_of_days_and_times_of_day_are_within_one():
     assert (kind.kind, kind.type, kind.lattice.step) == ("grid", "date", 1)
     kind = kind_of([f"{23 - i % 3}:{i % 60:02}" for i in range(N)])
     assert (kind.kind, kind.bounds, kind.is_open) == ("grid", [0.0, 86_340.0], False)
+    kind = kind_of(["00:07", "03:31", "11:02", "16:45", "21:13", "23:00"])  # few, all different
+    assert (kind.kind, kind.step, kind.bounds) == ("number", 60.0, [0.0, 86_340.0])
 
 
 @pytest.mark.parametrize(
@@ -262,7 +291,9 @@ def facts(kind, factor=1.0):
 WITH_UNITS = [
     cells
     for cells, _, facts in NUMBERS
-    if isinstance(cells, np.ndarray) and cells.dtype != SINGLE and "bounds" not in facts
+    if isinstance(cells, np.ndarray)
+    and cells.dtype != SINGLE
+    and not {"bounds", "single"} & {*facts}
 ]
 
 

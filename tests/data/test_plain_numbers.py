@@ -175,15 +175,6 @@ def test_too_few_rows_are_one_line():
         assert named in refused(np.random.default_rng(0).standard_normal((n, dim)))
 
 
-def test_test_rows_that_are_trained_on_too_are_told():
-    x = np.column_stack([A, B])
-    twice = load(np.concatenate([x, x]))
-    seen = {row.tobytes() for row in twice.train}
-    count = sum(row.tobytes() in seen for row in twice.test)
-    said = f"{count} of 40 test rows are training rows too: their score is too good"
-    assert (twice.notes, load(x).notes) == ([said], [])
-
-
 def test_the_checksum_is_of_the_columns_in_the_order_of_the_rows_of_any_file(tmp_path):
     data = load(PLAIN, columns=["g", "a"])
     chosen = np.ascontiguousarray(np.column_stack([A, G]), "<f8")

@@ -13,7 +13,7 @@ from nflow_cli.config.table import TableData
 from nflow_cli.data import columns as raw_columns
 from nflow_cli.data import tables
 from nflow_cli.data.columns import Column, read_columns
-from nflow_cli.data.dataset import rows_of
+from nflow_cli.data.dataset import load_dataset, rows_of
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.writing import as_written, filled, write_table
@@ -43,6 +43,7 @@ WRITTEN = [  # cells of a column, its source, and its values
     ("NA||NA", "number", [NAN, NAN, NAN]),
     ("inf|-inf|1", "number", [np.inf, -np.inf, 1]),
     ("a|b|a|NA", "text", ["a", "b", "a", None]),
+    ("a|none|None|null", "text", ["a", "none", "None", None]),
     ("1|2|3 or 4", "text", ["1", "2", "3 or 4"]),
     ("1|2|3,5", "text", ["1", "2", "3,5"]),
     ("TRUE|FALSE||TRUE", "truth", ["TRUE", "FALSE", None, "TRUE"]),
@@ -221,6 +222,45 @@ def test_other_numbers_stay_as_they_are_to_12_digits_and_atoms_are_met_exactly()
         assert np.isin(values, kind.atoms).sum() == N / 4
 
 
+@pytest.mark.parametrize("form", [".9g", ".15g", ".17g", ""])
+@pytest.mark.parametrize("values", [NORMAL, TENTHS, np.where(NORMAL > 0, 0.1, 7.3)])
+def test_single_precision_in_text_is_read_as_if_stored_and_written_with_its_digits(values, form):
+    single = values.astype(np.float32)
+    of_text = np.array([float(format(one if form else str(one), form)) for one in single])
+    data, stored = (
+        load_dataset(TableData(name="t"), table_of({"x": x})) for x in (of_text, single)
+    )
+    np.testing.assert_array_equal(data.train, stored.train)
+    rows = np.concatenate([data.train, data.validation, data.test])[:, 0]
+    kinds = data.kinds["x"], stored.kinds["x"]
+    assert set(as_written(kinds[0], rows).tolist()) == set(of_text.tolist())
+    assert set(np.asarray(as_written(kinds[1], rows)).tolist()) == set(single.tolist())
+
+
+IDS = [9_200_000_000_000_001 + 10_000_001 * i for i in range(40)]  # not all in float64
+
+
+@pytest.mark.parametrize("write", [csv.write_csv, parquet.write_table])
+def test_whole_numbers_that_float64_lacks_are_levels_if_they_repeat_else_counted(tmp_path, write):
+    repeated, unique = IDS * 10, [2**60 + 1_000_003 * i**2 for i in range(400)]
+    columns = {"id": repeated, "n": unique, "x": np.arange(400) % 7}
+    path = tmp_path / "table"
+    write(pa.table(columns), path)
+    data = load_dataset(TableData(name=str(path), columns=["id", "n", "x"]))
+    assert data.kinds["id"].levels == sorted(map(str, IDS))
+    assert [data.kinds["n"].kind, data.kinds["n"].type] == ["number", "whole"]
+    n = sum(int(float(value)) != value for value in unique)
+    (note,) = (note for note in data.notes if note.startswith("n: "))
+    assert note.startswith(f"n: {n} cells are whole numbers beyond 2^53")
+    assert f"{unique[1]} as {float(unique[1]):.0f}" in note
+
+
+def test_numbers_that_are_merged_at_12_digits_are_counted_with_an_example():
+    cells = np.append(np.round(NORMAL, 2), [0.1 + 0.2, 0.3])
+    (note,) = load_dataset(TableData(name="t"), table_of({"x": cells})).notes
+    assert note.startswith("x: 1 of ") and note.endswith("0.3 and 0.30000000000000004")
+
+
 def test_dates_that_are_text_are_days():
     days = np.datetime64("2020-01-01") + RNG.integers(0, 90, N).astype("timedelta64[D]")
     texts = [f"{d.day}/{d.month}/{d.year}" for d in days.tolist()]
@@ -252,9 +292,9 @@ CASES = {
     "levels": (few(["0.50", "7.25"], decimals=2), [7.25, None, 0.5]),
     "dates of few": (few(["19782", "19783"], type="date", decimals=0), [DAY, None]),
     "whole": (ColumnKind(kind="number", type="whole", decimals=0), [7, None, -2]),
-    "too large to be whole": (
+    "whole beyond 2^53": (
         ColumnKind(kind="number", type="whole", decimals=0),
-        [2.0**60, None, -(2.0**55)],
+        [2**60 + 2**10, None, -(2**55)],
     ),
     "number": (ColumnKind(kind="number", decimals=3), [1.125, None, -2.5]),
     "dates": (dates(), [DAY, None]),

@@ -76,6 +76,24 @@ def test_a_formula_is_found_among_many_columns_and_whatever_the_units_or_precisi
     assert found({"wage": wages, "lwage": np.log(wages).astype(np.float32)})["lwage"].rule == "log"
 
 
+def test_a_formula_of_a_panel_is_found_whose_period_divides_the_rows():
+    """Rows at equal distances were all of one year."""
+    rng = np.random.default_rng(0)
+    year, hours = np.resize(np.arange(1976, 1983), 3_500), rng.integers(500, 3_000, 3_500)
+    relations = found({"year": year, "hours": hours, "pay": 2 * hours + 30 * year})
+    assert {name: relation.text for name, relation in relations.items()} == {
+        "pay": "30 * year + 2 * hours"
+    }
+
+
+def test_a_formula_is_found_beside_a_column_that_is_constant_in_nearly_all_rows():
+    """The mean of 250 equal numbers is not that number: it seemed to vary, by its rounding."""
+    rare = np.full(20_000, 0.1)
+    rare[:4] = np.arange(4)
+    b = np.round(np.random.default_rng(0).gamma(3, 20, 20_000), 2)
+    assert [*found({"rare": rare, "b": b, "y": b**2})] == ["y"]
+
+
 PRICE, KG = np.round(RNG.lognormal(3, 0.8, N), 2), np.round(RNG.lognormal(1, 0.6, N), 3)
 FEW = np.random.default_rng(5).integers(1, 10, N)  # a receipt's amounts
 COUNTS = RNG.integers(0, 500, (2, N))

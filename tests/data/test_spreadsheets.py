@@ -8,8 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from nflow_cli.config.table import TableData
 from nflow_cli.data import spreadsheets
 from nflow_cli.data.columns import read_columns, text_of
+from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import open_table
 from nflow_cli.errors import DataError, NflowError
 
@@ -85,11 +87,17 @@ def test_titles_totals_and_other_sheets_are_said(write):
     table = open_table(path)
     np.testing.assert_equal(content(table), READ)
     assert table.notes == [
-        "sheet 'Sales' is read, of 3 sheets",
+        "sheet 'Sales' is read, of 'Empty', 'Sales', 'More'",
         "left out above the table: line 1, 'Sales'",
         "left out below the table: line 9, 'Total 4.1 8'",
     ]
     assert table.place(0) == "line 5"
+
+
+def test_a_sheet_that_is_refused_is_named_beside_the_others(write):
+    path = write(About={"A1": "written by", "A2": "the office"}, Data=placed(ROWS))
+    with pytest.raises(DataError, match="sheet 'About', of 'About', 'Data': expected at least 10"):
+        load_dataset(TableData(name=str(path)))
 
 
 def test_formulas_without_stored_values_are_said_where_a_column_is_empty(write):

@@ -473,6 +473,19 @@ MARGINS = [  # above the rows, below them, lines of the first and last row, line
     ("Name;x;y\n", "(4 rows)\n", "2 5", ["line 6, '(4 rows)'"]),
     ("sep=;\nName;x;y\n", "", "3 6", ["line 1, 'sep='"]),
     ("Name;x;y\n;kg;[m]\n", "", "3 6", ["line 2, 'kg [m]'"]),
+    ("Name;x;y\n", ";;\nEnd Time;14:05;\nby hand;;\n", "2 5", ["lines 6 to 8, 'End Time 14:05'"]),
+    (
+        "Name;x;y\nYour name?;How many?;Of which size?\n",
+        "",
+        "3 6",
+        ["line 2, 'Your name? How many? Of which size?'"],
+    ),
+    (
+        'Name;x;y\nName;x;size\n{"ImportId":"n"};{"ImportId":"x"};{"ImportId":"y"}\n',
+        "",
+        "4 7",
+        ["lines 2 to 3, 'Name x size'"],
+    ),
     (
         "T\nName;x;y\n",
         "Total;11,5;22\n\nSource: the office; 2023\n",
@@ -492,9 +505,37 @@ def test_titles_and_totals_are_left_out_and_said(write, above, below, places, le
     assert [note.partition(": ")[2] for note in table.notes] == left_out
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_header_that_stands_again_is_no_row_and_is_said(write, end):
+    table = open_table(write(("Name;x;y\n" + ROWS + "Name;x;y\n" + ROWS).replace("\n", end)))
+    assert content(table) == {name: 2 * cells for name, cells in NAMED.items()}
+    assert table.notes == ["left out: the header again, in line 6"]
+    assert table.place(4) == "line 7"
+
+
+@pytest.mark.parametrize(
+    ("first", "rows", "names"),
+    [
+        ("S\t12.5 g", ["S\t12.25 g", "S\t13 g"], ["1", "2"]),
+        ("2024-07-08,open,56 %", ["2024-07-09,shut,7 %", "2024-07-10,open,9 %"], ["1", "2", "3"]),
+        ("07.10.2023;rent;252,43 €", ["01.11.2023;gas;9,10 €"], ["1", "2", "3"]),
+        ("place,2024-01-01,2024-02-01", ["a,1,2", "b,2,3"], ["place", "2024-01-01", "2024-02-01"]),
+        ("day,size kg", ["2024-07-09,7 kg", "2024-07-10,9 kg"], ["day", "size kg"]),
+    ],
+)
+def test_a_first_row_with_dates_or_units_like_the_others_is_no_header(write, first, rows, names):
+    table = open_table(write("\n".join([first, *(4 * rows), ""])))
+    assert [column.name for column in table.columns] == names
+    said = "line 1 is read as the first row, and no header, as it is like the others: "
+    is_row = names[0] == "1"
+    assert [note[: len(said)] for note in table.notes] == [said] * is_row
+    assert len(read_columns(table)[1]) == 4 * len(rows) + is_row
+
+
 @pytest.mark.parametrize(
     ("text", "n", "notes"),
     [
+        ("k,x\n" + "k,1\n" * 5 + ",\n" + "k,2\n" * 3, 9, []),
         ("sex,n\n" + "m,1\nf,2\ntotal,3\n" * 3, 9, []),
         ("k,n\n" + "k,1\n" * 5 + ",5\n", 6, ["line 7 may be a total"]),
         ("k,n\n" + "k,1\n" * 5 + "k,\n" * 2, 7, []),

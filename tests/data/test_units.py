@@ -305,6 +305,21 @@ EPOCH = dt.datetime(1970, 1, 1)
         (["2020-02-29 23:59:59"], "%Y-%m-%d %H:%M:%S", "time"),
         (["2020-02-29T23:59:59.25Z"], "%Y-%m-%dT%H:%M:%S%fZ", "time"),
         (["23:59", "00:00"], "%H:%M", "clock"),
+        (["12.03.24", "31.12.70"], "%d.%m.%y", "date"),
+        (["3/14/24", "12/1/19"], "%-m/%-d/%y", "date"),
+        (["22mar2024", "01apr2023"], "%d%#b%Y", "date"),
+        (["26APR2024"], "%d%^b%Y", "date"),
+        (["26-APR-24"], "%d-%^b-%y", "date"),
+        (["2024.04.26"], "%Y.%m.%d", "date"),
+        (["2024. 4. 26.", "2023. 12. 1."], "%Y. %-m. %-d.", "date"),
+        (["26.04.24 07:35"], "%d.%m.%y %H:%M", "time"),
+        (["26APR2024:07:35:00"], "%d%^b%Y:%H:%M:%S", "time"),
+        (["2024-04-26 07:35 UTC"], "%Y-%m-%d %H:%M UTC", "time"),
+        (["2024年4月12日", "2023年11月2日"], "%Y年%-m月%-d日", "date"),
+        (["29.02.2024 02:30"], "%d.%m.%Y %H:%M", "time"),
+        (["1/13/2024 12:07 am", "12/1/2023 1:00 pm"], "%-m/%-d/%Y %-I:%M %#p", "time"),
+        (["2:00 PM", "12:30 AM"], "%-I:%M %p", "clock"),
+        (["9:05", "13:30"], "%-H:%M", "clock"),
     ],
 )
 def test_the_form_of_dates_is_found(texts, form, kind):
@@ -313,9 +328,22 @@ def test_the_form_of_dates_is_found(texts, form, kind):
     assert texts_of(numbers_of(texts, form), form, 2) == texts
 
 
+def test_one_text_in_twenty_may_be_no_date_and_is_none():
+    texts = [f"{hour:02}:30" for hour in range(20)]
+    assert form_of([*texts, "9.12"]) == "%H:%M"
+    assert form_of([*texts, "9.12", "soon"]) is None
+    assert form_of(["9.12", "08:30"], [1, 19]) == "%H:%M"
+    expected = [np.nan, 12 * 3_600 + 7 * 60, np.nan]
+    np.testing.assert_array_equal(
+        numbers_of(["9.12", "12:07 PM", "13:00 PM"], "%I:%M %p"), expected
+    )
+
+
 def test_what_is_no_date_in_one_form_has_none():
     one = ["a", "12", "2020", "2021-02-29", "2020-13-01", "2020-01-00", "24:00", "1.2.3.4"]
     several = [["01/02/2003", "03/04/2005"], ["2020-01-01", "01.01.2020"], ["2020-01-01", ""]]
+    several += [["24-03-12", "19-01-31"], ["1.2.10", "3.1.12"], ["12.03.58", "01.02.71"]]
+    several += [["18-29", "30-44"], ["1. Yes", "2. No"], ["T1c", "T2a"], ["12:30-14:00"]]
     for texts in ([], ["٢٠٢٠-٠١-٠١"], *several, *([text] for text in one)):
         assert form_of(texts) is None, texts
 

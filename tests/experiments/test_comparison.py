@@ -32,6 +32,7 @@ def units(**scale):
         (RUN, "units", units(), units(scale=2.000001)),
         (EVALUATION, "log_q", [-3.0, -np.inf, np.nan], [-3.0002, -np.inf, np.nan]),
         (EVALUATION, "samples", [[0.0], [2.0]], [[0.0], [2.0005]]),
+        (EVALUATION, "rows", [[np.nan, 1.0], [np.nan, 3.0]], [[np.nan, 1.0005], [np.nan, 3.0]]),
         (EVALUATION, "samples", POINTS, POINTS + np.array([0.0, 1.0])),
         (ESTIMATES, "kl", [20.0, 0.0], [20.001, 0.00005]),
     ],

@@ -533,13 +533,28 @@ def test_the_rows_of_the_weights_and_of_the_moments():
     """A good k-hat is no more than that, and [rough weights] stands at log Z alone."""
     rows = printed(pareto_k=-0.001)
     assert rows["k-hat"] == "0.00, good: the weights have finite variance"
-    assert rows["log Z"] == "-100.00000 ± 0.00200 nats of the mass that q covers"
-    assert rows["a"] == "1000.000 ± 0.021, sd 2.000 ± 0.013"
+    assert rows["log Z"] == "-100.0000 ± 0.0020 nats of the mass that q covers"
+    assert rows["a"] == "1,000.000 ± 0.021, sd 2.000 ± 0.013"
     assert rows["b"] == "0.00123 ± 0.00031, sd 0.50000 ± 0.00020"
     assert "see [missed mass]" in printed(**MODE)["k-hat"]
-    assert printed(kl=0.5, kl_standard_error=None)["KL(q || p)"] == "0.50000 nats"
     rough = printed(pareto_k=0.6)
     assert [name for name, text in rough.items() if "[rough weights]" in text] == ["log Z"]
+
+
+def test_what_has_no_error_has_two_digits_of_its_spread_and_says_why():
+    """A moment by its own k-hat; all by that of the weights, where it is poor."""
+    ks = {"a": [0.31, 0.93], "b": [0.2, 0.3]}
+    own = {"a": [0.021, None], "b": [0.00031, 0.0002]}
+    rows = printed(moments_pareto_k=ks, moments_standard_error=own)
+    assert rows["a"] == "1,000.000 ± 0.021, sd 2.0 (no error: k-hat 0.93)"
+    assert rows["b"] == "0.00123 ± 0.00031, sd 0.50000 ± 0.00020"
+    errors = ("kl", "log_z", "moments")
+    poor = {f"{name}_standard_error": None for name in errors} | {"kl": 0.51234, "pareto_k": 0.81}
+    rows = printed(moments_pareto_k=ks, **poor)
+    no_error = "(no error: k-hat 0.81)"
+    assert rows["a"] == f"1,000.0 {no_error}, sd 2.0 {no_error}"
+    assert rows["KL(q || p)"] == f"0.512 {no_error} nats"
+    assert rows["log Z"].startswith(f"-100.000 {no_error} nats of the mass that q covers [")
 
 
 def test_what_was_not_looked_at_far_away_is_said():
@@ -551,10 +566,10 @@ def test_what_was_not_looked_at_far_away_is_said():
 
 
 def test_log_z_by_q_alone_stands_beside_it_and_a_difference_is_said():
-    said = "-100.01000 ± 0.00400 nats by draws of q alone (k-hat 0.60, rough)"
+    said = "-100.0100 ± 0.0040 nats by draws of q alone (k-hat 0.60, rough)"
     for away, more in ((0.01, ""), (0.015, ", 3.8 errors of the difference away")):
         rows = rows_of(log_z_difference=away)
-        assert ("log Z", "-100.00000 ± 0.00200 nats of the mass that q covers") in rows
+        assert ("log Z", "-100.0000 ± 0.0020 nats of the mass that q covers") in rows
         assert ("", said + more) in rows
 
 

@@ -28,6 +28,7 @@ from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments import running
 from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.experiments.reverse_kl.models import Variable, coordinates_of
@@ -266,13 +267,13 @@ def test_the_gap_is_in_the_tables_of_training_evaluate_and_compare_and_checked(
     run, summary = short
     gap, error = summary["gap"], summary["gap_standard_error"]
     opened = Run(run)
-    row = ("gap to the truth", f"{gap:.5f} ± {error:.5f} nats a fresh point")
+    row = ("gap to the truth", f"{with_error(gap, error)} nats a fresh point")
     assert row in report.rows_of(opened.config, opened.summary, [])
     assert row in evaluate(opened, opened.data, None, 5).rows
     table = invoke("compare", run.path).stdout
-    assert "gap to the truth" in table and f" {gap:.4f} ± " in table
+    assert "gap to the truth" in table and f" {with_error(gap, error)} " in table
     monkeypatch.setattr("nflow_cli.experiments.flow_checks.OF_FLOWS", {})
-    assert f"gap {gap:.5f}" in finding_of(run.path, "summary").detail
+    assert f"gap {with_error(gap, error)}" in finding_of(run.path, "summary").detail
     copy = shutil.copytree(run.path, tmp_path / "copy")
     edit_json(copy / "summary.json", gap=gap + 0.01)
     assert finding_of(copy, "summary").outcome == Outcome.FAIL
@@ -402,7 +403,7 @@ def test_a_gain_within_two_of_its_errors_is_not_known_to_be_one(printed):
     for gain, is_sure in ((-0.5, False), (0.007, False), (0.0239, False), (0.0241, True)):
         text = printed(gain=gain, gain_standard_error=0.012)["gain"]
         ending = "" if is_sure else f" {UNSURE}"
-        assert text == f"{gain:.5f} ± 0.01200 nats, paired{ending}"
+        assert text == f"{gain:.3f} ± 0.012 nats, paired{ending}"
 
 
 @pytest.mark.parametrize(("n", "factor"), [(2, 12.706), (5, 2.776), (7.9, 2.365), (10, 2.0)])

@@ -17,6 +17,7 @@ import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.experiments.comparison import Outcome
 from nflow_cli.experiments.table.tables import range_ends
@@ -82,7 +83,8 @@ def test_a_run_tells_its_scores_and_what_is_given(home, density, monkeypatch):
     gain = summary["log_likelihood"] - summary["baseline_log_likelihood"]
     assert summary["gain"] == pytest.approx(gain, abs=1e-9)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("log-likelihood")]
-    assert line.startswith(f"log-likelihood {summary['log_likelihood']:.5f} ± ")
+    mean, error = summary["log_likelihood"], summary["log_likelihood_standard_error"]
+    assert line.startswith(f"log-likelihood {with_error(mean, error)} ")
     assert line.endswith(f", effective sample size {summary['n_effective']:.1f}")
     assert done.stderr.splitlines()[0].startswith("weighted by weight: effective sample size ")
     assert "linear regression: log-likelihood" in done.stderr
@@ -277,7 +279,7 @@ def test_rows_of_a_file_are_judged(at_home, density, weighted):
     scores = Moments.of(log_q, weights).scores("m")
     printed = succeed(at_home, "evaluate", "run", "--data", "new.csv")
     assert "impossible     1 rows have a value of density 0" in printed
-    figure = f"{scores['m']:.5f} ± {scores['m_standard_error']:.5f} nats a row"
+    figure = f"{with_error(scores['m'], scores['m_standard_error'])} nats a row"
     assert figure in printed and ("weighted by weight" in printed) == weighted
     assert "left out       1 rows that lack a value, and have no log-density" in printed
     succeed(at_home, "evaluate", "run", "--data", "new.csv", "--latent", "-o", "scored.csv")

@@ -20,9 +20,8 @@ KS = [0, 2, 8, 32]
 
 
 def series(name="planar", scale=1.0, ks=KS, words=None):
-    median = scale / (1 + np.asarray(ks, float))
-    spread = [(factor * median).tolist() for factor in (1, 0.5, 3)]
-    return Series(name, ks, *spread, words or ["" for _ in ks])
+    scores = np.outer(scale / (1 + np.asarray(ks, float)), [0.5, 1, 3]).tolist()
+    return Series(name, ks, scores, words or ["" for _ in ks])
 
 
 def density(title, axis=AXIS):
@@ -52,18 +51,26 @@ def test_each_target_has_a_panel_over_k():
     assert len(drawn(many).axes[0].get_xticks()) == 8
 
 
-def test_the_bars_reach_from_the_least_to_the_greatest():
-    line = series()
-    (ax,) = spread_figure({"u1": [line]}, "KL (nats)", seeds=3).axes
-    (bars,) = ax.collections
-    for segment, k, low, high in zip(bars.get_segments(), line.k, line.low, line.high):
-        np.testing.assert_allclose(segment, [[k, low], [k, high]])
+def test_each_fit_is_a_dot_and_a_line_joins_the_medians():
+    """Of two fits at one K their median, where no fit is, is no mark."""
+    scores = [[0.8, 0.3, 0.4, 0.7], [0.1, 0.2, 0.3]]
+    for ks in ([2], [2, 4]):
+        line = Series("planar", ks, scores[: len(ks)], [""] * len(ks))
+        (ax,) = spread_figure({"u1": [line]}, "KL (nats)", seeds=4).axes
+        medians, dots = ax.lines
+        assert dots.get_linestyle() == "None" and medians.get_marker() == "None"
+        expected = [[k, score] for k, some in zip(ks, scores) for score in some]
+        places = dots.get_xydata()
+        np.testing.assert_array_equal(places[:, 1], np.array(expected)[:, 1])
+        np.testing.assert_allclose(places[:, 0], np.array(expected)[:, 0], rtol=0.15)
+        assert len({*places[:, 0]}) == len(places)  # equal scores do not hide each other
+        np.testing.assert_allclose(medians.get_ydata(), [0.55, 0.2][: len(ks)])
 
 
 def test_a_series_keeps_its_colour_and_marker_where_others_are_missing():
     panels = {"u1": [series(), series("radial")], "u2": [series("radial")]}
     figure = spread_figure(panels, "KL (nats)", seeds=1)
-    (second,) = [line for line in figure.axes[1].lines if len(line.get_xdata()) == len(KS)][:1]
+    second = figure.axes[1].lines[-1]
     assert (second.get_color(), second.get_marker()) == (COLOURS[1], MARKERS[1])
 
 
@@ -88,7 +95,7 @@ def test_the_scale_fits_the_values():
         ([0.0, 0.0, 0.0, 0.0], "linear"),
         ([0.1, 0.01, -1e-5, 1e-3], "symlog"),
     ]:
-        line = Series("planar", KS, values, values, values, [""] * len(KS))
+        line = Series("planar", KS, [[value] for value in values], [""] * len(KS))
         figure = spread_figure({"u1": [line]}, "KL (nats)", seeds=1)
         assert drawn(figure).axes[0].get_yscale() == scale
 

@@ -74,7 +74,7 @@ def draw(name, arrays, **summary):
 
 
 def legend(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def dots(ax):
@@ -91,10 +91,11 @@ def test_the_legend_of_a_training_covers_nothing_of_it():
     summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "warnings": warnings}
     figure = plotting.fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
     renderer = placed(figure).canvas.get_renderer()
-    (ax,) = figure.axes
-    box = ax.get_legend().get_window_extent(renderer)
-    assert box.x0 > ax.bbox.x1 and box.x1 <= figure.bbox.x1
-    assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
+    (ax,), (legend,) = figure.axes, figure.legends
+    box, panel = legend.get_window_extent(renderer), ax.get_tightbbox(renderer)
+    assert 0 <= box.y0 < box.y1 <= panel.y0
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert ax.bbox.width > 0.8 * figure.bbox.width
 
 
 def test_pixels_are_centred_on_the_grid_points(figures):

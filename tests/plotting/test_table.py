@@ -294,7 +294,7 @@ def test_the_training_picture_has_both_curves_and_both_levels_and_its_legend_hid
     low, high = ax.get_ylim()
     assert low < -2.5 and high > -1.25
     placed(plane["training"])
-    assert not ax.get_legend().get_window_extent().overlaps(ax.bbox)
+    assert not plane["training"].legends[0].get_window_extent().overlaps(ax.bbox)
     metrics = make_metrics()
     metrics["loss"][0] = 1e6  # a fall from far above leaves the end readable
     (ax,) = likelihood_figure(metrics, SUMMARY).axes

@@ -187,13 +187,16 @@ def test_dates_are_on_an_axis_of_dates():
     assert low < rows.min() and high > rows.max()
 
 
-def test_what_lies_out_of_the_frame_is_counted_and_does_not_widen_it():
+def test_what_lies_out_of_the_frame_is_counted_with_its_range_and_does_not_widen_it():
     kinds, rows = column("time")
-    draws = rows.copy()
-    draws[:7] = 1e12
-    (ax,) = marginals(kinds, rows, draws).axes
-    assert ax.get_title(loc="left") == "outside: 7 of the draws"
+    far = np.array(["2150-03-01", "2161-11-30"], "datetime64[s]").astype(float)
+    (ax,) = marginals(kinds, rows, np.concatenate([rows, far[:, None]])).axes
+    assert ax.get_title(loc="left") == "outside: 2 of the draws,\n2150-03-01 to 2161-11-30"
     assert np.diff(ax.get_xlim()) < 30
+    rows = np.random.default_rng(0).normal(200_000, 1_000, (300, 1))
+    draws = np.concatenate([rows, [[-5_234_000.0], [5_812_000.0]]])
+    (ax,) = marginals({"price": NUMBER}, rows, draws).axes
+    assert ax.get_title(loc="left") == "outside: 2 of the draws,\n−5,200,000 to 5,800,000"
 
 
 def test_numbers_are_dots_of_as_many_rows_as_draws_in_one_frame():

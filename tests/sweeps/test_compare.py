@@ -12,6 +12,7 @@ from written_runs import write_fit, write_run, write_vae
 
 from nflow_cli.cli.compare_pictures import pictures_of
 from nflow_cli.config import presets
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import compare
 from nflow_cli.sweeps.compare import differences
@@ -329,7 +330,7 @@ def test_figures_with_warnings_carry_their_words(invoke, tmp_path):
     write_run(tmp_path / "a", {"base_free_energy": -3.0, "free_energy": -1.0})
     write_run(tmp_path / "b", {"kl": 0.25}, flow__k=2)
     result = invoke("compare", "a", "b", "--output", "pictures")
-    assert result.exit_code == 0 and result.stdout.count("0.50000 ± 0.01000 [ruined]") == 1
+    assert result.exit_code == 0 and result.stdout.count("0.500 ± 0.010 [ruined]") == 1
     assert result.stdout.count("[") == 1
     assert "[ruined] such as a: worse than the base without a flow" in result.stderr
     groups = json.loads(invoke("compare", "a", "b", "--json").stdout)["groups"]
@@ -381,8 +382,8 @@ def test_the_difference_is_the_mean_over_rows_with_the_error_of_paired_rows(tmp_
     names = "data flow K seeds log-likelihood baseline gain to the best, paired data.bounds.a"
     names += " updates/s best run"
     assert " ".join(header.split()) == names
-    assert f"{GOOD.mean():.4f} ± {np.std(GOOD, ddof=1) / np.sqrt(N):.4f}" in rows[0]
-    assert f"{worse.value:.4f} ± {worse.standard_error:.4f}" in rows[1]
+    assert with_error(GOOD.mean(), np.std(GOOD, ddof=1) / np.sqrt(N)) in rows[0]
+    assert with_error(worse.value, worse.standard_error) in rows[1]
     printed = json.loads(invoke("compare", tmp_path / "a", tmp_path / "b", "--json").stdout)
     assert [g.get("difference_to_the_best") for g in printed["groups"]] == [None, worse._asdict()]
 

@@ -10,7 +10,7 @@ import numpy as np
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.cycles import harmonics
-from nflow_cli.data.written import as_written
+from nflow_cli.data.written import as_written, reach_of
 from nflow_cli.densities.cells.layout import UNKNOWN, Outcomes
 from nflow_cli.densities.cells.outliers import NONE_KNOWN, Outliers
 from nflow_cli.densities.cells.scores import Scores
@@ -225,8 +225,9 @@ class CellColumn:
 
     def _atoms(self, values: np.ndarray) -> np.ndarray:
         codes = np.full(len(values), self.number)
-        for i, atom in enumerate(self.kind.atoms):
-            codes[np.abs(values - atom) <= max(1e-12 * abs(atom), 1e-6 * self.step)] = i
+        atoms = np.array(self.kind.atoms)
+        for i, reach in enumerate(reach_of(atoms, 1e-12, 1e-6 * self.step)):
+            codes[np.abs(values - atoms[i]) <= reach] = i
         return codes
 
     @cached_property
@@ -259,9 +260,10 @@ class CellColumn:
 
     def nearest(self, values: np.ndarray) -> np.ndarray:
         """Nearest values on the grid, if there is one."""
-        if self.kind.lattice is None:
-            return values
-        offset = self.kind.lattice.offset
+        return self._on_lattice(values) if self.kind.kind == "grid" else values
+
+    def _on_lattice(self, values: np.ndarray) -> np.ndarray:
+        offset = self.kind.lattice.offset if self.kind.lattice else 0.0
         return offset + self.step * np.rint((values - offset) / self.step)
 
     def inside(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -301,17 +303,15 @@ class CellColumn:
         """
         written = values
         with np.errstate(over="ignore"):
-            if self.kind.kind == "grid":
-                written = self.nearest(values)
-            elif self.kind.decimals is not None:
-                written = self.step * np.rint(values / self.step)
+            if self.kind.kind == "grid" or self.kind.decimals is not None:
+                written = self._on_lattice(values)
             if self.kind.decimals is not None:
                 written = np.round(written, self.kind.decimals)
         written = np.where(np.isfinite(written), written, values)
         if is_within:
             low, high = self._ends
             written = np.fmin(np.fmax(written, low), high)
-        return as_written(written)
+        return as_written(written, self.kind.single is not None, self.kind.type == "whole")
 
     @cached_property
     def _ends(self) -> np.ndarray:

@@ -178,7 +178,7 @@ class Computed:
         kind, one = self.column.kind, np.ones(len(values))
         if not self.column.has_numbers:
             return values, one, one
-        step = self._steps_at(np.abs(exact) - error)
+        step = self._steps_at(np.nan_to_num(np.abs(exact) - error))
         if self.relation.rule == "map":
             return values, one, step
         if kind.decimals is None and kind.kind == "number":
@@ -220,7 +220,8 @@ class Computed:
             values = significant(values, digits) if digits else values
             return np.round(values, kind.decimals) + 0.0
         at = self.column.nearest(values)
-        return as_written(np.where(np.abs(at - values) <= 0.01 * self.column.step, at, values))
+        values = np.where(np.abs(at - values) <= 0.01 * self.column.step, at, values)
+        return as_written(values, kind.single is not None)
 
     def holds(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
         """Whether the cells ``(n,)`` of rows agree with the function."""

@@ -100,11 +100,17 @@ def _numbers(
 
 
 def _scores(column: CellColumn, data: Dataset, place: int) -> Scores | None:
-    """Normal scores by all rows but the test part: validation compares gains over them alone."""
+    """Normal scores by all rows with a weight but the test part: validation compares gains over
+    them alone.
+    """
     values = np.concatenate([data.train[:, place], data.validation[:, place]])
     parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]
+    of_rows = np.concatenate(parts) if parts else np.ones(len(values))
+    values, of_rows = values[of_rows > 0], of_rows[of_rows > 0]
     some, interval = _numbers(column, values, with_atoms=not column.is_hurdle)
-    weights = scaled_weights(int(some.sum()), np.concatenate(parts)[some] if parts else None)
+    if not some.any():
+        return None
+    weights = scaled_weights(int(some.sum()), of_rows[some])
     numbers, kind = column.nearest(values[some]), column.kind
     of = Fitted(numbers, *interval, weights, column.in_units, kind.decimals, kind.step)
     return fit_scores(of, _floor(interval.half), _widest(column, numbers, interval.centre))

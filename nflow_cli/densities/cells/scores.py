@@ -18,6 +18,7 @@ import numpy as np
 from nflow_cli.arrays import LOG_2, log1mexp, log_ndtr
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.atoms import heaps
+from nflow_cli.data.written import reach_of
 from nflow_cli.densities.cells.marginal import fit_normals
 from nflow_cli.densities.cells.tails import Tailed, score, with_tails
 
@@ -31,7 +32,7 @@ ROUNDS, CLEAR = 50, 10.0  # of EM; and nats that a lattice gains, at least
 LEAST_GAIN = 0.03  # nats a row, of steps
 BY_CHANCE = 8.0  # nats that steps gain where counts are by chance
 NARROW = 1e-4  # half width of a score, times 1 + |z|: below, its slope is as good as a difference
-FAR = 1e150  # farther units have no square
+FAR = 1e140  # units, farther ones of which have no square over the least scale of a normal
 LEAST_MASS = 1e-300  # probability between steps, at least
 
 
@@ -62,7 +63,7 @@ class Scores:
 
     def _steps(self, x: np.ndarray, slack: float) -> list[np.ndarray]:
         """Log-masses of the steps below, at and above values ``(n,)``."""
-        near = np.maximum(4e-13 * np.abs(x), slack)  # less than half of the twelfth digit
+        near = reach_of(x, 4e-13, slack)  # less than half of the twelfth digit
         first = np.searchsorted(self.values, x - near)
         last = np.searchsorted(self.values, x + near, side="right")
         below, through = self._cumulative[first], self._cumulative[last]
@@ -202,8 +203,6 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     density explains the counts). ``S_k`` is ``S`` on multiples of the step, where new values are
     round, as those seen are; ``floor`` is the least scale of its normals, ``widest`` the largest.
     """
-    if not len(of.values):
-        return None
     distinct, first, which = np.unique(of.values, return_index=True, return_inverse=True)
     counts, at = np.bincount(which, of.weights), (of.centre[first], of.half[first])
     places = (distinct - distinct[0]) / of.step

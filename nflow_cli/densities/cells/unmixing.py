@@ -142,10 +142,16 @@ def are_better(found: Unmixing, data: Dataset) -> bool:
         columns += _log_marginal(*(x[:, j] for x in parts))
         linear += _log_marginal(*residuals)
         components += _log_marginal(*(x @ direction for x in parts))
-    gain = components - linear
-    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
     dependence = (linear - columns).mean() / len(found.matrix)
-    return bool(dependence > DEPENDENT and gain.mean() > LEAST_ERRORS * error)
+    return bool(dependence > DEPENDENT and is_clear(components - linear, LEAST_ERRORS))
+
+
+def is_clear(gains: np.ndarray, errors: float) -> bool:
+    """Whether the mean of gains ``(n,)`` of rows exceeds 0 by some standard errors."""
+    if len(gains) < 2:
+        return False
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    return bool(gains.mean() > errors * error)
 
 
 def _log_marginal(train: np.ndarray, values: np.ndarray) -> np.ndarray:

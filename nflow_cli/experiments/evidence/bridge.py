@@ -10,6 +10,7 @@ from nflow_cli.data.units import units_of
 from nflow_cli.densities.log_density import LogDensity
 from nflow_cli.densities.pushforward import FlowDensity, values_at
 from nflow_cli.errors import TargetError
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.evidence import bridge
 from nflow_cli.evaluation.warnings import ScoreWarning, found, marked
 from nflow_cli.experiments.reverse_kl.trial import density_of
@@ -59,8 +60,8 @@ def _of_samples(density: FlowDensity, target: LogDensity, seed: int) -> np.ndarr
 
 def bridge_rows(scores: Summary, warnings: Warnings) -> Rows:
     """Printed rows of :func:`bridge_scores`."""
-    value, error = figure(scores, "bridge_log_z"), figure(scores, "bridge_log_z_standard_error")
-    text = f"{value} ± {error} nats, log Z of --density by bridge sampling"
+    estimate = with_error(scores["bridge_log_z"], scores["bridge_log_z_standard_error"])
+    text = f"{estimate} nats, log Z of --density by bridge sampling"
     difference = f"{figure(scores, 'log_p_difference')} nats above that of the draws"
     spread = f"sd {figure(scores, 'log_p_difference_sd')}"
     return [

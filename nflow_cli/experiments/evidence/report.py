@@ -8,6 +8,7 @@ from pydantic import Field
 from nflow_cli.config.evidence import MOST_FOLDS, EvidenceConfig
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.evaluation.chains import RHAT
+from nflow_cli.evaluation.estimates import in_decimals, with_error
 from nflow_cli.evaluation.warnings import (
     GOOD,
     ROUGH,
@@ -27,7 +28,6 @@ from nflow_cli.experiments.summary import (
     UpdatesSummary,
     Warnings,
     flow_row,
-    in_decimals,
     training_text,
 )
 from nflow_cli.runs.npz import Shapes
@@ -130,7 +130,7 @@ def judged_rows(summary: EvidenceSummary, warnings: Warnings) -> Rows:
 
 def verdict_of(summary: EvidenceSummary, warnings: Warnings) -> Rows:
     """Rows of log Z, its reliability, and its limits."""
-    log_z = f"{in_decimals(summary.log_z)} ± {in_decimals(summary.log_z_standard_error)} nats"
+    log_z = f"{with_error(summary.log_z, summary.log_z_standard_error)} nats"
     rows = [
         ("log Z", marked(log_z, warnings, "log_z")),
         *([("space", printable(summary.space))] if summary.space else []),

@@ -19,7 +19,7 @@ from nflow_cli.experiments.evidence.scoring import (
     bound_scores,
     judged,
 )
-from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.flows.stack import FlowStack, SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import BASES, resolve
@@ -165,7 +165,7 @@ def _validator(model: FitDraws, draws: Draws) -> Callable[[], Any]:
     return lambda: ops.convert_to_numpy(loss(batch)).astype(float)
 
 
-def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Judged:
+def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted:
     """Train or resume in ``directory``, judge and save."""
     model = build(config, draws)
     clock, log = train(model, draws, config, directory)
@@ -184,4 +184,4 @@ def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Judged
         "model_sha256": model_sha256,
         **clock.speed()._asdict(),
     }
-    return Judged(facts, arrays)
+    return Fitted(config, facts, arrays)

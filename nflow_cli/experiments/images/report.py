@@ -6,6 +6,7 @@ from typing import Any
 
 from nflow_cli.config.strict import Count, Error, Figure, Text
 from nflow_cli.config.vae import VAEConfig
+from nflow_cli.evaluation.estimates import in_decimals, with_error
 from nflow_cli.evaluation.warnings import (
     FAIR_COIN_NATS,
     ScoreWarning,
@@ -20,7 +21,6 @@ from nflow_cli.experiments.summary import (
     RunSummary,
     Summary,
     Warnings,
-    in_decimals,
     length_text,
 )
 from nflow_cli.runs.npz import Shapes
@@ -96,8 +96,7 @@ def bound_rows(summary: ImagesSummary, warnings: Warnings) -> Rows:
     error, active = summary.negative_log_likelihood_standard_error, summary.active_units
     bound = f"{in_decimals(summary.negative_elbo, 2)} nats"
     parts = (in_decimals(part, 2) for part in (summary.reconstruction, summary.kl))
-    likelihood = in_decimals(summary.negative_log_likelihood, 2)
-    likelihood += "" if error is None else f" ± {error:.2f}"
+    likelihood = with_error(summary.negative_log_likelihood, error, 2)
     likelihood += f" nats, {summary.nll_samples} importance samples"
     return [
         ("-ELBO", marked(bound, warnings, "negative_elbo")),

@@ -19,7 +19,7 @@ from nflow_cli.experiments.images.scoring import (
     judged,
 )
 from nflow_cli.experiments.images.vae import FlowVAE
-from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
@@ -172,7 +172,7 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
     return validate
 
 
-def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Judged:
+def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
@@ -193,4 +193,4 @@ def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Judged:
         "n_parameters": model.vae.count_params(),
         "model_sha256": model_sha256,
     }
-    return Judged(facts, arrays)
+    return Fitted(config, facts, arrays)

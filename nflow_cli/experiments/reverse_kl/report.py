@@ -1,6 +1,5 @@
 """Summary of a fit by reverse KL: warnings, printed rows, pictures."""
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from nflow_cli.config.infer import MOST_MODES
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
+from nflow_cli.evaluation.estimates import in_decimals, or_withheld, with_error
 from nflow_cli.evaluation.warnings import (
     EXACT_DRAWS,
     GOOD,
@@ -35,11 +35,9 @@ from nflow_cli.experiments.summary import (
     UpdatesSummary,
     Warnings,
     flow_row,
-    in_decimals,
     inconsistency_with_columns,
     mass_row,
     training_text,
-    with_error,
 )
 from nflow_cli.runs.npz import FIT, STRIP, Shapes
 from nflow_cli.text import printable
@@ -138,22 +136,23 @@ def verdict_of(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
 
 
 def _estimates(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
-    rows = []
+    rows, k = [], summary.pareto_k
+    digits = summary.free_energy_standard_error or 1.0
     if summary.kl is not None:
-        text = f"{with_error(summary.kl, summary.kl_standard_error)} nats"
+        text = f"{or_withheld(summary.kl, summary.kl_standard_error, k, digits)} nats"
         rows.append(("KL(q || p)", marked(text, warnings, "kl")))
     if (share := summary.uncovered_share) is not None:
         seen = f"{round(share * EXACT_DRAWS):,} of {EXACT_DRAWS:,} draws of p have q < p/100"
         least = f"if q misses less than {3 / EXACT_DRAWS:.0e} of p"
         rows.append(("", f"{'by the plain mean' if share else least}: {seen}"))
     free_energy = with_error(summary.free_energy, summary.free_energy_standard_error)
-    log_z = with_error(summary.estimated_log_z, summary.log_z_standard_error)
+    log_z = or_withheld(summary.estimated_log_z, summary.log_z_standard_error, k, digits)
     log_z += " nats of the mass that q covers"
     if summary.log_z is not None:
         log_z += f" (true: {summary.log_z:.5f})"
     rows += [
         ("free energy", marked(f"{free_energy} nats", warnings, "free_energy")),
-        ("k-hat", f"{in_decimals(summary.pareto_k, 2)}, {_reliability(summary, warnings)}"),
+        ("k-hat", f"{in_decimals(k, 2)}, {_reliability(summary, warnings)}"),
         ("ESS", f"{in_decimals(summary.ess, 4)} of the draws"),
         ("log Z", marked(log_z, warnings, "estimated_log_z")),
         ("", _by_q(summary)),
@@ -168,7 +167,8 @@ def _by_q(summary: ReverseKLSummary) -> str:
     if summary.q_log_z is None:
         return f"by draws of q alone: {BOUNDED if summary.base == 'uniform-box' else FAILS}"
     k, away = summary.q_pareto_k, summary.log_z_difference
-    text = with_error(summary.q_log_z, summary.q_log_z_standard_error)
+    digits = summary.free_energy_standard_error or 1.0
+    text = or_withheld(summary.q_log_z, summary.q_log_z_standard_error, k, digits)
     text += f" nats by draws of q alone (k-hat {in_decimals(k, 2)}, {verdict(k)})"
     error = summary.log_z_difference_standard_error
     if away is None or not error or not abs(away) > JUMP_SIGMAS * error:
@@ -183,24 +183,21 @@ def _reliability(summary: ReverseKLSummary, warnings: Warnings) -> str:
 
 
 def _moments(summary: ReverseKLSummary, truth: Truth) -> Rows:
-    rows, errors = [], summary.moments_standard_error or {}
+    rows, errors = [], summary.moments_standard_error
     for name, pair in list(summary.moments.items())[:MOST_ROWS]:
-        mean, spread = map(_with_error, pair, errors.get(name, (None, None)))
+        # Without good weights no moment has an error, else those of poor terms have none.
+        ks = 2 * [summary.pareto_k] if errors is None else summary.moments_pareto_k[name]
+        scale = pair[1] or 1.0
+        mean, spread = (
+            or_withheld(value, error, k, scale)
+            for value, error, k in zip(pair, (errors or {}).get(name, (None, None)), ks)
+        )
         known = truth.get(name)
         true = "" if known is None else f" (true: {known[0]:.5g}, sd {known[1]:.5g})"
         rows.append((printable(name)[:20], f"{mean}, sd {spread}{true}"))
     if (rest := len(summary.moments) - MOST_ROWS) > 0:
         rows.append(("", f"{rest:,} more coordinates are in summary.json"))
     return rows
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    if value is None:
-        return "not finite"
-    if error is None or not error > 0:
-        return f"{value:.5g}"
-    decimals = min(max(1 - math.floor(math.log10(error)), 0), 12)
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _restarts(summary: ReverseKLSummary) -> Rows:

@@ -10,7 +10,7 @@ from nflow_cli.experiments.reverse_kl.data import Config, Subject
 from nflow_cli.experiments.reverse_kl.members import initial_flows, with_missed_modes
 from nflow_cli.experiments.reverse_kl.scoring import judged
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL, ReverseKLOnArrays, compiling
-from nflow_cli.experiments.summary import Judged, RestartsRecord
+from nflow_cli.experiments.summary import Fitted, RestartsRecord
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.training.budget import Cost, pace, seconds_of
@@ -92,7 +92,7 @@ def _stopping(config: Config, clock: Clock) -> list[Any]:
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
-def run(config: Config, directory: RunDirectory, subject: Subject) -> Judged:
+def run(config: Config, directory: RunDirectory, subject: Subject) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     model = build(config, subject.target)
     with compiling(config.train.compile):
@@ -110,4 +110,4 @@ def run(config: Config, directory: RunDirectory, subject: Subject) -> Judged:
     }
     if config.evaluate.grid is not None:
         facts |= dict(zip(("mass", "mass_error"), mass_of(density, config.seed)))
-    return Judged(facts, arrays)
+    return Fitted(config, facts, arrays)

@@ -114,14 +114,14 @@ def _are_comparable(
     density: CellDensity, rows: np.ndarray, train: np.ndarray, own: int
 ) -> np.ndarray:
     """Which rows ``(n,)`` have only levels of more than ``own`` training rows."""
-    found = np.ones(len(rows), bool)
+    are_comparable = np.ones(len(rows), bool)
     for place, column in enumerate(density.row):
         if place < density.n_given or column.has_numbers:
             continue
-        seen, codes = train[:, place], np.nan_to_num(rows[:, place], nan=-2.0).astype(int)
-        counts = np.bincount(seen[seen >= 0].astype(int), minlength=len(column.first))
-        found &= (codes == -2) | ((codes >= 0) & (counts[codes] > own))
-    return found
+        cells, seen = rows[:, place], train[:, place]
+        levels, counts = np.unique(seen[seen >= 0], return_counts=True)
+        are_comparable &= np.isnan(cells) | np.isin(cells, levels[counts > own])
+    return are_comparable
 
 
 def _places(comparable: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from nflow_cli.config import presets
 from nflow_cli.config.flows import MAX_WEIGHTS
 from nflow_cli.config.table import CellsConfig
 from nflow_cli.constants import LOG_2PI
@@ -41,6 +42,7 @@ from nflow_cli.densities.cells.unmixing import (
     Unmixing,
     component,
     fit_unmixing,
+    is_clear,
     units_of,
 )
 from nflow_cli.errors import DataError
@@ -59,7 +61,7 @@ from nflow_cli.experiments.table.trainer import (
 from nflow_cli.experiments.table.weights import arrays_of
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.directory import CONFIG, RunDirectory
 from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.training.budget import Cost, pace, seconds_of
@@ -74,6 +76,7 @@ FAR = 30.0  # largest means of its normals
 BROAD = 3.0  # scale of the normal that bounds the loss of a component
 VALIDATED = 4_096  # validation rows, at most
 LEAST_GAIN = 1e-3  # nats a number of a map, at least: a larger network learns less without one
+LEAST_ERRORS = 2.0  # standard errors by which they must be likelier, beyond which no bits decide
 TURN = "turn"  # L below the diagonal, U above it
 # Of the networks:
 AT_A_TIME = 4_096  # validation rows
@@ -130,11 +133,14 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tup
     shape = CHUNKS * chunk, chunk, settings.batch_size or 1
     model.train_on(PointChunks(train, [config.seed], *shape), [])
     held_out = ops.convert_to_tensor(validation[:VALIDATED].T.astype(np.float32))
-    *losses, plain = ops.convert_to_numpy(model.objective(held_out, 0)["loss"])
-    best = int(np.argmin(losses))
+    log_probs = ops.convert_to_numpy(model.log_probs(held_out)).astype(np.float64)
+    *mapped, plain = log_probs + np.reshape(model.shift, (-1, 1))
+    best = int(np.argmax(np.mean(mapped, axis=1)))
     matrix = ops.convert_to_numpy(model.matrices)[best].astype(np.float64)
     found = Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
-    return found, bool(plain - losses[best] > LEAST_GAIN * len(columns) ** 2)
+    gains = mapped[best] - plain
+    is_large = bool(gains.mean() > LEAST_GAIN * len(columns) ** 2)
+    return found, is_large and is_clear(gains, LEAST_ERRORS)
 
 
 class Parts(NamedTuple):
@@ -146,7 +152,9 @@ class Parts(NamedTuple):
 
 
 def build(config: CellsConfig, data: Dataset) -> Parts:
-    """Build and compile the networks of a settled config."""
+    """Build and compile the networks of a settled config, behind a map to linear components if it
+    has one, or leaves it to the training and a map is likelier.
+    """
     blocks, members = config.cells.blocks or 0, config.train.members
     density, train = _without_networks(config, data)
     layout, columns = density.layout, density.cells
@@ -173,10 +181,12 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     some = slice(layout.n_given, None)
     marginals = fitted_marginals(columns[some], rows[:, some], data.weights.train)
     density = CellDensity(columns, layout, marginals, [], computed)
-    start = fit_unmixing(columns, data) if cells.unmixed else None
+    start = None if cells.unmixed is False else fit_unmixing(columns, data)
     if start is None:
         return density, rows
-    found, _ = trained_unmixing(start, data, config)
+    found, is_likelier = trained_unmixing(start, data, config)
+    if not (cells.unmixed or is_likelier):
+        return density, rows
     components, rows = found.fitted(rows)
     marginals = fitted_marginals(components, rows, None)
     return CellDensity(components, layout, marginals, [], [], found, density), rows
@@ -327,11 +337,19 @@ def _networks(parts: Parts) -> Iterator[Member]:
 
 def fit(
     config: CellsConfig, directory: RunDirectory, data: Dataset
-) -> tuple[CellDensity, Training, dict[str, Any]]:
-    """Train or resume in ``directory``, and save: density, training, further facts."""
+) -> tuple[CellsConfig, CellDensity, Training, dict[str, Any]]:
+    """Train or resume in ``directory``, and save: config as decided, density, training, further
+    facts.
+
+    The decision is recorded before the first checkpoint: a run killed before it decides again.
+    """
     parts = build(config, data)
+    if config.cells.unmixed is None:
+        cells = config.cells.model_copy(update={"unmixed": parts.density.unmixing is not None})
+        config = config.model_copy(update={"cells": cells})
+        directory.write_text(CONFIG, presets.dump(config))
     training, acceptance = train(parts, data, config, directory)
     density = fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
     facts = {"n_parameters": parts.model.trained.count_params(), "model_sha256": model_sha256}
-    return density, training, {**facts, "fill_acceptance": acceptance}
+    return config, density, training, {**facts, "fill_acceptance": acceptance}

@@ -61,8 +61,8 @@ def read(name: str) -> TableFile:
 
 
 def settled(config: CellsConfig | FitConfig, data: Dataset) -> Any:
-    """Config with column kinds, sizes and updates resolved; of cells also ``cells.unmixed`` and
-    ``train.filled``.
+    """Config with column kinds, sizes and updates resolved; of cells also ``train.filled``, and
+    ``cells.unmixed`` unless the training decides.
     """
     config = config.settled(data.kinds, len(data.train))
     presets.expect_readable(config, data.name)
@@ -74,12 +74,14 @@ def settled(config: CellsConfig | FitConfig, data: Dataset) -> Any:
         modelled = slice(len(data.given), len(data.given) + len(data.modelled))
         have_gaps = np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS
         train = train.model_copy(update={"filled": FILLED if have_gaps else 0.0})
-    cells = config.cells.model_copy(update={"unmixed": _are_unmixed(config, data)})
+    cells = config.cells.model_copy(update={"unmixed": _unmixed(config, data)})
     return config.model_copy(update={"cells": cells, "train": train})
 
 
-def _are_unmixed(config: CellsConfig, data: Dataset) -> bool:
-    """Whether a density of cells is one of unmixed components."""
+def _unmixed(config: CellsConfig, data: Dataset) -> bool | None:
+    """Whether a density of cells is one of unmixed components; ``None``: if a trained map of them
+    is likelier.
+    """
     asked, found = config.cells.unmixed, None
     if asked is not False and can_be_unmixed(data):
         found = fit_unmixing(fitted_columns(data), data)
@@ -88,8 +90,6 @@ def _are_unmixed(config: CellsConfig, data: Dataset) -> bool:
             "cells.unmixed: expected two or more columns of plain numbers, none of them given "
             f"or linear in others. Received: {data.name}"
         )
-    if asked or found is None or not are_better(found, data):
-        return bool(asked)
-    from nflow_cli.experiments.table.cells_training import trained_unmixing
-
-    return trained_unmixing(found, data, config)[1]
+    if asked or (found and are_better(found, data)):
+        return asked
+    return False

@@ -23,6 +23,7 @@ from nflow_cli.evaluation.drift import (
     features,
     moved,
 )
+from nflow_cli.evaluation.estimates import rounded, with_error
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
 from nflow_cli.evaluation.warnings import found as told
 from nflow_cli.experiments.summary import Judgement, Rows, Warnings
@@ -226,12 +227,13 @@ def _list(name: str, verb: str, every: Mapping[str, Change], some: Sequence[str]
 def _effects(change: Change) -> list[str]:
     texts = []
     if one := change.shift:
-        texts.append(f"shift {one.mean:+.2f} ± {one.mean_standard_error:.2f} sd")
+        texts.append(f"shift {with_error(one.mean, one.mean_standard_error)} sd")
         if one.spread is not None:
-            texts.append(f"spread × {one.spread:.2f} ± {one.spread_standard_error:.2f}")
+            texts.append(f"spread × {with_error(one.spread, one.spread_standard_error)}")
     if one := change.share:
-        shares = f"{one.before:.1%} → {one.after:.1%} ± {one.standard_error:.1%}"
-        texts.append(f"{printable(one.level)} {shares}")
+        error = 100 * one.standard_error
+        before = rounded(100 * one.before, error)
+        texts.append(f"{printable(one.level)} {before} → {with_error(100 * one.after, error)} %")
     if one := change.link:
         text = f"with {printable(one.column)}"
         if one.before is not None and one.after is not None:
@@ -248,8 +250,8 @@ def _row_text(row: RowChange, has_moved: bool) -> str:
     verb = "changed" if has_moved else "no change found"
     texts = [f"{verb}, p {p_text(row.p_value)}"]
     if row.difference is not None:
-        error = f"{row.standard_error:.3f} nats"
-        texts.append(f"mean log-probability {row.difference:+.3f} ± {error}")
+        difference = with_error(row.difference, row.standard_error)
+        texts.append(f"mean log-probability {difference} nats")
     if row.n_impossible or row.n_impossible_held_out:
         texts.append(
             f"{row.n_impossible:,} impossible rows ({row.n_impossible_held_out:,} held-out)"

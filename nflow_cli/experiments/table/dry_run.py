@@ -21,7 +21,7 @@ from nflow_cli.text import command_line
 
 HEADER = ("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")
 # Options of the corrected command.
-OPTIONS = ("columns", "exclude", "given", "missing", "bounds")
+OPTIONS = ("columns", "exclude", "given", "missing", "bounds", "date")
 DRY = ("--dry-run", "--json")
 
 
@@ -96,6 +96,8 @@ def _option(key: str, value: Any) -> list[str]:
     if key == "bounds":
         ends = {n: ["" if end is None else repr(end) for end in value[n]] for n in value}
         texts = [f"{escaped(name)}={low}:{high}" for name, (low, high) in ends.items()]
+    elif key == "date":
+        texts = [f"{escaped(name)}={escaped(form)}" for name, form in value.items()]
     else:
         texts = [value] if key == "missing" else list(map(escaped, value or ()))
     return [f"--{key}", ",".join(texts)] if texts else []
@@ -113,6 +115,8 @@ def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None
         )
         lines += [f"note: {note}" for note in found.data.notes]
         lines.append(f"rows: {parts}")
+        if isinstance(config, CellsConfig) and config.cells.unmixed is None:
+            lines.append("linear components: if likelier, when it is trained")
     for fault in found.faults:
         remedy = f": {fault.mend.option}" if fault.mend else ""
         lines.append(hanging(fault.column and f"{fault.column}: ", f"{fault.problem}{remedy}"))

@@ -143,12 +143,12 @@ def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
 
 def fit(
     config: FitConfig, directory: RunDirectory, data: Dataset
-) -> tuple[FlowDensity, Training, dict[str, Any]]:
-    """Train or resume in ``directory``, and save: density, training, further facts."""
+) -> tuple[FitConfig, FlowDensity, Training, dict[str, Any]]:
+    """Train or resume in ``directory``, and save: config, density, training, further facts."""
     model = build(config, data)
     training = train(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
     facts = {"n_parameters": model.trained.count_params(), "model_sha256": model_sha256}
     if config.is_of_two:
         facts["mass"], facts["mass_error"] = mass_of(model.density, config.seed)
-    return model.density, training, facts
+    return config, model.density, training, facts

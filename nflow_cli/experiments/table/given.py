@@ -183,10 +183,13 @@ class Conditions:
     Attributes:
         rows: ``(m, C)``; a NaN is no condition, but of a given column a missing cell.
         ranges: Ends of the numbers allowed in a column, by its place.
+        new_levels: Texts ``(m,)`` of the cells of a column with levels that no training row has, by
+            its place.
     """
 
     rows: np.ndarray
     ranges: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    new_levels: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -124,7 +124,7 @@ def rows_of(config: Config, summary: TableSummary, warnings: Warnings) -> Rows:
     return [
         ("data", f"{printable(summary.data.name)}: {parts} rows"),
         flow_row(facts) if config.is_of_flows else ("model", summary.flow),
-        *score_rows(summary, warnings),
+        *score_rows(config, summary, warnings),
         *([mass_row(facts, warnings)] if "mass" in facts else []),
         ("training", f"{training_text(facts, config.length)}; best after {_best_text(summary)}"),
     ]
@@ -140,15 +140,16 @@ def _best_text(summary: TableSummary) -> str:
     return f"0: the {start} never beaten on the validation rows"
 
 
-def score_rows(summary: TableSummary, warnings: Warnings) -> Rows:
+def score_rows(config: Config, summary: TableSummary, warnings: Warnings) -> Rows:
     """Rows of all scores of test rows."""
+    computed = row_names(config.data.kinds or {}, config.data.given).computed
     rows = verdict_of(summary, warnings)
     if members := summary.member_log_likelihoods:
         known = [value for value in members if value is not None]
         text = f"{min(known):.5f} to {max(known):.5f} nats each" if known else "not finite"
         spread = f"standard deviation {summary.member_spread or 0:.5f} in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
-    rows += best_columns(summary) + pit_rows(summary, warnings)
+    rows += best_columns(summary, computed) + pit_rows(summary, warnings)
     if effect := memorisation_text(summary.memorisation):
         text = f"training rows likelier than test rows by {effect}"
         rows.append(("memorisation", marked(text, warnings, "memorisation")))
@@ -193,10 +194,15 @@ def likelihood_rows(scores: Likelihood, baseline: str, warnings: Warnings, part:
     return [*rows, ("gain", marked(text, warnings, "gain"))]
 
 
-def best_columns(scores: Likelihood) -> Rows:
-    """Row of the columns with the largest gain from conditioning."""
-    every = scores.column_gains.items()
-    gains = {name: round(gain.mean or 0.0, 3) + 0.0 for name, gain in every}  # no -0.000
+def best_columns(scores: Likelihood, computed: Sequence[str]) -> Rows:
+    """Row of the columns with the largest gain from conditioning, which computed ones have by
+    definition.
+    """
+    gains = {
+        name: round(gain.mean or 0.0, 3) + 0.0  # no -0.000
+        for name, gain in scores.column_gains.items()
+        if name not in computed
+    }
     names: Sequence[str] = sorted(gains, key=lambda name: -gains[name])[:GAINS]
     text = ", ".join(f"{printable(name)} {gains[name]:.3f}" for name in names)
     return [("largest gains", text)] if len(gains) > 1 else []

@@ -123,7 +123,7 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     scores = scores_of_test(config, trained.density, data, found, seed)
     summary = report.SCHEMA(**{**without_mass(run.facts), **data.sizes, **scores})
     warnings = report.warnings_of(config, summary)
-    rows = [*_head(config, config.subject), *report.score_rows(summary, warnings)]
+    rows = [*_head(config, config.subject), *report.score_rows(config, summary, warnings)]
     return Judgement(scores, rows, warnings)
 
 

@@ -15,8 +15,9 @@ from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.columns import read_columns
-from nflow_cli.data.dataset import rows_of
+from nflow_cli.data.dataset import NEW, level_texts, rows_of
 from nflow_cli.data.points import checksum
+from nflow_cli.data.split import texts_in
 from nflow_cli.data.table_files import STDIN, is_table, open_table, opened, table_of
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.writing import arrow_table, as_written, batch_of, write_table
@@ -31,6 +32,7 @@ from nflow_cli.experiments.table.report import are_cells
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import tell
+from nflow_cli.text import printable
 
 BATCH = 20_000  # draws at a time
 SPREAD = "log_q_spread"
@@ -103,7 +105,7 @@ class TableRun(TrainedRun):
         """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
         at = self.conditions(given)
         room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
-        return arrow_table(self.names_of_draws, self.written(self.batches(n, seed, at)))
+        return arrow_table(self.names_of_draws, self.written(n, seed, at))
 
     @property
     def names_of_draws(self) -> list[str]:
@@ -112,11 +114,17 @@ class TableRun(TrainedRun):
         drawn = set(self.columns) - set(given)
         return [*(name for name in in_table if name in drawn), *given, LOG_Q]
 
-    def written(self, batches: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[Any]:
-        """Yield batches of draws, in the columns :attr:`names_of_draws`."""
+    def written(self, n: int, seed: int, given: Conditions) -> Iterator[Any]:
+        """Yield batches of ``n`` draws at each condition, in the columns :attr:`names_of_draws`."""
         names, places = self.names_of_draws[:-1], {name: i for i, name in enumerate(self.columns)}
-        for _, rows, log_q in batches:
-            columns = [as_written(self.kinds[name], rows[:, places[name]]) for name in names]
+        for start, rows, log_q in self.batches(n, seed, given):
+            conditions = np.arange(start, start + len(rows)) // n
+            columns = []
+            for name in names:
+                kind, cells = self.kinds[name], rows[:, places[name]]
+                if (texts := given.new_levels.get(places[name])) is not None:
+                    kind, cells = with_new_levels(kind, cells, texts[conditions])
+                columns.append(as_written(kind, cells))
             yield batch_of([*columns, log_q])
 
     @property
@@ -139,11 +147,33 @@ class TableRun(TrainedRun):
         if isinstance(given, np.ndarray) and given.shape[1:] == (len(self.given),):
             return Conditions(self.rows_with(self.given, given))
         if not isinstance(given, Mapping):
-            table = table_of(given)
-            return self.conditions_of(table, {}, table.name)
+            return self.conditions_in(table_of(given))
         ranges = {column: value for column, value in given.items() if isinstance(value, slice)}
         values = {c: np.atleast_1d(value) for c, value in given.items() if c not in ranges}
-        return self.conditions_of(columns_table(name, values) if values else None, ranges, name)
+        typed = columns_table(name, values) if values else None
+        found = self.conditions_of(typed, ranges, name)
+        for text in self.new_level_texts(found.new_levels):
+            raise DataError(f"{name}: {text}")
+        return found
+
+    def conditions_in(self, table: TableFile) -> Conditions:
+        """Conditions of a table, with a note on levels that no training row has."""
+        found = self.conditions_of(table, {}, table.name)
+        self.note_new_levels(found.new_levels)
+        return found
+
+    def note_new_levels(self, new_levels: Mapping[int, np.ndarray]) -> None:
+        """Print a note on the levels of each column that no training row has."""
+        for text in self.new_level_texts(new_levels):
+            tell(f"note: {text}")
+
+    def new_level_texts(self, new_levels: Mapping[int, np.ndarray]) -> Iterator[str]:
+        """What is said of the levels of each column that no training row has."""
+        for place, texts in new_levels.items():
+            name, (first, *others) = self.columns[place], dict.fromkeys(filter(None, texts))
+            more = f", and {len(others):,} more" if others else ""
+            hint = nearest(first, [*map(str, self.kinds[name].levels or ())])
+            yield f"{printable(name)}: no training row has {first!r:.60}{hint}{more}"
 
     def conditions_of(
         self, table: TableFile | None, ranges: Mapping[str, slice], name: str
@@ -162,7 +192,28 @@ class TableRun(TrainedRun):
             raise DataError(f"{name}: expected one of the columns {listed(self.conditioned)}")
         values = self.rows_of(table, names) if table and names else np.zeros((1, 0))
         ends = dict(self._range(column, one, name) for column, one in ranges.items())
-        return Conditions(self.rows_with(names, values), ends)
+        new_levels = self.new_levels(table, names, values) if table else {}
+        return Conditions(self.rows_with(names, values), ends, new_levels)
+
+    def new_levels(
+        self, table: TableFile, names: Sequence[str], values: np.ndarray
+    ) -> dict[int, np.ndarray]:
+        """Texts ``(m,)`` of the cells of each column with levels that no training row has, by its
+        place; None of other cells.
+        """
+        found = {}
+        for name, cells in zip(names, values.T, strict=True):
+            is_new = cells == NEW
+            if self.kinds[name].kind != "levels" or not is_new.any():
+                continue
+            (column,), _ = read_columns(
+                table, names=[name], texts=texts_in(table, self.kinds, [name])
+            )
+            texts, codes = level_texts(column, self.kinds[name])
+            known = np.array([*texts, None], object)[codes]
+            known[~is_new] = None
+            found[self.columns.index(name)] = known
+        return found
 
     def rows_with(self, names: Sequence[str], values: np.ndarray) -> np.ndarray:
         """Rows ``(m, C)`` with values of some columns, the others unknown."""
@@ -186,6 +237,18 @@ class TableRun(TrainedRun):
         if not found[0] <= found[1]:
             raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, received {found}")
         return self.columns.index(column), (found[0], found[1])
+
+
+def with_new_levels(
+    kind: ColumnKind, cells: np.ndarray, texts: np.ndarray
+) -> tuple[ColumnKind, np.ndarray]:
+    """Kind and cells ``(n,)`` with the levels of ``texts`` ``(n,)`` too, which are new."""
+    is_new, levels = cells == NEW, list(kind.levels or ())
+    levels += dict.fromkeys(texts[is_new])
+    places = {level: place for place, level in enumerate(levels)}
+    cells = cells.copy()
+    cells[is_new] = [places[text] for text in texts[is_new]]
+    return kind.model_copy(update={"levels": levels}), cells
 
 
 class CellsRun(TableRun):
@@ -320,8 +383,8 @@ def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | N
             f"{path}: an .npy holds numbers, and {', '.join(map(shown, text[:10]))} "
             f"{'is' if len(text) == 1 else 'are'} of another type; expected a .csv or .parquet file"
         )
-    batches = trained.batches(n, seed, conditions_in(trained, given))
-    write_table(path, trained.names_of_draws, trained.written(batches))
+    at = conditions_in(trained, given)
+    write_table(path, trained.names_of_draws, trained.written(n, seed, at))
 
 
 def conditions_in(trained: TableRun, text: str | None) -> Conditions:
@@ -329,8 +392,7 @@ def conditions_in(trained: TableRun, text: str | None) -> Conditions:
     if text is None:
         return trained.conditions(None)
     if text == STDIN or os.path.exists(text) or "=" not in text:
-        table = open_table(text)
-        return trained.conditions_of(table, {}, table.name)
+        return trained.conditions_in(open_table(text))
     values: dict[str, Any] = {}
     for pair in text.replace("\\,", "\0").split(","):
         pair = pair.replace("\0", ",")
@@ -356,9 +418,6 @@ def range_ends(text: str, kind: ColumnKind) -> Sequence[str]:
 
 
 def _typed(name: str, text: str, kind: ColumnKind, may_be_range: bool) -> str | float | slice:
-    levels = kind.levels if kind.kind == "levels" and kind.type == "text" else None
-    if levels and text and text not in levels:
-        tell(f"note: {name}: no training row has {text!r:.60}{nearest(text, levels)}")
     if may_be_range and kind.kind != "levels" and (ends := range_ends(text, kind)):
         return slice(*(_typed(name, end, kind, False) if end else None for end in ends))
     if kind.type in TEXTS:

@@ -97,7 +97,11 @@ class FitCells(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
-        """``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``.
+        """``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``."""
+        return {"loss": -ops.mean(self.log_probs(batch), axis=-1) - self.shift}
+
+    def log_probs(self, batch: Any) -> Any:
+        """Log-probabilities ``(R, n)`` of packed rows ``(E, n)``, :attr:`shift` below ``log q``.
 
         ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
         Of rows with filled gaps the values count, not that they are present.
@@ -108,7 +112,7 @@ class FitCells(ChunkTrainer):
         cells = ops.logaddexp(first, second)
         if (are_filled := self.parts(batch)[-1]).shape[-2]:
             cells = cells - presence * are_filled
-        return {"loss": -ops.mean(ops.sum(cells, axis=-2), axis=-1) - self.shift}
+        return ops.sum(cells, axis=-2)
 
     def log_cells(self, packed: Any) -> LogCells:
         """Log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.

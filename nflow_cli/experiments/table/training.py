@@ -2,7 +2,7 @@
 
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.experiments.summary import Judged
+from nflow_cli.experiments.summary import Fitted
 from nflow_cli.experiments.table import model_of
 from nflow_cli.experiments.table.data import facts_of
 from nflow_cli.experiments.table.scoring import judged
@@ -10,13 +10,14 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.budget import Cost
 
 
-def run(config: CellsConfig | FitConfig, directory: RunDirectory, data: Dataset) -> Judged:
+def run(config: CellsConfig | FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
     """Train or resume in ``directory``, score and save."""
-    density, training, facts = model_of(config, "_training").fit(config, directory, data)
+    fit = model_of(config, "_training").fit
+    config, density, training, facts = fit(config, directory, data)
     scores, arrays = judged(config, density, data)
     of_training = {"steps": training.steps, "best_update": training.best_update}
     of_training |= training.speed._asdict()
-    return Judged({**scores, **facts_of(data), **of_training, **facts}, arrays)
+    return Fitted(config, {**scores, **facts_of(data), **of_training, **facts}, arrays)
 
 
 def trial(config: CellsConfig | FitConfig, data: Dataset) -> Cost:

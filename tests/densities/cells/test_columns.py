@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cells import TAILS, UNITS, grid, levels, number
 
+from nflow_cli.config.kinds import Lattice
 from nflow_cli.data.column_maps import Log, Scale, Softplus, TukeyH
 from nflow_cli.densities.cells.columns import UNKNOWN
 
@@ -17,6 +18,9 @@ COLUMNS = {
     "number": number("x", atoms=[0.5, 2.125], missing=True),
     "number above a bound": number("x", maps=SOFTPLUS, atoms=[45.5]),
     "thousands": number("x", resolution=1e3, decimals=0, maps=(Scale(1e6, 1e5),)),
+    "prices that end in .99": number(
+        "x", resolution=1.0, decimals=2, lattice=Lattice(step=1.0, offset=0.99)
+    ),
 }
 AT_0 = ("whole numbers", "number above a bound")
 
@@ -42,11 +46,25 @@ def test_values_are_themselves_again(case):
     np.testing.assert_array_equal(round_trip(column, values), values)
 
 
+def test_whole_numbers_of_13_digits_are_themselves_again_beside_atoms():
+    x = 1.7e12 + np.arange(-3_000.0, 3_001)
+    maps, facts = (Scale(1.7e12, 1e4),), {"type": "whole", "atoms": [1.7e12, 1.7e12 + 2]}
+    column = number("x", resolution=1.0, decimals=0, maps=maps, **facts)
+    np.testing.assert_array_equal(np.unique(column.codes(x), return_counts=True)[1], [1, 1, 5_999])
+    np.testing.assert_array_equal(round_trip(column, x), x)
+
+
 def test_numbers_of_all_digits_are_themselves_again_to_those_that_are_read():
     x = np.array([float(f"{x:.11e}") for x in np.random.default_rng(0).uniform(-50, 50, 1_000)])
     x[:4] = 0.0, 1e-11, -50, 50
     column = number("x", decimals=None, resolution=1e-15, maps=(Scale(1.0, 2.0), TukeyH(0.1)))
     np.testing.assert_allclose(round_trip(column, x), x, rtol=1e-14, atol=1e-15)
+
+
+def test_draws_of_single_precision_are_on_its_lattice():
+    column = number("x", decimals=None, resolution=1e-7, single=9)
+    drawn = column.values_at(np.random.default_rng(0).normal(size=1_000))
+    np.testing.assert_array_equal(drawn, [float(str(x)) for x in drawn.astype(np.float32)])
 
 
 @pytest.mark.parametrize("case", [name for name in COLUMNS if name != "levels"])

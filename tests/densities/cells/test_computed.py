@@ -211,6 +211,15 @@ def test_numbers_that_arithmetic_or_single_precision_moved_hold():
     assert not one.holds(rows, one.expected(rows)).any()
 
 
+def test_a_logarithm_of_single_precision_is_computed_in_it():
+    kind = ColumnKind(kind="number", resolution=1.2e-7, single=15, relation=LOG)
+    one = computed(CellColumn("y", kind, COLUMNS[B].maps), LOG)
+    a = np.arange(1, 400) / 2
+    rows = np.column_stack([np.zeros((len(a), 1)), a, np.zeros((len(a), 2))])
+    single = [float(str(value)) for value in np.log(a).astype(np.float32)]
+    np.testing.assert_array_equal(one.expected(rows).values, single)
+
+
 def test_what_its_row_says_nothing_of_is_drawn_by_the_marginal():
     one = computed(levels("name", 2), NAMES)
     rows = np.tile([-1.0, 0.0, 0.0, np.nan], (20_000, 1))

@@ -15,6 +15,7 @@ from nflow_cli.densities.cells.unmixing import (
     can_be_unmixed,
     component,
     fit_unmixing,
+    is_clear,
     unmixing,
 )
 from nflow_cli.evaluation.pit import pit
@@ -86,6 +87,13 @@ def test_draws_are_of_the_density():
     independent = density.scored_rows(draws[:50], rng).log_independent
     alone = density.independent.cell_log_probs(draws[:50])  # columns of the rows, not components
     np.testing.assert_allclose(independent, alone, rtol=1e-12)
+
+
+def test_a_gain_is_clear_beyond_some_standard_errors():
+    noise = np.resize([-1.0, 1.0], 900)  # a mean of 0, and of an error of 1/30
+    for gain, errors, expected in [(0.099, 3, False), (0.102, 3, True), (0.068, 2, True)]:
+        assert is_clear(gain + noise, errors) is expected
+    assert not is_clear(np.array([5.0]), 2)  # of one row the error is not known
 
 
 @pytest.mark.slow

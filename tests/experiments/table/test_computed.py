@@ -1,6 +1,7 @@
 """A fit to a table some of whose columns follow from others: draws, scores, files."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -132,6 +133,8 @@ def test_the_summary_has_their_gains(run):
     assert part > 7 and summary["computed_gain"] == pytest.approx(part)
     printed = repr(nflow_cli.load(run))
     assert f" nats, paired, of which {part:.5f} by computed columns\n" in printed
+    (largest,) = re.findall(r"largest gains +(.+)", printed)
+    assert {text.split()[0] for text in largest.split(", ")} <= set(TABLE) - set(COMPUTED)
     assert set(summary["pit"]["columns"]) == set(TABLE)
 
 

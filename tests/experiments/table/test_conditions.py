@@ -5,8 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from cells import grid, levels, number, products, random_density
+from pyarrow import csv
 from scipy.stats import ks_2samp
 
 from nflow_cli.config.kinds import ColumnKind, Lattice
@@ -16,7 +18,7 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.marginal import Normals
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.loading import TrainedCells
-from nflow_cli.experiments.table.tables import conditions_in
+from nflow_cli.experiments.table.tables import conditions_in, write_draws
 
 COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]
 EVERY = products(np.arange(-30.0, 31), [0, 1, 2, np.nan], np.arange(4))
@@ -26,7 +28,7 @@ N = 8_000
 def trained(density):
     kinds = {column.name: column.kind for column in density.row}
     data = TableData(name="table", kinds=kinds, given=[*kinds][: density.n_given])
-    config = SimpleNamespace(data=data)
+    config = SimpleNamespace(data=data, seed=0)
     return TrainedCells(SimpleNamespace(path=Path("run"), config=config), density, {})
 
 
@@ -96,10 +98,9 @@ def test_conditions_that_no_draw_meets_are_one_error():
 
 
 @pytest.mark.parametrize("joint", [1], indirect=True)
-def test_texts_that_are_no_conditions_are_one_line(joint, capsys):
-    conditions_in(joint, "b=level 1:level 2")
-    assert "no training row has" in capsys.readouterr().err
+def test_texts_that_are_no_conditions_are_one_line(joint):
     for text, words in [
+        ("b=level 1:level 2", "no training row has 'level 1:level 2'"),
         ("d=1", "expected each of a, b, c once"),
         ("a=2:1", "'a': expected LOW:HIGH"),
         ("a=x:1", "a: expected a finite number. Received: 'x'"),
@@ -150,12 +151,33 @@ def test_conditions_are_read_from_text_and_what_are_none_are_one_line(conditiona
         np.testing.assert_array_equal(row, [2, number_of_day, -1.25, np.nan])
 
 
-def test_a_level_that_no_training_row_has_may_be_given_and_has_a_note(conditional, capsys):
-    (row,) = conditions_in(conditional, "a=level 9,b=1,day=2024-01-01").rows
-    assert row[0] == -1
-    assert "a: no training row has 'level 9' (did you mean" in capsys.readouterr().err
-    draws = conditional.sample(20, given={"a": ["else"], "b": [1.0], "day": ["2024-01-01"]})
-    assert draws.shape == (20, 4) and np.isfinite(conditional.log_prob(draws)).all()
+def test_a_level_that_no_training_row_has_is_refused_where_it_is_typed(conditional):
+    said = "a: no training row has 'levl 1' (did you mean 'level 1'?)"
+    with pytest.raises(DataError) as refused:
+        conditions_in(conditional, "a=levl 1,b=1,day=2024-01-01")
+    assert str(refused.value) == f"--given: {said}"
+    for draw in (conditional.sample, conditional.sample_table):
+        with pytest.raises(DataError) as refused:
+            draw(5, given={"a": "levl 1", "b": 1.0, "day": "2024-01-01"})
+        assert str(refused.value) == f"given: {said}"
+
+
+def test_a_level_that_no_training_row_has_is_noted_in_a_table_and_stands_in_its_draws(
+    conditional, tmp_path, capsys
+):
+    a, days = ["levl 1", "level 1", "else"], 3 * ["2024-01-01"]
+    table = pa.table({"a": a, "b": [1.0, 2.0, 3.0], "day": days})
+    csv.write_csv(table, tmp_path / "at.csv")
+    drawn = conditional.sample_table(7, given=table)
+    said = "note: a: no training row has 'levl 1' (did you mean 'level 1'?), and 1 more"
+    assert said in capsys.readouterr().err
+    assert drawn["a"].to_pylist() == [level for level in a for _ in range(7)]
+    assert np.isfinite(drawn["log_q"].to_numpy()).all()
+    write_draws(conditional, 7, tmp_path / "drawn.csv", 0, str(tmp_path / "at.csv"))
+    assert said in capsys.readouterr().err
+    assert csv.read_csv(tmp_path / "drawn.csv")["a"].to_pylist() == drawn["a"].to_pylist()
+    conditional.predict(table, "c")
+    assert said in capsys.readouterr().err
 
 
 def test_rows_that_are_none_are_refused(conditional):

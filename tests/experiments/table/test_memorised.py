@@ -61,6 +61,14 @@ def test_rows_of_rare_levels_and_with_unknown_cells_are_left_out():
     assert memorised(DENSITY, table(train, np.r_[gap, test]), 0) == expected
 
 
+def test_rows_of_a_box_that_is_ticked_or_empty_are_all_compared():
+    density = random_density([levels("box", 1, missing=True), number("b")])
+    train = np.column_stack([np.resize([0, np.nan, np.nan], 200), rows(200, 0)[:, 2]])
+    data = Dataset("t", "", {}, [], ["box", "b"], [], train, train[:0], train[:80], {})
+    judged = memorised(density, data, 0)
+    assert (judged.n_train, judged.n_test) == (200, 80)
+
+
 def test_at_most_5000_rows_of_each_part_are_compared_by_the_seed():
     data = table(np.resize(rows(500, 0), (6_000, 3)), np.resize(rows(300, 1), (7_000, 3)))
     judged = memorised(DENSITY, data, 1)

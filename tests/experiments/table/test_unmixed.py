@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from short_runs import CELLS, KilledError, killed_after, make_run, without_pictu
 
 import nflow_cli
 from nflow_cli.errors import ConfigError, RunDirectoryError
+from nflow_cli.experiments.table import cells_training
 from nflow_cli.runs.directory import RunDirectory
 
 MATRIX = np.array([[1.0, 0.9], [0.8, 1.0]])
@@ -19,7 +23,7 @@ SIZES = {"cells.width": 8, "cells.blocks": 1, "cells.components": 3, "train.chun
 
 @pytest.fixture(scope="module")
 def table():
-    rows = np.random.default_rng(0).gamma(1.0, size=(1_500, 2)) @ MATRIX.T
+    rows = np.random.default_rng(0).uniform(size=(6_000, 2)) @ MATRIX.T
     return dict(zip("ab", rows.T))
 
 
@@ -28,8 +32,7 @@ def changes(table, tmp_path_factory):
     """Settings of a run of the table, from a file."""
     path = tmp_path_factory.mktemp("t") / "t.csv"
     np.savetxt(path, np.column_stack([*table.values()]), "%.17g", ",", header="a,b", comments="")
-    data = {"name": str(path), "missing": "model"}
-    return CELLS | {"data": data, "cells": CELLS["cells"] | {"unmixed": True}}
+    return CELLS | {"data": {"name": str(path), "missing": "model"}}
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +40,14 @@ def density(changes, tmp_path_factory):
     return nflow_cli.load(make_run(tmp_path_factory.mktemp("r") / "r", **changes))
 
 
+def decision(path):
+    """Return what the config of a run has for the map."""
+    return yaml.safe_load((path / "config.yaml").read_text())["cells"]["unmixed"]
+
+
 def test_a_run_of_components_passes_its_checks(invoke, density):
     run = RunDirectory(density.path)
-    assert yaml.safe_load((run.path / "config.yaml").read_text())["cells"]["unmixed"] is True
+    assert decision(run.path) is True
     summary = json.loads((run.path / "summary.json").read_text())
     assert list(summary["pit"]["columns"]) == ["component 1", "component 2"]
     assert summary["columns"] == ["a", "b"] and "column_gains" not in summary
@@ -55,7 +63,31 @@ def test_its_draws_are_rows_of_the_table(invoke, density, table):
     assert drawn == pytest.approx(given, abs=0.15)
 
 
-def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, density, changes, tmp_path):
+def test_a_dry_run_leaves_the_decision_to_the_training(invoke, changes):
+    lines = succeed(invoke, "fit", changes["data"]["name"], "--dry-run").splitlines()
+    assert "linear components: if likelier, when it is trained" in lines
+
+
+@pytest.mark.parametrize(
+    ("step", "decided"), [("trained_unmixing", None), ("train", True)], ids=["before", "after"]
+)
+def test_a_run_killed_at_the_decision_is_resumed_to_the_same_bits(
+    invoke, density, changes, tmp_path, monkeypatch, step, decided
+):
+    once = Mock(wraps=getattr(cells_training, step), side_effect=[KilledError, DEFAULT])
+    monkeypatch.setattr(cells_training, step, once)
+    with pytest.raises(KilledError):
+        make_run(tmp_path / "r", **changes)
+    assert decision(tmp_path / "r") is decided
+    with without_pictures():
+        assert invoke("resume", tmp_path / "r").exit_code == 0
+    assert decision(tmp_path / "r") is True
+    assert_same_run(tmp_path / "r", density.path)
+
+
+def test_a_run_killed_in_its_training_is_resumed_to_the_same_bits(
+    invoke, density, changes, tmp_path
+):
     with killed_after(2), pytest.raises(KilledError):
         make_run(tmp_path / "r", **changes)
     with without_pictures():
@@ -63,10 +95,27 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, density, chang
     assert_same_run(tmp_path / "r", density.path)
 
 
+FIT = """
+import sys
+from nflow_cli.cli import main
+main([*sys.argv[1:], "--threads", "1", "--steps", "1", "--output", "run"], standalone_mode=False)
+import tensorflow as tf
+print(tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+@pytest.mark.slow
+def test_the_map_is_trained_on_as_many_threads_as_asked(changes, tmp_path):
+    """TensorFlow had been started before, on its own number of them."""
+    words = [sys.executable, "-c", FIT, "fit", changes["data"]["name"]]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "1"
+
+
 def test_components_of_other_columns_are_refused(table):
     options = {"steps": 1, "settings": {**SIZES, "cells.unmixed": True}}
     with pytest.raises(ConfigError, match=r"cells\.unmixed: expected two or more columns of plain"):
-        nflow_cli.fit({**table, "c": ["x", "y"] * 750}, **options)
+        nflow_cli.fit({**table, "c": ["x", "y"] * 3_000}, **options)
 
 
 def test_a_map_without_an_inverse_and_scales_of_0_are_refused(density, tmp_path):
