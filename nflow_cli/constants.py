@@ -2,7 +2,7 @@
 
 import math
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 LOG_2PI = math.log(2 * math.pi)
 RUN, SWEEP = "run.json", "sweep.yaml"  # of a run directory, and of a sweep's
 FAR = 1e15  # beyond it float32 squares overflow, and every density here is 0

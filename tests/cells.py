@@ -154,8 +154,8 @@ def values_of(column, reach=18.0, outliers=True):
 def quadrature(column, panels=12):
     """Return values ``(V,)`` of a column and weights of their probabilities: a sum is an integral.
 
-    Of numbers, 16 of Gauss's points in each panel of t, units are sinh t, which a step or a tail ends;
-    then steps and gaps.
+    Of numbers, 16 of Gauss's points in each panel of t, units are sinh t, which a step ends or a
+    tail begins; then steps and gaps.
     """
     others = values_of(column)
     if column.kind.kind != "number":

@@ -37,7 +37,7 @@ LOCK = ".lock"  # while the run is being written, or after a kill -9
 # Bytes.
 MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
 Arrays = dict[str, np.ndarray]
-FORMAT = 4  # in run.json
+FORMAT = 5  # in run.json
 VERSIONS, NFLOW = "versions", "nflow-cli"  # in run.json: of each package, and of this one
 
 
@@ -350,14 +350,14 @@ def expect_readable(path: str, record: Mapping[str, Any]) -> None:
         raise RunDirectoryError(
             f"{path}: format {number}, written by a newer nflow; this one reads {FORMAT}"
         )
-    if number < FORMAT:
-        raise RunDirectoryError(
-            f"{path}: a run of format {number}, of an earlier version of nflow; this "
-            f"one reads format {FORMAT} of {__version__}: train it again"
-        )
     writer = known.get(NFLOW) if isinstance(known, Mapping) else None
     if not isinstance(writer, str):
         raise RunDirectoryError(f"{path}: damaged: expected the version of {NFLOW}")
+    if number < FORMAT:
+        raise RunDirectoryError(
+            f"{path}: a run of format {number}, which nflow {writer:.40} reads; this is "
+            f"{__version__}, of format {FORMAT}: train it again"
+        )
     if writer != __version__ and ".dev" in writer:
         raise RunDirectoryError(
             f"{path}: written by nflow {writer:.40}; this is {__version__}, and a development "

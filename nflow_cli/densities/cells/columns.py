@@ -183,8 +183,10 @@ class CellColumn:
             possible &= self._steps_beyond(values) == 0
         if self.kind.kind == "grid":
             possible &= self._is_on_grid(values)
-        log_mass = np.where(possible, self.outliers.log_mass(low, high), -np.inf)
-        return log_mass, np.where(gaps, 0.0, self.outliers.below(low))
+        width = np.where(np.isinf(low) | np.isinf(high), np.inf, self.step)
+        log_mass = self.outliers.log_mass(low, high, width)
+        below = np.where(gaps, 0.0, self.outliers.below(low))
+        return np.where(possible, log_mass, -np.inf), below
 
     @property
     def is_closed(self) -> bool:

@@ -27,8 +27,9 @@ class Outliers(NamedTuple):
         """Probability ``(n,)`` of less than ``x``, which may be infinite."""
         return 0.5 + np.arctan(self._in_scales(x)) / np.pi
 
-    def log_mass(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Log-probability ``(n,)`` in nats of intervals, one end of which may be infinite.
+    def log_mass(self, low: np.ndarray, high: np.ndarray, width: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` in nats of intervals, one end of which may be infinite, and the
+        width of which is known to more digits than the ends far away.
 
         Of a narrow one from ``a`` to ``b``, in scales, it is that of ``(b - a)/(1 + ab)/π``, which
         may be below any number; of a wide one the difference of the angles of its ends.
@@ -39,7 +40,7 @@ class Outliers(NamedTuple):
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             is_far = a > 1
             angles = np.arctan(np.where(is_far, 1 / a, b)) - np.arctan(np.where(is_far, 1 / b, a))
-            log_width = np.log(b - a)
+            log_width = np.log(width / self.scale)
             log_square = 2 * np.log(np.hypot(1.0, (a + b) / 2))
             part = np.exp(2 * (log_width - LOG_2) - log_square)  # of 1 + ((a + b)/2)², less ab
             log_tangent = log_width - log_square - np.log1p(-part)

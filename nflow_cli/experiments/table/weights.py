@@ -25,7 +25,8 @@ ENDS = "floor", "low", "high"  # of a column, in the order of its limits
 UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
 OUTLIERS, ALONE_OUTLIERS = "outliers", "alone_outliers"  # centres and scales
 NO_TAIL = Tail(0.0, 1.0, 0.5)
-NO_SCORES = Scores(*np.zeros((3, 0)), Tailed(STANDARD, NO_TAIL, NO_TAIL))  # of a column without
+NONE = np.zeros(0)
+NO_SCORES = Scores(NONE, NONE, NONE, Tailed(STANDARD, NO_TAIL, NO_TAIL))  # of a column without
 FAR = 100.0  # widest scales of a marginal, half of which reaches the training numbers
 LARGEST = float(np.finfo(np.float32).max)  # a number of a training, which is in float32
 
@@ -257,7 +258,8 @@ def _scores(i: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
     if steps not in arrays or not arrays[steps].size:
         return None
     lower, upper = (Tail(*tail) for tail in arrays[tails].T.tolist())
-    return Scores(*arrays[steps], Tailed(Normals(*arrays[normals]), lower, upper))
+    values, units, masses = arrays[steps]
+    return Scores(values, units, masses, Tailed(Normals(*arrays[normals]), lower, upper))
 
 
 def _marginals(

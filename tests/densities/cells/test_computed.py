@@ -187,7 +187,7 @@ def test_a_broken_cell_is_improbable_by_its_marginal_but_not_impossible():
     row = np.array([[0, 0.5, 0.25, 1.76]])
     assert one.log_prob(row) == pytest.approx(math.log(BROKEN) + alone.log_prob(row))
     far = np.array([[0, 0.5, 0.25, 90.0]])
-    assert -1_000 < one.log_prob(far)[0] < -100
+    assert -1_000 < one.log_prob(far)[0] < -20
 
 
 def test_gaps_go_with_gaps_and_one_of_a_column_that_had_none_is_unknown():

@@ -19,7 +19,6 @@ from nflow_cli.densities.cells.fitting import (
     with_both_ends,
 )
 from nflow_cli.densities.cells.start import starting_weights
-from nflow_cli.mixtures import log_cdf, log_sf
 
 N = 1_000
 
@@ -65,22 +64,47 @@ def test_counts_most_of_which_are_at_a_bound_have_their_shares():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_number_far_out_has_a_share_of_one_row_and_one_beyond_belief_none(shape):
-    columns, (marginal,) = marginals_of(dataset({"x": np.round(SHAPES[shape], 5)}))
-    (column,), x = columns, SHAPES[shape]
-    at = np.median(x) + np.array([-10, 10]) * np.ptp(x)
-    mixture = [getattr(marginal.normals, name) for name in ("log_weights", "means", "scales")]
-    low, high = column.inside(at)[0]
-    above = math.exp(log_sf(high, *mixture, np))
-    below = 0.0 if column.kind.bounds else math.exp(log_cdf(low, *mixture, np))
-    assert 0.01 / N < above + below < 0.5 / N
-    broad = [array[-1:] for array in mixture]
-    tails = math.exp(log_sf(high, *broad, np)), math.exp(log_cdf(low, *broad, np))
-    assert 0.015 < (sum(tails) if below else tails[0]) * N < 0.1
-    cell = column.encode(column.values_at(column.inside(at[1:])[0]))
-    assert (
-        marginal.log_prob(cell.codes, *cell.interval) > math.log(column.step / np.ptp(x) / N) - 12
-    )
+def test_a_number_any_number_of_ranges_away_costs_twice_the_logarithm_of_these(shape):
+    """One row more is an outlier, of a Cauchy distribution over five ranges."""
+    (column,), (marginal,) = marginals_of(data := dataset({"x": np.round(SHAPES[shape], 5)}))
+    x, ranges = data.train[:, 0], np.array([10.0, 1e3, 1e6, 1e12])
+    extent = np.ptp(x) + column.step
+    values = column.nearest(np.median(x) + ranges * extent)
+    cells = column.encode(values)
+    log_p = marginal.log_prob(cells.codes, *cells.interval, cells.log_outlier)
+    expected = -np.log(len(x) + 1) - np.log(5 * np.pi * (1 + np.square(ranges / 5)))
+    np.testing.assert_allclose(log_p - math.log(column.step / extent), expected, atol=0.05)
+
+
+def test_numbers_end_at_0_where_none_is_below_and_one_below_is_an_outlier():
+    rng = np.random.default_rng(7)
+    columns = {
+        "price": np.round(np.exp(rng.normal(12, 0.6, N)), -2),
+        "size": rng.gamma(4, 20, N),
+        "height": rng.normal(170, 10, N),
+        "net": rng.normal(1, 1, N),
+    }
+    density = density_of(data := dataset(columns))
+    draws = density.draw(np.full((20_000, 4), np.nan), rng)
+    lows = dict(zip(data.columns, draws.min(axis=0)))
+    assert 0 <= lows["price"] < 3e4 and 0 <= lows["size"] < 10
+    assert lows["height"] > 50 and lows["net"] < -1
+    below = np.median(data.train, axis=0) * np.array([1.0, -1.0, 1.0, 1.0])
+    log_q = density.cell_log_probs(below[None])[0]
+    assert -60 < log_q[1] < -10
+
+
+def test_draws_end_within_a_range_of_the_dearest_row():
+    """A map to scores that went on as a normal of ten ranges drew houses for minus five million."""
+    rng = np.random.default_rng(8)
+    x = np.exp(rng.normal(12, 0.5, 1_400))
+    x = np.where(rng.random(1_400) < 0.6, np.round(x, -4), np.round(x, -2))
+    density = density_of(data := dataset({"price": x, "y": RNG.random(1_400)}))
+    assert density.cells[0].scores is not None
+    prices = density.draw(np.full((100_000, 2), np.nan), RNG)[:, 0]
+    rows = data.train[:, 0]
+    assert prices.min() >= 0 and prices.max() < rows.max() + np.ptp(rows)
+    assert prices.std() == pytest.approx(rows.std(), rel=0.1)
 
 
 def test_whatever_a_network_says_its_draws_are_near_the_rows():
@@ -99,9 +123,9 @@ def test_whatever_a_network_says_its_draws_are_near_the_rows():
 
 
 def test_the_least_scale_is_a_quarter_of_an_interval():
-    columns = fitted_columns(dataset({"x": RNG.integers(0, 40, N), "y": RNG.random(N)}))
+    columns = fitted_columns(dataset({"x": RNG.integers(-20, 20, N), "y": RNG.random(N)}))
     floors = [column.floor for column in columns]
-    low, high = columns[0].inside(np.array([20.0, 21.0]))[0]
+    low, high = columns[0].inside(np.array([0.0, 1.0]))[0]
     assert floors[0] == pytest.approx(0.25 * (high - low), rel=0.3)
     assert floors[1] == 1e-5
 

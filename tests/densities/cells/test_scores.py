@@ -97,11 +97,9 @@ def fitted(x):
 
 
 def log_prob(column, marginal, values):
-    """Return the log-probability of values, that of an atom added to that of its interval."""
-    cells, shares = column.encode(values), marginal.log_shares
-    smooth = shares[column.number] + marginal.normals.log_mass(*cells.interval)
-    both = np.logaddexp(shares[cells.codes], smooth)
-    return np.where(cells.codes < column.number, both, smooth)
+    """Return the log-probability of values, an outlier among them."""
+    cells = column.encode(values)
+    return marginal.log_prob(cells.codes, *cells.interval, cells.log_outlier)
 
 
 def rounded(law, places, step=1.0):

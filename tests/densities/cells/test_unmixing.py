@@ -31,7 +31,8 @@ COLUMNS = [
 def unmixed(columns=COLUMNS, matrix=MATRIX, members=2):
     """Return a density of components of columns, of random weights."""
     limits = 0.02, -6.0, 6.0
-    found = random_density([component(i, *limits) for i in range(len(columns))], members=members)
+    parts = [component(i, *limits) for i in range(len(columns))]
+    found = random_density(parts, members=members, new=1e-12)  # next to no outliers
     alone = random_density(columns, shares=0.0)
     parts = found.cells, found.layout, found.marginals, found.networks
     return CellDensity(*parts, [], Unmixing(columns, matrix), alone)
