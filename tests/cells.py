@@ -21,6 +21,7 @@ TAILS = (Scale(1.0, 2.0), TukeyH(0.02))
 # Of columns of whole numbers from 0 on, and from 0 to 9.
 POSITIVE = (Log(-0.5, "above"), Scale(0.4, 0.3))
 BETWEEN = (Logit(-0.5, 9.5), Scale(0.0, 1.5))
+FEW = 1e-12  # share of outliers, next to none: they are in no draw, no mean and no quantile
 FAR = 20.0  # units of an outlier among numbers without steps, where these have no density
 
 
@@ -113,6 +114,8 @@ def random_weights(layout, rng, blocks=2):
 
 def random_marginal(column, rng, new=None):
     shares = rng.dirichlet(np.ones(column.outcomes.count))
+    if new is None and column.has_numbers and not column.kind.is_open:
+        new = FEW
     if new is not None:
         shares[:-1] *= (1 - new) / shares[:-1].sum()
         shares[-1] = new
@@ -123,7 +126,7 @@ def random_marginal(column, rng, new=None):
 
 def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None, new=None):
     """Return a density of cells of columns; of networks alone where ``shares`` is 1, and with a
-    share ``new`` of new levels and outliers.
+    share ``new`` of new levels and outliers, or few outliers.
     """
     rng = np.random.default_rng(seed)
     columns = [in_units(c) if i < n_given else c for i, c in enumerate(columns)]

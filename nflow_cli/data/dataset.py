@@ -106,6 +106,18 @@ class Dataset:
         return [*self.modelled, *self.computed]
 
     @property
+    def may_be_linear(self) -> bool:
+        """Whether the columns may be linear mixtures: several plain numbers, without gaps, bounds,
+        cycles, weights or given columns.
+        """
+        kinds = [self.kinds[name] for name in self.columns]
+        are_plain = all(
+            kind.is_continuous and not (kind.bounds or kind.missing or kind.calendar)
+            for kind in kinds
+        )
+        return are_plain and len(kinds) > 1 and not self.given and self.weights.train is None
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Rows of each part."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -332,7 +344,7 @@ def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
         kind = data.kinds[name]
         if kind.alone.kind in ("grid", "number"):
             values = values[~np.isnan(values) & ~np.isin(values, kind.atoms)]
-            units[name] = units_of_numbers(values, kind)
+            units[name] = units_of_numbers(values, kind, may_end_at_0=not data.may_be_linear)
     return units
 
 

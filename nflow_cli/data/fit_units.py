@@ -25,6 +25,7 @@ ROWS = 20_000  # for the fit of a tail, at most
 NORMAL_IQR = 1.3489795003921634  # of N(0, 1)
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
 NORMAL_MAD = 1.482602218505602  # 1 over the median of |z|, z ~ N(0, 1)
+STRAIGHT = 0.01  # quantile of numbers from which on units that end at 0 are straight
 MAX_VALUE = 1e150  # larger ones are clipped: their squares overflow
 MIN_TAIL_GAIN = 2.0  # total nats that heavy tails must add
 
@@ -245,24 +246,33 @@ def _information(at: np.ndarray) -> np.ndarray:
     return (weights[:, None] * scores).T @ scores / weights.sum()
 
 
-def units_of_numbers(values: np.ndarray, kind: ColumnKind) -> list[ColumnMap]:
+def units_of_numbers(
+    values: np.ndarray, kind: ColumnKind, may_end_at_0: bool = False
+) -> list[ColumnMap]:
     """Maps of values ``(n,)`` of a column to about N(0, 1).
 
-    A bound is half a step beyond the last possible value, at its interval's end. Where no value is
-    below 0, and 0 is no farther away than the greatest, it is a bound. Equal values are spread over
-    their intervals: otherwise the fitted tail is as heavy as it can be.
+    A bound is half a step beyond the last possible value, at its interval's end. With
+    ``may_end_at_0`` units end at 0, too, where no value is below, unless it is farther from the
+    least than the greatest is: by a softplus that is straight for nearly all values. Equal values
+    are spread over their intervals: otherwise the fitted tail is as heavy as it can be.
     """
     step = kind.step or 1.0
     if not len(values) or values.min() == values.max():
         return [Scale(float(values[0]) if len(values) else 0.0, step)]
     low, high = kind.bounds or (None, None)
-    if low is None and kind.type in ("whole", "decimal") and 0 <= values.min() <= np.ptp(values):
-        low = 0.0
     half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
     bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
     below, above = bounds.ends
+    ends_at_0 = may_end_at_0 and kind.bounds is None and kind.type in ("whole", "decimal")
+    if ends_at_0 and 0 <= values.min() <= np.ptp(values):
+        below = -half
     steps = np.minimum(step, 2 * np.minimum(values - below, above - values))
-    return fit_units(_spread(values, steps), bounds, "none", skewed=True)
+    spread = _spread(values, steps)
+    if np.isinf(below) or bounds.low is not None:
+        return fit_units(spread, bounds, "none", skewed=True)
+    scale = max(step, float(np.quantile(values, STRAIGHT)) / 3)
+    first = Softplus(below, "above", scale)
+    return [first, *fit_units(first.inside(spread)[0], tails="none", skewed=True)]
 
 
 def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -163,10 +163,9 @@ class CellColumn:
         centre, half = in_units
         if self.scores:
             centre, half = self.scores.intervals(self.nearest(numbers), *in_units, self.slack)
-        half = np.where(beyond, 0.0, half)
         if self.kind.kind == "grid":
             half = np.where(self._is_on_grid(numbers), half, 0.0)
-        interval = Interval(np.where(is_none, 0.0, centre), np.where(gaps, 1.0, half))
+        interval = Interval(np.where(is_none, 0.0, centre), np.where(is_none, 1.0, half))
         units, calendar = np.where(is_none, 0.0, in_units.centre), harmonics(values, self.kind)
         return Cells(codes, interval, units, calendar, *self._outliers(values))
 

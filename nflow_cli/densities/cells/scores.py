@@ -210,7 +210,9 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     off = ~is_heap if not is_heap.all() else np.ones(len(is_heap), bool)
     rest = off[which]
     normals = fit_normals(of.centre[rest], of.half[rest], of.weights[rest], floor, widest)
-    smooth = with_tails(normals, of.centre[rest], of.half[rest])
+    slope = np.exp(of.in_units(of.values)[1])
+    every = of.values, of.centre, of.half, slope
+    smooth = with_tails(normals, *(part[rest] for part in every))
     log_smooth = smooth.log_mass(*at)
     multiples, shares = _multiples(of, distinct[off], smooth, log_smooth[off])
     n, others = of.weights.sum(), np.maximum(counts - 1, 0.0)
@@ -222,7 +224,7 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     masses[off] = part * (own + weight * round_mass[off])
     log_mass[off] = np.log(part) + left_out
     normals = fit_normals(of.centre, of.half, of.weights, floor, widest)
-    alone = with_tails(normals, of.centre, of.half).log_mass(*at)
+    alone = with_tails(normals, *every).log_mass(*at)
     if counts @ (log_mass - alone) < LEAST_GAIN * n:
         return None
     seen = np.round(distinct, of.decimals or 0)  # as places are: 230 steps of 0.01 are not 2.3

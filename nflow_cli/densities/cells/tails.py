@@ -166,22 +166,25 @@ def score(log_below: np.ndarray, log_above: np.ndarray) -> np.ndarray:
     return np.where(log_below < log_above, z, -z)
 
 
-def with_tails(normals: Normals, centre: np.ndarray, half: np.ndarray) -> Tailed:
-    """Add tails beyond the intervals ``centre ± half`` ``(n,)`` of the numbers.
+def with_tails(
+    normals: Normals, numbers: np.ndarray, centre: np.ndarray, half: np.ndarray, slope: np.ndarray
+) -> Tailed:
+    """Add tails beyond the outermost numbers ``(n,)``, of intervals ``centre ± half`` in units.
 
     A new number is beyond each end with probability ``1/(K + 1)``, K the distinct numbers seen. The
-    scale is the mean excess of the outermost ``⌈√K⌉`` over the next: that of an exponential tail.
+    scale is the mean excess of the outermost ``⌈√K⌉`` over the next: that of an exponential tail in
+    table units, where units are ``slope`` ``(n,)`` times as long.
     """
-    middles, first = np.unique(centre, return_index=True)
-    halves, mass = half[first], 1 / (len(middles) + 1)
-    lower = Tail(float(np.min(middles - halves)), _mean_excess(-middles[::-1], halves), mass)
-    upper = Tail(float(np.max(middles + halves)), _mean_excess(middles, halves), mass)
-    return Tailed(normals, lower, upper)
+    distinct, first = np.unique(numbers, return_index=True)
+    centre, half, slope = centre[first], half[first], slope[first]
+    mass = 1 / (len(distinct) + 1)
+    below = _mean_excess(-distinct[::-1]) * slope[0] or 2 * half[0]
+    above = _mean_excess(distinct) * slope[-1] or 2 * half[-1]
+    lower = Tail(float(centre[0] - half[0]), float(below), mass)
+    return Tailed(normals, lower, Tail(float(centre[-1] + half[-1]), float(above), mass))
 
 
-def _mean_excess(values: np.ndarray, halves: np.ndarray) -> float:
-    """Mean excess of the largest of ascending values ``(K,)``; of one value its interval."""
-    if len(values) == 1:
-        return float(2 * halves[0])
+def _mean_excess(values: np.ndarray) -> float:
+    """Mean excess of the largest of ascending values ``(K,)``; 0 of one value."""
     count = min(int(np.ceil(np.sqrt(len(values)))), len(values) - 1)
-    return float(np.mean(values[-count:] - values[-count - 1]))
+    return float(np.mean(values[-count:] - values[-count - 1])) if count else 0.0

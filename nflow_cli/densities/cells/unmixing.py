@@ -79,17 +79,6 @@ def units_of(columns: Sequence[CellColumn], rows: np.ndarray) -> np.ndarray:
     return np.stack([c.inside(values)[0] for c, values in zip(columns, rows.T)], axis=1)
 
 
-def can_be_unmixed(data: Dataset) -> bool:
-    """Whether all columns are plain numbers without gaps, bounds, cycles, weights or given
-    columns.
-    """
-    kinds = [data.kinds[name] for name in data.columns]
-    are_plain = all(
-        kind.is_continuous and not (kind.bounds or kind.missing or kind.calendar) for kind in kinds
-    )
-    return are_plain and len(kinds) > 1 and not data.given and data.weights.train is None
-
-
 def fit_unmixing(columns: Sequence[CellColumn], data: Dataset) -> Unmixing | None:
     """Unmixing by training rows; ``None`` if columns are linearly dependent."""
     matrix = unmixing(units_of(columns, _thinned(data.train)))

@@ -10,7 +10,7 @@ from nflow_cli.data.dataset import Dataset, load_dataset
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.densities.cells.fitting import fitted_columns
-from nflow_cli.densities.cells.unmixing import are_better, can_be_unmixed, fit_unmixing
+from nflow_cli.densities.cells.unmixing import are_better, fit_unmixing
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.experiments.recorded_data import found_again, with_tests
 from nflow_cli.experiments.run import Run
@@ -83,7 +83,7 @@ def _unmixed(config: CellsConfig, data: Dataset) -> bool | None:
     is likelier.
     """
     asked, found = config.cells.unmixed, None
-    if asked is not False and can_be_unmixed(data):
+    if asked is not False and data.may_be_linear:
         found = fit_unmixing(fitted_columns(data), data)
     if asked and not found:
         raise ConfigError(

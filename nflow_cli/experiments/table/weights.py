@@ -10,7 +10,7 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member
 from nflow_cli.densities.cells.layout import Layout, Outcomes
-from nflow_cli.densities.cells.marginal import STANDARD, Marginal, Normals
+from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.network import PADDING
 from nflow_cli.densities.cells.outliers import NONE_KNOWN, Outliers
 from nflow_cli.densities.cells.scores import Scores
@@ -24,9 +24,7 @@ BROKEN = "computed_broken"
 ENDS = "floor", "low", "high"  # of a column, in the order of its limits
 UNMIXING, ALONE_NORMALS = "unmixing", "alone_normals"
 OUTLIERS, ALONE_OUTLIERS = "outliers", "alone_outliers"  # centres and scales
-NO_TAIL = Tail(0.0, 1.0, 0.5)
-NONE = np.zeros(0)
-NO_SCORES = Scores(NONE, NONE, NONE, Tailed(STANDARD, NO_TAIL, NO_TAIL))  # of a column without
+NO_SCORES = np.zeros((3, 0))  # of a column without scores
 FAR = 100.0  # widest scales of a marginal, half of which reaches the training numbers
 LARGEST = float(np.finfo(np.float32).max)  # a number of a training, which is in float32
 
@@ -47,7 +45,7 @@ def shapes(
         name: shape
         for i, column in enumerate([*columns, *computed])
         if column.has_scores and i >= layout.n_given
-        for name, shape in zip(_scores_of(i), ((3, -1), (3, -1), (3, 2)))
+        for name, shape in zip(_scores_of(i), 3 * [(3, -1)])
     }
     of_networks = network.shapes(layout, blocks)
     n_mixed, n_modelled = len(layout.mixed), len(layout.modelled)
@@ -104,11 +102,7 @@ def arrays_of(
     }
     for i, column in enumerate(density.row):
         if column.has_scores and i >= density.n_given:
-            scores = column.scores or NO_SCORES
-            steps, normals, tails = _scores_of(i)
-            arrays[steps] = np.stack([scores.values, scores.units, scores.masses])
-            arrays[normals] = scores.smooth.normals.array
-            arrays[tails] = np.array([scores.smooth.lower, scores.smooth.upper]).T
+            arrays |= dict(zip(_scores_of(i), _of_scores(column.scores)))
     if density.computed:
         arrays[BROKEN] = np.array([one.broken for one in density.computed])
     for k, one in enumerate(density.computed):
@@ -121,6 +115,15 @@ def arrays_of(
         arrays[ALONE_NORMALS] = _normals(density.independent.marginals)
         arrays[ALONE_OUTLIERS] = _outliers(density.independent.cells)
     return arrays
+
+
+def _of_scores(scores: Scores | None) -> list[np.ndarray]:
+    """Steps, normals and tails, each ``(3, …)``, of no length without scores."""
+    if scores is None:
+        return [NO_SCORES] * 3
+    smooth = scores.smooth
+    steps = np.stack([scores.values, scores.units, scores.masses])
+    return [steps, smooth.normals.array, np.array([smooth.lower, smooth.upper]).T]
 
 
 def _outliers(columns: Sequence[CellColumn]) -> np.ndarray:
@@ -155,6 +158,8 @@ def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
     counts = [layout.outcomes[i].count for i in layout.modelled]
     starts = {MARGINAL_SHARES: np.cumsum([0, *counts])[:-1]}
     for name, array in arrays.items():
+        if name.startswith("scores") and not array.size:
+            continue
         expected[f"{name}: expected numbers up to {LARGEST:.1e}"] = (np.abs(array) <= LARGEST).all()
         if name in (SHARES, BROKEN):
             expected[f"{name}: expected numbers from 0 to 1"] = _are_shares(array)
@@ -164,9 +169,9 @@ def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
         elif name.endswith("outliers"):
             expected[f"{name}: expected scales above 0"] = (array[1] > 0).all()
         elif name.endswith("tails"):
-            (low, high), scales, masses = array
+            ends, scales, masses = array
             is_small = (masses > 0).all() and masses.sum() <= 1
-            expected[f"{name}: expected ends in order"] = low <= high
+            expected[f"{name}: expected two ends in order"] = len(ends) == 2 and ends[0] <= ends[1]
             expected[f"{name}: expected scales above 0"] = (scales > 0).all()
             expected[f"{name}: expected masses above 0 of sum up to 1"] = is_small
         elif name.endswith("steps"):
@@ -255,7 +260,7 @@ def density_of(
 
 def _scores(i: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
     steps, normals, tails = _scores_of(i)
-    if steps not in arrays or not arrays[steps].size:
+    if steps not in arrays or not arrays[tails].size:
         return None
     lower, upper = (Tail(*tail) for tail in arrays[tails].T.tolist())
     values, units, masses = arrays[steps]

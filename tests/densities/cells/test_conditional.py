@@ -27,7 +27,6 @@ from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.mixtures import log_cdf
 
 P = np.array([0.001, 0.05, 0.5, 0.95, 0.999])
-FEW = 1e-12  # share of new levels and outliers, which are in no mean and in no quantile
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],
     "grids": [grid("a", atoms=[0.0, 2.5], missing=True), levels("b", 2), grid("c", step=1.0)],
@@ -85,7 +84,7 @@ def assert_ends(found, own, values, shares, slack):
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("case", COUNTED)
 def test_probabilities_are_those_of_all_values_in_the_row(case, members):
-    density = random_density(COUNTED[case], members=members, seed=len(case), new=FEW)
+    density = random_density(COUNTED[case], members=members, seed=len(case))
     rows, exact = drawn(density, 20), {"rtol": 0, "atol": 1e-9}
     for j, column in enumerate(density.cells):
         found, values = conditional(density, rows, j, P), np.round(values_of(column, 40.0), 2)
@@ -105,7 +104,7 @@ def test_probabilities_are_those_of_all_values_in_the_row(case, members):
 
 @pytest.mark.parametrize("j", [0, 1])
 def test_mean_and_deviation_are_those_of_all_values_in_the_row(j):
-    density = random_density([grid("a"), grid("b", step=1.0)], shares=1.0, seed=3, new=FEW)
+    density = random_density([grid("a"), grid("b", step=1.0)], shares=1.0, seed=3)
     rows, values = drawn(density, 20), values_of(density.cells[j], 40.0)
     found, (shares, _) = conditional(density, rows, j, P), exactly(density, rows, j, values)
     mean = shares @ values
@@ -133,7 +132,7 @@ def test_a_long_grid_with_many_atoms_has_its_conditional(missing, seed):
 def test_a_date_has_its_conditional_day_by_day():
     """What follows a Sunday differs from what follows the days beside it."""
     columns = [day("a", spread=100.0), levels("b", 3), grid("c")]
-    density = random_density(columns, seed=3, new=FEW)
+    density = random_density(columns, seed=3)
     rows, values = drawn(density, 3), 18_300.0 + np.arange(-2_000, 2_001)
     found, (shares, log_total) = conditional(density, rows, 0, P), exactly(density, rows, 0, values)
     assert not found.error.any()
@@ -157,7 +156,7 @@ def test_values_beyond_bounds_have_their_probability():
     ids=["first-1", "first-3", "third-3", "last-3", "last of atoms-3"],
 )
 def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(columns, j, members):
-    density = random_density(columns, members=members, seed=7, new=FEW)
+    density = random_density(columns, members=members, seed=7)
     rows, column = drawn(density, 8), density.cells[j]
     found = conditional(density, rows, j, P)
     values, weights = quadrature(column, 400)
@@ -200,7 +199,7 @@ def test_columns_that_are_unmixed_have_their_conditional(j):
     columns = [number(name, resolution=1e-6, decimals=None) for name in "abc"]
     matrix = np.array([[1.0, 0.8, -0.5], [0.3, -1.2, 0.4], [0.6, 0.2, 0.9]])
     parts = random_density([component(i, 0.02, -6.0, 6.0) for i in range(3)], members=2)
-    marginals = random_density(columns, seed=1, new=FEW)
+    marginals = random_density(columns, seed=1)
     alone = CellDensity(columns, marginals.layout, marginals.marginals, [])
     found = parts.cells, parts.layout, parts.marginals, parts.networks
     density = CellDensity(*found, [], Unmixing(columns, matrix), alone)

@@ -68,7 +68,7 @@ def alone(density):
 @pytest.mark.parametrize("case", COUNTED)
 def test_all_rows_that_there_may_be_have_sum_1(case):
     columns = COUNTED[case]
-    density = random_density(columns, members=2, seed=len(case) + 3)
+    density = random_density(columns, members=2, seed=len(case) + 3, new=0.1)
     rows = products(*map(values_of, columns))
     total = np.exp(density.log_prob(rows)).sum()
     assert total == pytest.approx(1, abs=1e-9)
@@ -80,7 +80,7 @@ def test_levels_gaps_atoms_and_numbers_have_integral_1():
         number("b", maps=TAILS, atoms=[0.5], missing=True, resolution=1e-9, decimals=None),
         number("c", decimals=None),
     ]
-    density = random_density(columns, members=2, seed=3)
+    density = random_density(columns, members=2, seed=3, new=0.1)
     values, weights = zip(*(quadrature(column, 14) for column in columns))
     log_q = density.log_prob(products(*values))
     assert products(*weights).prod(axis=1) @ np.exp(log_q) == pytest.approx(1, abs=1e-6)
@@ -245,7 +245,7 @@ IN_ORDER = {
 @pytest.mark.parametrize("case", IN_ORDER)
 def test_the_pit_is_the_sum_of_the_masses_below(case):
     column = IN_ORDER[case]
-    density = random_density([column, levels("b", 2)], members=2, seed=2)
+    density = random_density([column, levels("b", 2)], members=2, seed=2, new=0.1)
     values = values_of(column)
     # Levels or numbers in their order, a gap above them, a new level above that.
     is_known = column.has_numbers | (values >= 0)
@@ -260,7 +260,7 @@ def test_the_pit_is_the_sum_of_the_masses_below(case):
 
 def test_the_pit_of_a_number_is_the_integral_of_its_density_and_its_steps():
     column = number("a", maps=TAILS, atoms=[0.5, 2.0], missing=True, resolution=1e-4, decimals=4)
-    density, steps = random_density([column], seed=3), column.scores.values
+    density, steps = random_density([column], seed=3, new=0.1), column.scores.values
     at = np.array([-6.0, 0.4, 0.5, 0.7, 2.0, 9.0])
     x = np.arange(-300, 300, 1e-2) + 1.7e-3
     f = np.exp(density.log_prob(x[:, None])) * 1e-2 / column.step

@@ -52,7 +52,7 @@ def drawn(density, n, seed=0, **options):
 @pytest.mark.parametrize("case", COUNTED)
 def test_frequencies_are_the_probabilities(case):
     columns = COUNTED[case]
-    density = random_density(columns, members=2, seed=len(case))
+    density = random_density(columns, members=2, seed=len(case), new=0.1)
     rows = products(*map(values_of, columns))
     expected = np.exp(density.log_prob(rows))
     assert expected.sum() == pytest.approx(1, abs=1e-9)
@@ -69,7 +69,7 @@ def test_frequencies_are_the_probabilities(case):
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_the_pit_of_draws_is_uniform(members):
-    density = random_density(MIXED, members=members, seed=members)
+    density = random_density(MIXED, members=members, seed=members, new=0.1)
     rows, n = drawn(density, 10_000, seed=1, with_new=True), 10_000
     u = density.pit(rows, np.random.default_rng(2))
     for column in pit(u, "abcdef").columns.values():
@@ -96,13 +96,13 @@ def test_draws_are_such_rows_as_the_table_has_and_a_seed_fixes_them():
 
 def test_draws_leave_out_outliers():
     columns = [replace(number("a"), outliers=Outliers(1.0, 1e4))]
-    density = random_density(columns, seed=1)
+    density = random_density(columns, seed=1, new=0.1)
     few, every = (np.abs(drawn(density, 2_000, with_new=new)).max() for new in (False, True))
     assert few < 100 < every
 
 
 def test_what_is_given_stays_and_draws_are_given_it():
-    density = random_density(MIXED, n_given=2, seed=5)
+    density = random_density(MIXED, n_given=2, seed=5, new=0.1)
     (given,) = a_sample(MIXED, 1, 8)
     at = np.tile(given, (N, 1))
     rows = density.draw(at.copy(), np.random.default_rng(0), with_new=True)
@@ -156,7 +156,7 @@ def test_cells_known_before_all_unknown_ones_stay_and_give_equal_weights():
 
 def test_a_number_known_behind_an_unknown_one_weighs_by_its_density():
     columns = [grid("a", step=0.5), number("b")]
-    density = random_density(columns, shares=1.0, new=1e-9)  # a draw is no outlier
+    density = random_density(columns, shares=1.0)  # a draw is no outlier
     values = values_of(columns[0])
     rows = np.column_stack([values, np.full(len(values), 0.3)])
     check_shares(density, np.tile([np.nan, 0.3], (M, 1)), rows, 2)

@@ -15,7 +15,7 @@ from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.config.table import TableData
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.marginal import Normals
+from nflow_cli.densities.cells.outliers import Outliers
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.loading import TrainedCells
 from nflow_cli.experiments.table.tables import conditions_in, write_draws
@@ -77,9 +77,8 @@ def test_reliability_is_printed(joint, capsys):
 
 
 def test_draws_that_do_not_depend_on_a_condition_or_are_few_are_noted(capsys):
-    joint = trained(random_density([number("a"), number("b")], seed=3))
-    normals = Normals(np.log([0.9, 0.1]), np.zeros(2), np.array([1.0, 50.0]))
-    joint.density.marginals = [replace(one, normals=normals) for one in joint.density.marginals]
+    columns = [replace(number(name), outliers=Outliers(0.0, 50.0)) for name in "ab"]
+    joint = trained(random_density(columns, seed=3, new=0.1))
     alone = joint.sample(N)
     for b, is_far in (6.0, False), (-60.0, True):
         draws = joint.sample(N, given={"b": b})

@@ -70,7 +70,7 @@ def test_known_cells_and_given_gaps_stay():
 
 def test_one_gap_is_completed_by_quadrature_and_a_needle_is_found():
     columns = [number("a"), number("b", resolution=1e-4, decimals=4)]
-    density = random_density(columns)
+    density = random_density(columns, seed=2)
     rows = np.array([[np.nan, 0.2]])
     (found,) = completions(density, rows, np.isnan(rows), seed=0)
     assert found.effective == pytest.approx(128)
