@@ -23,7 +23,7 @@ from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.points import LEAST, Parts, Weights, no_spread
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
-from nflow_cli.data.written import WHOLE
+from nflow_cli.data.written import EXACT
 from nflow_cli.errors import DataError
 from nflow_cli.registry import nearest
 
@@ -318,7 +318,7 @@ def _wrong_numbers(
         expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"
         yield expected, np.abs(steps - np.rint(steps)) > STEP_TOLERANCE, False
         expected = f"expected numbers whose digits tell steps of {step:.15g}, as data.discrete says"
-        yield expected, np.abs(steps) > WHOLE, False
+        yield expected, np.abs(steps) > EXACT, False
         if kind.type in ("date", "time"):
             unit = unit_of_form(kind.form or ("%d" if kind.type == "date" else "%f"))
             expected = f"expected a step of data.discrete in multiples of {unit:g}, as texts tell"

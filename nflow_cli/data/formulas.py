@@ -220,9 +220,9 @@ def _terms(
     if rule in ("product", "exp"):
         y, some = _precise_logs(target, y)
     room = min(int(some.sum()) // ROWS_A_COLUMN - 1, CANDIDATES)
-    if room < 1 or np.ptp(y[some]) == 0:
+    # A constant has a spread by the rounding of its mean, and tiny numbers have none.
+    if room < 1 or np.ptp(y[some]) == 0 or (spread := y[some].std()) == 0:
         return None
-    spread = y[some].std()
     w = np.where(some, (y - y[some].mean()) / spread, 0.0)
     places = np.searchsorted(sample.columns, among)
     size = np.abs(matrix.correlations(w, some)[places])

@@ -16,6 +16,7 @@ from short_runs import edit_json, without_pictures, without_programs
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.errors import NflowError
+from nflow_cli.evaluation.estimates import with_error
 
 RNG = np.random.default_rng(0)
 N = 200
@@ -73,7 +74,8 @@ def test_the_tests_of_a_run_are_found_again_where_they_were(at_home, home, tmp_p
     printed = succeed(at_home, "check", home[0] / "run")
     assert "FAIL" not in printed and "found again" in printed
     summary = summary_of(home[0] / "run")
-    assert f"{summary['log_likelihood']:.5f}" in succeed(at_home, "evaluate", home[0] / "run")
+    mean, error = summary["log_likelihood"], summary["log_likelihood_standard_error"]
+    assert f" {with_error(mean, error)} nats" in succeed(at_home, "evaluate", home[0] / "run")
 
 
 def test_changed_test_rows_are_not_those_of_the_run(at_home, home, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from running import assert_same_run, run_where_keras_is_set_up_otherwise
 from nflow_cli.cli import main
 from nflow_cli.data import images
 from nflow_cli.errors import NflowError
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.images import training
 from nflow_cli.runs.directory import RunDirectory
 
@@ -124,8 +125,9 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
     assert summary["data"] == {**record["data"], "n_train": 8000, "n_test": 2000}
     assert (summary["flow"], summary["k"], summary["epochs"]) == ("planar,radial", 4, 2)
     assert 0 < summary["negative_log_likelihood"] < summary["negative_elbo"] < 784 * np.log(2)
-    for name in ("negative_elbo", "negative_log_likelihood"):
-        assert f"{summary[name]:.2f}" in done.stdout
+    nll, error = (summary[f"negative_log_likelihood{part}"] for part in ("", "_standard_error"))
+    assert f"{summary['negative_elbo']:.2f} nats" in done.stdout
+    assert f"{with_error(nll, error)} nats" in done.stdout
     written = yaml.safe_load((path / "config.yaml").read_text())
     assert (written["command"], written["train"]["epochs"]) == ("train-vae", 2)
     assert (written["data"]["name"], written["flow"]["k"]) == ("mnist-sample", 4)

@@ -94,6 +94,11 @@ def test_a_formula_is_found_beside_a_column_that_is_constant_in_nearly_all_rows(
     assert [*found({"rare": rare, "b": b, "y": b**2})] == ["y"]
 
 
+def test_a_formula_is_found_beside_numbers_whose_squares_are_0_in_double_precision():
+    tiny = 1e-170 * np.random.default_rng(0).lognormal(0, 0.5, N)
+    assert [*found({"tiny": tiny, "a": A, "y": 2 * A})] == ["y"]
+
+
 PRICE, KG = np.round(RNG.lognormal(3, 0.8, N), 2), np.round(RNG.lognormal(1, 0.6, N), 3)
 FEW = np.random.default_rng(5).integers(1, 10, N)  # a receipt's amounts
 COUNTS = RNG.integers(0, 500, (2, N))

@@ -66,12 +66,12 @@ def test_a_setting_that_goes_with_k_or_cannot_act_splits_no_line(tmp_path):
         write_run(tmp_path / str(k), train__restarts=1, **changes)
     groups = groups_of(*sorted(tmp_path.iterdir()))
     assert {key for group in groups for key in group.settings} == {"train.learning_rate"}
-    (line,) = pictures_of([groups])["kl"].axes[0].containers
-    assert (line.get_label(), list(line[0].get_xdata())) == ("planar", [2, 8, 32])
+    (dots,), labels = pictures_of([groups])["kl"].axes[0].get_legend_handles_labels()
+    assert (labels, list(dots.get_xdata())) == (["planar"], [2, 8, 32])
     write_run(tmp_path / "other", train__restarts=1, train__learning_rate=0.5)  # and K = 8
     axes = pictures_of([groups_of(*sorted(tmp_path.iterdir()))])["kl"].axes[0]
-    names = {line.get_label() for line in axes.containers}
-    assert names == {f"planar, learning_rate = {rate}" for rate in (0.01, 0.1, 0.5)}
+    _, labels = axes.get_legend_handles_labels()
+    assert {*labels} == {f"planar, learning_rate = {rate}" for rate in (0.01, 0.1, 0.5)}
 
 
 def test_targets_of_one_name_are_told_apart(tmp_path):

@@ -72,7 +72,11 @@ class TrainedCells(CellsRun):
         """
         targets = [target] if isinstance(target, str) else target
         wanted = asked(self, targets, quantiles, coverage, by)
-        return _like(table, predicted(self, table, wanted).columns)
+        opened_table = opened(table)
+        found = predicted(self, table if opened_table is None else opened_table, wanted)
+        if opened_table is not None:
+            self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows))
+        return _like(table, found.columns)
 
     def explain(self, table: Any) -> Any:
         """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.

@@ -405,9 +405,7 @@ def _rows(
     names = [name for name in trained.columns[: len(trained.density.cells)] if name not in left_out]
     if not names:
         raise DataError("--target: expected another column, from which to predict")
-    values = trained.rows_of(found, names)
-    trained.note_new_levels(trained.new_levels(found, names, values))
-    return trained.rows_with(names, values), has_own
+    return trained.rows_with(names, trained.rows_of(found, names)), has_own
 
 
 def _by_quadrature(

@@ -1,7 +1,10 @@
 """When the scores of a fit by cells carry a warning, by the facts in a summary."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from nflow_cli.config.table import TableData
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.memorisation import Copies, Memorisation
 from nflow_cli.evaluation.pit import Pit
@@ -13,7 +16,9 @@ from nflow_cli.experiments.table.report import copied, lost, memorised, ruined
 def printed(warnings, **facts):
     """Return the printed scores of a summary of these facts alone."""
     none = {"n": 0, "gap": None, "baseline": "independent", "pit": Pit(columns={})}
-    return dict(report.score_rows(report.TableSummary.model_construct(**none, **facts), warnings))
+    config = SimpleNamespace(data=TableData(name="table"))
+    summary = report.TableSummary.model_construct(**none, **facts)
+    return dict(report.score_rows(config, summary, warnings))
 
 
 def attacked(auc, error):
