@@ -257,8 +257,13 @@ FOUND_BY = {  # the check that finds a file of another run
     **{"summary.json": "checksum", "model.keras": "checksum"},
     **{"evaluation.npz": "arrays", "estimates.npz": "bound"},
 }
+DOMINANT = {
+    **{"row": 1, "share": 0.9, "nats": 62.0, "column": None, "column_nats": 62.0},
+    "others_log_likelihood": 0.0,
+}
 OF_NOTHING = {
     **{"best_epoch": 1, "prior": "planar", "given": ["a"], "missed_mode": {"z1": 1.0}},
+    "dominant_row": DOMINANT,
     "warnings": [{"word": "dominated", "figures": ["ess"], "reason": "none"}],
 }
 # To compute these again is to train again.

@@ -10,6 +10,7 @@ from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.evaluation.association import LostRelation
+from nflow_cli.evaluation.dominance import DominantRow
 from nflow_cli.evaluation.memorisation import Copies, Memorisation
 from nflow_cli.evaluation.pit import LEVELS, Pit
 from nflow_cli.evaluation.tallies import Likelihood
@@ -57,6 +58,7 @@ class TableSummary(Likelihood, UpdatesSummary):
         best_update: Update of the kept weights, the latest of several members.
         baseline: Density that the gain is over.
         gap: Mean ``log p - log q`` over fresh points of a built-in set, else ``None``.
+        dominant_row: Test row by which the log-likelihood is decided, if there is one.
         pit: Of columns, or of an ensemble of flows that of the worst member.
         shares: Of cells: mean weight of the networks beside the marginal of each column.
         fill_acceptance: Share of the proposed fills of gaps in training rows that were accepted, of
@@ -79,6 +81,7 @@ class TableSummary(Likelihood, UpdatesSummary):
     baseline: Text
     gap: Figure
     gap_standard_error: Error
+    dominant_row: DominantRow | None = None
     pit: Pit
     shares: Mapping[str, Figure] = {}
     fill_acceptance: Mapping[str, Figure] = {}
@@ -243,6 +246,7 @@ def warnings_of(config: Config, summary: TableSummary) -> list[ScoreWarning]:
         ruined_fit(facts, "log_likelihood", -1) if config.is_of_flows else ruined(summary),
         mass(facts),
         few_rows(facts),
+        dominated(summary.dominant_row, "test "),
         miscalibrated(summary.pit, data.group),
         memorised(summary.memorisation, are_chosen),
         copied(summary.copies),
@@ -263,6 +267,22 @@ def ruined(scores: Likelihood) -> ScoreWarning | None:
     if gain is None or error is None or not -gain > max(errors * error, NEGLIGIBLE):
         return None
     return ruined_text(f"worse than independent columns by {-gain:.4g} nats")
+
+
+def dominated(found: DominantRow | None, part: str = "") -> ScoreWarning | None:
+    """Warning of a row by which the log-likelihood is decided."""
+    if found is None:
+        return None
+    cell = ""
+    if found.column is not None:
+        nats = f"{found.column_nats:.4g} below that column's median"
+        cell = f" (its cell of {printable(found.column)} {nats})"
+    reason = (
+        f"{part}row {found.row:,} is {found.nats:.4g} nats below the median row{cell}: "
+        f"{found.share:.0%} of the nats of all rows below it; without this row the log-likelihood "
+        f"is {found.others_log_likelihood:.5f}"
+    )
+    return ScoreWarning("one row", ("log_likelihood",), reason)
 
 
 def miscalibrated(judged: Pit, group: str | None) -> ScoreWarning | None:

@@ -11,6 +11,7 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import names_of_set
 from nflow_cli.data.tables import LOG_Q, TableFile
 from nflow_cli.errors import DataError
+from nflow_cli.evaluation.dominance import DominantRow, dominant_row
 from nflow_cli.evaluation.pit import Pit, distribution, pit
 from nflow_cli.evaluation.tallies import (
     Moments,
@@ -66,8 +67,10 @@ def scores_of_test(
     """All scores, by those of the test rows and samples of the truth, of the seed ``fresh``."""
     further = model_of(config).further_scores(density, data, found, config.seed)
     known = likelihood(tallied(found, data.weights.test), computed_in(config))
+    dominant = dominant_row(found, data.weights.test)
     return {
         **known.model_dump(exclude_unset=True),
+        "dominant_row": None if dominant is None else dominant.model_dump(),
         "pit": pit_of(found, data.weights.test).model_dump(),
         **gap(config, density.log_prob, data, fresh),
         **further,
@@ -144,16 +147,21 @@ def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowS
     weights = weights_in(trained, table)
     means, counts, _ = tallied(found, weights)
     facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
-    judged = judge_scores(trained.config, Tally(means, {**counts, **facts}), table.name)
+    tally, dominant = Tally(means, {**counts, **facts}), dominant_row(found, weights)
+    judged = judge_scores(trained.config, tally, table.name, dominant)
+    of_rows = {"dominant_row": None if dominant is None else dominant.model_dump()}
     of_pit = {} if found.pit is None else {"pit": pit_of(found, weights).model_dump()}
-    return judged._replace(scores={**judged.scores, **of_pit})
+    return judged._replace(scores={**judged.scores, **of_rows, **of_pit})
 
 
-def judge_scores(config: Config, found: Tally, name: str) -> Judgement:
-    """Judgement of a table's rows by the sums over them."""
+def judge_scores(
+    config: Config, found: Tally, name: str, dominant: DominantRow | None = None
+) -> Judgement:
+    """Judgement of a table's rows by the sums over them; of many files no row is told apart."""
     scores = likelihood(found, computed_in(config))
     own, facts = TRAINED_ON if found.counts[OWN] else None, vars(scores)
-    warnings = told(own, few_rows(facts), grouped_rows(facts, config.data.group))
+    decided = report.dominated(dominant)
+    warnings = told(own, few_rows(facts), decided, grouped_rows(facts, config.data.group))
     baseline = report.labels_of(config)["baseline"]
     lines = [*_head(config, name), ("rows", f"{scores.n:,}")]
     lines += report.likelihood_rows(scores, baseline, warnings) + report.notes(scores, baseline)

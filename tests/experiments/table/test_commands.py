@@ -119,6 +119,24 @@ def test_rows_of_which_nothing_is_known_are_scored(invoke, tmp_path, run):
         succeed(invoke, "evaluate", run, "--data", "gaps.csv", "-o", "s.csv")
 
 
+def test_one_cell_that_decides_the_log_likelihood_is_named(invoke, tmp_path, run):
+    rows = [["Rome", "True", "2020-05-05", i % 9, 30.125 + i, 900] for i in range(30)]
+    write_table(tmp_path / "usual.csv", rows)
+    usual = json.loads(succeed(invoke, "evaluate", run, "--data", "usual.csv", "--json"))
+    assert usual["dominant_row"] is None
+    rows[7][4] = 1e12
+    write_table(tmp_path / "far.csv", rows)
+    far = json.loads(succeed(invoke, "evaluate", run, "--data", "far.csv", "--json"))
+    assert (far["dominant_row"]["row"], far["dominant_row"]["column"]) == (8, "price")
+    printed = succeed(invoke, "evaluate", run, "--data", "far.csv")
+    assert " [one row]\n" in printed and "row 8 is" in printed
+    write_table(tmp_path / "others.csv", rows[:7] + rows[8:])
+    others = json.loads(succeed(invoke, "evaluate", run, "--data", "others.csv", "--json"))
+    likelihood = others["log_likelihood"]
+    assert far["dominant_row"]["others_log_likelihood"] == pytest.approx(likelihood)
+    assert f"without this row the log-likelihood is {likelihood:.5f}" in " ".join(printed.split())
+
+
 def test_a_table_that_does_not_fit_is_one_line(invoke, tmp_path, run):
     head = "city,flag,day,rooms,price,wage\n"
     for text, named in [

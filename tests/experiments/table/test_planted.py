@@ -35,6 +35,7 @@ REPEATS = {name: np.r_[values, values[:15]] for name, values in mixture(1_500).i
 # All rows but those of the test, of which two have a weight.
 HEAVY = np.where(np.arange(300) < 242, 1, 1e-6)
 TWO_HEAVY_ROWS = {**FEW, **parts(210, 30, 60), "w": HEAVY}
+FAR = np.where(np.arange(300) == 280, 1e12, FEW["b"])  # of a test row
 LEVELS = np.random.default_rng(0).choice(["x", "y", "z"], 600)
 LEVELS[500:505] = "new"
 NEW_LEVEL = {**mixture(600), **parts(420, 60, 120), "level": LEVELS}
@@ -66,6 +67,7 @@ PLANTED = {
     "an atom": ({**X, "a": ATOM}, SHORT, set()),
     "one row in a hundred twice": (REPEATS, SHORT, set()),
     "weights of two rows": (TWO_HEAVY_ROWS, SHORT, {"few rows"}),
+    "one cell far away": ({**FEW, **parts(240, 30, 30), "b": FAR}, SHORT, {"one row"}),
     "twelve rows": (mixture(12), {"train.steps": 200}, {"few rows"}),
     "a long training": (FEW, LONG, set()),
 }
