@@ -143,7 +143,7 @@ def test_the_status_of_a_run_says_how_it_ended(run, error, status):
         if error:
             raise error
     record = run.read_json("run.json")
-    assert (record["status"], record["format"]) == (status, 4)
+    assert (record["status"], record["format"]) == (status, 5)
     assert (record["command"], record["seed"]) == ("fit-2d", 0)
     assert record["end_seconds"] >= record["start_seconds"]
 

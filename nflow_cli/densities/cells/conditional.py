@@ -48,9 +48,10 @@ class CellPosterior(NamedTuple):
         sd: Its standard deviation.
         quantiles: ``(n, k)``, given the same.
         log_prob: Log-probability ``(n,)`` in nats of the row's own value; NaN if unknown.
-        below: Probability ``(n,)`` of less than the row's own number, given that it is not missing;
-            NaN of other cells.
+        below: Probability ``(n,)`` of less than the row's own number, given that it is not missing
+            and no outlier; NaN of other cells.
         at: Probability ``(n,)`` of that number itself, given the same: 0 without atom or grid.
+        outlier: Probability ``(n,)`` that a number is an outlier, given that it is not missing.
         error: Total variation ``(n,)`` that is left by the quadrature. Where it is above
             the largest allowed, mean, sd, quantiles, below and at are NaN.
     """
@@ -63,6 +64,7 @@ class CellPosterior(NamedTuple):
     log_prob: np.ndarray
     below: np.ndarray
     at: np.ndarray
+    outlier: np.ndarray
     error: np.ndarray
 
 
@@ -143,7 +145,7 @@ class _Cell:
             levels = 0
             usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
             numbers[:2] = _moments(nodes.values, usual)
-            numbers[2:4] = self._ends(nodes, weights, usual)
+            numbers[2:4] = self._ends(nodes, usual)
             is_exact = self.is_last and self.has_cells
             quantiles = self._exact(p) if is_exact else self._quantiles(nodes, usual, p)
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
@@ -154,19 +156,22 @@ class _Cell:
         known = self.density.are_known(self.block.rows)[:, self.place]
         log_p = np.where(known & np.isfinite(log_total), own - log_total, np.nan)
         mean, sd, below, at = numbers[:4]
+        present = 1 - missing
+        outlier = np.where(nodes.usual > 0, 0.0, weights).sum(axis=1) - missing
+        outlier = np.clip(outlier / np.where(present > 0, present, 1.0), 0.0, 1.0)
         if self._half:
-            at = np.where(np.isnan(at), at, np.exp(log_p) / (1 - missing))
+            log_outlier = self.column.encode(self.block.rows[:, self.j]).log_outlier
+            among = np.exp(log_p) / present - outlier * np.exp(log_outlier)
+            at = np.where(np.isnan(at), at, np.maximum(among, 0.0) / (1 - outlier))
         return CellPosterior(
-            weights[:, :levels], missing, mean, sd, numbers[4:].T, log_p, below, at, error
+            weights[:, :levels], missing, mean, sd, numbers[4:].T, log_p, below, at, outlier, error
         )
 
-    def _ends(self, nodes: Nodes, weights: np.ndarray, usual: np.ndarray) -> list[np.ndarray]:
-        """Probabilities ``(n,)`` of less than the own number, and of it, given not missing."""
+    def _ends(self, nodes: Nodes, usual: np.ndarray) -> list[np.ndarray]:
+        """Probabilities ``(n,)`` of less than the own number, and of it, among usual ones."""
         own, half = self.block.rows[:, self.j], self._half
-        at, low, high = (np.broadcast_to(a, weights.shape) for a in nodes[:3])
-        total = np.where(np.isnan(at), 0.0, weights).sum(axis=1, keepdims=True)
-        outliers = 1 - usual.sum(axis=1) / total[:, 0]
-        weights, is_cell = usual / total, high > low
+        at, low, high = (np.broadcast_to(a, usual.shape) for a in nodes[:3])
+        weights, is_cell = _normalised(usual), high > low
         low = np.where(low == np.where(is_cell, low, np.inf).min(axis=1)[:, None], -np.inf, low)
         high = np.where(high == np.where(is_cell, high, -np.inf).max(axis=1)[:, None], np.inf, high)
         below, through = (
@@ -174,9 +179,6 @@ class _Cell:
             for d in (-half, half)
         )
         on = through - below + (weights * (~is_cell & (at == own[:, None]))).sum(axis=1)
-        cells = self.column.encode(own)
-        below += outliers * cells.outlier_below
-        on += outliers * np.exp(cells.log_outlier)
         return [np.where(np.isnan(own), np.nan, found) for found in (below, on)]
 
     def _below(

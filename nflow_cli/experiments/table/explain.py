@@ -103,7 +103,9 @@ def _surprise(p: np.ndarray, given: CellPosterior) -> np.ndarray:
 
 def _of_numbers(column: CellColumn, given: CellPosterior, values: np.ndarray) -> CellSurprise:
     present, gaps = 1 - given.missing, np.isnan(values)
-    p = two_sided(given.below, given.at)
+    cells, usual = column.encode(values), 1 - given.outlier
+    below = usual * given.below + given.outlier * cells.outlier_below
+    p = two_sided(below, usual * given.at + given.outlier * np.exp(cells.log_outlier))
     p = p * np.where(present < 0.5, present, 1.0)
     if column.missing is not None:
         p = np.where(gaps, np.where(given.missing < 0.5, given.missing, 1.0), p)

@@ -22,8 +22,7 @@ COUNTED = {
     "n_new_levels": ("new levels", "{n_new_levels:,} rows have a level that no training row has"),
     "n_impossible": (
         "impossible",
-        "{n_impossible_cells:,} cells of {n_impossible:,} rows are off their grid or far away: "
-        "taken as unknown",
+        "{n_impossible_cells:,} cells of {n_impossible:,} rows are off their grid: taken as unknown",
     ),
 }
 P, MASSES = normal_cdf(SCORES), normal_cdf(SCORES + STEP / 2) - normal_cdf(SCORES - STEP / 2)
@@ -121,5 +120,6 @@ def _mean(found: CellPosterior, p: np.ndarray) -> CellPosterior:
         log_prob=logsumexp(np.log(weights) + of_draws.log_prob, 1, np),
         below=numbers[:, 2],
         at=numbers[:, 3],
+        outlier=of_draws.outlier.mean(axis=1),
         error=error,
     )
