@@ -150,7 +150,7 @@ class CellDensity:
         return ~gaps | np.array([column.missing is not None for column in self.scored])
 
     def are_impossible(self, rows: np.ndarray) -> np.ndarray:
-        """Which modelled or computed cells ``(n, C)`` no row can have: off their grid, far away."""
+        """Which modelled or computed cells ``(n, C)`` no row can have: off their grid."""
         (found,) = self.by_blocks(lambda block: (block.by_marginals,), rows)
         return np.pad(np.isneginf(found), ((0, 0), (self.n_given, 0)))
 

@@ -22,7 +22,8 @@ COUNTED = {
     "n_new_levels": ("new levels", "{n_new_levels:,} rows have a level that no training row has"),
     "n_impossible": (
         "impossible",
-        "{n_impossible_cells:,} cells of {n_impossible:,} rows are off their grid: taken as unknown",
+        "{n_impossible_cells:,} cells of {n_impossible:,} rows are off their grid: they are taken "
+        "as unknown",
     ),
 }
 P, MASSES = normal_cdf(SCORES), normal_cdf(SCORES + STEP / 2) - normal_cdf(SCORES - STEP / 2)
