@@ -1,6 +1,7 @@
 """Notes on cells of columns: read as numbers, as missing or as text, and codes of missing cells."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -11,7 +12,7 @@ from nflow_cli.config.table import TableData
 from nflow_cli.data import dates
 from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import MAX_TEXTS, Column
-from nflow_cli.data.notations import cell_of, numbers_of, why_none
+from nflow_cli.data.notations import SHARE, cell_of, is_number, numbers_of, why_none
 from nflow_cli.data.tables import TableFile, is_mark, listed, shown
 from nflow_cli.data.written import as_written
 from nflow_cli.text import command_line
@@ -23,6 +24,8 @@ GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
 LEAST_DATES = 10  # that differ, for a note
 FIRST_DAY, LAST_DAY = 19_000_101, 20_991_231
 HUGE = 1e20
+SHAPES = 3  # of the cells of text that may be numbers or dates, at most
+EXAMPLES = 100  # of such cells, for one that is neither
 CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
 
 
@@ -30,7 +33,8 @@ def notes_of_texts(
     table: TableFile, columns: Mapping[str, Column], rows: np.ndarray, settings: TableData
 ) -> Iterator[str]:
     """Notes on columns of text: read as numbers, in which notation and without which cells; or not,
-    by a few cells only, by units that differ, or by separators that can be read in two ways.
+    by a few cells only, by units that differ, by separators that can be read in two ways, or in a
+    way that is not known.
     """
     for name, column in columns.items():
         if column.twins and column.numbers is None:
@@ -146,10 +150,32 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
             f"{n:,} of {known:,} cells are not numbers: {place(column.codes == examples[0])}; if "
             f"they mean missing, {option}"
         )
-    if not (found := why_none(column.texts, counts)):
+    if reason := why_none(column.texts, counts):
+        why, examples = reason
+        return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
+    if column.names_rows and (text := _example_of_unread(column, decimal)):
+        example = place(column.codes == column.texts.index(text))
+        return f"cells such as {example} are neither numbers nor dates in a known form"
+    return ""
+
+
+def _example_of_unread(column: Column, decimal: str) -> str:
+    """Cell of text in which two numbers or more, and no more words, stand in one of a few ways, 7h
+    56m, and that is no number or date; "" of others: one number behind letters is a name, A-1023.
+    """
+    texts, counts = column.unmarked
+    shapes = [re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text)) for text in texts]
+    rows = Counter[str]()
+    for shape, count in zip(shapes, counts.tolist()):
+        rows[shape] += count
+    usual = dict(rows.most_common(SHAPES))
+    if sum(usual.values()) < SHARE * counts.sum() or any(
+        s.count("9") < max(2, s.count("a")) for s in usual
+    ):
         return ""
-    why, examples = found
-    return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
+    examples = [text for text, shape in zip(texts[:EXAMPLES], shapes) if shape in usual]
+    unread = (t for t in examples if not (is_number(t, decimal) or dates.forms_of([t])))
+    return next(unread, "")
 
 
 def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:

@@ -72,6 +72,7 @@ class Column:
             text the first cell. None if no cell was text, or if not collected.
         form: Format of the dates or times in text that the numbers were.
         notation: Of the numbers in text, unless they were digits alone.
+        nested: What its cells are if no text and no numbers: objects or lists.
         alike: Two ways in which the first cells of text write one number, such as 1.1 and 1.10.
         gap_words: Rows of each word that means a missing cell of text, such as NA.
     """
@@ -90,6 +91,7 @@ class Column:
     rounded: tuple[int, str] | None = None
     gap_words: Mapping[str, int] = field(default_factory=dict)
     alike: Sequence[str] = ()
+    nested: str = ""
 
     @property
     def cells(self) -> np.ndarray:
@@ -474,6 +476,7 @@ class _Reader:
     beyond: int = 0
     first_beyond: str = ""
     alike: Sequence[str] = ()
+    nested: str = ""
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
     _written: dict[str, str] = field(default_factory=dict)  # one way of each text
@@ -513,6 +516,8 @@ class _Reader:
             self.sources = ["number", "date", "time", "text"]
         else:
             self.sources = ["text"]
+        if pa.types.is_nested(type):
+            self.nested = "objects" if pa.types.is_struct(type) else "lists"
 
     def _add_numbers(self, cells: pa.Array, source: Source) -> None:
         read = {"number": floats, "date": days, "time": seconds}[source]
@@ -572,4 +577,5 @@ class _Reader:
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
         column = Column(self.name, source, None, codes, texts, is_index, stray=stray)
-        return replace(column, twins=[*self._twins], gap_words=dict(self._gap_words))
+        facts = {"nested": self.nested, "gap_words": dict(self._gap_words)}
+        return replace(column, twins=[*self._twins], **facts)

@@ -36,7 +36,7 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
         return "index or log-density of the rows"
     if column.source == "text":
         if column.names_rows:
-            return "text, mostly unique"
+            return column.nested or "text, mostly unique"
         too_long = any(len(text) > MAX_LEVEL for text in column.texts)
         return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
     return "row number" if column.source == "number" and _numbers_rows(column) else ""

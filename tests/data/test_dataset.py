@@ -314,6 +314,26 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     assert f"code is read as text: {why}" in typed.notes
 
 
+@pytest.mark.parametrize(
+    ("form", "example"),
+    [
+        ("{0}h {1}m", "3h 5m"),
+        ("{0}:{1:02}", "27:03"),  # hours worked, of which some are times of day
+        ("2024-W{1:02}-{0}", "2024-W05-3"),
+        ("A-{0}{1:02}", ""),
+        ("CARD {0} SHOP {1} TOWN", ""),
+    ],
+)
+def test_unique_text_of_numbers_in_one_form_is_said_to_be_neither_numbers_nor_dates(form, example):
+    pairs = [(3, 5), (27, 3), *((i % 40, i % 53) for i in range(N))]
+    notes = load({"t": [form.format(*pair) for pair in pairs], "y": np.arange(N + 2) % 7}).notes
+    said = f"cells such as {example!r} in row {int(example == '27:03')} counted from 0 are neither "
+    assert [n for n in notes if "read as text" in n] == (
+        [f"t is read as text: {said}numbers nor dates in a known form"] if example else []
+    )
+    assert any(note.startswith("left out, text, mostly unique: t") for note in notes)
+
+
 def test_none_is_a_level_of_text_unless_a_run_read_it_as_a_gap():
     sewer = rng(6).choice(["public", "septic", "none", "NA"], N)
     data = load({"sewer": sewer, "y": np.arange(N) % 7})
