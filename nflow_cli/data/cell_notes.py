@@ -150,7 +150,7 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
             f"{n:,} of {known:,} cells are not numbers: {place(column.codes == examples[0])}; if "
             f"they mean missing, {option}"
         )
-    if reason := why_none(column.texts, counts):
+    if reason := why_none(column.texts, counts, decimal):
         why, examples = reason
         return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
     if column.names_rows and (text := _example_of_unread(column, decimal)):

@@ -157,9 +157,10 @@ class Column:
         codes = np.zeros(0, int) if self.codes is None else self.codes
         return np.bincount(codes[codes >= 0], minlength=len(self.texts))
 
-    def in_numbers(self, decimal: str = ".") -> "Column":
+    def in_numbers(self, decimal: str = ".", may_be_enclosed: bool = False) -> "Column":
         """With the numbers of its text: dates or times (of day: seconds) of one format, or numbers
-        in one notation, with the decimal mark of the table; itself if it is other text.
+        in one notation, with the decimal mark of the table, and where they may all be enclosed in
+        parentheses, negative then; itself if it is other text.
         """
         if self.source != "text" or self.codes is None:
             return self
@@ -168,7 +169,7 @@ class Column:
             return self
         if form := dates.form_of(texts, counts):
             return self._in_form(form)
-        found = notations.read_numbers(self.texts, self.text_counts, decimal)
+        found = notations.read_numbers(self.texts, self.text_counts, decimal, may_be_enclosed)
         return self if found is None else self._valued(found[0], "number", notation=found[1])
 
     def in_levels(self, decimal: str = ".") -> "Column":

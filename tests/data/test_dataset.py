@@ -304,7 +304,16 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     wealth = rng(5).integers(500, 900, N)
     for forms, why in (
         (("{} kg", "{} lb"), "numbers of several units: '{} kg' in line 2, '{} lb' in line 3"),
-        (("1.{} €", "2.{} €"), "numbers that can be read in two ways: '1.{} €' in line 2"),
+        (
+            ("1.{0} €", "2.{} €"),
+            "numbers that can be read in two ways, 1.{0} as 1.{0} or 1{0}: '1.{0} €' in line 2",
+        ),
+        (
+            ("({0})", "({0})"),
+            "numbers that can be read in two ways, in parentheses as negative ones or as standard "
+            "errors: '({0})' in line 2",
+        ),
+        (('"1,20,{}"', "{}"), "digits in groups of two, as of lakhs: '1,20,{}' in line 2"),
     ):
         cells = [forms[i % 2].format(w) for i, w in enumerate(wealth)]
         path = write(tmp_path / "w.csv", {"w": cells, "y": np.arange(N) % 7})
@@ -312,6 +321,19 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     typed = load({"code": [*map(str, wealth)], "y": np.arange(N) % 7})
     why = f"digits that are not stored as numbers: '{wealth[0]}' in row 0 counted from 0"
     assert f"code is read as text: {why}" in typed.notes
+
+
+def test_numbers_all_in_parentheses_are_negative_where_those_of_another_column_are(tmp_path):
+    fee = np.array([f"({i % 50 + 1}.25)" for i in range(N)])
+    profit = [f"({i}.50)" if i % 3 else f"{i}.50" for i in range(N)]
+    assert (
+        load(write(tmp_path / "errors.csv", {"fee": fee, "y": np.arange(N) % 7})).kinds["fee"].type
+        == "text"
+    )
+    data = load(write(tmp_path / "fees.csv", {"fee": fee, "profit": profit}))
+    assert data.kinds["fee"].type == "decimal"
+    assert set(data.train[:, data.columns.index("fee")]) <= {-(i + 1.25) for i in range(50)}
+    assert "fee: read as numbers, such as -1.25 from '(1.25)' in line 2" in data.notes
 
 
 @pytest.mark.parametrize(
