@@ -22,7 +22,8 @@ SHOWN_STRAYS = 3  # of them, that differ
 REPEATED = 3  # rows of a code or of words of missing cells, at least
 GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
 LEAST_DATES = 10  # that differ, for a note
-FIRST_DAY, LAST_DAY = 19_000_101, 20_991_231
+FIRST_DAY, LAST_DAY = "19000101", "20991231"
+DIGITS = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # formats, by length
 HUGE = 1e20
 SHAPES = 3  # of the cells of text that may be numbers or dates, at most
 EXAMPLES = 100  # of such cells, for one that is neither
@@ -178,19 +179,27 @@ def _example_of_unread(column: Column, decimal: str) -> str:
     return next(unread, "")
 
 
+def notes_of_days(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:
+    """Notes on whole numbers that may be dates."""
+    for name, column in columns.items():
+        if column.numbers is None or column.source != "number" or column.form is not None:
+            continue
+        numbers = column.numbers[np.isfinite(column.numbers)]
+        if (form := _form_of_digits(numbers)) and name not in settings.categorical:
+            yield (
+                f"{name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to read "
+                f"them: {command_line(['--date', f'{escaped(name)}={form}'])}"
+            )
+
+
 def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:
-    """Notes on numbers that may be dates, or codes of missing cells: -999, 9999, 1e30, in several
-    rows and beyond all others by more than their range.
+    """Notes on numbers that may be versions, or codes of missing cells: -999, 9999, 1e30, in
+    several rows and beyond all others by more than their range.
     """
     for name, column in columns.items():
         if column.numbers is None or column.source != "number" or column.form is not None:
             continue
         numbers = column.numbers[np.isfinite(column.numbers)]
-        if _are_days(numbers) and name not in settings.categorical:
-            yield (
-                f"{name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to read "
-                f"them: {command_line(['--date', f'{escaped(name)}=%Y%m%d'])}"
-            )
         if column.alike and name not in settings.categorical:
             first, second = column.alike
             yield (
@@ -212,13 +221,16 @@ def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterat
                 )
 
 
-def _are_days(numbers: np.ndarray) -> bool:
-    """Whether numbers are dates as 20240307."""
+def _form_of_digits(numbers: np.ndarray) -> str:
+    """Format of numbers that are dates as 20240307, or with hours, minutes and seconds; or ""."""
     values, counts = np.unique(numbers, return_counts=True)
-    if len(values) < LEAST_DATES or values[0] < FIRST_DAY or values[-1] > LAST_DAY:
-        return False
+    if len(values) < LEAST_DATES:
+        return ""
     texts = [f"{value:.15g}" for value in values]
-    return dates.best_of("%Y%m%d", texts, counts)[1] >= dates.SHARE * len(numbers)
+    form = DIGITS.get(len(texts[0]), "")
+    if not form or texts[0][:8] < FIRST_DAY or texts[-1][:8] > LAST_DAY:
+        return ""
+    return form if dates.best_of(form, texts, counts)[1] >= dates.SHARE * len(numbers) else ""
 
 
 def _is_code(number: float, is_float32: bool) -> bool:

@@ -8,7 +8,8 @@ from nflow_cli.config.strict import LARGEST_BOUND, MAX_LEVEL
 from nflow_cli.data.columns import Column
 from nflow_cli.data.written import DIGITS, as_written
 
-SORTED = 50  # rows beyond which increasing whole numbers are row numbers
+SORTED = 50  # rows beyond which increasing whole numbers are left out
+GROWS = "grows from row to row"
 
 # Words in a column's name. An increasing year is no row number: new rows have one.
 ROW_WORDS = {"id", "ids", "index", "idx", "row", "rows", "rowname", "rownames", "rownumber"}
@@ -39,7 +40,7 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
             return column.nested or "text, mostly unique"
         too_long = any(len(text) > MAX_LEVEL for text in column.texts)
         return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
-    return "row number" if column.source == "number" and _numbers_rows(column) else ""
+    return _why_number(column) if column.source == "number" else ""
 
 
 def words(name: str) -> set[str]:
@@ -61,15 +62,17 @@ def _is_constant(column: Column) -> bool:
     return bool(ends[0] == ends[1])
 
 
-def _numbers_rows(column: Column) -> bool:
+def _why_number(column: Column) -> str:
+    """Why whole numbers that all differ are left out: they count rows or grow; or ""."""
     numbers = column.cells
     whole = np.isfinite(numbers).all() and bool((numbers == np.rint(numbers)).all())
     if not whole or len(numbers) < 3 or len(np.unique(numbers)) < len(numbers):
-        return False
+        return ""
     known, steps = words(column.name), np.diff(numbers)
     if known & ROW_WORDS:
-        return True
+        return "row number"
     if known & TIME_WORDS or not (steps > 0).all():
-        return False
-    # Counted from elsewhere, without gaps, are years.
-    return numbers[0] in (0, 1) if (steps == 1).all() else len(numbers) > SORTED
+        return ""
+    if (steps == 1).all():  # counted from elsewhere, without gaps, are years
+        return "row number" if numbers[0] in (0, 1) else ""
+    return GROWS if len(numbers) > SORTED else ""

@@ -326,10 +326,8 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
 def test_numbers_all_in_parentheses_are_negative_where_those_of_another_column_are(tmp_path):
     fee = np.array([f"({i % 50 + 1}.25)" for i in range(N)])
     profit = [f"({i}.50)" if i % 3 else f"{i}.50" for i in range(N)]
-    assert (
-        load(write(tmp_path / "errors.csv", {"fee": fee, "y": np.arange(N) % 7})).kinds["fee"].type
-        == "text"
-    )
+    alone = load(write(tmp_path / "errors.csv", {"fee": fee, "y": np.arange(N) % 7}))
+    assert alone.kinds["fee"].type == "text"
     data = load(write(tmp_path / "fees.csv", {"fee": fee, "profit": profit}))
     assert data.kinds["fee"].type == "decimal"
     assert set(data.train[:, data.columns.index("fee")]) <= {-(i + 1.25) for i in range(50)}
@@ -393,6 +391,17 @@ def test_a_format_of_dates_decides_what_cells_leave_open_and_reads_new_rows(tmp_
     typed = load({"c": np.array(whole, int), "y": np.arange(N) % 7}, date={"c": "%Y%m%d"})
     new = table_of({"c": np.array([20230202])})
     assert rows_of(new, typed.kinds, ["c"]).item() == days[1].astype(int)
+
+
+@pytest.mark.parametrize("form", ["%Y%m%d", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S"])
+def test_dates_in_digits_that_grow_are_no_row_numbers_and_have_a_note(form):
+    steps = 86_400 * np.arange(N) if form == "%Y%m%d" else 3_600 * np.arange(N)
+    times = (np.datetime64("2023-02-01T05:00:00") + steps).tolist()
+    digits = [int(time.strftime(form)) for time in times]
+    notes = load({"at": digits, "y": np.arange(N) % 7}).notes
+    said = f"at: whole numbers that look like dates, such as {digits[0]}; to read them: --date at="
+    assert "left out, grows from row to row: at" in notes
+    assert f"{said}{form}" in notes
 
 
 def test_numbers_that_differ_in_last_zeros_have_a_note_and_are_kept_apart_as_categories(tmp_path):
