@@ -10,6 +10,7 @@ from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.left_out import IDENTIFIES
 from nflow_cli.data.written import as_written
 
 N = 1_000
@@ -68,6 +69,10 @@ def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted(
         (np.where(np.arange(N) == 5, np.nan, 3.0), "gaps are an outcome", None),
         (np.arange(N) + 1, "№", "row number"),
         (np.cumsum(np.arange(N) % 4 + 1), "番号", "grows from row to row"),
+        (RNG.permutation(N) * 997 + 4_500_000_000, "order", IDENTIFIES),
+        (RNG.permutation(N) * 997 + 450_000_000, "nine digits", None),
+        (RNG.permutation(N) * 997 + 1_700_000_000, "since 1970", None),
+        (np.append(RNG.permutation(N - 1) * 997, 0) + 4_500_000_000, "repeated", None),
         (RNG.permutation(N), "fluid", None),
         (np.arange(N) * 7 % N, "金額", None),
         (np.arange(1000, 1000 + N), "χρόνος", None),
