@@ -12,6 +12,7 @@ from nflow_cli.config.table import TableData
 from nflow_cli.data import dates
 from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import MAX_TEXTS, Column
+from nflow_cli.data.faults import grouped
 from nflow_cli.data.notations import SHARE, cell_of, is_number, numbers_of, why_none
 from nflow_cli.data.tables import TableFile, is_mark, listed, shown
 from nflow_cli.data.written import as_written
@@ -44,6 +45,8 @@ def notes_of_texts(
                 f"{name}: {count} written in several ways (blanks around, or Unicode's forms) and "
                 f"read as one: {shown(column.twins[0])}"
             )
+        if column.numbers is None and not column.names_rows and (alike := _alike(column)):
+            yield f"{name}: levels that differ by capitals alone: {listed(alike)}"
         if column.numbers is None and column.codes is None and column.stray is not None:
             row, text = column.stray
             if is_mark(text) or cell_of(text) is not None:
@@ -158,6 +161,17 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
         example = place(column.codes == column.texts.index(text))
         return f"cells such as {example} are neither numbers nor dates in a known form"
     return ""
+
+
+def _alike(column: Column) -> list[str]:
+    """Rows and texts of the levels that are others in small letters."""
+    rows = dict(zip(*column.unmarked))
+    of_keys = grouped((text.casefold(), text) for text in rows)
+    return [
+        " and ".join(f"{rows[text]:,} {shown(text)}" for text in texts)
+        for texts in of_keys.values()
+        if len(texts) > 1
+    ]
 
 
 def _example_of_unread(column: Column, decimal: str) -> str:

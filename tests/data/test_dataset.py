@@ -404,6 +404,15 @@ def test_dates_in_digits_that_grow_are_no_row_numbers_and_have_a_note(form):
     assert f"{said}{form}" in notes
 
 
+def test_levels_that_differ_by_capitals_alone_have_a_note():
+    answers = ["no", "NO", "yes", "Yes", "perhaps"] * 2 + ["yes"] * (N - 10)
+    notes = load({"a": answers, "y": np.arange(N) % 7}).notes
+    assert (
+        f"a: levels that differ by capitals alone: 2 'no' and 2 'NO', {N - 8} 'yes' and 2 'Yes'"
+        in notes
+    )
+
+
 def test_numbers_that_differ_in_last_zeros_have_a_note_and_are_kept_apart_as_categories(tmp_path):
     versions = rng(8).choice(["1.1", "1.10", "1.2", "2.0"], N)
     builds = rng(9).choice(["1.0", "2.0", "3", "3.0", "3.1b"], N)
