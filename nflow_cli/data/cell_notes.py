@@ -184,9 +184,8 @@ def _example_of_unread(column: Column, decimal: str) -> str:
     for shape, count in zip(shapes, counts.tolist()):
         rows[shape] += count
     usual = dict(rows.most_common(SHAPES))
-    if sum(usual.values()) < SHARE * counts.sum() or any(
-        s.count("9") < max(2, s.count("a")) for s in usual
-    ):
+    are_numbers = all(shape.count("9") >= max(2, shape.count("a")) for shape in usual)
+    if sum(usual.values()) < SHARE * counts.sum() or not are_numbers:
         return ""
     examples = [text for text, shape in zip(texts[:EXAMPLES], shapes) if shape in usual]
     unread = (t for t in examples if not (is_number(t, decimal) or dates.forms_of([t])))
