@@ -59,7 +59,10 @@ def beyond_floats(cells: Any, numbers: np.ndarray) -> list[str]:
 def is_beyond_floats(text: str) -> bool:
     """Whether a text is a whole number that float64 does not have."""
     digits = text.removeprefix("-")
-    return len(digits) > 15 and digits.isdecimal() and int(float(digits)) != int(digits)
+    if not (len(digits) > 15 and digits.isdecimal()):
+        return False
+    number = float(digits)
+    return np.isfinite(number) and int(number) != int(digits)
 
 
 class Codes:
