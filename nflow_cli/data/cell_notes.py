@@ -1,6 +1,7 @@
 """Notes on cells of columns: read as numbers, as missing or as text, and codes of missing cells."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -11,7 +12,8 @@ from nflow_cli.config.table import TableData
 from nflow_cli.data import dates
 from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import MAX_TEXTS, Column
-from nflow_cli.data.notations import cell_of, numbers_of, why_none
+from nflow_cli.data.faults import grouped
+from nflow_cli.data.notations import SHARE, cell_of, is_number, numbers_of, why_none
 from nflow_cli.data.tables import TableFile, is_mark, listed, shown
 from nflow_cli.data.written import as_written
 from nflow_cli.text import command_line
@@ -21,8 +23,11 @@ SHOWN_STRAYS = 3  # of them, that differ
 REPEATED = 3  # rows of a code or of words of missing cells, at least
 GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
 LEAST_DATES = 10  # that differ, for a note
-FIRST_DAY, LAST_DAY = 19_000_101, 20_991_231
+FIRST_DAY, LAST_DAY = "19000101", "20991231"
+DIGITS = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # formats, by length
 HUGE = 1e20
+SHAPES = 3  # of the cells of text that may be numbers or dates, at most
+EXAMPLES = 100  # of such cells, for one that is neither
 CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
 
 
@@ -30,7 +35,8 @@ def notes_of_texts(
     table: TableFile, columns: Mapping[str, Column], rows: np.ndarray, settings: TableData
 ) -> Iterator[str]:
     """Notes on columns of text: read as numbers, in which notation and without which cells; or not,
-    by a few cells only, by units that differ, or by separators that can be read in two ways.
+    by a few cells only, by units that differ, by separators that can be read in two ways, or in a
+    way that is not known.
     """
     for name, column in columns.items():
         if column.twins and column.numbers is None:
@@ -39,6 +45,8 @@ def notes_of_texts(
                 f"{name}: {count} written in several ways (blanks around, or Unicode's forms) and "
                 f"read as one: {shown(column.twins[0])}"
             )
+        if column.numbers is None and not column.names_rows and (alike := _alike(column)):
+            yield f"{name}: levels that differ by capitals alone: {listed(alike)}"
         if column.numbers is None and column.codes is None and column.stray is not None:
             row, text = column.stray
             if is_mark(text) or cell_of(text) is not None:
@@ -146,25 +154,65 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
             f"{n:,} of {known:,} cells are not numbers: {place(column.codes == examples[0])}; if "
             f"they mean missing, {option}"
         )
-    if not (found := why_none(column.texts, counts)):
+    if reason := why_none(column.texts, counts, decimal):
+        why, examples = reason
+        return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
+    if column.names_rows and (text := _example_of_unread(column, decimal)):
+        example = place(column.codes == column.texts.index(text))
+        return f"cells such as {example} are neither numbers nor dates in a known form"
+    return ""
+
+
+def _alike(column: Column) -> list[str]:
+    """Rows and texts of the levels that are others in small letters."""
+    rows = dict(zip(*column.unmarked))
+    of_keys = grouped((text.casefold(), text) for text in rows)
+    return [
+        " and ".join(f"{rows[text]:,} {shown(text)}" for text in texts)
+        for texts in of_keys.values()
+        if len(texts) > 1
+    ]
+
+
+def _example_of_unread(column: Column, decimal: str) -> str:
+    """Cell of text in which two numbers or more, and no more words, stand in one of a few ways, 7h
+    56m, and that is no number or date; "" of others: one number behind letters is a name, A-1023.
+    """
+    texts, counts = column.unmarked
+    shapes = [re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text)) for text in texts]
+    rows = Counter[str]()
+    for shape, count in zip(shapes, counts.tolist()):
+        rows[shape] += count
+    usual = dict(rows.most_common(SHAPES))
+    are_numbers = all(shape.count("9") >= max(2, shape.count("a")) for shape in usual)
+    if sum(usual.values()) < SHARE * counts.sum() or not are_numbers:
         return ""
-    why, examples = found
-    return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
+    examples = [text for text, shape in zip(texts[:EXAMPLES], shapes) if shape in usual]
+    unread = (t for t in examples if not (is_number(t, decimal) or dates.forms_of([t])))
+    return next(unread, "")
+
+
+def notes_of_days(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:
+    """Notes on whole numbers that may be dates."""
+    for name, column in columns.items():
+        if column.numbers is None or column.source != "number" or column.form is not None:
+            continue
+        numbers = column.numbers[np.isfinite(column.numbers)]
+        if (form := _form_of_digits(numbers)) and name not in settings.categorical:
+            yield (
+                f"{name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to read "
+                f"them: {command_line(['--date', f'{escaped(name)}={form}'])}"
+            )
 
 
 def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:
-    """Notes on numbers that may be dates, or codes of missing cells: -999, 9999, 1e30, in several
-    rows and beyond all others by more than their range.
+    """Notes on numbers that may be versions, or codes of missing cells: -999, 9999, 1e30, in
+    several rows and beyond all others by more than their range.
     """
     for name, column in columns.items():
         if column.numbers is None or column.source != "number" or column.form is not None:
             continue
         numbers = column.numbers[np.isfinite(column.numbers)]
-        if _are_days(numbers) and name not in settings.categorical:
-            yield (
-                f"{name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to read "
-                f"them: {command_line(['--date', f'{escaped(name)}=%Y%m%d'])}"
-            )
         if column.alike and name not in settings.categorical:
             first, second = column.alike
             yield (
@@ -186,13 +234,16 @@ def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterat
                 )
 
 
-def _are_days(numbers: np.ndarray) -> bool:
-    """Whether numbers are dates as 20240307."""
+def _form_of_digits(numbers: np.ndarray) -> str:
+    """Format of numbers that are dates as 20240307, or with hours, minutes and seconds; or ""."""
     values, counts = np.unique(numbers, return_counts=True)
-    if len(values) < LEAST_DATES or values[0] < FIRST_DAY or values[-1] > LAST_DAY:
-        return False
+    if len(values) < LEAST_DATES:
+        return ""
     texts = [f"{value:.15g}" for value in values]
-    return dates.best_of("%Y%m%d", texts, counts)[1] >= dates.SHARE * len(numbers)
+    form = DIGITS.get(len(texts[0]), "")
+    if not form or texts[0][:8] < FIRST_DAY or texts[-1][:8] > LAST_DAY:
+        return ""
+    return form if dates.best_of(form, texts, counts)[1] >= dates.SHARE * len(numbers) else ""
 
 
 def _is_code(number: float, is_float32: bool) -> bool:

@@ -72,6 +72,7 @@ class Column:
             text the first cell. None if no cell was text, or if not collected.
         form: Format of the dates or times in text that the numbers were.
         notation: Of the numbers in text, unless they were digits alone.
+        nested: What its cells are if no text and no numbers: objects or lists.
         alike: Two ways in which the first cells of text write one number, such as 1.1 and 1.10.
         gap_words: Rows of each word that means a missing cell of text, such as NA.
     """
@@ -90,6 +91,7 @@ class Column:
     rounded: tuple[int, str] | None = None
     gap_words: Mapping[str, int] = field(default_factory=dict)
     alike: Sequence[str] = ()
+    nested: str = ""
 
     @property
     def cells(self) -> np.ndarray:
@@ -155,9 +157,10 @@ class Column:
         codes = np.zeros(0, int) if self.codes is None else self.codes
         return np.bincount(codes[codes >= 0], minlength=len(self.texts))
 
-    def in_numbers(self, decimal: str = ".") -> "Column":
+    def in_numbers(self, decimal: str = ".", may_be_enclosed: bool = False) -> "Column":
         """With the numbers of its text: dates or times (of day: seconds) of one format, or numbers
-        in one notation, with the decimal mark of the table; itself if it is other text.
+        in one notation, with the decimal mark of the table, and where they may all be enclosed in
+        parentheses, negative then; itself if it is other text.
         """
         if self.source != "text" or self.codes is None:
             return self
@@ -166,7 +169,7 @@ class Column:
             return self
         if form := dates.form_of(texts, counts):
             return self._in_form(form)
-        found = notations.read_numbers(self.texts, self.text_counts, decimal)
+        found = notations.read_numbers(self.texts, self.text_counts, decimal, may_be_enclosed)
         return self if found is None else self._valued(found[0], "number", notation=found[1])
 
     def in_levels(self, decimal: str = ".") -> "Column":
@@ -474,6 +477,7 @@ class _Reader:
     beyond: int = 0
     first_beyond: str = ""
     alike: Sequence[str] = ()
+    nested: str = ""
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
     _written: dict[str, str] = field(default_factory=dict)  # one way of each text
@@ -513,6 +517,8 @@ class _Reader:
             self.sources = ["number", "date", "time", "text"]
         else:
             self.sources = ["text"]
+        if pa.types.is_nested(type):
+            self.nested = "objects" if pa.types.is_struct(type) else "lists"
 
     def _add_numbers(self, cells: pa.Array, source: Source) -> None:
         read = {"number": floats, "date": days, "time": seconds}[source]
@@ -572,4 +578,5 @@ class _Reader:
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
         column = Column(self.name, source, None, codes, texts, is_index, stray=stray)
-        return replace(column, twins=[*self._twins], gap_words=dict(self._gap_words))
+        facts = {"nested": self.nested, "gap_words": dict(self._gap_words)}
+        return replace(column, twins=[*self._twins], **facts)

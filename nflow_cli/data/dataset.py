@@ -20,7 +20,13 @@ from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
-from nflow_cli.data.cell_notes import notes_of_codes, notes_of_lost, notes_of_merged, notes_of_texts
+from nflow_cli.data.cell_notes import (
+    notes_of_codes,
+    notes_of_days,
+    notes_of_lost,
+    notes_of_merged,
+    notes_of_texts,
+)
 from nflow_cli.data.column_maps import ColumnMap
 from nflow_cli.data.columns import Column, level_key, read_columns, text_of
 from nflow_cli.data.copies import note_of_copies, originals
@@ -41,6 +47,7 @@ from nflow_cli.data.faults import (
 )
 from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
 from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.left_out import GROWS
 from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
 from nflow_cli.data.relations import notes_of_groups
 from nflow_cli.data.split import (
@@ -224,10 +231,12 @@ def _read(
         kinds, faults = kinds_and_faults(table, columns, numbers, first, settings, flows)
     kinds.pop(settings.weights or "", None)
     modelled = {name: columns[name] for name in used(kinds, settings)}
+    growing = {name: columns[name] for name, kind in kinds.items() if kind.why == GROWS}
     notes = [
         *notes_of(table, settings, kinds, numbers),
         *note_of_copies(first, settings),
         *notes_of_texts(table, columns, numbers, settings),
+        *notes_of_days(modelled | growing, settings),
         *notes_of_codes(modelled, settings),
         *notes_of_merged(modelled),
     ]

@@ -36,7 +36,8 @@ LEAST = 1e-8  # eigenvalue of correlations that are inverted
 VARIES = 1e-12  # part of its variance that a column has in some rows
 SMALL = 0.01  # a smaller coefficient, in standard deviations, is 0
 NATS = 10.0  # of evidence for each chosen value
-NOISE = 1e-10  # rounding by arithmetic and 12 digits, relative to terms or typical values
+NOISE = 1e-10  # of numbers with all digits, relative to terms or typical values,
+ARITHMETIC = 1e-15  # and of a formula of others: rounding by arithmetic
 EXACT = 1e-6  # of a step: a formula that is not rounded
 FINE = 30  # steps in a standard deviation, for a formula of rounded numbers
 NARROW = 1_000  # rounding errors in a standard deviation, if those of other columns count
@@ -296,16 +297,20 @@ def _constant(
         half = half + errors_of(formula, x, decimals, y).sum(axis=1)
         if y.std() < NARROW * np.median(half):
             return None
+    terms = np.maximum(size, target.distinct.typical) if formula.is_sum else 0.0
+    size = np.maximum(terms, np.abs(y))
+    has_steps = target.distinct.decimals is not None
+    noise = (ARITHMETIC if has_steps else NOISE) * size
+    if has_steps and (noise > step / 2).any():
+        return None
+    half = half + noise
     if _evidence(y, half) < nats:
         return None
     if formula.is_sum:
-        size = np.maximum(np.maximum(size, target.distinct.typical), np.abs(y))
-        half = half + NOISE * size
         ends = y - half - plain, y + half - plain
     elif y[plain == 0].any():
         return None
     else:
-        half = half + NOISE * np.abs(y)
         with np.errstate(all="ignore"):
             ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
         ends = np.where(plain == 0, [[-np.inf], [np.inf]], ends)

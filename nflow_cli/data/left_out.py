@@ -8,7 +8,11 @@ from nflow_cli.config.strict import LARGEST_BOUND, MAX_LEVEL
 from nflow_cli.data.columns import Column
 from nflow_cli.data.written import DIGITS, as_written
 
-SORTED = 50  # rows beyond which increasing whole numbers are row numbers
+SORTED = 50  # rows beyond which increasing whole numbers are left out
+GROWS = "grows from row to row"
+IDENTIFIES = "whole numbers of one length that identify rows (--discrete NAME:1 models them)"
+LONG = 1e9  # the least of them: ten digits
+TIMES = 2.1  # leading digits of times in digits, since 1970 or from a year on, at most
 
 # Words in a column's name. An increasing year is no row number: new rows have one.
 ROW_WORDS = {"id", "ids", "index", "idx", "row", "rows", "rowname", "rownames", "rownumber"}
@@ -36,10 +40,10 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
         return "index or log-density of the rows"
     if column.source == "text":
         if column.names_rows:
-            return "text, mostly unique"
+            return column.nested or "text, mostly unique"
         too_long = any(len(text) > MAX_LEVEL for text in column.texts)
         return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
-    return "row number" if column.source == "number" and _numbers_rows(column) else ""
+    return _why_number(column) if column.source == "number" else ""
 
 
 def words(name: str) -> set[str]:
@@ -61,15 +65,28 @@ def _is_constant(column: Column) -> bool:
     return bool(ends[0] == ends[1])
 
 
-def _numbers_rows(column: Column) -> bool:
+def _why_number(column: Column) -> str:
+    """Why whole numbers that all differ are left out: they count rows, grow or identify; or ""."""
     numbers = column.cells
     whole = np.isfinite(numbers).all() and bool((numbers == np.rint(numbers)).all())
     if not whole or len(numbers) < 3 or len(np.unique(numbers)) < len(numbers):
-        return False
+        return ""
     known, steps = words(column.name), np.diff(numbers)
     if known & ROW_WORDS:
-        return True
-    if known & TIME_WORDS or not (steps > 0).all():
+        return "row number"
+    if known & TIME_WORDS:
+        return ""
+    if not (steps > 0).all():
+        return IDENTIFIES if _are_long(numbers) and len(numbers) > SORTED else ""
+    if (steps == 1).all():  # counted from elsewhere, without gaps, are years
+        return "row number" if numbers[0] in (0, 1) else ""
+    return GROWS if len(numbers) > SORTED else ""
+
+
+def _are_long(numbers: np.ndarray) -> bool:
+    """Whether whole numbers have one length, of ten digits or more, and are no times."""
+    low, high = float(numbers.min()), float(numbers.max())
+    if low < LONG:
         return False
-    # Counted from elsewhere, without gaps, are years.
-    return numbers[0] in (0, 1) if (steps == 1).all() else len(numbers) > SORTED
+    unit = 10.0 ** np.floor(np.log10(low))
+    return TIMES * unit < high < 10 * unit

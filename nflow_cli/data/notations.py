@@ -32,6 +32,8 @@ CURRENCY = re.compile(rf"[A-Z]{{0,3}}[{SIGNS}]|(?:{CODES})\.?")
 UNIT = re.compile(r"[^\W\d_]{1,12}[²³]?(?:[/·][^\W\d_]{1,5}[²³]?)?|[%‰°]|°[CF]")
 CODE = re.compile(r"[^\W\d_]\d+|\d+[^\W\d_]|0\d.*")  # beside numbers, these make codes of them
 MONTH = re.compile(r"[01]?\d\.(?:19|20)\d\d")  # where commas are decimal marks
+LAKHS = re.compile(r"[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?")  # 1,20,400
+TWO_WAYS = "numbers that can be read in two ways"
 # Sign, prefix, sign, digits, suffix, sign. Digits begin with a mark only where no letter is before.
 CELL = re.compile(
     rf"(\()?([{MINUS}+]?)([^0-9{MINUS}+(]*?)([{MINUS}]?)((?<![^\W\d_])[.,])?"
@@ -143,11 +145,13 @@ def marks_of(digits: Sequence[str], counts: np.ndarray, decimal: str) -> list[Ma
     return found
 
 
-def notation_of(texts: Sequence[str], counts: np.ndarray, decimal: str = ".") -> Notation | None:
+def notation_of(
+    texts: Sequence[str], counts: np.ndarray, decimal: str = ".", may_be_enclosed: bool = False
+) -> Notation | None:
     """Notation of most of the distinct texts, in ``counts`` rows each; None if none fits them.
 
     ``decimal``, the mark of the table, decides what 1,204 is; not against a currency, whose numbers
-    have no three decimals.
+    have no three decimals. Numbers that are all in parentheses are negative if they may be.
     """
     rows = {text: int(n) for text, n in zip(texts, counts) if n and not is_mark(text)}
     cells = {text: cell for text in rows if (cell := cell_of(text))}
@@ -156,20 +160,12 @@ def notation_of(texts: Sequence[str], counts: np.ndarray, decimal: str = ".") ->
     unit = _most((cell.unit for cell in cells.values()), map(rows.__getitem__, cells))
     cells = {text: cell for text, cell in cells.items() if cell.unit == unit}
     some = np.array([*map(rows.__getitem__, cells)])
-    digits = [cell.digits for cell in cells.values()]
-    marks, *others = marks_of(digits, some, decimal)
-    decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
-    is_money = any(CURRENCY.fullmatch(affix.strip()) for affix in unit)
-    signs = {text: cell.negative for text, cell in cells.items() if cell.negative}
-    # In parentheses are standard errors; 1,204 € is unclear; 4,6 among 4 and 6 is a list; 12.2015
-    # is a month in a table of decimal commas.
-    are_enclosed = len(signs) == len(cells) and all(")" in after for _, after in signs.values())
-    is_unclear = bool(others) and is_money and 3 in decimals <= {0, 3}
-    with_mark = some[[marks.decimal in text for text in digits]].sum()
-    are_lists = marks.decimal != decimal and 0 < with_mark < some.sum() / 2
-    are_months = decimal == "," and all(map(MONTH.fullmatch, digits))
-    if are_enclosed or is_unclear or are_lists or are_months:
+    if _why_unclear([*cells.values()], some, decimal, may_be_enclosed):
         return None
+    digits = [cell.digits for cell in cells.values()]
+    marks = marks_of(digits, some, decimal)[0]
+    decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
+    signs = {text: cell.negative for text, cell in cells.items() if cell.negative}
     prefix, suffix = _most(((cell.prefix, cell.suffix) for cell in cells.values()), some)
     negative = ("-" + prefix, suffix)
     if signs:
@@ -182,6 +178,28 @@ def notation_of(texts: Sequence[str], counts: np.ndarray, decimal: str = ".") ->
         decimals=decimals.pop() if len(decimals) == 1 and max(decimals) <= MAX_DECIMALS else None,
         negative=list(negative),
     )
+
+
+def _why_unclear(
+    cells: Sequence[Cell], some: np.ndarray, decimal: str, may_be_enclosed: bool = False
+) -> str:
+    """Why the numbers of distinct cells of one unit, in ``some`` rows each, are unclear, or ""."""
+    if not may_be_enclosed and all(cell.negative and ")" in cell.negative[1] for cell in cells):
+        return f"{TWO_WAYS}, in parentheses as negative ones or as standard errors"
+    digits = [cell.digits for cell in cells]
+    if decimal == "," and all(map(MONTH.fullmatch, digits)):
+        return f"{TWO_WAYS}, with decimals or as months"
+    marks, *others = marks_of(digits, some, decimal)
+    decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
+    is_money = any(CURRENCY.fullmatch(affix.strip()) for affix in cells[0].unit)
+    if others and is_money and 3 in decimals <= {0, 3}:
+        first = next(text for text in digits if not text.isdecimal())
+        ways = [f"{way.numbers([first])[0]:.15g}" for way in (marks, others[0])]
+        return f"{TWO_WAYS}, {first} as {' or '.join(ways)}"
+    with_mark = some[[marks.decimal in text for text in digits]].sum()
+    if marks.decimal != decimal and 0 < with_mark < some.sum() / 2:
+        return f"{TWO_WAYS}, with decimals or as lists"
+    return ""
 
 
 def numbers_of(texts: Sequence[str], notation: Notation | None, decimal: str = ".") -> np.ndarray:
@@ -222,12 +240,12 @@ def are_numbers(values: np.ndarray, texts: Sequence[str], counts: np.ndarray) ->
 
 
 def read_numbers(
-    texts: Sequence[str], counts: np.ndarray, decimal: str = "."
+    texts: Sequence[str], counts: np.ndarray, decimal: str = ".", may_be_enclosed: bool = False
 ) -> tuple[np.ndarray, Notation | None] | None:
     """Numbers of distinct texts `(n,)`, in ``counts`` rows each, and their notation, if not digits
     alone; None if they are no column of numbers.
     """
-    found = notation_of(texts, counts, decimal)
+    found = notation_of(texts, counts, decimal, may_be_enclosed)
     ways = [(numbers_of(texts, way, decimal), way) for way in ([None, found] if found else [None])]
     known = [counts[~np.isnan(numbers)].sum() for numbers, _ in ways]
     numbers, way = ways[int(np.argmax(known))]
@@ -265,7 +283,9 @@ def texts_of(numbers: np.ndarray, notation: Notation, decimals: int | None = Non
     return found
 
 
-def why_none(texts: Sequence[str], counts: np.ndarray) -> tuple[str, list[int]] | None:
+def why_none(
+    texts: Sequence[str], counts: np.ndarray, decimal: str = "."
+) -> tuple[str, list[int]] | None:
     """Why texts in ``counts`` rows each, numbers with a unit or separators, have no notation, and
     the places of examples; None of other texts.
     """
@@ -279,10 +299,13 @@ def why_none(texts: Sequence[str], counts: np.ndarray) -> tuple[str, list[int]] 
     for i, cell in cells.items():
         units.setdefault(cell.unit, []).append(i)
     if len(units) == 1:
+        if all(texts[i].isdecimal() for i in cells):
+            return "digits that are not stored as numbers", [*cells][:1]
+        if in_lakhs := [i for i, cell in cells.items() if LAKHS.fullmatch(cell.digits)]:
+            return "digits in groups of two, as of lakhs", in_lakhs[:1]
+        why = _why_unclear([*cells.values()], counts[[*cells]], decimal)
         with_marks = [i for i, cell in cells.items() if not cell.digits.isdecimal()]
-        are_digits = all(texts[i].isdecimal() for i in cells)
-        whys = "numbers that can be read in two ways", "digits that are not stored as numbers"
-        return whys[are_digits], (with_marks or [*cells])[:1]
+        return (why, (with_marks or [*cells])[:1]) if why else None
     if len(units) > MAX_UNITS or min(map(len, units.values())) < NUMBERS:  # as 1st, 2nd
         return None
     return "numbers of several units", sorted(places[0] for places in units.values())

@@ -156,6 +156,11 @@ def read_settled(
             if table.is_untyped or has_more:  # digits alone that are stored as text are codes
                 column = found
         read[name] = column.without(na).in_levels(table.decimal)
+    ways = [column.notation for column in read.values() if column.notation is not None]
+    if any("(" in way.negative[0] for way in ways):  # then they mean that in all columns
+        for name in read.keys() - kinds.keys() - settings.date.keys() - as_they_are:
+            found = read[name].in_numbers(table.decimal, may_be_enclosed=True)
+            read[name] = found if found.notation else read[name]
     return read, rows
 
 

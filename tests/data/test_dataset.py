@@ -304,7 +304,16 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     wealth = rng(5).integers(500, 900, N)
     for forms, why in (
         (("{} kg", "{} lb"), "numbers of several units: '{} kg' in line 2, '{} lb' in line 3"),
-        (("1.{} €", "2.{} €"), "numbers that can be read in two ways: '1.{} €' in line 2"),
+        (
+            ("1.{0} €", "2.{} €"),
+            "numbers that can be read in two ways, 1.{0} as 1.{0} or 1{0}: '1.{0} €' in line 2",
+        ),
+        (
+            ("({0})", "({0})"),
+            "numbers that can be read in two ways, in parentheses as negative ones or as standard "
+            "errors: '({0})' in line 2",
+        ),
+        (('"1,20,{}"', "{}"), "digits in groups of two, as of lakhs: '1,20,{}' in line 2"),
     ):
         cells = [forms[i % 2].format(w) for i, w in enumerate(wealth)]
         path = write(tmp_path / "w.csv", {"w": cells, "y": np.arange(N) % 7})
@@ -312,6 +321,37 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
     typed = load({"code": [*map(str, wealth)], "y": np.arange(N) % 7})
     why = f"digits that are not stored as numbers: '{wealth[0]}' in row 0 counted from 0"
     assert f"code is read as text: {why}" in typed.notes
+
+
+def test_numbers_all_in_parentheses_are_negative_where_those_of_another_column_are(tmp_path):
+    fee = np.array([f"({i % 50 + 1}.25)" for i in range(N)])
+    profit = [f"({i}.50)" if i % 3 else f"{i}.50" for i in range(N)]
+    alone = load(write(tmp_path / "errors.csv", {"fee": fee, "y": np.arange(N) % 7}))
+    assert alone.kinds["fee"].type == "text"
+    data = load(write(tmp_path / "fees.csv", {"fee": fee, "profit": profit}))
+    assert data.kinds["fee"].type == "decimal"
+    assert set(data.train[:, data.columns.index("fee")]) <= {-(i + 1.25) for i in range(50)}
+    assert "fee: read as numbers, such as -1.25 from '(1.25)' in line 2" in data.notes
+
+
+@pytest.mark.parametrize(
+    ("form", "example"),
+    [
+        ("{0}h {1}m", "3h 5m"),
+        ("{0}:{1:02}", "27:03"),  # hours worked, of which some are times of day
+        ("2024-W{1:02}-{0}", "2024-W05-3"),
+        ("A-{0}{1:02}", ""),
+        ("CARD {0} SHOP {1} TOWN", ""),
+    ],
+)
+def test_unique_text_of_numbers_in_one_form_is_said_to_be_neither_numbers_nor_dates(form, example):
+    pairs = [(3, 5), (27, 3), *((i % 40, i % 53) for i in range(N))]
+    notes = load({"t": [form.format(*pair) for pair in pairs], "y": np.arange(N + 2) % 7}).notes
+    said = f"cells such as {example!r} in row {int(example == '27:03')} counted from 0 are neither "
+    assert [n for n in notes if "read as text" in n] == (
+        [f"t is read as text: {said}numbers nor dates in a known form"] if example else []
+    )
+    assert any(note.startswith("left out, text, mostly unique: t") for note in notes)
 
 
 def test_none_is_a_level_of_text_unless_a_run_read_it_as_a_gap():
@@ -351,6 +391,26 @@ def test_a_format_of_dates_decides_what_cells_leave_open_and_reads_new_rows(tmp_
     typed = load({"c": np.array(whole, int), "y": np.arange(N) % 7}, date={"c": "%Y%m%d"})
     new = table_of({"c": np.array([20230202])})
     assert rows_of(new, typed.kinds, ["c"]).item() == days[1].astype(int)
+
+
+@pytest.mark.parametrize("form", ["%Y%m%d", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S"])
+def test_dates_in_digits_that_grow_are_no_row_numbers_and_have_a_note(form):
+    steps = 86_400 * np.arange(N) if form == "%Y%m%d" else 3_600 * np.arange(N)
+    times = (np.datetime64("2023-02-01T05:00:00") + steps).tolist()
+    digits = [int(time.strftime(form)) for time in times]
+    notes = load({"at": digits, "y": np.arange(N) % 7}).notes
+    said = f"at: whole numbers that look like dates, such as {digits[0]}; to read them: --date at="
+    assert "left out, grows from row to row: at" in notes
+    assert f"{said}{form}" in notes
+
+
+def test_levels_that_differ_by_capitals_alone_have_a_note():
+    answers = ["no", "NO", "yes", "Yes", "perhaps"] * 2 + ["yes"] * (N - 10)
+    notes = load({"a": answers, "y": np.arange(N) % 7}).notes
+    assert (
+        f"a: levels that differ by capitals alone: 2 'no' and 2 'NO', {N - 8} 'yes' and 2 'Yes'"
+        in notes
+    )
 
 
 def test_numbers_that_differ_in_last_zeros_have_a_note_and_are_kept_apart_as_categories(tmp_path):

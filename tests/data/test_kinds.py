@@ -10,6 +10,7 @@ from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.kinds import kinds_of
+from nflow_cli.data.left_out import IDENTIFIES
 from nflow_cli.data.written import as_written
 
 N = 1_000
@@ -60,14 +61,18 @@ def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted(
         (np.where(np.arange(N) == 3, 1.5, np.nan), "x", "one cell alone"),
         ([None] * (N - 1) + ["Logged"], "x", "one cell alone"),
         (np.arange(N), "x", "row number"),
-        (np.cumsum(RNG.integers(1, 9, N)), "x", "row number"),
+        (np.cumsum(RNG.integers(1, 9, N)), "x", "grows from row to row"),
         (RNG.permutation(N), "id", "row number"),
         (RNG.permutation(N), "patientID", "row number"),
         (RNG.permutation(N), "Unnamed: 0", "row number"),
         ([f"name {i}" for i in range(N)], "x", "text, mostly unique"),
         (np.where(np.arange(N) == 5, np.nan, 3.0), "gaps are an outcome", None),
         (np.arange(N) + 1, "№", "row number"),
-        (np.cumsum(np.arange(N) % 4 + 1), "番号", "row number"),
+        (np.cumsum(np.arange(N) % 4 + 1), "番号", "grows from row to row"),
+        (RNG.permutation(N) * 997 + 4_500_000_000, "order", IDENTIFIES),
+        (RNG.permutation(N) * 997 + 450_000_000, "nine digits", None),
+        (RNG.permutation(N) * 997 + 1_700_000_000, "since 1970", None),
+        (np.append(RNG.permutation(N - 1) * 997, 0) + 4_500_000_000, "repeated", None),
         (RNG.permutation(N), "fluid", None),
         (np.arange(N) * 7 % N, "金額", None),
         (np.arange(1000, 1000 + N), "χρόνος", None),

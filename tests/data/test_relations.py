@@ -153,6 +153,24 @@ def test_a_product_whose_factors_were_rounded_too_is_found(count):
     assert not kinds({name: digits(cells, 3) for name, cells in table.items()})["total"].relation
 
 
+@pytest.mark.parametrize(("digits", "expected"), [(10, "account"), (13, "account"), (16, "")])
+def test_whole_numbers_have_no_formula_that_differs_from_them_by_steps(digits, expected):
+    """Of an account and two digits behind it the longer tells the shorter, if it is exact."""
+    account = 47 * 10.0 ** (digits - 2) + RNG.choice(100_000, N, replace=False)
+    card = account * 100 + RNG.permutation(N) % 100
+    table = {"account": account, "card": card}
+    relations = found(table, columns=[*table])
+    assert "".join(relations) == expected
+    assert all(relation.coefficients == [0.01] for relation in relations.values())
+
+
+@pytest.mark.parametrize("digits", [12, 14])
+def test_a_sum_of_large_whole_numbers_is_found(digits):
+    a, b = RNG.integers(10 ** (digits - 2), 10**digits, (2, N))
+    assert found({"a": a, "b": b, "y": a + b})["y"].text == "a + b"
+    assert found({"a": a, "b": b, "y": a + b + RNG.integers(-2, 3, N)}) == {}
+
+
 def test_independent_columns_of_coarse_numbers_have_no_formula():
     rng = np.random.default_rng(7)
     for _ in range(20):

@@ -149,9 +149,8 @@ def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowS
     facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
     tally, dominant = Tally(means, {**counts, **facts}), dominant_row(found, weights)
     judged = judge_scores(trained.config, tally, table.name, dominant)
-    of_rows = {"dominant_row": None if dominant is None else dominant.model_dump()}
     of_pit = {} if found.pit is None else {"pit": pit_of(found, weights).model_dump()}
-    return judged._replace(scores={**judged.scores, **of_rows, **of_pit})
+    return judged._replace(scores={**judged.scores, **of_pit})
 
 
 def judge_scores(
@@ -167,7 +166,8 @@ def judge_scores(
     lines += report.likelihood_rows(scores, baseline, warnings) + report.notes(scores, baseline)
     if found.counts[WEIGHTED]:
         lines.append(("", f"weighted by {printable(config.data.weights)}"))
-    return Judgement(scores.model_dump(exclude_unset=True), lines, warnings, found)
+    of_rows = {"dominant_row": None if dominant is None else dominant.model_dump()}
+    return Judgement({**scores.model_dump(exclude_unset=True), **of_rows}, lines, warnings, found)
 
 
 def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
