@@ -112,13 +112,18 @@ class Scores:
         self, x: np.ndarray, centre: np.ndarray, half: np.ndarray, slack: float
     ) -> np.ndarray:
         """Log-ratio ``(n,)`` of the mass between the steps around a new value to its own; else 0.
+        Beyond all steps it is the mass from the value on.
 
         By it a new value is no less likely where it has more digits.
         """
         _, step, _ = self._steps(x, slack)
-        place, ends = np.searchsorted(self.values, x), np.append(self.units, np.inf)
-        (low, over), (through, high) = self._smooth(ends[place - 1]), self._smooth(ends[place])
-        low, over = np.where(place, low, -np.inf), np.where(place, over, np.log(self.rest))
+        place = np.searchsorted(self.values, x)
+        ends = np.concatenate([[-np.inf], self.units, [np.inf]])
+        wide = np.where(np.isinf(half), 0.0, half)
+        first = np.where(place == len(self.values), centre - wide, ends[place])
+        last = np.where(place == 0, centre + wide, ends[place + 1])
+        low, over = self._smooth(first)
+        through, high = self._smooth(last)
         below = low < over
         large, small = np.where(below, through, over), np.where(below, low, high)
         with np.errstate(invalid="ignore"):
