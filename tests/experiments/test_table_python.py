@@ -100,6 +100,19 @@ REFUSED = [  # a table, options, and what is named; more are tested with schemas
 ]
 
 
+def test_numbers_beyond_single_precision_are_fitted_and_drawn_again(tmp_path):
+    rng = np.random.default_rng(1)
+    repeated = rng.choice([1e45, 2e45, 5e45], 200) * (1 + (rng.random(200) < 0.5))
+    columns = {
+        "x": rng.normal(0, 1e50, 200),
+        "y": np.where(rng.random(200) < 0.3, X[:200, 0], repeated),
+    }
+    with without_programs(), without_pictures():
+        q = nflow_cli.fit(columns, steps=4, output=tmp_path / "run")
+    draws = nflow_cli.load(q.path).sample(2_000)
+    assert np.isfinite(draws).all() and 5e49 < draws[:, 0].std() < 2e50
+
+
 def test_what_is_wrong_is_one_line_before_a_run_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for table, options, named in REFUSED:
