@@ -109,7 +109,7 @@ class Marginal:
     """Marginal of a column's cells: normalised log-shares ``(L,)`` of its outcomes, and the
     distribution of its numbers in column units, of no normals if it has none.
 
-    The last outcome is what no training row has: a new level, or an outlier.
+    The last outcome is new: a level that no training row has, or an outlier.
     """
 
     outcomes: Outcomes

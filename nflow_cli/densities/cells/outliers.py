@@ -1,4 +1,4 @@
-"""Distribution of outliers: numbers beyond what the training rows explain."""
+"""Cauchy distribution of outliers, in table units."""
 
 from typing import NamedTuple
 

@@ -1,9 +1,8 @@
 """Smooth distribution of a column's numbers: normals between the outermost numbers, and
 exponential tails beyond these.
 
-A mixture of normals follows the numbers where there are some; beyond them it says what the form of
-a normal says. The tails say what the numbers do: as many beyond an end as one in all, at a distance
-as the last ones have from each other.
+Beyond the outermost numbers a mixture of normals has the form of a normal, whatever the numbers. An
+exponential tail has their share of one new number and their mean excess.
 """
 
 from dataclasses import dataclass
