@@ -220,11 +220,11 @@ class CellDensity:
         return found
 
     def network_log_cells(self, member: Member, rows: np.ndarray) -> LogCells:
-        """Log-masses ``(n, D)`` by a network; NaN if unknown."""
+        """Log-masses ``(n, D)`` by a network or of outliers; NaN if unknown."""
         return self._log_cells(lambda block: block.log_cells(block.by_network(member)), rows)
 
     def marginal_log_cells(self, rows: np.ndarray) -> LogCells:
-        """Log-masses ``(n, D)`` by marginals; NaN if unknown."""
+        """Log-masses ``(n, D)`` by marginals or of outliers; NaN if unknown."""
         return self._log_cells(lambda block: block.of_marginals, rows)
 
     def _log_cells(
@@ -232,9 +232,9 @@ class CellDensity:
     ) -> LogCells:
         def of_block(block: "CellScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
-            # An outlier says nothing of a network and a marginal, neither of which knows it.
-            is_known = (block.codes >= 0) & (block.of_marginals.masses > block.outliers)
-            return np.where(is_known, masses, np.nan).T, presence.T
+            # w N + (1 - w) M + O = w (N + O) + (1 - w) (M + O): an outlier tells nothing of w.
+            masses = np.logaddexp(masses, block.outliers)
+            return np.where(block.codes >= 0, masses, np.nan).T, presence.T
 
         return LogCells(*self.by_blocks(of_block, rows))
 

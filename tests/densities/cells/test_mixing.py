@@ -1,10 +1,14 @@
 """The weight of a network beside a marginal against a search by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from cells import number, random_density
 
 from nflow_cli.densities.cells.heads import LogCells
 from nflow_cli.densities.cells.marginal import member_weights, mixing_weights
+from nflow_cli.densities.cells.outliers import Outliers
 
 
 def weights_of(a, b, weights=None):
@@ -63,6 +67,23 @@ def test_cells_that_are_unknown_or_impossible_to_both_do_not_count():
     a[49] = -np.inf
     assert weights_of(a, b) == pytest.approx(expected, abs=1e-12)
     assert weights_of(np.full((5, 1), np.nan), np.zeros((5, 1))) == 1 - 1 / 6  # the prior's
+
+
+def test_no_other_weights_have_a_density_more_probable_with_outliers_among_the_cells():
+    columns = [replace(number(name), outliers=Outliers(0.0, 5.0)) for name in "ab"]
+    density = random_density(columns, shares=0.5, new=0.01)
+    rows = density.draw(np.full((200, 2), np.nan), np.random.default_rng(0))
+    rows[:6, 1] = [1e3, -1e3, 1e6, 15.0, -15.0, 4.0]
+    (member,) = density.networks
+    best = mixing_weights(density.network_log_cells(member, rows), density.marginal_log_cells(rows))
+
+    def log_posterior(w):
+        mixed = density.with_networks([member._replace(shares=np.full(2, w))])
+        return mixed.cell_log_probs(rows).sum(axis=0) + np.log(w)
+
+    others = np.max([log_posterior(w) for w in np.linspace(0.001, 0.995, 500)], axis=0)
+    for j, w in enumerate(best):
+        assert 0 < w < 0.995 and log_posterior(w)[j] >= others[j] - 1e-9
 
 
 def test_weights_of_members_are_those_that_rows_were_drawn_by():
