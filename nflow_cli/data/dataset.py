@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -85,6 +85,7 @@ class Dataset:
         notes: Lines printed before training.
         tests: Name, path and SHA-256 of a separate file of test rows.
         copies: Number of rows, of both tables, that equal an earlier one and are in no part.
+        straight_units: Units without ends at 0, if the columns may be linear mixtures.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Dataset:
     notes: Sequence[str] = ()
     tests: Mapping[str, str] | None = None
     copies: int = 0
+    straight_units: Mapping[str, Sequence[ColumnMap]] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -123,6 +125,10 @@ class Dataset:
             for kind in kinds
         )
         return are_plain and len(kinds) > 1 and not self.given and self.weights.train is None
+
+    def straightened(self) -> "Dataset":
+        """The same in straight units, in which mixtures are linear."""
+        return replace(self, units=self.straight_units)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -148,7 +154,9 @@ class Dataset:
 
     def record(self) -> dict[str, Any]:
         """Record in ``run.json``."""
-        units = {"units": {name: [m.record() for m in maps] for name, maps in self.units.items()}}
+        units = {"units": _record(self.units)}
+        if self.straight_units:
+            units["straight_units"] = _record(self.straight_units)
         is_file = self.name not in (*POINT_SETS, STDIN, IN_PYTHON)
         path = {"path": os.path.abspath(self.name)} if is_file else {}
         record = {"name": self.name, **path, "sha256": self.sha256, "columns": self.columns}
@@ -204,7 +212,12 @@ def load_dataset(
     if flows is None:
         by_cells = [*data.given, *data.modelled], data.train, len(data.given)
         data = replace(data, kinds=with_calendars(kinds, *by_cells))
-    units = _units(data) if flows is None else _units_of_flows(table.name, data, settings, flows)
+    if flows is None:
+        units = _units(data, may_end_at_0=True)
+    else:
+        units = _units_of_flows(table.name, data, settings, flows)
+    is_mixture = flows is None and data.may_be_linear
+    straight_units = _units(data, may_end_at_0=False) if is_mixture else {}
     continuous = [data.kinds[name].is_continuous for name in data.columns]
     notes = [
         *found.notes,
@@ -213,7 +226,7 @@ def load_dataset(
         *note_of_repeats(data.train, data.test, continuous),
     ]
     copies = data.copies + len(found.first) - len(np.unique(found.first))
-    return replace(data, units=units, notes=notes, copies=copies)
+    return replace(data, units=units, straight_units=straight_units, notes=notes, copies=copies)
 
 
 def _read(
@@ -347,13 +360,17 @@ def _test_rows(
     return rows[order], weights if weights is None else weights[order], record, notes, copies
 
 
-def _units(data: Dataset) -> dict[str, list[ColumnMap]]:
+def _record(units: Mapping[str, Sequence[ColumnMap]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: [one.record() for one in maps] for name, maps in units.items()}
+
+
+def _units(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:
     units = {}
     for name, values in zip(data.columns, data.train.T):
         kind = data.kinds[name]
         if kind.alone.kind in ("grid", "number"):
             values = values[~np.isnan(values) & ~np.isin(values, kind.atoms)]
-            units[name] = units_of_numbers(values, kind, may_end_at_0=not data.may_be_linear)
+            units[name] = units_of_numbers(values, kind, may_end_at_0)
     return units
 
 

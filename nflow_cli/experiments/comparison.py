@@ -72,7 +72,7 @@ MASS = Tolerance(3e-6, 3e-6, 0.05, error_of("mass_error"))
 MOMENT = Tolerance(1e-12, 1e-3, 1e-3, lambda _, values, keys: values["moments"][keys[1]][1])
 OTHERS = "*"  # keys of a file that are not in its table
 TOLERANCES: Mapping[str, Mapping[str, Tolerance]] = {
-    RUN: {OTHERS: EXACT, "units": Tolerance(relative=1e-6)},
+    RUN: {OTHERS: EXACT, **dict.fromkeys(("units", "straight_units"), Tolerance(relative=1e-6))},
     SUMMARY: {
         OTHERS: MEAN,
         "restarts": EXACT,

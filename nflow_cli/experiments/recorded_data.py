@@ -85,11 +85,11 @@ def is_data_of(run: Run, sha256: str) -> bool:
     return sha256 == _recorded(run).get("sha256")
 
 
-def column_units(run: Run, names: Sequence[str]) -> ColumnUnits:
-    """Recorded units of numeric columns of a run."""
+def column_units(run: Run, names: Sequence[str], kind: str = "units") -> ColumnUnits:
+    """Recorded units of numeric columns of a run: ``units`` or ``straight_units``."""
     record = _recorded(run)
     try:
-        return ColumnUnits([_maps(record["units"][name]) for name in names])
+        return ColumnUnits([_maps(record[kind][name]) for name in names])
     except (KeyError, TypeError, ValueError):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the units of data") from None
 

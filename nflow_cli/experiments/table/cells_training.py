@@ -175,21 +175,38 @@ def build(config: CellsConfig, data: Dataset) -> Parts:
 
 
 def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, np.ndarray]:
+    """Density of components if a map to these is asked for or likelier, else of columns; and
+    training rows of its cells.
+    """
+    unmixing = _unmixing(config, data)
+    if unmixing is None:
+        return _by_columns(config, data), data.train
+    independent = _by_columns(config, data.straightened())
+    components, rows = unmixing.fitted(data.train)
+    marginals = fitted_marginals(components, rows, None)
+    layout = independent.layout
+    return CellDensity(components, layout, marginals, [], [], unmixing, independent), rows
+
+
+def _unmixing(config: CellsConfig, data: Dataset) -> Unmixing | None:
+    """Trained map to components, if one is asked for or clearly likelier than none."""
+    if config.cells.unmixed is False:
+        return None
+    straight = data.straightened()
+    start = fit_unmixing(fitted_columns(straight), straight)
+    if start is None:
+        return None
+    unmixing, is_likelier = trained_unmixing(start, straight, config)
+    return unmixing if config.cells.unmixed or is_likelier else None
+
+
+def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
     columns, rows, cells = fitted_columns(data), data.train, config.cells
     sizes = len(data.given), cells.components or 0, cells.width or 0
     layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
     some = slice(layout.n_given, None)
     marginals = fitted_marginals(columns[some], rows[:, some], data.weights.train)
-    density = CellDensity(columns, layout, marginals, [], computed)
-    start = None if cells.unmixed is False else fit_unmixing(columns, data)
-    if start is None:
-        return density, rows
-    found, is_likelier = trained_unmixing(start, data, config)
-    if not (cells.unmixed or is_likelier):
-        return density, rows
-    components, rows = found.fitted(rows)
-    marginals = fitted_marginals(components, rows, None)
-    return CellDensity(components, layout, marginals, [], [], found, density), rows
+    return CellDensity(columns, layout, marginals, [], computed)
 
 
 def _expect_weights(layout: Layout, blocks: int, name: str) -> None:

@@ -107,7 +107,7 @@ def skip_gone(run: Checked) -> Verdict:
 def check_rows(run: Checked) -> Verdict:
     """Reload the rows; compare sizes, checksum, columns and units."""
     record = run.data.record()
-    recorded = {key: record[key] for key in ("columns", "units")}
+    recorded = {key: record[key] for key in ("columns", "units", "straight_units") if key in record}
     wrong = differences(SUMMARY, run.data_facts, run.facts)
     wrong += differences(RUN, recorded, run.record["data"])
     return agreement(wrong, f"{sum(run.data.sizes.values()):,} rows found again")

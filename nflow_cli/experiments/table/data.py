@@ -84,6 +84,7 @@ def _unmixed(config: CellsConfig, data: Dataset) -> bool | None:
     """
     asked, found = config.cells.unmixed, None
     if asked is not False and data.may_be_linear:
+        data = data.straightened()
         found = fit_unmixing(fitted_columns(data), data)
     if asked and not found:
         raise ConfigError(

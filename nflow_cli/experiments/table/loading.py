@@ -145,7 +145,8 @@ def load(run: Run) -> Any:
     names = row_names(kinds, config.data.given)
     every = [name for group in names for name in group]
     numbers = [name for name in every if kinds[name].alone.kind in ("grid", "number")]
-    units = dict(zip(numbers, column_units(run, numbers).columns))
+    kind = "straight_units" if cells.unmixed else "units"
+    units = dict(zip(numbers, column_units(run, numbers, kind).columns))
     columns = [CellColumn(name, kinds[name].alone, units.get(name, ())) for name in every]
     n_cells = len(every) - len(names.computed)
     columns, computed = columns[:n_cells], columns[n_cells:]

@@ -94,6 +94,16 @@ def test_numbers_end_at_0_where_none_is_below_and_one_below_is_an_outlier():
     assert -60 < log_q[1] < -10
 
 
+def test_columns_that_may_be_linear_mixtures_end_at_0_but_in_straight_units():
+    """In units that end mixtures of sources would not be linear."""
+    rng = np.random.default_rng(9)
+    data = dataset({"size": rng.gamma(1.2, 20, N), "width": rng.gamma(1.2, 1, N)})
+    assert data.may_be_linear
+    for rows, ends_at_0 in ((data, True), (data.straightened(), False)):
+        draws = density_of(rows).draw(np.full((20_000, 2), np.nan), rng)
+        assert bool(draws.min() >= 0) is ends_at_0
+
+
 def test_draws_end_within_two_ranges_of_the_dearest_row():
     """A map to scores that went on as a normal of ten ranges drew houses for minus five million."""
     rng = np.random.default_rng(8)

@@ -121,7 +121,8 @@ def trained_map(columns):
     """Return the map that a fit starts from, the one that is trained, and whether it is better."""
     from nflow_cli.experiments.table.cells_training import trained_unmixing
 
-    data = load_dataset(TableData(name="table", missing="model"), table_of(columns))
+    table = TableData(name="table", missing="model")
+    data = load_dataset(table, table_of(columns)).straightened()
     start = fit_unmixing(fitted_columns(data), data)
     assert start is not None
     train = {"chunk": 100, "batch_size": 128}
