@@ -77,7 +77,7 @@ def tidy():
 def quiet():
     """Name no phase that takes long on a busy machine: tests expect an empty stderr."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nflow_cli.training.observers.QUIET_SECONDS", 600.0)
+        patch.setattr("nflow_cli.terminal.progress.QUIET_SECONDS", 600.0)
         yield
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nflow_cli.sweeps.workers import COMPLETED, FAILED
+from nflow_cli.terminal.progress import about_left, progress_bar
 from nflow_cli.text import printable
-from nflow_cli.training.observers import about_left, progress_bar
 
 EVERY = 300  # seconds between lines
 

@@ -21,9 +21,9 @@ from nflow_cli.experiments.run import Run, part
 from nflow_cli.experiments.summary import identity_of, laid_out
 from nflow_cli.runs.directory import EVALUATION, MACHINES, SUMMARY, VERSIONS, RunDirectory
 from nflow_cli.terminal.output import tell
+from nflow_cli.terminal.progress import about_left, phase
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import printable
-from nflow_cli.training.observers import about_left, phase
 
 
 def versions() -> dict[str, str]:

@@ -1,20 +1,17 @@
 """Observers of a training (no Keras): clock, metrics, divergence, progress; saved states."""
 
-import contextlib
-import contextvars
 import itertools
 import math
 import statistics
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from nflow_cli.errors import DivergenceError
 from nflow_cli.terminal.output import is_silent, tell
+from nflow_cli.terminal.progress import WAIT_SECONDS, left_text, progress_bar
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -22,8 +19,6 @@ Form = TypeVar("Form", bound=BaseModel)
 KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
 CHECK, TRY = "check the target or the data", "try a smaller train.learning_rate or train.clip_norm"
 LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
-WAIT_SECONDS = 10.0  # a wait that is shorter is not worth a word
-QUIET_SECONDS = 2.0  # that a phase runs before it is named
 
 
 class Observer:
@@ -239,71 +234,6 @@ class DivergenceStop(Observer):
         raise DivergenceError(
             f"training diverged by update {update:,}{stage}: {'; '.join(filter(None, told))}"
         )
-
-
-def progress_bar(note: str, made: str = "") -> Any:
-    """Progress bar of rich, with a note beside it, and what is made with the time left.
-
-    ``note`` and ``made`` are formats of ``task``. Only where stderr is a terminal, with
-    ``FORCE_COLOR`` or not. ``NO_COLOR`` takes its colours.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Column
-
-    console = Console(stderr=True)
-    columns: list[Any] = [BarColumn(None, table_column=Column(max_width=40))]
-    if made:
-        columns.append(TextColumn(made, markup=False))
-        columns.append(TimeRemainingColumn(table_column=Column(no_wrap=True)))
-    columns.append(TextColumn(note, markup=False))
-    is_shown = sys.stderr.isatty() and console.is_interactive and not is_silent()
-    return Progress(*columns, console=console, disable=not is_shown)
-
-
-@contextlib.contextmanager
-def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
-    """Print ``text`` on stderr once the block has run for two seconds.
-
-    Yields:
-        A function for progress, to be called with the number of further rows that are done, of
-        ``total``: every tenth of a long block is printed, with the time left.
-    """
-    begun, done, shown = time.monotonic(), 0, 0
-
-    def advance(count: int) -> None:
-        nonlocal done, shown
-        done += count
-        tenth, seconds = 10 * done // max(total, 1), time.monotonic() - begun
-        if shown < tenth < 10 and seconds >= WAIT_SECONDS:
-            shown = tenth
-            tell(f"{text}: {tenth}0 %{left_text(seconds * (total / done - 1))}")
-
-    in_context = contextvars.copy_context().run  # a thread has none of its own
-    timer = threading.Timer(QUIET_SECONDS, in_context, (tell, text))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield advance
-    finally:
-        timer.cancel()
-
-
-def left_text(seconds: float) -> str:
-    """Remaining time, to stand behind a comma, or "" where it is short or, NaN, not known yet."""
-    return about_left(seconds) if seconds >= WAIT_SECONDS else ""
-
-
-def about_left(seconds: float) -> str:
-    """Remaining time, to stand behind a comma."""
-    return f", about {duration(max(seconds, 0.0))} left"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration with a fitting unit."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def nats_text(value: float) -> str:

@@ -1,37 +1,14 @@
-import io
 import re
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
+from terminals import COLUMNS, terminal_of
 
 from nflow_cli.terminal.output import silenced
-from nflow_cli.training import observers
-from nflow_cli.training.observers import ProgressReport, nats_text, phase, progress_bar
-
-COLUMNS = 80
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def terminal_of(monkeypatch):
-    """Make stderr a terminal of 80 columns; return a function that tells its last line."""
-    terminal = Terminal()
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", str(COLUMNS))
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stderr", terminal)
-
-    def last():
-        text = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.getvalue())
-        return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()][-1]
-
-    return last
+from nflow_cli.terminal.progress import phase, progress_bar
+from nflow_cli.training.observers import ProgressReport, nats_text
 
 
 def test_80_columns_hold_the_bar_the_eta_and_the_figure(monkeypatch):
@@ -113,53 +90,6 @@ def test_the_first_plain_line_comes_within_ten_seconds_of_training(monkeypatch, 
     assert second.startswith("training: 10,000/100,000")
 
 
-def test_a_long_phase_prints_tenths_and_the_time_left(monkeypatch, capsys):
-    now = iter([0.0, 1.0, 30.0, 31.0, 60.0, 100.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
-    with phase("predicting: 100 rows", 100) as advance:
-        for count in (1, 29, 5, 25, 40):
-            advance(count)
-    printed = [line for line in capsys.readouterr().err.splitlines() if "%" in line]
-    assert printed == [
-        "predicting: 100 rows: 30 %, about 70 s left",
-        "predicting: 100 rows: 60 %, about 40 s left",
-    ]
-
-
-def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypatch, capsys):
-    with phase("scoring: 3 draws"):
-        pass
-    monkeypatch.setattr(observers, "QUIET_SECONDS", 0.01)
-    with phase("drawing pictures"):
-        time.sleep(0.5)
-    assert capsys.readouterr().err == "drawing pictures\n"
-
-
-def printed(monkeypatch, stream, **environment):
-    """Return what a bar of a sweep writes to stderr, and whether it is shown."""
-    terminal_of(monkeypatch)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "stderr", stream)
-    with progress_bar("{task.fields[counts]}") as bar:
-        bar.add_task("", total=1.0, completed=0.5, counts="1 of 2 done")
-    return stream.getvalue(), not bar.disable
-
-
-def test_a_terminal_has_colours_unless_no_color_is_set(monkeypatch):
-    colour = re.compile(r"\x1b\[[\d;]*(3[0-7]|38;[\d;]*|9[0-7])m")
-    text, is_shown = printed(monkeypatch, Terminal())
-    assert is_shown and colour.search(text)
-    text, is_shown = printed(monkeypatch, Terminal(), NO_COLOR="1")
-    assert is_shown and "1 of 2 done" in text and not colour.search(text)
-
-
-def test_what_is_no_terminal_and_a_dumb_one_have_no_bar_but_lines(monkeypatch):
-    for environment in ({}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}):
-        assert printed(monkeypatch, io.StringIO(), **environment) == ("", False)
-    assert printed(monkeypatch, Terminal(), TERM="dumb") == ("", False)
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -185,7 +115,7 @@ def test_a_figure_has_digits_that_say_something(value, text):
 
 def test_nothing_is_printed_where_it_is_silenced(monkeypatch):
     terminal_of(monkeypatch)
-    monkeypatch.setattr(observers, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr("nflow_cli.terminal.progress.QUIET_SECONDS", 0.01)
     report = ProgressReport(10, SimpleNamespace(updates=[0, 10]), lambda logs: "KL")
     report.model = SimpleNamespace(stop_training=True)
     with silenced(), phase("sleeping"):

@@ -17,7 +17,7 @@ from nflow_cli.experiments.reverse_kl.trial import density_of
 from nflow_cli.experiments.reverse_kl.user_code import UserFunction
 from nflow_cli.experiments.summary import Rows, Summary, Warnings, figure
 from nflow_cli.random_streams import stream
-from nflow_cli.training.observers import phase
+from nflow_cli.terminal.progress import phase
 
 SAMPLES = 8_000  # of all folds
 SPREAD = 0.01  # nats of the difference of function and column, beyond which they are of two models

@@ -14,8 +14,8 @@ from nflow_cli.experiments.evidence.data import fold_rows
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged, Judgement
 from nflow_cli.runs.npz import SHOWN_SAMPLES
+from nflow_cli.terminal.progress import phase
 from nflow_cli.training.chunks import Chunks
-from nflow_cli.training.observers import phase
 
 BOUND_UPDATES = 500
 

@@ -17,7 +17,7 @@ from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged, Judgement
 from nflow_cli.random_streams import stream
-from nflow_cli.training.observers import phase
+from nflow_cli.terminal.progress import phase
 
 BATCH = 100  # test images at a time
 # Draws per image at a time, which bounds the memory; convolutions take most.

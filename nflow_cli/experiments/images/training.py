@@ -23,9 +23,10 @@ from nflow_cli.experiments.summary import Fitted
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, RunDirectory
 from nflow_cli.runs.model_file import save_model
+from nflow_cli.terminal.progress import phase
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import ImageChunks
-from nflow_cli.training.observers import Clock, ProgressReport, phase
+from nflow_cli.training.observers import Clock, ProgressReport
 from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import ChunkTrainer, inverse_temperature

@@ -15,8 +15,9 @@ from nflow_cli.experiments.reverse_kl.data import Config
 from nflow_cli.experiments.reverse_kl.trainer import ReverseKL
 from nflow_cli.flows.stack import AFFINE, FlowStack, WeightedStacks, make_stack, seeds_from
 from nflow_cli.terminal.output import tell
+from nflow_cli.terminal.progress import phase
 from nflow_cli.training.chunks import NoiseChunks
-from nflow_cli.training.observers import Clock, DivergenceStop, ProgressReport, nats_text, phase
+from nflow_cli.training.observers import Clock, DivergenceStop, ProgressReport, nats_text
 
 MISSED, ERRORS = 0.005, 2.0  # least share of p to add members for, beyond its standard errors
 ROUNDS = 3

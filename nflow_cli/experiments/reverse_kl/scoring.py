@@ -14,7 +14,7 @@ from nflow_cli.experiments.reverse_kl.members import starts_of
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged, Judgement, likelihood_rows
 from nflow_cli.random_streams import stream
-from nflow_cli.training.observers import phase
+from nflow_cli.terminal.progress import phase
 
 
 def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:

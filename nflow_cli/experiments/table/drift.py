@@ -30,8 +30,8 @@ from nflow_cli.experiments.summary import Judgement, Rows, Warnings
 from nflow_cli.experiments.table.explain import oddness
 from nflow_cli.experiments.table.tables import CellsRun, are_own
 from nflow_cli.random_streams import stream
+from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
-from nflow_cli.training.observers import phase
 
 HELD = "broken", "holds"  # a relation
 MOST = 100_000  # new rows whose relations are compared, about

@@ -28,8 +28,8 @@ from nflow_cli.experiments.table.tables import CellsRun, expect_room
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import sha256_of
+from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
-from nflow_cli.training.observers import phase
 
 ENDS = np.array([0.05, 0.95])  # of the expected range of a number
 DIGITS = 9  # of an oddness or a surprise: further ones depend on the rows beside

@@ -20,8 +20,8 @@ from nflow_cli.experiments.table.tables import CellsRun
 from nflow_cli.experiments.table.unknown import COUNTED as OF_CELLS
 from nflow_cli.experiments.table.unknown import counts_of
 from nflow_cli.random_streams import stream
+from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
-from nflow_cli.training.observers import phase
 
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values

@@ -43,8 +43,8 @@ from nflow_cli.experiments.table.unknown import (
 )
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
+from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
-from nflow_cli.training.observers import phase
 
 QUANTILES = 0.05, 0.5, 0.95
 ROUNDING = 1e-12  # of a value, relative

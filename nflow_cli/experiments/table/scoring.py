@@ -36,8 +36,8 @@ from nflow_cli.experiments.table.tables import (
 )
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve
+from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
-from nflow_cli.training.observers import phase
 
 Config = CellsConfig | FitConfig
 WEIGHTED = "weighted"  # in a tally: tables with weights
