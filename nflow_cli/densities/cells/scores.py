@@ -20,6 +20,7 @@ from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.atoms import heaps
 from nflow_cli.data.written import reach_of
 from nflow_cli.densities.cells.marginal import fit_normals
+from nflow_cli.densities.cells.outliers import fit_outliers
 from nflow_cli.densities.cells.tails import Tailed, score, with_tails
 
 DISCOUNTS = np.arange(0.0, 1.0, 0.1)
@@ -205,8 +206,9 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
         (r - d)₊/(m + a) + (a + d K)/(m + a) Σ_k q_k S_k
 
     of m rows on K values, with d and a of the best leave-one-out likelihood (infinite a: a smooth
-    density explains the counts). ``S_k`` is ``S`` on multiples of the step, where new values are
-    round, as those seen are; ``floor`` is the least scale of its normals, ``widest`` the largest.
+    density explains the counts: ``S`` is then that of m draws, else of K). ``S_k`` is ``S`` on
+    multiples of the step, where new values are round, as those seen are; ``floor`` is the least
+    scale of its normals, ``widest`` the largest.
     """
     distinct, first, which = np.unique(of.values, return_index=True, return_inverse=True)
     counts, at = np.bincount(which, of.weights), (of.centre[first], of.half[first])
@@ -217,19 +219,34 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     normals = fit_normals(of.centre[rest], of.half[rest], of.weights[rest], floor, widest)
     slope = np.exp(of.in_units(of.values)[1])
     every = of.values, of.centre, of.half, slope
-    smooth = with_tails(normals, *(part[rest] for part in every))
-    log_smooth = smooth.log_mass(*at)
-    multiples, shares = _multiples(of, distinct[off], smooth, log_smooth[off])
-    n, others = of.weights.sum(), np.maximum(counts - 1, 0.0)
-    part = (of.weights[rest].sum() + 1) / (n + 1)
-    round_mass = _round_masses(of, smooth, multiples, shares[1:], distinct)
-    new = shares[0] * np.exp(log_smooth) + round_mass
-    own, left_out, weight = _discounted(counts[off], new[off])
+    n, m, others = of.weights.sum(), of.weights[rest].sum(), np.maximum(counts - 1, 0.0)
+    of_rest = [part[rest] for part in every]
+    of_rows = with_tails(normals, *of_rest, count=m)
+    of_values = with_tails(normals, *of_rest, count=off.sum())
+    log_smooth = of_rows.log_mass(*at)
+    multiples, shares = _multiples(of, distinct[off], of_rows, log_smooth[off])
+
+    width = np.full(len(distinct), of.step)
+    log_outliers = fit_outliers(of.values, of.step).log_mass(
+        distinct - width / 2, distinct + width / 2, width
+    ) - np.log(n + 1)
+
+    def new_masses(smooth: Tailed) -> tuple[np.ndarray, np.ndarray]:
+        """Masses of values that lie on multiples, and of all, if new: outliers among them."""
+        round_masses = _round_masses(of, smooth, multiples, shares[1:], distinct)
+        smooth_masses = shares[0] * np.exp(smooth.log_mass(*at))
+        return round_masses, smooth_masses + round_masses + np.exp(log_outliers)
+
+    of_laws = [new_masses(smooth)[1][off] for smooth in (of_values, of_rows)]
+    own, left_out, weight = _discounted(counts[off], *of_laws)
+    smooth = of_rows if weight == 1 else of_values
+    part, round_mass = (m + 1) / (n + 1), new_masses(smooth)[0]
     masses, log_mass = counts / (n + 1), np.log(np.maximum(others, LEAST_MASS) / n)
     masses[off] = part * (own + weight * round_mass[off])
     log_mass[off] = np.log(part) + left_out
     normals = fit_normals(of.centre, of.half, of.weights, floor, widest)
-    alone = with_tails(normals, *every).log_mass(*at)
+    alone = with_tails(normals, *every, count=n).log_mass(*at)
+    alone = np.logaddexp(alone, log_outliers)  # else one row would decide
     if counts @ (log_mass - alone) < LEAST_GAIN * n:
         return None
     seen = np.round(distinct, of.decimals or 0)  # as places are: 230 steps of 0.01 are not 2.3
@@ -243,14 +260,17 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
     return Scores(values[order], units[order], masses[order], smooth)
 
 
-def _discounted(counts: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Steps of values with counts ``(m,)`` and masses ``new`` if new, their leave-one-out log-mass,
-    and the weight of the new.
+def _discounted(
+    counts: np.ndarray, new: np.ndarray, by_chance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Steps of values with counts ``(K,)`` and masses ``new`` if new, their leave-one-out log-mass,
+    and the weight of the new. Without steps the masses of rows are ``by_chance``.
     """
     n, others = counts.sum(), np.maximum(counts - 1, 0.0)
     k = len(counts) - (others == 0)  # distinct values without the row
     with np.errstate(divide="ignore"):
-        best, least = (np.zeros(len(counts)), np.log(new), 1.0), counts @ np.log(new) + BY_CHANCE
+        log_chance = np.log(by_chance)
+        best, least = (np.zeros(len(counts)), log_chance, 1.0), counts @ log_chance + BY_CHANCE
         for d in DISCOUNTS:
             for a in STRENGTHS:
                 log_mass = np.log((np.maximum(others - d, 0.0) + (a + d * k) * new) / (n - 1 + a))

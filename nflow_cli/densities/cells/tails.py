@@ -166,17 +166,22 @@ def score(log_below: np.ndarray, log_above: np.ndarray) -> np.ndarray:
 
 
 def with_tails(
-    normals: Normals, numbers: np.ndarray, centre: np.ndarray, half: np.ndarray, slope: np.ndarray
+    normals: Normals,
+    numbers: np.ndarray,
+    centre: np.ndarray,
+    half: np.ndarray,
+    slope: np.ndarray,
+    count: float,
 ) -> Tailed:
     """Add tails beyond the outermost numbers ``(n,)``, of intervals ``centre ± half`` in units.
 
-    A new number is beyond each end with probability ``1/(K + 1)``, K the distinct numbers seen. The
-    scale is the mean excess of the outermost ``⌈√K⌉`` over the next: that of an exponential tail in
-    table units, where units are ``slope`` ``(n,)`` times as long.
+    A new draw is beyond each end with probability ``1/(count + 1)``, ``count`` the draws seen. The
+    scale is the mean excess of the outermost ``⌈√K⌉`` of K distinct numbers over the next: that of
+    an exponential tail in table units, where units are ``slope`` ``(n,)`` times as long.
     """
     distinct, first = np.unique(numbers, return_index=True)
     centre, half, slope = centre[first], half[first], slope[first]
-    mass = 1 / (len(distinct) + 1)
+    mass = 1 / (count + 1)
     below = _mean_excess(-distinct[::-1]) * slope[0] or 2 * half[0]
     above = _mean_excess(distinct) * slope[-1] or 2 * half[-1]
     lower = Tail(float(centre[0] - half[0]), float(below), mass)

@@ -175,6 +175,17 @@ def test_a_smooth_grid_has_no_steps(rate):
         assert column.kind.kind == "grid" and column.scores is None
 
 
+def test_a_few_uneven_counts_and_a_few_values_far_away_are_not_worth_steps():
+    """Steps would gain 0.005 nats a row by the counts, and no one row decides of all."""
+    rng = np.random.default_rng(4)
+    shares = rng.dirichlet(np.full(35, 100.0))
+    column, _ = fitted(rng.choice(np.arange(1.0, 36.0), 4_000, p=shares))
+    assert column.kind.kind == "grid" and column.scores is None
+    x = np.append(np.round(rng.normal(4, 0.3, 4_000), 2), np.zeros(3))
+    column, _ = fitted(rng.permutation(x))
+    assert column.kind.kind == "grid" and column.scores is None
+
+
 def test_new_values_are_as_round_as_those_seen():
     """Incomes to the cent, most of them whole thousands: so is a new one."""
     rng = np.random.default_rng(3)

@@ -78,7 +78,7 @@ def test_the_last_hundredth_of_a_known_law_has_its_probability(law):
     for seed in range(20):
         x = law.rvs(n, random_state=seed)
         half = np.full(n, 1e-6)
-        fitted = with_tails(fit_normals(x, half, np.ones(n), 1e-3), x, x, half, np.ones(n))
+        fitted = with_tails(fit_normals(x, half, np.ones(n), 1e-3), x, x, half, np.ones(n), n)
         beyond.append(np.exp(fitted.log_above(np.array([law.ppf(0.99)]))[0]))
         log_p = np.log(0.01 * (np.arange(200) + 0.5) / 200)
         means.append(fitted.units_at(np.log1p(-np.exp(log_p)), log_p).mean())
@@ -92,12 +92,12 @@ def test_the_last_hundredth_of_a_known_law_has_its_probability(law):
 def test_a_new_number_is_beyond_the_last_one_as_often_as_one_in_all():
     x = np.random.default_rng(0).standard_normal(99)
     half, ones = np.full(99, 1e-9), np.ones(99)
-    fitted = with_tails(fit_normals(x, half, ones, 1e-3), x, x, half, ones)
+    fitted = with_tails(fit_normals(x, half, ones, 1e-3), x, x, half, ones, 99)
     ends = np.array([x.min(), x.max()])
     assert np.exp(fitted.log_below(ends[:1])) == pytest.approx([0.01], rel=1e-6)
     assert np.exp(fitted.log_above(ends[1:])) == pytest.approx([0.01], rel=1e-6)
 
 
 def test_one_value_alone_has_tails_of_its_own_width():
-    fitted = with_tails(NORMALS, *np.full((2, 5), 2.0), np.full(5, 0.25), np.ones(5))
+    fitted = with_tails(NORMALS, *np.full((2, 5), 2.0), np.full(5, 0.25), np.ones(5), 1)
     assert fitted.lower == (1.75, 0.5, 0.5) and fitted.upper == (2.25, 0.5, 0.5)
