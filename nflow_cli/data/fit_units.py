@@ -25,7 +25,8 @@ ROWS = 20_000  # for the fit of a tail, at most
 NORMAL_IQR = 1.3489795003921634  # of N(0, 1)
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
 NORMAL_MAD = 1.482602218505602  # 1 over the median of |z|, z ~ N(0, 1)
-STRAIGHT = 0.01  # quantile of numbers from which on units that end at 0 are straight
+STRAIGHT = 0.01  # quantile of numbers from which on units that end at 0 are straight,
+STRAIGHT_SCALES = 8.0  # so many scales of the softplus away: its slope is 1 to 0.03 %
 MAX_VALUE = 1e150  # larger ones are clipped: their squares overflow
 MIN_TAIL_GAIN = 2.0  # total nats that heavy tails must add
 
@@ -263,16 +264,19 @@ def units_of_numbers(
     half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
     bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
     below, above = bounds.ends
-    ends_at_0 = may_end_at_0 and kind.bounds is None and kind.type in ("whole", "decimal")
-    if ends_at_0 and 0 <= values.min() <= np.ptp(values):
+    is_free = low is None and (high is None or kind.is_open) and kind.type in ("whole", "decimal")
+    if may_end_at_0 and is_free and 0 <= values.min() <= np.ptp(values):
         below = -half
     steps = np.minimum(step, 2 * np.minimum(values - below, above - values))
     spread = _spread(values, steps)
     if np.isinf(below) or bounds.low is not None:
         return fit_units(spread, bounds, "none", skewed=True)
-    scale = max(step, float(np.quantile(values, STRAIGHT)) / 3)
+    scale = max(step, float(np.quantile(values, STRAIGHT)) / STRAIGHT_SCALES)
     first = Softplus(below, "above", scale)
-    return [first, *fit_units(first.inside(spread)[0], tails="none", skewed=True)]
+    if bounds.high is not None:
+        (end,), _ = first.inside(np.array([above]))
+        bounds = Bounds(None, float(end))
+    return [first, *fit_units(first.inside(spread)[0], bounds, "none", skewed=True)]
 
 
 def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -83,13 +83,15 @@ def test_numbers_end_at_0_where_none_is_below_and_one_below_is_an_outlier():
         "size": rng.gamma(4, 20, N),
         "height": rng.normal(170, 10, N),
         "net": rng.normal(1, 1, N),
+        "years": np.minimum(np.rint(rng.gamma(4, 3, N)), 17),
     }
     density = density_of(data := dataset(columns))
-    draws = density.draw(np.full((20_000, 4), np.nan), rng)
+    draws = density.draw(np.full((20_000, 5), np.nan), rng)
     lows = dict(zip(data.columns, draws.min(axis=0)))
+    assert data.kinds["years"].bounds == [None, 17] and lows["years"] >= 0
     assert 0 <= lows["price"] < 3e4 and 0 <= lows["size"] < 10
     assert lows["height"] > 50 and lows["net"] < -1
-    below = np.median(data.train, axis=0) * np.array([1.0, -1.0, 1.0, 1.0])
+    below = np.median(data.train, axis=0) * np.array([1.0, -1.0, 1.0, 1.0, 1.0])
     log_q = density.cell_log_probs(below[None])[0]
     assert -60 < log_q[1] < -10
 
