@@ -70,6 +70,8 @@ from nflow_cli.errors import DataError
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.terminal.output import tell
+from nflow_cli.terminal.progress import phase
+from nflow_cli.text import printable
 
 NEW = -1.0  # a level that no training row has
 
@@ -184,9 +186,15 @@ class Reading(NamedTuple):
 def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Reading:
     """Read all columns of a table, or those used if there are more than 1,000."""
     used, names = names_used(table, settings), [column.name for column in table.columns]
-    read = read_settled(table, settings, used if len(names) > MAX_COLUMNS else names)
-    first = _first_copies(table, *read, used, settings)
-    return Reading(settings, *read, first, *kinds_and_faults(table, *read, first, settings, flows))
+    read = _columns(table, settings, used if len(names) > MAX_COLUMNS else names)
+    return Reading(settings, *read, *_first_and_kinds(table, *read, used, settings, flows))
+
+
+def _columns(
+    table: TableFile, settings: TableData, names: Sequence[str]
+) -> tuple[Columns, np.ndarray]:
+    with phase(f"reading {printable(table.name)}"):
+        return read_settled(table, settings, names)
 
 
 def load_dataset(
@@ -212,12 +220,13 @@ def load_dataset(
     if flows is None:
         by_cells = [*data.given, *data.modelled], data.train, len(data.given)
         data = replace(data, kinds=with_calendars(kinds, *by_cells))
-    if flows is None:
-        units = _units(data, may_end_at_0=True)
-    else:
-        units = _units_of_flows(table.name, data, settings, flows)
     is_mixture = flows is None and data.may_be_linear
-    straight_units = _units(data, may_end_at_0=False) if is_mixture else {}
+    with phase(f"fitting the units of {len(data.columns):,} columns"):
+        if flows is None:
+            units = _units(data, may_end_at_0=True)
+        else:
+            units = _units_of_flows(table.name, data, settings, flows)
+        straight_units = _units(data, may_end_at_0=False) if is_mixture else {}
     continuous = [data.kinds[name].is_continuous for name in data.columns]
     notes = [
         *found.notes,
@@ -234,14 +243,13 @@ def _read(
 ) -> Reading:
     names = names_used(table, settings)
     if whole is None:
-        columns, numbers = read_settled(table, settings, names)
+        columns, numbers = _columns(table, settings, names)
     else:
         columns, numbers = {name: whole.columns[name] for name in names}, whole.numbers
     if whole is not None and (whole.settings, [*whole.columns]) == (settings, names):
         first, kinds, faults = whole.first, dict(whole.kinds), [*whole.faults]
     else:
-        first = _first_copies(table, columns, numbers, names, settings)
-        kinds, faults = kinds_and_faults(table, columns, numbers, first, settings, flows)
+        first, kinds, faults = _first_and_kinds(table, columns, numbers, names, settings, flows)
     kinds.pop(settings.weights or "", None)
     modelled = {name: columns[name] for name in used(kinds, settings)}
     growing = {name: columns[name] for name, kind in kinds.items() if kind.why == GROWS}
@@ -261,6 +269,19 @@ def _read(
         _, places, which = np.unique(first[present], return_index=True, return_inverse=True)
         first = places[which]
     return Reading(settings, columns, numbers, first, kinds, faults, notes)
+
+
+def _first_and_kinds(
+    table: TableFile,
+    columns: Columns,
+    rows: np.ndarray,
+    names: Sequence[str],
+    settings: TableData,
+    flows: Tails | None,
+) -> tuple[np.ndarray, dict[str, ColumnKind], list[Fault]]:
+    with phase(f"finding the kinds of {len(columns):,} columns, {len(rows):,} rows"):
+        first = _first_copies(table, columns, rows, names, settings)
+        return first, *kinds_and_faults(table, columns, rows, first, settings, flows)
 
 
 def _first_copies(

@@ -154,7 +154,8 @@ def train(
         with record, memory_errors(config.remedy):
             for note in data.notes:
                 tell(note)
-            start_tensorflow(machine)
+            with phase("starting TensorFlow"):
+                start_tensorflow(machine)
             if pictures:
                 _import_ahead()
             fit(run, data)

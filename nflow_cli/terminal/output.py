@@ -19,6 +19,7 @@ from nflow_cli.text import printable
 GAP = 2  # blanks between the columns of a table
 MIN_WIDTH = 8  # of a column, however narrow the terminal is
 MAX_KEYS = 0.6  # of the width, for the key columns
+CLEARED = "\r\x1b[K"  # a line of a terminal
 _WORDING: ContextVar[Callable[[str], str]] = ContextVar("wording", default=str)  # of notes
 _SILENT: ContextVar[bool] = ContextVar("silent", default=False)
 
@@ -88,10 +89,34 @@ def hanging(head: str, text: str, stream: Any = None) -> str:
     return textwrap.fill(text, width, initial_indent=head, subsequent_indent=below, **rules)
 
 
+class StatusLine:
+    """Last line of a terminal, which the next status or note replaces."""
+
+    is_open = False
+
+    def show(self, text: str) -> None:
+        """Replace the line, cut to the width of the terminal."""
+        width = terminal_width(sys.stderr) or len(text) + 1
+        sys.stderr.write(f"{CLEARED}{printable(text)[: width - 1]}")
+        sys.stderr.flush()
+        self.is_open = True
+
+    def clear(self) -> None:
+        """Remove the line, if there is one."""
+        if self.is_open:
+            sys.stderr.write(CLEARED)
+            sys.stderr.flush()
+        self.is_open = False
+
+
+STATUS = StatusLine()
+
+
 def tell(text: str, head: str = "") -> None:
     """Print a note on stderr, unless silenced."""
     if is_silent():
         return
+    STATUS.clear()
     print(hanging(head, _WORDING.get()(text), sys.stderr), file=sys.stderr)
 
 

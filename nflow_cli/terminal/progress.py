@@ -2,13 +2,14 @@
 
 import contextlib
 import contextvars
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nflow_cli.terminal.output import is_silent, tell
+from nflow_cli.terminal.output import STATUS, is_silent, tell
 
 WAIT_SECONDS = 10.0  # a wait that is shorter is not worth a word
 QUIET_SECONDS = 2.0  # that a phase runs before it is named
@@ -34,32 +35,83 @@ def progress_bar(note: str, made: str = "") -> Any:
     return Progress(*columns, console=console, disable=not is_shown)
 
 
+class Phase:
+    """Block of a program: what it does, the seconds since it began, and what is left, if known.
+
+    Args:
+        text: What it does.
+        total: Rows to be done; 0 if unknown.
+    """
+
+    def __init__(self, text: str, total: int):
+        self.text, self.total, self.done = text, total, 0
+        self.begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.begun
+
+    def advance(self, count: int) -> None:
+        """Count further rows that are done."""
+        self.done += count
+
+    def __str__(self) -> str:
+        seconds = self.seconds
+        if not self.done or self.done >= self.total:
+            return f"{self.text}: {duration(seconds)}" if seconds >= WAIT_SECONDS else self.text
+        left = left_text(seconds * (self.total / self.done - 1))
+        return f"{self.text}: {100 * self.done // self.total} %{left}"
+
+
+_RUNNING: list[Phase] = []  # the innermost last, which alone is shown
+
+
 @contextlib.contextmanager
 def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
-    """Print ``text`` on stderr once the block has run for two seconds.
+    """Show on stderr what a block does, once it has run for two seconds.
+
+    A terminal has one line, which is replaced each second and removed at the end.
 
     Yields:
         A function for progress, to be called with the number of further rows that are done, of
-        ``total``: every tenth of a long block is printed, with the time left.
+        ``total``.
     """
-    begun, done, shown = time.monotonic(), 0, 0
-
-    def advance(count: int) -> None:
-        nonlocal done, shown
-        done += count
-        tenth, seconds = 10 * done // max(total, 1), time.monotonic() - begun
-        if shown < tenth < 10 and seconds >= WAIT_SECONDS:
-            shown = tenth
-            tell(f"{text}: {tenth}0 %{left_text(seconds * (total / done - 1))}")
-
+    running, ended = Phase(text, total), threading.Event()
     in_context = contextvars.copy_context().run  # a thread has none of its own
-    timer = threading.Timer(QUIET_SECONDS, in_context, (tell, text))
-    timer.daemon = True
-    timer.start()
+    thread = threading.Thread(target=in_context, args=(_show, running, ended), daemon=True)
+    _RUNNING.append(running)
+    thread.start()
     try:
-        yield advance
+        yield running.advance
     finally:
-        timer.cancel()
+        _RUNNING.remove(running)
+        ended.set()
+        thread.join()
+
+
+def _show(running: Phase, ended: threading.Event) -> None:
+    is_terminal = has_status_line()
+    show = STATUS.show if is_terminal else tell
+    for due in seconds_shown(is_terminal):
+        if ended.wait(max(due - running.seconds, 0.0)):
+            break
+        if _RUNNING[-1:] == [running]:
+            show(str(running))
+    STATUS.clear()
+
+
+def seconds_shown(is_terminal: bool) -> Iterator[float]:
+    """Seconds after which a phase is shown: 2, 3, 4 and so on in a terminal, else 2, 10, 20, 40."""
+    due = QUIET_SECONDS
+    while True:
+        yield due
+        due = due + 1 if is_terminal else max(WAIT_SECONDS, 2 * due)
+
+
+def has_status_line() -> bool:
+    """Whether stderr is a terminal that can replace a line, and not silenced."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not is_silent()
 
 
 def left_text(seconds: float) -> str:

@@ -5,13 +5,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from nflow_cli.errors import DivergenceError
 from nflow_cli.terminal.output import is_silent, tell
-from nflow_cli.terminal.progress import WAIT_SECONDS, left_text, progress_bar
+from nflow_cli.terminal.progress import WAIT_SECONDS, left_text, phase, progress_bar
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -267,6 +268,7 @@ class ProgressReport(Observer):
         more: Callable[[], str] = str,
     ):
         self.steps, self.clock, self.note, self.more = steps, clock, note, more
+        self.compiling = ExitStack()  # of a phase, until the first chunk
         self._warm: tuple[int, float] | None = None  # the first update of the pace, and when it was
 
     def begin(self) -> None:
@@ -277,9 +279,12 @@ class ProgressReport(Observer):
         self.shown: int | None = None  # the tenth that the last line was of
         self.task = self.bar.add_task("", total=self.steps, note="compiling")
         self.bar.start()
+        if self.bar.disable:
+            self.compiling.enter_context(phase("compiling"))
 
     def after(self, logs: Mapping[str, float]) -> None:
         """Move the bar, or print a line at every tenth, with the validation of this chunk."""
+        self.compiling.close()
         update, now = self.clock.updates[-1], time.monotonic()
         self._warm = self._warm or (update, now)
         note = self.note(logs)
@@ -306,5 +311,6 @@ class ProgressReport(Observer):
             )
 
     def close(self) -> None:
+        self.compiling.close()
         if hasattr(self, "bar"):
             self.bar.stop()

@@ -101,6 +101,7 @@ class Session:
         chunks.start_at(int(model.optimizer.iterations))
         if self.finished or not len(chunks):
             return
+        self.progress.begin()  # the first validation compiles, too
         first = self.log.clock, self.log, DivergenceStop()
         model.train_on(chunks, [*first, *self.observers])
 

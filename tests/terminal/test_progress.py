@@ -1,26 +1,34 @@
 """Phases that are named once they last, and bars where stderr is a terminal."""
 
 import io
+import itertools
 import re
 import sys
 import time
 
 from terminals import Terminal, terminal_of
 
-from nflow_cli.terminal.progress import phase, progress_bar
+from nflow_cli.terminal.output import tell
+from nflow_cli.terminal.progress import Phase, phase, progress_bar, seconds_shown
 
 
-def test_a_long_phase_prints_tenths_and_the_time_left(monkeypatch, capsys):
-    now = iter([0.0, 1.0, 30.0, 31.0, 60.0, 100.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
-    with phase("predicting: 100 rows", 100) as advance:
-        for count in (1, 29, 5, 25, 40):
-            advance(count)
-    printed = [line for line in capsys.readouterr().err.splitlines() if "%" in line]
-    assert printed == [
-        "predicting: 100 rows: 30 %, about 70 s left",
-        "predicting: 100 rows: 60 %, about 40 s left",
-    ]
+def test_a_line_is_printed_each_time_the_seconds_double_and_in_a_terminal_each_second(monkeypatch):
+    monkeypatch.setattr("nflow_cli.terminal.progress.QUIET_SECONDS", 2.0)
+    assert [*itertools.islice(seconds_shown(False), 6)] == [2, 10, 20, 40, 80, 160]
+    assert [*itertools.islice(seconds_shown(True), 3)] == [2, 3, 4]
+
+
+def test_a_long_phase_tells_its_seconds_or_the_time_left(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    unknown, counted = Phase("building the model", 0), Phase("predicting: 100 rows", 100)
+    assert (str(unknown), str(counted)) == ("building the model", "predicting: 100 rows")
+    now = 130.0
+    counted.advance(30)
+    assert str(unknown) == "building the model: 30 s"
+    assert str(counted) == "predicting: 100 rows: 30 %, about 70 s left"
+    counted.advance(70)
+    assert str(counted) == "predicting: 100 rows: 30 s"
 
 
 def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypatch, capsys):
@@ -30,6 +38,22 @@ def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypat
     with phase("drawing pictures"):
         time.sleep(0.5)
     assert capsys.readouterr().err == "drawing pictures\n"
+
+
+def test_the_innermost_phase_alone_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("nflow_cli.terminal.progress.QUIET_SECONDS", 0.1)
+    with phase("building the model"), phase("fitting a map"):
+        time.sleep(0.3)
+    assert capsys.readouterr().err == "fitting a map\n"
+
+
+def test_a_terminal_has_one_line_that_a_note_replaces_and_the_end_removes(monkeypatch):
+    monkeypatch.setattr("nflow_cli.terminal.progress.QUIET_SECONDS", 0.1)
+    terminal_of(monkeypatch)
+    with phase("scoring: 3 draws"):
+        time.sleep(0.4)
+        tell("a note")
+    assert sys.stderr.getvalue() == "\r\x1b[Kscoring: 3 draws\r\x1b[Ka note\n"
 
 
 def printed(monkeypatch, stream, **environment):

@@ -64,6 +64,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.runs.weights_file import save_weights
+from nflow_cli.terminal.progress import phase
 from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.session import Training, train_on_rows
@@ -196,7 +197,8 @@ def _unmixing(config: CellsConfig, data: Dataset) -> Unmixing | None:
     start = fit_unmixing(fitted_columns(straight), straight)
     if start is None:
         return None
-    unmixing, is_likelier = trained_unmixing(start, straight, config)
+    with phase("training a map to linear components"):
+        unmixing, is_likelier = trained_unmixing(start, straight, config)
     return unmixing if config.cells.unmixed or is_likelier else None
 
 
@@ -237,9 +239,10 @@ def train(
 
     Returns also the acceptance of fills by column.
     """
-    chunks = _batches(parts, data, config)
-    validate = _validator(parts, data.validation, data.weights.validation)
-    filling = _filling(parts, data, chunks)
+    with phase(f"preparing batches of {len(data.train):,} rows"):
+        chunks = _batches(parts, data, config)
+        validate = _validator(parts, data.validation, data.weights.validation)
+        filling = _filling(parts, data, chunks)
     training = train_on_rows(parts.model, chunks, validate, data, config, directory, filling)
     return training, filling[0].acceptance if filling else {}
 
@@ -360,7 +363,8 @@ def fit(
 
     The decision is recorded before the first checkpoint: a run killed before it decides again.
     """
-    parts = build(config, data)
+    with phase(f"building the model of {len(data.columns):,} columns"):
+        parts = build(config, data)
     if config.cells.unmixed is None:
         cells = config.cells.model_copy(update={"unmixed": parts.density.unmixing is not None})
         config = config.model_copy(update={"cells": cells})
