@@ -26,6 +26,7 @@ MISSING = (*GAPS, NONE)
 MARKS = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...", "…", "*", ":", "/", "\\n"}
 MARKS |= {NONE, "n.a.", "n. a.", "k.a.", "k. a.", "n.d.", "n/d", "nd", "s/o"}
 MARKS |= {"#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!", "#wert!", "#bezug!"}
+_ARABIC = str.maketrans("٫٬", ".,")  # decimal mark, and between thousands
 _SHOWN = 60  # characters of a value, in a message
 _REASON = 200  # of another library's message
 
@@ -84,6 +85,13 @@ class TableFile(ABC):
 def is_mark(text: str) -> bool:
     """Whether a text beside numbers means that there is none."""
     return text.lower() in MARKS
+
+
+def in_ascii(text: str) -> str:
+    """Text with digits of other scripts, and Arabic marks in numbers, in ASCII: ١٢٫٥ as 12.5."""
+    if text.isascii():
+        return text
+    return re.sub(r"\d", lambda digit: str(int(digit[0])), text).translate(_ARABIC)
 
 
 def shown(value: Any) -> str:
