@@ -29,7 +29,7 @@ DIGITS = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # formats,
 HUGE = 1e20
 TICK = 1e-6  # seconds: what tables tell of times
 LOSS = 1e-9  # of a column's range, by rounding to 12 digits, for a note
-HOURS, MINUTES = ("%H:%M", "%-H:%M"), "%M:%S"  # forms of the same cells
+HOURS, MINUTES = ("%H:%M", "%-H:%M"), ("%M:%S", "%M:%S.%f")  # forms of the same cells
 ROUNDED = 300  # seconds
 YEAR, PARTS = re.compile(r"\b(19|20)\d\d\b"), re.compile(r"\d+|[^\W\d_]{3,}")
 DATE_PARTS = 3  # numbers and words of a date, at least
@@ -71,11 +71,8 @@ def notes_of_texts(
             number = column.cells[np.argmax(known)]
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
         if _may_be_minutes(column) and name not in settings.date:
-            option = command_line(["--date", f"{escaped(name)}={MINUTES}"])
-            yield (
-                f"{name}: read as hours and minutes: {place(~column.gaps)}; if they are minutes "
-                f"and seconds, {option}"
-            )
+            way = _way_of_minutes(column)
+            yield f"{name}: read as hours and minutes: {place(~column.gaps)}{way}"
         if column.numbers is not None:
             yield from notes_of_lost(table, column, rows)
         elif sum(column.gap_words.values()) >= max(REPEATED, GAP_WORDS * len(column.codes)):
@@ -186,11 +183,27 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
         return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
     if column.names_rows and (text := _example_of_unread(column, decimal)):
         example = place(column.codes == column.texts.index(text))
-        why = f"cells such as {example} are neither numbers nor dates in a known form"
-        is_day = YEAR.search(text) and len(PARTS.findall(text)) >= DATE_PARTS
-        option = command_line(["--date", f"{escaped(column.name)}=FORMAT"])
-        return f"{why}; if they are dates, {option} of strptime" if is_day else why
+        way = _way_of_minutes(column) or _way_of_dates(column, text)
+        return f"cells such as {example} are neither numbers nor dates in a known form{way}"
     return ""
+
+
+def _way_of_minutes(column: Column) -> str:
+    """How cells are read as minutes and seconds, or ""."""
+    texts, counts = column.unmarked
+    for form in MINUTES:
+        if dates.best_of(form, texts, counts)[1] >= dates.SHARE * counts.sum():
+            option = command_line(["--date", f"{escaped(column.name)}={form}"])
+            return f"; if they are minutes and seconds, {option}"
+    return ""
+
+
+def _way_of_dates(column: Column, text: str) -> str:
+    """How cells such as a text with a year and more are read as dates, or ""."""
+    if not YEAR.search(text) or len(PARTS.findall(text)) < DATE_PARTS:
+        return ""
+    option = command_line(["--date", f"{escaped(column.name)}=FORMAT"])
+    return f"; if they are dates, {option} of strptime"
 
 
 def _may_be_minutes(column: Column) -> bool:

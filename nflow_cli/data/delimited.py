@@ -39,7 +39,7 @@ _UTF8 = re.compile(
 )
 _SINGLE_BYTE = {"cp1252": "Windows-1252", "mac-roman": "Mac Roman"}
 _ANY, _SHOWN = "latin-1", 20  # which has a character for every byte; bytes of a line, in an error
-_OTHER_WORD = re.compile(r"\w*[^\0-\x7f]\w*")
+_WORD = re.compile("[\\w\x80-\U0010ffff]+")
 _NO_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _COMMENT = re.compile(rb"^#.*", re.M)
 _QUOTED = rb'("(?:[^"]|"")*+(?:"|\Z))'
@@ -98,7 +98,8 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
     if len(first) == len(text) and not whole:
         raise DataError(f"{name}: expected a first row of at most {BLOCK:,} bytes, received more")
     expect_names(name, top.names)
-    if encoding in _SINGLE_BYTE and (word := _OTHER_WORD.search(text)):
+    if encoding in _SINGLE_BYTE:
+        word = max(_WORD.finditer(text), key=_n_other_letters)
         line = 1 + _n_breaks(text[: word.start()].encode())
         top.notes.append(
             f"text is read in {_SINGLE_BYTE[encoding]}, as {shown(word[0])} in line {line:,}: if "
@@ -456,6 +457,10 @@ class TextTable(TableFile):
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
+
+
+def _n_other_letters(word: re.Match[str]) -> int:
+    return sum(not letter.isascii() for letter in {*word[0]})
 
 
 def _first_of_others(text: bytes) -> tuple[int, bytes]:

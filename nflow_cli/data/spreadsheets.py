@@ -65,7 +65,8 @@ def sheet_table(name: str, path: Any) -> TextTable:
         if hidden := len(_HIDDEN.findall(xml)):
             table.notes.insert(0, f"hidden rows are read, too: {hidden:,}")
         if len(sheets) > 1:
-            table.notes.insert(0, f"sheet {shown(title)} is read, of {titles}")
+            to_read = "to read another, move it to the front"
+            table.notes.insert(0, f"sheet {shown(title)} is read, of {titles}: {to_read}")
         first = max(map(len, rows)) - len(table.columns)
         places = {first + i: column.name for i, column in enumerate(table.columns)}
         empty = [j for j in places if not any(any(row[j : j + 1]) for row in rows[end:])]

@@ -337,7 +337,8 @@ def test_numbers_all_in_parentheses_are_negative_where_those_of_another_column_a
     ("form", "example"),
     [
         ("{0}h {1}m", "3h 5m"),
-        ("{0}:{1:02}", "27:03"),  # hours worked, of which some are times of day
+        ("{0}:{1:02}", "27:03"),  # hours worked, or minutes, of which some are times of day
+        ("{0}:{1:02}.5", "3:05.5"),
         ("2024-W{1:02}-{0}", "2024-W05-3"),
         ("A-{0}{1:02}", ""),
         ("CARD {0} SHOP {1} TOWN", ""),
@@ -347,9 +348,15 @@ def test_unique_text_of_numbers_in_one_form_is_said_to_be_neither_numbers_nor_da
     pairs = [(3, 5), (27, 3), *((i % 40, i % 53) for i in range(N))]
     notes = load({"t": [form.format(*pair) for pair in pairs], "y": np.arange(N + 2) % 7}).notes
     said = f"cells such as {example!r} in row {int(example == '27:03')} counted from 0 are neither "
-    is_day = "; if they are dates, --date t=FORMAT of strptime" if "2024" in example else ""
+    ways = {
+        "27:03": "; if they are minutes and seconds, --date t=%M:%S",
+        "3:05.5": "; if they are minutes and seconds, --date t=%M:%S.%f",
+        "2024-W05-3": "; if they are dates, --date t=FORMAT of strptime",
+    }
     assert [n for n in notes if "read as text" in n] == (
-        [f"t is read as text: {said}numbers nor dates in a known form{is_day}"] if example else []
+        [f"t is read as text: {said}numbers nor dates in a known form{ways.get(example, '')}"]
+        if example
+        else []
     )
     assert any(note.startswith("left out, text, mostly unique: t") for note in notes)
 

@@ -91,7 +91,7 @@ def test_titles_totals_and_other_sheets_are_said(write):
     table = open_table(path)
     np.testing.assert_equal(content(table), READ)
     assert table.notes == [
-        "sheet 'Sales' is read, of 'Empty', 'Sales', 'More'",
+        "sheet 'Sales' is read, of 'Empty', 'Sales', 'More': to read another, move it to the front",
         "left out above the table: line 1, 'Sales'",
         "left out below the table: line 9, 'Total 4.1 8'",
     ]
@@ -104,7 +104,9 @@ def test_a_sheet_about_the_table_is_passed_over(write):
     table = open_table(
         write(About=about | {f"A{i}": "word" for i in range(4, 40)}, Data=placed(rows))
     )
-    assert table.notes == ["sheet 'Data' is read, of 'About', 'Data'"]
+    assert table.notes == [
+        "sheet 'Data' is read, of 'About', 'Data': to read another, move it to the front"
+    ]
     assert content(table)["x"] == [i / 2 for i in range(12)]
 
 
