@@ -283,7 +283,7 @@ def bottom_of(
     most = min(width, 1 + len(_always_filled(above)))
     if len(above) >= _LEAST and width > 1 and 2 * len(_emptied(row, above)) >= most:
         notes.append(
-            f"line {lines[-n - 1]:,} may be a total: it has no cells where all above have some"
+            f"line {lines[-n - 1]:,} may be a total, or no data: it is empty where none above is"
         )
     return n, notes
 
