@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from nflow_cli.data.tables import in_ascii
+from nflow_cli.data.tables import in_plain_form
 
 DAY = 86_400
 UNITS = {"f": 1e-6, "S": 1.0, "M": 60.0, "H": 3_600.0, "I": 3_600.0}  # seconds of a last part
@@ -123,7 +123,7 @@ def have_named_months(texts: Sequence[str], counts: np.ndarray) -> bool:
 
 def _skeleton(text: str) -> str:
     """Text with %n for its numbers, %b for months and %p for halves of a day."""
-    text = in_ascii(text)
+    text = in_plain_form(text)
     zone = _ZONE.search(text)
     end = zone[0] if zone else ""
     return "" if "%" in text else _TOKEN.sub(_slot, text.removesuffix(end)) + end
@@ -215,7 +215,7 @@ def unit_of_form(form: str) -> float:
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
     """Numbers of texts in a format, `(n,)`; NaN of others."""
-    found = [*map(_parser(form), map(in_ascii, texts))]
+    found = [*map(_parser(form), map(in_plain_form, texts))]
     try:
         times = np.array(found, "datetime64[us]")
     except ValueError:  # February 30

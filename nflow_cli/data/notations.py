@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import Notation
-from nflow_cli.data.tables import MISSING, in_ascii, is_mark
+from nflow_cli.data.tables import MISSING, in_plain_form, is_mark
 
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
 MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
@@ -77,7 +77,7 @@ def _unit(*affixes: str) -> tuple[str, ...]:
 
 def cell_of(text: str) -> Cell | None:
     """Parts of a text that is a number, with or without a currency or a unit."""
-    found = CELL.fullmatch(in_ascii(text)) if len(text) <= LONGEST else None
+    found = CELL.fullmatch(in_plain_form(text)) if len(text) <= LONGEST else None
     if found is None:
         return None
     opened, sign, prefix, inner, mark, digits, suffix, behind, closed = found.groups("")
@@ -225,7 +225,7 @@ def numbers_of(texts: Sequence[str], notation: Notation | None, decimal: str = "
 
 
 def _plain_number(text: str, decimal: str) -> float:
-    text = in_ascii(text)
+    text = in_plain_form(text)
     is_one = is_number(text, decimal) and not CODE.fullmatch(text)
     return float(text.replace(decimal, ".")) if is_one else np.nan
 

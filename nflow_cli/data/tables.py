@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.registry import nearest
@@ -87,10 +88,13 @@ def is_mark(text: str) -> bool:
     return text.lower() in MARKS
 
 
-def in_ascii(text: str) -> str:
-    """Text with digits of other scripts, and Arabic marks in numbers, in ASCII: ١٢٫٥ as 12.5."""
+def in_plain_form(text: str) -> str:
+    """Text with digits of other scripts, Arabic marks in numbers, and full-width letters and signs
+    as usual: ١٢٫٥ as 12.5, ￥１２ as ¥12.
+    """
     if text.isascii():
         return text
+    text = re.sub("[\uff01-\uffe6]", lambda wide: normalize("NFKC", wide[0]), text)
     return re.sub(r"\d", lambda digit: str(int(digit[0])), text).translate(_ARABIC)
 
 

@@ -84,6 +84,7 @@ UNEVEN = [  # not written again to the letter
     ("۱۲٪|۷٪", ".", None),
     ("१२ kg|३ kg", ".", [12, 3]),
     ("٠٠٧|٠١٢", ".", None),
+    ("￥1,204|￥９９，０００|￥７", ".", [1204, 99000, 7]),  # full width, written with ¥
     (f"0,{25 * '3'}|0,5", ".", [1 / 3, 0.5]),
 ]
 
