@@ -133,8 +133,12 @@ def _tells_time(form: str) -> str:
         time = datetime.strptime(_MOMENT.strftime(plain), plain)
     except ValueError:
         time = None
-    if time is None or (time.year, time.hour) == (1900, 0) or time.hour not in (0, _MOMENT.hour):
-        raise ValueError("a format of strptime with a year or an hour, such as %d.%m.%y or %H:%M")
+    is_late = time and (time.year > 1900 or time.hour or (time.minute and time.second))
+    if not time or not is_late or time.hour not in (0, _MOMENT.hour):
+        raise ValueError(
+            "a format of strptime with a year, an hour, or minutes and seconds, such as %d.%m.%y "
+            "or %H:%M"
+        )
     return form
 
 

@@ -19,6 +19,7 @@ from nflow_cli.data.written import as_written
 from nflow_cli.text import command_line
 
 STRAY = 0.1  # share of text cells among numbers, for a note
+LOST = 0.5  # if the column is left out, and each of these texts has several rows
 SHOWN_STRAYS = 3  # of them, that differ
 REPEATED = 3  # rows of a code or of words of missing cells, at least
 GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
@@ -26,6 +27,12 @@ LEAST_DATES = 10  # that differ, for a note
 FIRST_DAY, LAST_DAY = "19000101", "20991231"
 DIGITS = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # formats, by length
 HUGE = 1e20
+TICK = 1e-6  # seconds: what tables tell of times
+LOSS = 1e-8  # of a column's range, by rounding to 12 digits, for a note
+HOURS, MINUTES = ("%H:%M", "%-H:%M"), ("%M:%S", "%M:%S.%f")  # forms of the same cells
+ROUNDED = 300  # seconds
+YEAR, PARTS = re.compile(r"\b(19|20)\d\d\b"), re.compile(r"\d+|[^\W\d_]{3,}")
+DATE_PARTS = 3  # numbers and words of a date, at least
 SHAPES = 3  # of the cells of text that may be numbers or dates, at most
 EXAMPLES = 100  # of such cells, for one that is neither
 CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
@@ -63,6 +70,9 @@ def notes_of_texts(
             known = ~column.gaps
             number = column.cells[np.argmax(known)]
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
+        if _may_be_minutes(column) and name not in settings.date:
+            way = _way_of_minutes(column)
+            yield f"{name}: read as hours and minutes: {place(~column.gaps)}{way}"
         if column.numbers is not None:
             yield from notes_of_lost(table, column, rows)
         elif sum(column.gap_words.values()) >= max(REPEATED, GAP_WORDS * len(column.codes)):
@@ -78,9 +88,9 @@ def notes_of_texts(
 
 
 def notes_of_merged(columns: Mapping[str, Column]) -> Iterator[str]:
-    """Notes on numbers that lose digits by which cells differ."""
+    """Notes on numbers that lose digits by which cells differ, and on times that lose any."""
     for name, column in columns.items():
-        if column.numbers is None or column.source != "number":
+        if column.numbers is None:
             continue
         if column.rounded is not None:
             n, digits = column.rounded
@@ -89,13 +99,26 @@ def notes_of_merged(columns: Mapping[str, Column]) -> Iterator[str]:
                 f"{digits} as {float(digits):.0f}"
             )
         numbers = np.unique(column.numbers[np.isfinite(column.numbers)])
-        if len(numbers) and (n := column.distinct.merged):
-            written = as_written(numbers)
+        if not len(numbers) or column.distinct.single is not None:
+            continue
+        written, text = as_written(numbers), partial(_text_of, source=column.source)
+        lost, n = np.abs(written - numbers), column.distinct.merged
+        if n:
             i = int(np.argmax(np.diff(written) == 0))
             yield (
                 f"{name}: {n:,} of {len(numbers):,} numbers equal others to 12 digits, and are "
-                f"read as these: {float(numbers[i])!r} and {float(numbers[i + 1])!r}"
+                f"read as these: {text(numbers[i])} and {text(numbers[i + 1])}"
             )
+        elif lost.max() > (TICK if column.source == "time" else LOSS * np.ptp(numbers)):
+            i = int(np.argmax(lost))
+            yield f"{name}: read to 12 digits, such as {text(numbers[i])} as {text(written[i])}"
+
+
+def _text_of(number: float, source: str) -> str:
+    """Number, or time of seconds, with all its digits."""
+    if source == "time":
+        return str(np.datetime64(round(number / TICK), "us"))
+    return repr(float(number))
 
 
 def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:
@@ -145,7 +168,8 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
     counts = column.text_counts
     others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
     n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
-    if 0 < n <= STRAY * known:
+    are_repeated = column.names_rows and n >= REPEATED * others.sum()
+    if 0 < n <= (LOST if are_repeated else STRAY) * known:
         values = [
             f"{escaped(column.name)}={escaped(column.texts[i])}" for i in np.flatnonzero(others)
         ]
@@ -159,8 +183,36 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
         return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
     if column.names_rows and (text := _example_of_unread(column, decimal)):
         example = place(column.codes == column.texts.index(text))
-        return f"cells such as {example} are neither numbers nor dates in a known form"
+        way = _way_of_minutes(column) or _way_of_dates(column, text)
+        return f"cells such as {example} are neither numbers nor dates in a known form{way}"
     return ""
+
+
+def _way_of_minutes(column: Column) -> str:
+    """How cells are read as minutes and seconds, or ""."""
+    texts, counts = column.unmarked
+    for form in MINUTES:
+        if dates.best_of(form, texts, counts)[1] >= dates.SHARE * counts.sum():
+            option = command_line(["--date", f"{escaped(column.name)}={form}"])
+            return f"; if they are minutes and seconds, {option}"
+    return ""
+
+
+def _way_of_dates(column: Column, text: str) -> str:
+    """How cells such as a text with a year and more are read as dates, or ""."""
+    if not YEAR.search(text) or len(PARTS.findall(text)) < DATE_PARTS:
+        return ""
+    option = command_line(["--date", f"{escaped(column.name)}=FORMAT"])
+    return f"; if they are dates, {option} of strptime"
+
+
+def _may_be_minutes(column: Column) -> bool:
+    """Whether times in hours and minutes may be minutes and seconds: these are not all rounded, as
+    times of day to five minutes are.
+    """
+    if column.numbers is None or column.form not in HOURS:
+        return False
+    return bool((column.numbers[~column.gaps] % ROUNDED).any())
 
 
 def _alike(column: Column) -> list[str]:
@@ -214,9 +266,9 @@ def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterat
             continue
         numbers = column.numbers[np.isfinite(column.numbers)]
         if column.alike and name not in settings.categorical:
-            first, second = column.alike
+            text, number = column.alike
             yield (
-                f"{name}: {first} and {second} are read as one number; to keep them apart: "
+                f"{name}: {text} is read as the number {number}; to keep them apart: "
                 f"{command_line(['--categorical', escaped(name)])}"
             )
         ends = {numbers.min(), numbers.max()} if len(numbers) else set()

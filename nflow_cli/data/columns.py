@@ -73,7 +73,8 @@ class Column:
         form: Format of the dates or times in text that the numbers were.
         notation: Of the numbers in text, unless they were digits alone.
         nested: What its cells are if no text and no numbers: objects or lists.
-        alike: Two ways in which the first cells of text write one number, such as 1.1 and 1.10.
+        alike: A number in the first cells of text that has zeros at its end as others have not,
+            such as 1.10 beside 1.9, and without them.
         gap_words: Rows of each word that means a missing cell of text, such as NA.
     """
 
@@ -323,7 +324,7 @@ def read_columns(
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
     times if all are; else text, as are those of ``texts``, and of ``codes`` those of digits of one
     width with leading zeros, 007, those of more digits than float64 has, if they repeat, and of
-    ``apart`` those of numbers such as 1.1 and 1.10.
+    ``apart`` those of numbers such as 1.10 beside 1.9.
     Infinities are kept. Of more than ``max_rows`` rows, a random sample is read.
     """
     columns = {column.name: column for column in table.columns}
@@ -445,13 +446,16 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
 
 
 def _alike(cells: pa.Array, decimal: str) -> Sequence[str]:
-    """Two texts of numbers that differ in zeros behind their decimals alone: 1.1 and 1.10."""
-    first: dict[str, str] = {}
-    for text in present_cells(cells).unique().drop_null().to_pylist():
-        bare = text.rstrip("0")
-        has_decimals = decimal in bare[:-1] and text.lstrip("+-").replace(decimal, "").isdecimal()
-        if has_decimals and (other := first.setdefault(bare, text)) != text:
-            return other, text
+    """Text of a number with decimals that ends in zeros, where another has fewer decimals, 1.10
+    beside 1.9, and the number without them; numbers are written with all their zeros, or none.
+    """
+    texts = present_cells(cells).unique().drop_null().to_pylist()
+    parts = {text: text.lstrip("+-").split(decimal) for text in texts if decimal in text}
+    decimals = {text: part[1] for text, part in parts.items() if "".join(part).isdecimal()}
+    least = min(map(len, decimals.values()), default=0)
+    for text, digits in decimals.items():
+        if digits.rstrip("0") and digits[-1] == "0" and 0 < least < len(digits):
+            return text, text.rstrip("0")
     return ()
 
 

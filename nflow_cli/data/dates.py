@@ -13,6 +13,8 @@ from typing import Literal
 
 import numpy as np
 
+from nflow_cli.data.tables import in_plain_form
+
 DAY = 86_400
 UNITS = {"f": 1e-6, "S": 1.0, "M": 60.0, "H": 3_600.0, "I": 3_600.0}  # seconds of a last part
 SHARE = 0.95  # of the cells that are no gap marks have the format, at least
@@ -41,25 +43,28 @@ PARTS = {
     "%I": r"(?P<I>0[1-9]|1[0-2])",
     "%-I": r"(?P<I>1[0-2]|[1-9])",
     "%M": r"(?P<M>[0-5]\d)",
+    "%-M": r"(?P<M>[1-5]\d|\d)",
     "%S": r"(?P<S>[0-5]\d)",
     "%f": r"(?P<f>\.\d{1,9})",
     **{part: f"(?P<{part[-1]}>{'|'.join(names)})" for part, names in WORDS.items()},
 }
 _PART = re.compile(r"%[-^#]?[A-Za-z]")
 # Layouts of the numbers and names in a text, and the forms that dates and times of these have.
-_DATES = ("Ymd", "dmY", "mdY", "dmy", "mdy", "ymd")
+_DATES = ("Ymd", "dmY", "mdY", "dmy", "mdy", "ymd", "mY", "Ym")
 _TIMES = ("HM", "HMS", "HMSf")
 _LAYOUTS = [*_DATES, *_TIMES, *map("".join, product(_DATES, _TIMES))]
 _LAYOUTS += [f"{layout.replace('H', 'I')}p" for layout in _LAYOUTS if "H" in layout]
 _BY_NUMBERS = r"%[Yymd](?P<joint>[-/.]|\.? )%[md](?P=joint)%[Yymd]\.?"
-_BY_NUMBERS += r"|%Y[^\W\d_] ?%m[^\W\d_] ?%d[^\W\d_]?"
+_BY_NUMBERS += r"|%Y[^\W\d_] ?%m[^\W\d_] ?%d[^\W\d_]?|%[mb][-/. ]%Y|%Y[-/. ]%[mb]"
 _BY_NAMES = r"%[dY][-/. ]{0,2}%b[-/. ]{0,2}%[dYy]|%b[-. ]{1,2}%d,? %Y"
 _CLOCK = r"%[HI]:%M(:%S(\.%f)?)?( ?%p)?"
 _SHAPE = re.compile(
     rf"({_BY_NUMBERS}|{_BY_NAMES})(([ T:,_-]|, | - ){_CLOCK}(Z| ?UTC|[+-]00:?00)?)?|{_CLOCK}"
 )
-# Orders that are not usual; and 1.2.03 may be a number of a chapter.
-_DOUBTFUL = re.compile(r"^(%-?m[. ]+%-?d|%y([./ ]|-%[\^#]?[bB])|%-d\.%-m\.%y|%-?d %-?m )")
+# Orders that are not usual, and months without a day; and 1.2.03 may be a number of a chapter.
+_DOUBTFUL = re.compile(
+    r"^(?=.*%Y)(?!.*d)|^(%-?m[. ]+%-?d|%y([./ ]|-%[\^#]?[bB])|%-d\.%-m\.%y|%-?d %-?m )"
+)
 _TOKEN = re.compile(r"[0-9]+|[^\W\d_]+")
 _ZONE = re.compile(r"[+-]00:?00$")
 _OF_PYTHON = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59", "us")
@@ -118,6 +123,7 @@ def have_named_months(texts: Sequence[str], counts: np.ndarray) -> bool:
 
 def _skeleton(text: str) -> str:
     """Text with %n for its numbers, %b for months and %p for halves of a day."""
+    text = in_plain_form(text)
     zone = _ZONE.search(text)
     end = zone[0] if zone else ""
     return "" if "%" in text else _TOKEN.sub(_slot, text.removesuffix(end)) + end
@@ -166,7 +172,7 @@ def _fit(texts: Sequence[str], counts: np.ndarray, form: str) -> int:
 
 
 def _spellings(form: str) -> dict[str, None]:
-    loose = re.sub("%([mdHI])", r"%-\1", form)
+    loose = re.sub(r"%([mdHI]|(?<=^%)M)", r"%-\1", form)
     return {
         re.sub("%b", f"%{case}{name}", way).replace("%p", f"%{case}p"): None
         for way, name, case in product((form, loose), "bB", CASES)
@@ -196,6 +202,11 @@ def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
     return "time" if letters & {*"HIXc"} else "date"
 
 
+def span_of_form(form: str) -> int:
+    """Seconds of all times of day that a format tells: an hour, if only minutes and seconds."""
+    return DAY if {part[-1] for part in _PART.findall(form)} & {*"HIX"} else DAY // 24
+
+
 def unit_of_form(form: str) -> float:
     """The least step that a format of dates tells, in days, or one of times, in seconds."""
     letters = {part[-1] for part in _PART.findall(form)}
@@ -204,7 +215,7 @@ def unit_of_form(form: str) -> float:
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
     """Numbers of texts in a format, `(n,)`; NaN of others."""
-    found = [*map(_parser(form), texts)]
+    found = [*map(_parser(form), map(in_plain_form, texts))]
     try:
         times = np.array(found, "datetime64[us]")
     except ValueError:  # February 30
@@ -278,7 +289,7 @@ def _iso(found: Mapping[str, str]) -> str:
         parts["m"] = str(1 + MONTHS.index(name[:3].title()))
     if hour := found.get("I"):
         parts["H"] = str(int(hour) % 12 + 12 * (found["p"].upper() == "PM"))
-    return "{Y}-{m:0>2}-{d:0>2}T{H:0>2}:{M}:{S}{f}".format(**parts)
+    return "{Y}-{m:0>2}-{d:0>2}T{H:0>2}:{M:0>2}:{S}{f}".format(**parts)
 
 
 def _written(time: str, form: str, digits: int) -> str:
@@ -291,6 +302,7 @@ def _written(time: str, form: str, digits: int) -> str:
         "%Y": year.zfill(4),
         "%y": year[-2:],
         "%M": minute,
+        "%-M": str(int(minute)),
         "%S": second,
         "%f": clock[8 : 9 + digits],
         **{f"%{letter}": number for letter, number in numbers.items()},

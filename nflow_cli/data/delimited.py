@@ -37,7 +37,9 @@ _BOMS = {
 _UTF8 = re.compile(
     rb"[\xc2\xc3][\x80-\xbf]|\xe2(?:\x80[\x90-\xaf]|\x82\xac)|(?:[\xd0\xd1][\x80-\xbf]){2}"
 )
-_SINGLE_BYTE = ("cp1252", "latin-1", "mac-roman")
+_SINGLE_BYTE = {"cp1252": "Windows-1252", "mac-roman": "Mac Roman"}
+_ANY, _SHOWN = "latin-1", 20  # which has a character for every byte; bytes of a line, in an error
+_WORD = re.compile("[\\w\x80-\U0010ffff]+")
 _NO_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _COMMENT = re.compile(rb"^#.*", re.M)
 _QUOTED = rb'("(?:[^"]|"")*+(?:"|\Z))'
@@ -76,6 +78,12 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
             f"{name}: expected text, an array of NumPy, or Parquet; received a file that begins "
             f"with {head[:8]!r} and holds the character {min(controls)!r}"
         )
+    if encoding == _ANY:
+        line, row = _first_of_others(head)
+        raise DataError(
+            f"{name}: line {line:,}: expected text in UTF-8, UTF-16 or Windows-1252, received "
+            f"{row[:_SHOWN]!r}: save the table in UTF-8"
+        )
     delimiter, decimal = marks or _marks(name, text)
     rows = _rows(text, delimiter)
     if not rows:
@@ -90,6 +98,13 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
     if len(first) == len(text) and not whole:
         raise DataError(f"{name}: expected a first row of at most {BLOCK:,} bytes, received more")
     expect_names(name, top.names)
+    if encoding in _SINGLE_BYTE:
+        word = max(_WORD.finditer(text), key=_n_other_letters)
+        line = 1 + _n_breaks(text[: word.start()].encode())
+        top.notes.append(
+            f"text is read in {_SINGLE_BYTE[encoding]}, as {shown(word[0])} in line {line:,}: if "
+            "that is garbled, save the table in UTF-8"
+        )
     return Dialect(encoding, delimiter, decimal, top, first.encode() if top.end else b"", doubts)
 
 
@@ -97,11 +112,11 @@ def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
     encoding = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "utf-8")
     # Classic Mac programs end lines by CR alone, and have letters at 0x80 to 0x9F.
     is_mac = b"\r" in head and b"\n" not in head and re.search(rb"[\x80-\x9f]", head)
-    for candidate in (encoding, "mac-roman" if is_mac else "cp1252", "latin-1"):
+    for candidate in (encoding, "mac-roman" if is_mac else "cp1252", _ANY):
         with suppress(UnicodeDecodeError):
             decoder = codecs.getincrementaldecoder(candidate)()
             return candidate, decoder.decode(head, final=whole)
-    raise AssertionError  # Latin-1 has a character for every byte
+    raise AssertionError
 
 
 def _rows(text: str, delimiter: str) -> dict[int, list[str]]:
@@ -370,8 +385,7 @@ class TextTable(TableFile):
             yield part
 
     def _mixture(self, line: int, received: bytes) -> DataError:
-        lines = enumerate(next(self._parts()).splitlines(), start=1)
-        other = next(n for n, row in lines if row.decode(errors="ignore").encode() != row)
+        other, _ = _first_of_others(next(self._parts()))
         return DataError(
             f"{self.name}: line {line}: {received.decode()!r} in UTF-8, line {other} is in "
             f"{self.dialect.encoding}; expected one encoding: save the table in UTF-8"
@@ -443,6 +457,16 @@ class TextTable(TableFile):
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
+
+
+def _n_other_letters(word: re.Match[str]) -> int:
+    return sum(not letter.isascii() for letter in {*word[0]})
+
+
+def _first_of_others(text: bytes) -> tuple[int, bytes]:
+    """Number, and bytes, of the first line that is not in UTF-8."""
+    lines = enumerate(text.splitlines(), start=1)
+    return next((n, row) for n, row in lines if row.decode(errors="ignore").encode() != row)
 
 
 def _n_breaks(text: bytes) -> int:

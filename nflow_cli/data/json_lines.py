@@ -48,14 +48,16 @@ def lines_table(name: str, opened: Callable[[], Any]) -> ArrowTable:
         line = 1 + content.count(b"\n", 0, found.start())
         received = content[found.start() :].partition(b"\n")[0].decode(errors="replace")
         raise DataError(
-            f"{name}: line {line}: expected one flat JSON object, received {shown(received)}"
+            f"{name}: line {line}: expected one JSON object, received {shown(received)}"
         )
     options = arrow_json.ReadOptions(use_threads=False, block_size=len(content) + 1)
-    with explained(name, "JSON lines of flat objects"):
+    with explained(name, "JSON lines"):
         try:
             table = arrow_json.read_json(pa.BufferReader(content), options)
         except pa.ArrowInvalid as error:
             raise _complaint(name, content, one_line(error)) from None
+        while any(map(pa.types.is_struct, table.schema.types)):
+            table = table.flatten()
     for i, field in enumerate(table.schema):
         times = table.column(i)
         if pa.types.is_timestamp(field.type):
@@ -70,4 +72,4 @@ def _complaint(name: str, content: bytes, reason: str) -> DataError:
     reason, row = found.groups() if found else (reason, None)
     lines = [line for line, text in enumerate(content.split(b"\n"), 1) if text.strip()]
     place = f"line {lines[int(row)]}: " if row else ""
-    return DataError(f"{name}: {place}expected one flat JSON object: {reason}")
+    return DataError(f"{name}: {place}expected one JSON object: {reason}")

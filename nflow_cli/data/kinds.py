@@ -11,7 +11,7 @@ from nflow_cli.config.presets import is_key
 from nflow_cli.config.table import TableData
 from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.columns import Column
-from nflow_cli.data.dates import DAY, kind_of_form, texts_of, unit_of_form
+from nflow_cli.data.dates import kind_of_form, span_of_form, texts_of, unit_of_form
 from nflow_cli.data.lattices import common_lattice, decimals_of, fills
 from nflow_cli.data.left_out import why_left_out
 from nflow_cli.data.relations import relations_of
@@ -69,7 +69,7 @@ def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
     update: dict[str, Any] = {"form": form, "type": "date" if of_form == "date" else "time"}
     if of_form == "clock":
         low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
-        last = DAY - (kind.step or 1.0)
+        last = span_of_form(form) - (kind.step or 1.0)
         update |= {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
     return kind.model_copy(update=update)
 

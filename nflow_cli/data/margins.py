@@ -180,12 +180,15 @@ def _is_short(rows: Sequence[Cells], width: int, decimal: str) -> bool:
 
 def _n_below_header(rows: Sequence[Cells], decimal: str) -> int:
     """Number of rows right below the header that are no data: texts of questions to those of
-    Qualtrics' keys, or a row of units or of questions.
+    Qualtrics' keys, one or two rows of units, or one of questions.
     """
     for i, row in enumerate(rows[:_LEAST]):
         if any(cell.startswith(_QUALTRICS) for cell in row):
             return i + 1
-    return int(_is_of_units(rows, decimal) or _is_of_questions(rows, decimal))
+    for n in range(_LEAST - 1, 0, -1):
+        if len(rows) > n and all(_is_of_units([row, *rows[n:]], decimal) for row in rows[:n]):
+            return n
+    return int(_is_of_questions(rows, decimal))
 
 
 def _is_of_questions(rows: Sequence[Cells], decimal: str) -> bool:
@@ -216,8 +219,8 @@ def _are_values(cells: Cells, decimal: str) -> bool:
 
 
 def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
-    """Whether the first row is text where all others are numbers or gap marks, twice or more, and
-    else empty.
+    """Whether the first row is text where all others are numbers or gap marks, or dates or times,
+    twice or more, and else empty.
     """
     if len(rows) <= _LEAST or len(_filled(rows[0])) < 2:
         return False
@@ -227,7 +230,10 @@ def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
     return all(
         len(column) > _LEAST
         and is_text(column[0], decimal)
-        and all(is_number(cell, decimal) or is_mark(cell) for cell in column[1:])
+        and (
+            all(not is_text(cell, decimal) or is_mark(cell) for cell in column[1:])
+            or (dates.forms_of(column[1:]) and not _has_form(column[0], column[1:]))
+        )
         for column in columns
     )
 
@@ -274,9 +280,10 @@ def bottom_of(
         n, row = n + 1, above.pop()
     shown_row = next(filter(_filled, cells[-n:]), cells[-n])
     notes = [_left_out("below the table", lines[-n:], shown_row)] if n else []
-    if len(above) >= _LEAST and width > 1 and 2 * len(_emptied(row, above)) >= width:
+    most = min(width, 1 + len(_always_filled(above)))
+    if len(above) >= _LEAST and width > 1 and 2 * len(_emptied(row, above)) >= most:
         notes.append(
-            f"line {lines[-n - 1]:,} may be a total: most of its cells are empty, and none above is"
+            f"line {lines[-n - 1]:,} may be a total, or no data: it is empty where none above is"
         )
     return n, notes
 
@@ -323,8 +330,11 @@ def _says_total(row: Cells, i: int) -> bool:
 
 def _emptied(row: Cells, above: Sequence[Cells]) -> list[int]:
     """Columns of a row that are empty, and above never are."""
-    always = set.intersection(*(set(_filled(other)) for other in above))
-    return sorted(always - {*_filled(row)})
+    return sorted(_always_filled(above) - {*_filled(row)})
+
+
+def _always_filled(rows: Sequence[Cells]) -> set[int]:
+    return set.intersection(*(set(_filled(row)) for row in rows)) if rows else set()
 
 
 def _left_out(where: str, lines: Sequence[int], first: Cells) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import Notation
-from nflow_cli.data.tables import MISSING, is_mark
+from nflow_cli.data.tables import MISSING, in_plain_form, is_mark
 
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
 MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
@@ -32,7 +32,7 @@ CURRENCY = re.compile(rf"[A-Z]{{0,3}}[{SIGNS}]|(?:{CODES})\.?")
 UNIT = re.compile(r"[^\W\d_]{1,12}[²³]?(?:[/·][^\W\d_]{1,5}[²³]?)?|[%‰°]|°[CF]")
 CODE = re.compile(r"[^\W\d_]\d+|\d+[^\W\d_]|0\d.*")  # beside numbers, these make codes of them
 MONTH = re.compile(r"[01]?\d\.(?:19|20)\d\d")  # where commas are decimal marks
-LAKHS = re.compile(r"[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?")  # 1,20,400
+LAKHS = "|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}"  # 1,20,400
 TWO_WAYS = "numbers that can be read in two ways"
 # Sign, prefix, sign, digits, suffix, sign. Digits begin with a mark only where no letter is before.
 CELL = re.compile(
@@ -77,7 +77,7 @@ def _unit(*affixes: str) -> tuple[str, ...]:
 
 def cell_of(text: str) -> Cell | None:
     """Parts of a text that is a number, with or without a currency or a unit."""
-    found = CELL.fullmatch(text) if len(text) <= LONGEST else None
+    found = CELL.fullmatch(in_plain_form(text)) if len(text) <= LONGEST else None
     if found is None:
         return None
     opened, sign, prefix, inner, mark, digits, suffix, behind, closed = found.groups("")
@@ -110,6 +110,8 @@ class Marks(NamedTuple):
         whole = rf"0|[1-9][0-9]{{0,{most - 1}}}"
         if group:
             whole += rf"|[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+"
+        if self.thousands == ",":
+            whole += LAKHS
         pattern = re.compile(rf"(?=.)({whole})?(?:{point}([0-9]+))?")
         found = (pattern.fullmatch(text) for text in digits)
         return np.array([self._number(one) if one else np.nan for one in found], float)
@@ -223,6 +225,7 @@ def numbers_of(texts: Sequence[str], notation: Notation | None, decimal: str = "
 
 
 def _plain_number(text: str, decimal: str) -> float:
+    text = in_plain_form(text)
     is_one = is_number(text, decimal) and not CODE.fullmatch(text)
     return float(text.replace(decimal, ".")) if is_one else np.nan
 
@@ -301,8 +304,6 @@ def why_none(
     if len(units) == 1:
         if all(texts[i].isdecimal() for i in cells):
             return "digits that are not stored as numbers", [*cells][:1]
-        if in_lakhs := [i for i, cell in cells.items() if LAKHS.fullmatch(cell.digits)]:
-            return "digits in groups of two, as of lakhs", in_lakhs[:1]
         why = _why_unclear([*cells.values()], counts[[*cells]], decimal)
         with_marks = [i for i, cell in cells.items() if not cell.digits.isdecimal()]
         return (why, (with_marks or [*cells])[:1]) if why else None

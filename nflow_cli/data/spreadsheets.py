@@ -17,13 +17,18 @@ from nflow_cli.errors import DataError, NflowError
 
 MAX_BYTES = 2**29  # unpacked
 MAX_ROWS, MAX_CELLS = 2**20, 10**7
+LEAST = 10  # rows of two cells or more, of a sheet that is a table and not about others
+_MERGED = re.compile(rb'mergeCell ref="([A-Z]+)(\d+):[A-Z]+(\d+)"')
+_HIDDEN = re.compile(rb'<(?:\w+:)?row\b[^>]*\shidden="(?:1|true)"')
 
 
 def sheet_table(name: str, path: Any) -> TextTable:
-    """Table of the first visible sheet with data; its formulas are their stored values.
+    """Table of the first visible sheet with ten rows of two cells or more, or else with data; its
+    formulas are their stored values.
 
     The sheet is read as the text that Excel would export, but for numbers and dates, which are
-    whole, with its rows as lines. Formulas are looked for where a column is empty.
+    whole, with its rows as lines. Of cells merged below the header all have the value of the first
+    in its column. Formulas are looked for where a column is empty.
     """
     try:
         openpyxl = importlib.import_module("openpyxl")
@@ -43,16 +48,26 @@ def sheet_table(name: str, path: Any) -> TextTable:
             )
         with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as workbook:
             sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
-            read = ((sheet.title, rows) for sheet in sheets if (rows := _rows(name, sheet)))
-            title, rows = next(read, ("", []))
-        content, label = _text(name, rows), name
+            sheet, rows = _first_table(name, sheets)
+            title = sheet.title if sheet else ""
+            xml = sheet._get_source().read() if sheet else b""  # says what openpyxl passes over
+            column_of = openpyxl.utils.column_index_from_string
+            merged = [(column_of(a.decode()), int(i), int(j)) for a, i, j in _MERGED.findall(xml)]
+        label = name
         if len(sheets) > 1:
             titles = listed([shown(sheet.title) for sheet in sheets])
             label = f"{name}: sheet {shown(title)}, of {titles}"
-        table = TextTable(label, lambda: io.BytesIO(content), marks=(",", "."))
+        table = _text_table(label, rows)
+        end = table.dialect.top.end
+        if merged := [area for area in merged if end < area[1] <= len(rows)]:
+            _fill(rows, merged)
+            table = _text_table(label, rows)
+        if hidden := len(_HIDDEN.findall(xml)):
+            table.notes.insert(0, f"hidden rows are read, too: {hidden:,}")
         if len(sheets) > 1:
-            table.notes.insert(0, f"sheet {shown(title)} is read, of {titles}")
-        end, first = table.dialect.top.end, max(map(len, rows)) - len(table.columns)
+            to_read = "to read another, move it to the front"
+            table.notes.insert(0, f"sheet {shown(title)} is read, of {titles}: {to_read}")
+        first = max(map(len, rows)) - len(table.columns)
         places = {first + i: column.name for i, column in enumerate(table.columns)}
         empty = [j for j in places if not any(any(row[j : j + 1]) for row in rows[end:])]
         if empty:
@@ -66,6 +81,32 @@ def sheet_table(name: str, path: Any) -> TextTable:
                     "open the file in a spreadsheet program and save it"
                 )
     return table
+
+
+def _first_table(name: str, sheets: list[Any]) -> tuple[Any, list[list[str]]]:
+    """The first sheet with some rows of two cells or more, or else with data, and its rows."""
+    first = None, list[list[str]]()
+    for sheet in sheets:
+        rows = _rows(name, sheet)
+        if sum(sum(map(bool, row)) > 1 for row in rows) >= LEAST:
+            return sheet, rows
+        if not first[1]:
+            first = sheet, rows
+    return first
+
+
+def _text_table(label: str, rows: list[list[str]]) -> TextTable:
+    content = _text(label, rows)
+    return TextTable(label, lambda: io.BytesIO(content), marks=(",", "."))
+
+
+def _fill(rows: list[list[str]], merged: list[tuple[int, int, int]]) -> None:
+    """Write the first cell of each merged area, a column from one row to another, to the others."""
+    for column, first, last in merged:
+        value = [*rows[first - 1], *[""] * column][column - 1]
+        for row in rows[first:last]:
+            row += [""] * (column - len(row))
+            row[column - 1] = value
 
 
 def _rows(name: str, sheet: Any) -> list[list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.registry import nearest
@@ -26,6 +27,7 @@ MISSING = (*GAPS, NONE)
 MARKS = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...", "…", "*", ":", "/", "\\n"}
 MARKS |= {NONE, "n.a.", "n. a.", "k.a.", "k. a.", "n.d.", "n/d", "nd", "s/o"}
 MARKS |= {"#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!", "#wert!", "#bezug!"}
+_ARABIC = str.maketrans("٫٬", ".,")  # decimal mark, and between thousands
 _SHOWN = 60  # characters of a value, in a message
 _REASON = 200  # of another library's message
 
@@ -84,6 +86,16 @@ class TableFile(ABC):
 def is_mark(text: str) -> bool:
     """Whether a text beside numbers means that there is none."""
     return text.lower() in MARKS
+
+
+def in_plain_form(text: str) -> str:
+    """Text with digits of other scripts, Arabic marks in numbers, and full-width letters and signs
+    as usual: ١٢٫٥ as 12.5, ￥１２ as ¥12.
+    """
+    if text.isascii():
+        return text
+    text = re.sub("[\uff01-\uffe6]", lambda wide: normalize("NFKC", wide[0]), text)
+    return re.sub(r"\d", lambda digit: str(int(digit[0])), text).translate(_ARABIC)
 
 
 def shown(value: Any) -> str:

@@ -197,9 +197,13 @@ def test_roles_of_columns_that_cannot_be_are_refused():
         ({"split": "c", "bounds": {"c": [0, 1]}}, "split", "data.bounds"),
         ({"group": "c", "bounds": {"c": [0, 1]}}, "group", "data.bounds"),
         ({"weights": ["w"]}, "weights", "text"),
-        ({"date": {"d": "%d.%m."}}, "date.d", "with a year or an hour, such as %d.%m.%y or %H:%M"),
-        ({"date": {"d": "%I:%M"}}, "date.d", "with a year or an hour"),
-        ({"date": {"d": "%Y-%Q"}}, "date.d", "with a year or an hour"),
+        (
+            {"date": {"d": "%d.%m."}},
+            "date.d",
+            "with a year, an hour, or minutes and seconds, such as %d.%m.%y or %H:%M",
+        ),
+        ({"date": {"d": "%I:%M"}}, "date.d", "with a year, an hour, or minutes and seconds"),
+        ({"date": {"d": "%Y-%Q"}}, "date.d", "with a year, an hour, or minutes and seconds"),
         ({"date": {"d": "%Y"}, "categorical": ["d"]}, "date", "data.categorical"),
     ]:
         assert_refused(flows, asked, f"data.{key}", named)

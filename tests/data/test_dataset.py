@@ -313,7 +313,6 @@ def test_a_column_of_text_by_a_few_cells_or_by_units_that_differ_has_a_note(tmp_
             "numbers that can be read in two ways, in parentheses as negative ones or as standard "
             "errors: '({0})' in line 2",
         ),
-        (('"1,20,{}"', "{}"), "digits in groups of two, as of lakhs: '1,20,{}' in line 2"),
     ):
         cells = [forms[i % 2].format(w) for i, w in enumerate(wealth)]
         path = write(tmp_path / "w.csv", {"w": cells, "y": np.arange(N) % 7})
@@ -338,7 +337,8 @@ def test_numbers_all_in_parentheses_are_negative_where_those_of_another_column_a
     ("form", "example"),
     [
         ("{0}h {1}m", "3h 5m"),
-        ("{0}:{1:02}", "27:03"),  # hours worked, of which some are times of day
+        ("{0}:{1:02}", "27:03"),  # hours worked, or minutes, of which some are times of day
+        ("{0}:{1:02}.5", "3:05.5"),
         ("2024-W{1:02}-{0}", "2024-W05-3"),
         ("A-{0}{1:02}", ""),
         ("CARD {0} SHOP {1} TOWN", ""),
@@ -348,8 +348,15 @@ def test_unique_text_of_numbers_in_one_form_is_said_to_be_neither_numbers_nor_da
     pairs = [(3, 5), (27, 3), *((i % 40, i % 53) for i in range(N))]
     notes = load({"t": [form.format(*pair) for pair in pairs], "y": np.arange(N + 2) % 7}).notes
     said = f"cells such as {example!r} in row {int(example == '27:03')} counted from 0 are neither "
+    ways = {
+        "27:03": "; if they are minutes and seconds, --date t=%M:%S",
+        "3:05.5": "; if they are minutes and seconds, --date t=%M:%S.%f",
+        "2024-W05-3": "; if they are dates, --date t=FORMAT of strptime",
+    }
     assert [n for n in notes if "read as text" in n] == (
-        [f"t is read as text: {said}numbers nor dates in a known form"] if example else []
+        [f"t is read as text: {said}numbers nor dates in a known form{ways.get(example, '')}"]
+        if example
+        else []
     )
     assert any(note.startswith("left out, text, mostly unique: t") for note in notes)
 
@@ -375,19 +382,25 @@ def test_a_format_of_dates_decides_what_cells_leave_open_and_reads_new_rows(tmp_
     july = [
         f"{1 + i % 12}. juillet 2024" if i % 2 else f"{1 + i % 12}. août 2024" for i in range(N)
     ]
-    columns = {"a": either, "b": digits, "c": whole, "d": july, "y": np.arange(N) % 7}
+    months = np.datetime64("2023-02") + np.arange(N) % 24
+    months = [f"{date:%B %Y}" for date in months.tolist()]
+    columns = {"a": either, "b": digits, "c": whole, "d": july, "e": months}
+    columns |= {"y": np.arange(N) % 7}
     notes = "\n".join(load(path := write(tmp_path / "t.csv", columns)).notes)
     for said in (
         f"a is read as text, and looks like dates or times: '{either[0]}' in line 2; to read them: "
         "--date a=%d/%m/%Y or --date a=%m/%d/%Y",
         "c: whole numbers that look like dates, such as 20230201; to read them: --date c=%Y%m%d",
         f"d is read as text, and looks like dates or times: '{july[0]}' in line 2; only English",
+        "e is read as text, and looks like dates or times: 'February 2023' in line 2; to read "
+        "them: --date 'e=%B %Y'",
     ):
         assert said in notes
-    data = load(path, date={"a": "%d/%m/%Y", "b": "%d%m%y", "c": "%Y%m%d"}, exclude=["d"])
-    table = open_table(write(tmp_path / "new.csv", {name: columns[name][:1] for name in "abc"}))
-    row = rows_of(table, data.kinds, ["a", "b", "c"])[0]
-    assert row.tolist() == [days[0].astype(int)] * 3
+    forms = {"a": "%d/%m/%Y", "b": "%d%m%y", "c": "%Y%m%d", "e": "%B %Y"}
+    data = load(path, date=forms, exclude=["d"])
+    table = open_table(write(tmp_path / "new.csv", {name: columns[name][:1] for name in forms}))
+    row = rows_of(table, data.kinds, [*forms])[0]
+    assert row.tolist() == [days[0].astype(int)] * 4
     typed = load({"c": np.array(whole, int), "y": np.arange(N) % 7}, date={"c": "%Y%m%d"})
     new = table_of({"c": np.array([20230202])})
     assert rows_of(new, typed.kinds, ["c"]).item() == days[1].astype(int)
@@ -415,15 +428,18 @@ def test_levels_that_differ_by_capitals_alone_have_a_note():
 
 def test_numbers_that_differ_in_last_zeros_have_a_note_and_are_kept_apart_as_categories(tmp_path):
     versions = rng(8).choice(["1.1", "1.10", "1.2", "2.0"], N)
+    for others in (["1.50", "2.25"], ["1.5", "2.0"], ["2.6e-10", "1.5"]):
+        cells = {"x": np.resize(others, N), "y": np.arange(N) % 7}
+        assert not any(
+            "as the number" in note for note in load(write(tmp_path / "x.csv", cells)).notes
+        )
     builds = rng(9).choice(["1.0", "2.0", "3", "3.0", "3.1b"], N)
     columns = {"version": versions, "build": builds, "y": rng(1).normal(size=N).round(3)}
     path = write(tmp_path / "t.csv", columns)
-    said = "version: 1.1 and 1.10 are read as one number; to keep them apart: --categorical version"
-    assert any(
-        note in (said, said.replace("1.1 and 1.10", "1.10 and 1.1")) for note in load(path).notes
-    )
+    said = "version: 1.10 is read as the number 1.1; to keep them apart: --categorical version"
+    assert said in load(path).notes
     data = load(path, categorical=["version"])
-    assert not any("as one number" in note for note in data.notes)
+    assert not any("as the number" in note for note in data.notes)
     assert data.kinds["version"].levels == ["1.1", "1.10", "1.2", "2.0"]
     assert data.kinds["build"].levels == ["1.0", "2.0", "3", "3.1b"]
     rows = [*zip(versions, builds)][:50]
@@ -450,6 +466,55 @@ def test_an_id_that_repeats_with_others_constant_in_it_suggests_a_group():
     assert not any("repeats (" in note for note in load(coded).notes)
 
 
+def test_minutes_and_seconds_are_read_by_their_format(tmp_path):
+    seconds = rng(7).integers(300, 1_200, N)
+    texts = [f"{second // 60}:{second % 60:02}" for second in seconds]
+    rounded = [
+        f"{hour}:{minute:02}"
+        for hour, minute in zip(rng(8).integers(0, 24, N), 40 * [*range(0, 50, 5)])
+    ]
+    path = write(tmp_path / "t.csv", {"pace": texts, "at": rounded})
+    notes = load(path).notes
+    said = (
+        f"pace: read as hours and minutes: '{texts[0]}' in line 2; if they are minutes and seconds"
+    )
+    assert f"{said}, --date pace=%M:%S" in notes
+    assert not any(note.startswith("at: read as hours") for note in notes)
+    data = load(path, date={"pace": "%M:%S"})
+    assert not any("read as hours" in note for note in data.notes)
+    column = data.columns.index("pace")
+    np.testing.assert_array_equal(np.sort(all_rows(data)[:, column]), np.sort(seconds))
+    assert data.kinds["pace"].bounds == [0, 3_599]
+
+
+def test_times_and_numbers_that_lose_digits_have_a_note(tmp_path):
+    seconds = (np.datetime64("2024-03-05T01:00:00") + 7 * np.arange(N)).astype(str)
+    seconds[0] = "2024-03-05T01:04:28.737"
+    numbers = [f"{1.7e9 + i / 4:.2f}" for i in range(N)]
+    numbers[0] = "1700000017.537"
+    long = [f"{x:.15g}" for x in rng(1).normal(40, 2, N)]
+    notes = load(write(tmp_path / "t.csv", {"at": seconds, "x": numbers, "y": long})).notes
+    assert [note for note in notes if "12 digits" in note] == [
+        "at: read to 12 digits, such as 2024-03-05T01:04:28.737000 as 2024-03-05T01:04:28.740000",
+        "x: read to 12 digits, such as 1700000017.537 as 1700000017.54",
+    ]
+
+
+def test_words_that_repeat_among_numbers_that_differ_have_a_note(tmp_path):
+    cells = [*map(str, rng(3).normal(size=N).round(6))]
+    cells[1::4], cells[2::9] = 100 * [".a"], len(cells[2::9]) * ["<0.05"]
+    codes = [f"{i:04}" if i % 3 else f"{i}{i}" for i in rng(4).permutation(N)]
+    notes = load(
+        write(tmp_path / "t.csv", {"x": cells, "code": codes, "y": np.arange(N) % 7})
+    ).notes
+    n = sum(cell in (".a", "<0.05") for cell in cells)
+    said = (
+        f"x is read as text: {n} of 400 cells are not numbers: '.a' in line 3; if they mean missing"
+    )
+    assert f"{said}, --na 'x=.a,x=<0.05'" in notes
+    assert not any(note.startswith("code is read as text") for note in notes)
+
+
 def test_times_with_a_stray_cell_are_times_and_the_cell_is_named(tmp_path):
     times = [f"{minute // 60:02}:{minute % 60:02}" for minute in rng(7).integers(0, 1_440, N)]
     times[17] = "9.12"
@@ -457,6 +522,10 @@ def test_times_with_a_stray_cell_are_times_and_the_cell_is_named(tmp_path):
     assert (data.kinds["at"].type, data.kinds["at"].form) == ("time", "%H:%M")
     said = "at: 1 of 400 cells read as missing, as they are no numbers or dates: '9.12' in line 19"
     assert said in data.notes
+    said = (
+        "at: read as hours and minutes: '{}' in line 2; if they are minutes and seconds, --date at="
+    )
+    assert f"{said.format(times[0])}%M:%S" in data.notes
     path = write(tmp_path / "new.csv", {"at": [*times[:30], *(["?"] * 5)]})
     assert np.flatnonzero(np.isnan(rows_of(open_table(path), data.kinds, ["at"]))).tolist() == [
         *(17, 30, 31, 32, 33, 34)

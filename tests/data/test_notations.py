@@ -77,6 +77,14 @@ READ = [  # texts, the table's decimal mark, and the numbers that a person reads
 UNEVEN = [  # not written again to the letter
     ("$   1,204.50|$ 3.00|$ 7.00", ".", [1204.5, 3, 7]),
     (f"${30 * ' '}1|$ 3.00", ".", None),
+    ("1,20,400|12,345|99", ".", [120400, 12345, 99]),  # lakhs, written in groups of three
+    ("₹ 1,00,00,000.50|₹ 12.25", ".", [10000000.5, 12.25]),
+    ("1,20,40|12,345", ".", None),
+    ("٣٫٥|١٢|١٬٢٠٤٫٢٥", ".", [3.5, 12, 1204.25]),  # digits of other scripts, written in ASCII
+    ("۱۲٪|۷٪", ".", None),
+    ("१२ kg|३ kg", ".", [12, 3]),
+    ("٠٠٧|٠١٢", ".", None),
+    ("￥1,204|￥９９，０００|￥７", ".", [1204, 99000, 7]),  # full width, written with ¥
     (f"0,{25 * '3'}|0,5", ".", [1 / 3, 0.5]),
 ]
 

@@ -23,7 +23,7 @@ def write(tmp_path):
     """Return a function that writes sheets by their titles, each a mapping of places to cells."""
     openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is not installed")
 
-    def write(hidden=(), **sheets):
+    def write(hidden=(), merged=(), hidden_rows=(), **sheets):
         book = openpyxl.Workbook()
         book.remove(book.active)
         for title, cells in sheets.items():
@@ -31,6 +31,10 @@ def write(tmp_path):
             sheet.sheet_state = "hidden" if title in hidden else "visible"
             for place, cell in cells.items():
                 sheet[place] = cell
+            for area in merged:
+                sheet.merge_cells(area)
+            for row in hidden_rows:
+                sheet.row_dimensions[row].hidden = True
         book.save(tmp_path / "t.xlsx")
         return tmp_path / "t.xlsx"
 
@@ -87,11 +91,37 @@ def test_titles_totals_and_other_sheets_are_said(write):
     table = open_table(path)
     np.testing.assert_equal(content(table), READ)
     assert table.notes == [
-        "sheet 'Sales' is read, of 'Empty', 'Sales', 'More'",
+        "sheet 'Sales' is read, of 'Empty', 'Sales', 'More': to read another, move it to the front",
         "left out above the table: line 1, 'Sales'",
         "left out below the table: line 9, 'Total 4.1 8'",
     ]
     assert table.place(0) == "line 5"
+
+
+def test_a_sheet_about_the_table_is_passed_over(write):
+    about = {"A1": "Survey", "A3": "written by", "B3": "the office"}
+    rows = [["n", "x"], *([i, i / 2] for i in range(12))]
+    table = open_table(
+        write(About=about | {f"A{i}": "word" for i in range(4, 40)}, Data=placed(rows))
+    )
+    assert table.notes == [
+        "sheet 'Data' is read, of 'About', 'Data': to read another, move it to the front"
+    ]
+    assert content(table)["x"] == [i / 2 for i in range(12)]
+
+
+def test_merged_cells_have_one_value_and_hidden_rows_are_said(write):
+    rows = [["region", "branch", "x"], *([f"r{i}", f"b{i}", i / 2] for i in range(12))]
+    cells = {"A1": "Sales in 2024", **placed(rows, first=3)}
+    areas = ("A1:C1", "A4:A9", "A10:A15", "B12:B13")
+    table = open_table(write(merged=areas, hidden_rows=(6, 7, 14), Sheet1=cells))
+    read = content(table)
+    assert read["region"] == 6 * ["r0"] + 6 * ["r6"]
+    assert read["branch"] == [f"b{8 if i == 9 else i}" for i in range(12)]
+    assert table.notes == [
+        "hidden rows are read, too: 3",
+        "left out above the table: line 1, 'Sales in 2024'",
+    ]
 
 
 def test_a_sheet_that_is_refused_is_named_beside_the_others(write):
