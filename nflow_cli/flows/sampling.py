@@ -10,7 +10,7 @@ from keras import ops
 from nflow_cli.arguments import MAX_SEED, whole_number
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows.stack import keep_precision
+from nflow_cli.flows.layer import keep_precision
 
 
 @keras.saving.register_keras_serializable("nflow_cli")
