@@ -250,6 +250,7 @@ def test_a_flow_of_ones_own(capsys):
     names = executed("docs/python.md", [10, 11], [("epochs=10", "epochs=1")])
     change = names["again"] - names["z"]
     assert names["log_det"].shape == (100,) and np.abs(change).max() < 1e-12
+    assert names["draws"].shape == (1000, 2)
     entropy = 1 + np.log(2 * np.pi * 0.15) + names["normal"].sum(axis=1).mean()
     assert -2 < float(capsys.readouterr().out.split()[-1]) < 0.02 - entropy
 
