@@ -46,7 +46,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
 
     from nflow_cli.config.training import Train
     from nflow_cli.densities.bases import StandardNormal
-    from nflow_cli.densities.pushforward import FlowDensity
+    from nflow_cli.densities.pushforward import PushforwardDensity
     from nflow_cli.experiments.table.flows_training import FitPoints
     from nflow_cli.flows.stack import FlowStack
     from nflow_cli.training.chunks import DrawnChunks
@@ -62,7 +62,7 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     stack = FlowStack(pattern, k, seed=0, affine="full")
     stack.build((None, dim))
     stack.adapt(points.mean(axis=1), np.linalg.cholesky(np.cov(points)))
-    density = FlowDensity(StandardNormal(), stack)
+    density = PushforwardDensity(StandardNormal(), stack)
     model = FitPoints(density, 0.0)
     model.prepare(Train(learning_rate=RATE, schedule="constant", clip_norm=None), updates)
     clock = Clock()

@@ -5,7 +5,7 @@ import pytest
 from truth import to_numpy
 
 from nflow_cli.densities.bases import StandardNormal
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.reverse_kl import score
 from nflow_cli.experiments.reverse_kl.training import build
@@ -44,7 +44,7 @@ def density_of(flow, base=None, dim=2):
     """Push a base through a stack, which is built for that if it is not."""
     if not flow.built:
         flow.build((None, dim))
-    return FlowDensity(base or StandardNormal(), flow)
+    return PushforwardDensity(base or StandardNormal(), flow)
 
 
 def make(name, seed=0, dtype="float32", spread=0.4, dim=2):

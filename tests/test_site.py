@@ -83,7 +83,7 @@ def quickly_in_a_folder(tmp_path, monkeypatch):
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 4, "docs/tables.md": 2}
-    known |= {"docs/python.md": 11, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 4}
+    known |= {"docs/python.md": 12, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 4}
     known |= {"docs/vae.md": 1, "docs/infer-models.md": 5}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
@@ -247,11 +247,18 @@ def test_a_conditional_density_on_jax():
 
 
 def test_a_flow_of_ones_own(capsys):
-    names = executed("docs/python.md", [9, 10], [("epochs=10", "epochs=1")])
+    names = executed("docs/python.md", [10, 11], [("epochs=10", "epochs=1")])
     change = names["again"] - names["z"]
     assert names["log_det"].shape == (100,) and np.abs(change).max() < 1e-12
+    assert names["draws"].shape == (1000, 2)
     entropy = 1 + np.log(2 * np.pi * 0.15) + names["normal"].sum(axis=1).mean()
     assert -2 < float(capsys.readouterr().out.split()[-1]) < 0.02 - entropy
+
+
+def test_a_vae_of_ones_own(capsys):
+    names = executed("docs/python.md", [8], [("epochs=40", "epochs=4")])
+    bound = float(capsys.readouterr().out.split()[1])
+    assert 0 < bound - names["entropy"] < 10
 
 
 class Trial:

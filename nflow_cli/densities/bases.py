@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -38,6 +39,10 @@ class Base(ABC):
 
 
 class _Independent(Base):
+    @abstractmethod
+    def draw(self, shape: tuple[Any, ...], dtype: str, seed: keras.random.SeedGenerator) -> Any:
+        """Draw a tensor, also within a compiled function."""
+
     def sample_columns(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return self.sample(rng, shape)
 
@@ -50,6 +55,9 @@ class StandardNormal(_Independent):
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.standard_normal(shape, dtype=np.float32)
+
+    def draw(self, shape: tuple[Any, ...], dtype: str, seed: keras.random.SeedGenerator) -> Any:
+        return keras.random.normal(shape, dtype=dtype, seed=seed)
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
         """``Φ⁻¹(u)``, finite at 0 and 1 too."""
@@ -80,6 +88,9 @@ class UniformBox(_Independent):
         unit = rng.random(shape, dtype=np.float32)
         return self.quantiles(unit)
 
+    def draw(self, shape: tuple[Any, ...], dtype: str, seed: keras.random.SeedGenerator) -> Any:
+        return keras.random.uniform(shape, -self.half_width, self.half_width, dtype, seed)
+
     def quantiles(self, u: np.ndarray) -> np.ndarray:
         return (2 * u - 1).astype(np.float32) * np.float32(self.half_width)
 
@@ -104,6 +115,12 @@ class StudentT(_Independent):
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.standard_t(self.df, shape).astype(np.float32)
+
+    def draw(self, shape: tuple[Any, ...], dtype: str, seed: keras.random.SeedGenerator) -> Any:
+        """By polar coordinates (Bailey 1994): ``√(ν (u^(-2/ν) - 1)) cos φ``."""
+        u, turn = (keras.random.uniform(shape, dtype=dtype, seed=seed) for _ in range(2))
+        radius = ops.sqrt(self.df * ops.expm1(-2 / self.df * ops.log1p(-u)))
+        return radius * ops.cos(2 * math.pi * turn)
 
 
 class Cauchy(Base):

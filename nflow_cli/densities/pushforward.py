@@ -38,7 +38,7 @@ class Draw(NamedTuple):
     member: np.ndarray
 
 
-class FlowDensity:
+class PushforwardDensity:
     """Density ``q`` of ``x = u^-1(f(z0))``, ``z0`` from a base ``q0``, ``f`` the flows.
 
     ``log q(x) = log q0(z0) - log|det df/dz0| + log|det du/dx|`` in nats (arXiv 1505.05770, eq. 5),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nflow_cli.constants import LOG_2PI
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 
 LEAST_SINGULAR = 1e-6  # relative to the largest, of a direction of the context with a slope
 
@@ -59,7 +59,9 @@ class LinearGaussian:
         weights: Of the rows ``(n,)``, or ``None``.
     """
 
-    def __init__(self, density: FlowDensity, rows: np.ndarray, weights: np.ndarray | None = None):
+    def __init__(
+        self, density: PushforwardDensity, rows: np.ndarray, weights: np.ndarray | None = None
+    ):
         self.density = density
         self.regression = fit_regression(*self._parts(density.encoded(rows)[0]), weights)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 
 FEW, SHARE = 16, 300  # most samples in an initial cell: 16, or 1/300 of all
 CLUSTER = 4  # fewer samples may lie in a part of a cell by chance
@@ -116,7 +116,7 @@ def _negligible(differences: np.ndarray) -> float:
     return ordered[count - 1] if count else -1.0
 
 
-def mass_of(density: FlowDensity, seed: int) -> tuple[float, float]:
+def mass_of(density: PushforwardDensity, seed: int) -> tuple[float, float]:
     """``∫q`` and its error (:func:`~nflow_cli.evaluation.mass.mass`); NaN if a sample is not
     finite.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from nflow_cli.densities.pushforward import FlowDensity, values_at
+from nflow_cli.densities.pushforward import PushforwardDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.random_streams import stream
@@ -77,7 +77,7 @@ class Missed(NamedTuple):
 
 
 def missed_mass(
-    density: FlowDensity,
+    density: PushforwardDensity,
     target: Target,
     log_z: float,
     max_log_ratio: float,
@@ -108,7 +108,7 @@ def missed_mass(
 
 
 def _missed_mass(
-    density: FlowDensity,
+    density: PushforwardDensity,
     target: Target,
     log_z: float,
     least: float,
@@ -145,7 +145,7 @@ def _missed_mass(
     return Missed(mass / (1 + mass), error / (1 + mass) ** 2, kept)
 
 
-def _starts(density: FlowDensity, rng: np.random.Generator) -> np.ndarray:
+def _starts(density: PushforwardDensity, rng: np.random.Generator) -> np.ndarray:
     samples = next(density.draw(1_000, lambda _: rng)).x.astype(np.float64)
     scattered = rng.standard_normal((STARTS, density.dim)) * np.resize(REACHES, STARTS)[:, None]
     half = STARTS // 2

@@ -9,7 +9,7 @@ from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.constants import FAR
-from nflow_cli.densities.pushforward import Draw, FlowDensity, values_at
+from nflow_cli.densities.pushforward import Draw, PushforwardDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.flows.composition import Step, run_maps
@@ -62,7 +62,7 @@ class Motion:
         compiles: Each map once, which takes longer than a few moments.
     """
 
-    def __init__(self, density: FlowDensity, compiles: bool = True):
+    def __init__(self, density: PushforwardDensity, compiles: bool = True):
         self.density, self.compiles = density, compiles
         self.steps = list(density.flow.composition().steps())
         self._programs: dict[tuple[int, bool], Any] = {}
@@ -135,7 +135,7 @@ def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
 
 
 def deformation_arrays(
-    density: FlowDensity, z0: np.ndarray, grid: Grid | None = None
+    density: PushforwardDensity, z0: np.ndarray, grid: Grid | None = None
 ) -> dict[str, np.ndarray]:
     """Arrays for the plot of the density after the first k flows, in its units, with the images of
     ``z0`` ``(n, 2)``, on a grid that is by default over these.
@@ -214,7 +214,7 @@ def grid_between(low: np.ndarray, high: np.ndarray, n: int) -> Grid:
 
 
 def density_arrays(
-    density: FlowDensity, target: Target, first: Draw, seed: int, n: int
+    density: PushforwardDensity, target: Target, first: Draw, seed: int, n: int
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots: densities on an ``n x n`` grid over the target's window, and after each
     flow.
@@ -240,7 +240,7 @@ def density_arrays(
 
 
 def _on_grid(
-    density: FlowDensity, target: Target, grid: Grid, z0: np.ndarray
+    density: PushforwardDensity, target: Target, grid: Grid, z0: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Log-densities on a grid in the density's units, and its base samples there.
 
@@ -259,7 +259,7 @@ def _on_grid(
 
 
 def plane_arrays(
-    density: FlowDensity, target: Target, rows: np.ndarray, seed: int, log_z: float
+    density: PushforwardDensity, target: Target, rows: np.ndarray, seed: int, log_z: float
 ) -> dict[str, np.ndarray]:
     """Arrays of :func:`density_arrays` over a window of samples of the fit and of ``rows`` of the
     target ``(n, 2)``, in the density's units; ``log_z`` is subtracted from ``log p``.

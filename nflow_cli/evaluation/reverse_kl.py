@@ -12,7 +12,7 @@ from numpy.linalg import norm
 from nflow_cli.data.units import IDENTITY, ColumnUnits
 from nflow_cli.densities.bases import Base, Cauchy, CauchyRadius
 from nflow_cli.densities.log_density import LogDensity
-from nflow_cli.densities.pushforward import Draw, FlowDensity, mixture, values_at
+from nflow_cli.densities.pushforward import Draw, PushforwardDensity, mixture, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, TargetError
 from nflow_cli.evaluation.association import most_dependent
@@ -84,7 +84,7 @@ def judge(
 class Part(NamedTuple):
     """``n`` samples of a density, by the stream of a ``purpose``."""
 
-    source: FlowDensity
+    source: PushforwardDensity
     n: int
     purpose: str
 
@@ -104,7 +104,7 @@ class ScoredDraws(NamedTuple):
     weights: Weights
 
 
-def sample_size(n: int, density: FlowDensity) -> int:
+def sample_size(n: int, density: PushforwardDensity) -> int:
     """Sample size for ``n`` evaluations of a member, as each of R evaluates each sample; of at most
     :data:`MOST_NUMBERS` numbers.
     """
@@ -113,7 +113,7 @@ def sample_size(n: int, density: FlowDensity) -> int:
 
 
 def score(
-    density: FlowDensity,
+    density: PushforwardDensity,
     target: Target,
     units: ColumnUnits,
     names: Sequence[str],
@@ -209,7 +209,7 @@ def _among(draws: Draws, of_q: np.ndarray) -> np.ndarray:
 
 
 def search_missed_modes(
-    density: FlowDensity, target: Target, seed: int, n: int, starts: np.ndarray | None = None
+    density: PushforwardDensity, target: Target, seed: int, n: int, starts: np.ndarray | None = None
 ) -> Missed:
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
     part = Part(density, sample_size(n, density), "missed-modes")
@@ -218,7 +218,7 @@ def search_missed_modes(
     return missed_mass(density, target, weights.log_z, weights.largest, seed, starts)
 
 
-def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> np.ndarray:
+def mixture_weights(density: PushforwardDensity, target: Target, seed: int, n: int) -> np.ndarray:
     """Weights ``(R,)`` of the mixture of a density's members that is nearest to ``p``.
 
     By EM, ``w_r ← E_p[w_r q_r / Σ_s w_s q_s]``, which lowers ``KL(p || q)`` at each step;
@@ -243,7 +243,7 @@ def mixture_weights(density: FlowDensity, target: Target, seed: int, n: int) -> 
 
 
 def sample_of(
-    density: FlowDensity, target: Target, units: ColumnUnits, seed: int, n: int
+    density: PushforwardDensity, target: Target, units: ColumnUnits, seed: int, n: int
 ) -> Sample:
     """``n`` samples of ``q`` and, unless ``p`` fails there, those of its wide neighbours; of a
     bounded base there are none, as log Z is that of the region where ``q`` is not 0.
@@ -254,16 +254,16 @@ def sample_of(
     return _sample(parts, target, units, seed)
 
 
-def _neighbours(density: FlowDensity, seed: int, n: int) -> Iterator[Part]:
+def _neighbours(density: PushforwardDensity, seed: int, n: int) -> Iterator[Part]:
     """Heavy tails through the flows, along each of their latents; and of the moments of ``q``, in
     all directions: either is light where the other is heavy.
     """
-    yield Part(FlowDensity(Cauchy(), density.flow), n, "widened")
+    yield Part(PushforwardDensity(Cauchy(), density.flow), n, "widened")
     rng, gaussian = stream(seed, "moments"), FlowStack(["planar"], 0, affine="full")
     x = next(density.draw(MOMENTS, lambda _: rng)).x.astype(np.float64)
     with suppress(np.linalg.LinAlgError, ConfigError):  # not finite, or in a plane
         gaussian.adapt(x.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(x.T))))
-        yield Part(FlowDensity(CauchyRadius(), gaussian), n, "around")
+        yield Part(PushforwardDensity(CauchyRadius(), gaussian), n, "around")
 
 
 def _sample(
@@ -313,7 +313,7 @@ def _log_densities(parts: Sequence[Part], number: int, points: Draw) -> list[np.
     return found + [part.source.log_prob(x) for part in parts[2:]]
 
 
-def shown_samples(density: FlowDensity, units: ColumnUnits, seed: int) -> np.ndarray:
+def shown_samples(density: PushforwardDensity, units: ColumnUnits, seed: int) -> np.ndarray:
     """Plotted samples, in the user's units."""
     rng = stream(seed, "evaluation")
     return units.outside(next(density.draw(SHOWN_SAMPLES, lambda _: rng, even=True)).x)
@@ -339,7 +339,7 @@ def moments(x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray, np
 
 
 def resampled(
-    density: FlowDensity, target: Target, units: ColumnUnits, seed: int, n: int
+    density: PushforwardDensity, target: Target, units: ColumnUnits, seed: int, n: int
 ) -> tuple[np.ndarray, Weights]:
     """``n`` points ``(n, D)`` by :func:`resample` in the user's units, and weights of the original
     samples.
@@ -358,7 +358,7 @@ def resample(x: np.ndarray, weights: Weights, seed: int, n: int) -> np.ndarray:
 
 
 def arrays_of(
-    density: FlowDensity, target: Target, units: ColumnUnits, seed: int, judged: ScoredDraws
+    density: PushforwardDensity, target: Target, units: ColumnUnits, seed: int, judged: ScoredDraws
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots; ``rows`` are exact samples if available, else resampled."""
     if target.sample is not None:
@@ -389,7 +389,7 @@ def base_energy(base: Base, target: Target, seed: int, n: int) -> dict[str, Any]
     }
 
 
-def coverage(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
+def coverage(density: PushforwardDensity, target: Target, seed: int) -> dict[str, Any]:
     """Shares of ``p`` that ``q`` hardly covers, by exact samples of ``p``: samples of ``q`` do not
     show a mode that none visits. ``None`` if ``p`` has no sampler.
 
@@ -435,7 +435,7 @@ def own_values(target: Target) -> Callable[[Any], Any]:
     return target.log_prob
 
 
-def rounding(density: FlowDensity, target: Target, seed: int) -> dict[str, Any]:
+def rounding(density: PushforwardDensity, target: Target, seed: int) -> dict[str, Any]:
     """Rounding error of ``log p`` at samples of ``q``; NaN if not finite.
 
     ``log_density_step`` in nats (:func:`step_of`); ``rounding_error``, the standard deviation in

@@ -8,7 +8,7 @@ import numpy as np
 
 from nflow_cli import plotting
 from nflow_cli.data.units import IDENTITY
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.motion import Motion, flow_arrays, motion_arrays
 from nflow_cli.experiments.report import with_warnings, write_picture
@@ -58,7 +58,7 @@ def _motion(run: Run) -> Motion:
     """The density of flows of two numbers, in motion."""
     trained = run.trained
     received = "none; `nflow fit TABLE --flow planar` fits some"
-    if isinstance(trained, FlowDensity):
+    if isinstance(trained, PushforwardDensity):
         reasons = {
             f"D = {trained.dim}": trained.dim != 2,
             f"an ensemble of {trained.members}": trained.members > 1,

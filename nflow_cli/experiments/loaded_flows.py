@@ -5,14 +5,14 @@ from typing import Any
 
 from nflow_cli.data.tables import LOG_Q
 from nflow_cli.data.writing import batch_of, write_table
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.run import Run
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.runs import model_file
 
 
-class TrainedFlows(TrainedRun, FlowDensity):
+class TrainedFlows(TrainedRun, PushforwardDensity):
     """The trained density ``q`` of flows, of a finished run.
 
     Attributes:
@@ -25,7 +25,7 @@ class TrainedFlows(TrainedRun, FlowDensity):
 
     def __init__(self, run: Run, *parts: Any):
         TrainedRun.__init__(self, run)
-        FlowDensity.__init__(self, *parts)
+        PushforwardDensity.__init__(self, *parts)
 
 
 def with_weights(run: Run, flow: FlowStack) -> FlowStack:

@@ -10,7 +10,7 @@ from keras import ops
 from nflow_cli.arguments import MAX_SEED, whole_number
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows.stack import keep_precision
+from nflow_cli.flows.layer import in_own_type, keep_precision
 
 
 @keras.saving.register_keras_serializable("nflow_cli")
@@ -51,15 +51,19 @@ class GaussianSampling(keras.layers.Layer):
             noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=self.generator)
         return mean + ops.exp(log_variance / 2) * noise
 
-    def log_prob(self, noise: Any, log_variance: Any) -> Any:
-        """``log q(μ + σ ε) = -½ Σ (ε^2 + log σ^2 + log 2π)`` ``(...)`` in nats."""
-        return -0.5 * ops.sum(noise * noise + log_variance + LOG_2PI, axis=-1)
+    @in_own_type
+    def log_prob(self, z: Any, mean: Any, log_variance: Any) -> Any:
+        """``log q(z) = -½ Σ [(z - μ)^2/σ^2 + log σ^2 + log 2π]`` ``(...)`` in nats."""
+        e = (z - mean) * ops.exp(-log_variance / 2)
+        return -0.5 * ops.sum(e * e + log_variance + LOG_2PI, axis=-1)
 
+    @in_own_type
     def prior_log_prob(self, z: Any) -> Any:
         """Log-density ``(...)`` of the prior in nats at ``z`` ``(..., D)``."""
         e = (z - self.prior_mean) / self.prior_std
         return -0.5 * ops.sum(e * e + (LOG_2PI + 2 * math.log(self.prior_std)), axis=-1)
 
+    @in_own_type
     def kl_divergence(self, mean: Any, log_variance: Any) -> Any:
         """``KL(N(μ, σ^2) || prior)`` ``(...)`` in nats, in closed form:
         ``½ Σ [(σ^2 + (μ - m)^2)/s^2 - 1 - log(σ^2/s^2)]`` for the prior ``N(m, s^2 I)``.

@@ -1,4 +1,4 @@
-"""Flow layers: their base class, a single map, stacks of K maps, and stacks side by side."""
+"""Flow layers: a single map, stacks of K maps, and stacks side by side."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -14,48 +14,11 @@ from nflow_cli.config.flows import checked_pattern, pattern_name
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.composition import Composition, run_maps
+from nflow_cli.flows.layer import Flow
 from nflow_cli.flows.map import Map
 from nflow_cli.registry import FLOWS, resolve
 
 AFFINE = {"diagonal": Affine(), "full": Affine(full=True)}
-
-
-class Flow(keras.layers.Layer):
-    """An invertible, differentiable map ``f`` of R^D with a cheap log-determinant.
-
-    If ``z ~ q0`` then ``x = f(z)`` has ``log q(x) = log q0(z) - log|det df/dz|`` (Rezende & Mohamed
-    2015, arXiv 1505.05770, eq. 5), in nats.
-
-    Points are ``(..., D)``, log-determinants ``(...)``. Calling the layer is
-    :meth:`forward_and_log_det`; each method also takes a ``context``, on which the map may depend.
-    Weights are raw (free in R) and constrained where used, so all values give a bijection.
-
-    Attributes:
-        dim: D, known once the layer is built.
-
-    Raises:
-        ConfigError: For half precision.
-    """
-
-    dim: int
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-        keep_precision(self)
-
-    def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        """``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
-        raise NotImplementedError(f"{type(self).__name__} defines no forward_and_log_det")
-
-    def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
-        """``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
-        raise NotImplementedError(f"{type(self).__name__} defines no inverse_and_log_det")
-
-    def call(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        return self.forward_and_log_det(z, context)
-
-    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> tuple[Any, Any]:
-        return tuple(z_shape), tuple(z_shape)[:-1]
 
 
 @keras.saving.register_keras_serializable("nflow_cli")
@@ -222,11 +185,9 @@ class FlowStack(Flow):
             weight.assign(ops.broadcast_to(slope, weight.shape))
 
     def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
-        z, context = self._built_for(z, context)
         return self.composition(context).run(z)
 
     def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
-        x, context = self._built_for(x, context)
         return self.composition(context).run(x, inverse=True)
 
     def composition(self, context: Any = None) -> Composition:
@@ -234,6 +195,9 @@ class FlowStack(Flow):
 
         All that depends on a context is computed here, before any map is run.
         """
+        if (context is not None) != self.takes_context:
+            wanted = "with a context; give one" if self.takes_context else "without a context"
+            raise ConfigError(f"this stack was built {wanted}")
         every = zip_longest(self.parameters, self.slopes, fillvalue={})
         weights = [self._weights(values, slopes, context) for values, slopes in every]
         last = None
@@ -253,17 +217,6 @@ class FlowStack(Flow):
     def with_batch_axis(self, stored: Any) -> Any:
         """Add a batch of 1 to a stored weight ``(repeats, *shape)``."""
         return ops.expand_dims(stored, -1)
-
-    def _built_for(self, points: Any, context: Any) -> tuple[Any, Any]:
-        context = None if context is None else ops.convert_to_tensor(context)
-        if not self.built:
-            points = ops.convert_to_tensor(points)
-            self.build(tuple(points.shape), None if context is None else tuple(context.shape))
-        if (context is not None) != self.takes_context:
-            wanted = "with a context; give one" if self.takes_context else "without a context"
-            raise ConfigError(f"this stack was built {wanted}")
-        points = built_for(self, points)
-        return points, None if context is None else ops.cast(context, self.variable_dtype)
 
     def get_config(self) -> dict[str, Any]:
         arguments = {"pattern": self.pattern, "k": self.k, "seed": self.seed, "affine": self.affine}
@@ -407,22 +360,11 @@ class MapLayer(Flow):
     def _run(self, points: Any, context: None, inverse: bool) -> tuple[Any, Any]:
         if context is not None:
             raise ConfigError(f"{type(self).__name__} takes no context; a FlowStack does")
-        points = built_for(self, points)
         weights = {name: value[None, ..., None] for name, value in self.parameters.items()}
         return run_maps([self.map], [weights], 1, points, inverse)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
-
-
-def keep_precision(layer: keras.layers.Layer) -> None:
-    """Compute in the type of the variables, also under mixed precision; refuse half precision, too
-    coarse for an inverse.
-    """
-    if layer.variable_dtype not in ("float32", "float64"):
-        raise ConfigError(f"expected float32 or float64. Received: dtype={layer.variable_dtype!r}")
-    if layer.compute_dtype != layer.variable_dtype:
-        layer.dtype_policy = layer.variable_dtype
 
 
 def draw_seed(seed: int | None) -> int:
@@ -447,11 +389,3 @@ def assign_all(weights: list[dict[str, Any]], values: list[dict[str, np.ndarray]
     for here, values_here in zip(weights, values):
         for name, weight in here.items():
             weight.assign(values_here[name])
-
-
-def built_for(layer: keras.layers.Layer, points: Any) -> Any:
-    """Build ``layer`` for ``points`` if needed; return them in its variables' type."""
-    points = ops.convert_to_tensor(points)
-    if not layer.built:
-        layer.build(tuple(points.shape))  # sets `built`
-    return ops.cast(points, layer.variable_dtype)

@@ -7,7 +7,7 @@ from truth import normal_log_prob
 from nflow_cli.data.column_maps import Log, Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.densities.regression import LinearGaussian
 from nflow_cli.errors import DataError
 from nflow_cli.flows.stack import FlowStack
@@ -29,7 +29,7 @@ def density(given=GIVEN, units=UNITS, pattern=SPLINE, k=3):
             for v, w in zip(flow.weights, flow.get_weights())
         ]
     )
-    return FlowDensity(StandardNormal(), flow, units, given)
+    return PushforwardDensity(StandardNormal(), flow, units, given)
 
 
 @pytest.mark.parametrize("g", [-4.3, -3.0])

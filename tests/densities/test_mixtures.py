@@ -7,7 +7,7 @@ from keras import ops
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.pit import band, from_uniform
 from nflow_cli.flows.stack import WeightedStacks, make_stack
@@ -26,14 +26,14 @@ def moved(weights, seed):
 def flow_density(seed, members):
     flow = make_stack(SPLINE, 2, seed, "full", members, dtype="float64")
     flow.build((None, 2))
-    return FlowDensity(StandardNormal(), flow, ColumnUnits([[Scale(0.5, 2.0)]] * 2))
+    return PushforwardDensity(StandardNormal(), flow, ColumnUnits([[Scale(0.5, 2.0)]] * 2))
 
 
 def given_density(seed, members):
     flow = make_stack(SPLINE, 2, seed, "full", members, dtype="float64")
     flow.build((None, 2), (None, 1))
     units = ColumnUnits([[Scale(0.5, 2.0)]] * 2), ColumnUnits([[Scale(1.0, 3.0)]])
-    return FlowDensity(StandardNormal(), flow, *units)
+    return PushforwardDensity(StandardNormal(), flow, *units)
 
 
 def alone_and_together(make):
@@ -102,7 +102,7 @@ def test_a_mixture_has_the_weights_of_its_stacks():
         density.flow.last["shift"].assign([shift, shift])
     flow = WeightedStacks(SPLINE, 2, [0, 0, 0], affine="full", dtype="float64")
     flow.build((None, 2))
-    q = FlowDensity(StandardNormal(), flow, alone[0].units)
+    q = PushforwardDensity(StandardNormal(), flow, alone[0].units)
     np.testing.assert_allclose(q.member_weights, 1 / R)
     flow.log_weights.assign(np.log(weights))
     for weight, *each in zip(flow.trainable_weights, *(d.flow.trainable_weights for d in alone)):

@@ -18,7 +18,7 @@ from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
 from nflow_cli.data.units import IDENTITY, ColumnUnits
 from nflow_cli.densities import pushforward
 from nflow_cli.densities.bases import StandardNormal, UniformBox
-from nflow_cli.densities.pushforward import FlowDensity, chunks
+from nflow_cli.densities.pushforward import PushforwardDensity, chunks
 from nflow_cli.errors import ConfigError, DataError
 
 every_unit = pytest.mark.parametrize("standardised", [False, True], ids=["identity", "units"])
@@ -51,7 +51,7 @@ def rng_points(n):
 
 def density(name="mixed", base=None, standardised=False, dim=2, **options):
     units = units_of(dim) if standardised else IDENTITY
-    return FlowDensity(base or StandardNormal(), make(name, dim=dim, **options), units)
+    return PushforwardDensity(base or StandardNormal(), make(name, dim=dim, **options), units)
 
 
 def images(q, z0):
@@ -66,7 +66,7 @@ def images(q, z0):
 def test_the_density_is_that_of_a_dense_jacobian(name, dim):
     z0 = 1.5 * np.random.default_rng(dim).standard_normal((50, dim))
     for units in (IDENTITY, units_of(dim), *([COLUMNS] if dim == 2 else [])):
-        q = FlowDensity(StandardNormal(), make(name, dim=dim, dtype="float64"), units)
+        q = PushforwardDensity(StandardNormal(), make(name, dim=dim, dtype="float64"), units)
         jacobian = dense_jacobian(lambda z, q=q: images(q, z), z0)
         expected = normal_log_prob(z0, np.zeros(dim), np.eye(dim))
         expected -= np.linalg.slogdet(jacobian)[1]
@@ -109,7 +109,7 @@ def test_the_log_density_is_that_of_the_papers_formulas_in_float32(standardised)
 
 @every_units
 def test_samples_are_the_images_of_the_base_samples_with_their_density(units):
-    q = FlowDensity(StandardNormal(), make("mixed"), units)
+    q = PushforwardDensity(StandardNormal(), make("mixed"), units)
     first, second = q.draw(102_000, lambda chunk: np.random.default_rng(chunk))
     assert (first.start, second.start) == (0, 100_000)
     z0 = StandardNormal().sample(np.random.default_rng(1), (2_000, 2))
@@ -210,7 +210,7 @@ def test_push_and_pull_take_any_leading_shape():
 
 
 def in_columns(base=None):
-    return FlowDensity(base or StandardNormal(), make("mixed"), COLUMNS)
+    return PushforwardDensity(base or StandardNormal(), make("mixed"), COLUMNS)
 
 
 def test_a_density_of_bounded_columns_has_mass_1_and_its_samples_follow_it():
@@ -227,7 +227,7 @@ def test_a_density_of_bounded_columns_has_mass_1_and_its_samples_follow_it():
 
 @every_units
 def test_the_base_alone_has_its_density_in_the_users_units(units):
-    q, z0 = FlowDensity(StandardNormal(), make("mixed"), units), rng_points(50)
+    q, z0 = PushforwardDensity(StandardNormal(), make("mixed"), units), rng_points(50)
     x, away = q.units.outside_and_log_det(z0)
     np.testing.assert_allclose(q.base_log_prob(x), normal_log_prob(z0) - away, 1e-6, 1e-6)
 

@@ -11,7 +11,7 @@ from nflow_cli.data.units import units_of
 from nflow_cli.densities.bases import StandardNormal, StudentT, UniformBox
 from nflow_cli.densities.examples import Funnel, ManyWell
 from nflow_cli.densities.log_density import ArrayDensity
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.importance import pareto_k
@@ -85,7 +85,7 @@ class TwoModes(Target):
 def density_of(dim=2, base=None):
     flow = FlowStack(["planar"], 0, seed=0)
     flow.build((None, dim))
-    return FlowDensity(base or StandardNormal(), flow)
+    return PushforwardDensity(base or StandardNormal(), flow)
 
 
 def judged(target, dim=2, bounds=None, names=("a", "b"), **options):
@@ -224,7 +224,7 @@ def test_a_density_is_computed_once_at_each_draw_for_scores_and_pictures():
 
 def of_the_plane(target, q, bounds=None):
     """Return the arrays of the plane of a fit, over its draws and a few others."""
-    own = FlowDensity(q.base, q.flow, units_of(["a", "b"], bounds or {}))
+    own = PushforwardDensity(q.base, q.flow, units_of(["a", "b"], bounds or {}))
     return plane_arrays(own, target, own.sample(2_000, seed=1), 0, 1.5)
 
 
@@ -246,7 +246,7 @@ def test_a_mixture_has_no_deformation_and_where_p_fails_there_is_no_plane():
     assert "log_deformation" in of_the_plane(Gaussian(10.0, 0.5), fit)
     pair = SideBySide(["planar"], 0, [0, 1], affine="diagonal")
     pair.build((2, None, 2))
-    found = of_the_plane(Gaussian(10.0, 0.5), FlowDensity(StandardNormal(), pair))
+    found = of_the_plane(Gaussian(10.0, 0.5), PushforwardDensity(StandardNormal(), pair))
     assert "log_q" in found and "log_deformation" not in found
     dot = of_the_plane(Gaussian(1e3, 0.5), normal(2, 1e3, 0.5))
     assert "log_q" in dot and "log_deformation" not in dot
@@ -263,7 +263,7 @@ def normal(dim, mean=0.0, scale=1.0):
     flow = FlowStack(["planar"], 0, affine="diagonal", seed=0)
     flow.build((None, dim))
     flow.adapt(np.broadcast_to(mean, dim).astype("f"), np.eye(dim) * scale)
-    return FlowDensity(StandardNormal(), flow)
+    return PushforwardDensity(StandardNormal(), flow)
 
 
 class TwoNormals(Target):

@@ -15,7 +15,7 @@ from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.units import units_of
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.log_density import ArrayDensity, TensorDensity
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.reverse_kl import rounding
 from nflow_cli.evaluation.tallies import (
@@ -129,7 +129,7 @@ def test_weights_are_numbers_of_equal_rows_but_for_what_is_known():
     ],
 )
 def test_the_mass_is_1(name, base, off):
-    mass, error = mass_of(FlowDensity(base, make(name)), 0)
+    mass, error = mass_of(PushforwardDensity(base, make(name)), 0)
     assert abs(mass - 1) < off and abs(mass - 1) < error + 1e-3
 
 
@@ -148,7 +148,7 @@ def test_the_mass_of_a_narrow_and_of_a_wide_density_is_1():
 
 
 def test_the_likelihood_of_points_is_their_mean_log_density():
-    q = FlowDensity(StandardNormal(), make("empty"))
+    q = PushforwardDensity(StandardNormal(), make("empty"))
     points = 2 * np.random.default_rng(0).standard_normal((500, 2))
     found = likelihood_of_points(q.log_prob(points))
     expected = normal_log_prob(points)
@@ -219,7 +219,7 @@ def density_at(mean):
     flow = FlowStack(["planar"], 0, affine="diagonal", seed=0)
     flow.build((None, 2))
     flow.adapt(np.full(2, mean, "f"), np.eye(2))
-    return FlowDensity(StandardNormal(), flow)
+    return PushforwardDensity(StandardNormal(), flow)
 
 
 def error_of(function, mean=0.0, kind=TensorDensity):

@@ -9,7 +9,7 @@ from truth import float64, needs_float64, to_numpy
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal, UniformBox
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation import motion as of_motion
 from nflow_cli.evaluation.motion import (
     FRAMES,
@@ -31,7 +31,7 @@ def density(pattern=("planar", "radial"), k=3, affine="full", base=None, spread=
     rng = np.random.default_rng(0)
     for weight in flow.trainable_weights:
         weight.assign(np.asarray(weight) + spread * rng.standard_normal(weight.shape))
-    return FlowDensity(base or StandardNormal(), flow, **units)
+    return PushforwardDensity(base or StandardNormal(), flow, **units)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,10 +102,10 @@ def first_flows(stack, k):
 @needs_float64
 @float64()
 def test_at_whole_moments_it_is_what_the_first_flows_alone_do(name):
-    motion = Motion(FlowDensity(StandardNormal(), make(name, dim=3, dtype="float64")))
+    motion = Motion(PushforwardDensity(StandardNormal(), make(name, dim=3, dtype="float64")))
     points, ks = np.random.default_rng(1).standard_normal((20, 3)), range(len(motion.steps) + 1)
     for k, images in zip(ks, motion.images(ks, points), strict=True):
-        first = FlowDensity(StandardNormal(), first_flows(motion.density.flow, k))
+        first = PushforwardDensity(StandardNormal(), first_flows(motion.density.flow, k))
         np.testing.assert_allclose(motion.log_density(k, points), first.log_prob(points), 1e-12)
         np.testing.assert_allclose(images, first.from_latent(points), 1e-12, 1e-12)
 

@@ -15,7 +15,7 @@ from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities import pushforward, targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.motion import density_arrays, strip_panels
 from nflow_cli.evaluation.reverse_kl import base_energy, coverage
 
@@ -50,7 +50,7 @@ def in_numpy(target):
 
 
 def density(name, seed=0, base=None, **options):
-    return FlowDensity(base or StandardNormal(), make(name, seed, **options))
+    return PushforwardDensity(base or StandardNormal(), make(name, seed, **options))
 
 
 def judge(q, target, seed, n):
@@ -166,7 +166,7 @@ def arrays():
 
 def test_the_strip_shows_all_densities_from_the_base_to_the_fit(arrays):
     q, _ = arrays
-    shifted = FlowDensity(StandardNormal(), q.flow, ColumnUnits(2 * [[Scale(90.0, 1.0)]]))
+    shifted = PushforwardDensity(StandardNormal(), q.flow, ColumnUnits(2 * [[Scale(90.0, 1.0)]]))
     for one in (q, shifted):  # near the target's window, and far away
         strip = density_arrays(one, targets.U3(), first_of(one), 0, 50)
         axes = strip["deformation_axis_1"], strip["deformation_axis_2"]

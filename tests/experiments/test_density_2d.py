@@ -14,7 +14,7 @@ from truth import Grid, call, normal_log_prob, push, to_numpy
 from nflow_cli.config import presets
 from nflow_cli.densities import targets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.errors import DivergenceError
 from nflow_cli.evaluation.motion import density_arrays
 from nflow_cli.experiments.reverse_kl import training as target_fit
@@ -216,7 +216,7 @@ def test_a_run_tells_everything_promised_of_it(finished):
     assert summary["free_energy"] == summary["kl"] - summary["log_z"]
     assert abs(summary["mass"] - 1) < 1e-3
     flow = keras.saving.load_model(folder.path / "model.keras", compile=False)
-    density, samples = FlowDensity(StandardNormal(), flow), settings.evaluate.samples
+    density, samples = PushforwardDensity(StandardNormal(), flow), settings.evaluate.samples
     scores = scores_of(density, targets.Multimodal(), 3, samples)
     assert scores["kl"] == summary["kl"]
     metrics = folder.read_metrics()

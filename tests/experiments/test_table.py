@@ -27,7 +27,7 @@ from nflow_cli.config import presets
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments import running
 from nflow_cli.experiments.comparison import Outcome
@@ -83,7 +83,9 @@ def untrained(flow):
     """Return a fit to points whose deviations are 3 and 0.2."""
     flow.build((None, 2))
     units = ColumnUnits([[Scale(0.0, 3.0)], [Scale(0.0, 0.2)]])
-    return table_fit.FitPoints(FlowDensity(StandardNormal(), flow, units), -math.log(3.0 * 0.2))
+    return table_fit.FitPoints(
+        PushforwardDensity(StandardNormal(), flow, units), -math.log(3.0 * 0.2)
+    )
 
 
 def test_the_loss_is_that_of_the_papers_formulas():

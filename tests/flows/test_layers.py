@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from catalogue import (
     CATALOGUE,
+    DIRECTIONS,
     NAMES,
     OF_A_CONTEXT,
     ON_JAX,
@@ -16,6 +17,8 @@ from catalogue import (
 )
 
 from nflow_cli.errors import ConfigError
+from nflow_cli.flows.layer import Flow
+from nflow_cli.flows.planar import PlanarFlow
 
 # What Keras asks of a layer is a matter of the base class; on JAX each call compiles it anew.
 KINDS = ("mixed stack", "spline and permutation stack", "mixed stack of a context")
@@ -45,6 +48,31 @@ SHAPES = {
         (DIM, WIDTH),
     ],
 }
+
+
+class Within(keras.layers.Layer):
+    """Calls a method of a flow, as a model of one's own does."""
+
+    def __init__(self, method, **options):
+        super().__init__(**options)
+        self.method = method
+
+    def call(self, *inputs):
+        return self.method(*inputs)
+
+
+class Tripling(Flow):
+    """x = 3 z; its weight, log 3, is no number of half precision."""
+
+    def build(self, shape):
+        third = keras.initializers.Constant(np.log(3))
+        self.log_scale = self.add_weight(shape=(shape[-1],), initializer=third, name="log_scale")
+
+    def forward_and_log_det(self, z, context=None):
+        return z * keras.ops.exp(self.log_scale), keras.ops.sum(self.log_scale)
+
+    def inverse_and_log_det(self, x, context=None):
+        return x * keras.ops.exp(-self.log_scale), -keras.ops.sum(self.log_scale)
 
 
 def inputs_of(name, dtype="float32", batch=16):
@@ -162,3 +190,34 @@ def test_half_precision_is_refused_and_its_policies_compute_in_float32(name):
     assert [output.dtype for output in model.outputs] == ["float32", "float32"]
     types = [str(array.dtype) for array in outputs_of_model(model, inputs_of(name))]
     assert types == ["float32", "float32"]
+
+
+@every_flow
+def test_methods_within_a_layer_of_mixed_precision_compute_in_float32(name):
+    flow, half = CATALOGUE[name](seed=3), inputs_of(name, "float16")
+    exactly = [array.astype("float32") for array in half]
+    for method in (getattr(flow, direction) for direction in DIRECTIONS):
+        got = outputs(Within(method, dtype="mixed_float16"), half)
+        assert_equal(got, [to_numpy(tensor) for tensor in method(*exactly)])
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("context", [(), (np.ones((5, WIDTH), "float32"),)])
+def test_a_flow_of_ones_own_is_built_by_either_method_and_keeps_its_precision(direction, context):
+    power = 1 if direction == "forward_and_log_det" else -1
+    within = Within(getattr(Tripling(), direction), dtype="mixed_bfloat16")
+    moved, log_det = outputs(within, [np.ones((5, 2), "float32"), *context])
+    np.testing.assert_allclose(moved, np.full((5, 2), 3.0**power), 4 * eps_of("float32"))
+    np.testing.assert_allclose(log_det, 2 * power * np.log(3), 4 * eps_of("float32"))
+
+
+@pytest.mark.skipif(not ON_JAX, reason="other backends have float64 always")
+def test_float64_that_jax_would_cut_to_float32_is_refused():
+    import jax
+
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with pytest.raises(ConfigError, match="JAX_ENABLE_X64=1"):
+            PlanarFlow(dtype="float64")
+    finally:
+        jax.config.update("jax_enable_x64", True)

@@ -35,8 +35,8 @@ def test_given_noise_is_scaled_and_shifted():
 
 @float64()
 def test_log_prob_is_the_log_density_of_the_gaussian():
-    got = exact(GaussianSampling().log_prob, NOISE, LOG_VARIANCE)
     z = MEAN + np.exp(LOG_VARIANCE / 2) * NOISE
+    got = exact(GaussianSampling(dtype="float64").log_prob, z, MEAN, LOG_VARIANCE)
     for i in range(5):
         expected = normal_log_prob(z[:, i], MEAN[i], np.diag(np.exp(LOG_VARIANCE[i])))
         np.testing.assert_allclose(got[:, i], expected, 1e-13)
@@ -45,7 +45,7 @@ def test_log_prob_is_the_log_density_of_the_gaussian():
 @every_prior
 @float64()
 def test_prior_log_prob_is_the_log_density_of_the_prior(prior_mean, prior_std):
-    got = exact(GaussianSampling(prior_mean, prior_std).prior_log_prob, NOISE)
+    got = exact(GaussianSampling(prior_mean, prior_std, dtype="float64").prior_log_prob, NOISE)
     covariance = prior_std**2 * np.eye(DIM)
     expected = normal_log_prob(NOISE, np.full(DIM, prior_mean), covariance)
     np.testing.assert_allclose(got, expected, 1e-13)
@@ -54,7 +54,8 @@ def test_prior_log_prob_is_the_log_density_of_the_prior(prior_mean, prior_std):
 @every_prior
 @float64()
 def test_the_kl_is_that_of_the_quadrature(prior_mean, prior_std):
-    got = exact(GaussianSampling(prior_mean, prior_std).kl_divergence, MEAN, LOG_VARIANCE)
+    layer = GaussianSampling(prior_mean, prior_std, dtype="float64")
+    got = exact(layer.kl_divergence, MEAN, LOG_VARIANCE)
     e, step = np.linspace(-12, 12, 4_001, retstep=True)
     z = MEAN[..., None] + np.exp(LOG_VARIANCE / 2)[..., None] * e
 
@@ -66,7 +67,7 @@ def test_the_kl_is_that_of_the_quadrature(prior_mean, prior_std):
     weights = step * np.exp(-0.5 * e**2) / np.sqrt(2 * np.pi)
     np.testing.assert_allclose(got, np.sum(gap @ weights, axis=-1), 1e-10)
     itself = np.full((1, DIM), prior_mean), np.full((1, DIM), np.log(prior_std**2))
-    kl = exact(GaussianSampling(prior_mean, prior_std).kl_divergence, *itself)
+    kl = exact(layer.kl_divergence, *itself)
     np.testing.assert_allclose(kl, 0, atol=1e-15)
 
 
@@ -139,3 +140,14 @@ def test_what_is_no_width_no_seed_and_half_precision_are_refused_and_mixed_is_fl
     half = [tensor(MEAN, "float16"), tensor(LOG_VARIANCE, "float16")]
     drawn = GaussianSampling(seed=1, dtype="mixed_float16")(half)
     assert str(to_numpy(drawn).dtype) == "float32"
+
+
+def test_densities_of_numbers_in_half_precision_are_computed_in_float32():
+    half = [ops.convert_to_tensor(array.astype("float16")) for array in (NOISE, MEAN, LOG_VARIANCE)]
+    exactly, layer = [ops.cast(tensor, "float32") for tensor in half], GaussianSampling()
+    for got, expected in (
+        (layer.log_prob(*half), layer.log_prob(*exactly)),
+        (layer.prior_log_prob(half[0]), layer.prior_log_prob(exactly[0])),
+        (layer.kl_divergence(*half[1:]), layer.kl_divergence(*exactly[1:])),
+    ):
+        np.testing.assert_array_equal(to_numpy(got), to_numpy(expected))

@@ -8,7 +8,7 @@ from keras import ops
 from nflow_cli.data.draws import Draws
 from nflow_cli.data.units import units_of
 from nflow_cli.densities.log_density import LogDensity
-from nflow_cli.densities.pushforward import FlowDensity, values_at
+from nflow_cli.densities.pushforward import PushforwardDensity, values_at
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.evidence import bridge
@@ -25,7 +25,7 @@ APART = 3.0  # standard errors between both estimates
 
 
 def bridge_scores(
-    density: FlowDensity, draws: Draws, user: UserFunction, bounds: Any, seed: int
+    density: PushforwardDensity, draws: Draws, user: UserFunction, bounds: Any, seed: int
 ) -> dict[str, float]:
     """``bridge_log_z`` of the function and its error, and the function's mean difference from the
     column of log-densities, with the standard deviation, in nats.
@@ -48,7 +48,7 @@ def bridge_scores(
     }
 
 
-def _of_samples(density: FlowDensity, target: LogDensity, seed: int) -> np.ndarray:
+def _of_samples(density: PushforwardDensity, target: LogDensity, seed: int) -> np.ndarray:
     """``log p̃ - log q`` at samples, as many of each fold's density."""
     rng, shape = stream(seed, "bridge"), (density.members, SAMPLES // density.members, density.dim)
     pushed = density.push(ops.convert_to_tensor(density.base.sample(rng, shape)))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.data.draws import Draws
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
 from nflow_cli.evaluation.evidence import Estimate, HeldOutDraws, best_temperature, harmonic_mean
 from nflow_cli.experiments.evidence import bridge, report
@@ -35,7 +35,7 @@ def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
     return Judgement(scores, [*rows, *more], warnings)
 
 
-def judged(density: FlowDensity, draws: Draws) -> Judged:
+def judged(density: PushforwardDensity, draws: Draws) -> Judged:
     """Scores of the draws by the densities of the folds, and arrays of their pictures."""
     with phase(f"scoring: {len(draws.rows):,} draws"):
         found, temperatures, kl = estimate(density, draws)
@@ -55,7 +55,7 @@ def judged(density: FlowDensity, draws: Draws) -> Judged:
     return Judged(scores, {"tail": found.tail[shown], "smooth_tail": found.smooth_tail[shown]})
 
 
-def estimate(density: FlowDensity, draws: Draws) -> tuple[Estimate, list[float], float]:
+def estimate(density: PushforwardDensity, draws: Draws) -> tuple[Estimate, list[float], float]:
     """Estimate of log Z, the temperature of each fold, and the mean of ``log p̃ - log q``.
 
     The temperature is chosen by the validation rows of the chains that a density was fitted to.

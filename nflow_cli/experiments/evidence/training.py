@@ -11,7 +11,7 @@ from nflow_cli.backend.programs import compiled
 from nflow_cli.config.evidence import EvidenceConfig
 from nflow_cli.data.draws import Draws, space_in_words
 from nflow_cli.data.units import ColumnUnits
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.densities.regression import fit_regression
 from nflow_cli.experiments.evidence.data import fold_rows
 from nflow_cli.experiments.evidence.scoring import (
@@ -47,7 +47,7 @@ class FitDraws(ChunkTrainer):
 
     terms = ("loss",)
 
-    def __init__(self, density: FlowDensity):
+    def __init__(self, density: PushforwardDensity):
         super().__init__()
         self.density, self.trained = density, density.trained  # where Keras finds the weights
         self.weight = RuntimeConstant(WEIGHT)
@@ -106,7 +106,7 @@ def built_stack(config: EvidenceConfig) -> FlowStack:
 def build(config: EvidenceConfig, draws: Draws) -> FitDraws:
     """Build and compile the model: each member starts at the Gaussian of all draws."""
     flow = built_stack(config)
-    density = FlowDensity(resolve(BASES[config.base_name])(), flow, ColumnUnits(draws.units))
+    density = PushforwardDensity(resolve(BASES[config.base_name])(), flow, ColumnUnits(draws.units))
     if config.flow.affine:
         encoded = density.encoded(draws.rows)[0]
         start = fit_regression(encoded, np.zeros((len(encoded), 0)))
@@ -143,14 +143,14 @@ def folds_seeds(config: EvidenceConfig) -> list[int]:
 
 
 def fold_chunks(
-    density: FlowDensity, draws: Draws, config: EvidenceConfig, steps: int
+    density: PushforwardDensity, draws: Draws, config: EvidenceConfig, steps: int
 ) -> FoldChunks:
     """Batches of ``steps`` updates for each fold's density."""
     parts = fold_rows(draws)[0], _with_log_p(density, draws), folds_seeds(config)
     return FoldChunks(*parts, steps, config.train.chunk, config.train.batch_size)
 
 
-def _with_log_p(density: FlowDensity, draws: Draws) -> np.ndarray:
+def _with_log_p(density: PushforwardDensity, draws: Draws) -> np.ndarray:
     """Draws in the flows' coordinates, and their log-density there ``(n, D + 1)``."""
     encoded, log_det = density.encoded(draws.rows)
     log_p = draws.log_p - log_det

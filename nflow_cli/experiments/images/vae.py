@@ -97,7 +97,7 @@ class FlowVAE(keras.Model):
             "log_variance": log_variance,
             "z0": z0,
             "z": z,
-            "log_q0": self.sampling.log_prob(noise, log_variance),
+            "log_q0": self.sampling.prior_log_prob(noise) - ops.sum(log_variance, axis=-1) / 2,
             "log_det": log_det,
         }
 

@@ -12,7 +12,7 @@ from nflow_cli.data.netcdf import inference_groups, write_inference
 from nflow_cli.data.tables import LOG_Q
 from nflow_cli.data.units import units_of
 from nflow_cli.data.writing import batch_of, write_table
-from nflow_cli.densities.pushforward import FlowDensity, values_at
+from nflow_cli.densities.pushforward import PushforwardDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.reverse_kl import effective_share, own_values, resampled
@@ -37,9 +37,9 @@ class TrainedDensity(TrainedFlows):
         return self.config.columns
 
     @property
-    def inside(self) -> FlowDensity:
+    def inside(self) -> PushforwardDensity:
         """Density in the coordinates of the flows, without bounds."""
-        return FlowDensity(self.base, self.flow)
+        return PushforwardDensity(self.base, self.flow)
 
     @cached_property
     def target(self) -> Target | None:
@@ -129,7 +129,7 @@ def _groups(trained: TrainedDensity, target: Target | None, rows: np.ndarray) ->
 def _rows(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> np.ndarray:
     """Rows ``(n, D + S)`` in user units: draws, ``log q`` and, with a target, ``log p``, in nats.
 
-    The draws are those of :meth:`~nflow_cli.densities.pushforward.FlowDensity.sample`.
+    The draws are those of :meth:`~nflow_cli.densities.pushforward.PushforwardDensity.sample`.
     """
     rows = []
     for _, z, log_q in trained.inside.batches(n, seed):

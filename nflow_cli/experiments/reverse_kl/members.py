@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.data.units import units_of
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.errors import DivergenceError, TargetError
 from nflow_cli.evaluation.missed_mass import ModeProposal
 from nflow_cli.evaluation.reverse_kl import mixture_weights, search_missed_modes
@@ -27,7 +27,7 @@ LEAST_BATCH = 32  # samples an update of each member
 Weights = list[np.ndarray]
 
 
-def with_missed_modes(model: ReverseKL, config: Config) -> tuple[FlowDensity, float]:
+def with_missed_modes(model: ReverseKL, config: Config) -> tuple[PushforwardDensity, float]:
     """Train a further member at each mode that the fit ``model`` misses, and weight all.
 
     A member starts as the Gaussian of a mode's curvature, is fitted to ``p`` by itself by reverse
@@ -114,12 +114,12 @@ def _variables(flow: FlowStack) -> list[Any]:
     return [weight for here in (*flow.parameters, flow.last) for weight in here.values()]
 
 
-def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> FlowDensity:
+def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> PushforwardDensity:
     """Mixture of members, weighted to be nearest to the target."""
     flow = initial_flows(config, len(members))
     for weight, values in zip(_variables(flow), zip(*members), strict=True):
         weight.assign(np.stack(values))
-    density = FlowDensity(model.density.base, flow)
+    density = PushforwardDensity(model.density.base, flow)
     flow.log_weights.assign(np.log(mixture_weights(density, model.target, config.seed, DRAWS)))
     return density
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nflow_cli.data.units import units_of
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.motion import density_arrays, plane_arrays
 from nflow_cli.evaluation.reverse_kl import arrays_of, base_energy, sample_size, score
 from nflow_cli.evaluation.tallies import likelihood_of_points
@@ -40,7 +40,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
     return Judgement({"samples": n, "seed": seed, **scores, **of_points}, rows, warnings)
 
 
-def judged(config: Config, density: FlowDensity, target: Any) -> Judged:
+def judged(config: Config, density: PushforwardDensity, target: Any) -> Judged:
     """Scores of a density by its draws, and its arrays: with a grid those of the plane."""
     seed, grid = config.seed, config.evaluate.grid
     parts = density, target, units_of(config.columns, config.bounds)
@@ -56,7 +56,7 @@ def judged(config: Config, density: FlowDensity, target: Any) -> Judged:
         with phase("preparing pictures"):
             arrays = arrays_of(*parts, seed, judgement)
             if config.dim == 2:
-                own = FlowDensity(density.base, density.flow, parts[-1])
+                own = PushforwardDensity(density.base, density.flow, parts[-1])
                 log_z = scores["estimated_log_z"] if target.log_z is None else 0.0
                 arrays |= plane_arrays(own, target, arrays["rows"], seed, log_z)
             return Judged(scores, arrays)

@@ -15,7 +15,7 @@ from keras import ops
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config.training import Annealed
 from nflow_cli.densities.log_density import ArrayDensity, LogDensity
-from nflow_cli.densities.pushforward import FlowDensity, values_at
+from nflow_cli.densities.pushforward import PushforwardDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError, one_line
 from nflow_cli.experiments.reverse_kl.user_code import MOST_LETTERS
@@ -43,7 +43,7 @@ class ReverseKL(ChunkTrainer):
 
     def __init__(
         self,
-        density: FlowDensity,
+        density: PushforwardDensity,
         target: Target,
         annealing: Annealed,
         restarts: tuple[int, ...] = (),
@@ -141,7 +141,7 @@ class ReverseKL(ChunkTrainer):
         self, flow: FlowStack, restarts: tuple[int, ...], is_first: bool = False
     ) -> "ReverseKL":
         flow.build((None, self.density.dim))
-        density = FlowDensity(self.density.base, flow)
+        density = PushforwardDensity(self.density.base, flow)
         fit = type(self)(density, self.target, self.annealing, restarts, is_first)
         fit.xla, fit.start_width = self.xla, self.start_width
         fit.path_from = None if is_first else self.path_from

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nflow_cli.data.units import units_of
-from nflow_cli.densities.pushforward import FlowDensity
+from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.reverse_kl import RESAMPLED_FROM, resampled
 from nflow_cli.experiments.reverse_kl.data import Config, Subject
@@ -25,7 +25,7 @@ OTHERS = 3.0  # times their resampling: missed mass, rounding
 
 def build(config: Config, target: Any) -> ReverseKL:
     """Build and compile the model of a run."""
-    density = FlowDensity(config.new_base(), initial_flows(config))
+    density = PushforwardDensity(config.new_base(), initial_flows(config))
     of = ReverseKLOnArrays if getattr(target, "takes_arrays", False) else ReverseKL
     model = of(density, target, config.train.annealed)
     model.xla, model.start_width = config.train.compile, config.train.start_width

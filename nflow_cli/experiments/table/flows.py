@@ -9,7 +9,7 @@ from nflow_cli.config.table import FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.tables import TableFile, shown
-from nflow_cli.densities.pushforward import FlowDensity, mixture
+from nflow_cli.densities.pushforward import PushforwardDensity, mixture
 from nflow_cli.densities.regression import LinearGaussian
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.association import most_dependent
@@ -40,7 +40,7 @@ class TrainedTable(TableRun, TrainedFlows):
     """
 
     @property
-    def density(self) -> FlowDensity:
+    def density(self) -> PushforwardDensity:
         """Density of rows: this one."""
         return self
 
@@ -85,7 +85,7 @@ def built_stack(config: FitConfig) -> FlowStack:
 
 
 def row_scores(
-    density: FlowDensity,
+    density: PushforwardDensity,
     rows: np.ndarray,
     seed: int,
     data: Dataset | None = None,
@@ -111,7 +111,7 @@ def row_scores(
 
 
 def further_scores(
-    density: FlowDensity, data: Dataset, found: RowScores, seed: int
+    density: PushforwardDensity, data: Dataset, found: RowScores, seed: int
 ) -> dict[str, Any]:
     """Log-likelihoods of the base without flows and of members."""
     weights = data.weights.test
@@ -119,14 +119,14 @@ def further_scores(
     return {**of_base.scores("base_log_likelihood"), **of_members(found.members, weights)}
 
 
-def arrays(config: FitConfig, density: FlowDensity, data: Dataset) -> dict[str, np.ndarray]:
+def arrays(config: FitConfig, density: PushforwardDensity, data: Dataset) -> dict[str, np.ndarray]:
     """Arrays of the plane, or of rows and draws."""
     shown = density_of_points if config.is_in_the_plane else rows_and_draws
     return shown(density, data, config.seed, config.evaluate.keep_rows)
 
 
 def density_of_points(
-    density: FlowDensity, data: Dataset, seed: int, keep_rows: bool = True
+    density: PushforwardDensity, data: Dataset, seed: int, keep_rows: bool = True
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots of points in the plane, in the user's units; densities in nats per area.
 
@@ -149,7 +149,7 @@ def density_of_points(
 
 
 def rows_and_draws(
-    density: FlowDensity, data: Dataset, seed: int, keep_rows: bool
+    density: PushforwardDensity, data: Dataset, seed: int, keep_rows: bool
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots of rows of any D, in the user's units, with samples at the given
     columns.

@@ -11,7 +11,7 @@ from nflow_cli.backend.programs import compiled
 from nflow_cli.config.table import FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.units import ColumnUnits
-from nflow_cli.densities.pushforward import FlowDensity, chunks, each_member
+from nflow_cli.densities.pushforward import PushforwardDensity, chunks, each_member
 from nflow_cli.densities.regression import LinearGaussian
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.experiments.table.flows import built_stack
@@ -38,7 +38,7 @@ class FitPoints(ChunkTrainer):
 
     terms = ("loss",)
 
-    def __init__(self, density: FlowDensity, log_det: float):
+    def __init__(self, density: PushforwardDensity, log_det: float):
         super().__init__()
         self.density, self.trained = density, density.trained  # where Keras finds the weights
         self.restarts = density.flow.members
@@ -71,7 +71,7 @@ class FitPoints(ChunkTrainer):
         return compiled(self._log_q)
 
 
-def starting_density(config: FitConfig, data: Dataset) -> FlowDensity:
+def starting_density(config: FitConfig, data: Dataset) -> PushforwardDensity:
     """Initial density: the Gaussian of the rows, if the flows have an affine map.
 
     With given columns its mean is a linear regression.
@@ -80,7 +80,7 @@ def starting_density(config: FitConfig, data: Dataset) -> FlowDensity:
         ColumnUnits([data.units[name] for name in names]) for names in (data.modelled, data.given)
     )
     base = resolve(BASES[config.base_name])()
-    density = FlowDensity(base, built_stack(config), units, given)
+    density = PushforwardDensity(base, built_stack(config), units, given)
     if config.flow.affine:
         start = LinearGaussian(density, data.train, data.weights.train).regression
         slope = start.slope if density.n_given else None
@@ -143,7 +143,7 @@ def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
 
 def fit(
     config: FitConfig, directory: RunDirectory, data: Dataset
-) -> tuple[FitConfig, FlowDensity, Training, dict[str, Any]]:
+) -> tuple[FitConfig, PushforwardDensity, Training, dict[str, Any]]:
     """Train or resume in ``directory``, and save: config, density, training, further facts."""
     model = build(config, data)
     training = train(model, data, config, directory)

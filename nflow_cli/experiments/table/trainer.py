@@ -30,7 +30,8 @@ from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mix
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.proposals import moved, proposals
 from nflow_cli.densities.cells.start import StartingWeights, starting_weights
-from nflow_cli.flows.stack import add_initialised_weight, keep_precision
+from nflow_cli.flows.layer import keep_precision
+from nflow_cli.flows.stack import add_initialised_weight
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import Observer, Saved, StateError, checked
