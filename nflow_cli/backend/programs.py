@@ -3,7 +3,7 @@
 TensorFlow keeps what ``tf.function(jit_compile=True)`` compiles until the process ends: of a fit
 60 to 150 MB, most of it the Python stack of each operation. Here a program is called by the
 operation ``XlaLaunch``, of which nothing is kept that :func:`released` does not give back. Both
-use inner modules of TensorFlow.
+use inner names of TensorFlow: where one is missing, ``tf.function`` is called, and its memory kept.
 
 The cache is a private folder of the user. TensorFlow keeps compiled programs there, one file each,
 and uses one whose instructions are equal in full. Here a file's SHA-256 is in its name, and
@@ -14,6 +14,7 @@ that another is writing; at its end its new programs join the cache. The environ
 
 import atexit
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import os
@@ -26,6 +27,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nflow_cli.terminal.output import tell
+
+LAUNCH = "XlaLaunch"  # operation
 # TensorFlow's table of compiled programs, a resource of each device: its name, and the hash of its
 # C++ type, tensorflow::DeviceCompiler<xla::LocalExecutable, xla::LocalClient>.
 TABLE, TABLE_TYPE = "xla_device_compiler", 0x6B406BD7CBE180FF
@@ -53,8 +57,11 @@ class Program:
     """Function of tensors, compiled by XLA once for each of their shapes."""
 
     def __init__(self, function: Callable[..., Any]):
+        import tensorflow as tf
+
         self._function = function
         self._traced = self._tracing(())
+        self._kept = tf.function(function, autograph=False, jit_compile=True)
 
     def _tracing(self, constants: Sequence[Any]) -> Any:
         import tensorflow as tf
@@ -69,16 +76,22 @@ class Program:
     def __call__(self, *arguments: Any) -> Any:
         """``function(*arguments)``."""
         import tensorflow as tf
+
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+        return self.launch(*tensors) if _has_inner_names() else self._kept(*tensors)
+
+    def launch(self, *arguments: Any) -> Any:
+        """``function(*arguments)`` of tensors, by TensorFlow's inner names."""
+        import tensorflow as tf
         from tensorflow.python.eager import context, execute
 
-        arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
         program = self._traced.get_concrete_function(*arguments)
         captured = program.captured_inputs
         constants = [tensor for tensor in captured if tensor.dtype != tf.resource]
         if any(tensor.dtype == tf.resource for tensor in captured[: len(constants)]):
             # XlaLaunch takes variables last.
             self._traced = self._tracing(constants)
-            return self(*arguments)
+            return self.launch(*arguments)
         inputs = [*tf.nest.flatten(arguments), *constants]
         attributes = {
             "Tconstants": [],
@@ -88,7 +101,7 @@ class Program:
             "function": program,
         }
         results = execute.execute(
-            "XlaLaunch",
+            LAUNCH,
             len(program.outputs),
             [*inputs, *captured[len(constants) :]],
             tuple(part for attribute in attributes.items() for part in attribute),
@@ -109,10 +122,40 @@ def released() -> Iterator[None]:
         yield
     finally:
         if "tensorflow" in sys.modules:
-            _release(_custom_gradients() - before)
+            try:
+                _release(_custom_gradients() - before)
+            except (ImportError, AttributeError):
+                _tell_kept()
 
 
-def _release(gradients: Iterable[str]) -> None:
+@functools.cache
+def _has_inner_names() -> bool:
+    """Whether TensorFlow has all inner names: by a program that is called and released."""
+    import tensorflow as tf
+
+    before = _custom_gradients()
+    same = tf.custom_gradient(lambda x: (x, lambda change: change))
+    with contextlib.suppress(Exception), tf.device("CPU"):  # whatever another TensorFlow raises
+        Program(same).launch(tf.constant(0.0))
+        gradients = _custom_gradients() - before
+        if gradients and _release(gradients):
+            return True
+    _tell_kept()
+    return False
+
+
+@functools.cache
+def _tell_kept() -> None:
+    import tensorflow as tf
+
+    tell(
+        f"TensorFlow {tf.__version__} is not one that nflow knows: it keeps the memory of compiled "
+        "programs until the process ends"
+    )
+
+
+def _release(gradients: Iterable[str]) -> bool:
+    """Release gradients and programs; whether a device had programs."""
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
     from tensorflow.python.eager import context
@@ -121,20 +164,26 @@ def _release(gradients: Iterable[str]) -> None:
         del _registered_gradients()[name]
     table = tensor_pb2.TensorProto(dtype=tf.resource.as_datatype_enum, tensor_shape={})
     handle = table.resource_handle_val.add(container="localhost", name=TABLE, hash_code=TABLE_TYPE)
+    had_programs = False
     for device in tf.config.list_logical_devices():
         handle.device = f"/job:localhost/replica:0/task:0{device.name}"
         with contextlib.suppress(tf.errors.OpError), tf.device(device.name):
             found = tf.io.parse_tensor(table.SerializeToString(), tf.resource)
-            tf.raw_ops.DestroyResourceOp(resource=found, ignore_lookup_error=True)
+            tf.raw_ops.DestroyResourceOp(resource=found, ignore_lookup_error=False)
+            had_programs = True
     context.context().clear_kernel_cache()
+    return had_programs
 
 
 def _registered_gradients() -> dict[str, Any]:
     if "tensorflow" not in sys.modules:
         return {}
-    from tensorflow.python.framework import ops
+    try:
+        from tensorflow.python.framework import ops
 
-    return ops.gradient_registry._registry
+        return ops.gradient_registry._registry
+    except (ImportError, AttributeError):
+        return {}
 
 
 def _custom_gradients() -> set[str]:

@@ -199,7 +199,10 @@ class Tangent(_OneSided):
         log_t = xp.log(xp.tan(xp.exp(xp.maximum(log_x, LEAST_LOG))))
         log_t = xp.where(log_x < LEAST_LOG, log_x, log_t)
         log_y = xp.where(z < 0, log_t, -log_t)
-        return self.scale * xp.exp(log_y), self._log_slope(z, log_y, log_t, xp)
+        # Beyond the largest number of the type, where x stays, a density would rise without end.
+        _, flattest = self._of_distance(np.float64(np.finfo(dtype_of(z)).max), np)
+        log_slope = xp.minimum(self._log_slope(z, log_y, log_t, xp), -float(flattest))
+        return self.scale * xp.exp(log_y), log_slope
 
     def _log_slope(self, z: Any, log_y: Any, log_t: Any, xp: Any) -> Any:
         """``log(scale π/2) + log φ(z) + log(1 + y²)``; ``t`` is the lesser of ``y`` and ``1/y``."""

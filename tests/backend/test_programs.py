@@ -1,14 +1,22 @@
 """Programs of XLA compute what the function does, and give their memory back."""
 
 import ctypes
+import functools
 import gc
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from running import assert_same_run
+from short_runs import make_run, without_pictures
+from tensorflow.core import framework
+from tensorflow.python import eager
+from tensorflow.python.framework import ops
 
+from nflow_cli.backend import programs
 from nflow_cli.backend.programs import compiled, released
 
 pytestmark = pytest.mark.xla
@@ -57,6 +65,78 @@ def test_a_program_still_works_after_a_release():
         program = compiled(lambda x: x * 2)
         assert float(program(tf.constant(1.0))) == 2
     assert float(program(tf.constant(3.0))) == 6
+
+
+@pytest.fixture
+def in_a_new_process(monkeypatch):
+    """Let nothing be known of TensorFlow, nor be said."""
+    for name in ("_has_inner_names", "_tell_kept"):
+        monkeypatch.setattr(programs, name, functools.cache(getattr(programs, name).__wrapped__))
+
+
+def without_module(patch, package, name):
+    patch.delattr(package, name)
+    patch.setitem(sys.modules, f"{package.__name__}.{name}", None)
+
+
+def without_registry(patch):
+    known = {name: getattr(ops.gradient_registry, name) for name in ("register", "lookup", "list")}
+    patch.setattr(ops, "gradient_registry", SimpleNamespace(**known))
+
+
+KEEPS = f"TensorFlow {tf.__version__} is not one that nflow knows: it keeps the memory"
+
+
+@pytest.mark.usefixtures("in_a_new_process")
+@pytest.mark.parametrize(
+    "take_away",
+    [
+        lambda patch: patch.setattr(programs, "LAUNCH", "NoSuchOperation"),
+        lambda patch: patch.setattr(programs, "TABLE", "no_such_table"),
+        lambda patch: patch.setattr(programs, "TABLE_TYPE", 1),
+        lambda patch: patch.delattr(eager.context.Context, "clear_kernel_cache"),
+        lambda patch: without_module(patch, eager, "context"),
+        lambda patch: without_module(patch, eager, "execute"),
+        lambda patch: without_module(patch, framework, "tensor_pb2"),
+        without_registry,
+    ],
+    ids=["operation", "table", "type", "cache", "context", "execute", "tensor_pb2", "registry"],
+)
+def test_without_an_inner_name_of_tensorflow_a_program_trains_and_the_kept_memory_is_said_once(
+    take_away, monkeypatch, capsys
+):
+    @tf.custom_gradient
+    def squared(x):
+        return x**2, lambda change: 2 * x * change
+
+    def descend(target):
+        with tf.GradientTape() as tape:
+            loss = squared(weight - target) / 2
+        weight.assign_sub(0.5 * tape.gradient(loss, weight))
+        return loss
+
+    weight = tf.Variable(0.0)
+    take_away(monkeypatch)
+    for _ in range(2):
+        with released():
+            program = compiled(descend)
+            losses = [float(program(np.float32(8))) for _ in range(2)]
+    assert losses == [2, 0.5]  # half of the way each time: 32, 8, 2, 0.5
+    assert float(weight) == 7.5
+    assert capsys.readouterr().err.count(KEEPS) == 1
+
+
+@pytest.mark.usefixtures("in_a_new_process")
+def test_a_run_without_an_inner_name_of_tensorflow_has_the_same_bits(tmp_path, monkeypatch, capsys):
+    changes = {"flow": {"k": 0, "affine": "full"}, "evaluate": {"samples": 1_000}}
+    with without_pictures():
+        make_run(tmp_path / "known", **changes)
+        assert KEEPS not in capsys.readouterr().err
+        programs._has_inner_names.cache_clear()
+        monkeypatch.setattr(programs, "LAUNCH", "NoSuchOperation")
+        make_run(tmp_path / "another", **changes)
+    assert capsys.readouterr().err.count(KEEPS) == 1
+    assert_same_run(tmp_path / "known", tmp_path / "another")
 
 
 class Allocations(ctypes.Structure):

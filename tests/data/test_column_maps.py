@@ -124,6 +124,18 @@ def test_values_and_slopes_are_those_of_the_definition(column_map, z):
             assert near(log_slope, 0)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_half_cauchy_does_not_rise_beyond_the_largest_number(dtype):
+    z = np.geomspace(5, 9e4, 200, dtype=dtype)
+    for xp in (np, ops):
+        x, log_slope = map(to_numpy, Tangent(0.0, "above", 1.0).outside(xp.array(z), xp))
+        log_p = math.log(2 / math.pi) - np.logaddexp(0, 2 * np.log(x.astype(float))) + log_slope
+        seen = z < 10  # N(0, 1)
+        normal = -(z.astype(float) ** 2) / 2 - math.log(2 * math.pi) / 2
+        np.testing.assert_allclose(log_p[seen], normal[seen], rtol=1e-5)
+        assert (np.diff(log_p) < 1e-3).all() and -711 < log_p[-1] < -85
+
+
 def constants(one):
     return [abs(value) for value in vars(one).values() if isinstance(value, float)]
 

@@ -4,17 +4,19 @@ import functools
 import json
 import math
 import sys
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from documents import DOCUMENTS, blocks
+from keras import ops
 from short_runs import without_pictures, without_programs
 
 import nflow_cli
 from nflow_cli.config import presets
 from nflow_cli.errors import ConfigError, TargetError
-from nflow_cli.experiments.reverse_kl.models import numpyro_model, pymc_model
-from nflow_cli.experiments.reverse_kl.trial import subject_again
+from nflow_cli.experiments.reverse_kl.models import numpyro_model, pymc_model, tail_scale
+from nflow_cli.experiments.reverse_kl.trial import subject_again, user_subject
 from nflow_cli.experiments.reverse_kl.user_code import function_of, load_function
 
 pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link:UserWarning")
@@ -49,6 +51,10 @@ def fails():
     a.no_such
 def log_density(x): return -0.5 * (x**2).sum(axis=1), -x
 def nothing(): return 1
+def heavy():
+    tau = numpyro.sample("tau", dist.HalfCauchy(5.0))
+    numpyro.sample("local", dist.HalfCauchy(np.array([1.0, 2.0])).to_event(1))
+    numpyro.sample("centred", dist.HalfCauchy(tau))
 """
 PYMC = """
 import numpy as np
@@ -65,6 +71,10 @@ with pm.Model() as simplex: pm.Dirichlet("p", np.ones(3))
 with pm.Model() as discrete: pm.Poisson("k", 3)
 with pm.Model() as moving: pm.Uniform("b", 0, pm.HalfNormal("a", 1))
 with pm.Model() as empty: pass
+with pm.Model() as heavy:
+    tau = pm.HalfCauchy("tau", 5.0)
+    pm.HalfCauchy("local", np.array([1.0, 2.0]), shape=2)
+    pm.HalfCauchy("centred", tau)
 """
 SHORT = [
     *("--k", 2, "--flow", "affine-coupling", "--steps", 20, "--set", "train.chunk=10"),
@@ -145,6 +155,48 @@ def test_a_model_of_pymc_is_its_joint_density_in_its_own_space(pymc_file):
     np.testing.assert_allclose(values, expected, rtol=1e-6)
     slopes = [0, 0, -2, 1 / 0.25 - 2 / 0.75, -0.5 / 4 + 3, -0.5, 0.5]
     np.testing.assert_allclose(gradients, [slopes], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("log_p", "scale"),
+    [
+        (lambda x: math.log(2 / (5 * math.pi)) - np.log1p((x / 5) ** 2), 5),
+        (lambda x: np.log(4 / (2 * math.pi * math.sqrt(3))) - 2 * np.log1p(x**2 / 12), 3**0.5),
+        (lambda x: math.log(2) + normal(x, 0, 1), None),
+        (lambda x: -x, None),
+        (lambda x: np.log(x) - x, None),
+        (lambda x: -np.log1p(x) - np.log(x) / 2 - math.log(math.pi), None),
+        (lambda x: np.log(x) - 3 * np.log1p(x) + math.log(2), None),
+        (lambda x: normal(np.log(x), 0, 1) - np.log(x), None),
+        (lambda x: 0 * x, None),
+    ],
+    ids=["half-Cauchy", "half-t", "half-normal", "exponential", "gamma", "inf", "0", "log", "flat"],
+)
+def test_a_density_of_finite_height_with_a_tail_that_is_a_power_is_scaled(log_p, scale):
+    """Of half-t: 2/(pi p(0)), in closed form."""
+    found = float(tail_scale(log_p, np.zeros(()), math.inf))
+    assert math.isnan(found) if scale is None else found == pytest.approx(scale, rel=1e-12)
+    assert math.isnan(tail_scale(log_p, np.zeros(()), 3.0))
+
+
+@pytest.mark.parametrize("library", ["numpyro", "pymc"])
+def test_half_cauchy_sites_are_normal_to_the_flows_unless_another_site_scales_them(
+    library, request
+):
+    file = request.getfixturevalue({"numpyro": "model", "pymc": "pymc_file"}[library])
+    user = load_function(f"{file}:heavy")
+    scaled = {"tau": [0.0, None, 5.0], "local[0]": [0.0, None, 1.0], "local[1]": [0.0, None, 2.0]}
+    assert user.coordinates.bounds == {**scaled, "centred": [0.0, None]}
+    config = presets.validate({"command": "infer", "density": user.density}, "a test")
+    z = np.float32([[0.3, -2.5, 2.5, 1.0], [-4.0, 5.0, -1.0, -2.0]])
+    tau, centred = 5 * np.tan(np.pi / 2 * np.vectorize(NormalDist().cdf)(z[:, 0])), np.exp(z[:, 3])
+    expected = normal(z[:, :3], 0, 1).sum(axis=1) + z[:, 3]
+    expected += np.log(2 / math.pi) - np.log(tau) - np.log1p((centred / tau) ** 2)
+    found = user_subject(config, user).target.log_prob(ops.convert_to_tensor(z))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    logarithms = {**user.density, "bounds": {name: [0.0, None] for name in user.coordinates.bounds}}
+    config = presets.validate({"command": "infer", "density": logarithms}, "a run of before")
+    assert user_subject(config, user)
 
 
 def refused(path, name, site):

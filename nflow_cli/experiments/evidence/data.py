@@ -51,8 +51,7 @@ def with_density(run: Run, place: str) -> Any:
     """A user's log-density ``FILE.py:name``, and the draws of a run."""
     config = run.config
     user, draws = load_function(place), run.data
-    coordinates = list(draws.columns), config.data.bounds
-    if user.coordinates and user.coordinates != coordinates:
+    if user.coordinates and not user.coordinates.are_of(draws.columns, config.data.bounds):
         raise ConfigError(
             f"{user.name}: expected the parameters and bounds of the run, "
             f"{', '.join(draws.columns)}. Received: {', '.join(user.coordinates[0])}"

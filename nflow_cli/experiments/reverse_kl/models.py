@@ -4,6 +4,7 @@ import importlib
 import inspect
 import math
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,18 +17,20 @@ REFUSED = "write its log-density over unconstrained coordinates as a function"
 AT_ONCE = 512  # points of a NumPyro model
 # Bounds by the name of the transform that PyMC chose.
 ENDS = {"log": (0.0, math.inf), "logodds": (0.0, 1.0), "circular": (-math.pi, math.pi)}
+FAR = 1e4  # scales: where a density whose tail is lighter than a power is 0 in float64
 
 
 class Variable(NamedTuple):
     """Continuous variable of a model, with bounds of that shape or a number, infinite without one.
 
-    ``labels``: of each axis; ``None``: positions.
+    ``scale``: as of :func:`tail_scale`; ``labels``: of each axis; ``None``: positions.
     """
 
     name: str
     shape: tuple[int, ...]
     low: Any = -np.inf
     high: Any = np.inf
+    scale: Any = np.nan
     labels: Sequence[Sequence[str] | None] | None = None
 
 
@@ -36,6 +39,13 @@ class Coordinates(NamedTuple):
 
     names: list[str]
     bounds: Bounds
+
+    def are_of(self, names: Sequence[str], bounds: Bounds) -> bool:
+        """Whether they are those of a run, which may have been fitted with other scales."""
+        own, others = (
+            {name: extent[:2] for name, extent in each.items()} for each in (self.bounds, bounds)
+        )
+        return self.names == list(names) and own == others
 
 
 class Model(NamedTuple):
@@ -50,12 +60,35 @@ def coordinates_of(variables: Sequence[Variable]) -> Coordinates:
     names, bounds = [], {}
     for variable in variables:
         ends = [np.broadcast_to(end, variable.shape) for end in (variable.low, variable.high)]
+        scales = np.broadcast_to(variable.scale, variable.shape)
         for place in np.ndindex(variable.shape):
             names.append(_element(variable, place))
             low, high = (float(end[place]) if np.isfinite(end[place]) else None for end in ends)
             if low is not None or high is not None:
                 bounds[names[-1]] = [low, high]
+            if np.isfinite(scales[place]):
+                bounds[names[-1]].append(float(f"{scales[place]:.6g}"))
     return Coordinates(names, bounds)
+
+
+def tail_scale(log_p: Callable[[Any], Any], low: np.ndarray, high: Any, xp: Any = np) -> Any:
+    """Scale of the half-Cauchy that has the height of a density at its lower bound; NaN unless that
+    is finite and the tail is a power. Both tails of the logarithm are exponential then.
+
+    ``log_p``: of values of the shape of ``low``; ``xp``: NumPy, or PyTensor's ``tensor``.
+    """
+    above = np.maximum(np.nextafter(low, np.inf), low + np.finfo(np.float64).tiny)
+    with warnings.catch_warnings(action="ignore"):  # NumPyro's, out of the support
+        height = xp.exp(log_p(above))
+        scale = 2 / (math.pi * height)
+        near, tail = (xp.exp(log_p(low + away * scale)) for away in (1 / FAR, FAR))
+    has_height = (near > height / 2) & (near < height * 2)
+    return xp.where(has_height & (tail > 0) & (tail < near) & np.isinf(high), scale, math.nan)
+
+
+def _equal(once: Any, again: Any) -> Any:
+    """Scales, NaN where they depend on other variables."""
+    return np.where(once == again, once, math.nan)
 
 
 def _element(variable: Variable, place: tuple[int, ...]) -> str:
@@ -91,7 +124,8 @@ def numpyro_model(value: Any, data: Any = None) -> Model | None:
                 f"site {one.name}: expected bounds that are constant. Received: bounds that depend "
                 f"on other sites; {REFUSED}"
             )
-    return Model(_numpyro_pair(value, arguments, variables[0]), coordinates_of(variables[0]))
+    free = [one._replace(scale=_equal(one.scale, other.scale)) for one, other in zip(*variables)]
+    return Model(_numpyro_pair(value, arguments, free), coordinates_of(free))
 
 
 def _choices(data: Any) -> list[Mapping[str, Any]]:
@@ -146,7 +180,15 @@ def _variable(site: Mapping[str, Any]) -> Variable:
         end if given is None else np.asarray(given)
         for given, end in zip(ends, (-math.inf, math.inf))
     )
-    return Variable(site["name"], tuple(np.shape(site["value"])), low, high)
+    shape = tuple(np.shape(site["value"]))
+    if not np.isfinite(low).any():
+        return Variable(site["name"], shape, low, high)
+    fn, independent = site["fn"], sys.modules["numpyro"].distributions.Independent
+    while isinstance(fn, independent):  # whose log-density is a sum
+        fn = fn.base_dist
+    start = np.broadcast_to(low, shape)
+    scale = tail_scale(lambda x: np.asarray(fn.log_prob(x), np.float64), start, high)
+    return Variable(site["name"], shape, low, high, scale)
 
 
 def _numpyro_pair(
@@ -194,7 +236,14 @@ def pymc_model(value: Any) -> Model | None:
     values = [plain.rvs_to_values[plain[variable.name]] for variable in value.free_RVs]
     shapes = [np.shape(plain.initial_point()[v.name]) for v in values]
     variables = [
-        Variable(variable.name, shape, low, high, _labels(value, variable.name))
+        Variable(
+            variable.name,
+            shape,
+            low,
+            high,
+            _scale(pymc, variable, np.broadcast_to(low, shape), high),
+            _labels(value, variable.name),
+        )
         for variable, shape, (low, high) in zip(value.free_RVs, shapes, ends)
     ]
     return Model(_pymc_pair(plain, values), coordinates_of(variables))
@@ -227,6 +276,18 @@ def _constant(pymc: Any, name: str, end: Any) -> np.ndarray:
             f"variables; {REFUSED}"
         )
     return once
+
+
+def _scale(pymc: Any, variable: Any, low: np.ndarray, high: Any) -> Any:
+    if not np.isfinite(low).any():
+        return math.nan
+
+    def log_p(x: Any) -> Any:
+        return pymc.logp(variable, x, warn_rvs=False)
+
+    scale = tail_scale(log_p, low, high, sys.modules["pytensor"].tensor)
+    with warnings.catch_warnings(action="ignore"):  # NumPy's, of infinities
+        return _equal(*pymc.draw(scale, draws=2, random_seed=0, mode="FAST_COMPILE"))
 
 
 def _labels(model: Any, name: str) -> list[Sequence[str] | None] | None:

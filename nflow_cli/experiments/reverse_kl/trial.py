@@ -44,7 +44,7 @@ WITHIN_BOUNDS = "give a smaller support by --bounds"
 def user_subject(config: InferConfig, user: UserFunction) -> Subject:
     """Try a user's function or model and return it."""
     names = config.density.columns
-    if user.coordinates and (names, config.density.bounds) != user.coordinates:
+    if user.coordinates and not user.coordinates.are_of(names, config.density.bounds):
         raise ConfigError(
             f"{user.name}: expected the names and bounds of the run. Received: others; the model's "
             "data may have changed"
