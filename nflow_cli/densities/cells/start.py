@@ -76,8 +76,12 @@ def starting_weights(
     columns: Sequence[CellColumn],
     rows: np.ndarray,
     weights: np.ndarray | None,
+    parents: Sequence[ParentShares] | None = None,
 ) -> StartingWeights:
-    """Starting weights and units, float32, of at most ``ROWS`` of the training rows ``(n, C)``."""
+    """Starting weights and units, float32, of at most ``ROWS`` of the training rows ``(n, C)``.
+
+    ``parents`` of columns: by default of these rows.
+    """
     some = slice(None, None, -(-len(rows) // ROWS))
     rows, weights = rows[some], None if weights is None else weights[some]
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
@@ -90,13 +94,8 @@ def starting_weights(
         centre = np.stack([cell.interval.centre for cell in numbers], axis=1)
     outcomes, first = [column.outcomes for column in columns], layout.n_given
     floors = [column.floor for column in columns]
-    parents = fit_parents(outcomes, codes, weights, first)
-    parents = [
-        replace(one, log_shares=in_numbers(column, one.log_shares, IN_ATOMS))
-        if column.scores
-        else one
-        for one, column in zip(parents, columns[first:])
-    ]
+    if parents is None:
+        parents = starting_parents(columns, codes, weights, first)
     seen, known = _narrow(outcomes, codes)
     ridges = fit_ridges(seen, known, units, centre, weights, first, floors, calendar)
     arrays = {
@@ -107,6 +106,19 @@ def starting_weights(
     return StartingWeights(
         *({k: a.astype(np.float32) for k, a in part.items()} for part in (arrays, units))
     )
+
+
+def starting_parents(
+    columns: Sequence[CellColumn], codes: np.ndarray, weights: np.ndarray | None, first: int
+) -> list[ParentShares]:
+    """Shares of outcomes given their best parent, by outcomes ``(n, C)``."""
+    parents = fit_parents([column.outcomes for column in columns], codes, weights, first)
+    return [
+        replace(one, log_shares=in_numbers(column, one.log_shares, IN_ATOMS))
+        if column.scores
+        else one
+        for one, column in zip(parents, columns[first:])
+    ]
 
 
 def in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.ndarray:

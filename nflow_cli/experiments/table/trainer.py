@@ -29,7 +29,7 @@ from nflow_cli.densities.cells.density import CellDensity, CellScores, Member, l
 from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mixed, with_presence
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.proposals import moved, proposals
-from nflow_cli.densities.cells.start import StartingWeights, starting_weights
+from nflow_cli.densities.cells.start import StartingWeights, starting_parents, starting_weights
 from nflow_cli.flows.layer import keep_precision
 from nflow_cli.flows.stack import add_initialised_weight
 from nflow_cli.random_streams import stream
@@ -349,11 +349,11 @@ def filled_start(
     plain = CellDensity(density.cells, layout, density.marginals, [], density.computed)
     shapes, tallies = network.shapes(layout, 0), np.zeros((2, rows.shape[1]))
 
+    codes = np.stack([cells.codes for cells in density.encode(rows[few])], axis=1)
+    parents = starting_parents(density.cells, codes, of_few, layout.n_given)
+
     def started(layout: Layout) -> StartingWeights:
-        start = starting_weights(layout, density.cells, rows[few], of_few)
-        other = starting_weights(layout, density.cells, filled[few], of_few)
-        numbers = {name: a for name, a in other.arrays.items() if not name.startswith("logits")}
-        return StartingWeights({**start.arrays, **numbers}, other.units)
+        return starting_weights(layout, density.cells, filled[few], of_few, parents)
 
     def move(plain: CellDensity, some: np.ndarray) -> None:
         of_some, gaps = filled[some], gaps_of(density, rows[some])
