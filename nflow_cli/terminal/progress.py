@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from nflow_cli.terminal.output import STATUS, is_silent, tell
@@ -65,6 +66,17 @@ class Phase:
 
 
 _RUNNING: list[Phase] = []  # the innermost last, which alone is shown
+_HIDDEN: ContextVar[bool] = ContextVar("hidden", default=False)  # of phases, not of notes
+
+
+@contextlib.contextmanager
+def shown(verbose: bool | None) -> Iterator[None]:
+    """Show the phases of a block, or hide them; ``None``: show them in a terminal alone."""
+    token = _HIDDEN.set(not (has_status_line() if verbose is None else verbose))
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(token)
 
 
 @contextlib.contextmanager
@@ -78,6 +90,9 @@ def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
         ``total``.
     """
     running, ended = Phase(text, total), threading.Event()
+    if _HIDDEN.get():
+        yield running.advance
+        return
     in_context = contextvars.copy_context().run  # a thread has none of its own
     thread = threading.Thread(target=in_context, args=(_show, running, ended), daemon=True)
     _RUNNING.append(running)

@@ -9,7 +9,7 @@ import time
 from terminals import Terminal, terminal_of
 
 from nflow_cli.terminal.output import tell
-from nflow_cli.terminal.progress import Phase, phase, progress_bar, seconds_shown
+from nflow_cli.terminal.progress import Phase, phase, progress_bar, seconds_shown, shown
 
 
 def test_a_line_is_printed_each_time_the_seconds_double_and_in_a_terminal_each_second(monkeypatch):
@@ -38,6 +38,20 @@ def test_a_phase_is_named_where_it_lasts_and_not_where_it_is_over_soon(monkeypat
     with phase("drawing pictures"):
         time.sleep(0.5)
     assert capsys.readouterr().err == "drawing pictures\n"
+
+
+def test_phases_of_python_calls_are_hidden_but_in_a_terminal_or_where_asked_for(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr("nflow_cli.terminal.progress.QUIET_SECONDS", 0.01)
+    for verbose, expected in ((None, ""), (False, ""), (True, "predicting\n")):
+        with shown(verbose), phase("predicting"):
+            time.sleep(0.2)
+        assert capsys.readouterr().err == expected
+    terminal_of(monkeypatch)
+    with shown(None), phase("predicting"):
+        time.sleep(0.2)
+    assert "predicting" in sys.stderr.getvalue()
 
 
 def test_the_innermost_phase_alone_is_named(monkeypatch, capsys):

@@ -26,6 +26,7 @@ from nflow_cli.experiments.table.predict import asked, predicted
 from nflow_cli.experiments.table.tables import CellsRun, TableRun, write_draws
 from nflow_cli.runs.directory import WEIGHTS
 from nflow_cli.runs.weights_file import load_weights
+from nflow_cli.terminal.progress import shown
 
 
 class TrainedCells(CellsRun):
@@ -48,6 +49,7 @@ class TrainedCells(CellsRun):
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         coverage: float | None = None,
         by: str | None = None,
+        verbose: bool | None = None,
     ) -> Any:
         """Distribution of one column given all others, or of several given the rest, of each row.
 
@@ -62,6 +64,7 @@ class TrainedCells(CellsRun):
             coverage: Share of fresh values in an interval or a set of levels, by split conformal
                 prediction on the test rows of the run.
             by: Column whose levels are calibrated by themselves.
+            verbose: Whether to print progress; ``None``: in a terminal alone.
 
         Returns:
             A DataFrame of pandas or polars where ``table`` is one, with its index; else a table of
@@ -73,12 +76,13 @@ class TrainedCells(CellsRun):
         targets = [target] if isinstance(target, str) else target
         wanted = asked(self, targets, quantiles, coverage, by)
         opened_table = opened(table)
-        found = predicted(self, table if opened_table is None else opened_table, wanted)
+        with shown(verbose):
+            found = predicted(self, table if opened_table is None else opened_table, wanted)
         if opened_table is not None:
             self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows))
         return _like(table, found.columns)
 
-    def explain(self, table: Any) -> Any:
+    def explain(self, table: Any, verbose: bool | None = None) -> Any:
         """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.
 
         Columns are those of ``nflow evaluate --explain`` without its words: ``log_q`` in nats,
@@ -88,28 +92,34 @@ class TrainedCells(CellsRun):
 
         Args:
             table: A table with the columns of the run; or rows ``(n, C)``.
+            verbose: Whether to print progress; ``None``: in a terminal alone.
 
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
         """
-        rows, others = self.rows(table), (self.held_out, self.largest_surprises)
-        log_q = self.density.cell_log_probs(rows)
-        return _like(table, explained(self.density, rows, log_q, *others).columns)
+        with shown(verbose):
+            rows, others = self.rows(table), (self.held_out, self.largest_surprises)
+            log_q = self.density.cell_log_probs(rows)
+            return _like(table, explained(self.density, rows, log_q, *others).columns)
 
-    def impute(self, table: Any, draws: int | None = None, seed: int = 0) -> Any:
+    def impute(
+        self, table: Any, draws: int | None = None, seed: int = 0, verbose: bool | None = None
+    ) -> Any:
         """Table with its gaps imputed, as :meth:`predict` returns a table.
 
         By means of numbers, as values of their columns, and likeliest levels; or ``draws`` times by
         draws, one after another, with first columns ``draw`` and ``row`` if there are several.
-        Cells are assumed to be missing at random given the known cells of their row.
+        Cells are assumed to be missing at random given the known cells of their row. ``verbose`` as
+        of :meth:`predict`.
 
         Raises:
             DataError: The table lacks a column of the run.
         """
         if (opened_table := opened(table)) is None:
             raise DataError("expected a table with named columns, or a file's path")
-        names, batches, _ = answer(self, opened_table, draws, seed)
-        return frame_like(table, arrow_table(names, batches))
+        with shown(verbose):
+            names, batches, _ = answer(self, opened_table, draws, seed)
+            return frame_like(table, arrow_table(names, batches))
 
     def drift(self, table: Any) -> Drift:
         """Changes of new rows against the held-out rows of the run, as ``nflow drift`` has them.
