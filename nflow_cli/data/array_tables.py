@@ -44,7 +44,7 @@ class ArrowTable(TableFile):
         names = [column.name for column in self.columns if not column.is_index]
         return {name: self._table.column(name) for name in names}
 
-    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from self._table.select(names).to_batches(max_chunksize=BLOCK_ROWS)
 
 
@@ -59,7 +59,7 @@ class ParquetTable(TableFile):
         self._stored = dict(zip((column.name for column in columns), schema.names))
         super().__init__(name, columns, n_rows)
 
-    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         stored = [self._stored[name] for name in names]
         if not self.n_rows:  # no batch, which has the types
             arrays = [self._empty.column(name).combine_chunks() for name in stored]
@@ -91,7 +91,7 @@ class RowsTable(TableFile):
             raise DataError(f"{name}: expected {width} names of columns, received {len(names)}")
         super().__init__(name, list(map(Field, names)), len(rows))
 
-    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         known = [column.name for column in self.columns]
         indices = [known.index(name) for name in names]
         native = self._rows.dtype.newbyteorder("=")

@@ -237,7 +237,7 @@ class TextTable(TableFile):
         if self.dialect.delimiter == SPACES:
             self.notes.append("columns are separated by spaces")
 
-    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns as text.
 
         Arrow's own stream would call Python from its threads, and hang at exit.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from nflow_cli.data import delimited, table_files
 from nflow_cli.data.columns import numbers_of, read_columns, read_points, text_of
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.writing import write_table
-from nflow_cli.errors import DataError
+from nflow_cli.errors import DataError, RunDirectoryError
 
 NAN = np.nan
 
@@ -390,6 +391,41 @@ def test_text_that_comes_late_is_named_by_its_line(write, header):
     assert numbers_of(whole, ["a"])[-3:, 0].tolist() == [1.0, 0.1, 1000.0]
 
 
+def changed(path, how):
+    if how == "grown":
+        with path.open("ab") as file:
+            file.write(b"3,4")
+    elif how == "replaced":
+        path.with_suffix(".new").write_bytes(path.read_bytes())
+        path.with_suffix(".new").replace(path)
+    else:
+        os.utime(path, ns=(0, 0))
+
+
+@pytest.mark.parametrize("how", ["grown", "replaced", "rewritten"])
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy", "t.jsonl"])
+def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path, name, how):
+    """Or columns of two files would stand side by side."""
+    path = tmp_path / name
+    write_table(path, ["x", "y"], blocks(table_of(XY)))
+    if name == "t.jsonl":
+        path.write_text('{"x": 1, "y": 2}\n{"x": 3, "y": 4}\n')
+    table = open_table(path)
+    parts = blocks(table)
+    assert next(parts).num_rows == 2
+    changed(path, how)
+    for read in (lambda: [*parts], lambda: read_columns(table)):
+        assert complaint(read, path).startswith("changed while it was read")
+
+
+def test_a_line_that_grows_is_no_line_of_too_few_cells(write):
+    path = write("x,y\n1,2\n3")
+    table = open_table(path)
+    assert "received 1" in complaint(lambda: [*blocks(table)], path)
+    changed(path, "grown")
+    assert "changed while it was read" in complaint(lambda: [*blocks(table)], path)
+
+
 def test_columns_are_taken_in_the_order_asked_for(write):
     for name, file in (("t.csv", "a,a.b,c\n1,2,x\n"), ("t.parquet", None)):
         file = file or parquet_of(**{"a": [1], "a.b": [2], "c": ["x"]})
@@ -584,6 +620,9 @@ def test_standard_input_is_read_and_may_be_cut_short(monkeypatch, write, file, i
     assert not open_table(write(file)).notes  # many editors write files so
     assert content(table) == content(table) == XY
     assert "empty" in complaint(lambda: open_table("-"), "standard input")
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdin", None)
+        assert "closed; expected" in complaint(lambda: open_table("-"), "standard input")
     monkeypatch.setattr(table_files, "MAX_STDIN", 7)
     stdin.buffer.seek(0)
     assert "at most 7 bytes" in complaint(lambda: open_table("-"), "standard input")
@@ -687,6 +726,20 @@ def test_columns_that_are_numbered_have_no_header(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stdout)
     write_table("-", ["a"], blocks(table_of(np.array([0.5]))))
     assert stdout.buffer.getvalue() == b"a\n0.5\n"
+
+
+def test_a_table_is_written_through_a_link_to_a_file_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("link.csv").symlink_to("real.csv")
+    Path("loop.csv").symlink_to("loop.csv")
+    os.mkfifo("pipe.csv")
+    for name, why in (("link", "No such file"), ("loop", "Too many"), ("pipe", "a named pipe")):
+        with pytest.raises(RunDirectoryError, match=f"{name}.csv: {why}"):
+            write_table(f"{name}.csv", ["x", "y"], blocks(table_of(XY)))
+    Path("real.csv").write_text("old")
+    write_table("link.csv", ["x", "y"], blocks(table_of(XY)))
+    assert Path("link.csv").is_symlink() and content(open_table("real.csv")) == XY
+    assert sorted(os.listdir()) == ["link.csv", "loop.csv", "pipe.csv", "real.csv"]
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
