@@ -5,6 +5,7 @@ import io
 import json
 import time
 
+import matplotlib
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -49,8 +50,6 @@ def good(kind, tmp_path_factory):
         run.write_json("summary.json", SUMMARIES[kind])
         run.write_arrays("evaluation.npz", ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
-    pictures = {"fit-2d": 4, "points": 4, "train-vae": 5}.get(kind, 3)
-    assert len(draw(Run.open(run.path), dpi=DPI)) == pictures
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
@@ -118,6 +117,19 @@ def fuzz_runs(folder, good, count, seed, drawn):
         (folder / name).write_bytes(damage(rng, name, good[name]))
         valid += outcome(read, str(folder))
     return valid
+
+
+def test_settings_of_matplotlib_change_no_picture(tmp_path, good, kind):
+    """Such as those of a matplotlibrc, in a stranger's folder or the user's own."""
+
+    def drawn():
+        return {path.name: path.read_bytes() for path in draw(Run.open(tmp_path), dpi=DPI)}
+
+    put(tmp_path, good)
+    before = drawn()
+    assert len(before) == {"fit-2d": 4, "points": 4, "train-vae": 5}.get(kind, 3)
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red", "font.size": 7}):
+        assert drawn() == before
 
 
 DAMAGE = [
