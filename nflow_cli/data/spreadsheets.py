@@ -8,15 +8,24 @@ import itertools
 import re
 import warnings
 import zipfile
-from contextlib import closing
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from typing import Any
+from xml.parsers import expat
 
-from nflow_cli.data.delimited import TextTable
+from nflow_cli.data.delimited import BLOCK, TextTable
 from nflow_cli.data.tables import explained, listed, shown
 from nflow_cli.errors import DataError, NflowError
 
 MAX_BYTES = 2**29  # unpacked
 MAX_ROWS, MAX_CELLS = 2**20, 10**7
+MAX_LETTERS, MAX_CELL = 2**28, 2**16  # of a sheet, of a cell
+MAX_WIDTH = 2**14  # cells of a row, attributes of an element
+MAX_TAG = 2**21  # bytes, which a parser reads again with each block until the tag ends
+MAX_PARTS, MAX_OPENED = 2_000, 4  # parts that are opened, and how often each
+# Elements of all parts that are opened, by their names; of each other MAX_ROWS.
+MOST = {**dict.fromkeys(("c", "v", "f", "is", "t"), MAX_CELLS), "row": 2**21, "si": 2**21}
 
 
 def sheet_table(name: str, path: Any) -> TextTable:
@@ -26,7 +35,7 @@ def sheet_table(name: str, path: Any) -> TextTable:
     whole, with its rows as lines. Formulas are looked for where a column is empty.
     """
     try:
-        openpyxl = importlib.import_module("openpyxl")
+        importlib.import_module("openpyxl")
     except ImportError:
         raise NflowError(
             f"{name}: an .xlsx file is read by openpyxl; in nflow's checkout: pip install "
@@ -41,7 +50,7 @@ def sheet_table(name: str, path: Any) -> TextTable:
                 f"{name}: expected at most {MAX_BYTES:,} bytes uncompressed, received {size:,}; "
                 "export the sheet as CSV"
             )
-        with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as workbook:
+        with closing(_workbook(path, data_only=True)) as workbook:
             sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
             read = ((sheet.title, rows) for sheet in sheets if (rows := _rows(name, sheet)))
             title, rows = next(read, ("", []))
@@ -56,7 +65,7 @@ def sheet_table(name: str, path: Any) -> TextTable:
         places = {first + i: column.name for i, column in enumerate(table.columns)}
         empty = [j for j in places if not any(any(row[j : j + 1]) for row in rows[end:])]
         if empty:
-            with closing(openpyxl.load_workbook(path, read_only=True)) as workbook:
+            with closing(_workbook(path, data_only=False)) as workbook:
                 workbook[title].reset_dimensions()
                 cells = itertools.chain.from_iterable(workbook[title].iter_rows(min_row=end + 1))
                 formulas = {cell.column - 1 for cell in cells if cell.data_type == "f"}
@@ -68,16 +77,75 @@ def sheet_table(name: str, path: Any) -> TextTable:
     return table
 
 
+class _Parts(zipfile.ZipFile):
+    """Archive of a workbook, which counts the elements of each part that is opened, by the parser
+    that reads it next: openpyxl makes objects of all of them.
+    """
+
+    def __init__(self, path: Any):
+        super().__init__(path)
+        self._opened, self._elements = Counter[str](), Counter[str]()
+
+    def open(self, name: Any, *args: Any, **options: Any) -> Any:
+        self._opened[name] += 1
+        if self._opened[name] > MAX_OPENED or len(self._opened) > MAX_PARTS:
+            raise zipfile.BadZipFile(f"more than {MAX_PARTS:,} parts, or a part of many sheets")
+        if self._opened[name] == 1:
+            self._count(super().open(name))
+        return super().open(name, *args, **options)
+
+    def _count(self, part: Any) -> None:
+        cells = 0
+
+        def start(tag: str, attributes: Mapping[str, str]) -> None:
+            nonlocal cells
+            element = tag.rpartition(":")[2]
+            self._elements[element] += 1
+            cells = 0 if element == "row" else cells + (element == "c")
+            most = MOST.get(element, MAX_ROWS)
+            if self._elements[element] > most or max(cells, len(attributes)) > MAX_WIDTH:
+                raise zipfile.BadZipFile(
+                    f"more than {most:,} elements {shown(element)}, or {MAX_WIDTH:,} in a row; "
+                    "export the sheet as CSV"
+                )
+
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = start
+        with part, suppress(expat.ExpatError):  # of a picture, or damaged: openpyxl tells
+            size = 0
+            while block := part.read(BLOCK):
+                parser.Parse(block)
+                size += len(block)
+                if size - parser.CurrentByteIndex > MAX_TAG:
+                    raise zipfile.BadZipFile(f"a tag of more than {MAX_TAG:,} bytes")
+
+
+def _workbook(path: Any, data_only: bool) -> Any:
+    library = importlib.import_module("openpyxl.reader.excel")
+    reader = library.ExcelReader(path, read_only=True, data_only=data_only, keep_links=False)
+    reader.archive.close()
+    reader.archive = _Parts(path)
+    reader.read()
+    return reader.wb
+
+
 def _rows(name: str, sheet: Any) -> list[list[str]]:
     """Rows of a sheet from its first, each to its last cell that is not empty."""
     sheet.reset_dimensions()  # those in the file may be wrong
-    rows, n_cells, last = list[list[str]](), 0, 0
+    rows, n_cells, n_letters, last = list[list[str]](), 0, 0, 0
     for cells in sheet.iter_rows(values_only=True):
+        n_cells += len(cells)
         texts = [*map(_text_of, cells)]
         while texts and not texts[-1]:
             texts.pop()
         rows.append(texts)
-        n_cells += len(texts)
+        letters = [*map(len, texts)]
+        n_letters += sum(letters)
+        if max(letters, default=0) > MAX_CELL or n_letters > MAX_LETTERS:
+            raise DataError(
+                f"{name}: sheet {shown(sheet.title)}: expected cells of at most {MAX_CELL:,} "
+                f"letters, {MAX_LETTERS:,} in all"
+            )
         if len(rows) > MAX_ROWS or n_cells > MAX_CELLS:
             raise DataError(
                 f"{name}: sheet {shown(sheet.title)}: expected at most {MAX_ROWS:,} rows and "
@@ -109,8 +177,10 @@ def _text(name: str, rows: list[list[str]]) -> bytes:
             f"{name}: expected at most {MAX_CELLS:,} cells, received {len(starts):,} rows of up to "
             f"{width - first:,} cells; delete those beside the table"
         )
-    text = io.StringIO(newline="")
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
         writer.writerow([*row, *[""] * (width - len(row))][first:] if row else [])
-    return text.getvalue().encode()
+    text.flush()
+    return content.getvalue()

@@ -127,11 +127,15 @@ def looks_like(line: str) -> str:
     return ""
 
 
+def expect_width(name: str, width: int) -> None:
+    """Check a number of columns, before there is a list of them."""
+    if not 1 <= width <= MAX_COLUMNS:
+        raise DataError(f"{name}: expected 1 to {MAX_COLUMNS:,} columns, received {width:,}")
+
+
 def expect_names(name: str, names: Sequence[str]) -> list[str]:
     """Check column names; a first one left empty by pandas becomes ``index``."""
-    if not 1 <= len(names) <= MAX_COLUMNS:
-        received = f"{len(names):,}"
-        raise DataError(f"{name}: expected 1 to {MAX_COLUMNS:,} columns, received {received}")
+    expect_width(name, len(names))
     if len(names) > 1 and not names[0]:
         names = ["index", *names[1:]]
     seen: set[str] = set()

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.lib import format as npy
 from pyarrow import parquet
 
+from nflow_cli.data import array_tables, delimited, table_files
 from nflow_cli.data import columns as raw_columns
-from nflow_cli.data import delimited, table_files
 from nflow_cli.data.columns import numbers_of, read_columns, read_points, text_of
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.writing import write_table
@@ -763,6 +764,68 @@ def test_an_array_that_unpacks_to_too_much_is_not_read(write):
         archive.writestr("a.npy", npy_of(np.zeros(10**6)) + bytes(10**6))
     path = write(file.getvalue(), "t.npz")
     assert "expected 8,000,000 bytes, received more" in complaint(lambda: open_table(path), path)
+
+
+def text_in_all_rows(letters, n):
+    """Return a Parquet file of one text, which it stores once, in n rows."""
+    file, which = io.BytesIO(), pa.array(np.zeros(n, np.int32))
+    cells = pa.DictionaryArray.from_arrays(which, pa.array([letters * "x"]))
+    parquet.write_table(pa.table({"a": cells}), file, store_schema=False)
+    return file.getvalue()
+
+
+def zeros_in_a_row(n):
+    """Return a Parquet file of one row, a list of n zeros."""
+    cells = pa.ListArray.from_arrays(pa.array([0, n], pa.int32()), pa.array(np.zeros(n, np.int8)))
+    return parquet_of(a=cells)
+
+
+def array_header(shape):
+    file = io.BytesIO()
+    npy.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def keys(n, start=0):
+    return "".join(f'{{"k{i}": 1}}\n' for i in range(start, start + n))
+
+
+SMALL_AND_LARGE = [
+    ("t.npy", array_header((0, 10**12)), "1 to 10,000 columns, received 1,000,000,000,000"),
+    ("t.npz", npz_of(a=np.zeros((0, 10**6))), "a: expected shape (n,) or (n, D), received (0, "),
+    ("t.npz", npz_of(a=np.zeros(3, f"U{2**25}")), "a: expected at most 268,435,456 bytes of text"),
+    ("t.jsonl", keys(20_000), "expected 1 to 10,000 columns"),
+    (
+        "t.jsonl",
+        keys(1) + '{"v":"{",' + ",".join(f'":k{i}":1' for i in range(20_000)) + "}\n",
+        "1 to",
+    ),
+    (
+        "t.jsonl",
+        keys(9_000),
+        "at most 33,554,432 cells, most of them missing, received 9,001 lines",
+    ),
+    ("t.jsonl", keys(1) + f'{{"a": "{2**24 * "x"}"}}\n', "lines of at most 16,777,216 bytes"),
+    ("t.jsonl", "{}\n" * 10**7, "1,073,741,824 bytes and 10,000,000 JSON lines"),
+    ("t.parquet", text_in_all_rows(10**6, 300), "bytes of text in 300 rows, received 300,000,000"),
+    ("t.parquet", zeros_in_a_row(2**25), "expected rows of at most 268,435,456 bytes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "expected"), SMALL_AND_LARGE, ids=[str(i) for i in range(len(SMALL_AND_LARGE))]
+)
+def test_what_would_be_large_in_memory_is_counted_first(write, name, file, expected):
+    path = write(file, name)
+    assert expected in complaint(lambda: read_all(path), path)
+
+
+def test_long_cells_of_parquet_are_read_a_few_at_a_time(write, monkeypatch):
+    monkeypatch.setattr(array_tables, "MAX_BLOCK", 2**20)
+    cells = [f"{i:05d}{'x' * 2**12}" for i in range(1_000)]
+    table = open_table(write(parquet_of(a=cells), "t.parquet"))
+    assert max(block.num_rows for block in table.blocks(["a"])) < 256
+    assert text_of(table, "a").tolist() == cells
 
 
 @pytest.mark.slow
