@@ -170,11 +170,12 @@ def wrong_table(rng, text):
     return "\r\n".join(map(",".join, rows)).encode()
 
 
-def rezipped(rng, content):
-    """Pack an .npz again, its arrays damaged and its checksums right."""
+def rezipped(rng, content, damage=None):
+    """Pack an archive again, its parts damaged and its checksums right."""
+    damage = damage or (lambda rng, part: mutated(rng, part, BYTES))
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w") as new:
         for name in old.namelist():
             part = old.read(name)
-            new.writestr(name, mutated(rng, part, BYTES) if rng.integers(4) == 0 else part)
+            new.writestr(name, damage(rng, part) if rng.integers(4) == 0 else part)
     return file.getvalue()

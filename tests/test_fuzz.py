@@ -3,9 +3,12 @@
 import gzip
 import io
 import json
+import re
 import time
 
+import matplotlib
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pytest
 from drawable_runs import ARRAYS, CONFIGS, SUMMARIES, metrics
@@ -49,8 +52,6 @@ def good(kind, tmp_path_factory):
         run.write_json("summary.json", SUMMARIES[kind])
         run.write_arrays("evaluation.npz", ARRAYS[kind])
         run.write_text("metrics.csv", metrics(kind))
-    pictures = {"fit-2d": 4, "points": 4, "train-vae": 5}.get(kind, 3)
-    assert len(draw(Run.open(run.path), dpi=DPI)) == pictures
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
 
 
@@ -120,6 +121,19 @@ def fuzz_runs(folder, good, count, seed, drawn):
     return valid
 
 
+def test_settings_of_matplotlib_change_no_picture(tmp_path, good, kind):
+    """Such as those of a matplotlibrc, in a stranger's folder or the user's own."""
+
+    def drawn():
+        return {path.name: path.read_bytes() for path in draw(Run.open(tmp_path), dpi=DPI)}
+
+    put(tmp_path, good)
+    before = drawn()
+    assert len(before) == {"fit-2d": 4, "points": 4, "train-vae": 5}.get(kind, 3)
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red", "font.size": 7}):
+        assert drawn() == before
+
+
 DAMAGE = [
     lambda content: b"",
     lambda content: content[: content.rindex(b",", 0, len(content) // 2 + 1) + 1],  # cut short
@@ -182,7 +196,32 @@ def table_files():
         "f.npy": array.getvalue(),
         "g.npz": archive.getvalue(),
         "h.parquet": packed.getvalue(),
+        "i.jsonl": "".join(f'{{"x": {a}, "y": {b}}}\n' for a, b in points).encode(),
+        "j.xlsx": workbook(points),
     }
+
+
+def workbook(points):
+    """Return a workbook of Excel of these rows, below a header."""
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    for row in (("x", "y"), *points.tolist()):
+        book.active.append(row)
+    book.save(file)
+    return file.getvalue()
+
+
+PIECE = re.compile(rb'<[^<>]*>|[^\n]*\n|"[^"]*": |,')
+
+
+def blown_up(rng, content, most=2**20):
+    """Repeat a piece of a text or of an archive's part: a line, a cell, a tag or a key."""
+    if content.startswith(b"PK"):
+        return rezipped(rng, content, blown_up)
+    pieces = [piece.span() for piece in PIECE.finditer(content)] or [(0, len(content))]
+    start, end = pieces[rng.integers(len(pieces))]
+    end = max(end, pieces[rng.integers(len(pieces))][1])
+    piece, times = content[start:end], int(10 ** rng.uniform(1, 6))
+    return content[:end] + piece * min(times, most // len(piece)) + content[end:]
 
 
 def fuzz_tables(folder, count, seed):
@@ -194,7 +233,10 @@ def fuzz_tables(folder, count, seed):
     tokens = [*BYTES, b"\n", b"\r", b"\t", b";", b"|", b"\xe9", b"+", b"NA", b"1,5", b"\x1b[31m"]
     for _ in range(count):
         name = list(good)[rng.integers(len(good))]
-        (folder / name).write_bytes(mutated(rng, good[name], tokens))
+        content = blown_up(rng, good[name]) if rng.integers(3) == 0 else good[name]
+        if rng.integers(3):
+            content = mutated(rng, content, tokens)
+        (folder / name).write_bytes(content)
         valid += outcome(lambda name=name: read_points(folder / name), str(folder))
     return valid
 

@@ -1,5 +1,6 @@
 """Tables of Parquet, NumPy files, DataFrames and Arrow. Nothing is unpickled."""
 
+import math
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
 from nflow_cli.data import tables
+from nflow_cli.data.arrow_cells import is_text
 from nflow_cli.data.tables import (
     BLOCK_ROWS,
     Field,
     TableFile,
     expect_names,
+    expect_width,
     explained,
     positions,
     shown,
@@ -23,6 +27,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.runs import npz
 from nflow_cli.runs.json_text import json_object
 
+MAX_BLOCK = 2**28  # bytes of text, or of rows of a Parquet file, that are read at once
 UNNAMED_INDEX = "__index_level_0__"  # by pandas, in a table of Arrow
 NAMES = "columns"  # in an .npz: the column names of its array of rows
 _NPZ = (
@@ -44,7 +49,7 @@ class ArrowTable(TableFile):
         names = [column.name for column in self.columns if not column.is_index]
         return {name: self._table.column(name) for name in names}
 
-    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from self._table.select(names).to_batches(max_chunksize=BLOCK_ROWS)
 
 
@@ -55,11 +60,13 @@ class ParquetTable(TableFile):
         self._source = source
         with explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
+            self._block_rows = _block_rows(name, file.metadata)
         columns, self._empty = _columns(name, schema), schema.empty_table()
+        self._texts = [field.name for field in schema if is_text(field.type)]
         self._stored = dict(zip((column.name for column in columns), schema.names))
         super().__init__(name, columns, n_rows)
 
-    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         stored = [self._stored[name] for name in names]
         if not self.n_rows:  # no batch, which has the types
             arrays = [self._empty.column(name).combine_chunks() for name in stored]
@@ -67,10 +74,42 @@ class ParquetTable(TableFile):
             return
         with (
             explained(self.name, "a Parquet file"),
-            parquet.ParquetFile(self._source, pre_buffer=False) as file,
+            parquet.ParquetFile(
+                self._source, pre_buffer=False, read_dictionary=self._texts
+            ) as file,
         ):
-            for block in file.iter_batches(BLOCK_ROWS, columns=stored):
-                yield block.select(stored).rename_columns(list(names))
+            for block in file.iter_batches(self._block_rows, columns=stored):
+                cells = [self._unpacked(block.column(name), name) for name in stored]
+                yield pa.RecordBatch.from_arrays(cells, list(names))
+
+    def _unpacked(self, cells: pa.Array, name: str) -> pa.Array:
+        """Text as the file's type has it: one long value may be that of all rows."""
+        if name not in self._texts:
+            return cells
+        lengths = pc.binary_length(cells.dictionary).take(cells.indices)  # pyright: ignore[reportAttributeAccessIssue]
+        size = pc.sum(lengths).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+        if size > MAX_BLOCK:
+            raise DataError(
+                f"{self.name}: column {shown(name)}: expected at most {MAX_BLOCK:,} bytes of text "
+                f"in {len(cells):,} rows, received {size:,}"
+            )
+        return cells.dictionary_decode().cast(self._empty.schema.field(name).type)
+
+
+def _block_rows(name: str, metadata: Any) -> int:
+    """Rows of a Parquet file that are read at once: fewer where its cells are long."""
+    leaves = range(metadata.num_columns)
+    lists = [i for i in leaves if metadata.schema.column(i).max_repetition_level]
+    longest = 0
+    for i in range(metadata.num_row_groups):
+        group = metadata.row_group(i)
+        items = sum(group.column(j).num_values for j in lists)
+        longest = max(longest, (group.total_byte_size + 8 * items) // max(group.num_rows, 1))
+    if longest > MAX_BLOCK:
+        raise DataError(
+            f"{name}: expected rows of at most {MAX_BLOCK:,} bytes, received {longest:,}"
+        )
+    return min(BLOCK_ROWS, MAX_BLOCK // max(longest, 1))
 
 
 class RowsTable(TableFile):
@@ -86,12 +125,13 @@ class RowsTable(TableFile):
             )
         self._rows = rows.reshape(len(rows), -1) if rows.ndim == 1 else rows
         width = self._rows.shape[1]
+        expect_width(name, width)
         names = expect_names(name, positions(width) if names is None else names)
         if len(names) != width:
             raise DataError(f"{name}: expected {width} names of columns, received {len(names)}")
         super().__init__(name, list(map(Field, names)), len(rows))
 
-    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         known = [column.name for column in self.columns]
         indices = [known.index(name) for name in names]
         native = self._rows.dtype.newbyteorder("=")
@@ -116,7 +156,7 @@ def npz_table(name: str, path: Any) -> TableFile:
         keys = [key.removesuffix(".npy") for key in archive.namelist() if key.endswith(".npy")]
         if len(keys) > tables.MAX_COLUMNS:
             raise DataError(f"{name}: expected {_NPZ}; received {len(keys):,} arrays")
-        arrays = npz.read_arrays(archive, keys, lambda key, shape, dtype: None)
+        arrays = npz.read_arrays(archive, keys, _expect_columns)
     named = arrays.get(NAMES)
     rows = {key: array for key, array in arrays.items() if array.ndim == 2}
     if len(rows) == 1 and set(arrays) <= {NAMES, *rows}:
@@ -129,6 +169,14 @@ def npz_table(name: str, path: Any) -> TableFile:
         shapes = ", ".join(f"{key} {array.shape}" for key, array in arrays.items())
         raise DataError(f"{name}: expected {_NPZ}; received {shown(shapes)}")
     return columns_table(name, arrays)
+
+
+def _expect_columns(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Check that an array is a column, or rows of them, before its values are read."""
+    if dtype.kind in "SU" and dtype.itemsize * math.prod(shape) > MAX_BLOCK:
+        raise npz.ArrayError(f"{key}: expected at most {MAX_BLOCK:,} bytes of text")
+    if len(shape) not in (1, 2) or max(shape[1:], default=1) > tables.MAX_COLUMNS:
+        raise npz.ArrayError(f"{key}: expected shape (n,) or (n, D), received {shape}")
 
 
 def columns_table(name: str, columns: Mapping[str, Any]) -> ArrowTable:

@@ -252,7 +252,7 @@ class TextTable(TableFile):
         if self.dialect.delimiter == SPACES:
             self.notes.append("columns are separated by spaces")
 
-    def blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns as text.
 
         Arrow's own stream would call Python from its threads, and hang at exit.
@@ -311,8 +311,11 @@ class TextTable(TableFile):
         if not self._header or self._header not in rows.text:
             return rows
         again = re.compile(rb"(?<![^\r\n])%b(?![^\r\n])" % re.escape(self._header))
+        line, start = rows.line, 0
         for found in again.finditer(rows.text):
-            self._headers_again[rows.line + _n_breaks(rows.text[: found.start()])] = None
+            line += _n_breaks(rows.text[start : found.start()])
+            start = found.start()
+            self._headers_again[line] = None
         return _Rows(again.sub(b"", rows.text), again.sub(b"", rows.masked), rows.line)
 
     def _without_bottom(self, rows: _Rows) -> _Rows:

@@ -175,7 +175,7 @@ def _dimensions(name: str, count: int) -> list[str]:
 
 def write_inference(path: Path, groups: Mapping[str, Any]) -> None:
     """Write the groups of an InferenceData, atomically."""
-    with files.replaced(path) as temporary:
+    with files.replaced(files.followed(path)) as temporary:
         _xarray().DataTree.from_dict(groups).to_netcdf(temporary, engine=_ENGINE)
 
 

@@ -8,10 +8,13 @@ import itertools
 import re
 import warnings
 import zipfile
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from typing import Any
+from xml.parsers import expat
 
-from nflow_cli.data.delimited import TextTable
+from nflow_cli.data.delimited import BLOCK, TextTable
 from nflow_cli.data.tables import explained, listed, shown
 from nflow_cli.errors import DataError, NflowError
 
@@ -20,6 +23,12 @@ MAX_ROWS, MAX_CELLS = 2**20, 10**7
 LEAST = 10  # rows of two cells or more, of a sheet that is a table and not about others
 _MERGED = re.compile(rb'mergeCell ref="([A-Z]+)(\d+):[A-Z]+(\d+)"')
 _HIDDEN = re.compile(rb'<(?:\w+:)?row\b[^>]*\shidden="(?:1|true)"')
+MAX_LETTERS, MAX_CELL = 2**28, 2**16  # of a sheet, of a cell
+MAX_WIDTH = 2**14  # cells of a row, attributes of an element
+MAX_TAG = 2**21  # bytes, which a parser reads again with each block until the tag ends
+MAX_PARTS, MAX_OPENED = 2_000, 4  # parts that are opened, and how often each
+# Elements of all parts that are opened, by their names; of each other MAX_ROWS.
+MOST = {**dict.fromkeys(("c", "v", "f", "is", "t"), MAX_CELLS), "row": 2**21, "si": 2**21}
 
 
 def sheet_table(name: str, path: Any) -> TextTable:
@@ -31,7 +40,7 @@ def sheet_table(name: str, path: Any) -> TextTable:
     in its column. Formulas are looked for where a column is empty.
     """
     try:
-        openpyxl = importlib.import_module("openpyxl")
+        importlib.import_module("openpyxl")
     except ImportError:
         raise NflowError(
             f"{name}: an .xlsx file is read by openpyxl; in nflow's checkout: pip install "
@@ -46,13 +55,16 @@ def sheet_table(name: str, path: Any) -> TextTable:
                 f"{name}: expected at most {MAX_BYTES:,} bytes uncompressed, received {size:,}; "
                 "export the sheet as CSV"
             )
-        with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as workbook:
+        with closing(_workbook(path, data_only=True)) as workbook:
             sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
             sheet, rows = _first_table(name, sheets)
             title = sheet.title if sheet else ""
-            xml = sheet._get_source().read() if sheet else b""  # says what openpyxl passes over
-            column_of = openpyxl.utils.column_index_from_string
-            merged = [(column_of(a.decode()), int(i), int(j)) for a, i, j in _MERGED.findall(xml)]
+            column_of = importlib.import_module("openpyxl.utils").column_index_from_string
+            areas, hidden = list[tuple[bytes, bytes, bytes]](), 0
+            for tags in _tags(sheet) if sheet else ():
+                areas += _MERGED.findall(tags)
+                hidden += len(_HIDDEN.findall(tags))
+            merged = [(column_of(a.decode()), int(i), int(j)) for a, i, j in areas]
         label = name
         if len(sheets) > 1:
             titles = listed([shown(sheet.title) for sheet in sheets])
@@ -60,9 +72,9 @@ def sheet_table(name: str, path: Any) -> TextTable:
         table = _text_table(label, rows)
         end = table.dialect.top.end
         if merged := [area for area in merged if end < area[1] <= len(rows)]:
-            _fill(rows, merged)
+            _fill(label, rows, merged)
             table = _text_table(label, rows)
-        if hidden := len(_HIDDEN.findall(xml)):
+        if hidden:
             table.notes.insert(0, f"hidden rows are read, too: {hidden:,}")
         if len(sheets) > 1:
             to_read = "to read another, move it to the front"
@@ -71,7 +83,7 @@ def sheet_table(name: str, path: Any) -> TextTable:
         places = {first + i: column.name for i, column in enumerate(table.columns)}
         empty = [j for j in places if not any(any(row[j : j + 1]) for row in rows[end:])]
         if empty:
-            with closing(openpyxl.load_workbook(path, read_only=True)) as workbook:
+            with closing(_workbook(path, data_only=False)) as workbook:
                 workbook[title].reset_dimensions()
                 cells = itertools.chain.from_iterable(workbook[title].iter_rows(min_row=end + 1))
                 formulas = {cell.column - 1 for cell in cells if cell.data_type == "f"}
@@ -95,30 +107,103 @@ def _first_table(name: str, sheets: list[Any]) -> tuple[Any, list[list[str]]]:
     return first
 
 
+def _tags(sheet: Any) -> Iterator[bytes]:
+    """Text of a sheet's file, in blocks of whole tags: it says what openpyxl passes over."""
+    rest = b""
+    with sheet._get_source() as source:
+        while block := source.read(BLOCK):
+            tags, sign, rest = (rest + block).rpartition(b"<")
+            rest = sign + rest
+            yield tags
+    yield rest
+
+
 def _text_table(label: str, rows: list[list[str]]) -> TextTable:
     content = _text(label, rows)
     return TextTable(label, lambda: io.BytesIO(content), marks=(",", "."))
 
 
-def _fill(rows: list[list[str]], merged: list[tuple[int, int, int]]) -> None:
+def _fill(label: str, rows: list[list[str]], merged: list[tuple[int, int, int]]) -> None:
     """Write the first cell of each merged area, a column from one row to another, to the others."""
+    count = sum(last - first for _, first, last in merged)
+    if count > MAX_CELLS:
+        raise DataError(f"{label}: expected at most {MAX_CELLS:,} merged cells, received {count:,}")
     for column, first, last in merged:
-        value = [*rows[first - 1], *[""] * column][column - 1]
-        for row in rows[first:last]:
+        value = "".join(rows[first - 1][column - 1 : column])
+        for row in rows[first:last] if value else []:
             row += [""] * (column - len(row))
             row[column - 1] = value
+
+
+class _Parts(zipfile.ZipFile):
+    """Archive of a workbook, which counts the elements of each part that is opened, by the parser
+    that reads it next: openpyxl makes objects of all of them.
+    """
+
+    def __init__(self, path: Any):
+        super().__init__(path)
+        self._opened, self._elements = Counter[str](), Counter[str]()
+
+    def open(self, name: Any, *args: Any, **options: Any) -> Any:
+        self._opened[name] += 1
+        if self._opened[name] > MAX_OPENED or len(self._opened) > MAX_PARTS:
+            raise zipfile.BadZipFile(f"more than {MAX_PARTS:,} parts, or a part of many sheets")
+        if self._opened[name] == 1:
+            self._count(super().open(name))
+        return super().open(name, *args, **options)
+
+    def _count(self, part: Any) -> None:
+        cells = 0
+
+        def start(tag: str, attributes: Mapping[str, str]) -> None:
+            nonlocal cells
+            element = tag.rpartition(":")[2]
+            self._elements[element] += 1
+            cells = 0 if element == "row" else cells + (element == "c")
+            most = MOST.get(element, MAX_ROWS)
+            if self._elements[element] > most or max(cells, len(attributes)) > MAX_WIDTH:
+                raise zipfile.BadZipFile(
+                    f"more than {most:,} elements {shown(element)}, or {MAX_WIDTH:,} in a row; "
+                    "export the sheet as CSV"
+                )
+
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = start
+        with part, suppress(expat.ExpatError):  # of a picture, or damaged: openpyxl tells
+            size = 0
+            while block := part.read(BLOCK):
+                parser.Parse(block)
+                size += len(block)
+                if size - parser.CurrentByteIndex > MAX_TAG:
+                    raise zipfile.BadZipFile(f"a tag of more than {MAX_TAG:,} bytes")
+
+
+def _workbook(path: Any, data_only: bool) -> Any:
+    library = importlib.import_module("openpyxl.reader.excel")
+    reader = library.ExcelReader(path, read_only=True, data_only=data_only, keep_links=False)
+    reader.archive.close()
+    reader.archive = _Parts(path)
+    reader.read()
+    return reader.wb
 
 
 def _rows(name: str, sheet: Any) -> list[list[str]]:
     """Rows of a sheet from its first, each to its last cell that is not empty."""
     sheet.reset_dimensions()  # those in the file may be wrong
-    rows, n_cells, last = list[list[str]](), 0, 0
+    rows, n_cells, n_letters, last = list[list[str]](), 0, 0, 0
     for cells in sheet.iter_rows(values_only=True):
+        n_cells += len(cells)
         texts = [*map(_text_of, cells)]
         while texts and not texts[-1]:
             texts.pop()
         rows.append(texts)
-        n_cells += len(texts)
+        letters = [*map(len, texts)]
+        n_letters += sum(letters)
+        if max(letters, default=0) > MAX_CELL or n_letters > MAX_LETTERS:
+            raise DataError(
+                f"{name}: sheet {shown(sheet.title)}: expected cells of at most {MAX_CELL:,} "
+                f"letters, {MAX_LETTERS:,} in all"
+            )
         if len(rows) > MAX_ROWS or n_cells > MAX_CELLS:
             raise DataError(
                 f"{name}: sheet {shown(sheet.title)}: expected at most {MAX_ROWS:,} rows and "
@@ -150,8 +235,10 @@ def _text(name: str, rows: list[list[str]]) -> bytes:
             f"{name}: expected at most {MAX_CELLS:,} cells, received {len(starts):,} rows of up to "
             f"{width - first:,} cells; delete those beside the table"
         )
-    text = io.StringIO(newline="")
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
         writer.writerow([*row, *[""] * (width - len(row))][first:] if row else [])
-    return text.getvalue().encode()
+    text.flush()
+    return content.getvalue()

@@ -23,6 +23,7 @@ from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve, subject_hint
+from nflow_cli.runs import files
 
 MAX_STDIN = 2**30
 STDIN = "-"
@@ -74,7 +75,15 @@ def open_table(name: str | Path) -> TableFile:
     """
     if str(name) == STDIN:
         return _standard_input()
-    path, label = Path(name), str(name)
+    path = Path(name)
+    stamp = files.stamp(path)
+    table = _opened(path, str(name))
+    table.source, table.stamp = path, stamp
+    table.expect_unchanged()
+    return table
+
+
+def _opened(path: Path, label: str) -> TableFile:
     start = _beginning(path, label)
     suffix = path.suffix.lower()
     magic = {".gz": _GZIP, **{ending: reader.magic for ending, reader in READERS.items()}}
@@ -119,6 +128,8 @@ def _beginning(path: Path, label: str) -> bytes:
 
 def _standard_input() -> TableFile:
     label = "standard input"
+    if sys.stdin is None:
+        raise DataError(f"{label}: closed; expected {_FORMATS}")
     content = sys.stdin.buffer.read(MAX_STDIN + 1)
     if len(content) > MAX_STDIN:
         raise DataError(f"{label}: expected at most {MAX_STDIN:,} bytes, received more")

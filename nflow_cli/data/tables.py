@@ -5,12 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.registry import nearest
-from nflow_cli.runs import npz
+from nflow_cli.runs import files, npz
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +56,8 @@ class TableFile(ABC):
     decimal = "."  # the mark in numbers that are text
     is_untyped = False  # whether all cells are text
     is_part = False  # of a table of many files: it may have no rows
+    source: Path | None = None  # the file, if it is one,
+    stamp: tuple[int, ...] = ()  # as it was when it was opened
 
     def __init__(self, name: str, columns: Sequence[Field], n_rows: int | None = None):
         self.name = name
@@ -63,9 +66,26 @@ class TableFile(ABC):
         self.notes: list[str] = []
         self.doubts: Mapping[str, str] = {}
 
-    @abstractmethod
     def blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-        """Columns as stored, some rows at a time."""
+        """Columns as stored, some rows at a time; of a file that changes a ``DataError``."""
+        self.expect_unchanged()
+        try:
+            yield from self._blocks(names)
+        except DataError:
+            self.expect_unchanged()  # or that is why
+            raise
+        self.expect_unchanged()
+
+    @abstractmethod
+    def _blocks(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]: ...
+
+    def expect_unchanged(self) -> None:
+        """Check that the file is the one that was opened: it is read several times."""
+        if self.source and files.stamp(self.source) != self.stamp:
+            raise DataError(
+                f"{self.name}: changed while it was read; expected a file that stays as it is: "
+                "read a copy"
+            )
 
     def place(self, row: int) -> str:
         """Place of a row, counted from 0, in messages."""
@@ -119,11 +139,15 @@ def looks_like(line: str) -> str:
     return ""
 
 
+def expect_width(name: str, width: int) -> None:
+    """Check a number of columns, before there is a list of them."""
+    if not 1 <= width <= MAX_COLUMNS:
+        raise DataError(f"{name}: expected 1 to {MAX_COLUMNS:,} columns, received {width:,}")
+
+
 def expect_names(name: str, names: Sequence[str]) -> list[str]:
     """Check column names; a first one left empty by pandas becomes ``index``."""
-    if not 1 <= len(names) <= MAX_COLUMNS:
-        received = f"{len(names):,}"
-        raise DataError(f"{name}: expected 1 to {MAX_COLUMNS:,} columns, received {received}")
+    expect_width(name, len(names))
     if len(names) > 1 and not names[0]:
         names = ["index", *names[1:]]
     seen: set[str] = set()

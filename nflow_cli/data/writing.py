@@ -24,6 +24,7 @@ from nflow_cli.data.table_files import STDIN
 from nflow_cli.data.tables import positions, shown
 from nflow_cli.data.written import STORED, WHOLE, in_single
 from nflow_cli.errors import DataError
+from nflow_cli.runs import files
 from nflow_cli.runs.directory import RunDirectory
 
 
@@ -111,7 +112,8 @@ def write_table(path: str | Path, names: Sequence[str], batches: Iterable[pa.Rec
 
 
 def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
-    """Write a file atomically by ``fill(file)``."""
+    """Write a file atomically by ``fill(file)``, through a link that the user names."""
+    path = files.followed(path)
     RunDirectory(path.parent).write(path.name, fill)
 
 

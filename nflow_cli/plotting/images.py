@@ -120,6 +120,7 @@ def samples_figure(evaluation: Arrays, summary: Summary) -> Figure:
     return images_figure(samples, *_about(summary), what)
 
 
+@drawing()
 def images_figure(images: np.ndarray, *about: str) -> Figure:
     """Draw images (n, h, w) in a square."""
     figure, _ = mosaic_figure(_tiles(images, math.ceil(math.sqrt(len(images)))), ("", ""))

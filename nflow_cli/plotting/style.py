@@ -33,6 +33,8 @@ from nflow_cli.text import printable
 # Many journals refuse the default font type; the fixed salt makes svg files repeatable, and text
 # stays text in them.
 STYLE: dict[Any, Any] = {
+    # Not those of a matplotlibrc, the user's or of a stranger's folder.
+    **{key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"},
     **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow", "svg.fonttype": "none"},
     "axes.formatter.limits": (-3, 5),  # beyond, numbers are multiples of a power of 10
     "axes.titley": 1.0,  # no search for room above each title, which nothing needs

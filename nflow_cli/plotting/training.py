@@ -19,6 +19,7 @@ from nflow_cli.plotting.style import (
     Arrays,
     Summary,
     add_title,
+    drawing,
     marked,
     scale_values,
     title_of,
@@ -149,6 +150,7 @@ def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
     return figure
 
 
+@drawing()
 def likelihood_figure(metrics: Arrays, summary: Summary, *title: str) -> Figure:
     """Draw the log-likelihood of training batches and of the validation rows against updates,
     beside those of the test rows and of baselines.

@@ -1,6 +1,7 @@
 """Safe file access in untrusted directories: plain files only.
 
-Links are never followed, FIFOs and devices never opened. The folder itself may be a link.
+Links are never followed, FIFOs and devices never opened. The folder itself may be a link, and so
+may the output that a user names.
 """
 
 import errno
@@ -8,8 +9,8 @@ import hashlib
 import io
 import os
 import re
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,20 +99,42 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; the file replaces the old one if the block succeeds."""
+    """Yield a temporary path; the file replaces the old one if the block succeeds.
+
+    It keeps the permissions of a plain file, or has those of the umask; until then it is private.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(4)}{path.suffix}")
     with explained(path):
-        handle, temporary = tempfile.mkstemp(path.suffix, _TEMPORARY, path.parent)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666))
         try:
-            os.close(handle)
-            yield Path(temporary)
+            like = path if path.is_file() and not path.is_symlink() else temporary
+            mode = stat.S_IMODE(like.stat().st_mode)
+            os.chmod(temporary, 0o600)
+            yield temporary
             sync(temporary)
-            os.chmod(temporary, 0o644)
+            os.chmod(temporary, mode)
             os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):  # the first error matters more
                 os.unlink(temporary)
             raise
         sync(path.parent)
+
+
+def followed(path: Path) -> Path:
+    """The plain file, or the new one, that a user's output is; of a link the file it leads to."""
+    with explained(path):
+        target = Path(os.path.realpath(path, strict=True)) if path.is_symlink() else path
+    is_file(target)
+    return target
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Identity, size and time of a file, by which a change is noticed; empty if it is gone."""
+    with suppress(OSError, ValueError):  # an invalid name: "\0"
+        status = path.stat()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return ()
 
 
 def is_unfinished(name: str) -> bool:

@@ -155,6 +155,21 @@ def test_what_is_no_table_is_one_line(write, tmp_path, monkeypatch):
         monkeypatch.setattr(spreadsheets, "MAX_CELLS", most)
         with pytest.raises(DataError, match=said):
             open_table(write(Sheet1=placed(ROWS)))
+    for limit, most, said in (
+        ("MAX_CELL", 4, "expected cells of at most 4 letters, 268,435,456 in all"),
+        ("MAX_LETTERS", 30, "letters, 30 in all"),
+        ("MAX_WIDTH", 5, "or 5 in a row; export the sheet as CSV"),
+        ("MOST", {"row": 4}, "more than 4 elements 'row'"),
+        ("MAX_PARTS", 3, "more than 3 parts"),
+        ("MAX_OPENED", 1, "or a part of many sheets"),
+        ("MAX_TAG", 20, "a tag of more than 20 bytes"),
+    ):
+        path = write(Sheet1=placed(ROWS))
+        with monkeypatch.context() as few, pytest.raises(DataError, match=said):
+            few.setattr(spreadsheets, "MAX_CELLS", 10**7)
+            few.setattr(spreadsheets, limit, most)
+            few.setattr(spreadsheets, "BLOCK", 10 if limit == "MAX_TAG" else 2**20)
+            open_table(path)
     monkeypatch.setattr(spreadsheets, "MAX_BYTES", 1_000)
     with pytest.raises(DataError, match="expected at most 1,000 bytes uncompressed"):
         open_table(write(Sheet1=placed(ROWS)))

@@ -8,18 +8,20 @@ import subprocess
 import sys
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.lib import format as npy
 from pyarrow import parquet
 
+from nflow_cli.data import array_tables, delimited, table_files
 from nflow_cli.data import columns as raw_columns
-from nflow_cli.data import delimited, table_files
 from nflow_cli.data.columns import numbers_of, read_columns, read_points, text_of
 from nflow_cli.data.table_files import open_table, table_of
 from nflow_cli.data.writing import write_table
-from nflow_cli.errors import DataError
+from nflow_cli.errors import DataError, RunDirectoryError
 
 NAN = np.nan
 
@@ -395,6 +397,41 @@ def test_text_that_comes_late_is_named_by_its_line(write, header):
     assert numbers_of(whole, ["a"])[-3:, 0].tolist() == [1.0, 0.1, 1000.0]
 
 
+def changed(path, how):
+    if how == "grown":
+        with path.open("ab") as file:
+            file.write(b"3,4")
+    elif how == "replaced":
+        path.with_suffix(".new").write_bytes(path.read_bytes())
+        path.with_suffix(".new").replace(path)
+    else:
+        os.utime(path, ns=(0, 0))
+
+
+@pytest.mark.parametrize("how", ["grown", "replaced", "rewritten"])
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy", "t.jsonl"])
+def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path, name, how):
+    """Or columns of two files would stand side by side."""
+    path = tmp_path / name
+    write_table(path, ["x", "y"], blocks(table_of(XY)))
+    if name == "t.jsonl":
+        path.write_text('{"x": 1, "y": 2}\n{"x": 3, "y": 4}\n')
+    table = open_table(path)
+    parts = blocks(table)
+    assert next(parts).num_rows == 2
+    changed(path, how)
+    for read in (lambda: [*parts], lambda: read_columns(table)):
+        assert complaint(read, path).startswith("changed while it was read")
+
+
+def test_a_line_that_grows_is_no_line_of_too_few_cells(write):
+    path = write("x,y\n1,2\n3")
+    table = open_table(path)
+    assert "received 1" in complaint(lambda: [*blocks(table)], path)
+    changed(path, "grown")
+    assert "changed while it was read" in complaint(lambda: [*blocks(table)], path)
+
+
 def test_columns_are_taken_in_the_order_asked_for(write):
     for name, file in (("t.csv", "a,a.b,c\n1,2,x\n"), ("t.parquet", None)):
         file = file or parquet_of(**{"a": [1], "a.b": [2], "c": ["x"]})
@@ -600,6 +637,9 @@ def test_standard_input_is_read_and_may_be_cut_short(monkeypatch, write, file, i
     assert not open_table(write(file)).notes  # many editors write files so
     assert content(table) == content(table) == XY
     assert "empty" in complaint(lambda: open_table("-"), "standard input")
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdin", None)
+        assert "closed; expected" in complaint(lambda: open_table("-"), "standard input")
     monkeypatch.setattr(table_files, "MAX_STDIN", 7)
     stdin.buffer.seek(0)
     assert "at most 7 bytes" in complaint(lambda: open_table("-"), "standard input")
@@ -705,6 +745,20 @@ def test_columns_that_are_numbered_have_no_header(tmp_path, monkeypatch):
     assert stdout.buffer.getvalue() == b"a\n0.5\n"
 
 
+def test_a_table_is_written_through_a_link_to_a_file_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("link.csv").symlink_to("real.csv")
+    Path("loop.csv").symlink_to("loop.csv")
+    os.mkfifo("pipe.csv")
+    for name, why in (("link", "No such file"), ("loop", "Too many"), ("pipe", "a named pipe")):
+        with pytest.raises(RunDirectoryError, match=f"{name}.csv: {why}"):
+            write_table(f"{name}.csv", ["x", "y"], blocks(table_of(XY)))
+    Path("real.csv").write_text("old")
+    write_table("link.csv", ["x", "y"], blocks(table_of(XY)))
+    assert Path("link.csv").is_symlink() and content(open_table("real.csv")) == XY
+    assert sorted(os.listdir()) == ["link.csv", "loop.csv", "pipe.csv", "real.csv"]
+
+
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
     (tmp_path / "t.csv").write_text("old")
     (tmp_path / "t.npy").write_text("old")
@@ -726,6 +780,68 @@ def test_an_array_that_unpacks_to_too_much_is_not_read(write):
         archive.writestr("a.npy", npy_of(np.zeros(10**6)) + bytes(10**6))
     path = write(file.getvalue(), "t.npz")
     assert "expected 8,000,000 bytes, received more" in complaint(lambda: open_table(path), path)
+
+
+def text_in_all_rows(letters, n):
+    """Return a Parquet file of one text, which it stores once, in n rows."""
+    file, which = io.BytesIO(), pa.array(np.zeros(n, np.int32))
+    cells = pa.DictionaryArray.from_arrays(which, pa.array([letters * "x"]))
+    parquet.write_table(pa.table({"a": cells}), file, store_schema=False)
+    return file.getvalue()
+
+
+def zeros_in_a_row(n):
+    """Return a Parquet file of one row, a list of n zeros."""
+    cells = pa.ListArray.from_arrays(pa.array([0, n], pa.int32()), pa.array(np.zeros(n, np.int8)))
+    return parquet_of(a=cells)
+
+
+def array_header(shape):
+    file = io.BytesIO()
+    npy.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def keys(n, start=0):
+    return "".join(f'{{"k{i}": 1}}\n' for i in range(start, start + n))
+
+
+SMALL_AND_LARGE = [
+    ("t.npy", array_header((0, 10**12)), "1 to 10,000 columns, received 1,000,000,000,000"),
+    ("t.npz", npz_of(a=np.zeros((0, 10**6))), "a: expected shape (n,) or (n, D), received (0, "),
+    ("t.npz", npz_of(a=np.zeros(3, f"U{2**25}")), "a: expected at most 268,435,456 bytes of text"),
+    ("t.jsonl", keys(20_000), "expected 1 to 10,000 columns"),
+    (
+        "t.jsonl",
+        keys(1) + '{"v":"{",' + ",".join(f'":k{i}":1' for i in range(20_000)) + "}\n",
+        "1 to",
+    ),
+    (
+        "t.jsonl",
+        keys(9_000),
+        "at most 33,554,432 cells, most of them missing, received 9,001 lines",
+    ),
+    ("t.jsonl", keys(1) + f'{{"a": "{2**24 * "x"}"}}\n', "lines of at most 16,777,216 bytes"),
+    ("t.jsonl", "{}\n" * 10**7, "1,073,741,824 bytes and 10,000,000 JSON lines"),
+    ("t.parquet", text_in_all_rows(10**6, 300), "bytes of text in 300 rows, received 300,000,000"),
+    ("t.parquet", zeros_in_a_row(2**25), "expected rows of at most 268,435,456 bytes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "expected"), SMALL_AND_LARGE, ids=[str(i) for i in range(len(SMALL_AND_LARGE))]
+)
+def test_what_would_be_large_in_memory_is_counted_first(write, name, file, expected):
+    path = write(file, name)
+    assert expected in complaint(lambda: read_all(path), path)
+
+
+def test_long_cells_of_parquet_are_read_a_few_at_a_time(write, monkeypatch):
+    monkeypatch.setattr(array_tables, "MAX_BLOCK", 2**20)
+    cells = [f"{i:05d}{'x' * 2**12}" for i in range(1_000)]
+    table = open_table(write(parquet_of(a=cells), "t.parquet"))
+    assert max(block.num_rows for block in table.blocks(["a"])) < 256
+    assert text_of(table, "a").tolist() == cells
 
 
 @pytest.mark.slow

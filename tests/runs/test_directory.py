@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import stat
 import zipfile
 from contextlib import nullcontext
 
@@ -109,9 +110,28 @@ def test_a_file_is_replaced_whole_or_not_at_all(run):
     with pytest.raises(RuntimeError, match="the power went"):
         run.write("config.yaml", fill)
     assert (run.path / "config.yaml").read_text() == "old"
-    assert run.write_text("config.yaml", "new").stat().st_mode & 0o777 == 0o644
+    run.write_text("config.yaml", "new")
     assert (run.path / "config.yaml").read_text() == "new"
     assert names(run.path) == ["config.yaml"]
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o002])
+def test_a_file_has_the_permissions_of_the_umask_and_keeps_its_own(run, umask):
+    before = os.umask(umask)
+    try:
+        path = run.write_text("config.yaml", "new")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+        path.chmod(0o640)
+        run.write("config.yaml", lambda file: expect_private(run.path, file))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    finally:
+        os.umask(before)
+
+
+def expect_private(folder, file):
+    """Check that nobody else can read a file that is not yet whole."""
+    (unfinished,) = (path for path in folder.iterdir() if path.name.startswith("."))
+    assert stat.S_IMODE(unfinished.stat().st_mode) == 0o600
 
 
 def test_a_folder_that_is_gone_is_explained_and_not_made_again(run):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from keras import ops
@@ -16,7 +16,7 @@ from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.run import Run
 from nflow_cli.random_streams import stream
-from nflow_cli.runs import files, model_file
+from nflow_cli.runs import model_file
 
 BATCH = 200  # images at a time
 SHOWN = 64  # samples in the picture
@@ -74,10 +74,13 @@ def write_samples(
 ) -> list[Path]:
     """Write ``n`` images ``(n, 28, 28)``, and a picture of the first."""
     header = {"descr": "<f4", "fortran_order": False, "shape": (n, 28, 28)}
-    with files.replaced(path) as temporary, temporary.open("wb") as file:
+
+    def fill(file: BinaryIO) -> None:
         npy.write_array_header_1_0(file, header)
         for _, part in trained.batches(n, seed):
             file.write(part.astype("<f4").tobytes())
+
+    write_file(path, fill)
     shown = trained.sample(min(n, SHOWN), seed)
     picture = path.with_suffix(".png")
     what = f"decoded means of {len(shown)} draws from the prior"
