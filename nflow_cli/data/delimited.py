@@ -339,9 +339,11 @@ class TextTable(TableFile):
         return _Rows(rows.text[:end], rows.masked[:end], rows.line)
 
     def _cells(self, row: bytes) -> list[str]:
-        return next(
-            csv.reader(io.StringIO(row.decode(), newline=""), delimiter=self.dialect.delimiter)
-        )
+        text, delimiter = row.decode(), self.dialect.delimiter
+        try:
+            return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        except csv.Error:  # a cell of more than 128 KiB
+            return text.split(delimiter)
 
     def _whole_rows(self) -> Iterator[_Rows]:
         skipped = len(self.dialect.header)

@@ -17,7 +17,7 @@ from nflow_cli.data.tables import MISSING, in_plain_form, is_mark
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
 MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
 LONGEST = 60  # letters of a number
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
+_NUMBER = re.compile(r"[+-]?(\d++(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
 MAX_AFFIX, MAX_DECIMALS = 18, 17
 SPACES = " \u00a0\u202f\u2009"
 SEPARATORS = f".,{SPACES}'’"

@@ -860,6 +860,12 @@ def test_ten_million_rows_are_read_and_their_last_fault_is_found(tmp_path):
     assert complaint(lambda: read_points(path), path).startswith("line 10000000, column '2'")
 
 
+def test_the_last_cell_may_be_long(write):
+    path = write("x,y\n" + 60 * "1.5,a\n" + f"2.5,{2**18 * 'a'}\n{2**16 * '1'}x,b\n")
+    table = open_table(path)
+    assert text_of(table, "y")[-2] == 2**18 * "a" and len(text_of(table, "x")[-1]) == 2**16 + 1
+
+
 def test_a_run_of_spaces_is_one_delimiter_however_long(write):
     table = open_table(write("x y\n" + "1" + 10**6 * " " + '2\n3 "4"\n' + 10**6 * " " + "5 6\n"))
     assert content(table) == {"x": [1, 3, 5], "y": [2, 4, 6]}
