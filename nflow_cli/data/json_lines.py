@@ -68,12 +68,12 @@ def lines_table(name: str, opened: Callable[[], Any]) -> ArrowTable:
             table = arrow_json.read_json(pa.BufferReader(content), options)
         except pa.ArrowInvalid as error:
             raise _complaint(name, content, one_line(error)) from None
-    for i, field in enumerate(table.schema):
-        times = table.column(i)
-        if pa.types.is_timestamp(field.type):
-            days = times.cast(pa.date32())
-            if days.cast(field.type).equals(times):
-                table = table.set_column(i, field.name, days)
+        for i, field in enumerate(table.schema):
+            times = table.column(i)
+            if pa.types.is_timestamp(field.type):
+                days = times.cast(pa.date32())
+                if days.cast(field.type).equals(times):
+                    table = table.set_column(i, field.name, days)
     return ArrowTable(name, table)
 
 
