@@ -70,12 +70,12 @@ def lines_table(name: str, opened: Callable[[], Any]) -> ArrowTable:
             raise _complaint(name, content, one_line(error)) from None
         while any(map(pa.types.is_struct, table.schema.types)):
             table = table.flatten()
-    for i, field in enumerate(table.schema):
-        times = table.column(i)
-        if pa.types.is_timestamp(field.type):
-            days = times.cast(pa.date32())
-            if days.cast(field.type).equals(times):
-                table = table.set_column(i, field.name, days)
+        for i, field in enumerate(table.schema):
+            times = table.column(i)
+            if pa.types.is_timestamp(field.type):
+                days = times.cast(pa.date32())
+                if days.cast(field.type).equals(times):
+                    table = table.set_column(i, field.name, days)
     return ArrowTable(name, table)
 
 

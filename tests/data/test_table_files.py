@@ -261,6 +261,7 @@ BAD = [  # name, content, what is said
         "line 3: expected one JSON object, received '{\"a\":2'",
     ),
     ("t.jsonl", '{"a":1,"a":2}\n', "line 1: expected one JSON object: Column(/a) was speci"),
+    ("t.jsonl", b'{"a":1}\n{"\x93":2}\n', "expected JSON lines; received: 'utf-8'"),
     ("t.jsonl", '{"a":' + 10**5 * "[" + 10**5 * "]" + "}\n", "expected a table, of JSON"),
     ("t.jsonl", '{"a":1}\n{"a":' + 10**5 * "[" + 10**5 * "]" + "}\n", "line 2: expected one JSON"),
     ("t.jsonl", '{"a":1}\n' + 10**5 * '{"a":\n' + 10**5 * "}", "line 2: expected one JSON"),
