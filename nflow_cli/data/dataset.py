@@ -128,6 +128,13 @@ class Dataset:
         )
         return are_plain and len(kinds) > 1 and not self.given and self.weights.train is None
 
+    def thinned(self, count: int) -> "Dataset":
+        """Every k-th row of each part, of at most ``count`` training rows."""
+        few = slice(None, None, max(1, -(-len(self.train) // count)))
+        rows = {"train": self.train, "validation": self.validation, "test": self.test}
+        weights = Weights(*(None if part is None else part[few] for part in self.weights))
+        return replace(self, weights=weights, **{name: part[few] for name, part in rows.items()})
+
     def straightened(self) -> "Dataset":
         """The same in straight units, in which mixtures are linear."""
         return replace(self, units=self.straight_units)

@@ -836,3 +836,15 @@ def test_what_a_file_has_beside_its_rows_is_said_once_wherever_it_is_read(tmp_pa
     )
     said = capsys.readouterr().err
     assert said.count(above) == said.count(below) == 1
+
+
+def test_a_thinned_dataset_has_every_third_row_of_each_part_with_its_weight():
+    rng = np.random.default_rng(0)
+    data = load(table_of({"x": rng.random(1_000), "w": rng.random(1_000)}), weights="w")
+    few = data.thinned(300)
+    for name in ("train", "validation", "test"):
+        rows, weights = getattr(data, name), getattr(data.weights, name)
+        np.testing.assert_array_equal(getattr(few, name), rows[::3])
+        np.testing.assert_array_equal(getattr(few.weights, name), weights[::3])
+    assert len(few.train) <= 300 < len(data.train) / 2
+    np.testing.assert_array_equal(data.thinned(1_000).train, data.train)

@@ -82,6 +82,7 @@ TURN = "turn"  # L below the diagonal, U above it
 # Of the networks:
 AT_A_TIME = 4_096  # validation rows
 TIMED = 300  # of them, in a trial
+TRIAL_ROWS = 20_000  # training rows of a trial, at most
 
 
 class FitMaps(FitCells):
@@ -248,21 +249,25 @@ def train(
 
 
 def trial(config: CellsConfig, data: Dataset) -> Cost:
-    """Time the building and the updates of the networks, and the scores by those of some rows."""
-    start = time.perf_counter()
-    parts = build(config, data)
-    chunks = _batches(parts, data, config)
-    validate = _validator(parts, data.validation, data.weights.validation)
-    building = time.perf_counter() - start
-    density, rows = parts.density.with_networks(_networks(parts)), data.validation[:TIMED]
+    """Time the building and the updates of the networks, and the scores by those of some rows.
+
+    Of a large table some rows are timed: what is done with each row takes as long as there are
+    more.
+    """
+    few, start = data.thinned(TRIAL_ROWS), time.perf_counter()
+    parts, share = build(config, few), len(data.train) / len(few.train)
+    chunks = _batches(parts, few, config)
+    validate = _validator(parts, few.validation, few.weights.validation)
+    building = share * (time.perf_counter() - start)
+    density, rows = parts.density.with_networks(_networks(parts)), few.validation[:TIMED]
     of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
     compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
     scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
     update, compiling = pace(parts.model, chunks)
     validate()  # compiles
     every_chunk = seconds_of(validate)
-    every_chunk += sum(seconds_of(partial(one.fill, 0)) for one in _filling(parts, data, chunks))
-    update += every_chunk / (config.train.chunk or 1)
+    every_chunk += sum(seconds_of(partial(one.fill, 0)) for one in _filling(parts, few, chunks))
+    update += share * every_chunk / (config.train.chunk or 1)
     return Cost(update, building + compiling + scored * of_rows)
 
 
