@@ -85,8 +85,11 @@ def distinct_numbers(numbers: np.ndarray, is_float32: bool = False) -> DistinctN
 def as_written(numbers: np.ndarray, is_single: bool = False, is_whole: bool = False) -> np.ndarray:
     """Numbers without noise in their last digits, `(n,)`, as in :func:`distinct_numbers`.
 
-    ``is_whole``: of a column of whole numbers, which keep their digits beside others.
+    ``is_whole``: of a column of whole numbers, which keep their digits beside others; a file has
+    them below 2^63.
     """
+    if is_whole:
+        numbers = np.clip(numbers, -WHOLE, np.nextafter(WHOLE, 0))
     result, finite = numbers + 0.0, np.isfinite(numbers)
     result[finite] = _digits(result[finite], is_single)
     return np.where(_is_whole(numbers), numbers + 0.0, result) if is_whole else result

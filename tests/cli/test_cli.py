@@ -50,7 +50,8 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(first_run):
     assert (written["flow"]["k"], written["train"]["steps"], written["seed"]) == (2, 40, 0)
     assert (written["train"]["chunk"], written["evaluate"]["samples"]) == (20, 1000)
     lines = done.stderr.splitlines()  # progress alone, even where Keras is set up otherwise
-    known = r"training: [\d,]+/40 updates, KL |scoring: 1,000 draws$|(preparing|drawing) pictures$"
+    stages = r"(starting TensorFlow|compiling|scoring: 1,000 draws|(preparing|drawing) pictures)"
+    known = rf"training: [\d,]+/40 updates, KL |{stages}(: \d+ s)?$"
     assert lines and all(re.match(known, line) for line in lines)
 
 

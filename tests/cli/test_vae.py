@@ -132,7 +132,8 @@ def test_a_run_writes_all_its_files_and_prints_its_folder_last(smoke_run):
     assert (written["command"], written["train"]["epochs"]) == ("train-vae", 2)
     assert (written["data"]["name"], written["flow"]["k"]) == ("mnist-sample", 4)
     lines = done.stderr.splitlines()  # progress alone
-    known = r"training: [\d,]+/160 updates, epoch [12], |scoring: |(preparing|drawing) pictures$"
+    stages = "starting TensorFlow|compiling|scoring: |preparing pictures|drawing pictures"
+    known = rf"training: [\d,]+/160 updates, epoch [12], |{stages}"
     assert lines and all(re.match(known, line) for line in lines)
 
 
@@ -142,7 +143,7 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit_where_keras_is_set_up_otherw
     invoke, tmp_path
 ):
     done = run_where_keras_is_set_up_otherwise(tmp_path, "train-vae", *SMOKE)
-    known = ("training: ", "scoring: ", "preparing pictures", "drawing pictures")
+    known = ("training: ", "starting ", "compiling", "scoring: ", "preparing ", "drawing pictures")
     assert all(line.startswith(known) for line in done.stderr.splitlines())
     path, again = tmp_path / done.stdout.splitlines()[-1], tmp_path / "again"
     result = invoke("train-vae", "--preset", path / "config.yaml", "--output", again)

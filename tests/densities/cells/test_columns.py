@@ -1,5 +1,7 @@
 """Values of a table as outcomes and intervals, and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cells import TAILS, UNITS, grid, levels, number
@@ -124,6 +126,13 @@ def test_whole_numbers_above_2_to_the_53_are_values_of_a_number():
     np.testing.assert_array_equal(cells.codes, column.number)
     assert (cells.interval.half > 0).all()
     np.testing.assert_allclose(column.values_at(cells.interval.centre), values, rtol=1e-12)
+
+
+def test_whole_numbers_are_drawn_below_2_to_the_63_as_a_file_can_have_them():
+    column = number("x", resolution=2.0**14, decimals=None, maps=(Scale(1e18, 1e17),))
+    column = replace(column, kind=column.kind.model_copy(update={"type": "whole"}))
+    drawn = column.values_at(np.array([-1e3, 0.0, 1e3]))
+    np.testing.assert_array_equal(drawn, [-(2.0**63), 1e18, np.nextafter(2.0**63, 0)])
 
 
 def test_far_values_have_finite_intervals_and_far_units_finite_values():
