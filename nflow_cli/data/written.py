@@ -89,7 +89,8 @@ def as_written(numbers: np.ndarray, is_single: bool = False, is_whole: bool = Fa
     them below 2^63.
     """
     if is_whole:
-        numbers = np.clip(numbers, -WHOLE, np.nextafter(WHOLE, 0))
+        largest = np.nextafter(WHOLE, 0)
+        numbers = np.clip(numbers, -largest, largest)
     result, finite = numbers + 0.0, np.isfinite(numbers)
     result[finite] = _digits(result[finite], is_single)
     return np.where(_is_whole(numbers), numbers + 0.0, result) if is_whole else result
