@@ -72,7 +72,8 @@ def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
     """Surprise of the modelled and computed cells of rows ``(n, C)``, in nats.
 
     It is ``-log p``, p the probability of a cell at least as odd given all other cells: the
-    two-sided tail of a number given that it is not missing; of a level, all that are no likelier;
+    two-sided tail of a number given that it is not missing and no outlier: any other is one with
+    probability ``1/(n + 1)``, which would bound its surprise; of a level, all that are no likelier;
     of a broken relation, that it is broken. Where missing is the less likely, so is its
     probability; where present is, that is a factor of p. A value that no row can have is unknown to
     the other cells.
@@ -103,10 +104,7 @@ def _surprise(p: np.ndarray, given: CellPosterior) -> np.ndarray:
 
 def _of_numbers(column: CellColumn, given: CellPosterior, values: np.ndarray) -> CellSurprise:
     present, gaps = 1 - given.missing, np.isnan(values)
-    cells, usual = column.encode(values), 1 - given.outlier
-    below = usual * given.below + given.outlier * cells.outlier_below
-    p = two_sided(below, usual * given.at + given.outlier * np.exp(cells.log_outlier))
-    p = p * np.where(present < 0.5, present, 1.0)
+    p = two_sided(given.below, given.at) * np.where(present < 0.5, present, 1.0)
     if column.missing is not None:
         p = np.where(gaps, np.where(given.missing < 0.5, given.missing, 1.0), p)
     low, high = np.where(present < 0.5, np.nan, given.quantiles.T)

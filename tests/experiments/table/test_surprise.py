@@ -32,8 +32,22 @@ def nats(density, rows):
     return np.column_stack([one.nats for one in surprises(density, rows)])
 
 
-def at_least_as_odd(column, own, values, shares):
-    """Return the probability of a cell at least as odd, of values with shares ``(V,)``."""
+def of_usual(density, rows, j):
+    """Return the log-density of rows of which cell j is no outlier."""
+    found = []
+    for member in density.networks:
+        alone = density.with_networks([member._replace(weight=1.0)])
+        share = alone.outlier_shares(rows)[:, j]
+        with np.errstate(divide="ignore"):  # of one that is nothing else
+            log_usual = np.log1p(-np.minimum(share, 1.0))
+        found.append(np.log(member.weight) + alone.log_prob(rows) + log_usual)
+    return logsumexp(np.array(found), 0, np)
+
+
+def at_least_as_odd(column, own, values, shares, usual):
+    """Return the probability of a cell at least as odd, of values with shares ``(V,)``, a part
+    ``usual`` of which is that of no outliers.
+    """
     gaps = np.isnan(values)
     missing, is_gap = shares[gaps].sum(), np.isnan(own)
     if not column.has_numbers:
@@ -41,8 +55,8 @@ def at_least_as_odd(column, own, values, shares):
         return shares[shares <= shares[at] * (1 + 1e-9)].sum()
     if is_gap:
         return missing if missing < 0.5 else 1.0
-    p = min(shares[values <= own].sum(), shares[values >= own].sum()) / (1 - missing)
-    return min(1.0, 2 * p) * (1.0 if missing <= 0.5 else 1 - missing)
+    p = min(usual[values <= own].sum(), usual[values >= own].sum()) / usual[~gaps].sum()
+    return max(min(1.0, 2 * p) * (1.0 if missing <= 0.5 else 1 - missing), np.exp(-LARGEST))
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -59,7 +73,10 @@ def test_it_is_the_probability_of_a_cell_at_least_as_odd(case, members):
         every[:, j] = np.tile(values, len(rows))
         log_q = density.log_prob(every).reshape(len(rows), -1)
         shares = np.exp(log_q - logsumexp(log_q, 1, np)[:, None])
-        p = [at_least_as_odd(column, own, values, some) for own, some in zip(rows[:, j], shares)]
+        usual = np.exp(of_usual(density, every, j).reshape(len(rows), -1))
+        usual = usual if column.has_numbers else shares
+        of_rows = zip(rows[:, j], shares, usual)
+        p = [at_least_as_odd(column, own, values, *some) for own, *some in of_rows]
         np.testing.assert_allclose(found[:, j], -np.log(p), rtol=1e-6, atol=1e-6)
 
 
