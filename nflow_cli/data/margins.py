@@ -218,6 +218,11 @@ def _are_values(cells: Cells, decimal: str) -> bool:
     return bool(cells) and (numbers >= dates.SHARE * len(cells) or bool(dates.forms_of(cells)))
 
 
+def _is_text_below(cell: str, above: Cells, decimal: str) -> bool:
+    is_other = is_text(cell, decimal) and not _has_form(cell.strip(), above)
+    return is_other and _are_values(above, decimal)
+
+
 def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
     """Whether the first row is text where all others are numbers or gap marks, or dates or times,
     twice or more, and else empty.
@@ -290,19 +295,18 @@ def bottom_of(
 
 def _n_below_blank(rows: Sequence[Cells], width: int, decimal: str) -> int:
     """Number of last rows from one of delimiters alone on, where none of them is like those above:
-    with text below numbers, or a gap below none.
+    with text below numbers or dates, or a gap below none.
     """
     for n in range(min(MOST, len(rows) - _LEAST), 1, -1):
         blank, below, above = rows[-n], rows[1 - n :], rows[:-n]
         if len(blank) == width and not _filled(blank):
-            numbers = [
-                i
-                for i, column in enumerate(itertools.zip_longest(*above, fillvalue=""))
-                if _are_values([cell.strip() for cell in column if cell.strip()], decimal)
+            columns = [
+                [cell.strip() for cell in column if cell.strip()]
+                for column in itertools.zip_longest(*above, fillvalue="")
             ]
             if all(
                 _emptied(row, above)
-                or any(is_text(row[i], decimal) for i in numbers if i < len(row))
+                or any(_is_text_below(*pair, decimal) for pair in zip(row, columns))
                 for row in below
             ):
                 return n

@@ -44,7 +44,7 @@ class Moments(NamedTuple):
         w = np.ones(len(values)) if weights is None else weights
         if not (total := float(w.sum())) > 0:
             return cls(len(values), 0.0, math.nan, 0.0, 0.0, 0.0)
-        with np.errstate(invalid="ignore"):  # of infinities
+        with np.errstate(invalid="ignore", over="ignore"):  # of infinities, and of their like
             mean = float(np.average(values, weights=w))
             away, squares = values - mean, np.square(w / total)
             sums = (squares, squares * away, squares * away**2)

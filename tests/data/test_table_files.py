@@ -552,6 +552,15 @@ def test_titles_and_totals_are_left_out_and_said(write, above, below, places, le
     assert [note.partition(": ")[2] for note in table.notes] == left_out
 
 
+def test_rows_below_an_empty_one_are_rows_where_they_are_like_those_above(write):
+    days = [f"2013-04-{day:02d}" for day in range(1, 12)]
+    table = open_table(write("day\n" + "\n".join([*days[:6], '""', *days[6:]]) + "\n"))
+    assert (table.notes, text_of(table, "day").tolist()) == ([], [*days[:6], "", *days[6:]])
+    rows = [f"{day},{place},1.5" for place, day in enumerate(days)]
+    table = open_table(write("day,n,x\n" + "\n".join([*rows[:6], ",,", *rows[6:]]) + "\n"))
+    assert table.notes == [] and len(text_of(table, "day")) == 12
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_header_that_stands_again_is_no_row_and_is_said(write, end):
     table = open_table(write(("Name;x;y\n" + ROWS + "Name;x;y\n" + ROWS).replace("\n", end)))
