@@ -17,6 +17,7 @@ from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf, 
 
 KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of the normals, each
 NEWTON = 2  # steps from the table to all digits
+FLATTEST = 600.0  # nats: minus the log-slope of a score, of which the inverse is a float
 LEAST_MASS = 1e-300  # probability of the normals between the ends, at least
 
 
@@ -143,12 +144,14 @@ class Tailed:
         return np.log(np.maximum(outside + between, LEAST_MASS))
 
     def _by_normals(self, z: np.ndarray) -> np.ndarray:
-        """Numbers with scores ``(n,)`` by the normals: Newton's method from a table."""
+        """Numbers with scores ``(n,)`` by the normals: Newton's method between knots of a table."""
         knots, known = self._table
         units = np.interp(z, known, knots)
+        place = np.clip(np.searchsorted(known, z), 1, len(knots) - 1)
         for _ in range(NEWTON):
             at, log_slope = normal_score(units, *self._parts, np)
-            units = units - (at - z) * np.exp(-log_slope)
+            step = (at - z) * np.exp(np.minimum(-log_slope, FLATTEST))
+            units = np.clip(units - step, knots[place - 1], knots[place])
         far = (z < known[0]) | (z > known[-1])
         units[far] = from_normal_score(z[far], *self._parts, np)
         return units

@@ -61,6 +61,16 @@ def test_numbers_are_found_again_by_their_probabilities_near_and_far():
     np.testing.assert_allclose(found, u, rtol=1e-9, atol=1e-9)
 
 
+def test_numbers_between_normals_far_apart_are_found_without_leaving_their_place():
+    """A Newton step where the density is e^-655 went to 10^284."""
+    scales, middle = np.array([0.25, 16_937.0]), 1e18
+    normals = Normals(np.log([0.4, 0.6]), np.array([middle - 4.5e5, middle + 2e5]), scales)
+    law = Tailed(normals, Tail(middle - 5e5, 1e3, 0.01), Tail(middle + 3e5, 1e3, 0.01))
+    p = np.linspace(0.001, 0.999, 2_001)
+    u = law.units_at(np.log(p), np.log1p(-p))
+    assert (np.diff(u) >= -4 * np.spacing(middle)).all() and (np.abs(u - middle) < 6e5).all()
+
+
 def test_a_score_is_that_of_the_smaller_tail():
     z = np.array([-30.0, -1.0, 0.0, 2.0, 30.0])
     found = score(stats.norm.logcdf(z), stats.norm.logsf(z))
