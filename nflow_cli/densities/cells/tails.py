@@ -140,7 +140,7 @@ class Tailed:
 
     def _by_normals_alone(self, log_p: np.ndarray, tail: Tail, outside: float) -> np.ndarray:
         """Log-probability ``(n,)`` by the normals of what has ``log_p``, a tail in it."""
-        between = np.maximum(np.exp(log_p) - tail.mass, 0.0) / self._factor
+        between = np.maximum(np.exp(log_p) - tail.mass, 0.0) / max(self._factor, LEAST_MASS)
         return np.log(np.maximum(outside + between, LEAST_MASS))
 
     def _by_normals(self, z: np.ndarray) -> np.ndarray:

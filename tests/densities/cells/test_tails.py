@@ -111,3 +111,7 @@ def test_a_new_number_is_beyond_the_last_one_as_often_as_one_in_all():
 def test_one_value_alone_has_tails_of_its_own_width():
     fitted = with_tails(NORMALS, *np.full((2, 5), 2.0), np.full(5, 0.25), np.ones(5), 1)
     assert fitted.lower == (1.75, 0.5, 0.5) and fitted.upper == (2.25, 0.5, 0.5)
+    p = np.array([0.1, 0.4, 0.6, 0.9])
+    units = fitted.units_at(np.log(p), np.log1p(-p))
+    away = 0.25 - 0.5 * np.log(2 * np.minimum(p, 1 - p))
+    np.testing.assert_allclose(units - 2.0, np.sign(p - 0.5) * away)
