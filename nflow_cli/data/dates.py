@@ -203,7 +203,7 @@ def kind_of_form(form: str) -> Literal["date", "time", "clock"]:
 
 
 def span_of_form(form: str) -> int:
-    """Seconds of all times of day that a format tells: an hour, if only minutes and seconds."""
+    """Range in seconds of the times in a format: a day, or an hour of minutes and seconds."""
     return DAY if {part[-1] for part in _PART.findall(form)} & {*"HIX"} else DAY // 24
 
 

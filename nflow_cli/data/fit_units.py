@@ -26,7 +26,7 @@ NORMAL_IQR = 1.3489795003921634  # of N(0, 1)
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
 NORMAL_MAD = 1.482602218505602  # 1 over the median of |z|, z ~ N(0, 1)
 STRAIGHT = 0.01  # quantile of numbers from which on units that end at 0 are straight,
-STRAIGHT_SCALES = 8.0  # so many scales of the softplus away: its slope is 1 to 0.03 %
+STRAIGHT_SCALES = 8.0  # from the end to that quantile, in scales: slope 1 to 0.03 %
 MAX_VALUE = 1e150  # larger ones are clipped: their squares overflow
 MIN_TAIL_GAIN = 2.0  # total nats that heavy tails must add
 

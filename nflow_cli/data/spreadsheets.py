@@ -169,7 +169,7 @@ class _Parts(zipfile.ZipFile):
 
         parser = expat.ParserCreate()
         parser.StartElementHandler = start
-        with part, suppress(expat.ExpatError):  # of a picture, or damaged: openpyxl tells
+        with part, suppress(expat.ExpatError):  # no XML, or damaged: an error of openpyxl
             size = 0
             while block := part.read(BLOCK):
                 parser.Parse(block)

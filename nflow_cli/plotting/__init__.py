@@ -1,6 +1,8 @@
 """Pictures of runs: arrays in, matplotlib figures out, without pyplot or a display."""
 
-import nflow_cli.plotting.matplotlib_start  # noqa: F401 - first
+from nflow_cli.plotting.matplotlib_start import import_matplotlib
+
+import_matplotlib()
 from nflow_cli.plotting.compare import (
     Curve,
     Density,

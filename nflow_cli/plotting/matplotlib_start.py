@@ -9,7 +9,7 @@ from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 
-def start() -> None:
+def import_matplotlib() -> None:
     """Import Matplotlib, if nobody has."""
     spec = find_spec("matplotlib")
     if "matplotlib" in sys.modules or spec is None or spec.loader is None:
@@ -24,6 +24,3 @@ def _opened(name: Any, *args: Any, **options: Any) -> Any:
     """The text of a file, whatever its bytes; empty if it is none that may be read."""
     is_readable = os.path.isfile(name) and os.access(name, os.R_OK)
     return open(name if is_readable else os.devnull, *args, **options, errors="replace")
-
-
-start()

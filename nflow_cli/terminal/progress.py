@@ -17,7 +17,7 @@ QUIET_SECONDS = 2.0  # that a phase runs before it is named
 
 
 def progress_bar(note: str, made: str = "") -> Any:
-    """Progress bar of rich, with a note beside it, and what is made with the time left.
+    """Progress bar by rich, with a note, counts and the remaining time.
 
     ``note`` and ``made`` are formats of ``task``. Only where stderr is a terminal, with
     ``FORCE_COLOR`` or not. ``NO_COLOR`` takes its colours.
@@ -37,7 +37,7 @@ def progress_bar(note: str, made: str = "") -> Any:
 
 
 class Phase:
-    """Block of a program: what it does, the seconds since it began, and what is left, if known.
+    """Stage of a command: its text, elapsed seconds, and remaining time, if known.
 
     Args:
         text: What it does.
@@ -81,7 +81,7 @@ def shown(verbose: bool | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show on stderr what a block does, once it has run for two seconds.
+    """Progress of a stage on stderr, once it has run for two seconds.
 
     A terminal has one line, which is replaced each second and removed at the end.
 

@@ -232,7 +232,7 @@ class CellDensity:
     ) -> LogCells:
         def of_block(block: "CellScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
-            # w N + (1 - w) M + O = w (N + O) + (1 - w) (M + O): an outlier tells nothing of w.
+            # w N + (1 - w) M + O = w (N + O) + (1 - w) (M + O): outliers do not change w.
             masses = np.logaddexp(masses, block.outliers)
             return np.where(block.codes >= 0, masses, np.nan).T, presence.T
 

@@ -237,10 +237,11 @@ def fit_scores(of: Fitted, floor: float, widest: float | None) -> Scores | None:
         smooth_masses = shares[0] * np.exp(smooth.log_mass(*at))
         return round_masses, smooth_masses + round_masses + np.exp(log_outliers)
 
-    of_laws = [new_masses(smooth)[1][off] for smooth in (of_values, of_rows)]
-    own, left_out, weight = _discounted(counts[off], *of_laws)
-    smooth = of_rows if weight == 1 else of_values
-    part, round_mass = (m + 1) / (n + 1), new_masses(smooth)[0]
+    (round_mass, new), (round_by_chance, by_chance) = map(new_masses, (of_values, of_rows))
+    own, left_out, weight = _discounted(counts[off], new[off], by_chance[off])
+    smooth, part = of_values, (m + 1) / (n + 1)
+    if weight == 1:  # no steps
+        smooth, round_mass = of_rows, round_by_chance
     masses, log_mass = counts / (n + 1), np.log(np.maximum(others, LEAST_MASS) / n)
     masses[off] = part * (own + weight * round_mass[off])
     log_mass[off] = np.log(part) + left_out

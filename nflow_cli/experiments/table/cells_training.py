@@ -251,8 +251,8 @@ def train(
 def trial(config: CellsConfig, data: Dataset) -> Cost:
     """Time the building and the updates of the networks, and the scores by those of some rows.
 
-    Of a large table some rows are timed: what is done with each row takes as long as there are
-    more.
+    Large tables are timed on ``TRIAL_ROWS`` of their rows; the time of work by row is scaled to
+    all.
     """
     few, start = data.thinned(TRIAL_ROWS), time.perf_counter()
     parts, share = build(config, few), len(data.train) / len(few.train)

@@ -156,7 +156,7 @@ def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowS
 def judge_scores(
     config: Config, found: Tally, name: str, dominant: DominantRow | None = None
 ) -> Judgement:
-    """Judgement of a table's rows by the sums over them; of many files no row is told apart."""
+    """Scores and warnings of a table, by sums over its rows; not of single rows of many files."""
     scores = likelihood(found, computed_in(config))
     own, facts = TRAINED_ON if found.counts[OWN] else None, vars(scores)
     decided = report.dominated(dominant)
