@@ -41,14 +41,14 @@ def fit(
     Raises:
         NflowError: The table or an option is invalid.
     """
-    from nflow_cli.arguments import due_in
     from nflow_cli.backend.start import start_tensorflow
+    from nflow_cli.deadline import deadline_in
 
-    due = due_in(minutes)
+    deadline = deadline_in(minutes)
     start_tensorflow(machine=None)
     from nflow_cli.experiments.table import python
 
-    return python.fit(table, preset, settings, output, options, due=due)
+    return python.fit(table, preset, settings, output, options, deadline=deadline)
 
 
 @with_keywords
@@ -83,14 +83,14 @@ def infer(
     Raises:
         NflowError: The function or an option is invalid.
     """
-    from nflow_cli.arguments import due_in
     from nflow_cli.backend.start import start_tensorflow
+    from nflow_cli.deadline import deadline_in
 
-    due = due_in(minutes)
+    deadline = deadline_in(minutes)
     start_tensorflow(machine=None)
     from nflow_cli.experiments.reverse_kl import python
 
-    return python.infer(log_density, preset, settings, output, options, due)
+    return python.infer(log_density, preset, settings, output, options, deadline)
 
 
 def load(run: Any) -> Any:

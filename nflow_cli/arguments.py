@@ -2,12 +2,10 @@
 
 import math
 import operator
-import time
 from typing import Any
 
 from nflow_cli.errors import ConfigError, DataError, NflowError
 
-MAX_MINUTES = 100_000
 MAX_SEED = 2**32 - 1  # of a run, a stream or a layer: Keras takes no larger one
 
 
@@ -24,21 +22,6 @@ def whole_number(
         received = " ".join(repr(value).split())  # an array is printed in lines
         raise error(f"expected {expected}. Received: {name}={received:.60}")
     return number
-
-
-def due_in(minutes: Any) -> float | None:
-    """Value of :func:`time.monotonic` in some minutes; ``None`` for ``None``."""
-    if minutes is None:
-        return None
-    try:
-        number = float(minutes)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number <= MAX_MINUTES:
-        raise ConfigError(
-            f"expected a number of minutes above 0. Received: minutes={minutes!r:.60}"
-        )
-    return time.monotonic() + 60 * number
 
 
 def room_for(n: Any, row: tuple[int, ...], dtype: Any, times: int = 1) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from nflow_cli.arguments import MAX_MINUTES, MAX_SEED, due_in
+from nflow_cli.arguments import MAX_SEED
 from nflow_cli.backend.start import (
     CPU,
     DEVICE,
@@ -25,6 +25,7 @@ from nflow_cli.config import options as config_options
 from nflow_cli.config.keys import LENGTHS
 from nflow_cli.config.options import KeyOption, options_of
 from nflow_cli.constants import DPI, RUN
+from nflow_cli.deadline import MAX_MINUTES, Deadline, deadline_in
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import subject_hint
 
@@ -323,21 +324,21 @@ def run_options(command: Any) -> Any:
     return command
 
 
-# The command receives ``due``, a time of time.monotonic().
+# The command receives a ``deadline``.
 minutes_option = click.option(
     "--minutes",
-    "due",
+    "deadline",
     type=Number(0, MAX_MINUTES, min_open=True),
-    callback=lambda _, __, minutes: due_in(minutes),
+    callback=lambda _, __, minutes: deadline_in(minutes),
     help="Train for as many updates, or epochs, as the whole command can make in M minutes.",
     metavar="M",
 )
 
 
-def expect_one_length(due: float | None, changes: Iterable[Any]) -> None:
+def expect_one_length(deadline: Deadline | None, changes: Iterable[Any]) -> None:
     """Refuse ``--minutes`` beside changes of the length of a training."""
     for change in changes:
-        if due is not None and change.path in LENGTHS:
+        if deadline is not None and change.path in LENGTHS:
             raise click.UsageError(f"--minutes and {change.source}: expected one of the two")
 
 

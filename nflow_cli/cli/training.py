@@ -22,6 +22,7 @@ from nflow_cli.cli.options import (
     run_options,
 )
 from nflow_cli.config.options import options_of
+from nflow_cli.deadline import Deadline
 from nflow_cli.runs.json_text import json_text
 
 
@@ -40,13 +41,13 @@ class Typed:
     output: str | None
     machine: Machine
     options: Mapping[str, Any]
-    due: float | None
+    deadline: Deadline | None
 
     def config(self, usual: str | Path, named: Sequence[Any] = ()) -> Any:
         """Config of the preset, by default ``usual``, with the changes ``named`` by arguments."""
         presets = _presets()
         changes = [*self.assigned, *named, *self.said]
-        expect_one_length(self.due, changes)
+        expect_one_length(self.deadline, changes)
         self.path = presets.find_preset(self.preset or str(usual))
         return presets.merged(self.command, self.path, changes)
 
@@ -58,7 +59,7 @@ class Typed:
         if data is None:
             data = part(config, "data").load(config)
             config.expect_fits(data)
-        how: Any = {"machine": self.machine, "argv": self.argv, "due": self.due}
+        how: Any = {"machine": self.machine, "argv": self.argv, "deadline": self.deadline}
         show(start(config, self.path, self.output, data, **how))
 
 
@@ -86,12 +87,13 @@ def training(name: str) -> Callable[[Any], click.Command]:
             assignments: tuple[str, ...],
             output: str | None,
             machine: Machine,
-            due: float | None = None,
+            deadline: Deadline | None = None,
             **values: Any,
         ) -> None:
             options = {key: values.pop(key) for key in options_of(name)}
             changes = [*map(_presets().parse_assignment, assignments)], changes_of(name, options)
-            function(Typed(name, argv, preset, *changes, output, machine, options, due), **values)
+            typed = Typed(name, argv, preset, *changes, output, machine, options, deadline)
+            function(typed, **values)
 
         return command
 

@@ -88,6 +88,7 @@ class Dataset:
         tests: Name, path and SHA-256 of a separate file of test rows.
         copies: Number of rows, of both tables, that equal an earlier one and are in no part.
         straight_units: Units without ends at 0, if the columns may be linear mixtures.
+        table: The table, to read other rows of it.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Dataset:
     tests: Mapping[str, str] | None = None
     copies: int = 0
     straight_units: Mapping[str, Sequence[ColumnMap]] = field(default_factory=dict)
+    table: TableFile | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -242,7 +244,8 @@ def load_dataset(
         *note_of_repeats(data.train, data.test, continuous),
     ]
     copies = data.copies + len(found.first) - len(np.unique(found.first))
-    return replace(data, units=units, straight_units=straight_units, notes=notes, copies=copies)
+    read = {"notes": notes, "copies": copies, "table": table}
+    return replace(data, units=units, straight_units=straight_units, **read)
 
 
 def _read(

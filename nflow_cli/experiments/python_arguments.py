@@ -10,6 +10,7 @@ from pydantic_core import to_jsonable_python
 from nflow_cli.config.keys import LENGTHS
 from nflow_cli.config.options import STEPS, options_of
 from nflow_cli.config.presets import Change, shortened
+from nflow_cli.deadline import Deadline
 from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import worded
@@ -30,10 +31,10 @@ def changes_of(command: str, options: Mapping[str, Any]) -> list[Change]:
     return changes
 
 
-def expect_one_length(due: float | None, changes: Iterable[Change]) -> None:
+def expect_one_length(deadline: Deadline | None, changes: Iterable[Change]) -> None:
     """Refuse ``minutes`` beside changes of the length of a training."""
     for change in changes:
-        if due is not None and change.path in LENGTHS:
+        if deadline is not None and change.path in LENGTHS:
             raise ConfigError(f"minutes and {change.source}: expected one of the two")
 
 

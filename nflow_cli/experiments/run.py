@@ -201,6 +201,10 @@ class Data(Protocol):
         """Config resolved by the data."""
         ...
 
+    def drawn(self, config: Any, data: Any, share: float) -> tuple[Any, Any]:
+        """Config of a share of the rows, drawn at random, and these; of kinds with rows."""
+        ...
+
 
 class Training(Protocol):
     """From a config to a saved model."""

@@ -1,6 +1,7 @@
 """Training in a run directory, with pictures and report."""
 
 import importlib
+import math
 import platform
 import threading
 import time
@@ -14,7 +15,8 @@ from nflow_cli.backend.programs import released
 from nflow_cli.backend.start import Machine, expect_tensorflow, memory_errors, start_tensorflow
 from nflow_cli.config import presets
 from nflow_cli.config.schema import Config
-from nflow_cli.errors import BusyError, NflowError
+from nflow_cli.deadline import Deadline
+from nflow_cli.errors import BusyError, ConfigError, NflowError
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.report import draw, write_report
 from nflow_cli.experiments.run import Run, part
@@ -24,6 +26,7 @@ from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.progress import about_left, phase
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import printable
+from nflow_cli.training.budget import Cost
 
 
 def versions() -> dict[str, str]:
@@ -44,21 +47,21 @@ def start(
     *,
     machine: Machine | None = None,
     argv: Sequence[str] = (),
-    due: float | None = None,
+    deadline: Deadline | None = None,
     pictures: bool = True,
 ) -> Run:
     """Create a run directory, named by ``preset`` or ``output``, and train in it.
 
-    ``machine``: ``None`` for the process's own setting; ``argv`` is recorded; ``due``: as of
+    ``machine``: ``None`` for the process's own setting; ``argv`` is recorded; ``deadline``: as of
     :func:`in_time`; ``pictures``: draw and report.
     """
     expect_tensorflow()
     name, folder = presets.run_name(config, preset), None if output is None else str(output)
-    config = settled(config, data)
-    if folder is not None:
-        RunDirectory.create(name, folder)  # before a trial: it may be taken
-    if due is not None:
-        config = in_time(config, data, machine, due)
+    if deadline is None:
+        config = settled(config, data)
+    else:
+        RunDirectory.expect_free(folder)  # before the trial
+        config, data = in_time(config, data, machine, deadline)
     run = Run(RunDirectory.create(name, folder), config)
     train(run, data, machine, argv, pictures)
     return run
@@ -72,23 +75,49 @@ def settled(config: Config, data: Any) -> Config:
     return config
 
 
-def in_time(config: Config, data: Any, machine: Machine | None, due: float) -> Config:
-    """Config with the length of training that ends the command in time.
+def in_time(
+    config: Config, data: Any, machine: Machine | None, deadline: Deadline
+) -> tuple[Config, Any]:
+    """Settled config with the length of training that ends the command in time, and its data.
 
-    A model is built, compiled and timed for some updates; the run builds its own. ``due``:
-    :func:`time.monotonic` at the end of the command.
+    A model is built, compiled and timed for some updates; the run builds its own. Of a large table
+    some rows are drawn if all would take more than half of the time beside the updates.
+
+    Raises:
+        ConfigError: The time is too short for the least training.
     """
-    doing = f"compiling, and timing some updates{about_left(due - time.monotonic())}"
+    reading = deadline.passed
+    asked, config = config, settled(config, data)
+    doing = f"compiling, and timing some updates{about_left(deadline.left)}"
     start_tensorflow(machine and machine.with_threads(config.threads))
     with phase(doing), memory_errors(config.remedy):
         cost = part(config, "training").trial(config, data)
-    seconds, key = due - time.monotonic(), config.train.length_key
-    length = cost.length(seconds, config.train.chunk if key == "steps" else 1)
-    late = cost.late(length, seconds)
+    key = config.train.length_key
+    least = (config.train.chunk or 1) if key == "steps" else 1
+    rows = cost.rows_in(deadline.left - reading)
+    if rows == cost.rows:
+        _expect_time(cost, least, deadline, 0.0)
+    else:
+        share, cost = rows / cost.rows, cost.of_rows(rows)
+        _expect_time(cost, least, deadline, reading)
+        tell("--minutes: some rows only: of all, more than half of the time would go to the rest")
+        config, data = part(config, "data").drawn(asked, data, share)
+        config = settled(config, data)
+    length = cost.length(deadline.left, least)
+    tell(f"--minutes: --{key} {length}, as the run records{about_left(deadline.left)}")
+    return config.of_length(length), data
+
+
+def _expect_time(cost: Cost, least: int, deadline: Deadline, reading: float) -> None:
+    """Refuse a deadline before the end of the least training, after ``reading`` rows again."""
+    late = cost.late(least, deadline.left - reading)
     if late > 0:
-        tell(f"--minutes: about {late / 60:.1f} minutes too few for the least training")
-    tell(f"--minutes: --{key} {length}, as the run records{about_left(seconds + late)}")
-    return config.of_length(length)
+        minutes = math.ceil(1.1 * (deadline.minutes + late / 60) * 10) / 10
+        raise ConfigError(
+            f"--minutes {deadline.minutes:g}: expected at least {minutes:.1f}: "
+            f"{deadline.passed:.0f} s for reading, building and timing a model, and about "
+            f"{late + deadline.left:.0f} s more for the least training and its scores"
+        )
 
 
 @released()

@@ -51,15 +51,23 @@ class RunDirectory:
         self.path = path
 
     @classmethod
+    def expect_free(cls, output: str | None) -> None:
+        """Check that ``output`` may be the folder of a new run; it is not created."""
+        path = Path(output or "outputs")
+        with files.explained(path):
+            if output is None or not path.exists():
+                return
+            if not _is_unbegun([entry.name for entry in path.iterdir()]):
+                raise RunDirectoryError(f"{path}: not empty; --output takes a new folder")
+
+    @classmethod
     def create(cls, name: str, output: str | None = None) -> "RunDirectory":
         """Create ``outputs/<YYYYmmdd-HHMMSS>-<name>[-n]``, or ``output``, new or empty."""
+        cls.expect_free(output)
         with files.explained(Path(output or "outputs")):
             if output is not None:
-                path = Path(output)
-                path.mkdir(parents=True, exist_ok=True)
-                if not _is_unbegun([entry.name for entry in path.iterdir()]):
-                    raise RunDirectoryError(f"{path}: not empty; --output takes a new folder")
-                return cls(path)
+                Path(output).mkdir(parents=True, exist_ok=True)
+                return cls(Path(output))
             stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
             Path("outputs").mkdir(exist_ok=True)
             for n in range(1, 10_000):

@@ -60,7 +60,7 @@ class Phase:
     def __str__(self) -> str:
         seconds = self.seconds
         if not self.done or self.done >= self.total:
-            return f"{self.text}: {duration(seconds)}" if seconds >= WAIT_SECONDS else self.text
+            return f"{self.text}: {duration(seconds)}" if seconds >= 1 else self.text
         left = left_text(seconds * (self.total / self.done - 1))
         return f"{self.text}: {100 * self.done // self.total} %{left}"
 

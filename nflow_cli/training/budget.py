@@ -2,22 +2,47 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from nflow_cli.training.chunks import Chunks
-from nflow_cli.training.trainer import ChunkTrainer
+
+if TYPE_CHECKING:  # which loads Keras: costs are compared before
+    from nflow_cli.training.trainer import ChunkTrainer
 
 TRIAL_SECONDS = 2.0  # of a trial, after compiling
 RESERVE_SECONDS = 10.0  # of pictures and report, and of the end of the process
+LEAST_ROWS = 2_000  # training rows, of more
 
 
 class Cost(NamedTuple):
-    """Seconds of a training: of each update, or epoch, and of all else."""
+    """Seconds of a training: of each update, or epoch, and of all else.
+
+    Attributes:
+        rows: Training rows, if fewer of them may do.
+        update_by_row, others_by_row: What each of them adds.
+    """
 
     update: float
     others: float
+    rows: int = 0
+    update_by_row: float = 0.0
+    others_by_row: float = 0.0
+
+    def of_rows(self, rows: int) -> "Cost":
+        """The same on fewer training rows."""
+        fewer = self.rows - rows
+        update = self.update - fewer * self.update_by_row
+        others = self.others - fewer * self.others_by_row
+        return self._replace(update=update, others=others, rows=rows)
+
+    def rows_in(self, seconds: float) -> int:
+        """Training rows, ``LEAST_ROWS`` at least, that leave half of ``seconds`` for updates."""
+        too_long = self.others - (seconds - RESERVE_SECONDS) / 2
+        if too_long <= 0 or self.rows <= LEAST_ROWS or not self.others_by_row:
+            return self.rows
+        return max(int(self.rows - too_long / self.others_by_row), LEAST_ROWS)
 
     def length(self, seconds: float, least: int) -> int:
         """Most updates or epochs in ``seconds`` less the reserve; ``least`` at least."""
@@ -28,7 +53,14 @@ class Cost(NamedTuple):
         return RESERVE_SECONDS + self.others + length * self.update - seconds
 
 
-def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL_SECONDS) -> Cost:
+class Pace(NamedTuple):
+    """Seconds of an update, and of compiling it."""
+
+    update: float
+    compiling: float
+
+
+def pace(model: "ChunkTrainer", chunks: Chunks, seconds: float = TRIAL_SECONDS) -> Pace:
     """Time updates of ``model`` for some seconds, and their compiling.
 
     Chunks are cut short to 1, 1, 2, 4, 8, … updates, to time slow ones soon.
@@ -45,7 +77,7 @@ def pace(model: ChunkTrainer, chunks: Chunks, seconds: float = TRIAL_SECONDS) ->
         made.append(int(count[0]))
         taken.append(max(drawn - begun, trained - drawn))  # a training draws meanwhile
     update = sum(taken[1:]) / sum(made[1:])
-    return Cost(update, max(taken[0] - update, 0.0))
+    return Pace(update, max(taken[0] - update, 0.0))
 
 
 def seconds_of(call: Callable[[], Any]) -> float:

@@ -21,7 +21,6 @@ from nflow_cli.densities.targets import Target
 from nflow_cli.errors import ConfigError, DataError, DivergenceError, Interrupted, TargetError
 from nflow_cli.evaluation.reverse_kl import BY_Q
 from nflow_cli.experiments.checks import check_record
-from nflow_cli.experiments.images import training as images_fit
 from nflow_cli.experiments.reverse_kl import members, report
 from nflow_cli.experiments.reverse_kl import training as infer_fit
 from nflow_cli.experiments.reverse_kl.checks import Checked
@@ -30,9 +29,8 @@ from nflow_cli.experiments.reverse_kl.report import RULES, ReverseKLSummary, jud
 from nflow_cli.experiments.reverse_kl.trial import user_subject
 from nflow_cli.experiments.reverse_kl.user_code import function_of
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.running import in_time, train
+from nflow_cli.experiments.running import train
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.budget import Cost
 from nflow_cli.training.session import Checkpointer
 
 MEAN, SCALE = np.array([20.0, -3.0], "f"), np.array([2.0, 0.5], "f")
@@ -581,45 +579,3 @@ def test_figures_of_a_fit_that_misses_mass_are_in_doubt(changes):
     (warning,) = [w for w in warnings_of(GOOD | changes) if w.word == "missed mass"]
     assert "kl" in warning.figures and "more updates" in warning.reason
     assert ("moments" in warning.figures) == (changes != JUMP)  # by good weights they are right
-
-
-# As many updates as there is time for.
-
-LOG_DENSITY = {
-    "command": "infer",
-    "density": "banana",
-    "train": {"steps": 6_000, "chunk": 20},
-    "description": "6,000 updates",
-}
-IMAGES = {"command": "train-vae", "data": "mnist-sample", "train": {"epochs": 40}}
-COST = Cost(0.5, 0.0)
-
-
-def in_a_minute(monkeypatch, preset, cost):
-    """Return the length that a config gets for a minute, and the config."""
-    monkeypatch.setattr("time.monotonic", lambda: 100.0)
-    monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda _: None)
-    for of in (infer_fit, images_fit):
-        monkeypatch.setattr(of, "trial", lambda *_: cost)
-    config = presets.validate(preset, "a test")
-    config = in_time(config, None, None, 160.0)
-    return config.length, config
-
-
-@pytest.mark.parametrize(
-    ("preset", "key", "least", "late"),
-    [(LOG_DENSITY, "steps", 20, 4.6), (IMAGES, "epochs", 1, 0.8)],
-)
-def test_the_length_is_that_of_the_time_and_all_else_as_it_was(
-    monkeypatch, capsys, preset, key, least, late
-):
-    length, config = in_a_minute(monkeypatch, preset, COST)
-    assert length == 100
-    said = {**preset, "train": {**preset["train"], key: 100}, "description": ""}
-    assert config == presets.validate(said, "a test")
-    text = f"--minutes: --{key} 100, as the run records, about 60 s left\n"
-    assert capsys.readouterr().err == text
-    length, _ = in_a_minute(monkeypatch, preset, Cost(12.0, 88.0))
-    assert length == least  # a chunk, or an epoch
-    text = f"--minutes: about {late:.1f} minutes too few for the least training\n"
-    assert capsys.readouterr().err.startswith(text)

@@ -11,7 +11,7 @@ from nflow_cli.experiments import run
 FOLDER = Path(run.__file__).parent
 KINDS = sorted(path.parent.name for path in FOLDER.glob("*/report.py"))
 PARTS = {p.__name__.lower(): p for p in vars(run).values() if getattr(p, "_is_protocol", False)}
-OPTIONAL = {"trial"}  # of kinds with --minutes
+OPTIONAL = {"trial", "drawn"}  # of kinds with --minutes, and of tables
 
 
 def fits(function, expected):

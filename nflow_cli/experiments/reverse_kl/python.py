@@ -7,6 +7,7 @@ from typing import Any
 from nflow_cli.config import presets
 from nflow_cli.config.infer import natural_preset, usual_dim
 from nflow_cli.config.presets import Change
+from nflow_cli.deadline import Deadline
 from nflow_cli.experiments.python_arguments import (
     changes_of,
     expect_one_length,
@@ -27,7 +28,7 @@ def infer(
     settings: Mapping[str, Any] | None,
     output: str | Path | None,
     options: Mapping[str, Any],
-    due: float | None = None,
+    deadline: Deadline | None = None,
 ) -> Any:
     """Fit flows to a log-density: see :func:`nflow_cli.infer`."""
     user, density = _named(log_density)
@@ -38,12 +39,12 @@ def infer(
         *changes_of("infer", options),
         *settings_of(settings),
     ]
-    expect_one_length(due, changes)
+    expect_one_length(deadline, changes)
     dim = options.get("dim") or density.get("dim") or usual_dim(density["name"])
     path = presets.find_preset(preset or natural_preset(dim))
     config = presets.merged("infer", path, changes)
     subject = built_in(config) if user is None else user_subject(config, user)
-    return start(config, path, output, subject, due=due).trained
+    return start(config, path, output, subject, deadline=deadline).trained
 
 
 def _named(log_density: Any) -> tuple[UserFunction | None, dict[str, Any]]:

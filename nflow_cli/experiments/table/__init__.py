@@ -6,6 +6,6 @@ from typing import Any
 
 def model_of(config: Any, part: str = "") -> Any:
     """Module of what differs between the models of a table, ``flows`` and ``cells``, or of what
-    differs in a part: ``"_training"``. That of flows loads Keras.
+    differs in a part: ``"_training"``, ``"_trial"``. That of flows loads Keras.
     """
     return import_module(f"{__name__}.{'flows' if config.is_of_flows else 'cells'}{part}")

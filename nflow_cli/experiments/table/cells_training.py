@@ -11,7 +11,6 @@ are independent, each is to be simple given those before.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -46,7 +45,6 @@ from nflow_cli.densities.cells.unmixing import (
     units_of,
 )
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.table.cells import COMPARED
 from nflow_cli.experiments.table.trainer import (
     CellChunks,
     CellWeights,
@@ -62,10 +60,8 @@ from nflow_cli.experiments.table.weights import arrays_of
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
-from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.runs.weights_file import save_weights
 from nflow_cli.terminal.progress import phase
-from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.session import Training, train_on_rows
 
@@ -81,8 +77,6 @@ LEAST_ERRORS = 2.0  # standard errors by which they must be likelier, beyond whi
 TURN = "turn"  # L below the diagonal, U above it
 # Of the networks:
 AT_A_TIME = 4_096  # validation rows
-TIMED = 300  # of them, in a trial
-TRIAL_ROWS = 20_000  # training rows of a trial, at most
 
 
 class FitMaps(FitCells):
@@ -241,37 +235,15 @@ def train(
     Returns also the acceptance of fills by column.
     """
     with phase(f"preparing batches of {len(data.train):,} rows"):
-        chunks = _batches(parts, data, config)
-        validate = _validator(parts, data.validation, data.weights.validation)
-        filling = _filling(parts, data, chunks)
+        chunks = batches_of(parts, data, config)
+        validate = validator(parts, data.validation, data.weights.validation)
+        filling = filling_of(parts, data, chunks)
     training = train_on_rows(parts.model, chunks, validate, data, config, directory, filling)
     return training, filling[0].acceptance if filling else {}
 
 
-def trial(config: CellsConfig, data: Dataset) -> Cost:
-    """Time the building and the updates of the networks, and the scores by those of some rows.
-
-    Large tables are timed on ``TRIAL_ROWS`` of their rows; the time of work by row is scaled to
-    all.
-    """
-    few, start = data.thinned(TRIAL_ROWS), time.perf_counter()
-    parts, share = build(config, few), len(data.train) / len(few.train)
-    chunks = _batches(parts, few, config)
-    validate = _validator(parts, few.validation, few.weights.validation)
-    building = share * (time.perf_counter() - start)
-    density, rows = parts.density.with_networks(_networks(parts)), few.validation[:TIMED]
-    of_rows = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
-    compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
-    scored = len(data.validation) + len(data.test) + compared + min(len(data.train), SHOWN_SAMPLES)
-    update, compiling = pace(parts.model, chunks)
-    validate()  # compiles
-    every_chunk = seconds_of(validate)
-    every_chunk += sum(seconds_of(partial(one.fill, 0)) for one in _filling(parts, few, chunks))
-    update += share * every_chunk / (config.train.chunk or 1)
-    return Cost(update, building + compiling + scored * of_rows)
-
-
-def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
+def batches_of(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
+    """Batches of training rows for each network."""
     settings, rows = config.train, packed(parts.density, data.train)
     seeds = seeds_from(config.seed, settings.members)
     shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
@@ -281,14 +253,15 @@ def _batches(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
     return CellChunks(*arguments)
 
 
-def _filling(parts: Parts, data: Dataset, chunks: CellChunks) -> list[Filling]:
+def filling_of(parts: Parts, data: Dataset, chunks: CellChunks) -> list[Filling]:
+    """Observer that fills the gaps of training rows anew, if they are filled."""
     if not isinstance(chunks, FilledChunks) or parts.filled is None:
         return []
-    networks = partial(_networks, parts)
+    networks = partial(networks_of, parts)
     return [Filling(parts.density, networks, data.train, parts.filled, chunks)]
 
 
-def _validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
+def validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
     """Losses ``(R, n)`` of validation rows by the networks, each mixed with the marginals."""
     log_cells, of_rows = parts.model.compiled_log_cells, packed(parts.density, rows).T
     marginal = _in_rows(parts.model.marginal_log_cells(of_rows, np))
@@ -342,7 +315,7 @@ def fitted(parts: Parts, data: Dataset) -> CellDensity:
     density, rows, weights = parts.density, data.validation, data.weights.validation
     marginal = density.marginal_log_cells(rows)
     networks = []
-    for one in _networks(parts):
+    for one in networks_of(parts):
         cells = density.network_log_cells(one, rows)
         networks.append(one._replace(shares=_shares(density, cells, marginal, weights)))
     found = member_weights(density.with_networks(networks).member_log_probs(rows), weights)
@@ -351,7 +324,7 @@ def fitted(parts: Parts, data: Dataset) -> CellDensity:
     )
 
 
-def _networks(parts: Parts) -> Iterator[Member]:
+def networks_of(parts: Parts) -> Iterator[Member]:
     """Trained networks, each alone, in float64."""
     density = parts.density
     for arrays in parts.model.members():

@@ -30,6 +30,16 @@ def load(config: CellsConfig | FitConfig) -> Dataset:
     return load_dataset(config.data, flows=tails_of(config))
 
 
+def drawn(
+    config: CellsConfig | FitConfig, data: Dataset, share: float
+) -> tuple[CellsConfig | FitConfig, Dataset]:
+    """Config of a share of its rows, drawn at random, and these."""
+    of_table = data.sizes if data.tests is None else {**data.sizes, "n_test": 0}
+    settings = config.data.model_copy(update={"max_rows": int(share * sum(of_table.values()))})
+    fewer = load_dataset(settings, data.table, flows=tails_of(config))
+    return config.model_copy(update={"data": settings}), fewer
+
+
 def again(run: Run) -> Dataset:
     """Rows of a run, unchanged."""
     expect_settled(run)

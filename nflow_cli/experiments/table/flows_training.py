@@ -15,13 +15,11 @@ from nflow_cli.densities.pushforward import PushforwardDensity, chunks, each_mem
 from nflow_cli.densities.regression import LinearGaussian
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.experiments.table.flows import built_stack
-from nflow_cli.experiments.table.scoring import judged
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.model_file import save_model
 from nflow_cli.terminal.output import tell
-from nflow_cli.training.budget import Cost, pace, seconds_of
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import nats_text
 from nflow_cli.training.session import Training, train_on_rows
@@ -101,7 +99,7 @@ def train(
     model: FitPoints, data: Dataset, config: FitConfig, directory: RunDirectory | None = None
 ) -> Training:
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation."""
-    batches, validate = _batches(model, data, config), _validator(model, data)
+    batches, validate = batches_of(model, data, config), validator(model, data)
     name = "linear regression" if data.given else "Gaussian"
     log_q = LinearGaussian(model.density, data.train, data.weights.train).log_prob(data.validation)
     known = float(np.average(log_q, weights=data.weights.validation))
@@ -109,24 +107,15 @@ def train(
     return train_on_rows(model, batches, validate, data, config, directory)
 
 
-def trial(config: FitConfig, data: Dataset) -> Cost:
-    """Time the scores and the updates of a model."""
-    model = build(config, data)
-    scoring = seconds_of(lambda: judged(config, model.density, data))
-    update, compiling = pace(model, _batches(model, data, config))
-    validate = _validator(model, data)
-    validate()  # compiles
-    return Cost(update + seconds_of(validate) / (config.train.chunk or 1), compiling + scoring)
-
-
-def _batches(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
+def batches_of(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
+    """Batches of encoded training rows for each member."""
     settings, encoded = config.train, model.density.encoded(data.train)[0]
     seeds = seeds_from(config.seed, settings.ensemble)
     shape = settings.steps or 0, settings.chunk or 1, settings.batch_size or 0
     return PointChunks(encoded, seeds, *shape, data.weights.train)
 
 
-def _validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
+def validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
     """Losses ``(R, n)`` of validation rows."""
     log_q, (z, log_det) = model.compiled_log_q, model.density.encoded(data.validation)
     parts = [

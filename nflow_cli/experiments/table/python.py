@@ -9,6 +9,7 @@ from nflow_cli.config.presets import Change
 from nflow_cli.config.table import in_place_of_other, natural_preset
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import IN_PYTHON, table_of
+from nflow_cli.deadline import Deadline
 from nflow_cli.experiments.python_arguments import (
     changes_of,
     expect_one_length,
@@ -28,7 +29,7 @@ def fit(
     output: str | Path | None,
     options: Mapping[str, Any],
     pictures: bool = True,
-    due: float | None = None,
+    deadline: Deadline | None = None,
 ) -> Any:
     """Fit a density to a table: see :func:`nflow_cli.fit`."""
     is_named = isinstance(table, str | Path)
@@ -36,11 +37,11 @@ def fit(
     sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
     said, others = changes_of("fit", options), settings_of(settings)
     changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
-    expect_one_length(due, changes)
+    expect_one_length(deadline, changes)
     flow = {change.path: change.value for change in said}.get("flow.pattern")
     path = presets.find_preset(preset or natural_preset(flow, changes))
     config = presets.merged("fit", path, [*sized, *changes])
     data = (
         load(config) if is_named else load_dataset(config.data, table_of(table), tails_of(config))
     )
-    return start(config, path, output, data, due=due, pictures=pictures).trained
+    return start(config, path, output, data, deadline=deadline, pictures=pictures).trained

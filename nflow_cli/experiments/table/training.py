@@ -22,4 +22,4 @@ def run(config: CellsConfig | FitConfig, directory: RunDirectory, data: Dataset)
 
 def trial(config: CellsConfig | FitConfig, data: Dataset) -> Cost:
     """Time the building, the updates and the scores of a model."""
-    return model_of(config, "_training").trial(config, data)
+    return model_of(config, "_trial").trial(config, data)

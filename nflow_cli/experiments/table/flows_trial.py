@@ -1,0 +1,23 @@
+"""Trial of flows on a table: what their updates and scores cost in seconds."""
+
+from nflow_cli.config.table import FitConfig
+from nflow_cli.data.dataset import Dataset
+from nflow_cli.experiments.table.flows_training import batches_of, build, validator
+from nflow_cli.experiments.table.scoring import judged
+from nflow_cli.training.budget import Cost, pace, seconds_of
+
+TRIAL_ROWS = 50_000  # of the training rows, at most
+
+
+def trial(config: FitConfig, data: Dataset) -> Cost:
+    """Time the updates and the scores of a model, of a large table on some of its rows."""
+    few, n = data.thinned(TRIAL_ROWS), len(data.train)
+    share = n / len(few.train)
+    model = build(config, few)
+    scoring = share * seconds_of(lambda: judged(config, model.density, few))
+    update, compiling = pace(model, batches_of(model, few, config))
+    validate = validator(model, few)
+    validate()  # compiles
+    each_update = share * seconds_of(validate) / (config.train.chunk or 1)
+    others = compiling + scoring
+    return Cost(update + each_update, others, n, each_update / n, scoring / n)
