@@ -271,21 +271,24 @@ def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Point
 
 
 def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
+    """``count`` normals by EM, at most, and the broad one."""
     n = points.weight.sum()
     middles = np.cumsum(points.weight) - points.weight / 2
     place = np.unique(np.minimum(middles * count // n, count - 1), return_inverse=True)[1]
-    r = np.eye(place.max() + 1)[place] * points.weight[:, None]
+    r = np.eye(place.max() + 1)[:, place] * points.weight
     median, widest = broad
     log_broad = -np.log(n + 1) - 0.5 * ((points.centre - median) / widest) ** 2 - np.log(widest)
     share, mean, variance, rounding = _maximised(points, r, floor)
     last = -np.inf
     for _ in range(ITERATIONS):
-        away = points.centre[:, None] - mean
-        log_r = np.log(share * n / (n + 1)) - 0.5 * (away**2 / variance + np.log(variance))
-        peak = np.maximum(log_r.max(axis=1), log_broad)
-        r = np.exp(log_r - peak[:, None])
-        sums = r.sum(axis=1) + np.exp(log_broad - peak)
-        r *= (points.weight / sums)[:, None]
+        log_share = np.log(share * n / (n + 1)) - 0.5 * np.log(variance)
+        log_r = np.square(points.centre - mean[:, None])
+        log_r *= (-0.5 / variance)[:, None]
+        log_r += log_share[:, None]
+        peak = np.maximum(log_r.max(axis=0), log_broad)
+        r = np.exp(log_r - peak)
+        sums = r.sum(axis=0) + np.exp(log_broad - peak)
+        r *= points.weight / sums
         share, mean, variance, rounding = _maximised(points, r, floor)
         likelihood = points.weight @ (peak + np.log(sums)) / n
         if likelihood - last < CONVERGED:
@@ -299,17 +302,19 @@ def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -
 
 
 def _maximised(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray, ...]:
-    """Shares, means and variances for responsibilities ``r`` ``(g, M)``, and ``h²/3`` of each
+    """Shares, means and variances for responsibilities ``r`` ``(M, g)``, and ``h²/3`` of each
     normal.
 
     Cell centres have variance ``s² + h²/3``, where the unrounded numbers have ``s²`` (Sheppard's
     correction).
     """
-    total = np.maximum(r.sum(axis=0), LEAST_TOTAL)
-    mean = points.centre @ r / total
-    rounding = np.square(points.half) / 3 @ r / total
-    squares = (points.centre[:, None] - mean) ** 2 + points.spread[:, None]
-    variance = np.maximum((squares * r).sum(axis=0) / total, floor**2 + rounding)
+    total = np.maximum(r.sum(axis=1), LEAST_TOTAL)
+    mean = r @ points.centre / total
+    rounding = r @ np.square(points.half) / (3 * total)
+    squares = np.square(points.centre - mean[:, None])
+    squares += points.spread
+    squares *= r
+    variance = np.maximum(squares.sum(axis=1) / total, floor**2 + rounding)
     return total / total.sum(), mean, variance, rounding
 
 
