@@ -204,6 +204,7 @@ def split(draw):
 
 OPTIONS = {
     "--given": lambda draw: ["--given", draw.names()],
+    "--target": lambda draw: ["--target", draw.names()],
     "--group": lambda draw: ["--group", draw.name().replace("\\,", ",")],
     "--weights": weighted,
     "--split": split,

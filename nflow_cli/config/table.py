@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config.flows import (
@@ -56,12 +63,13 @@ EXCLUSIVE = {
     "bounds": ("exclude",),
     "split": ("columns", "bounds"),
     "group": ("columns", "bounds"),
-    "given": ("columns", "exclude", "bounds", "split"),
+    "target": ("exclude", "split", "group"),
+    "given": ("columns", "exclude", "bounds", "split", "target"),
     "categorical": ("exclude", "bounds", "split", "group"),
     "discrete": ("exclude", "split", "group", "given", "categorical"),
     "weights": (
         *("columns", "exclude", "bounds", "split", "group"),
-        *("given", "categorical", "discrete"),
+        *("target", "given", "categorical", "discrete"),
     ),
     "date": ("exclude", "split", "group", "categorical", "discrete", "weights"),
 }
@@ -189,6 +197,10 @@ class TableData(Strict):
         default=None, **option("Hold out rows that are equal in this column together.", form=NAME)
     )
     split_seed: int = Field(default=0, ge=0, le=MAX_SEED, description="Seed of the random split.")
+    target: Annotated[Columns, BeforeValidator(_named, json_schema_input_type=Columns)] = Field(
+        default=[],
+        **option("Predict these columns: fit p(these | all other columns).", form=NAMES),
+    )
     given: Columns = Field(
         default=[],
         **option("Condition on these columns: fit p(other columns | these).", form=NAMES),
@@ -234,7 +246,7 @@ class TableData(Strict):
             raise ValueError("null for a built-in set" if is_set else of_file)
         return value
 
-    @field_validator("columns", "exclude", "given", "categorical")
+    @field_validator("columns", "exclude", "target", "given", "categorical")
     @classmethod
     def _differ(cls, columns: list[str] | None) -> list[str] | None:
         if columns and len(set(columns)) < len(columns):
@@ -284,6 +296,26 @@ class TableData(Strict):
                 raise ValueError(f"columns of data.columns or data.given, as {name!r} is not")
         return value
 
+    @field_validator("target", "discrete")
+    @classmethod
+    def _condition_on_the_rest(cls, value: Any, info: ValidationInfo) -> Any:
+        is_target = info.field_name == "target"
+        target = value if is_target else info.data.get("target", ())
+        if is_target and target and info.data.get("columns") is not None:
+            raise ValueError("no data.columns beside it: a target is given all other columns")
+        settings = info.data.get("bounds", ()) if is_target else value
+        for name in settings if target else ():
+            if name not in target:
+                key = "bounds" if is_target else "discrete"
+                raise ValueError(f"data.{key} of targets alone: {name!r} is given")
+        return value
+
+    @model_validator(mode="after")
+    def _gives_all_or_some(self) -> Self:
+        if self.target and self.given and self.kinds is None:
+            raise ValueError("no given beside target: a target is given all other columns")
+        return self
+
     def na_of(self, column: str) -> list[str]:
         """Values that are missing in a column."""
         pairs = (text.rpartition("=") for text in self.na)
@@ -300,7 +332,12 @@ class TableData(Strict):
 
     def with_kinds(self, kinds: Mapping[str, ColumnKind]) -> "TableData":
         """Settings with kinds, and the given columns in a row's order."""
-        update = {"kinds": dict(kinds), "given": row_names(kinds, self.given).given}
+        given = self.given
+        if self.target and not given:
+            apart = ("left out", "computed")
+            rest = (name for name, kind in kinds.items() if kind.kind not in apart)
+            given = [name for name in rest if name not in self.target]
+        update = {"kinds": dict(kinds), "given": row_names(kinds, given).given}
         return self.model_copy(update=update)
 
 

@@ -64,6 +64,7 @@ from nflow_cli.data.split import (
 )
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, is_mark, shown
+from nflow_cli.data.targets import given_away, may_be_given
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.data.written import as_written
 from nflow_cli.errors import DataError
@@ -180,7 +181,8 @@ class Dataset:
 
 class Reading(NamedTuple):
     """Table as read under some settings: columns, the numbers ``(n,)`` of their rows, the first
-    copy ``(n,)`` of each, and the kinds and faults of the rows that copy no other.
+    copy ``(n,)`` of each, and the kinds and faults of the rows that copy no other; ``given``: the
+    given columns, also those of targets.
     """
 
     settings: TableData
@@ -188,6 +190,7 @@ class Reading(NamedTuple):
     numbers: np.ndarray
     first: np.ndarray
     kinds: Mapping[str, ColumnKind]
+    given: Sequence[str]
     faults: Sequence[Fault]
     notes: Sequence[str] = ()
 
@@ -219,6 +222,7 @@ def load_dataset(
     """
     table = table or table_named(settings)
     found = _read(table, settings, flows, whole)
+    settings = settings.model_copy(update={"given": [*found.given]})
     parts, more = parts_of(table, settings, found.numbers, found.first)
     faults = [*found.faults, *more]
     is_plain = flows and any(fault.column and fault.mend for fault in faults)
@@ -257,9 +261,12 @@ def _read(
     else:
         columns, numbers = {name: whole.columns[name] for name in names}, whole.numbers
     if whole is not None and (whole.settings, [*whole.columns]) == (settings, names):
-        first, kinds, faults = whole.first, dict(whole.kinds), [*whole.faults]
+        first, kinds, given, faults = whole.first, dict(whole.kinds), whole.given, [*whole.faults]
     else:
-        first, kinds, faults = _first_and_kinds(table, columns, numbers, names, settings, flows)
+        first, kinds, given, faults = _first_and_kinds(
+            table, columns, numbers, names, settings, flows
+        )
+    settings = settings.model_copy(update={"given": [*given]})
     kinds.pop(settings.weights or "", None)
     modelled = {name: columns[name] for name in used(kinds, settings)}
     growing = {name: columns[name] for name, kind in kinds.items() if kind.why == GROWS}
@@ -278,7 +285,7 @@ def _read(
         numbers, notes = numbers[present], [*notes, *note]
         _, places, which = np.unique(first[present], return_index=True, return_inverse=True)
         first = places[which]
-    return Reading(settings, columns, numbers, first, kinds, faults, notes)
+    return Reading(settings, columns, numbers, first, kinds, given, faults, notes)
 
 
 def _first_and_kinds(
@@ -288,10 +295,20 @@ def _first_and_kinds(
     names: Sequence[str],
     settings: TableData,
     flows: Tails | None,
-) -> tuple[np.ndarray, dict[str, ColumnKind], list[Fault]]:
+) -> tuple[np.ndarray, dict[str, ColumnKind], list[str], list[Fault]]:
+    """First copies, kinds, given columns, and faults; without what gives targets away."""
     with phase(f"finding the kinds of {len(columns):,} columns, {len(rows):,} rows"):
-        first = _first_copies(table, columns, rows, names, settings)
-        return first, *kinds_and_faults(table, columns, rows, first, settings, flows)
+        left_out = dict[str, ColumnKind]()
+        if settings.target and settings.kinds is None:
+            left_out = given_away(columns, settings)
+        rest = {name: column for name, column in columns.items() if name not in left_out}
+        if settings.target and settings.kinds is None:
+            settings = settings.model_copy(update={"given": may_be_given(rest, settings)})
+        used_names = [name for name in names if name in rest]
+        first = _first_copies(table, rest, rows, used_names, settings)
+        kinds, faults = kinds_and_faults(table, rest, rows, first, settings, flows)
+        every = {name: left_out.get(name) or kinds[name] for name in columns}
+        return first, every, settings.given, faults
 
 
 def _first_copies(

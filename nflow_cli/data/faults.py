@@ -133,7 +133,7 @@ def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
 def leaving_out(name: str, settings: TableData) -> Mend:
     """What leaves out a column."""
     for key in LOSING:
-        if name in (getattr(settings, key) or ()):
+        if not settings.target and name in (getattr(settings, key) or ()):
             return Mend(key, name)
     return Mend("exclude", name)
 
@@ -152,6 +152,7 @@ def expect_names(table: TableFile, settings: TableData) -> None:
         "columns": settings.columns or [],
         "exclude": settings.exclude,
         "bounds": settings.bounds,
+        "target": settings.target,
         "given": settings.given,
         "categorical": settings.categorical,
         "discrete": settings.discrete,

@@ -113,7 +113,7 @@ def kind_left_out(column: Column, settings: TableData) -> ColumnKind | None:
     """Kind of a column that is not modelled; None of any other."""
     name = column.name
     named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
-    named |= {*settings.date}
+    named |= {*settings.date, *settings.target}
     roles = {
         settings.split: "says which part a row is in",
         settings.group: "groups rows",

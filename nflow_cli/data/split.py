@@ -246,6 +246,9 @@ def notes_of(
     """Notes on columns and rows left out."""
     left_out = grouped((k.why, name) for name, k in kinds.items() if k.kind == "left out")
     notes = [*table.notes, *(f"left out, {why}: {listed(n)}" for why, n in left_out.items())]
+    if settings.target:
+        given = f"given {len(settings.given):,} columns: {listed(settings.given)}"
+        notes.append(f"target {listed(settings.target)}, {given}")
     computed = [f"{name} {kind.why}" for name, kind in kinds.items() if kind.kind == "computed"]
     notes += [f"computed: {listed(computed)}"] if computed else []
     if len(rows) and rows[-1] != len(rows) - 1:
