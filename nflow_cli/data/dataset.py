@@ -299,16 +299,17 @@ def _first_and_kinds(
     """First copies, kinds, given columns, and faults; without what gives targets away."""
     with phase(f"finding the kinds of {len(columns):,} columns, {len(rows):,} rows"):
         left_out = dict[str, ColumnKind]()
+        rest = columns
         if settings.target and settings.kinds is None:
             left_out = given_away(columns, settings)
-        rest = {name: column for name, column in columns.items() if name not in left_out}
-        if settings.target and settings.kinds is None:
+            rest = {name: column for name, column in columns.items() if name not in left_out}
             settings = settings.model_copy(update={"given": may_be_given(rest, settings)})
         used_names = [name for name in names if name in rest]
         first = _first_copies(table, rest, rows, used_names, settings)
         kinds, faults = kinds_and_faults(table, rest, rows, first, settings, flows)
-        every = {name: left_out.get(name) or kinds[name] for name in columns}
-        return first, every, settings.given, faults
+        if left_out:
+            kinds = {name: left_out.get(name) or kinds[name] for name in columns}
+        return first, kinds, settings.given, faults
 
 
 def _first_copies(

@@ -295,8 +295,10 @@ def bottom_of(
 
 def _n_below_blank(rows: Sequence[Cells], width: int, decimal: str) -> int:
     """Number of last rows from one of delimiters alone on, where none of them is like those above:
-    with text below numbers or dates, or a gap below none.
+    with text below numbers or dates, or a gap below none. In one column a blank row is a gap.
     """
+    if width == 1:
+        return 0
     for n in range(min(MOST, len(rows) - _LEAST), 1, -1):
         blank, below, above = rows[-n], rows[1 - n :], rows[:-n]
         if len(blank) == width and not _filled(blank):

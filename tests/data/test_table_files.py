@@ -613,6 +613,7 @@ def test_a_first_row_with_dates_or_units_like_the_others_is_no_header(write, fir
         ("k,l,x,y,z\n" + "k,l,1,2,\n" * 5 + "k,l,,,End\n", 6, []),
         (",x\nfoo,1\nbar,2\nbaz,3\n", 3, []),
         ("note\nTo whom it may concern\nTotal\nb\n", 3, []),
+        ("x\n" + 3 * "yes\n" + 3 * '""\n', 6, []),
     ],
 )
 def test_rows_that_may_be_data_stay(write, text, n, notes):
