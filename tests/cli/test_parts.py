@@ -250,7 +250,8 @@ def test_flows_score_many_files_too(invoke, short_run):
     one = scored(invoke, *words, "one.csv", "-o", "o.csv")
     many = scored(invoke, *words, "part-*.csv", "-o", "out")
     assert (many["parts"], many["n"]) == (3, 200)
-    found, expected = (shared(scores, "run", "warnings") for scores in (many, one))
+    assert many["dominant_row"] is one["dominant_row"] is None
+    found, expected = (shared(scores, "run", "warnings", "dominant_row") for scores in (many, one))
     assert found == pytest.approx(expected, rel=1e-6)
     tables = written("out"), read_rows("o.csv")
     found, expected = ([[*map(float, row.values())] for row in rows] for rows in tables)
