@@ -181,6 +181,8 @@ def test_a_conditional_density(capfd):
     assert drawn.shape == (10, 2) and (drawn[:, 1] == 0.5).all()
     table = {"x0": X[:, 0], "x1": X[:, 1]}
     np.testing.assert_allclose(fitted.score_samples(X), fitted.density_.log_prob(table))
+    of_target = TableDensity(**TINY, target="x0").fit(X)
+    np.testing.assert_array_equal(of_target.score_samples(X), fitted.score_samples(X))
 
 
 def test_a_density_of_flows():

@@ -188,13 +188,15 @@ def seed_of(random_state: Any) -> int | None:
 class TableDensity(DensityMixin, TableEstimator):
     """Density ``q`` of the rows of a table; low where a row is unlike those of the fit.
 
-    Arguments are those of :class:`~nflow_cli.sklearn.TableRegressor`, and ``given``: columns to
-    condition on, for ``q(other columns | these)``.
+    Arguments are those of :class:`~nflow_cli.sklearn.TableRegressor`, and ``target``: columns to
+    predict, for ``q(these | all other columns)``; or ``given``: columns to condition on, for
+    ``q(other columns | these)``.
     """
 
     def __init__(
         self,
         *,
+        target: Any = None,
         given: Any = None,
         bounds: Any = None,
         categorical: Any = None,
@@ -221,6 +223,7 @@ class TableDensity(DensityMixin, TableEstimator):
             random_state=random_state,
             verbose=verbose,
         )
+        self.target = target
         self.given = given
 
     def fit(self, X: Any, y: Any = None) -> "TableDensity":
@@ -236,7 +239,9 @@ class TableDensity(DensityMixin, TableEstimator):
         if not is_table(X):
             self.frame_, modelled = None, [name for name in columns if name not in given]
             self._first = {name: values[0] for name, values in columns.items()}
-        self._train(columns, given=self.given, columns=modelled)
+        if self.target is not None:
+            modelled = None
+        self._train(columns, target=self.target, given=self.given, columns=modelled)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
