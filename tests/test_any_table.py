@@ -25,6 +25,8 @@ from short_runs import (
 from nflow_cli.cli import main
 from nflow_cli.config import options
 from nflow_cli.config.options import escaped
+from nflow_cli.data.columns import read_columns
+from nflow_cli.data.table_files import open_table
 from nflow_cli.experiments.run import Run
 
 NO_NUMBER = re.compile(r"(?<![\w-])(nan|inf)(?!\w)", re.IGNORECASE)
@@ -91,6 +93,15 @@ def value_of(text):
         return float(text)
     except ValueError:
         return text
+
+
+def write_whole(path, columns):
+    """Write a table, whose rows are all read, unless it is said which are not."""
+    Path(path).write_text(csv_of(columns))
+    table = open_table(path)
+    if len(read_columns(table)[1]) != len(next(iter(columns.values()))):
+        assert any("left out" in note for note in table.notes), path
+        raise RefusedError(table.notes)
 
 
 def walk(case):
@@ -192,7 +203,7 @@ def expect_filled(rng, run, case):
         name: [cell if rng.random() < 0.8 else "" for cell in cells]
         for name, cells in case.columns.items()
     }
-    Path("holes.csv").write_text(csv_of(holes))
+    write_whole("holes.csv", holes)
     invoke("impute", "run", "--data", "holes.csv", "-o", "filled.csv")
     filled, before = cells_of("filled.csv"), cells_of("holes.csv")
     assert [*filled] == [*before]
@@ -208,7 +219,7 @@ def expect_parts(rng, run, case):
     n = len(case.columns[run.facts["columns"][0]])
     for i, part in enumerate(np.array_split(np.arange(n), 3)):
         some = {name: np.array(cells)[part] for name, cells in case.columns.items()}
-        Path(f"parts/part-{i}.csv").write_text(csv_of(some))
+        write_whole(f"parts/part-{i}.csv", some)
     invoke("evaluate", "run", "--data", "t.csv", "-o", "whole.csv")
     with workers_in_process():
         invoke("evaluate", "run", "--data", "parts", "-o", "scored")

@@ -209,7 +209,7 @@ def _is_of_questions(rows: Sequence[Cells], decimal: str) -> bool:
         return False
     if not all(is_text(first[i], decimal) and not cell_of(first[i].strip()) for i in filled):
         return False
-    return any(_are_values(column, decimal) for column in columns)
+    return any(_is_text_beside(first[i], column, decimal) for i, column in zip(filled, columns))
 
 
 def _are_values(cells: Cells, decimal: str) -> bool:
@@ -218,9 +218,10 @@ def _are_values(cells: Cells, decimal: str) -> bool:
     return bool(cells) and (numbers >= dates.SHARE * len(cells) or bool(dates.forms_of(cells)))
 
 
-def _is_text_below(cell: str, above: Cells, decimal: str) -> bool:
-    is_other = is_text(cell, decimal) and not _has_form(cell.strip(), above)
-    return is_other and _are_values(above, decimal)
+def _is_text_beside(cell: str, others: Cells, decimal: str) -> bool:
+    """Whether a cell is text beside values, and of no form that these have."""
+    is_other = is_text(cell, decimal) and not _has_form(cell.strip(), others)
+    return is_other and _are_values(others, decimal)
 
 
 def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
@@ -308,7 +309,7 @@ def _n_below_blank(rows: Sequence[Cells], width: int, decimal: str) -> int:
             ]
             if all(
                 _emptied(row, above)
-                or any(_is_text_below(*pair, decimal) for pair in zip(row, columns))
+                or any(_is_text_beside(*pair, decimal) for pair in zip(row, columns))
                 for row in below
             ):
                 return n

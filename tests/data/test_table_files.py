@@ -614,6 +614,7 @@ def test_a_first_row_with_dates_or_units_like_the_others_is_no_header(write, fir
         (",x\nfoo,1\nbar,2\nbaz,3\n", 3, []),
         ("note\nTo whom it may concern\nTotal\nb\n", 3, []),
         ("x\n" + 3 * "yes\n" + 3 * '""\n', 6, []),
+        ("t\n2014-04-22 10:13:07\n" + 3 * "1991-08-26 02:21:40\n" + '""\n', 5, []),
     ],
 )
 def test_rows_that_may_be_data_stay(write, text, n, notes):
