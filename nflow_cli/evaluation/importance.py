@@ -147,7 +147,7 @@ def smoothed(log_weights: np.ndarray, count: int | None = None) -> Smoothed:
 
 
 class Draws(NamedTuple):
-    """Log-densities ``(n,)`` in nats at draws of ``q`` and of ``wide``.
+    """Log-densities ``(n,)`` in nats at draws of ``q``, which are first, and of ``wide``.
 
     Attributes:
         log_q: ``log q``.
@@ -169,8 +169,9 @@ class Draws(NamedTuple):
     @property
     def alone(self) -> "Draws":
         """Draws of ``q`` without ``wide``."""
-        arrays = (self.log_q, self.log_q, self.log_p, self.strata)
-        return Draws(*(array[self.own] for array in arrays))
+        some = slice(int(self.own.sum()))
+        log_q = self.log_q[some]
+        return Draws(log_q, log_q, self.log_p[some], self.strata[some])
 
 
 class Weights:
@@ -192,36 +193,49 @@ class Weights:
 
     def __init__(self, draws: Draws):
         log_weights = log_ratio(draws.log_p, draws.log_mix)
-        self.tail, (w, highest) = smoothed(log_weights), scaled(log_weights)
-        excess = np.expm1(log_ratio(draws.log_q, draws.log_mix))
-        sources = np.unique(draws.strata, return_inverse=True, return_counts=True)
-        _, self.strata, self.counts = sources
-        self.control = self.within(excess)
-        self.square = float(self.control @ self.control) or math.inf
-        known = w * np.maximum(1 - excess.sum() / self.square * self.control, 0.0)
-        self.plain, self.shares = w / known.sum(), known / known.sum()
-        self.log_z = math.log(known.mean()) + highest
-        self.largest = float(log_weights.max()) - self.log_z
+        w, highest = scaled(log_weights)
+        largest = float(log_weights.max())
+        self.tail = smoothed(log_weights)._replace(log_weights=np.zeros(0))  # which fill the memory
+        del log_weights
+        sources, self.counts = np.unique(draws.strata, return_counts=True)
+        self.strata = np.searchsorted(sources, draws.strata).astype(np.int16)
+        if draws.log_q is draws.log_mix:
+            self.control, self.square, known = np.broadcast_to(0.0, w.shape), math.inf, w
+        else:
+            excess = np.expm1(log_ratio(draws.log_q, draws.log_mix))
+            self.control = self.within(excess)
+            self.square = float(self.control @ self.control) or math.inf
+            known = w * np.maximum(1 - excess.sum() / self.square * self.control, 0.0)
+            del excess
+        total, mean = known.sum(), known.mean()
+        self.shares = np.divide(known, total, out=known)
+        self.plain = known if known is w else np.divide(w, total, out=w)
+        self.log_z = math.log(mean) + highest
+        self.largest = largest - self.log_z
         self.k = self.tail.k if self.largest > math.log(LARGE) else min(self.tail.k, 0.0)
 
     def within(self, terms: np.ndarray) -> np.ndarray:
         """Terms ``(n,)`` of a sum less their means in the strata: its error is their norm."""
-        return terms - (np.bincount(self.strata, terms) / self.counts)[self.strata]
+        means = np.bincount(self.strata, terms) / self.counts
+        return terms - means[self.strata]
 
     def terms(self, values: Any = 1.0) -> np.ndarray:
         """Terms ``(n,)`` of the mean of values ``(n,)`` of mean 0 under ``p``, whose error is their
         norm; by default those of :attr:`log_z`.
         """
         within = self.within(self.plain * values)
-        return within - (within @ self.control) / self.square * self.control
+        within -= (within @ self.control) / self.square * self.control
+        return within
 
     def error(self, values: np.ndarray) -> tuple[float, float]:
         """Standard error of that mean, with the bias of a rough tail, and k-hat of its terms."""
-        sizes, terms = np.abs(self.plain * values), self.terms(values)
-        log_sizes = largest_of(np.log(sizes))
+        sizes = np.abs(self.plain * values)
+        largest = float(sizes.max())
+        log_sizes = largest_of(np.log(sizes, out=sizes))
         tail = tail_of(log_sizes)
-        lacks = float(sizes.max()) * unseen(tail, log_sizes)
-        return math.hypot(math.sqrt(terms @ terms), lacks), tail.k
+        del sizes
+        terms = self.terms(values)
+        return math.hypot(math.sqrt(terms @ terms), largest * unseen(tail, log_sizes)), tail.k
 
     @property
     def unseen(self) -> float:
@@ -231,7 +245,10 @@ class Weights:
 
 def log_ratio(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
     """``log p/q`` ``(n,)``, ``-inf`` where one is no number."""
-    return np.where(np.isfinite(log_p) & np.isfinite(log_q), log_p - log_q, -math.inf)
+    are_finite = np.isfinite(log_p) & np.isfinite(log_q)
+    ratio = log_p - log_q
+    ratio[~are_finite] = -math.inf
+    return ratio
 
 
 def scaled(log_weights: np.ndarray) -> tuple[np.ndarray, float]:

@@ -34,6 +34,7 @@ BY_Q = (  # log Z by the draws of q alone, and how far the estimate is from it
     *("log_z_difference", "log_z_difference_standard_error"),
 )
 MISSED_RATIO = 1_000  # p/q above which p is missed
+BLOCK = 1_000_000  # points of a base that are scored at a time
 POINTS = 1_000
 BITS = 53  # of a float64 mantissa
 
@@ -59,15 +60,15 @@ def judge(
         covered: Whether ``q`` misses nothing of ``p``.
     """
     ratios, finite = (log_q - log_p).astype(np.float64), np.isfinite(log_p)
-    seen = ratios[finite | np.isnan(log_q)]
-    ratios = np.where(finite, ratios, np.inf)
+    seen = ratios if finite.all() else ratios[finite | np.isnan(log_q)]
+    ratios = ratios if finite.all() else np.where(finite, ratios, np.inf)
     shift, root = np.min(ratios), math.sqrt(len(ratios))
     with np.errstate(invalid="ignore", divide="ignore"):  # of infinities
         energy = np.mean(seen) if len(seen) else math.inf
         spread = np.std(seen, ddof=1) if len(seen) > 1 else math.nan
         w = np.exp(shift - ratios)  # the largest is 1
         first, second = np.mean(w), np.mean(w**2)
-        shares = w / first
+        shares = np.divide(w, first, out=w)
         ess, estimate = first**2 / second, np.log(first) - shift
         if covered and log_z is not None and ess < 1:
             slope = -np.mean((ratios - energy) * shares) / (1 / ess - 1)
@@ -133,6 +134,7 @@ def score(
     """
     x, draws = sample_of(density, target, units, seed, n)
     weights, alone = Weights(draws), Weights(draws.alone)
+    draws = draws._replace(log_mix=draws.log_q)  # frees memory: only weights are by the mixture
     of_p = coverage(density, target, seed)
     if target.sample is None:
         missed = missed_mass(density, target, alone.log_z, alone.largest, seed, starts)
@@ -270,6 +272,8 @@ def _sample(
     parts: Sequence[Part], target: Target, units: ColumnUnits, seed: int, even: bool = True
 ) -> Sample:
     """Samples of all parts, or of the first if ``p`` fails at the others."""
+    counts = np.array([part.n for part in parts])
+    log_shares = np.log(counts / counts.sum())
 
     def drawn(number: int) -> Iterator[tuple[np.ndarray, ...]]:
         rng = stream(seed, parts[number].purpose)
@@ -277,18 +281,27 @@ def _sample(
             with np.errstate(all="ignore"):  # of a user's function, far away
                 log_p = values_at(target.log_prob, points.x).astype(np.float64)
                 heights = np.stack(_log_densities(parts, number, points), -1, dtype=float)
+            log_mix = np.logaddexp.reduce(log_shares + heights, axis=1)
             strata = points.member if number == 0 else np.full(len(log_p), -number)
-            yield units.outside(points.x), heights, log_p, strata
+            x, log_q = units.outside(points.x), heights[:, 0].copy()
+            yield x, log_q, log_mix, log_p, strata.astype(np.int16)
 
-    found = [*drawn(0)]
+    blocks = [*drawn(0)]
     with suppress(TargetError):
-        found += [each for number in range(1, len(parts)) for each in drawn(number)]
-    x, heights, log_p, strata = map(np.concatenate, zip(*found))
-    log_q = log_mix = heights[:, 0]
-    if len(log_p) > parts[0].n:
-        shares = [part.n / len(log_p) for part in parts]
-        log_mix = np.logaddexp.reduce(np.log(shares) + heights, axis=1)
-    return Sample(x, Draws(log_q, log_mix, log_p, strata))
+        blocks += [block for number in range(1, len(parts)) for block in drawn(number)]
+    x, log_q, log_mix, log_p, strata = _joined(blocks)
+    is_mixed = len(log_p) > parts[0].n
+    return Sample(x, Draws(log_q, log_mix if is_mixed else log_q, log_p, strata))
+
+
+def _joined(blocks: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    """Arrays of all blocks, which are freed one after the other: draws may fill the memory."""
+    parts = [[*arrays] for arrays in zip(*blocks)]
+    blocks.clear()
+    arrays = []
+    while parts:
+        arrays.append(np.concatenate(parts.pop(0)))
+    return arrays
 
 
 def _log_densities(parts: Sequence[Part], number: int, points: Draw) -> list[np.ndarray]:
@@ -330,10 +343,15 @@ def moments(x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray, np
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for column in x.T:
             mean = weights.shares[some] @ column[some]
-            off = np.where(some, column - mean, 0.0)
-            spread = np.sqrt(weights.shares @ off**2)
+            off = column - mean
+            off[~some] = 0.0
+            spread = np.sqrt(weights.shares @ np.square(off))
             pairs.append((mean, spread))
-            errors += [weights.error(off), weights.error((off**2 - spread**2) / (2 * spread))]
+            errors.append(weights.error(off))
+            np.square(off, out=off)
+            off -= spread**2
+            off /= 2 * spread
+            errors.append(weights.error(off))
     error, k = np.reshape(errors, (-1, 2, 2)).transpose(2, 0, 1)
     return np.array(pairs), error, k
 
@@ -382,10 +400,12 @@ def effective_share(weights: np.ndarray) -> float:
 def base_energy(base: Base, target: Target, seed: int, n: int) -> dict[str, Any]:
     """Free energy of the base alone, by the ``n`` samples of it that give those of a fit."""
     z0 = base.sample(stream(seed, "evaluation"), (n, target.dim))
-    found = Moments.of(values_at(base.log_prob, z0) - values_at(target.log_prob, z0))
+    blocks = np.array_split(z0, max(n // BLOCK, 1))
+    energies = [values_at(base.log_prob, z) - values_at(target.log_prob, z) for z in blocks]
+    energy = Moments.of(np.concatenate(energies))
     return {
-        "base_free_energy": found.mean - (target.log_z or 0.0),  # of exp(-U)
-        "base_free_energy_standard_error": found.standard_error,
+        "base_free_energy": energy.mean - (target.log_z or 0.0),  # of exp(-U)
+        "base_free_energy_standard_error": energy.standard_error,
     }
 
 

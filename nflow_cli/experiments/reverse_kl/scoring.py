@@ -60,6 +60,7 @@ def judged(config: Config, density: PushforwardDensity, target: Any) -> Judged:
                 log_z = scores["estimated_log_z"] if target.log_z is None else 0.0
                 arrays |= plane_arrays(own, target, arrays["rows"], seed, log_z)
             return Judged(scores, arrays)
+    del judgement  # its draws may fill the memory
     scores |= base_energy(density.base, target, seed, n)
     with phase("preparing pictures"):
         first = next(density.draw(n, lambda _: stream(seed, "evaluation")))
