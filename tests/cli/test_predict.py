@@ -13,6 +13,9 @@ import nflow_cli
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table import predict
+from nflow_cli.experiments.table.unknown import conditional_of_known
+from nflow_cli.terminal import progress
 
 TABLE = CELLS["data"]["name"]
 
@@ -148,6 +151,42 @@ def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(inv
             inside = (low <= own) & (own <= high)
         n = (~np.isnan(own)).sum()
         assert inside.sum() >= np.ceil((n + 1) * coverage) - (own == -1).sum()
+
+
+def test_held_out_rows_are_predicted_once_for_all_calibrations_of_a_target(run, monkeypatch):
+    q, counts = nflow_cli.load(run), []
+
+    def counted(density, rows, *others):
+        counts.append(len(rows))
+        return conditional_of_known(density, rows, *others)
+
+    monkeypatch.setattr(predict, "conditional_of_known", counted)
+    rows = q.held_out[:3]
+    for question in ({"coverage": 0.8}, {"coverage": 0.5, "by": "city"}):
+        q.predict(rows, "price", **question)
+    q.predict(rows, "rooms", coverage=0.8)
+    assert counts == [len(q.held_out), 3, 3, len(q.held_out), 3]
+
+
+def test_python_prints_no_progress_outside_a_terminal(run, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    q = nflow_cli.load(run)
+    q.predict(q.held_out[:3], "price", coverage=0.8)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_long_quadrature_names_the_fit_that_needs_none(invoke, run, monkeypatch):
+    monkeypatch.setattr(predict, "WAIT_SECONDS", 0.0)
+    last = nflow_cli.load(run).density.cells[-1].name
+    os.makedirs("parts")
+    shutil.copy(TABLE, "parts")
+    for target, data, output in (
+        ("price", TABLE, "a.csv"),
+        ("price", "parts", "a"),
+        (last, TABLE, "b.csv"),
+    ):
+        result = invoke("predict", run, "--data", data, "--target", target, "-o", output)
+        assert result.stderr.count(f"--target {target}) predicts") == (target != last)
 
 
 def test_groups_with_too_few_rows_have_sets_of_all_values(invoke, run):

@@ -43,7 +43,8 @@ from nflow_cli.experiments.table.unknown import (
 )
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
-from nflow_cli.terminal.progress import phase
+from nflow_cli.terminal.output import tell
+from nflow_cli.terminal.progress import WAIT_SECONDS, duration, phase
 from nflow_cli.text import printable
 
 QUANTILES = 0.05, 0.5, 0.95
@@ -110,18 +111,24 @@ def calibration(
     if not isinstance(coverage, float | int) or not 0 < coverage < 1:
         raise DataError(f"coverage: expected a number between 0 and 1, received {coverage!r:.60}")
     of_groups = None if by is None else _groups(trained, by, column)
-    rows = trained.held_out
-    place = trained.columns.index(column.name)
-    with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
-        p, seed = np.array([0.5]), trained.config.seed
-        found = conditional_of_known(trained.density, rows, place, p, seed)
-    scores = own_scores(column, found, rows[:, place])
-    codes, known = _codes(trained, of_groups, rows), ~np.isnan(scores)
+    scores = _held_out_scores(trained, column)
+    codes, known = _codes(trained, of_groups, trained.held_out), ~np.isnan(scores)
     groups = {
         int(code): calibrated(scores[known & (codes == code)], coverage)
         for code in np.unique(codes)
     }
     return Calibrated(coverage, of_groups, groups)
+
+
+def _held_out_scores(trained: CellsRun, column: CellColumn) -> np.ndarray:
+    """Scores ``(n,)`` of the test rows' own values, computed once, whatever the coverage."""
+    if column.name not in trained.held_out_scores:
+        rows, place = trained.held_out, trained.columns.index(column.name)
+        with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
+            p, seed = np.array([0.5]), trained.config.seed
+            found = conditional_of_known(trained.density, rows, place, p, seed)
+        trained.held_out_scores[column.name] = own_scores(column, found, rows[:, place])
+    return trained.held_out_scores[column.name]
 
 
 def _groups(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
@@ -489,6 +496,22 @@ def answer(
     if plot is not None and isinstance(found, Predicted):
         _write_picture(found, table.name, plot)
     return Answer(columns, judged(wanted, _tally(trained, found), table.name))
+
+
+def note_quadrature(trained: CellsRun, wanted: Question, seconds: float) -> None:
+    """Print a note on a long quadrature over columns that depend on the target, and the fit that
+    needs none.
+    """
+    density, name = trained.density, wanted.names[0]
+    is_last = not density.unmixing and name == density.cells[-1].name
+    if wanted.by_draws or is_last or seconds < WAIT_SECONDS:
+        return
+    name = printable(name)
+    tell(
+        f"predict: {duration(seconds)} of quadrature, as other modelled columns depend on {name}: "
+        f"a fit of {name} given the others (nflow fit ... --target {name}) predicts 1,000 rows in "
+        "seconds"
+    )
 
 
 def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
