@@ -154,8 +154,9 @@ def predict(
     Writes the rows of --data with the distribution of the target given all other columns: mean,
     standard deviation and quantiles of numbers, the probability of each level, and that of a
     missing cell. If the table has the target, its log-probability in nats too, and scores are
-    printed: its mean, the coverage of the outermost interval, and the error. --coverage adds an
-    interval or a set of levels with that share of fresh rows, if they are like those of the table.
+    printed: its mean, the coverage of the outermost interval, and losses beside those of the
+    column's own distribution. --coverage adds an interval or a set of levels with that share of
+    fresh rows, if they are like those of the table.
     Of several targets each has these statistics given the columns that are no targets. --data may
     be a table of many files, and -o a folder, as of `nflow evaluate`.
     """

@@ -52,6 +52,8 @@ def check_price(rows, printed, scores_of):
     assert scores["coverage_standard_error"] == pytest.approx(binomial)
     assert f"coverage       {with_error(share, binomial)} (nominal 0.9)\n" in printed
     assert scores["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert scores["rmse"] < scores["rmse_alone"] == pytest.approx(values[known].std(), rel=0.1)
+    assert "\nRMSE of mean   " in printed and " (the column's own mean: " in printed
     assert scores["log_p"] == pytest.approx(numbers(rows, "price_log_p").mean())
 
 
@@ -65,7 +67,9 @@ def check_city(rows, printed, *_):
     known = ~np.isnan(own)
     np.testing.assert_allclose(numbers(rows, "city_log_p")[known], np.log(own[known]))
     wrong = [row["city"] != level for row, level in zip(rows, likeliest)]
-    assert f"error rate     {np.mean(wrong):.5f}" in printed and printed.endswith("\nout.csv\n")
+    error = with_error(np.mean(wrong), np.std(wrong, ddof=1) / np.sqrt(len(wrong)))
+    assert f"error rate     {error} (the most frequent level: " in printed
+    assert printed.endswith("\nout.csv\n")
 
 
 def check_day(rows, *_):
@@ -260,6 +264,11 @@ def test_the_only_modelled_column_is_the_target(invoke, short_run, write):
     assert (low <= high).all()
     log_p = nflow_cli.load(run).log_prob(TABLE)
     np.testing.assert_allclose(numbers(rows, "wage_log_p"), log_p)
+    q = nflow_cli.load(run)
+    own, found = q.held_out[:, q.columns.index("wage")], q.predict(q.held_out)
+    rmse = np.sqrt(np.nanmean(np.square(own - found["wage_mean"].to_numpy())))
+    assert q.summary["losses"]["rmse"] == pytest.approx(rmse)
+    assert "RMSE of mean   " in str(q) and " (the column's own mean: " in str(q)
     write("gap.csv", [{**row, "rooms": ""} for row in read_rows(TABLE)[:1]])
     printed = succeed(invoke, "predict", run, "--data", "gap.csv", "-o", "gap_out.csv")
     assert "hidden         1 rows have empty given cells" in printed and "unknown  " not in printed
