@@ -1,5 +1,6 @@
 """Rows of a table by a density of cells: ``nflow predict``, ``impute`` and ``drift``."""
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -153,8 +154,9 @@ def predict(
     Writes the rows of --data with the distribution of the target given all other columns: mean,
     standard deviation and quantiles of numbers, the probability of each level, and that of a
     missing cell. If the table has the target, its log-probability in nats too, and scores are
-    printed: its mean, the coverage of the outermost interval, and the error. --coverage adds an
-    interval or a set of levels with that share of fresh rows, if they are like those of the table.
+    printed: its mean, the coverage of the outermost interval, and losses beside those of the
+    column's own distribution. --coverage adds an interval or a set of levels with that share of
+    fresh rows, if they are like those of the table.
     Of several targets each has these statistics given the columns that are no targets. --data may
     be a table of many files, and -o a folder, as of `nflow evaluate`.
     """
@@ -172,17 +174,19 @@ def predict(
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.table.predict import answer, asked, judged
+    from nflow_cli.experiments.table.predict import answer, asked, judged, note_quadrature
     from nflow_cli.experiments.table.tables import write_beside
 
     said = {"run": run_dir, "data": data, "output": output}
-    wanted = asked(run.trained, **question)
+    trained, begun = run.trained, time.monotonic()
+    wanted = asked(trained, **question)
     if many:
         to = data, output, question, partial(judged, wanted)
-        print_scores(judged_parts(run, *to, Machine(), scheduler, workers), said, as_json)
-        return
-    table = open_table(data)
-    columns, judgement = answer(run.trained, table, wanted, None if plot is None else Path(plot))
-    write_beside(table, Path(output), columns)
+        judgement = judged_parts(run, *to, Machine(), scheduler, workers)
+    else:
+        table = open_table(data)
+        columns, judgement = answer(trained, table, wanted, None if plot is None else Path(plot))
+        write_beside(table, Path(output), columns)
+    note_quadrature(trained, wanted, time.monotonic() - begun)
     facts = {**said, **({"plot": plot} if plot else {})}
     print_scores(judgement, facts, as_json, err=output == "-")

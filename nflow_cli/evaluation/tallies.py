@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.strict import Count, Error, Figure, Strict
+from nflow_cli.evaluation.ranks import Counts, summed
 from nflow_cli.evaluation.warnings import LEAST_ROWS
 
 LOG_Q, BASELINE, GAIN = "log_q", "baseline", "gain"  # means in a tally
@@ -96,11 +97,14 @@ class Moments(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Sums over rows, by name: means, numbers of rows or cells, and least values."""
+    """Sums over rows, by name: means, numbers of rows or cells, least values, and counts of the
+    log-odds of levels.
+    """
 
     means: Mapping[str, Moments] = {}
     counts: Mapping[str, int] = {}
     least: Mapping[str, float] = {}
+    ranks: Mapping[str, Counts] = {}
 
     @classmethod
     def merged(cls, parts: Sequence["Tally"]) -> "Tally":
@@ -109,13 +113,14 @@ class Tally(NamedTuple):
             _merged([part.means for part in parts], Moments.merged),
             _merged([part.counts for part in parts], sum),
             _merged([part.least for part in parts], min),
+            _merged([part.ranks for part in parts], summed),
         )
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Tally":
         """Tally of its ``_asdict()`` in JSON."""
         means = {name: Moments(*values) for name, values in record["means"].items()}
-        return cls(means, record["counts"], record["least"])
+        return cls(means, record["counts"], record["least"], record["ranks"])
 
 
 def _merged(parts: Sequence[Mapping[str, Any]], merge: Any) -> dict[str, Any]:

@@ -204,11 +204,11 @@ def check_warnings(run: CheckedRun) -> Verdict:
 
 
 def check_scores(run: CheckedRun) -> Verdict:
-    """Compare the recomputed scores with those of the summary."""
+    """Compare the scores of the summary with recomputed ones; earlier versions wrote fewer."""
     recomputed, schema = run.judged.scores, part(run.config, "report").SCHEMA
     # Typed as a summary: values that are not finite are None.
     whole = schema(**{**run.facts, **recomputed}).facts
-    scores = {key: whole[key] for key in recomputed}
+    scores = {key: whole[key] for key in recomputed if key in run.facts}
     numbers = {key: x for key, x in scores.items() if type(x) in (int, float)}
     wrong = differences(SUMMARY, scores, run.facts, run.tolerances)
     return agreement(wrong, f"{', '.join(with_errors(numbers))} {run.source}")

@@ -92,7 +92,11 @@ def shared(scores, *others):
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("command", "data", "options"),
-    [("evaluate", "parts", []), ("predict", "parts/part-*", PREDICT)],
+    [
+        ("evaluate", "parts", []),
+        ("predict", "parts/part-*", PREDICT),
+        ("predict", "parts", ["--target", "city"]),
+    ],
 )
 def test_many_files_have_the_rows_and_the_scores_of_one(invoke, run, parts, command, data, options):
     one = scored(invoke, command, run, "--data", TABLE, "-o", "one.csv", *options)

@@ -13,6 +13,9 @@ import nflow_cli
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table import predict
+from nflow_cli.experiments.table.unknown import conditional_of_known
+from nflow_cli.terminal import progress
 
 TABLE = CELLS["data"]["name"]
 
@@ -49,6 +52,8 @@ def check_price(rows, printed, scores_of):
     assert scores["coverage_standard_error"] == pytest.approx(binomial)
     assert f"coverage       {with_error(share, binomial)} (nominal 0.9)\n" in printed
     assert scores["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert scores["rmse"] < scores["rmse_alone"] == pytest.approx(values[known].std(), rel=0.1)
+    assert "\nRMSE of mean   " in printed and " (the column's own mean: " in printed
     assert scores["log_p"] == pytest.approx(numbers(rows, "price_log_p").mean())
 
 
@@ -62,7 +67,9 @@ def check_city(rows, printed, *_):
     known = ~np.isnan(own)
     np.testing.assert_allclose(numbers(rows, "city_log_p")[known], np.log(own[known]))
     wrong = [row["city"] != level for row, level in zip(rows, likeliest)]
-    assert f"error rate     {np.mean(wrong):.5f}" in printed and printed.endswith("\nout.csv\n")
+    error = with_error(np.mean(wrong), np.std(wrong, ddof=1) / np.sqrt(len(wrong)))
+    assert f"error rate     {error} (the most frequent level: " in printed
+    assert printed.endswith("\nout.csv\n")
 
 
 def check_day(rows, *_):
@@ -150,6 +157,42 @@ def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(inv
         assert inside.sum() >= np.ceil((n + 1) * coverage) - (own == -1).sum()
 
 
+def test_held_out_rows_are_predicted_once_for_all_calibrations_of_a_target(run, monkeypatch):
+    q, counts = nflow_cli.load(run), []
+
+    def counted(density, rows, *others):
+        counts.append(len(rows))
+        return conditional_of_known(density, rows, *others)
+
+    monkeypatch.setattr(predict, "conditional_of_known", counted)
+    rows = q.held_out[:3]
+    for question in ({"coverage": 0.8}, {"coverage": 0.5, "by": "city"}):
+        q.predict(rows, "price", **question)
+    q.predict(rows, "rooms", coverage=0.8)
+    assert counts == [len(q.held_out), 3, 3, len(q.held_out), 3]
+
+
+def test_python_prints_no_progress_outside_a_terminal(run, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    q = nflow_cli.load(run)
+    q.predict(q.held_out[:3], "price", coverage=0.8)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_long_quadrature_names_the_fit_that_needs_none(invoke, run, monkeypatch):
+    monkeypatch.setattr(predict, "WAIT_SECONDS", 0.0)
+    last = nflow_cli.load(run).density.cells[-1].name
+    os.makedirs("parts")
+    shutil.copy(TABLE, "parts")
+    for target, data, output in (
+        ("price", TABLE, "a.csv"),
+        ("price", "parts", "a"),
+        (last, TABLE, "b.csv"),
+    ):
+        result = invoke("predict", run, "--data", data, "--target", target, "-o", output)
+        assert result.stderr.count(f"--target {target}) predicts") == (target != last)
+
+
 def test_groups_with_too_few_rows_have_sets_of_all_values(invoke, run):
     by_city = ["--coverage", ".97", "--by", "city", "--json"]
     scores, rows = predicted(invoke, run, "price", *by_city)
@@ -221,6 +264,11 @@ def test_the_only_modelled_column_is_the_target(invoke, short_run, write):
     assert (low <= high).all()
     log_p = nflow_cli.load(run).log_prob(TABLE)
     np.testing.assert_allclose(numbers(rows, "wage_log_p"), log_p)
+    q = nflow_cli.load(run)
+    own, found = q.held_out[:, q.columns.index("wage")], q.predict(q.held_out)
+    rmse = np.sqrt(np.nanmean(np.square(own - found["wage_mean"].to_numpy())))
+    assert q.summary["losses"]["rmse"] == pytest.approx(rmse)
+    assert "RMSE of mean   " in str(q) and " (the column's own mean: " in str(q)
     write("gap.csv", [{**row, "rooms": ""} for row in read_rows(TABLE)[:1]])
     printed = succeed(invoke, "predict", run, "--data", "gap.csv", "-o", "gap_out.csv")
     assert "hidden         1 rows have empty given cells" in printed and "unknown  " not in printed

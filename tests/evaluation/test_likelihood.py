@@ -199,8 +199,8 @@ def test_equal_weights_count_as_none_and_huge_ones_no_values_or_infinite_ones_ar
 
 def test_tallies_add_up_by_name_and_are_json():
     parts = [
-        Tally({"a": Moments.of(np.ones(2))}, {"n": 2, "odd": 1}, {"least": 0.5}),
-        Tally({"b": Moments.of(np.zeros(3))}, {"n": 3}, {"least": 0.25}),
+        Tally({"a": Moments.of(np.ones(2))}, {"n": 2, "odd": 1}, {"least": 0.5}, {"1": {"-3": 2}}),
+        Tally({"b": Moments.of(np.zeros(3))}, {"n": 3}, {"least": 0.25}, {"1": {"-3": 1, "4": 1}}),
     ]
     read = [Tally.read(json.loads(json.dumps(part._asdict()))) for part in parts]
     assert read == parts
@@ -210,6 +210,7 @@ def test_tallies_add_up_by_name_and_are_json():
         "b": (3, 0.0),
     }
     assert (found.counts, found.least) == ({"n": 5, "odd": 1}, {"least": 0.25})
+    assert found.ranks == {"1": {"-3": 3, "4": 1}}
 
 
 UNITS = units_of(["a", "b"], {})

@@ -4,8 +4,9 @@
 
 By quadrature over the values of cell j: each level, atom, gap and value of a short grid is a node;
 other numbers are cells of the mixture ``P(x_j | before)``, of which those with most probability
-are split. The last column has no factors behind it: its distribution is exact. Of unmixed columns
-the factors are ``q(row) / m(x_j)``, and ``m``, the column's marginal, is in place of the first.
+are split. The last column has no factors behind it, nor has any without networks: its distribution
+is exact. Of unmixed columns the factors are ``q(row) / m(x_j)``, and ``m``, the column's marginal,
+is in place of the first.
 """
 
 from collections.abc import Callable, Sequence
@@ -132,7 +133,8 @@ class _Cell:
             block = CellScores(columns, block.rows)
         self.prior = block.distribution(self.place)
         self.column = self.prior.column
-        self.is_last = not self.density.unmixing and j == len(self.density.cells) - 1
+        is_last = not self.density.unmixing and j == len(self.density.cells) - 1
+        self.is_exact = is_last or not self.density.networks
         self.grid = grid_nodes(self.prior)
         self.has_cells = self.column.has_numbers and self.grid is None
 
@@ -146,13 +148,14 @@ class _Cell:
             usual = weights * np.where(nodes.mass > 0, nodes.usual / nodes.mass, 0.0)
             numbers[:2] = _moments(nodes.values, usual)
             numbers[2:4] = self._ends(nodes, usual)
-            is_exact = self.is_last and self.has_cells
-            quantiles = self._exact(p) if is_exact else self._quantiles(nodes, usual, p)
+            by_inversion = self.is_exact and self.has_cells
+            quantiles = self._exact(p) if by_inversion else self._quantiles(nodes, usual, p)
             quantiles = self.column.nearest(quantiles) if self.has_cells else quantiles
             numbers[4:] = quantiles.T
             numbers[:, ~(error <= largest_error)] = np.nan
         first = 0 if self.density.unmixing else self.place
-        own = self.block.by_mixture[:, first : len(self.density.modelled)].sum(axis=1)
+        last = self.place + 1 if self.is_exact else len(self.density.modelled)
+        own = self.block.by_mixture[:, first:last].sum(axis=1)
         known = self.density.are_known(self.block.rows)[:, self.place]
         log_p = np.where(known & np.isfinite(log_total), own - log_total, np.nan)
         mean, sd, below, at = numbers[:4]
@@ -232,7 +235,7 @@ class _Cell:
         behind, left = self._behind(cells), PASSES
         while True:
             nodes, every = joined([others, cells]), np.concatenate([of_others, behind], axis=2)
-            if self.is_last:
+            if self.is_exact:
                 return nodes, every, np.zeros(len(edges))
             places = self.column.inside(cells.values.ravel())[0].reshape(cells.values.shape)
             usual = self.column.codes(cells.values.ravel()).reshape(places.shape)
@@ -255,7 +258,7 @@ class _Cell:
         and that by the networks without marginals, whose slope leads to a narrow peak from afar.
         """
         shape = nodes.mass.shape
-        if self.is_last:
+        if self.is_exact:
             return np.zeros((2, *shape))
         found = np.where(nodes.mass > 0, known, np.full((2, *shape), -np.inf))
         row, node = np.nonzero((nodes.mass > 0) & some)

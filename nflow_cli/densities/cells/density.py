@@ -133,6 +133,11 @@ class CellDensity:
         """Number of ensemble members."""
         return len(self.networks)
 
+    @property
+    def alone(self) -> "CellDensity":
+        """The same of independent columns, each by its marginal."""
+        return self.independent or self.with_networks([])
+
     def with_networks(self, networks: Iterable[Member]) -> Self:
         """The same with other networks."""
         found = copy(self)
@@ -433,8 +438,10 @@ class CellScores:
     @Lazy
     def by_mixture(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells, given those before, by the mixture of
-        members.
+        members; without any by independent columns.
         """
+        if not self.density.networks:
+            return self.by_marginals
         cells = self.by_members
         if len(cells) == 1:
             return cells[0]

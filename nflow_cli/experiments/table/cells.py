@@ -11,6 +11,7 @@ from nflow_cli.densities.cells.density import CellDensity, CellScores
 from nflow_cli.evaluation.association import LostRelation, lost_relations
 from nflow_cli.evaluation.memorisation import Copies, Memorisation, copies, memorisation
 from nflow_cli.evaluation.tallies import RowScores
+from nflow_cli.experiments.table.losses import of_held_out
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.npz import SHOWN_SAMPLES
 
@@ -42,14 +43,20 @@ def row_scores(
 def further_scores(
     density: CellDensity, data: Dataset, found: RowScores, seed: int
 ) -> dict[str, Any]:
-    """Memorisation, copies, lost relations, and mean weights of the networks beside marginals."""
+    """Memorisation, copies, lost relations, mean weights of the networks beside marginals, and
+    losses of predictions of the only modelled column.
+    """
     copied_rows = copied(density, data, seed)
+    weights = data.weights.test
+    weights = None if weights is None else weights[:SHOWN_SAMPLES]
+    losses = of_held_out(density, data.test[:SHOWN_SAMPLES], weights, seed)
     shares = np.mean([member.shares for member in density.networks], axis=0)
     return {
         "memorisation": memorised(density, data, seed).model_dump(),
         "copies": None if copied_rows is None else copied_rows.model_dump(),
         "lost_relations": [one.model_dump() for one in lost(density, data, seed)],
         "shares": dict(zip((c.name for c in density.modelled), shares.tolist())),
+        **({"losses": losses} if losses else {}),
     }
 
 

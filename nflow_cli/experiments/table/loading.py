@@ -74,9 +74,9 @@ class TrainedCells(CellsRun):
             DataError: The table lacks a column, or the target is no modelled column.
         """
         targets = [target] if isinstance(target, str) else target
-        wanted = asked(self, targets, quantiles, coverage, by)
         opened_table = opened(table)
         with shown(verbose):
+            wanted = asked(self, targets, quantiles, coverage, by)
             found = predicted(self, table if opened_table is None else opened_table, wanted)
         if opened_table is not None:
             self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows))

@@ -30,6 +30,8 @@ from nflow_cli.experiments.summary import (
     mean_text,
 )
 from nflow_cli.experiments.table.given import Completions, completions, quantiles_of
+from nflow_cli.experiments.table.losses import QUANTILES, scores_of, shares_of, tally_of
+from nflow_cli.experiments.table.report import loss_rows
 from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_room
 from nflow_cli.experiments.table.unknown import (
     COUNTED as OF_CELLS,
@@ -43,10 +45,10 @@ from nflow_cli.experiments.table.unknown import (
 )
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
-from nflow_cli.terminal.progress import phase
+from nflow_cli.terminal.output import tell
+from nflow_cli.terminal.progress import WAIT_SECONDS, duration, phase
 from nflow_cli.text import printable
 
-QUANTILES = 0.05, 0.5, 0.95
 ROUNDING = 1e-12  # of a value, relative
 ROUNDING_OF_SHARES = 1e-9
 EFFECTIVE = "effective_draws"
@@ -110,18 +112,24 @@ def calibration(
     if not isinstance(coverage, float | int) or not 0 < coverage < 1:
         raise DataError(f"coverage: expected a number between 0 and 1, received {coverage!r:.60}")
     of_groups = None if by is None else _groups(trained, by, column)
-    rows = trained.held_out
-    place = trained.columns.index(column.name)
-    with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
-        p, seed = np.array([0.5]), trained.config.seed
-        found = conditional_of_known(trained.density, rows, place, p, seed)
-    scores = own_scores(column, found, rows[:, place])
-    codes, known = _codes(trained, of_groups, rows), ~np.isnan(scores)
+    scores = _held_out_scores(trained, column)
+    codes, known = _codes(trained, of_groups, trained.held_out), ~np.isnan(scores)
     groups = {
         int(code): calibrated(scores[known & (codes == code)], coverage)
         for code in np.unique(codes)
     }
     return Calibrated(coverage, of_groups, groups)
+
+
+def _held_out_scores(trained: CellsRun, column: CellColumn) -> np.ndarray:
+    """Scores ``(n,)`` of the test rows' own values, computed once, whatever the coverage."""
+    if column.name not in trained.held_out_scores:
+        rows, place = trained.held_out, trained.columns.index(column.name)
+        with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
+            p, seed = np.array([0.5]), trained.config.seed
+            found = conditional_of_known(trained.density, rows, place, p, seed)
+        trained.held_out_scores[column.name] = own_scores(column, found, rows[:, place])
+    return trained.held_out_scores[column.name]
 
 
 def _groups(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
@@ -147,11 +155,7 @@ def own_scores(column: CellColumn, found: CellPosterior, values: np.ndarray) -> 
     """
     if column.has_numbers:
         return central_scores(found.below, found.at)
-    return np.where(np.isnan(values), np.nan, 1 - _at(_shares(found), values))
-
-
-def _shares(found: CellPosterior) -> np.ndarray:
-    return found.levels / np.maximum(1 - found.missing, np.finfo(float).tiny)[:, None]
+    return np.where(np.isnan(values), np.nan, 1 - _at(shares_of(found), values))
 
 
 def _at(every: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -323,7 +327,7 @@ class Predicted(NamedTuple):
     @property
     def members(self) -> np.ndarray:
         """The levels ``(n, L)`` in the sets: of scores up to thresholds, the likeliest always."""
-        shares = _shares(self.posterior)
+        shares = shares_of(self.posterior)
         likeliest = shares == shares.max(axis=1, keepdims=True)
         return (1 - shares <= self.thresholds[:, None]) | likeliest
 
@@ -492,6 +496,22 @@ def answer(
     return Answer(columns, judged(wanted, _tally(trained, found), table.name))
 
 
+def note_quadrature(trained: CellsRun, wanted: Question, seconds: float) -> None:
+    """Print a note on a long quadrature over columns that depend on the target, and the fit that
+    needs none.
+    """
+    density, name = trained.density, wanted.names[0]
+    is_last = not density.unmixing and name == density.cells[-1].name
+    if wanted.by_draws or is_last or seconds < WAIT_SECONDS:
+        return
+    name = printable(name)
+    tell(
+        f"predict: {duration(seconds)} of quadrature, as other modelled columns depend on {name}: "
+        f"a fit of {name} given the others (nflow fit ... --target {name}) predicts 1,000 rows in "
+        "seconds"
+    )
+
+
 def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
     from nflow_cli import plotting
 
@@ -533,8 +553,13 @@ def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
         counts["n_unresolved"] = int((~predicted.is_resolved).sum())
     if predicted.asked.sets:
         counts["n_infinite"] = int((~np.isfinite(predicted.thresholds)).sum())
-    scored = _scored(predicted).items()
-    return Tally({name: Moments.of(x[~np.isnan(x)]) for name, x in scored}, counts)
+    every = _scored(predicted)
+    means = {name: Moments.of(x[~np.isnan(x)]) for name, x in every.items()}
+    if predicted.values is None:
+        return Tally(means, counts)
+    values = np.where(predicted.is_resolved, predicted.values, np.nan)
+    losses = tally_of(density, place, predicted.asked.p, predicted.posterior, values)
+    return losses._replace(means={**means, **losses.means}, counts=counts)
 
 
 def _scored(predicted: Predicted) -> dict[str, np.ndarray]:
@@ -543,19 +568,16 @@ def _scored(predicted: Predicted) -> dict[str, np.ndarray]:
     own = np.full(len(predicted.rows), np.nan) if values is None else values
     (low, high), ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
     every: dict[str, np.ndarray] = {}
+    of_own: dict[str, np.ndarray] = {}
     if predicted.column.has_numbers:
         every["width"] = high - low
-        with np.errstate(over="ignore"):
-            square = np.square(found.mean - own)
-        of_own = {"coverage": are_between(own, low, high), "square": square}
+        of_own["coverage"] = are_between(own, low, high)
         if sets:
             every["set_width"] = np.where(predicted.thresholds < 1, ends[1] - ends[0], np.nan)
             of_own["set_coverage"] = are_between(own, *ends)
-    else:
-        of_own = {"error_rate": found.levels.argmax(axis=1) != own}
-        if sets:
-            every["set_size"] = predicted.members.sum(axis=1)
-            of_own["set_coverage"] = _at(predicted.members, own)
+    elif sets:
+        every["set_size"] = predicted.members.sum(axis=1)
+        of_own["set_coverage"] = _at(predicted.members, own)
     known = predicted.is_resolved
     every = {name: np.where(known, x, np.nan) for name, x in every.items()}
     if values is None:
@@ -589,7 +611,7 @@ def judged(asked: Question, found: Tally, name: str) -> Judgement:
 
 
 def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
-    scores: dict[str, Any] = {name: one.value for name, one in found.means.items() if one.n}
+    scores = scores_of(found)
     if sets:
         records = [
             {"group": sets.name(code), "n": one.n}
@@ -597,12 +619,6 @@ def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
             for code, one in sets.groups.items()
         ]
         scores["calibration"] = {"coverage": sets.coverage, "groups": records}
-    for name in ("log_p", "coverage"):
-        if name in scores:
-            scores[f"{name}_standard_error"] = found.means[name].standard_error
-    if "square" in scores:
-        square = scores.pop("square")
-        scores["rmse"] = None if square is None else float(np.sqrt(square))
     return scores
 
 
@@ -615,15 +631,13 @@ def _printed(asked: Question, scores: dict[str, Any], warnings: Warnings) -> Row
         ),
         "log_p": ("mean log p", mean_text(scores, "log_p", "nats a row")),
         "coverage": ("coverage", mean_text(scores, "coverage", f"(nominal {high - low:.4g})")),
-        "rmse": ("RMSE of mean", figure(scores, "rmse")),
-        "error_rate": ("error rate", figure(scores, "error_rate")),
     }
     rows = [
         (label, marked(text, warnings, key))
         for key, (label, text) in means.items()
         if key in scores
     ]
-    rows += counted_rows(COUNTED, scores)
+    rows += loss_rows(scores) + counted_rows(COUNTED, scores)
     return rows + (_printed_sets(asked.sets, scores) if asked.sets else [])
 
 

@@ -11,6 +11,7 @@ from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.dominance import DominantRow
+from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.memorisation import Copies, Memorisation
 from nflow_cli.evaluation.pit import LEVELS, Pit
 from nflow_cli.evaluation.tallies import Likelihood
@@ -23,6 +24,7 @@ from nflow_cli.evaluation.warnings import (
     grouped_rows,
     marked,
     mass,
+    number,
     ruined_fit,
     ruined_text,
 )
@@ -64,6 +66,8 @@ class TableSummary(Likelihood, UpdatesSummary):
         fill_acceptance: Share of the proposed fills of gaps in training rows that were accepted, of
             each column with gaps, if ``train.filled`` is not 0.
         lost_relations: Relations of the rows that draws of cells lose, the most lost first.
+        losses: Of cells with one modelled column and given ones: losses of its predictions, and of
+            those by the column alone, over the test rows that the run keeps.
         base_log_likelihood: Of flows: mean of the base without a flow.
         member_spread: Mean standard deviation of ``log q`` over members of flows.
         mass: ``∫ q`` of flows in two columns, over a grid.
@@ -88,6 +92,7 @@ class TableSummary(Likelihood, UpdatesSummary):
     memorisation: Memorisation | None = None
     copies: Copies | None = None
     lost_relations: Sequence[LostRelation] = ()
+    losses: Mapping[str, Figure] = {}
     base_log_likelihood: Figure = None
     base_log_likelihood_standard_error: Error = None
     member_log_likelihoods: list[Figure] = Field(default=[])
@@ -102,6 +107,14 @@ class TableSummary(Likelihood, UpdatesSummary):
 BASELINES = {
     "Gaussian": ("a Gaussian", "rows that lack a value, and have no log-density"),
     "independent": ("independent columns", "missing cells of columns complete in training"),
+}
+ALONE = "_alone"  # end of the keys of losses by a column's own distribution
+# By key: label, unit, and what predicts by the column alone.
+LOSSES = {
+    "rmse": ("RMSE of mean", "", "the column's own mean"),
+    "pinball": ("pinball loss", "", "its own quantiles"),
+    "log_loss": ("log loss", " nats", "shares alone"),
+    "error_rate": ("error rate", "", "the most frequent level"),
 }
 GAINS = 3  # columns that gain most
 COUNTED = {
@@ -152,6 +165,7 @@ def score_rows(config: Config, summary: TableSummary, warnings: Warnings) -> Row
         text = f"{min(known):.5f} to {max(known):.5f} nats each" if known else "not finite"
         spread = f"standard deviation {summary.member_spread or 0:.5f} in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
+    rows += loss_rows(summary.losses)
     rows += best_columns(summary, computed) + pit_rows(summary, warnings)
     if effect := memorisation_text(summary.memorisation):
         text = f"training rows likelier than test rows by {effect}"
@@ -195,6 +209,20 @@ def likelihood_rows(scores: Likelihood, baseline: str, warnings: Warnings, part:
     if gain is None or error is None or not round(gain, 5) > least * error:
         text += f" (not known to be better than {BASELINES[baseline][0]})"
     return [*rows, ("gain", marked(text, warnings, "gain"))]
+
+
+def loss_rows(scores: Summary) -> Rows:
+    """Rows of losses of a column's predictions, each beside that by its own distribution."""
+    rows = [
+        (label, f"{_loss(scores, key)}{unit} ({beside}: {_loss(scores, f'{key}{ALONE}')})")
+        for key, (label, unit, beside) in LOSSES.items()
+        if key in scores
+    ]
+    return rows + ([("AUC", _loss(scores, "auc"))] if "auc" in scores else [])
+
+
+def _loss(scores: Summary, key: str) -> str:
+    return with_error(number(scores, key), number(scores, f"{key}_standard_error"))
 
 
 def best_columns(scores: Likelihood, computed: Sequence[str]) -> Rows:

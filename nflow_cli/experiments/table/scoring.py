@@ -145,9 +145,9 @@ def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
 def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowScores) -> Judgement:
     """Judgement of a table by the scores of its rows."""
     weights = weights_in(trained, table)
-    means, counts, _ = tallied(found, weights)
+    tally, dominant = tallied(found, weights), dominant_row(found, weights)
     facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
-    tally, dominant = Tally(means, {**counts, **facts}), dominant_row(found, weights)
+    tally = tally._replace(counts={**tally.counts, **facts})
     judged = judge_scores(trained.config, tally, table.name, dominant)
     of_pit = {} if found.pit is None else {"pit": pit_of(found, weights).model_dump()}
     return judged._replace(scores={**judged.scores, **of_pit})

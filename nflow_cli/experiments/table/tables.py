@@ -252,13 +252,19 @@ def with_new_levels(
 
 
 class CellsRun(TableRun):
-    """Trained density of cells."""
+    """Trained density of cells.
+
+    Attributes:
+        held_out_scores: Scores ``(n,)`` of the held-out rows' own values, by the name of each
+            target that was calibrated.
+    """
 
     density: CellDensity
 
     def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, Any]):
         super().__init__(run)
         self.density, self.arrays = density, arrays
+        self.held_out_scores: dict[str, np.ndarray] = {}
 
     @cached_property
     def held_out(self) -> np.ndarray:

@@ -81,11 +81,12 @@ def assert_ends(found, own, values, shares, slack):
     assert np.isnan(found.below[~known]).all() and np.isnan(found.at[~known]).all()
 
 
-@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("members", [0, 1, 2])
 @pytest.mark.parametrize("case", COUNTED)
 def test_probabilities_are_those_of_all_values_in_the_row(case, members):
-    density = random_density(COUNTED[case], members=members, seed=len(case))
+    density = random_density(COUNTED[case], members=members or 1, seed=len(case))
     rows, exact = drawn(density, 20), {"rtol": 0, "atol": 1e-9}
+    density = density if members else density.alone
     for j, column in enumerate(density.cells):
         found, values = conditional(density, rows, j, P), np.round(values_of(column, 40.0), 2)
         shares, log_total = exactly(density, rows, j, values)
@@ -152,12 +153,20 @@ def test_values_beyond_bounds_have_their_probability():
 
 @pytest.mark.parametrize(
     ("columns", "j", "members"),
-    [(NUMBERS, 0, 1), (NUMBERS, 0, 3), (NUMBERS, 2, 3), (NUMBERS, 3, 3), (NUMBERS[::-1], 3, 3)],
-    ids=["first-1", "first-3", "third-3", "last-3", "last of atoms-3"],
+    [
+        (NUMBERS, 0, 0),
+        (NUMBERS, 0, 1),
+        (NUMBERS, 0, 3),
+        (NUMBERS, 2, 3),
+        (NUMBERS, 3, 3),
+        (NUMBERS[::-1], 3, 3),
+    ],
+    ids=["alone", "first-1", "first-3", "third-3", "last-3", "last of atoms-3"],
 )
 def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(columns, j, members):
-    density = random_density(columns, members=members, seed=7)
+    density = random_density(columns, members=members or 1, seed=7)
     rows, column = drawn(density, 8), density.cells[j]
+    density = density if members else density.alone
     found = conditional(density, rows, j, P)
     values, weights = quadrature(column, 400)
     shares, log_total = exactly(density, rows, j, values, weights)

@@ -35,6 +35,20 @@ def test_a_run_is_as_it_was_written(copy):
     assert expected <= set(found)
 
 
+def test_altered_losses_are_found_and_a_run_without_any_is_whole(short_run, tmp_path):
+    data = {**CELLS["data"], "columns": ["wage"], "given": ["city", "rooms"]}
+    run = shutil.copytree(short_run(**{**CELLS, "data": data}), tmp_path / "copy")
+    summary = json.loads((run / "summary.json").read_text())
+    losses = {**summary["losses"], "rmse": 1.01 * summary["losses"]["rmse"]}
+    edit_json(run / "summary.json", losses=losses)
+    seal(run)
+    assert "losses: rmse" in failures(run)["summary"]
+    del summary["losses"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    seal(run)
+    assert failures(run) == {}
+
+
 def test_every_array_of_weights_is_in_the_fingerprint(copy):
     whole = (copy / "weights.npz").read_bytes()
     recorded = json.loads((copy / "summary.json").read_text())["model_sha256"]
