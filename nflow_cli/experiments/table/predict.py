@@ -235,8 +235,8 @@ def asked(
 def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]:
     targets = {column.name: column for column in trained.density.scored}
     modelled = [*targets][: len(trained.density.cells) - trained.density.n_given]
-    only = modelled if len(modelled) == 1 else []
-    names = names or trained.config.data.target or only
+    only = modelled if len(modelled) == 1 else list[str]()
+    names = [*(names or trained.config.data.target or only)]
     expected = f"--target: expected {'some' if len(names) > 1 else 'one'} of {listed([*targets])}"
     if not names:
         raise DataError(expected)

@@ -76,7 +76,7 @@ def test_zeros_that_another_column_tells_are_told_at_the_start():
     hours = np.where(flag == 1, 0.0, 1 + np.round(rng.gamma(4, 5, 600)))
     table = {"flag": flag, "hours": hours}
     _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-    parts.density.networks = list(cells_training._networks(parts))
+    parts.density.networks = list(cells_training.networks_of(parts))
     drawn = parts.density.draw(np.full((4_000, 2), np.nan), rng)
     (with_zeros,) = set(rows.train[rows.train[:, 1] == 0, 0])
     assert (drawn[drawn[:, 0] == with_zeros, 1] == 0).mean() > 0.95
@@ -89,7 +89,7 @@ def test_numbers_are_round_by_the_reporter_who_rounds():
     rounds, y = rng.random(4_000) < 0.5, rng.normal(200, 40, 4_000)
     table = {"rounds": rounds.astype(int), "y": np.where(rounds, 10 * np.rint(y / 10), np.rint(y))}
     _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-    parts.density.networks = list(cells_training._networks(parts))
+    parts.density.networks = list(cells_training.networks_of(parts))
     drawn = parts.density.draw(np.full((20_000, 2), np.nan), rng)
     (never,) = set(rows.train[rows.train[:, 1] % 10 > 0, 0])
     is_round, by_who_rounds = drawn[:, 1] % 10 == 0, drawn[:, 0] != never
