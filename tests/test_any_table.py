@@ -208,7 +208,7 @@ def expect_filled(rng, run, case):
     filled, before = cells_of("filled.csv"), cells_of("holes.csv")
     assert [*filled] == [*before]
     for name, cells in filled.items():
-        gaps = np.isin(before[name], ["", *run.config.data.na_of(name)])
+        gaps = np.array(are_marks(before[name], ["", *run.config.data.na_of(name)]))
         np.testing.assert_array_equal(np.array(cells)[~gaps], np.array(before[name])[~gaps])
         assert name not in run.facts["columns"] or all(cells), name
 
