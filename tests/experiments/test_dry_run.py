@@ -150,6 +150,19 @@ def test_what_no_option_mends_has_no_command(looked_at):
         assert "expected a column to model" in said["faults"][-1]["problem"]
 
 
+def test_mends_that_undo_each_other_are_tried_once(nflow, tmp_path):
+    """Rows without weights are to be dropped, and the gaps of the others to be kept."""
+    rows = [
+        f"{x},{'' if i < 7 else 1}" for i, x in enumerate([3, 1, 4, 1, 5, 9, 2, *[""] * 9, 6, 8])
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["x,w", *rows, ""]))
+    result = nflow("fit", "t.csv", "--weights", "w", "--dry-run")
+    assert result.exit_code == 1
+    *_, of_weights, of_rows, last = result.stdout.splitlines()
+    assert of_weights.endswith("--missing drop") and of_rows.endswith("--missing model")
+    assert last == "no options correct all of these"
+
+
 def test_the_printed_table_names_each_column_and_ends_with_the_command(looked_at, nflow):
     days = [str(np.datetime64("2020-01-31") + np.timedelta64(i, "D")) for i in range(N)]
     looked_at({**NUMBERS, "day": days, "k": gappy(cyclic(1, 2), 0.1)})

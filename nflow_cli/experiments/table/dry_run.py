@@ -47,6 +47,7 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     whole = read_whole(opened, settings, flows)
     columns, kinds = [*whole.columns.values()], dict(whole.kinds)
     faults = list[Fault]()
+    tried = list[TableData]()
     while True:
         try:
             data = load_dataset(settings, opened, flows, whole)
@@ -60,11 +61,12 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
             found = [Fault("", str(error).removeprefix(f"{opened.name}: "))]
         faults += found
         mends = [fault.mend for fault in found if fault.mend]
+        tried.append(settings)
         try:
             settings = mended(settings, mends) if len(mends) == len(found) else None
         except ValueError:  # no column is left
             settings = None
-        if settings is None:
+        if settings is None or settings in tried:  # one mend undoes another
             return DryRun(columns, kinds, faults, None)
 
 
