@@ -225,7 +225,8 @@ def expect_parts(rng, run, case):
         invoke("evaluate", "run", "--data", "parts", "-o", "scored")
     of_parts = [cells_of(path)["log_q"] for path in sorted(Path("scored").glob("*.csv"))]
     log_q = numbers_of(cells_of("whole.csv")["log_q"])
-    np.testing.assert_allclose(numbers_of(np.concatenate(of_parts)), log_q, rtol=1e-9, atol=1e-9)
+    near = 1e-4 if run.config.is_of_flows else 1e-9  # flows are in float32
+    np.testing.assert_allclose(numbers_of(np.concatenate(of_parts)), log_q, rtol=near, atol=near)
 
 
 def expect_the_same_again(rng, run, case):
