@@ -307,7 +307,7 @@ def test_the_recipe_for_tables_of_dask(run, parts):
     pytest.importorskip("pandas", reason="pandas is not installed")
     for i in range(2):
         shutil.copy(parts / "part-3.parquet", f"part-{i}.parquet")
-    names = executed("docs/use.md", [3], shorter=[("runs/a", str(run))])
+    names = executed("docs/use.md", [2], shorter=[("runs/a", str(run))])
     q, one = names["q"], parquet.read_table("part-0.parquet").to_pandas()
     found, predicted = (names[name].compute() for name in ("scored", "predicted"))
     assert len(found) == len(predicted) == 120 == len(parquet.read_table("scored"))
