@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-PER_NAT, FAR = 256, 16  # cells of a nat, and the largest log-odds told apart
+PER_NAT, FAR = 256, 16  # cells of a nat, and the largest log-odds that have cells of their own
 MOST_LEVELS = 50  # of a column with an area: a part's counts are few megabytes
 
 Counts = Mapping[str, int]  # by cell, as JSON has it

@@ -100,7 +100,7 @@ def in_time(
     else:
         share, cost = rows / cost.rows, cost.of_rows(rows)
         _expect_time(cost, least, deadline, reading)
-        tell("--minutes: some rows only: of all, more than half of the time would go to the rest")
+        tell("--minutes: a sample of the rows, as all leave less than half of the time for updates")
         config, data = part(config, "data").drawn(asked, data, share)
         config = settled(config, data)
     length = cost.length(deadline.left, least)

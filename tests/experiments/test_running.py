@@ -74,7 +74,7 @@ def test_of_a_large_table_as_many_rows_are_drawn_as_leave_half_of_the_time(
     config, data = in_a_minute(monkeypatch, preset, cost, load)
     assert config.data.max_rows == 3_333  # of 10,000: 3,000 training rows
     assert len(data.train) + len(data.validation) + len(data.test) == 3_333
-    assert "--minutes: some rows only" in capsys.readouterr().err
+    assert "--minutes: a sample of the rows" in capsys.readouterr().err
     assert config.train.steps == 2_500
     again = load(config)
     assert again.sha256 == data.sha256
