@@ -27,7 +27,9 @@ MAX_LETTERS, MAX_CELL = 2**28, 2**16  # of a sheet, of a cell
 MAX_WIDTH = 2**14  # cells of a row, attributes of an element
 MAX_TAG = 2**21  # bytes, which a parser reads again with each block until the tag ends
 MAX_PARTS, MAX_OPENED = 2_000, 4  # parts that are opened, and how often each
-# Elements of all parts that are opened, by their names; of each other MAX_ROWS.
+# Elements of all parts that are opened, by their names; of each other MAX_ROWS in sheets and their
+# texts, which are streamed, and fewer elsewhere: openpyxl makes 30,000 objects of them in a second.
+MAX_OBJECTS, STREAMED = 2**17, ("xl/worksheets/", "xl/sharedStrings")
 MOST = {**dict.fromkeys(("c", "v", "f", "is", "t"), MAX_CELLS), "row": 2**21, "si": 2**21}
 
 
@@ -154,13 +156,14 @@ class _Parts(zipfile.ZipFile):
 
     def _count(self, part: Any) -> None:
         cells = 0
+        others = MAX_ROWS if part.name.startswith(STREAMED) else MAX_OBJECTS
 
         def start(tag: str, attributes: Mapping[str, str]) -> None:
             nonlocal cells
             element = tag.rpartition(":")[2]
             self._elements[element] += 1
             cells = 0 if element == "row" else cells + (element == "c")
-            most = MOST.get(element, MAX_ROWS)
+            most = MOST.get(element, others)
             if self._elements[element] > most or max(cells, len(attributes)) > MAX_WIDTH:
                 raise zipfile.BadZipFile(
                     f"more than {most:,} elements {shown(element)}, or {MAX_WIDTH:,} in a row; "

@@ -160,6 +160,7 @@ def test_what_is_no_table_is_one_line(write, tmp_path, monkeypatch):
         ("MAX_LETTERS", 30, "letters, 30 in all"),
         ("MAX_WIDTH", 5, "or 5 in a row; export the sheet as CSV"),
         ("MOST", {"row": 4}, "more than 4 elements 'row'"),
+        ("MAX_OBJECTS", 3, "more than 3 elements"),
         ("MAX_PARTS", 3, "more than 3 parts"),
         ("MAX_OPENED", 1, "or a part of many sheets"),
         ("MAX_TAG", 20, "a tag of more than 20 bytes"),
