@@ -31,13 +31,15 @@ _TAIL = (
 )
 # Coefficients of the powers of y, for each type. All are below 1 in size: nothing cancels.
 _POWERS = {
-    dtype: [float(c) for c in chebyshev.cheb2poly(_TAIL[:count])]
+    np.dtype(dtype): [float(c) for c in chebyshev.cheb2poly(_TAIL[:count])]
     for dtype, count in (("float32", 10), ("float64", len(_TAIL)))
 }
 
 
 def dtype_of(x: Any) -> np.dtype:
     """NumPy dtype of an array or a tensor of any backend."""
+    if isinstance(x.dtype, np.dtype):
+        return x.dtype
     return np.dtype(getattr(x.dtype, "name", str(x.dtype).removeprefix("torch.")))
 
 
@@ -114,7 +116,7 @@ def scaled_tail(x: Any) -> Any:
     """
     part = 1 / (x + _SHIFT)
     y = 1 - 2 * _SHIFT * part
-    *others, value = _POWERS[dtype_of(x).name]
+    *others, value = _POWERS[dtype_of(x)]
     value = value * y
     for power in reversed(others[1:]):
         value += power  # in place: half the time of NumPy's

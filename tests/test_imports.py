@@ -30,6 +30,7 @@ ALLOWED = {
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "sklearn": ["sklearn/"],
+    "threadpoolctl": ["backend/blas.py"],
     "tensorflow": [
         *("backend/start.py", "backend/programs.py"),  # its devices, threads and compiler
         *("training/trainer.py", "flows/composition.py", "flows/tensorflow_fold.py"),

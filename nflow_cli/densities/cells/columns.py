@@ -53,6 +53,18 @@ class Cells(NamedTuple):
     log_outlier: np.ndarray
     outlier_below: np.ndarray
 
+    def of_rows(self, which: np.ndarray) -> "Cells":
+        """The cells of some of the rows, by their places ``(m,)``."""
+        interval = Interval(self.interval.centre[which], self.interval.half[which])
+        return Cells(
+            self.codes[which],
+            interval,
+            self.units[which],
+            self.calendar[:, which],
+            self.log_outlier[which],
+            self.outlier_below[which],
+        )
+
 
 @dataclass(frozen=True)
 class CellColumn:
@@ -288,10 +300,13 @@ class CellColumn:
             values, _ = one.outside(values)
         return values
 
-    def values_at(self, units: np.ndarray) -> np.ndarray:
-        """Table values ``(n,)`` at scores or units: on the grid, with the column's decimals."""
+    def values_at(self, units: np.ndarray, exact: bool = True) -> np.ndarray:
+        """Table values ``(n,)`` at scores or units: on the grid, with the column's decimals.
+
+        ``exact`` as of :meth:`~nflow_cli.densities.cells.tails.Tailed.units_at`.
+        """
         if self.scores:
-            on_steps, units = self.scores.outside(units)
+            on_steps, units = self.scores.outside(units, exact)
             values = self.scores.snapped(self._plain(units), 0.51 * self.step)
             values = np.where(np.isnan(on_steps), values, on_steps)
         else:

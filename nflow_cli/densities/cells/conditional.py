@@ -15,16 +15,18 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from nflow_cli.arrays import log_softmax, logsumexp
+from nflow_cli.backend.blas import one_blas_thread
 from nflow_cli.backend.start import cores
 from nflow_cli.config.kinds import Lattice
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import IMPOSSIBLE, CellDensity, CellScores
-from nflow_cli.densities.cells.distribution import LEAST_MASS, CellDistribution
+from nflow_cli.densities.cells.distribution import LEAST_MASS, CellDistribution, Lazy
 
 PASSES = 4  # most refinements of the cells
 RESOLVED, LARGEST = 3e-3, 0.025  # error, and probability of a cell, that need none
 UNRESOLVED = 1e-2  # error of a distribution, above which its numbers are unknown
 NODES = 2**15  # nodes at a time
+FEWEST = 12  # rows of a core: of fewer Python takes as long
 ROUNDING = 1e-12  # of a cumulative probability
 FAR = 700.0  # nats: a likelihood so much smaller than the largest is 0
 VALUES, DATES = 256, 4_096  # most values of a grid, and dates of a calendar, that are nodes each
@@ -104,7 +106,7 @@ def conditional(
     column = density.row[j]
     behind = density if density.unmixing else density.suffix(j)
     nodes = 128 if column.has_numbers else column.outcomes.count
-    each = -(-len(rows) // cores())  # a core has a part of few rows too
+    each = max(-(-len(rows) // cores()), FEWEST)  # a core has a part of few rows too
     at_a_time = max(min(density.at_a_time, NODES // nodes, each), 1)
 
     # Of rows that no value makes possible, and of values far beyond the table's.
@@ -119,7 +121,8 @@ def conditional(
     lost[:, j] = False
     rows = np.where(lost, np.nan, rows)
     p = np.broadcast_to(p, (len(rows), k))
-    found = density.by_blocks(of_block, rows, p, at_a_time=at_a_time, advance=advance)
+    with one_blas_thread():
+        found = density.by_blocks(of_block, rows, p, at_a_time=at_a_time, advance=advance)
     return CellPosterior(*(array[:n] for array in found))
 
 
@@ -262,7 +265,8 @@ class _Cell:
             return np.zeros((2, *shape))
         found = np.where(nodes.mass > 0, known, np.full((2, *shape), -np.inf))
         row, node = np.nonzero((nodes.mass > 0) & some)
-        values, size = np.broadcast_to(nodes.values, shape)[row, node], self.behind.at_a_time
+        values = np.broadcast_to(nodes.values, shape)[row, node]
+        size = self.behind.at_a_time // 2  # what is computed of them stays in the processor's cache
         for start in range(0, len(row), size):
             part = slice(start, start + size)
             found[:, row[part], node[part]] = self._factors(row[part], values[part])
@@ -272,18 +276,22 @@ class _Cell:
         """Log-density ``(2, m)`` of some rows, of other values of the cell, relative to that of the
         cell by the prior.
         """
-        rows = self.block.rows[which]
-        rows[:, self.j] = values
-        block = CellScores(self.behind, rows)
+        block = self._scores_behind.with_values(which, self.j, values)
         if self.density.unmixing:
             every = np.stack([block.by_mixture, block.by_networks]).sum(axis=2)
-            gaps = np.isnan(rows).any(axis=1)
+            gaps = np.isnan(block.rows).any(axis=1)
             return np.where(gaps, -np.inf, every - block.by_marginals[:, self.place])
         cells = block.by_members
         weights = self.block.log_weights_before[:, :, self.place][:, which] + cells[:, :, 0]
         weights = log_softmax(np.maximum(weights, IMPOSSIBLE), 0, np)
         by_mixture = logsumexp(weights + cells[:, :, 1:].sum(axis=2), 0, np)
         return np.stack([by_mixture, block.by_networks[:, 1:].sum(axis=1)])
+
+    @Lazy
+    def _scores_behind(self) -> CellScores:
+        if self.behind is self.density:
+            return self.block
+        return CellScores(self.behind, self.block.rows, self.block.all_cells)
 
     def _quantiles(self, nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Quantiles ``(n, k)`` of nodes, linear within a cell: in scores, so that values repeat."""
@@ -479,7 +487,7 @@ def cell_nodes(prior: CellDistribution, edges: np.ndarray) -> Nodes:
     column, masses = prior.column, prior.masses(edges)
 
     def values_at(units: np.ndarray) -> np.ndarray:
-        values = column.values_at(units.ravel()).reshape(units.shape)
+        values = column.values_at(units.ravel(), exact=False).reshape(units.shape)
         return np.clip(values, -LARGE, LARGE)
 
     ends = values_at(edges)

@@ -383,16 +383,48 @@ def _places(n: int, rows: int) -> Iterator[slice]:
 
 
 class CellScores:
-    """Rows ``(n, C)`` and distributions of their cells, each computed once."""
+    """Rows ``(n, C)`` and distributions of their cells, each computed once.
 
-    def __init__(self, density: CellDensity, rows: np.ndarray):
+    Args:
+        density: The density.
+        rows: The rows.
+        cells: Their cells, where they are encoded.
+        marginal_masses: Log-masses ``(D, n)`` of cells by marginals, where they are known.
+    """
+
+    def __init__(
+        self,
+        density: CellDensity,
+        rows: np.ndarray,
+        cells: list[Cells] | None = None,
+        marginal_masses: np.ndarray | None = None,
+    ):
         self.density, self.layout, self.rows = density, density.layout, rows
-        every = density.encode(rows)
+        self.all_cells = every = density.encode(rows) if cells is None else cells
+        self._known_masses = marginal_masses
         self.cells, codes = every[density.n_given :], np.array([one.codes for one in every], float)
         numbers = [(every[i].units, *every[i].interval) for i in self.layout.with_numbers]
         parts = np.array(numbers).reshape(len(numbers), 3, len(rows)).swapaxes(0, 1)
         units = np.concatenate([parts[0], *(one.calendar for one in every)])
         self.encoded = Encoded(codes, units, *parts[1:])
+
+    def with_values(self, which: np.ndarray, j: int, values: np.ndarray) -> "CellScores":
+        """Scores of some of the rows, by their places ``(m,)``, with other values ``(m,)`` of the
+        modelled column ``j``.
+
+        The cells of other columns are neither encoded nor scored by their marginals again.
+        """
+        density = self.density
+        rows = self.rows[which]
+        rows[:, j] = values
+        if density.unmixing:  # each component depends on every column
+            return CellScores(density, rows)
+        place = j - density.n_given
+        cells = [cell.of_rows(which) for cell in self.all_cells]
+        cells[j] = density.cells[j].encode(values)
+        masses = self._marginal_masses[:, which]
+        masses[place] = density.marginals[place].log_usual(cells[j].codes, *cells[j].interval)
+        return CellScores(density, rows, cells, masses)
 
     # Distributions by each network.
 
@@ -475,12 +507,15 @@ class CellScores:
         """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the
         marginals.
         """
-        marginals = self.density.marginals
-        masses = [
-            one.log_usual(cells.codes, *cells.interval) for one, cells in zip(marginals, self.cells)
-        ]
-        log_present = np.array([[one.log_present] for one in marginals])
-        return with_presence(self.layout, self.codes, np.array(masses), log_present, np)
+        log_present = np.array([[one.log_present] for one in self.density.marginals])
+        return with_presence(self.layout, self.codes, self._marginal_masses, log_present, np)
+
+    @Lazy
+    def _marginal_masses(self) -> np.ndarray:
+        if self._known_masses is not None:
+            return self._known_masses
+        both = zip(self.density.marginals, self.cells)
+        return np.array([one.log_usual(cells.codes, *cells.interval) for one, cells in both])
 
     # Values on no grid have mass 0; of very large ones the square overflows.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")

@@ -132,8 +132,11 @@ class Scores:
         own = np.log(self.rest) + self.smooth.log_mass(centre, half)
         return np.where(np.isneginf(step), np.maximum(gap - own, 0.0), 0.0)
 
-    def outside(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values of steps at scores ``(n,)``, else NaN; and units, between steps."""
+    def outside(self, z: np.ndarray, exact: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Values of steps at scores ``(n,)``, else NaN; and units, between steps.
+
+        ``exact`` as of :meth:`~nflow_cli.densities.cells.tails.Tailed.units_at`.
+        """
         z = np.clip(z, -FAR, FAR)
         starts, ends = self._step_ends
         place = np.searchsorted(ends, z)  # of the first step that ends above
@@ -146,7 +149,8 @@ class Scores:
         below = self._within(log_ndtr(z, np), passed)
         above = self._within(log_ndtr(-z, np), self._cumulative[-1] - passed)
         units = np.concatenate([[-np.inf], self.units, [np.inf]])
-        units = np.clip(self.smooth.units_at(below, above), units[place], units[place + 1])
+        within = self.smooth.units_at(below, above, exact)
+        units = np.clip(within, units[place], units[place + 1])
         return values, units
 
     def snapped(self, x: np.ndarray, reach: float) -> np.ndarray:

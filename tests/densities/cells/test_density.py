@@ -291,6 +291,19 @@ GAPPED = [
 ]
 
 
+@pytest.mark.parametrize("j", range(1, 5))
+def test_scores_of_rows_with_other_values_are_those_of_these_rows(j):
+    density = mixed(1, members=2)
+    rows, others = a_sample(MIXED, 8, seed=1), a_sample(MIXED, 20, seed=2)
+    which = np.arange(20) % 8
+    changed = rows[which]
+    changed[:, j] = others[:, j]
+    scores = CellScores(density, rows).with_values(which, j, others[:, j])
+    expected = CellScores(density, changed)
+    np.testing.assert_allclose(scores.by_mixture, expected.by_mixture, rtol=1e-13)
+    np.testing.assert_allclose(scores.by_marginals, expected.by_marginals, rtol=1e-13)
+
+
 def with_shares(density, share):
     alone = [m._replace(shares=np.full_like(m.shares, share)) for m in density.networks]
     return type(density)(density.cells, density.layout, density.marginals, alone)

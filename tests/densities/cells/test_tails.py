@@ -55,6 +55,12 @@ def test_one_sided_intervals_have_the_mass_of_a_side():
     np.testing.assert_allclose(below, LAW.log_below(at), rtol=1e-9, atol=1e-12)
 
 
+def test_numbers_by_interpolation_have_seven_digits():
+    u = np.linspace(-1.49, 2.99, 1001)
+    found = LAW.units_at(LAW.log_below(u), LAW.log_above(u), exact=False)
+    np.testing.assert_allclose(found, u, rtol=0, atol=1e-7)
+
+
 def test_numbers_are_found_again_by_their_probabilities_near_and_far():
     u = np.array([-1e6, -300.0, -1.6, -1.5, -0.4, 0.9, 2.99, 3.2, 50.0, 1e9])
     found = LAW.units_at(LAW.log_below(u), LAW.log_above(u))
