@@ -2,17 +2,17 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
 from nflow_cli.config.options import escaped
-from nflow_cli.config.table import TableData
 from nflow_cli.data import dates
 from nflow_cli.data.arrow_cells import is_beyond_floats
+from nflow_cli.data.asked import AskedColumn, AskedColumns
 from nflow_cli.data.columns import MAX_TEXTS, Column
-from nflow_cli.data.faults import grouped
+from nflow_cli.data.mends import grouped
 from nflow_cli.data.notations import SHARE, cell_of, is_number, numbers_of, why_none
 from nflow_cli.data.tables import TableFile, is_mark, listed, shown
 from nflow_cli.data.written import as_written
@@ -38,14 +38,13 @@ EXAMPLES = 100  # of such cells, for one that is neither
 CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
 
 
-def notes_of_texts(
-    table: TableFile, columns: Mapping[str, Column], rows: np.ndarray, settings: TableData
-) -> Iterator[str]:
+def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) -> Iterator[str]:
     """Notes on columns of text: read as numbers, in which notation and without which cells; or not,
     by a few cells only, by units that differ, by separators that can be read in two ways, or in a
     way that is not known.
     """
-    for name, column in columns.items():
+    for name, request in columns.items():
+        column = request.column
         if column.twins and column.numbers is None:
             count = f"{len(column.twins):,} level{'s are' if len(column.twins) > 1 else ' is'}"
             yield (
@@ -54,7 +53,7 @@ def notes_of_texts(
             )
         if column.numbers is None and not column.names_rows and (alike := _alike(column)):
             yield f"{name}: levels that differ by capitals alone: {listed(alike)}"
-        if column.numbers is None and column.codes is None and column.stray is not None:
+        if not column.is_collected and column.stray is not None:
             row, text = column.stray
             if is_mark(text) or cell_of(text) is not None:
                 yield (
@@ -63,14 +62,14 @@ def notes_of_texts(
                 )
         if column.source == "number" and column.notation is None and name in table.doubts:
             yield table.doubts[name]
-        if column.codes is None or name in settings.categorical:
+        if column.codes is None or request.is_categorical:
             continue
         place = partial(_place, table, rows, column.texts, column.codes)
         if column.notation is not None:
             known = ~column.gaps
             number = column.cells[np.argmax(known)]
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
-        if _may_be_minutes(column) and name not in settings.date:
+        if _may_be_minutes(column) and request.form is None:
             way = _way_of_minutes(column)
             yield f"{name}: read as hours and minutes: {place(~column.gaps)}{way}"
         if column.numbers is not None:
@@ -87,9 +86,10 @@ def notes_of_texts(
             yield f"{name} is read as text: {why}"
 
 
-def notes_of_merged(columns: Mapping[str, Column]) -> Iterator[str]:
+def notes_of_merged(columns: Iterable[Column]) -> Iterator[str]:
     """Notes on numbers that lose digits by which cells differ, and on times that lose any."""
-    for name, column in columns.items():
+    for column in columns:
+        name = column.name
         if column.numbers is None:
             continue
         if column.rounded is not None:
@@ -244,28 +244,30 @@ def _example_of_unread(column: Column, decimal: str) -> str:
     return next(unread, "")
 
 
-def notes_of_days(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:
+def notes_of_days(columns: Iterable[AskedColumn]) -> Iterator[str]:
     """Notes on whole numbers that may be dates."""
-    for name, column in columns.items():
+    for request in columns:
+        name, column = request.name, request.column
         if column.numbers is None or column.source != "number" or column.form is not None:
             continue
         numbers = column.numbers[np.isfinite(column.numbers)]
-        if (form := _form_of_digits(numbers)) and name not in settings.categorical:
+        if (form := _form_of_digits(numbers)) and not request.is_categorical:
             yield (
                 f"{name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to read "
                 f"them: {command_line(['--date', f'{escaped(name)}={form}'])}"
             )
 
 
-def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterator[str]:
+def notes_of_codes(columns: Iterable[AskedColumn]) -> Iterator[str]:
     """Notes on numbers that may be versions, or codes of missing cells: -999, 9999, 1e30, in
     several rows and beyond all others by more than their range.
     """
-    for name, column in columns.items():
+    for request in columns:
+        name, column = request.name, request.column
         if column.numbers is None or column.source != "number" or column.form is not None:
             continue
         numbers = column.numbers[np.isfinite(column.numbers)]
-        if column.alike and name not in settings.categorical:
+        if column.alike and not request.is_categorical:
             text, number = column.alike
             yield (
                 f"{name}: {text} is read as the number {number}; to keep them apart: "
@@ -274,7 +276,7 @@ def notes_of_codes(columns: Mapping[str, Column], settings: TableData) -> Iterat
         ends = {numbers.min(), numbers.max()} if len(numbers) else set()
         codes = sorted(float(end) for end in ends if _is_code(end, column.is_float32))
         others = numbers[~np.isin(numbers, codes)]
-        if not codes or not len(others) or name in settings.categorical:
+        if not codes or not len(others) or request.is_categorical:
             continue
         low, high = float(others.min()), float(others.max())
         for code in codes:

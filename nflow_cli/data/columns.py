@@ -95,8 +95,13 @@ class Column:
     nested: str = ""
 
     @property
+    def is_collected(self) -> bool:
+        """Whether it has cells: neither nested data nor too many distinct texts."""
+        return self.numbers is not None or self.codes is not None
+
+    @property
     def cells(self) -> np.ndarray:
-        """Numbers or codes, ``(n,)``; empty if text is not collected."""
+        """Numbers or codes, ``(n,)``; empty if it is not collected."""
         if self.numbers is not None:
             return self.numbers
         return np.zeros(0, np.int32) if self.codes is None else self.codes

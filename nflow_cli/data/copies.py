@@ -2,12 +2,11 @@
 these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from nflow_cli.config.table import TableData
-from nflow_cli.data.columns import Column
+from nflow_cli.data.asked import AskedColumn
 from nflow_cli.data.kinds import kind_left_out
 from nflow_cli.data.lattices import common_lattice
 from nflow_cli.data.written import distinct_numbers
@@ -18,7 +17,7 @@ UNEVEN = 2.0  # variance of the times that rows stand, over their mean; of draws
 
 
 def originals(
-    columns: Sequence[Column], n: int, settings: TableData, others: Sequence[np.ndarray] = ()
+    columns: Iterable[AskedColumn], n: int, others: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
     """Number ``(n,)`` of the first copy of each row; of a row without copies its own.
 
@@ -29,9 +28,9 @@ def originals(
     would: such rows are frequent, not copied. A single column has no other cell to tell.
     """
     counted = [
-        column
-        for column in columns
-        if len(column.cells) and kind_left_out(column, settings) is None
+        request.column
+        for request in columns
+        if len(request.column.cells) and kind_left_out(request) is None
     ]
     alone = np.arange(n)
     if len(counted) < 2:
@@ -93,13 +92,13 @@ def row_keys(cells: Sequence[np.ndarray]) -> np.ndarray:
     return keys
 
 
-def note_of_copies(first: np.ndarray, settings: TableData) -> list[str]:
-    """Note on rows that are copies."""
+def note_of_copies(first: np.ndarray, in_each_part: bool = False) -> list[str]:
+    """Note on rows that are copies; they count once, or once ``in_each_part``."""
     count = len(first) - len(np.unique(first))
     if not count:
         return []
     equal, they = ("equals", "it counts") if count == 1 else ("equal", "they count")
     return [
         f"{count:,} of {len(first):,} rows {equal} an earlier row in every cell, numbers of many "
-        f"digits among them: {they} once{' in each part' if settings.split else ''}"
+        f"digits among them: {they} once{' in each part' if in_each_part else ''}"
     ]

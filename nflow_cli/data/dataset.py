@@ -20,6 +20,7 @@ from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
+from nflow_cli.data.asked import AskedColumns, given_names, given_to
 from nflow_cli.data.cell_notes import (
     notes_of_codes,
     notes_of_days,
@@ -28,16 +29,18 @@ from nflow_cli.data.cell_notes import (
     notes_of_texts,
 )
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.columns import Column, level_key, read_columns, text_of
+from nflow_cli.data.columns import Column, level_key, read_columns
 from nflow_cli.data.copies import note_of_copies, originals
 from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
     HINT,
     Fault,
+    complete_rows,
     dependence,
     expect_kinds,
     far,
     faults_of,
+    gaps_text,
     plain_kinds,
     refuse,
     too_few,
@@ -49,18 +52,14 @@ from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.left_out import GROWS
 from nflow_cli.data.points import ALIKE, Parts, Weights, checksum
+from nflow_cli.data.reader import TableReader, texts_in
 from nflow_cli.data.relations import notes_of_groups
 from nflow_cli.data.split import (
-    Columns,
-    names_used,
     note_of_repeats,
     note_of_weights,
     notes_of,
     part_weights,
     parts_of,
-    read_settled,
-    texts_in,
-    without_gaps,
 )
 from nflow_cli.data.table_files import IN_PYTHON, STDIN, table_named
 from nflow_cli.data.tables import TableFile, is_mark, shown
@@ -72,7 +71,6 @@ from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.progress import phase
-from nflow_cli.text import printable
 
 NEW = -1.0  # a level that no training row has
 
@@ -180,33 +178,31 @@ class Dataset:
 
 
 class Reading(NamedTuple):
-    """Table as read under some settings: columns, the numbers ``(n,)`` of their rows, the first
-    copy ``(n,)`` of each, and the kinds and faults of the rows that copy no other; ``given``: the
-    given columns, also those of targets.
+    """Table as read: columns as they are asked, the numbers ``(n,)`` of their rows, the first copy
+    ``(n,)`` of each, and the kinds and faults of the rows that copy no other.
     """
 
-    settings: TableData
-    columns: Columns
+    reader: TableReader
+    columns: AskedColumns
     numbers: np.ndarray
     first: np.ndarray
     kinds: Mapping[str, ColumnKind]
-    given: Sequence[str]
     faults: Sequence[Fault]
     notes: Sequence[str] = ()
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the given columns."""
+        return given_names(self.columns)
 
 
 def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Reading:
     """Read all columns of a table, or those used if there are more than 1,000."""
-    used, names = names_used(table, settings), [column.name for column in table.columns]
-    read = _columns(table, settings, used if len(names) > MAX_COLUMNS else names)
-    return Reading(settings, *read, *_first_and_kinds(table, *read, used, settings, flows))
-
-
-def _columns(
-    table: TableFile, settings: TableData, names: Sequence[str]
-) -> tuple[Columns, np.ndarray]:
-    with phase(f"reading {printable(table.name)}"):
-        return read_settled(table, settings, names)
+    reader = TableReader(table, settings)
+    names_used = reader.names_used()
+    names = [column.name for column in table.columns]
+    columns, numbers = reader.read(names_used if len(names) > MAX_COLUMNS else names)
+    return _with_kinds(reader, columns, numbers, names_used, flows)
 
 
 def load_dataset(
@@ -220,16 +216,15 @@ def load_dataset(
     ``table`` replaces that of ``settings``; ``flows``: map of tails for flows; ``whole``: the table
     as read already. All faults of the table are in one ``DataError``.
     """
-    table = table or table_named(settings)
-    found = _read(table, settings, flows, whole)
-    settings = settings.model_copy(update={"given": [*found.given]})
-    parts, more = parts_of(table, settings, found.numbers, found.first)
-    faults = [*found.faults, *more]
+    reader = TableReader(table or table_named(settings), settings)
+    reading = _read(reader, flows, whole)
+    parts, faults = _parts(reading)
+    faults = [*reading.faults, *faults]
     is_plain = flows and any(fault.column and fault.mend for fault in faults)
-    refuse(table.name, faults, HINT if is_plain else "")
-    kinds = _with_levels(found.kinds, found.columns, parts.train)
-    refuse(table.name, without_levels(kinds, settings))
-    data = _of_parts(table, settings, found.columns, kinds, parts, flows)
+    refuse(reader.table, faults, HINT if is_plain else "")
+    kinds = _with_levels(reading.kinds, reading.columns, parts.train)
+    refuse(reader.table, without_levels(kinds, reading.columns))
+    data = _of_parts(reading._replace(kinds=kinds), parts, flows)
     if flows is None:
         by_cells = [*data.given, *data.modelled], data.train, len(data.given)
         data = replace(data, kinds=with_calendars(kinds, *by_cells))
@@ -238,117 +233,156 @@ def load_dataset(
         if flows is None:
             units = _units(data, may_end_at_0=True)
         else:
-            units = _units_of_flows(table.name, data, settings, flows)
+            units = _units_of_flows(data, reading, flows)
         straight_units = _units(data, may_end_at_0=False) if is_mixture else {}
     continuous = [data.kinds[name].is_continuous for name in data.columns]
     notes = [
-        *found.notes,
+        *reading.notes,
         *data.notes,
         *note_of_weights(settings.weights, data.weights.train),
         *note_of_repeats(data.train, data.test, continuous),
     ]
-    copies = data.copies + len(found.first) - len(np.unique(found.first))
-    read = {"notes": notes, "copies": copies, "table": table}
+    copies = data.copies + len(reading.first) - len(np.unique(reading.first))
+    read = {"notes": notes, "copies": copies, "table": reader.table}
     return replace(data, units=units, straight_units=straight_units, **read)
 
 
-def _read(
-    table: TableFile, settings: TableData, flows: Tails | None, whole: Reading | None = None
-) -> Reading:
-    names = names_used(table, settings)
+def _read(reader: TableReader, flows: Tails | None, whole: Reading | None = None) -> Reading:
+    names = reader.names_used()
     if whole is None:
-        columns, numbers = _columns(table, settings, names)
+        reading = _with_kinds(reader, *reader.read(names), names, flows)
+    elif (whole.reader.settings, [*whole.columns]) == (reader.settings, names):
+        reading = whole
     else:
-        columns, numbers = {name: whole.columns[name] for name in names}, whole.numbers
-    if whole is not None and (whole.settings, [*whole.columns]) == (settings, names):
-        first, kinds, given, faults = whole.first, dict(whole.kinds), whole.given, [*whole.faults]
-    else:
-        first, kinds, given, faults = _first_and_kinds(
-            table, columns, numbers, names, settings, flows
-        )
-    settings = settings.model_copy(update={"given": [*given]})
-    kinds.pop(settings.weights or "", None)
-    modelled = {name: columns[name] for name in used(kinds, settings)}
-    growing = {name: columns[name] for name, kind in kinds.items() if kind.why == GROWS}
+        columns = reader.asked_again(whole.columns, names)
+        reading = _with_kinds(reader, columns, whole.numbers, names, flows)
+    columns, settings = reading.columns, reader.settings
+    kinds = {name: kind for name, kind in reading.kinds.items() if name != settings.weights}
+    modelled = [columns[name] for name in used(kinds, columns)]
+    growing = [columns[name] for name, kind in kinds.items() if kind.why == GROWS]
     notes = [
-        *notes_of(table, settings, kinds, numbers),
-        *note_of_copies(first, settings),
-        *notes_of_texts(table, columns, numbers, settings),
-        *notes_of_days(modelled | growing, settings),
-        *notes_of_codes(modelled, settings),
-        *notes_of_merged(modelled),
+        *reader.table.notes,
+        *notes_of(columns, kinds, reading.numbers, settings.target),
+        *note_of_copies(reading.first, in_each_part=settings.split is not None),
+        *notes_of_texts(reader.table, columns, reading.numbers),
+        *notes_of_days([*modelled, *growing]),
+        *notes_of_codes(modelled),
+        *notes_of_merged([request.column for request in modelled]),
     ]
     if settings.group is None and settings.split is None:
-        notes += notes_of_groups(columns, kinds)
-    if settings.missing == "drop":
-        columns, kinds, present, note = without_gaps(columns, kinds, settings, len(numbers))
-        numbers, notes = numbers[present], [*notes, *note]
-        _, places, which = np.unique(first[present], return_index=True, return_inverse=True)
-        first = places[which]
-    return Reading(settings, columns, numbers, first, kinds, given, faults, notes)
+        notes += notes_of_groups({name: request.column for name, request in columns.items()}, kinds)
+    reading = reading._replace(kinds=kinds, notes=notes)
+    return _without_gaps(reading) if settings.missing == "drop" else reading
 
 
-def _first_and_kinds(
-    table: TableFile,
-    columns: Columns,
+def _without_gaps(reading: Reading) -> Reading:
+    """The same without rows with missing values, and a note."""
+    columns, kinds = reading.columns, dict(reading.kinds)
+    weights = [name for name, request in columns.items() if request.is_weight]
+    names = [*used(kinds, columns), *weights]
+    present, counts = complete_rows(columns, names, len(reading.numbers))
+    for name in kinds.keys() & names:
+        kinds[name] = kinds[name].model_copy(update={"missing": False})
+    _, places, which = np.unique(reading.first[present], return_index=True, return_inverse=True)
+    note = [f"left out: {gaps_text(present, counts)}"] if counts else []
+    return reading._replace(
+        columns={name: columns[name].at(np.flatnonzero(present)) for name in names},
+        kinds=kinds,
+        numbers=reading.numbers[present],
+        first=places[which],
+        notes=[*reading.notes, *note],
+    )
+
+
+def _with_kinds(
+    reader: TableReader,
+    columns: AskedColumns,
     rows: np.ndarray,
     names: Sequence[str],
-    settings: TableData,
     flows: Tails | None,
-) -> tuple[np.ndarray, dict[str, ColumnKind], list[str], list[Fault]]:
+) -> Reading:
     """First copies, kinds, given columns, and faults; without what gives targets away."""
+    settings = reader.settings
     with phase(f"finding the kinds of {len(columns):,} columns, {len(rows):,} rows"):
         left_out = dict[str, ColumnKind]()
-        rest = columns
+        others = columns
         if settings.target and settings.kinds is None:
-            left_out = given_away(columns, settings)
-            rest = {name: column for name, column in columns.items() if name not in left_out}
-            settings = settings.model_copy(update={"given": may_be_given(rest, settings)})
-        used_names = [name for name in names if name in rest]
-        first = _first_copies(table, rest, rows, used_names, settings)
-        kinds, faults = kinds_and_faults(table, rest, rows, first, settings, flows)
+            left_out = given_away(columns, settings.target)
+            others = {name: column for name, column in columns.items() if name not in left_out}
+            given = may_be_given(others, settings.target)
+            columns, others = given_to(columns, given), given_to(others, given)
+        first = _first_copies(reader, others, rows, [name for name in names if name in others])
+        kinds, faults = kinds_and_faults(reader, others, rows, first, flows)
         if left_out:
             kinds = {name: left_out.get(name) or kinds[name] for name in columns}
-        return first, kinds, settings.given, faults
+        return Reading(reader, columns, rows, first, kinds, faults)
 
 
 def _first_copies(
-    table: TableFile,
-    columns: Columns,
-    rows: np.ndarray,
-    names: Sequence[str],
-    settings: TableData,
+    reader: TableReader, columns: AskedColumns, rows: np.ndarray, names: Sequence[str]
 ) -> np.ndarray:
     """Number ``(n,)`` of the first row that each row copies; weights and groups are cells, too."""
-    others = [] if settings.weights is None else [columns[settings.weights].cells]
-    if settings.group is not None:
-        groups = text_of(table, settings.group)[rows]
+    others = [request.column.cells for request in columns.values() if request.is_weight]
+    if (groups := reader.groups_of(rows)) is not None:
         others.append(np.unique(groups, return_inverse=True)[1])
     others = [cells for cells in others if len(cells)]  # of too many texts there are none
-    return originals([columns[name] for name in names], len(rows), settings, others)
+    return originals([columns[name] for name in names], len(rows), others)
 
 
-def _of_parts(
-    table: TableFile,
-    settings: TableData,
-    columns: Columns,
-    kinds: Mapping[str, ColumnKind],
-    parts: Parts,
-    flows: Tails | None,
-) -> Dataset:
-    names = used(kinds, settings)
-    rows = _matrix(table, [columns[name] for name in names], kinds)
+def kinds_and_faults(
+    reader: TableReader,
+    columns: AskedColumns,
+    rows: np.ndarray,
+    first: np.ndarray,
+    flows: Tails | None = None,
+) -> tuple[dict[str, ColumnKind], list[Fault]]:
+    """Kinds of columns, and faults before the split, of the ``first`` of copies ``(n,)``."""
+    settings = reader.settings
+    kept = np.unique(first)
+    if len(kept) < len(rows):
+        columns = {name: column.at(kept) for name, column in columns.items()}
+        rows = rows[kept]
+    faults = list[Fault]()
+    if settings.kinds is not None:
+        kinds = dict(settings.kinds)
+        named = [name for name in columns if name != settings.weights]
+        expect_kinds(kinds, named, reader.table.name, of_cells=not flows)
+    else:
+        kinds = kinds_of(columns, reader.groups_of(rows))
+        if flows:
+            kinds, faults = plain_kinds(columns, rows, kinds)
+    faults += faults_of(columns, rows, kinds, settings.missing, flows is not None)
+    return kinds, faults
+
+
+def _parts(reading: Reading) -> tuple[Parts, list[Fault]]:
+    """Split of the rows, and faults."""
+    name = reading.reader.table.name
+    try:
+        splitting = reading.reader.splitting
+        return parts_of(name, splitting, reading.numbers, reading.first), []
+    except DataError as error:
+        problem = str(error).removeprefix(f"{name}: ")
+        return Parts(*3 * [np.zeros(0, int)]), [Fault("", problem)]
+
+
+def _of_parts(reading: Reading, parts: Parts, flows: Tails | None) -> Dataset:
+    table, settings = reading.reader.table, reading.reader.settings
+    columns, kinds = reading.columns, reading.kinds
+    names = used(kinds, columns)
+    rows = _matrix(table, [columns[name].column for name in names], kinds)
     train, validation, test = (rows[part] for part in parts)
     digest, tests, test_weights, notes, copies = checksum(rows), None, None, list[str](), 0
     if settings.test is not None:
         test, test_weights, tests, notes, copies = _test_rows(settings, kinds, names, digest, flows)
-    weights, faults = part_weights(columns.get(settings.weights or ""), parts, test_weights)
-    refuse(table.name, faults)
+    weighing = [request.column for request in columns.values() if request.is_weight]
+    weights, faults = part_weights(weighing[0] if weighing else None, parts, test_weights)
+    refuse(table, faults)
     return Dataset(
         settings.name,
         digest,
         kinds,
-        *row_names(kinds, settings.given),
+        *row_names(kinds, reading.given),
         *(train, validation, test),
         units={},
         weights=weights,
@@ -356,31 +390,6 @@ def _of_parts(
         tests=tests,
         copies=copies,
     )
-
-
-def kinds_and_faults(
-    table: TableFile,
-    columns: Columns,
-    rows: np.ndarray,
-    first: np.ndarray,
-    settings: TableData,
-    flows: Tails | None = None,
-) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Kinds of columns, and faults before the split, of the ``first`` of copies ``(n,)``."""
-    kept = np.unique(first)
-    if len(kept) < len(rows):
-        columns, rows = {name: column.at(kept) for name, column in columns.items()}, rows[kept]
-    kinds, faults = settings.kinds, list[Fault]()
-    if kinds is not None:
-        named = [name for name in columns if name != settings.weights]
-        expect_kinds(kinds, named, table.name, of_cells=not flows)
-    else:
-        texts = None if settings.group is None else text_of(table, settings.group)[rows]
-        kinds = kinds_of(list(columns.values()), settings, texts)
-        if flows:
-            kinds, faults = plain_kinds(table, columns, rows, kinds, settings)
-    faults += faults_of(table, columns, rows, kinds, settings, flows is not None)
-    return dict(kinds), faults
 
 
 def _test_rows(
@@ -395,16 +404,17 @@ def _test_rows(
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
     own = settings.model_copy(update=plain | own)
     table = table_named(own)
-    found = _read(table, own, flows)
-    refuse(table.name, found.faults)
-    rows = _matrix(table, [found.columns[name] for name in names], kinds)
+    reading = _read(TableReader(table, own), flows)
+    refuse(table, reading.faults)
+    columns = [reading.columns[name].column for name in names]
+    rows = _matrix(table, columns, kinds)
     if (sha256 := checksum(rows)) == digest:
         raise DataError(f"{path}: expected test rows other than the training rows")
-    kept = np.unique(found.first)
+    kept = np.unique(reading.first)
     order = kept[stream(settings.split_seed, "order").permutation(len(kept))]
-    weights = found.columns[settings.weights].numbers if settings.weights else None
+    weights = reading.columns[settings.weights].column.numbers if settings.weights else None
     record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
-    notes = [f"{path}: {note}" for note in [*table.notes, *note_of_copies(found.first, own)]]
+    notes = [f"{path}: {note}" for note in [*table.notes, *note_of_copies(reading.first)]]
     copies = len(rows) - len(kept)
     return rows[order], weights if weights is None else weights[order], record, notes, copies
 
@@ -423,31 +433,30 @@ def _units(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:
     return units
 
 
-def _units_of_flows(
-    name: str, data: Dataset, settings: TableData, tails: Tails
-) -> dict[str, list[ColumnMap]]:
+def _units_of_flows(data: Dataset, reading: Reading, tails: Tails) -> dict[str, list[ColumnMap]]:
     """Units fitted to training rows, resampled by their weights; faults are of columns that flows
     cannot model.
     """
+    reader, columns = reading.reader, reading.columns
     train, weights, names = data.train, data.weights.train, data.columns
     if weights is not None:
-        rng = stream(settings.split_seed, "weights")
+        rng = stream(reader.settings.split_seed, "weights")
         train = train[rng.choice(len(train), len(train), p=weights / weights.sum())]
     parts = Parts(data.train, data.validation, data.test)
-    faults = too_few(parts, data.weights, len(names)), without_spread(train, names, settings)
-    refuse(name, [*itertools.chain(*faults)])
+    faults = too_few(parts, data.weights, len(names)), without_spread(train, names, columns)
+    refuse(reader.table, [*itertools.chain(*faults)])
     units = {
-        column: fit_units(values, Bounds(*settings.bounds.get(column, ())), tails)
-        for column, values in zip(names, train.T)
+        name: fit_units(values, Bounds(*(columns[name].bounds or ())), tails)
+        for name, values in zip(names, train.T)
     }
     every = ColumnUnits(list(units.values()))
-    refuse(name, [*far(parts, every, names, settings)])
-    refuse(name, dependence(train, every, names, settings))
+    refuse(reader.table, [*far(parts, every, names, columns)])
+    refuse(reader.table, dependence(train, every, names, columns))
     return units
 
 
 def _with_levels(
-    kinds: Mapping[str, ColumnKind], columns: Mapping[str, Column], train: np.ndarray
+    kinds: Mapping[str, ColumnKind], columns: AskedColumns, train: np.ndarray
 ) -> dict[str, ColumnKind]:
     """Kinds with the levels of training rows, of a computed column of all rows; of too many the
     most frequent.
@@ -455,7 +464,7 @@ def _with_levels(
     settled = {}
     for name, kind in kinds.items():
         if kind.alone.kind == "levels" and kind.levels is None:
-            texts, codes = level_texts(columns[name], kind)
+            texts, codes = level_texts(columns[name].column, kind)
             codes = codes if kind.kind == "computed" else codes[train]
             found, counts = np.unique(codes, return_counts=True)
             frequent = found[np.argsort(-counts, kind="stable")]

@@ -4,30 +4,27 @@ With repeated values or columns that determine each other, the likelihood of flo
 bound.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind, row_names
-from nflow_cli.config.options import escaped
 from nflow_cli.config.presets import A_KEY, is_key
-from nflow_cli.config.table import TableData
 from nflow_cli.constants import FAR
 from nflow_cli.data import dates
+from nflow_cli.data.asked import AskedColumn, AskedColumns, given_names
 from nflow_cli.data.columns import MAX_TEXTS, Column
 from nflow_cli.data.dates import unit_of_form
 from nflow_cli.data.dependence import dependent
 from nflow_cli.data.fit_units import Bounds
+from nflow_cli.data.mends import Mend, arguments_of, grouped, options_of
 from nflow_cli.data.points import LEAST, Parts, Weights, no_spread
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.data.written import EXACT
 from nflow_cli.errors import DataError
-from nflow_cli.registry import nearest
 
-LOSING = ("columns", "given")  # keys that lose a column
 STEP_TOLERANCE = 0.01  # distance from a multiple of a step, in steps
 HINT = (
     "flows take plain numbers alone, and the default density of cells, without --flow and --k, "
@@ -40,31 +37,29 @@ ATOM_SHARE, ATOM_ROWS = 0.005, 20
 STEP, REPEATED = 0.01, 0.5
 
 
-class Mend(NamedTuple):
-    """Change of the settings of a table that mends a fault.
-
-    ``missing`` becomes a value, ``exclude`` gains a column; ``columns`` and ``given`` lose one.
-    """
-
-    key: Literal["missing", "exclude", "columns", "given"]
-    value: str
-
-    @property
-    def option(self) -> str:
-        """As of the command line."""
-        return _options([self])
-
-
 class Fault(NamedTuple):
     """Reason why a table cannot be fitted, and what mends it, if known.
 
     Attributes:
         column: "" for the whole table.
+        problem: The reason, up to the place of the row.
+        mend: Change of the settings.
+        row: Number of the table's row that has it.
+        rest: The reason, behind the place.
     """
 
     column: str
     problem: str
     mend: Mend | None = None
+    row: int | None = None
+    rest: str = ""
+
+    def placed(self, place: Callable[[int], str]) -> "Fault":
+        """The same, its row in the problem in words."""
+        if self.row is None:
+            return self
+        problem = f"{self.problem} in {place(self.row)}{self.rest}"
+        return Fault(self.column, problem, self.mend)
 
     @property
     def text(self) -> str:
@@ -79,7 +74,7 @@ class FaultsError(DataError):
         texts = filter(None, (*(fault.text for fault in faults), hint))
         self.faults, self._problems = list(faults), f"{name}: {'; '.join(texts)}"
         self._mends = [fault.mend for fault in faults if fault.mend]
-        super().__init__(self._line(_options(self._mends)))
+        super().__init__(self._line(options_of(self._mends)))
 
     def _line(self, remedies: str) -> str:
         return f"{self._problems}; {remedies}" if remedies else self._problems
@@ -87,88 +82,13 @@ class FaultsError(DataError):
     @property
     def in_python(self) -> str:
         """Message with keyword arguments."""
-        return self._line(_arguments(self._mends))
+        return self._line(arguments_of(self._mends))
 
 
-def _options(mends: Iterable[Mend]) -> str:
-    return " ".join(
-        f"--{key} {'without ' * (key in LOSING)}{','.join(map(escaped, values))}"
-        for key, values in grouped(dict.fromkeys(mends)).items()
-    )
-
-
-def _arguments(mends: Iterable[Mend]) -> str:
-    values = grouped(dict.fromkeys(mends))
-    said = {key: some[-1] if key == "missing" else some for key, some in values.items()}
-    return ", ".join(
-        f"{key}{' without ' if key in LOSING else '='}{json.dumps(value, ensure_ascii=False)}"
-        for key, value in said.items()
-    )
-
-
-def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Second ones of pairs by their first."""
-    groups: dict[str, list[str]] = {}
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
-    return groups
-
-
-def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
-    """Settings with all mends; a ValueError if no column is left."""
-    values = grouped(dict.fromkeys(mends))
-    left_out = {name for key in ("exclude", *LOSING) for name in values.get(key, ())}
-    update: dict[str, Any] = {"exclude": [*settings.exclude, *values.get("exclude", ())]}
-    for key in ("bounds", "date"):
-        named = getattr(settings, key)
-        update[key] = {name: value for name, value in named.items() if name not in left_out}
-    for key in LOSING:
-        if named := getattr(settings, key):
-            update[key] = [name for name in named if name not in left_out]
-    if "missing" in values:
-        update["missing"] = values["missing"][-1]
-    return TableData.model_validate(settings.model_copy(update=update).model_dump())
-
-
-def leaving_out(name: str, settings: TableData) -> Mend:
-    """What leaves out a column."""
-    for key in LOSING:
-        if not settings.target and name in (getattr(settings, key) or ()):
-            return Mend(key, name)
-    return Mend("exclude", name)
-
-
-def refuse(name: str, faults: Sequence[Fault], hint: str = "") -> None:
+def refuse(table: TableFile, faults: Sequence[Fault], hint: str = "") -> None:
     """Raise the faults of a table, if any."""
     if faults:
-        raise FaultsError(name, faults, hint)
-
-
-def expect_names(table: TableFile, settings: TableData) -> None:
-    """Check that a table has all columns named."""
-    known = [column.name for column in table.columns]
-    one = ((key, getattr(settings, key)) for key in ("split", "group", "weights"))
-    asked = {
-        "columns": settings.columns or [],
-        "exclude": settings.exclude,
-        "bounds": settings.bounds,
-        "target": settings.target,
-        "given": settings.given,
-        "categorical": settings.categorical,
-        "discrete": settings.discrete,
-        "date": settings.date,
-        "na": [name for text in settings.na if (name := text.rpartition("=")[0])],
-        "kinds": used(settings.kinds or {}, settings),
-        **{key: [name] for key, name in one if name},
-    }
-    unknown = [
-        Fault("", f"data.{key}: no column {shown(name)}{nearest(name, known)}")
-        for key, names in asked.items()
-        for name in names
-        if name not in known
-    ]
-    if unknown:
-        refuse(table.name, [*unknown, Fault("", f"its columns: {listed([*map(shown, known)])}")])
+        raise FaultsError(table.name, [fault.placed(table.place) for fault in faults], hint)
 
 
 def expect_kinds(
@@ -186,18 +106,19 @@ def expect_kinds(
             raise DataError(f"{name}: data.kinds.{column}.resolution: expected a number above 0")
 
 
-def used(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[str]:
+def used(kinds: Mapping[str, ColumnKind], columns: AskedColumns) -> list[str]:
     """Columns of a row, in order."""
-    return [name for group in row_names(kinds, settings.given) for name in group]
+    return [name for group in row_names(kinds, given_names(columns)) for name in group]
 
 
 def complete_rows(
-    columns: Mapping[str, Column], names: Iterable[str], n: int
+    columns: AskedColumns, names: Iterable[str], n: int
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Which rows ``(n,)`` have no missing value, and counts by column."""
-    present, counts = np.ones(n, bool), {}
+    present = np.ones(n, bool)
+    counts = dict[str, int]()
     for name in names:
-        gaps = columns[name].gaps
+        gaps = columns[name].column.gaps
         if len(gaps) == n and gaps.any():
             present &= ~gaps
             counts[name] = int(gaps.sum())
@@ -211,53 +132,54 @@ def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
 
 
 def faults_of(
-    table: TableFile,
-    columns: Mapping[str, Column],
+    columns: AskedColumns,
     rows: np.ndarray,
     kinds: Mapping[str, ColumnKind],
-    settings: TableData,
+    missing: str,
     is_of_flows: bool = False,
 ) -> list[Fault]:
-    """Faults of rows of a table; flows take no missing values, and none on a bound."""
-    names, remedy = used(kinds, settings), Mend("missing", "drop" if is_of_flows else "model")
+    """Faults of rows of these numbers ``(n,)``; flows take no missing values, and none on a bound.
+
+    ``missing`` as of ``data.missing``.
+    """
+    names = used(kinds, columns)
+    remedy = Mend("missing", "drop" if is_of_flows else "model")
     faults = [
-        *(
-            Fault(name, f"expected a name that is {A_KEY}: rename it")
-            for name in kinds
-            if not is_key(name)
-        ),
-        *(
-            fault
-            for name in names
-            for fault in _of_column(table, columns[name], rows, kinds, settings, is_of_flows)
-        ),
+        Fault(name, f"expected a name that is {A_KEY}: rename it")
+        for name in kinds
+        if not is_key(name)
     ]
-    weights = [settings.weights] if settings.weights else []
-    if weights:
-        faults += _of_weights(table, columns[weights[0]], rows, settings)
-    present, counts = complete_rows(columns, [*names, *weights], len(rows))
-    text, left = gaps_text(present, counts), int(present.sum())
-    if settings.missing == "refuse" and counts:
+    for name in names:
+        faults += _of_column(columns[name], rows, kinds[name], is_of_flows)
+    weights = [column for column in columns.values() if column.is_weight]
+    for column in weights:
+        faults += _of_weights(column.column, rows, missing == "drop")
+    with_weights = [*names, *(column.name for column in weights)]
+    present, counts = complete_rows(columns, with_weights, len(rows))
+    text = gaps_text(present, counts)
+    left = int(present.sum())
+    if missing == "refuse" and counts:
         faults.append(Fault("", text, remedy))
     if len(rows) < LEAST:
         faults.append(Fault("", f"expected at least {LEAST} rows, received {len(rows):,}"))
-    elif settings.missing == "drop" and left < LEAST:
+    elif missing == "drop" and left < LEAST:
         problem = (
             f"expected at least {LEAST} rows without missing values, received {left:,}: {text}"
         )
         faults.append(Fault("", problem, None if is_of_flows else remedy))
-    modelled = row_names(kinds, settings.given).modelled
+    given = given_names(columns)
+    modelled = row_names(kinds, given).modelled
     if not set(modelled) - {fault.column for fault in faults if fault.mend}:
-        known = [*settings.given, *modelled]
-        faults.append(Fault("", f"expected a column to model, received {_reasons(kinds, known)}"))
+        reasons = _reasons(kinds, [*given, *modelled])
+        faults.append(Fault("", f"expected a column to model, received {reasons}"))
     return faults
 
 
-def without_levels(kinds: Mapping[str, ColumnKind], settings: TableData) -> list[Fault]:
+def without_levels(kinds: Mapping[str, ColumnKind], columns: AskedColumns) -> list[Fault]:
     """Faults of columns without levels in the training rows."""
     expected = "expected a value in the training rows, received none"
     return [
-        Fault(name, expected, leaving_out(name, settings))
+        Fault(name, expected, columns[name].mend)
         for name, kind in kinds.items()
         if kind.levels == []
     ]
@@ -270,49 +192,43 @@ def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
 
 
 def _of_column(
-    table: TableFile,
-    column: Column,
-    rows: np.ndarray,
-    kinds: Mapping[str, ColumnKind],
-    settings: TableData,
-    is_open: bool,
+    request: AskedColumn, rows: np.ndarray, kind: ColumnKind, is_open: bool
 ) -> Iterator[Fault]:
-    name, kind = column.name, kinds[column.name]
-    mend = leaving_out(name, settings)
+    name, column, mend = request.name, request.column, request.mend
     if name == LOG_Q:
         yield Fault(name, "the name is reserved for log-densities", mend)
-    if column.numbers is None and column.codes is None:
+    if not column.is_collected:
         yield Fault(name, f"more than {MAX_TEXTS:,} distinct texts, or nested data", mend)
-    for key in ("bounds", "discrete"):
-        if column.numbers is None and name in getattr(settings, key):
-            received = _no_number(table, column, rows)
-            yield Fault(name, f"expected numbers, as data.{key} says, received {received}")
-    if name in settings.date and settings.kinds is None and column.form is None:
-        form = settings.date[name]
-        expected = f"expected dates or times as {form} in 95 % of the cells, as data.date says"
-        yield Fault(name, f"{expected}, received {_no_date(table, column, rows, form)}", mend)
-    for problem, wrong, is_left in _wrong_numbers(column, kind, settings, is_open):
+    for key, value in (("bounds", request.bounds), ("discrete", request.step)):
+        if column.numbers is None and value is not None:
+            expected = f"expected numbers, as data.{key} says"
+            yield _of_text(column, rows, f"{expected}, received ", "")
+    if request.form is not None and request.known_kind is None and column.form is None:
+        expected = f"expected dates or times as {request.form} in 95 % of the cells"
+        yield _no_date(request, rows, f"{expected}, as data.date says, received ")
+    for problem, wrong, is_left in _wrong_numbers(request, kind, is_open):
         if wrong.any():
-            row, count = int(np.argmax(wrong)), int(wrong.sum())
-            received = f"{column.cells[row]:.15g} in {table.place(int(rows[row]))}"
+            row = int(np.argmax(wrong))
+            count = int(wrong.sum())
             others = f" and {count - 1:,} other rows" if count > 1 else ""
-            yield Fault(name, f"{problem}, received {received}{others}", mend if is_left else None)
+            received = f"{problem}, received {column.cells[row]:.15g}"
+            yield Fault(name, received, mend if is_left else None, int(rows[row]), others)
 
 
 def _wrong_numbers(
-    column: Column, kind: ColumnKind, settings: TableData, is_open: bool
+    request: AskedColumn, kind: ColumnKind, is_open: bool
 ) -> Iterator[tuple[str, np.ndarray, bool]]:
-    numbers = column.numbers
+    numbers = request.column.numbers
     if numbers is None:
         return
     yield "expected finite numbers", np.isinf(numbers), True
-    if column.name in settings.bounds:
-        low, high = Bounds(*settings.bounds[column.name]).ends
+    if request.bounds is not None:
+        low, high = Bounds(*request.bounds).ends
         between = f"{'strictly ' * is_open}between {low:.15g} and {high:.15g}"
         beyond = (numbers < low) | (numbers > high)
         on = np.isin(numbers, [low, high]) & np.isfinite(numbers) & is_open
         yield f"expected values {between}", beyond | on, False
-    if column.name in settings.discrete and kind.lattice:
+    if request.step is not None and kind.lattice:
         step, offset = kind.lattice.step, kind.lattice.offset
         steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step
         beside = f", {offset:.15g} more" if offset else ""
@@ -327,27 +243,28 @@ def _wrong_numbers(
             yield f"{expected}, not {step:.15g}", np.isfinite(numbers) & is_finer, False
 
 
-def _no_number(table: TableFile, column: Column, rows: np.ndarray) -> str:
+def _of_text(column: Column, rows: np.ndarray, before: str, after: str) -> Fault:
+    """Fault of a column of text, with the first cell that is no number, if it is known."""
     if column.stray is None:
-        return "text"
+        return Fault(column.name, f"{before}text{after}")
     row, text = column.stray
-    return f"{shown(text)} in {table.place(int(rows[row]))}"
+    return Fault(column.name, f"{before}{shown(text)}", None, int(rows[row]), after)
 
 
-def _no_date(table: TableFile, column: Column, rows: np.ndarray, form: str) -> str:
+def _no_date(request: AskedColumn, rows: np.ndarray, expected: str) -> Fault:
+    column = request.column
     if column.codes is None:
-        return f"a {column.source}"
-    are_others = np.isnan(dates.numbers_of(column.texts, form))
+        return Fault(request.name, f"{expected}a {column.source}", request.mend)
+    are_others = np.isnan(dates.numbers_of(column.texts, request.form or ""))
     row = int(np.argmax(np.append(are_others, False)[column.codes]))
-    return f"{shown(column.texts[column.codes[row]])} in {table.place(int(rows[row]))}"
+    received = shown(column.texts[column.codes[row]])
+    return Fault(request.name, f"{expected}{received}", request.mend, int(rows[row]))
 
 
-def _of_weights(
-    table: TableFile, column: Column, rows: np.ndarray, settings: TableData
-) -> Iterator[Fault]:
+def _of_weights(column: Column, rows: np.ndarray, may_be_missing: bool) -> Iterator[Fault]:
     expected = "expected finite weights of 0 or more"
     if column.numbers is None:
-        yield Fault(column.name, f"{expected}, received {_no_number(table, column, rows)}")
+        yield _of_text(column, rows, f"{expected}, received ", "")
         return
     weights = column.numbers
     known = weights[~np.isnan(weights)]
@@ -357,7 +274,7 @@ def _of_weights(
         yield Fault(column.name, f"{expected}, received {received}")
     elif len(known) and not known.any():
         yield Fault(column.name, f"{expected}, received 0 in all rows")
-    if settings.missing != "drop" and len(known) < len(weights):
+    if not may_be_missing and len(known) < len(weights):
         count = len(weights) - len(known)
         yield Fault(
             column.name, f"{expected}, received none in {count:,} rows", Mend("missing", "drop")
@@ -365,11 +282,7 @@ def _of_weights(
 
 
 def plain_kinds(
-    table: TableFile,
-    columns: Mapping[str, Column],
-    rows: np.ndarray,
-    kinds: Mapping[str, ColumnKind],
-    settings: TableData,
+    columns: AskedColumns, rows: np.ndarray, kinds: Mapping[str, ColumnKind]
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
     """Kinds of columns for flows, and faults of others.
 
@@ -377,8 +290,8 @@ def plain_kinds(
     """
     plain, faults = dict(kinds), list[Fault]()
     for name, kind in kinds.items():
-        if problem := _why_not(table, columns[name], rows, kind, name in settings.given):
-            faults.append(Fault(name, problem, leaving_out(name, settings)))
+        if fault := _why_not(columns[name], rows, kind):
+            faults.append(fault._replace(mend=columns[name].mend))
         elif kind.kind == "computed":
             plain[name] = ColumnKind(kind="left out", why=f"computed from others ({kind.why:.400})")
         elif kind.kind != "left out":
@@ -387,15 +300,17 @@ def plain_kinds(
     return plain, faults
 
 
-def _why_not(
-    table: TableFile, column: Column, rows: np.ndarray, kind: ColumnKind, is_given: bool
-) -> str:
+def _why_not(request: AskedColumn, rows: np.ndarray, kind: ColumnKind) -> Fault | None:
+    column = request.column
     if kind.kind in ("left out", "computed"):
-        return ""
+        return None
     if column.source != "number" or column.form is not None:
         source = f"a {column.source}" if column.codes is None else "text"
-        return f"{source} ({_no_number(table, column, rows)})" if column.stray else source
-    return "" if is_given else _repeats(column, kind)
+        if column.stray:
+            return _of_text(column, rows, f"{source} (", ")")
+        return Fault(request.name, source)
+    problem = "" if request.is_given else _repeats(column, kind)
+    return Fault(request.name, problem) if problem else None
 
 
 def _repeats(column: Column, kind: ColumnKind) -> str:
@@ -428,15 +343,17 @@ def too_few(parts: Parts, weights: Weights, width: int) -> Iterator[Fault]:
             yield Fault("", f"expected two {part} rows or more, received {count}{of}")
 
 
-def without_spread(train: np.ndarray, names: Sequence[str], settings: TableData) -> Iterator[Fault]:
+def without_spread(
+    train: np.ndarray, names: Sequence[str], columns: AskedColumns
+) -> Iterator[Fault]:
     """Faults of columns without spread in the training rows."""
     for name, values in zip(names, train.T):
         if problem := no_spread(values):
-            yield Fault(name, f"{problem} (in the training rows)", leaving_out(name, settings))
+            yield Fault(name, f"{problem} (in the training rows)", columns[name].mend)
 
 
 def far(
-    parts: Parts, units: ColumnUnits, names: Sequence[str], settings: TableData
+    parts: Parts, units: ColumnUnits, names: Sequence[str], columns: AskedColumns
 ) -> Iterator[Fault]:
     """Faults of columns with values too far away."""
     expected = f"expected values within {FAR:.0e} robust standard deviations of the training rows"
@@ -446,14 +363,15 @@ def far(
             if not (away[:, i] < FAR).all():
                 received = rows[int(np.argmax(away[:, i])), i]
                 problem = f"{expected}, received {received:.6g}"
-                yield Fault(name, problem, leaving_out(name, settings))
+                yield Fault(name, problem, columns[name].mend)
 
 
 def dependence(
-    train: np.ndarray, units: ColumnUnits, names: Sequence[str], settings: TableData
+    train: np.ndarray, units: ColumnUnits, names: Sequence[str], columns: AskedColumns
 ) -> list[Fault]:
     """Fault of modelled columns that depend on others, in the user's units or in the flows'."""
-    some, given = train[:ROWS], len(settings.given)
+    some = train[:ROWS]
+    given = len(given_names(columns))
     for z in (some, units.inside(some)):
         together = [name for name, is_one in zip(names[given:], dependent(z, given)) if is_one]
         if together:
@@ -461,5 +379,5 @@ def dependence(
             problem = f"each of {listed(together)} depends linearly on {others}"
             if len(together) == 1:
                 problem = "depends linearly on the given columns"
-            return [Fault(together[-1], problem, leaving_out(together[-1], settings))]
+            return [Fault(together[-1], problem, columns[together[-1]].mend)]
     return []

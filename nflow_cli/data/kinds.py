@@ -1,4 +1,4 @@
-"""Kinds of columns, by the rows or the user's settings."""
+"""Kinds of columns, by their rows and by what is asked of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,8 +8,8 @@ import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
 from nflow_cli.config.presets import is_key
-from nflow_cli.config.table import TableData
 from nflow_cli.data.arrow_cells import is_beyond_floats
+from nflow_cli.data.asked import AskedColumn, AskedColumns
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import kind_of_form, span_of_form, texts_of, unit_of_form
 from nflow_cli.data.lattices import common_lattice, decimals_of, fills
@@ -26,33 +26,37 @@ FILLED = 2 / 3  # of the lattice, for consecutive values
 MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
-def kinds_of(
-    columns: Sequence[Column], settings: TableData, groups: np.ndarray | None = None
-) -> dict[str, ColumnKind]:
-    """Kinds of columns by name, their text in numbers where it is numbers; settings override.
+def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[str, ColumnKind]:
+    """Kinds of columns by name, their text in numbers where it is numbers, and as they are asked.
 
     ``groups`` ``(n,)``: names of the groups of rows; repeats within one are no evidence.
     """
-    columns = [*map(replace, columns)]  # views of these copies are freed with them
-    kinds = {column.name: kind for column in columns if (kind := kind_left_out(column, settings))}
-    rest = [column for column in columns if column.name not in kinds]
-    rest.sort(key=lambda column: column.name not in settings.given)
-    fixed = {*settings.given, *settings.categorical, *settings.discrete}
-    read = (column for column in rest if column.numbers is not None or column.codes is not None)
-    relations = relations_of([column for column in read if is_key(column.name)], fixed)
-    if all(column.name in {*relations, *settings.given} for column in rest):
+    # Views of these copies are freed with them.
+    requests = [replace(request, column=replace(request.column)) for request in columns.values()]
+    kinds = {request.name: kind for request in requests if (kind := kind_left_out(request))}
+    rest = [request for request in requests if request.name not in kinds]
+    rest.sort(key=lambda request: not request.is_given)
+    fixed = {request.name for request in requests if request.is_given or _is_chosen(request)}
+    collected = [request.column for request in rest if request.column.is_collected]
+    relations = relations_of([column for column in collected if is_key(column.name)], fixed)
+    if all(request.is_given or request.name in relations for request in rest):
         relations = {}  # a fit models one column at least
     positive = {name for relation in relations.values() for name in relation.positive}
-    rest.sort(key=lambda column: column.name in relations)
-    known = {column.name: column for column in rest}
-    for column in rest:
-        relation = relations.get(column.name)
+    rest.sort(key=lambda request: request.name in relations)
+    known = {request.name: request.column for request in rest}
+    for request in rest:
+        name, column = request.name, request.column
+        relation = relations.get(name)
         relation = relation and _between(relation, known, kinds)
-        kind = _modelled(column, settings, relation, groups)
+        kind = _modelled(request, relation, groups)
         kind = _in_form(_computed(kind, relation) if relation else kind, column.form)
         kind = kind.model_copy(update={"notation": column.notation})
-        kinds[column.name] = _bounded(kind, column) if column.name in positive else kind
-    return {column.name: kinds[column.name] for column in columns}
+        kinds[name] = _bounded(kind, column) if name in positive else kind
+    return {name: kinds[name] for name in columns}
+
+
+def _is_chosen(request: AskedColumn) -> bool:
+    return request.is_categorical or request.step is not None
 
 
 def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
@@ -109,32 +113,25 @@ def _bounded(kind: ColumnKind, column: Column) -> ColumnKind:
     return kind.model_copy(update={"bounds": [low, high], "is_open": is_open})
 
 
-def kind_left_out(column: Column, settings: TableData) -> ColumnKind | None:
+def kind_left_out(request: AskedColumn) -> ColumnKind | None:
     """Kind of a column that is not modelled; None of any other."""
-    name = column.name
-    named = {*(settings.columns or ()), *settings.given, *settings.categorical, *settings.discrete}
-    named |= {*settings.date, *settings.target}
-    roles = {
-        settings.split: "says which part a row is in",
-        settings.group: "groups rows",
-        settings.weights: "weights rows",
-    }
-    if name in roles and name not in settings.given:
-        why = roles[name]
-    elif name in settings.exclude or (settings.columns and name not in named):
+    if request.role:
+        why = request.role
+    elif request.is_excluded:
         why = "excluded"
     else:
-        why = why_left_out(column, name in named or name in settings.bounds)
+        why = why_left_out(request.column, request.is_named)
     return ColumnKind(kind="left out", why=why) if why else None
 
 
 def _modelled(
-    column: Column, settings: TableData, relation: Relation | None, groups: np.ndarray | None
+    request: AskedColumn, relation: Relation | None, groups: np.ndarray | None
 ) -> ColumnKind:
     """A formula may give numbers that no row has, so its column has no levels."""
+    column = request.column
     missing = bool((column.places < 0).any())
     if column.numbers is not None:
-        return _numbers(column, missing, settings, relation, groups)
+        return _numbers(request, missing, relation, groups)
     if column.source == "truth":
         return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
     count, why = len(column.texts), "text"
@@ -148,31 +145,29 @@ def _modelled(
 
 
 def _numbers(
-    column: Column,
-    missing: bool,
-    settings: TableData,
-    relation: Relation | None,
-    groups: np.ndarray | None,
+    request: AskedColumn, missing: bool, relation: Relation | None, groups: np.ndarray | None
 ) -> ColumnKind:
+    column = request.column
     numbers = column.distinct
     lattice = common_lattice(numbers)
     type = "whole" if numbers.decimals == 0 else "decimal"
     type = column.source if column.source in ("date", "time") else type
     facts = {"type": type, "decimals": numbers.decimals, "missing": missing}
     facts |= {"single": numbers.single}
-    step = settings.discrete.get(column.name)
+    step = request.step
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
-    why = _why_levels(column, lattice, settings)
+    why = _why_levels(request, lattice)
     if why and (relation is None or relation.rule == "map"):
         return ColumnKind(kind="levels", why=why, **facts)
     once = numbers if groups is None else _once_a_group(column, groups)
     shape = shape_of(once, lattice, step is not None or column.source == "date")
-    said = settings.bounds.get(column.name)
-    bounds = shape.bounds if said is None else said if said != [None, None] else None
+    bounds = shape.bounds
+    if request.bounds is not None:
+        bounds = request.bounds if request.bounds != [None, None] else None
     facts |= {
         "bounds": bounds,
-        "is_open": said is None and bounds is not None,
+        "is_open": request.bounds is None and bounds is not None,
         "atoms": shape.atoms,
         "repeats": shape.repeats,
         "resolution": shape.resolution,
@@ -200,12 +195,12 @@ def _once_a_group(column: Column, groups: np.ndarray) -> DistinctNumbers:
     return replace(numbers, counts=np.bincount(found % len(values)))
 
 
-def _why_levels(column: Column, lattice: Lattice | None, settings: TableData) -> str:
-    numbers = column.distinct
+def _why_levels(request: AskedColumn, lattice: Lattice | None) -> str:
+    numbers = request.column.distinct
     count = len(numbers.values)
-    if column.name in settings.categorical:
+    if request.is_categorical:
         return "chosen"
-    if column.name in settings.discrete:
+    if request.step is not None:
         return ""
     if count <= 2:
         return "two values" if count == 2 else "one value"

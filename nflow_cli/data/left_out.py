@@ -53,7 +53,7 @@ def words(name: str) -> set[str]:
 
 
 def _is_constant(column: Column) -> bool:
-    if column.numbers is None and column.codes is None:
+    if not column.is_collected:
         return False
     cells = column.cells
     empty = cells < 0 if column.numbers is None else ~np.isfinite(cells)

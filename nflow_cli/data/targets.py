@@ -1,12 +1,12 @@
 """Columns that targets are predicted from: all others that do not give them away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.presets import is_key
-from nflow_cli.config.table import TableData
+from nflow_cli.data.asked import AskedColumns
 from nflow_cli.data.columns import Column
 from nflow_cli.data.kinds import kind_left_out
 from nflow_cli.data.relations import relations_of
@@ -14,30 +14,30 @@ from nflow_cli.data.relations import relations_of
 MOST_LETTERS = 400  # of a relation in a note
 
 
-def may_be_given(columns: Mapping[str, Column], settings: TableData) -> list[str]:
+def may_be_given(columns: AskedColumns, targets: Sequence[str]) -> list[str]:
     """Names of the columns that are no target and not left out."""
     return [
         name
         for name, column in columns.items()
-        if name not in settings.target and kind_left_out(column, settings) is None
+        if name not in targets and kind_left_out(column) is None
     ]
 
 
-def given_away(columns: Mapping[str, Column], settings: TableData) -> dict[str, ColumnKind]:
+def given_away(columns: AskedColumns, targets: Sequence[str]) -> dict[str, ColumnKind]:
     """Kinds of the columns that give a target away, by name: left out.
 
     They are computed from a target, or a target is computed from them. Of several, the one that
     the target is most correlated with is left out.
     """
-    targets = [columns[name] for name in settings.target]
-    others = {name: columns[name] for name in may_be_given(columns, settings)}
+    predicted = [columns[name].column for name in targets]
+    others = {name: columns[name].column for name in may_be_given(columns, targets)}
     kinds = dict[str, ColumnKind]()
     while others:
-        relation = _relation_of(settings.target, [*targets, *others.values()])
+        relation = _relation_of(targets, [*predicted, *others.values()])
         if relation is None:
             break
         target, related, text = relation
-        name = _nearest(columns[target], [others[name] for name in related])
+        name = _nearest(columns[target].column, [others[name] for name in related])
         why = f"gives {target} away ({text[:MOST_LETTERS]})"
         kinds[name] = ColumnKind(kind="left out", why=why)
         del others[name]
@@ -48,8 +48,7 @@ def _relation_of(
     targets: Sequence[str], columns: Sequence[Column]
 ) -> tuple[str, list[str], str] | None:
     """A target, the other columns of a relation of it, and the relation as text."""
-    read = [column for column in columns if column.numbers is not None or column.codes is not None]
-    named = [column for column in read if is_key(column.name)]
+    named = [column for column in columns if column.is_collected and is_key(column.name)]
     for name, relation in relations_of(named, set()).items():
         names = [name, *relation.columns]
         related = [one for one in names if one not in targets]

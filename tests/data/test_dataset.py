@@ -782,15 +782,15 @@ def test_a_tenth_is_held_out_for_validation_and_test_by_the_seed():
     assert_every_row_is_in_one_part(alone, 100)
 
 
-@pytest.mark.parametrize("test", [None, "rows.csv"])
+@pytest.mark.parametrize("with_test", [True, False])
 @pytest.mark.parametrize("groups", [3, 10, 300])
-def test_no_group_is_in_two_parts(groups, test):
+def test_no_group_is_in_two_parts(groups, with_test):
     group = rng().integers(0, groups, 1_000).astype(str)
-    parts = split_by_group("t.csv", "shop", group, TableData(name="t.csv", test=test))
+    parts = split_by_group("t.csv", "shop", group, 0, with_test)
     assert_every_row_is_in_one_part(parts, 1_000)
     sets = [set(group[part]) for part in parts]
     assert sum(map(len, sets)) == len(set.union(*sets))
-    assert len(parts.train) and len(parts.validation) and bool(len(parts.test)) == (test is None)
+    assert len(parts.train) and len(parts.validation) and bool(len(parts.test)) == with_test
 
 
 def test_a_column_says_the_parts():
@@ -815,7 +815,7 @@ def test_what_does_not_say_the_parts_is_refused():
         with pytest.raises(DataError, match=named):
             split_by_column("t.csv", "part", np.array(texts), seed=0)
     with pytest.raises(DataError, match=r"3 or more groups in column 'shop', received 2"):
-        split_by_group("t.csv", "shop", np.array(["a", "b"] * 20), TableData(name="t.csv"))
+        split_by_group("t.csv", "shop", np.array(["a", "b"] * 20), seed=0)
 
 
 def test_what_a_file_has_beside_its_rows_is_said_once_wherever_it_is_read(tmp_path, capsys):

@@ -7,6 +7,7 @@ import pytest
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.config.table import TableData
+from nflow_cli.data.asked import asked_columns
 from nflow_cli.data.columns import Column
 from nflow_cli.data.date_parts import part_of, time_of
 from nflow_cli.data.dates import DAY
@@ -41,7 +42,7 @@ def found(table, time="time", **settings):
     """Return the relations of a table whose column `when` is of dates or times."""
     sources = {name: time if name == "when" else "number" for name in table}
     columns = [Column(name, sources[name], cells, None, []) for name, cells in table.items()]
-    kinds = kinds_of(columns, TableData(name="t.csv", **settings))
+    kinds = kinds_of(asked_columns(columns, TableData(name="t.csv", **settings)))
     return {name: kind.relation.text for name, kind in kinds.items() if kind.relation}
 
 
@@ -112,7 +113,7 @@ def test_dates_go_with_their_parts():
     table = {name: cells[one] for name, cells in {**day, "when": DAYS, "x": OTHER}.items()}
     first = Column("when", "date", DAYS[one], None, [])
     columns = [first, *(Column(n, "number", c, None, []) for n, c in table.items() if n != "when")]
-    kinds = kinds_of(columns, TableData(name="t.csv"))
+    kinds = kinds_of(asked_columns(columns, TableData(name="t.csv")))
     assert (kinds["year"].kind, kinds["when"].why) == ("left out", "= date of month, day")
 
 

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.table import TableData
+from nflow_cli.data.asked import asked_columns
 from nflow_cli.data.columns import Column
 from nflow_cli.data.kinds import kinds_of
 from nflow_cli.data.left_out import IDENTIFIES
@@ -33,7 +34,7 @@ def kind_of(cells, name="x", *, settings=None, **facts):
     data = TableData(name="table.csv", **settings or {})
     column = raw(cells, name, **facts)
     column = column if name in data.categorical else column.in_numbers()
-    return kinds_of([column], data)[name]
+    return kinds_of(asked_columns([column], data))[name]
 
 
 def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted():
@@ -42,12 +43,17 @@ def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted(
     columns = [raw(np.repeat(base, 12)), raw(zeros, "zeros")]
     settings = TableData(name="table.csv", group="group")
     for few in (1, 60):  # groups of 12 and 720 rows
-        kinds = kinds_of(columns, settings, group // few)
-        assert kinds["zeros"] == kinds_of(columns, settings)["zeros"] and kinds["zeros"].atoms
-        pairs = kinds_of([raw(np.repeat(base, 2))], settings, np.repeat(np.arange(150), 2))
+        kinds = kinds_of(asked_columns(columns, settings), group // few)
+        assert (
+            kinds["zeros"] == kinds_of(asked_columns(columns, settings))["zeros"]
+            and kinds["zeros"].atoms
+        )
+        pairs = kinds_of(
+            asked_columns([raw(np.repeat(base, 2))], settings), np.repeat(np.arange(150), 2)
+        )
         kind = kinds["x"] if few == 1 else pairs["x"]
         assert kind == kind_of(base) and not kind.repeats
-    assert kinds_of(columns, settings)["x"].repeats
+    assert kinds_of(asked_columns(columns, settings))["x"].repeats
 
 
 @pytest.mark.parametrize(
@@ -94,9 +100,12 @@ def test_what_says_nothing_of_fresh_rows_is_left_out_and_nothing_else(cells, nam
 def test_an_index_and_text_that_differs_too_often_to_be_collected_are_left_out():
     assert kind_of(NORMAL, is_index=True).why == "index or log-density of the rows"
     column = Column("x", "text", None, None, [])
-    assert kinds_of([column], TableData(name="t.csv"))["x"].why == "text, mostly unique"
+    assert (
+        kinds_of(asked_columns([column], TableData(name="t.csv")))["x"].why == "text, mostly unique"
+    )
     number = Column("y", "number", NORMAL, None, [])
-    named = kinds_of([column, number], TableData(name="t.csv", columns=["x", "y"]))
+    settings = TableData(name="t.csv", columns=["x", "y"])
+    named = kinds_of(asked_columns([column, number], settings))
     assert [kind.kind for kind in named.values()] == ["levels", "number"]  # refused by name later
 
 
@@ -213,14 +222,16 @@ def test_what_the_user_says_overrules_what_is_found():
     bounds = {"c": [0, None], "h": [None, None]}
     settings = {"categorical": ["a"], "discrete": {"b": 0.5}, "bounds": bounds}
     settings |= {"exclude": ["d"], "split": "e", "weights": "f"}
-    kinds = kinds_of(columns, TableData(name="table.csv", **settings))
+    kinds = kinds_of(asked_columns(columns, TableData(name="table.csv", **settings)))
     assert kinds["a"].kind == "levels"
     assert kinds["b"].lattice.step == 0.5
     assert kinds["c"].bounds == [0, None]
     assert [kinds[name].kind for name in "defg"] == ["left out"] * 3 + ["grid"]
     assert kinds["h"].bounds is None and not kinds["h"].is_open
     columns = [raw(np.arange(N), "id"), raw(NORMAL, "x"), raw(np.round(NORMAL, 3), "y")]
-    kinds = kinds_of(columns, TableData(name="table.csv", columns=["x"], given=["id"]))
+    kinds = kinds_of(
+        asked_columns(columns, TableData(name="table.csv", columns=["x"], given=["id"]))
+    )
     assert [kind.kind for kind in kinds.values()] == ["number", "number", "left out"]
 
 
@@ -331,8 +342,10 @@ def test_any_numbers_have_kinds_whatever_their_order(columns, order):
     columns = [np.append(cells, cells[0]) for cells in columns]  # not unique: no row numbers
     order = np.append(order, 60)
     data = TableData(name="table.csv")
-    kinds = kinds_of([raw(cells, f"x{i}") for i, cells in enumerate(columns)], data)
-    again = kinds_of([raw(cells[order], f"x{i}") for i, cells in enumerate(columns)], data)
+    kinds = kinds_of(asked_columns([raw(cells, f"x{i}") for i, cells in enumerate(columns)], data))
+    again = kinds_of(
+        asked_columns([raw(cells[order], f"x{i}") for i, cells in enumerate(columns)], data)
+    )
     for name, kind in kinds.items():
         assert kind.kind == "computed" or again[name] == kind or again[name].kind == "computed"
         ColumnKind.model_validate(kind.model_dump())

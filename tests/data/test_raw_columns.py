@@ -12,6 +12,7 @@ from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.config.table import TableData
 from nflow_cli.data import columns as raw_columns
 from nflow_cli.data import tables
+from nflow_cli.data.asked import asked_columns
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.dataset import load_dataset, rows_of
 from nflow_cli.data.kinds import kinds_of
@@ -196,7 +197,7 @@ SIXTHS = np.where(np.arange(N) % 4 == 0, 1 / 6, NORMAL)
 def valued(cells):
     """Return the values of cells as their kind has them, and that kind."""
     column = Column("x", "number", np.asarray(cells, float), None, [])
-    kind = kinds_of([column], TableData(name="t.csv"))["x"]
+    kind = kinds_of(asked_columns([column], TableData(name="t.csv")))["x"]
     return column.numbers_as(kind), kind
 
 
@@ -267,7 +268,7 @@ def test_dates_that_are_text_are_days():
     known = list(dict.fromkeys(texts))
     column = Column("x", "text", None, np.array([known.index(t) for t in texts]), known)
     column = column.in_numbers()
-    kind = kinds_of([column], TableData(name="t.csv"))["x"]
+    kind = kinds_of(asked_columns([column], TableData(name="t.csv")))["x"]
     np.testing.assert_array_equal(column.numbers_as(kind), days.astype(float))
 
 

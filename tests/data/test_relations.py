@@ -5,6 +5,7 @@ import pytest
 
 from nflow_cli.config.kinds import Relation
 from nflow_cli.config.table import TableData
+from nflow_cli.data.asked import asked_columns
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dependence import determined
 from nflow_cli.data.kinds import kinds_of
@@ -29,7 +30,7 @@ def raw(name, cells):
 
 def kinds(table, **settings):
     columns = [raw(name, cells) for name, cells in table.items()]
-    return kinds_of(columns, TableData(name="table.csv", **settings))
+    return kinds_of(asked_columns(columns, TableData(name="table.csv", **settings)))
 
 
 def found(table, **settings):

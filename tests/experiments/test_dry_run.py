@@ -17,7 +17,7 @@ from mutations import BYTES, CELLS, mutated, odd_cells
 
 from nflow_cli.cli import main
 from nflow_cli.config import presets
-from nflow_cli.data import dataset, split
+from nflow_cli.data import dataset, reader
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments import running
 from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
@@ -322,7 +322,7 @@ def test_a_table_is_read_once_and_its_kinds_are_found_once(nflow, monkeypatch):
 
         monkeypatch.setattr(module, name, call)
 
-    counted(split, "read_columns")
+    counted(reader, "read_columns")
     counted(dataset, "kinds_of")
     Path("t.csv").write_text("x,y\n" + "".join(f"{x},{y}\n" for x, y in zip(X, Y)))
     assert nflow("fit", "t.csv", "--dry-run").exit_code == 0

@@ -12,7 +12,8 @@ from nflow_cli.config.options import escaped
 from nflow_cli.config.table import CellsConfig, FitConfig, TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dataset import Dataset, load_dataset, read_whole
-from nflow_cli.data.faults import Fault, FaultsError, mended
+from nflow_cli.data.faults import Fault, FaultsError
+from nflow_cli.data.mends import mended
 from nflow_cli.data.table_files import table_named
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.data import tails_of
@@ -45,7 +46,8 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     settings, flows = config.data, tails_of(config)
     opened = table_named(settings)
     whole = read_whole(opened, settings, flows)
-    columns, kinds = [*whole.columns.values()], dict(whole.kinds)
+    columns = [column.column for column in whole.columns.values()]
+    kinds = dict(whole.kinds)
     faults = list[Fault]()
     tried = list[TableData]()
     while True:
@@ -143,7 +145,11 @@ def record_of(
         "columns": columns,
         "config": config.model_dump(mode="json"),
         "faults": [
-            {**fault._asdict(), "mend": fault.mend.option if fault.mend else ""}
+            {
+                "column": fault.column,
+                "problem": fault.problem,
+                "mend": fault.mend.option if fault.mend else "",
+            }
             for fault in found.faults
         ],
         "command": command,
@@ -170,7 +176,7 @@ def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
 
 
 def _missing(column: Column) -> float | None:
-    if column.numbers is None and column.codes is None:
+    if not column.is_collected:
         return None
     return float(column.gaps.mean()) if len(column.gaps) else 0.0
 

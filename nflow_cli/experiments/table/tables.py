@@ -17,7 +17,7 @@ from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.columns import read_columns
 from nflow_cli.data.dataset import NEW, level_texts, rows_of
 from nflow_cli.data.points import checksum
-from nflow_cli.data.split import texts_in
+from nflow_cli.data.reader import texts_in
 from nflow_cli.data.table_files import STDIN, is_table, open_table, opened, table_of
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.writing import arrow_table, as_written, batch_of, write_table

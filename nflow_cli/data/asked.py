@@ -1,0 +1,109 @@
+"""Columns as read, each with what the settings of its table ask of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.table import TableData
+from nflow_cli.data.columns import Column
+from nflow_cli.data.mends import LOSING, Mend
+
+
+@dataclass(frozen=True, eq=False)
+class AskedColumn:
+    """A column as read, and what the settings ask of it.
+
+    What a column is found to be, modelled, computed or left out, is its kind.
+
+    Attributes:
+        column: As read; its caches are shared.
+        mend: What leaves it out.
+        role: Of a column beside the rows: why it is left out; "" of any other.
+        is_excluded: By name, or as others are chosen by name.
+        is_named: Used as it is, unless constant or too large.
+        is_given: Conditioned on.
+        is_weight: Of the rows.
+        is_categorical: Its values are levels.
+        bounds: Open ends of its numbers, ``None`` each; ``None`` if it has no say.
+        step: Its numbers are multiples of it.
+        form: Its dates or times in text, of strptime.
+        known_kind: Its kind, of a run whose table is read again.
+    """
+
+    column: Column
+    mend: Mend
+    role: str = ""
+    is_excluded: bool = False
+    is_named: bool = False
+    is_given: bool = False
+    is_weight: bool = False
+    is_categorical: bool = False
+    bounds: Sequence[float | None] | None = None
+    step: float | None = None
+    form: str | None = None
+    known_kind: ColumnKind | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the column."""
+        return self.column.name
+
+    def at(self, rows: np.ndarray) -> "AskedColumn":
+        """Some rows, by their numbers in ascending order."""
+        return replace(self, column=self.column.at(rows))
+
+
+AskedColumns = dict[str, AskedColumn]  # by name
+
+
+def asked_columns(columns: Iterable[Column], settings: TableData) -> AskedColumns:
+    """Columns by name, with what the settings ask of each."""
+    named = {*(settings.columns or ()), *settings.given, *settings.target}
+    named |= {*settings.categorical, *settings.discrete, *settings.date}
+    kinds = settings.kinds or {}
+    roles = {
+        settings.split: "says which part a row is in",
+        settings.group: "groups rows",
+        settings.weights: "weights rows",
+    }
+
+    def request(column: Column) -> AskedColumn:
+        name = column.name
+        is_given = name in settings.given
+        is_chosen = settings.columns is None or name in named
+        return AskedColumn(
+            column,
+            leaving_out(name, settings),
+            role="" if is_given else roles.get(name, ""),
+            is_excluded=name in settings.exclude or not is_chosen,
+            is_named=name in named or name in settings.bounds,
+            is_given=is_given,
+            is_weight=name == settings.weights,
+            is_categorical=name in settings.categorical,
+            bounds=settings.bounds.get(name),
+            step=settings.discrete.get(name),
+            form=settings.date.get(name),
+            known_kind=kinds.get(name),
+        )
+
+    return {column.name: request(column) for column in columns}
+
+
+def given_to(columns: Mapping[str, AskedColumn], names: Sequence[str]) -> AskedColumns:
+    """Columns of which those of some names are given, and no others."""
+    return {name: replace(column, is_given=name in names) for name, column in columns.items()}
+
+
+def leaving_out(name: str, settings: TableData) -> Mend:
+    """What leaves out a column."""
+    for key in LOSING:
+        if not settings.target and name in (getattr(settings, key) or ()):
+            return Mend(key, name)
+    return Mend("exclude", name)
+
+
+def given_names(columns: Mapping[str, AskedColumn]) -> list[str]:
+    """Names of the given columns."""
+    return [name for name, column in columns.items() if column.is_given]
