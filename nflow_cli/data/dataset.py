@@ -198,11 +198,11 @@ class Reading(NamedTuple):
 
 def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Reading:
     """Read all columns of a table, or those used if there are more than 1,000."""
-    reader = TableReader(table, settings)
+    reader = TableReader(table, settings, flows)
     names_used = reader.names_used()
     names = [column.name for column in table.columns]
     columns, numbers = reader.read(names_used if len(names) > MAX_COLUMNS else names)
-    return _with_kinds(reader, columns, numbers, names_used, flows)
+    return _with_kinds(reader, columns, numbers, names_used)
 
 
 def load_dataset(
@@ -216,18 +216,18 @@ def load_dataset(
     ``table`` replaces that of ``settings``; ``flows``: map of tails for flows; ``whole``: the table
     as read already. All faults of the table are in one ``DataError``.
     """
-    reader = TableReader(table or table_named(settings), settings)
-    reading = _read(reader, flows, whole)
+    reader = TableReader(table or table_named(settings), settings, flows)
+    reading = _read(reader, whole)
     parts, faults = _parts(reading)
     faults = [*reading.faults, *faults]
     is_plain = flows and any(fault.column and fault.mend for fault in faults)
     refuse(reader.table, faults, HINT if is_plain else "")
     kinds = _with_levels(reading.kinds, reading.columns, parts.train)
     refuse(reader.table, without_levels(kinds, reading.columns))
-    data = _of_parts(reading._replace(kinds=kinds), parts, flows)
+    data = _of_parts(reading._replace(kinds=kinds), parts)
     if flows is None:
-        by_cells = [*data.given, *data.modelled], data.train, len(data.given)
-        data = replace(data, kinds=with_calendars(kinds, *by_cells))
+        names = [*data.given, *data.modelled]
+        data = replace(data, kinds=with_calendars(kinds, names, data.train, len(data.given)))
     is_mixture = flows is None and data.may_be_linear
     with phase(f"fitting the units of {len(data.columns):,} columns"):
         if flows is None:
@@ -247,15 +247,15 @@ def load_dataset(
     return replace(data, units=units, straight_units=straight_units, **read)
 
 
-def _read(reader: TableReader, flows: Tails | None, whole: Reading | None = None) -> Reading:
+def _read(reader: TableReader, whole: Reading | None = None) -> Reading:
     names = reader.names_used()
     if whole is None:
-        reading = _with_kinds(reader, *reader.read(names), names, flows)
+        reading = _with_kinds(reader, *reader.read(names), names)
     elif (whole.reader.settings, [*whole.columns]) == (reader.settings, names):
         reading = whole
     else:
         columns = reader.asked_again(whole.columns, names)
-        reading = _with_kinds(reader, columns, whole.numbers, names, flows)
+        reading = _with_kinds(reader, columns, whole.numbers, names)
     columns, settings = reading.columns, reader.settings
     kinds = {name: kind for name, kind in reading.kinds.items() if name != settings.weights}
     modelled = [columns[name] for name in used(kinds, columns)]
@@ -295,11 +295,7 @@ def _without_gaps(reading: Reading) -> Reading:
 
 
 def _with_kinds(
-    reader: TableReader,
-    columns: AskedColumns,
-    rows: np.ndarray,
-    names: Sequence[str],
-    flows: Tails | None,
+    reader: TableReader, columns: AskedColumns, rows: np.ndarray, names: Sequence[str]
 ) -> Reading:
     """First copies, kinds, given columns, and faults; without what gives targets away."""
     settings = reader.settings
@@ -312,7 +308,7 @@ def _with_kinds(
             given = may_be_given(others, settings.target)
             columns, others = given_to(columns, given), given_to(others, given)
         first = _first_copies(reader, others, rows, [name for name in names if name in others])
-        kinds, faults = kinds_and_faults(reader, others, rows, first, flows)
+        kinds, faults = kinds_and_faults(reader, others, rows, first)
         if left_out:
             kinds = {name: left_out.get(name) or kinds[name] for name in columns}
         return Reading(reader, columns, rows, first, kinds, faults)
@@ -330,14 +326,11 @@ def _first_copies(
 
 
 def kinds_and_faults(
-    reader: TableReader,
-    columns: AskedColumns,
-    rows: np.ndarray,
-    first: np.ndarray,
-    flows: Tails | None = None,
+    reader: TableReader, columns: AskedColumns, rows: np.ndarray, first: np.ndarray
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
     """Kinds of columns, and faults before the split, of the ``first`` of copies ``(n,)``."""
     settings = reader.settings
+    is_of_flows = reader.flows is not None
     kept = np.unique(first)
     if len(kept) < len(rows):
         columns = {name: column.at(kept) for name, column in columns.items()}
@@ -346,12 +339,12 @@ def kinds_and_faults(
     if settings.kinds is not None:
         kinds = dict(settings.kinds)
         named = [name for name in columns if name != settings.weights]
-        expect_kinds(kinds, named, reader.table.name, of_cells=not flows)
+        expect_kinds(kinds, named, reader.table.name, of_cells=not is_of_flows)
     else:
         kinds = kinds_of(columns, reader.groups_of(rows))
-        if flows:
+        if is_of_flows:
             kinds, faults = plain_kinds(columns, rows, kinds)
-    faults += faults_of(columns, rows, kinds, settings.missing, flows is not None)
+    faults += faults_of(columns, rows, kinds, settings.missing, is_of_flows)
     return kinds, faults
 
 
@@ -366,7 +359,7 @@ def _parts(reading: Reading) -> tuple[Parts, list[Fault]]:
         return Parts(*3 * [np.zeros(0, int)]), [Fault("", problem)]
 
 
-def _of_parts(reading: Reading, parts: Parts, flows: Tails | None) -> Dataset:
+def _of_parts(reading: Reading, parts: Parts) -> Dataset:
     table, settings = reading.reader.table, reading.reader.settings
     columns, kinds = reading.columns, reading.kinds
     names = used(kinds, columns)
@@ -374,7 +367,7 @@ def _of_parts(reading: Reading, parts: Parts, flows: Tails | None) -> Dataset:
     train, validation, test = (rows[part] for part in parts)
     digest, tests, test_weights, notes, copies = checksum(rows), None, None, list[str](), 0
     if settings.test is not None:
-        test, test_weights, tests, notes, copies = _test_rows(settings, kinds, names, digest, flows)
+        test, test_weights, tests, notes, copies = _test_rows(reading, names, digest)
     weighing = [request.column for request in columns.values() if request.is_weight]
     weights, faults = part_weights(weighing[0] if weighing else None, parts, test_weights)
     refuse(table, faults)
@@ -393,18 +386,15 @@ def _of_parts(reading: Reading, parts: Parts, flows: Tails | None) -> Dataset:
 
 
 def _test_rows(
-    settings: TableData,
-    kinds: Mapping[str, ColumnKind],
-    names: Sequence[str],
-    digest: str,
-    flows: Tails | None,
+    trained: Reading, names: Sequence[str], digest: str
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, str], list[str], int]:
+    settings, kinds = trained.reader.settings, trained.kinds
     path = settings.test or ""
     plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
     own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
     own = settings.model_copy(update=plain | own)
     table = table_named(own)
-    reading = _read(TableReader(table, own), flows)
+    reading = _read(TableReader(table, own, trained.reader.flows))
     refuse(table, reading.faults)
     columns = [reading.columns[name].column for name in names]
     rows = _matrix(table, columns, kinds)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS
-from nflow_cli.config.table import TableData
+from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data.asked import AskedColumns, asked_columns
 from nflow_cli.data.columns import read_columns, text_of
 from nflow_cli.data.faults import Fault, refuse
@@ -24,10 +24,14 @@ from nflow_cli.text import printable
 
 @dataclass(frozen=True, eq=False)
 class TableReader:
-    """A table and its settings, which are asked here alone."""
+    """A table and its settings, which are asked here alone.
+
+    ``flows``: tails of the flows that are fitted to it, if any.
+    """
 
     table: TableFile
     settings: TableData
+    flows: Tails | None = None
 
     def names_used(self) -> list[str]:
         """Names of the columns that are read: those not left out, 1 to 1,000."""
