@@ -76,9 +76,16 @@ def test_a_package_is_imported_only_where_it_belongs():
     for package, places in ALLOWED.items():
         found = importers(package)
         assert found and not [path for path in found if not path.startswith(tuple(places))]
+        assert not [place for place in places if not any(path.startswith(place) for path in found)]
+    names = [path.relative_to(PACKAGE).as_posix() for path in SOURCES]
+    assert not [place for place in KERAS_FREE if not any(n.startswith(place) for n in names)]
     found = importers("keras")
     assert found and not [path for path in found if path.startswith(KERAS_FREE)]
     assert not [n for n in imports(PACKAGE / "registry.py") if n.startswith("nflow_cli")]
+
+
+def test_no_picture_is_made_by_pyplot_which_keeps_its_figures():
+    assert not [path for path in SOURCES if "matplotlib.pyplot" in imports(path)]
 
 
 def test_each_file_of_a_walk_calls_the_next():
