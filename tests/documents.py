@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from trees import matching
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
-    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+    for path in [ROOT / "README.md", *matching(ROOT, "docs/*.md")]
 }
 
 
@@ -100,7 +101,7 @@ def undescribed(run):
     """Return the keys, columns and arrays of a run that the page on scores does not name."""
     summary = json.loads((run / "summary.json").read_text("utf-8"))
     names = [*keys_of(summary), *(run / "metrics.csv").read_text().splitlines()[0].split(",")]
-    for path in run.glob("e*.npz"):
+    for path in matching(run, "e*.npz"):
         with np.load(path, allow_pickle=False) as arrays:
             names += arrays
     return set(names) - named_by("docs/scores.md")

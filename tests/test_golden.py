@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from golden.make import FEW
 from running import succeed
+from trees import matching
 
 from nflow_cli.experiments.images import scoring
 
@@ -15,7 +16,7 @@ LONG = "infer", "evidence", "images"
 
 
 @pytest.fixture(
-    scope="module", params=sorted(path.name.removesuffix(END) for path in GOLDEN.glob(f"*{END}"))
+    scope="module", params=[path.name.removesuffix(END) for path in matching(GOLDEN, f"*{END}")]
 )
 def release(request, tmp_path_factory):
     """Return the folder of its runs, each of which one test uses."""

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from running import NFLOW
 from short_runs import CELLS
+from trees import matching
 
 import nflow_cli
 from nflow_cli.cli import COMMANDS
 
 PACKAGE = Path(nflow_cli.__file__).parent
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = matching(PACKAGE, "**/*.py")
 
 # Which files may import what: everything else goes through them.
 ALLOWED = {
@@ -76,9 +77,22 @@ def test_a_package_is_imported_only_where_it_belongs():
     for package, places in ALLOWED.items():
         found = importers(package)
         assert found and not [path for path in found if not path.startswith(tuple(places))]
+        assert not [place for place in places if not any(path.startswith(place) for path in found)]
+    names = [path.relative_to(PACKAGE).as_posix() for path in SOURCES]
+    assert not [place for place in KERAS_FREE if not any(n.startswith(place) for n in names)]
     found = importers("keras")
     assert found and not [path for path in found if path.startswith(KERAS_FREE)]
     assert not [n for n in imports(PACKAGE / "registry.py") if n.startswith("nflow_cli")]
+
+
+def test_no_picture_is_made_by_pyplot_which_keeps_its_figures():
+    assert not [path for path in SOURCES if "matplotlib.pyplot" in imports(path)]
+
+
+def test_tests_find_files_of_the_repository_by_a_pattern_that_matches():
+    constant = re.compile(r"(?:\b[A-Z_]+|__file__\)(?:\.parents?\S*)?)\.r?glob\(")
+    tests = matching(PACKAGE.parent / "tests", "**/test_*.py")
+    assert not [path for path in tests if constant.search(path.read_text(encoding="utf-8"))]
 
 
 def test_each_file_of_a_walk_calls_the_next():

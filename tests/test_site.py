@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from documents import DOCUMENTS, ROOT, blocks, commands, executed, undescribed
 from short_runs import TABLE
+from trees import matching
 
 pytestmark = pytest.mark.docs
 SHORT = "steps=20, settings={'train.chunk': 10}, "
@@ -44,20 +45,19 @@ def site(tmp_path_factory):
 
 def test_the_site_has_a_page_of_each_document(site):
     pages = {Path(name).stem for name in DOCUMENTS if name != "README.md"}
-    assert pages <= {path.stem for path in site.glob("*.html")}
+    assert pages <= {path.stem for path in matching(site, "*.html")}
 
 
 def test_every_mark_is_completed(site):
-    assert not any(
-        re.search("<!-- (keys|command|python)", path.read_text()) for path in site.glob("*.html")
-    )
+    mark = re.compile("<!-- (keys|command|python)")
+    assert not [path for path in matching(site, "*.html") if mark.search(path.read_text())]
     assert "train.early_stopping.patience" in (site / "commands.html").read_text()
     assert "nflow_cli.flows.FlowStack" in (site / "python.html").read_text()
 
 
 def test_every_link_of_the_site_leads_somewhere(site):
     """Others' are listed alone: a test asks no network."""
-    pages = {path.resolve(): Page(path) for path in site.glob("*.html")}
+    pages = {path.resolve(): Page(path) for path in matching(site, "*.html")}
     elsewhere = set()
     for path, page in pages.items():
         for link in page.links:

@@ -6,11 +6,11 @@ import re
 import shlex
 import shutil
 import subprocess
-from pathlib import Path
 
 import click
 import pytest
 from click.shell_completion import BashComplete
+from documents import DOCUMENTS
 from running import NFLOW
 
 import nflow_cli
@@ -22,7 +22,6 @@ from nflow_cli.config.options import options_of
 from nflow_cli.config.schema import RUNS, SCHEMAS
 from nflow_cli.config.table import CellsConfig
 
-ROOT = Path(__file__).parents[2]
 MODELS = {name: [model] for name, model in SCHEMAS.items()}
 MODELS["fit"].append(CellsConfig)
 COMMANDS = sorted(RUNS)
@@ -62,8 +61,7 @@ def test_the_first_help_has_an_example_a_line_and_the_version_is_printed(invoke)
 
 def test_the_readme_and_the_docs_name_every_command_and_every_option():
     """But those of keys, which the pages list where they are built."""
-    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
-    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    text = "".join(DOCUMENTS.values())
     options = {
         name
         for command in cli.COMMANDS

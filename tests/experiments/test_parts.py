@@ -5,11 +5,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from trees import matching
 
 from nflow_cli.experiments import run
 
 FOLDER = Path(run.__file__).parent
-KINDS = sorted(path.parent.name for path in FOLDER.glob("*/report.py"))
+KINDS = [path.parent.name for path in matching(FOLDER, "*/report.py")]
 PARTS = {p.__name__.lower(): p for p in vars(run).values() if getattr(p, "_is_protocol", False)}
 OPTIONAL = {"trial", "drawn"}  # of kinds with --minutes, and of tables
 

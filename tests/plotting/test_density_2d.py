@@ -1,8 +1,6 @@
 """Pictures of a density in the plane: fit and target, each flow, and all of it moving."""
 
 import io
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -294,12 +292,6 @@ def test_updates_are_spaced_by_their_logarithm_unless_a_first_stage_comes_before
     (shaded,) = draw("training", annealed).axes[0].patches
     beta_of = dict(zip(annealed["update"], annealed["beta"], strict=True))
     assert shaded.get_x() == 500 and beta_of[500 + shaded.get_width()] < 1
-
-
-def test_no_picture_is_made_by_pyplot_which_keeps_its_figures():
-    sources = Path(plotting.__file__).parent.glob("*.py")
-    imported = re.compile(r"^\s*(import|from) .*pyplot", re.MULTILINE)
-    assert not [path for path in sources if imported.search(path.read_text(encoding="utf-8"))]
 
 
 AXIS = np.linspace(-4, 4, 40)

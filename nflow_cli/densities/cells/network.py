@@ -99,7 +99,8 @@ def masked(layout: Layout, weights: Weights) -> dict[str, Any]:
 def inputs(layout: Layout, codes: Any, units: Any, xp: Any) -> Any:
     """Inputs ``(I, n)`` of the network: one-hot codes, all 0 if unknown or new, and numeric ones.
 
-    ``codes`` are ``(C, n)`` in floating point; ``units`` as of :class:`Encoded`.
+    ``codes`` are ``(C, n)`` in floating point; ``units`` as of
+    :class:`~nflow_cli.densities.cells.density.Encoded`.
     """
     columns = layout.inputs[: len(layout.input_codes)]
     is_one = xp.take(codes, columns, axis=-2) == layout.input_codes[:, None]
