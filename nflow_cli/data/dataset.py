@@ -297,9 +297,12 @@ def _without_gaps(reading: Reading) -> Reading:
 def _with_kinds(
     reader: TableReader, columns: AskedColumns, rows: np.ndarray, names: Sequence[str]
 ) -> Reading:
-    """First copies, kinds, given columns, and faults; without what gives targets away."""
+    """First copies, kinds, given columns, and faults; without what gives targets away, but in
+    copies, as settled kinds do not tell why a column is left out.
+    """
     settings = reader.settings
     with phase(f"finding the kinds of {len(columns):,} columns, {len(rows):,} rows"):
+        first = _first_copies(reader, columns, rows, names)
         left_out = dict[str, ColumnKind]()
         others = columns
         if settings.target and settings.kinds is None:
@@ -307,7 +310,6 @@ def _with_kinds(
             others = {name: column for name, column in columns.items() if name not in left_out}
             given = may_be_given(others, settings.target)
             columns, others = given_to(columns, given), given_to(others, given)
-        first = _first_copies(reader, others, rows, [name for name in names if name in others])
         kinds, faults = kinds_and_faults(reader, others, rows, first)
         if left_out:
             kinds = {name: left_out.get(name) or kinds[name] for name in columns}

@@ -90,3 +90,16 @@ def test_a_target_is_fitted_as_a_column_given_the_others_to_the_bit(tmp_path):
 def test_a_target_that_cannot_be_predicted_is_refused(settings, named):
     with pytest.raises(nflow_cli.errors.DataError, match=named):
         loaded(homes(), **settings)
+
+
+def test_rows_are_the_same_when_the_kinds_are_settled():
+    """Copies are known by the digits of a column that gives the target away, of no other."""
+    draw = np.random.default_rng(0)
+    price, fee = (draw.choice(np.round(draw.uniform(0, 1e3, 300), 3), N) for _ in range(2))
+    table = {"price": price, "fee": fee, "total": price + fee, "area": draw.integers(9, size=N)}
+    table = {name: np.append(values, values[:60]) for name, values in table.items()}
+    settings = TableData(name="homes", target=["price"])
+    first = load_dataset(settings, opened(table))
+    again = load_dataset(settings.with_kinds(first.kinds), opened(table))
+    assert first.columns == ["fee", "area", "price"] and first.copies == again.copies == 60
+    np.testing.assert_array_equal(again.train, first.train)
