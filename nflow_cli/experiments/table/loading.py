@@ -128,9 +128,8 @@ class TrainedCells(CellsRun):
             table: A table with the columns of the run; or rows ``(n, C)``.
 
         Returns:
-            A :class:`~nflow_cli.evaluation.drift.Drift`: the columns and relations that moved, all
-            tests with their effect sizes, the mean log-probability of a row, and the p-value of the
-            whole.
+            A ``Drift``: the columns and relations that moved, all tests with their effect sizes,
+            the mean log-probability of a row, and the p-value of the whole.
 
         Raises:
             DataError: The table lacks a column, or that of the run has changed.
