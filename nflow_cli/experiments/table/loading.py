@@ -79,7 +79,7 @@ class TrainedCells(CellsRun):
             wanted = asked(self, targets, quantiles, coverage, by)
             found = predicted(self, table if opened_table is None else opened_table, wanted)
         if opened_table is not None:
-            self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows))
+            self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows.cells))
         return _like(table, found.columns)
 
     def explain(self, table: Any, verbose: bool | None = None) -> Any:
