@@ -149,11 +149,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def python(name: str, path: str) -> str:
-    """Return the signature and the docstring of what a path leads to, under its public name."""
+def python(name: str, path: str | None = None) -> str:
+    """Return the signature and the docstring of what a path, or the name, leads to."""
     from sphinx.ext.napoleon import Config, GoogleDocstring
 
-    public = pydoc.locate(path)
+    public = pydoc.locate(path or name)
     signature = inspect.signature(public)
     parameters = [p for p in signature.parameters.values() if p.name != "self"]
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]

@@ -1,11 +1,38 @@
 """nflow: train normalizing flows from the command line, exactly and fast."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nflow_cli.config.options import with_keywords
 from nflow_cli.constants import __version__
+from nflow_cli.registry import LOADED, resolve
 
-__all__ = ["__version__", "fit", "infer", "load"]
+if TYPE_CHECKING:
+    from nflow_cli.experiments.images.loading import TrainedVAE
+    from nflow_cli.experiments.reverse_kl.loading import TrainedDensity
+    from nflow_cli.experiments.table.flows import TrainedTable
+    from nflow_cli.experiments.table.loading import TrainedCells
+
+__all__ = [
+    "TrainedCells",
+    "TrainedDensity",
+    "TrainedTable",
+    "TrainedVAE",
+    "__version__",
+    "fit",
+    "infer",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Class of a loaded run, imported when asked for."""
+    if name not in LOADED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "TrainedCells":  # which needs no Keras
+        from nflow_cli.backend.start import start_keras
+
+        start_keras()
+    return resolve(LOADED[name])
 
 
 @with_keywords
@@ -36,7 +63,8 @@ def fit(
         **options: By name; None keeps the preset's value.
 
     Returns:
-        The density, as :func:`load` returns it.
+        A :class:`~nflow_cli.TrainedCells`, or of flows a :class:`~nflow_cli.TrainedTable`, as
+        :func:`load` returns it.
 
     Raises:
         NflowError: The table or an option is invalid.
@@ -60,7 +88,7 @@ def infer(
     output: Any = None,
     minutes: Any = None,
     **options: Any,
-) -> Any:
+) -> "TrainedDensity":
     """Fit flows to a log-density by reverse KL, as ``nflow infer`` does.
 
     Names are a list, and bounds a mapping of names to ``(low, high)`` with None for no bound.
@@ -78,7 +106,7 @@ def infer(
         **options: By name; None keeps the preset's value.
 
     Returns:
-        The density, as :func:`load` returns it.
+        A :class:`~nflow_cli.TrainedDensity`, as :func:`load` returns it.
 
     Raises:
         NflowError: The function or an option is invalid.
@@ -100,15 +128,13 @@ def load(run: Any) -> Any:
         run: A run directory, as text or a path.
 
     Returns:
-        Of a fit-2d or infer run a
-        :class:`~nflow_cli.experiments.reverse_kl.loading.TrainedDensity`: ``sample(n, seed=0)``,
-        the exact ``log_prob(x)`` in nats, ``latent(x)`` and ``from_latent(z0)``, ``flow``,
-        ``columns`` and ``to_arviz(n, seed=0)``. Of a run of ``nflow fit`` a
-        :class:`~nflow_cli.experiments.table.loading.TrainedCells`, whose ``sample`` and
-        ``log_prob`` take DataFrames too, with ``columns`` and ``sample_table(n, seed=0)``, or of
-        flows a :class:`~nflow_cli.experiments.table.flows.TrainedTable`, which has the same. Of a
-        run of train-vae a :class:`~nflow_cli.experiments.images.loading.TrainedVAE`:
-        ``sample(n, seed=0)``, ``model``.
+        Of a fit-2d or infer run a :class:`~nflow_cli.TrainedDensity`: ``sample(n, seed=0)``, the
+        exact ``log_prob(x)`` in nats, ``latent(x)`` and ``from_latent(z0)``, ``flow``, ``columns``
+        and ``to_arviz(n, seed=0)``. Of a run of ``nflow fit`` a :class:`~nflow_cli.TrainedCells`,
+        whose ``sample`` and ``log_prob`` take DataFrames too, with ``columns`` and
+        ``sample_table(n, seed=0)``, or of flows a :class:`~nflow_cli.TrainedTable`, which has the
+        same. Of a run of train-vae a :class:`~nflow_cli.TrainedVAE`: ``sample(n, seed=0)``,
+        ``model``.
         Each has ``summary``, its figures, ``warnings``, its warnings, and ``path``, the run
         directory; ``repr`` is the table that the command prints.
 

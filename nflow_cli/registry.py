@@ -97,6 +97,14 @@ COLUMN_MAPS = {
     "asinh": "nflow_cli.data.column_maps:Asinh",
 }
 
+# Classes of loaded runs, public names of the package.
+LOADED = {
+    "TrainedCells": "nflow_cli.experiments.table.loading:TrainedCells",
+    "TrainedDensity": "nflow_cli.experiments.reverse_kl.loading:TrainedDensity",
+    "TrainedTable": "nflow_cli.experiments.table.flows:TrainedTable",
+    "TrainedVAE": "nflow_cli.experiments.images.loading:TrainedVAE",
+}
+
 # Default bases of targets.
 TARGET_BASES = {"gaussian-from-uniform": "uniform-box"}
 DEFAULT_BASE = "standard-normal"

@@ -144,7 +144,7 @@ print(json.dumps(seen))
 
 HELP = ["--help", "--version", *(f"{name} --help" for name in COMMANDS)]
 PRESETS = ["presets", "presets multimodal-planar"]
-DRY = ["fit t.csv --dry-run", "import nflow_cli.sklearn"]
+DRY = ["fit t.csv --dry-run", "import nflow_cli.sklearn; nflow_cli.TrainedCells"]
 PICTURES = ["plot run --only training --dpi 60", "compare run --output c", "plot run"]
 ROWS = ["sample cells -n 10 -o d.csv", "evaluate cells", "evaluate cells --data m.csv -o s.csv"]
 

@@ -11,7 +11,10 @@ from short_runs import KINDS
 import nflow_cli
 
 PUBLIC = {
-    "nflow_cli": ["__version__", "fit", "infer", "load"],
+    "nflow_cli": [
+        *("TrainedCells", "TrainedDensity", "TrainedTable", "TrainedVAE"),
+        *("__version__", "fit", "infer", "load"),
+    ],
     "nflow_cli.flows": [
         *("Flow", "FlowDensity", "FlowStack", "GaussianSampling", "PlanarFlow", "RadialFlow")
     ],
@@ -26,6 +29,10 @@ OF_A_RUN = {  # that is loaded
     "table": [*OF_FLOWS, *OF_ROWS],
     "cells": [*OF_ROWS, *OF_CELLS],
     "images": ["log_prob", "model", "sample"],  # of which the first refuses
+}
+CLASSES = {
+    **{"target": "TrainedDensity", "points": "TrainedTable", "table": "TrainedTable"},
+    **{"cells": "TrainedCells", "images": "TrainedVAE"},
 }
 OF_ANY_RUN = ["warnings", "path", "summary"]
 OF_A_LAYER = {
@@ -54,6 +61,7 @@ def test_the_help_of_a_function_describes_each_argument():
 @pytest.mark.parametrize("kind", OF_A_RUN)
 def test_a_loaded_run_has_its_public_names(short_run, kind):
     trained = nflow_cli.load(short_run(**KINDS[kind]))
+    assert type(trained) is getattr(nflow_cli, CLASSES[kind])
     names = [name for name in dir(trained) if not name.startswith("_")]
     assert sorted(names) == sorted(OF_A_RUN[kind] + OF_ANY_RUN)
     assert all(hasattr(trained, name) for name in names)

@@ -46,6 +46,12 @@ def test_layers_are_imported_and_a_run_is_loaded_without_a_line_of_native_code(s
 
 
 @pytest.mark.slow
+def test_the_class_of_a_run_is_imported_without_a_line_of_native_code():
+    done = python("import nflow_cli; print(nflow_cli.TrainedVAE.__name__)")
+    assert (done.stdout, done.stderr) == ("TrainedVAE\n", "")
+
+
+@pytest.mark.slow
 def test_load_starts_without_a_stderr(short_run):
     code = f"import os; os.close(2); import sys; sys.stderr = None\n{LOAD}"
     assert python(code, short_run()).stdout == "(2, 2)\n"

@@ -160,9 +160,9 @@ def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(inv
 def test_held_out_rows_are_predicted_once_for_all_calibrations_of_a_target(run, monkeypatch):
     q, counts = nflow_cli.load(run), []
 
-    def counted(density, rows, *others):
+    def counted(rows, *others):
         counts.append(len(rows))
-        return conditional_of_known(density, rows, *others)
+        return conditional_of_known(rows, *others)
 
     monkeypatch.setattr(predict, "conditional_of_known", counted)
     rows = q.held_out[:3]

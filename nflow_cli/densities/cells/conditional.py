@@ -99,8 +99,8 @@ def conditional(
 ) -> CellPosterior:
     """Return the distributions of cell ``j``, a modelled column, of rows ``(n, C)``.
 
-    Computed columns are ignored, and other cells that no row can have are unknown. Quantiles are at
-    probabilities ``p`` ``(k,)`` or ``(n, k)``.
+    Computed columns are ignored; other cells that no row can have are expected to be NaN. Quantiles
+    are at probabilities ``p`` ``(k,)`` or ``(n, k)``.
     ``advance`` is called with the number of rows of each block that is done.
     """
     column = density.row[j]
@@ -117,9 +117,6 @@ def conditional(
     n, k = len(rows), np.shape(p)[-1]
     if not n:  # as of one row, of which nothing is kept
         rows, p = np.full((1, rows.shape[1]), np.nan), np.full(k, 0.5)
-    lost = density.are_impossible(rows)
-    lost[:, j] = False
-    rows = np.where(lost, np.nan, rows)
     p = np.broadcast_to(p, (len(rows), k))
     with one_blas_thread():
         found = density.by_blocks(of_block, rows, p, at_a_time=at_a_time, advance=advance)

@@ -154,11 +154,6 @@ class CellDensity:
         gaps = np.isnan(rows[:, self.n_given :])
         return ~gaps | np.array([column.missing is not None for column in self.scored])
 
-    def are_impossible(self, rows: np.ndarray) -> np.ndarray:
-        """Which modelled or computed cells ``(n, C)`` no row can have: off their grid."""
-        (found,) = self.by_blocks(lambda block: (block.by_marginals,), rows)
-        return np.pad(np.isneginf(found), ((0, 0), (self.n_given, 0)))
-
     # Scores of rows ``(n, C)``.
 
     def scored_rows(

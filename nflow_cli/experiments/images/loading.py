@@ -28,7 +28,7 @@ class TrainedVAE(TrainedRun):
     Attributes:
         path: Run directory.
         config: Resolved preset.
-        model: :class:`~nflow_cli.experiments.images.vae.FlowVAE`.
+        model: The VAE, a Keras model.
     """
 
     def __init__(self, run: Run, model: FlowVAE):

@@ -23,6 +23,7 @@ from nflow_cli.evaluation.oddness import (
 )
 from nflow_cli.experiments.summary import Answer, Judgement, Rows
 from nflow_cli.experiments.table.predict import written_number
+from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.experiments.table.scoring import judgement, scored_table
 from nflow_cli.experiments.table.tables import CellsRun, expect_room
 from nflow_cli.random_streams import stream
@@ -79,16 +80,16 @@ def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
     the other cells.
     """
     first, count, found = density.n_given, len(density.cells), []
-    impossible = density.are_impossible(rows)[:, first:]
+    table_rows = TableRows(density, rows)
     for j, column in enumerate(density.row[first:count], first):
         with phase(f"explaining {printable(column.name)}: {len(rows):,} rows"):
-            given = conditional(density, rows, j, ENDS)
+            given = conditional(density, np.where(table_rows.unknown(j), np.nan, rows), j, ENDS)
         of_column = _of_numbers if column.has_numbers else _of_levels
         found.append(of_column(column, given, rows[:, j]))
     found += [_of_computed(one, rows) for one in density.computed]
     return [
         one._replace(nats=np.where(wrong, LARGEST, one.nats), own=np.where(wrong, 0.0, one.own))
-        for one, wrong in zip(found, impossible.T)
+        for one, wrong in zip(found, table_rows.are_impossible[:, first:].T)
     ]
 
 
@@ -248,8 +249,7 @@ def _among(
     density: CellDensity, rows: np.ndarray, odd: np.ndarray, tests: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """P-values and the number of held-out rows: those with the same unknown cells, once hidden."""
-    is_complete = np.array([column.missing is None for column in density.row])
-    hidden, lost = (np.isnan(some) & is_complete for some in (rows, tests))
+    hidden, lost = (TableRows(density, cells).are_empty for cells in (rows, tests))
     patterns, which = np.unique(hidden, axis=0, return_inverse=True)
     p, count = np.empty((2, len(rows)))
     for i, pattern in enumerate(patterns):

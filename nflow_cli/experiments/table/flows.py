@@ -34,7 +34,7 @@ WIDER = 0.25  # extra window at each side, for the stages between base and point
 
 
 class TrainedTable(TableRun, TrainedFlows):
-    """Density ``q`` of a row of a table by flows, a :class:`TrainedFlows`.
+    """Trained density ``q`` of a table's rows by flows, of a finished run of ``nflow fit``.
 
     ``given_units`` are those of the given columns.
     """

@@ -13,6 +13,7 @@ from nflow_cli.densities.cells.proposals import proposals
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.importance import pareto_k
 from nflow_cli.evaluation.warnings import FEW_ROWS, verdict
+from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
@@ -89,10 +90,8 @@ class Completions(WeightedDraws):
     present: np.ndarray
 
 
-def completions(
-    density: CellDensity, rows: np.ndarray, unknown: np.ndarray, seed: int
-) -> Iterator[Completions]:
-    """Complete the rows ``(n, C)`` with ``unknown`` cells, of modelled or computed columns.
+def completions(rows: TableRows, unknown: np.ndarray, seed: int) -> Iterator[Completions]:
+    """Complete the rows with ``unknown`` cells ``(n, C)``, of modelled or computed columns.
 
     A row with one unknown cell is completed by the distribution of that cell given all others, by
     quadrature; any other by importance sampling, with up to 8,192 draws where few are effective.
@@ -101,19 +100,20 @@ def completions(
     Yields:
         Completions of some rows, each once.
     """
-    unknown = unknown | (density.are_impossible(rows) & unknown.any(axis=1, keepdims=True))
+    density, cells = rows.density, rows.cells
+    unknown = unknown | (rows.are_impossible & unknown.any(axis=1, keepdims=True))
     counts = unknown.sum(axis=1)
     left = np.flatnonzero(counts)
     for j in range(density.n_given, len(density.cells)):
         places = np.flatnonzero((counts == 1) & unknown[:, j])
         if len(places):
-            found = _by_quadrature(density, rows, places, j, stream(seed, "completions", j))
+            found = _by_quadrature(density, cells, places, j, stream(seed, "completions", j))
             left = np.setdiff1d(left, found.places, assume_unique=True)
             yield found
     for part, start in enumerate(range(0, len(left), AT_A_TIME // DRAWN)):
         some = left[start : start + AT_A_TIME // DRAWN]
         rng = stream(seed, "proposals", part)
-        yield from _by_importance(density, rows[some], unknown[some], some, rng)
+        yield from _by_importance(density, cells[some], unknown[some], some, rng)
 
 
 def _by_quadrature(

@@ -16,9 +16,8 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.warnings import FEW_ROWS
 from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
 from nflow_cli.experiments.table.given import Completions, completions, nearest
+from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
 from nflow_cli.experiments.table.tables import CellsRun
-from nflow_cli.experiments.table.unknown import COUNTED as OF_CELLS
-from nflow_cli.experiments.table.unknown import counts_of
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
@@ -26,7 +25,7 @@ from nflow_cli.text import printable
 ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values
 COUNTED = {
-    **OF_CELLS,
+    **COUNTED_CELLS,
     "n_given_missing": (
         "left",
         "{n_given_missing:,} cells of given columns, which the run does not model",
@@ -59,16 +58,16 @@ class Imputed(NamedTuple):
     present: np.ndarray
 
 
-def imputed(density: CellDensity, rows: np.ndarray, draws: int | None, seed: int) -> Imputed:
-    """Impute the gaps of rows ``(n, C)``, by ``draws`` or by means and likeliest levels."""
-    gaps = np.isnan(rows)
-    gaps[:, : density.n_given] = False
-    found = np.repeat(rows[None], draws or 1, axis=0)
+def imputed(rows: TableRows, draws: int | None, seed: int) -> Imputed:
+    """Impute the gaps of rows, by ``draws`` or by means and likeliest levels."""
+    gaps = np.isnan(rows.cells)
+    gaps[:, : rows.density.n_given] = False
+    found = np.repeat(rows.cells[None], draws or 1, axis=0)
     (effective, present), rng = np.full((2, len(rows)), np.nan), stream(seed, "imputation")
     count = int(gaps.any(axis=1).sum())
     with phase(f"imputing: {count:,} rows", count) as advance:
-        for one in completions(density, rows, gaps, seed):
-            values = _means(density, one)[None]
+        for one in completions(rows, gaps, seed):
+            values = _means(rows.density, one)[None]
             if draws:
                 values = one.resampled(draws, rng).swapaxes(0, 1)
             advance(len(one.places))
@@ -153,22 +152,22 @@ def answer(
     columns, added = [column.name for column in table.columns], ADDED if draws and draws > 1 else ()
     for name in set(added) & set(columns):
         raise DataError(f"{table.name}: column {shown(name)} has the name of an added column")
-    rows = trained.rows_of(table)
-    found = imputed(trained.density, rows, draws, seed)
+    rows = TableRows(trained.density, trained.rows_of(table))
+    found = imputed(rows, draws, seed)
     scores = _scores(trained, rows, found)
     judged = Judgement(scores, _printed(table, scores, draws), [])
     return [*added, *columns], _batches(trained, table, found, columns), judged
 
 
-def _scores(trained: CellsRun, rows: np.ndarray, found: Imputed) -> dict[str, Any]:
+def _scores(trained: CellsRun, rows: TableRows, found: Imputed) -> dict[str, Any]:
     counts = zip(trained.columns, found.gaps.sum(axis=0))
     return {
         "n": len(rows),
         "n_imputed": int(found.gaps.sum()),
         "imputed": {name: int(count) for name, count in counts if count},
         "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
-        "n_given_missing": int(np.isnan(rows[:, : trained.density.n_given]).sum()),
-        **counts_of(trained.density, rows),
+        "n_given_missing": int(np.isnan(rows.cells[:, : trained.density.n_given]).sum()),
+        **rows.counts(),
         "n_few_draws": int((found.effective < FEW_ROWS).sum()),
         "n_seldom_present": int((found.present < SELDOM).sum()),
     }

@@ -79,7 +79,7 @@ class TrainedCells(CellsRun):
             wanted = asked(self, targets, quantiles, coverage, by)
             found = predicted(self, table if opened_table is None else opened_table, wanted)
         if opened_table is not None:
-            self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows))
+            self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows.cells))
         return _like(table, found.columns)
 
     def explain(self, table: Any, verbose: bool | None = None) -> Any:
@@ -128,9 +128,8 @@ class TrainedCells(CellsRun):
             table: A table with the columns of the run; or rows ``(n, C)``.
 
         Returns:
-            A :class:`~nflow_cli.evaluation.drift.Drift`: the columns and relations that moved, all
-            tests with their effect sizes, the mean log-probability of a row, and the p-value of the
-            whole.
+            A ``Drift``: the columns and relations that moved, all tests with their effect sizes,
+            the mean log-probability of a row, and the p-value of the whole.
 
         Raises:
             DataError: The table lacks a column, or that of the run has changed.

@@ -14,6 +14,7 @@ from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.evaluation.ranks import area, ranked
 from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.experiments.table.report import ALONE
+from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.experiments.table.unknown import conditional_of_known
 
 QUANTILES = 0.05, 0.5, 0.95
@@ -116,6 +117,6 @@ def of_held_out(
     if not density.n_given or len(density.modelled) > 1:
         return {}
     j, p = density.n_given, np.array(QUANTILES)
-    found = conditional_of_known(density, rows, j, p, seed)
+    found = conditional_of_known(TableRows(density, rows), j, p, seed)
     values = np.where(found.error <= UNRESOLVED, rows[:, j], np.nan)
     return scores_of(tally_of(density, j, p, found, values, weights))

@@ -32,17 +32,9 @@ from nflow_cli.experiments.summary import (
 from nflow_cli.experiments.table.given import Completions, completions, quantiles_of
 from nflow_cli.experiments.table.losses import QUANTILES, scores_of, shares_of, tally_of
 from nflow_cli.experiments.table.report import loss_rows
+from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
 from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_room
-from nflow_cli.experiments.table.unknown import (
-    COUNTED as OF_CELLS,
-)
-from nflow_cli.experiments.table.unknown import (
-    DRAWN,
-    are_empty,
-    conditional_of_known,
-    counts_of,
-    unknown_cells,
-)
+from nflow_cli.experiments.table.unknown import DRAWN, conditional_of_known
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import tell
@@ -53,7 +45,7 @@ ROUNDING = 1e-12  # of a value, relative
 ROUNDING_OF_SHARES = 1e-9
 EFFECTIVE = "effective_draws"
 COUNTED = {
-    **OF_CELLS,
+    **COUNTED_CELLS,
     "n_unknown": (
         "unknown",
         f"{{n_unknown:,}} rows have unknown cells: their predictions are means over {DRAWN} draws "
@@ -124,11 +116,11 @@ def calibration(
 def _held_out_scores(trained: CellsRun, column: CellColumn) -> np.ndarray:
     """Scores ``(n,)`` of the test rows' own values, computed once, whatever the coverage."""
     if column.name not in trained.held_out_scores:
-        rows, place = trained.held_out, trained.columns.index(column.name)
+        rows = TableRows(trained.density, trained.held_out)
+        place = trained.columns.index(column.name)
         with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
-            p, seed = np.array([0.5]), trained.config.seed
-            found = conditional_of_known(trained.density, rows, place, p, seed)
-        trained.held_out_scores[column.name] = own_scores(column, found, rows[:, place])
+            found = conditional_of_known(rows, place, np.array([0.5]), trained.config.seed)
+        trained.held_out_scores[column.name] = own_scores(column, found, rows.cells[:, place])
     return trained.held_out_scores[column.name]
 
 
@@ -276,7 +268,7 @@ class Predicted(NamedTuple):
 
     Attributes:
         asked: The question.
-        rows: Rows ``(n, C)`` of the table.
+        rows: Of the table.
         values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
         posterior: The distributions.
         thresholds: Largest scores ``(n,)`` in the sets.
@@ -284,7 +276,7 @@ class Predicted(NamedTuple):
     """
 
     asked: Question
-    rows: np.ndarray
+    rows: TableRows
     values: np.ndarray | None
     posterior: CellPosterior
     thresholds: np.ndarray
@@ -337,13 +329,13 @@ class Drawn(NamedTuple):
 
     Attributes:
         asked: The question.
-        rows: Rows ``(n, C)`` of the table.
+        rows: Of the table.
         found: Of each target mean, sd and quantiles, or probabilities of levels ``(n, k)``.
         effective: Effective sample sizes ``(n,)`` of the draws; NaN without draws.
     """
 
     asked: Question
-    rows: np.ndarray
+    rows: TableRows
     found: list[np.ndarray]
     effective: np.ndarray
 
@@ -388,7 +380,8 @@ def predicted(trained: CellsRun, table: Any, wanted: Question) -> Predicted | Dr
     computed = [one for one in trained.density.computed if one.column.name in wanted.names]
     places = {i for one in computed for i, _ in one.sources if i >= trained.density.n_given}
     sources = [trained.columns[place] for place in sorted(places)]
-    rows, has_own = _rows(trained, table, wanted, sources)
+    cells, has_own = _cells(trained, table, wanted, sources)
+    rows = TableRows(trained.density, cells)
     text = f"predicting {printable(listed(wanted.names))}: {len(rows):,} rows"
     with phase(text, len(rows)) as advance:
         if wanted.by_draws:
@@ -396,10 +389,10 @@ def predicted(trained: CellsRun, table: Any, wanted: Question) -> Predicted | Dr
         return _by_quadrature(trained, rows, wanted, has_own, advance)
 
 
-def _rows(
+def _cells(
     trained: CellsRun, table: Any, wanted: Question, sources: Collection[str]
 ) -> tuple[np.ndarray, bool]:
-    """Rows ``(n, C)``, computed columns and what is not read unknown, and whether they have the
+    """Cells ``(n, C)``, computed columns and what is not read unknown, and whether they have the
     only target. A computed target's ``sources`` may be absent.
     """
     if (found := opened(table)) is None:
@@ -414,24 +407,23 @@ def _rows(
 
 
 def _by_quadrature(
-    trained: CellsRun, rows: np.ndarray, wanted: Question, has_own: bool, advance: Advance
+    trained: CellsRun, rows: TableRows, wanted: Question, has_own: bool, advance: Advance
 ) -> Predicted:
     p, sets, place = wanted.p, wanted.sets, trained.columns.index(wanted.names[0])
-    thresholds = sets.thresholds(trained, rows) if sets else np.zeros(len(rows))
+    thresholds = sets.thresholds(trained, rows.cells) if sets else np.zeros(len(rows))
     of_sets = central(thresholds) if sets else np.empty((len(rows), 0))
     every = np.append(np.tile(p, (len(rows), 1)), of_sets, axis=1)
-    seed = trained.config.seed
-    found = conditional_of_known(trained.density, rows, place, every, seed, advance)
+    found = conditional_of_known(rows, place, every, trained.config.seed, advance)
     quantiles, ends = np.split(found.quantiles, [len(p)], axis=1)
     if sets:
         ends = ends + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
-    values = rows[:, place] if has_own else None
+    values = rows.cells[:, place] if has_own else None
     return Predicted(wanted, rows, values, found._replace(quantiles=quantiles), thresholds, ends)
 
 
 def _by_draws(
     trained: CellsRun,
-    rows: np.ndarray,
+    rows: TableRows,
     wanted: Question,
     sources: Collection[str],
     advance: Advance,
@@ -444,10 +436,10 @@ def _by_draws(
     )
     computed = [one for one in trained.density.computed if one.place in places]
     n_cells = len(trained.density.cells)
-    unknown = np.zeros(rows.shape, bool)
+    unknown = np.zeros(rows.cells.shape, bool)
     unknown[:, places] = True
-    unknown[:, at] |= np.isnan(rows[:, at])
-    unknown |= unknown_cells(trained.density, rows) & unknown.any(axis=1, keepdims=True)
+    unknown[:, at] |= np.isnan(rows.cells[:, at])
+    unknown |= rows.unknown() & unknown.any(axis=1, keepdims=True)
     # One cell is completed by quadrature, which ignores computed columns.
     unknown[:, n_cells:] = unknown[:, :n_cells].sum(axis=1, keepdims=True) > 1
     found = [np.full((len(rows), len(_names(c, wanted.p))), np.nan) for c in wanted.columns]
@@ -455,7 +447,7 @@ def _by_draws(
     for some in _completions(trained, rows, unknown):
         advance(len(some.places))
         for one in computed:
-            drawn = one.draw(some.draws.reshape(-1, rows.shape[1]), rng)
+            drawn = one.draw(some.draws.reshape(-1, rows.cells.shape[1]), rng)
             some.draws[:, :, one.place] = drawn.reshape(some.weights.shape)
         effective[some.places] = some.effective if some.draws.shape[1] > 1 else np.nan
         for column, j, values in zip(wanted.columns, places, found):
@@ -463,13 +455,13 @@ def _by_draws(
     return Drawn(wanted, rows, found, effective)
 
 
-def _completions(trained: CellsRun, rows: np.ndarray, unknown: np.ndarray) -> Iterator[Completions]:
+def _completions(trained: CellsRun, rows: TableRows, unknown: np.ndarray) -> Iterator[Completions]:
     """Completions of rows with unknown cells, and the others as they are."""
     whole = np.flatnonzero(~unknown.any(axis=1))
     if len(whole):
-        known = rows[whole, None], np.ones((len(whole), 1))
+        known = rows.cells[whole, None], np.ones((len(whole), 1))
         yield Completions(*known, whole, np.full(len(whole), np.nan))
-    yield from completions(trained.density, rows, unknown, trained.config.seed)
+    yield from completions(rows, unknown, trained.config.seed)
 
 
 def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) -> np.ndarray:
@@ -536,19 +528,18 @@ def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
 
 
 def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
-    rows = predicted.rows
-    density, n_given = trained.density, trained.density.n_given
+    rows, density = predicted.rows, trained.density
     counts = {
         "n": len(rows),
-        **counts_of(density, rows, predicted.asked.names),
-        "n_hidden": int(are_empty(density, rows)[:, :n_given].any(axis=1).sum()),
+        **rows.counts(predicted.asked.names),
+        "n_hidden": int(rows.are_empty[:, : density.n_given].any(axis=1).sum()),
     }
     if isinstance(predicted, Drawn):
         least = {EFFECTIVE: float(np.nanmin(predicted.effective, initial=np.inf))}
         return Tally(counts=counts, least=least)
     place = trained.columns.index(predicted.column.name)
-    counts["n_unknown"] = int(unknown_cells(density, rows, place).any(axis=1).sum())
-    counts[OWN] = predicted.values is not None and are_own(trained, rows)
+    counts["n_unknown"] = int(rows.unknown(place).any(axis=1).sum())
+    counts[OWN] = predicted.values is not None and are_own(trained, rows.cells)
     if predicted.column.has_numbers:
         counts["n_unresolved"] = int((~predicted.is_resolved).sum())
     if predicted.asked.sets:

@@ -3,82 +3,48 @@
 P(x_j | known) = E P(x_j | known, unknown),  unknown ~ P(unknown | known)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from nflow_cli.arrays import logsumexp
 from nflow_cli.densities.cells.conditional import UNRESOLVED, CellPosterior, conditional
-from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.marginal import normal_cdf
 from nflow_cli.experiments.table.given import WeightedDraws, completions, quantiles_of
+from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.random_streams import stream
 
 DRAWN = 32  # draws of the unknown cells of a row
 # Of the distribution at a draw, quantiles at normal scores, other ones at each draw.
 STEP, ENDS = 0.375, 6.0
 SCORES = np.arange(-ENDS, ENDS, STEP) + STEP * (np.arange(DRAWN)[:, None] + 0.5) / DRAWN
-COUNTED = {
-    "n_new_levels": ("new levels", "{n_new_levels:,} rows have a level that no training row has"),
-    "n_impossible": (
-        "impossible",
-        "{n_impossible_cells:,} cells of {n_impossible:,} rows are off their grid: they are taken "
-        "as unknown",
-    ),
-}
 P, MASSES = normal_cdf(SCORES), normal_cdf(SCORES + STEP / 2) - normal_cdf(SCORES - STEP / 2)
 
 
-def are_empty(density: CellDensity, rows: np.ndarray) -> np.ndarray:
-    """Which cells ``(n, C)`` are empty in columns that had no empty cells in training."""
-    return np.isnan(rows) & np.array([column.missing is None for column in density.row])
-
-
-def unknown_cells(density: CellDensity, rows: np.ndarray, *targets: int) -> np.ndarray:
-    """Which modelled cells ``(n, C)`` but targets are empty, or such as no row can have."""
-    found, last = are_empty(density, rows) | density.are_impossible(rows), len(density.cells)
-    found[:, [*targets, *range(density.n_given), *range(last, rows.shape[1])]] = False
-    return found
-
-
-def counts_of(
-    density: CellDensity, rows: np.ndarray, targets: Sequence[str] = ()
-) -> dict[str, int]:
-    """Numbers of rows ``(n, C)`` and cells, except targets, that are not used as they are."""
-    others = np.array([column.name not in targets for column in density.row])
-    lost = density.are_impossible(rows) & others
-    are_levels = others & [not column.has_numbers for column in density.row]
-    return {
-        "n_new_levels": int((rows[:, are_levels] < 0).any(axis=1).sum()),
-        "n_impossible": int(lost.any(axis=1).sum()),
-        "n_impossible_cells": int(lost.sum()),
-    }
-
-
 def conditional_of_known(
-    density: CellDensity,
-    rows: np.ndarray,
+    rows: TableRows,
     j: int,
     p: np.ndarray,
     seed: int,
     advance: Callable[[int], None] | None = None,
 ) -> CellPosterior:
-    """Distributions as of :func:`conditional`, given the known cells alone.
+    """Distributions of cell ``j`` as of :func:`conditional`, given the known cells alone.
 
     Unknown cells of given columns stay hidden inputs.
     """
-    unknown = unknown_cells(density, rows, j)
+    density, cells = rows.density, rows.cells
+    unknown = rows.unknown(j)
     some, first = np.array(unknown.any(axis=1)), unknown.argmax(axis=1)
     # Not known either: cell j itself, and computed columns, which `conditional` ignores.
-    unknown[:, [j, *range(len(density.cells), rows.shape[1])]] = some[:, None]
+    unknown[:, [j, *range(len(density.cells), cells.shape[1])]] = some[:, None]
     p = np.broadcast_to(p, (len(rows), np.shape(p)[-1]))
-    whole = conditional(density, rows[~some], j, p[~some], advance)
+    whole = conditional(density, cells[~some], j, p[~some], advance)
     parts = [(np.flatnonzero(~some), whole)]
-    for i, one in enumerate(completions(density, rows, unknown, seed)):
+    for i, one in enumerate(completions(rows, unknown, seed)):
         draws = _in_order(one, first[one.places]).resampled(DRAWN, stream(seed, "unknown cells", i))
-        draws[:, :, j] = rows[one.places, None, j]
+        draws[:, :, j] = cells[one.places, None, j]
         at_draws = np.tile(P, (len(draws), 1))
-        every = draws.reshape(-1, rows.shape[1])
+        every = draws.reshape(-1, cells.shape[1])
         found = conditional(density, every, j, at_draws, largest_error=np.inf)
         parts.append((one.places, _mean(found, p[one.places])))
         if advance:

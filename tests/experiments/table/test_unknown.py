@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cells import levels, number, products, random_density, values_of
+from cells import grid, levels, number, products, random_density, values_of
 
 from nflow_cli.densities.cells.conditional import conditional
+from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.experiments.table.unknown import conditional_of_known
 
 
@@ -23,7 +24,8 @@ def test_levels_and_gaps_have_the_mean_over_all_values_of_the_unknown_cells(memb
     gap = np.isnan(every[:, 1])
     expected = [p[gap].sum(), *(p[every[:, 1] == i].sum() for i in range(4))] / p.sum()
     row = np.array([[np.nan, 2.0, np.nan, 1.0]])
-    found = conditional_of_known(density, np.repeat(row, 300, axis=0), 1, np.array([0.5]), 0)
+    rows = TableRows(density, np.repeat(row, 300, axis=0))
+    found = conditional_of_known(rows, 1, np.array([0.5]), 0)
     every = np.column_stack([found.missing, found.levels])
     np.testing.assert_allclose(every.mean(axis=0), expected, atol=3e-3)
     np.testing.assert_allclose(found.log_prob, np.log(found.levels[:, 2]))
@@ -38,8 +40,24 @@ def test_rows_of_the_density_are_in_their_intervals_as_often_as_stated(j):
     rows = density.draw(np.full((300, 3), np.nan), np.random.default_rng(1))
     own = rows[:, j].copy()
     rows[:, 1] = np.nan
-    found = conditional_of_known(density, rows, j, np.array([0.05, 0.5, 0.95]), 0)
+    found = conditional_of_known(TableRows(density, rows), j, np.array([0.05, 0.5, 0.95]), 0)
     below = np.mean(own[:, None] < found.quantiles, axis=0)
     assert (np.abs(below - [0.05, 0.5, 0.95]) < [0.05, 0.1, 0.05]).all()
     assert abs(np.mean((own - found.mean) / found.sd)) < 0.2
     assert abs(np.mean(found.below) - 0.5) < 0.06
+
+
+def test_a_cell_off_its_grid_is_unknown_and_looked_for_once(monkeypatch):
+    density = random_density([levels("a", 3), grid("b", step=1.0), levels("c", 4)])
+    scored, by_blocks = [], density.by_blocks
+
+    def noted(scores, cells, *others, **options):
+        scored.append(cells)
+        return by_blocks(scores, cells, *others, **options)
+
+    monkeypatch.setattr(density, "by_blocks", noted)
+    rows, empty = (TableRows(density, np.array([[1.0, b, 2.0]])) for b in (0.5, np.nan))
+    found, expected = (conditional_of_known(r, 0, np.array([0.5]), 0) for r in (rows, empty))
+    assert (found.levels == expected.levels).all()
+    assert rows.counts() == {"n_new_levels": 0, "n_impossible": 1, "n_impossible_cells": 1}
+    assert sum(cells is rows.cells for cells in scored) == 1

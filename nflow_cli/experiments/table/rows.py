@@ -1,0 +1,62 @@
+"""Rows of a table given a density of cells: which of their cells it cannot use as they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nflow_cli.densities.cells.density import CellDensity
+
+COUNTED_CELLS = {
+    "n_new_levels": ("new levels", "{n_new_levels:,} rows have a level that no training row has"),
+    "n_impossible": (
+        "impossible",
+        "{n_impossible_cells:,} cells of {n_impossible:,} rows are off their grid: they are taken "
+        "as unknown",
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TableRows:
+    """Rows of a table given a density, by which their cells are judged once.
+
+    Attributes:
+        density: The density.
+        cells: ``(n, C)``.
+    """
+
+    density: CellDensity
+    cells: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @cached_property
+    def are_impossible(self) -> np.ndarray:
+        """Which modelled or computed cells ``(n, C)`` no row can have: off their grid."""
+        (log_p,) = self.density.by_blocks(lambda block: (block.by_marginals,), self.cells)
+        return np.pad(np.isneginf(log_p), ((0, 0), (self.density.n_given, 0)))
+
+    @property
+    def are_empty(self) -> np.ndarray:
+        """Which cells ``(n, C)`` are empty in columns that had no empty cells in training."""
+        return np.isnan(self.cells) & [column.missing is None for column in self.density.row]
+
+    def unknown(self, *targets: int) -> np.ndarray:
+        """Which modelled cells ``(n, C)`` but targets are empty, or such as no row can have."""
+        unknown, last = self.are_empty | self.are_impossible, len(self.density.cells)
+        unknown[:, [*targets, *range(self.density.n_given), *range(last, unknown.shape[1])]] = False
+        return unknown
+
+    def counts(self, targets: Sequence[str] = ()) -> dict[str, int]:
+        """Numbers of rows and cells, except targets, that are not used as they are."""
+        others = np.array([column.name not in targets for column in self.density.row])
+        lost = self.are_impossible & others
+        are_levels = others & [not column.has_numbers for column in self.density.row]
+        return {
+            "n_new_levels": int((self.cells[:, are_levels] < 0).any(axis=1).sum()),
+            "n_impossible": int(lost.any(axis=1).sum()),
+            "n_impossible_cells": int(lost.sum()),
+        }
