@@ -1,5 +1,6 @@
 """Schemas of `nflow fit`: the table; flows on plain numbers, cells on columns of all kinds."""
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -315,6 +316,16 @@ class TableData(Strict):
         if self.target and self.given and self.kinds is None:
             raise ValueError("no given beside target: a target is given all other columns")
         return self
+
+    def columns_named(self) -> dict[str, list[str]]:
+        """Names of columns by the keys that name them."""
+        several = ("columns", "exclude", "bounds", "target", "given", "categorical", "discrete")
+        return {
+            **{key: _named(getattr(self, key)) for key in (*several, "date")},
+            "na": [name for text in self.na if (name := text.rpartition("=")[0])],
+            "kinds": [*itertools.chain(*row_names(self.kinds or {}, self.given))],
+            **{key: _named(getattr(self, key)) for key in ("split", "group", "weights")},
+        }
 
     def na_of(self, column: str) -> list[str]:
         """Values that are missing in a column."""

@@ -10,6 +10,8 @@ from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.mends import LOSING, Mend
 
+NAMING = ("columns", "given", "target", "categorical", "discrete", "date")  # keys of used columns
+
 
 @dataclass(frozen=True, eq=False)
 class AskedColumn:
@@ -50,6 +52,11 @@ class AskedColumn:
         """Name of the column."""
         return self.column.name
 
+    @property
+    def is_chosen(self) -> bool:
+        """Whether its kind is chosen: levels, or multiples of a step."""
+        return self.is_categorical or self.step is not None
+
     def at(self, rows: np.ndarray) -> "AskedColumn":
         """Some rows, by their numbers in ascending order."""
         return replace(self, column=self.column.at(rows))
@@ -60,8 +67,8 @@ AskedColumns = dict[str, AskedColumn]  # by name
 
 def asked_columns(columns: Iterable[Column], settings: TableData) -> AskedColumns:
     """Columns by name, with what the settings ask of each."""
-    named = {*(settings.columns or ()), *settings.given, *settings.target}
-    named |= {*settings.categorical, *settings.discrete, *settings.date}
+    of_keys = settings.columns_named()
+    named = {name for key in NAMING for name in of_keys[key]}
     kinds = settings.kinds or {}
     roles = {
         settings.split: "says which part a row is in",

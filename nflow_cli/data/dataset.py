@@ -20,7 +20,7 @@ from nflow_cli.config.kinds import ColumnKind, row_names
 from nflow_cli.config.strict import MAX_COLUMNS, MAX_LEVELS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data import dates, notations
-from nflow_cli.data.asked import AskedColumns, given_names, given_to
+from nflow_cli.data.asked import AskedColumns, asked_columns, given_names, given_to
 from nflow_cli.data.cell_notes import (
     notes_of_codes,
     notes_of_days,
@@ -190,11 +190,6 @@ class Reading(NamedTuple):
     faults: Sequence[Fault]
     notes: Sequence[str] = ()
 
-    @property
-    def given(self) -> list[str]:
-        """Names of the given columns."""
-        return given_names(self.columns)
-
 
 def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Reading:
     """Read all columns of a table, or those used if there are more than 1,000."""
@@ -248,15 +243,15 @@ def load_dataset(
 
 
 def _read(reader: TableReader, whole: Reading | None = None) -> Reading:
-    names = reader.names_used()
+    settings, names = reader.settings, reader.names_used()
     if whole is None:
         reading = _with_kinds(reader, *reader.read(names), names)
-    elif (whole.reader.settings, [*whole.columns]) == (reader.settings, names):
+    elif (whole.reader.settings, [*whole.columns]) == (settings, names):
         reading = whole
     else:
-        columns = reader.asked_again(whole.columns, names)
+        columns = asked_columns([whole.columns[name].column for name in names], settings)
         reading = _with_kinds(reader, columns, whole.numbers, names)
-    columns, settings = reading.columns, reader.settings
+    columns = reading.columns
     kinds = {name: kind for name, kind in reading.kinds.items() if name != settings.weights}
     modelled = [columns[name] for name in used(kinds, columns)]
     growing = [columns[name] for name, kind in kinds.items() if kind.why == GROWS]
@@ -352,12 +347,10 @@ def kinds_and_faults(
 
 def _parts(reading: Reading) -> tuple[Parts, list[Fault]]:
     """Split of the rows, and faults."""
-    name = reading.reader.table.name
     try:
-        splitting = reading.reader.splitting
-        return parts_of(name, splitting, reading.numbers, reading.first), []
+        return parts_of(reading.reader.splitting, reading.numbers, reading.first), []
     except DataError as error:
-        problem = str(error).removeprefix(f"{name}: ")
+        problem = str(error).removeprefix(f"{reading.reader.table.name}: ")
         return Parts(*3 * [np.zeros(0, int)]), [Fault("", problem)]
 
 
@@ -377,7 +370,7 @@ def _of_parts(reading: Reading, parts: Parts) -> Dataset:
         settings.name,
         digest,
         kinds,
-        *row_names(kinds, reading.given),
+        *row_names(kinds, given_names(columns)),
         *(train, validation, test),
         units={},
         weights=weights,

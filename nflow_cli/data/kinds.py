@@ -36,7 +36,7 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
     kinds = {request.name: kind for request in requests if (kind := kind_left_out(request))}
     rest = [request for request in requests if request.name not in kinds]
     rest.sort(key=lambda request: not request.is_given)
-    fixed = {request.name for request in requests if request.is_given or _is_chosen(request)}
+    fixed = {request.name for request in requests if request.is_given or request.is_chosen}
     collected = [request.column for request in rest if request.column.is_collected]
     relations = relations_of([column for column in collected if is_key(column.name)], fixed)
     if all(request.is_given or request.name in relations for request in rest):
@@ -53,10 +53,6 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
         kind = kind.model_copy(update={"notation": column.notation})
         kinds[name] = _bounded(kind, column) if name in positive else kind
     return {name: kinds[name] for name in columns}
-
-
-def _is_chosen(request: AskedColumn) -> bool:
-    return request.is_categorical or request.step is not None
 
 
 def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:

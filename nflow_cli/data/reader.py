@@ -1,6 +1,5 @@
 """Reader of a table: its columns as the settings ask for them."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.strict import MAX_COLUMNS
 from nflow_cli.config.table import TableData, Tails
 from nflow_cli.data.asked import AskedColumns, asked_columns
@@ -53,26 +52,10 @@ class TableReader:
 
     def _expect_names(self) -> None:
         """Check that the table has all columns named."""
-        settings = self.settings
         known = [column.name for column in self.table.columns]
-        of_rows = row_names(settings.kinds or {}, settings.given)
-        single = ((key, getattr(settings, key)) for key in ("split", "group", "weights"))
-        named = {
-            "columns": settings.columns or [],
-            "exclude": settings.exclude,
-            "bounds": settings.bounds,
-            "target": settings.target,
-            "given": settings.given,
-            "categorical": settings.categorical,
-            "discrete": settings.discrete,
-            "date": settings.date,
-            "na": [name for text in settings.na if (name := text.rpartition("=")[0])],
-            "kinds": [*itertools.chain(*of_rows)],
-            **{key: [name] for key, name in single if name},
-        }
         unknown = [
             Fault("", f"data.{key}: no column {shown(name)}{nearest(name, known)}")
-            for key, names in named.items()
+            for key, names in self.settings.columns_named().items()
             for name in names
             if name not in known
         ]
@@ -122,10 +105,6 @@ class TableReader:
                 in_numbers = read[name].in_numbers(decimal, may_be_enclosed=True)
                 read[name] = in_numbers if in_numbers.notation else read[name]
         return asked_columns(read.values(), settings), rows
-
-    def asked_again(self, columns: AskedColumns, names: Sequence[str]) -> AskedColumns:
-        """Columns that were read under other settings, as these ask for them."""
-        return asked_columns([columns[name].column for name in names], self.settings)
 
     def groups_of(self, rows: np.ndarray) -> np.ndarray | None:
         """Texts ``(n,)`` of the column that groups rows, if any, at rows of these numbers."""

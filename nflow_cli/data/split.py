@@ -64,15 +64,13 @@ def split_at_random(n: int, seed: int, with_test: bool = True) -> Parts:
     return Parts(train, validation, test)
 
 
-def split_by_group(
-    name: str, column: str, groups: np.ndarray, seed: int, with_test: bool = True
-) -> Parts:
+def split_by_group(column: str, groups: np.ndarray, seed: int, with_test: bool = True) -> Parts:
     """Random split that keeps groups ``(n,)`` together; ``with_test``: some for the test."""
     _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     parts = 3 if with_test else 2
     if len(sizes) < parts:
         raise DataError(
-            f"{name}: data.group: expected {parts} or more groups in column {column!r}, received "
+            f"data.group: expected {parts} or more groups in column {column!r}, received "
             f"{len(sizes)}"
         )
     order = stream(seed, "split").permutation(len(sizes))
@@ -90,20 +88,20 @@ def split_by_group(
     if any(len(rows) < few for rows, few in zip(split, least)):
         counts = ", ".join(f"{len(rows):,} of {part}" for part, rows in split._asdict().items())
         raise DataError(
-            f"{name}: data.group: expected groups small enough to split; those "
+            f"data.group: expected groups small enough to split; those "
             f"of column {column!r} make {counts}"
         )
     return split
 
 
-def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Parts:
+def split_by_column(column: str, texts: np.ndarray, seed: int) -> Parts:
     """Split by a column's text ``(n,)``; a missing validation part is held out."""
     words = [str(text).strip().casefold().removesuffix(".0") for text in texts]
     parts = np.array([NAMES.get(word, "") for word in words])
     if (parts == "").any():
         received = texts[int(np.argmax(parts == ""))]
         raise DataError(
-            f"{name}: data.split: expected train, validation and test (or 0, 1 and 2) in column "
+            f"data.split: expected train, validation and test (or 0, 1 and 2) in column "
             f"{column!r}, received {str(received)!r:.60}"
         )
     train, validation, test = (
@@ -111,7 +109,7 @@ def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Par
     )
     if len(train) < LEAST_TRAINED or len(test) < 2 or len(validation) == 1:
         raise DataError(
-            f"{name}: data.split: expected rows of train, of test and of validation or none; "
+            f"data.split: expected rows of train, of test and of validation or none; "
             f"column {column!r} has {len(train):,}, {len(test):,} and {len(validation):,}"
         )
     if not len(validation):
@@ -120,7 +118,7 @@ def split_by_column(name: str, column: str, texts: np.ndarray, seed: int) -> Par
     return Parts(train, validation, test)
 
 
-def parts_of(name: str, splitting: Splitting, rows: np.ndarray, first: np.ndarray) -> Parts:
+def parts_of(splitting: Splitting, rows: np.ndarray, first: np.ndarray) -> Parts:
     """Split of the rows of these numbers ``(n,)``; of copies, by the ``first`` ones ``(n,)``, one
     row is in a part.
     """
@@ -131,11 +129,11 @@ def parts_of(name: str, splitting: Splitting, rows: np.ndarray, first: np.ndarra
         return Parts(*(kept[part] for part in parts))
     texts = splitting.texts[rows]
     if splitting.are_groups:
-        parts = split_by_group(name, column, texts[kept], seed, not splitting.has_tests)
+        parts = split_by_group(column, texts[kept], seed, not splitting.has_tests)
     else:  # which has its say: copies in several parts stay in each
         _, said = np.unique(texts, return_inverse=True)
         kept = np.sort(np.unique(row_keys([first, said]), return_index=True)[1])
-        parts = split_by_column(name, column, texts[kept], seed)
+        parts = split_by_column(column, texts[kept], seed)
     return Parts(*(kept[part] for part in shuffled(parts, seed)))
 
 

@@ -786,7 +786,7 @@ def test_a_tenth_is_held_out_for_validation_and_test_by_the_seed():
 @pytest.mark.parametrize("groups", [3, 10, 300])
 def test_no_group_is_in_two_parts(groups, with_test):
     group = rng().integers(0, groups, 1_000).astype(str)
-    parts = split_by_group("t.csv", "shop", group, 0, with_test)
+    parts = split_by_group("shop", group, 0, with_test)
     assert_every_row_is_in_one_part(parts, 1_000)
     sets = [set(group[part]) for part in parts]
     assert sum(map(len, sets)) == len(set.union(*sets))
@@ -796,10 +796,10 @@ def test_no_group_is_in_two_parts(groups, with_test):
 def test_a_column_says_the_parts():
     for words in (("train", "validation", "test"), ("0", "1", "2.0")):
         texts = np.array([words[i] for i in (0, 0, 0, 1, 2, 0, 1, 2)])
-        parts = split_by_column("t.csv", "part", texts, seed=0)
+        parts = split_by_column("part", texts, seed=0)
         assert [part.tolist() for part in parts] == [[0, 1, 2, 5], [3, 6], [4, 7]]
     texts = np.array(["train"] * 40 + ["Test "] * 5)  # some rows to train on validate
-    parts = split_by_column("t.csv", "part", texts, seed=0)
+    parts = split_by_column("part", texts, seed=0)
     assert [len(part) for part in parts] == [36, 4, 5]
     assert_every_row_is_in_one_part(parts, 45)
 
@@ -813,9 +813,9 @@ def test_what_does_not_say_the_parts_is_refused():
         (["train"] * 9 + ["test"] * 2 + ["val"], "has 9, 2 and 1"),
     ):
         with pytest.raises(DataError, match=named):
-            split_by_column("t.csv", "part", np.array(texts), seed=0)
+            split_by_column("part", np.array(texts), seed=0)
     with pytest.raises(DataError, match=r"3 or more groups in column 'shop', received 2"):
-        split_by_group("t.csv", "shop", np.array(["a", "b"] * 20), seed=0)
+        split_by_group("shop", np.array(["a", "b"] * 20), seed=0)
 
 
 def test_what_a_file_has_beside_its_rows_is_said_once_wherever_it_is_read(tmp_path, capsys):
