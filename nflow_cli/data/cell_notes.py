@@ -82,7 +82,7 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
         if column.source == "text" and (why := _why_no_date(column)):
             known = np.isin(column.codes, [i for i, t in enumerate(column.texts) if not is_mark(t)])
             yield f"{name} is read as text, and looks like dates or times: {place(known)}; {why}"
-        elif column.source == "text" and (why := _why_text(column, table.decimal, place)):
+        elif column.source == "text" and (why := _why_text(column, place)):
             yield f"{name} is read as text: {why}"
 
 
@@ -164,8 +164,8 @@ def _why_no_date(column: Column) -> str:
     return ""
 
 
-def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) -> str:
-    counts = column.text_counts
+def _why_text(column: Column, place: Callable[[np.ndarray], str]) -> str:
+    counts, decimal = column.text_counts, column.decimal
     others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
     n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
     are_repeated = column.names_rows and n >= REPEATED * others.sum()
@@ -181,7 +181,7 @@ def _why_text(column: Column, decimal: str, place: Callable[[np.ndarray], str]) 
     if reason := why_none(column.texts, counts, decimal):
         why, examples = reason
         return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
-    if column.names_rows and (text := _example_of_unread(column, decimal)):
+    if column.names_rows and (text := _example_of_unread(column)):
         example = place(column.codes == column.texts.index(text))
         way = _way_of_minutes(column) or _way_of_dates(column, text)
         return f"cells such as {example} are neither numbers nor dates in a known form{way}"
@@ -226,7 +226,7 @@ def _alike(column: Column) -> list[str]:
     ]
 
 
-def _example_of_unread(column: Column, decimal: str) -> str:
+def _example_of_unread(column: Column) -> str:
     """Cell of text in which two numbers or more, and no more words, stand in one of a few ways, 7h
     56m, and that is no number or date; "" of others: one number behind letters is a name, A-1023.
     """
@@ -240,7 +240,7 @@ def _example_of_unread(column: Column, decimal: str) -> str:
     if sum(usual.values()) < SHARE * counts.sum() or not are_numbers:
         return ""
     examples = [text for text, shape in zip(texts[:EXAMPLES], shapes) if shape in usual]
-    unread = (t for t in examples if not (is_number(t, decimal) or dates.forms_of([t])))
+    unread = (t for t in examples if not (is_number(t, column.decimal) or dates.forms_of([t])))
     return next(unread, "")
 
 

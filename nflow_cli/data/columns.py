@@ -68,6 +68,7 @@ class Column:
         rounded: Cells that are whole numbers without one in float64, and the digits of the first.
         is_index: As of a :class:`~nflow_cli.data.tables.Field`.
         is_float32: Stored in single precision.
+        decimal: The decimal mark of its numbers in text.
         stray: Row, and text, of the first cell of a column of text that is no number; of stored
             text the first cell. None if no cell was text, or if not collected.
         form: Format of the dates or times in text that the numbers were.
@@ -85,6 +86,7 @@ class Column:
     texts: list[str]
     is_index: bool = False
     is_float32: bool = False
+    decimal: str = "."
     stray: tuple[int, str] | None = None
     form: str | None = None
     notation: Notation | None = None
@@ -163,10 +165,10 @@ class Column:
         codes = np.zeros(0, int) if self.codes is None else self.codes
         return np.bincount(codes[codes >= 0], minlength=len(self.texts))
 
-    def in_numbers(self, decimal: str = ".", may_be_enclosed: bool = False) -> "Column":
+    def in_numbers(self, may_be_enclosed: bool = False) -> "Column":
         """With the numbers of its text: dates or times (of day: seconds) of one format, or numbers
-        in one notation, with the decimal mark of the table, and where they may all be enclosed in
-        parentheses, negative then; itself if it is other text.
+        in one notation, with its decimal mark, and where they may all be enclosed in parentheses,
+        negative then; itself if it is other text.
         """
         if self.source != "text" or self.codes is None:
             return self
@@ -175,36 +177,41 @@ class Column:
             return self
         if form := dates.form_of(texts, counts):
             return self._in_form(form)
-        found = notations.read_numbers(self.texts, self.text_counts, decimal, may_be_enclosed)
+        found = notations.read_numbers(self.texts, self.text_counts, self.decimal, may_be_enclosed)
         return self if found is None else self._valued(found[0], "number", notation=found[1])
 
-    def in_levels(self, decimal: str = ".") -> "Column":
+    def in_levels(self) -> "Column":
         """With 3.0 and 3 in text as one level, the first of them; itself if it has numbers."""
         if self.numbers is not None or self.codes is None:
             return self
-        keys = [level_key(text, decimal) for text in self.texts]
+        keys = [*map(self.level_key, self.texts)]
         texts = dict(zip(reversed(keys), reversed(self.texts)))
         places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         codes = np.array([*map(places.__getitem__, keys), -1], np.int32)[self.codes]
         return replace(self, codes=codes, texts=[*map(texts.__getitem__, places)])
 
-    def in_kind(self, kind: ColumnKind, decimal: str = ".") -> "Column":
+    def level_key(self, text: str) -> str:
+        """The level of a text: 3 of 3.0."""
+        zeros = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(self.decimal)}0+", text)
+        return zeros[1] if zeros else text
+
+    def in_kind(self, kind: ColumnKind) -> "Column":
         """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
         than 95 % of the cells are such. Where the kind has gaps and no level `none`, that is a gap.
         """
         if kind.type in ("text", "truth"):
             levels = kind.levels or self.texts
             nones = [text for text in self.texts if text.lower() == NONE and text not in levels]
-            return (self.without(nones) if kind.missing else self).in_levels(decimal)
+            return (self.without(nones) if kind.missing else self).in_levels()
         if kind.form is not None and self.source == "number" and self.form is None:
-            return self._in_texts().in_kind(kind, decimal)
+            return self._in_texts().in_kind(kind)
         if self.numbers is not None or self.codes is None:
             return self
         if kind.form is not None:
             return self._in_form(kind.form)
         if kind.type in ("date", "time"):  # in a table of typed columns
-            return self.in_numbers(decimal).in_unit(kind.type)
-        values = notations.numbers_of(self.texts, kind.notation, decimal)
+            return self.in_numbers().in_unit(kind.type)
+        values = notations.numbers_of(self.texts, kind.notation, self.decimal)
         if not notations.are_numbers(values, self.texts, self.text_counts):
             raise ValueError("numbers")
         return self._valued(values, "number", notation=kind.notation)
@@ -297,12 +304,6 @@ class Column:
         if kind.lattice is None or kind.alone.kind != "grid":
             return values
         return snapped(values, kind.lattice)
-
-
-def level_key(text: str, decimal: str) -> str:
-    """The level of a text: 3 of 3.0."""
-    zeros = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(decimal)}0+", text)
-    return zeros[1] if zeros else text
 
 
 def _number(text: str, source: Source) -> float:
@@ -572,12 +573,13 @@ class _Reader:
 
     def column(self, is_index: bool) -> Column:
         source = self.sources[0] if self.sources else "number"
+        decimal = self.table.decimal
         parts, self._parts = self._parts, []
         if source != "text":
             numbers = np.concatenate(parts) if parts else np.empty(0)
             rounded = (self.beyond, self.first_beyond) if self.beyond else None
             facts = {"is_float32": self.is_float32, "rounded": rounded, "alike": self.alike}
-            return Column(self.name, source, numbers, None, [], is_index, **facts)
+            return Column(self.name, source, numbers, None, [], is_index, decimal=decimal, **facts)
         texts = list(self._codes)
         if self.is_clock:
             texts = dates.without_fractions(texts)
@@ -586,6 +588,16 @@ class _Reader:
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
         stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
         codes = codes if self._is_bounded else None
-        column = Column(self.name, source, None, codes, texts, is_index, stray=stray)
-        facts = {"nested": self.nested, "gap_words": dict(self._gap_words)}
-        return replace(column, twins=[*self._twins], **facts)
+        return Column(
+            self.name,
+            source,
+            None,
+            codes,
+            texts,
+            is_index,
+            decimal=decimal,
+            stray=stray,
+            twins=[*self._twins],
+            nested=self.nested,
+            gap_words=dict(self._gap_words),
+        )

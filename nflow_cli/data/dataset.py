@@ -29,7 +29,7 @@ from nflow_cli.data.cell_notes import (
     notes_of_texts,
 )
 from nflow_cli.data.column_maps import ColumnMap
-from nflow_cli.data.columns import Column, level_key, read_columns
+from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.copies import note_of_copies, originals
 from nflow_cli.data.cycles import with_calendars
 from nflow_cli.data.faults import (
@@ -507,12 +507,12 @@ def values_of(
     if kind.kind != "levels" and column.codes is not None and not column.texts:
         return np.full(len(column.codes), np.nan)  # all are missing
     try:
-        if (found := column.in_kind(kind, table.decimal)) is not column:
+        if (found := column.in_kind(kind)) is not column:
             for note in notes_of_lost(table, found, np.arange(len(found.cells))):
                 tell(f"note: {note}")
         column = found.without(na)
         if kind.kind == "levels":
-            return _levels_in(column, kind, table.decimal)
+            return _levels_in(column, kind)
         return column.numbers_as(kind)
     except ValueError:
         of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
@@ -535,14 +535,14 @@ def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tup
         return "", shown(column.texts[0]) if column.texts else "text"
     row, text = column.stray
     if column.codes is not None:  # that may be a gap mark
-        values = notations.numbers_of(column.texts, kind.notation, table.decimal)
+        values = notations.numbers_of(column.texts, kind.notation, column.decimal)
         are_others = ~np.isfinite(values) & ~np.array([*map(is_mark, column.texts)])
         row = int(np.argmax(np.append(are_others, False)[column.codes]))
         text = column.texts[column.codes[row]]
     return f"{table.place(row)}: ", shown(text)
 
 
-def _levels_in(column: Column, kind: ColumnKind, decimal: str) -> np.ndarray:
+def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
     if "truth" in (column.source, kind.type):  # True is true
@@ -553,7 +553,8 @@ def _levels_in(column: Column, kind: ColumnKind, decimal: str) -> np.ndarray:
         keys = _level_keys(column, kind, both)
         levels, texts = keys[: len(levels)], keys[len(levels) :]
     elif kind.type == "text":
-        levels, texts = ([level_key(text, decimal) for text in some] for some in (levels, texts))
+        levels = [*map(column.level_key, levels)]
+        texts = [*map(column.level_key, texts)]
     numbers = {text: float(i) for i, text in enumerate(levels)}
     if dates.form_of(levels):  # beside dates a gap mark is none of the levels
         numbers |= {text: np.nan for text in filter(is_mark, texts)}

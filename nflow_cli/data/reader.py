@@ -72,7 +72,6 @@ class TableReader:
 
     def _read(self, names: Sequence[str]) -> tuple[AskedColumns, np.ndarray]:
         table, settings = self.table, self.settings
-        decimal = table.decimal
         kinds = {
             name: kind for name, kind in (settings.kinds or {}).items() if kind.kind != "left out"
         }
@@ -89,20 +88,20 @@ class TableReader:
             column = column.without(gap_marks)
             if name in kinds:
                 with suppress(ValueError):  # other text, which is refused later
-                    column = column.in_kind(kinds[name].alone, decimal)
+                    column = column.in_kind(kinds[name].alone)
             elif name in settings.date:
                 with suppress(ValueError):
                     column = column.in_form(settings.date[name])
             elif name not in as_they_are:
-                in_numbers = column.in_numbers(decimal)
+                in_numbers = column.in_numbers()
                 has_more = in_numbers.form or in_numbers.notation or in_numbers.lost.any()
                 if table.is_untyped or has_more:  # digits alone that are stored as text are codes
                     column = in_numbers
-            read[name] = column.without(gap_marks).in_levels(decimal)
+            read[name] = column.without(gap_marks).in_levels()
         ways = [column.notation for column in read.values() if column.notation is not None]
         if any("(" in way.negative[0] for way in ways):  # then they mean that in all columns
             for name in read.keys() - kinds.keys() - settings.date.keys() - as_they_are:
-                in_numbers = read[name].in_numbers(decimal, may_be_enclosed=True)
+                in_numbers = read[name].in_numbers(may_be_enclosed=True)
                 read[name] = in_numbers if in_numbers.notation else read[name]
         return asked_columns(read.values(), settings), rows
 
