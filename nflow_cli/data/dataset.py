@@ -523,23 +523,25 @@ def values_of(
             expected = (
                 f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"
             )
-        place, received = _first_of_another(column, kind, table)
+        row, received = _first_of_another(column, kind)
+        place = "" if row is None else f"{table.place(row)}: "
         raise DataError(
             f"{table.name}: {place}column {shown(column.name)}: expected {expected}, received "
             f"{received}"
         ) from None
 
 
-def _first_of_another(column: Column, kind: ColumnKind, table: TableFile) -> tuple[str, str]:
+def _first_of_another(column: Column, kind: ColumnKind) -> tuple[int | None, str]:
+    """Row, if known, and text of the first cell that is not of a kind."""
     if column.stray is None or kind.form is not None:
-        return "", shown(column.texts[0]) if column.texts else "text"
+        return None, shown(column.texts[0]) if column.texts else "text"
     row, text = column.stray
     if column.codes is not None:  # that may be a gap mark
         values = notations.numbers_of(column.texts, kind.notation, column.decimal)
         are_others = ~np.isfinite(values) & ~np.array([*map(is_mark, column.texts)])
         row = int(np.argmax(np.append(are_others, False)[column.codes]))
         text = column.texts[column.codes[row]]
-    return f"{table.place(row)}: ", shown(text)
+    return row, shown(text)
 
 
 def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
