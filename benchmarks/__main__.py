@@ -20,6 +20,7 @@ MODULES = (
     "plane",
     "tables",
     "real",
+    "targets",
     "office",
     "drift",
     "sbi",
