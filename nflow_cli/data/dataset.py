@@ -330,7 +330,7 @@ def kinds_and_faults(
     is_of_flows = reader.flows is not None
     kept = np.unique(first)
     if len(kept) < len(rows):
-        columns = {name: column.at(kept) for name, column in columns.items()}
+        columns = {name: request.at(kept) for name, request in columns.items()}
         rows = rows[kept]
     faults = list[Fault]()
     if settings.kinds is not None:
@@ -340,9 +340,9 @@ def kinds_and_faults(
     else:
         kinds = kinds_of(columns, reader.groups_of(rows))
         if is_of_flows:
-            kinds, faults = plain_kinds(columns, rows, kinds)
-    faults += faults_of(columns, rows, kinds, settings.missing, is_of_flows)
-    return kinds, faults
+            kinds, faults = plain_kinds(columns, kinds)
+    faults += faults_of(columns, len(rows), kinds, settings.missing, is_of_flows)
+    return kinds, [fault.in_table(rows) for fault in faults]
 
 
 def _parts(reading: Reading) -> tuple[Parts, list[Fault]]:

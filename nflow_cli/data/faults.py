@@ -44,7 +44,7 @@ class Fault(NamedTuple):
         column: "" for the whole table.
         problem: The reason, up to the place of the row.
         mend: Change of the settings.
-        row: Number of the table's row that has it.
+        row: Number of the row that has it, of those read.
         rest: The reason, behind the place.
     """
 
@@ -53,6 +53,10 @@ class Fault(NamedTuple):
     mend: Mend | None = None
     row: int | None = None
     rest: str = ""
+
+    def in_table(self, rows: np.ndarray) -> "Fault":
+        """The same, its row by the numbers ``(n,)`` that the rows have in the table."""
+        return self if self.row is None else self._replace(row=int(rows[self.row]))
 
     def placed(self, place: Callable[[int], str]) -> "Fault":
         """The same, its row in the problem in words."""
@@ -133,12 +137,12 @@ def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
 
 def faults_of(
     columns: AskedColumns,
-    rows: np.ndarray,
+    n: int,
     kinds: Mapping[str, ColumnKind],
     missing: str,
     is_of_flows: bool = False,
 ) -> list[Fault]:
-    """Faults of rows of these numbers ``(n,)``; flows take no missing values, and none on a bound.
+    """Faults of ``n`` rows; flows take no missing values, and none on a bound.
 
     ``missing`` as of ``data.missing``.
     """
@@ -150,18 +154,18 @@ def faults_of(
         if not is_key(name)
     ]
     for name in names:
-        faults += _of_column(columns[name], rows, kinds[name], is_of_flows)
+        faults += _of_column(columns[name], kinds[name], is_of_flows)
     weights = [column for column in columns.values() if column.is_weight]
     for column in weights:
-        faults += _of_weights(column.column, rows, missing == "drop")
+        faults += _of_weights(column.column, missing == "drop")
     with_weights = [*names, *(column.name for column in weights)]
-    present, counts = complete_rows(columns, with_weights, len(rows))
+    present, counts = complete_rows(columns, with_weights, n)
     text = gaps_text(present, counts)
     left = int(present.sum())
     if missing == "refuse" and counts:
         faults.append(Fault("", text, remedy))
-    if len(rows) < LEAST:
-        faults.append(Fault("", f"expected at least {LEAST} rows, received {len(rows):,}"))
+    if n < LEAST:
+        faults.append(Fault("", f"expected at least {LEAST} rows, received {n:,}"))
     elif missing == "drop" and left < LEAST:
         problem = (
             f"expected at least {LEAST} rows without missing values, received {left:,}: {text}"
@@ -191,9 +195,7 @@ def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
     return f"none; left out: {', '.join(texts)}" if texts else "none"
 
 
-def _of_column(
-    request: AskedColumn, rows: np.ndarray, kind: ColumnKind, is_open: bool
-) -> Iterator[Fault]:
+def _of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> Iterator[Fault]:
     name, column, mend = request.name, request.column, request.mend
     if name == LOG_Q:
         yield Fault(name, "the name is reserved for log-densities", mend)
@@ -202,17 +204,17 @@ def _of_column(
     for key, value in (("bounds", request.bounds), ("discrete", request.step)):
         if column.numbers is None and value is not None:
             expected = f"expected numbers, as data.{key} says"
-            yield _of_text(column, rows, f"{expected}, received ", "")
+            yield _of_text(column, f"{expected}, received ")
     if request.form is not None and request.known_kind is None and column.form is None:
         expected = f"expected dates or times as {request.form} in 95 % of the cells"
-        yield _no_date(request, rows, f"{expected}, as data.date says, received ")
+        yield _no_date(request, f"{expected}, as data.date says, received ")
     for problem, wrong, is_left in _wrong_numbers(request, kind, is_open):
         if wrong.any():
             row = int(np.argmax(wrong))
             count = int(wrong.sum())
             others = f" and {count - 1:,} other rows" if count > 1 else ""
             received = f"{problem}, received {column.cells[row]:.15g}"
-            yield Fault(name, received, mend if is_left else None, int(rows[row]), others)
+            yield Fault(name, received, mend if is_left else None, row, others)
 
 
 def _wrong_numbers(
@@ -243,28 +245,28 @@ def _wrong_numbers(
             yield f"{expected}, not {step:.15g}", np.isfinite(numbers) & is_finer, False
 
 
-def _of_text(column: Column, rows: np.ndarray, before: str, after: str) -> Fault:
+def _of_text(column: Column, before: str, after: str = "") -> Fault:
     """Fault of a column of text, with the first cell that is no number, if it is known."""
     if column.stray is None:
         return Fault(column.name, f"{before}text{after}")
     row, text = column.stray
-    return Fault(column.name, f"{before}{shown(text)}", None, int(rows[row]), after)
+    return Fault(column.name, f"{before}{shown(text)}", None, row, after)
 
 
-def _no_date(request: AskedColumn, rows: np.ndarray, expected: str) -> Fault:
+def _no_date(request: AskedColumn, expected: str) -> Fault:
     column = request.column
     if column.codes is None:
         return Fault(request.name, f"{expected}a {column.source}", request.mend)
     are_others = np.isnan(dates.numbers_of(column.texts, request.form or ""))
     row = int(np.argmax(np.append(are_others, False)[column.codes]))
     received = shown(column.texts[column.codes[row]])
-    return Fault(request.name, f"{expected}{received}", request.mend, int(rows[row]))
+    return Fault(request.name, f"{expected}{received}", request.mend, row)
 
 
-def _of_weights(column: Column, rows: np.ndarray, may_be_missing: bool) -> Iterator[Fault]:
+def _of_weights(column: Column, may_be_missing: bool) -> Iterator[Fault]:
     expected = "expected finite weights of 0 or more"
     if column.numbers is None:
-        yield _of_text(column, rows, f"{expected}, received ", "")
+        yield _of_text(column, f"{expected}, received ")
         return
     weights = column.numbers
     known = weights[~np.isnan(weights)]
@@ -282,7 +284,7 @@ def _of_weights(column: Column, rows: np.ndarray, may_be_missing: bool) -> Itera
 
 
 def plain_kinds(
-    columns: AskedColumns, rows: np.ndarray, kinds: Mapping[str, ColumnKind]
+    columns: AskedColumns, kinds: Mapping[str, ColumnKind]
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
     """Kinds of columns for flows, and faults of others.
 
@@ -290,7 +292,7 @@ def plain_kinds(
     """
     plain, faults = dict(kinds), list[Fault]()
     for name, kind in kinds.items():
-        if fault := _why_not(columns[name], rows, kind):
+        if fault := _why_not(columns[name], kind):
             faults.append(fault._replace(mend=columns[name].mend))
         elif kind.kind == "computed":
             plain[name] = ColumnKind(kind="left out", why=f"computed from others ({kind.why:.400})")
@@ -300,14 +302,14 @@ def plain_kinds(
     return plain, faults
 
 
-def _why_not(request: AskedColumn, rows: np.ndarray, kind: ColumnKind) -> Fault | None:
+def _why_not(request: AskedColumn, kind: ColumnKind) -> Fault | None:
     column = request.column
     if kind.kind in ("left out", "computed"):
         return None
     if column.source != "number" or column.form is not None:
         source = f"a {column.source}" if column.codes is None else "text"
         if column.stray:
-            return _of_text(column, rows, f"{source} (", ")")
+            return _of_text(column, f"{source} (", ")")
         return Fault(request.name, source)
     problem = "" if request.is_given else _repeats(column, kind)
     return Fault(request.name, problem) if problem else None

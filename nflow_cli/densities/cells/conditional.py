@@ -173,6 +173,8 @@ class _Cell:
     def _ends(self, nodes: Nodes, usual: np.ndarray) -> list[np.ndarray]:
         """Probabilities ``(n,)`` of less than the own number, and of it, among usual ones."""
         own, half = self.block.rows[:, self.j], self._half
+        if np.isnan(own).all():
+            return [own, own]
         at, low, high = (np.broadcast_to(a, usual.shape) for a in nodes[:3])
         weights, is_cell = _normalised(usual), high > low
         low = np.where(low == np.where(is_cell, low, np.inf).min(axis=1)[:, None], -np.inf, low)
