@@ -56,10 +56,10 @@ def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
     values = grouped(dict.fromkeys(mends))
     left_out = {name for key in ("exclude", *LOSING) for name in values.get(key, ())}
     update: dict[str, Any] = {"exclude": [*settings.exclude, *values.get("exclude", ())]}
-    for key in ("bounds", "date"):
+    for key in ("bounds", "date", "discrete"):
         named = getattr(settings, key)
         update[key] = {name: value for name, value in named.items() if name not in left_out}
-    for key in LOSING:
+    for key in (*LOSING, "categorical"):
         if named := getattr(settings, key):
             update[key] = [name for name in named if name not in left_out]
     if "missing" in values:

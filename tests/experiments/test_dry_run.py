@@ -225,6 +225,19 @@ def test_faults_of_cells_are_said_at_once_with_the_command_that_mends_them(nflow
     assert isinstance(nflow(*mended[1:]).exception, BeganError)
 
 
+def test_a_column_that_is_left_out_is_in_no_other_option_of_the_command_that_mends(nflow, tmp_path):
+    rows = [f"{i / 7},{i % 5},{i % 9},{i % 3}" for i in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,k,c", *rows, "1,inf,2,1", ""]))
+    for option, value, rest in (
+        ("--discrete", "b,k", " --discrete k:1"),
+        ("--categorical", "c,b", " --categorical c"),
+    ):
+        result = nflow("fit", "t.csv", option, value, "--dry-run")
+        command = result.stdout.splitlines()[-1].removeprefix("try: ")
+        assert command == f"nflow fit t.csv --exclude b{rest}"
+        assert isinstance(nflow(*shlex.split(command)[1:]).exception, BeganError)
+
+
 # Damaged bytes.
 
 FEW = 14

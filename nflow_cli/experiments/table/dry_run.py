@@ -22,7 +22,7 @@ from nflow_cli.text import command_line
 
 HEADER = ("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")
 # Options of the corrected command.
-OPTIONS = ("columns", "exclude", "given", "missing", "bounds", "date")
+OPTIONS = ("columns", "exclude", "given", "missing", "bounds", "date", "discrete", "categorical")
 DRY = ("--dry-run", "--json")
 
 
@@ -102,6 +102,8 @@ def _option(key: str, value: Any) -> list[str]:
         texts = [f"{escaped(name)}={low}:{high}" for name, (low, high) in ends.items()]
     elif key == "date":
         texts = [f"{escaped(name)}={escaped(form)}" for name, form in value.items()]
+    elif key == "discrete":
+        texts = [f"{escaped(name)}:{step:.15g}" for name, step in value.items()]
     else:
         texts = [value] if key == "missing" else list(map(escaped, value or ()))
     return [f"--{key}", ",".join(texts)] if texts else []
