@@ -1,4 +1,4 @@
-"""Columns as read, each with what the settings of its table ask of it."""
+"""Requests for columns: what the settings of a table ask of each column as read."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ NAMING = ("columns", "given", "target", "categorical", "discrete", "date")  # ke
 
 @dataclass(frozen=True, eq=False)
 class AskedColumn:
-    """A column as read, and what the settings ask of it.
+    """Request for a column: the column as read, its role, bounds, step and format.
 
     What a column is found to be, modelled, computed or left out, is its kind.
 
@@ -66,7 +66,7 @@ AskedColumns = dict[str, AskedColumn]  # by name
 
 
 def asked_columns(columns: Iterable[Column], settings: TableData) -> AskedColumns:
-    """Columns by name, with what the settings ask of each."""
+    """Requests for columns by the settings of their table, by name."""
     of_keys = settings.columns_named()
     named = {name for key in NAMING for name in of_keys[key]}
     kinds = settings.kinds or {}

@@ -1,4 +1,4 @@
-"""Kinds of columns, by their rows and by what is asked of them."""
+"""Kinds of columns, by their rows and the requests of the settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

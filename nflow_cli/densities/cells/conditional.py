@@ -265,7 +265,7 @@ class _Cell:
         found = np.where(nodes.mass > 0, known, np.full((2, *shape), -np.inf))
         row, node = np.nonzero((nodes.mass > 0) & some)
         values = np.broadcast_to(nodes.values, shape)[row, node]
-        size = self.behind.at_a_time // 2  # what is computed of them stays in the processor's cache
+        size = self.behind.at_a_time // 2  # cache size: their parameters stay in the processor's
         for start in range(0, len(row), size):
             part = slice(start, start + size)
             found[:, row[part], node[part]] = self._factors(row[part], values[part])
