@@ -8,10 +8,14 @@ is a float32 on torch: ``where`` is used instead.)
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.polynomial import chebyshev
+
+# An array of NumPy, or a tensor or variable of any backend of Keras: their common operations have
+# no type that checkers know.
+Tensor: TypeAlias = Any
 
 LOG_2 = math.log(2)
 SQRT_2PI = math.sqrt(2 * math.pi)
