@@ -55,7 +55,8 @@ from nflow_cli.config.training import (
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
 MAX_MEMBERS = 100
-PATIENCE, LEAST_PATIENCE = 0.15, 100  # of the updates, and updates
+PATIENCE = 0.15  # of the updates
+LEAST_PATIENCE = 100  # updates
 ENSEMBLE = "Train N networks or stacks side by side; the density is their mixture."
 
 # Roles that exclude each other: each key's with those of earlier keys.
@@ -77,7 +78,9 @@ EXCLUSIVE = {
 MAX_FORM = 40  # letters
 # A time whose year and hour a format must tell, one or both.
 _MOMENT = datetime(2024, 5, 17, 13, 45, 30, tzinfo=UTC)
-MAX_WIDTH, MAX_BLOCKS, MAX_COMPONENTS = 2_048, 16, 64
+MAX_WIDTH = 2_048
+MAX_BLOCKS = 16
+MAX_COMPONENTS = 64
 DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
 WIDE = 8  # columns, beyond which flows overfit sooner
 
@@ -120,7 +123,7 @@ def size_of(sizes: Sequence[Size], rows: int) -> Size:
     return next(size for size in sizes if rows < size.rows)
 
 
-def _named(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
+def _names(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
@@ -198,7 +201,7 @@ class TableData(Strict):
         default=None, **option("Hold out rows that are equal in this column together.", form=NAME)
     )
     split_seed: int = Field(default=0, ge=0, le=MAX_SEED, description="Seed of the random split.")
-    target: Annotated[Columns, BeforeValidator(_named, json_schema_input_type=Columns)] = Field(
+    target: Annotated[Columns, BeforeValidator(_names, json_schema_input_type=Columns)] = Field(
         default=[],
         **option("Predict these columns: fit p(these | all other columns).", form=NAMES),
     )
@@ -241,11 +244,12 @@ class TableData(Strict):
     @field_validator("size", "max_rows", "split", "group")
     @classmethod
     def _suits_the_source(cls, value: Any, info: ValidationInfo) -> Any:
-        is_set, is_of_sets = info.data.get("name") in POINT_SETS, info.field_name == "size"
-        if value is not None and is_set != is_of_sets:
-            of_file = "null for a file: max_rows takes a part of its rows"
-            raise ValueError("null for a built-in set" if is_set else of_file)
-        return value
+        is_set = info.data.get("name") in POINT_SETS
+        if value is None or is_set == (info.field_name == "size"):
+            return value
+        if is_set:
+            raise ValueError("null for a built-in set")
+        raise ValueError("null for a file: max_rows takes a part of its rows")
 
     @field_validator("columns", "exclude", "target", "given", "categorical")
     @classmethod
@@ -262,37 +266,44 @@ class TableData(Strict):
     @field_validator("kinds")
     @classmethod
     def _follow(cls, kinds: dict[str, ColumnKind] | None) -> dict[str, ColumnKind] | None:
-        apart = {n for n, kind in (kinds or {}).items() if kind.kind in ("computed", "left out")}
-        for kind in (kinds or {}).values():
-            for name in kind.relation.columns if kind.relation else ():
-                if name in apart or name not in (kinds or {}):
+        modelled = {
+            name
+            for name, kind in (kinds or {}).items()
+            if kind.kind not in ("computed", "left out")
+        }
+        relations = [kind.relation for kind in (kinds or {}).values() if kind.relation]
+        for relation in relations:
+            for name in relation.columns:
+                if name not in modelled:
                     raise ValueError(f"a modelled column as the source of computed ones: {name!r}")
         return kinds
 
     @field_validator("split", "group")
     @classmethod
     def _one_way_to_split(cls, column: str | None, info: ValidationInfo) -> str | None:
-        other = "test" if info.field_name == "split" else "split"
-        if column is not None and info.data.get(other) is not None:
-            raise ValueError(f"null if {other} is set: both choose the held-out rows")
+        way = "test" if info.field_name == "split" else "split"
+        if column is not None and info.data.get(way) is not None:
+            raise ValueError(f"null if {way} is set: both choose the held-out rows")
         return column
 
     @field_validator(*EXCLUSIVE)
     @classmethod
     def _have_one_role(cls, value: Any, info: ValidationInfo) -> Any:
-        names = _named(value)
-        for other in EXCLUSIVE[str(info.field_name)]:
-            for name in _named(info.data.get(other)):
+        names = _names(value)
+        for role in EXCLUSIVE[str(info.field_name)]:
+            for name in _names(info.data.get(role)):
                 if name in names:
-                    raise ValueError(f"no column of data.{other}, where {name!r} is")
+                    raise ValueError(f"no column of data.{role}, where {name!r} is")
         return value
 
     @field_validator("bounds", "categorical", "discrete", "date")
     @classmethod
     def _are_used(cls, value: Any, info: ValidationInfo) -> Any:
         columns = info.data.get("columns")
-        used = {*(columns or ()), *info.data.get("given", ())}
-        for name in () if columns is None else value:
+        if columns is None:
+            return value
+        used = {*columns, *info.data.get("given", ())}
+        for name in value:
             if name not in used:
                 raise ValueError(f"columns of data.columns or data.given, as {name!r} is not")
         return value
@@ -300,15 +311,16 @@ class TableData(Strict):
     @field_validator("target", "discrete")
     @classmethod
     def _condition_on_the_rest(cls, value: Any, info: ValidationInfo) -> Any:
-        is_target = info.field_name == "target"
-        target = value if is_target else info.data.get("target", ())
-        if is_target and target and info.data.get("columns") is not None:
+        values = {**info.data, str(info.field_name): value}
+        target = values.get("target")
+        if not target:
+            return value
+        if values.get("columns") is not None:
             raise ValueError("no data.columns beside it: a target is given all other columns")
-        settings = info.data.get("bounds", ()) if is_target else value
-        for name in settings if target else ():
-            if name not in target:
-                key = "bounds" if is_target else "discrete"
-                raise ValueError(f"data.{key} of targets alone: {name!r} is given")
+        for key in ("bounds", "discrete"):
+            for name in values.get(key, ()):
+                if name not in target:
+                    raise ValueError(f"data.{key} of targets alone: {name!r} is given")
         return value
 
     @model_validator(mode="after")
@@ -319,12 +331,12 @@ class TableData(Strict):
 
     def columns_named(self) -> dict[str, list[str]]:
         """Names of columns by the keys that name them."""
-        several = ("columns", "exclude", "bounds", "target", "given", "categorical", "discrete")
+        keys = ("columns", *EXCLUSIVE)
+        in_marks = [text.rpartition("=")[0] for text in self.na]
         return {
-            **{key: _named(getattr(self, key)) for key in (*several, "date")},
-            "na": [name for text in self.na if (name := text.rpartition("=")[0])],
+            **{key: _names(getattr(self, key)) for key in keys},
+            "na": [name for name in in_marks if name],
             "kinds": [*itertools.chain(*row_names(self.kinds or {}, self.given))],
-            **{key: _named(getattr(self, key)) for key in ("split", "group", "weights")},
         }
 
     def na_of(self, column: str) -> list[str]:
@@ -335,10 +347,10 @@ class TableData(Strict):
     @property
     def given_example(self) -> str:
         """Example values of the given columns as text; "" without any."""
-        kinds = self.kinds or {}
-        values = {
-            name: (kinds[name].levels or ["0"])[0] if name in kinds else "0" for name in self.given
-        }
+        values = dict.fromkeys(self.given, "0")
+        for name, kind in (self.kinds or {}).items():
+            if name in values and kind.levels:
+                values[name] = kind.levels[0]
         return ",".join(escaped(f"{name}={value}") for name, value in values.items())
 
     def with_kinds(self, kinds: Mapping[str, ColumnKind]) -> "TableData":
@@ -399,10 +411,11 @@ class TableTrain(Strict):
     @property
     def stopping(self) -> ValidatedStopping | None:
         """Early stopping of a settled training."""
-        stopping, least = self.early_stopping, max(4 * (self.chunk or 1), LEAST_PATIENCE)
+        stopping = self.early_stopping
         if stopping is None or stopping.patience:
             return stopping
-        patience = max(round(PATIENCE * (self.steps or 0)), least)
+        share = round(PATIENCE * (self.steps or 0))
+        patience = max(share, 4 * (self.chunk or 1), LEAST_PATIENCE)
         return stopping.model_copy(update={"patience": patience})
 
     @property
@@ -462,8 +475,8 @@ class TableConfig(RunConfig):
         Sizes in the config are kept. Not validated: the flows may have too many weights.
         """
         model, sizes = self.sized(kinds, rows)
-        said = self.train.model_dump(include=set(sizes), exclude_none=True)
-        sizes = {**sizes, **said, "epochs": None}
+        chosen = self.train.model_dump(include=set(sizes), exclude_none=True)
+        sizes = {**sizes, **chosen, "epochs": None}
         if self.train.epochs is not None:
             sizes["steps"] = max(1, round(self.train.epochs * rows / sizes["batch_size"]))
         train = self.train.model_copy(update=sizes)
@@ -488,7 +501,8 @@ class FitConfig(TableConfig):
         if data.missing == "model":
             raise ValueError("missing: refuse or drop beside flows; cells model a gap")
         for key in ("categorical", "discrete", "date"):
-            if names := _named(getattr(data, key)):
+            names = _names(getattr(data, key))
+            if names:
                 raise ValueError(
                     f"no {key} beside flows, which take plain numbers: the default density of "
                     "cells models such columns, so leave out --flow and --k, or --exclude "
@@ -544,10 +558,14 @@ class FitConfig(TableConfig):
         return gained_by(self.flow, self.dim, self.rows) if self.is_settled else None
 
     def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
-        names, size = row_names(kinds, self.data.given), size_of(FLOWS_SIZES, rows)
+        names = row_names(kinds, self.data.given)
+        size = size_of(FLOWS_SIZES, rows)
         train = dict(size.train)
         if size.rows == math.inf:
-            train |= OF_MANY if len(names.modelled) > WIDE else OF_GIVEN if names.given else {}
+            if len(names.modelled) > WIDE:
+                train |= OF_MANY
+            elif names.given:
+                train |= OF_GIVEN
         if not has_network(self.flow.pattern):
             train["weight_decay"] = 0.0
         k = size.model["k"] if self.flow.k is None else self.flow.k
@@ -641,11 +659,11 @@ class CellsConfig(TableConfig):
     @property
     def is_settled(self) -> bool:
         """Whether it is complete without its table."""
-        kinds, train = self.data.kinds, self.train
+        kinds = self.data.kinds
         is_known = kinds is not None and all(
             kind.levels is not None for kind in kinds.values() if kind.alone.kind == "levels"
         )
-        sizes = (getattr(train, key) for key in CELLS_SIZES[0].train)
+        sizes = (getattr(self.train, key) for key in CELLS_SIZES[0].train)
         return is_known and self.cells.is_settled and None not in sizes
 
     @property
@@ -659,8 +677,9 @@ class CellsConfig(TableConfig):
         return self.length * per_row * self.train.members
 
     def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
-        size, said = size_of(CELLS_SIZES, rows), self.cells.model_dump(exclude_none=True)
-        return {"cells": self.cells.model_copy(update={**size.model, **said})}, size.train
+        size = size_of(CELLS_SIZES, rows)
+        chosen = self.cells.model_dump(exclude_none=True)
+        return {"cells": self.cells.model_copy(update={**size.model, **chosen})}, size.train
 
 
 def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
@@ -675,8 +694,11 @@ def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str
 def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
     """Set a preset's epochs to null if steps are given, and the reverse."""
     others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
-    said = (change for change in changes if change.path in others)
-    return [change._replace(path=others[change.path], value=None) for change in said]
+    return [
+        change._replace(path=others[change.path], value=None)
+        for change in changes
+        if change.path in others
+    ]
 
 
 def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
@@ -689,4 +711,5 @@ def _with_hidden(item: Any, width: int) -> Any:
     if not isinstance(options, NetworkOptions) or options.hidden is not None:
         return item
     name = pattern_name(item)
-    return {name: {**({} if isinstance(item, str) else item[name]), "hidden": [width, width]}}
+    settings = {} if isinstance(item, str) else item[name]
+    return {name: {**settings, "hidden": [width, width]}}

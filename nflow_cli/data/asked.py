@@ -67,8 +67,8 @@ AskedColumns = dict[str, AskedColumn]  # by name
 
 def asked_columns(columns: Iterable[Column], settings: TableData) -> AskedColumns:
     """Requests for columns by the settings of their table, by name."""
-    of_keys = settings.columns_named()
-    named = {name for key in NAMING for name in of_keys[key]}
+    names_by_key = settings.columns_named()
+    used = {name for key in NAMING for name in names_by_key[key]}
     kinds = settings.kinds or {}
     roles = {
         settings.split: "says which part a row is in",
@@ -79,13 +79,13 @@ def asked_columns(columns: Iterable[Column], settings: TableData) -> AskedColumn
     def request(column: Column) -> AskedColumn:
         name = column.name
         is_given = name in settings.given
-        is_chosen = settings.columns is None or name in named
+        is_chosen = settings.columns is None or name in used
         return AskedColumn(
             column,
             leaving_out(name, settings),
             role="" if is_given else roles.get(name, ""),
             is_excluded=name in settings.exclude or not is_chosen,
-            is_named=name in named or name in settings.bounds,
+            is_named=name in used or name in settings.bounds,
             is_given=is_given,
             is_weight=name == settings.weights,
             is_categorical=name in settings.categorical,

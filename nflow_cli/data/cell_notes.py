@@ -24,14 +24,17 @@ SHOWN_STRAYS = 3  # of them, that differ
 REPEATED = 3  # rows of a code or of words of missing cells, at least
 GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
 LEAST_DATES = 10  # that differ, for a note
-FIRST_DAY, LAST_DAY = "19000101", "20991231"
+FIRST_DAY = "19000101"
+LAST_DAY = "20991231"
 DIGITS = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # formats, by length
 HUGE = 1e20
 TICK = 1e-6  # seconds: what tables tell of times
 LOSS = 1e-8  # of a column's range, by rounding to 12 digits, for a note
-HOURS, MINUTES = ("%H:%M", "%-H:%M"), ("%M:%S", "%M:%S.%f")  # forms of the same cells
+HOURS = ("%H:%M", "%-H:%M")
+MINUTES = ("%M:%S", "%M:%S.%f")  # forms of the same cells
 ROUNDED = 300  # seconds
-YEAR, PARTS = re.compile(r"\b(19|20)\d\d\b"), re.compile(r"\d+|[^\W\d_]{3,}")
+YEAR = re.compile(r"\b(19|20)\d\d\b")
+PARTS = re.compile(r"\d+|[^\W\d_]{3,}")
 DATE_PARTS = 3  # numbers and words of a date, at least
 SHAPES = 3  # of the cells of text that may be numbers or dates, at most
 EXAMPLES = 100  # of such cells, for one that is neither
@@ -46,13 +49,16 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
     for name, request in columns.items():
         column = request.column
         if column.twins and column.numbers is None:
-            count = f"{len(column.twins):,} level{'s are' if len(column.twins) > 1 else ' is'}"
+            count = len(column.twins)
+            levels = f"{count:,} levels are" if count > 1 else "1 level is"
             yield (
-                f"{name}: {count} written in several ways (blanks around, or Unicode's forms) and "
+                f"{name}: {levels} written in several ways (blanks around, or Unicode's forms) and "
                 f"read as one: {shown(column.twins[0])}"
             )
-        if column.numbers is None and not column.names_rows and (alike := _alike(column)):
-            yield f"{name}: levels that differ by capitals alone: {listed(alike)}"
+        if column.numbers is None and not column.names_rows:
+            twins = _twins_by_capitals(column)
+            if twins:
+                yield f"{name}: levels that differ by capitals alone: {listed(twins)}"
         if not column.is_collected and column.stray is not None:
             row, text = column.stray
             if is_mark(text) or cell_of(text) is not None:
@@ -77,13 +83,14 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
         elif sum(column.gap_words.values()) >= max(REPEATED, GAP_WORDS * len(column.codes)):
             counts = listed([f"{n:,} {shown(word)}" for word, n in column.gap_words.items()])
             yield f"{name}: of {len(column.codes):,} cells of text {counts} are read as missing"
-        if any(map(is_beyond_floats, column.texts)):
-            continue
-        if column.source == "text" and (why := _why_no_date(column)):
-            known = np.isin(column.codes, [i for i, t in enumerate(column.texts) if not is_mark(t)])
-            yield f"{name} is read as text, and looks like dates or times: {place(known)}; {why}"
-        elif column.source == "text" and (why := _why_text(column, place)):
-            yield f"{name} is read as text: {why}"
+        if column.source == "text" and not any(map(is_beyond_floats, column.texts)):
+            why = _why_no_date(column)
+            if why:
+                codes = [i for i, text in enumerate(column.texts) if not is_mark(text)]
+                example = place(np.isin(column.codes, codes))
+                yield f"{name} is read as text, and looks like dates or times: {example}; {why}"
+            elif why := _why_text(column, place):
+                yield f"{name} is read as text: {why}"
 
 
 def notes_of_merged(columns: Iterable[Column]) -> Iterator[str]:
@@ -101,16 +108,18 @@ def notes_of_merged(columns: Iterable[Column]) -> Iterator[str]:
         numbers = np.unique(column.numbers[np.isfinite(column.numbers)])
         if not len(numbers) or column.distinct.single is not None:
             continue
-        written, text = as_written(numbers), partial(_text_of, source=column.source)
-        lost, n = np.abs(written - numbers), column.distinct.merged
-        if n:
+        written = as_written(numbers)
+        text = partial(_text_of, source=column.source)
+        changes = np.abs(written - numbers)
+        largest_change = TICK if column.source == "time" else LOSS * np.ptp(numbers)
+        if column.distinct.merged:
             i = int(np.argmax(np.diff(written) == 0))
             yield (
-                f"{name}: {n:,} of {len(numbers):,} numbers equal others to 12 digits, and are "
-                f"read as these: {text(numbers[i])} and {text(numbers[i + 1])}"
+                f"{name}: {column.distinct.merged:,} of {len(numbers):,} numbers equal others to "
+                f"12 digits, and are read as these: {text(numbers[i])} and {text(numbers[i + 1])}"
             )
-        elif lost.max() > (TICK if column.source == "time" else LOSS * np.ptp(numbers)):
-            i = int(np.argmax(lost))
+        elif changes.max() > largest_change:
+            i = int(np.argmax(changes))
             yield f"{name}: read to 12 digits, such as {text(numbers[i])} as {text(written[i])}"
 
 
@@ -123,30 +132,32 @@ def _text_of(number: float, source: str) -> str:
 
 def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:
     """Notes on the cells of text that were read as missing beside numbers or dates."""
-    if column.codes is None or not (lost := column.lost).any():
+    lost = column.lost
+    if column.codes is None or not lost.any():
         return
     place = partial(_place, table, rows, column.texts, column.codes)
-    found, counts = np.unique(column.codes[lost], return_counts=True)
-    of_marks = {i: int(n) for i, n in zip(found, counts) if is_mark(column.texts[i])}
-    for i, n in of_marks.items():
+    codes, counts = np.unique(column.codes[lost], return_counts=True)
+    marks = {i: int(n) for i, n in zip(codes, counts) if is_mark(column.texts[i])}
+    for i, n in marks.items():
         yield (
             f"{column.name}: {n:,} gap mark{'s' * (n > 1)} read as missing: "
             f"{place(column.codes == i)}"
         )
-    others = lost & ~np.isin(column.codes, [*of_marks])
-    if n := int(others.sum()):
+    others = lost & ~np.isin(column.codes, [*marks])
+    count = int(others.sum())
+    if count:
         known = int((column.codes >= 0).sum())
         yield (
-            f"{column.name}: {n:,} of {known:,} cells read as missing, as they are no numbers or "
-            f"dates: {place(others)}"
+            f"{column.name}: {count:,} of {known:,} cells read as missing, as they are no numbers "
+            f"or dates: {place(others)}"
         )
 
 
 def _place(
-    table: TableFile, rows: np.ndarray, texts: Sequence[str], codes: np.ndarray, some: np.ndarray
+    table: TableFile, rows: np.ndarray, texts: Sequence[str], codes: np.ndarray, cells: np.ndarray
 ) -> str:
-    """Text and place of the first of some cells ``(n,)`` of a column of text."""
-    row = int(np.argmax(some))
+    """Text and place of the first of the cells of a mask ``(n,)`` of a column of text."""
+    row = int(np.argmax(cells))
     return f"{shown(texts[codes[row]])} in {table.place(int(rows[row]))}"
 
 
@@ -165,23 +176,26 @@ def _why_no_date(column: Column) -> str:
 
 
 def _why_text(column: Column, place: Callable[[np.ndarray], str]) -> str:
-    counts, decimal = column.text_counts, column.decimal
-    others = np.isnan(numbers_of(column.texts, None, decimal)) & (counts > 0)
-    n, known, examples = counts[others].sum(), counts.sum(), np.flatnonzero(others)[:1]
-    are_repeated = column.names_rows and n >= REPEATED * others.sum()
-    if 0 < n <= (LOST if are_repeated else STRAY) * known:
-        values = [
-            f"{escaped(column.name)}={escaped(column.texts[i])}" for i in np.flatnonzero(others)
-        ]
+    counts = column.text_counts
+    known = counts.sum()
+    are_strays = np.isnan(numbers_of(column.texts, None, column.decimal)) & (counts > 0)
+    strays = np.flatnonzero(are_strays)
+    n = counts[strays].sum()
+    are_repeated = column.names_rows and n >= REPEATED * len(strays)
+    most = LOST if are_repeated else STRAY
+    if 0 < n <= most * known:
+        values = [f"{escaped(column.name)}={escaped(column.texts[i])}" for i in strays]
         option = command_line(["--na", ",".join(values[:SHOWN_STRAYS])])
         return (
-            f"{n:,} of {known:,} cells are not numbers: {place(column.codes == examples[0])}; if "
+            f"{n:,} of {known:,} cells are not numbers: {place(column.codes == strays[0])}; if "
             f"they mean missing, {option}"
         )
-    if reason := why_none(column.texts, counts, decimal):
-        why, examples = reason
+    unclear = why_none(column.texts, counts, column.decimal)
+    if unclear:
+        why, examples = unclear
         return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
-    if column.names_rows and (text := _example_of_unread(column)):
+    text = _example_of_unread(column) if column.names_rows else ""
+    if text:
         example = place(column.codes == column.texts.index(text))
         way = _way_of_minutes(column) or _way_of_dates(column, text)
         return f"cells such as {example} are neither numbers nor dates in a known form{way}"
@@ -215,7 +229,7 @@ def _may_be_minutes(column: Column) -> bool:
     return bool((column.numbers[~column.gaps] % ROUNDED).any())
 
 
-def _alike(column: Column) -> list[str]:
+def _twins_by_capitals(column: Column) -> list[str]:
     """Rows and texts of the levels that are others in small letters."""
     rows = dict(zip(*column.unmarked))
     of_keys = grouped((text.casefold(), text) for text in rows)
@@ -235,11 +249,11 @@ def _example_of_unread(column: Column) -> str:
     rows = Counter[str]()
     for shape, count in zip(shapes, counts.tolist()):
         rows[shape] += count
-    usual = dict(rows.most_common(SHAPES))
-    are_numbers = all(shape.count("9") >= max(2, shape.count("a")) for shape in usual)
-    if sum(usual.values()) < SHARE * counts.sum() or not are_numbers:
+    frequent = dict(rows.most_common(SHAPES))
+    are_numbers = all(shape.count("9") >= max(2, shape.count("a")) for shape in frequent)
+    if sum(frequent.values()) < SHARE * counts.sum() or not are_numbers:
         return ""
-    examples = [text for text, shape in zip(texts[:EXAMPLES], shapes) if shape in usual]
+    examples = [text for text, shape in zip(texts[:EXAMPLES], shapes) if shape in frequent]
     unread = (t for t in examples if not (is_number(t, column.decimal) or dates.forms_of([t])))
     return next(unread, "")
 
@@ -247,15 +261,21 @@ def _example_of_unread(column: Column) -> str:
 def notes_of_days(columns: Iterable[AskedColumn]) -> Iterator[str]:
     """Notes on whole numbers that may be dates."""
     for request in columns:
-        name, column = request.name, request.column
-        if column.numbers is None or column.source != "number" or column.form is not None:
-            continue
-        numbers = column.numbers[np.isfinite(column.numbers)]
-        if (form := _form_of_digits(numbers)) and not request.is_categorical:
+        numbers = _plain_numbers(request.column)
+        form = _form_of_digits(numbers)
+        if form and not request.is_categorical:
+            option = command_line(["--date", f"{escaped(request.name)}={form}"])
             yield (
-                f"{name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to read "
-                f"them: {command_line(['--date', f'{escaped(name)}={form}'])}"
+                f"{request.name}: whole numbers that look like dates, such as {numbers[0]:.0f}; to "
+                f"read them: {option}"
             )
+
+
+def _plain_numbers(column: Column) -> np.ndarray:
+    """Finite numbers ``(n,)`` of a column; none of dates, times and text."""
+    if column.numbers is None or column.source != "number" or column.form is not None:
+        return np.zeros(0)
+    return column.numbers[np.isfinite(column.numbers)]
 
 
 def notes_of_codes(columns: Iterable[AskedColumn]) -> Iterator[str]:
@@ -263,25 +283,28 @@ def notes_of_codes(columns: Iterable[AskedColumn]) -> Iterator[str]:
     several rows and beyond all others by more than their range.
     """
     for request in columns:
-        name, column = request.name, request.column
-        if column.numbers is None or column.source != "number" or column.form is not None:
+        name = request.name
+        column = request.column
+        numbers = _plain_numbers(column)
+        if not len(numbers) or request.is_categorical:
             continue
-        numbers = column.numbers[np.isfinite(column.numbers)]
-        if column.alike and not request.is_categorical:
-            text, number = column.alike
+        if column.zero_ended:
+            text, number = column.zero_ended
             yield (
                 f"{name}: {text} is read as the number {number}; to keep them apart: "
                 f"{command_line(['--categorical', escaped(name)])}"
             )
-        ends = {numbers.min(), numbers.max()} if len(numbers) else set()
+        ends = {numbers.min(), numbers.max()}
         codes = sorted(float(end) for end in ends if _is_code(end, column.is_float32))
         others = numbers[~np.isin(numbers, codes)]
-        if not codes or not len(others) or request.is_categorical:
+        if not len(others):
             continue
-        low, high = float(others.min()), float(others.max())
+        low = float(others.min())
+        high = float(others.max())
         for code in codes:
-            n, gap = int((numbers == code).sum()), max(low - code, code - high)
-            if n >= REPEATED and gap > high - low > 0:
+            n = int((numbers == code).sum())
+            distance = max(low - code, code - high)
+            if n >= REPEATED and distance > high - low > 0:
                 yield (
                     f"{name}: {n:,} cells are {code:.15g}, far from the others ({low:.6g} to "
                     f"{high:.6g}): if it means missing, --na {escaped(name)}={code:.15g}"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from unicodedata import normalize
 
 import numpy as np
@@ -74,8 +74,8 @@ class Column:
         form: Format of the dates or times in text that the numbers were.
         notation: Of the numbers in text, unless they were digits alone.
         nested: What its cells are if no text and no numbers: objects or lists.
-        alike: A number in the first cells of text that has zeros at its end as others have not,
-            such as 1.10 beside 1.9, and without them.
+        zero_ended: A number in the first cells of text that has zeros at its end as others have
+            not, such as 1.10 beside 1.9, and without them.
         gap_words: Rows of each word that means a missing cell of text, such as NA.
     """
 
@@ -93,7 +93,7 @@ class Column:
     twins: Sequence[str] = ()
     rounded: tuple[int, str] | None = None
     gap_words: Mapping[str, int] = field(default_factory=dict)
-    alike: Sequence[str] = ()
+    zero_ended: Sequence[str] = ()
     nested: str = ""
 
     @property
@@ -126,10 +126,10 @@ class Column:
         if self.numbers is None:
             return self.cells
         values = self.distinct.values
-        found = np.arange(len(self.numbers))
+        indices = np.arange(len(self.numbers))
         if len(values) <= MAX_LEVELS:
-            found = np.searchsorted((values[1:] + values[:-1]) / 2, self.numbers)
-        return np.where(np.isfinite(self.numbers), found, -1)
+            indices = np.searchsorted((values[1:] + values[:-1]) / 2, self.numbers)
+        return np.where(np.isfinite(self.numbers), indices, -1)
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -175,10 +175,14 @@ class Column:
         texts, counts = self.unmarked
         if any(map(is_beyond_floats, texts)):
             return self
-        if form := dates.form_of(texts, counts):
+        form = dates.form_of(texts, counts)
+        if form:
             return self._in_form(form)
-        found = notations.read_numbers(self.texts, self.text_counts, self.decimal, may_be_enclosed)
-        return self if found is None else self._valued(found[0], "number", notation=found[1])
+        read = notations.read_numbers(self.texts, self.text_counts, self.decimal, may_be_enclosed)
+        if read is None:
+            return self
+        numbers, notation = read
+        return self._valued(numbers, "number", notation=notation)
 
     def in_levels(self) -> "Column":
         """With 3.0 and 3 in text as one level, the first of them; itself if it has numbers."""
@@ -200,9 +204,11 @@ class Column:
         than 95 % of the cells are such. Where the kind has gaps and no level `none`, that is a gap.
         """
         if kind.type in ("text", "truth"):
+            if not kind.missing:
+                return self.in_levels()
             levels = kind.levels or self.texts
             nones = [text for text in self.texts if text.lower() == NONE and text not in levels]
-            return (self.without(nones) if kind.missing else self).in_levels()
+            return self.without(nones).in_levels()
         if kind.form is not None and self.source == "number" and self.form is None:
             return self._in_texts().in_kind(kind)
         if self.numbers is not None or self.codes is None:
@@ -251,35 +257,50 @@ class Column:
         kind = dates.kind_of_form(form)
         return self._valued(values, "number" if kind == "clock" else kind, form=form)
 
-    def _valued(self, values: np.ndarray, source: Source, **facts: Any) -> "Column":
-        return replace(self, source=source, numbers=np.append(values, np.nan)[self.codes], **facts)
+    def _valued(
+        self,
+        values: np.ndarray,
+        source: Source,
+        form: str | None = None,
+        notation: Notation | None = None,
+    ) -> "Column":
+        """With a number ``(m,)`` of each text."""
+        numbers = np.append(values, np.nan)[self.codes]
+        return replace(self, source=source, numbers=numbers, form=form, notation=notation)
 
     def without(self, values: Sequence[str]) -> "Column":
         """With cells that are equal to one of some values, as text, number or date, missing."""
         if not values:
             return self
-        found = (_number(value, self.source) for value in values)
-        numbers = [number for number in found if number == number]
-        gone = np.zeros(len(self.cells), bool)
+        parsed = [_number(value, self.source) for value in values]
+        missing = [number for number in parsed if not np.isnan(number)]
+        are_missing = np.zeros(len(self.cells), bool)
         if self.numbers is not None:
-            kind = np.float32 if self.is_float32 else np.float64
-            gone = np.isin(self.numbers.astype(kind), np.array(numbers, kind))
+            dtype = np.float32 if self.is_float32 else np.float64
+            are_missing = np.isin(self.numbers.astype(dtype), np.array(missing, dtype))
         elif self.codes is not None:
-            are_gone = [t in values or _number(t, "number") in numbers for t in self.texts]
-            gone = np.array([*are_gone, False])[self.codes]
-        parts = {"numbers": (self.numbers, np.nan), "codes": (self.codes, -1)}
-        kept = {key: c if c is None else np.where(gone, gap, c) for key, (c, gap) in parts.items()}
-        return replace(self, **kept)
+            of_texts = [t in values or _number(t, "number") in missing for t in self.texts]
+            are_missing = np.array([*of_texts, False])[self.codes]
+        column = self
+        if self.numbers is not None:
+            column = replace(column, numbers=np.where(are_missing, np.nan, self.numbers))
+        if self.codes is not None:
+            column = replace(column, codes=np.where(are_missing, -1, self.codes))
+        return column
 
     def at(self, rows: np.ndarray) -> "Column":
         """Some rows, by their numbers in ascending order."""
-        cells = {"numbers": self.numbers, "codes": self.codes}
-        kept = {key: of_all if of_all is None else of_all[rows] for key, of_all in cells.items()}
         stray = self.stray
         if stray is not None:
-            place = int(np.searchsorted(rows, stray[0]))
-            stray = (place, stray[1]) if stray[0] in rows[place : place + 1] else None
-        return replace(self, **kept, stray=stray)
+            row, text = stray
+            place = int(np.searchsorted(rows, row))
+            stray = (place, text) if row in rows[place : place + 1] else None
+        return replace(
+            self,
+            numbers=None if self.numbers is None else self.numbers[rows],
+            codes=None if self.codes is None else self.codes[rows],
+            stray=stray,
+        )
 
     def in_unit(self, type: Literal["date", "time"]) -> "Column":
         """Dates as times, in seconds, or times as dates, in days."""
@@ -338,27 +359,31 @@ def read_columns(
     table.expect(names)
     rows = None if max_rows is None else _drawn(table, names[:1], max_rows, seed)
     readers = {name: _Reader(table, name, ["text"] if name in texts else []) for name in names}
-    for name in codes if table.is_untyped else ():
-        readers[name].codes = Codes()
+    if table.is_untyped:
+        for name in codes:
+            readers[name].codes = Codes()
     n = _read(table, readers, rows)
     for reader in readers.values():
         are_codes = reader.codes and reader.codes.are_found
-        are_apart = reader.alike and reader.name in apart
+        are_apart = reader.zero_ended and reader.name in apart
         if (are_codes or are_apart) and reader.sources[:1] == ["number"]:
-            reader.sources, reader.is_mixed = ["text"], True
-    while mixed := {name: reader for name, reader in readers.items() if reader.is_mixed}:
-        again = {name: _Reader(table, name, r.sources, r.stray) for name, r in mixed.items()}
-        _read(table, again, rows)  # text after numbers: reread these as text
-        readers |= again
-    kept = np.arange(n) if rows is None else rows
+            reader.sources = ["text"]
+            reader.is_mixed = True
+    while mixed := [reader for reader in readers.values() if reader.is_mixed]:
+        rereaders = {r.name: _Reader(table, r.name, r.sources, r.stray) for r in mixed}
+        _read(table, rereaders, rows)  # text after numbers: reread these as text
+        readers |= rereaders
     read = {name: readers.pop(name).column(columns[name].is_index) for name in names}
     for name in codes:
         if read[name].rounded is not None:
             reader = _Reader(table, name, ["text"])
             _read(table, {name: reader}, rows)
             digits = reader.column(columns[name].is_index)
-            read[name] = read[name] if digits.names_rows else digits
-    return [*read.values()], kept
+            if not digits.names_rows:
+                read[name] = digits
+    if rows is None:
+        rows = np.arange(n)
+    return [*read.values()], rows
 
 
 def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
@@ -377,6 +402,7 @@ def stacked(table: TableFile, columns: Sequence[Column]) -> np.ndarray:
 
 
 def _finite(table: TableFile, column: Column) -> np.ndarray:
+    """Numbers ``(n,)`` of a column, all finite; else a DataError."""
     row, received = column.stray or (None, column.source)
     if column.source == "number" and column.numbers is not None:
         wrong = ~np.isfinite(column.numbers)
@@ -451,7 +477,7 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
     return first
 
 
-def _alike(cells: pa.Array, decimal: str) -> Sequence[str]:
+def _zero_ended(cells: pa.Array, decimal: str) -> Sequence[str]:
     """Text of a number with decimals that ends in zeros, where another has fewer decimals, 1.10
     beside 1.9, and the number without them; numbers are written with all their zeros, or none.
     """
@@ -486,7 +512,7 @@ class _Reader:
     codes: Codes | None = None
     beyond: int = 0
     first_beyond: str = ""
-    alike: Sequence[str] = ()
+    zero_ended: Sequence[str] = ()
     nested: str = ""
     _parts: list[np.ndarray] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
@@ -502,7 +528,10 @@ class _Reader:
             self._start(cells.type)
         for source in list(self.sources):
             try:
-                self._add_texts(cells) if source == "text" else self._add_numbers(cells, source)
+                if source == "text":
+                    self._add_texts(cells)
+                else:
+                    self._add_numbers(cells, source)
                 return
             except NotANumberError as error:
                 self._pass_over(source, error)
@@ -536,7 +565,7 @@ class _Reader:
         if self.codes is not None and not self.codes.add(cells):
             self.codes = None
         if self.table.is_untyped and source == "number" and not self._parts:
-            self.alike = _alike(cells, self.table.decimal)
+            self.zero_ended = _zero_ended(cells, self.table.decimal)
         self._parts.append(np.array(part, np.float64))
         if beyond := beyond_floats(cells, self._parts[-1]):
             self.first_beyond = self.first_beyond or beyond[0]
@@ -546,53 +575,69 @@ class _Reader:
         if not self._is_bounded:
             return
         try:
-            found, which = distinct_texts(cells)
+            spellings, which = distinct_texts(cells)
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._drop_texts()
             return
-        stripped = [normalize("NFC", (text or "").strip()) for text in found]
-        counts = np.bincount(which[which >= 0], minlength=len(stripped)).tolist()
-        for text, count in zip(stripped, counts):
-            if text and text.lower() in GAPS:
-                self._gap_words[text] += count
-        texts = [None if text.lower() in GAPS else text for text in stripped]
-        for text, written in zip(texts, found):
-            if text and written and self._written.setdefault(text, written) != written:
+        counts = np.bincount(which[which >= 0], minlength=len(spellings)).tolist()
+        codes = []
+        for spelling, count in zip(spellings, counts):
+            written = spelling or ""
+            text = normalize("NFC", written.strip())
+            if text.lower() in GAPS:
+                if text:
+                    self._gap_words[text] += count
+                codes.append(-1)
+                continue
+            if self._written.setdefault(text, written) != written:
                 self._twins[text] = None
-        new = [text for text in dict.fromkeys(texts) if text and text not in self._codes]
-        self._codes |= {text: code for code, text in enumerate(new, start=len(self._codes))}
-        self._letters += sum(map(len, new))
-        codes = [-1 if text is None else self._codes[text] for text in texts]
+            if text not in self._codes:
+                self._codes[text] = len(self._codes)
+                self._letters += len(text)
+            codes.append(self._codes[text])
         self._parts.append(np.array([*codes, -1], np.int32)[which])  # the last of missing cells
         if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
             self._drop_texts()
 
     def _drop_texts(self) -> None:
-        self._is_bounded, self._parts, self._codes = False, [], {}
-        self._written, self._twins = {}, {}
+        self._is_bounded = False
+        self._parts = []
+        self._codes = {}
+        self._written = {}
+        self._twins = {}
 
     def column(self, is_index: bool) -> Column:
         source = self.sources[0] if self.sources else "number"
         decimal = self.table.decimal
-        parts, self._parts = self._parts, []
+        parts = self._parts
+        self._parts = []
         if source != "text":
-            numbers = np.concatenate(parts) if parts else np.empty(0)
-            rounded = (self.beyond, self.first_beyond) if self.beyond else None
-            facts = {"is_float32": self.is_float32, "rounded": rounded, "alike": self.alike}
-            return Column(self.name, source, numbers, None, [], is_index, decimal=decimal, **facts)
+            return Column(
+                self.name,
+                source,
+                np.concatenate(parts) if parts else np.empty(0),
+                None,
+                [],
+                is_index,
+                self.is_float32,
+                decimal,
+                rounded=(self.beyond, self.first_beyond) if self.beyond else None,
+                zero_ended=self.zero_ended,
+            )
         texts = list(self._codes)
         if self.is_clock:
             texts = dates.without_fractions(texts)
         if texts and {text.lower() for text in texts} <= TRUTH:
             source = "truth"
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        stray = self.stray or ((int(np.argmax(codes >= 0)), texts[0]) if texts else None)
-        codes = codes if self._is_bounded else None
+        stray = self.stray
+        if stray is None and texts:
+            stray = int(np.argmax(codes >= 0)), texts[0]
         return Column(
             self.name,
             source,
             None,
-            codes,
+            codes if self._is_bounded else None,
             texts,
             is_index,
             decimal=decimal,

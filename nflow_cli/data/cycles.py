@@ -30,6 +30,10 @@ class Period(NamedTuple):
     least: float
     is_of_days: bool
 
+    def times(self, days: np.ndarray) -> np.ndarray:
+        """Times ``(n,)`` at which the phase of days ``(n,)`` begins: midnight, or themselves."""
+        return np.floor(days) if self.is_of_days else days
+
 
 PERIODS: dict[Cycle, Period] = {
     "season": Period(365.2425, 350.0, True),
@@ -44,60 +48,65 @@ def with_calendars(
     """Kinds with the cycles that dates and times of training rows ``(n, C)`` tell, of which a
     modelled column behind depends on one at least: other inputs would be noise.
     """
-    found = dict(kinds)
-    some = stream(0, "calendar").choice(len(rows), min(len(rows), ROWS), replace=False)
+    with_cycles = dict(kinds)
+    sample = stream(0, "calendar").choice(len(rows), min(len(rows), ROWS), replace=False)
     for place, name in enumerate(columns):
         kind = kinds[name]
         is_dated = kind.type in ("date", "time") and kind.kind in ("grid", "number")
         if not is_dated or kind.calendar is not None:
             continue
-        told = list(_told(rows[:, place], kind))
-        known = some[~np.isnan(rows[some, place])]
-        behind = range(max(place + 1, n_given), len(columns))
-        responses = (_responses(rows[known, j], kinds[columns[j]]) for j in behind)
-        days, least = _days(rows[known, place], kind), NATS + np.log(max(len(behind), 1))
-        needed = _needed(told, days, responses, least) if told and len(days) else []
-        found[name] = kind.model_copy(update={"calendar": needed})
-    return found
+        cycles = list(_visible(rows[:, place], kind))
+        known = sample[~np.isnan(rows[sample, place])]
+        if cycles and len(known):
+            behind = range(max(place + 1, n_given), len(columns))
+            responses = (_responses(rows[known, j], kinds[columns[j]]) for j in behind)
+            least = NATS + np.log(max(len(behind), 1))
+            cycles = _needed(cycles, _days(rows[known, place], kind), responses, least)
+        else:
+            cycles = []
+        with_cycles[name] = kind.model_copy(update={"calendar": cycles})
+    return with_cycles
 
 
-def _told(values: np.ndarray, kind: ColumnKind) -> Iterator[Cycle]:
+def _visible(values: np.ndarray, kind: ColumnKind) -> Iterator[Cycle]:
     """Cycles of which dates or times ``(n,)`` have the phases: their span leaves none to be
     extrapolated, and two are nearer than the period, as monthly dates have no weekday.
     """
     is_clock = kind.form is not None and kind_of_form(kind.form) == "clock"
     days = np.unique(_days(values[~np.isnan(values)], kind))
     for cycle, period in PERIODS.items():
-        apart = np.diff(np.unique(np.floor(days)) if period.is_of_days else days)
-        is_long = is_clock or apart.sum() >= period.least
-        if is_long and (apart < NEAR * period.length).any():
+        distances = np.diff(np.unique(period.times(days)))
+        is_long = is_clock or distances.sum() >= period.least
+        if is_long and (distances < NEAR * period.length).any():
             yield cycle
 
 
 def _needed(
-    told: Sequence[Cycle], days: np.ndarray, responses: Iterable[np.ndarray], least: float
+    cycles: Sequence[Cycle], days: np.ndarray, responses: Iterable[np.ndarray], least: float
 ) -> list[Cycle]:
     """Cycles without which a regression of responses ``(n, P)`` on a trend and all cycles loses
     ``least`` nats and log P: of log-likelihood, less one a parameter (Akaike 1974).
     """
 
-    def basis(cycles: Sequence[Cycle]) -> np.ndarray:
+    def basis(chosen: Sequence[Cycle]) -> np.ndarray:
         trend = np.stack([np.ones(len(days)), days - days.mean()])
-        return np.linalg.qr(np.concatenate([trend, _waves(days, cycles)]).T)[0]
+        return np.linalg.qr(np.concatenate([trend, _waves(days, chosen)]).T)[0]
 
-    others = [basis([one for one in told if one != cycle]) for cycle in told]
-    every, needed = basis(told), set[Cycle]()
-    degrees = len(days) - every.shape[1]
+    full = basis(cycles)
+    reduced = {cycle: basis([kept for kept in cycles if kept != cycle]) for cycle in cycles}
+    needed = set[Cycle]()
+    degrees = len(days) - full.shape[1]
     for y in responses:
-        left = _left(every, y)
-        for cycle, other in zip(told, others):
-            gains = degrees / 2 * np.log(_left(other, y) / left) - N_HARMONICS
+        variances = _residual_variances(full, y)
+        for cycle, without_it in reduced.items():
+            ratios = _residual_variances(without_it, y) / variances
+            gains = degrees / 2 * np.log(ratios) - N_HARMONICS
             if (gains > least + np.log(max(len(gains), 1))).any():
                 needed.add(cycle)
-    return [cycle for cycle in told if cycle in needed]
+    return [cycle for cycle in cycles if cycle in needed]
 
 
-def _left(basis: np.ndarray, responses: np.ndarray) -> np.ndarray:
+def _residual_variances(basis: np.ndarray, responses: np.ndarray) -> np.ndarray:
     """Variance ``(P,)`` that a regression leaves of each response."""
     return np.maximum(1 - np.square(basis.T @ responses).sum(axis=0) / len(responses), EXACT)
 
@@ -107,14 +116,14 @@ def _responses(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
     are_missing = np.isnan(values)
     if kind.kind == "levels":
         levels, counts = np.unique(values[~are_missing], return_counts=True)
-        found = values[:, None] == levels[np.argsort(-counts, kind="stable")[:LEVELS]]
+        responses = values[:, None] == levels[np.argsort(-counts, kind="stable")[:LEVELS]]
     else:
         ranks = np.searchsorted(np.sort(values), values).astype(float)
         middle = ranks[~are_missing].mean() if not are_missing.all() else 0.0
-        found = np.where(are_missing, middle, ranks)
-    found = np.column_stack([found, are_missing]).astype(float)
-    found = (found - found.mean(axis=0))[:, np.ptp(found, axis=0) > 0]
-    return found / found.std(axis=0)
+        responses = np.where(are_missing, middle, ranks)
+    responses = np.column_stack([responses, are_missing]).astype(float)
+    responses = (responses - responses.mean(axis=0))[:, np.ptp(responses, axis=0) > 0]
+    return responses / responses.std(axis=0)
 
 
 def harmonics(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
@@ -127,14 +136,15 @@ def harmonics(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
 
 
 def _waves(days: np.ndarray, cycles: Iterable[Cycle]) -> np.ndarray:
-    found = [np.zeros((0, len(days)))]
+    """Harmonics ``(E, n)`` of cycles of days ``(n,)`` since 1970-01-01."""
+    waves = [np.zeros((0, len(days)))]
     for cycle in cycles:
         period = PERIODS[cycle]
-        phases = (np.floor(days) if period.is_of_days else days) / period.length
-        angles = 2 * np.pi * ORDERS * np.mod(phases, 1.0)
-        found += [np.sin(angles), np.cos(angles)]
-    return np.concatenate(found) / np.sqrt(len(ORDERS))
+        angles = 2 * np.pi * ORDERS * np.mod(period.times(days) / period.length, 1.0)
+        waves += [np.sin(angles), np.cos(angles)]
+    return np.concatenate(waves) / np.sqrt(len(ORDERS))
 
 
 def _days(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
+    """Days since 1970-01-01 of dates or times ``(n,)``."""
     return values if kind.type == "date" else values / DAY

@@ -6,7 +6,6 @@ training row has it; NaN if missing.
 """
 
 import hashlib
-import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -131,10 +130,19 @@ class Dataset:
 
     def thinned(self, count: int) -> "Dataset":
         """Every k-th row of each part, of at most ``count`` training rows."""
-        few = slice(None, None, max(1, -(-len(self.train) // count)))
-        rows = {"train": self.train, "validation": self.validation, "test": self.test}
-        weights = Weights(*(None if part is None else part[few] for part in self.weights))
-        return replace(self, weights=weights, **{name: part[few] for name, part in rows.items()})
+        k = max(1, -(-len(self.train) // count))
+        weights = {
+            part: weights[::k]
+            for part, weights in self.weights._asdict().items()
+            if weights is not None
+        }
+        return replace(
+            self,
+            train=self.train[::k],
+            validation=self.validation[::k],
+            test=self.test[::k],
+            weights=Weights(**weights),
+        )
 
     def straightened(self) -> "Dataset":
         """The same in straight units, in which mixtures are linear."""
@@ -154,32 +162,44 @@ class Dataset:
         Log-densities compare only if it is equal.
         """
         kinds = {name: self.kinds[name] for name in sorted(self.scored)}
-        has_width = {name: "number" in (kind.kind, kind.own) for name, kind in kinds.items()}
-        parts = [
-            [name, kind.kind, kind.resolution if has_width[name] else None, kind.repeats]
-            for name, kind in kinds.items()
-        ]
-        text = json.dumps([sorted(self.given), parts])
+        measures = []
+        for name, kind in kinds.items():
+            width = kind.resolution if "number" in (kind.kind, kind.own) else None
+            measures.append([name, kind.kind, width, kind.repeats])
+        text = json.dumps([sorted(self.given), measures])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
         """Record in ``run.json``."""
-        units = {"units": _record(self.units)}
-        if self.straight_units:
-            units["straight_units"] = _record(self.straight_units)
-        is_file = self.name not in (*POINT_SETS, STDIN, IN_PYTHON)
-        path = {"path": os.path.abspath(self.name)} if is_file else {}
-        record = {"name": self.name, **path, "sha256": self.sha256, "columns": self.columns}
-        if weights := [part for part in self.weights if part is not None]:
+        record: dict[str, Any] = {"name": self.name}
+        if self.name not in (*POINT_SETS, STDIN, IN_PYTHON):
+            record["path"] = os.path.abspath(self.name)
+        record["sha256"] = self.sha256
+        record["columns"] = self.columns
+        weights = [part for part in self.weights if part is not None]
+        if weights:
             record["weights_sha256"] = checksum(np.concatenate(weights))
         if self.copies:
             record["copies"] = self.copies
-        return {**record, **({"test": dict(self.tests)} if self.tests else {}), **units}
+        if self.tests:
+            record["test"] = dict(self.tests)
+        record["units"] = _record(self.units)
+        if self.straight_units:
+            record["straight_units"] = _record(self.straight_units)
+        return record
 
 
 class Reading(NamedTuple):
-    """Table as read: columns as they are asked, the numbers ``(n,)`` of their rows, the first copy
-    ``(n,)`` of each, and the kinds and faults of the rows that copy no other.
+    """Table as read, before its rows are split.
+
+    Attributes:
+        reader: Of the table.
+        columns: With their requests, by name.
+        numbers: Of the rows in the table, ``(n,)``.
+        first: Number ``(n,)`` of the first row that each row copies, of those read.
+        kinds: Of the columns, from the rows that copy no other.
+        faults: Of these rows.
+        notes: Lines printed before training.
     """
 
     reader: TableReader
@@ -189,6 +209,35 @@ class Reading(NamedTuple):
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
     notes: Sequence[str] = ()
+
+    @property
+    def copies(self) -> int:
+        """Number of rows that copy another."""
+        return len(self.first) - len(np.unique(self.first))
+
+    @property
+    def weights(self) -> Column | None:
+        """Column that weights rows, if any."""
+        weights = (request.column for request in self.columns.values() if request.is_weight)
+        return next(weights, None)
+
+
+class TestRows(NamedTuple):
+    """Test rows of a separate file, in random order, one of each that is repeated.
+
+    Attributes:
+        rows: ``(n, C)``.
+        weights: ``(n,)``, if rows have weights.
+        record: Name, path and SHA-256 of the file.
+        notes: Lines printed before training.
+        copies: Number of rows left out, which equal another.
+    """
+
+    rows: np.ndarray
+    weights: np.ndarray | None
+    record: Mapping[str, str]
+    notes: Sequence[str]
+    copies: int
 
 
 def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Reading:
@@ -204,15 +253,15 @@ def load_dataset(
     settings: TableData,
     table: TableFile | None = None,
     flows: Tails | None = None,
-    whole: Reading | None = None,
+    all_columns: Reading | None = None,
 ) -> Dataset:
     """Read a table, find the kinds of its columns, unless set, and split its rows.
 
-    ``table`` replaces that of ``settings``; ``flows``: map of tails for flows; ``whole``: the table
-    as read already. All faults of the table are in one ``DataError``.
+    ``table`` replaces that of ``settings``; ``flows``: map of tails for flows; ``all_columns``: the
+    table as :func:`read_whole` has read it. All faults of the table are in one ``DataError``.
     """
     reader = TableReader(table or table_named(settings), settings, flows)
-    reading = _read(reader, whole)
+    reading = _read(reader, all_columns)
     parts, faults = _parts(reading)
     faults = [*reading.faults, *faults]
     is_plain = flows and any(fault.column and fault.mend for fault in faults)
@@ -237,20 +286,27 @@ def load_dataset(
         *note_of_weights(settings.weights, data.weights.train),
         *note_of_repeats(data.train, data.test, continuous),
     ]
-    copies = data.copies + len(reading.first) - len(np.unique(reading.first))
-    read = {"notes": notes, "copies": copies, "table": reader.table}
-    return replace(data, units=units, straight_units=straight_units, **read)
+    return replace(
+        data,
+        units=units,
+        straight_units=straight_units,
+        notes=notes,
+        copies=data.copies + reading.copies,
+        table=reader.table,
+    )
 
 
-def _read(reader: TableReader, whole: Reading | None = None) -> Reading:
-    settings, names = reader.settings, reader.names_used()
-    if whole is None:
+def _read(reader: TableReader, all_columns: Reading | None = None) -> Reading:
+    """Columns in use, their kinds and faults, and notes; without the rows that are dropped."""
+    settings = reader.settings
+    names = reader.names_used()
+    if all_columns is None:
         reading = _with_kinds(reader, *reader.read(names), names)
-    elif (whole.reader.settings, [*whole.columns]) == (settings, names):
-        reading = whole
+    elif (all_columns.reader.settings, [*all_columns.columns]) == (settings, names):
+        reading = all_columns
     else:
-        columns = asked_columns([whole.columns[name].column for name in names], settings)
-        reading = _with_kinds(reader, columns, whole.numbers, names)
+        columns = asked_columns([all_columns.columns[name].column for name in names], settings)
+        reading = _with_kinds(reader, columns, all_columns.numbers, names)
     columns = reading.columns
     kinds = {name: kind for name, kind in reading.kinds.items() if name != settings.weights}
     modelled = [columns[name] for name in used(kinds, columns)]
@@ -272,7 +328,8 @@ def _read(reader: TableReader, whole: Reading | None = None) -> Reading:
 
 def _without_gaps(reading: Reading) -> Reading:
     """The same without rows with missing values, and a note."""
-    columns, kinds = reading.columns, dict(reading.kinds)
+    columns = reading.columns
+    kinds = dict(reading.kinds)
     weights = [name for name, request in columns.items() if request.is_weight]
     names = [*used(kinds, columns), *weights]
     present, counts = complete_rows(columns, names, len(reading.numbers))
@@ -299,13 +356,12 @@ def _with_kinds(
     with phase(f"finding the kinds of {len(columns):,} columns, {len(rows):,} rows"):
         first = _first_copies(reader, columns, rows, names)
         left_out = dict[str, ColumnKind]()
-        others = columns
         if settings.target and settings.kinds is None:
             left_out = given_away(columns, settings.target)
-            others = {name: column for name, column in columns.items() if name not in left_out}
-            given = may_be_given(others, settings.target)
-            columns, others = given_to(columns, given), given_to(others, given)
-        kinds, faults = kinds_and_faults(reader, others, rows, first)
+            given = may_be_given(columns, [*settings.target, *left_out])
+            columns = given_to(columns, given)
+        kept = {name: request for name, request in columns.items() if name not in left_out}
+        kinds, faults = kinds_and_faults(reader, kept, rows, first)
         if left_out:
             kinds = {name: left_out.get(name) or kinds[name] for name in columns}
         return Reading(reader, columns, rows, first, kinds, faults)
@@ -335,8 +391,8 @@ def kinds_and_faults(
     faults = list[Fault]()
     if settings.kinds is not None:
         kinds = dict(settings.kinds)
-        named = [name for name in columns if name != settings.weights]
-        expect_kinds(kinds, named, reader.table.name, of_cells=not is_of_flows)
+        names = [name for name in columns if name != settings.weights]
+        expect_kinds(kinds, names, reader.table.name, of_cells=not is_of_flows)
     else:
         kinds = kinds_of(columns, reader.groups_of(rows))
         if is_of_flows:
@@ -355,57 +411,77 @@ def _parts(reading: Reading) -> tuple[Parts, list[Fault]]:
 
 
 def _of_parts(reading: Reading, parts: Parts) -> Dataset:
-    table, settings = reading.reader.table, reading.reader.settings
-    columns, kinds = reading.columns, reading.kinds
-    names = used(kinds, columns)
-    rows = _matrix(table, [columns[name].column for name in names], kinds)
-    train, validation, test = (rows[part] for part in parts)
-    digest, tests, test_weights, notes, copies = checksum(rows), None, None, list[str](), 0
+    """Data of the parts of a table's rows, without units."""
+    settings = reading.reader.settings
+    rows = _cells(reading, reading)
+    sha256 = checksum(rows)
+    tests = None
     if settings.test is not None:
-        test, test_weights, tests, notes, copies = _test_rows(reading, names, digest)
-    weighing = [request.column for request in columns.values() if request.is_weight]
-    weights, faults = part_weights(weighing[0] if weighing else None, parts, test_weights)
-    refuse(table, faults)
-    return Dataset(
+        tests = _read_test_rows(settings.test, reading, sha256)
+    weights, faults = part_weights(reading.weights, parts, tests and tests.weights)
+    refuse(reading.reader.table, faults)
+    names = row_names(reading.kinds, given_names(reading.columns))
+    data = Dataset(
         settings.name,
-        digest,
-        kinds,
-        *row_names(kinds, given_names(columns)),
-        *(train, validation, test),
+        sha256,
+        reading.kinds,
+        names.given,
+        names.modelled,
+        names.computed,
+        train=rows[parts.train],
+        validation=rows[parts.validation],
+        test=rows[parts.test],
         units={},
         weights=weights,
-        notes=notes,
-        tests=tests,
-        copies=copies,
+    )
+    if tests is None:
+        return data
+    return replace(
+        data, test=tests.rows, tests=tests.record, notes=tests.notes, copies=tests.copies
     )
 
 
-def _test_rows(
-    trained: Reading, names: Sequence[str], digest: str
-) -> tuple[np.ndarray, np.ndarray | None, dict[str, str], list[str], int]:
-    settings, kinds = trained.reader.settings, trained.kinds
-    path = settings.test or ""
-    plain = dict.fromkeys(("test", "split", "group", "max_rows", "size"))
-    own = {"name": path, "columns": names, "exclude": [], "kinds": {n: kinds[n] for n in names}}
-    own = settings.model_copy(update=plain | own)
-    table = table_named(own)
-    reading = _read(TableReader(table, own, trained.reader.flows))
+def _read_test_rows(path: str, trained: Reading, sha256: str) -> TestRows:
+    """Test rows of a file, by the kinds of the table with training rows, whose checksum is
+    ``sha256``.
+    """
+    names = used(trained.kinds, trained.columns)
+    update = {
+        "name": path,
+        "columns": names,
+        "exclude": [],
+        "kinds": {name: trained.kinds[name] for name in names},
+        **dict.fromkeys(("test", "split", "group", "max_rows", "size")),
+    }
+    settings = trained.reader.settings.model_copy(update=update)
+    table = table_named(settings)
+    reading = _read(TableReader(table, settings, trained.reader.flows))
     refuse(table, reading.faults)
-    columns = [reading.columns[name].column for name in names]
-    rows = _matrix(table, columns, kinds)
-    if (sha256 := checksum(rows)) == digest:
+    rows = _cells(reading, trained)
+    record = {"name": path, "path": os.path.abspath(path), "sha256": checksum(rows)}
+    if record["sha256"] == sha256:
         raise DataError(f"{path}: expected test rows other than the training rows")
     kept = np.unique(reading.first)
     order = kept[stream(settings.split_seed, "order").permutation(len(kept))]
-    weights = reading.columns[settings.weights].column.numbers if settings.weights else None
-    record = {"name": path, "path": os.path.abspath(path), "sha256": sha256}
-    notes = [f"{path}: {note}" for note in [*table.notes, *note_of_copies(reading.first)]]
-    copies = len(rows) - len(kept)
-    return rows[order], weights if weights is None else weights[order], record, notes, copies
+    weights = reading.weights
+    return TestRows(
+        rows[order],
+        weights=None if weights is None else weights.cells[order],
+        record=record,
+        notes=[f"{path}: {note}" for note in [*table.notes, *note_of_copies(reading.first)]],
+        copies=reading.copies,
+    )
+
+
+def _cells(reading: Reading, trained: Reading) -> np.ndarray:
+    """Rows ``(n, C)`` of a table, by the kinds and columns of the one with training rows."""
+    names = used(trained.kinds, trained.columns)
+    columns = [reading.columns[name].column for name in names]
+    return _matrix(reading.reader.table, columns, trained.kinds)
 
 
 def _record(units: Mapping[str, Sequence[ColumnMap]]) -> dict[str, list[dict[str, Any]]]:
-    return {name: [one.record() for one in maps] for name, maps in units.items()}
+    return {name: [part.record() for part in maps] for name, maps in units.items()}
 
 
 def _units(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:
@@ -422,21 +498,24 @@ def _units_of_flows(data: Dataset, reading: Reading, tails: Tails) -> dict[str, 
     """Units fitted to training rows, resampled by their weights; faults are of columns that flows
     cannot model.
     """
-    reader, columns = reading.reader, reading.columns
-    train, weights, names = data.train, data.weights.train, data.columns
+    table = reading.reader.table
+    columns = reading.columns
+    names = data.columns
+    train = data.train
+    weights = data.weights.train
     if weights is not None:
-        rng = stream(reader.settings.split_seed, "weights")
+        rng = stream(reading.reader.settings.split_seed, "weights")
         train = train[rng.choice(len(train), len(train), p=weights / weights.sum())]
     parts = Parts(data.train, data.validation, data.test)
-    faults = too_few(parts, data.weights, len(names)), without_spread(train, names, columns)
-    refuse(reader.table, [*itertools.chain(*faults)])
+    faults = [*too_few(parts, data.weights, len(names)), *without_spread(train, names, columns)]
+    refuse(table, faults)
     units = {
         name: fit_units(values, Bounds(*(columns[name].bounds or ())), tails)
         for name, values in zip(names, train.T)
     }
-    every = ColumnUnits(list(units.values()))
-    refuse(reader.table, [*far(parts, every, names, columns)])
-    refuse(reader.table, dependence(train, every, names, columns))
+    row_units = ColumnUnits(list(units.values()))
+    refuse(table, [*far(parts, row_units, names, columns)])
+    refuse(table, dependence(train, row_units, names, columns))
     return units
 
 
@@ -446,18 +525,19 @@ def _with_levels(
     """Kinds with the levels of training rows, of a computed column of all rows; of too many the
     most frequent.
     """
-    settled = {}
+    with_levels = {}
     for name, kind in kinds.items():
         if kind.alone.kind == "levels" and kind.levels is None:
             texts, codes = level_texts(columns[name].column, kind)
-            codes = codes if kind.kind == "computed" else codes[train]
-            found, counts = np.unique(codes, return_counts=True)
-            frequent = found[np.argsort(-counts, kind="stable")]
-            kept = [texts[code] for code in frequent if code >= 0][:MAX_LEVELS]
+            if kind.kind != "computed":
+                codes = codes[train]
+            distinct, counts = np.unique(codes, return_counts=True)
+            by_frequency = distinct[np.argsort(-counts, kind="stable")]
+            levels = [texts[code] for code in by_frequency if code >= 0][:MAX_LEVELS]
             order = None if kind.type in ("text", "truth") else float
-            kind = kind.model_copy(update={"levels": sorted(kept, key=order)})
-        settled[name] = kind
-    return settled
+            kind = kind.model_copy(update={"levels": sorted(levels, key=order)})
+        with_levels[name] = kind
+    return with_levels
 
 
 def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
@@ -507,34 +587,38 @@ def values_of(
     if kind.kind != "levels" and column.codes is not None and not column.texts:
         return np.full(len(column.codes), np.nan)  # all are missing
     try:
-        if (found := column.in_kind(kind)) is not column:
-            for note in notes_of_lost(table, found, np.arange(len(found.cells))):
+        converted = column.in_kind(kind)
+        if converted is not column:
+            for note in notes_of_lost(table, converted, np.arange(len(converted.cells))):
                 tell(f"note: {note}")
-        column = found.without(na)
+        column = converted.without(na)
         if kind.kind == "levels":
-            return _levels_in(column, kind)
+            return _level_numbers(column, kind)
         return column.numbers_as(kind)
     except ValueError:
-        of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
-        expected = of_time.get(kind.type, "numbers")
-        if kind.form is not None:
-            expected = f"dates or times as {kind.form}"
-        if kind.notation is not None:
-            expected = (
-                f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"
-            )
         row, received = _first_of_another(column, kind)
         place = "" if row is None else f"{table.place(row)}: "
         raise DataError(
-            f"{table.name}: {place}column {shown(column.name)}: expected {expected}, received "
-            f"{received}"
+            f"{table.name}: {place}column {shown(column.name)}: expected {_cells_of(kind)}, "
+            f"received {received}"
         ) from None
+
+
+def _cells_of(kind: ColumnKind) -> str:
+    """Cells of a kind, in words."""
+    if kind.notation is not None:
+        return f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"
+    if kind.form is not None:
+        return f"dates or times as {kind.form}"
+    of_time = {"date": "ISO dates", "time": "ISO times, all with a zone or all without"}
+    return of_time.get(kind.type, "numbers")
 
 
 def _first_of_another(column: Column, kind: ColumnKind) -> tuple[int | None, str]:
     """Row, if known, and text of the first cell that is not of a kind."""
     if column.stray is None or kind.form is not None:
-        return None, shown(column.texts[0]) if column.texts else "text"
+        text = shown(column.texts[0]) if column.texts else "text"
+        return None, text
     row, text = column.stray
     if column.codes is not None:  # that may be a gap mark
         values = notations.numbers_of(column.texts, kind.notation, column.decimal)
@@ -544,16 +628,17 @@ def _first_of_another(column: Column, kind: ColumnKind) -> tuple[int | None, str
     return row, shown(text)
 
 
-def _levels_in(column: Column, kind: ColumnKind) -> np.ndarray:
+def _level_numbers(column: Column, kind: ColumnKind) -> np.ndarray:
+    """Number ``(n,)`` of each cell's level; that of a new one is -1."""
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
     if "truth" in (column.source, kind.type):  # True is true
         texts = [text.lower() for text in texts]
         levels = [text.lower() for text in levels]
     if column.numbers is not None and kind.type != "text":
-        both = np.array([*levels, *texts], float)
-        keys = _level_keys(column, kind, both)
-        levels, texts = keys[: len(levels)], keys[len(levels) :]
+        keys = _level_keys(column, kind, np.array([*levels, *texts], float))
+        texts = keys[len(levels) :]
+        levels = keys[: len(levels)]
     elif kind.type == "text":
         levels = [*map(column.level_key, levels)]
         texts = [*map(column.level_key, texts)]

@@ -38,12 +38,14 @@ _UTF8 = re.compile(
     rb"[\xc2\xc3][\x80-\xbf]|\xe2(?:\x80[\x90-\xaf]|\x82\xac)|(?:[\xd0\xd1][\x80-\xbf]){2}"
 )
 _SINGLE_BYTE = {"cp1252": "Windows-1252", "mac-roman": "Mac Roman"}
-_ANY, _SHOWN = "latin-1", 20  # which has a character for every byte; bytes of a line, in an error
+_ANY = "latin-1"  # which has a character for every byte
+_SHOWN = 20  # bytes of a line, in an error
 _WORD = re.compile("[\\w\x80-\U0010ffff]+")
 _NO_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _COMMENT = re.compile(rb"^#.*", re.M)
 _QUOTED = rb'("(?:[^"]|"")*+(?:"|\Z))'
-_RUNS, _ENDS = re.compile(rb"( ) +|" + _QUOTED), re.compile(rb" ?([\r\n]++) ?|" + _QUOTED)
+_RUNS = re.compile(rb"( ) +|" + _QUOTED)
+_ENDS = re.compile(rb" ?([\r\n]++) ?|" + _QUOTED)
 _MOST_LINES = 50  # of a quoted cell in a table of one column
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 _CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
@@ -64,14 +66,14 @@ class Dialect:
     doubts: Mapping[str, str]
 
 
-def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Dialect:
-    """Detect the format of a text table from its beginning, ``whole`` if that is all.
+def sniff(name: str, head: bytes, is_all: bool, marks: Marks | None = None) -> Dialect:
+    """Detect the format of a text table from its beginning, and whether that ``is_all``.
 
     The delimiter (comma, semicolon, tab, bar, or spaces where none of these does) gives most rows
     equally many cells, most of them numbers, unless ``marks`` gives it. Header and titles are those
     of :func:`margins.top_of`.
     """
-    encoding, text = _decoded(head, whole)
+    encoding, text = _decoded(head, is_all)
     controls = _CONTROL.findall(text[:_SNIFFED])
     if "\0" in controls or len(controls) > _MOST_CONTROLS * len(text[:_SNIFFED]):
         raise DataError(
@@ -89,13 +91,14 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
     if not rows:
         most = f"{csv.field_size_limit():,}"
         raise DataError(f"{name}: no rows in it; expected cells of at most {most} letters")
-    top, doubts = top_of(rows, decimal), dict[str, str]()
+    top = top_of(rows, decimal)
+    doubts: Mapping[str, str] = {}
     if marks is None and (delimiter != "," or '"' in text[:_SNIFFED]):
         decimal, doubts = _decimal(top, delimiter, decimal)
         top = top_of(rows, decimal)
     lines = itertools.islice(io.StringIO(text, newline=""), max(top.end, next(iter(rows))))
-    first = "".join(lines)
-    if len(first) == len(text) and not whole:
+    header = "".join(lines)
+    if len(header) == len(text) and not is_all:
         raise DataError(f"{name}: expected a first row of at most {BLOCK:,} bytes, received more")
     expect_names(name, top.names)
     if encoding in _SINGLE_BYTE:
@@ -105,17 +108,21 @@ def sniff(name: str, head: bytes, whole: bool, marks: Marks | None = None) -> Di
             f"text is read in {_SINGLE_BYTE[encoding]}, as {shown(word[0])} in line {line:,}: if "
             "that is garbled, save the table in UTF-8"
         )
-    return Dialect(encoding, delimiter, decimal, top, first.encode() if top.end else b"", doubts)
+    if not top.end:
+        header = ""
+    return Dialect(encoding, delimiter, decimal, top, header.encode(), doubts)
 
 
-def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
-    encoding = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "utf-8")
+def _decoded(head: bytes, is_all: bool) -> tuple[str, str]:
+    """Encoding of a text, and the text."""
+    unicode = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "utf-8")
     # Classic Mac programs end lines by CR alone, and have letters at 0x80 to 0x9F.
     is_mac = b"\r" in head and b"\n" not in head and re.search(rb"[\x80-\x9f]", head)
-    for candidate in (encoding, "mac-roman" if is_mac else "cp1252", _ANY):
+    single_byte = "mac-roman" if is_mac else "cp1252"
+    for encoding in (unicode, single_byte, _ANY):
         with suppress(UnicodeDecodeError):
-            decoder = codecs.getincrementaldecoder(candidate)()
-            return candidate, decoder.decode(head, final=whole)
+            decoder = codecs.getincrementaldecoder(encoding)()
+            return encoding, decoder.decode(head, final=is_all)
     raise AssertionError
 
 
@@ -137,6 +144,8 @@ def _rows(text: str, delimiter: str) -> dict[int, list[str]]:
 
 
 def _marks(name: str, text: str) -> Marks:
+    """Delimiter and decimal mark with which most rows have equally many cells, most of numbers."""
+
     def score(marks: Marks) -> tuple[float, float, bool, int]:
         delimiter, decimal = marks
         rows = _rows(text, delimiter).values()
@@ -147,23 +156,24 @@ def _marks(name: str, text: str) -> Marks:
         tab = delimiter == "\t" and re.search(r"\.tsv(\.gz)?$", name, re.I) is not None
         return count / len(rows), sum(cells) / len(cells), tab, width
 
-    usual = max([(",", "."), *itertools.product(DELIMITERS[1:], (".", ","))], key=score)
+    best = max([(",", "."), *itertools.product(DELIMITERS[1:], (".", ","))], key=score)
     spaces = max(((SPACES, "."), (SPACES, ",")), key=score)
-    numbers = _columns_of_numbers(text, *spaces)
-    are_better = numbers == 1 and score(spaces) > score(usual)  # 1,5 2,5
-    return spaces if are_better or (numbers and score(usual)[0] < _MOST_ROWS) else usual
+    share = _columns_of_numbers(text, *spaces)
+    are_better = share == 1 and score(spaces) > score(best)  # 1,5 2,5
+    return spaces if are_better or (share and score(best)[0] < _MOST_ROWS) else best
 
 
 def _columns_of_numbers(text: str, delimiter: str, decimal: str) -> float:
     """Share of columns that are numbers; 0 unless most rows have all columns, as has a header."""
-    if not (found := _rows(text, delimiter)):
+    rows = _rows(text, delimiter)
+    if not rows:
         return 0.0
-    top = top_of(found, decimal)
-    width, rows = len(top.names), [*top.rows.values()]
-    whole = [row for row in rows if len(row) == width]
-    if width == 1 or len(whole) < _MOST_ROWS * len(rows) or (top.end and not top.is_named):
+    top = top_of(rows, decimal)
+    width = len(top.names)
+    full = [row for row in top.rows.values() if len(row) == width]
+    if width == 1 or len(full) < _MOST_ROWS * len(top.rows) or (top.end and not top.is_named):
         return 0.0
-    return sum(not any(is_text(cell, decimal) for cell in cells) for cells in zip(*whole)) / width
+    return sum(not any(is_text(cell, decimal) for cell in cells) for cells in zip(*full)) / width
 
 
 def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, dict[str, str]]:
@@ -175,9 +185,11 @@ def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, dict[str, str
     columns = zip(top.names, itertools.zip_longest(*top.rows.values(), fillvalue=""))
     columns = [(name, cells) for name, cells in columns if {*".,"} & {*"".join(cells)}]
     marks = [decimal_of(cells) for _, cells in columns]
-    points, commas = marks.count("."), marks.count(",")
+    points = marks.count(".")
+    commas = marks.count(",")
     if points or commas:
-        decimal = "," if points <= (0 if delimiter == "," else 2 * commas) else "."
+        most_points = 0 if delimiter == "," else 2 * commas
+        decimal = "," if points <= most_points else "."
     doubts = {
         name: f"{name}: {cell.strip()!r} is read as {float(cell.replace(decimal, '.')):.3f}, not "
         f"as {cell.strip().replace(decimal, '')}: the decimal mark of the table is uncertain"
@@ -186,7 +198,9 @@ def _decimal(top: Top, delimiter: str, decimal: str) -> tuple[str, dict[str, str
         if mark == "" and decimal in cell and _THOUSANDS.fullmatch(cell.strip())
     }
     is_open = bool(commas) if points else not commas and delimiter != ","
-    return decimal, doubts if is_open else {}
+    if not is_open:
+        doubts = {}
+    return decimal, doubts
 
 
 @dataclass(frozen=True)
@@ -199,7 +213,8 @@ class _Rows:
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """First line and bytes of each row that is not empty."""
-        line, start = self.line, 0
+        line = self.line
+        start = 0
         for masked in self.masked.splitlines(keepends=True):
             row = self.text[start : start + len(masked)]
             if row.strip(b"\r\n"):
@@ -229,26 +244,31 @@ class TextTable(TableFile):
         is_commented: bool = False,
         marks: Marks | None = None,
     ):
-        self.name, self._opened, self._is_commented = name, opened, is_commented
+        self.name = name
+        self._opened = opened
+        self._is_commented = is_commented
         head = next(self._parts(), b"")
         self.dialect = sniff(name, head, len(head) < BLOCK, marks)
         self.decimal = self.dialect.decimal
         self._delimiter = delimiter = self.dialect.delimiter.encode()
         # A mark quotes at the start of a cell alone, and a cell may go on where it is closed.
-        other = rb"[^%b\r\n]" % re.escape(delimiter)
-        quoted = rb'"(?<!%b")(?:[^"]++|"")*+(?:"(?P<after>%b*+)|\Z)' % (other, other)
-        on_a_line = rb'[^"]++|"(?<=%b")|"(?:[^"\r\n]++|"")*+"%b*+' % (other, other)
+        letter = rb"[^%b\r\n]" % re.escape(delimiter)
+        quoted = rb'"(?<!%b")(?:[^"]++|"")*+(?:"(?P<after>%b*+)|\Z)' % (letter, letter)
+        on_a_line = rb'[^"]++|"(?<=%b")|"(?:[^"\r\n]++|"")*+"%b*+' % (letter, letter)
         self._quoted = re.compile(quoted)
         self._spanning = re.compile(rb"((?:%b)*+)(%b)?" % (on_a_line, quoted))
-        self._names, self._is_said = self.dialect.top.names, False
+        self._names = self.dialect.top.names
+        self._has_bottom_notes = False
         width = len(self._names)
         self._expected = f"expected {width:,} column{'s' * (width > 1)}"
         header = self.dialect.header
         self._expect_closed(_Rows(header, self._masked(header), 1))
         self._values = {row[0] for row in self.dialect.top.rows.values() if width == 1}
-        self._header, self._headers_again = self._line_of_names(), dict[int, None]()
+        self._header = self._line_of_names()
+        self._repeated_headers = dict[int, None]()  # by their lines
         super().__init__(name, list(map(Field, self._names)))
-        self.notes, self.doubts = [*self.dialect.top.notes], self.dialect.doubts
+        self.notes = [*self.dialect.top.notes]
+        self.doubts = self.dialect.doubts
         if self.dialect.delimiter == SPACES:
             self.notes.append("columns are separated by spaces")
 
@@ -261,7 +281,7 @@ class TextTable(TableFile):
         parse = arrow_csv.ParseOptions(
             delimiter=self.dialect.delimiter,
             newlines_in_values=True,
-            invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+            invalid_row_handler=_refuse_unless_blank,
         )
         convert = arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(columns, pa.string()),
@@ -296,7 +316,8 @@ class TextTable(TableFile):
             held.append(self._without_headers(rows))
             if len(held) > 3:
                 yield held.pop(0)
-        text, masked = (b"".join(getattr(rows, key) for rows in held) for key in ("text", "masked"))
+        text = b"".join(rows.text for rows in held)
+        masked = b"".join(rows.masked for rows in held)
         yield self._without_bottom(_Rows(text, masked, held[0].line))
 
     def _line_of_names(self) -> bytes:
@@ -310,15 +331,17 @@ class TextTable(TableFile):
         """Rows with empty lines where the header stands again, as in two files joined."""
         if not self._header or self._header not in rows.text:
             return rows
-        again = re.compile(rb"(?<![^\r\n])%b(?![^\r\n])" % re.escape(self._header))
-        line, start = rows.line, 0
-        for found in again.finditer(rows.text):
-            line += _n_breaks(rows.text[start : found.start()])
-            start = found.start()
-            self._headers_again[line] = None
-        return _Rows(again.sub(b"", rows.text), again.sub(b"", rows.masked), rows.line)
+        header = re.compile(rb"(?<![^\r\n])%b(?![^\r\n])" % re.escape(self._header))
+        line = rows.line
+        start = 0
+        for match in header.finditer(rows.text):
+            line += _n_breaks(rows.text[start : match.start()])
+            start = match.start()
+            self._repeated_headers[line] = None
+        return _Rows(header.sub(b"", rows.text), header.sub(b"", rows.masked), rows.line)
 
     def _without_bottom(self, rows: _Rows) -> _Rows:
+        """Rows without totals and sources below the table, whose notes are kept once."""
         before = rows.masked[: max(0, len(rows.masked) - _SNIFFED)]
         start = before.rfind(b"\n" if b"\n" in before else b"\r") + 1
         line = rows.line + _n_breaks(rows.text[:start])
@@ -329,17 +352,20 @@ class TextTable(TableFile):
             return rows
         rows_above = self.dialect.top.rows
         n, notes = bottom_of(cells, rows_above, len(self._names), self.decimal)
-        if not self._is_said:
-            lines = listed([f"line {line:,}" for line in self._headers_again])
-            again = [f"left out: the header again, in {lines}"] if lines else []
-            self.notes, self._is_said = [*self.notes, *again, *notes], True
+        if not self._has_bottom_notes:
+            self._has_bottom_notes = True
+            if self._repeated_headers:
+                lines = listed([f"line {line:,}" for line in self._repeated_headers])
+                self.notes.append(f"left out: the header again, in {lines}")
+            self.notes += notes
         end = len(rows.text)
         for row in reversed([*last.values()][len(last) - n :]):
             end = rows.text.rindex(row, 0, end)
         return _Rows(rows.text[:end], rows.masked[:end], rows.line)
 
     def _cells(self, row: bytes) -> list[str]:
-        text, delimiter = row.decode(), self.dialect.delimiter
+        text = row.decode()
+        delimiter = self.dialect.delimiter
         try:
             return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
         except csv.Error:  # a cell of more than 128 KiB
@@ -347,14 +373,17 @@ class TextTable(TableFile):
 
     def _whole_rows(self) -> Iterator[_Rows]:
         skipped = len(self.dialect.header)
-        rest, line = b"", 1 + _n_breaks(self.dialect.header)
+        rest = b""
+        line = 1 + _n_breaks(self.dialect.header)
         texts = codecs.iterdecode(self._encoded(), self.dialect.encoding)
         try:
             for text in itertools.chain(texts, [""]):
                 rest += text.encode()[skipped:] or b"\n"  # at the end
                 masked = self._masked(rest)
-                ends = masked.rfind(b"\n"), masked.rfind(b"\r", 0, -1)  # a line feed may follow
-                end = max(ends) + 1 if text else len(rest)
+                end = len(rest)
+                if text:
+                    last_return = masked.rfind(b"\r", 0, -1)  # a line feed may follow
+                    end = max(masked.rfind(b"\n"), last_return) + 1
                 rows = _Rows(rest[:end], masked[:end], line)
                 if self.dialect.delimiter == SPACES:
                     # No blanks at the ends of rows, and one between cells; those in quotes stay.
@@ -363,7 +392,9 @@ class TextTable(TableFile):
                     rows = _Rows(single, self._masked(single), line)
                 self._expect_closed(rows)
                 yield rows
-                rest, line, skipped = rest[end:], line + _n_breaks(rows.text), 0
+                rest = rest[end:]
+                line += _n_breaks(rows.text)
+                skipped = 0
                 if len(rest) > BLOCK:
                     raise DataError(
                         f"{self.name}: line {line}: {self._expected}, received a row of more than "
@@ -383,16 +414,17 @@ class TextTable(TableFile):
         line = 1
         for part in self._parts():
             if self.dialect.encoding in _SINGLE_BYTE:
-                if found := _UTF8.search(part):
-                    line += _n_breaks(part[: found.start()])
-                    raise self._mixture(line, found[0])
+                match = _UTF8.search(part)
+                if match:
+                    line += _n_breaks(part[: match.start()])
+                    raise self._mixture(line, match[0])
                 line += _n_breaks(part)
             yield part
 
     def _mixture(self, line: int, received: bytes) -> DataError:
-        other, _ = _first_of_others(next(self._parts()))
+        other_line, _ = _first_of_others(next(self._parts()))
         return DataError(
-            f"{self.name}: line {line}: {received.decode()!r} in UTF-8, line {other} is in "
+            f"{self.name}: line {line}: {received.decode()!r} in UTF-8, line {other_line} is in "
             f"{self.dialect.encoding}; expected one encoding: save the table in UTF-8"
         )
 
@@ -413,8 +445,9 @@ class TextTable(TableFile):
             raise DataError(f"{self.name}: damaged: {one_line(error)}") from None
 
     def _masked(self, text: bytes) -> bytes:
+        """Text with blanks for line breaks in quotes."""
         return self._spanning.sub(
-            lambda found: found[1] + (found[2] or b"").translate(_NO_BREAKS), text
+            lambda match: match[1] + (match[2] or b"").translate(_NO_BREAKS), text
         )
 
     def _expect_closed(self, rows: _Rows) -> None:
@@ -422,10 +455,11 @@ class TextTable(TableFile):
         if rows.text == rows.masked:
             return
         for line, row in rows:
-            for found in self._spanning.finditer(row):
-                cell, after = found[2], found["after"]
+            for match in self._spanning.finditer(row):
+                cell = match[2]
+                after = match["after"]
                 if cell and (after is None or after.strip() or self._are_rows(row)):
-                    first = line + _n_breaks(row[: found.start(2)])
+                    first = line + _n_breaks(row[: match.start(2)])
                     last = first + len(cell.rstrip(b"\r\n").splitlines()) - 1
                     raise DataError(
                         f"{self.name}: line {first}: a quotation mark opens a cell that goes on to "
@@ -446,11 +480,11 @@ class TextTable(TableFile):
             cells = [line.decode(errors="replace").strip('"') for line in lines]
             if len(cells) > _MOST_LINES:
                 return True
-            alike = [is_number(cell, self.decimal) or cell in self._values for cell in cells]
+            are_rows = [is_number(cell, self.decimal) or cell in self._values for cell in cells]
         else:
             blanks = [[c[:1].isspace() for c in line.split(self._delimiter)[1:]] for line in lines]
-            alike = [some == blanks[0] for some in blanks]
-        return 2 * sum(alike) > len(alike)
+            are_rows = [of_line == blanks[0] for of_line in blanks]
+        return 2 * sum(are_rows) > len(are_rows)
 
     def _complaint(self, rows: _Rows, reason: str) -> DataError:
         for line, row in rows:
@@ -462,6 +496,11 @@ class TextTable(TableFile):
                     f"{shown(text)}{looks_like(text)}"
                 )
         return DataError(f"{self.name}: after line {rows.line}: {reason}")
+
+
+def _refuse_unless_blank(row: arrow_csv.InvalidRow) -> str:
+    """Handling of a row with other than the table's cells: refused, or skipped if it is blank."""
+    return "error" if row.text.strip() else "skip"
 
 
 def _n_other_letters(word: re.Match[str]) -> int:

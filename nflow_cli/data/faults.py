@@ -33,8 +33,10 @@ HINT = (
 ROWS = 100_000  # to test for dependence
 # A column repeats if an atom has more than this share and number of its rows, or if its usual
 # step, relative to its interquartile range, and its share of repeated rows exceed these.
-ATOM_SHARE, ATOM_ROWS = 0.005, 20
-STEP, REPEATED = 0.01, 0.5
+ATOM_SHARE = 0.005
+ATOM_ROWS = 20
+STEP = 0.01
+REPEATED = 0.5
 
 
 class Fault(NamedTuple):
@@ -75,8 +77,11 @@ class FaultsError(DataError):
     """All faults of a table in one line, with the options that mend them."""
 
     def __init__(self, name: str, faults: Sequence[Fault], hint: str = ""):
-        texts = filter(None, (*(fault.text for fault in faults), hint))
-        self.faults, self._problems = list(faults), f"{name}: {'; '.join(texts)}"
+        texts = [fault.text for fault in faults]
+        if hint:
+            texts.append(hint)
+        self.faults = list(faults)
+        self._problems = f"{name}: {'; '.join(texts)}"
         self._mends = [fault.mend for fault in faults if fault.mend]
         super().__init__(self._line(options_of(self._mends)))
 
@@ -99,10 +104,11 @@ def expect_kinds(
     kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str, of_cells: bool
 ) -> None:
     """Check that kinds are set of all columns read, ``of_cells``: numbers with a resolution."""
-    if without := [shown(column) for column in columns if column not in kinds]:
+    missing = [shown(column) for column in columns if column not in kinds]
+    if missing:
         raise DataError(
             f"{name}: data.kinds: expected the kinds of all columns, as config.yaml of a run has "
-            f"them, received none of {listed(without)}; for single columns there are "
+            f"them, received none of {listed(missing)}; for single columns there are "
             "--categorical, --discrete, --bounds and --exclude"
         )
     for column, kind in kinds.items():
@@ -196,11 +202,12 @@ def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
 
 
 def _of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> Iterator[Fault]:
-    name, column, mend = request.name, request.column, request.mend
-    if name == LOG_Q:
-        yield Fault(name, "the name is reserved for log-densities", mend)
+    column = request.column
+    if column.name == LOG_Q:
+        yield Fault(column.name, "the name is reserved for log-densities", request.mend)
     if not column.is_collected:
-        yield Fault(name, f"more than {MAX_TEXTS:,} distinct texts, or nested data", mend)
+        problem = f"more than {MAX_TEXTS:,} distinct texts, or nested data"
+        yield Fault(column.name, problem, request.mend)
     for key, value in (("bounds", request.bounds), ("discrete", request.step)):
         if column.numbers is None and value is not None:
             expected = f"expected numbers, as data.{key} says"
@@ -208,41 +215,51 @@ def _of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> Iterato
     if request.form is not None and request.known_kind is None and column.form is None:
         expected = f"expected dates or times as {request.form} in 95 % of the cells"
         yield _no_date(request, f"{expected}, as data.date says, received ")
-    for problem, wrong, is_left in _wrong_numbers(request, kind, is_open):
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            count = int(wrong.sum())
-            others = f" and {count - 1:,} other rows" if count > 1 else ""
-            received = f"{problem}, received {column.cells[row]:.15g}"
-            yield Fault(name, received, mend if is_left else None, row, others)
-
-
-def _wrong_numbers(
-    request: AskedColumn, kind: ColumnKind, is_open: bool
-) -> Iterator[tuple[str, np.ndarray, bool]]:
-    numbers = request.column.numbers
-    if numbers is None:
+    if column.numbers is None:
         return
-    yield "expected finite numbers", np.isinf(numbers), True
+    yield from _of_cells(column, "expected finite numbers", np.isinf(column.numbers), request.mend)
+    for expected, are_wrong in _against_settings(request, column.numbers, kind, is_open):
+        yield from _of_cells(column, expected, are_wrong)
+
+
+def _of_cells(
+    column: Column, expected: str, are_wrong: np.ndarray, mend: Mend | None = None
+) -> Iterator[Fault]:
+    """Fault of a column's numbers, with the first of those ``(n,)`` that are wrong."""
+    count = int(are_wrong.sum())
+    if count:
+        row = int(np.argmax(are_wrong))
+        others = f" and {count - 1:,} other rows" if count > 1 else ""
+        problem = f"{expected}, received {column.cells[row]:.15g}"
+        yield Fault(column.name, problem, mend, row, others)
+
+
+def _against_settings(
+    request: AskedColumn, numbers: np.ndarray, kind: ColumnKind, is_open: bool
+) -> Iterator[tuple[str, np.ndarray]]:
+    """What the bounds and the step of a column expect, and which numbers ``(n,)`` differ."""
     if request.bounds is not None:
         low, high = Bounds(*request.bounds).ends
         between = f"{'strictly ' * is_open}between {low:.15g} and {high:.15g}"
         beyond = (numbers < low) | (numbers > high)
         on = np.isin(numbers, [low, high]) & np.isfinite(numbers) & is_open
-        yield f"expected values {between}", beyond | on, False
-    if request.step is not None and kind.lattice:
-        step, offset = kind.lattice.step, kind.lattice.offset
-        steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step
-        beside = f", {offset:.15g} more" if offset else ""
-        expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"
-        yield expected, np.abs(steps - np.rint(steps)) > STEP_TOLERANCE, False
-        expected = f"expected numbers whose digits tell steps of {step:.15g}, as data.discrete says"
-        yield expected, np.abs(steps) > EXACT, False
-        if kind.type in ("date", "time"):
-            unit = unit_of_form(kind.form or ("%d" if kind.type == "date" else "%f"))
-            expected = f"expected a step of data.discrete in multiples of {unit:g}, as texts tell"
-            is_finer = abs(step / unit - round(step / unit)) > STEP_TOLERANCE
-            yield f"{expected}, not {step:.15g}", np.isfinite(numbers) & is_finer, False
+        yield f"expected values {between}", beyond | on
+    if request.step is None or kind.lattice is None:
+        return
+    step = kind.lattice.step
+    offset = kind.lattice.offset
+    steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step
+    beside = f", {offset:.15g} more" if offset else ""
+    expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"
+    yield expected, np.abs(steps - np.rint(steps)) > STEP_TOLERANCE
+    expected = f"expected numbers whose digits tell steps of {step:.15g}, as data.discrete says"
+    yield expected, np.abs(steps) > EXACT
+    if kind.type in ("date", "time"):
+        default = "%d" if kind.type == "date" else "%f"
+        unit = unit_of_form(kind.form or default)
+        expected = f"expected a step of data.discrete in multiples of {unit:g}, as texts tell"
+        is_finer = abs(step / unit - round(step / unit)) > STEP_TOLERANCE
+        yield f"{expected}, not {step:.15g}", np.isfinite(numbers) & is_finer
 
 
 def _of_text(column: Column, before: str, after: str = "") -> Fault:
@@ -290,7 +307,8 @@ def plain_kinds(
 
     Computed columns are left out; repeated values are faults, unless given.
     """
-    plain, faults = dict(kinds), list[Fault]()
+    plain = dict(kinds)
+    faults = list[Fault]()
     for name, kind in kinds.items():
         if fault := _why_not(columns[name], kind):
             faults.append(fault._replace(mend=columns[name].mend))
@@ -338,11 +356,15 @@ def too_few(parts: Parts, weights: Weights, width: int) -> Iterator[Fault]:
         received = f"received {n:,} rows of {width:,}"
         yield Fault("", f"expected more training rows than columns, {received}")
     for part in ("validation", "test"):
-        rows, of_part = getattr(parts, part), getattr(weights, part)
-        count = len(rows) if of_part is None else int((of_part > 0).sum())
+        count = len(getattr(parts, part))
+        received = f"{count}"
+        part_weights = getattr(weights, part)
+        if part_weights is not None:
+            total = count
+            count = int((part_weights > 0).sum())
+            received = f"{count} with weights above 0, of {total:,}"
         if count < 2:
-            of = "" if of_part is None else f" with weights above 0, of {len(rows):,}"
-            yield Fault("", f"expected two {part} rows or more, received {count}{of}")
+            yield Fault("", f"expected two {part} rows or more, received {received}")
 
 
 def without_spread(
@@ -372,9 +394,9 @@ def dependence(
     train: np.ndarray, units: ColumnUnits, names: Sequence[str], columns: AskedColumns
 ) -> list[Fault]:
     """Fault of modelled columns that depend on others, in the user's units or in the flows'."""
-    some = train[:ROWS]
+    train = train[:ROWS]
     given = len(given_names(columns))
-    for z in (some, units.inside(some)):
+    for z in (train, units.inside(train)):
         together = [name for name, is_one in zip(names[given:], dependent(z, given)) if is_one]
         if together:
             others = "the others and the given columns" if given else "the others"

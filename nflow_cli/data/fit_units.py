@@ -35,17 +35,20 @@ MIN_TAIL_GAIN = 2.0  # total nats that heavy tails must add
 LEAST = np.array([-2.0, -math.log(4), 0.0])
 MOST = np.array([2.0, math.log(4), 2.0])
 LEAST_START = 0.02  # of h: at 0 an outlier would outweigh all other rows
-STEPS, HALVINGS = 50, 20  # of Fisher scoring, and of a step, at most
+STEPS = 50  # of Fisher scoring, at most,
+HALVINGS = 20  # and of a step
 MIN_STEP_GAIN = 1e-3  # total nats: a step that gains less is the last
 # Search range of an asinh: of the arsinh of its centre, and of its log scale,
 SEARCHED = np.array([3.0, 4.0])  # to each side of 0, in robust units
 LEAST_SCALE = 0.05
-GRID, ZOOMS = 7, 8
+GRID = 7  # places a side
+ZOOMS = 8
 QUANTILES = 2_000  # for its fit
 LEAST_SKEWED = 30  # rows
 # Nats a row, and in all, that an asinh must add to a scale: mixtures of normals in the user's units
 # are not normal in others.
-SKEW_GAIN, SKEW_GAIN_ALL = 0.2, 4.0
+SKEW_GAIN = 0.2
+SKEW_GAIN_ALL = 4.0
 NODES = 60  # of a quadrature over N(0, 1)
 
 
@@ -57,11 +60,10 @@ class Bounds(NamedTuple):
 
     @property
     def ends(self) -> tuple[float, float]:
-        """With infinities for ``None``."""
-        return (
-            -math.inf if self.low is None else self.low,
-            math.inf if self.high is None else self.high,
-        )
+        """Bounds, infinite for ``None``."""
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return low, high
 
 
 class _Chain(NamedTuple):
@@ -96,27 +98,32 @@ def fit_units(
             raise DataError(f"expected values that differ. Received: {x[0]} alone")
         robust = _robust(y)
         u = np.clip(robust.inside(y)[0], -MAX_VALUE, MAX_VALUE)
-        rest = _fit_rest(u[:ROWS], robust, tails)
+        chain = _fit_scale(u[:ROWS], robust, tails)
         if skewed and len(x) >= LEAST_SKEWED:
-            other = _fit_asinh(u, robust)
-            gain = other.log_likelihood - rest.log_likelihood
-            is_worth = gain > max(SKEW_GAIN, SKEW_GAIN_ALL / min(len(x), ROWS))
-            rest = other if is_worth else rest
-        maps = [first, *rest.maps] if first else rest.maps
-        chains.append(_Chain(rest.log_likelihood + log_det[:ROWS].mean(), maps))
+            asinh = _fit_asinh(u, robust)
+            gain = asinh.log_likelihood - chain.log_likelihood
+            if gain > max(SKEW_GAIN, SKEW_GAIN_ALL / min(len(x), ROWS)):
+                chain = asinh
+        maps = [first, *chain.maps] if first else chain.maps
+        chains.append(_Chain(chain.log_likelihood + log_det[:ROWS].mean(), maps))
     return max(chains, key=lambda chain: chain.log_likelihood).maps
 
 
 def _bounded(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
-    (low, high), (above, below) = bounds, bounds.ends
-    least, most = x.min(), x.max()
-    if not above < least <= most < below:
+    """Maps that may be the first of a column, by its bounds; None: without bounds."""
+    low, high = bounds
+    above, below = bounds.ends
+    if not above < x.min() <= x.max() < below:
         raise DataError(
-            f"expected values above {above} and below {below}. Received: {least} to {most}"
+            f"expected values above {above} and below {below}. Received: {x.min()} to {x.max()}"
         )
+    if low is None and high is None:
+        return [None]
     if low is None:
-        return [None] if high is None else _one_sided(x, high, "below", skewed)
-    return _one_sided(x, low, "above", skewed) if high is None else [Logit(low, high)]
+        return _one_sided(x, below, "below", skewed)
+    if high is None:
+        return _one_sided(x, above, "above", skewed)
+    return [Logit(low, high)]
 
 
 def _one_sided(x: np.ndarray, bound: float, side: Side, skewed: bool) -> list[ColumnMap | None]:
@@ -124,7 +131,8 @@ def _one_sided(x: np.ndarray, bound: float, side: Side, skewed: bool) -> list[Co
     return [softplus] if skewed else [Log(bound, side), softplus]
 
 
-def _fit_rest(u: np.ndarray, robust: Scale, tails: Tails) -> _Chain:
+def _fit_scale(u: np.ndarray, robust: Scale, tails: Tails) -> _Chain:
+    """Scale, and heavy tails if they add more than 2 nats in all, of values in robust units."""
     normal = -0.5 * (LOG_2PI + 1 + math.log(max(u.var(), np.finfo(np.float64).tiny)))
     away = -math.log(robust.scale)
     if tails == "tukey-h":
@@ -135,44 +143,60 @@ def _fit_rest(u: np.ndarray, robust: Scale, tails: Tails) -> _Chain:
     return _Chain(normal + away, [robust])
 
 
-def _fit_asinh(whole: np.ndarray, robust: Scale) -> _Chain:
+def _fit_asinh(u: np.ndarray, robust: Scale) -> _Chain:
     """Fit Johnson's S_U to values in R, in robust units.
 
     Its ends are the extreme values; centre and scale are searched on grids, each around the last
     best and half as wide; mean and scale after the asinh are the rows'.
     """
-    u = whole[:ROWS]
-    some = np.sort(u)[np.linspace(0, len(u) - 1, min(len(u), QUANTILES)).round().astype(int)]
-    best, at = -math.inf, np.zeros(2)
-    places = 2 * np.array(list(np.ndindex(GRID, GRID))) / (GRID - 1) - 1
+    rows = u[:ROWS]
+    ranks = np.linspace(0, len(rows) - 1, min(len(rows), QUANTILES)).round().astype(int)
+    quantiles = np.sort(rows)[ranks]
+    best = -math.inf
+    point = np.zeros(2)
+    grid = 2 * np.array(list(np.ndindex(GRID, GRID))) / (GRID - 1) - 1
     for zoom in range(ZOOMS):
-        there = at + SEARCHED / 2**zoom * places
-        found = _likelihood_of_asinh(some, *_asinh(there))[0]
-        if found.max() > best:
-            best, at = found.max(), there[found.argmax()]
-    one = Scale(*np.ravel(_asinh(at[None])).tolist())
-    log_likelihood, mean, scale = (
-        float(value[0]) for value in _likelihood_of_asinh(u, *_asinh(at[None]))
+        points = point + SEARCHED / 2**zoom * grid
+        log_likelihoods = _likelihood_of_asinh(quantiles, *_asinh(points)).log_likelihood
+        if log_likelihoods.max() > best:
+            best = log_likelihoods.max()
+            point = points[log_likelihoods.argmax()]
+    centres, scales = _asinh(point[None])
+    fit = _likelihood_of_asinh(rows, centres, scales)
+    centre = float(centres[0, 0])
+    scale = float(scales[0, 0])
+    ends = np.arcsinh((u - centre) / scale)
+    asinh = Asinh(
+        robust.centre + robust.scale * centre,
+        robust.scale * scale,
+        float(ends.min()),
+        float(ends.max()),
     )
-    centre, stretch = robust.centre + robust.scale * one.centre, robust.scale * one.scale
-    ends = np.arcsinh((whole - one.centre) / one.scale)
-    asinh = Asinh(centre, stretch, float(ends.min()), float(ends.max()))
-    return _Chain(log_likelihood - math.log(robust.scale), [asinh, Scale(mean, scale)])
+    log_likelihood = float(fit.log_likelihood[0]) - math.log(robust.scale)
+    return _Chain(log_likelihood, [asinh, Scale(float(fit.mean[0]), float(fit.deviation[0]))])
 
 
-def _asinh(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centres and scales ``(g, 1)`` of places ``(g, 2)`` of the search."""
-    return np.sinh(at[:, :1]), np.maximum(np.exp(at[:, 1:]), LEAST_SCALE)
+def _asinh(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and scales ``(g, 1)`` of points ``(g, 2)`` of the search."""
+    return np.sinh(points[:, :1]), np.maximum(np.exp(points[:, 1:]), LEAST_SCALE)
 
 
-def _likelihood_of_asinh(
-    u: np.ndarray, centre: np.ndarray, scale: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean log-likelihoods ``(g,)``, and means and deviations after the asinh."""
+class _AsinhFits(NamedTuple):
+    """Mean log-likelihoods ``(g,)`` in nats, and means and deviations after the asinh."""
+
+    log_likelihood: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+def _likelihood_of_asinh(u: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> _AsinhFits:
+    """Likelihood of values ``(n,)`` under each centre and scale ``(g, 1)``."""
     y = (u - centre) / scale
-    z, log_det = np.arcsinh(y), -np.log1p(y * y) / 2 - np.log(scale)
-    mean, deviation = z.mean(axis=1), np.maximum(z.std(axis=1), np.finfo(float).tiny)
-    return log_det.mean(axis=1) - 0.5 * (LOG_2PI + 1) - np.log(deviation), mean, deviation
+    z = np.arcsinh(y)
+    log_det = -np.log1p(y * y) / 2 - np.log(scale)
+    deviation = np.maximum(z.std(axis=1), np.finfo(float).tiny)
+    log_likelihood = log_det.mean(axis=1) - 0.5 * (LOG_2PI + 1) - np.log(deviation)
+    return _AsinhFits(log_likelihood, z.mean(axis=1), deviation)
 
 
 def _robust(y: np.ndarray) -> Scale:
@@ -188,24 +212,26 @@ def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
     ``u = c + s z exp(h z²/2)``, ``z ~ N(0, 1)``, by Fisher scoring: steps of ``I^-1 S'1 / n``,
     ``S`` the scores of the rows and ``I`` the Fisher information, halved until they gain.
     """
-    at = _start(u)
-    total, z = _likelihood(u, at)
+    parameters = _start(u)
+    log_likelihood, z = _likelihood(u, parameters)
     for _ in range(STEPS):
-        slope = _scores(z, at).sum(axis=0)
-        free = np.where(slope < 0, at > LEAST, at < MOST)
-        information = len(u) * _information(at)[np.ix_(free, free)]
+        slope = _scores(z, parameters).sum(axis=0)
+        free = np.where(slope < 0, parameters > LEAST, parameters < MOST)
+        information = len(u) * _information(parameters)[np.ix_(free, free)]
         step = np.zeros(3)
         step[free] = np.linalg.solve(information, slope[free])
-        for there in (np.clip(at + step / 2**halving, LEAST, MOST) for halving in range(HALVINGS)):
-            new_total, new_z = _likelihood(u, there)
-            if new_total > total:
+        previous = log_likelihood
+        for halving in range(HALVINGS):
+            new = np.clip(parameters + step / 2**halving, LEAST, MOST)
+            new_log_likelihood, new_z = _likelihood(u, new)
+            if new_log_likelihood > previous:
+                parameters = new
+                log_likelihood = new_log_likelihood
+                z = new_z
                 break
-        else:
+        if log_likelihood - previous < MIN_STEP_GAIN:
             break
-        gain, at, total, z = new_total - total, there, new_total, new_z
-        if gain < MIN_STEP_GAIN:
-            break
-    return at.tolist(), total
+    return parameters.tolist(), log_likelihood
 
 
 def _start(u: np.ndarray) -> np.ndarray:
@@ -219,19 +245,20 @@ def _start(u: np.ndarray) -> np.ndarray:
     return np.array([0.0, -h * (NORMAL_IQR / 2) ** 2 / 2, h])
 
 
-def _likelihood(u: np.ndarray, at: np.ndarray) -> tuple[float, np.ndarray]:
-    centre, log_scale, h = at.tolist()
+def _likelihood(u: np.ndarray, parameters: np.ndarray) -> tuple[float, np.ndarray]:
+    """Log-likelihood of values ``(n,)`` under centre, log scale and h, and their z ``(n,)``."""
+    centre, log_scale, h = parameters.tolist()
     z, log_det = TukeyH(h).inside((u - centre) / math.exp(log_scale))
     return float((-0.5 * (z * z + LOG_2PI) + log_det - log_scale).sum()), z
 
 
-def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
+def _scores(z: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     """Derivatives ``(n, 3)`` of each row's log-likelihood by c, log s and h.
 
     With ``w = h z²`` it is ``-z²/2 - w/2 - log(1 + w) - log s``, and the slopes of ``z`` by c, log
     s and h are ``-exp(-w/2) / (s (1 + w))``, ``-z / (1 + w)`` and ``-z³ / (2 (1 + w))``.
     """
-    _, log_scale, h = at.tolist()
+    _, log_scale, h = parameters.tolist()
     w = h * z * z
     by_z = -z * (1 + h + 2 * h / (1 + w))
     by_centre = -by_z * np.exp(-w / 2 - log_scale) / (1 + w)
@@ -240,10 +267,10 @@ def _scores(z: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.stack([by_centre, by_log_scale, by_h], axis=1)
 
 
-def _information(at: np.ndarray) -> np.ndarray:
+def _information(parameters: np.ndarray) -> np.ndarray:
     """Fisher information ``(3, 3)`` of one row, by Gauss-Hermite quadrature."""
     nodes, weights = hermegauss(NODES)
-    scores = _scores(nodes, at)
+    scores = _scores(nodes, parameters)
     return (weights[:, None] * scores).T @ scores / weights.sum()
 
 
@@ -262,7 +289,10 @@ def units_of_numbers(
         return [Scale(float(values[0]) if len(values) else 0.0, step)]
     low, high = kind.bounds or (None, None)
     half = step / 2 + 4 * float(np.spacing(np.abs(values).max()))  # more than rounding
-    bounds = Bounds(None if low is None else low - half, None if high is None else high + half)
+    bounds = Bounds(
+        low=None if low is None else low - half,
+        high=None if high is None else high + half,
+    )
     below, above = bounds.ends
     is_free = low is None and (high is None or kind.is_open) and kind.type in ("whole", "decimal")
     if may_end_at_0 and is_free and 0 <= values.min() <= np.ptp(values):
@@ -280,6 +310,7 @@ def units_of_numbers(
 
 
 def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Values ``(n,)``, those equal at equal distances over an interval of a step ``(n,)``."""
     order = np.argsort(values, kind="stable")
     _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
     place = np.arange(len(values)) - np.repeat(first, counts) + 0.5

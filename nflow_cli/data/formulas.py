@@ -63,9 +63,9 @@ class FormulaSearch:
         self._are_numbers = np.array([column.numbers is not None for column in columns], bool)
         self._are_varied = np.array([len(column.counts) > VARIED for column in columns], bool)
         gaps = [np.packbits(column.places < 0).tobytes() for column in columns]
-        known = {some: i for i, some in enumerate(dict.fromkeys(gaps))}
-        self._gaps = np.array([np.frombuffer(some, np.uint8) for some in known])
-        self._of_gaps = np.array([known[some] for some in gaps])  # which each column has
+        numbers = {pattern: i for i, pattern in enumerate(dict.fromkeys(gaps))}
+        self._gaps = np.array([np.frombuffer(pattern, np.uint8) for pattern in numbers])
+        self._of_gaps = np.array([numbers[pattern] for pattern in gaps])  # which each column has
         self._sample = lru_cache(SAMPLES)(self._sampled)
 
     def formula(
@@ -79,7 +79,8 @@ class FormulaSearch:
             sources: Indices of others, of which some are used.
             are_rounded: These were rounded, too.
         """
-        column, gaps = self.columns[target], int(self._of_gaps[target])
+        column = self.columns[target]
+        gaps = int(self._of_gaps[target])
         if column.numbers is None or column.nats < 2 * NATS:
             return None
         usable = np.array(sources, int)
@@ -96,7 +97,8 @@ class FormulaSearch:
                 continue
             self.near.add(target)
             chosen = [self.columns[k] for k in terms[0].tolist()]
-            if relation := _holding(rule, column, chosen, terms[1], sample.rows, are_rounded):
+            relation = _holding(rule, column, chosen, terms[1], sample.rows, are_rounded)
+            if relation:
                 return relation
         return None
 
@@ -106,10 +108,13 @@ class FormulaSearch:
 
     def _leave(self, gaps: int, columns: np.ndarray) -> bool:
         """Whether a function of columns has these gaps."""
-        some = self._gaps[np.unique(self._of_gaps[columns])]
-        return len(some) > 0 and np.array_equal(np.bitwise_or.reduce(some), self._gaps[gaps])
+        patterns = self._gaps[np.unique(self._of_gaps[columns])]
+        if not len(patterns):
+            return False
+        return np.array_equal(np.bitwise_or.reduce(patterns), self._gaps[gaps])
 
     def _sampled(self, gaps: int) -> "_Sample":
+        """Rows without these gaps, at random, of the columns that are complete there."""
         are_known = ~np.unpackbits(self._gaps[gaps])[: len(self.columns[0].places)].astype(bool)
         rows = np.flatnonzero(are_known)
         if len(rows) > SAMPLE:  # at random: of a panel, rows at equal distances may be of one year
@@ -132,20 +137,20 @@ class _Matrix:
         self._squares = self.x**2
         self._of_all = self._moments(np.ones(len(x), bool))
 
-    def _moments(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Variances in some rows, and which columns are finite there."""
-        weights = some / some.sum()
+    def _moments(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Variances in the rows of a mask, and which columns are finite there."""
+        weights = rows / rows.sum()
         variances = weights @ self._squares - (weights @ self.x) ** 2
         return variances, weights @ self._lost == 0
 
-    def correlations(self, w: np.ndarray, some: np.ndarray) -> np.ndarray:
-        """Correlations with a standardised column, 0 outside some rows; of constants 0, as of
-        columns with values that are not finite there.
+    def correlations(self, w: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Correlations with a standardised column, 0 outside the rows of a mask; of constants 0, as
+        of columns with values that are not finite there.
         """
-        variances, are_finite = self._of_all if some.all() else self._moments(some)
+        variances, are_finite = self._of_all if rows.all() else self._moments(rows)
         usable = are_finite & (variances > VARIES * self._of_all[0])
         scale = np.sqrt(np.where(usable, variances, np.inf))
-        return (w @ self.x) / some.sum() / scale
+        return (w @ self.x) / rows.sum() / scale
 
 
 class _Sample(NamedTuple):
@@ -217,45 +222,52 @@ def _terms(
     """Columns of a formula, by index, and its coefficients, by least squares, if it fits well."""
     y = target.cells[sample.rows]
     matrix = sample.logs if rule in ("product", "log") else sample.plain
-    some = np.ones(len(y), bool)
+    rows = np.ones(len(y), bool)
     if rule in ("product", "exp"):
-        y, some = _precise_logs(target, y)
-    room = min(int(some.sum()) // ROWS_A_COLUMN - 1, CANDIDATES)
+        y, rows = _precise_logs(target, y)
+    room = min(int(rows.sum()) // ROWS_A_COLUMN - 1, CANDIDATES)
     # A constant has a spread by the rounding of its mean, and tiny numbers have none.
-    if room < 1 or np.ptp(y[some]) == 0 or (spread := y[some].std()) == 0:
+    if room < 1 or np.ptp(y[rows]) == 0 or (spread := y[rows].std()) == 0:
         return None
-    w = np.where(some, (y - y[some].mean()) / spread, 0.0)
+    w = np.where(rows, (y - y[rows].mean()) / spread, 0.0)
     places = np.searchsorted(sample.columns, among)
-    size = np.abs(matrix.correlations(w, some)[places])
+    size = np.abs(matrix.correlations(w, rows)[places])
     best = np.sort(np.argsort(-size, kind="stable")[:room])
     best = best[size[best] > 0]
-    w, z = w[some], matrix.x[np.ix_(some, places[best])]
+    w = w[rows]
+    z = matrix.x[np.ix_(rows, places[best])]
     scale = z.std(axis=0)
     z = (z - z.mean(axis=0)) / scale
     for _ in range(2):
         keep = np.abs(_slopes(z, w)) > SMALL
-        best, z, scale = best[keep], z[:, keep], scale[keep]
+        best = best[keep]
+        z = z[:, keep]
+        scale = scale[keep]
     if not 0 < len(best) <= TERMS[rule]:
         return None
     fit = np.linalg.lstsq(z, w, rcond=1e-10)[0]
-    return (among[best], fit * spread / scale) if np.abs(w - z @ fit).max() <= BAD else None
+    if np.abs(w - z @ fit).max() > BAD:
+        return None
+    return among[best], fit * spread / scale
 
 
 def _precise_logs(target: Column, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of a column's cells, and which of them rounding leaves precise."""
-    step, size = target.distinct.steps_at(y), np.abs(y)
-    some = size > 0
-    logs = np.log(np.where(some, size, 1.0))
+    step = target.distinct.steps_at(y)
+    size = np.abs(y)
+    are_precise = size > 0
+    logs = np.log(np.where(are_precise, size, 1.0))
     if y.std() >= FINE * step.max():
-        some &= step <= PRECISE * logs[some].std() * size
-    return logs, some
+        are_precise &= step <= PRECISE * logs[are_precise].std() * size
+    return logs, are_precise
 
 
 def _slopes(z: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Slopes of a standardised column on others; 0 where they explain little, which is the usual
     case and tested by their moments.
     """
-    moments, products = z.T @ z / len(w), z.T @ w / len(w)
+    moments = z.T @ z / len(w)
+    products = z.T @ w / len(w)
     slopes = np.linalg.solve(moments + RIDGE * np.eye(len(products)), products)
     if 1 - products @ slopes > BAD**2:
         return np.zeros(len(products))
@@ -267,14 +279,14 @@ def _slopes(z: np.ndarray, w: np.ndarray) -> np.ndarray:
 def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
     """Rational coefficients; for one column also round ones, or any."""
     rational = np.array([float(Fraction(a).limit_denominator(DENOMINATOR)) for a in fit.tolist()])
-    found = [rational] if rational.all() else []
+    candidates = [rational] if rational.all() else []
     if len(fit) > 1:
-        return found
+        return candidates
     if rule in ("log", "exp"):
-        found += [np.array([base]) for base in BASES if abs(base / fit[0] - 1) < 1e-3]
-    round_ones = [significant(fit, digits) for digits in range(2, 8)]
-    round_ones += [1 / significant(1 / fit, digits) for digits in range(2, 8)]
-    return [*found, *round_ones, fit]
+        candidates += [np.array([base]) for base in BASES if abs(base / fit[0] - 1) < 1e-3]
+    candidates += [significant(fit, digits) for digits in range(2, 8)]
+    candidates += [1 / significant(1 / fit, digits) for digits in range(2, 8)]
+    return [*candidates, fit]
 
 
 def _constant(
@@ -291,7 +303,9 @@ def _constant(
     step = target.distinct.steps_at(y)
     if formula.digits:
         step = np.maximum(step, steps_of_digits(y, formula.digits))
-    half = step * (0.5 + EXACT if y.std() >= FINE * step.max() else EXACT)
+    half = step * EXACT
+    if y.std() >= FINE * step.max():
+        half = step * (0.5 + EXACT)
     if formula.is_rounded:
         decimals = [source.distinct.decimals for source in chosen]
         half = half + errors_of(formula, x, decimals, y).sum(axis=1)
@@ -300,7 +314,8 @@ def _constant(
     terms = np.maximum(size, target.distinct.typical) if formula.is_sum else 0.0
     size = np.maximum(terms, np.abs(y))
     has_steps = target.distinct.decimals is not None
-    noise = (ARITHMETIC if has_steps else NOISE) * size
+    relative_noise = ARITHMETIC if has_steps else NOISE
+    noise = relative_noise * size
     if has_steps and (noise > step / 2).any():
         return None
     half = half + noise
@@ -314,7 +329,8 @@ def _constant(
         with np.errstate(all="ignore"):
             ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
         ends = np.where(plain == 0, [[-np.inf], [np.inf]], ends)
-    low, high = float(ends[0].max()), float(ends[1].min())
+    low = float(ends[0].max())
+    high = float(ends[1].min())
     if not (np.isfinite([low, high]).all() and low <= high):
         return None
     constant = 0.0 if formula.is_sum and low <= 0 <= high else _roundest(low, high)
@@ -345,9 +361,10 @@ def combined(formula: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if formula.rule == "product":
             value = np.prod(x**powers, axis=1)
             return value, np.abs(value)
-        terms = (np.log(x) if formula.rule == "log" else x) * powers
-        total, size = terms.sum(1), np.abs(terms).sum(1)
-        return (np.exp(total), size) if formula.rule == "exp" else (total, size)
+        terms = powers * np.log(x) if formula.rule == "log" else powers * x
+        total = terms.sum(1)
+        value = np.exp(total) if formula.rule == "exp" else total
+        return value, np.abs(terms).sum(1)
 
 
 def errors_of(
@@ -356,7 +373,7 @@ def errors_of(
     """Largest errors of a formula by the rounding of each of its columns, `(n, k)`: half a step;
     whole numbers and all digits have none.
     """
-    errors = np.array([10.0**-places / 2 if places else 0.0 for places in decimals])
+    errors = np.array([_half_step(places) for places in decimals])
     if formula.digits:
         steps = steps_of_digits(x, formula.digits)
         errors = np.where(errors > 0, np.maximum(errors, steps / 2), 0.0)
@@ -367,6 +384,10 @@ def errors_of(
         if formula.is_sum:
             return parts
         return np.where(value[:, None] == 0, 0.0, parts * np.abs(value)[:, None])
+
+
+def _half_step(decimals: int | None) -> float:
+    return 10.0**-decimals / 2 if decimals else 0.0
 
 
 def steps_of_digits(values: np.ndarray, digits: int) -> np.ndarray:

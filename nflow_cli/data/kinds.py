@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -33,8 +32,14 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
     """
     # Views of these copies are freed with them.
     requests = [replace(request, column=replace(request.column)) for request in columns.values()]
-    kinds = {request.name: kind for request in requests if (kind := kind_left_out(request))}
-    rest = [request for request in requests if request.name not in kinds]
+    kinds = dict[str, ColumnKind]()
+    rest = []
+    for request in requests:
+        kind = kind_left_out(request)
+        if kind is None:
+            rest.append(request)
+        else:
+            kinds[request.name] = kind
     rest.sort(key=lambda request: not request.is_given)
     fixed = {request.name for request in requests if request.is_given or request.is_chosen}
     collected = [request.column for request in rest if request.column.is_collected]
@@ -45,38 +50,49 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
     rest.sort(key=lambda request: request.name in relations)
     known = {request.name: request.column for request in rest}
     for request in rest:
-        name, column = request.name, request.column
-        relation = relations.get(name)
-        relation = relation and _between(relation, known, kinds)
+        column = request.column
+        relation = relations.get(column.name)
+        if relation is not None:
+            relation = _of_levels(relation, known, kinds)
         kind = _modelled(request, relation, groups)
-        kind = _in_form(_computed(kind, relation) if relation else kind, column.form)
-        kind = kind.model_copy(update={"notation": column.notation})
-        kinds[name] = _bounded(kind, column) if name in positive else kind
+        if relation is not None:
+            kind = _computed(kind, relation)
+        if column.form is not None:
+            kind = _in_form(kind, column.form)
+        if column.name in positive:
+            kind = _positive(kind, column)
+        kinds[column.name] = kind.model_copy(update={"notation": column.notation})
     return {name: kinds[name] for name in columns}
 
 
-def _in_form(kind: ColumnKind, form: str | None) -> ColumnKind:
-    if form is None:
-        return kind
+def _in_form(kind: ColumnKind, form: str) -> ColumnKind:
+    """Kind of dates or times in text: in their unit, within a day if they have no date."""
     if kind.alone.kind == "levels":
         relation = kind.relation
         if relation is not None:
             relation = relation.model_copy(update={"values": _texts_of(relation.values, form)})
         return kind.model_copy(update={"type": "text", "decimals": None, "relation": relation})
-    of_form = kind_of_form(form)
-    resolution = max(kind.resolution or 0.0, unit_of_form(form))  # finer numbers are not written
-    kind = kind.model_copy(update={"resolution": resolution})
-    update: dict[str, Any] = {"form": form, "type": "date" if of_form == "date" else "time"}
-    if of_form == "clock":
-        low, high = (None, None) if kind.is_open else kind.bounds or (None, None)
-        last = span_of_form(form) - (kind.step or 1.0)
-        update |= {"bounds": [low or 0.0, last if high is None else high], "is_open": False}
-    return kind.model_copy(update=update)
+    type = kind_of_form(form)
+    update = {
+        "form": form,
+        "type": "date" if type == "date" else "time",
+        "resolution": max(kind.resolution or 0.0, unit_of_form(form)),  # finer is not written
+    }
+    kind = kind.model_copy(update=update)
+    if type != "clock":
+        return kind
+    low = 0.0
+    high = span_of_form(form) - (kind.step or 1.0)
+    if kind.bounds and not kind.is_open:
+        low = kind.bounds[0] or low
+        high = high if kind.bounds[1] is None else kind.bounds[1]
+    return kind.model_copy(update={"bounds": [low, high], "is_open": False})
 
 
-def _between(
+def _of_levels(
     relation: Relation, columns: Mapping[str, Column], kinds: Mapping[str, ColumnKind]
 ) -> Relation | None:
+    """Relation whose sources may be levels of dates: a map has their texts, others are none."""
     for name in relation.columns:
         form = columns[name].form
         if form is not None and kinds[name].type == "text":
@@ -91,19 +107,26 @@ def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
 
 
 def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
-    how = ", up to the rounding of these" if relation.is_rounded else ""
-    why = f"= {relation.text}"[: 500 - len(how)] + how
-    computed = {"kind": "computed", "own": kind.kind, "why": why, "relation": relation}
-    return kind.model_copy(update={**computed, "bounds": None, "is_open": False})
+    rounding = ", up to the rounding of these" if relation.is_rounded else ""
+    update = {
+        "kind": "computed",
+        "own": kind.kind,
+        "why": f"= {relation.text}"[: 500 - len(rounding)] + rounding,
+        "relation": relation,
+        "bounds": None,
+        "is_open": False,
+    }
+    return kind.model_copy(update=update)
 
 
-def _bounded(kind: ColumnKind, column: Column) -> ColumnKind:
+def _positive(kind: ColumnKind, column: Column) -> ColumnKind:
+    """Kind of a column whose relation needs positive numbers: with a lower bound."""
     low, high = kind.bounds or (None, None)
     if kind.kind == "levels" or low is not None or column.numbers is None:
         return kind
     least = kind.resolution or 0.0
-    if fine := kind.lattice:
-        least = fine.offset % fine.step or fine.step
+    if kind.lattice is not None:
+        least = kind.lattice.offset % kind.lattice.step or kind.lattice.step
     low = min(least, float(column.distinct.values[0]))
     is_open = kind.is_open or kind.bounds is None
     return kind.model_copy(update={"bounds": [low, high], "is_open": is_open})
@@ -130,7 +153,8 @@ def _modelled(
         return _numbers(request, missing, relation, groups)
     if column.source == "truth":
         return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
-    count, why = len(column.texts), "text"
+    count = len(column.texts)
+    why = "text"
     if all(text.isdecimal() for text in column.texts):
         why = "digits with leading zeros"
     if any(map(is_beyond_floats, column.texts)):
@@ -147,9 +171,14 @@ def _numbers(
     numbers = column.distinct
     lattice = common_lattice(numbers)
     type = "whole" if numbers.decimals == 0 else "decimal"
-    type = column.source if column.source in ("date", "time") else type
-    facts = {"type": type, "decimals": numbers.decimals, "missing": missing}
-    facts |= {"single": numbers.single}
+    if column.source in ("date", "time"):
+        type = column.source
+    facts = {
+        "type": type,
+        "decimals": numbers.decimals,
+        "missing": missing,
+        "single": numbers.single,
+    }
     step = request.step
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
@@ -181,14 +210,16 @@ def _once_a_group(column: Column, groups: np.ndarray) -> DistinctNumbers:
     """Distinct numbers of a column; counted once a group if most that could repeat in one do, and
     those of groups at random would not.
     """
-    numbers, known = column.distinct, np.isfinite(column.cells)
-    values, (names, own) = numbers.values, np.unique(groups[known], return_inverse=True)
+    numbers = column.distinct
+    values = numbers.values
+    known = np.isfinite(column.cells)
+    names, groups = np.unique(groups[known], return_inverse=True)
     places = np.searchsorted((values[1:] + values[:-1]) / 2, column.cells[known])
-    shuffled = stream(0, "groups").permutation(own)
-    found, by_chance = (np.unique(one * len(values) + places) for one in (own, shuffled))
-    if 2 * len(found) >= len(by_chance) + len(names):
+    pairs = np.unique(groups * len(values) + places)
+    by_chance = np.unique(stream(0, "groups").permutation(groups) * len(values) + places)
+    if 2 * len(pairs) >= len(by_chance) + len(names):
         return numbers
-    return replace(numbers, counts=np.bincount(found % len(values)))
+    return replace(numbers, counts=np.bincount(pairs % len(values)))
 
 
 def _why_levels(request: AskedColumn, lattice: Lattice | None) -> str:

@@ -68,13 +68,14 @@ def _is_constant(column: Column) -> bool:
 def _why_number(column: Column) -> str:
     """Why whole numbers that all differ are left out: they count rows, grow or identify; or ""."""
     numbers = column.cells
-    whole = np.isfinite(numbers).all() and bool((numbers == np.rint(numbers)).all())
-    if not whole or len(numbers) < 3 or len(np.unique(numbers)) < len(numbers):
+    are_whole = np.isfinite(numbers).all() and bool((numbers == np.rint(numbers)).all())
+    if not are_whole or len(numbers) < 3 or len(np.unique(numbers)) < len(numbers):
         return ""
-    known, steps = words(column.name), np.diff(numbers)
-    if known & ROW_WORDS:
+    steps = np.diff(numbers)
+    name_words = words(column.name)
+    if name_words & ROW_WORDS:
         return "row number"
-    if known & TIME_WORDS:
+    if name_words & TIME_WORDS:
         return ""
     if not (steps > 0).all():
         return IDENTIFIES if _are_long(numbers) and len(numbers) > SORTED else ""
@@ -85,8 +86,8 @@ def _why_number(column: Column) -> str:
 
 def _are_long(numbers: np.ndarray) -> bool:
     """Whether whole numbers have one length, of ten digits or more, and are no times."""
-    low, high = float(numbers.min()), float(numbers.max())
+    low = float(numbers.min())
     if low < LONG:
         return False
     unit = 10.0 ** np.floor(np.log10(low))
-    return TIMES * unit < high < 10 * unit
+    return TIMES * unit < numbers.max() < 10 * unit

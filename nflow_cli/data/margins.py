@@ -47,11 +47,12 @@ def _is_like(first: Cells, rows: Sequence[Cells]) -> bool:
 
 
 def _has_unit(cell: str, others: Cells) -> bool:
-    number = cell_of(cell)
-    if number is None or not any(number.unit):
+    parsed = cell_of(cell)
+    if parsed is None or not any(parsed.unit):
         return False
-    units = [other.unit for other in map(cell_of, others) if other is not None]
-    return units.count(number.unit) >= dates.SHARE * len(others)
+    numbers = [cell_of(text) for text in others]
+    units = [number.unit for number in numbers if number is not None]
+    return units.count(parsed.unit) >= dates.SHARE * len(others)
 
 
 def _has_form(cell: str, others: Cells) -> bool:
@@ -108,11 +109,16 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     A first row like the others, with a date or a unit, is no header. Rows of units, or of the texts
     of questions, right below it are left out.
     """
-    lines, cells = [*rows], [*rows.values()]
+    lines = [*rows]
+    cells = [*rows.values()]
     width = Counter(map(len, cells)).most_common(1)[0][0]
     n = 0 if _is_short(cells, width, decimal) else _titles(cells, width, decimal)
-    notes = [_left_out("above the table", lines[:n], cells[0])] if n else []
-    end, first = (lines[n - 1] if n else 0), cells[n]
+    notes = []
+    end = 0
+    if n:
+        notes.append(_left_out("above the table", lines[:n], cells[0]))
+        end = lines[n - 1]
+    first = cells[n]
     is_named = _is_header(first, cells[n + 1 :], decimal)
     names = positions(len(first))
     has_number = any(is_number(cell, decimal) for cell in first)
@@ -122,16 +128,19 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
             f"{shown(_text(first))}"
         )
     if is_named:
-        names, end = [cell.strip() for cell in first], lines[n]
+        names = [cell.strip() for cell in first]
+        end = lines[n]
         names[0] = names[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
         if _is_short(cells[n:], width, decimal):
             at = 0 if any(row[-1].strip() for row in cells[n + 1 :]) else width - 1
             names.insert(at, "")
             notes.append(f"the header has no name for column {at + 1:,}")
-        names, said = named(names)
-        notes += said
+        unique = different_names(names)
+        notes += note_of_names(names, unique)
+        names = unique
         n += 1
-        if below := _n_below_header(cells[n:], decimal):
+        below = _n_below_header(cells[n:], decimal)
+        if below:
             notes.append(_left_out("below the header", lines[n : n + below], cells[n]))
             n += below
             end = lines[n - 1]
@@ -145,7 +154,8 @@ def _titles(rows: Sequence[Cells], width: int, decimal: str) -> int:
     n = next((i for i, row in enumerate(rows) if len(row) == len(_filled(row)) == width), 0)
     if not _heads_numbers(rows[n:], decimal):
         n = next((i for i, row in enumerate(rows) if _is_usual(row, width)), 0)
-    above, below = rows[:n], rows[n:]
+    above = rows[:n]
+    below = rows[n:]
     if not 0 < n <= MOST or sum(len(row) == width for row in below) < _LEAST:
         return 0
     is_named = len(_filled(below[0])) == width and _is_header(below[0], below[1:], decimal)
@@ -169,7 +179,8 @@ def _is_usual(cells: Cells, width: int) -> bool:
 
 def _is_short(rows: Sequence[Cells], width: int, decimal: str) -> bool:
     """Whether the first row is a header of one name less than the rows have cells."""
-    first, below = rows[0], rows[1:]
+    first = rows[0]
+    below = rows[1:]
     return (
         len(first) == width - 1 == len(_filled(first)) > 1
         and _are_names(first, decimal)
@@ -197,13 +208,13 @@ def _is_of_questions(rows: Sequence[Cells], decimal: str) -> bool:
     """
     if len(rows) <= _LEAST:
         return False
-    first, others = rows[0], rows[1:]
+    first = rows[0]
     filled = _filled(first)
     n_words = sum(len(first[i].split()) for i in filled)
     if not filled or n_words < 2 * len(filled):
         return False
     columns = [
-        [row[i].strip() for row in others if i < len(row) and row[i].strip()] for i in filled
+        [row[i].strip() for row in rows[1:] if i < len(row) and row[i].strip()] for i in filled
     ]
     if any(first[i].strip() in column for i, column in zip(filled, columns)):
         return False
@@ -244,26 +255,36 @@ def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
     )
 
 
-def named(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Different names of columns, as pandas makes them, and a note if some are new.
+def different_names(names: Sequence[str]) -> list[str]:
+    """Different names of columns, as pandas makes them.
 
     Of several alike the second is ``name.1``. A first one without a name is ``index``, others are
     called by their positions.
     """
-    found, taken, seen = list[str](), {*names}, set[str]()
+    unique = list[str]()
+    taken = {*names}
+    above = set[str]()
     numbers = defaultdict[str, Iterator[int]](lambda: itertools.count(1))
     for i, name in enumerate(names, start=1):
-        new = name or ("index" if i == 1 < len(names) else str(i))
-        if new in (seen if name else taken):
-            others = (f"{new}.{n}" for n in numbers[new])
-            new = next(other for other in others if other not in taken)
-        seen.add(name)
+        new = name
+        is_taken = name in above
+        if not name:
+            new = "index" if i == 1 < len(names) else str(i)
+            is_taken = new in taken
+        if is_taken:
+            numbered = (f"{new}.{n}" for n in numbers[new])
+            new = next(candidate for candidate in numbered if candidate not in taken)
+        above.add(name)
         taken.add(new)
-        found.append(new)
-    pairs = enumerate(zip(names, found), start=1)
+        unique.append(new)
+    return unique
+
+
+def note_of_names(names: Sequence[str], unique: Sequence[str]) -> list[str]:
+    """Note on columns with a name other than the table's."""
+    pairs = enumerate(zip(names, unique), start=1)
     new = [f"{shown(b)} (column {i:,})" for i, (a, b) in pairs if b not in (a, "index")]
-    about = "columns named anew, as names repeat or are empty"
-    return found, [f"{about}: {listed(new)}"] if new else []
+    return [f"columns named anew, as names repeat or are empty: {listed(new)}"] if new else []
 
 
 def bottom_of(
@@ -277,13 +298,15 @@ def bottom_of(
     prose, such as "Source: …". A row of delimiters alone ends a table whose rows are unlike those
     below it.
     """
-    lines, cells = [*rows], [*rows.values()]
+    lines = [*rows]
+    cells = [*rows.values()]
     above = [row for line, row in first.items() if line < lines[0]] + cells
     n = _n_below_blank(above, width, decimal)
     above = above[: len(above) - n]
     row = above.pop()
     while above and n < MOST and _is_below(row, above, width):
-        n, row = n + 1, above.pop()
+        n += 1
+        row = above.pop()
     shown_row = next(filter(_filled, cells[-n:]), cells[-n])
     notes = [_left_out("below the table", lines[-n:], shown_row)] if n else []
     most = min(width, 1 + len(_always_filled(above)))
@@ -301,7 +324,8 @@ def _n_below_blank(rows: Sequence[Cells], width: int, decimal: str) -> int:
     if width == 1:
         return 0
     for n in range(min(MOST, len(rows) - _LEAST), 1, -1):
-        blank, below, above = rows[-n], rows[1 - n :], rows[:-n]
+        blank = rows[-n]
+        above = rows[:-n]
         if len(blank) == width and not _filled(blank):
             columns = [
                 [cell.strip() for cell in column if cell.strip()]
@@ -310,14 +334,14 @@ def _n_below_blank(rows: Sequence[Cells], width: int, decimal: str) -> int:
             if all(
                 _emptied(row, above)
                 or any(_is_text_beside(*pair, decimal) for pair in zip(row, columns))
-                for row in below
+                for row in rows[1 - n :]
             ):
                 return n
     return 0
 
 
 def _is_below(row: Cells, above: Sequence[Cells], width: int) -> bool:
-    above = [other for other in above if _filled(other)]
+    above = [cells for cells in above if _filled(cells)]
     if width == 1 or len(above) < _LEAST:
         return False
     if any(_says_total(row, i) and not any(_says_total(a, i) for a in above) for i in _filled(row)):
@@ -326,9 +350,9 @@ def _is_below(row: Cells, above: Sequence[Cells], width: int) -> bool:
         return False
     if len(row) == width and not row[0].strip():
         return True
-    others = sum(_PROSE.match(other[0].strip()) is not None for other in above)
+    n_prose = sum(_PROSE.match(cells[0].strip()) is not None for cells in above)
     is_prose = _PROSE.match(row[0].strip()) and (len(_filled(row)) == 1 or ":" in row[0])
-    return bool(is_prose) and 2 * others < len(above)
+    return bool(is_prose) and 2 * n_prose < len(above)
 
 
 def _says_total(row: Cells, i: int) -> bool:
@@ -346,9 +370,10 @@ def _always_filled(rows: Sequence[Cells]) -> set[int]:
 
 def _left_out(where: str, lines: Sequence[int], first: Cells) -> str:
     ends = dict.fromkeys((lines[0], lines[-1]))
-    many = f"line{'s' * (len(ends) > 1)} {' to '.join(f'{end:,}' for end in ends)}"
+    range_text = f"line{'s' * (len(ends) > 1)} {' to '.join(f'{end:,}' for end in ends)}"
     text = _text(first)
-    return f"left out {where}: {many}, {shown(text) if text else 'empty'}"
+    content = shown(text) if text else "empty"
+    return f"left out {where}: {range_text}, {content}"
 
 
 def _text(cells: Cells) -> str:

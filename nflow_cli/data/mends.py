@@ -35,16 +35,16 @@ def options_of(mends: Iterable[Mend]) -> str:
 
 def arguments_of(mends: Iterable[Mend]) -> str:
     """Keyword arguments of Python that make all mends."""
-    values = grouped(dict.fromkeys(mends))
-    received = {key: some[-1] if key == "missing" else some for key, some in values.items()}
-    return ", ".join(
-        f"{key}{' without ' if key in LOSING else '='}{json.dumps(value, ensure_ascii=False)}"
-        for key, value in received.items()
-    )
+    arguments = []
+    for key, values in grouped(dict.fromkeys(mends)).items():
+        value = values[-1] if key == "missing" else values
+        text = json.dumps(value, ensure_ascii=False)
+        arguments.append(f"{key} without {text}" if key in LOSING else f"{key}={text}")
+    return ", ".join(arguments)
 
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Second ones of pairs by their first."""
+    """Values of pairs of key and value, by key."""
     groups: dict[str, list[str]] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
@@ -57,11 +57,11 @@ def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
     left_out = {name for key in ("exclude", *LOSING) for name in values.get(key, ())}
     update: dict[str, Any] = {"exclude": [*settings.exclude, *values.get("exclude", ())]}
     for key in ("bounds", "date", "discrete"):
-        named = getattr(settings, key)
-        update[key] = {name: value for name, value in named.items() if name not in left_out}
+        of_columns = getattr(settings, key)
+        update[key] = {name: value for name, value in of_columns.items() if name not in left_out}
     for key in (*LOSING, "categorical"):
-        if named := getattr(settings, key):
-            update[key] = [name for name in named if name not in left_out]
+        names = getattr(settings, key)
+        update[key] = names and [name for name in names if name not in left_out]
     if "missing" in values:
         update["missing"] = values["missing"][-1]
     return TableData.model_validate(settings.model_copy(update=update).model_dump())

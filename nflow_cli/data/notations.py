@@ -5,9 +5,9 @@ A column has one notation: the same unit in all cells, and separators that have 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from nflow_cli.config.kinds import Notation
 from nflow_cli.data.tables import MISSING, in_plain_form, is_mark
 
 SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
-MAX_UNITS, NUMBERS = 3, 3  # that differ in a column, and numbers of each at least, for a note
+MAX_UNITS = 3  # that differ in a column, for a note,
+NUMBERS = 3  # and numbers of each at least
 LONGEST = 60  # letters of a number
 _NUMBER = re.compile(r"[+-]?(\d++(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
-MAX_AFFIX, MAX_DECIMALS = 18, 17
+MAX_AFFIX = 18  # letters
+MAX_DECIMALS = 17
 SPACES = " \u00a0\u202f\u2009"
 SEPARATORS = f".,{SPACES}'’"
 MINUS = "-−–"
@@ -77,13 +79,14 @@ def _unit(*affixes: str) -> tuple[str, ...]:
 
 def cell_of(text: str) -> Cell | None:
     """Parts of a text that is a number, with or without a currency or a unit."""
-    found = CELL.fullmatch(in_plain_form(text)) if len(text) <= LONGEST else None
-    if found is None:
+    match = CELL.fullmatch(in_plain_form(text)) if len(text) <= LONGEST else None
+    if match is None:
         return None
-    opened, sign, prefix, inner, mark, digits, suffix, behind, closed = found.groups("")
-    before, after = prefix.strip(), suffix.strip()
+    opened, sign, prefix, inner, mark, digits, suffix, behind, closed = match.groups("")
     signs = [part for part in (opened, sign.strip("+"), inner, behind) if part]
+    before = prefix.strip()
     is_money = not before or CURRENCY.fullmatch(before)
+    after = suffix.strip()
     has_unit = not after or CURRENCY.fullmatch(after) or UNIT.fullmatch(after)
     if not (is_money and has_unit) or len(signs) > 1 or bool(opened) != bool(closed):
         return None
@@ -102,30 +105,35 @@ class Marks(NamedTuple):
     @property
     def most(self) -> int:
         """Digits in a row, where all numbers are grouped; a space may be left out of four."""
-        return LONGEST if not self.thousands else 3 if self.thousands in ".," else 4
+        if not self.thousands:
+            return LONGEST
+        return 3 if self.thousands in ".," else 4
 
     def numbers(self, digits: Iterable[str], most: int = LONGEST) -> np.ndarray:
         """Numbers of digits, NaN where these have other marks, or more than ``most`` in a row."""
-        group, point = re.escape(self.thousands), re.escape(self.decimal)
-        whole = rf"0|[1-9][0-9]{{0,{most - 1}}}"
-        if group:
-            whole += rf"|[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+"
+        integer = rf"0|[1-9][0-9]{{0,{most - 1}}}"
+        if self.thousands:
+            integer += rf"|[1-9][0-9]{{0,2}}(?:{re.escape(self.thousands)}[0-9]{{3}})+"
         if self.thousands == ",":
-            whole += LAKHS
-        pattern = re.compile(rf"(?=.)({whole})?(?:{point}([0-9]+))?")
-        found = (pattern.fullmatch(text) for text in digits)
-        return np.array([self._number(one) if one else np.nan for one in found], float)
+            integer += LAKHS
+        pattern = re.compile(rf"(?=.)({integer})?(?:{re.escape(self.decimal)}([0-9]+))?")
+        return np.array([self._number(pattern.fullmatch(text)) for text in digits], float)
 
-    def _number(self, found: re.Match[str]) -> float:
-        whole, fraction = found.groups("0")
-        return float(f"{whole.replace(self.thousands, '')}.{fraction}")
+    def _number(self, match: re.Match[str] | None) -> float:
+        if match is None:
+            return np.nan
+        integer, fraction = match.groups("0")
+        return float(f"{integer.replace(self.thousands, '')}.{fraction}")
 
 
-def _most(values: Iterable[Any], counts: Iterable[int]) -> Any:
-    """The most frequent value."""
-    tally = Counter[Any]()
-    for value, count in zip(values, counts):
-        tally[value] += count
+_Value = TypeVar("_Value", bound=Hashable)
+
+
+def _most(pairs: Iterable[tuple[_Value, int]]) -> _Value:
+    """The most frequent of values with their rows."""
+    tally = Counter[_Value]()
+    for value, rows in pairs:
+        tally[value] += rows
     return max(tally, key=tally.__getitem__)
 
 
@@ -134,17 +142,22 @@ def marks_of(digits: Sequence[str], counts: np.ndarray, decimal: str) -> list[Ma
 
     The first has the decimal mark of the table; each of the others leads to other numbers.
     """
-    seen = {mark for text in digits for mark in text} & {*SEPARATORS}
-    points = sorted(".,", key=lambda mark: mark != decimal)
-    every = [Marks(group, point) for point in points for group in ["", *sorted(seen - {point})]]
-    ways = {marks: marks.numbers(digits, marks.most) for marks in every}
-    fits = {marks: int(counts[~np.isnan(numbers)].sum()) for marks, numbers in ways.items()}
-    best = [marks for marks in every if fits[marks] == max(fits.values())]
-    found: list[Marks] = []
-    for marks in best:
-        if not any(np.array_equal(ways[marks], ways[one], equal_nan=True) for one in found):
-            found.append(marks)
-    return found
+    separators = {mark for text in digits for mark in text} & {*SEPARATORS}
+    candidates = [
+        Marks(group, point)
+        for point in sorted(".,", key=lambda mark: mark != decimal)
+        for group in ["", *sorted(separators - {point})]
+    ]
+    numbers = {marks: marks.numbers(digits, marks.most) for marks in candidates}
+    rows = {marks: int(counts[~np.isnan(read)].sum()) for marks, read in numbers.items()}
+    meanings: list[Marks] = []
+    for marks in candidates:
+        is_new = not any(
+            np.array_equal(numbers[marks], numbers[meaning], equal_nan=True) for meaning in meanings
+        )
+        if rows[marks] == max(rows.values()) and is_new:
+            meanings.append(marks)
+    return meanings
 
 
 def notation_of(
@@ -155,23 +168,23 @@ def notation_of(
     ``decimal``, the mark of the table, decides what 1,204 is; not against a currency, whose numbers
     have no three decimals. Numbers that are all in parentheses are negative if they may be.
     """
-    rows = {text: int(n) for text, n in zip(texts, counts) if n and not is_mark(text)}
-    cells = {text: cell for text in rows if (cell := cell_of(text))}
-    if not cells:
+    known = [i for i, text in enumerate(texts) if counts[i] and not is_mark(text)]
+    cells = {i: cell_of(texts[i]) for i in known}
+    numbers = [(cell, int(counts[i])) for i, cell in cells.items() if cell is not None]
+    if not numbers:
         return None
-    unit = _most((cell.unit for cell in cells.values()), map(rows.__getitem__, cells))
-    cells = {text: cell for text, cell in cells.items() if cell.unit == unit}
-    some = np.array([*map(rows.__getitem__, cells)])
-    if _why_unclear([*cells.values()], some, decimal, may_be_enclosed):
+    unit = _most((cell.unit, rows) for cell, rows in numbers)
+    numbers = [(cell, rows) for cell, rows in numbers if cell.unit == unit]
+    rows = np.array([rows for _, rows in numbers])
+    if _why_unclear([cell for cell, _ in numbers], rows, decimal, may_be_enclosed):
         return None
-    digits = [cell.digits for cell in cells.values()]
-    marks = marks_of(digits, some, decimal)[0]
+    digits = [cell.digits for cell, _ in numbers]
+    marks = marks_of(digits, rows, decimal)[0]
     decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
-    signs = {text: cell.negative for text, cell in cells.items() if cell.negative}
-    prefix, suffix = _most(((cell.prefix, cell.suffix) for cell in cells.values()), some)
+    prefix, suffix = _most(((cell.prefix, cell.suffix), rows) for cell, rows in numbers)
     negative = ("-" + prefix, suffix)
-    if signs:
-        negative = _most(signs.values(), map(rows.__getitem__, signs))
+    if any(cell.negative for cell, _ in numbers):
+        negative = _most((cell.negative, rows) for cell, rows in numbers if cell.negative)
     return Notation(
         prefix=prefix,
         suffix=suffix,
@@ -183,23 +196,23 @@ def notation_of(
 
 
 def _why_unclear(
-    cells: Sequence[Cell], some: np.ndarray, decimal: str, may_be_enclosed: bool = False
+    cells: Sequence[Cell], rows: np.ndarray, decimal: str, may_be_enclosed: bool = False
 ) -> str:
-    """Why the numbers of distinct cells of one unit, in ``some`` rows each, are unclear, or ""."""
+    """Why the numbers of distinct cells of one unit, in ``rows`` each, are unclear, or ""."""
     if not may_be_enclosed and all(cell.negative and ")" in cell.negative[1] for cell in cells):
         return f"{TWO_WAYS}, in parentheses as negative ones or as standard errors"
     digits = [cell.digits for cell in cells]
     if decimal == "," and all(map(MONTH.fullmatch, digits)):
         return f"{TWO_WAYS}, with decimals or as months"
-    marks, *others = marks_of(digits, some, decimal)
+    marks, *others = marks_of(digits, rows, decimal)
     decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
     is_money = any(CURRENCY.fullmatch(affix.strip()) for affix in cells[0].unit)
     if others and is_money and 3 in decimals <= {0, 3}:
         first = next(text for text in digits if not text.isdecimal())
         ways = [f"{way.numbers([first])[0]:.15g}" for way in (marks, others[0])]
         return f"{TWO_WAYS}, {first} as {' or '.join(ways)}"
-    with_mark = some[[marks.decimal in text for text in digits]].sum()
-    if marks.decimal != decimal and 0 < with_mark < some.sum() / 2:
+    with_mark = rows[[marks.decimal in text for text in digits]].sum()
+    if marks.decimal != decimal and 0 < with_mark < rows.sum() / 2:
         return f"{TWO_WAYS}, with decimals or as lists"
     return ""
 
@@ -210,24 +223,29 @@ def numbers_of(texts: Sequence[str], notation: Notation | None, decimal: str = "
 
     Texts that all lack the unit are read without.
     """
-    plain = [_plain_number(text, decimal) for text in texts]
+    plain = np.array([_plain_number(text, decimal) for text in texts], float)
     if notation is None:
-        return np.array(plain, float)
+        return plain
     cells = [cell_of(text) for text in texts]
     unit = _unit(notation.prefix, notation.suffix)
     if not any(cell and cell.unit == unit for cell in cells):
         unit = ("", "")
+    of_unit = {i: cell for i, cell in enumerate(cells) if cell and cell.unit == unit}
     marks = Marks(notation.thousands, notation.decimal)
-    known = [cell if cell and cell.unit == unit else None for cell in cells]
-    sizes = marks.numbers(cell.digits if cell else "" for cell in known)
-    signs = np.array([-1.0 if cell and cell.negative else 1.0 for cell in known])
-    return np.where(np.isnan(sizes) & (unit == ("", "")), plain, signs * sizes)
+    sizes = marks.numbers(cell.digits for cell in of_unit.values())
+    signs = np.where([cell.negative is not None for cell in of_unit.values()], -1.0, 1.0)
+    numbers = np.full(len(texts), np.nan)
+    numbers[[*of_unit]] = signs * sizes
+    if unit == ("", ""):
+        return np.where(np.isnan(numbers), plain, numbers)
+    return numbers
 
 
 def _plain_number(text: str, decimal: str) -> float:
     text = in_plain_form(text)
-    is_one = is_number(text, decimal) and not CODE.fullmatch(text)
-    return float(text.replace(decimal, ".")) if is_one else np.nan
+    if not is_number(text, decimal) or CODE.fullmatch(text):
+        return np.nan
+    return float(text.replace(decimal, "."))
 
 
 def are_numbers(values: np.ndarray, texts: Sequence[str], counts: np.ndarray) -> bool:
@@ -248,22 +266,37 @@ def read_numbers(
     """Numbers of distinct texts `(n,)`, in ``counts`` rows each, and their notation, if not digits
     alone; None if they are no column of numbers.
     """
-    found = notation_of(texts, counts, decimal, may_be_enclosed)
-    ways = [(numbers_of(texts, way, decimal), way) for way in ([None, found] if found else [None])]
-    known = [counts[~np.isnan(numbers)].sum() for numbers, _ in ways]
-    numbers, way = ways[int(np.argmax(known))]
-    return (numbers, way) if max(known) and are_numbers(numbers, texts, counts) else None
+    numbers = numbers_of(texts, None, decimal)
+    rows = counts[~np.isnan(numbers)].sum()
+    notation = notation_of(texts, counts, decimal, may_be_enclosed)
+    if notation is not None:
+        in_notation = numbers_of(texts, notation, decimal)
+        rows_in_notation = counts[~np.isnan(in_notation)].sum()
+        if rows_in_notation > rows:
+            rows = rows_in_notation
+            numbers = in_notation
+        else:
+            notation = None
+    if not rows or not are_numbers(numbers, texts, counts):
+        return None
+    return numbers, notation
 
 
 def decimal_of(cells: Iterable[str]) -> str | None:
     """Decimal mark of a column of numbers, "" if comma and point may be; None of other text."""
-    some = (text for text in map(str.strip, cells) if text.lower() not in MISSING)
-    rows = Counter(text for text in some if not MONTH.fullmatch(text))
-    texts, counts = [*rows], np.array([*rows.values()], int)
-    ways = {mark: way for mark in ".," if (way := read_numbers(texts, counts, mark))}
-    marks = {mark: way.decimal if way else mark for mark, (_, way) in ways.items()}
-    found = marks.get(".", "")  # the comma of 4,6 among 4 and 6 is none for certain
-    return (found if marks.get(",", found) == found else "") if ways else None
+    known = (text for text in map(str.strip, cells) if text.lower() not in MISSING)
+    rows = Counter(text for text in known if not MONTH.fullmatch(text))
+    counts = np.array([*rows.values()], int)
+    marks = {}
+    for mark in ".,":
+        read = read_numbers([*rows], counts, mark)
+        if read is not None:
+            _, notation = read
+            marks[mark] = notation.decimal if notation else mark
+    if not marks:
+        return None
+    by_point = marks.get(".", "")  # the comma of 4,6 among 4 and 6 is none for certain
+    return by_point if marks.get(",", by_point) == by_point else ""
 
 
 def texts_of(numbers: np.ndarray, notation: Notation, decimals: int | None = None) -> list[str]:
@@ -272,18 +305,20 @@ def texts_of(numbers: np.ndarray, notation: Notation, decimals: int | None = Non
     An infinite one is ``inf`` or ``-inf``.
     """
     to_marks = str.maketrans({",": notation.thousands, ".": notation.decimal})
-    found = []
+    places = decimals if notation.decimals is None else notation.decimals
+    texts = []
     for number in numbers.tolist():
         if not np.isfinite(number):
-            found.append(str(number))
+            texts.append(str(number))
             continue
-        places = decimals if notation.decimals is None else notation.decimals
         size = abs(number if places is None else round(number, places))
-        exact = f"{Decimal(repr(size)):,f}".removesuffix(".0")
-        digits = exact if notation.decimals is None else f"{size:,.{places}f}"
+        if notation.decimals is None:
+            digits = f"{Decimal(repr(size)):,f}".removesuffix(".0")
+        else:
+            digits = f"{size:,.{places}f}"
         affixes = notation.negative if number < 0 < size else (notation.prefix, notation.suffix)
-        found.append(digits.translate(to_marks).join(affixes))
-    return found
+        texts.append(digits.translate(to_marks).join(affixes))
+    return texts
 
 
 def why_none(
@@ -292,9 +327,10 @@ def why_none(
     """Why texts in ``counts`` rows each, numbers with a unit or separators, have no notation, and
     the places of examples; None of other texts.
     """
-    rows = {i: int(n) for i, n in enumerate(counts) if n and not is_mark(texts[i])}
-    cells = {i: cell for i in rows if (cell := cell_of(texts[i]))}
-    if not cells or sum(map(rows.__getitem__, cells)) < SHARE * sum(rows.values()):
+    known = [i for i, text in enumerate(texts) if counts[i] and not is_mark(text)]
+    parsed = {i: cell_of(texts[i]) for i in known}
+    cells = {i: cell for i, cell in parsed.items() if cell is not None}
+    if not cells or counts[[*cells]].sum() < SHARE * counts[known].sum():
         return None
     if any(CODE.fullmatch(text) for text in texts):
         return None

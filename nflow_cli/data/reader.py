@@ -71,12 +71,14 @@ class TableReader:
             return self._read(names)
 
     def _read(self, names: Sequence[str]) -> tuple[AskedColumns, np.ndarray]:
-        table, settings = self.table, self.settings
+        table = self.table
+        settings = self.settings
         kinds = {
             name: kind for name, kind in (settings.kinds or {}).items() if kind.kind != "left out"
         }
         texts = texts_in(table, kinds, [name for name in names if name in kinds])
-        texts += [*settings.date] if table.is_untyped else []
+        if table.is_untyped:
+            texts += settings.date
         are_numbers = {*kinds, *settings.discrete, *settings.bounds, settings.weights}
         codes = [name for name in names if name not in are_numbers and not words(name) & TIME_WORDS]
         sample = settings.max_rows, settings.split_seed

@@ -74,18 +74,26 @@ def split_by_group(column: str, groups: np.ndarray, seed: int, with_test: bool =
             f"{len(sizes)}"
         )
     order = stream(seed, "split").permutation(len(sizes))
-    wanted, ends = held_out(len(groups)), [0]
+    ends = [0]
     for later in range(parts - 1, 0, -1):  # each part leaves a group to each of the next
         reached = np.cumsum(sizes[order[ends[-1] :]])
-        taken = int(np.searchsorted(reached, wanted)) + 1
+        taken = int(np.searchsorted(reached, held_out(len(groups)))) + 1
         ends.append(min(ends[-1] + taken, len(sizes) - later))
     if not with_test:
         ends.insert(0, 0)
-    of_test, of_validation = order[: ends[1]], order[ends[1] : ends[2]]
-    test, validation = np.isin(number, of_test), np.isin(number, of_validation)
-    split = Parts(*map(np.flatnonzero, (~(test | validation), validation, test)))
-    least = LEAST_TRAINED, 2, 2 if with_test else 0
-    if any(len(rows) < few for rows, few in zip(split, least)):
+    in_test = np.isin(number, order[: ends[1]])
+    in_validation = np.isin(number, order[ends[1] : ends[2]])
+    split = Parts(
+        train=np.flatnonzero(~(in_test | in_validation)),
+        validation=np.flatnonzero(in_validation),
+        test=np.flatnonzero(in_test),
+    )
+    least_tests = 2 if with_test else 0
+    if (
+        len(split.train) < LEAST_TRAINED
+        or len(split.validation) < 2
+        or len(split.test) < least_tests
+    ):
         counts = ", ".join(f"{len(rows):,} of {part}" for part, rows in split._asdict().items())
         raise DataError(
             f"data.group: expected groups small enough to split; those "
@@ -104,9 +112,9 @@ def split_by_column(column: str, texts: np.ndarray, seed: int) -> Parts:
             f"data.split: expected train, validation and test (or 0, 1 and 2) in column "
             f"{column!r}, received {str(received)!r:.60}"
         )
-    train, validation, test = (
-        np.flatnonzero(parts == part) for part in ("train", "validation", "test")
-    )
+    train = np.flatnonzero(parts == "train")
+    validation = np.flatnonzero(parts == "validation")
+    test = np.flatnonzero(parts == "test")
     if len(train) < LEAST_TRAINED or len(test) < 2 or len(validation) == 1:
         raise DataError(
             f"data.split: expected rows of train, of test and of validation or none; "
@@ -122,18 +130,19 @@ def parts_of(splitting: Splitting, rows: np.ndarray, first: np.ndarray) -> Parts
     """Split of the rows of these numbers ``(n,)``; of copies, by the ``first`` ones ``(n,)``, one
     row is in a part.
     """
-    seed, column = splitting.seed, splitting.column
+    seed = splitting.seed
+    with_test = not splitting.has_tests
     kept = np.unique(first)
-    if not column:
-        parts = split_at_random(len(kept), seed, not splitting.has_tests)
+    if not splitting.column:
+        parts = split_at_random(len(kept), seed, with_test)
         return Parts(*(kept[part] for part in parts))
     texts = splitting.texts[rows]
     if splitting.are_groups:
-        parts = split_by_group(column, texts[kept], seed, not splitting.has_tests)
-    else:  # which has its say: copies in several parts stay in each
-        _, said = np.unique(texts, return_inverse=True)
-        kept = np.sort(np.unique(row_keys([first, said]), return_index=True)[1])
-        parts = split_by_column(column, texts[kept], seed)
+        parts = split_by_group(splitting.column, texts[kept], seed, with_test)
+    else:  # copies that the column puts in several parts stay in each
+        _, part_numbers = np.unique(texts, return_inverse=True)
+        kept = np.sort(np.unique(row_keys([first, part_numbers]), return_index=True)[1])
+        parts = split_by_column(splitting.column, texts[kept], seed)
     return Parts(*(kept[part] for part in shuffled(parts, seed)))
 
 
@@ -149,14 +158,14 @@ def part_weights(
     weights = {part: column.numbers[rows] for part, rows in parts._asdict().items()}
     if tests is not None:
         weights["test"] = tests
-    faults = [
-        Fault(column.name, f"expected weights, received 0 in all {len(of_part):,} {part} rows")
-        for part, of_part in weights.items()
-        if len(of_part) and not of_part.any()
-    ]
-    if faults:
-        return ALIKE, faults
-    return Weights(*(w / w.mean() if len(w) else w for w in weights.values())), []
+    faults = []
+    for part, received in weights.items():
+        if received.any():
+            weights[part] = received / received.mean()
+        elif len(received):
+            problem = f"expected weights, received 0 in all {len(received):,} {part} rows"
+            faults.append(Fault(column.name, problem))
+    return (ALIKE, faults) if faults else (Weights(**weights), [])
 
 
 def notes_of(
@@ -166,13 +175,14 @@ def notes_of(
     targets: Sequence[str] = (),
 ) -> list[str]:
     """Notes on columns and rows left out."""
-    left_out = grouped((k.why, name) for name, k in kinds.items() if k.kind == "left out")
+    left_out = grouped((kind.why, name) for name, kind in kinds.items() if kind.kind == "left out")
     notes = [f"left out, {why}: {listed(names)}" for why, names in left_out.items()]
     if targets:
         given = given_names(columns)
         notes.append(f"target {listed(targets)}, given {len(given):,} columns: {listed(given)}")
     computed = [f"{name} {kind.why}" for name, kind in kinds.items() if kind.kind == "computed"]
-    notes += [f"computed: {listed(computed)}"] if computed else []
+    if computed:
+        notes.append(f"computed: {listed(computed)}")
     if len(rows) and rows[-1] != len(rows) - 1:
         notes.append(f"{len(rows):,} rows, drawn at random by data.max_rows")
     return notes
@@ -194,8 +204,8 @@ def note_of_repeats(
     """Note on test rows that are training rows too, if several; not by chance, without a number of
     the ``continuous`` columns.
     """
-    seen, judged = (row_keys([*part.T]) for part in (train, test))
     by_chance = np.isnan(test[:, continuous]).all(axis=1)
-    n, count = len(judged), int(np.isin(judged[~by_chance], seen).sum())
-    if count > REPEATED * n:
-        yield f"{count:,} of {n:,} test rows are training rows too: their score is too good"
+    of_test = row_keys([*test.T])[~by_chance]
+    count = int(np.isin(of_test, row_keys([*train.T])).sum())
+    if count > REPEATED * len(test):
+        yield f"{count:,} of {len(test):,} test rows are training rows too: their score is too good"

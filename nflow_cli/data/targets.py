@@ -48,13 +48,13 @@ def _relation_of(
     targets: Sequence[str], columns: Sequence[Column]
 ) -> tuple[str, list[str], str] | None:
     """A target, the other columns of a relation of it, and the relation as text."""
-    named = [column for column in columns if column.is_collected and is_key(column.name)]
-    for name, relation in relations_of(named, set()).items():
-        names = [name, *relation.columns]
-        related = [one for one in names if one not in targets]
+    usable = [column for column in columns if column.is_collected and is_key(column.name)]
+    for name, relation in relations_of(usable, set()).items():
+        related = [name, *relation.columns]
+        others = [name for name in related if name not in targets]
         for target in targets:
-            if target in names and related:
-                return target, related, f"{name} = {relation.text}"
+            if target in related and others:
+                return target, others, f"{name} = {relation.text}"
     return None
 
 
