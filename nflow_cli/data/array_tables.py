@@ -59,9 +59,11 @@ class ParquetTable(TableFile):
     def __init__(self, name: str, source: Any):
         self._source = source
         with explained(name, "a Parquet file"), parquet.ParquetFile(source) as file:
-            schema, n_rows = file.schema_arrow, file.metadata.num_rows
+            schema = file.schema_arrow
+            n_rows = file.metadata.num_rows
             self._block_rows = _block_rows(name, file.metadata)
-        columns, self._empty = _columns(name, schema), schema.empty_table()
+        columns = _columns(name, schema)
+        self._empty = schema.empty_table()
         self._texts = [field.name for field in schema if is_text(field.type)]
         self._stored = dict(zip((column.name for column in columns), schema.names))
         super().__init__(name, columns, n_rows)
@@ -181,7 +183,8 @@ def _expect_columns(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 def columns_table(name: str, columns: Mapping[str, Any]) -> ArrowTable:
     """Table of arrays ``(n,)``."""
-    arrays, names = [], expect_names(name, list(map(str, columns)))
+    names = expect_names(name, list(map(str, columns)))
+    arrays = []
     for column, values in columns.items():
         if not isinstance(values, pa.Array | pa.ChunkedArray):
             rows = np.asanyarray(values)
@@ -205,12 +208,13 @@ def frame_table(name: str, data: Any) -> ArrowTable:
 
 
 def _columns(name: str, schema: pa.Schema) -> list[Field]:
-    unnamed = UNNAMED_INDEX if "index" in schema.names else "index"
-    stored = [unnamed if column == UNNAMED_INDEX else column for column in schema.names]
+    names = list(schema.names)
+    if UNNAMED_INDEX in names and "index" not in names:
+        names[names.index(UNNAMED_INDEX)] = "index"
     index = _index_columns(schema)
     return [
         Field(column, field.name in index)
-        for column, field in zip(expect_names(name, stored), schema)
+        for column, field in zip(expect_names(name, names), schema)
     ]
 
 

@@ -71,7 +71,9 @@ class Codes:
     """
 
     def __init__(self) -> None:
-        self._width, self._has_zeros, self._are_times = 0, False, True
+        self._width = 0
+        self._has_zeros = False
+        self._are_times = True
 
     @property
     def are_found(self) -> bool:
@@ -87,17 +89,18 @@ class Codes:
 
     def _are_digits(self, cells: Any) -> bool:
         ends = pc.min_max(pc.binary_length(cells))
-        low, high = ends["min"].as_py(), ends["max"].as_py()
+        low = ends["min"].as_py()
+        high = ends["max"].as_py()
         has_one_width = low is None or 1 < low == high == (self._width or low)
-        if not has_one_width or not _all(pc.ascii_is_decimal(cells)):
+        if not has_one_width or not _are_all(pc.ascii_is_decimal(cells)):
             return False
         self._width = self._width or low or 0
-        self._has_zeros = self._has_zeros or not _all(pc.invert(pc.starts_with(cells, "0")))
-        self._are_times = self._are_times and _all(pc.match_substring_regex(cells, TIME))
+        self._has_zeros = self._has_zeros or not _are_all(pc.invert(pc.starts_with(cells, "0")))
+        self._are_times = self._are_times and _are_all(pc.match_substring_regex(cells, TIME))
         return True
 
 
-def _all(mask: Any) -> bool:
+def _are_all(mask: Any) -> bool:
     return pc.all(mask, min_count=0).as_py()
 
 

@@ -51,7 +51,8 @@ def heaps(
         least: Evidence for an atom, in nats.
     """
     rows = counts.astype(float)
-    nats, expected = np.zeros(len(counts)), rows
+    nats = np.zeros(len(counts))
+    expected = rows
     behind = -places[::-1]
     for _ in range(PASSES):
         before = nats > 0
@@ -82,15 +83,16 @@ def _level(places: np.ndarray, rows: np.ndarray) -> np.ndarray:
     before = np.concatenate([[0.0], np.cumsum(rows)])
     here = np.arange(len(rows))
     near = _starts(before, here)
-    seen = before[here] - before[near]
-    level = seen / _mass(places, near, here)
-    level *= (here > near) * (1 + 2 / np.sqrt(np.maximum(seen, 1)))
+    rows_near = before[here] - before[near]
+    level = rows_near / _mass(places, near, here)
+    level *= (here > near) * (1 + 2 / np.sqrt(np.maximum(rows_near, 1)))
     level[-1] *= _rise(places, before, near[-1:])
     return level
 
 
 def _rise(places: np.ndarray, before: np.ndarray, near: np.ndarray) -> float:
-    last, far = np.array([len(places) - 1]), _starts(before, near)
+    last = np.array([len(places) - 1])
+    far = _starts(before, near)
     if far[0] == near[0] or near[0] == last[0]:
         return 1.0
     level = (before[last] - before[near]) / _mass(places, near, last)

@@ -3,7 +3,7 @@
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -55,8 +55,13 @@ class ColumnMap(ABC):
 
     def record(self) -> dict[str, Any]:
         place = f"{type(self).__module__}:{type(self).__qualname__}"
-        name = next(name for name, other in COLUMN_MAPS.items() if other == place)
+        name = next(name for name, known in COLUMN_MAPS.items() if known == place)
         return {"name": name, **asdict(self)}
+
+
+def records_of(units: Mapping[str, Sequence[ColumnMap]]) -> dict[str, list[dict[str, Any]]]:
+    """Records of the maps of columns, by name."""
+    return {name: [column_map.record() for column_map in maps] for name, maps in units.items()}
 
 
 def bound_maps(
@@ -235,7 +240,8 @@ class Logit(ColumnMap):
     @np.errstate(over="ignore")
     def inside(self, x: Any, xp: Any = np) -> tuple[Any, Any]:
         """``z`` and ``log((high - low) / ((x - low) (high - x)))``."""
-        below, above = x - self.low, self.high - x
+        below = x - self.low
+        above = self.high - x
         beyond = xp.minimum(below, above) <= 0
         log_below = xp.log(xp.where(beyond, 1.0, below))
         log_above = xp.log(xp.where(beyond, 1.0, above))
@@ -245,9 +251,12 @@ class Logit(ColumnMap):
     @np.errstate(under="ignore")
     def outside(self, z: Any, xp: Any = np) -> tuple[Any, Any]:
         """``x``, computed from the nearer bound."""
-        width, log_below, log_above = self.high - self.low, _softplus(-z, xp), _softplus(z, xp)
-        from_low, from_high = width * xp.exp(-log_below), width * xp.exp(-log_above)
-        x = xp.where(z < 0, self.low + from_low, self.high - from_high)
+        width = self.high - self.low
+        log_below = _softplus(-z, xp)
+        log_above = _softplus(z, xp)
+        from_low = self.low + width * xp.exp(-log_below)
+        from_high = self.high - width * xp.exp(-log_above)
+        x = xp.where(z < 0, from_low, from_high)
         return _within(x, self.low, self.high, xp), self._log_width - log_below - log_above
 
 
@@ -287,8 +296,9 @@ class Asinh(ColumnMap):
         """``x`` and ``log scale + log cosh c``, ``c`` the nearest to ``z`` between ends."""
         c = xp.minimum(xp.maximum(z, self.low), self.high)
         y = xp.sinh(c) + (z - c) * xp.cosh(c)
-        most, away = float(np.finfo(dtype_of(z)).max) / 4, xp.abs(c)
+        most = float(np.finfo(dtype_of(z)).max) / 4
         y = xp.minimum(xp.maximum(y, -most), most)
+        away = xp.abs(c)
         log_cosh = away + xp.log1p(xp.exp(-2 * away)) - math.log(2)
         x = _within(self.centre + self.scale * y, -math.inf, math.inf, xp)
         return x, log_cosh + math.log(self.scale)
@@ -356,9 +366,13 @@ def _softplus(x: Any, xp: Any) -> Any:
 def _within(x: Any, low: float, high: float, xp: Any) -> Any:
     """``x`` rounded into an open interval, never to a denormal number."""
     dtype = dtype_of(x).type
-    least, most = np.nextafter(dtype(low), dtype(high)), np.nextafter(dtype(high), dtype(low))
     tiny = np.finfo(dtype).tiny  # compiled loops flush smaller numbers to 0
-    least, most = (tiny if abs(least) < tiny else least), (-tiny if abs(most) < tiny else most)
+    least = np.nextafter(dtype(low), dtype(high))
+    if abs(least) < tiny:
+        least = tiny
+    most = np.nextafter(dtype(high), dtype(low))
+    if abs(most) < tiny:
+        most = -tiny
     return xp.minimum(xp.maximum(x, least), most)
 
 

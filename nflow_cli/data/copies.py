@@ -60,7 +60,8 @@ def _are_told(values: np.ndarray, times: np.ndarray, is_float32: bool) -> np.nda
     distinct, which, rows = np.unique(values[known], return_inverse=True, return_counts=True)
     are_own = np.zeros(len(values), bool)
     are_own[known] = (rows == 1)[which]
-    copied, shared = (times[are_own] > 1).sum(), (rows > 1).sum()
+    copied = (times[are_own] > 1).sum()
+    shared = (rows > 1).sum()
     if not copied or shared + _coincidences(distinct, is_float32) > RARE * copied:
         return np.zeros(len(values), bool)
     return are_own
@@ -97,8 +98,9 @@ def note_of_copies(first: np.ndarray, in_each_part: bool = False) -> list[str]:
     count = len(first) - len(np.unique(first))
     if not count:
         return []
-    equal, they = ("equals", "it counts") if count == 1 else ("equal", "they count")
+    equal = "equals" if count == 1 else "equal"
+    they_count = "it counts" if count == 1 else "they count"
     return [
         f"{count:,} of {len(first):,} rows {equal} an earlier row in every cell, numbers of many "
-        f"digits among them: {they} once{' in each part' if in_each_part else ''}"
+        f"digits among them: {they_count} once{' in each part' * in_each_part}"
     ]

@@ -93,7 +93,9 @@ def _needed(
         return np.linalg.qr(np.concatenate([trend, _waves(days, chosen)]).T)[0]
 
     full = basis(cycles)
-    reduced = {cycle: basis([kept for kept in cycles if kept != cycle]) for cycle in cycles}
+    reduced: dict[Cycle, np.ndarray] = {
+        cycle: basis([kept for kept in cycles if kept != cycle]) for cycle in cycles
+    }
     needed = set[Cycle]()
     degrees = len(days) - full.shape[1]
     for y in responses:

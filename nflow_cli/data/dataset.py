@@ -27,7 +27,7 @@ from nflow_cli.data.cell_notes import (
     notes_of_merged,
     notes_of_texts,
 )
-from nflow_cli.data.column_maps import ColumnMap
+from nflow_cli.data.column_maps import ColumnMap, records_of
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.copies import note_of_copies, originals
 from nflow_cli.data.cycles import with_calendars
@@ -183,9 +183,9 @@ class Dataset:
             record["copies"] = self.copies
         if self.tests:
             record["test"] = dict(self.tests)
-        record["units"] = _record(self.units)
+        record["units"] = records_of(self.units)
         if self.straight_units:
-            record["straight_units"] = _record(self.straight_units)
+            record["straight_units"] = records_of(self.straight_units)
         return record
 
 
@@ -478,10 +478,6 @@ def _cells(reading: Reading, trained: Reading) -> np.ndarray:
     names = used(trained.kinds, trained.columns)
     columns = [reading.columns[name].column for name in names]
     return _matrix(reading.reader.table, columns, trained.kinds)
-
-
-def _record(units: Mapping[str, Sequence[ColumnMap]]) -> dict[str, list[dict[str, Any]]]:
-    return {name: [part.record() for part in maps] for name, maps in units.items()}
 
 
 def _units(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:

@@ -25,7 +25,9 @@ def part_of(part: DatePart, times: np.ndarray) -> np.ndarray:
     """Part of times `(n,)`, NaN where they are missing or beyond 3,000 years from 1970."""
     known = np.abs(times) <= MOST
     seconds = np.floor(np.where(known, times, 0.0)).astype("datetime64[s]")
-    days, months, years = (seconds.astype(f"datetime64[{unit}]") for unit in "DMY")
+    days = seconds.astype("datetime64[D]")
+    months = seconds.astype("datetime64[M]")
+    years = seconds.astype("datetime64[Y]")
     if part == "year":
         value = years.astype(int) + 1970
     elif part == "month":
@@ -39,8 +41,8 @@ def part_of(part: DatePart, times: np.ndarray) -> np.ndarray:
     elif part == "weekday from Sunday":
         value = (days.astype(int) + 4) % 7
     else:
-        within = seconds.astype(int) % DAY
-        value = within // SECONDS[part] % (24 if part == "hour" else 60)
+        count = 24 if part == "hour" else 60
+        value = seconds.astype(int) % DAY // SECONDS[part] % count
     return np.where(known, value, np.nan)
 
 
@@ -54,8 +56,8 @@ def time_of(parts: Mapping[DatePart, np.ndarray]) -> np.ndarray:
     months = np.floor((of["year"] - 1970) * 12 + of.get("month", 1) - 1)
     days = months.astype("datetime64[M]").astype("datetime64[D]").astype(float)
     times = (days + of.get("day", 1) - 1) * DAY + sum(SECONDS[p] * of.get(p, 0) for p in SECONDS)
-    same = [part_of(part, times) == of[part] for part in of]
-    return np.where(known & np.all(same, axis=0), times, np.nan)
+    are_equal = [part_of(part, times) == of[part] for part in of]
+    return np.where(known & np.all(are_equal, axis=0), times, np.nan)
 
 
 def by_calendar(relation: Relation, columns: Sequence[np.ndarray], are_days: bool) -> np.ndarray:
@@ -67,7 +69,7 @@ def by_calendar(relation: Relation, columns: Sequence[np.ndarray], are_days: boo
         year: dict[DatePart, np.ndarray] = {"year": np.array(float(relation.year or 0))}
         times = time_of({**year, **dict(zip(relation.parts, columns))})
     else:
-        times = columns[0] * (DAY if are_days else 1)
+        times = columns[0] * DAY if are_days else columns[0]
     if relation.part is None:
         return times - relation.zone
     return part_of(relation.part, times + relation.zone) + relation.constant
@@ -80,12 +82,13 @@ def calendar_relations(columns: Sequence[Column], fixed: set[str]) -> dict[str, 
     others depend on; else its parts are computed from it. Times of another zone differ by the same
     hours in all rows: of summer time there is none.
     """
-    found: dict[str, Relation] = {}
+    relations: dict[str, Relation] = {}
     for column in columns:
         if column.source in ("date", "time") and column.numbers is not None:
-            others = [c for c in columns if c.name not in found and _may_be_part(c, column)]
-            found |= _of_time(column, others, fixed | {*found}) if others else {}
-    return found
+            others = [c for c in columns if c.name not in relations and _may_be_part(c, column)]
+            if others:
+                relations |= _of_time(column, others, fixed | {*relations})
+    return relations
 
 
 def _may_be_part(column: Column, time: Column) -> bool:
@@ -98,31 +101,34 @@ def _may_be_part(column: Column, time: Column) -> bool:
 
 
 def _of_time(time: Column, others: Sequence[Column], fixed: set[str]) -> dict[str, Relation]:
+    """Relations between a column of dates or times and those of its parts, by name."""
     rows = np.flatnonzero(time.places >= 0)
     x = np.stack([column.cells[rows] for column in others], axis=1)
-    times = time.cells[rows] * (DAY if time.source == "date" else 1)
+    times = time.cells[rows] * DAY if time.source == "date" else time.cells[rows]
     zones = _zones(times, x) if time.source == "time" else [0.0]
-    tries = [(zone, _parts(times + zone, x)) for zone in zones]
-    zone, parts = max(tries, key=lambda one: len(one[1]))
-    first = {part: k for k, (part, more) in reversed(parts.items()) if more == 0}
+    parts_by_zone = {zone: _parts(times + zone, x) for zone in zones}
+    zone = max(parts_by_zone, key=lambda zone: len(parts_by_zone[zone]))
+    parts = parts_by_zone[zone]
+    first = {part: k for k, (part, constant) in reversed(parts.items()) if constant == 0}
     used: dict[DatePart, int] = {part: first[part] for part in JOINED if part in first}
     facts: dict[str, Any] = {"rule": "date", "columns": [time.name], "zone": zone}
-    found: dict[str, Relation] = {}
+    relations: dict[str, Relation] = {}
     if used and time.name not in fixed:
         year = None if "year" in used else int(part_of("year", times[:1] + zone)[0])
         joined: dict[DatePart, str] = {part: others[k].name for part, k in used.items()}
-        whole = _joined(joined, year=year, zone=zone)
-        if (by_calendar(whole, [x[:, k] for k in used.values()], False) == times).all():
-            found[time.name] = whole
+        by_parts = _joined(joined, year=year, zone=zone)
+        if (by_calendar(by_parts, [x[:, k] for k in used.values()], False) == times).all():
+            relations[time.name] = by_parts
             day: dict[DatePart, str] = {
                 part: name for part, name in joined.items() if part not in SECONDS
             }
             facts = _joined(day, year=year).model_dump()
-            parts = {k: one for k, one in parts.items() if one[0] not in {*used, *SECONDS}}
+            rest = {*PARTS} - {*used, *SECONDS}
+            parts = {k: (part, constant) for k, (part, constant) in parts.items() if part in rest}
     for k, (part, constant) in parts.items():
         if others[k].name not in fixed:
-            found[others[k].name] = Relation(**{**facts, "part": part, "constant": constant})
-    return found
+            relations[others[k].name] = Relation(**{**facts, "part": part, "constant": constant})
+    return relations
 
 
 def _joined(columns: Mapping[DatePart, str], **facts: Any) -> Relation:
@@ -131,22 +137,25 @@ def _joined(columns: Mapping[DatePart, str], **facts: Any) -> Relation:
 
 def _parts(times: np.ndarray, x: np.ndarray) -> dict[int, tuple[DatePart, float]]:
     """Columns `(n, C)` that are a part of times but for a constant: the part and the constant."""
-    found: dict[int, tuple[DatePart, float]] = {}
-    few = np.linspace(0, len(x) - 1, min(FIRST, len(x))).astype(int)
+    parts: dict[int, tuple[DatePart, float]] = {}
+    sample = np.linspace(0, len(x) - 1, min(FIRST, len(x))).astype(int)
     for part in PARTS:
         values = part_of(part, times)
-        same = np.ptp(x[few] - values[few, None], axis=0) == 0
-        for k in np.flatnonzero(same).tolist():
-            more = x[:, k] - values
-            if np.ptp(more) == 0 and (k not in found or (found[k][1] != 0 and more[0] == 0)):
-                found[k] = part, float(more[0])
-    return found
+        may_be_part = np.ptp(x[sample] - values[sample, None], axis=0) == 0
+        for k in np.flatnonzero(may_be_part).tolist():
+            constants = x[:, k] - values
+            if np.ptp(constants) != 0:
+                continue
+            if k not in parts or (parts[k][1] != 0 and constants[0] == 0):
+                parts[k] = part, float(constants[0])
+    return parts
 
 
 def _zones(times: np.ndarray, x: np.ndarray) -> list[float]:
     """Seconds from times to those of columns of hours, and 0."""
-    some = np.linspace(0, len(x) - 1, min(FIRST, len(x))).astype(int)
-    hours = (x[some] - part_of("hour", times[some])[:, None]) % 24
-    are_hours = (np.ptp(hours, axis=0) == 0) & (x[some] >= 0).all(0) & (x[some] < 24).all(0)
+    sample = np.linspace(0, len(x) - 1, min(FIRST, len(x))).astype(int)
+    x = x[sample]
+    hours = (x - part_of("hour", times[sample])[:, None]) % 24
+    are_hours = (np.ptp(hours, axis=0) == 0) & (x >= 0).all(axis=0) & (x < 24).all(axis=0)
     later = np.unique(hours[0, are_hours])
     return [0.0, *(HOUR * later).tolist(), *(HOUR * (later - 24)).tolist()]

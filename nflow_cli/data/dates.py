@@ -90,19 +90,20 @@ def forms_of(texts: Sequence[str], counts: Sequence[int] | np.ndarray | None = N
     if 2 * count < first.total():
         return []
     fits = [best_of(form, texts, rows) for form in _shapes(skeleton)]
-    whole = [form for form, fit in fits if fit == rows.sum()]
-    return whole or [form for form, fit in fits if fit >= SHARE * rows.sum()]
+    complete = [form for form, fit in fits if fit == rows.sum()]
+    return complete or [form for form, fit in fits if fit >= SHARE * rows.sum()]
 
 
 def form_of(texts: Sequence[str], counts: Sequence[int] | np.ndarray | None = None) -> str | None:
     """The only usual format of :func:`forms_of`, or None; years of two digits are before 2050."""
-    usual = [form for form in forms_of(texts, counts) if not _DOUBTFUL.search(form)]
-    if len(usual) != 1:
+    forms = [form for form in forms_of(texts, counts) if not _DOUBTFUL.search(form)]
+    if len(forms) != 1:
         return None
-    form = usual[0]
+    form = forms[0]
     if "%y" in form:
-        days = numbers_of(texts, form) / (1 if kind_of_form(form) == "date" else DAY)
-        return None if np.nanmax(days) >= _YEAR_2050 else form
+        last = np.nanmax(numbers_of(texts, form))
+        day = 1 if kind_of_form(form) == "date" else DAY
+        return None if last / day >= _YEAR_2050 else form
     return form
 
 
@@ -115,9 +116,9 @@ def have_named_months(texts: Sequence[str], counts: np.ndarray) -> bool:
     """Whether distinct texts, in ``counts`` rows each, are a day, a month's name in any language
     and a year.
     """
-    found = [*map(_NAMED.fullmatch, texts)]
-    names = {match[1].lower() for match in found if match}
-    rows = sum(count for match, count in zip(found, counts.tolist()) if match)
+    matches = [*map(_NAMED.fullmatch, texts)]
+    names = {match[1].lower() for match in matches if match}
+    rows = sum(count for match, count in zip(matches, counts.tolist()) if match)
     return 1 < len(names) <= 12 and rows >= SHARE * counts.sum()
 
 
@@ -144,10 +145,10 @@ def _shapes(skeleton: str) -> Iterator[str]:
     for layout in _LAYOUTS:
         if len(layout) != len(slots):
             continue
-        named = [("m", "%b"), ("p", "%p")]
-        if any((slot != "%n") != ((letter, slot) in named) for letter, slot in zip(layout, slots)):
+        names = {"m": "%b", "p": "%p"}
+        if any(slot not in ("%n", names.get(part)) for part, slot in zip(layout, slots)):
             continue
-        parts = ["%b" if slot == "%b" else f"%{part}" for part, slot in zip(layout, slots)]
+        parts = [slot if slot == "%b" else f"%{part}" for part, slot in zip(layout, slots)]
         literals = re.split("%[nbp]", skeleton)
         form = "".join(chain.from_iterable(zip(literals, [*parts, ""])))
         if _SHAPE.fullmatch(form):
@@ -215,11 +216,11 @@ def unit_of_form(form: str) -> float:
 
 def numbers_of(texts: Sequence[str], form: str) -> np.ndarray:
     """Numbers of texts in a format, `(n,)`; NaN of others."""
-    found = [*map(_parser(form), map(in_plain_form, texts))]
+    iso = [*map(_parser(form), map(in_plain_form, texts))]
     try:
-        times = np.array(found, "datetime64[us]")
+        times = np.array(iso, "datetime64[us]")
     except ValueError:  # February 30
-        times = np.array([*map(_time, found)], "datetime64[us]")
+        times = np.array([*map(_time, iso)], "datetime64[us]")
     if kind_of_form(form) == "date":
         numbers = times.astype("datetime64[D]").astype(float)
     else:
@@ -262,8 +263,12 @@ def _parser(form: str) -> Callable[[str], str]:
     pattern = re.compile(
         "".join(PARTS.get(piece) or re.escape(piece) for piece in pieces), re.ASCII
     )
-    matches = pattern.fullmatch
-    return lambda text: _iso(match.groupdict()) if (match := matches(text)) else "NaT"
+
+    def parse(text: str) -> str:
+        match = pattern.fullmatch(text)
+        return _iso(match.groupdict()) if match else "NaT"
+
+    return parse
 
 
 def _by_python(text: str, form: str) -> str:
@@ -271,7 +276,9 @@ def _by_python(text: str, form: str) -> str:
         time = datetime.strptime(text, form)
     except ValueError:
         return "NaT"
-    return (time.astimezone(UTC) if time.tzinfo else time).replace(tzinfo=None).isoformat()
+    if time.tzinfo:
+        time = time.astimezone(UTC)
+    return time.replace(tzinfo=None).isoformat()
 
 
 def _time(iso: str) -> np.datetime64:
@@ -281,14 +288,16 @@ def _time(iso: str) -> np.datetime64:
         return np.datetime64("NaT")
 
 
-def _iso(found: Mapping[str, str]) -> str:
-    parts = {"Y": "1970", "m": "1", "d": "1", "H": "00", "M": "00", "S": "00", "f": "", **found}
-    if year := found.get("y"):
-        parts["Y"] = f"{19 if int(year) >= 69 else 20}{year}"  # as of POSIX
-    if name := found.get("b") or found.get("B"):
+def _iso(groups: Mapping[str, str]) -> str:
+    """Time in ISO 8601, of its parts by their letters."""
+    parts = {"Y": "1970", "m": "1", "d": "1", "H": "00", "M": "00", "S": "00", "f": "", **groups}
+    if year := groups.get("y"):
+        century = 19 if int(year) >= 69 else 20  # as of POSIX
+        parts["Y"] = f"{century}{year}"
+    if name := groups.get("b") or groups.get("B"):
         parts["m"] = str(1 + MONTHS.index(name[:3].title()))
-    if hour := found.get("I"):
-        parts["H"] = str(int(hour) % 12 + 12 * (found["p"].upper() == "PM"))
+    if hour := groups.get("I"):
+        parts["H"] = str(int(hour) % 12 + 12 * (groups["p"].upper() == "PM"))
     return "{Y}-{m:0>2}-{d:0>2}T{H:0>2}:{M:0>2}:{S}{f}".format(**parts)
 
 

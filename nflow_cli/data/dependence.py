@@ -5,7 +5,9 @@ import numpy as np
 LEAST = 1e-8  # eigenvalue of correlations, of terms that an equation holds among
 INVOLVED = 0.05  # of the largest slope of an equation, that of a column in it
 MONOTONE = 1e-7  # rank correlation below 1 of a column and a function of it
-MOST_TERMS, ROWS_A_TERM, MOST_ROWS = 1_500, 4, 20_000
+MOST_TERMS = 1_500  # of an equation of the second degree,
+ROWS_A_TERM = 4  # rows for each at least
+MOST_ROWS = 20_000  # and at most
 
 
 def dependent(x: np.ndarray, given: int = 0) -> np.ndarray:
@@ -27,8 +29,11 @@ def determined(x: np.ndarray) -> np.ndarray:
     """Columns ``(D,)`` of points ``(n, D)`` in a linear equation; else monotone functions of one
     another; else those in an equation of the second degree, as ``c = a b`` or ``c² = a² + b²``.
     """
-    found = (rule(x) for rule in (dependent, _monotone, _in_squares))
-    return next((some for some in found if some.any()), np.zeros(x.shape[1], bool))
+    for rule in (dependent, _monotone, _in_squares):
+        columns = rule(x)
+        if columns.any():
+            return columns
+    return np.zeros(x.shape[1], bool)
 
 
 def _correlations(x: np.ndarray) -> np.ndarray:
@@ -37,9 +42,9 @@ def _correlations(x: np.ndarray) -> np.ndarray:
 
 def _monotone(x: np.ndarray) -> np.ndarray:
     ranks = np.argsort(np.argsort(x, axis=0, kind="stable"), axis=0, kind="stable")
-    alike = np.abs(_correlations(ranks))
-    np.fill_diagonal(alike, 0)
-    return alike.max(axis=0) > 1 - MONOTONE
+    correlations = np.abs(_correlations(ranks))
+    np.fill_diagonal(correlations, 0)
+    return correlations.max(axis=0) > 1 - MONOTONE
 
 
 def _in_squares(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.config.evidence import MOST_FOLDS, DrawsData
-from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps
+from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps, records_of
 from nflow_cli.data.columns import Column, numbers_of, read_columns, stacked
 from nflow_cli.data.dependence import determined
 from nflow_cli.data.fit_units import Bounds
@@ -76,10 +76,15 @@ class Draws:
 
     def record(self) -> dict[str, Any]:
         """Record in ``run.json``."""
-        maps = {n: [m.record() for m in chain] for n, chain in zip(self.columns, self.units)}
         paths = [os.path.abspath(name) for name in self.files]
-        record = {"name": self.name, "path": paths[0], "paths": paths, "sha256": self.sha256}
-        return {**record, "columns": list(self.columns), "units": maps}
+        return {
+            "name": self.name,
+            "path": paths[0],
+            "paths": paths,
+            "sha256": self.sha256,
+            "columns": list(self.columns),
+            "units": records_of(dict(zip(self.columns, self.units))),
+        }
 
 
 def load_draws(settings: DrawsData) -> Draws:
@@ -87,33 +92,38 @@ def load_draws(settings: DrawsData) -> Draws:
     tables = [open_table(name) for name in settings.files]
     first = tables[0]
     first.expect([settings.log_p, *settings.bounds])
-    chain, space = _chain_column(first, settings), _space(first, settings)
-    beside = [settings.log_p, *([chain] if chain else [])]
+    chain = _chain_column(first, settings)
+    space = _space(first, settings)
+    beside = [settings.log_p, chain] if chain else [settings.log_p]
     columns, block = _parameters(first, settings, beside)
     others = (numbers_of(table, [*columns, *beside]) for table in tables[1:])
-    rows, log_p, which = _chains_of([block, *others], len(columns))
-    _expect_chains_of_their_own(first, rows, which)
-    if len(rows) < (least := max(LEAST_DRAWS, 10 * len(columns))):
+    rows, log_p, chains = _chains_of([block, *others], len(columns))
+    _expect_different_chains(first, rows, chains)
+    least = max(LEAST_DRAWS, 10 * len(columns))
+    if len(rows) < least:
         raise DataError(f"{first.name}: expected {least:,} draws or more, received {len(rows):,}")
     bounds = [Bounds(*settings.bounds.get(name, ())) for name in columns]
     _expect_spread(first, columns, rows, bounds)
     maps = [bound_maps(*ends) for ends in bounds]
     inside, log_det = ColumnUnits(maps).inside_and_log_det(rows)
     _expect_free(first, columns, rows, inside)
-    units = [[*some, Scale(float(z.mean()), float(z.std()))] for some, z in zip(maps, inside.T)]
+    units = [
+        [*of_bounds, Scale(float(z.mean()), float(z.std()))] for of_bounds, z in zip(maps, inside.T)
+    ]
     if space == "unconstrained":
         log_p = log_p + log_det
-    count = int(which.max()) + 1
+    n_chains = int(chains.max()) + 1
+    n_folds = min(n_chains, MOST_FOLDS) if n_chains > 1 else MOST_FOLDS
     return Draws(
         name=first.name,
         files=settings.files,
-        sha256=checksum(np.column_stack([rows, log_p, which])),
+        sha256=checksum(np.column_stack([rows, log_p, chains])),
         columns=columns,
         rows=rows,
         log_p=log_p,
-        chains=which,
+        chains=chains,
         units=units,
-        n_folds=settings.folds or (min(count, MOST_FOLDS) if count > 1 else MOST_FOLDS),
+        n_folds=settings.folds or n_folds,
         is_stan=settings.log_p == "lp__" and any(c.name == "accept_stat__" for c in first.columns),
         space=space,
         notes=[
@@ -125,7 +135,8 @@ def load_draws(settings: DrawsData) -> Draws:
 
 def _chains_of(blocks: Sequence[np.ndarray], dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws ``(n, D)``, log-densities and numbers of chains ``(n,)`` of the files' numbers."""
-    chains, count = [], 0
+    chains = []
+    count = 0
     for block in blocks:
         ids = block[:, dim + 1 :].sum(axis=1)  # one column, or none
         known, numbers = np.unique(ids, return_inverse=True)
@@ -135,16 +146,17 @@ def _chains_of(blocks: Sequence[np.ndarray], dim: int) -> tuple[np.ndarray, np.n
     return joined[:, :dim], joined[:, dim], np.concatenate(chains)
 
 
-def _expect_chains_of_their_own(table: TableFile, rows: np.ndarray, which: np.ndarray) -> None:
+def _expect_different_chains(table: TableFile, rows: np.ndarray, chains: np.ndarray) -> None:
     """Refuse a chain given twice: its draws would be judged by a density fitted to them."""
-    ends = np.cumsum(np.bincount(which))[:-1]
-    chains = np.split(rows[np.argsort(which, kind="stable")], ends)
+    ends = np.cumsum(np.bincount(chains))[:-1]
+    draws = np.split(rows[np.argsort(chains, kind="stable")], ends)
     known: dict[str, int] = {}
-    for chain, draws in enumerate(chains):
-        if (same := known.setdefault(checksum(draws), chain)) != chain:
+    for chain, of_chain in enumerate(draws):
+        first = known.setdefault(checksum(of_chain), chain)
+        if first != chain:
             raise DataError(
                 f"{table.name}: expected chains of their own, received the draws of chain "
-                f"{same + 1} again as chain {chain + 1}"
+                f"{first + 1} again as chain {chain + 1}"
             )
 
 
@@ -154,14 +166,15 @@ def _space(table: TableFile, settings: DrawsData) -> str | None:
         return None
     if settings.space or settings.log_p != "lp" or isinstance(table, InferenceTable):
         return settings.space or usual_space(settings.log_p)
-    own, free = _both_coordinates(settings)
+    bounded, free = _both_coordinates(settings)
     raise DataError(
-        f"{table.name}: --space: expected constrained, if lp is the log-density of {own}, or "
+        f"{table.name}: --space: expected constrained, if lp is the log-density of {bounded}, or "
         f"unconstrained, if it is that of {free}, as of Stan, PyMC and NumPyro; received neither"
     )
 
 
 def _both_coordinates(settings: DrawsData) -> tuple[str, str]:
+    """Bounded parameters, and free ones in place of these, as text."""
     bounded = settings.bounded
     return listed(list(bounded)), listed(list(bounded.values()))
 
@@ -170,11 +183,12 @@ def space_in_words(settings: DrawsData, space: str | None) -> str | None:
     """What a log-density is taken for, and what to say if it is not; None without bounds."""
     if space is None:
         return None
-    (taken, other), another = _both_coordinates(settings), "unconstrained"
-    if space == another:
-        taken, other, another = other, taken, "constrained"
-    text = f"{space}: {settings.log_p} is taken for the log-density of {taken}"
-    return f"{text}; if it is that of {other}, --space {another}"
+    bounded, free = _both_coordinates(settings)
+    if space == "constrained":
+        text = f"{space}: {settings.log_p} is taken for the log-density of {bounded}"
+        return f"{text}; if it is that of {free}, --space unconstrained"
+    text = f"{space}: {settings.log_p} is taken for the log-density of {free}"
+    return f"{text}; if it is that of {bounded}, --space constrained"
 
 
 def usual_space(log_p: str) -> str:
@@ -204,7 +218,8 @@ def _parameters(
     read = read_columns(table, names=[*names, *beside])[0]
     read = [column for column in read if column.name in beside or _has_numbers(column)]
     names = [column.name for column in read if column.name not in beside]
-    if generated := [name for name in names if GENERATED.search(name)]:
+    generated = [name for name in names if GENERATED.search(name)]
+    if generated:
         raise DataError(
             f"{table.name}: expected free parameters alone, received generated quantities by their "
             f"names: {listed(generated)}; name the parameters by --columns"
@@ -225,14 +240,16 @@ def _expect_spread(
     table: TableFile, columns: Sequence[str], rows: np.ndarray, bounds: Sequence[Bounds]
 ) -> None:
     """Refuse constant columns, and draws on a bound or beyond."""
-    for name, values, one in zip(columns, rows.T, bounds):
-        if reason := no_spread(values):
+    ends = [of_column.ends for of_column in bounds]
+    for name, values, (low, high) in zip(columns, rows.T, ends):
+        reason = no_spread(values)
+        if reason:
             raise DataError(
                 f"{table.name}: column {shown(name)} {reason}: no free parameter; leave it out by "
                 "--columns"
             )
-        low, high = one.ends
-        if beyond := int(((values <= low) | (values >= high)).sum()):
+        beyond = int(((values <= low) | (values >= high)).sum())
+        if beyond:
             raise DataError(
                 f"{table.name}: column {shown(name)}: expected draws within its bounds; "
                 f"received {beyond:,} on a bound or beyond"
@@ -248,7 +265,7 @@ def _expect_free(
         together = determined(rows)
     if not together.any():
         return
-    names = [name for name, some in zip(columns, together) if some]
+    names = [name for name, is_dependent in zip(columns, together) if is_dependent]
     raise DataError(
         f"{table.name}: expected free parameters, received columns that determine each other: "
         f"{listed(names)}; name the free ones by --columns. Of simplexes and of correlation or "

@@ -32,7 +32,8 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.npz import ArrayError, read_arrays
 from nflow_cli.text import to_stderr
 
-MNIST, SAMPLE = "mnist", "mnist-sample"
+MNIST = "mnist"
+SAMPLE = "mnist-sample"
 BINARIZATIONS = ("stochastic", "static", "threshold", "none")
 
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
@@ -147,15 +148,16 @@ def _bernoulli(images: np.ndarray, seed: int, purpose: str, step: int) -> np.nda
     """
     bits = stream(seed, purpose, step).bit_generator
     drawn = np.empty(images.shape, dtype=np.uint8)
-    pixels, ones = images.reshape(-1), drawn.reshape(-1).view(bool)
+    pixels = images.reshape(-1)
+    ones = drawn.reshape(-1).view(bool)
     for start in range(0, len(pixels), _BLOCK):
         block = pixels[start : start + _BLOCK]
         words = bits.random_raw(-(-len(block) // 8)).astype("<u8", copy=False)
         u = words.view(np.uint8)[: len(block)]
-        one = ones[start : start + _BLOCK]
-        np.less(u, block, out=one)
-        again = np.flatnonzero(u == 255)
-        one[again] = bits.random_raw(len(again)) % np.uint64(255) < block[again]
+        of_block = ones[start : start + _BLOCK]
+        np.less(u, block, out=of_block)
+        redrawn = np.flatnonzero(u == 255)
+        of_block[redrawn] = bits.random_raw(len(redrawn)) % np.uint64(255) < block[redrawn]
     return drawn
 
 
@@ -218,28 +220,35 @@ def _read_npz(source: str | IO[bytes], file: str) -> dict[str, np.ndarray]:
 
 
 def _check_header(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    images = key.startswith("x")
-    expected = "uint8 grey levels 0-255" if images else "integer labels"
-    received = f"received dtype {dtype}, shape {shape}"
-    if images and dtype.kind == "f":
+    are_images = key.startswith("x")
+    has_type = dtype == np.uint8 if are_images else dtype.kind in "iu"
+    shape_of_one = (28, 28) if are_images else ()
+    if are_images and dtype.kind == "f":
         wrong = "holds floats (images in 0-1 must first be stored as round(255 x))"
-    elif (dtype != np.uint8) if images else (dtype.kind not in "iu"):
+        expected = "uint8 grey levels 0-255"
+    elif not has_type:
         wrong = "has the wrong type"
-    elif not shape or shape[1:] != ((28, 28) if images else ()):
-        wrong, expected = "has the wrong shape", "(n, 28, 28)" if images else "(n,)"
+        expected = "uint8 grey levels 0-255" if are_images else "integer labels"
+    elif not shape or shape[1:] != shape_of_one:
+        wrong = "has the wrong shape"
+        expected = "(n, 28, 28)" if are_images else "(n,)"
     elif shape[0] < 1:
-        wrong, expected = "is empty", "at least one"
+        wrong = "is empty"
+        expected = "at least one"
     else:
         return
-    raise ArrayError(f"{key} {wrong}; expected {expected}; {received}")
+    raise ArrayError(f"{key} {wrong}; expected {expected}; received dtype {dtype}, shape {shape}")
 
 
 def _images(name: str, arrays: Mapping[str, np.ndarray]) -> Images:
     checked: dict[str, Any] = dict.fromkeys(_KEYS)
     digest = hashlib.sha256()
     for key in (key for key in _KEYS if key in arrays):
-        array, count = arrays[key], len(arrays["x" + key[1:]])
-        low, high, least = array.min(), array.max(), 2 if key.startswith("x") else 0
+        array = arrays[key]
+        count = len(arrays["x" + key[1:]])
+        low = array.min()
+        high = array.max()
+        least = 2 if key.startswith("x") else 0
         if low < 0 or not least <= high <= 255 or len(array) != count:
             expected = "images with grey levels above 1" if least else "labels"
             received = f"received {len(array):,} in {low}-{high}"

@@ -22,7 +22,8 @@ MAX_LINE = 2**24
 MAX_SPARSE = 2**25  # cells of a table with more of them than bytes
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _KEYS = re.compile(rb"(%b)\s*+:\s*+(?:%b)?+|%b" % (_STRING, _STRING, _STRING))
-_OBJECT, _ARRAY = re.compile(rb'\{\s*"(?:[^"\\]|\\.)*+"\s*:'), re.compile(rb"\[\s*[\[{]")
+_OBJECT = re.compile(rb'\{\s*"(?:[^"\\]|\\.)*+"\s*:')
+_ARRAY = re.compile(rb"\[\s*[\[{]")
 
 
 def are_lines(name: str, head: bytes) -> bool:
@@ -49,9 +50,9 @@ def lines_table(name: str, opened: Callable[[], Any]) -> ArrowTable:
     n = content.count(b"\n") + 1
     if len(content) > MAX_BYTES or n > MAX_ROWS:
         raise DataError(f"{name}: expected at most {MAX_BYTES:,} bytes and {MAX_ROWS:,} JSON lines")
-    if found := _NO_OBJECT.search(content) or _DEEP.search(content):
-        line = 1 + content.count(b"\n", 0, found.start())
-        received = content[found.start() :].partition(b"\n")[0].decode(errors="replace")
+    if match := _NO_OBJECT.search(content) or _DEEP.search(content):
+        line = 1 + content.count(b"\n", 0, match.start())
+        received = content[match.start() :].partition(b"\n")[0].decode(errors="replace")
         raise DataError(
             f"{name}: line {line}: expected one JSON object, received {shown(received)}"
         )
@@ -81,7 +82,8 @@ def lines_table(name: str, opened: Callable[[], Any]) -> ArrowTable:
 
 def _width(name: str, content: bytes) -> int:
     """Number of different keys, or of the first too many: of each Arrow makes a column."""
-    keys, start = set[bytes](), 0
+    keys = set[bytes]()
+    start = 0
     while start < len(content) and len(keys) <= MAX_COLUMNS:
         is_last = len(content) - start <= MAX_LINE
         end = len(content) if is_last else content.rfind(b"\n", start, start + MAX_LINE) + 1
@@ -93,8 +95,8 @@ def _width(name: str, content: bytes) -> int:
 
 
 def _complaint(name: str, content: bytes, reason: str) -> DataError:
-    found = re.fullmatch(r"(?:JSON parse error: )?(.*?)(?: in row (\d+))?", reason)
-    reason, row = found.groups() if found else (reason, None)
+    match = re.fullmatch(r"(?:JSON parse error: )?(.*?)(?: in row (\d+))?", reason)
+    reason, row = match.groups() if match else (reason, None)
     lines = [line for line, text in enumerate(content.split(b"\n"), 1) if text.strip()]
     place = f"line {lines[int(row)]}: " if row else ""
     return DataError(f"{name}: {place}expected one JSON object: {reason}")

@@ -37,9 +37,9 @@ def common_lattice(column: DistinctNumbers) -> Lattice | None:
 
 def _exact(column: DistinctNumbers) -> Lattice:
     places = column.places or 0
-    whole = np.rint(shifted(column.values, places)).astype(np.int64)
-    step = int(np.gcd.reduce(np.diff(whole.view(np.uint64))))  # gaps beyond 2^63, too
-    offset = int(whole[0]) % step
+    multiples = np.rint(shifted(column.values, places)).astype(np.int64)
+    step = int(np.gcd.reduce(np.diff(multiples.view(np.uint64))))  # gaps beyond 2^63, too
+    offset = int(multiples[0]) % step
     return Lattice(step=shifted(float(step), -places), offset=shifted(float(offset), -places))
 
 

@@ -22,8 +22,10 @@ from nflow_cli.runs import files
 from nflow_cli.text import printable
 
 MAGIC = b"\x89HDF"
-POSTERIOR, STATISTICS = "posterior", "sample_stats"  # groups
-CHAIN, DRAW = "chain", "draw"  # dimensions
+POSTERIOR = "posterior"  # groups
+STATISTICS = "sample_stats"
+CHAIN = "chain"  # dimensions
+DRAW = "draw"
 CHAINS = 4  # that draws are written in: R-hat and ESS of ArviZ need some
 LOG_DENSITIES = ("lp", "log_prob", LOG_Q)  # of the statistics
 MAX_BYTES = 4 * 2**30  # of numbers, which are read at once
@@ -49,16 +51,17 @@ class InferenceTable(ArrowTable):
             table = _table(name, groups[f"/{POSTERIOR}"], groups.get(f"/{STATISTICS}", {}))
         super().__init__(name, table)
         ignored = {CHAIN, DRAW, *LOG_DENSITIES}
-        self.columns = [replace(one, is_index=one.name in ignored) for one in self.columns]
+        self.columns = [replace(field, is_index=field.name in ignored) for field in self.columns]
 
 
 def _table(name: str, draws: Any, statistics: Any) -> pa.Table:
+    """Table of draws: chain, draw, and the elements of each variable."""
     known = [*draws.data_vars.values(), *(statistics[v] for v in LOG_DENSITIES if v in statistics)]
     variables = [v.transpose(CHAIN, DRAW, ...) for v in known if {CHAIN, DRAW} <= set(v.dims)]
-    ids = [draws[dim].values for dim in (CHAIN, DRAW)]
-    ids = [v if v.dtype.kind in "iu" else np.arange(len(v)) for v in ids]
+    ids = [_whole_numbers(draws[dim].values) for dim in (CHAIN, DRAW)]
     shape = len(ids[0]), len(ids[1])
-    n, width = math.prod(shape), 2 + sum(math.prod(v.shape[2:]) for v in variables)
+    n = math.prod(shape)
+    width = 2 + sum(math.prod(v.shape[2:]) for v in variables)
     if n > tables.MAX_ROWS or width > tables.MAX_COLUMNS or 8 * n * width > MAX_BYTES:
         raise DataError(
             f"{name}: expected at most {tables.MAX_ROWS:,} rows, {tables.MAX_COLUMNS:,} columns "
@@ -72,11 +75,17 @@ def _table(name: str, draws: Any, statistics: Any) -> pa.Table:
             raise ValueError(f"{variable.name} has other chains or draws")
         if variable.dtype.kind not in "fiub":
             raise ValueError(f"{variable.name} holds {variable.dtype}, not numbers")
-        labels = itertools.product(*(map(str, variable[dim].values) for dim in variable.dims[2:]))
-        elements = (f"[{', '.join(some)}]" if some else "" for some in labels)
-        names = [f"{variable.name}{element}" for element in elements]
+        axes = [map(str, variable[dim].values) for dim in variable.dims[2:]]
+        names = [variable.name]
+        if axes:
+            names = [f"{variable.name}[{', '.join(labels)}]" for labels in itertools.product(*axes)]
         columns += zip(names, variable.values.reshape(n, -1).T)
     return pa.table([pa.array(part) for _, part in columns], [column for column, _ in columns])
+
+
+def _whole_numbers(ids: np.ndarray) -> np.ndarray:
+    """Identifiers ``(n,)``; their places if they are no whole numbers."""
+    return ids if ids.dtype.kind in "iu" else np.arange(len(ids))
 
 
 def inference_groups(
@@ -102,12 +111,13 @@ def inference_groups(
                 f"expected names without / other than {CHAIN}, {DRAW} in a netCDF file. "
                 f"Received: {printable(name)!r:.60}"
             )
-    xarray, chains = _xarray(), 1 if len(rows) % CHAINS else CHAINS
-    draws = rows.astype(np.float64).reshape(chains, len(rows) // chains, -1)
-    every = {CHAIN: np.arange(chains), DRAW: np.arange(draws.shape[1])}
+    xarray = _xarray()
+    n_chains = 1 if len(rows) % CHAINS else CHAINS
+    draws = rows.astype(np.float64).reshape(n_chains, len(rows) // n_chains, -1)
 
     def dataset(parts: Mapping[str, _Array]) -> Any:
-        variables, coordinates = {}, dict[str, Any](every)
+        variables = {}
+        coordinates = {CHAIN: np.arange(n_chains), DRAW: np.arange(draws.shape[1])}
         for name, (places, labels) in parts.items():
             axes = dict(zip(_dimensions(name, len(labels)), labels))
             coordinates |= axes
@@ -129,26 +139,26 @@ class _Array(NamedTuple):
 
 
 def _arrays_of(columns: Sequence[str]) -> dict[str, _Array]:
-    """Arrays by name, by their first elements; a column that is of none is one without axes."""
+    """Arrays by name, in the order of their first elements; any other column has no axes."""
     elements = defaultdict[str, dict[tuple[str, ...], int]](dict)
     for i, column in enumerate(columns):
-        if found := _ELEMENT.fullmatch(column):
-            elements[found[1]][tuple(found[2].split(", "))] = i
-    found = {name: _array(places) for name, places in elements.items()}
-    taken = {*columns, *found}
-    arrays = {
-        name: array
-        for name, array in found.items()
-        if array is not None
-        and name not in (*columns, CHAIN, DRAW)
-        and taken.isdisjoint(_dimensions(name, len(array.labels)))
-    }
-    in_one = {int(i): name for name, array in arrays.items() for i in array.places.flat}
-    alone = (_Array(np.array(i), []) for i in range(len(columns)))
-    return {
-        in_one.get(i, column): arrays.get(in_one.get(i, ""), one)
-        for i, (column, one) in enumerate(zip(columns, alone))
-    }
+        if match := _ELEMENT.fullmatch(column):
+            elements[match[1]][tuple(match[2].split(", "))] = i
+    taken = {*columns, *elements}
+    with_axes = dict[int, tuple[str, _Array]]()  # by the places of their columns
+    for name, places in elements.items():
+        array = _array(places)
+        if (
+            array is not None
+            and name not in (*columns, CHAIN, DRAW)
+            and taken.isdisjoint(_dimensions(name, len(array.labels)))
+        ):
+            with_axes |= dict.fromkeys(places.values(), (name, array))
+    arrays = {}
+    for i, column in enumerate(columns):
+        name, array = with_axes.get(i, (column, _Array(np.array(i), [])))
+        arrays[name] = array
+    return arrays
 
 
 def _array(elements: Mapping[tuple[str, ...], int]) -> _Array | None:
@@ -156,10 +166,10 @@ def _array(elements: Mapping[tuple[str, ...], int]) -> _Array | None:
     if len({*map(len, elements)}) > 1:
         return None
     axes = [[*dict.fromkeys(labels)] for labels in zip(*elements)]
-    every = [*itertools.product(*axes)]
-    if len(every) > len(elements):
+    combinations = [*itertools.product(*axes)]
+    if len(combinations) > len(elements):
         return None
-    places = np.array([elements[labels] for labels in every])
+    places = np.array([elements[labels] for labels in combinations])
     return _Array(places.reshape([*map(len, axes)]), [*map(_coordinate, axes)])
 
 

@@ -33,13 +33,17 @@ class _Smeared(PointSet):
     """
 
     def __init__(self, centres: np.ndarray, weights: np.ndarray, noise: float):
-        self.centres, self.weights, self.noise = centres, weights, noise
+        self.centres = centres
+        self.weights = weights
+        self.noise = noise
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        log_p, rows = np.empty(len(x)), BLOCK // len(self.centres)
+        log_p = np.empty(len(x))
+        rows = BLOCK // len(self.centres)
         for start in range(0, len(x), rows):
             part = x[start : start + rows]
-            first, second = (np.subtract.outer(part[:, i], self.centres[:, i]) for i in (0, 1))
+            first = np.subtract.outer(part[:, 0], self.centres[:, 0])
+            second = np.subtract.outer(part[:, 1], self.centres[:, 1])
             exponent = (first**2 + second**2) / (-2 * self.noise**2)
             top = exponent.max(axis=1)
             total = np.exp(exponent - top[:, None]) @ self.weights
@@ -99,7 +103,8 @@ class TwoMoons(_Curves):
         return np.full(len(t), 1 / np.pi)
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        t, lower = rng.uniform(0, np.pi, n), rng.random(n) < 0.5
+        t = rng.uniform(0, np.pi, n)
+        lower = rng.random(n) < 0.5
         first, second = self.curves(t)
         return np.where(lower[:, None], second, first) + self.noise * rng.standard_normal((n, 2))
 
@@ -125,7 +130,8 @@ class Spirals(_Curves):
         return 2 * t / (3 * np.pi) ** 2
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        t, sign = 3 * np.pi * np.sqrt(rng.random(n)), rng.choice([-1.0, 1.0], n)
+        t = 3 * np.pi * np.sqrt(rng.random(n))
+        sign = rng.choice([-1.0, 1.0], n)
         arm = sign[:, None] * self.curves(t)[0]
         return arm + self.noise * rng.standard_normal((n, 2))
 
@@ -161,7 +167,8 @@ class Checkerboard(PointSet):
 class Rings(PointSet):
     """Equally likely circles about 0 of radius 1, 2 and 3, under radial noise N(0, 0.1^2)."""
 
-    radii, noise = np.array([1.0, 2.0, 3.0]), 0.1
+    radii = np.array([1.0, 2.0, 3.0])
+    noise = 0.1
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Log-density ``(n,)`` in nats at points ``(n, 2)``.

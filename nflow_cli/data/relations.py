@@ -15,7 +15,8 @@ from nflow_cli.data.tables import listed
 SAMPLE = 1_000  # rows for the search of maps
 FIRST = 100  # of these, which most columns fail in
 ROWS_A_KEY = 5  # of a map
-GROUPS, MOST_ROWS_A_GROUP = 50, 50  # values at least, and rows of each on average at most, of ids
+GROUPS = 50  # values of identifiers, at least
+MOST_ROWS_A_GROUP = 50  # rows of each, on average at most
 
 
 def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relation]:
@@ -25,32 +26,35 @@ def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relati
     """
     if not columns:
         return {}
-    found = calendar_relations(columns, fixed)
-    used = {name for relation in found.values() for name in relation.columns}
-    likely, search = _likely_maps(columns), FormulaSearch(columns)
+    relations = calendar_relations(columns, fixed)
+    used = {name for relation in relations.values() for name in relation.columns}
+    likely = _likely_maps(columns)
+    search = FormulaSearch(columns)
     kept: list[int] = []
     for j, column in enumerate(columns):
-        relation = found.get(column.name)
+        relation = relations.get(column.name)
         if relation is None and column.name not in fixed | used:
             maps = [columns[k] for k in kept if likely[k, j]]
             relation = search.formula(j, kept) or _first_map(column, maps)
         if relation is None:
             kept.append(j)
         else:
-            found[column.name] = relation
-    used = {name for relation in found.values() for name in relation.columns}
+            relations[column.name] = relation
+    used = {name for relation in relations.values() for name in relation.columns}
     for are_rounded in (False, True):
-        for j in reversed(kept) if are_rounded else list(kept):
-            column, others = columns[j], [k for k in kept if k != j]
+        order = kept[::-1] if are_rounded else kept
+        for j in order:
+            column = columns[j]
+            others = [k for k in kept if k != j]
             if column.name in fixed | used or (are_rounded and j not in search.near):
                 continue
             maps = [columns[k] for k in others if k > j and likely[k, j] and not are_rounded]
             relation = search.formula(j, others, are_rounded) or _first_map(column, maps)
             if relation is not None:
-                found[column.name] = relation
+                relations[column.name] = relation
                 used |= set(relation.columns)
                 kept = others
-    return found
+    return relations
 
 
 def notes_of_groups(
@@ -63,15 +67,16 @@ def notes_of_groups(
     sources = {r.columns[0]: None for r in relations if r is not None and r.rule == "map"}
     for name in sources:
         source = columns[name]
-        values, rows = len(source.counts), int(source.counts.sum())
+        values = len(source.counts)
+        rows = int(source.counts.sum())
         if values < GROUPS or rows > MOST_ROWS_A_GROUP * values:
             continue
         others = [n for n in columns if n != name and n in kinds and kinds[n].kind != "left out"]
-        images = np.stack([columns[other].places for other in others], axis=1)
-        are_same = _are_mapped(source.places, images, values)
-        same = listed([other for other, is_one in zip(others, are_same) if is_one])
+        images = np.stack([columns[n].places for n in others], axis=1)
+        are_mapped = _are_mapped(source.places, images, values)
+        constant = listed([n for n, is_mapped in zip(others, are_mapped) if is_mapped])
         yield (
-            f"{name} repeats ({values:,} values in {rows:,} rows), and within it {same} do not "
+            f"{name} repeats ({values:,} values in {rows:,} rows), and within it {constant} do not "
             f"change: --group {escaped(name)} holds its rows out together, and a map tells nothing "
             "of a new value"
         )

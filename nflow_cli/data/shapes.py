@@ -46,7 +46,9 @@ def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -
 
     ``is_grid``: even if values do not repeat.
     """
-    values, counts, resolution = numbers.values, numbers.counts, numbers.resolution
+    values = numbers.values
+    counts = numbers.counts
+    resolution = numbers.resolution
     if lattice is not None and len(values) >= CERTAIN:
         resolution = max(resolution, lattice.step)
     places = values / resolution
@@ -55,7 +57,8 @@ def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -
     if lattice is not None:
         on = lattice_index(values, lattice)
         on, first = np.unique(on, return_index=True)
-        moved, rows = snapped(values[first], lattice), np.add.reduceat(counts, first)
+        moved = snapped(values[first], lattice)
+        rows = np.add.reduceat(counts, first)
         of_grid = heaps(on, rows)
         is_dense = len(on) >= SPARSE * np.ptp(on)
         if is_grid or (is_dense and _repeats(rows, of_grid)):
@@ -65,8 +68,9 @@ def shape_of(numbers: DistinctNumbers, lattice: Lattice | None, is_grid: bool) -
         resolution = max(resolution, FINE * float(np.ptp(values)))
     # Multiples of the resolution have no other lattice.
     is_shifted = lattice is not None and lattice.offset and lattice.step == resolution
-    own = lattice if is_shifted and numbers.decimals is not None else None
-    return _shape(values, counts, heaped, own, resolution)
+    if not is_shifted or numbers.decimals is None:
+        lattice = None
+    return _shape(values, counts, heaped, lattice, resolution)
 
 
 def _shape(
@@ -103,7 +107,9 @@ def crowded_ends(
     reach = NEAR * float(high - low)
     low = _lower_end(values, counts, are_atoms[0], reach, step)
     high = _lower_end(-values[::-1], counts[::-1], are_atoms[-1], reach, step)
-    return None if low is None and high is None else [low, None if high is None else 0.0 - high]
+    if high is not None:
+        high = 0.0 - high
+    return None if low is None and high is None else [low, high]
 
 
 def _lower_end(

@@ -19,17 +19,21 @@ from nflow_cli.data.tables import explained, listed, shown
 from nflow_cli.errors import DataError, NflowError
 
 MAX_BYTES = 2**29  # unpacked
-MAX_ROWS, MAX_CELLS = 2**20, 10**7
+MAX_ROWS = 2**20
+MAX_CELLS = 10**7
 LEAST = 10  # rows of two cells or more, of a sheet that is a table and not about others
 _MERGED = re.compile(rb'mergeCell ref="([A-Z]+)(\d+):[A-Z]+(\d+)"')
 _HIDDEN = re.compile(rb'<(?:\w+:)?row\b[^>]*\shidden="(?:1|true)"')
-MAX_LETTERS, MAX_CELL = 2**28, 2**16  # of a sheet, of a cell
+MAX_LETTERS = 2**28  # of a sheet
+MAX_CELL = 2**16  # letters
 MAX_WIDTH = 2**14  # cells of a row, attributes of an element
 MAX_TAG = 2**21  # bytes, which a parser reads again with each block until the tag ends
-MAX_PARTS, MAX_OPENED = 2_000, 4  # parts that are opened, and how often each
+MAX_PARTS = 2_000  # that are opened
+MAX_OPENED = 4  # times, each
 # Elements of all parts that are opened, by their names; of each other MAX_ROWS in sheets and their
 # texts, which are streamed, and fewer elsewhere: openpyxl makes 30,000 objects of them in a second.
-MAX_OBJECTS, STREAMED = 2**17, ("xl/worksheets/", "xl/sharedStrings")
+MAX_OBJECTS = 2**17
+STREAMED = ("xl/worksheets/", "xl/sharedStrings")
 MOST = {**dict.fromkeys(("c", "v", "f", "is", "t"), MAX_CELLS), "row": 2**21, "si": 2**21}
 
 
@@ -62,8 +66,9 @@ def sheet_table(name: str, path: Any) -> TextTable:
             sheet, rows = _first_table(name, sheets)
             title = sheet.title if sheet else ""
             column_of = importlib.import_module("openpyxl.utils").column_index_from_string
-            areas, hidden = list[tuple[bytes, bytes, bytes]](), 0
-            for tags in _tags(sheet) if sheet else ():
+            areas = list[tuple[bytes, bytes, bytes]]()
+            hidden = 0
+            for tags in _tags(sheet):
                 areas += _MERGED.findall(tags)
                 hidden += len(_HIDDEN.findall(tags))
             merged = [(column_of(a.decode()), int(i), int(j)) for a, i, j in areas]
@@ -110,7 +115,11 @@ def _first_table(name: str, sheets: list[Any]) -> tuple[Any, list[list[str]]]:
 
 
 def _tags(sheet: Any) -> Iterator[bytes]:
-    """Text of a sheet's file, in blocks of whole tags: it says what openpyxl passes over."""
+    """Text of a sheet's file, in blocks of whole tags: it says what openpyxl passes over. None is
+    no sheet.
+    """
+    if sheet is None:
+        return
     rest = b""
     with sheet._get_source() as source:
         while block := source.read(BLOCK):
@@ -132,7 +141,9 @@ def _fill(label: str, rows: list[list[str]], merged: list[tuple[int, int, int]])
         raise DataError(f"{label}: expected at most {MAX_CELLS:,} merged cells, received {count:,}")
     for column, first, last in merged:
         value = "".join(rows[first - 1][column - 1 : column])
-        for row in rows[first:last] if value else []:
+        if not value:
+            continue
+        for row in rows[first:last]:
             row += [""] * (column - len(row))
             row[column - 1] = value
 
@@ -144,7 +155,8 @@ class _Parts(zipfile.ZipFile):
 
     def __init__(self, path: Any):
         super().__init__(path)
-        self._opened, self._elements = Counter[str](), Counter[str]()
+        self._opened = Counter[str]()
+        self._elements = Counter[str]()
 
     def open(self, name: Any, *args: Any, **options: Any) -> Any:
         self._opened[name] += 1
@@ -193,7 +205,10 @@ def _workbook(path: Any, data_only: bool) -> Any:
 def _rows(name: str, sheet: Any) -> list[list[str]]:
     """Rows of a sheet from its first, each to its last cell that is not empty."""
     sheet.reset_dimensions()  # those in the file may be wrong
-    rows, n_cells, n_letters, last = list[list[str]](), 0, 0, 0
+    rows = list[list[str]]()
+    n_cells = 0
+    n_letters = 0
+    last = 0
     for cells in sheet.iter_rows(values_only=True):
         n_cells += len(cells)
         texts = [*map(_text_of, cells)]
@@ -212,7 +227,8 @@ def _rows(name: str, sheet: Any) -> list[list[str]]:
                 f"{name}: sheet {shown(sheet.title)}: expected at most {MAX_ROWS:,} rows and "
                 f"{MAX_CELLS:,} cells; export it as CSV"
             )
-        last = len(rows) if texts else last
+        if texts:
+            last = len(rows)
     return rows[:last]
 
 
@@ -232,7 +248,8 @@ def _text_of(cell: Any) -> str:
 def _text(name: str, rows: list[list[str]]) -> bytes:
     """CSV of rows of one width, without empty columns at the left."""
     starts = [next(i for i, text in enumerate(row) if text) for row in rows if row]
-    first, width = min(starts, default=0), max(map(len, rows), default=0)
+    first = min(starts, default=0)
+    width = max(map(len, rows), default=0)
     if len(starts) * (width - first) > MAX_CELLS:
         raise DataError(
             f"{name}: expected at most {MAX_CELLS:,} cells, received {len(starts):,} rows of up to "

@@ -55,7 +55,8 @@ READERS = {
     ".nc": Reader(MAGIC, InferenceTable),
     ".xlsx": Reader(_ZIP, sheet_table, is_detected=False),
 }
-_GZIP, _MOST_MAGIC = b"\x1f\x8b", 6  # bytes
+_GZIP = b"\x1f\x8b"
+_MOST_MAGIC = 6  # bytes
 _CMDSTAN = b"# stan"  # draws with comments before, between and after the rows
 _FORMATS = f"a table as .csv, .tsv or other text, .jsonl (also .gz), {', '.join(READERS)}"
 _NO_END = "its last line has no line break: the input, and its last value, may be truncated"
@@ -78,7 +79,8 @@ def open_table(name: str | Path) -> TableFile:
     path = Path(name)
     stamp = files.stamp(path)
     table = _opened(path, str(name))
-    table.source, table.stamp = path, stamp
+    table.source = path
+    table.stamp = stamp
     table.expect_unchanged()
     return table
 

@@ -96,10 +96,12 @@ class TableFile(ABC):
         known = [column.name for column in self.columns]
         for name in names:
             if name not in known:
-                listed = ", ".join(map(shown, known[:20])) + (", …" if len(known) > 20 else "")
+                columns = ", ".join(map(shown, known[:20]))
+                if len(known) > 20:
+                    columns += ", …"
                 hint = nearest(name, known)
                 raise DataError(
-                    f"{self.name}: no column {shown(name)}{hint}; its columns: {listed}"
+                    f"{self.name}: no column {shown(name)}{hint}; its columns: {columns}"
                 )
 
 
@@ -150,16 +152,16 @@ def expect_names(name: str, names: Sequence[str]) -> list[str]:
     expect_width(name, len(names))
     if len(names) > 1 and not names[0]:
         names = ["index", *names[1:]]
-    seen: set[str] = set()
+    names_above: set[str] = set()
     for position, column in enumerate(names, start=1):
         if not column:
             raise DataError(f"{name}: column {position} of {len(names)} has no name in the header")
         if re.search("[\ud800-\udfff]", column):
             received = shown(column)
             raise DataError(f"{name}: expected names that UTF-8 can encode, received {received}")
-        if column in seen:
+        if column in names_above:
             raise DataError(f"{name}: two columns are called {shown(column)}; expected one")
-        seen.add(column)
+        names_above.add(column)
     return list(names)
 
 

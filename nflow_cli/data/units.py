@@ -23,7 +23,8 @@ class ColumnUnits:
     def __init__(
         self, columns: Sequence[Sequence[ColumnMap]], dtype: type[np.floating] = np.float64
     ):
-        self.columns, self.dtype = tuple(map(tuple, columns)), dtype
+        self.columns = tuple(map(tuple, columns))
+        self.dtype = dtype
 
     def inside_and_log_det(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``z`` ``(..., D)`` of points ``x`` and ``log|det dz/dx|`` ``(...)`` in nats."""

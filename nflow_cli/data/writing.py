@@ -41,8 +41,8 @@ def batch_of(
         return pa.array(values, pa.string() if is_text else None, from_pandas=True)
 
     arrays = [of_type(values) for values in columns]
-    every = [*arrays, *others] if are_first else [*others, *arrays]
-    return pa.RecordBatch.from_arrays(every, positions(len(every)))
+    arrays = [*arrays, *others] if are_first else [*others, *arrays]
+    return pa.RecordBatch.from_arrays(arrays, positions(len(arrays)))
 
 
 def filled(batch: pa.RecordBatch, cells: Mapping[int, tuple[np.ndarray, Any]]) -> pa.RecordBatch:
@@ -50,8 +50,9 @@ def filled(batch: pa.RecordBatch, cells: Mapping[int, tuple[np.ndarray, Any]]) -
     ``(n,)``, and values ``(n,)``.
     """
     columns = list(batch.columns)
-    for place, (some, values) in cells.items():
-        column, values = columns[place], pa.array(values)
+    for place, (rows, new) in cells.items():
+        column = columns[place]
+        values = pa.array(new)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         column = column.cast(values.type) if pa.types.is_null(column.type) else column
@@ -59,14 +60,14 @@ def filled(batch: pa.RecordBatch, cells: Mapping[int, tuple[np.ndarray, Any]]) -
             days = pc.binary_join_element_wise("1970-01-01", values, " ")  # pyright: ignore[reportAttributeAccessIssue]
             values = days.cast(pa.timestamp("ns"))
         values = values.cast(column.type, safe=False)
-        columns[place] = pc.if_else(pa.array(some), values, column)  # pyright: ignore[reportAttributeAccessIssue]
+        columns[place] = pc.if_else(pa.array(rows), values, column)  # pyright: ignore[reportAttributeAccessIssue]
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def arrow_table(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """Batches as a table of Arrow."""
-    schema, named = _schema(names, batches)
-    return pa.Table.from_batches(named, schema)
+    schema, batches = _schema(names, batches)
+    return pa.Table.from_batches(batches, schema)
 
 
 def frame_like(frame: Any, table: pa.Table) -> Any:
@@ -74,10 +75,10 @@ def frame_like(frame: Any, table: pa.Table) -> Any:
     a table of its rows again and again.
     """
     library = library_of(frame)
-    found = frame_in(library, table)
+    rows = frame_in(library, table)
     if library == "pandas":
-        found = found.set_axis(frame.index.take(np.arange(len(found)) % max(len(frame), 1)))
-    return found
+        rows = rows.set_axis(frame.index.take(np.arange(len(rows)) % max(len(frame), 1)))
+    return rows
 
 
 def library_of(frame: Any) -> str:
@@ -125,8 +126,8 @@ def _schema(
     if first is None:
         return pa.schema([(name, pa.float64()) for name in names]), ()
     schema = pa.schema(list(zip(names, first.schema.types, strict=True)))
-    named = itertools.chain([first], batches)
-    return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in named)
+    batches = itertools.chain([first], batches)
+    return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in batches)
 
 
 def _write_csv(file: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,8 @@ SHARE = 0.75  # of the distinct values are multiples of the resolution
 LEAST = 1e-150  # resolution relative to the largest value, at least
 # Numbers whose step is below this part of a typical value have all digits of their type.
 FULL = {np.float64: 10.0 ** (1 - DIGITS), np.float32: 2e-7}
-STORED, SHORTEST = 0, 1  # forms of single precision: as a type, and the digits that it needs
+STORED = 0  # form of single precision: as a type,
+SHORTEST = 1  # and the digits that it needs
 FEW = 7  # significant digits that single precision has of any number
 FORMS = (SHORTEST, *range(FEW + 1, 18))  # and significant digits, of text
 SEARCHED = 100  # values by which a form is chosen
@@ -76,7 +77,8 @@ def distinct_numbers(numbers: np.ndarray, is_float32: bool = False) -> DistinctN
     digits = significant(values) if single is None else _shortest(values)
     first = np.flatnonzero(np.r_[True, np.diff(digits) > 0])
     merged = len(values) - len(first) if single is None else 0
-    values, counts = digits[first] + 0.0, np.add.reduceat(counts, first)
+    values = digits[first] + 0.0
+    counts = np.add.reduceat(counts, first)
     kind = np.float64 if single is None else np.float32
     places, resolution = _places(values, FULL[kind], float(np.finfo(kind).eps))
     return DistinctNumbers(values, counts, places, resolution, single, merged)
@@ -91,9 +93,10 @@ def as_written(numbers: np.ndarray, is_single: bool = False, is_whole: bool = Fa
     if is_whole:
         largest = np.nextafter(WHOLE, 0)
         numbers = np.clip(numbers, -largest, largest)
-    result, finite = numbers + 0.0, np.isfinite(numbers)
-    result[finite] = _digits(result[finite], is_single)
-    return np.where(_is_whole(numbers), numbers + 0.0, result) if is_whole else result
+    written = numbers + 0.0
+    finite = np.isfinite(numbers)
+    written[finite] = _digits(written[finite], is_single)
+    return np.where(_is_whole(numbers), numbers + 0.0, written) if is_whole else written
 
 
 def reach_of(values: np.ndarray, part: float, least: float) -> np.ndarray:
@@ -137,18 +140,25 @@ def single_form(values: np.ndarray) -> int | None:
     long = values[_has_more(values, FEW) & ~(are_exact & ~_has_more(values, DIGITS))]
     if not len(long):
         return None
-    some = long[:: len(long) // SEARCHED + 1]
-    alike = {form: _alike(some, in_single(some, form)) for form in FORMS}
-    form = max(alike, key=alike.__getitem__)
-    if alike[form][0] < len(some) or _nats(long) < LIKELY:
+    sample = long[:: len(long) // SEARCHED + 1]
+    matches = {form: _matches(sample, form) for form in FORMS}
+    form = max(matches, key=matches.__getitem__)
+    if matches[form].near < len(sample) or _nats(long) < LIKELY:
         return None
-    return form if _alike(values, in_single(values, form))[0] == len(values) else None
+    return form if _matches(values, form).near == len(values) else None
 
 
-def _alike(values: np.ndarray, others: np.ndarray) -> tuple[int, int]:
-    """Numbers of values that are near to others, and equal."""
-    apart = np.abs(values - others)
-    return int((apart <= LAST * np.abs(values)).sum()), int((apart == 0).sum())
+class _Matches(NamedTuple):
+    """Numbers of values that are near to those of single precision, and equal."""
+
+    near: int
+    equal: int
+
+
+def _matches(values: np.ndarray, form: int) -> _Matches:
+    distances = np.abs(values - in_single(values, form))
+    near = distances <= LAST * np.abs(values)
+    return _Matches(int(near.sum()), int((distances == 0).sum()))
 
 
 def _has_more(values: np.ndarray, digits: int) -> np.ndarray:
@@ -188,7 +198,8 @@ def significant(values: np.ndarray, digits: int | np.ndarray = DIGITS) -> np.nda
     with np.errstate(divide="ignore"):
         exponents = np.where(size > 0, np.floor(np.log10(size)), 0.0)
     places = np.clip(digits - 1 - exponents, -300, 300)
-    up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)
+    up = 10.0 ** np.maximum(places, 0)
+    down = 10.0 ** np.maximum(-places, 0)
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = np.rint(values * up / down) / up * down
     return np.where(np.isfinite(rounded), rounded, values)
@@ -202,7 +213,8 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
     size = np.abs(values)
     most = math.floor(math.log10(size.max())) if size.any() else 0
     start = 13 - most if most > 13 else min(max(0, -most), 290)
-    left, resolution = values, None
+    left = values
+    resolution = None
     for places in range(start, start + DIGITS + 6):
         scaled = shifted(left, places)
         left = left[np.abs(scaled - np.rint(scaled)) > 4e-15 * np.abs(scaled)]
@@ -210,8 +222,9 @@ def _places(values: np.ndarray, full: float, eps: float) -> tuple[int | None, fl
             resolution = 10.0**-places
         if not len(left):
             break
-    usual = typical_size(values)
-    if resolution is None or resolution < full * usual:
-        return None, max(eps * usual, LEAST * float(size.max()), 1e-300)
-    fits = not len(left) and size.max() * 10.0**places < EXACT
-    return (places if fits else None), resolution
+    typical = typical_size(values)
+    if resolution is None or resolution < full * typical:
+        return None, max(eps * typical, LEAST * float(size.max()), 1e-300)
+    if len(left) or size.max() * 10.0**places >= EXACT:
+        return None, resolution
+    return places, resolution
