@@ -122,10 +122,10 @@ class Marginal:
         """Log-probability ``(n,)`` of cells in nats, by codes, intervals and log-probabilities if
         new; 0 if unknown.
         """
-        usual = self.log_usual(codes, centre, half)
+        usual = self.log_masses(codes, centre, half)
         return np.logaddexp(usual, self.log_new + log_outlier)
 
-    def log_usual(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+    def log_masses(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
         """Log-probability ``(n,)`` of cells in nats, new levels and outliers left out; 0 if
         unknown.
         """
