@@ -20,7 +20,7 @@ from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.distribution import CellDistribution, Lazy, OfNetwork
+from nflow_cli.densities.cells.distribution import CellDistribution, Lazy, NetworkCell
 from nflow_cli.densities.cells.heads import (
     LogCells,
     log_cells,
@@ -343,7 +343,7 @@ class CellDensity:
             at = unknown[:, j]
             if j >= self.n_given and at.any():
                 place = j - self.n_given
-                network = OfNetwork(1.0, member.shares[place], walk.parameters(j))
+                network = NetworkCell(1.0, member.shares[place], walk.parameters(j))
                 cell = CellDistribution(column, self.marginals[place], [network], n)
                 drawn = column.decode(*cell.draw(rng, at & present, with_new))
                 rows[at, j] = drawn[at]
@@ -591,7 +591,7 @@ class CellScores:
         place = density.n_given + j
         weights = np.exp(self.log_weights_before[:, :, j])
         networks = [
-            OfNetwork(weight, member.shares[j], network.of_column(self.layout, parameters, place))
+            NetworkCell(weight, member.shares[j], network.of_column(self.layout, parameters, place))
             for weight, member, parameters in zip(weights, density.networks, self.networks)
         ]
         column = density.cells[place]
