@@ -7,7 +7,7 @@ mixed with the column's marginal, ``w_j network + (1 - w_j) marginal``. An ensem
 such products.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
@@ -20,7 +20,7 @@ from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.distribution import CellDistribution, Lazy, OfNetwork
+from nflow_cli.densities.cells.distribution import CellDistribution, Lazy, NetworkCell
 from nflow_cli.densities.cells.heads import (
     LogCells,
     log_cells,
@@ -36,13 +36,15 @@ from nflow_cli.densities.cells.unmixing import Unmixing
 
 ROWS_DRAWN = 1_024  # rows drawn at a time
 # Rows scored at a time: marginals are shared by equal values, mixture parameters fill memory.
-MIN_BLOCK_ROWS, MAX_BLOCK_ROWS, MAX_BLOCK_PARAMETERS = 256, 16_384, 2**18
+MIN_BLOCK_ROWS = 256
+MAX_BLOCK_ROWS = 16_384
+MAX_BLOCK_PARAMETERS = 2**18
 IMPOSSIBLE = -1e300  # nats, of a product of cells, one of which no row can have
 
 
 class Member(NamedTuple):
     """Network of an ensemble: masked weights in float64, mixing weights ``(D,)`` against the
-    marginals, and its own in the mixture of members.
+    marginals, and its weight in the mixture of members.
     """
 
     weights: network.Weights
@@ -102,9 +104,14 @@ class CellDensity:
         unmixing: Unmixing | None = None,
         independent: "CellDensity | None" = None,
     ):
-        self.cells, self.layout, self.marginals = list(columns), layout, list(marginals)
-        self.n_given, self.networks = layout.n_given, list(members)
-        self.computed, self.unmixing, self.independent = list(computed), unmixing, independent
+        self.cells = list(columns)
+        self.layout = layout
+        self.n_given = layout.n_given
+        self.marginals = list(marginals)
+        self.networks = list(members)
+        self.computed = list(computed)
+        self.unmixing = unmixing
+        self.independent = independent
         self.limits = limits_of(columns, layout)
 
     @property
@@ -115,8 +122,8 @@ class CellDensity:
     @property
     def row(self) -> list[CellColumn]:
         """All columns of a row."""
-        own = self.unmixing.columns if self.unmixing else self.cells
-        return [*own, *(one.column for one in self.computed)]
+        columns = self.unmixing.columns if self.unmixing else self.cells
+        return [*columns, *(computed.column for computed in self.computed)]
 
     @property
     def scored(self) -> list[CellColumn]:
@@ -126,7 +133,8 @@ class CellDensity:
     @property
     def cell_names(self) -> list[str]:
         """Names of the D + K cells: columns, or components."""
-        return [c.name for c in [*self.modelled, *(one.column for one in self.computed)]]
+        columns = [*self.modelled, *(computed.column for computed in self.computed)]
+        return [column.name for column in columns]
 
     @property
     def members(self) -> int:
@@ -134,15 +142,20 @@ class CellDensity:
         return len(self.networks)
 
     @property
+    def weights(self) -> np.ndarray:
+        """Weights of the members ``(R,)``."""
+        return np.array([member.weight for member in self.networks])
+
+    @property
     def alone(self) -> "CellDensity":
-        """The same of independent columns, each by its marginal."""
+        """Density of independent columns, each by its marginal."""
         return self.independent or self.with_networks([])
 
     def with_networks(self, networks: Iterable[Member]) -> Self:
-        """The same with other networks."""
-        found = copy(self)
-        found.networks = list(networks)
-        return found
+        """Density with other networks, else the same."""
+        density = copy(self)
+        density.networks = list(networks)
+        return density
 
     def encode(self, rows: np.ndarray) -> list[Cells]:
         """Cells of rows ``(n, C)``, of each column that networks have."""
@@ -163,19 +176,14 @@ class CellDensity:
         advance: Callable[[int], None] | None = None,
     ) -> Scored:
         """All scores, in one pass; ``rng`` as of :meth:`pit`, ``advance`` of :meth:`by_blocks`."""
-        return Scored(
-            *self.by_blocks(
-                lambda block, noise: (
-                    block.by_mixture,
-                    block.by_marginals,
-                    block.pit(noise),
-                    block.by_members.sum(axis=2).T,
-                ),
-                rows,
-                rng.random((len(rows), len(self.scored))),
-                advance=advance,
-            )
-        )
+
+        def of_block(block: "CellScores", noise: np.ndarray) -> Scored:
+            pit = block.pit(noise)
+            members = block.by_members.sum(axis=2).T
+            return Scored(block.by_mixture, block.by_marginals, pit, members)
+
+        noise = rng.random((len(rows), len(self.scored)))
+        return Scored(*self.by_blocks(of_block, rows, noise, advance=advance))
 
     def log_prob(self, rows: np.ndarray) -> np.ndarray:
         """Log-density ``(n,)`` in nats; -inf for an impossible row."""
@@ -183,8 +191,8 @@ class CellDensity:
 
     def member_log_probs(self, rows: np.ndarray) -> np.ndarray:
         """Log-density ``(R, n)`` in nats by each member."""
-        (found,) = self.by_blocks(lambda block: (block.by_members.sum(axis=2).T,), rows)
-        return found.T
+        (log_q,) = self.by_blocks(lambda block: (block.by_members.sum(axis=2).T,), rows)
+        return log_q.T
 
     def cell_log_probs(self, rows: np.ndarray) -> np.ndarray:
         """Log-probability ``(n, D + K)`` in nats of each cell given those before, computed cells
@@ -192,8 +200,8 @@ class CellDensity:
 
         Of the mixture of members: the cells of a row sum to its log-density.
         """
-        (found,) = self.by_blocks(lambda block: (block.by_mixture,), rows)
-        return found
+        (log_q,) = self.by_blocks(lambda block: (block.by_mixture,), rows)
+        return log_q
 
     def outlier_shares(self, rows: np.ndarray) -> np.ndarray:
         """Share ``(n, D + K)`` of a cell's probability that it is new: a new level, or an outlier;
@@ -201,11 +209,9 @@ class CellDensity:
         """
 
         def of_block(block: "CellScores") -> tuple[np.ndarray]:
-            cells, new = block.by_members, block.log_new
             with np.errstate(invalid="ignore"):  # of a cell that no row can have
-                shares = np.exp(new - cells)
-            weights = [member.weight for member in self.networks]
-            return (np.tensordot(weights, shares, 1),)
+                shares = np.exp(block.log_new - block.by_members)
+            return (np.tensordot(self.weights, shares, 1),)
 
         (shares,) = self.by_blocks(of_block, rows)
         return shares
@@ -216,8 +222,8 @@ class CellDensity:
         def of_block(block: "CellScores") -> tuple[np.ndarray]:
             return (block.by_member(member, block.log_cells(block.by_network(member))),)
 
-        (found,) = self.by_blocks(of_block, rows)
-        return found
+        (log_q,) = self.by_blocks(of_block, rows)
+        return log_q
 
     def network_log_cells(self, member: Member, rows: np.ndarray) -> LogCells:
         """Log-masses ``(n, D)`` by a network or of outliers; NaN if unknown."""
@@ -246,32 +252,32 @@ class CellDensity:
         numbers and levels, a new level above missing.
         """
         noise = rng.random((len(rows), len(self.scored)))
-        (found,) = self.by_blocks(lambda block, noise: (block.pit(noise),), rows, noise)
-        return found
+        (pit,) = self.by_blocks(lambda block, noise: (block.pit(noise),), rows, noise)
+        return pit
 
     def by_blocks(
         self,
         scores: Callable[..., tuple[np.ndarray, ...]],
         rows: np.ndarray,
-        *others: np.ndarray,
+        *arrays: np.ndarray,
         at_a_time: int | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> list[np.ndarray]:
-        """Return arrays of scores of blocks of rows, and of the same rows of other arrays.
+        """Return arrays of scores: of blocks of rows, and of the same rows of the arrays.
 
         ``advance`` is called with the number of rows of each block.
         """
 
-        def scored(places: slice) -> tuple[np.ndarray, ...]:
-            return scores(CellScores(self, rows[places]), *(array[places] for array in others))
+        def scored(block: slice) -> tuple[np.ndarray, ...]:
+            return scores(CellScores(self, rows[block]), *(array[block] for array in arrays))
 
         with ThreadPoolExecutor(cores()) as pool:
-            blocks = []
-            for block in pool.map(scored, _places(len(rows), at_a_time or self.at_a_time)):
-                blocks.append(block)
+            parts = []
+            for part in pool.map(scored, _blocks(len(rows), at_a_time or self.at_a_time)):
+                parts.append(part)
                 if advance:
-                    advance(len(block[0]))
-        return [np.concatenate(arrays) for arrays in zip(*blocks)]
+                    advance(len(part[0]))
+        return [np.concatenate(blocks) for blocks in zip(*parts)]
 
     @property
     def at_a_time(self) -> int:
@@ -283,7 +289,7 @@ class CellDensity:
     def log_weights(self) -> np.ndarray:
         """Log-weights of the members ``(R,)``."""
         with np.errstate(divide="ignore"):
-            return np.log([member.weight for member in self.networks])
+            return np.log(self.weights)
 
     @property
     def log_learnt(self) -> np.ndarray:
@@ -299,16 +305,18 @@ class CellDensity:
 
         With ``with_new`` a level may be new (-1) and a computed cell broken; else neither is.
         """
-        rows, weights = given.astype(float), [member.weight for member in self.networks]
-        chosen, unknown = rng.choice(self.members, len(rows), p=weights), np.ones(rows.shape, bool)
+        rows = given.astype(float)
+        unknown = np.ones(rows.shape, bool)
+        chosen = rng.choice(self.members, len(rows), p=self.weights)
         for r, member in enumerate(self.networks):
             of_member = np.flatnonzero(chosen == r)
-            for places in _places(len(of_member), ROWS_DRAWN):
-                at = of_member[places]
+            for block in _blocks(len(of_member), ROWS_DRAWN):
+                at = of_member[block]
                 rows[at], _ = self.completed(member, rows[at], unknown[at], rng, with_new=with_new)
-        rows = self.unmixing.rows(rows) if self.unmixing else rows
-        for one in self.computed:
-            rows[:, one.place] = one.draw(rows, rng, with_new)
+        if self.unmixing:
+            rows = self.unmixing.rows(rows)
+        for computed in self.computed:
+            rows[:, computed.place] = computed.draw(rows, rng, with_new)
         return rows
 
     def completed(
@@ -327,12 +335,15 @@ class CellDensity:
         given that it is not missing. Returns also the log-probability ``(n,)`` in nats, at the
         draws before, that the drawn cells are present; without ``present`` it is 0.
         """
-        rows, log_present, n = rows.copy(), np.zeros(len(rows)), len(rows)
+        n = len(rows)
+        rows = rows.copy()
+        log_present = np.zeros(n)
         walk = ColumnByColumn(self.layout, member.weights, self.limits, n)
         for j, column in enumerate(self.cells):
-            if j >= self.n_given and (at := unknown[:, j]).any():
+            at = unknown[:, j]
+            if j >= self.n_given and at.any():
                 place = j - self.n_given
-                network = OfNetwork(1.0, member.shares[place], walk.parameters(j))
+                network = NetworkCell(1.0, member.shares[place], walk.parameters(j))
                 cell = CellDistribution(column, self.marginals[place], [network], n)
                 drawn = column.decode(*cell.draw(rng, at & present, with_new))
                 rows[at, j] = drawn[at]
@@ -347,24 +358,23 @@ class CellDensity:
 
         Without computed columns, and not unmixed. Members have their weights in the whole density.
         """
-        layout, first = self.layout, j - self.n_given
-        mixed = np.array(layout.mixed, int)
-        kept = {
-            "logits": layout.logits >= j,
-            "mixtures": np.repeat(mixed, 3 * layout.components) >= j,
+        mixed = np.array(self.layout.mixed, int)
+        kept = {  # of the rows of an output's arrays
+            "logits": self.layout.logits >= j,
+            "mixtures": np.repeat(mixed, 3 * self.layout.components) >= j,
             "means": mixed >= j,
         }
-        members = [
-            member._replace(
-                weights={
-                    name: array[kept[name.split("_")[0]]] if name.split("_")[0] in kept else array
-                    for name, array in member.weights.items()
-                },
-                shares=member.shares[first:],
-            )
-            for member in self.networks
-        ]
-        return CellDensity(self.cells, replace(layout, n_given=j), self.marginals[first:], members)
+        first = j - self.n_given
+        members = []
+        for member in self.networks:
+            weights = dict(member.weights)
+            for name, array in member.weights.items():
+                output = name.split("_")[0]
+                if output in kept:
+                    weights[name] = array[kept[output]]
+            members.append(member._replace(weights=weights, shares=member.shares[first:]))
+        layout = replace(self.layout, n_given=j)
+        return CellDensity(self.cells, layout, self.marginals[first:], members)
 
 
 def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
@@ -373,8 +383,18 @@ def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
     return np.array(limits).reshape(-1, 3).T[..., None, None]
 
 
-def _places(n: int, rows: int) -> Iterator[slice]:
-    yield from (slice(start, start + rows) for start in range(0, max(n, 1), rows))
+def _blocks(n: int, size: int) -> list[slice]:
+    """Blocks of n rows; one if there are none."""
+    return [slice(start, start + size) for start in range(0, max(n, 1), size)]
+
+
+def _encoded(layout: Layout, cells: Sequence[Cells], n: int) -> Encoded:
+    """Cells of n rows, column by column, as a network takes them."""
+    codes = np.array([column.codes for column in cells], float)
+    numbers = [(cells[i].units, *cells[i].interval) for i in layout.with_numbers]
+    units, centre, half = np.array(numbers).reshape(len(numbers), 3, n).swapaxes(0, 1)
+    units = np.concatenate([units, *(column.calendar for column in cells)])
+    return Encoded(codes, units, centre, half)
 
 
 class CellScores:
@@ -394,14 +414,13 @@ class CellScores:
         cells: list[Cells] | None = None,
         marginal_masses: np.ndarray | None = None,
     ):
-        self.density, self.layout, self.rows = density, density.layout, rows
-        self.all_cells = every = density.encode(rows) if cells is None else cells
+        self.density = density
+        self.layout = density.layout
+        self.rows = rows
+        self.all_cells = density.encode(rows) if cells is None else cells
+        self.cells = self.all_cells[density.n_given :]
+        self.encoded = _encoded(self.layout, self.all_cells, len(rows))
         self._known_masses = marginal_masses
-        self.cells, codes = every[density.n_given :], np.array([one.codes for one in every], float)
-        numbers = [(every[i].units, *every[i].interval) for i in self.layout.with_numbers]
-        parts = np.array(numbers).reshape(len(numbers), 3, len(rows)).swapaxes(0, 1)
-        units = np.concatenate([parts[0], *(one.calendar for one in every)])
-        self.encoded = Encoded(codes, units, *parts[1:])
 
     def with_values(self, which: np.ndarray, j: int, values: np.ndarray) -> "CellScores":
         """Scores of some of the rows, by their places ``(m,)``, with other values ``(m,)`` of the
@@ -415,10 +434,10 @@ class CellScores:
         if density.unmixing:  # each component depends on every column
             return CellScores(density, rows)
         place = j - density.n_given
-        cells = [cell.of_rows(which) for cell in self.all_cells]
+        cells = [column.of_rows(which) for column in self.all_cells]
         cells[j] = density.cells[j].encode(values)
         masses = self._marginal_masses[:, which]
-        masses[place] = density.marginals[place].log_usual(cells[j].codes, *cells[j].interval)
+        masses[place] = density.marginals[place].log_masses(cells[j].codes, *cells[j].interval)
         return CellScores(density, rows, cells, masses)
 
     # Distributions by each network.
@@ -438,8 +457,8 @@ class CellScores:
     @Lazy
     def outliers(self) -> np.ndarray:
         """Log-masses ``(D, n)`` of cells that are new: new levels and outliers."""
-        each = zip(self.density.marginals, self.cells)
-        return np.array([marginal.log_new + cells.log_outlier for marginal, cells in each])
+        columns = zip(self.density.marginals, self.cells)
+        return np.array([marginal.log_new + cells.log_outlier for marginal, cells in columns])
 
     @property
     def log_new(self) -> np.ndarray:
@@ -452,15 +471,16 @@ class CellScores:
     @Lazy
     def by_members(self) -> np.ndarray:
         """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
-        pairs = zip(self.density.networks, self._of_networks)
+        pairs = zip(self.density.networks, self._network_cells)
         return np.stack([self.by_member(member, cells) for member, cells in pairs])
 
     def by_member(self, member: Member, cells: LogCells) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by one member, given those by its network."""
-        first, second, _ = mixed(log_pair(member.shares[:, None]), cells, self.of_marginals, np)
-        kept = np.logaddexp(np.logaddexp(first, second), self.outliers)
-        last = [one.log_prob(self.rows) for one in self.density.computed]
-        return np.column_stack([self._as_densities(kept), *last])
+        log_shares = log_pair(member.shares[:, None])
+        by_network, by_marginal, _ = mixed(log_shares, cells, self.of_marginals, np)
+        masses = np.logaddexp(np.logaddexp(by_network, by_marginal), self.outliers)
+        of_computed = [computed.log_prob(self.rows) for computed in self.density.computed]
+        return np.column_stack([self._as_densities(masses), *of_computed])
 
     @Lazy
     def by_mixture(self) -> np.ndarray:
@@ -481,53 +501,59 @@ class CellScores:
     @property
     def by_networks(self) -> np.ndarray:
         """Log-probabilities ``(n, D)`` of cells by the networks, without marginals."""
-        cells = np.stack([self._as_densities(one.masses) for one in self._of_networks])
-        return logsumexp(self.density.log_weights[:, None, None] + cells, 0, np)
+        log_q = np.stack([self._as_densities(cells.masses) for cells in self._network_cells])
+        return logsumexp(self.density.log_weights[:, None, None] + log_q, 0, np)
 
     @Lazy
     def by_marginals(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells by independent columns."""
         if self.density.independent:
             return CellScores(self.density.independent, self.rows).by_marginals
-        last = [one.by_marginal.log_prob(self.rows) for one in self.density.computed]
-        cells = np.logaddexp(self.of_marginals.masses, self.outliers)
-        return np.column_stack([self._as_densities(cells), *last])
+        of_computed = [
+            computed.by_marginal.log_prob(self.rows) for computed in self.density.computed
+        ]
+        masses = np.logaddexp(self.of_marginals.masses, self.outliers)
+        return np.column_stack([self._as_densities(masses), *of_computed])
 
     @Lazy
-    def _of_networks(self) -> list[LogCells]:
-        return [self.log_cells(found) for found in self.networks]
+    def _network_cells(self) -> list[LogCells]:
+        return [self.log_cells(parameters) for parameters in self.networks]
 
     @Lazy
     def of_marginals(self) -> LogCells:
         """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the
         marginals.
         """
-        log_present = np.array([[one.log_present] for one in self.density.marginals])
+        log_present = np.array([[marginal.log_present] for marginal in self.density.marginals])
         return with_presence(self.layout, self.codes, self._marginal_masses, log_present, np)
 
     @Lazy
     def _marginal_masses(self) -> np.ndarray:
         if self._known_masses is not None:
             return self._known_masses
-        both = zip(self.density.marginals, self.cells)
-        return np.array([one.log_usual(cells.codes, *cells.interval) for one, cells in both])
+        columns = zip(self.density.marginals, self.cells)
+        return np.array(
+            [marginal.log_masses(cells.codes, *cells.interval) for marginal, cells in columns]
+        )
 
     # Values on no grid have mass 0; of very large ones the square overflows.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    def log_cells(self, found: Parameters) -> LogCells:
+    def log_cells(self, parameters: Parameters) -> LogCells:
         """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the parameters
         of a network.
         """
-        layout, density = self.layout, self.density
+        layout = self.layout
+        log_learnt = self.density.log_learnt
         log_shares = [
-            part + density.log_learnt[np.array(bank.columns) - layout.n_given, None, None]
-            for bank, part in zip(layout.banks, found.log_shares)
+            log_share + log_learnt[np.array(bank.columns) - layout.n_given, None, None]
+            for bank, log_share in zip(layout.banks, parameters.log_shares)
         ]
-        found = found._replace(log_shares=log_shares)
-        first = len(layout.with_numbers) - len(layout.mixed)
-        centre, half = (part[first:] for part in self.encoded[2:])
-        masses = log_masses(layout, found, centre, half, np)
-        cells = log_cells(layout, found, self.codes, masses, np)
+        parameters = parameters._replace(log_shares=log_shares)
+        n_given = len(layout.with_numbers) - len(layout.mixed)  # columns with numbers
+        centre = self.encoded.centre[n_given:]
+        half = self.encoded.half[n_given:]
+        masses = log_masses(layout, parameters, centre, half, np)
+        cells = log_cells(layout, parameters, self.codes, masses, np)
         is_new = self.codes == layout.of_modelled("new")
         return cells._replace(masses=np.where(is_new, -np.inf, cells.masses))
 
@@ -550,37 +576,36 @@ class CellScores:
         unmixing = self.density.unmixing
         return measures - unmixing.log_slopes(self.rows) if unmixing else measures
 
-    # Distribution functions.
-
     # The distributions of cells given the cells before.
 
     def pit(self, noise: np.ndarray) -> np.ndarray:
         """Randomised probability integral transforms ``(n, D + K)``."""
         ends = [self.distribution(j).ends(cells) for j, cells in enumerate(self.cells)]
-        ends += [one.ends(self.rows) for one in self.density.computed]
-        below, at = (np.stack(part, axis=1) for part in zip(*ends))
+        ends += [computed.ends(self.rows) for computed in self.density.computed]
+        below, at = np.stack(ends, axis=-1)
         return np.clip(below + noise * at, 0.0, 1.0)
 
     def distribution(self, j: int) -> CellDistribution:
         """The distributions of the modelled cell ``j``, from 0, given the cells before it."""
-        density, weights = self.density, np.exp(self.log_weights_before[:, :, j])
+        density = self.density
         place = density.n_given + j
+        weights = np.exp(self.log_weights_before[:, :, j])
         networks = [
-            OfNetwork(weight, member.shares[j], network.of_column(self.layout, found, place))
-            for weight, member, found in zip(weights, density.networks, self.networks)
+            NetworkCell(weight, member.shares[j], network.of_column(self.layout, parameters, place))
+            for weight, member, parameters in zip(weights, density.networks, self.networks)
         ]
-        marginal, n = density.marginals[j], len(self.rows)
-        return CellDistribution(density.cells[place], marginal, networks, n)
+        column = density.cells[place]
+        return CellDistribution(column, density.marginals[j], networks, len(self.rows))
 
     @Lazy
     def log_weights_before(self) -> np.ndarray:
         """Log-weights of members in each cell ``(R, n, D)``: prior times likelihood of the cells
         before.
         """
-        shape = self.density.members, len(self.rows), len(self.density.modelled)
-        if self.density.members <= 1:
-            return np.zeros(shape)
-        cells = self.by_members[:, :, : len(self.density.modelled)]
+        density = self.density
+        if density.members <= 1:
+            return np.zeros((density.members, len(self.rows), len(density.modelled)))
+        cells = self.by_members[:, :, : len(density.modelled)]
         before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
         before = np.maximum(before, IMPOSSIBLE)
-        return log_softmax(before + self.density.log_weights[:, None, None], 0, np)
+        return log_softmax(before + density.log_weights[:, None, None], 0, np)

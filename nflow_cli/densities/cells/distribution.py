@@ -13,11 +13,12 @@ from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
 from nflow_cli.densities.cells.marginal import REACH, STEPS, Marginal, cdf_at
 from nflow_cli.densities.cells.network import Parameters
 
-AT_ONCE = 2**15  # points of normals: more are not in the processor's cache
+BLOCK_POINTS = 2**15  # points of normals: more are not in the processor's cache
 AROUND = np.array([-1.5, 0.0, 1.5])  # scales from a mean: first guesses of quantiles
 LEAST_MASS = 1e-12  # probabilities below are rounding errors of a difference
-SHARED = np.array([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])  # the same, of a marginal
-CONVERGED, ROUNDS = 1e-12, 100  # error of a probability, and most steps to reach it
+MARGINAL_LEVELS = np.array([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])  # of guesses, by a marginal
+CONVERGED = 1e-12  # error of a probability
+MOST_ROUNDS = 100  # to reach it
 
 
 T = TypeVar("T")
@@ -29,7 +30,8 @@ class Lazy(Generic[T]):
     """
 
     def __init__(self, function: Callable[[Any], T]):
-        self.function, self.__doc__ = function, function.__doc__
+        self.function = function
+        self.__doc__ = function.__doc__
 
     def __get__(self, instance: Any, owner: type) -> T:
         value = self.function(instance)
@@ -37,11 +39,11 @@ class Lazy(Generic[T]):
         return value
 
 
-class OfNetwork(NamedTuple):
+class NetworkCell(NamedTuple):
     """A cell of n rows by one network of an ensemble.
 
     Attributes:
-        weight: Of the network among all, given the cells before ``(n,)``.
+        weight: Of the network in the ensemble, given the cells before ``(n,)``.
         share: w, its weight beside the marginal.
         parameters: Of :func:`~nflow_cli.densities.cells.network.of_column`.
     """
@@ -56,8 +58,8 @@ class CellDistribution:
 
     Args:
         column: The column.
-        marginal: Its own.
-        networks: All of an ensemble; of independent columns none.
+        marginal: Of the column.
+        networks: The cell by each network of an ensemble; of independent columns none.
         n: Number of rows.
 
     Attributes:
@@ -69,31 +71,43 @@ class CellDistribution:
     """
 
     def __init__(
-        self, column: CellColumn, marginal: Marginal, networks: Sequence[OfNetwork], n: int
+        self, column: CellColumn, marginal: Marginal, networks: Sequence[NetworkCell], n: int
     ):
-        self.column, self.marginal, self.n = column, marginal, n
-        own, normals = self._log_cells(marginal.log_shares[:, None]), [[np.zeros((0, n))] * 3]
-        of_networks, of_marginal = np.zeros((2, column.outcomes.count, n))
+        self.column = column
+        self.marginal = marginal
+        self.n = n
+        marginal_cells = self._log_cells(marginal.log_shares[:, None])
+        of_networks = np.zeros((column.outcomes.count, n))
+        of_marginal = np.zeros((column.outcomes.count, n))
+        weights = [np.zeros((0, n))]
+        means = [np.zeros((0, n))]
+        scales = [np.zeros((0, n))]
         for weight, share, parameters in networks:
             # A network knows the outcomes of training rows; the last is new.
             log_shares = parameters.log_shares + marginal.log_learnt
             log_shares = np.append(log_shares, np.full((1, n), marginal.log_new), axis=0)
-            parts = mixed(log_pair(share), self._log_cells(log_shares), own, np)
-            of_network, beside = (weight * np.exp(part) for part in parts[:2])
-            of_networks, of_marginal = of_networks + of_network, of_marginal + beside
+            cells = self._log_cells(log_shares)
+            log_network, log_marginal, _ = mixed(log_pair(share), cells, marginal_cells, np)
+            of_network = weight * np.exp(log_network)
+            of_networks += of_network
+            of_marginal += weight * np.exp(log_marginal)
             if column.has_numbers:
-                _, log_weights, means, scales = parameters
-                normals.append([of_network[column.number] * np.exp(log_weights), means, scales])
+                weights.append(of_network[column.number] * np.exp(parameters.log_weights))
+                means.append(parameters.means)
+                scales.append(parameters.scales)
         if not networks:
-            of_marginal += np.exp(own.masses)
+            of_marginal += np.exp(marginal_cells.masses)
         self.outcomes = of_networks + of_marginal
         if column.has_numbers:
-            self.weights, self.means, self.scales = map(np.concatenate, zip(*normals))
+            self.weights = np.concatenate(weights)
+            self.means = np.concatenate(means)
+            self.scales = np.concatenate(scales)
             self.by_marginal = of_marginal[column.number]
 
     def _log_cells(self, log_shares: np.ndarray) -> LogCells:
-        """All outcomes as cells, by log-shares ``(L, n)`` or ``(L, 1)``."""
-        presence, gap = np.zeros_like(log_shares), self.column.missing
+        """Outcomes as cells, by log-shares ``(L, n)`` or ``(L, 1)``."""
+        presence = np.zeros_like(log_shares)
+        gap = self.column.missing
         if gap is not None:
             presence[:gap] = logsumexp(log_shares[:gap], 0, np)
             presence[gap] = log_shares[gap]
@@ -108,29 +122,42 @@ class CellDistribution:
         Levels are in their order; missing is above all levels and numbers, a new level above
         missing. For a number, ``X = x`` is its interval, and outliers are numbers, too.
         """
-        column, codes, (centre, half) = self.column, cells.codes, cells.interval
-        at = self.outcomes[codes, np.arange(self.n)]
-        below = np.cumsum(self.outcomes, axis=0)[codes, np.arange(self.n)] - at
-        if column.has_numbers:
-            low = np.where(half == np.inf, centre, centre - np.abs(half))
-            high = np.where(half == -np.inf, centre, centre + np.abs(half))
-            under, through = self.below(np.stack([low, high], axis=1)).T
-            mass, atoms = np.where(half == 0, 0.0, through - under), np.array(column.first)
-            is_atom, is_gap = codes < len(atoms), codes == column.missing
-            values = np.append(atoms, np.nan)[np.where(is_atom, codes, len(atoms))]
-            inside = column.inside(atoms)[0][:, None]
-            are_below = np.where(is_atom, atoms[:, None] < values, inside < centre)
-            of_atoms = self.outcomes[: len(atoms)]
-            # Beyond the bounds all numbers are on one side.
-            is_new, numbers = codes == column.new, self.number + of_atoms.sum(axis=0)
-            all_below = np.where(cells.outlier_below > 0.5, numbers, 0.0)
-            under = np.where(is_new, all_below, under + (of_atoms * are_below).sum(axis=0))
-            mass = np.where(is_new, 0.0, np.where(is_atom, at, 0.0) + mass)
-            outliers = self.outcomes[column.new]
-            below = np.where(is_gap, numbers + outliers, under + outliers * cells.outlier_below)
-            at = np.where(is_gap, at, mass + outliers * np.exp(cells.log_outlier))
-        unknown = codes == UNKNOWN
+        at = self.outcomes[cells.codes, np.arange(self.n)]
+        below = np.cumsum(self.outcomes, axis=0)[cells.codes, np.arange(self.n)] - at
+        if self.column.has_numbers:
+            below, at = self._ends_of_numbers(cells, at)
+        unknown = cells.codes == UNKNOWN
         return np.where(unknown, np.nan, below), np.where(unknown, np.nan, at)
+
+    def _ends_of_numbers(self, cells: Cells, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`ends` of a column of numbers, by the probabilities ``at`` ``(n,)`` of the
+        outcomes.
+        """
+        column = self.column
+        codes = cells.codes
+        centre, half = cells.interval
+        low = np.where(half == np.inf, centre, centre - np.abs(half))
+        high = np.where(half == -np.inf, centre, centre + np.abs(half))
+        below, through = self.below(np.stack([low, high], axis=1)).T
+        mass = np.where(half == 0, 0.0, through - below)
+        atoms = np.array(column.first)
+        of_atoms = self.outcomes[: len(atoms)]
+        is_atom = codes < len(atoms)
+        values = np.append(atoms, np.nan)[np.where(is_atom, codes, len(atoms))]
+        atom_units = column.inside(atoms)[0][:, None]
+        are_below = np.where(is_atom, atoms[:, None] < values, atom_units < centre)
+        below = below + (of_atoms * are_below).sum(axis=0)
+        mass = np.where(is_atom, at, 0.0) + mass
+        # Beyond the bounds all numbers are on one side.
+        numbers = self.number + of_atoms.sum(axis=0)
+        is_new = codes == column.new
+        below = np.where(is_new, np.where(cells.outlier_below > 0.5, numbers, 0.0), below)
+        mass = np.where(is_new, 0.0, mass)
+        outliers = self.outcomes[column.new]
+        is_gap = codes == column.missing
+        below = np.where(is_gap, numbers + outliers, below + outliers * cells.outlier_below)
+        at = np.where(is_gap, at, mass + outliers * np.exp(cells.log_outlier))
+        return below, at
 
     @property
     def log_present(self) -> np.ndarray:
@@ -152,23 +179,22 @@ class CellDistribution:
 
         Without ``with_new`` none is new: no level, and no outlier.
         """
-        column, shares, units = self.column, self.outcomes.copy(), np.zeros(self.n)
+        column = self.column
+        shares = self.outcomes.copy()
         if column.missing is not None:
             shares[column.missing] *= ~np.asarray(present)
         shares[column.new] *= with_new
         codes = _drawn(shares, rng)
-        if column.has_numbers:
-            normals, rows = self.marginal.normals, np.arange(self.n)
-            own = np.exp(normals.log_weights)[:, None]
-            weights = np.append(self.weights, own * self.by_marginal, axis=0)
-            chosen = _drawn(weights, rng)
-            means, scales = (
-                np.append(a, np.broadcast_to(b[:, None], (len(b), self.n)), axis=0)[chosen, rows]
-                for a, b in ((self.means, normals.means), (self.scales, normals.scales))
-            )
-            units = means + scales * rng.standard_normal(self.n)
-            units = np.where(codes == column.new, rng.random(self.n), units)
-        return codes, units
+        if not column.has_numbers:
+            return codes, np.zeros(self.n)
+        normals = self.marginal.normals
+        of_marginal = np.exp(normals.log_weights)[:, None] * self.by_marginal
+        chosen = _drawn(np.append(self.weights, of_marginal, axis=0), rng)
+        means = np.append(self.means, np.tile(normals.means[:, None], self.n), axis=0)
+        scales = np.append(self.scales, np.tile(normals.scales[:, None], self.n), axis=0)
+        rows = np.arange(self.n)
+        units = means[chosen, rows] + scales[chosen, rows] * rng.standard_normal(self.n)
+        return codes, np.where(codes == column.new, rng.random(self.n), units)
 
     # Of numbers that are no atoms.
 
@@ -179,34 +205,34 @@ class CellDistribution:
 
     def below(self, u: np.ndarray) -> np.ndarray:
         """Probability ``(n, k)`` of a number below units ``(n, k)`` or ``(1, k)``."""
-        found = self.by_marginal[:, None] * self.marginal.normals.cdf(u)
-        count = max(AT_ONCE // max(found.size, 1), 1)
+        mass = self.by_marginal[:, None] * self.marginal.normals.cdf(u)
+        count = max(BLOCK_POINTS // max(mass.size, 1), 1)
         for start in range(0, len(self.means), count):
-            some = slice(start, start + count)
-            away = u - self.means[some, :, None]
-            away *= STEPS / self.scales[some, :, None]
-            found += np.sum(self.weights[some, :, None] * cdf_at(away), axis=0)
-        return found
+            normals = slice(start, start + count)
+            away = u - self.means[normals, :, None]
+            away *= STEPS / self.scales[normals, :, None]
+            mass += np.sum(self.weights[normals, :, None] * cdf_at(away), axis=0)
+        return mass
 
     def masses(self, edges: np.ndarray) -> np.ndarray:
         """Probabilities ``(n, k)`` of a number between edges ``(n, k + 1)`` or ``(1, k + 1)``, all
         below the first and above the last included.
         """
         edges = edges.copy()
-        edges[:, 0], edges[:, -1] = -np.inf, np.inf
+        edges[:, 0] = -np.inf
+        edges[:, -1] = np.inf
         mass = np.diff(self.below(edges))
         return np.where(mass > LEAST_MASS * self.number[:, None], mass, 0.0)
 
     def reach(self, least: float) -> tuple[float, float]:
-        """Ends of the units, of all rows, beyond which each normal has mass below ``least``."""
+        """Ends in units, for all rows, beyond which each normal has mass below ``least``."""
         weights = self.weights.max(axis=1)
         normals = self.marginal.normals
         of_marginal = self.by_marginal.max() * np.exp(normals.log_weights)
-        low, high = [], []
-        for weight, mean, scale in [
-            *zip(weights, self.means, self.scales),
-            *zip(of_marginal, normals.means, normals.scales),
-        ]:
+        of_networks = zip(weights, self.means, self.scales)
+        low = []
+        high = []
+        for weight, mean, scale in [*of_networks, *zip(of_marginal, normals.means, normals.scales)]:
             if weight > least:
                 away = np.sqrt(2 * np.log(weight / least)) * scale
                 low.append(np.min(mean - away))
@@ -219,14 +245,15 @@ class CellDistribution:
         """
         x, low, high, below, above = self._guesses(p)
         side = np.zeros(p.shape)
-        for _ in range(ROUNDS):
+        for _ in range(MOST_ROUNDS):
             off = self._cdf(x) - p
             if not (np.abs(off) > CONVERGED).any():
                 break
             is_low = off < 0
             above = np.where(is_low, np.where(side < 0, above / 2, above), off)
             below = np.where(is_low, off, np.where(side > 0, below / 2, below))
-            low, high = np.where(is_low, x, low), np.where(is_low, high, x)
+            low = np.where(is_low, x, low)
+            high = np.where(is_low, high, x)
             side = np.where(is_low, -1.0, 1.0)
             x = low - (high - low) * below / np.maximum(above - below, 1e-300)
         return x
@@ -240,27 +267,32 @@ class CellDistribution:
         return self.below(u) / np.where(number > 0, number, 1.0)
 
     @Lazy
-    def _known(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Points ``(n, K)`` in units, in order, the distribution function there, and its score."""
-        known, cdf = self.marginal.normals.cdf.knots, self.marginal.normals.cdf.cdf
+    def _table(self) -> np.ndarray:
+        """Points in units, in order, the distribution function there, and its normal score
+        ``(3, n, K)``.
+        """
+        normals = self.marginal.normals.cdf
         away = REACH * self.scales
-        low = (self.means - away).min(axis=0, initial=known[0])[:, None]
-        high = (self.means + away).max(axis=0, initial=known[-1])[:, None]
+        low = (self.means - away).min(axis=0, initial=normals.knots[0])[:, None]
+        high = (self.means + away).max(axis=0, initial=normals.knots[-1])[:, None]
         middle = (self.means[..., None] + self.scales[..., None] * AROUND).swapaxes(0, 1)
-        shared = np.broadcast_to(np.interp(SHARED, cdf, known), (self.n, len(SHARED)))
-        points = np.concatenate([low, middle.reshape(self.n, -1), shared, high], axis=1)
+        of_marginal = np.interp(MARGINAL_LEVELS, normals.cdf, normals.knots)
+        of_marginal = np.tile(of_marginal, (self.n, 1))
+        points = np.concatenate([low, middle.reshape(self.n, -1), of_marginal, high], axis=1)
         points.sort(axis=1)
         cdf = self._cdf(points)
-        cdf[:, 0], cdf[:, -1] = 0.0, 1.0
-        return points, cdf, _score(cdf)
+        cdf[:, 0] = 0.0
+        cdf[:, -1] = 1.0
+        return np.stack([points, cdf, _score(cdf)])
 
     def _guesses(self, p: np.ndarray) -> list[np.ndarray]:
         """A quantile, and the ends of an interval about it with ``F - p`` there."""
-        _, cdf, _ = self._known
-        i = np.stack([(cdf[:, 1:-1] < one[:, None]).sum(axis=1) for one in p.T], axis=1)
-        ends = [[np.take_along_axis(a, k, 1) for k in (i, i + 1)] for a in self._known]
-        (low, high), (below, above), (left, right) = ends
-        part = np.clip((_score(p) - left) / np.maximum(right - left, 1e-300), 0.0, 1.0)
+        cdf = self._table[1]
+        place = np.stack([(cdf[:, 1:-1] < level[:, None]).sum(axis=1) for level in p.T], axis=1)
+        low, below, score_below = np.take_along_axis(self._table, place[None], 2)
+        high, above, score_above = np.take_along_axis(self._table, place[None] + 1, 2)
+        width = np.maximum(score_above - score_below, 1e-300)
+        part = np.clip((_score(p) - score_below) / width, 0.0, 1.0)
         return [low + part * (high - low), low, high, below - p, above - p]
 
 
@@ -270,7 +302,6 @@ def _score(p: np.ndarray) -> np.ndarray:
 
 def _drawn(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw an index ``(n,)`` by weights ``(m, n)``."""
-    below = np.cumsum(weights, axis=0)
-    return np.minimum(
-        (below <= rng.random(weights.shape[1]) * below[-1]).sum(axis=0), len(below) - 1
-    )
+    total = np.cumsum(weights, axis=0)
+    is_passed = total <= rng.random(weights.shape[1]) * total[-1]
+    return np.minimum(is_passed.sum(axis=0), len(total) - 1)

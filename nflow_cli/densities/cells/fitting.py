@@ -11,7 +11,7 @@ from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.marginal import STANDARD, Marginal, fit_marginal, scaled_weights
 from nflow_cli.densities.cells.outliers import fit_outliers
-from nflow_cli.densities.cells.scores import Fitted, Scores, fit_scores
+from nflow_cli.densities.cells.scores import Numbers, Scores, fit_scores
 from nflow_cli.densities.cells.start import fit_parents, in_numbers
 
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
@@ -112,7 +112,7 @@ def _scores(column: CellColumn, data: Dataset, place: int) -> Scores | None:
         return None
     weights = scaled_weights(int(some.sum()), of_rows[some])
     numbers, kind = column.nearest(values[some]), column.kind
-    of = Fitted(numbers, *interval, weights, column.in_units, kind.decimals, kind.step)
+    of = Numbers(numbers, *interval, weights, column.in_units, kind.decimals, kind.step)
     return fit_scores(of, _floor(interval.half), _widest(column, numbers, interval.centre))
 
 

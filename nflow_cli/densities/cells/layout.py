@@ -51,7 +51,8 @@ class Outcomes(NamedTuple):
 
     def have_numbers(self, codes: np.ndarray) -> np.ndarray:
         """Whether codes are of numbers, atoms among them."""
-        return (codes >= 0) & (codes <= (UNKNOWN if self.number is None else self.number))
+        last = UNKNOWN if self.number is None else self.number
+        return (codes >= 0) & (codes <= last)
 
 
 class Bank(NamedTuple):
@@ -99,7 +100,7 @@ class Layout:
     @cached_property
     def with_numbers(self) -> list[int]:
         """The K columns with numbers, given ones too."""
-        return [i for i, one in enumerate(self.outcomes) if one.number is not None]
+        return [i for i, column in enumerate(self.outcomes) if column.number is not None]
 
     @cached_property
     def mixed(self) -> list[int]:
@@ -118,15 +119,18 @@ class Layout:
 
     def of_modelled(self, name: str) -> np.ndarray:
         """``number``, ``missing`` or ``learnt`` of the modelled columns ``(D, 1)``; -2: none."""
-        each = [getattr(self.outcomes[i], name) for i in self.modelled]
-        return np.array([-2 if one is None else one for one in each])[:, None]
+        codes = []
+        for i in self.modelled:
+            code = getattr(self.outcomes[i], name)
+            codes.append(-2 if code is None else code)
+        return np.array(codes)[:, None]
 
     # Inputs and outputs of a network.
 
     @cached_property
     def inputs(self) -> np.ndarray:
         """Column ``(I,)`` of each input: outcomes that are learnt, then numeric ones."""
-        counts = [one.learnt for one in self.outcomes]
+        counts = [column.learnt for column in self.outcomes]
         return np.append(np.repeat(np.arange(self.n_columns), counts), self.numeric)
 
     @cached_property
@@ -138,7 +142,7 @@ class Layout:
     @cached_property
     def input_codes(self) -> np.ndarray:
         """Outcome of each input that is not numeric."""
-        return np.concatenate([np.arange(one.learnt) for one in self.outcomes])
+        return np.concatenate([np.arange(column.learnt) for column in self.outcomes])
 
     @cached_property
     def banks(self) -> list[Bank]:
@@ -146,9 +150,10 @@ class Layout:
         sizes = {i: 1 << (self.outcomes[i].learnt - 1).bit_length() for i in self.modelled}
         banks = []
         for size in sorted(set(sizes.values())):
-            every = [i for i in self.modelled if sizes[i] == size]
-            plain = [i for i in every if self.outcomes[i].number is None]
-            banks.append(Bank(size, [*plain, *(i for i in every if i not in plain)], len(plain)))
+            columns = [i for i in self.modelled if sizes[i] == size]
+            plain = [i for i in columns if self.outcomes[i].number is None]
+            mixed = [i for i in columns if self.outcomes[i].number is not None]
+            banks.append(Bank(size, [*plain, *mixed], len(plain)))
         return banks
 
     @cached_property
@@ -171,7 +176,8 @@ class Layout:
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
         """Masks of 0 and 1, float32: a column sees only the columns before it."""
-        degrees, mixed = self.degrees, np.array(self.mixed, int)
+        degrees = self.degrees
+        mixed = np.array(self.mixed, int)
         masks = {
             "inputs": degrees[:, None] >= self.inputs,
             "hidden": degrees[:, None] >= degrees,

@@ -13,17 +13,21 @@ from nflow_cli.densities.cells.layout import Outcomes
 from nflow_cli.mixtures import log_mass
 
 BISECTIONS = 60  # bisection steps: [0, 1] down to rounding
-EM_ROUNDS = 100  # EM iterations; later gains are below noise
+MEMBER_ROUNDS = 100  # EM iterations for weights of members; later gains are below noise
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
 WIDEST = 5.0  # scale of the broad normal of EM over the range
 PENALTY = 1.5  # nats per parameter, between AIC (1) and BIC (log(n)/2)
-BLOCKS, NEAR = 1000, 0.01  # values close in rank and in units are merged
+RANKS = 1000  # blocks of rows, by rank
+NEAR = 0.01  # units: values of a block as close as this are merged
 LEAST_TOTAL = 1e-10  # least total responsibility of a normal, so that its mean is defined
-REACH, STEPS = 9.0, 4096  # of the table of Φ: beyond ± 9 it is 0 or 1; points per unit
+REACH = 9.0  # of the table of Φ: beyond ± 9 it is 0 or 1
+STEPS = 4096  # points of the table per unit
 KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of a mixture, per normal
-ITERATIONS, CONVERGED = 200, 1e-5  # EM iterations at most; stop below this gain in nats per row
-_AT = np.arange(-REACH * STEPS, REACH * STEPS + 1) / STEPS
-_CDF, _SLOPE = np.exp(log_ndtr(_AT, np)), np.exp(-_AT * _AT / 2) / (SQRT_2PI * STEPS)
+MOST_ROUNDS = 200  # EM iterations
+LEAST_GAIN = 1e-5  # nats per row, below which EM stops
+_POINTS = np.arange(-REACH * STEPS, REACH * STEPS + 1) / STEPS
+_CDF = np.exp(log_ndtr(_POINTS, np))
+_SLOPE = np.exp(-_POINTS * _POINTS / 2) / (SQRT_2PI * STEPS)
 
 
 def normal_cdf(z: np.ndarray) -> np.ndarray:
@@ -35,26 +39,26 @@ def cdf_at(d: np.ndarray) -> np.ndarray:
     """Φ(d / STEPS); ``d`` is overwritten: in place it takes half the time."""
     end = REACH * STEPS
     np.clip(d, -end, end, out=d)
-    found = np.rint(d)
-    places = (found + end).astype(np.intp)
-    d -= found
-    found *= d
-    found *= -0.5 / STEPS**2
-    found += 1
-    found *= d
-    found *= _SLOPE.take(places)
-    found += _CDF.take(places)
-    return found
+    cdf = np.rint(d)  # the nearest point, then the series there
+    places = (cdf + end).astype(np.intp)
+    d -= cdf
+    cdf *= d
+    cdf *= -0.5 / STEPS**2
+    cdf += 1
+    cdf *= d
+    cdf *= _SLOPE.take(places)
+    cdf += _CDF.take(places)
+    return cdf
 
 
 class NormalsCdf:
     """The distribution function of a mixture ``(M,)``, by a table that is cubic between knots."""
 
     def __init__(self, log_weights: np.ndarray, means: np.ndarray, scales: np.ndarray):
-        self.weights, self.means, self.scales = np.exp(log_weights), means, scales
         self.knots = np.unique(means[:, None] + scales[:, None] * KNOTS)
-        self.cdf, self.slope = np.zeros((2, len(self.knots)))
-        for weight, mean, scale in zip(self.weights, means, scales):
+        self.cdf = np.zeros(len(self.knots))
+        self.slope = np.zeros(len(self.knots))
+        for weight, mean, scale in zip(np.exp(log_weights), means, scales):
             z = (self.knots - mean) / scale
             self.cdf += weight * normal_cdf(z)
             self.slope += weight * np.exp(-z * z / 2) / (SQRT_2PI * scale)
@@ -66,7 +70,8 @@ class NormalsCdf:
         width = self.knots[i + 1] - self.knots[i]
         t = (u - self.knots[i]) / width
         rise = self.cdf[i + 1] - self.cdf[i]
-        first, last = self.slope[i] * width, self.slope[i + 1] * width
+        first = self.slope[i] * width
+        last = self.slope[i + 1] * width
         bend = t * (1 - t) * ((1 - t) * (first - rise) - t * (last - rise))
         return self.cdf[i] + t * rise + bend
 
@@ -83,12 +88,12 @@ class Normals:
 
     @cached_property
     def cdf(self) -> "NormalsCdf":
-        """Their distribution function."""
+        """Distribution function of the mixture."""
         return NormalsCdf(*self.array)
 
     @property
     def array(self) -> np.ndarray:
-        """The three ``(3, M)``."""
+        """Log-weights, means and scales ``(3, M)``."""
         return np.stack([self.log_weights, self.means, self.scales])
 
     def log_mass(self, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
@@ -122,24 +127,25 @@ class Marginal:
         """Log-probability ``(n,)`` of cells in nats, by codes, intervals and log-probabilities if
         new; 0 if unknown.
         """
-        usual = self.log_usual(codes, centre, half)
-        return np.logaddexp(usual, self.log_new + log_outlier)
+        log_masses = self.log_masses(codes, centre, half)
+        return np.logaddexp(log_masses, self.log_new + log_outlier)
 
-    def log_usual(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+    def log_masses(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
         """Log-probability ``(n,)`` of cells in nats, new levels and outliers left out; 0 if
         unknown.
         """
-        number, log_p = self.outcomes.number, np.where(codes < 0, 0.0, self.log_shares[codes])
+        number = self.outcomes.number
+        log_p = np.where(codes < 0, 0.0, self.log_shares[codes])
         if self.outcomes.new is not None:
             log_p = np.where(codes == self.outcomes.new, -np.inf, log_p)
-        some = np.flatnonzero(self.outcomes.have_numbers(codes))
-        if number is None or not len(some):
+        cells = np.flatnonzero(self.outcomes.have_numbers(codes))
+        if number is None or not len(cells):
             return log_p
         # Values on no grid have mass 0; of very large ones the square overflows.
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            smooth = self.log_shares[number] + self.normals.log_mass(centre[some], half[some])
-        both = np.logaddexp(log_p[some], smooth)
-        log_p[some] = np.where(codes[some] == number, smooth, both)
+            smooth = self.log_shares[number] + self.normals.log_mass(centre[cells], half[cells])
+        with_atom = np.logaddexp(log_p[cells], smooth)
+        log_p[cells] = np.where(codes[cells] == number, smooth, with_atom)
         return log_p
 
     @property
@@ -149,7 +155,7 @@ class Marginal:
 
     @property
     def log_learnt(self) -> float:
-        """Log-probability of any other cell."""
+        """Log-probability of a cell that is not new."""
         return float(np.log1p(-np.exp(self.log_new)))
 
     @property
@@ -199,7 +205,9 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
     rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
     rows[outcomes.new] = 0
     once = counts[rows == 1].sum() if outcomes.number is None else 0.0
-    new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n if n > 0 else 0.5
+    new = 0.5
+    if n > 0:
+        new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n
     smoothed[outcomes.new] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
     shares[outcomes.new] = new
@@ -245,9 +253,11 @@ def fit_normals(
     if widest is None:
         ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
         widest = float(WIDEST * ends)
-    fits, likelihoods = [], []
+    fits = []
+    likelihoods = []
     for count in COUNTS:
-        fit, k = _em(points, count, floor, (float(median), widest)), 3 * count - 1
+        fit = _em(points, count, floor, (float(median), widest))
+        k = 3 * count - 1
         penalty = PENALTY * k * n / max(n - k - 1, 1e-6)
         fits.append(fit)
         likelihoods.append(points.weight @ fit.log_mass(points.centre, points.half) - penalty)
@@ -258,9 +268,9 @@ def fit_normals(
 def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:
     values, inverse, counts = np.unique(centre, return_inverse=True, return_counts=True)
     group = np.arange(len(values))
-    if len(values) > BLOCKS:
-        ranks, near = np.cumsum(counts) * BLOCKS // len(centre), np.floor(values / NEAR)
-        place = np.stack([ranks, near])
+    if len(values) > RANKS:
+        ranks = np.cumsum(counts) * RANKS // len(centre)
+        place = np.stack([ranks, np.floor(values / NEAR)])
         group = np.cumsum(np.append(0, np.any(np.diff(place) != 0, axis=0)))
     group = group[inverse]
     weight = np.bincount(group, weights)
@@ -280,7 +290,7 @@ def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -
     log_broad = -np.log(n + 1) - 0.5 * ((points.centre - median) / widest) ** 2 - np.log(widest)
     share, mean, variance, rounding = _maximised(points, r, floor)
     last = -np.inf
-    for _ in range(ITERATIONS):
+    for _ in range(MOST_ROUNDS):
         log_share = np.log(share * n / (n + 1)) - 0.5 * np.log(variance)
         log_r = np.square(points.centre - mean[:, None])
         log_r *= (-0.5 / variance)[:, None]
@@ -291,7 +301,7 @@ def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -
         r *= points.weight / sums
         share, mean, variance, rounding = _maximised(points, r, floor)
         likelihood = points.weight @ (peak + np.log(sums)) / n
-        if likelihood - last < CONVERGED:
+        if likelihood - last < LEAST_GAIN:
             break
         last = likelihood
     return Normals(
@@ -352,12 +362,12 @@ def mixing_weights(
     """
     scaled = scaled_weights(len(network.masses), weights)
     most = 1 - 1 / (scaled.sum() + 1)
-    v, row = np.append(np.tile(scaled, 2), 1.0), np.zeros((1, network.masses.shape[1]))
-    first, second = (
-        np.concatenate([one.presence, one.masses - one.presence, row + last])
-        for one, last in ((network, 0.0), (marginal, -np.inf))
-    )
-    return best_shares(first, second, v, most)
+    v = np.append(np.tile(scaled, 2), 1.0)
+    # A cell counts as presence and, given that, as its value; the last is the prior's.
+    prior = np.zeros((1, network.masses.shape[1]))
+    a = np.concatenate([network.presence, network.masses - network.presence, prior])
+    b = np.concatenate([marginal.presence, marginal.masses - marginal.presence, prior - np.inf])
+    return best_shares(a, b, v, most)
 
 
 def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -367,34 +377,36 @@ def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.n
     log-densities ``l`` ``(R, n)`` in nats of held-out rows; rows impossible by all are left out.
     ``weights``: ``v`` ``(n,)``.
     """
-    count, known = len(log_q), np.isfinite(log_q).any(axis=0)
-    v, found = scaled_weights(log_q.shape[1], weights)[known], np.full(count, 1 / count)
+    known = np.isfinite(log_q).any(axis=0)
+    v = scaled_weights(log_q.shape[1], weights)[known]
+    mixture = np.full(len(log_q), 1 / len(log_q))
     if not v.sum():
-        return found
+        return mixture
     relative = np.exp(log_q[:, known] - log_q[:, known].max(axis=0))
-    for _ in range(EM_ROUNDS):
-        shares = found[:, None] * relative
-        found = (shares / shares.sum(axis=0)) @ v / v.sum()
-    return found
+    for _ in range(MEMBER_ROUNDS):
+        shares = mixture[:, None] * relative
+        mixture = (shares / shares.sum(axis=0)) @ v / v.sum()
+    return mixture
 
 
-def best_shares(first: np.ndarray, second: np.ndarray, weights: np.ndarray, most: float):
-    """``w`` ``(D,)`` in ``[0, most]`` that maximise ``Σ v log(w e^a + (1 - w) e^b)``.
+def best_shares(a: np.ndarray, b: np.ndarray, v: np.ndarray, most: float) -> np.ndarray:
+    """Shares ``w`` ``(D,)`` in ``[0, most]`` that maximise ``Σ v log(w e^a + (1 - w) e^b)``.
 
     Concave in w: its slope is bisected. ``a``, ``b`` are ``(n, D)``, ``v`` ``(n,)``, ``most`` below
     1.
     """
     with np.errstate(invalid="ignore"):  # -inf in both
-        difference = first - second
+        difference = a - b
     known = ~np.isnan(difference)
     smaller = np.exp(-np.abs(np.where(known, difference, 0.0)))  # of the two, beside the larger
     better = difference > 0
     gain = np.where(known, np.where(better, 1 - smaller, smaller - 1), 0.0)
     base = np.where(known & better, smaller, 1.0)
-    low, high = np.zeros(gain.shape[1]), np.full(gain.shape[1], most)
-    low = np.where(weights @ (gain / (base + high * gain)) > 0, high, low)
+    high = np.full(gain.shape[1], most)
+    low = np.where(v @ (gain / (base + high * gain)) > 0, high, 0.0)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        rising = weights @ (gain / (base + middle * gain)) > 0
-        low, high = np.where(rising, middle, low), np.where(rising, high, middle)
+        is_rising = v @ (gain / (base + middle * gain)) > 0
+        low = np.where(is_rising, middle, low)
+        high = np.where(is_rising, high, middle)
     return low

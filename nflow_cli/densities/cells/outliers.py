@@ -7,8 +7,8 @@ import numpy as np
 from nflow_cli.arrays import LOG_2
 
 RANGES = 5.0  # scale over the range of the training numbers: half of the outliers are within
-NARROW = 0.1  # square of half the width of an interval over that of its middle
-LEAST = -20.0  # nats: the tangent of an angle is the angle
+NARROW_SQUARE = 0.1  # square of half the width of an interval over that of its middle
+LEAST_TANGENT = -20.0  # nats: below, the tangent of an angle is the angle
 
 
 class Outliers(NamedTuple):
@@ -34,9 +34,11 @@ class Outliers(NamedTuple):
         Of a narrow one from ``a`` to ``b``, in scales, it is that of ``(b - a)/(1 + ab)/π``, which
         may be below any number; of a wide one the difference of the angles of its ends.
         """
-        a, b = self._in_scales(low), self._in_scales(high)
-        is_mirrored = a + b < 0
-        a, b = np.where(is_mirrored, -b, a), np.where(is_mirrored, -a, b)
+        low = self._in_scales(low)
+        high = self._in_scales(high)
+        is_mirrored = low + high < 0
+        a = np.where(is_mirrored, -high, low)
+        b = np.where(is_mirrored, -low, high)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             is_far = a > 1
             angles = np.arctan(np.where(is_far, 1 / a, b)) - np.arctan(np.where(is_far, 1 / b, a))
@@ -44,10 +46,9 @@ class Outliers(NamedTuple):
             log_square = 2 * np.log(np.hypot(1.0, (a + b) / 2))
             part = np.exp(2 * (log_width - LOG_2) - log_square)  # of 1 + ((a + b)/2)², less ab
             log_tangent = log_width - log_square - np.log1p(-part)
-            narrow = np.where(
-                log_tangent < LEAST, log_tangent, np.log(np.arctan(np.exp(log_tangent)))
-            )
-            return np.where(part < NARROW, narrow, np.log(angles)) - np.log(np.pi)
+            log_angle = np.log(np.arctan(np.exp(log_tangent)))
+            narrow = np.where(log_tangent < LEAST_TANGENT, log_tangent, log_angle)
+            return np.where(part < NARROW_SQUARE, narrow, np.log(angles)) - np.log(np.pi)
 
     @np.errstate(over="ignore")
     def _in_scales(self, x: np.ndarray) -> np.ndarray:

@@ -26,12 +26,12 @@ from nflow_cli.densities.cells.unmixing import units_of
 from nflow_cli.random_streams import stream
 
 DEGREES = 5.0  # of freedom of the t distribution
-DRAWN = 4_000  # draws for the regressions
+REGRESSION_DRAWS = 4_000
 RIDGE = 1e-9  # of the variances
 
 Weighted = tuple[np.ndarray, np.ndarray]  # rows (n, C), and log-weights (n,) in nats
-SELDOM = 0.05  # acceptance of a column's proposals, below which half are near
-FINEST = 1e-3  # units: least scale of the distance to a near number, the largest is 1
+SELDOM_ACCEPTED = 0.05  # acceptance of a column's proposals, below which half are near
+FINEST_SCALE = 1e-3  # units: least scale of the distance to a near number, the largest is 1
 LEAST_LOG = -1e9  # nats, of cells that no row can have
 
 
@@ -48,34 +48,48 @@ def proposals(
     out of the sum.
     """
     if density.unmixing:
-        return _of_unmixed(density, rows, unknown, rng)
-    members = rng.choice(density.members, len(rows), p=[one.weight for one in density.networks])
-    found, log_weights = np.where(unknown, np.nan, rows), np.zeros(len(rows))
+        return _unmixed_proposals(density, rows, unknown, rng)
+    members = rng.choice(density.members, len(rows), p=density.weights)
+    filled = np.where(unknown, np.nan, rows)
+    log_weights = np.zeros(len(rows))
     for r, member in enumerate(density.networks):
         at = np.flatnonzero(members == r)
-        drawn = density.completed(member, found[at], unknown[at], rng, present=present)
-        found[at], log_present = drawn
-        for one in density.computed:
-            drawn, place = one.draw(found[at], rng), one.place
-            found[at, place] = np.where(unknown[at, place], drawn, rows[at, place])
-        cells = density.cells_by(member, found[at])
+        drawn, log_present = density.completed(
+            member, filled[at], unknown[at], rng, present=present
+        )
+        _draw_computed(density, drawn, unknown[at], rng)
+        filled[at] = drawn
+        log_cells = density.cells_by(member, drawn)
         known = ~unknown[at, density.n_given :]
-        log_weights[at] = np.where(known, cells, 0.0).sum(axis=1) + log_present
-    return found, log_weights
+        log_weights[at] = np.where(known, log_cells, 0.0).sum(axis=1) + log_present
+    return filled, log_weights
 
 
-def _of_unmixed(
+def _draw_computed(
+    density: CellDensity, rows: np.ndarray, unknown: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Draw the ``unknown`` computed cells of rows ``(n, C)``, in place."""
+    for computed in density.computed:
+        drawn = computed.draw(rows, rng)
+        place = computed.place
+        rows[:, place] = np.where(unknown[:, place], drawn, rows[:, place])
+
+
+def _unmixed_proposals(
     density: CellDensity, rows: np.ndarray, unknown: np.ndarray, rng: np.random.Generator
 ) -> Weighted:
     columns = density.row
-    typical = density.draw(np.full((DRAWN, len(columns)), np.nan), stream(0, "regressions"))
-    typical, units = units_of(columns, typical), units_of(columns, rows)
-    middle, covariance = typical.mean(axis=0), np.cov(typical.T)
+    empty = np.full((REGRESSION_DRAWS, len(columns)), np.nan)
+    typical = units_of(columns, density.draw(empty, stream(0, "regressions")))
+    middle = typical.mean(axis=0)
+    covariance = np.cov(typical.T)
     covariance = covariance + RIDGE * np.diag(np.diag(covariance))
+    units = units_of(columns, rows)
     log_proposal = np.zeros(len(rows))
     patterns, which = np.unique(unknown, axis=0, return_inverse=True)
     for i, pattern in enumerate(patterns):
-        at, known = np.flatnonzero(which.ravel() == i), ~pattern
+        at = np.flatnonzero(which.ravel() == i)
+        known = ~pattern
         across = covariance[np.ix_(known, pattern)]
         slopes = np.linalg.solve(covariance[np.ix_(known, known)], across)
         rest = covariance[np.ix_(pattern, pattern)] - across.T @ slopes
@@ -83,19 +97,20 @@ def _of_unmixed(
         drawn, log_proposal[at] = _t_draws(np.linalg.cholesky(rest), len(at), rng)
         units[np.ix_(at, pattern)] = centre + drawn
     values = np.stack([c.values_at(u) for c, u in zip(columns, units.T)], axis=1)
-    found = np.where(unknown, values, rows)
-    slopes = np.stack([c.inside(x)[1] for c, x in zip(columns, found.T)], axis=1)
-    log_proposal += np.where(unknown, slopes, 0.0).sum(axis=1)
-    return found, density.log_prob(found) - log_proposal
+    filled = np.where(unknown, values, rows)
+    log_slopes = np.stack([c.inside(x)[1] for c, x in zip(columns, filled.T)], axis=1)
+    log_proposal += np.where(unknown, log_slopes, 0.0).sum(axis=1)
+    return filled, density.log_prob(filled) - log_proposal
 
 
 def _t_draws(root: np.ndarray, n: int, rng: np.random.Generator) -> Weighted:
     """Draws ``(n, d)`` of a t distribution around 0 with scale ``root root'``, and their
     log-density ``(n,)``.
     """
-    d, nu = len(root), DEGREES
-    normals, scale = rng.standard_normal((n, d)), nu / rng.chisquare(nu, n)
-    z = normals * np.sqrt(scale)[:, None]
+    d = len(root)
+    nu = DEGREES
+    normals = rng.standard_normal((n, d))
+    z = normals * np.sqrt(nu / rng.chisquare(nu, n))[:, None]
     constant = math.lgamma((nu + d) / 2) - math.lgamma(nu / 2) - d / 2 * math.log(nu * math.pi)
     constant -= float(np.log(np.diag(root)).sum())
     return z @ root.T, constant - (nu + d) / 2 * np.log1p(np.square(z).sum(axis=1) / nu)
@@ -115,53 +130,53 @@ def moved(
     ``tallies`` ``(2, C)`` counts the proposals of each column given the cells before, and those
     accepted.
     """
-    width = len(density.cells)
-    are_modelled = np.arange(unknown.shape[1]) < width
+    are_modelled = np.arange(unknown.shape[1]) < len(density.cells)
+    is_movable = unknown & are_modelled
 
-    def log_cells(found: np.ndarray) -> np.ndarray:
-        cells = density.cells_by(member, found)
-        cells = np.pad(cells, ((0, 0), (density.n_given, 0)))
-        return np.where(unknown & ~are_modelled, 0.0, cells)  # computed from the others
+    def log_cells(rows: np.ndarray) -> np.ndarray:
+        log_p = density.cells_by(member, rows)
+        log_p = np.pad(log_p, ((0, 0), (density.n_given, 0)))
+        return np.where(unknown & ~are_modelled, 0.0, log_p)  # computed from the others
 
-    cells, places = log_cells(rows), np.arange(len(rows))
+    log_p = log_cells(rows)
     for _ in range(steps):
-        chosen = (rng.random(unknown.shape) * (unknown & are_modelled)).argmax(axis=1)
-        own = places, chosen
-        is_one = np.zeros_like(unknown)
-        is_one[own] = (unknown & are_modelled)[own]
-        is_seldom = tallies[1] < SELDOM * tallies[0]
-        is_near = is_seldom[chosen] & is_one[own] & (rng.random(len(rows)) < 0.5)
-        found, log_back = np.where(is_one, np.nan, rows), np.zeros(len(rows))
-        found, _ = density.completed(member, found, is_one, rng, present=True)
-        for j in np.unique(chosen[is_near]):
-            at = is_near & (chosen == j)
-            found[at, j], log_back[at] = _near(density.cells[j], rows[at, j], rng)
-        for one in density.computed:
-            drawn, place = one.draw(found, rng), one.place
-            found[:, place] = np.where(unknown[:, place], drawn, rows[:, place])
+        column = (rng.random(unknown.shape) * is_movable).argmax(axis=1)  # of each row
+        cell = np.arange(len(rows)), column
+        is_drawn = np.zeros_like(unknown)
+        is_drawn[cell] = is_movable[cell]
+        is_seldom = tallies[1] < SELDOM_ACCEPTED * tallies[0]
+        is_near = is_seldom[column] & is_drawn[cell] & (rng.random(len(rows)) < 0.5)
+        empty = np.where(is_drawn, np.nan, rows)
+        proposed, _ = density.completed(member, empty, is_drawn, rng, present=True)
+        log_ratio = np.zeros(len(rows))
+        for j in np.unique(column[is_near]):
+            at = is_near & (column == j)
+            proposed[at, j], log_ratio[at] = _near_values(density.cells[j], rows[at, j], rng)
+        _draw_computed(density, proposed, unknown, rng)
 
-        of_found = log_cells(found)
-        new, old = (_log_weights(one, own, is_near) for one in (of_found, cells))
-        ratio = new - old + log_back
-        is_taken = np.log(rng.random(len(rows))) < ratio
-        rows = np.where(is_taken[:, None], found, rows)
-        cells = np.where(is_taken[:, None], of_found, cells)
-        counted = is_one[own] & ~is_near
-        for tally, some in zip(tallies, (counted, counted & is_taken)):
-            tally += np.bincount(chosen[some], minlength=len(tally))
+        log_proposed = log_cells(proposed)
+        log_gain = _log_weights(log_proposed, cell, is_near) - _log_weights(log_p, cell, is_near)
+        is_accepted = np.log(rng.random(len(rows))) < log_gain + log_ratio
+        rows = np.where(is_accepted[:, None], proposed, rows)
+        log_p = np.where(is_accepted[:, None], log_proposed, log_p)
+        is_counted = is_drawn[cell] & ~is_near
+        tallies[0] += np.bincount(column[is_counted], minlength=len(are_modelled))
+        tallies[1] += np.bincount(column[is_counted & is_accepted], minlength=len(are_modelled))
     return rows
 
 
 def _log_weights(
-    cells: np.ndarray, own: tuple[np.ndarray, np.ndarray], is_near: np.ndarray
+    log_p: np.ndarray, cell: tuple[np.ndarray, np.ndarray], is_near: np.ndarray
 ) -> np.ndarray:
-    """Log-weights ``(n,)``: of all cells, but not of the own one where it is drawn from its law."""
-    cells = cells.copy()
-    cells[own] = np.where(is_near, cells[own], 0.0)
-    return np.maximum(np.nan_to_num(cells.sum(axis=1), nan=LEAST_LOG), LEAST_LOG)
+    """Log-weights ``(n,)`` of rows by their cells: without the proposed one where it is drawn given
+    the cells before.
+    """
+    log_p = log_p.copy()
+    log_p[cell] = np.where(is_near, log_p[cell], 0.0)
+    return np.maximum(np.nan_to_num(log_p.sum(axis=1), nan=LEAST_LOG), LEAST_LOG)
 
 
-def _near(
+def _near_values(
     column: CellColumn, values: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers near others ``(n,)``, or levels, and the log-ratio of the probabilities to go back
@@ -170,10 +185,12 @@ def _near(
     if not column.has_numbers:
         levels = rng.integers(len(column.first), size=len(values))
         return levels.astype(float), np.zeros(len(values))
-    scales, old = FINEST ** rng.random(len(values)), column.encode(values)
-    found = column.values_at(old.interval.centre + scales * rng.standard_normal(len(values)))
-    new = column.encode(found)
+    scales = FINEST_SCALE ** rng.random(len(values))
+    old = column.encode(values)
+    near = column.values_at(old.interval.centre + scales * rng.standard_normal(len(values)))
+    new = column.encode(near)
     away = (new.interval.centre - old.interval.centre) / scales
-    there, back = (STANDARD.log_mass(away, one.interval.half / scales) for one in (new, old))
+    there = STANDARD.log_mass(away, new.interval.half / scales)
+    back = STANDARD.log_mass(away, old.interval.half / scales)
     are_numbers = (old.codes == column.number) & (new.codes == column.number)
-    return found, np.where(are_numbers, back - there, -np.inf)
+    return near, np.where(are_numbers, back - there, -np.inf)

@@ -16,7 +16,7 @@ from nflow_cli.densities.cells.marginal import Normals
 from nflow_cli.mixtures import from_normal_score, log_cdf, log_density, log_sf, normal_score
 
 KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of the normals, each
-NEWTON = 2  # steps from the table to all digits
+NEWTON_STEPS = 2  # from the table to all digits
 FLATTEST = 600.0  # nats: minus the log-slope of a score, of which the inverse is a float
 LEAST_MASS = 1e-300  # probability of the normals between the ends, at least
 
@@ -72,7 +72,8 @@ class Tailed:
     def _outside(self) -> tuple[float, float]:
         """Probabilities of the normals below and above the ends."""
         ends = np.array([self.lower.end, self.upper.end])
-        below, above = (np.exp(tail(ends, *self._parts, np)) for tail in (log_cdf, log_sf))
+        below = np.exp(log_cdf(ends, *self._parts, np))
+        above = np.exp(log_sf(ends, *self._parts, np))
         return float(below[0]), float(above[1])
 
     @cached_property
@@ -110,12 +111,14 @@ class Tailed:
         """Log-probability ``(n,)`` in nats of intervals, as of
         :meth:`~nflow_cli.densities.cells.marginal.Normals.log_mass`.
         """
-        lower, upper = self.lower, self.upper
+        lower = self.lower
+        upper = self.upper
         low = np.where(half == np.inf, centre, centre - np.abs(half))
         high = np.where(half == -np.inf, centre, centre + np.abs(half))
         width = 2 * np.abs(half)
         is_inner = (low >= lower.end) & (high <= upper.end)
-        first, last = (np.clip(ends, lower.end, upper.end) for ends in (low, high))
+        first = np.clip(low, lower.end, upper.end)
+        last = np.clip(high, lower.end, upper.end)
         middles = np.where(is_inner, centre, (first + last) / 2)
         halves = np.where(is_inner, half, (last - first) / 2)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -155,10 +158,11 @@ class Tailed:
         """
         knots, known, per_score = self._table
         place = np.clip(np.searchsorted(known, z), 1, len(knots) - 1)
-        low, high = knots[place - 1], knots[place]
+        low = knots[place - 1]
+        high = knots[place]
         if exact:
             units = np.interp(z, known, knots)
-            for _ in range(NEWTON):
+            for _ in range(NEWTON_STEPS):
                 at, log_slope = normal_score(units, *self._parts, np)
                 step = (at - z) * np.exp(np.minimum(-log_slope, FLATTEST))
                 units = np.clip(units - step, low, high)
@@ -202,7 +206,9 @@ def with_tails(
     an exponential tail in table units, where units are ``slope`` ``(n,)`` times as long.
     """
     distinct, first = np.unique(numbers, return_index=True)
-    centre, half, slope = centre[first], half[first], slope[first]
+    centre = centre[first]
+    half = half[first]
+    slope = slope[first]
     mass = 1 / (count + 1)
     below = _mean_excess(-distinct[::-1]) * slope[0] or 2 * half[0]
     above = _mean_excess(distinct) * slope[-1] or 2 * half[-1]
@@ -213,4 +219,6 @@ def with_tails(
 def _mean_excess(values: np.ndarray) -> float:
     """Mean excess of the largest of ascending values ``(K,)``; 0 of one value."""
     count = min(int(np.ceil(np.sqrt(len(values)))), len(values) - 1)
-    return float(np.mean(values[-count:] - values[-count - 1])) if count else 0.0
+    if not count:
+        return 0.0
+    return float(np.mean(values[-count:] - values[-count - 1]))

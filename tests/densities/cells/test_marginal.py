@@ -17,7 +17,7 @@ def numbers(x, step, weights=None, outcomes=NUMBERS):
 
 
 def log_probs(marginal, x, step):
-    return marginal.log_usual(np.zeros(len(x), int), x, np.full(len(x), step / 2))
+    return marginal.log_masses(np.zeros(len(x), int), x, np.full(len(x), step / 2))
 
 
 def bimodal(rng, n):
@@ -48,7 +48,7 @@ def test_the_outcomes_and_all_values_of_a_grid_have_mass_1(step):
     marginal = numbers(x, step)
     grid = step * np.arange(-round(600 / step), round(600 / step) + 1)
     log_p = log_probs(marginal, grid, step)
-    missing = marginal.log_usual(np.ones(1, int), np.zeros(1), np.ones(1))
+    missing = marginal.log_masses(np.ones(1, int), np.zeros(1), np.ones(1))
     assert np.exp(missing[0]) == pytest.approx(200.5 / 2_001)
     assert np.exp(log_p).sum() + np.exp(missing[0]) == pytest.approx(1, abs=1e-12)
 
@@ -71,7 +71,7 @@ def test_one_value_alone_has_nearly_all_the_mass():
 
 def test_a_column_without_a_number_in_training_has_a_distribution():
     marginal = numbers(np.full(20, np.nan), 0.1)
-    log_p = marginal.log_usual(np.array([0, 1, -1]), np.zeros(3), np.full(3, 0.05))
+    log_p = marginal.log_masses(np.array([0, 1, -1]), np.zeros(3), np.full(3, 0.05))
     assert math.log(0.5 / 21) + math.log(1e-3) < log_p[0] < math.log(0.5 / 21)
     assert log_p[1] == pytest.approx(math.log(20.5 / 21)) and log_p[2] == 0
 

@@ -15,7 +15,7 @@ from nflow_cli.data.table_files import table_of
 from nflow_cli.data.written import as_written
 from nflow_cli.densities.cells.fitting import fitted_columns, fitted_marginals
 from nflow_cli.densities.cells.marginal import STANDARD, Normals
-from nflow_cli.densities.cells.scores import Fitted, fit_scores
+from nflow_cli.densities.cells.scores import Numbers, fit_scores
 
 PLACES = np.arange(-5_000.0, 5_001.0)
 MIXED = Normals(np.log([0.2, 0.5, 0.3]), np.array([-1.0, 0.2, 2.5]), np.array([0.1, 1.5, 0.6]))
@@ -29,7 +29,7 @@ def column():
     x = np.where(rng.random(2_000) < 0.5, 10 * np.rint(x / 10), np.rint(x))
     plain = in_units(grid("x", step=1.0, maps=(Scale(0.0, 60.0),)))
     centre, half = plain.encode(x).interval
-    of = Fitted(x, centre, half, np.ones(len(x)), plain.in_units, 2, 1.0)
+    of = Numbers(x, centre, half, np.ones(len(x)), plain.in_units, 2, 1.0)
     scores = fit_scores(of, 0.005, 5.0)
     assert 20 < len(scores.values) < 400
     return replace(plain, scores=scores)
