@@ -55,6 +55,10 @@ class Ridge:
     coefficients: np.ndarray
     scale: float
 
+    def residuals(self, inputs: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Residuals ``(n,)`` of a target at inputs ``(n, P)``."""
+        return target - self.intercept - inputs @ self.coefficients
+
 
 class StartingWeights(NamedTuple):
     """Weights of the network are ``unit * trained + start``.
