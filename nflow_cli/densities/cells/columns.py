@@ -168,16 +168,16 @@ class CellColumn:
             no_dates = np.zeros((0, len(values)))
             log_outlier = np.where(codes == self.new, 0.0, -np.inf)
             return Cells(codes, Interval(zeros, zeros), zeros, no_dates, log_outlier, zeros)
-        is_excluded = np.isnan(values) | (codes == self.new)
-        numbers = np.where(is_excluded, self._typical, values)
-        in_units = self._interval(numbers)
-        centre, half = in_units
+        is_no_number = np.isnan(values) | (codes == self.new)
+        numbers = np.where(is_no_number, self._typical, values)
+        unit_interval = self._interval(numbers)
+        centre, half = unit_interval
         if self.scores:
-            centre, half = self.scores.intervals(self.nearest(numbers), *in_units, self.slack)
+            centre, half = self.scores.intervals(self.nearest(numbers), *unit_interval, self.slack)
         if self.kind.kind == "grid":
             half = np.where(self._is_on_grid(numbers), half, 0.0)
-        interval = Interval(np.where(is_excluded, 0.0, centre), np.where(is_excluded, 1.0, half))
-        units = np.where(is_excluded, 0.0, in_units.centre)
+        interval = Interval(np.where(is_no_number, 0.0, centre), np.where(is_no_number, 1.0, half))
+        units = np.where(is_no_number, 0.0, unit_interval.centre)
         log_outlier, outlier_below = self._outliers(values)
         calendar = harmonics(values, self.kind)
         return Cells(codes, interval, units, calendar, log_outlier, outlier_below)
