@@ -2,12 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.constants import LOG_2PI
 
 
@@ -21,7 +22,7 @@ class Base(ABC):
     bounded: ClassVar[bool] = False
 
     @abstractmethod
-    def log_prob(self, z: Any) -> Any:
+    def log_prob(self, z: Tensor) -> Tensor:
         """Log-density ``(...)`` in nats of points ``(..., D)``; NaN where one is NaN."""
 
     @abstractmethod
@@ -40,7 +41,9 @@ class Base(ABC):
 
 class _Independent(Base):
     @abstractmethod
-    def draw(self, shape: tuple[Any, ...], dtype: str, seed: keras.random.SeedGenerator) -> Any:
+    def draw(
+        self, shape: tuple[Tensor, ...], dtype: str, seed: keras.random.SeedGenerator
+    ) -> Tensor:
         """Draw a tensor, also within a compiled function."""
 
     def sample_columns(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -50,13 +53,15 @@ class _Independent(Base):
 class StandardNormal(_Independent):
     """``N(0, I)`` on R^D: ``log q(z) = -|z|^2/2 - (D/2) log 2π`` in nats."""
 
-    def log_prob(self, z: Any) -> Any:
+    def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (ops.sum(z * z, axis=-1) + z.shape[-1] * LOG_2PI)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.standard_normal(shape, dtype=np.float32)
 
-    def draw(self, shape: tuple[Any, ...], dtype: str, seed: keras.random.SeedGenerator) -> Any:
+    def draw(
+        self, shape: tuple[Tensor, ...], dtype: str, seed: keras.random.SeedGenerator
+    ) -> Tensor:
         return keras.random.normal(shape, dtype=dtype, seed=seed)
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
@@ -78,7 +83,7 @@ class UniformBox(_Independent):
     def __init__(self, half_width: float = 3.0):
         self.half_width = half_width
 
-    def log_prob(self, z: Any) -> Any:
+    def log_prob(self, z: Tensor) -> Tensor:
         inside = ops.all(ops.abs(z) <= self.half_width, axis=-1)
         level = -z.shape[-1] * math.log(2 * self.half_width)
         outside = ops.where(ops.any(ops.isnan(z), axis=-1), math.nan, -math.inf)
@@ -88,7 +93,9 @@ class UniformBox(_Independent):
         unit = rng.random(shape, dtype=np.float32)
         return self.quantiles(unit)
 
-    def draw(self, shape: tuple[Any, ...], dtype: str, seed: keras.random.SeedGenerator) -> Any:
+    def draw(
+        self, shape: tuple[Tensor, ...], dtype: str, seed: keras.random.SeedGenerator
+    ) -> Tensor:
         return keras.random.uniform(shape, -self.half_width, self.half_width, dtype, seed)
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
@@ -109,16 +116,19 @@ class StudentT(_Independent):
         halves = math.lgamma((df + 1) / 2) - math.lgamma(df / 2)
         self.level = halves - 0.5 * math.log(df * math.pi)
 
-    def log_prob(self, z: Any) -> Any:
+    def log_prob(self, z: Tensor) -> Tensor:
         tails = ops.sum(ops.log1p(z * z / self.df), axis=-1)
         return z.shape[-1] * self.level - 0.5 * (self.df + 1) * tails
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.standard_t(self.df, shape).astype(np.float32)
 
-    def draw(self, shape: tuple[Any, ...], dtype: str, seed: keras.random.SeedGenerator) -> Any:
+    def draw(
+        self, shape: tuple[Tensor, ...], dtype: str, seed: keras.random.SeedGenerator
+    ) -> Tensor:
         """By polar coordinates (Bailey 1994): ``√(ν (u^(-2/ν) - 1)) cos φ``."""
-        u, turn = (keras.random.uniform(shape, dtype=dtype, seed=seed) for _ in range(2))
+        u = keras.random.uniform(shape, dtype=dtype, seed=seed)
+        turn = keras.random.uniform(shape, dtype=dtype, seed=seed)
         radius = ops.sqrt(self.df * ops.expm1(-2 / self.df * ops.log1p(-u)))
         return radius * ops.cos(2 * math.pi * turn)
 
@@ -129,7 +139,7 @@ class Cauchy(Base):
     reach = 30.0
     angle = math.atan(reach)  # within which arctan z is uniform
 
-    def log_prob(self, z: Any) -> Any:
+    def log_prob(self, z: Tensor) -> Tensor:
         tails = -z.shape[-1] * math.log(2 * self.angle) - ops.sum(ops.log1p(z * z), axis=-1)
         return ops.where(ops.all(ops.abs(z) <= self.reach, axis=-1), tails, -math.inf)
 
@@ -144,7 +154,7 @@ class CauchyRadius(Base):
     reach = 1_000.0
     angle = math.atan(reach)  # within which arctan r is uniform
 
-    def log_prob(self, z: Any) -> Any:
+    def log_prob(self, z: Tensor) -> Tensor:
         dim = z.shape[-1]
         square = ops.maximum(ops.sum(z * z, axis=-1), 1e-30) / dim
         sphere = dim / 2 * math.log(math.pi * dim) - math.lgamma(dim / 2) + math.log(2)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from nflow_cli.arguments import room_for, whole_number
+from nflow_cli.arrays import Tensor
 from nflow_cli.constants import FAR
 from nflow_cli.data.units import IDENTITY, ColumnUnits
 from nflow_cli.densities.bases import Base
@@ -15,7 +17,10 @@ from nflow_cli.errors import DataError
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.random_streams import stream
 
-CHUNK, NUMBERS = 100_000, 2_000_000  # most points, and most coordinates, at a time
+CHUNK = 100_000  # most points at a time
+NUMBERS = 2_000_000  # most coordinates at a time
+LATENT = 0  # place among the results of `pull`
+LOG_Q = 1
 GOLDEN = (math.sqrt(5) - 1) / 2  # steps of it, modulo 1, are spread evenly
 
 
@@ -34,7 +39,7 @@ class Draw(NamedTuple):
     start: int
     z0: np.ndarray
     x: np.ndarray
-    log_q: Any
+    log_q: np.ndarray | None
     member: np.ndarray
 
 
@@ -65,7 +70,9 @@ class PushforwardDensity:
         units: ColumnUnits = IDENTITY,
         given_units: ColumnUnits | None = None,
     ):
-        self.base, self.flow, self.units = base, flow, units
+        self.base = base
+        self.flow = flow
+        self.units = units
         self.given_units = given_units or ColumnUnits([])
 
     @property
@@ -93,22 +100,22 @@ class PushforwardDensity:
         """Type of points and log-densities: the flows', or float64 in other units."""
         return np.result_type(self.flow.variable_dtype, self.units.dtype)
 
-    def push(self, z0: Any, context: Any = None) -> tuple[Any, Any]:
+    def push(self, z0: Tensor, context: Tensor = None) -> tuple[Tensor, Tensor]:
         """``z = f(z0)`` ``(..., D)`` and ``log q0(z0) - log|det df/dz0|`` ``(...)``."""
         z, log_det = self.flow.forward_and_log_det(z0, context)
         return z, self.base.log_prob(z0) - log_det
 
-    def pull(self, z: Any, context: Any = None) -> tuple[Any, Any]:
+    def pull(self, z: Tensor, context: Tensor = None) -> tuple[Tensor, Tensor]:
         """``z0 = f^-1(z)`` ``(..., D)`` and ``log q0(z0) + log|det df^-1/dz|`` ``(...)``."""
         z0, log_det = self.flow.inverse_and_log_det(z, context)
         return z0, self.base.log_prob(z0) + log_det
 
-    def held_log_prob(self, z: Any) -> Any:
+    def held_log_prob(self, z: Tensor) -> Tensor:
         """``log q(z)`` ``(...)`` with a gradient by ``z`` alone, not by the weights."""
         z0, log_det = self.flow.composition().map_weights(ops.stop_gradient).run(z, inverse=True)
         return self.base.log_prob(z0) + log_det
 
-    def parts(self, encoded: Any) -> tuple[Any, Any]:
+    def parts(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Split encoded rows ``(..., G + D)`` into points and context."""
         if not self.n_given:
             return encoded, None
@@ -151,40 +158,51 @@ class PushforwardDensity:
         """
         given = np.zeros((1, 0)) if given is None else given
         for number, part in enumerate(chunks(n * len(given), self.numbers_a_row)):
-            at = given[np.arange(part.start, part.stop) // n]
+            conditions = given[np.arange(part.start, part.stop) // n]
             rng = rng_of(number)
-            z0 = self.base.sample(rng, (len(at), self.dim))
-            context = self._rows(self.given_units.inside(at)) if self.n_given else None
-            which = self._member_of_each(rng, len(z0), even)
-            z, log_q = self._pushed(which, z0, context)
+            z0 = self.base.sample(rng, (len(conditions), self.dim))
+            context = self._rows(self.given_units.inside(conditions)) if self.n_given else None
+            member = self._draw_members(rng, len(z0), even)
+            z, log_q = self._pushed(member, z0, context)
             x, log_det = self.units.outside_and_log_det(z)
             if self.n_given:
-                x = np.concatenate([at, x], axis=1)
-            yield Draw(part.start, z0, x, None if log_q is None else log_q - log_det, which)
+                x = np.concatenate([conditions, x], axis=1)
+            if log_q is not None:
+                log_q = log_q - log_det
+            yield Draw(part.start, z0, x, log_q, member)
 
-    def _pushed(self, which: np.ndarray, z0: np.ndarray, context: Any) -> tuple[Any, Any]:
+    def _pushed(
+        self, member: np.ndarray, z0: np.ndarray, context: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Images of base samples, each by a member, and ``log q`` if there is one member."""
         if self.members == 1:
             z, log_q = self.push(self.tensor(z0), context)
             return ops.convert_to_numpy(z), ops.convert_to_numpy(log_q)
         z = np.empty_like(z0)
         for part in chunks(len(z0), self.numbers_a_row, self.members):
-            at = None if context is None else context[part]
-            z[part] = self._pushed_by(which[part], z0[part], at)
+            part_context = None if context is None else context[part]
+            z[part] = self._pushed_by(member[part], z0[part], part_context)
         return z, None
 
-    def _pushed_by(self, which: np.ndarray, z0: np.ndarray, context: Any) -> np.ndarray:
+    def _pushed_by(
+        self, member: np.ndarray, z0: np.ndarray, context: np.ndarray | None
+    ) -> np.ndarray:
+        """Images of base samples, each by a member; without a context, those of each member
+        side by side.
+        """
         if context is not None:
             images = self.push(each_member(self.flow, self.tensor(z0)), context)[0]
-            return ops.convert_to_numpy(images)[which, np.arange(len(which))]
-        order, counts = np.argsort(which, kind="stable"), np.bincount(which, minlength=self.members)
-        rank = np.empty(len(which), int)  # of a point among those of its member
-        rank[order] = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+            return ops.convert_to_numpy(images)[member, np.arange(len(member))]
+        order = np.argsort(member, kind="stable")
+        counts = np.bincount(member, minlength=self.members)
+        rank = np.empty(len(member), int)  # of a point among those of its member
+        rank[order] = np.arange(len(member)) - np.repeat(np.cumsum(counts) - counts, counts)
         points = np.zeros((self.members, counts.max(), self.dim), z0.dtype)
-        points[which, rank] = z0
-        return ops.convert_to_numpy(self.push(self.tensor(points))[0])[which, rank]
+        points[member, rank] = z0
+        return ops.convert_to_numpy(self.push(self.tensor(points))[0])[member, rank]
 
-    def _member_of_each(self, rng: np.random.Generator, n: int, even: bool) -> np.ndarray:
+    def _draw_members(self, rng: np.random.Generator, n: int, even: bool) -> np.ndarray:
+        """Draw the member of each of n samples."""
         if self.members == 1:
             return np.zeros(n, int)
         if even:
@@ -217,7 +235,7 @@ class PushforwardDensity:
             points[draw.start : draw.start + len(draw.x)] = draw.x
         return points
 
-    def log_prob(self, x: Any) -> np.ndarray:
+    def log_prob(self, x: ArrayLike) -> np.ndarray:
         """Exact ``log q(x)`` in nats of points ``(..., D)``, or rows ``(..., G + D)``, given
         columns first.
 
@@ -228,48 +246,48 @@ class PushforwardDensity:
         """
         return mixture(self.member_log_probs(x), self.member_weights)
 
-    def member_log_probs(self, x: Any) -> np.ndarray:
+    def member_log_probs(self, x: ArrayLike) -> np.ndarray:
         """Log-density in nats of each member ``(R, ...)``; see :meth:`log_prob`."""
         points = self._points(x)
         encoded, log_det = self.encoded(points)
         rows = self._rows(encoded)
-        log_q = self._pulled(rows, 1)
+        log_q = self._pulled(rows, LOG_Q)
         log_q[:, np.abs(rows[:, self.n_given :]).max(axis=-1) >= FAR] = -np.inf
         return log_q.reshape(self.members, *points.shape[:-1]) + log_det
 
-    def _pulled(self, rows: np.ndarray, which: int) -> np.ndarray:
-        """Latents, or log-densities if ``which`` is 1, of rows by each member: ``(R, n, …)``."""
+    def _pulled(self, rows: np.ndarray, result: int) -> np.ndarray:
+        """Latents or log-densities of rows by each member: ``(R, n, …)``."""
 
-        def pull(tensor: Any) -> Any:
+        def pull(tensor: Tensor) -> Tensor:
             z, context = self.parts(tensor)
-            return self.pull(each_member(self.flow, z), context)[which]
+            return self.pull(each_member(self.flow, z), context)[result]
 
         values = in_parts(pull, rows, self.members, len(self.flow.members))
         return values if self.flow.members else values[None]
 
-    def latent(self, x: Any) -> np.ndarray:
+    def latent(self, x: ArrayLike) -> np.ndarray:
         """``f^-1(u(x))`` of points ``x`` ``(..., D)``, the inverse of :meth:`from_latent`.
 
         NaN on or outside a bound; a ``DataError`` if ``q`` is a mixture.
         """
-        expect_one(self.members)
+        expect_one_member(self.members)
         return self.member_latents(x)[0]
 
-    def member_latents(self, x: Any) -> np.ndarray:
+    def member_latents(self, x: ArrayLike) -> np.ndarray:
         """Latents ``f_r^-1(u(x))`` of each member ``(R, ..., D)``; see :meth:`latent`."""
         points = self._points(x)
         encoded, log_det = self.encoded(points)
-        z0 = self._pulled(self._rows(encoded), 0)
+        z0 = self._pulled(self._rows(encoded), LATENT)
         z0[:, ~(log_det > -np.inf).ravel()] = np.nan
         return z0.reshape(self.members, *points.shape[:-1], self.dim)
 
-    def from_latent(self, z0: Any) -> np.ndarray:
+    def from_latent(self, z0: ArrayLike) -> np.ndarray:
         """``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q`` from samples of the base.
 
         Given columns come first, in ``z0`` and in the result. A ``DataError`` if ``q`` is a
         mixture.
         """
-        expect_one(self.members)
+        expect_one_member(self.members)
         points = self._points(z0)
         given, z = np.split(points, [self.n_given], axis=-1)
         rows = self._rows(np.concatenate([self.given_units.inside(given), z], axis=-1))
@@ -282,13 +300,16 @@ class PushforwardDensity:
         z, log_det = self.units.inside_and_log_det(x[:, self.n_given :])
         return ops.convert_to_numpy(self.base.log_prob(ops.convert_to_tensor(z))) + log_det
 
-    def _points(self, x: Any) -> np.ndarray:
+    def _points(self, x: ArrayLike) -> np.ndarray:
+        """Points ``(..., G + D)`` in float64, checked."""
+        points = None
         try:
-            points = np.asarray(x)
-            received = f"shape {points.shape}, dtype {points.dtype}"
-            points = points.astype(np.float64) if points.dtype.kind in "fiub" else None
-        except ValueError:  # rows of different lengths
-            points, received = None, "rows of different lengths"
+            array = np.asarray(x)
+            received = f"shape {array.shape}, dtype {array.dtype}"
+            if array.dtype.kind in "fiub":
+                points = array.astype(np.float64)
+        except ValueError:
+            received = "rows of different lengths"
         width = self.numbers_a_row
         if points is None or not points.ndim or points.shape[-1] != width:
             raise DataError(
@@ -297,14 +318,15 @@ class PushforwardDensity:
         return points
 
     def _rows(self, z: np.ndarray) -> np.ndarray:
+        """Coordinates of the flows as rows ``(n, …)``, clipped, in the type of the flows."""
         return np.clip(z, -FAR, FAR).astype(self.flow.variable_dtype).reshape(-1, z.shape[-1])
 
-    def tensor(self, array: np.ndarray) -> Any:
+    def tensor(self, array: np.ndarray) -> Tensor:
         """Array in the type of the flows."""
         return ops.convert_to_tensor(array, self.flow.variable_dtype)
 
 
-def each_member(flow: FlowStack, points: Any) -> Any:
+def each_member(flow: FlowStack, points: Tensor) -> Tensor:
     """Repeat tensors ``(n, …)`` for each member."""
     return ops.broadcast_to(points, (*flow.members, *points.shape)) if flow.members else points
 
@@ -320,7 +342,7 @@ def mixture(log_q: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return np.logaddexp.reduce(log_q + log_weights)
 
 
-def expect_one(members: int) -> None:
+def expect_one_member(members: int) -> None:
     """Refuse latents of a mixture: its members differ."""
     if members > 1:
         raise DataError(
@@ -329,16 +351,18 @@ def expect_one(members: int) -> None:
 
 
 def in_parts(
-    function: Callable[[Any], Any], rows: np.ndarray, members: int = 1, axis: int = 0
+    function: Callable[[Tensor], Tensor], rows: np.ndarray, members: int = 1, axis: int = 0
 ) -> np.ndarray:
     """Values of a function of tensors at rows ``(n, D)``, which are their ``axis``, in bounded
     memory.
     """
-    some = rows if len(rows) else np.zeros((1, rows.shape[-1]), rows.dtype)  # none are no batch
-    parts = chunks(len(some), rows.shape[-1], members)
-    values = (function(ops.convert_to_tensor(some[part])) for part in parts)
+    n = len(rows)
+    if not n:  # no rows are no batch: the values of one give the shape
+        rows = np.zeros((1, rows.shape[-1]), rows.dtype)
+    parts = chunks(len(rows), rows.shape[-1], members)
+    values = (function(ops.convert_to_tensor(rows[part])) for part in parts)
     joined = np.concatenate([ops.convert_to_numpy(value) for value in values], axis)
-    return np.split(joined, [len(rows)], axis)[0]
+    return np.split(joined, [n], axis)[0]
 
 
 def chunks(n: int, dim: int, members: int = 1) -> Iterator[slice]:
@@ -347,6 +371,6 @@ def chunks(n: int, dim: int, members: int = 1) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def values_at(log_prob: Callable[[Any], Any], points: np.ndarray) -> np.ndarray:
+def values_at(log_prob: Callable[[Tensor], Tensor], points: np.ndarray) -> np.ndarray:
     """Log-density of tensors at points ``(n, D)``, in chunks: ``(n,)``, in its own type."""
     return in_parts(log_prob, points.astype(np.float32))

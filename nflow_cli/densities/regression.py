@@ -41,7 +41,8 @@ def fit_regression(
     Directions of no variance, such as the sum of a category's indicators, have no slope.
     """
     shares = np.full(len(z), 1 / len(z)) if weights is None else weights / weights.sum()
-    z_mean, context_mean = shares @ z, shares @ context
+    z_mean = shares @ z
+    context_mean = shares @ context
     root = np.sqrt(shares)[:, None]
     centred = root * (context - context_mean)
     slope = np.linalg.lstsq(centred, root * (z - z_mean), rcond=LEAST_SINGULAR)[0].T
@@ -71,5 +72,8 @@ class LinearGaussian:
         return self.regression.log_prob(*self._parts(encoded)) + log_det
 
     def _parts(self, encoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points ``(n, D)``, and their context ``(n, H)``, of no columns without one."""
         z, context = self.density.parts(encoded)
-        return z, np.zeros((len(z), 0)) if context is None else context
+        if context is None:
+            context = np.zeros((len(z), 0))
+        return z, context

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from nflow_cli.densities.cells.scores import Scores
 
 END = 0.01  # steps: a value this close to the last one within bounds equals it
 LEAST_MASS = 1e-12  # probability of an outlier farther away than any that is drawn
-SMALL = 1e-5  # half width below which the slope is more accurate than a difference
+SMALL_HALF = 1e-5  # half width below which the slope is more accurate than a difference
 
 
 class Interval(NamedTuple):
@@ -53,16 +53,16 @@ class Cells(NamedTuple):
     log_outlier: np.ndarray
     outlier_below: np.ndarray
 
-    def of_rows(self, which: np.ndarray) -> "Cells":
+    def of_rows(self, places: np.ndarray) -> "Cells":
         """The cells of some of the rows, by their places ``(m,)``."""
-        interval = Interval(self.interval.centre[which], self.interval.half[which])
+        interval = Interval(self.interval.centre[places], self.interval.half[places])
         return Cells(
-            self.codes[which],
+            self.codes[places],
             interval,
-            self.units[which],
-            self.calendar[:, which],
-            self.log_outlier[which],
-            self.outlier_below[which],
+            self.units[places],
+            self.calendar[:, places],
+            self.log_outlier[places],
+            self.outlier_below[places],
         )
 
 
@@ -106,7 +106,7 @@ class CellColumn:
         return self.kind.kind in ("grid", "number")
 
     @property
-    def first(self) -> Sequence[Any]:
+    def first(self) -> Sequence[str | float]:
         """The levels or the atoms."""
         return self.kind.atoms if self.has_numbers else self.kind.levels or []
 
@@ -154,9 +154,9 @@ class CellColumn:
         gaps = np.isnan(values)
         if not self.has_numbers:
             codes = np.where(gaps, 0, values).astype(np.int64)
-            codes = np.where(codes < 0, len(self.first) + self.kind.missing, codes)
+            codes = np.where(codes < 0, self.new, codes)
         else:
-            codes = self._atoms(np.where(gaps, 0.0, values))
+            codes = self._codes_of_numbers(np.where(gaps, 0.0, values))
             codes = np.where(self._steps_beyond(values) > 0, self.new, codes)
         return np.where(gaps, UNKNOWN if self.missing is None else self.missing, codes)
 
@@ -165,39 +165,43 @@ class CellColumn:
         codes = self.codes(values)
         if not self.has_numbers:
             zeros = np.zeros(len(values))
+            no_dates = np.zeros((0, len(values)))
             log_outlier = np.where(codes == self.new, 0.0, -np.inf)
-            interval, no_dates = Interval(zeros, zeros), np.zeros((0, len(values)))
-            return Cells(codes, interval, zeros, no_dates, log_outlier, zeros)
-        gaps, beyond = np.isnan(values), codes == self.new
-        is_none = gaps | beyond
-        numbers = np.where(is_none, self._typical, values)
-        in_units = self._interval(numbers)
-        centre, half = in_units
+            return Cells(codes, Interval(zeros, zeros), zeros, no_dates, log_outlier, zeros)
+        is_no_number = np.isnan(values) | (codes == self.new)
+        numbers = np.where(is_no_number, self._typical, values)
+        unit_interval = self._interval(numbers)
+        centre, half = unit_interval
         if self.scores:
-            centre, half = self.scores.intervals(self.nearest(numbers), *in_units, self.slack)
+            centre, half = self.scores.intervals(self.nearest(numbers), *unit_interval, self.slack)
         if self.kind.kind == "grid":
             half = np.where(self._is_on_grid(numbers), half, 0.0)
-        interval = Interval(np.where(is_none, 0.0, centre), np.where(is_none, 1.0, half))
-        units, calendar = np.where(is_none, 0.0, in_units.centre), harmonics(values, self.kind)
-        return Cells(codes, interval, units, calendar, *self._outliers(values))
+        interval = Interval(np.where(is_no_number, 0.0, centre), np.where(is_no_number, 1.0, half))
+        units = np.where(is_no_number, 0.0, unit_interval.centre)
+        log_outlier, outlier_below = self._outliers(values)
+        calendar = harmonics(values, self.kind)
+        return Cells(codes, interval, units, calendar, log_outlier, outlier_below)
 
     def _outliers(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log-probability ``(n,)`` of values if they are outliers, and that one is less."""
+        """Log-probability ``(n,)`` of values if they are outliers, and the probability that an
+        outlier is less.
+        """
         gaps = np.isnan(values)
         numbers = self.nearest(np.where(gaps, self.outliers.centre, values))
-        low, high = numbers - self.step / 2, numbers + self.step / 2
-        possible = ~gaps
+        low = numbers - self.step / 2
+        high = numbers + self.step / 2
+        is_possible = ~gaps
         if self.is_closed:  # the last values have the outliers beyond them
             least, most = self._ends
             low = np.where(numbers <= least + self.slack, -np.inf, low)
             high = np.where(numbers >= most - self.slack, np.inf, high)
-            possible &= self._steps_beyond(values) == 0
+            is_possible &= self._steps_beyond(values) == 0
         if self.kind.kind == "grid":
-            possible &= self._is_on_grid(values)
+            is_possible &= self._is_on_grid(values)
         width = np.where(np.isinf(low) | np.isinf(high), np.inf, self.step)
         log_mass = self.outliers.log_mass(low, high, width)
         below = np.where(gaps, 0.0, self.outliers.below(low))
-        return np.where(possible, log_mass, -np.inf), below
+        return np.where(is_possible, log_mass, -np.inf), below
 
     @property
     def is_closed(self) -> bool:
@@ -206,12 +210,13 @@ class CellColumn:
 
     def log_wider(self, values: np.ndarray) -> np.ndarray:
         """Log-ratio ``(n,)`` of the mass of new numbers between those seen to their own; else 0."""
-        found, some = np.zeros(len(values)), np.flatnonzero(self.codes(values) == self.number)
-        if self.scores and len(some):
-            numbers = self.nearest(values[some])
+        log_ratios = np.zeros(len(values))
+        places = np.flatnonzero(self.codes(values) == self.number)
+        if self.scores and len(places):
+            numbers = self.nearest(values[places])
             interval = self._interval(numbers)
-            found[some] = self.scores.log_wider(numbers, *interval, self.slack)
-        return found
+            log_ratios[places] = self.scores.log_wider(numbers, *interval, self.slack)
+        return log_ratios
 
     @property
     def slack(self) -> float:
@@ -236,7 +241,8 @@ class CellColumn:
         steps = np.maximum(below, above)
         return np.where(steps > END, steps, 0.0)
 
-    def _atoms(self, values: np.ndarray) -> np.ndarray:
+    def _codes_of_numbers(self, values: np.ndarray) -> np.ndarray:
+        """Outcomes of numbers ``(n,)`` within the bounds: an atom or another number."""
         codes = np.full(len(values), self.number)
         atoms = np.array(self.kind.atoms)
         for i, reach in enumerate(reach_of(atoms, 1e-12, 1e-6 * self.step)):
@@ -245,27 +251,35 @@ class CellColumn:
 
     @cached_property
     def _typical(self) -> float:
+        """A number in the middle, in place of cells without one."""
         return float(self.values_at(np.zeros(1))[0])
 
     @np.errstate(over="ignore")  # of numbers near the largest
     def _interval(self, values: np.ndarray) -> Interval:
         """Intervals in units; those within the bounds partition R."""
-        at, step = self.nearest(values), self.step
-        below, above = at - step / 2, at + step / 2
-        low, high = self.in_units(below)[0], self.in_units(above)[0]
-        middle, log_slope = self.in_units(at)
+        step = self.step
+        values = self.nearest(values)
+        below = values - step / 2
+        above = values + step / 2
+        low, _ = self.in_units(below)
+        high, _ = self.in_units(above)
+        middle, log_slope = self.in_units(values)
         by_slope = 0.5 * step * np.exp(log_slope)
-        is_small = (by_slope < SMALL) | (np.abs(above - below - step) > END * step)
+        is_small = (by_slope < SMALL_HALF) | (np.abs(above - below - step) > END * step)
         centre = np.where(is_small, middle, 0.5 * (low + high))
         half = np.where(is_small, by_slope, 0.5 * (high - low))
         least, most = self.bounds
-        reach = (1 - END if self.kind.kind == "grid" else END / 2) * step
+        reach = END / 2 * step
+        if self.kind.kind == "grid":
+            reach = (1 - END) * step
         if least is not None:  # the lowest interval is all below its upper end
-            is_end = at - least <= reach
-            centre, half = np.where(is_end, high, centre), np.where(is_end, -np.inf, half)
+            is_lowest = values - least <= reach
+            centre = np.where(is_lowest, high, centre)
+            half = np.where(is_lowest, -np.inf, half)
         if most is not None:
-            is_end = most - at <= reach
-            centre, half = np.where(is_end, low, centre), np.where(is_end, np.inf, half)
+            is_highest = most - values <= reach
+            centre = np.where(is_highest, low, centre)
+            half = np.where(is_highest, np.inf, half)
         return Interval(centre, half)
 
     def _is_on_grid(self, values: np.ndarray) -> np.ndarray:
@@ -288,16 +302,17 @@ class CellColumn:
 
     def in_units(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values in units, and ``log|du/dx|``."""
-        total = np.zeros_like(values)
-        for one in self.maps:
-            values, log_slope = one.inside(values)
-            total = total + log_slope
-        return values, total
+        total_log_slope = np.zeros_like(values)
+        for column_map in self.maps:
+            values, log_slope = column_map.inside(values)
+            total_log_slope = total_log_slope + log_slope
+        return values, total_log_slope
 
-    def _plain(self, units: np.ndarray) -> np.ndarray:
+    def _outside(self, units: np.ndarray) -> np.ndarray:
+        """Numbers ``(n,)`` at units: of any decimals, also between the steps of a grid."""
         values = units
-        for one in reversed(self.maps):
-            values, _ = one.outside(values)
+        for column_map in reversed(self.maps):
+            values, _ = column_map.outside(values)
         return values
 
     def values_at(self, units: np.ndarray, exact: bool = True) -> np.ndarray:
@@ -307,10 +322,10 @@ class CellColumn:
         """
         if self.scores:
             on_steps, units = self.scores.outside(units, exact)
-            values = self.scores.snapped(self._plain(units), 0.51 * self.step)
+            values = self.scores.snapped(self._outside(units), 0.51 * self.step)
             values = np.where(np.isnan(on_steps), values, on_steps)
         else:
-            values = self._plain(units)
+            values = self._outside(units)
         return self._written(values, is_within=True)
 
     def _written(self, values: np.ndarray, is_within: bool) -> np.ndarray:
@@ -332,11 +347,14 @@ class CellColumn:
     @cached_property
     def _ends(self) -> np.ndarray:
         """First and last value within the bounds, NaN without one."""
-        bounds = [np.nan if end is None else end for end in self.bounds]
-        ends, slack = self.nearest(np.array(bounds)), END * self.step
-        is_on = np.abs(ends - bounds) <= slack
-        beyond = np.array([1, -1]) * (ends - bounds) < -slack
-        return np.where(is_on, bounds, ends + np.where(beyond, [self.step, -self.step], 0.0))
+        bounds = np.array(self.bounds, float)
+        ends = self.nearest(bounds)
+        slack = END * self.step
+        is_on_bound = np.abs(ends - bounds) <= slack
+        inwards = np.array([1, -1])
+        is_beyond = inwards * (ends - bounds) < -slack
+        ends = np.where(is_beyond, ends + inwards * self.step, ends)
+        return np.where(is_on_bound, bounds, ends)
 
     def _outliers_at(self, p: np.ndarray) -> np.ndarray:
         """Outliers ``(n,)`` at probabilities, as written."""
@@ -345,11 +363,11 @@ class CellColumn:
 
     def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
         """Values ``(n,)`` of outcomes; of numbers at ``units``, of outliers at probabilities."""
-        if not self.has_numbers:
-            values = np.where(codes == self.new, -1.0, codes)
-        else:
-            first = np.append(self.kind.atoms, np.nan)
-            values = first[np.minimum(codes, len(first) - 1)]
+        if self.has_numbers:
+            atoms = np.append(self.kind.atoms, np.nan)
+            values = atoms[np.minimum(codes, len(atoms) - 1)]
             values = np.where(codes == self.number, self.values_at(units), values)
             values = np.where(codes == self.new, self._outliers_at(units), values)
+        else:
+            values = np.where(codes == self.new, -1.0, codes)
         return values if self.missing is None else np.where(codes == self.missing, np.nan, values)

@@ -20,12 +20,7 @@ from nflow_cli.arrays import SQRT_2PI, ndtri
 from nflow_cli.config.kinds import Relation
 from nflow_cli.data.date_parts import by_calendar
 from nflow_cli.data.dates import DAY
-from nflow_cli.data.formulas import (
-    NOISE,
-    combined,
-    errors_of,
-    steps_of_digits,
-)
+from nflow_cli.data.formulas import NOISE, combined, errors_of, steps_of_digits
 from nflow_cli.data.written import as_written, significant, spacing
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.distribution import CellDistribution
@@ -66,7 +61,8 @@ class Expected(NamedTuple):
         """Probabilities ``(n,)`` of the values before some places, from 0 to ``count``."""
         if not (self.widest > 0).any():  # the usual case
             return places / self.count
-        first, last = self._cdf(np.zeros_like(self.count)), self._cdf(self.count)
+        first = self._cdf(np.zeros_like(self.count))
+        last = self._cdf(self.count)
         with np.errstate(invalid="ignore"):
             by_errors = (self._cdf(places) - first) / (last - first)
         return np.where(self.widest > 0, by_errors, places / self.count)
@@ -90,22 +86,29 @@ class Expected(NamedTuple):
         return np.maximum(self.rest, ALIKE * self._width)
 
     def _ends(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the uniform error before some places, in scales of the normal one."""
         distance = np.nan_to_num(self.low - self.exact) + self.step * (places - 0.5)
         return (distance - self._width) / self._scale, (distance + self._width) / self._scale
 
     def _cdf(self, places: np.ndarray) -> np.ndarray:
         """Distribution function of a uniform and a normal error: the integral of Φ, divided."""
-        integrals = (z * normal_cdf(z) + np.exp(-z * z / 2) / SQRT_2PI for z in self._ends(places))
-        below, above = integrals
-        return (above - below) * self._scale / (2 * self._width)
+        lower, upper = self._ends(places)
+        integral = _integral_of_cdf(upper) - _integral_of_cdf(lower)
+        return integral * self._scale / (2 * self._width)
 
-    def drawn(self, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draws ``(n,)`` of the values that rounding leaves."""
-        uniform, normal = rng.random(len(self.low)), rng.standard_normal(len(self.low))
+        uniform = rng.random(len(self.low))
+        normal = rng.standard_normal(len(self.low))
         error = self.widest * (2 * uniform - 1) + self.rest * normal
         by_errors = np.rint((self.exact + error - self.low) / self.step)
         places = np.where(self.widest > 0, by_errors, np.floor(uniform * self.count))
         return self.low + self.step * np.clip(places, 0, self.count - 1)
+
+
+def _integral_of_cdf(z: np.ndarray) -> np.ndarray:
+    """``∫ Φ`` up to ``z``."""
+    return z * normal_cdf(z) + np.exp(-z * z / 2) / SQRT_2PI
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,58 +163,65 @@ class Computed:
         known = np.where(is_gap, self.column.missing is not None, np.isfinite(exact))
         exact = np.where(is_gap | ~known, np.nan, exact)
         values = self._written(exact)
-        left = self._left(values, exact, errors.sum(axis=1))
-        *others, widest = np.sort(np.where(known[:, None], errors, 0.0)).T
-        rest = np.sqrt(np.sum(np.square(others), axis=0) / 3) + np.zeros(len(rows))
-        return Expected(values, exact, NOISE * size, known, *left, widest, rest)
+        low, count, step = self._rounded_values(values, exact, errors.sum(axis=1))
+        *smaller_errors, widest = np.sort(np.where(known[:, None], errors, 0.0)).T
+        rest = np.sqrt(np.sum(np.square(smaller_errors), axis=0) / 3) + np.zeros(len(rows))
+        return Expected(values, exact, NOISE * size, known, low, count, step, widest, rest)
 
     def _by_calendar(self, sources: Sequence[tuple[CellColumn, np.ndarray]]) -> np.ndarray:
+        """Values ``(n,)`` of the rule ``date``, in units of the column."""
         are_days = sources[0][0].kind.type == "date"
         exact = by_calendar(self.relation, [_numbers(*source) for source in sources], are_days)
         is_date = self.relation.part is None and self.column.kind.type == "date"
         return exact / DAY if is_date else exact
 
-    def _left(
+    def _rounded_values(
         self, values: np.ndarray, exact: np.ndarray, error: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Least of the values that rounding leaves, their number and step, each ``(n,)``."""
-        kind, one = self.column.kind, np.ones(len(values))
+        kind = self.column.kind
+        ones = np.ones(len(values))
         if not self.column.has_numbers:
-            return values, one, one
+            return values, ones, ones
         step = self._steps_at(np.nan_to_num(np.abs(exact) - error))
         if self.relation.rule == "map":
-            return values, one, step
+            return values, ones, step
         if kind.decimals is None and kind.kind == "number":
             count = np.fmax(1.0, np.floor(2 * error / step))
             return np.where(count > 1, exact - error, values), count, step
         origin = kind.lattice.offset if kind.lattice and kind.decimals is None else 0.0
-        places, reach = (exact - origin) / step, error / step + 0.5 + ALIKE
-        first = np.ceil(places - reach)
-        count = np.fmax(1.0, np.floor(places + reach) - first + 1)
+        place = (exact - origin) / step
+        reach = error / step + 0.5 + ALIKE
+        first = np.ceil(place - reach)
+        count = np.fmax(1.0, np.floor(place + reach) - first + 1)
         return np.where(count > 1, origin + step * first, values), count, step
 
     def _mapped(self, source: CellColumn, values: np.ndarray) -> np.ndarray:
-        keys, images = self.relation.keys, np.array([*self._images, np.nan])
+        """Images ``(n,)`` of the values of a source by a map; NaN where it has none."""
+        keys = self.relation.keys
+        images = np.append(self._images, np.nan)
         if source.kind.type in ("text", "truth"):
-            place = {key: i for i, key in enumerate(keys)}
-            of_level = np.array([place.get(level, -1) for level in source.first] + [-1])
-            return images[of_level[np.where(np.isnan(values), -1, values).astype(int)]]
-        return (
-            np.where(np.isnan(numbers := _numbers(source, values)), np.nan, 0.0)
-            + (images[_nearest(np.array(keys, float), numbers)])
-        )
+            places: dict[str | float, int] = {key: i for i, key in enumerate(keys)}
+            key_of_level = np.array([places.get(level, -1) for level in source.first] + [-1])
+            return images[key_of_level[_level_indices(values)]]
+        numbers = _numbers(source, values)
+        nearest = _nearest_index(np.array(keys, float), numbers)
+        return np.where(np.isnan(numbers), np.nan, images[nearest])
 
     @cached_property
     def _images(self) -> np.ndarray:
-        kind, values = self.column.kind, self.relation.values
+        """Images of the keys of a map: numbers, or indices of levels, NaN of no level."""
+        values = self.relation.values
+        levels = self.column.first
         if self.column.has_numbers:
             return np.array(values, float)
-        levels = list(self.column.first)
-        if kind.type in ("text", "truth"):
-            return np.array([float(levels.index(v)) if v in levels else np.nan for v in values])
-        return _nearest(np.array(levels, float), np.array(values, float)).astype(float)
+        if self.column.kind.type in ("text", "truth"):
+            places: dict[str | float, int] = {level: i for i, level in enumerate(levels)}
+            return np.array([places.get(value, np.nan) for value in values])
+        return _nearest_index(np.array(levels, float), np.array(values, float)).astype(float)
 
     def _written(self, values: np.ndarray) -> np.ndarray:
+        """Values ``(n,)`` as the table has them: rounded, or nearly on the grid, on it."""
         kind = self.column.kind
         if not self.column.has_numbers:
             return values
@@ -219,21 +229,22 @@ class Computed:
             digits = self.relation.digits
             values = significant(values, digits) if digits else values
             return np.round(values, kind.decimals) + 0.0
-        at = self.column.nearest(values)
-        values = np.where(np.abs(at - values) <= 0.01 * self.column.step, at, values)
-        return as_written(values, kind.single is not None)
+        nearest = self.column.nearest(values)
+        is_near = np.abs(nearest - values) <= 0.01 * self.column.step
+        return as_written(np.where(is_near, nearest, values), kind.single is not None)
 
     def holds(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
         """Whether the cells ``(n,)`` of rows agree with the function."""
         values = rows[:, self.place]
-        same = (values == expected.values) | (np.isnan(values) & np.isnan(expected.values))
+        is_equal = (values == expected.values) | (np.isnan(values) & np.isnan(expected.values))
         if self.column.has_numbers:
             steps = (values - expected.low) / expected.step
-            same |= (steps >= -ALIKE) & (steps <= expected.count - 1 + ALIKE)
-            same |= np.abs(values - expected.exact) <= HALF * expected.step + expected.slack
-        return same & expected.known
+            is_equal |= (steps >= -ALIKE) & (steps <= expected.count - 1 + ALIKE)
+            is_equal |= np.abs(values - expected.exact) <= HALF * expected.step + expected.slack
+        return is_equal & expected.known
 
     def _steps_at(self, values: np.ndarray) -> np.ndarray:
+        """Steps ``(n,)`` between the numbers that the column may have near values."""
         kind = self.column.kind
         if kind.decimals is not None:
             steps = np.full(len(values), 10.0**-kind.decimals)
@@ -245,6 +256,7 @@ class Computed:
 
     @cached_property
     def _typical(self) -> float:
+        """Median size of the column's numbers."""
         return float(np.median(np.abs(self.column.values_at(QUANTILES)))) or 1.0
 
     # Probabilities and draws.
@@ -261,8 +273,8 @@ class Computed:
         broken = np.where(expected.known, self.broken, 1.0)
         log_marginal = self.marginal.log_prob(cells.codes, *cells.interval, cells.log_outlier)
         with np.errstate(divide="ignore"):
-            place = self._place(rows, expected)
-            log_held = np.log1p(-broken) + np.log(expected.at(place))
+            at_value = expected.at(self._places(rows, expected))
+            log_held = np.log1p(-broken) + np.log(at_value)
             log_held = np.where(self.holds(rows, expected), log_held, -np.inf)
             log_p = np.logaddexp(log_held, np.log(broken) + log_marginal)
         return np.where(cells.codes == UNKNOWN, 0.0, log_p)
@@ -271,16 +283,19 @@ class Computed:
         """``P(X < x)`` and ``P(X = x)`` ``(n,)`` of cells, as of
         :meth:`~nflow_cli.densities.cells.distribution.CellDistribution.ends`.
         """
-        expected, values = self.expected(rows), rows[:, self.place]
-        holds, broken = self.holds(rows, expected), np.where(expected.known, self.broken, 1.0)
+        values = rows[:, self.place]
+        expected = self.expected(rows)
+        broken = np.where(expected.known, self.broken, 1.0)
         below, at = self._by_marginal(len(rows)).ends(self.column.encode(values))
+        holds = self.holds(rows, expected)
+        places = self._places(rows, expected)
         is_above = expected.known & (self._rank(expected.values) < self._rank(values))
-        place = self._place(rows, expected)
-        is_less = np.where(holds, expected.before(place), is_above)
-        is_equal = np.where(holds, expected.at(place), 0.0)
-        return (1 - broken) * is_less + broken * below, (1 - broken) * is_equal + broken * at
+        below_if_held = np.where(holds, expected.before(places), is_above)
+        at_if_held = np.where(holds, expected.at(places), 0.0)
+        below = (1 - broken) * below_if_held + broken * below
+        return below, (1 - broken) * at_if_held + broken * at
 
-    def _place(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
+    def _places(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
         """Places ``(n,)`` of the cells among the values that rounding leaves."""
         if not self.column.has_numbers:
             return np.zeros(len(rows))
@@ -291,6 +306,7 @@ class Computed:
         return CellDistribution(self.column, self.marginal, [], n)
 
     def _rank(self, values: np.ndarray) -> np.ndarray:
+        """Numbers ``(n,)`` in the order of cells, missing above all."""
         if self.column.has_numbers:
             return np.where(np.isnan(values), np.inf, values)
         return self.column.codes(values).astype(float)
@@ -303,17 +319,19 @@ class Computed:
         With ``with_new`` a cell may be broken or new, else neither.
         """
         expected = self.expected(rows)
-        is_lost = ~expected.known | (with_new & (rng.random(len(rows)) < self.broken))
-        lost, values = np.flatnonzero(is_lost), expected.values
-        several = np.flatnonzero(expected.count > 1)
-        some = Expected(*(part[several] for part in expected))
-        values[several] = self._written(some.drawn(rng))
-        drawn = self._by_marginal(len(lost)).draw(rng, with_new=with_new)
-        values[lost] = self.column.decode(*drawn)
+        is_broken = with_new & (rng.random(len(rows)) < self.broken)
+        by_marginal = np.flatnonzero(~expected.known | is_broken)
+        values = expected.values
+        rounded = np.flatnonzero(expected.count > 1)
+        several = Expected(*(part[rounded] for part in expected))
+        values[rounded] = self._written(several.draw(rng))
+        drawn = self._by_marginal(len(by_marginal)).draw(rng, with_new=with_new)
+        values[by_marginal] = self.column.decode(*drawn)
         return values
 
 
 def _by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values ``(n,)`` of a formula at numbers ``(n, k)``, and the size of its terms."""
     plain, size = combined(relation, x)
     if relation.is_sum:
         values = plain + relation.constant
@@ -324,13 +342,20 @@ def _by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _numbers(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    """Numbers ``(n,)`` of values, also of levels that are numbers."""
     if column.has_numbers:
         return values
     levels = np.array([*column.first, np.nan], float)
-    return levels[np.where(np.isnan(values), -1, values).astype(int)]
+    return levels[_level_indices(values)]
 
 
-def _nearest(of: np.ndarray, values: np.ndarray) -> np.ndarray:
-    order = np.argsort(of)
-    ordered = of[order]
+def _level_indices(values: np.ndarray) -> np.ndarray:
+    """Indices of levels ``(n,)``, -1 of a gap or a new level."""
+    return np.where(np.isnan(values), -1, values).astype(int)
+
+
+def _nearest_index(points: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Index ``(n,)`` of the point nearest to each value."""
+    order = np.argsort(points)
+    ordered = points[order]
     return order[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, np.nan_to_num(values))]

@@ -16,11 +16,12 @@ before: gaps would be filled without them where most cells are missing (at rando
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.arrays import logsumexp
+from nflow_cli.arrays import Tensor, logsumexp
 from nflow_cli.densities.cells.layout import Bank, Layout
 from nflow_cli.densities.cells.network import PADDING, Parameters
 from nflow_cli.mixtures import log_mass
@@ -35,87 +36,116 @@ class LogCells(NamedTuple):
             unknown cells and of columns without gaps.
     """
 
-    masses: Any
-    presence: Any
+    masses: Tensor
+    presence: Tensor
 
 
-def log_cells(layout: Layout, parameters: Parameters, codes: Any, masses: Any, xp: Any) -> LogCells:
+def log_cells(
+    layout: Layout, parameters: Parameters, codes: Tensor, masses: Tensor, xp: ModuleType
+) -> LogCells:
     """Log-probabilities ``(…, D, n)`` of the cells with ``codes`` ``(…, D, n)``, by a network.
 
     ``masses`` ``(…, N, n)`` are of :func:`log_masses`, of the columns with mixtures.
     """
-    order = np.array([i for bank in layout.banks for i in bank.columns]) - layout.n_given
-    code = xp.take(codes, order, axis=-2)
-    number, gap = (layout.of_modelled(name)[order] for name in ("number", "missing"))
+    order = np.array([j for bank in layout.banks for j in bank.columns]) - layout.n_given
+    codes_by_bank = xp.take(codes, order, axis=-2)
+    number = layout.of_modelled("number")[order]
+    gap = layout.of_modelled("missing")[order]
     if layout.mixed:
-        columns = np.array(layout.mixed) - layout.n_given
-        masses = xp.take(masses, np.searchsorted(columns, order[number[:, 0] >= 0]), axis=-2)
-    cells, log_present, start, first = [], [], 0, 0
-    for bank, shares in zip(layout.banks, parameters.log_shares):
-        end, last = start + len(bank.columns), first + len(bank.columns) - bank.n_plain
-        some = code[..., start:end, :], number[start:end], masses[..., first:last, :]
-        cells.append(_of_bank(bank, shares, *some, xp))
-        is_value = np.arange(bank.size)[:, None] != gap[start:end, None]
+        mixed_columns = np.array(layout.mixed) - layout.n_given
+        places = np.searchsorted(mixed_columns, order[number[:, 0] >= 0])
+        masses = xp.take(masses, places, axis=-2)
+    cells_by_bank = []
+    present_by_bank = []
+    first = 0
+    first_mixed = 0
+    for bank, log_shares in zip(layout.banks, parameters.log_shares):
+        end = first + len(bank.columns)
+        end_mixed = first_mixed + len(bank.columns) - bank.n_plain
+        bank_codes = codes_by_bank[..., first:end, :]
+        bank_masses = masses[..., first_mixed:end_mixed, :]
+        cells = _bank_cells(bank, log_shares, bank_codes, number[first:end], bank_masses, xp)
+        cells_by_bank.append(cells)
+        is_value = np.arange(bank.size)[:, None] != gap[first:end, None]
         if is_value.all():  # no column has gaps
-            log_present.append(xp.zeros_like(cells[-1]))
+            present_by_bank.append(xp.zeros_like(cells))
         else:
-            log_present.append(logsumexp(xp.where(is_value, shares, PADDING), -2, xp))
-        start, first = end, last
+            present_by_bank.append(logsumexp(xp.where(is_value, log_shares, PADDING), -2, xp))
+        first = end
+        first_mixed = end_mixed
 
-    def in_row(parts: Sequence[Any]) -> Any:
+    def in_row_order(parts: Sequence[Tensor]) -> Tensor:
         return xp.take(xp.concatenate(parts, axis=-2), np.argsort(order), axis=-2)
 
-    present = in_row(log_present) if layout.has_gaps else 0.0
-    return with_presence(layout, codes, in_row(cells), present, xp)
+    log_present = in_row_order(present_by_bank) if layout.has_gaps else 0.0
+    return with_presence(layout, codes, in_row_order(cells_by_bank), log_present, xp)
 
 
-def _of_bank(bank: Bank, shares: Any, codes: Any, number: np.ndarray, masses: Any, xp: Any) -> Any:
-    at = np.arange(bank.size)[:, None]
-    chosen = xp.sum(xp.where(codes[..., None, :] == at, shares, 0.0), axis=-2)
+def _bank_cells(
+    bank: Bank,
+    log_shares: Tensor,
+    codes: Tensor,
+    number: np.ndarray,
+    masses: Tensor,
+    xp: ModuleType,
+) -> Tensor:
+    """Log-probabilities ``(…, c, n)`` of the cells of a bank; ``number`` ``(c, 1)`` is the outcome
+    of a number in each column.
+    """
+    outcomes = np.arange(bank.size)[:, None]
+    chosen = xp.sum(xp.where(codes[..., None, :] == outcomes, log_shares, 0.0), axis=-2)
     if bank.n_plain == len(bank.columns):
         return chosen
-    behind = slice(bank.n_plain, None)
-    code, number = codes[..., behind, :], number[behind]
-    is_number = at == number[:, None]
-    smooth = xp.sum(xp.where(is_number, shares[..., behind, :, :], 0.0), axis=-2) + masses
-    atoms = chosen[..., behind, :]
+    codes = codes[..., bank.n_plain :, :]
+    number = number[bank.n_plain :]
+    is_number = outcomes == number[:, None]
+    of_numbers = xp.where(is_number, log_shares[..., bank.n_plain :, :, :], 0.0)
+    smooth = xp.sum(of_numbers, axis=-2) + masses
+    atoms = chosen[..., bank.n_plain :, :]
     if number.any():
-        is_atom = (code >= 0) & (code < number)
+        is_atom = (codes >= 0) & (codes < number)
         atoms = xp.where(is_atom, xp.logaddexp(atoms, smooth), atoms)
-    cells = xp.where(code == number, smooth, atoms)
+    cells = xp.where(codes == number, smooth, atoms)
     return xp.concatenate([chosen[..., : bank.n_plain, :], cells], axis=-2)
 
 
-def with_presence(layout: Layout, codes: Any, masses: Any, log_present: Any, xp: Any) -> LogCells:
+def with_presence(
+    layout: Layout, codes: Tensor, masses: Tensor, log_present: Tensor, xp: ModuleType
+) -> LogCells:
     """Cells ``(…, D, n)`` of log-probabilities ``masses``, and ``log_present`` of being present."""
-    gap, learnt = layout.of_modelled("missing"), layout.of_modelled("learnt")
+    gap = layout.of_modelled("missing")
+    learnt = layout.of_modelled("learnt")
     is_learnt = (gap >= 0) & (codes >= 0) & (codes < learnt)
     presence = xp.where(is_learnt, xp.where(codes == gap, masses, log_present), 0.0)
     return LogCells(masses, presence)
 
 
-def log_pair(weights: Any) -> tuple[Any, Any]:
+def log_pair(weights: Tensor) -> tuple[Tensor, Tensor]:
     """``log w`` and ``log(1 - w)`` of weights of a network beside the marginal."""
     with np.errstate(divide="ignore"):
         return np.log(weights), np.log1p(-weights)
 
 
 def mixed(
-    log_weights: tuple[Any, Any], network: LogCells, marginal: LogCells, xp: Any
-) -> tuple[Any, Any, Any]:
+    log_weights: tuple[Tensor, Tensor], network: LogCells, marginal: LogCells, xp: ModuleType
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log-parts of a network and of the marginals in cells, which sum to these, and presence.
 
     ``log_weights`` are log w and log(1 - w). The third is the log-probability that the cell is
     missing, of a missing one, else that it is present.
     """
-    both = list(zip(log_weights, (network, marginal)))
-    presence = xp.logaddexp(*(weight + one.presence for weight, one in both))
-    first, second = (weight + presence + (one.masses - one.presence) for weight, one in both)
-    return first, second, presence
+    log_w, log_rest = log_weights
+    presence = xp.logaddexp(log_w + network.presence, log_rest + marginal.presence)
+    by_network = log_w + presence + (network.masses - network.presence)
+    by_marginal = log_rest + presence + (marginal.masses - marginal.presence)
+    return by_network, by_marginal, presence
 
 
-def log_masses(layout: Layout, parameters: Parameters, centre: Any, half: Any, xp: Any) -> Any:
+def log_masses(
+    layout: Layout, parameters: Parameters, centre: Tensor, half: Tensor, xp: ModuleType
+) -> Tensor:
     """Log-masses ``(…, N, n)`` of intervals; -inf off the grid."""
     if not layout.mixed:
         return half  # of no column
-    return log_mass(centre, half, *parameters[1:], xp=xp, has_ends=layout.has_ends)
+    _, log_weights, means, scales = parameters
+    return log_mass(centre, half, log_weights, means, scales, xp=xp, has_ends=layout.has_ends)

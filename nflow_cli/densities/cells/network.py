@@ -9,45 +9,54 @@ last.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
-from nflow_cli.arrays import dtype_of, log_softmax, silu
+from nflow_cli.arrays import Tensor, dtype_of, log_softmax, silu
 from nflow_cli.densities.cells.layout import Layout
 
 PADDING = -1e9  # logit of an outcome that a column lacks
 LEAK = 0.01  # factor of the gradient beyond a limit
-SMALL = 0.1  # initial size of residual branches and outputs
+SMALL_SIZE = 0.1  # initial size of residual branches and outputs
 MOST_SKIPPED = 10**7  # most weights of the direct connections from inputs to logits
 INPUT_LIMIT = 8.0  # inputs are clipped to ± this
-Weights = Mapping[str, Any]
+Weights = Mapping[str, Tensor]
 
 
 class Parameters(NamedTuple):
-    """Parameters of cells: log-probabilities ``(…, c, size, n)`` of outcomes in each bank, and
-    log-weights in nats, means and scales ``(…, N, M, n)`` of mixtures, in column units.
+    """Parameters of cells: log-probabilities of outcomes, and mixtures of normals.
+
+    Attributes:
+        log_shares: Log-probabilities in nats of the outcomes in each bank, a list of
+            ``(…, c, size, n)``.
+        log_weights: In nats ``(…, N, M, n)``.
+        means: ``(…, N, M, n)``, in column units.
+        scales: ``(…, N, M, n)``, in column units.
     """
 
-    log_shares: Any
-    log_weights: Any
-    means: Any
-    scales: Any
+    log_shares: Tensor
+    log_weights: Tensor
+    means: Tensor
+    scales: Tensor
 
 
 def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of one network; weight decay is for kernels."""
-    width, n_inputs, n_logits = layout.width, len(layout.inputs), len(layout.logits)
+    width = layout.width
+    n_inputs = len(layout.inputs)
+    n_logits = len(layout.logits)
     n_mixed = len(layout.mixed)
-    of_blocks = {}
+    block_shapes = {}
     for i in range(blocks):
         for half in ("in", "out"):
-            of_blocks[f"block_{i}_{half}_kernel"] = (width, width)
-            of_blocks[f"block_{i}_{half}_bias"] = (width, 1)
-    every = {
+            block_shapes[f"block_{i}_{half}_kernel"] = (width, width)
+            block_shapes[f"block_{i}_{half}_bias"] = (width, 1)
+    weight_shapes = {
         "inputs_kernel": (width, n_inputs),
         "inputs_bias": (width, 1),
-        **of_blocks,
+        **block_shapes,
         "logits_kernel": (n_logits, width),
         "logits_skip_kernel": (n_logits, n_inputs),
         "logits_bias": (n_logits, 1),
@@ -56,8 +65,8 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
         "mixtures_bias": (3 * layout.components * n_mixed, 1),
     }
     if n_logits * n_inputs > MOST_SKIPPED:  # many columns of many levels
-        del every["logits_skip_kernel"]
-    return {name: shape for name, shape in every.items() if np.prod(shape)}
+        del weight_shapes["logits_skip_kernel"]
+    return {name: shape for name, shape in weight_shapes.items() if np.prod(shape)}
 
 
 def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -70,71 +79,82 @@ def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, 
     for name, shape in shapes(layout, blocks).items():
         weights[name] = np.zeros(shape)
         if name.endswith("kernel") and "skip" not in name:
-            size = 1.0 if name.endswith("_in_kernel") or name == "inputs_kernel" else SMALL
+            is_full_size = name.endswith("_in_kernel") or name == "inputs_kernel"
+            size = 1.0 if is_full_size else SMALL_SIZE
             weights[name] = size * rng.standard_normal(shape) / np.sqrt(max(shape[1], 1))
-    are_single = np.array([layout.outcomes[i].learnt == 1 for i in layout.inputs])
-    are_single[len(layout.input_codes) :] = False
-    active = layout.n_columns - are_single.sum() + len(layout.with_numbers) + sum(layout.cycles)
+    are_constant = np.array([layout.outcomes[i].learnt == 1 for i in layout.inputs])
+    are_constant[len(layout.input_codes) :] = False
+    active = layout.n_columns - are_constant.sum() + len(layout.with_numbers) + sum(layout.cycles)
     weights["inputs_kernel"] *= np.sqrt(len(layout.inputs) / max(active, 1))
-    weights["inputs_kernel"][:, are_single] = 0.0
+    weights["inputs_kernel"][:, are_constant] = 0.0
     return weights
 
 
-def masked(layout: Layout, weights: Weights) -> dict[str, Any]:
-    """Apply the masks to the kernels."""
-    of_kernel = {
-        "inputs_kernel": "inputs",
-        "logits_kernel": "logits",
-        "mixtures_kernel": "mixtures",
-        "logits_skip_kernel": "logits_skip",
-        "means_skip_kernel": "means_skip",
-    }
+def masked(layout: Layout, weights: Weights) -> dict[str, Tensor]:
+    """Weights with the masks applied to the kernels."""
     masks = layout.masks
-    return {
-        name: array * masks[of_kernel.get(name, "hidden")] if name.endswith("kernel") else array
-        for name, array in weights.items()
-    }
+    masked_weights = dict(weights)
+    for name, array in weights.items():
+        if name.endswith("_kernel"):
+            mask = masks.get(name.removesuffix("_kernel"), masks["hidden"])
+            masked_weights[name] = array * mask
+    return masked_weights
 
 
-def inputs(layout: Layout, codes: Any, units: Any, xp: Any) -> Any:
+def inputs(layout: Layout, codes: Tensor, units: Tensor, xp: ModuleType) -> Tensor:
     """Inputs ``(I, n)`` of the network: one-hot codes, all 0 if unknown or new, and numeric ones.
 
     ``codes`` are ``(C, n)`` in floating point; ``units`` as of
     :class:`~nflow_cli.densities.cells.density.Encoded`.
     """
     columns = layout.inputs[: len(layout.input_codes)]
-    is_one = xp.take(codes, columns, axis=-2) == layout.input_codes[:, None]
-    one_hot = is_one.astype(codes.dtype) if xp is np else xp.cast(is_one, codes.dtype)
+    is_code = xp.take(codes, columns, axis=-2) == layout.input_codes[:, None]
+    one_hot = is_code.astype(codes.dtype) if xp is np else xp.cast(is_code, codes.dtype)
     return xp.concatenate([one_hot, xp.clip(units, -INPUT_LIMIT, INPUT_LIMIT)], axis=-2)
 
 
-def parameters(layout: Layout, weights: Weights, limits: np.ndarray, x: Any, xp: Any) -> Parameters:
+def parameters(
+    layout: Layout, weights: Weights, limits: np.ndarray, x: Tensor, xp: ModuleType
+) -> Parameters:
     """Parameters of the cells of rows.
 
     ``weights`` are masked, ``(…, out, in)``; ``limits``: least scales of normals and ends of their
     means ``(3, N, 1, 1)``; ``x``: inputs ``(…, I, n)``.
     """
-    h, mixtures = hidden(weights, x, xp), (None, None, None)
-    logits: Any = None
+    h = hidden(weights, x, xp)
+    log_shares = _log_shares(layout, weights, h, x, xp)
+    if not layout.mixed:
+        return Parameters(log_shares, None, None, None)
+    raw = weights["mixtures_kernel"] @ h + weights["mixtures_bias"]
+    shift = weights["means_skip_kernel"] @ x
+    return Parameters(log_shares, *normals(raw, shift, limits, layout.components, xp))
+
+
+def _log_shares(
+    layout: Layout, weights: Weights, h: Tensor, x: Tensor, xp: ModuleType
+) -> list[Tensor]:
+    """Log-probabilities of the outcomes of each bank ``(…, c, size, n)``, by the last hidden layer
+    ``h`` and the inputs ``x``.
+    """
+    logits: Tensor = None
     if len(layout.logits):
         logits = weights["logits_kernel"] @ h + weights["logits_bias"]
         if "logits_skip_kernel" in weights:
             logits = logits + weights["logits_skip_kernel"] @ x
-    if layout.mixed:
-        raw = weights["mixtures_kernel"] @ h + weights["mixtures_bias"]
-        mixtures = normals(raw, weights["means_skip_kernel"] @ x, limits, layout.components, xp)
-    log_shares, start = [], 0
+    log_shares = []
+    start = 0
     for size, columns, _ in layout.banks:
-        shape, end = (*h.shape[:-2], len(columns), size, h.shape[-1]), start + size * len(columns)
-        if size == 1:
+        shape = (*h.shape[:-2], len(columns), size, h.shape[-1])
+        if size == 1:  # a certain outcome has no logit
             log_shares.append(xp.zeros(shape, dtype_of(h).name))
             continue
+        end = start + size * len(columns)
         counts = np.array([layout.outcomes[i].learnt for i in columns])[:, None, None]
         padding = np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(h))
-        of_bank = xp.reshape(logits[..., start:end, :], shape)
-        log_shares.append(log_softmax(of_bank + padding, -2, xp))
+        bank_logits = xp.reshape(logits[..., start:end, :], shape)
+        log_shares.append(log_softmax(bank_logits + padding, -2, xp))
         start = end
-    return Parameters(log_shares, *mixtures)
+    return log_shares
 
 
 def blocks_of(weights: Weights) -> int:
@@ -142,7 +162,7 @@ def blocks_of(weights: Weights) -> int:
     return sum(name.endswith("_in_kernel") for name in weights)
 
 
-def hidden(weights: Weights, x: Any, xp: Any) -> Any:
+def hidden(weights: Weights, x: Tensor, xp: ModuleType) -> Tensor:
     """Last hidden layer ``(…, H, n)``."""
     h = weights["inputs_kernel"] @ x + weights["inputs_bias"]
     for i in range(blocks_of(weights)):
@@ -156,12 +176,14 @@ def of_column(layout: Layout, parameters: Parameters, j: int) -> Parameters:
     """Parameters of a modelled column: of its L' outcomes that are learnt ``(L', n)``, and of its
     mixture ``(M, n)``, ``None`` of a column without numbers.
     """
-    both = zip(layout.banks, parameters.log_shares)
-    (log_shares,) = (part[b.columns.index(j)] for b, part in both if j in b.columns)
-    log_shares = log_shares[: layout.outcomes[j].learnt]
+    banks = zip(layout.banks, parameters.log_shares)
+    bank, bank_shares = next(pair for pair in banks if j in pair[0].columns)
+    log_shares = bank_shares[bank.columns.index(j)][: layout.outcomes[j].learnt]
     if j not in layout.mixed:
         return Parameters(log_shares, None, None, None)
-    return Parameters(log_shares, *(part[layout.mixed.index(j)] for part in parameters[1:]))
+    _, log_weights, means, scales = parameters
+    place = layout.mixed.index(j)
+    return Parameters(log_shares, log_weights[place], means[place], scales[place])
 
 
 class ColumnByColumn:
@@ -171,70 +193,87 @@ class ColumnByColumn:
     """
 
     def __init__(self, layout: Layout, weights: Weights, limits: np.ndarray, n: int):
-        self.layout, self.weights, self.limits = layout, weights, limits
-        self.x, blocks = np.zeros((len(layout.inputs), n)), blocks_of(weights)
-        # What each block takes, its inner layer, and the last layer.
-        self._taken, self._inner = np.zeros((2, blocks, layout.width, n))
-        self._last = np.zeros((layout.width, n))
+        self.layout = layout
+        self.weights = weights
+        self.limits = limits
+        self.x = np.zeros((len(layout.inputs), n))
+        shape = (blocks_of(weights), layout.width, n)
+        self._block_inputs = np.zeros(shape)
+        self._inner_layers = np.zeros(shape)
+        self._last_layer = np.zeros((layout.width, n))
 
     def see(self, j: int, codes: np.ndarray, units: np.ndarray) -> None:
         """Take the outcomes ``(n,)`` and numeric inputs ``(U, n)`` of column ``j``, and compute
-        what sees no later one.
+        the hidden units that see no later column.
         """
-        layout, w = self.layout, self.weights
-        places = np.flatnonzero(layout.inputs == j)
-        outcomes, numeric = np.split(places, [layout.outcomes[j].learnt])
-        self.x[outcomes] = codes == np.arange(len(outcomes))[:, None]
-        self.x[numeric] = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
-        first, end = np.searchsorted(layout.degrees, [j, j + 1])
-        new, seen = slice(first, end), slice(0, end)
-        h = w["inputs_kernel"][new] @ self.x + w["inputs_bias"][new]
-        for i, (taken, inner) in enumerate(zip(self._taken, self._inner)):
-            taken[new] = silu(h, np)
-            a, b = (w[f"block_{i}_{half}_kernel"][new, seen] for half in ("in", "out"))
-            inner[new] = silu(a @ taken[seen] + w[f"block_{i}_in_bias"][new], np)
-            h = h + b @ inner[seen] + w[f"block_{i}_out_bias"][new]
-        self._last[new] = silu(h, np)
+        weights = self.weights
+        places = np.flatnonzero(self.layout.inputs == j)
+        n_outcomes = self.layout.outcomes[j].learnt
+        self.x[places[:n_outcomes]] = codes == np.arange(n_outcomes)[:, None]
+        self.x[places[n_outcomes:]] = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
+        first, end = np.searchsorted(self.layout.degrees, [j, j + 1])
+        new = slice(first, end)  # the hidden units of degree j
+        h = weights["inputs_kernel"][new] @ self.x + weights["inputs_bias"][new]
+        for i, (block_inputs, inner) in enumerate(zip(self._block_inputs, self._inner_layers)):
+            inner_kernel = weights[f"block_{i}_in_kernel"][new, :end]
+            outer_kernel = weights[f"block_{i}_out_kernel"][new, :end]
+            block_inputs[new] = silu(h, np)
+            inner[new] = silu(
+                inner_kernel @ block_inputs[:end] + weights[f"block_{i}_in_bias"][new], np
+            )
+            h = h + outer_kernel @ inner[:end] + weights[f"block_{i}_out_bias"][new]
+        self._last_layer[new] = silu(h, np)
 
     def parameters(self, j: int) -> Parameters:
         """Parameters of modelled column ``j``, as of :func:`of_column`."""
-        layout, w, some = self.layout, self.weights, self.layout.logits_of(j)
-        seen = slice(0, int(np.searchsorted(layout.degrees, j)))
+        layout = self.layout
+        weights = self.weights
+        end = int(np.searchsorted(layout.degrees, j))
+        h = self._last_layer[:end]
+        logit_rows = layout.logits_of(j)
         logits = np.zeros((1, self.x.shape[-1]))
-        if len(some):
-            logits = w["logits_kernel"][some, seen] @ self._last[seen] + w["logits_bias"][some]
-        if len(some) and "logits_skip_kernel" in w:
-            logits += w["logits_skip_kernel"][some] @ self.x
-        mixture = None, None, None
-        if j in layout.mixed:
-            place, size = layout.mixed.index(j), 3 * layout.components
-            part = slice(place * size, (place + 1) * size)
-            raw = w["mixtures_kernel"][part, seen] @ self._last[seen] + w["mixtures_bias"][part]
-            shift, limits = w["means_skip_kernel"][[place]] @ self.x, self.limits[:, [place]]
-            mixture = (part[0] for part in normals(raw, shift, limits, layout.components, np))
-        return Parameters(log_softmax(logits, 0, np), *mixture)
+        if len(logit_rows):
+            logits = (
+                weights["logits_kernel"][logit_rows, :end] @ h + weights["logits_bias"][logit_rows]
+            )
+            if "logits_skip_kernel" in weights:
+                logits += weights["logits_skip_kernel"][logit_rows] @ self.x
+        log_shares = log_softmax(logits, 0, np)
+        if j not in layout.mixed:
+            return Parameters(log_shares, None, None, None)
+        place = layout.mixed.index(j)
+        size = 3 * layout.components
+        mixture_rows = slice(place * size, (place + 1) * size)
+        raw = (
+            weights["mixtures_kernel"][mixture_rows, :end] @ h
+            + weights["mixtures_bias"][mixture_rows]
+        )
+        shift = weights["means_skip_kernel"][[place]] @ self.x
+        limits = self.limits[:, [place]]
+        log_weights, means, scales = normals(raw, shift, limits, layout.components, np)
+        return Parameters(log_shares, log_weights[0], means[0], scales[0])
 
 
 def normals(
-    mixtures: Any, shift: Any, limits: np.ndarray, count: int, xp: Any
-) -> tuple[Any, Any, Any]:
-    """Log-weights, means and scales ``(…, N, M, n)`` of mixtures ``(…, 3 N M, n)``.
+    raw: Tensor, shift: Tensor, limits: np.ndarray, components: int, xp: ModuleType
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-weights, means and scales ``(…, N, M, n)`` of mixtures, by outputs ``raw``
+    ``(…, 3 N M, n)`` and the inputs' ``shift`` of the means ``(…, N, n)``.
 
     A scale is at most a quarter of the range of training numbers (or its floor), a mean at least
     two scales from each end.
     """
-    *before, n_mixed, n = shift.shape
-    raw = xp.reshape(mixtures, (*before, n_mixed, 3, count, n))
+    *leading, n_mixed, n = shift.shape
+    raw = xp.reshape(raw, (*leading, n_mixed, 3, components, n))
     floors, low, high = limits
     log_scales = raw[..., 2, :, :]
-    scales = floors + xp.exp(
-        _leaky(log_scales, xp.minimum(log_scales, np.log((high - low) / 4)), xp)
-    )
+    limited_log_scales = xp.minimum(log_scales, np.log((high - low) / 4))
+    scales = floors + xp.exp(_leaky(log_scales, limited_log_scales, xp))
     free = raw[..., 1, :, :] + shift[..., None, :]
     means = xp.minimum(xp.maximum(free, low + 2 * scales), high - 2 * scales)
     return log_softmax(raw[..., 0, :, :], -2, xp), _leaky(free, means, xp), scales
 
 
-def _leaky(free: Any, limited: Any, xp: Any) -> Any:
-    """Limits with a gradient of 0.01 beyond that leads back."""
+def _leaky(free: Tensor, limited: Tensor, xp: ModuleType) -> Tensor:
+    """Limited values, with a gradient of 0.01 beyond the limits that leads back."""
     return limited if xp is np else limited + LEAK * (free - xp.stop_gradient(free))

@@ -6,10 +6,11 @@ a ridge regression of its numbers.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.marginal import STANDARD, outcome_shares, scaled_weights
@@ -18,7 +19,9 @@ from nflow_cli.densities.cells.network import MOST_SKIPPED
 IN_ATOMS = 1e-3  # part of the shares of atoms that is no number, at first
 ROWS = 500_000  # most rows in the fit
 MOST_INPUTS = 2_000  # most level inputs of a regression
-SPREAD, SCALE = 1.2, 0.64  # of the means and scales of normals, over the residual scale: variance 1
+# Of the means and scales of normals, over the residual scale: variance 1.
+SPREAD = 1.2
+SCALE = 0.64
 PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # pseudo-count rows of the marginal added to each outcome
 LEAST_GAIN = 4.0  # nats that a parent must gain: by chance one in a hundred does
 RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # ridge penalties per row
@@ -52,6 +55,10 @@ class Ridge:
     coefficients: np.ndarray
     scale: float
 
+    def residuals(self, inputs: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Residuals ``(n,)`` of a target at inputs ``(n, P)``."""
+        return target - self.intercept - inputs @ self.coefficients
+
 
 class StartingWeights(NamedTuple):
     """Weights of the network are ``unit * trained + start``.
@@ -65,10 +72,14 @@ class StartingWeights(NamedTuple):
     arrays: dict[str, np.ndarray]
     units: dict[str, np.ndarray]
 
-    def of(self, name: str, trained: Any) -> Any:
+    def of(self, name: str, trained: Tensor) -> Tensor:
         """Weights of the network, from trained ones."""
-        scaled = trained * self.units[name] if name in self.units else trained
-        return scaled + self.arrays[name] if name in self.arrays else scaled
+        weights = trained
+        if name in self.units:
+            weights = weights * self.units[name]
+        if name in self.arrays:
+            weights = weights + self.arrays[name]
+        return weights
 
 
 def starting_weights(
@@ -82,30 +93,36 @@ def starting_weights(
 
     ``parents`` of columns: by default of these rows.
     """
-    some = slice(None, None, -(-len(rows) // ROWS))
-    rows, weights = rows[some], None if weights is None else weights[some]
+    stride = -(-len(rows) // ROWS)
+    rows = rows[::stride]
+    if weights is not None:
+        weights = weights[::stride]
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
     codes = np.stack([cell.codes for cell in cells], axis=1)
-    numbers = [cell for column, cell in zip(columns, cells) if column.has_numbers]
-    units, centre = np.zeros((2, len(rows), 0))
     calendar = [cell.calendar.T for cell in cells]
-    if numbers:
-        units = np.stack([cell.units for cell in numbers], axis=1)
-        centre = np.stack([cell.interval.centre for cell in numbers], axis=1)
-    outcomes, first = [column.outcomes for column in columns], layout.n_given
-    floors = [column.floor for column in columns]
+    number_cells = [cell for column, cell in zip(columns, cells) if column.has_numbers]
+    units = np.zeros((len(rows), 0))
+    centre = np.zeros((len(rows), 0))
+    if number_cells:
+        units = np.stack([cell.units for cell in number_cells], axis=1)
+        centre = np.stack([cell.interval.centre for cell in number_cells], axis=1)
+    first = layout.n_given
     if parents is None:
         parents = starting_parents(columns, codes, weights, first)
-    seen, known = _narrow(outcomes, codes)
-    ridges = fit_ridges(seen, known, units, centre, weights, first, floors, calendar)
+    outcomes = [column.outcomes for column in columns]
+    floors = [column.floor for column in columns]
+    narrow, narrow_codes = _with_few_inputs(outcomes, codes)
+    fits = fit_ridges(narrow, narrow_codes, units, centre, weights, first, floors, calendar)
+    ridges = {j: ridge for j, ridge in enumerate(fits, first) if ridge}
     arrays = {
-        **_of_shares(layout, dict(enumerate(parents, first))),
-        **_of_numbers(layout, seen, floors, dict(enumerate(ridges, first))),
+        **_logit_start(layout, dict(enumerate(parents, first))),
+        **_mixture_start(layout, narrow, floors, ridges),
     }
-    units = _units(layout, dict(enumerate(ridges, first)))
-    return StartingWeights(
-        *({k: a.astype(np.float32) for k, a in part.items()} for part in (arrays, units))
-    )
+    return StartingWeights(_in_float32(arrays), _in_float32(_mixture_units(layout, ridges)))
+
+
+def _in_float32(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def starting_parents(
@@ -113,93 +130,117 @@ def starting_parents(
 ) -> list[ParentShares]:
     """Shares of outcomes given their best parent, by outcomes ``(n, C)``."""
     parents = fit_parents([column.outcomes for column in columns], codes, weights, first)
-    return [
-        replace(one, log_shares=in_numbers(column, one.log_shares, IN_ATOMS))
-        if column.scores
-        else one
-        for one, column in zip(parents, columns[first:])
-    ]
+    for i, column in enumerate(columns[first:]):
+        if column.scores:
+            log_shares = with_atoms_in_numbers(column, parents[i].log_shares, IN_ATOMS)
+            parents[i] = replace(parents[i], log_shares=log_shares)
+    return parents
 
 
-def in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.ndarray:
+def with_atoms_in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.ndarray:
     """Log-shares ``(…, L)`` of outcomes of a column with scores, from those of codes: atoms keep a
     part, or of a hurdle model what numbers do not explain; numbers have the rest.
     """
-    count, shares = column.number or 0, np.exp(log_shares)
-    atoms, kept = shares[..., :count].copy(), part * shares[..., :count]
+    n_atoms = column.number or 0
+    shares = np.exp(log_shares)
+    atoms = shares[..., :n_atoms].copy()
+    kept = part * atoms
     if column.is_hurdle:
-        by_numbers = np.exp(STANDARD.log_mass(*column.encode(np.array(column.first)).interval))
-        number = shares[..., count, None] / (1 - by_numbers.sum())
-        kept = np.maximum(kept, atoms - number * by_numbers)
-    shares[..., :count] = kept
-    shares[..., count] += (atoms - kept).sum(axis=-1)
+        intervals = column.encode(np.array(column.first)).interval
+        by_numbers = np.exp(STANDARD.log_mass(*intervals))
+        numbers = shares[..., n_atoms, None] / (1 - by_numbers.sum())
+        kept = np.maximum(kept, atoms - numbers * by_numbers)
+    shares[..., :n_atoms] = kept
+    shares[..., n_atoms] += (atoms - kept).sum(axis=-1)
     return np.log(shares)
 
 
-def _narrow(outcomes: Sequence[Outcomes], codes: np.ndarray) -> tuple[list[Outcomes], np.ndarray]:
-    """Limit levels in regressions: their normal matrix is square in them."""
-    levels = np.array([0 if one.number is not None else one.count for one in outcomes])
-    order = np.argsort(levels, kind="stable")
-    many = np.zeros(len(levels), bool)
-    many[order] = np.cumsum(levels[order]) > MOST_INPUTS
-    few = [Outcomes(1) if is_one else one for one, is_one in zip(outcomes, many)]
-    return few, np.where(many, UNKNOWN, codes)
+def _with_few_inputs(
+    columns: Sequence[Outcomes], codes: np.ndarray
+) -> tuple[list[Outcomes], np.ndarray]:
+    """Columns and outcomes ``(n, C)`` of regressions, unknown in columns of many levels: the normal
+    matrix is square in the levels.
+    """
+    n_levels = np.zeros(len(columns), int)
+    for i, column in enumerate(columns):
+        if column.number is None:
+            n_levels[i] = column.count
+    order = np.argsort(n_levels, kind="stable")
+    are_many = np.zeros(len(columns), bool)
+    are_many[order] = np.cumsum(n_levels[order]) > MOST_INPUTS
+    narrow = list(columns)
+    for i in np.flatnonzero(are_many):
+        narrow[i] = Outcomes(1)
+    return narrow, np.where(are_many, UNKNOWN, codes)
 
 
-def _of_shares(layout: Layout, parents: Mapping[int, ParentShares]) -> dict[str, np.ndarray]:
-    if not len(layout.logits):
+def _logit_start(layout: Layout, parents: Mapping[int, ParentShares]) -> dict[str, np.ndarray]:
+    """Weights of the logits: log-shares given the parents of the modelled columns."""
+    n_logits = len(layout.logits)
+    if not n_logits:
         return {}
-    shape = len(layout.logits), len(layout.inputs)
-    has_skip = shape[0] * shape[1] <= MOST_SKIPPED
-    kernel, bias = np.zeros(shape if has_skip else (0, 0)), np.zeros((shape[0], 1))
-    for j, one in parents.items():
+    bias = np.zeros((n_logits, 1))
+    for j, shares in parents.items():
         rows = layout.logits_of(j)
-        log_shares = one.log_shares[:, : len(rows)]
-        bias[rows, 0] = log_shares[-1]
-        if one.parent is not None and has_skip:
-            inputs = np.flatnonzero(layout.inputs == one.parent)
-            inputs = inputs[: layout.outcomes[one.parent].learnt]
+        bias[rows, 0] = shares.log_shares[-1, : len(rows)]
+    if n_logits * len(layout.inputs) > MOST_SKIPPED:
+        return {"logits_bias": bias}
+    kernel = np.zeros((n_logits, len(layout.inputs)))
+    columns_of_levels = layout.inputs[: len(layout.input_codes)]
+    for j, shares in parents.items():
+        if shares.parent is not None:
+            rows = layout.logits_of(j)
+            inputs = np.flatnonzero(columns_of_levels == shares.parent)
+            log_shares = shares.log_shares[:, : len(rows)]
             kernel[np.ix_(rows, inputs)] = (log_shares[: len(inputs)] - log_shares[-1]).T
-    return {"logits_bias": bias, **({"logits_skip_kernel": kernel} if has_skip else {})}
+    return {"logits_bias": bias, "logits_skip_kernel": kernel}
 
 
-def _of_numbers(
+def _mixture_start(
     layout: Layout,
-    seen: Sequence[Outcomes],
+    columns: Sequence[Outcomes],
     floors: Sequence[float],
-    ridges: Mapping[int, Ridge | None],
+    ridges: Mapping[int, Ridge],
 ) -> dict[str, np.ndarray]:
+    """Weights of the mixtures: regressions on ``columns``, with normals about the mean."""
     if not layout.mixed:
         return {}
     m = layout.components
+    relative_means = np.zeros(1)
+    relative_scale = 1.0
+    if m > 1:
+        relative_means = np.linspace(-SPREAD, SPREAD, m)
+        relative_scale = SCALE
     kernel = np.zeros((len(layout.mixed), len(layout.inputs)))
     bias = np.zeros((len(layout.mixed), 3, m))
-    inputs = [
-        np.flatnonzero(layout.inputs == i)[: one.learnt if one.number is None else None]
-        for i, one in enumerate(seen)
-    ]
+    inputs = []  # of each column, as in a regression
+    for i, column in enumerate(columns):
+        places = np.flatnonzero(layout.inputs == i)
+        if column.number is None:
+            places = places[: column.learnt]
+        inputs.append(places)
     for row, j in enumerate(layout.mixed):
         ridge = ridges[j]
-        if ridge is None:
-            continue
-        spread = np.linspace(-SPREAD, SPREAD, m) if m > 1 else np.zeros(1)
-        bias[row, 1] = ridge.intercept + ridge.scale * spread
-        scale = ridge.scale * (SCALE if m > 1 else 1.0)
+        bias[row, 1] = ridge.intercept + ridge.scale * relative_means
+        scale = ridge.scale * relative_scale
         bias[row, 2] = np.log(max(scale - floors[j], 0.1 * scale))
         kernel[row, np.concatenate([[], *inputs[:j]]).astype(int)] = ridge.coefficients
     return {"means_skip_kernel": kernel, "mixtures_bias": bias.reshape(-1, 1)}
 
 
-def _units(layout: Layout, ridges: Mapping[int, Ridge | None]) -> dict[str, np.ndarray]:
+def _mixture_units(layout: Layout, ridges: Mapping[int, Ridge]) -> dict[str, np.ndarray]:
+    """Units of the weights of the mixtures: of means the residual scale, else 1."""
     if not layout.mixed:
         return {}
-    found = [ridges[j] for j in layout.mixed]
-    scales = np.array([1.0 if ridge is None else ridge.scale for ridge in found])
-    of_normals = np.ones((len(scales), 3, layout.components))
-    of_normals[:, 1] = scales[:, None]
-    rows = of_normals.reshape(-1, 1)
-    means = {"means_skip_kernel": scales[:, None]}
-    return {"mixtures_kernel": rows, "mixtures_bias": rows, **means}
+    scales = np.array([ridges[j].scale for j in layout.mixed])
+    normal_units = np.ones((len(scales), 3, layout.components))
+    normal_units[:, 1] = scales[:, None]
+    output_units = normal_units.reshape(-1, 1)
+    return {
+        "mixtures_kernel": output_units,
+        "mixtures_bias": output_units,
+        "means_skip_kernel": scales[:, None],
+    }
 
 
 def fit_parents(
@@ -223,55 +264,65 @@ def fit_parents(
 
 
 def _best_parent(
-    column: int, columns: Sequence[Outcomes], codes: np.ndarray, v: np.ndarray
+    j: int, columns: Sequence[Outcomes], codes: np.ndarray, v: np.ndarray
 ) -> ParentShares:
-    outcomes, codes, before = columns[column], codes[:, column], codes[:, :column]
-    marginal = outcome_shares(outcomes, codes, v)
+    """Shares of column ``j`` given its best parent, by outcomes ``(n, j + 1)`` and weights."""
+    outcomes = columns[j]
+    marginal = outcome_shares(outcomes, codes[:, j], v)
     best = ParentShares(None, np.log(marginal)[None], 0.0)
     if outcomes.count == 1:
         return best
-    least = LEAST_GAIN
-    known = codes >= 0
-    for parent, given in enumerate(before[known].T):
+    least_gain = LEAST_GAIN
+    is_known = codes[:, j] >= 0
+    codes = codes[is_known]
+    v = v[is_known]
+    for parent, parent_codes in enumerate(codes[:, :j].T):
         shape = (columns[parent].count + 1, outcomes.count)
-        cells = np.ravel_multi_index(
-            (np.where(given < 0, shape[0] - 1, given), codes[known]), shape
-        )
-        counts = np.bincount(cells, v[known], shape[0] * shape[1]).reshape(shape)
-        rows = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-        pull, gain = _best_pull(counts, rows, marginal, outcomes.new)
-        if gain > least:
-            least = gain
-            shares = _given(counts, counts.sum(axis=1, keepdims=True), pull, marginal, outcomes.new)
+        table_rows = np.where(parent_codes < 0, shape[0] - 1, parent_codes)
+        pairs = np.ravel_multi_index((table_rows, codes[:, j]), shape)
+        counts = np.bincount(pairs, v, shape[0] * shape[1]).reshape(shape)
+        n_rows = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+        pull, gain = _best_pull(counts, n_rows, marginal, outcomes.new)
+        if gain > least_gain:
+            least_gain = gain
+            totals = counts.sum(axis=1, keepdims=True)
+            shares = _pulled_shares(counts, totals, pull, marginal, outcomes.new)
             best = ParentShares(parent, np.log(shares), gain)
     return best
 
 
-def _given(
+def _pulled_shares(
     counts: np.ndarray, totals: np.ndarray, pull: float, marginal: np.ndarray, new: int | None
 ) -> np.ndarray:
-    kept = 0.0 if new is None else marginal[new]
-    others = marginal.copy()
+    """Shares of outcomes given a parent's ``(B, L)``, with ``pull`` rows of the marginal added; a
+    new outcome keeps its share.
+    """
+    share_of_new = 0.0 if new is None else marginal[new]
+    learnt = marginal.copy()
     if new is not None:
-        others[new] = 0.0
-    shares = (1 - kept) * (counts + pull * others / others.sum()) / (totals + pull)
+        learnt[new] = 0.0
+    shares = (1 - share_of_new) * (counts + pull * learnt / learnt.sum()) / (totals + pull)
     if new is not None:
-        shares[:, new] = kept
+        shares[:, new] = share_of_new
     return shares
 
 
 def _best_pull(
-    counts: np.ndarray, rows: np.ndarray, marginal: np.ndarray, new: int | None
+    counts: np.ndarray, n_rows: np.ndarray, marginal: np.ndarray, new: int | None
 ) -> tuple[float, float]:
-    seen = counts > 0
-    one = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
-    totals = counts.sum(axis=1, keepdims=True) - one
-    likelihoods = []
+    """Pull of the largest leave-one-out likelihood, and the nats that this gains on the marginal.
+
+    ``counts`` are sums of weights of ``n_rows`` rows, both ``(B, L)``.
+    """
+    is_seen = counts > 0
+    row_weights = np.divide(counts, n_rows, out=np.zeros_like(counts), where=n_rows > 0)
+    totals = counts.sum(axis=1, keepdims=True) - row_weights
+    gains = []
     for pull in PULLS:
-        shares = _given(counts - one, totals, pull, marginal, new)
-        likelihoods.append(float(np.sum(counts[seen] * np.log((shares / marginal)[seen]))))
-    best = int(np.argmax(likelihoods))
-    return float(PULLS[best]), likelihoods[best]
+        shares = _pulled_shares(counts - row_weights, totals, pull, marginal, new)
+        gains.append(float(np.sum(counts[is_seen] * np.log((shares / marginal)[is_seen]))))
+    best = int(np.argmax(gains))
+    return float(PULLS[best]), gains[best]
 
 
 def plain_inputs(
@@ -286,13 +337,14 @@ def plain_inputs(
     harmonics ``(n, E)`` of its dates; 0 if unknown. Arguments as of :func:`fit_parents`.
     """
     blocks = []
-    for i, (outcomes, (column, middles)) in enumerate(
-        zip(columns, each_column(columns, codes, centre))
-    ):
-        block = np.equal(column[:, None], np.arange(outcomes.learnt)).astype(float)
+    for i, (outcomes, column_codes, middles) in enumerate(each_column(columns, codes, centre)):
+        block = np.equal(column_codes[:, None], np.arange(outcomes.learnt)).astype(float)
         if middles is not None:
-            number = np.where(outcomes.have_numbers(column), np.clip(middles, -CLIP, CLIP), 0.0)
-            block = np.column_stack([block, number, *calendar[i : i + 1]])
+            is_number = outcomes.have_numbers(column_codes)
+            parts = [block, np.where(is_number, np.clip(middles, -CLIP, CLIP), 0.0)]
+            if calendar:
+                parts.append(calendar[i])
+            block = np.column_stack(parts)
         blocks.append(block)
     return np.concatenate(blocks, axis=1), np.cumsum([block.shape[1] for block in blocks])
 
@@ -314,61 +366,67 @@ def fit_ridges(
     Other arguments as of :func:`fit_parents`.
     """
     inputs, ends = plain_inputs(columns, codes, units, calendar)
+    starts = np.append(0, ends)
     ridges: list[Ridge | None] = []
-    for j, (column, middles) in enumerate(each_column(columns, codes, centre)):
+    for j, (outcomes, column_codes, middles) in enumerate(each_column(columns, codes, centre)):
         if middles is None or j < first:
             ridges.append(None)
             continue
-        rows = np.flatnonzero(columns[j].have_numbers(column))
+        rows = np.flatnonzero(outcomes.have_numbers(column_codes))
         rows = rows[:: 1 + len(rows) // REGRESSION_ROWS]
-        before = inputs[rows, : ends[j - 1] if j else 0]
-        v = None if weights is None else weights[rows]
-        ridges.append(fit_ridge(before, middles[rows], v, 0.0 if floors is None else floors[j]))
+        inputs_before = inputs[rows, : starts[j]]
+        row_weights = None if weights is None else weights[rows]
+        floor = 0.0 if floors is None else floors[j]
+        ridges.append(fit_ridge(inputs_before, middles[rows], row_weights, floor))
     return ridges[first:]
 
 
 def fit_ridge(
-    inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None, least: float = 0.0
+    inputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None, floor: float = 0.0
 ) -> Ridge:
     """Ridge regression with the penalty of the least leave-one-out error.
 
     With ``X = U S Vᵀ`` of centred rows the leave-one-out residual is ``r_i / (1 - H_ii)``,
     ``H = 1/n + U S²/(S² + a) Uᵀ`` (Allen 1974); the intercept is not penalised. ``inputs`` are
     ``(n, P)``, ``target`` and ``weights`` ``(n,)``; below two rows coefficients are 0 and the scale
-    1, else at least ``least``.
+    1, else at least ``floor``.
     """
     if len(target) < 2:
         return Ridge(float(target.sum()), np.zeros(inputs.shape[1]), 1.0)
     v = scaled_weights(len(target), weights)
-    n, shares = v.sum(), v / v.sum()
-    means, mean = shares @ inputs, shares @ target
+    n = v.sum()
+    shares = v / n
+    input_means = shares @ inputs
+    target_mean = shares @ target
     root = np.sqrt(v)
-    x, y = root[:, None] * (inputs - means), root * (target - mean)
-    square, vectors = np.linalg.eigh(x.T @ x)
-    square = np.maximum(square, 0.0)
-    kept = square > LEAST_SQUARE * max(square.max(initial=0.0), n)
-    square, vectors = square[kept], vectors[:, kept]
-    u = x @ vectors / np.sqrt(square)
+    x = root[:, None] * (inputs - input_means)
+    y = root * (target - target_mean)
+    squares, vectors = np.linalg.eigh(x.T @ x)  # S² and V
+    squares = np.maximum(squares, 0.0)
+    is_kept = squares > LEAST_SQUARE * max(squares.max(initial=0.0), n)
+    squares = squares[is_kept]
+    vectors = vectors[:, is_kept]
+    u = x @ vectors / np.sqrt(squares)
     along = u.T @ y
     penalties = np.append(np.inf, n * RIDGES)
-    factors = 1 / (1 + penalties / square[:, None])  # S²/(S² + a)
+    factors = 1 / (1 + penalties / squares[:, None])  # S²/(S² + a)
     residuals = y[:, None] - u @ (factors * along[:, None])
     leverages = np.minimum(shares[:, None] + np.square(u) @ factors, 1 - 1e-9)
     errors = np.square(residuals / (1 - leverages)).sum(axis=0) / n
     best = int(np.argmin(errors))
-    coefficients = vectors @ (factors[:, best] / np.sqrt(square) * along)
-    scale = max(float(np.sqrt(errors[best])), least)
-    return Ridge(float(mean - means @ coefficients), coefficients, scale)
+    coefficients = vectors @ (factors[:, best] / np.sqrt(squares) * along)
+    scale = max(float(np.sqrt(errors[best])), floor)
+    return Ridge(float(target_mean - input_means @ coefficients), coefficients, scale)
 
 
 def each_column(
     columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Outcomes and middles ``(n,)`` of each column; ``None`` without numbers."""
+) -> Iterator[tuple[Outcomes, np.ndarray, np.ndarray | None]]:
+    """Yield each column with its outcomes and middles ``(n,)``; ``None`` without numbers."""
     place = 0
-    for outcomes, column in zip(columns, codes.T):
-        if outcomes.number is None:
-            yield column, None
+    for column, column_codes in zip(columns, codes.T):
+        if column.number is None:
+            yield column, column_codes, None
         else:
-            yield column, centre[:, place]
+            yield column, column_codes, centre[:, place]
             place += 1

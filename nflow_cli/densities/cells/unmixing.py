@@ -23,7 +23,8 @@ ROWS = 20_000  # most rows in the fit
 ROUNDS = 200  # fixed-point iterations
 CONVERGED = 1e-5  # largest change of a cosine in an iteration
 LEAST_VARIANCE = 1e-10  # smallest eigenvalue over the largest; below it A has no accurate digits
-RESOLUTION, FLOOR = 1e-6, 1e-5  # of components (numbers near 1), and least scale of a normal
+RESOLUTION = 1e-6  # of components, which are numbers near 1
+FLOOR = 1e-5  # least scale of a normal
 DEPENDENT = 0.2  # nats a column gains by linear regression on those before: R² of 0.33
 LEAST_ERRORS = 3.0  # standard errors by which components must be better
 
@@ -46,26 +47,30 @@ class Unmixing:
 
     def log_slopes(self, rows: np.ndarray) -> np.ndarray:
         """Terms ``(n, D)``, one per column, with sum ``log|det dv/dx|``."""
-        each = np.linalg.slogdet(self.matrix)[1] / len(self.matrix)
-        slopes = [column.inside(values)[1] for column, values in zip(self.columns, rows.T)]
-        return np.stack(slopes, axis=1) + each
+        log_slopes = [column.inside(values)[1] for column, values in zip(self.columns, rows.T)]
+        share_of_matrix = np.linalg.slogdet(self.matrix)[1] / len(self.matrix)
+        return np.stack(log_slopes, axis=1) + share_of_matrix
 
     def rows(self, components: np.ndarray) -> np.ndarray:
         """Rows ``(n, D)`` of components, as written."""
         units = np.linalg.solve(self.matrix, components.T)
-        return np.stack([c.values_at(u) for c, u in zip(self.columns, units)], axis=1)
+        values = [column.values_at(u) for column, u in zip(self.columns, units)]
+        return np.stack(values, axis=1)
 
     def fitted(self, rows: np.ndarray) -> tuple[list[CellColumn], np.ndarray]:
         """Components as columns, and those of training rows ``(n, D)``.
 
         Least scales are those of the columns, in a component's direction.
         """
-        found = self.components(rows)
-        floors = np.sqrt(np.square(self.matrix) @ np.square([c.floor for c in self.columns]))
-        limits = np.stack([floors, found.min(axis=0), found.max(axis=0)], axis=1).tolist()
-        columns = [component(place, *each) for place, each in enumerate(limits)]
-        outliers = [fit_outliers(values, RESOLUTION) for values in found.T]
-        return [replace(c, outliers=each) for c, each in zip(columns, outliers)], found
+        components = self.components(rows)
+        column_floors = [column.floor for column in self.columns]
+        floors = np.sqrt(np.square(self.matrix) @ np.square(column_floors))
+        columns = []
+        for place, values in enumerate(components.T):
+            floor = float(floors[place])
+            column = component(place, floor, float(values.min()), float(values.max()))
+            columns.append(replace(column, outliers=fit_outliers(values, RESOLUTION)))
+        return columns, components
 
 
 def component(place: int, floor: float, low: float, high: float) -> CellColumn:
@@ -76,20 +81,21 @@ def component(place: int, floor: float, low: float, high: float) -> CellColumn:
 
 def units_of(columns: Sequence[CellColumn], rows: np.ndarray) -> np.ndarray:
     """Rows ``(n, D)`` in column units."""
-    return np.stack([c.inside(values)[0] for c, values in zip(columns, rows.T)], axis=1)
+    return np.stack([column.inside(x)[0] for column, x in zip(columns, rows.T)], axis=1)
 
 
 def fit_unmixing(columns: Sequence[CellColumn], data: Dataset) -> Unmixing | None:
     """Unmixing by training rows; ``None`` if columns are linearly dependent."""
-    matrix = unmixing(units_of(columns, _thinned(data.train)))
+    matrix = unmixing_matrix(units_of(columns, _thinned(data.train)))
     return None if matrix is None else Unmixing(columns, matrix)
 
 
 def _thinned(rows: np.ndarray) -> np.ndarray:
+    """At most ``ROWS`` rows, evenly spread."""
     return rows[:: 1 + len(rows) // ROWS]
 
 
-def unmixing(units: np.ndarray) -> np.ndarray | None:
+def unmixing_matrix(units: np.ndarray) -> np.ndarray | None:
     """Unmixing matrix A ``(D, D)`` of units ``(n, D)``; ``None`` if linearly dependent.
 
     Components have variance 1. The iteration starts at the symmetric whitening ``Σ^(-1/2)``: each
@@ -100,14 +106,15 @@ def unmixing(units: np.ndarray) -> np.ndarray | None:
     if not variances[0] > LEAST_VARIANCE * variances[-1]:
         return None
     white = vectors / np.sqrt(variances) @ vectors.T
-    z, directions = x @ white.T, np.eye(len(white))
+    z = x @ white.T
+    directions = np.eye(len(white))
     for _ in range(ROUNDS):
-        at = np.tanh(z @ directions.T)  # the slope of log cosh
-        new = at.T @ z / len(z) - (1 - at * at).mean(axis=0)[:, None] * directions
-        left, _, right = np.linalg.svd(new)
-        new = left @ right
-        cosines = np.abs((new * directions).sum(axis=1))
-        directions = new
+        slope = np.tanh(z @ directions.T)  # of log cosh
+        curvature = (1 - slope * slope).mean(axis=0)[:, None]
+        left, _, right = np.linalg.svd(slope.T @ z / len(z) - curvature * directions)
+        new_directions = left @ right
+        cosines = np.abs((new_directions * directions).sum(axis=1))
+        directions = new_directions
         if (1 - cosines).max() < CONVERGED:
             break
     matrix = directions @ white
@@ -115,24 +122,27 @@ def unmixing(units: np.ndarray) -> np.ndarray | None:
     return signs[:, None] * matrix
 
 
-def are_better(found: Unmixing, data: Dataset) -> bool:
+def are_better(unmixing: Unmixing, data: Dataset) -> bool:
     """Whether columns depend linearly, and independent components are likelier than linear
     regressions.
 
     By validation rows and marginals of training rows. Without linear dependence a network needs no
     components.
     """
-    parts = [units_of(found.columns, _thinned(rows)) for rows in (data.train, data.validation)]
-    columns = np.zeros(len(parts[1]))
-    linear, components = columns.copy(), columns + np.linalg.slogdet(found.matrix)[1]
-    for j, direction in enumerate(found.matrix):
-        ridge = fit_ridge(parts[0][:, :j], parts[0][:, j])
-        residuals = [x[:, j] - ridge.intercept - x[:, :j] @ ridge.coefficients for x in parts]
-        columns += _log_marginal(*(x[:, j] for x in parts))
-        linear += _log_marginal(*residuals)
-        components += _log_marginal(*(x @ direction for x in parts))
-    dependence = (linear - columns).mean() / len(found.matrix)
-    return bool(dependence > DEPENDENT and is_clear(components - linear, LEAST_ERRORS))
+    train = units_of(unmixing.columns, _thinned(data.train))
+    validation = units_of(unmixing.columns, _thinned(data.validation))
+    by_columns = np.zeros(len(validation))
+    by_regressions = np.zeros(len(validation))
+    by_components = np.full(len(validation), np.linalg.slogdet(unmixing.matrix)[1])
+    for j, direction in enumerate(unmixing.matrix):
+        ridge = fit_ridge(train[:, :j], train[:, j])
+        residuals = ridge.residuals(train[:, :j], train[:, j])
+        validation_residuals = ridge.residuals(validation[:, :j], validation[:, j])
+        by_columns += _log_marginal(train[:, j], validation[:, j])
+        by_regressions += _log_marginal(residuals, validation_residuals)
+        by_components += _log_marginal(train @ direction, validation @ direction)
+    dependence = (by_regressions - by_columns).mean() / len(unmixing.matrix)
+    return bool(dependence > DEPENDENT and is_clear(by_components - by_regressions, LEAST_ERRORS))
 
 
 def is_clear(gains: np.ndarray, errors: float) -> bool:
@@ -144,6 +154,7 @@ def is_clear(gains: np.ndarray, errors: float) -> bool:
 
 
 def _log_marginal(train: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Log-density ``(n,)`` in nats of values, by normals fitted to training values."""
     half = RESOLUTION / 2
     normals = fit_normals(train, np.full(len(train), half), np.ones(len(train)), FLOOR, None)
     return normals.log_mass(values, np.full(len(values), half)) - np.log(RESOLUTION)

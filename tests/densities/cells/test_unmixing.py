@@ -15,7 +15,7 @@ from nflow_cli.densities.cells.unmixing import (
     component,
     fit_unmixing,
     is_clear,
-    unmixing,
+    unmixing_matrix,
 )
 from nflow_cli.evaluation.pit import pit
 
@@ -47,7 +47,7 @@ def mixed(rng, n=4_000):
 
 
 def test_independent_components_are_found():
-    found = unmixing(mixed(np.random.default_rng(0), 20_000))
+    found = unmixing_matrix(mixed(np.random.default_rng(0), 20_000))
     assert found is not None
     shares = np.abs(found @ np.linalg.inv(MATRIX))  # of each component in each that is found
     assert sorted(shares.argmax(axis=1)) == [0, 1, 2]
@@ -56,7 +56,7 @@ def test_independent_components_are_found():
 
 def test_columns_that_are_linear_in_others_have_no_components():
     x = np.random.default_rng(0).random((500, 2))
-    assert unmixing(np.column_stack([x, x.sum(axis=1)])) is None
+    assert unmixing_matrix(np.column_stack([x, x.sum(axis=1)])) is None
 
 
 def test_rows_come_back_from_components_and_slopes_are_those_of_the_map():
